@@ -1,0 +1,49 @@
+# Two commands for everybody: `make demo` and `make test`. Each sets up what it needs in .venv, and needs only
+# Python 3.10 or newer (PYTHON=python3.12 picks one) with pip.
+PYTHON ?= python3
+VENV ?= .venv
+DATA ?=
+# Windows keeps a virtual environment's programs elsewhere.
+BIN := $(if $(filter Windows_NT,$(OS)),$(VENV)/Scripts,$(VENV)/bin)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test check bench format clean
+
+demo: $(VENV)/.demo
+	$(BIN)/python examples/quickstart.py $(if $(DATA),--data "$(DATA)")
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+check: $(VENV)/.check
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+bench: $(VENV)/.test
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+format: $(VENV)/.check
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf $(VENV) .venv-* .bench dist build
+
+$(VENV)/.python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "bedrock_rft needs Python 3.10 or newer; try make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.python pyproject.toml
+	$(PIP) install -e '.[local,progress]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.python pyproject.toml
+	$(PIP) install -e '.[local,progress,test]'
+	@touch $@
+
+$(VENV)/.check: $(VENV)/.python pyproject.toml
+	$(PIP) install -e '.[local,progress,test,check]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""Typed reinforcement fine-tuning of open-weight models on Amazon Bedrock."""

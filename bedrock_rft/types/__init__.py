@@ -1,0 +1,49 @@
+"""Every payload, as a frozen pydantic model, one module a subject.
+
+What users send is checked strictly; what the service sends is read leniently: unknown fields, statuses, event types and
+graders are kept (see `bedrock_rft.types._payload`).
+"""
+
+from __future__ import annotations
+
+from bedrock_rft.types.arn import LambdaArn
+from bedrock_rft.types.checkpoints import Checkpoint, CheckpointMetrics
+from bedrock_rft.types.events import Event, TrainingMetrics
+from bedrock_rft.types.files import File, FileDeleted
+from bedrock_rft.types.jobs import CreateJob, Job, JobProblem, JobStatus
+from bedrock_rft.types.method import (
+    Grader,
+    Hyperparameters,
+    JobHyperparameters,
+    LambdaFunction,
+    LambdaGrader,
+    Method,
+    OtherGrader,
+    Reinforcement,
+)
+from bedrock_rft.types.models import Model
+from bedrock_rft.types.pages import Page
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointMetrics",
+    "CreateJob",
+    "Event",
+    "File",
+    "FileDeleted",
+    "Grader",
+    "Hyperparameters",
+    "Job",
+    "JobHyperparameters",
+    "JobProblem",
+    "JobStatus",
+    "LambdaArn",
+    "LambdaFunction",
+    "LambdaGrader",
+    "Method",
+    "Model",
+    "OtherGrader",
+    "Page",
+    "Reinforcement",
+    "TrainingMetrics",
+]

@@ -1,0 +1,98 @@
+"""Strict out, lenient in: what every payload shares."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, cast
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import from_json
+from typing_extensions import Self
+
+from bedrock_rft.errors import ConfigurationError
+
+_PASSES = 8  # a union reports the same misfit under each of its members, so mending may uncover another
+
+
+class Payload(BaseModel):
+    """A payload: frozen, and open to fields the service adds later (`model_extra` keeps them)."""
+
+    # Validators are compiled when first used: a process that reads one job need not pay for forty models.
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        extra="allow", frozen=True, defer_build=True, populate_by_name=True, hide_input_in_errors=True
+    )
+
+    @classmethod
+    def read(cls, content: bytes) -> Self:
+        """Read what the service sent, as far as it can be read.
+
+        A value of a type this version does not expect reads as its field's default rather than as an error, and a
+        list item that cannot be read is left out: the service may learn new shapes. Only what has no default (an id)
+        must be there.
+
+        Args:
+            content: the JSON text, UTF-8 with or without a byte order mark.
+
+        Raises:
+            ValueError: it is not JSON, or something without which it means nothing is missing.
+        """
+        content = content.removeprefix(b"\xef\xbb\xbf")
+        try:
+            return cls.model_validate_json(content)
+        except ValidationError as misfit:
+            if misfit.errors(include_url=False, include_context=False, include_input=False)[0]["type"] == "json_invalid":
+                raise
+        return cls.salvage(from_json(content))
+
+    @classmethod
+    def salvage(cls, data: Any) -> Self:
+        """Validate data, leaving out what does not fit. Raises ValueError as `read` does."""
+        for _ in range(_PASSES):
+            try:
+                return cls.model_validate(data)
+            except ValidationError as misfit:
+                places = [error["loc"] for error in misfit.errors(include_url=False, include_input=False)]
+                # Deepest and last first, so that removing one list item does not move the next.
+                removed = [_remove(data, place) for place in sorted(places, key=_depth, reverse=True)]
+                if not any(removed):
+                    raise
+        return cls.model_validate(data)
+
+
+def _depth(place: tuple[int | str, ...]) -> tuple[int, list[tuple[int, str]]]:
+    return len(place), [(step, "") if isinstance(step, int) else (-1, step) for step in place]
+
+
+def _remove(data: Any, place: tuple[int | str, ...]) -> bool:
+    """Remove what stands at a place, or the nearest thing around it; say whether anything went."""
+    parent, key, here = None, None, data
+    for step in place:
+        inside = cast("Any", here)
+        if isinstance(here, dict) and step in here:
+            parent, key, here = inside, step, inside[step]
+        elif isinstance(here, list) and isinstance(step, int) and -len(inside) <= step < len(inside):
+            parent, key, here = inside, step, inside[step]
+        # Any other step is a field that is missing, which goes with what it is missing from, or pydantic's name for a
+        # member of a union, where the value is the same one.
+    if parent is None:
+        return False
+    del parent[key]
+    return True
+
+
+class Request(Payload):
+    """A payload that users make: what is wrong with it is a `ConfigurationError`, said before anything is sent."""
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as misfit:
+            raise ConfigurationError(f"{type(self).__name__}: {explain(misfit)}") from None
+
+
+def explain(misfit: ValidationError) -> str:
+    """Say what does not fit, without repeating the values: any of them may be secret."""
+    found = misfit.errors(include_url=False, include_input=False)
+    return "; ".join(
+        ".".join(str(step) for step in error["loc"]) + (": " if error["loc"] else "") + error["msg"].removeprefix("Value error, ")
+        for error in found
+    )

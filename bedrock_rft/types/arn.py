@@ -1,0 +1,97 @@
+"""The name of a reward function."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+from typing_extensions import Self
+
+from bedrock_rft.errors import ConfigurationError
+
+__all__ = ["LambdaArn"]
+
+_LONGEST = 512
+
+# AWS's published pattern. ASCII only: \d would otherwise match digits of every script.
+_PATTERN = re.compile(
+    r"arn:(?P<partition>aws[a-zA-Z-]*)?:lambda:(?P<region>[a-z]{2}(-gov)?-[a-z]+-\d{1}):(?P<account>\d{12})"
+    r":function:(?P<name>[a-zA-Z0-9-_\.]+)(:(?P<qualifier>\$LATEST|[a-zA-Z0-9-_]+))?",
+    re.ASCII,
+)
+_EXAMPLE = "arn:aws:lambda:us-west-2:123456789012:function:my-reward"
+_NOT_A_FUNCTION = (
+    (re.compile(r"https?://"), "it is a URL; the service invokes the function by its ARN"),
+    (re.compile(r"arn:[^:]*:lambda:[^:]*:[^:]*:layer:"), "it names a layer, not a function"),
+    (re.compile(r"arn:[^:]*:iam:"), "it names an IAM identity, not a function"),
+    (re.compile(r"arn:[^:]*:(?!lambda:)[^:]+:"), "it belongs to another service, not Lambda"),
+    (re.compile(r"arn:[^:]*:lambda::"), "the region is missing"),
+    (re.compile(r"arn:[^:]*:lambda:[^:]*:(?!\d{12}:)"), "the account must be 12 digits"),
+    (re.compile(r"(\d{12}:)?function:"), "it is a partial ARN; give the whole one"),
+)
+
+
+class LambdaArn(str):
+    """The ARN of a reward function: a string that is known to be one, with its parts.
+
+    The pattern is AWS's own, 1 to 512 characters. `LambdaArn(text)` raises `ConfigurationError` that says what is wrong.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        """Check the text and keep it as it is."""
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - users of no type checker
+            raise ConfigurationError(f"The reward must be a Lambda ARN such as '{_EXAMPLE}', not {type(text).__name__}.")
+        if len(text) > _LONGEST or _PATTERN.fullmatch(text) is None:
+            raise ConfigurationError(f"{text[:80]!r} is not the ARN of a Lambda function: {_why(text)}. Example: '{_EXAMPLE}'.")
+        return super().__new__(cls, text)
+
+    def _part(self, name: str) -> str | None:
+        match = _PATTERN.fullmatch(self)
+        return match[name] if match else None
+
+    @property
+    def partition(self) -> str:
+        """`aws`, `aws-us-gov`, `aws-cn`, …."""
+        return self._part("partition") or "aws"
+
+    @property
+    def region(self) -> str:
+        """The region the function lives in."""
+        return self._part("region") or ""
+
+    @property
+    def account(self) -> str:
+        """The twelve digits of the account that owns the function."""
+        return self._part("account") or ""
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self._part("name") or ""
+
+    @property
+    def qualifier(self) -> str | None:
+        """The version or alias; None and `$LATEST` both mean that it may change while a job runs."""
+        return self._part("qualifier")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Let models hold it: validated as above, written as a string."""
+        return core_schema.no_info_after_validator_function(
+            cls, core_schema.str_schema(), serialization=core_schema.to_string_ser_schema()
+        )
+
+
+def _why(text: str) -> str:
+    if not text:
+        return "it is empty"
+    if len(text) > _LONGEST:
+        return f"it is longer than {_LONGEST} characters"
+    for pattern, reason in _NOT_A_FUNCTION:
+        if pattern.match(text):
+            return reason
+    return "it does not follow the pattern arn:aws:lambda:REGION:ACCOUNT:function:NAME[:QUALIFIER]"

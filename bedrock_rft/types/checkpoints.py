@@ -1,0 +1,27 @@
+"""Models saved on the way."""
+
+from __future__ import annotations
+
+from bedrock_rft.types._payload import Payload
+
+__all__ = ["Checkpoint", "CheckpointMetrics"]
+
+
+class CheckpointMetrics(Payload):
+    """What was measured at a checkpoint. The service's names are not documented: whatever comes is kept."""
+
+    step: int | float | None = None
+
+
+class Checkpoint(Payload):
+    """A model saved at one step of a job (`GET /fine_tuning/jobs/{id}/checkpoints`)."""
+
+    id: str
+    object: str = "fine_tuning.job.checkpoint"
+    created_at: int | None = None
+    """Unix seconds."""
+    fine_tuning_job_id: str | None = None
+    fine_tuned_model_checkpoint: str | None = None
+    """The name to use as `model` in a chat completion."""
+    step_number: int | None = None
+    metrics: CheckpointMetrics | None = None

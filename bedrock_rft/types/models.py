@@ -1,0 +1,20 @@
+"""Models the endpoint serves."""
+
+from __future__ import annotations
+
+from bedrock_rft.types._payload import Payload
+
+__all__ = ["KNOWN_MODELS", "Model"]
+
+KNOWN_MODELS = frozenset({"openai.gpt-oss-20b", "qwen.qwen3-32b"})
+"""Models documented for reinforcement fine-tuning. The list will grow: another name is a warning, never an error."""
+
+
+class Model(Payload):
+    """A model (`GET /models/{id}`)."""
+
+    id: str
+    object: str = "model"
+    created: int | None = None
+    """Unix seconds."""
+    owned_by: str | None = None
