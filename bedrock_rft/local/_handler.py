@@ -61,9 +61,7 @@ def load(handler: Entry | str) -> Entry:
     path, colon, name = handler.rpartition(":")
     if not colon or not path.endswith(".py") or not name.isidentifier():
         raise ConfigurationError(f"The reward handler '{handler}' is not of the form 'path/to/file.py:handler_name'.")
-    file = Path(path).expanduser().resolve()
-    if not file.is_file():
-        raise ConfigurationError(f"The reward handler's file {file} does not exist.")
+    file = _file(path)
     entry = getattr(_module(file), name, None)
     if entry is None:
         raise ConfigurationError(f"{file} has no '{name}'. Name the function that takes (event, context).")
@@ -75,6 +73,17 @@ def load(handler: Entry | str) -> Entry:
             return entry(event, context)
 
     return call
+
+
+def _file(path: str) -> Path:
+    try:
+        file = Path(path).expanduser().resolve()
+        if file.is_file():
+            return file
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"The reward handler's file '{path:.200}' cannot be found: {reason}.") from error
+    raise ConfigurationError(f"The reward handler's file {file} does not exist.")
 
 
 def invoke(entry: Entry, event: object, *, timeout: float) -> Any:

@@ -68,7 +68,7 @@ class Policy:
             state = json.loads(text)
             styles = _numbers(state["styles"])
             prompts = {str(key): _numbers(own) for key, own in state["prompts"].items()}
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise ConfigurationError(
                 f"The saved training state cannot be read ({type(error).__name__}: {error}). Train from the start."
             ) from error

@@ -21,6 +21,7 @@ from bedrock_rft.local._handler import Entry, invoke, load
 __all__ = ["Reward", "Rollout"]
 
 _LARGEST_ANSWER = 6 * 1024 * 1024  # Lambda's quota for what a function returns
+_LONGEST = 900  # seconds; Lambda's own limit
 _LARGEST_SCORE = 1e9  # the convention is 0 to 1; beyond this it is an accident, and its square no longer a number
 _SCORE = "aggregate_reward_score"
 _MEANT = ("score", "reward", "aggregate_score", "reward_score", "aggregateRewardScore", "value")
@@ -66,7 +67,7 @@ class Reward:
                 `messages`, as AWS's sample reads them.
             wrap_text: send a reference answer that is a string as `{"text": …}`, as AWS's sample reads it.
             invocation_size: rollouts per call; the service's own number is not known.
-            timeout: seconds a call may take.
+            timeout: seconds a call may take, at most 900.
 
         Raises:
             ConfigurationError: there is no such handler, or a setting makes no sense.
@@ -75,8 +76,8 @@ class Reward:
             raise ConfigurationError(f"payload is '{payload}'; it must be 'metadata' or 'top_level'.")
         if invocation_size < 1:
             raise ConfigurationError(f"invocation_size is {invocation_size}; it must be at least 1.")
-        if not 0 < timeout < math.inf:
-            raise ConfigurationError(f"timeout is {timeout}; it must be a number of seconds above 0.")
+        if not 0 < timeout <= _LONGEST:
+            raise ConfigurationError(f"timeout is {timeout}; Lambda allows more than 0 and at most {_LONGEST} seconds.")
         self.last_metrics: dict[str, float] = {}
         self._entry = load(handler)
         self._nested = payload == "metadata"

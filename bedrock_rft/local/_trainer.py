@@ -70,7 +70,7 @@ class Trainer:
             n_epochs: passes over the records.
             batch_size: prompts per step.
             learning_rate_multiplier: scales the learning rate.
-            group_size: answers per prompt; a score is measured against its group.
+            group_size: answers per prompt, at least 2; a score is measured against its group.
             seed: of the order of the records and of every sample.
 
         Raises:
@@ -78,9 +78,14 @@ class Trainer:
         """
         if not records:
             raise ConfigurationError("There are no records to train on.")
-        for name, value in (("n_epochs", n_epochs), ("batch_size", batch_size), ("group_size", group_size)):
-            if value < 1:
-                raise ConfigurationError(f"{name} is {value}; it must be at least 1.")
+        # A group of one has nothing to be measured against.
+        for name, value, least in (
+            ("n_epochs", n_epochs, 1),
+            ("batch_size", batch_size, 1),
+            ("group_size", group_size, 2),
+        ):
+            if value < least:
+                raise ConfigurationError(f"{name} is {value}; it must be at least {least}.")
         if not 0 < learning_rate_multiplier < math.inf:
             raise ConfigurationError(f"learning_rate_multiplier is {learning_rate_multiplier}; it must be above 0.")
         self._records = records
