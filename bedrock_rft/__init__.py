@@ -1,1 +1,134 @@
-"""Typed reinforcement fine-tuning of open-weight models on Amazon Bedrock."""
+"""Typed reinforcement fine-tuning of open-weight models on Amazon Bedrock.
+
+`from bedrock_rft import Client` is the way in. Importing the package costs nothing: each name is loaded when it is
+first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from bedrock_rft._version import __version__
+
+if TYPE_CHECKING:
+    from bedrock_rft._client import AsyncClient, Client
+    from bedrock_rft._identity import Identity
+    from bedrock_rft._signing import SigV4Auth
+    from bedrock_rft._transport import Call, Reply, Transport
+    from bedrock_rft.errors import (
+        AmbiguousCreateError,
+        APIConnectionError,
+        APIError,
+        APIResponseError,
+        APIStatusError,
+        APITimeoutError,
+        AuthenticationError,
+        BadRequestError,
+        BedrockRFTError,
+        BedrockRFTWarning,
+        ConfigurationError,
+        ConflictError,
+        DatasetError,
+        InternalServerError,
+        JobCancelledError,
+        JobFailedError,
+        MissingExtraError,
+        NotFoundError,
+        PermissionDeniedError,
+        RateLimitError,
+        RedirectRefusedError,
+        RewardError,
+        WaitTimeoutError,
+    )
+    from bedrock_rft.types import Checkpoint, Event, File, Hyperparameters, Job, LambdaArn, Model, TrainingMetrics
+
+_WHERE = {
+    "_client": ("AsyncClient", "Client"),
+    "_identity": ("Identity",),
+    "_signing": ("SigV4Auth",),
+    "_transport": ("Call", "Reply", "Transport"),
+    "errors": (
+        "APIConnectionError",
+        "APIError",
+        "APIResponseError",
+        "APIStatusError",
+        "APITimeoutError",
+        "AmbiguousCreateError",
+        "AuthenticationError",
+        "BadRequestError",
+        "BedrockRFTError",
+        "BedrockRFTWarning",
+        "ConfigurationError",
+        "ConflictError",
+        "DatasetError",
+        "InternalServerError",
+        "JobCancelledError",
+        "JobFailedError",
+        "MissingExtraError",
+        "NotFoundError",
+        "PermissionDeniedError",
+        "RateLimitError",
+        "RedirectRefusedError",
+        "RewardError",
+        "WaitTimeoutError",
+    ),
+    "types": ("Checkpoint", "Event", "File", "Hyperparameters", "Job", "LambdaArn", "Model", "TrainingMetrics"),
+}
+_MODULE = {name: module for module, names in _WHERE.items() for name in names}
+
+__all__ = [
+    "APIConnectionError",
+    "APIError",
+    "APIResponseError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AmbiguousCreateError",
+    "AsyncClient",
+    "AuthenticationError",
+    "BadRequestError",
+    "BedrockRFTError",
+    "BedrockRFTWarning",
+    "Call",
+    "Checkpoint",
+    "Client",
+    "ConfigurationError",
+    "ConflictError",
+    "DatasetError",
+    "Event",
+    "File",
+    "Hyperparameters",
+    "Identity",
+    "InternalServerError",
+    "Job",
+    "JobCancelledError",
+    "JobFailedError",
+    "LambdaArn",
+    "MissingExtraError",
+    "Model",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "RedirectRefusedError",
+    "Reply",
+    "RewardError",
+    "SigV4Auth",
+    "TrainingMetrics",
+    "Transport",
+    "WaitTimeoutError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name when it is first used (PEP 562)."""
+    module = _MODULE.get(name)
+    if module is None:
+        raise AttributeError(f"module 'bedrock_rft' has no attribute {name!r}")
+    value = getattr(import_module(f"bedrock_rft.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,7 +1,8 @@
 """The seam: what everything above the wire speaks, and never an HTTP library.
 
-A `Call` is one exchange, described and not yet sent. A `Reply` is what came back, whatever the status. A `Transport` turns
-one into the other, in either colour: over a blocking client its coroutines never suspend, so `finish` can step them.
+A `Call` is one exchange, described and not yet sent. A `Reply` is what came back, whatever the status. A `Transport`
+turns one into the other, in either colour: over a blocking client its coroutines never suspend, so `finish` can step
+them.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Call:
         upload: a body to stream. At most one of the two.
         headers: further headers, none of them secret.
         sink: takes the body of a successful answer.
+        repeatable: whether sending it twice does no more than sending it once. None: as HTTP defines its method.
     """
 
     method: str
@@ -54,6 +56,12 @@ class Call:
     upload: Upload | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     sink: Sink | None = None
+    repeatable: bool | None = None
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether it may be sent again though the first may have been carried out."""
+        return self.method in {"GET", "HEAD", "DELETE", "OPTIONS"} if self.repeatable is None else self.repeatable
 
 
 @dataclass(frozen=True)
@@ -106,14 +114,14 @@ class Transport(Protocol):
         """Let go of connections and credentials."""
         ...
 
-    def openai(self, *, max_retries: int) -> Any:
-        """A ready OpenAI client over the same endpoint and identity."""
+    def openai(self, *, max_retries: int, blocking: bool) -> Any:
+        """A ready `OpenAI` or `AsyncOpenAI` over the same endpoint and identity."""
         ...
 
 
 async def settle(value: T | Awaitable[T]) -> T:
     """Wait for a value that may have arrived already."""
-    return await cast("Awaitable[T]", value) if inspect.isawaitable(value) else cast("T", value)
+    return await cast("Awaitable[T]", value) if inspect.isawaitable(value) else value
 
 
 def finish(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -1,4 +1,4 @@
-"""A multipart body that can be sent again: its length and hash are known before it leaves, and it never sits in memory."""
+"""A multipart body that can be sent again: length and hash are known before it leaves, and it never sits in memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
 from uuid import uuid4
@@ -55,7 +55,12 @@ class Upload:
     """
 
     def __init__(
-        self, source: Source, *, filename: str | None = None, purpose: str = "fine-tune", progress: Progress | None = None
+        self,
+        source: Source,
+        *,
+        filename: str | None = None,
+        purpose: str = "fine-tune",
+        progress: Progress | None = None,
     ) -> None:
         """Read the source once, to know its length and hash.
 
@@ -177,7 +182,7 @@ class _Stream:
         self.name = Path(name).name if isinstance(name, str) else "data.jsonl"
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[IO[bytes]]:
+    def open(self) -> Generator[IO[bytes], None, None]:
         self._file.seek(self._start)
         yield self._file
 
@@ -199,7 +204,7 @@ class _Spool:
             raise
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[IO[bytes]]:
+    def open(self) -> Generator[IO[bytes], None, None]:
         self._file.seek(0)
         yield self._file
 
@@ -222,17 +227,18 @@ def source(data: UploadData) -> Source:
         return _Path(Path(data).expanduser())
     if isinstance(data, io.TextIOBase):
         raise ConfigurationError("The training file is open in text mode. Open it with mode 'rb'.")
+    given: object = data
     if hasattr(data, "read"):
         return _opened(cast("IO[bytes]", data))
     if isinstance(data, Iterable) and not isinstance(data, Mapping):
-        return _Spool(_lines(data))
+        return _Spool(_lines(cast("Iterable[Any]", data)))
     raise ConfigurationError(
-        f"A training file is a path, bytes, a binary file object or an iterable of records, not {type(data).__name__}."
+        f"A training file is a path, bytes, a binary file object or an iterable of records, not {type(given).__name__}."
     )
 
 
 def _opened(file: IO[bytes]) -> Source:
-    if not isinstance(file.read(0), bytes):  # pyright: ignore[reportUnnecessaryIsInstance] - duck-typed text files
+    if not isinstance(file.read(0), bytes):
         raise ConfigurationError("The training file is open in text mode. Open it with mode 'rb'.")
     seekable = getattr(file, "seekable", None)
     if seekable is not None and seekable():
@@ -240,9 +246,9 @@ def _opened(file: IO[bytes]) -> Source:
     return _Spool(iter(lambda: file.read(CHUNK), b""))
 
 
-def _lines(records: Iterable[Mapping[str, Any] | BaseModel]) -> Iterator[bytes]:
+def _lines(records: Iterable[Any]) -> Iterator[bytes]:
     for number, record in enumerate(records, 1):
-        if not isinstance(record, (Mapping, BaseModel)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(record, (Mapping, BaseModel)):
             raise DatasetError(f"Record {number} is a {type(record).__name__}. Every record is a mapping or a model.")
         fields = record.model_dump(mode="json", by_alias=True) if isinstance(record, BaseModel) else dict(record)
         try:

@@ -26,6 +26,8 @@ header of a request and no body is kept.
 from __future__ import annotations
 
 import re
+import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "BedrockRFTError",
+    "BedrockRFTWarning",
     "ConfigurationError",
     "ConflictError",
     "DatasetError",
@@ -89,6 +92,27 @@ def _revive(kind: type[BedrockRFTError], args: tuple[Any, ...], state: dict[str,
     error.args = args
     error.__dict__.update(state)
     return error
+
+
+class BedrockRFTWarning(UserWarning):
+    """Something that may be right but often is not, said once for each cause."""
+
+
+_warned: set[str] = set()
+
+
+def warn_once(message: str) -> None:
+    """Warn the line of the user's that led here, the first time this is to be said."""
+    if message in _warned:
+        return
+    _warned.add(message)
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in {
+        "bedrock_rft",
+        "pydantic",
+    }:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(plain(message), BedrockRFTWarning, stacklevel=level - 1)
 
 
 class ConfigurationError(BedrockRFTError, ValueError):
@@ -146,7 +170,7 @@ class APIConnectionError(APIError):
     """No reply came.
 
     Attributes:
-        reason: `refused`, `dns`, `tls`, `timeout`, `closed`, `proxy` or `other`.
+        reason: `refused`, `dns`, `certificate`, `tls`, `timeout`, `closed`, `proxy` or `other`.
         sent: False where nothing of the request can have reached the service.
     """
 

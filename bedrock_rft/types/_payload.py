@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
@@ -39,7 +39,10 @@ class Payload(BaseModel):
         try:
             return cls.model_validate_json(content)
         except ValidationError as misfit:
-            if misfit.errors(include_url=False, include_context=False, include_input=False)[0]["type"] == "json_invalid":
+            if (
+                misfit.errors(include_url=False, include_context=False, include_input=False)[0]["type"]
+                == "json_invalid"
+            ):
                 raise
         return cls.salvage(from_json(content))
 
@@ -64,12 +67,14 @@ def _depth(place: tuple[int | str, ...]) -> tuple[int, list[tuple[int, str]]]:
 
 def _remove(data: Any, place: tuple[int | str, ...]) -> bool:
     """Remove what stands at a place, or the nearest thing around it; say whether anything went."""
-    parent, key, here = None, None, data
+    parent: Any = None
+    key: int | str = ""
+    here: Any = data
     for step in place:
-        inside = cast("Any", here)
-        if isinstance(here, dict) and step in here:
-            parent, key, here = inside, step, inside[step]
-        elif isinstance(here, list) and isinstance(step, int) and -len(inside) <= step < len(inside):
+        inside: Any = here
+        if (isinstance(here, dict) and step in here) or (
+            isinstance(here, list) and isinstance(step, int) and -len(inside) <= step < len(inside)
+        ):
             parent, key, here = inside, step, inside[step]
         # Any other step is a field that is missing, which goes with what it is missing from, or pydantic's name for a
         # member of a union, where the value is the same one.
@@ -93,6 +98,8 @@ def explain(misfit: ValidationError) -> str:
     """Say what does not fit, without repeating the values: any of them may be secret."""
     found = misfit.errors(include_url=False, include_input=False)
     return "; ".join(
-        ".".join(str(step) for step in error["loc"]) + (": " if error["loc"] else "") + error["msg"].removeprefix("Value error, ")
+        ".".join(str(step) for step in error["loc"])
+        + (": " if error["loc"] else "")
+        + error["msg"].removeprefix("Value error, ")
         for error in found
     )

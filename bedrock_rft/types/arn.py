@@ -36,17 +36,22 @@ _NOT_A_FUNCTION = (
 class LambdaArn(str):
     """The ARN of a reward function: a string that is known to be one, with its parts.
 
-    The pattern is AWS's own, 1 to 512 characters. `LambdaArn(text)` raises `ConfigurationError` that says what is wrong.
+    The pattern is AWS's own, 1 to 512 characters. For anything else `LambdaArn(text)` raises a `ConfigurationError`
+    that says what is wrong.
     """
 
     __slots__ = ()
 
     def __new__(cls, text: str) -> Self:
         """Check the text and keep it as it is."""
-        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - users of no type checker
-            raise ConfigurationError(f"The reward must be a Lambda ARN such as '{_EXAMPLE}', not {type(text).__name__}.")
+        if not isinstance(text, str):
+            raise ConfigurationError(
+                f"The reward must be a Lambda ARN such as '{_EXAMPLE}', not {type(text).__name__}."
+            )
         if len(text) > _LONGEST or _PATTERN.fullmatch(text) is None:
-            raise ConfigurationError(f"{text[:80]!r} is not the ARN of a Lambda function: {_why(text)}. Example: '{_EXAMPLE}'.")
+            raise ConfigurationError(
+                f"{text[:80]!r} is not the ARN of a Lambda function: {_why(text)}. Example: '{_EXAMPLE}'."
+            )
         return super().__new__(cls, text)
 
     def _part(self, name: str) -> str | None:
@@ -54,7 +59,7 @@ class LambdaArn(str):
         return match[name] if match else None
 
     @property
-    def partition(self) -> str:
+    def aws_partition(self) -> str:
         """`aws`, `aws-us-gov`, `aws-cn`, …."""
         return self._part("partition") or "aws"
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import warnings
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, model_validator
 
-from bedrock_rft.errors import ConfigurationError
+from bedrock_rft.errors import ConfigurationError, warn_once
 from bedrock_rft.types._payload import Payload, Request
 from bedrock_rft.types.arn import LambdaArn
 
@@ -93,10 +92,10 @@ class Hyperparameters(Request):
     @classmethod
     def _known_names(cls, fields: Any) -> Any:
         if isinstance(fields, Mapping):
-            for name in fields:
+            for name in cast("Mapping[object, object]", fields):
                 if name not in _DOCUMENTED:
                     _unknown(str(name))
-        return fields
+        return cast("Any", fields)
 
     @classmethod
     def of(cls, value: Hyperparameters | Mapping[str, Any]) -> Hyperparameters:
@@ -120,9 +119,7 @@ def _unknown(name: str) -> None:
     meant = _ALIASES.get(folded) or (close[0] if close else None)
     if meant:
         raise ValueError(f"there is no hyperparameter '{name}'; did you mean '{meant}'?")
-    warnings.warn(
-        f"'{name}' is not a documented hyperparameter ({', '.join(_DOCUMENTED)}); it is sent as it is.", stacklevel=6
-    )
+    warn_once(f"'{name}' is not a documented hyperparameter ({', '.join(_DOCUMENTED)}); it is sent as it is.")
 
 
 class JobHyperparameters(Payload):

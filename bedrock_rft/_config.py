@@ -1,0 +1,339 @@
+"""Arguments, then the environment: region, endpoint and identity, decided once and said aloud."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from bedrock_rft import _endpoint as endpoint
+from bedrock_rft import _keys as keys
+from bedrock_rft._credentials import AwsCredentials, chain, given, profile_region
+from bedrock_rft._identity import Auth, Identity
+from bedrock_rft._secret import Secret
+from bedrock_rft.errors import ConfigurationError, warn_once
+
+__all__ = ["ApiKeyInput", "Config", "KeySource", "carried", "resolve"]
+
+ApiKeyInput = str | Callable[[], str] | Callable[[], Awaitable[str]]
+"""A Bedrock API key, or a function that gives the current one, asked for every attempt."""
+
+_MOST_RETRIES = 10
+
+
+@dataclass(frozen=True)
+class KeySource:
+    """Where a bearer token comes from, and what it must hold."""
+
+    ask: Secret[ApiKeyInput]
+    name: str
+    region: str = ""
+
+    def check(self, value: object) -> str:
+        """Return a key that may be sent now.
+
+        Raises:
+            ConfigurationError: it has expired, or serves another region, or is no key.
+        """
+        key = keys.check(value, self.name)
+        about = keys.read(key)
+        if about.expires_at is not None and about.expires_at <= datetime.now(timezone.utc):
+            raise ConfigurationError(
+                f"The short-term key from {self.name} expired at {about.expires_at:%Y-%m-%d %H:%M} UTC. Make a new one."
+            )
+        if about.region and self.region and about.region != self.region:
+            raise ConfigurationError(
+                f"The short-term key from {self.name} serves {about.region} only, but this client is set to "
+                f"{self.region}. Make a key for {self.region}, or use region='{about.region}'."
+            )
+        return key
+
+    def ask_now(self) -> Secret[str]:
+        """The key of this attempt. Raises `ConfigurationError` as `check` does, and for an async function."""
+        value = self.ask.reveal()
+        if not callable(value):
+            return Secret(self.check(value))
+        asked = value()
+        if inspect.isawaitable(asked):
+            if inspect.iscoroutine(asked):
+                asked.close()
+            raise ConfigurationError(
+                f"{self.name} is an async function. Give it to AsyncClient, or give Client a plain one."
+            )
+        return Secret(self.check(asked))
+
+    async def ask_soon(self) -> Secret[str]:
+        """The key of this attempt; a plain function runs away from the event loop."""
+        value = self.ask.reveal()
+        if not callable(value):
+            return Secret(self.check(value))
+        if inspect.iscoroutinefunction(value):
+            return Secret(self.check(await value()))
+        import anyio.to_thread
+
+        asked = await anyio.to_thread.run_sync(value)
+        return Secret(self.check(await asked if inspect.isawaitable(asked) else asked))
+
+    def static(self) -> str | None:
+        """The key, where it is a plain one."""
+        value = self.ask.reveal()
+        return value if isinstance(value, str) else None
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything a client was told, checked. Exactly one of `key` and `aws` is set."""
+
+    base_url: str
+    region: str
+    auth: Auth
+    identity: Identity
+    key: KeySource | None = None
+    aws: AwsCredentials | None = None
+    project: str | None = None
+    timeout: float = 60.0
+    max_retries: int = 2
+    ca_bundle: str | None = None
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The identity that won."""
+
+    auth: Auth
+    source: str
+    key: KeySource | None = None
+    aws: AwsCredentials | None = None
+    shadowed: list[str] = field(default_factory=list[str])
+
+
+def resolve(
+    *,
+    region: str | None = None,
+    api_key: ApiKeyInput | None = None,
+    profile: str | None = None,
+    credentials: object | None = None,
+    auth: Auth | None = None,
+    base_url: str | None = None,
+    project: str | None = None,
+    timeout: float = 60.0,
+    max_retries: int = 2,
+    ca_bundle: str | os.PathLike[str] | None = None,
+) -> Config:
+    """Decide who the client is and where it speaks. Raises `ConfigurationError`; nothing is sent."""
+    env = {name: value for name, value in os.environ.items() if value.strip()}
+    url, url_source, ignored_url = _base_url(base_url, env)
+    found = _identity(api_key, profile, credentials, auth, env)
+    about = keys.read(found.key.static() or "") if found.key else keys.ApiKey("opaque")
+    where, where_source = _region(region, about, url, profile, credentials, env)
+    _agree(region, where, where_source, url, url_source)
+    if url is None:
+        url, url_source = endpoint.default_url(where), "the region"
+    key = replace(found.key, region=where) if found.key else None
+    if key is not None and (text := key.static()) is not None:
+        key.check(text)
+        if text.startswith("sk-") and found.source == "OPENAI_API_KEY":
+            warn_once(
+                f"OPENAI_API_KEY looks like a key for OpenAI; it is sent to {url} because OPENAI_BASE_URL points there."
+            )
+    project = _text(project, "project")
+    shadowed = (*([ignored_url] if ignored_url else []), *found.shadowed)
+    return Config(
+        base_url=url,
+        region=where,
+        auth=found.auth,
+        key=key,
+        aws=found.aws,
+        project=project,
+        timeout=_seconds(timeout),
+        max_retries=_retries(max_retries),
+        ca_bundle=_bundle(ca_bundle, env),
+        identity=Identity(
+            auth=found.auth,
+            source=found.source,
+            base_url=url,
+            base_url_source=url_source,
+            region=where,
+            region_source=where_source,
+            key_kind=("refreshed" if key.static() is None else about.kind) if key else None,
+            expires_at=about.expires_at,
+            project=project,
+            shadowed=shadowed,
+        ),
+    )
+
+
+def carried(transport: object, **settings: Any) -> Config:
+    """The settings of a client whose transport was passed in: it knows by itself who and where."""
+    stray = [
+        name
+        for name in ("api_key", "profile", "credentials", "auth", "base_url", "ca_bundle")
+        if settings[name] is not None
+    ]
+    if stray:
+        raise ConfigurationError(
+            f"transport= brings its own endpoint and identity; {' and '.join(stray)} would not be used."
+        )
+    region = settings["region"] or getattr(transport, "region", None) or "us-west-2"
+    where = endpoint.check_region(region, "region")
+    url, name = f"local:{type(transport).__name__}", "transport="
+    return Config(
+        base_url=url,
+        region=where,
+        auth="aws",
+        project=_text(settings["project"], "project"),
+        timeout=_seconds(settings["timeout"]),
+        max_retries=_retries(settings["max_retries"]),
+        identity=Identity(auth=None, source=name, base_url=url, base_url_source=name, region=where, region_source=name),
+    )
+
+
+def _base_url(given_url: str | None, env: Mapping[str, str]) -> tuple[str | None, str, str | None]:
+    """The base URL where one is set, its source, and a word on one that was passed over."""
+    openai_url = env.get("OPENAI_BASE_URL")
+    foreign = openai_url is not None and not endpoint.is_bedrock(openai_url)
+    ignored = "OPENAI_BASE_URL: its host is not a bedrock-mantle one" if foreign else None
+    if given_url is not None:
+        return endpoint.base_url(given_url, "base_url"), "base_url=", ignored
+    if openai_url is not None and not foreign:
+        return endpoint.base_url(openai_url, "OPENAI_BASE_URL"), "OPENAI_BASE_URL", ignored
+    service_url = env.get("AWS_ENDPOINT_URL_BEDROCK_MANTLE")
+    if service_url is not None:
+        name = "AWS_ENDPOINT_URL_BEDROCK_MANTLE"
+        return endpoint.base_url(service_url, name), name, ignored
+    return None, "", ignored
+
+
+def _identity(
+    api_key: ApiKeyInput | None,
+    profile: str | None,
+    credentials: object | None,
+    auth: Auth | None,
+    env: Mapping[str, str],
+) -> _Found:
+    explicit = [
+        n for n, v in (("api_key", api_key), ("profile", profile), ("credentials", credentials)) if v is not None
+    ]
+    if len(explicit) > 1:
+        raise ConfigurationError(f"{' and '.join(explicit)} contradict each other: give one identity.")
+    if auth not in (None, "api_key", "aws"):
+        raise ConfigurationError(f"auth must be 'api_key' or 'aws', not {auth!r}.")
+    mode = {"api_key": "api_key", "profile": "aws", "credentials": "aws"}.get(explicit[0]) if explicit else None
+    if mode and auth and mode != auth:
+        raise ConfigurationError(f"{explicit[0]}= and auth='{auth}' contradict each other.")
+    keys_found, shadowed = _environment_keys(env)
+    environment_aws = _environment_aws(env)
+    if api_key is not None:
+        source = KeySource(Secret(api_key if callable(api_key) else keys.check(api_key, "api_key")), "api_key=")
+        beaten = [f"{name}: api_key= was given" for name, _ in keys_found] + [
+            f"{n}: api_key= was given" for n in environment_aws
+        ]
+        return _Found("api_key", "api_key=", key=source, shadowed=shadowed + beaten)
+    if profile is not None or credentials is not None:
+        aws = chain(_text(profile, "profile")) if profile is not None else given(credentials)
+        beaten = [f"{name}: {explicit[0]}= was given" for name, _ in keys_found]
+        return _Found("aws", aws.origin, aws=aws, shadowed=shadowed + beaten)
+    if keys_found and auth != "aws":
+        name, key = keys_found[0]
+        beaten = [f"{other}: {name} comes first" for other in [n for n, _ in keys_found[1:]] + environment_aws]
+        return _Found("api_key", name, key=KeySource(Secret(keys.check(key, name)), name), shadowed=shadowed + beaten)
+    if auth == "api_key":
+        hint = f" ({'; '.join(shadowed)})" if shadowed else ""
+        raise ConfigurationError(
+            f"auth='api_key', but there is no Bedrock API key{hint}. Set AWS_BEARER_TOKEN_BEDROCK or pass api_key=…."
+        )
+    aws = chain(None)
+    return _Found("aws", aws.origin, aws=aws, shadowed=shadowed + [f"{n}: auth='aws' was given" for n, _ in keys_found])
+
+
+def _environment_keys(env: Mapping[str, str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """The API keys that are meant for this service, best first, and a word on one that is not."""
+    found: list[tuple[str, str]] = []
+    shadowed: list[str] = []
+    openai_key = env.get("OPENAI_API_KEY")
+    if openai_key is not None:
+        if endpoint.is_bedrock(env.get("OPENAI_BASE_URL", "")) or keys.has_bedrock_form(openai_key.strip()):
+            found.append(("OPENAI_API_KEY", openai_key))
+        else:
+            shadowed.append("OPENAI_API_KEY: it is not a Bedrock key, and OPENAI_BASE_URL does not point here")
+    if (bearer := env.get("AWS_BEARER_TOKEN_BEDROCK")) is not None:
+        found.append(("AWS_BEARER_TOKEN_BEDROCK", bearer))
+    return found, shadowed
+
+
+def _environment_aws(env: Mapping[str, str]) -> list[str]:
+    return [name for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE") if name in env]
+
+
+def _region(
+    region: str | None,
+    about: keys.ApiKey,
+    url: str | None,
+    profile: str | None,
+    credentials: object | None,
+    env: Mapping[str, str],
+) -> tuple[str, str]:
+    if region is not None:
+        return endpoint.check_region(region, "region"), "region="
+    if about.region is not None:
+        return endpoint.check_region(about.region, "the short-term key's region"), "the short-term key"
+    # A host that names its region is the only one it can be signed for, whatever a shell's default says.
+    if url is not None and (host := endpoint.host_region(url)) is not None:
+        return host, "the endpoint's host"
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        if name in env:
+            return endpoint.check_region(env[name], name), name
+    own = profile_region(profile, credentials)
+    if own is not None:
+        return endpoint.check_region(own, "the profile's region"), "the profile"
+    raise ConfigurationError(
+        "No region: pass region='us-west-2', set AWS_REGION, or run 'aws configure set region us-west-2'."
+    )
+
+
+def _agree(region: str | None, where: str, where_source: str, url: str | None, url_source: str) -> None:
+    host = endpoint.host_region(url) if url is not None else None
+    if host is not None and host != where:
+        said = f"region='{region}'" if region else f"{where_source} says {where}"
+        raise ConfigurationError(
+            f"{said}, but {url_source.rstrip('=')} points at {host}: a signature or key for one region is refused in "
+            "another. Change one of them."
+        )
+
+
+def _text(value: object, name: str) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]([\x20-\x7e]{0,510}[\x21-\x7e])?", value):
+        raise ConfigurationError(f"{name} must be printable ASCII text of 1 to 512 characters.")
+    return value
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (0 < value < math.inf):
+        raise ConfigurationError("timeout must be a positive number of seconds.")
+    return float(value)
+
+
+def _retries(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST_RETRIES:
+        raise ConfigurationError(f"max_retries must be a whole number from 0 to {_MOST_RETRIES}.")
+    return value
+
+
+def _bundle(value: object, env: Mapping[str, str]) -> str | None:
+    name, path = "ca_bundle", value
+    if path is None:
+        name = next((n for n in ("AWS_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE") if n in env), "")
+        path = env.get(name)
+    if path is None:
+        return None
+    if not isinstance(path, (str, os.PathLike)) or not Path(path).expanduser().is_file():
+        raise ConfigurationError(f"{name} must be the path of a file with PEM certificates.")
+    return str(Path(path).expanduser())

@@ -1,0 +1,157 @@
+"""AWS credentials, resolved by botocore, afresh for every attempt."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, cast
+
+from bedrock_rft._secret import Secret
+from bedrock_rft.errors import ConfigurationError
+
+__all__ = ["AwsCredentials", "Frozen", "FrozenCredentials", "chain", "given", "profile_region"]
+
+
+class FrozenCredentials(Protocol):
+    """One matched triple, as botocore's `ReadOnlyCredentials` has it."""
+
+    @property
+    def access_key(self) -> str: ...
+    @property
+    def secret_key(self) -> str: ...
+    @property
+    def token(self) -> str | None: ...
+
+
+class Frozen(NamedTuple):
+    """A triple whose parts belong together and are text. It prints nothing of itself."""
+
+    access_key: str
+    secret_key: str
+    token: str | None
+
+    def __repr__(self) -> str:
+        return f"Frozen(access_key={self.access_key[:4]}…, '****')"
+
+
+_NONE_FOUND = (
+    "No identity: there is no Bedrock API key and no AWS credentials. Set AWS_BEARER_TOKEN_BEDROCK, run 'aws configure'"
+    " or 'aws sso login', or pass api_key=…, profile=… or credentials=…."
+)
+
+
+class AwsCredentials:
+    """Where a signature's credentials come from. Nothing is asked of it before it is needed."""
+
+    def __init__(self, load: Callable[[], Any], origin: str) -> None:
+        self._load = Secret(load)
+        self._lock = threading.Lock()
+        self._found: Secret[Any] | None = None
+        self._origin = origin
+
+    def __repr__(self) -> str:
+        return f"AwsCredentials({self.origin!r})"
+
+    @property
+    def origin(self) -> str:
+        """Which source they come from, as far as is known now."""
+        method = getattr(self._found.reveal(), "method", None) if self._found else None
+        return f"{self._origin} ({method})" if method and method != "explicit" else self._origin
+
+    def find(self) -> Any:
+        """Find the source once; what it answers is asked again for every attempt.
+
+        Raises:
+            ConfigurationError: there are none, or the profile does not exist.
+        """
+        with self._lock:
+            if self._found is None:
+                try:
+                    found = self._load.reveal()()
+                except Exception as error:
+                    raise _unresolved(error) from error
+                if found is None:
+                    raise ConfigurationError(_NONE_FOUND)
+                self._found = Secret(found)
+            return self._found.reveal()
+
+    def forget(self) -> None:
+        """Look again next time: what was found has been revoked or replaced where it came from."""
+        with self._lock:
+            self._found = None
+
+    def freeze(self) -> Frozen:
+        """The current triple, refreshed by botocore where it was about to expire.
+
+        Raises:
+            ConfigurationError: they could not be resolved or refreshed.
+        """
+        found = self.find()
+        try:
+            frozen = cast("FrozenCredentials", found.get_frozen_credentials())
+        except Exception as error:
+            raise _unresolved(error) from error
+        if not isinstance(frozen.access_key, str) or not isinstance(frozen.secret_key, str) or not frozen.access_key:
+            raise ConfigurationError(
+                f"The AWS credentials from {self.origin} are incomplete: a key id or a secret is missing."
+            )
+        return Frozen(frozen.access_key, frozen.secret_key, frozen.token or None)
+
+
+def _unresolved(error: Exception) -> ConfigurationError:
+    if isinstance(error, ConfigurationError):
+        return error
+    name = type(error).__name__
+    renew = " Run 'aws sso login' again." if "SSO" in name or "Token" in name else ""
+    return ConfigurationError(f"The AWS credentials could not be resolved: {name}: {error}.{renew}")
+
+
+def given(value: object) -> AwsCredentials:
+    """Take a botocore `Credentials`, anything with `get_frozen_credentials()`, or a boto3 or botocore session."""
+    if callable(getattr(value, "get_frozen_credentials", None)):
+        return AwsCredentials(lambda: value, "credentials=")
+    if callable(getattr(value, "get_credentials", None)):
+        return AwsCredentials(cast("Any", value).get_credentials, "the session in credentials=")
+    raise ConfigurationError(
+        "credentials must be a botocore Credentials, a boto3 or botocore session, or anything with "
+        f"get_frozen_credentials(), not {type(value).__name__}."
+    )
+
+
+def chain(profile: str | None) -> AwsCredentials:
+    """Botocore's whole chain: environment, profile, assume-role, SSO, web identity, process, container, instance."""
+
+    def load() -> Any:
+        if profile is None:
+            # The chain's own first link; asking it directly spares reading the configuration files.
+            from botocore.credentials import EnvProvider
+
+            found = EnvProvider().load()
+            if found is not None:
+                return found
+        return _session(profile).get_credentials()
+
+    where = f"profile '{profile}'" if profile else "the AWS credential chain"
+    if profile is None and os.environ.get("AWS_PROFILE") and not os.environ.get("AWS_ACCESS_KEY_ID"):
+        where = f"profile '{os.environ['AWS_PROFILE']}' from AWS_PROFILE"
+    return AwsCredentials(load, where)
+
+
+def profile_region(profile: str | None, value: object) -> str | None:
+    """The region a profile, or a session that was passed in, is set to."""
+    own = getattr(value, "region_name", None)
+    if isinstance(own, str):
+        return own
+    variable = getattr(value, "get_config_variable", None)
+    try:
+        found = variable("region") if callable(variable) else _session(profile).get_config_variable("region")
+    except Exception as error:
+        raise _unresolved(error) from error
+    return found if isinstance(found, str) else None
+
+
+def _session(profile: str | None) -> Any:
+    from botocore.session import Session
+
+    return Session(profile=profile)

@@ -1,0 +1,287 @@
+"""Reinforcement fine-tuning jobs: created once, followed as long as they run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Protocol
+
+from bedrock_rft._create import JOBS, check_metadata, check_name, create, find
+from bedrock_rft._endpoint import RFT_REGIONS, host_region
+from bedrock_rft._resource import AsyncResource, Resource, blocking, blocking_iter, identifier, limited, segment
+from bedrock_rft._transport import Call
+from bedrock_rft._watch import watch
+from bedrock_rft.errors import (
+    BadRequestError,
+    ConfigurationError,
+    ConflictError,
+    JobCancelledError,
+    JobFailedError,
+    plain,
+    warn_once,
+)
+from bedrock_rft.types.arn import LambdaArn
+from bedrock_rft.types.checkpoints import Checkpoint
+from bedrock_rft.types.events import Event, TrainingMetrics
+from bedrock_rft.types.files import File
+from bedrock_rft.types.jobs import CreateJob, CreateMethod, CreateReinforcement, Job
+from bedrock_rft.types.method import Hyperparameters, LambdaGrader
+from bedrock_rft.types.models import KNOWN_MODELS, Model
+
+__all__ = ["AsyncJobs", "Deployed", "Jobs"]
+
+log = logging.getLogger("bedrock_rft")
+
+
+class Deployed(Protocol):
+    """A reward that has been deployed: anything that knows its ARN."""
+
+    @property
+    def arn(self) -> str:
+        """The ARN of the function."""
+        ...
+
+
+class AsyncJobs(AsyncResource):
+    """`client.jobs`: reinforcement fine-tuning jobs."""
+
+    async def create(
+        self,
+        model: Model | str,
+        *,
+        training_file: File | str,
+        reward: LambdaArn | LambdaGrader | Deployed | str,
+        validation_file: File | str | None = None,
+        hyperparameters: Hyperparameters | Mapping[str, Any] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        name: str | None = None,
+    ) -> Job:
+        """Start a job. One call makes at most one.
+
+        The request is sent once. Where its answer is lost, the job is looked for by a marker in its metadata, and only
+        that very job is returned; where it is not found, nothing is sent again.
+
+        Args:
+            model: the base model, such as `openai.gpt-oss-20b`.
+            training_file: the uploaded prompts.
+            reward: the ARN of the Lambda function that scores, in the client's own region.
+            validation_file: prompts to measure on but not to train on.
+            hyperparameters: see `Hyperparameters`; what is left out is the service's choice.
+            metadata: up to 15 strings to keep with the job. They are logged: put no secret there.
+            name: makes a repeated call, in a script that is run again say, return the job that has this name already,
+                whatever its status. A name that stands for another model or reward is a `ConfigurationError`.
+
+        Raises:
+            AmbiguousCreateError: the job may exist; the error says how to look again.
+            ConfigurationError: an argument makes no sense; nothing was sent.
+            APIStatusError: the service refused.
+        """
+        grader = _grader(reward)
+        self._fits(grader.arn)
+        marker = check_name(name)
+        settings = Hyperparameters.of(hyperparameters or {})
+        body = CreateJob(
+            model=identifier(model, "model"),
+            training_file=identifier(training_file, "training_file"),
+            validation_file=identifier(validation_file, "validation_file") if validation_file is not None else None,
+            method=CreateMethod(reinforcement=CreateReinforcement(grader=grader, hyperparameters=settings.sent())),
+            metadata=check_metadata(metadata, marker),
+        )
+        if body.model not in KNOWN_MODELS:
+            warn_once(
+                f"'{plain(body.model, 80)}' is not on the list of models for reinforcement fine-tuning; used anyway."
+            )
+        if name is not None and (existing := await find(self, marker, model=body.model)) is not None:
+            return _same(existing, body, name)
+        return await create(self, body, marker=marker)
+
+    def _fits(self, arn: LambdaArn) -> None:
+        config = self._session.config
+        if arn.region != config.region:
+            raise ConfigurationError(
+                f"The reward function is in {arn.region}, but this client is set to {config.region}. Deploy the "
+                f"function in {config.region}, or use region='{arn.region}'."
+            )
+        if host_region(config.base_url) is not None and config.region not in RFT_REGIONS:
+            warn_once(
+                f"Reinforcement fine-tuning is documented for {', '.join(sorted(RFT_REGIONS))}, not yet for "
+                f"{config.region}."
+            )
+
+    async def retrieve(self, job: Job | str) -> Job:
+        """The job as it stands. A job from a list may be stale; this is its true status."""
+        return await self._send(Call("GET", f"{JOBS}/{segment(job, 'job')}"), Job)
+
+    async def list(self, *, limit: int | None = None) -> AsyncIterator[Job]:
+        """Every job, as the service orders them: newest first.
+
+        Args:
+            limit: how many to ask for at once, up to 100. All of them come, whatever it is.
+        """
+        async for job in self._pages(JOBS, Job, limited(limit)):
+            yield job
+
+    async def find(self, name: str) -> Job | None:
+        """The job that has a name, or the marker of an `AmbiguousCreateError`; None where there is none.
+
+        A list may lag behind by seconds, so None right after an unclear creation is no proof.
+        """
+        return await find(self, check_name(name))
+
+    async def cancel(self, job: Job | str) -> Job:
+        """Stop a job for good: it cannot be resumed.
+
+        Raises:
+            ConflictError, BadRequestError: it has ended already; one that is cancelled already is simply returned.
+        """
+        try:
+            return await self._send(Call("POST", f"{JOBS}/{segment(job, 'job')}/cancel", repeatable=True), Job)
+        except (BadRequestError, ConflictError):
+            now = await self.retrieve(job)
+            if now.status != "cancelled":
+                raise
+            return now
+
+    async def events(
+        self, job: Job | str, *, after: str | None = None, limit: int | None = None
+    ) -> AsyncIterator[Event]:
+        """Every event of a job, once, as the service orders them: newest first. `follow` turns them round.
+
+        Args:
+            job: the job or its id.
+            after: the id of an event to begin behind, in the service's order.
+            limit: how many to ask for at once, up to 100. All of them come, whatever it is.
+        """
+        path = f"{JOBS}/{segment(job, 'job')}/events"
+        async for event in self._pages(path, Event, limited(limit), after=after):
+            yield event
+
+    async def follow(
+        self, job: Job | str, *, after: str | None = None, timeout: float | None = None, poll_interval: float = 5.0
+    ) -> AsyncIterator[Event]:
+        """Every event of a job once, oldest first, as they come, until the job has ended.
+
+        Outages do not end it. Stopping to iterate leaves the job alone.
+
+        Args:
+            job: the job or its id.
+            after: the id of the last event seen earlier: following goes on behind it.
+            timeout: seconds until `WaitTimeoutError`; None for as long as the job takes.
+            poll_interval: seconds between the first looks; the pause grows to six times that.
+        """
+        looks = watch(self, job, interval=poll_interval, timeout=timeout, events=True, after=after)
+        async for look in looks:
+            for event in look.events:
+                yield event
+
+    async def wait(
+        self,
+        job: Job | str,
+        *,
+        timeout: float | None = None,
+        poll_interval: float = 5.0,
+        on_event: Callable[[Event], object] | None = None,
+        raise_on_failure: bool = True,
+    ) -> Job:
+        """Wait until a job has ended. The job is never cancelled by it: Ctrl-C leaves the job running.
+
+        Outages, expired credentials that are renewed, and a machine that slept do not end it.
+
+        Args:
+            job: the job or its id.
+            timeout: seconds until `WaitTimeoutError`; None for as long as the job takes.
+            poll_interval: seconds between the first looks; the pause grows to six times that.
+            on_event: called with each event once, oldest first.
+            raise_on_failure: raise for a job that failed or was cancelled, rather than return it.
+
+        Raises:
+            JobFailedError, JobCancelledError: with the job as `.job`.
+            WaitTimeoutError: the job is still running.
+        """
+        ended: Job | None = None
+        try:
+            async for look in watch(self, job, interval=poll_interval, timeout=timeout, events=on_event is not None):
+                ended = look.job
+                for event in look.events:
+                    if on_event is not None:
+                        on_event(event)
+        except KeyboardInterrupt:
+            log.warning(
+                "job %s goes on: wait again with client.jobs.wait(%r), stop it with client.jobs.cancel(%r)",
+                *[identifier(job, "job")] * 3,
+            )
+            raise
+        if ended is None:
+            raise RuntimeError("A watch ended without a look.")
+        if raise_on_failure:
+            _raise_for(ended)
+        return ended
+
+    async def metrics(self, job: Job | str) -> tuple[TrainingMetrics, ...]:
+        """The numbers of every training step so far, once each, first step first.
+
+        They come from the job's events; numbers without a step come last, in the order of the log.
+        """
+        path = f"{JOBS}/{segment(job, 'job')}/events"
+        found = [event.metrics async for event in self._pages(path, Event, limited(None)) if event.metrics is not None]
+        steps = {metrics.step: metrics for metrics in found if metrics.step is not None}
+        return (*(steps[step] for step in sorted(steps)), *(metrics for metrics in found[::-1] if metrics.step is None))
+
+    async def checkpoints(self, job: Job | str, *, limit: int | None = None) -> AsyncIterator[Checkpoint]:
+        """Every model saved on the way, as the service orders them.
+
+        Args:
+            job: the job or its id.
+            limit: how many to ask for at once, up to 100. All of them come, whatever it is.
+        """
+        path = f"{JOBS}/{segment(job, 'job')}/checkpoints"
+        async for checkpoint in self._pages(path, Checkpoint, limited(limit)):
+            yield checkpoint
+
+
+class Jobs(Resource):
+    """`client.jobs`: reinforcement fine-tuning jobs."""
+
+    create = blocking(AsyncJobs.create)
+    retrieve = blocking(AsyncJobs.retrieve)
+    list = blocking_iter(AsyncJobs.list)
+    find = blocking(AsyncJobs.find)
+    cancel = blocking(AsyncJobs.cancel)
+    events = blocking_iter(AsyncJobs.events)
+    follow = blocking_iter(AsyncJobs.follow)
+    wait = blocking(AsyncJobs.wait)
+    metrics = blocking(AsyncJobs.metrics)
+    checkpoints = blocking_iter(AsyncJobs.checkpoints)
+
+
+def _grader(reward: object) -> LambdaGrader:
+    if isinstance(reward, LambdaGrader):
+        return reward
+    arn: Any = reward if isinstance(reward, str) else getattr(reward, "arn", reward)
+    return LambdaGrader.of(arn)  # anything but text is refused there, by name
+
+
+def _same(existing: Job, body: CreateJob, name: str) -> Job:
+    """The job that has the name already, where it is the one that is meant."""
+    wanted = body.method.reinforcement.grader.arn
+    if existing.model not in {"", body.model} or (existing.reward or wanted) != wanted:
+        raise ConfigurationError(
+            f"The name '{name}' stands for job {existing.id}, which has another model or reward "
+            f"({plain(existing.model, 80)}, {existing.reward}). Give this one a name of its own."
+        )
+    if existing.status in {"failed", "cancelled"}:
+        log.warning(
+            "job %s, which has the name %s, is %s: a new one needs a new name", existing.id, name, existing.status
+        )
+    return existing
+
+
+def _raise_for(job: Job) -> None:
+    if job.status == "failed":
+        problem = job.error
+        code = f"{plain(problem.code, 100)}: " if problem and problem.code else ""
+        why = plain((problem.message if problem else None) or "the service did not say why", 1000)
+        param = f" (param: {plain(problem.param, 100)})" if problem and problem.param else ""
+        raise JobFailedError(f"Job {job.id} failed: {code}{why}{param} See client.jobs.events({job.id!r}).", job=job)
+    if job.status == "cancelled":
+        raise JobCancelledError(f"Job {job.id} was cancelled. It cannot be resumed: create another.", job=job)

@@ -1,0 +1,81 @@
+"""What a Bedrock API key says about itself, offline."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from urllib.parse import parse_qs
+
+from bedrock_rft.errors import ConfigurationError
+
+__all__ = ["ApiKey", "check", "has_bedrock_form", "read"]
+
+_SHORT = "bedrock-api-key-"
+_LONG = "ABSK"
+_LONGEST = 16_384  # a short-term key wraps a session token, and those reach several kilobytes
+_STAMP = "%Y%m%dT%H%M%SZ"
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """What can be told from a key without asking anybody. It does not hold the key.
+
+    Attributes:
+        kind: `short-term`, `long-term`, or `opaque` for any other text.
+        region: the only region a short-term key works in.
+        expires_at: when a short-term key ends, in UTC. Its session may end sooner.
+    """
+
+    kind: str
+    region: str | None = None
+    expires_at: datetime | None = None
+
+
+def has_bedrock_form(text: str) -> bool:
+    """Whether a text looks like a key that Bedrock made."""
+    return text.startswith((_SHORT, _LONG))
+
+
+def check(key: object, name: str) -> str:
+    """Return a key that can go into a header. Raises `ConfigurationError`, without repeating the key."""
+    if not isinstance(key, str):
+        raise ConfigurationError(f"{name} must be a string, not {type(key).__name__}.")
+    text = key.strip()
+    if not text:
+        raise ConfigurationError(f"{name} is empty. Give a Bedrock API key, or leave it out to use AWS credentials.")
+    if len(text) > _LONGEST:
+        raise ConfigurationError(f"{name} has {len(text)} characters. No Bedrock API key is that long.")
+    if text.lower().startswith("bearer "):
+        raise ConfigurationError(f"{name} begins with 'Bearer'. Give the key alone: the word belongs to the header.")
+    if "${" in text or re.fullmatch(r"\$\w+", text):
+        raise ConfigurationError(f"{name} is an unexpanded variable. Let the shell or your settings expand it.")
+    if text[0] in "\"'":
+        raise ConfigurationError(f"{name} begins with a quotation mark. Remove the quotes around the key.")
+    if not re.fullmatch(r"[\x21-\x7e]+", text):
+        raise ConfigurationError(f"{name} contains a space, a control or a non-ASCII character. Copy the key again.")
+    if re.fullmatch(r"(AKIA|ASIA)[A-Z0-9]{16}", text):
+        raise ConfigurationError(
+            f"{name} is an AWS access key id, not a Bedrock API key. Use AWS credentials (profile=… or credentials=…)."
+        )
+    return text
+
+
+def read(key: str) -> ApiKey:
+    """Tell the kind of a key, and for a short-term one its region and end."""
+    if key.startswith(_LONG):
+        return ApiKey("long-term")
+    if not key.startswith(_SHORT):
+        return ApiKey("opaque")
+    try:
+        wrapped = key.removeprefix(_SHORT)
+        text = base64.b64decode(wrapped + "=" * (-len(wrapped) % 4), validate=True).decode("ascii")
+        fields = parse_qs(text.partition("?")[2])
+        region = fields["X-Amz-Credential"][0].split("/")[2]
+        made = datetime.strptime(fields["X-Amz-Date"][0], _STAMP).replace(tzinfo=timezone.utc)
+        ends = made + timedelta(seconds=int(fields["X-Amz-Expires"][0]))
+    except (ValueError, KeyError, IndexError, OverflowError):
+        # Whatever AWS wraps one day, the service can judge it; only this look ahead is lost.
+        return ApiKey("short-term")
+    return ApiKey("short-term", region=region, expires_at=ends)

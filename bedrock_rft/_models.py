@@ -1,0 +1,38 @@
+"""The models that the endpoint serves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from bedrock_rft._resource import AsyncResource, Resource, blocking, blocking_iter, segment
+from bedrock_rft._transport import Call
+from bedrock_rft.types.models import Model
+
+__all__ = ["AsyncModels", "Models"]
+
+
+class AsyncModels(AsyncResource):
+    """`client.models`: base models, and the ones that were tuned."""
+
+    async def retrieve(self, model: Model | str) -> Model:
+        """One model.
+
+        Args:
+            model: the model or its name, such as `openai.gpt-oss-20b`.
+
+        Raises:
+            NotFoundError: the endpoint does not serve it.
+        """
+        return await self._send(Call("GET", f"/models/{segment(model, 'model')}"), Model)
+
+    async def list(self) -> AsyncIterator[Model]:
+        """Every model."""
+        async for model in self._pages("/models", Model, {}):
+            yield model
+
+
+class Models(Resource):
+    """`client.models`: base models, and the ones that were tuned."""
+
+    retrieve = blocking(AsyncModels.retrieve)
+    list = blocking_iter(AsyncModels.list)

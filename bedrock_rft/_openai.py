@@ -1,0 +1,189 @@
+"""The carrier for API keys: the OpenAI SDK, on its own HTTP library, whichever that is in its version."""
+
+from __future__ import annotations
+
+import contextvars
+import importlib
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from types import ModuleType
+from typing import Any, TypeVar, cast
+
+import openai
+from openai import AsyncOpenAI, OpenAI
+
+from bedrock_rft._config import Config, KeySource
+from bedrock_rft._secret import Secret
+from bedrock_rft._transport import Call, Reply, Upload, settle
+from bedrock_rft._wire import (
+    REFUSED,
+    aside,
+    client_options,
+    disarm,
+    encode,
+    lost,
+    origin,
+    own_headers,
+    pause,
+    receive,
+    stream,
+    url,
+)
+from bedrock_rft.errors import BedrockRFTError, ConfigurationError
+
+__all__ = ["OpenAITransport", "inference"]
+
+T = TypeVar("T")
+
+_PLACEHOLDER = "set-for-every-attempt"
+
+# openai 2.0 sends bytes or form fields only, so a streamed body is put into the request where its key is.
+_uploading: contextvars.ContextVar[Upload | None] = contextvars.ContextVar("uploading", default=None)
+
+
+class OpenAITransport:
+    """Sends calls through `openai.OpenAI` or `AsyncOpenAI`, with its retries off and its key set for every attempt."""
+
+    def __init__(self, config: Config, *, blocking: bool) -> None:
+        self._config = config
+        self._blocking = blocking
+        self._library = http_library()
+        auth = type("BearerAuth", (_Bearer, self._library.Auth), {})(config, self._library, blocking=blocking)
+        make: Any = openai.DefaultHttpxClient if blocking else openai.DefaultAsyncHttpxClient
+        self._http = make(**client_options(config), auth=auth)
+        self._openai = inference(config, self._http, max_retries=0, blocking=blocking)
+        self._streamed = {"stream": True, "stream_cls": openai.Stream[Any] if blocking else openai.AsyncStream[Any]}
+        self._broken = (self._library.HTTPError, self._library.StreamError, self._library.InvalidURL)
+
+    async def send(self, call: Call) -> Reply:
+        """Send once. Raises `APIConnectionError` where no reply came."""
+        deadline = time.monotonic() + self._config.timeout
+        if call.json is not None:
+            encode(call)  # what has no spelling in JSON is an error before the SDK sees it
+        uploading = _uploading.set(call.upload)
+        try:
+            response = await settle(self._request(call))
+        except openai.APIStatusError as error:
+            response = cast("Any", error.response)
+        except Exception as error:  # noqa: BLE001 - openai 2.0 wraps what it catches, 3 lets it through
+            raise _ours(error) or lost(error, call, self._config) from disarm(error)
+        finally:
+            _uploading.reset(uploading)
+        try:
+            return await receive(response, call, blocking=self._blocking, deadline=deadline)
+        except self._broken as error:
+            raise lost(error, call, self._config) from disarm(error)
+
+    def _request(self, call: Call) -> Any:
+        arguments: dict[str, Any] = {
+            "cast_to": self._library.Response,
+            "options": {"headers": dict(call.headers), "max_retries": 0, "timeout": self._config.timeout},
+        }
+        if call.method != "GET":
+            arguments["body"] = call.json
+        if call.method in {"GET", "POST"}:  # the other verbs take no stream; their answers are small
+            arguments |= self._streamed
+        return getattr(self._openai, call.method.lower())(url("", call.path, call.query), **arguments)
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        await pause(seconds, blocking=self._blocking)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Do blocking work, away from an event loop where there is one."""
+        return await aside(work, blocking=self._blocking)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await settle(self._openai.close())
+
+    def openai(self, *, max_retries: int, blocking: bool) -> Any:
+        """An OpenAI client on the same connections, its key set for every attempt."""
+        return inference(self._config, self._http, max_retries=max_retries, blocking=blocking, patient=True)
+
+
+def http_library() -> ModuleType:
+    """The HTTP library that the installed OpenAI SDK stands on: httpx for version 2, httpx2 for version 3."""
+    client = next(kind for kind in openai.DefaultHttpxClient.__mro__ if kind.__name__ == "Client")
+    return importlib.import_module(client.__module__.partition(".")[0])
+
+
+def inference(config: Config, http: Any, *, max_retries: int, blocking: bool, patient: bool = False) -> Any:
+    """An OpenAI client over an HTTP client that authenticates by itself.
+
+    Args:
+        config: the endpoint and the project.
+        http: an HTTP client of either library whose auth sets the key, or signs, and drops foreign headers.
+        max_retries: OpenAI's own retries.
+        blocking: `OpenAI` or `AsyncOpenAI`.
+        patient: use OpenAI's own time limit, which is made for inference.
+    """
+    client: Any = (OpenAI if blocking else AsyncOpenAI)(
+        api_key=_PLACEHOLDER,
+        base_url=config.base_url,
+        max_retries=max_retries,
+        http_client=http,
+        timeout=openai.DEFAULT_TIMEOUT if patient else config.timeout,
+    )
+    # Read from the environment, and another company's: the auth drops them from requests, this from the object.
+    client.organization, client.project = None, config.project
+    client.webhook_secret = None
+    if hasattr(client, "admin_api_key"):
+        client.admin_api_key = None
+    return client
+
+
+class _Bearer:
+    """Sets the current key on every attempt, for the configured origin only. Mixed into either library's `Auth`."""
+
+    def __init__(self, config: Config, library: ModuleType, *, blocking: bool) -> None:
+        self._config = config
+        self._origin = origin(config.base_url)
+        self._library = library
+        self._blocking = blocking
+        self._source = cast("KeySource", config.key)
+
+    def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
+        """Set the key, and once more where it is refused and a newer one is to be had."""
+        key = self._dress(request, self._source.ask_now())
+        response = yield request
+        if response.status_code in REFUSED and self._source.static() is None:
+            newer = self._source.ask_now()
+            if newer.reveal() != key.reveal():
+                self._dress(request, newer)
+                yield request
+
+    async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
+        """As `sync_auth_flow`; a function that gives keys runs away from the event loop."""
+        key = self._dress(request, await self._source.ask_soon())
+        response = yield request
+        if response.status_code in REFUSED and self._source.static() is None:
+            newer = await self._source.ask_soon()
+            if newer.reveal() != key.reveal():
+                self._dress(request, newer)
+                yield request
+
+    def _dress(self, request: Any, key: Secret[str]) -> Secret[str]:
+        if origin(str(request.url)) != self._origin:
+            raise ConfigurationError(
+                f"Refusing to send the API key to {request.url.host}: this client is for {self._config.base_url} only."
+            )
+        own_headers(request.headers, self._config)
+        request.headers["Authorization"] = f"Bearer {key.reveal()}"
+        upload = _uploading.get()
+        if upload is not None:
+            body = stream(upload, blocking=self._blocking)
+            request.stream = self._library.Request("POST", request.url, content=body).stream
+            request.headers.pop("Transfer-Encoding", None)
+            request.headers["Content-Type"] = upload.content_type
+            request.headers["Content-Length"] = str(upload.length)
+        return key
+
+
+def _ours(error: BaseException) -> BedrockRFTError | None:
+    """An error of this package that was raised while the SDK held the request; openai 2.0 wraps any."""
+    while not isinstance(error, BedrockRFTError):
+        if error.__cause__ is None:
+            return None
+        error = error.__cause__
+    return error

@@ -1,0 +1,241 @@
+"""A reply that is not a success, as the error it means: by the service's code before the status."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from bedrock_rft._config import Config
+from bedrock_rft._transport import Call, Reply
+from bedrock_rft.errors import (
+    APIError,
+    APIResponseError,
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    ConflictError,
+    InternalServerError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RedirectRefusedError,
+    plain,
+)
+from bedrock_rft.types._payload import Payload
+from bedrock_rft.types.errors import ErrorBody, ErrorEnvelope
+
+__all__ = ["body", "kind", "read", "refusal", "retry_after"]
+
+P = TypeVar("P", bound=Payload)
+
+_SHOWN = 300  # characters of a foreign body that a message repeats
+
+# Codes are compared without case, separators and the suffix "Exception" or "Error", since every layer spells its own.
+_BY_CODE: dict[str, type[APIStatusError]] = {
+    "accessdenied": PermissionDeniedError,
+    "permissiondenied": PermissionDeniedError,
+    "unauthorizedoperation": PermissionDeniedError,
+    "invalidapikey": AuthenticationError,
+    "expiredtoken": AuthenticationError,
+    "requestexpired": AuthenticationError,
+    "invalidsignature": AuthenticationError,
+    "signaturedoesnotmatch": AuthenticationError,
+    "incompletesignature": AuthenticationError,
+    "unrecognizedclient": AuthenticationError,
+    "invalidclienttokenid": AuthenticationError,
+    "missingauthenticationtoken": AuthenticationError,
+    "throttling": RateLimitError,
+    "throttled": RateLimitError,
+    "toomanyrequests": RateLimitError,
+    "ratelimit": RateLimitError,
+    "ratelimitexceeded": RateLimitError,
+    "requestlimitexceeded": RateLimitError,
+    "resourcenotfound": NotFoundError,
+    "validation": BadRequestError,
+}
+_BY_STATUS: dict[int, type[APIStatusError]] = {
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    410: NotFoundError,
+    429: RateLimitError,
+}
+_SERVER_SIDE = 500
+_MULTIPLE = 300
+
+_ACTIONS = (
+    ("POST", r"/files", "CreateFile"),
+    ("GET", r"/files", "ListFiles"),
+    ("GET", r"/files/.*", "GetFile"),
+    ("DELETE", r"/files/.*", "DeleteFile"),
+    ("POST", r"/fine_tuning/jobs", "CreateFineTuningJob"),
+    ("GET", r"/fine_tuning/jobs", "ListFineTuningJobs"),
+    ("POST", r"/fine_tuning/jobs/[^/]*/cancel", "CancelFineTuningJob"),
+    ("GET", r"/fine_tuning/jobs/.*", "GetFineTuningJob"),
+    ("GET", r"/models", "ListModels"),
+    ("GET", r"/models/.*", "GetModel"),
+    ("POST", r"/(chat/completions|responses)", "CreateInference"),
+)
+
+
+def body(reply: Reply) -> ErrorBody:
+    """The service's account of an error, from any envelope it is known to use; empty where there is none."""
+    try:
+        found = ErrorEnvelope.read(reply.content).body
+    except ValueError:
+        found = ErrorBody()
+    code = found.code or reply.headers.get("x-amzn-errortype", "").partition(":")[0] or None
+    return ErrorBody(code=code, message=found.message, param=found.param, type=found.type)
+
+
+def kind(reply: Reply, said: ErrorBody) -> type[APIStatusError]:
+    """Which error it is. An IAM denial arrives as 401, throttling as anything: the code decides where there is one."""
+    for name in (said.code, said.type):
+        folded = re.sub(r"[^a-z]", "", (name or "").lower())
+        folded = re.sub(r"(exception|error)$", "", folded)
+        if folded in _BY_CODE:
+            return _BY_CODE[folded]
+    if reply.status in {401, 403} and "not authorized to perform" in (said.message or ""):
+        return PermissionDeniedError
+    if reply.status in _BY_STATUS:
+        return _BY_STATUS[reply.status]
+    return InternalServerError if reply.status >= _SERVER_SIDE else BadRequestError
+
+
+def refusal(reply: Reply, call: Call, config: Config) -> APIError:
+    """The error that a reply without success means."""
+    doing = f"{call.method} {call.path}"
+    if reply.status < _MULTIPLE or ("location" in reply.headers and reply.status < 400):  # noqa: PLR2004 - HTTP's classes
+        target = urlsplit(reply.headers.get("location", "")).netloc.rpartition("@")[2] or "another place"
+        return RedirectRefusedError(
+            f"{doing}: HTTP {reply.status} points to {plain(target, 100)}. It was not followed: credentials and data go "
+            f"to {urlsplit(config.base_url).netloc} only. Check base_url and any proxy.",
+            status=reply.status,
+            request_id=reply.request_id,
+        )
+    said = body(reply)
+    error_type = kind(reply, said)
+    text = plain(said.message or _page(reply), _SHOWN * 3)
+    request = f" (request {plain(reply.request_id, 100)})" if reply.request_id else ""
+    label = f"HTTP {reply.status}" + (f" {plain(said.code, 100)}" if said.code else "")
+    action, resource = (
+        _permission(said.message or "", call, config) if error_type is PermissionDeniedError else (None, None)
+    )
+    error = error_type(
+        f"{doing}: {label}: {text}{request}.{_advice(error_type, reply, said, action, resource, call, config)}",
+        status=reply.status,
+        code=said.code,
+        param=said.param,
+        type=said.type,
+        request_id=reply.request_id,
+        retry_after=retry_after(reply),
+    )
+    if isinstance(error, PermissionDeniedError):
+        error.action, error.resource = action, resource
+    return error
+
+
+def _page(reply: Reply) -> str:
+    text = reply.content.decode("utf-8", "replace").strip()
+    if not text:
+        return "no explanation"
+    title = re.search(r"(?is)<title[^>]*>(.*?)</title>", text)
+    if "<html" in text[:1000].lower() or "<!doctype" in text[:1000].lower():
+        return f"an HTML page titled '{title.group(1).strip()[:_SHOWN]}'" if title else "an HTML page"
+    return text[:_SHOWN]
+
+
+def _permission(message: str, call: Call, config: Config) -> tuple[str, str]:
+    """The IAM action that is missing and the resource it is missing on: the service's word, or what the route needs."""
+    stated = re.search(r"perform:? ([a-z-]+:[A-Za-z*]+)(?: on resource:? (\S+))?", message)
+    if stated:
+        return stated[1], (stated[2] or _project(config)).rstrip(".,")
+    for method, route, action in _ACTIONS:
+        if method == call.method and re.fullmatch(route, call.path):
+            return f"bedrock-mantle:{action}", _project(config)
+    return "bedrock-mantle:*", _project(config)
+
+
+def _project(config: Config) -> str:
+    partition = "aws-us-gov" if config.region.startswith("us-gov-") else "aws"
+    return f"arn:{partition}:bedrock-mantle:{config.region}:*:project/{config.project or 'default'}"
+
+
+def _advice(
+    error: type[APIStatusError],
+    reply: Reply,
+    said: ErrorBody,
+    action: str | None,
+    resource: str | None,
+    call: Call,
+    config: Config,
+) -> str:
+    if error is PermissionDeniedError:
+        long_term = config.identity.key_kind == "long-term" and call.path.startswith(("/files", "/fine_tuning"))
+        reason = (
+            " A long-term API key's default policy (AmazonBedrockLimitedAccess) can neither create files nor jobs: attach "
+            "a policy to the key's IAM user, or use AWS credentials."
+            if long_term
+            else ""
+        )
+        return f" Allow {action} on {resource} to the identity from {config.identity.source}.{reason}"
+    if error is AuthenticationError:
+        if re.search(r"(?i)expired", f"{said.code} {said.message}"):
+            return " Renew the credentials ('aws sso login', a new session token) or make a new API key."
+        return f" The identity came from {config.identity.source}.{_clock(reply)}"
+    if error is NotFoundError and not reply.content.strip():
+        return f" An empty answer means a wrong path. Files and jobs are under '/v1'; base_url is {config.base_url}."
+    if error is RateLimitError:
+        return " Ask less often, or ask AWS for a higher quota."
+    return ""
+
+
+def _clock(reply: Reply) -> str:
+    try:
+        theirs = parsedate_to_datetime(reply.headers.get("date", "")).timestamp()
+    except (TypeError, ValueError, IndexError):
+        return " If the signature is refused, check this machine's clock."
+    behind = theirs - time.time()
+    far = 240
+    return (
+        f" This machine's clock differs from the service's by {behind:.0f} s. Set it right."
+        if abs(behind) > far
+        else ""
+    )
+
+
+def retry_after(reply: Reply) -> float | None:
+    """Seconds the service asked to wait; None where it did not, or said something that is no time to come."""
+    text = reply.headers.get("retry-after", "").strip()
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text, re.ASCII):
+        seconds = float(text)
+    else:
+        try:
+            seconds = parsedate_to_datetime(text).timestamp() - time.time()
+        except (TypeError, ValueError, IndexError, OverflowError):
+            return None
+    return seconds if 0 < seconds < math.inf else None
+
+
+def read(model: type[P], reply: Reply, call: Call, config: Config) -> P:
+    """The payload of a success. Raises `APIResponseError` where it is not the service's answer."""
+    try:
+        return model.read(reply.content)
+    except ValueError:
+        host = urlsplit(config.base_url).netloc
+        shown = plain(_page(reply), _SHOWN)
+        html = " A proxy or a log-in page may stand between: check base_url and the network." if "HTML" in shown else ""
+        request = f" (request {plain(reply.request_id, 100)})" if reply.request_id else ""
+        error = APIResponseError(
+            f"{call.method} {call.path}: HTTP {reply.status} from {host} is not the answer of the service: "
+            f"{shown!r}{request}.{html}",
+            status=reply.status,
+            request_id=reply.request_id,
+        )
+    error.method, error.path = call.method, call.path
+    raise error

@@ -1,0 +1,141 @@
+"""What is worth another try, written once.
+
+| answer or event                         | GET, DELETE, cancel, upload | creating a job         |
+|-----------------------------------------|-----------------------------|------------------------|
+| nothing was sent (refused, DNS, …)      | again                       | again                  |
+| connection lost, or timed out           | again                       | raised: it is unclear  |
+| 429, or a code that says throttling     | again                       | again: not carried out |
+| 408, 500, 502, 503, 504                 | again                       | raised: it is unclear  |
+| 409                                     | GET and DELETE once more    | raised                 |
+| certificate refused, any other status   | raised                      | raised                 |
+
+Delays are fully jittered, 0.5 s doubling to 8 s (20 s for throttling). `Retry-After` is honoured up to 120 s; a longer
+one is raised at once. A budget for the whole client keeps many threads from tripling an outage.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+
+import tenacity
+
+from bedrock_rft._config import Config
+from bedrock_rft._refusal import body, kind, refusal, retry_after
+from bedrock_rft._transport import Call, Reply, Transport
+from bedrock_rft.errors import APIConnectionError, APIError, RateLimitError
+
+__all__ = ["Budget", "exchange"]
+
+log = logging.getLogger("bedrock_rft")
+
+LONGEST_WAIT = 120.0
+_FIRST, _CAP, _CAP_THROTTLED = 0.5, 8.0, 20.0
+_AGAIN = frozenset({408, 500, 502, 503, 504})
+_CONFLICT = 409
+
+
+class Budget:
+    """Tokens for retries, shared by all calls of a client: 5 a retry, 1 back for each success."""
+
+    def __init__(self, tokens: int = 500) -> None:
+        self._most = self._tokens = tokens
+        self._lock = threading.Lock()
+
+    def take(self) -> bool:
+        """Pay for a retry, where there is enough."""
+        with self._lock:
+            if self._tokens < _PRICE:
+                return False
+            self._tokens -= _PRICE
+            return True
+
+    def earn(self) -> None:
+        """A call succeeded."""
+        with self._lock:
+            self._tokens = min(self._most, self._tokens + 1)
+
+
+_PRICE = 5
+
+
+def throttled(reply: Reply) -> bool:
+    """Whether a reply says that the service took no part of the request for now."""
+    return not reply.ok and kind(reply, body(reply)) is RateLimitError
+
+
+def worth(call: Call, outcome: Reply | BaseException, attempt: int) -> bool:
+    """Whether a call may and should be sent again."""
+    if isinstance(outcome, APIConnectionError):
+        # What was never sent cannot have done anything. A certificate that was refused stays refused.
+        return outcome.reason != "certificate" and (call.may_repeat or not outcome.sent)
+    if isinstance(outcome, BaseException) or outcome.ok:
+        return False
+    if (retry_after(outcome) or 0.0) > LONGEST_WAIT:
+        return False
+    if throttled(outcome):
+        return True
+    if outcome.status == _CONFLICT:
+        return call.method in {"GET", "DELETE"} and attempt == 1
+    return outcome.status in _AGAIN and call.may_repeat
+
+
+def delay(outcome: Reply | BaseException, attempt: int) -> float:
+    """Seconds before the next attempt: what the service asked for, else full jitter."""
+    asked = retry_after(outcome) if isinstance(outcome, Reply) else None
+    if asked is not None:
+        return asked
+    cap = _CAP_THROTTLED if isinstance(outcome, Reply) and throttled(outcome) else _CAP
+    return random.uniform(0, min(cap, _FIRST * 2 ** (attempt - 1)))  # noqa: S311 - jitter
+
+
+async def exchange(transport: Transport, call: Call, config: Config, budget: Budget) -> Reply:
+    """Send a call, as often as it is worth it.
+
+    Raises:
+        APIError: it did not succeed; `.attempts` and `.elapsed` say what it took.
+    """
+    began, attempts = time.monotonic(), 0
+
+    async def once() -> Reply:
+        nonlocal attempts
+        attempts += 1
+        return await transport.send(call)
+
+    def outcome(state: tenacity.RetryCallState) -> Reply | BaseException:
+        future = state.outcome
+        assert future is not None  # noqa: S101 - tenacity asks only after an attempt
+        return future.exception() or future.result()
+
+    def again(state: tenacity.RetryCallState) -> bool:
+        found = outcome(state)
+        return worth(call, found, attempts) and attempts <= config.max_retries and budget.take()
+
+    def note(state: tenacity.RetryCallState) -> None:
+        pause = state.next_action.sleep if state.next_action else 0.0
+        log.debug("%s %s: attempt %d failed, again in %.2f s", call.method, call.path, attempts, pause)
+
+    retrying = tenacity.AsyncRetrying(
+        retry=again,
+        wait=lambda state: delay(outcome(state), attempts),
+        sleep=transport.sleep,
+        before_sleep=note,
+        reraise=True,
+    )
+    try:
+        reply: Reply = await retrying(once)
+    except APIError as error:
+        raise _told(error, call, attempts, began) from error.__cause__
+    log.debug("%s %s: HTTP %d (request %s)", call.method, call.path, reply.status, reply.request_id)
+    if not reply.ok:
+        raise _told(refusal(reply, call, config), call, attempts, began)
+    budget.earn()
+    return reply
+
+
+def _told(error: APIError, call: Call, attempts: int, began: float) -> APIError:
+    error.method, error.path = call.method, call.path
+    error.attempts, error.elapsed = attempts, time.monotonic() - began
+    return error

@@ -1,0 +1,237 @@
+"""SigV4 for anybody's own httpx client, signed by botocore with credentials resolved for that very attempt."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+from typing import IO, Any, cast
+from urllib.parse import quote, unquote_to_bytes
+
+import anyio.to_thread
+import httpx
+from botocore.auth import SigV4Auth as _BotocoreSigner
+from botocore.awsrequest import AWSRequest
+
+from bedrock_rft._config import Config, resolve
+from bedrock_rft._credentials import AwsCredentials, Frozen
+from bedrock_rft._endpoint import SERVICE
+from bedrock_rft._upload import CHUNK
+from bedrock_rft._wire import REFUSED, origin, own_headers
+from bedrock_rft.errors import ConfigurationError
+
+__all__ = ["SigV4Auth"]
+
+_TIMESTAMP = "%Y%m%dT%H%M%SZ"
+_SKEWED = timedelta(minutes=4)  # the service allows five minutes; a minute is lost on the way at most
+
+# Proxies may add, drop or change these on the way, and a signature over them would then fail.
+_UNSIGNED = frozenset(
+    {
+        "accept", "accept-encoding", "authorization", "connection", "content-length", "cookie", "expect", "forwarded",
+        "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
+        "transfer-encoding", "upgrade", "user-agent", "via", "x-amzn-trace-id", "x-forwarded-for",
+        "x-forwarded-host", "x-forwarded-proto",
+    }
+)  # fmt: skip
+
+
+class _Signer(_BotocoreSigner):  # type: ignore[misc] # botocore has no annotations
+    """botocore's signer with a clock of our own, and without its debug log, which shows the session token."""
+
+    def sign(self, request: Any, now: datetime) -> None:
+        request.context["timestamp"] = now.strftime(_TIMESTAMP)
+        self._modify_request_before_signing(request)
+        canonical = self.canonical_request(request)
+        signature = self.signature(self.string_to_sign(request, canonical), request)
+        self._inject_signature_to_request(request, signature)
+
+
+class SigV4Auth(httpx.Auth):
+    """Signs requests to Amazon Bedrock's OpenAI-compatible endpoint, in an `httpx.Client` or `AsyncClient` of yours.
+
+    ```python
+    auth = bedrock_rft.SigV4Auth(region="us-west-2")
+    with httpx.Client(base_url=auth.base_url, auth=auth) as http:
+        print(http.get("/models").json())
+    ```
+
+    The real hash of the body is signed. A body that can be read only once is copied to a temporary file first, so
+    memory stays constant. Credentials are resolved for every request. A clock that is wrong is corrected from the service's
+    answer and the request signed once more; so is one whose credentials had just been replaced.
+
+    Only the configured origin is signed for: another is a `ConfigurationError`. Leave `follow_redirects` off, as it is
+    by default: a redirect would carry the headers of a signed request along.
+    """
+
+    def __init__(
+        self,
+        region: str | None = None,
+        *,
+        profile: str | None = None,
+        credentials: object | None = None,
+        base_url: str | None = None,
+    ) -> None:
+        """Settings and their order are those of `Client`.
+
+        Raises:
+            ConfigurationError: there is no region, or the arguments contradict each other.
+        """
+        config = resolve(region=region, profile=profile, credentials=credentials, base_url=base_url, auth="aws")
+        self._configure(config)
+
+    @classmethod
+    def of(cls, config: Config) -> SigV4Auth:
+        """Sign as a client is configured."""
+        auth = cls.__new__(cls)
+        auth._configure(config)
+        auth._own = config
+        return auth
+
+    def _configure(self, config: Config) -> None:
+        self.base_url = config.base_url
+        self.region = config.region
+        self._origin = origin(config.base_url)
+        self._aws = cast("AwsCredentials", config.aws)
+        self._skew = timedelta(0)
+        self._own: Config | None = None
+
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Sign, send, and sign once more where the answer says that the clock or the credentials were stale."""
+        with contextlib.ExitStack() as stack:
+            digest = _known_digest(request)
+            if digest is None:
+                spool = stack.enter_context(tempfile.TemporaryFile())
+                for chunk in cast("Iterator[bytes]", request.stream):
+                    spool.write(chunk)
+                digest = _spooled(request, spool)
+            used = self._sign(request, digest)
+            response = yield request
+            if response.status_code in REFUSED:
+                response.read()
+                if self._stale(response, used):
+                    self._sign(request, digest)
+                    yield request
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """As `sync_auth_flow`, with credentials and signature made away from the event loop."""
+        with contextlib.ExitStack() as stack:
+            digest = _known_digest(request)
+            if digest is None:
+                spool = stack.enter_context(tempfile.TemporaryFile())
+                async for chunk in cast("AsyncIterator[bytes]", request.stream):
+                    await anyio.to_thread.run_sync(spool.write, chunk)
+                digest = await anyio.to_thread.run_sync(_spooled, request, spool)
+            used = await anyio.to_thread.run_sync(self._sign, request, digest)
+            response = yield request
+            if response.status_code in REFUSED:
+                await response.aread()
+                if await anyio.to_thread.run_sync(self._stale, response, used):
+                    await anyio.to_thread.run_sync(self._sign, request, digest)
+                    yield request
+
+    def _sign(self, request: httpx.Request, digest: str) -> Frozen:
+        if origin(str(request.url)) != self._origin:
+            raise ConfigurationError(
+                f"Refusing to sign a request to {request.url.host}: this signature is for {self.base_url} only."
+            )
+        if self._own is not None:
+            own_headers(request.headers, self._own)
+        # Sent exactly as it is signed: whichever way the service reads the URL, it reads what was signed.
+        request.url = request.url.copy_with(raw_path=_canonical(request.url.raw_path))
+        for name in ("authorization", "x-amz-date", "x-amz-security-token"):
+            request.headers.pop(name, None)
+        request.headers["x-amz-content-sha256"] = digest
+        frozen = self._aws.freeze()
+        headers = {name: value for name, value in request.headers.items() if _signable(name, value)}
+        draft = AWSRequest(method=request.method, url=str(request.url), headers=headers)
+        _Signer(frozen, SERVICE, self.region).sign(draft, datetime.now(timezone.utc) + self._skew)
+        for name in ("X-Amz-Date", "X-Amz-Security-Token", "Authorization"):
+            if name in draft.headers:
+                request.headers[name] = draft.headers[name]
+        return frozen
+
+    def _stale(self, response: httpx.Response, used: Frozen) -> bool:
+        """Whether signing again has a chance. Corrects the clock, and drops credentials that were replaced."""
+        offset = _clock_offset(response)
+        if offset is not None and abs(offset - self._skew) >= _SKEWED:
+            self._skew = offset
+            return True
+        if re.search(rb"(?i)expired|unrecognized ?client|security token .{0,20}invalid|revoked", response.content):
+            self._aws.forget()
+            return self._aws.freeze() != used
+        return False
+
+
+def _known_digest(request: httpx.Request) -> str | None:
+    """The body's hash, where it can be had without reading a stream."""
+    stated: str | None = request.headers.get("x-amz-content-sha256")
+    if stated is not None:
+        return stated
+    try:
+        return hashlib.sha256(request.content).hexdigest()
+    except httpx.RequestNotRead:
+        return None
+
+
+def _spooled(request: httpx.Request, spool: IO[bytes]) -> str:
+    """Send the copy instead of the stream, with its length; return its hash."""
+    copy = _Spool(spool)
+    request.headers.pop("transfer-encoding", None)
+    request.headers["content-length"] = str(spool.tell())
+    request.stream = copy
+    digest = hashlib.sha256()
+    for chunk in copy:
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+class _Spool(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A temporary file as a body that can be sent again."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._file.seek(0)
+        while chunk := self._file.read(CHUNK):
+            yield chunk
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        await anyio.to_thread.run_sync(self._file.seek, 0)
+        while chunk := await anyio.to_thread.run_sync(self._file.read, CHUNK):
+            yield chunk
+
+
+def _canonical(raw_path: bytes) -> bytes:
+    """Path and query with everything but unreserved characters escaped, and a plus in the query meaning a space."""
+    path, mark, query = raw_path.partition(b"?")
+    strict = "/".join(quote(unquote_to_bytes(segment), safe="-_.~") for segment in path.split(b"/"))
+    pairs = []
+    for pair in query.split(b"&"):
+        name, _, value = pair.replace(b"+", b"%20").partition(b"=")
+        if pair:
+            pairs.append(f"{quote(unquote_to_bytes(name), safe='-_.~')}={quote(unquote_to_bytes(value), safe='-_.~')}")
+    return (strict + ("?" + "&".join(pairs) if mark and pairs else "")).encode()
+
+
+def _signable(name: str, value: str) -> bool:
+    # Bytes outside ASCII are read in different encodings at the two ends.
+    return name not in _UNSIGNED and value.isascii() and value.isprintable()
+
+
+def _clock_offset(response: httpx.Response) -> timedelta | None:
+    """How far the service's clock is ahead of this one. A cached answer's date says nothing."""
+    if "age" in response.headers:
+        return None
+    try:
+        theirs = parsedate_to_datetime(response.headers.get("date", ""))
+    except (TypeError, ValueError, IndexError):
+        return None
+    if theirs.tzinfo is None:
+        theirs = theirs.replace(tzinfo=timezone.utc)
+    return theirs - datetime.now(timezone.utc)

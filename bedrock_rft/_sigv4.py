@@ -1,0 +1,71 @@
+"""The carrier for AWS credentials: httpx, signed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import httpx
+
+from bedrock_rft._config import Config
+from bedrock_rft._signing import SigV4Auth
+from bedrock_rft._transport import Call, Reply, settle
+from bedrock_rft._wire import aside, client_options, disarm, encode, lost, pause, receive, stream, url
+
+__all__ = ["SigV4Transport"]
+
+T = TypeVar("T")
+
+
+class SigV4Transport:
+    """Sends calls over an httpx client of either colour, each attempt signed afresh."""
+
+    def __init__(self, config: Config, *, blocking: bool) -> None:
+        self._config = config
+        self._blocking = blocking
+        options: dict[str, Any] = client_options(config) | {"auth": SigV4Auth.of(config), "headers": {"User-Agent": ""}}
+        self._http: httpx.Client | httpx.AsyncClient = (
+            httpx.Client(**options) if blocking else httpx.AsyncClient(**options)
+        )
+
+    async def send(self, call: Call) -> Reply:
+        """Send once. Raises `APIConnectionError` where no reply came."""
+        headers = dict(call.headers)
+        content: Any = None
+        if call.upload is not None:
+            headers |= {"Content-Type": call.upload.content_type, "Content-Length": str(call.upload.length)}
+            headers["X-Amz-Content-SHA256"] = call.upload.sha256
+            content = stream(call.upload, blocking=self._blocking)
+        elif call.json is not None:
+            headers["Content-Type"] = "application/json"
+            content = encode(call)
+        deadline = time.monotonic() + self._config.timeout
+        address = url(self._config.base_url, call.path, call.query)
+        try:
+            request = self._http.build_request(call.method, address, headers=headers, content=content)
+            response = await settle(cast("Any", self._http.send(request, stream=True)))
+            return await receive(response, call, blocking=self._blocking, deadline=deadline)
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            raise lost(error, call, self._config) from disarm(error)
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        await pause(seconds, blocking=self._blocking)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Do blocking work, away from an event loop where there is one."""
+        return await aside(work, blocking=self._blocking)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if isinstance(self._http, httpx.Client):
+            self._http.close()
+        else:
+            await self._http.aclose()
+
+    def openai(self, *, max_retries: int, blocking: bool) -> Any:
+        """An OpenAI client whose every attempt is signed by this carrier's own HTTP client."""
+        from bedrock_rft._openai import inference
+
+        return inference(self._config, self._http, max_retries=max_retries, blocking=blocking, patient=True)

@@ -1,0 +1,320 @@
+"""What both carriers do alike: the URL, TLS, reading an answer within bounds, and naming what went wrong on the way."""
+
+from __future__ import annotations
+
+import functools
+import http.cookiejar
+import json
+import os
+import ssl
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, MutableMapping
+from typing import Any, Protocol, TypeVar
+from urllib.parse import quote, urlsplit
+
+from bedrock_rft._config import Config
+from bedrock_rft._endpoint import is_loopback
+from bedrock_rft._transport import Call, Query, Reply, Upload
+from bedrock_rft._version import __version__
+from bedrock_rft.errors import (
+    APIConnectionError,
+    APIError,
+    APIResponseError,
+    APITimeoutError,
+    ConfigurationError,
+    plain,
+)
+
+__all__ = [
+    "REFUSED",
+    "USER_AGENT",
+    "aside",
+    "client_options",
+    "disarm",
+    "encode",
+    "lost",
+    "origin",
+    "own_headers",
+    "pause",
+    "receive",
+    "stream",
+    "url",
+]
+
+T = TypeVar("T")
+
+USER_AGENT = f"bedrock-rft/{__version__}"
+
+REFUSED = frozenset({401, 403})
+"""Statuses that a newer key, newer credentials or a corrected clock may turn."""
+
+_PROTOCOL = frozenset({"host", "content-type", "content-length", "transfer-encoding", "accept", "accept-encoding"})
+
+LARGEST = 16 << 20
+"""Bytes of a control-plane answer, decoded. Files go to a sink instead and have no bound."""
+
+LARGEST_REFUSAL = 64 << 10
+"""Bytes of an error's body that are read."""
+
+
+class Native(Protocol):
+    """A response of either HTTP library, its body not yet read."""
+
+    status_code: int
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    def iter_bytes(self) -> Iterator[bytes]: ...
+    def aiter_bytes(self) -> AsyncIterator[bytes]: ...
+    def close(self) -> None: ...
+    async def aclose(self) -> None: ...
+
+
+def url(base: str, path: str, query: Query) -> str:
+    """The whole URL, encoded once, in the strict form that signatures are made of: all but unreserved characters.
+
+    Spaces are `%20`, never `+`, since the two sides of a signature may differ on what a plus means.
+    """
+    pairs = [f"{_strict(name)}={_strict(_text(value))}" for name, value in query.items() if value is not None]
+    return base + path + ("?" + "&".join(pairs) if pairs else "")
+
+
+def _strict(text: str) -> str:
+    return quote(text, safe="-_.~")
+
+
+def _text(value: str | float | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def origin(address: str) -> tuple[str, str, int]:
+    """Scheme, host and port: credentials go where all three are the same."""
+    parts = urlsplit(address)
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def client_options(config: Config) -> dict[str, Any]:
+    """How an HTTP client of either library is made.
+
+    No redirect is followed, no cookie kept, and a loopback server is never asked for through a proxy.
+    """
+    scheme, host, _ = origin(config.base_url)
+    return {
+        "timeout": config.timeout,
+        "follow_redirects": False,
+        "trust_env": not is_loopback(host),
+        "cookies": http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[])),
+        "verify": tls(config.ca_bundle) if scheme == "https" else _no_tls(),
+    }
+
+
+@functools.cache
+def tls(ca_bundle: str | None) -> ssl.SSLContext:
+    """One context for the process and a bundle: reading the certificates is the dearest part of making a client."""
+    import certifi
+
+    return ssl.create_default_context(cafile=ca_bundle or certifi.where())
+
+
+@functools.cache
+def _no_tls() -> ssl.SSLContext:
+    # Plain HTTP to loopback. It trusts nobody, so that nothing could be reached with it by mistake.
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def own_headers(headers: MutableMapping[str, str], config: Config) -> None:
+    """Drop what the OpenAI SDK read from an environment that was set for another company's service."""
+    headers.pop("OpenAI-Organization", None)
+    headers.pop("OpenAI-Project", None)
+    for line in os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n"):
+        name, _, value = line.partition(":")
+        name = name.strip()
+        if name and name.lower() not in _PROTOCOL and headers.get(name) == value.strip():
+            del headers[name]
+    headers["User-Agent"] = f"{USER_AGENT} {headers.get('User-Agent', '')}".strip()
+    if config.project is not None:
+        headers["OpenAI-Project"] = config.project
+
+
+def encode(call: Call) -> bytes:
+    """The JSON body. Raises `ConfigurationError` where the values have no spelling in JSON."""
+    try:
+        return json.dumps(call.json, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{call.method} {call.path}: the body cannot be written as JSON: {error}.") from None
+
+
+async def pause(seconds: float, *, blocking: bool) -> None:
+    """Let time pass, in the colour of the carrier."""
+    if blocking:
+        time.sleep(seconds)  # noqa: ASYNC251 - a blocking carrier has no event loop to hold up
+    else:
+        import anyio
+
+        await anyio.sleep(seconds)
+
+
+async def aside(work: Callable[[], T], *, blocking: bool) -> T:
+    """Do blocking work, away from an event loop where there is one."""
+    if blocking:
+        return work()
+    import anyio.to_thread
+
+    return await anyio.to_thread.run_sync(work)
+
+
+def stream(upload: Upload, *, blocking: bool) -> Iterable[bytes] | AsyncIterable[bytes]:
+    """An upload as a body that either library sends, again for every attempt, reporting progress."""
+    return _Body(upload) if blocking else _AsyncBody(upload)
+
+
+class _Body:
+    def __init__(self, upload: Upload) -> None:
+        self._upload = upload
+
+    def __iter__(self) -> Iterator[bytes]:
+        sent = 0
+        for chunk in self._upload.chunks():
+            yield chunk
+            sent += len(chunk)
+            self._upload.report(sent)
+
+
+class _AsyncBody:
+    def __init__(self, upload: Upload) -> None:
+        self._upload = upload
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        import anyio.to_thread
+
+        chunks, sent = self._upload.chunks(), 0
+        while chunk := await anyio.to_thread.run_sync(next, chunks, b""):
+            yield chunk
+            sent += len(chunk)
+            self._upload.report(sent)
+
+
+async def receive(response: Native, call: Call, *, blocking: bool, deadline: float) -> Reply:
+    """Read a response to its end, and no further than its bound.
+
+    Args:
+        response: a response of either library, opened as a stream.
+        call: what it answers.
+        blocking: which of its two iterators to use.
+        deadline: `time.monotonic()` after which a small answer is given up; a file may take longer.
+
+    Raises:
+        APIResponseError: it is larger than any answer of the service.
+        APITimeoutError: it is not there in time, however steadily it drips.
+    """
+    status = response.status_code
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    succeeded = 200 <= status < 300  # noqa: PLR2004 - HTTP's own bounds
+    sink = call.sink if succeeded else None
+    if sink is not None:
+        sink.restart()
+    content = bytearray()
+    try:
+        async for chunk in _chunks(response, blocking=blocking):
+            if sink is not None:
+                sink.write(chunk)
+                continue
+            content += chunk
+            if not succeeded and len(content) >= LARGEST_REFUSAL:
+                break
+            if len(content) > LARGEST:
+                raise APIResponseError(
+                    f"{call.method} {call.path}: the answer is larger than {LARGEST >> 20} MiB, which no answer of the "
+                    "service is. Check base_url.",
+                    status=status,
+                )
+            if time.monotonic() > deadline:
+                raise APITimeoutError(f"{call.method} {call.path}: the answer did not end in time.", reason="timeout")
+    finally:
+        if blocking:
+            response.close()
+        else:
+            await response.aclose()
+    return Reply(status, headers, bytes(content))
+
+
+async def _chunks(response: Native, *, blocking: bool) -> AsyncIterator[bytes]:
+    if blocking:
+        for chunk in response.iter_bytes():
+            yield chunk
+    else:
+        async for chunk in response.aiter_bytes():
+            yield chunk
+
+
+_NOT_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"}
+_TIMEOUTS = {"ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout", "TimeoutException"}
+
+
+def lost(error: BaseException, call: Call, config: Config) -> APIError:
+    """Say what went wrong when no whole reply came, in the words of whichever library carried it."""
+    names = {kind.__name__ for cause in _causes(error) for kind in type(cause).__mro__}
+    sent = not names & _NOT_SENT
+    where, doing = _place(config), f"{call.method} {call.path}"
+    detail = plain(str(error) or type(error).__name__, 200)
+    if "DecodingError" in names:
+        return APIResponseError(f"{doing}: the answer from {where} is not compressed as it says: {detail}.")
+    certificate = next((c for c in _causes(error) if isinstance(c, ssl.SSLCertVerificationError)), None)
+    if certificate is not None or "CERTIFICATE_VERIFY_FAILED" in detail:
+        why = plain(getattr(certificate, "verify_message", "") or detail, 200)
+        return APIConnectionError(
+            f"{doing}: the certificate of {where} was not accepted: {why}. Behind a proxy with a certificate authority "
+            "of its own, point ca_bundle= or AWS_CA_BUNDLE at that authority's PEM file.",
+            reason="certificate",
+            sent=False,
+        )
+    if names & _TIMEOUTS:
+        step = "connection" if "ConnectTimeout" in names else "free connection" if "PoolTimeout" in names else "answer"
+        return APITimeoutError(
+            f"{doing}: no {step} from {where} within {config.timeout:g} s. Check the network, or raise timeout=.",
+            reason="timeout",
+            sent=sent,
+        )
+    reason, why = _reason(names, detail)
+    broken = " The upload did not complete." if call.upload is not None and sent else ""
+    return APIConnectionError(
+        f"{doing}: {where} {why}.{broken} Check base_url, the region and any proxy.", reason=reason, sent=sent
+    )
+
+
+def _reason(names: set[str], detail: str) -> tuple[str, str]:
+    if "gaierror" in names or "Name or service not known" in detail or "getaddrinfo" in detail:
+        return "dns", "has no address (DNS)"
+    if "ConnectionRefusedError" in names or "refused" in detail.lower():
+        return "refused", "refused the connection"
+    if "ProxyError" in names:
+        return "proxy", f"could not be reached through the proxy: {detail}"
+    if names & {"SSLError", "SSLEOFError", "SSLZeroReturnError"} or "SSL" in detail or "TLS" in detail:
+        return "tls", f"broke off the TLS handshake or session: {detail}"
+    if names & {"ReadError", "WriteError", "CloseError", "RemoteProtocolError", "EndOfStream", "ConnectionResetError"}:
+        return "closed", f"closed the connection early: {detail}"
+    return "other", f"could not be reached: {detail}"
+
+
+def disarm(error: BaseException) -> BaseException:
+    """Keep what an exception says, and drop the requests and frames it holds: they carry signatures and keys."""
+    for cause in _causes(error):
+        cause.__traceback__ = None
+        for name in ("_request", "request", "response"):
+            if name in vars(cause):
+                vars(cause)[name] = None
+    return error
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _place(config: Config) -> str:
+    _, host, port = origin(config.base_url)
+    return f"{host}:{port}"
