@@ -66,7 +66,7 @@ _BY_STATUS: dict[int, type[APIStatusError]] = {
     429: RateLimitError,
 }
 _SERVER_SIDE = 500
-_MULTIPLE = 300
+_CLIENT_SIDE = 400
 
 _ACTIONS = (
     ("POST", r"/files", "CreateFile"),
@@ -110,11 +110,11 @@ def kind(reply: Reply, said: ErrorBody) -> type[APIStatusError]:
 def refusal(reply: Reply, call: Call, config: Config) -> APIError:
     """The error that a reply without success means."""
     doing = f"{call.method} {call.path}"
-    if reply.status < _MULTIPLE or ("location" in reply.headers and reply.status < 400):  # noqa: PLR2004 - HTTP's classes
+    if reply.status < _CLIENT_SIDE:
         target = urlsplit(reply.headers.get("location", "")).netloc.rpartition("@")[2] or "another place"
         return RedirectRefusedError(
-            f"{doing}: HTTP {reply.status} points to {plain(target, 100)}. It was not followed: credentials and data go "
-            f"to {urlsplit(config.base_url).netloc} only. Check base_url and any proxy.",
+            f"{doing}: HTTP {reply.status} points to {plain(target, 100)}. It was not followed: credentials and data "
+            f"go to {urlsplit(config.base_url).netloc} only. Check base_url and any proxy.",
             status=reply.status,
             request_id=reply.request_id,
         )
@@ -178,8 +178,8 @@ def _advice(
     if error is PermissionDeniedError:
         long_term = config.identity.key_kind == "long-term" and call.path.startswith(("/files", "/fine_tuning"))
         reason = (
-            " A long-term API key's default policy (AmazonBedrockLimitedAccess) can neither create files nor jobs: attach "
-            "a policy to the key's IAM user, or use AWS credentials."
+            " A long-term API key's default policy (AmazonBedrockLimitedAccess) can neither create files nor jobs: "
+            "attach a policy to the key's IAM user, or use AWS credentials."
             if long_term
             else ""
         )

@@ -61,8 +61,8 @@ class SigV4Auth(httpx.Auth):
     ```
 
     The real hash of the body is signed. A body that can be read only once is copied to a temporary file first, so
-    memory stays constant. Credentials are resolved for every request. A clock that is wrong is corrected from the service's
-    answer and the request signed once more; so is one whose credentials had just been replaced.
+    memory stays constant. Credentials are resolved for every request. A clock that is wrong is corrected from the
+    service's answer and the request signed once more; so is one whose credentials had just been replaced.
 
     Only the configured origin is signed for: another is a `ConfigurationError`. Leave `follow_redirects` off, as it is
     by default: a redirect would carry the headers of a signed request along.

@@ -229,7 +229,7 @@ class _Pace:
     def after(self, error: BaseException | None, failures: int) -> float:
         if isinstance(error, APIError):
             asked: float = getattr(error, "retry_after", None) or 0.0
-            backoff = min(_LONGEST, self._interval * 2**failures)
+            backoff = min(_LONGEST, self._interval * 2.0**failures)
             if isinstance(error, (AuthenticationError, PermissionDeniedError, NotFoundError)):
                 backoff = min(backoff, _PATIENCE / _CONFIRMATIONS)
             return max(asked, backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter

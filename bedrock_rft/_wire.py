@@ -131,7 +131,9 @@ def own_headers(headers: MutableMapping[str, str], config: Config) -> None:
         name = name.strip()
         if name and name.lower() not in _PROTOCOL and headers.get(name) == value.strip():
             del headers[name]
-    headers["User-Agent"] = f"{USER_AGENT} {headers.get('User-Agent', '')}".strip()
+    agent = headers.get("User-Agent", "")
+    if not agent.startswith(USER_AGENT):
+        headers["User-Agent"] = f"{USER_AGENT} {agent}".strip()
     if config.project is not None:
         headers["OpenAI-Project"] = config.project
 

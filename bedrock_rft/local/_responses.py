@@ -68,7 +68,7 @@ class Responses:
 
 def _message(key: str, answer: Answer) -> dict[str, Any]:
     status = "incomplete" if answer.cut else "completed"
-    part = {"type": "output_text", "text": answer.text, "annotations": [], "logprobs": []}
+    part: dict[str, Any] = {"type": "output_text", "text": answer.text, "annotations": [], "logprobs": []}
     return {"id": key, "type": "message", "role": "assistant", "status": status, "content": [part]}
 
 
@@ -86,14 +86,14 @@ def _messages(wanted: _ResponseOptions) -> list[dict[str, Any]]:
 def _plain(content: Any, param: str) -> str:
     if isinstance(content, str):
         return content
-    parts = cast("list[Any]", content) if isinstance(content, list) else [None]
+    parts = cast("list[object]", content) if isinstance(content, list) else [None]
     texts = [text for part in parts if (text := _part(part)) is not None]
     if len(texts) != len(parts):
         raise Problem(400, f"{param} must be a string or a list of text parts.", param=param)
     return "".join(texts)
 
 
-def _part(part: Any) -> str | None:
+def _part(part: object) -> str | None:
     fields = cast("dict[str, Any]", part) if isinstance(part, dict) else {}
     text = fields.get("text")
     return text if isinstance(text, str) and fields.get("type") in _TEXTS else None
@@ -110,12 +110,12 @@ def _streamed(response: dict[str, Any], answer: Answer) -> Reply:
 
 def _events(response: dict[str, Any], answer: Answer) -> Iterator[dict[str, Any]]:
     message = response["output"][0]
-    begun = {**response, "status": "in_progress", "incomplete_details": None, "output": [], "usage": None}
+    begun: dict[str, Any] = {**response, "status": "in_progress", "incomplete_details": None, "output": [], "usage": None}
     at = {"item_id": message["id"], "output_index": 0, "content_index": 0}
     part = message["content"][0]
     yield {"type": "response.created", "response": begun}
     yield {"type": "response.in_progress", "response": begun}
-    item = {**message, "status": "in_progress", "content": []}
+    item: dict[str, Any] = {**message, "status": "in_progress", "content": []}
     yield {"type": "response.output_item.added", "output_index": 0, "item": item}
     yield {"type": "response.content_part.added", **at, "part": {**part, "text": ""}}
     for piece in pieces(answer.text):

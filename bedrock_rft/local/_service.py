@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, cast
+from typing import Literal
 from urllib.parse import unquote
 
 from typing_extensions import Self
@@ -45,6 +45,7 @@ class Service:
 
     Attributes:
         region: the region it claims to be in.
+        closed: whether it has stopped.
     """
 
     def __init__(
@@ -90,14 +91,13 @@ class Service:
 
         if not 0 <= pace < math.inf:
             raise ConfigurationError(f"pace is {pace}; it must be a number of seconds, 0 or more.")
-        rewards: Reward | Mapping[str, Reward] | None
-        if isinstance(reward, Mapping):
-            each = cast("Mapping[str, Handler]", reward)
-            rewards = {name: loaded(handler) for name, handler in each.items()}
-        else:
-            rewards = None if reward is None else loaded(reward)
+        rewards: Reward | Mapping[str, Reward] | None = None
+        if isinstance(reward, str) or callable(reward):
+            rewards = loaded(reward)
+        elif reward is not None:
+            rewards = {name: loaded(handler) for name, handler in reward.items()}
         self.region = region
-        self._closed = False
+        self.closed = False
         with contextlib.ExitStack() as undo:
             place = Path(directory).expanduser() if directory is not None else _temporary(undo)
             self._store = Store(place)
@@ -119,7 +119,7 @@ class Service:
         return _answered(lambda: self._files.receive(filename, purpose, chunks))
 
     def _answer(self, call: Call) -> Reply:
-        if self._closed:
+        if self.closed:
             raise Problem(503, "The rehearsal is over.", code="service_unavailable", type="server_error")
         segments = tuple(unquote(segment) for segment in call.path.split("/")[1:])
         methods: list[str] = []
@@ -135,7 +135,7 @@ class Service:
 
     def close(self) -> None:
         """Stop. Jobs that are not finished go on with the next rehearsal in the same directory."""
-        self._closed = True
+        self.closed = True
         self._undo.close()
 
     def __enter__(self) -> Self:
