@@ -110,7 +110,13 @@ def _streamed(response: dict[str, Any], answer: Answer) -> Reply:
 
 def _events(response: dict[str, Any], answer: Answer) -> Iterator[dict[str, Any]]:
     message = response["output"][0]
-    begun: dict[str, Any] = {**response, "status": "in_progress", "incomplete_details": None, "output": [], "usage": None}
+    begun: dict[str, Any] = {
+        **response,
+        "status": "in_progress",
+        "incomplete_details": None,
+        "output": [],
+        "usage": None,
+    }
     at = {"item_id": message["id"], "output_index": 0, "content_index": 0}
     part = message["content"][0]
     yield {"type": "response.created", "response": begun}

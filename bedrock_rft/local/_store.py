@@ -16,30 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from bedrock_rft.errors import ConfigurationError
+from bedrock_rft.local._schema import BACKWARD, FORWARD, SCHEMA, VERSION
 
 __all__ = ["Progress", "Rows", "Store"]
 
-_VERSION = 1
 _CHUNK = 1 << 20
-_SCHEMA = """
-CREATE TABLE things (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    kind TEXT NOT NULL,      -- file, job, event, checkpoint
-    parent TEXT NOT NULL,    -- the job of an event or a checkpoint
-    label TEXT NOT NULL,     -- a file's purpose, a job's status
-    payload TEXT NOT NULL    -- what the service shows, as JSON
-);
-CREATE INDEX things_by_kind ON things (kind, parent, seq);
-CREATE TABLE progress (job TEXT PRIMARY KEY, step INTEGER NOT NULL, tokens INTEGER NOT NULL, state TEXT NOT NULL);
-CREATE TABLE policies (
-    model TEXT PRIMARY KEY, job TEXT NOT NULL, created INTEGER NOT NULL, tuned INTEGER NOT NULL, state TEXT NOT NULL
-);
-CREATE TABLE prompts (key TEXT NOT NULL, file TEXT NOT NULL, position INTEGER NOT NULL);
-CREATE INDEX prompts_by_key ON prompts (key);
-CREATE INDEX prompts_by_file ON prompts (file);
-CREATE TABLE indexed (file TEXT PRIMARY KEY);
-"""
 
 
 @dataclass(frozen=True)
@@ -102,12 +83,12 @@ class Store:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version not in {0, _VERSION}:
+        if version not in {0, VERSION}:
             raise ConfigurationError(
                 f"{directory} was written by another version of the rehearsal. Choose another directory, or empty it."
             )
         if version == 0:
-            self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+            self._db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
 
     def close(self) -> None:
         """Let go of the directory. What is asked afterwards raises `sqlite3.ProgrammingError`."""
@@ -179,7 +160,7 @@ class Store:
                 if row is None:
                     raise KeyError(after)
                 start = row[0]
-            rows = self._all(_FORWARD if ascending else _BACKWARD, kind, parent, start, label, label, limit + 1)
+            rows = self._all(FORWARD if ascending else BACKWARD, kind, parent, start, label, label, limit + 1)
         return Rows([json.loads(row[0]) for row in rows[:limit]], len(rows) > limit)
 
     # Files
@@ -303,13 +284,3 @@ class Store:
     def tuned(self) -> list[tuple[str, int]]:
         """The models that jobs ended with, oldest first, and when they were made (Unix seconds)."""
         return [(row[0], row[1]) for row in self._all("SELECT model, created FROM policies WHERE tuned ORDER BY rowid")]
-
-
-_FORWARD = (
-    "SELECT payload FROM things WHERE kind = ? AND parent = ? AND seq > ? AND (? = '' OR label = ?) "
-    "ORDER BY seq LIMIT ?"
-)
-_BACKWARD = (
-    "SELECT payload FROM things WHERE kind = ? AND parent = ? AND seq < ? AND (? = '' OR label = ?) "
-    "ORDER BY seq DESC LIMIT ?"
-)

@@ -1,0 +1,79 @@
+"""`python -m bedrock_rft.local --reward reward.py:lambda_handler`: a rehearsal in a shell, for any program to use."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from typing import TextIO
+
+from bedrock_rft.errors import ConfigurationError
+from bedrock_rft.local._server import LocalService
+
+_BANNER = """\
+SIMULATION: a rehearsal of reinforcement fine-tuning on this machine.
+No model is trained, nothing is sent to AWS and nothing is billed. Every id begins with local-.
+
+It answers at {url} until Ctrl-C or SIGTERM. In another shell, for AWS credentials:
+{aws}
+or for an API key:
+{key}
+"""
+
+
+def main(arguments: Sequence[str] | None = None, output: TextIO = sys.stdout) -> int:
+    """Serve until told to stop; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    stop = threading.Event()
+
+    def ask_to_stop(_number: int, _frame: object) -> None:
+        stop.set()
+
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, ask_to_stop)
+    try:
+        service = LocalService(
+            options.directory,
+            reward=options.reward,
+            port=options.port,
+            pace=options.pace,
+            payload=options.payload,
+            wrap_text=options.wrap_text,
+            seed=options.seed,
+            region=options.region,
+        )
+    except ConfigurationError as error:
+        output.write(f"error: {error}\n")
+        return 2
+    with service:
+        aws, key = (_exports(service.environment(auth)) for auth in ("aws", "api_key"))
+        output.write(_BANNER.format(url=service.base_url, aws=aws, key=key))
+        output.flush()
+        stop.wait()
+    return 0
+
+
+def _exports(variables: dict[str, str]) -> str:
+    return "\n".join(f"  export {name}={shlex.quote(value)}" for name, value in variables.items())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bedrock_rft.local", description="Rehearse on this machine.")
+    parser.add_argument("--reward", metavar="FILE.py:HANDLER", help="the reward's Lambda entry point")
+    parser.add_argument("--directory", help="where state lives and a later run goes on; a temporary one unless given")
+    parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
+    parser.add_argument("--pace", type=float, default=0.0, help="seconds between training steps")
+    parser.add_argument(
+        "--payload", choices=("metadata", "top_level"), default="metadata", help="where a rollout's reference answer is"
+    )
+    parser.add_argument("--wrap-text", action="store_true", help='send a text reference as {"text": …}')
+    parser.add_argument("--seed", type=int, default=0, help="of the training's random numbers")
+    parser.add_argument("--region", default="us-west-2", help="the region to claim")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

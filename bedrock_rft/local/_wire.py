@@ -1,0 +1,40 @@
+"""From what stands on a wire to a `Call`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+from pydantic_core import from_json
+
+from bedrock_rft._transport import Call
+from bedrock_rft.local._replies import Problem
+
+__all__ = ["PREFIX", "call", "kind", "route"]
+
+PREFIX = "/v1"
+"""Where the routes begin on a server."""
+
+
+def kind(headers: Mapping[str, str]) -> str:
+    """The media type of a body, in lower case and without its parameters; empty where none is named."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def route(raw_path: bytes) -> str | None:
+    """The path from the base URL on, still percent-encoded; None where it is outside of it."""
+    text = raw_path.decode("ascii", "replace")
+    return text[len(PREFIX) :] if text.startswith(f"{PREFIX}/") else None
+
+
+def call(method: str, path: str, query: str, body: bytes) -> Call:
+    """Describe a request whose body is JSON, or empty.
+
+    Raises:
+        Problem: 400, the body is not JSON.
+    """
+    try:
+        content = from_json(body) if body else None
+    except ValueError:
+        raise Problem(400, "The body is not valid JSON.") from None
+    return Call(method, path, query=dict(parse_qsl(query, keep_blank_values=True)), json=content)
