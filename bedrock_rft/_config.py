@@ -327,7 +327,7 @@ def _retries(value: Any) -> int:
     return value
 
 
-def _bundle(value: object, env: Mapping[str, str]) -> str | None:
+def _bundle(value: str | os.PathLike[str] | None, env: Mapping[str, str]) -> str | None:
     name, path = "ca_bundle", value
     if path is None:
         name = next((n for n in ("AWS_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE") if n in env), "")

@@ -161,8 +161,9 @@ def _unclear(error: APIError) -> bool:
 
 def _ambiguous(body: CreateJob, marker: str, began: float, why: str) -> AmbiguousCreateError:
     return AmbiguousCreateError(
-        f"A job for {body.model} may or may not exist: no job id was returned ({why}). It was not sent again. "
-        f"Look once more with client.jobs.find({marker!r}) before you create another; its training file is {body.training_file}.",
+        f"A job for {body.model} may or may not exist: no job id was returned ({why}). It was not sent again. Look "
+        f"once more with client.jobs.find({marker!r}) before you create another. Its training file is "
+        f"{body.training_file}.",
         marker=marker,
         training_file=body.training_file,
         since=began,

@@ -54,7 +54,7 @@ class AsyncResource:
         self, path: str, item: type[M], query: Query, *, after: str | None = None
     ) -> AsyncGenerator[M, None]:
         """Every item of a list, once, across its pages; a page that brings nothing new is the last."""
-        page_type = _page_type(item)
+        page_type: type[Page[M]] = _page_type(item)
         seen: set[str] = set()
         while True:
             call = Call("GET", path, query={**query, "after": after})
@@ -73,8 +73,9 @@ class AsyncResource:
 
 
 @functools.cache
-def _page_type(item: type[M]) -> type[Page[M]]:
-    return Page[item]  # type: ignore[valid-type] # made at run time, once for each payload
+def _page_type(item: type[Any]) -> type[Any]:
+    page: Any = Page
+    return page[item]  # type: ignore[no-any-return] # made at run time, once for each payload
 
 
 def _key(item: Payload) -> str:

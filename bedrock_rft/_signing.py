@@ -45,10 +45,11 @@ class _Signer(_BotocoreSigner):  # type: ignore[misc] # botocore has no annotati
 
     def sign(self, request: Any, now: datetime) -> None:
         request.context["timestamp"] = now.strftime(_TIMESTAMP)
-        self._modify_request_before_signing(request)
-        canonical = self.canonical_request(request)
-        signature = self.signature(self.string_to_sign(request, canonical), request)
-        self._inject_signature_to_request(request, signature)
+        signer: Any = self  # botocore has no annotations
+        signer._modify_request_before_signing(request)
+        canonical = signer.canonical_request(request)
+        signature = signer.signature(signer.string_to_sign(request, canonical), request)
+        signer._inject_signature_to_request(request, signature)
 
 
 class SigV4Auth(httpx.Auth):
@@ -211,7 +212,7 @@ def _canonical(raw_path: bytes) -> bytes:
     """Path and query with everything but unreserved characters escaped, and a plus in the query meaning a space."""
     path, mark, query = raw_path.partition(b"?")
     strict = "/".join(quote(unquote_to_bytes(segment), safe="-_.~") for segment in path.split(b"/"))
-    pairs = []
+    pairs: list[str] = []
     for pair in query.split(b"&"):
         name, _, value = pair.replace(b"+", b"%20").partition(b"=")
         if pair:

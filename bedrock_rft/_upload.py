@@ -250,12 +250,20 @@ def _lines(records: Iterable[Any]) -> Iterator[bytes]:
     for number, record in enumerate(records, 1):
         if not isinstance(record, (Mapping, BaseModel)):
             raise DatasetError(f"Record {number} is a {type(record).__name__}. Every record is a mapping or a model.")
-        fields = record.model_dump(mode="json", by_alias=True) if isinstance(record, BaseModel) else dict(record)
         try:
             # NaN has no spelling in JSON; writing it as null would change the data in silence.
-            yield json.dumps(fields, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+            yield json.dumps(_plain(record), ensure_ascii=False, allow_nan=False, default=_plain).encode() + b"\n"
         except (TypeError, ValueError) as error:
             raise DatasetError(f"Record {number} cannot be written as JSON: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    """A mapping or a model, at the top or inside a record, as JSON can write it."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", by_alias=True)
+    if isinstance(value, Mapping):
+        return {**value}
+    raise TypeError(f"a value of type {type(value).__name__} has no spelling in JSON")
 
 
 def _quoted(name: str) -> str:

@@ -112,7 +112,7 @@ def warn_once(message: str) -> None:
         "pydantic",
     }:
         level, frame = level + 1, frame.f_back
-    warnings.warn(plain(message), BedrockRFTWarning, stacklevel=level - 1)
+    warnings.warn(plain(message), BedrockRFTWarning, stacklevel=level)
 
 
 class ConfigurationError(BedrockRFTError, ValueError):

@@ -71,17 +71,21 @@ def _remove(data: Any, place: tuple[int | str, ...]) -> bool:
     key: int | str = ""
     here: Any = data
     for step in place:
-        inside: Any = here
-        if (isinstance(here, dict) and step in here) or (
-            isinstance(here, list) and isinstance(step, int) and -len(inside) <= step < len(inside)
-        ):
-            parent, key, here = inside, step, inside[step]
+        if _leads_on(here, step):
+            parent, key, here = here, step, here[step]
         # Any other step is a field that is missing, which goes with what it is missing from, or pydantic's name for a
         # member of a union, where the value is the same one.
     if parent is None:
         return False
     del parent[key]
     return True
+
+
+def _leads_on(here: Any, step: int | str) -> bool:
+    kept: Any = here  # narrowing it would make its items unknown
+    if isinstance(here, dict):
+        return step in kept
+    return isinstance(here, list) and isinstance(step, int) and step < len(kept)
 
 
 class Request(Payload):

@@ -1,0 +1,38 @@
+"""What every test stands on: an environment that says nothing, and warnings that are said afresh."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bedrock_rft import errors
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "OPENAI_", "SSL_CERT")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    nothing = tmp_path_factory.getbasetemp() / "nothing"
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(nothing))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(nothing))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr(errors, "_warned", set[str]())
+
+
+@pytest.fixture
+def aws_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration with the profiles `dev` (eu-west-1) and `empty` (nothing)."""
+    config, credentials = tmp_path / "config", tmp_path / "credentials"
+    config.write_text("[profile dev]\nregion = eu-west-1\n[profile empty]\noutput = json\n")
+    credentials.write_text("[dev]\naws_access_key_id = AKIDEV\naws_secret_access_key = dev-secret\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(credentials))
+    return tmp_path
