@@ -1,0 +1,18 @@
+"""Which OpenAI SDK is the peer, asked in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import platform
+
+
+def main() -> None:
+    """Print the versions as JSON."""
+    import openai
+
+    bedrock = hasattr(openai, "BedrockOpenAI")
+    print(json.dumps({"openai": openai.__version__, "bedrock": bedrock, "python": platform.python_version()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Fresh processes, so that nothing is warmed, slowed or swollen by what was measured before it.
+
+The one that starts them imports the standard library only: on Linux the peak memory of a new process begins at its
+parent's, and a large parent would hide growth.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+
+# Settings of the shell that would send a side elsewhere, or make it slower than it is.
+_FOREIGN = ("AWS_", "OPENAI_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "SSL_CERT_", "PYTHONDONT", "PYTHONDEVMODE")
+
+# AWS's own examples: they open nothing.
+_CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+@functools.cache
+def environment() -> dict[str, str]:
+    """The shell's environment, with static AWS credentials and nobody else's settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(_FOREIGN)}
+    return kept | _CREDENTIALS
+
+
+def answer(script: str, *arguments: str) -> Any:
+    """What a script of this directory prints, read as JSON."""
+    command = [sys.executable, str(HERE / script), *arguments]
+    done = subprocess.run(command, env=environment(), check=True, stdout=subprocess.PIPE)
+    return json.loads(done.stdout)
+
+
+def lifetime(code: str) -> float:
+    """Milliseconds from starting Python with some code to its end."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], env=environment(), check=True)
+    return (time.perf_counter() - began) * 1000
+
+
+def time_to_line(code: str, *arguments: str) -> float:
+    """Milliseconds from starting Python with some code to the line it prints; what it does afterwards is free."""
+    began = time.perf_counter()
+    command = [sys.executable, "-c", code, *arguments]
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE) as process:
+        line = process.stdout.readline() if process.stdout else b""
+        ended = time.perf_counter()
+    if not line or process.returncode:
+        raise RuntimeError(f"The process failed: {code}")
+    return (ended - began) * 1000
+
+
+@contextlib.contextmanager
+def serving() -> Generator[str, None, None]:
+    """The base URL of a canned server that runs meanwhile."""
+    command = [sys.executable, str(HERE / "_server.py")]
+    with subprocess.Popen(command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        port = int(server.stdout.readline()) if server.stdout else 0
+        yield f"http://127.0.0.1:{port}/v1"
+        # Leaving closes its standard input, and that ends it.

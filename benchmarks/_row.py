@@ -1,0 +1,85 @@
+"""One line of the table: two sides, what is made of them, and whether that is enough."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Unit = Literal["ms", "MB"]
+
+HEAD = f"{'benchmark':<17}{'ours':>10}{'peer':>12}   {'figure (min..max)':<24}{'target':>9}  met"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A benchmark's rounds.
+
+    Attributes:
+        name: what was measured.
+        unit: of both sides.
+        ours: one value a round.
+        peer: the other side's, round by round; None where there is none.
+        figure: `ratio` ours by peer, `over` ours less peer, `ours` alone.
+        target: what the median of the figures may be at most.
+        why: the word that stands for a peer that is missing.
+    """
+
+    name: str
+    unit: Unit
+    ours: list[float]
+    peer: list[float] | None
+    figure: Literal["ratio", "over", "ours"]
+    target: float
+    why: str = "missing"
+
+    @property
+    def figures(self) -> list[float]:
+        """One a round, each made of values measured next to each other."""
+        if self.figure == "ours":
+            return self.ours
+        pairs = list(zip(self.ours, self.peer or [], strict=False))
+        return [ours / peer if self.figure == "ratio" else ours - peer for ours, peer in pairs]
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target is met; None where it cannot be said."""
+        return statistics.median(self.figures) <= self.target if self.figures else None
+
+    def __str__(self) -> str:
+        peer = self._value(statistics.median(self.peer)) if self.peer else self.why
+        met = {True: "yes", False: "NO", None: "-"}[self.met]
+        return (
+            f"{self.name:<17}{self._value(statistics.median(self.ours)):>10}{peer:>12}   {self._spread():<24}"
+            f"{self._shown(self.target):>9}  {met}"
+        )
+
+    def _spread(self) -> str:
+        found = self.figures
+        if not found:
+            return "-"
+        low, high = (self._shown(edge(found)).removesuffix(self.unit).rstrip() for edge in (min, max))
+        return f"{self._shown(statistics.median(found))} ({low}..{high})"
+
+    def _shown(self, figure: float) -> str:
+        if self.figure == "ratio":
+            return f"{figure:.2f}"
+        return ("+" if self.figure == "over" and figure >= 0 else "") + self._value(figure)
+
+    def _value(self, value: float) -> str:
+        return f"{value:.{2 if abs(value) < 10 else 0}f} {self.unit}"  # noqa: PLR2004 - three digits say enough
+
+    def as_json(self) -> dict[str, Any]:
+        """The line for a program to read, with every round."""
+        return {
+            "name": self.name,
+            "unit": self.unit,
+            "ours": self.ours,
+            "peer": self.peer,
+            "figure": self.figure,
+            "median": statistics.median(self.figures) if self.figures else None,
+            "min": min(self.figures, default=None),
+            "max": max(self.figures, default=None),
+            "target": self.target,
+            "met": self.met,
+        }

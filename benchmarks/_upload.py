@@ -1,0 +1,79 @@
+"""What an upload adds to the peak memory of a fresh process that has its client already and has sent nothing yet."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import cast
+
+import _process
+from _row import Row
+from _sides import Auth, ours, theirs
+
+_SIZE = 512 << 20
+_ENOUGH = 3  # memory hardly varies from round to round
+
+
+def upload(url: str, rounds: int) -> list[Row]:
+    """512 MiB of training data, given as a path."""
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place, "train.jsonl")
+        _write(file)
+        return [_row(auth, url, file, min(rounds, _ENOUGH)) for auth in ("aws", "api_key")]
+
+
+def _row(auth: Auth, url: str, file: Path, rounds: int) -> Row:
+    mine = [_process.answer("_upload.py", "ours", auth, url, str(file))["grown"] for _ in range(rounds)]
+    peer = _process.answer("_upload.py", "theirs", auth, url, str(file))
+    return Row(f"upload, {auth}", "MB", mine, [peer["grown"]] if "grown" in peer else None, "ours", 16, **_why(peer))
+
+
+def _why(peer: dict[str, str]) -> dict[str, str]:
+    return {"why": peer["why"]} if "why" in peer else {}
+
+
+def _write(file: Path) -> None:
+    record = {"messages": [{"role": "user", "content": "What is 6 times 7? " * 10}], "reference_answer": "42"}
+    line = json.dumps(record).encode() + b"\n"
+    block = line * ((1 << 20) // len(line))
+    with file.open("wb") as out:
+        while out.tell() < _SIZE:
+            out.write(block)
+
+
+def main(side: str, auth: Auth, url: str, file: Path) -> None:
+    """Upload, and print as JSON by how many MB the peak grew."""
+    if side == "ours":
+        client = ours(auth, url)
+        before = _peak()
+        client.files.upload(file)
+        print(json.dumps({"grown": _peak() - before}))
+        return
+    print(json.dumps(_theirs(auth, url, file)))
+
+
+def _theirs(auth: Auth, url: str, file: Path) -> dict[str, object]:
+    peer = theirs(auth, url)
+    if peer is None:
+        return {"why": "missing"}
+    import openai
+
+    before = _peak()
+    try:
+        peer.files.create(file=file, purpose="fine-tune")
+    except openai.OpenAIError as error:
+        return {"why": "cannot", "error": str(error)}
+    return {"grown": _peak() - before}
+
+
+def _peak() -> float:
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], cast("Auth", sys.argv[2]), sys.argv[3], Path(sys.argv[4]))
