@@ -11,11 +11,12 @@ from urllib.parse import quote
 
 from typing_extensions import Self
 
-from bedrock_rft._config import ApiKeyInput, carried, resolve
+from bedrock_rft._config import carried, resolve
 from bedrock_rft._connect import connect
 from bedrock_rft._files import AsyncFiles, Files
 from bedrock_rft._identity import Auth, Identity
 from bedrock_rft._jobs import AsyncJobs, Jobs
+from bedrock_rft._keysource import ApiKeyInput
 from bedrock_rft._models import AsyncModels, Models
 from bedrock_rft._resource import AsyncResource, Resource, Session, blocking
 from bedrock_rft._transport import Call, Query, Reply, Transport

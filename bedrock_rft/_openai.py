@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import contextvars
-import importlib
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from types import ModuleType
 from typing import Any, TypeVar, cast
 
 import openai
-from openai import AsyncOpenAI, OpenAI
 
-from bedrock_rft._config import Config, KeySource
+from bedrock_rft._config import Config
+from bedrock_rft._inference import http_library, inference
+from bedrock_rft._keysource import KeySource
+from bedrock_rft._lost import disarm, lost
 from bedrock_rft._secret import Secret
 from bedrock_rft._transport import Call, Reply, Upload, settle
 from bedrock_rft._wire import (
     REFUSED,
     aside,
     client_options,
-    disarm,
     encode,
-    lost,
     origin,
     own_headers,
     pause,
@@ -31,11 +30,9 @@ from bedrock_rft._wire import (
 )
 from bedrock_rft.errors import BedrockRFTError, ConfigurationError
 
-__all__ = ["OpenAITransport", "inference"]
+__all__ = ["OpenAITransport"]
 
 T = TypeVar("T")
-
-_PLACEHOLDER = "set-for-every-attempt"
 
 # openai 2.0 sends bytes or form fields only, so a streamed body is put into the request where its key is.
 _uploading: contextvars.ContextVar[Upload | None] = contextvars.ContextVar("uploading", default=None)
@@ -100,37 +97,6 @@ class OpenAITransport:
     def openai(self, *, max_retries: int, blocking: bool) -> Any:
         """An OpenAI client on the same connections, its key set for every attempt."""
         return inference(self._config, self._http, max_retries=max_retries, blocking=blocking, patient=True)
-
-
-def http_library() -> ModuleType:
-    """The HTTP library that the installed OpenAI SDK stands on: httpx for version 2, httpx2 for version 3."""
-    client = next(kind for kind in openai.DefaultHttpxClient.__mro__ if kind.__name__ == "Client")
-    return importlib.import_module(client.__module__.partition(".")[0])
-
-
-def inference(config: Config, http: Any, *, max_retries: int, blocking: bool, patient: bool = False) -> Any:
-    """An OpenAI client over an HTTP client that authenticates by itself.
-
-    Args:
-        config: the endpoint and the project.
-        http: an HTTP client of either library whose auth sets the key, or signs, and drops foreign headers.
-        max_retries: OpenAI's own retries.
-        blocking: `OpenAI` or `AsyncOpenAI`.
-        patient: use OpenAI's own time limit, which is made for inference.
-    """
-    client: Any = (OpenAI if blocking else AsyncOpenAI)(
-        api_key=_PLACEHOLDER,
-        base_url=config.base_url,
-        max_retries=max_retries,
-        http_client=http,
-        timeout=openai.DEFAULT_TIMEOUT if patient else config.timeout,
-    )
-    # Read from the environment, and another company's: the auth drops them from requests, this from the object.
-    client.organization, client.project = None, config.project
-    client.webhook_secret = None
-    if hasattr(client, "admin_api_key"):
-        client.admin_api_key = None
-    return client
 
 
 class _Bearer:

@@ -9,9 +9,10 @@ from typing import Any, TypeVar, cast
 import httpx
 
 from bedrock_rft._config import Config
+from bedrock_rft._lost import disarm, lost
 from bedrock_rft._signing import SigV4Auth
 from bedrock_rft._transport import Call, Reply, settle
-from bedrock_rft._wire import aside, client_options, disarm, encode, lost, pause, receive, stream, url
+from bedrock_rft._wire import aside, client_options, encode, pause, receive, stream, url
 
 __all__ = ["SigV4Transport"]
 
@@ -66,6 +67,6 @@ class SigV4Transport:
 
     def openai(self, *, max_retries: int, blocking: bool) -> Any:
         """An OpenAI client whose every attempt is signed by this carrier's own HTTP client."""
-        from bedrock_rft._openai import inference
+        from bedrock_rft._inference import inference
 
         return inference(self._config, self._http, max_retries=max_retries, blocking=blocking, patient=True)

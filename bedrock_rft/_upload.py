@@ -261,8 +261,9 @@ def _plain(value: Any) -> Any:
     """A mapping or a model, at the top or inside a record, as JSON can write it."""
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", by_alias=True)
+    fields: Any = value  # narrowing it would make its items unknown
     if isinstance(value, Mapping):
-        return {**value}
+        return dict(fields)
     raise TypeError(f"a value of type {type(value).__name__} has no spelling in JSON")
 
 

@@ -1,0 +1,85 @@
+"""What went wrong on the way, when no whole reply came: in one word for programs, in one sentence for people."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+
+from bedrock_rft._config import Config
+from bedrock_rft._transport import Call
+from bedrock_rft._wire import origin
+from bedrock_rft.errors import APIConnectionError, APIError, APIResponseError, APITimeoutError, plain
+
+__all__ = ["disarm", "lost"]
+
+_NOT_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"}
+_TIMEOUTS = {"ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout", "TimeoutException"}
+
+
+def lost(error: BaseException, call: Call, config: Config) -> APIError:
+    """Say what went wrong when no whole reply came, in the words of whichever library carried it."""
+    names = {kind.__name__ for cause in _causes(error) for kind in type(cause).__mro__}
+    sent = not names & _NOT_SENT
+    where, doing = _place(config), f"{call.method} {call.path}"
+    detail = plain(str(error) or type(error).__name__, 200)
+    if "DecodingError" in names:
+        return APIResponseError(f"{doing}: the answer from {where} is not compressed as it says: {detail}.")
+    certificate = next((c for c in _causes(error) if isinstance(c, ssl.SSLCertVerificationError)), None)
+    if certificate is not None or "CERTIFICATE_VERIFY_FAILED" in detail:
+        why = plain(getattr(certificate, "verify_message", "") or detail, 200)
+        return APIConnectionError(
+            f"{doing}: the certificate of {where} was not accepted: {why}. Behind a proxy with a certificate authority "
+            "of its own, point ca_bundle= or AWS_CA_BUNDLE at that authority's PEM file.",
+            reason="certificate",
+            sent=False,
+        )
+    if names & _TIMEOUTS:
+        step = "connection" if "ConnectTimeout" in names else "free connection" if "PoolTimeout" in names else "answer"
+        return APITimeoutError(
+            f"{doing}: no {step} from {where} within {config.timeout:g} s. Check the network, or raise timeout=.",
+            reason="timeout",
+            sent=sent,
+        )
+    reason, why = _reason(names, detail)
+    broken = " The upload did not complete." if call.upload is not None and sent else ""
+    return APIConnectionError(
+        f"{doing}: {where} {why}.{broken} Check base_url, the region and any proxy.", reason=reason, sent=sent
+    )
+
+
+def _reason(names: set[str], detail: str) -> tuple[str, str]:
+    if "gaierror" in names or "Name or service not known" in detail or "getaddrinfo" in detail:
+        return "dns", "has no address (DNS)"
+    if "ConnectionRefusedError" in names or "refused" in detail.lower():
+        return "refused", "refused the connection"
+    if "ProxyError" in names:
+        return "proxy", f"could not be reached through the proxy: {detail}"
+    if names & {"SSLError", "SSLEOFError", "SSLZeroReturnError"} or "SSL" in detail or "TLS" in detail:
+        return "tls", f"broke off the TLS handshake or session: {detail}"
+    if names & {"ReadError", "WriteError", "CloseError", "RemoteProtocolError", "EndOfStream", "ConnectionResetError"}:
+        return "closed", f"closed the connection early: {detail}"
+    return "other", f"could not be reached: {detail}"
+
+
+def disarm(error: BaseException) -> BaseException:
+    """Keep what an exception says, and drop the requests and frames it holds: they carry signatures and keys."""
+    for cause in _causes(error):
+        cause.__traceback__ = None
+        for name in ("_request", "request", "response"):
+            if name in vars(cause):
+                vars(cause)[name] = None
+    return error
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _place(config: Config) -> str:
+    _, host, port = origin(config.base_url)
+    return f"{host}:{port}"
