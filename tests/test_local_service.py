@@ -73,12 +73,10 @@ def get(service: Service, path: str, **query: Any) -> dict[str, Any]:
 
 def until(service: Service, job: str, *statuses: str) -> dict[str, Any]:
     deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        found = get(service, f"{JOBS}/{job}")
-        if found["status"] in (statuses or ("succeeded", "failed", "cancelled")):
-            return found
+    while (found := get(service, f"{JOBS}/{job}"))["status"] not in (statuses or ("succeeded", "failed", "cancelled")):
+        assert time.monotonic() < deadline, f"the job stayed {found['status']}"
         time.sleep(0.005)
-    raise AssertionError(f"the job stayed {found['status']}")
+    return found
 
 
 def events(service: Service, job: str) -> list[dict[str, Any]]:
