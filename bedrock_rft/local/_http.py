@@ -94,15 +94,14 @@ class _Body:
 
     async def chunks(self, limit: int) -> AsyncGenerator[bytes, None]:
         """What comes, up to `limit` bytes in all."""
-        more = True
-        while more:
+        while not self._ended:
             try:
                 message = await asyncio.wait_for(self._request.receive(), _STALLED)
             except asyncio.TimeoutError:
                 raise Problem(408, "The body stopped coming.", code="request_timeout") from None
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
-            more = message.get("more_body", False)
+            self._ended = not message.get("more_body", False)
             chunk: bytes = message.get("body", b"")
             self._size += len(chunk)
             if self._size > limit:
@@ -110,12 +109,9 @@ class _Body:
             self._digest.update(chunk)
             if chunk:
                 yield chunk
-        self._ended = True
 
     async def drain(self) -> None:
         """Hear a refused peer out, within limits: one that still sends would miss the refusal."""
-        if self._ended:
-            return
 
         async def rest() -> None:
             async for _ in self.chunks(_LARGEST_REFUSED):
