@@ -33,6 +33,7 @@ __all__ = ["app"]
 _METHODS = ("GET", "POST", "DELETE")
 _LARGEST_JSON = 4 << 20
 _LARGEST_UPLOAD = 4 << 30
+_LARGEST_UNKNOWN = 64 << 20  # of an upload whose signature can be checked only when all of it is there
 _LARGEST_REFUSED = 64 << 20  # bytes read of a refused body: a peer that still sends does not hear the refusal
 _STALLED = 60.0  # seconds without a byte of the body
 _REFUSED_FOR = 10.0  # seconds
@@ -138,15 +139,14 @@ class _Door:
             refusal = problem
         except Refused as refused:
             refusal = Problem(refused.status, refused.message, code=refused.code, type="authentication_error")
-        except MultiPartException:
-            refusal = Problem(400, "The body is not valid multipart/form-data.", param="file")
         await body.drain()
         return stamped(refuse(refusal))
 
     async def _admitted(self, request: Request, body: _Body) -> Reply:
         self._check_target(request)
         claimed = request.headers.get("x-amz-content-sha256", "")
-        if _SHA256.fullmatch(claimed) or _bearer(request):
+        known = _bearer(request) or _SHA256.fullmatch(claimed) is not None
+        if known:
             # The body's own hash is compared below: nothing of a stranger's body is read before this.
             self._check_sender(request, claimed)
         media = kind(request.headers)
@@ -157,7 +157,7 @@ class _Door:
                 415, "Send application/json, or multipart/form-data to upload a file.", code="unsupported_media_type"
             )
         if multipart:
-            return await self._uploaded(request, body)
+            return await self._uploaded(request, body, _LARGEST_UPLOAD if known else _LARGEST_UNKNOWN)
         content = b"".join([chunk async for chunk in body.chunks(_LARGEST_JSON)])
         self._check_sender(request, body.sha256)
         if content and not media:
@@ -182,11 +182,15 @@ class _Door:
             request.method, request.scope["raw_path"], request.scope["query_string"], headers, body_sha256=body_sha256
         )
 
-    async def _uploaded(self, request: Request, body: _Body) -> Reply:
+    async def _uploaded(self, request: Request, body: _Body, limit: int) -> Reply:
         if request.scope["raw_path"] != _UPLOADS:
             raise Problem(415, "Only files are uploaded as multipart/form-data.", code="unsupported_media_type")
         # It goes to an anonymous temporary file, and is kept once the whole body is known to be the sender's.
-        form = await MultiPartParser(request.headers, body.chunks(_LARGEST_UPLOAD), max_files=1, max_fields=8).parse()
+        try:
+            form = await MultiPartParser(request.headers, body.chunks(limit), max_files=1, max_fields=8).parse()
+        except (MultiPartException, ValueError):
+            # Older versions of Starlette let the parser's own error through, which is a ValueError.
+            raise Problem(400, "The body is not valid multipart/form-data.", param="file") from None
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(form.close)
             self._check_sender(request, body.sha256)

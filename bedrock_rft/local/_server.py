@@ -85,10 +85,14 @@ class LocalService:
                 be used.
         """
         try:
-            import python_multipart  # noqa: F401 # pyright: ignore[reportUnusedImport] - Starlette asks for it late
             import uvicorn
+            from starlette import formparsers
 
             from bedrock_rft.local._http import app
+
+            # Its importable name changed between versions; Starlette knows both, and would only miss it at an upload.
+            if getattr(formparsers, "multipart", None) is None:
+                raise ImportError("python-multipart")  # noqa: TRY301 - one answer for whatever is missing
         except ImportError as error:
             raise MissingExtraError("The local service", "local") from error
         with contextlib.ExitStack() as undo:
