@@ -45,7 +45,9 @@ class AsyncFiles(AsyncResource):
             DatasetError: it cannot be read, is empty, or changed while it was being sent.
             ConfigurationError: it is nothing that can be uploaded.
         """
-        upload = await self._session.transport.run(lambda: _opened(data, filename, purpose, progress))
+        upload = await self._session.transport.run(
+            lambda: Upload(source(data), filename=filename, purpose=purpose, progress=progress)
+        )
         try:
             return await self._send(Call("POST", "/files", upload=upload, repeatable=True), File)
         finally:
@@ -107,15 +109,6 @@ class Files(Resource):
     list = blocking_iter(AsyncFiles.list)
     content = blocking(AsyncFiles.content)
     delete = blocking(AsyncFiles.delete)
-
-
-def _opened(data: UploadData, filename: str | None, purpose: str, progress: Progress | None) -> Upload:
-    found = source(data)
-    try:
-        return Upload(found, filename=filename, purpose=purpose, progress=progress)
-    except BaseException:
-        found.close()
-        raise
 
 
 class _Memory:

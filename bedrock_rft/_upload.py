@@ -62,13 +62,14 @@ class Upload:
         purpose: str = "fine-tune",
         progress: Progress | None = None,
     ) -> None:
-        """Read the source once, to know its length and hash.
+        """Read the source once, to know its length and hash. It is closed where that fails.
 
         Raises:
             DatasetError: it is empty or cannot be read.
         """
         self._source = source
         self._progress = progress
+        self._told = -1
         self.filename = filename or source.name
         self.purpose = purpose
         boundary = uuid4().hex
@@ -79,7 +80,11 @@ class Upload:
             "Content-Type: application/jsonl\r\n\r\n"
         ).encode()
         self._tail = f"\r\n--{boundary}--\r\n".encode()
-        self.size, self.sha256 = self._measure()
+        try:
+            self.size, self.sha256 = self._measure()
+        except BaseException:
+            source.close()
+            raise
         self.length = len(self._head) + self.size + len(self._tail)
 
     def _measure(self) -> tuple[int, str]:
@@ -126,8 +131,10 @@ class Upload:
 
     def report(self, sent: int) -> None:
         """Tell the caller how far the body has come: `sent` counts bytes of the body."""
-        if self._progress is not None:
-            self._progress(min(max(sent - len(self._head), 0), self.size), self.size)
+        of_file = min(max(sent - len(self._head), 0), self.size)
+        if self._progress is not None and of_file != self._told:
+            self._told = of_file
+            self._progress(of_file, self.size)
 
     def close(self) -> None:
         """Remove temporary copies."""

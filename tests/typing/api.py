@@ -1,0 +1,96 @@
+"""What editors and type checkers see of the public surface. Checked by mypy and pyright, never run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import openai
+from botocore.credentials import Credentials
+from typing_extensions import assert_type
+
+from bedrock_rft import (
+    AsyncClient,
+    Checkpoint,
+    Client,
+    Event,
+    File,
+    Hyperparameters,
+    Identity,
+    Job,
+    JobFailedError,
+    LambdaArn,
+    Model,
+    Reply,
+    SigV4Auth,
+    TrainingMetrics,
+)
+from bedrock_rft.types import FileDeleted
+
+ARN = "arn:aws:lambda:us-west-2:123456789012:function:reward"
+
+
+def blocking(client: Client) -> None:
+    assert_type(client.identity, Identity)
+    assert_type(client.files.upload("train.jsonl", progress=print), File)
+    assert_type(client.files.upload(b"{}"), File)
+    assert_type(client.files.upload({"id": n} for n in range(3)), File)
+    assert_type(client.files.retrieve("f"), File)
+    assert_type(client.files.list(purpose="fine-tune"), Iterator[File])
+    assert_type(client.files.content("f", to="copy.jsonl"), bytes)
+    assert_type(client.files.delete("f"), FileDeleted)
+
+    file = client.files.retrieve("f")
+    settings = Hyperparameters(n_epochs=1, batch_size=4, learning_rate_multiplier=0.5)
+    job = client.jobs.create("openai.gpt-oss-20b", training_file=file, reward=LambdaArn(ARN), hyperparameters=settings)
+    assert_type(job, Job)
+    assert_type(client.jobs.create("m", training_file="f", reward=ARN, hyperparameters={"n_epochs": 1}, name="a"), Job)
+    assert_type(client.jobs.find("a"), Job | None)
+    assert_type(client.jobs.list(limit=10), Iterator[Job])
+    assert_type(client.jobs.cancel(job), Job)
+    assert_type(client.jobs.wait(job, timeout=60, on_event=print), Job)
+    assert_type(client.jobs.follow(job, after="e"), Iterator[Event])
+    assert_type(client.jobs.events(job), Iterator[Event])
+    assert_type(client.jobs.metrics(job), tuple[TrainingMetrics, ...])
+    assert_type(client.jobs.checkpoints(job), Iterator[Checkpoint])
+    assert_type(client.models.list(), Iterator[Model])
+    assert_type(client.models.retrieve("m"), Model)
+    assert_type(client.request("GET", "/models", query={"limit": 3}), Reply)
+    assert_type(client.openai, openai.OpenAI)
+    assert_type(job.fine_tuned_model, str | None)
+    assert_type(job.reward, LambdaArn | None)
+
+
+async def asynchronous(client: AsyncClient) -> None:
+    assert_type(await client.files.upload("train.jsonl"), File)
+    assert_type(client.files.list(), AsyncIterator[File])
+    job = await client.jobs.create("m", training_file="f", reward=ARN)
+    assert_type(job, Job)
+    assert_type(client.jobs.follow(job), AsyncIterator[Event])
+    assert_type(await client.jobs.wait(job), Job)
+    assert_type(await client.request("GET", "/models"), Reply)
+    assert_type(client.openai, openai.AsyncOpenAI)
+
+
+def settings() -> None:
+    Client("us-west-2", api_key="k")
+    Client("us-west-2", api_key=lambda: "k")
+    Client(credentials=Credentials("a", "b"), auth="aws", timeout=30, max_retries=5)
+
+    async def key() -> str:
+        return "k"
+
+    AsyncClient("us-west-2", api_key=key)
+    httpx.Client(auth=SigV4Auth("us-west-2", profile="dev"))
+
+
+def refused(client: Client, anything: Any) -> None:
+    client.jobs.wait("j", 5)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+    client.jobs.create("m", training_file="f")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+    client.jobs.create("m", training_file=7, reward=ARN)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    Client(auth="basic")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    try:
+        client.jobs.wait(anything)
+    except JobFailedError as error:
+        assert_type(error.job, Job)
