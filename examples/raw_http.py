@@ -1,0 +1,71 @@
+"""Nothing but the signature: any route of the service, with an HTTP client of yours.
+
+    python examples/raw_http.py            with AWS credentials from where botocore finds them
+    python examples/raw_http.py --local    against a rehearsal on this machine
+
+What `SigV4Auth` adds to a request is what curl adds in
+
+    curl "https://bedrock-mantle.us-west-2.api.aws/v1/models" --aws-sigv4 "aws:amz:us-west-2:bedrock-mantle" \
+         --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" -H "x-amz-security-token: $AWS_SESSION_TOKEN"
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import sys
+from typing import Any
+
+import httpx
+
+from bedrock_rft import BedrockRFTError, Client, SigV4Auth
+
+
+def main() -> int:
+    """The same question four ways."""
+    parser = argparse.ArgumentParser(description="Signed requests with an HTTP client of your own.")
+    parser.add_argument("--local", action="store_true", help="rehearse on this machine")
+    local: bool = parser.parse_args().local
+    try:
+        with contextlib.ExitStack() as stack:
+            settings: dict[str, Any] = {}
+            if local:
+                from bedrock_rft.local import LocalService
+
+                settings = stack.enter_context(LocalService()).client_options()
+            auth = SigV4Auth(**settings)
+            blocking(auth)
+            asyncio.run(with_await(auth))
+            # The SDK's own client takes any route too, with an API key as well, and adds its retries and errors.
+            with Client(**settings) as client:
+                reply = client.request("GET", "/files", query={"purpose": "fine-tune", "limit": 5})
+                print(f"client.request      {reply.status}  {len(reply.json()['data'])} files")
+    except (BedrockRFTError, httpx.HTTPError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def blocking(auth: SigV4Auth) -> None:
+    """An `httpx.Client`; `base_url` is the endpoint that the settings lead to."""
+    with httpx.Client(base_url=auth.base_url, auth=auth) as http:
+        models = http.get("/models").raise_for_status().json()
+        print(f"httpx.Client        200  {', '.join(sorted(model['id'] for model in models['data']))}")
+
+
+async def with_await(auth: SigV4Auth) -> None:
+    """An `httpx.AsyncClient`; a body may be a stream, and is signed with its real hash all the same."""
+    record = b'{"messages": [{"role": "user", "content": "1 + 1?"}], "reference_answer": "2"}\n'
+    async with httpx.AsyncClient(base_url=auth.base_url, auth=auth) as http:
+        models, file = await asyncio.gather(
+            http.get("/models"),
+            http.post("/files", data={"purpose": "fine-tune"}, files={"file": ("one.jsonl", record)}),
+        )
+        print(f"httpx.AsyncClient   {models.status_code}  {len(models.json()['data'])} models")
+        print(f"a file as a form    {file.status_code}  {file.json()['id']}, {file.json()['bytes']} bytes")
+        await http.delete(f"/files/{file.json()['id']}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
