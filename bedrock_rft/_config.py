@@ -174,7 +174,8 @@ def _identity(
         return _Found("api_key", "api_key=", key=source, shadowed=shadowed + beaten)
     if profile is not None or credentials is not None:
         aws = chain(_text(profile, "profile")) if profile is not None else given(credentials)
-        beaten = [f"{name}: {explicit[0]}= was given" for name, _ in keys_found]
+        names = [name for name, _ in keys_found] + environment_aws
+        beaten = [f"{name}: {explicit[0]}= was given" for name in names]
         return _Found("aws", aws.origin, aws=aws, shadowed=shadowed + beaten)
     if keys_found and auth != "aws":
         name, key = keys_found[0]
@@ -186,6 +187,8 @@ def _identity(
             f"auth='api_key', but there is no Bedrock API key{hint}. Set AWS_BEARER_TOKEN_BEDROCK or pass api_key=…."
         )
     aws = chain(None)
+    if {"AWS_ACCESS_KEY_ID", "AWS_PROFILE"} <= set(environment_aws):
+        shadowed.append("AWS_PROFILE: AWS_ACCESS_KEY_ID comes first")
     return _Found("aws", aws.origin, aws=aws, shadowed=shadowed + [f"{n}: auth='aws' was given" for n, _ in keys_found])
 
 
