@@ -14,14 +14,14 @@ from bedrock_rft.errors import (
     AmbiguousCreateError,
     APIConnectionError,
     APIError,
-    APIResponseError,
     APIStatusError,
     BadRequestError,
+    BedrockRFTError,
     ConfigurationError,
-    ConflictError,
-    InternalServerError,
     NotFoundError,
+    RateLimitError,
     RedirectRefusedError,
+    plain,
     warn_once,
 )
 from bedrock_rft.types.jobs import CreateJob, Job
@@ -38,8 +38,10 @@ MARKER = "bedrock_rft_marker"
 _OTHERS = 15  # of sixteen
 _KEY, _VALUE = 64, 512
 _LOOKS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)  # seconds: a list may lag behind by some
+_LOOKING = 60.0  # seconds after which no further look begins, though every one had to wait for a slow service
 _WINDOW = 600.0  # seconds that two clocks may differ
-_TIMEOUT = 408
+_UNCLEAR = frozenset({408, 409})
+_SERVER_SIDE = 500
 
 
 def check_name(name: str | None) -> str:
@@ -79,29 +81,35 @@ async def create(jobs: AsyncResource, body: CreateJob, *, marker: str) -> Job:
     call = Call("POST", JOBS, json=body.sent(), headers={"Idempotency-Key": marker})
     try:
         return await jobs._send(call, Job)
-    except BadRequestError as error:
-        if "metadata" not in f"{error.param} {error.message}":
+    except APIError as error:
+        if _unclear(error):
+            lost = error
+        elif isinstance(error, BadRequestError) and "metadata" in f"{error.param} {error.message}":
+            lost = None
+        else:
             raise
-    except (APIConnectionError, APIResponseError, APIStatusError) as error:
-        if not _unclear(error):
-            raise
-        found = await _look(jobs, body, marker, began)
-        if found is None:
-            raise _ambiguous(body, marker, began, str(error)) from error
-        log.warning(
-            "the answer to creating job %s was lost (%s); found it by its marker", found.id, type(error).__name__
-        )
-        return found
+    if lost is None:
+        return await _create_bare(jobs, body, marker, began)
+    # Outside the handler: errors of the look are no consequence of the lost answer.
+    found = await _look(jobs, body, marker, began)
+    if found is None:
+        raise _ambiguous(body, marker, began, lost) from lost
+    log.warning("the answer to creating job %s was lost (%s); found it by its marker", found.id, type(lost).__name__)
+    return found
+
+
+async def _create_bare(jobs: AsyncResource, body: CreateJob, marker: str, began: float) -> Job:
+    """Create it without metadata, which the service refused. Without a marker no job can be told for ours."""
     warn_once(
         "The service refused the metadata of a job; it is created without, and cannot be found again by its name."
     )
     bare = {key: value for key, value in body.sent().items() if key != "metadata"}
     try:
-        return await jobs._send(Call("POST", JOBS, json=bare, headers=call.headers), Job)
-    except (APIConnectionError, APIResponseError, APIStatusError) as error:
+        return await jobs._send(Call("POST", JOBS, json=bare, headers={"Idempotency-Key": marker}), Job)
+    except APIError as error:
         if not _unclear(error):
             raise
-        raise _ambiguous(body, marker, began, str(error)) from error
+        raise _ambiguous(body, marker, began, error) from error
 
 
 async def find(
@@ -131,18 +139,20 @@ async def find(
                 itself = await jobs._send(Call("GET", f"{JOBS}/{segment(job, 'job')}"), Job)
             except NotFoundError:
                 continue
-            if (itself.metadata or {}).get(MARKER) == marker:
+            if marker in {stated, (itself.metadata or {}).get(MARKER)}:
                 return itself
     return None
 
 
 async def _look(jobs: AsyncResource, body: CreateJob, marker: str, began: float) -> Job | None:
-    transport = jobs._session.transport
+    transport, started = jobs._session.transport, time.monotonic()
     for pause in _LOOKS:
         await transport.sleep(pause)
+        if time.monotonic() - started > _LOOKING:
+            break
         try:
             found = await find(jobs, marker, model=body.model, training_file=body.training_file, since=began)
-        except APIError as error:
+        except BedrockRFTError as error:
             log.debug("could not look for a job: %s", error)
             continue
         if found is not None:
@@ -155,15 +165,16 @@ def _unclear(error: APIError) -> bool:
     if isinstance(error, APIConnectionError):
         return error.sent
     if isinstance(error, APIStatusError):
-        return isinstance(error, (ConflictError, InternalServerError)) or error.status == _TIMEOUT
+        # By status, since a proxy's words may read like a refusal. Only throttling says that nothing was done.
+        return (error.status in _UNCLEAR or error.status >= _SERVER_SIDE) and not isinstance(error, RateLimitError)
     return not isinstance(error, RedirectRefusedError)
 
 
-def _ambiguous(body: CreateJob, marker: str, began: float, why: str) -> AmbiguousCreateError:
+def _ambiguous(body: CreateJob, marker: str, began: float, why: APIError) -> AmbiguousCreateError:
     return AmbiguousCreateError(
-        f"A job for {body.model} may or may not exist: no job id was returned ({why}). It was not sent again. Look "
-        f"once more with client.jobs.find({marker!r}) before you create another. Its training file is "
-        f"{body.training_file}.",
+        f"A job for {plain(body.model, 200)} may or may not exist: no job id was returned ({plain(str(why), 800)}). It "
+        f"was not sent again. Look once more with client.jobs.find({marker!r}) before you create another. Its training "
+        f"file is {plain(body.training_file, 200)}.",
         marker=marker,
         training_file=body.training_file,
         since=began,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
+from datetime import timezone
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -68,6 +69,12 @@ _BY_STATUS: dict[int, type[APIStatusError]] = {
 _SERVER_SIDE = 500
 _CLIENT_SIDE = 400
 
+# Tokens and keys: after the header's name in any spelling, or by their own form.
+_SECRETS = re.compile(
+    r"""(?ix) ( x-amz-security-token (?:["'\s]*[:=]["'\s]* | %3A | %3D) | \bbearer\s+ )  [^\s"'&,;\\<]+
+    | \b (?:bedrock-api-key-|ABSK) [A-Za-z0-9+/=_-]+"""
+)
+
 _ACTIONS = (
     ("POST", r"/files", "CreateFile"),
     ("GET", r"/files", "ListFiles"),
@@ -111,16 +118,15 @@ def refusal(reply: Reply, call: Call, config: Config) -> APIError:
     """The error that a reply without success means."""
     doing = f"{call.method} {call.path}"
     if reply.status < _CLIENT_SIDE:
-        target = urlsplit(reply.headers.get("location", "")).netloc.rpartition("@")[2] or "another place"
         return RedirectRefusedError(
-            f"{doing}: HTTP {reply.status} points to {plain(target, 100)}. It was not followed: credentials and data "
-            f"go to {urlsplit(config.base_url).netloc} only. Check base_url and any proxy.",
+            f"{doing}: HTTP {reply.status} points to {plain(_target(reply), 100)}. It was not followed: credentials "
+            f"and data go to {urlsplit(config.base_url).netloc} only. Check base_url and any proxy.",
             status=reply.status,
             request_id=reply.request_id,
         )
     said = body(reply)
     error_type = kind(reply, said)
-    text = plain(said.message or _page(reply), _SHOWN * 3)
+    text = plain(_redacted(said.message or "") or _page(reply), _SHOWN * 3)
     request = f" (request {plain(reply.request_id, 100)})" if reply.request_id else ""
     label = f"HTTP {reply.status}" + (f" {plain(said.code, 100)}" if said.code else "")
     action, resource = (
@@ -140,14 +146,28 @@ def refusal(reply: Reply, call: Call, config: Config) -> APIError:
     return error
 
 
+def _target(reply: Reply) -> str:
+    """Where a redirect points: its host, never the user, path or query that may hold a secret."""
+    try:
+        parts = urlsplit(reply.headers.get("location", ""))
+    except ValueError:
+        return "another place"
+    return parts.netloc.rpartition("@")[2] or (f"a '{parts.scheme}:' address" if parts.scheme else "another path")
+
+
 def _page(reply: Reply) -> str:
-    text = reply.content.decode("utf-8", "replace").strip()
+    text = _redacted(reply.content.decode("utf-8", "replace").strip())
     if not text:
         return "no explanation"
     title = re.search(r"(?is)<title[^>]*>(.*?)</title>", text)
     if "<html" in text[:1000].lower() or "<!doctype" in text[:1000].lower():
         return f"an HTML page titled '{title.group(1).strip()[:_SHOWN]}'" if title else "an HTML page"
     return text[:_SHOWN]
+
+
+def _redacted(text: str) -> str:
+    """Text of the service without what it echoes: a refused signature is explained by the headers that were signed."""
+    return _SECRETS.sub(lambda match: f"{match[1] or ''}****", text)
 
 
 def _permission(message: str, call: Call, config: Config) -> tuple[str, str]:
@@ -190,15 +210,14 @@ def _advice(
         return f" The identity came from {config.identity.source}.{_clock(reply)}"
     if error is NotFoundError and not reply.content.strip():
         return f" An empty answer means a wrong path. Files and jobs are under '/v1'; base_url is {config.base_url}."
-    if error is RateLimitError:
-        return " Ask less often, or ask AWS for a higher quota."
-    return ""
+    pause = retry_after(reply)
+    wait = f" The service asks to wait {pause:.0f} s." if pause is not None else ""
+    return wait + (" Ask less often, or ask AWS for a higher quota." if error is RateLimitError else "")
 
 
 def _clock(reply: Reply) -> str:
-    try:
-        theirs = parsedate_to_datetime(reply.headers.get("date", "")).timestamp()
-    except (TypeError, ValueError, IndexError):
+    theirs = _moment(reply.headers.get("date", ""))
+    if theirs is None:
         return " If the signature is refused, check this machine's clock."
     behind = theirs - time.time()
     far = 240
@@ -215,11 +234,21 @@ def retry_after(reply: Reply) -> float | None:
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text, re.ASCII):
         seconds = float(text)
     else:
-        try:
-            seconds = parsedate_to_datetime(text).timestamp() - time.time()
-        except (TypeError, ValueError, IndexError, OverflowError):
+        moment = _moment(text)
+        if moment is None:
             return None
+        seconds = moment - time.time()
     return seconds if 0 < seconds < math.inf else None
+
+
+def _moment(text: str) -> float | None:
+    """Unix seconds of an HTTP date; None for anything else."""
+    try:
+        moment = parsedate_to_datetime(text)
+        # Without a zone it is GMT, as HTTP says, not this machine's.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
 
 
 def read(model: type[P], reply: Reply, call: Call, config: Config) -> P:

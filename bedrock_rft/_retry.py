@@ -19,6 +19,7 @@ import logging
 import random
 import threading
 import time
+from collections.abc import Awaitable, Callable
 
 import tenacity
 
@@ -91,8 +92,22 @@ def delay(outcome: Reply | BaseException, attempt: int) -> float:
     return random.uniform(0, min(cap, _FIRST * 2 ** (attempt - 1)))  # noqa: S311 - jitter
 
 
-async def exchange(transport: Transport, call: Call, config: Config, budget: Budget) -> Reply:
+async def exchange(
+    transport: Transport,
+    call: Call,
+    config: Config,
+    budget: Budget,
+    *,
+    sleep: Callable[[float], Awaitable[None]] | None = None,
+) -> Reply:
     """Send a call, as often as it is worth it.
+
+    Args:
+        transport: what sends it.
+        call: what to send.
+        config: how often, and what an error should say of identity and endpoint.
+        budget: what retries cost.
+        sleep: how time passes between attempts, where it is not to be as the transport has it.
 
     Raises:
         APIError: it did not succeed; `.attempts` and `.elapsed` say what it took.
@@ -120,7 +135,7 @@ async def exchange(transport: Transport, call: Call, config: Config, budget: Bud
     retrying = tenacity.AsyncRetrying(
         retry=again,
         wait=lambda state: delay(outcome(state), attempts),
-        sleep=transport.sleep,
+        sleep=sleep or transport.sleep,
         before_sleep=note,
         reraise=True,
     )

@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import logging
+import operator
 import random
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TypeVar
 
 import tenacity
 
 from bedrock_rft._create import JOBS
-from bedrock_rft._resource import PAGE, AsyncResource, segment
+from bedrock_rft._refusal import read
+from bedrock_rft._resource import PAGE, AsyncResource, Session, identifier, segment
+from bedrock_rft._retry import Budget, exchange
 from bedrock_rft._transport import Call
 from bedrock_rft.errors import (
     APIConnectionError,
-    APIError,
     APIResponseError,
-    AuthenticationError,
+    APIStatusError,
+    BedrockRFTError,
     ConfigurationError,
     InternalServerError,
     NotFoundError,
-    PermissionDeniedError,
     RateLimitError,
     WaitTimeoutError,
     plain,
     warn_once,
 )
+from bedrock_rft.types._payload import Payload
 from bedrock_rft.types.events import Event
 from bedrock_rft.types.jobs import Job
 from bedrock_rft.types.pages import Page
 
 __all__ = ["Look", "watch"]
+
+P = TypeVar("P", bound=Payload)
 
 log = logging.getLogger("bedrock_rft")
 
@@ -41,8 +47,9 @@ _LONGEST = 60.0  # seconds between two tries while the service cannot be reached
 _PATIENCE = 60.0  # seconds that a refusal, or a new job that is not found, is given
 _CONFIRMATIONS = 3
 _KNOWN = frozenset({"", "validating_files", "queued", "running", "succeeded", "failed", "cancelled"})
-_Outlived = (APIConnectionError, APIResponseError, InternalServerError, RateLimitError)
-_Refused = (AuthenticationError, PermissionDeniedError, ConfigurationError)
+_TIMED_OUT = 408
+_DOUBLINGS = 20
+_LONGEST_ASKED = 3600.0  # seconds that a Retry-After is believed
 
 
 @dataclass(frozen=True)
@@ -58,26 +65,38 @@ class _Trouble:
     """Failures since the last look that worked."""
 
     count: int = 0
-    since: float = field(default_factory=time.monotonic)
+    refusals: int = 0
+    refused_since: float = 0.0
     told: float = 0.0
 
     def again(self, error: BaseException, age: float | None) -> bool:
         """Whether to look again after an error. A connection or the service may be gone for long: the job goes on."""
-        if self.count == 0:
-            self.since = time.monotonic()
+        now = time.monotonic()
         self.count += 1
-        lasted = time.monotonic() - self.since
-        if isinstance(error, _Outlived):
-            if self.count == 1 or time.monotonic() - self.told > _LONGEST:
-                self.told = time.monotonic()
+        if _outlived(error):
+            self.refusals = 0  # a refusal after an outage is a first one
+            if self.count == 1 or now - self.told > _LONGEST:
+                self.told = now
                 log.warning("waiting goes on in spite of: %s", error)
             return True
-        if isinstance(error, _Refused):
-            return self.count < _CONFIRMATIONS and lasted < _PATIENCE
-        if isinstance(error, NotFoundError):
-            young = age is not None and age < _PATIENCE
-            return young or self.count < _CONFIRMATIONS
-        return False
+        if not isinstance(error, (APIStatusError, ConfigurationError)):
+            return False
+        self.refusals += 1
+        if self.refusals == 1:
+            self.refused_since = now
+        # Read after create may lag. By two clocks, since a job's age is told by the service's.
+        young = age is not None and age < _PATIENCE and now - self.refused_since < _PATIENCE
+        return self.refusals < _CONFIRMATIONS or (isinstance(error, NotFoundError) and young)
+
+    def over(self) -> None:
+        """A look worked."""
+        self.count = self.refusals = 0
+
+
+def _outlived(error: BaseException) -> bool:
+    if isinstance(error, APIStatusError):
+        return isinstance(error, (InternalServerError, RateLimitError)) or error.status == _TIMED_OUT
+    return isinstance(error, (APIConnectionError, APIResponseError))
 
 
 async def watch(
@@ -104,12 +123,14 @@ async def watch(
         WaitTimeoutError: time is over; the job is still running.
         AuthenticationError, PermissionDeniedError, ConfigurationError: refused three times in a row within a minute.
         NotFoundError: confirmed three times, and the job is not a new one.
+        APIStatusError: any other refusal, confirmed three times.
     """
     _check(interval, timeout)
     path = f"{JOBS}/{segment(job, 'job')}"
     clock, trouble, pace = _Clock(timeout), _Trouble(), _Pace(interval)
-    known = job if isinstance(job, Job) else None
-    reader = _Reader(jobs, path, after)
+    known = job if isinstance(job, Job) else Job(id=identifier(job, "job"))
+    ask = _Asker(jobs._session, clock)
+    reader = _Reader(ask, path, after)
 
     def again(state: tenacity.RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
@@ -126,13 +147,14 @@ async def watch(
         late = clock.over()
         look: Look | None = None
         with attempt:
-            found = await jobs._send(Call("GET", path), Job)
-            look = Look(found, await reader.fresh(last=found.is_terminal) if events else ())
+            known = await ask(Call("GET", path), Job)
+            look = Look(known, await reader.fresh(last=known.is_terminal) if events else ())
         if look is None:
-            if late and known is not None:
-                raise _overdue(known, timeout)
+            error = attempt.retry_state.outcome.exception() if attempt.retry_state.outcome else None
+            if late and isinstance(error, BedrockRFTError):  # an interruption is none of a time limit's business
+                raise _overdue(known, timeout, error) from error
             continue
-        trouble.count, known = 0, look.job
+        trouble.over()
         if look.job.status not in _KNOWN:
             warn_once(f"'{plain(look.job.status, 80)}' is a status this version does not know; waiting goes on.")
         yield look
@@ -143,14 +165,32 @@ async def watch(
         attempt.retry_state.set_result(None)
 
 
+class _Asker:
+    """Asks for a wait: its retries cost other calls nothing, and its pauses end with its time."""
+
+    def __init__(self, session: Session, clock: _Clock) -> None:
+        self._session = session
+        self._clock = clock
+        self._budget = Budget()
+
+    async def __call__(self, call: Call, model: type[P]) -> P:
+        session = self._session
+        reply = await exchange(session.transport, call, session.config, self._budget, sleep=self._sleep)
+        return read(model, reply, call, session.config)
+
+    async def _sleep(self, seconds: float) -> None:
+        await self._session.transport.sleep(self._clock.cut(seconds))
+
+
 class _Reader:
     """Reads what is new in a job's log: each event once, oldest first, whatever order the service lists them in."""
 
-    def __init__(self, jobs: AsyncResource, path: str, after: str | None) -> None:
-        self._jobs = jobs
+    def __init__(self, ask: _Asker, path: str, after: str | None) -> None:
+        self._ask = ask
         self._path = f"{path}/events"
-        self._seen: set[object] = set()
+        self._seen: set[str] = set()
         self._after = after
+        self._rising = False  # newest first, as OpenAI lists them, until a page says otherwise
 
     async def fresh(self, *, last: bool) -> tuple[Event, ...]:
         """The events that were not seen before.
@@ -158,24 +198,25 @@ class _Reader:
         Pages are read until one brings nothing new. The last time all of them are, so that an event that appeared late
         among older ones is not lost.
         """
-        found: list[tuple[Event, object]] = []
+        found: dict[str, Event] = {}
         cursor, asked = None, set[str]()
         while True:
             call = Call("GET", self._path, query={"limit": PAGE, "after": cursor})
-            page = await self._jobs._send(call, Page[Event])
-            keyed = [(event, event.id or event.model_dump_json()) for event in page.data]
-            new = [(event, key) for event, key in keyed if key not in self._seen and key not in {k for _, k in found}]
-            found += new
+            page = await self._ask(call, Page[Event])
+            before = len(found)
+            for event in page.data:
+                key = event.id or event.model_dump_json()
+                if key not in self._seen:
+                    found.setdefault(key, event)
+            self._rising = _rises(page.data, self._rising)
             cursor = next((event.id for event in reversed(page.data) if event.id), None)
-            oldest_first = _ascending(page.data)
             if not page.has_more or cursor is None or cursor in asked:
                 break
-            if not new and not last and not oldest_first:
+            if len(found) == before and not last and not self._rising:
                 break
             asked.add(cursor)
-        events = _in_order([event for event, _ in found])
-        self._seen.update(key for _, key in found)
-        return self._resumed(events)
+        self._seen.update(found)
+        return self._resumed(_in_order(list(found.values()), rising=self._rising))
 
     def _resumed(self, events: list[Event]) -> tuple[Event, ...]:
         if self._after is None:
@@ -188,15 +229,24 @@ class _Reader:
         return tuple(events[place + 1 :] if place is not None else events)
 
 
-def _ascending(events: tuple[Event, ...]) -> bool:
+def _rises(events: tuple[Event, ...], believed: bool) -> bool:
+    """Whether a page lists the oldest first: by time, or by training step where all of it is of one second."""
     times = [event.created_at for event in events if event.created_at is not None]
-    return len(times) > 1 and times[0] < times[-1]
+    steps = [event.metrics.step for event in events if event.metrics and event.metrics.step is not None]
+    for marks in (times, steps):
+        if len(marks) > 1 and marks[0] != marks[-1]:
+            return marks[0] < marks[-1]
+    return believed
 
 
-def _in_order(events: list[Event]) -> list[Event]:
-    """Oldest first. Within a second, the order of the list decides, turned round where the list is newest first."""
-    listed = events if _ascending(tuple(events)) else events[::-1]
-    return sorted(listed, key=lambda event: event.created_at or 0)
+def _in_order(events: list[Event], *, rising: bool) -> list[Event]:
+    """Oldest first. Within a second the order of the list decides, and an event without a time stays where it is."""
+    timed: list[tuple[int, Event]] = []
+    now = 0
+    for event in events if rising else events[::-1]:
+        now = event.created_at if event.created_at is not None else now
+        timed.append((now, event))
+    return [event for _, event in sorted(timed, key=operator.itemgetter(0))]
 
 
 class _Clock:
@@ -215,9 +265,9 @@ class _Clock:
     def cut(self, pause: float) -> float:
         return pause if self._limit is None else max(0.0, min(pause, self._limit - self._spent()))
 
-    def age(self, job: Job | None) -> float | None:
+    def age(self, job: Job) -> float | None:
         """Seconds since the job was created, where that is known."""
-        return time.time() - job.created_at if job is not None and job.created_at is not None else None
+        return time.time() - job.created_at if job.created_at is not None else None
 
 
 class _Pace:
@@ -227,21 +277,22 @@ class _Pace:
         self._next = self._interval = interval
 
     def after(self, error: BaseException | None, failures: int) -> float:
-        if isinstance(error, APIError):
+        if error is not None:
             asked: float = getattr(error, "retry_after", None) or 0.0
-            backoff = min(_LONGEST, self._interval * 2.0**failures)
-            if isinstance(error, (AuthenticationError, PermissionDeniedError, NotFoundError)):
+            backoff = min(_LONGEST, self._interval * 2.0 ** min(failures, _DOUBLINGS))
+            if not _outlived(error):
                 backoff = min(backoff, _PATIENCE / _CONFIRMATIONS)
-            return max(asked, backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            return max(min(asked, _LONGEST_ASKED), backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
         pause = self._next * random.uniform(0.75, 1.0)  # noqa: S311 - jitter
         self._next = min(self._next * _GROWTH, self._interval * _SLOWEST)
         return pause
 
 
-def _overdue(job: Job, timeout: float | None) -> WaitTimeoutError:
+def _overdue(job: Job, timeout: float | None, error: BaseException | None = None) -> WaitTimeoutError:
+    why = f" The last look failed: {plain(str(error), 600)}" if error else ""
     return WaitTimeoutError(
-        f"Job {job.id} is still {plain(job.status, 80) or 'running'} after {timeout:g} s. It goes on: wait again with "
-        f"client.jobs.wait({job.id!r}), or stop it with client.jobs.cancel({job.id!r}).",
+        f"Job {job.id} is still {plain(job.status, 80) or 'running'} after {timeout:g} s, as far as is known. It goes "
+        f"on: wait again with client.jobs.wait({job.id!r}), or stop it with client.jobs.cancel({job.id!r}).{why}",
         job=job,
     )
 
