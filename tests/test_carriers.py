@@ -248,7 +248,7 @@ class TestBounds:
             handler.send_response(200)
             handler.send_header("Content-Length", "1000")
             handler.end_headers()
-            for _ in range(100):
+            for _number in range(100):
                 try:
                     handler.wfile.write(b" ")
                 except OSError:
