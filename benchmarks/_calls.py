@@ -16,7 +16,8 @@ import _process
 from _row import Row
 from _sides import JOB, Auth, ours, theirs
 
-_RETRIEVES = 100
+_TURNS = 20
+_RETRIEVES = 10
 _EVENTS = 10_000
 _PAGE = 100
 
@@ -40,25 +41,29 @@ def _row(name: str, target: float, what: str, auth: Auth, url: str, rounds: int)
 
 def main(what: str, auth: Auth, url: str, rounds: int) -> None:
     """Print the rounds of both sides as JSON: milliseconds of processor time for one piece of work."""
-    times = _RETRIEVES if what == "retrieve" else 1
+    turns, times = (_TURNS, _RETRIEVES) if what == "retrieve" else (1, 1)
     make = (_retrieve_ours, _retrieve_theirs) if what == "retrieve" else (_events_ours, _events_theirs)
     sides = [made for made in (one(auth, url) for one in make) if made is not None]
     for work in sides:
         work()
     found: list[list[float]] = [[], []]
     for number in range(rounds):
-        # Each side goes first in every other round: what one leaves behind in the caches is the other's as often.
-        for index in sorted(range(len(sides)), reverse=bool(number % 2)):
-            found[index].append(_processor_time(sides[index], times))
+        for side, spent in enumerate(_round(sides, turns, times, first=number % len(sides))):
+            found[side].append(spent)
     print(json.dumps(found))
 
 
-def _processor_time(work: Work, times: int) -> float:
+def _round(sides: list[Work], turns: int, times: int, *, first: int) -> list[float]:
+    """Milliseconds for one piece of each side's work, in short turns: what slows the machine slows both."""
     gc.collect()
-    began = time.process_time()
-    for _ in range(times):
-        work()
-    return (time.process_time() - began) * 1000 / times
+    spent = [0.0] * len(sides)
+    for turn in range(turns * len(sides)):
+        side = (turn + first) % len(sides)
+        began = time.process_time()
+        for _ in range(times):
+            sides[side]()
+        spent[side] += time.process_time() - began
+    return [seconds * 1000 / (turns * times) for seconds in spent]
 
 
 def _retrieve_ours(auth: Auth, url: str) -> Work:
