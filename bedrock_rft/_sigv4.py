@@ -25,7 +25,12 @@ class SigV4Transport:
     def __init__(self, config: Config, *, blocking: bool) -> None:
         self._config = config
         self._blocking = blocking
-        options: dict[str, Any] = client_options(config) | {"auth": SigV4Auth.of(config), "headers": {"User-Agent": ""}}
+        options: dict[str, Any] = {
+            **client_options(config),
+            "auth": SigV4Auth.of(config),
+            "headers": {"User-Agent": ""},  # said by the auth, as for the other carrier
+            "limits": httpx.Limits(max_connections=1000, max_keepalive_connections=100),  # those of the OpenAI SDK
+        }
         self._http: httpx.Client | httpx.AsyncClient = (
             httpx.Client(**options) if blocking else httpx.AsyncClient(**options)
         )
