@@ -1,0 +1,421 @@
+"""A loopback server that misbehaves as told, over real sockets, and remembers every request it read."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import re
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, cast
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from typing_extensions import Self
+
+__all__ = [
+    "Exchange",
+    "Fault",
+    "Faults",
+    "Request",
+    "always",
+    "answer",
+    "bad_chunks",
+    "carried_out",
+    "close",
+    "edited",
+    "html",
+    "raw",
+    "reset",
+    "reset_midway",
+    "slow",
+    "status",
+    "truncated",
+]
+
+JOBS = "/fine_tuning/jobs"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it was read."""
+
+    method: str
+    path: str
+    target: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    at: float
+    """`time.monotonic()` when it had been read."""
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Job:
+    """A job in memory. Its statuses are used up by looking at it; the last one stays."""
+
+    fields: dict[str, Any]
+    statuses: list[str] = field(default_factory=lambda: ["validating_files", "running", "succeeded"])
+    unlisted: int = 0
+    """How many more lists leave it out."""
+
+    def seen(self) -> dict[str, Any]:
+        now = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+        self.fields["status"] = now
+        return self.fields
+
+
+class Exchange:
+    """A request being answered: what a fault acts on."""
+
+    def __init__(self, handler: _Handler, request: Request, faults: Faults) -> None:
+        self._handler = handler
+        self.request = request
+        self.faults = faults
+
+    def carry_out(self) -> tuple[int, bytes]:
+        """Do what was asked; return the status and the body of a proper answer."""
+        code, found = self.faults.carry_out(self.request)
+        return code, b"" if found is None else found if isinstance(found, bytes) else json.dumps(found).encode()
+
+    def send(self, code: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+        """Answer, framed as it should be unless `headers` say otherwise."""
+        given = {"Content-Length": str(len(body)), "Content-Type": "application/json", "x-request-id": "req-1"}
+        given |= dict(headers or {})
+        head = "".join(f"{name}: {value}\r\n" for name, value in given.items())
+        reason = "Because"
+        self.write(f"HTTP/1.1 {code} {reason}\r\n{head}\r\n".encode() + body)
+
+    def write(self, data: bytes) -> None:
+        with contextlib.suppress(OSError):  # the client may have given up
+            self._handler.wfile.write(data)
+            self._handler.wfile.flush()
+
+    def close(self) -> None:
+        """End the connection in order."""
+        self._handler.close_connection = True
+
+    def reset(self) -> None:
+        """End the connection as a crash does."""
+        self._handler.close_connection = True
+        # Lingering for no time makes close() send RST rather than FIN.
+        self._handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+Fault = Callable[[Exchange], None]
+
+
+def answer(exchange: Exchange) -> None:
+    """No fault."""
+    exchange.send(*exchange.carry_out())
+
+
+def status(code: int, body: object = b"", headers: Mapping[str, str] | None = None) -> Fault:
+    """Answer with a status, having done nothing. A body that is no bytes is written as JSON."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return lambda exchange: exchange.send(code, content, headers)
+
+
+def html(code: int, *, title: str = "Log in", size: int = 5000) -> Fault:
+    page = f"<!DOCTYPE html><html><head><title>{title}</title></head><body>{'x' * size}</body></html>"
+    return status(code, page.encode(), {"Content-Type": "text/html"})
+
+
+def raw(data: bytes) -> Fault:
+    """Write bytes as they are and close."""
+
+    def fault(exchange: Exchange) -> None:
+        exchange.write(data)
+        exchange.close()
+
+    return fault
+
+
+def bad_chunks(exchange: Exchange) -> None:
+    exchange.write(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"obj\r\nnonsense\r\n')
+    exchange.close()
+
+
+def close(exchange: Exchange) -> None:
+    """Not a byte."""
+    exchange.close()
+
+
+def reset(exchange: Exchange) -> None:
+    exchange.reset()
+
+
+def truncated(exchange: Exchange) -> None:
+    """Carry out, promise the whole answer, send half of it and close."""
+    code, body = exchange.carry_out()
+    exchange.send(code, body[: len(body) // 2], {"Content-Length": str(len(body))})
+    exchange.close()
+
+
+def reset_midway(exchange: Exchange) -> None:
+    """As `truncated`, by a reset."""
+    code, body = exchange.carry_out()
+    exchange.send(code, body[: len(body) // 2], {"Content-Length": str(len(body))})
+    time.sleep(0.05)  # what was sent should arrive before the reset throws it away
+    exchange.reset()
+
+
+def slow(seconds: float) -> Fault:
+    def fault(exchange: Exchange) -> None:
+        time.sleep(seconds)
+        answer(exchange)
+
+    return fault
+
+
+def carried_out(then: Fault) -> Fault:
+    """Do what was asked, and lose the answer to another fault."""
+
+    def fault(exchange: Exchange) -> None:
+        exchange.carry_out()
+        then(exchange)
+
+    return fault
+
+
+def edited(change: Callable[[Any], object]) -> Fault:
+    """Carry out, and change the answer before it leaves."""
+
+    def fault(exchange: Exchange) -> None:
+        code, body = exchange.carry_out()
+        exchange.send(code, json.dumps(change(json.loads(body))).encode())
+
+    return fault
+
+
+def always(fault: Fault) -> Iterator[Fault]:
+    return itertools.repeat(fault)
+
+
+class Faults:
+    """The server. Without a script it is a small, well-behaved service.
+
+    Attributes:
+        requests: every request that was read, in order.
+        jobs: newest last.
+        list_lag: how many lists leave out a job that was just made.
+        list_metadata: whether lists show a job's metadata.
+        statuses: what a new job goes through, a status a look.
+        log: events of every job, newest first.
+    """
+
+    def __init__(self, *, up: bool = True) -> None:
+        """Take a port. Until it is up, connections to it are refused."""
+        self.requests: list[Request] = []
+        self.jobs: list[Job] = []
+        self.files: dict[str, bytes] = {}
+        self.list_lag = 0
+        self.list_metadata = True
+        self.statuses = ["validating_files", "running", "succeeded"]
+        self.log: list[Any] = []
+        self._scripts: list[tuple[str, re.Pattern[str], Iterator[Fault]]] = []
+        self._lock = threading.Lock()
+        self._server = _Server(self)
+        self._up = up
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+
+    @property
+    def port(self) -> int:
+        return int(self._server.server_address[1])
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def __enter__(self) -> Self:
+        if self._up:
+            self.rise()
+        return self
+
+    def rise(self) -> None:
+        """Begin to listen."""
+        self._server.server_activate()
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self._thread.ident is not None:
+            self._server.shutdown()
+            self._thread.join()
+        self._server.hang_up()
+        self._server.server_close()
+
+    def script(self, method: str, path: str, faults: Iterable[Fault]) -> None:
+        """Misbehave on requests to a path, a regular expression from the base URL on: one fault each, then no more."""
+        self._scripts.append((method, re.compile(path), iter(faults)))
+
+    def sent(self, method: str, path: str = r".*") -> list[Request]:
+        """The requests that were read for a method and a path."""
+        return [one for one in self.requests if one.method == method and re.fullmatch(path, one.path)]
+
+    def add_job(self, *, statuses: Iterable[str] | None = None, **fields: Any) -> str:
+        """Make a job as somebody else would."""
+        job_id = f"ftjob-{len(self.jobs) + 1}"
+        given = {"id": job_id, "object": "fine_tuning.job", "created_at": int(time.time()), "model": "", **fields}
+        self.jobs.append(Job(given, list(statuses or self.statuses)))
+        return job_id
+
+    def take(self, request: Request) -> Fault:
+        """Note a request and say what becomes of it."""
+        with self._lock:
+            self.requests.append(request)
+            for method, path, faults in self._scripts:
+                if method == request.method and path.fullmatch(request.path):
+                    fault = next(faults, None)
+                    if fault is not None:
+                        return fault
+        return answer
+
+    def carry_out(self, request: Request) -> tuple[int, object]:
+        """What the service does and answers."""
+        with self._lock:
+            for method, path, operation in _ROUTES:
+                match = re.fullmatch(path, request.path)
+                if match and method == request.method:
+                    return operation(self, request, *map(unquote, match.groups()))
+        return 404, None
+
+    def _models(self, _: Request) -> tuple[int, object]:
+        return 200, {"object": "list", "data": [{"id": "openai.gpt-oss-20b", "object": "model"}]}
+
+    def _upload(self, request: Request) -> tuple[int, object]:
+        file_id = f"file-{len(self.files) + 1}"
+        self.files[file_id] = request.body
+        return 200, {"id": file_id, "object": "file", "bytes": len(request.body), "filename": "train.jsonl"}
+
+    def _delete(self, _: Request, file_id: str) -> tuple[int, object]:
+        if self.files.pop(file_id, None) is None:
+            return 404, _refusal("not_found", f"No file {file_id}.")
+        return 200, {"id": file_id, "object": "file", "deleted": True}
+
+    def _create(self, request: Request) -> tuple[int, object]:
+        body = request.json()
+        fields = {**body, "status": "validating_files"}
+        self.add_job(**fields)
+        self.jobs[-1].unlisted = self.list_lag
+        return 200, self.jobs[-1].fields
+
+    def _list(self, request: Request) -> tuple[int, object]:
+        listed: list[dict[str, Any]] = []
+        for job in reversed(self.jobs):
+            if job.unlisted:
+                job.unlisted -= 1
+            else:
+                hidden = () if self.list_metadata else ("metadata",)
+                listed.append({key: value for key, value in job.fields.items() if key not in hidden})
+        return 200, paged(listed, request)
+
+    def _job(self, job_id: str) -> Job | None:
+        return next((job for job in self.jobs if job.fields["id"] == job_id), None)
+
+    def _get(self, _: Request, job_id: str) -> tuple[int, object]:
+        job = self._job(job_id)
+        return (200, job.seen()) if job else (404, _refusal("not_found", f"No job {job_id}."))
+
+    def _cancel(self, _: Request, job_id: str) -> tuple[int, object]:
+        job = self._job(job_id)
+        if job is None:
+            return 404, _refusal("not_found", f"No job {job_id}.")
+        if job.fields.get("status") == "cancelled":
+            return 400, _refusal("invalid_state", "The job is cancelled already.")
+        job.statuses = ["cancelled"]
+        return 200, job.seen()
+
+    def _events(self, request: Request, _: str) -> tuple[int, object]:
+        return 200, paged(self.log, request)
+
+
+def paged(items: list[Any], request: Request) -> dict[str, Any]:
+    """The page that was asked for."""
+    ids: list[Any] = [item.get("id") for item in items]
+    after = request.query.get("after")
+    start = ids.index(after) + 1 if after in ids else 0
+    end = start + int(request.query.get("limit", "20"))
+    return {"object": "list", "data": items[start:end], "has_more": end < len(items)}
+
+
+def _refusal(code: str, message: str) -> dict[str, Any]:
+    return {"error": {"code": code, "message": message, "type": "invalid_request_error", "param": None}}
+
+
+_Operation = Callable[..., tuple[int, object]]
+_ROUTES: tuple[tuple[str, str, _Operation], ...] = (
+    ("GET", "/models", Faults._models),
+    ("POST", "/files", Faults._upload),
+    ("DELETE", "/files/([^/]+)", Faults._delete),
+    ("POST", JOBS, Faults._create),
+    ("GET", JOBS, Faults._list),
+    ("GET", f"{JOBS}/([^/]+)", Faults._get),
+    ("POST", f"{JOBS}/([^/]+)/cancel", Faults._cancel),
+    ("GET", f"{JOBS}/([^/]+)/events", Faults._events),
+)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, faults: Faults) -> None:
+        self.faults = faults
+        self._open: set[socket.socket] = set()
+        super().__init__(("127.0.0.1", 0), _Handler, bind_and_activate=False)
+        self.server_bind()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        if request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)[:4] == struct.pack("i", 1):
+            request.close()  # a reset: an orderly shutdown would come before it
+        else:
+            super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """Wake the threads that wait for a further request on a kept connection."""
+        for connection in list(self._open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is what some tests are about."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def handle_one_request(self) -> None:
+        """Any method alike."""
+        self.raw_requestline = self.rfile.readline(65537)
+        if not self.raw_requestline or not self.parse_request():
+            self.close_connection = True
+            return
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = urlsplit(self.path)
+        request = Request(
+            method=self.command,
+            path=parts.path.removeprefix("/v1"),
+            target=self.path,
+            query={name: values[0] for name, values in parse_qs(parts.query).items()},
+            headers={name.lower(): value for name, value in self.headers.items()},
+            body=body,
+            at=time.monotonic(),
+        )
+        faults = cast("_Server", self.server).faults
+        faults.take(request)(Exchange(self, request, faults))
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the standard library's name
+        """Say nothing."""
