@@ -33,7 +33,6 @@ MODEL = "openai.gpt-oss-20b"
 REWARD = "arn:aws:lambda:us-west-2:123456789012:function:word-problems"  # the rehearsal calls reward.py instead
 WAYS: dict[Literal["aws", "api_key"], str] = {"aws": "With AWS credentials", "api_key": "With an API key"}
 STEPS = 75  # about as many as a demonstration wants to be watched
-SECONDS = 5.0  # to spend on them
 WIDTH = min(80, shutil.get_terminal_size().columns) - 1
 ASKED = 8  # answers sampled to one question
 BLOCK = "\u2588" if (sys.stdout.encoding or "").lower().startswith("utf") else "#"
@@ -43,7 +42,11 @@ def main() -> int:
     """Go the way twice; 1 where it ended early."""
     parser = argparse.ArgumentParser(description="Rehearse reinforcement fine-tuning on this machine.")
     parser.add_argument("--data", type=Path, help="JSON lines to train on; generated word problems unless given")
-    data: Path | None = parser.parse_args().data
+    parser.add_argument(
+        "--seconds", type=float, default=5.0, help="that each training is slowed down to, to be watched"
+    )
+    options = parser.parse_args()
+    data: Path | None = options.data
     output: Any = sys.stdout
     if hasattr(output, "reconfigure"):
         output.reconfigure(errors="replace", line_buffering=True)  # a question may hold what a terminal cannot show
@@ -56,7 +59,7 @@ def main() -> int:
             if data is None:
                 data = Path(folder, "word_problems.jsonl")
                 word_problems.write(data)
-            rehearse(data)
+            rehearse(data, options.seconds / STEPS)
     except JobFailedError as error:
         problem = error.job.error
         print(f"\nThe job failed: {problem.code if problem else 'unknown'}")
@@ -71,10 +74,10 @@ def main() -> int:
     return 0
 
 
-def rehearse(data: Path) -> None:
+def rehearse(data: Path, pace: float) -> None:
     """Both ways in, one after the other, to one service."""
     runs: list[Sequence[TrainingMetrics]] = []
-    with LocalService(reward=f"{HERE / 'reward.py'}:lambda_handler", pace=SECONDS / STEPS) as service:
+    with LocalService(reward=f"{HERE / 'reward.py'}:lambda_handler", pace=pace) as service:
         for number, auth in enumerate(WAYS):
             title = WAYS[auth]
             print(f"\n{title}\n{'=' * len(title)}")
