@@ -6,12 +6,14 @@ first used.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
 from bedrock_rft._version import __version__
 
+# What type checkers know by this name; importing `typing` for it would cost more than all the rest.
+TYPE_CHECKING = False
+
 if TYPE_CHECKING:
+    from typing import Any
+
     from bedrock_rft._client import AsyncClient, Client
     from bedrock_rft._identity import Identity
     from bedrock_rft._signing import SigV4Auth
@@ -125,6 +127,8 @@ def __getattr__(name: str) -> Any:
     module = _MODULE.get(name)
     if module is None:
         raise AttributeError(f"module 'bedrock_rft' has no attribute {name!r}")
+    from importlib import import_module
+
     value = getattr(import_module(f"bedrock_rft.{module}"), name)
     globals()[name] = value
     return value
