@@ -112,14 +112,13 @@ class AsyncJobs(AsyncResource):
         """The job as it stands. A job from a list may be stale; this is its true status."""
         return await self._send(Call("GET", f"{JOBS}/{segment(job, 'job')}"), Job)
 
-    async def list(self, *, limit: int | None = None) -> AsyncIterator[Job]:
+    def list(self, *, limit: int | None = None) -> AsyncIterator[Job]:
         """Every job, as the service orders them: newest first.
 
         Args:
             limit: how many to ask for at once, up to 100. All of them come, whatever it is.
         """
-        async for job in self._pages(JOBS, Job, limited(limit)):
-            yield job
+        return self._pages(JOBS, Job, limited(limit))
 
     async def find(self, name: str) -> Job | None:
         """The job that has a name, or the marker of an `AmbiguousCreateError`; None where there is none.
@@ -142,9 +141,7 @@ class AsyncJobs(AsyncResource):
                 raise
             return now
 
-    async def events(
-        self, job: Job | str, *, after: str | None = None, limit: int | None = None
-    ) -> AsyncIterator[Event]:
+    def events(self, job: Job | str, *, after: str | None = None, limit: int | None = None) -> AsyncIterator[Event]:
         """Every event of a job, once, as the service orders them: newest first. `follow` turns them round.
 
         Args:
@@ -153,8 +150,7 @@ class AsyncJobs(AsyncResource):
             limit: how many to ask for at once, up to 100. All of them come, whatever it is.
         """
         path = f"{JOBS}/{segment(job, 'job')}/events"
-        async for event in self._pages(path, Event, limited(limit), after=after):
-            yield event
+        return self._pages(path, Event, limited(limit), after=after)
 
     async def follow(
         self, job: Job | str, *, after: str | None = None, timeout: float | None = None, poll_interval: float = 5.0
@@ -227,7 +223,7 @@ class AsyncJobs(AsyncResource):
         steps = {metrics.step: metrics for metrics in found if metrics.step is not None}
         return (*(steps[step] for step in sorted(steps)), *(metrics for metrics in found[::-1] if metrics.step is None))
 
-    async def checkpoints(self, job: Job | str, *, limit: int | None = None) -> AsyncIterator[Checkpoint]:
+    def checkpoints(self, job: Job | str, *, limit: int | None = None) -> AsyncIterator[Checkpoint]:
         """Every model saved on the way, as the service orders them.
 
         Args:
@@ -235,8 +231,7 @@ class AsyncJobs(AsyncResource):
             limit: how many to ask for at once, up to 100. All of them come, whatever it is.
         """
         path = f"{JOBS}/{segment(job, 'job')}/checkpoints"
-        async for checkpoint in self._pages(path, Checkpoint, limited(limit)):
-            yield checkpoint
+        return self._pages(path, Checkpoint, limited(limit))
 
 
 class Jobs(Resource):

@@ -25,10 +25,9 @@ class AsyncModels(AsyncResource):
         """
         return await self._send(Call("GET", f"/models/{segment(model, 'model')}"), Model)
 
-    async def list(self) -> AsyncIterator[Model]:
+    def list(self) -> AsyncIterator[Model]:
         """Every model."""
-        async for model in self._pages("/models", Model, {}):
-            yield model
+        return self._pages("/models", Model, {})
 
 
 class Models(Resource):

@@ -22,6 +22,7 @@ from bedrock_rft._wire import (
     client_options,
     encode,
     origin,
+    origin_of,
     own_headers,
     pause,
     receive,
@@ -130,19 +131,19 @@ class _Bearer:
                 yield request
 
     def _dress(self, request: Any, key: Secret[str]) -> Secret[str]:
-        if origin(str(request.url)) != self._origin:
+        if origin_of(request.url) != self._origin:
             raise ConfigurationError(
                 f"Refusing to send the API key to {request.url.host}: this client is for {self._config.base_url} only."
             )
-        own_headers(request.headers, self._config)
-        request.headers["Authorization"] = f"Bearer {key.reveal()}"
+        headers = own_headers(request.headers, self._config)
+        headers["authorization"] = f"Bearer {key.reveal()}"
         upload = _uploading.get()
         if upload is not None:
             body = stream(upload, blocking=self._blocking)
             request.stream = self._library.Request("POST", request.url, content=body).stream
-            request.headers.pop("Transfer-Encoding", None)
-            request.headers["Content-Type"] = upload.content_type
-            request.headers["Content-Length"] = str(upload.length)
+            headers.pop("transfer-encoding", None)
+            headers |= {"content-type": upload.content_type, "content-length": str(upload.length)}
+        request.headers = self._library.Headers(headers)
         return key
 
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from bedrock_rft._config import Config
 from bedrock_rft._refusal import read
 from bedrock_rft._retry import Budget, exchange
-from bedrock_rft._transport import Call, Query, Reply, Transport, finish
+from bedrock_rft._transport import SUSPENDED, Call, Query, Reply, Transport, finish
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.types._payload import Payload
 from bedrock_rft.types.pages import Page
@@ -104,21 +104,30 @@ def blocking_iter(method: Callable[Concatenate[A, P], AsyncIterator[R]]) -> Call
 
     @functools.wraps(method)
     def twin(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
-        source = cast("AsyncGenerator[R, None]", method(self._async, *args, **kwargs))
-        try:
-            while True:
-                try:
-                    yield finish(source.__anext__())
-                except StopAsyncIteration:
-                    return
-        finally:
-            finish(source.aclose())
+        return steps(cast("AsyncGenerator[R, None]", method(self._async, *args, **kwargs)))
 
     # The annotation that `wraps` copies says AsyncIterator; editors and `help` should show what this returns.
     signature = inspect.signature(method)
     answer = str(signature.return_annotation).replace("AsyncIterator", "Iterator")
     twin.__signature__ = signature.replace(return_annotation=answer)  # type: ignore[attr-defined]
     return twin
+
+
+def steps(source: AsyncGenerator[R, None]) -> Iterator[R]:
+    """The items of an async generator that never suspends."""
+    ask = source.__anext__
+    try:
+        while True:
+            try:
+                ask().send(None)
+            except StopIteration as item:
+                yield item.value
+            except StopAsyncIteration:
+                return
+            else:
+                raise RuntimeError(SUSPENDED)
+    finally:
+        finish(source.aclose())
 
 
 def identifier(value: object, what: str) -> str:

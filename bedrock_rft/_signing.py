@@ -21,13 +21,16 @@ from bedrock_rft._config import Config, resolve
 from bedrock_rft._credentials import AwsCredentials, Frozen
 from bedrock_rft._endpoint import SERVICE
 from bedrock_rft._upload import CHUNK
-from bedrock_rft._wire import REFUSED, origin, own_headers
+from bedrock_rft._wire import REFUSED, origin, origin_of, own_headers
 from bedrock_rft.errors import ConfigurationError
 
 __all__ = ["SigV4Auth"]
 
 _TIMESTAMP = "%Y%m%dT%H%M%SZ"
 _SKEWED = timedelta(minutes=4)  # the service allows five minutes; a minute is lost on the way at most
+
+# Path and query that are in their strict form as they stand: most are.
+_PLAIN = re.compile(rb"[\w/.~-]*(\?[\w.~-]+=[\w.~-]*(&[\w.~-]+=[\w.~-]*)*)?", re.ASCII)
 
 # Proxies may add, drop or change these on the way, and a signature over them would then fail.
 _UNSIGNED = frozenset(
@@ -136,24 +139,27 @@ class SigV4Auth(httpx.Auth):
                     yield request
 
     def _sign(self, request: httpx.Request, digest: str) -> Frozen:
-        if origin(str(request.url)) != self._origin:
+        if origin_of(request.url) != self._origin:
             raise ConfigurationError(
                 f"Refusing to sign a request to {request.url.host}: this signature is for {self.base_url} only."
             )
-        if self._own is not None:
-            own_headers(request.headers, self._own)
         # Sent exactly as it is signed: whichever way the service reads the URL, it reads what was signed.
-        request.url = request.url.copy_with(raw_path=_canonical(request.url.raw_path))
+        target = _canonical(request.url.raw_path)
+        if target != request.url.raw_path:
+            request.url = request.url.copy_with(raw_path=target)
+        found = request.headers
+        headers = own_headers(found, self._own) if self._own is not None else {**found}
         for name in ("authorization", "x-amz-date", "x-amz-security-token"):
-            request.headers.pop(name, None)
-        request.headers["x-amz-content-sha256"] = digest
+            headers.pop(name, None)
+        headers["x-amz-content-sha256"] = digest
         frozen = self._aws.freeze()
-        headers = {name: value for name, value in request.headers.items() if _signable(name, value)}
-        draft = AWSRequest(method=request.method, url=str(request.url), headers=headers)
+        signed = {name: value for name, value in headers.items() if _signable(name, value)}
+        draft = AWSRequest(method=request.method, url=str(request.url), headers=signed)
         _Signer(frozen, SERVICE, self.region).sign(draft, datetime.now(timezone.utc) + self._skew)
         for name in ("X-Amz-Date", "X-Amz-Security-Token", "Authorization"):
             if name in draft.headers:
-                request.headers[name] = draft.headers[name]
+                headers[name.lower()] = draft.headers[name]
+        request.headers = httpx.Headers(headers)
         return frozen
 
     def _stale(self, response: httpx.Response, used: Frozen) -> bool:
@@ -210,6 +216,8 @@ class _Spool(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 def _canonical(raw_path: bytes) -> bytes:
     """Path and query with everything but unreserved characters escaped, and a plus in the query meaning a space."""
+    if _PLAIN.fullmatch(raw_path):
+        return raw_path
     path, mark, query = raw_path.partition(b"?")
     strict = "/".join(quote(unquote_to_bytes(segment), safe="-_.~") for segment in path.split(b"/"))
     pairs: list[str] = []

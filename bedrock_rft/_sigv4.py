@@ -47,8 +47,8 @@ class SigV4Transport:
             headers["Content-Type"] = "application/json"
             content = encode(call)
         deadline = time.monotonic() + self._config.timeout
-        address = url(self._config.base_url, call.path, call.query)
         try:
+            address = httpx.URL(url(self._config.base_url, call.path, call.query))  # parsed once
             request = self._http.build_request(call.method, address, headers=headers, content=content)
             response = await settle(cast("Any", self._http.send(request, stream=True)))
             return await receive(response, call, blocking=self._blocking, deadline=deadline)

@@ -14,12 +14,15 @@ from typing import Any, Protocol, TypeVar, cast
 
 from bedrock_rft._upload import Upload
 
-__all__ = ["Call", "Query", "Reply", "Sink", "Transport", "Upload", "finish", "settle"]
+__all__ = ["SUSPENDED", "Call", "Query", "Reply", "Sink", "Transport", "Upload", "finish", "settle"]
 
 T = TypeVar("T")
 
 Query = Mapping[str, str | int | float | bool | None]
 """Query parameters. None leaves one out."""
+
+
+SUSPENDED = "A blocking call had to wait for an event loop: its transport is an async one."
 
 
 class Sink(Protocol):
@@ -137,4 +140,4 @@ def finish(coroutine: Coroutine[Any, Any, T]) -> T:
     except StopIteration as done:
         return cast("T", done.value)
     coroutine.close()
-    raise RuntimeError("A blocking call had to wait for an event loop: its transport is an async one.")
+    raise RuntimeError(SUSPENDED)

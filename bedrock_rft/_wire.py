@@ -8,7 +8,7 @@ import json
 import os
 import ssl
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -29,6 +29,7 @@ __all__ = [
     "client_options",
     "encode",
     "origin",
+    "origin_of",
     "own_headers",
     "pause",
     "receive",
@@ -85,7 +86,16 @@ def _text(value: str | float | bool) -> str:
 def origin(address: str) -> tuple[str, str, int]:
     """Scheme, host and port: credentials go where all three are the same."""
     parts = urlsplit(address)
-    return parts.scheme, (parts.hostname or "").lower(), parts.port or (443 if parts.scheme == "https" else 80)
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or _port(parts.scheme)
+
+
+def origin_of(target: Any) -> tuple[str, str, int]:
+    """The same, of either library's URL."""
+    return target.scheme, target.host.lower(), target.port or _port(target.scheme)
+
+
+def _port(scheme: str) -> int:
+    return 443 if scheme == "https" else 80
 
 
 def client_options(config: Config) -> dict[str, Any]:
@@ -98,9 +108,12 @@ def client_options(config: Config) -> dict[str, Any]:
         "timeout": config.timeout,
         "follow_redirects": False,
         "trust_env": not is_loopback(host),
-        "cookies": http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[])),
+        "cookies": http.cookiejar.CookieJar(_NO_COOKIES),
         "verify": tls(config.ca_bundle) if scheme == "https" else _no_tls(),
     }
+
+
+_NO_COOKIES = http.cookiejar.DefaultCookiePolicy(allowed_domains=[])
 
 
 @functools.cache
@@ -117,20 +130,30 @@ def _no_tls() -> ssl.SSLContext:
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-def own_headers(headers: MutableMapping[str, str], config: Config) -> None:
-    """Drop what the OpenAI SDK read from an environment that was set for another company's service."""
-    headers.pop("OpenAI-Organization", None)
-    headers.pop("OpenAI-Project", None)
-    for line in os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n"):
+def own_headers(found: Mapping[str, str], config: Config) -> dict[str, str]:
+    """Drop what the OpenAI SDK read from an environment that was set for another company's service.
+
+    Args:
+        found: the headers of a request of either library.
+        config: what the client says of itself instead.
+
+    Returns:
+        The headers to send, their names in lower case.
+    """
+    headers = {name.lower(): value for name, value in found.items()}
+    headers.pop("openai-organization", None)
+    headers.pop("openai-project", None)
+    for line in os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines():
         name, _, value = line.partition(":")
-        name = name.strip()
-        if name and name.lower() not in _PROTOCOL and headers.get(name) == value.strip():
+        name = name.strip().lower()
+        if name not in _PROTOCOL and headers.get(name) == value.strip():
             del headers[name]
-    agent = headers.get("User-Agent", "")
+    agent = headers.get("user-agent", "")
     if not agent.startswith(USER_AGENT):
-        headers["User-Agent"] = f"{USER_AGENT} {agent}".strip()
+        headers["user-agent"] = f"{USER_AGENT} {agent}".strip()
     if config.project is not None:
-        headers["OpenAI-Project"] = config.project
+        headers["openai-project"] = config.project
+    return headers
 
 
 def encode(call: Call) -> bytes:
