@@ -1,23 +1,23 @@
-"""What a call costs once all is warm: processor time of one process, in which the sides take turns.
+"""What a call costs once all is warm: processor time, which the sides spend in turns, each in its own process.
 
-Processor time, not wall time: over loopback most of the wall is waiting, which is the network's and nobody's merit.
+Processor time, not wall time: over loopback most of the wall is waiting, which is the network's and nobody's merit. In
+one process, a side would pay for collecting the other's garbage.
 """
 
 from __future__ import annotations
 
-import gc
+import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import cast
 
 import _process
 from _row import Row
 from _sides import JOB, Auth, ours, theirs
 
-_TURNS = 20
-_RETRIEVES = 10
+_RETRIEVES = 200
 _EVENTS = 10_000
 _PAGE = 100
 
@@ -35,61 +35,58 @@ def events(url: str, rounds: int) -> list[Row]:
 
 
 def _row(name: str, target: float, what: str, auth: Auth, url: str, rounds: int) -> Row:
-    mine, peer = _process.answer("_calls.py", what, auth, url, str(rounds))
-    return Row(name, "ms", mine, peer or None, "ratio", target)
+    with contextlib.ExitStack() as stack:
+        sides = [stack.enter_context(_process.turns("_calls.py", side, what, auth, url)) for side in ("ours", "theirs")]
+        # The first turn warms, and tells whether there is such a side. Turns are long, about a tenth of a second, since
+        # each begins with the processor's caches full of the other side.
+        present = [turn for turn in sides if turn() is not None]
+        found = [[turn() for turn in present] for _ in range(rounds)]
+    mine, *peer = (list(side) for side in zip(*found, strict=True))
+    return Row(name, "ms", mine, peer[0] if peer else None, "ratio", target)
 
 
-def main(what: str, auth: Auth, url: str, rounds: int) -> None:
-    """Print the rounds of both sides as JSON: milliseconds of processor time for one piece of work."""
-    turns, times = (_TURNS, _RETRIEVES) if what == "retrieve" else (1, 1)
-    make = (_retrieve_ours, _retrieve_theirs) if what == "retrieve" else (_events_ours, _events_theirs)
-    sides = [made for made in (one(auth, url) for one in make) if made is not None]
-    for work in sides:
-        work()
-    found: list[list[float]] = [[], []]
-    for number in range(rounds):
-        for side, spent in enumerate(_round(sides, turns, times, first=number % len(sides))):
-            found[side].append(spent)
-    print(json.dumps(found))
-
-
-def _round(sides: list[Work], turns: int, times: int, *, first: int) -> list[float]:
-    """Milliseconds for one piece of each side's work, in short turns: what slows the machine slows both."""
-    gc.collect()
-    spent = [0.0] * len(sides)
-    for turn in range(turns * len(sides)):
-        side = (turn + first) % len(sides)
+def main(side: str, what: str, auth: Auth, url: str) -> None:
+    """Work one turn for every line that is read; print its milliseconds, for one job or all events."""
+    shown = _RETRIEVES if what == "retrieve" else 1
+    make = {
+        ("ours", "retrieve"): _retrieve_ours,
+        ("ours", "events"): _events_ours,
+        ("theirs", "retrieve"): _retrieve_theirs,
+        ("theirs", "events"): _events_theirs,
+    }
+    work = make[side, what](auth, url)
+    for _ in sys.stdin:
         began = time.process_time()
-        for _ in range(times):
-            sides[side]()
-        spent[side] += time.process_time() - began
-    return [seconds * 1000 / (turns * times) for seconds in spent]
+        if work:
+            work()
+        print(json.dumps((time.process_time() - began) * 1000 / shown if work else None), flush=True)
 
 
 def _retrieve_ours(auth: Auth, url: str) -> Work:
     client = ours(auth, url)
-    return lambda: client.jobs.retrieve(JOB)
+    return lambda: [client.jobs.retrieve(JOB) for _ in range(_RETRIEVES)]
 
 
 def _retrieve_theirs(auth: Auth, url: str) -> Work | None:
     client = theirs(auth, url)
-    return (lambda: client.fine_tuning.jobs.retrieve(JOB)) if client else None
+    return (lambda: [client.fine_tuning.jobs.retrieve(JOB) for _ in range(_RETRIEVES)]) if client else None
 
 
 def _events_ours(auth: Auth, url: str) -> Work:
     client = ours(auth, url)
-    return lambda: _all(sum(1 for _ in client.jobs.events(JOB, limit=_PAGE)))
+    return lambda: _all(client.jobs.events(JOB, limit=_PAGE))
 
 
 def _events_theirs(auth: Auth, url: str) -> Work | None:
     client = theirs(auth, url)
-    return (lambda: _all(sum(1 for _ in client.fine_tuning.jobs.list_events(JOB, limit=_PAGE)))) if client else None
+    return (lambda: _all(client.fine_tuning.jobs.list_events(JOB, limit=_PAGE))) if client else None
 
 
-def _all(count: int) -> None:
+def _all(events: Iterable[object]) -> None:
+    count = sum(1 for _ in events)
     if count != _EVENTS:
         raise RuntimeError(f"{count} events came instead of {_EVENTS}.")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], cast("Auth", sys.argv[2]), sys.argv[3], int(sys.argv[4]))
+    main(sys.argv[1], sys.argv[2], cast("Auth", sys.argv[3]), sys.argv[4])

@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,22 @@ def time_to_line(code: str, *arguments: str) -> float:
     if not line or process.returncode:
         raise RuntimeError(f"The process failed: {code}")
     return (ended - began) * 1000
+
+
+@contextlib.contextmanager
+def turns(script: str, *arguments: str) -> Generator[Callable[[], Any], None, None]:
+    """A script of this directory that waits between its turns; calling what comes gives the JSON of the next one."""
+    command = [sys.executable, str(HERE / script), *arguments]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment(), stdin=pipe, stdout=pipe, text=True, bufsize=1) as process:
+
+        def turn() -> Any:
+            if process.stdin is None or process.stdout is None:
+                raise RuntimeError("The process has no pipes.")
+            process.stdin.write("\n")
+            return json.loads(process.stdout.readline())
+
+        yield turn
 
 
 @contextlib.contextmanager

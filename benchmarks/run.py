@@ -10,8 +10,8 @@ How the figures are made:
   A ratio is made round by round, of two values measured next to each other: a machine that is busy for a while slows
   both. Absolute times differ from machine to machine; the ratios hardly do.
 - `import` is wall time over `python -c pass`. `cold` is wall time from starting Python to the first retrieved job.
-- `retrieve` and `events` are processor time of a warm process, its threads included: of one job, and of 10,000 events
-  in pages of 100.
+- `retrieve` and `events` are processor time of a warm process a side, its threads included: of one job, and of 10,000
+  events in pages of 100.
 - `upload` is how far 512 MiB, given as a path, raise the peak memory of a process whose client has sent nothing yet.
 - `second` is wall time of making a second client in one process, nothing sent.
 
