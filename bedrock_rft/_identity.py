@@ -41,7 +41,8 @@ class Identity:
 
     def __str__(self) -> str:
         """A few lines for a terminal."""
-        mode = {"api_key": f"{self.key_kind} API key", "aws": "AWS credentials, SigV4"}.get(self.auth or "", "none")
+        kind = "" if self.key_kind in {None, "opaque"} else f"{self.key_kind} "
+        mode = {"api_key": f"{kind}API key", "aws": "AWS credentials, SigV4"}.get(self.auth or "", "none")
         lines = [
             f"endpoint  {self.base_url}  (from {self.base_url_source})",
             f"region    {self.region}  (from {self.region_source})",

@@ -20,6 +20,7 @@ from bedrock_rft._wire import (
     REFUSED,
     aside,
     client_options,
+    cookieless,
     encode,
     origin,
     origin_of,
@@ -47,7 +48,8 @@ class OpenAITransport:
         self._blocking = blocking
         self._library = http_library()
         auth = type("BearerAuth", (_Bearer, self._library.Auth), {})(config, self._library, blocking=blocking)
-        make: Any = openai.DefaultHttpxClient if blocking else openai.DefaultAsyncHttpxClient
+        client: type[Any] = openai.DefaultHttpxClient if blocking else openai.DefaultAsyncHttpxClient
+        make = cookieless(client, self._library.Cookies)
         self._http = make(**client_options(config), auth=auth)
         self._openai = inference(config, self._http, max_retries=0, blocking=blocking)
         self._streamed = {"stream": True, "stream_cls": openai.Stream[Any] if blocking else openai.AsyncStream[Any]}

@@ -69,9 +69,9 @@ _BY_STATUS: dict[int, type[APIStatusError]] = {
 _SERVER_SIDE = 500
 _CLIENT_SIDE = 400
 
-# Tokens and keys: after the header's name in any spelling, or by their own form.
+# Tokens and keys: after the header's name in any spelling, or by their own form. No word of a sentence has a digit.
 _SECRETS = re.compile(
-    r"""(?ix) ( x-amz-security-token (?:["'\s]*[:=]["'\s]* | %3A | %3D) | \bbearer\s+ )  [^\s"'&,;\\<]+
+    r"""(?ix) ( x-amz-security-token (?:["'\s]*[:=]["'\s]* | %3A | %3D) | \bbearer\s+ (?=\S*\d|\S{20}) )  [^\s"'&,;\\<]+
     | \b (?:bedrock-api-key-|ABSK) [A-Za-z0-9+/=_-]+"""
 )
 

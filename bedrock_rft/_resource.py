@@ -78,8 +78,9 @@ def _page_type(item: type[Any]) -> type[Any]:
     return page[item]  # type: ignore[no-any-return] # made at run time, once for each payload
 
 
-def _key(item: Payload) -> str:
-    return cast("str", getattr(item, "id", ""))
+def _key(item: Any) -> str:
+    key: str = item.id
+    return key
 
 
 class Resource:

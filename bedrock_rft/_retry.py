@@ -20,6 +20,7 @@ import random
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import tenacity
 
@@ -112,40 +113,72 @@ async def exchange(
     Raises:
         APIError: it did not succeed; `.attempts` and `.elapsed` say what it took.
     """
-    began, attempts = time.monotonic(), 0
-
-    async def once() -> Reply:
-        nonlocal attempts
-        attempts += 1
-        return await transport.send(call)
-
-    def outcome(state: tenacity.RetryCallState) -> Reply | BaseException:
-        future = state.outcome
-        assert future is not None  # noqa: S101 - tenacity asks only after an attempt
-        return future.exception() or future.result()
-
-    def again(state: tenacity.RetryCallState) -> bool:
-        found = outcome(state)
-        return worth(call, found, attempts) and attempts <= config.max_retries and budget.take()
-
-    def note(state: tenacity.RetryCallState) -> None:
-        pause = state.next_action.sleep if state.next_action else 0.0
-        log.debug("%s %s: attempt %d failed, again in %.2f s", call.method, call.path, attempts, pause)
-
-    retrying = tenacity.AsyncRetrying(
-        retry=again,
-        wait=lambda state: delay(outcome(state), attempts),
-        sleep=sleep or transport.sleep,
-        before_sleep=note,
-        reraise=True,
-    )
+    began = time.monotonic()
+    first = await _outcome(transport, call)
+    if isinstance(first, Reply) and first.ok:
+        # As nearly always: what is set up below to try again costs a tenth of a call.
+        return _noted(first, call, budget)
+    tries = _Tries(transport, call, config, budget, made=first)
     try:
-        reply: Reply = await retrying(once)
+        reply = await tries.go(sleep or transport.sleep)
     except APIError as error:
-        raise _told(error, call, attempts, began) from error.__cause__
-    log.debug("%s %s: HTTP %d (request %s)", call.method, call.path, reply.status, reply.request_id)
+        raise _told(error, call, tries.attempts, began) from error.__cause__
     if not reply.ok:
-        raise _told(refusal(reply, call, config), call, attempts, began)
+        log.debug("%s %s: HTTP %d (request %s)", call.method, call.path, reply.status, reply.request_id)
+        raise _told(refusal(reply, call, config), call, tries.attempts, began)
+    return _noted(reply, call, budget)
+
+
+async def _outcome(transport: Transport, call: Call) -> Reply | APIError:
+    try:
+        return await transport.send(call)
+    except APIError as error:
+        return error
+
+
+@dataclass
+class _Tries:
+    """The attempts at one call whose first one did not succeed."""
+
+    transport: Transport
+    call: Call
+    config: Config
+    budget: Budget
+    made: Reply | APIError
+    attempts: int = 1
+    _begun: bool = False
+
+    async def go(self, sleep: Callable[[float], Awaitable[None]]) -> Reply:
+        retrying = tenacity.AsyncRetrying(
+            retry=lambda _: self._again(),
+            wait=lambda _: delay(self.made, self.attempts),
+            sleep=sleep,
+            before_sleep=self._note,
+            reraise=True,
+        )
+        reply: Reply = await retrying(self._attempt)
+        return reply
+
+    async def _attempt(self) -> Reply:
+        if self._begun:
+            self.attempts += 1
+            self.made = await _outcome(self.transport, self.call)
+        self._begun = True
+        if isinstance(self.made, Reply):
+            return self.made
+        raise self.made
+
+    def _again(self) -> bool:
+        call, attempts = self.call, self.attempts
+        return worth(call, self.made, attempts) and attempts <= self.config.max_retries and self.budget.take()
+
+    def _note(self, state: tenacity.RetryCallState) -> None:
+        pause = state.next_action.sleep if state.next_action else 0.0
+        log.debug("%s %s: attempt %d failed, again in %.2f s", self.call.method, self.call.path, self.attempts, pause)
+
+
+def _noted(reply: Reply, call: Call, budget: Budget) -> Reply:
+    log.debug("%s %s: HTTP %d (request %s)", call.method, call.path, reply.status, reply.request_id)
     budget.earn()
     return reply
 

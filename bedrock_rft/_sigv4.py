@@ -12,7 +12,7 @@ from bedrock_rft._config import Config
 from bedrock_rft._lost import disarm, lost
 from bedrock_rft._signing import SigV4Auth
 from bedrock_rft._transport import Call, Reply, settle
-from bedrock_rft._wire import aside, client_options, encode, pause, receive, stream, url
+from bedrock_rft._wire import aside, client_options, cookieless, encode, pause, receive, stream, url
 
 __all__ = ["SigV4Transport"]
 
@@ -31,9 +31,8 @@ class SigV4Transport:
             "headers": {"User-Agent": ""},  # said by the auth, as for the other carrier
             "limits": httpx.Limits(max_connections=1000, max_keepalive_connections=100),  # those of the OpenAI SDK
         }
-        self._http: httpx.Client | httpx.AsyncClient = (
-            httpx.Client(**options) if blocking else httpx.AsyncClient(**options)
-        )
+        make = cookieless(httpx.Client if blocking else httpx.AsyncClient, httpx.Cookies)
+        self._http: httpx.Client | httpx.AsyncClient = make(**options)
 
     async def send(self, call: Call) -> Reply:
         """Send once. Raises `APIConnectionError` where no reply came."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import http.cookiejar
 import json
 import os
 import ssl
@@ -27,6 +26,7 @@ __all__ = [
     "USER_AGENT",
     "aside",
     "client_options",
+    "cookieless",
     "encode",
     "origin",
     "origin_of",
@@ -101,19 +101,34 @@ def _port(scheme: str) -> int:
 def client_options(config: Config) -> dict[str, Any]:
     """How an HTTP client of either library is made.
 
-    No redirect is followed, no cookie kept, and a loopback server is never asked for through a proxy.
+    No redirect is followed, and a loopback server is never asked for through a proxy.
     """
     scheme, host, _ = origin(config.base_url)
     return {
         "timeout": config.timeout,
         "follow_redirects": False,
         "trust_env": not is_loopback(host),
-        "cookies": http.cookiejar.CookieJar(_NO_COOKIES),
         "verify": tls(config.ca_bundle) if scheme == "https" else _no_tls(),
     }
 
 
-_NO_COOKIES = http.cookiejar.DefaultCookiePolicy(allowed_domains=[])
+def cookieless(client: type[Any], cookies: type[Any]) -> type[Any]:
+    """A client class of either library that keeps no cookies: they would be state between calls that nobody asked for.
+
+    A jar that refuses them all would do as well, and cost a twelfth of every call.
+    """
+    if (made := _cookieless.get(client)) is None:
+
+        def keep_none(_cookies: Any, _response: Any) -> None:
+            pass
+
+        none = type("NoCookies", (cookies,), {"extract_cookies": keep_none})()
+        made = type(client.__name__, (client,), {"cookies": property(lambda _client: none)})
+        _cookieless[client] = made
+    return made
+
+
+_cookieless: dict[type[Any], type[Any]] = {}
 
 
 @functools.cache
