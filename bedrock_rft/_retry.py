@@ -21,13 +21,15 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-
-import tenacity
+from typing import TYPE_CHECKING
 
 from bedrock_rft._config import Config
 from bedrock_rft._refusal import body, kind, refusal, retry_after
 from bedrock_rft._transport import Call, Reply, Transport
 from bedrock_rft.errors import APIConnectionError, APIError, RateLimitError
+
+if TYPE_CHECKING:
+    import tenacity
 
 __all__ = ["Budget", "exchange"]
 
@@ -149,6 +151,8 @@ class _Tries:
     _begun: bool = False
 
     async def go(self, sleep: Callable[[float], Awaitable[None]]) -> Reply:
+        import tenacity  # only where something is tried again: it brings asyncio, which a call can spare
+
         retrying = tenacity.AsyncRetrying(
             retry=lambda _: self._again(),
             wait=lambda _: delay(self.made, self.attempts),

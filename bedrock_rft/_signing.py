@@ -6,13 +6,12 @@ import contextlib
 import hashlib
 import re
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
-from typing import IO, Any, cast
+from typing import IO, Any, TypeVar, cast
 from urllib.parse import quote, unquote_to_bytes
 
-import anyio.to_thread
 import httpx
 from botocore.auth import SigV4Auth as _BotocoreSigner
 from botocore.awsrequest import AWSRequest
@@ -25,6 +24,8 @@ from bedrock_rft._wire import REFUSED, origin, origin_of, own_headers
 from bedrock_rft.errors import ConfigurationError
 
 __all__ = ["SigV4Auth"]
+
+T = TypeVar("T")
 
 _TIMESTAMP = "%Y%m%dT%H%M%SZ"
 _SKEWED = timedelta(minutes=4)  # the service allows five minutes; a minute is lost on the way at most
@@ -128,14 +129,14 @@ class SigV4Auth(httpx.Auth):
             if digest is None:
                 spool = stack.enter_context(tempfile.TemporaryFile())
                 async for chunk in cast("AsyncIterator[bytes]", request.stream):
-                    await anyio.to_thread.run_sync(spool.write, chunk)
-                digest = await anyio.to_thread.run_sync(_spooled, request, spool)
-            used = await anyio.to_thread.run_sync(self._sign, request, digest)
+                    await _aside(spool.write, chunk)
+                digest = await _aside(_spooled, request, spool)
+            used = await _aside(self._sign, request, digest)
             response = yield request
             if response.status_code in REFUSED:
                 await response.aread()
-                if await anyio.to_thread.run_sync(self._stale, response, used):
-                    await anyio.to_thread.run_sync(self._sign, request, digest)
+                if await _aside(self._stale, response, used):
+                    await _aside(self._sign, request, digest)
                     yield request
 
     def _sign(self, request: httpx.Request, digest: str) -> Frozen:
@@ -174,6 +175,13 @@ class SigV4Auth(httpx.Auth):
         return False
 
 
+async def _aside(work: Callable[..., T], *arguments: Any) -> T:
+    """Do blocking work away from the event loop. Signing without one does not load what this needs."""
+    import anyio.to_thread
+
+    return await anyio.to_thread.run_sync(work, *arguments)
+
+
 def _known_digest(request: httpx.Request) -> str | None:
     """The body's hash, where it can be had without reading a stream."""
     stated: str | None = request.headers.get("x-amz-content-sha256")
@@ -209,8 +217,8 @@ class _Spool(httpx.SyncByteStream, httpx.AsyncByteStream):
             yield chunk
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        await anyio.to_thread.run_sync(self._file.seek, 0)
-        while chunk := await anyio.to_thread.run_sync(self._file.read, CHUNK):
+        await _aside(self._file.seek, 0)
+        while chunk := await _aside(self._file.read, CHUNK):
             yield chunk
 
 

@@ -8,9 +8,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TypeVar
-
-import tenacity
+from typing import TYPE_CHECKING, TypeVar
 
 from bedrock_rft._create import JOBS
 from bedrock_rft._refusal import read
@@ -34,6 +32,9 @@ from bedrock_rft.types._payload import Payload
 from bedrock_rft.types.events import Event
 from bedrock_rft.types.jobs import Job
 from bedrock_rft.types.pages import Page
+
+if TYPE_CHECKING:
+    import tenacity
 
 __all__ = ["Look", "watch"]
 
@@ -125,6 +126,8 @@ async def watch(
         NotFoundError: confirmed three times, and the job is not a new one.
         APIStatusError: any other refusal, confirmed three times.
     """
+    import tenacity  # loaded when it is needed: it brings asyncio, which a blocking call can spare
+
     _check(interval, timeout)
     path = f"{JOBS}/{segment(job, 'job')}"
     clock, trouble, pace = _Clock(timeout), _Trouble(), _Pace(interval)
