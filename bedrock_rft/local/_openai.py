@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email.parser
 import email.policy
-import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -20,18 +19,14 @@ def client(service: Service, base_url: str, *, max_retries: int, blocking: bool)
     """Build the client. Its key is a word that opens nothing."""
     import openai
 
-    http = importlib.import_module(_flavour(openai.DefaultHttpxClient))
-    transport = http.MockTransport(_answering(service, http.Response))
+    from bedrock_rft._inference import http_library
+
+    http = http_library()
+    transport: Any = http.MockTransport(_answering(service, http.Response))
     settings: dict[str, Any] = {"base_url": base_url, "api_key": "local-rehearsal", "max_retries": max_retries}
     if blocking:
         return openai.OpenAI(**settings, http_client=http.Client(transport=transport, trust_env=False))
     return openai.AsyncOpenAI(**settings, http_client=http.AsyncClient(transport=transport, trust_env=False))
-
-
-def _flavour(default_client: type) -> str:
-    """The HTTP library behind an OpenAI client: httpx up to version 2, httpx2 from version 3 on."""
-    modules = (base.__module__.partition(".")[0] for base in default_client.__mro__)
-    return next(name for name in modules if name.startswith("httpx"))
 
 
 def _answering(service: Service, response: Callable[..., Any]) -> Callable[[Any], Any]:
