@@ -72,7 +72,7 @@ _CLIENT_SIDE = 400
 # Tokens and keys: after the header's name in any spelling, or by their own form. No word of a sentence has a digit.
 _SECRETS = re.compile(
     r"""(?ix) ( x-amz-security-token (?:["'\s]*[:=]["'\s]* | %3A | %3D) | \bbearer\s+ (?=\S*\d|\S{20}) )  [^\s"'&,;\\<]+
-    | \b (?:bedrock-api-key-|ABSK) [A-Za-z0-9+/=_-]+"""
+    | \b (?:bedrock-api-key-|ABSK|IQoJ|FwoG) [A-Za-z0-9+/=_-]{8,}"""
 )
 
 _ACTIONS = (
@@ -126,7 +126,7 @@ def refusal(reply: Reply, call: Call, config: Config) -> APIError:
         )
     said = body(reply)
     error_type = kind(reply, said)
-    text = plain(_redacted(said.message or "") or _page(reply), _SHOWN * 3)
+    text = plain(_redacted(said.message or "", config) or _page(reply, config), _SHOWN * 3)
     request = f" (request {plain(reply.request_id, 100)})" if reply.request_id else ""
     label = f"HTTP {reply.status}" + (f" {plain(said.code, 100)}" if said.code else "")
     action, resource = (
@@ -155,8 +155,8 @@ def _target(reply: Reply) -> str:
     return parts.netloc.rpartition("@")[2] or (f"a '{parts.scheme}:' address" if parts.scheme else "another path")
 
 
-def _page(reply: Reply) -> str:
-    text = _redacted(reply.content.decode("utf-8", "replace").strip())
+def _page(reply: Reply, config: Config) -> str:
+    text = _redacted(reply.content.decode("utf-8", "replace").strip(), config)
     if not text:
         return "no explanation"
     title = re.search(r"(?is)<title[^>]*>(.*?)</title>", text)
@@ -165,8 +165,11 @@ def _page(reply: Reply) -> str:
     return text[:_SHOWN]
 
 
-def _redacted(text: str) -> str:
+def _redacted(text: str, config: Config) -> str:
     """Text of the service without what it echoes: a refused signature is explained by the headers that were signed."""
+    key = config.key.static() if config.key else None
+    if key:
+        text = text.replace(key, "****")
     return _SECRETS.sub(lambda match: f"{match[1] or ''}****", text)
 
 
@@ -257,7 +260,7 @@ def read(model: type[P], reply: Reply, call: Call, config: Config) -> P:
         return model.read(reply.content)
     except ValueError:
         host = urlsplit(config.base_url).netloc
-        shown = plain(_page(reply), _SHOWN)
+        shown = plain(_page(reply, config), _SHOWN)
         html = " A proxy or a log-in page may stand between: check base_url and the network." if "HTML" in shown else ""
         request = f" (request {plain(reply.request_id, 100)})" if reply.request_id else ""
         error = APIResponseError(

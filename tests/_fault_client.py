@@ -58,7 +58,7 @@ class Caller:
         """Do operations on one client, one after another; return what the last one answered, lists as lists."""
         given: dict[str, Any] = {"base_url": self.server.base_url, "region": "us-west-2", "timeout": 5.0, **settings}
         if self.mode == "api_key":
-            given["api_key"] = KEY
+            given.setdefault("api_key", KEY)
         else:
             given["credentials"] = Credentials(ACCESS_KEY, SECRET, TOKEN)
         if self.colour == "async":
