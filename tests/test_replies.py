@@ -199,9 +199,10 @@ def test_without_a_date_the_clock_is_only_suspected(either: Caller) -> None:
 
 # Denials.
 
+DATA = b'{"messages": [{"role": "user", "content": "2 + 2"}], "reference_answer": "4"}\n' * 100
 DENIED = {"error": {"code": "access_denied", "type": "permission_denied_error", "message": "You may not."}}
 ROUTES: list[tuple[str, str, Callable[[Any], Any], str]] = [
-    ("POST", "/files", lambda c: c.files.upload(b"{}\n"), "CreateFile"),
+    ("POST", "/files", lambda c: c.files.upload(DATA), "CreateFile"),
     ("GET", "/files", lambda c: c.files.list(), "ListFiles"),
     ("GET", "/files/f", lambda c: c.files.retrieve("f"), "GetFile"),
     ("GET", "/files/f/content", lambda c: c.files.content("f"), "GetFile"),
