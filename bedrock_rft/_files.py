@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
-import tempfile
 from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import IO
 
 from typing_extensions import Self
 
-from bedrock_rft._resource import AsyncResource, Resource, blocking, blocking_iter, limited, segment
+from bedrock_rft._resource import AsyncResource, Resource, Session, blocking, blocking_iter, limited, segment
 from bedrock_rft._transport import Call
 from bedrock_rft._upload import Progress, Upload, UploadData, source
-from bedrock_rft.errors import ConfigurationError, DatasetError, NotFoundError
+from bedrock_rft.datasets._landing import Landing
+from bedrock_rft.datasets._rules import Rules
+from bedrock_rft.errors import APIStatusError, ConfigurationError, NotFoundError, plain
 from bedrock_rft.types.files import File, FileDeleted
 
 __all__ = ["AsyncFiles", "Files"]
 
 
+log = logging.getLogger("bedrock_rft")
+
+_NOT_THERE = {"error", "deleted"}
+
+
 class AsyncFiles(AsyncResource):
     """`client.files`: JSON lines, one prompt a line, for a job to train on."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        # What this client sent, by the id it got: the hash stays in the process, where nobody need look after it.
+        self._uploaded: dict[str, str] = {}
 
     async def upload(
         self,
@@ -29,29 +40,68 @@ class AsyncFiles(AsyncResource):
         filename: str | None = None,
         purpose: str = "fine-tune",
         progress: Progress | None = None,
+        validate: bool | Rules = True,
+        reuse: bool = False,
     ) -> File:
         """Upload training data.
 
-        The content is read twice: once to know its length and hash, once to send it, 1 MiB at a time. It is read
-        again for every further attempt. One that was lost half-way may leave a file behind that no job uses.
+        The content is read twice: once to check it and to know its length and hash, once to send it, 1 MiB at a time.
+        It is read again for every further attempt. One that was lost half-way may leave a file behind that no job uses.
 
         Args:
             data: a path, the bytes, a file opened in binary mode (from where it stands), or an iterable of records.
             filename: the name the service shows; by default the path's, or `data.jsonl`.
             purpose: what the service may do with it.
             progress: called with the bytes sent so far and the bytes in all; a retry starts again from 0.
+            validate: whether it must be what `datasets.validate` takes, errors aside from warnings, which are logged.
+                `datasets.Rules(minimum=1)` holds a validation file to other bounds; False sends whatever it is.
+            reuse: whether a file of the same name, size and SHA-256 that the service has already is returned instead,
+                and nothing sent. This client knows the hash of what it uploaded itself; of other files with that name
+                and size it reads the content to compare. Never done unless asked for; the log says when it was.
 
         Raises:
-            DatasetError: it cannot be read, is empty, or changed while it was being sent.
+            DatasetError: it cannot be read, is empty, is not what the service takes, or changed while it was being
+                sent; `.problems` has what was found.
             ConfigurationError: it is nothing that can be uploaded.
         """
+        rules = _rules(validate)
         upload = await self._session.transport.run(
-            lambda: Upload(source(data), filename=filename, purpose=purpose, progress=progress)
+            lambda: Upload(source(data), filename=filename, purpose=purpose, progress=progress, rules=rules)
         )
         try:
-            return await self._send(Call("POST", "/files", upload=upload, repeatable=True), File)
+            _log_warnings(upload)
+            if reuse and (same := await self._same(upload)) is not None:
+                log.info("%s is on the service already as %s, and was not sent again", plain(upload.filename), same.id)
+                return same
+            self._offer(upload)
+            file = await self._send(Call("POST", "/files", upload=upload, repeatable=True), File)
+            self._uploaded[file.id] = upload.content_sha256
+            return file
         finally:
             upload.close()
+
+    def _offer(self, upload: Upload) -> None:
+        known = next((one for one, sha256 in self._uploaded.items() if sha256 == upload.content_sha256), None)
+        if known is not None:
+            log.info("This client uploaded the content of %s as %s; reuse=True would use that", upload.filename, known)
+
+    async def _same(self, upload: Upload) -> File | None:
+        """The file on the service with the same name, size and content."""
+        async for file in self.list(purpose=upload.purpose):
+            if (file.filename, file.bytes) != (upload.filename, upload.size) or file.status in _NOT_THERE:
+                continue
+            if (self._uploaded.get(file.id) or await self._sha256(file)) == upload.content_sha256:
+                return file
+        return None
+
+    async def _sha256(self, file: File) -> str | None:
+        """The hash of a file's content; None where the service does not show it."""
+        reading = _Hashing()
+        try:
+            await self._session.exchange(Call("GET", f"/files/{segment(file, 'file')}/content", sink=reading))
+        except APIStatusError:
+            return None
+        return reading.sha256
 
     async def retrieve(self, file: File | str) -> File:
         """One file as it stands."""
@@ -82,7 +132,7 @@ class AsyncFiles(AsyncResource):
             The bytes; empty where they went to `to`.
         """
         path = f"/files/{segment(file, 'file')}/content"
-        with _Memory() if to is None else _Landing(to) as landing:
+        with _Memory() if to is None else Landing(to) as landing:
             await self._session.exchange(Call("GET", path, sink=landing))
             return landing.land()
 
@@ -133,48 +183,32 @@ class _Memory:
         return bytes(self._content)
 
 
-class _Landing:
-    """A download on its way to a path: beside it first, and moved there once it is whole."""
+class _Hashing:
+    """A download of which only the hash is wanted."""
 
-    def __init__(self, to: str | os.PathLike[str]) -> None:
-        if not os.fspath(to):
-            raise ConfigurationError("The path to write the file to is empty.")
-        self._to = Path(to).expanduser()
-        self._file: IO[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        try:
-            self._file = tempfile.NamedTemporaryFile(
-                dir=self._to.parent, prefix=f".{self._to.name[:100]}.", delete=False
-            )
-        except OSError as error:
-            raise DatasetError(f"{self._to} cannot be written: {error.strerror or error}.") from error
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-            Path(self._file.name).unlink(missing_ok=True)
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
 
     def restart(self) -> None:
-        self._open.seek(0)
-        self._open.truncate()
+        self._digest = hashlib.sha256()
 
     def write(self, chunk: bytes, /) -> None:
-        try:
-            self._open.write(chunk)
-        except OSError as error:
-            raise DatasetError(f"{self._to} cannot be written: {error.strerror or error}.") from error
-
-    def land(self) -> bytes:
-        file = self._open
-        file.close()
-        Path(file.name).replace(self._to)
-        self._file = None
-        return b""
+        self._digest.update(chunk)
 
     @property
-    def _open(self) -> IO[bytes]:
-        if self._file is None:
-            raise RuntimeError("The download has landed already.")
-        return self._file
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+
+def _rules(validate: bool | Rules) -> Rules | None:
+    if isinstance(validate, Rules):
+        return validate
+    if not isinstance(validate, bool):
+        raise ConfigurationError(f"validate is True, False or datasets.Rules, not {type(validate).__name__}.")
+    return Rules() if validate else None
+
+
+def _log_warnings(upload: Upload) -> None:
+    report = upload.checked
+    if report is not None and report.warnings:
+        log.warning("%s: %s; the first: %s", plain(report.name), report.verdict, report.warnings[0])
