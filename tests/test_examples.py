@@ -176,7 +176,7 @@ def test_quickstart_goes_both_ways_in(problems: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "nothing is sent to AWS" in done.stdout.replace("\n", " ")
     assert "identity  AWS credentials, SigV4" in done.stdout
-    assert "identity  opaque API key" in done.stdout
+    assert "identity  API key" in done.stdout
     assert done.stdout.count("(120 records)") == 2
     first, last = (float(number) for number in re.findall(r"went from (\S+) to (\d\.\d+)", done.stdout)[0])
     assert last > first + 0.2
@@ -186,12 +186,12 @@ def test_quickstart_goes_both_ways_in(problems: Path, tmp_path: Path) -> None:
     assert done.stdout.isascii() or "\u2588" in done.stdout
 
 
-def test_quickstart_says_why_a_job_failed(tmp_path: Path) -> None:
+def test_quickstart_says_what_is_wrong_with_a_file_before_it_is_sent(tmp_path: Path) -> None:
     few = tmp_path / "few.jsonl"
     run("word_problems.py", "--count", 3, "--out", few, cwd=tmp_path)
     done = run("quickstart.py", "--data", few, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (1, "")
-    assert "The job failed: invalid_training_file\nThe file holds 3 records" in done.stdout
+    assert "error: few.jsonl: 3 records, at least 100 are needed to train." in done.stdout
 
 
 def test_quickstart_says_that_a_file_is_missing(tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_training_script_takes_the_environment(problems: Path, tmp_path: Path) -
             **service.environment("api_key"),
         )
     assert (done.returncode, done.stderr) == (0, "")
-    assert "identity  opaque API key  (from OPENAI_API_KEY)" in done.stdout
+    assert "identity  API key  (from OPENAI_API_KEY)" in done.stdout
 
 
 def test_training_script_asks_for_what_it_needs(tmp_path: Path) -> None:

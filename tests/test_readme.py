@@ -49,7 +49,7 @@ def test_python_blocks_run_in_order(
                 if isinstance(value, Client):
                     value.close()
     said = capsys.readouterr().out
-    assert "identity  opaque API key  (from OPENAI_API_KEY)" in said
+    assert "identity  API key  (from OPENAI_API_KEY)" in said
     assert re.search(r"bytes\n", said)
     assert said.count("succeeded") >= 2
     assert "openai.gpt-oss-20b" in said
