@@ -25,7 +25,7 @@ def ours(auth: Auth, url: str) -> Client:
 
 
 def theirs(auth: Auth, url: str) -> OpenAI | None:
-    """OpenAI's client: `BedrockOpenAI` for AWS credentials, which came with version 3; None where it is missing."""
+    """OpenAI's client: `BedrockOpenAI` for AWS credentials, or None in versions that do not have it yet."""
     import openai
 
     if auth == "api_key":

@@ -13,6 +13,7 @@ from _row import Row
 from _sides import Auth, ours, theirs
 
 _SIZE = 512 << 20
+_RECORDS = 10_000
 _ENOUGH = 3  # memory hardly varies from round to round
 
 
@@ -35,12 +36,14 @@ def _why(peer: dict[str, str]) -> dict[str, str]:
 
 
 def _write(file: Path) -> None:
-    record = {"messages": [{"role": "user", "content": "What is 6 times 7? " * 10}], "reference_answer": "42"}
-    line = json.dumps(record).encode() + b"\n"
-    block = line * ((1 << 20) // len(line))
+    # As many records as are surely taken, each as long as that needs: what is uploaded is checked as for any user.
+    question = "What is 6 times 7? " * (_SIZE // _RECORDS // len("What is 6 times 7? ") + 1)
     with file.open("wb") as out:
-        while out.tell() < _SIZE:
-            out.write(block)
+        for number in range(_RECORDS):
+            prompt = [{"role": "user", "content": f"{number}: {question}"}]
+            out.write(json.dumps({"messages": prompt, "reference_answer": str(number)}).encode() + b"\n")
+    if file.stat().st_size < _SIZE:
+        raise RuntimeError("The file is smaller than it should be.")
 
 
 def main(side: str, auth: Auth, url: str, file: Path) -> None:

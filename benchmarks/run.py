@@ -12,12 +12,13 @@ How the figures are made:
 - `import` is wall time over `python -c pass`. `cold` is wall time from starting Python to the first retrieved job.
 - `retrieve` and `events` are processor time of a warm process a side, its threads included: of one job, and of 10,000
   events in pages of 100.
-- `upload` is how far 512 MiB, given as a path, raise the peak memory of a process whose client has sent nothing yet.
+- `upload` is how far 512 MiB, given as a path and checked as for any user, raise the peak memory of a process whose
+  client has sent nothing yet.
 - `second` is wall time of making a second client in one process, nothing sent.
 
-The peer of AWS credentials is `openai.BedrockOpenAI`, that of an API key `openai.OpenAI`. Version 2 of the OpenAI SDK
-has no `BedrockOpenAI`: those ratios are left out. A target that is missed is no failure: this measures, and the reader
-judges.
+The peer of AWS credentials is `openai.BedrockOpenAI`, that of an API key `openai.OpenAI`. Older versions of the OpenAI
+SDK have no `BedrockOpenAI`: those ratios are left out. A target that is missed is no failure: this measures, and the
+reader judges.
 """
 
 from __future__ import annotations
