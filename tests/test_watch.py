@@ -113,7 +113,7 @@ def page(data: Any, **fields: Any) -> Fault:
 )
 def test_a_storm_is_outlived(caller: Caller, fault: Fault) -> None:
     caller.server.script("GET", JOB, [fault] * 12)  # W01
-    assert caller(wait(poll_interval=0.0001)).status == "succeeded"
+    assert caller(wait(poll_interval=0.00002)).status == "succeeded"
 
 
 def test_every_second_answer_may_be_lost(caller: Caller) -> None:
@@ -131,13 +131,13 @@ def test_a_refusal_is_given_two_more_chances(either: Caller) -> None:
 
 def test_a_refusal_after_an_outage_is_a_first_one(either: Caller) -> None:
     either.server.script("GET", JOB, [close] * 12 + [status(403, DENIED)] * 2 + [close] * 3 + [status(403, DENIED)] * 2)
-    assert either(wait(poll_interval=0.0001)).status == "succeeded"
+    assert either(wait(poll_interval=0.00002)).status == "succeeded"
 
 
 def test_a_new_job_may_not_be_found_at_first(caller: Caller) -> None:
     new = Job(id="ftjob-1", created_at=int(time.time()))
     caller.server.script("GET", JOB, [status(404)] * 5)  # W13
-    assert caller(lambda client: client.jobs.wait(new, poll_interval=0.01)).status == "succeeded"
+    assert caller(lambda client: client.jobs.wait(new, poll_interval=0.001)).status == "succeeded"
 
 
 @pytest.mark.filterwarnings("default::bedrock_rft.errors.BedrockRFTWarning")
@@ -229,10 +229,10 @@ def test_a_job_that_disappears_ends_it(either: Caller) -> None:
 
 
 def test_a_new_job_that_is_never_found_ends_it(either: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_watch, "_PATIENCE", 1.5)
+    monkeypatch.setattr(_watch, "_PATIENCE", 0.3)
     either.server.script("GET", JOB, always(status(404)))
 
-    new = Job(id="ftjob-1", created_at=int(time.time()))
+    new = Job(id="ftjob-1", created_at=int(time.time()) + 1)  # by the service's clock
     began = time.monotonic()
     either.fails(NotFoundError, lambda client: client.jobs.wait(new, poll_interval=0.01))
     assert time.monotonic() - began < 5
@@ -309,7 +309,7 @@ def test_time_is_over_in_an_outage_too(either: Caller, fault: Fault, seen: bool)
     either.server.script("GET", JOB, [answer] if seen else [])
     either.server.script("GET", JOB, always(fault))
     began = time.monotonic()
-    error = either.fails(WaitTimeoutError, wait(timeout=0.3, poll_interval=0.2))
+    error = either.fails(WaitTimeoutError, wait(timeout=0.1, poll_interval=0.05))
     assert time.monotonic() - began < 2
     assert "last look failed" in str(error)
     assert error.job.id == "ftjob-1"
