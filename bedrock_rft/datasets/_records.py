@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from math import isnan
 from typing import Any, cast
 
 from pydantic import BaseModel
@@ -22,13 +23,13 @@ _ROWS = 1000  # of a frame, turned into records at once
 def records_of(data: object) -> Iterator[Any] | None:
     """Records one by one; None where it holds none.
 
-    A missing value of a frame (NaN, NaT, NA) has no spelling in JSON: its field is left out of the record.
+    Where a pandas or polars frame has no value (null, NaN, NaT, NA), the record has no such field.
     """
     given = cast("Any", data)  # narrowing it would make its items unknown
     if _is(data, "pandas", "DataFrame"):
         return _pandas(data)
     if _is(data, "polars", "DataFrame"):
-        return cast("Iterator[Any]", given.iter_rows(named=True))
+        return (_present(row) for row in given.iter_rows(named=True))
     if _is(data, "polars", "LazyFrame"):
         return records_of(given.collect())
     if _is(data, "datasets", "DatasetDict") or _is(data, "datasets", "IterableDatasetDict"):
@@ -86,12 +87,14 @@ def _is(data: object, library: str, name: str) -> bool:
 
 
 def _pandas(frame: Any) -> Iterator[dict[str, Any]]:
-    absent = sys.modules["pandas"].NA
     for start in range(0, len(frame), _ROWS):
         for row in frame.iloc[start : start + _ROWS].to_dict("records"):
-            yield {str(name): value for name, value in row.items() if value is not absent and not _nan(value)}
+            yield _present(row)
 
 
-def _nan(value: Any) -> bool:
-    """NaN and NaT are the values that differ from themselves."""
-    return (isinstance(value, float) and value != value) or type(value).__name__ == "NaTType"  # noqa: PLR0124 - see above
+def _present(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(name): value for name, value in row.items() if not _missing(value)}
+
+
+def _missing(value: Any) -> bool:
+    return value is None or type(value).__name__ in {"NAType", "NaTType"} or (isinstance(value, float) and isnan(value))

@@ -137,7 +137,9 @@ class Report:
             return self
         total = sum(self.counts[code] for code in {problem.code for problem in self.errors})
         more = f" ({total - 1:,} more: see .problems)" if total > 1 else ""
-        raise DatasetError(f"{self.name}: {self.errors[0]}{more}", problems=[str(problem) for problem in self.errors])
+        # A bad line is often why there are too few good ones.
+        worst = next((problem for problem in self.errors if problem.line is not None), self.errors[0])
+        raise DatasetError(f"{self.name}: {worst}{more}", problems=[str(problem) for problem in self.errors])
 
     def __str__(self) -> str:
         return "\n".join([*self._head(), *self._listed("error", self.errors), *self._listed("warning", self.warnings)])

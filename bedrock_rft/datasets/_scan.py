@@ -18,7 +18,7 @@ from bedrock_rft.datasets._columns import columns
 from bedrock_rft.datasets._digest import Digest, Digests
 from bedrock_rft.datasets._problems import Problems
 from bedrock_rft.datasets._report import Report
-from bedrock_rft.datasets._rules import Finding, Rules, misfits
+from bedrock_rft.datasets._rules import Finding, Rules, kind, misfits
 from bedrock_rft.datasets._syntax import LEADING, not_json
 from bedrock_rft.datasets._tally import Tally
 from bedrock_rft.errors import ConfigurationError
@@ -242,6 +242,9 @@ class Scan:
     def _rule_by_rule(self, rows: list[Any], numbers: Sequence[int]) -> tuple[list[Any], list[int]]:
         good: list[tuple[Any, int]] = []
         for row, number in zip(rows, numbers, strict=True):
+            if number == 1 and kind(row) == "a list" and row:
+                self._give_up(_ARRAY)
+                return [], []
             wrong = list(misfits(row))
             for finding in wrong:
                 self._problems.error(number, finding)

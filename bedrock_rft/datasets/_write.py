@@ -37,7 +37,8 @@ def write(
 ) -> Report:
     """Write a training file: one record a line, in their order, mode 0600, whole or not at all.
 
-    The same records are always the same bytes. A frame's missing values are left out of their records.
+    The same records are always the same bytes. Where a pandas or polars frame has no value, the record has no
+    such field.
 
     Args:
         path: what to write; a file that is there is replaced.

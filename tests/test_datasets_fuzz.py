@@ -1,0 +1,130 @@
+"""Whatever comes: what the writer writes validates, a damaged byte is seen on its line, nothing foreign is raised."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from bedrock_rft import BedrockRFTError
+from bedrock_rft.datasets import Rules, convert, validate, write
+
+ANY = Rules(minimum=1)
+
+Any_ = st.SearchStrategy[Any]
+
+text = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+def nested(leaves: Any_, names: Any_, size: int) -> Any_:
+    def deeper(inner: Any_) -> Any_:
+        return st.lists(inner, max_size=size) | st.dictionaries(names, inner, max_size=size)
+
+    return st.recursive(leaves, deeper, max_leaves=12)
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> list[dict[str, Any]]:
+    roles = draw(st.lists(st.sampled_from(["system", "user", "assistant"]), max_size=3))
+    parts = st.lists(st.fixed_dictionaries({"type": st.just("text"), "text": text}), min_size=1, max_size=2)
+    return [{"role": role, "content": draw(text | parts)} for role in [*roles, "user"]]
+
+
+values = nested(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | text, text, 3
+)
+
+
+@st.composite
+def records(draw: st.DrawFn) -> dict[str, Any]:
+    extras = draw(st.dictionaries(text, values, max_size=3))
+    return {**extras, "messages": draw(messages()), "reference_answer": draw(values)}
+
+
+KNOWN = ["messages", "role", "content", "type", "text", "reference_answer", "id", "user"]
+anything = nested(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(KNOWN),
+    st.sampled_from(KNOWN) | st.text(),
+    4,
+)
+
+GOOD = b"".join(
+    json.dumps(
+        {
+            "messages": [{"role": "system", "content": f"ü {n}"}, {"role": "user", "content": f'a "{n}"\n'}],
+            "reference_answer": {"n": [n, -1.5e3, True, None]},
+        },
+        ensure_ascii=n % 2 == 0,
+    ).encode()
+    + b"\n"
+    for n in range(6)
+)
+
+
+@given(rows=st.lists(records(), min_size=1, max_size=5))
+def test_what_the_writer_writes_validates(rows: list[dict[str, Any]]) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place, "train.jsonl")
+        written = write(path, rows, rules=ANY)
+        assert written.ok
+        assert written.records == written.valid == len(rows)
+        assert validate(path, rules=ANY) == written
+        assert [json.loads(line) for line in path.read_bytes().splitlines() if line] == rows
+
+
+@settings(max_examples=1000, deadline=None)
+@given(place=st.integers(0, len(GOOD) - 1), byte=st.integers(0, 255), how=st.sampled_from(["set", "insert", "delete"]))
+@example(place=GOOD.index(b"\n"), byte=0x20, how="set")
+@example(place=0, byte=ord("["), how="set")
+def test_a_damaged_byte_keeps_the_records_or_is_reported_on_its_line(place: int, byte: int, how: str) -> None:
+    middle = {"set": bytes([byte]), "insert": bytes([byte]) + GOOD[place : place + 1], "delete": b""}[how]
+    damaged = GOOD[:place] + middle + GOOD[place + 1 :]
+    report = validate(damaged, rules=ANY)
+    lines = {problem.line for problem in report.errors}
+    number = GOOD.count(b"\n", 0, place) + 1
+    # A line feed removed or put in makes the damage show where the two lines meet.
+    assert (report.ok and report.records == 6) or lines & {number, number + 1}
+    assert lines <= {number, number + 1}
+    if report.ok:
+        assert report.valid == 6
+
+
+@settings(max_examples=300)
+@given(content=st.binary(max_size=400) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_no_bytes_raise_anything_foreign(content: bytes) -> None:
+    report = validate(content, rules=ANY)
+    assert report.size == len(content)
+    assert report.records >= report.valid
+    str(report)
+    report._repr_html_()
+    with contextlib.suppress(BedrockRFTError):
+        list(convert(content))
+
+
+@settings(max_examples=300)
+@given(rows=st.lists(anything, max_size=4), whole=anything)
+def test_no_records_raise_anything_foreign(rows: list[Any], whole: Any) -> None:
+    report = validate(rows, rules=ANY)
+    assert report.records == len(rows)
+    again = validate("\n".join(json.dumps(row) for row in [*rows, whole]).encode(), rules=ANY)
+    assert again.valid >= report.valid
+    for given_ in (rows, whole):
+        with contextlib.suppress(BedrockRFTError):
+            list(convert(given_))
+        with contextlib.suppress(BedrockRFTError):
+            validate(given_)
+
+
+@settings(max_examples=300)
+@given(row=anything)
+def test_the_fast_look_and_the_slow_one_agree(row: Any) -> None:
+    """A record that passes as columns breaks no rule, and one that breaks none passes."""
+    from bedrock_rft.datasets._columns import columns
+    from bedrock_rft.datasets._rules import misfits
+
+    assert (columns([row]) is not None) == (not list(misfits(row)))
