@@ -6,9 +6,10 @@ of its records is looked at by the rules.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import chain, islice
-from operator import itemgetter
+from operator import add, itemgetter
 from typing import Any, NamedTuple
 
 from bedrock_rft.datasets._rules import ROLES, text
@@ -26,14 +27,28 @@ class Columns(NamedTuple):
     Attributes:
         turns: every message of every record.
         contents: the text of each.
+        size: how many messages each record has; 0 where that differs.
         shapes: for each record, the roles of its messages.
+        kinds: how many records have each of these shapes.
         texts: for each record, the texts of its messages.
     """
 
     turns: list[dict[str, Any]]
     contents: list[str]
+    size: int
     shapes: list[tuple[str, ...]]
+    kinds: dict[tuple[str, ...], int]
     texts: list[tuple[str, ...]]
+
+    def lengths(self) -> list[int]:
+        """For each record, the characters of its messages."""
+        every = list(map(len, self.contents))
+        if not self.size:
+            return [sum(map(len, texts)) for texts in self.texts]
+        total = every[:: self.size]
+        for place in range(1, self.size):
+            total = list(map(add, total, every[place :: self.size]))
+        return total
 
 
 def columns(rows: Sequence[Any]) -> Columns | None:
@@ -62,10 +77,19 @@ def _columns(rows: Sequence[Any]) -> Columns:
         contents = list(map(text, contents))
         _expect(contents, str)
     sizes = list(map(len, messages))
-    shapes, texts = _gathered(roles, sizes), _gathered(contents, sizes)
-    if not all("user" in shape for shape in set(shapes)):  # nor is any in a list without messages
+    size = sizes[0] if min(sizes) == max(sizes) else 0
+    texts = _gathered(contents, sizes, size)
+    # Most files have one shape throughout, and then nothing need be gathered.
+    places = [set(roles[place::size]) for place in range(size)] if size else []
+    if size and all(len(place) == 1 for place in places):
+        shape = tuple(roles[:size])
+        shapes, kinds = [shape] * len(sizes), {shape: len(sizes)}
+    else:
+        shapes = _gathered(roles, sizes, size)
+        kinds = dict(Counter(shapes))
+    if not all("user" in shape for shape in kinds):  # nor is any in a list without messages
         raise _Misfit
-    return Columns(turns, contents, shapes, texts)
+    return Columns(turns, contents, size, shapes, kinds, texts)
 
 
 def _expect(values: Sequence[Any], kind: type) -> None:
@@ -73,9 +97,9 @@ def _expect(values: Sequence[Any], kind: type) -> None:
         raise _Misfit
 
 
-def _gathered(items: list[str], sizes: list[int]) -> list[tuple[str, ...]]:
+def _gathered(items: list[str], sizes: list[int], size: int) -> list[tuple[str, ...]]:
     """Items by record again, given how many each has."""
     each = iter(items)
-    if min(sizes) == max(sizes):
-        return list(zip(*[each] * sizes[0], strict=True))
+    if size:
+        return list(zip(*[each] * size, strict=True))
     return [tuple(islice(each, size)) for size in sizes]

@@ -92,12 +92,16 @@ class Scan:
             return
         if self._overlong:
             chunk = self._after_overlong(chunk)
-        end = chunk.rfind(b"\n")
-        if end >= 0:
-            self._held.append(chunk[:end])
-            self._take()
-            chunk = chunk[end + 1 :]
-        self._hold(chunk)
+        lines = chunk.split(b"\n")
+        rest = lines.pop()
+        if lines:
+            suspicious = _suspicious(chunk)
+            if self._held:
+                lines[0] = b"".join([*self._held, lines[0]])
+                self._held, self._held_size = [], 0
+                suspicious = suspicious or _suspicious(lines[0])
+            self._take(lines, suspicious=suspicious)
+        self._hold(rest)
 
     def refuse(self, finding: Finding) -> None:
         """Take a record that has no spelling in JSON, in place of its line."""
@@ -109,8 +113,9 @@ class Scan:
         self._settle()
         if self._overlong:
             self._after_overlong(b"\n")
-        elif self._held_size:
-            self._take()
+        elif self._held:
+            line = b"".join(self._held)
+            self._take([line], suspicious=_suspicious(line))
         self._digests.wait()
         if not self._hopeless:
             self._count()
@@ -160,19 +165,15 @@ class Scan:
             self._refuse(Finding("line-too-long", None, f"longer than {mib} MiB", "Write one JSON object per line"))
         return rest
 
-    def _take(self) -> None:
-        """Look at all the lines that are held."""
-        block = b"".join(self._held)
-        self._held, self._held_size = [], 0
+    def _take(self, lines: list[bytes], *, suspicious: bool) -> None:
+        """Look at these lines, the next ones of the file."""
         if self._line == 0:
-            block = self._begin(block)
-        if not block.strip(b"\n \t\r"):
-            self._skip(block.count(b"\n") + 1)
-            return
-        lines = block.split(b"\n")
-        if _suspicious(block):
+            lines[0] = self._begin(lines[0])
+        if suspicious:
             self._secrets(lines)
-        del block
+        if not any(lines):
+            self._skip(len(lines))
+            return
         for start in range(0, len(lines), _GROUP):
             if self._hopeless:
                 return

@@ -6,7 +6,8 @@ import math
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from operator import itemgetter
+from itertools import chain, repeat
+from operator import contains, itemgetter
 from typing import Any
 
 from bedrock_rft.datasets._columns import Columns
@@ -121,7 +122,7 @@ class Tally:
 
     def _conversations(self, lines: Sequence[int], found: Columns) -> None:
         ends: set[str] = set()
-        for shape, count in Counter(found.shapes).items():
+        for shape, count in found.kinds.items():
             ends.add(shape[-1])
             for role in shape:
                 self.roles[role] += count
@@ -134,12 +135,13 @@ class Tally:
         if not all(contents) or any(map(str.isspace, contents)):
             blank = (line for line, texts in zip(lines, found.texts, strict=True) if not all(map(str.strip, texts)))
             self._warn(_BLANK, blank)
-        if "\0" in "".join(contents):  # joining is many times faster than looking into each
+        if any(map(contains, contents, repeat("\0"))):
             self._warn(_NUL, (line for line, texts in zip(lines, found.texts, strict=True) if "\0" in "".join(texts)))
 
     def _fields(self, rows: Sequence[dict[str, Any]], lines: Sequence[int], found: Columns) -> None:
         shapes = Counter(map(tuple, rows))
         extras: Counter[str] = Counter()
+        whole = Counter(key for keys, count in shapes.items() for key in keys if count == len(rows))
         for keys, count in shapes.items():
             for key in keys:
                 if key not in {"messages", "reference_answer"}:
@@ -156,8 +158,9 @@ class Tally:
                     if key not in {"role", "content"}:
                         self._count_extra(f"messages[].{key}", count)
         # A number beyond a double's range can only be where there are numbers, or things that may hold some.
-        values = (row.get(key) for key in {*extras, "reference_answer"} for row in rows)
-        if more or not _MAY_BE_INFINITE.isdisjoint(map(type, values)):
+        names = [*extras, "reference_answer"]
+        values = (map(itemgetter(name), rows) if whole[name] else (row.get(name) for row in rows) for name in names)
+        if more or not _MAY_BE_INFINITE.isdisjoint(map(type, chain.from_iterable(values))):
             self._warn(_INFINITE, (line for line, row in zip(lines, rows, strict=True) if _infinite(row)))
 
     def _count_extra(self, key: str, count: int) -> None:
@@ -183,7 +186,7 @@ class Tally:
         if type(None) in kinds:
             self._warn(_NULL_REFERENCE, (line for line, one in zip(lines, answers, strict=True) if one is None))
         # Most files have short answers only, and then there is nothing to look for.
-        if str in kinds and max(map(len, filter(_is_text, answers))) >= _LONG_ANSWER:
+        if str in kinds and (len(kinds) > 1 or max(map(len, answers)) >= _LONG_ANSWER):
             given = [
                 line
                 for line, answer, texts in zip(lines, answers, found.texts, strict=True)
@@ -192,10 +195,7 @@ class Tally:
             self._warn(_SHOWS_ANSWER, given)
 
     def _prompts(self, lines: Sequence[int], found: Columns) -> None:
-        if len(found.contents) == len(lines):
-            lengths = list(map(len, found.contents))
-        else:
-            lengths = [sum(map(len, texts)) for texts in found.texts]
+        lengths = found.lengths()
         longest, shortest = max(lengths), min(lengths)
         self._sum += sum(lengths)
         self._longest = max(self._longest, longest)
@@ -231,10 +231,6 @@ class Tally:
         found = list(lines)
         if found:
             self._problems.warnings(found, finding)
-
-
-def _is_text(value: object) -> bool:
-    return type(value) is str
 
 
 def _infinite(value: object) -> bool:
