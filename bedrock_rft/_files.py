@@ -9,7 +9,17 @@ from collections.abc import AsyncIterator
 
 from typing_extensions import Self
 
-from bedrock_rft._resource import AsyncResource, Resource, Session, blocking, blocking_iter, limited, segment
+from bedrock_rft._refusal import read
+from bedrock_rft._resource import (
+    AsyncResource,
+    Resource,
+    Session,
+    blocking,
+    blocking_iter,
+    identifier,
+    limited,
+    segment,
+)
 from bedrock_rft._transport import Call
 from bedrock_rft._upload import Progress, Upload, UploadData, source
 from bedrock_rft.datasets._landing import Landing
@@ -22,6 +32,8 @@ __all__ = ["AsyncFiles", "Files"]
 
 log = logging.getLogger("bedrock_rft")
 
+_NO_CONTENT = 204
+_TRAINING = "fine-tune"
 _NOT_THERE = {"error", "deleted"}
 
 
@@ -38,7 +50,7 @@ class AsyncFiles(AsyncResource):
         data: UploadData,
         *,
         filename: str | None = None,
-        purpose: str = "fine-tune",
+        purpose: str = _TRAINING,
         progress: Progress | None = None,
         validate: bool | Rules = True,
         reuse: bool = False,
@@ -51,7 +63,7 @@ class AsyncFiles(AsyncResource):
         Args:
             data: a path, the bytes, a file opened in binary mode (from where it stands), or an iterable of records.
             filename: the name the service shows; by default the path's, or `data.jsonl`.
-            purpose: what the service may do with it.
+            purpose: what the service may do with it. Only `fine-tune` is checked to be training data.
             progress: called with the bytes sent so far and the bytes in all; a retry starts again from 0.
             validate: whether it must be what `datasets.validate` takes, errors aside from warnings, which are logged.
                 `datasets.Rules(minimum=1)` holds a validation file to other bounds; False sends whatever it is.
@@ -64,7 +76,7 @@ class AsyncFiles(AsyncResource):
                 sent; `.problems` has what was found.
             ConfigurationError: it is nothing that can be uploaded.
         """
-        rules = _rules(validate)
+        rules = _rules(validate) if purpose == _TRAINING else None
         upload = await self._session.transport.run(
             lambda: Upload(source(data), filename=filename, purpose=purpose, progress=progress, rules=rules)
         )
@@ -107,7 +119,7 @@ class AsyncFiles(AsyncResource):
         """One file as it stands."""
         return await self._send(Call("GET", f"/files/{segment(file, 'file')}"), File)
 
-    async def list(
+    def list(
         self, *, purpose: str | None = None, order: str | None = None, limit: int | None = None
     ) -> AsyncIterator[File]:
         """Every file.
@@ -118,8 +130,7 @@ class AsyncFiles(AsyncResource):
             limit: how many to ask for at once, up to 100. All of them come, whatever it is.
         """
         query = {"purpose": purpose, "order": order, **limited(limit)}
-        async for file in self._pages("/files", File, query):
-            yield file
+        return self._pages("/files", File, query)
 
     async def content(self, file: File | str, *, to: str | os.PathLike[str] | None = None) -> bytes:
         """What is in a file.
@@ -142,13 +153,16 @@ class AsyncFiles(AsyncResource):
         Raises:
             NotFoundError: there is no such file. After a lost answer it means that the first attempt deleted it.
         """
-        path = f"/files/{segment(file, 'file')}"
+        call = Call("DELETE", f"/files/{segment(file, 'file')}")
         try:
-            return await self._send(Call("DELETE", path), FileDeleted)
+            reply = await self._session.exchange(call)
         except NotFoundError as error:
             if error.attempts == 1:
                 raise
-            return FileDeleted(id=file if isinstance(file, str) else file.id)
+        else:
+            if reply.status != _NO_CONTENT:
+                return read(FileDeleted, reply, call, self._session.config)
+        return FileDeleted(id=identifier(file, "file"))
 
 
 class Files(Resource):

@@ -16,15 +16,25 @@ _NOT_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "Uns
 _TIMEOUTS = {"ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout", "TimeoutException"}
 
 
-def lost(error: BaseException, call: Call, config: Config) -> APIError:
-    """Say what went wrong when no whole reply came, in the words of whichever library carried it."""
-    names = {kind.__name__ for cause in _causes(error) for kind in type(cause).__mro__}
-    sent = not names & _NOT_SENT
+def lost(error: BaseException, call: Call, config: Config, outside: BaseException | None) -> APIError:
+    """Say what went wrong when no whole reply came, in the words of whichever library carried it.
+
+    Args:
+        error: what the library raised.
+        call: what was being sent.
+        config: where to.
+        outside: what the caller was handling, `sys.exc_info()[1]` before the call. Python chains it on, but it is no
+            part of what happened: a connection refused there must not make a creation look as if it were never sent.
+    """
+    names = {kind.__name__ for cause in _causes(error, outside) for kind in type(cause).__mro__}
+    # The outermost error of the HTTP library says what the exchange died of; what is behind it may be older.
+    told = next((cause for cause in _causes(error, outside) if type(cause).__module__.startswith("httpx")), error)
+    sent = not _NOT_SENT & {kind.__name__ for kind in type(told).__mro__}
     where, doing = _place(config), f"{call.method} {call.path}"
     detail = plain(str(error) or type(error).__name__, 200)
     if "DecodingError" in names:
         return APIResponseError(f"{doing}: the answer from {where} is not compressed as it says: {detail}.")
-    certificate = next((c for c in _causes(error) if isinstance(c, ssl.SSLCertVerificationError)), None)
+    certificate = next((c for c in _causes(error, outside) if isinstance(c, ssl.SSLCertVerificationError)), None)
     if certificate is not None or "CERTIFICATE_VERIFY_FAILED" in detail:
         why = plain(getattr(certificate, "verify_message", "") or detail, 200)
         return APIConnectionError(
@@ -61,9 +71,12 @@ def _reason(names: set[str], detail: str) -> tuple[str, str]:
     return "other", f"could not be reached: {detail}"
 
 
-def disarm(error: BaseException) -> BaseException:
-    """Keep what an exception says, and drop the requests and frames it holds: they carry signatures and keys."""
-    for cause in _causes(error):
+def disarm(error: BaseException, outside: BaseException | None) -> BaseException:
+    """Keep what an exception says, and drop the requests and frames it holds: they carry signatures and keys.
+
+    What the caller was handling (`outside`) is the caller's own, and left as it is.
+    """
+    for cause in _causes(error, outside):
         cause.__traceback__ = None
         for name in ("_request", "request", "response"):
             if name in vars(cause):
@@ -71,10 +84,10 @@ def disarm(error: BaseException) -> BaseException:
     return error
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def _causes(error: BaseException, outside: BaseException | None) -> Iterator[BaseException]:
     seen: set[int] = set()
     cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
+    while cause is not None and cause is not outside and id(cause) not in seen:
         seen.add(id(cause))
         yield cause
         cause = cause.__cause__ or cause.__context__

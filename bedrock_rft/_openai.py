@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from types import ModuleType
@@ -57,6 +58,7 @@ class OpenAITransport:
 
     async def send(self, call: Call) -> Reply:
         """Send once. Raises `APIConnectionError` where no reply came."""
+        outside = sys.exc_info()[1]
         deadline = time.monotonic() + self._config.timeout
         if call.json is not None:
             encode(call)  # what has no spelling in JSON is an error before the SDK sees it
@@ -66,13 +68,13 @@ class OpenAITransport:
         except openai.APIStatusError as error:
             response = cast("Any", error.response)
         except Exception as error:  # noqa: BLE001 - openai 2.0 wraps what it catches, 3 lets it through
-            raise _ours(error) or lost(error, call, self._config) from disarm(error)
+            raise _ours(error) or lost(error, call, self._config, outside) from disarm(error, outside)
         finally:
             _uploading.reset(uploading)
         try:
             return await receive(response, call, blocking=self._blocking, deadline=deadline)
         except self._broken as error:
-            raise lost(error, call, self._config) from disarm(error)
+            raise lost(error, call, self._config, outside) from disarm(error, outside)
 
     def _request(self, call: Call) -> Any:
         arguments: dict[str, Any] = {

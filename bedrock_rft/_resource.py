@@ -63,8 +63,8 @@ class AsyncResource:
             for one in page.data:
                 key = _key(one)
                 if key not in seen:
-                    fresh = True
-                    if key:  # what has no id cannot be told apart, and is not lost for that
+                    if key:  # what has no id cannot be told apart: it is not lost for that, and proves nothing new
+                        fresh = True
                         seen.add(key)
                     yield one
             after = next((key for one in reversed(page.data) if (key := _key(one))), None)

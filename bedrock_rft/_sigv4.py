@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -36,6 +37,7 @@ class SigV4Transport:
 
     async def send(self, call: Call) -> Reply:
         """Send once. Raises `APIConnectionError` where no reply came."""
+        outside = sys.exc_info()[1]
         headers = dict(call.headers)
         content: Any = None
         if call.upload is not None:
@@ -52,7 +54,7 @@ class SigV4Transport:
             response = await settle(cast("Any", self._http.send(request, stream=True)))
             return await receive(response, call, blocking=self._blocking, deadline=deadline)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise lost(error, call, self._config) from disarm(error)
+            raise lost(error, call, self._config, outside) from disarm(error, outside)
 
     async def sleep(self, seconds: float) -> None:
         """Let time pass."""

@@ -79,7 +79,7 @@ class Reply:
 
     status: int
     headers: Mapping[str, str]
-    content: bytes
+    content: bytes = field(repr=False)
 
     @property
     def ok(self) -> bool:

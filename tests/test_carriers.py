@@ -304,3 +304,25 @@ def test_the_flavour_of_the_openai_sdk_is_found() -> None:
     library = http_library()
     assert issubclass(openai.DefaultHttpxClient, library.Client)
     assert issubclass(openai.DefaultAsyncHttpxClient, library.AsyncClient)
+
+
+@modes
+def test_a_list_that_does_not_move_on_ends(peer: Peer, mode: str) -> None:
+    stuck = {"data": [{"id": "e1"}, {"message": "without an id"}], "has_more": True}
+    peer.answer = lambda found, handler: found.reply(handler, body=stuck)
+    with client(peer, mode) as rft:
+        assert [event.id for event in rft.jobs.events("j")] == ["e1", "", ""]
+    assert len(peer.paths) == 2
+
+
+@modes
+def test_a_deletion_may_be_answered_without_a_word(peer: Peer, mode: str) -> None:
+    peer.answer = lambda found, handler: found.reply(handler, status=204, body=b"")
+    with client(peer, mode) as rft:
+        assert rft.files.delete("file-1").id == "file-1"
+
+
+@modes
+def test_only_training_data_is_checked_to_be_such(peer: Peer, mode: str) -> None:
+    with client(peer, mode) as rft:
+        assert rft.files.upload(b"{}", purpose="batch").id == "m"

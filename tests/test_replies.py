@@ -352,6 +352,14 @@ def test_hyperparameters_may_be_anything(either: Caller, value: object) -> None:
     assert found.model_extra["new"] == value
 
 
+@pytest.mark.parametrize("value", [[1], {"a": 1}])
+def test_a_hyperparameter_of_an_unknown_shape_takes_nothing_along(either: Caller, value: object) -> None:
+    method = {"type": "reinforcement", "reinforcement": {"hyperparameters": {"n_epochs": value, "batch_size": 4}}}
+    reply(either, JOB, {"id": "ftjob-1", "method": method})
+    found = either(retrieve).method.reinforcement.hyperparameters
+    assert (found.n_epochs, found.batch_size) == (None, 4)
+
+
 def test_unknown_methods_and_graders_are_kept(either: Caller) -> None:
     method = {
         "type": "evolution",

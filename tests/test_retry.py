@@ -10,6 +10,7 @@ from email.utils import format_datetime
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 from _fault_client import ARN, MODEL, WAYS, Caller, create
 from _fault_server import (
@@ -644,3 +645,15 @@ def test_a_file_is_deleted_though_the_answer_was_lost(caller: Caller, lost: Faul
 
 def test_a_file_that_never_was_is_said(either: Caller) -> None:
     assert "file-9" in str(either.fails(NotFoundError, lambda client: client.files.delete("file-9")))
+
+
+def test_what_the_caller_was_handling_is_no_part_of_a_fault(either: Caller) -> None:
+    either.server.script("POST", JOBS, [carried_out(close)])
+    kept: list[object] = []
+    try:
+        httpx.get("http://127.0.0.1:1/")
+    except httpx.ConnectError as mine:
+        kept += [either(create).id, mine.__traceback__]
+    assert kept[0] == "ftjob-1"
+    assert kept[1] is not None
+    one_post(either.server)

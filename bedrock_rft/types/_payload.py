@@ -54,8 +54,10 @@ class Payload(BaseModel):
                 return cls.model_validate(data)
             except ValidationError as misfit:
                 places = [error["loc"] for error in misfit.errors(include_url=False, include_input=False)]
-                # Deepest and last first, so that removing one list item does not move the next.
-                removed = [_remove(data, place) for place in sorted(places, key=_depth, reverse=True)]
+                # Each once, though a union reports the same misfit under each of its members: removed twice, it would
+                # take along what is around it. Deepest and last first, so that one list item does not move the next.
+                found = {_found(data, place) for place in places}
+                removed = [_remove(data, place) for place in sorted(found, key=_depth, reverse=True)]
                 if not any(removed):
                     raise
         return cls.model_validate(data)
@@ -63,6 +65,17 @@ class Payload(BaseModel):
 
 def _depth(place: tuple[int | str, ...]) -> tuple[int, list[tuple[int, str]]]:
     return len(place), [(step, "") if isinstance(step, int) else (-1, step) for step in place]
+
+
+def _found(data: Any, place: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """The steps of a place that lead somewhere, which those to a member of a union do not."""
+    here: Any = data
+    steps: list[int | str] = []
+    for step in place:
+        if _leads_on(here, step):
+            here = here[step]
+            steps.append(step)
+    return tuple(steps)
 
 
 def _remove(data: Any, place: tuple[int | str, ...]) -> bool:
