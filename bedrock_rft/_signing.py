@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
@@ -110,7 +109,7 @@ class SigV4Auth(httpx.Auth):
         with contextlib.ExitStack() as stack:
             digest = _known_digest(request)
             if digest is None:
-                spool = stack.enter_context(tempfile.TemporaryFile())
+                spool = stack.enter_context(_temporary())
                 for chunk in cast("Iterator[bytes]", request.stream):
                     spool.write(chunk)
                 digest = _spooled(request, spool)
@@ -127,7 +126,7 @@ class SigV4Auth(httpx.Auth):
         with contextlib.ExitStack() as stack:
             digest = _known_digest(request)
             if digest is None:
-                spool = stack.enter_context(tempfile.TemporaryFile())
+                spool = stack.enter_context(_temporary())
                 async for chunk in cast("AsyncIterator[bytes]", request.stream):
                     await _aside(spool.write, chunk)
                 digest = await _aside(_spooled, request, spool)
@@ -173,6 +172,12 @@ class SigV4Auth(httpx.Auth):
             self._aws.forget()
             return self._aws.freeze() != used
         return False
+
+
+def _temporary() -> IO[bytes]:
+    import tempfile  # only a body that can be read once needs it
+
+    return tempfile.TemporaryFile()
 
 
 async def _aside(work: Callable[..., T], *arguments: Any) -> T:

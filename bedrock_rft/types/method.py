@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
 
@@ -114,6 +113,8 @@ class Hyperparameters(Request):
 
 
 def _unknown(name: str) -> None:
+    import difflib  # only a name that is not documented needs it
+
     folded = name.lower().replace("_", "").replace("-", "")
     close = difflib.get_close_matches(name, _DOCUMENTED, n=1, cutoff=_NEAR)
     meant = _ALIASES.get(folded) or (close[0] if close else None)
