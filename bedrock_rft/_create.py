@@ -6,7 +6,6 @@ import logging
 import re
 import time
 from collections.abc import Mapping
-from uuid import uuid4
 
 from bedrock_rft._resource import PAGE, AsyncResource, limited, segment
 from bedrock_rft._transport import Call
@@ -47,6 +46,8 @@ _SERVER_SIDE = 500
 def check_name(name: str | None) -> str:
     """The marker for a name, or a new one. Raises `ConfigurationError`."""
     if name is None:
+        from uuid import uuid4  # dear to load, and most clients create nothing
+
         return str(uuid4())
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", name):
         raise ConfigurationError("name must be 1 to 128 letters, digits, dots, colons, dashes or underscores.")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
-from uuid import uuid4
 
 from bedrock_rft.datasets._source import CHUNK, Data, Source, pieces, source
 from bedrock_rft.errors import DatasetError
@@ -63,7 +63,7 @@ class Upload:
         self._told = -1
         self.filename = filename or source.name
         self.purpose = purpose
-        boundary = uuid4().hex
+        boundary = os.urandom(16).hex()
         self.content_type = f"multipart/form-data; boundary={boundary}"
         self._head = (
             f'--{boundary}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\n{purpose}\r\n'

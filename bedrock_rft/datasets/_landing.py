@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import IO
 
@@ -28,6 +27,8 @@ class Landing:
         self._file: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
+        import tempfile  # dear to load, and few clients download
+
         try:
             self._file = tempfile.NamedTemporaryFile(
                 dir=self.path.parent, prefix=f".{self.path.name[:100]}.", delete=False

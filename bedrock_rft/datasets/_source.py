@@ -6,7 +6,6 @@ import contextlib
 import io
 import os
 import stat
-import tempfile
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeAlias, cast
@@ -103,6 +102,8 @@ class _Spool:
     name = "data.jsonl"
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
+        import tempfile  # dear to load, and most data is a file already
+
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the upload
         try:
             self._file.writelines(chunks)
