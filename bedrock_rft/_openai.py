@@ -28,6 +28,7 @@ from bedrock_rft._wire import (
     own_headers,
     pause,
     receive,
+    refuse_closed,
     stream,
     url,
 )
@@ -58,6 +59,7 @@ class OpenAITransport:
 
     async def send(self, call: Call) -> Reply:
         """Send once. Raises `APIConnectionError` where no reply came."""
+        refuse_closed(self._http)
         outside = sys.exc_info()[1]
         deadline = time.monotonic() + self._config.timeout
         if call.json is not None:

@@ -13,7 +13,7 @@ from bedrock_rft._config import Config
 from bedrock_rft._lost import disarm, lost
 from bedrock_rft._signing import SigV4Auth
 from bedrock_rft._transport import Call, Reply, settle
-from bedrock_rft._wire import aside, client_options, cookieless, encode, pause, receive, stream, url
+from bedrock_rft._wire import aside, client_options, cookieless, encode, pause, receive, refuse_closed, stream, url
 
 __all__ = ["SigV4Transport"]
 
@@ -39,6 +39,7 @@ class SigV4Transport:
 
     async def send(self, call: Call) -> Reply:
         """Send once. Raises `APIConnectionError` where no reply came."""
+        refuse_closed(self._http)
         outside = sys.exc_info()[1]
         headers = {**self._headers, **call.headers}
         content: Any = None

@@ -33,6 +33,7 @@ __all__ = [
     "own_headers",
     "pause",
     "receive",
+    "refuse_closed",
     "stream",
     "url",
 ]
@@ -177,6 +178,12 @@ def encode(call: Call) -> bytes:
         return json.dumps(call.json, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{call.method} {call.path}: the body cannot be written as JSON: {error}.") from None
+
+
+def refuse_closed(http: Any) -> None:
+    """Say so where a client of either library has been closed; it would say it in words of its own."""
+    if http.is_closed:
+        raise ConfigurationError("This client is closed. Make a new one, or keep it open in a `with` block.")
 
 
 async def pause(seconds: float, *, blocking: bool) -> None:

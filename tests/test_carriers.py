@@ -326,3 +326,12 @@ def test_a_deletion_may_be_answered_without_a_word(peer: Peer, mode: str) -> Non
 def test_only_training_data_is_checked_to_be_such(peer: Peer, mode: str) -> None:
     with client(peer, mode) as rft:
         assert rft.files.upload(b"{}", purpose="batch").id == "m"
+
+
+@modes
+def test_a_closed_client_says_so(peer: Peer, mode: str) -> None:
+    rft = client(peer, mode)
+    rft.close()
+    with pytest.raises(ConfigurationError, match="is closed"):
+        rft.models.retrieve("m")
+    assert peer.paths == []
