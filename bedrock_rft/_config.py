@@ -66,7 +66,7 @@ def resolve(
     """Decide who the client is and where it speaks. Raises `ConfigurationError`; nothing is sent."""
     env = {name: value for name, value in os.environ.items() if value.strip()}
     url, url_source, ignored_url = _base_url(base_url, env)
-    found = _identity(api_key, profile, credentials, auth, env)
+    found = _identity(api_key, profile, credentials, auth, env, url)
     about = keys.read(found.key.static() or "") if found.key else keys.ApiKey("opaque")
     where, where_source = _region(region, about, url, profile, credentials, env)
     _agree(region, where, where_source, url, url_source)
@@ -80,7 +80,7 @@ def resolve(
                 f"OPENAI_API_KEY looks like a key for OpenAI; it is sent to {url} because OPENAI_BASE_URL points there."
             )
     project = _text(project, "project")
-    shadowed = (*([ignored_url] if ignored_url else []), *found.shadowed)
+    shadowed = (*([ignored_url] if ignored_url else []), *_beaten_urls(url_source, env), *found.shadowed)
     return Config(
         base_url=url,
         region=where,
@@ -147,12 +147,23 @@ def _base_url(given_url: str | None, env: Mapping[str, str]) -> tuple[str | None
     return None, "", ignored
 
 
+def _beaten_urls(winner: str, env: Mapping[str, str]) -> list[str]:
+    order = ["base_url=", "OPENAI_BASE_URL", "AWS_ENDPOINT_URL_BEDROCK_MANTLE"]
+    later = order[order.index(winner) + 1 :] if winner in order else []
+    return [
+        f"{name}: {winner} comes first"
+        for name in later
+        if name in env and (name[0] == "A" or endpoint.is_bedrock(env[name]))
+    ]
+
+
 def _identity(
     api_key: ApiKeyInput | None,
     profile: str | None,
     credentials: object | None,
     auth: Auth | None,
     env: Mapping[str, str],
+    url: str | None,
 ) -> _Found:
     explicit = [
         n for n, v in (("api_key", api_key), ("profile", profile), ("credentials", credentials)) if v is not None
@@ -164,7 +175,7 @@ def _identity(
     mode = {"api_key": "api_key", "profile": "aws", "credentials": "aws"}.get(explicit[0]) if explicit else None
     if mode and auth and mode != auth:
         raise ConfigurationError(f"{explicit[0]}= and auth='{auth}' contradict each other.")
-    keys_found, shadowed = _environment_keys(env)
+    keys_found, shadowed = _environment_keys(env, url)
     environment_aws = _environment_aws(env)
     if api_key is not None:
         source = KeySource(Secret(api_key if callable(api_key) else keys.check(api_key, "api_key")), "api_key=")
@@ -192,13 +203,16 @@ def _identity(
     return _Found("aws", aws.origin, aws=aws, shadowed=shadowed + [f"{n}: auth='aws' was given" for n, _ in keys_found])
 
 
-def _environment_keys(env: Mapping[str, str]) -> tuple[list[tuple[str, str]], list[str]]:
+def _environment_keys(env: Mapping[str, str], url: str | None) -> tuple[list[tuple[str, str]], list[str]]:
     """The API keys that are meant for this service, best first, and a word on one that is not."""
     found: list[tuple[str, str]] = []
     shadowed: list[str] = []
     openai_key = env.get("OPENAI_API_KEY")
     if openai_key is not None:
-        if endpoint.is_bedrock(env.get("OPENAI_BASE_URL", "")) or keys.has_bedrock_form(openai_key.strip()):
+        there = env.get("OPENAI_BASE_URL", "")
+        # A server on this machine may be anybody's: its key is ours only where we go there.
+        ours = endpoint.is_mantle(there) or (endpoint.is_bedrock(there) and endpoint.same_host(there, url))
+        if ours or keys.has_bedrock_form(openai_key.strip()):
             found.append(("OPENAI_API_KEY", openai_key))
         else:
             shadowed.append("OPENAI_API_KEY: it is not a Bedrock key, and OPENAI_BASE_URL does not point here")
@@ -274,6 +288,6 @@ def _bundle(value: str | os.PathLike[str] | None, env: Mapping[str, str]) -> str
         path = env.get(name)
     if path is None:
         return None
-    if not isinstance(path, (str, os.PathLike)) or not Path(path).expanduser().is_file():
-        raise ConfigurationError(f"{name} must be the path of a file with PEM certificates.")
+    if not isinstance(path, (str, os.PathLike)) or not Path(path).expanduser().exists():
+        raise ConfigurationError(f"{name} must be the path of a file, or of a folder, with PEM certificates.")
     return str(Path(path).expanduser())

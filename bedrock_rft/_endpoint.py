@@ -111,11 +111,24 @@ def is_loopback(host: str) -> bool:
 
 def is_bedrock(url: str) -> bool:
     """Whether a base URL from another SDK's environment is meant for this service, by its host, or for this machine."""
+    return is_mantle(url) or is_loopback(_host(url))
+
+
+def is_mantle(url: str) -> bool:
+    """Whether a label of a base URL's host is the service's name."""
+    return SERVICE in _host(url).split(".")
+
+
+def same_host(url: str, other: str | None) -> bool:
+    """Whether two base URLs lead to one host and port; a base URL that is yet to be decided is none other."""
+    return other is None or urlsplit(url.strip().lower()).netloc == urlsplit(other.lower()).netloc
+
+
+def _host(url: str) -> str:
     try:
-        host = urlsplit(url.strip()).hostname or ""
+        return urlsplit(url.strip()).hostname or ""
     except ValueError:
-        return False
-    return SERVICE in host.split(".") or is_loopback(host)
+        return ""
 
 
 def host_region(url: str) -> str | None:

@@ -41,6 +41,18 @@ def inference(config: Config, http: Any, *, max_retries: int, blocking: bool, pa
     # Read from the environment, and another company's: the auth drops them from requests, this from the object.
     client.organization, client.project = None, config.project
     client.webhook_secret = None
+    client._custom_headers = {}
     if hasattr(client, "admin_api_key"):
         client.admin_api_key = None
+    if patient:
+        # Its connections are the carrier's, and closed with that: `with client.openai as …` must not take them along.
+        client.close = _keep_open if blocking else _keep_open_async
     return client
+
+
+def _keep_open() -> None:
+    pass
+
+
+async def _keep_open_async() -> None:
+    pass

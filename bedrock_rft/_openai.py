@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import ssl
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -23,6 +24,7 @@ from bedrock_rft._wire import (
     client_options,
     cookieless,
     encode,
+    opened,
     origin,
     origin_of,
     own_headers,
@@ -32,7 +34,7 @@ from bedrock_rft._wire import (
     stream,
     url,
 )
-from bedrock_rft.errors import BedrockRFTError, ConfigurationError
+from bedrock_rft.errors import ConfigurationError
 
 __all__ = ["OpenAITransport"]
 
@@ -52,10 +54,11 @@ class OpenAITransport:
         auth = type("BearerAuth", (_Bearer, self._library.Auth), {})(config, self._library, blocking=blocking)
         client: type[Any] = openai.DefaultHttpxClient if blocking else openai.DefaultAsyncHttpxClient
         make = cookieless(client, self._library.Cookies)
-        self._http = make(**client_options(config), auth=auth)
+        self._http = opened(make, {**client_options(config), "auth": auth}, self._library)
         self._openai = inference(config, self._http, max_retries=0, blocking=blocking)
         self._streamed = {"stream": True, "stream_cls": openai.Stream[Any] if blocking else openai.AsyncStream[Any]}
         self._broken = (self._library.HTTPError, self._library.StreamError, self._library.InvalidURL)
+        self._network = (*self._broken, openai.OpenAIError, ssl.SSLError)
 
     async def send(self, call: Call) -> Reply:
         """Send once. Raises `APIConnectionError` where no reply came."""
@@ -65,14 +68,21 @@ class OpenAITransport:
         if call.json is not None:
             encode(call)  # what has no spelling in JSON is an error before the SDK sees it
         uploading = _uploading.set(call.upload)
+        response: Any = None
+        foreign: BaseException | None = None
         try:
             response = await settle(self._request(call))
         except openai.APIStatusError as error:
             response = cast("Any", error.response)
-        except Exception as error:  # noqa: BLE001 - openai 2.0 wraps what it catches, 3 lets it through
-            raise _ours(error) or lost(error, call, self._config, outside) from disarm(error, outside)
+        except Exception as error:  # noqa: BLE001 - openai 2.0 wraps whatever it catches, 3 its HTTP library's
+            root = (error.__cause__ or error) if isinstance(error, openai.APIConnectionError) else error
+            if isinstance(root, self._network) or type(root).__name__ == "EndOfStream":
+                raise lost(error, call, self._config, outside) from disarm(error, outside)
+            foreign = root
         finally:
             _uploading.reset(uploading)
+        if foreign is not None:  # of the key's function, a callback or this package: none of the network's business
+            raise foreign
         try:
             return await receive(response, call, blocking=self._blocking, deadline=deadline)
         except self._broken as error:
@@ -149,14 +159,5 @@ class _Bearer:
             request.stream = self._library.Request("POST", request.url, content=body).stream
             headers.pop("transfer-encoding", None)
             headers |= {"content-type": upload.content_type, "content-length": str(upload.length)}
-        request.headers = self._library.Headers(headers)
+        request.headers = self._library.Headers(headers, encoding=request.headers.encoding)
         return key
-
-
-def _ours(error: BaseException) -> BedrockRFTError | None:
-    """An error of this package that was raised while the SDK held the request; openai 2.0 wraps any."""
-    while not isinstance(error, BedrockRFTError):
-        if error.__cause__ is None:
-            return None
-        error = error.__cause__
-    return error

@@ -113,12 +113,13 @@ class SigV4Auth(httpx.Auth):
                 for chunk in cast("Iterator[bytes]", request.stream):
                     spool.write(chunk)
                 digest = _spooled(request, spool)
-            used = self._sign(request, digest)
+            skew = self._skew
+            used = self._sign(request, digest, skew)
             response = yield request
             if response.status_code in REFUSED:
                 response.read()
-                if self._stale(response, used):
-                    self._sign(request, digest)
+                if self._stale(response, used, skew):
+                    self._sign(request, digest, self._skew)
                     yield request
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
@@ -130,15 +131,16 @@ class SigV4Auth(httpx.Auth):
                 async for chunk in cast("AsyncIterator[bytes]", request.stream):
                     await _aside(spool.write, chunk)
                 digest = await _aside(_spooled, request, spool)
-            used = await _aside(self._sign, request, digest)
+            skew = self._skew
+            used = await _aside(self._sign, request, digest, skew)
             response = yield request
             if response.status_code in REFUSED:
                 await response.aread()
-                if await _aside(self._stale, response, used):
-                    await _aside(self._sign, request, digest)
+                if await _aside(self._stale, response, used, skew):
+                    await _aside(self._sign, request, digest, self._skew)
                     yield request
 
-    def _sign(self, request: httpx.Request, digest: str) -> Frozen:
+    def _sign(self, request: httpx.Request, digest: str, skew: timedelta) -> Frozen:
         if origin_of(request.url) != self._origin:
             raise ConfigurationError(
                 f"Refusing to sign a request to {request.url.host}: this signature is for {self.base_url} only."
@@ -155,17 +157,20 @@ class SigV4Auth(httpx.Auth):
         frozen = self._aws.freeze()
         signed = {name: value for name, value in headers.items() if _signable(name, value)}
         draft = AWSRequest(method=request.method, url=str(request.url), headers=signed)
-        _Signer(frozen, SERVICE, self.region).sign(draft, datetime.now(timezone.utc) + self._skew)
+        _Signer(frozen, SERVICE, self.region).sign(draft, datetime.now(timezone.utc) + skew)
         for name in ("X-Amz-Date", "X-Amz-Security-Token", "Authorization"):
             if name in draft.headers:
                 headers[name.lower()] = draft.headers[name]
-        request.headers = httpx.Headers(headers)
+        request.headers = httpx.Headers(headers, encoding=found.encoding)
         return frozen
 
-    def _stale(self, response: httpx.Response, used: Frozen) -> bool:
-        """Whether signing again has a chance. Corrects the clock, and drops credentials that were replaced."""
+    def _stale(self, response: httpx.Response, used: Frozen, skew: timedelta) -> bool:
+        """Whether signing again has a chance. Corrects the clock, and drops credentials that were replaced.
+
+        It is compared with what this very request was signed with: another may have corrected the clock meanwhile.
+        """
         offset = _clock_offset(response)
-        if offset is not None and abs(offset - self._skew) >= _SKEWED:
+        if offset is not None and abs(offset - skew) >= _SKEWED:
             self._skew = offset
             return True
         if re.search(rb"(?i)expired|unrecognized ?client|security token .{0,20}invalid|revoked", response.content):

@@ -13,7 +13,18 @@ from bedrock_rft._config import Config
 from bedrock_rft._lost import disarm, lost
 from bedrock_rft._signing import SigV4Auth
 from bedrock_rft._transport import Call, Reply, settle
-from bedrock_rft._wire import aside, client_options, cookieless, encode, pause, receive, refuse_closed, stream, url
+from bedrock_rft._wire import (
+    aside,
+    client_options,
+    cookieless,
+    encode,
+    opened,
+    pause,
+    receive,
+    refuse_closed,
+    stream,
+    url,
+)
 
 __all__ = ["SigV4Transport"]
 
@@ -33,7 +44,7 @@ class SigV4Transport:
             "limits": httpx.Limits(max_connections=1000, max_keepalive_connections=100),  # those of the OpenAI SDK
         }
         make = cookieless(httpx.Client if blocking else httpx.AsyncClient, httpx.Cookies)
-        self._http: httpx.Client | httpx.AsyncClient = make(**options)
+        self._http: httpx.Client | httpx.AsyncClient = opened(make, options, httpx)
         self._headers = dict(self._http.headers)
         self._limits = {"timeout": self._http.timeout.as_dict()}
 

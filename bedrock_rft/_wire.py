@@ -8,6 +8,7 @@ import os
 import ssl
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -15,11 +16,7 @@ from bedrock_rft._config import Config
 from bedrock_rft._endpoint import is_loopback
 from bedrock_rft._transport import Call, Query, Reply, Upload
 from bedrock_rft._version import __version__
-from bedrock_rft.errors import (
-    APIResponseError,
-    APITimeoutError,
-    ConfigurationError,
-)
+from bedrock_rft.errors import APIResponseError, APITimeoutError, ConfigurationError, plain
 
 __all__ = [
     "REFUSED",
@@ -28,6 +25,7 @@ __all__ = [
     "client_options",
     "cookieless",
     "encode",
+    "opened",
     "origin",
     "origin_of",
     "own_headers",
@@ -137,7 +135,13 @@ def tls(ca_bundle: str | None) -> ssl.SSLContext:
     """One context for the process and a bundle: reading the certificates is the dearest part of making a client."""
     import certifi
 
-    return ssl.create_default_context(cafile=ca_bundle or certifi.where())
+    bundle = ca_bundle or certifi.where()
+    try:
+        if Path(bundle).is_dir():
+            return ssl.create_default_context(capath=bundle)
+        return ssl.create_default_context(cafile=bundle)
+    except OSError as error:  # ssl's own errors are some of them
+        raise ConfigurationError(f"{bundle} holds no PEM certificates that can be read: {error}.") from None
 
 
 @functools.cache
@@ -178,6 +182,16 @@ def encode(call: Call) -> bytes:
         return json.dumps(call.json, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{call.method} {call.path}: the body cannot be written as JSON: {error}.") from None
+
+
+def opened(make: type[Any], options: dict[str, Any], library: Any) -> Any:
+    """A client of either library. Raises `ConfigurationError` where the environment names a proxy it cannot use."""
+    try:
+        return make(**options)
+    except (ValueError, ImportError, library.InvalidURL) as error:
+        raise ConfigurationError(
+            f"The proxy in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY cannot be used: {plain(str(error), 300)}"
+        ) from None
 
 
 def refuse_closed(http: Any) -> None:
@@ -243,7 +257,7 @@ async def receive(response: Native, call: Call, *, blocking: bool, deadline: flo
         response: a response of either library, opened as a stream.
         call: what it answers.
         blocking: which of its two iterators to use.
-        deadline: `time.monotonic()` after which a small answer is given up; a file may take longer.
+        deadline: `time.monotonic()` after which a small answer is given up; what carries a file may take longer.
 
     Raises:
         APIResponseError: it is larger than any answer of the service.
@@ -270,7 +284,7 @@ async def receive(response: Native, call: Call, *, blocking: bool, deadline: flo
                     "service is. Check base_url.",
                     status=status,
                 )
-            if time.monotonic() > deadline:
+            if call.upload is None and time.monotonic() > deadline:
                 raise APITimeoutError(f"{call.method} {call.path}: the answer did not end in time.", reason="timeout")
     finally:
         if blocking:

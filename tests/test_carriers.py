@@ -335,3 +335,87 @@ def test_a_closed_client_says_so(peer: Peer, mode: str) -> None:
     with pytest.raises(ConfigurationError, match="is closed"):
         rft.models.retrieve("m")
     assert peer.paths == []
+
+
+@modes
+def test_a_slow_upload_is_not_late(peer: Peer, mode: str) -> None:
+    def progress(sent: int, total: int) -> None:
+        assert sent <= total
+        time.sleep(0.4)
+
+    with client(peer, mode, timeout=0.6) as rft:
+        assert rft.files.upload(b"x" * (3 << 20), validate=False, progress=progress).id == "m"
+    assert len(peer.paths) == 1
+
+
+@modes
+def test_what_a_callback_raises_is_the_users_own(peer: Peer, mode: str) -> None:
+    def progress(sent: int, total: int) -> None:
+        raise LookupError(f"{sent} of {total}")
+
+    with client(peer, mode) as rft, pytest.raises(LookupError, match="0 of 2"):
+        rft.files.upload(b"{}", validate=False, progress=progress)
+    assert len(peer.paths) <= 1
+
+
+def test_what_a_function_for_keys_raises_is_no_lost_connection(peer: Peer) -> None:
+    asked: list[int] = []
+
+    def sealed() -> str:
+        asked.append(1)
+        raise PermissionError("the vault is sealed")
+
+    arn = "arn:aws:lambda:us-west-2:123456789012:function:r"
+    with Client("us-west-2", base_url=peer.url, api_key=sealed) as rft, pytest.raises(PermissionError, match="sealed"):
+        rft.jobs.create("openai.gpt-oss-20b", training_file="f", reward=arn)
+    assert len(asked) == 1
+    assert peer.paths == []
+
+
+@modes
+def test_closing_the_openai_client_leaves_the_client_open(peer: Peer, mode: str) -> None:
+    with client(peer, mode) as rft:
+        with rft.openai as lent:
+            lent.chat.completions.create(**CHAT)
+        assert rft.models.retrieve("m").id == "m"
+
+        async def asked() -> None:
+            async with AsyncClient("us-west-2", base_url=peer.url, **MODES[mode]) as other:
+                async with other.openai as borrowed:
+                    await borrowed.chat.completions.create(**CHAT)
+                assert (await other.models.retrieve("m")).id == "m"
+
+        asyncio.run(asked())
+
+
+@modes
+def test_headers_of_the_protocol_are_not_taken_from_the_environment(
+    peer: Peer, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "Host: evil.example\nContent-Type: text/x\nX-Gone: 1\nX-Odd: é")
+    with client(peer, mode) as rft:
+        lent = rft.openai
+        monkeypatch.delenv("OPENAI_CUSTOM_HEADERS")
+        rft.request("POST", "/x", json={})
+        lent.chat.completions.create(**CHAT)
+    for headers in peer.headers:
+        assert headers["host"] in peer.url
+        assert headers["content-type"] == "application/json"
+        assert not {"x-gone", "x-odd"} & headers.keys()
+
+
+@pytest.mark.parametrize("proxy", ["ftp://u:hidden@127.0.0.1:1", "http://127.0.0.1:port"])
+@modes
+def test_a_proxy_that_makes_no_sense_is_named(mode: str, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(ConfigurationError, match="HTTPS_PROXY") as refused:
+        Client("us-west-2", **MODES[mode])
+    assert "hidden" not in str(refused.value)
+
+
+@modes
+def test_certificates_that_are_none_are_named(mode: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.pem").write_text("hello")
+    with pytest.raises(ConfigurationError, match="no PEM certificates"):
+        Client("us-west-2", ca_bundle=tmp_path / "bad.pem", **MODES[mode])
+    Client("us-west-2", ca_bundle=tmp_path, **MODES[mode]).close()

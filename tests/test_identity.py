@@ -178,6 +178,14 @@ class TestIdentity:
         with pytest.warns(BedrockRFTWarning, match="looks like a key for OpenAI"):
             resolve()
 
+    def test_the_key_of_a_server_on_this_machine_goes_nowhere_else(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        env(monkeypatch, OPENAI_API_KEY="sk-local", OPENAI_BASE_URL="http://localhost:1/v1")
+        config = resolve(base_url=MANTLE)
+        assert config.auth == "aws"
+        assert "OPENAI_BASE_URL: base_url= comes first" in str(config.identity)
+        with pytest.warns(BedrockRFTWarning, match="looks like"):
+            assert resolve(region="us-west-2", base_url="http://localhost:1/v1").auth == "api_key"
+
     @pytest.mark.parametrize(
         "arguments",
         [

@@ -199,6 +199,32 @@ def test_a_wrong_clock_is_corrected_from_the_answer(minutes: int) -> None:
     assert len(accepted) == 2
 
 
+@pytest.mark.anyio
+async def test_a_wrong_clock_is_corrected_for_all_that_are_under_way() -> None:
+    barrier = asyncio.Barrier(6) if hasattr(asyncio, "Barrier") else None
+    theirs = timedelta(hours=1)
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        now = datetime.now(timezone.utc) + theirs
+        try:
+            verified(request, await request.aread(), now=now)
+        except Refused:
+            if barrier is not None:
+                await barrier.wait()  # all are refused before the first is signed again
+            return httpx.Response(403, headers={"Date": format_datetime(now, usegmt=True)})
+        return httpx.Response(200)
+
+    async with httpx.AsyncClient(auth=signer(), transport=httpx.MockTransport(answer)) as http:
+        answers = await asyncio.gather(*(http.get(f"{BASE}/models") for _ in range(6)))
+    assert [one.status_code for one in answers] == [200] * 6
+
+
+def test_a_header_outside_ascii_travels_unsigned() -> None:
+    accepted: list[bytes] = []
+    with httpx.Client(auth=signer(), transport=judge(accepted)) as http:
+        assert http.get(f"{BASE}/models", headers=[(b"x-name", "é".encode())]).status_code == 200
+
+
 def test_an_old_date_of_a_cached_answer_corrects_nothing() -> None:
     requests: list[str] = []
 
