@@ -19,7 +19,6 @@ from bedrock_rft import BedrockRFTError, ConfigurationError, DatasetError
 from bedrock_rft.datasets import Problem, Report, Rules, TrainingRecord, validate
 from bedrock_rft.datasets import _scan as scan
 
-SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "gsm8k_train.jsonl"
 LINE = 57
 
 
@@ -278,10 +277,17 @@ def test_records_that_are_no_json_are_named() -> None:
     assert (report.records, report.valid) == (100, 95)
 
 
-def test_the_sample_passes() -> None:
-    if not SAMPLE.exists():
-        pytest.skip("AWS's sample data is not here")
-    report = validate(SAMPLE).raise_for_errors()
+def test_a_file_of_the_shape_that_aws_shows_passes_without_a_word() -> None:
+    question = 'How many clips are {n} and {n}? Let\'s think step by step and output the final answer after "####".'
+    rows = [
+        {
+            "messages": [{"role": "user", "content": question.format(n=n)}],
+            "reference_answer": f"She sold {n}+{n} = <<{n}+{n}={2 * n}>>{2 * n} clips.\n#### {2 * n}",
+            "ground_truth": str(2 * n),
+        }
+        for n in range(300)
+    ]
+    report = validate(rows).raise_for_errors()
     assert (report.records, report.valid, report.warnings) == (300, 300, ())
     assert report.extra_fields == {"ground_truth": 300}
     assert report.reference_types == {"string": 300}
