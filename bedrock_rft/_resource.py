@@ -110,7 +110,7 @@ def blocking_iter(method: Callable[Concatenate[A, P], AsyncIterator[R]]) -> Call
     # The annotation that `wraps` copies says AsyncIterator; editors and `help` should show what this returns.
     signature = inspect.signature(method)
     answer = str(signature.return_annotation).replace("AsyncIterator", "Iterator")
-    twin.__signature__ = signature.replace(return_annotation=answer)  # type: ignore[attr-defined]
+    twin.__signature__ = signature.replace(return_annotation=answer)  # type: ignore[attr-defined] # a function takes one
     return twin
 
 
@@ -142,7 +142,7 @@ def identifier(value: object, what: str) -> str:
 def segment(value: object, what: str) -> str:
     """An id as one segment of a path: opaque, so nothing in it may become a separator or lead elsewhere."""
     found = identifier(value, what)
-    if found in {".", ".."} or any(ord(character) < 32 or ord(character) == 127 for character in found):  # noqa: PLR2004
+    if found in {".", ".."} or any(ord(character) < 32 or ord(character) == 127 for character in found):  # noqa: PLR2004 - ASCII
         raise ConfigurationError(f"{what} is not an id the service can have made.")
     return quote(found, safe="-_.~")
 
