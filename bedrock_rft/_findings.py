@@ -1,0 +1,143 @@
+"""What a check found, said the same way everywhere: in a terminal of 80 columns and in a notebook.
+
+Standard library only, so that it can be used beside a reward.
+"""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bedrock_rft.errors import plain
+
+__all__ = ["WIDTH", "Finding", "Findings", "Level", "clip", "escaped", "wrap"]
+
+WIDTH = 80
+"""Columns of a terminal."""
+
+Level = Literal["error", "warning", "unknown", "ok"]
+"""`unknown` is what could not be found out, and is never a guess."""
+
+_ORDER: tuple[Level, ...] = ("error", "warning", "unknown", "ok")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        level: `error` where a run would fail or learn nothing, `warning` where it may, `unknown` where it could not be
+            found out, `ok` where it is as it should be.
+        code: names the check, and stays as it is from version to version.
+        what: what is so, in a sentence without its full stop.
+        why: why that matters, or how it is known.
+        mend: the one command, change or policy statement that mends it.
+    """
+
+    level: Level
+    code: str
+    what: str
+    why: str = ""
+    mend: str = ""
+
+    def __str__(self) -> str:
+        parts = (self.what, self.why, self.mend)
+        return " ".join(f"{plain(part)}{'' if part[-1:] in '.!?`}' else '.'}" for part in parts if part)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a check found. Print it, or let a notebook show it.
+
+    Attributes:
+        title: what was checked.
+        findings: everything that was looked at, the worst first.
+    """
+
+    title: str
+    findings: tuple[Finding, ...]
+
+    def __post_init__(self) -> None:
+        ordered = tuple(sorted(self.findings, key=lambda finding: _ORDER.index(finding.level)))
+        object.__setattr__(self, "findings", ordered)
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no error. There may be warnings, and things that could not be found out."""
+        return not self.errors
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """What has to be mended."""
+        return self._of("error")
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        """What may have to be."""
+        return self._of("warning")
+
+    @property
+    def unknown(self) -> tuple[Finding, ...]:
+        """What could not be found out."""
+        return self._of("unknown")
+
+    @property
+    def verdict(self) -> str:
+        """All of it in a few words."""
+        counted = [
+            _count(len(self.errors), "ERROR"),
+            _count(len(self.warnings), "warning"),
+            f"{len(self.unknown)} not known" if self.unknown else "",
+        ]
+        return ", ".join(part for part in counted if part) or "ok"
+
+    def facts(self) -> Sequence[tuple[str, str]]:
+        """What is shown between the title and the findings: names and values."""
+        return ()
+
+    def __str__(self) -> str:
+        facts = self.facts()
+        wide = max((len(name) for name, _ in facts), default=0)
+        lines = [clip(f"{plain(self.title)}: {self.verdict}")]
+        lines += [clip(f"  {name:<{wide}}  {plain(value)}") for name, value in facts]
+        for finding in self.findings:
+            lines += wrap(f"{finding.level + ':':<8} {finding}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        left = "style='text-align:left'"
+        facts = "".join(
+            f"<tr><th {left}>{escaped(name)}</th><td {left}>{escaped(value)}</td></tr>" for name, value in self.facts()
+        )
+        found = "".join(f"<li><b>{finding.level}</b> {escaped(str(finding))}</li>" for finding in self.findings)
+        return (
+            f"<div><p><b>{escaped(self.title)}</b>: {escaped(self.verdict)}</p>"
+            f"<table>{facts}</table><ul>{found}</ul></div>"
+        )
+
+    def _of(self, level: Level) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.level == level)
+
+
+def escaped(text: str) -> str:
+    """Text of unknown origin as HTML."""
+    return html.escape(plain(text))
+
+
+def clip(line: str) -> str:
+    """A line that fits into a terminal."""
+    return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"
+
+
+def wrap(text: str) -> Iterable[str]:
+    """A sentence as lines that fit into a terminal. What must be copied, such as an ARN, is not broken."""
+    return textwrap.wrap(
+        text, WIDTH, initial_indent="  ", subsequent_indent="      ", break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 'S' if noun.isupper() else 's'}" if number else ""
