@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bedrock_rft.datasets._convert import Format, convert
+    from bedrock_rft.datasets._read import read
     from bedrock_rft.datasets._record import TrainingMessage, TrainingRecord
     from bedrock_rft.datasets._report import Lengths, Problem, Report
     from bedrock_rft.datasets._rules import Rules
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 # An upload needs little of this, and should not pay for the rest.
 _WHERE = {
     "_convert": ("Format", "convert"),
+    "_read": ("read",),
     "_record": ("TrainingMessage", "TrainingRecord"),
     "_report": ("Lengths", "Problem", "Report"),
     "_rules": ("Rules",),
@@ -41,6 +43,7 @@ __all__ = [
     "TrainingMessage",
     "TrainingRecord",
     "convert",
+    "read",
     "split",
     "validate",
     "write",
