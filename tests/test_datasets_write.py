@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bedrock_rft import ConfigurationError, DatasetError
-from bedrock_rft.datasets import Rules, TrainingRecord, convert, read, split, validate, write
+from bedrock_rft.datasets import Rules, TrainingRecord, convert, split, validate, write
 
 ANY = Rules(minimum=0)
 
@@ -316,24 +316,3 @@ def test_splits_that_make_no_sense(tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError):
             split(path, **options)
     assert [place.name for place in tmp_path.iterdir()] == ["all.jsonl"]
-
-
-def test_what_was_written_is_read_again(tmp_path: Path) -> None:
-    records = [{"messages": [{"role": "user", "content": f"{n}?"}], "reference_answer": n} for n in range(3)]
-    write(tmp_path / "three.jsonl", records)
-    assert list(read(tmp_path / "three.jsonl")) == records
-    assert list(read(iter(records))) == records
-
-
-@pytest.mark.parametrize(("line", "said"), [(b'{"a": NaN}', "line 2: not JSON"), (b"[1]", "line 2: a record is")])
-def test_what_is_no_record_is_named_with_its_line(tmp_path: Path, line: bytes, said: str) -> None:
-    (tmp_path / "bad.jsonl").write_bytes(b'{"a": 1}\n' + line + b"\n")
-    with pytest.raises(DatasetError, match=said):
-        list(read(tmp_path / "bad.jsonl"))
-
-
-def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="cannot be read"):
-        list(read(tmp_path / "none.jsonl"))
-    with pytest.raises(ConfigurationError, match="not as int"):
-        list(read(7))
