@@ -44,7 +44,7 @@ class Finding:
     mend: str = ""
 
     def __str__(self) -> str:
-        parts = (self.what, self.why, self.mend)
+        parts = (self.what, _sentence(self.why), self.mend)
         return " ".join(f"{plain(part)}{'' if part[-1:] in '.!?`}' else '.'}" for part in parts if part)
 
 
@@ -137,6 +137,12 @@ def wrap(text: str) -> Iterable[str]:
     return textwrap.wrap(
         text, WIDTH, initial_indent="  ", subsequent_indent="      ", break_long_words=False, break_on_hyphens=False
     )
+
+
+def _sentence(text: str) -> str:
+    """Begin with a capital, unless it begins with a name that has its own spelling."""
+    first = text.partition(" ")[0]
+    return text[:1].upper() + text[1:] if first.isalpha() and first.islower() else text
 
 
 def _count(number: int, noun: str) -> str:

@@ -1,0 +1,182 @@
+"""The whole way: ask every model, keep every answer, score, and say what that means."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from bedrock_rft._config import Config
+from bedrock_rft.datasets import read
+from bedrock_rft.errors import APIError, ConfigurationError
+from bedrock_rft.evaluation._ask import Ask, apart, ask_all, asker, crowd, in_thread
+from bedrock_rft.evaluation._journal import Answer, Journal
+from bedrock_rft.evaluation._lanes import Lanes
+from bedrock_rft.evaluation._meter import Progress, meter
+from bedrock_rft.evaluation._questions import Prompt, Question, models_of, prompts_of, questions
+from bedrock_rft.evaluation._report import Evaluation
+from bedrock_rft.evaluation._scorer import Scorer, scorer_of
+from bedrock_rft.evaluation._summary import Thresholds, summary
+
+__all__ = ["Settings", "evaluate", "run"]
+
+_MOST = 1024
+_BATCH = 16
+_SCORERS = 8
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an evaluation is done; `Client.evaluate` describes each."""
+
+    samples: int = 1
+    concurrency: int = 16
+    sampling: Mapping[str, Any] | None = None
+    limit: int | None = None
+    by: Sequence[str] = ()
+    pass_mark: float = 1.0
+    resume: str | os.PathLike[str] | None = None
+    progress: bool | Progress = True
+    seed: int = 0
+    thresholds: Thresholds | None = None
+
+    def checked(self) -> Settings:
+        """The same, if it makes sense. Raises `ConfigurationError`."""
+        for name, value, most in (("samples", self.samples, 1000), ("concurrency", self.concurrency, _MOST)):
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+                raise ConfigurationError(f"{name} is {value}; it must be a whole number from 1 to {most}.")
+        if self.limit is not None and (isinstance(self.limit, bool) or self.limit < 1):
+            raise ConfigurationError(f"limit is {self.limit}; it is how many prompts are asked, at least 1.")
+        if not math.isfinite(self.pass_mark):
+            raise ConfigurationError(f"pass_mark is {self.pass_mark}; it is the score from which an answer passes.")
+        taken = {"model", "messages", "stream", "n"} & set(self.sampling or {})
+        if taken:
+            raise ConfigurationError(
+                f"sampling must not hold {', '.join(sorted(taken))}: the evaluation sets it, one answer a request."
+            )
+        if isinstance(self.by, str):
+            raise ConfigurationError(f"by takes a list of record fields: by=['{self.by}'].")
+        return self
+
+
+async def run(
+    dataset: object,
+    models: object,
+    reward: object,
+    client: Any,
+    config: Config,
+    settings: Settings,
+    *,
+    timeout: float,
+    blocking: bool,
+) -> Evaluation:
+    """Evaluate with an `OpenAI`, in threads and a loop of their own, or with an `AsyncOpenAI`, in the caller's."""
+    scorer = scorer_of(reward, config)
+    ask = asker(client, config, settings.checked().sampling or {}, timeout, blocking=blocking)
+    work = partial(evaluate, dataset, models, scorer, ask, config, settings)
+    return apart(work) if blocking else await work()
+
+
+async def evaluate(
+    dataset: object, models: object, scorer: Scorer, ask: Ask, config: Config, settings: Settings
+) -> Evaluation:
+    """Ask, score, and sum up.
+
+    Args:
+        dataset: a path or records.
+        models: whom to ask.
+        scorer: what scores an answer.
+        ask: asks once.
+        config: for what an error says.
+        settings: how it is done, already checked.
+
+    Raises:
+        APIError: something concerns every question.
+        RewardError: the reward cannot score.
+        DatasetError: there is nothing to ask.
+        ConfigurationError: the models make no sense, or the file to resume from.
+    """
+    known = models_of(models)
+    prompts = prompts_of(islice(read(dataset), settings.limit))
+    _check_fields(settings.by, prompts)
+    asked = list(questions(prompts, known, settings.samples, settings.sampling or {}))
+    journal = Journal(settings.resume, scorer.name)
+    try:
+        resumed = sum(question.key in journal.answers for question in asked)
+        failures = await _ask(asked, ask, config, journal, settings)
+        await _score(asked, scorer, journal, settings)
+    finally:
+        journal.close()
+    return summary(
+        asked,
+        known,
+        prompts,
+        journal,
+        failures,
+        reward=scorer.name,
+        samples=settings.samples,
+        pass_mark=settings.pass_mark,
+        by=settings.by,
+        seed=settings.seed,
+        thresholds=settings.thresholds or Thresholds(),
+        resumed=resumed,
+    )
+
+
+def _check_fields(by: Sequence[str], prompts: Sequence[Prompt]) -> None:
+    there = sorted({name for prompt in prompts for name in prompt.fields})
+    stray = next((name for name in by if name not in there), None)
+    if stray is not None:
+        names = f"there are {', '.join(there[:20])}" if there else "they have no further fields"
+        raise ConfigurationError(f"by names '{stray}', which no record has; {names}.")
+
+
+async def _ask(
+    asked: Sequence[Question], ask: Ask, config: Config, journal: Journal, settings: Settings
+) -> dict[str, str]:
+    todo = [question for question in asked if question.key not in journal.answers]
+    failures: dict[str, str] = {}
+    with meter("asked", len(asked), len(asked) - len(todo), settings.progress) as step:
+
+        async def answered(question: Question, answer: Answer) -> None:
+            journal.answered(question.key, answer)
+            step()
+
+        def failed(question: Question, error: APIError) -> None:
+            failures[question.key] = error.message
+            step()
+
+        await ask_all(
+            iter(todo),
+            ask,
+            config,
+            Lanes(settings.concurrency),
+            workers=min(settings.concurrency, max(1, len(todo))),
+            answered=answered,
+            failed=failed,
+        )
+    return failures
+
+
+async def _score(asked: Sequence[Question], scorer: Scorer, journal: Journal, settings: Settings) -> None:
+    todo = [one for one in asked if one.key in journal.answers and one.key not in journal.scores]
+    total = sum(question.key in journal.answers for question in asked)
+    batches = iter([todo[start : start + _BATCH] for start in range(0, len(todo), _BATCH)])
+    with meter("scored", total, total - len(todo), settings.progress) as step:
+
+        async def work() -> None:
+            for batch in batches:
+                entries = [
+                    question.prompt.entry(str(place), journal.answers[question.key].text)
+                    for place, question in enumerate(batch)
+                ]
+                scores = await in_thread(partial(scorer.score, entries))
+                for question, scored in zip(batch, scores, strict=True):
+                    journal.scored(question.key, scored)
+                    step()
+
+        await crowd(work, min(_SCORERS, scorer.concurrency))

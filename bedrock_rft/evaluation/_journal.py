@@ -1,0 +1,125 @@
+"""Answers and scores on disk as they come, so that a run that is broken off asks nothing twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from bedrock_rft.errors import ConfigurationError
+
+__all__ = ["Answer", "Journal", "Scored"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model said.
+
+    Attributes:
+        text: the answer.
+        finish_reason: why it ended, such as `stop` or `length`.
+        prompt_tokens: of the question.
+        completion_tokens: of the answer.
+    """
+
+    text: str
+    finish_reason: str | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What the reward said of an answer.
+
+    Attributes:
+        score: the reward.
+        parts: what is in `metrics_list`.
+    """
+
+    score: float
+    parts: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+class Journal:
+    """What has been answered and scored; with a path, also on disk, one line each, readable by its owner alone.
+
+    Questions are kept under their keys, so a run with more models, prompts or samples takes over what it can.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None, scorer: str) -> None:
+        """Open or begin one.
+
+        Args:
+            path: of the file; None keeps everything in memory.
+            scorer: names the reward. Scores that another one gave are not taken over.
+
+        Raises:
+            ConfigurationError: the file cannot be opened, or is something else.
+        """
+        self.answers: dict[str, Answer] = {}
+        self.scores: dict[str, Scored] = {}
+        self._scorer = scorer
+        self._lock = threading.Lock()
+        self._file: int | None = None
+        if path is None:
+            return
+        place = Path(path).expanduser()
+        try:
+            self._file = os.open(place, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600)
+            self._take_over(place)
+        except OSError as error:
+            self.close()
+            raise ConfigurationError(f"{place} cannot be used to resume from: {error.strerror or error}.") from error
+        except BaseException:
+            self.close()
+            raise
+
+    def answered(self, key: str, answer: Answer) -> None:
+        """Keep an answer."""
+        self.answers[key] = answer
+        self._write({"answered": key, **asdict(answer)})
+
+    def scored(self, key: str, scored: Scored) -> None:
+        """Keep a score."""
+        self.scores[key] = scored
+        self._write({"scored": key, "by": self._scorer, "score": scored.score, "parts": dict(scored.parts)})
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        data = json.dumps(line).encode() + b"\n"
+        with self._lock:
+            if self._file is not None:
+                os.write(self._file, data)  # in one piece: a line is whole, or the last
+
+    def _take_over(self, place: Path) -> None:
+        data = place.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data) and self._file is not None:
+            os.ftruncate(self._file, whole)  # the process that wrote it died in the middle of a line
+        for number, line in enumerate(data[:whole].split(b"\n")[:-1], 1):
+            try:
+                self._read(json.loads(line))
+            except (ValueError, TypeError, KeyError, AttributeError):
+                raise ConfigurationError(
+                    f"{place}, line {number}, is no line of an evaluation; name another file to resume from."
+                ) from None
+
+    def _read(self, line: Any) -> None:
+        fields = cast("dict[str, Any]", line)
+        if "answered" in fields:
+            key = str(fields.pop("answered"))
+            known = {name: fields[name] for name in Answer.__dataclass_fields__ if name in fields}
+            self.answers[key] = Answer(**known)
+        elif fields["by"] == self._scorer:
+            self.scores[str(fields["scored"])] = Scored(float(fields["score"]), dict(fields["parts"]))

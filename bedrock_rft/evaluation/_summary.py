@@ -1,0 +1,294 @@
+"""From answers and scores to a report."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from bedrock_rft._findings import Finding
+from bedrock_rft.evaluation._journal import Answer, Journal, Scored
+from bedrock_rft.evaluation._questions import Model, Prompt, Question
+from bedrock_rft.evaluation._report import Comparison, Evaluation, Example, Group, ModelResult
+from bedrock_rft.evaluation._statistics import Difference, Interval, bootstrap, difference, mean, pass_at_k, resamples
+
+__all__ = ["Thresholds", "summary"]
+
+_BUCKETS = 4
+_DISTINCT = 12
+_SHOWN = 5
+_LONGEST = 2000
+_SURE = 0.05
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """From where on a score says something about a run to come.
+
+    Attributes:
+        too_low: a base model under it hardly ever earns a reward, so there is nothing to learn from.
+        too_high: a base model above it has hardly anything left to learn.
+
+    Source:
+        AWS's advice before training: measure the base model; near 0, fine-tune with supervision first; above 0.95,
+        reinforcement fine-tuning may not be needed. Where "near" ends is this project's choice.
+    """
+
+    too_low: float = 0.05
+    too_high: float = 0.95
+
+
+@dataclass(frozen=True)
+class _Told:
+    """One answer with its score."""
+
+    prompt: Prompt
+    answer: Answer
+    scored: Scored
+
+
+def summary(
+    asked: Sequence[Question],
+    models: Sequence[Model],
+    prompts: Sequence[Prompt],
+    journal: Journal,
+    failures: Mapping[str, str],
+    *,
+    reward: str,
+    samples: int,
+    pass_mark: float,
+    by: Sequence[str],
+    seed: int,
+    thresholds: Thresholds,
+    resumed: int,
+) -> Evaluation:
+    """Put the report together.
+
+    Args:
+        asked: every question.
+        models: in their order.
+        prompts: all of them.
+        journal: answers and scores by question.
+        failures: the reasons of questions that were not taken, by question.
+        reward: its name.
+        samples: answers to each prompt.
+        pass_mark: the score from which an answer passes.
+        by: record fields to group prompts by.
+        seed: of the resampling.
+        thresholds: for the advice.
+        resumed: answers that an earlier run had.
+    """
+    told: dict[str, dict[int, list[_Told]]] = {model.label: defaultdict(list) for model in models}
+    failed: dict[str, int] = defaultdict(int)
+    for question in asked:
+        if question.key in failures:
+            failed[question.model.label] += 1
+        elif question.key in journal.scores:
+            answer, scored = journal.answers[question.key], journal.scores[question.key]
+            told[question.model.label][question.prompt.index].append(_Told(question.prompt, answer, scored))
+    results = [_result(model, told[model.label], failed[model.label], pass_mark, seed) for model in models]
+    comparisons = [_comparison(results[0], other, seed) for other in results[1:]]
+    examples = [example for other in results[1:] for example in _examples(results[0], other, told)]
+    examples.sort(key=lambda example: example.gain)
+    return Evaluation(
+        title=f"Evaluation of {len(models)} model{'s' * (len(models) > 1)} on {len(prompts):,} prompts, {samples} each",
+        findings=tuple(_advice(results, comparisons, failures, thresholds)),
+        reward=reward,
+        prompts=len(prompts),
+        samples=samples,
+        pass_mark=pass_mark,
+        models=tuple(results),
+        comparisons=tuple(found for found in comparisons if found is not None),
+        groups=tuple(group for name in by for group in _groups(name, prompts, results)),
+        better=tuple(example for example in examples[::-1][:_SHOWN] if example.gain > 0),
+        worse=tuple(example for example in examples[:_SHOWN] if example.gain < 0),
+        resumed=resumed,
+    )
+
+
+def _result(model: Model, told: Mapping[int, list[_Told]], failed: int, mark: float, seed: int) -> ModelResult:
+    per_prompt = {index: mean([one.scored.score for one in answers]) for index, answers in sorted(told.items())}
+    every = [one for answers in told.values() for one in answers]
+    values = list(per_prompt.values())
+    fewest = min((len(answers) for answers in told.values()), default=0)
+    passed = [(sum(one.scored.score >= mark for one in answers), len(answers)) for answers in told.values()]
+    names = list(dict.fromkeys(name for one in every for name in one.scored.parts))
+    return ModelResult(
+        model=model.id,
+        label=model.label,
+        answers=len(every),
+        failed=failed,
+        score=bootstrap(values, resamples(len(values), seed)) if values else Interval(math.nan, math.nan, math.nan),
+        pass_at={k: mean([pass_at_k(*counts, k) for counts in passed]) for k in _ks(fewest)},
+        parts={name: mean([one.scored.parts[name] for one in every if name in one.scored.parts]) for name in names},
+        prompt_tokens=sum(one.answer.prompt_tokens for one in every),
+        completion_tokens=sum(one.answer.completion_tokens for one in every),
+        cut_off=mean([float(one.answer.finish_reason == "length") for one in every]) if every else 0.0,
+        prompts=per_prompt,
+    )
+
+
+def _ks(fewest: int) -> list[int]:
+    """1, and as many as every prompt was answered."""
+    return sorted({k for k in (1, fewest) if 1 <= k <= fewest})
+
+
+def _comparison(base: ModelResult, other: ModelResult, seed: int) -> Comparison | None:
+    both = [index for index in base.prompts if index in other.prompts]
+    if not both:
+        return None
+    drawn = resamples(len(both), seed)
+    found = difference([base.prompts[index] for index in both], [other.prompts[index] for index in both], drawn)
+    return Comparison(other.label, base.label, found)
+
+
+def _examples(base: ModelResult, other: ModelResult, told: Mapping[str, Mapping[int, list[_Told]]]) -> list[Example]:
+    gains = {index: other.prompts[index] - base.prompts[index] for index in base.prompts if index in other.prompts}
+    ordered = sorted(gains, key=lambda index: gains[index])
+    picked = dict.fromkeys(ordered[:_SHOWN] + ordered[-_SHOWN:])
+    found: list[Example] = []
+    for index in picked:
+        if gains[index] == 0:
+            continue
+        rising = gains[index] > 0
+        before, after = (
+            _typical(told[base.label][index], high=not rising),
+            _typical(told[other.label][index], high=rising),
+        )
+        prompt = before.prompt
+        found.append(
+            Example(
+                index=index,
+                prompt=_text(prompt.messages[-1].get("content"))[:_LONGEST],
+                reference=_text(prompt.reference)[:_LONGEST],
+                label=other.label,
+                base=base.label,
+                before=(before.answer.text[:_LONGEST], before.scored.score),
+                after=(after.answer.text[:_LONGEST], after.scored.score),
+                gain=gains[index],
+            )
+        )
+    return found
+
+
+def _typical(answers: Sequence[_Told], *, high: bool) -> _Told:
+    return (max if high else min)(answers, key=lambda one: one.scored.score)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):  # content in parts
+        parts = (cast("dict[str, Any]", part) for part in cast("Sequence[Any]", value) if isinstance(part, dict))
+        return "".join(str(part.get("text", "")) for part in parts)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _groups(name: str, prompts: Sequence[Prompt], results: Sequence[ModelResult]) -> list[Group]:
+    buckets: dict[str, list[int]] = defaultdict(list)
+    label = _labels([prompt.fields.get(name) for prompt in prompts])
+    for prompt in prompts:
+        buckets[label(prompt.fields.get(name))].append(prompt.index)
+    return [
+        Group(
+            field=name,
+            value=value,
+            prompts=len(indices),
+            means={
+                one.label: mean([one.prompts[index] for index in indices if index in one.prompts]) for one in results
+            },
+        )
+        for value, indices in buckets.items()
+    ]
+
+
+def _labels(values: Sequence[Any]) -> Callable[[Any], str]:
+    """How a field's values are called: as they are, or by quarters where they are many different numbers."""
+    numbers = sorted(value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool))
+    if len(set(numbers)) <= _DISTINCT:
+        return lambda value: "missing" if value is None else _text(value)[:60]
+    cuts = [numbers[len(numbers) * part // _BUCKETS] for part in range(1, _BUCKETS)]
+    edges = [numbers[0], *cuts, numbers[-1]]
+
+    def bucket(value: Any) -> str:
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            return "missing" if value is None else "not a number"
+        place = sum(value >= cut for cut in cuts)
+        return f"{edges[place]:g} to {edges[place + 1]:g}"
+
+    return bucket
+
+
+def _advice(
+    results: Sequence[ModelResult],
+    comparisons: Sequence[Comparison | None],
+    failures: Mapping[str, str],
+    thresholds: Thresholds,
+) -> list[Finding]:
+    base, found = results[0], list[Finding]()
+    value = base.score.value
+    if value < thresholds.too_low:
+        found.append(
+            Finding(
+                "error",
+                "base_too_low",
+                f"{base.label} scores {value:.3f} on average",
+                "reinforcement learns from answers that earn something, and hardly any does",
+                "Fine-tune with supervision first, take easier prompts, or give part of the reward for partial success",
+            )
+        )
+    elif value > thresholds.too_high:
+        found.append(
+            Finding(
+                "warning",
+                "base_too_high",
+                f"{base.label} scores {value:.3f} on average already",
+                "there is hardly anything left to learn",
+                "Perhaps no fine-tuning is needed; else take harder prompts or a stricter reward",
+            )
+        )
+    else:
+        found.append(
+            Finding("ok", "base_score", f"{base.label} scores {value:.3f} on average", "there is something to learn")
+        )
+    found += [_verdict(one.label, one.base, one.difference) for one in comparisons if one is not None]
+    found += [_cut_off(one) for one in results if one.cut_off > _SURE]
+    if failures:
+        reason = next(iter(failures.values()))
+        found.append(
+            Finding(
+                "warning",
+                "not_answered",
+                f"{len(failures):,} questions were not answered and count nowhere",
+                f"the first: {reason}",
+            )
+        )
+    return found
+
+
+def _verdict(label: str, base: str, found: Difference) -> Finding:
+    gain = f"{found.interval.value:+.3f} [{found.interval.low:+.3f}, {found.interval.high:+.3f}]"
+    if found.interval.low > 0:
+        return Finding("ok", "better", f"{label} is better than {base}: {gain}")
+    if found.interval.high < 0:
+        return Finding(
+            "error", "worse", f"{label} is worse than {base}: {gain}", "", "Do not use it; look at the examples"
+        )
+    return Finding(
+        "warning",
+        "no_difference",
+        f"{label} and {base} cannot be told apart: {gain}",
+        "the interval holds zero",
+        "Ask more prompts or samples before deciding",
+    )
+
+
+def _cut_off(one: ModelResult) -> Finding:
+    return Finding(
+        "warning",
+        "cut_off",
+        f"{one.cut_off:.0%} of the answers of {one.label} ended at the limit of tokens",
+        "what is cut off seldom scores",
+        "Raise max_completion_tokens in sampling=",
+    )
