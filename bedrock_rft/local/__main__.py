@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import signal
+import stat
 import sys
 import threading
 from collections.abc import Sequence
@@ -17,11 +19,13 @@ _BANNER = """\
 SIMULATION: a rehearsal of reinforcement fine-tuning on this machine.
 No model is trained, nothing is sent to AWS and nothing is billed. Every id begins with local-.
 
-It answers at {url} until Ctrl-C or SIGTERM. In another shell, for AWS credentials:
+It answers at {url} until {end}. In another shell, for AWS credentials:
 {aws}
 or for an API key:
 {key}
 """
+
+_STDIN = 0
 
 
 def main(arguments: Sequence[str] | None = None, output: TextIO = sys.stdout) -> int:
@@ -34,6 +38,13 @@ def main(arguments: Sequence[str] | None = None, output: TextIO = sys.stdout) ->
 
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, ask_to_stop)
+    end = "Ctrl-C or SIGTERM"
+    if options.stop_with_stdin:
+        if _closes():
+            threading.Thread(target=_outlast_stdin, args=(stop,), daemon=True).start()
+            end = "Ctrl-C, SIGTERM or the end of its standard input"
+        else:
+            output.write("Standard input is not a pipe or a terminal: its end will not stop the rehearsal.\n")
     try:
         service = LocalService(
             options.directory,
@@ -50,10 +61,27 @@ def main(arguments: Sequence[str] | None = None, output: TextIO = sys.stdout) ->
         return 2
     with service:
         aws, key = (_exports(service.environment(auth)) for auth in ("aws", "api_key"))
-        output.write(_BANNER.format(url=service.base_url, aws=aws, key=key))
+        output.write(_BANNER.format(url=service.base_url, end=end, aws=aws, key=key))
         output.flush()
         stop.wait()
     return 0
+
+
+def _closes() -> bool:
+    """Whether the end of standard input says anything: under nohup, cron and systemd it is /dev/null, at its end."""
+    try:
+        mode = os.fstat(_STDIN).st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(_STDIN)
+
+
+def _outlast_stdin(stop: threading.Event) -> None:
+    try:
+        while os.read(_STDIN, 65536):
+            pass
+    finally:
+        stop.set()
 
 
 def _exports(variables: dict[str, str]) -> str:
@@ -71,6 +99,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--wrap-text", action="store_true", help='send a text reference as {"text": …}')
     parser.add_argument("--seed", type=int, default=0, help="of the training's random numbers")
+    parser.add_argument(
+        "--stop-with-stdin",
+        action="store_true",
+        help="stop when standard input ends: for a program that starts this one with a pipe and may be killed",
+    )
     parser.add_argument("--region", default="us-west-2", help="the region to claim")
     return parser
 

@@ -2,6 +2,7 @@
 
 Every request is checked in one order: the host it believes it talks to, its method, who sends it, what kind of body it
 has. A signature is checked before the body is read, as far as its header allows, and again with the hash of what came.
+Of a stranger's body nothing is read: the connection's guard lets it run out.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import BinaryIO
 
@@ -26,22 +26,17 @@ from bedrock_rft.local._keys import Keys
 from bedrock_rft.local._replies import Problem, nowhere, refuse, stamped
 from bedrock_rft.local._service import Service
 from bedrock_rft.local._signature import Refused
-from bedrock_rft.local._wire import PREFIX, call, kind, route
+from bedrock_rft.local._wire import PREFIX, call, download, kind, route
 
 __all__ = ["app"]
 
 _METHODS = ("GET", "POST", "DELETE")
 _LARGEST_JSON = 4 << 20
-_LARGEST_UPLOAD = 4 << 30
-_LARGEST_UNKNOWN = 64 << 20  # of an upload whose signature can be checked only when all of it is there
-_LARGEST_REFUSED = 64 << 20  # bytes read of a refused body: a peer that still sends does not hear the refusal
 _STALLED = 60.0  # seconds without a byte of the body
-_REFUSED_FOR = 10.0  # seconds
-_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _UPLOADS = f"{PREFIX}/files".encode()
 
 
-def app(service: Service, keys: Keys, host: str) -> ASGIApp:
+def app(service: Service, keys: Keys, host: str, *, largest_upload: int) -> ASGIApp:
     """The ASGI application.
 
     Args:
@@ -49,17 +44,16 @@ def app(service: Service, keys: Keys, host: str) -> ASGIApp:
         keys: what lets a request in.
         host: the one `Host` header that is served, `127.0.0.1:PORT`. A page of another site can make a browser send
             requests here, but not make it lie about the name it looked up.
+        largest_upload: bytes of the body of an upload. It goes to disk, so this is all that bounds it.
     """
-    door = _Door(service, keys, host)
+    door = _Door(service, keys, host, largest_upload)
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        try:
-            reply = await door.answer(Request(scope, receive))
-        except ClientDisconnect:
-            return
-        await _response(reply)(scope, receive, send)
+        with contextlib.suppress(ClientDisconnect):
+            response = await door.answer(Request(scope, receive))
+            await response(scope, receive, send)
 
     return serve
 
@@ -95,6 +89,8 @@ class _Body:
 
     async def chunks(self, limit: int) -> AsyncGenerator[bytes, None]:
         """What comes, up to `limit` bytes in all."""
+        if int(self._request.headers.get("content-length", 0)) > limit:
+            raise _too_large(limit)
         while not self._ended:
             try:
                 message = await asyncio.wait_for(self._request.receive(), _STALLED)
@@ -106,49 +102,35 @@ class _Body:
             chunk: bytes = message.get("body", b"")
             self._size += len(chunk)
             if self._size > limit:
-                raise Problem(413, f"The body is larger than {limit} bytes.", code="request_too_large")
+                raise _too_large(limit)
             self._digest.update(chunk)
             if chunk:
                 yield chunk
-
-    async def drain(self) -> None:
-        """Hear a refused peer out, within limits: one that still sends would miss the refusal."""
-
-        async def rest() -> None:
-            async for _ in self.chunks(_LARGEST_REFUSED):
-                pass
-
-        with contextlib.suppress(Problem, asyncio.TimeoutError):
-            await asyncio.wait_for(rest(), _REFUSED_FOR)
 
 
 class _Door:
     """Lets requests in, or says why not."""
 
-    def __init__(self, service: Service, keys: Keys, host: str) -> None:
+    def __init__(self, service: Service, keys: Keys, host: str, largest_upload: int) -> None:
         self._service = service
         self._keys = keys
         self._host = host
+        self._largest_upload = largest_upload
 
-    async def answer(self, request: Request) -> Reply:
+    async def answer(self, request: Request) -> Response:
         """Answer a request, whatever it is."""
-        body = _Body(request)
         try:
-            return await self._admitted(request, body)
+            return await self._admitted(request, _Body(request))
         except Problem as problem:
             refusal = problem
         except Refused as refused:
             refusal = Problem(refused.status, refused.message, code=refused.code, type="authentication_error")
-        await body.drain()
-        return stamped(refuse(refusal))
+        return _response(stamped(refuse(refusal)))
 
-    async def _admitted(self, request: Request, body: _Body) -> Reply:
+    async def _admitted(self, request: Request, body: _Body) -> Response:
         self._check_target(request)
-        claimed = request.headers.get("x-amz-content-sha256", "")
-        known = _bearer(request) or _SHA256.fullmatch(claimed) is not None
-        if known:
-            # The body's own hash is compared below: nothing of a stranger's body is read before this.
-            self._check_sender(request, claimed)
+        # The body's own hash is compared below: nothing of a stranger's body is read before this.
+        self._check_sender(request, request.headers.get("x-amz-content-sha256"))
         media = kind(request.headers)
         multipart = media == "multipart/form-data" and request.method == "POST"
         if not multipart and media not in {"", "application/json"}:
@@ -157,37 +139,40 @@ class _Door:
                 415, "Send application/json, or multipart/form-data to upload a file.", code="unsupported_media_type"
             )
         if multipart:
-            return await self._uploaded(request, body, _LARGEST_UPLOAD if known else _LARGEST_UNKNOWN)
+            return _response(await self._uploaded(request, body))
         content = b"".join([chunk async for chunk in body.chunks(_LARGEST_JSON)])
         self._check_sender(request, body.sha256)
         if content and not media:
             raise Problem(415, "Send a Content-Type with a body.", code="unsupported_media_type")
         path = route(request.scope["raw_path"])
         if path is None:
-            return stamped(nowhere())
+            return _response(stamped(nowhere()))
         described = call(request.method, path, request.url.query, content)
-        return await run_in_threadpool(self._service.handle, described)
+        file = download(described)
+        if file is None:
+            return _response(await run_in_threadpool(self._service.handle, described))
+        head, chunks = await run_in_threadpool(self._service.send, file)
+        return StreamingResponse(chunks, head.status, dict(head.headers)) if head.ok else _response(head)
 
     def _check_target(self, request: Request) -> None:
         if request.headers.getlist("host") != [self._host]:
             raise Problem(421, f"This server answers as {self._host} only.", code="misdirected_request")
         if request.method not in _METHODS:
             raise Problem(405, f"There is no {request.method[:20]} here.", code="method_not_allowed")
-        if "content-length" in request.headers and "transfer-encoding" in request.headers:
-            raise Problem(400, "A body has a Content-Length or a Transfer-Encoding, not both.")
 
-    def _check_sender(self, request: Request, body_sha256: str) -> None:
+    def _check_sender(self, request: Request, body_sha256: str | None) -> None:
         headers = [(_text(name), _text(value)) for name, value in request.headers.raw]
         self._keys.check(
             request.method, request.scope["raw_path"], request.scope["query_string"], headers, body_sha256=body_sha256
         )
 
-    async def _uploaded(self, request: Request, body: _Body, limit: int) -> Reply:
+    async def _uploaded(self, request: Request, body: _Body) -> Reply:
         if request.scope["raw_path"] != _UPLOADS:
             raise Problem(415, "Only files are uploaded as multipart/form-data.", code="unsupported_media_type")
         # It goes to an anonymous temporary file, and is kept once the whole body is known to be the sender's.
         try:
-            form = await MultiPartParser(request.headers, body.chunks(limit), max_files=1, max_fields=8).parse()
+            chunks = body.chunks(self._largest_upload)
+            form = await MultiPartParser(request.headers, chunks, max_files=1, max_fields=8).parse()
         except (MultiPartException, ValueError):
             # Older versions of Starlette let the parser's own error through, which is a ValueError.
             raise Problem(400, "The body is not valid multipart/form-data.", param="file") from None
@@ -202,8 +187,8 @@ class _Door:
             )
 
 
-def _bearer(request: Request) -> bool:
-    return request.headers.get("authorization", "").lower().startswith("bearer ")
+def _too_large(limit: int) -> Problem:
+    return Problem(413, f"The body is larger than {limit} bytes.", code="request_too_large")
 
 
 def _text(raw: bytes) -> str:

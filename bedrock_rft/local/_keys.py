@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
+from bedrock_rft._secret import Secret
 from bedrock_rft.local._signature import Credential, Refused, verify
 
 __all__ = ["Keys"]
@@ -27,14 +28,15 @@ class Keys:
     """
 
     region: str
-    api_key: str = field(default_factory=lambda: f"local-key-{secrets.token_urlsafe(32)}", repr=False)
-    credential: Credential = field(
-        default_factory=lambda: Credential(
-            access_key="LOCAL" + "".join(secrets.choice(_LETTERS) for _ in range(15)),
-            secret_key=secrets.token_urlsafe(30),
-            token=f"local-token-{secrets.token_urlsafe(48)}",
-        ),
-        repr=False,
+    api_key: Secret[str] = field(default_factory=lambda: Secret(f"local-key-{secrets.token_urlsafe(32)}"))
+    credential: Secret[Credential] = field(
+        default_factory=lambda: Secret(
+            Credential(
+                access_key="LOCAL" + "".join(secrets.choice(_LETTERS) for _ in range(15)),
+                secret_key=secrets.token_urlsafe(30),
+                token=f"local-token-{secrets.token_urlsafe(48)}",
+            )
+        )
     )
 
     def check(
@@ -43,9 +45,9 @@ class Keys:
         raw_path: bytes,
         raw_query: bytes,
         headers: Sequence[tuple[str, str]],
-        body_sha256: str,
+        body_sha256: str | None,
     ) -> None:
-        """Let a request in.
+        """Let a request in. Before its body has come (None), a signature is not yet checked, but all else is.
 
         Raises:
             Refused: its key or its signature is not valid.
@@ -61,9 +63,13 @@ class Keys:
                 raw_query,
                 headers,
                 body_sha256,
-                lookup=lambda name: self.credential if name == self.credential.access_key else None,
+                lookup=self._lookup,
                 region=self.region,
                 now=datetime.now(timezone.utc),
             )
-        elif not hmac.compare_digest(key.strip().encode("utf-8", "surrogateescape"), self.api_key.encode()):
+        elif not hmac.compare_digest(key.strip().encode("utf-8", "surrogateescape"), self.api_key.reveal().encode()):
             raise Refused(401, "invalid_api_key", "Invalid bearer token.")
+
+    def _lookup(self, access_key: str) -> Credential | None:
+        credential = self.credential.reveal()
+        return credential if access_key == credential.access_key else None

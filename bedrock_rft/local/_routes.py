@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from bedrock_rft._transport import Call, Reply
@@ -99,12 +99,23 @@ class Files(_Resource):
             raise _unknown("file", file)
         return made(payload)
 
-    def content(self, _: Call, file: str) -> Reply:
-        """`GET /files/{id}/content`."""
+    def content(self, call: Call, file: str) -> Reply:
+        """`GET /files/{id}/content`, into the call's sink where it has one."""
+        head, chunks = self.open(file)
+        if call.sink is None:
+            return Reply(head.status, head.headers, b"".join(chunks))
+        call.sink.restart()
+        for chunk in chunks:
+            call.sink.write(chunk)
+        return head
+
+    def open(self, file: str) -> tuple[Reply, Iterator[bytes]]:
+        """The same in two parts: a reply without its body, and the body."""
         try:
-            return Reply(200, {"content-type": "application/octet-stream"}, b"".join(self._store.content(file)))
+            chunks = self._store.content(file)
         except FileNotFoundError:
             raise _unknown("file", file) from None
+        return Reply(200, {"content-type": "application/octet-stream"}, b""), chunks
 
     def delete(self, _: Call, file: str) -> Reply:
         """`DELETE /files/{id}`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import socket
@@ -14,7 +15,7 @@ from typing_extensions import Self
 
 from bedrock_rft.errors import ConfigurationError, MissingExtraError
 from bedrock_rft.local._keys import Keys
-from bedrock_rft.local._service import Handler, Payload, Service
+from bedrock_rft.local._service import Handler, Payload, Service, at_exit
 from bedrock_rft.local._wire import PREFIX
 
 __all__ = ["Auth", "LocalService"]
@@ -23,8 +24,6 @@ Auth = Literal["aws", "api_key"]
 """Which of the service's two ways in: AWS credentials and signatures, or an API key."""
 
 _HOST = "127.0.0.1"
-_LARGEST_HEAD = 64 * 1024
-_CONNECTIONS = 1000
 _IDLE = 30  # seconds
 _GRACE = 1  # seconds that answers under way have when the server stops
 
@@ -60,6 +59,7 @@ class LocalService:
         group_size: int = 8,
         invocation_size: int = 16,
         reward_timeout: float = 300.0,
+        largest_upload: int = 4 << 30,
     ) -> None:
         """Open the directory, go on with the jobs that are not finished, and answer on a port.
 
@@ -78,6 +78,7 @@ class LocalService:
             group_size: answers sampled per prompt.
             invocation_size: rollouts per call of the reward.
             reward_timeout: seconds a call of the reward may take.
+            largest_upload: bytes of an upload, which goes to disk as it comes.
 
         Raises:
             MissingExtraError: the extra `local` is not installed.
@@ -88,6 +89,7 @@ class LocalService:
             import uvicorn
             from starlette import formparsers
 
+            from bedrock_rft.local._guard import LARGEST_HEAD, Guarded
             from bedrock_rft.local._http import app
 
             # Its importable name changed between versions; Starlette knows both, and would only miss it at an upload.
@@ -117,19 +119,18 @@ class LocalService:
             self.base_url = f"http://{host}{PREFIX}"
             self._keys = Keys(region)
             config = uvicorn.Config(
-                app(self.service, self._keys, host),
+                app(self.service, self._keys, host, largest_upload=largest_upload),
                 loop="asyncio",
-                http="h11",
+                http=Guarded,
                 ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                limit_concurrency=_CONNECTIONS,
                 timeout_keep_alive=_IDLE,
                 timeout_graceful_shutdown=_GRACE,
-                h11_max_incomplete_event_size=_LARGEST_HEAD,
+                h11_max_incomplete_event_size=LARGEST_HEAD + 1024,  # the guard has measured it
             )
             server = uvicorn.Server(config)
             thread = threading.Thread(target=server.run, args=([listening],), name="local-service", daemon=True)
@@ -137,6 +138,7 @@ class LocalService:
             undo.callback(thread.join)
             undo.callback(setattr, server, "should_exit", True)
             self._undo = undo.pop_all()
+        self._parting = at_exit(self._undo)
 
     def client_options(self, auth: Auth = "aws") -> dict[str, Any]:
         """What a client needs to come in: `Client(**service.client_options())`, or `AsyncClient`.
@@ -149,10 +151,10 @@ class LocalService:
         """
         where = {"base_url": self.base_url, "region": self.region}
         if _checked(auth) == "api_key":
-            return {**where, "api_key": self._keys.api_key}
+            return {**where, "api_key": self._keys.api_key.reveal()}
         from botocore.credentials import Credentials
 
-        credential = self._keys.credential
+        credential = self._keys.credential.reveal()
         return {**where, "credentials": Credentials(credential.access_key, credential.secret_key, credential.token)}
 
     def environment(self, auth: Auth = "aws") -> dict[str, str]:
@@ -165,9 +167,9 @@ class LocalService:
             ConfigurationError: there is no such way in.
         """
         if _checked(auth) == "api_key":
-            found = {"OPENAI_BASE_URL": self.base_url, "OPENAI_API_KEY": self._keys.api_key}
+            found = {"OPENAI_BASE_URL": self.base_url, "OPENAI_API_KEY": self._keys.api_key.reveal()}
         else:
-            credential = self._keys.credential
+            credential = self._keys.credential.reveal()
             found = {
                 "AWS_ENDPOINT_URL_BEDROCK_MANTLE": self.base_url,
                 "AWS_ACCESS_KEY_ID": credential.access_key,
@@ -178,6 +180,7 @@ class LocalService:
 
     def close(self) -> None:
         """Stop answering. Jobs that are not finished go on with the next rehearsal in the same directory."""
+        atexit.unregister(self._parting)
         self._undo.close()
 
     def __enter__(self) -> Self:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -27,7 +28,7 @@ from bedrock_rft.local._routes import Files, Jobs, Models
 from bedrock_rft.local._runner import Runner, Settings
 from bedrock_rft.local._store import Store
 
-__all__ = ["Handler", "Payload", "Service"]
+__all__ = ["Handler", "Payload", "Service", "at_exit"]
 
 _log = logging.getLogger("bedrock_rft.local")
 
@@ -109,6 +110,7 @@ class Service:
             self._runner.start()
             undo.callback(self._runner.stop)
             self._undo = undo.pop_all()
+        self._parting = at_exit(self._undo)  # a temporary directory does not outlive a program that forgot to close
 
     def handle(self, call: Call) -> Reply:
         """Answer one exchange. Whatever goes wrong is a reply."""
@@ -118,9 +120,24 @@ class Service:
         """Answer `POST /files` where the file arrives as bytes."""
         return _answered(lambda: self._files.receive(filename, purpose, chunks))
 
-    def _answer(self, call: Call) -> Reply:
+    def send(self, file: str) -> tuple[Reply, Iterator[bytes]]:
+        """Answer `GET /files/{id}/content` in two parts: a reply without its body, and the body, for a large one."""
+        chunks: Iterator[bytes] = iter(())
+
+        def opened() -> Reply:
+            nonlocal chunks
+            self._check_open()
+            reply, chunks = self._files.open(file)
+            return reply
+
+        return _answered(opened), chunks
+
+    def _check_open(self) -> None:
         if self.closed:
             raise Problem(503, "The rehearsal is over.", code="service_unavailable", type="server_error")
+
+    def _answer(self, call: Call) -> Reply:
+        self._check_open()
         segments = tuple(unquote(segment) for segment in call.path.split("/")[1:])
         methods: list[str] = []
         for method, shape, route in self._routes:
@@ -136,6 +153,7 @@ class Service:
     def close(self) -> None:
         """Stop. Jobs that are not finished go on with the next rehearsal in the same directory."""
         self.closed = True
+        atexit.unregister(self._parting)
         self._undo.close()
 
     def __enter__(self) -> Self:
@@ -180,6 +198,17 @@ def _match(shape: tuple[str, ...], segments: tuple[str, ...]) -> list[str] | Non
     if not all(want in (_ANY, segment) and segment for want, segment in pairs):
         return None
     return [segment for want, segment in pairs if want == _ANY]
+
+
+def at_exit(undo: contextlib.ExitStack) -> Callable[[], None]:
+    """Have a stack closed when this process ends, and not when a fork of it does; return what `atexit` holds."""
+    here = os.getpid()
+
+    def leave() -> None:
+        if os.getpid() == here:
+            undo.close()
+
+    return atexit.register(leave)
 
 
 def _answered(work: Callable[[], Reply]) -> Reply:

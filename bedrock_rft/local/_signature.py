@@ -79,7 +79,7 @@ def verify(
     raw_path: bytes,
     raw_query: bytes,
     headers: Sequence[tuple[str, str]],
-    body_sha256: str,
+    body_sha256: str | None,
     *,
     lookup: Callable[[str], Credential | None],
     region: str,
@@ -92,7 +92,7 @@ def verify(
         raw_path: the path as it stood on the request line.
         raw_query: the query as it stood there, without the question mark.
         headers: names in any case, in the order they came.
-        body_sha256: hex digest of the body that came.
+        body_sha256: hex digest of the body that came. None before it has come: all but the signature is checked then.
         lookup: finds the credential of an access key.
         region: what the signature must be scoped to.
         now: this machine's time, aware.
@@ -111,9 +111,12 @@ def verify(
         raise Refused(401, "UnrecognizedClientException", "The security token included in the request is invalid.")
     _check_signed_headers(claim, values)
     _check_time(claim, values, now)
-    _check_body(values, body_sha256)
+    if body_sha256 is not None:
+        _check_body(values, body_sha256)
     if credential.token is not None and not _same(values.get("x-amz-security-token", ""), credential.token):
         raise Refused(401, "UnrecognizedClientException", "The security token included in the request is invalid.")
+    if body_sha256 is None:
+        return claim.access_key
     request = canonical_request(method, raw_path, raw_query, values, signed=claim.signed, body_sha256=body_sha256)
     text = "\n".join((_ALGORITHM, values["x-amz-date"], claim.scope, hashlib.sha256(request).hexdigest()))
     if not _same(_signature(credential.secret_key, claim, text), claim.signature):

@@ -7,6 +7,7 @@ of all kinds page the same way. One connection serves all threads, under one loc
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
 from collections.abc import Generator, Iterable, Iterator
@@ -47,7 +48,7 @@ class Progress:
 
 
 class Store:
-    """The rehearsal's memory in one directory (mode 0700), safe across threads.
+    """The rehearsal's memory in one directory (mode 0700, its files 0600), safe across threads.
 
     Raises:
         ConfigurationError: the directory cannot be used, another process uses it, or another version wrote it.
@@ -61,11 +62,12 @@ class Store:
             directory.chmod(0o700)
             self._contents = directory / "contents"
             self._contents.mkdir(mode=0o700, exist_ok=True)
+            database = directory / "service.sqlite3"
+            database.touch(mode=0o600)  # what SQLite makes beside it gets the same mode
+            database.chmod(0o600)
         except OSError as error:
             raise ConfigurationError(f"{directory} cannot hold the rehearsal: {error.strerror or error}.") from error
-        self._db = sqlite3.connect(
-            directory / "service.sqlite3", timeout=0, isolation_level=None, check_same_thread=False
-        )
+        self._db = sqlite3.connect(database, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             self._prepare(directory)
         except sqlite3.Error as error:
@@ -170,7 +172,7 @@ class Store:
         path = self._contents / payload["id"]
         size = 0
         try:
-            with path.open("xb") as file:
+            with open(path, "xb", opener=_private) as file:
                 for chunk in chunks:
                     size += file.write(chunk)
             payload = {**payload, "bytes": size}
@@ -188,9 +190,7 @@ class Store:
         """
         if self.get("file", file) is None:
             raise FileNotFoundError(file)
-        with (self._contents / file).open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                yield chunk
+        return _pieces(self._contents / file)  # an id that is in the table is a name of this store's own making
 
     def forget(self, file: str) -> bool:
         """Delete a file; False where there is none."""
@@ -284,3 +284,13 @@ class Store:
     def tuned(self) -> list[tuple[str, int]]:
         """The models that jobs ended with, oldest first, and when they were made (Unix seconds)."""
         return [(row[0], row[1]) for row in self._all("SELECT model, created FROM policies WHERE tuned ORDER BY rowid")]
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            yield chunk

@@ -57,7 +57,7 @@ class LocalTransport:
         reply = self.service.handle(call)
         if call.upload is not None:
             call.upload.report(call.upload.length)
-        if call.sink is not None and reply.ok:
+        if call.sink is not None and reply.ok and reply.content:
             call.sink.restart()
             call.sink.write(reply.content)
             return Reply(reply.status, reply.headers, b"")

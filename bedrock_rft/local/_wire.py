@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from pydantic_core import from_json
 
 from bedrock_rft._transport import Call
 from bedrock_rft.local._replies import Problem
 
-__all__ = ["PREFIX", "call", "kind", "route"]
+__all__ = ["PREFIX", "call", "download", "kind", "route"]
 
 PREFIX = "/v1"
 """Where the routes begin on a server."""
@@ -38,3 +38,10 @@ def call(method: str, path: str, query: str, body: bytes) -> Call:
     except ValueError:
         raise Problem(400, "The body is not valid JSON.") from None
     return Call(method, path, query=dict(parse_qsl(query, keep_blank_values=True)), json=content)
+
+
+def download(call: Call) -> str | None:
+    """The id of the file whose content is asked for, or None where something else is."""
+    parts = [unquote(part) for part in call.path.split("/")[1:]]
+    wanted = call.method == "GET" and len(parts) == 3 and (parts[0], parts[2]) == ("files", "content")  # noqa: PLR2004
+    return (parts[1] or None) if wanted else None

@@ -1,0 +1,221 @@
+"""What stands before the rehearsal's door: one reading of a request's head, a deadline for it, and room for the next.
+
+uvicorn's protocol reads what HTTP allows; this one reads less, since nobody honest sends the rest. A head is held back
+until all of it is there, is looked at once, and goes on only where it can be read in one way. A peer that stalls loses
+its place: by a clock, and at once where the places are taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from http import HTTPStatus
+from typing import Any, cast
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+__all__ = ["LARGEST_HEAD", "Guarded", "fault"]
+
+LARGEST_HEAD = 64 << 10
+"""Bytes of a request line and its headers."""
+
+_HEAD = 10.0  # seconds from the first byte, or from the connection, to the end of the head
+_STUCK = 60.0  # seconds in which a peer reads nothing of an answer
+_HEARD_OUT = 10.0  # seconds that a refused peer may go on sending: one that still sends does not hear the refusal
+_MOST = 1000  # connections
+_SPARE = 128  # files that the rest of the process may open
+_FIELDS = 100  # header lines
+
+_END = b"\r\n\r\n"
+_LINES = re.compile(rb"(?<!\r)\n|\r(?!\n)|\x00|\n[ \t]")
+_LENGTH = re.compile(rb"[0-9]{1,15}")
+
+
+def fault(head: bytes) -> tuple[int, str] | None:
+    """Why a head is not read: the status and a sentence. None where there is one way to read it.
+
+    Args:
+        head: request line and headers, with the empty line.
+    """
+    if _LINES.search(head):
+        return 400, "Lines end with CR LF, hold no NUL, and are not folded."
+    request, *lines = head[: -len(_END)].split(b"\r\n")
+    if not request.endswith((b" HTTP/1.1", b" HTTP/1.0")):
+        return 400, "This is no request of HTTP/1.1."
+    if len(lines) > _FIELDS:
+        return 431, f"There are more than {_FIELDS} headers."
+    fields = [(name.lower(), value.strip(b" \t")) for name, _, value in (line.partition(b":") for line in lines)]
+    lengths = [value for name, value in fields if name == b"content-length"]
+    codings = [value.lower() for name, value in fields if name == b"transfer-encoding"]
+    if len(lengths) > 1 or not all(_LENGTH.fullmatch(value) for value in lengths):
+        return 400, "A body has one Content-Length, a plain number of bytes."
+    if codings and (codings != [b"chunked"] or lengths or not request.endswith(b"HTTP/1.1")):
+        return 400, "A body has a Content-Length or the Transfer-Encoding chunked, not both and no other."
+    return None
+
+
+def places() -> int:
+    """How many connections there is room for."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return _MOST
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _MOST if soft == resource.RLIM_INFINITY else max(_SPARE // 2, min(_MOST, soft - _SPARE))
+
+
+class Guarded(H11Protocol):
+    """uvicorn's protocol behind a look at every head, and with an end to everything a peer can leave unfinished."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._head = bytearray()
+        self._timer: asyncio.TimerHandle | None = None
+        self._deaf = False
+        self._served = False
+        self._since = self.loop.time()
+
+    # From the transport
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        """Take a place, from a stalled peer where none is free."""
+        super().connection_made(transport)
+        if len(self.connections) > places():
+            peers = cast("set[Guarded]", self.connections)
+            waiting = [one for one in peers if one.waits and one is not self]
+            stalled = min(waiting, key=lambda one: (one._served, one._since), default=self)
+            stalled.transport.abort()
+        self._arm(_HEAD)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the clock with the connection."""
+        self._disarm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Hold a head back until it is whole, and let it pass where it is sound."""
+        if self._deaf:
+            return
+        if self.conn.their_state is not h11.IDLE:
+            self._pass(data)
+            return
+        if not self._head and self._timer is None:
+            self._unset_keepalive_if_required()
+            self._arm(_HEAD)
+        looked = max(len(self._head) - len(_END), 0)
+        self._head += data if self._head else data.lstrip(b"\r\n")
+        end = self._head.find(_END, looked)
+        if (end if end >= 0 else len(self._head)) > LARGEST_HEAD:
+            self._refuse(431, f"The head is larger than {LARGEST_HEAD} bytes.")
+        elif end >= 0:
+            whole, self._head = bytes(self._head), bytearray()
+            self._disarm()
+            wrong = fault(whole[: end + len(_END)])
+            if wrong is None:
+                self._pass(whole)
+            else:
+                self._refuse(*wrong)
+
+    def eof_received(self) -> bool:  # type: ignore[override] # as asyncio has it
+        """Answer a peer that has said all it will say."""
+        answering = self.conn.their_state in {h11.DONE, h11.MUST_CLOSE} and not self._deaf
+        if answering and self.cycle is not None:
+            self.cycle.keep_alive = False
+        return answering
+
+    def pause_writing(self) -> None:
+        """A peer that does not read has some time to begin."""
+        super().pause_writing()
+        self._arm(_STUCK, abort=True)
+
+    def resume_writing(self) -> None:
+        """It reads."""
+        if not self._deaf:
+            self._disarm()
+        super().resume_writing()
+
+    # From uvicorn
+
+    def shutdown(self) -> None:
+        """Let what is being answered end; nobody waits for what has not wholly come."""
+        if self.waits or self.conn.their_state is h11.SEND_BODY:
+            self.transport.abort()
+        else:
+            super().shutdown()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """A request to speak something else is answered as if it had not asked."""
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what went wrong behind the head: a body whose chunks are none."""
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            self._refuse(400, msg)
+        else:
+            self.transport.abort()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, unless this one was answered before its end."""
+        self._served = True
+        self._since = self.loop.time()
+        if self.conn.their_state is h11.SEND_BODY and not self.transport.is_closing():
+            self._hear_out()
+        else:
+            super().on_response_complete()
+
+    # Within
+
+    @property
+    def waits(self) -> bool:
+        """Whether nothing is being answered here."""
+        return self._deaf or self.conn.their_state is h11.IDLE
+
+    def _pass(self, data: bytes) -> None:
+        if self.conn.their_state in {h11.IDLE, h11.SEND_BODY}:
+            super().data_received(data)
+            surplus = self.conn.trailing_data[0]
+        else:
+            surplus = data
+        if surplus and self.cycle is not None and not self._deaf:
+            # A second request behind the first: no client of ours sends one, and its head was not looked at.
+            self.cycle.keep_alive = False
+
+    def _refuse(self, status: int, message: str) -> None:
+        phrase = HTTPStatus(status).phrase
+        error = {"code": "validation_error", "message": message, "param": None, "type": "invalid_request_error"}
+        body = json.dumps({"error": error})
+        self.transport.write(
+            f"HTTP/1.1 {status} {phrase}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            f"Connection: close\r\n\r\n{body}".encode()
+        )
+        self._hear_out()
+
+    def _hear_out(self) -> None:
+        """End the answer, and hear nothing of what still comes."""
+        self._deaf = True
+        self._head.clear()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self._unset_keepalive_if_required()
+        self.flow.resume_reading()
+        self._arm(_HEARD_OUT, abort=True)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def _arm(self, seconds: float, *, abort: bool = False) -> None:
+        self._disarm()
+        self._timer = self.loop.call_later(seconds, self.transport.abort if abort else self._late)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _late(self) -> None:
+        self._timer = None
+        if self._head:
+            self._refuse(408, "The head did not come in time.")
+        else:
+            self.transport.abort()
