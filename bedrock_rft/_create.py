@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import time
 from collections.abc import Mapping
 
+from bedrock_rft._log import log
 from bedrock_rft._resource import PAGE, AsyncResource, limited, segment
 from bedrock_rft._transport import Call
 from bedrock_rft.errors import (
@@ -26,8 +26,6 @@ from bedrock_rft.errors import (
 from bedrock_rft.types.jobs import CreateJob, Job
 
 __all__ = ["JOBS", "MARKER", "check_metadata", "check_name", "create", "find"]
-
-log = logging.getLogger("bedrock_rft")
 
 JOBS = "/fine_tuning/jobs"
 

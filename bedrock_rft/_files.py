@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 from collections.abc import AsyncIterator
 
 from typing_extensions import Self
 
+from bedrock_rft._log import log
 from bedrock_rft._refusal import read
 from bedrock_rft._resource import (
     AsyncResource,
@@ -29,8 +29,6 @@ from bedrock_rft.types.files import File, FileDeleted
 
 __all__ = ["AsyncFiles", "Files"]
 
-
-log = logging.getLogger("bedrock_rft")
 
 _NO_CONTENT = 204
 _TRAINING = "fine-tune"

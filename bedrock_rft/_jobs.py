@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
 
 from bedrock_rft._create import JOBS, check_metadata, check_name, create, find
 from bedrock_rft._endpoint import RFT_REGIONS, host_region
+from bedrock_rft._log import log
 from bedrock_rft._resource import AsyncResource, Resource, blocking, blocking_iter, identifier, limited, segment
 from bedrock_rft._transport import Call
 from bedrock_rft._watch import watch
@@ -29,8 +29,6 @@ from bedrock_rft.types.method import Hyperparameters, LambdaGrader
 from bedrock_rft.types.models import KNOWN_MODELS, Model
 
 __all__ = ["AsyncJobs", "Deployed", "Jobs"]
-
-log = logging.getLogger("bedrock_rft")
 
 
 class Deployed(Protocol):

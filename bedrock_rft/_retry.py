@@ -15,7 +15,6 @@ one is raised at once. A budget for the whole client keeps many threads from tri
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
 import time
@@ -24,6 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bedrock_rft._config import Config
+from bedrock_rft._log import log
 from bedrock_rft._refusal import body, kind, refusal, retry_after
 from bedrock_rft._transport import Call, Reply, Transport
 from bedrock_rft.errors import APIConnectionError, APIError, RateLimitError
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     import tenacity
 
 __all__ = ["Budget", "exchange"]
-
-log = logging.getLogger("bedrock_rft")
 
 LONGEST_WAIT = 120.0
 _FIRST, _CAP, _CAP_THROTTLED = 0.5, 8.0, 20.0

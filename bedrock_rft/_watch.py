@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import operator
 import random
 import time
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from bedrock_rft._create import JOBS
+from bedrock_rft._log import log
 from bedrock_rft._refusal import read
 from bedrock_rft._resource import PAGE, AsyncResource, Session, identifier, segment
 from bedrock_rft._retry import Budget, exchange
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["Look", "watch"]
 
 P = TypeVar("P", bound=Payload)
-
-log = logging.getLogger("bedrock_rft")
 
 _SLOWEST = 6.0  # times the first interval: 5 s becomes 30 s
 _GROWTH = 1.3

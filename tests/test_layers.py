@@ -13,7 +13,7 @@ import bedrock_rft
 
 ROOT = Path(bedrock_rft.__file__).parent
 FLOORS = {
-    0: {"errors", "types", "_version", "_secret", "_findings"},
+    0: {"errors", "types", "_version", "_secret", "_log", "_findings"},
     1: {"_config", "_identity", "_endpoint", "_keys", "_keysource", "_credentials", "_aws", "datasets"},
     2: {
         "_connect",

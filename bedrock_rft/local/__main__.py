@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import shlex
 import signal
@@ -31,6 +32,7 @@ _STDIN = 0
 def main(arguments: Sequence[str] | None = None, output: TextIO = sys.stdout) -> int:
     """Serve until told to stop; returns the exit status."""
     options = _parser().parse_args(arguments)
+    logging.basicConfig(format="%(levelname)s: %(message)s")
     stop = threading.Event()
 
     def ask_to_stop(_number: int, _frame: object) -> None:

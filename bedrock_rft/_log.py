@@ -1,0 +1,26 @@
+"""The package's one logger: silent unless the program asks, and without a control character of foreign text."""
+
+from __future__ import annotations
+
+import logging
+
+from bedrock_rft.errors import plain
+
+__all__ = ["log"]
+
+
+def _printable(record: logging.LogRecord) -> bool:
+    # Ids, names and refusals come from a service or a file: none of them may begin a line or move a cursor.
+    if isinstance(record.args, tuple):
+        record.args = tuple(_line(str(each)) if isinstance(each, (str, Exception)) else each for each in record.args)
+    return True
+
+
+def _line(text: str) -> str:
+    return plain(text).replace("\n", "\\n")
+
+
+log = logging.getLogger("bedrock_rft")
+"""Level and handlers are the program's own; the null handler keeps Python from printing in their stead."""
+log.addHandler(logging.NullHandler())
+log.addFilter(_printable)
