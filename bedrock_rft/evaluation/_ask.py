@@ -11,8 +11,8 @@ from typing import Any, TypeAlias, TypeVar
 
 from bedrock_rft._config import Config
 from bedrock_rft._lost import disarm, lost
-from bedrock_rft._refusal import refusal
-from bedrock_rft._retry import LONGEST_WAIT, delay, throttled, worth
+from bedrock_rft._refusal import refusal, retry_after
+from bedrock_rft._retry import delay, throttled, worth
 from bedrock_rft._transport import Call, Reply
 from bedrock_rft.errors import (
     APIError,
@@ -32,6 +32,8 @@ Ask: TypeAlias = Callable[[Question], Awaitable[Answer]]
 
 _CALL = Call("POST", "/chat/completions", repeatable=True)
 _ATTEMPTS = 8
+_HOPELESS = 20
+"""Questions that are refused, with none answered, until it is the asking that is wrong and not a question."""
 _PATIENCE = 600.0
 """Seconds for which one question is put off where the service has too much to do."""
 
@@ -101,7 +103,7 @@ async def ask_all(
     lanes: Lanes,
     *,
     workers: int,
-    answered: Callable[[Question, Answer], Awaitable[None]],
+    answered: Callable[[Question, Answer], None],
     failed: Callable[[Question, APIError], None],
 ) -> None:
     """Ask everything, `workers` at a time at most.
@@ -118,15 +120,21 @@ async def ask_all(
     Raises:
         APIError: something that concerns every question, such as a model that does not exist or a missing permission.
     """
+    went, refused = 0, 0
 
     async def work() -> None:
+        nonlocal went, refused
         for question in questions:
             try:
                 answer = await _until_answered(question, ask, config, lanes)
             except (BadRequestError, APIResponseError) as error:
+                refused += 1
+                if not went and refused >= _HOPELESS:
+                    raise
                 failed(question, error)
             else:
-                await answered(question, answer)
+                went += 1
+                answered(question, answer)
 
     await crowd(work, workers)
 
@@ -158,7 +166,8 @@ async def _until_answered(question: Question, ask: Ask, config: Config, lanes: L
             pause = delay(outcome, attempt + 1)
             busy = isinstance(outcome, Reply) and (throttled(outcome) or outcome.status == _NO_CAPACITY)
             if busy:
-                lanes.refused(min(pause, LONGEST_WAIT))
+                # Only where the service names a time is it meant for everybody.
+                lanes.refused(retry_after(outcome) or 0.0 if isinstance(outcome, Reply) else 0.0)
         attempt += 0 if busy else 1
         late = time.monotonic() - began > _PATIENCE if busy else attempt >= _ATTEMPTS
         if late or not (_again(outcome) or worth(_CALL, outcome, 1)):

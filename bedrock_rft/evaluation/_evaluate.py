@@ -142,7 +142,7 @@ async def _ask(
     failures: dict[str, str] = {}
     with meter("asked", len(asked), len(asked) - len(todo), settings.progress) as step:
 
-        async def answered(question: Question, answer: Answer) -> None:
+        def answered(question: Question, answer: Answer) -> None:
             journal.answered(question.key, answer)
             step()
 

@@ -47,8 +47,8 @@ class Lanes:
         """One was answered: a little more may be asked."""
         self._limit = min(self._most, self._limit + 1 / self._limit)
 
-    def refused(self, pause: float) -> None:
-        """The service has too much to do: ask less, and nothing at all for `pause` seconds."""
+    def refused(self, pause: float = 0.0) -> None:
+        """The service has too much to do: ask less at once, and nothing at all for `pause` seconds."""
         now = time.monotonic()
         self._paused_until = max(self._paused_until, now + pause)
         if now - self._eased >= _EASE:

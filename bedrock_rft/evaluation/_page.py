@@ -112,10 +112,9 @@ def _comparisons(report: Evaluation) -> str:
 
 
 def _parts(report: Evaluation) -> str:
-    names = list(dict.fromkeys(name for one in report.models for name in one.parts))
     rows = [
         [escaped(name), *(f"{one.parts[name]:.3f}" if name in one.parts else "" for one in report.models)]
-        for name in names
+        for name in report.parts
     ]
     head = ["part", *(escaped(one.label) for one in report.models)]
     return f"<h3>Parts of the reward</h3>{_table(head, rows)}" if rows else ""

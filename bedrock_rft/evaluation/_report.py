@@ -12,6 +12,7 @@ from typing import Any
 from bedrock_rft._findings import Finding, Findings, clip
 from bedrock_rft.errors import plain
 from bedrock_rft.evaluation._statistics import Difference, Interval
+from bedrock_rft.rewards._score import ERROR
 
 __all__ = ["Comparison", "Evaluation", "Example", "Group", "ModelResult"]
 
@@ -173,8 +174,14 @@ class Evaluation(Findings):
         ]
         return _columns(rows)
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of the parts of the reward; its errors are among them only where there were any."""
+        names = dict.fromkeys(name for one in self.models for name in one.parts)
+        return tuple(name for name in names if name != ERROR or any(one.parts.get(name) for one in self.models))
+
     def _parts(self) -> list[str]:
-        names = list(dict.fromkeys(name for one in self.models for name in one.parts))
+        names = self.parts
         if not names:
             return []
         rows = [["part of the reward", *(one.label for one in self.models)]]

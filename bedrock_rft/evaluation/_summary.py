@@ -14,6 +14,7 @@ from bedrock_rft.evaluation._journal import Answer, Journal, Scored
 from bedrock_rft.evaluation._questions import Model, Prompt, Question
 from bedrock_rft.evaluation._report import Comparison, Evaluation, Example, Group, ModelResult
 from bedrock_rft.evaluation._statistics import Difference, Interval, bootstrap, difference, mean, pass_at_k, resamples
+from bedrock_rft.rewards._score import ERROR
 
 __all__ = ["Thresholds", "summary"]
 
@@ -226,9 +227,11 @@ def _advice(
     failures: Mapping[str, str],
     thresholds: Thresholds,
 ) -> list[Finding]:
-    base, found = results[0], list[Finding]()
+    base, found = results[0], [_silent(one) for one in results if not one.answers]
     value = base.score.value
-    if value < thresholds.too_low:
+    if not base.answers:
+        pass
+    elif value < thresholds.too_low:
         found.append(
             Finding(
                 "error",
@@ -254,6 +257,7 @@ def _advice(
         )
     found += [_verdict(one.label, one.base, one.difference) for one in comparisons if one is not None]
     found += [_cut_off(one) for one in results if one.cut_off > _SURE]
+    found += [_floored(one) for one in results if one.parts.get(ERROR, 0.0) > 0]
     if failures:
         reason = next(iter(failures.values()))
         found.append(
@@ -281,6 +285,20 @@ def _verdict(label: str, base: str, found: Difference) -> Finding:
         f"{label} and {base} cannot be told apart: {gain}",
         "the interval holds zero",
         "Ask more prompts or samples before deciding",
+    )
+
+
+def _silent(one: ModelResult) -> Finding:
+    return Finding("error", "no_answers", f"{one.label} answered nothing", "", "Look at why its questions failed")
+
+
+def _floored(one: ModelResult) -> Finding:
+    return Finding(
+        "warning",
+        "reward_errors",
+        f"the reward could not score {one.parts[ERROR]:.1%} of the answers of {one.label}",
+        "they count with the floor",
+        "Run rewards.check on it",
     )
 
 
