@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bedrock_rft._credentials import AwsCredentials
+from bedrock_rft._log import veil
 from bedrock_rft.errors import ConfigurationError
 
 __all__ = ["service_client"]
@@ -38,6 +39,7 @@ def service_client(
     from botocore.exceptions import BotoCoreError
     from botocore.session import Session
 
+    veil()
     found = credentials.find()
     try:
         session: Any = Session()

@@ -19,6 +19,7 @@ from bedrock_rft._jobs import AsyncJobs, Jobs
 from bedrock_rft._keysource import ApiKeyInput
 from bedrock_rft._models import AsyncModels, Models
 from bedrock_rft._resource import AsyncResource, Resource, Session, blocking
+from bedrock_rft._secret import sealed
 from bedrock_rft._transport import Call, Query, Reply, Transport
 from bedrock_rft.errors import ConfigurationError
 
@@ -57,9 +58,9 @@ class AsyncClient(AsyncResource):
         """Decide who and where; nothing is sent. Raises `ConfigurationError`."""
         settings = {
             "region": region,
-            "api_key": api_key,
+            "api_key": sealed(api_key),
             "profile": profile,
-            "credentials": credentials,
+            "credentials": sealed(credentials),
             "auth": auth,
             "base_url": base_url,
             "project": project,
@@ -67,6 +68,7 @@ class AsyncClient(AsyncResource):
             "max_retries": max_retries,
             "ca_bundle": ca_bundle,
         }
+        del api_key, credentials  # where a setting is refused, tracebacks may show the variables of this frame
         super().__init__(_open(settings, transport, blocking=False))
         self._furnish(blocking=False)
 
@@ -182,8 +184,11 @@ class AsyncClient(AsyncResource):
         return await self._session.exchange(Call(verb, _route(path), query=query or {}, json=json))
 
     async def close(self) -> None:
-        """Close the connections. A client in a `with` block does it by itself."""
-        await self._session.transport.close()
+        """Close the connections, and let go of keys and credentials. A client in a `with` block does it by itself."""
+        try:
+            await self._session.transport.close()
+        finally:
+            self._session.config.forget()
 
     async def __aenter__(self) -> Self:
         return self
@@ -242,9 +247,9 @@ class Client(Resource):
         """Decide who and where; nothing is sent. Raises `ConfigurationError`."""
         settings = {
             "region": region,
-            "api_key": api_key,
+            "api_key": sealed(api_key),
             "profile": profile,
-            "credentials": credentials,
+            "credentials": sealed(credentials),
             "auth": auth,
             "base_url": base_url,
             "project": project,
@@ -252,6 +257,7 @@ class Client(Resource):
             "max_retries": max_retries,
             "ca_bundle": ca_bundle,
         }
+        del api_key, credentials  # where a setting is refused, tracebacks may show the variables of this frame
         source = AsyncClient._over(_open(settings, transport, blocking=True))
         super().__init__(source)
         self.files = Files(source.files)

@@ -15,7 +15,7 @@ from bedrock_rft import _keys as keys
 from bedrock_rft._credentials import AwsCredentials, chain, given, profile_region
 from bedrock_rft._identity import Auth, Identity
 from bedrock_rft._keysource import ApiKeyInput, KeySource
-from bedrock_rft._secret import Secret
+from bedrock_rft._secret import Secret, Veiled, sealed
 from bedrock_rft.errors import ConfigurationError, warn_once
 
 __all__ = ["Config", "carried", "resolve"]
@@ -38,6 +38,13 @@ class Config:
     max_retries: int = 2
     ca_bundle: str | None = None
 
+    def forget(self) -> None:
+        """Let go of key and credentials."""
+        if self.key is not None:
+            self.key.ask.forget()
+        if self.aws is not None:
+            self.aws.close()
+
 
 @dataclass(frozen=True)
 class _Found:
@@ -53,7 +60,7 @@ class _Found:
 def resolve(
     *,
     region: str | None = None,
-    api_key: ApiKeyInput | None = None,
+    api_key: ApiKeyInput | Secret[Any] | None = None,
     profile: str | None = None,
     credentials: object | None = None,
     auth: Auth | None = None,
@@ -63,19 +70,24 @@ def resolve(
     max_retries: int = 2,
     ca_bundle: str | os.PathLike[str] | None = None,
 ) -> Config:
-    """Decide who the client is and where it speaks. Raises `ConfigurationError`; nothing is sent."""
-    env = {name: value for name, value in os.environ.items() if value.strip()}
+    """Decide who the client is and where it speaks. Raises `ConfigurationError`; nothing is sent.
+
+    No variable of this module holds a secret by itself: where a setting is refused, tracebacks may show them all.
+    """
+    api_key, credentials = sealed(api_key), sealed(credentials)
+    env = Veiled({name: value for name, value in os.environ.items() if value.strip()})
     url, url_source, ignored_url = _base_url(base_url, env)
     found = _identity(api_key, profile, credentials, auth, env, url)
-    about = keys.read(found.key.static() or "") if found.key else keys.ApiKey("opaque")
+    plain_key = found.key is not None and found.key.function() is None
+    about = keys.read(found.key.ask.reveal()) if found.key is not None and plain_key else keys.ApiKey("opaque")
     where, where_source = _region(region, about, url, profile, credentials, env)
     _agree(region, where, where_source, url, url_source)
     if url is None:
         url, url_source = endpoint.default_url(where), "the region"
     key = replace(found.key, region=where) if found.key else None
-    if key is not None and (text := key.static()) is not None:
-        key.check(text)
-        if text.startswith("sk-") and found.source == "OPENAI_API_KEY":
+    if key is not None and plain_key:
+        key.check(key.ask)
+        if found.source == "OPENAI_API_KEY" and key.ask.reveal().startswith("sk-"):
             warn_once(
                 f"OPENAI_API_KEY looks like a key for OpenAI; it is sent to {url} because OPENAI_BASE_URL points there."
             )
@@ -98,7 +110,7 @@ def resolve(
             base_url_source=url_source,
             region=where,
             region_source=where_source,
-            key_kind=("refreshed" if key.static() is None else about.kind) if key else None,
+            key_kind=(about.kind if plain_key else "refreshed") if key else None,
             expires_at=about.expires_at,
             project=project,
             shadowed=shadowed,
@@ -158,9 +170,9 @@ def _beaten_urls(winner: str, env: Mapping[str, str]) -> list[str]:
 
 
 def _identity(
-    api_key: ApiKeyInput | None,
+    api_key: Secret[Any] | None,
     profile: str | None,
-    credentials: object | None,
+    credentials: Secret[Any] | None,
     auth: Auth | None,
     env: Mapping[str, str],
     url: str | None,
@@ -178,20 +190,20 @@ def _identity(
     keys_found, shadowed = _environment_keys(env, url)
     environment_aws = _environment_aws(env)
     if api_key is not None:
-        source = KeySource(Secret(api_key if callable(api_key) else keys.check(api_key, "api_key")), "api_key=")
+        source = KeySource(api_key if callable(api_key.reveal()) else keys.check(api_key, "api_key"), "api_key=")
         beaten = [f"{name}: api_key= was given" for name, _ in keys_found] + [
             f"{n}: api_key= was given" for n in environment_aws
         ]
         return _Found("api_key", "api_key=", key=source, shadowed=shadowed + beaten)
     if profile is not None or credentials is not None:
-        aws = chain(_text(profile, "profile")) if profile is not None else given(credentials)
+        aws = given(credentials) if credentials is not None else chain(_text(profile, "profile"))
         names = [name for name, _ in keys_found] + environment_aws
         beaten = [f"{name}: {explicit[0]}= was given" for name in names]
         return _Found("aws", aws.origin, aws=aws, shadowed=shadowed + beaten)
     if keys_found and auth != "aws":
         name, key = keys_found[0]
         beaten = [f"{other}: {name} comes first" for other in [n for n, _ in keys_found[1:]] + environment_aws]
-        return _Found("api_key", name, key=KeySource(Secret(keys.check(key, name)), name), shadowed=shadowed + beaten)
+        return _Found("api_key", name, key=KeySource(keys.check(key, name), name), shadowed=shadowed + beaten)
     if auth == "api_key":
         hint = f" ({'; '.join(shadowed)})" if shadowed else ""
         raise ConfigurationError(
@@ -203,20 +215,20 @@ def _identity(
     return _Found("aws", aws.origin, aws=aws, shadowed=shadowed + [f"{n}: auth='aws' was given" for n, _ in keys_found])
 
 
-def _environment_keys(env: Mapping[str, str], url: str | None) -> tuple[list[tuple[str, str]], list[str]]:
+def _environment_keys(env: Mapping[str, str], url: str | None) -> tuple[list[tuple[str, Secret[str]]], list[str]]:
     """The API keys that are meant for this service, best first, and a word on one that is not."""
-    found: list[tuple[str, str]] = []
+    found: list[tuple[str, Secret[str]]] = []
     shadowed: list[str] = []
-    openai_key = env.get("OPENAI_API_KEY")
+    openai_key = sealed(env.get("OPENAI_API_KEY"))
     if openai_key is not None:
         there = env.get("OPENAI_BASE_URL", "")
         # A server on this machine may be anybody's: its key is ours only where we go there.
         ours = endpoint.is_mantle(there) or (endpoint.is_bedrock(there) and endpoint.same_host(there, url))
-        if ours or keys.has_bedrock_form(openai_key.strip()):
+        if ours or keys.has_bedrock_form(openai_key.reveal().strip()):
             found.append(("OPENAI_API_KEY", openai_key))
         else:
             shadowed.append("OPENAI_API_KEY: it is not a Bedrock key, and OPENAI_BASE_URL does not point here")
-    if (bearer := env.get("AWS_BEARER_TOKEN_BEDROCK")) is not None:
+    if (bearer := sealed(env.get("AWS_BEARER_TOKEN_BEDROCK"))) is not None:
         found.append(("AWS_BEARER_TOKEN_BEDROCK", bearer))
     return found, shadowed
 
@@ -230,7 +242,7 @@ def _region(
     about: keys.ApiKey,
     url: str | None,
     profile: str | None,
-    credentials: object | None,
+    credentials: Secret[Any] | None,
     env: Mapping[str, str],
 ) -> tuple[str, str]:
     if region is not None:

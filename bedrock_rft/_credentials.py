@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, NoReturn, Protocol, cast
 
+from bedrock_rft._log import veil
 from bedrock_rft._secret import Secret
 from bedrock_rft.errors import ConfigurationError
 
@@ -34,6 +35,9 @@ class Frozen(NamedTuple):
     def __repr__(self) -> str:
         return f"Frozen(access_key={self.access_key[:4]}…, '****')"
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("Credentials are not pickled: make a client of its own in each process.")
+
 
 _NONE_FOUND = (
     "No identity: there is no Bedrock API key and no AWS credentials. Set AWS_BEARER_TOKEN_BEDROCK, run 'aws configure'"
@@ -49,6 +53,7 @@ class AwsCredentials:
         self._lock = threading.Lock()
         self._found: Secret[Any] | None = None
         self._origin = origin
+        self._method: str | None = None
 
     def __repr__(self) -> str:
         return f"AwsCredentials({self.origin!r})"
@@ -56,7 +61,8 @@ class AwsCredentials:
     @property
     def origin(self) -> str:
         """Which source they come from, as far as is known now."""
-        method = getattr(self._found.reveal(), "method", None) if self._found else None
+        with self._lock:
+            method = getattr(self._found.reveal(), "method", None) if self._found else self._method
         return f"{self._origin} ({method})" if method and method != "explicit" else self._origin
 
     def find(self) -> Any:
@@ -67,13 +73,14 @@ class AwsCredentials:
         """
         with self._lock:
             if self._found is None:
+                veil()
                 try:
-                    found = self._load.reveal()()
+                    found = Secret(self._load.reveal()())
                 except Exception as error:
                     raise _unresolved(error) from error
-                if found is None:
+                if found.reveal() is None:
                     raise ConfigurationError(_NONE_FOUND)
-                self._found = Secret(found)
+                self._found = found
             return self._found.reveal()
 
     def forget(self) -> None:
@@ -81,41 +88,52 @@ class AwsCredentials:
         with self._lock:
             self._found = None
 
+    def close(self) -> None:
+        """Let go of the credentials for good; the name of their source stays."""
+        with self._lock:
+            self._method = getattr(self._found.reveal(), "method", None) if self._found else self._method
+            self._found = None
+            self._load.forget()
+
     def freeze(self) -> Frozen:
         """The current triple, refreshed by botocore where it was about to expire.
 
         Raises:
             ConfigurationError: they could not be resolved or refreshed.
         """
-        found = self.find()
         try:
-            frozen = cast("FrozenCredentials", found.get_frozen_credentials())
+            frozen = Secret(cast("FrozenCredentials", self.find().get_frozen_credentials()))
         except Exception as error:
             raise _unresolved(error) from error
-        if not isinstance(frozen.access_key, str) or not isinstance(frozen.secret_key, str) or not frozen.access_key:
+        key, secret, token = (Secret(getattr(frozen.reveal(), name)) for name in ("access_key", "secret_key", "token"))
+        if not isinstance(key.reveal(), str) or not isinstance(secret.reveal(), str) or not key.reveal():
             raise ConfigurationError(
                 f"The AWS credentials from {self.origin} are incomplete: a key id or a secret is missing."
             )
-        return Frozen(frozen.access_key, frozen.secret_key, frozen.token or None)
+        return Frozen(key.reveal(), secret.reveal(), token.reveal() or None)
 
 
 def _unresolved(error: Exception) -> ConfigurationError:
     if isinstance(error, ConfigurationError):
         return error
+    cause: BaseException | None = error
+    while cause is not None:
+        cause.__traceback__ = None  # frames of botocore's hold what it was about to return
+        cause = cause.__cause__ or cause.__context__
     name = type(error).__name__
     renew = " Run 'aws sso login' again." if "SSO" in name or "Token" in name else ""
     return ConfigurationError(f"The AWS credentials could not be resolved: {name}: {error}.{renew}")
 
 
-def given(value: object) -> AwsCredentials:
+def given(value: Secret[Any]) -> AwsCredentials:
     """Take a botocore `Credentials`, anything with `get_frozen_credentials()`, or a boto3 or botocore session."""
-    if callable(getattr(value, "get_frozen_credentials", None)):
-        return AwsCredentials(lambda: value, "credentials=")
-    if callable(getattr(value, "get_credentials", None)):
-        return AwsCredentials(cast("Any", value).get_credentials, "the session in credentials=")
+    if callable(getattr(value.reveal(), "get_frozen_credentials", None)):
+        return AwsCredentials(value.reveal, "credentials=")
+    if callable(getattr(value.reveal(), "get_credentials", None)):
+        return AwsCredentials(value.reveal().get_credentials, "the session in credentials=")
     raise ConfigurationError(
         "credentials must be a botocore Credentials, a boto3 or botocore session, or anything with "
-        f"get_frozen_credentials(), not {type(value).__name__}."
+        f"get_frozen_credentials(), not {type(value.reveal()).__name__}."
     )
 
 
@@ -153,12 +171,13 @@ def chain(profile: str | None) -> AwsCredentials:
     return AwsCredentials(load, where)
 
 
-def profile_region(profile: str | None, value: object) -> str | None:
+def profile_region(profile: str | None, value: Secret[Any] | None) -> str | None:
     """The region a profile, or a session that was passed in, is set to."""
-    own = getattr(value, "region_name", None)
+    session = value.reveal if value is not None else None
+    own = getattr(session(), "region_name", None) if session else None
     if isinstance(own, str):
         return own
-    variable = getattr(value, "get_config_variable", None)
+    variable = getattr(session(), "get_config_variable", None) if session else None
     try:
         found = variable("region") if callable(variable) else _session(profile).get_config_variable("region")
     except Exception as error:

@@ -6,8 +6,10 @@ import base64
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from typing import Any
 from urllib.parse import parse_qs
 
+from bedrock_rft._secret import Secret
 from bedrock_rft.errors import ConfigurationError
 
 __all__ = ["ApiKey", "check", "has_bedrock_form", "read"]
@@ -38,28 +40,41 @@ def has_bedrock_form(text: str) -> bool:
     return text.startswith((_SHORT, _LONG))
 
 
-def check(key: object, name: str) -> str:
+def check(given: Secret[Any], name: str) -> Secret[str]:
     """Return a key that can go into a header. Raises `ConfigurationError`, without repeating the key."""
+    wrong = _wrong(given.reveal(), name)
+    if wrong:
+        raise ConfigurationError(wrong)
+    return Secret(given.reveal().strip())
+
+
+def _wrong(key: object, name: str) -> str:
+    """Why a key cannot be one. It does not raise, since the key would stand among its variables in a traceback."""
     if not isinstance(key, str):
-        raise ConfigurationError(f"{name} must be a string, not {type(key).__name__}.")
+        return f"{name} must be a string, not {type(key).__name__}."
     text = key.strip()
-    if not text:
-        raise ConfigurationError(f"{name} is empty. Give a Bedrock API key, or leave it out to use AWS credentials.")
-    if len(text) > _LONGEST:
-        raise ConfigurationError(f"{name} has {len(text)} characters. No Bedrock API key is that long.")
-    if text.lower().startswith("bearer "):
-        raise ConfigurationError(f"{name} begins with 'Bearer'. Give the key alone: the word belongs to the header.")
-    if "${" in text or re.fullmatch(r"\$\w+", text):
-        raise ConfigurationError(f"{name} is an unexpanded variable. Let the shell or your settings expand it.")
-    if text[0] in "\"'":
-        raise ConfigurationError(f"{name} begins with a quotation mark. Remove the quotes around the key.")
-    if not re.fullmatch(r"[\x21-\x7e]+", text):
-        raise ConfigurationError(f"{name} contains a space, a control or a non-ASCII character. Copy the key again.")
-    if re.fullmatch(r"(AKIA|ASIA)[A-Z0-9]{16}", text):
-        raise ConfigurationError(
-            f"{name} is an AWS access key id, not a Bedrock API key. Use AWS credentials (profile=… or credentials=…)."
-        )
-    return text
+    rules = (
+        (not text, "is empty. Give a Bedrock API key, or leave it out to use AWS credentials."),
+        (len(text) > _LONGEST, f"has {len(text)} characters. No Bedrock API key is that long."),
+        (
+            text.lower().startswith("bearer "),
+            "begins with 'Bearer'. Give the key alone: the word belongs to the header.",
+        ),
+        (
+            "${" in text or re.fullmatch(r"\$\w+", text),
+            "is an unexpanded variable. Let the shell or your settings expand it.",
+        ),
+        (text[:1] in {'"', "'"}, "begins with a quotation mark. Remove the quotes around the key."),
+        (
+            not re.fullmatch(r"[\x21-\x7e]+", text),
+            "contains a space, a control or a non-ASCII character. Copy the key again.",
+        ),
+        (
+            re.fullmatch(r"(AKIA|ASIA)[A-Z0-9]{16}", text),
+            "is an AWS access key id, not a Bedrock API key. Use AWS credentials (profile=… or credentials=…).",
+        ),
+    )
+    return next((f"{name} {complaint}" for broken, complaint in rules if broken), "")
 
 
 def read(key: str) -> ApiKey:

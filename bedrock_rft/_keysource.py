@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Any
 
 from bedrock_rft import _keys as keys
 from bedrock_rft._secret import Secret
@@ -21,18 +22,18 @@ ApiKeyInput = str | Callable[[], str] | Callable[[], Awaitable[str]]
 class KeySource:
     """Where a bearer token comes from, and what it must hold."""
 
-    ask: Secret[ApiKeyInput]
+    ask: Secret[Any]  # an ApiKeyInput
     name: str
     region: str = ""
 
-    def check(self, value: object) -> str:
+    def check(self, given: Secret[Any]) -> Secret[str]:
         """Return a key that may be sent now.
 
         Raises:
             ConfigurationError: it has expired, or serves another region, or is no key.
         """
-        key = keys.check(value, self.name)
-        about = keys.read(key)
+        key = keys.check(given, self.name)
+        about = keys.read(key.reveal())
         if about.expires_at is not None and about.expires_at <= datetime.now(timezone.utc):
             raise ConfigurationError(
                 f"The short-term key from {self.name} expired at {about.expires_at:%Y-%m-%d %H:%M} UTC. Make a new one."
@@ -46,29 +47,34 @@ class KeySource:
 
     def ask_now(self) -> Secret[str]:
         """The key of this attempt. Raises `ConfigurationError` as `check` does, and for an async function."""
-        value = self.ask.reveal()
-        if not callable(value):
-            return Secret(self.check(value))
-        asked = value()
-        if inspect.isawaitable(asked):
-            if inspect.iscoroutine(asked):
-                asked.close()
+        ask = self.function()
+        if ask is None:
+            return self.check(self.ask)
+        asked = Secret(ask())
+        if inspect.isawaitable(asked.reveal()):
+            if inspect.iscoroutine(asked.reveal()):
+                asked.reveal().close()
             raise ConfigurationError(
                 f"{self.name} is an async function. Give it to AsyncClient, or give Client a plain one."
             )
-        return Secret(self.check(asked))
+        return self.check(asked)
 
     async def ask_soon(self) -> Secret[str]:
         """The key of this attempt; a plain function runs away from the event loop."""
-        value = self.ask.reveal()
-        if not callable(value):
-            return Secret(self.check(value))
-        if inspect.iscoroutinefunction(value):
-            return Secret(self.check(await value()))
+        ask = self.function()
+        if ask is None:
+            return self.check(self.ask)
+        if inspect.iscoroutinefunction(ask):
+            return self.check(Secret(await ask()))
         import anyio.to_thread
 
-        asked = await anyio.to_thread.run_sync(value)
-        return Secret(self.check(await asked if inspect.isawaitable(asked) else asked))
+        asked: Secret[Any] = await anyio.to_thread.run_sync(lambda: Secret(ask()))
+        return self.check(Secret(await asked.reveal()) if inspect.isawaitable(asked.reveal()) else asked)
+
+    def function(self) -> Callable[[], Any] | None:
+        """What is asked for the key; None where the key is a plain one."""
+        value = self.ask.reveal()
+        return value if callable(value) else None
 
     def static(self) -> str | None:
         """The key, where it is a plain one."""

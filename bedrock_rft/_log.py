@@ -1,12 +1,16 @@
-"""The package's one logger: silent unless the program asks, and without a control character of foreign text."""
+"""The package's one logger: silent unless the program asks, and without a control character of foreign text.
+
+Of botocore's loggers, three show secrets at DEBUG. They are read as before, with those blotted out.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
 
 from bedrock_rft.errors import plain
 
-__all__ = ["log"]
+__all__ = ["log", "veil"]
 
 
 def _printable(record: logging.LogRecord) -> bool:
@@ -24,3 +28,26 @@ log = logging.getLogger("bedrock_rft")
 """Level and handlers are the program's own; the null handler keeps Python from printing in their stead."""
 log.addHandler(logging.NullHandler())
 log.addFilter(_printable)
+
+_TELLING = ("botocore.auth", "botocore.endpoint", "botocore.parsers")
+_NAMES = r"(?:secret_?access_?key|session_?token|access_?token|refresh_?token|id_?token|client_?secret)"
+_SECRETS = re.compile(
+    rf"""(?ix)
+    (x-amz-security-token|x-amz-sso_bearer_token|authorization) (['"]?\s*[:=]\s*b?['"]?) (?!['"]) [^'"\n&,}}]+
+    | ({_NAMES}) ((?:\\?["'>])* \s* [:=]? \s* (?:b?\\?["'])*) [^\s"'\\<>,}}]+
+    | (signature) (\s*[:=]\s*) [0-9a-f]{{64}}"""
+)
+
+
+def _blotted(record: logging.LogRecord) -> bool:
+    said = record.getMessage()
+    shown = _SECRETS.sub(lambda match: "".join(each for each in match.groups() if each) + "****", said)
+    if shown != said:
+        record.msg, record.args = shown, ()
+    return True
+
+
+def veil() -> None:
+    """Keep session tokens, signatures and keys that botocore resolves out of the program's log."""
+    for name in _TELLING:
+        logging.getLogger(name).addFilter(_blotted)

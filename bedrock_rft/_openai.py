@@ -130,7 +130,7 @@ class _Bearer:
         """Set the key, and once more where it is refused and a newer one is to be had."""
         key = self._dress(request, self._source.ask_now())
         response = yield request
-        if response.status_code in REFUSED and self._source.static() is None:
+        if response.status_code in REFUSED and self._source.function() is not None:
             newer = self._source.ask_now()
             if newer.reveal() != key.reveal():
                 self._dress(request, newer)
@@ -140,7 +140,7 @@ class _Bearer:
         """As `sync_auth_flow`; a function that gives keys runs away from the event loop."""
         key = self._dress(request, await self._source.ask_soon())
         response = yield request
-        if response.status_code in REFUSED and self._source.static() is None:
+        if response.status_code in REFUSED and self._source.function() is not None:
             newer = await self._source.ask_soon()
             if newer.reveal() != key.reveal():
                 self._dress(request, newer)

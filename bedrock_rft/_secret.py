@@ -1,11 +1,13 @@
-"""A secret that does not print, pickle or compare."""
+"""What must not show up anywhere by accident: it does not print, pickle or compare, and can be forgotten."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Generic, NoReturn, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, NoReturn, TypeVar
 
-__all__ = ["Secret"]
+from bedrock_rft.errors import ConfigurationError
+
+__all__ = ["Secret", "Veiled", "sealed"]
 
 T = TypeVar("T")
 
@@ -21,8 +23,48 @@ class Secret(Generic[T]):
     def __init__(self, value: T) -> None:
         self.reveal: Callable[[], T] = lambda: value
 
+    def forget(self) -> None:
+        """Let go of the value, with the client that held it. Asking for it afterwards is a `ConfigurationError`."""
+        self.reveal = _forgotten
+
     def __repr__(self) -> str:
         return "'****'"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("A secret is not pickled: make a client of its own in each process.")
+
+
+def _forgotten() -> NoReturn:
+    raise ConfigurationError("This client is closed, and has forgotten its key or credentials. Make a new one.")
+
+
+def sealed(value: Any) -> Secret[Any] | None:
+    """A value as a secret; None and what is one already stay as they are."""
+    if value is None:
+        return None
+    secret: Secret[Any] = value if isinstance(value, Secret) else Secret(value)
+    return secret
+
+
+class Veiled(Mapping[str, str]):
+    """A mapping, the environment say, that is read as usual and shows none of its values.
+
+    It is no dict: printers that look for one look past its `repr`.
+    """
+
+    __slots__ = ("_inner",)
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._inner = Secret(dict(values))
+
+    def __getitem__(self, name: str) -> str:
+        return self._inner.reveal()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._inner.reveal())
+
+    def __len__(self) -> int:
+        return len(self._inner.reveal())
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} values>"

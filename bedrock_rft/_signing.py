@@ -18,6 +18,7 @@ from botocore.awsrequest import AWSRequest
 from bedrock_rft._config import Config, resolve
 from bedrock_rft._credentials import AwsCredentials, Frozen
 from bedrock_rft._endpoint import SERVICE
+from bedrock_rft._secret import sealed
 from bedrock_rft._upload import CHUNK
 from bedrock_rft._wire import REFUSED, origin, origin_of, own_headers
 from bedrock_rft.errors import ConfigurationError
@@ -85,8 +86,9 @@ class SigV4Auth(httpx.Auth):
         Raises:
             ConfigurationError: there is no region, or the arguments contradict each other.
         """
-        config = resolve(region=region, profile=profile, credentials=credentials, base_url=base_url, auth="aws")
-        self._configure(config)
+        who = sealed(credentials)
+        del credentials  # where a setting is refused, tracebacks may show the variables of this frame
+        self._configure(resolve(region=region, profile=profile, credentials=who, base_url=base_url, auth="aws"))
 
     @classmethod
     def of(cls, config: Config) -> SigV4Auth:
@@ -145,6 +147,8 @@ class SigV4Auth(httpx.Auth):
             raise ConfigurationError(
                 f"Refusing to sign a request to {request.url.host}: this signature is for {self.base_url} only."
             )
+        # First, since it may fail: what an earlier attempt was signed with is not to stand in a variable then.
+        frozen = self._aws.freeze()
         # Sent exactly as it is signed: whichever way the service reads the URL, it reads what was signed.
         target = _canonical(request.url.raw_path)
         if target != request.url.raw_path:
@@ -154,7 +158,6 @@ class SigV4Auth(httpx.Auth):
         for name in ("authorization", "x-amz-date", "x-amz-security-token"):
             headers.pop(name, None)
         headers["x-amz-content-sha256"] = digest
-        frozen = self._aws.freeze()
         signed = {name: value for name, value in headers.items() if _signable(name, value)}
         draft = AWSRequest(method=request.method, url=str(request.url), headers=signed)
         _Signer(frozen, SERVICE, self.region).sign(draft, datetime.now(timezone.utc) + skew)
