@@ -24,10 +24,14 @@ from bedrock_rft._transport import Call, Query, Reply, Transport
 from bedrock_rft.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     import openai
 
     from bedrock_rft.evaluation import Evaluation, Thresholds
     from bedrock_rft.types import Checkpoint, Job, Model
+
+    Asked: TypeAlias = str | Job | Checkpoint | Model
 
 __all__ = ["AsyncClient", "Client"]
 
@@ -105,7 +109,7 @@ class AsyncClient(AsyncResource):
         self,
         dataset: str | os.PathLike[str] | Iterable[Any],
         *,
-        models: Iterable[str | Job | Checkpoint | Model] | Mapping[str, str | Job | Checkpoint | Model],
+        models: Asked | Iterable[Asked] | Mapping[str, Asked],
         reward: Any,
         samples: int = 1,
         limit: int | None = None,
