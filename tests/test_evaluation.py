@@ -74,7 +74,7 @@ def test_a_tuned_model_is_compared_with_its_base(service: LocalService, data: Pa
             reward=right,
             samples=4,
             by=["parity", "size"],
-            progress=lambda *step: told.append(step),
+            progress=lambda what, done, total: told.append((what, done, total)),
         )
     base, tuned = report.models
     assert (base.answers, tuned.answers, base.failed) == (480, 480, 0)
