@@ -100,7 +100,7 @@ def _comparisons(report: Evaluation) -> str:
             f"{escaped(one.label)} against {escaped(one.base)}",
             f"{one.difference.interval.value:+.3f}",
             f"[{one.difference.interval.low:+.3f}, {one.difference.interval.high:+.3f}]",
-            f"{one.difference.p:.3f}",
+            escaped(one.difference.said),
             f"{one.difference.better:,}",
             f"{one.difference.worse:,}",
             f"{one.difference.equal:,}",

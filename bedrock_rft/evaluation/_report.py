@@ -11,7 +11,7 @@ from typing import Any
 
 from bedrock_rft._findings import Finding, Findings, clip
 from bedrock_rft.errors import plain
-from bedrock_rft.evaluation._statistics import Difference, Interval
+from bedrock_rft.evaluation._statistics import Difference, Interval, mean
 from bedrock_rft.rewards._score import ERROR
 
 __all__ = ["Comparison", "Evaluation", "Example", "Group", "ModelResult"]
@@ -36,7 +36,7 @@ class ModelResult:
         prompt_tokens: asked.
         completion_tokens: answered.
         cut_off: share of answers that ended at the limit of tokens.
-        prompts: the mean score of each prompt, by its place in the data set.
+        scores: of each prompt's answers, by its place in the data set.
     """
 
     model: str
@@ -49,7 +49,12 @@ class ModelResult:
     prompt_tokens: int
     completion_tokens: int
     cut_off: float
-    prompts: Mapping[int, float]
+    scores: Mapping[int, tuple[float, ...]]
+
+    @property
+    def prompts(self) -> Mapping[int, float]:
+        """The mean score of each prompt."""
+        return {index: mean(found) for index, found in self.scores.items()}
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,7 @@ class Evaluation(Findings):
             lines.append(
                 clip(
                     f"  {one.label} against {one.base}: {found.interval.value:+.3f} "
-                    f"[{found.interval.low:+.3f}, {found.interval.high:+.3f}], p {_p(found.p)}"
+                    f"[{found.interval.low:+.3f}, {found.interval.high:+.3f}], p {found.said}"
                 )
             )
             lines.append(f"    better on {found.better:,}, worse on {found.worse:,}, equal on {found.equal:,}")
@@ -243,10 +248,6 @@ def _written(text: str, path: str | os.PathLike[str] | None) -> str:
     if path is not None:
         Path(path).expanduser().write_text(text, encoding="utf-8")
     return text
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"  # noqa: PLR2004 - as many digits as are shown
 
 
 def _said(finding: Finding) -> Sequence[str]:

@@ -48,6 +48,11 @@ class Difference:
     worse: int
     equal: int
 
+    @property
+    def said(self) -> str:
+        """The p value as it is printed: no smaller than resampling can tell."""
+        return "< 0.001" if self.p < 0.001 else f"{self.p:.3f}"  # noqa: PLR2004 - as many digits as are shown
+
 
 def mean(values: Sequence[float]) -> float:
     """The mean; NaN of nothing."""

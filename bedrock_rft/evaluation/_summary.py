@@ -111,9 +111,9 @@ def summary(
 
 
 def _result(model: Model, told: Mapping[int, list[_Told]], failed: int, mark: float, seed: int) -> ModelResult:
-    per_prompt = {index: mean([one.scored.score for one in answers]) for index, answers in sorted(told.items())}
+    scores = {index: tuple(one.scored.score for one in answers) for index, answers in sorted(told.items())}
     every = [one for answers in told.values() for one in answers]
-    values = list(per_prompt.values())
+    values = [mean(found) for found in scores.values()]
     fewest = min((len(answers) for answers in told.values()), default=0)
     passed = [(sum(one.scored.score >= mark for one in answers), len(answers)) for answers in told.values()]
     names = list(dict.fromkeys(name for one in every for name in one.scored.parts))
@@ -128,7 +128,7 @@ def _result(model: Model, told: Mapping[int, list[_Told]], failed: int, mark: fl
         prompt_tokens=sum(one.answer.prompt_tokens for one in every),
         completion_tokens=sum(one.answer.completion_tokens for one in every),
         cut_off=mean([float(one.answer.finish_reason == "length") for one in every]) if every else 0.0,
-        prompts=per_prompt,
+        scores=scores,
     )
 
 
@@ -138,16 +138,18 @@ def _ks(fewest: int) -> list[int]:
 
 
 def _comparison(base: ModelResult, other: ModelResult, seed: int) -> Comparison | None:
-    both = [index for index in base.prompts if index in other.prompts]
+    before, after = base.prompts, other.prompts
+    both = [index for index in before if index in after]
     if not both:
         return None
     drawn = resamples(len(both), seed)
-    found = difference([base.prompts[index] for index in both], [other.prompts[index] for index in both], drawn)
+    found = difference([before[index] for index in both], [after[index] for index in both], drawn)
     return Comparison(other.label, base.label, found)
 
 
 def _examples(base: ModelResult, other: ModelResult, told: Mapping[str, Mapping[int, list[_Told]]]) -> list[Example]:
-    gains = {index: other.prompts[index] - base.prompts[index] for index in base.prompts if index in other.prompts}
+    earlier, later = base.prompts, other.prompts
+    gains = {index: later[index] - earlier[index] for index in earlier if index in later}
     ordered = sorted(gains, key=lambda index: gains[index])
     picked = dict.fromkeys(ordered[:_SHOWN] + ordered[-_SHOWN:])
     found: list[Example] = []
@@ -189,6 +191,7 @@ def _text(value: Any) -> str:
 def _groups(name: str, prompts: Sequence[Prompt], results: Sequence[ModelResult]) -> list[Group]:
     buckets: dict[str, list[int]] = defaultdict(list)
     label = _labels([prompt.fields.get(name) for prompt in prompts])
+    means = {one.label: one.prompts for one in results}
     for prompt in prompts:
         buckets[label(prompt.fields.get(name))].append(prompt.index)
     return [
@@ -197,7 +200,7 @@ def _groups(name: str, prompts: Sequence[Prompt], results: Sequence[ModelResult]
             value=value,
             prompts=len(indices),
             means={
-                one.label: mean([one.prompts[index] for index in indices if index in one.prompts]) for one in results
+                model: mean([found[index] for index in indices if index in found]) for model, found in means.items()
             },
         )
         for value, indices in buckets.items()
