@@ -9,14 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bedrock_rft.evaluation._advice import Thresholds
     from bedrock_rft.evaluation._report import Comparison, Evaluation, Example, Group, ModelResult
     from bedrock_rft.evaluation._statistics import Difference, Interval
-    from bedrock_rft.evaluation._summary import Thresholds
 
 _WHERE = {
+    "_advice": ("Thresholds",),
     "_report": ("Comparison", "Evaluation", "Example", "Group", "ModelResult"),
     "_statistics": ("Difference", "Interval"),
-    "_summary": ("Thresholds",),
 }
 _MODULE = {name: module for module, names in _WHERE.items() for name in names}
 

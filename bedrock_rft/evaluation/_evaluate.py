@@ -13,6 +13,7 @@ from typing import Any
 from bedrock_rft._config import Config
 from bedrock_rft.datasets import read
 from bedrock_rft.errors import APIError, ConfigurationError
+from bedrock_rft.evaluation._advice import Thresholds
 from bedrock_rft.evaluation._ask import Ask, apart, ask_all, asker, crowd, in_thread
 from bedrock_rft.evaluation._journal import Answer, Journal
 from bedrock_rft.evaluation._lanes import Lanes
@@ -20,7 +21,7 @@ from bedrock_rft.evaluation._meter import Progress, meter
 from bedrock_rft.evaluation._questions import Prompt, Question, models_of, prompts_of, questions
 from bedrock_rft.evaluation._report import Evaluation
 from bedrock_rft.evaluation._scorer import Scorer, scorer_of
-from bedrock_rft.evaluation._summary import Thresholds, summary
+from bedrock_rft.evaluation._summary import summary
 
 __all__ = ["Settings", "evaluate", "run"]
 
