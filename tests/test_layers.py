@@ -33,8 +33,14 @@ FLOORS = {
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 # What each wing may stand on, and which other wings it may use. Rewards run inside a Lambda; their check asks Lambda.
-WINGS = {"rewards": 1, "access": 2, "local": 2, "evaluation": 2}
-BESIDE = {"rewards": set[str](), "access": {"rewards"}, "local": {"rewards"}, "evaluation": {"rewards"}}
+WINGS = {"rewards": 1, "access": 2, "local": 2, "evaluation": 2, "rehearsal": 3}
+BESIDE = {
+    "rewards": set[str](),
+    "access": {"rewards"},
+    "local": {"rewards"},
+    "evaluation": {"rewards"},
+    "rehearsal": {"rewards", "local", "evaluation"},
+}
 DOOR = "_client"
 CARRIERS = {"_openai", "_sigv4"}
 LONGEST = 320  # lines: more is perhaps two ideas
