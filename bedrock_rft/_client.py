@@ -66,13 +66,17 @@ class AsyncClient(AsyncResource):
             "profile": profile,
             "credentials": sealed(credentials),
             "auth": auth,
-            "base_url": base_url,
+            "base_url": sealed(base_url),
             "project": project,
             "timeout": timeout,
             "max_retries": max_retries,
             "ca_bundle": ca_bundle,
         }
-        del api_key, credentials  # where a setting is refused, tracebacks may show the variables of this frame
+        del (
+            api_key,
+            credentials,
+            base_url,
+        )  # where a setting is refused, tracebacks may show the variables of this frame
         super().__init__(_open(settings, transport, blocking=False))
         self._furnish(blocking=False)
 
@@ -201,7 +205,7 @@ class AsyncClient(AsyncResource):
         await self.close()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.identity.base_url!r}, auth={self.identity.auth!r})"
+        return _shown(self, "_session")
 
 
 class Client(Resource):
@@ -255,13 +259,17 @@ class Client(Resource):
             "profile": profile,
             "credentials": sealed(credentials),
             "auth": auth,
-            "base_url": base_url,
+            "base_url": sealed(base_url),
             "project": project,
             "timeout": timeout,
             "max_retries": max_retries,
             "ca_bundle": ca_bundle,
         }
-        del api_key, credentials  # where a setting is refused, tracebacks may show the variables of this frame
+        del (
+            api_key,
+            credentials,
+            base_url,
+        )  # where a setting is refused, tracebacks may show the variables of this frame
         source = AsyncClient._over(_open(settings, transport, blocking=True))
         super().__init__(source)
         self.files = Files(source.files)
@@ -289,7 +297,14 @@ class Client(Resource):
         self.close()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.identity.base_url!r}, auth={self.identity.auth!r})"
+        return _shown(self, "_async")
+
+
+def _shown(client: AsyncClient | Client, last: str) -> str:
+    name = type(client).__name__
+    if last not in vars(client):
+        return f"<{name}, not made>"  # a traceback shows it where its settings are refused
+    return f"{name}({client.identity.base_url!r}, auth={client.identity.auth!r})"
 
 
 def _open(settings: Mapping[str, Any], transport: Transport | None, *, blocking: bool) -> Session:

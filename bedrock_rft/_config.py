@@ -64,7 +64,7 @@ def resolve(
     profile: str | None = None,
     credentials: object | None = None,
     auth: Auth | None = None,
-    base_url: str | None = None,
+    base_url: str | Secret[Any] | None = None,
     project: str | None = None,
     timeout: float = 60.0,
     max_retries: int = 2,
@@ -74,7 +74,7 @@ def resolve(
 
     No variable of this module holds a secret by itself: where a setting is refused, tracebacks may show them all.
     """
-    api_key, credentials = sealed(api_key), sealed(credentials)
+    api_key, credentials, base_url = sealed(api_key), sealed(credentials), sealed(base_url)
     env = Veiled({name: value for name, value in os.environ.items() if value.strip()})
     url, url_source, ignored_url = _base_url(base_url, env)
     found = _identity(api_key, profile, credentials, auth, env, url)
@@ -143,13 +143,13 @@ def carried(transport: object, **settings: Any) -> Config:
     )
 
 
-def _base_url(given_url: str | None, env: Mapping[str, str]) -> tuple[str | None, str, str | None]:
+def _base_url(given_url: Secret[Any] | None, env: Mapping[str, str]) -> tuple[str | None, str, str | None]:
     """The base URL where one is set, its source, and a word on one that was passed over."""
     openai_url = env.get("OPENAI_BASE_URL")
     foreign = openai_url is not None and not endpoint.is_bedrock(openai_url)
     ignored = "OPENAI_BASE_URL: its host is not a bedrock-mantle one" if foreign else None
     if given_url is not None:
-        return endpoint.base_url(given_url, "base_url"), "base_url=", ignored
+        return endpoint.base_url(given_url.reveal(), "base_url"), "base_url=", ignored
     if openai_url is not None and not foreign:
         return endpoint.base_url(openai_url, "OPENAI_BASE_URL"), "OPENAI_BASE_URL", ignored
     service_url = env.get("AWS_ENDPOINT_URL_BEDROCK_MANTLE")

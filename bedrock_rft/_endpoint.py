@@ -59,6 +59,14 @@ def base_url(text: object, name: str) -> str:
     Raises:
         ConfigurationError: credentials could not go there safely, or it is no URL. Userinfo is not repeated.
     """
+    try:
+        return _checked(text, name)
+    except ConfigurationError as error:
+        text = None  # it may hold a password, and tracebacks may show the variables of frames
+        raise error.with_traceback(None) from None
+
+
+def _checked(text: object, name: str) -> str:
     if not isinstance(text, str):
         raise ConfigurationError(f"{name} must be a string, not {type(text).__name__}.")
     url = text.strip()

@@ -6,8 +6,8 @@ Of botocore's loggers, three show secrets at DEBUG. They are read as before, wit
 from __future__ import annotations
 
 import logging
-import re
 
+from bedrock_rft._secret import blotted
 from bedrock_rft.errors import plain
 
 __all__ = ["log", "veil"]
@@ -30,18 +30,11 @@ log.addHandler(logging.NullHandler())
 log.addFilter(_printable)
 
 _TELLING = ("botocore.auth", "botocore.endpoint", "botocore.parsers")
-_NAMES = r"(?:secret_?access_?key|session_?token|access_?token|refresh_?token|id_?token|client_?secret)"
-_SECRETS = re.compile(
-    rf"""(?ix)
-    (x-amz-security-token|x-amz-sso_bearer_token|authorization) (['"]?\s*[:=]\s*b?['"]?) (?!['"]) [^'"\n&,}}]+
-    | ({_NAMES}) ((?:\\?["'>])* \s* [:=]? \s* (?:b?\\?["'])*) [^\s"'\\<>,}}]+
-    | (signature) (\s*[:=]\s*) [0-9a-f]{{64}}"""
-)
 
 
 def _blotted(record: logging.LogRecord) -> bool:
     said = record.getMessage()
-    shown = _SECRETS.sub(lambda match: "".join(each for each in match.groups() if each) + "****", said)
+    shown = blotted(said)
     if shown != said:
         record.msg, record.args = shown, ()
     return True

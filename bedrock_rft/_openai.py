@@ -32,6 +32,7 @@ from bedrock_rft._wire import (
     receive,
     refuse_closed,
     stream,
+    undress,
     url,
 )
 from bedrock_rft.errors import ConfigurationError
@@ -128,23 +129,29 @@ class _Bearer:
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
         """Set the key, and once more where it is refused and a newer one is to be had."""
-        key = self._dress(request, self._source.ask_now())
-        response = yield request
-        if response.status_code in REFUSED and self._source.function() is not None:
-            newer = self._source.ask_now()
-            if newer.reveal() != key.reveal():
-                self._dress(request, newer)
-                yield request
+        try:
+            key = self._dress(request, self._source.ask_now())
+            response = yield request
+            if response.status_code in REFUSED and self._source.function() is not None:
+                newer = self._source.ask_now()
+                if newer.reveal() != key.reveal():
+                    self._dress(request, newer)
+                    yield request
+        finally:
+            undress(request)
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
         """As `sync_auth_flow`; a function that gives keys runs away from the event loop."""
-        key = self._dress(request, await self._source.ask_soon())
-        response = yield request
-        if response.status_code in REFUSED and self._source.function() is not None:
-            newer = await self._source.ask_soon()
-            if newer.reveal() != key.reveal():
-                self._dress(request, newer)
-                yield request
+        try:
+            key = self._dress(request, await self._source.ask_soon())
+            response = yield request
+            if response.status_code in REFUSED and self._source.function() is not None:
+                newer = await self._source.ask_soon()
+                if newer.reveal() != key.reveal():
+                    self._dress(request, newer)
+                    yield request
+        finally:
+            undress(request)
 
     def _dress(self, request: Any, key: Secret[str]) -> Secret[str]:
         if origin_of(request.url) != self._origin:

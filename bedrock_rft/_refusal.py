@@ -11,6 +11,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from bedrock_rft._config import Config
+from bedrock_rft._secret import blotted
 from bedrock_rft._transport import Call, Reply
 from bedrock_rft.errors import (
     APIError,
@@ -68,12 +69,6 @@ _BY_STATUS: dict[int, type[APIStatusError]] = {
 }
 _SERVER_SIDE = 500
 _CLIENT_SIDE = 400
-
-# Tokens and keys: after the header's name in any spelling, or by their own form. No word of a sentence has a digit.
-_SECRETS = re.compile(
-    r"""(?ix) ( x-amz-security-token (?:["'\s]*[:=]["'\s]* | %3A | %3D) | \bbearer\s+ (?=\S*\d|\S{20}) )  [^\s"'&,;\\<]+
-    | \b (?:bedrock-api-key-|ABSK|IQoJ|FwoG) [A-Za-z0-9+/=_-]{8,}"""
-)
 
 _ACTIONS = (
     ("POST", r"/files", "CreateFile"),
@@ -170,7 +165,7 @@ def _redacted(text: str, config: Config) -> str:
     key = config.key.static() if config.key else None
     if key:
         text = text.replace(key, "****")
-    return _SECRETS.sub(lambda match: f"{match[1] or ''}****", text)
+    return blotted(text)
 
 
 def _permission(message: str, call: Call, config: Config) -> tuple[str, str]:

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, NoReturn, TypeVar
 
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["Secret", "Veiled", "sealed"]
+__all__ = ["Secret", "Veiled", "blotted", "sealed"]
 
 T = TypeVar("T")
+
+_IS = r"""(?: ["'\s]* [:=] \s* b?["'\s]* | %3A | %3D)"""
+_NAMES = r"(?: secret_?access_?key | session_?token | access_?token | refresh_?token | id_?token | client_?secret)"
+
+# After the name of a header or field in any spelling, or by their own form. No word of a sentence has a digit.
+_SECRETS = re.compile(
+    rf"""(?ix)
+    ( (?: x-amz-security-token | x-amz-sso_bearer_token ) {_IS} | \bbearer\s+ (?=\S*\d|\S{{20}}) )  [^\s"'&,;\\<]+
+    | ( {_NAMES} (?: (?:\\?["'])* \s* [:=] \s* (?:b?\\?["'])* | >) ) [^\s"'\\<>,}}]+
+    | ( \bsignature {_IS} ) [0-9a-f]{{64}}
+    | \b (?:bedrock-api-key-|ABSK|IQoJ|FwoG) [A-Za-z0-9+/=_-]{{8,}}"""
+)
+
+
+def blotted(text: str) -> str:
+    """A text of unknown origin without the keys, tokens and signatures that it repeats."""
+    return _SECRETS.sub(lambda match: next((each for each in match.groups() if each), "") + "****", text)
 
 
 class Secret(Generic[T]):
@@ -40,10 +58,7 @@ def _forgotten() -> NoReturn:
 
 def sealed(value: Any) -> Secret[Any] | None:
     """A value as a secret; None and what is one already stay as they are."""
-    if value is None:
-        return None
-    secret: Secret[Any] = value if isinstance(value, Secret) else Secret(value)
-    return secret
+    return value if isinstance(value, (Secret, type(None))) else Secret(value)  # pyright: ignore[reportUnknownVariableType]
 
 
 class Veiled(Mapping[str, str]):

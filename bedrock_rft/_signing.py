@@ -20,7 +20,7 @@ from bedrock_rft._credentials import AwsCredentials, Frozen
 from bedrock_rft._endpoint import SERVICE
 from bedrock_rft._secret import sealed
 from bedrock_rft._upload import CHUNK
-from bedrock_rft._wire import REFUSED, origin, origin_of, own_headers
+from bedrock_rft._wire import REFUSED, origin, origin_of, own_headers, undress
 from bedrock_rft.errors import ConfigurationError
 
 __all__ = ["SigV4Auth"]
@@ -86,9 +86,9 @@ class SigV4Auth(httpx.Auth):
         Raises:
             ConfigurationError: there is no region, or the arguments contradict each other.
         """
-        who = sealed(credentials)
-        del credentials  # where a setting is refused, tracebacks may show the variables of this frame
-        self._configure(resolve(region=region, profile=profile, credentials=who, base_url=base_url, auth="aws"))
+        who, where = sealed(credentials), sealed(base_url)
+        del credentials, base_url  # where a setting is refused, tracebacks may show the variables of this frame
+        self._configure(resolve(region=region, profile=profile, credentials=who, base_url=where, auth="aws"))
 
     @classmethod
     def of(cls, config: Config) -> SigV4Auth:
@@ -109,6 +109,8 @@ class SigV4Auth(httpx.Auth):
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Sign, send, and sign once more where the answer says that the clock or the credentials were stale."""
         with contextlib.ExitStack() as stack:
+            if self._own is not None:
+                stack.callback(undress, request)
             digest = _known_digest(request)
             if digest is None:
                 spool = stack.enter_context(_temporary())
@@ -127,6 +129,8 @@ class SigV4Auth(httpx.Auth):
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """As `sync_auth_flow`, with credentials and signature made away from the event loop."""
         with contextlib.ExitStack() as stack:
+            if self._own is not None:
+                stack.callback(undress, request)
             digest = _known_digest(request)
             if digest is None:
                 spool = stack.enter_context(_temporary())

@@ -8,6 +8,7 @@ them.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast
@@ -23,6 +24,9 @@ Query = Mapping[str, str | int | float | bool | None]
 
 
 SUSPENDED = "A blocking call had to wait for an event loop: its transport is an async one."
+
+
+_ID = re.compile(r"[!-~]{1,200}", re.ASCII)
 
 
 class Sink(Protocol):
@@ -79,7 +83,11 @@ class Reply:
 
     status: int
     headers: Mapping[str, str]
-    content: bytes = field(repr=False)
+    content: bytes
+
+    def __repr__(self) -> str:
+        # Neither headers nor body: either may repeat what was sent.
+        return f"Reply(status={self.status}, request_id={self.request_id!r}, {len(self.content)} bytes)"
 
     @property
     def ok(self) -> bool:
@@ -88,8 +96,9 @@ class Reply:
 
     @property
     def request_id(self) -> str | None:
-        """What the service calls this exchange."""
-        return self.headers.get("x-request-id") or self.headers.get("x-amzn-requestid")
+        """What the service calls this exchange. What has the form of no id is none: it may be anything, echoed."""
+        stated = self.headers.get("x-request-id") or self.headers.get("x-amzn-requestid") or ""
+        return stated if _ID.fullmatch(stated) else None
 
     def json(self) -> Any:
         """The body read as JSON. Raises ValueError where it is none."""

@@ -33,6 +33,7 @@ __all__ = [
     "receive",
     "refuse_closed",
     "stream",
+    "undress",
     "url",
 ]
 
@@ -174,6 +175,12 @@ def own_headers(found: Mapping[str, str], config: Config) -> dict[str, str]:
     if config.project is not None:
         headers["openai-project"] = config.project
     return headers
+
+
+def undress(request: Any) -> None:
+    """Take from a request of either library what let it in: responses and errors keep the requests they belong to."""
+    for name in ("authorization", "x-amz-security-token"):
+        request.headers.pop(name, None)
 
 
 def encode(call: Call) -> bytes:
