@@ -143,11 +143,13 @@ class RewardError(BedrockRFTError):
 
     Attributes:
         rollout: the id of the rollout that was being scored, where one is to blame.
+        code: names what is wrong, and stays as it is from version to version, such as `raised` or `ids_missing`.
     """
 
-    def __init__(self, message: str, *, rollout: str | None = None) -> None:
+    def __init__(self, message: str, *, rollout: str | None = None, code: str = "reward") -> None:
         super().__init__(message)
         self.rollout = rollout
+        self.code = code
 
 
 class APIError(BedrockRFTError):

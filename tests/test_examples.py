@@ -15,7 +15,7 @@ import pytest
 
 from bedrock_rft import Client
 from bedrock_rft.local import LocalService, LocalTransport, Service
-from bedrock_rft.local._handler import load
+from bedrock_rft.rewards._entry import load
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 DIGEST = "5342b51a72cef624c556644f61a43c54fe2c7df102af157d559861e4fdb16d03"

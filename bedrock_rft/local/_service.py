@@ -20,20 +20,21 @@ from typing_extensions import Self
 from bedrock_rft._transport import Call, Reply
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.local._chat import Inference
-from bedrock_rft.local._handler import Entry
 from bedrock_rft.local._replies import Problem, nowhere, refuse, stamped
 from bedrock_rft.local._responses import Responses
 from bedrock_rft.local._reward import Reward
 from bedrock_rft.local._routes import Files, Jobs, Models
 from bedrock_rft.local._runner import Runner, Settings
 from bedrock_rft.local._store import Store
+from bedrock_rft.rewards import Reward as Authored
+from bedrock_rft.rewards._entry import Entry
 
 __all__ = ["Handler", "Payload", "Service", "at_exit"]
 
 _log = logging.getLogger("bedrock_rft.local")
 
-Handler = Entry | str
-"""A Lambda entry point `(event, context)`, or where it stands: `file.py:handler`."""
+Handler = Entry | Authored | str
+"""A reward, a Lambda entry point `(event, context)`, or where either stands: `file.py:handler`."""
 
 Payload = Literal["metadata", "top_level"]
 """Where a rollout's reference answer stands: as documented, or as AWS's sample reads it."""
@@ -93,7 +94,7 @@ class Service:
         if not 0 <= pace < math.inf:
             raise ConfigurationError(f"pace is {pace}; it must be a number of seconds, 0 or more.")
         rewards: Reward | Mapping[str, Reward] | None = None
-        if isinstance(reward, str) or callable(reward):
+        if isinstance(reward, (str, Authored)) or callable(reward):
             rewards = loaded(reward)
         elif reward is not None:
             rewards = {name: loaded(handler) for name, handler in reward.items()}

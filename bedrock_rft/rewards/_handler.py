@@ -74,8 +74,8 @@ class Handler:
 def _entries(event: Any) -> list[Any]:
     if isinstance(event, (list, tuple)):
         return list(cast("list[Any]", event))
-    if isinstance(event, Mapping) and "messages" in event:
-        return [cast("Any", event)]
+    if isinstance(event, dict) and "messages" in event:
+        return [cast("dict[str, Any]", event)]
     raise ValueError(f"the event is {type(event).__name__}; the service sends an array of rollouts")
 
 

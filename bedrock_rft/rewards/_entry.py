@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from uuid import uuid4
 
 from bedrock_rft.errors import ConfigurationError, RewardError
+from bedrock_rft.rewards._reward import Reward
 
 __all__ = ["Context", "Entry", "invoke", "load"]
 
@@ -46,15 +47,18 @@ class Context:
         return max(0, int((self.deadline - time.monotonic()) * 1000))
 
 
-def load(handler: Entry | str) -> Entry:
+def load(handler: Entry | Reward | str) -> Entry:
     """Find an entry point.
 
     Args:
-        handler: the function itself, or where it is: `path/to/file.py:handler_name`.
+        handler: a reward, the function itself, or where it is: `path/to/file.py:handler_name`. What stands there may be
+            a reward as well.
 
     Raises:
         ConfigurationError: there is no such file or function, or it is none that Lambda could call.
     """
+    if isinstance(handler, Reward):
+        return handler.handler
     if not isinstance(handler, str):
         _check_callable(handler, "The reward handler")
         return handler
@@ -63,6 +67,8 @@ def load(handler: Entry | str) -> Entry:
         raise ConfigurationError(f"The reward handler '{handler}' is not of the form 'path/to/file.py:handler_name'.")
     file = _file(path)
     entry = getattr(_module(file), name, None)
+    if isinstance(entry, Reward):
+        entry = entry.handler
     if entry is None:
         raise ConfigurationError(f"{file} has no '{name}'. Name the function that takes (event, context).")
     _check_callable(entry, f"'{name}' in {file}")
@@ -111,7 +117,8 @@ def invoke(entry: Entry, event: object, *, timeout: float) -> Any:
         _raised(failures[0])
     if not answers:
         raise RewardError(
-            f"The reward handler did not answer within {timeout:g} seconds. Make it faster, or raise its timeout."
+            f"The reward handler did not answer within {timeout:g} seconds. Make it faster, or raise its timeout.",
+            code="timeout",
         )
     return answers[0]
 
@@ -123,7 +130,8 @@ def _raised(error: BaseException) -> NoReturn:
         text = "(its text cannot be shown)"
     said = f"{type(error).__name__}: {text}" if text else type(error).__name__
     raise RewardError(
-        f"The reward handler raised {said}. One bad rollout must not fail a whole batch: catch it and score it 0."
+        f"The reward handler raised {said}. One bad rollout must not fail a whole batch: catch it and score it 0.",
+        code="raised",
     ) from error
 
 

@@ -1,0 +1,190 @@
+"""What a reward handler answered, read as the service reads it: a score for each rollout, or an error that says why.
+
+What the service does with an answer it cannot use is not known, so every such answer is an error.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, NoReturn, cast
+
+from bedrock_rft.errors import RewardError
+
+__all__ = ["LARGEST_ANSWER", "Verdict", "delivered", "verdicts"]
+
+LARGEST_ANSWER = 6 * 1024 * 1024
+"""Bytes: Lambda's quota for what a function is sent, and for what it returns."""
+
+_LARGEST_SCORE = 1e9  # the convention is 0 to 1; beyond this it is an accident, and its square no longer a number
+_SCORE = "aggregate_reward_score"
+_MEANT = ("score", "reward", "aggregate_score", "reward_score", "aggregateRewardScore", "value")
+_SHAPE = f'[{{"id": …, "{_SCORE}": 0.0 to 1.0}}, …]'
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a handler said of one rollout.
+
+    Attributes:
+        id: the rollout's.
+        score: its reward.
+        metrics: the named values of its `metrics_list`.
+    """
+
+    id: str
+    score: float
+    metrics: Mapping[str, float]
+
+
+def verdicts(result: Sequence[Any], ids: Sequence[str]) -> list[Verdict]:
+    """Read what was delivered, in the order of `ids`.
+
+    Raises:
+        RewardError: a rollout has no score, two, or one that is no number; `.rollout` names it, `.code` the rule.
+    """
+    items = _by_id(result, ids)
+    return [Verdict(name, _score(items[name], name), dict(_metrics(items[name], name))) for name in ids]
+
+
+def delivered(result: object) -> list[Any]:
+    """What arrives of an answer: Lambda sends it as JSON.
+
+    Raises:
+        RewardError: nothing does, or not a list.
+    """
+    _check_kind(result)
+    try:
+        text = json.dumps(result, ensure_ascii=False, default=_decimal)
+        value = cast("list[Any]", json.loads(text))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RewardError(
+            f"The reward handler's answer cannot be sent as JSON: {error}. Convert scores with float(…); drop others.",
+            code="not_json",
+        ) from error
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > LARGEST_ANSWER:
+        raise RewardError(
+            f"The reward handler's answer is {size / 1024 / 1024:.1f} MB; Lambda sends at most 6 MB. Return less text.",
+            code="too_large",
+        )
+    return value
+
+
+def _decimal(value: object) -> float:
+    # Lambda's own runtime does this one conversion.
+    if isinstance(value, Decimal):
+        return float(value)
+    raise TypeError(f"{type(value).__name__} is no JSON value")
+
+
+def _check_kind(result: object) -> None:
+    if isinstance(result, (list, tuple)):
+        return
+    if result is None:
+        _fail("returned_none", "returned None: did it forget its return statement?")
+    if isinstance(result, Mapping):
+        if "statusCode" in result or "body" in result:
+            _fail(
+                "envelope",
+                "returned the {statusCode, body} envelope of an HTTP endpoint; here the plain list is the answer",
+            )
+        _fail("one_object", "returned one object, not a list; even a single rollout is answered with a list")
+    if isinstance(result, (str, bytes)):
+        _fail("text", "returned text; return the list itself, without json.dumps")
+    if inspect.iscoroutine(result) or inspect.isawaitable(result):
+        if inspect.iscoroutine(result):
+            result.close()
+        _fail("coroutine", "returned a coroutine, which Lambda does not await; make it an ordinary function")
+    if inspect.isgenerator(result) or inspect.isasyncgen(result) or hasattr(result, "__next__"):
+        _fail("generator", "returned a generator; return a list: with yield there is nothing to send")
+    _fail("not_a_list", f"returned {type(result).__name__}, not a list")
+
+
+def _by_id(result: Sequence[Any], ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    wanted, items = set(ids), dict[str, dict[str, Any]]()
+    for place, value in enumerate(result):
+        if not isinstance(value, dict):
+            _fail("item_not_object", f"returned {_named(value)} as item {place}, not an object with id and {_SCORE}")
+        item = cast("dict[str, Any]", value)
+        if "id" not in item:
+            _fail("id_missing", f"returned item {place} without an id; copy it from the rollout")
+        name = item["id"]
+        if not isinstance(name, str) or name not in wanted:
+            _fail(
+                "id_unknown", f"returned the unknown id {name!r:.80} in item {place}; copy each rollout's id as it is"
+            )
+        if name in items:
+            _fail("id_twice", f"returned the id {name!r} twice; answer each rollout once", name)
+        items[name] = item
+    missing = [name for name in ids if name not in items]
+    if missing:
+        shown = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")  # noqa: PLR2004 - as many as were shown
+        _fail("ids_missing", f"left out {len(missing)} of {len(ids)} rollouts ({shown}); answer every id", missing[0])
+    return items
+
+
+def _score(item: dict[str, Any], rollout: str) -> float:
+    if _SCORE not in item:
+        meant = next((name for name in _MEANT if name in item), None)
+        hint = f"; it has '{meant}': rename it to '{_SCORE}'" if meant else ""
+        _fail("score_missing", f"gave rollout {rollout} no {_SCORE}{hint}", rollout)
+    value = item[_SCORE]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        _fail(
+            "score_not_number",
+            f"gave rollout {rollout} {_named(value)} as {_SCORE}, not a number; convert it with float(…)",
+            rollout,
+        )
+    if isinstance(value, float) and not math.isfinite(value):
+        _fail(
+            "score_not_finite",
+            f"gave rollout {rollout} the score {value}; guard against dividing by zero and empty means",
+            rollout,
+        )
+    if abs(value) > _LARGEST_SCORE:
+        _fail(
+            "score_too_large",
+            f"gave rollout {rollout} a score beyond {_LARGEST_SCORE:g}; keep scores between 0 and 1",
+            rollout,
+        )
+    return float(value)
+
+
+def _metrics(item: dict[str, Any], rollout: str) -> list[tuple[str, float]]:
+    """The named values of one item; those that are no finite numbers are left out, since they decide nothing."""
+    listed = item.get("metrics_list")
+    if listed is None:
+        return []
+    if not isinstance(listed, list):
+        _fail(
+            "metrics_not_list",
+            f"gave rollout {rollout} {_named(item['metrics_list'])} as metrics_list, not a list",
+            rollout,
+        )
+    found: list[tuple[str, float]] = []
+    for entry in cast("list[Any]", item["metrics_list"]):
+        metric = cast("dict[str, Any]", entry) if isinstance(entry, dict) else {}
+        name, value = metric.get("name"), metric.get("value")
+        if not isinstance(name, str) or isinstance(value, bool) or not isinstance(value, (int, float)):
+            _fail(
+                "metric_misshapen",
+                f'gave rollout {rollout} a metric that is not {{"name": text, "value": number, "type": …}}',
+                rollout,
+            )
+        if abs(value) <= _LARGEST_SCORE:
+            found.append((name, float(value)))
+    return found
+
+
+def _named(value: object) -> str:
+    names: dict[type, str] = {str: "text", bool: "a boolean", list: "a list", dict: "an object", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _fail(code: str, what: str, rollout: str | None = None) -> NoReturn:
+    raise RewardError(f"The reward handler {what}. It must return {_SHAPE}.", rollout=rollout, code=code)
