@@ -72,11 +72,7 @@ class AsyncClient(AsyncResource):
             "max_retries": max_retries,
             "ca_bundle": ca_bundle,
         }
-        del (
-            api_key,
-            credentials,
-            base_url,
-        )  # where a setting is refused, tracebacks may show the variables of this frame
+        del api_key, credentials, base_url  # a traceback may show the variables of this frame
         super().__init__(_open(settings, transport, blocking=False))
         self._furnish(blocking=False)
 
@@ -265,11 +261,7 @@ class Client(Resource):
             "max_retries": max_retries,
             "ca_bundle": ca_bundle,
         }
-        del (
-            api_key,
-            credentials,
-            base_url,
-        )  # where a setting is refused, tracebacks may show the variables of this frame
+        del api_key, credentials, base_url  # a traceback may show the variables of this frame
         source = AsyncClient._over(_open(settings, transport, blocking=True))
         super().__init__(source)
         self.files = Files(source.files)

@@ -16,12 +16,8 @@ __all__ = ["log", "veil"]
 def _printable(record: logging.LogRecord) -> bool:
     # Ids, names and refusals come from a service or a file: none of them may begin a line or move a cursor.
     if isinstance(record.args, tuple):
-        record.args = tuple(_line(str(each)) if isinstance(each, (str, Exception)) else each for each in record.args)
+        record.args = tuple(plain(str(each)) if isinstance(each, (str, Exception)) else each for each in record.args)
     return True
-
-
-def _line(text: str) -> str:
-    return plain(text).replace("\n", "\\n")
 
 
 log = logging.getLogger("bedrock_rft")

@@ -66,7 +66,12 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def plain(text: str, limit: int = _LONGEST) -> str:
-    """Return text that is safe to print: control characters escaped, at most `limit` characters."""
+    """Return text of unknown origin that is safe to print: one line, control characters escaped, at most `limit`."""
+    return _lines(text, limit).replace("\n", "\\n")[:limit]
+
+
+def _lines(text: str, limit: int = _LONGEST) -> str:
+    """The same of a text of this package's own, which may have lines."""
     shown = _CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
@@ -75,7 +80,7 @@ class BedrockRFTError(Exception):
     """The root: catch it to catch whatever the network, the service or the file system does."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(plain(message))
+        super().__init__(_lines(message))
 
     @property
     def message(self) -> str:
@@ -112,7 +117,7 @@ def warn_once(message: str) -> None:
         "pydantic",
     }:
         level, frame = level + 1, frame.f_back
-    warnings.warn(plain(message), BedrockRFTWarning, stacklevel=level)
+    warnings.warn(_lines(message), BedrockRFTWarning, stacklevel=level)
 
 
 class ConfigurationError(BedrockRFTError, ValueError):

@@ -1,0 +1,164 @@
+"""Known fake secrets, and everything that might print them."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import dataclasses
+import io
+import json
+import logging
+import pickle
+import pprint
+import re
+import traceback
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
+from typing import Any, cast
+from urllib.parse import quote
+
+from botocore.credentials import Credentials
+from pydantic import BaseModel
+from rich.console import Console
+from rich.pretty import pretty_repr
+from rich.traceback import Traceback
+
+__all__ = [
+    "IDENTITIES", "LONG", "PROXY", "SECRET", "SHORT", "TOKEN", "inspected", "printed", "said_of", "secrets_in",
+    "short_term", "told",
+]  # fmt: skip
+
+
+def short_term(region: str = "us-west-2", stamp: datetime | None = None) -> str:
+    """A short-term key as AWS's token generator makes it: a signed URL, wrapped."""
+    at = stamp or datetime.now(timezone.utc)
+    url = (
+        "bedrock.amazonaws.com/?Action=CallWithBearerToken&X-Amz-Algorithm=AWS4-HMAC-SHA256"
+        f"&X-Amz-Credential=ASIAFAKE00000001%2F{at:%Y%m%d}%2F{region}%2Fbedrock%2Faws4_request"
+        f"&X-Amz-Date={at:%Y%m%dT%H%M%SZ}&X-Amz-Expires=43200&X-Amz-Signature={'5ec7e7' * 10}0123&Version=1"
+    )
+    return "bedrock-api-key-" + base64.b64encode(url.encode()).decode()
+
+
+LONG = "ABSKfake9Long8Term7Key+6Zm9v/5YmFy4YmF63cXV12"
+SHORT = short_term()
+ACCESS_KEY = "AKIAFAKE00000001"
+SECRET = "fake9Secret8Access7Key+/6Zm9v5YmFy4YmF63"
+TOKEN = "fake9Session8Token7+/6Zm9v5YmFy4YmF63cXV1eA2" * 6 + "=="
+PROXY = "fake9proxy8password7"
+
+IDENTITIES: dict[str, Any] = {
+    "long": lambda: {"api_key": LONG},
+    "short": lambda: {"api_key": SHORT},
+    "function": lambda: {"api_key": lambda: LONG},
+    "aws": lambda: {"credentials": Credentials(ACCESS_KEY, SECRET, TOKEN)},
+}
+"""What clients are made with: called where they are made, so that no frame of a test holds a secret."""
+
+_PARTS = [
+    *(secret[start : start + 20] for secret in (LONG, SECRET, PROXY, TOKEN) for start in (4, len(secret) - 20)),
+    *(SHORT[start : start + 20] for start in (100, 200, 300)),  # before that, every such key is alike
+]
+_NEEDLES = [*_PARTS, *(spelled for part in _PARTS if (spelled := quote(part, safe="")) != part)]
+_SIGNATURE = re.compile(r"Signature=[0-9a-f]{64}")
+
+
+def secrets_in(text: str | bytes, also: Iterable[str] = ()) -> list[str]:
+    """The parts of fake secrets that a text holds, however it cuts them. Signatures count wherever they show."""
+    content = text.decode("latin-1") if isinstance(text, bytes) else text
+    return [needle for needle in (*_NEEDLES, *also) if needle in content] + _SIGNATURE.findall(content)
+
+
+def printed(thing: Any) -> Iterator[tuple[str, str | bytes]]:
+    """A thing as every printer shows it, with the printer's name."""
+    yield "repr", repr(thing)
+    yield "str", str(thing)
+    yield "format", f"{thing}"
+    yield "%r", "%r" % (cast("object", thing),)  # noqa: UP031 - one more way
+    yield "list", str([cast("object", thing)])
+    yield "dict", str(dict(a=(cast("object", thing),)))  # noqa: C408 - as short
+    yield "pprint", pprint.pformat(thing)
+    yield "rich", pretty_repr(thing, max_width=10_000)
+    yield "inspect", inspected(thing)
+    yield "json", _as_json(thing)
+    if hasattr(thing, "__dict__"):
+        yield "vars", str(vars(thing))
+        yield "vars, rich", pretty_repr(vars(thing), max_width=10_000)
+    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+        yield "fields", str({each.name: getattr(thing, each.name) for each in dataclasses.fields(thing)})
+        try:
+            yield "asdict", str(dataclasses.asdict(thing))
+        except TypeError as error:  # a secret is not copied
+            yield "asdict", str(error)
+    if isinstance(thing, BaseModel):
+        yield "model_dump", str(thing.model_dump())
+        yield "model_dump_json", thing.model_dump_json()
+    for name, way in {"copy": copy.copy, "deepcopy": copy.deepcopy}.items():
+        try:
+            twin = way(thing)
+        except Exception as error:  # noqa: BLE001 - refused in whatever words
+            yield name, str(error)
+        else:
+            yield name, str(getattr(twin, "__dict__", twin))
+    try:
+        yield "pickle", pickle.dumps(thing)
+    except Exception as error:  # noqa: BLE001 - refused in whatever words
+        yield "pickle", str(error)
+
+
+def _as_json(thing: Any) -> str:
+    """As reporters of errors write things down: by their attributes, a few levels deep."""
+
+    def opened(each: Any, depth: int) -> Any:
+        if depth and isinstance(each, dict):
+            items: dict[Any, Any] = dict(each)  # pyright: ignore[reportUnknownArgumentType]
+            return {str(name): opened(value, depth - 1) for name, value in items.items()}
+        if depth and isinstance(each, (list, tuple)):
+            values: list[Any] = list(each)  # pyright: ignore[reportUnknownArgumentType]
+            return [opened(value, depth - 1) for value in values]
+        if depth and hasattr(each, "__dict__") and not isinstance(each, type):
+            return opened(vars(each), depth - 1)
+        return str(each)
+
+    return json.dumps(opened(thing, 6))
+
+
+def inspected(thing: Any) -> str:
+    """What `rich.inspect` shows of everything it finds."""
+    from rich import inspect
+
+    file = io.StringIO()
+    inspect(thing, console=Console(file=file, width=10_000), all=True)
+    return file.getvalue()
+
+
+def told(error: BaseException) -> Iterator[tuple[str, str | bytes]]:
+    """An error, as every printer of errors shows it: chain, frames and their variables."""
+    yield from printed(error)
+    yield "notes", str(getattr(error, "__notes__", ()))
+    yield "traceback", "".join(traceback.format_exception(error))
+    whole = traceback.TracebackException.from_exception(error, capture_locals=True)
+    yield "locals", "".join(whole.format())
+    file = io.StringIO()
+    Console(file=file, width=10_000).print(
+        Traceback.from_exception(
+            type(error), error, error.__traceback__,
+            width=10_000, show_locals=True, locals_max_length=1000, locals_max_string=100_000, max_frames=1000,
+        )
+    )  # fmt: skip
+    yield "rich locals", file.getvalue()
+    stream = io.StringIO()
+    logging.Handler.format(
+        logging.StreamHandler(stream),
+        logging.LogRecord("x", 40, "x", 1, "x", (), (type(error), error, error.__traceback__)),
+    )
+    cause: BaseException | None = error
+    while cause is not None:
+        yield f"vars of {type(cause).__name__}", pretty_repr(vars(cause), max_width=10_000)
+        cause = cause.__cause__ or cause.__context__
+
+
+def said_of(thing: Any, also: Iterable[str] = ()) -> list[str]:
+    """Which printer shows which secret."""
+    shown = told(thing) if isinstance(thing, BaseException) else printed(thing)
+    return [f"{name}: {', '.join(found)}" for name, text in shown if (found := secrets_in(text, also))]
