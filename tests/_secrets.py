@@ -84,7 +84,7 @@ def printed(thing: Any) -> Iterator[tuple[str, str | bytes]]:
     if hasattr(thing, "__dict__"):
         yield "vars", str(vars(thing))
         yield "vars, rich", pretty_repr(vars(thing), max_width=10_000)
-    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+    if hasattr(thing, "__dataclass_fields__"):
         yield "fields", str({each.name: getattr(thing, each.name) for each in dataclasses.fields(thing)})
         try:
             yield "asdict", str(dataclasses.asdict(thing))

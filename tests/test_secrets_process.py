@@ -344,6 +344,7 @@ def test_every_reach_outside_is_known() -> None:
     import bedrock_rft
 
     root = Path(bedrock_rft.__file__).parent
+    known: set[Any] = {("rewards/_code.py", "subprocess"), ("rewards/_code.py", "exec(")}  # runs a model's own code
     found: set[Any] = {
         (path.relative_to(root).as_posix(), word)
         for path in root.rglob("*.py")
@@ -351,4 +352,4 @@ def test_every_reach_outside_is_known() -> None:
         for word in words
         if f"import {word}" in line or (word.endswith("(") and f" {word}" in line and "def " not in line)
     }
-    assert found == set()
+    assert found <= known
