@@ -11,22 +11,55 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from bedrock_rft.rewards._answers import Choice, Exact, Matches, Numeric
+    from bedrock_rft.rewards._code import PassesTests
+    from bedrock_rft.rewards._extract import after_marker, boxed, final_answer, last_number
     from bedrock_rft.rewards._function import reward
     from bedrock_rft.rewards._handler import Handler
+    from bedrock_rft.rewards._json import JsonEqual, JsonSchema
+    from bedrock_rft.rewards._judge import Judge, JudgeError
     from bedrock_rft.rewards._reward import Reward
     from bedrock_rft.rewards._rollout import Rollout
     from bedrock_rft.rewards._score import Score
+    from bedrock_rft.rewards._shape import Format, Length
 
 _WHERE = {
+    "_answers": ("Choice", "Exact", "Matches", "Numeric"),
+    "_code": ("PassesTests",),
+    "_extract": ("after_marker", "boxed", "final_answer", "last_number"),
     "_handler": ("Handler",),
     "_function": ("reward",),
+    "_json": ("JsonEqual", "JsonSchema"),
+    "_judge": ("Judge", "JudgeError"),
     "_reward": ("Reward",),
     "_rollout": ("Rollout",),
     "_score": ("Score",),
+    "_shape": ("Format", "Length"),
 }
 _MODULE = {name: module for module, names in _WHERE.items() for name in names}
 
-__all__ = ["Handler", "Reward", "Rollout", "Score", "reward"]
+__all__ = [
+    "Choice",
+    "Exact",
+    "Format",
+    "Handler",
+    "JsonEqual",
+    "JsonSchema",
+    "Judge",
+    "JudgeError",
+    "Length",
+    "Matches",
+    "Numeric",
+    "PassesTests",
+    "Reward",
+    "Rollout",
+    "Score",
+    "after_marker",
+    "boxed",
+    "final_answer",
+    "last_number",
+    "reward",
+]
 
 
 def __getattr__(name: str) -> Any:

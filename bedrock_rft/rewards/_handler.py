@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -71,16 +71,16 @@ class Handler:
         ]
 
 
-def _entries(event: Any) -> list[Any]:
-    if isinstance(event, (list, tuple)):
-        return list(cast("list[Any]", event))
+def _entries(event: object) -> Sequence[Any]:
+    if isinstance(event, list):
+        return cast("Sequence[Any]", event)
     if isinstance(event, dict) and "messages" in event:
         return [cast("dict[str, Any]", event)]
     raise ValueError(f"the event is {type(event).__name__}; the service sends an array of rollouts")
 
 
 def _identity(entry: object) -> Any:
-    return cast("Mapping[str, Any]", entry).get("id", "") if isinstance(entry, Mapping) else ""
+    return cast("dict[str, Any]", entry).get("id", "") if isinstance(entry, dict) else ""
 
 
 def _seconds(context: Any) -> float | None:

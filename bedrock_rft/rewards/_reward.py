@@ -52,6 +52,16 @@ class Reward:
         return any(leaf.asynchronous for leaf in self.leaves)
 
     @property
+    def requirements(self) -> tuple[str, ...]:
+        """What pip has to install beside it in a Lambda; a requirement without a version is pinned when packaged."""
+        return tuple(dict.fromkeys(name for leaf in self.leaves if leaf is not self for name in leaf.requirements))
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Ids of the models that it asks to judge: its Lambda's role has to allow them."""
+        return tuple(dict.fromkeys(model for leaf in self.leaves if leaf is not self for model in leaf.models))
+
+    @property
     def handler(self) -> Handler:
         """The entry point for Lambda; `Handler(reward, floor=…)` has more settings."""
         from bedrock_rft.rewards._handler import Handler
