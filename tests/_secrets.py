@@ -82,8 +82,9 @@ def printed(thing: Any) -> Iterator[tuple[str, str | bytes]]:
     yield "inspect", inspected(thing)
     yield "json", _as_json(thing)
     if hasattr(thing, "__dict__"):
-        yield "vars", str(vars(thing))
-        yield "vars, rich", pretty_repr(vars(thing), max_width=10_000)
+        fields: dict[str, Any] = dict(vars(thing))
+        yield "vars", str(fields)
+        yield "vars, rich", pretty_repr(fields, max_width=10_000)
     if hasattr(thing, "__dataclass_fields__"):
         yield "fields", str({each.name: getattr(thing, each.name) for each in dataclasses.fields(thing)})
         try:
