@@ -11,8 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from bedrock_rft.rewards._answers import Choice, Exact, Matches, Numeric
     from bedrock_rft.rewards._code import PassesTests
+    from bedrock_rft.rewards._compare import Choice, Exact, Matches, Numeric
     from bedrock_rft.rewards._extract import after_marker, boxed, final_answer, last_number
     from bedrock_rft.rewards._function import reward
     from bedrock_rft.rewards._handler import Handler
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bedrock_rft.rewards._shape import Format, Length
 
 _WHERE = {
-    "_answers": ("Choice", "Exact", "Matches", "Numeric"),
+    "_compare": ("Choice", "Exact", "Matches", "Numeric"),
     "_code": ("PassesTests",),
     "_extract": ("after_marker", "boxed", "final_answer", "last_number"),
     "_handler": ("Handler",),

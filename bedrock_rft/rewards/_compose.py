@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -42,7 +43,7 @@ class Sum(Reward):
         _check_names(self)
 
     async def value_in(self, run: Run) -> float:
-        return sum([await term.value_in(run) for term in self.terms])
+        return math.fsum([await term.value_in(run) for term in self.terms])
 
     def operands(self) -> tuple[Reward, ...]:
         return self.terms

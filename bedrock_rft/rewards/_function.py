@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias, overload
@@ -44,11 +45,12 @@ class Function(Leaf):
     def total(self, parts: Mapping[str, float]) -> float:
         if not self.weights:
             return super().total(parts)
-        return sum(weight * parts[name] for name, weight in self.weights.items())
+        return math.fsum(weight * parts[name] for name, weight in self.weights.items())
 
     @property
     def asynchronous(self) -> bool:
-        return inspect.iscoroutinefunction(self.function)
+        # An object whose call is async is no coroutine function by itself.
+        return any(map(inspect.iscoroutinefunction, (self.function, type(self.function).__call__)))
 
     def __repr__(self) -> str:
         return self.name

@@ -72,15 +72,16 @@ class Handler:
 
 
 def _entries(event: object) -> Sequence[Any]:
+    kind = type(event).__name__
     if isinstance(event, list):
         return cast("Sequence[Any]", event)
     if isinstance(event, dict) and "messages" in event:
-        return [cast("dict[str, Any]", event)]
-    raise ValueError(f"the event is {type(event).__name__}; the service sends an array of rollouts")
+        return (cast("Any", event),)
+    raise ValueError(f"the event is {kind}; the service sends an array of rollouts")
 
 
-def _identity(entry: object) -> Any:
-    return cast("dict[str, Any]", entry).get("id", "") if isinstance(entry, dict) else ""
+def _identity(entry: Any) -> Any:
+    return entry.get("id", "") if hasattr(entry, "get") else ""
 
 
 def _seconds(context: Any) -> float | None:

@@ -55,7 +55,8 @@ class Judge(Leaf):
 
     The question, the reference and the answer are given as data behind a fence that is made up anew for every call, so
     that an answer cannot pretend to end it. The verdict is read as JSON, clamped to the scale and moved to 0…1. Where
-    the judge cannot be reached, or gives no verdict, the rollout gets the handler's floor and counts as an error. Tokens are counted in `metrics_list`, and so is what they cost where prices are given.
+    the judge cannot be reached, or gives no verdict, the rollout gets the handler's floor and counts as an error.
+    Tokens are counted in `metrics_list`, and so is what they cost where prices are given.
 
     Attributes:
         model: a model's or an inference profile's id. The function's role needs `bedrock:InvokeModel` on it.
@@ -113,20 +114,24 @@ class Judge(Leaf):
 
     async def grade(self, rollout: Rollout) -> Score:
         started = time.monotonic()
-        for attempt in range(1, self.attempts + 1):
-            try:
-                reply = await asyncio.get_running_loop().run_in_executor(_threads(), self._converse, rollout)
-                break
-            except Exception as error:
-                if attempt == self.attempts or not _worth(error):
-                    raise JudgeError(f"{self.model}: {_code(error)}") from error
-            await asyncio.sleep(random.uniform(0, min(8.0, 0.5 * 2**attempt)))  # noqa: S311 - jitter
+        reply = await self._reply(rollout)
         parts = self._parts(reply)
         weights = self.weights or dict.fromkeys(parts, 1.0)
         total = sum(weights.values())
         value = sum(weight * parts[name] for name, weight in weights.items()) / total if total else 0.0
         several = not isinstance(self.criteria, str)
         return Score(value, parts if several else {}, self._metrics(reply, time.monotonic() - started))
+
+    async def _reply(self, rollout: Rollout) -> Mapping[str, Any]:
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return await asyncio.get_running_loop().run_in_executor(_threads(), self._converse, rollout)
+            except Exception as error:
+                if attempt >= self.attempts or not _worth(error):
+                    raise JudgeError(f"{self.model}: {_code(error)}") from error
+            await asyncio.sleep(random.uniform(0, min(8.0, 0.5 * 2**attempt)))  # noqa: S311 - jitter
 
     def _converse(self, rollout: Rollout) -> Mapping[str, Any]:
         fence = f"====={secrets.token_hex(8)}"
@@ -214,7 +219,8 @@ def _client(region: str | None, seconds: float) -> Any:
                 retries={"total_max_attempts": 1, "mode": "standard"},
                 max_pool_connections=_CONNECTIONS,
             )
-            _clients[region, seconds] = Session().create_client("bedrock-runtime", region_name=region, config=config)
+            session: Any = Session()
+            _clients[region, seconds] = session.create_client("bedrock-runtime", region_name=region, config=config)
         return _clients[region, seconds]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
@@ -170,7 +171,7 @@ class Leaf(Reward):
 
     def total(self, parts: Mapping[str, float]) -> float:
         """The value of a mapping of parts: their mean."""
-        return sum(parts.values()) / len(parts) if parts else 0.0
+        return math.fsum(parts.values()) / len(parts) if parts else 0.0
 
     async def value_in(self, run: Run) -> float:
         return await run.ask(self)

@@ -19,8 +19,14 @@ T = TypeVar("T")
 
 OUT_OF_TIME = "there was no time left to score it"
 
+WAITED = "a reward that is not async waited for something; make its function async"
+
 Attempt = Callable[[], Rollout]
 """Reads one rollout; what it raises is that rollout's own error."""
+
+
+class _WaitedError(RuntimeError):
+    """A coroutine that was to run in one step did not."""
 
 
 def score(reward: Reward, rollout: Rollout) -> Score:
@@ -48,8 +54,15 @@ def batch(
     """
     until = None if seconds is None else time.monotonic() + seconds
     if not reward.asynchronous:
-        return [_finished(_guarded(reward, attempt, floor, until), waits=False) for attempt in attempts]
+        return [_at_once(reward, attempt, floor, until) for attempt in attempts]
     return _finished(_together(reward, attempts, floor, concurrency, until), waits=True)
+
+
+def _at_once(reward: Reward, attempt: Attempt, floor: float, until: float | None) -> Score:
+    try:
+        return _finished(_guarded(reward, attempt, floor, until), waits=False)
+    except _WaitedError:
+        return Score(floor, error=WAITED)
 
 
 async def _together(
@@ -100,7 +113,7 @@ def _finished(work: Coroutine[Any, Any, T], *, waits: bool) -> T:
             result: T = done.value
             return result
         work.close()
-        raise RuntimeError("a reward that is not async waited for something; make its function async")
+        raise _WaitedError(WAITED)
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -1,0 +1,351 @@
+"""Rewards as values, and the handler that answers for every rollout, whatever becomes of one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import logging
+import math
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import bedrock_rft
+from bedrock_rft.rewards import Handler, Numeric, Reward, Rollout, Score, reward
+
+FOUR = Rollout.of("2 + 2?", "The answer is 4.", reference="4")
+
+
+@reward
+def correct(rollout: Rollout) -> bool:
+    """Whether it says 4."""
+    return "4" in rollout.answer
+
+
+@reward
+def tidy(rollout: Rollout) -> float:
+    return 0.5 if rollout.answer.endswith(".") else 0.0
+
+
+def entry(number: Any = "r-1", answer: str = "4", **extra: Any) -> dict[str, Any]:
+    messages = [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": answer}]
+    return {"id": number, "messages": messages, "metadata": {"reference_answer": "4", **extra}}
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"metadata": {"reference_answer": "4", "level": 3}},
+        {"metadata": {"reference_answer": {"text": "4"}, "level": 3}},
+        {"reference_answer": "4", "level": 3},
+        {"reference_answer": {"text": "4"}, "metadata": {"level": 3}},
+    ],
+)
+def test_every_shape_is_read_alike(shape: dict[str, Any]) -> None:
+    answers = ["4", [{"type": "text", "text": "4"}], [{"type": "text", "text": ""}, {"type": "text", "text": "4"}]]
+    for content in answers:
+        turns = [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": content}]
+        rollout = Rollout.read({"id": "r", "messages": turns, **shape})
+        assert (rollout.id, rollout.prompt, rollout.answer) == ("r", "2 + 2?", "4")
+        assert (rollout.reference, rollout.extra) == ("4", {"level": 3})
+
+
+def test_a_reference_that_is_an_object_stays_one() -> None:
+    for reference in ({"text": "4", "unit": "m"}, {"text": 4}, ["4"], None, 4):
+        assert Rollout.read({"messages": [], "reference_answer": reference}).reference == reference
+
+
+def test_an_answer_is_the_assistants_last_word() -> None:
+    assert Rollout.read({"messages": []}).answer == ""
+    assert (
+        Rollout.read({"messages": [{"role": "assistant", "content": "a"}, {"role": "user", "content": "b"}]}).answer
+        == ""
+    )
+    assert Rollout.read({"messages": [{"role": "assistant", "content": None}]}).answer == ""
+
+
+@pytest.mark.parametrize("broken", [7, None, "text", {}, {"messages": "x"}, {"messages": [7]}, {"messages": None}])
+def test_what_is_no_rollout_is_refused(broken: Any) -> None:
+    with pytest.raises(ValueError, match=r"rollout|messages"):
+        Rollout.read(broken)
+
+
+def test_rewards_weigh_and_add_up() -> None:
+    total = 0.9 * correct + 0.1 * tidy
+    assert total(FOUR) == Score(pytest.approx(0.95), {"correct": 1.0, "tidy": 0.5})
+    assert float((correct - tidy)(FOUR)) == 0.5
+    assert float((-correct)(FOUR)) == -1.0
+    assert float(sum([correct, tidy])(FOUR)) == 1.5  # type: ignore[operator] # sum begins with 0
+    assert float((correct + tidy).clip()(FOUR)) == 1.0
+    assert repr(total) == "0.9 * correct + 0.1 * tidy"
+    assert total.leaves == (correct, tidy)
+    assert correct.__doc__ == "Whether it says 4."
+
+
+def test_a_gate_lets_through_or_not() -> None:
+    wrong = Rollout.of("2 + 2?", "5.", reference="4")
+    gated = tidy.gate(correct, otherwise=-0.25)
+    assert gated(FOUR) == Score(0.5, {"correct": 1.0, "tidy": 0.5})
+    assert gated(wrong) == Score(-0.25, {"correct": 0.0, "tidy": 0.5})
+    lazy = tidy.gate(correct, lazy=True)
+    assert lazy(wrong) == Score(0.0, {"correct": 0.0}), "what costs money is not asked behind a gate that is shut"
+
+
+def test_a_reward_that_occurs_twice_is_asked_once() -> None:
+    asked: list[str] = []
+
+    @reward
+    def costly(rollout: Rollout) -> float:
+        asked.append(rollout.id)
+        return 1.0
+
+    assert float((costly + 0.5 * costly.clip(0, 1) + costly)(FOUR)) == 2.5
+    assert len(asked) == 1
+
+
+def test_two_parts_have_two_names() -> None:
+    with pytest.raises(ValueError, match="two parts are named 'correct'"):
+        _ = correct + Numeric(name="correct")
+    renamed = correct + Numeric(name="correct").named("number")
+    assert set(renamed(FOUR).parts) == {"correct", "number"}
+    assert (correct + tidy).named("total")(FOUR).parts == {"correct": 1.0, "tidy": 0.5, "total": 1.5}
+    with pytest.raises(ValueError, match="text that can be printed"):
+        correct.named("a\nb")
+
+
+def test_a_function_may_return_parts() -> None:
+    def parts(rollout: Rollout) -> Mapping[str, float]:
+        return {"right": True, "short": len(rollout.answer) < 100, "style": 0.25}
+
+    assert reward(parts)(FOUR) == Score(
+        0.75, {"parts/right": 1.0, "parts/short": 1.0, "parts/style": 0.25, "parts": 0.75}
+    )
+    weighed = reward(name="all", weights={"right": 0.9, "style": 0.4})(parts)
+    assert weighed(FOUR).value == 1.0
+    assert weighed(FOUR).parts["all"] == 1.0
+    with pytest.raises(KeyError):
+        reward(weights={"missing": 1.0})(parts)(FOUR)
+
+
+def test_a_function_may_return_a_score_or_another_reward() -> None:
+    @reward
+    def scored(rollout: Rollout) -> Score:
+        return Score(0.5, {"a": 1.0}, {"tokens": float(len(rollout.answer))})
+
+    assert scored(FOUR) == Score(0.5, {"scored/a": 1.0, "scored": 0.5}, {"tokens": 16.0})
+
+    @reward
+    def by_kind(rollout: Rollout) -> Reward:
+        return correct if rollout.reference == "4" else tidy
+
+    assert by_kind(FOUR) == Score(1.0, {"correct": 1.0, "by_kind": 1.0})
+
+
+@pytest.mark.parametrize("value", [True, 1, 0.5, Decimal("0.5"), -0.0])
+def test_any_number_will_do(value: Any) -> None:
+    assert reward(lambda _: value)(FOUR).value == float(value)
+
+
+@pytest.mark.parametrize(
+    "value", [None, "1", math.nan, math.inf, -math.inf, [1.0], 1j, b"1", {"a": math.nan}, {"a": "1"}]
+)
+def test_what_is_no_number_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="not a"):
+        reward(lambda _: value)(FOUR)
+    (result,) = Handler(reward(lambda _: value), floor=-1.0)([entry()])
+    assert result["aggregate_reward_score"] == -1.0
+    assert {"name": "reward_error", "value": 1.0, "type": "Metric"} in result["metrics_list"]
+
+
+@pytest.mark.parametrize("make", [lambda: reward(7), lambda: correct * math.nan, lambda: correct.clip(1, 0)])  # type: ignore[call-overload]
+def test_what_makes_no_reward_is_refused(make: Callable[[], object]) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        make()
+
+
+def test_what_cannot_be_combined_says_so() -> None:
+    for combine in (lambda: correct * "2", lambda: correct + 1, lambda: "x" + correct, lambda: correct - 1):  # type: ignore[operator]
+        with pytest.raises(TypeError):
+            combine()
+
+
+def test_the_handler_answers_each_in_order_under_its_own_id() -> None:
+    handler = (0.9 * correct + 0.1 * tidy).handler
+    ids: list[Any] = ["b", "a", 7, None, {"x": 1}]
+    results = handler([*(entry(name) for name in ids), {"messages": []}, 7])
+    assert [result["id"] for result in results] == [*ids, "", ""]
+    assert results[0] == {
+        "id": "b",
+        "aggregate_reward_score": 0.9,
+        "metrics_list": [
+            {"name": "correct", "value": 1.0, "type": "Reward"},
+            {"name": "tidy", "value": 0.0, "type": "Reward"},
+            {"name": "reward_error", "value": 0.0, "type": "Metric"},
+        ],
+    }
+    assert handler(entry("one")) == handler([entry("one")])
+    assert handler([]) == []
+    with pytest.raises(ValueError, match="the event is str; the service sends an array"):
+        handler("[]")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": JSON,
+        "messages": JSON | st.lists(st.fixed_dictionaries({"role": st.just("assistant"), "content": JSON}), max_size=2),
+        "metadata": JSON | st.fixed_dictionaries({"reference_answer": JSON}),
+        "reference_answer": JSON,
+    },
+)
+
+
+@given(st.lists(FIELDS | JSON, max_size=5))
+def test_whatever_comes_is_answered(event: list[Any]) -> None:
+    kept = json.dumps(event)
+    results = (0.5 * correct + Numeric()).handler(event)
+    assert len(results) == len(event)
+    for given_entry, result in zip(event, results, strict=True):
+        wanted: Any = given_entry.get("id", "") if hasattr(given_entry, "get") else ""
+        assert result["id"] is wanted or result["id"] == wanted
+        assert math.isfinite(result["aggregate_reward_score"])
+        assert all(math.isfinite(metric["value"]) for metric in result["metrics_list"])
+    json.dumps([{**result, "id": "x"} for result in results], allow_nan=False)
+    assert json.dumps(event) == kept, "what comes is left as it is"
+
+
+def test_an_error_is_seen_and_what_it_says_is_not(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    @reward
+    def brittle(rollout: Rollout) -> float:
+        if "bad" in rollout.answer:
+            raise KeyError(rollout.answer)
+        if "exit" in rollout.answer:
+            sys.exit(rollout.answer)
+        return 1.0
+
+    handler = Handler(correct + brittle, floor=-0.5)
+    with caplog.at_level(logging.DEBUG):
+        results = handler([entry("1", "4"), entry("2", "4 bad private text"), entry("3", "4 exit"), entry("4", "4")])
+    assert [result["aggregate_reward_score"] for result in results] == [2.0, -0.5, -0.5, 2.0]
+    (record,) = caplog.records
+    assert record.getMessage().startswith(
+        "2 of 4 rollouts got the floor; the first: KeyError in test_rewards_core.py, line "
+    )
+    assert "private" not in caplog.text + "".join(capfd.readouterr())
+    assert {metric["name"] for metric in results[1]["metrics_list"]} == {"correct", "reward_error"}
+
+
+class Context:
+    def __init__(self, seconds: float) -> None:
+        self._until = time.monotonic() + seconds
+
+    def get_remaining_time_in_millis(self) -> int:
+        return max(0, int((self._until - time.monotonic()) * 1000))
+
+
+def test_what_there_is_no_time_for_gets_the_floor() -> None:
+    @reward
+    def slow(rollout: Rollout) -> float:
+        time.sleep(0.05 if rollout.id != "0" else 0.3)
+        return 1.0
+
+    results = Handler(slow)([entry(str(number)) for number in range(3)], Context(0.2))
+    assert [result["aggregate_reward_score"] for result in results] == [1.0, 0.0, 0.0]
+    assert (results[1]["metrics_list"][-1]["name"], results[1]["metrics_list"][-1]["value"]) == ("reward_error", 1.0)
+
+
+def test_judges_are_asked_at_once_and_late_ones_are_left() -> None:
+    under_way, most = 0, 0
+
+    @reward
+    async def judged(rollout: Rollout) -> float:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        try:
+            await asyncio.sleep(30 if rollout.id == "3" else 0.01)
+        finally:
+            under_way -= 1
+        return 1.0
+
+    began = time.monotonic()
+    handler = Handler(0.5 * judged + 0.5 * correct, concurrency=4)
+    results = handler([entry(str(number)) for number in range(8)], Context(2.0))
+    assert [result["aggregate_reward_score"] for result in results] == [1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0]
+    assert (most, under_way) == (4, 0)
+    assert time.monotonic() - began < 10
+
+
+def test_an_async_reward_is_scored_inside_a_loop_too() -> None:
+    class Judge:
+        async def __call__(self, rollout: Rollout) -> float:
+            await asyncio.sleep(0)
+            return 1.0 if rollout.answer else 0.0
+
+    judged = reward(name="judged")(Judge())
+
+    async def cell() -> Score:
+        return judged(FOUR)
+
+    assert judged.asynchronous
+    assert asyncio.run(cell()) == judged(FOUR) == Score(1.0, {"judged": 1.0})
+    assert reward(name="partial")(functools.partial(Judge.__call__, Judge())).asynchronous
+
+
+def test_a_function_that_waits_without_being_async_is_said() -> None:
+    async def wait() -> float:
+        await asyncio.sleep(0)
+        return 1.0
+
+    hidden = reward(name="hidden")(lambda _: wait())
+    with pytest.raises(RuntimeError, match="make its function async"):
+        hidden(FOUR)
+    (result,) = hidden.handler([entry()])
+    assert result["aggregate_reward_score"] == 0.0
+
+
+@pytest.mark.parametrize(("settings", "said"), [({"floor": math.nan}, "floor"), ({"concurrency": 0}, "concurrency")])
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Handler(correct, **settings)
+
+
+def test_a_lambda_needs_the_standard_library_only(tmp_path: Path) -> None:
+    source = Path(bedrock_rft.__file__).parent
+    shutil.copytree(
+        source / "rewards", tmp_path / "bedrock_rft" / "rewards", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    for name in ("__init__.py", "_version.py"):
+        shutil.copy(source / name, tmp_path / "bedrock_rft" / name)
+    script = tmp_path / "function.py"
+    script.write_text(
+        "import sys\n"
+        f"sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from bedrock_rft.rewards import *\n"
+        "from bedrock_rft.rewards import Rollout, reward\n"
+        "@reward\n"
+        "def short(rollout): return len(rollout.answer) < 10\n"
+        "total = 0.5 * Numeric() + 0.2 * Exact() + 0.1 * short + 0.2 * Format(boxed=True)\n"
+        f"print(total.handler([{entry()!r}])[0]['aggregate_reward_score'])\n"
+        "print(sorted({'pydantic', 'asyncio', 'subprocess', 'botocore'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", script], capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.stderr == ""
+    assert done.stdout.split("\n")[:1] == ["0.8"]
