@@ -82,7 +82,7 @@ def printed(thing: Any) -> Iterator[tuple[str, str | bytes]]:
     yield "inspect", inspected(thing)
     yield "json", _as_json(thing)
     if hasattr(thing, "__dict__"):
-        fields: dict[str, Any] = dict(vars(thing))
+        fields: dict[str, Any] = dict(vars(thing))  # pyright: ignore[reportUnknownArgumentType]
         yield "vars", str(fields)
         yield "vars, rich", pretty_repr(fields, max_width=10_000)
     if hasattr(thing, "__dataclass_fields__"):

@@ -1,0 +1,384 @@
+"""Many signed calls at once to a service that fails now and then: nothing is lost, nothing doubled, nothing piles up.
+
+`make soak`, or `python tests/soak.py --calls 10000`: from 64 threads, then from 1,000 tasks. A server in a process of
+its own checks every signature, and in 5 % of the exchanges breaks off, answers 503, or cuts its answer short; half of
+the time having done what it was asked. The exit status says whether all of this held:
+
+- every question got an answer, and its own;
+- every creation made one job, or said that it cannot tell and made at most one;
+- memory and open files are after the warm-up what they are at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import json
+import os
+import random
+import re
+import socket
+import struct
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+from botocore.credentials import Credentials
+
+from bedrock_rft import AmbiguousCreateError, AsyncClient, Client
+from bedrock_rft.local._signature import Credential, Refused, verify
+
+__all__ = ["Outcome", "run", "served"]
+
+KEY, SECRET, TOKEN = "AKIASOAK00000001", "soak-secret", "soak-token"
+API_KEY = "soak-api-key"
+ARN = "arn:aws:lambda:us-west-2:123456789012:function:reward"
+JOBS = "/v1/fine_tuning/jobs"
+FAULTY = 0.05
+CREATIONS = 50  # one call in so many creates a job
+GROWTH = 16  # MiB that memory may grow by after the warm-up
+RETRIES = 6  # 5 % six times over is one call in a hundred million
+
+
+# The service
+
+
+@dataclass
+class Service:
+    """Answers, and writes down what it did."""
+
+    dice: random.Random
+    jobs: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    done: Counter[str] = field(default_factory=Counter[str])
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one connection until it ends."""
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while await self._exchange(reader, writer):
+                pass
+        writer.close()
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        top = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        request, *lines = top.strip().split("\r\n")
+        method, target, _ = request.split(" ")
+        headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+        stated = {name.lower(): value for name, value in headers}
+        body = await reader.readexactly(int(stated.get("content-length", 0)))
+        if target == "/told":
+            return await self._send(writer, 200, {"jobs": self.jobs, "done": self.done})
+        self.done["requests"] += 1
+        if not self._signed(method, target, headers, body):
+            self.done["unsigned"] += 1
+            return await self._send(writer, 401, {"error": {"code": "invalid_api_key", "message": "no"}})
+        fault = self.dice.choice(["reset", "503", "cut"]) if self.dice.random() < FAULTY else ""
+        first = self.dice.random() < 0.5  # whether it fails before it has done anything
+        self.done[f"fault {fault}"] += bool(fault)
+        if not (fault and first):
+            status, answer = self._carry_out(method, target, body)
+        else:
+            status, answer = 200, {}
+        if fault == "reset":
+            # Lingering for no time makes closing a reset.
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+            return False
+        if fault == "503":
+            return await self._send(writer, 503, {"error": {"message": "busy"}})
+        return await self._send(writer, status, answer, cut=fault == "cut")
+
+    async def _send(self, writer: asyncio.StreamWriter, status: int, answer: Any, *, cut: bool = False) -> bool:
+        body = json.dumps(answer).encode()
+        writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+        writer.write(body[: len(body) // 2] if cut else body)
+        await writer.drain()
+        return not cut
+
+    def _signed(self, method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> bool:
+        from datetime import datetime, timezone
+
+        if ("authorization", f"Bearer {API_KEY}") in [(name.lower(), value) for name, value in headers]:
+            return True
+        path, _, query = target.encode().partition(b"?")
+        try:
+            verify(
+                method, path, query, headers, sha256(body).hexdigest(),
+                lookup={KEY: Credential(KEY, SECRET, TOKEN)}.get, region="us-west-2", now=datetime.now(timezone.utc),
+            )  # fmt: skip
+        except Refused:
+            return False
+        return True
+
+    def _carry_out(self, method: str, target: str, body: bytes) -> tuple[int, Any]:
+        path, _, query = target.partition("?")
+        if path.startswith("/v1/models/"):
+            return 200, {"id": path.rpartition("/")[2], "object": "model"}
+        if (method, path) == ("POST", JOBS):
+            made = {**json.loads(body), "id": f"ftjob-{len(self.jobs)}", "created_at": int(time.time())}
+            self.jobs.append({**made, "status": "queued"})
+            return 200, self.jobs[-1]
+        if path == JOBS:
+            asked = parse_qs(query)
+            newest = self.jobs[::-1]
+            ids = [job["id"] for job in newest]
+            start = ids.index(asked["after"][0]) + 1 if "after" in asked else 0
+            page = newest[start : start + 100]
+            return 200, {"data": page, "has_more": start + 100 < len(newest)}
+        number = re.fullmatch(rf"{JOBS}/ftjob-(\d+)", path)
+        return (200, self.jobs[int(number[1])]) if number else (404, {})
+
+
+async def _forever(seed: int) -> None:
+    service = Service(random.Random(seed))  # noqa: S311 - which exchanges fail
+    server = await asyncio.start_server(service.serve, "127.0.0.1", 0, backlog=2048)
+    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201 - for the process that started this one
+    await asyncio.to_thread(sys.stdin.read)
+
+
+@contextlib.contextmanager
+def served(seed: int = 0) -> Generator[str, None, None]:
+    """The service in a process of its own: its address, up to the port."""
+    command = [sys.executable, __file__, "--serve", "--seed", str(seed)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        process.communicate()
+
+
+# The callers
+
+
+@dataclass
+class Outcome:
+    """What became of the calls.
+
+    Attributes:
+        way: who called.
+        calls: how many calls there were.
+        lost: what was raised instead of an answer.
+        wrong: answers to other questions.
+        asked: creations.
+        made: jobs there are for them.
+        doubled: creations with more than one job.
+        missing: creations that returned a job the service does not have under that name.
+        unsure: creations that could not tell.
+        unsigned: requests without a valid signature.
+        faults: exchanges that the service spoiled.
+        seconds: how long all of it took.
+        memory: MiB after the warm-up and at the end; empty where the system does not say.
+        files: open files before, and after the client was closed; empty likewise.
+    """
+
+    way: str
+    calls: int = 0
+    lost: list[str] = field(default_factory=list[str])
+    wrong: int = 0
+    asked: dict[str, str] = field(default_factory=dict[str, str])
+    made: int = 0
+    doubled: int = 0
+    missing: int = 0
+    unsure: int = 0
+    unsigned: int = 0
+    faults: int = 0
+    seconds: float = 0.0
+    memory: tuple[float, ...] = ()
+    files: tuple[int, ...] = ()
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing was lost, doubled or piled up."""
+        flat = not self.memory or self.memory[1] - self.memory[0] < GROWTH
+        closed = not self.files or self.files[1] <= self.files[0]
+        return flat and closed and not (self.lost or self.wrong or self.doubled or self.missing or self.unsigned)
+
+    def took(self, number: int, answer: Any) -> None:
+        """Note an answer, or what was raised in its stead."""
+        self.calls += 1
+        name = f"call-{number}"
+        if isinstance(answer, AmbiguousCreateError):
+            self.unsure += 1
+            self.asked[name] = ""
+        elif isinstance(answer, BaseException):
+            self.lost.append(f"{name}: {answer!r}")
+        elif creates(number):
+            self.asked[name] = answer.id
+        else:
+            self.wrong += answer.id != name
+
+    def compare(self, told: dict[str, Any]) -> None:
+        """Hold what callers were told against what the service did."""
+        there: dict[str, list[str]] = {}
+        for job in told["jobs"]:
+            there.setdefault(job["metadata"]["call"], []).append(job["id"])
+        self.made = sum(map(len, there.values()))
+        self.doubled = sum(len(ids) > 1 for ids in there.values())
+        self.missing = sum(bool(job) and there.get(name) != [job] for name, job in self.asked.items())
+        self.missing += len(set(there) - set(self.asked))
+        self.unsigned = told["done"].get("unsigned", 0)
+        self.faults = sum(count for name, count in told["done"].items() if name.startswith("fault "))
+
+
+def creates(number: int) -> bool:
+    """Whether a call creates a job."""
+    return number % CREATIONS == 0
+
+
+def settings(address: str, auth: str) -> dict[str, Any]:
+    who: dict[str, Any] = (
+        {"api_key": API_KEY} if auth == "api_key" else {"credentials": Credentials(KEY, SECRET, TOKEN)}
+    )
+    return {"region": "us-west-2", "base_url": f"{address}/v1", "max_retries": RETRIES, "timeout": 60.0, **who}
+
+
+def described(number: int) -> dict[str, Any]:
+    return {"training_file": "file-1", "reward": ARN, "metadata": {"call": f"call-{number}"}}
+
+
+def _threads(outcome: Outcome, address: str, auth: str, numbers: range, workers: int, warm: int) -> None:
+    with Client(**settings(address, auth)) as client, ThreadPoolExecutor(workers) as pool:
+
+        def call(number: int) -> Any:
+            try:
+                if creates(number):
+                    return client.jobs.create("openai.gpt-oss-20b", **described(number))
+                return client.models.retrieve(f"call-{number}")
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is counted
+                return error
+
+        for place, answer in enumerate(pool.map(call, numbers)):
+            outcome.took(numbers[place], answer)
+            if place + 1 == warm:
+                outcome.memory = _memory()
+        outcome.memory += _memory()
+
+
+async def _tasks(outcome: Outcome, address: str, auth: str, numbers: range, workers: int, warm: int) -> None:
+    waiting = iter(numbers)
+    async with AsyncClient(**settings(address, auth)) as client:
+
+        async def work() -> None:
+            for number in waiting:
+                answer: Any
+                try:
+                    if creates(number):
+                        answer = await client.jobs.create("openai.gpt-oss-20b", **described(number))
+                    else:
+                        answer = await client.models.retrieve(f"call-{number}")
+                except Exception as error:  # noqa: BLE001 - whatever it is, it is counted
+                    answer = error
+                outcome.took(number, answer)
+                if outcome.calls == warm:
+                    outcome.memory = _memory()
+
+        await asyncio.gather(*(work() for _ in range(workers)))
+        outcome.memory += _memory()
+
+
+def run(*, calls: int, workers: int, tasks: bool, auth: str = "aws", seed: int = 0) -> Outcome:
+    """Make calls from so many threads or tasks at once, and compare with what the service did."""
+    outcome = Outcome(f"{workers:,} {'tasks' if tasks else 'threads'}, {auth}")
+    numbers, warm = range(calls), max(calls * 2 // 5, 1)
+    with served(seed) as address:
+        once(address, auth, tasks=tasks)
+        before, began = _files(), time.monotonic()
+        if tasks:
+            asyncio.run(_tasks(outcome, address, auth, numbers, workers, warm))
+        else:
+            _threads(outcome, address, auth, numbers, workers, warm)
+        outcome.seconds = time.monotonic() - began
+        gc.collect()
+        outcome.files = before + _files()
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{address}/told") as told:
+            outcome.compare(json.loads(told.read()))
+    return outcome
+
+
+def once(address: str, auth: str, *, tasks: bool) -> None:
+    """One call ahead, so that what is loaded once is there before anything is measured."""
+
+    async def soon() -> None:
+        async with AsyncClient(**settings(address, auth)) as client:
+            await client.models.retrieve("first")
+
+    if tasks:
+        asyncio.run(soon())
+    else:
+        with Client(**settings(address, auth)) as client:
+            client.models.retrieve("first")
+
+
+def _memory() -> tuple[float, ...]:
+    try:
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+        return (int(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20,)
+    except (OSError, ValueError):
+        return ()
+
+
+def _files() -> tuple[int, ...]:
+    for place in ("/proc/self/fd", "/dev/fd"):
+        with contextlib.suppress(OSError):
+            return (len(list(Path(place).iterdir())),)
+    return ()
+
+
+def _room() -> None:
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))
+
+
+COLUMNS = ("calls", "calls/s", "faults", "lost", "wrong", "jobs asked", "made", "doubled", "unsure", "MiB", "files", "")
+
+
+def row(outcome: Outcome) -> list[str]:
+    """An outcome as a line of the table."""
+    memory = " → ".join(f"{each:.0f}" for each in outcome.memory) or "not measured"
+    files = " → ".join(map(str, outcome.files)) or "not measured"
+    return [
+        f"{outcome.calls:,}", f"{outcome.calls / outcome.seconds:,.0f}", f"{outcome.faults:,}", str(len(outcome.lost)),
+        str(outcome.wrong + outcome.missing), str(len(outcome.asked)), str(outcome.made), str(outcome.doubled),
+        str(outcome.unsure), memory, files, "held" if outcome.held else "BROKEN",
+    ]  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--calls", type=int, default=10_000)
+    parser.add_argument("--threads", type=int, default=64)
+    parser.add_argument("--tasks", type=int, default=1000)
+    parser.add_argument("--auth", choices=("aws", "api_key"), default="aws")
+    parser.add_argument("--seed", type=int, default=0, help="which exchanges fail")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    _room()
+    if options.serve:
+        asyncio.run(_forever(options.seed))
+        return 0
+    outcomes: list[Outcome] = []
+    for workers, tasks in ((options.threads, False), (options.tasks, True)):
+        outcomes.append(run(calls=options.calls, workers=workers, tasks=tasks, auth=options.auth, seed=options.seed))
+        for problem in outcomes[-1].lost[:5]:
+            print(problem)  # noqa: T201 - a script
+    table = [["", *COLUMNS], *([outcome.way, *row(outcome)] for outcome in outcomes)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        print("  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True)))  # noqa: T201 - a script
+    return 0 if all(outcome.held for outcome in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
