@@ -3,11 +3,14 @@
 PYTHON ?= python3
 VENV ?= .venv
 DATA ?=
+# CI installs what a lock file pins. Without one everything is the newest that pyproject.toml allows.
+LOCK ?=
 # Windows keeps a virtual environment's programs elsewhere.
 BIN := $(if $(filter Windows_NT,$(OS)),$(VENV)/Scripts,$(VENV)/bin)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+LOCKED = $(PIP) install --require-hashes -r $(LOCK) && $(PIP) install --no-deps --no-build-isolation -e .
 
-.PHONY: demo test check bench format clean
+.PHONY: demo test check bench soak lock audit format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/quickstart.py $(if $(DATA),--data "$(DATA)")
@@ -23,6 +26,19 @@ check: $(VENV)/.check
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+# Ten thousand signed calls from threads and from tasks, to a service that fails; two minutes.
+soak: $(VENV)/.test
+	$(BIN)/python tests/soak.py $(ARGS)
+
+lock: $(VENV)/.python
+	$(PIP) install uv
+	printf 'hatchling\neditables\n' | $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --upgrade \
+	  --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+	  --extra local --extra progress --extra test --extra check pyproject.toml - --output-file requirements-ci.lock
+
+audit:
+	bash .ci/audit
 
 format: $(VENV)/.check
 	$(BIN)/ruff check --fix
@@ -40,10 +56,10 @@ $(VENV)/.demo: $(VENV)/.python pyproject.toml
 	$(PIP) install -e '.[local,progress]'
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.python pyproject.toml
-	$(PIP) install -e '.[local,progress,test]'
+$(VENV)/.test: $(VENV)/.python pyproject.toml $(LOCK)
+	$(if $(LOCK),$(LOCKED),$(PIP) install -e '.[local,progress,test]')
 	@touch $@
 
-$(VENV)/.check: $(VENV)/.python pyproject.toml
-	$(PIP) install -e '.[local,progress,test,check]'
+$(VENV)/.check: $(VENV)/.python pyproject.toml $(LOCK)
+	$(if $(LOCK),$(LOCKED),$(PIP) install -e '.[local,progress,test,check]')
 	@touch $@
