@@ -338,8 +338,7 @@ def test_a_lambda_needs_the_standard_library_only(tmp_path: Path) -> None:
     script.write_text(
         "import sys\n"
         f"sys.path.insert(0, {str(tmp_path)!r})\n"
-        "from bedrock_rft.rewards import *\n"
-        "from bedrock_rft.rewards import Rollout, reward\n"
+        "from bedrock_rft.rewards import Exact, Format, Numeric, Rollout, reward\n"
         "@reward\n"
         "def short(rollout): return len(rollout.answer) < 10\n"
         "total = 0.5 * Numeric() + 0.2 * Exact() + 0.1 * short + 0.2 * Format(boxed=True)\n"

@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from bedrock_rft.rewards._check import check
     from bedrock_rft.rewards._code import PassesTests
     from bedrock_rft.rewards._compare import Choice, Exact, Matches, Numeric
     from bedrock_rft.rewards._extract import after_marker, boxed, final_answer, last_number
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from bedrock_rft.rewards._handler import Handler
     from bedrock_rft.rewards._json import JsonEqual, JsonSchema
     from bedrock_rft.rewards._judge import Judge, JudgeError
+    from bedrock_rft.rewards._report import Report
     from bedrock_rft.rewards._reward import Reward
     from bedrock_rft.rewards._rollout import Rollout
     from bedrock_rft.rewards._score import Score
@@ -25,12 +27,14 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "_compare": ("Choice", "Exact", "Matches", "Numeric"),
+    "_check": ("check",),
     "_code": ("PassesTests",),
     "_extract": ("after_marker", "boxed", "final_answer", "last_number"),
     "_handler": ("Handler",),
     "_function": ("reward",),
     "_json": ("JsonEqual", "JsonSchema"),
     "_judge": ("Judge", "JudgeError"),
+    "_report": ("Report",),
     "_reward": ("Reward",),
     "_rollout": ("Rollout",),
     "_score": ("Score",),
@@ -51,11 +55,13 @@ __all__ = [
     "Matches",
     "Numeric",
     "PassesTests",
+    "Report",
     "Reward",
     "Rollout",
     "Score",
     "after_marker",
     "boxed",
+    "check",
     "final_answer",
     "last_number",
     "reward",

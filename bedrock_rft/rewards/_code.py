@@ -8,6 +8,7 @@ verdict.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import secrets
@@ -29,12 +30,15 @@ _FENCE = re.compile(r"```[ \t]*(\w*)[^\n]*\n(.*?)```", re.DOTALL)
 _LONGEST = 200_000
 _PYTHON = frozenset({"python", "py", "python3", ""})
 
-# Reads code and tests from its standard input, limits itself, and tells how many tests passed over a pipe of its own,
-# with a password: what the code prints, or how it exits, counts for nothing.
+# Reads code and tests from its standard input, limits itself, and tells how many tests passed where the code does not
+# write, with a password: what the code prints, or how it exits, counts for nothing.
 _RUNNER = """
 def main():
     import json, os, sys
     task = json.loads(sys.stdin.buffer.read())
+    report, nothing = os.dup(1), os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)
     try:
         import resource
     except ImportError:
@@ -55,7 +59,7 @@ def main():
             except Exception:
                 continue
             passed += 1
-        write(task["report"], f"{task['word']} {passed}".encode())
+        write(report, f"{task['word']} {passed}".encode())
     except BaseException:
         pass
     leave(0)
@@ -63,7 +67,7 @@ main()
 """
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PassesTests(Leaf):
     """The share of tests that the answer's Python code passes, each run after the code in the same process.
 
@@ -103,18 +107,16 @@ class PassesTests(Leaf):
         return Score(float(share == 1) if self.all_or_nothing else share, metrics={f"{self.name}_passed": passed})
 
     def _passed(self, code: str, tests: Sequence[str]) -> int:
+        word = secrets.token_hex(16)
+        task = {"code": code, "tests": list(tests), "limits": self._limits(), "word": word}
         with tempfile.TemporaryDirectory(prefix="answer-", ignore_cleanup_errors=True) as folder:
-            told, report = os.pipe()
-            try:
-                word = secrets.token_hex(16)
-                task = {"code": code, "tests": list(tests), "limits": self._limits(), "word": word}
-                _run(task, folder, report, self.seconds)
-            finally:
-                os.close(report)
-                with open(told, "rb") as pipe:  # noqa: PTH123 - a descriptor
-                    said = _waiting(pipe.fileno())
-            own, _, count = said.decode("ascii", "replace").partition(" ")
-            return min(int(count), len(tests)) if secrets.compare_digest(own, word) and count.isdigit() else 0
+            said = _run(json.dumps(task).encode(), folder, self.seconds)
+        own, _, count = said.decode("ascii", "replace").partition(" ")
+        return (
+            min(int(count), len(tests))
+            if secrets.compare_digest(own.encode(), word.encode()) and count.isdigit()
+            else 0
+        )
 
     def _limits(self) -> dict[str, int]:
         memory = self.memory * 1024 * 1024
@@ -144,54 +146,28 @@ def _listed(tests: Any) -> list[str]:
     return found
 
 
-def _run(task: dict[str, Any], folder: str, report: int, seconds: float) -> None:
-    import json
-
+def _run(task: bytes, folder: str, seconds: float) -> bytes:
+    """Run code and tests, and return what was told."""
     posix = os.name == "posix"
     environment = {"PATH": os.defpath, "HOME": folder, "TMPDIR": folder, "PYTHONDONTWRITEBYTECODE": "1"}
     if not posix:  # Windows starts no process without these
         environment = {name: os.environ[name] for name in ("SYSTEMROOT", "TEMP", "PATH") if name in os.environ}
-    handle = report if posix else _inheritable(report)
-    task = {**task, "report": handle}
     process = subprocess.Popen(  # noqa: S603 - running the answer is what this is for
         [sys.executable, "-I", "-S", "-c", _RUNNER],
         stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         cwd=folder,
         env=environment,
-        pass_fds=(report,) if posix else (),
-        close_fds=posix,
         start_new_session=posix,
     )
     try:
-        with contextlib.suppress(subprocess.TimeoutExpired, OSError):
-            process.communicate(json.dumps(task).encode(), timeout=seconds)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.communicate(task, timeout=seconds)[0]
     finally:
-        _end(process, group=posix)
-
-
-def _inheritable(descriptor: int) -> int:
-    os.set_inheritable(descriptor, True)
-    return descriptor
-
-
-def _end(process: subprocess.Popen[bytes], *, group: bool) -> None:
-    """End the process and whatever it started."""
-    with contextlib.suppress(OSError):
-        if group:
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        process.communicate(timeout=5)
-
-
-def _waiting(descriptor: int) -> bytes:
-    """What is in a pipe now: a process that was started by the code may keep the other end open."""
-    if os.name == "posix":
-        os.set_blocking(descriptor, False)
-    try:
-        return os.read(descriptor, 256)
-    except BlockingIOError:
-        return b""
+        with contextlib.suppress(OSError):  # and whatever it started
+            if posix:
+                os.killpg(process.pid, signal.SIGKILL)
+            else:
+                process.kill()
+    return process.communicate()[0]

@@ -21,7 +21,7 @@ _LONGEST = 100_000
 """Characters of an answer that a pattern is tried on."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Exact(Leaf):
     r"""1 where the answer is the reference as text, after its final answer has been taken out and spaces evened.
 
@@ -54,7 +54,7 @@ class Exact(Leaf):
         return found.casefold() if self.ignore_case else found
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Numeric(Leaf):
     r"""1 where the number the answer comes to is the reference's.
 
@@ -88,7 +88,7 @@ class Numeric(Leaf):
         return abs(found - wanted) <= room
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Choice(Leaf):
     r"""1 where the answer names the choice that the reference names.
 
@@ -153,7 +153,7 @@ def _choice_patterns(letters: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
     return alone, said
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Matches(Leaf):
     """1 where a regular expression is found in the answer.
 

@@ -9,6 +9,7 @@ import json
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
@@ -129,6 +130,9 @@ def _raised(error: BaseException) -> NoReturn:
     except Exception:  # noqa: BLE001 - an exception's own text is the user's code too
         text = "(its text cannot be shown)"
     said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is this module's
+    if frames:
+        said += f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
     raise RewardError(
         f"The reward handler raised {said}. One bad rollout must not fail a whole batch: catch it and score it 0.",
         code="raised",

@@ -62,7 +62,7 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class JsonEqual(Leaf):
     """1 where the JSON in the answer equals the reference.
 
@@ -121,7 +121,7 @@ def _leaves(value: Any, path: tuple[Any, ...] = ()) -> dict[tuple[Any, ...], Any
     return {name: leaf for key, inner in items for name, leaf in _leaves(inner, (*path, key)).items()}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class JsonSchema(Leaf):
     """1 where the JSON in the answer is as a schema wants it. Needs fastjsonschema, here and in the Lambda.
 

@@ -49,7 +49,7 @@ class JudgeError(Exception):
     """The judge gave no verdict: it could not be reached, refused, or said something that is no score."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Judge(Leaf):
     """What a model hosted by Bedrock thinks of an answer, from 0 to 1.
 

@@ -184,8 +184,17 @@ class Leaf(Reward):
     def asynchronous(self) -> bool:
         return inspect.iscoroutinefunction(self.grade)
 
+    def __repr__(self) -> str:
+        """Python that makes it again, with the settings that are not the usual ones."""
+        fields = [one for one in dataclasses.fields(cast("Any", self)) if getattr(self, one.name) != _usual(one)]
+        return f"{type(self).__name__}({', '.join(f'{one.name}={getattr(self, one.name)!r}' for one in fields)})"
+
     def named(self: L, name: str) -> L:  # noqa: PYI019 - Self is in typing from Python 3.11 on, and a Lambda has no more
         return cast("L", dataclasses.replace(cast("Any", self), name=name))
+
+
+def _usual(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def check_name(name: object) -> None:

@@ -12,7 +12,7 @@ from bedrock_rft.rewards._rollout import Rollout
 __all__ = ["Format", "Length"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Length(Leaf):
     """1 up to a length, falling evenly to 0 where it is `room` longer: no cliff for a model to fall off.
 
@@ -49,7 +49,7 @@ class Length(Leaf):
         return max(0.0, 1 - over / self.room) if self.room else 0.0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Format(Leaf):
     r"""The share of what was asked for that the answer has.
 
