@@ -422,6 +422,37 @@ def test_a_peer_that_reads_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) 
         assert len(whole.content) == 32 << 20
 
 
+def test_files_do_not_sit_in_memory(tmp_path: Path) -> None:
+    """Neither on the way in nor on the way out, in a server of its own process."""
+    code = (
+        "import sys, tracemalloc\n"
+        "from bedrock_rft.local import LocalService\n"
+        "with LocalService() as service:\n"
+        "    print(service.base_url, service.environment('api_key')['OPENAI_API_KEY'], flush=True)\n"
+        "    sys.stdin.readline()\n"
+        "    tracemalloc.start()\n"
+        "    print(flush=True)\n"
+        "    sys.stdin.readline()\n"
+        "    print(tracemalloc.get_traced_memory()[1])\n"
+    )
+    size = 64 << 20
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(size)
+    with run(code, stdin=subprocess.PIPE) as process, (tmp_path / "large").open("rb") as large:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        url, secret = process.stdout.readline().split()
+        process.stdin.write("\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        with httpx.Client(headers={"Authorization": f"Bearer {secret}"}, trust_env=False, timeout=60) as client:
+            sent = client.post(f"{url}/files", data={"purpose": "fine-tune"}, files={"file": large})
+            with client.stream("GET", f"{url}/files/{sent.json()['id']}/content") as reply:
+                assert sum(len(chunk) for chunk in reply.iter_bytes()) == size
+        out, _ = process.communicate("\n", timeout=60)
+    assert int(out) < 24 << 20
+
+
 # What it says, and when it ends
 
 

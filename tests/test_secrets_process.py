@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -353,3 +354,10 @@ def test_every_reach_outside_is_known() -> None:
         if f"import {word}" in line or (word.endswith("(") and f" {word}" in line and "def " not in line)
     }
     assert found <= known
+
+
+def test_the_proofs_that_are_named_are_there() -> None:
+    root = Path(__file__).parent.parent
+    named = re.findall(r"`((?:tests|\.ci)/[\w.]+)`", (root / "SECURITY.md").read_text())
+    assert len(named) > 10
+    assert [name for name in named if not (root / name).is_file()] == []
