@@ -54,6 +54,7 @@ class AwsCredentials:
         self._found: Secret[Any] | None = None
         self._origin = origin
         self._method: str | None = None
+        self.none_found = _NONE_FOUND
 
     def __repr__(self) -> str:
         return f"AwsCredentials({self.origin!r})"
@@ -79,7 +80,7 @@ class AwsCredentials:
                 except Exception as error:
                     raise _unresolved(error) from error
                 if found.reveal() is None:
-                    raise ConfigurationError(_NONE_FOUND)
+                    raise ConfigurationError(self.none_found)
                 self._found = found
             return self._found.reveal()
 

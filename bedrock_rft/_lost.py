@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from bedrock_rft._config import Config
 from bedrock_rft._transport import Call
 from bedrock_rft._wire import origin
-from bedrock_rft.errors import APIConnectionError, APIError, APIResponseError, APITimeoutError, plain
+from bedrock_rft.errors import APIConnectionError, APIError, APITimeoutError, plain
 
 __all__ = ["disarm", "lost"]
 
@@ -32,8 +32,6 @@ def lost(error: BaseException, call: Call, config: Config, outside: BaseExceptio
     sent = not _NOT_SENT & {kind.__name__ for kind in type(told).__mro__}
     where, doing = _place(config), f"{call.method} {call.path}"
     detail = plain(str(error) or type(error).__name__, 200)
-    if "DecodingError" in names:
-        return APIResponseError(f"{doing}: the answer from {where} is not compressed as it says: {detail}.")
     certificate = next((c for c in _causes(error, outside) if isinstance(c, ssl.SSLCertVerificationError)), None)
     if certificate is not None or "CERTIFICATE_VERIFY_FAILED" in detail:
         why = plain(getattr(certificate, "verify_message", "") or detail, 200)
@@ -46,15 +44,21 @@ def lost(error: BaseException, call: Call, config: Config, outside: BaseExceptio
     if names & _TIMEOUTS:
         step = "connection" if "ConnectTimeout" in names else "free connection" if "PoolTimeout" in names else "answer"
         return APITimeoutError(
-            f"{doing}: no {step} from {where} within {config.timeout:g} s. Check the network, or raise timeout=.",
+            f"{doing}: no {step} from {where} within {config.timeout:g} s.{_broken(call, sent=sent)} Check the network, "
+            "or raise timeout=.",
             reason="timeout",
             sent=sent,
         )
     reason, why = _reason(names, detail)
-    broken = " The upload did not complete." if call.upload is not None and sent else ""
     return APIConnectionError(
-        f"{doing}: {where} {why}.{broken} Check base_url, the region and any proxy.", reason=reason, sent=sent
+        f"{doing}: {where} {why}.{_broken(call, sent=sent)} Check base_url, the region and any proxy.",
+        reason=reason,
+        sent=sent,
     )
+
+
+def _broken(call: Call, *, sent: bool) -> str:
+    return f" The upload of {plain(call.upload.filename, 100)!r} did not complete." if call.upload and sent else ""
 
 
 def _reason(names: set[str], detail: str) -> tuple[str, str]:

@@ -16,20 +16,20 @@ from bedrock_rft._config import Config
 from bedrock_rft._inference import http_library, inference
 from bedrock_rft._keysource import KeySource
 from bedrock_rft._lost import disarm, lost
+from bedrock_rft._receive import abridge, abridge_soon, receive
 from bedrock_rft._secret import Secret
 from bedrock_rft._transport import Call, Reply, Upload, settle
 from bedrock_rft._wire import (
     REFUSED,
     aside,
     client_options,
-    cookieless,
     encode,
     opened,
     origin,
     origin_of,
     own_headers,
     pause,
-    receive,
+    peculiar,
     refuse_closed,
     stream,
     undress,
@@ -54,7 +54,7 @@ class OpenAITransport:
         self._library = http_library()
         auth = type("BearerAuth", (_Bearer, self._library.Auth), {})(config, self._library, blocking=blocking)
         client: type[Any] = openai.DefaultHttpxClient if blocking else openai.DefaultAsyncHttpxClient
-        make = cookieless(client, self._library.Cookies)
+        make = peculiar(client, self._library, blocking=blocking)
         self._http = opened(make, {**client_options(config), "auth": auth}, self._library)
         self._openai = inference(config, self._http, max_retries=0, blocking=blocking)
         self._streamed = {"stream": True, "stream_cls": openai.Stream[Any] if blocking else openai.AsyncStream[Any]}
@@ -136,7 +136,8 @@ class _Bearer:
                 newer = self._source.ask_now()
                 if newer.reveal() != key.reveal():
                     self._dress(request, newer)
-                    yield request
+                    response = yield request
+            abridge(response, self._library)
         finally:
             undress(request)
 
@@ -149,7 +150,8 @@ class _Bearer:
                 newer = await self._source.ask_soon()
                 if newer.reveal() != key.reveal():
                     self._dress(request, newer)
-                    yield request
+                    response = yield request
+            await abridge_soon(response, self._library)
         finally:
             undress(request)
 

@@ -264,5 +264,5 @@ def read(model: type[P], reply: Reply, call: Call, config: Config) -> P:
             status=reply.status,
             request_id=reply.request_id,
         )
-    error.method, error.path = call.method, call.path
+    error.method, error.path, error.attempts = call.method, call.path, reply.attempts
     raise error

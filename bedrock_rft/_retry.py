@@ -19,7 +19,7 @@ import random
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bedrock_rft._config import Config
@@ -126,7 +126,7 @@ async def exchange(
     if not reply.ok:
         log.debug("%s %s: HTTP %d (request %s)", call.method, call.path, reply.status, reply.request_id)
         raise _told(refusal(reply, call, config), call, tries.attempts, began)
-    return _noted(reply, call, budget)
+    return _noted(replace(reply, attempts=tries.attempts), call, budget)
 
 
 async def _outcome(transport: Transport, call: Call) -> Reply | APIError:

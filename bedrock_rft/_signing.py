@@ -18,6 +18,7 @@ from botocore.awsrequest import AWSRequest
 from bedrock_rft._config import Config, resolve
 from bedrock_rft._credentials import AwsCredentials, Frozen
 from bedrock_rft._endpoint import SERVICE
+from bedrock_rft._receive import abridge, abridge_soon
 from bedrock_rft._secret import sealed
 from bedrock_rft._upload import CHUNK
 from bedrock_rft._wire import REFUSED, origin, origin_of, own_headers, undress
@@ -42,6 +43,12 @@ _UNSIGNED = frozenset(
         "x-forwarded-host", "x-forwarded-proto",
     }
 )  # fmt: skip
+
+
+_NONE_FOUND = (
+    "No identity: there are no AWS credentials to sign with. Run 'aws configure' or 'aws sso login', or pass profile=… "
+    "or credentials=…."
+)
 
 
 class _Signer(_BotocoreSigner):  # type: ignore[misc] # botocore has no annotations
@@ -89,6 +96,7 @@ class SigV4Auth(httpx.Auth):
         who, where = sealed(credentials), sealed(base_url)
         del credentials, base_url  # where a setting is refused, tracebacks may show the variables of this frame
         self._configure(resolve(region=region, profile=profile, credentials=who, base_url=where, auth="aws"))
+        self._aws.none_found = _NONE_FOUND
 
     @classmethod
     def of(cls, config: Config) -> SigV4Auth:
@@ -121,10 +129,13 @@ class SigV4Auth(httpx.Auth):
             used = self._sign(request, digest, skew)
             response = yield request
             if response.status_code in REFUSED:
+                abridge(response, httpx)
                 response.read()
                 if self._stale(response, used, skew):
                     self._sign(request, digest, self._skew)
-                    yield request
+                    response = yield request
+            if self._own is not None and not response.is_success:
+                abridge(response, httpx)
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """As `sync_auth_flow`, with credentials and signature made away from the event loop."""
@@ -141,10 +152,13 @@ class SigV4Auth(httpx.Auth):
             used = await _aside(self._sign, request, digest, skew)
             response = yield request
             if response.status_code in REFUSED:
+                await abridge_soon(response, httpx)
                 await response.aread()
                 if await _aside(self._stale, response, used, skew):
                     await _aside(self._sign, request, digest, self._skew)
-                    yield request
+                    response = yield request
+            if self._own is not None and not response.is_success:
+                await abridge_soon(response, httpx)
 
     def _sign(self, request: httpx.Request, digest: str, skew: timedelta) -> Frozen:
         if origin_of(request.url) != self._origin:

@@ -11,16 +11,16 @@ import httpx
 
 from bedrock_rft._config import Config
 from bedrock_rft._lost import disarm, lost
+from bedrock_rft._receive import receive
 from bedrock_rft._signing import SigV4Auth
 from bedrock_rft._transport import Call, Reply, settle
 from bedrock_rft._wire import (
     aside,
     client_options,
-    cookieless,
     encode,
     opened,
     pause,
-    receive,
+    peculiar,
     refuse_closed,
     stream,
     url,
@@ -43,7 +43,7 @@ class SigV4Transport:
             "headers": {"User-Agent": ""},  # said by the auth, as for the other carrier
             "limits": httpx.Limits(max_connections=1000, max_keepalive_connections=100),  # those of the OpenAI SDK
         }
-        make = cookieless(httpx.Client if blocking else httpx.AsyncClient, httpx.Cookies)
+        make = peculiar(httpx.Client if blocking else httpx.AsyncClient, httpx, blocking=blocking)
         self._http: httpx.Client | httpx.AsyncClient = opened(make, options, httpx)
         self._headers = dict(self._http.headers)
         self._limits = {"timeout": self._http.timeout.as_dict()}

@@ -79,11 +79,13 @@ class Reply:
         status: the HTTP status.
         headers: names in lower case.
         content: the body, decoded from any compression; empty where a sink took it.
+        attempts: how many were made for it.
     """
 
     status: int
     headers: Mapping[str, str]
     content: bytes
+    attempts: int = 1
 
     def __repr__(self) -> str:
         # Neither headers nor body: either may repeat what was sent.

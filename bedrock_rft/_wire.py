@@ -1,4 +1,4 @@
-"""What both carriers do alike: the URL, TLS, headers, bodies, and reading an answer within bounds."""
+"""What both carriers do alike: the URL, TLS, connections, headers and bodies."""
 
 from __future__ import annotations
 
@@ -6,31 +6,33 @@ import functools
 import json
 import os
 import ssl
+import threading
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from types import ModuleType
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from bedrock_rft._config import Config
 from bedrock_rft._endpoint import is_loopback
-from bedrock_rft._transport import Call, Query, Reply, Upload
+from bedrock_rft._receive import ACCEPTED, keep_location
+from bedrock_rft._transport import Call, Query, Upload
 from bedrock_rft._version import __version__
-from bedrock_rft.errors import APIResponseError, APITimeoutError, ConfigurationError, plain
+from bedrock_rft.errors import ConfigurationError, plain
 
 __all__ = [
     "REFUSED",
     "USER_AGENT",
     "aside",
     "client_options",
-    "cookieless",
     "encode",
     "opened",
     "origin",
     "origin_of",
     "own_headers",
     "pause",
-    "receive",
+    "peculiar",
     "refuse_closed",
     "stream",
     "undress",
@@ -45,25 +47,6 @@ REFUSED = frozenset({401, 403})
 """Statuses that a newer key, newer credentials or a corrected clock may turn."""
 
 _PROTOCOL = frozenset({"host", "content-type", "content-length", "transfer-encoding", "accept", "accept-encoding"})
-
-LARGEST = 16 << 20
-"""Bytes of a control-plane answer, decoded. Files go to a sink instead and have no bound."""
-
-LARGEST_REFUSAL = 64 << 10
-"""Bytes of an error's body that are read."""
-
-
-class Native(Protocol):
-    """A response of either HTTP library, its body not yet read."""
-
-    status_code: int
-
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-    def iter_bytes(self) -> Iterator[bytes]: ...
-    def aiter_bytes(self) -> AsyncIterator[bytes]: ...
-    def close(self) -> None: ...
-    async def aclose(self) -> None: ...
 
 
 def url(base: str, path: str, query: Query) -> str:
@@ -112,23 +95,54 @@ def client_options(config: Config) -> dict[str, Any]:
     }
 
 
-def cookieless(client: type[Any], cookies: type[Any]) -> type[Any]:
-    """A client class of either library that keeps no cookies: they would be state between calls that nobody asked for.
+def peculiar(client: type[Any], library: ModuleType, *, blocking: bool) -> Callable[..., Any]:
+    """What makes clients of a class of either library, with three habits of this package's.
 
-    A jar that refuses them all would do as well, and cost a twelfth of every call.
+    It keeps no cookies: they would be state between calls that nobody asked for. (A jar that refuses them all would do
+    as well, and cost a twelfth of every call.) It never sees where a redirect points. And in a process that was forked
+    it begins anew: the connections it had are the parent's, and stay open for that.
     """
-    if (made := _cookieless.get(client)) is None:
+    if (made := _peculiar.get(client)) is None:
 
         def keep_none(_cookies: Any, _response: Any) -> None:
             pass
 
-        none = type("NoCookies", (cookies,), {"extract_cookies": keep_none})()
-        made = type(client.__name__, (client,), {"cookies": property(lambda _client: none)})
-        _cookieless[client] = made
-    return made
+        def begin(self: Any, **options: Any) -> None:
+            self._begun_with, self._begun_in = options, os.getpid()
+            client.__init__(self, **options)
+
+        def send(self: Any, request: Any, **options: Any) -> Any:
+            if self._begun_in != os.getpid():
+                _begin_anew(self)
+            return client.send(self, request, **options)
+
+        none = type("NoCookies", (library.Cookies,), {"extract_cookies": keep_none})()
+        habits = {"cookies": property(lambda _client: none), "__init__": begin, "send": send}
+        made = _peculiar[client] = type(client.__name__, (client,), habits)
+
+    def make(**options: Any) -> Any:
+        hook = keep_location if blocking else _keep_location_soon
+        return made(event_hooks={"response": [hook]}, **options)
+
+    return make
 
 
-_cookieless: dict[type[Any], type[Any]] = {}
+_peculiar: dict[type[Any], type[Any]] = {}
+_abandoned: list[dict[str, Any]] = []
+_beginning = threading.Lock()
+
+
+def _begin_anew(client: Any) -> None:
+    with _beginning:
+        if client._begun_in != os.getpid():
+            # Kept, since what is thrown away is closed, and the locks of its pool may be held by threads that are no
+            # more.
+            _abandoned.append({**client.__dict__})
+            client.__init__(**client._begun_with)
+
+
+async def _keep_location_soon(response: Any) -> None:
+    keep_location(response)
 
 
 @functools.cache
@@ -164,6 +178,7 @@ def own_headers(found: Mapping[str, str], config: Config) -> dict[str, str]:
     headers = {name.lower(): value for name, value in found.items()}
     headers.pop("openai-organization", None)
     headers.pop("openai-project", None)
+    headers["accept-encoding"] = ACCEPTED
     for line in os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines():
         name, _, value = line.partition(":")
         name = name.strip().lower()
@@ -191,7 +206,7 @@ def encode(call: Call) -> bytes:
         raise ConfigurationError(f"{call.method} {call.path}: the body cannot be written as JSON: {error}.") from None
 
 
-def opened(make: type[Any], options: dict[str, Any], library: Any) -> Any:
+def opened(make: Callable[..., Any], options: dict[str, Any], library: Any) -> Any:
     """A client of either library. Raises `ConfigurationError` where the environment names a proxy it cannot use."""
     try:
         return make(**options)
@@ -255,56 +270,3 @@ class _AsyncBody:
             yield chunk
             sent += len(chunk)
             self._upload.report(sent)
-
-
-async def receive(response: Native, call: Call, *, blocking: bool, deadline: float) -> Reply:
-    """Read a response to its end, and no further than its bound.
-
-    Args:
-        response: a response of either library, opened as a stream.
-        call: what it answers.
-        blocking: which of its two iterators to use.
-        deadline: `time.monotonic()` after which a small answer is given up; what carries a file may take longer.
-
-    Raises:
-        APIResponseError: it is larger than any answer of the service.
-        APITimeoutError: it is not there in time, however steadily it drips.
-    """
-    status = response.status_code
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    succeeded = 200 <= status < 300  # noqa: PLR2004 - HTTP's own bounds
-    sink = call.sink if succeeded else None
-    if sink is not None:
-        sink.restart()
-    content = bytearray()
-    try:
-        async for chunk in _chunks(response, blocking=blocking):
-            if sink is not None:
-                sink.write(chunk)
-                continue
-            content += chunk
-            if not succeeded and len(content) >= LARGEST_REFUSAL:
-                break
-            if len(content) > LARGEST:
-                raise APIResponseError(
-                    f"{call.method} {call.path}: the answer is larger than {LARGEST >> 20} MiB, which no answer of the "
-                    "service is. Check base_url.",
-                    status=status,
-                )
-            if call.upload is None and time.monotonic() > deadline:
-                raise APITimeoutError(f"{call.method} {call.path}: the answer did not end in time.", reason="timeout")
-    finally:
-        if blocking:
-            response.close()
-        else:
-            await response.aclose()
-    return Reply(status, headers, bytes(content))
-
-
-async def _chunks(response: Native, *, blocking: bool) -> AsyncIterator[bytes]:
-    if blocking:
-        for chunk in response.iter_bytes():
-            yield chunk
-    else:
-        async for chunk in response.aiter_bytes():
-            yield chunk

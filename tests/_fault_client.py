@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import hashlib
 import inspect
 import pickle
+import signal
+import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,7 +26,7 @@ from bedrock_rft import AsyncClient, Client
 from bedrock_rft.errors import APIError, APIResponseError, APIStatusError, BedrockRFTError
 from bedrock_rft.local._signature import Credential, verify
 
-__all__ = ["ARN", "KEY", "MODEL", "SECRET", "TOKEN", "WAYS", "Caller", "create"]
+__all__ = ["ACCESS_KEY", "ARN", "KEY", "MODEL", "SECRET", "TOKEN", "WAYS", "Caller", "create", "interrupted"]
 
 E = TypeVar("E", bound=BedrockRFTError)
 Operation = Callable[[Any], Any]
@@ -60,7 +63,7 @@ class Caller:
         if self.mode == "api_key":
             given.setdefault("api_key", KEY)
         else:
-            given["credentials"] = Credentials(ACCESS_KEY, SECRET, TOKEN)
+            given.setdefault("credentials", Credentials(ACCESS_KEY, SECRET, TOKEN))
         if self.colour == "async":
             return asyncio.run(_soon(given, operations))
         with Client(**given) as client:
@@ -91,6 +94,21 @@ class Caller:
                 region="us-west-2",
                 now=datetime.now(timezone.utc),
             )
+
+
+@contextlib.contextmanager
+def interrupted(seconds: float) -> Generator[None, None, None]:
+    """Press Ctrl-C after a while, unless it is over by then."""
+    main = threading.main_thread().ident
+    assert main is not None
+    timer = threading.Timer(seconds, signal.pthread_kill, (main, signal.SIGINT))
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            yield
+    finally:
+        timer.cancel()
+        timer.join()
 
 
 async def _soon(settings: dict[str, Any], operations: tuple[Operation, ...]) -> Any:

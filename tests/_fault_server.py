@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import re
+import select
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -29,11 +32,14 @@ __all__ = [
     "carried_out",
     "close",
     "edited",
+    "endless",
     "html",
     "raw",
     "reset",
+    "reset_early",
     "reset_midway",
     "slow",
+    "stall",
     "status",
     "truncated",
 ]
@@ -53,6 +59,8 @@ class Request:
     body: bytes
     at: float
     """`time.monotonic()` when it had been read."""
+    peer: int = 0
+    """The port it came from: one number for each connection."""
 
     def json(self) -> Any:
         return json.loads(self.body)
@@ -94,10 +102,25 @@ class Exchange:
         reason = "Because"
         self.write(f"HTTP/1.1 {code} {reason}\r\n{head}\r\n".encode() + body)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> bool:
+        """Write bytes as they are; whether the peer takes any."""
         with contextlib.suppress(OSError):  # the client may have given up
             self._handler.wfile.write(data)
             self._handler.wfile.flush()
+            return True
+        return False
+
+    def read(self, size: int) -> bytes:
+        """Some of a body that was not read yet."""
+        with contextlib.suppress(OSError):
+            return self._handler.rfile.read(size)
+        return b""
+
+    def gone(self, seconds: float) -> bool:
+        """Wait for the peer to go away, without reading what it sends; whether it did."""
+        poll = select.poll()
+        poll.register(self._handler.connection, select.POLLRDHUP | select.POLLHUP)
+        return bool(poll.poll(seconds * 1000))
 
     def close(self) -> None:
         """End the connection in order."""
@@ -168,6 +191,38 @@ def reset_midway(exchange: Exchange) -> None:
     exchange.reset()
 
 
+def reset_early(size: int) -> Fault:
+    """Read some of the body, and end the connection as a crash does."""
+
+    def fault(exchange: Exchange) -> None:
+        exchange.read(size)
+        exchange.reset()
+
+    return fault
+
+
+def stall(exchange: Exchange) -> None:
+    """Read nothing of the body, until the peer gives up."""
+    exchange.gone(10)
+    exchange.reset()
+
+
+def endless(piece: bytes, *, head: bytes, pause: float = 0.0, most: int = 1 << 30) -> Fault:
+    """Write a head, and a piece of a body again and again for as long as the peer takes it."""
+
+    def fault(exchange: Exchange) -> None:
+        exchange.close()
+        exchange.write(head)
+        sent = 0
+        while sent < most and exchange.write(piece):
+            sent += len(piece)
+            if pause:
+                time.sleep(pause)
+        exchange.faults.written.append(sent)
+
+    return fault
+
+
 def slow(seconds: float) -> Fault:
     def fault(exchange: Exchange) -> None:
         time.sleep(seconds)
@@ -210,10 +265,25 @@ class Faults:
         list_metadata: whether lists show a job's metadata.
         statuses: what a new job goes through, a status a look.
         log: events of every job, newest first.
+        connections: how many were accepted.
+        begun: requests that met a fault before their body was read.
+        written: bytes that endless answers came to.
+        guard: says of a request what to refuse it with; None lets it in.
     """
 
-    def __init__(self, *, up: bool = True) -> None:
-        """Take a port. Until it is up, connections to it are refused."""
+    def __init__(self, *, up: bool = True, tls: ssl.SSLContext | str | None = None) -> None:
+        """Take a port.
+
+        Args:
+            up: listen at once; until it does, connections are refused.
+            tls: speak TLS; or "close" or "silent" in place of a handshake.
+        """
+        self.connections = 0
+        self.begun: list[Request] = []
+        self.written: list[int] = []
+        self.guard: Callable[[Request], Fault | None] | None = None
+        self.tls = tls
+        self._early: list[tuple[str, re.Pattern[str], Iterator[Fault]]] = []
         self.requests: list[Request] = []
         self.jobs: list[Job] = []
         self.files: dict[str, bytes] = {}
@@ -233,7 +303,7 @@ class Faults:
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}/v1"
 
     def __enter__(self) -> Self:
         if self._up:
@@ -256,6 +326,10 @@ class Faults:
         """Misbehave on requests to a path, a regular expression from the base URL on: one fault each, then no more."""
         self._scripts.append((method, re.compile(path), iter(faults)))
 
+    def script_early(self, method: str, path: str, faults: Iterable[Fault]) -> None:
+        """As `script`, before the body of a request is read."""
+        self._early.append((method, re.compile(path), iter(faults)))
+
     def sent(self, method: str, path: str = r".*") -> list[Request]:
         """The requests that were read for a method and a path."""
         return [one for one in self.requests if one.method == method and re.fullmatch(path, one.path)]
@@ -271,12 +345,16 @@ class Faults:
         """Note a request and say what becomes of it."""
         with self._lock:
             self.requests.append(request)
-            for method, path, faults in self._scripts:
-                if method == request.method and path.fullmatch(request.path):
-                    fault = next(faults, None)
-                    if fault is not None:
-                        return fault
-        return answer
+            refused = self.guard(request) if self.guard is not None else None
+            return refused or _next(self._scripts, request) or answer
+
+    def take_early(self, request: Request) -> Fault | None:
+        """Say what becomes of a request whose body was not read yet; None lets it go on."""
+        with self._lock:
+            fault = _next(self._early, request)
+            if fault is not None:
+                self.begun.append(request)
+            return fault
 
     def carry_out(self, request: Request) -> tuple[int, object]:
         """What the service does and answers."""
@@ -289,6 +367,9 @@ class Faults:
 
     def _models(self, _: Request) -> tuple[int, object]:
         return 200, {"object": "list", "data": [{"id": "openai.gpt-oss-20b", "object": "model"}]}
+
+    def _model(self, _: Request, model: str) -> tuple[int, object]:
+        return 200, {"id": model, "object": "model"}
 
     def _upload(self, request: Request) -> tuple[int, object]:
         file_id = f"file-{len(self.files) + 1}"
@@ -337,6 +418,15 @@ class Faults:
         return 200, paged(self.log, request)
 
 
+def _next(scripts: list[tuple[str, re.Pattern[str], Iterator[Fault]]], request: Request) -> Fault | None:
+    for method, path, faults in scripts:
+        if method == request.method and path.fullmatch(request.path):
+            fault = next(faults, None)
+            if fault is not None:
+                return fault
+    return None
+
+
 def paged(items: list[Any], request: Request) -> dict[str, Any]:
     """The page that was asked for."""
     ids: list[Any] = [item.get("id") for item in items]
@@ -353,6 +443,7 @@ def _refusal(code: str, message: str) -> dict[str, Any]:
 _Operation = Callable[..., tuple[int, object]]
 _ROUTES: tuple[tuple[str, str, _Operation], ...] = (
     ("GET", "/models", Faults._models),
+    ("GET", "/models/([^/]+)", Faults._model),
     ("POST", "/files", Faults._upload),
     ("DELETE", "/files/([^/]+)", Faults._delete),
     ("POST", JOBS, Faults._create),
@@ -365,7 +456,7 @@ _ROUTES: tuple[tuple[str, str, _Operation], ...] = (
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    request_queue_size = 64
+    request_queue_size = 1024
 
     def __init__(self, faults: Faults) -> None:
         self.faults = faults
@@ -374,11 +465,29 @@ class _Server(ThreadingHTTPServer):
         self.server_bind()
 
     def process_request(self, request: Any, client_address: Any) -> None:
+        self.faults.connections += 1
         self._open.add(request)
         super().process_request(request, client_address)
 
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        tls = self.faults.tls
+        if tls is None:
+            super().finish_request(request, client_address)
+        elif isinstance(tls, ssl.SSLContext):
+            with contextlib.suppress(OSError), tls.wrap_socket(request, server_side=True) as wrapped:
+                self._open.add(wrapped)
+                super().finish_request(wrapped, client_address)
+                self._open.discard(wrapped)
+        elif tls == "silent":
+            while request.recv(4096):
+                pass
+        else:
+            request.recv(16)
+
     def shutdown_request(self, request: Any) -> None:
         self._open.discard(request)
+        if request.fileno() < 0:
+            return  # it went over into TLS, and is closed
         if request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)[:4] == struct.pack("i", 1):
             request.close()  # a reset: an orderly shutdown would come before it
         else:
@@ -403,18 +512,24 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.raw_requestline or not self.parse_request():
             self.close_connection = True
             return
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         parts = urlsplit(self.path)
-        request = Request(
+        head = Request(
             method=self.command,
             path=parts.path.removeprefix("/v1"),
             target=self.path,
             query={name: values[0] for name, values in parse_qs(parts.query).items()},
             headers={name.lower(): value for name, value in self.headers.items()},
-            body=body,
+            body=b"",
             at=time.monotonic(),
+            peer=self.client_address[1],
         )
         faults = cast("_Server", self.server).faults
+        early = faults.take_early(head)
+        if early is not None:
+            early(Exchange(self, head, faults))
+            return
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        request = dataclasses.replace(head, body=body, at=time.monotonic())
         faults.take(request)(Exchange(self, request, faults))
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the standard library's name

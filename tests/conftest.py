@@ -9,6 +9,8 @@ import pytest
 
 from bedrock_rft import errors
 
+pytest_plugins = ("_matrix_run",)
+
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:

@@ -94,6 +94,7 @@ MODES: dict[str, dict[str, Any]] = {
     "api_key": {"api_key": "key-1"},
     "aws": {"credentials": Credentials("AKIDEXAMPLE", "secret-1", "token-1")},
 }
+row = pytest.mark.row
 modes = pytest.mark.parametrize("mode", MODES)
 
 
@@ -101,6 +102,7 @@ def client(peer: Peer, mode: str, **options: Any) -> Client:
     return Client("us-west-2", base_url=peer.url, **{**MODES[mode], **options})
 
 
+@row("A12")
 @modes
 def test_nothing_of_another_services_environment_travels(
     peer: Peer, mode: str, monkeypatch: pytest.MonkeyPatch
@@ -152,6 +154,7 @@ def test_cookies_are_not_kept(peer: Peer, mode: str) -> None:
     assert all("cookie" not in headers for headers in peer.headers)
 
 
+@row("A15")
 @modes
 def test_a_netrc_is_not_used(peer: Peer, mode: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login foreign password foreign\n")
@@ -388,6 +391,7 @@ def test_closing_the_openai_client_leaves_the_client_open(peer: Peer, mode: str)
         asyncio.run(asked())
 
 
+@row("A12")
 @modes
 def test_headers_of_the_protocol_are_not_taken_from_the_environment(
     peer: Peer, mode: str, monkeypatch: pytest.MonkeyPatch

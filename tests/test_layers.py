@@ -20,6 +20,7 @@ FLOORS = {
         "_inference",
         "_lost",
         "_openai",
+        "_receive",
         "_refusal",
         "_retry",
         "_signing",

@@ -27,6 +27,7 @@ from bedrock_rft.errors import (
 
 JOBS = "/fine_tuning/jobs"
 JOB = f"{JOBS}/ftjob-1"
+row = pytest.mark.row
 LONG_TERM = "ABSKZmFrZS1sb25nLXRlcm0ta2V5"
 
 
@@ -42,13 +43,17 @@ def server() -> Iterator[Faults]:
 
 
 @pytest.fixture(params=WAYS, ids="-".join)
-def caller(request: pytest.FixtureRequest, server: Faults) -> Caller:
-    return Caller(server, *request.param)
+def caller(request: pytest.FixtureRequest, server: Faults) -> Iterator[Caller]:
+    caller = Caller(server, *request.param)
+    yield caller
+    caller.check_identity()
 
 
 @pytest.fixture(params=["api_key", "aws"])
-def either(request: pytest.FixtureRequest, server: Faults) -> Caller:
-    return Caller(server, request.param, "blocking")
+def either(request: pytest.FixtureRequest, server: Faults) -> Iterator[Caller]:
+    caller = Caller(server, request.param, "blocking")
+    yield caller
+    caller.check_identity()
 
 
 def models(client: Any) -> Any:
@@ -77,6 +82,7 @@ ENVELOPES: dict[str, tuple[object, dict[str, str]]] = {
 }
 
 
+@row("S403d")
 @pytest.mark.parametrize(("body", "headers"), ENVELOPES.values(), ids=ENVELOPES)
 def test_every_envelope_is_read(caller: Caller, body: object, headers: dict[str, str]) -> None:
     caller.server.script("GET", "/models", always(status(400, body, headers)))
@@ -100,15 +106,17 @@ BODIES = [
 ]
 
 
+@row("S500d")
 @pytest.mark.parametrize("code", [400, 403, 404, 500, 503])
 @pytest.mark.parametrize("body", BODIES)
 def test_anything_else_goes_by_its_status(either: Caller, code: int, body: bytes) -> None:
-    either.server.script("GET", "/models", always(status(code, body)))  # S500d
+    either.server.script("GET", "/models", always(status(code, body)))
     error = either.fails(APIStatusError, models)
     assert (error.status, error.request_id) == (code, "req-1")
     assert "req-1" in str(error)
 
 
+@row("S403d")
 def test_a_code_in_the_header_alone_is_enough(caller: Caller) -> None:
     caller.server.script("GET", "/models", always(status(403, b"", {"x-amzn-ErrorType": "AccessDeniedException:"})))
     assert caller.fails(PermissionDeniedError, models).code == "AccessDeniedException"
@@ -170,30 +178,35 @@ def test_the_code_decides_before_the_status(
     assert error.status == code
 
 
+@row("A06")
 def test_an_expired_token_is_renewed_by_the_user(either: Caller) -> None:
     said = {"__type": "ExpiredTokenException", "message": "The security token included in the request is expired"}
-    either.server.script("GET", "/models", always(status(403, said)))  # A06
+    either.server.script("GET", "/models", always(status(403, said)))
     message = str(either.fails(AuthenticationError, models))
     assert "expired" in message
     assert "aws sso login" in message
     assert len(either.server.requests) <= 2
 
 
+@pytest.mark.parametrize("mode", ["api_key", "aws"])
 @pytest.mark.parametrize("off", [-600, 600])
-def test_a_clock_that_is_wrong_is_said(either: Caller, off: int) -> None:
+def test_a_clock_that_is_wrong_is_said(server: Faults, mode: str, off: int) -> None:
+    either = Caller(server, mode, "blocking")  # which corrects its clock and signs by that
+
     said = {"__type": "InvalidSignatureException", "message": "Signature expired or not yet current."}
 
     def refuse(exchange: Exchange) -> None:
         status(403, {**said, "message": "No match."}, {"Date": formatdate(time.time() + off, usegmt=True)})(exchange)
 
-    either.server.script("GET", "/models", always(refuse))  # A07, A08
+    either.server.script("GET", "/models", always(refuse))
     message = str(either.fails(AuthenticationError, models))
     assert "clock differs" in message
     assert len(either.server.requests) <= 2
 
 
+@row("A10")
 def test_without_a_date_the_clock_is_only_suspected(either: Caller) -> None:
-    either.server.script("GET", "/models", always(status(401, {"__type": "InvalidSignatureException"})))  # A10
+    either.server.script("GET", "/models", always(status(401, {"__type": "InvalidSignatureException"})))
     assert "check this machine's clock" in str(either.fails(AuthenticationError, models))
 
 
@@ -251,7 +264,9 @@ def test_the_services_own_statement_wins(either: Caller) -> None:
     assert f"Allow {error.action} on {resource} to" in str(error)
 
 
-def test_a_denial_names_the_project_and_the_partition(either: Caller) -> None:
+@pytest.mark.parametrize("mode", ["api_key", "aws"])
+def test_a_denial_names_the_project_and_the_partition(server: Faults, mode: str) -> None:
+    either = Caller(server, mode, "blocking")
     either.server.script("GET", "/models", always(status(403, DENIED)))
     error = either.fails(PermissionDeniedError, models, project="proj_1", region="us-gov-west-1")
     assert error.resource == "arn:aws-us-gov:bedrock-mantle:us-gov-west-1:*:project/proj_1"
@@ -308,45 +323,52 @@ def reply(caller: Caller, path: str, body: object) -> None:
     caller.server.script("GET", path, always(status(200, body)))
 
 
+@row("V02")
 def test_an_unknown_status_is_passed_through(caller: Caller) -> None:
-    reply(caller, JOB, {"id": "ftjob-1", "status": "pausing"})  # V02
+    reply(caller, JOB, {"id": "ftjob-1", "status": "pausing"})
     job = caller(retrieve)
     assert job.status == "pausing"
     assert not job.is_terminal
 
 
+@row("V03")
 def test_optional_fields_may_be_absent(caller: Caller) -> None:
-    reply(caller, JOB, {"id": "ftjob-1"})  # V03
+    reply(caller, JOB, {"id": "ftjob-1"})
     job = caller(retrieve)
     assert (job.status, job.model, job.method, job.fine_tuned_model, job.created_at) == ("", "", None, None, None)
 
 
+@row("V04")
 @pytest.mark.parametrize("body", [{"status": "running"}, {"id": None}, {"id": 7}, {"id": {}}, {"error": {}}])
 def test_an_id_may_not(either: Caller, body: object) -> None:
-    reply(either, JOB, body)  # V04
+    reply(either, JOB, body)
     either.fails(APIResponseError, retrieve)
 
 
+@row("V06")
 @pytest.mark.parametrize("body", [{"data": None}, {"data": []}, {}, {"data": {}}, {"data": 7, "has_more": True}])
 def test_a_list_without_a_list_is_empty(either: Caller, body: object) -> None:
-    reply(either, JOBS, body)  # V06
+    reply(either, JOBS, body)
     assert either(jobs) == []
 
 
+@row("V11")
 def test_a_list_item_that_is_none_is_skipped(caller: Caller) -> None:
-    reply(caller, JOBS, {"data": [None, {"id": "a"}, 7, {"no": "id"}, {"id": "b"}], "has_more": False})  # V11
+    reply(caller, JOBS, {"data": [None, {"id": "a"}, 7, {"no": "id"}, {"id": "b"}], "has_more": False})
     assert [job.id for job in caller(jobs)] == ["a", "b"]
 
 
+@row("V07")
 def test_an_empty_error_is_no_failure(either: Caller) -> None:
-    reply(either, JOB, {"id": "ftjob-1", "status": "succeeded", "error": {}})  # V07
+    reply(either, JOB, {"id": "ftjob-1", "status": "succeeded", "error": {}})
     assert either(lambda client: client.jobs.wait("ftjob-1")).status == "succeeded"
 
 
+@row("V08")
 @pytest.mark.parametrize("value", ["auto", None, 4, 0.5])
 def test_hyperparameters_may_be_anything(either: Caller, value: object) -> None:
     method = {"type": "reinforcement", "reinforcement": {"hyperparameters": {"n_epochs": value, "new": value}}}
-    reply(either, JOB, {"id": "ftjob-1", "method": method})  # V08
+    reply(either, JOB, {"id": "ftjob-1", "method": method})
     found = either(retrieve).method.reinforcement.hyperparameters
     assert found.n_epochs == value
     assert found.model_extra["new"] == value
@@ -360,13 +382,14 @@ def test_a_hyperparameter_of_an_unknown_shape_takes_nothing_along(either: Caller
     assert (found.n_epochs, found.batch_size) == (None, 4)
 
 
+@row("V10")
 def test_unknown_methods_and_graders_are_kept(either: Caller) -> None:
     method = {
         "type": "evolution",
         "evolution": {"population": 7},
         "reinforcement": {"grader": {"type": "oracle", "oracle": {"name": "Delphi"}}},
     }
-    reply(either, JOB, {"id": "ftjob-1", "method": method, "new": {"field": [1]}})  # V10
+    reply(either, JOB, {"id": "ftjob-1", "method": method, "new": {"field": [1]}})
     job = either(retrieve)
     assert job.method.type == "evolution"
     assert job.method.model_extra == {"evolution": {"population": 7}}
@@ -376,13 +399,14 @@ def test_unknown_methods_and_graders_are_kept(either: Caller) -> None:
     assert job.model_extra == {"new": {"field": [1]}}
 
 
+@row("V12")
 def test_a_stream_may_hold_unknown_keys_and_lack_its_end(either: Caller) -> None:
     chunk = (
         '{"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "new": {"k": 1}, '
         '"choices": [{"index": 0, "delta": {"content": "%s", "odd": 1}, "finish_reason": null, "more": []}]}'
     )
     body = "".join(f"data: {chunk % word}\n\n" for word in ("Hel", "lo")).encode()
-    either.server.script("POST", "/chat/completions", [status(200, body, {"Content-Type": "text/event-stream"})])  # V12
+    either.server.script("POST", "/chat/completions", [status(200, body, {"Content-Type": "text/event-stream"})])
 
     def chat(client: Any) -> str:
         with client.openai.chat.completions.create(
@@ -394,7 +418,8 @@ def test_a_stream_may_hold_unknown_keys_and_lack_its_end(either: Caller) -> None
     either.check_identity()
 
 
+@row("P25")
 def test_two_calls_get_their_own_answers(either: Caller) -> None:
-    either.server.script("GET", JOB, [status(200, {"id": "ftjob-1", "status": "running"}), close])  # P24, P25
+    either.server.script("GET", JOB, [status(200, {"id": "ftjob-1", "status": "running"}), close])
     either.server.add_job(statuses=["succeeded"])
     assert either(retrieve, retrieve).status == "succeeded"

@@ -51,6 +51,7 @@ from bedrock_rft.errors import (
 )
 
 JOBS = "/fine_tuning/jobs"
+row = pytest.mark.row
 SAID = {"error": {"code": "some_code", "message": "The service's own words.", "param": "model", "type": None}}
 
 
@@ -105,10 +106,11 @@ def either(request: pytest.FixtureRequest, server: Faults) -> Iterator[Caller]:
 # Connection.
 
 
+@row("N01")
 @pytest.mark.parametrize("operation", [models, create])
 @pytest.mark.parametrize(("mode", "colour"), WAYS)
 def test_a_refused_connection_is_tried_three_times_and_named(mode: str, colour: str, operation: Any) -> None:
-    with Faults(up=False) as down:  # N01
+    with Faults(up=False) as down:
         error = Caller(down, mode, colour).fails(APIConnectionError, operation)
         assert error.attempts == 3
         assert error.reason == "refused"
@@ -117,14 +119,14 @@ def test_a_refused_connection_is_tried_three_times_and_named(mode: str, colour: 
             assert word in str(error)
 
 
-@pytest.mark.parametrize("operation", [models, create])
+@pytest.mark.parametrize("operation", [pytest.param(models, marks=row("N02")), pytest.param(create, marks=row("N03"))])
 @pytest.mark.parametrize(("mode", "colour"), WAYS)
 def test_a_connection_refused_for_a_while_is_made_in_the_end(
     mode: str, colour: str, operation: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_retry, "_FIRST", 0.2)
     monkeypatch.setattr(_retry, "random", SimpleNamespace(uniform=max))  # all of the time that jitter may take
-    with Faults(up=False) as late:  # N02, N03
+    with Faults(up=False) as late:
         timer = threading.Timer(0.3, late.rise)
         timer.start()
         try:
@@ -137,18 +139,18 @@ def test_a_connection_refused_for_a_while_is_made_in_the_end(
 
 # Response.
 
-ONCE: dict[str, Fault] = {
-    "closed": close,  # P01
-    "reset": reset,
-    "reset midway": reset_midway,  # P02
-    "truncated": truncated,
-    "502 page": html(502),  # P09
-    "chunks": bad_chunks,  # P17
-    "status line": raw(b"HTTP/1.1 two hundred\r\n\r\n"),  # P18
-}
+ONCE = [
+    pytest.param(close, id="closed", marks=row("P01")),
+    pytest.param(reset, id="reset"),
+    pytest.param(reset_midway, id="reset midway", marks=row("P02")),
+    pytest.param(truncated, id="truncated"),
+    pytest.param(html(502), id="502 page", marks=row("P09")),
+    pytest.param(bad_chunks, id="chunks", marks=row("P17")),
+    pytest.param(raw(b"HTTP/1.1 two hundred\r\n\r\n"), id="status line", marks=row("P18")),
+]
 
 
-@pytest.mark.parametrize("fault", ONCE.values(), ids=ONCE)
+@pytest.mark.parametrize("fault", ONCE)
 def test_a_broken_answer_is_asked_for_again(caller: Caller, fault: Fault) -> None:
     caller.server.script("GET", "/models", [fault])
     assert [model.id for model in caller(models)] == [MODEL]
@@ -164,21 +166,21 @@ def test_an_answer_that_stays_broken_is_a_connection_error(either: Caller, fault
     assert "base_url" in str(error)
 
 
-FOREIGN: dict[str, Fault] = {
-    "truncated": status(200, b'{"id": "ftjob-1", "sta'),  # P04
-    "no JSON": status(200, b"OK"),  # P05
-    "page": html(200),  # P06
-    "empty": status(200),  # P13
-    "no content": status(204),  # P14
-    "list": status(200, []),  # P15b
-    "text": status(200, "text"),  # P15c
-    "number": status(200, 7),  # P15d
-    "no id": status(200, {"status": "running"}),
-    "UTF-16": status(200, '{"id": "ftjob-1"}'.encode("utf-16")),  # P22
-}
+FOREIGN = [
+    pytest.param(status(200, b'{"id": "ftjob-1", "sta'), id="truncated", marks=row("P04")),
+    pytest.param(status(200, b"OK"), id="no JSON", marks=row("P05")),
+    pytest.param(html(200), id="page", marks=row("P06")),
+    pytest.param(status(200), id="empty", marks=row("P13")),
+    pytest.param(status(204), id="no content", marks=row("P14")),
+    pytest.param(status(200, []), id="list", marks=row("P15b")),
+    pytest.param(status(200, "text"), id="text", marks=row("P15c")),
+    pytest.param(status(200, 7), id="number", marks=row("P15d")),
+    pytest.param(status(200, {"status": "running"}), id="no id"),
+    pytest.param(status(200, '{"id": "ftjob-1"}'.encode("utf-16")), id="UTF-16", marks=row("P22")),
+]
 
 
-@pytest.mark.parametrize("fault", FOREIGN.values(), ids=FOREIGN)
+@pytest.mark.parametrize("fault", FOREIGN)
 def test_what_is_no_answer_of_the_service_is_a_response_error(caller: Caller, fault: Fault) -> None:
     caller.server.script("GET", f"{JOBS}/ftjob-1", always(fault))
     error = caller.fails(APIResponseError, retrieve)
@@ -189,21 +191,24 @@ def test_what_is_no_answer_of_the_service_is_a_response_error(caller: Caller, fa
     assert len(caller.server.requests) == 1
 
 
+@row("P04")
 def test_the_first_bytes_of_a_foreign_answer_are_shown(either: Caller) -> None:
     either.server.script("GET", f"{JOBS}/ftjob-1", [status(200, b'{"id": "ftjob-1", "sta')])
     assert '{"id": "ftjob-1", "sta' in str(either.fails(APIResponseError, retrieve))
 
 
+@row("P06")
 def test_a_page_in_place_of_an_answer_is_named_and_not_repeated(either: Caller) -> None:
-    either.server.script("GET", "/models", [html(200, title="Hotel <b>Wi-Fi</b>")])  # P06
+    either.server.script("GET", "/models", [html(200, title="Hotel <b>Wi-Fi</b>")])
     message = str(either.fails(APIResponseError, models))
     for word in ("HTML", "Hotel", "proxy", "base_url"):
         assert word in message
     assert "xxx" not in message
 
 
+@row("P10")
 def test_a_server_error_that_is_a_page_shows_its_title_only(either: Caller) -> None:
-    either.server.script("GET", "/models", always(html(502, title="Bad Gateway")))  # P10
+    either.server.script("GET", "/models", always(html(502, title="Bad Gateway")))
     error = either.fails(InternalServerError, models)
     assert error.status == 502
     assert error.attempts == 3
@@ -211,17 +216,19 @@ def test_a_server_error_that_is_a_page_shows_its_title_only(either: Caller) -> N
     assert "xxx" not in str(error)
 
 
+@row("P16")
 def test_what_is_not_compressed_as_it_says_is_a_response_error(caller: Caller) -> None:
-    caller.server.script("GET", "/models", always(status(200, b"no gzip at all", {"Content-Encoding": "gzip"})))  # P16
+    caller.server.script("GET", "/models", always(status(200, b"no gzip at all", {"Content-Encoding": "gzip"})))
     assert "compressed" in str(caller.fails(APIResponseError, models))
 
 
+@row("P21")
 def test_a_byte_order_mark_is_no_trouble(either: Caller) -> None:
-    either.server.script("GET", f"{JOBS}/ftjob-1", [status(200, b'\xef\xbb\xbf{"id": "ftjob-1"}')])  # P21
+    either.server.script("GET", f"{JOBS}/ftjob-1", [status(200, b'\xef\xbb\xbf{"id": "ftjob-1"}')])
     assert either(retrieve).id == "ftjob-1"
 
 
-@pytest.mark.parametrize("ending", [close, reset])
+@pytest.mark.parametrize("ending", [pytest.param(close, marks=row("P25")), pytest.param(reset, marks=row("P26"))])
 @pytest.mark.parametrize("second", [models, create])
 def test_a_kept_connection_that_ended_is_not_used_again(caller: Caller, ending: Any, second: Any) -> None:
     def ended(exchange: Exchange) -> None:
@@ -231,13 +238,14 @@ def test_a_kept_connection_that_ended_is_not_used_again(caller: Caller, ending: 
     def pause(_client: Any) -> None:
         time.sleep(0.1)  # for the end to arrive
 
-    caller.server.script("GET", "/models", [ended])  # P25, P26
+    caller.server.script("GET", "/models", [ended])
     caller(models, pause, second)
     assert len(caller.server.requests) == 2
 
 
+@row("L01")
 def test_no_answer_in_time_is_a_timeout_of_both_families(either: Caller) -> None:
-    either.server.script("GET", "/models", always(slow(0.3)))  # L01
+    either.server.script("GET", "/models", always(slow(0.3)))
     error = either.fails(APITimeoutError, models, timeout=0.1)
     assert isinstance(error, TimeoutError)
     assert error.attempts == 3
@@ -248,9 +256,11 @@ def test_no_answer_in_time_is_a_timeout_of_both_families(either: Caller) -> None
 # Status.
 
 
-@pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize(
+    "code", [pytest.param(code, marks=row(f"S{code}a")) for code in (408, 429, 500, 502, 503, 504)]
+)
 def test_a_passing_trouble_is_outlived(caller: Caller, code: int) -> None:
-    caller.server.script("GET", "/models", [status(code, SAID)])  # S…a
+    caller.server.script("GET", "/models", [status(code, SAID)])
     caller(models)
     assert len(caller.server.requests) == 2
 
@@ -259,15 +269,15 @@ def test_a_passing_trouble_is_outlived(caller: Caller, code: int) -> None:
     ("code", "kind"),
     [
         (408, APIStatusError),
-        (429, RateLimitError),
+        pytest.param(429, RateLimitError, marks=row("S429b")),
         (500, InternalServerError),
-        (502, InternalServerError),
+        pytest.param(502, InternalServerError, marks=row("S502b")),
         (503, InternalServerError),
-        (504, InternalServerError),
+        pytest.param(504, InternalServerError, marks=row("S504b")),
     ],
 )
 def test_a_lasting_trouble_ends_after_three_attempts(either: Caller, code: int, kind: type[APIStatusError]) -> None:
-    either.server.script("GET", "/models", always(status(code, SAID)))  # S…b
+    either.server.script("GET", "/models", always(status(code, SAID)))
     error = either.fails(kind, models)
     assert error.attempts == len(either.server.requests) == 3
     assert (error.status, error.code, error.request_id) == (code, "some_code", "req-1")
@@ -278,35 +288,37 @@ def test_a_lasting_trouble_ends_after_three_attempts(either: Caller, code: int, 
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
-        (400, BadRequestError),
-        (401, AuthenticationError),
-        (403, PermissionDeniedError),
+        pytest.param(400, BadRequestError, marks=row("S400c")),
+        pytest.param(401, AuthenticationError, marks=row("S401c")),
+        pytest.param(403, PermissionDeniedError, marks=row("S403c")),
         (404, NotFoundError),
-        (405, BadRequestError),
-        (410, NotFoundError),
+        pytest.param(405, BadRequestError, marks=row("S405c")),
+        pytest.param(410, NotFoundError, marks=row("S410c")),
         (413, BadRequestError),
-        (422, BadRequestError),
+        pytest.param(422, BadRequestError, marks=row("S422c")),
         (501, InternalServerError),
     ],
 )
 def test_a_refusal_is_not_repeated(caller: Caller, code: int, kind: type[APIStatusError]) -> None:
-    caller.server.script("GET", "/models", always(status(code, SAID)))  # S…c
+    caller.server.script("GET", "/models", always(status(code, SAID)))
     error = caller.fails(kind, models)
     assert error.attempts == len(caller.server.requests) == 1
     assert (error.status, error.code, error.param, error.request_id) == (code, "some_code", "model", "req-1")
     assert "The service's own words." in str(error)
 
 
+@row("S409")
 def test_a_conflict_is_tried_once_more(either: Caller) -> None:
-    either.server.script("GET", "/models", [status(409, SAID)])  # S409
+    either.server.script("GET", "/models", [status(409, SAID)])
     either(models)
     either.server.script("GET", "/models", always(status(409, SAID)))
     assert either.fails(ConflictError, models).attempts == 2
 
 
+@row("S503w")
 def test_throttling_counts_as_such_whatever_its_status(either: Caller) -> None:
     aws = {"__type": "com.amazon.coral.service#ThrottlingException", "message": "Slow down."}
-    either.server.script("GET", "/models", [status(503, aws), status(400, aws)])  # S503w
+    either.server.script("GET", "/models", [status(503, aws), status(400, aws)])
     either(models)
     assert len(either.server.requests) == 3
 
@@ -344,27 +356,30 @@ def gap(server: Faults) -> float:
     return second.at - first.at
 
 
+@row("R01")
 def test_seconds_to_wait_are_waited(either: Caller) -> None:
-    either.server.script("GET", "/models", [status(429, SAID, {"Retry-After": "1"})])  # R01
+    either.server.script("GET", "/models", [status(429, SAID, {"Retry-After": "1"})])
     either(models)
     assert 1.0 <= gap(either.server) < 1.9
 
 
+@row("R02")
 def test_a_moment_to_wait_for_is_waited_for(either: Caller) -> None:
     moment = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(seconds=2)
 
     def busy(exchange: Exchange) -> None:
         exchange.send(503, b"", {"Retry-After": format_datetime(moment, usegmt=True)})
 
-    either.server.script("GET", "/models", [busy])  # R02
+    either.server.script("GET", "/models", [busy])
     either(models)
     assert 0.5 < gap(either.server) < 2.5
     assert datetime.now(timezone.utc) >= moment
 
 
+@row("R03")
 @pytest.mark.parametrize("code", [429, 503])
 def test_an_hour_is_neither_slept_nor_hammered(either: Caller, code: int) -> None:
-    either.server.script("GET", "/models", always(status(code, SAID, {"Retry-After": "3600"})))  # R03
+    either.server.script("GET", "/models", always(status(code, SAID, {"Retry-After": "3600"})))
     error = either.fails(APIStatusError, models)
     assert error.attempts == len(either.server.requests) == 1
     assert error.retry_after == 3600
@@ -372,27 +387,38 @@ def test_an_hour_is_neither_slept_nor_hammered(either: Caller, code: int) -> Non
 
 
 @pytest.mark.parametrize(
-    "value", ["-5", "garbage", "NaN", "", "inf", "1e3", "Thu, 01 Jan 1970 00:00:00 GMT", "9" * 400]
+    "value",
+    [
+        pytest.param("-5", marks=row("R04b")),
+        pytest.param("garbage", marks=row("R04c")),
+        pytest.param("NaN", marks=row("R04d")),
+        pytest.param("", marks=row("R04f")),
+        pytest.param("Thu, 01 Jan 1970 00:00:00 GMT", marks=row("R04g")),
+        "inf",
+        "1e3",
+        "9" * 400,
+    ],
 )
 def test_nonsense_to_wait_for_is_passed_over(either: Caller, value: str) -> None:
-    either.server.script("GET", "/models", [status(429, SAID, {"Retry-After": value})])  # R04
+    either.server.script("GET", "/models", [status(429, SAID, {"Retry-After": value})])
     either(models)
     assert gap(either.server) < 1
 
 
+@row("R04h")
 @pytest.mark.parametrize("value", ["99999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
 def test_ages_are_refused(either: Caller, value: str) -> None:
-    either.server.script("GET", "/models", [status(429, SAID, {"Retry-After": value})])  # R04h
+    either.server.script("GET", "/models", [status(429, SAID, {"Retry-After": value})])
     assert either.fails(RateLimitError, models).attempts == 1
 
 
 # Redirects.
 
 
-@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("code", [*(pytest.param(code, marks=row(f"D{code}")) for code in (301, 302, 303, 308)), 307])
 def test_a_redirect_is_not_followed(caller: Caller, elsewhere: Faults, code: int) -> None:
     target = {"Location": f"http://user:password@127.0.0.1:{elsewhere.port}/v1/models?token=x"}
-    caller.server.script("GET", "/models", always(status(code, b"", target)))  # D301, D302, D303, D308
+    caller.server.script("GET", "/models", always(status(code, b"", target)))
     error = caller.fails(RedirectRefusedError, models)
     assert error.status == code
     assert error.attempts == len(caller.server.requests) == 1
@@ -401,12 +427,15 @@ def test_a_redirect_is_not_followed(caller: Caller, elsewhere: Faults, code: int
     assert "token" not in str(error)
 
 
-@pytest.mark.parametrize(("operation", "path"), [(upload, "/files"), (create, JOBS)])
+@pytest.mark.parametrize(
+    ("operation", "path"),
+    [pytest.param(upload, "/files", marks=row("D10")), pytest.param(create, JOBS, marks=row("D11"))],
+)
 @pytest.mark.parametrize("code", [307, 308])
 def test_data_and_jobs_do_not_follow_either(
     caller: Caller, elsewhere: Faults, operation: Any, path: str, code: int
 ) -> None:
-    caller.server.script("POST", path, always(status(code, b"", {"Location": elsewhere.base_url + path})))  # D10, D11
+    caller.server.script("POST", path, always(status(code, b"", {"Location": elsewhere.base_url + path})))
     error = caller.fails(RedirectRefusedError, operation)
     assert f"127.0.0.1:{elsewhere.port}" in str(error)
     assert len(caller.server.requests) == 1
@@ -414,10 +443,16 @@ def test_data_and_jobs_do_not_follow_either(
 
 @pytest.mark.parametrize(
     ("target", "named"),
-    [("/v1/models", "another path"), ("file:///etc/passwd", "file:"), ("", "another path")],
+    [
+        pytest.param("/v1/models", "another path", marks=row("D13")),
+        pytest.param("file:///etc/passwd", "file:", marks=row("D14")),
+        pytest.param("http://[::1", "another place", marks=row("D15")),
+        pytest.param("https://x:port/", "x:port", marks=row("D15")),
+        ("", "another path"),
+    ],
 )
 def test_no_redirect_of_any_kind_is_followed(either: Caller, target: str, named: str) -> None:
-    either.server.script("GET", "/models", always(status(302, b"", {"Location": target})))  # D13, D14
+    either.server.script("GET", "/models", always(status(302, b"", {"Location": target})))
     assert named in str(either.fails(RedirectRefusedError, models))
     assert len(either.server.requests) == 1
 
@@ -436,24 +471,26 @@ def late(exchange: Exchange) -> None:
     time.sleep(0.6)
 
 
-LOST: dict[str, Fault] = {
-    "closed": carried_out(close),  # C01
-    "reset": carried_out(reset),
-    "timeout": late,  # C06
-    "500": carried_out(status(500)),  # C07
-    "502 page": carried_out(html(502)),
-    "503": carried_out(status(503, SAID)),
-    "504": carried_out(status(504)),
-    "408": carried_out(status(408)),
-    "408 naming metadata": carried_out(status(408, {"message": "metadata"})),
-    "409": carried_out(status(409)),
-    "500 naming validation": carried_out(status(500, {"code": "ValidationException", "message": "metadata"})),
-    "reset midway": reset_midway,  # C09
-    "cut": truncated,
-    "cut JSON": made,  # C10
-    "page": carried_out(html(200)),
-    "no id": carried_out(status(200, {"status": "queued"})),
-}
+LOST = [
+    pytest.param(carried_out(close), id="closed", marks=row("C01")),
+    pytest.param(carried_out(reset), id="reset"),
+    pytest.param(late, id="timeout", marks=row("C06")),
+    pytest.param(carried_out(status(500)), id="500", marks=row("C07_500")),
+    pytest.param(carried_out(html(502)), id="502 page"),
+    pytest.param(carried_out(status(503, SAID)), id="503", marks=row("C07_503")),
+    pytest.param(carried_out(status(504)), id="504", marks=row("C07_504")),
+    pytest.param(carried_out(status(408)), id="408", marks=row("C07_408")),
+    pytest.param(carried_out(status(408, {"message": "metadata"})), id="408 naming metadata"),
+    pytest.param(carried_out(status(409)), id="409"),
+    pytest.param(
+        carried_out(status(500, {"code": "ValidationException", "message": "metadata"})), id="500 naming validation"
+    ),
+    pytest.param(reset_midway, id="reset midway", marks=row("C09")),
+    pytest.param(truncated, id="cut"),
+    pytest.param(made, id="cut JSON", marks=row("C10")),
+    pytest.param(carried_out(html(200)), id="page", marks=row("P08")),
+    pytest.param(carried_out(status(200, {"status": "queued"})), id="no id"),
+]
 
 
 def one_post(server: Faults) -> Any:
@@ -462,7 +499,7 @@ def one_post(server: Faults) -> Any:
     return post.json()
 
 
-@pytest.mark.parametrize("fault", LOST.values(), ids=LOST)
+@pytest.mark.parametrize("fault", LOST)
 def test_a_job_whose_answer_was_lost_is_found(caller: Caller, fault: Fault) -> None:
     caller.server.script("POST", JOBS, always(fault))
     job = caller(create, timeout=0.3)
@@ -473,6 +510,7 @@ def test_a_job_whose_answer_was_lost_is_found(caller: Caller, fault: Fault) -> N
     assert caller.server.sent("POST", JOBS)[0].headers["idempotency-key"] == marker
 
 
+@row("C01")
 @pytest.mark.parametrize("fault", [close, reset, status(500), status(503), status(408), status(409), html(200)])
 def test_a_job_that_may_not_exist_is_not_created_again(either: Caller, fault: Fault) -> None:
     either.server.script("POST", JOBS, always(fault))
@@ -485,15 +523,17 @@ def test_a_job_that_may_not_exist_is_not_created_again(either: Caller, fault: Fa
     assert isinstance(error.__cause__, BedrockRFTError)
 
 
+@row("C02")
 def test_a_list_that_lags_is_looked_at_again(caller: Caller) -> None:
-    caller.server.list_lag = 2  # C02
+    caller.server.list_lag = 2
     caller.server.script("POST", JOBS, [carried_out(close)])
     assert caller(create).id == "ftjob-1"
     one_post(caller.server)
 
 
+@row("C03")
 def test_a_list_without_metadata_is_confirmed_job_by_job(caller: Caller) -> None:
-    caller.server.list_metadata = False  # C03
+    caller.server.list_metadata = False
     caller.server.add_job(model=MODEL, training_file="file-1", metadata={"bedrock_rft_marker": "theirs"})
     caller.server.add_job(model="another", training_file="file-1")
     caller.server.script("POST", JOBS, [carried_out(close)])
@@ -502,6 +542,7 @@ def test_a_list_without_metadata_is_confirmed_job_by_job(caller: Caller) -> None
     assert not caller.server.sent("GET", f"{JOBS}/ftjob-2")
 
 
+@row("C05")
 @pytest.mark.parametrize("listed", [True, False])
 def test_a_job_of_somebody_else_is_not_adopted(either: Caller, listed: bool) -> None:
     def stranger(exchange: Exchange) -> None:
@@ -511,7 +552,7 @@ def test_a_job_of_somebody_else_is_not_adopted(either: Caller, listed: bool) -> 
         exchange.close()
 
     either.server.list_metadata = listed
-    either.server.script("POST", JOBS, [stranger])  # C05
+    either.server.script("POST", JOBS, [stranger])
     either.fails(AmbiguousCreateError, create)
     one_post(either.server)
 
@@ -521,6 +562,7 @@ def test_a_job_of_somebody_else_is_not_adopted(either: Caller, listed: bool) -> 
     assert marker == one_post(either.server)["metadata"]["bedrock_rft_marker"]
 
 
+@row("C14")
 def test_the_look_goes_through_all_pages(either: Caller) -> None:
     def crowd(exchange: Exchange) -> None:
         exchange.carry_out()
@@ -528,7 +570,7 @@ def test_the_look_goes_through_all_pages(either: Caller) -> None:
             exchange.faults.add_job(model=MODEL, training_file="theirs", metadata={"a": "b"})
         exchange.close()
 
-    either.server.script("POST", JOBS, [crowd])  # C14
+    either.server.script("POST", JOBS, [crowd])
     assert either(create).id == "ftjob-1"
     one_post(either.server)
     assert len(either.server.sent("GET", JOBS)) == 4
@@ -557,11 +599,12 @@ def test_a_look_that_fails_once_is_taken_again(either: Caller) -> None:
     assert either(create).id == "ftjob-1"
 
 
+@row("C08")
 @pytest.mark.parametrize(
     "refusal", [status(429), status(503, {"error": {"code": "ThrottlingException", "message": "Slow."}})]
 )
 def test_throttling_made_no_job_so_it_is_asked_again(caller: Caller, refusal: Fault) -> None:
-    caller.server.script("POST", JOBS, [refusal])  # C08
+    caller.server.script("POST", JOBS, [refusal])
     assert caller(create).id == "ftjob-1"
     posts = caller.server.sent("POST", JOBS)
     assert len(posts) == 2
@@ -622,10 +665,11 @@ def test_the_marker_is_logged_before_anything_is_sent(either: Caller, caplog: py
 # Cancelling and deleting.
 
 
+@row("C12")
 @pytest.mark.parametrize("lost", [close, reset, status(500), status(503), status(504)])
 def test_a_job_is_cancelled_though_the_answer_was_lost(caller: Caller, lost: Fault) -> None:
     caller.server.add_job(statuses=["running"])
-    caller.server.script("POST", f"{JOBS}/ftjob-1/cancel", [carried_out(lost)])  # C12
+    caller.server.script("POST", f"{JOBS}/ftjob-1/cancel", [carried_out(lost)])
     assert caller(lambda client: client.jobs.cancel("ftjob-1")).status == "cancelled"
 
 
@@ -635,10 +679,11 @@ def test_a_job_that_cannot_be_cancelled_is_said(either: Caller) -> None:
     assert "own words" in str(either.fails(ConflictError, lambda client: client.jobs.cancel("ftjob-1")))
 
 
+@row("C13")
 @pytest.mark.parametrize("lost", [close, reset, status(500), status(503), status(504)])
 def test_a_file_is_deleted_though_the_answer_was_lost(caller: Caller, lost: Fault) -> None:
     caller.server.files["file-1"] = b"x"
-    caller.server.script("DELETE", "/files/file-1", [carried_out(lost)])  # C13
+    caller.server.script("DELETE", "/files/file-1", [carried_out(lost)])
     assert caller(lambda client: client.files.delete("file-1")).id == "file-1"
     assert caller.server.files == {}
 

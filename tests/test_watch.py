@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
-from _fault_client import KEY, MODEL, WAYS, Caller
+from _fault_client import KEY, MODEL, WAYS, Caller, interrupted
 from _fault_server import Exchange, Fault, Faults, always, answer, close, edited, html, reset, slow, status
 
 from bedrock_rft import AsyncClient, Client, _retry, _watch
@@ -36,6 +33,7 @@ from bedrock_rft.types.jobs import Job
 
 JOB = "/fine_tuning/jobs/ftjob-1"
 EVENTS = f"{JOB}/events"
+row = pytest.mark.row
 LONG_AGO = 1_700_000_000
 DENIED = {"error": {"code": "access_denied", "message": "No.", "type": "permission_denied_error"}}
 
@@ -108,18 +106,20 @@ def page(data: Any, **fields: Any) -> Fault:
 # What a wait outlives.
 
 
+@row("W01")
 @pytest.mark.parametrize(
     "fault", [status(503), status(500), status(408), status(429), close, reset, html(200), html(302)]
 )
 def test_a_storm_is_outlived(caller: Caller, fault: Fault) -> None:
-    caller.server.script("GET", JOB, [fault] * 12)  # W01
+    caller.server.script("GET", JOB, [fault] * 12)
     assert caller(wait(poll_interval=0.00002)).status == "succeeded"
 
 
+@row("W03")
 def test_every_second_answer_may_be_lost(caller: Caller) -> None:
     stays(caller.server, *["running"] * 6, "succeeded")
     caller.server.log = events(3, 2, 1)
-    caller.server.script("GET", JOB, [answer, reset] * 10)  # W03
+    caller.server.script("GET", JOB, [answer, reset] * 10)
     caller.server.script("GET", EVENTS, [reset, answer] * 10)
     assert ids(caller(follow())) == ["e1", "e2", "e3"]
 
@@ -134,23 +134,26 @@ def test_a_refusal_after_an_outage_is_a_first_one(either: Caller) -> None:
     assert either(wait(poll_interval=0.00002)).status == "succeeded"
 
 
+@row("W13")
 def test_a_new_job_may_not_be_found_at_first(caller: Caller) -> None:
     new = Job(id="ftjob-1", created_at=int(time.time()))
-    caller.server.script("GET", JOB, [status(404)] * 5)  # W13
+    caller.server.script("GET", JOB, [status(404)] * 5)
     assert caller(lambda client: client.jobs.wait(new, poll_interval=0.001)).status == "succeeded"
 
 
+@row("W05")
 @pytest.mark.filterwarnings("default::bedrock_rft.errors.BedrockRFTWarning")
 def test_an_unknown_status_is_said_once_and_waited_through(either: Caller) -> None:
-    stays(either.server, "pausing", "pausing", "pausing", "succeeded")  # W05
+    stays(either.server, "pausing", "pausing", "pausing", "succeeded")
     with pytest.warns(BedrockRFTWarning, match="pausing") as told:
         assert either(wait()).status == "succeeded"
     assert len(told) == 1
 
 
+@row("W12")
 def test_a_wait_is_no_faster_than_it_is_asked_to_be(either: Caller) -> None:
     stays(either.server, "running", "succeeded")
-    either.server.script("GET", JOB, [answer, status(429, b"", {"Retry-After": "1"})])  # W12
+    either.server.script("GET", JOB, [answer, status(429, b"", {"Retry-After": "1"})])
     assert either(wait()).status == "succeeded"
     _, asked, then = either.server.sent("GET", JOB)
     assert 1 <= then.at - asked.at < 1.9
@@ -209,7 +212,7 @@ def test_looks_grow_rarer_and_never_all_at_once() -> None:
 @pytest.mark.parametrize(
     ("fault", "kind", "looks"),
     [
-        (status(404), NotFoundError, 3),  # W04
+        pytest.param(status(404), NotFoundError, 3, marks=row("W04")),
         (status(403, DENIED), PermissionDeniedError, 3),
         (status(401), AuthenticationError, 3),
         (status(400), BadRequestError, 3),
@@ -222,9 +225,10 @@ def test_a_refusal_that_persists_ends_it(caller: Caller, fault: Fault, kind: typ
     assert len(caller.server.requests) == looks
 
 
+@row("W04")
 def test_a_job_that_disappears_ends_it(either: Caller) -> None:
     stays(either.server, "running")
-    either.server.script("GET", JOB, [answer, answer, *[status(404)] * 3])  # W04
+    either.server.script("GET", JOB, [answer, answer, *[status(404)] * 3])
     assert "ftjob-1" in str(either.fails(NotFoundError, wait()))
 
 
@@ -238,8 +242,9 @@ def test_a_new_job_that_is_never_found_ends_it(either: Caller, monkeypatch: pyte
     assert time.monotonic() - began < 5
 
 
+@row("W07")
 def test_a_failed_job_is_an_error_with_the_reason(caller: Caller) -> None:
-    stays(caller.server, "running", "failed")  # W07
+    stays(caller.server, "running", "failed")
     problem = {"code": "invalid_training_file", "message": "Line 7\x1b[31m is bad.", "param": "training_file"}
     caller.server.jobs[0].fields["error"] = problem
     error = caller.fails(JobFailedError, wait())
@@ -249,8 +254,9 @@ def test_a_failed_job_is_an_error_with_the_reason(caller: Caller) -> None:
     assert error.job.error.code == "invalid_training_file"
 
 
+@row("W08")
 def test_a_cancelled_job_is_an_error(either: Caller) -> None:
-    stays(either.server, "running", "cancelled")  # W08
+    stays(either.server, "running", "cancelled")
     error = either.fails(JobCancelledError, wait())
     assert "cancelled" in str(error)
     assert error.job.status == "cancelled"
@@ -270,8 +276,9 @@ def test_a_failed_job_without_a_reason_is_still_told(either: Caller) -> None:
 # Its own time.
 
 
+@row("W09")
 def test_time_is_over_and_the_job_goes_on(caller: Caller) -> None:
-    stays(caller.server, "running")  # W09
+    stays(caller.server, "running")
     began = time.monotonic()
     error = caller.fails(WaitTimeoutError, wait(timeout=0.3))
     assert 0.3 <= time.monotonic() - began < 2
@@ -288,8 +295,9 @@ def test_the_last_look_is_taken_when_time_is_over(either: Caller) -> None:
     assert len(either.server.requests) == 2
 
 
+@row("W11")
 def test_a_job_without_a_status_is_not_waited_for_beyond_that(either: Caller) -> None:
-    either.server.script("GET", JOB, always(edited(lambda job: {"id": job["id"]})))  # W11
+    either.server.script("GET", JOB, always(edited(lambda job: {"id": job["id"]})))
     assert either.fails(WaitTimeoutError, wait(timeout=0.2)).job.status == ""
 
 
@@ -327,23 +335,9 @@ def test_nonsense_is_refused_before_anything_is_sent(either: Caller, name: str, 
 # Interruption.
 
 
-@contextlib.contextmanager
-def interrupted(seconds: float) -> Generator[None, None, None]:
-    """Press Ctrl-C after a while, unless it is over by then."""
-    main = threading.main_thread().ident
-    assert main is not None
-    timer = threading.Timer(seconds, signal.pthread_kill, (main, signal.SIGINT))
-    timer.start()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            yield
-    finally:
-        timer.cancel()
-        timer.join()
-
-
+@row("I02")
 def test_ctrl_c_leaves_the_job_alone(either: Caller, caplog: pytest.LogCaptureFixture) -> None:
-    stays(either.server, "running")  # I02
+    stays(either.server, "running")
     began = time.monotonic()
     with interrupted(0.3):
         either(wait(poll_interval=60))
@@ -360,8 +354,9 @@ def test_ctrl_c_is_one_even_when_time_is_over(either: Caller) -> None:
         either(wait(timeout=0.2, poll_interval=60))
 
 
+@row("I03")
 def test_ctrl_c_ends_the_pause_before_a_retry(either: Caller) -> None:
-    either.server.script("GET", "/models", always(status(429, b"", {"Retry-After": "60"})))  # I03
+    either.server.script("GET", "/models", always(status(429, b"", {"Retry-After": "60"})))
     began = time.monotonic()
     with interrupted(0.3):
         either(lambda client: client.models.list())
@@ -435,19 +430,21 @@ def pages(*listing: list[dict[str, Any]]) -> Iterator[Fault]:
     return always(fault)
 
 
-SHAPES: dict[str, list[list[dict[str, Any]]]] = {
-    "repeat": [events(5, 4), events(4, 3), events(3, 2, 1)],  # E01
-    "all twice": [events(5, 5, 4, 4), events(3, 3, 2, 2, 1, 1)],  # E02
-    "shuffled": [events(2, 5, 1), events(4, 3)],  # E03
-    "oldest first": [events(1, 2), events(3, 4), events(5)],
-    "same second": [events(5, 4, created_at=7), events(3, 2, 1, created_at=7)],  # E11
-    "same second, oldest first": [events(1, 2, created_at=7), events(3, 4, 5, created_at=7)],
-    "no times": [events(5, 4, created_at=None), events(3, 2, 1, created_at=None)],
-    "one without a time": [[event(5), event(4, created_at=None), *events(3, 2, 1)]],
-}
+SHAPES = [
+    pytest.param([events(5, 4), events(4, 3), events(3, 2, 1)], id="repeat", marks=row("E01")),
+    pytest.param([events(5, 5, 4, 4), events(3, 3, 2, 2, 1, 1)], id="all twice", marks=row("E02")),
+    pytest.param([events(2, 5, 1), events(4, 3)], id="shuffled", marks=row("E03")),
+    pytest.param([events(1, 2), events(3, 4), events(5)], id="oldest first"),
+    pytest.param([events(5, 4, created_at=7), events(3, 2, 1, created_at=7)], id="same second", marks=row("E11")),
+    pytest.param(
+        [events(1, 2, created_at=7), events(3, 4, 5, created_at=7)], id="same second, oldest first", marks=row("E11")
+    ),
+    pytest.param([events(5, 4, created_at=None), events(3, 2, 1, created_at=None)], id="no times"),
+    pytest.param([[event(5), event(4, created_at=None), *events(3, 2, 1)]], id="one without a time"),
+]
 
 
-@pytest.mark.parametrize("listing", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("listing", SHAPES)
 @pytest.mark.parametrize("looks", [1, 3])
 def test_each_event_once_in_order_whatever_the_pages(
     caller: Caller, listing: list[list[dict[str, Any]]], looks: int
@@ -457,7 +454,7 @@ def test_each_event_once_in_order_whatever_the_pages(
     assert ids(caller(follow())) == ["e1", "e2", "e3", "e4", "e5"]
 
 
-@pytest.mark.parametrize("listing", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("listing", SHAPES)
 def test_metrics_come_step_by_step_whatever_the_pages(caller: Caller, listing: list[list[dict[str, Any]]]) -> None:
     caller.server.script("GET", EVENTS, pages(*listing))
     found = caller(lambda client: client.jobs.metrics("ftjob-1"))
@@ -465,20 +462,21 @@ def test_metrics_come_step_by_step_whatever_the_pages(caller: Caller, listing: l
     assert [metrics.critic_rewards_mean for metrics in found] == [0.1, 0.2, 0.3, 0.4, 0.5]
 
 
-@pytest.mark.parametrize("missing", [{}, {"id": None}])
+@pytest.mark.parametrize("missing", [pytest.param({}, marks=row("E05")), pytest.param({"id": None}, marks=row("E06"))])
 @pytest.mark.parametrize("looks", [1, 3])
 def test_events_without_an_id_are_not_lost_nor_repeated(either: Caller, missing: dict[str, None], looks: int) -> None:
     nameless = [{**{key: value for key, value in event(n).items() if key != "id"}, **missing} for n in (4, 2)]
     stays(either.server, *["running"] * looks, "succeeded")
-    either.server.script("GET", EVENTS, pages([event(5), nameless[0], event(3)], [nameless[1], event(1)]))  # E05, E06
+    either.server.script("GET", EVENTS, pages([event(5), nameless[0], event(3)], [nameless[1], event(1)]))
     found = either(follow())
     assert [one.message for one in found] == [f"Step {number}" for number in range(1, 6)]
     assert ids(found) == ["e1", "", "e3", "", "e5"]
 
 
+@row("E07")
 @pytest.mark.parametrize("data", [events(3, 2, 1), events(1, 2, 3)])
 def test_a_cursor_that_does_not_move_is_not_followed_for_ever(either: Caller, data: list[dict[str, Any]]) -> None:
-    either.server.script("GET", EVENTS, always(page(data, has_more=True)))  # E07
+    either.server.script("GET", EVENTS, always(page(data, has_more=True)))
     stays(either.server, "running", "succeeded")
     assert ids(either(follow())) == ["e1", "e2", "e3"]
     assert len(either.server.sent("GET", EVENTS)) <= 6
@@ -494,15 +492,17 @@ def test_pages_that_go_in_circles_end(either: Caller) -> None:
     assert ids(either(follow())) == ["e1", "e2", "e3"]
 
 
+@row("E09")
 def test_a_page_that_does_not_say_whether_there_is_more_is_the_last(either: Caller) -> None:
-    either.server.script("GET", EVENTS, always(page(events(2, 1))))  # E09
+    either.server.script("GET", EVENTS, always(page(events(2, 1))))
     assert ids(either(follow())) == ["e1", "e2"]
 
 
+@row("E10")
 def test_a_late_event_is_delivered_once(caller: Caller) -> None:
     stays(caller.server, "running", "running", "succeeded")
     logs = [events(4, 3, 1), events(4, 3, 2, 1), events(5, 4, 3, 2, 1)]
-    caller.server.script("GET", EVENTS, [page(log) for log in logs])  # E10
+    caller.server.script("GET", EVENTS, [page(log) for log in logs])
     assert ids(caller(follow())) == ["e1", "e3", "e4", "e2", "e5"]
 
 
@@ -520,15 +520,16 @@ def test_an_event_that_came_late_on_an_old_page_is_found_in_the_end(either: Call
     assert found[-1] == "e100"
 
 
+@row("E13", "E14", "E15", "E17", "E18")
 def test_numbers_that_are_none_are_no_trouble(caller: Caller) -> None:
     odd = json.dumps(
         {
             "data": [
-                event(4, data={"step": "four", "critic_rewards_mean": "high", "actor_entropy": None}),  # E14
+                event(4, data={"step": "four", "critic_rewards_mean": "high", "actor_entropy": None}),
                 event(3, data={"step": 3, "critic_rewards_mean": math.nan, "actor_grad_norm": math.inf, "new": [1]}),
-                {key: value for key, value in event(2).items() if key != "data"},  # E15
-                event(1, type="system", data={"anything": {"goes": True}}),  # E17
-                event(0, type="message", data=None, message="\x1b[31mred\x00\u2028"),  # E18
+                {key: value for key, value in event(2).items() if key != "data"},
+                event(1, type="system", data={"anything": {"goes": True}}),
+                event(0, type="message", data=None, message="\x1b[31mred\x00\u2028"),
             ],
             "has_more": False,
         }
@@ -540,7 +541,7 @@ def test_numbers_that_are_none_are_no_trouble(caller: Caller) -> None:
     assert other.data.model_extra == {"anything": {"goes": True}}
     assert other.metrics is None
     assert bare.metrics is None
-    assert math.isnan(nan.metrics.critic_rewards_mean)  # E13
+    assert math.isnan(nan.metrics.critic_rewards_mean)
     assert nan.metrics.actor_grad_norm == math.inf
     assert json.loads(nan.model_dump_json())["data"]["critic_rewards_mean"] is None
     assert nan.metrics.model_extra == {"new": [1]}
@@ -549,8 +550,9 @@ def test_numbers_that_are_none_are_no_trouble(caller: Caller) -> None:
     assert len(caller(lambda client: client.jobs.metrics("ftjob-1"))) == 2
 
 
+@row("E19")
 def test_five_hundred_events_come_in_pages_of_a_hundred(caller: Caller) -> None:
-    caller.server.log = events(*range(500, 0, -1))  # E19
+    caller.server.log = events(*range(500, 0, -1))
     stays(caller.server, "succeeded")
     assert ids(caller(follow())) == [f"e{number}" for number in range(1, 501)]
     assert len(caller.server.requests) == 1 + 5

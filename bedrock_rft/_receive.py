@@ -1,0 +1,253 @@
+"""Reading an answer within bounds: of bytes as they are after decompression, and of time however they drip."""
+
+from __future__ import annotations
+
+import math
+import time
+import zlib
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, Protocol, cast
+
+from bedrock_rft._transport import Call, Reply, Sink
+from bedrock_rft.errors import APIResponseError, APITimeoutError
+
+__all__ = ["ACCEPTED", "abridge", "abridge_soon", "keep_location", "receive"]
+
+ACCEPTED = "gzip, deflate"
+"""The compressions that are asked for: those whose output can be bounded while it is made."""
+
+LARGEST = 16 << 20
+"""Bytes of a control-plane answer, decoded. Files go to a sink instead and have no bound."""
+
+LARGEST_REFUSAL = 64 << 10
+"""Bytes of an error's body that are read, decoded."""
+
+_PIECE = 64 << 10
+_LOCATION = "bedrock_rft.location"
+_STREAMED = frozenset({"GET", "POST"})
+
+
+class Native(Protocol):
+    """A response of either HTTP library, its body not yet read."""
+
+    status_code: int
+    stream: Any
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def extensions(self) -> Mapping[str, Any]: ...
+    def close(self) -> None: ...
+    async def aclose(self) -> None: ...
+
+
+async def receive(response: Native, call: Call, *, blocking: bool, deadline: float) -> Reply:
+    """Read a response to its end, and no further than its bound.
+
+    Args:
+        response: a response of either library, opened as a stream.
+        call: what it answers.
+        blocking: which of its two iterators to use.
+        deadline: `time.monotonic()` after which a small answer is given up; what carries a file may take longer.
+
+    Raises:
+        APIResponseError: it is larger than any answer of the service, or not compressed as it says.
+        APITimeoutError: it is not there in time, however steadily it drips.
+    """
+    status = response.status_code
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    if _LOCATION in response.extensions:
+        headers["location"] = response.extensions[_LOCATION]
+    succeeded = _succeeded(status)
+    sink = call.sink if succeeded else None
+    if sink is not None:
+        sink.restart()
+    taken = _Taken(LARGEST if succeeded else LARGEST_REFUSAL, sink)
+    deadline = math.inf if call.upload else deadline
+    body = _Body(f"{call.method} {call.path}", status, headers.get("content-encoding", ""), deadline)
+    try:
+        async for chunk in _chunks(response, blocking=blocking):
+            for piece in body.pieces(chunk):
+                if taken.is_full_with(piece):
+                    break
+            if taken.full:
+                break
+            if sink is None:
+                body.check_time()
+    finally:
+        if blocking:
+            response.close()
+        else:
+            await response.aclose()
+    if taken.full and succeeded:
+        raise APIResponseError(
+            f"{body.doing}: the answer is larger than {LARGEST >> 20} MiB, which no answer of the service is. Check "
+            "base_url.",
+            status=status,
+        )
+    return Reply(status, headers, bytes(taken.content[: taken.most]))
+
+
+@dataclass
+class _Taken:
+    """What was read, in memory up to a bound or in a sink without one."""
+
+    most: int
+    sink: Sink | None = None
+    content: bytearray = field(default_factory=bytearray)
+    full: bool = False
+
+    def is_full_with(self, piece: bytes) -> bool:
+        """Take a piece; return whether there is more than may be."""
+        if self.sink is not None:
+            self.sink.write(piece)
+            return False
+        self.content += piece
+        self.full = len(self.content) > self.most
+        return self.full
+
+
+async def _chunks(response: Native, *, blocking: bool) -> AsyncIterator[bytes]:
+    # The stream itself, as it came: what a response makes of it is decompressed without a bound.
+    if blocking:
+        for chunk in cast("Iterable[bytes]", response.stream):
+            yield chunk
+    else:
+        async for chunk in cast("AsyncIterable[bytes]", response.stream):
+            yield chunk
+
+
+@dataclass
+class _Body:
+    """Bytes on their way out of a compression, a piece at a time."""
+
+    doing: str
+    status: int
+    encoding: str
+    deadline: float
+
+    def __post_init__(self) -> None:
+        name = self.encoding.strip().lower()
+        self._inflater: Any = None
+        self._raw = name == "deflate"  # which some send without zlib's header
+        if name in {"gzip", "x-gzip"}:
+            self._inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        elif name == "deflate":
+            self._inflater = zlib.decompressobj()
+        elif name not in {"", "identity"} and _succeeded(self.status):
+            raise self._odd(f"in a way that was not asked for, {name[:40]!r}")
+
+    def pieces(self, chunk: bytes) -> Iterator[bytes]:
+        """What a chunk decompresses to."""
+        if self._inflater is None:
+            yield chunk
+            return
+        while chunk and not self._inflater.eof:
+            try:
+                piece = self._inflater.decompress(chunk, _PIECE)
+            except zlib.error as error:
+                if self._raw:
+                    self._raw, self._inflater = False, zlib.decompressobj(-zlib.MAX_WBITS)
+                    continue
+                if _succeeded(self.status):
+                    raise self._odd(f"as it says: {error}") from None
+                self._inflater = None  # the status says enough
+                return
+            self._raw = False
+            chunk = self._inflater.unconsumed_tail
+            if piece:
+                yield piece
+
+    def check_time(self) -> None:
+        """Raise `APITimeoutError` where the answer takes longer than it may."""
+        if time.monotonic() > self.deadline:
+            raise APITimeoutError(f"{self.doing}: the answer did not end in time.", reason="timeout")
+
+    def _odd(self, how: str) -> APIResponseError:
+        return APIResponseError(
+            f"{self.doing}: HTTP {self.status} is not compressed {how}. A proxy may have changed it: check base_url.",
+            status=self.status,
+        )
+
+
+def _succeeded(status: int) -> bool:
+    return 200 <= status < 300  # noqa: PLR2004 - HTTP's own bounds
+
+
+def abridge(response: Any, library: ModuleType) -> None:
+    """Read what another reader would read without a bound, and leave it to that reader, cut to its bound.
+
+    An error's body is read by the OpenAI SDK before anybody sees it; so are the answers of methods it does not stream.
+
+    Args:
+        response: a response of either library, its body not yet read.
+        library: httpx or httpx2, whichever it belongs to.
+    """
+    cut = _Abridged.of(response)
+    if cut is None:
+        return
+    try:
+        for chunk in response.stream:
+            if cut.take(chunk):
+                break
+    finally:
+        response.stream.close()
+    cut.leave(response, library)
+
+
+async def abridge_soon(response: Any, library: ModuleType) -> None:
+    """As `abridge`, of an async client's response."""
+    cut = _Abridged.of(response)
+    if cut is None:
+        return
+    try:
+        async for chunk in response.stream:
+            if cut.take(chunk):
+                break
+    finally:
+        await response.stream.aclose()
+    cut.leave(response, library)
+
+
+@dataclass
+class _Abridged:
+    """A body up to its bound."""
+
+    body: _Body
+    taken: _Taken
+
+    @classmethod
+    def of(cls, response: Any) -> _Abridged | None:
+        """What to read of a response; None where its reader keeps bounds by itself."""
+        request, succeeded = response.request, _succeeded(response.status_code)
+        encoding = response.headers.get("content-encoding", "")
+        if succeeded and request.method in _STREAMED:
+            return None
+        if encoding.lower() not in {"", "gzip", "x-gzip", "deflate", "identity"}:
+            return None
+        limits: dict[str, float | None] = request.extensions.get("timeout") or {}
+        deadline = time.monotonic() + (limits.get("read") or math.inf)
+        body = _Body(f"{request.method} {request.url.path}", response.status_code, encoding, deadline)
+        return cls(body, _Taken(LARGEST if succeeded else LARGEST_REFUSAL))
+
+    def take(self, chunk: bytes) -> bool:
+        """Take the next bytes; return whether that is enough."""
+        if any(self.taken.is_full_with(piece) for piece in self.body.pieces(chunk)):
+            return True
+        self.body.check_time()
+        return False
+
+    def leave(self, response: Any, library: ModuleType) -> None:
+        """Put what was read where it came from. Of a success one byte too many tells its reader that it is too long."""
+        response.headers.pop("content-encoding", None)
+        succeeded = _succeeded(response.status_code)
+        response.stream = library.ByteStream(bytes(self.taken.content[: self.taken.most + succeeded]))
+
+
+def keep_location(response: Any) -> None:
+    """Put where a redirect points out of the HTTP library's sight: it would parse it, and fail on what is no URL."""
+    location = response.headers.pop("location", None)
+    if location is not None:
+        response.extensions[_LOCATION] = location
