@@ -84,9 +84,10 @@ class Guarded(H11Protocol):
         super().connection_made(transport)
         if len(self.connections) > places():
             peers = cast("set[Guarded]", self.connections)
-            waiting = [one for one in peers if one.waits and one is not self]
-            stalled = min(waiting, key=lambda one: (one._served, one._since), default=self)
-            stalled.transport.abort()
+            there = [one for one in peers if not one.transport.is_closing()]
+            waiting = [one for one in there if one.waits and one is not self]
+            if len(there) > places():
+                min(waiting, key=lambda one: (one._served, one._since), default=self).transport.abort()
         self._arm(_HEAD)
 
     def connection_lost(self, exc: Exception | None) -> None:
