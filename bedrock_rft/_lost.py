@@ -44,8 +44,8 @@ def lost(error: BaseException, call: Call, config: Config, outside: BaseExceptio
     if names & _TIMEOUTS:
         step = "connection" if "ConnectTimeout" in names else "free connection" if "PoolTimeout" in names else "answer"
         return APITimeoutError(
-            f"{doing}: no {step} from {where} within {config.timeout:g} s.{_broken(call, sent=sent)} Check the network, "
-            "or raise timeout=.",
+            f"{doing}: no {step} from {where} within {config.timeout:g} s.{_broken(call, sent=sent)} Check the "
+            "network, or raise timeout=.",
             reason="timeout",
             sent=sent,
         )

@@ -137,7 +137,7 @@ class _Bearer:
                 if newer.reveal() != key.reveal():
                     self._dress(request, newer)
                     response = yield request
-            abridge(response, self._library)
+            abridge(response, self._library, self._config.base_url)
         finally:
             undress(request)
 
@@ -151,7 +151,7 @@ class _Bearer:
                 if newer.reveal() != key.reveal():
                     self._dress(request, newer)
                     response = yield request
-            await abridge_soon(response, self._library)
+            await abridge_soon(response, self._library, self._config.base_url)
         finally:
             undress(request)
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Ma
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Protocol, cast
+from urllib.parse import urlsplit
 
 from bedrock_rft._transport import Call, Reply, Sink
 from bedrock_rft.errors import APIResponseError, APITimeoutError
@@ -77,6 +78,7 @@ async def receive(response: Native, call: Call, *, blocking: bool, deadline: flo
             if sink is None:
                 body.check_time()
     finally:
+        _mistrust(response)
         if blocking:
             response.close()
         else:
@@ -87,7 +89,7 @@ async def receive(response: Native, call: Call, *, blocking: bool, deadline: flo
             "base_url.",
             status=status,
         )
-    return Reply(status, headers, bytes(taken.content[: taken.most]))
+    return Reply(status, headers, taken.all(taken.most))
 
 
 @dataclass
@@ -107,6 +109,12 @@ class _Taken:
         self.content += piece
         self.full = len(self.content) > self.most
         return self.full
+
+    def all(self, most: int) -> bytes:
+        """What was read, up to a length. It is given away: an answer need not be in memory twice."""
+        content, self.content = self.content, bytearray()
+        with memoryview(content) as view:
+            return bytes(view[:most])
 
 
 async def _chunks(response: Native, *, blocking: bool) -> AsyncIterator[bytes]:
@@ -176,7 +184,7 @@ def _succeeded(status: int) -> bool:
     return 200 <= status < 300  # noqa: PLR2004 - HTTP's own bounds
 
 
-def abridge(response: Any, library: ModuleType) -> None:
+def abridge(response: Any, library: ModuleType, base_url: str, *, own: bool = True) -> None:
     """Read what another reader would read without a bound, and leave it to that reader, cut to its bound.
 
     An error's body is read by the OpenAI SDK before anybody sees it; so are the answers of methods it does not stream.
@@ -184,8 +192,10 @@ def abridge(response: Any, library: ModuleType) -> None:
     Args:
         response: a response of either library, its body not yet read.
         library: httpx or httpx2, whichever it belongs to.
+        base_url: what routes begin behind.
+        own: whether only `ACCEPTED` was asked for. What else a user's client can decompress is left to it.
     """
-    cut = _Abridged.of(response)
+    cut = _Abridged.of(response, base_url, own=own)
     if cut is None:
         return
     try:
@@ -193,13 +203,14 @@ def abridge(response: Any, library: ModuleType) -> None:
             if cut.take(chunk):
                 break
     finally:
+        _mistrust(response)
         response.stream.close()
     cut.leave(response, library)
 
 
-async def abridge_soon(response: Any, library: ModuleType) -> None:
+async def abridge_soon(response: Any, library: ModuleType, base_url: str, *, own: bool = True) -> None:
     """As `abridge`, of an async client's response."""
-    cut = _Abridged.of(response)
+    cut = _Abridged.of(response, base_url, own=own)
     if cut is None:
         return
     try:
@@ -207,6 +218,7 @@ async def abridge_soon(response: Any, library: ModuleType) -> None:
             if cut.take(chunk):
                 break
     finally:
+        _mistrust(response)
         await response.stream.aclose()
     cut.leave(response, library)
 
@@ -219,17 +231,18 @@ class _Abridged:
     taken: _Taken
 
     @classmethod
-    def of(cls, response: Any) -> _Abridged | None:
+    def of(cls, response: Any, base_url: str, *, own: bool) -> _Abridged | None:
         """What to read of a response; None where its reader keeps bounds by itself."""
         request, succeeded = response.request, _succeeded(response.status_code)
         encoding = response.headers.get("content-encoding", "")
         if succeeded and request.method in _STREAMED:
             return None
-        if encoding.lower() not in {"", "gzip", "x-gzip", "deflate", "identity"}:
+        if not own and encoding.lower() not in {"", "gzip", "x-gzip", "deflate", "identity"}:
             return None
         limits: dict[str, float | None] = request.extensions.get("timeout") or {}
         deadline = time.monotonic() + (limits.get("read") or math.inf)
-        body = _Body(f"{request.method} {request.url.path}", response.status_code, encoding, deadline)
+        path = request.url.path.removeprefix(urlsplit(base_url).path)
+        body = _Body(f"{request.method} {path}", response.status_code, encoding, deadline)
         return cls(body, _Taken(LARGEST if succeeded else LARGEST_REFUSAL))
 
     def take(self, chunk: bytes) -> bool:
@@ -243,7 +256,20 @@ class _Abridged:
         """Put what was read where it came from. Of a success one byte too many tells its reader that it is too long."""
         response.headers.pop("content-encoding", None)
         succeeded = _succeeded(response.status_code)
-        response.stream = library.ByteStream(bytes(self.taken.content[: self.taken.most + succeeded]))
+        response.stream = library.ByteStream(self.taken.all(self.taken.most + succeeded))
+
+
+def _mistrust(response: Any) -> None:
+    """Do not use a connection again that brought more than one answer: the rest would be taken for the next one's."""
+    part = response.stream
+    for _ in range(8):  # the two libraries wrap the connection in a few streams
+        state = getattr(part, "_h11_state", None)
+        if state is not None:
+            if state.trailing_data[0]:
+                state.send_failed()
+            return
+        inner = (getattr(part, name, None) for name in ("_stream", "_httpcore_stream", "_connection"))
+        part = next((each for each in inner if each is not None), None)
 
 
 def keep_location(response: Any) -> None:

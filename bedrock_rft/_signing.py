@@ -129,13 +129,13 @@ class SigV4Auth(httpx.Auth):
             used = self._sign(request, digest, skew)
             response = yield request
             if response.status_code in REFUSED:
-                abridge(response, httpx)
+                abridge(response, httpx, self.base_url, own=self._own is not None)
                 response.read()
                 if self._stale(response, used, skew):
                     self._sign(request, digest, self._skew)
                     response = yield request
             if self._own is not None and not response.is_success:
-                abridge(response, httpx)
+                abridge(response, httpx, self.base_url)
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """As `sync_auth_flow`, with credentials and signature made away from the event loop."""
@@ -152,13 +152,13 @@ class SigV4Auth(httpx.Auth):
             used = await _aside(self._sign, request, digest, skew)
             response = yield request
             if response.status_code in REFUSED:
-                await abridge_soon(response, httpx)
+                await abridge_soon(response, httpx, self.base_url, own=self._own is not None)
                 await response.aread()
                 if await _aside(self._stale, response, used, skew):
                     await _aside(self._sign, request, digest, self._skew)
                     response = yield request
             if self._own is not None and not response.is_success:
-                await abridge_soon(response, httpx)
+                await abridge_soon(response, httpx, self.base_url)
 
     def _sign(self, request: httpx.Request, digest: str, skew: timedelta) -> Frozen:
         if origin_of(request.url) != self._origin:

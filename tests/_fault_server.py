@@ -326,6 +326,12 @@ class Faults:
         """Misbehave on requests to a path, a regular expression from the base URL on: one fault each, then no more."""
         self._scripts.append((method, re.compile(path), iter(faults)))
 
+    def settle(self) -> None:
+        """Wait for an endless answer to notice that nobody takes it any more."""
+        deadline = time.monotonic() + 10
+        while not self.written and time.monotonic() < deadline:
+            time.sleep(0.01)
+
     def script_early(self, method: str, path: str, faults: Iterable[Fault]) -> None:
         """As `script`, before the body of a request is read."""
         self._early.append((method, re.compile(path), iter(faults)))

@@ -21,9 +21,7 @@ _LONGEST = 60.0  # seconds that any fault may take, on a busy machine
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("reliability matrix")
-    group.addoption(
-        "--matrix", choices=["write", "check"], help="write the page, or compare it with the run"
-    )
+    group.addoption("--matrix", choices=["write", "check"], help="write the page, or compare it with the run")
     group.addoption("--matrix-json", help="a file for the outcomes of rows")
     group.addoption("--rows", help="run only the tests of these rows, separated by commas")
 
@@ -68,8 +66,9 @@ def _modes(item: pytest.Item) -> tuple[str, ...]:
     if stated:
         return tuple(stated)
     parameters: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
-    values = [part for value in parameters.values() for part in (value if isinstance(value, tuple) else (value,))]
-    found = tuple(mode for mode in BOTH if any(isinstance(value, str) and value == mode for value in values))
+    values: list[Any] = [*parameters.values()]
+    values += [part for value in parameters.values() if type(value) is tuple for part in value]
+    found = tuple(mode for mode in BOTH if any(type(value) is str and value == mode for value in values))
     if not found:
         raise pytest.UsageError(f"{item.nodeid} does not say which identity its row is tried with")
     return found

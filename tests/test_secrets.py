@@ -201,6 +201,26 @@ def chat(client: Any) -> Any:
     )
 
 
+ASKED: Any = {"model": "m", "messages": [{"role": "user", "content": "hello"}], "stream": True}
+
+
+def streamed(client: Any) -> Any:
+    if isinstance(client, AsyncClient):
+        return _streamed(client)
+    return list(client.openai.chat.completions.create(**ASKED))
+
+
+async def _streamed(client: Any) -> Any:
+    return [chunk async for chunk in await client.openai.chat.completions.create(**ASKED)]
+
+
+def broken_off(exchange: faults.Exchange) -> None:
+    """A stream that ends in the middle of an event."""
+    exchange.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+    exchange.write(b'9\r\ndata: {"i\r\n')
+    exchange.reset()
+
+
 def echo(exchange: faults.Exchange) -> None:
     """A service, or a proxy, that repeats what it was sent."""
     headers = dict(exchange.request.headers)
@@ -235,6 +255,7 @@ FAULTS: dict[str, tuple[Callable[[Any], Any], tuple[str, str, Any]]] = {
     "wait, down": (wait, ("GET", "/fine_tuning/jobs/.*", faults.reset)),
     "follow, down": (follow, ("GET", "/fine_tuning/jobs/.*", faults.status(503, b"no"))),
     "inference, 401": (chat, ("POST", "/chat/completions", faults.status(401, b"no"))),
+    "inference, broken off": (streamed, ("POST", "/chat/completions", broken_off)),
     "inference, reset": (chat, ("POST", "/chat/completions", faults.reset)),
 }
 
