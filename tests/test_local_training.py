@@ -349,7 +349,7 @@ class _Unprintable(Exception):  # noqa: N818 - it only exists to be raised
     [
         (KeyError("ground_truth"), "raised KeyError: 'ground_truth'"),
         (SystemExit(3), "raised SystemExit: 3"),
-        (KeyboardInterrupt(), r"raised KeyboardInterrupt\."),
+        (KeyboardInterrupt(), r"raised KeyboardInterrupt \(test_local_training.py, line \d+\)\."),
         (_Unprintable(), "raised _Unprintable"),
     ],
 )

@@ -82,7 +82,8 @@ def test_what_is_no_rollout_is_refused(broken: Any) -> None:
 
 def test_rewards_weigh_and_add_up() -> None:
     total = 0.9 * correct + 0.1 * tidy
-    assert total(FOUR) == Score(pytest.approx(0.95), {"correct": 1.0, "tidy": 0.5})
+    assert total(FOUR).parts == {"correct": 1.0, "tidy": 0.5}
+    assert float(total(FOUR)) == pytest.approx(0.95)
     assert float((correct - tidy)(FOUR)) == 0.5
     assert float((-correct)(FOUR)) == -1.0
     assert float(sum([correct, tidy])(FOUR)) == 1.5  # type: ignore[operator] # sum begins with 0
@@ -174,7 +175,9 @@ def test_what_makes_no_reward_is_refused(make: Callable[[], object]) -> None:
 
 
 def test_what_cannot_be_combined_says_so() -> None:
-    for combine in (lambda: correct * "2", lambda: correct + 1, lambda: "x" + correct, lambda: correct - 1):  # type: ignore[operator]
+    score: Any = correct
+    wrong: list[Callable[[], object]] = [lambda: score * "2", lambda: score + 1, lambda: "x" + score, lambda: score - 1]
+    for combine in wrong:
         with pytest.raises(TypeError):
             combine()
 

@@ -39,6 +39,7 @@ def scorer_of(reward: object, config: Config) -> Scorer:
     Raises:
         ConfigurationError: it is none of these.
     """
+    del config
     handler = Handler(reward) if isinstance(reward, Reward) else reward
     if isinstance(handler, Handler):
         return Scorer(repr(handler.reward), 1, lambda entries: _scored(handler(entries)))

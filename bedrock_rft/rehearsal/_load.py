@@ -70,8 +70,8 @@ class Load:
 
     def __str__(self) -> str:
         return (
-            f"{self.steps:,} steps, {self.rollouts:,} rollouts in {self.calls:,} calls, {self.calls_at_once:,} at once, "
-            f"about {_spoken(self.total_seconds)} in all"
+            f"{self.steps:,} steps, {self.rollouts:,} rollouts in {self.calls:,} calls, {self.calls_at_once:,} at "
+            f"once, about {_spoken(self.total_seconds)} in all"
         )
 
     def findings(self) -> list[Finding]:

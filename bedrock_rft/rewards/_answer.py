@@ -116,14 +116,14 @@ def _by_id(result: Sequence[Any], ids: Sequence[str]) -> dict[str, dict[str, Any
         name = item["id"]
         if not isinstance(name, str) or name not in wanted:
             _fail(
-                "id_unknown", f"returned the unknown id {name!r:.80} in item {place}; copy each rollout's id as it is"
+                "id_unknown", f"returned the unknown id {name!r:.40} in item {place}; copy each rollout's id as it is"
             )
         if name in items:
-            _fail("id_twice", f"returned the id {name!r} twice; answer each rollout once", name)
+            _fail("id_twice", f"returned the id {name!r:.40} twice; answer each rollout once", name)
         items[name] = item
     missing = [name for name in ids if name not in items]
     if missing:
-        shown = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")  # noqa: PLR2004 - as many as were shown
+        shown = ", ".join(f"{name:.40}" for name in missing[:3]) + (", …" if len(missing) > 3 else "")  # noqa: PLR2004 - as many as were shown
         _fail("ids_missing", f"left out {len(missing)} of {len(ids)} rollouts ({shown}); answer every id", missing[0])
     return items
 
@@ -132,38 +132,38 @@ def _score(item: dict[str, Any], rollout: str) -> float:
     if _SCORE not in item:
         meant = next((name for name in _MEANT if name in item), None)
         hint = f"; it has '{meant}': rename it to '{_SCORE}'" if meant else ""
-        _fail("score_missing", f"gave rollout {rollout} no {_SCORE}{hint}", rollout)
+        _fail("score_missing", f"gave rollout {rollout:.40} no {_SCORE}{hint}", rollout)
     value = item[_SCORE]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         _fail(
             "score_not_number",
-            f"gave rollout {rollout} {_named(value)} as {_SCORE}, not a number; convert it with float(…)",
+            f"gave rollout {rollout:.40} {_named(value)} as {_SCORE}, not a number; convert it with float(…)",
             rollout,
         )
     if isinstance(value, float) and not math.isfinite(value):
         _fail(
             "score_not_finite",
-            f"gave rollout {rollout} the score {value}; guard against dividing by zero and empty means",
+            f"gave rollout {rollout:.40} the score {value}; guard against dividing by zero and empty means",
             rollout,
         )
     if abs(value) > _LARGEST_SCORE:
         _fail(
             "score_too_large",
-            f"gave rollout {rollout} a score beyond {_LARGEST_SCORE:g}; keep scores between 0 and 1",
+            f"gave rollout {rollout:.40} a score beyond {_LARGEST_SCORE:g}; keep scores between 0 and 1",
             rollout,
         )
     return float(value)
 
 
 def _metrics(item: dict[str, Any], rollout: str) -> list[tuple[str, float]]:
-    """The named values of one item; those that are no finite numbers are left out, since they decide nothing."""
+    """The named values of one item; those that are absurdly large are left out, since they decide nothing."""
     listed = item.get("metrics_list")
     if listed is None:
         return []
     if not isinstance(listed, list):
         _fail(
             "metrics_not_list",
-            f"gave rollout {rollout} {_named(item['metrics_list'])} as metrics_list, not a list",
+            f"gave rollout {rollout:.40} {_named(item['metrics_list'])} as metrics_list, not a list",
             rollout,
         )
     found: list[tuple[str, float]] = []
@@ -173,9 +173,11 @@ def _metrics(item: dict[str, Any], rollout: str) -> list[tuple[str, float]]:
         if not isinstance(name, str) or isinstance(value, bool) or not isinstance(value, (int, float)):
             _fail(
                 "metric_misshapen",
-                f'gave rollout {rollout} a metric that is not {{"name": text, "value": number, "type": …}}',
+                f'gave rollout {rollout:.40} a metric that is not {{"name": text, "value": number, "type": …}}',
                 rollout,
             )
+        if not math.isfinite(value):
+            _fail("metric_not_finite", f"gave rollout {rollout:.40} the metric {name} the value {value}", rollout)
         if abs(value) <= _LARGEST_SCORE:
             found.append((name, float(value)))
     return found

@@ -25,6 +25,7 @@ __all__ = ["check"]
 _BATCH = 16
 _FEW = 4
 _READ = 20_000
+_LONGEST = 900
 _LARGE = 5_200_000
 """Bytes of an event near Lambda's 6 MB."""
 _SAME = 1e-9
@@ -66,6 +67,8 @@ def check(
         DatasetError: there are no records, or they cannot be read.
         ConfigurationError: there is no such reward.
     """
+    if timeout is not None and not 0 < timeout <= _LONGEST:
+        raise ConfigurationError(f"timeout is {timeout}; Lambda allows more than 0 and at most {_LONGEST} seconds.")
     records = _sample(dataset, size, seed)
     name = name_of(reward)
     try:
@@ -140,7 +143,7 @@ class _Check:
         """In which form right answers score best, and how right and wrong ones score in each shape then."""
         few = self._records[: max(_FEW, min(8, len(self._records)))]
         strings = any(isinstance(record.get("reference_answer"), str) for record in few)
-        shapes = [shape for shape in SHAPES if strings or not shape.endswith("wrapped")]
+        shapes: list[Shape] = [shape for shape in SHAPES if strings or not shape.endswith("wrapped")]
         best: tuple[float, str, dict[Shape, tuple[float, float] | None]] = (-math.inf, next(iter(FORMS)), {})
         for form, spelled in [*FORMS.items()][: 1 if self._gold else None]:
             probes = [one for one in probes_of(few, spelled, self._gold, self._seed) if one.kind in ("right", "wrong")]
@@ -151,7 +154,9 @@ class _Check:
                 means[shape] = _pair(probes, self._trial.scores(probes, shape, size=_BATCH))
             known = [pair for pair in means.values() if pair is not None]
             # Of forms that tell right from wrong equally well, the one that scores highest.
-            gain = max((pair[0] - pair[1] + pair[0] * _SLIGHTLY for pair in known), default=-1.0)
+            gains = [pair[0] - pair[1] + pair[0] * _SLIGHTLY for pair in known]
+            # One that is the wrong way round everywhere says more than one in which right and wrong are alike.
+            gain = max([*gains, *(-3 * _SLIGHTLY * low for low in gains if low < 0)], default=-math.inf)
             if gain > best[0] + _SAME:
                 best = gain, form, means
         return best[1], best[2]

@@ -145,6 +145,14 @@ def _check_callable(entry: object, what: str) -> None:
     call = type(entry).__call__
     if any(kind(each) for kind in (inspect.iscoroutinefunction, inspect.isasyncgenfunction) for each in (entry, call)):
         raise ConfigurationError(f"{what} is async, which Lambda does not await. Make it an ordinary function.")
+    try:
+        signature = inspect.signature(entry)
+    except ValueError:
+        return  # some things that can be called do not say how
+    try:
+        signature.bind(None, None)
+    except TypeError as error:
+        raise ConfigurationError(f"{what} must take (event, context): {error}.") from None
 
 
 class _Fresh(SourceFileLoader):

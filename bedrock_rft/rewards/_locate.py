@@ -18,8 +18,6 @@ __all__ = ["name_of", "target_of"]
 def target_of(reward: object, *, timeout: float | None, memory: int, client: Any) -> Target:
     """How to invoke whatever it is. Raises `ConfigurationError`."""
     limit = 300.0 if timeout is None else timeout
-    if not 0 < limit <= 900:  # noqa: PLR2004 - Lambda's own
-        raise ConfigurationError(f"timeout is {timeout}; Lambda allows more than 0 and at most 900 seconds.")
     arn = reward if isinstance(reward, str) else getattr(reward, "arn", None)
     if isinstance(arn, str) and arn.startswith("arn:"):
         from bedrock_rft.rewards._deployed import Deployed, lambda_client
@@ -43,9 +41,7 @@ def _located(text: str) -> tuple[Path, str]:
         place, name = text, ""
     path = Path(place).expanduser()
     if path.suffix not in (".py", ".zip") or (path.suffix == ".py" and not name.isidentifier()):
-        raise ConfigurationError(
-            f"The reward '{text}' is not of the form 'path/to/file.py:name' or 'path/to/file.zip'."
-        )
+        raise ConfigurationError(f"The reward '{text}' is neither 'path/to/file.py:name' nor 'path/to/file.zip'.")
     if not path.is_file():
         raise ConfigurationError(f"There is no file {path}.")
     return path.resolve(), name or "lambda_function.lambda_handler"
