@@ -67,7 +67,8 @@ def _modes(item: pytest.Item) -> tuple[str, ...]:
         return tuple(stated)
     parameters: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
     values: list[Any] = [*parameters.values()]
-    values += [part for value in parameters.values() if type(value) is tuple for part in value]
+    for value in parameters.values():
+        values += value if type(value) is tuple else ()
     found = tuple(mode for mode in BOTH if any(type(value) is str and value == mode for value in values))
     if not found:
         raise pytest.UsageError(f"{item.nodeid} does not say which identity its row is tried with")

@@ -61,7 +61,7 @@ def said(entry: dict[str, Any]) -> str:
 
 def wanted(entry: dict[str, Any]) -> str:
     found: Any = entry.get("reference_answer", entry.get("metadata", {}).get("reference_answer"))
-    return str(found["text"] if type(found) is dict else found)
+    return str(found["text"]) if hasattr(found, "keys") else str(found)
 
 
 def score(entry: dict[str, Any]) -> float:
