@@ -1,0 +1,80 @@
+"""A page opened in headless Chromium: what its document became, what it asked for, and how it looks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+__all__ = ["Seen", "open_page"]
+
+_FLAGS = (
+    "--headless",
+    "--no-sandbox",  # it refuses to run as root with one, and containers have no other user
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--virtual-time-budget=1000",
+    "--host-resolver-rules=MAP * ~NOTFOUND",  # nothing leaves the machine, whatever a page asks for
+)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a browser made of a page.
+
+    Attributes:
+        dom: the document after everything in it has run, as HTML.
+        requests: every address that the page asked for, also in vain; not its own.
+        picture: a PNG of it.
+    """
+
+    dom: str
+    requests: tuple[str, ...]
+    picture: Path
+
+
+def open_page(html: str, folder: Path, *, width: int = 900, height: int = 1200, dark: bool = False) -> Seen:
+    """Open a page, given as HTML, in a browser with an empty profile. Skips the test where there is no browser."""
+    chromium = next(
+        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+    )
+    if chromium is None:
+        pytest.skip("Chromium is not installed: Debian's package is chromium")
+    page, log, picture = folder / "page.html", folder / "net.json", folder / "page.png"
+    page.write_text(html, encoding="utf-8")
+    done = subprocess.run(  # noqa: S603 - a browser, on a page of ours
+        [
+            chromium,
+            *_FLAGS,
+            *(["--force-dark-mode"] if dark else []),
+            f"--user-data-dir={folder / 'profile'}",
+            f"--window-size={width},{height}",
+            f"--log-net-log={log}",
+            f"--screenshot={picture}",
+            "--dump-dom",
+            page.as_uri(),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    return Seen(done.stdout.decode(), _asked(json.loads(log.read_text(encoding="utf-8"))), picture)
+
+
+def _asked(log: dict[str, object]) -> tuple[str, ...]:
+    constants, events = log["constants"], log["events"]
+    assert isinstance(constants, dict)
+    assert isinstance(events, list)
+    start = constants["logEventTypes"]["URL_REQUEST_START_JOB"]
+    parameters = [event["params"] for event in events if event["type"] == start and "url" in event.get("params", {})]
+    # What the browser asks for itself, its updates say, has no origin.
+    return tuple(each["url"] for each in parameters if each.get("initiator") != "not an origin")
