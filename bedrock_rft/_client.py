@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from urllib.parse import quote
 
 from typing_extensions import Self
@@ -18,27 +18,18 @@ from bedrock_rft._identity import Auth, Identity
 from bedrock_rft._jobs import AsyncJobs, Jobs
 from bedrock_rft._keysource import ApiKeyInput
 from bedrock_rft._models import AsyncModels, Models
-from bedrock_rft._resource import AsyncResource, Resource, Session, blocking
+from bedrock_rft._resource import AsyncResource, Session, blocking
 from bedrock_rft._secret import sealed
 from bedrock_rft._transport import Call, Query, Reply, Transport
+from bedrock_rft._wings import AsyncWings, Wings
 from bedrock_rft.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from typing import TypeAlias
-
-    import openai
-
-    from bedrock_rft.evaluation import Evaluation, Thresholds
-    from bedrock_rft.types import Checkpoint, Job, Model
-
-    Asked: TypeAlias = str | Job | Checkpoint | Model
 
 __all__ = ["AsyncClient", "Client"]
 
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 
 
-class AsyncClient(AsyncResource):
+class AsyncClient(AsyncWings):
     """Reinforcement fine-tuning of open-weight models on Amazon Bedrock, with `await`.
 
     The settings are those of `Client`. AWS credentials are looked for at the first call, away from the event loop.
@@ -88,84 +79,13 @@ class AsyncClient(AsyncResource):
         self.files = AsyncFiles(self._session)
         self.jobs = AsyncJobs(self._session)
         self.models = AsyncModels(self._session)
-        self._blocking = blocking
-        self._inference: Any = None
+        self._set_up(blocking=blocking)
 
     @property
     def identity(self) -> Identity:
         """Who and where: endpoint, region, mode, which setting won and what it beat. No secret is in it."""
         config = self._session.config
         return config.identity if config.aws is None else replace(config.identity, source=config.aws.origin)
-
-    @property
-    def openai(self) -> openai.AsyncOpenAI:
-        """A ready `openai.AsyncOpenAI` for inference, on the same endpoint and with the same identity."""
-        if self._inference is None:
-            session = self._session
-            self._inference = session.transport.openai(max_retries=session.config.max_retries, blocking=self._blocking)
-        return cast("openai.AsyncOpenAI", self._inference)
-
-    async def evaluate(
-        self,
-        dataset: str | os.PathLike[str] | Iterable[Any],
-        *,
-        models: Asked | Iterable[Asked] | Mapping[str, Asked],
-        reward: Any,
-        samples: int = 1,
-        limit: int | None = None,
-        sampling: Mapping[str, Any] | None = None,
-        by: Sequence[str] = (),
-        pass_mark: float = 1.0,
-        concurrency: int = 16,
-        timeout: float = 120.0,
-        resume: str | os.PathLike[str] | None = None,
-        progress: bool | Callable[[str, int, int], None] = True,
-        seed: int = 0,
-        thresholds: Thresholds | None = None,
-    ) -> Evaluation:
-        """Ask models the prompts of a data set, score the answers with a reward, and compare.
-
-        ```python
-        report = client.evaluate("test.jsonl", models=["openai.gpt-oss-20b", job], reward=correct, samples=4)
-        print(report)
-        report.to_html("report.html")
-        ```
-
-        Every sample is one request through `client.openai`. Throttling and lost connections are waited out, with fewer
-        requests at once. A question that the service does not take is counted as failed, and nowhere else.
-
-        Args:
-            dataset: a path, or records as `datasets.write` takes them. Not one the models were trained on.
-            models: ids, jobs, checkpoints; or a mapping from labels to these. The first is what others are compared
-                with.
-            reward: what the answers are scored by: a reward, a handler, `path/to/file.py:handler_name`, or the ARN of a
-                deployed function, which is invoked with AWS credentials.
-            samples: answers to each prompt.
-            limit: ask the first so many prompts only.
-            sampling: further fields of each request, such as `{"temperature": 0.7, "max_completion_tokens": 1024}`.
-            by: record fields to group the results by; numbers of many values are put into quarters.
-            pass_mark: the score from which an answer passes, for pass@k.
-            concurrency: requests at once, as long as the service takes them.
-            timeout: seconds for one request.
-            resume: a file in which answers and scores are kept as they come. Run again with it, nothing that was
-                answered is asked again, also with more models, samples or prompts.
-            progress: a bar on a terminal (with the extra 'progress'), a function of (what, done, total), or False.
-            seed: of the bootstrap's resampling.
-            thresholds: for the advice on a base model that is too weak or too good.
-
-        Raises:
-            APIError: something concerns every question: a model that does not exist, a permission that is missing.
-            RewardError: the reward raised, or answered nonsense.
-            DatasetError: there is nothing to ask.
-            ConfigurationError: an argument makes no sense.
-        """
-        from bedrock_rft.evaluation._evaluate import Settings, run
-
-        settings = Settings(samples, concurrency, sampling, limit, by, pass_mark, resume, progress, seed, thresholds)
-        config = self._session.config
-        return await run(
-            dataset, models, reward, self.openai, config, settings, timeout=timeout, blocking=self._blocking
-        )
 
     async def request(self, method: str, path: str, *, query: Query | None = None, json: Any = None) -> Reply:
         """Any route of the service, raw, with this client's identity, retries and errors.
@@ -204,7 +124,7 @@ class AsyncClient(AsyncResource):
         return _shown(self, "_session")
 
 
-class Client(Resource):
+class Client(Wings):
     """Reinforcement fine-tuning of open-weight models on Amazon Bedrock.
 
     ```python
@@ -273,12 +193,6 @@ class Client(Resource):
         """Who and where: endpoint, region, mode, which setting won and what it beat. No secret is in it."""
         return cast("Identity", self._async.identity)
 
-    @property
-    def openai(self) -> openai.OpenAI:
-        """A ready `openai.OpenAI` for inference, on the same endpoint and with the same identity."""
-        return cast("openai.OpenAI", self._async.openai)
-
-    evaluate = blocking(AsyncClient.evaluate)
     request = blocking(AsyncClient.request)
     close = blocking(AsyncClient.close)
 

@@ -30,7 +30,7 @@ FLOORS = {
         "_wire",
     },
     3: {"_create", "_files", "_jobs", "_models", "_resource", "_watch"},
-    4: {"_client", "__init__"},
+    4: {"_client", "_wings", "__init__"},
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 # What each wing may stand on, and which other wings it may use. Rewards run inside a Lambda; their check asks Lambda.
@@ -42,7 +42,7 @@ BESIDE = {
     "evaluation": {"rewards"},
     "rehearsal": {"rewards", "local", "evaluation"},
 }
-DOOR = "_client"
+DOOR = "_wings"
 CARRIERS = {"_openai", "_sigv4"}
 LONGEST = 320  # lines: more is perhaps two ideas
 

@@ -1,0 +1,110 @@
+"""What the door opens: each wing when it is first asked for, with the client's own session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from bedrock_rft._resource import AsyncResource, Resource, blocking
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    import openai
+
+    from bedrock_rft.evaluation import Evaluation, Thresholds
+    from bedrock_rft.types import Checkpoint, Job, Model
+
+    Asked: TypeAlias = str | Job | Checkpoint | Model
+
+__all__ = ["AsyncWings", "Wings"]
+
+
+class AsyncWings(AsyncResource):
+    """What an async client can do beyond the service's own operations."""
+
+    def _set_up(self, *, blocking: bool) -> None:
+        self._blocking = blocking
+        self._inference: Any = None
+
+    @property
+    def openai(self) -> openai.AsyncOpenAI:
+        """A ready `openai.AsyncOpenAI` for inference, on the same endpoint and with the same identity."""
+        if self._inference is None:
+            session = self._session
+            self._inference = session.transport.openai(max_retries=session.config.max_retries, blocking=self._blocking)
+        return cast("openai.AsyncOpenAI", self._inference)
+
+    async def evaluate(
+        self,
+        dataset: str | os.PathLike[str] | Iterable[Any],
+        *,
+        models: Asked | Iterable[Asked] | Mapping[str, Asked],
+        reward: Any,
+        samples: int = 1,
+        limit: int | None = None,
+        sampling: Mapping[str, Any] | None = None,
+        by: Sequence[str] = (),
+        pass_mark: float = 1.0,
+        concurrency: int = 16,
+        timeout: float = 120.0,
+        resume: str | os.PathLike[str] | None = None,
+        progress: bool | Callable[[str, int, int], None] = True,
+        seed: int = 0,
+        thresholds: Thresholds | None = None,
+    ) -> Evaluation:
+        """Ask models the prompts of a data set, score the answers with a reward, and compare.
+
+        ```python
+        report = client.evaluate("test.jsonl", models=["openai.gpt-oss-20b", job], reward=correct, samples=4)
+        print(report)
+        report.to_html("report.html")
+        ```
+
+        Every sample is one request through `client.openai`. Throttling and lost connections are waited out, with fewer
+        requests at once. A question that the service does not take is counted as failed, and nowhere else.
+
+        Args:
+            dataset: a path, or records as `datasets.write` takes them. Not one the models were trained on.
+            models: ids, jobs, checkpoints; or a mapping from labels to these. The first is what others are compared
+                with.
+            reward: what the answers are scored by: a reward, a handler, `path/to/file.py:handler_name`, or the ARN of a
+                deployed function, which is invoked with AWS credentials.
+            samples: answers to each prompt.
+            limit: ask the first so many prompts only.
+            sampling: further fields of each request, such as `{"temperature": 0.7, "max_completion_tokens": 1024}`.
+            by: record fields to group the results by; numbers of many values are put into quarters.
+            pass_mark: the score from which an answer passes, for pass@k.
+            concurrency: requests at once, as long as the service takes them.
+            timeout: seconds for one request.
+            resume: a file in which answers and scores are kept as they come. Run again with it, nothing that was
+                answered is asked again, also with more models, samples or prompts.
+            progress: a bar on a terminal (with the extra 'progress'), a function of (what, done, total), or False.
+            seed: of the bootstrap's resampling.
+            thresholds: for the advice on a base model that is too weak or too good.
+
+        Raises:
+            APIError: something concerns every question: a model that does not exist, a permission that is missing.
+            RewardError: the reward raised, or answered nonsense.
+            DatasetError: there is nothing to ask.
+            ConfigurationError: an argument makes no sense.
+        """
+        from bedrock_rft.evaluation._evaluate import Settings, run
+
+        settings = Settings(samples, concurrency, sampling, limit, by, pass_mark, resume, progress, seed, thresholds)
+        config = self._session.config
+        return await run(
+            dataset, models, reward, self.openai, config, settings, timeout=timeout, blocking=self._blocking
+        )
+
+
+class Wings(Resource):
+    """What a blocking client can do beyond the service's own operations."""
+
+    @property
+    def openai(self) -> openai.OpenAI:
+        """A ready `openai.OpenAI` for inference, on the same endpoint and with the same identity."""
+        return cast("openai.OpenAI", self._async.openai)
+
+    evaluate = blocking(AsyncWings.evaluate)
