@@ -84,11 +84,7 @@ async def receive(response: Native, call: Call, *, blocking: bool, deadline: flo
         else:
             await response.aclose()
     if taken.full and succeeded:
-        raise APIResponseError(
-            f"{body.doing}: the answer is larger than {LARGEST >> 20} MiB, which no answer of the service is. Check "
-            "base_url.",
-            status=status,
-        )
+        raise body.too_large()
     return Reply(status, headers, taken.all(taken.most))
 
 
@@ -98,7 +94,7 @@ class _Taken:
 
     most: int
     sink: Sink | None = None
-    content: bytearray = field(default_factory=bytearray)
+    content: bytearray = field(default_factory=bytearray, repr=False)  # a traceback with variables prints it
     full: bool = False
 
     def is_full_with(self, piece: bytes) -> bool:
@@ -173,6 +169,14 @@ class _Body:
         if time.monotonic() > self.deadline:
             raise APITimeoutError(f"{self.doing}: the answer did not end in time.", reason="timeout")
 
+    def too_large(self) -> APIResponseError:
+        """What to raise of an answer beyond `LARGEST`."""
+        return APIResponseError(
+            f"{self.doing}: the answer is larger than {LARGEST >> 20} MiB, which no answer of the service is. Check "
+            "base_url.",
+            status=self.status,
+        )
+
     def _odd(self, how: str) -> APIResponseError:
         return APIResponseError(
             f"{self.doing}: HTTP {self.status} is not compressed {how}. A proxy may have changed it: check base_url.",
@@ -229,6 +233,7 @@ class _Abridged:
 
     body: _Body
     taken: _Taken
+    own: bool
 
     @classmethod
     def of(cls, response: Any, base_url: str, *, own: bool) -> _Abridged | None:
@@ -243,7 +248,7 @@ class _Abridged:
         deadline = time.monotonic() + (limits.get("read") or math.inf)
         path = request.url.path.removeprefix(urlsplit(base_url).path)
         body = _Body(f"{request.method} {path}", response.status_code, encoding, deadline)
-        return cls(body, _Taken(LARGEST if succeeded else LARGEST_REFUSAL))
+        return cls(body, _Taken(LARGEST if succeeded else LARGEST_REFUSAL), own)
 
     def take(self, chunk: bytes) -> bool:
         """Take the next bytes; return whether that is enough."""
@@ -253,9 +258,11 @@ class _Abridged:
         return False
 
     def leave(self, response: Any, library: ModuleType) -> None:
-        """Put what was read where it came from. Of a success one byte too many tells its reader that it is too long."""
-        response.headers.pop("content-encoding", None)
+        """Put what was read where it came from; of a success that is too long, say so to who asked."""
         succeeded = _succeeded(response.status_code)
+        if succeeded and self.taken.full and self.own:
+            raise self.body.too_large()
+        response.headers.pop("content-encoding", None)
         response.stream = library.ByteStream(self.taken.all(self.taken.most + succeeded))
 
 
