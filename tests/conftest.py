@@ -9,7 +9,7 @@ import pytest
 
 from bedrock_rft import errors
 
-pytest_plugins = ("_matrix_run",)
+pytest_plugins = ("_matrix_run", "_moto")
 
 
 @pytest.fixture(scope="session")

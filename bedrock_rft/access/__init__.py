@@ -1,0 +1,32 @@
+"""Who may do what: IAM policies that are no wider than they must be."""
+
+from __future__ import annotations
+
+from bedrock_rft.access._judges import documented_judge_policy, judge_policy
+from bedrock_rft.access._managed import MANAGED_POLICIES, ManagedPolicy
+from bedrock_rft.access._policies import (
+    caller_policy,
+    deployer_policy,
+    documented_invoke_policy,
+    execution_policy,
+    invoke_policy,
+    trust_policy,
+    watcher_policy,
+)
+from bedrock_rft.access._policy import Policy, Statement
+
+__all__ = [
+    "MANAGED_POLICIES",
+    "ManagedPolicy",
+    "Policy",
+    "Statement",
+    "caller_policy",
+    "deployer_policy",
+    "documented_invoke_policy",
+    "documented_judge_policy",
+    "execution_policy",
+    "invoke_policy",
+    "judge_policy",
+    "trust_policy",
+    "watcher_policy",
+]

@@ -1,0 +1,94 @@
+"""`python -m bedrock_rft.access policy caller --region us-west-2 --account 123456789012 --reward ARN`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from bedrock_rft._findings import wrap
+from bedrock_rft.access import _policies as policies
+from bedrock_rft.access._judges import judge_policy
+from bedrock_rft.access._managed import MANAGED_POLICIES
+from bedrock_rft.access._policy import Policy
+from bedrock_rft.errors import BedrockRFTError, ConfigurationError
+
+Options = argparse.Namespace
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. 0 where all is well, 1 where something has to be mended, 2 where it cannot be done."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bedrock_rft.access", description="Permissions, and what they lack."
+    )
+    commands = parser.add_subparsers(required=True)
+    _policy_command(commands.add_parser("policy", help="print an IAM policy as JSON, or what it is for"))
+    managed = commands.add_parser("managed", help="what policies managed by AWS allow, and do not")
+    managed.set_defaults(run=_managed)
+    options = parser.parse_args(arguments)
+    run: Callable[[Options], int] = options.run
+    try:
+        return run(options)
+    except BedrockRFTError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this is a command
+        return 2
+
+
+def _policy_command(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("kind", choices=sorted(_KINDS), help="for whom it is")
+    parser.add_argument("--region", help="where the jobs run; the reward function's region where it is left out")
+    parser.add_argument("--account", help="12 digits; the reward function's account where it is left out")
+    parser.add_argument("--reward", metavar="ARN", help="the reward function")
+    parser.add_argument("--project", help="a Bedrock project; the default one where it is left out")
+    parser.add_argument("--model", action="append", default=[], help="a model to train, or a judge; may be repeated")
+    parser.add_argument("--api-key", action="store_true", help="calls are made with a Bedrock API key")
+    parser.add_argument("--role", help="the execution role, by name or ARN")
+    parser.add_argument("--explain", action="store_true", help="say what each statement is for")
+    parser.set_defaults(run=_policy)
+
+
+def _policy(options: Options) -> int:
+    policy = _KINDS[options.kind](options)
+    print(policy if options.explain else policy.json())  # noqa: T201 - this is a command
+    return 0
+
+
+def _managed(_: Options) -> int:
+    for each in MANAGED_POLICIES:
+        print("\n".join(wrap(str(each))))  # noqa: T201 - as above
+    return 0
+
+
+def _asked(options: Options, name: str) -> str:
+    """An option that this kind of policy cannot do without."""
+    value: str | None = getattr(options, name)
+    if value is None and options.reward is not None and name in {"region", "account"}:
+        from bedrock_rft.types.arn import LambdaArn
+
+        value = getattr(LambdaArn(options.reward), name)
+    if not value:
+        raise ConfigurationError(f"A {options.kind} policy needs --{name}.")
+    return value
+
+
+_KINDS: Mapping[str, Callable[[Options], Policy]] = {
+    "caller": lambda given: policies.caller_policy(
+        _asked(given, "region"),
+        _asked(given, "account"),
+        reward=given.reward,
+        project=given.project,
+        models=given.model,
+        api_key=given.api_key,
+    ),
+    "watcher": lambda given: policies.watcher_policy(
+        _asked(given, "region"), _asked(given, "account"), project=given.project, api_key=given.api_key
+    ),
+    "invoke": lambda given: policies.invoke_policy(_asked(given, "reward")),
+    "execution": lambda given: policies.execution_policy(_asked(given, "reward"), judges=given.model),
+    "trust": lambda given: policies.trust_policy(given.account, reward=given.reward),
+    "judge": lambda given: judge_policy(given.model, _asked(given, "region"), given.account),
+    "deployer": lambda given: policies.deployer_policy(_asked(given, "reward"), role=_asked(given, "role")),
+}
+
+if __name__ == "__main__":
+    sys.exit(main())
