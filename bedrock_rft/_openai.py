@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextvars
 import ssl
 import sys
-import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from types import ModuleType
 from typing import Any, TypeVar, cast
@@ -13,6 +12,7 @@ from typing import Any, TypeVar, cast
 import openai
 
 from bedrock_rft._config import Config
+from bedrock_rft._deadline import within
 from bedrock_rft._inference import http_library, inference
 from bedrock_rft._keysource import KeySource
 from bedrock_rft._lost import disarm, lost
@@ -65,9 +65,12 @@ class OpenAITransport:
         """Send once. Raises `APIConnectionError` where no reply came."""
         refuse_closed(self._http)
         outside = sys.exc_info()[1]
-        deadline = time.monotonic() + self._config.timeout
         if call.json is not None:
             encode(call)  # what has no spelling in JSON is an error before the SDK sees it
+        with within(self._config.timeout):
+            return await self._exchange(call, outside)
+
+    async def _exchange(self, call: Call, outside: BaseException | None) -> Reply:
         uploading = _uploading.set(call.upload)
         response: Any = None
         foreign: BaseException | None = None
@@ -85,7 +88,7 @@ class OpenAITransport:
         if foreign is not None:  # of the key's function, a callback or this package: none of the network's business
             raise foreign
         try:
-            return await receive(response, call, blocking=self._blocking, deadline=deadline)
+            return await receive(response, call, blocking=self._blocking)
         except self._broken as error:
             raise lost(error, call, self._config, outside) from disarm(error, outside)
 

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
+from bedrock_rft._deadline import lift
 from bedrock_rft._transport import Call, Reply, Sink
 from bedrock_rft.errors import APIResponseError, APITimeoutError
 
@@ -44,18 +45,16 @@ class Native(Protocol):
     async def aclose(self) -> None: ...
 
 
-async def receive(response: Native, call: Call, *, blocking: bool, deadline: float) -> Reply:
-    """Read a response to its end, and no further than its bound.
+async def receive(response: Native, call: Call, *, blocking: bool) -> Reply:
+    """Read a response to its end, and no further than its bound. What is a file may take longer than another answer.
 
     Args:
         response: a response of either library, opened as a stream.
         call: what it answers.
         blocking: which of its two iterators to use.
-        deadline: `time.monotonic()` after which a small answer is given up; what carries a file may take longer.
 
     Raises:
         APIResponseError: it is larger than any answer of the service, or not compressed as it says.
-        APITimeoutError: it is not there in time, however steadily it drips.
     """
     status = response.status_code
     headers = {name.lower(): value for name, value in response.headers.items()}
@@ -65,9 +64,9 @@ async def receive(response: Native, call: Call, *, blocking: bool, deadline: flo
     sink = call.sink if succeeded else None
     if sink is not None:
         sink.restart()
+        lift()
     taken = _Taken(LARGEST if succeeded else LARGEST_REFUSAL, sink)
-    deadline = math.inf if call.upload else deadline
-    body = _Body(f"{call.method} {call.path}", status, headers.get("content-encoding", ""), deadline)
+    body = _Body(f"{call.method} {call.path}", status, headers.get("content-encoding", ""))
     try:
         async for chunk in _chunks(response, blocking=blocking):
             for piece in body.pieces(chunk):
@@ -75,8 +74,6 @@ async def receive(response: Native, call: Call, *, blocking: bool, deadline: flo
                     break
             if taken.full:
                 break
-            if sink is None:
-                body.check_time()
     finally:
         _mistrust(response)
         if blocking:
@@ -130,7 +127,7 @@ class _Body:
     doing: str
     status: int
     encoding: str
-    deadline: float
+    deadline: float = math.inf
 
     def __post_init__(self) -> None:
         name = self.encoding.strip().lower()

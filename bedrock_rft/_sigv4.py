@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import httpx
 
 from bedrock_rft._config import Config
+from bedrock_rft._deadline import within
 from bedrock_rft._lost import disarm, lost
 from bedrock_rft._receive import receive
 from bedrock_rft._signing import SigV4Auth
@@ -61,13 +61,13 @@ class SigV4Transport:
         elif call.json is not None:
             headers["Content-Type"] = "application/json"
             content = encode(call)
-        deadline = time.monotonic() + self._config.timeout
         try:
             address = httpx.URL(url(self._config.base_url, call.path, call.query))  # parsed once
             # Not the client's `build_request`: there is nothing to merge, and merging is a tenth of a call.
             request = httpx.Request(call.method, address, headers=headers, content=content, extensions=self._limits)
-            response = await settle(cast("Any", self._http.send(request, stream=True)))
-            return await receive(response, call, blocking=self._blocking, deadline=deadline)
+            with within(self._config.timeout):
+                response = await settle(cast("Any", self._http.send(request, stream=True)))
+                return await receive(response, call, blocking=self._blocking)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise lost(error, call, self._config, outside) from disarm(error, outside)
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from bedrock_rft._config import Config
+from bedrock_rft._deadline import bound
 from bedrock_rft._endpoint import is_loopback
 from bedrock_rft._receive import ACCEPTED, keep_location
 from bedrock_rft._transport import Call, Query, Upload
@@ -96,11 +97,11 @@ def client_options(config: Config) -> dict[str, Any]:
 
 
 def peculiar(client: type[Any], library: ModuleType, *, blocking: bool) -> Callable[..., Any]:
-    """What makes clients of a class of either library, with three habits of this package's.
+    """What makes clients of a class of either library, with four habits of this package's.
 
     It keeps no cookies: they would be state between calls that nobody asked for. (A jar that refuses them all would do
-    as well, and cost a twelfth of every call.) It never sees where a redirect points. And in a process that was forked
-    it begins anew: the connections it had are the parent's, and stay open for that.
+    as well, and cost a twelfth of every call.) It keeps to `within`. It never sees where a redirect points. And in a
+    process that was forked it begins anew: the connections it had are the parent's, and stay open for that.
     """
     if (made := _peculiar.get(client)) is None:
 
@@ -110,6 +111,7 @@ def peculiar(client: type[Any], library: ModuleType, *, blocking: bool) -> Calla
         def begin(self: Any, **options: Any) -> None:
             self._begun_with, self._begun_in = options, os.getpid()
             client.__init__(self, **options)
+            bound(self, blocking=blocking)
 
         def send(self: Any, request: Any, **options: Any) -> Any:
             if self._begun_in != os.getpid():

@@ -323,7 +323,7 @@ class Faults:
         self._server.server_close()
 
     def script(self, method: str, path: str, faults: Iterable[Fault]) -> None:
-        """Misbehave on requests to a path, a regular expression from the base URL on: one fault each, then no more."""
+        """Misbehave on requests, one fault each, then no more. Method and path (from the base URL on) are patterns."""
         self._scripts.append((method, re.compile(path), iter(faults)))
 
     def settle(self) -> None:
@@ -426,7 +426,7 @@ class Faults:
 
 def _next(scripts: list[tuple[str, re.Pattern[str], Iterator[Fault]]], request: Request) -> Fault | None:
     for method, path, faults in scripts:
-        if method == request.method and path.fullmatch(request.path):
+        if re.fullmatch(method, request.method) and path.fullmatch(request.path):
             fault = next(faults, None)
             if fault is not None:
                 return fault

@@ -219,6 +219,7 @@ GROUPS = (
         "Time, attempts and memory are bounded: 16 MiB of an answer, 64 KiB of an error, both as decompressed.",
         _rows("""
             L01 | must | no answer
+            L02 | beyond | the head of an answer that drips
             L03 | beyond | an answer that drips
             L04 | beyond | an answer of 300 MiB
             L05 | beyond | an answer without an end

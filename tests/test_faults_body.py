@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from _fault_client import ARN, MODEL, WAYS, Caller, create
-from _fault_server import Exchange, Faults, always, answer, endless, raw, reset_early, slow, stall, status
+from _fault_server import Exchange, Faults, always, answer, carried_out, endless, raw, reset_early, slow, stall, status
 
 from bedrock_rft import _create, _retry
 from bedrock_rft.errors import (
@@ -209,6 +209,40 @@ def test_an_answer_that_drips_is_given_up(caller: Caller, code: int) -> None:
     error = caller.fails(APITimeoutError, models, timeout=0.3, max_retries=1)
     assert error.attempts == len(caller.server.requests) == 2
     assert time.monotonic() - began < 10
+
+
+def dripping_head(exchange: Exchange) -> None:
+    """Each byte is in time for the read that waits for it."""
+    exchange.close()
+    exchange.write(b"HTTP/1.1 200 OK\r\nX-Drip: ")
+    for _ in range(500):
+        if not exchange.write(b"x"):
+            return
+        time.sleep(0.02)
+
+
+@row("L02")
+@pytest.mark.parametrize("operation", [models, upload])
+def test_a_head_that_drips_is_given_up(caller: Caller, operation: Any) -> None:
+    caller.server.script("(GET|POST)", "/(models|files)", always(dripping_head))
+    began = time.monotonic()
+    error = caller.fails(APITimeoutError, operation, timeout=0.2, max_retries=1)
+    assert error.attempts == len(caller.server.requests) == 2
+    assert time.monotonic() - began < 8
+
+
+@row("L02")
+@pytest.mark.parametrize("interim", [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\n\r\n"])
+def test_interim_responses_without_an_end_are_given_up(either: Caller, interim: bytes) -> None:
+    either.server.script("GET", "/models", always(endless(interim, head=b"", pause=0.02, most=20_000)))
+    either.fails(APITimeoutError, models, timeout=0.2, max_retries=0)
+
+
+@row("L02")
+def test_a_creation_whose_answer_drips_is_looked_up(caller: Caller) -> None:
+    caller.server.script("POST", JOBS, [carried_out(dripping_head)])
+    assert caller(create, timeout=0.3).id == "ftjob-1"
+    assert len(caller.server.sent("POST", JOBS)) == 1
 
 
 @row("L08")

@@ -17,6 +17,7 @@ FLOORS = {
     1: {"_config", "_identity", "_endpoint", "_keys", "_keysource", "_credentials", "_aws", "datasets"},
     2: {
         "_connect",
+        "_deadline",
         "_inference",
         "_lost",
         "_openai",
