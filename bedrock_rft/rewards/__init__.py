@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from bedrock_rft.rewards._handler import Handler
     from bedrock_rft.rewards._json import JsonEqual, JsonSchema
     from bedrock_rft.rewards._judge import Judge, JudgeError
+    from bedrock_rft.rewards._package import package
+    from bedrock_rft.rewards._package_zip import Package, PackagedFile
     from bedrock_rft.rewards._report import Report
     from bedrock_rft.rewards._reward import Reward
     from bedrock_rft.rewards._rollout import Rollout
@@ -34,6 +36,8 @@ _WHERE = {
     "_function": ("reward",),
     "_json": ("JsonEqual", "JsonSchema"),
     "_judge": ("Judge", "JudgeError"),
+    "_package": ("package",),
+    "_package_zip": ("Package", "PackagedFile"),
     "_report": ("Report",),
     "_reward": ("Reward",),
     "_rollout": ("Rollout",),
@@ -54,6 +58,8 @@ __all__ = [
     "Length",
     "Matches",
     "Numeric",
+    "Package",
+    "PackagedFile",
     "PassesTests",
     "Report",
     "Reward",
@@ -64,6 +70,7 @@ __all__ = [
     "check",
     "final_answer",
     "last_number",
+    "package",
     "reward",
 ]
 

@@ -9,10 +9,11 @@ from typing import Any
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.rewards._entry import load
 from bedrock_rft.rewards._handler import Handler
+from bedrock_rft.rewards._package_zip import Package
 from bedrock_rft.rewards._reward import Reward
 from bedrock_rft.rewards._targets import Here, Target
 
-__all__ = ["name_of", "target_of"]
+__all__ = ["located", "name_of", "target_of"]
 
 
 def target_of(reward: object, *, timeout: float | None, memory: int, client: Any) -> Target:
@@ -23,19 +24,25 @@ def target_of(reward: object, *, timeout: float | None, memory: int, client: Any
         from bedrock_rft.rewards._deployed import Deployed, lambda_client
 
         return Deployed(arn, lambda_client(client, arn, limit), timeout)
+    if isinstance(reward, Package):
+        from bedrock_rft.rewards._process import Process
+
+        return Process(reward.content, reward.handler, name_of(reward), limit, memory)
     if isinstance(reward, (str, os.PathLike)):
         from bedrock_rft.rewards._process import Process
 
-        path, handler = _located(os.fspath(reward))
+        path, handler = located(os.fspath(reward))
         return Process(path, handler, f"{path.name}:{handler}", limit, memory)
     if isinstance(reward, (Reward, Handler)) or callable(reward):
         return Here(load(reward), name_of(reward), limit)
     raise ConfigurationError(
-        f"A reward is a Reward, a handler, 'file.py:name', a Lambda's zip or an ARN, not {type(reward).__name__}."
+        f"A reward is a Reward, a handler, 'file.py:name', a Package, a Lambda's zip or an ARN, not "
+        f"{type(reward).__name__}."
     )
 
 
-def _located(text: str) -> tuple[Path, str]:
+def located(text: str) -> tuple[Path, str]:
+    """The file and the name in it. Raises `ConfigurationError` where there is no such file."""
     place, colon, name = text.rpartition(":")
     if not colon or "/" in name or "\\" in name:  # a drive's letter stands before a colon too
         place, name = text, ""
@@ -51,6 +58,8 @@ def name_of(reward: Any) -> str:
     """What a report calls it."""
     if isinstance(reward, Handler):
         return repr(reward.reward)
+    if isinstance(reward, Package):
+        return f"package of {reward.reward}"
     if isinstance(reward, (str, os.PathLike)):
         return os.fspath(reward)
     return str(getattr(reward, "arn", None) or getattr(reward, "__name__", None) or reward)[:200]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -27,25 +28,25 @@ _WORKER = str(Path(__file__).with_name("_worker.py"))
 class Process:
     """A handler in a file, or in a Lambda's zip, run in a process of its own with an empty environment."""
 
-    def __init__(self, path: Path, handler: str, name: str, timeout: float, memory: int) -> None:
-        """Take a `.py` file or a `.zip`; nothing is started yet."""
+    def __init__(self, path: Path | bytes, handler: str, name: str, timeout: float, memory: int) -> None:
+        """Take a `.py` file, a `.zip`, or the bytes of one; nothing is started yet."""
         self.name, self.timeout, self.memory = name, timeout, memory
         self._stack = contextlib.ExitStack()
         self._handler = handler
-        self._path = path if path.suffix != ".zip" else self._unpacked(path)
-        self._packaged = path.suffix == ".zip"
+        self._packaged = isinstance(path, bytes) or path.suffix == ".zip"
+        self._path = self._unpacked(path) if isinstance(path, bytes) or self._packaged else path
         self._process: subprocess.Popen[bytes] | None = None
         self._ask: Any = None
         self._told: Any = None
 
-    def _unpacked(self, archive: Path) -> Path:
+    def _unpacked(self, archive: Path | bytes) -> Path:
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="reward-")))
         try:
-            with zipfile.ZipFile(archive) as file:
+            with zipfile.ZipFile(io.BytesIO(archive) if isinstance(archive, bytes) else archive) as file:
                 file.extractall(folder)
         except (OSError, zipfile.BadZipFile) as error:
             self._stack.close()
-            raise ConfigurationError(f"{archive} cannot be unpacked: {error}") from error
+            raise ConfigurationError(f"{self.name} cannot be unpacked: {error}") from error
         module, _, self._handler = self._handler.rpartition(".")
         return folder / f"{module.replace('.', '/')}.py"
 
@@ -61,13 +62,21 @@ class Process:
             return Outcome(None, seconds, printed, failure(str(said["failed"]), str(said["text"])))
         return Outcome(_stand_in(said.get("kind"), said.get("result")), seconds, printed)
 
+    def ready(self) -> dict[str, Any]:
+        """Start it, and return what it tells of the handler.
+
+        Raises:
+            RewardError: the handler cannot be loaded.
+        """
+        return self._start()
+
     def _exchange(self, event: object) -> dict[str, Any]:
         if self._process is None:
             self._start()
         line = json.dumps({"event": event, "seconds": self.timeout}).encode() + b"\n"
         return self._line(line, self.timeout, "did not answer within")
 
-    def _start(self) -> None:
+    def _start(self) -> dict[str, Any]:
         alone = ["-I", "-S"] if self._packaged else ["-I"]
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="check-", ignore_cleanup_errors=True))
         arguments = [str(self._path), self._handler, str(self.memory * 1024 * 1024)]
@@ -85,6 +94,7 @@ class Process:
         if "failed" in said:
             self._stop()
             raise failure(str(said["failed"]), str(said["text"]))
+        return said
 
     def _line(self, line: bytes, seconds: float, late: str) -> dict[str, Any]:
         """Send a line and take one."""

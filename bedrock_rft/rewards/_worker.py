@@ -41,9 +41,9 @@ def main(path: str, name: str, memory: int) -> None:
     """Load, say so, and answer until nothing is asked any more."""
     _limit(memory)
     with _apart(0, os.O_RDONLY, "rb") as questions, _apart(1, os.O_WRONLY, "wb") as answers:
-        entry, trouble = _loaded(path, name)
-        _tell(answers, trouble or {"ready": True})
-        for line in questions if trouble is None else ():
+        entry, said = _loaded(path, name)
+        _tell(answers, said)
+        for line in questions if entry is not None else ():
             task = json.loads(line)
             _tell(answers, _answer(entry, task["event"], task["seconds"]))
 
@@ -67,8 +67,8 @@ def _limit(memory: int) -> None:
         pass  # there are no such limits here
 
 
-def _loaded(path: str, name: str) -> tuple[Any, dict[str, Any] | None]:
-    """The entry point, or what is wrong with it."""
+def _loaded(path: str, name: str) -> tuple[Any, dict[str, Any]]:
+    """The entry point and what it is, or None and what is wrong with it."""
     sys.path.insert(0, os.path.dirname(path))  # noqa: PTH120 - strings, as sys.path has them
     try:
         spec = importlib.util.spec_from_file_location("checked_reward", path)
@@ -81,11 +81,23 @@ def _loaded(path: str, name: str) -> tuple[Any, dict[str, Any] | None]:
     except BaseException as error:  # noqa: BLE001 - whatever a file does as it is loaded is to be told
         return None, _failed("load", error)
     # A reward stands for its handler.
-    entry = found.handler if hasattr(found, "leaves") and hasattr(found, "handler") else found
+    is_reward = hasattr(found, "leaves") and hasattr(found, "handler")
+    entry = found.handler if is_reward else found
     if not callable(entry):
         text = f"{name} is {type(entry).__name__}, not a function of (event, context)"
         return None, {"failed": "load", "text": text}
-    return entry, None
+    return entry, {"ready": True, "reward": is_reward, "models": _models(os.path.dirname(path), entry)}  # noqa: PTH120 - as above
+
+
+def _models(folder: str, entry: Any) -> list[str]:
+    """The models that rewards ask: the handler's own, and those that the files beside it keep at their top level."""
+    kept = [entry, getattr(entry, "reward", None)]
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(folder) and not name.startswith("bedrock_rft"):
+            kept += vars(module).values()
+    rewards = [value for value in kept if hasattr(value, "leaves") and not isinstance(value, type)]
+    found = [model for value in rewards for model in getattr(value, "models", ())]
+    return list(dict.fromkeys(map(str, found)))
 
 
 def _answer(entry: Any, event: Any, seconds: float) -> dict[str, Any] | bytes:
