@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bedrock_rft.access._judges import documented_judge_policy, judge_policy
+from bedrock_rft.access._keys import ApiKeyProvider, MintedKey, api_key_provider, mint_api_key
 from bedrock_rft.access._managed import MANAGED_POLICIES, ManagedPolicy
 from bedrock_rft.access._policies import (
     caller_policy,
@@ -17,9 +18,12 @@ from bedrock_rft.access._policy import Policy, Statement
 
 __all__ = [
     "MANAGED_POLICIES",
+    "ApiKeyProvider",
     "ManagedPolicy",
+    "MintedKey",
     "Policy",
     "Statement",
+    "api_key_provider",
     "caller_policy",
     "deployer_policy",
     "documented_invoke_policy",
@@ -27,6 +31,7 @@ __all__ = [
     "execution_policy",
     "invoke_policy",
     "judge_policy",
+    "mint_api_key",
     "trust_policy",
     "watcher_policy",
 ]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from bedrock_rft._findings import wrap
 from bedrock_rft.access import _policies as policies
 from bedrock_rft.access._judges import judge_policy
+from bedrock_rft.access._keys import mint_api_key
 from bedrock_rft.access._managed import MANAGED_POLICIES
 from bedrock_rft.access._policy import Policy
 from bedrock_rft.errors import BedrockRFTError, ConfigurationError
@@ -25,6 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _policy_command(commands.add_parser("policy", help="print an IAM policy as JSON, or what it is for"))
     managed = commands.add_parser("managed", help="what policies managed by AWS allow, and do not")
     managed.set_defaults(run=_managed)
+    minting = commands.add_parser("key", help="make a short-term API key from AWS credentials, and print it")
+    minting.add_argument("--region", help="the only region it will work in")
+    minting.add_argument("--profile", help="a profile of the AWS configuration")
+    minting.add_argument("--hours", type=float, default=12, help="how long it lives (12, the longest)")
+    minting.set_defaults(run=_key)
     options = parser.parse_args(arguments)
     run: Callable[[Options], int] = options.run
     try:
@@ -56,6 +62,14 @@ def _policy(options: Options) -> int:
 def _managed(_: Options) -> int:
     for each in MANAGED_POLICIES:
         print("\n".join(wrap(str(each))))  # noqa: T201 - as above
+    return 0
+
+
+def _key(options: Options) -> int:
+    """The one thing on standard output is the key: `export AWS_BEARER_TOKEN_BEDROCK=$(…)`."""
+    key = mint_api_key(options.region, profile=options.profile, expires_in=options.hours * 3600)
+    print(key.reveal())  # noqa: T201 - this is what it was asked for
+    print(f"for {key.region}, until {key.expires_at:%Y-%m-%d %H:%M} UTC", file=sys.stderr)  # noqa: T201 - as above
     return 0
 
 
