@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,11 +71,8 @@ def open_page(html: str, folder: Path, *, width: int = 900, height: int = 1200, 
     return Seen(done.stdout.decode(), _asked(json.loads(log.read_text(encoding="utf-8"))), picture)
 
 
-def _asked(log: dict[str, object]) -> tuple[str, ...]:
-    constants, events = log["constants"], log["events"]
-    assert isinstance(constants, dict)
-    assert isinstance(events, list)
-    start = constants["logEventTypes"]["URL_REQUEST_START_JOB"]
-    parameters = [event["params"] for event in events if event["type"] == start and "url" in event.get("params", {})]
+def _asked(log: dict[str, Any]) -> tuple[str, ...]:
+    start = log["constants"]["logEventTypes"]["URL_REQUEST_START_JOB"]
+    made = [event.get("params", {}) for event in log["events"] if event["type"] == start]
     # What the browser asks for itself, its updates say, has no origin.
-    return tuple(each["url"] for each in parameters if each.get("initiator") != "not an origin")
+    return tuple(each["url"] for each in made if "url" in each and each.get("initiator") != "not an origin")
