@@ -14,7 +14,7 @@ import bedrock_rft
 ROOT = Path(bedrock_rft.__file__).parent
 FLOORS = {
     0: {"errors", "types", "_version", "_secret", "_log", "_findings"},
-    1: {"_config", "_identity", "_endpoint", "_keys", "_keysource", "_credentials", "_aws", "datasets"},
+    1: {"_config", "_identity", "_endpoint", "_keys", "_keysource", "_credentials", "_aws", "datasets", "metrics"},
     2: {
         "_connect",
         "_deadline",

@@ -1,0 +1,35 @@
+"""The numbers of a run: as a value, as a table, as curves, and what they say about its health.
+
+`client.jobs.metrics(job)` returns `Metrics`; `compare` lays several over one another. Nothing here opens a socket.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bedrock_rft.metrics._compare import Comparison, compare
+    from bedrock_rft.metrics._metrics import Metrics
+
+_WHERE = {
+    "_compare": ("Comparison", "compare"),
+    "_metrics": ("Metrics",),
+}
+_MODULE = {name: module for module, names in _WHERE.items() for name in names}
+
+__all__ = ["Comparison", "Metrics", "compare"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name when it is first used (PEP 562)."""
+    module = _MODULE.get(name)
+    if module is None:
+        raise AttributeError(f"module 'bedrock_rft.metrics' has no attribute {name!r}")
+    value = getattr(import_module(f"bedrock_rft.metrics.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,155 @@
+"""Runs laid over one another, and one run as a set of small panels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bedrock_rft._findings import WIDTH, clip
+from bedrock_rft.errors import ConfigurationError, MissingExtraError, plain
+from bedrock_rft.metrics._metrics import Metrics
+from bedrock_rft.metrics._series import panels
+from bedrock_rft.metrics._spark import sparkline
+from bedrock_rft.metrics._table import columns, to_csv, to_pandas, to_polars
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    from matplotlib.figure import Figure
+
+__all__ = ["Comparison", "compare"]
+
+_REWARD = "critic_rewards_mean"
+_LABEL = 40
+_LAST = 10
+
+
+def compare(*runs: Metrics, labels: Sequence[str] | None = None) -> Comparison:
+    """Lay runs over one another.
+
+    ```python
+    both = metrics.compare(client.jobs.metrics(first), client.jobs.metrics(second))
+    both.plot()
+    ```
+
+    Args:
+        runs: what `client.jobs.metrics` returned of each. `client.jobs.compare` takes jobs.
+        labels: what to call them; else their ids, with the hyperparameters in which they differ.
+
+    Raises:
+        ConfigurationError: there are not as many labels as runs.
+    """
+    return Comparison.of(*runs, labels=labels)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs over one another. Print it, plot it, or let a notebook show it.
+
+    Attributes:
+        runs: what each run is called, and its metrics.
+    """
+
+    runs: tuple[tuple[str, Metrics], ...]
+
+    @classmethod
+    def of(cls, *runs: Metrics, labels: Sequence[str] | None = None) -> Comparison:
+        """Name the runs. Raises `ConfigurationError` where there are not as many labels as runs."""
+        if labels is not None and len(labels) != len(runs):
+            raise ConfigurationError(f"There are {len(runs)} runs and {len(labels)} labels: give one for each.")
+        if not all(isinstance(run, Metrics) for run in runs):
+            raise ConfigurationError("compare takes Metrics, as client.jobs.metrics returns them.")
+        names = _distinct(labels if labels is not None else _labels(runs))
+        return cls(tuple(zip(names, runs, strict=True)))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A `pandas.DataFrame` with a row for each step of each run. Raises `MissingExtraError`."""
+        return to_pandas(self._table())
+
+    def to_polars(self) -> pl.DataFrame:
+        """A `polars.DataFrame` with a row for each step of each run. Raises `MissingExtraError`."""
+        return to_polars(self._table())
+
+    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The same as comma-separated values, written to a file where a path is given; needs no library."""
+        return to_csv(self._table(), path)
+
+    def _table(self) -> Mapping[str, Sequence[Any]]:
+        every = columns([step for _, run in self.runs for step in run])
+        name = "run"
+        while name in every:  # the service may have a metric of that name
+            name += "_"
+        return {name: [label for label, run in self.runs for _ in run], **every}
+
+    def plot(self) -> Figure:
+        """A `matplotlib` figure: a small panel for each metric, with a curve for each run, checkpoints marked.
+
+        Raises:
+            MissingExtraError: the extra 'plot' is not installed.
+        """
+        try:
+            from bedrock_rft.metrics._plot import figure
+        except ImportError:
+            raise MissingExtraError("plot()", "plot") from None
+        return figure(self.title, panels(self.runs), self.checkpoints())
+
+    @property
+    def title(self) -> str:
+        """What is shown, in a few words."""
+        return self.runs[0][1].title if len(self.runs) == 1 else f"{len(self.runs)} runs"
+
+    def checkpoints(self) -> tuple[tuple[int, int], ...]:
+        """Where models were saved: the place of the run, and the step."""
+        found = ((place, run.checkpoints) for place, (_, run) in enumerate(self.runs))
+        return tuple((place, one.step_number) for place, saved in found for one in saved if one.step_number is not None)
+
+    def __str__(self) -> str:
+        if len(self.runs) == 1:
+            return str(self.runs[0][1])
+        wide = max((min(len(plain(label)), _LABEL) for label, _ in self.runs), default=0)
+        lines = [f"{self.title}: reward at first, over the last {_LAST} steps, and at its highest"]
+        for label, run in self.runs:
+            values = [value for _, value in run.series(_REWARD)]
+            last = values[-_LAST:]
+            figures = (values[0], sum(last) / len(last), max(values)) if values else ()
+            said = "".join(f"{each:>8.3g}" for each in figures) or f"{'no rewards':>24}"
+            bars = sparkline(values, WIDTH - wide - 28)
+            lines.append(clip(f"  {plain(label, _LABEL):<{wide}}{said}  {bars}".rstrip()))
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        from bedrock_rft.metrics._page import fragment
+
+        return fragment(self)
+
+
+def _labels(runs: Sequence[Metrics]) -> list[str]:
+    """The ids of runs, with the hyperparameters in which they differ: those are why they are compared."""
+    settings = [_settings(run) for run in runs]
+    names = dict.fromkeys(name for each in settings for name in each)
+    telling = [name for name in names if len({str(each.get(name)) for each in settings}) > 1]
+    found: list[str] = []
+    for number, (run, each) in enumerate(zip(runs, settings, strict=True), 1):
+        said = ", ".join(f"{name} {each[name]}" for name in telling if name in each)
+        name = plain(run.job.id, 80) if run.job else f"run {number}"
+        found.append(f"{said} ({name})" if said else name)
+    return found
+
+
+def _settings(run: Metrics) -> dict[str, Any]:
+    method = run.job.method if run.job else None
+    given = method.reinforcement.hyperparameters if method and method.reinforcement else None
+    return {name: value for name, value in given if value is not None} if given is not None else {}
+
+
+def _distinct(labels: Iterable[str]) -> list[str]:
+    found: list[str] = []
+    for label in labels:
+        name, number = label, 1
+        while name in found:
+            number += 1
+            name = f"{label} #{number}"
+        found.append(name)
+    return found

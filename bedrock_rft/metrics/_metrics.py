@@ -1,0 +1,172 @@
+"""The numbers of a run as one value: a sequence of steps that can be read, drawn and written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, overload
+
+from bedrock_rft._findings import WIDTH, clip
+from bedrock_rft.errors import plain
+from bedrock_rft.metrics._series import KNOWN, is_validation, number
+from bedrock_rft.metrics._spark import sparkline
+from bedrock_rft.metrics._steps import field, merged
+from bedrock_rft.metrics._table import columns, to_csv, to_pandas, to_polars
+from bedrock_rft.types.checkpoints import Checkpoint
+from bedrock_rft.types.events import Event, TrainingMetrics
+from bedrock_rft.types.jobs import Job
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    from matplotlib.figure import Figure
+
+    from bedrock_rft.metrics._compare import Comparison
+
+__all__ = ["Metrics"]
+
+_NAME = 24
+_NUMBER = 9
+
+
+@dataclass(frozen=True, repr=False)
+class Metrics(Sequence[TrainingMetrics]):
+    """Every training step of a run once, in order. Print it, plot it, or let a notebook show it.
+
+    A slice is again `Metrics`: `metrics[-10:]` are the last ten steps.
+
+    Attributes:
+        steps: the numbers, by step; those without a step come last.
+        job: the job they are of, as it stood then.
+        checkpoints: the models saved on the way.
+    """
+
+    steps: tuple[TrainingMetrics, ...] = ()
+    job: Job | None = None
+    checkpoints: tuple[Checkpoint, ...] = ()
+
+    @classmethod
+    def of(cls, events: Iterable[Event], job: Job | None = None, checkpoints: Iterable[Checkpoint] = ()) -> Metrics:
+        """The metrics in events that come oldest first, such as those kept from `client.jobs.follow`."""
+        return cls(merged(events), job, tuple(checkpoints))
+
+    @overload
+    def __getitem__(self, index: int) -> TrainingMetrics: ...
+    @overload
+    def __getitem__(self, index: slice) -> Metrics: ...
+    def __getitem__(self, index: int | slice) -> TrainingMetrics | Metrics:
+        if isinstance(index, slice):
+            return Metrics(self.steps[index], self.job, self.checkpoints)
+        return self.steps[index]
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[TrainingMetrics]:
+        return iter(self.steps)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The metrics that some step has a number for: the documented ones first, then others as they came."""
+        table = columns(self.steps)
+        others = [name for name in table if name not in {*KNOWN, "step", "total_steps"}]
+        return tuple(name for name in (*KNOWN, *others) if any(number(value) is not None for value in table[name]))
+
+    @property
+    def validation_names(self) -> tuple[str, ...]:
+        """Those measured on the validation file. Their names are not documented: they are told by their beginning."""
+        return tuple(name for name in self.names if is_validation(name))
+
+    @property
+    def total_steps(self) -> int | None:
+        """How many steps the job takes, where it says so."""
+        return max((step.total_steps for step in self.steps if step.total_steps is not None), default=None)
+
+    def series(self, name: str) -> tuple[tuple[float, float], ...]:
+        """One metric as pairs of step and value, where there is one; a value may be NaN or infinite.
+
+        Where no step has a number of its own, they are counted from 1.
+        """
+        counted = all(step.step is None for step in self.steps)
+        places = enumerate(self.steps, 1) if counted else ((step.step, step) for step in self.steps)
+        pairs = ((place, number(field(step, name))) for place, step in places)
+        return tuple((float(place), value) for place, value in pairs if place is not None and value is not None)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A `pandas.DataFrame` with a row for each step. Raises `MissingExtraError` without the extra 'pandas'."""
+        return to_pandas(columns(self.steps))
+
+    def to_polars(self) -> pl.DataFrame:
+        """A `polars.DataFrame` with a row for each step. Raises `MissingExtraError` without the extra 'polars'."""
+        return to_polars(columns(self.steps))
+
+    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The same as comma-separated values, written to a file where a path is given; needs no library."""
+        return to_csv(columns(self.steps), path)
+
+    def plot(self) -> Figure:
+        """A `matplotlib` figure: a small panel for each metric, checkpoints marked.
+
+        It belongs to no window, so it needs no screen; `figure.savefig("run.png")` writes it.
+
+        Raises:
+            MissingExtraError: the extra 'plot' is not installed.
+        """
+        from bedrock_rft.metrics._compare import Comparison
+
+        return Comparison.of(self).plot()
+
+    def compare(self, *others: Metrics) -> Comparison:
+        """This run and others over one another; see `bedrock_rft.metrics.compare`."""
+        from bedrock_rft.metrics._compare import Comparison
+
+        return Comparison.of(self, *others)
+
+    @property
+    def title(self) -> str:
+        """Which run it is and how far it came, in a few words."""
+        job = self.job
+        parts = [plain(job.id, 60) if job else "a run"]
+        if job is not None and job.model:
+            parts.append(plain(job.model, 40))
+        if job is not None and job.status:
+            parts.append(plain(job.status, 40))
+        return ", ".join([*parts, self._reach()])
+
+    def _reach(self) -> str:
+        last = max((step.step for step in self.steps if step.step is not None), default=len(self.steps))
+        total = self.total_steps
+        if not self.steps:
+            return "no steps yet"
+        return f"step {last:,} of {total:,}" if total is not None and total >= last else f"{last:,} steps"
+
+    def __str__(self) -> str:
+        lines = [clip(self.title)]
+        if self.checkpoints:
+            at = sorted(one.step_number for one in self.checkpoints if one.step_number is not None)
+            said = ", ".join(f"{step:,}" for step in at)
+            lines.append(clip(f"  checkpoints at steps {said}" if at else f"  {len(self.checkpoints)} checkpoints"))
+        if names := self.names:
+            head = "".join(f"{title:>{_NUMBER}}" for title in ("first", "last", "lowest", "highest"))
+            lines.append(f"  {'':<{_NAME}}{head}")
+            lines += [self._row(name) for name in names]
+        return "\n".join(lines)
+
+    def _row(self, name: str) -> str:
+        values = [value for _, value in self.series(name)]
+        if not values:
+            return f"  {plain(name, _NAME - 1)}"
+        finite = [value for value in values if value == value] or values  # noqa: PLR0124 - NaN alone differs from itself
+        figures = (values[0], values[-1], min(finite), max(finite))
+        bars = sparkline(values, WIDTH - 4 - _NAME - 4 * _NUMBER)
+        return f"  {plain(name, _NAME - 1):<{_NAME}}{''.join(f'{each:>{_NUMBER}.3g}' for each in figures)}  {bars}"
+
+    def __repr__(self) -> str:
+        job = f"job={plain(self.job.id, 80)!r}, " if self.job else ""
+        return f"Metrics({job}steps={len(self.steps)}, checkpoints={len(self.checkpoints)})"
+
+    def _repr_html_(self) -> str:
+        from bedrock_rft.metrics._compare import Comparison
+
+        return Comparison.of(self)._repr_html_()

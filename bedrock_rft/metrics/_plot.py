@@ -1,0 +1,127 @@
+"""Panels as a matplotlib figure."""
+
+# matplotlib leaves its keyword arguments without types.
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from bedrock_rft.errors import plain
+from bedrock_rft.metrics._series import Panel, smooth
+from bedrock_rft.metrics._svg import COLOURS
+
+__all__ = ["figure"]
+
+_ACROSS = 3
+_LOST = "#c62828"
+
+
+class _Shown(Figure):
+    """A figure that a notebook shows once, whether or not a plotting session is open in it."""
+
+    def _repr_png_(self) -> bytes:
+        png = io.BytesIO()
+        self.savefig(png, format="png", dpi=100)
+        return png.getvalue()
+
+
+def figure(title: str, drawn: Sequence[Panel], checkpoints: Sequence[tuple[int, int]]) -> Figure:
+    """Small multiples, three across."""
+    across = max(1, min(_ACROSS, len(drawn)))
+    down = max(1, math.ceil(len(drawn) / across))
+    made = _Shown(figsize=(4.0 * across, 2.5 * down + 0.9), layout="constrained")
+    # The service's names may hold a dollar sign, which would be read as mathematics.
+    made.suptitle(plain(title, 120), fontsize=12, fontweight="bold", parse_math=False)
+    grid = made.subplots(down, across, squeeze=False)
+    axes = [axis for row in grid for axis in row]
+    for axis, panel in zip(axes, drawn, strict=False):
+        _draw(axis, panel, checkpoints)
+    for axis in axes[len(drawn) :]:
+        axis.set_axis_off()
+    if not drawn:
+        axes[0].text(0.5, 0.5, "no metrics yet", ha="center", va="center")
+    _legend(made, drawn, checkpoints)
+    return made
+
+
+def _draw(axis: Axes, panel: Panel, checkpoints: Sequence[tuple[int, int]]) -> None:
+    steps = [step for curve in panel.curves for step, _ in curve.points]
+    for run, step in checkpoints:
+        if min(steps) <= step <= max(steps):
+            axis.axvline(step, color=COLOURS[run % len(COLOURS)], linewidth=0.8, linestyle=":", alpha=0.7)
+            axis.plot(
+                step,
+                0,
+                marker="^",
+                color=COLOURS[run % len(COLOURS)],
+                markersize=5,
+                transform=axis.get_xaxis_transform(),
+                clip_on=False,
+            )
+    for curve in panel.curves:
+        colour = COLOURS[curve.run % len(COLOURS)]
+        points = curve.finite
+        even = smooth(points)
+        if curve.validation:
+            axis.plot(
+                *_split(points),
+                color=colour,
+                linestyle="--",
+                linewidth=1,
+                marker="o",
+                markersize=4,
+                markerfacecolor="none",
+                alpha=0.8,
+            )
+        else:
+            axis.plot(
+                *_split(points),
+                color=colour,
+                linewidth=1,
+                alpha=0.35 if even else 1.0,
+                marker="o" if len(points) == 1 else "",
+            )
+            axis.plot(*_split(even), color=colour, linewidth=1.8)
+        for gone in curve.lost:
+            axis.plot(
+                gone, 1, marker="x", color=_LOST, markersize=6, transform=axis.get_xaxis_transform(), clip_on=False
+            )
+    axis.set_title(plain(panel.title, 60), fontsize=10, parse_math=False)
+    axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axis.grid(alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.tick_params(labelsize=8)
+
+
+def _split(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [step for step, _ in points], [value for _, value in points]
+
+
+def _legend(made: Figure, drawn: Sequence[Panel], checkpoints: Sequence[tuple[int, int]]) -> None:
+    curves = [curve for panel in drawn for curve in panel.curves]
+    names = {curve.run: curve.label for curve in curves if not curve.validation}
+    entries = [
+        (Line2D([], [], color=COLOURS[run % len(COLOURS)], linewidth=1.8), plain(label, 60))
+        for run, label in (names.items() if len({curve.run for curve in curves}) > 1 else ())
+    ]
+    if any(curve.validation for curve in curves):
+        entries.append((Line2D([], [], color="grey", linestyle="--", marker="o", markerfacecolor="none"), "validation"))
+    if checkpoints:
+        entries.append((Line2D([], [], color="grey", linestyle=":", marker="^"), "checkpoint"))
+    if any(curve.lost for curve in curves):
+        entries.append((Line2D([], [], color=_LOST, linestyle="", marker="x"), "not a finite number"))
+    if entries:
+        lines, labels = [line for line, _ in entries], [label for _, label in entries]
+        legend = made.legend(
+            lines, labels, loc="outside lower center", ncols=min(4, len(entries)), fontsize=9, frameon=False
+        )
+        for text in legend.get_texts():
+            text.set_parse_math(False)

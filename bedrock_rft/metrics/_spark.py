@@ -1,0 +1,45 @@
+"""A curve in one line of text."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+__all__ = ["sparkline"]
+
+_BARS = "▁▂▃▄▅▆▇█"
+_PLAIN = "_.-~=+*#"
+_GONE = "!"
+
+
+def sparkline(values: Sequence[float], width: int, *, unicode: bool = True) -> str:
+    """Values from left to right, as bars between the lowest and the highest.
+
+    Args:
+        values: in order. Where there are more than fit, each bar is the mean of its share; NaN and the infinities show
+            as `!`.
+        width: the most columns.
+        unicode: block elements; else characters that every terminal has.
+    """
+    shades = _BARS if unicode else _PLAIN
+    finite = [value for value in values if math.isfinite(value)]
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
+    bars: list[str] = []
+    for share in _shares(values, width):
+        if not all(map(math.isfinite, share)):
+            bars.append(_GONE)
+        elif high == low:
+            bars.append(shades[len(shades) // 2 - 1])
+        else:
+            # Divided first: the sum or the span of very large values would be infinite.
+            mean = sum(value / len(share) for value in share)
+            place = (mean / 2 - low / 2) / (high / 2 - low / 2)
+            bars.append(shades[min(len(shades) - 1, max(0, int(place * len(shades))))])
+    return "".join(bars)
+
+
+def _shares(values: Sequence[float], width: int) -> list[Sequence[float]]:
+    count = min(len(values), width)
+    edges = [len(values) * place // count for place in range(count + 1)] if count else [0]
+    return [values[start:stop] for start, stop in itertools.pairwise(edges)]

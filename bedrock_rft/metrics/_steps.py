@@ -1,0 +1,56 @@
+"""From the lines of a job's log to its steps: each once, with everything that was said about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from bedrock_rft.types.events import Event, TrainingMetrics
+
+__all__ = ["field", "merged", "numbers"]
+
+_METRICS = "metrics"
+
+
+def numbers(event: Event) -> TrainingMetrics | None:
+    """The numbers that an event carries, or None.
+
+    The service is known to send events of type `metrics`. Where it sends others, `validation_metrics` say, what they
+    measure goes by its own name, so that it cannot pass for the training's.
+    """
+    if event.type == _METRICS or event.data is None or not event.type.endswith(_METRICS):
+        return event.metrics
+    prefix = event.type.removesuffix(_METRICS).strip("_.-/ ")
+    said = {
+        name if name in {"step", "total_steps"} else f"{prefix}_{name}": value
+        for name, value in _said(event.data).items()
+    }
+    return TrainingMetrics.model_validate(said)
+
+
+def merged(events: Iterable[Event]) -> tuple[TrainingMetrics, ...]:
+    """The steps in events that come oldest first: each once, in order, and then what has no step.
+
+    What several events say about one step is put together; where they differ, the newest counts.
+    """
+    found = [metrics for event in events if (metrics := numbers(event)) is not None]
+    steps: dict[int, TrainingMetrics] = {}
+    for metrics in found:
+        if metrics.step is not None:
+            earlier = steps.get(metrics.step)
+            steps[metrics.step] = metrics if earlier is None else _both(earlier, metrics)
+    return (*(steps[step] for step in sorted(steps)), *(metrics for metrics in found if metrics.step is None))
+
+
+def field(step: TrainingMetrics, name: str) -> Any:
+    """What a step has under a name, the service's own names among them, or None."""
+    extra = step.model_extra or {}
+    return extra[name] if name in extra else getattr(step, name) if name in TrainingMetrics.model_fields else None
+
+
+def _both(earlier: TrainingMetrics, later: TrainingMetrics) -> TrainingMetrics:
+    return TrainingMetrics.model_validate({**_said(earlier), **_said(later)})
+
+
+def _said(metrics: TrainingMetrics) -> dict[str, Any]:
+    return {name: value for name, value in metrics if value is not None}

@@ -1,0 +1,125 @@
+"""Panels as inline SVG: no script, no library, nothing loaded, and readable on a light or a dark page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from bedrock_rft._findings import escaped
+from bedrock_rft.metrics._series import Curve, Panel, smooth, thinned
+
+__all__ = ["COLOURS", "chart", "ticks"]
+
+COLOURS = ("#2f7fc1", "#d9730d", "#2e9e5b", "#c2379b", "#8f6fd6", "#9a7b1f", "#1fa3a3", "#c94a4a")
+"""Told apart by most eyes, and dark and light enough for either page."""
+
+_WIDE, _HIGH = 280, 170
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 10, 22
+_MANY_TICKS = 4
+
+
+def chart(panel: Panel, checkpoints: Iterable[tuple[int, int]]) -> str:
+    """One panel.
+
+    Args:
+        panel: its curves.
+        checkpoints: the place of the run and the step of each saved model.
+    """
+    scale = _Scale.around(panel.curves)
+    drawn = [_grid(scale), *(_mark(scale, run, step) for run, step in checkpoints)]
+    drawn += [_curve(scale, curve, len(panel.curves)) for curve in panel.curves]
+    title = escaped(panel.title)
+    return (
+        f"<figure><figcaption>{title}</figcaption>"
+        f"<svg viewBox='0 0 {_WIDE} {_HIGH}' width='{_WIDE}' height='{_HIGH}' role='img' aria-label='{title}'>"
+        f"{''.join(drawn)}</svg></figure>"
+    )
+
+
+class _Scale:
+    """Where steps and values lie in a panel."""
+
+    def __init__(self, first: float, last: float, low: float, high: float) -> None:
+        room = (high / 20 - low / 20) or abs(high) / 10 or 1.0
+        self.low, self.high = low - room, high + room
+        self.first, self.last = first, last if last > first else first + 1
+
+    @classmethod
+    def around(cls, curves: Sequence[Curve]) -> _Scale:
+        steps = [step for curve in curves for step, _ in curve.points]
+        values = [value for curve in curves for _, value in curve.finite]
+        return cls(min(steps), max(steps), min(values, default=0.0), max(values, default=1.0))
+
+    def x(self, step: float) -> float:
+        return _LEFT + (step - self.first) / (self.last - self.first) * (_WIDE - _LEFT - _RIGHT)
+
+    def y(self, value: float) -> float:
+        # Halves, since the span of very large values would be infinite.
+        return _TOP + (self.high / 2 - value / 2) / (self.high / 2 - self.low / 2) * (_HIGH - _TOP - _BOTTOM)
+
+
+def _grid(scale: _Scale) -> str:
+    lines = [
+        f"<line x1='{_LEFT}' x2='{_WIDE - _RIGHT}' y1='{scale.y(at):.1f}' y2='{scale.y(at):.1f}' class='g'/>"
+        f"<text x='{_LEFT - 5}' y='{scale.y(at) + 3.5:.1f}' text-anchor='end'>{at:.4g}</text>"
+        for at in ticks(scale.low, scale.high)
+    ]
+    floor = _HIGH - _BOTTOM
+    for at, anchor in ((scale.first, "start"), (scale.last, "end")):
+        lines.append(f"<text x='{scale.x(at):.1f}' y='{floor + 15}' text-anchor='{anchor}'>{at:,.0f}</text>")
+    lines.append(f"<text x='{(_LEFT + _WIDE - _RIGHT) / 2}' y='{floor + 15}' text-anchor='middle'>step</text>")
+    return "".join(lines)
+
+
+def _mark(scale: _Scale, run: int, step: int) -> str:
+    if not scale.first <= step <= scale.last:
+        return ""
+    x, floor, colour = scale.x(step), _HIGH - _BOTTOM, COLOURS[run % len(COLOURS)]
+    return (
+        f"<g class='c'><title>checkpoint at step {step:,}</title>"
+        f"<line x1='{x:.1f}' x2='{x:.1f}' y1='{_TOP}' y2='{floor}' stroke='{colour}'/>"
+        f"<path d='M{x:.1f} {floor - 6}l4 6h-8z' fill='{colour}'/></g>"
+    )
+
+
+def _curve(scale: _Scale, curve: Curve, among: int) -> str:
+    colour = COLOURS[curve.run % len(COLOURS)]
+    label = escaped(curve.label)
+    lost = "".join(
+        f"<path d='M{scale.x(step) - 3:.1f} {_TOP - 3}l6 6m0 -6l-6 6' stroke='#c62828' class='l'>"
+        f"<title>{label}: not a finite number at step {step:,.0f}</title></path>"
+        for step in curve.lost
+    )
+    points = thinned(curve.finite)
+    if curve.validation:
+        dots = "".join(_dot(scale, step, value, colour, label) for step, value in points)
+        return f"<g><polyline points='{_path(scale, points)}' stroke='{colour}' class='v'/>{dots}{lost}</g>"
+    even = thinned(smooth(curve.finite))
+    if len(points) == 1:
+        return f"<g>{_dot(scale, *points[0], colour, label)}{lost}</g>"
+    raw = f"<polyline points='{_path(scale, points)}' stroke='{colour}' class='{'r' if even else 'm'}'/>"
+    above = f"<polyline points='{_path(scale, even)}' stroke='{colour}' class='m'/>" if even else ""
+    title = f"<title>{label}</title>" if among > 1 else ""
+    return f"<g>{title}{raw}{above}{lost}</g>"
+
+
+def _dot(scale: _Scale, step: float, value: float, colour: str, label: str) -> str:
+    return (
+        f"<circle cx='{scale.x(step):.1f}' cy='{scale.y(value):.1f}' r='2.5' fill='none' stroke='{colour}'>"
+        f"<title>{label}: {value:.4g} at step {step:,.0f}</title></circle>"
+    )
+
+
+def _path(scale: _Scale, points: Iterable[tuple[float, float]]) -> str:
+    return " ".join(f"{scale.x(step):.1f},{scale.y(value):.1f}" for step, value in points)
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Round values between two bounds, two to five of them."""
+    span = high / _MANY_TICKS - low / _MANY_TICKS
+    if not span > 0:
+        return []
+    power = 10.0 ** math.floor(math.log10(span))
+    size = next((factor * power for factor in (1.0, 2.0, 2.5, 5.0) if factor * power >= span), 10.0 * power)
+    first = math.ceil(low / size)
+    return [place * size for place in range(first, math.floor(high / size) + 1)]
