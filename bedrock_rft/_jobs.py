@@ -1,28 +1,24 @@
-"""Reinforcement fine-tuning jobs: created once, followed as long as they run."""
+"""Reinforcement fine-tuning jobs: created once, found again, cancelled."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
 from bedrock_rft._create import JOBS, check_metadata, check_name, create, find
 from bedrock_rft._endpoint import RFT_REGIONS, host_region
 from bedrock_rft._log import log
-from bedrock_rft._resource import AsyncResource, Resource, blocking, blocking_iter, identifier, limited, segment
+from bedrock_rft._resource import blocking, blocking_iter, identifier, limited, segment
+from bedrock_rft._runs import AsyncRuns, Runs
 from bedrock_rft._transport import Call
-from bedrock_rft._watch import watch
 from bedrock_rft.errors import (
     BadRequestError,
     ConfigurationError,
     ConflictError,
-    JobCancelledError,
-    JobFailedError,
     plain,
     warn_once,
 )
 from bedrock_rft.types.arn import LambdaArn
-from bedrock_rft.types.checkpoints import Checkpoint
-from bedrock_rft.types.events import Event, TrainingMetrics
 from bedrock_rft.types.files import File
 from bedrock_rft.types.jobs import CreateJob, CreateMethod, CreateReinforcement, Job
 from bedrock_rft.types.method import Hyperparameters, LambdaGrader
@@ -40,7 +36,7 @@ class Deployed(Protocol):
         ...
 
 
-class AsyncJobs(AsyncResource):
+class AsyncJobs(AsyncRuns):
     """`client.jobs`: reinforcement fine-tuning jobs."""
 
     async def create(
@@ -139,100 +135,8 @@ class AsyncJobs(AsyncResource):
                 raise
             return now
 
-    def events(self, job: Job | str, *, after: str | None = None, limit: int | None = None) -> AsyncIterator[Event]:
-        """Every event of a job, once, as the service orders them: newest first. `follow` turns them round.
 
-        Args:
-            job: the job or its id.
-            after: the id of an event to begin behind, in the service's order.
-            limit: how many to ask for at once, up to 100. All of them come, whatever it is.
-        """
-        path = f"{JOBS}/{segment(job, 'job')}/events"
-        return self._pages(path, Event, limited(limit), after=after)
-
-    async def follow(
-        self, job: Job | str, *, after: str | None = None, timeout: float | None = None, poll_interval: float = 5.0
-    ) -> AsyncIterator[Event]:
-        """Every event of a job once, oldest first, as they come, until the job has ended.
-
-        Outages do not end it. Stopping to iterate leaves the job alone.
-
-        Args:
-            job: the job or its id.
-            after: the id of the last event seen earlier: following goes on behind it.
-            timeout: seconds until `WaitTimeoutError`; None for as long as the job takes.
-            poll_interval: seconds between the first looks; the pause grows to six times that.
-        """
-        looks = watch(self, job, interval=poll_interval, timeout=timeout, events=True, after=after)
-        async for look in looks:
-            for event in look.events:
-                yield event
-
-    async def wait(
-        self,
-        job: Job | str,
-        *,
-        timeout: float | None = None,
-        poll_interval: float = 5.0,
-        on_event: Callable[[Event], object] | None = None,
-        raise_on_failure: bool = True,
-    ) -> Job:
-        """Wait until a job has ended. The job is never cancelled by it: Ctrl-C leaves the job running.
-
-        Outages, expired credentials that are renewed, and a machine that slept do not end it.
-
-        Args:
-            job: the job or its id.
-            timeout: seconds until `WaitTimeoutError`; None for as long as the job takes.
-            poll_interval: seconds between the first looks; the pause grows to six times that.
-            on_event: called with each event once, oldest first.
-            raise_on_failure: raise for a job that failed or was cancelled, rather than return it.
-
-        Raises:
-            JobFailedError, JobCancelledError: with the job as `.job`.
-            WaitTimeoutError: the job is still running.
-        """
-        ended: Job | None = None
-        try:
-            async for look in watch(self, job, interval=poll_interval, timeout=timeout, events=on_event is not None):
-                ended = look.job
-                for event in look.events:
-                    if on_event is not None:
-                        on_event(event)
-        except KeyboardInterrupt:
-            log.warning(
-                "job %s goes on: wait again with client.jobs.wait(%r), stop it with client.jobs.cancel(%r)",
-                *[identifier(job, "job")] * 3,
-            )
-            raise
-        if ended is None:
-            raise RuntimeError("A watch ended without a look.")
-        if raise_on_failure:
-            _raise_for(ended)
-        return ended
-
-    async def metrics(self, job: Job | str) -> tuple[TrainingMetrics, ...]:
-        """The numbers of every training step so far, once each, first step first.
-
-        They come from the job's events; numbers without a step come last, in the order of the log.
-        """
-        path = f"{JOBS}/{segment(job, 'job')}/events"
-        found = [event.metrics async for event in self._pages(path, Event, limited(None)) if event.metrics is not None]
-        steps = {metrics.step: metrics for metrics in found if metrics.step is not None}
-        return (*(steps[step] for step in sorted(steps)), *(metrics for metrics in found[::-1] if metrics.step is None))
-
-    def checkpoints(self, job: Job | str, *, limit: int | None = None) -> AsyncIterator[Checkpoint]:
-        """Every model saved on the way, as the service orders them.
-
-        Args:
-            job: the job or its id.
-            limit: how many to ask for at once, up to 100. All of them come, whatever it is.
-        """
-        path = f"{JOBS}/{segment(job, 'job')}/checkpoints"
-        return self._pages(path, Checkpoint, limited(limit))
-
-
-class Jobs(Resource):
+class Jobs(Runs):
     """`client.jobs`: reinforcement fine-tuning jobs."""
 
     create = blocking(AsyncJobs.create)
@@ -240,11 +144,6 @@ class Jobs(Resource):
     list = blocking_iter(AsyncJobs.list)
     find = blocking(AsyncJobs.find)
     cancel = blocking(AsyncJobs.cancel)
-    events = blocking_iter(AsyncJobs.events)
-    follow = blocking_iter(AsyncJobs.follow)
-    wait = blocking(AsyncJobs.wait)
-    metrics = blocking(AsyncJobs.metrics)
-    checkpoints = blocking_iter(AsyncJobs.checkpoints)
 
 
 def _grader(reward: object) -> LambdaGrader:
@@ -267,14 +166,3 @@ def _same(existing: Job, body: CreateJob, name: str) -> Job:
             "job %s, which has the name %s, is %s: a new one needs a new name", existing.id, name, existing.status
         )
     return existing
-
-
-def _raise_for(job: Job) -> None:
-    if job.status == "failed":
-        problem = job.error
-        code = f"{plain(problem.code, 100)}: " if problem and problem.code else ""
-        why = plain((problem.message if problem else None) or "the service did not say why", 1000)
-        param = f" (param: {plain(problem.param, 100)})" if problem and problem.param else ""
-        raise JobFailedError(f"Job {job.id} failed: {code}{why}{param} See client.jobs.events({job.id!r}).", job=job)
-    if job.status == "cancelled":
-        raise JobCancelledError(f"Job {job.id} was cancelled. It cannot be resumed: create another.", job=job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -36,7 +36,7 @@ from bedrock_rft.types.pages import Page
 if TYPE_CHECKING:
     import tenacity
 
-__all__ = ["Look", "watch"]
+__all__ = ["Look", "oldest_first", "watch"]
 
 P = TypeVar("P", bound=Payload)
 
@@ -230,7 +230,12 @@ class _Reader:
         return tuple(events[place + 1 :] if place is not None else events)
 
 
-def _rises(events: tuple[Event, ...], believed: bool) -> bool:
+def oldest_first(events: Sequence[Event]) -> list[Event]:
+    """All events of a job, in whatever order the service lists them."""
+    return _in_order(list(events), rising=_rises(events, believed=False))
+
+
+def _rises(events: Sequence[Event], believed: bool) -> bool:
     """Whether a page lists the oldest first: by time, or by training step where all of it is of one second."""
     times = [event.created_at for event in events if event.created_at is not None]
     steps = [event.metrics.step for event in events if event.metrics and event.metrics.step is not None]

@@ -14,10 +14,18 @@ from bedrock_rft._files import AsyncFiles, Files
 from bedrock_rft._jobs import AsyncJobs, Jobs
 from bedrock_rft._models import AsyncModels, Models
 from bedrock_rft._resource import AsyncResource, Resource, blocking, blocking_iter
+from bedrock_rft._runs import AsyncRuns, Runs
 from bedrock_rft._transport import finish
 from bedrock_rft._wings import AsyncWings, Wings
 
-PAIRS = [(AsyncFiles, Files), (AsyncJobs, Jobs), (AsyncModels, Models), (AsyncWings, Wings), (AsyncClient, Client)]
+PAIRS = [
+    (AsyncFiles, Files),
+    (AsyncRuns, Runs),
+    (AsyncJobs, Jobs),
+    (AsyncModels, Models),
+    (AsyncWings, Wings),
+    (AsyncClient, Client),
+]
 
 
 def public(kind: type) -> dict[str, Any]:

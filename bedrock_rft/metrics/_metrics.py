@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Metrics"]
 
 _NAME = 24
-_NUMBER = 9
+_NUMBER = 10
 
 
 @dataclass(frozen=True, repr=False)

@@ -27,7 +27,7 @@ STYLE = """
 .rft-run svg .c{opacity:.5}.rft-run svg .c line{stroke-dasharray:2 3}
 .rft-run svg .r{opacity:.35}.rft-run svg .m{stroke-width:1.8;stroke-linejoin:round}
 .rft-run svg .v{stroke-dasharray:4 3;opacity:.6}.rft-run svg .l{stroke-width:1.5}
-.rft-run .k span{margin-right:1.2rem;white-space:nowrap}
+.rft-run .k{display:flex;flex-wrap:wrap;gap:0 1.2rem;overflow-wrap:anywhere}
 """
 
 
@@ -59,4 +59,4 @@ def _named(comparison: Comparison) -> Iterable[tuple[int, tuple[str, object]]]:
 
 
 def _swatch(colour: str, label: str) -> str:
-    return f"<span><span style='color:{colour};margin:0'>━</span> {escaped(label)}</span>"
+    return f"<span><span style='color:{colour}'>━</span> {escaped(label)}</span>"

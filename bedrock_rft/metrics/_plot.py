@@ -48,15 +48,19 @@ def figure(title: str, drawn: Sequence[Panel], checkpoints: Sequence[tuple[int, 
         axis.set_axis_off()
     if not drawn:
         axes[0].text(0.5, 0.5, "no metrics yet", ha="center", va="center")
+    else:
+        made.supxlabel("step", fontsize=9)
     _legend(made, drawn, checkpoints)
     return made
 
 
 def _draw(axis: Axes, panel: Panel, checkpoints: Sequence[tuple[int, int]]) -> None:
     steps = [step for curve in panel.curves for step, _ in curve.points]
+    several = len({curve.run for curve in panel.curves}) > 1
     for run, step in checkpoints:
         if min(steps) <= step <= max(steps):
-            axis.axvline(step, color=COLOURS[run % len(COLOURS)], linewidth=0.8, linestyle=":", alpha=0.7)
+            if not several:
+                axis.axvline(step, color=COLOURS[run % len(COLOURS)], linewidth=0.8, linestyle=":", alpha=0.7)
             axis.plot(
                 step,
                 0,

@@ -26,7 +26,8 @@ TITLES = {
 }
 """What is documented, in the order in which it is looked at, and what it is called for people."""
 
-KNOWN = tuple(name for name in TrainingMetrics.model_fields if name not in {"step", "total_steps"})
+
+KNOWN = (*TITLES, *(name for name in TrainingMetrics.model_fields if name not in {*TITLES, "step", "total_steps"}))
 """The metrics that this version has a field for."""
 
 _VALIDATION = re.compile(r"(?:full_)?(?:val|valid|validation|eval|test)(?:[_./-]|$)", re.IGNORECASE)
@@ -94,7 +95,7 @@ def panels(runs: Sequence[tuple[str, Metrics]]) -> tuple[Panel, ...]:
         training = [name for name in run.names if not is_validation(name)]
         for name in run.names:
             points = run.series(name)
-            if not points:
+            if not points:  # its steps have no number, while others have
                 continue
             validation = is_validation(name)
             home = _home(name, training) if validation else name
@@ -124,8 +125,8 @@ def smooth(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], 
         sums.append(sums[-1] + value)
     drawn: list[tuple[float, float]] = []
     for place, (step, _) in enumerate(points):
-        near = min(half, place, len(points) - 1 - place)  # even about its point, so that the ends do not lag
-        drawn.append((step, (sums[place + near + 1] - sums[place - near]) / (2 * near + 1)))
+        start, stop = max(0, place - half), min(len(points), place + half + 1)
+        drawn.append((step, (sums[stop] - sums[start]) / (stop - start)))
     return tuple(drawn)
 
 

@@ -25,16 +25,15 @@ def sparkline(values: Sequence[float], width: int, *, unicode: bool = True) -> s
     shades = _BARS if unicode else _PLAIN
     finite = [value for value in values if math.isfinite(value)]
     low, high = min(finite, default=0.0), max(finite, default=0.0)
+    span = high / 2 - low / 2  # halves, since the whole of very large values would be infinite
     bars: list[str] = []
     for share in _shares(values, width):
         if not all(map(math.isfinite, share)):
             bars.append(_GONE)
-        elif high == low:
+        elif not span:
             bars.append(shades[len(shades) // 2 - 1])
         else:
-            # Divided first: the sum or the span of very large values would be infinite.
-            mean = sum(value / len(share) for value in share)
-            place = (mean / 2 - low / 2) / (high / 2 - low / 2)
+            place = (sum(value / len(share) for value in share) / 2 - low / 2) / span
             bars.append(shades[min(len(shades) - 1, max(0, int(place * len(shades))))])
     return "".join(bars)
 

@@ -26,7 +26,8 @@ def chart(panel: Panel, checkpoints: Iterable[tuple[int, int]]) -> str:
         checkpoints: the place of the run and the step of each saved model.
     """
     scale = _Scale.around(panel.curves)
-    drawn = [_grid(scale), *(_mark(scale, run, step) for run, step in checkpoints)]
+    several = len({curve.run for curve in panel.curves}) > 1
+    drawn = [_grid(scale), *(_mark(scale, run, step, line=not several) for run, step in checkpoints)]
     drawn += [_curve(scale, curve, len(panel.curves)) for curve in panel.curves]
     title = escaped(panel.title)
     return (
@@ -42,7 +43,7 @@ class _Scale:
     def __init__(self, first: float, last: float, low: float, high: float) -> None:
         room = (high / 20 - low / 20) or abs(high) / 10 or 1.0
         self.low, self.high = low - room, high + room
-        self.first, self.last = first, last if last > first else first + 1
+        self.first, self.last = first, last if last > first else first + max(1.0, abs(first))
 
     @classmethod
     def around(cls, curves: Sequence[Curve]) -> _Scale:
@@ -71,13 +72,13 @@ def _grid(scale: _Scale) -> str:
     return "".join(lines)
 
 
-def _mark(scale: _Scale, run: int, step: int) -> str:
+def _mark(scale: _Scale, run: int, step: int, *, line: bool) -> str:
     if not scale.first <= step <= scale.last:
         return ""
     x, floor, colour = scale.x(step), _HIGH - _BOTTOM, COLOURS[run % len(COLOURS)]
+    upright = f"<line x1='{x:.1f}' x2='{x:.1f}' y1='{_TOP}' y2='{floor}' stroke='{colour}'/>" if line else ""
     return (
-        f"<g class='c'><title>checkpoint at step {step:,}</title>"
-        f"<line x1='{x:.1f}' x2='{x:.1f}' y1='{_TOP}' y2='{floor}' stroke='{colour}'/>"
+        f"<g class='c'><title>checkpoint at step {step:,}</title>{upright}"
         f"<path d='M{x:.1f} {floor - 6}l4 6h-8z' fill='{colour}'/></g>"
     )
 

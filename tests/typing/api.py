@@ -27,6 +27,7 @@ from bedrock_rft import (
     TrainingMetrics,
     datasets,
 )
+from bedrock_rft.metrics import Comparison, Metrics
 from bedrock_rft.types import FileDeleted
 
 ARN = "arn:aws:lambda:us-west-2:123456789012:function:reward"
@@ -55,7 +56,10 @@ def blocking(client: Client) -> None:
     assert_type(client.jobs.wait(job, timeout=60, on_event=print), Job)
     assert_type(client.jobs.follow(job, after="e"), Iterator[Event])
     assert_type(client.jobs.events(job), Iterator[Event])
-    assert_type(client.jobs.metrics(job), tuple[TrainingMetrics, ...])
+    assert_type(client.jobs.metrics(job), Metrics)
+    assert_type(client.jobs.metrics(job)[0], TrainingMetrics)
+    assert_type(client.jobs.metrics(job)[-3:], Metrics)
+    assert_type(client.jobs.compare(job, "ftjob-2"), Comparison)
     assert_type(client.jobs.checkpoints(job), Iterator[Checkpoint])
     assert_type(client.models.list(), Iterator[Model])
     assert_type(client.models.retrieve("m"), Model)

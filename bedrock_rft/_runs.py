@@ -1,0 +1,153 @@
+"""What a job says while it runs, and once it has ended: its log, its numbers, its models."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from bedrock_rft._create import JOBS
+from bedrock_rft._log import log
+from bedrock_rft._resource import AsyncResource, Resource, blocking, blocking_iter, identifier, limited, segment
+from bedrock_rft._transport import Call
+from bedrock_rft._watch import oldest_first, watch
+from bedrock_rft.errors import APIStatusError, JobCancelledError, JobFailedError, plain
+from bedrock_rft.metrics import Comparison, Metrics, compare
+from bedrock_rft.types.checkpoints import Checkpoint
+from bedrock_rft.types.events import Event
+from bedrock_rft.types.jobs import Job
+
+__all__ = ["AsyncRuns", "Runs"]
+
+
+class AsyncRuns(AsyncResource):
+    """The part of `client.jobs` that looks and does not touch."""
+
+    def events(self, job: Job | str, *, after: str | None = None, limit: int | None = None) -> AsyncIterator[Event]:
+        """Every event of a job, once, as the service orders them: newest first. `follow` turns them round.
+
+        Args:
+            job: the job or its id.
+            after: the id of an event to begin behind, in the service's order.
+            limit: how many to ask for at once, up to 100. All of them come, whatever it is.
+        """
+        path = f"{JOBS}/{segment(job, 'job')}/events"
+        return self._pages(path, Event, limited(limit), after=after)
+
+    async def follow(
+        self, job: Job | str, *, after: str | None = None, timeout: float | None = None, poll_interval: float = 5.0
+    ) -> AsyncIterator[Event]:
+        """Every event of a job once, oldest first, as they come, until the job has ended.
+
+        Outages do not end it. Stopping to iterate leaves the job alone.
+
+        Args:
+            job: the job or its id.
+            after: the id of the last event seen earlier: following goes on behind it.
+            timeout: seconds until `WaitTimeoutError`; None for as long as the job takes.
+            poll_interval: seconds between the first looks; the pause grows to six times that.
+        """
+        looks = watch(self, job, interval=poll_interval, timeout=timeout, events=True, after=after)
+        async for look in looks:
+            for event in look.events:
+                yield event
+
+    async def wait(
+        self,
+        job: Job | str,
+        *,
+        timeout: float | None = None,
+        poll_interval: float = 5.0,
+        on_event: Callable[[Event], object] | None = None,
+        raise_on_failure: bool = True,
+    ) -> Job:
+        """Wait until a job has ended. The job is never cancelled by it: Ctrl-C leaves the job running.
+
+        Outages, expired credentials that are renewed, and a machine that slept do not end it.
+
+        Args:
+            job: the job or its id.
+            timeout: seconds until `WaitTimeoutError`; None for as long as the job takes.
+            poll_interval: seconds between the first looks; the pause grows to six times that.
+            on_event: called with each event once, oldest first.
+            raise_on_failure: raise for a job that failed or was cancelled, rather than return it.
+
+        Raises:
+            JobFailedError, JobCancelledError: with the job as `.job`.
+            WaitTimeoutError: the job is still running.
+        """
+        ended: Job | None = None
+        try:
+            async for look in watch(self, job, interval=poll_interval, timeout=timeout, events=on_event is not None):
+                ended = look.job
+                for event in look.events:
+                    if on_event is not None:
+                        on_event(event)
+        except KeyboardInterrupt:
+            log.warning(
+                "job %s goes on: wait again with client.jobs.wait(%r), stop it with client.jobs.cancel(%r)",
+                *[identifier(job, "job")] * 3,
+            )
+            raise
+        if ended is None:
+            raise RuntimeError("A watch ended without a look.")
+        if raise_on_failure:
+            _raise_for(ended)
+        return ended
+
+    async def metrics(self, job: Job | str) -> Metrics:
+        """The numbers of every training step so far, once each, first step first, with the checkpoints.
+
+        They come from the job's events; numbers without a step come last, in the order of the log.
+        """
+        path = f"{JOBS}/{segment(job, 'job')}"
+        events = [event async for event in self._pages(f"{path}/events", Event, limited(None))]
+        now = await self._send(Call("GET", path), Job)
+        return Metrics.of(oldest_first(events), now, await self._saved(now))
+
+    async def _saved(self, job: Job) -> tuple[Checkpoint, ...]:
+        """The checkpoints, or none where the service refuses them: the numbers are worth having without."""
+        try:
+            return tuple([one async for one in self.checkpoints(job)])
+        except APIStatusError as error:
+            log.warning("the checkpoints of job %s could not be read: %s", job.id, error)
+            return ()
+
+    async def compare(self, *jobs: Job | str | Metrics, labels: Sequence[str] | None = None) -> Comparison:
+        """The metrics of several jobs over one another.
+
+        Args:
+            jobs: jobs, their ids, or metrics that were read before.
+            labels: what to call them; else their ids, with the hyperparameters in which they differ.
+        """
+        return compare(*[job if isinstance(job, Metrics) else await self.metrics(job) for job in jobs], labels=labels)
+
+    def checkpoints(self, job: Job | str, *, limit: int | None = None) -> AsyncIterator[Checkpoint]:
+        """Every model saved on the way, as the service orders them.
+
+        Args:
+            job: the job or its id.
+            limit: how many to ask for at once, up to 100. All of them come, whatever it is.
+        """
+        path = f"{JOBS}/{segment(job, 'job')}/checkpoints"
+        return self._pages(path, Checkpoint, limited(limit))
+
+
+class Runs(Resource):
+    """The part of `client.jobs` that looks and does not touch."""
+
+    events = blocking_iter(AsyncRuns.events)
+    follow = blocking_iter(AsyncRuns.follow)
+    wait = blocking(AsyncRuns.wait)
+    metrics = blocking(AsyncRuns.metrics)
+    compare = blocking(AsyncRuns.compare)
+    checkpoints = blocking_iter(AsyncRuns.checkpoints)
+
+
+def _raise_for(job: Job) -> None:
+    if job.status == "failed":
+        problem = job.error
+        code = f"{plain(problem.code, 100)}: " if problem and problem.code else ""
+        why = plain((problem.message if problem else None) or "the service did not say why", 1000)
+        param = f" (param: {plain(problem.param, 100)})" if problem and problem.param else ""
+        raise JobFailedError(f"Job {job.id} failed: {code}{why}{param} See client.jobs.events({job.id!r}).", job=job)
+    if job.status == "cancelled":
+        raise JobCancelledError(f"Job {job.id} was cancelled. It cannot be resumed: create another.", job=job)
