@@ -69,8 +69,9 @@ class AsyncWings(AsyncResource):
             dataset: a path, or records as `datasets.write` takes them. Not one the models were trained on.
             models: ids, jobs, checkpoints; or a mapping from labels to these. The first is what others are compared
                 with.
-            reward: what the answers are scored by: a reward, a handler, `path/to/file.py:handler_name`, or the ARN of a
-                deployed function, which is invoked with AWS credentials.
+            reward: what the answers are scored by, as in training: a reward, a handler, `path/to/file.py:name`, the zip
+                of a Lambda, or the ARN of a deployed function or anything with an `.arn`, which is invoked with AWS
+                credentials. It scores answers as they come.
             samples: answers to each prompt.
             limit: ask the first so many prompts only.
             sampling: further fields of each request, such as `{"temperature": 0.7, "max_completion_tokens": 1024}`.
@@ -79,24 +80,24 @@ class AsyncWings(AsyncResource):
             concurrency: requests at once, as long as the service takes them.
             timeout: seconds for one request.
             resume: a file in which answers and scores are kept as they come. Run again with it, nothing that was
-                answered is asked again, also with more models, samples or prompts.
-            progress: a bar on a terminal (with the extra 'progress'), a function of (what, done, total), or False.
+                answered is asked again, also with more models, samples or prompts; a reward that has changed since
+                scores anew.
+            progress: a bar on a terminal or in a notebook (tqdm's with the extra 'progress') and a line now and then in
+                a log; a function of (what, done, total), told of what is `asked` and `scored`; or False.
             seed: of the bootstrap's resampling.
             thresholds: for the advice on a base model that is too weak or too good.
 
         Raises:
             APIError: something concerns every question: a model that does not exist, a permission that is missing.
-            RewardError: the reward raised, or answered nonsense.
+            RewardError: the reward cannot score, or cannot be reached. Where only some answers cannot be scored, the
+                report counts them.
             DatasetError: there is nothing to ask.
-            ConfigurationError: an argument makes no sense.
+            ConfigurationError: an argument makes no sense, or the file to resume from cannot be used.
         """
         from bedrock_rft.evaluation._evaluate import Settings, run
 
         settings = Settings(samples, concurrency, sampling, limit, by, pass_mark, resume, progress, seed, thresholds)
-        config = self._session.config
-        return await run(
-            dataset, models, reward, self.openai, config, settings, timeout=timeout, blocking=self._blocking
-        )
+        return await run(dataset, models, reward, self, settings, timeout=timeout)
 
 
 class Wings(Resource):

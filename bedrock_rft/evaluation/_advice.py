@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bedrock_rft._findings import Finding
+from bedrock_rft.evaluation._flow import Missed
 from bedrock_rft.evaluation._report import Comparison, ModelResult
 from bedrock_rft.evaluation._statistics import Difference
 from bedrock_rft.rewards._score import ERROR
@@ -35,7 +36,7 @@ class Thresholds:
 def advice(
     results: Sequence[ModelResult],
     comparisons: Sequence[Comparison | None],
-    failures: Mapping[str, str],
+    missed: Missed,
     thresholds: Thresholds,
 ) -> list[Finding]:
     """What the results mean for a run, and what to do about them."""
@@ -70,17 +71,16 @@ def advice(
     found += [_verdict(one.label, one.base, one.difference) for one in comparisons if one is not None]
     found += [_cut_off(one) for one in results if one.cut_off > _MANY_CUT]
     found += [_floored(one) for one in results if one.parts.get(ERROR, 0.0) > 0]
-    if failures:
-        reason = next(iter(failures.values()))
-        found.append(
-            Finding(
-                "warning",
-                "not_answered",
-                f"{len(failures):,} questions were not answered and count nowhere",
-                f"the first: {reason}",
-            )
-        )
+    if missed.asked:
+        found.append(_not_counted("not_answered", "questions were not answered", missed.asked))
+    if missed.scored:
+        found.append(_not_counted("not_scored", "answers could not be scored", missed.scored))
     return found
+
+
+def _not_counted(code: str, what: str, reasons: Mapping[str, str]) -> Finding:
+    first = next(iter(reasons.values()))
+    return Finding("warning", code, f"{len(reasons):,} {what} and count nowhere", f"the first: {first}")
 
 
 def _verdict(label: str, base: str, found: Difference) -> Finding:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from bedrock_rft._config import Config
@@ -23,7 +23,7 @@ from bedrock_rft.evaluation._journal import Answer
 from bedrock_rft.evaluation._lanes import Lanes
 from bedrock_rft.evaluation._questions import Question
 
-__all__ = ["Ask", "apart", "ask_all", "asker", "crowd", "in_thread"]
+__all__ = ["Ask", "apart", "ask_all", "asker", "crowd", "in_thread", "together"]
 
 T = TypeVar("T")
 
@@ -141,7 +141,12 @@ async def ask_all(
 
 async def crowd(work: Callable[[], Coroutine[Any, Any, None]], size: int) -> None:
     """Do the same `size` times over at once. The first that fails ends all of them, and is raised."""
-    tasks = [asyncio.ensure_future(work()) for _ in range(size)]
+    await together([work() for _ in range(size)])
+
+
+async def together(works: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Do several things at once. The first that fails ends all of them, and is raised."""
+    tasks = [asyncio.ensure_future(work) for work in works]
     try:
         await asyncio.gather(*tasks)
     finally:
@@ -221,18 +226,29 @@ def apart(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(work())
-    found: list[T] = []
-    failure: list[BaseException] = []
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(work())
+    done: list[T] = []
+    failures: list[BaseException] = []
 
     def run() -> None:
         try:
-            found.append(asyncio.run(work()))
+            done.append(loop.run_until_complete(task))
         except BaseException as error:  # noqa: BLE001 - raised again where it belongs
-            failure.append(error)
+            failures.append(error)
+        finally:
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
 
     thread = threading.Thread(target=run, name="bedrock-rft-evaluation", daemon=True)
     thread.start()
-    thread.join()
-    if failure:
-        raise failure[0]
-    return found[0]
+    try:
+        thread.join()
+    except BaseException:  # an interrupt, in a notebook: what runs aside must not go on asking
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(task.cancel)
+        thread.join()
+        raise
+    if failures:
+        raise failures[0]
+    return done[0]

@@ -12,13 +12,13 @@ from typing import Any
 
 from bedrock_rft._config import Config
 from bedrock_rft.datasets import read
-from bedrock_rft.errors import APIError, ConfigurationError
+from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.evaluation._advice import Thresholds
-from bedrock_rft.evaluation._ask import Ask, apart, ask_all, asker, crowd, in_thread
-from bedrock_rft.evaluation._journal import Answer, Journal
-from bedrock_rft.evaluation._lanes import Lanes
+from bedrock_rft.evaluation._ask import Ask, apart, asker
+from bedrock_rft.evaluation._flow import flow
+from bedrock_rft.evaluation._journal import Journal
 from bedrock_rft.evaluation._meter import Progress, meter
-from bedrock_rft.evaluation._questions import Prompt, Question, models_of, prompts_of, questions
+from bedrock_rft.evaluation._questions import Prompt, models_of, prompts_of, questions
 from bedrock_rft.evaluation._report import Evaluation
 from bedrock_rft.evaluation._scorer import Scorer, scorer_of
 from bedrock_rft.evaluation._summary import summary
@@ -26,8 +26,6 @@ from bedrock_rft.evaluation._summary import summary
 __all__ = ["Settings", "evaluate", "run"]
 
 _MOST = 1024
-_BATCH = 16
-_SCORERS = 8
 
 
 @dataclass(frozen=True)
@@ -69,17 +67,22 @@ async def run(
     models: object,
     reward: object,
     client: Any,
-    config: Config,
     settings: Settings,
     *,
     timeout: float,
-    blocking: bool,
 ) -> Evaluation:
-    """Evaluate with an `OpenAI`, in threads and a loop of their own, or with an `AsyncOpenAI`, in the caller's."""
-    scorer = scorer_of(reward, config)
-    ask = asker(client, config, settings.checked().sampling or {}, timeout, blocking=blocking)
-    work = partial(evaluate, dataset, models, scorer, ask, config, settings)
-    return apart(work) if blocking else await work()
+    """Evaluate with the OpenAI client of a client of this package.
+
+    A blocking one works in threads and a loop of their own, an async one in the caller's loop.
+    """
+    config, blocking = client._session.config, client._blocking
+    ask = asker(client.openai, config, settings.checked().sampling or {}, timeout, blocking=blocking)
+    scorer = scorer_of(reward, client)
+    try:
+        work = partial(evaluate, dataset, models, scorer, ask, config, settings)
+        return apart(work) if blocking else await work()
+    finally:
+        scorer.close()
 
 
 async def evaluate(
@@ -105,11 +108,12 @@ async def evaluate(
     prompts = prompts_of(islice(read(dataset), settings.limit))
     _check_fields(settings.by, prompts)
     asked = list(questions(prompts, known, settings.samples, settings.sampling or {}))
-    journal = Journal(settings.resume, scorer.name)
+    journal = Journal(settings.resume, scorer.key)
     try:
         resumed = sum(question.key in journal.answers for question in asked)
-        failures = await _ask(asked, ask, config, journal, settings)
-        await _score(asked, scorer, journal, settings)
+        scored = sum(question.key in journal.scores for question in asked)
+        with meter(len(asked), resumed, scored, settings.progress) as told:
+            missed = await flow(asked, ask, scorer, config, journal, told, concurrency=settings.concurrency)
     finally:
         journal.close()
     return summary(
@@ -117,7 +121,7 @@ async def evaluate(
         known,
         prompts,
         journal,
-        failures,
+        missed,
         reward=scorer.name,
         samples=settings.samples,
         pass_mark=settings.pass_mark,
@@ -134,50 +138,3 @@ def _check_fields(by: Sequence[str], prompts: Sequence[Prompt]) -> None:
     if stray is not None:
         names = f"there are {', '.join(there[:20])}" if there else "they have no further fields"
         raise ConfigurationError(f"by names '{stray}', which no record has; {names}.")
-
-
-async def _ask(
-    asked: Sequence[Question], ask: Ask, config: Config, journal: Journal, settings: Settings
-) -> dict[str, str]:
-    todo = [question for question in asked if question.key not in journal.answers]
-    failures: dict[str, str] = {}
-    with meter("asked", len(asked), len(asked) - len(todo), settings.progress) as step:
-
-        def answered(question: Question, answer: Answer) -> None:
-            journal.answered(question.key, answer)
-            step()
-
-        def failed(question: Question, error: APIError) -> None:
-            failures[question.key] = error.message
-            step()
-
-        await ask_all(
-            iter(todo),
-            ask,
-            config,
-            Lanes(settings.concurrency),
-            workers=min(settings.concurrency, max(1, len(todo))),
-            answered=answered,
-            failed=failed,
-        )
-    return failures
-
-
-async def _score(asked: Sequence[Question], scorer: Scorer, journal: Journal, settings: Settings) -> None:
-    todo = [one for one in asked if one.key in journal.answers and one.key not in journal.scores]
-    total = sum(question.key in journal.answers for question in asked)
-    batches = iter([todo[start : start + _BATCH] for start in range(0, len(todo), _BATCH)])
-    with meter("scored", total, total - len(todo), settings.progress) as step:
-
-        async def work() -> None:
-            for batch in batches:
-                entries = [
-                    question.prompt.entry(str(place), journal.answers[question.key].text)
-                    for place, question in enumerate(batch)
-                ]
-                scores = await in_thread(partial(scorer.score, entries))
-                for question, scored in zip(batch, scores, strict=True):
-                    journal.scored(question.key, scored)
-                    step()
-
-        await crowd(work, min(_SCORERS, scorer.concurrency))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from bedrock_rft.errors import ConfigurationError
+from bedrock_rft.rewards._score import ERROR
 
 __all__ = ["Answer", "Journal", "Scored"]
 
@@ -66,9 +67,10 @@ class Journal:
         self._scorer = scorer
         self._lock = threading.Lock()
         self._file: int | None = None
+        self._place: Path | None = None
         if path is None:
             return
-        place = Path(path).expanduser()
+        self._place = place = Path(path).expanduser()
         try:
             self._file = os.open(place, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600)
             self._take_over(place)
@@ -85,8 +87,10 @@ class Journal:
         self._write({"answered": key, **asdict(answer)})
 
     def scored(self, key: str, scored: Scored) -> None:
-        """Keep a score."""
+        """Keep a score; one that is only the floor, since the reward raised, not for another run."""
         self.scores[key] = scored
+        if scored.parts.get(ERROR):
+            return
         self._write({"scored": key, "by": self._scorer, "score": scored.score, "parts": dict(scored.parts)})
 
     def close(self) -> None:
@@ -99,8 +103,15 @@ class Journal:
     def _write(self, line: Mapping[str, Any]) -> None:
         data = json.dumps(line).encode() + b"\n"
         with self._lock:
-            if self._file is not None:
-                os.write(self._file, data)  # in one piece: a line is whole, or the last
+            while self._file is not None and data:
+                # In one piece as a rule; where the disk is full, what follows a broken line must not be taken for one.
+                try:
+                    data = data[os.write(self._file, data) :]
+                except OSError as error:
+                    raise ConfigurationError(
+                        f"{self._place} cannot be written: {error.strerror or error}. What it holds so far is kept; "
+                        "make room, and run again with it."
+                    ) from error
 
     def _take_over(self, place: Path) -> None:
         data = place.read_bytes()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from bedrock_rft._findings import escaped
-from bedrock_rft.evaluation._report import Evaluation, Example, ModelResult
+from bedrock_rft.evaluation._report import Evaluation, Example, ModelResult, figure
 
 __all__ = ["fragment", "page"]
 
@@ -66,8 +66,8 @@ def _models(models: Sequence[ModelResult]) -> str:
     rows = [
         [
             escaped(one.label),
-            f"{one.score.value:.3f}",
-            _bar(one),
+            figure(one.score.value),
+            _bar(one) if one.answers else "",
             *(f"{one.pass_at[k]:.1%}" if k in one.pass_at else "" for k in ks),
             f"{one.answers:,}",
             f"{one.failed:,}",
@@ -122,7 +122,7 @@ def _parts(report: Evaluation) -> str:
 
 def _groups(report: Evaluation) -> str:
     rows = [
-        [escaped(one.field), escaped(one.value), f"{one.prompts:,}", *(f"{value:.3f}" for value in one.means.values())]
+        [escaped(one.field), escaped(one.value), f"{one.prompts:,}", *map(figure, one.means.values())]
         for one in report.groups
     ]
     head = ["field", "value", "prompts", *(escaped(one.label) for one in report.models)]

@@ -40,6 +40,7 @@ class Prompt:
         reference: its `reference_answer`.
         fields: whatever else it holds.
         key: names its content; equal records are told apart by a number.
+        size: characters of the record as JSON.
     """
 
     index: int
@@ -47,6 +48,7 @@ class Prompt:
     reference: Any
     fields: Mapping[str, Any]
     key: str
+    size: int
 
     def entry(self, rollout: str, answer: str) -> dict[str, Any]:
         """The answer as the service hands it to a reward."""
@@ -84,11 +86,13 @@ def prompts_of(records: Iterable[Mapping[str, Any]]) -> list[Prompt]:
         messages = record.get("messages")
         if not isinstance(messages, list) or not messages:
             raise DatasetError(f"Record {index + 1} has no messages to ask. `datasets.validate` says what is wrong.")
-        digest = _digest(record)
+        spelled = _spelled(record)
+        digest = _digest(spelled)
         seen[digest] += 1
         fields = {name: value for name, value in record.items() if name not in ("messages", "reference_answer")}
         turns = cast("list[dict[str, Any]]", messages)
-        found.append(Prompt(index, turns, record.get("reference_answer"), fields, f"{digest}.{seen[digest]}"))
+        key = f"{digest}.{seen[digest]}"
+        found.append(Prompt(index, turns, record.get("reference_answer"), fields, key, len(spelled)))
     if not found:
         raise DatasetError("There are no records to evaluate on.")
     return found
@@ -98,22 +102,27 @@ def models_of(given: object) -> list[Model]:
     """The models to ask: ids, jobs, checkpoints, or a mapping from labels to these.
 
     Raises:
-        ConfigurationError: one is none of these, has no model yet, or is named twice.
+        ConfigurationError: one is none of these, has no model yet, or is the same as another.
     """
     if isinstance(given, Mapping):
         named = cast("Mapping[str, Any]", given)
         found = [Model(_model(value).id, str(label)) for label, value in named.items()]
     elif isinstance(given, Iterable) and not isinstance(given, (str, Payload)):
-        found = [_model(value) for value in cast("list[Any]", given)]
+        found = _told_apart([_model(value) for value in cast("list[Any]", given)])
     else:
         found = [_model(given)]
-    labels = Counter(model.label for model in found)
-    twice = next((label for label, count in labels.items() if count > 1), None)
+    twice = next((one.id for place, one in enumerate(found) if one.id in {other.id for other in found[:place]}), None)
     if twice is not None:
-        raise ConfigurationError(f"models names '{twice}' twice; pass a mapping from labels to models instead.")
+        raise ConfigurationError(f"models names '{twice}' twice; it would be asked, and paid for, twice.")
     if not found:
         raise ConfigurationError("models is empty; name at least one, such as the base model's id.")
     return found
+
+
+def _told_apart(found: Sequence[Model]) -> list[Model]:
+    """Several tuned models are called by their ids."""
+    labels = Counter(model.label for model in found)
+    return [Model(model.id, model.id if labels[model.label] > 1 else model.label) for model in found]
 
 
 def _model(value: Any) -> Model:
@@ -137,10 +146,13 @@ def questions(
     for prompt in prompts:
         for sample in range(samples):
             for model in models:
-                key = _digest([model.id, prompt.key, sampling, sample])
+                key = _digest(_spelled([model.id, prompt.key, sampling, sample]))
                 yield Question(prompt, model, sample, key)
 
 
-def _digest(value: object) -> str:
-    spelled = json.dumps(value, sort_keys=True, default=str)
+def _spelled(value: object) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _digest(spelled: str) -> str:
     return hashlib.sha256(spelled.encode()).hexdigest()[:24]

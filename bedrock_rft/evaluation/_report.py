@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from bedrock_rft._findings import Finding, Findings, clip
+from bedrock_rft._findings import WIDTH, Finding, Findings, clip
 from bedrock_rft.errors import plain
 from bedrock_rft.evaluation._statistics import Difference, Interval, mean
 from bedrock_rft.rewards._score import ERROR
 
-__all__ = ["Comparison", "Evaluation", "Example", "Group", "ModelResult"]
+__all__ = ["Comparison", "Evaluation", "Example", "Group", "ModelResult", "figure"]
 
 
 _FIRST, _OTHER = 30, 20
@@ -29,7 +30,7 @@ class ModelResult:
         model: its id.
         label: what the report calls it.
         answers: how many of its answers were scored.
-        failed: questions that the service did not take.
+        failed: questions that the service did not take, and answers that the reward could not score.
         score: the mean over prompts of their mean score, with its interval.
         pass_at: the chance that one of k answers passes, by k.
         parts: the mean of each part of the reward, as `metrics_list` names them.
@@ -165,14 +166,15 @@ class Evaluation(Findings):
 
     def _table(self) -> list[str]:
         ks = sorted({k for one in self.models for k in one.pass_at})
-        rows = [["model", "mean", "95 % interval", *(f"pass@{k}" for k in ks), "tokens", "failed"]]
+        shown = ks[:1] + ks[-1:][: len(ks) - 1]  # the others are on the page, which is wider
+        rows = [["model", "mean", "95 % interval", *(f"pass@{k}" for k in shown), "tokens", "failed"]]
         rows += [
             [
                 one.label,
-                f"{one.score.value:.3f}",
-                f"[{one.score.low:.3f}, {one.score.high:.3f}]",
-                *(f"{one.pass_at[k]:.1%}" if k in one.pass_at else "" for k in ks),
-                f"{one.completion_tokens:,}",
+                figure(one.score.value),
+                f"[{one.score.low:.3f}, {one.score.high:.3f}]" if one.answers else "",
+                *(f"{one.pass_at[k]:.1%}" if k in one.pass_at else "" for k in shown),
+                f"{one.prompt_tokens + one.completion_tokens:,}",
                 f"{one.failed:,}" if one.failed else "",
             ]
             for one in self.models
@@ -200,20 +202,19 @@ class Evaluation(Findings):
             return []
         rows = [["field", "prompts", *(one.label for one in self.models)]]
         rows += [
-            [f"{one.field} = {one.value}", f"{one.prompts:,}", *(f"{value:.3f}" for value in one.means.values())]
-            for one in self.groups
+            [f"{one.field} = {one.value}", f"{one.prompts:,}", *map(figure, one.means.values())] for one in self.groups
         ]
         return ["", *_columns(rows)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain JSON values."""
-        found = asdict(self)
+        """Everything as plain JSON values; what there is no number for is None."""
+        found: dict[str, Any] = _plain(asdict(self))
         found["verdict"] = self.verdict
         return found
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """The same as JSON text, written to `path` where one is given."""
-        return _written(json.dumps(self.to_dict(), indent=2, default=str), path)
+        return _written(json.dumps(self.to_dict(), indent=2, allow_nan=False), path)
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """A page that stands alone, without scripts, written to `path` where one is given."""
@@ -227,21 +228,47 @@ class Evaluation(Findings):
         return fragment(self)
 
 
+def figure(value: float) -> str:
+    """A score as it is shown; nothing where there is none."""
+    return "" if math.isnan(value) else f"{value:.3f}"
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: no NaN, and names that are text."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(inner) for name, inner in cast("Mapping[object, Any]", value).items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in cast("Sequence[Any]", value)]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table: the first column from the left, all others from the right; what says nothing is left out."""
+    """A table: the first column from the left, all others from the right; what says nothing is left out.
+
+    Columns that a terminal has no room for stand below, in a table of their own.
+    """
     kept = [place for place in range(len(rows[0])) if any(row[place] for row in rows[1:])]
     shown = [[plain(row[place], _FIRST if place == 0 else _OTHER) for place in kept] for row in rows]
     wide = [max(len(row[column]) for row in shown) for column in range(len(kept))]
-    return [
-        clip(
-            "  "
-            + "  ".join(
-                f"{cell:<{size}}" if column == 0 else f"{cell:>{size}}"
-                for column, (cell, size) in enumerate(zip(row, wide, strict=True))
-            ).rstrip()
-        )
-        for row in shown
-    ]
+    lines: list[str] = []
+    start = 1
+    while start < len(wide) or not lines:
+        end, room = start, WIDTH - 2 - wide[0]
+        while end < len(wide) and (room := room - 2 - wide[end]) >= 0:
+            end += 1
+        picked = [0, *range(start, end)]
+        lines += [""] * bool(lines)
+        lines += [_row([row[column] for column in picked], [wide[column] for column in picked]) for row in shown]
+        start = end
+    return lines
+
+
+def _row(cells: Sequence[str], wide: Sequence[int]) -> str:
+    first, *others = (
+        f"{cell:<{size}}" if column == 0 else f"{cell:>{size}}"
+        for column, (cell, size) in enumerate(zip(cells, wide, strict=True))
+    )
+    return "  " + "  ".join([first, *others]).rstrip()
 
 
 def _written(text: str, path: str | os.PathLike[str] | None) -> str:

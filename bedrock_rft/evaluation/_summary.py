@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from bedrock_rft.evaluation._advice import Thresholds, advice
+from bedrock_rft.evaluation._flow import Missed
 from bedrock_rft.evaluation._journal import Answer, Journal, Scored
 from bedrock_rft.evaluation._questions import Model, Prompt, Question
 from bedrock_rft.evaluation._report import Comparison, Evaluation, Example, Group, ModelResult
@@ -37,7 +38,7 @@ def summary(
     models: Sequence[Model],
     prompts: Sequence[Prompt],
     journal: Journal,
-    failures: Mapping[str, str],
+    missed: Missed,
     *,
     reward: str,
     samples: int,
@@ -54,7 +55,7 @@ def summary(
         models: in their order.
         prompts: all of them.
         journal: answers and scores by question.
-        failures: the reasons of questions that were not taken, by question.
+        missed: what has no score, and why.
         reward: its name.
         samples: answers to each prompt.
         pass_mark: the score from which an answer passes.
@@ -66,7 +67,7 @@ def summary(
     told: dict[str, dict[int, list[_Told]]] = {model.label: defaultdict(list) for model in models}
     failed: dict[str, int] = defaultdict(int)
     for question in asked:
-        if question.key in failures:
+        if question.key in missed.asked or question.key in missed.scored:
             failed[question.model.label] += 1
         elif question.key in journal.scores:
             answer, scored = journal.answers[question.key], journal.scores[question.key]
@@ -77,7 +78,7 @@ def summary(
     examples.sort(key=lambda example: example.gain)
     return Evaluation(
         title=f"Evaluation of {len(models)} model{'s' * (len(models) > 1)} on {len(prompts):,} prompts, {samples} each",
-        findings=tuple(advice(results, comparisons, failures, thresholds)),
+        findings=tuple(advice(results, comparisons, missed, thresholds)),
         reward=reward,
         prompts=len(prompts),
         samples=samples,
@@ -114,8 +115,8 @@ def _result(model: Model, told: Mapping[int, list[_Told]], failed: int, mark: fl
 
 
 def _ks(fewest: int) -> list[int]:
-    """1, and as many as every prompt was answered."""
-    return sorted({k for k in (1, fewest) if 1 <= k <= fewest})
+    """1, 2, 4 and so on, and as many as every prompt was answered."""
+    return sorted({*(1 << power for power in range(fewest.bit_length())), fewest} - {0})
 
 
 def _comparison(base: ModelResult, other: ModelResult, seed: int) -> Comparison | None:

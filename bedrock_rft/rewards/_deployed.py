@@ -18,6 +18,18 @@ from bedrock_rft.types.arn import LambdaArn
 
 __all__ = ["Deployed", "lambda_client"]
 
+_BUSY = {
+    "TooManyRequestsException",
+    "ServiceException",
+    "EC2ThrottledException",
+    "ResourceConflictException",
+    "ResourceNotReadyException",
+    "ConnectionClosedError",
+    "ConnectTimeoutError",
+    "EndpointConnectionError",
+}
+"""What another invocation may be spared: the function is throttled, being updated, or cannot be reached just now."""
+
 
 class Deployed:
     """A function in Lambda, invoked as the service would."""
@@ -41,7 +53,8 @@ class Deployed:
             payload = found["Payload"].read()
         except (BotoCoreError, ClientError) as error:
             code = getattr(error, "response", {}).get("Error", {}).get("Code", type(error).__name__)
-            refused = RewardError(f"The reward function could not be invoked: {code}: {error}", code="not_invoked")
+            kind = "busy" if code in _BUSY else "not_invoked"
+            refused = RewardError(f"The reward function could not be invoked: {code}: {error}", code=kind)
             return Outcome(None, time.monotonic() - began, error=refused)
         seconds, printed = time.monotonic() - began, _tail(found.get("LogResult"))
         try:
