@@ -74,7 +74,8 @@ class AsyncWings(AsyncResource):
                 credentials. It scores answers as they come.
             samples: answers to each prompt.
             limit: ask the first so many prompts only.
-            sampling: further fields of each request, such as `{"temperature": 0.7, "max_completion_tokens": 1024}`.
+            sampling: further fields of each request, such as `{"temperature": 0.7, "max_completion_tokens": 1024}`. To
+                a `seed` the number of the sample is added.
             by: record fields to group the results by; numbers of many values are put into quarters.
             pass_mark: the score from which an answer passes, for pass@k.
             concurrency: requests at once, as long as the service takes them.

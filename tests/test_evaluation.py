@@ -23,7 +23,7 @@ from bedrock_rft import AsyncClient, Client, ConfigurationError, DatasetError, N
 from bedrock_rft.evaluation import Evaluation, Thresholds
 from bedrock_rft.evaluation._journal import Answer, Journal, Scored
 from bedrock_rft.evaluation._lanes import Lanes
-from bedrock_rft.evaluation._statistics import bootstrap, difference, pass_at_k, resamples
+from bedrock_rft.evaluation._statistics import Resamples, bootstrap, difference, pass_at_k
 from bedrock_rft.local import LocalService
 from bedrock_rft.rewards import Rollout, reward
 
@@ -136,31 +136,25 @@ def test_an_async_reward_scores(service: LocalService, data: Path) -> None:
     assert 0 < report.models[0].score.value <= 0.5
 
 
-def test_2000_prompts_through_faults(tmp_path: Path) -> None:
-    path = tmp_path / "many.jsonl"
-    datasets.write(path, records(2000))
-    with LocalService(reward=right.handler) as running, FlakyProxy(running.base_url) as proxy:
-        with Client(**running.client_options("api_key")) as client:
-            client.files.upload(path)
-        options: dict[str, Any] = {**running.client_options("api_key"), "base_url": proxy.base_url}
-        before = resident()
-        with Client(**options) as client:
-            report = client.evaluate(path, models=[MODEL], reward=right, concurrency=64)
-        grown = resident() - before
-    assert report.models[0].answers == 2000
-    assert report.models[0].failed == 0
-    assert proxy.done["passed"] == 2000, "what has been answered is not asked again"
-    assert sum(proxy.done.values()) > 2050, "there were faults"
-    assert grown < 60e6
+@pytest.mark.parametrize("colour", ["blocking", "async"])
+def test_nothing_is_lost_and_nothing_asked_twice(service: LocalService, data: Path, colour: str) -> None:
+    """`make soak` does the same with 2,000 prompts, and looks at memory."""
 
+    async def run(options: dict[str, Any], settings: dict[str, Any]) -> Evaluation:
+        async with AsyncClient(**options) as client:
+            return await client.evaluate(data, **settings)
 
-def resident() -> int:
-    """Bytes in memory, where the system tells."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    with FlakyProxy(service.base_url, share=0.2) as proxy:
+        options: dict[str, Any] = {**service.client_options("api_key"), "base_url": proxy.base_url}
+        settings: dict[str, Any] = {"models": [MODEL], "reward": right, "concurrency": 64, "progress": False}
+        if colour == "async":
+            report = asyncio.run(run(options, settings))
+        else:
+            with Client(**options) as client:
+                report = client.evaluate(data, **settings)
+    assert (report.models[0].answers, report.models[0].failed) == (120, 0)
+    assert proxy.done["passed"] == 120, "what has been answered is not asked again"
+    assert all(proxy.done[fault] for fault in ("refused", "throttled", "reset", "truncated"))
 
 
 def test_a_run_that_was_killed_asks_nothing_twice(service: LocalService, data: Path, tmp_path: Path) -> None:
@@ -297,7 +291,7 @@ def test_what_is_refused_here_and_there_is_counted(service: LocalService) -> Non
         ({"models": []}, "models is empty"),
         ({"models": [MODEL, MODEL]}, "twice"),
         ({"models": [7]}, "not int"),
-        ({"reward": 7}, "reward is int"),
+        ({"reward": 7}, "not int"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_asked(
@@ -399,8 +393,8 @@ def test_pass_at_k_is_the_share_of_draws_with_a_pass(counts: tuple[int, int, int
 
 @given(st.lists(st.floats(-10, 10), min_size=1, max_size=40), st.floats(-5, 5))
 def test_intervals_hold_what_they_must(values: list[float], shift: float) -> None:
-    drawn = resamples(len(values), 1)
-    assert drawn == resamples(len(values), 1)
+    drawn = Resamples(len(values), 1)
+    assert list(drawn) == list(drawn)
     found = bootstrap(values, drawn)
     assert min(values) - 1e-9 <= found.low <= found.high <= max(values) + 1e-9
     gain = difference(values, [value + shift for value in values], drawn)

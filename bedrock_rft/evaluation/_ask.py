@@ -32,6 +32,7 @@ Ask: TypeAlias = Callable[[Question], Awaitable[Answer]]
 
 _CALL = Call("POST", "/chat/completions", repeatable=True)
 _ATTEMPTS = 8
+_GLANCE = 0.2
 _HOPELESS = 20
 """Questions that are refused, with none answered, until it is the asking that is wrong and not a question."""
 _PATIENCE = 600.0
@@ -54,6 +55,8 @@ def asker(client: Any, config: Config, sampling: Mapping[str, Any], timeout: flo
         import openai
 
         wanted: dict[str, Any] = {"model": question.model.id, "messages": question.prompt.messages, **sampling}
+        if isinstance(seed := sampling.get("seed"), int):
+            wanted["seed"] = seed + question.sample  # with the same one, every sample may be the same
         try:
             found = await (in_thread(lambda: chat.create(**wanted)) if blocking else chat.create(**wanted))
         except openai.APIStatusError as error:
@@ -243,7 +246,8 @@ def apart(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     thread = threading.Thread(target=run, name="bedrock-rft-evaluation", daemon=True)
     thread.start()
     try:
-        thread.join()
+        while thread.is_alive():
+            thread.join(_GLANCE)  # not every system wakes a thread that waits for another when a signal comes
     except BaseException:  # an interrupt, in a notebook: what runs aside must not go on asking
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(task.cancel)

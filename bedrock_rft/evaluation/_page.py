@@ -16,13 +16,16 @@ _STYLE = """
 .rft-eval td.n,.rft-eval th.n{text-align:right;font-variant-numeric:tabular-nums}
 .rft-eval pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:0;font:12px/1.45 ui-monospace,monospace}
 .rft-eval .pair{display:grid;grid-template-columns:1fr 1fr;gap:1rem}
-.rft-eval summary{cursor:pointer}
+.rft-eval summary{cursor:pointer;white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
+.rft-eval summary span{opacity:.65}
+.rft-eval details[open]{margin:.3rem 0 1rem}
 .rft-eval .error{color:#c62828}.rft-eval .warning{color:#b26a00}.rft-eval .ok{color:#2e7d32}
 """
 _ALONE = """
 :root{color-scheme:light dark}body{margin:2rem auto;padding:0 1rem;max-width:62rem}
 """
-_WIDTH, _BAR = 220, 10
+_WIDTH, _BAR = 200, 10
+_GLIMPSE = 90
 
 
 def page(report: Evaluation) -> str:
@@ -62,7 +65,8 @@ def _findings(report: Evaluation) -> str:
 
 def _models(models: Sequence[ModelResult]) -> str:
     ks = sorted({k for one in models for k in one.pass_at})
-    head = ["model", "mean score", "", *(f"pass@{k}" for k in ks), "answers", "failed", "tokens in", "tokens out"]
+    failed = any(one.failed for one in models)
+    head = ["model", "mean", "", *(f"pass@{k}" for k in ks), "answers", *["failed"] * failed, "tokens in", "tokens out"]
     rows = [
         [
             escaped(one.label),
@@ -70,7 +74,7 @@ def _models(models: Sequence[ModelResult]) -> str:
             _bar(one) if one.answers else "",
             *(f"{one.pass_at[k]:.1%}" if k in one.pass_at else "" for k in ks),
             f"{one.answers:,}",
-            f"{one.failed:,}",
+            *[f"{one.failed:,}"] * failed,
             f"{one.prompt_tokens:,}",
             f"{one.completion_tokens:,}",
         ]
@@ -131,16 +135,21 @@ def _groups(report: Evaluation) -> str:
 
 def _examples(title: str, examples: Iterable[Example]) -> str:
     shown = "".join(
-        f"<details><summary>prompt {one.index + 1}: {one.gain:+.3f}</summary>"
-        f"<p><b>Prompt</b></p><pre>{escaped(one.prompt)}</pre>"
-        f"<p><b>Reference</b></p><pre>{escaped(one.reference)}</pre>"
+        f"<details{' open' * (place == 0)}><summary>prompt {one.index + 1}, {escaped(one.label)}: {one.gain:+.3f}"
+        f" <span>{escaped(one.prompt[:_GLIMPSE])}</span></summary>"
+        f"<p><b>Prompt</b></p><pre>{_lines(one.prompt)}</pre>"
+        f"<p><b>Reference</b></p><pre>{_lines(one.reference)}</pre>"
         f"<div class='pair'><div><p><b>{escaped(one.base)}</b> {one.before[1]:.3f}</p>"
-        f"<pre>{escaped(one.before[0])}</pre></div>"
-        f"<div><p><b>{escaped(one.label)}</b> {one.after[1]:.3f}</p><pre>{escaped(one.after[0])}</pre></div></div>"
+        f"<pre>{_lines(one.before[0])}</pre></div>"
+        f"<div><p><b>{escaped(one.label)}</b> {one.after[1]:.3f}</p><pre>{_lines(one.after[0])}</pre></div></div>"
         "</details>"
-        for one in examples
+        for place, one in enumerate(examples)
     )
     return f"<h3>{title}</h3>{shown}" if shown else ""
+
+
+def _lines(text: str) -> str:
+    return "\n".join(escaped(line) for line in text.split("\n"))
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -137,7 +137,7 @@ def _content(reward: object, target: Target) -> Iterator[bytes]:
 def _source(thing: Any) -> bytes:
     """The source of the file that something is written in, or what stands for it."""
     written = inspect.unwrap(thing) if callable(thing) else thing
-    about = written if inspect.isroutine(written) or inspect.isclass(written) else type(written)
+    about: Any = written if inspect.isroutine(written) or inspect.isclass(written) else type(written)
     try:
         return Path(inspect.getsourcefile(about) or "").read_bytes()
     except (OSError, TypeError):

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Difference", "Interval", "bootstrap", "difference", "mean", "pass_at_k", "resamples"]
+__all__ = ["Difference", "Interval", "Resamples", "bootstrap", "difference", "mean", "pass_at_k"]
 
 _WORK = 4_000_000
 _MOST = 2000
@@ -59,19 +59,28 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values) if values else math.nan
 
 
-def resamples(size: int, seed: int) -> list[list[int]]:
-    """Bootstrap resamples of `size` prompts, the same for the same seed: fewer where there are very many prompts."""
-    rng = random.Random(seed)  # noqa: S311 - statistics
-    rounds = max(_LEAST, min(_MOST, _WORK // max(1, size)))
-    return [rng.choices(range(size), k=size) for _ in range(rounds)]
+@dataclass(frozen=True)
+class Resamples:
+    """Bootstrap resamples of `size` prompts, the same for the same seed: fewer where there are very many prompts.
+
+    They are drawn anew each time they are gone through: all at once they would fill tens of megabytes.
+    """
+
+    size: int
+    seed: int
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rng = random.Random(self.seed)  # noqa: S311 - statistics
+        for _ in range(max(_LEAST, min(_MOST, _WORK // max(1, self.size)))):
+            yield rng.choices(range(self.size), k=self.size)
 
 
-def bootstrap(values: Sequence[float], drawn: Sequence[Sequence[int]]) -> Interval:
+def bootstrap(values: Sequence[float], drawn: Iterable[Sequence[int]]) -> Interval:
     """The mean of one value for each prompt, with the percentiles of its resampled means."""
     return _interval(mean(values), _means(values, drawn))
 
 
-def difference(before: Sequence[float], after: Sequence[float], drawn: Sequence[Sequence[int]]) -> Difference:
+def difference(before: Sequence[float], after: Sequence[float], drawn: Iterable[Sequence[int]]) -> Difference:
     """By how much `after` is higher than `before`, prompt by prompt."""
     gains = [later - earlier for earlier, later in zip(before, after, strict=True)]
     found = _means(gains, drawn)
@@ -93,7 +102,7 @@ def pass_at_k(passed: int, samples: int, k: int) -> float:
     return 1.0 - math.comb(samples - passed, k) / math.comb(samples, k)
 
 
-def _means(values: Sequence[float], drawn: Sequence[Sequence[int]]) -> list[float]:
+def _means(values: Sequence[float], drawn: Iterable[Sequence[int]]) -> list[float]:
     pick = values.__getitem__
     return sorted(sum(map(pick, places)) / len(places) for places in drawn)
 

@@ -14,7 +14,7 @@ from bedrock_rft.evaluation._flow import Missed
 from bedrock_rft.evaluation._journal import Answer, Journal, Scored
 from bedrock_rft.evaluation._questions import Model, Prompt, Question
 from bedrock_rft.evaluation._report import Comparison, Evaluation, Example, Group, ModelResult
-from bedrock_rft.evaluation._statistics import Interval, bootstrap, difference, mean, pass_at_k, resamples
+from bedrock_rft.evaluation._statistics import Interval, Resamples, bootstrap, difference, mean, pass_at_k
 
 __all__ = ["summary"]
 
@@ -86,8 +86,8 @@ def summary(
         models=tuple(results),
         comparisons=tuple(found for found in comparisons if found is not None),
         groups=tuple(group for name in by for group in _groups(name, prompts, results)),
-        better=tuple(example for example in examples[::-1][:_SHOWN] if example.gain > 0),
-        worse=tuple(example for example in examples[:_SHOWN] if example.gain < 0),
+        better=_first([example for example in examples[::-1] if example.gain > 0]),
+        worse=_first([example for example in examples if example.gain < 0]),
         resumed=resumed,
     )
 
@@ -104,7 +104,7 @@ def _result(model: Model, told: Mapping[int, list[_Told]], failed: int, mark: fl
         label=model.label,
         answers=len(every),
         failed=failed,
-        score=bootstrap(values, resamples(len(values), seed)) if values else Interval(math.nan, math.nan, math.nan),
+        score=bootstrap(values, Resamples(len(values), seed)) if values else Interval(math.nan, math.nan, math.nan),
         pass_at={k: mean([pass_at_k(*counts, k) for counts in passed]) for k in _ks(fewest)},
         parts={name: mean([one.scored.parts[name] for one in every if name in one.scored.parts]) for name in names},
         prompt_tokens=sum(one.answer.prompt_tokens for one in every),
@@ -124,7 +124,7 @@ def _comparison(base: ModelResult, other: ModelResult, seed: int) -> Comparison 
     both = [index for index in before if index in after]
     if not both:
         return None
-    drawn = resamples(len(both), seed)
+    drawn = Resamples(len(both), seed)
     found = difference([before[index] for index in both], [after[index] for index in both], drawn)
     return Comparison(other.label, base.label, found)
 
@@ -157,6 +157,14 @@ def _examples(base: ModelResult, other: ModelResult, told: Mapping[str, Mapping[
             )
         )
     return found
+
+
+def _first(examples: Sequence[Example]) -> tuple[Example, ...]:
+    """The first few, each prompt once."""
+    found: dict[int, Example] = {}
+    for example in examples:
+        found.setdefault(example.index, example)
+    return tuple(found.values())[:_SHOWN]
 
 
 def _typical(answers: Sequence[_Told], *, high: bool) -> _Told:

@@ -1,0 +1,81 @@
+"""As much of AWS Lambda as invokes one function of ours, on loopback, over its real API."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock, Thread
+from types import TracebackType
+from typing import Any
+
+from typing_extensions import Self
+
+__all__ = ["ARN", "FakeLambda"]
+
+ARN = "arn:aws:lambda:us-west-2:123456789012:function:reward"
+
+
+class FakeLambda:
+    """Answers invocations of whatever function is asked for; every so many it refuses, as one that is throttled.
+
+    Attributes:
+        url: for AWS_ENDPOINT_URL_LAMBDA.
+        revision: of the function; it changes when the function does.
+        done: how many invocations there were, by what came of them.
+    """
+
+    def __init__(self, handler: Callable[[Any, Any], Any], *, refuse_every: int = 0) -> None:
+        self.revision = "1"
+        self.done: Counter[str] = Counter()
+        lock, told = Lock(), self
+
+        class Api(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                settings = {"FunctionName": "reward", "Timeout": 60, "RevisionId": told.revision}
+                self._send(200, json.dumps(settings).encode())
+
+            def do_POST(self) -> None:
+                event = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                with lock:
+                    refused = refuse_every and sum(told.done.values()) % refuse_every == 0
+                    told.done["refused" if refused else "answered"] += 1
+                if refused:
+                    self._send(429, b'{"Type": "User", "message": "Rate Exceeded."}', "TooManyRequestsException")
+                    return
+                try:
+                    self._send(200, json.dumps(handler(event, None)).encode())
+                except ValueError as error:
+                    said = {"errorType": type(error).__name__, "errorMessage": str(error)}
+                    self._send(200, json.dumps(said).encode(), failed=True)
+
+            def _send(self, status: int, body: bytes, kind: str = "", *, failed: bool = False) -> None:
+                self.send_response(status)
+                for name, value in (("x-amzn-ErrorType", kind), ("X-Amz-Function-Error", "Unhandled" * failed)):
+                    if value:
+                        self.send_header(name, value)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
+        self._server.daemon_threads = True
+        self._thread = Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join(10)
+        self._server.server_close()
