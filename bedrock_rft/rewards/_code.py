@@ -73,8 +73,9 @@ class PassesTests(Leaf):
 
     The code is the last fenced Python block of the answer, or all of it. The tests are the reference: text with
     assertions, which is one test, or a list of such texts. Everything runs in a process of its own with an empty
-    environment and a folder of its own, and with limits on time, memory, processes and files where the system has them
-    (not on Windows). What the code prints, and how it exits, counts for nothing.
+    environment and a folder of its own, and with limits on time, memory and files, and without processes or threads
+    of its own, where the system has such limits (not on Windows). What the code prints, and how it exits, counts for
+    nothing.
 
     Attributes:
         tests: the record field that holds the tests; None for the reference.
@@ -126,6 +127,7 @@ class PassesTests(Leaf):
             "RLIMIT_FSIZE": 1024 * 1024,
             "RLIMIT_CORE": 0,
             "RLIMIT_NOFILE": 64,
+            "RLIMIT_NPROC": 0,
         }
 
 

@@ -25,7 +25,8 @@ _LONGEST = 100_000
 class Exact(Leaf):
     r"""1 where the answer is the reference as text, after its final answer has been taken out and spaces evened.
 
-    The final answer is what stands after the last `####`, else in the last `\boxed{…}`, else all of it. A reference
+    The final answer is what stands after the last `####`, else in the last `\boxed{…}`, else all of it; or of what is
+    in `<answer>…</answer>`, where that is there. A reference
     that is a list holds every answer that is accepted. Text is compared in Unicode's NFKC form, without spaces and full
     stops at its ends.
 
@@ -145,9 +146,12 @@ class Choice(Leaf):
 @lru_cache(maxsize=64)
 def _choice_patterns(letters: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
     one = f"[{letters}{letters.lower()}]"
-    alone = re.compile(rf"\W{{0,4}}({one})\W{{0,4}}(?::.{{0,500}}|\).{{0,500}}|\..{{0,500}})?", re.DOTALL)
+    dressed = r"(?:\\(?:text|textbf|mathrm|mathbf|boxed)\s?\{)?"
+    alone = re.compile(
+        rf"\W{{0,4}}{dressed}\W{{0,2}}({one})\W{{0,4}}(?::.{{0,500}}|\).{{0,500}}|\..{{0,500}})?", re.DOTALL
+    )
     said = re.compile(
-        rf"(?:answer|choice|option)\s?(?:is|:|=)?\s?(?:\*\*|\\text\{{|\\boxed\{{)?[\s(\[\"']{{0,3}}({one})(?![\w'])",
+        rf"(?:answer|choice|option)\s?(?:is|:|=)?[\s(\[\"'*$\\]{{0,4}}{dressed}[\s(]{{0,2}}({one})(?![\w'])",
         re.IGNORECASE,
     )
     return alone, said

@@ -24,6 +24,8 @@ _FOUND = re.compile(
     rf"|{_BEFORE.format(2)}(?P<number>{_PLAIN})(?:\s?/\s?(?P<below>{_SOME})(?![\d/]))?"
 )
 _POWERS = re.compile(r"\s?(?:[eE]|(?:\\times|\u00d7|\*|x)\s?10\s?\^)\s?\{?([-+\u2212]?\d{1,3})\}?$")
+_SPACED = re.compile(r"(?<=\d)(?:\{,\}|,?\\[,!])(?=\d{3}(?!\d))")
+_SHORT = re.compile(r"\\[dt]?frac\s?(\d)\s?(\d)(?!\d)")
 _MIXED = re.compile(r"(?<![\d/.,])(\d{1,15}) (\d{1,15})/(\d{1,15})(?![\d/])")
 
 
@@ -52,12 +54,24 @@ def after_marker(text: str, marker: str = "####") -> str | None:
 
 
 def final_answer(text: str) -> str:
-    r"""What a worked answer comes to: after its last `####`, else in its last `\boxed{…}`, else all of it."""
+    r"""What a worked answer comes to: after its last `####`, else in its last `\boxed{…}`, else all of it.
+
+    Where there is `<answer>…</answer>`, only what stands in the last one counts.
+    """
+    text = _tagged(text)
     marked = after_marker(text)
     if marked is not None:
         return marked
     found = boxed(text)
     return text if found is None else found
+
+
+def _tagged(text: str) -> str:
+    start = text.rfind("<answer>")
+    if start < 0:
+        return text
+    inside, closed, _ = text[start + len("<answer>") :].partition("</answer>")
+    return inside.strip() if closed else text
 
 
 def last_number(text: str) -> float | None:
@@ -84,7 +98,7 @@ def exact_number(value: Any) -> Fraction | None:
         return Fraction(value) if isinstance(value, int) else _of_float(value)
     if not isinstance(value, str):
         return None
-    text = final_answer(value)
+    text = _evened(final_answer(value))
     mixed, last = _last(_MIXED, text), _last(_FOUND, text)
     if last is None:
         return None
@@ -92,6 +106,11 @@ def exact_number(value: Any) -> Fraction | None:
         whole = Fraction(int(mixed.group(1))) + Fraction(int(mixed.group(2)), int(mixed.group(3)))
         return -whole if text[: mixed.start()].rstrip(" $").endswith(("-", "\u2212")) else whole
     return _read(last)
+
+
+def _evened(text: str) -> str:
+    r"""With LaTeX's thousands separators (`1{,}000`, `1\,000`) and short fractions (`\frac12`) spelled in full."""
+    return _SHORT.sub(r"\\frac{\1}{\2}", _SPACED.sub(",", text)) if "\\" in text or "{,}" in text else text
 
 
 def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
