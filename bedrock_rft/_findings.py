@@ -6,17 +6,23 @@ Standard library only, so that it can be used beside a reward.
 from __future__ import annotations
 
 import html
+import json
+import math
+import os
 import textwrap
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
 
 from bedrock_rft.errors import plain
 
-__all__ = ["WIDTH", "Finding", "Findings", "Level", "clip", "escaped", "wrap"]
+__all__ = ["WIDTH", "Finding", "Findings", "Level", "alone", "clip", "escaped", "wrap", "written"]
 
 WIDTH = 80
 """Columns of a terminal."""
+
+_ALONE = ":root{color-scheme:light dark}body{margin:2rem auto;padding:0 1rem;max-width:62rem}"
 
 Level = Literal["error", "warning", "unknown", "ok"]
 """`unknown` is what could not be found out, and is never a guess."""
@@ -98,6 +104,15 @@ class Findings:
         """What is shown between the title and the findings: names and values."""
         return ()
 
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain JSON values, with `verdict` and `ok`; what there is no number for is None."""
+        found: dict[str, Any] = _json(asdict(self))
+        return {**found, "verdict": self.verdict, "ok": self.ok}
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The same as JSON text, written to `path` where one is given."""
+        return written(json.dumps(self.to_dict(), indent=2, allow_nan=False), path)
+
     def __str__(self) -> str:
         facts = self.facts()
         wide = max((len(name) for name, _ in facts), default=0)
@@ -122,9 +137,43 @@ class Findings:
         return tuple(finding for finding in self.findings if finding.level == level)
 
 
+def written(text: str, path: str | os.PathLike[str] | None) -> str:
+    """The text itself, written to `path` where one is given."""
+    if path is not None:
+        Path(path).expanduser().write_text(text, encoding="utf-8")
+    return text
+
+
+def _json(value: Any) -> Any:
+    """As JSON has it: names that are text, lists, and no NaN."""
+    if isinstance(value, Mapping):
+        return {str(name): _json(inner) for name, inner in cast("Mapping[object, Any]", value).items()}
+    if isinstance(value, (list, tuple)):
+        return [_json(inner) for inner in cast("Sequence[Any]", value)]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, (str, int, type(None))) else str(value)
+
+
 def escaped(text: str) -> str:
     """Text of unknown origin as HTML."""
     return html.escape(plain(text))
+
+
+def alone(title: str, body: str) -> str:
+    """A page that stands alone: it runs no script and loads nothing, and its policy sees to that.
+
+    Args:
+        title: of unknown origin.
+        body: HTML.
+    """
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    return (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        "<meta name='viewport' content='width=device-width'>"
+        f"<title>{escaped(title)}</title><style>{_ALONE}</style></head><body>{body}</body></html>\n"
+    )
 
 
 def clip(line: str) -> str:
@@ -132,10 +181,10 @@ def clip(line: str) -> str:
     return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"
 
 
-def wrap(text: str) -> Iterable[str]:
+def wrap(text: str, *, indent: str = "  ", further: str = "      ") -> Sequence[str]:
     """A sentence as lines that fit into a terminal. What must be copied, such as an ARN, is not broken."""
     return textwrap.wrap(
-        text, WIDTH, initial_indent="  ", subsequent_indent="      ", break_long_words=False, break_on_hyphens=False
+        text, WIDTH, initial_indent=indent, subsequent_indent=further, break_long_words=False, break_on_hyphens=False
     )
 
 

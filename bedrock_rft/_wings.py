@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import openai
 
     from bedrock_rft.evaluation import Evaluation, Thresholds
-    from bedrock_rft.types import Checkpoint, Job, Model
+    from bedrock_rft.rehearsal import Rehearsal
+    from bedrock_rft.types import Checkpoint, Hyperparameters, Job, Model
 
     Asked: TypeAlias = str | Job | Checkpoint | Model
 
@@ -100,6 +101,55 @@ class AsyncWings(AsyncResource):
         settings = Settings(samples, concurrency, sampling, limit, by, pass_mark, resume, progress, seed, thresholds)
         return await run(dataset, models, reward, self, settings, timeout=timeout)
 
+    async def rehearse(
+        self,
+        dataset: str | os.PathLike[str] | Iterable[Any],
+        *,
+        reward: Any,
+        hyperparameters: Hyperparameters | Mapping[str, Any] | None = None,
+        limit: int | None = None,
+        model: str = "openai.gpt-oss-20b",
+        samples: int = 0,
+        prompts: int = 32,
+        sampling: Mapping[str, Any] | None = None,
+        concurrency: int = 16,
+        resume: str | os.PathLike[str] | None = None,
+        progress: bool | Callable[[str, int, int], None] = True,
+        seed: int = 0,
+    ) -> Rehearsal:
+        """Rehearse a run on this machine before it is paid for; see `bedrock_rft.rehearsal.rehearse`.
+
+        ```python
+        print(client.rehearse("train.jsonl", reward=correct, hyperparameters={"n_epochs": 1, "batch_size": 16}))
+        ```
+
+        No model is trained, and unless `samples` is set nothing is asked of the service. A deployed reward is invoked
+        with this client's AWS credentials.
+
+        Args:
+            dataset: a path, or records.
+            reward: as `rewards.check` takes it: a reward, a handler, a file, a zip, or a deployed function.
+            hyperparameters: those of the job to come.
+            limit: the job is rehearsed on so many records at most; by default 400, or enough for 25 steps.
+            model: the base model.
+            samples: answers of the base model to ask for, to each of `prompts` prompts; it costs tokens.
+            prompts: how many prompts it is asked.
+            sampling: further fields of each request.
+            concurrency: requests at once.
+            resume: a file in which answers are kept, as for `evaluate`.
+            progress: of the asking, as for `evaluate`.
+            seed: of the choices and of the training.
+
+        Raises:
+            DatasetError: there are no records.
+            ConfigurationError: there is no such reward, or an argument makes no sense.
+            APIError: the base model cannot be asked.
+        """
+        from bedrock_rft.rehearsal._rehearse import Plan, run
+
+        plan = Plan(hyperparameters, limit, model, samples, prompts, sampling, concurrency, resume, progress, seed)
+        return await run(self, dataset, reward, plan)
+
 
 class Wings(Resource):
     """What a blocking client can do beyond the service's own operations."""
@@ -110,3 +160,4 @@ class Wings(Resource):
         return cast("openai.OpenAI", self._async.openai)
 
     evaluate = blocking(AsyncWings.evaluate)
+    rehearse = blocking(AsyncWings.rehearse)

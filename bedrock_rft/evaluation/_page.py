@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bedrock_rft._findings import escaped
+from bedrock_rft._findings import alone, escaped
 from bedrock_rft.evaluation._report import Evaluation, Example, ModelResult, figure
 
 __all__ = ["fragment", "page"]
@@ -21,22 +21,13 @@ _STYLE = """
 .rft-eval details[open]{margin:.3rem 0 1rem}
 .rft-eval .error{color:#c62828}.rft-eval .warning{color:#b26a00}.rft-eval .ok{color:#2e7d32}
 """
-_ALONE = """
-:root{color-scheme:light dark}body{margin:2rem auto;padding:0 1rem;max-width:62rem}
-"""
 _WIDTH, _BAR = 200, 10
 _GLIMPSE = 90
 
 
 def page(report: Evaluation) -> str:
     """The whole page."""
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
-    return (
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        "<meta name='viewport' content='width=device-width'>"
-        f"<title>{escaped(report.title)}</title><style>{_ALONE}</style></head><body>{fragment(report)}</body></html>\n"
-    )
+    return alone(report.title, fragment(report))
 
 
 def fragment(report: Evaluation) -> str:

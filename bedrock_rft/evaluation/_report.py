@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, cast
+from dataclasses import dataclass
 
-from bedrock_rft._findings import WIDTH, Finding, Findings, clip
+from bedrock_rft._findings import WIDTH, Finding, Findings, clip, wrap, written
 from bedrock_rft.errors import plain
 from bedrock_rft.evaluation._statistics import Difference, Interval, mean
 from bedrock_rft.rewards._score import ERROR
@@ -206,21 +203,11 @@ class Evaluation(Findings):
         ]
         return ["", *_columns(rows)]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything as plain JSON values; what there is no number for is None."""
-        found: dict[str, Any] = _plain(asdict(self))
-        found["verdict"] = self.verdict
-        return found
-
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """The same as JSON text, written to `path` where one is given."""
-        return _written(json.dumps(self.to_dict(), indent=2, allow_nan=False), path)
-
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """A page that stands alone, without scripts, written to `path` where one is given."""
         from bedrock_rft.evaluation._page import page
 
-        return _written(page(self), path)
+        return written(page(self), path)
 
     def _repr_html_(self) -> str:
         from bedrock_rft.evaluation._page import fragment
@@ -231,15 +218,6 @@ class Evaluation(Findings):
 def figure(value: float) -> str:
     """A score as it is shown; nothing where there is none."""
     return "" if math.isnan(value) else f"{value:.3f}"
-
-
-def _plain(value: Any) -> Any:
-    """As JSON has it: no NaN, and names that are text."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(inner) for name, inner in cast("Mapping[object, Any]", value).items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in cast("Sequence[Any]", value)]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -271,13 +249,5 @@ def _row(cells: Sequence[str], wide: Sequence[int]) -> str:
     return "  " + "  ".join([first, *others]).rstrip()
 
 
-def _written(text: str, path: str | os.PathLike[str] | None) -> str:
-    if path is not None:
-        Path(path).expanduser().write_text(text, encoding="utf-8")
-    return text
-
-
 def _said(finding: Finding) -> Sequence[str]:
-    from bedrock_rft._findings import wrap
-
-    return list(wrap(f"{finding.level + ':':<8} {finding}"))
+    return wrap(f"{finding.level + ':':<8} {finding}")

@@ -137,7 +137,8 @@ def _content(reward: object, target: Target) -> Iterator[bytes]:
 def _source(thing: Any) -> bytes:
     """The source of the file that something is written in, or what stands for it."""
     written = inspect.unwrap(thing) if callable(thing) else thing
-    about: Any = written if inspect.isroutine(written) or inspect.isclass(written) else type(written)
+    named = inspect.isroutine(written) or inspect.isclass(written)
+    about = cast("Any", written if named else type(written))
     try:
         return Path(inspect.getsourcefile(about) or "").read_bytes()
     except (OSError, TypeError):

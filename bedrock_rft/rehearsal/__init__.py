@@ -1,5 +1,41 @@
-"""A run rehearsed before it is paid for: will it learn, what will it ask of the reward, and what to mend first."""
+"""A run rehearsed before it is paid for: will it learn, what will it ask of the reward, and what to mend first.
+
+`rehearse(dataset, reward)` is the way in, here or as `client.rehearse`; it returns a `Rehearsal`. Each name is loaded
+when it is first used.
+"""
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bedrock_rft.rehearsal._curve import Curve
+    from bedrock_rft.rehearsal._groups import Groups
+    from bedrock_rft.rehearsal._load import Load
+    from bedrock_rft.rehearsal._rehearse import rehearse
+    from bedrock_rft.rehearsal._report import Rehearsal
+
+_MODULE = {
+    "Curve": "_curve",
+    "Groups": "_groups",
+    "Load": "_load",
+    "Rehearsal": "_report",
+    "rehearse": "_rehearse",
+}
+
+__all__ = ["Curve", "Groups", "Load", "Rehearsal", "rehearse"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name when it is first used (PEP 562)."""
+    module = _MODULE.get(name)
+    if module is None:
+        raise AttributeError(f"module 'bedrock_rft.rehearsal' has no attribute {name!r}")
+    value = getattr(import_module(f"bedrock_rft.rehearsal.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

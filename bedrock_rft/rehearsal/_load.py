@@ -68,6 +68,11 @@ class Load:
         """Seconds that the function is busy over the whole run."""
         return self.seconds * self.rollouts
 
+    @staticmethod
+    def said(seconds: float) -> str:
+        """A duration in words."""
+        return _spoken(seconds)
+
     def __str__(self) -> str:
         return (
             f"{self.steps:,} steps, {self.rollouts:,} rollouts in {self.calls:,} calls, {self.calls_at_once:,} at "
