@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 from typing import Any
 
 from bedrock_rft.metrics import Metrics
@@ -33,6 +34,66 @@ def healthy(seed: int = 0, steps: int = STEPS) -> list[dict[str, Any]]:
                 "response_length_mean": 519 + drift * share + rolls.gauss(0, 25),
             }
         )
+    return found
+
+
+def _low(step: dict[str, Any], _share: float, rolls: random.Random) -> None:
+    step["critic_rewards_mean"] = max(0.0, rolls.gauss(0.07, 0.04))
+
+
+def _flat(step: dict[str, Any], _share: float, rolls: random.Random) -> None:
+    step["critic_rewards_mean"] = rolls.gauss(0.5, 0.08)
+
+
+def _saturated(step: dict[str, Any], _share: float, rolls: random.Random) -> None:
+    step["critic_rewards_mean"] = min(1.0, rolls.gauss(0.985, 0.01))
+
+
+def _collapse(step: dict[str, Any], share: float, rolls: random.Random) -> None:
+    step["actor_entropy"] = abs(0.62 * math.exp(-5 * share) + rolls.gauss(0, 0.01))
+
+
+def _spikes(step: dict[str, Any], _share: float, rolls: random.Random) -> None:
+    if step["step"] % 20 == 0:
+        step["actor_grad_norm"] *= rolls.uniform(30, 300)
+
+
+def _runaway(step: dict[str, Any], share: float, rolls: random.Random) -> None:
+    step["response_length_mean"] *= math.exp(1.2 * share) * rolls.uniform(0.9, 1.1)
+
+
+def _no_advantage(step: dict[str, Any], share: float, rolls: random.Random) -> None:
+    if 0.3 < share < 0.6:
+        step |= {
+            "critic_advantages_mean": rolls.choice([0.0, -0.0, 1e-17]),
+            "actor_pg_loss": 0.0,
+            "actor_grad_norm": 0.0,
+        }
+
+
+def _overflow(step: dict[str, Any], _share: float, rolls: random.Random) -> None:
+    if step["step"] == 40:
+        step["actor_grad_norm"] = rolls.choice([math.nan, math.inf])
+
+
+DISEASES: dict[str, Callable[[dict[str, Any], float, random.Random], None]] = {
+    "reward_low": _low,
+    "reward_flat": _flat,
+    "reward_saturated": _saturated,
+    "entropy_collapse": _collapse,
+    "gradient_spikes": _spikes,
+    "length_runaway": _runaway,
+    "advantages_zero": _no_advantage,
+    "not_finite": _overflow,
+}
+"""What may befall a run, by the code of the finding that should say so."""
+
+
+def ill(disease: str, seed: int = 0, steps: int = STEPS) -> list[dict[str, Any]]:
+    """A run that is healthy but for one thing."""
+    rolls, found = random.Random(seed), healthy(seed, steps)  # noqa: S311 - seeded draws, nothing secret
+    for step in found:
+        DISEASES[disease](step, step["step"] / steps, rolls)
     return found
 
 

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     import polars as pl
     from matplotlib.figure import Figure
 
+    from bedrock_rft._findings import Findings
     from bedrock_rft.metrics._compare import Comparison
+    from bedrock_rft.metrics._thresholds import Thresholds
 
 __all__ = ["Metrics"]
 
@@ -122,6 +124,21 @@ class Metrics(Sequence[TrainingMetrics]):
         from bedrock_rft.metrics._compare import Comparison
 
         return Comparison.of(self, *others)
+
+    def health(self, thresholds: Thresholds | None = None) -> Findings:
+        """What the numbers say about the run: what each finding means, what shows it, and what to try.
+
+        Looked for are a reward that is stuck, flat or at its top from the start, collapsing entropy, gradient spikes,
+        responses that grow and grow, steps without any advantage, and numbers that are not finite. A few steps say
+        nothing, and then neither does this.
+
+        Args:
+            thresholds: from where on something is wrong; see `Thresholds` for the values and their sources.
+        """
+        from bedrock_rft.metrics._health import health
+        from bedrock_rft.metrics._thresholds import Thresholds
+
+        return health(self, thresholds or Thresholds())
 
     @property
     def title(self) -> str:
