@@ -97,6 +97,15 @@ def test_no_gradient_is_no_measure_of_a_spike() -> None:
     assert alarms(steps) == set()
 
 
+def test_where_everything_is_earned_there_is_nothing_left_to_learn() -> None:
+    done = {"critic_rewards_mean": 1.0, "critic_advantages_mean": 0.0, "actor_pg_loss": 0.0, "actor_grad_norm": 0.0}
+    steps = healthy()
+    for step in steps[40:]:
+        step.update(done)
+    assert alarms(steps) == set()
+    assert "fewer epochs" in str(metrics(steps).health())
+
+
 def test_without_a_reward_it_says_so() -> None:
     found = metrics([{"step": n, "actor_entropy": 0.6} for n in range(1, 30)]).health()
     assert [finding.code for finding in found.unknown] == ["reward_missing"]

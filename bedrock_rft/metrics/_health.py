@@ -44,7 +44,7 @@ def health(run: Metrics, thresholds: Thresholds) -> Findings:
                 f"fewer than {thresholds.enough} say nothing about where a run goes",
             )
         )
-        return Findings(f"Health of {run.title}", tuple(found))
+        return Findings(f"Health of {run.name}", tuple(found))
     points = known[_REWARD]
     if len(points) < thresholds.enough:
         found.append(Finding("unknown", "reward_missing", "There are no rewards among the metrics"))
@@ -55,7 +55,7 @@ def health(run: Metrics, thresholds: Thresholds) -> Findings:
             found.append(check(known[name], thresholds))
     if len(known[_ADVANTAGE]) >= thresholds.enough:
         found.append(_advantages(known, thresholds))
-    return Findings(f"Health of {run.title}", tuple(found))
+    return Findings(f"Health of {run.name}", tuple(found))
 
 
 def _not_finite(run: Metrics) -> Iterator[Finding]:
@@ -180,20 +180,25 @@ def _length(points: Points, thresholds: Thresholds) -> Finding:
 
 def _advantages(known: dict[str, list[tuple[float, float]]], thresholds: Thresholds) -> Finding:
     others = [dict(known[name]) for name in (_LOSS, _GRADIENT)]
-    marked = [
-        # Their mean is near 0 at all times; that nothing was learned from shows in the loss and the gradient as well.
+    # Their mean is near 0 at all times; that nothing was learned from shows in the loss and the gradient as well.
+    zero = [
         (step, abs(value) < _NOTHING and all(abs(other.get(step, 0.0)) < _NOTHING for other in others))
         for step, value in known[_ADVANTAGE]
     ]
-    count, first, last = next(iter(robust.stretches(marked)), (0, 0.0, 0.0))
-    if count >= thresholds.zero_steps:
-        return Finding(
-            "warning",
-            "advantages_zero",
-            f"All advantages are 0 in {count} steps in a row, {first:,.0f} to {last:,.0f}",
-            "all answers to a prompt were rewarded alike, so these steps taught nothing",
-            "Take prompts that are answered right sometimes, or a reward with more than two values",
-        )
+    long = [stretch for stretch in robust.stretches(zero) if stretch[0] >= thresholds.zero_steps]
+    for count, first, last in long:
+        earned = [reward for step, reward in known[_REWARD] if first <= step <= last]
+        # Where every answer earns everything there is nothing left to learn, and that is no disease.
+        if not earned or statistics.median(earned) < thresholds.reward_high:
+            return Finding(
+                "warning",
+                "advantages_zero",
+                f"All advantages are 0 in {count} steps in a row, {first:,.0f} to {last:,.0f}",
+                "all answers to a prompt were rewarded alike, so these steps taught nothing",
+                "Take prompts that are answered right sometimes, or a reward with more than two values",
+            )
+    if long:
+        return Finding("ok", "advantages", "Advantages are 0 where the reward is at its top; fewer epochs would do")
     return Finding("ok", "advantages", "The advantages tell answers apart")
 
 

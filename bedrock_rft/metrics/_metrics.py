@@ -141,10 +141,15 @@ class Metrics(Sequence[TrainingMetrics]):
         return health(self, thresholds or Thresholds())
 
     @property
+    def name(self) -> str:
+        """The id of the job, where it is known."""
+        return plain(self.job.id, 60) if self.job else "a run"
+
+    @property
     def title(self) -> str:
         """Which run it is and how far it came, in a few words."""
         job = self.job
-        parts = [plain(job.id, 60) if job else "a run"]
+        parts = [self.name]
         if job is not None and job.model:
             parts.append(plain(job.model, 40))
         if job is not None and job.status:
