@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 from bedrock_rft._credentials import AwsCredentials
 from bedrock_rft._log import veil
@@ -44,6 +45,7 @@ def service_client(
     try:
         session: Any = Session()
         session._credentials = _refreshing(found)  # a session takes text alone; these refresh themselves
+        session.register_component("data_loader", _models(session.get_config_variable("data_path")))
         client = session.create_client(
             service,
             region_name=region,
@@ -58,6 +60,14 @@ def service_client(
     except (BotoCoreError, ValueError) as error:
         raise ConfigurationError(f"No client for AWS {service} in {region}: {error}") from error
     return client
+
+
+@cache
+def _models(path: str | None) -> Any:
+    """Botocore's descriptions of services: most of what a client costs is reading them, and every session would."""
+    from botocore import loaders
+
+    return cast("Any", loaders).create_loader(path)
 
 
 def _refreshing(found: Any) -> Any:
