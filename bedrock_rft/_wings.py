@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from bedrock_rft._resource import AsyncResource, Resource, blocking
+from bedrock_rft._rewards import AsyncRewards, Rewards
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -36,6 +37,11 @@ class AsyncWings(AsyncResource):
             session = self._session
             self._inference = session.transport.openai(max_retries=session.config.max_retries, blocking=self._blocking)
         return cast("openai.AsyncOpenAI", self._inference)
+
+    @property
+    def rewards(self) -> AsyncRewards:
+        """Reward functions in Lambda: deployed, and taken away again."""
+        return AsyncRewards(self._session)
 
     async def evaluate(
         self,
@@ -153,6 +159,11 @@ class AsyncWings(AsyncResource):
 
 class Wings(Resource):
     """What a blocking client can do beyond the service's own operations."""
+
+    @property
+    def rewards(self) -> Rewards:
+        """Reward functions in Lambda: deployed, and taken away again."""
+        return Rewards(self._async.rewards)
 
     @property
     def openai(self) -> openai.OpenAI:

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bedrock_rft._findings import Findings
     from bedrock_rft.types.jobs import Job
 
 __all__ = [
@@ -149,12 +150,16 @@ class RewardError(BedrockRFTError):
     Attributes:
         rollout: the id of the rollout that was being scored, where one is to blame.
         code: names what is wrong, and stays as it is from version to version, such as `raised` or `ids_missing`.
+        report: of the check that found it, where there was one.
     """
 
-    def __init__(self, message: str, *, rollout: str | None = None, code: str = "reward") -> None:
+    def __init__(
+        self, message: str, *, rollout: str | None = None, code: str = "reward", report: Findings | None = None
+    ) -> None:
         super().__init__(message)
         self.rollout = rollout
         self.code = code
+        self.report = report
 
 
 class APIError(BedrockRFTError):

@@ -9,7 +9,7 @@ import pytest
 
 from bedrock_rft import errors
 
-pytest_plugins = ("_matrix_run", "_moto")
+pytest_plugins = ("_matrix_run", "_moto", "_gate")
 
 
 @pytest.fixture(scope="session")

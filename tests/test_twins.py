@@ -14,6 +14,7 @@ from bedrock_rft._files import AsyncFiles, Files
 from bedrock_rft._jobs import AsyncJobs, Jobs
 from bedrock_rft._models import AsyncModels, Models
 from bedrock_rft._resource import AsyncResource, Resource, blocking, blocking_iter
+from bedrock_rft._rewards import AsyncRewards, Rewards
 from bedrock_rft._runs import AsyncRuns, Runs
 from bedrock_rft._transport import finish
 from bedrock_rft._wings import AsyncWings, Wings
@@ -23,6 +24,7 @@ PAIRS = [
     (AsyncRuns, Runs),
     (AsyncJobs, Jobs),
     (AsyncModels, Models),
+    (AsyncRewards, Rewards),
     (AsyncWings, Wings),
     (AsyncClient, Client),
 ]

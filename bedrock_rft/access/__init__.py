@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bedrock_rft.access._deploy import DeployedReward
 from bedrock_rft.access._judges import documented_judge_policy, judge_policy
 from bedrock_rft.access._keys import ApiKeyProvider, MintedKey, api_key_provider, mint_api_key
 from bedrock_rft.access._managed import MANAGED_POLICIES, ManagedPolicy
+from bedrock_rft.access._plan import Plan, Step
 from bedrock_rft.access._policies import (
     caller_policy,
     deployer_policy,
@@ -19,10 +21,13 @@ from bedrock_rft.access._policy import Policy, Statement
 __all__ = [
     "MANAGED_POLICIES",
     "ApiKeyProvider",
+    "DeployedReward",
     "ManagedPolicy",
     "MintedKey",
+    "Plan",
     "Policy",
     "Statement",
+    "Step",
     "api_key_provider",
     "caller_policy",
     "deployer_policy",

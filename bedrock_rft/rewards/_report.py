@@ -78,10 +78,10 @@ class Report(Findings):
         """Return the report itself where it has no error.
 
         Raises:
-            RewardError: it has; the message is the first, and the report is in its notes as text.
+            RewardError: it has; the message is the first, and the report is its `.report`.
         """
         if self.ok:
             return self
         first = self.errors[0]
         more = f" ({len(self.errors) - 1} more)" if len(self.errors) > 1 else ""
-        raise RewardError(f"{self.target}: {first}{more}", code=first.code)
+        raise RewardError(f"{self.target}: {first}{more}", code=first.code, report=self)

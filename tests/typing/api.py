@@ -27,6 +27,7 @@ from bedrock_rft import (
     TrainingMetrics,
     datasets,
 )
+from bedrock_rft.access import DeployedReward, Plan
 from bedrock_rft.metrics import Comparison, Metrics
 from bedrock_rft.types import FileDeleted
 
@@ -61,6 +62,11 @@ def blocking(client: Client) -> None:
     assert_type(client.jobs.metrics(job)[-3:], Metrics)
     assert_type(client.jobs.compare(job, "ftjob-2"), Comparison)
     assert_type(client.jobs.checkpoints(job), Iterator[Checkpoint])
+    reward = client.rewards.deploy("reward.py:lambda_handler", name="r", dataset="train.jsonl", timeout=60)
+    assert_type(reward, DeployedReward)
+    assert_type(client.rewards.deploy(reward, name="r", plan=True, tags={"team": "research"}), Plan)
+    assert_type(client.rewards.destroy(reward, plan=True), Plan)
+    client.jobs.create("m", training_file="f", reward=reward)
     assert_type(client.models.list(), Iterator[Model])
     assert_type(client.models.retrieve("m"), Model)
     assert_type(client.request("GET", "/models", query={"limit": 3}), Reply)
@@ -77,6 +83,8 @@ async def asynchronous(client: AsyncClient) -> None:
     assert_type(client.jobs.follow(job), AsyncIterator[Event])
     assert_type(await client.jobs.wait(job), Job)
     assert_type(await client.request("GET", "/models"), Reply)
+    assert_type(await client.rewards.deploy("reward.py:lambda_handler", name="r"), DeployedReward)
+    assert_type(await client.rewards.deploy("reward.py:lambda_handler", name="r", plan=True), Plan)
     assert_type(client.openai, openai.AsyncOpenAI)
 
 

@@ -1,0 +1,167 @@
+"""IAM, Lambda and STS on this machine, for rehearsing a deployment: nothing leaves it, and nothing is billed.
+
+    pip install 'moto[awslambda]' flask flask-cors
+
+moto keeps the roles and functions. Functions really run: each version in a process of its own, with the standard
+library and what is in its zip, and nothing else, as in Lambda. One process answers one event after another.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from typing_extensions import Self
+
+ACCOUNT = "123456789012"
+INVOKE = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+WORKER = """
+import contextlib, importlib, io, json, sys
+sys.path.insert(0, sys.argv[1])
+module, _, name = sys.argv[2].rpartition(".")
+answers, sys.stdout = sys.stdout, sys.stderr
+handler = None
+for line in sys.stdin:
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said):
+            handler = handler or getattr(importlib.import_module(module), name)
+            told = {"result": json.dumps(handler(json.loads(line), None))}
+    except Exception as error:
+        told = {"error": {"errorType": type(error).__name__, "errorMessage": str(error)}}
+    print(json.dumps({**told, "log": said.getvalue()}), file=answers, flush=True)
+"""
+
+
+class Lambda:
+    """One version of a function: its zip, unpacked, and a process that runs its handler."""
+
+    def __init__(self, content: bytes, handler: str) -> None:
+        self._stack = contextlib.ExitStack()
+        self._busy = threading.Lock()
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="lambda-", ignore_cleanup_errors=True))
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            archive.extractall(folder)
+        self._process = subprocess.Popen(  # noqa: S603 - the function that was deployed
+            [sys.executable, "-I", "-S", "-c", WORKER, folder, handler],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={},
+            cwd=folder,
+        )
+        self._stack.callback(self._stop)
+
+    def invoke(self, event: bytes) -> dict[str, Any]:
+        """Answer one event."""
+        with self._busy:
+            if self._process.stdin is None or self._process.stdout is None:
+                raise RuntimeError("The process has no pipes.")
+            self._process.stdin.write(json.dumps(json.loads(event or b"null")).encode() + b"\n")
+            self._process.stdin.flush()
+            told = self._process.stdout.readline()
+        ended = {"error": {"errorType": "Runtime.ExitError", "errorMessage": "The process ended."}, "log": ""}
+        found: dict[str, Any] = json.loads(told) if told else ended
+        return found
+
+    def close(self) -> None:
+        """End the process, and remove what was unpacked."""
+        self._stack.close()
+
+    def _stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+
+class AwsHere:
+    """The services, as long as the `with` block lasts.
+
+    Args:
+        around: what every request goes through before it gets here, such as one that counts them.
+    """
+
+    def __init__(self, around: Callable[[Application], Application] | None = None) -> None:
+        from moto.moto_server import werkzeug_app as moto
+        from werkzeug.serving import make_server
+
+        class Quiet(moto.MotoRequestHandler):
+            def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - as the class it overrides
+                pass
+
+        self._moto: Application = moto.DomainDispatcherApplication(moto.create_backend_app)
+        self._running: dict[tuple[str, str], Lambda] = {}
+        self._lock = threading.Lock()
+        self._server = make_server(
+            "127.0.0.1", 0, around(self._answer) if around else self._answer, threaded=True, request_handler=Quiet
+        )
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def environment(self) -> Mapping[str, str]:
+        """What botocore has to be told, so that nothing goes to AWS."""
+        return {
+            **{f"AWS_ENDPOINT_URL_{service}": self.url for service in ("LAMBDA", "IAM", "STS")},
+            "AWS_ACCESS_KEY_ID": "AKIAREHEARSAL0000001",
+            "AWS_SECRET_ACCESS_KEY": "rehearsal-only",
+        }
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        for one in self._running.values():
+            one.close()
+
+    def _answer(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        asked = INVOKE.fullmatch(environ["PATH_INFO"])
+        return self._moto(environ, start) if asked is None else self._invoke(unquote(asked[1]), environ, start)
+
+    def _invoke(self, name: str, environ: dict[str, Any], start: Callable[..., Any]) -> Iterator[bytes]:
+        from moto.awslambda.models import lambda_backends
+
+        region = re.findall(r"/([a-z0-9-]+)/lambda/aws4_request", environ["HTTP_AUTHORIZATION"])[0]
+        event = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        try:
+            function = lambda_backends[ACCOUNT][region].get_function(name)
+        except Exception as error:  # noqa: BLE001 - whatever moto says of a function that it does not have
+            body = json.dumps({"Type": "User", "Message": str(error)}).encode()
+            start(
+                "404 Not Found", [("x-amzn-errortype", "ResourceNotFoundException"), ("content-length", f"{len(body)}")]
+            )
+            yield body
+            return
+        with self._lock:
+            key = (function.code_sha_256, str(function.handler))
+            if key not in self._running:
+                self._running[key] = Lambda(function.code_bytes, key[1])
+        told = self._running[key].invoke(event)
+        body = told["result"].encode() if "result" in told else json.dumps(told["error"]).encode()
+        log = base64.b64encode(told["log"][-4000:].encode()).decode()
+        headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("x-amz-log-result", log)]
+        start("200 OK", headers if "result" in told else [*headers, ("x-amz-function-error", "Unhandled")])
+        yield body
