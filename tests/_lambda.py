@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from collections import Counter
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 from types import TracebackType
@@ -33,6 +36,7 @@ class FakeLambda:
 
         class Api(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # one packet an answer: two wait for each other
 
             def do_GET(self) -> None:
                 settings = {"FunctionName": "reward", "Timeout": 60, "RevisionId": told.revision}
@@ -46,15 +50,24 @@ class FakeLambda:
                 if refused:
                     self._send(429, b'{"Type": "User", "message": "Rate Exceeded."}', "TooManyRequestsException")
                     return
+                said, printed = io.StringIO(), self.headers.get("x-amz-log-type") == "Tail"
                 try:
-                    self._send(200, json.dumps(handler(event, None)).encode())
-                except ValueError as error:
-                    said = {"errorType": type(error).__name__, "errorMessage": str(error)}
-                    self._send(200, json.dumps(said).encode(), failed=True)
+                    with redirect_stdout(said):
+                        body, failed = json.dumps(handler(event, None)).encode(), False
+                except Exception as error:  # noqa: BLE001 - whatever the function raises is told
+                    text = {"errorType": type(error).__name__, "errorMessage": str(error)}
+                    body, failed = json.dumps(text).encode(), True
+                log = f"START RequestId: 1 Version: 1\n{said.getvalue()}END RequestId: 1\nREPORT RequestId: 1 Duration"
+                self._send(200, body, failed=failed, log=log[-4096:] if printed else "")
 
-            def _send(self, status: int, body: bytes, kind: str = "", *, failed: bool = False) -> None:
+            def _send(self, status: int, body: bytes, kind: str = "", *, failed: bool = False, log: str = "") -> None:
                 self.send_response(status)
-                for name, value in (("x-amzn-ErrorType", kind), ("X-Amz-Function-Error", "Unhandled" * failed)):
+                tail = base64.b64encode(log.encode()).decode()
+                for name, value in (
+                    ("x-amzn-ErrorType", kind),
+                    ("X-Amz-Function-Error", "Unhandled" * failed),
+                    ("X-Amz-Log-Result", tail),
+                ):
                     if value:
                         self.send_header(name, value)
                 self.send_header("content-length", str(len(body)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import pickle
@@ -18,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bedrock_rft import ConfigurationError, DatasetError, RewardError
+from bedrock_rft import ConfigurationError, DatasetError, RewardError, rewards
 from bedrock_rft.rewards import (
     Choice,
     Exact,
@@ -137,6 +138,23 @@ def mutating(event: Any, context: Any) -> Any:
     return results
 
 
+def bare(entry: Entry) -> Any:
+    return entry.get("reference_answer", entry.get("metadata", {}).get("reference_answer"))
+
+
+def overwhelmed(event: Any, context: Any) -> Any:
+    return good(event, context) if len(json.dumps(event)) < 4_000_000 else None
+
+
+def interrupted(event: Any, context: Any) -> Any:
+    del event, context
+    raise KeyboardInterrupt
+
+
+def alone(one: Entry, results: list[Entry]) -> float:
+    return float(one["aggregate_reward_score"]) * (0.5 if len(results) == 1 else 1.0)
+
+
 NOISE = random.Random(7)  # noqa: S311 - a fault
 
 
@@ -240,6 +258,50 @@ ROWS: dict[str, tuple[Any, str | None, str]] = {
         "reads_metadata_only",
         "reads only metadata['reference_answer']",
     ),
+    "top level only": (
+        scored(lambda entry: score(entry) if "reference_answer" in entry else 0.0),
+        "reads_top_level_only",
+        "when it comes under metadata, every perfect answer scores 0",
+    ),
+    "does not unwrap": (
+        scored(lambda entry: score(entry) * (wanted(entry) == str(bare(entry)))),
+        "reads_plain_only",
+        "when the service wraps a string so, every perfect answer scores 0",
+    ),
+    "all shapes but one": (
+        scored(lambda entry: score(entry) * (isinstance(bare(entry), str) or "metadata" not in entry)),
+        "shape",
+        "In the shape 'metadata, wrapped', every perfect answer scores 0",
+    ),
+    "wrong is good enough": (
+        scored(lambda entry: 0.97 + 0.03 * score(entry)),
+        "wrong_passes",
+        "Wrong answers score 0.97",
+    ),
+    "rewards empty": (
+        scored(lambda entry: 1.0 if not said(entry) else score(entry)),
+        "empty_scores",
+        "Empty answers score 1.000, as much as right ones",
+    ),
+    "fails alone": (
+        of_all(lambda results: results if len(results) > 1 else []),
+        "single",
+        "A batch of one rollout is not answered",
+    ),
+    "fails on much": (
+        overwhelmed,
+        "large_payload",
+        "An event of 5.2 MB is not answered",
+    ),
+    "a metric misshapen": (
+        of_all(lambda results: [{**one, "metrics_list": [{"name": "n", "value": "1"}]} for one in results]),
+        "metric_misshapen",
+        "a metric that is not",
+    ),
+    "a number": (of_all(len), "not_a_list", "returned int, not a list"),
+    "beyond all bounds": (always(1e30), "score_too_large", "beyond 1e+09"),
+    "leaves by itself": (of_all(lambda _: sys.exit(3)), "raised", "raised SystemExit: 3"),
+    "is interrupted": (interrupted, "raised", "raised KeyboardInterrupt"),
     "breaks on one": (
         scored(lambda entry: score(entry) if entry["messages"][0] else 0.0),
         "one_bad_rollout",
@@ -268,6 +330,12 @@ def test_every_broken_handler_is_refused_in_its_own_words(row: str) -> None:
     ("handler", "code"),
     [
         (scored(lambda entry: 1.5 * score(entry)), "out_of_range"),
+        (scored(lambda entry: 100 * score(entry)), "out_of_range"),
+        (scored(lambda entry: score(entry) * (int(wanted(entry)) < 30)), "some_not_told_apart"),
+        (
+            of_all(lambda results: [{**one, "aggregate_reward_score": alone(one, results)} for one in results]),
+            "depends_on_batch",
+        ),
         (scored(lambda entry: score(entry) - 0.5), "out_of_range"),
         (scored(noisy), "not_deterministic"),
         (scored(lambda entry: float(wanted(entry) in said(entry).split())), "guessing"),
@@ -275,6 +343,22 @@ def test_every_broken_handler_is_refused_in_its_own_words(row: str) -> None:
 )
 def test_what_may_be_wrong_is_a_warning(handler: Any, code: str) -> None:
     assert code in {finding.code for finding in check(handler, records()).warnings}
+
+
+def test_every_finding_there_is_is_provoked() -> None:
+    """No code in the check that no test of this file sees."""
+    folder = Path(rewards.__file__).parent
+    told: set[str] = set()
+    for name in ("_answer", "_check", "_findings"):
+        for node in ast.walk(ast.parse((folder / f"{name}.py").read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Finding", "_fail"):
+                place = 1 if node.func.id == "Finding" else 0
+                told |= {str(one.value) for one in node.args[place : place + 1] if isinstance(one, ast.Constant)}
+            if isinstance(node, ast.keyword) and node.arg == "code" and isinstance(node.value, ast.Constant):
+                told.add(str(node.value.value))
+    seen = Path(__file__).read_text()
+    assert len(told) > 35
+    assert {code for code in told if f'"{code}"' not in seen} == set()
 
 
 def test_one_that_never_answers_is_given_up() -> None:
@@ -286,10 +370,10 @@ def test_one_that_never_answers_is_given_up() -> None:
 
 def test_one_that_is_slow_is_said() -> None:
     def slow(event: Any, context: Any) -> Any:
-        time.sleep(0.3)
+        time.sleep(0.12)
         return good(event, context)
 
-    report = check(slow, records(4), timeout=0.5)
+    report = check(slow, records(2), timeout=0.2)
     assert "slow" in {finding.code for finding in report.warnings}
     assert report.seconds_per_rollout > 0
 
@@ -350,6 +434,19 @@ def test_good_rewards_pass(made: Any, data: Any) -> None:
     assert report.scores["right"].mean > report.scores["wrong"].mean
     assert report.sample == 20
     assert report.invocations > 10
+
+
+def test_what_is_sound_and_what_cannot_be_known_is_said() -> None:
+    report = check(NUMBER, records())
+    assert [finding.code for finding in report.findings] == ["sound"]
+    assert report.verdict == "ok"
+    same = check(scored(lambda entry: float(said(entry) == "1")), with_reference(lambda _: "1"))
+    assert "no_wrong" in {finding.code for finding in same.unknown}
+
+
+def test_a_metric_of_any_type_is_taken() -> None:
+    typed = {"metrics_list": [{"name": "n", "value": 1, "type": "Another"}]}
+    assert check(of_all(lambda results: [{**one, **typed} for one in results]), records()).ok
 
 
 def test_records_without_references_are_said() -> None:

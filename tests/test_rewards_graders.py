@@ -96,6 +96,17 @@ def test_numbers_may_be_near() -> None:
         Numeric(tolerance=-1)
 
 
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["9", "1,000", "-", "$", "1/2", " ", "\\frac{1}{2}", "{,}000", ".", "e5", "x", "}", "2 1/3"])
+    )
+)
+def test_a_number_is_read_from_the_end_alike_however_much_stands_before(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    assert last_number("and so on, " * 1000 + " " + text) == last_number(" " + text)
+
+
 def test_what_an_answer_comes_to() -> None:
     assert boxed(r"\boxed{a{b}c} and \boxed{\frac{1}{2}}") == r"\frac{1}{2}"
     assert boxed(r"\boxed{never closed") is None

@@ -31,6 +31,13 @@ _BUSY = {
 """What another invocation may be spared: the function is throttled, being updated, or cannot be reached just now."""
 
 
+_MEND = {
+    "AccessDeniedException": " Whoever invokes it needs lambda:InvokeFunction on it.",
+    "ResourceNotFoundException": " Check its ARN, its qualifier and its region.",
+    "RequestTooLargeException": " Lambda takes at most 6 MB; shorten the answers.",
+}
+
+
 class Deployed:
     """A function in Lambda, invoked as the service would."""
 
@@ -54,7 +61,8 @@ class Deployed:
         except (BotoCoreError, ClientError) as error:
             code = getattr(error, "response", {}).get("Error", {}).get("Code", type(error).__name__)
             kind = "busy" if code in _BUSY else "not_invoked"
-            refused = RewardError(f"The reward function could not be invoked: {code}: {error}", code=kind)
+            why = f"{code}: {getattr(error, 'response', {}).get('Error', {}).get('Message') or error}".rstrip(". ")
+            refused = RewardError(f"The reward function could not be invoked: {why}.{_MEND.get(code, '')}", code=kind)
             return Outcome(None, time.monotonic() - began, error=refused)
         seconds, printed = time.monotonic() - began, _tail(found.get("LogResult"))
         try:

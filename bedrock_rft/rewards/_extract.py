@@ -24,6 +24,9 @@ _FOUND = re.compile(
     rf"|{_BEFORE.format(2)}(?P<number>{_PLAIN})(?:\s?/\s?(?P<below>{_SOME})(?![\d/]))?"
 )
 _POWERS = re.compile(r"\s?(?:[eE]|(?:\\times|\u00d7|\*|x)\s?10\s?\^)\s?\{?([-+\u2212]?\d{1,3})\}?$")
+_DIGIT = re.compile(r"\d")
+_WINDOW = 10 * _DIGITS
+_AFTER = 20
 _SPACED = re.compile(r"(?<=\d)(?:\{,\}|,?\\[,!])(?=\d{3}(?!\d))")
 _SHORT = re.compile(r"\\[dt]?frac\s?(\d)\s?(\d)(?!\d)")
 _MIXED = re.compile(r"(?<![\d/.,])(\d{1,15}) (\d{1,15})/(\d{1,15})(?![\d/])")
@@ -98,7 +101,7 @@ def exact_number(value: Any) -> Fraction | None:
         return Fraction(value) if isinstance(value, int) else _of_float(value)
     if not isinstance(value, str):
         return None
-    text = _evened(final_answer(value))
+    text = _evened(_end(final_answer(value)))
     mixed, last = _last(_MIXED, text), _last(_FOUND, text)
     if last is None:
         return None
@@ -106,6 +109,15 @@ def exact_number(value: Any) -> Fraction | None:
         whole = Fraction(int(mixed.group(1))) + Fraction(int(mixed.group(2)), int(mixed.group(3)))
         return -whole if text[: mixed.start()].rstrip(" $").endswith(("-", "\u2212")) else whole
     return _read(last)
+
+
+def _end(text: str) -> str:
+    """As much of a text as its last number can be in: all else takes time only."""
+    last = _DIGIT.search(text[::-1])
+    if last is None:
+        return ""
+    stop = len(text) - last.start()
+    return text[max(0, stop - _WINDOW) : stop + _AFTER]
 
 
 def _evened(text: str) -> str:
