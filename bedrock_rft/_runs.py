@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from bedrock_rft._create import JOBS
+from bedrock_rft._events import oldest_first
 from bedrock_rft._log import log
-from bedrock_rft._resource import AsyncResource, Resource, blocking, blocking_iter, identifier, limited, segment
+from bedrock_rft._resource import AsyncResource, Resource, blocking, blocking_iter, limited, segment
 from bedrock_rft._transport import Call
-from bedrock_rft._watch import oldest_first, watch
+from bedrock_rft._watch import left_alone, watch
 from bedrock_rft.errors import APIStatusError, JobCancelledError, JobFailedError, plain
 from bedrock_rft.metrics import Comparison, Metrics, compare
 from bedrock_rft.types.checkpoints import Checkpoint
@@ -46,9 +47,10 @@ class AsyncRuns(AsyncResource):
             poll_interval: seconds between the first looks; the pause grows to six times that.
         """
         looks = watch(self, job, interval=poll_interval, timeout=timeout, events=True, after=after)
-        async for look in looks:
-            for event in look.events:
-                yield event
+        with left_alone(job):
+            async for look in looks:
+                for event in look.events:
+                    yield event
 
     async def wait(
         self,
@@ -75,18 +77,12 @@ class AsyncRuns(AsyncResource):
             WaitTimeoutError: the job is still running.
         """
         ended: Job | None = None
-        try:
+        with left_alone(job):
             async for look in watch(self, job, interval=poll_interval, timeout=timeout, events=on_event is not None):
                 ended = look.job
                 for event in look.events:
                     if on_event is not None:
                         on_event(event)
-        except KeyboardInterrupt:
-            log.warning(
-                "job %s goes on: wait again with client.jobs.wait(%r), stop it with client.jobs.cancel(%r)",
-                *[identifier(job, "job")] * 3,
-            )
-            raise
         if ended is None:
             raise RuntimeError("A watch ended without a look.")
         if raise_on_failure:

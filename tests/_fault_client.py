@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import copy
 import hashlib
 import inspect
@@ -11,22 +10,26 @@ import pickle
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
-from datetime import datetime, timezone
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
-from _fault_server import Faults
+from _fault_server import Exchange, Fault, Faults, Request, status
 from botocore.credentials import Credentials
 
 from bedrock_rft import AsyncClient, Client
 from bedrock_rft.errors import APIError, APIResponseError, APIStatusError, BedrockRFTError
-from bedrock_rft.local._signature import Credential, verify
+from bedrock_rft.local._signature import Credential, Refused, verify
 
-__all__ = ["ACCESS_KEY", "ARN", "KEY", "MODEL", "SECRET", "TOKEN", "WAYS", "Caller", "create", "interrupted"]
+__all__ = [
+    "ACCESS_KEY", "ARN", "KEY", "MODEL", "SECRET", "TOKEN", "WAYS", "Caller", "Gate", "create", "ctrl_c",
+    "signer",
+]  # fmt: skip
 
 E = TypeVar("E", bound=BedrockRFTError)
 Operation = Callable[[Any], Any]
@@ -62,7 +65,7 @@ class Caller:
         given: dict[str, Any] = {"base_url": self.server.base_url, "region": "us-west-2", "timeout": 5.0, **settings}
         if self.mode == "api_key":
             given.setdefault("api_key", KEY)
-        else:
+        elif "profile" not in given:
             given.setdefault("credentials", Credentials(ACCESS_KEY, SECRET, TOKEN))
         if self.colour == "async":
             return asyncio.run(_soon(given, operations))
@@ -83,32 +86,78 @@ class Caller:
             if self.mode == "api_key":
                 assert request.headers["authorization"] == f"Bearer {KEY}"
                 continue
-            url = urlsplit(request.target)
-            verify(
-                request.method,
-                url.path.encode(),
-                url.query.encode(),
-                list(request.headers.items()),
-                hashlib.sha256(request.body).hexdigest(),
-                lookup={ACCESS_KEY: Credential(ACCESS_KEY, SECRET, TOKEN)}.get,
-                region="us-west-2",
-                now=datetime.now(timezone.utc),
-            )
+            signer(request, {ACCESS_KEY: Credential(ACCESS_KEY, SECRET, TOKEN)})
 
 
-@contextlib.contextmanager
-def interrupted(seconds: float) -> Generator[None, None, None]:
-    """Press Ctrl-C after a while, unless it is over by then."""
-    main = threading.main_thread().ident
-    assert main is not None
-    timer = threading.Timer(seconds, signal.pthread_kill, (main, signal.SIGINT))
-    timer.start()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            yield
-    finally:
-        timer.cancel()
+def signer(request: Request, known: Mapping[str, Credential], *, off: timedelta = timedelta(0)) -> str:
+    """The access key that signed a request, by a clock that is off. Raises `Refused` where it is not signed validly."""
+    url = urlsplit(request.target)
+    return verify(
+        request.method,
+        url.path.encode(),
+        url.query.encode(),
+        list(request.headers.items()),
+        hashlib.sha256(request.body).hexdigest(),
+        lookup=known.get,
+        region="us-west-2",
+        now=datetime.now(timezone.utc) + off,
+    )
+
+
+@dataclass
+class Gate:
+    """Lets in whom it knows, as the service does. It is a server's `guard`.
+
+    Attributes:
+        keys: API keys.
+        credentials: by access key.
+        off: how far its clock is from this machine's.
+        dated: whether it says in its answers what time it has.
+        entered: the key, or access key, of every request that was let in.
+        refused: how many were not.
+    """
+
+    keys: set[str] = field(default_factory=set[str])
+    credentials: dict[str, Credential] = field(default_factory=dict[str, Credential])
+    off: timedelta = timedelta(0)
+    dated: bool = True
+    entered: list[str] = field(default_factory=list[str])
+    refused: int = 0
+
+    def __call__(self, request: Request) -> Fault | None:
+        try:
+            self.entered.append(self._who(request))
+        except Refused as refused:
+            self.refused += 1
+            time = format_datetime(datetime.now(timezone.utc) + self.off, usegmt=True)
+            said = {"__type": refused.code, "message": refused.message}
+            return status(refused.status, said, {"Date": time} if self.dated else None)
+        return None
+
+    def _who(self, request: Request) -> str:
+        kind, _, key = request.headers["authorization"].partition(" ")
+        if kind != "Bearer":
+            return signer(request, self.credentials, off=self.off)
+        if key not in self.keys:
+            raise Refused(401, "invalid_api_key", "The API key is not valid.")
+        return key
+
+
+def ctrl_c(then: Fault, *, after: float = 0.0) -> Fault:
+    """Press Ctrl-C, a while after a request has arrived, and do something else with it meanwhile."""
+
+    def press() -> None:
+        main = threading.main_thread().ident
+        assert main is not None
+        signal.pthread_kill(main, signal.SIGINT)
+
+    def fault(exchange: Exchange) -> None:
+        timer = threading.Timer(after, press)
+        timer.start()
+        then(exchange)
         timer.join()
+
+    return fault
 
 
 async def _soon(settings: dict[str, Any], operations: tuple[Operation, ...]) -> Any:

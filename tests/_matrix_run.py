@@ -27,7 +27,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "row(*names, mode=None): the rows of the reliability matrix that a test tries")
+    config.addinivalue_line(
+        "markers", "row(*names, mode=None, quiet=False): the rows of the reliability matrix that a test tries"
+    )
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Gathered(config), "reliability-matrix")
 
@@ -87,7 +89,8 @@ def _judged(request: pytest.FixtureRequest) -> Iterator[None]:
     said, root, began = _Said(), logging.getLogger(), time.monotonic()
     level = root.level
     root.addHandler(said)
-    root.setLevel(logging.DEBUG)  # of every library: none of theirs has a level of its own
+    if not any(mark.kwargs.get("quiet") for mark in request.node.iter_markers("row")):  # thousands of calls say much
+        root.setLevel(logging.DEBUG)  # of every library: none of theirs has a level of its own
     try:
         yield
     finally:

@@ -59,6 +59,7 @@ class Service:
     """Answers, and writes down what it did."""
 
     dice: random.Random
+    faulty: float
     jobs: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     done: Counter[str] = field(default_factory=Counter[str])
 
@@ -82,7 +83,7 @@ class Service:
         if not self._signed(method, target, headers, body):
             self.done["unsigned"] += 1
             return await self._send(writer, 401, {"error": {"code": "invalid_api_key", "message": "no"}})
-        fault = self.dice.choice(["reset", "503", "cut"]) if self.dice.random() < FAULTY else ""
+        fault = self.dice.choice(["reset", "503", "cut"]) if self.dice.random() < self.faulty else ""
         first = self.dice.random() < 0.5  # whether it fails before it has done anything
         self.done[f"fault {fault}"] += bool(fault)
         if not (fault and first):
@@ -139,17 +140,17 @@ class Service:
         return (200, self.jobs[int(number[1])]) if number else (404, {})
 
 
-async def _forever(seed: int) -> None:
-    service = Service(random.Random(seed))  # noqa: S311 - which exchanges fail
+async def _forever(seed: int, faulty: float) -> None:
+    service = Service(random.Random(seed), faulty)  # noqa: S311 - which exchanges fail
     server = await asyncio.start_server(service.serve, "127.0.0.1", 0, backlog=2048)
     print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201 - for the process that started this one
     await asyncio.to_thread(sys.stdin.read)
 
 
 @contextlib.contextmanager
-def served(seed: int = 0) -> Generator[str, None, None]:
+def served(seed: int = 0, faulty: float = FAULTY) -> Generator[str, None, None]:
     """The service in a process of its own: its address, up to the port."""
-    command = [sys.executable, __file__, "--serve", "--seed", str(seed)]
+    command = [sys.executable, __file__, "--serve", "--seed", str(seed), "--faulty", str(faulty)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
         assert process.stdout is not None
         yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
@@ -285,11 +286,11 @@ async def _tasks(outcome: Outcome, address: str, auth: str, numbers: range, work
         outcome.memory += _memory()
 
 
-def run(*, calls: int, workers: int, tasks: bool, auth: str = "aws", seed: int = 0) -> Outcome:
+def run(*, calls: int, workers: int, tasks: bool, auth: str = "aws", seed: int = 0, faulty: float = FAULTY) -> Outcome:
     """Make calls from so many threads or tasks at once, and compare with what the service did."""
     outcome = Outcome(f"{workers:,} {'tasks' if tasks else 'threads'}, {auth}")
     numbers, warm = range(calls), max(calls * 2 // 5, 1)
-    with served(seed) as address:
+    with served(seed, faulty) as address:
         once(address, auth, tasks=tasks)
         before, began = _files(), time.monotonic()
         if tasks:
@@ -362,15 +363,17 @@ def main() -> int:
     parser.add_argument("--tasks", type=int, default=1000)
     parser.add_argument("--auth", choices=("aws", "api_key"), default="aws")
     parser.add_argument("--seed", type=int, default=0, help="which exchanges fail")
+    parser.add_argument("--faulty", type=float, default=FAULTY, help="the share of exchanges that are spoiled")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     _room()
     if options.serve:
-        asyncio.run(_forever(options.seed))
+        asyncio.run(_forever(options.seed, options.faulty))
         return 0
     outcomes: list[Outcome] = []
     for workers, tasks in ((options.threads, False), (options.tasks, True)):
-        outcomes.append(run(calls=options.calls, workers=workers, tasks=tasks, auth=options.auth, seed=options.seed))
+        given: dict[str, Any] = {name: getattr(options, name) for name in ("calls", "auth", "seed", "faulty")}
+        outcomes.append(run(workers=workers, tasks=tasks, **given))
         for problem in outcomes[-1].lost[:5]:
             print(problem)  # noqa: T201 - a script
     table = [["", *COLUMNS], *([outcome.way, *row(outcome)] for outcome in outcomes)]

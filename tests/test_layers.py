@@ -30,7 +30,7 @@ FLOORS = {
         "_upload",
         "_wire",
     },
-    3: {"_create", "_files", "_jobs", "_models", "_resource", "_runs", "_watch"},
+    3: {"_create", "_events", "_files", "_jobs", "_models", "_resource", "_runs", "_watch"},
     4: {"_client", "_rewards", "_wings", "__init__"},
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}

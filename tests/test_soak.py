@@ -5,15 +5,17 @@ from __future__ import annotations
 import pytest
 from soak import run
 
-from bedrock_rft import _create
+from bedrock_rft import _create, _retry
 
 
+@pytest.mark.row("T08", quiet=True)
 @pytest.mark.parametrize("auth", ["aws", "api_key"])
 @pytest.mark.parametrize("tasks", [False, True])
 def test_nothing_is_lost_and_nothing_doubled(auth: str, tasks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_create, "_LOOKS", (0.0, 0.05, 0.1))  # what was never made is not waited for
-    outcome = run(calls=400, workers=50 if tasks else 16, tasks=tasks, auth=auth, seed=3)
+    monkeypatch.setattr(_retry, "_FIRST", 0.05)
+    outcome = run(calls=800, workers=400, tasks=tasks, auth=auth, seed=3)
     assert outcome.held, outcome
-    assert outcome.calls == 400
+    assert outcome.calls == 800
     assert outcome.faults >= 10
     assert outcome.made >= len(outcome.asked) - outcome.unsure > 0

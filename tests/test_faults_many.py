@@ -1,0 +1,208 @@
+"""Interruptions, forks, and many calls at once: every answer belongs to its question, and nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _fault_client import ACCESS_KEY, KEY, SECRET, TOKEN, WAYS, Caller, create, ctrl_c
+from _fault_server import Faults, carried_out, slow, stall
+from botocore.credentials import Credentials
+from soak import _files, _memory
+
+from bedrock_rft import AsyncClient, Client
+
+row = pytest.mark.row
+LONG = 10.0  # seconds: what is interrupted here would take thirty, and a busy machine takes its time
+
+
+@pytest.fixture
+def server() -> Iterator[Faults]:
+    with Faults() as faults:
+        yield faults
+
+
+@pytest.fixture(params=WAYS, ids="-".join)
+def caller(request: pytest.FixtureRequest, server: Faults) -> Iterator[Caller]:
+    caller = Caller(server, *request.param)
+    yield caller
+    caller.check_identity()
+
+
+@pytest.fixture(params=["api_key", "aws"])
+def either(request: pytest.FixtureRequest, server: Faults) -> Iterator[Caller]:
+    caller = Caller(server, request.param, "blocking")
+    yield caller
+    caller.check_identity()
+
+
+def measured() -> tuple[float, ...]:
+    """MiB that this process takes, and its open files; nothing where the system does not say."""
+    return (*_memory(), *_files()) if _memory() and _files() else ()
+
+
+# Ctrl-C.
+
+
+@row("I01")
+def test_ctrl_c_ends_an_upload_and_leaves_no_file(
+    caller: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    caller.server.script_early("POST", "/files", [ctrl_c(stall, after=0.1)])
+    records = [{"text": "x" * 1000}] * 16_000  # more than the buffers of two sockets take
+    before = threading.active_count()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        caller(lambda client: client.files.upload(iter(records), validate=False), timeout=30.0)
+    assert len(caller.server.begun) == 1
+    assert time.monotonic() - began < LONG
+    assert list(tmp_path.rglob("*")) == []
+    assert threading.active_count() <= before + 2  # the server's own
+
+
+@row("I04")
+def test_ctrl_c_during_a_creation_leaves_a_trace_of_it(caller: Caller, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "bedrock_rft")
+    caller.server.script("POST", "/fine_tuning/jobs", [ctrl_c(carried_out(slow(3)), after=0.1)])
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        caller(create, timeout=30.0)
+    assert time.monotonic() - began < LONG
+    [job] = caller.server.jobs
+    assert job.fields["metadata"]["bedrock_rft_marker"] in caplog.text
+
+
+# A fork.
+
+FORKED = """
+import os, sys, warnings
+from bedrock_rft import Client
+warnings.simplefilter("ignore", DeprecationWarning)  # a thread of somebody's, if any, plays no part here
+
+def ask(client, who):
+    for number in range(20):
+        assert client.models.retrieve(f"{who}-{number}").id == f"{who}-{number}"
+        assert client.openai.models.retrieve(f"{who}-{number}").id == f"{who}-{number}"
+
+with Client() as client:
+    ask(client, "before")
+    children = []
+    for name in ("one", "two"):
+        child = os.fork()
+        if not child:
+            try:
+                ask(client, name)
+                client.close()
+            except BaseException as error:
+                print(name, repr(error), flush=True)
+                os._exit(1)
+            os._exit(0)
+        children.append(child)
+    ask(client, "parent")
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    ask(client, "after")
+print(codes)
+"""
+
+
+@row("T02")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+def test_a_fork_shares_no_connection(either: Caller) -> None:
+    identity = (
+        {"AWS_BEARER_TOKEN_BEDROCK": KEY}
+        if either.mode == "api_key"
+        else {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": TOKEN}
+    )
+    place = {"AWS_ENDPOINT_URL_BEDROCK_MANTLE": either.server.base_url, "AWS_REGION": "us-west-2"}
+    done = subprocess.run(  # noqa: S603 - our own
+        [sys.executable, "-c", FORKED], env={**os.environ, **identity, **place},
+        capture_output=True, text=True, timeout=50, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("[0, 0]\n", "")
+    users: dict[int, set[str]] = {}
+    for request in either.server.requests:
+        users.setdefault(request.peer, set()).add(request.path.split("/")[-1].split("-")[0])
+    assert sorted(sorted(names) for names in users.values()) == [["after", "before", "parent"], ["one"], ["two"]]
+
+
+# Many.
+
+
+def settings(caller: Caller) -> dict[str, Any]:
+    identity = {"api_key": KEY} if caller.mode == "api_key" else {"credentials": Credentials(ACCESS_KEY, SECRET, TOKEN)}
+    return {"base_url": caller.server.base_url, "region": "us-west-2", "timeout": 30.0, **identity}
+
+
+@row("T04", quiet=True)
+@pytest.mark.skipif(not measured(), reason="the system does not say what a process takes")
+def test_a_thousand_calls_take_one_connection_and_no_memory(caller: Caller) -> None:
+    async def soon() -> tuple[list[str], list[tuple[float, ...]]]:
+        async with AsyncClient(**settings(caller)) as client:
+            said, taken = [], list[tuple[float, ...]]()
+            for count in (100, 1000):
+                said = [(await client.models.retrieve(f"m{number}")).id for number in range(count)]
+                taken.append(measured())
+        return said, taken
+
+    def now() -> tuple[list[str], list[tuple[float, ...]]]:
+        with Client(**settings(caller)) as client:
+            said, taken = [], list[tuple[float, ...]]()
+            for count in (100, 1000):
+                said = [client.models.retrieve(f"m{number}").id for number in range(count)]
+                taken.append(measured())
+        return said, taken
+
+    said, (warm, end) = asyncio.run(soon()) if caller.colour == "async" else now()
+    assert said == [f"m{number}" for number in range(1000)]
+    assert end[0] - warm[0] < 20  # MiB
+    assert end[1] <= warm[1]  # open files
+    assert caller.server.connections == 1
+
+
+@row("T06")
+@pytest.mark.skipif(not measured(), reason="the system does not say what is open")
+def test_clients_that_were_closed_leave_nothing(caller: Caller) -> None:
+    def ask(client: Any) -> Any:
+        return client.models.retrieve("m")
+
+    def taken() -> tuple[int, int]:
+        gc.collect()  # what was not closed warns, and warnings are errors
+        return int(measured()[1]), threading.active_count()
+
+    caller(ask)  # what is opened once for the process is
+    before = taken()
+    for _ in range(30):
+        caller(ask)
+    deadline = time.monotonic() + LONG  # the server is in this process, and has to notice that its peers are gone
+    while taken() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert taken() <= before
+    assert caller.server.connections == 31
+
+
+@row("T01")
+def test_a_hundred_at_once_get_their_own_answers(caller: Caller) -> None:
+    asked = [f"m{number}" for number in range(100)]
+
+    async def soon() -> list[str]:
+        async with AsyncClient(**settings(caller)) as client:
+            return [model.id for model in await asyncio.gather(*map(client.models.retrieve, asked))]
+
+    def now() -> list[str]:
+        with Client(**settings(caller)) as client, ThreadPoolExecutor(50) as pool:
+            return [model.id for model in pool.map(client.models.retrieve, asked)]
+
+    assert (asyncio.run(soon()) if caller.colour == "async" else now()) == asked
