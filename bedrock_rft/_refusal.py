@@ -44,6 +44,7 @@ _BY_CODE: dict[str, type[APIStatusError]] = {
     "invalidapikey": AuthenticationError,
     "expiredtoken": AuthenticationError,
     "requestexpired": AuthenticationError,
+    "requesttimetooskewed": AuthenticationError,
     "invalidsignature": AuthenticationError,
     "signaturedoesnotmatch": AuthenticationError,
     "incompletesignature": AuthenticationError,
@@ -203,7 +204,10 @@ def _advice(
         )
         return f" Allow {action} on {resource} to the identity from {config.identity.source}.{reason}"
     if error is AuthenticationError:
-        if re.search(r"(?i)expired", f"{said.code} {said.message}"):
+        words = f"{said.code} {said.message}"
+        # What was signed too long ago, by the service's clock, was most likely signed just now by one that is slow.
+        late = re.search(r"(?i)signature expired|not yet current|request.?(has )?expired|skewed", words)
+        if not late and re.search(r"(?i)expired", words):
             return " Renew the credentials ('aws sso login', a new session token) or make a new API key."
         return f" The identity came from {config.identity.source}.{_clock(reply)}"
     if error is NotFoundError and not reply.content.strip():
@@ -214,7 +218,8 @@ def _advice(
 
 
 def _clock(reply: Reply) -> str:
-    theirs = _moment(reply.headers.get("date", ""))
+    cached = "age" in reply.headers  # its date is that of another answer
+    theirs = None if cached else _moment(reply.headers.get("date", ""))
     if theirs is None:
         return " If the signature is refused, check this machine's clock."
     behind = theirs - time.time()

@@ -181,18 +181,21 @@ GROUPS = (
             A02 | must | a key, or secret, that is wrong
             A03 | must | credentials that expire during a wait, and are refreshed
             A04 | must | credentials that are replaced during a wait, the old ones revoked
+            A05 | must | credentials that cannot be had for a moment during a wait
             A06 | must | a session that has expired for good
         """)
         + _rows(
             """
             A07 | should | a clock ten minutes slow
             A08 | should | a clock ten minutes fast
+            A09 | beyond | a clock three hours off, either way
             A10 | must | a wrong clock, and no date to correct it by
             A11 | must | a cached answer with an old date
             """,
             ("aws",),
         )
         + _rows("A12 | must | keys, organisations and headers for OpenAI in the environment")
+        + _rows("A13 | must | an API key given while AWS credentials are in the environment", ("api_key",))
         + _rows("A14 | must | AWS credentials given while an API key is in the environment", ("aws",))
         + _rows("""
             A15 | must | a netrc file with an entry for the host
@@ -288,18 +291,20 @@ GROUPS = (
             I01 | must | during an upload
             I02 | must | during a wait
             I03 | must | during the pause before a retry
+            I04 | must | during the creation of a job
         """),
     ),
     Group(
         "Many at once",
         "Every answer belongs to its question, every request to one identity; nothing is leaked.",
         _rows("""
+            T01 | must | a hundred calls, from threads or tasks
             T02 | should | a process forks with a live connection
             T03 | must | two clients with different identities, in turn
-            T04 | must | two thousand calls, one after another
+            T04 | must | a thousand calls, one after another
             T06 | must | thirty clients opened and closed
             T07 | must | credentials change while ten threads call
-            T08 | should | two thousand calls from four hundred threads
+            T08 | should | four hundred threads, 5 % of the exchanges spoiled
         """),
     ),
 )
