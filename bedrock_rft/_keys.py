@@ -28,11 +28,13 @@ class ApiKey:
         kind: `short-term`, `long-term`, or `opaque` for any other text.
         region: the only region a short-term key works in.
         expires_at: when a short-term key ends, in UTC. Its session may end sooner.
+        access_key_id: of the credentials that a short-term key was made with. It is no secret.
     """
 
     kind: str
     region: str | None = None
     expires_at: datetime | None = None
+    access_key_id: str | None = None
 
 
 def has_bedrock_form(text: str) -> bool:
@@ -87,10 +89,10 @@ def read(key: str) -> ApiKey:
         wrapped = key.removeprefix(_SHORT)
         text = base64.b64decode(wrapped + "=" * (-len(wrapped) % 4), validate=True).decode("ascii")
         fields = parse_qs(text.partition("?")[2])
-        region = fields["X-Amz-Credential"][0].split("/")[2]
+        key_id, _, region, *_ = fields["X-Amz-Credential"][0].split("/")
         made = datetime.strptime(fields["X-Amz-Date"][0], _STAMP).replace(tzinfo=timezone.utc)
         ends = made + timedelta(seconds=int(fields["X-Amz-Expires"][0]))
     except (ValueError, KeyError, IndexError, OverflowError):
         # Whatever AWS wraps one day, the service can judge it; only this look ahead is lost.
         return ApiKey("short-term")
-    return ApiKey("short-term", region=region, expires_at=ends)
+    return ApiKey("short-term", region=region, expires_at=ends, access_key_id=key_id)

@@ -1,8 +1,9 @@
-"""Who may do what: IAM policies that are no wider than they must be."""
+"""Who may do what: policies that are no wider than they must be, a doctor, and keys for those who cannot sign."""
 
 from __future__ import annotations
 
 from bedrock_rft.access._deploy import DeployedReward
+from bedrock_rft.access._doctor import Report, doctor
 from bedrock_rft.access._judges import documented_judge_policy, judge_policy
 from bedrock_rft.access._keys import ApiKeyProvider, MintedKey, api_key_provider, mint_api_key
 from bedrock_rft.access._managed import MANAGED_POLICIES, ManagedPolicy
@@ -26,11 +27,13 @@ __all__ = [
     "MintedKey",
     "Plan",
     "Policy",
+    "Report",
     "Statement",
     "Step",
     "api_key_provider",
     "caller_policy",
     "deployer_policy",
+    "doctor",
     "documented_invoke_policy",
     "documented_judge_policy",
     "execution_policy",

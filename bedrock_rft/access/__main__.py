@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bedrock_rft._findings import wrap
 from bedrock_rft.access import _policies as policies
+from bedrock_rft.access._doctor import doctor
 from bedrock_rft.access._judges import judge_policy
 from bedrock_rft.access._keys import mint_api_key
 from bedrock_rft.access._managed import MANAGED_POLICIES
@@ -26,6 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _policy_command(commands.add_parser("policy", help="print an IAM policy as JSON, or what it is for"))
     managed = commands.add_parser("managed", help="what policies managed by AWS allow, and do not")
     managed.set_defaults(run=_managed)
+    examined = commands.add_parser("doctor", help="look at all that a job needs, and say what mends it")
+    examined.add_argument("--reward", metavar="ARN", help="the reward function")
+    examined.add_argument("--model", action="append", default=[], help="a model to train; may be repeated")
+    examined.add_argument("--judge", action="append", default=[], help="a model that the reward asks; may be repeated")
+    for name in ("region", "profile", "project", "base-url"):
+        examined.add_argument(f"--{name}", help="as for Client")
+    examined.add_argument("--auth", choices=["api_key", "aws"], help="as for Client")
+    examined.add_argument("--seconds", type=float, default=20.0, help="for all of it (20)")
+    examined.set_defaults(run=_doctor)
     minting = commands.add_parser("key", help="make a short-term API key from AWS credentials, and print it")
     minting.add_argument("--region", help="the only region it will work in")
     minting.add_argument("--profile", help="a profile of the AWS configuration")
@@ -63,6 +73,19 @@ def _managed(_: Options) -> int:
     for each in MANAGED_POLICIES:
         print("\n".join(wrap(str(each))))  # noqa: T201 - as above
     return 0
+
+
+def _doctor(options: Options) -> int:
+    """An API key comes from the environment alone: arguments can be read by every program of the machine."""
+    from bedrock_rft import Client
+
+    where = {name: getattr(options, name) for name in ("region", "profile", "project", "base_url", "auth")}
+    with Client(**where) as client:
+        report = doctor(
+            client, reward=options.reward, models=options.model, judges=options.judge, seconds=options.seconds
+        )
+    print(report)  # noqa: T201 - as above
+    return 0 if report.ok else 1
 
 
 def _key(options: Options) -> int:
