@@ -116,7 +116,8 @@ class Findings:
     def __str__(self) -> str:
         facts = self.facts()
         wide = max((len(name) for name, _ in facts), default=0)
-        lines = [clip(f"{plain(self.title)}: {self.verdict}")]
+        end = f": {self.verdict}"
+        lines = [clip(plain(self.title), WIDTH - len(end)) + end]  # whatever is cut, the verdict is not
         lines += [clip(f"  {name:<{wide}}  {plain(value)}") for name, value in facts]
         for finding in self.findings:
             lines += wrap(f"{finding.level + ':':<8} {finding}")
@@ -176,9 +177,9 @@ def alone(title: str, body: str) -> str:
     )
 
 
-def clip(line: str) -> str:
+def clip(line: str, width: int = WIDTH) -> str:
     """A line that fits into a terminal."""
-    return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"
+    return line if len(line) <= width else line[: width - 1] + "…"
 
 
 def wrap(text: str, *, indent: str = "  ", further: str = "      ") -> Sequence[str]:

@@ -60,3 +60,12 @@ def test_foreign_text_is_harmless(title: str, what: str, why: str, mend: str) ->
     for tag in ("p", "b", "table", "ul", "li"):
         inside = inside.replace(f"<{tag}>", "").replace(f"</{tag}>", "")
     assert "<" not in inside
+
+
+def test_a_long_title_leaves_room_for_the_verdict() -> None:
+    report = Findings(
+        "Check of " + "0.5 * Numeric() + " * 20, (Finding("error", "a", "b"), Finding("warning", "c", "d"))
+    )
+    first = str(report).splitlines()[0]
+    assert first.endswith("…: 1 ERROR, 1 warning")
+    assert len(first) == 80

@@ -32,6 +32,7 @@ from bedrock_rft.rewards import (
     Rollout,
     Score,
     check,
+    package,
     reward,
 )
 
@@ -386,12 +387,18 @@ def test_what_it_prints_is_seen() -> None:
     assert "prints_event" in {finding.code for finding in check(printing, records()).warnings}
 
 
+def divides(rollout: Rollout) -> float:
+    return 1.0 / (len(rollout.answer) % 2)
+
+
 def test_errors_behind_a_floor_are_seen() -> None:
     @reward
     def brittle(rollout: Rollout) -> float:
         return 1.0 / (len(rollout.answer) % 2)
 
-    assert "reward_errors" in {finding.code for finding in check(brittle, records()).errors}
+    for target in (brittle, package(reward(name="again")(divides))):
+        (found,) = [finding for finding in check(target, records()).errors if finding.code == "reward_errors"]
+        assert "(the first: ZeroDivisionError in " in found.why
 
 
 def with_reference(make: Callable[[int], Any]) -> list[dict[str, Any]]:

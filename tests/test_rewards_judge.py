@@ -29,7 +29,6 @@ def bedrock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
         "AWS_ACCESS_KEY_ID": "AKIAFAKEFAKEFAKEFAKE",
         "AWS_SECRET_ACCESS_KEY": "fake-secret-key-0123456789",
         "AWS_REGION": "us-west-2",
-        "AWS_DEFAULT_REGION": "us-west-2",
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(judging, "_clients", clients := dict[tuple[str | None, float], Any]())
@@ -199,7 +198,7 @@ def test_judges_of_a_batch_are_asked_at_once_and_one_that_fails_alone_gets_the_f
     assert [result["id"] for result in results] == [entry["id"] for entry in event]
     assert sorted(result["aggregate_reward_score"] for result in results) == [-1.0, *[1.0] * 11]
     assert 2 <= bedrock.most <= 6
-    assert "JudgeError" in caplog.text
+    assert f"the first: JudgeError: {MODEL}: AccessDeniedException in _judge.py, line " in caplog.text
     assert "private" not in caplog.text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean
 from typing import Any, cast
@@ -263,11 +264,17 @@ def of_prints(trial: Trial, records: Sequence[Mapping[str, Any]]) -> list[Findin
                 "error",
                 "reward_errors",
                 f"The reward raised for {share:.0%} of ordinary answers, which then got the floor",
-                "the handler keeps the batch, but a run would learn from made-up scores",
-                "Call the reward itself on one of them to see why; its log has the kind of error and its line",
+                f"the handler keeps the batch, but a run would learn from made-up scores{_first(said)}",
+                "Call the reward itself on one of them to see why",
             )
         )
     return found
+
+
+def _first(said: str) -> str:
+    """What the handler logged of the first error."""
+    found = re.search(r"rollouts got the floor; the first: (.{1,200})", said)
+    return f" (the first: {found.group(1).strip()})" if found else ""
 
 
 def _asked(record: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import re
 import secrets
@@ -47,7 +48,12 @@ _USER = "{fence} QUESTION\n{question}\n{fence} REFERENCE\n{reference}\n{fence} A
 
 
 class JudgeError(Exception):
-    """The judge gave no verdict: it could not be reached, refused, or said something that is no score."""
+    """The judge gave no verdict: it could not be reached, refused, or said something that is no score.
+
+    Its text names the model and the reason, and holds nothing of what was asked or answered: it may be logged.
+    """
+
+    loggable = True
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -225,7 +231,8 @@ def _client(region: str | None, seconds: float) -> Any:
                 max_pool_connections=_CONNECTIONS,
             )
             session: Any = Session()
-            _clients[region, seconds] = session.create_client("bedrock-runtime", region_name=region, config=config)
+            place = region or os.environ.get("AWS_REGION")  # which botocore itself does not read
+            _clients[region, seconds] = session.create_client("bedrock-runtime", region_name=place, config=config)
         return _clients[region, seconds]
 
 

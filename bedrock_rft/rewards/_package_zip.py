@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bedrock_rft._findings import clip
+from bedrock_rft._findings import WIDTH, clip
 from bedrock_rft.errors import ConfigurationError, plain
 
 __all__ = ["LARGEST", "LARGEST_UNZIPPED", "Package", "PackagedFile", "checked_name", "zipped"]
@@ -93,10 +93,8 @@ class Package:
         return target
 
     def __repr__(self) -> str:
-        what = plain(self.reward, 60)
-        return (
-            f"<Package {what}: {_files(self.files)}, {_size(len(self.content))}, {self.runtime}, {self.architecture}>"
-        )
+        head = f"<Package {_files(self.files)}, {_size(len(self.content))}, {self.runtime}, {self.architecture}: "
+        return f"{head}{plain(self.reward, WIDTH - len(head) - 1)}>"
 
     def __str__(self) -> str:
         facts = [

@@ -96,12 +96,13 @@ async def _guarded(reward: Reward, attempt: Attempt, floor: float, until: float 
 
 
 def _place(error: BaseException) -> str:
-    """The kind of an exception and where it was raised, without its text: that may hold what the model said."""
+    """The kind of an exception and where it was raised; its text may hold what the model said, and is left out."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "bedrock_rft" not in frame.filename.replace("\\", "/").split("/")]
     frame = (own or frames)[-1]
     name = frame.filename.replace("\\", "/").rpartition("/")[2]
-    return f"{type(error).__name__} in {name}, line {frame.lineno}"
+    told = f"{type(error).__name__}: {error}" if getattr(error, "loggable", False) is True else type(error).__name__
+    return f"{told} in {name}, line {frame.lineno}"
 
 
 def _finished(work: Coroutine[Any, Any, T], *, waits: bool) -> T:

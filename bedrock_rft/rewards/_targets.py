@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import time
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -60,8 +62,9 @@ class Here:
     def invoke(self, event: object) -> Outcome:
         began = time.monotonic()
         said = io.StringIO()
+        log = logging.StreamHandler(said)  # in a Lambda, what is logged stands in the same place
         try:
-            with contextlib.redirect_stdout(said):
+            with contextlib.redirect_stdout(said), _heard(log):
                 result = invoke(self._entry, event, timeout=self.timeout)
         except RewardError as error:
             return Outcome(None, time.monotonic() - began, said.getvalue()[:SHOWN], error)
@@ -69,6 +72,16 @@ class Here:
 
     def close(self) -> None:
         pass
+
+
+@contextlib.contextmanager
+def _heard(log: logging.Handler) -> Generator[None]:
+    own = logging.getLogger("bedrock_rft.rewards")
+    own.addHandler(log)
+    try:
+        yield
+    finally:
+        own.removeHandler(log)
 
 
 def failure(code: str, text: str) -> RewardError:

@@ -10,6 +10,7 @@ import importlib.util
 import inspect
 import io
 import json
+import logging
 import os
 import sys
 import time
@@ -37,9 +38,17 @@ class Context:
         return max(0, int((self._until - time.monotonic()) * 1000))
 
 
+class _Log(logging.Handler):
+    """Writes where prints go, as Lambda's own handler does."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stdout.write(f"{self.format(record)}\n")
+
+
 def main(path: str, name: str, memory: int) -> None:
     """Load, say so, and answer until nothing is asked any more."""
     _limit(memory)
+    logging.getLogger().addHandler(_Log())
     with _apart(0, os.O_RDONLY, "rb") as questions, _apart(1, os.O_WRONLY, "wb") as answers:
         entry, said = _loaded(path, name)
         _tell(answers, said)
