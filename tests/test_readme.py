@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,21 @@ def soon(*_: object) -> float:
     return 0.02
 
 
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Mapping[str, str]]:
+    """Where IAM, Lambda and STS are."""
+    spec = importlib.util.spec_from_file_location("aws_here", ROOT / "examples" / "aws_here.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with module.AwsHere() as here:
+        yield {name: value for name, value in here.environment().items() if "ENDPOINT" in name}
+
+
 @pytest.fixture
-def at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a reader has: a folder with data, an identity of both kinds, and a service that answers in a second."""
+def at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws: Mapping[str, str]) -> Iterator[None]:
+    """What a reader has: a folder with data, an identity of both kinds, and services that answer at once."""
     monkeypatch.chdir(tmp_path)
     generator = ROOT / "examples" / "word_problems.py"
     subprocess.run([sys.executable, generator, "--count", "100", "--out", "train.jsonl"], check=True)  # noqa: S603
@@ -46,7 +59,7 @@ def at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(_watch._Pace, "after", soon)
     with LocalService(reward=f"{ROOT / 'examples' / 'reward.py'}:lambda_handler") as service:
         for auth in ("aws", "api_key"):
-            for name, value in service.environment(auth).items():
+            for name, value in {**service.environment(auth), **aws}.items():
                 monkeypatch.setenv(name, value)
         yield
 
