@@ -6,11 +6,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from bedrock_rft import datasets
 from bedrock_rft.datasets import TrainingRecord
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
 
 
 def run(name: str, *arguments: object, cwd: Path, code: int = 0) -> str:
@@ -52,3 +56,25 @@ def test_a_judge_is_asked_on_this_machine(tmp_path: Path) -> None:
     assert ": ok\n" in said
     assert "Its role needs bedrock:InvokeModel on: us.amazon.nova-lite-v1:0" in said
     assert (tmp_path / "reward.zip").exists()
+
+
+def test_the_page_shows_what_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("word_problems.py", "--count", 100, "--out", "train.jsonl", cwd=tmp_path)
+    (tmp_path / "reward.py").write_bytes((EXAMPLES / "reward.py").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "rewards.md").read_text(encoding="utf-8")
+    space: dict[str, Any] = {"__name__": "page"}
+    shown = 0
+    for language, block in re.findall(r"^```(python|text)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        if language == "python":
+            exec(compile(block, "rewards.md", "exec", dont_inherit=True), space)  # noqa: S102 - ours
+            continue
+        said = capsys.readouterr().out.splitlines()
+        lines = block.splitlines()
+        assert [line for line in lines if not line.startswith("  took ")] == [
+            line for line in said if not line.startswith("  took ")
+        ]
+        shown += 1
+    assert shown == 4
