@@ -5,15 +5,20 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from bedrock_rft._findings import wrap
 from bedrock_rft.access import _policies as policies
+from bedrock_rft.access._commands import add_commands
 from bedrock_rft.access._doctor import doctor
 from bedrock_rft.access._judges import judge_policy
 from bedrock_rft.access._keys import mint_api_key
 from bedrock_rft.access._managed import MANAGED_POLICIES
 from bedrock_rft.access._policy import Policy
 from bedrock_rft.errors import BedrockRFTError, ConfigurationError
+
+if TYPE_CHECKING:
+    from bedrock_rft import Client
 
 Options = argparse.Namespace
 
@@ -41,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     minting.add_argument("--profile", help="a profile of the AWS configuration")
     minting.add_argument("--hours", type=float, default=12, help="how long it lives (12, the longest)")
     minting.set_defaults(run=_key)
+    add_commands(commands, _opened)
     options = parser.parse_args(arguments)
     run: Callable[[Options], int] = options.run
     try:
@@ -48,6 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BedrockRFTError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this is a command
         return 2
+
+
+def _opened(**settings: Any) -> Client:
+    from bedrock_rft import Client
+
+    return Client(**settings)
 
 
 def _policy_command(parser: argparse.ArgumentParser) -> None:
@@ -77,10 +89,8 @@ def _managed(_: Options) -> int:
 
 def _doctor(options: Options) -> int:
     """An API key comes from the environment alone: arguments can be read by every program of the machine."""
-    from bedrock_rft import Client
-
     where = {name: getattr(options, name) for name in ("region", "profile", "project", "base_url", "auth")}
-    with Client(**where) as client:
+    with _opened(**where) as client:
         report = doctor(
             client, reward=options.reward, models=options.model, judges=options.judge, seconds=options.seconds
         )

@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 from bedrock_rft._aws import service_client
 from bedrock_rft._config import Config
 from bedrock_rft._credentials import chain
+from bedrock_rft._endpoint import is_loopback
 from bedrock_rft.access._refused import refused
 from bedrock_rft.errors import BedrockRFTError, ConfigurationError, NotFoundError
 
 __all__ = ["Account"]
 
-_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 _RETRIES = 4
 
 
@@ -56,7 +56,11 @@ class Account:
     @property
     def facts(self) -> tuple[tuple[str, str], ...]:
         """Where, and as whom."""
-        return (("account", f"{self.id}, {self.region}"), ("as", self.caller), ("credentials", self.origin))
+        return (
+            ("account", f"{self.id}, {self.region}"),
+            ("as", self.caller),
+            ("identity", f"AWS credentials from {self.origin}"),
+        )
 
     def about(self, function: str, role: str) -> None:
         """Say which function and role it is about, so that a denial can name the policy that is missing."""
@@ -126,11 +130,11 @@ class Account:
     def _stay_here(self) -> None:
         """Whoever rehearses on this machine does not mean to change an account."""
         base = self._config.base_url
-        if not base.startswith("local:") and (urlsplit(base).hostname or "") not in _LOOPBACK:
+        if not base.startswith("local:") and not is_loopback(urlsplit(base).hostname or ""):
             return
         for service in ("lambda", "iam", "sts"):
             host = urlsplit(str(self._client(service).meta.endpoint_url)).hostname or ""
-            if host not in _LOOPBACK:
+            if not is_loopback(host):
                 raise ConfigurationError(
                     f"This client rehearses on this machine ({base}), and {host} is AWS: a real account would be "
                     f"changed. Make a client for AWS, or point AWS_ENDPOINT_URL_{service.upper()} at this machine too."

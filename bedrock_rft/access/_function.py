@@ -109,7 +109,8 @@ def function_work(account: Account, seen: Function | None, wanted: FunctionWante
         ConfigurationError: there is a function of this name that is not ours.
     """
     if seen is None:
-        details = (_size(wanted), *(f"{name}: {value}" for name, value in wanted.settings.items() if name != "Role"))
+        told = ", ".join(f"{name}: {value}" for name, value in wanted.settings.items() if name != "Role")
+        details = (_size(wanted), told)
         step = Step("create", "function", wanted.arn, details, ("lambda:CreateFunction", "lambda:TagResource", *_PASS))
         return [Work(step, lambda: _create(account, wanted)), _publication(account, wanted)]
     if not is_ours(seen.tags, wanted.name):
