@@ -60,16 +60,16 @@ def meter(total: int, asked: int, scored: int, progress: bool | Progress) -> Gen
 
 
 def _shown(total: int, asked: int) -> Any:
-    watched = sys.stderr.isatty() or "ipykernel" in sys.modules
+    kernel = "ipykernel" in sys.modules  # there, standard error looks as if something had gone wrong
+    watched = sys.stderr.isatty() or kernel
     if watched:
         try:
             from tqdm import tqdm
         except ImportError:
             pass
         else:
-            return _Bar(
-                tqdm(desc="asked", total=total, initial=asked, file=sys.stderr, dynamic_ncols=True, leave=False)
-            )
+            where: dict[str, Any] = {"file": sys.stdout, "mininterval": 0.5} if kernel else {"file": sys.stderr}
+            return _Bar(tqdm(desc="asked", total=total, initial=asked, leave=False, dynamic_ncols=True, **where))
     return _Line(total, every=_BLINK if watched else _SELDOM, again="\r" if watched else "")
 
 

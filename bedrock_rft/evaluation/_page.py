@@ -11,7 +11,7 @@ __all__ = ["fragment", "page"]
 
 _STYLE = """
 .rft-eval{font:14px/1.5 system-ui,sans-serif;max-width:60rem}
-.rft-eval table{border-collapse:collapse;margin:.5rem 0}
+.rft-eval table{border-collapse:collapse;margin:.5rem 0;font:inherit}
 .rft-eval th,.rft-eval td{padding:.2rem .7rem .2rem 0;text-align:left;vertical-align:top;border-bottom:1px solid #8884}
 .rft-eval td.n,.rft-eval th.n{text-align:right;font-variant-numeric:tabular-nums}
 .rft-eval pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:0;font:12px/1.45 ui-monospace,monospace}

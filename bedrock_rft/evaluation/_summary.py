@@ -22,6 +22,7 @@ _BUCKETS = 4
 _DISTINCT = 12
 _SHOWN = 5
 _LONGEST = 2000
+_OUTSIDE = ("missing", "not a number")
 
 
 @dataclass(frozen=True)
@@ -193,21 +194,29 @@ def _groups(name: str, prompts: Sequence[Prompt], results: Sequence[ModelResult]
                 model: mean([found[index] for index in indices if index in found]) for model, found in means.items()
             },
         )
-        for value, indices in buckets.items()
+        for value, indices in sorted(buckets.items(), key=lambda item: _place(item[0]))
     ]
+
+
+def _place(label: str) -> tuple[int, float, str]:
+    """Numbers and their ranges come first, in their order; what is missing comes last."""
+    try:
+        return 0, float(label.partition(" to ")[0]), label
+    except ValueError:
+        return (2 if label in _OUTSIDE else 1), 0.0, label
 
 
 def _labels(values: Sequence[Any]) -> Callable[[Any], str]:
     """How a field's values are called: as they are, or by quarters where they are many different numbers."""
     numbers = sorted(value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool))
     if len(set(numbers)) <= _DISTINCT:
-        return lambda value: "missing" if value is None else _text(value)[:60]
+        return lambda value: _OUTSIDE[0] if value is None else _text(value)[:60]
     cuts = [numbers[len(numbers) * part // _BUCKETS] for part in range(1, _BUCKETS)]
     edges = [numbers[0], *cuts, numbers[-1]]
 
     def bucket(value: Any) -> str:
         if not isinstance(value, (int, float)) or isinstance(value, bool):
-            return "missing" if value is None else "not a number"
+            return _OUTSIDE[0] if value is None else _OUTSIDE[1]
         place = sum(value >= cut for cut in cuts)
         return f"{edges[place]:g} to {edges[place + 1]:g}"
 

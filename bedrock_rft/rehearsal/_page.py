@@ -16,7 +16,7 @@ __all__ = ["fragment", "page"]
 _STYLE = """
 .rft-rehearsal{font:14px/1.5 system-ui,sans-serif;max-width:60rem}
 .rft-rehearsal .n{border-left:3px solid #d9730d;padding:.3rem .8rem;margin:.6rem 0}
-.rft-rehearsal table{border-collapse:collapse;margin:.5rem 0}
+.rft-rehearsal table{border-collapse:collapse;margin:.5rem 0;font:inherit}
 .rft-rehearsal th,.rft-rehearsal td{padding:.15rem 1rem .15rem 0;text-align:left;vertical-align:top}
 .rft-rehearsal th{font-weight:600;white-space:nowrap}
 .rft-rehearsal li{margin:.25rem 0;overflow-wrap:anywhere}
