@@ -21,6 +21,7 @@ from bedrock_rft.rehearsal import Curve, Groups, Load, Rehearsal, rehearse
 from bedrock_rft.rehearsal.__main__ import main
 from bedrock_rft.rewards import Rollout, reward
 
+EXAMPLES = Path(__file__).parent.parent / "examples"
 SOURCE = """
 def lambda_handler(event, context):
     return [{"id": one["id"], "aggregate_reward_score": score(one)} for one in event]
@@ -297,6 +298,18 @@ def test_the_command(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert len(said.err.splitlines()) == 1
     with pytest.raises(SystemExit, match="2"):
         main([str(data)])
+
+
+def test_the_command_asks_the_base_model_where_it_is_told_to(
+    service: LocalService, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [str(data), "--reward", f"{EXAMPLES / 'reward.py'}:lambda_handler", "--limit", "40", "--samples", "2"]
+    assert main([*command, "--prompts", "6"]) == 2, "there is no identity"
+    assert "error: " in capsys.readouterr().err
+    for name, value in service.environment("api_key").items():
+        monkeypatch.setenv(name, value)
+    assert main([*command, "--prompts", "6"]) == 0
+    assert "12 answers" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

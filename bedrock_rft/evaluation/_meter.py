@@ -60,7 +60,7 @@ def meter(total: int, asked: int, scored: int, progress: bool | Progress) -> Gen
 
 
 def _shown(total: int, asked: int) -> Any:
-    kernel = "ipykernel" in sys.modules  # there, standard error looks as if something had gone wrong
+    kernel = _in_kernel()  # there, standard error looks as if something had gone wrong
     watched = sys.stderr.isatty() or kernel
     if watched:
         try:
@@ -71,6 +71,12 @@ def _shown(total: int, asked: int) -> Any:
             where: dict[str, Any] = {"file": sys.stdout, "mininterval": 0.5} if kernel else {"file": sys.stderr}
             return _Bar(tqdm(desc="asked", total=total, initial=asked, leave=False, dynamic_ncols=True, **where))
     return _Line(total, every=_BLINK if watched else _SELDOM, again="\r" if watched else "")
+
+
+def _in_kernel() -> bool:
+    """Whether a notebook shows what is printed."""
+    ipython: Any = sys.modules.get("IPython")
+    return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None
 
 
 class _Bar:

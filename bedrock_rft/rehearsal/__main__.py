@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from bedrock_rft import Client
 from bedrock_rft.errors import BedrockRFTError, plain
-from bedrock_rft.rehearsal._rehearse import rehearse
+from bedrock_rft.rehearsal._rehearse import MODEL, rehearse
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,13 +22,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = {name: getattr(options, name) for name in ("n_epochs", "batch_size", "learning_rate_multiplier")}
     settings = {name: value for name, value in given.items() if value is not None}
     try:
-        report = rehearse(
-            options.dataset,
-            options.reward,
-            hyperparameters=settings,
-            limit=options.limit,
-            seed=options.seed,
-        )
+        with Client() if options.samples else contextlib.nullcontext() as client:
+            report = rehearse(
+                options.dataset,
+                options.reward,
+                hyperparameters=settings,
+                client=client,
+                limit=options.limit,
+                model=options.model,
+                samples=options.samples,
+                prompts=options.prompts,
+                seed=options.seed,
+            )
         for path, write in ((options.html, report.to_html), (options.json, report.to_json)):
             if path is not None:
                 write(path)
@@ -54,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch-size", type=int, help="prompts per step")
     parser.add_argument("--learning-rate-multiplier", type=float, help="scales the learning rate")
     parser.add_argument("--limit", type=int, help="records that the job is rehearsed on, at most (400 or more)")
+    parser.add_argument("--samples", type=int, default=0, help="answers of the base model to each prompt; costs tokens")
+    parser.add_argument("--prompts", type=int, default=32, help="prompts that the base model is asked (32)")
+    parser.add_argument("--model", default=MODEL, help=f"the base model ({MODEL})")
     parser.add_argument("--seed", type=int, default=0, help="of the choice of records and of the training")
     parser.add_argument("--html", help="write the report as a page as well")
     parser.add_argument("--json", help="write the report as JSON as well")

@@ -29,9 +29,9 @@ from bedrock_rft.rewards import Report, check
 from bedrock_rft.rewards._locate import target_of
 from bedrock_rft.types import Hyperparameters
 
-__all__ = ["Plan", "rehearse", "run"]
+__all__ = ["MODEL", "Plan", "rehearse", "run"]
 
-_MODEL = "openai.gpt-oss-20b"
+MODEL = "openai.gpt-oss-20b"
 _MEMORY = 1024
 _RECORDS, _STEPS = 400, 25
 
@@ -42,7 +42,7 @@ class Plan:
 
     hyperparameters: Hyperparameters | Mapping[str, Any] | None = None
     limit: int | None = None
-    model: str = _MODEL
+    model: str = MODEL
     samples: int = 0
     prompts: int = 32
     sampling: Mapping[str, Any] | None = None
@@ -85,7 +85,7 @@ def rehearse(
     hyperparameters: Hyperparameters | Mapping[str, Any] | None = None,
     client: Any = None,
     limit: int | None = None,
-    model: str = _MODEL,
+    model: str = MODEL,
     samples: int = 0,
     prompts: int = 32,
     sampling: Mapping[str, Any] | None = None,
@@ -286,6 +286,6 @@ def _of_base(stage: _Stage, plan: Plan, asked: Evaluation | None, base: Groups |
             "not_asked",
             "Whether the base model earns any of this reward was not looked at",
             "the rehearsal's answers are a stand-in's",
-            f"Pass client= and samples=4: {4 * min(plan.prompts, len(stage.records))} answers, paid by the token",
+            f"Ask it with samples=4: {4 * min(plan.prompts, len(stage.records))} answers, paid by the token",
         )
     ]
