@@ -6,10 +6,13 @@ import io
 import json
 import re
 import socket
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -515,4 +518,16 @@ def test_the_command_says_it_all(
     said = capsys.readouterr().out
     assert said.startswith("Access to 127.0.0.1: 1 ERROR")
     assert "--timeout 300" in " ".join(said.split())
+    assert iam.asked
+
+
+def test_the_example_runs_on_this_machine(aws: Aws, iam: Iam) -> None:
+    made(aws)
+    example = Path(__file__).parents[1] / "examples" / "access_doctor.py"
+    command = [sys.executable, "-W", "error", str(example), "--local", "--reward", VERSION]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, encoding="utf-8")  # noqa: S603 - ours
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Access to 127.0.0.1: ")
+    assert "error:" not in done.stdout
+    assert f"reward    {VERSION}" in done.stdout
     assert iam.asked

@@ -72,14 +72,16 @@ def permissions(
         return
     arn = principal(ask, who.arn, who.role)
     if isinstance(arn, Refused):
-        yield from unasked(needed, f"the role's ARN was not told: {arn}", f"Allow {allow(('iam:GetRole',), ('*',))}")
+        yield from unasked(
+            needed, f"the role's ARN was not told: {arn}", f"Allow it: {allow(('iam:GetRole',), ('*',))}"
+        )
         return
     told: dict[str, tuple[Decision, ...] | Refused] = {}
     for resource, actions in _by_resource(needed.statement).items():
         told[resource] = simulate(ask, arn, actions, resource, context)
     refused = next((each for each in told.values() if isinstance(each, Refused)), None)
     if refused is not None:
-        mend = f"Allow {allow(('iam:SimulatePrincipalPolicy',), (arn,))}" if refused.denied else ""
+        mend = f"Allow it: {allow(('iam:SimulatePrincipalPolicy',), (arn,))}" if refused.denied else ""
         yield from unasked(needed, f"IAM's simulation did not answer: {refused}", mend)
         return
     decisions = {one.action: one for each in told.values() if not isinstance(each, Refused) for one in each}
@@ -108,7 +110,7 @@ def _of_statement(statement: Statement, decisions: Sequence[Decision], resource_
         elif resource_policy and actions == (_INVOKE,):
             yield Finding("unknown", code, f"Whether this is allowed: {names}", f"{why}; the function's own policy may")
         else:
-            mend = f"Allow {allow(actions, statement.resource)}"
+            mend = f"Allow it: {allow(actions, statement.resource)}"
             if why.startswith(ELSEWHERE):
                 mend = "No further policy can allow it: ask whoever looks after that one."
             level: Level = "error" if _MUST & set(actions) else "warning"

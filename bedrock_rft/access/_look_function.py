@@ -74,13 +74,13 @@ def configuration(arn: LambdaArn, said: Mapping[str, Any] | Refused, today: date
         why = "Lambda's default; the first invocation and a batch of answers take longer" if default else (
             "a batch of answers may take longer, above all with a judge"
         )  # fmt: skip
-        mend = f"{update} --timeout 300`"
+        mend = f"Raise it: {update} --timeout 300`"
         yield Finding("error" if default else "warning", "reward_timeout", f"Its timeout is {seconds} s", why, mend)
     else:
         yield Finding("ok", "reward_timeout", f"Its timeout is {seconds} s")
     if memory <= _DEFAULT_MEMORY:
         why = "Lambda's default; processor time is given by memory, and answers are long"
-        yield Finding("warning", "reward_memory", f"It has {memory} MB", why, f"{update} --memory-size 512`")
+        yield Finding("warning", "reward_memory", f"It has {memory} MB", why, f"Raise it: {update} --memory-size 512`")
     else:
         yield Finding("ok", "reward_memory", f"It has {memory} MB")
     yield runtime(said, update, today)
@@ -96,7 +96,7 @@ def _not_seen(arn: LambdaArn, said: Refused) -> Finding:
             f"Deploy it, or list what is there: `aws lambda list-functions --region {arn.region}`",
         )
     action = ("lambda:GetFunctionConfiguration",)
-    mend = f"Allow {allow(action, (str(arn),))}" if said.denied else ""
+    mend = f"Allow it: {allow(action, (str(arn),))}" if said.denied else ""
     return Finding("unknown", "reward", "The function's settings could not be seen", str(said), mend)
 
 
@@ -139,13 +139,13 @@ def _python(name: str, minor: int, update: str, today: date) -> Finding:
 
 
 def _newer(update: str) -> str:
-    return f"{update} --runtime python3.13`"
+    return f"Move it: {update} --runtime python3.13`"
 
 
 def concurrency(arn: LambdaArn, said: Mapping[str, Any] | Refused) -> Finding:
     """How many invocations may run at once."""
     if isinstance(said, Refused):
-        mend = f"Allow {allow(('lambda:GetFunctionConcurrency',), (str(arn),))}" if said.denied else ""
+        mend = f"Allow it: {allow(('lambda:GetFunctionConcurrency',), (str(arn),))}" if said.denied else ""
         return Finding("unknown", "reward_concurrency", "Its reserved concurrency could not be seen", str(said), mend)
     reserved = said.get("ReservedConcurrentExecutions")
     free = f"`aws lambda delete-function-concurrency --function-name {arn.name} --region {arn.region}`"
@@ -167,7 +167,7 @@ def resource_policy(arn: LambdaArn, said: Mapping[str, Any] | Refused) -> Findin
         why = "callers of its own account need none"
         return Finding("ok", "reward_policy", "The function has no policy of its own", why)
     if isinstance(said, Refused):
-        mend = f"Allow {allow(('lambda:GetPolicy',), (str(arn),))}" if said.denied else ""
+        mend = f"Allow it: {allow(('lambda:GetPolicy',), (str(arn),))}" if said.denied else ""
         return Finding("unknown", "reward_policy", "The function's own policy could not be seen", str(said), mend)
     try:
         statements = json.loads(str(said.get("Policy", "")))["Statement"]
@@ -176,7 +176,8 @@ def resource_policy(arn: LambdaArn, said: Mapping[str, Any] | Refused) -> Findin
         return Finding("unknown", "reward_policy", "The function's own policy cannot be read")
     if public:
         sid = plain(str(public[0].get("Sid", "")), 60)
-        mend = f"`aws lambda remove-permission --function-name {arn.name} --region {arn.region} --statement-id {sid}`"
+        remove = f"aws lambda remove-permission --function-name {arn.name} --region {arn.region} --statement-id {sid}"
+        mend = f"Take that away: `{remove}`"
         return Finding("warning", "reward_policy", "Anybody may invoke the function", "its policy names '*'", mend)
     return Finding(
         "ok", "reward_policy", f"The function's own policy has {len(statements)} statements, none for anybody"

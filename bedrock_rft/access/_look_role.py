@@ -31,7 +31,7 @@ def trust(role: str, said: Mapping[str, Any] | Refused) -> Finding:
     if isinstance(said, Refused):
         if said.missing:
             return Finding("error", "role", f"The function's role is gone: {role}", said.text, "Deploy it again.")
-        mend = f"Allow {allow(('iam:GetRole',), (role,))}" if said.denied else ""
+        mend = f"Allow it: {allow(('iam:GetRole',), (role,))}" if said.denied else ""
         return Finding("unknown", "role", "The function's role could not be seen", str(said), mend)
     if any(map(_lets_lambda, _statements(said.get("Role", {}).get("AssumeRolePolicyDocument")))):
         return Finding("ok", "role", f"Lambda runs the function as {role}")
@@ -71,7 +71,7 @@ def reach(ask: Ask, role: str, arn: LambdaArn, judges: tuple[str, ...]) -> Itera
         for resource in statement.resource[-1:] if log else statement.resource:
             said = simulate(ask, role, statement.action, _example(resource, arn.region), context)
             if isinstance(said, Refused):
-                mend = f"Allow {allow(('iam:SimulatePrincipalPolicy',), (role,))}" if said.denied else ""
+                mend = f"Allow it: {allow(('iam:SimulatePrincipalPolicy',), (role,))}" if said.denied else ""
                 what = f"Whether the function's role may: {', '.join(statement.action)}"
                 yield Finding("unknown", code, what, f"IAM's simulation did not answer: {said}", mend)
                 return
@@ -95,7 +95,7 @@ def _of(statement: Statement, code: str, told: list[Decision], *, log: bool) -> 
     unknown = [one for one in told if one.verdict == "unknown"]
     if denied:
         actions = tuple(dict.fromkeys(one.action for one in denied))
-        mend = f"Allow the role {allow(actions, statement.resource, statement.document().get('Condition'))}"
+        mend = f"Allow it to the role: {allow(actions, statement.resource, statement.document().get('Condition'))}"
         return Finding("warning" if log else "error", code, f"The function cannot {what}", denied[0].why, mend)
     if unknown:
         return Finding("unknown", code, f"Whether the function can {what}", unknown[0].why)
