@@ -60,9 +60,11 @@ GROUPS = (
             N01 | must | the connection is refused
             N02 | must | it is refused for a while, then accepted
             N03 | must | the same while a job is created
+            N04 | must | the host has no address
             N05 | should | the certificate is of an unknown authority
             N06 | should | the certificate has expired
             N07 | should | the certificate is another host's
+            N08 | must | the peer speaks no TLS
             N09 | must | the peer closes during the TLS handshake
             N10 | must | the TLS handshake is never answered
             N11 | must | the authority is a private one that was named as trusted
@@ -76,6 +78,7 @@ GROUPS = (
             Q02 | must | an upload is reset midway, once
             Q03 | must | an upload is reset midway, always
             Q04 | must | the peer stops reading an upload
+            Q05 | must | an upload is refused before it was read
             Q06 | must | the creation of a job is reset before all of it was read
         """),
     ),
@@ -86,24 +89,29 @@ GROUPS = (
         _rows("""
             P01 | must | the connection is closed without a byte
             P02 | must | it is reset in the middle of an answer
+            P03 | must | it is closed in the middle of an answer
             P04 | must | the JSON is cut short, its frame is not
             P05 | must | 200 with something that is no JSON
             P06 | must | 200 with an HTML page
             P08 | must | 200 with an HTML page in answer to a creation
             P09 | must | 502 with an HTML page, once
             P10 | should | 502 with an HTML page, always
+            P11 | must | JSON under another content type
             P12 | must | JSON without a content type
             P13 | must | 200 with an empty body
             P14 | must | 204 in answer to a GET
+            P15a | must | null in place of a job
             P15b | must | a JSON list in place of a job
             P15c | must | a JSON string in place of a job
             P15d | must | a number in place of a job
             P16 | must | a body that is not compressed as it says
             P17 | must | broken chunks, once
             P18 | must | a status line that is none, once
+            P19 | must | a response header of a mebibyte
             P20 | must | ten thousand response headers
             P21 | should | a byte order mark before the JSON
             P22 | should | JSON in UTF-16
+            P23 | must | two lengths that differ
             P24 | beyond | another answer smuggled behind the first one
             P25 | must | a kept connection is closed after an answer
             P26 | must | a kept connection is reset after an answer
@@ -123,15 +131,21 @@ GROUPS = (
             S503a | must | 503 once
             S504a | must | 504 once
             S429b | must | 429 always
+            S408b | must | 408 always
+            S500b | must | 500 always
             S502b | must | 502 always
+            S503b | must | 503 always
             S504b | must | 504 always
             S409 | must | 409 once
             S400c | must | 400
             S401c | must | 401
             S403c | must | 403
+            S404c | must | 404
             S405c | must | 405
             S410c | must | 410
+            S413c | must | 413
             S422c | must | 422
+            S501c | must | 501
             S500d | must | 500 without a body
             S403d | must | 403 in AWS's own envelope
             S503w | should | throttling under another status
@@ -144,9 +158,11 @@ GROUPS = (
             R01 | must | a number of seconds
             R02 | must | an HTTP date
             R03 | must | an hour
+            R04a | must | no time at all
             R04b | must | a negative number
             R04c | must | a word
             R04d | must | NaN
+            R04e | must | infinity
             R04f | must | nothing
             R04g | must | a date long past
             R04h | must | a number beyond all ages
@@ -160,18 +176,23 @@ GROUPS = (
             C01 | must | the answer is lost
             C02 | must | the same, and the list of jobs lags behind
             C03 | must | the same, and the list shows no metadata
+            C04 | must | the same, and looking fails as well
             C05 | must | the same, and somebody else creates an equal job
             C06 | must | the answer comes too late
             C07_500 | must | 500 although the job was made
+            C07_502 | must | 502 although the job was made
             C07_503 | must | 503 although the job was made
             C07_504 | must | 504 although the job was made
             C07_408 | must | 408 although the job was made
+            C07_409 | must | 409 although the job was made
             C08 | must | throttled once
             C09 | must | the answer is reset midway
             C10 | must | the JSON of the answer is cut short
+            C11 | must | the program is run again under the same name
             C12 | should | the answer to a cancellation is lost
             C13 | should | the answer to a deletion is lost
             C14 | must | three hundred jobs were made meanwhile
+            C15 | must | the service refuses the marker
         """),
     ),
     Group(
@@ -209,12 +230,14 @@ GROUPS = (
             D301 | must | 301 to another origin
             D302 | must | 302 to another origin
             D303 | must | 303 to another origin
+            D307 | must | 307 to another origin
             D308 | must | 308 to another origin
             D10 | must | 307 to another origin, for an upload
             D11 | must | 308 to another origin, for a creation
             D13 | should | to itself, for ever
             D14 | must | to a local file
             D15 | must | to something that is no address
+            D16 | must | to nowhere
         """),
     ),
     Group(
@@ -237,15 +260,19 @@ GROUPS = (
         "Ctrl-C, and never cancels the job.",
         _rows("""
             W01 | must | twelve answers in a row are 503
+            W02 | must | nobody listens for a while
             W03 | must | every second answer is reset
             W04 | must | the job disappears
             W05 | should | a status that is not known
+            W06 | should | the status goes back to an earlier one
             W07 | must | the job fails
             W08 | must | somebody cancels the job
             W09 | must | the time limit is over
+            W10 | must | the machine sleeps meanwhile
             W11 | must | the status is missing
             W12 | should | throttling between looks
             W13 | should | a new job is not found at first
+            W14 | must | the service asks to wait for longer than the time limit
         """),
     ),
     Group(
@@ -255,27 +282,34 @@ GROUPS = (
             E01 | must | pages overlap
             E02 | must | every event is there twice
             E03 | must | events are shuffled
+            E04 | must | the oldest come first
             E05 | must | an id is missing
             E06 | must | an id is null
             E07 | must | the cursor does not move
+            E08 | must | pages go in circles
             E09 | must | a page does not say whether there is more
             E10 | must | an event appears late among older ones
             E11 | must | all are of one second
+            E12 | must | none has a time
             E13 | must | metrics are NaN or infinite
             E14 | must | metrics are strings
             E15 | must | an event has no data
+            E16 | must | a page is lost
             E17 | must | the type is not known
             E18 | must | a message holds control characters
             E19 | must | there are five hundred
+            E20 | must | following is resumed behind an event
         """),
     ),
     Group(
         "What the service may say one day",
         "What is not known passes through; what is missing is no crash.",
         _rows("""
+            V01 | must | fields that are not known
             V02 | must | a job's status is not known
             V03 | must | optional fields are absent
             V04 | must | a job has no id
+            V05 | must | a field is of another type
             V06 | must | a list is null
             V07 | must | the error of a running job is empty
             V08 | must | hyperparameters are null or 'auto'

@@ -22,6 +22,7 @@ from bedrock_rft.errors import (
     APIResponseError,
     APITimeoutError,
     AuthenticationError,
+    BadRequestError,
     BedrockRFTError,
     InternalServerError,
     PermissionDeniedError,
@@ -30,6 +31,7 @@ from bedrock_rft.errors import (
 row = pytest.mark.row
 JOBS = "/fine_tuning/jobs"
 BODY = b'{"object":"list","data":[{"id":"m"}]}'
+MIB = 1 << 20
 LARGE = b'{"messages": []}\n' * 1_000_000  # more than the buffers of two sockets take
 
 
@@ -110,6 +112,19 @@ def test_an_upload_is_taken_in_the_end_though_a_peer_stopped_reading_it(either: 
     assert either(upload, timeout=1.0).id == "file-1"
 
 
+@row("Q05")
+def test_an_upload_that_is_refused_before_it_was_read_is_refused_in_those_words(caller: Caller) -> None:
+    def refuse(exchange: Exchange) -> None:
+        exchange.send(413, b'{"error": {"code": "too_large", "message": "At most 1 MB."}}', {"Connection": "close"})
+        exchange.read(1 << 30)  # as orderly peers do: to hang up on what is still sent would take the answer along
+        exchange.close()
+
+    caller.server.script_early("POST", "/files", always(refuse))
+    error = caller.fails(BadRequestError, upload)
+    assert (error.status, error.attempts) == (413, 1)
+    assert "At most 1 MB." in str(error)
+
+
 @row("Q06")
 @pytest.mark.parametrize("read", [0, 20])
 def test_a_creation_that_broke_off_is_looked_up_and_not_sent_again(caller: Caller, read: int) -> None:
@@ -150,6 +165,29 @@ def head(*lines: str) -> bytes:
 def test_json_needs_no_content_type(caller: Caller) -> None:
     caller.server.script("GET", "/models", [raw(head(f"Content-Length: {len(BODY)}") + BODY)])
     assert [model.id for model in caller(models)] == ["m"]
+
+
+@row("P11")
+@pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "application/octet-stream", "nonsense"])
+def test_json_is_json_whatever_it_is_said_to_be(caller: Caller, kind: str) -> None:
+    caller.server.script("GET", "/models", [status(200, BODY, {"Content-Type": kind})])
+    assert [model.id for model in caller(models)] == ["m"]
+
+
+@row("P19")
+def test_a_header_of_a_mebibyte_is_bounded(caller: Caller) -> None:
+    caller.server.script("GET", "/models", always(raw(head(f"x-long: {'v' * MIB}", "Content-Length: 0"))))
+    error = caller.fails(APIError, models)
+    assert isinstance(error, (APIConnectionError, APIResponseError))
+    assert len(caller.server.requests) <= 3
+
+
+@row("P23")
+def test_two_lengths_that_differ_are_none(caller: Caller) -> None:
+    odd = head(f"Content-Length: {len(BODY)}", f"Content-Length: {len(BODY) - 9}") + BODY
+    caller.server.script("GET", "/models", [raw(odd)])
+    assert [model.id for model in caller(models)] == [MODEL]  # asked again
+    assert len(caller.server.requests) == 2
 
 
 @row("P20")
@@ -253,8 +291,6 @@ def test_an_answer_that_is_late_but_in_time_is_one(caller: Caller) -> None:
 
 
 # Large.
-
-MIB = 1 << 20
 
 
 @functools.cache

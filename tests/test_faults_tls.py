@@ -83,6 +83,17 @@ def test_a_peer_that_closes_during_the_handshake(mode: str, colour: str) -> None
     assert f"127.0.0.1:{server.port}" in str(error)
 
 
+@row("N08")
+@ways
+def test_a_peer_that_speaks_no_tls_is_said(mode: str, colour: str) -> None:
+    with Faults() as server:
+        plain = server.base_url.replace("http:", "https:")
+        error = Caller(server, mode, colour).fails(APIConnectionError, models, base_url=plain)
+        assert server.requests == []
+    assert (error.reason, error.sent, error.attempts) == ("tls", False, 3)
+    assert f"127.0.0.1:{server.port}" in str(error)
+
+
 @row("N10")
 @ways
 def test_a_handshake_that_is_never_answered_is_a_timeout(mode: str, colour: str) -> None:

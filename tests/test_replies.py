@@ -338,6 +338,25 @@ def test_optional_fields_may_be_absent(caller: Caller) -> None:
     assert (job.status, job.model, job.method, job.fine_tuned_model, job.created_at) == ("", "", None, None, None)
 
 
+@row("V01")
+def test_unknown_fields_are_kept(caller: Caller) -> None:
+    reply(caller, JOB, {"id": "ftjob-1", "new": {"a": [1]}, "newer": None})
+    assert caller(retrieve).model_extra == {"new": {"a": [1]}, "newer": None}
+
+
+@row("V05")
+@pytest.mark.parametrize("odd", [7, -1.5, "text", [], [1], {}, {"a": 1}, True, None])
+@pytest.mark.parametrize(
+    "name", ["status", "model", "created_at", "method", "error", "metadata", "fine_tuned_model", "training_file"]
+)
+def test_a_field_of_another_type_loses_itself_alone(either: Caller, name: str, odd: object) -> None:
+    reply(either, JOB, {"id": "ftjob-1", "seed": 4, name: odd})
+    job = either(retrieve)
+    assert job.id == "ftjob-1"
+    assert (job.model_extra or {})["seed"] == 4
+    assert str(job)
+
+
 @row("V04")
 @pytest.mark.parametrize("body", [{"status": "running"}, {"id": None}, {"id": 7}, {"id": {}}, {"error": {}}])
 def test_an_id_may_not(either: Caller, body: object) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -105,6 +107,47 @@ def page(data: Any, **fields: Any) -> Fault:
 
 
 # What a wait outlives.
+
+
+@row("W02")
+@pytest.mark.parametrize(("mode", "colour"), WAYS)
+def test_a_service_that_is_gone_for_a_while_is_waited_for(mode: str, colour: str) -> None:
+    """Nobody listens at all, for longer than a call is tried."""
+    with Faults(up=False) as late:
+        late.add_job()
+        timer = threading.Timer(0.3, late.rise)
+        timer.start()
+        try:
+            assert Caller(late, mode, colour)(wait(poll_interval=0.001)).status == "succeeded"
+        finally:
+            timer.join()
+
+
+@row("W06")
+def test_a_job_may_go_back_to_an_earlier_status(caller: Caller) -> None:
+    stays(caller.server, "running", "queued", "validating_files", "running", "succeeded")
+    assert caller(wait()).status == "succeeded"
+
+
+@row("W10")
+def test_a_machine_that_slept_does_not_wait_on(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it sleeps only the wall clock goes on, so the time limit is over; a last look is taken all the same."""
+    slept = SimpleNamespace(**{name: getattr(time, name) for name in ("monotonic", "time", "sleep")})
+    monkeypatch.setattr(_watch, "time", slept)
+    stays(caller.server, "running", "succeeded")
+
+    def sleeps(exchange: Exchange) -> None:
+        answer(exchange)
+        slept.time = lambda: time.time() + 7200
+
+    caller.server.script("GET", JOB, [sleeps])
+    assert caller(wait(timeout=3600, poll_interval=0.01)).status == "succeeded"
+    assert len(caller.server.requests) == 2
+
+    stays(caller.server, "running")
+    slept.time = time.time
+    caller.server.script("GET", JOB, [sleeps])
+    assert "3600 s" in str(caller.fails(WaitTimeoutError, wait(timeout=3600, poll_interval=0.01)))
 
 
 @row("W01")
@@ -308,8 +351,8 @@ def test_a_job_without_a_status_is_not_waited_for_beyond_that(either: Caller) ->
         close,
         status(503),
         status(404),
-        status(503, b"", {"Retry-After": "60"}),
-        status(429, b"", {"Retry-After": "9999"}),
+        pytest.param(status(503, b"", {"Retry-After": "60"}), marks=row("W14")),
+        pytest.param(status(429, b"", {"Retry-After": "9999"}), marks=row("W14")),
     ],
 )
 @pytest.mark.parametrize("seen", [True, False])
@@ -437,12 +480,12 @@ SHAPES = [
     pytest.param([events(5, 4), events(4, 3), events(3, 2, 1)], id="repeat", marks=row("E01")),
     pytest.param([events(5, 5, 4, 4), events(3, 3, 2, 2, 1, 1)], id="all twice", marks=row("E02")),
     pytest.param([events(2, 5, 1), events(4, 3)], id="shuffled", marks=row("E03")),
-    pytest.param([events(1, 2), events(3, 4), events(5)], id="oldest first"),
+    pytest.param([events(1, 2), events(3, 4), events(5)], id="oldest first", marks=row("E04")),
     pytest.param([events(5, 4, created_at=7), events(3, 2, 1, created_at=7)], id="same second", marks=row("E11")),
     pytest.param(
         [events(1, 2, created_at=7), events(3, 4, 5, created_at=7)], id="same second, oldest first", marks=row("E11")
     ),
-    pytest.param([events(5, 4, created_at=None), events(3, 2, 1, created_at=None)], id="no times"),
+    pytest.param([events(5, 4, created_at=None), events(3, 2, 1, created_at=None)], id="no times", marks=row("E12")),
     pytest.param([[event(5), event(4, created_at=None), *events(3, 2, 1)]], id="one without a time"),
 ]
 
@@ -486,6 +529,7 @@ def test_a_cursor_that_does_not_move_is_not_followed_for_ever(either: Caller, da
     assert len(either(lambda client: client.jobs.metrics("ftjob-1"))) == 3
 
 
+@row("E08")
 def test_pages_that_go_in_circles_end(either: Caller) -> None:
     def circle(exchange: Exchange) -> None:
         page(events(3, 2) if exchange.request.query.get("after") == "e1" else events(2, 1), has_more=True)(exchange)
@@ -562,6 +606,7 @@ def test_five_hundred_events_come_in_pages_of_a_hundred(caller: Caller) -> None:
     assert {request.query["limit"] for request in caller.server.sent("GET", EVENTS)} == {"100"}
 
 
+@row("E16")
 @pytest.mark.parametrize("fault", [close, status(503), html(200), status(404)])
 def test_a_page_that_is_lost_loses_no_event(either: Caller, fault: Fault) -> None:
     stays(either.server, "running", "succeeded")
@@ -573,6 +618,7 @@ def test_a_page_that_is_lost_loses_no_event(either: Caller, fault: Fault) -> Non
 # Resuming.
 
 
+@row("E20")
 @pytest.mark.parametrize("seconds", [None, 7])
 @pytest.mark.parametrize("seen", [0, 1, 3, 5])
 def test_following_goes_on_behind_an_event(caller: Caller, seen: int, seconds: int | None) -> None:
