@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import base64
 import hashlib
+import importlib
 import importlib.util
 import io
 import itertools
@@ -402,6 +403,39 @@ def test_what_cannot_be_carried_is_named(case: str, tmp_path: Path, monkeypatch:
     assert "\n" not in str(caught.value)
 
 
+def test_what_a_reward_changes_itself_begins_anew(tmp_path: Path) -> None:
+    mine = module(
+        tmp_path,
+        HEAD + "CACHE = {}\nSEEN = []\nCOUNT = 0\n@reward\ndef r(rollout):\n    global COUNT\n"
+        "    COUNT += 1\n    SEEN.append(1)\n    CACHE[rollout.answer] = 1\n"
+        "    return COUNT / 4 + len(SEEN) + len(CACHE)\n",
+    )
+    before = mine.r.handler(ASKED)
+    mine.r.handler(ASKED)
+    assert alone(package(mine.r), tmp_path) == before
+    both = module(tmp_path, HEAD + "C = {}\nC[1] = 1\n@reward\ndef r(rollout):\n    C[2] = 1\n    return len(C)\n")
+    with pytest.raises(ConfigurationError, match="'C' is changed after it is assigned"):
+        package(both.r)
+
+
+def test_a_grader_of_ones_own_goes_in_with_its_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = (
+        "from dataclasses import dataclass\nfrom bedrock_rft.rewards._reward import Leaf\n"
+        "@dataclass(frozen=True, eq=False, repr=False)\nclass Starts(Leaf):\n    word: str\n    name: str = 'starts'\n"
+        "    def grade(self, rollout): return rollout.answer.startswith(self.word)\n"
+        "named = Starts('It')\n"
+    )
+    (tmp_path / "own_grader.py").write_text(source)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    mine = importlib.import_module("own_grader")
+    monkeypatch.delitem(sys.modules, "own_grader")
+    monkeypatch.setitem(sys.modules, "own_grader", mine)
+    for total in (1.0 * mine.named, 0.5 * mine.Starts("It", name="other") + 0.5 * mine.named):
+        made = package(total)
+        assert alone(made, tmp_path) == total.handler(ASKED)
+        assert scores(alone(made, tmp_path)) == [1.0, 1.0]
+
+
 def test_closures_and_objects_are_named() -> None:
     with pytest.raises(ConfigurationError, match=r"'closure.<locals>.long_enough' uses 'threshold' of the function"):
         package(closure())
@@ -466,6 +500,14 @@ def test_a_secret_is_refused_and_not_repeated(kind: str, tmp_path: Path) -> None
         assert secret.split("\n")[0] not in str(caught.value)
 
 
+def test_what_only_looks_like_a_path_is_let_through() -> None:
+    refuse_secrets({"a.py": b"tree.find('/root/item/name'); url = 'https://example.com/home/user/x'; '/tmp/x'"})
+    with pytest.raises(ConfigurationError, match="a path of this machine"):
+        refuse_secrets({"a.py": b"open('file:///home/someone/x')"})
+    with pytest.raises(ConfigurationError, match="a path of this machine"):
+        refuse_secrets({"a.py": f"open('{Path.cwd()}/x')".encode()})
+
+
 def test_no_value_of_this_process_gets_into_a_zip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fakes = [f"fake-{name}-0123456789" for name in ("key", "token", "password")]
     for name, fake in zip(("AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY", "MY_PASSWORD"), fakes, strict=True):
@@ -524,6 +566,7 @@ def test_links_folders_and_what_is_not_there_are_refused(tmp_path: Path, monkeyp
         ({"json.py": "real/a.txt"}, "would stand in for the module 'json'"),
         ({"bedrock_rft/x.txt": "real/a.txt"}, "would stand in for the module 'bedrock_rft'"),
         ({"lambda_function.py": "real/a.txt"}, "is in the package already"),
+        ({"a": "real/a.txt", "a/b": "real/a.txt"}, "'a/b' would be in a folder that is a file"),
         ({"A.txt": "real/a.txt", "a.txt": "real/a.txt"}, "'a.txt' is in the package already"),
     ):
         with pytest.raises(ConfigurationError, match=words):
@@ -565,6 +608,8 @@ def test_what_cannot_be_packaged_says_why(make: Callable[[], object], words: str
             "from bedrock_rft.rewards import Numeric\nlambda_handler = Numeric()",
             "is a reward, which Lambda cannot call",
         ),
+        ("async def lambda_handler(event, context): return []", "it is async, which Lambda does not await"),
+        ("def lambda_handler(): return []", r"it must take \(event, context\): too many positional"),
         (b"# \xff\n", "not written in UTF-8"),
     ],
 )
@@ -644,10 +689,20 @@ def test_requirements_are_vendored_for_lambdas_platform(tmp_path: Path, monkeypa
     }, "no scripts, no bytecode, no record of where it was installed"
     with pytest.raises(ConfigurationError, match=r"each of native==3\.0, tinything==1\.5 for python3\.13 on x86_64"):
         package(target, requirements=["tinything==1.5", "native==3.0"])
+    with pytest.raises(ConfigurationError, match=r"'tinything/__init__\.py' is a file of a requirement too"):
+        package(target, requirements=["tinything==1.5"], include={"tinything/__init__.py": tmp_path / "uses.py"})
     arm = package(target, requirements=["tinything==1.5", "native==3.0"], architecture="arm64")
     assert "native.cpython-313-aarch64-linux-gnu.so" in names(arm)
     with pytest.raises(ConfigurationError, match="imports 'tinything', which is neither"):
         package(target)
+
+
+def test_an_index_keeps_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "http://user:fakepassword@127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    with pytest.raises(ConfigurationError, match="pip found no wheel of each of tinything==1") as caught:
+        package(Numeric(), requirements=["tinything==1"])
+    assert "fakepassword" not in str(caught.value)
 
 
 def test_what_a_requirement_needs_is_to_be_named_too() -> None:

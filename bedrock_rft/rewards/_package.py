@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,17 +13,17 @@ from types import ModuleType
 from typing import cast
 
 from bedrock_rft._version import __version__
-from bedrock_rft.errors import ConfigurationError, RewardError
+from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.rewards import _MODULE as _PUBLIC
 from bedrock_rft.rewards._code import PassesTests
 from bedrock_rft.rewards._handler import Handler
 from bedrock_rft.rewards._locate import located, name_of
 from bedrock_rft.rewards._package_entry import HEAD, of_function, of_reward
-from bedrock_rft.rewards._package_imports import AWS, refuse_imports
+from bedrock_rft.rewards._package_imports import refuse_imports
+from bedrock_rft.rewards._package_load import loadable, loaded
 from bedrock_rft.rewards._package_scan import refuse_names, refuse_secrets
 from bedrock_rft.rewards._package_vendor import ARCHITECTURES, pinned, vendored
 from bedrock_rft.rewards._package_zip import LARGEST_UNZIPPED, Package, checked_name, zipped
-from bedrock_rft.rewards._process import Process
 from bedrock_rft.rewards._reward import Reward
 
 __all__ = ["RUNTIMES", "package"]
@@ -54,7 +53,6 @@ _ENTRY = "lambda_function.py"
 _SECONDS = 300
 _MEMORY = 512
 _MOST_MEMORY = 10_240
-_LOADED = 30.0
 
 
 @dataclass(frozen=True)
@@ -124,9 +122,14 @@ def package(
     if refuse_imports(texts, [*own, *brought], _ours()):
         own.update(_runtime())
     refuse_secrets(own)
+    both = next((name for name in own if name in brought), None)
+    if both is not None:
+        raise ConfigurationError(f"'{both}' is a file of a requirement too. Rename yours.")
     content, files = zipped({**brought, **own})
-    made = _Loaded.of(content, sources, alike=_alike(brought, runtime, architecture))
-    found = tuple(dict.fromkeys([*sources.models, *made.models, *models]))
+    asked: Sequence[str] = ()
+    if loadable(brought, runtime=runtime, processor=ARCHITECTURES[architecture]):
+        asked = loaded(content, sources.handler, direct=sources.direct)
+    found = tuple(dict.fromkeys([*sources.models, *asked, *models]))
     return Package(
         content,
         sources.handler,
@@ -265,38 +268,3 @@ def _ours() -> dict[str, set[str]]:
     public = {name for name, module in _PUBLIC.items() if module in _PARTS}
     inner = {f"bedrock_rft.rewards.{name}": set[str]() for name in _PARTS}
     return {"bedrock_rft.rewards": public | set(_PARTS), **inner}
-
-
-def _alike(brought: Mapping[str, bytes], runtime: str, architecture: str) -> bool:
-    """Whether what is brought along can be loaded here: machine code only where it is for a machine like this."""
-    native = any(name.endswith(".so") or ".so." in name for name in brought)
-    here = (f"python{sys.version_info.major}.{sys.version_info.minor}", sys.platform, platform.machine())
-    return not native or here == (runtime, "linux", ARCHITECTURES[architecture])
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    """What the zip turned out to be in a process of its own, with nothing but the standard library."""
-
-    models: Sequence[str] = ()
-
-    @classmethod
-    def of(cls, content: bytes, sources: _Sources, *, alike: bool) -> _Loaded:
-        if not alike:
-            return cls()
-        process = Process(content, sources.handler, "package", _LOADED, 2048)
-        try:
-            said = process.ready()
-        except RewardError as error:
-            absent = re.search(r"No module named '(\w+)", error.message)
-            if absent is not None and absent.group(1) in AWS:  # it is in Lambda, and not here
-                return cls()
-            raise ConfigurationError(f"The package does not load by itself. {error.message}") from error
-        finally:
-            process.close()
-        if sources.direct and said.get("reward"):
-            raise ConfigurationError(
-                f"In {_ENTRY} '{sources.handler.rpartition('.')[2]}' is a reward, which Lambda cannot call. Write "
-                "lambda_handler = ….handler there."
-            )
-        return cls([str(model) for model in said.get("models", ())])

@@ -42,8 +42,9 @@ _SECRETS: Mapping[str, re.Pattern[str]] = {
     ),
 }
 _HOME = re.compile(
-    r"(?<![\w./:-])/(?:home|Users)/[A-Za-z0-9._-]+/|(?<![\w./:-])/root/|(?<![\w])[A-Za-z]:(?:\\{1,2}|/)Users(?:\\{1,2}|/)"
+    r"(?:(?<![\w./:-])|(?<=file://))/(?:home|Users)/[A-Za-z0-9._-]+/|(?<![\w])[A-Za-z]:(?:\\{1,2}|/)Users(?:\\{1,2}|/)"
 )
+_ROOT = re.compile(r"(?<![\w./:-])/root/[\w.-][\w./-]{0,200}")
 _DEEP = 3
 
 
@@ -79,12 +80,19 @@ def refuse_secrets(files: Mapping[str, bytes]) -> None:
             if found := pattern.search(text):
                 _found(name, text, found.start(), kind, "Read it from the function's environment or a secret store")
         at = next((text.find(place) for place in places if place in text), -1)
-        if at < 0 and (found := _HOME.search(text)):
+        if at < 0 and (found := _HOME.search(text) or _there(text)):
             at = found.start()
         if at >= 0:
             _found(
                 name, text, at, "a path of this machine", "It does not exist in Lambda; name files relative to the code"
             )
+
+
+def _there(text: str) -> re.Match[str] | None:
+    """A path into root's home that leads somewhere; what leads nowhere may be anything, such as an XPath."""
+    with contextlib.suppress(OSError):
+        return next((match for match in _ROOT.finditer(text) if Path(match.group()).exists()), None)
+    return None
 
 
 def _here() -> list[str]:

@@ -15,13 +15,14 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from bedrock_rft.errors import ConfigurationError, plain
-from bedrock_rft.rewards._package_source import Source, Statement
+from bedrock_rft.rewards._package_source import Source, Statement, root
 
 __all__ = ["sliced"]
 
 _MODULE = frozenset({"__name__", "__file__", "__doc__", "__builtins__", "__spec__", "__package__"})
 _EMPTY = {"set()": set[Any](), "dict()": dict[Any, Any](), "list()": list[Any]()}
 _LOOPS = {"For": "for", "AsyncFor": "for", "While": "while", "With": "with", "AsyncWith": "with", "Match": "match"}
+_CHANGES = frozenset({"add", "append", "clear", "extend", "insert", "pop", "popleft", "remove", "setdefault", "update"})
 _FILE = "write the reward into a file and package 'path/to/file.py:name'"
 
 
@@ -34,6 +35,7 @@ def sliced(source: Source, names: list[str]) -> str:
     part = _Part(source)
     for name in names:
         part.need(name, name)
+    part.check()
     texts = [statement.text for statement in part.ordered()]
     first = ["from __future__ import annotations"] if source.future else []
     return "\n\n".join([*first, *part.stars, *texts]) + "\n"
@@ -58,7 +60,8 @@ class _Part:
             self._elsewhere(name, by)
             return
         found = source.bindings[name]
-        self._check(name, found)
+        for statement in found:
+            _check_kind(name, statement)
         for statement in found:
             for other in _used(statement.node, future=source.future):
                 self.need(other, name)
@@ -81,23 +84,40 @@ class _Part:
             _refuse(f"'{plain(by)}' uses '{plain(name)}', which no statement of its module assigns; {_FILE}")
         _refuse(f"'{plain(by)}' uses '{plain(name)}', which is not defined anywhere; define it")
 
-    def _check(self, name: str, found: list[Statement]) -> None:
-        """Whether running these statements again gives what the name stands for now."""
-        for statement in found:
-            _check_kind(name, statement)
-        if not all(isinstance(one.node, (ast.Assign, ast.AnnAssign, ast.AugAssign)) for one in found):
+    def check(self) -> None:
+        """Refuse names for which running their statements again would not give what they stand for now."""
+        own = {name for statement in self._statements for name in _kept_by(statement.node)}
+        for name in sorted(self._names):
+            self._check(name, self._source.bindings.get(name, []), own=name in own)
+
+    def _check(self, name: str, found: list[Statement], *, own: bool) -> None:
+        if not found or not all(isinstance(one.node, (ast.Assign, ast.AnnAssign, ast.AugAssign)) for one in found):
             return
         if name in self._source.changes:
             _refuse(
                 f"'{plain(name)}' is changed after it is assigned ({self._source.changes[name]}), which would be lost; "
                 f"make it in one statement, or {_FILE}"
             )
-        written = _written(found[0].node) if len(found) == 1 else None
+        # What the reward changes itself as it runs, such as a cache, begins anew.
+        written = _written(found[0].node) if len(found) == 1 and not own else None
         if written is not None and name in self._source.space and not _same(written, self._source.space[name]):
             _refuse(
                 f"'{plain(name)}' is no longer what was assigned to it ({found[0].where}), and what it is now "
                 "cannot be carried; assign the value that the reward is to have"
             )
+
+
+def _kept_by(node: ast.stmt) -> Iterator[str]:
+    """The global names that a function changes as it runs."""
+    if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Global):
+            yield from inner.names
+        elif isinstance(inner, (ast.Subscript, ast.Attribute)) and isinstance(inner.ctx, (ast.Store, ast.Del)):
+            yield from root(inner)
+        elif isinstance(inner, ast.Call) and isinstance(inner.func, ast.Attribute) and inner.func.attr in _CHANGES:
+            yield from root(inner.func)
 
 
 def _written(node: ast.stmt) -> ast.expr | None:

@@ -11,7 +11,7 @@ from typing import Any, cast
 from bedrock_rft.errors import ConfigurationError, plain
 from bedrock_rft.rewards._package_imports import parsed
 
-__all__ = ["Source", "Statement", "source_of"]
+__all__ = ["Source", "Statement", "root", "source_of"]
 
 _INNER = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
@@ -165,14 +165,15 @@ def _changed(node: ast.AST) -> Iterator[str]:
     if isinstance(node, _INNER):
         return
     if isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.ctx, (ast.Store, ast.Del)):
-        yield from _root(node)
+        yield from root(node)
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute):
-        yield from _root(node.value.func)
+        yield from root(node.value.func)
     for child in ast.iter_child_nodes(node):
         yield from _changed(child)
 
 
-def _root(node: ast.expr) -> Iterator[str]:
+def root(node: ast.expr) -> Iterator[str]:
+    """The name that an item or an attribute is of, at the far end."""
     while isinstance(node, (ast.Subscript, ast.Attribute)):
         node = node.value
     if isinstance(node, ast.Name):

@@ -11,7 +11,7 @@ import unicodedata
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from bedrock_rft._findings import WIDTH, clip
 from bedrock_rft.errors import ConfigurationError, plain
@@ -151,6 +151,10 @@ def zipped(files: Mapping[str, bytes]) -> tuple[bytes, tuple[PackagedFile, ...]]
     twice = next((name for name in folded if folded.count(name) > 1), None)
     if twice is not None:
         raise ConfigurationError(f"Two files of the package are named '{twice}'. Rename one of them.")
+    names = {name for name, _ in ordered}
+    under = next((name for name in names if any(str(parent) in names for parent in PurePosixPath(name).parents)), None)
+    if under is not None:
+        raise ConfigurationError(f"'{under}' would be in a folder that is a file of the package. Rename one of them.")
     total = sum(len(content) for _, content in ordered)
     _bounded(total, LARGEST_UNZIPPED, "unpacked")
     how = zipfile.ZIP_STORED if total <= _STORED else zipfile.ZIP_DEFLATED

@@ -95,7 +95,23 @@ def _loaded(path: str, name: str) -> tuple[Any, dict[str, Any]]:
     if not callable(entry):
         text = f"{name} is {type(entry).__name__}, not a function of (event, context)"
         return None, {"failed": "load", "text": text}
-    return entry, {"ready": True, "reward": is_reward, "models": _models(os.path.dirname(path), entry)}  # noqa: PTH120 - as above
+    folder = os.path.dirname(path)  # noqa: PTH120 - as above
+    said = {"ready": True, "reward": is_reward, "models": _models(folder, entry), "wrong": _wrong(entry)}
+    return entry, said
+
+
+def _wrong(entry: Any) -> str | None:
+    """Why Lambda could not call it, where that shows without calling."""
+    call = type(entry).__call__
+    if any(map(inspect.iscoroutinefunction, (entry, call))) or any(map(inspect.isasyncgenfunction, (entry, call))):
+        return "it is async, which Lambda does not await; make it an ordinary function"
+    try:
+        inspect.signature(entry).bind(None, None)
+    except ValueError:
+        return None  # some things that can be called do not say how
+    except TypeError as error:
+        return f"it must take (event, context): {error}"
+    return None
 
 
 def _models(folder: str, entry: Any) -> list[str]:
