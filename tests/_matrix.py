@@ -139,6 +139,7 @@ GROUPS = (
             S409 | must | 409 once
             S400c | must | 400
             S401c | must | 401
+            S401e | must | an answer that repeats the credentials
             S403c | must | 403
             S404c | must | 404
             S405c | must | 405
@@ -348,8 +349,9 @@ _INTRODUCTION = """\
 # Reliability
 
 What this package does when the network, the service or a peer misbehaves, and what it has been seen to do. Every row is
-a fault on a real socket, against a server that misbehaves as the row says; no transport is mocked. The table is written
-by the tests' own run and checked against every later one, so it cannot say what the tests do not.
+a fault on a real socket, against a server that misbehaves as the row says; no transport is mocked. (A host without an
+address is the exception: there the resolver is told what to say.) The table is written by the tests' own run and checked
+against every later one, so it cannot say what the tests do not.
 
 In every row, beside what its group promises:
 

@@ -291,6 +291,7 @@ def test_other_keys_and_other_routes_are_not_told_so(either: Caller) -> None:
 # What the service echoes.
 
 
+@row("S401e")
 @pytest.mark.parametrize("code", [200, 400, 401, 403, 500])
 @pytest.mark.parametrize("shape", ["nested", "flat", "text", "page"])
 def test_an_echoed_secret_is_not_repeated(caller: Caller, code: int, shape: str) -> None:
