@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, TextIO
 
 from bedrock_rft._create import JOBS
 from bedrock_rft._events import oldest_first
 from bedrock_rft._log import log
-from bedrock_rft._resource import AsyncResource, Resource, blocking, blocking_iter, limited, segment
+from bedrock_rft._resource import AsyncResource, Resource, blocking, blocking_iter, identifier, limited, segment
 from bedrock_rft._transport import Call
 from bedrock_rft._watch import left_alone, watch
-from bedrock_rft.errors import APIStatusError, JobCancelledError, JobFailedError, plain
+from bedrock_rft.errors import APIError, JobCancelledError, JobFailedError, plain
 from bedrock_rft.metrics import Comparison, Metrics, compare
 from bedrock_rft.types.checkpoints import Checkpoint
 from bedrock_rft.types.events import Event
 from bedrock_rft.types.jobs import Job
+
+if TYPE_CHECKING:
+    from bedrock_rft.live import Style
+    from bedrock_rft.metrics import Thresholds
+    from bedrock_rft.trackers import Tracker
 
 __all__ = ["AsyncRuns", "Runs"]
 
@@ -89,6 +96,69 @@ class AsyncRuns(AsyncResource):
             _raise_for(ended)
         return ended
 
+    async def watch(
+        self,
+        job: Job | str,
+        *,
+        style: Style = "auto",
+        timeout: float | None = None,
+        poll_interval: float = 5.0,
+        on_event: Callable[[Event], object] | None = None,
+        trackers: Sequence[Tracker] = (),
+        thresholds: Thresholds | None = None,
+        raise_on_failure: bool = True,
+        file: TextIO | None = None,
+    ) -> Job:
+        """Wait until a job has ended, and show how it goes: a panel in a notebook or a terminal, or lines of text.
+
+        Status, steps, elapsed time and time left, the curves so far, the last messages, and an alarm where the numbers
+        say that something is wrong. As with `wait`, the job is never cancelled by it: Ctrl-C leaves the job running,
+        and says how to come back. Watched again, a job is shown from its beginning.
+
+        Args:
+            job: the job or its id.
+            style: how to show it; `auto` is told from where the output goes. See `bedrock_rft.live.Style`.
+            timeout: seconds until `WaitTimeoutError`; None for as long as the job takes.
+            poll_interval: seconds between the first looks; the pause grows to six times that.
+            on_event: called with each event once, oldest first.
+            trackers: what records the run besides; see `bedrock_rft.trackers`.
+            thresholds: from where on something is wrong; see `bedrock_rft.metrics.Thresholds`.
+            raise_on_failure: raise for a job that failed or was cancelled, rather than return it.
+            file: where to write, instead of standard output.
+
+        Raises:
+            JobFailedError, JobCancelledError: with the job as `.job`.
+            WaitTimeoutError: the job is still running.
+            MissingExtraError: the style or a tracker needs a library that is not installed.
+        """
+        import asyncio
+
+        from bedrock_rft.live._state import State
+        from bedrock_rft.live._view import view
+        from bedrock_rft.metrics import Thresholds
+        from bedrock_rft.trackers._delivery import Delivery
+
+        shown, told = view(style, file), Delivery(trackers)
+        state, limits, work = State(), thresholds or Thresholds(), self._session.transport.run
+        try:
+            async for look in watch(self, job, interval=poll_interval, timeout=timeout, events=True):
+                saved = await self._saved(look.job) if look.events or look.job.is_terminal else ()
+                state, change = state.after(look.job, look.events, saved, limits)
+                shown.show(state, change)
+                await work(partial(told.take, change))
+                for event in look.events:
+                    if on_event is not None:
+                        on_event(event)
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            shown.leave(identifier(job, "job"))
+            raise
+        finally:
+            shown.close()
+            await work(told.close)
+        if raise_on_failure:
+            _raise_for(state.job)
+        return state.job
+
     async def metrics(self, job: Job | str) -> Metrics:
         """The numbers of every training step so far, once each, first step first, with the checkpoints.
 
@@ -100,10 +170,10 @@ class AsyncRuns(AsyncResource):
         return Metrics.of(oldest_first(events), now, await self._saved(now))
 
     async def _saved(self, job: Job) -> tuple[Checkpoint, ...]:
-        """The checkpoints, or none where the service refuses them: the numbers are worth having without."""
+        """The checkpoints, or none where they cannot be had: the numbers are worth having without."""
         try:
             return tuple([one async for one in self.checkpoints(job)])
-        except APIStatusError as error:
+        except APIError as error:
             log.warning("the checkpoints of job %s could not be read: %s", job.id, error)
             return ()
 
@@ -133,6 +203,7 @@ class Runs(Resource):
     events = blocking_iter(AsyncRuns.events)
     follow = blocking_iter(AsyncRuns.follow)
     wait = blocking(AsyncRuns.wait)
+    watch = blocking(AsyncRuns.watch)
     metrics = blocking(AsyncRuns.metrics)
     compare = blocking(AsyncRuns.compare)
     checkpoints = blocking_iter(AsyncRuns.checkpoints)

@@ -14,7 +14,19 @@ import bedrock_rft
 ROOT = Path(bedrock_rft.__file__).parent
 FLOORS = {
     0: {"errors", "types", "_version", "_secret", "_log", "_findings"},
-    1: {"_config", "_identity", "_endpoint", "_keys", "_keysource", "_credentials", "_aws", "datasets", "metrics"},
+    1: {
+        "_aws",
+        "_config",
+        "_credentials",
+        "_endpoint",
+        "_identity",
+        "_keys",
+        "_keysource",
+        "datasets",
+        "live",
+        "metrics",
+        "trackers",
+    },
     2: {
         "_connect",
         "_deadline",

@@ -28,12 +28,13 @@ def numbers(event: Event) -> TrainingMetrics | None:
     return TrainingMetrics.model_validate(said)
 
 
-def merged(events: Iterable[Event]) -> tuple[TrainingMetrics, ...]:
+def merged(events: Iterable[Event], known: Iterable[TrainingMetrics] = ()) -> tuple[TrainingMetrics, ...]:
     """The steps in events that come oldest first: each once, in order, and then what has no step.
 
-    What several events say about one step is put together; where they differ, the newest counts.
+    What several events say about one step is put together; where they differ, the newest counts. Steps that are known
+    already count as the oldest.
     """
-    found = [metrics for event in events if (metrics := numbers(event)) is not None]
+    found = [*known, *(metrics for event in events if (metrics := numbers(event)) is not None)]
     steps: dict[int, TrainingMetrics] = {}
     for metrics in found:
         if metrics.step is not None:

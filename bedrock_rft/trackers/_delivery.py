@@ -1,0 +1,97 @@
+"""Tells trackers what a watch sees, in order, and lets none of them end it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from bedrock_rft._secret import blotted
+from bedrock_rft.errors import ConfigurationError, MissingExtraError, plain, warn_once
+from bedrock_rft.live._state import Change
+from bedrock_rft.trackers._protocol import Tracker
+
+__all__ = ["Delivery"]
+
+
+class Delivery:
+    """What each tracker has still to be told. An outage of a tracker's own service delays it and loses nothing."""
+
+    def __init__(self, trackers: Sequence[Tracker]) -> None:
+        """Raises `ConfigurationError` for what is no tracker."""
+        for tracker in trackers:
+            if not isinstance(tracker, Tracker):
+                raise ConfigurationError(
+                    f"{type(tracker).__name__} is no tracker: it needs the methods started, step, checkpoint, ended "
+                    "and close."
+                )
+        self._lanes = [_Lane(tracker) for tracker in trackers]
+        self._begun = False
+
+    def take(self, change: Change) -> None:
+        """Tell everyone what a look brought.
+
+        Raises:
+            MissingExtraError: a tracker's library is not installed. That is told at the first look.
+        """
+        for lane in self._lanes:
+            tracker = lane.tracker
+            if not self._begun:
+                lane.add(partial(tracker.started, change.job))
+            for one in change.steps:
+                lane.add(partial(tracker.step, one.metrics, one.at))
+            for checkpoint in change.checkpoints:
+                lane.add(partial(tracker.checkpoint, checkpoint))
+            if change.job.is_terminal:
+                lane.add(partial(tracker.ended, change.job))
+        self._begun = True
+        for lane in self._lanes:
+            lane.deliver()
+
+    def close(self) -> None:
+        """Try once more what could not be told, and let everyone close."""
+        for lane in self._lanes:
+            if self._begun:
+                lane.deliver()
+                lane.close()
+
+
+class _Lane:
+    """One tracker's."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self.tracker = tracker
+        self._name = type(tracker).__name__
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._said: set[str] = set()
+
+    def add(self, call: Callable[[], None]) -> None:
+        self._waiting.append(call)
+
+    def deliver(self) -> None:
+        while self._waiting:
+            try:
+                self._waiting[0]()
+            except MissingExtraError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a tracker is anybody's code, and the job matters more
+                self._warn("could not take what the watch saw, and is asked again at each look", error)
+                return
+            self._waiting.popleft()
+
+    def close(self) -> None:
+        if self._waiting:
+            warn_once(
+                f"The tracker {self._name} was not told {len(self._waiting)} things: watch the job again to tell it."
+            )
+        try:
+            self.tracker.close()
+        except Exception as error:  # noqa: BLE001 - likewise
+            self._warn("could not be closed", error)
+
+    def _warn(self, what: str, error: Exception) -> None:
+        # Once, whatever the reason: that of a lost connection reads differently every time.
+        if what not in self._said:
+            self._said.add(what)
+            reason = plain(blotted(f"{type(error).__name__}: {error}"), 300)
+            warn_once(f"The tracker {self._name} {what}: {reason}")

@@ -1,0 +1,111 @@
+"""A run in MLflow, found again by a tag that holds the job's id."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from bedrock_rft.errors import ConfigurationError, MissingExtraError
+from bedrock_rft.trackers._protocol import described, scalars
+from bedrock_rft.types.checkpoints import Checkpoint
+from bedrock_rft.types.events import TrainingMetrics
+from bedrock_rft.types.jobs import Job
+
+__all__ = ["MLflow"]
+
+_TAG = "bedrock_rft.job"
+_NOT_IN_NAMES = re.compile(r"[^\w\- /]|/(?=/|$)|^/+")
+_LONGEST = 250
+_ENDS = {"succeeded": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
+
+
+class MLflow:
+    """Records a job as an MLflow run; the extra is 'mlflow'.
+
+    The run is found again by its tag `bedrock_rft.job`, and a metric that it has of a step is not logged again.
+
+    Args:
+        tracking_uri: where to record; else MLflow's own setting, such as MLFLOW_TRACKING_URI.
+        experiment: the experiment to record in; it is made where there is none.
+        tags: more tags for a new run.
+    """
+
+    def __init__(
+        self,
+        tracking_uri: str | None = None,
+        *,
+        experiment: str = "bedrock_rft",
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        self._uri = tracking_uri
+        self._experiment = experiment
+        self._tags = dict(tags or {})
+        self._client: Any = None
+        self._run = ""
+        self._known: set[tuple[str, int]] = set()
+
+    def started(self, job: Job) -> None:
+        """Find the job's run, or make one."""
+        try:
+            mlflow: Any = import_module("mlflow")
+        except ImportError:
+            raise MissingExtraError("MLflow()", "mlflow") from None
+        client = self._client = mlflow.MlflowClient(tracking_uri=self._uri)
+        home = client.get_experiment_by_name(self._experiment)
+        experiment = home.experiment_id if home is not None else client.create_experiment(self._experiment)
+        found = client.search_runs([experiment], filter_string=f"tags.`{_TAG}` = {_quoted(job.id)}", max_results=1)
+        if found:
+            run = found[0]
+            self._known = {
+                (name, metric.step)
+                for name in run.data.metrics
+                for metric in client.get_metric_history(run.info.run_id, name)
+            }
+            client.update_run(run.info.run_id, status="RUNNING")
+        else:
+            tags = {**self._tags, _TAG: job.id}
+            run = client.create_run(experiment, tags=tags, run_name=job.id)
+            for name, value in described(job).items():
+                client.log_param(run.info.run_id, _name(name), str(value))
+        self._run = run.info.run_id
+
+    def step(self, metrics: TrainingMetrics, at: float | None) -> None:
+        """Log what is not there yet."""
+        entities: Any = import_module("mlflow.entities")
+        step, moment = metrics.step or 0, int((at if at is not None else time.time()) * 1000)
+        fresh = [(_name(name), value) for name, value in scalars(metrics) if (_name(name), step) not in self._known]
+        if fresh:
+            self._client.log_batch(
+                self._run, metrics=[entities.Metric(name, value, moment, step) for name, value in fresh]
+            )
+            self._known |= {(name, step) for name, _ in fresh}
+
+    def checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Keep the model's name in a tag."""
+        step = checkpoint.step_number if checkpoint.step_number is not None else _name(checkpoint.id)
+        model = checkpoint.fine_tuned_model_checkpoint or checkpoint.id
+        self._client.set_tag(self._run, f"bedrock_rft.checkpoint.{step}", model)
+
+    def ended(self, job: Job) -> None:
+        """End the run as the job has ended, with the tuned model's name in a tag."""
+        if job.fine_tuned_model:
+            self._client.set_tag(self._run, "bedrock_rft.fine_tuned_model", job.fine_tuned_model)
+        self._client.set_terminated(self._run, _ENDS.get(job.status, "FINISHED"))
+
+    def close(self) -> None:
+        """Nothing is open: every call of MLflow's is one request."""
+
+
+def _name(name: str) -> str:
+    """A name as MLflow takes it, on whatever file system it is kept."""
+    return _NOT_IN_NAMES.sub("_", name)[:_LONGEST]
+
+
+def _quoted(text: str) -> str:
+    for quote in ("'", '"'):
+        if quote not in text:
+            return f"{quote}{text}{quote}"
+    raise ConfigurationError("MLflow cannot look for a job whose id holds both kinds of quotes.")
