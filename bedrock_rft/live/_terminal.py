@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TextIO
+from typing import IO, Any, TextIO, cast
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -12,15 +12,29 @@ from rich.text import Text
 
 from bedrock_rft._findings import wrap
 from bedrock_rft.live._state import Change, State
-from bedrock_rft.live._words import come_back, duration, figure, line, named, reached, takes_bars, told, values
+from bedrock_rft.live._words import come_back, duration, encodable, figure, line, named, reached, told, values
 from bedrock_rft.metrics._spark import sparkline
 
 __all__ = ["Terminal"]
 
+_BARS = "▁█━"
 _BAR = 30
 _SPARK = 40
 _METRICS = 8
 _STYLES = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "running": "cyan"}
+
+
+class _Encoding:
+    """A stream that writes a substitute for what it cannot encode, where it would raise."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(encodable(self._stream, text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class Terminal:
@@ -28,8 +42,9 @@ class Terminal:
 
     def __init__(self, stream: TextIO, *, forced: bool) -> None:
         self._state = State()
-        self._console = Console(file=stream, force_terminal=forced or None, highlight=False)
-        self._bars = takes_bars(stream)
+        file = cast("IO[str]", _Encoding(stream))
+        self._console = Console(file=file, force_terminal=forced or None, highlight=False)
+        self._bars = encodable(stream, _BARS) == _BARS
         self._live = Live(console=self._console, get_renderable=self._drawn, refresh_per_second=1)
         self._open = False
 

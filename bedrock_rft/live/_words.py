@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TextIO
 
 from bedrock_rft.errors import plain
@@ -10,7 +9,7 @@ from bedrock_rft.live._state import State
 from bedrock_rft.metrics._series import TITLES
 from bedrock_rft.types.events import Event
 
-__all__ = ["come_back", "duration", "figure", "line", "named", "reached", "say", "takes_bars", "told", "values"]
+__all__ = ["come_back", "duration", "encodable", "figure", "line", "named", "reached", "say", "told", "values"]
 
 _NOTHING = 1e-9
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
@@ -63,26 +62,23 @@ def told(event: Event) -> str:
     return f"{level}{line(event.message)}"
 
 
-def come_back(job: str) -> tuple[str, str]:
+def come_back(job: str) -> tuple[str, ...]:
     """What to say when a watch is left while the job goes on."""
     name = repr(line(job, 100))
     return (
         f"Job {line(job, 100)} goes on.",
-        f"Come back with client.jobs.watch({name}); stop it with client.jobs.cancel({name}).",
+        f"  come back  client.jobs.watch({name})",
+        f"  stop it    client.jobs.cancel({name})",
     )
 
 
-def say(stream: TextIO, text: str) -> None:
-    """Write a line at once, with a substitute for whatever the stream cannot encode."""
+def encodable(stream: TextIO, text: str) -> str:
+    """A text with a substitute for whatever a stream cannot encode."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def say(stream: TextIO, text: str) -> None:
+    """Write a line at once."""
+    stream.write(f"{encodable(stream, text)}\n")
     stream.flush()
-
-
-def takes_bars(stream: TextIO) -> bool:
-    """Whether a stream can encode the bars of a sparkline."""
-    try:
-        "▁█━".encode(getattr(stream, "encoding", None) or sys.getdefaultencoding())
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -14,7 +14,7 @@ from bedrock_rft.types.jobs import Job
 
 __all__ = ["WeightsAndBiases"]
 
-_NOT_IN_IDS = re.compile(r"[/\\#?%:\s]")
+_NOT_IN_IDS = re.compile(r"[^\w.-]")
 
 
 class WeightsAndBiases:
