@@ -63,14 +63,12 @@ __all__ = [
 ]
 
 _LONGEST = 2000
+# Those that turn the direction of writing among them, and what no encoding has.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def plain(text: str, limit: int = _LONGEST) -> str:
-    """Return text of unknown origin that is safe to print: one line of at most `limit`, control characters escaped.
-
-    Those that turn the direction of writing count among them, and what no encoding has.
-    """
+    """Return text of unknown origin that is safe to print: one line, control characters escaped, at most `limit`."""
     return _lines(text, limit).replace("\n", "\\n")[:limit]
 
 

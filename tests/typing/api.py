@@ -28,7 +28,8 @@ from bedrock_rft import (
     datasets,
 )
 from bedrock_rft.access import DeployedReward, Plan
-from bedrock_rft.metrics import Comparison, Metrics
+from bedrock_rft.metrics import Comparison, Metrics, Thresholds
+from bedrock_rft.trackers import MLflow, TensorBoard
 from bedrock_rft.types import FileDeleted
 
 ARN = "arn:aws:lambda:us-west-2:123456789012:function:reward"
@@ -57,7 +58,9 @@ def blocking(client: Client) -> None:
     assert_type(client.jobs.wait(job, timeout=60, on_event=print), Job)
     assert_type(client.jobs.follow(job, after="e"), Iterator[Event])
     assert_type(client.jobs.events(job), Iterator[Event])
+    assert_type(client.jobs.watch(job, style="plain", trackers=[MLflow(), TensorBoard("runs")]), Job)
     assert_type(client.jobs.metrics(job), Metrics)
+    assert_type(client.jobs.metrics(job).health(Thresholds(reward_low=0.1)).ok, bool)
     assert_type(client.jobs.metrics(job)[0], TrainingMetrics)
     assert_type(client.jobs.metrics(job)[-3:], Metrics)
     assert_type(client.jobs.compare(job, "ftjob-2"), Comparison)
