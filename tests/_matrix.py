@@ -350,8 +350,8 @@ _INTRODUCTION = """\
 
 What this package does when the network, the service or a peer misbehaves, and what it has been seen to do. Every row is
 a fault on a real socket, against a server that misbehaves as the row says; no transport is mocked. (A host without an
-address is the exception: there the resolver is told what to say.) The table is written by the tests' own run and checked
-against every later one, so it cannot say what the tests do not.
+address is the exception: there the resolver is told what to say.) The table is written by the tests' own run and
+checked against every later one, so it cannot say what the tests do not.
 
 In every row, beside what its group promises:
 
