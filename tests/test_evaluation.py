@@ -23,6 +23,7 @@ from bedrock_rft import AsyncClient, Client, ConfigurationError, DatasetError, N
 from bedrock_rft.evaluation import Evaluation, Thresholds
 from bedrock_rft.evaluation._journal import Answer, Journal, Scored
 from bedrock_rft.evaluation._lanes import Lanes
+from bedrock_rft.evaluation._report import _columns
 from bedrock_rft.evaluation._statistics import Resamples, bootstrap, difference, pass_at_k
 from bedrock_rft.local import LocalService
 from bedrock_rft.rewards import Rollout, reward
@@ -353,6 +354,14 @@ def test_hostile_text_is_inert(service: LocalService) -> None:
     assert "<script>" not in report.to_html()
     assert "<b>base" not in report._repr_html_()
     assert "\x1b" not in str(report)
+
+
+@given(st.lists(st.lists(st.text(max_size=40), min_size=9, max_size=9), min_size=1, max_size=4))
+def test_a_wide_table_is_folded_and_nothing_left_out(rows: list[list[str]]) -> None:
+    head = [f"column {number}" for number in range(9)]
+    lines = _columns([head, *([cell or "-" for cell in row] for row in rows)])
+    assert all(len(line) <= 80 for line in lines)
+    assert [name for name in head if not any(name in line for line in lines)] == []
 
 
 def test_how_many_are_asked_at_once_follows_the_service() -> None:

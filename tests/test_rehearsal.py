@@ -171,6 +171,8 @@ def test_what_to_mend_comes_in_order() -> None:
     assert "Mend first" in lines
     assert any(line.startswith("  1. error: ") for line in lines)
     assert "flat" not in codes(report), "it is not said twice"
+    doubled = rehearse([*records(), *records()], indifferent)
+    assert [finding.level for finding in doubled.first] == ["error", "warning"]
 
 
 def test_a_reward_that_raises_fails_the_job(data: Path) -> None:
@@ -233,9 +235,9 @@ def test_an_async_client_rehearses_too(service: LocalService, data: Path) -> Non
 
         async with AsyncClient(**service.client_options("aws")) as client:
             ticking = asyncio.ensure_future(tick())
-            found = await client.rehearse(data, reward=right, limit=48, samples=2, prompts=8)
+            await client.rehearse(data, reward=right, limit=48)
             ticking.cancel()
-        return found, ticks
+            return await client.rehearse(data, reward=right, limit=48, samples=2, prompts=8), ticks
 
     report, ticks = asyncio.run(run())
     assert report.base is not None
@@ -360,8 +362,17 @@ def test_pages_are_inert_and_their_curves_are_seen(service: LocalService, tmp_pa
     with Client(**service.client_options("api_key")) as client:
         client.files.upload(rows)
         rehearsal = client.rehearse(rows, reward=spiteful, limit=48, samples=2, prompts=8)
-        evaluation = client.evaluate(rows, models={hostile: "openai.gpt-oss-20b"}, reward=spiteful, by=["kind"])
+        models = {hostile: "openai.gpt-oss-20b", "other": "qwen.qwen3-32b"}
+        evaluation = client.evaluate(rows, models=models, reward=spiteful, by=["kind"])
+        assert evaluation.better
+        assert evaluation.worse
+
+    def raising(event: Any, context: Any) -> Any:
+        del event, context
+        raise ValueError(hostile)
+
     for name, page, shape in (
+        ("broken", rehearse(rows, raising).to_html(), "<li"),
         ("rehearsal", rehearsal.to_html(), "<polyline"),
         ("evaluation", evaluation.to_html(), "<rect"),
     ):

@@ -233,6 +233,7 @@ def apart(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     task = loop.create_task(work())
     done: list[T] = []
     failures: list[BaseException] = []
+    over = threading.Event()  # a thread whose `join` was interrupted counts as ended, though it goes on
 
     def run() -> None:
         try:
@@ -240,18 +241,20 @@ def apart(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         except BaseException as error:  # noqa: BLE001 - raised again where it belongs
             failures.append(error)
         finally:
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.close()
+            try:
+                loop.run_until_complete(loop.shutdown_asyncgens())
+            finally:
+                loop.close()
+                over.set()
 
-    thread = threading.Thread(target=run, name="bedrock-rft-evaluation", daemon=True)
-    thread.start()
+    threading.Thread(target=run, name="bedrock-rft-evaluation", daemon=True).start()
     try:
-        while thread.is_alive():
-            thread.join(_GLANCE)  # not every system wakes a thread that waits for another when a signal comes
+        while not over.wait(_GLANCE):
+            pass  # not every system wakes a thread that waits for another when a signal comes
     except BaseException:  # an interrupt, in a notebook: what runs aside must not go on asking
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(task.cancel)
-        thread.join()
+        over.wait()
         raise
     if failures:
         raise failures[0]
