@@ -22,8 +22,8 @@ from bedrock_rft._resource import (
 )
 from bedrock_rft._transport import Call
 from bedrock_rft._upload import Progress, Upload, UploadData, source
+from bedrock_rft.datasets._bounds import Rules
 from bedrock_rft.datasets._landing import Landing
-from bedrock_rft.datasets._rules import Rules
 from bedrock_rft.errors import APIStatusError, ConfigurationError, NotFoundError, plain
 from bedrock_rft.types.files import File, FileDeleted
 

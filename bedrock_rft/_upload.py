@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING, TypeAlias
 
-from bedrock_rft.datasets._source import CHUNK, Data, Source, pieces, source
+from bedrock_rft.datasets._source import CHUNK, READ, Data, Source, pieces, source
 from bedrock_rft.errors import DatasetError
 
 if TYPE_CHECKING:
+    from bedrock_rft.datasets._bounds import Rules
     from bedrock_rft.datasets._report import Report
-    from bedrock_rft.datasets._rules import Rules
 
 __all__ = ["CHUNK", "Progress", "Source", "Upload", "UploadData", "source"]
 
@@ -91,7 +92,7 @@ class Upload:
             from bedrock_rft.datasets._scan import Scan
 
             with Scan(self.filename, rules=rules, also=[body]) as scan:
-                for chunk in self.content():
+                for chunk in pieces(self._source, READ):
                     scan.feed(chunk)
                 report = scan.finish()
             self.size, self.content_sha256 = report.size, report.sha256
@@ -110,6 +111,11 @@ class Upload:
     def content(self) -> Iterator[bytes]:
         """The bytes of the file itself, without the body around it, in chunks of at most 1 MiB."""
         return pieces(self._source)
+
+    def expect(self) -> None:
+        """Raise DatasetError where the file cannot be read any more, before a request begins."""
+        with closing(pieces(self._source, 1)) as reading:
+            next(reading, b"")
 
     def chunks(self) -> Iterator[bytes]:
         """The body, read afresh.

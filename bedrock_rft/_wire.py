@@ -245,6 +245,7 @@ async def aside(work: Callable[[], T], *, blocking: bool) -> T:
 
 def stream(upload: Upload, *, blocking: bool) -> Iterable[bytes] | AsyncIterable[bytes]:
     """An upload as a body that either library sends, again for every attempt, reporting progress."""
+    upload.expect()
     return _Body(upload) if blocking else _AsyncBody(upload)
 
 

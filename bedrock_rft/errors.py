@@ -5,6 +5,7 @@ BedrockRFTError
 ├─ ConfigurationError (ValueError)      nothing was sent: no region, no identity, contradictory arguments
 │   └─ MissingExtraError (ImportError)  an optional dependency is not installed
 ├─ DatasetError (ValueError)            a training file is not what the service takes
+│   └─ DatasetPermissionError (PermissionError)  it may not be read, or not be written
 ├─ RewardError                          a reward raised, or answered nonsense
 ├─ APIError                             an exchange with the service failed
 │   ├─ APIConnectionError               no reply came
@@ -50,6 +51,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "DatasetError",
+    "DatasetPermissionError",
     "InternalServerError",
     "JobCancelledError",
     "JobFailedError",
@@ -95,7 +97,7 @@ class BedrockRFTError(Exception):
 
 
 def _revive(kind: type[BedrockRFTError], args: tuple[Any, ...], state: dict[str, Any]) -> BedrockRFTError:
-    error = kind.__new__(kind, *args)
+    error: BedrockRFTError = (OSError if issubclass(kind, OSError) else kind).__new__(kind, *args)  # not ValueError's
     error.args = args
     error.__dict__.update(state)
     return error
@@ -105,6 +107,7 @@ class BedrockRFTWarning(UserWarning):
     """Something that may be right but often is not, said once for each cause."""
 
 
+_PASSED = {"bedrock_rft", "pydantic"}  # on the way to the user's line
 _warned: set[str] = set()
 
 
@@ -114,10 +117,7 @@ def warn_once(message: str) -> None:
         return
     _warned.add(message)
     level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in {
-        "bedrock_rft",
-        "pydantic",
-    }:
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _PASSED:
         level, frame = level + 1, frame.f_back
     warnings.warn(_lines(message), BedrockRFTWarning, stacklevel=level)
 
@@ -143,6 +143,10 @@ class DatasetError(BedrockRFTError, ValueError):
     def __init__(self, message: str, *, problems: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.problems = tuple(problems)
+
+
+class DatasetPermissionError(DatasetError, PermissionError):
+    """A training file may not be read, or its place not be written to."""
 
 
 class RewardError(BedrockRFTError):
@@ -240,9 +244,7 @@ class APIStatusError(APIError):
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.code = code
-        self.param = param
-        self.type = type
+        self.code, self.param, self.type = code, param, type
         self.request_id = request_id
         self.retry_after = retry_after
 

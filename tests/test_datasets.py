@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable
 from io import BytesIO, StringIO
@@ -15,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from bedrock_rft import BedrockRFTError, ConfigurationError, DatasetError
-from bedrock_rft.datasets import Problem, Report, Rules, TrainingRecord, validate
+from bedrock_rft import BedrockRFTError, ConfigurationError, DatasetError, DatasetPermissionError
+from bedrock_rft.datasets import Problem, Report, Rules, TrainingRecord, convert, read, validate, write
 from bedrock_rft.datasets import _scan as scan
 
 LINE = 57
@@ -225,6 +226,8 @@ def test_links_pipes_devices_and_what_may_not_be_read(tmp_path: Path) -> None:  
     if os.geteuid():  # root may read anything
         with pytest.raises(DatasetError, match=r"link cannot be read"):
             validate(link)
+        with pytest.raises(PermissionError, match=r"link cannot be read"):
+            validate(link)
     path.unlink()
     with pytest.raises(DatasetError, match="symbolic link to nothing"):
         validate(link)
@@ -232,6 +235,29 @@ def test_links_pipes_devices_and_what_may_not_be_read(tmp_path: Path) -> None:  
     for place in (tmp_path / "fifo", Path("/dev/zero")):
         with pytest.raises(DatasetError, match="a pipe or a device"):
             validate(place)
+
+
+def test_what_may_not_be_read_or_written_is_a_permission_error_too(  # B091
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_bytes(GOOD)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
+    refused: list[Callable[[], object]] = [
+        lambda: validate(path), lambda: list(read(path)), lambda: list(convert(path)), lambda: write(path, [row(1)]),
+    ]  # fmt: skip
+    for what in refused:
+        with pytest.raises(PermissionError, match=r"train\.jsonl cannot be (read|written): Perm") as raised:
+            what()
+        assert isinstance(raised.value, DatasetPermissionError)
+        assert isinstance(raised.value, DatasetError)
+        assert raised.value.errno == 13
+        assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)  # noqa: S301 - ours
 
 
 def test_names_are_shown_safely(tmp_path: Path) -> None:  # B093, B094

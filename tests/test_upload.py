@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from bedrock_rft import Client, ConfigurationError, DatasetError
+from bedrock_rft import Client, ConfigurationError, DatasetError, _files
 from bedrock_rft._upload import CHUNK, Upload, source
 from bedrock_rft.local import LocalService
 
@@ -145,6 +145,25 @@ def test_a_file_that_changed_is_broken_off(tmp_path: Path, change: str) -> None:
     with pytest.raises(DatasetError, match=r"changed while|cannot be read"):
         body.extend(byte for chunk in sent.chunks() for byte in chunk)
     assert len(body) < sent.length  # the service cannot take it for a whole body
+
+
+@pytest.mark.parametrize("auth", ["aws", "api_key"])
+def test_a_file_that_went_away_makes_no_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, auth: Any) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_bytes(CONTENT)
+
+    class Vanishing(Upload):
+        def __init__(self, *given_: Any, **named: Any) -> None:
+            super().__init__(*given_, **named)
+            path.unlink()
+
+    monkeypatch.setattr(_files, "Upload", Vanishing)
+    with LocalService() as service:
+        options = service.client_options(auth=auth)
+    with Client(**options) as client:  # nobody listens any more
+        with pytest.raises(DatasetError, match=r"train\.jsonl cannot be read: No such file") as raised:
+            client.files.upload(path, validate=False)
+        assert str(path) in str(raised.value)
 
 
 @pytest.mark.parametrize("auth", ["aws", "api_key"])

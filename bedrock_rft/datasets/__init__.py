@@ -10,22 +10,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bedrock_rft.datasets._bounds import Rules
     from bedrock_rft.datasets._convert import Format, convert
     from bedrock_rft.datasets._read import read
     from bedrock_rft.datasets._record import TrainingMessage, TrainingRecord
     from bedrock_rft.datasets._report import Lengths, Problem, Report
-    from bedrock_rft.datasets._rules import Rules
     from bedrock_rft.datasets._split import Split, split
     from bedrock_rft.datasets._validate import validate
     from bedrock_rft.datasets._write import Column, write
 
 # An upload needs little of this, and should not pay for the rest.
 _WHERE = {
+    "_bounds": ("Rules",),
     "_convert": ("Format", "convert"),
     "_read": ("read",),
     "_record": ("TrainingMessage", "TrainingRecord"),
     "_report": ("Lengths", "Problem", "Report"),
-    "_rules": ("Rules",),
     "_split": ("Split", "split"),
     "_validate": ("validate",),
     "_write": ("Column", "write"),

@@ -7,7 +7,7 @@ of its records is looked at by the rules.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, islice
 from operator import add, itemgetter
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ class Columns(NamedTuple):
     """What records of the documented shape say.
 
     Attributes:
+        fields: the values of each field, where every record has the same fields; None otherwise.
         turns: every message of every record.
         contents: the text of each.
         size: how many messages each record has; 0 where that differs.
@@ -33,6 +34,7 @@ class Columns(NamedTuple):
         texts: for each record, the texts of its messages.
     """
 
+    fields: Mapping[str, Sequence[Any]] | None
     turns: list[dict[str, Any]]
     contents: list[str]
     size: int
@@ -55,7 +57,7 @@ def columns(rows: Sequence[Any]) -> Columns | None:
     """The columns of these records; None where any of them breaks a documented rule."""
     try:
         return _columns(rows)
-    except (_Misfit, KeyError, TypeError):  # a field is missing, or a role is of a type that has no hash
+    except (_Misfit, LookupError, TypeError):  # a field is missing, or something is of another type
         return None
 
 
@@ -64,32 +66,43 @@ class _Misfit(Exception):  # noqa: N818 - it ends a fast look, and is nobody's e
 
 
 def _columns(rows: Sequence[Any]) -> Columns:
-    _expect(rows, dict)
-    messages: list[Any] = list(map(_MESSAGES, rows))
-    _expect(messages, list)
+    # What is no object has no item of that name either, and raises TypeError.
+    fields = _fields(rows)
+    messages: Sequence[Any] = fields["messages"] if fields is not None else list(map(_MESSAGES, rows))
     turns: list[Any] = list(chain.from_iterable(messages))
-    _expect(turns, dict)
     roles: list[Any] = list(map(_ROLE, turns))
     contents: list[Any] = list(map(_CONTENT, turns))
-    if not ROLES.issuperset(roles):
-        raise _Misfit
     if set(map(type, contents)) != {str}:
         contents = list(map(text, contents))
         _expect(contents, str)
     sizes = list(map(len, messages))
     size = sizes[0] if min(sizes) == max(sizes) else 0
-    texts = _gathered(contents, sizes, size)
+    shape = tuple(roles[:size])
     # Most files have one shape throughout, and then nothing need be gathered.
-    places = [set(roles[place::size]) for place in range(size)] if size else []
-    if size and all(len(place) == 1 for place in places):
-        shape = tuple(roles[:size])
+    if size and roles == [*shape] * len(sizes):
         shapes, kinds = [shape] * len(sizes), {shape: len(sizes)}
     else:
         shapes = _gathered(roles, sizes, size)
         kinds = dict(Counter(shapes))
-    if not all("user" in shape for shape in kinds):  # nor is any in a list without messages
+    # A list without messages has no user either.
+    if not ROLES.issuperset(chain.from_iterable(kinds)) or not all("user" in shape for shape in kinds):
         raise _Misfit
-    return Columns(turns, contents, size, shapes, kinds, texts)
+    return Columns(fields, turns, contents, size, shapes, kinds, _gathered(contents, sizes, size))
+
+
+def _fields(rows: Sequence[dict[str, Any]]) -> dict[str, Sequence[Any]] | None:
+    names = tuple(rows[0])
+    if set(map(len, rows)) != {len(names)}:
+        return None
+    if len(names) == 1:  # of one name, a getter makes no tuples
+        return {names[0]: [row[names[0]] for row in rows]}
+    getter: Any = itemgetter  # which is typed for a known number of names
+    get: Callable[[dict[str, Any]], tuple[Any, ...]] = getter(*names)
+    try:
+        values = list(map(get, rows))
+    except LookupError:
+        return None
+    return dict(zip(names, zip(*values, strict=True), strict=True))
 
 
 def _expect(values: Sequence[Any], kind: type) -> None:

@@ -8,6 +8,7 @@ from typing import IO
 
 from typing_extensions import Self
 
+from bedrock_rft.datasets._trouble import trouble
 from bedrock_rft.errors import ConfigurationError, DatasetError
 
 __all__ = ["Landing"]
@@ -34,7 +35,7 @@ class Landing:
                 dir=self.path.parent, prefix=f".{self.path.name[:100]}.", delete=False
             )
         except (OSError, ValueError) as error:
-            raise self._unwritable(error) from error
+            raise trouble(f"{self.path} cannot be written", error) from error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -52,7 +53,7 @@ class Landing:
         try:
             self._open.write(chunk)
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise trouble(f"{self.path} cannot be written", error) from error
 
     def land(self) -> bytes:
         """Move the file to its place, whatever stood there."""
@@ -61,7 +62,7 @@ class Landing:
             file.close()
             Path(file.name).replace(self.path)
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise trouble(f"{self.path} cannot be written", error) from error
         self._file = None
         return b""
 
@@ -70,7 +71,3 @@ class Landing:
         if self._file is None:
             raise RuntimeError("The file has landed already.")
         return self._file
-
-    def _unwritable(self, error: Exception) -> DatasetError:
-        why = (error.strerror if isinstance(error, OSError) else None) or error
-        return DatasetError(f"{self.path} cannot be written: {why}.")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Literal
 
-from bedrock_rft.datasets._report import Problem
 from bedrock_rft.datasets._rules import Finding
 
-__all__ = ["Problems"]
+__all__ = ["Problems", "Severity"]
+
+Severity = Literal["error", "warning"]
 
 
 class Problems:
@@ -19,10 +20,12 @@ class Problems:
         counts: by the rule's code.
     """
 
+    __slots__ = ("_kept", "_limit", "counts")
+
     def __init__(self, limit: int) -> None:
         """Keep at most `limit` problems of each rule."""
         self._limit = limit
-        self._kept: dict[str, list[Problem]] = {}
+        self._kept: dict[str, list[tuple[Severity, int | None, Finding]]] = {}
         self.counts: Counter[str] = Counter()
 
     def error(self, line: int | None, finding: Finding) -> None:
@@ -33,26 +36,33 @@ class Problems:
         """Something that may be wrong."""
         self._add("warning", finding, [line], 1)
 
-    def warnings(self, lines: Sequence[int], finding: Finding) -> None:
-        """The same, on several lines."""
-        self._add("warning", finding, lines, len(lines))
+    def warnings(self, lines: Iterable[int], finding: Finding) -> None:
+        """The same, on several lines, in their order."""
+        found = list(lines)
+        if found:
+            self._add("warning", finding, found, len(found))
 
     def errors(self, lines: Iterable[int], count: int, finding: Finding) -> None:
         """The same error on several lines, of which the first may be all that is known."""
         self._add("error", finding, lines, count)
 
-    def sorted(self, severity: Literal["error", "warning"]) -> tuple[Problem, ...]:
-        """What was kept, by line; what concerns the whole file comes first."""
-        kept = [problem for alike in self._kept.values() for problem in alike if problem.severity == severity]
-        return tuple(sorted(kept, key=lambda problem: (problem.line or 0, problem.column or 0)))
+    def take(self, later: Problems, before: int) -> None:
+        """Take what was found further on, where line 1 has `before` lines before it."""
+        for code, alike in later._kept.items():
+            kept = self._kept.setdefault(code, [])
+            for severity, line, finding in alike[: self._limit - len(kept)]:
+                kept.append((severity, None if line is None else before + line, finding))
+        self.counts.update(later.counts)
 
-    def _add(
-        self, severity: Literal["error", "warning"], finding: Finding, lines: Iterable[int | None], count: int
-    ) -> None:
+    def sorted(self, severity: Severity) -> list[tuple[int | None, Finding]]:
+        """What was kept, by line; what concerns the whole file comes first."""
+        kept = [(line, finding) for alike in self._kept.values() for level, line, finding in alike if level == severity]
+        return sorted(kept, key=lambda one: (one[0] or 0, one[1].column or 0))
+
+    def _add(self, severity: Severity, finding: Finding, lines: Iterable[int | None], count: int) -> None:
         self.counts[finding.code] += count
         kept = self._kept.setdefault(finding.code, [])
-        code, field, what, mend, column = finding
         for line in lines:
             if len(kept) >= self._limit:
                 return
-            kept.append(Problem(severity, code, what, mend, line, column, field))
+            kept.append((severity, line, finding))

@@ -10,6 +10,7 @@ from typing import Any, cast
 from pydantic_core import from_json
 
 from bedrock_rft.datasets._records import plain_record, records_of
+from bedrock_rft.datasets._trouble import trouble
 from bedrock_rft.errors import ConfigurationError, DatasetError
 
 __all__ = ["read"]
@@ -45,7 +46,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                 if line.strip():
                     yield _record(path, number, line)
     except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {error.strerror or error}.") from error
+        raise trouble(f"{path} cannot be read", error) from error
 
 
 def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:

@@ -13,11 +13,15 @@ from typing import IO, Any, Protocol, TypeAlias, cast
 from pydantic import BaseModel
 
 from bedrock_rft.datasets._records import records_of, spelled
+from bedrock_rft.datasets._trouble import trouble
 from bedrock_rft.errors import ConfigurationError, DatasetError
 
-__all__ = ["CHUNK", "Data", "Source", "given_records", "pieces", "source"]
+__all__ = ["CHUNK", "READ", "Data", "Source", "given_records", "pieces", "source"]
 
 CHUNK = 1 << 20
+"""Bytes, as they are sent."""
+READ = 1 << 18
+"""Bytes, as they are checked: few enough to stay in a core's cache, and to be read into the same pages again."""
 
 Data: TypeAlias = str | os.PathLike[str] | bytes | IO[bytes] | Iterable[Mapping[str, Any] | BaseModel]
 """A path, the content itself, a file opened in binary mode, or records: dicts, models, a pandas or polars frame, a
@@ -48,7 +52,7 @@ class _Path:
             mode = path.stat().st_mode
         except OSError as error:
             dangling = " (a symbolic link to nothing)" if path.is_symlink() else ""
-            raise _unreadable(f"{path}{dangling}", error) from error
+            raise trouble(f"{path}{dangling} cannot be read", error) from error
         except ValueError as error:  # a NUL in it
             raise DatasetError(f"{path} is no path: {error}.") from error
         if not stat.S_ISREG(mode):
@@ -161,14 +165,14 @@ def given_records(data: Data) -> Iterator[Any] | None:
     return found
 
 
-def pieces(origin: Source) -> Iterator[bytes]:
-    """The bytes of a source, in chunks of at most 1 MiB. Raises DatasetError where it cannot be read."""
+def pieces(origin: Source, size: int = CHUNK) -> Generator[bytes, None, None]:
+    """The bytes of a source, in chunks of at most so many. Raises DatasetError where it cannot be read."""
     try:
         with origin.open() as file:
-            while chunk := file.read(CHUNK):
+            while chunk := file.read(size):
                 yield chunk
     except OSError as error:
-        raise _unreadable(origin.name, error) from error
+        raise trouble(f"{error.filename or origin.name} cannot be read", error) from error
 
 
 def _expanded(path: Path) -> Path:
@@ -185,7 +189,3 @@ def _opened(file: IO[bytes]) -> Source:
     if seekable is not None and seekable():
         return _Stream(file)
     return _Spool(iter(lambda: file.read(CHUNK), b""))
-
-
-def _unreadable(name: str, error: OSError) -> DatasetError:
-    return DatasetError(f"{name} cannot be read: {error.strerror or error}.")

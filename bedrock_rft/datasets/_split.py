@@ -18,9 +18,10 @@ from typing import Any, cast
 
 from jiter import from_json
 
+from bedrock_rft.datasets._bounds import Rules
 from bedrock_rft.datasets._convert import lines_of
 from bedrock_rft.datasets._report import Report
-from bedrock_rft.datasets._rules import Rules, text
+from bedrock_rft.datasets._rules import text
 from bedrock_rft.datasets._validate import validate
 from bedrock_rft.datasets._write import lay_down
 from bedrock_rft.errors import ConfigurationError, DatasetError

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from bedrock_rft.datasets._bounds import Rules
 from bedrock_rft.datasets._records import spelled
 from bedrock_rft.datasets._report import Report
-from bedrock_rft.datasets._rules import Finding, Rules
+from bedrock_rft.datasets._rules import Finding
 from bedrock_rft.datasets._scan import Scan
-from bedrock_rft.datasets._source import CHUNK, Data, given_records, pieces, source
+from bedrock_rft.datasets._source import CHUNK, READ, Data, given_records, pieces, source
 from bedrock_rft.errors import DatasetError
 
 __all__ = ["validate"]
@@ -38,7 +39,7 @@ def validate(data: Data, *, rules: Rules | None = None, limit: int = 20) -> Repo
     origin = source(data)
     try:
         with Scan(origin.name, rules=rules, limit=limit) as scan:
-            for chunk in pieces(origin):
+            for chunk in pieces(origin, READ):
                 scan.feed(chunk)
             return scan.finish()
     finally:

@@ -1,0 +1,101 @@
+"""A file may be cut into parts anywhere: the report stays the same, and memory stays bounded."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bedrock_rft.datasets import Report, Rules, validate
+from bedrock_rft.datasets import _look as look
+from bedrock_rft.datasets import _scan as scan
+from bedrock_rft.datasets import _total as total
+
+ANY = Rules(minimum=1)
+
+
+def line(number: int, **fields: Any) -> bytes:
+    turns = [{"role": "user", "content": f"What is {number}?"}]
+    return json.dumps({"messages": turns, "reference_answer": str(number), **fields}).encode()
+
+
+LINES = st.one_of(
+    st.integers(0, 5).map(line),
+    st.integers(6, 10**6).map(line),
+    st.sampled_from(
+        [
+            b"", b" \t", b"{", b"null", b"[1]", b"{}", b'{"messages": [{}', b"{}]}", b"{},{}", b'{"a": "x', b'y"}',
+            line(1, reference_answer=None), line(2, reference_answer={"a": [1.5]}), line(3, id=1, level="x"),
+            line(4, messages=[{"role": "bot", "content": None}]), line(5, note="AKIAIOSFODNN7EXAMPLE") + b"\r",
+            line(6, messages=[{"role": "system", "content": " "}, {"role": "user", "content": "a" * 300, "x": 1}]),
+            b'{"messages": [{"role": "user", "content": "?"}], "reference_answer": 1e999}',
+        ]
+    ),
+)  # fmt: skip
+FILES = st.lists(LINES, max_size=40).map(b"\n".join)
+
+
+def checked(content: bytes, *, every: int | None = None) -> Report:
+    with scan.Scan("data.jsonl", rules=ANY, limit=3) as one:
+        for start in range(0, len(content), every or len(content) or 1):
+            one.feed(content[start : start + (every or len(content))])
+        return one.finish()
+
+
+@pytest.fixture(scope="module")
+def small() -> Any:
+    """Let few bytes be much, so that every file has many parts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(look, "_GROUP", 150)
+        patch.setattr(look, "_COLUMNS", 400)
+        yield
+
+
+@pytest.mark.usefixtures("small")
+@settings(max_examples=200)
+@given(content=FILES, every=st.integers(1, 400))
+def test_parts_add_up(content: bytes, every: int) -> None:
+    whole, cut = checked(content), checked(content, every=every)
+    assert cut == whole
+    assert list(cut.extra_fields) == list(whole.extra_fields)
+
+
+def test_what_is_compared_is_bounded_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(total, "COMPARED", 50)
+    rows = b"\n".join(line(n) for n in [*range(40), *range(60)])
+    report = validate(rows)
+    assert (report.duplicate_prompts, report.compared, report.valid) == (10, 50, 100)
+    assert "10 of the first 50 (20.0%)" in str(report)
+    assert report.prompt_lengths.mean == round((10 * 10 + 30 * 11 + 10 * 10 + 50 * 11) / 100, 1)
+    assert [problem.line for problem in report.warnings] == list(range(41, 51))
+
+
+def test_lengths_are_rounded_only_where_there_are_very_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = [1000 + 7 * n for n in range(301)]
+    rows = [{"messages": [{"role": "user", "content": "x" * n}], "reference_answer": 1} for n in lengths]
+    exact = validate(rows).prompt_lengths
+    assert (exact.median, exact.p95) == (lengths[150], lengths[285])
+    monkeypatch.setattr(total, "_DIFFERENT", 20)
+    near = validate(rows).prompt_lengths
+    assert (near.least, near.greatest, near.mean) == (exact.least, exact.greatest, exact.mean)
+    for rounded, value in ((near.median, exact.median), (near.p95, exact.p95)):
+        assert 0.99 * value < rounded <= value
+
+
+def test_memory_does_not_grow_with_the_file() -> None:
+    block = b"\n".join(line(n, more="x" * 900) for n in range(250)) + b"\n"
+    peaks: list[int] = []
+    for blocks in (4, 16):
+        with scan.Scan("data.jsonl") as one:
+            tracemalloc.start()
+            for _ in range(blocks):
+                one.feed(block)
+            one.finish()
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 1_000_000
+    assert peaks[1] < 10_000_000
