@@ -80,11 +80,7 @@ def run(page: Path) -> None:
 
 @pytest.mark.usefixtures("at_hand")
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=named)
-def test_python_blocks_run_in_order(
-    page: Path, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
-) -> None:
-    if page != README:
-        request.getfixturevalue("here")  # Lambda, IAM and STS on this machine
+def test_python_blocks_run_in_order(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(page)
     said = capsys.readouterr().out
     if page == README:
