@@ -12,11 +12,13 @@ import base64
 import contextlib
 import io
 import json
+import os
 import re
 import subprocess
 import sys
 import tempfile
 import threading
+import urllib.request
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -60,7 +62,9 @@ class Lambda:
             [sys.executable, "-I", "-S", "-c", WORKER, folder, handler],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={},
+            env={
+                name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ
+            },  # Windows starts none without
             cwd=folder,
         )
         self._stack.callback(self._stop)
@@ -126,8 +130,15 @@ class AwsHere:
             "AWS_SECRET_ACCESS_KEY": "rehearsal-only",
         }
 
+    def empty(self) -> None:
+        """Forget every role and function: moto keeps them for its process, and not for a server."""
+        request = urllib.request.Request(f"{self.url}/moto-api/reset", method="POST")  # noqa: S310 - of this machine
+        with urllib.request.urlopen(request):  # noqa: S310 - as above
+            pass
+
     def __enter__(self) -> Self:
         self._thread.start()
+        self.empty()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -7,7 +7,6 @@ import io
 import json
 import re
 import sys
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +51,7 @@ class Asked:
     action: str
     resource: str
     body: bytes = b""
+    query: str = ""
 
     @property
     def operation(self) -> str:
@@ -141,13 +141,14 @@ def _asked(environ: dict[str, Any], body: bytes) -> Asked:
         fields = {name: values[0] for name, values in parse_qs(body.decode()).items()}
         named = f"arn:{partition}:iam::{ACCOUNT}:role{fields.get('Path', '/bedrock-rft/')}{fields.get('RoleName', '')}"
         return Asked(f"{service}:{fields['Action']}", named, body)
+    query = environ.get("QUERY_STRING", "")
     for method, path, operation in _LAMBDA:
         match = re.fullmatch(path, unquote(environ["PATH_INFO"]))
         if method == environ["REQUEST_METHOD"] and match:
             name = match[1] if match.groups() else json.loads(body or b"{}").get("FunctionName", "*")
             arn = name if name.startswith("arn:") else f"arn:{partition}:lambda:{region}:{ACCOUNT}:function:{name}"
-            version = parse_qs(environ.get("QUERY_STRING", "")).get("Qualifier")
-            return Asked(f"lambda:{operation}", f"{arn}:{version[0]}" if version else arn, body)
+            version = parse_qs(query).get("Qualifier")
+            return Asked(f"lambda:{operation}", f"{arn}:{version[0]}" if version else arn, body, query)
     raise AssertionError(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']} is no operation that is known here")
 
 
@@ -166,7 +167,6 @@ class Here:
     """An AWS that is empty at the start of every test."""
 
     gate: Gate
-    url: str
 
     def service(self, name: str, region: str = REGION) -> Any:
         """Botocore's own client, with which a test looks at what is there, or puts something there."""
@@ -178,7 +178,7 @@ def credentials() -> Any:
 
 
 @pytest.fixture(scope="session")
-def aws_server() -> Iterator[tuple[Gate, str]]:
+def aws_server() -> Iterator[tuple[Gate, Any]]:
     """One server for every test of this process."""
     spec = importlib.util.spec_from_file_location("aws_here", EXAMPLES / "aws_here.py")
     assert spec is not None
@@ -187,21 +187,20 @@ def aws_server() -> Iterator[tuple[Gate, str]]:
     spec.loader.exec_module(module)
     gate = Gate()
     with module.AwsHere(gate.around) as server:
-        yield gate, server.url
+        yield gate, server
 
 
 @pytest.fixture
-def here(aws_server: tuple[Gate, str], monkeypatch: pytest.MonkeyPatch) -> Here:
+def here(aws_server: tuple[Gate, Any], monkeypatch: pytest.MonkeyPatch) -> Here:
     """An empty AWS that botocore is told of by the environment, and a clock that needs no time."""
-    gate, url = aws_server
-    with urllib.request.urlopen(urllib.request.Request(f"{url}/moto-api/reset", method="POST")):  # noqa: S310 - http
-        pass
+    gate, server = aws_server
+    server.empty()
     gate.clear()
     for service in ("LAMBDA", "IAM", "STS"):
-        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", url)
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", server.url)
     monkeypatch.setattr(_patience, "time", Clock())
     monkeypatch.setattr(_deploy, "time", Clock())
-    return Here(gate, url)
+    return Here(gate)
 
 
 class Clock:

@@ -66,6 +66,7 @@ def versions(here: Here) -> list[str]:
 def test_a_reward_becomes_a_version_with_a_role_of_its_own(here: Here, client: Client) -> None:
     reward = client.rewards.deploy(made(), name="sums", dataset=DATA, tags={"team": "research"})
     assert (reward.arn, reward.version, reward.role_arn, reward.changed) == (f"{ARN}:1", "1", ROLE, True)
+    assert [step.name for step in reward.plan.steps] == [ROLE, "bedrock-rft", ARN, f"{ARN}:1"]
     assert (
         settings_of(here, "1")
         == settings_of(here)

@@ -17,6 +17,7 @@ from test_deploy import ARN, DATA, ROLE, SOURCE, made, policy, settings_of, vers
 from bedrock_rft import (
     APIConnectionError,
     APIError,
+    APIResponseError,
     APIStatusError,
     AuthenticationError,
     Client,
@@ -248,7 +249,8 @@ def test_lists_are_read_to_their_end(here: Here, client: Client) -> None:
     here.gate.clear()
     here.gate.change("ListVersionsByFunction", times=1, NextMarker="more", Versions=[])
     assert not client.rewards.deploy(made(), name="sums").changed
-    assert [asked.operation for asked in here.gate.asked].count("ListVersionsByFunction") == 2
+    listed = [asked.query for asked in here.gate.asked if asked.operation == "ListVersionsByFunction"]
+    assert listed == ["", "Marker=more"]
 
 
 # Denied
@@ -376,6 +378,19 @@ def test_no_error_and_no_log_shows_a_secret(here: Here, client: Client, caplog: 
     logged = "\n".join(record.getMessage() for record in caplog.records)
     assert "botocore" in {record.name.partition(".")[0] for record in caplog.records}
     assert secrets_in(logged, PARTS) == []
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("page", [b"<html>log in <br> here</html>", b"\x00\xff", b'{"message": "no XML"}'])
+def test_an_answer_of_somebody_elses_is_said_to_be_so(here: Here, client: Client, page: bytes) -> None:
+    def answer(_: Asked, __: Forward) -> tuple[str, Any, bytes]:
+        return "200 OK", [("content-type", "text/html")], page
+
+    here.gate.rules.append(Rule("GetRole", answer))
+    with pytest.raises(APIError, match=r"iam GetRole") as caught:
+        client.rewards.deploy(made(), name="sums")
+    assert isinstance(caught.value, APIResponseError)
+    assert here.gate.writes == []
 
 
 def test_a_parameter_that_botocore_refuses_is_ours(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
