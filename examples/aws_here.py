@@ -103,9 +103,9 @@ class AwsHere:
 
     def __init__(self, around: Callable[[Application], Application] | None = None) -> None:
         from moto.moto_server import werkzeug_app as moto
-        from werkzeug.serving import make_server
+        from werkzeug.serving import WSGIRequestHandler, make_server
 
-        class Quiet(moto.MotoRequestHandler):
+        class Quiet(WSGIRequestHandler):
             def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - as the class it overrides
                 pass
 

@@ -87,7 +87,7 @@ class Account:
         try:
             found = getattr(self._client(service), method)(**parameters)
         except (BotoCoreError, ClientError, ResponseParserError) as error:
-            problem = self._refused(error, service, operation)
+            problem = self._refused(error, service, operation)  # raised below, with nothing of botocore's chained on
         else:
             return cast("dict[str, Any]", found)
         raise problem

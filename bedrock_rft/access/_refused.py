@@ -39,7 +39,6 @@ def refused(error: Exception, service: str, operation: str, *, origin: str, poli
         origin: where the credentials came from.
         policy: the command that prints a policy which allows it.
     """
-    _disarm(error)
     doing = f"{service} {operation}"
     response: dict[str, Any] | None = getattr(error, "response", None)
     if isinstance(response, dict) and "Error" in response:
@@ -110,14 +109,3 @@ def _lost(error: Exception, doing: str, service: str) -> BedrockRFTError:
     if "ResponseParserError" in names:
         return APIResponseError(f"{doing}: the answer is not the service's: {detail}. A proxy may stand between.")
     return APIError(f"{doing} failed: {type(error).__name__}: {detail}.")
-
-
-def _disarm(error: BaseException) -> None:
-    """Drop the frames: botocore's hold signed requests, and answers with signed addresses in them."""
-    cause: BaseException | None = error
-    while cause is not None:
-        cause.__traceback__ = None
-        for name in ("request", "response") if not isinstance(getattr(cause, "response", None), dict) else ():
-            if name in vars(cause):
-                vars(cause)[name] = None
-        cause = cause.__cause__ or cause.__context__
