@@ -22,7 +22,7 @@ _STYLE = """
 .rft-live .h{display:flex;flex-wrap:wrap;gap:0 1.5rem;margin:.3rem 0}
 .rft-live .b{background:#8883;height:6px;border-radius:3px;max-width:56rem}
 .rft-live .b div{background:#2f7fc1;height:6px;border-radius:3px}
-.rft-live ul{margin:.4rem 0;padding-left:1.2rem}.rft-live .m{opacity:.75;font-size:13px;overflow-wrap:anywhere}
+.rft-live ul{margin:.4rem 0;padding-left:1.2rem}.rft-live ul.m{opacity:.75;font-size:13px;overflow-wrap:anywhere}
 .rft-live .error{color:#c62828}.rft-live .warning{color:#b26a00}
 """
 
