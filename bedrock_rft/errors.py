@@ -158,13 +158,11 @@ class RewardError(BedrockRFTError):
         report: of the check that found it, where there was one.
     """
 
-    def __init__(
-        self, message: str, *, rollout: str | None = None, code: str = "reward", report: Findings | None = None
-    ) -> None:
+    def __init__(self, message: str, *, rollout: str | None = None, code: str = "reward", report: Any = None) -> None:
         super().__init__(message)
         self.rollout = rollout
         self.code = code
-        self.report = report
+        self.report: Findings | None = report
 
 
 class APIError(BedrockRFTError):
