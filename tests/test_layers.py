@@ -43,7 +43,7 @@ FLOORS = {
         "_wire",
     },
     3: {"_create", "_events", "_files", "_jobs", "_models", "_resource", "_runs", "_watch"},
-    4: {"_client", "_rewards", "_wings", "__init__"},
+    4: {"_client", "_rewards", "_wings", "__init__", "__main__"},
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 # What each wing may stand on, and which other wings it may use. Rewards run inside a Lambda; their check asks Lambda.
