@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from _iam import Iam, iam_server
 from _moto import Aws
-from _secrets import LONG, said_of, secrets_in, short_term
+from _secrets import LONG, SECRET, SHORT, said_of, secrets_in, short_term
 from botocore.credentials import Credentials
 
 from bedrock_rft import AsyncClient, Client, ConfigurationError
@@ -531,3 +532,60 @@ def test_the_example_runs_on_this_machine(aws: Aws, iam: Iam) -> None:
     assert "error:" not in done.stdout
     assert f"reward    {VERSION}" in done.stdout
     assert iam.asked
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """An endpoint that takes connections and says nothing."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+
+
+@pytest.mark.anyio
+async def test_an_endpoint_that_says_nothing_is_not_waited_for(silent: str) -> None:
+    with Client("us-west-2", api_key="some-key", base_url=silent, timeout=1) as client:
+        report = doctor(client, seconds=0.2)
+    assert one(report, "endpoint").what == "The look at the endpoint was not done after 0.2 s"
+    async with AsyncClient("us-west-2", api_key="some-key", base_url=silent, timeout=1) as other:
+        same = await doctor(other, seconds=0.2)
+    assert one(same, "endpoint") == one(report, "endpoint")
+
+
+@pytest.mark.anyio
+async def test_a_key_that_cannot_be_had_is_a_finding(silent: str) -> None:
+    def none() -> str:
+        raise ConfigurationError("No key today.")
+
+    with Client("us-west-2", api_key=none, base_url=silent, timeout=1) as client:
+        report = doctor(client, seconds=5)
+    assert one(report, "key").why == "No key today."
+    assert one(report, "endpoint").why == "No key today."
+    async with AsyncClient("us-west-2", api_key=none, base_url=silent, timeout=1) as other:
+        same = await doctor(other, seconds=5)
+    assert one(same, "key") == one(report, "key")
+
+
+def test_a_user_is_looked_at_as_a_role_is(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
+    client = aws.client("iam")
+    client.create_user(UserName="bob")
+    key = client.create_access_key(UserName="bob")["AccessKey"]
+    policy = caller_policy("us-west-2", "123456789012").json()
+    client.put_user_policy(UserName="bob", PolicyName="rft", PolicyDocument=policy)
+    report = look(Credentials(key["AccessKeyId"], key["SecretAccessKey"]))
+    assert report.who == "arn:aws:iam::123456789012:user/bob"
+    assert report.verdict == "ok", str(report)
+    assert report.facts()[-1] == ("reward", "none given: reward=… looks at one")
+    assert "SimulatePrincipalPolicy" in iam.asked
+
+
+def test_no_key_is_in_a_report(aws: Aws, service: LocalService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    for make in (lambda: LONG, lambda: SHORT):
+        with Client("us-west-2", api_key=make(), base_url=service.base_url) as client:
+            report = doctor(client, reward=SimpleNamespace(arn=VERSION))
+        assert report.reward == VERSION
+        assert one(report, "admitted").level == "error"
+        assert said_of(report) == []
+    assert aws.url
