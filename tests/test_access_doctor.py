@@ -316,6 +316,7 @@ def test_with_a_key_alone_what_aws_would_say_is_unknown(
     assert not report.errors
     for code in ("who", "reward"):
         assert "There are no AWS credentials" in one(report, code).why
+    assert one(report, "who").why.startswith("There are no AWS credentials")
     assert "CallWithBearerToken" in one(report, "permissions").what
     assert aws.url
 
