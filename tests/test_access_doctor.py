@@ -583,8 +583,8 @@ def test_a_user_is_looked_at_as_a_role_is(aws: Aws, iam: Iam, look: Callable[...
 
 def test_no_key_is_in_a_report(aws: Aws, service: LocalService, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    for make in (lambda: LONG, lambda: SHORT):
-        with Client("us-west-2", api_key=make(), base_url=service.base_url) as client:
+    for key in (LONG, SHORT):
+        with Client("us-west-2", api_key=key, base_url=service.base_url) as client:
             report = doctor(client, reward=SimpleNamespace(arn=VERSION))
         assert report.reward == VERSION
         assert one(report, "admitted").level == "error"
