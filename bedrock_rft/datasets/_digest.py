@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Digest", "Digests"]
 
 _WORTH_A_THREAD = 1 << 16  # bytes: below, handing them over takes longer than hashing them
-_AT_ONCE = 1 << 20  # bytes handed over: each time two threads have to wait for each other
+_AT_ONCE = 1 << 19  # bytes handed over: each time two threads have to wait for each other
 
 
 class Digest(Protocol):
@@ -25,7 +25,7 @@ class Digest(Protocol):
 
 
 class Digests:
-    """Several digests of the same bytes, at most two megabytes behind the reader."""
+    """Several digests of the same bytes, at most a megabyte behind the reader."""
 
     def __init__(self, digests: Sequence[Digest]) -> None:
         self._digests = digests

@@ -150,6 +150,7 @@ class Report:
         facts = [(name, value) for name, value in self._facts() if value]
         wide = max((len(name) for name, _ in facts), default=0)
         lines = [_clip(f"{plain(self.name, 40)}  {records}, {_bytes(self.size)}  {self.verdict}")]
+        lines.append(f"  sha256 {self.sha256}")  # whole, for which the column of the others has no room
         return lines + [_clip(f"  {name:<{wide}}  {plain(value)}") for name, value in facts]
 
     @property
@@ -171,7 +172,6 @@ class Report:
         among = f"{'the first ' if compared < self.valid else ''}{compared:,}"
         duplicates = f"{self.duplicate_prompts:,} of {among} ({self.duplicate_share:.1%})" if compared else ""
         return [
-            ("sha256", self.sha256),
             ("roles", _listing(self.roles)),
             ("prompts", prompts),
             ("duplicate prompts", duplicates),
@@ -192,7 +192,7 @@ class Report:
         return lines
 
     def _repr_html_(self) -> str:
-        facts = "".join(
+        facts = f"<tr><th align='left'>sha256</th><td align='left'>{self.sha256}</td></tr>" + "".join(
             f"<tr><th align='left'>{_escaped(name)}</th><td align='left'>{_escaped(value)}</td></tr>"
             for name, value in self._facts()
             if value

@@ -17,7 +17,7 @@ __all__ = ["COMPARED", "Total"]
 COMPARED = 1 << 17
 """Records whose prompts are compared: six times what a job takes. They cost 16 bytes each."""
 
-_PASSES = 4  # over their hashes, so that only some of them are objects at a time
+_PASSES = 8  # over their hashes, so that only some of them are objects at a time
 _NAMES = 400  # of further fields
 _DIFFERENT = 1 << 14  # lengths; beyond, they are rounded
 _EXACT_BITS = 8  # of a rounded length: it is less than 1 % below
