@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from bedrock_rft._jobs import AsyncJobs
 from bedrock_rft._resource import AsyncResource, Resource, blocking
-from bedrock_rft.errors import ConfigurationError
+from bedrock_rft.errors import APIError, ConfigurationError
 
 if TYPE_CHECKING:
     from bedrock_rft.access import DeployedReward, Plan
@@ -161,13 +161,19 @@ class AsyncRewards(AsyncResource):
     async def _refuse_used(self, name: str) -> None:
         """A job whose reward function is gone fails, and what it cost is lost."""
         region = self._session.config.region
-        async for job in AsyncJobs(self._session).list():
-            arn = job.reward
-            if job.status not in _ENDED and arn is not None and (arn.name, arn.region) == (name, region):
-                raise ConfigurationError(
-                    f"Job {job.id} is {job.status} and needs the function '{name}'. Nothing was deleted. Wait for it, "
-                    "cancel it, or pass force=True."
-                )
+        try:
+            async for job in AsyncJobs(self._session).list():
+                arn = job.reward
+                if job.status not in _ENDED and arn is not None and (arn.name, arn.region) == (name, region):
+                    raise ConfigurationError(
+                        f"Job {job.id} is {job.status} and needs the function '{name}'. Nothing was deleted. Wait for "
+                        "it, cancel it, or pass force=True."
+                    )
+        except APIError as error:
+            error.args = (
+                f"{error} Nothing was deleted: whether a job needs it is not known. force=True does not ask.",
+            )
+            raise
 
 
 class Rewards(Resource):

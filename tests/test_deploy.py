@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -12,7 +13,7 @@ from _gate import ACCOUNT, EXAMPLES, REGION, Here
 from _secrets import ACCESS_KEY, SECRET, TOKEN, secrets_in
 from botocore.credentials import Credentials
 
-from bedrock_rft import AsyncClient, Client, ConfigurationError, RewardError
+from bedrock_rft import APIConnectionError, AsyncClient, Client, ConfigurationError, RewardError
 from bedrock_rft.access import DeployedReward, Plan, Step, deployer_policy
 from bedrock_rft.access._names import role_name
 from bedrock_rft.local import LocalService
@@ -414,6 +415,20 @@ def test_its_arn_makes_a_job_and_what_a_running_job_needs_is_kept(here: Here) ->
         assert rehearsal.rewards.destroy(other).changes
         rehearsal.jobs.cancel(job)
         assert rehearsal.rewards.destroy("sums").changes
+
+
+def test_where_jobs_cannot_be_seen_nothing_is_taken_away(here: Here, client: Client) -> None:
+    client.rewards.deploy(made(), name="sums")
+    here.gate.clear()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, and not listening: refused
+        nowhere = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+        identity = Credentials(ACCESS_KEY, SECRET, TOKEN)
+        with Client(REGION, credentials=identity, base_url=nowhere, max_retries=0) as lost:
+            with pytest.raises(APIConnectionError, match=r"Nothing was deleted: .* force=True does not ask\."):
+                lost.rewards.destroy("sums")
+            assert here.gate.asked == []
+            assert lost.rewards.destroy("sums", force=True).changes
 
 
 # Who and where

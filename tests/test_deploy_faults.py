@@ -210,6 +210,7 @@ def after_another(here: Here, operation: str, code: str, message: str) -> None:
             "ResourceConflictException",
             '{"message": "An update is in progress"}',
         ),
+        ("PublishVersion", "InvalidParameterValueException", '{"message": "CodeSHA256 (a) is different from (b)"}'),
         ("PublishVersion", "PreconditionFailedException", '{"message": "The RevisionId provided does not match"}'),
     ],
 )
@@ -220,6 +221,19 @@ def test_two_that_deploy_the_same_both_succeed(
     reward = client.rewards.deploy(made(), name="sums")
     assert (reward.arn, versions(here)) == (f"{ARN}:1", ["1"])
     assert not client.rewards.deploy(made(), name="sums").changed
+
+
+def test_of_two_that_deploy_different_code_each_gets_its_own(here: Here, client: Client) -> None:
+    other = made(SOURCE + "# the other's\n")
+
+    def answer(_: Asked, forward: Forward) -> tuple[str, Any, bytes]:
+        here.service("lambda").update_function_code(FunctionName="sums", ZipFile=other.content)
+        return forward()
+
+    here.gate.rules.append(Rule("PublishVersion", answer, times=1))
+    reward = client.rewards.deploy(made(), name="sums")
+    assert settings_of(here, "1")["CodeSha256"] == other.code_sha256
+    assert (reward.version, settings_of(here, "2")["CodeSha256"]) == ("2", made().code_sha256)
 
 
 def test_an_update_that_is_going_on_is_waited_for(here: Here, client: Client) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bedrock_rft._config import Config
 from bedrock_rft._log import log
 from bedrock_rft.access._account import Account
-from bedrock_rft.access._function import CONFLICTS, Function, FunctionWanted, function_work, look_at_function
+from bedrock_rft.access._function import Function, FunctionWanted, function_work, is_conflict, look_at_function
 from bedrock_rft.access._names import check_name, check_tags
 from bedrock_rft.access._plan import Plan, Step, Work
 from bedrock_rft.access._policy import Policy
@@ -142,7 +142,7 @@ class Deployment:
             try:
                 version = _carried_out(works)
             except APIStatusError as error:
-                if error.code not in CONFLICTS or attempt == _ATTEMPTS:
+                if not is_conflict(error) or attempt == _ATTEMPTS:
                     raise
                 log.info("deploying %s: somebody else changed it; looking again (%s)", self.name, error)
                 continue

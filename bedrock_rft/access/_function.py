@@ -10,23 +10,22 @@ from bedrock_rft.access._account import Account
 from bedrock_rft.access._names import LOGS, MANAGED, OWNER, is_ours
 from bedrock_rft.access._patience import LONGEST, patiently, until
 from bedrock_rft.access._plan import Step, Work, difference
-from bedrock_rft.errors import APIError, APIStatusError, ConfigurationError, plain
+from bedrock_rft.errors import APIError, APIStatusError, ConfigurationError, ConflictError, plain
 from bedrock_rft.rewards._package_zip import Package
 
 __all__ = [
-    "CONFLICTS",
     "Function",
     "FunctionWanted",
     "foreign_function",
     "function_work",
+    "is_conflict",
     "look_at_function",
     "removal",
 ]
 
-CONFLICTS = frozenset(
+_CONFLICTS = frozenset(
     {"ResourceConflictException", "PreconditionFailedException", "EntityAlreadyExists", "ConcurrentModification"}
 )
-"""What is said where somebody else was faster, or still is at it."""
 
 _ELSEWHERE = "Choose another name=, or pass its ARN to jobs.create(reward=…) as it is."
 _DESCRIPTION = "Reward function for reinforcement fine-tuning on Amazon Bedrock, deployed with bedrock_rft"
@@ -203,7 +202,15 @@ def _publication(account: Account, wanted: FunctionWanted) -> Work:
         revision = {"RevisionId": now["RevisionId"]} if now.get("RevisionId") else {}
         asked = {"FunctionName": wanted.name, "CodeSha256": wanted.package.code_sha256, **revision}
         made = account.ask("lambda", "PublishVersion", **asked)
-        return _sound(_settled(account, wanted.name, str(made["Version"])))
+        published = _sound(_settled(account, wanted.name, str(made["Version"])))
+        if published.get("CodeSha256") != wanted.package.code_sha256:
+            raise ConflictError(
+                f"Version {made['Version']} of {wanted.name} is another deployment's, which ran at the same time. Run it "
+                "again.",
+                status=409,
+                code="ResourceConflictException",
+            )
+        return published
 
     return Work(Step("create", "version", f"{wanted.arn}:…", needs=("lambda:PublishVersion",)), do)
 
@@ -238,6 +245,11 @@ def _sound(now: dict[str, Any]) -> dict[str, Any]:
 def _differences(now: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple[str, ...]:
     """What is not as it should be."""
     return tuple(difference(name, now.get(name), value) for name, value in wanted.items() if now.get(name) != value)
+
+
+def is_conflict(error: APIStatusError) -> bool:
+    """Whether somebody else was faster, or still is at it."""
+    return error.code in _CONFLICTS or "codesha256" in error.message.lower()
 
 
 def _is_busy(error: APIStatusError) -> bool:
