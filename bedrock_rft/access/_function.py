@@ -205,8 +205,7 @@ def _publication(account: Account, wanted: FunctionWanted) -> Work:
         published = _sound(_settled(account, wanted.name, str(made["Version"])))
         if published.get("CodeSha256") != wanted.package.code_sha256:
             raise ConflictError(
-                f"Version {made['Version']} of {wanted.name} is another deployment's, which ran at the same time. Run it "
-                "again.",
+                f"Version {made['Version']} of {wanted.name} is that of a deployment at the same time. Run it again.",
                 status=409,
                 code="ResourceConflictException",
             )
