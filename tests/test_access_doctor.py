@@ -39,7 +39,8 @@ from bedrock_rft.access import (
     trust_policy,
 )
 from bedrock_rft.access.__main__ import main
-from bedrock_rft.access._ask import Refused
+from bedrock_rft.access._ask import Refused, Who
+from bedrock_rft.access._look_caller import permissions, who_am_i
 from bedrock_rft.access._together import together
 from bedrock_rft.local import LocalService, LocalTransport, Service
 from bedrock_rft.types import LambdaArn
@@ -590,3 +591,35 @@ def test_no_key_is_in_a_report(aws: Aws, service: LocalService, monkeypatch: pyt
         assert one(report, "admitted").level == "error"
         assert said_of(report) == []
     assert aws.url
+
+
+def test_who_this_is_where_aws_does_not_say() -> None:
+    expired = Refused("ExpiredToken", "The security token included in the request is expired")
+    found = who_am_i(expired, "profile 'dev'", signs=True)
+    assert (found.level, found.mend) == ("error", "Renew the credentials from profile 'dev'.")
+    assert who_am_i(expired, "profile 'dev'", signs=False).level == "unknown", "the key may be good for all that"
+    assert who_am_i(Refused("AccessDenied", "no"), "x", signs=True).level == "unknown"
+    assert who_am_i(Refused("EndpointConnectionError", "no"), "x", signs=True).level == "unknown"
+    root = Who("arn:aws:iam::123456789012:root", "123456789012")
+    assert who_am_i(root, "x", signs=True).level == "warning"
+
+    def nobody(*_: str, **__: object) -> Refused:
+        raise AssertionError("the root of an account is not simulated")
+
+    needed = caller_policy("us-west-2", "123456789012")
+    assert [each.level for each in permissions(nobody, root, needed, {}, resource_policy=False)] == ["unknown"]
+
+
+def test_a_policy_of_the_functions_own_may_allow_what_the_callers_do_not(
+    aws: Aws, iam: Iam, look: Callable[..., Report]
+) -> None:
+    made(aws)
+    document = caller_policy("us-west-2", "123456789012").json()
+    person = caller(aws, document)
+    assert one(look(person, reward=REWARD), "may_invokereward").level == "error"
+    aws.client("lambda").add_permission(
+        FunctionName="my-reward", StatementId="s", Action="lambda:InvokeFunction", Principal="123456789012"
+    )
+    found = one(look(person, reward=REWARD), "may_invokereward")
+    assert (found.level, found.why) == ("unknown", "no policy of its allows it; the function's own policy may")
+    assert iam.asked

@@ -63,7 +63,7 @@ def _opened(**settings: Any) -> Client:
 
 
 def _policy_command(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("kind", choices=sorted(_KINDS), help="for whom it is")
+    parser.add_argument("kind", choices=sorted(_KINDS), metavar="kind", help=f"one of {', '.join(sorted(_KINDS))}")
     parser.add_argument("--region", help="where the jobs run; the reward function's region where it is left out")
     parser.add_argument("--account", help="12 digits; the reward function's account where it is left out")
     parser.add_argument("--reward", metavar="ARN", help="the reward function")

@@ -219,7 +219,7 @@ def deployer_policy(reward: str, *, role: str) -> Policy:
     make = ("CreateFunction", "UpdateFunctionCode", "UpdateFunctionConfiguration", "PublishVersion", "TagResource")
     look = ("GetFunction", "GetFunctionConfiguration", "ListVersionsByFunction", "ListTags")
     roles = ("CreateRole", "UpdateAssumeRolePolicy", "PutRolePolicy", "TagRole", "DeleteRolePolicy", "DeleteRole")
-    seen = ("GetRole", "GetRolePolicy", "ListRolePolicies", "ListAttachedRolePolicies", "ListRoleTags")
+    seen = ("GetRole", "GetRolePolicy", "ListRolePolicies", "ListAttachedRolePolicies")
     return _policy(
         Statement(
             sid="Deploy",
