@@ -12,7 +12,7 @@ from bedrock_rft._log import log
 from bedrock_rft._resource import AsyncResource, Resource, blocking, blocking_iter, identifier, limited, segment
 from bedrock_rft._transport import Call
 from bedrock_rft._watch import left_alone, watch
-from bedrock_rft.errors import APIError, JobCancelledError, JobFailedError, plain
+from bedrock_rft.errors import BedrockRFTError, JobCancelledError, JobFailedError, plain
 from bedrock_rft.metrics import Comparison, Metrics, compare
 from bedrock_rft.types.checkpoints import Checkpoint
 from bedrock_rft.types.events import Event
@@ -173,7 +173,7 @@ class AsyncRuns(AsyncResource):
         """The checkpoints, or none where they cannot be had: the numbers are worth having without."""
         try:
             return tuple([one async for one in self.checkpoints(job)])
-        except APIError as error:
+        except BedrockRFTError as error:
             log.warning("the checkpoints of job %s could not be read: %s", job.id, error)
             return ()
 

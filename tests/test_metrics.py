@@ -302,7 +302,7 @@ def test_a_plot_has_a_panel_for_each_metric_and_marks_checkpoints(tmp_path: Path
         "advantage",
         "policy loss",
     ]
-    assert figure.get_suptitle() == "ftjob-1, openai.gpt-oss-20b, succeeded, step 67 of 67"
+    assert figure.get_suptitle() == "ftjob-1, succeeded, step 67 of 67, openai.gpt-oss-20b"
     marks = [list(line.get_xdata()) for line in axes[0].lines if line.get_marker() == "^"]  # type: ignore[arg-type] # an array
     assert marks == [[17], [34], [51], [67]]
     figure.savefig(tmp_path / "run.png")

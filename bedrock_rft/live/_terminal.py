@@ -42,6 +42,7 @@ class Terminal:
 
     def __init__(self, stream: TextIO, *, forced: bool) -> None:
         self._state = State()
+        self._table = Table.grid()
         file = cast("IO[str]", _Encoding(stream))
         self._console = Console(file=file, force_terminal=forced or None, highlight=False)
         self._bars = encodable(stream, _BARS) == _BARS
@@ -51,7 +52,7 @@ class Terminal:
     def show(self, state: State, change: Change) -> None:
         """Draw the run as it stands now."""
         del change
-        self._state = state
+        self._state, self._table = state, self._metrics(state)  # only the time changes between two looks
         if not self._open:
             self._open = True
             self._live.start()
@@ -73,7 +74,7 @@ class Terminal:
         state, now = self._state, time.time()
         parts: list[RenderableType] = [self._head(state), self._progress(state, now)]
         if state.metrics:
-            parts.append(self._metrics(state))
+            parts.append(self._table)
         steps = sorted(one.step_number for one in state.metrics.checkpoints if one.step_number is not None)
         if steps:
             parts.append(

@@ -149,12 +149,13 @@ class Metrics(Sequence[TrainingMetrics]):
     def title(self) -> str:
         """Which run it is and how far it came, in a few words."""
         job = self.job
-        parts = [self.name]
-        if job is not None and job.model:
-            parts.append(plain(job.model, 40))
-        if job is not None and job.status:
-            parts.append(plain(job.status, 40))
-        return ", ".join([*parts, self._reach()])
+        parts = [
+            self.name,
+            plain(job.status, 40) if job else "",
+            self._reach(),
+            plain(job.model, 40) if job else "",
+        ]
+        return ", ".join(part for part in parts if part)
 
     def _reach(self) -> str:
         last = max((step.step for step in self.steps if step.step is not None), default=len(self.steps))

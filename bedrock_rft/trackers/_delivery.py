@@ -73,6 +73,7 @@ class _Lane:
             try:
                 self._waiting[0]()
             except MissingExtraError:
+                self._waiting.clear()  # it is told at once, and not again at the end
                 raise
             except Exception as error:  # noqa: BLE001 - a tracker is anybody's code, and the job matters more
                 self._warn("could not take what the watch saw, and is asked again at each look", error)
