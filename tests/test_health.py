@@ -92,6 +92,21 @@ def test_a_low_reward_that_clearly_rises_is_not_stuck() -> None:
     assert alarms([{"step": n, "critic_rewards_mean": n / 500} for n in range(1, 60)]) == set()
 
 
+def test_a_flat_reward_is_not_told_from_a_noisy_one() -> None:
+    for seed in SEEDS:
+        rolls = random.Random(seed)  # noqa: S311 - seeded draws, nothing secret
+        noisy = [{"step": n, "critic_rewards_mean": min(1, max(0, rolls.gauss(0.5, 0.25)))} for n in range(1, 60)]
+        found = metrics(noisy).health()
+        assert found.ok
+        assert not found.warnings
+        assert [finding.code for finding in found.unknown] in (["reward_trend"], [])
+
+
+def test_a_gradient_that_warms_up_does_not_spike() -> None:
+    steps = [{"step": n, "actor_grad_norm": 1e-6 if n < 3 else 1e-3 + n * 1e-6} for n in range(1, 40)]
+    assert alarms(steps) == set()
+
+
 def test_no_gradient_is_no_measure_of_a_spike() -> None:
     steps = [{"step": n, "actor_grad_norm": 0.3 if n % 5 == 0 else 0.0} for n in range(1, 100)]
     assert alarms(steps) == set()
