@@ -140,14 +140,15 @@ def told(error: BaseException) -> Iterator[tuple[str, str | bytes]]:
     yield "traceback", "".join(traceback.format_exception(error))
     whole = traceback.TracebackException.from_exception(error, capture_locals=True)
     yield "locals", "".join(whole.format())
-    file = io.StringIO()
-    Console(file=file, width=10_000).print(
-        Traceback.from_exception(
-            type(error), error, error.__traceback__,
-            width=10_000, show_locals=True, locals_max_length=1000, locals_max_string=100_000, max_frames=1000,
-        )
-    )  # fmt: skip
-    yield "rich locals", file.getvalue()
+    # What rich shows of a traceback beside lines of source, whose colouring would take most of the time.
+    trace = Traceback.extract(
+        type(error), error, error.__traceback__, show_locals=True, locals_max_length=1000, locals_max_string=100_000
+    )
+    for stack in trace.stacks:
+        yield "rich", f"{stack.exc_type}: {stack.exc_value} {getattr(stack, 'notes', ())}"
+        for frame in stack.frames:
+            for name, value in (frame.locals or {}).items():
+                yield f"rich local {name} of {frame.name}", value.render(max_width=10_000)
     stream = io.StringIO()
     logging.Handler.format(
         logging.StreamHandler(stream),

@@ -166,21 +166,21 @@ def create(client: Any) -> Any:
 
 
 def upload(client: Any) -> Any:
-    return client.files.upload(b'{"a": 1}\n' * 10_000, validate=False)
+    return client.files.upload(b'{"a": 1}\n' * 100, validate=False)
 
 
 def broken_upload(client: Any) -> Any:
     def progress(_sent: int, _total: int) -> None:
         raise LookupError("the caller's own")
 
-    return client.files.upload(b'{"a": 1}\n' * 10_000, validate=False, progress=progress)
+    return client.files.upload(b'{"a": 1}\n' * 100, validate=False, progress=progress)
 
 
 def interrupted_upload(client: Any) -> Any:
     def progress(_sent: int, _total: int) -> None:
         raise KeyboardInterrupt
 
-    return client.files.upload(b'{"a": 1}\n' * 10_000, validate=False, progress=progress)
+    return client.files.upload(b'{"a": 1}\n' * 100, validate=False, progress=progress)
 
 
 def models(client: Any) -> Any:
@@ -282,6 +282,16 @@ async def _soon(client: AsyncClient, operation: Callable[[Any], Any]) -> None:
                 pass
         else:
             await result
+
+
+def test_a_secret_in_a_frame_would_be_seen() -> None:
+    def leaky() -> None:
+        kept = {"header": LONG}
+        raise LookupError(len(kept))
+
+    with pytest.raises(LookupError) as raised:
+        leaky()
+    assert {each.split(":")[0] for each in said_of(raised.value)} >= {"locals", "rich local kept of leaky"}
 
 
 @either
