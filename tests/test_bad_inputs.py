@@ -33,7 +33,8 @@ def server() -> Iterator[Faults]:
 
 def create(server: Faults, *, region: str = "us-west-2", **body: Any) -> None:
     with Client(region, api_key="key", base_url=server.base_url) as client:
-        client.jobs.create(MODEL, training_file="file-1", **{"reward": ARN, **body})
+        given: dict[str, Any] = {"training_file": "file-1", "reward": ARN, **body}
+        client.jobs.create(MODEL, **given)
 
 
 GOOD = [
