@@ -43,7 +43,14 @@ class Refused:
         """Whether there is no such thing."""
         return self.code in _MISSING
 
+    @property
+    def unasked(self) -> bool:
+        """Whether nobody was asked: there are no credentials, or the client rehearses."""
+        return self.code in {"ConfigurationError", "NotAsked"}
+
     def __str__(self) -> str:
+        if self.unasked:
+            return "AWS could not be asked"  # why is said once, where it is said who this is
         return f"{self.code}: {self.text}" if self.text else self.code
 
 

@@ -232,7 +232,7 @@ class _Examination:
             self.config.region, account, reward=self.reward, project=self.config.project, api_key=not signs
         )
         if isinstance(who, Refused):
-            yield from unasked(needed, f"AWS did not say who this is: {who}")
+            yield from unasked(needed, str(who) if who.unasked else f"AWS did not say who this is: {who}")
         elif not signs and not self._made_with(aws):
             why = "an API key does not say whose it is, and these AWS credentials may be somebody else's"
             yield from unasked(needed, why, "Look again with the credentials it was made from: Client(auth='aws').")

@@ -36,7 +36,7 @@ def who_am_i(said: Who | Refused, origin: str, *, signs: bool) -> Finding:
         signs: whether the client signs with them, rather than having an API key.
     """
     if isinstance(said, Refused):
-        if said.code == "ConfigurationError":  # there are none
+        if said.unasked:
             return Finding("unknown", "who", "Who this is, AWS could not be asked", said.text)
         refused = signs and not said.denied and said.code in _NOT_VALID
         what = "AWS does not accept these credentials" if refused else "Who this is, AWS did not say"
