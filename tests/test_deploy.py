@@ -241,6 +241,7 @@ def test_a_plan_fits_a_terminal_and_a_notebook(client: Client) -> None:
         assert "<script>" not in page
         assert "\x1b" not in str(plan) + page
         assert plan.title.split()[0] in page
+        assert all(action in page for action in plan.needs)
 
 
 def test_what_is_called_is_what_the_deployers_policy_allows(here: Here, client: Client) -> None:
@@ -273,6 +274,8 @@ def test_the_deployed_function_is_checked_where_it_runs(here: Here, client: Clie
     assert len(invoked) == reward.report.invocations
     assert {asked.resource for asked in invoked} == {f"{ARN}:1"}
     assert "Check of" in str(reward)
+    assert "Check of" in reward._repr_html_()
+    assert len(repr(reward)) < 400
 
 
 def test_a_reward_that_fails_its_check_is_no_jobs(client: Client) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from bedrock_rft._config import Config
+from bedrock_rft._findings import escaped
 from bedrock_rft._log import log
 from bedrock_rft.access._account import Account
 from bedrock_rft.access._function import Function, FunctionWanted, function_work, is_conflict, look_at_function
@@ -53,8 +54,8 @@ class DeployedReward:
     version: str
     role_arn: str
     code_sha256: str
-    plan: Plan
-    report: Report | None = None
+    plan: Plan = field(repr=False)
+    report: Report | None = field(default=None, repr=False)
 
     @property
     def changed(self) -> bool:
@@ -63,6 +64,10 @@ class DeployedReward:
 
     def __str__(self) -> str:
         return f"{self.arn}: {self.plan.verdict}" + (f"\n{self.report}" if self.report is not None else "")
+
+    def _repr_html_(self) -> str:
+        shown = self.report._repr_html_() if self.report is not None else ""
+        return f"<div><p><b>{escaped(self.arn)}</b></p>{self.plan._repr_html_()}{shown}</div>"
 
 
 @dataclass(frozen=True)

@@ -98,11 +98,12 @@ class Plan:
         left = "style='text-align:left;vertical-align:top'"
         facts = "".join(f"<tr><th {left}>{escaped(n)}</th><td {left}>{escaped(v)}</td></tr>" for n, v in self.facts)
         steps = "".join(
-            f"<tr><td>{_SIGN[step.action]}</td><td {left}>{escaped(self._word(step))}</td>"
+            f"<tr><td {left}>{_SIGN[step.action]}</td><td {left}>{escaped(self._word(step))}</td>"
             f"<td {left}>{escaped(step.kind)}</td>"
             f"<td {left}>{'<br>'.join(escaped(line) for line in (step.name, *step.details))}</td></tr>"
             for step in self.steps
         )
+        takes = f"<p>It takes {escaped(', '.join(self.needs))}.</p>" if self.needs and not self.done else ""
         policies = "".join(
             f"<details><summary>{escaped(title)}</summary><pre>{_escaped_lines(policy.json())}</pre>"
             f"<ul>{''.join(f'<li><b>{escaped(sid)}</b> {escaped(why)}</li>' for sid, why in _reasons(policy))}</ul>"
@@ -111,7 +112,7 @@ class Plan:
         )
         return (
             f"<div><p><b>{escaped(self.title)}</b>: {escaped(self.verdict)}</p>"
-            f"<table>{facts}</table><table>{steps}</table>{policies}</div>"
+            f"<table>{facts}</table><table>{steps}</table>{takes}{policies}</div>"
         )
 
     def _word(self, step: Step) -> str:
