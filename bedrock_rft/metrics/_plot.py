@@ -44,12 +44,12 @@ def figure(title: str, drawn: Sequence[Panel], checkpoints: Sequence[tuple[int, 
     axes = [axis for row in grid for axis in row]
     for axis, panel in zip(axes, drawn, strict=False):
         _draw(axis, panel, checkpoints)
+    for axis in axes[: len(drawn)][-across:]:
+        axis.set_xlabel("step", fontsize=9)
     for axis in axes[len(drawn) :]:
         axis.set_axis_off()
     if not drawn:
         axes[0].text(0.5, 0.5, "no metrics yet", ha="center", va="center")
-    else:
-        made.supxlabel("step", fontsize=9)
     _legend(made, drawn, checkpoints)
     return made
 
