@@ -7,7 +7,7 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bedrock_rft.datasets import Report, Rules, validate
@@ -58,10 +58,22 @@ def small() -> Any:
 @pytest.mark.usefixtures("small")
 @settings(max_examples=200)
 @given(content=FILES, every=st.integers(1, 400))
+@example(content=b"\n".join([b"[1]", line(0), line(0), b"", line(0)]), every=1)
+@example(content=b"\n".join([b"", b"[1]", line(0)]), every=1)
 def test_parts_add_up(content: bytes, every: int) -> None:
     whole, cut = checked(content), checked(content, every=every)
     assert cut == whole
     assert list(cut.extra_fields) == list(whole.extra_fields)
+
+
+def test_lines_that_make_sense_only_together_are_each_wrong() -> None:
+    """One record on two lines and three on the next are as many values as lines with what stands between them."""
+    broken = [b'{"messages": [{"role": "user", "content": "?"}', b'{"role": "user", "content": "!"}]}', b"{},{},{}"]
+    report = checked(b"\n".join([line(1), *broken, line(2)]))
+    assert [(problem.line, problem.code) for problem in report.errors if problem.code == "not-json"] == [
+        (2, "not-json"), (3, "not-json"), (4, "not-json"),
+    ]  # fmt: skip
+    assert (report.records, report.valid) == (5, 2)
 
 
 def test_what_is_compared_is_bounded_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +105,7 @@ def test_memory_does_not_grow_with_the_file() -> None:
         with scan.Scan("data.jsonl") as one:
             tracemalloc.start()
             for _ in range(blocks):
-                one.feed(block)
+                one.feed(bytes(bytearray(block)))  # others each time
             one.finish()
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
