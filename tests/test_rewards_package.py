@@ -99,10 +99,21 @@ def module(folder: Path, source: str, name: str | None = None) -> ModuleType:
     return found
 
 
+class Shell:
+    """As much of IPython's as runs a cell magic."""
+
+    def __init__(self, space: dict[str, Any]) -> None:
+        self._space = space
+
+    def run_cell_magic(self, magic: str, _: str, body: str) -> None:
+        if magic == "time":
+            exec(body, self._space)  # noqa: S102 - ours
+
+
 def notebook(*cells: str) -> dict[str, Any]:
     """Cells as IPython runs them: in one namespace, which keeps what was written as `In`."""
     written = ["", *map(textwrap.dedent, cells)]
-    space: dict[str, Any] = {"__name__": "__main__", "In": written}
+    space: dict[str, Any] = {"__name__": "__main__", "In": written, "get_ipython": lambda: Shell(space)}
     for cell in written:
         try:
             code = compile(cell, "<ipython-input>", "exec", dont_inherit=True)
@@ -251,9 +262,11 @@ def test_a_notebooks_cells_go_in_as_they_were_run_last(tmp_path: Path) -> None:
         "FLOOR = 0.25\nSHIFT = FLOOR",
         "@reward\ndef right(rollout):\n    return SHIFT",
         "%%bash this cell never ran",
+        "get_ipython().run_cell_magic('time', '', 'FLOOR = 0.375\\nTIMED = 0.0\\n')",
+        "get_ipython().run_cell_magic('bash', '', 'FLOOR = 7\\n')",
         "FLOOR = 0.5",
         "SHIFT = FLOOR + 0.25",
-        "@reward\ndef right(rollout):\n    return SHIFT + helper()",
+        "@reward\ndef right(rollout):\n    return SHIFT + helper() + TIMED",
         "def helper(): return 0.125",
         "total = 1.0 * right + 0.0 * Numeric()\n_ = right",
     )

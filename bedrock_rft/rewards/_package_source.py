@@ -14,6 +14,7 @@ from bedrock_rft.rewards._package_imports import parsed
 __all__ = ["Source", "Statement", "root", "source_of"]
 
 _INNER = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+_RUN_HERE = frozenset({"time", "capture", "prun"})
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
@@ -72,7 +73,7 @@ def source_of(space: Mapping[str, Any], what: str) -> Source:
     notebook = isinstance(cells, list) and not isinstance(file, str)
     texts: list[tuple[str, str, int]]
     if notebook:
-        texts = [(f"cell {number}", str(text), number) for number, text in enumerate(cells or ())]
+        texts = [(f"cell {number}", _written(str(text)), number) for number, text in enumerate(cells or ())]
     else:
         lines = linecache.getlines(file, dict(space)) if isinstance(file, str) else []
         if not lines:
@@ -85,6 +86,19 @@ def source_of(space: Mapping[str, Any], what: str) -> Source:
     for where, text, number, tree in trees:
         _note(source, where, text, number, tree)
     return source
+
+
+def _written(cell: str) -> str:
+    """A cell's own code, where IPython keeps it as a call of a cell magic that runs it here, such as `%%time`."""
+    try:
+        (node,) = ast.parse(cell).body
+    except (SyntaxError, ValueError):
+        return cell
+    call = node.value if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else None
+    if call is None or not ast.unparse(call.func).endswith(".run_cell_magic"):
+        return cell
+    magic, _, body = ((*(one.value for one in call.args if isinstance(one, ast.Constant)), "", "", ""))[:3]
+    return str(body) if magic in _RUN_HERE else ""
 
 
 def _tree(where: str, text: str, *, notebook: bool) -> ast.Module:
