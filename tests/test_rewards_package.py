@@ -26,7 +26,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bedrock_rft import ConfigurationError, datasets
-from bedrock_rft.rewards import Format, Handler, Judge, Matches, Numeric, Package, PassesTests, check, package, reward
+from bedrock_rft.rewards import (
+    Format,
+    Handler,
+    Judge,
+    Matches,
+    Numeric,
+    Package,
+    PassesTests,
+    _package_vendor,
+    check,
+    package,
+    reward,
+)
 from bedrock_rft.rewards import _package as packaging
 from bedrock_rft.rewards.__main__ import main
 from bedrock_rft.rewards._package_scan import refuse_names, refuse_secrets
@@ -268,12 +280,20 @@ def test_a_notebooks_cells_go_in_as_they_were_run_last(tmp_path: Path) -> None:
         "SHIFT = FLOOR + 0.25",
         "@reward\ndef right(rollout):\n    return SHIFT + helper() + TIMED",
         "def helper(): return 0.125",
+        "get_ipython().run_cell_magic('bash', '', 'SHIFT = 7\\n')",
         "total = 1.0 * right + 0.0 * Numeric()\n_ = right",
     )
     made = package(space["total"])
     assert scores(alone(made, tmp_path)) == [0.875, 0.875]
     assert "SHIFT = FLOOR\n" not in text(made, "source_main.py")
     assert "0.25\n" in text(made, "source_main.py")
+
+
+def test_in_a_notebook_what_is_referred_to_comes_first(tmp_path: Path) -> None:
+    space = notebook(
+        "from bedrock_rft.rewards import *", "x = 1\nBASE = 0.25", "TOP = BASE", "@reward\ndef r(_): return TOP"
+    )
+    assert scores(alone(package(space["r"]), tmp_path)) == [0.25, 0.25]
 
 
 def test_a_script_is_not_run_again(tmp_path: Path) -> None:
@@ -638,6 +658,7 @@ def test_what_lambda_brings_along_is_not_missed(tmp_path: Path) -> None:
     path.write_text(
         "import botocore.session, boto3\n"
         "try:\n    import orjson_like as json\nexcept ImportError:\n    import json\n"
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from nowhere import Nothing\n"
         "def lambda_handler(event, context): return [json.dumps(1)]\n"
     )
     assert names(package(f"{path}:lambda_handler")) == {"asks.py", "lambda_function.py"}
@@ -656,6 +677,11 @@ def test_what_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(_package_zip, "LARGEST_UNZIPPED", 200_000)
     with pytest.raises(ConfigurationError, match=r"kB unpacked; Lambda takes"):
         package(Numeric(), include=[tmp_path / "b.bin"])
+
+
+def test_two_files_are_not_one_where_case_does_not_count() -> None:
+    with pytest.raises(ConfigurationError, match=r"Two files of the package are named 'a\.txt'"):
+        zipped({"A.txt": b"1", "a.txt": b"2"})
 
 
 def test_the_quotas_are_lambdas() -> None:
@@ -716,6 +742,8 @@ def test_an_index_keeps_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match="pip found no wheel of each of tinything==1") as caught:
         package(Numeric(), requirements=["tinything==1"])
     assert "fakepassword" not in str(caught.value)
+    said = "ERROR: nothing at https://user:fakepassword@example.com/simple"  # as an older pip says it
+    assert "nothing at https://example.com/simple" in _package_vendor._why(said, ["a==1"], "python3.13", "x86_64")
 
 
 def test_what_a_requirement_needs_is_to_be_named_too() -> None:
