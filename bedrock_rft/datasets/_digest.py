@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Protocol
 from typing_extensions import Self
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
+    from queue import SimpleQueue
+    from threading import Semaphore, Thread
 
 __all__ = ["Digest", "Digests"]
 
 _WORTH_A_THREAD = 1 << 16  # bytes: below, handing them over takes longer than hashing them
-_AT_ONCE = 1 << 19  # bytes handed over: each time two threads have to wait for each other
+# Chunks that may wait: the thread gets the interpreter only while the caller reads, which is once for each chunk, and
+# a caller that had to wait for it would lose what the second core gains.
+_WAITING = 8
 
 
 class Digest(Protocol):
@@ -25,53 +28,50 @@ class Digest(Protocol):
 
 
 class Digests:
-    """Several digests of the same bytes, at most a megabyte behind the reader."""
+    """Several digests of the same bytes, at most some chunks behind the reader."""
 
     def __init__(self, digests: Sequence[Digest]) -> None:
         self._digests = digests
-        self._pool: ThreadPoolExecutor | None = None
-        self._busy: Future[None] | None = None
-        self._held: list[bytes] = []
-        self._size = 0
+        self._thread: Thread | None = None
+        self._chunks: SimpleQueue[bytes | None]
+        self._room: Semaphore
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown()
-        self._pool = None
+        self.wait()
 
     def update(self, chunk: bytes) -> None:
         """Take the next bytes; they may be hashed later, and in this order."""
-        self._held.append(chunk)
-        self._size += len(chunk)
-        if self._size >= _AT_ONCE:
-            self._hand_over()
+        if self._thread is None:
+            if len(chunk) < _WORTH_A_THREAD:
+                self._hash(chunk)
+                return
+            self._begin()
+        self._room.acquire()
+        self._chunks.put(chunk)
 
     def wait(self) -> None:
         """Return once everything taken is hashed."""
-        self._hand_over()
-        self._rest()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._chunks.put(None)
+            thread.join()
 
-    def _hand_over(self) -> None:
-        held, size, self._held, self._size = self._held, self._size, [], 0
-        self._rest()
-        if size < _WORTH_A_THREAD:
-            self._hash(held)
-            return
-        if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor
+    def _begin(self) -> None:
+        from queue import SimpleQueue
+        from threading import Semaphore, Thread
 
-            self._pool = ThreadPoolExecutor(1, "bedrock-rft-digest")
-        self._busy = self._pool.submit(self._hash, held)
+        self._chunks, self._room = SimpleQueue(), Semaphore(_WAITING)
+        self._thread = Thread(target=self._work, name="bedrock-rft-digest", daemon=True)
+        self._thread.start()
 
-    def _rest(self) -> None:
-        if self._busy is not None:
-            self._busy.result()
-            self._busy = None
+    def _work(self) -> None:
+        while (chunk := self._chunks.get()) is not None:
+            self._hash(chunk)
+            self._room.release()
 
-    def _hash(self, chunks: Sequence[bytes]) -> None:
-        for chunk in chunks:
-            for digest in self._digests:
-                digest.update(chunk)
+    def _hash(self, chunk: bytes) -> None:
+        for digest in self._digests:
+            digest.update(chunk)

@@ -14,6 +14,7 @@ from bedrock_rft.datasets._look import Bounds, look
 from bedrock_rft.datasets._part import Part
 from bedrock_rft.datasets._report import Problem, Report
 from bedrock_rft.datasets._rules import Finding
+from bedrock_rft.datasets._source import READ
 from bedrock_rft.datasets._syntax import LEADING
 from bedrock_rft.datasets._total import Total
 from bedrock_rft.errors import ConfigurationError
@@ -26,6 +27,7 @@ __all__ = ["LONGEST_LINE", "Scan"]
 LONGEST_LINE = 32 << 20
 """Bytes. A reward function is sent at most 6 MB at a time, so no longer line can be of use; and memory is bounded."""
 
+_LARGER = 4 << 20  # bytes, than anything that is needed again and again
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -68,9 +70,14 @@ class Scan:
         self._digests.__exit__()
 
     def feed(self, chunk: bytes) -> None:
-        """Take the file's next bytes, a megabyte or so at a time."""
+        """Take the file's next bytes, some 256 KiB at a time."""
         if not chunk:
             return
+        if not self._size and len(chunk) >= READ:
+            # glibc returns pieces of memory as large as a chunk to the system at once, and is given new pages for the
+            # next, until it has had to free a larger piece. This one is never touched, and so costs nothing.
+            _ = bytes(_LARGER)
+            del _
         self._digests.update(chunk)  # by another thread, which begins when the caller reads on
         self._size += len(chunk)
         self._cut(chunk)

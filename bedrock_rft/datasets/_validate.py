@@ -9,7 +9,7 @@ from bedrock_rft.datasets._records import spelled
 from bedrock_rft.datasets._report import Report
 from bedrock_rft.datasets._rules import Finding
 from bedrock_rft.datasets._scan import Scan
-from bedrock_rft.datasets._source import CHUNK, READ, Data, given_records, pieces, source
+from bedrock_rft.datasets._source import READ, Data, given_records, pieces, source
 from bedrock_rft.errors import DatasetError
 
 __all__ = ["validate"]
@@ -60,7 +60,7 @@ def _feed(scan: Scan, records: Iterable[object]) -> None:
             continue
         held.append(line)
         size += len(line)
-        if size >= CHUNK:
+        if size >= READ:
             scan.feed(b"".join(held))
             held, size = [], 0
     scan.feed(b"".join(held))

@@ -14,7 +14,7 @@ from bedrock_rft.datasets._records import plain_record, records_of, spelled
 from bedrock_rft.datasets._report import Report
 from bedrock_rft.datasets._rules import shown
 from bedrock_rft.datasets._scan import Scan
-from bedrock_rft.datasets._source import CHUNK
+from bedrock_rft.datasets._source import READ
 from bedrock_rft.errors import ConfigurationError, DatasetError
 
 __all__ = ["Column", "lay_down", "write"]
@@ -88,7 +88,7 @@ def _chunks(lines: Iterable[bytes]) -> Iterator[bytes]:
     for line in lines:
         held.append(line)
         size += len(line)
-        if size >= CHUNK:
+        if size >= READ:
             yield b"".join(held)
             held, size = [], 0
     yield b"".join(held)
