@@ -305,13 +305,13 @@ def test_the_command(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_the_command_asks_the_base_model_where_it_is_told_to(
     service: LocalService, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = [str(data), "--reward", f"{EXAMPLES / 'reward.py'}:lambda_handler", "--limit", "40", "--samples", "2"]
+    command = [str(data), "--reward", f"{EXAMPLES / 'reward.py'}:lambda_handler", "--limit", "40", "--samples", "8"]
     assert main([*command, "--prompts", "6"]) == 2, "there is no identity"
     assert "error: " in capsys.readouterr().err
     for name, value in service.environment("api_key").items():
         monkeypatch.setenv(name, value)
     assert main([*command, "--prompts", "6"]) == 0
-    assert "12 answers" in capsys.readouterr().out
+    assert "48 answers" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
