@@ -10,7 +10,7 @@ BIN := $(if $(filter Windows_NT,$(OS)),$(VENV)/Scripts,$(VENV)/bin)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCKED = $(PIP) install --require-hashes -r $(LOCK) && $(PIP) install --no-deps --no-build-isolation -e .
 
-.PHONY: demo test check bench soak lock audit format clean
+.PHONY: demo test check matrix bench soak lock audit format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/quickstart.py $(if $(DATA),--data "$(DATA)")
@@ -24,6 +24,10 @@ check: $(VENV)/.check
 	$(BIN)/mypy
 	$(BIN)/pyright
 
+# Tries every fault of docs/reliability.md, and writes that page.
+matrix: $(VENV)/.test
+	$(BIN)/python -m pytest -n auto -m row --matrix=write $(ARGS)
+
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
@@ -35,7 +39,7 @@ lock: $(VENV)/.python
 	$(PIP) install uv
 	printf 'hatchling\neditables\n' | $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --upgrade \
 	  --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
-	  --extra local --extra progress --extra test --extra check pyproject.toml - --output-file requirements-ci.lock
+	  --extra local --extra progress --extra test --extra test-trackers --extra check pyproject.toml - --output-file requirements-ci.lock
 
 audit:
 	bash .ci/audit
