@@ -65,13 +65,19 @@ def at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws: Mapping[str, s
 
 
 def run(page: Path) -> None:
-    namespace: dict[str, Any] = {"__name__": "page"}
+    """Run the blocks as one script, written into the current folder, line by line where the page has them."""
+    script = Path(f"{page.stem.lower()}_blocks.py").resolve()
+    lines = [""] * len(page.read_text(encoding="utf-8").splitlines())
+    for line, code in blocks(page, "python"):
+        lines[line - 1 : line - 1 + code.count("\n")] = code.splitlines()
+    script.write_text("\n".join(lines), encoding="utf-8")
+    namespace: dict[str, Any] = {"__name__": "page", "__file__": str(script)}
     if page != README:
         namespace["REWARD"] = REWARD
     try:
         for line, code in blocks(page, "python"):
             # Padded, so that a traceback names the page's own line.
-            exec(compile("\n" * (line - 1) + code, page.name, "exec", dont_inherit=True), namespace)  # noqa: S102
+            exec(compile("\n" * (line - 1) + code, str(script), "exec", dont_inherit=True), namespace)  # noqa: S102
     finally:
         for value in namespace.values():
             if isinstance(value, Client):
