@@ -31,9 +31,11 @@ matrix: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
-# Ten thousand signed calls from threads and from tasks, to a service that fails; two minutes.
+# Ten thousand signed calls from threads and from tasks, and an evaluation of 2,000 prompts, of a service that fails;
+# three minutes.
 soak: $(VENV)/.test
 	$(BIN)/python tests/soak.py $(ARGS)
+	$(BIN)/python tests/soak_evaluation.py
 
 lock: $(VENV)/.python
 	$(PIP) install uv
