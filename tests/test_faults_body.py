@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import threading
 import time
 import tracemalloc
 import zlib
@@ -215,23 +216,32 @@ def test_a_body_without_a_length_ends_with_its_connection(caller: Caller, versio
 
 @row("P24")
 def test_an_answer_smuggled_behind_another_is_not_taken_for_one(caller: Caller) -> None:
+    there = threading.Event()
+
+    def second(client: Any) -> Any:
+        assert there.wait(5)  # what comes after the next request was sent cannot be told from its answer
+        return client.jobs.retrieve("ftjob-2")
+
     def smuggle(exchange: Exchange) -> None:
         smuggled = json.dumps({"id": "ftjob-2", "status": "succeeded", "fine_tuned_model": "evil"}).encode()
         answer(exchange)
         exchange.write(head("Content-Type: application/json", f"Content-Length: {len(smuggled)}") + smuggled)
+        there.set()
 
     def at_once(exchange: Exchange) -> None:
         code, body = exchange.carry_out()
         evil = json.dumps({"id": "ftjob-2", "status": "succeeded", "fine_tuned_model": "evil"}).encode()
-        second = head("Content-Type: application/json", f"Content-Length: {len(evil)}") + evil
-        exchange.write(f"HTTP/1.1 {code} OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body + second)
+        more = head("Content-Type: application/json", f"Content-Length: {len(evil)}") + evil
+        exchange.write(f"HTTP/1.1 {code} OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body + more)
+        there.set()
 
     for fault in (smuggle, at_once):
         caller.server.jobs.clear()
         caller.server.add_job(statuses=["running"])
         caller.server.add_job(statuses=["running"])
         caller.server.script("GET", f"{JOBS}/ftjob-1", [fault])
-        job = caller(retrieve, lambda client: client.jobs.retrieve("ftjob-2"))
+        there.clear()
+        job = caller(retrieve, second)
         assert (job.id, job.fine_tuned_model) == ("ftjob-2", None)
 
 
