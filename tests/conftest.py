@@ -12,12 +12,6 @@ from bedrock_rft import errors
 pytest_plugins = ("_matrix_run", "_moto", "_gate")
 
 
-@pytest.hookimpl(optionalhook=True)  # xdist's, which a test may do without
-def pytest_xdist_auto_num_workers() -> int:
-    """Two for each processor: the tests wait for sockets and clocks about as long as they compute."""
-    return 2 * (os.cpu_count() or 1)
-
-
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
