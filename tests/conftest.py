@@ -5,9 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from bedrock_rft import errors
+
+# The same examples in every run, since a change must not fail for what it did not touch; `--hypothesis-profile=search`
+# looks for others.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("search", derandomize=False, deadline=None)
+hypothesis.settings.load_profile("same")
 
 pytest_plugins = ("_matrix_run", "_moto", "_gate")
 

@@ -77,7 +77,7 @@ def test_what_the_writer_writes_validates(rows: list[dict[str, Any]]) -> None:
         assert [json.loads(line) for line in path.read_bytes().splitlines() if line] == rows
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(place=st.integers(0, len(GOOD) - 1), byte=st.integers(0, 255), how=st.sampled_from(["set", "insert", "delete"]))
 @example(place=GOOD.index(b"\n"), byte=0x20, how="set")
 @example(place=0, byte=ord("["), how="set")

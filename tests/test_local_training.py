@@ -188,7 +188,6 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.binary() | st.sampled_from([line for line, _ in BAD_LINES]) | JSON.map(lambda v: json.dumps(v).encode())
@@ -480,7 +479,6 @@ def test_without_a_reference_another_field_may_hold_the_answer() -> None:
     assert [each.style for each in candidates([alone], 0)] == ["empty", "truncated", "rambling"]
 
 
-@settings(deadline=None)
 @given(st.lists(JSON, min_size=1, max_size=4))
 def test_any_reference_has_candidates_and_they_are_always_the_same(references: list[Any]) -> None:
     rows = [Record(index, [MESSAGE], reference, {}) for index, reference in enumerate(references)]
@@ -544,7 +542,7 @@ def test_a_reward_without_signal_is_a_flat_line(level: float) -> None:
     assert json.loads(trainer.state()) == {**policy, "step": trainer.total_steps}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 2**31), st.integers(1, 29), st.integers(1, 7), st.sampled_from([0.1, 1.0, 1e300]))
 def test_a_run_that_is_killed_goes_on_as_if_it_had_not_been(seed: int, killed: int, batch: int, rate: float) -> None:
     def fresh() -> Trainer:

@@ -125,7 +125,7 @@ class TestLenientIn:
     )
     names = st.sampled_from([*Job.model_fields, *Event.model_fields, "new"])
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.dictionaries(names, json_values, max_size=8))
     def test_whatever_comes_beside_the_id_it_is_a_job_and_an_event(self, fields: dict[str, Any]) -> None:
         content = json.dumps({**fields, "id": "j"}).encode()

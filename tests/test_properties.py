@@ -35,10 +35,7 @@ from bedrock_rft.types.errors import ErrorEnvelope
 
 T = TypeVar("T")
 
-# The same examples each time: what fails once can be run again.
-thorough = settings(
-    deadline=None, max_examples=150, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+thorough = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 brief = settings(thorough, max_examples=40)
 
 text = st.text(max_size=40)

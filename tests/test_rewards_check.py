@@ -585,7 +585,7 @@ ODD = st.recursive(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(ODD, st.lists(st.dictionaries(st.text(max_size=5), ODD, max_size=3), min_size=1, max_size=4))
 def test_whatever_comes_back_the_check_reports(result: Any, rows: list[dict[str, Any]]) -> None:
     def odd(event: Any, context: Any) -> Any:

@@ -96,7 +96,6 @@ def test_numbers_may_be_near() -> None:
         Numeric(tolerance=-1)
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.sampled_from(["9", "1,000", "-", "$", "1/2", " ", "\\frac{1}{2}", "{,}000", ".", "e5", "x", "}", "2 1/3"])
@@ -344,7 +343,7 @@ def test_no_text_brings_a_grader_down(grader: Reward, reference: Any) -> None:
         "\ud800",
     ]
 
-    @settings(deadline=None, max_examples=60)
+    @settings(max_examples=60)
     @given(st.text() | st.lists(st.sampled_from(parts)).map("".join))
     def holds(answer: str) -> None:
         assert 0 <= grade(grader, answer, reference) <= 1

@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_rft import ConfigurationError, datasets
@@ -779,7 +779,6 @@ def test_json_schema_brings_its_validator_along(tmp_path: Path, monkeypatch: pyt
     assert scores(alone(made, tmp_path, event)) == [0.5, 0.0, 0.0]
 
 
-@settings(deadline=None)
 @given(
     st.text(max_size=30) | st.lists(st.sampled_from(["a", "..", ".", "", "é", "C:", "~", " ", "x.py"])).map("/".join)
 )
@@ -797,7 +796,6 @@ def test_no_name_leads_out_of_the_zip(name: str) -> None:
     assert kept.isprintable()
 
 
-@settings(deadline=None)
 @given(
     st.binary(max_size=200),
     st.sampled_from([secret for kind, secret in SECRETS.items() if "key" in kind]),

@@ -71,7 +71,7 @@ header_values = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), m
 tokens = st.none() | st.from_regex(r"[A-Za-z0-9+/=]{1,200}", fullmatch=True)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     method=st.sampled_from(["GET", "POST", "DELETE"]),
     segments=st.lists(text.filter(lambda part: part not in {"", ".", ".."} and "/" not in part), max_size=4),

@@ -123,4 +123,6 @@ def ticks(low: float, high: float) -> list[float]:
     power = 10.0 ** math.floor(math.log10(span))
     size = next((factor * power for factor in (1.0, 2.0, 2.5, 5.0) if factor * power >= span), 10.0 * power)
     first = math.ceil(low / size)
-    return [place * size for place in range(first, math.floor(high / size) + 1)]
+    found = (place * size for place in range(first, math.floor(high / size) + 1))
+    # Where the bounds are some rounding apart, a round value may lie beside them.
+    return list(dict.fromkeys(min(max(at, low), high) for at in found))
