@@ -16,7 +16,8 @@ from bedrock_rft._credentials import AwsCredentials, chain, given, profile_regio
 from bedrock_rft._identity import Auth, Identity
 from bedrock_rft._keysource import ApiKeyInput, KeySource
 from bedrock_rft._secret import Secret, Veiled, sealed
-from bedrock_rft.errors import ConfigurationError, warn_once
+from bedrock_rft._warn import warn_once
+from bedrock_rft.errors import ConfigurationError
 
 __all__ = ["Config", "carried", "resolve"]
 

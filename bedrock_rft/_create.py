@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from bedrock_rft._log import log
 from bedrock_rft._resource import PAGE, AsyncResource, limited, segment
 from bedrock_rft._transport import Call
+from bedrock_rft._warn import warn_once
 from bedrock_rft.errors import (
     AmbiguousCreateError,
     APIConnectionError,
@@ -21,7 +22,6 @@ from bedrock_rft.errors import (
     RateLimitError,
     RedirectRefusedError,
     plain,
-    warn_once,
 )
 from bedrock_rft.types.jobs import CreateJob, Job
 

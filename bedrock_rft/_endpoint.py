@@ -6,7 +6,8 @@ import ipaddress
 import re
 from urllib.parse import SplitResult, urlsplit
 
-from bedrock_rft.errors import ConfigurationError, plain, warn_once
+from bedrock_rft._warn import warn_once
+from bedrock_rft.errors import ConfigurationError, plain
 
 __all__ = ["SERVICE", "base_url", "check_region", "default_url", "host_region", "is_bedrock", "is_loopback"]
 

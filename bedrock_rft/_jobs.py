@@ -11,12 +11,12 @@ from bedrock_rft._log import log
 from bedrock_rft._resource import blocking, blocking_iter, identifier, limited, segment
 from bedrock_rft._runs import AsyncRuns, Runs
 from bedrock_rft._transport import Call
+from bedrock_rft._warn import warn_once
 from bedrock_rft.errors import (
     BadRequestError,
     ConfigurationError,
     ConflictError,
     plain,
-    warn_once,
 )
 from bedrock_rft.types.arn import LambdaArn
 from bedrock_rft.types.files import File

@@ -17,6 +17,7 @@ from bedrock_rft._refusal import read
 from bedrock_rft._resource import AsyncResource, Session, identifier, segment
 from bedrock_rft._retry import Budget, exchange
 from bedrock_rft._transport import Call
+from bedrock_rft._warn import warn_once
 from bedrock_rft.errors import (
     APIConnectionError,
     APIResponseError,
@@ -28,7 +29,6 @@ from bedrock_rft.errors import (
     RateLimitError,
     WaitTimeoutError,
     plain,
-    warn_once,
 )
 from bedrock_rft.types._payload import Payload
 from bedrock_rft.types.events import Event

@@ -27,8 +27,6 @@ header of a request and no body is kept.
 from __future__ import annotations
 
 import re
-import sys
-import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -71,20 +69,20 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u2
 
 def plain(text: str, limit: int = _LONGEST) -> str:
     """Return text of unknown origin that is safe to print: one line, control characters escaped, at most `limit`."""
-    return _lines(text, limit).replace("\n", "\\n")[:limit]
+    return shown(text, limit).replace("\n", "\\n")[:limit]
 
 
-def _lines(text: str, limit: int = _LONGEST) -> str:
+def shown(text: str, limit: int = _LONGEST) -> str:
     """The same of a text of this package's own, which may have lines."""
-    shown = _CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+    escaped = _CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
+    return escaped if len(escaped) <= limit else escaped[: limit - 1] + "…"
 
 
 class BedrockRFTError(Exception):
     """The root: catch it to catch whatever the network, the service or the file system does."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(_lines(message))
+        super().__init__(shown(message))
 
     @property
     def message(self) -> str:
@@ -105,21 +103,6 @@ def _revive(kind: type[BedrockRFTError], args: tuple[Any, ...], state: dict[str,
 
 class BedrockRFTWarning(UserWarning):
     """Something that may be right but often is not, said once for each cause."""
-
-
-_PASSED = {"bedrock_rft", "pydantic"}  # on the way to the user's line
-_warned: set[str] = set()
-
-
-def warn_once(message: str) -> None:
-    """Warn the line of the user's that led here, the first time this is to be said."""
-    if message in _warned:
-        return
-    _warned.add(message)
-    level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _PASSED:
-        level, frame = level + 1, frame.f_back
-    warnings.warn(_lines(message), BedrockRFTWarning, stacklevel=level)
 
 
 class ConfigurationError(BedrockRFTError, ValueError):

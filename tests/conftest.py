@@ -8,7 +8,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from bedrock_rft import errors
+from bedrock_rft import _warn
 
 # The same examples in every run, since a change must not fail for what it did not touch; `--hypothesis-profile=search`
 # looks for others.
@@ -33,7 +33,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFac
     monkeypatch.setenv("AWS_CONFIG_FILE", str(nothing))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(nothing))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setattr(errors, "_warned", set[str]())
+    monkeypatch.setattr(_warn, "_warned", set[str]())
 
 
 @pytest.fixture

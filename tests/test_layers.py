@@ -13,7 +13,7 @@ import bedrock_rft
 
 ROOT = Path(bedrock_rft.__file__).parent
 FLOORS = {
-    0: {"errors", "types", "_version", "_secret", "_log", "_findings"},
+    0: {"errors", "types", "_version", "_secret", "_log", "_findings", "_warn"},
     1: {
         "_aws",
         "_config",

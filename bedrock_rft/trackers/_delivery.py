@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from bedrock_rft._secret import blotted
-from bedrock_rft.errors import ConfigurationError, MissingExtraError, plain, warn_once
+from bedrock_rft._warn import warn_once
+from bedrock_rft.errors import ConfigurationError, MissingExtraError, plain
 from bedrock_rft.live._state import Change
 from bedrock_rft.trackers._protocol import Tracker
 
