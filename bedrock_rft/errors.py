@@ -138,13 +138,23 @@ class RewardError(BedrockRFTError):
     Attributes:
         rollout: the id of the rollout that was being scored, where one is to blame.
         code: names what is wrong, and stays as it is from version to version, such as `raised` or `ids_missing`.
+        cause: the name of the type of the exception that the reward raised, where it did.
         report: of the check that found it, where there was one.
     """
 
-    def __init__(self, message: str, *, rollout: str | None = None, code: str = "reward", report: Any = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        rollout: str | None = None,
+        code: str = "reward",
+        cause: str | None = None,
+        report: Any = None,
+    ) -> None:
         super().__init__(message)
         self.rollout = rollout
         self.code = code
+        self.cause = cause
         self.report: Findings | None = report
 
 

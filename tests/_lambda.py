@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -55,7 +56,7 @@ class FakeLambda:
                     with redirect_stdout(said):
                         body, failed = json.dumps(handler(event, None)).encode(), False
                 except Exception as error:  # noqa: BLE001 - whatever the function raises is told
-                    text = {"errorType": type(error).__name__, "errorMessage": str(error)}
+                    text = {"errorType": type(error).__name__, "errorMessage": str(error), "stackTrace": _stack(error)}
                     body, failed = json.dumps(text).encode(), True
                 log = f"START RequestId: 1 Version: 1\n{said.getvalue()}END RequestId: 1\nREPORT RequestId: 1 Duration"
                 self._send(200, body, failed=failed, log=log[-4096:] if printed else "")
@@ -92,3 +93,8 @@ class FakeLambda:
         self._server.shutdown()
         self._thread.join(10)
         self._server.server_close()
+
+
+def _stack(error: Exception) -> list[str]:
+    """As Lambda's runtime for Python tells it: without its own frames."""
+    return traceback.format_list(traceback.extract_tb(error.__traceback__)[1:])

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import random
+import re
 import sys
 import textwrap
 import time
@@ -541,6 +542,74 @@ def test_a_file_survives_nothing_here_and_is_reported(file: Path, name: str, cod
     report = check(f"{file}:{name}", records(8), timeout=0.5 if name == "hangs" else 20)
     assert {finding.code for finding in report.errors} == {code}, str(report)
     assert words in report.errors[0].what
+
+
+BREAKS = """
+import os
+def breaks(event, context):
+    out = []
+    for entry in event:
+        wanted = entry.get("reference_answer", (entry.get("metadata") or {{}}).get("reference_answer"))
+        wanted = wanted["text"] if isinstance(wanted, dict) else wanted
+        answer = entry["messages"][-1]["content"] if entry["messages"] else ""
+        if wanted == "31":
+            {break_}
+        if not answer:
+            raise KeyError("no answer")
+        out.append({{"id": entry["id"], "aggregate_reward_score": float(answer == wanted)}})
+    return out
+"""
+
+
+@pytest.mark.parametrize("where", ["here", "file"])
+def test_the_row_and_the_cause_of_what_breaks_a_batch_are_told(tmp_path: Path, where: str) -> None:
+    text = BREAKS.format(break_='raise ValueError("no \\x1b[31mway\\n" + "x" * 5000)')
+    (tmp_path / "breaks.py").write_text(text)
+    rows: list[Any] = [{**record, "id": f"q\u202e{place}"} for place, record in enumerate(records(), 1)]
+    rows[11]["reference_answer"] = "31"
+    data = tmp_path / "data.jsonl"
+    data.write_text("\n" + "\n".join(map(json.dumps, rows)))  # lines are counted, not records
+    names: dict[str, Any] = {}
+    exec(compile(text, str(tmp_path / "breaks.py"), "exec"), names)  # noqa: S102 - the file's own function
+    report = check(names["breaks"] if where == "here" else f"{tmp_path}/breaks.py:breaks", data)
+    (other, first) = [finding for finding in report.errors if finding.code == "raised"]
+    assert first.what.startswith("The reward handler raised ValueError: no \\x1b[31mway\\nxxx")
+    assert "(breaks.py, line 10)" in first.what
+    assert re.search(
+        r"in \d+ of \d+ invocations, for one with the '[^']+' answer to line 13 \(id q\\u202e12\)", first.why
+    )
+    assert "raised KeyError: 'no answer' (breaks.py, line 12)" in other.what
+    assert "' answer to line " in other.why
+    assert report.invocations > int(re.findall(r"of (\d+) invocations", first.why)[0])
+
+
+def test_the_row_that_ends_a_process_is_told(tmp_path: Path) -> None:
+    (tmp_path / "breaks.py").write_text(BREAKS.format(break_="os._exit(3)"))
+    rows = records(8)
+    rows[3] = {**rows[3], "reference_answer": "31"}
+    report = check(f"{tmp_path}/breaks.py:breaks", rows)
+    (died,) = [finding for finding in report.errors if finding.code == "died"]
+    assert "answer to record 4" in died.why
+
+
+def test_what_breaks_only_among_others_blames_nobody() -> None:
+    def breaks(event: Any, context: Any) -> Any:
+        if len(event) > 1:
+            raise ValueError("too many")
+        return good(event, context)
+
+    (raised,) = [finding for finding in check(breaks, records()).errors if finding.code == "raised"]
+    assert raised.why.endswith("invocations")
+
+
+def test_a_score_that_is_none_is_blamed_on_its_row() -> None:
+    handler = of_all(
+        lambda results: [
+            {**one, "aggregate_reward_score": None} if place == 1 else one for place, one in enumerate(results)
+        ]
+    )
+    (found,) = [finding for finding in check(handler, records()).errors if finding.code == "score_not_number"]
+    assert re.search(r"with the '[^']+' answer to record \d+", found.why)
 
 
 @pytest.mark.parametrize("name", ["good", "looks", "prints"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -133,6 +134,11 @@ def test_what_is_broken_is_refused_in_the_same_words(
     found = [finding for finding in report.errors if finding.code == code]
     assert found, str(report)
     assert words in found[0].what
+    if result is raising:
+        assert re.search(r"\(test_rewards_deployed\.py, line \d+\)", found[0].what)
+        assert re.search(
+            r"^it happened in 3 of 3 invocations, for one with the '[a-z]+' answer to record \d+$", found[0].why
+        )
 
 
 def test_what_it_prints_is_seen_in_its_log(deployed: Callable[..., Any]) -> None:

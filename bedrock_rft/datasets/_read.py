@@ -13,7 +13,7 @@ from bedrock_rft.datasets._records import plain_record, records_of
 from bedrock_rft.datasets._trouble import trouble
 from bedrock_rft.errors import ConfigurationError, DatasetError
 
-__all__ = ["read"]
+__all__ = ["numbered", "read"]
 
 
 def read(source: object) -> Iterator[dict[str, Any]]:
@@ -29,6 +29,12 @@ def read(source: object) -> Iterator[dict[str, Any]]:
             model.
         ConfigurationError: it is none of these.
     """
+    for _, record in numbered(source):
+        yield record
+
+
+def numbered(source: object) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The same, each with its number: of its line in a file, or its place from 1. Raises what `read` raises."""
     if isinstance(source, (str, os.PathLike)):
         yield from _lines(Path(cast("str | os.PathLike[str]", source)).expanduser())
         return
@@ -36,15 +42,15 @@ def read(source: object) -> Iterator[dict[str, Any]]:
     if found is None:
         raise ConfigurationError(f"Records come from a path or are given one by one, not as {type(source).__name__}.")
     for number, record in enumerate(found, 1):
-        yield plain_record(number, record)
+        yield number, plain_record(number, record)
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
-                    yield _record(path, number, line)
+                    yield number, _record(path, number, line)
     except OSError as error:
         raise trouble(f"{path} cannot be read", error) from error
 

@@ -11,14 +11,14 @@ from statistics import fmean
 from typing import Any
 
 from bedrock_rft._findings import Finding
-from bedrock_rft.datasets import read
-from bedrock_rft.errors import ConfigurationError, DatasetError
+from bedrock_rft.datasets._read import numbered
+from bedrock_rft.errors import ConfigurationError, DatasetError, plain
 from bedrock_rft.rewards._findings import of_errors, of_prints, of_scores, of_shapes, of_speed
 from bedrock_rft.rewards._locate import name_of, target_of
 from bedrock_rft.rewards._probes import FORMS, SHAPES, Probe, Shape, probes_of
 from bedrock_rft.rewards._report import Report, Scores
 from bedrock_rft.rewards._targets import Target
-from bedrock_rft.rewards._trial import Trial
+from bedrock_rft.rewards._trial import Batch, Trial
 
 __all__ = ["check"]
 
@@ -69,7 +69,7 @@ def check(
     """
     if timeout is not None and not 0 < timeout <= _LONGEST:
         raise ConfigurationError(f"timeout is {timeout}; Lambda allows more than 0 and at most {_LONGEST} seconds.")
-    records = _sample(dataset, size, seed)
+    records, rows = _sample(dataset, size, seed)
     name = name_of(reward)
     try:
         target = target_of(reward, timeout=timeout, memory=memory, client=client)
@@ -78,18 +78,26 @@ def check(
             raise
         return Report(f"Check of {name}", (Finding("error", "not_a_handler", error.message),), target=name)
     try:
-        return _Check(target, records, gold, seed).report()
+        return _Check(target, records, rows, gold, seed).report()
     finally:
         target.close()
 
 
-def _sample(dataset: object, size: int, seed: int) -> list[dict[str, Any]]:
+def _sample(dataset: object, size: int, seed: int) -> tuple[list[dict[str, Any]], list[str]]:
+    """Some records, and what the user knows each by."""
     if isinstance(size, bool) or size < 1:
         raise ConfigurationError(f"size is {size}; it is how many records the reward is tried on, at least 1.")
-    records = list(islice(read(dataset), _READ))
+    records = list(islice(numbered(dataset), _READ))
     if not records:
         raise DatasetError("There are no records to try the reward on.")
-    return random.Random(seed).sample(records, min(size, len(records)))  # noqa: S311 - a sample
+    chosen = random.Random(seed).sample(records, min(size, len(records)))  # noqa: S311 - a sample
+    unit = "line" if isinstance(dataset, (str, os.PathLike)) else "record"
+    return [record for _, record in chosen], [f"{unit} {number}{_own(record)}" for number, record in chosen]
+
+
+def _own(record: Mapping[str, Any]) -> str:
+    name = record.get("id")
+    return f" (id {plain(str(name), 40)})" if isinstance(name, (str, int)) else ""
 
 
 class _Check:
@@ -99,11 +107,12 @@ class _Check:
         self,
         target: Target,
         records: Sequence[Mapping[str, Any]],
+        rows: Sequence[str],
         gold: Callable[[Mapping[str, Any]], str] | None,
         seed: int,
     ) -> None:
         self._target, self._records, self._gold, self._seed = target, records, gold, seed
-        self._trial = Trial(target, records, seed)
+        self._trial = Trial(target, records, rows, seed)
 
     def report(self) -> Report:
         form, means = self._shapes()
@@ -113,7 +122,7 @@ class _Check:
         scores = _grouped(probes, values)
         findings = of_errors(self._trial)
         if scores:
-            findings += of_scores(scores, _pairs(probes, values))
+            findings += of_scores(scores, _pairs(probes, values), self._trial.rows)
             findings += of_shapes(means)
             findings += self._again(probes, values, shape)
             findings += self._alone(probes, values, shape)
@@ -130,7 +139,7 @@ class _Check:
             tuple(findings),
             target=self._target.name,
             sample=len(self._records),
-            invocations=len(self._trial.batches),
+            invocations=len(self._trial.batches) + self._trial.alone,
             form="" if self._gold else form,
             scores=scores,
             shapes={name: None if pair is None else pair[0] for name, pair in means.items()},
@@ -193,7 +202,7 @@ class _Check:
                         "error",
                         "single",
                         "A batch of one rollout is not answered as it should be",
-                        "how many rollouts the service sends at once is not documented",
+                        f"how many rollouts the service sends at once is not documented; {_why(batch)}",
                     )
                 ]
             if value is not None and abs(batch.verdicts[0].score - value) > _MOVED:
@@ -221,14 +230,12 @@ class _Check:
         if batch.verdicts:
             return []
         self._trial.errors = before
-        error = batch.outcome.error
-        why = error.message if error is not None else "the answer cannot be read"
         return [
             Finding(
                 "error",
                 "one_bad_rollout",
                 "One rollout without a reference answer or an assistant's message costs the whole batch its scores",
-                why,
+                _why(batch),
                 "Catch what goes wrong with one rollout; a Reward's handler does",
             )
         ]
@@ -243,19 +250,22 @@ class _Check:
         if batch.verdicts:
             return []
         self._trial.errors = before
-        error = batch.outcome.error
         return [
             Finding(
                 "error",
                 "large_payload",
                 f"An event of {batch.size / 1e6:.1f} MB is not answered",
-                error.message if error is not None else "the answer cannot be read",
+                _why(batch),
                 "Long answers make large events; keep the work per character small, and the answer short",
             )
         ]
 
 
 _MOVED = 0.05
+
+
+def _why(batch: Batch) -> str:
+    return batch.error.message.rstrip(".") if batch.error is not None else ""
 
 
 def _best(means: Mapping[Shape, tuple[float, float] | None]) -> Shape:

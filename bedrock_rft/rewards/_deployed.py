@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 from typing import Any, cast
 
@@ -71,7 +72,8 @@ class Deployed:
             return Outcome(payload.decode("utf-8", "replace"), seconds, printed)
         if found.get("FunctionError"):
             fields = cast("dict[str, Any]", result) if isinstance(result, dict) else {}
-            text = f"{fields.get('errorType', 'an error')}: {fields.get('errorMessage', '')}".rstrip(": ")
+            text = f"{fields.get('errorType', 'an error')}: {str(fields.get('errorMessage', ''))[:500]}".rstrip(": ")
+            text += _place(fields.get("stackTrace"))
             lost = _late(text) if "timed out" in text.lower() else failure("raised", text)
             return Outcome(None, seconds, printed, lost)
         return Outcome(result, seconds, printed)
@@ -82,6 +84,12 @@ class Deployed:
 
 def _late(text: str) -> RewardError:
     return RewardError(f"The reward function ran out of time: {text}. Raise its timeout.", code="timeout")
+
+
+def _place(stack: object) -> str:
+    """Where it was raised, as Lambda tells it."""
+    found = re.findall(r'([^"/\\\\]+)", line (\d+)', str(stack))
+    return f" ({found[-1][0]}, line {found[-1][1]})" if found else ""
 
 
 def _tail(encoded: object) -> str:

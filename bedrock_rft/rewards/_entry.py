@@ -18,10 +18,10 @@ from types import ModuleType
 from typing import Any, NoReturn
 from uuid import uuid4
 
-from bedrock_rft.errors import ConfigurationError, RewardError
+from bedrock_rft.errors import ConfigurationError, RewardError, plain
 from bedrock_rft.rewards._reward import Reward
 
-__all__ = ["Context", "Entry", "invoke", "load"]
+__all__ = ["Context", "Entry", "invoke", "load", "raised"]
 
 Entry = Callable[[Any, Any], Any]
 """A Lambda entry point: event and context in, answer out."""
@@ -129,14 +129,21 @@ def _raised(error: BaseException) -> NoReturn:
         text = str(error)
     except Exception:  # noqa: BLE001 - an exception's own text is the user's code too
         text = "(its text cannot be shown)"
-    said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    kind = type(error).__name__
+    said = f"{kind}: {plain(text, 500)}" if text else kind
     frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is this module's
     if frames:
         said += f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
-    raise RewardError(
+    raise raised(said, kind) from error
+
+
+def raised(said: str, kind: str) -> RewardError:
+    """The error for a handler that raised as a whole: `said` is the exception and its place, `kind` its type."""
+    return RewardError(
         f"The reward handler raised {said}. One bad rollout must not fail a whole batch: catch it and score it 0.",
         code="raised",
-    ) from error
+        cause=kind,
+    )
 
 
 def _check_callable(entry: object, what: str) -> None:

@@ -17,6 +17,7 @@ __all__ = ["of_errors", "of_prints", "of_scores", "of_shapes", "of_speed"]
 
 _SAME = 1e-9
 _HIGH = 0.95
+_SHOWN = 5
 _MARGIN = 0.1
 _READS_ALL = "Rollout.read finds it wherever it is; or look in both places, and unwrap {'text': …}"
 
@@ -24,14 +25,20 @@ _READS_ALL = "Rollout.read finds it wherever it is; or look in both places, and 
 def of_errors(trial: Trial) -> list[Finding]:
     """What the handler answered instead of scores, each kind once."""
     found: list[Finding] = []
-    for code, (error, count) in trial.errors.items():
-        if code == "reordered":
-            what = "The results come in another order than the rollouts"
-            found.append(Finding("ok", code, what, "they are matched by id, so nothing is lost"))
+    for trouble in trial.errors.values():
+        error, sent = trouble.error, len(trial.batches)
+        if error.code == "reordered":
+            found.append(Finding("ok", error.code, error.message, "they are matched by id, so nothing is lost"))
             continue
-        times = f"it happened in {count} of {len(trial.batches)} invocations"
-        found.append(Finding("error", code, error.message, times if len(trial.batches) > 1 else ""))
+        culprit = trial.culprit(trouble)
+        often = f"it happened in {trouble.count} of {sent} invocations" if sent > 1 else "it happened at once"
+        told = f", for one with {_answer_to(trial, culprit)}" if culprit is not None else ""
+        found.append(Finding("error", error.code, error.message, often + told))
     return found
+
+
+def _answer_to(trial: Trial, probe: Probe) -> str:
+    return f"the '{probe.kind}' answer to {trial.rows[probe.record]}"
 
 
 def of_shapes(means: Mapping[Shape, tuple[float, float] | None]) -> list[Finding]:
@@ -92,12 +99,15 @@ def _fate(means: Mapping[Shape, tuple[float, float] | None], broken: Collection[
     return f"every perfect answer scores {fmean(pair[0] for pair in known):g}" if known else "there is no score at all"
 
 
-def of_scores(scores: Mapping[str, Scores], pairs: Sequence[tuple[Probe, float, float | None]]) -> list[Finding]:
+def of_scores(
+    scores: Mapping[str, Scores], pairs: Sequence[tuple[Probe, float, float | None]], rows: Sequence[str]
+) -> list[Finding]:
     """What the scores of right, wrong and odd answers say.
 
     Args:
         scores: by kind of answer.
         pairs: right answers with their scores, and the scores of wrong answers to the same records.
+        rows: what the user knows each record by.
     """
     found: list[Finding] = []
     least = min((one.least for one in scores.values()), default=0.0)
@@ -159,23 +169,23 @@ def of_scores(scores: Mapping[str, Scores], pairs: Sequence[tuple[Probe, float, 
                 "Make the reward look at the answer",
             )
         )
-    found += _ties(pairs, right)
+    found += _ties(pairs, right, rows)
     found += _tricks(scores, right)
     return found
 
 
-def _ties(pairs: Sequence[tuple[Probe, float, float | None]], right: Scores) -> list[Finding]:
+def _ties(pairs: Sequence[tuple[Probe, float, float | None]], right: Scores, rows: Sequence[str]) -> list[Finding]:
     tied = [probe.record for probe, good, bad in pairs if bad is not None and good <= bad + _SAME]
     known = sum(bad is not None for _, _, bad in pairs)
     if not tied or len(tied) == known:
         return []
-    shown = ", ".join(str(place + 1) for place in tied[:5])
+    shown = ", ".join([*(rows[place] for place in tied[:_SHOWN]), *(["…"] if len(tied) > _SHOWN else [])])
     return [
         Finding(
             "warning",
             "some_not_told_apart",
             f"For {len(tied)} of {known} records the right answer scores no higher than a wrong one",
-            f"these teach nothing (records {shown} of the sample; right ones score {right.mean:.3f} on average)",
+            f"these teach nothing ({shown}; right ones score {right.mean:.3f} on average)",
             "Look at their references",
         )
     ]
@@ -253,19 +263,20 @@ def of_prints(trial: Trial, records: Sequence[Mapping[str, Any]]) -> list[Findin
             )
         )
     told = [
-        (probe.kind, verdict.metrics.get(ERROR, 0.0))
+        (probe, verdict.metrics.get(ERROR, 0.0))
         for batch in trial.batches
         for probe, verdict in zip(batch.probes, batch.verdicts, strict=False)
     ]
-    usual = [value for kind, value in told if kind in ("right", "wrong", "empty", "off the point")]
-    if usual and (share := fmean(usual)) > 0:
+    usual = [(probe, value) for probe, value in told if probe.kind in ("right", "wrong", "empty", "off the point")]
+    if usual and (share := fmean(value for _, value in usual)) > 0:
+        first = _answer_to(trial, next(probe for probe, value in usual if value > 0))
         found.append(
             Finding(
                 "error",
                 "reward_errors",
                 f"The reward raised for {share:.0%} of ordinary answers, which then got the floor",
                 f"the handler keeps the batch, but a run would learn from made-up scores{_first(said)}",
-                "Call the reward itself on one of them to see why",
+                f"Call the reward itself on one of them to see why, such as {first}",
             )
         )
     return found

@@ -10,8 +10,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from bedrock_rft.errors import RewardError
-from bedrock_rft.rewards._entry import Entry, invoke
+from bedrock_rft.errors import RewardError, plain
+from bedrock_rft.rewards._entry import Entry, invoke, raised
 
 __all__ = ["SHOWN", "Here", "Outcome", "Target", "failure"]
 
@@ -86,11 +86,9 @@ def _heard(log: logging.Handler) -> Generator[None]:
 
 def failure(code: str, text: str) -> RewardError:
     """What went wrong elsewhere, as the error it would have been here."""
+    text = plain(text, 1200)
     if code == "load":
         return RewardError(f"The reward handler cannot be loaded: {text}.", code="not_loaded")
     if code == "not_json":
         return RewardError(f"The reward handler's answer cannot be sent as JSON: {text}.", code="not_json")
-    return RewardError(
-        f"The reward handler raised {text}. One bad rollout must not fail a whole batch: catch it and score it 0.",
-        code="raised",
-    )
+    return raised(text, text.partition(":")[0].partition(" (")[0])
