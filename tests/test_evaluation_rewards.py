@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -18,9 +20,10 @@ import pytest
 from _flaky_proxy import FlakyProxy
 from _lambda import ARN, FakeLambda
 
-from bedrock_rft import Client, ConfigurationError, RewardError, datasets
+from bedrock_rft import BedrockRFTWarning, Client, ConfigurationError, RewardError, datasets
 from bedrock_rft.evaluation._journal import Answer, Journal, Scored
 from bedrock_rft.evaluation._meter import Meter
+from bedrock_rft.evaluation._scorer import scorer_of
 from bedrock_rft.local import LocalService
 from bedrock_rft.rewards import Rollout, reward
 
@@ -151,6 +154,126 @@ def test_nothing_is_scored_twice_unless_the_reward_has_changed(
         ask(client, data, counting, resume=state)
     assert len(calls) == 40
     assert proxy.done["passed"] == 40, "and asked once, whatever scores"
+
+
+HELPED = """
+import json
+from helper import worth
+from pkg.deep import inner
+
+def lambda_handler(event, context):
+    return [{"id": one["id"], "aggregate_reward_score": worth()} for one in event]
+"""
+
+
+def test_what_a_reward_imports_of_the_users_is_part_of_it(
+    client: Client, proxy: FlakyProxy, data: Path, tmp_path: Path
+) -> None:
+    file, helper, deep = tmp_path / "reward.py", tmp_path / "helper.py", tmp_path / "pkg" / "deep" / "constants.py"
+    deep.parent.mkdir(parents=True)
+    file.write_text(HELPED)
+    helper.write_text("import pkg.deep.inner as inner\n\ndef worth():\n    return inner.VALUE\n")
+    (tmp_path / "pkg" / "__init__.py").write_text("")
+    (tmp_path / "pkg" / "deep" / "__init__.py").write_text("")
+    (tmp_path / "pkg" / "deep" / "inner.py").write_text("from .constants import VALUE\nfrom ..other import nothing\n")
+    (tmp_path / "pkg" / "other.py").write_text("from .deep import inner\n\nnothing = 0\n")
+    deep.write_text("VALUE = 0.25\n")
+    (tmp_path / "stray.py").write_text("")
+    state = tmp_path / "state"
+    scored: list[str] = []
+
+    def progress(what: str, done: int, total: int) -> None:
+        del done, total
+        scored.append(what)
+
+    def again() -> Any:
+        scored.clear()
+        return ask(client, data, f"{file}:lambda_handler", resume=state, progress=progress).models[0].score.value
+
+    assert again() == 0.25
+    (tmp_path / "stray.py").write_text("changed = 1\n")
+    again()
+    assert scored == [], "nothing that it imports has changed"
+    deep.write_text("VALUE = 0.75\n")
+    assert again() == 0.75
+    helper.write_text(helper.read_text().replace("inner.VALUE", "1.0"))
+    assert again() == 1.0
+    assert proxy.done["passed"] == 40, "and nothing was asked again"
+
+
+CELL = """
+from bedrock_rft.rewards import reward
+import beside
+
+def part():
+    return {}
+
+@reward
+def told(rollout):
+    return part() * beside.VALUE
+"""
+
+
+def test_of_a_notebook_what_would_be_packaged_is_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "beside.py").write_text("VALUE = 1\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+
+    def key(value: str) -> str:
+        space: dict[str, Any] = {"__name__": "__main__", "In": ["", CELL.format(value)]}
+        exec(space["In"][1], space)  # noqa: S102 - a cell
+        scorer = scorer_of(space["told"], None)
+        scorer.close()
+        return scorer.key
+
+    first = key("0.5")
+    assert key("0.5") == first
+    assert key("0.75") != first, "a helper in another cell, or in the same, is part of it"
+    (tmp_path / "beside.py").write_text("VALUE = 2\n")
+    assert key("0.5") != first
+
+
+HOLDS = """
+import sys
+from bedrock_rft.evaluation._journal import Journal
+journal = Journal(sys.argv[1], "a")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_file_to_resume_from_is_one_evaluations_alone(
+    client: Client, proxy: FlakyProxy, data: Path, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    with subprocess.Popen(  # noqa: S603 - ours
+        [sys.executable, "-c", HOLDS, str(state)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline().strip() == b"held"
+        with pytest.raises(ConfigurationError, match=r"state is in use: another evaluation writes .* Wait until"):
+            ask(client, data, right, resume=state)
+        assert proxy.done["passed"] == 0, "nothing is paid for"
+        other.kill()
+        other.wait()
+        assert ask(client, data, right, resume=state).models[0].answers == 40, "the lock went with its process"
+    kept = Journal(state, "a")
+    with pytest.raises(ConfigurationError, match="is in use"):
+        Journal(state, "a")
+    kept.close()
+    Journal(state, "a").close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fcntl")
+def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    def flock(descriptor: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, f"{descriptor} {how}")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.warns(BedrockRFTWarning, match="without locks"):
+        Journal(tmp_path / "state", "a").close()
 
 
 def test_a_score_that_is_only_the_floor_is_tried_again(client: Client, data: Path, tmp_path: Path) -> None:
@@ -315,4 +438,6 @@ def test_a_full_disk_is_said_and_what_is_there_is_kept(tmp_path: Path) -> None:
     again = Journal(path, "a")
     again.scored("k", Scored(1.0))
     again.close()
-    assert list(Journal(path, "a").answers) == ["k"]
+    last = Journal(path, "a")
+    last.close()
+    assert list(last.answers) == ["k"]

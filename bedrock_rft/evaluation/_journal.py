@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from bedrock_rft._warn import warn_once
 from bedrock_rft.errors import ConfigurationError
+from bedrock_rft.evaluation._lock import hold
 from bedrock_rft.rewards._score import ERROR
 
 __all__ = ["Answer", "Journal", "Scored"]
@@ -60,7 +62,7 @@ class Journal:
             scorer: names the reward. Scores that another one gave are not taken over.
 
         Raises:
-            ConfigurationError: the file cannot be opened, or is something else.
+            ConfigurationError: the file cannot be opened, is something else, or another evaluation is using it.
         """
         self.answers: dict[str, Answer] = {}
         self.scores: dict[str, Scored] = {}
@@ -73,7 +75,8 @@ class Journal:
         self._place = place = Path(path).expanduser()
         try:
             self._file = os.open(place, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600)
-            self._take_over(place)
+            self._only_one(place, self._file)
+            self._take_over(place, self._file)
         except OSError as error:
             self.close()
             raise ConfigurationError(f"{place} cannot be used to resume from: {error.strerror or error}.") from error
@@ -113,11 +116,22 @@ class Journal:
                         "make room, and run again with it."
                     ) from error
 
-    def _take_over(self, place: Path) -> None:
-        data = place.read_bytes()
+    def _only_one(self, place: Path, file: int) -> None:
+        held = hold(file)
+        if held is False:
+            raise ConfigurationError(
+                f"{place} is in use: another evaluation writes to it, and both would ask, and pay for, the same "
+                "questions. Wait until that one has ended, then run again, or name another file to resume from."
+            )
+        if held is None:
+            warn_once(f"{place} is on a file system without locks; use it for one evaluation at a time.")
+
+    def _take_over(self, place: Path, file: int) -> None:
+        with os.fdopen(os.dup(file), "rb") as opened:
+            data = opened.read()
         whole = data.rfind(b"\n") + 1
-        if whole < len(data) and self._file is not None:
-            os.ftruncate(self._file, whole)  # the process that wrote it died in the middle of a line
+        if whole < len(data):
+            os.ftruncate(file, whole)  # the process that wrote it died in the middle of a line
         for number, line in enumerate(data[:whole].split(b"\n")[:-1], 1):
             try:
                 self._read(json.loads(line))

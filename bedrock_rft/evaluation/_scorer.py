@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-import os
 import random
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
-from pathlib import Path
 from typing import Any, cast
-from uuid import uuid4
 
 from bedrock_rft.errors import RewardError
+from bedrock_rft.evaluation._fingerprint import arn_of, fingerprint
 from bedrock_rft.evaluation._journal import Scored
-from bedrock_rft.rewards import Handler, Reward
 from bedrock_rft.rewards._answer import delivered, verdicts
 from bedrock_rft.rewards._entry import Entry, invoke, load
 from bedrock_rft.rewards._locate import target_of
@@ -31,7 +25,6 @@ _INVOCATIONS = 8
 """Batches that a deployed function is given at once."""
 _PATIENCE = 600.0
 """Seconds for which a function that is busy is asked again."""
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 @dataclass(frozen=True)
@@ -72,8 +65,8 @@ def scorer_of(reward: object, client: Any) -> Scorer:
         found = verdicts(result, [str(one["id"]) for one in entries])
         return [Scored(one.score, dict(one.metrics)) for one in found]
 
-    at_once = 1 if _arn(reward) is None else _INVOCATIONS
-    return Scorer(target.name, f"{target.name} {_digest(reward, target)}", at_once, score, target.close)
+    at_once = 1 if arn_of(reward) is None else _INVOCATIONS
+    return Scorer(target.name, f"{target.name} {fingerprint(reward, target)}", at_once, score, target.close)
 
 
 def entry_of(reward: object, target: Target) -> Entry:
@@ -100,54 +93,7 @@ def entry_of(reward: object, target: Target) -> Entry:
 
 
 def _timeout(reward: object) -> float | None:
-    return None if _arn(reward) else _LONGEST
-
-
-def _arn(reward: object) -> str | None:
-    arn = reward if isinstance(reward, str) else getattr(reward, "arn", None)
-    return arn if isinstance(arn, str) and arn.startswith("arn:") else None
-
-
-def _digest(reward: object, target: Target) -> str:
-    """Names what a reward does, as far as that can be told: the one it was before an edit is another."""
-    hashed = sha256()
-    for piece in _content(reward, target):
-        hashed.update(piece + b"\0")
-    return hashed.hexdigest()[:16]
-
-
-def _content(reward: object, target: Target) -> Iterator[bytes]:
-    if _arn(reward) is not None:
-        known = cast("Mapping[str, Any]", getattr(target, "configuration", {}))
-        state = known.get("RevisionId") or known.get("CodeSha256") or uuid4()  # not told: never the same
-        yield f"{target.name} {state}".encode()
-    elif isinstance(reward, (str, os.PathLike)):
-        place = os.fspath(cast("str", reward))
-        path = Path(place if Path(place).expanduser().is_file() else place.rpartition(":")[0]).expanduser()
-        yield path.read_bytes()
-        yield place.rpartition(":")[2].encode()
-    else:
-        yield _ADDRESS.sub("", repr(reward)).encode()
-        inner = reward.reward if isinstance(reward, Handler) else reward
-        leaves: Sequence[object] = inner.leaves if isinstance(inner, Reward) else (inner,)
-        for leaf in leaves:
-            yield _source(getattr(leaf, "function", leaf))
-
-
-def _source(thing: Any) -> bytes:
-    """The source of the file that something is written in, or what stands for it."""
-    written = inspect.unwrap(thing) if callable(thing) else thing
-    named = inspect.isroutine(written) or inspect.isclass(written)
-    about = cast("Any", written if named else type(written))
-    try:
-        return Path(inspect.getsourcefile(about) or "").read_bytes()
-    except (OSError, TypeError):
-        pass
-    try:
-        return inspect.getsource(about).encode()
-    except (OSError, TypeError):
-        code = getattr(about, "__code__", None)
-        return code.co_code + _ADDRESS.sub("", repr(code.co_consts)).encode() if code else b""
+    return None if arn_of(reward) else _LONGEST
 
 
 def alone(error: RewardError) -> bool:

@@ -77,7 +77,9 @@ class Process:
         return self._line(line, self.timeout, "did not answer within")
 
     def _start(self) -> dict[str, Any]:
-        alone = ["-I", "-S"] if self._packaged else ["-I"]
+        # Without bytecode: what is isolated takes no word of it from the environment, and a module that was edited
+        # within a second would run as it was before.
+        alone = ["-I", "-B", "-S"] if self._packaged else ["-I", "-B"]
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="check-", ignore_cleanup_errors=True))
         arguments = [str(self._path), self._handler, str(self.memory * 1024 * 1024)]
         self._process = subprocess.Popen(  # noqa: S603 - the reward under check
