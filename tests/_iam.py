@@ -120,6 +120,7 @@ def iam_server(aws: Aws) -> Generator[tuple[str, Iam], None, None]:
 
     class Endpoint(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
@@ -135,7 +136,7 @@ def iam_server(aws: Aws) -> Generator[tuple[str, Iam], None, None]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}", iam
     server.shutdown()

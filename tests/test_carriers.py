@@ -61,6 +61,7 @@ def peer() -> Iterator[Peer]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do(self) -> None:
             found.bodies.append(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
