@@ -17,15 +17,17 @@ from datetime import datetime, timezone
 from typing import Any, cast
 from urllib.parse import quote
 
+import pytest
 from botocore.credentials import Credentials
+from IPython.lib import pretty as ipython
 from pydantic import BaseModel
 from rich.console import Console
 from rich.pretty import pretty_repr
 from rich.traceback import Traceback
 
 __all__ = [
-    "IDENTITIES", "LONG", "PROXY", "SECRET", "SHORT", "TOKEN", "inspected", "printed", "said_of", "secrets_in",
-    "short_term", "told",
+    "IDENTITIES", "LONG", "PROXY", "SECRET", "SHORT", "TOKEN", "inspected", "printed", "reported", "said_of",
+    "secrets_in", "short_term", "told",
 ]  # fmt: skip
 
 
@@ -79,12 +81,14 @@ def printed(thing: Any) -> Iterator[tuple[str, str | bytes]]:
     yield "dict", str(dict(a=(cast("object", thing),)))  # noqa: C408 - as short
     yield "pprint", pprint.pformat(thing)
     yield "rich", pretty_repr(thing, max_width=10_000)
+    yield "IPython", _shown_by_ipython(thing)
     yield "inspect", inspected(thing)
     yield "json", _as_json(thing)
     if hasattr(thing, "__dict__"):
         fields: dict[str, Any] = dict(vars(thing))  # pyright: ignore[reportUnknownArgumentType]
         yield "vars", str(fields)
         yield "vars, rich", pretty_repr(fields, max_width=10_000)
+        yield "vars, IPython", _shown_by_ipython(fields)
     if hasattr(thing, "__dataclass_fields__"):
         yield "fields", str({each.name: getattr(thing, each.name) for each in dataclasses.fields(thing)})
         try:
@@ -105,6 +109,11 @@ def printed(thing: Any) -> Iterator[tuple[str, str | bytes]]:
         yield "pickle", pickle.dumps(thing)
     except Exception as error:  # noqa: BLE001 - refused in whatever words
         yield "pickle", str(error)
+
+
+def _shown_by_ipython(thing: Any) -> str:
+    untyped: Any = ipython
+    return str(untyped.pretty(thing, max_width=10_000))
 
 
 def _as_json(thing: Any) -> str:
@@ -158,6 +167,12 @@ def told(error: BaseException) -> Iterator[tuple[str, str | bytes]]:
     while cause is not None:
         yield f"vars of {type(cause).__name__}", pretty_repr(vars(cause), max_width=10_000)
         cause = cause.__cause__ or cause.__context__
+
+
+def reported(error: BaseException) -> str:
+    """What `pytest -l` shows of a test that an error ends. It reads much source, so it is dear."""
+    kept: Any = pytest.ExceptionInfo
+    return str(kept.from_exception(error).getrepr(showlocals=True, truncate_locals=False))
 
 
 def said_of(thing: Any, also: Iterable[str] = ()) -> list[str]:

@@ -7,6 +7,8 @@ import gc
 import pickle
 import pprint
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,11 +18,24 @@ from typing import Any
 import _fault_server as faults
 import pytest
 from _fault_server import Faults
-from _secrets import ACCESS_KEY, IDENTITIES, LONG, PROXY, SECRET, SHORT, TOKEN, said_of, secrets_in, short_term
+from _secrets import (
+    ACCESS_KEY,
+    IDENTITIES,
+    LONG,
+    PROXY,
+    SECRET,
+    SHORT,
+    TOKEN,
+    reported,
+    said_of,
+    secrets_in,
+    short_term,
+)
 from rich.pretty import pretty_repr
 
 import bedrock_rft
 from bedrock_rft import AsyncClient, Client, SigV4Auth
+from bedrock_rft._secret import Secret
 from bedrock_rft.errors import BedrockRFTError, ConfigurationError
 from bedrock_rft.local import LocalService
 
@@ -148,6 +163,96 @@ def everything(root: Any) -> Iterator[str | bytes]:
             waiting += [*(one.__closure__ or ()), one.__defaults__, one.__kwdefaults__]
         else:
             waiting += gc.get_referents(one)
+        if isinstance(one, dict):
+            waiting += dict.keys(one)  # pyright: ignore[reportUnknownArgumentType,reportUnknownMemberType] - whatever it is
+
+
+def test_secrets_do_not_compare(server: Faults) -> None:
+    """What is equal to a secret, or hashes as it does, tells of it: each is only itself, also as a dict's key."""
+    for mode in IDENTITIES:
+        one, other = opened(server, mode), opened(server, mode)
+        for name in ("key", "aws"):
+            kept, twin = (getattr(client._async._session.config, name) for client in (one, other))
+            if kept is not None:
+                assert kept == kept  # noqa: PLR0124 - to itself alone
+                assert kept != twin
+                assert hash(kept) != hash(twin)
+        closed(one)
+        closed(other)
+    assert Secret(LONG) != Secret(LONG)
+    alike: Any = LONG
+    assert Secret(LONG) != alike
+    assert hash(Secret(LONG)) != hash(LONG)
+
+
+GONE = """
+import asyncio, gc, sys
+from botocore.credentials import Credentials
+from bedrock_rft import AsyncClient, BedrockRFTError, Client
+
+url, *backwards = sys.argv[1:]  # read from behind, they are found nowhere but where they are used
+
+def settings(mode):
+    _, key, *triple = (word[::-1] for word in backwards)
+    who = {"api_key": key} if mode == "api_key" else {"credentials": Credentials("AKIAFAKE00000001", *triple)}
+    return {"base_url": url, "region": "us-west-2", **who}
+
+def used(mode):
+    with Client(**settings(mode)) as client:
+        list(client.models.list())
+        client.files.upload(b'{"a": 1}', validate=False)
+        job = client.jobs.create("openai.gpt-oss-20b", training_file="file-1",
+                                 reward="arn:aws:lambda:us-west-2:123456789012:function:reward")
+        client.jobs.wait(job, poll_interval=0.01)
+        try:
+            client.request("GET", "/nowhere")
+        except BedrockRFTError:
+            pass
+        client.openai.models.list()
+
+async def soon(mode):
+    async with AsyncClient(**settings(mode)) as client:
+        await client.models.retrieve("m")
+
+def held():
+    gc.collect()
+    needles = a, b, c, d = [word[::-1][4:24] for word in backwards]
+    waiting, seen = gc.get_objects(), set()
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen or one is needles or one is waiting or one is seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, (str, bytes)):
+            text = one if isinstance(one, str) else one.decode("latin-1")
+            if len(text) >= 20 and (a in text or b in text or c in text or d in text):
+                yield text[:7]
+        else:
+            waiting += gc.get_referents(one)
+        if isinstance(one, dict):
+            waiting += dict.keys(one)  # which the collector leaves out where they are texts
+
+for mode in ("api_key", "aws"):
+    used(mode)
+    asyncio.run(soon(mode))
+kept = {backwards[0][::-1]: 1}
+print(sorted(held()))
+"""
+
+
+def test_nothing_in_the_process_holds_a_secret_after_its_client(server: Faults) -> None:
+    """Not a cache, nor a dict by its keys: all that the process refers to is looked through, once clients are gone."""
+    control = "control" * 5
+    backwards = [secret[::-1] for secret in (control, LONG, SECRET, TOKEN)]
+    done = subprocess.run(  # noqa: S603 - our own
+        [sys.executable, "-c", GONE, server.base_url, *backwards], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    assert {header.partition(" ")[0] for header in (one.headers["authorization"] for one in server.requests)} == {
+        "Bearer",
+        "AWS4-HMAC-SHA256",
+    }
+    assert done.stdout == "['control']\n"  # a dict's key, which was kept to be found
 
 
 def test_a_client_does_not_travel(server: Faults) -> None:
@@ -292,6 +397,7 @@ def test_a_secret_in_a_frame_would_be_seen() -> None:
     with pytest.raises(LookupError) as raised:
         leaky()
     assert {each.split(":")[0] for each in said_of(raised.value)} >= {"locals", "rich local kept of leaky"}
+    assert secrets_in(reported(raised.value)) != []
 
 
 @either
@@ -307,6 +413,8 @@ def test_errors(server: Faults, mode: str, colour: str, case: str, monkeypatch: 
     client = opened(server, mode, colour, timeout=0.3 if case == "timeout" else 2.0)
     error = failure(client, operation)
     assert said_of(error, signatures(server)) == []
+    if case in {"401 echoed", "create, ambiguous", "upload refused", "wait, down"}:
+        assert secrets_in(reported(error), signatures(server)) == []
     if "inference" not in case and "by its caller" not in case and "interrupted" not in case:
         assert isinstance(error, BedrockRFTError)
     closed(client)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
 import os
 import re
 import stat
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,10 @@ from typing import Any
 import _fault_server as faults
 import pytest
 from _fault_server import Faults
-from _secrets import IDENTITIES, LONG, SECRET, TOKEN, secrets_in
+from _secrets import IDENTITIES, LONG, SECRET, TOKEN, said_of, secrets_in
 
 from bedrock_rft import Client
-from bedrock_rft.errors import BedrockRFTError
+from bedrock_rft.errors import APIStatusError, BedrockRFTError
 
 # Whatever can be done, by one who logs all there is; a file of records beside it.
 PROGRAM = """
@@ -153,6 +155,90 @@ def test_an_answers_control_characters_are_escaped(server: Faults, mode: str) ->
         list(client.models.list())
     shown = f"{raised.value} {raised.value!r} {vars(raised.value)}"
     assert not {"\r", "\x1b", "\x00"} & set(shown)
+
+
+CANARY = "canary-word"  # in every body, either way, and in a header
+
+
+@pytest.mark.parametrize("mode", ["long", "aws"])
+def test_debug_says_what_was_asked_and_nothing_of_what_is_in_it(
+    server: Faults, mode: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Method, path, status, request id, attempt and delay, and one line of INFO at most for each event of a job."""
+    caplog.set_level(logging.DEBUG, "bedrock_rft")
+    server.script("GET", "/models", [faults.status(503, CANARY.encode(), {"x-canary": CANARY})])
+    event = {"object": "fine_tuning.job.event", "created_at": 1, "level": "info", "message": CANARY, "type": "message"}
+    server.log = [{**event, "id": f"e{number}"} for number in (3, 2, 1)]
+    told: list[Any] = []
+    with Client(base_url=server.base_url, region="us-west-2", **IDENTITIES[mode]()) as client:
+        list(client.models.list())
+        client.files.upload(json.dumps({"a": CANARY}).encode(), validate=False)
+        job = client.jobs.create(
+            "openai.gpt-oss-20b", training_file="file-1", metadata={"a": CANARY},
+            reward="arn:aws:lambda:us-west-2:123456789012:function:reward",
+        )  # fmt: skip
+        client.jobs.wait(job, poll_interval=0.001, on_event=told.append)
+    said = [(record.levelno, record.getMessage()) for record in caplog.records if record.name == "bedrock_rft"]
+    assert [one.message for one in told] == [CANARY] * 3
+    assert CANARY in str(server.requests[-1].headers) + str([request.body for request in server.requests])
+    assert not [text for _, text in said if CANARY in text]
+    assert sum(level >= logging.INFO for level, _ in said) <= 1 + len(told)  # its creation, and its events
+    shown = "\n".join(text for _, text in said)
+    for part in (
+        r"GET /models: attempt 1 failed, again in \d\.\d\d s",
+        r"GET /models: HTTP 200 \(request req-1\)",
+        r"POST /fine_tuning/jobs: HTTP 200 \(request req-1\)",
+    ):
+        assert re.search(part, shown)
+
+
+LAMBDA = """
+import json, logging, sys
+logging.getLogger().addHandler(logging.StreamHandler(sys.stderr))  # as Lambda's runtime has it
+logging.getLogger().setLevel(logging.DEBUG)
+sys.path.insert(0, sys.argv[1])
+from lambda_function import lambda_handler
+for event in json.loads(sys.argv[2]):
+    try:
+        lambda_handler(event, None)
+    except ValueError as error:
+        print(error)
+"""
+
+
+def test_a_packaged_reward_prints_nothing_of_its_events(tmp_path: Path) -> None:
+    """Prompts, answers and references stay out of the function's log, whatever goes wrong with them."""
+    from bedrock_rft.rewards import package
+
+    source = (
+        "from bedrock_rft.rewards import reward\n@reward\ndef scored(rollout):\n    raise ValueError(rollout.answer)\n"
+    )
+    (tmp_path / "own.py").write_text(source)
+    made = package(f"{tmp_path / 'own.py'}:scored").write(tmp_path / "reward.zip")
+    sound = {"id": CANARY, "messages": [{"role": "user", "content": CANARY}, {"role": "assistant", "content": CANARY}]}
+    odd = [[sound], [{**sound, "messages": CANARY}], [CANARY], CANARY, {"Records": [CANARY]}]
+    done = subprocess.run(  # noqa: S603 - our own
+        [sys.executable, "-I", "-c", LAMBDA, str(made), json.dumps(odd)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ValueError in own.py" in done.stderr
+    assert "the service sends an array" in done.stdout
+    assert CANARY not in done.stdout + done.stderr
+
+
+def refused_there(url: str, mode: str) -> None:
+    with Client(base_url=url, region="us-west-2", **IDENTITIES[mode]()) as client:
+        client.request("GET", "/refused")
+
+
+def test_an_error_comes_home_from_another_process(server: Faults) -> None:
+    server.script("GET", "/refused", faults.always(echoed))
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for mode in ("long", "aws"):
+            error = pool.submit(refused_there, server.base_url, mode).exception()
+            assert isinstance(error, APIStatusError)
+            assert (error.status, error.method, error.path, error.attempts) == (403, "GET", "/refused", 1)
+            assert said_of(error) == []  # the other process' traceback comes along as its cause
 
 
 # botocore, which resolves credentials, logs what it is told
@@ -292,13 +378,33 @@ def test_temporary_copies_are_the_users_own(tmp_path: Path, monkeypatch: pytest.
     assert list(tmp_path.rglob("*")) == []
 
 
-def test_no_flag_takes_a_secret() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "bedrock_rft.local", "--help"], capture_output=True, text=True, check=True
+COMMANDS = ("__main__", "access.__main__", "local.__main__", "rehearsal.__main__", "rewards.__main__")
+
+
+def test_no_flag_of_any_command_takes_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands on a command line is read by everybody on the machine, and kept in the shell's history."""
+    import argparse
+    from importlib import import_module
+
+    flags: list[tuple[str, bool]] = []
+    add = argparse.ArgumentParser.add_argument
+
+    def noted(self: argparse.ArgumentParser, *given: Any, **settings: Any) -> Any:
+        action = add(self, *given, **settings)
+        flags.extend((name, action.nargs != 0) for name in action.option_strings or [action.dest])
+        return action
+
+    package = Path(import_module("bedrock_rft").__file__ or "").parent
+    assert {".".join(path.relative_to(package).with_suffix("").parts) for path in package.rglob("__main__.py")} == set(
+        COMMANDS
     )
-    flags = {word.strip("[],") for word in done.stdout.split() if word.startswith(("--", "[--"))}
-    assert flags
-    assert not [flag for flag in flags if any(word in flag for word in ("key", "secret", "token", "password"))]
+    monkeypatch.setattr(argparse.ArgumentParser, "add_argument", noted)
+    for name in COMMANDS:
+        with pytest.raises(SystemExit):
+            import_module(f"bedrock_rft.{name}").main(["--help"])
+    assert len(flags) > 40
+    words = ("key", "secret", "token", "password", "credential")
+    assert {flag for flag, valued in flags if any(word in flag for word in words) and valued} == set()
 
 
 def test_an_import_does_nothing() -> None:
