@@ -17,6 +17,7 @@ from bedrock_rft import APIConnectionError, AsyncClient, Client, ConfigurationEr
 from bedrock_rft.access import DeployedReward, Plan, Step, deployer_policy
 from bedrock_rft.access._names import role_name
 from bedrock_rft.local import LocalService
+from bedrock_rft.rewards import Judge
 from bedrock_rft.rewards._package_zip import Package, zipped
 
 ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:sums"
@@ -120,6 +121,19 @@ def test_a_role_may_write_its_own_log_and_ask_its_judges_alone(here: Here, clien
     assert "gains bedrock:InvokeModel" in str(again.plan)
     assert "loses bedrock:InvokeModel" in str(client.rewards.deploy(made(), name="sums").plan)
     assert len(policy(here)) == 1
+
+
+def test_a_judge_in_another_region_is_allowed_there(here: Here, client: Client) -> None:
+    """An inference profile's account is the function's."""
+    plain = Judge("openai.gpt-oss-120b-1:0", "Is it right?", region="us-east-1")
+    profile = Judge("eu.amazon.nova-lite-v1:0", "Is it plain?", region="eu-west-1", name="plain")
+    client.rewards.deploy(plain + profile, name="sums")
+    _, direct, spread, behind = policy(here)
+    assert direct["Resource"] == ["arn:aws:bedrock:us-east-1::foundation-model/openai.gpt-oss-120b-1:0"]
+    arn = f"arn:aws:bedrock:eu-west-1:{ACCOUNT}:inference-profile/eu.amazon.nova-lite-v1:0"
+    assert spread["Resource"] == [arn]
+    assert behind["Resource"] == ["arn:aws:bedrock:*::foundation-model/amazon.nova-lite-v1:0"]
+    assert behind["Condition"] == {"ArnEquals": {"bedrock:InferenceProfileArn": [arn]}}
 
 
 # Running it again

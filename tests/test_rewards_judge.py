@@ -63,6 +63,35 @@ def test_one_criterion_is_scored_and_its_cost_counted(bedrock: Runtime) -> None:
     assert bedrock.asked[-1]["inferenceConfig"] == {"maxTokens": 300}
 
 
+def test_what_only_its_model_takes_is_sent_on(bedrock: Runtime) -> None:
+    judge(additional_model_request_fields={"reasoning_effort": "low"})(ASKED)
+    assert bedrock.asked[-1]["additionalModelRequestFields"] == {"reasoning_effort": "low"}
+    judge()(ASKED)
+    assert "additionalModelRequestFields" not in bedrock.asked[-1]
+
+
+@pytest.mark.parametrize(
+    ("model", "region", "named"),
+    [
+        ("openai.gpt-oss-120b-1:0", None, "openai.gpt-oss-120b-1:0"),
+        ("qwen.qwen3-32b-v1:0", "us-east-1", "arn:aws:bedrock:us-east-1::foundation-model/qwen.qwen3-32b-v1:0"),
+        (
+            "eu.amazon.nova-lite-v1:0",
+            "eu-west-1",
+            "arn:aws:bedrock:eu-west-1::inference-profile/eu.amazon.nova-lite-v1:0",
+        ),
+        ("a.b-v1:0", "us-gov-west-1", "arn:aws-us-gov:bedrock:us-gov-west-1::foundation-model/a.b-v1:0"),
+        (
+            "arn:aws:bedrock:us-east-1::foundation-model/a.b",
+            "us-east-1",
+            "arn:aws:bedrock:us-east-1::foundation-model/a.b",
+        ),
+    ],
+)
+def test_a_judge_elsewhere_is_named_by_its_arn(model: str, region: str | None, named: str) -> None:
+    assert (0.5 * judge(model=model, region=region)).models == (named,)
+
+
 def test_several_criteria_are_parts_with_weights(bedrock: Runtime) -> None:
     bedrock.answer = lambda _: (200, "", 'Thinking {"a": 1}…\n```json\n{"Right": 5, "kind": "2/5", "more": 1}\n```')
     criteria = {"right": "Is it right?", "kind": "Is it kind?"}

@@ -18,7 +18,9 @@ INVOKE = "bedrock:InvokeModel"
 _PROFILE = re.compile(r"(us|us-gov|eu|apac|jp|au|ca|global)\.(?P<model>.+)", re.ASCII)
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:_-]{0,255}", re.ASCII)
 _PROFILE_ARN = re.compile(
-    r"arn:aws[a-z-]*:bedrock:[a-z0-9-]+:[0-9]{12}:(application-)?inference-profile/(?P<id>[\x21-\x7e]+)", re.ASCII
+    r"arn:aws[a-z-]*:bedrock:(?P<region>[a-z0-9-]+):(?P<account>([0-9]{12})?):(application-)?inference-profile/"
+    r"(?P<id>[\x21-\x7e]+)",
+    re.ASCII,
 )
 _OTHER = re.compile(r"arn:aws[a-z-]*:bedrock:[a-z0-9-]+:([0-9]{12})?:[a-z-]+/[\x21-\x7e]+", re.ASCII)
 
@@ -30,7 +32,7 @@ def judge_policy(models: Sequence[str], region: str, account: str | None = None)
     the profile alone.
 
     Args:
-        models: ids of models or inference profiles, or ARNs.
+        models: ids of models or inference profiles, or ARNs; a profile's may leave out its account.
         region: where they are asked.
         account: the 12 digits, for inference profiles.
 
@@ -46,7 +48,8 @@ def judge_policy(models: Sequence[str], region: str, account: str | None = None)
     for model in models:
         if (arn := _PROFILE_ARN.fullmatch(model)) is not None:
             named = _PROFILE.fullmatch(arn["id"])  # one of the account's own does not say which model is behind it
-            profiles.append(model)
+            whole = model if arn["account"] else profile_arn(arn["region"], check_account(account), arn["id"])
+            profiles.append(whole)
             behind.append(model_arn(region, named["model"] if named else "*", anywhere=True))
         elif (match := _PROFILE.fullmatch(model)) is not None:
             profiles.append(profile_arn(region, check_account(account), model))
