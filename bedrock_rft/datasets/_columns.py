@@ -19,38 +19,33 @@ __all__ = ["Columns", "columns"]
 _MESSAGES = itemgetter("messages")
 _ROLE = itemgetter("role")
 _CONTENT = itemgetter("content")
+_TURN = 2  # fields: role and content
 
 
 class Columns(NamedTuple):
     """What records of the documented shape say.
 
     Attributes:
-        fields: the values of each field, where every record has the same fields; None otherwise.
-        turns: every message of every record.
-        contents: the text of each.
-        size: how many messages each record has; 0 where that differs.
+        size: how many records there are.
+        others: the values of each field but `messages`, where every record has the same fields; None otherwise.
+        rows: the records, if `others` is None or there are `turns`.
+        turns: every message of every record, if one has further fields than its role and its content; none otherwise.
+        contents: every text of a message, at least once.
+        lengths: for each record, the characters of its messages.
         shapes: for each record, the roles of its messages.
         kinds: how many records have each of these shapes.
         texts: for each record, the texts of its messages.
     """
 
-    fields: Mapping[str, Sequence[Any]] | None
-    turns: list[dict[str, Any]]
-    contents: list[str]
     size: int
+    others: Mapping[str, Sequence[Any]] | None
+    rows: Sequence[dict[str, Any]]
+    turns: Sequence[dict[str, Any]]
+    contents: list[str]
+    lengths: list[int]
     shapes: list[tuple[str, ...]]
     kinds: dict[tuple[str, ...], int]
     texts: list[tuple[str, ...]]
-
-    def lengths(self) -> list[int]:
-        """For each record, the characters of its messages."""
-        every = list(map(len, self.contents))
-        if not self.size:
-            return [sum(map(len, texts)) for texts in self.texts]
-        total = every[:: self.size]
-        for place in range(1, self.size):
-            total = list(map(add, total, every[place :: self.size]))
-        return total
 
 
 def columns(rows: Sequence[Any]) -> Columns | None:
@@ -87,7 +82,27 @@ def _columns(rows: Sequence[Any]) -> Columns:
     # A list without messages has no user either.
     if not ROLES.issuperset(chain.from_iterable(kinds)) or not all("user" in shape for shape in kinds):
         raise _Misfit
-    return Columns(fields, turns, contents, size, shapes, kinds, _gathered(contents, sizes, size))
+    texts = _gathered(contents, sizes, size)
+    return Columns(
+        size=len(rows),
+        others=fields and {name: values for name, values in fields.items() if name != "messages"},
+        rows=rows,
+        turns=turns if sum(map(len, turns)) != _TURN * len(turns) else (),
+        contents=contents,
+        lengths=_lengths(contents, size) if size else [sum(map(len, some)) for some in texts],
+        shapes=shapes,
+        kinds=kinds,
+        texts=texts,
+    )
+
+
+def _lengths(contents: list[str], size: int) -> list[int]:
+    """The characters of each record, of so many messages."""
+    every = list(map(len, contents))
+    total = every[::size]
+    for place in range(1, size):
+        total = list(map(add, total, every[place::size]))
+    return total
 
 
 def _fields(rows: Sequence[dict[str, Any]]) -> dict[str, Sequence[Any]] | None:

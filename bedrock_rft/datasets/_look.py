@@ -1,30 +1,30 @@
 """Lines of a file, looked at: the part of the check that costs time, and knows nothing of the lines before.
 
-Three gears. Lines that parse together and have the documented shape are checked as columns. Where one does not, they
-are parsed line by line. Only a line that is refused is explained, by slower readers.
+Four gears. Of lines that are alike, only the values are read. Others are parsed together, and checked as columns where
+they have the documented shape. Where one does not, they are parsed line by line. Only a line that is refused is
+explained, by slower readers.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from jiter import from_json
-
+from bedrock_rft.datasets._alike import Alike
 from bedrock_rft.datasets._columns import columns
-from bedrock_rft.datasets._part import Part
+from bedrock_rft.datasets._parse import parsed, together
+from bedrock_rft.datasets._part import Bounds, Part
 from bedrock_rft.datasets._rules import Finding, kind, misfits
 from bedrock_rft.datasets._syntax import not_json
 from bedrock_rft.datasets._tally import tally
 
-__all__ = ["Bounds", "look"]
+__all__ = ["look"]
 
 _GROUP = 1 << 16  # bytes parsed together: few enough to be allocated without asking the system for pages
 _COLUMNS = 1 << 18  # bytes checked together: enough to make columns worth it, few enough to stay in a core's cache
 _SPACE = b" \t\r"
-_PATIENCE = 64
+_PATIENCE = 1 << 10  # bytes, for each K that may be looked at
 _SECRET = re.compile(rb"(?<![A-Za-z0-9/+])AKIA[0-9A-Z]{16}(?![A-Za-z0-9])|-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _ARRAY = Finding("array", None, "the file is a JSON array", "Write one object per line: datasets.write")
 _EMPTY_LINE = Finding("blank-line", None, "the line is empty", "Remove it: every line is one JSON object")
@@ -32,33 +32,19 @@ _LOOKS_SECRET = Finding(
     "secret", None, "something that looks like an AWS key or a private key", "Remove it: a model may learn it by heart"
 )
 
-# Between two lines that are parsed together. No line can hold it, since nobody can know it beforehand; so if it stands
-# between every two values, and nowhere else, every line is one value.
-_MARK = f"x{os.urandom(8).hex()}"
-_BETWEEN = b',"%b",\n' % _MARK.encode()
 
-
-class Bounds(NamedTuple):
-    """What a look has to know.
-
-    Attributes:
-        limit: how many problems to keep of each rule.
-        longest_prompt: characters above which a prompt is warned of.
-    """
-
-    limit: int
-    longest_prompt: int
-
-
-def look(block: bytes, bounds: Bounds, *, first: bool) -> Part:
+def look(block: bytes, bounds: Bounds, *, first: bool, alike: Alike) -> Part:
     """Look at whole lines.
 
     Args:
         block: the lines; the last may lack its line feed.
         bounds: what they are held to.
         first: whether no record came before, and these lines may be of a file that is a JSON array.
+        alike: what is known of the lines before.
     """
     one = _Look(bounds, first=first)
+    if one.alike(block, alike):
+        return one.part
     start = 0
     for end in _ends(block):
         one.group(block, start, end)
@@ -85,11 +71,23 @@ def _ends(block: bytes) -> Iterator[int]:
 class _Look:
     def __init__(self, bounds: Bounds, *, first: bool) -> None:
         self.part = Part(bounds.limit)
-        self._longest = bounds.longest_prompt
+        self._bounds = bounds
         self._first = first
         self._head = 0  # the line of the first record
         self._rows: list[Any] = []
         self._since = self._size = 0  # where the first of them stands, and how many bytes they are
+
+    def alike(self, block: bytes, alike: Alike) -> bool:
+        """Look at all the lines, if they are alike."""
+        found = alike.columns(block)
+        if found is None:
+            return False
+        if _suspicious(block, 0, len(block)):
+            self._secrets(block)
+        part = self.part
+        part.lines = part.records = found.size
+        tally(part, range(1, found.size + 1), found, self._bounds)
+        return True
 
     def group(self, block: bytes, start: int, end: int) -> None:
         """Look at the lines from here to there."""
@@ -97,7 +95,7 @@ class _Look:
         if _suspicious(block, start, end):
             self._secrets(block[start:end])
         try:
-            rows = _together(block, start, end)
+            rows = together(block, start, end)
         except ValueError:
             self.settle()
             if self.part.stop is None:
@@ -125,7 +123,7 @@ class _Look:
             rows, numbers = self._rule_by_rule(rows, numbers)
             found = columns(rows) if rows else None
         if found is not None:
-            tally(self.part, rows, numbers, found, self._longest)
+            tally(self.part, numbers, found, self._bounds)
 
     def _one_by_one(self, lines: list[bytes]) -> tuple[list[Any], list[int]]:
         part = self.part
@@ -143,7 +141,7 @@ class _Look:
             part.records += 1
             self._head = self._head or part.lines
             try:
-                rows.append(_parsed(line))
+                rows.append(parsed(line))
             except ValueError as error:
                 if self._first and part.lines == self._head and line.lstrip(_SPACE).startswith(b"["):
                     self._stop()
@@ -190,36 +188,13 @@ class _Look:
                 self.part.problems.warning(number, _LOOKS_SECRET)
 
 
-def _together(block: bytes, start: int, end: int) -> list[Any]:
-    """Read the lines from here to there, each one value of JSON.
-
-    Raises:
-        ValueError: one is not, or is not strict JSON.
-    """
-    text = b"".join((b"[", memoryview(block)[start:end], b"]")).replace(b"\n", _BETWEEN)
-    feeds = (len(text) - 2 - (end - start)) // (len(_BETWEEN) - 1)
-    values: list[Any] = _parsed(text)
-    if len(values) != 2 * feeds + 1 or values[1::2] != [_MARK] * feeds:
-        raise ValueError("A value begins on one line and ends on another, or there are several on one.")
-    return values[::2]
-
-
-def _parsed(text: bytes) -> Any:
-    """Read JSON, strictly where Python's reader is lenient.
-
-    Raises:
-        ValueError: it has NaN, a lone surrogate, bytes that are not UTF-8, a key twice, or too many levels or digits.
-    """
-    return from_json(text, allow_inf_nan=False, cache_mode="keys", catch_duplicate_keys=True)
-
-
 def _suspicious(block: bytes, start: int, end: int) -> bool:
     """Whether a secret may stand between here and there.
 
     Both marks have a K, which is rare in text, and to look for a single byte is many times faster.
     """
     at = start - 1
-    for _ in range(_PATIENCE):
+    for _ in range((end - start) // _PATIENCE + 1):
         at = block.find(b"K", at + 1, end)
         if at < 0:
             return False

@@ -8,11 +8,27 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from bedrock_rft.datasets._problems import Problems
 from bedrock_rft.datasets._rules import Finding
 
-__all__ = ["Part"]
+__all__ = ["Bounds", "Part"]
+
+
+class Bounds(NamedTuple):
+    """What a look has to know.
+
+    Attributes:
+        limit: how many problems to keep of each rule.
+        longest_prompt: characters above which a prompt is warned of.
+        compare: whether prompts are to be compared.
+    """
+
+    limit: int
+    longest_prompt: int
+    compare: bool = True
 
 
 class Part:
@@ -33,7 +49,7 @@ class Part:
         extras: records by further field.
         lengths: records by the characters of their prompt.
         prompts: a hash of each prompt.
-        places: the line of each.
+        places: the lines of these, in pieces.
     """
 
     __slots__ = (
@@ -53,4 +69,4 @@ class Part:
         self.extras: Counter[str] = Counter()
         self.lengths: Counter[int] = Counter()
         self.prompts = array("q")
-        self.places = array("Q")
+        self.places: list[Sequence[int]] = []

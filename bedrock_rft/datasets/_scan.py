@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import Self
 
+from bedrock_rft.datasets._alike import Alike
 from bedrock_rft.datasets._bounds import Rules
 from bedrock_rft.datasets._digest import Digest, Digests
-from bedrock_rft.datasets._look import Bounds, look
-from bedrock_rft.datasets._part import Part
+from bedrock_rft.datasets._look import look
+from bedrock_rft.datasets._part import Bounds, Part
 from bedrock_rft.datasets._report import Problem, Report
 from bedrock_rft.datasets._rules import Finding
 from bedrock_rft.datasets._source import READ
@@ -55,6 +56,7 @@ class Scan:
         self._name = name
         self._rules = rules or Rules()
         self._bounds = Bounds(limit, self._rules.longest_prompt)
+        self._alike = Alike()
         self._total = Total(limit)
         self._sha256 = hashlib.sha256()
         self._digests = Digests([self._sha256, *also])
@@ -155,7 +157,8 @@ class Scan:
             block = self._begin(block)
         if not block or self._total.stop is not None:
             return
-        self._total.add(look(block, self._bounds, first=not self._total.records))
+        bounds = self._bounds._replace(compare=self._total.room > 0)
+        self._total.add(look(block, bounds, first=not self._total.records, alike=self._alike))
 
     def _begin(self, block: bytes) -> bytes:
         """Tell from its first bytes what a file is that is no JSON lines."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain, repeat
 from math import isinf
 from operator import contains
 from typing import Any
 
 from bedrock_rft.datasets._columns import Columns
-from bedrock_rft.datasets._part import Part
+from bedrock_rft.datasets._part import Bounds, Part
 from bedrock_rft.datasets._rules import Finding
 
 __all__ = ["tally"]
@@ -19,7 +19,6 @@ _LONG_ANSWER = 12  # characters from which an answer found in its prompt is hard
 _MISSING = object()
 _NAMED = {"messages", "reference_answer"}
 _FINITE = frozenset({str, int, bool, type(None)})
-_TURN = 2  # fields: role and content
 _KINDS = {
     str: "string",
     int: "number",
@@ -64,22 +63,23 @@ _INFINITE = Finding(
 )
 
 
-def tally(part: Part, rows: Sequence[dict[str, Any]], lines: Sequence[int], found: Columns, longest: int) -> None:
-    """Count valid records, which stand on these lines of a part; warn of prompts above `longest` characters."""
-    part.valid += len(rows)
+def tally(part: Part, lines: Sequence[int], found: Columns, bounds: Bounds) -> None:
+    """Count valid records, which stand on these lines of a part."""
+    part.valid += found.size
     _conversations(part, lines, found)
-    _fields(part, rows, lines, found)
-    _references(part, rows, lines, found)
-    lengths = found.lengths()
+    _fields(part, lines, found)
+    _references(part, lines, found)
+    lengths, longest = found.lengths, bounds.longest_prompt
     part.lengths.update(lengths)
     if max(lengths) > longest:
         for line, length in zip(lines, lengths, strict=True):
             if length > longest:
                 what = f"a prompt of {length:,} characters may not fit the model's context"
                 part.problems.warning(line, Finding("long-prompt", "messages", what, "Shorten it"))
-    # Only 64-bit hashes are kept.
-    part.prompts.extend(map(hash, zip(found.shapes, found.texts, strict=True)))
-    part.places.extend(lines)
+    if bounds.compare:
+        # Only 64-bit hashes are kept.
+        part.prompts.extend(map(hash, zip(found.shapes, found.texts, strict=True)))
+        part.places.append(lines)
 
 
 def _conversations(part: Part, lines: Sequence[int], found: Columns) -> None:
@@ -101,34 +101,38 @@ def _conversations(part: Part, lines: Sequence[int], found: Columns) -> None:
         part.problems.warnings(nul, _NUL)
 
 
-def _fields(part: Part, rows: Sequence[dict[str, Any]], lines: Sequence[int], found: Columns) -> None:
-    fields = found.fields
-    counts = dict.fromkeys(fields, len(rows)) if fields is not None else Counter(chain.from_iterable(rows))
+def _fields(part: Part, lines: Sequence[int], found: Columns) -> None:
+    others, rows = found.others, found.rows
+    counts = Counter(chain.from_iterable(rows)) if others is None else dict.fromkeys(others, found.size)
     for key, count in counts.items():
         if key not in _NAMED:
             part.extras[key] += count
     if "id" in counts:
-        part.problems.warnings((line for line, row in zip(lines, rows, strict=True) if "id" in row), _ID)
-    turns = found.turns
+        having = lines if others is not None else [line for line, row in zip(lines, rows, strict=True) if "id" in row]
+        part.problems.warnings(having, _ID)
     # Text parts bring more keys too, but those are in the content.
-    more = sum(map(len, turns)) != _TURN * len(turns)
-    if more:
-        part.extras.update(f"messages[].{key}" for key in chain.from_iterable(turns) if key not in {"role", "content"})
-    if more or (_infinite(rows) if fields is None else any(map(_may_be_infinite, fields, fields.values()))):
-        part.problems.warnings((line for line, row in zip(lines, rows, strict=True) if _infinite(row)), _INFINITE)
-
-
-def _may_be_infinite(name: str, values: Sequence[Any]) -> bool:
-    """Whether a field has an infinite number somewhere."""
-    return name != "messages" and not _FINITE.issuperset(map(type, values)) and _infinite(values)
-
-
-def _references(part: Part, rows: Sequence[dict[str, Any]], lines: Sequence[int], found: Columns) -> None:
-    answers: Sequence[Any]
-    if found.fields is not None and "reference_answer" in found.fields:
-        answers = found.fields["reference_answer"]
+    more = (key for key in chain.from_iterable(found.turns) if key not in {"role", "content"})
+    part.extras.update(f"messages[].{key}" for key in more)
+    if others is None or found.turns:
+        values: Iterable[object] = rows
+    elif any(map(_may_be_infinite, others.values())):
+        values = zip(*others.values(), strict=True)
     else:
-        answers = [row.get("reference_answer", _MISSING) for row in rows]
+        return
+    part.problems.warnings((line for line, some in zip(lines, values, strict=True) if _infinite(some)), _INFINITE)
+
+
+def _may_be_infinite(values: Sequence[Any]) -> bool:
+    """Whether a field has an infinite number somewhere."""
+    return not _FINITE.issuperset(map(type, values)) and _infinite(values)
+
+
+def _references(part: Part, lines: Sequence[int], found: Columns) -> None:
+    answers: Sequence[Any]
+    if found.others is None:
+        answers = [row.get("reference_answer", _MISSING) for row in found.rows]
+    else:
+        answers = found.others.get("reference_answer") or [_MISSING] * found.size
     kinds = set(map(type, answers))
     for kind in kinds:
         name = _KINDS[kind]

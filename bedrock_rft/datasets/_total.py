@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from itertools import compress
 
 from bedrock_rft.datasets._part import Part
@@ -17,7 +18,7 @@ __all__ = ["COMPARED", "Total"]
 COMPARED = 1 << 17
 """Records whose prompts are compared: six times what a job takes. They cost 16 bytes each."""
 
-_PASSES = 8  # over their hashes, so that only some of them are objects at a time
+_PASSES = 2  # over their hashes, so that only some of them are objects at a time
 _NAMES = 400  # of further fields
 _DIFFERENT = 1 << 14  # lengths; beyond, they are rounded
 _EXACT_BITS = 8  # of a rounded length: it is less than 1 % below
@@ -49,12 +50,17 @@ class Total:
         self._sum = self._longest = 0
         self._shortest: int | None = None
         self._prompts = array("q")
-        self._places = array("Q")
+        self._places = array("q")
 
     @property
     def compared(self) -> int:
         """Records whose prompts were compared: the first, up to a number."""
         return len(self._prompts)
+
+    @property
+    def room(self) -> int:
+        """Records whose prompts can still be compared."""
+        return COMPARED - self.compared
 
     def add(self, part: Part) -> None:
         """Add what stands next in the file."""
@@ -79,10 +85,12 @@ class Total:
             if name in self.extras or len(self.extras) < _NAMES:
                 self.extras[name if len(name) <= 100 else name[:100] + "…"] += count  # noqa: PLR2004 - as names go
         self._add_lengths(part)
-        room = COMPARED - self.compared
+        room = self.room
         if room > 0:
             self._prompts += part.prompts[:room]
-            self._places.extend(before + line for line in part.places[:room])
+            for lines in part.places:
+                self._places.extend(_moved(lines, before))
+            del self._places[len(self._prompts) :]
 
     def close(self) -> None:
         """Say what can be told only of the whole file."""
@@ -157,6 +165,12 @@ class Total:
                 if len(found) < self._limit:
                     found.append((line, first[prompt]))
         return found
+
+
+def _moved(lines: Sequence[int], by: int) -> Iterable[int]:
+    if isinstance(lines, range):  # as most are, and then no line need be touched
+        return range(lines.start + by, lines.stop + by)
+    return (line + by for line in lines)
 
 
 def _rounded(length: int) -> int:
