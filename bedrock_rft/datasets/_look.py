@@ -8,7 +8,7 @@ explained, by slower readers.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from bedrock_rft.datasets._alike import Alike
@@ -21,10 +21,10 @@ from bedrock_rft.datasets._tally import tally
 
 __all__ = ["look"]
 
+_PATIENCE = 1 << 10  # bytes, for each K that is looked at
 _GROUP = 1 << 16  # bytes parsed together: few enough to be allocated without asking the system for pages
 _COLUMNS = 1 << 18  # bytes checked together: enough to make columns worth it, few enough to stay in a core's cache
 _SPACE = b" \t\r"
-_PATIENCE = 1 << 10  # bytes, for each K that may be looked at
 _SECRET = re.compile(rb"(?<![A-Za-z0-9/+])AKIA[0-9A-Z]{16}(?![A-Za-z0-9])|-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _ARRAY = Finding("array", None, "the file is a JSON array", "Write one object per line: datasets.write")
 _EMPTY_LINE = Finding("blank-line", None, "the line is empty", "Remove it: every line is one JSON object")
@@ -33,39 +33,25 @@ _LOOKS_SECRET = Finding(
 )
 
 
-def look(block: bytes, bounds: Bounds, *, first: bool, alike: Alike) -> Part:
-    """Look at whole lines.
+def look(lines: Sequence[bytes], bounds: Bounds, *, first: bool, alike: Alike) -> Part:
+    """Look at some lines.
 
     Args:
-        block: the lines; the last may lack its line feed.
+        lines: with their line feeds; the last may lack it.
         bounds: what they are held to.
         first: whether no record came before, and these lines may be of a file that is a JSON array.
         alike: what is known of the lines before.
     """
     one = _Look(bounds, first=first)
-    if one.alike(block, alike):
+    if one.alike(lines, alike):
         return one.part
-    start = 0
-    for end in _ends(block):
-        one.group(block, start, end)
+    step = max(len(lines) * _GROUP // sum(map(len, lines)), 1)
+    for start in range(0, len(lines), step):
+        one.group(lines[start : start + step])
         if one.part.stop:
             break
-        start = end + 1
     one.settle()
     return one.part
-
-
-def _ends(block: bytes) -> Iterator[int]:
-    """Where some lines end, time and again: at a line feed, or after the last byte."""
-    start, size = 0, len(block)
-    while start < size:
-        end = block.rfind(b"\n", start, start + _GROUP)
-        if end < 0:
-            end = block.find(b"\n", start + _GROUP)
-        if end < 0:
-            end = size
-        yield end
-        start = end + 1
 
 
 class _Look:
@@ -77,35 +63,33 @@ class _Look:
         self._rows: list[Any] = []
         self._since = self._size = 0  # where the first of them stands, and how many bytes they are
 
-    def alike(self, block: bytes, alike: Alike) -> bool:
+    def alike(self, lines: Sequence[bytes], alike: Alike) -> bool:
         """Look at all the lines, if they are alike."""
-        found = alike.columns(block)
+        found = alike.columns(lines)
         if found is None:
             return False
-        if _suspicious(block, 0, len(block)):
-            self._secrets(block)
+        self._secrets(lines)
         part = self.part
         part.lines = part.records = found.size
         tally(part, range(1, found.size + 1), found, self._bounds)
         return True
 
-    def group(self, block: bytes, start: int, end: int) -> None:
-        """Look at the lines from here to there."""
+    def group(self, lines: Sequence[bytes]) -> None:
+        """Look at the next lines."""
         part = self.part
-        if _suspicious(block, start, end):
-            self._secrets(block[start:end])
+        self._secrets(lines)
         try:
-            rows = together(block, start, end)
+            [rows] = together(lines)
         except ValueError:
             self.settle()
             if self.part.stop is None:
-                self._check(*self._one_by_one(block[start:end].split(b"\n")))
+                self._check(*self._one_by_one(lines))
             return
         if not self._rows:
             self._since, self._size = part.lines + 1, 0
         self._head = self._head or part.lines + 1
         self._rows += rows
-        self._size += end - start
+        self._size += sum(map(len, lines))
         part.lines += len(rows)
         part.records += len(rows)
         self._something_follows()
@@ -125,14 +109,15 @@ class _Look:
         if found is not None:
             tally(self.part, numbers, found, self._bounds)
 
-    def _one_by_one(self, lines: list[bytes]) -> tuple[list[Any], list[int]]:
+    def _one_by_one(self, lines: Sequence[bytes]) -> tuple[list[Any], list[int]]:
         part = self.part
         rows: list[Any] = []
         numbers: list[int] = []
-        if not any(lines):
+        if lines.count(b"\n") == len(lines):
             self._skip(len(lines))
             return rows, numbers
-        for line in lines:
+        for fed in lines:
+            line = fed.removesuffix(b"\n")
             if not line.strip(_SPACE):
                 self._skip(1)
                 continue
@@ -182,22 +167,23 @@ class _Look:
             part.problems.errors(part.blank, part.blanks, _EMPTY_LINE)
             part.blank, part.blanks = [], 0
 
-    def _secrets(self, lines: bytes) -> None:
-        for number, line in enumerate(lines.split(b"\n"), self.part.lines + 1):
-            if _SECRET.search(line):
-                self.part.problems.warning(number, _LOOKS_SECRET)
+    def _secrets(self, lines: Sequence[bytes]) -> None:
+        if _suspicious(b"".join(lines)):
+            for number, line in enumerate(lines, self.part.lines + 1):
+                if _SECRET.search(line):
+                    self.part.problems.warning(number, _LOOKS_SECRET)
 
 
-def _suspicious(block: bytes, start: int, end: int) -> bool:
-    """Whether a secret may stand between here and there.
+def _suspicious(text: bytes) -> bool:
+    """Whether a secret may stand somewhere.
 
     Both marks have a K, which is rare in text, and to look for a single byte is many times faster.
     """
-    at = start - 1
-    for _ in range((end - start) // _PATIENCE + 1):
-        at = block.find(b"K", at + 1, end)
+    at = -1
+    for _ in range(len(text) // _PATIENCE + 1):
+        at = text.find(b"K", at + 1)
         if at < 0:
             return False
-        if block.startswith((b"KIA", b"KEY-----"), at):
+        if text.startswith((b"KIA", b"KEY-----"), at):
             return True
-    return block.find(b"AKIA", at, end) >= 0 or block.find(b"PRIVATE KEY-----", at - 8, end) >= 0
+    return text.find(b"AKIA", at) >= 0 or text.find(b"PRIVATE KEY-----", at - 8) >= 0

@@ -47,7 +47,7 @@ class Part:
         references: records by the JSON type of their reference answer.
         first: the first line with each of these types.
         extras: records by further field.
-        lengths: records by the characters of their prompt.
+        lengths: the characters of each prompt.
         prompts: a hash of each prompt.
         places: the lines of these, in pieces.
     """
@@ -67,6 +67,6 @@ class Part:
         self.references: Counter[str] = Counter()
         self.first: dict[str, int] = {}
         self.extras: Counter[str] = Counter()
-        self.lengths: Counter[int] = Counter()
+        self.lengths: list[int] = []
         self.prompts = array("q")
         self.places: list[Sequence[int]] = []

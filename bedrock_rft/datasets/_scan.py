@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 from typing_extensions import Self
@@ -97,7 +98,7 @@ class Scan:
         if self._overlong:
             self._after_overlong(b"\n")
         elif self._held:
-            self._take(b"".join(self._held))
+            self._take([b"".join(self._held)])
         total = self._total
         total.close()
         if total.stop is None:
@@ -127,12 +128,13 @@ class Scan:
             return
         if self._overlong:
             chunk = self._after_overlong(chunk)
-        end = chunk.rfind(b"\n") + 1
-        if end:
-            block = b"".join((*self._held, memoryview(chunk)[:end])) if self._held or end < len(chunk) else chunk
+        lines = BytesIO(chunk).readlines()  # three times as fast as split
+        rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
+        if lines and self._held:
+            lines[0] = b"".join((*self._held, lines[0]))
             self._held, self._held_size = [], 0
-            self._take(block)
-        self._hold(chunk[end:])
+        self._take(lines)
+        self._hold(rest)
 
     def _hold(self, piece: bytes) -> None:
         if not piece or self._overlong:
@@ -151,28 +153,29 @@ class Scan:
             self.refuse(Finding("line-too-long", None, f"longer than {mib} MiB", "Write one JSON object per line"))
         return rest
 
-    def _take(self, block: bytes) -> None:
+    def _take(self, lines: list[bytes]) -> None:
         """Look at these whole lines, the next ones of the file."""
-        if not self._begun:
-            block = self._begin(block)
-        if not block or self._total.stop is not None:
+        if lines and not self._begun:
+            lines = self._begin(lines)
+        if not lines or self._total.stop is not None:
             return
         bounds = self._bounds._replace(compare=self._total.room > 0)
-        self._total.add(look(block, bounds, first=not self._total.records, alike=self._alike))
+        self._total.add(look(lines, bounds, first=not self._total.records, alike=self._alike))
 
-    def _begin(self, block: bytes) -> bytes:
+    def _begin(self, lines: list[bytes]) -> list[bytes]:
         """Tell from its first bytes what a file is that is no JSON lines."""
         self._begun = True
+        head, *rest = lines
         for magic, code, what, mend in LEADING:
-            if block.startswith(magic):
+            if head.startswith(magic):
                 self._total.stop = Finding(code, None, what, mend)
                 self._total.problems.error(1, self._total.stop)
-                return b""
-        if block.startswith(_BOM):
-            what = "the file begins with a byte order mark (BOM)"
-            self._total.problems.error(1, Finding("bom", None, what, "Save it as UTF-8 without one", 1))
-            block = block[len(_BOM) :]
-        return block
+                return []
+        if not head.startswith(_BOM):
+            return lines
+        what = "the file begins with a byte order mark (BOM)"
+        self._total.problems.error(1, Finding("bom", None, what, "Save it as UTF-8 without one", 1))
+        return [line for line in (head[len(_BOM) :], *rest) if line]
 
     def _problems(self, severity: Severity) -> tuple[Problem, ...]:
         return tuple(

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain, repeat
 from math import isinf
-from operator import contains
+from operator import add, contains
 from typing import Any
 
 from bedrock_rft.datasets._columns import Columns
@@ -70,7 +70,7 @@ def tally(part: Part, lines: Sequence[int], found: Columns, bounds: Bounds) -> N
     _fields(part, lines, found)
     _references(part, lines, found)
     lengths, longest = found.lengths, bounds.longest_prompt
-    part.lengths.update(lengths)
+    part.lengths += lengths
     if max(lengths) > longest:
         for line, length in zip(lines, lengths, strict=True):
             if length > longest:
@@ -78,7 +78,7 @@ def tally(part: Part, lines: Sequence[int], found: Columns, bounds: Bounds) -> N
                 part.problems.warning(line, Finding("long-prompt", "messages", what, "Shorten it"))
     if bounds.compare:
         # Only 64-bit hashes are kept.
-        part.prompts.extend(map(hash, zip(found.shapes, found.texts, strict=True)))
+        part.prompts.extend(map(hash, map(add, found.shapes, found.texts)))
         part.places.append(lines)
 
 

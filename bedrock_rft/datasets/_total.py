@@ -115,7 +115,7 @@ class Total:
         found = part.lengths
         if not found:
             return
-        self._sum += sum(length * count for length, count in found.items())
+        self._sum += sum(found)
         least, greatest = min(found), max(found)
         self._longest = max(self._longest, greatest)
         self._shortest = least if self._shortest is None else min(self._shortest, least)
