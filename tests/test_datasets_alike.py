@@ -123,6 +123,8 @@ def test_what_is_wrong_with_alike_lines_is_seen_there(slow: list[int]) -> None:
     }  # fmt: skip
 
 
+TEXT = {"type": "text", "text": "34?"}
+
 # What breaks a line that is like the others, or makes it look like them. Two of these may stand one after the other,
 # and what one begins the next may end.
 ODD = [
@@ -154,6 +156,12 @@ ODD = [
     json.dumps(record(26, messages=[{"role": "user", "content": [{"type": "text", "text": "26"}]}])),
     json.dumps(record(27))[: len(json.dumps(record(27))) // 2],
     json.dumps(record(27))[len(json.dumps(record(27))) // 2 :],
+    json.dumps(record(28)).replace('?"}', "?}"),
+    json.dumps(record(29)).replace('"What', 'x", 0, "What'),
+    json.dumps(record(30))[:-1] + "]",
+    json.dumps(record(31)).replace('"Be brief."', "null"),
+    json.dumps(record(32, messages=[record(0)["messages"][0], {"role": "user", "content": [TEXT]}])),
+    json.dumps(record(33, messages=[record(0)["messages"][0], {"role": "user", "content": []}])),
     '{"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": ',
     ', "level": 0}',
     "",
@@ -161,8 +169,20 @@ ODD = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "turn", [{"name": "Ann"}, {"weight": 1}, {"content": [TEXT]}, {"content": None}, {"role": "bot"}]
+)
+def test_messages_that_are_all_odd(turn: dict[str, Any]) -> None:
+    rows = [record(n) for n in range(20)]
+    for row in rows:
+        row["messages"][0].update(turn)
+    agreed(lines(rows))
+
+
 @given(odd=st.lists(st.tuples(st.integers(0, 12), st.sampled_from(ODD)), max_size=6), tail=st.booleans())
 @example(odd=[(3, ODD[11]), (4, ODD[8])], tail=True)
+@example(odd=[(3, ODD[29]), (3, ODD[28])], tail=True)
+@example(odd=[(6, ODD[30]), (7, ODD[32])], tail=True)
 @example(odd=[(0, ODD[0]), (12, ODD[27])], tail=False)
 def test_both_ways_say_the_same(odd: list[tuple[int, str]], *, tail: bool) -> None:
     every = [json.dumps(record(n)) for n in range(100, 112)]
