@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def agreed(content: bytes) -> Report:
 
 
 @pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def slow(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many groups of lines were not alike."""
     groups: list[int] = []
     together = look.together
@@ -77,7 +77,8 @@ def ours(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def from_pandas(rows: list[dict[str, Any]], path: Path) -> None:
-    pd.DataFrame(rows).to_json(path, orient="records", lines=True)
+    frame: Any = pd.DataFrame(rows)  # whose types are partly unknown
+    frame.to_json(path, orient="records", lines=True)
 
 
 def from_polars(rows: list[dict[str, Any]], path: Path) -> None:
@@ -204,7 +205,11 @@ def test_a_file_of_other_shapes_is_soon_left_to_the_slow_way(monkeypatch: pytest
     """Nothing is looked for again and again where it was not found."""
     tried: list[int] = []
     alike = Alike()
-    monkeypatch.setattr("bedrock_rft.datasets._alike._frame", lambda some: tried.append(len(some)))
+
+    def none(some: list[bytes]) -> None:
+        tried.append(len(some))
+
+    monkeypatch.setattr("bedrock_rft.datasets._alike._frame", none)
     for _ in range(200):
         assert alike.columns([b"{}\n", b"[]\n"]) is None
     assert len(tried) == 8

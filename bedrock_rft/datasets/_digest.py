@@ -15,8 +15,8 @@ __all__ = ["Digest", "Digests"]
 
 _WORTH_A_THREAD = 1 << 16  # bytes: below, handing them over takes longer than hashing them
 # Chunks that may wait: the thread gets the interpreter only while the caller reads, which is once for each chunk, and
-# a caller that had to wait for it would lose what the second core gains.
-_WAITING = 4
+# a caller that had to wait for it would lose what the second core gains. Each costs memory.
+_WAITING = 2
 
 
 class Digest(Protocol):

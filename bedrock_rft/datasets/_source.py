@@ -21,7 +21,7 @@ __all__ = ["CHUNK", "READ", "Data", "Source", "given_records", "pieces", "source
 CHUNK = 1 << 20
 """Bytes, as they are sent."""
 READ = 1 << 19
-"""Bytes, as they are checked: few enough to stay in a core's cache, and enough that what is done once for them costs little."""
+"""Bytes, as they are checked: few enough to stay in a core's cache, enough that what is done for each costs little."""
 
 Data: TypeAlias = str | os.PathLike[str] | bytes | IO[bytes] | Iterable[Mapping[str, Any] | BaseModel]
 """A path, the content itself, a file opened in binary mode, or records: dicts, models, a pandas or polars frame, a

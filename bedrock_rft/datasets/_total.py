@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from itertools import compress
+from collections.abc import Sequence
+from itertools import chain, compress
 
 from bedrock_rft.datasets._part import Part
 from bedrock_rft.datasets._problems import Problems
@@ -18,7 +18,7 @@ __all__ = ["COMPARED", "Total"]
 COMPARED = 1 << 17
 """Records whose prompts are compared: six times what a job takes. They cost 16 bytes each."""
 
-_PASSES = 2  # over their hashes, so that only some of them are objects at a time
+_PASSES = 4  # over their hashes, so that only some of them are objects at a time
 _NAMES = 400  # of further fields
 _DIFFERENT = 1 << 14  # lengths; beyond, they are rounded
 _EXACT_BITS = 8  # of a rounded length: it is less than 1 % below
@@ -50,7 +50,7 @@ class Total:
         self._sum = self._longest = 0
         self._shortest: int | None = None
         self._prompts = array("q")
-        self._places = array("q")
+        self._places: list[Sequence[int]] = []
 
     @property
     def compared(self) -> int:
@@ -88,9 +88,7 @@ class Total:
         room = self.room
         if room > 0:
             self._prompts += part.prompts[:room]
-            for lines in part.places:
-                self._places.extend(_moved(lines, before))
-            del self._places[len(self._prompts) :]
+            self._places += [_moved(lines, before) for lines in part.places]
 
     def close(self) -> None:
         """Say what can be told only of the whole file."""
@@ -159,7 +157,7 @@ class Total:
         """Count the records that repeat these prompts. The first of them, with the lines they repeat."""
         first: dict[int, int] = {}
         found: list[tuple[int, int]] = []
-        for prompt, line in zip(self._prompts, self._places, strict=True):
+        for prompt, line in zip(self._prompts, chain.from_iterable(self._places), strict=False):
             if prompt in prompts and first.setdefault(prompt, line) != line:
                 self.duplicates += 1
                 if len(found) < self._limit:
@@ -167,10 +165,10 @@ class Total:
         return found
 
 
-def _moved(lines: Sequence[int], by: int) -> Iterable[int]:
+def _moved(lines: Sequence[int], by: int) -> Sequence[int]:
     if isinstance(lines, range):  # as most are, and then no line need be touched
         return range(lines.start + by, lines.stop + by)
-    return (line + by for line in lines)
+    return array("q", [line + by for line in lines])
 
 
 def _rounded(length: int) -> int:
