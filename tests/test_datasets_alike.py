@@ -14,8 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bedrock_rft.datasets import Report, Rules, validate, write
-from bedrock_rft.datasets import _look as look
 from bedrock_rft.datasets._alike import Alike
+from bedrock_rft.datasets._parse import together
 
 ANY = Rules(minimum=1)
 
@@ -50,13 +50,12 @@ def agreed(content: bytes) -> Report:
 def slow(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many groups of lines were not alike."""
     groups: list[int] = []
-    together = look.together
 
     def seen(parts: Any) -> Any:
         groups.append(len(parts))
         return together(parts)
 
-    monkeypatch.setattr(look, "together", seen)
+    monkeypatch.setattr("bedrock_rft.datasets._look.together", seen)
     return groups
 
 
