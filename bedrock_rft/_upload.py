@@ -103,7 +103,7 @@ class Upload:
                 report.raise_for_errors()
             except DatasetError as error:
                 said = f"{error.message} To send it unchecked: validate=False."
-                raise DatasetError(said, problems=error.problems) from None
+                raise DatasetError(said, **vars(error)) from None
         body.update(self._tail)
         self.sha256 = body.hexdigest()
         return report

@@ -121,11 +121,18 @@ class DatasetError(BedrockRFTError, ValueError):
 
     Attributes:
         problems: one sentence each: the line, the field, what is wrong and how to mend it.
+        path, line, column, field: of the problem that the message names, as far as they are known; from 1, in bytes.
     """
 
-    def __init__(self, message: str, *, problems: Sequence[str] = ()) -> None:
+    path: str | None = None
+    line: int | None = None
+    column: int | None = None
+    field: str | None = None
+
+    def __init__(self, message: str, *, problems: Sequence[str] = (), **place: str | int | None) -> None:
         super().__init__(message)
         self.problems = tuple(problems)
+        self.__dict__.update(place)
 
 
 class DatasetPermissionError(DatasetError, PermissionError):
@@ -293,11 +300,12 @@ class AmbiguousCreateError(BedrockRFTError):
 
 
 class _JobError(BedrockRFTError):
-    """Something about one job, as it was when last seen."""
+    """Something about one job, `.job`, as it was when last seen."""
 
     def __init__(self, message: str, *, job: Job) -> None:
         super().__init__(message)
         self.job = job
+        self.job_id, self.status, self.error = job.id, job.status, job.error
 
 
 class JobFailedError(_JobError):

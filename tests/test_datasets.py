@@ -164,6 +164,8 @@ def test_rejected(content: bytes, code: str, line: int | None, says: str) -> Non
     with pytest.raises(DatasetError) as raised:
         report.raise_for_errors()
     assert str(found[0]) in raised.value.problems
+    named = next(each for each in report.errors if f": {each}" in str(raised.value))
+    assert (raised.value.line, raised.value.column, raised.value.field) == (named.line, named.column, named.field)
 
 
 @pytest.mark.parametrize(("content", "code", "line"), [r[1:] for r in ACCEPTED], ids=[r[0] for r in ACCEPTED])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,10 @@ def test_one_pass_checks_and_hashes() -> None:
 def test_bad_data_never_leaves(client: Client) -> None:
     bad = content() + b'{"messages": [{"role": "bot", "content": null}]}\n'
     with pytest.raises(DatasetError, match=r"Line 101, messages\[0\].role: 'bot'.*validate=False") as raised:
-        client.files.upload(bad)
-    assert len(raised.value.problems) == 3
+        client.files.upload(bad, filename="train.jsonl")
+    error = pickle.loads(pickle.dumps(raised.value))  # noqa: S301 - our own bytes
+    assert len(error.problems) == 3
+    assert (error.path, error.line, error.field) == ("train.jsonl", 101, "messages[0].role")
     assert list(client.files.list()) == []
     assert client.files.upload(bad, validate=False).bytes == len(bad)
 

@@ -296,6 +296,7 @@ def test_a_failed_job_is_an_error_with_the_reason(caller: Caller) -> None:
         assert part in str(error)
     assert error.job.error is not None
     assert error.job.error.code == "invalid_training_file"
+    assert (error.job_id, error.status, error.error) == ("ftjob-1", "failed", error.job.error)
 
 
 @row("W08")
@@ -303,7 +304,7 @@ def test_a_cancelled_job_is_an_error(either: Caller) -> None:
     stays(either.server, "running", "cancelled")
     error = either.fails(JobCancelledError, wait())
     assert "cancelled" in str(error)
-    assert error.job.status == "cancelled"
+    assert (error.job_id, error.status, error.error) == ("ftjob-1", "cancelled", None)
 
 
 @pytest.mark.parametrize("ending", ["failed", "cancelled"])

@@ -87,9 +87,10 @@ def _rows(data: Data) -> Iterator[tuple[str, _Row]]:
             row = from_json(line, allow_inf_nan=False, catch_duplicate_keys=True)
         except ValueError as error:
             finding = not_json(line, error)
-            raise DatasetError(f"Line {number}: {finding.what}. {finding.mend}.") from None
+            raise DatasetError(f"Line {number}: {finding.what}. {finding.mend}.", line=number) from None
         if not isinstance(row, dict):
-            raise DatasetError(f"Line {number} is {kind(row)} instead of an object. Write one JSON object per line.")
+            said = f"Line {number} is {kind(row)} instead of an object. Write one JSON object per line."
+            raise DatasetError(said, line=number)
         yield f"Line {number}", row
 
 

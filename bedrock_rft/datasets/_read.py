@@ -59,7 +59,8 @@ def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         record = from_json(line, allow_inf_nan=False)
     except ValueError as error:
-        raise DatasetError(f"{path.name}, line {number}: not JSON: {error}.") from None
+        raise DatasetError(f"{path.name}, line {number}: not JSON: {error}.", path=path.name, line=number) from None
     if not isinstance(record, dict):
-        raise DatasetError(f"{path.name}, line {number}: a record is an object, not {type(record).__name__}.")
+        said = f"{path.name}, line {number}: a record is an object, not {type(record).__name__}."
+        raise DatasetError(said, path=path.name, line=number)
     return cast("dict[str, Any]", record)

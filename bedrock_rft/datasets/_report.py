@@ -140,7 +140,14 @@ class Report:
         more = f" ({total - 1:,} more: see .problems)" if total > 1 else ""
         # A bad line is often why there are too few good ones.
         worst = next((problem for problem in self.errors if problem.line is not None), self.errors[0])
-        raise DatasetError(f"{self.name}: {worst}{more}", problems=[str(problem) for problem in self.errors])
+        raise DatasetError(
+            f"{self.name}: {worst}{more}",
+            problems=[str(problem) for problem in self.errors],
+            path=self.name,
+            line=worst.line,
+            column=worst.column,
+            field=worst.field,
+        )
 
     def __str__(self) -> str:
         return "\n".join([*self._head(), *self._listed("error", self.errors), *self._listed("warning", self.warnings)])
