@@ -9,8 +9,8 @@
 | 409                                     | GET and DELETE once more    | raised                 |
 | certificate refused, any other status   | raised                      | raised                 |
 
-Delays are fully jittered, 0.5 s doubling to 8 s (20 s for throttling). `Retry-After` is honoured up to 120 s; a longer
-one is raised at once. A budget for the whole client keeps many threads from tripling an outage.
+Delays are fully jittered, 0.5 s doubling to 8 s (20 s for throttling). Where nothing was sent, half of each is certain,
+so that a service which is restarted is there again. `Retry-After` is honoured up to 120 s; a longer one is raised at once. A budget for the whole client keeps many threads from tripling an outage.
 """
 
 from __future__ import annotations
@@ -85,12 +85,14 @@ def worth(call: Call, outcome: Reply | BaseException, attempt: int) -> bool:
 
 
 def delay(outcome: Reply | BaseException, attempt: int) -> float:
-    """Seconds before the next attempt: what the service asked for, else full jitter."""
+    """Seconds before the next attempt: what the service asked for, else jitter."""
     asked = retry_after(outcome) if isinstance(outcome, Reply) else None
     if asked is not None:
         return asked
     cap = _CAP_THROTTLED if isinstance(outcome, Reply) and throttled(outcome) else _CAP
-    return random.uniform(0, min(cap, _FIRST * 2 ** (attempt - 1)))  # noqa: S311 - jitter
+    longest = min(cap, _FIRST * 2 ** (attempt - 1))
+    unsent = isinstance(outcome, APIConnectionError) and not outcome.sent
+    return random.uniform(longest / 2 if unsent else 0, longest)  # noqa: S311 - jitter
 
 
 async def exchange(

@@ -137,6 +137,17 @@ def test_a_connection_refused_for_a_while_is_made_in_the_end(
         assert len(late.jobs) == (operation is create)
 
 
+@pytest.mark.parametrize("chosen", [min, max])
+def test_three_attempts_outlast_a_restart_of_seven_tenths_of_a_second(
+    chosen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # the pauses are the package's own
+    monkeypatch.setattr(_retry, "random", SimpleNamespace(uniform=chosen))
+    pauses = [_retry.delay(APIConnectionError("x", reason="refused", sent=False), attempt) for attempt in (1, 2)]
+    assert 0.7 < sum(pauses) <= 1.5
+    assert _retry.delay(APIConnectionError("x", sent=True), 1) in {0, 0.5}  # whom many ask at once, they spread
+
+
 @row("N04")
 @pytest.mark.parametrize("operation", [models, create])
 def test_a_host_without_an_address_is_named(caller: Caller, operation: Any, monkeypatch: pytest.MonkeyPatch) -> None:
