@@ -9,8 +9,9 @@
 | 409                                     | GET and DELETE once more    | raised                 |
 | certificate refused, any other status   | raised                      | raised                 |
 
-Delays are fully jittered, 0.5 s doubling to 8 s (20 s for throttling). Where nothing was sent, half of each is certain,
-so that a service which is restarted is there again. `Retry-After` is honoured up to 120 s; a longer one is raised at once. A budget for the whole client keeps many threads from tripling an outage.
+Delays are fully jittered, 0.5 s doubling to 8 s (20 s for throttling). Where nothing was sent half of each is certain,
+so that three attempts outlast the restart of a service. `Retry-After` is honoured up to 120 s; a longer one is raised
+at once. A budget for the whole client keeps many threads from tripling an outage.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from bedrock_rft.local._signature import Credential, Refused, verify
 
 __all__ = [
     "ACCESS_KEY", "ARN", "KEY", "MODEL", "SECRET", "TOKEN", "WAYS", "Caller", "Gate", "create", "ctrl_c",
-    "signer",
+    "examine", "signer",
 ]  # fmt: skip
 
 E = TypeVar("E", bound=BedrockRFTError)

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from _fault_client import ACCESS_KEY, KEY, SECRET, TOKEN, WAYS, Caller, create, ctrl_c
-from _fault_server import Faults, carried_out, slow, stall
+from _fault_client import ACCESS_KEY, KEY, SECRET, TOKEN, WAYS, Caller, create, ctrl_c, examine
+from _fault_server import Faults, always, carried_out, slow, stall
 from botocore.credentials import Credentials
 from soak import _files, _memory
 
 from bedrock_rft import AsyncClient, Client
+from bedrock_rft.errors import APITimeoutError
 
 row = pytest.mark.row
 LONG = 10.0  # seconds: what is interrupted here would take thirty, and a busy machine takes its time
@@ -148,11 +149,14 @@ def settings(caller: Caller) -> dict[str, Any]:
 
 @row("T04", quiet=True)
 @pytest.mark.skipif(not measured(), reason="the system does not say what a process takes")
-def test_a_thousand_calls_take_one_connection_and_no_memory(caller: Caller) -> None:
+def test_two_thousand_calls_take_one_connection_and_no_memory(caller: Caller) -> None:
+    """The async client is what the blocking one runs on: it is asked less often, for its own connection."""
+    many = 2000 if caller.colour == "blocking" else 300
+
     async def soon() -> tuple[list[str], list[tuple[float, ...]]]:
         async with AsyncClient(**settings(caller)) as client:
             said, taken = [], list[tuple[float, ...]]()
-            for count in (100, 1000):
+            for count in (100, many):
                 said = [(await client.models.retrieve(f"m{number}")).id for number in range(count)]
                 taken.append(measured())
         return said, taken
@@ -160,16 +164,44 @@ def test_a_thousand_calls_take_one_connection_and_no_memory(caller: Caller) -> N
     def now() -> tuple[list[str], list[tuple[float, ...]]]:
         with Client(**settings(caller)) as client:
             said, taken = [], list[tuple[float, ...]]()
-            for count in (100, 1000):
+            for count in (100, many):
                 said = [client.models.retrieve(f"m{number}").id for number in range(count)]
                 taken.append(measured())
         return said, taken
 
     said, (warm, end) = asyncio.run(soon()) if caller.colour == "async" else now()
-    assert said == [f"m{number}" for number in range(1000)]
+    assert said == [f"m{number}" for number in range(many)]
     assert end[0] - warm[0] < 20  # MiB
     assert end[1] <= warm[1]  # open files
     assert caller.server.connections == 1
+
+
+@row("T08")
+def test_a_place_among_the_connections_is_not_waited_for_for_ever(caller: Caller) -> None:
+    caller.server.script("GET", "/models/.*", always(slow(1.0)))
+    given: dict[str, Any] = {**settings(caller), "timeout": 0.3, "max_retries": 0}
+    names = [f"m{number}" for number in range(6)]
+
+    def narrow(session: Any) -> None:
+        session.transport._http._transport._pool._max_connections = 2  # of a thousand
+
+    async def soon() -> list[Any]:
+        async with AsyncClient(**given) as client:
+            narrow(client._session)
+            return await asyncio.gather(*map(client.models.retrieve, names), return_exceptions=True)
+
+    def now() -> list[Any]:
+        with Client(**given) as client, ThreadPoolExecutor(6) as pool:
+            narrow(client._async._session)
+            return [asked.exception() for asked in [pool.submit(client.models.retrieve, name) for name in names]]
+
+    errors = asyncio.run(soon()) if caller.colour == "async" else now()
+    assert {type(error) for error in errors} == {APITimeoutError}
+    waited = [error for error in errors if "no free connection" in str(error)]
+    assert 2 <= len(waited) <= 4
+    assert {error.sent for error in waited} == {False}
+    for error in waited:
+        examine(error)
 
 
 @row("T06")

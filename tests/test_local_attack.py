@@ -528,6 +528,11 @@ def test_a_fork_does_not_tidy_up_after_its_parent() -> None:
     assert out.strip() == "True"
 
 
+def temporary(folder: Path) -> list[Path]:
+    """The directories of rehearsals in a folder for temporary files; the reward's process has one of its own."""
+    return sorted(folder.glob("bedrock-rft-local-*"))
+
+
 def banner(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     lines: list[str] = []
@@ -540,9 +545,12 @@ def banner(process: subprocess.Popen[str]) -> str:
 COMMAND = ("-m", "bedrock_rft.local")
 
 
-def test_the_command_ends_with_its_standard_input_where_it_is_asked_to() -> None:
-    with run("", *COMMAND, "--stop-with-stdin", stdin=subprocess.PIPE) as process:
+def test_the_command_ends_with_its_standard_input_where_it_is_asked_to(tmp_path: Path) -> None:
+    where = {**os.environ, "TMPDIR": str(tmp_path), "TEMP": str(tmp_path), "TMP": str(tmp_path)}
+    with run("", *COMMAND, "--stop-with-stdin", stdin=subprocess.PIPE, env=where) as process:
         shown = banner(process)
+        [place] = temporary(tmp_path)
+        assert os.name != "posix" or stat.S_IMODE(place.stat().st_mode) == 0o700
         assert "SIMULATION" in shown
         assert "standard input" in shown
         assert process.stdin is not None
@@ -551,17 +559,20 @@ def test_the_command_ends_with_its_standard_input_where_it_is_asked_to() -> None
         assert process.poll() is None
         process.stdin.close()
         assert process.wait(10) == 0
+        assert temporary(tmp_path) == []
 
 
 @pytest.mark.parametrize("arguments", [(), ("--stop-with-stdin",)])
-def test_the_command_outlives_a_standard_input_that_says_nothing(arguments: tuple[str, ...]) -> None:
-    with run("", *COMMAND, *arguments, stdin=subprocess.DEVNULL) as process:
+def test_the_command_outlives_a_standard_input_that_says_nothing(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    where = {**os.environ, "TMPDIR": str(tmp_path), "TEMP": str(tmp_path), "TMP": str(tmp_path)}
+    with run("", *COMMAND, *arguments, stdin=subprocess.DEVNULL, env=where) as process:
         shown = banner(process)
         assert ("not a pipe" in shown) == bool(arguments)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.3)
+        assert len(temporary(tmp_path)) == 1
         process.terminate()
-        assert process.wait(10) == 0 or os.name != "posix"
+        assert os.name != "posix" or (process.wait(10), temporary(tmp_path)) == (0, [])
 
 
 def test_real_credentials_are_not_looked_at(tmp_path: Path) -> None:

@@ -585,6 +585,9 @@ def test_numbers_that_are_none_are_no_trouble(caller: Caller) -> None:
     caller.server.script("GET", EVENTS, always(status(200, odd.encode())))
     none, other, bare, nan, text = caller(follow())
     assert none.message == "\x1b[31mred\x00\u2028"
+    for shown in (f"{none}", f"{none!r}"):  # as is, and harmless where it is printed
+        assert "red" in shown
+        assert not {"\x1b", "\x00", "\u2028"} & set(shown)
     assert other.type == "system"
     assert other.data.model_extra == {"anything": {"goes": True}}
     assert other.metrics is None
