@@ -68,18 +68,18 @@ BAD: list[tuple[Any, str]] = [
     (arn(rest="function:"), "name"),
     (arn(rest="function:re ward"), "name"),
     (arn(rest="function:rewärd"), "name"),
-    (arn(rest="function:reward:1:2"), ""),
-    (arn(rest="function:reward:v1.0"), ""),
-    (arn(rest="function:reward:$LATEST.PUBLISHED"), ""),
-    (f" {ARN}", ""),
-    (f"{ARN}\r\nX-Evil: 1", ""),
-    (arn(rest=f"function:{'n' * 500}"), ""),
+    (arn(rest="function:reward:1:2"), "QUALIFIER"),
+    (arn(rest="function:reward:v1.0"), "QUALIFIER"),
+    (arn(rest="function:reward:$LATEST.PUBLISHED"), "QUALIFIER"),
+    (f" {ARN}", "does not follow"),
+    (f"{ARN}\r\nX-Evil: 1", "does not follow"),
+    (arn(rest=f"function:{'n' * 500}"), "512"),
     ("123456789012:function:reward", "arn"),
     ("https://abc.lambda-url.us-west-2.on.aws/", "arn"),
-    ("", ""),
-    (ARN.encode(), ""),
-    (7, ""),
-    (None, ""),
+    ("", "empty"),
+    (ARN.encode(), "bytes"),
+    (7, "int"),
+    (None, "NoneType"),
     (arn(region="us-east-1"), "us-east-1"),
     (arn(region="us-east-1"), "us-west-2"),
 ]
@@ -93,6 +93,22 @@ def test_what_is_no_function_to_be_had_is_refused(server: Faults, value: Any, na
     assert named.lower() in str(refused.value).lower()
     assert "\r" not in str(refused.value)
     assert len(server.requests) == before
+
+
+@pytest.mark.filterwarnings("default::bedrock_rft.errors.BedrockRFTWarning")
+@pytest.mark.parametrize(
+    ("body", "region"),
+    [
+        ({"reward": arn(rest=f"function:{'n' * 65}")}, "us-west-2"),
+        ({"reward": arn(rest="function:a.b")}, "us-west-2"),
+        ({"reward": arn(partition="aws-us-gov", region="us-east-1")}, "us-east-1"),
+        ({"hyperparameters": {"n_epochs": 1_000_000_000}}, "us-west-2"),
+    ],
+)
+def test_what_is_the_services_to_judge_is_sent_as_it_is(server: Faults, body: dict[str, Any], region: str) -> None:
+    create(server, region=region, **body)
+    for value in body.values():
+        assert (value if isinstance(value, str) else str(value["n_epochs"])) in server.sent("POST")[-1].body.decode()
 
 
 @pytest.mark.parametrize(
