@@ -111,3 +111,15 @@ def test_memory_does_not_grow_with_the_file() -> None:
             tracemalloc.stop()
     assert peaks[1] - peaks[0] < 1_000_000
     assert peaks[1] < 10_000_000
+
+
+KEYS = ["AKIAIOSFODNN7EXAMPLE", "-----BEGIN PRIVATE KEY-----", "-----BEGIN EC PRIVATE KEY-----"]
+
+
+@pytest.mark.parametrize("before", ["", "K", "KK", "K" * 5000, "no " * 3000, "Kind " * 900])
+@pytest.mark.parametrize("kind", KEYS)
+def test_a_key_is_found_wherever_it_stands(before: str, kind: str) -> None:
+    first = json.dumps({"K": f"{before} {kind}", **json.loads(line(1))}).encode()
+    content = b"\n".join([first, line(2), line(3, note="AKIA, PRIVATE KEY, KEY-----")])
+    for every in (None, 7, 500):
+        assert [problem.line for problem in checked(content, every=every).warnings if problem.code == "secret"] == [1]

@@ -7,12 +7,12 @@ explained, by slower readers.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from bedrock_rft.datasets._alike import Alike
 from bedrock_rft.datasets._columns import columns
+from bedrock_rft.datasets._leak import leaks
 from bedrock_rft.datasets._parse import parsed, together
 from bedrock_rft.datasets._part import Bounds, Part
 from bedrock_rft.datasets._rules import Finding, kind, misfits
@@ -21,11 +21,9 @@ from bedrock_rft.datasets._tally import tally
 
 __all__ = ["look"]
 
-_PATIENCE = 1 << 10  # bytes, for each K that is looked at
 _GROUP = 1 << 16  # bytes parsed together: few enough to be allocated without asking the system for pages
 _COLUMNS = 1 << 18  # bytes checked together: enough to make columns worth it, few enough to stay in a core's cache
 _SPACE = b" \t\r"
-_SECRET = re.compile(rb"(?<![A-Za-z0-9/+])AKIA[0-9A-Z]{16}(?![A-Za-z0-9])|-----BEGIN [A-Z ]*PRIVATE KEY-----")
 _ARRAY = Finding("array", None, "the file is a JSON array", "Write one object per line: datasets.write")
 _EMPTY_LINE = Finding("blank-line", None, "the line is empty", "Remove it: every line is one JSON object")
 _LOOKS_SECRET = Finding(
@@ -168,22 +166,7 @@ class _Look:
             part.blank, part.blanks = [], 0
 
     def _secrets(self, lines: Sequence[bytes]) -> None:
-        if _suspicious(b"".join(lines)):
+        if self._bounds.secrets:
             for number, line in enumerate(lines, self.part.lines + 1):
-                if _SECRET.search(line):
+                if leaks(line):
                     self.part.problems.warning(number, _LOOKS_SECRET)
-
-
-def _suspicious(text: bytes) -> bool:
-    """Whether a secret may stand somewhere.
-
-    Both marks have a K, which is rare in text, and to look for a single byte is many times faster.
-    """
-    at = -1
-    for _ in range(len(text) // _PATIENCE + 1):
-        at = text.find(b"K", at + 1)
-        if at < 0:
-            return False
-        if text.startswith((b"KIA", b"KEY-----"), at):
-            return True
-    return text.find(b"AKIA", at) >= 0 or text.find(b"PRIVATE KEY-----", at - 8) >= 0

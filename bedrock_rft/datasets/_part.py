@@ -24,11 +24,13 @@ class Bounds(NamedTuple):
         limit: how many problems to keep of each rule.
         longest_prompt: characters above which a prompt is warned of.
         compare: whether prompts are to be compared.
+        secrets: whether something that looks like a secret may be there.
     """
 
     limit: int
     longest_prompt: int
     compare: bool = True
+    secrets: bool = True
 
 
 class Part:

@@ -12,6 +12,7 @@ from typing_extensions import Self
 from bedrock_rft.datasets._alike import Alike
 from bedrock_rft.datasets._bounds import Rules
 from bedrock_rft.datasets._digest import Digest, Digests
+from bedrock_rft.datasets._leak import suspicious
 from bedrock_rft.datasets._look import look
 from bedrock_rft.datasets._part import Bounds, Part
 from bedrock_rft.datasets._report import Problem, Report
@@ -130,10 +131,12 @@ class Scan:
             chunk = self._after_overlong(chunk)
         lines = BytesIO(chunk).readlines()  # three times as fast as split
         rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
+        secrets = suspicious(chunk)
         if lines and self._held:
             lines[0] = b"".join((*self._held, lines[0]))
             self._held, self._held_size = [], 0
-        self._take(lines)
+            secrets = secrets or suspicious(lines[0])
+        self._take(lines, secrets=secrets)
         self._hold(rest)
 
     def _hold(self, piece: bytes) -> None:
@@ -153,13 +156,13 @@ class Scan:
             self.refuse(Finding("line-too-long", None, f"longer than {mib} MiB", "Write one JSON object per line"))
         return rest
 
-    def _take(self, lines: list[bytes]) -> None:
+    def _take(self, lines: list[bytes], *, secrets: bool = True) -> None:
         """Look at these whole lines, the next ones of the file."""
         if lines and not self._begun:
             lines = self._begin(lines)
         if not lines or self._total.stop is not None:
             return
-        bounds = self._bounds._replace(compare=self._total.room > 0)
+        bounds = self._bounds._replace(compare=self._total.room > 0, secrets=secrets)
         self._total.add(look(lines, bounds, first=not self._total.records, alike=self._alike))
 
     def _begin(self, lines: list[bytes]) -> list[bytes]:

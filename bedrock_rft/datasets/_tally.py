@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain, repeat
 from math import isinf
-from operator import add, contains
+from operator import contains
 from typing import Any
 
 from bedrock_rft.datasets._columns import Columns
@@ -78,7 +78,7 @@ def tally(part: Part, lines: Sequence[int], found: Columns, bounds: Bounds) -> N
                 part.problems.warning(line, Finding("long-prompt", "messages", what, "Shorten it"))
     if bounds.compare:
         # Only 64-bit hashes are kept.
-        part.prompts.extend(map(hash, map(add, found.shapes, found.texts)))
+        part.prompts.extend(map(hash, zip(found.shapes, found.texts, strict=True)))
         part.places.append(lines)
 
 
