@@ -35,9 +35,11 @@ class AsyncRewards(AsyncResource):
         models: Sequence[str] = (),
         requirements: Sequence[str] = (),
         include: Iterable[str | os.PathLike[str]] | Mapping[str, str | os.PathLike[str]] = (),
+        allow: Sequence[str] = (),
         runtime: str = "python3.13",
         architecture: str = "x86_64",
         role_arn: str | None = None,
+        permissions_boundary: str | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> DeployedReward: ...
 
@@ -55,9 +57,11 @@ class AsyncRewards(AsyncResource):
         models: Sequence[str] = (),
         requirements: Sequence[str] = (),
         include: Iterable[str | os.PathLike[str]] | Mapping[str, str | os.PathLike[str]] = (),
+        allow: Sequence[str] = (),
         runtime: str = "python3.13",
         architecture: str = "x86_64",
         role_arn: str | None = None,
+        permissions_boundary: str | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> Plan: ...
 
@@ -74,9 +78,11 @@ class AsyncRewards(AsyncResource):
         models: Sequence[str] = (),
         requirements: Sequence[str] = (),
         include: Iterable[str | os.PathLike[str]] | Mapping[str, str | os.PathLike[str]] = (),
+        allow: Sequence[str] = (),
         runtime: str = "python3.13",
         architecture: str = "x86_64",
         role_arn: str | None = None,
+        permissions_boundary: str | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> DeployedReward | Plan:
         """Bring a reward into Lambda, with a role of its own, and return what a job takes.
@@ -105,9 +111,12 @@ class AsyncRewards(AsyncResource):
             models: ids of models that the function may ask, beside those of its judges.
             requirements: releases to install beside it, each as `name==version`.
             include: further files.
+            allow: what only looks like a secret, as `rewards.package` takes it.
             runtime: Lambda's name of a Python.
             architecture: `x86_64` or `arm64`.
             role_arn: an execution role that is there already. It is used as it is; else one is made.
+            permissions_boundary: the ARN of a managed policy beyond which that role may do nothing, where your
+                organisation requires one. It is set where it is another; left out, what is there stays.
             tags: for the function and the role.
 
         Raises:
@@ -119,12 +128,26 @@ class AsyncRewards(AsyncResource):
         """
         from bedrock_rft.access._deploy import Deployment, deployed
 
-        options = {"requirements": requirements, "include": include, "runtime": runtime, "architecture": architecture}
+        options = {
+            "requirements": requirements,
+            "include": include,
+            "allow": allow,
+            "runtime": runtime,
+            "architecture": architecture,
+        }
         config, run = self._session.config, self._session.transport.run
 
         def work() -> DeployedReward | Plan:
             wanted = Deployment.of(
-                reward, options, name=name, timeout=timeout, memory=memory, models=models, tags=tags, role_arn=role_arn
+                reward,
+                options,
+                name=name,
+                timeout=timeout,
+                memory=memory,
+                models=models,
+                tags=tags,
+                role_arn=role_arn,
+                permissions_boundary=permissions_boundary,
             )
             return deployed(config, wanted, self, dataset=dataset if check else None, plan=plan)
 

@@ -52,12 +52,14 @@ DOCUMENTED: dict[str, tuple[str, set[str]]] = {
     "ListModels": ("project", set()),
 }
 
+BOUNDARY = "arn:aws:iam::123456789012:policy/team/limits"
 POLICIES = {
     "caller": caller_policy("us-west-2", reward=REWARD),
     "caller with a key": caller_policy(
         "us-west-2", reward=REWARD, api_key="short-term", models=["openai.gpt-oss-20b"], project="proj_123"
     ),
     "caller in GovCloud": caller_policy("us-gov-west-1", "123456789012", api_key=True),
+    "deployer within a boundary": deployer_policy(REWARD, role="r", permissions_boundary=BOUNDARY),
     "invoke": invoke_policy(REWARD),
     "watcher": watcher_policy("us-west-2", "123456789012", api_key=True),
     "execution": execution_policy(REWARD),
@@ -200,6 +202,17 @@ def test_a_role_is_passed_to_lambda_alone() -> None:
     assert {each.resource for each in deployer_policy(REWARD, role=path).statement if each.sid == "Role"} == {(path,)}
 
 
+def test_a_role_can_be_made_only_within_its_boundary() -> None:
+    statements = {each["Sid"]: each for each in POLICIES["deployer within a boundary"].document()["Statement"]}
+    within = statements["RoleWithin"]
+    assert within["Action"] == [f"iam:{name}" for name in ("CreateRole", "PutRolePolicy", "PutRolePermissionsBoundary")]
+    assert within["Condition"] == {"StringEquals": {"iam:PermissionsBoundary": BOUNDARY}}
+    assert within["Resource"] == statements["Role"]["Resource"]
+    assert not {*within["Action"]} & {*statements["Role"]["Action"]}
+    with pytest.raises(ConfigurationError, match="permissions_boundary is 'limits'"):
+        deployer_policy(REWARD, role="r", permissions_boundary="limits")
+
+
 def test_whoever_watches_changes_nothing_and_opens_no_file() -> None:
     for action in POLICIES["watcher"].actions:
         assert re.fullmatch(r"bedrock-mantle:((Get|List)\w+|CallWithBearerToken)", action)
@@ -254,13 +267,22 @@ def test_a_linter_finds_nothing_else(name: str, parliament: Any) -> None:
     # It knows neither this service nor trust policies, and takes each of InvokeModel's kinds of resources for required,
     # where any will do: those are looked at below.
     said -= {("UNKNOWN_PREFIX", "Unknown prefix bedrock-mantle"), ("RESOURCE_MISMATCH", "bedrock:InvokeModel")}
+    deploys = {
+        ("PERMISSIONS_MANAGEMENT_ACTIONS", ""),
+        ("PRIVILEGE_ESCALATION", "PassExistingRoleToNewLambdaThenInvoke"),
+        ("PRIVILEGE_ESCALATION", "EditExistingLambdaFunctionWithRole"),
+    }
     expected: dict[str, set[tuple[str, str]]] = {
         "trust": {("MALFORMED", "Statement contains neither Resource nor NotResource")},
         # Whoever deploys a function, and writes its role, may do what that role may.
-        "deployer": {
-            ("PERMISSIONS_MANAGEMENT_ACTIONS", ""),
-            ("PRIVILEGE_ESCALATION", "PassExistingRoleToNewLambdaThenInvoke"),
-            ("PRIVILEGE_ESCALATION", "EditExistingLambdaFunctionWithRole"),
+        "deployer": deploys,
+        # AWS's own examples compare a boundary as text.
+        "deployer within a boundary": {
+            *deploys,
+            (
+                "MISMATCHED_TYPE_BUT_USABLE",
+                "Type mismatch: StringEquals requires a value of type String but given Arn",
+            ),
         },
     }
     assert said == expected.get(name, set())

@@ -208,6 +208,7 @@ def test_what_others_undid_is_done_again(here: Here, client: Client) -> None:
 
 
 WIDE = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
+LIMITS = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "logs:*", "Resource": "*"}]}
 ANYBODY = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
@@ -357,6 +358,41 @@ def test_a_role_of_ones_own_is_used_as_it_is(here: Here, client: Client) -> None
     assert "it needs bedrock:InvokeModel on amazon.nova-lite-v1:0" in str(reward.plan).replace("\n     ", "")
     client.rewards.destroy(reward, force=True)
     assert iam.get_role(RoleName="own")["Role"]["Arn"] == own
+
+
+def test_a_role_stays_within_its_boundary(here: Here, client: Client) -> None:
+    iam = here.service("iam")
+    first, other = (
+        iam.create_policy(PolicyName=name, PolicyDocument=json.dumps(LIMITS))["Policy"]["Arn"] for name in ("a", "b")
+    )
+
+    def boundary() -> str | None:
+        role = iam.get_role(RoleName=f"sums-{REGION}")["Role"]
+        found: str | None = role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn")
+        return found
+
+    plan = client.rewards.deploy(made(), name="sums", permissions_boundary=first, plan=True)
+    assert f"permissions boundary: {first}" in str(plan).replace("\n      ", "")
+    assert "iam:PutRolePermissionsBoundary" in plan.needs
+    here.gate.clear()
+    client.rewards.deploy(made(), name="sums", permissions_boundary=first)
+    assert boundary() == first
+    assert here.gate.writes[0].endswith("CreateRole"), "and never without it"
+    assert not client.rewards.deploy(made(), name="sums", permissions_boundary=first).changed
+
+    changed = client.rewards.deploy(made(), name="sums", permissions_boundary=other)
+    assert boundary() == other
+    assert f"{first} → {other}" in " ".join(changed.plan.steps[0].details)
+    kept = client.rewards.deploy(made(), name="sums")
+    assert (kept.changed, boundary()) == (False, other), "left out, it stays"
+    assert f"stays: {other}" in " ".join(kept.plan.steps[0].details)
+
+    iam.delete_role_permissions_boundary(RoleName=f"sums-{REGION}")
+    client.rewards.deploy(made(), name="sums", permissions_boundary=first)
+    assert boundary() == first
+    allowed = deployer_policy(ARN, role=ROLE, permissions_boundary=first)
+    assert {*changed.plan.needs, *plan.needs} <= {*allowed.actions}
+    client.rewards.destroy("sums", force=True)
 
 
 def test_a_role_that_is_used_no_longer_is_named(here: Here, client: Client) -> None:
@@ -519,6 +555,12 @@ def test_a_rehearsal_changes_no_account(monkeypatch: pytest.MonkeyPatch) -> None
         ({"models": "amazon.nova-lite-v1:0"}, "models takes a list"),
         ({"role_arn": "own"}, "role_arn is 'own'"),
         ({"role_arn": "arn:aws:iam::210987654321:role/own"}, "of another account"),
+        ({"permissions_boundary": "limits"}, "permissions_boundary is 'limits'; it is the ARN"),
+        ({"permissions_boundary": "arn:aws:iam::210987654321:policy/limits"}, "of another account"),
+        (
+            {"permissions_boundary": "arn:aws:iam::aws:policy/X", "role_arn": f"arn:aws:iam::{ACCOUNT}:role/own"},
+            "Pass one",
+        ),
         ({"tags": {"aws:x": "y"}}, "a prefix that is taken"),
         ({"tags": {"bedrock-rft:name": "y"}}, "a prefix that is taken"),
         ({"tags": {"x": "\x1b[2J"}}, "none that AWS takes"),

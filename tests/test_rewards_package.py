@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import textwrap
@@ -533,6 +534,34 @@ def test_a_secret_is_refused_and_not_repeated(kind: str, tmp_path: Path) -> None
         assert secret.split("\n")[0] not in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", SECRETS)
+def test_what_is_no_secret_is_let_through_by_its_own_name_alone(kind: str, tmp_path: Path) -> None:
+    first = SECRETS[kind]
+    other = re.sub(r"\w(?=\W*$)", "7", first)
+    file = tmp_path / "notes.txt"
+    file.write_text(f"first\n{first}\n")
+    with pytest.raises(ConfigurationError) as caught:
+        package(Numeric(), include=[file])
+    found = re.search(r"if it is none, allow=\['(notes\.txt:[a-z-]+:[0-9a-f]{8})'\] lets it pass\.$", str(caught.value))
+    assert found, str(caught.value)
+    assert "notes.txt" in names(package(Numeric(), include=[file], allow=[found[1]]))
+    file.write_text(f"further\ndown\n{first}\n")
+    package(Numeric(), include=[file], allow=[found[1]])
+    file.write_text(f"first\n{first}\n{other}\n")
+    with pytest.raises(ConfigurationError, match=f"holds what looks like {kind}"):
+        package(Numeric(), include=[file], allow=[found[1]])
+    file.rename(tmp_path / "other.txt")
+    with pytest.raises(ConfigurationError, match=f"other.txt, line 2, holds what looks like {kind}"):
+        package(Numeric(), include=[tmp_path / "other.txt"], allow=[found[1]])
+
+
+def test_an_allowance_for_nothing_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"allow names what is not there: \*, x.py:aws-secret-key:00000000\. "):
+        package(Numeric(), allow=["x.py:aws-secret-key:00000000", "*"])
+    with pytest.raises(ConfigurationError, match="allow is a list"):
+        package(Numeric(), allow="*")
+
+
 def test_what_only_looks_like_a_path_is_let_through() -> None:
     refuse_secrets({"a.py": b"tree.find('/root/item/name'); url = 'https://example.com/home/user/x'; '/tmp/x'"})
     with pytest.raises(ConfigurationError, match="a path of this machine"):
@@ -699,6 +728,15 @@ def wheel(folder: Path, name: str, version: str, tag: str, files: dict[str, str]
         archive.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n")
         archive.writestr(f"{info}/entry_points.txt", f"[console_scripts]\n{name} = {name}:main\n")
         archive.writestr(f"{info}/RECORD", "")
+
+
+def test_requirements_larger_than_lambda_takes_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.py").write_bytes(b"x" * 600)
+    (tmp_path / "b.py").write_bytes(b"x" * 600)
+    assert [name for name, _ in _package_vendor._read(tmp_path)] == ["a.py", "b.py"]
+    monkeypatch.setattr(_package_vendor, "LARGEST_UNZIPPED", 1000)
+    with pytest.raises(ConfigurationError, match="unpack to more than Lambda's"):
+        _package_vendor._read(tmp_path)
 
 
 def test_requirements_are_vendored_for_lambdas_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,6 +71,7 @@ def _policy_command(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", action="append", default=[], help="a model to train, or a judge; may be repeated")
     parser.add_argument("--api-key", action="store_true", help="calls are made with a Bedrock API key")
     parser.add_argument("--role", help="the execution role, by name or ARN")
+    parser.add_argument("--permissions-boundary", metavar="ARN", help="that its role has to stay within")
     parser.add_argument("--explain", action="store_true", help="say what each statement is for")
     parser.set_defaults(run=_policy)
 
@@ -134,7 +135,9 @@ _KINDS: Mapping[str, Callable[[Options], Policy]] = {
     "execution": lambda given: policies.execution_policy(_asked(given, "reward"), judges=given.model),
     "trust": lambda given: policies.trust_policy(given.account, reward=given.reward),
     "judge": lambda given: judge_policy(given.model, _asked(given, "region"), given.account),
-    "deployer": lambda given: policies.deployer_policy(_asked(given, "reward"), role=_asked(given, "role")),
+    "deployer": lambda given: policies.deployer_policy(
+        _asked(given, "reward"), role=_asked(given, "role"), permissions_boundary=given.permissions_boundary
+    ),
 }
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ class Account:
         self._clients: dict[str, Any] = {}
         self._reward = ""
         self._role = ""
+        self._boundary: str | None = None
         self._stay_here()
         said = self.ask("sts", "GetCallerIdentity")
         self.id = str(said["Account"])
@@ -62,9 +63,9 @@ class Account:
             ("identity", f"AWS credentials from {self.origin}"),
         )
 
-    def about(self, function: str, role: str) -> None:
+    def about(self, function: str, role: str, boundary: str | None = None) -> None:
         """Say which function and role it is about, so that a denial can name the policy that is missing."""
-        self._reward, self._role = function, role
+        self._reward, self._role, self._boundary = function, role, boundary
 
     def function_arn(self, name: str) -> str:
         """The ARN that a function of this account has, or will have, without a qualifier."""
@@ -112,6 +113,7 @@ class Account:
 
     def _refused(self, error: Exception, service: str, operation: str) -> BedrockRFTError:
         about = f" --reward {self._reward} --role {self._role}" if self._reward else ""
+        about += f" --permissions-boundary {self._boundary}" if self._boundary else ""
         policy = f"python -m bedrock_rft.access policy deployer{about}"
         return refused(error, service, operation, origin=self.origin, policy=policy)
 

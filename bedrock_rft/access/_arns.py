@@ -13,6 +13,7 @@ from bedrock_rft.types.arn import LambdaArn
 __all__ = [
     "account_of",
     "check_account",
+    "check_boundary",
     "function_arns",
     "log_group",
     "log_group_arn",
@@ -26,6 +27,9 @@ __all__ = [
 _ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
 _PROJECT = re.compile(r"[A-Za-z0-9_.*-]{1,256}", re.ASCII)
 _ROLE = re.compile(r"[A-Za-z0-9+=,.@_-]{1,64}", re.ASCII)
+_BOUNDARY = re.compile(
+    r"arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/([\x21-\x7e]{1,511}/)?[A-Za-z0-9+=,.@_-]{1,128}", re.ASCII
+)
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/([\x21-\x7e]{1,511}/)?[A-Za-z0-9+=,.@_-]{1,64}", re.ASCII)
 
 
@@ -93,6 +97,16 @@ def role_arn(role: str, reward: str) -> str:
         arn = LambdaArn(reward)
         return f"arn:{arn.aws_partition}:iam::{arn.account}:role/{role}"
     raise ConfigurationError(f"role is the name or the ARN of an IAM role, not {plain(role, 80)!r}.")
+
+
+def check_boundary(boundary: object) -> str:
+    """Return the ARN of a managed policy, the user's or AWS's own. Raises `ConfigurationError`."""
+    if not isinstance(boundary, str) or not _BOUNDARY.fullmatch(boundary):
+        raise ConfigurationError(
+            f"permissions_boundary is {plain(repr(boundary), 120)}; it is the ARN of a managed policy, "
+            "arn:aws:iam::123456789012:policy/NAME."
+        )
+    return boundary
 
 
 def model_arn(region: str, model: str, *, anywhere: bool = False) -> str:

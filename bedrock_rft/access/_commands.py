@@ -46,6 +46,8 @@ def add_commands(commands: Any, opened: Opened) -> None:
     deploying.add_argument("--runtime", default="python3.13", help="Lambda's name of a Python (python3.13)")
     deploying.add_argument("--architecture", default="x86_64", help="x86_64 or arm64 (x86_64)")
     deploying.add_argument("--role", metavar="ARN", help="an execution role that is there already")
+    deploying.add_argument("--permissions-boundary", metavar="ARN", help="of the role that is made")
+    deploying.add_argument("--allow", action="append", default=[], help="what looks like a secret; may be repeated")
     deploying.add_argument("--tag", action="append", default=[], metavar="KEY=VALUE", help="may be repeated")
     destroying: argparse.ArgumentParser = commands.add_parser(
         "destroy", help="take away what deploy made, and only that"
@@ -85,6 +87,8 @@ def _deploy(client: _Client, options: argparse.Namespace) -> int:
             runtime=options.runtime,
             architecture=options.architecture,
             role_arn=options.role,
+            permissions_boundary=options.permissions_boundary,
+            allow=options.allow,
             tags=_tags(options.tag),
         )
     except RewardError as error:

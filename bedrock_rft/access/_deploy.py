@@ -12,6 +12,7 @@ from bedrock_rft._config import Config
 from bedrock_rft._findings import escaped
 from bedrock_rft._log import log
 from bedrock_rft.access._account import Account
+from bedrock_rft.access._arns import check_boundary
 from bedrock_rft.access._function import Function, FunctionWanted, function_work, is_conflict, look_at_function
 from bedrock_rft.access._names import check_name, check_tags
 from bedrock_rft.access._plan import Plan, Step, Work
@@ -82,6 +83,7 @@ class Deployment:
         models: judges beside those of the package.
         tags: beside this package's own.
         role_arn: of a role that is there already; None makes one.
+        permissions_boundary: the ARN of the policy beyond which the role may do nothing; None leaves what is there.
 
     Raises:
         ConfigurationError: something of it is nothing that Lambda or IAM takes.
@@ -94,6 +96,7 @@ class Deployment:
     models: Sequence[str] = ()
     tags: Mapping[str, str] | None = None
     role_arn: str | None = None
+    permissions_boundary: str | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -106,6 +109,13 @@ class Deployment:
             raise ConfigurationError(
                 f"role_arn is {plain(repr(self.role_arn), 120)}; a role's is arn:aws:iam::123456789012:role/NAME."
             )
+        if self.permissions_boundary is None:
+            return
+        if self.role_arn is not None:
+            raise ConfigurationError(
+                "permissions_boundary is for the role that is made here; that of role_arn is used as it is. Pass one."
+            )
+        check_boundary(self.permissions_boundary)
 
     @classmethod
     def of(cls, reward: object, options: Mapping[str, Any], **settings: Any) -> Deployment:
@@ -160,7 +170,12 @@ class Deployment:
     def _drawn(self, account: Account) -> tuple[Plan, list[Work], str]:
         """What is there, and what is to be done about it."""
         tags = check_tags(self.tags, self.name)
-        role = RoleWanted.of(account, self.name, judges=self.judges, tags=tags)
+        boundary = self.permissions_boundary
+        if boundary is not None and boundary.split(":")[4] not in (account.id, "aws"):
+            raise ConfigurationError(
+                f"permissions_boundary is {plain(boundary, 300)}, of another account than the function's, {account.id}."
+            )
+        role = RoleWanted.of(account, self.name, judges=self.judges, tags=tags, boundary=boundary)
         role_arn = self.role_arn or role.arn
         function = FunctionWanted(
             self.name,
@@ -171,7 +186,7 @@ class Deployment:
             self.memory or self.package.memory,
             tags,
         )
-        account.about(function.arn, role_arn)
+        account.about(function.arn, role_arn, boundary)
         seen = look_at_function(account, self.name)
         later = function_work(account, seen, function)
         if self.role_arn is None:

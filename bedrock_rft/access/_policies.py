@@ -11,6 +11,7 @@ from typing import Literal
 from bedrock_rft.access._arns import (
     account_of,
     check_account,
+    check_boundary,
     function_arns,
     log_group_arn,
     project_arn,
@@ -204,12 +205,14 @@ def trust_policy(account: str | None = None, *, reward: str | None = None) -> Po
     )
 
 
-def deployer_policy(reward: str, *, role: str) -> Policy:
+def deployer_policy(reward: str, *, role: str, permissions_boundary: str | None = None) -> Policy:
     """For whoever deploys a reward function: this function, and its execution role, alone.
 
     Args:
         reward: the ARN that the function has, or will have.
         role: the name or the ARN of its execution role.
+        permissions_boundary: the ARN of the policy beyond which roles may do nothing, where there has to be one: then
+            the role can be made, and be given a policy, only within it.
 
     Raises:
         ConfigurationError: an argument makes no sense.
@@ -218,8 +221,18 @@ def deployer_policy(reward: str, *, role: str) -> Policy:
     on = function_arns(reward)
     make = ("CreateFunction", "UpdateFunctionCode", "UpdateFunctionConfiguration", "PublishVersion", "TagResource")
     look = ("GetFunction", "GetFunctionConfiguration", "ListVersionsByFunction", "ListTags")
-    roles = ("CreateRole", "UpdateAssumeRolePolicy", "PutRolePolicy", "TagRole", "DeleteRolePolicy", "DeleteRole")
+    made: tuple[str, ...] = ("CreateRole", "PutRolePolicy")  # what IAM can hold to a boundary
+    roles = ("UpdateAssumeRolePolicy", "TagRole", "DeleteRolePolicy", "DeleteRole")
+    within: Condition = {}
+    if permissions_boundary is not None:
+        made = (*made, "PutRolePermissionsBoundary")
+        within = {"StringEquals": {"iam:PermissionsBoundary": check_boundary(permissions_boundary)}}
     seen = ("GetRole", "GetRolePolicy", "ListRolePolicies", "ListAttachedRolePolicies")
+    bounded: tuple[Statement, ...] = ()
+    if within:
+        why = "The role is made, and given its policy, within this boundary alone."
+        actions = tuple(f"iam:{name}" for name in made)
+        bounded = (Statement(sid="RoleWithin", action=actions, resource=(names,), condition=within, why=why),)
     return _policy(
         Statement(
             sid="Deploy",
@@ -230,10 +243,11 @@ def deployer_policy(reward: str, *, role: str) -> Policy:
         Statement(sid="Check", action=("lambda:InvokeFunction",), resource=on, why="It is tried once deployed."),
         Statement(
             sid="Role",
-            action=tuple(f"iam:{name}" for name in (*roles, *seen)),
+            action=tuple(f"iam:{name}" for name in (*(() if within else made), *roles, *seen)),
             resource=(names,),
             why="The function runs as a role of its own, which is made with it and goes with it.",
         ),
+        *bounded,
         Statement(
             sid="PassRole",
             action=("iam:PassRole",),

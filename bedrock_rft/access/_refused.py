@@ -78,9 +78,10 @@ def _said_no(
 
 def _allow(action: str, resource: str | None, text: str, origin: str, policy: str) -> str:
     where = f" on {plain(resource, 300)}" if resource else ""
+    bound = " Where roles must have a permissions boundary, pass permissions_boundary=." * (action == "iam:CreateRole")
     if "explicit deny" in text:
-        return f"A policy denies {action}{where}: no other can allow it. Ask whoever looks after that one."
-    return f"Allow {action}{where} to the identity from {origin}. '{policy}' prints a policy that does."
+        return f"A policy denies {action}{where}: no other can allow it. Ask whoever looks after that one.{bound}"
+    return f"Allow {action}{where} to the identity from {origin}. '{policy}' prints a policy that does.{bound}"
 
 
 def _advice(error_type: type[BedrockRFTError], origin: str) -> str:

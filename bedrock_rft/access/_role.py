@@ -31,6 +31,7 @@ class RoleWanted:
         trust: who may take it.
         permissions: what it may do.
         tags: what it is marked with.
+        boundary: the ARN of the policy beyond which it may do nothing; None where whatever is there stays.
     """
 
     owner: str
@@ -39,9 +40,18 @@ class RoleWanted:
     trust: Policy
     permissions: Policy
     tags: Mapping[str, str]
+    boundary: str | None = None
 
     @classmethod
-    def of(cls, account: Account, owner: str, *, judges: Sequence[str], tags: Mapping[str, str]) -> RoleWanted:
+    def of(
+        cls,
+        account: Account,
+        owner: str,
+        *,
+        judges: Sequence[str],
+        tags: Mapping[str, str],
+        boundary: str | None = None,
+    ) -> RoleWanted:
         """The role for a function of this name: its own log, its judges, and nothing else."""
         function = account.function_arn(owner)
         name = role_name(owner, account.region)
@@ -52,6 +62,7 @@ class RoleWanted:
             trust_policy(account.id, reward=function),
             execution_policy(function, judges=judges),
             tags,
+            boundary,
         )
 
 
@@ -65,6 +76,7 @@ class Role:
         permissions: the policy that is put here, as a document; None where it is not there.
         tags: what it is marked with.
         others: policies that it has beside that one, as they are taken off again.
+        boundary: the ARN of the policy beyond which it may do nothing; None where it has none.
     """
 
     arn: str
@@ -72,6 +84,7 @@ class Role:
     permissions: dict[str, Any] | None
     tags: Mapping[str, str]
     others: tuple[str, ...] = ()
+    boundary: str | None = None
 
 
 def look_at_role(account: Account, name: str) -> Role | None:
@@ -91,6 +104,7 @@ def look_at_role(account: Account, name: str) -> Role | None:
         None if put is None else _document(put["PolicyDocument"]),
         {tag["Key"]: tag["Value"] for tag in role.get("Tags", ())},
         tuple(others),
+        role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn"),
     )
 
 
@@ -116,8 +130,12 @@ def role_work(account: Account, seen: Role | None, wanted: RoleWanted) -> list[W
     if missing:
         step = Step("change", "role", seen.arn, (f"tags: {', '.join(missing)}",), ("iam:TagRole",))
         works.append(Work(step, lambda: _tagged(account, wanted)))
+    if wanted.boundary is not None and wanted.boundary != seen.boundary:
+        moved = f"permissions boundary: {seen.boundary or 'none'} → {wanted.boundary}"
+        works.append(Work(Step("change", "role", seen.arn, (moved,), (_BOUND,)), lambda: _bounded(account, wanted)))
     if not works:
-        works.append(Work(Step("leave", "role", seen.arn)))
+        kept = (f"its permissions boundary stays: {seen.boundary}",) if seen.boundary and not wanted.boundary else ()
+        works.append(Work(Step("leave", "role", seen.arn, kept)))
     if seen.permissions is None:
         works.append(_put(account, wanted, Step("create", "policy", POLICY, needs=_PUT)))
     elif seen.permissions != wanted.permissions.document():
@@ -152,6 +170,7 @@ def deletion(account: Account, name: str, seen: Role) -> list[Work]:
 
 
 _PUT = ("iam:PutRolePolicy",)
+_BOUND = "iam:PutRolePermissionsBoundary"
 
 
 def _creation(account: Account, wanted: RoleWanted) -> Work:
@@ -164,9 +183,12 @@ def _creation(account: Account, wanted: RoleWanted) -> Work:
             AssumeRolePolicyDocument=wanted.trust.json(indent=None),
             Description=_DESCRIPTION,
             Tags=[{"Key": key, "Value": value} for key, value in wanted.tags.items()],
+            **({"PermissionsBoundary": wanted.boundary} if wanted.boundary else {}),
         )
 
-    return Work(Step("create", "role", wanted.arn, needs=("iam:CreateRole", "iam:TagRole")), do)
+    details = (f"permissions boundary: {wanted.boundary}",) if wanted.boundary else ()
+    needs = ("iam:CreateRole", "iam:TagRole", *([_BOUND] if wanted.boundary else []))
+    return Work(Step("create", "role", wanted.arn, details, needs), do)
 
 
 def _put(account: Account, wanted: RoleWanted, step: Step) -> Work:
@@ -185,6 +207,10 @@ def _trusted(account: Account, wanted: RoleWanted) -> object:
 def _tagged(account: Account, wanted: RoleWanted) -> object:
     tags = [{"Key": key, "Value": value} for key, value in wanted.tags.items()]
     return account.ask("iam", "TagRole", RoleName=wanted.name, Tags=tags)
+
+
+def _bounded(account: Account, wanted: RoleWanted) -> object:
+    return account.ask("iam", "PutRolePermissionsBoundary", RoleName=wanted.name, PermissionsBoundary=wanted.boundary)
 
 
 def _changed(seen: Role, wanted: RoleWanted) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import cast
 
 from bedrock_rft._version import __version__
-from bedrock_rft.errors import ConfigurationError
+from bedrock_rft.errors import ConfigurationError, plain
 from bedrock_rft.rewards import _MODULE as _PUBLIC
 from bedrock_rft.rewards._code import PassesTests
 from bedrock_rft.rewards._handler import Handler
@@ -75,6 +75,7 @@ def package(
     include: Iterable[str | os.PathLike[str]] | Mapping[str, str | os.PathLike[str]] = (),
     requirements: Sequence[str] = (),
     models: Sequence[str] = (),
+    allow: Sequence[str] = (),
     runtime: str = "python3.13",
     architecture: str = "x86_64",
 ) -> Package:
@@ -91,6 +92,8 @@ def package(
         include: further files, each by its path, relative ones under that path too; or names in the zip with paths.
         requirements: releases to install beside it, each as `name==version`, with everything that they need.
         models: ids of models that its code asks by itself; those of its judges are found.
+        allow: what only looks like a secret, or like a path of this machine, each as the error that refused it names
+            it: the file, the kind, and a sum of the text, so that nothing else of the file is let through.
         runtime: Lambda's name of a Python, from 3.10 on.
         architecture: `x86_64` or `arm64`.
 
@@ -100,12 +103,7 @@ def package(
     Raises:
         ConfigurationError: something cannot be carried, is missing, looks like a secret, or does not load; it is named.
     """
-    if runtime not in RUNTIMES:
-        raise ConfigurationError(f"runtime is '{runtime}'; Lambda's are {', '.join(sorted(RUNTIMES))}.")
-    if architecture not in ARCHITECTURES:
-        raise ConfigurationError(f"architecture is '{architecture}'; Lambda's are {' and '.join(ARCHITECTURES)}.")
-    if isinstance(requirements, str):
-        raise ConfigurationError(f"requirements is a list, such as ['{requirements}'].")
+    _check_settings(runtime, architecture, {"requirements": requirements, "allow": allow})
     sources = _sources(reward)
     own = {**sources.files}
     for name, content in _included(include).items():
@@ -121,7 +119,7 @@ def package(
     texts = {name: _text(name, content) for name, content in own.items() if name.endswith(".py")}
     if refuse_imports(texts, [*own, *brought], _ours()):
         own.update(_runtime())
-    refuse_secrets(own)
+    refuse_secrets(own, allow=allow)
     both = next((name for name in own if name in brought), None)
     if both is not None:
         raise ConfigurationError(f"'{both}' is a file of a requirement too. Rename yours.")
@@ -142,6 +140,16 @@ def package(
         sources.timeout,
         sources.memory,
     )
+
+
+def _check_settings(runtime: str, architecture: str, lists: Mapping[str, object]) -> None:
+    if runtime not in RUNTIMES:
+        raise ConfigurationError(f"runtime is '{runtime}'; Lambda's are {', '.join(sorted(RUNTIMES))}.")
+    if architecture not in ARCHITECTURES:
+        raise ConfigurationError(f"architecture is '{architecture}'; Lambda's are {' and '.join(ARCHITECTURES)}.")
+    for name, given in lists.items():
+        if isinstance(given, str):
+            raise ConfigurationError(f"{name} is a list, such as ['{plain(given, 80)}'].")
 
 
 def _sources(reward: object) -> _Sources:

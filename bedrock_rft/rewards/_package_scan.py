@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 from bedrock_rft.errors import ConfigurationError, plain
@@ -35,7 +36,7 @@ _SECRETS: Mapping[str, re.Pattern[str]] = {
     "a GitHub token": re.compile(r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{30}|github_pat_[A-Za-z0-9_]{22})"),
     "a Hugging Face token": re.compile(r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{30}"),
     "a Slack token": re.compile(r"(?<![A-Za-z0-9])xox[abeoprs]-[A-Za-z0-9-]{10}"),
-    "a private key": re.compile(r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY"),
+    "a private key": re.compile(r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?s:.{0,400})"),
     "a JSON web token": re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8}"),
     "a password in a URL": re.compile(
         r"[a-z][a-z0-9+.-]{1,20}://[^\s/:@\"'{}<>]{1,80}:[^\s/:@\"'{}<>]{3,80}@[A-Za-z0-9]"
@@ -45,6 +46,7 @@ _HOME = re.compile(
     r"(?:(?<![\w./:-])|(?<=file://))/(?:home|Users)/[A-Za-z0-9._-]+/|(?<![\w])[A-Za-z]:(?:\\{1,2}|/)Users(?:\\{1,2}|/)"
 )
 _ROOT = re.compile(r"(?<![\w./:-])/root/[\w.-][\w./-]{0,200}")
+_WORD = re.compile(r"[\w+/=.-]*")
 _DEEP = 3
 
 
@@ -67,32 +69,56 @@ def _refused(name: str, why: str) -> None:
     )
 
 
-def refuse_secrets(files: Mapping[str, bytes]) -> None:
+def refuse_secrets(files: Mapping[str, bytes], *, allow: Collection[str] = ()) -> None:
     """Refuse text that looks like a secret, or names this machine's folders. What was found is not repeated.
 
+    Args:
+        files: by name.
+        allow: what was found before and only looks so, each as the error names it.
+
     Raises:
-        ConfigurationError: with the file, the line and the kind of secret.
+        ConfigurationError: with the file, the line and the kind of secret; or something is allowed that is not there.
     """
-    places = _here()
+    unused = {str(one) for one in allow}
     for name, content in files.items():
         text = content.decode("latin-1")  # never fails, and leaves ASCII, of which secrets are made, as it is
-        for kind, pattern in _SECRETS.items():
-            if found := pattern.search(text):
-                _found(name, text, found.start(), kind, "Read it from the function's environment or a secret store")
-        at = next((text.find(place) for place in places if place in text), -1)
-        if at < 0 and (found := _HOME.search(text) or _there(text)):
-            at = found.start()
-        if at >= 0:
-            _found(
-                name, text, at, "a path of this machine", "It does not exist in Lambda; name files relative to the code"
-            )
+        for kind, mend, found in _looked(text):
+            known = _named(name, kind, text, found)
+            if known not in allow:
+                _found(name, text, found.start(), kind, f"{mend}; if it is none, allow=['{known}'] lets it pass")
+            unused.discard(known)
+    if unused:
+        raise ConfigurationError(
+            f"allow names what is not there: {plain(', '.join(sorted(unused)), 200)}. The file or its text changed; "
+            "take that out, and see what is found now."
+        )
 
 
-def _there(text: str) -> re.Match[str] | None:
-    """A path into root's home that leads somewhere; what leads nowhere may be anything, such as an XPath."""
+def _looked(text: str) -> Iterator[tuple[str, str, re.Match[str]]]:
+    """The kind of whatever looks like a secret or a path, what to do about it, and where it is."""
+    for kind, pattern in _SECRETS.items():
+        for found in pattern.finditer(text):
+            yield kind, "Read it from the function's environment or a secret store", found
+    places = [re.compile(re.escape(place)) for place in _here()]
+    for pattern in (*places, _HOME, _ROOT):
+        for found in pattern.finditer(text):
+            if pattern is not _ROOT or _exists(found.group()):
+                yield "a path of this machine", "It does not exist in Lambda; name files relative to the code", found
+
+
+def _named(name: str, kind: str, text: str, found: re.Match[str]) -> str:
+    """What a finding is called: by its file, its kind, and a sum of its text that says nothing of it."""
+    rest = _WORD.match(text, found.end())
+    whole = found.group() + (rest.group() if rest else "")
+    slug = kind.split(" ", 1)[1].lower().replace(" ", "-")
+    return f"{plain(name, 80)}:{slug}:{sha256(whole.encode()).hexdigest()[:8]}"
+
+
+def _exists(path: str) -> bool:
+    """Whether a path into root's home leads somewhere; one that does not may be anything, such as an XPath."""
     with contextlib.suppress(OSError):
-        return next((match for match in _ROOT.finditer(text) if Path(match.group()).exists()), None)
-    return None
+        return Path(path).exists()
+    return False
 
 
 def _here() -> list[str]:

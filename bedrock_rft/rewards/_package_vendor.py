@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bedrock_rft.errors import ConfigurationError, plain
+from bedrock_rft.rewards._package_zip import LARGEST_UNZIPPED
 
 __all__ = ["ARCHITECTURES", "pinned", "refuse_unnamed", "vendored"]
 
@@ -112,6 +113,7 @@ def _why(said: str, requirements: Sequence[str], runtime: str, processor: str) -
 
 def _read(folder: Path) -> list[tuple[str, bytes]]:
     found: list[tuple[str, bytes]] = []
+    left = LARGEST_UNZIPPED
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
         stray = parts[0] == "bin" or "__pycache__" in parts or (parts[0].endswith(".dist-info") and path.name in _NOTES)
@@ -120,6 +122,12 @@ def _read(folder: Path) -> list[tuple[str, bytes]]:
                 f"The requirement's file {'/'.join(parts)} is a link, which a package has none of."
             )
         if path.is_file() and not stray:
+            left -= path.stat().st_size
+            if left < 0:
+                raise ConfigurationError(
+                    f"The requirements unpack to more than Lambda's {LARGEST_UNZIPPED // 1024 // 1024} MB. "
+                    "Leave some out, or deploy a container image by other means, and pass its ARN."
+                )
             found.append(("/".join(parts), path.read_bytes()))
     return found
 
