@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from bedrock_rft import ConfigurationError, Event, TrainingMetrics
 from bedrock_rft.errors import MissingExtraError
 from bedrock_rft.metrics import Metrics, compare
+from bedrock_rft.metrics._extent import extent
 from bedrock_rft.metrics._series import is_validation, panels, smooth, thinned
 from bedrock_rft.metrics._spark import sparkline
 from bedrock_rft.metrics._svg import ticks
@@ -249,6 +250,28 @@ def test_a_sparkline_rises_with_its_values() -> None:
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=60), st.integers(1, 20))
 def test_a_sparkline_has_its_width(values: list[float], width: int) -> None:
     assert len(sparkline(values, width)) == min(len(values), width)
+
+
+@pytest.mark.parametrize("true", [0.0, 0.5, 519.0])
+def test_what_is_only_rounding_is_a_flat_line(true: float) -> None:
+    noise = [true + (1 + abs(true)) * 1e-16 * (place * 7 % 5 - 2) for place in range(30)]
+    steps = [{"step": place, "critic_advantages_mean": value} for place, value in enumerate(noise)]
+    found = Metrics(tuple(TrainingMetrics.model_validate(step) for step in steps))
+    assert set(sparkline(noise, 30)) == {"▄"}
+    page = found._repr_html_()
+    heights = {float(pair.split(",")[1]) for line in re.findall(r"points='([^']+)'", page) for pair in line.split()}
+    assert len(heights) == 1
+    assert "e-1" not in page
+    low, high = found.plot().axes[0].get_ylim()
+    assert high - low > 0.05 + abs(true) / 100
+
+
+def test_what_is_small_beside_itself_is_a_curve() -> None:
+    assert extent([0.0, 2e-9]) == (0.0, 2e-9)
+    assert extent([1.0, 1.0 + 1e-8]) == (1.0, 1.0 + 1e-8)
+    assert extent([-1e-9, 1e-9]) == (0.0, 0.0)
+    assert extent([]) is None
+    assert extent([-1e300, 1e300]) == (-1e300, 1e300)
 
 
 @given(st.floats(-1e290, 1e290), st.floats(0, 1e290))

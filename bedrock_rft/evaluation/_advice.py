@@ -25,8 +25,8 @@ class Thresholds:
         too_high: a base model above it has hardly anything left to learn.
 
     Source:
-        AWS's advice before training: measure the base model; near 0, fine-tune with supervision first; above 0.95,
-        reinforcement fine-tuning may not be needed. Where "near" ends is this project's choice.
+        AWS's user guide, Reinforcement fine-tuning for Amazon Nova models: measure the base model; at 0, fine-tune with
+        supervision first; above 95 %, reinforcement fine-tuning may not be needed. 0.05 is this project's choice.
     """
 
     too_low: float = 0.05

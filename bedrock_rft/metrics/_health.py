@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bedrock_rft._findings import Finding, Findings
 from bedrock_rft.metrics import _robust as robust
+from bedrock_rft.metrics._extent import NOTHING as _NOTHING
 from bedrock_rft.metrics._series import TITLES, is_validation
 from bedrock_rft.metrics._thresholds import Thresholds
 
@@ -19,7 +20,6 @@ __all__ = ["health"]
 
 _REWARD, _ENTROPY, _GRADIENT = "critic_rewards_mean", "actor_entropy", "actor_grad_norm"
 _LENGTH, _ADVANTAGE, _LOSS = "response_length_mean", "critic_advantages_mean", "actor_pg_loss"
-_NOTHING = 1e-9  # rounding of a mean whose true value is 0
 _SURE = 2.0  # deviations of a trend
 _VERY_SURE = 3.0
 _CERTAIN = 4.0

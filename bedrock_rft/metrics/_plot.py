@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from bedrock_rft.errors import plain
+from bedrock_rft.metrics._extent import extent
 from bedrock_rft.metrics._series import Panel, smooth
 from bedrock_rft.metrics._svg import COLOURS
 
@@ -98,6 +99,10 @@ def _draw(axis: Axes, panel: Panel, checkpoints: Sequence[tuple[int, int]]) -> N
             axis.plot(
                 gone, 1, marker="x", color=_LOST, markersize=6, transform=axis.get_xaxis_transform(), clip_on=False
             )
+    low, high = extent(value for curve in panel.curves for _, value in curve.finite) or (0.0, 1.0)
+    if low == high:  # matplotlib would spread out what is only rounding
+        room = abs(high) / 10 or 1.0
+        axis.set_ylim(low - room, high + room)
     axis.set_title(plain(panel.title, 60), fontsize=10, parse_math=False)
     axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axis.grid(alpha=0.25)

@@ -6,6 +6,8 @@ import itertools
 import math
 from collections.abc import Sequence
 
+from bedrock_rft.metrics._extent import extent
+
 __all__ = ["sparkline"]
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -24,7 +26,7 @@ def sparkline(values: Sequence[float], width: int, *, unicode: bool = True) -> s
     """
     shades = _BARS if unicode else _PLAIN
     finite = [value for value in values if math.isfinite(value)]
-    low, high = min(finite, default=0.0), max(finite, default=0.0)
+    low, high = extent(finite) or (0.0, 0.0)
     span = high / 2 - low / 2  # halves, since the whole of very large values would be infinite
     bars: list[str] = []
     for share in _shares(values, width):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from bedrock_rft._findings import escaped
+from bedrock_rft.metrics._extent import extent
 from bedrock_rft.metrics._series import Curve, Panel, smooth, thinned
 
 __all__ = ["COLOURS", "chart", "ticks"]
@@ -49,7 +50,7 @@ class _Scale:
     def around(cls, curves: Sequence[Curve]) -> _Scale:
         steps = [step for curve in curves for step, _ in curve.points]
         values = [value for curve in curves for _, value in curve.finite]
-        return cls(min(steps), max(steps), min(values, default=0.0), max(values, default=1.0))
+        return cls(min(steps), max(steps), *(extent(values) or (0.0, 1.0)))
 
     def x(self, step: float) -> float:
         return _LEFT + (step - self.first) / (self.last - self.first) * (_WIDE - _LEFT - _RIGHT)

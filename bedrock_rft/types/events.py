@@ -19,7 +19,7 @@ class TrainingMetrics(Payload):
     total_steps: int | None = None
     """How many steps the job will take."""
     critic_rewards_mean: float | None = None
-    """Mean reward of this step's rollouts. It should rise; stuck under 0.15 is a problem of the reward or the data."""
+    """Mean reward of this step's rollouts. It should rise; where it stays low, look at the reward and the data."""
     actor_pg_loss: float | None = None
     """Policy-gradient loss. Its sign and size say little by themselves; a jump says that something changed."""
     actor_entropy: float | None = None
