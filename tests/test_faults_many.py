@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -74,6 +75,42 @@ def test_ctrl_c_ends_an_upload_and_leaves_no_file(
     assert threading.active_count() <= before + 2  # the server's own
 
 
+INTERRUPTED = """
+from bedrock_rft import Client
+with Client() as client:
+    client.files.upload(({"text": "x" * 1000} for _ in range(16_000)), validate=False)
+"""
+
+
+@row("I01")
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_a_program_ends_by_ctrl_c_within_two_seconds(either: Caller, tmp_path: Path) -> None:
+    """As the shell sees it: by the signal, with one traceback, and no file left. A busy machine has three tries."""
+    either.server.script_early("POST", "/files", always(stall))
+    took = 10.0
+    for _ in range(3):
+        begun = len(either.server.begun)
+        with subprocess.Popen(  # noqa: S603 - our own
+            [sys.executable, "-c", INTERRUPTED], env={**environment(either), "TMPDIR": str(tmp_path)},
+            stderr=subprocess.PIPE, text=True,
+        ) as process:  # fmt: skip
+            while len(either.server.begun) == begun and process.poll() is None:
+                time.sleep(0.01)
+            assert len(list(tmp_path.rglob("*"))) <= 1  # what is sent, unless the system keeps its name to itself
+            at = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=20)
+            took = min(took, time.monotonic() - at)
+        assert process.returncode == -signal.SIGINT, said
+        assert said.count("Traceback") == 1
+        assert said.splitlines()[-1] == "KeyboardInterrupt"
+        assert not [secret for secret in (KEY, SECRET, TOKEN) if secret in said]
+        assert list(tmp_path.rglob("*")) == []
+        if took < 2:
+            break
+    assert took < 2
+
+
 @row("I04")
 def test_ctrl_c_during_a_creation_leaves_a_trace_of_it(caller: Caller, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "bedrock_rft")
@@ -119,17 +156,22 @@ print(codes)
 """
 
 
+def environment(caller: Caller) -> dict[str, str]:
+    """For a process that calls as one kind of user."""
+    identity = (
+        {"AWS_BEARER_TOKEN_BEDROCK": KEY}
+        if caller.mode == "api_key"
+        else {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": TOKEN}
+    )
+    place = {"AWS_ENDPOINT_URL_BEDROCK_MANTLE": caller.server.base_url, "AWS_REGION": "us-west-2"}
+    return {**os.environ, **identity, **place}
+
+
 @row("T02")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
 def test_a_fork_shares_no_connection(either: Caller) -> None:
-    identity = (
-        {"AWS_BEARER_TOKEN_BEDROCK": KEY}
-        if either.mode == "api_key"
-        else {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": TOKEN}
-    )
-    place = {"AWS_ENDPOINT_URL_BEDROCK_MANTLE": either.server.base_url, "AWS_REGION": "us-west-2"}
     done = subprocess.run(  # noqa: S603 - our own
-        [sys.executable, "-c", FORKED], env={**os.environ, **identity, **place},
+        [sys.executable, "-c", FORKED], env=environment(either),
         capture_output=True, text=True, timeout=50, check=False,
     )  # fmt: skip
     assert (done.stdout, done.stderr) == ("[0, 0]\n", "")
