@@ -139,10 +139,19 @@ def test_a_page_of_another_site_is_granted_nothing(service: LocalService) -> Non
 
 
 @pytest.mark.parametrize(
+    "method", ["TRACE /v1/models", "CONNECT evil.example:443", "OPTIONS /v1/models", "PUT /v1/files", "PATCH /v1/files"]
+)
+@pytest.mark.parametrize("admitted", [True, False])
+def test_other_methods_are_none(service: LocalService, method: str, admitted: bool) -> None:
+    request = head(service, "X-Mine: echoed-by-trace", request=f"{method} HTTP/1.1", admitted=admitted)
+    answer = said(service, request)
+    assert status(answer) == 405
+    assert b"echoed-by-trace" not in answer
+
+
+@pytest.mark.parametrize(
     "request_line",
     [
-        "TRACE /v1/models HTTP/1.1",
-        "CONNECT evil.example:443 HTTP/1.1",
         "PROPFIND /v1/files HTTP/1.1",
         "PRI * HTTP/2.0",
         "GET http://evil.example/ HTTP/1.1",

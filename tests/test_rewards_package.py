@@ -188,6 +188,15 @@ def test_twice_is_the_same_bytes() -> None:
     assert [(one.name, one.size) for one in made.files] == [(entry.filename, entry.file_size) for entry in entries]
 
 
+def test_programs_may_be_run_and_nothing_else() -> None:
+    content, _ = zipped({"own.py": b"", "lib/fast.so": b"", "start.sh": b"", "notes.txt": b""})
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        modes = {entry.filename: oct(entry.external_attr >> 16) for entry in archive.infolist()}
+    assert modes == {
+        "own.py": "0o100644", "notes.txt": "0o100644", "lib/fast.so": "0o100755", "start.sh": "0o100755",
+    }  # fmt: skip
+
+
 def test_what_is_shown_is_short_and_what_is_printed_fits(tmp_path: Path) -> None:
     made = package(COMPOSED)
     assert len(repr(made)) <= 80

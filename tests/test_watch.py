@@ -231,6 +231,16 @@ def test_the_first_failure_is_told_and_not_every_one(either: Caller, caplog: pyt
     assert sum("waiting goes on" in record.getMessage() for record in caplog.records) == 1
 
 
+def test_a_long_outage_is_told_once_a_minute(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(_watch, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    trouble = _watch._Trouble()
+    for _ in range(60):  # ten minutes
+        assert trouble.again(InternalServerError("x", status=503), None)
+        clock.now += 10.0
+    assert 9 <= len(caplog.messages) <= 10
+
+
 @pytest.mark.parametrize("failures", [1, 50, 5000])
 def test_pauses_stay_bounded_however_long_an_outage_lasts(failures: int) -> None:
     pace = _watch._Pace(5.0)
