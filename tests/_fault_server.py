@@ -295,7 +295,7 @@ class Faults:
         self._lock = threading.Lock()
         self._server = _Server(self)
         self._up = up
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.002}, daemon=True)
 
     @property
     def port(self) -> int:

@@ -118,7 +118,7 @@ class Process:
                 f"The reward handler {late} {seconds:g} seconds. Make it faster, or raise its timeout.", code="timeout"
             )
         if not found or not found[0]:
-            code = self._stop()
+            code = self._stop(patience=0.2)  # one that is ending by itself tells how
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             raise RewardError(
                 f"The reward handler ended its process ({how}). In a Lambda the whole batch would be lost; look for "
@@ -127,13 +127,13 @@ class Process:
             )
         return cast("dict[str, Any]", json.loads(found[0]))
 
-    def _stop(self) -> int:
+    def _stop(self, *, patience: float = 0.0) -> int:
         process, self._process = self._process, None
         if process is None:
             return 0
-        if process.poll() is None:
+        if patience:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(0.2)  # one that is ending by itself tells how
+                process.wait(patience)
         with contextlib.suppress(OSError):
             if os.name == "posix":
                 os.killpg(process.pid, signal.SIGKILL)
