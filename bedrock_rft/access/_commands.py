@@ -47,7 +47,9 @@ def add_commands(commands: Any, opened: Opened) -> None:
     deploying.add_argument("--architecture", default="x86_64", help="x86_64 or arm64 (x86_64)")
     deploying.add_argument("--role", metavar="ARN", help="an execution role that is there already")
     deploying.add_argument("--permissions-boundary", metavar="ARN", help="of the role that is made")
-    deploying.add_argument("--allow", action="append", default=[], help="what looks like a secret; may be repeated")
+    deploying.add_argument(
+        "--allow", action="append", default=[], metavar="NAME", help="what only looks like a secret, as it was refused"
+    )
     deploying.add_argument("--tag", action="append", default=[], metavar="KEY=VALUE", help="may be repeated")
     destroying: argparse.ArgumentParser = commands.add_parser(
         "destroy", help="take away what deploy made, and only that"
