@@ -7,7 +7,8 @@ import contextvars
 import importlib
 import math
 import time
-from collections.abc import Generator
+import weakref
+from collections.abc import Callable, Generator
 from typing import Any
 
 __all__ = ["bound", "lift", "within"]
@@ -47,8 +48,21 @@ def bound(client: Any, *, blocking: bool) -> None:
         pool: Any = getattr(transport, "_pool", None)
         if hasattr(pool, "_network_backend"):
             library = importlib.import_module(type(pool).__module__.partition(".")[0])
-            wrapped = (_Backend if blocking else _AsyncBackend)(pool._network_backend, library.ReadTimeout)
-            pool._network_backend = wrapped
+            if blocking:
+                pool._network_backend = _Backend(pool._network_backend, library.ReadTimeout, _open(client, library))
+            else:
+                pool._network_backend = _AsyncBackend(pool._network_backend, library.ReadTimeout)
+
+
+def _open(client: Any, library: Any) -> Callable[[], None]:
+    """A look at whether a client is still open, which does not keep it alive."""
+    found = weakref.ref(client)
+
+    def look() -> None:
+        if (known := found()) is None or known.is_closed:
+            raise library.WriteError("The client was closed.")
+
+    return look
 
 
 class _Wrapped:
@@ -77,18 +91,29 @@ class _Wrapped:
 
 
 class _Backend(_Wrapped):
+    def __init__(self, inner: Any, late: type[Exception], look: Callable[[], None]) -> None:
+        super().__init__(inner, late)
+        self._look = look
+
     def connect_tcp(self, *args: Any, **options: Any) -> _Stream:
-        return _Stream(self._inner.connect_tcp(*args, **options), self._late)
+        return _Stream(self._inner.connect_tcp(*args, **options), self._late, self._look)
 
 
-class _Stream(_Wrapped):
+class _Stream(_Backend):
     def start_tls(self, *args: Any, **options: Any) -> _Stream:
-        return _Stream(self._inner.start_tls(*args, **options), self._late)
+        return _Stream(self._inner.start_tls(*args, **options), self._late, self._look)
 
     def read(self, size: int, timeout: float | None = None) -> Any:
         return self._inner.read(size, self._left(timeout))
 
     def write(self, data: bytes, timeout: float | None = None) -> None:
+        # Another thread may close the client while this one connects; the pool then no longer knows of the connection,
+        # and would close it never.
+        try:
+            self._look()
+        except Exception:
+            self._inner.close()
+            raise
         self._ask()
         self._inner.write(data, timeout)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ import pytest
 from botocore.credentials import Credentials
 
 from bedrock_rft import (
+    APIConnectionError,
     APIResponseError,
     APITimeoutError,
     AsyncClient,
@@ -338,6 +340,25 @@ def test_a_closed_client_says_so(peer: Peer, mode: str) -> None:
     rft.close()
     with pytest.raises(ConfigurationError, match="is closed"):
         rft.models.retrieve("m")
+    assert peer.paths == []
+
+
+@modes
+def test_a_connection_that_is_made_as_its_client_closes_is_let_go(
+    peer: Peer, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another thread closes it: the pool forgets what is not yet connected."""
+    rft, connect, made = client(peer, mode, max_retries=0), socket.create_connection, list[socket.socket]()
+
+    def closing(*args: Any, **options: Any) -> socket.socket:
+        made.append(connect(*args, **options))
+        rft.close()
+        return made[0]
+
+    monkeypatch.setattr(socket, "create_connection", closing)
+    with pytest.raises(APIConnectionError):
+        rft.models.retrieve("m")
+    assert [one.fileno() for one in made] == [-1]
     assert peer.paths == []
 
 
