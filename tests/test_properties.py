@@ -87,6 +87,7 @@ def test_a_body_is_read_or_is_no_value(body: bytes, kind: Any) -> None:
 
 @thorough
 @given(body=bodies, status=st.sampled_from([200, 201, 204]), top=headers)
+@example(body=b'{"id": ""}', status=200, top={})
 def test_a_success_is_read_or_refused(config: Config, body: bytes, status: int, top: dict[str, str]) -> None:
     try:
         job = read(Job, Reply(status, top, body), CALL, config)

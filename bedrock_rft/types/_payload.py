@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 from typing_extensions import Self
 
 from bedrock_rft.errors import ConfigurationError
+
+Id = Annotated[str, Field(min_length=1)]
+"""What a thing is asked for by: an empty one in a path would ask for the list of all of them."""
 
 _PASSES = 8  # a union reports the same misfit under each of its members, so mending may uncover another
 

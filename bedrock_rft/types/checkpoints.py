@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bedrock_rft.types._payload import Payload
+from bedrock_rft.types._payload import Id, Payload
 
 __all__ = ["Checkpoint", "CheckpointMetrics"]
 
@@ -16,7 +16,7 @@ class CheckpointMetrics(Payload):
 class Checkpoint(Payload):
     """A model saved at one step of a job (`GET /fine_tuning/jobs/{id}/checkpoints`)."""
 
-    id: str
+    id: Id
     object: str = "fine_tuning.job.checkpoint"
     created_at: int | None = None
     """Unix seconds."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bedrock_rft.types._payload import Payload
+from bedrock_rft.types._payload import Id, Payload
 
 __all__ = ["File", "FileDeleted"]
 
@@ -10,7 +10,7 @@ __all__ = ["File", "FileDeleted"]
 class File(Payload):
     """A file as the service knows it (`GET /files/{id}`)."""
 
-    id: str
+    id: Id
     """Opaque: some replies show `file-…`, some a bare UUID."""
     object: str = "file"
     bytes: int | None = None
@@ -29,6 +29,6 @@ class File(Payload):
 class FileDeleted(Payload):
     """The answer to deleting a file."""
 
-    id: str
+    id: Id
     object: str = "file"
     deleted: bool = True

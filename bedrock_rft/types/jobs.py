@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from bedrock_rft.types._payload import Payload, Request
+from bedrock_rft.types._payload import Id, Payload, Request
 from bedrock_rft.types.arn import LambdaArn
 from bedrock_rft.types.method import LambdaGrader, Method
 
@@ -31,7 +31,7 @@ class JobProblem(Payload):
 class Job(Payload):
     """A fine-tuning job as it stood when it was read (`GET /fine_tuning/jobs/{id}`)."""
 
-    id: str
+    id: Id
     object: str = "fine_tuning.job"
     status: JobStatus = ""
     created_at: int | None = None

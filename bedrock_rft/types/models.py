@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bedrock_rft.types._payload import Payload
+from bedrock_rft.types._payload import Id, Payload
 
 __all__ = ["KNOWN_MODELS", "Model"]
 
@@ -13,7 +13,7 @@ KNOWN_MODELS = frozenset({"openai.gpt-oss-20b", "qwen.qwen3-32b"})
 class Model(Payload):
     """A model (`GET /models/{id}`)."""
 
-    id: str
+    id: Id
     object: str = "model"
     created: int | None = None
     """Unix seconds."""
