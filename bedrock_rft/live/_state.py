@@ -114,7 +114,7 @@ class State:
     @property
     def job(self) -> Job:
         """As it stood at the last look."""
-        return self.metrics.job or Job(id="")
+        return self.metrics.job or Job.model_construct(id="")  # of none that is known yet
 
     @property
     def step(self) -> int | None:
