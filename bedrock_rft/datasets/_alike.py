@@ -105,19 +105,26 @@ class _Frame(NamedTuple):
         first, last = pieces[0], pieces[-1]
         if not all(map(bytes.startswith, lines, repeat(first))) or not all(map(bytes.endswith, lines, repeat(last))):
             return None
-        start, end = len(first), -len(last)
-        rest: Sequence[bytes] = [line[start:end] for line in lines]
+        start, end, behind = len(first), -len(last), len(pieces) - 2 - long
+        before: list[bytes] = []
+        rest: list[bytes] = []
+        after: list[bytes] = []
         found: list[list[Any]] = []
-        after: Sequence[bytes] = ()
         try:
-            # Where there is no such piece, a part is empty, and that is no value.
+            for line in lines:  # one after the other, while it is in the core's cache
+                left, right = start, end
+                if long:
+                    left = line.index(pieces[long], start, end)
+                    before.append(line[start:left])
+                    left += len(pieces[long])
+                if behind:
+                    right = line.rindex(pieces[long + 1], left, end)
+                    after.append(line[right + len(pieces[long + 1]) : end])
+                rest.append(line[left:right])
             if long:
-                before, _, rest = zip(*map(bytes.partition, rest, repeat(pieces[long])), strict=True)
                 found += together(before, pieces[1:long])
-            if long < len(pieces) - 2:
-                rest, _, after = zip(*map(bytes.rpartition, rest, repeat(pieces[long + 1])), strict=True)
             found += together(rest)
-            if after:
+            if behind:
                 found += together(after, pieces[long + 2 : -1])
         except ValueError:
             return None
