@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from itertools import chain, repeat
+from itertools import repeat
 from operator import add
 from typing import Any, NamedTuple
 
@@ -81,11 +81,12 @@ class _Frame(NamedTuple):
         count = len(lines)
         same: list[Any] = [one.value for one in self.contents if isinstance(one, _Same)]
         own = [values[one] for one in self.contents if isinstance(one, int)]
-        contents = [*same, *chain.from_iterable(own)]
-        if set(map(type, contents)) != {str}:
-            return None
+        contents = list(same)
         lengths = [sum(map(len, same))] * count
         for texts in own:
+            if set(map(type, texts)) != {str}:
+                return None
+            contents += texts
             lengths = list(map(add, lengths, map(len, texts)))
         return Columns(
             size=count,
@@ -105,36 +106,42 @@ class _Frame(NamedTuple):
         first, last = pieces[0], pieces[-1]
         if not all(map(bytes.startswith, lines, repeat(first))) or not all(map(bytes.endswith, lines, repeat(last))):
             return None
-        start, end, behind = len(first), -len(last), len(pieces) - 2 - long
-        before: list[bytes] = []
-        rest: list[bytes] = []
-        after: list[bytes] = []
+        start, end = len(first), -len(last)
         found: list[list[Any]] = []
         try:
-            for line in lines:  # one after the other, while it is in the core's cache
-                left, right = start, end
-                if long:
-                    left = line.index(pieces[long], start, end)
-                    before.append(line[start:left])
-                    left += len(pieces[long])
-                if behind:
-                    right = line.rindex(pieces[long + 1], left, end)
-                    after.append(line[right + len(pieces[long + 1]) : end])
-                rest.append(line[left:right])
             if long:
+                before, lines = _parted(lines, pieces[long], start)
                 found += together(before, pieces[1:long])
-            found += together(rest)
-            if behind:
-                found += together(after, pieces[long + 2 : -1])
+                start = 0
+            if long == len(pieces) - 2:
+                return [*found, *together([line[start:end] for line in lines])]
+            rest: list[bytes] = []
+            after: list[bytes] = []
+            behind = pieces[long + 1]
+            width = len(behind)
+            for line in lines:  # one after the other, while it is in the core's cache
+                right = line.rindex(behind)
+                rest.append(line[start:right])
+                after.append(line[right + width : end])
+            return [*found, *together(rest), *together(after, pieces[long + 2 : -1])]
         except ValueError:
             return None
-        return found
 
 
 class _Same(NamedTuple):
     """What is the same on every line."""
 
     value: Any
+
+
+def _parted(lines: Sequence[bytes], piece: bytes, start: int) -> tuple[list[bytes], list[bytes]]:
+    """What stands before a piece, from some byte on, and behind it. Raises ValueError where it is not there."""
+    places = [line.index(piece, start) for line in lines]
+    width = len(piece)
+    return (
+        [line[start:place] for line, place in zip(lines, places, strict=True)],
+        [line[place + width :] for line, place in zip(lines, places, strict=True)],
+    )
 
 
 def _column(one: int | _Same, values: Sequence[list[Any]], count: int) -> list[Any]:

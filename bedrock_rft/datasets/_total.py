@@ -143,9 +143,10 @@ class Total:
         # Some of a hash's bits, for all of them at once.
         lots = bytes(self._prompts)[:: self._prompts.itemsize]
         for turn in range(_PASSES):
-            some = list(compress(self._prompts, lots.translate(bytes(lot % _PASSES == turn for lot in range(256)))))
-            if len(set(some)) != len(some):
-                again += self._repeated({prompt for prompt, count in Counter(some).items() if count > 1})
+            chosen = lots.translate(bytes(lot % _PASSES == turn for lot in range(256)))
+            if len(set(compress(self._prompts, chosen))) != chosen.count(1):
+                some = Counter(compress(self._prompts, chosen))
+                again += self._repeated({prompt for prompt, count in some.items() if count > 1})
         kept = sorted(again)[: self._limit]
         for line, first in kept:
             what = f"the same messages as on line {first:,}"
