@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Generator
@@ -33,13 +32,6 @@ def pytest_xdist_auto_num_workers() -> Generator[None, Any, None]:
     """With `-n auto`, half as many again as processors: tests wait for about half of their time."""
     outcome = yield
     outcome.force_result(outcome.get_result() * 3 // 2 or 1)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish() -> None:
-    """What was imported and collected stays: no search for garbage need go through it again."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -225,7 +225,7 @@ def held():
         seen.add(id(one))
         if isinstance(one, (str, bytes)):
             text = one if isinstance(one, str) else one.decode("latin-1")
-            if len(text) >= 20 and (a in text or b in text or c in text or d in text):
+            if len(text) > 20 and (a in text or b in text or c in text or d in text):
                 yield text[:7]
         else:
             waiting += gc.get_referents(one)
