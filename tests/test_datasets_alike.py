@@ -169,13 +169,15 @@ ODD = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("more", ["", " Why? How do you know? Show each step, and mark the result."])
 @pytest.mark.parametrize(
     "turn", [{"name": "Ann"}, {"weight": 1}, {"content": [TEXT]}, {"content": None}, {"role": "bot"}]
 )
-def test_messages_that_are_all_odd(turn: dict[str, Any]) -> None:
+def test_messages_that_are_all_odd(turn: dict[str, Any], more: str) -> None:
     rows = [record(n) for n in range(20)]
     for row in rows:
         row["messages"][0].update(turn)
+        row["messages"][1]["content"] += more
     agreed(lines(rows))
 
 

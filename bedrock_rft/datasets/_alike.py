@@ -155,7 +155,7 @@ def _frame(lines: Sequence[bytes]) -> _Frame | None:
     except ValueError:
         return None
     found = columns([row])
-    if found is None or found.turns:
+    if found is None or found.turns or not all(type(turn["content"]) is str for turn in row[_MESSAGES]):
         return None
     some = lines[0], lines[len(lines) // 2], lines[-1]
     for style in _STYLES:
