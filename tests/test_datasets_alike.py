@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 import polars as pl
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from test_datasets_fuzz import records, text, values
 
 from bedrock_rft.datasets import Report, Rules, validate, write
 from bedrock_rft.datasets._alike import Alike
@@ -191,6 +192,21 @@ def test_both_ways_say_the_same(odd: list[tuple[int, str]], *, tail: bool) -> No
     for place, line in odd:
         every.insert(place, line)
     agreed("\n".join(every).encode() + b"\n" * tail)
+
+
+@settings(max_examples=200)
+@given(
+    base=records(),
+    others=st.lists(st.tuples(values, text | st.none() | st.integers()), min_size=1, max_size=6),
+    compact=st.booleans(),
+)
+def test_whatever_is_alike_is_read_alike(base: dict[str, Any], others: list[tuple[Any, Any]], *, compact: bool) -> None:
+    rows = [base]
+    for answer, content in others:
+        turns = [*base["messages"][:-1], {"role": "user", "content": content}]
+        rows.append({**base, "reference_answer": answer, "messages": turns})
+    style = (",", ":") if compact else None
+    agreed(lines([*rows, *rows[:2]], separators=style, ensure_ascii=not compact))
 
 
 @given(place=st.integers(0, 1 << 16), byte=st.integers(0, 255), how=st.sampled_from(["set", "insert", "delete"]))
