@@ -16,6 +16,8 @@ __all__ = ["parsed", "together"]
 
 _FIRST_MARK = 10**17 + int.from_bytes(os.urandom(7), "big")  # a number, since it is read twice as fast as a string
 
+_LONG = 1 << 13  # bytes: from here on, to copy parts together takes longer than to read them one by one
+
 
 def _mark(number: int) -> int:
     """One of several marks."""
@@ -46,6 +48,8 @@ def together(parts: Sequence[bytes], between: Sequence[bytes] = ()) -> list[list
     Raises:
         ValueError: a part is something else, or is not strict JSON.
     """
+    if not between and len(parts[0]) > _LONG:
+        return [[parsed(part) for part in parts]]
     # The brackets are part of the first and the last, so that the whole need not be copied once more.
     text = _fence(0).join((b"[" + parts[0], *parts[1:-1], parts[-1] + b"]")) if len(parts) > 1 else b"[%b]" % parts[0]
     for number, piece in enumerate(between, 1):
