@@ -196,7 +196,7 @@ def test_a_zip_archive_and_a_huge_line(tmp_path: Path) -> None:  # B083, B032
 
 
 def test_a_huge_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan, "LONGEST_LINE", 1 << 20)
+    monkeypatch.setattr("bedrock_rft.datasets._cut.LONGEST_LINE", 1 << 20)
     report = validate(BytesIO(GOOD + b"x" * (3 << 20)))
     assert [(problem.code, problem.line) for problem in report.errors] == [("line-too-long", 101)]
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from io import BytesIO
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from typing_extensions import Self
 
 from bedrock_rft.datasets._alike import Alike
 from bedrock_rft.datasets._bounds import Rules
+from bedrock_rft.datasets._cut import LONGEST_LINE, Cut, Lines
 from bedrock_rft.datasets._digest import Digest, Digests
-from bedrock_rft.datasets._leak import suspicious
 from bedrock_rft.datasets._look import look
 from bedrock_rft.datasets._part import Bounds, Part
 from bedrock_rft.datasets._report import Problem, Report
@@ -25,13 +24,11 @@ from bedrock_rft.errors import ConfigurationError
 if TYPE_CHECKING:
     from bedrock_rft.datasets._problems import Severity
 
-__all__ = ["LONGEST_LINE", "Scan"]
-
-LONGEST_LINE = 32 << 20
-"""Bytes. A reward function is sent at most 6 MB at a time, so no longer line can be of use; and memory is bounded."""
+__all__ = ["Scan"]
 
 _LARGER = 4 << 20  # bytes, than anything that is needed again and again
 _BOM = b"\xef\xbb\xbf"
+_TOO_LONG = Finding("line-too-long", None, f"longer than {LONGEST_LINE >> 20} MiB", "Write one JSON object per line")
 
 
 class Scan:
@@ -63,9 +60,8 @@ class Scan:
         self._sha256 = hashlib.sha256()
         self._digests = Digests([self._sha256, *also])
         self._size = 0
-        self._held: list[bytes] = []
-        self._held_size = 0
-        self._begun = self._overlong = False
+        self._cut = Cut()
+        self._begun = False
 
     def __enter__(self) -> Self:
         return self
@@ -84,7 +80,8 @@ class Scan:
             del _
         self._digests.update(chunk)  # by another thread, which begins when the caller reads on
         self._size += len(chunk)
-        self._cut(chunk)
+        if self._total.stop is None:
+            self._take(self._cut.feed(chunk))
 
     def refuse(self, finding: Finding) -> None:
         """Take a record that has no spelling in JSON, in place of its line."""
@@ -96,10 +93,7 @@ class Scan:
 
     def finish(self) -> Report:
         """The report, once every byte was fed."""
-        if self._overlong:
-            self._after_overlong(b"\n")
-        elif self._held:
-            self._take([b"".join(self._held)])
+        self._take(self._cut.end())
         total = self._total
         total.close()
         if total.stop is None:
@@ -123,47 +117,16 @@ class Scan:
             rules=self._rules,
         )
 
-    def _cut(self, chunk: bytes) -> None:
-        """Look at the lines that end in these bytes, and keep what they begin."""
-        if self._total.stop is not None:
-            return
-        if self._overlong:
-            chunk = self._after_overlong(chunk)
-        lines = BytesIO(chunk).readlines()  # three times as fast as split
-        rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
-        secrets = suspicious(chunk)
-        if lines and self._held:
-            lines[0] = b"".join((*self._held, lines[0]))
-            self._held, self._held_size = [], 0
-            secrets = secrets or suspicious(lines[0])
-        self._take(lines, secrets=secrets)
-        self._hold(rest)
-
-    def _hold(self, piece: bytes) -> None:
-        if not piece or self._overlong:
-            return
-        self._held.append(piece)
-        self._held_size += len(piece)
-        if self._held_size > LONGEST_LINE:
-            self._overlong = True
-            self._held, self._held_size = [], 0
-
-    def _after_overlong(self, chunk: bytes) -> bytes:
-        _, end, rest = chunk.partition(b"\n")
-        if end:
-            self._overlong = False
-            mib = LONGEST_LINE >> 20
-            self.refuse(Finding("line-too-long", None, f"longer than {mib} MiB", "Write one JSON object per line"))
-        return rest
-
-    def _take(self, lines: list[bytes], *, secrets: bool = True) -> None:
+    def _take(self, cut: Iterable[Lines | None]) -> None:
         """Look at these whole lines, the next ones of the file."""
-        if lines and not self._begun:
-            lines = self._begin(lines)
-        if not lines or self._total.stop is not None:
-            return
-        bounds = self._bounds._replace(compare=self._total.room > 0, secrets=secrets)
-        self._total.add(look(lines, bounds, first=not self._total.records, alike=self._alike))
+        for piece in cut:
+            if piece is None:
+                self.refuse(_TOO_LONG)
+                continue
+            lines = piece.lines if self._begun else self._begin(piece.lines)
+            if lines and self._total.stop is None:
+                bounds = self._bounds._replace(compare=self._total.room > 0, secrets=piece.secrets)
+                self._total.add(look(lines, bounds, first=not self._total.records, alike=self._alike))
 
     def _begin(self, lines: list[bytes]) -> list[bytes]:
         """Tell from its first bytes what a file is that is no JSON lines."""
