@@ -90,10 +90,13 @@ class Total:
         if room > 0:
             self._prompts += part.prompts[:room]
             self._places += [_moved(lines, before) for lines in part.places]
+            if not self.room:
+                self._compare()
 
     def close(self) -> None:
         """Say what can be told only of the whole file."""
-        self._compare()
+        if self.room:
+            self._compare()
         kinds = [(kind, count) for kind, count in self.references.items() if kind not in {"missing", "null"}]
         if len(kinds) > 1:
             kinds.sort(key=lambda kind: self._first[kind[0]])
