@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, TypeAlias
 
-from bedrock_rft.datasets._source import CHUNK, READ, Data, Source, pieces, source
+from bedrock_rft.datasets._cut import READ
+from bedrock_rft.datasets._source import CHUNK, Data, Source, pieces, source
 from bedrock_rft.errors import DatasetError
 
 if TYPE_CHECKING:

@@ -44,6 +44,7 @@ def test_one_pass_checks_and_hashes() -> None:
 
     class Counting:
         name = "train.jsonl"
+        path = inner.path
 
         def open(self) -> Any:
             nonlocal opened

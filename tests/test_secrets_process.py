@@ -448,7 +448,10 @@ print([each for each in own if each != ("socket.bind", (("::1", 0),))])
 
 
 def test_every_reach_outside_is_known() -> None:
-    """Processes, `eval` and the like are for rewards alone, which run a model's own code where a user asks for it."""
+    """Processes, `eval` and the like are for rewards, which run a model's own code where a user asks for it.
+
+    Otherwise only the check of a large file starts processes: this interpreter, with code of ours and no environment.
+    """
     words = ("subprocess", "os.system", "eval(", "exec(", "pickle", "marshal", "shelve", "ctypes", "yaml", "telnetlib")
     import bedrock_rft
 
@@ -461,7 +464,11 @@ def test_every_reach_outside_is_known() -> None:
         for word in words
         if f"import {word}" in line or (word.endswith("(") and f" {word}" in line and "def " not in line)
     }
-    assert found == set()
+    assert found == {
+        ("datasets/_beside.py", "subprocess"),
+        ("datasets/_beside.py", "pickle"),  # what it reads comes from the other
+        ("datasets/_stretch.py", "pickle"),
+    }
 
 
 def test_the_proofs_that_are_named_are_there() -> None:

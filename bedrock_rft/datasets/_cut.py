@@ -8,10 +8,15 @@ from typing import NamedTuple
 
 from bedrock_rft.datasets._leak import suspicious
 
-__all__ = ["LONGEST_LINE", "Cut", "Lines"]
+__all__ = ["LONGEST_LINE", "READ", "Cut", "Lines"]
 
 LONGEST_LINE = 32 << 20
 """Bytes. A reward function is sent at most 6 MB at a time, so no longer line can be of use; and memory is bounded."""
+
+READ = 1 << 19
+"""Bytes, as they are checked: few enough to stay in a core's cache, enough that what is done for each costs little."""
+
+_LARGER = 4 << 20  # bytes, than anything that is needed again and again
 
 
 class Lines(NamedTuple):
@@ -32,10 +37,21 @@ class Cut:
     def __init__(self) -> None:
         self._held: list[bytes] = []
         self._held_size = 0
-        self._overlong = False
+        self._overlong = self._settled = False
+
+    @property
+    def open(self) -> bool:
+        """Whether a line has begun, and not ended."""
+        return self._overlong or bool(self._held)
 
     def feed(self, chunk: bytes) -> Iterator[Lines | None]:
         """The lines that end in these bytes; None in place of one that is longer than `LONGEST_LINE`."""
+        if not self._settled and len(chunk) >= READ:
+            # glibc returns pieces of memory as large as a chunk to the system at once, and is given new pages for the
+            # next, until it has had to free a larger piece. This one is never touched, and so costs nothing.
+            _ = bytes(_LARGER)
+            del _
+            self._settled = True
         if self._overlong:
             _, end, chunk = chunk.partition(b"\n")
             if not end:

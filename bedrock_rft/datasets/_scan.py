@@ -16,7 +16,6 @@ from bedrock_rft.datasets._look import look
 from bedrock_rft.datasets._part import Bounds, Part
 from bedrock_rft.datasets._report import Problem, Report
 from bedrock_rft.datasets._rules import Finding
-from bedrock_rft.datasets._source import READ
 from bedrock_rft.datasets._syntax import LEADING
 from bedrock_rft.datasets._total import Total
 from bedrock_rft.errors import ConfigurationError
@@ -24,10 +23,9 @@ from bedrock_rft.errors import ConfigurationError
 if TYPE_CHECKING:
     from bedrock_rft.datasets._problems import Severity
 
-__all__ = ["Scan"]
+__all__ = ["BOM", "Scan"]
 
-_LARGER = 4 << 20  # bytes, than anything that is needed again and again
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 _TOO_LONG = Finding("line-too-long", None, f"longer than {LONGEST_LINE >> 20} MiB", "Write one JSON object per line")
 
 
@@ -54,7 +52,7 @@ class Scan:
             raise ConfigurationError("limit is how many problems to keep of each rule, from 1.")
         self._name = name
         self._rules = rules or Rules()
-        self._bounds = Bounds(limit, self._rules.longest_prompt)
+        self.bounds = Bounds(limit, self._rules.longest_prompt)
         self._alike = Alike()
         self._total = Total(limit)
         self._sha256 = hashlib.sha256()
@@ -73,23 +71,36 @@ class Scan:
         """Take the file's next bytes, some 256 KiB at a time."""
         if not chunk:
             return
-        if not self._size and len(chunk) >= READ:
-            # glibc returns pieces of memory as large as a chunk to the system at once, and is given new pages for the
-            # next, until it has had to free a larger piece. This one is never touched, and so costs nothing.
-            _ = bytes(_LARGER)
-            del _
-        self._digests.update(chunk)  # by another thread, which begins when the caller reads on
-        self._size += len(chunk)
+        self.hash(chunk)
         if self._total.stop is None:
             self._take(self._cut.feed(chunk))
 
+    def hash(self, chunk: bytes) -> None:
+        """Take the file's next bytes, where somebody else looks at them."""
+        self._digests.update(chunk)  # by another thread, which begins when the caller reads on
+        self._size += len(chunk)
+
+    def add(self, part: Part) -> None:
+        """Take what somebody else found on the file's next lines."""
+        self._begun = True
+        self._total.add(part)
+
+    @property
+    def records(self) -> int:
+        """How many there were so far."""
+        return self._total.records
+
+    @property
+    def compares(self) -> bool:
+        """Whether the prompts of further records are compared with those before."""
+        return self._total.room > 0
+
     def refuse(self, finding: Finding) -> None:
         """Take a record that has no spelling in JSON, in place of its line."""
-        self._begun = True
-        part = Part(self._bounds.limit)
+        part = Part(self.bounds.limit)
         part.lines = part.records = 1
         part.problems.error(1, finding)
-        self._total.add(part)
+        self.add(part)
 
     def finish(self) -> Report:
         """The report, once every byte was fed."""
@@ -125,7 +136,7 @@ class Scan:
                 continue
             lines = piece.lines if self._begun else self._begin(piece.lines)
             if lines and self._total.stop is None:
-                bounds = self._bounds._replace(compare=self._total.room > 0, secrets=piece.secrets)
+                bounds = self.bounds._replace(compare=self.compares, secrets=piece.secrets)
                 self._total.add(look(lines, bounds, first=not self._total.records, alike=self._alike))
 
     def _begin(self, lines: list[bytes]) -> list[bytes]:
@@ -137,11 +148,11 @@ class Scan:
                 self._total.stop = Finding(code, None, what, mend)
                 self._total.problems.error(1, self._total.stop)
                 return []
-        if not head.startswith(_BOM):
+        if not head.startswith(BOM):
             return lines
         what = "the file begins with a byte order mark (BOM)"
         self._total.problems.error(1, Finding("bom", None, what, "Save it as UTF-8 without one", 1))
-        return [line for line in (head[len(_BOM) :], *rest) if line]
+        return [line for line in (head[len(BOM) :], *rest) if line]
 
     def _problems(self, severity: Severity) -> tuple[Problem, ...]:
         return tuple(

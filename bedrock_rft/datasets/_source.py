@@ -16,12 +16,10 @@ from bedrock_rft.datasets._records import records_of, spelled
 from bedrock_rft.datasets._trouble import trouble
 from bedrock_rft.errors import ConfigurationError, DatasetError
 
-__all__ = ["CHUNK", "READ", "Data", "Source", "given_records", "pieces", "source"]
+__all__ = ["CHUNK", "Data", "Source", "given_records", "pieces", "source"]
 
 CHUNK = 1 << 20
 """Bytes, as they are sent."""
-READ = 1 << 19
-"""Bytes, as they are checked: few enough to stay in a core's cache, enough that what is done for each costs little."""
 
 Data: TypeAlias = str | os.PathLike[str] | bytes | IO[bytes] | Iterable[Mapping[str, Any] | BaseModel]
 """A path, the content itself, a file opened in binary mode, or records: dicts, models, a pandas or polars frame, a
@@ -32,6 +30,8 @@ class Source(Protocol):
     """Where a file's bytes come from, as often as they are needed."""
 
     name: str
+    path: Path | None
+    """Where it is a regular file of the user's, by which other processes find it."""
 
     def open(self) -> contextlib.AbstractContextManager[IO[bytes]]:
         """Open at the first byte."""
@@ -46,6 +46,7 @@ class _Path:
     """A regular file of the user's."""
 
     def __init__(self, path: Path) -> None:
+        self.path: Path | None = path
         self._path = path
         self.name = path.name
         try:
@@ -71,6 +72,7 @@ class _Bytes:
     """Content that is in memory already."""
 
     name = "data.jsonl"
+    path: Path | None = None
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -84,6 +86,8 @@ class _Bytes:
 
 class _Stream:
     """A seekable file object, from where it stands: that is where every attempt starts."""
+
+    path: Path | None = None
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -104,6 +108,7 @@ class _Spool:
     """A temporary copy of what can be read only once. Mode 0600, removed when the upload is done."""
 
     name = "data.jsonl"
+    path: Path | None = None
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         import tempfile  # dear to load, and most data is a file already

@@ -9,12 +9,12 @@ from typing import Any, TypeAlias
 from pydantic import BaseModel
 
 from bedrock_rft.datasets._bounds import Rules
+from bedrock_rft.datasets._cut import READ
 from bedrock_rft.datasets._landing import Landing
 from bedrock_rft.datasets._records import plain_record, records_of, spelled
 from bedrock_rft.datasets._report import Report
 from bedrock_rft.datasets._rules import shown
 from bedrock_rft.datasets._scan import Scan
-from bedrock_rft.datasets._source import READ
 from bedrock_rft.errors import ConfigurationError, DatasetError
 
 __all__ = ["Column", "lay_down", "write"]

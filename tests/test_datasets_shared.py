@@ -1,0 +1,283 @@
+"""Several processes look at one file: the report is what one of them alone would give, whatever happens to them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from test_datasets_parts import ANY, FILES, checked, line
+
+from bedrock_rft.datasets import Report, validate
+from bedrock_rft.datasets import _beside as beside
+from bedrock_rft.datasets import _scan as scan
+from bedrock_rft.datasets import _shared as shared
+from bedrock_rft.datasets._alike import Alike
+from bedrock_rft.datasets._stretch import Stretch, looked
+from bedrock_rft.errors import ConfigurationError, DatasetError
+
+RECORDS = b"".join(line(number % 150) + b"\n" for number in range(200))
+MANY = RECORDS.replace(b'"5"', b"5").replace(b'"content": "What is 90?"', b'"content": null')
+
+
+@pytest.fixture(autouse=True)
+def short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some records each, so that a small file has many."""
+    monkeypatch.setattr(beside, "_STRETCH", 400)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """The processes that were started; each has ended when a test ends."""
+    processes: list[Any] = []
+
+    class Known(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self.environment = kwargs["env"]
+            super().__init__(*args, **kwargs)
+            processes.append(self)
+
+    monkeypatch.setattr("bedrock_rft.datasets._beside.subprocess.Popen", Known)
+    yield processes
+    for process in processes:
+        assert process.returncode is not None
+        assert process.stdin.closed
+        assert process.stdout.closed
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "of train.jsonl"
+    path.write_bytes(MANY)
+    return path
+
+
+def alone(path: Path) -> Report:
+    return validate(path, rules=ANY, limit=3, processes=0)
+
+
+def together(path: Path, count: int = 2) -> Report | None:
+    return shared.shared(path, rules=ANY, limit=3, processes=count)
+
+
+class InMemory(BytesIO):
+    """A file that is read in steps of a few bytes."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(min(size or -1, 37))
+
+
+@settings(max_examples=150)
+@given(content=FILES, size=st.integers(1, 500), long=st.sampled_from([60, 1 << 20]))
+@example(content=b"\n".join([line(0)] * 3), size=len(line(0)) + 1, long=1 << 20)
+@example(content=b"\n".join([line(0)] * 3), size=len(line(0)), long=1 << 20)
+@example(content=b"\n" * 3 + line(0) + b"\n\n", size=1, long=1 << 20)
+def test_stretches_add_up(content: bytes, size: int, long: int) -> None:
+    alike = Alike()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bedrock_rft.datasets._cut.LONGEST_LINE", long)
+        whole = checked(content)
+        with scan.Scan("data.jsonl", rules=ANY, limit=3) as one:
+            one.hash(content)
+            for start in range(0, len(content), size):
+                stretch = Stretch(start, min(start + size, len(content)), 1)
+                parts = looked(InMemory(content), stretch, one.bounds, alike)
+                if parts is None:
+                    assert max(map(len, content.split(b"\n"))) > long
+                    return
+                if start and parts and not one.records and b"[" in content:
+                    return  # only who knows of no record before can tell of a JSON array
+                for part in parts:
+                    if part.stop:
+                        return
+                    one.add(part)
+            added = one.finish()
+    assert added == whole
+    assert list(added.extra_fields) == list(whole.extra_fields)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_report_is_that_of_one(file: Path, started: list[Any], count: int) -> None:
+    report = together(file, count)
+    assert report is not None
+    assert report == alone(file)
+    assert report.counts["duplicate-prompt"] == report.duplicate_prompts == 50  # whichever process had them
+    assert report.counts["reference-types"] == 1
+    assert len(report.errors) == len([problem for problem in alone(file).errors if problem.line == 91])
+    assert len(started) == count
+
+
+def test_a_path_is_found_wherever_it_is(
+    file: Path, started: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    there = tmp_path / "-- näch\u00a0ste"
+    there.mkdir()
+    odd = (there / "--").with_suffix(".jsonl")
+    odd.write_bytes(MANY)
+    for path in (Path(file.name), odd.relative_to(tmp_path)):
+        assert together(path) == alone(path) is not None
+    assert len(started) == 4
+
+
+def test_they_know_nothing_of_the_environment(file: Path, started: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of nobody")
+    monkeypatch.setenv("PYTHONPATH", "/nowhere")
+    assert together(file) is not None
+    seeds = {process.environment.pop("PYTHONHASHSEED") for process in started}
+    assert len(seeds) == 1
+    assert all(set(process.environment) <= set(beside._NEEDED) for process in started)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "raise SystemExit",
+        "print('what?')",
+        "import pickle, sys; pickle.dump((1, 2, 3, 4), sys.stdout.buffer)",
+        """if True:
+            import os, pickle, sys
+            s, told = os.stat(sys.argv[1]), sys.stdout.buffer
+            pickle.dump((s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns), told)
+            pickle.dump(None, told)
+        """,
+    ],
+    ids=["it ends", "it talks nonsense", "it has another file", "it cannot"],
+)
+def test_whatever_happens_to_them_the_report_is_there(
+    file: Path, started: list[Any], monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    monkeypatch.setattr(beside, "_START", code)
+    assert together(file) is None
+    assert validate(file, rules=ANY, limit=3, processes=2) == alone(file)
+    assert len(started) == 4
+
+
+def test_one_that_says_nothing_is_not_waited_for_for_ever(
+    file: Path, started: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beside, "_START", "import time; time.sleep(600)")
+    monkeypatch.setattr(beside, "_PATIENCE", 0.05)
+    assert together(file) is None
+    assert len(started) == 2
+
+
+def test_where_no_process_starts_the_report_is_there(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(file))  # which is none
+    assert together(file) is None
+    assert validate(file, rules=ANY, limit=3, processes=2) == alone(file)
+
+
+def test_a_file_that_changes_meanwhile_is_not_theirs(
+    file: Path, started: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = shared._take
+
+    def written(*args: Any, **kwargs: Any) -> None:
+        take(*args, **kwargs)
+        with file.open("ab") as more:
+            more.write(line(7) + b"\n")
+
+    monkeypatch.setattr(shared, "_take", written)
+    assert together(file) is None
+    assert len(started) == 2
+
+
+def test_an_interruption_ends_them(file: Path, started: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shared, "_take", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        together(file)
+    assert len(started) == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"\n\n", b"\xef\xbb\xbf" + MANY, b"\x1f\x8b" + MANY, b"[" + MANY + b"]", b"\n[" + MANY + b"]",
+        b"\n" * (1 << 17) + MANY, MANY.rstrip(b"\n"),
+    ],
+    ids=["empty", "blank", "bom", "gzip", "array", "array later", "blank for long", "no line feed at the end"],
+)  # fmt: skip
+def test_files_that_are_something_else_are_told_as_before(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_bytes(content)
+    assert validate(path, rules=ANY, limit=3, processes=1) == alone(path)
+
+
+def test_they_start_where_it_is_worth_it(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def noted(_path: Path, _opened: object, _bounds: object, count: int) -> Any:
+        asked.append(count)
+        raise beside.Alone
+
+    monkeypatch.setattr(shared, "Beside", noted)
+    monkeypatch.setattr(shared, "available", lambda: 3)
+    expected = alone(file)
+    assert validate(file, rules=ANY, limit=3) == expected
+    assert asked == []  # it is small
+    monkeypatch.setattr("bedrock_rft.datasets._validate._LARGE", len(MANY))
+    assert validate(file, rules=ANY, limit=3) == expected
+    assert validate(file.read_bytes(), rules=ANY, limit=3).counts == expected.counts
+    long = tmp_path / "long.jsonl"
+    long.write_bytes((line(1, note="x" * 10_000) + b"\n") * 20)
+    validate(long, rules=ANY)
+    assert asked == [3]
+    validate(long, rules=ANY, processes=5)
+    assert asked == [3, 5]
+    monkeypatch.setattr(shared, "available", lambda: 0)
+    assert validate(file, rules=ANY, limit=3) == expected
+    assert asked == [3, 5]
+
+
+def test_who_can_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    cores = set(range(64))
+
+    def affinity(_: int) -> set[int]:
+        return cores
+
+    monkeypatch.setattr(os, "sched_getaffinity", affinity, raising=False)
+    assert beside.available() == 4
+    cores = {0}
+    assert beside.available() == 0
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert beside.available() == 2
+    for executable in ("/opt/app/trainer", "", None):
+        monkeypatch.setattr(sys, "executable", executable)
+        assert beside.available() == 0
+    monkeypatch.setattr(sys, "executable", "/usr/bin/python3.14t")
+    assert beside.available() == 2
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    assert beside.available() == 0
+
+
+@pytest.mark.parametrize("processes", [-1, 1.5, "2", True])
+def test_numbers_that_are_none(file: Path, processes: Any) -> None:
+    with pytest.raises(ConfigurationError, match="processes"):
+        validate(file, processes=processes)
+
+
+def test_a_file_that_cannot_be_read_is_told_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_bytes(MANY)
+    opened: list[Path] = []
+
+    def gone(self: Path, *_: Any, **__: Any) -> IO[bytes]:
+        opened.append(self)
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", gone)
+    with pytest.raises(DatasetError, match="cannot be read"):
+        validate(path, rules=ANY, processes=2)
+    assert len(opened) == 2
