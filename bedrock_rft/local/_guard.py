@@ -9,51 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from http import HTTPStatus
 from typing import Any, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-__all__ = ["LARGEST_HEAD", "Guarded", "fault"]
+from bedrock_rft.local._head import END, LARGEST_HEAD, fault
 
-LARGEST_HEAD = 64 << 10
-"""Bytes of a request line and its headers."""
+__all__ = ["Guarded"]
 
 _HEAD = 10.0  # seconds from the first byte, or from the connection, to the end of the head
 _STUCK = 60.0  # seconds in which a peer reads nothing of an answer
 _HEARD_OUT = 10.0  # seconds that a refused peer may go on sending: one that still sends does not hear the refusal
 _MOST = 1000  # connections
 _SPARE = 128  # files that the rest of the process may open
-_FIELDS = 100  # header lines
-
-_END = b"\r\n\r\n"
-_LINES = re.compile(rb"(?<!\r)\n|\r(?!\n)|\x00|\n[ \t]")
-_LENGTH = re.compile(rb"[0-9]{1,15}")
-
-
-def fault(head: bytes) -> tuple[int, str] | None:
-    """Why a head is not read: the status and a sentence. None where there is one way to read it.
-
-    Args:
-        head: request line and headers, with the empty line.
-    """
-    if _LINES.search(head):
-        return 400, "Lines end with CR LF, hold no NUL, and are not folded."
-    request, *lines = head[: -len(_END)].split(b"\r\n")
-    if not request.endswith((b" HTTP/1.1", b" HTTP/1.0")):
-        return 400, "This is no request of HTTP/1.1."
-    if len(lines) > _FIELDS:
-        return 431, f"There are more than {_FIELDS} headers."
-    fields = [(name.lower(), value.strip(b" \t")) for name, _, value in (line.partition(b":") for line in lines)]
-    lengths = [value for name, value in fields if name == b"content-length"]
-    codings = [value.lower() for name, value in fields if name == b"transfer-encoding"]
-    if len(lengths) > 1 or not all(_LENGTH.fullmatch(value) for value in lengths):
-        return 400, "A body has one Content-Length, a plain number of bytes."
-    if codings and (codings != [b"chunked"] or lengths or not request.endswith(b"HTTP/1.1")):
-        return 400, "A body has a Content-Length or the Transfer-Encoding chunked, not both and no other."
-    return None
 
 
 def places() -> int:
@@ -105,15 +75,15 @@ class Guarded(H11Protocol):
         if not self._head and self._timer is None:
             self._unset_keepalive_if_required()
             self._arm(_HEAD)
-        looked = max(len(self._head) - len(_END), 0)
+        looked = max(len(self._head) - len(END), 0)
         self._head += data if self._head else data.lstrip(b"\r\n")
-        end = self._head.find(_END, looked)
+        end = self._head.find(END, looked)
         if (end if end >= 0 else len(self._head)) > LARGEST_HEAD:
             self._refuse(431, f"The head is larger than {LARGEST_HEAD} bytes.")
         elif end >= 0:
             whole, self._head = bytes(self._head), bytearray()
             self._disarm()
-            wrong = fault(whole[: end + len(_END)])
+            wrong = fault(whole[: end + len(END)])
             if wrong is None:
                 self._pass(whole)
             else:

@@ -89,7 +89,8 @@ class LocalService:
             import uvicorn
             from starlette import formparsers
 
-            from bedrock_rft.local._guard import LARGEST_HEAD, Guarded
+            from bedrock_rft.local._guard import Guarded
+            from bedrock_rft.local._head import LARGEST_HEAD
             from bedrock_rft.local._http import app
 
             # Its importable name changed between versions; Starlette knows both, and would only miss it at an upload.
