@@ -214,6 +214,7 @@ def test_a_second_request_behind_the_first_is_not_answered(service: LocalService
             while chunk := peer.recv(65536):  # up to its end, which comes by itself
                 answer += chunk
             assert answer.count(b"HTTP/1.1 ") == 1
+            assert b"\r\nconnection: close\r\n" in answer.lower()
     with socket.create_connection((HOST, port(service)), timeout=10) as peer:  # one after another is what they may do
         for _ in range(3):
             peer.sendall(one)

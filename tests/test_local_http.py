@@ -217,9 +217,7 @@ def test_bodies_that_are_none(client: httpx.Client) -> None:
     broken = {"Content-Type": "multipart/form-data; boundary=x"}
     for content in (b"", b"--y\r\n\r\n", b"--x\r\n\r\nno name\r\n--x--\r\n"):
         assert client.post("files", content=content, headers=broken).status_code == 400
-    # Answered before its body was read; the service then ends the connection, and does not say so.
-    boundless = {"Content-Type": "multipart/form-data", "Connection": "close"}
-    assert client.post("files", content=b"x", headers=boundless).status_code == 400
+    assert client.post("files", content=b"x", headers={"Content-Type": "multipart/form-data"}).status_code == 400
     assert client.post("files", json={}).status_code == 400
 
 

@@ -1,10 +1,10 @@
-"""The one reading of a request's head."""
+"""The one reading of a request's head: what is wrong with it, and where its body ends."""
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["END", "LARGEST_HEAD", "fault"]
+__all__ = ["END", "LARGEST_HEAD", "body_length", "fault"]
 
 LARGEST_HEAD = 64 << 10
 """Bytes of a request line and its headers."""
@@ -15,6 +15,7 @@ END = b"\r\n\r\n"
 _FIELDS = 100  # header lines
 _LINES = re.compile(rb"(?<!\r)\n|\r(?!\n)|\x00|\n[ \t]")
 _LENGTH = re.compile(rb"[0-9]{1,15}")
+_UNKNOWN = 10**15  # more than any length that is read
 
 
 def fault(head: bytes) -> tuple[int, str] | None:
@@ -37,6 +38,16 @@ def fault(head: bytes) -> tuple[int, str] | None:
     if codings and (codings != [b"chunked"] or lengths or not request.endswith(b"HTTP/1.1")):
         return 400, "A body has a Content-Length or the Transfer-Encoding chunked, not both and no other."
     return None
+
+
+def body_length(head: bytes) -> int:
+    """Bytes of the body behind a sound head; 10**15 where its end is not known before it comes, as with chunks.
+
+    Args:
+        head: request line and headers, with the empty line, that `fault` finds nothing wrong with.
+    """
+    fields = dict(_parts(head)[1])
+    return _UNKNOWN if b"transfer-encoding" in fields else int(fields.get(b"content-length", 0))
 
 
 def _parts(head: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]]:
