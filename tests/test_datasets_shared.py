@@ -96,6 +96,7 @@ def test_stretches_add_up(content: bytes, size: int, long: int) -> None:
                     return  # only who knows of no record before can tell of a JSON array
                 for part in parts:
                     if part.stop:
+                        assert start == 0
                         return
                     one.add(part)
             added = one.finish()
@@ -122,9 +123,10 @@ def test_a_path_is_found_wherever_it_is(
     there.mkdir()
     odd = (there / "--").with_suffix(".jsonl")
     odd.write_bytes(MANY)
-    for path in (Path(file.name), odd.relative_to(tmp_path)):
+    (tmp_path / "--").write_bytes(MANY)
+    for path in (Path(file.name), odd.relative_to(tmp_path), Path("--")):
         assert together(path) == alone(path) is not None
-    assert len(started) == 4
+    assert len(started) == 6
 
 
 def test_they_know_nothing_of_the_environment(file: Path, started: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,10 +182,11 @@ def test_a_file_that_changes_meanwhile_is_not_theirs(
 ) -> None:
     take = shared._take
 
-    def written(*args: Any, **kwargs: Any) -> None:
-        take(*args, **kwargs)
-        with file.open("ab") as more:
-            more.write(line(7) + b"\n")
+    def written(*args: Any, wait: bool) -> None:
+        take(*args, wait=wait)
+        if wait:  # they are done
+            with file.open("ab") as more:
+                more.write(line(7) + b"\n")
 
     monkeypatch.setattr(shared, "_take", written)
     assert together(file) is None
@@ -204,9 +207,11 @@ def test_an_interruption_ends_them(file: Path, started: list[Any], monkeypatch: 
     "content",
     [
         b"", b"\n\n", b"\xef\xbb\xbf" + MANY, b"\x1f\x8b" + MANY, b"[" + MANY + b"]", b"\n[" + MANY + b"]",
-        b"\n" * (1 << 17) + MANY, MANY.rstrip(b"\n"),
+        b"\n" * (1 << 17) + MANY, b"\n" * (1 << 17) + b"[" + MANY, MANY.rstrip(b"\n"),
     ],
-    ids=["empty", "blank", "bom", "gzip", "array", "array later", "blank for long", "no line feed at the end"],
+    ids=[
+        "empty", "blank", "bom", "gzip", "array", "array later", "blank for long", "blank before an array", "no line feed at the end",
+    ],
 )  # fmt: skip
 def test_files_that_are_something_else_are_told_as_before(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "train.jsonl"

@@ -65,6 +65,9 @@ class Beside:
             opened: which file that is.
             bounds: what its lines are held to.
             count: how many processes.
+
+        Raises:
+            OSError: one cannot be started.
         """
         self.compare = True
         self._opened = opened
@@ -80,10 +83,8 @@ class Beside:
         try:
             for _ in range(count):
                 self._start(arguments)
-        except BaseException as error:
+        except BaseException:
             self.__exit__()
-            if isinstance(error, (OSError, RuntimeError)):  # no process, or no thread
-                raise Alone from error
             raise
 
     def __enter__(self) -> Self:

@@ -47,7 +47,7 @@ def validate(data: Data, *, rules: Rules | None = None, limit: int = 20, process
             return scan.finish()
     origin = source(data)
     try:
-        if processes != 0 and origin.path is not None:
+        if origin.path is not None:
             report = _shared(origin.path, rules, limit, processes)
             if report is not None:
                 return report
