@@ -210,7 +210,8 @@ def test_an_interruption_ends_them(file: Path, started: list[Any], monkeypatch: 
         b"\n" * (1 << 17) + MANY, b"\n" * (1 << 17) + b"[" + MANY, MANY.rstrip(b"\n"),
     ],
     ids=[
-        "empty", "blank", "bom", "gzip", "array", "array later", "blank for long", "blank before an array", "no line feed at the end",
+        "empty", "blank", "bom", "gzip", "array", "array later", "blank for long", "blank before an array",
+        "no line feed at the end",
     ],
 )  # fmt: skip
 def test_files_that_are_something_else_are_told_as_before(tmp_path: Path, content: bytes) -> None:
