@@ -38,7 +38,7 @@ TARGETS = {"1 KB": 1_000, "25 KB": 25_000}
 _AT_LEAST = 3.0  # times together's speed
 _SPEED, _HASHING = 250.0, 1100.0  # MB/s on 1 KB records, where hashlib alone has this
 _GROWTH = 10.0  # MB
-_LOOK = 0.02  # seconds between two looks at the memory of further processes
+_LOOK = 0.1  # seconds between two looks at the memory of further processes
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from bedrock_rft.datasets._stretch import Identity, Stretch
 
 __all__ = ["Alone", "Beside", "available"]
 
-_STRETCH = 4 << 20  # bytes: enough that asking costs nothing, few enough that all are done at about the same time
+_STRETCH = 2 << 20  # bytes: enough that asking costs nothing, few enough that all are done at about the same time
 _AHEAD = 2  # stretches that a process is asked for at a time, so that it need not wait for the next
 _MOST = 4  # processes: with as many, hashing takes the longest
 _PATIENCE = 60.0  # seconds for a stretch, which takes some hundredths of one

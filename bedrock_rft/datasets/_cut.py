@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from bedrock_rft.datasets._leak import suspicious
 
-__all__ = ["LONGEST_LINE", "READ", "Cut", "Lines"]
+__all__ = ["LONGEST_LINE", "READ", "Cut", "Lines", "keep_memory"]
 
 LONGEST_LINE = 32 << 20
 """Bytes. A reward function is sent at most 6 MB at a time, so no longer line can be of use; and memory is bounded."""
@@ -31,13 +31,23 @@ class Lines(NamedTuple):
     secrets: bool
 
 
+def keep_memory() -> None:
+    """Have the memory of chunks used again. Once is enough: what is freed a second time has been written to.
+
+    glibc returns pieces of memory as large as a chunk to the system at once, and is given new pages for the next, until
+    it has had to free a larger piece. This one is never touched, and so costs nothing.
+    """
+    _ = bytes(_LARGER)
+    del _
+
+
 class Cut:
     """A cut in progress: `feed` it the bytes in their order, then `end` it."""
 
     def __init__(self) -> None:
         self._held: list[bytes] = []
         self._held_size = 0
-        self._overlong = self._settled = False
+        self._overlong = False
 
     @property
     def open(self) -> bool:
@@ -46,12 +56,6 @@ class Cut:
 
     def feed(self, chunk: bytes) -> Iterator[Lines | None]:
         """The lines that end in these bytes; None in place of one that is longer than `LONGEST_LINE`."""
-        if not self._settled and len(chunk) >= READ:
-            # glibc returns pieces of memory as large as a chunk to the system at once, and is given new pages for the
-            # next, until it has had to free a larger piece. This one is never touched, and so costs nothing.
-            _ = bytes(_LARGER)
-            del _
-            self._settled = True
         if self._overlong:
             _, end, chunk = chunk.partition(b"\n")
             if not end:

@@ -10,7 +10,7 @@ from typing_extensions import Self
 
 from bedrock_rft.datasets._alike import Alike
 from bedrock_rft.datasets._bounds import Rules
-from bedrock_rft.datasets._cut import LONGEST_LINE, Cut, Lines
+from bedrock_rft.datasets._cut import LONGEST_LINE, READ, Cut, Lines, keep_memory
 from bedrock_rft.datasets._digest import Digest, Digests
 from bedrock_rft.datasets._look import look
 from bedrock_rft.datasets._part import Bounds, Part
@@ -77,6 +77,8 @@ class Scan:
 
     def hash(self, chunk: bytes) -> None:
         """Take the file's next bytes, where somebody else looks at them."""
+        if not self._size and len(chunk) >= READ:
+            keep_memory()
         self._digests.update(chunk)  # by another thread, which begins when the caller reads on
         self._size += len(chunk)
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import IO, NamedTuple
 
 from bedrock_rft.datasets._alike import Alike
-from bedrock_rft.datasets._cut import READ, Cut, Lines
+from bedrock_rft.datasets._cut import READ, Cut, Lines, keep_memory
 from bedrock_rft.datasets._look import look
 from bedrock_rft.datasets._part import Bounds, Part
 
@@ -94,6 +94,7 @@ def main() -> None:
     path, limit, longest_prompt = sys.argv[1:4]
     bounds = Bounds(int(limit), int(longest_prompt))
     alike = Alike()
+    keep_memory()
     told = sys.stdout.buffer
     with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - pathlib takes as long to load as all of the above
         pickle.dump(tuple(identity(file)), told)

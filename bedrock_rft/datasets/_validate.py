@@ -16,7 +16,7 @@ from bedrock_rft.errors import ConfigurationError, DatasetError
 
 __all__ = ["validate"]
 
-_LARGE = 256 << 20  # bytes, from which more is gained than it takes to start other processes
+_LARGE = 128 << 20  # bytes, from which more is gained than it takes to start other processes
 
 
 def validate(data: Data, *, rules: Rules | None = None, limit: int = 20, processes: int | None = None) -> Report:
@@ -28,7 +28,7 @@ def validate(data: Data, *, rules: Rules | None = None, limit: int = 20, process
         rules: other bounds than the service documents, such as `Rules(minimum=1)` for a validation file.
         limit: how many problems to keep of each rule; all are counted.
         processes: how many more look at a file whose path is given, while this one hashes it; 0 for none. Unless
-            told, one for each of 2 to 4 processors do where the file is larger than 256 MiB and has short lines. Each
+            told, one for each of 2 to 4 processors do where the file is larger than 128 MiB and has short lines. Each
             takes some 20 MB.
 
     Returns:
