@@ -220,7 +220,10 @@ def test_a_last_answer_says_so(service: LocalService, lines: list[str]) -> None:
 def test_a_last_answer_can_be_read_by_who_still_sends(service: LocalService, lines: list[str]) -> None:
     with connected(service) as peer:
         peer.sendall(early(service, *lines))
-        peer.sendall(b"x" * (8 << 20) + head(service))
+        body = b"x" * (8 << 20)
+        if "chunked" in lines[0]:  # else some of it may come before the answer, and is no chunk
+            body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+        peer.sendall(body + head(service))
         answer = rest(peer)
         assert status(answer) == 401
         assert CLOSES in answer.lower()
