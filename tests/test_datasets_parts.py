@@ -123,3 +123,10 @@ def test_a_key_is_found_wherever_it_stands(before: str, kind: str) -> None:
     content = b"\n".join([first, line(2), line(3, note="AKIA, PRIVATE KEY, KEY-----")])
     for every in (None, 7, 500):
         assert [problem.line for problem in checked(content, every=every).warnings if problem.code == "secret"] == [1]
+
+
+def test_many_different_lengths_are_rounded_the_same_however_a_file_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(total, "_DIFFERENT", 40)
+    turns = ([{"role": "user", "content": "x" * (300 + number * 37 % 101)}] for number in range(101))
+    content = b"\n".join(line(0, messages=messages) for messages in turns)
+    assert checked(content, every=500) == checked(content, every=20_000) == checked(content)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from threading import Thread
 from typing import IO, Any
 
 import pytest
@@ -25,6 +26,14 @@ from bedrock_rft.errors import ConfigurationError, DatasetError
 
 RECORDS = b"".join(line(number % 150) + b"\n" for number in range(200))
 MANY = RECORDS.replace(b'"5"', b"5").replace(b'"content": "What is 90?"', b'"content": null')
+
+
+def blank(**fields: Any) -> bytes:
+    return line(0, messages=[{"role": "user", "content": " "}], **fields)
+
+
+def answered(value: Any) -> bytes:
+    return line(0, reference_answer=value)
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +87,8 @@ class InMemory(BytesIO):
 @given(content=FILES, size=st.integers(1, 500), long=st.sampled_from([60, 1 << 20]))
 @example(content=b"\n".join([line(0)] * 3), size=len(line(0)) + 1, long=1 << 20)
 @example(content=b"\n".join([line(0)] * 3), size=len(line(0)), long=1 << 20)
+@example(content=line(1, id=1) + b"\n" + blank(id=2), size=len(line(1, id=1)) + 1, long=1 << 20)
+@example(content=b"\n".join(map(answered, [1, 1.5, "s"])), size=1, long=1 << 20)
 @example(content=b"\n" * 3 + line(0) + b"\n\n", size=1, long=1 << 20)
 def test_stretches_add_up(content: bytes, size: int, long: int) -> None:
     alike = Alike()
@@ -171,8 +182,10 @@ def test_one_that_says_nothing_is_not_waited_for_for_ever(
     assert len(started) == 2
 
 
-def test_where_no_process_starts_the_report_is_there(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", str(file))  # which is none
+def test_where_no_process_starts_the_report_is_there(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))  # which is none
     assert together(file) is None
     assert validate(file, rules=ANY, limit=3, processes=2) == alone(file)
 
@@ -259,13 +272,77 @@ def test_who_can_help(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     assert beside.available() == 2
+
+
+def test_a_program_that_brings_its_interpreter_is_not_started_again(
+    file: Path, started: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "frozen", True, raising=False)
+        assert together(file) is None
     for executable in ("/opt/app/trainer", "", None):
         monkeypatch.setattr(sys, "executable", executable)
-        assert beside.available() == 0
-    monkeypatch.setattr(sys, "executable", "/usr/bin/python3.14t")
-    assert beside.available() == 2
-    monkeypatch.setattr(sys, "frozen", True, raising=False)
-    assert beside.available() == 0
+        assert together(file) is None
+        assert validate(file, rules=ANY, limit=3, processes=2) == alone(file)
+    assert started == []
+    for executable in ("/usr/bin/python3.14t", "/opt/pypy3"):
+        monkeypatch.setattr(sys, "executable", executable)
+        assert beside.startable()
+
+
+def test_modules_are_those_of_this_process(
+    file: Path, started: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    there = tmp_path / "data"
+    there.mkdir()
+    for name in ("pickle", "typing", "re", "bedrock_rft"):
+        (there / f"{name}.py").write_text(f"open({str(there / 'run')!r}, 'w')")
+    monkeypatch.chdir(there)
+    monkeypatch.setattr(sys, "path", ["", "data", 5, *sys.path, str(there)])
+    assert together(file) is not None
+    assert not (there / "run").exists()
+    assert len(started) == 2
+
+
+def test_nothing_is_written_beside_the_modules(
+    file: Path, started: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path / "cache"))
+    assert together(file) is not None
+    assert not (tmp_path / "cache").exists()
+    assert all("pycache_prefix=" in " ".join(process.args) for process in started)
+
+
+@pytest.mark.skipif(not Path("/proc/version").is_file(), reason="only Linux has such files")
+def test_a_file_whose_size_is_not_told_is_read_all_the_same() -> None:
+    path = Path("/proc/version")
+    assert validate(path, rules=ANY, processes=1) == validate(path, rules=ANY, processes=0)
+    assert validate(path, rules=ANY, processes=1).records == 1
+
+
+def test_where_no_thread_starts_the_report_is_there(
+    file: Path, started: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(_: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Thread, "start", none)
+    assert together(file) is None
+    assert len(started) == 1
+
+
+def test_there_are_no_more_of_them_than_there_is_to_do(file: Path, started: list[Any]) -> None:
+    file.write_bytes(line(1))
+    assert together(file, 50) == alone(file)
+    assert len(started) == 1
+
+
+def test_the_others_do_not_run_ahead_of_a_slow_one(
+    file: Path, started: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beside, "_WINDOW", 1)  # each waits for each
+    assert together(file, 3) == alone(file)
+    assert len(started) == 3
 
 
 @pytest.mark.parametrize("processes", [-1, 1.5, "2", True])

@@ -24,28 +24,34 @@ import bedrock_rft
 from bedrock_rft.datasets._part import Bounds, Part
 from bedrock_rft.datasets._stretch import Identity, Stretch
 
-__all__ = ["Alone", "Beside", "available"]
+__all__ = ["Alone", "Beside", "available", "startable"]
 
 _STRETCH = 2 << 20  # bytes: enough that asking costs nothing, few enough that all are done at about the same time
 _AHEAD = 2  # stretches that a process is asked for at a time, so that it need not wait for the next
 _MOST = 4  # processes: with as many, hashing takes the longest
+_WINDOW = 256  # stretches that the others may be ahead of one that is slow: what they find is kept meanwhile
 _PATIENCE = 60.0  # seconds for a stretch, which takes some hundredths of one
+_PARTING = 5.0  # seconds for a thread that has nothing left to read
 _START = (
     "import sys; there = sys.argv.index('--'); sys.path[:] = sys.argv[there + 1 :]; del sys.argv[there:]; "
     "from bedrock_rft.datasets._stretch import main; main()"
 )
-_NEEDED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")  # without which some interpreters do not start
+# Without which some interpreters do not start.
+_NEEDED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "SYSTEMROOT")
 
 
 class Alone(Exception):  # noqa: N818 - it changes how a file is read, and is nobody's error
     """Other processes cannot look at this file."""
 
 
+def startable() -> bool:
+    """Whether this interpreter can be started once more: a program that brings its own would start as itself."""
+    name = Path(sys.executable or "").name.lower()
+    return name.startswith(("python", "pypy")) and not getattr(sys, "frozen", False)
+
+
 def available() -> int:
-    """How many can look at a file here; 0 where this process has to do it alone."""
-    # A program that brings its own interpreter would be started once more as itself.
-    if getattr(sys, "frozen", False) or not Path(sys.executable or "").name.lower().startswith(("python", "pypy")):
-        return 0
+    """How many are worth it here, by the processors there are; 0 where there is one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, _MOST) if cores > 1 else 0
 
@@ -67,7 +73,7 @@ class Beside:
             count: how many processes.
 
         Raises:
-            OSError: one cannot be started.
+            Alone: one cannot be started.
         """
         self.compare = True
         self._opened = opened
@@ -81,20 +87,24 @@ class Beside:
         self._threads: list[Thread] = []
         arguments = [str(path.absolute()), str(bounds.limit), str(bounds.longest_prompt)]
         try:
-            for _ in range(count):
+            for _ in range(min(count, self._last)):
                 self._start(arguments)
-        except BaseException:
+        except BaseException as error:
             self.__exit__()
+            if isinstance(error, Exception):  # there are too many processes, threads or files, or no interpreter
+                raise Alone from error
             raise
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._fail()
         for process in self._processes:
             process.kill()
         for thread in self._threads:
-            thread.join()
+            # A process that was forked meanwhile may hold the other end of its pipe.
+            thread.join(_PARTING)
         for process in self._processes:
             with contextlib.suppress(OSError), process:  # which closes its pipes, and waits for its end
                 pass
@@ -118,16 +128,21 @@ class Beside:
                 if self._failed:
                     raise Alone
                 found = self._done.pop(self._given)
-            self._given += 1
+                self._given += 1
+                self._change.notify_all()
             yield from found
 
     def _start(self, arguments: list[str]) -> None:
         # Prompts are compared by their hashes, which are the same in processes with the same seed only.
         environment = {name: os.environ[name] for name in _NEEDED if name in os.environ}
         environment["PYTHONHASHSEED"] = str(self._seed)
+        # Its modules are found where ours were, and not where this process stands by now.
+        places = [place for place in sys.path if isinstance(place, str) and Path(place).is_absolute()]
         here = str(Path(bedrock_rft.__file__).parent.parent)
+        places += [here] * (here not in places)
+        cached = ["-X", f"pycache_prefix={sys.pycache_prefix}"] if sys.pycache_prefix else []
         process = subprocess.Popen(  # noqa: S603 - this interpreter, and code of ours
-            [sys.executable, "-S", "-c", _START, *arguments, "--", here, *sys.path],
+            [sys.executable, "-S", "-B", *cached, "-c", _START, *arguments, "--", *places],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -145,7 +160,7 @@ class Beside:
         right: object = None
         try:
             while True:
-                while len(asked) < _AHEAD and (stretch := self._claim()):
+                while len(asked) < _AHEAD and (stretch := self._claim(wait=not asked)):
                     ask.write(b"%d %d %d\n" % stretch)
                     ask.flush()
                     asked.append(stretch.start // _STRETCH)
@@ -155,16 +170,24 @@ class Beside:
                 found = _said(told)
                 with self._change:
                     self._done[asked.popleft()] = found
-                    self._change.notify()
+                    self._change.notify_all()
         except Exception:  # noqa: BLE001 - that it failed is all that matters; the file is looked at here
-            with self._change:
-                self._failed = True
-                self._change.notify()
+            self._fail()
 
-    def _claim(self) -> Stretch | None:
-        """The next stretch that nobody has; None where all are taken."""
+    def _fail(self) -> None:
         with self._change:
-            if self._next >= self._last:
+            self._failed = True
+            self._change.notify_all()
+
+    def _near(self) -> bool:
+        return self._failed or self._next - self._given < _WINDOW
+
+    def _claim(self, *, wait: bool) -> Stretch | None:
+        """The next stretch that nobody has; None where all are taken, or too far ahead and not waited for."""
+        with self._change:
+            if wait:
+                self._change.wait_for(self._near)
+            if self._failed or not self._near() or self._next >= self._last:
                 return None
             start = self._next * _STRETCH
             self._next += 1

@@ -57,6 +57,9 @@ class Problems:
     def sorted(self, severity: Severity) -> list[tuple[int | None, Finding]]:
         """What was kept, by line; what concerns the whole file comes first."""
         kept = [(line, finding) for alike in self._kept.values() for level, line, finding in alike if level == severity]
+        # Errors were found line by line, and warnings rule by rule: which rule came first depends on how a file is cut.
+        if severity == "warning":
+            kept.sort(key=lambda one: one[1].code)
         return sorted(kept, key=lambda one: (one[0] or 0, one[1].column or 0))
 
     def _add(self, severity: Severity, finding: Finding, lines: Iterable[int | None], count: int) -> None:

@@ -88,6 +88,11 @@ class Scan:
         self._total.add(part)
 
     @property
+    def size(self) -> int:
+        """How many bytes there were so far."""
+        return self._size
+
+    @property
     def records(self) -> int:
         """How many there were so far."""
         return self._total.records

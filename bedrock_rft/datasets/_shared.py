@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bedrock_rft.datasets._beside import Alone, Beside, available
+from bedrock_rft.datasets._beside import Alone, Beside, available, startable
 from bedrock_rft.datasets._bounds import Rules
 from bedrock_rft.datasets._cut import READ
 from bedrock_rft.datasets._report import Report
@@ -35,6 +35,7 @@ def shared(path: Path, *, rules: Rules | None, limit: int, processes: int | None
             count = processes
             if count is None:
                 count = available() if head.count(b"\n") * _SHORT > len(head) else 0
+            count *= startable()
             # What is no JSON lines is told by the first bytes, and only a first record tells of a JSON array.
             if not count or not head.strip(_SPACE) or head.startswith((BOM, *(magic for magic, *_ in LEADING))):
                 return None
@@ -45,7 +46,8 @@ def shared(path: Path, *, rules: Rules | None, limit: int, processes: int | None
                     _take(scan, others, wait=False)
                 _take(scan, others, wait=True)
                 # Otherwise they may have looked at something else than was hashed.
-                return scan.finish() if identity(file) == opened else None
+                same = identity(file) == opened and scan.size == opened.size
+                return scan.finish() if same else None
     except (Alone, OSError):
         return None
 

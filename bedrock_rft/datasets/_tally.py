@@ -137,8 +137,8 @@ def _references(part: Part, lines: Sequence[int], found: Columns) -> None:
     for kind in kinds:
         name = _KINDS[kind]
         part.references[name] += len(answers) if len(kinds) == 1 else sum(type(one) is kind for one in answers)
-        if name not in part.first:
-            part.first[name] = next(line for line, one in zip(lines, answers, strict=True) if type(one) is kind)
+        first = next(line for line, one in zip(lines, answers, strict=True) if type(one) is kind)
+        part.first[name] = min(part.first.get(name, first), first)
     if object in kinds:
         part.problems.warnings(
             (line for line, one in zip(lines, answers, strict=True) if one is _MISSING), _NO_REFERENCE

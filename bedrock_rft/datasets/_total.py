@@ -50,6 +50,7 @@ class Total:
         self._lengths: Counter[int] = Counter()
         self._sum = self._longest = 0
         self._shortest: int | None = None
+        self._rounds = False  # from the first time on that there are too many, wherever that is
         self._prompts = array("q")
         self._places: list[Sequence[int]] = []
 
@@ -121,8 +122,9 @@ class Total:
         least, greatest = min(found), max(found)
         self._longest = max(self._longest, greatest)
         self._shortest = least if self._shortest is None else min(self._shortest, least)
-        self._lengths.update(found)
-        if len(self._lengths) > _DIFFERENT:
+        self._lengths.update(map(_rounded, found) if self._rounds else found)
+        if len(self._lengths) > _DIFFERENT and not self._rounds:
+            self._rounds = True
             rounded: Counter[int] = Counter()
             for length, count in self._lengths.items():
                 rounded[_rounded(length)] += count

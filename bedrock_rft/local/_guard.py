@@ -207,6 +207,9 @@ class Guarded(H11Protocol):
 
     def _drop(self, data: bytes) -> bytes:
         """Let the rest of an answered request pass, and return what is behind it."""
+        if self._rest <= 0:  # h11 would count otherwise than we do: then nothing behind it is what it seems
+            self.transport.abort()
+            return b""
         rest, data = data[: self._rest], data[self._rest :]
         self._pass(rest)  # uvicorn drops it, and is ready for the next request with its end
         if not self._drops:
