@@ -87,7 +87,7 @@ class InMemory(BytesIO):
 @given(content=FILES, size=st.integers(1, 500), long=st.sampled_from([60, 1 << 20]))
 @example(content=b"\n".join([line(0)] * 3), size=len(line(0)) + 1, long=1 << 20)
 @example(content=b"\n".join([line(0)] * 3), size=len(line(0)), long=1 << 20)
-@example(content=line(1, id=1) + b"\n" + blank(id=2), size=len(line(1, id=1)) + 1, long=1 << 20)
+@example(content=line(1, id=1) + b"\n" + blank(id=2) + b"\n", size=len(line(1, id=1)) + 1, long=1 << 20)
 @example(content=b"\n".join(map(answered, [1, 1.5, "s"])), size=1, long=1 << 20)
 @example(content=b"\n" * 3 + line(0) + b"\n\n", size=1, long=1 << 20)
 def test_stretches_add_up(content: bytes, size: int, long: int) -> None:
