@@ -96,7 +96,7 @@ def test_stretches_add_up(content: bytes, size: int, long: int) -> None:
         patch.setattr("bedrock_rft.datasets._cut.LONGEST_LINE", long)
         whole = checked(content)
         with scan.Scan("data.jsonl", rules=ANY, limit=3) as one:
-            one.hash(content)
+            one.pass_by(content)
             for start in range(0, len(content), size):
                 stretch = Stretch(start, min(start + size, len(content)), 1)
                 parts = looked(InMemory(content), stretch, one.bounds, alike)

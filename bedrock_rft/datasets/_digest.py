@@ -42,10 +42,15 @@ class Digests:
     def __exit__(self, *_: object) -> None:
         self.wait()
 
-    def update(self, chunk: bytes) -> None:
-        """Take the next bytes; they may be hashed later, and in this order."""
+    def update(self, chunk: bytes, *, beside: bool = True) -> None:
+        """Take the next bytes.
+
+        Args:
+            chunk: the bytes.
+            beside: whether they may be hashed later, and in this order, since there is something else to do.
+        """
         if self._thread is None:
-            if len(chunk) < _WORTH_A_THREAD:
+            if not beside or len(chunk) < _WORTH_A_THREAD:
                 self._hash(chunk)
                 return
             self._begin()

@@ -71,16 +71,13 @@ class Scan:
         """Take the file's next bytes, some 256 KiB at a time."""
         if not chunk:
             return
-        self.hash(chunk)
+        self._hash(chunk, beside=True)  # by another thread, which begins when the caller reads on
         if self._total.stop is None:
             self._take(self._cut.feed(chunk))
 
-    def hash(self, chunk: bytes) -> None:
+    def pass_by(self, chunk: bytes) -> None:
         """Take the file's next bytes, where somebody else looks at them."""
-        if not self._size and len(chunk) >= READ:
-            keep_memory()
-        self._digests.update(chunk)  # by another thread, which begins when the caller reads on
-        self._size += len(chunk)
+        self._hash(chunk, beside=False)
 
     def add(self, part: Part) -> None:
         """Take what somebody else found on the file's next lines."""
@@ -134,6 +131,12 @@ class Scan:
             extra_fields=_ordered(total.extras),
             rules=self._rules,
         )
+
+    def _hash(self, chunk: bytes, *, beside: bool) -> None:
+        if not self._size and len(chunk) >= READ:
+            keep_memory()
+        self._digests.update(chunk, beside=beside)
+        self._size += len(chunk)
 
     def _take(self, cut: Iterable[Lines | None]) -> None:
         """Look at these whole lines, the next ones of the file."""

@@ -42,7 +42,7 @@ def shared(path: Path, *, rules: Rules | None, limit: int, processes: int | None
             file.seek(0)
             with Beside(path, opened, scan.bounds, count) as others:
                 while chunk := file.read(READ):
-                    scan.hash(chunk)
+                    scan.pass_by(chunk)
                     _take(scan, others, wait=False)
                 _take(scan, others, wait=True)
                 # Otherwise they may have looked at something else than was hashed.
