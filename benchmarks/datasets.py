@@ -11,8 +11,8 @@ How the figures are made:
   busy slows both.
 - Memory is how far the peak of the process rises while the file is read, over what it was after the small file, in the
   worst round. What further processes take, all in all, stands below the table; it is seen on Linux only.
-- `ours` is `datasets.validate` as it comes: every check, the statistics and the SHA-256; from 128 MiB of short lines on,
-  with further processes. `sha256` is `hashlib` alone. `together` is its `check_file`. The others only parse each line,
+- `ours` is `datasets.validate` as it comes: every check, the statistics and the SHA-256, and further processes from 128
+  MiB of short lines on. `sha256` is `hashlib` alone. `together` is its `check_file`. The others only parse each line,
   or, pydantic, validate it as a model: none of them hashes.
 """
 
