@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from threading import Thread
 from typing import IO, Any
 
 import pytest
@@ -97,19 +97,21 @@ def test_stretches_add_up(content: bytes, size: int, long: int) -> None:
         whole = checked(content)
         with scan.Scan("data.jsonl", rules=ANY, limit=3) as one:
             one.pass_by(content)
+            records = 0
             for start in range(0, len(content), size):
-                stretch = Stretch(start, min(start + size, len(content)), 1)
+                stretch = Stretch(start, min(start + size, len(content)), compare=True)
                 parts = looked(InMemory(content), stretch, one.bounds, alike)
                 if parts is None:
                     assert max(map(len, content.split(b"\n"))) > long
                     return
-                if start and parts and not one.records and b"[" in content:
+                if start and parts and not records and b"[" in content:
                     return  # only who knows of no record before can tell of a JSON array
                 for part in parts:
                     if part.stop:
                         assert start == 0
                         return
                     one.add(part)
+                    records += part.records
             added = one.finish()
     assert added == whole
     assert list(added.extra_fields) == list(whole.extra_fields)
@@ -320,13 +322,24 @@ def test_a_file_whose_size_is_not_told_is_read_all_the_same() -> None:
     assert validate(path, rules=ANY, processes=1).records == 1
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows forks nothing")
+def test_a_fork_that_holds_a_pipe_holds_nobody_up(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beside, "_START", "import os, time; os.fork() or time.sleep(1); os.waitpid(-1, 0)")
+    monkeypatch.setattr(beside, "_PATIENCE", 0.05)
+    monkeypatch.setattr(beside, "_PARTING", 0.05)
+    assert together(file, 1) is None
+    [left] = [thread for thread in threading.enumerate() if thread.name == "bedrock-rft-stretches"]
+    left.join(20)  # until the fork ends
+    assert not left.is_alive()
+
+
 def test_where_no_thread_starts_the_report_is_there(
     file: Path, started: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def none(_: Thread) -> None:
+    def none(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(Thread, "start", none)
+    monkeypatch.setattr(threading.Thread, "start", none)
     assert together(file) is None
     assert len(started) == 1
 

@@ -103,11 +103,8 @@ class Beside:
         for process in self._processes:
             process.kill()
         for thread in self._threads:
-            # A process that was forked meanwhile may hold the other end of its pipe.
+            # A process that was forked meanwhile may hold the other end of its pipe: then it ends with that one.
             thread.join(_PARTING)
-        for process in self._processes:
-            with contextlib.suppress(OSError), process:  # which closes its pipes, and waits for its end
-                pass
 
     def parts(self, *, wait: bool) -> Iterator[Part]:
         """What was found on the next lines of the file, in their order.
@@ -148,10 +145,20 @@ class Beside:
             stderr=subprocess.DEVNULL,
             env=environment,
         )
+        thread = Thread(target=self._attend, args=(process,), name="bedrock-rft-stretches", daemon=True)
+        try:
+            thread.start()
+        except BaseException:
+            process.kill()
+            with process:
+                raise
         self._processes.append(process)
-        thread = Thread(target=self._serve, args=(process,), name="bedrock-rft-stretches", daemon=True)
-        thread.start()
         self._threads.append(thread)
+
+    def _attend(self, process: subprocess.Popen[bytes]) -> None:
+        """Serve a process until its end, and close its pipes."""
+        with contextlib.suppress(OSError), process:
+            self._serve(process)
 
     def _serve(self, process: subprocess.Popen[bytes]) -> None:
         """Give a process one stretch after the other."""
@@ -191,7 +198,7 @@ class Beside:
                 return None
             start = self._next * _STRETCH
             self._next += 1
-        return Stretch(start, min(start + _STRETCH, self._opened.size), int(self.compare))
+        return Stretch(start, min(start + _STRETCH, self._opened.size), self.compare)
 
 
 def _said(told: IO[bytes], expected: object = None) -> Any:

@@ -90,11 +90,6 @@ class Scan:
         return self._size
 
     @property
-    def records(self) -> int:
-        """How many there were so far."""
-        return self._total.records
-
-    @property
     def compares(self) -> bool:
         """Whether the prompts of further records are compared with those before."""
         return self._total.room > 0

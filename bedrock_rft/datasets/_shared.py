@@ -35,9 +35,9 @@ def shared(path: Path, *, rules: Rules | None, limit: int, processes: int | None
             count = processes
             if count is None:
                 count = available() if head.count(b"\n") * _SHORT > len(head) else 0
-            count *= startable()
             # What is no JSON lines is told by the first bytes, and only a first record tells of a JSON array.
-            if not count or not head.strip(_SPACE) or head.startswith((BOM, *(magic for magic, *_ in LEADING))):
+            plain = head.strip(_SPACE) and not head.startswith((BOM, *(magic for magic, *_ in LEADING)))
+            if not count or not plain or not startable():
                 return None
             file.seek(0)
             with Beside(path, opened, scan.bounds, count) as others:

@@ -42,7 +42,7 @@ class Stretch(NamedTuple):
 
     start: int
     end: int
-    compare: int
+    compare: bool
 
 
 def identity(file: IO[bytes]) -> Identity:
@@ -82,7 +82,7 @@ def _take(parts: list[Part], found: Iterable[Lines | None], stretch: Stretch, bo
     for lines in found:
         if lines is None:
             return False
-        held_to = bounds._replace(compare=bool(stretch.compare), secrets=lines.secrets)
+        held_to = bounds._replace(compare=stretch.compare, secrets=lines.secrets)
         first = not stretch.start and not any(part.records for part in parts)
         parts.append(look(lines.lines, held_to, first=first, alike=alike))
     return True
@@ -100,5 +100,6 @@ def main() -> None:
         pickle.dump(tuple(identity(file)), told)
         told.flush()
         for command in sys.stdin.buffer:
-            pickle.dump(looked(file, Stretch(*map(int, command.split())), bounds, alike), told)
+            start, end, compare = map(int, command.split())
+            pickle.dump(looked(file, Stretch(start, end, bool(compare)), bounds, alike), told)
             told.flush()

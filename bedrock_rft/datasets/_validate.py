@@ -1,4 +1,4 @@
-"""The check of a file or of records, in one streaming pass."""
+"""The check of a file or of records, in one streaming pass; a large file's is shared with other processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _LARGE = 128 << 20  # bytes, from which more is gained than it takes to start ot
 
 
 def validate(data: Data, *, rules: Rules | None = None, limit: int = 20, processes: int | None = None) -> Report:
-    """Check training data, before anything is uploaded. It is read once; memory does not grow with it.
+    """Check training data, before anything is uploaded. Memory does not grow with it.
+
+    It is read once. A large file that further processes look at is read twice, and has to stay as it is meanwhile:
+    otherwise it is read once more, by this one.
 
     Args:
         data: a path, the content as bytes, a file opened in binary mode, or records: dicts, models, a pandas or polars
