@@ -23,6 +23,7 @@ check: $(VENV)/.check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pyright
+	$(BIN)/lint-imports
 
 # Tries every fault of docs/reliability.md, and writes that page.
 matrix: $(VENV)/.test

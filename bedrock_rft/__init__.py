@@ -6,7 +6,7 @@ first used.
 
 from __future__ import annotations
 
-from bedrock_rft._version import __version__
+from bedrock_rft._core.version import __version__
 
 # What type checkers know by this name; importing `typing` for it would cost more than all the rest.
 TYPE_CHECKING = False
@@ -14,10 +14,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from bedrock_rft._client import AsyncClient, Client
-    from bedrock_rft._identity import Identity
-    from bedrock_rft._signing import SigV4Auth
-    from bedrock_rft._transport import Call, Reply, Transport
+    from bedrock_rft._auth.identity import Identity
+    from bedrock_rft._client.client import AsyncClient, Client
+    from bedrock_rft._transport.signing import SigV4Auth
+    from bedrock_rft._transport.transport import Request, Response, Transport
     from bedrock_rft.errors import (
         AmbiguousCreateError,
         APIConnectionError,
@@ -47,10 +47,10 @@ if TYPE_CHECKING:
     from bedrock_rft.types import Checkpoint, Event, File, Hyperparameters, Job, LambdaArn, Model, TrainingMetrics
 
 _WHERE = {
-    "_client": ("AsyncClient", "Client"),
-    "_identity": ("Identity",),
-    "_signing": ("SigV4Auth",),
-    "_transport": ("Call", "Reply", "Transport"),
+    "_client.client": ("AsyncClient", "Client"),
+    "_auth.identity": ("Identity",),
+    "_transport.signing": ("SigV4Auth",),
+    "_transport.transport": ("Call", "Reply", "Transport"),
     "errors": (
         "APIConnectionError",
         "APIError",
@@ -93,7 +93,6 @@ __all__ = [
     "BadRequestError",
     "BedrockRFTError",
     "BedrockRFTWarning",
-    "Call",
     "Checkpoint",
     "Client",
     "ConfigurationError",
@@ -115,7 +114,8 @@ __all__ = [
     "PermissionDeniedError",
     "RateLimitError",
     "RedirectRefusedError",
-    "Reply",
+    "Request",
+    "Response",
     "RewardError",
     "SigV4Auth",
     "TrainingMetrics",

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from typing import get_args
 
-from bedrock_rft._client import Client
+from bedrock_rft._client.client import Client
 from bedrock_rft.errors import BedrockRFTError
-from bedrock_rft.live import Style
+from bedrock_rft.metrics._live import Style
 
 _INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended
 

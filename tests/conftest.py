@@ -11,7 +11,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from bedrock_rft import _warn
+from bedrock_rft._core import warnings as _warn
 
 # The same examples in every run, since a change must not fail for what it did not touch; `--hypothesis-profile=search`
 # looks for others.
@@ -24,7 +24,7 @@ hypothesis.settings.load_profile("same")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-pytest_plugins = ("_matrix_run", "_moto", "_gate")
+pytest_plugins = ("support.fault_matrix_plugin", "support.moto_server", "support.aws_gate")
 
 
 @pytest.hookimpl(optionalhook=True, hookwrapper=True)

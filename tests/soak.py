@@ -37,7 +37,7 @@ from urllib.parse import parse_qs
 from botocore.credentials import Credentials
 
 from bedrock_rft import AmbiguousCreateError, AsyncClient, Client
-from bedrock_rft.local._signature import Credential, Refused, verify
+from bedrock_rft.local._http.signature import Credential, Refused, verify
 
 __all__ = ["Outcome", "run", "served"]
 

@@ -23,7 +23,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Literal
 
-from _flaky_proxy import FlakyProxy
+from support.flaky_proxy import FlakyProxy
 
 from bedrock_rft import AsyncClient, Client, datasets
 from bedrock_rft.evaluation import Evaluation

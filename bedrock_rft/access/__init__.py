@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from bedrock_rft.access._deploy import DeployedReward
-from bedrock_rft.access._doctor import Report, doctor
-from bedrock_rft.access._judges import documented_judge_policy, judge_policy
+from bedrock_rft.access._deployment.deploy import DeployedReward
+from bedrock_rft.access._deployment.plan import Plan, Step
+from bedrock_rft.access._doctor.doctor import Report, doctor
 from bedrock_rft.access._keys import ApiKeyProvider, MintedKey, api_key_provider, mint_api_key
-from bedrock_rft.access._managed import MANAGED_POLICIES, ManagedPolicy
-from bedrock_rft.access._plan import Plan, Step
-from bedrock_rft.access._policies import (
+from bedrock_rft.access._policies.judge_policies import documented_judge_policy, judge_policy
+from bedrock_rft.access._policies.managed_policies import MANAGED_POLICIES, ManagedPolicy
+from bedrock_rft.access._policies.policy import Policy, Statement
+from bedrock_rft.access._policies.rft_policies import (
     caller_policy,
     deployer_policy,
     documented_invoke_policy,
@@ -17,7 +18,6 @@ from bedrock_rft.access._policies import (
     trust_policy,
     watcher_policy,
 )
-from bedrock_rft.access._policy import Policy, Statement
 
 __all__ = [
     "MANAGED_POLICIES",

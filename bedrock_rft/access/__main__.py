@@ -7,14 +7,14 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bedrock_rft._findings import wrap
-from bedrock_rft.access import _policies as policies
+from bedrock_rft._core.findings import wrap
 from bedrock_rft.access._commands import add_commands
-from bedrock_rft.access._doctor import doctor
-from bedrock_rft.access._judges import judge_policy
+from bedrock_rft.access._doctor.doctor import doctor
 from bedrock_rft.access._keys import mint_api_key
-from bedrock_rft.access._managed import MANAGED_POLICIES
-from bedrock_rft.access._policy import Policy
+from bedrock_rft.access._policies import rft_policies as policies
+from bedrock_rft.access._policies.judge_policies import judge_policy
+from bedrock_rft.access._policies.managed_policies import MANAGED_POLICIES
+from bedrock_rft.access._policies.policy import Policy
 from bedrock_rft.errors import BedrockRFTError, ConfigurationError
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from bedrock_rft.access._deploy import DeployedReward
-from bedrock_rft.access._plan import Plan
-from bedrock_rft.errors import ConfigurationError, RewardError, plain
+from bedrock_rft._core.text import sanitize_line
+from bedrock_rft.access._deployment.deploy import DeployedReward
+from bedrock_rft.access._deployment.plan import Plan
+from bedrock_rft.errors import ConfigurationError, RewardError
 
 __all__ = ["Opened", "add_commands"]
 
@@ -111,7 +112,7 @@ def _destroy(client: _Client, options: argparse.Namespace) -> int:
 def _tags(given: Sequence[str]) -> Mapping[str, str]:
     for one in given:
         if "=" not in one:
-            raise ConfigurationError(f"--tag {plain(one, 80)} is not KEY=VALUE.")
+            raise ConfigurationError(f"--tag {sanitize_line(one, 80)} is not KEY=VALUE.")
     return dict(one.split("=", 1) for one in given)
 
 

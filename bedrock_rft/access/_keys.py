@@ -7,10 +7,10 @@ from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
 
-from bedrock_rft._config import resolve
-from bedrock_rft._credentials import AwsCredentials, Frozen
-from bedrock_rft._keys import read
-from bedrock_rft._secret import Secret, sealed
+from bedrock_rft._auth.api_key import read
+from bedrock_rft._auth.aws_credentials import AwsCredentials, Frozen
+from bedrock_rft._auth.config import resolve
+from bedrock_rft._core.redaction import Secret, as_secret
 from bedrock_rft.errors import ConfigurationError, MissingExtraError
 
 __all__ = ["ApiKeyProvider", "MintedKey", "api_key_provider", "mint_api_key"]
@@ -97,7 +97,7 @@ def mint_api_key(
         ConfigurationError: there is no region, there are no credentials, or it would live too long.
         MissingExtraError: the extra is not installed.
     """
-    return _provider(region, profile, sealed(credentials), expires_in).key()
+    return _provider(region, profile, as_secret(credentials), expires_in).key()
 
 
 def api_key_provider(
@@ -111,7 +111,7 @@ def api_key_provider(
 
     Arguments and errors are those of `mint_api_key`; credentials are looked for when it is called.
     """
-    return _provider(region, profile, sealed(credentials), expires_in)
+    return _provider(region, profile, as_secret(credentials), expires_in)
 
 
 def _provider(

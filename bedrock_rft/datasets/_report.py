@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.datasets._bounds import Rules
-from bedrock_rft.errors import DatasetError, plain
+from bedrock_rft.errors import DatasetError
 
 __all__ = ["Lengths", "Problem", "Report"]
 
@@ -51,7 +52,7 @@ class Problem:
     def __str__(self) -> str:
         place = self.place
         said = f"{place}: {self.what}" if place else self.what
-        return plain(f"{said[:1].upper()}{said[1:]}. {self.mend}.", 400)
+        return sanitize_line(f"{said[:1].upper()}{said[1:]}. {self.mend}.", 400)
 
 
 @dataclass(frozen=True)
@@ -156,9 +157,9 @@ class Report:
         records = f"{self.records:,} record{'' if self.records == 1 else 's'}"
         facts = [(name, value) for name, value in self._facts() if value]
         wide = max((len(name) for name, _ in facts), default=0)
-        lines = [_clip(f"{plain(self.name, 40)}  {records}, {_bytes(self.size)}  {self.verdict}")]
+        lines = [_clip(f"{sanitize_line(self.name, 40)}  {records}, {_bytes(self.size)}  {self.verdict}")]
         lines.append(f"  sha256 {self.sha256}")  # whole, for which the column of the others has no room
-        return lines + [_clip(f"  {name:<{wide}}  {plain(value)}") for name, value in facts]
+        return lines + [_clip(f"  {name:<{wide}}  {sanitize_line(value)}") for name, value in facts]
 
     @property
     def verdict(self) -> str:
@@ -223,7 +224,7 @@ class Report:
 
 
 def _escaped(text: str) -> str:
-    return html.escape(plain(text))
+    return html.escape(sanitize_line(text))
 
 
 def _listing(counts: Mapping[str, int]) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bedrock_rft._findings import Finding
+from bedrock_rft._core.findings import Finding
 from bedrock_rft.evaluation._flow import Missed
 from bedrock_rft.evaluation._report import Comparison, ModelResult
 from bedrock_rft.evaluation._statistics import Difference
-from bedrock_rft.rewards._score import ERROR
+from bedrock_rft.rewards._runtime.score import ERROR
 
 __all__ = ["Thresholds", "advice"]
 

@@ -9,11 +9,11 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
-from bedrock_rft._config import Config
-from bedrock_rft._lost import disarm, lost
-from bedrock_rft._refusal import refusal, retry_after
-from bedrock_rft._retry import delay, throttled, worth
-from bedrock_rft._transport import Call, Reply
+from bedrock_rft._auth.config import Config
+from bedrock_rft._transport.connection_errors import disarm, lost
+from bedrock_rft._transport.retry import delay, throttled, worth
+from bedrock_rft._transport.status_errors import refusal, retry_after
+from bedrock_rft._transport.transport import Request, Response
 from bedrock_rft.errors import (
     APIError,
     APIResponseError,
@@ -30,7 +30,7 @@ T = TypeVar("T")
 Ask: TypeAlias = Callable[[Question], Awaitable[Answer]]
 """Asks once. Raises `APIError`; what is worth another try is decided by the caller."""
 
-_CALL = Call("POST", "/chat/completions", repeatable=True)
+_CALL = Request("POST", "/chat/completions", repeatable=True)
 _ATTEMPTS = 8
 _GLANCE = 0.2
 _HOPELESS = 20
@@ -74,14 +74,14 @@ def asker(client: Any, config: Config, sampling: Mapping[str, Any], timeout: flo
 class _Refused(Exception):  # noqa: N818 - a reply on its way to whoever decides about it
     """A reply that is not a success."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Response) -> None:
         super().__init__()
         self.reply = reply
 
 
-def _reply(error: Any) -> Reply:
+def _reply(error: Any) -> Response:
     response = error.response
-    return Reply(
+    return Response(
         response.status_code, {name.lower(): value for name, value in response.headers.items()}, response.content
     )
 
@@ -165,17 +165,17 @@ async def _until_answered(question: Question, ask: Ask, config: Config, lanes: L
             try:
                 answer = await ask(question)
             except _Refused as refused:
-                outcome: Reply | APIError = refused.reply
+                outcome: Response | APIError = refused.reply
             except APIError as error:
                 outcome = error
             else:
                 lanes.answered()
                 return answer
             pause = delay(outcome, attempt + 1)
-            busy = isinstance(outcome, Reply) and (throttled(outcome) or outcome.status == _NO_CAPACITY)
+            busy = isinstance(outcome, Response) and (throttled(outcome) or outcome.status == _NO_CAPACITY)
             if busy:
                 # Only where the service names a time is it meant for everybody.
-                lanes.refused(retry_after(outcome) or 0.0 if isinstance(outcome, Reply) else 0.0)
+                lanes.refused(retry_after(outcome) or 0.0 if isinstance(outcome, Response) else 0.0)
         attempt += 0 if busy else 1
         late = time.monotonic() - began > _PATIENCE if busy else attempt >= _ATTEMPTS
         if late or not (_again(outcome) or worth(_CALL, outcome, 1)):
@@ -186,13 +186,13 @@ async def _until_answered(question: Question, ask: Ask, config: Config, lanes: L
 _NO_CAPACITY = 503
 
 
-def _again(outcome: Reply | APIError) -> bool:
+def _again(outcome: Response | APIError) -> bool:
     """What is worth another try here and nowhere else: a garbled answer to a question that changes nothing."""
     return isinstance(outcome, APIResponseError)
 
 
-def _error(outcome: Reply | APIError, config: Config, attempts: int) -> APIError:
-    error = refusal(outcome, _CALL, config) if isinstance(outcome, Reply) else outcome
+def _error(outcome: Response | APIError, config: Config, attempts: int) -> APIError:
+    error = refusal(outcome, _CALL, config) if isinstance(outcome, Response) else outcome
     error.method, error.path, error.attempts = _CALL.method, _CALL.path, max(1, attempts)
     return error
 

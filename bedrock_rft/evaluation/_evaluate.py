@@ -10,7 +10,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from bedrock_rft._config import Config
+from bedrock_rft._auth.config import Config
 from bedrock_rft.datasets import read
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.evaluation._advice import Thresholds

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
 
-from bedrock_rft._version import __version__
+from bedrock_rft._core.version import __version__
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.evaluation._sources import followed, with_imports
 from bedrock_rft.rewards import Handler, Reward
-from bedrock_rft.rewards._package_entry import of_function, of_reward
-from bedrock_rft.rewards._targets import Target
+from bedrock_rft.rewards._packaging.entry_writer import of_function, of_reward
+from bedrock_rft.rewards._targets.target import Target
 
 __all__ = ["arn_of", "fingerprint"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias
 
-from bedrock_rft._config import Config
+from bedrock_rft._auth.config import Config
 from bedrock_rft.errors import APIError, RewardError
 from bedrock_rft.evaluation._ask import Ask, ask_all, crowd, in_thread, together
 from bedrock_rft.evaluation._journal import Answer, Journal, Scored

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from bedrock_rft._warn import warn_once
+from bedrock_rft._core.warnings import warn_once
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.evaluation._lock import hold
-from bedrock_rft.rewards._score import ERROR
+from bedrock_rft.rewards._runtime.score import ERROR
 
 __all__ = ["Answer", "Journal", "Scored"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bedrock_rft._findings import alone, escaped
+from bedrock_rft._core.findings import escape_html, standalone_page
 from bedrock_rft.evaluation._report import Evaluation, Example, ModelResult, figure
 
 __all__ = ["fragment", "page"]
@@ -27,14 +27,14 @@ _GLIMPSE = 90
 
 def page(report: Evaluation) -> str:
     """The whole page."""
-    return alone(report.title, fragment(report))
+    return standalone_page(report.title, fragment(report))
 
 
 def fragment(report: Evaluation) -> str:
     """The same for a notebook's cell."""
     parts = [
-        f"<h2>{escaped(report.title)}</h2>",
-        f"<p>Scored by <code>{escaped(report.reward)}</code>; an answer passes from {report.pass_mark:g} on.</p>",
+        f"<h2>{escape_html(report.title)}</h2>",
+        f"<p>Scored by <code>{escape_html(report.reward)}</code>; an answer passes from {report.pass_mark:g} on.</p>",
         _findings(report),
         _models(report.models),
         _comparisons(report),
@@ -48,7 +48,7 @@ def fragment(report: Evaluation) -> str:
 
 def _findings(report: Evaluation) -> str:
     items = "".join(
-        f"<li><b class='{finding.level}'>{finding.level}</b> {escaped(str(finding))}</li>"
+        f"<li><b class='{finding.level}'>{finding.level}</b> {escape_html(str(finding))}</li>"
         for finding in report.findings
     )
     return f"<ul>{items}</ul>"
@@ -60,7 +60,7 @@ def _models(models: Sequence[ModelResult]) -> str:
     head = ["model", "mean", "", *(f"pass@{k}" for k in ks), "answers", *["failed"] * failed, "tokens in", "tokens out"]
     rows = [
         [
-            escaped(one.label),
+            escape_html(one.label),
             figure(one.score.value),
             _bar(one) if one.answers else "",
             *(f"{one.pass_at[k]:.1%}" if k in one.pass_at else "" for k in ks),
@@ -80,8 +80,8 @@ def _bar(one: ModelResult) -> str:
     label = f"mean {one.score.value:.3f}, 95 % interval {one.score.low:.3f} to {one.score.high:.3f}"
     middle = _BAR / 2 + 3
     return (
-        f"<svg width='{_WIDTH}' height='{_BAR + 6}' role='img' aria-label='{escaped(label)}'>"
-        f"<title>{escaped(label)}</title>"
+        f"<svg width='{_WIDTH}' height='{_BAR + 6}' role='img' aria-label='{escape_html(label)}'>"
+        f"<title>{escape_html(label)}</title>"
         f"<rect x='0' y='3' width='{_WIDTH}' height='{_BAR}' fill='#8883'/>"
         f"<rect x='0' y='3' width='{value:.1f}' height='{_BAR}' fill='#1f77b4'/>"
         f"<line x1='{low:.1f}' x2='{high:.1f}' y1='{middle}' y2='{middle}' stroke='currentColor' stroke-width='2'/>"
@@ -92,10 +92,10 @@ def _bar(one: ModelResult) -> str:
 def _comparisons(report: Evaluation) -> str:
     rows = [
         [
-            f"{escaped(one.label)} against {escaped(one.base)}",
+            f"{escape_html(one.label)} against {escape_html(one.base)}",
             f"{one.difference.interval.value:+.3f}",
             f"[{one.difference.interval.low:+.3f}, {one.difference.interval.high:+.3f}]",
-            escaped(one.difference.said),
+            escape_html(one.difference.said),
             f"{one.difference.better:,}",
             f"{one.difference.worse:,}",
             f"{one.difference.equal:,}",
@@ -108,31 +108,31 @@ def _comparisons(report: Evaluation) -> str:
 
 def _parts(report: Evaluation) -> str:
     rows = [
-        [escaped(name), *(f"{one.parts[name]:.3f}" if name in one.parts else "" for one in report.models)]
+        [escape_html(name), *(f"{one.parts[name]:.3f}" if name in one.parts else "" for one in report.models)]
         for name in report.parts
     ]
-    head = ["part", *(escaped(one.label) for one in report.models)]
+    head = ["part", *(escape_html(one.label) for one in report.models)]
     return f"<h3>Parts of the reward</h3>{_table(head, rows)}" if rows else ""
 
 
 def _groups(report: Evaluation) -> str:
     rows = [
-        [escaped(one.field), escaped(one.value), f"{one.prompts:,}", *map(figure, one.means.values())]
+        [escape_html(one.field), escape_html(one.value), f"{one.prompts:,}", *map(figure, one.means.values())]
         for one in report.groups
     ]
-    head = ["field", "value", "prompts", *(escaped(one.label) for one in report.models)]
+    head = ["field", "value", "prompts", *(escape_html(one.label) for one in report.models)]
     return f"<h3>By field</h3>{_table(head, rows)}" if rows else ""
 
 
 def _examples(title: str, examples: Iterable[Example]) -> str:
     shown = "".join(
-        f"<details{' open' * (place == 0)}><summary>prompt {one.index + 1}, {escaped(one.label)}: {one.gain:+.3f}"
-        f" <span>{escaped(one.prompt[:_GLIMPSE])}</span></summary>"
+        f"<details{' open' * (place == 0)}><summary>prompt {one.index + 1}, {escape_html(one.label)}: {one.gain:+.3f}"
+        f" <span>{escape_html(one.prompt[:_GLIMPSE])}</span></summary>"
         f"<p><b>Prompt</b></p><pre>{_lines(one.prompt)}</pre>"
         f"<p><b>Reference</b></p><pre>{_lines(one.reference)}</pre>"
-        f"<div class='pair'><div><p><b>{escaped(one.base)}</b> {one.before[1]:.3f}</p>"
+        f"<div class='pair'><div><p><b>{escape_html(one.base)}</b> {one.before[1]:.3f}</p>"
         f"<pre>{_lines(one.before[0])}</pre></div>"
-        f"<div><p><b>{escaped(one.label)}</b> {one.after[1]:.3f}</p><pre>{_lines(one.after[0])}</pre></div></div>"
+        f"<div><p><b>{escape_html(one.label)}</b> {one.after[1]:.3f}</p><pre>{_lines(one.after[0])}</pre></div></div>"
         "</details>"
         for place, one in enumerate(examples)
     )
@@ -140,7 +140,7 @@ def _examples(title: str, examples: Iterable[Example]) -> str:
 
 
 def _lines(text: str) -> str:
-    return "\n".join(escaped(line) for line in text.split("\n"))
+    return "\n".join(escape_html(line) for line in text.split("\n"))
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -7,10 +7,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bedrock_rft._findings import WIDTH, Finding, Findings, clip, wrap, written
-from bedrock_rft.errors import plain
+from bedrock_rft._core.findings import WIDTH, Finding, Findings, clip, wrap, write_text
+from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.evaluation._statistics import Difference, Interval, mean
-from bedrock_rft.rewards._score import ERROR
+from bedrock_rft.rewards._runtime.score import ERROR
 
 __all__ = ["Comparison", "Evaluation", "Example", "Group", "ModelResult", "figure"]
 
@@ -142,8 +142,8 @@ class Evaluation(Findings):
 
     def __str__(self) -> str:
         lines = [
-            clip(plain(self.title)),
-            clip(f"  reward {plain(self.reward)}"),
+            clip(sanitize_line(self.title)),
+            clip(f"  reward {sanitize_line(self.reward)}"),
             "",
             *self._table(),
             *[""][: len(self.comparisons)],
@@ -207,7 +207,7 @@ class Evaluation(Findings):
         """A page that stands alone, without scripts, written to `path` where one is given."""
         from bedrock_rft.evaluation._page import page
 
-        return written(page(self), path)
+        return write_text(page(self), path)
 
     def _repr_html_(self) -> str:
         from bedrock_rft.evaluation._page import fragment
@@ -226,7 +226,7 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
     Columns that a terminal has no room for stand below, in a table of their own.
     """
     kept = [place for place in range(len(rows[0])) if any(row[place] for row in rows[1:])]
-    shown = [[plain(row[place], _FIRST if place == 0 else _OTHER) for place in kept] for row in rows]
+    shown = [[sanitize_line(row[place], _FIRST if place == 0 else _OTHER) for place in kept] for row in rows]
     wide = [max(len(row[column]) for row in shown) for column in range(len(kept))]
     lines: list[str] = []
     start = 1

@@ -11,10 +11,10 @@ from typing import Any, cast
 from bedrock_rft.errors import RewardError
 from bedrock_rft.evaluation._fingerprint import arn_of, fingerprint
 from bedrock_rft.evaluation._journal import Scored
-from bedrock_rft.rewards._answer import delivered, verdicts
-from bedrock_rft.rewards._entry import Entry, invoke, load
-from bedrock_rft.rewards._locate import target_of
-from bedrock_rft.rewards._targets import Here, Target
+from bedrock_rft.rewards._checking.handler_response import delivered, verdicts
+from bedrock_rft.rewards._targets.entry_point import Entry, invoke, load
+from bedrock_rft.rewards._targets.resolve import target_of
+from bedrock_rft.rewards._targets.target import Here, Target
 
 __all__ = ["Scorer", "alone", "entry_of", "scorer_of"]
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bedrock_rft.local._server import LocalService
-    from bedrock_rft.local._service import Service
+    from bedrock_rft.local._http.server import LocalService
+    from bedrock_rft.local._service.service import Service
     from bedrock_rft.local._transport import LocalTransport
 
 __all__ = ["LocalService", "LocalTransport", "Service"]
 
 _HOMES = {
-    "LocalService": "bedrock_rft.local._server",
+    "LocalService": "bedrock_rft.local._http.server",
     "LocalTransport": "bedrock_rft.local._transport",
-    "Service": "bedrock_rft.local._service",
+    "Service": "bedrock_rft.local._service.service",
 }
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.local._server import LocalService
+from bedrock_rft.local._http.server import LocalService
 
 _BANNER = """\
 SIMULATION: a rehearsal of reinforcement fine-tuning on this machine.

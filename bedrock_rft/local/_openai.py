@@ -7,10 +7,10 @@ import email.policy
 from collections.abc import Callable
 from typing import Any
 
-from bedrock_rft._transport import Reply
-from bedrock_rft.local._replies import Problem, refuse, stamped
-from bedrock_rft.local._service import Service
-from bedrock_rft.local._wire import call, kind, route
+from bedrock_rft._transport.transport import Response
+from bedrock_rft.local._http.messages import call, kind, route
+from bedrock_rft.local._service.responses import Problem, refuse, stamped
+from bedrock_rft.local._service.service import Service
 
 __all__ = ["client"]
 
@@ -19,7 +19,7 @@ def client(service: Service, base_url: str, *, max_retries: int, blocking: bool)
     """Build the client. Its key is a word that opens nothing."""
     import openai
 
-    from bedrock_rft._inference import http_library
+    from bedrock_rft._transport.inference import http_library
 
     http = http_library()
     transport: Any = http.MockTransport(_answering(service, http.Response))
@@ -37,7 +37,7 @@ def _answering(service: Service, response: Callable[..., Any]) -> Callable[[Any]
     return answer
 
 
-def _reply(service: Service, request: Any) -> Reply:
+def _reply(service: Service, request: Any) -> Response:
     path = route(request.url.raw_path.partition(b"?")[0]) or ""
     try:
         if kind(request.headers) == "multipart/form-data":
@@ -47,7 +47,7 @@ def _reply(service: Service, request: Any) -> Reply:
         return stamped(refuse(problem))
 
 
-def _receive(service: Service, content_type: str, body: bytes) -> Reply:
+def _receive(service: Service, content_type: str, body: bytes) -> Response:
     """Take an upload apart. It is in memory already, so the standard library's parser will do."""
     head = f"Content-Type: {content_type}\r\n\r\n".encode()
     form = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)

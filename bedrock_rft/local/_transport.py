@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from bedrock_rft._transport import Call, Reply
+from bedrock_rft._transport.transport import Request, Response
 from bedrock_rft.errors import APIConnectionError
-from bedrock_rft.local._service import Service
+from bedrock_rft.local._service.service import Service
 
 __all__ = ["LocalTransport"]
 
@@ -48,7 +48,7 @@ class LocalTransport:
         """The region the service claims to be in."""
         return self.service.region
 
-    async def send(self, call: Call) -> Reply:
+    async def send(self, call: Request) -> Response:
         """Answer at once. Raises `APIConnectionError` where the service is closed."""
         if self.service.closed:
             raise APIConnectionError(
@@ -60,7 +60,7 @@ class LocalTransport:
         if call.sink is not None and reply.ok and reply.content:
             call.sink.restart()
             call.sink.write(reply.content)
-            return Reply(reply.status, reply.headers, b"")
+            return Response(reply.status, reply.headers, b"")
         return reply
 
     async def sleep(self, seconds: float) -> None:

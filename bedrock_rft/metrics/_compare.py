@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bedrock_rft._findings import WIDTH, clip
-from bedrock_rft.errors import ConfigurationError, MissingExtraError, plain
+from bedrock_rft._core.findings import WIDTH, clip
+from bedrock_rft._core.text import sanitize_line
+from bedrock_rft.errors import ConfigurationError, MissingExtraError
 from bedrock_rft.metrics._metrics import Metrics
 from bedrock_rft.metrics._series import panels
 from bedrock_rft.metrics._spark import sparkline
@@ -108,7 +109,7 @@ class Comparison:
     def __str__(self) -> str:
         if len(self.runs) == 1:
             return str(self.runs[0][1])
-        wide = max((min(len(plain(label)), _LABEL) for label, _ in self.runs), default=0)
+        wide = max((min(len(sanitize_line(label)), _LABEL) for label, _ in self.runs), default=0)
         lines = [f"{self.title}: reward at first, over the last {_LAST} steps, and at its highest"]
         for label, run in self.runs:
             values = [value for _, value in run.series(_REWARD)]
@@ -116,7 +117,7 @@ class Comparison:
             figures = (values[0], sum(last) / len(last), max(values)) if values else ()
             said = "".join(f"{each:>8.3g}" for each in figures) or f"{'no rewards':>24}"
             bars = sparkline(values, WIDTH - wide - 28)
-            lines.append(clip(f"  {plain(label, _LABEL):<{wide}}{said}  {bars}".rstrip()))
+            lines.append(clip(f"  {sanitize_line(label, _LABEL):<{wide}}{said}  {bars}".rstrip()))
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -133,7 +134,7 @@ def _labels(runs: Sequence[Metrics]) -> list[str]:
     found: list[str] = []
     for number, (run, each) in enumerate(zip(runs, settings, strict=True), 1):
         said = ", ".join(f"{name} {each[name]}" for name in telling if name in each)
-        name = plain(run.job.id, 80) if run.job else f"run {number}"
+        name = sanitize_line(run.job.id, 80) if run.job else f"run {number}"
         found.append(f"{said} ({name})" if said else name)
     return found
 

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from bedrock_rft._findings import Finding, Findings
+from bedrock_rft._core.findings import Finding, Findings
 from bedrock_rft.metrics import _robust as robust
 from bedrock_rft.metrics._extent import NOTHING as _NOTHING
 from bedrock_rft.metrics._series import TITLES, is_validation

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
-from bedrock_rft._findings import WIDTH, clip
-from bedrock_rft.errors import plain
+from bedrock_rft._core.findings import WIDTH, clip
+from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.metrics._series import KNOWN, is_validation, number
 from bedrock_rft.metrics._spark import sparkline
 from bedrock_rft.metrics._steps import field, merged
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import polars as pl
     from matplotlib.figure import Figure
 
-    from bedrock_rft._findings import Findings
+    from bedrock_rft._core.findings import Findings
     from bedrock_rft.metrics._compare import Comparison
     from bedrock_rft.metrics._thresholds import Thresholds
 
@@ -143,7 +143,7 @@ class Metrics(Sequence[TrainingMetrics]):
     @property
     def name(self) -> str:
         """The id of the job, where it is known."""
-        return plain(self.job.id, 60) if self.job else "a run"
+        return sanitize_line(self.job.id, 60) if self.job else "a run"
 
     @property
     def title(self) -> str:
@@ -151,9 +151,9 @@ class Metrics(Sequence[TrainingMetrics]):
         job = self.job
         parts = [
             self.name,
-            plain(job.status, 40) if job else "",
+            sanitize_line(job.status, 40) if job else "",
             self._reach(),
-            plain(job.model, 40) if job else "",
+            sanitize_line(job.model, 40) if job else "",
         ]
         return ", ".join(part for part in parts if part)
 
@@ -179,14 +179,16 @@ class Metrics(Sequence[TrainingMetrics]):
     def _row(self, name: str) -> str:
         values = [value for _, value in self.series(name)]
         if not values:
-            return f"  {plain(name, _NAME - 1)}"
+            return f"  {sanitize_line(name, _NAME - 1)}"
         finite = [value for value in values if value == value] or values  # noqa: PLR0124 - NaN alone differs from itself
         figures = (values[0], values[-1], min(finite), max(finite))
         bars = sparkline(values, WIDTH - 4 - _NAME - 4 * _NUMBER)
-        return f"  {plain(name, _NAME - 1):<{_NAME}}{''.join(f'{each:>{_NUMBER}.3g}' for each in figures)}  {bars}"
+        return (
+            f"  {sanitize_line(name, _NAME - 1):<{_NAME}}{''.join(f'{each:>{_NUMBER}.3g}' for each in figures)}  {bars}"
+        )
 
     def __repr__(self) -> str:
-        job = f"job={plain(self.job.id, 80)!r}, " if self.job else ""
+        job = f"job={sanitize_line(self.job.id, 80)!r}, " if self.job else ""
         return f"Metrics({job}steps={len(self.steps)}, checkpoints={len(self.checkpoints)})"
 
     def _repr_html_(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from bedrock_rft._findings import escaped
+from bedrock_rft._core.findings import escape_html
 from bedrock_rft.metrics._series import panels
 from bedrock_rft.metrics._svg import COLOURS, chart
 
@@ -33,7 +33,7 @@ STYLE = """
 
 def fragment(comparison: Comparison) -> str:
     """The charts of one run or several, with their title and a legend."""
-    title = escaped(comparison.title)
+    title = escape_html(comparison.title)
     return f"<div class='rft-run'><style>{STYLE}</style><p><b>{title}</b></p>{charts(comparison)}</div>"
 
 
@@ -59,4 +59,4 @@ def _named(comparison: Comparison) -> Iterable[tuple[int, tuple[str, object]]]:
 
 
 def _swatch(colour: str, label: str) -> str:
-    return f"<span><span style='color:{colour}'>━</span> {escaped(label)}</span>"
+    return f"<span><span style='color:{colour}'>━</span> {escape_html(label)}</span>"

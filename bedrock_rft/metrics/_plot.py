@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from bedrock_rft.errors import plain
+from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.metrics._extent import extent
 from bedrock_rft.metrics._series import Panel, smooth
 from bedrock_rft.metrics._svg import COLOURS
@@ -40,7 +40,7 @@ def figure(title: str, drawn: Sequence[Panel], checkpoints: Sequence[tuple[int, 
     down = max(1, math.ceil(len(drawn) / across))
     made = _Shown(figsize=(4.0 * across, 2.5 * down + 0.9), layout="constrained")
     # The service's names may hold a dollar sign, which would be read as mathematics.
-    made.suptitle(plain(title, 120), fontsize=12, fontweight="bold", parse_math=False)
+    made.suptitle(sanitize_line(title, 120), fontsize=12, fontweight="bold", parse_math=False)
     grid = made.subplots(down, across, squeeze=False)
     axes = [axis for row in grid for axis in row]
     for axis, panel in zip(axes, drawn, strict=False):
@@ -103,7 +103,7 @@ def _draw(axis: Axes, panel: Panel, checkpoints: Sequence[tuple[int, int]]) -> N
     if low == high:  # matplotlib would spread out what is only rounding
         room = abs(high) / 10 or 1.0
         axis.set_ylim(low - room, high + room)
-    axis.set_title(plain(panel.title, 60), fontsize=10, parse_math=False)
+    axis.set_title(sanitize_line(panel.title, 60), fontsize=10, parse_math=False)
     axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
@@ -118,7 +118,7 @@ def _legend(made: Figure, drawn: Sequence[Panel], checkpoints: Sequence[tuple[in
     curves = [curve for panel in drawn for curve in panel.curves]
     names = {curve.run: curve.label for curve in curves if not curve.validation}
     entries = [
-        (Line2D([], [], color=COLOURS[run % len(COLOURS)], linewidth=1.8), plain(label, 60))
+        (Line2D([], [], color=COLOURS[run % len(COLOURS)], linewidth=1.8), sanitize_line(label, 60))
         for run, label in (names.items() if len({curve.run for curve in curves}) > 1 else ())
     ]
     if any(curve.validation for curve in curves):

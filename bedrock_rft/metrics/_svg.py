@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from bedrock_rft._findings import escaped
+from bedrock_rft._core.findings import escape_html
 from bedrock_rft.metrics._extent import extent
 from bedrock_rft.metrics._series import Curve, Panel, smooth, thinned
 
@@ -30,7 +30,7 @@ def chart(panel: Panel, checkpoints: Iterable[tuple[int, int]]) -> str:
     several = len({curve.run for curve in panel.curves}) > 1
     drawn = [_grid(scale), *(_mark(scale, run, step, line=not several) for run, step in checkpoints)]
     drawn += [_curve(scale, curve, len(panel.curves)) for curve in panel.curves]
-    title = escaped(panel.title)
+    title = escape_html(panel.title)
     return (
         f"<figure><figcaption>{title}</figcaption>"
         f"<svg viewBox='0 0 {_WIDE} {_HIGH}' width='{_WIDE}' height='{_HIGH}' role='img' aria-label='{title}'>"
@@ -86,7 +86,7 @@ def _mark(scale: _Scale, run: int, step: int, *, line: bool) -> str:
 
 def _curve(scale: _Scale, curve: Curve, among: int) -> str:
     colour = COLOURS[curve.run % len(COLOURS)]
-    label = escaped(curve.label)
+    label = escape_html(curve.label)
     lost = "".join(
         f"<path d='M{scale.x(step) - 3:.1f} {_TOP - 3}l6 6m0 -6l-6 6' stroke='#c62828' class='l'>"
         f"<title>{label}: not a finite number at step {step:,.0f}</title></path>"

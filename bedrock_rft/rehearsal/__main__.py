@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from bedrock_rft import Client
-from bedrock_rft.errors import BedrockRFTError, plain
+from bedrock_rft._core.text import sanitize_line
+from bedrock_rft.errors import BedrockRFTError
 from bedrock_rft.rehearsal._rehearse import MODEL, rehearse
 
 
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this is a command
         return 2
     except OSError as error:
-        print(f"error: {plain(str(error))}", file=sys.stderr)  # noqa: T201 - as above
+        print(f"error: {sanitize_line(str(error))}", file=sys.stderr)  # noqa: T201 - as above
         return 2
     with contextlib.suppress(BrokenPipeError):
         print(report)  # noqa: T201 - as above

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from bedrock_rft._findings import Finding
+from bedrock_rft._core.findings import Finding
 
 __all__ = ["Curve"]
 

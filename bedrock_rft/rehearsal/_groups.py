@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bedrock_rft._findings import Finding
+from bedrock_rft._core.findings import Finding
 
 __all__ = ["Groups"]
 

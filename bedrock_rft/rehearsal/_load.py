@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from bedrock_rft._findings import Finding
+from bedrock_rft._core.findings import Finding
 
 __all__ = ["Load"]
 

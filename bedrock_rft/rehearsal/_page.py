@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bedrock_rft._findings import Finding, alone, escaped
+from bedrock_rft._core.findings import Finding, escape_html, standalone_page
 from bedrock_rft.evaluation._page import fragment as evaluated
 from bedrock_rft.metrics import compare
 from bedrock_rft.metrics._page import STYLE as CHARTS
@@ -28,18 +28,18 @@ _STYLE = """
 
 def page(report: Rehearsal) -> str:
     """The whole page."""
-    return alone(report.title, fragment(report))
+    return standalone_page(report.title, fragment(report))
 
 
 def fragment(report: Rehearsal) -> str:
     """The same for a notebook's cell."""
     # The curve is drawn below.
     facts = [(name, value) for name, value in report.facts() if name != "rehearsal"]
-    rows = "".join(f"<tr><th>{escaped(name)}</th><td>{escaped(value)}</td></tr>" for name, value in facts)
+    rows = "".join(f"<tr><th>{escape_html(name)}</th><td>{escape_html(value)}</td></tr>" for name, value in facts)
     first, rest = report.first, report.findings[len(report.first) :]
     parts = [
-        f"<h2>{escaped(report.title)}: {escaped(report.verdict)}</h2>",
-        f"<p class='n'>{escaped(report.notice)}</p>",
+        f"<h2>{escape_html(report.title)}: {escape_html(report.verdict)}</h2>",
+        f"<p class='n'>{escape_html(report.notice)}</p>",
         f"<h3>Mend first</h3><ol>{_items(first)}</ol>" if first else "",
         f"<table>{rows}</table>",
         f"<ul>{_items(rest)}</ul>" if rest else "",
@@ -50,7 +50,7 @@ def fragment(report: Rehearsal) -> str:
 
 
 def _items(findings: Iterable[Finding]) -> str:
-    return "".join(f"<li><b class='{one.level}'>{one.level}</b> {escaped(str(one))}</li>" for one in findings)
+    return "".join(f"<li><b class='{one.level}'>{one.level}</b> {escape_html(str(one))}</li>" for one in findings)
 
 
 def _curves(report: Rehearsal) -> str:

@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import Any, cast
 
 from bedrock_rft.errors import RewardError
-from bedrock_rft.rewards._answer import delivered, verdicts
-from bedrock_rft.rewards._entry import Entry
+from bedrock_rft.rewards._checking.handler_response import delivered, verdicts
+from bedrock_rft.rewards._targets.entry_point import Entry
 
 __all__ = ["Recorder"]
 

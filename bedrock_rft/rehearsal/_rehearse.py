@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
-from bedrock_rft._findings import Finding
-from bedrock_rft._transport import finish
+from bedrock_rft._core.findings import Finding
+from bedrock_rft._transport.transport import run_sync
 from bedrock_rft.datasets import Report as Data
 from bedrock_rft.datasets import read, validate
 from bedrock_rft.errors import ConfigurationError, DatasetError
@@ -26,7 +26,7 @@ from bedrock_rft.rehearsal._load import Load
 from bedrock_rft.rehearsal._report import Rehearsal
 from bedrock_rft.rehearsal._run import GROUP_SIZE, INVOCATION_SIZE, Rehearsed, rehearsed
 from bedrock_rft.rewards import Report, check
-from bedrock_rft.rewards._locate import target_of
+from bedrock_rft.rewards._targets.resolve import target_of
 from bedrock_rft.types import Hyperparameters
 
 __all__ = ["MODEL", "Plan", "rehearse", "run"]
@@ -126,7 +126,7 @@ def rehearse(
     if source is client is not None:
         raise ConfigurationError("client is no blocking one; with an AsyncClient, await client.rehearse(…).")
     plan = Plan(hyperparameters, limit, model, samples, prompts, sampling, concurrency, resume, progress, seed)
-    return finish(run(source, dataset, reward, plan))
+    return run_sync(run(source, dataset, reward, plan))
 
 
 async def run(client: Any, dataset: object, reward: object, plan: Plan) -> Rehearsal:

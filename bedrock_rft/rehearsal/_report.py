@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bedrock_rft._findings import Finding, Findings, clip, wrap, written
+from bedrock_rft._core.findings import Finding, Findings, clip, wrap, write_text
+from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.datasets import Report as Data
-from bedrock_rft.errors import plain
 from bedrock_rft.evaluation import Evaluation
 from bedrock_rft.metrics import Metrics
 from bedrock_rft.metrics._spark import sparkline
@@ -103,10 +103,10 @@ class Rehearsal(Findings):
     def __str__(self) -> str:
         facts = self.facts()
         wide = max((len(name) for name, _ in facts), default=0)
-        lines = [clip(f"{plain(self.title)}: {self.verdict}"), *wrap(self.notice)]
+        lines = [clip(f"{sanitize_line(self.title)}: {self.verdict}"), *wrap(self.notice)]
         for name, value in facts:
             room = " " * (wide + 4)
-            first, *rest = wrap(f"{plain(value)}", indent=room, further=room)
+            first, *rest = wrap(f"{sanitize_line(value)}", indent=room, further=room)
             lines += [f"  {name:<{wide}}  {first.strip()}", *rest]
         if self.first:
             lines.append("Mend first")
@@ -143,7 +143,7 @@ class Rehearsal(Findings):
         """A page that stands alone, without scripts, written to `path` where one is given."""
         from bedrock_rft.rehearsal._page import page
 
-        return written(page(self), path)
+        return write_text(page(self), path)
 
     def _repr_html_(self) -> str:
         from bedrock_rft.rehearsal._page import fragment

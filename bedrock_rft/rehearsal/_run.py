@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bedrock_rft._config import carried
-from bedrock_rft._files import AsyncFiles, Files
-from bedrock_rft._jobs import AsyncJobs, Jobs
-from bedrock_rft._resource import Session
+from bedrock_rft._auth.config import carried
+from bedrock_rft._resources.base import Session
+from bedrock_rft._resources.files import AsyncFiles, Files
+from bedrock_rft._resources.jobs import AsyncJobs, Jobs
 from bedrock_rft.local import LocalTransport, Service
 from bedrock_rft.metrics import Metrics
 from bedrock_rft.rehearsal._recorder import Recorder
-from bedrock_rft.rewards._entry import Entry
+from bedrock_rft.rewards._targets.entry_point import Entry
 from bedrock_rft.types import Job
 
 __all__ = ["GROUP_SIZE", "INVOCATION_SIZE", "Rehearsed", "rehearsed"]

@@ -11,38 +11,38 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from bedrock_rft.rewards._check import check
-    from bedrock_rft.rewards._code import PassesTests
-    from bedrock_rft.rewards._compare import Choice, Exact, Matches, Numeric
-    from bedrock_rft.rewards._extract import after_marker, boxed, final_answer, last_number
-    from bedrock_rft.rewards._function import reward
-    from bedrock_rft.rewards._handler import Handler
-    from bedrock_rft.rewards._json import JsonEqual, JsonSchema
-    from bedrock_rft.rewards._judge import Judge, JudgeError
-    from bedrock_rft.rewards._package import package
-    from bedrock_rft.rewards._package_zip import Package, PackagedFile
-    from bedrock_rft.rewards._report import Report
-    from bedrock_rft.rewards._reward import Reward
-    from bedrock_rft.rewards._rollout import Rollout
-    from bedrock_rft.rewards._score import Score
-    from bedrock_rft.rewards._shape import Format, Length
+    from bedrock_rft.rewards._checking.check import check
+    from bedrock_rft.rewards._checking.report import Report
+    from bedrock_rft.rewards._packaging.archive import Package, PackagedFile
+    from bedrock_rft.rewards._packaging.package import package
+    from bedrock_rft.rewards._runtime.function import reward
+    from bedrock_rft.rewards._runtime.graders.answer_match import Choice, Exact, Matches, Numeric
+    from bedrock_rft.rewards._runtime.graders.extraction import after_marker, boxed, final_answer, last_number
+    from bedrock_rft.rewards._runtime.graders.json_match import JsonEqual, JsonSchema
+    from bedrock_rft.rewards._runtime.graders.llm_judge import Judge, JudgeError
+    from bedrock_rft.rewards._runtime.graders.style import Format, Length
+    from bedrock_rft.rewards._runtime.graders.unit_tests import PassesTests
+    from bedrock_rft.rewards._runtime.handler import Handler
+    from bedrock_rft.rewards._runtime.reward import Reward
+    from bedrock_rft.rewards._runtime.rollout import Rollout
+    from bedrock_rft.rewards._runtime.score import Score
 
 _WHERE = {
-    "_compare": ("Choice", "Exact", "Matches", "Numeric"),
-    "_check": ("check",),
-    "_code": ("PassesTests",),
-    "_extract": ("after_marker", "boxed", "final_answer", "last_number"),
-    "_handler": ("Handler",),
-    "_function": ("reward",),
-    "_json": ("JsonEqual", "JsonSchema"),
-    "_judge": ("Judge", "JudgeError"),
-    "_package": ("package",),
-    "_package_zip": ("Package", "PackagedFile"),
-    "_report": ("Report",),
-    "_reward": ("Reward",),
-    "_rollout": ("Rollout",),
-    "_score": ("Score",),
-    "_shape": ("Format", "Length"),
+    "_runtime.graders.answer_match": ("Choice", "Exact", "Matches", "Numeric"),
+    "_checking.check": ("check",),
+    "_runtime.graders.unit_tests": ("PassesTests",),
+    "_runtime.graders.extraction": ("after_marker", "boxed", "final_answer", "last_number"),
+    "_runtime.handler": ("Handler",),
+    "_runtime.function": ("reward",),
+    "_runtime.graders.json_match": ("JsonEqual", "JsonSchema"),
+    "_runtime.graders.llm_judge": ("Judge", "JudgeError"),
+    "_packaging.package": ("package",),
+    "_packaging.archive": ("Package", "PackagedFile"),
+    "_checking.report": ("Report",),
+    "_runtime.reward": ("Reward",),
+    "_runtime.rollout": ("Rollout",),
+    "_runtime.score": ("Score",),
+    "_runtime.graders.style": ("Format", "Length"),
 }
 _MODULE = {name: module for module, names in _WHERE.items() for name in names}
 

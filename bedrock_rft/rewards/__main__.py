@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from bedrock_rft.errors import BedrockRFTError
-from bedrock_rft.rewards._check import check
-from bedrock_rft.rewards._package import RUNTIMES, package
-from bedrock_rft.rewards._package_vendor import ARCHITECTURES
+from bedrock_rft.rewards._checking.check import check
+from bedrock_rft.rewards._packaging.package import RUNTIMES, package
+from bedrock_rft.rewards._packaging.requirements import ARCHITECTURES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

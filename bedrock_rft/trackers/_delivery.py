@@ -6,10 +6,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from bedrock_rft._secret import blotted
-from bedrock_rft._warn import warn_once
-from bedrock_rft.errors import ConfigurationError, MissingExtraError, plain
-from bedrock_rft.live._state import Change
+from bedrock_rft._core.redaction import redact
+from bedrock_rft._core.text import sanitize_line
+from bedrock_rft._core.warnings import warn_once
+from bedrock_rft.errors import ConfigurationError, MissingExtraError
+from bedrock_rft.metrics._live.state import Change
 from bedrock_rft.trackers._protocol import Tracker
 
 __all__ = ["Delivery"]
@@ -95,5 +96,5 @@ class _Lane:
         # Once, whatever the reason: that of a lost connection reads differently every time.
         if what not in self._said:
             self._said.add(what)
-            reason = plain(blotted(f"{type(error).__name__}: {error}"), 300)
+            reason = sanitize_line(redact(f"{type(error).__name__}: {error}"), 300)
             warn_once(f"The tracker {self._name} {what}: {reason}")

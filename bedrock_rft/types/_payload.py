@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 from typing_extensions import Self
 
-from bedrock_rft.errors import ConfigurationError
+from bedrock_rft._core.errors import ConfigurationError
 
 Id = Annotated[str, Field(min_length=1)]
 """What a thing is asked for by: an empty one in a path would ask for the list of all of them."""

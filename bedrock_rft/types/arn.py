@@ -9,7 +9,7 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 from typing_extensions import Self
 
-from bedrock_rft.errors import ConfigurationError
+from bedrock_rft._core.errors import ConfigurationError
 
 __all__ = ["LambdaArn"]
 

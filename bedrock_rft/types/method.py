@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, model_validator
 
-from bedrock_rft._warn import warn_once
-from bedrock_rft.errors import ConfigurationError
+from bedrock_rft._core.errors import ConfigurationError
+from bedrock_rft._core.warnings import warn_once
 from bedrock_rft.types._payload import Payload, Request
 from bedrock_rft.types.arn import LambdaArn
 

@@ -22,7 +22,7 @@ from bedrock_rft import (
     JobFailedError,
     LambdaArn,
     Model,
-    Reply,
+    Response,
     SigV4Auth,
     TrainingMetrics,
     datasets,
@@ -72,7 +72,7 @@ def blocking(client: Client) -> None:
     client.jobs.create("m", training_file="f", reward=reward)
     assert_type(client.models.list(), Iterator[Model])
     assert_type(client.models.retrieve("m"), Model)
-    assert_type(client.request("GET", "/models", query={"limit": 3}), Reply)
+    assert_type(client.request("GET", "/models", query={"limit": 3}), Response)
     assert_type(client.openai, openai.OpenAI)
     assert_type(job.fine_tuned_model, str | None)
     assert_type(job.reward, LambdaArn | None)
@@ -85,7 +85,7 @@ async def asynchronous(client: AsyncClient) -> None:
     assert_type(job, Job)
     assert_type(client.jobs.follow(job), AsyncIterator[Event])
     assert_type(await client.jobs.wait(job), Job)
-    assert_type(await client.request("GET", "/models"), Reply)
+    assert_type(await client.request("GET", "/models"), Response)
     assert_type(await client.rewards.deploy("reward.py:lambda_handler", name="r"), DeployedReward)
     assert_type(await client.rewards.deploy("reward.py:lambda_handler", name="r", plan=True), Plan)
     assert_type(client.openai, openai.AsyncOpenAI)

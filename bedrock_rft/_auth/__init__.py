@@ -1,0 +1,1 @@
+"""Settings, endpoint and identity of a client."""

@@ -1,0 +1,174 @@
+"""What the door opens: each wing when it is first asked for, with the client's own session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from bedrock_rft._client.rewards import AsyncRewards, Rewards
+from bedrock_rft._resources.base import AsyncResource, Resource, blocking
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    import openai
+
+    from bedrock_rft.evaluation import Evaluation, Thresholds
+    from bedrock_rft.rehearsal import Rehearsal
+    from bedrock_rft.types import Checkpoint, Hyperparameters, Job, Model
+
+    Asked: TypeAlias = str | Job | Checkpoint | Model
+
+__all__ = ["AsyncWings", "Wings"]
+
+
+class AsyncWings(AsyncResource):
+    """What an async client can do beyond the service's own operations."""
+
+    def _set_up(self, *, blocking: bool) -> None:
+        self._blocking = blocking
+        self._inference: Any = None
+
+    @property
+    def openai(self) -> openai.AsyncOpenAI:
+        """A ready `openai.AsyncOpenAI` for inference, on the same endpoint and with the same identity."""
+        if self._inference is None:
+            session = self._session
+            self._inference = session.transport.openai(max_retries=session.config.max_retries, blocking=self._blocking)
+        return cast("openai.AsyncOpenAI", self._inference)
+
+    @property
+    def rewards(self) -> AsyncRewards:
+        """Reward functions in Lambda: deployed, and taken away again."""
+        return AsyncRewards(self._session)
+
+    async def evaluate(
+        self,
+        dataset: str | os.PathLike[str] | Iterable[Any],
+        *,
+        models: Asked | Iterable[Asked] | Mapping[str, Asked],
+        reward: Any,
+        samples: int = 1,
+        limit: int | None = None,
+        sampling: Mapping[str, Any] | None = None,
+        by: Sequence[str] = (),
+        pass_mark: float = 1.0,
+        concurrency: int = 16,
+        timeout: float = 120.0,
+        resume: str | os.PathLike[str] | None = None,
+        progress: bool | Callable[[str, int, int], None] = True,
+        seed: int = 0,
+        thresholds: Thresholds | None = None,
+    ) -> Evaluation:
+        """Ask models the prompts of a data set, score the answers with a reward, and compare.
+
+        ```python
+        report = client.evaluate("test.jsonl", models=["openai.gpt-oss-20b", job], reward=correct, samples=4)
+        print(report)
+        report.to_html("report.html")
+        ```
+
+        Every sample is one request through `client.openai`. Throttling and lost connections are waited out, with fewer
+        requests at once. A question that the service does not take is counted as failed, and nowhere else.
+
+        Args:
+            dataset: a path, or records as `datasets.write` takes them. Not one the models were trained on.
+            models: ids, jobs, checkpoints; or a mapping from labels to these. The first is what others are compared
+                with.
+            reward: what the answers are scored by, as in training: a reward, a handler, `path/to/file.py:name`, the zip
+                of a Lambda, or the ARN of a deployed function or anything with an `.arn`, which is invoked with AWS
+                credentials. It scores answers as they come.
+            samples: answers to each prompt.
+            limit: ask the first so many prompts only.
+            sampling: further fields of each request, such as `{"temperature": 0.7, "max_completion_tokens": 1024}`. To
+                a `seed` the number of the sample is added.
+            by: record fields to group the results by; numbers of many values are put into quarters.
+            pass_mark: the score from which an answer passes, for pass@k.
+            concurrency: requests at once, as long as the service takes them.
+            timeout: seconds for one request.
+            resume: a file in which answers and scores are kept as they come. Run again with it, nothing that was
+                answered is asked again, also with more models, samples or prompts; a reward that has changed since
+                scores anew.
+            progress: a bar on a terminal or in a notebook (tqdm's with the extra 'progress') and a line now and then in
+                a log; a function of (what, done, total), told of what is `asked` and `scored`; or False.
+            seed: of the bootstrap's resampling.
+            thresholds: for the advice on a base model that is too weak or too good.
+
+        Raises:
+            APIError: something concerns every question: a model that does not exist, a permission that is missing.
+            RewardError: the reward cannot score, or cannot be reached. Where only some answers cannot be scored, the
+                report counts them.
+            DatasetError: there is nothing to ask.
+            ConfigurationError: an argument makes no sense, or the file to resume from cannot be used.
+        """
+        from bedrock_rft.evaluation._evaluate import Settings, run
+
+        settings = Settings(samples, concurrency, sampling, limit, by, pass_mark, resume, progress, seed, thresholds)
+        return await run(dataset, models, reward, self, settings, timeout=timeout)
+
+    async def rehearse(
+        self,
+        dataset: str | os.PathLike[str] | Iterable[Any],
+        *,
+        reward: Any,
+        hyperparameters: Hyperparameters | Mapping[str, Any] | None = None,
+        limit: int | None = None,
+        model: str = "openai.gpt-oss-20b",
+        samples: int = 0,
+        prompts: int = 32,
+        sampling: Mapping[str, Any] | None = None,
+        concurrency: int = 16,
+        resume: str | os.PathLike[str] | None = None,
+        progress: bool | Callable[[str, int, int], None] = True,
+        seed: int = 0,
+    ) -> Rehearsal:
+        """Rehearse a run on this machine before it is paid for; see `bedrock_rft.rehearsal.rehearse`.
+
+        ```python
+        print(client.rehearse("train.jsonl", reward=correct, hyperparameters={"n_epochs": 1, "batch_size": 16}))
+        ```
+
+        No model is trained, and unless `samples` is set nothing is asked of the service. A deployed reward is invoked
+        with this client's AWS credentials.
+
+        Args:
+            dataset: a path, or records.
+            reward: as `rewards.check` takes it: a reward, a handler, a file, a zip, or a deployed function.
+            hyperparameters: those of the job to come.
+            limit: the job is rehearsed on so many records at most; by default 400, or enough for 25 steps.
+            model: the base model.
+            samples: answers of the base model to ask for, to each of `prompts` prompts; it costs tokens.
+            prompts: how many prompts it is asked.
+            sampling: further fields of each request.
+            concurrency: requests at once.
+            resume: a file in which answers are kept, as for `evaluate`.
+            progress: of the asking, as for `evaluate`.
+            seed: of the choices and of the training.
+
+        Raises:
+            DatasetError: there are no records.
+            ConfigurationError: there is no such reward, or an argument makes no sense.
+            APIError: the base model cannot be asked.
+        """
+        from bedrock_rft.rehearsal._rehearse import Plan, run
+
+        plan = Plan(hyperparameters, limit, model, samples, prompts, sampling, concurrency, resume, progress, seed)
+        return await run(self, dataset, reward, plan)
+
+
+class Wings(Resource):
+    """What a blocking client can do beyond the service's own operations."""
+
+    @property
+    def rewards(self) -> Rewards:
+        """Reward functions in Lambda: deployed, and taken away again."""
+        return Rewards(self._async.rewards)
+
+    @property
+    def openai(self) -> openai.OpenAI:
+        """A ready `openai.OpenAI` for inference, on the same endpoint and with the same identity."""
+        return cast("openai.OpenAI", self._async.openai)
+
+    evaluate = blocking(AsyncWings.evaluate)
+    rehearse = blocking(AsyncWings.rehearse)

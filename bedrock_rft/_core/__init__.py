@@ -1,0 +1,1 @@
+"""Shared building blocks: errors, text, redaction, findings, logging, warnings."""

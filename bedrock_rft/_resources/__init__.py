@@ -1,0 +1,1 @@
+"""The service's operations: files, jobs, events and models."""

@@ -1,0 +1,1 @@
+"""HTTP exchanges with the service, over either identity."""

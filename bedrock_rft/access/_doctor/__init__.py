@@ -1,0 +1,1 @@
+"""Check whether the identity, the endpoint and the reward are ready for a job."""

@@ -1,0 +1,1 @@
+"""The local service over loopback HTTP."""

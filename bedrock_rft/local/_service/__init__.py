@@ -1,0 +1,1 @@
+"""The local service's routes and storage."""

@@ -1,0 +1,1 @@
+"""Check a reward before a job uses it."""

@@ -1,0 +1,1 @@
+"""Package a reward as a Lambda zip."""

@@ -1,0 +1,1 @@
+"""Reward code that runs inside Lambda; standard library and botocore only."""

@@ -1,0 +1,618 @@
+"""The doctor, on an AWS of our own: what it says of access that lacks something, and what of it mends that."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import socket
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from botocore.credentials import Credentials
+from support.fake_secrets import LONG, SECRET, SHORT, said_of, secrets_in, short_term
+from support.iam_simulator import Iam, iam_server
+from support.moto_server import Aws
+
+from bedrock_rft import AsyncClient, Client, ConfigurationError
+from bedrock_rft._auth.api_key import read
+from bedrock_rft._auth.aws_credentials import given
+from bedrock_rft._core.findings import Finding
+from bedrock_rft._core.redaction import Secret
+from bedrock_rft.access import Report, caller_policy, doctor, execution_policy, mint_api_key, trust_policy
+from bedrock_rft.access.__main__ import main
+from bedrock_rft.access._doctor import client_checks as _look_client
+from bedrock_rft.access._doctor import endpoint_checks as _look_endpoint
+from bedrock_rft.access._doctor import function_checks as _look_function
+from bedrock_rft.access._doctor.aws_queries import Refused, Who
+from bedrock_rft.access._doctor.caller_checks import permissions, who_am_i
+from bedrock_rft.access._doctor.concurrent_checks import together
+from bedrock_rft.local import LocalService, LocalTransport, Service
+from bedrock_rft.types import LambdaArn
+
+REWARD = "arn:aws:lambda:us-west-2:123456789012:function:my-reward"
+VERSION = f"{REWARD}:1"
+MODEL = "openai.gpt-oss-20b"
+JUDGES = ["us.amazon.nova-lite-v1:0", "amazon.nova-micro-v1:0"]
+
+
+def nothing(_: object, __: object) -> list[object]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[LocalService]:
+    with LocalService(reward=nothing) as found:
+        yield found
+
+
+@pytest.fixture
+def iam(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[Iam]:
+    with iam_server(aws) as (url, found):
+        monkeypatch.setenv("AWS_ENDPOINT_URL_IAM", url)
+        yield found
+
+
+def made(aws: Aws, *, settings: dict[str, Any] | None = None, policy: str | None = None) -> None:
+    """A reward function and its role, as they should be but for what is given."""
+    iam, functions = aws.client("iam"), aws.client("lambda")
+    trust = trust_policy(reward=REWARD).json()
+    role = iam.create_role(RoleName="reward", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    document = execution_policy(REWARD, judges=JUDGES).json() if policy is None else policy
+    iam.put_role_policy(RoleName="reward", PolicyName="p", PolicyDocument=document)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as package:
+        package.writestr("reward.py", "def handler(event, context):\n    return []\n")
+    functions.create_function(
+        **{
+            "FunctionName": "my-reward",
+            "Runtime": "python3.13",
+            "Role": role,
+            "Handler": "reward.handler",
+            "Code": {"ZipFile": file.getvalue()},
+            "Timeout": 300,
+            "MemorySize": 512,
+            "Publish": True,
+            **(settings or {}),
+        }
+    )
+
+
+def caller(aws: Aws, policy: str | None = None) -> Any:
+    """A session of a role with a policy, as a person signs in."""
+    iam, sts = aws.client("iam"), aws.client("sts")
+    trust = json.dumps(
+        {
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}],
+        }
+    )
+    arn = iam.create_role(RoleName="scientist", Path="/team/", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    if policy is not None:
+        iam.put_role_policy(RoleName="scientist", PolicyName="rft", PolicyDocument=policy)
+    found = sts.assume_role(RoleArn=arn, RoleSessionName="ada")["Credentials"]
+    return Credentials(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
+
+
+def codes(report: Report, level: str) -> set[str]:
+    return {finding.code for finding in report.findings if finding.level == level}
+
+
+def one(report: Report, code: str) -> Finding:
+    (found,) = [finding for finding in report.findings if finding.code == code]
+    return found
+
+
+@pytest.fixture
+def look(service: LocalService) -> Callable[..., Report]:
+    """The doctor's report on a client whose endpoint is the rehearsal, with AWS credentials that moto knows."""
+
+    def doctored(credentials: Any, **asked: Any) -> Report:
+        # The rehearsal has credentials of its own: its key lets the client in, and AWS is asked with the others.
+        options = service.client_options("api_key")
+        with Client(**options) as client:
+            config = client._async._session.config
+            aws = replace(config, key=None, aws=given(Secret(credentials)), auth="aws")
+            object.__setattr__(client._async._session, "config", aws)
+            return doctor(client, **asked)
+
+    return doctored
+
+
+def test_all_is_well_where_the_policies_are_the_packages_own(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
+    made(aws)
+    needed = caller_policy("us-west-2", reward=VERSION)
+    report = look(caller(aws, needed.json()), reward=VERSION, models=[MODEL], judges=JUDGES)
+    assert report.verdict == "ok", str(report)
+    assert report.who == "arn:aws:sts::123456789012:assumed-role/scientist/ada"
+    allowed = {name for finding in report.findings for name in re.findall(r"[a-z-]+:[A-Z]\w+", finding.summary)}
+    assert set(needed.actions) <= allowed
+    assert codes(report, "ok") >= {
+        "identity", "region", "endpoint", "clock", "models", "who", "may_files", "may_createjobs", "may_jobs",
+        "may_inference", "may_invokereward", "reward", "reward_timeout", "reward_memory", "reward_runtime",
+        "reward_concurrency", "reward_policy", "role", "role_ownlog", "role_judges", "role_judgeprofiles",
+        "role_modelsofprofiles",
+    }  # fmt: skip
+    assert iam.asked.count("SimulatePrincipalPolicy") == 6
+
+
+def test_what_is_denied_is_mended_by_the_statement_that_is_named(
+    aws: Aws, iam: Iam, look: Callable[..., Report]
+) -> None:
+    made(aws)
+    person = caller(aws)
+    report = look(person, reward=VERSION)
+    assert codes(report, "error") == {"may_files", "may_createjobs", "may_jobs", "may_invokereward"}
+    assert codes(report, "warning") == {"may_inference"}
+    mends = [finding.remedy for finding in (*report.errors, *report.warnings)]
+    statements = [json.loads(mend.partition("`")[2].strip("`")) for mend in mends]
+    mended = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    aws.client("iam").put_role_policy(RoleName="scientist", PolicyName="mended", PolicyDocument=mended)
+    assert look(person, reward=VERSION).verdict == "ok"
+    assert "SimulatePrincipalPolicy" in iam.asked
+
+
+def test_denials_that_no_policy_mends_say_so(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
+    made(aws)
+    iam.extra = {
+        "bedrock-mantle:CreateFile": "<OrganizationsDecisionDetail><AllowedByOrganizations>false"
+        "</AllowedByOrganizations></OrganizationsDecisionDetail>",
+        "bedrock-mantle:CreateFineTuningJob": "<PermissionsBoundaryDecisionDetail><AllowedByPermissionsBoundary>false"
+        "</AllowedByPermissionsBoundary></PermissionsBoundaryDecisionDetail>",
+    }
+    deny = {"Effect": "Deny", "Action": ["lambda:*"], "Resource": ["*"]}
+    policy = {"Version": "2012-10-17", "Statement": [deny]}
+    report = look(caller(aws, json.dumps(policy)), reward=VERSION)
+    whys = {finding.reason: finding.remedy for finding in report.errors}
+    for why in ("a policy of the organisation", "its permissions boundary", "denied outright by a policy"):
+        (mend,) = [mend for said, mend in whys.items() if said.startswith(why)]
+        assert mend == "No further policy can allow it: ask whoever looks after that one."
+
+
+def test_what_hangs_on_a_condition_is_not_guessed(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
+    made(aws)
+    policy = caller_policy("us-west-2", reward=VERSION, models=[MODEL]).json()
+    person = caller(aws, policy)
+    report = look(person, reward=VERSION)
+    assert one(report, "may_createjobs").level == "unknown"
+    assert "bedrock-mantle:Model" in one(report, "may_createjobs").reason
+    # Told of the model, the simulation knows.
+    assert one(look(person, reward=VERSION, models=MODEL), "may_createjobs").level == "ok"
+    assert one(look(person, reward=VERSION, models="qwen.qwen3-32b"), "may_createjobs").level == "error"
+    assert "SimulatePrincipalPolicy" in iam.asked
+
+
+def test_without_the_simulation_permissions_are_not_known(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
+    made(aws)
+    iam.refuses = {"SimulatePrincipalPolicy"}
+    report = look(caller(aws), reward=VERSION, judges=JUDGES)
+    assert codes(report, "unknown") == {"permissions", "role_ownlog"}
+    assert not report.errors
+    found = one(report, "permissions")
+    assert "CreateFineTuningJob" in found.summary
+    assert '"iam:SimulatePrincipalPolicy"' in found.remedy
+    assert '"arn:aws:iam::123456789012:role/team/scientist"' in found.remedy, "with the path that STS leaves out"
+    iam.refuses = {"GetRole", "ListAttachedRolePolicies"}
+    report = look(caller_again(aws), reward=VERSION)
+    assert {"permissions", "role"} <= codes(report, "unknown")
+
+
+def caller_again(aws: Aws) -> Any:
+    arn = "arn:aws:iam::123456789012:role/team/scientist"
+    found = aws.client("sts").assume_role(RoleArn=arn, RoleSessionName="ada")["Credentials"]
+    return Credentials(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
+
+
+def test_where_moto_answers_nonsense_it_is_unknown(aws: Aws, look: Callable[..., Report]) -> None:
+    made(aws)
+    report = look(caller(aws), reward=VERSION)
+    assert one(report, "permissions").reason.startswith("IAM's simulation did not answer: ")
+    assert not report.errors
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "level", "says"),
+    [
+        ({"Timeout": 3}, "reward_timeout", "error", "--timeout 300"),
+        ({"Timeout": 20}, "reward_timeout", "warning", "--timeout 300"),
+        ({"MemorySize": 128}, "reward_memory", "warning", "--memory-size 512"),
+        ({"Runtime": "python3.9"}, "reward_runtime", "warning", "--runtime python3.13"),
+        ({"Runtime": "nodejs22.x"}, "reward_runtime", "unknown", ""),
+    ],
+)
+def test_settings_of_the_function_that_hinder_a_job(
+    aws: Aws, iam: Iam, look: Callable[..., Report], settings: dict[str, Any], code: str, level: str, says: str
+) -> None:
+    made(aws, settings=settings)
+    report = look(caller(aws, caller_policy("us-west-2", reward=VERSION).json()), reward=VERSION)
+    found = one(report, code)
+    assert found.level == level
+    assert says in found.remedy
+    others = {finding.code for finding in report.findings if finding.level != "ok"}
+    assert others == {code}
+    assert iam.asked
+
+
+def test_a_function_that_is_throttled_public_or_not_there(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
+    made(aws)
+    functions = aws.client("lambda")
+    person = caller(aws, caller_policy("us-west-2", reward=REWARD).json())
+    functions.put_function_concurrency(FunctionName="my-reward", ReservedConcurrentExecutions=0)
+    functions.add_permission(
+        FunctionName="my-reward", StatementId="everybody", Action="lambda:InvokeFunction", Principal="*"
+    )
+    report = look(person, reward=REWARD)
+    assert codes(report, "error") == {"reward_concurrency"}
+    assert codes(report, "warning") == {"reward_policy", "reward_version"}
+    assert "--statement-id everybody" in one(report, "reward_policy").remedy
+    functions.put_function_concurrency(FunctionName="my-reward", ReservedConcurrentExecutions=2)
+    assert one(look(person, reward=REWARD), "reward_concurrency").level == "warning"
+    gone = look(person, reward=REWARD.replace("my-reward", "other"))
+    assert one(gone, "reward").summary == f"There is no function {REWARD.replace('my-reward', 'other')}"
+    assert one(gone, "reward").level == "error"
+    assert iam.asked
+
+
+def test_a_function_elsewhere_is_said_to_be(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
+    person = caller(aws)
+    east = look(person, reward=VERSION.replace("us-west-2", "us-east-1"))
+    assert "us-east-1" in one(east, "reward_region").summary
+    assert one(east, "reward_region").level == "error"
+    arn = LambdaArn(VERSION)
+    none = Refused("ResourceNotFoundException", "")
+    assert [each.level for each in _look_function.account(arn, "210987654321", none)] == ["error"]
+    assert [each.level for each in _look_function.account(arn, "210987654321", {"Policy": "{}"})] == ["warning"]
+    assert list(_look_function.account(arn, "123456789012", none)) == []
+    assert iam.asked
+
+
+def test_a_role_that_can_do_too_little_or_too_much(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
+    made(aws, policy=execution_policy("arn:aws:lambda:us-west-2:123456789012:function:other").json())
+    admin = aws.client("iam").create_policy(
+        PolicyName="AdministratorAccess", PolicyDocument=caller_policy("us-west-2", "123456789012").json()
+    )["Policy"]["Arn"]
+    aws.client("iam").attach_role_policy(RoleName="reward", PolicyArn=admin)
+    report = look(caller(aws, caller_policy("us-west-2", reward=VERSION).json()), reward=VERSION, judges=JUDGES)
+    assert codes(report, "error") == {"role_judges", "role_judgeprofiles", "role_modelsofprofiles"}
+    assert codes(report, "warning") == {"role_ownlog", "role_powers"}
+    for code in codes(report, "error"):
+        (_, statement, _) = one(report, code).remedy.split("`")
+        assert json.loads(statement)["Action"] == ["bedrock:InvokeModel"]
+    wrong = json.dumps(
+        {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+            ],
+        }
+    )
+    aws.client("iam").update_assume_role_policy(RoleName="reward", PolicyDocument=wrong)
+    report = look(caller_again(aws), reward=VERSION)
+    assert one(report, "role").level == "error"
+    assert iam.asked
+
+
+def test_with_a_key_alone_what_aws_would_say_is_unknown(
+    aws: Aws, service: LocalService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    with Client(**service.client_options("api_key")) as client:
+        report = doctor(client, reward=VERSION)
+    assert codes(report, "unknown") == {"key", "who", "permissions", "reward"}
+    assert not report.errors
+    for code in ("permissions", "reward"):
+        assert one(report, code).reason == "AWS could not be asked"
+    assert one(report, "who").reason.startswith("There are no AWS credentials")
+    assert "CallWithBearerToken" in one(report, "permissions").summary
+    assert aws.url
+
+
+def test_a_keys_permissions_are_told_only_by_the_credentials_it_was_made_from(
+    aws: Aws, iam: Iam, service: LocalService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = caller(aws, caller_policy("us-west-2", "123456789012", api_key="short-term").json())
+    key = mint_api_key("us-west-2", credentials=person)
+    with Client("us-west-2", api_key=key.reveal(), base_url=service.base_url) as client:
+        stranger = doctor(client)
+        assert one(stranger, "permissions").level == "unknown"
+        assert "may be somebody else's" in one(stranger, "permissions").reason
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", person.access_key)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", person.secret_key)
+        monkeypatch.setenv("AWS_SESSION_TOKEN", str(person.token))
+        own = doctor(client)
+    assert one(own, "may_apikey").level == "ok"
+    assert one(own, "admitted").level == "error", "the rehearsal does not know this key"
+    assert iam.asked
+
+
+def test_a_rehearsal_asks_nothing_of_the_real_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAFAKE000000000001")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "fake")
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("the network was used")
+
+    with Service() as service, Client(transport=LocalTransport(service)) as client:
+        monkeypatch.setattr(socket, "create_connection", refuse)
+        monkeypatch.setattr(socket, "getaddrinfo", refuse)
+        report = doctor(client, reward=VERSION)
+    assert codes(report, "unknown") == {"clock", "who", "permissions", "reward"}
+    assert "rehearses on this machine" in one(report, "who").reason
+
+
+@pytest.mark.anyio
+async def test_an_async_client_gets_the_same_report(aws: Aws, iam: Iam, service: LocalService) -> None:
+    made(aws)
+    with Client(**service.client_options("api_key")) as client:
+        report = doctor(client, reward=VERSION)
+    async with AsyncClient(**service.client_options("api_key")) as other:
+        same = await doctor(other, reward=VERSION)
+    assert set(same.findings) == set(report.findings)
+    assert same.facts() == report.facts()
+    assert iam.asked
+
+
+def test_an_endpoint_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+    with Client("us-west-2", api_key="some-key", base_url=url) as client:
+        report = doctor(client)
+    found = one(report, "endpoint")
+    assert found.level == "error"
+    assert "refused" in found.reason
+    assert found.remedy == "Check base_url, and whether the service or a proxy listens there."
+
+
+def test_looks_end_in_time_and_never_raise() -> None:
+    import threading
+
+    stuck = threading.Event()
+
+    def slow() -> list[Finding]:
+        stuck.wait(60)
+        return []
+
+    def broken() -> list[Finding]:
+        raise RuntimeError(f"no, {LONG}")
+
+    found = together({"slow": slow, "broken": broken, "well": lambda: [Finding("ok", "x", "Well")]}, 0.05)
+    stuck.set()
+    assert [finding.level for finding in found] == ["unknown", "unknown", "ok"]
+    assert str(found[0]) == "The look at the slow was not done after 0.05 s. Allow it more seconds."
+    assert secrets_in(str(found[1])) == []
+    assert "RuntimeError" in found[1].reason
+
+
+NOW = datetime(2026, 5, 4, 12, 0, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    ("headers", "level", "says"),
+    [
+        ({"date": "Mon, 04 May 2026 12:00:00 GMT"}, "ok", "agrees"),
+        ({"date": "Mon, 04 May 2026 12:10:00 GMT"}, "warning", "600 s behind"),
+        ({"date": "Mon, 04 May 2026 11:50:00 GMT"}, "warning", "s ahead"),
+        ({"date": "Mon, 04 May 2026 11:50:00 GMT", "age": "600"}, "unknown", "does not say"),
+        ({"date": "yesterday"}, "unknown", "does not say"),
+        ({}, "unknown", "does not say"),
+    ],
+)
+def test_the_clock_is_compared_with_the_services(headers: dict[str, str], level: str, says: str) -> None:
+    found = _look_endpoint.clock(headers, NOW, NOW + timedelta(milliseconds=80))
+    assert found.level == level
+    assert says in found.summary
+
+
+@pytest.mark.parametrize(
+    ("runtime", "today", "level"),
+    [
+        ("python3.13", date(2026, 1, 1), "ok"),
+        ("python3.10", date(2025, 12, 1), "ok"),
+        ("python3.10", date(2026, 6, 1), "warning"),
+        ("python3.10", date(2027, 1, 1), "warning"),
+        ("python3.7", date(2024, 1, 1), "warning"),
+        ("python3.19", date(2026, 1, 1), "ok"),
+        ("ruby3.3", date(2026, 1, 1), "unknown"),
+        ("", date(2026, 1, 1), "ok"),
+    ],
+)
+def test_runtimes_end_with_their_python(runtime: str, today: date, level: str) -> None:
+    assert _look_function.runtime({"Runtime": runtime}, "`", today).level == level
+
+
+def test_what_lambda_says_of_its_state_is_passed_on() -> None:
+    arn = LambdaArn(VERSION)
+    for said, level in (
+        ({"State": "Active", "LastUpdateStatus": "Successful"}, "ok"),
+        ({"State": "Pending"}, "warning"),
+        ({"State": "Inactive"}, "warning"),
+        ({"State": "Active", "LastUpdateStatus": "InProgress"}, "warning"),
+        ({"State": "Failed", "StateReason": "no such\x1b[31m image"}, "error"),
+        ({"State": "Active", "LastUpdateStatus": "Failed"}, "error"),
+    ):
+        first = next(_look_function.configuration(arn, said, NOW.date()))
+        assert (first.code, first.level) == ("reward", level)
+        assert "\x1b" not in str(first)
+    denied = next(_look_function.configuration(arn, Refused("AccessDeniedException", "no"), NOW.date()))
+    assert denied.level == "unknown"
+    assert '"lambda:GetFunctionConfiguration"' in denied.remedy
+
+
+@pytest.mark.parametrize(
+    ("key", "region", "found"),
+    [
+        (lambda: LONG, "us-west-2", [("warning", "key")]),
+        (lambda: "opaque", "us-west-2", [("unknown", "key")]),
+        (lambda: short_term(stamp=NOW), "us-west-2", [("ok", "key")]),
+        (lambda: short_term(stamp=NOW - timedelta(hours=11, minutes=30)), "us-west-2", [("warning", "key")]),
+        (lambda: short_term(stamp=NOW - timedelta(hours=13)), "us-west-2", [("error", "key")]),
+        (lambda: short_term(stamp=NOW), "eu-west-1", [("ok", "key"), ("error", "key_region")]),
+        (lambda: "bedrock-api-key-abc", "us-west-2", [("unknown", "key")]),
+    ],
+)
+def test_what_a_key_says_of_itself(key: Callable[[], str], region: str, found: list[tuple[str, str]]) -> None:
+    said = list(_look_client.about_key(read(key()), region, NOW))
+    assert [(each.level, each.code) for each in said] == found
+    assert secrets_in("".join(map(str, said))) == []
+
+
+def test_what_beats_a_role_in_the_environment_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", LONG)
+    monkeypatch.setenv("AWS_PROFILE", "good-role")
+    with Client("us-west-2") as client:
+        levels = [(each.level, each.code) for each in _look_client.identity(client.identity)]
+    assert levels == [("ok", "identity"), ("warning", "shadowed")]
+    with Client("us-west-2", api_key=LONG) as client:
+        assert [each.level for each in _look_client.identity(client.identity)] == ["ok", "ok", "ok"]
+        assert _look_client.region(client._async._session.config).level == "ok"
+    with Client("eu-west-1", api_key=LONG) as client:
+        assert _look_client.region(client._async._session.config).level == "warning"
+
+
+def test_only_misuse_raises(service: LocalService) -> None:
+    with pytest.raises(ConfigurationError, match="takes a Client or an AsyncClient, not str"):
+        doctor("client")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]
+    with Client(**service.client_options("api_key")) as client:
+        with pytest.raises(ConfigurationError, match="not the ARN of a Lambda function"):
+            doctor(client, reward="my-reward")
+        with pytest.raises(ConfigurationError, match="seconds must be a positive number"):
+            doctor(client, seconds=float("nan"))
+        with pytest.raises(ConfigurationError, match="neither the id nor the ARN"):
+            doctor(client, judges=["no such model"])
+
+
+def test_no_secret_is_in_a_report(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
+    made(aws)
+    person = caller(aws)
+    report = look(person, reward=VERSION, judges=JUDGES)
+    assert said_of(report, [person.secret_key, str(person.token)[:30]]) == []
+    assert max(len(line) for line in str(report).splitlines() if "arn:" not in line) <= 80
+    assert iam.asked
+
+
+def test_the_command_says_it_all(
+    aws: Aws,
+    iam: Iam,
+    service: LocalService,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made(aws, settings={"Timeout": 3})
+    for name, value in service.environment("api_key").items():
+        monkeypatch.setenv(name, value)
+    assert main(["doctor", "--region", "us-west-2", "--reward", VERSION, "--model", MODEL]) == 1
+    said = capsys.readouterr().out
+    assert said.startswith("Access to 127.0.0.1: 1 ERROR")
+    assert "--timeout 300" in " ".join(said.split())
+    assert iam.asked
+
+
+def test_the_example_runs_on_this_machine(aws: Aws, iam: Iam) -> None:
+    made(aws)
+    example = Path(__file__).parents[2] / "examples" / "access_doctor.py"
+    command = [sys.executable, "-W", "error", str(example), "--local", "--reward", VERSION]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, encoding="utf-8")  # noqa: S603 - ours
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Access to 127.0.0.1: ")
+    assert "error:" not in done.stdout
+    assert f"reward    {VERSION}" in done.stdout
+    assert iam.asked
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """An endpoint that takes connections and says nothing."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+
+
+@pytest.mark.anyio
+async def test_an_endpoint_that_says_nothing_is_not_waited_for(silent: str) -> None:
+    with Client("us-west-2", api_key="some-key", base_url=silent, timeout=1) as client:
+        report = doctor(client, seconds=0.2)
+    assert one(report, "endpoint").summary == "The look at the endpoint was not done after 0.2 s"
+    async with AsyncClient("us-west-2", api_key="some-key", base_url=silent, timeout=1) as other:
+        same = await doctor(other, seconds=0.2)
+    assert one(same, "endpoint") == one(report, "endpoint")
+
+
+@pytest.mark.anyio
+async def test_a_key_that_cannot_be_had_is_a_finding(silent: str) -> None:
+    def none() -> str:
+        raise ConfigurationError("No key today.")
+
+    with Client("us-west-2", api_key=none, base_url=silent, timeout=1) as client:
+        report = doctor(client, seconds=5)
+    assert one(report, "key").reason == "No key today."
+    assert one(report, "endpoint").reason == "No key today."
+    async with AsyncClient("us-west-2", api_key=none, base_url=silent, timeout=1) as other:
+        same = await doctor(other, seconds=5)
+    assert one(same, "key") == one(report, "key")
+
+
+def test_a_user_is_looked_at_as_a_role_is(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
+    client = aws.client("iam")
+    client.create_user(UserName="bob")
+    key = client.create_access_key(UserName="bob")["AccessKey"]
+    policy = caller_policy("us-west-2", "123456789012").json()
+    client.put_user_policy(UserName="bob", PolicyName="rft", PolicyDocument=policy)
+    report = look(Credentials(key["AccessKeyId"], key["SecretAccessKey"]))
+    assert report.who == "arn:aws:iam::123456789012:user/bob"
+    assert report.verdict == "ok", str(report)
+    assert report.facts()[-1] == ("reward", "none given: reward=… looks at one")
+    assert "SimulatePrincipalPolicy" in iam.asked
+
+
+def test_no_key_is_in_a_report(aws: Aws, service: LocalService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    for key in (LONG, SHORT):
+        with Client("us-west-2", api_key=key, base_url=service.base_url) as client:
+            report = doctor(client, reward=SimpleNamespace(arn=VERSION))
+        assert report.reward == VERSION
+        assert one(report, "admitted").level == "error"
+        assert said_of(report) == []
+    assert aws.url
+
+
+def test_who_this_is_where_aws_does_not_say() -> None:
+    expired = Refused("ExpiredToken", "The security token included in the request is expired")
+    found = who_am_i(expired, "profile 'dev'", signs=True)
+    assert (found.level, found.remedy) == ("error", "Renew the credentials from profile 'dev'.")
+    assert who_am_i(expired, "profile 'dev'", signs=False).level == "unknown", "the key may be good for all that"
+    assert who_am_i(Refused("AccessDenied", "no"), "x", signs=True).level == "unknown"
+    assert who_am_i(Refused("EndpointConnectionError", "no"), "x", signs=True).level == "unknown"
+    root = Who("arn:aws:iam::123456789012:root", "123456789012")
+    assert who_am_i(root, "x", signs=True).level == "warning"
+
+    def nobody(*_: str, **__: object) -> Refused:
+        raise AssertionError("the root of an account is not simulated")
+
+    needed = caller_policy("us-west-2", "123456789012")
+    assert [each.level for each in permissions(nobody, root, needed, {}, resource_policy=False)] == ["unknown"]
+
+
+def test_a_policy_of_the_functions_own_may_allow_what_the_callers_do_not(
+    aws: Aws, iam: Iam, look: Callable[..., Report]
+) -> None:
+    made(aws)
+    document = caller_policy("us-west-2", "123456789012").json()
+    person = caller(aws, document)
+    assert one(look(person, reward=REWARD), "may_invokereward").level == "error"
+    aws.client("lambda").add_permission(
+        FunctionName="my-reward", StatementId="s", Action="lambda:InvokeFunction", Principal="123456789012"
+    )
+    found = one(look(person, reward=REWARD), "may_invokereward")
+    assert (found.level, found.reason) == ("unknown", "no policy of its allows it; the function's own policy may")
+    assert iam.asked

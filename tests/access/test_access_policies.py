@@ -1,0 +1,434 @@
+"""Policies: exactly what each purpose needs, said in JSON for IAM and in words for people."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from fnmatch import fnmatchcase
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.moto_server import Aws
+
+from bedrock_rft import ConfigurationError
+from bedrock_rft.access import (
+    MANAGED_POLICIES,
+    Policy,
+    Statement,
+    caller_policy,
+    deployer_policy,
+    documented_invoke_policy,
+    documented_judge_policy,
+    execution_policy,
+    invoke_policy,
+    judge_policy,
+    trust_policy,
+    watcher_policy,
+)
+from bedrock_rft.access.__main__ import main
+
+REWARD = "arn:aws:lambda:us-west-2:123456789012:function:my-reward"
+PROJECT = "arn:aws:bedrock-mantle:us-west-2:123456789012:project/default"
+JUDGES = ["us.amazon.nova-lite-v1:0", "amazon.nova-micro-v1:0"]
+
+# AWS's service authorization reference, as far as policies here name it: what an action acts on, and its conditions.
+DOCUMENTED: dict[str, tuple[str, set[str]]] = {
+    "CallWithBearerToken": ("*", {"BearerTokenType"}),
+    "CancelFineTuningJob": ("project", {"FineTuningJob"}),
+    "CreateFile": ("project", set()),
+    "CreateFineTuningJob": ("project", {"Files", "Model"}),
+    "CreateInference": ("project", {"Model", "ServiceTier"}),
+    "DeleteFile": ("project", {"Files"}),
+    "GetFile": ("project", {"Files"}),
+    "GetFineTuningJob": ("project", {"FineTuningJob"}),
+    "GetModel": ("project", set()),
+    "ListFiles": ("project", set()),
+    "ListFineTuningJobs": ("project", set()),
+    "ListModels": ("project", set()),
+}
+
+BOUNDARY = "arn:aws:iam::123456789012:policy/team/limits"
+POLICIES = {
+    "caller": caller_policy("us-west-2", reward=REWARD),
+    "caller with a key": caller_policy(
+        "us-west-2", reward=REWARD, api_key="short-term", models=["openai.gpt-oss-20b"], project="proj_123"
+    ),
+    "caller in GovCloud": caller_policy("us-gov-west-1", "123456789012", api_key=True),
+    "deployer within a boundary": deployer_policy(REWARD, role="r", permissions_boundary=BOUNDARY),
+    "invoke": invoke_policy(REWARD),
+    "watcher": watcher_policy("us-west-2", "123456789012", api_key=True),
+    "execution": execution_policy(REWARD),
+    "execution with judges": execution_policy(REWARD, judges=JUDGES),
+    "trust": trust_policy(reward=REWARD),
+    "judge": judge_policy(JUDGES, "us-west-2", "123456789012"),
+    "deployer": deployer_policy(REWARD, role="my-reward-role"),
+}
+
+
+@pytest.fixture(scope="module")
+def parliament() -> Any:
+    """The linter, which leaves files open when it is imported, and has odd escapes when it is compiled."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return import_module("parliament")
+
+
+def test_a_caller_may_do_what_jobs_need_and_no_more() -> None:
+    assert POLICIES["caller"].document() == {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "Files",
+                "Effect": "Allow",
+                "Action": [f"bedrock-mantle:{name}" for name in ("CreateFile", "GetFile", "ListFiles", "DeleteFile")],
+                "Resource": [PROJECT],
+            },
+            {
+                "Sid": "CreateJobs",
+                "Effect": "Allow",
+                "Action": ["bedrock-mantle:CreateFineTuningJob"],
+                "Resource": [PROJECT],
+            },
+            {
+                "Sid": "Jobs",
+                "Effect": "Allow",
+                "Action": [
+                    f"bedrock-mantle:{name}"
+                    for name in ("GetFineTuningJob", "ListFineTuningJobs", "CancelFineTuningJob")
+                ],
+                "Resource": [PROJECT],
+            },
+            {
+                "Sid": "Inference",
+                "Effect": "Allow",
+                "Action": [f"bedrock-mantle:{name}" for name in ("CreateInference", "GetModel", "ListModels")],
+                "Resource": [PROJECT],
+            },
+            {
+                "Sid": "InvokeReward",
+                "Effect": "Allow",
+                "Action": ["lambda:InvokeFunction"],
+                "Resource": [REWARD, f"{REWARD}:*"],
+            },
+        ],
+    }
+
+
+def test_a_key_a_project_and_models_show_in_the_callers_policy() -> None:
+    statements = {each["Sid"]: each for each in POLICIES["caller with a key"].document()["Statement"]}
+    assert statements["ApiKey"] == {
+        "Sid": "ApiKey",
+        "Effect": "Allow",
+        "Action": ["bedrock-mantle:CallWithBearerToken"],
+        "Resource": ["*"],
+        "Condition": {"StringEquals": {"bedrock-mantle:BearerTokenType": "SHORT_TERM"}},
+    }
+    assert statements["CreateJobs"]["Condition"] == {"StringEquals": {"bedrock-mantle:Model": ["openai.gpt-oss-20b"]}}
+    assert statements["Files"]["Resource"] == [PROJECT.replace("default", "proj_123")]
+    any_key = POLICIES["caller in GovCloud"].statement[-1]
+    assert (any_key.sid, any_key.condition) == ("ApiKey", {})
+    assert "ApiKey" not in POLICIES["caller"].json()
+
+
+def test_the_partition_is_the_regions() -> None:
+    govcloud = POLICIES["caller in GovCloud"]
+    assert {each.resource for each in govcloud.statement[:4]} == {
+        ("arn:aws-us-gov:bedrock-mantle:us-gov-west-1:123456789012:project/default",)
+    }
+    reward = "arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:r"
+    judged = execution_policy(reward, judges=["us-gov.anthropic.claude-3-haiku-20240307-v1:0"])
+    named = [resource for each in judged.statement for resource in each.resource]
+    assert {resource.split(":")[1] for resource in named} == {"aws-us-gov"}
+
+
+def test_the_documents_examples_are_made_exactly() -> None:
+    invoke = """{ "Version": "2012-10-17", "Statement": [ { "Effect": "Allow", "Action": [ "lambda:InvokeFunction" ],
+    "Resource": [ "arn:aws:lambda:*:*:function:reward-function-name" ] } ] }"""
+    judge = """{ "Version": "2012-10-17", "Statement": [ { "Effect": "Allow", "Action": [ "bedrock:InvokeModel" ],
+    "Resource": [ "arn:aws:bedrock:*:*:foundation-model/*" ] } ] }"""
+    assert documented_invoke_policy("reward-function-name").json(None) == re.sub(r"\s", "", invoke)
+    assert documented_judge_policy().json(None) == re.sub(r"\s", "", judge)
+
+
+def test_a_role_is_lambdas_alone_and_this_functions() -> None:
+    (statement,) = POLICIES["trust"].document()["Statement"]
+    assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
+    assert statement["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": "123456789012"},
+        "ArnLike": {"aws:SourceArn": [REWARD, f"{REWARD}:*"]},
+    }
+    (statement,) = trust_policy("123456789012").document()["Statement"]
+    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
+
+
+def test_a_function_writes_its_own_log_and_asks_named_judges() -> None:
+    (logs, *judges) = POLICIES["execution with judges"].document()["Statement"]
+    group = "arn:aws:logs:us-west-2:123456789012:log-group:/aws/lambda/my-reward"
+    assert logs["Resource"] == [group, f"{group}:*"]
+    profile = "arn:aws:bedrock:us-west-2:123456789012:inference-profile/us.amazon.nova-lite-v1:0"
+    assert [(each["Resource"], each.get("Condition")) for each in judges] == [
+        (["arn:aws:bedrock:us-west-2::foundation-model/amazon.nova-micro-v1:0"], None),
+        ([profile], None),
+        (
+            ["arn:aws:bedrock:*::foundation-model/amazon.nova-lite-v1:0"],
+            {"ArnEquals": {"bedrock:InferenceProfileArn": [profile]}},
+        ),
+    ]
+    arn = "arn:aws:bedrock:us-west-2:123456789012:application-inference-profile/abc123"
+    (own, behind) = judge_policy([arn], "us-west-2").statement
+    assert own.resource == (arn,)
+    assert behind.condition == {"ArnEquals": {"bedrock:InferenceProfileArn": (arn,)}}
+    assert behind.resource == ("arn:aws:bedrock:*::foundation-model/*",)
+    assert judge_policy([profile], "us-west-2") == judge_policy(JUDGES[:1], "us-west-2", "123456789012")
+    provisioned = "arn:aws:bedrock:us-west-2:123456789012:provisioned-model/xyz"
+    assert judge_policy([provisioned], "us-west-2").statement[0].resource == (provisioned,)
+
+
+def test_a_role_is_passed_to_lambda_alone() -> None:
+    deployer = {each.sid: each for each in POLICIES["deployer"].statement}
+    assert deployer["PassRole"].document() == {
+        "Sid": "PassRole",
+        "Effect": "Allow",
+        "Action": ["iam:PassRole"],
+        "Resource": ["arn:aws:iam::123456789012:role/my-reward-role"],
+        "Condition": {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}},
+    }
+    path = "arn:aws:iam::123456789012:role/service-role/x"
+    assert {each.resource for each in deployer_policy(REWARD, role=path).statement if each.sid == "Role"} == {(path,)}
+
+
+def test_a_role_can_be_made_only_within_its_boundary() -> None:
+    statements = {each["Sid"]: each for each in POLICIES["deployer within a boundary"].document()["Statement"]}
+    within = statements["RoleWithin"]
+    assert within["Action"] == [f"iam:{name}" for name in ("CreateRole", "PutRolePolicy", "PutRolePermissionsBoundary")]
+    assert within["Condition"] == {"StringEquals": {"iam:PermissionsBoundary": BOUNDARY}}
+    assert within["Resource"] == statements["Role"]["Resource"]
+    assert not {*within["Action"]} & {*statements["Role"]["Action"]}
+    with pytest.raises(ConfigurationError, match="permissions_boundary is 'limits'"):
+        deployer_policy(REWARD, role="r", permissions_boundary="limits")
+
+
+def test_whoever_watches_changes_nothing_and_opens_no_file() -> None:
+    for action in POLICIES["watcher"].actions:
+        assert re.fullmatch(r"bedrock-mantle:((Get|List)\w+|CallWithBearerToken)", action)
+        assert action != "bedrock-mantle:GetFile"
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_every_statement_says_why_and_the_json_does_not(name: str) -> None:
+    policy = POLICIES[name]
+    assert all(each.why.endswith(".") for each in policy.statement)
+    shown = str(policy)
+    for each in policy.statement:
+        assert f"{each.sid}: {each.why}" in " ".join(shown.split())
+        assert each.why not in policy.json()
+    arn = re.compile(r"\s*(on |if \S+ \w+ )?arn:\S+")
+    assert [line for line in shown.splitlines() if len(line) > 80 and not arn.fullmatch(line)] == []
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_no_action_has_a_wildcard_and_no_resource_is_wider_than_it_must_be(name: str) -> None:
+    for each in POLICIES[name].statement:
+        assert not any("*" in action for action in each.action)
+        for resource in each.resource:
+            if resource == "*":
+                assert each.action == ("bedrock-mantle:CallWithBearerToken",)
+            elif each.sid == "ModelsOfProfiles":
+                assert each.condition
+            else:
+                assert "*" not in resource.removesuffix(":*")
+
+
+def test_mantle_statements_are_as_documented() -> None:
+    """Parliament does not know the service, so its documented actions stand above."""
+    for policy in POLICIES.values():
+        for each in policy.statement:
+            for action in each.action:
+                service, _, name = action.partition(":")
+                if service != "bedrock-mantle":
+                    continue
+                kind, keys = DOCUMENTED[name]
+                wanted = r"\*" if kind == "*" else r"arn:aws[a-z-]*:bedrock-mantle:[a-z0-9-]+:\d{12}:project/\S+"
+                assert all(re.fullmatch(wanted, resource) for resource in each.resource)
+                used = {key for conditions in each.condition.values() for key in conditions}
+                assert used <= {f"bedrock-mantle:{key}" for key in keys}
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_linter_finds_nothing_else(name: str, parliament: Any) -> None:
+    """Everything parliament says of these policies is expected here, word by word, or a failure."""
+    found = parliament.analyze_policy_string(POLICIES[name].json(), include_community_auditors=True).findings
+    said = {(finding.issue, _detail(finding)) for finding in found}
+    # It knows neither this service nor trust policies, and takes each of InvokeModel's kinds of resources for required,
+    # where any will do: those are looked at below.
+    said -= {("UNKNOWN_PREFIX", "Unknown prefix bedrock-mantle"), ("RESOURCE_MISMATCH", "bedrock:InvokeModel")}
+    deploys = {
+        ("PERMISSIONS_MANAGEMENT_ACTIONS", ""),
+        ("PRIVILEGE_ESCALATION", "PassExistingRoleToNewLambdaThenInvoke"),
+        ("PRIVILEGE_ESCALATION", "EditExistingLambdaFunctionWithRole"),
+    }
+    expected: dict[str, set[tuple[str, str]]] = {
+        "trust": {("MALFORMED", "Statement contains neither Resource nor NotResource")},
+        # Whoever deploys a function, and writes its role, may do what that role may.
+        "deployer": deploys,
+        # AWS's own examples compare a boundary as text.
+        "deployer within a boundary": {
+            *deploys,
+            (
+                "MISMATCHED_TYPE_BUT_USABLE",
+                "Type mismatch: StringEquals requires a value of type String but given Arn",
+            ),
+        },
+    }
+    assert said == expected.get(name, set())
+    kinds = _kinds_of_model(parliament)
+    for each in POLICIES[name].statement:
+        if "bedrock:InvokeModel" in each.action:
+            for resource in each.resource:
+                assert any(fnmatchcase(resource, kind) for kind in kinds), resource
+
+
+def _detail(finding: Any) -> str:
+    """What a finding is about, as far as it is to be compared."""
+    if finding.issue == "RESOURCE_MISMATCH":
+        return ", ".join(sorted({one["action"] for one in finding.detail}))
+    return str(finding.location.get("type", finding.detail))
+
+
+def _kinds_of_model(parliament: Any) -> set[str]:
+    """The resources that InvokeModel knows, as parliament's definitions have them."""
+    (service,) = [each for each in parliament.iam_definition if each["prefix"] == "bedrock"]
+    (action,) = [each for each in service["privileges"] if each["privilege"] == "InvokeModel"]
+    named = {each["resource_type"].rstrip("*") for each in action["resource_types"]}
+    return {re.sub(r"\$\{[^}]*\}", "*", each["arn"]) for each in service["resources"] if each["resource"] in named}
+
+
+def test_the_linter_would_find_what_is_wrong(parliament: Any) -> None:
+    for right, wrong, issue in (
+        ("CreateLogStream", "CreateLogStrm", "UNKNOWN_ACTION"),
+        ("arn:aws:logs:", "arn:aws:lambda:", "RESOURCE_MISMATCH"),
+    ):
+        text = POLICIES["execution"].json().replace(right, wrong)
+        assert {finding.issue for finding in parliament.analyze_policy_string(text).findings} == {issue}
+
+
+def test_iam_takes_them(aws: Aws) -> None:
+    iam = aws.client("iam")
+    iam.create_role(RoleName="r", AssumeRolePolicyDocument=POLICIES["trust"].json())
+    for place, (name, policy) in enumerate(POLICIES.items()):
+        if policy.is_trust:
+            continue
+        iam.put_role_policy(RoleName="r", PolicyName=f"p{place}", PolicyDocument=policy.json())
+        kept = iam.get_role_policy(RoleName="r", PolicyName=f"p{place}")["PolicyDocument"]
+        assert kept == policy.document(), name
+
+
+NAMES = st.from_regex(r"[a-zA-Z0-9_-]{1,64}", fullmatch=True)
+DIGITS = st.from_regex(r"[0-9]{12}", fullmatch=True)
+
+
+@given(NAMES, DIGITS, st.sampled_from(["us-west-2", "eu-central-1", "us-gov-west-1"]), st.booleans())
+def test_whatever_the_function_its_policies_name_it_alone(name: str, account: str, region: str, key: bool) -> None:
+    partition = "aws-us-gov" if "gov" in region else "aws"
+    arn = f"arn:{partition}:lambda:{region}:{account}:function:{name}"
+    for policy in (
+        caller_policy(region, reward=f"{arn}:7", api_key=key),
+        execution_policy(arn),
+        deployer_policy(arn, role=name),
+    ):
+        assert Policy(**json.loads(policy.json())).document() == policy.document()
+        assert "a managed policy" in policy.fits
+        for each in policy.statement:
+            for resource in each.resource:
+                assert resource == "*" or resource.split(":")[1] == partition
+                assert resource == "*" or resource.split(":")[4] == account
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: caller_policy("us-west-2"), "account is missing"),
+        (lambda: caller_policy("us-west-2", "12345"), "12 digits"),
+        (lambda: caller_policy("us-west-2", "１２３４５６７８９０１２"), "12 digits"),
+        (lambda: caller_policy("west", "123456789012"), "region"),
+        (lambda: caller_policy("us-west-2", "123456789012", project="a/b c"), "project"),
+        (lambda: invoke_policy("my-reward"), "not the ARN of a Lambda function"),
+        (lambda: execution_policy(REWARD, judges=["no such model"]), "neither the id nor the ARN"),
+        (lambda: judge_policy([], "us-west-2"), "at least one"),
+        (lambda: judge_policy("amazon.nova-lite-v1:0", "us-west-2"), "takes a list"),
+        (lambda: judge_policy(["us.amazon.nova-lite-v1:0"], "us-west-2"), "account"),
+        (lambda: deployer_policy(REWARD, role="a role"), "name or the ARN of an IAM role"),
+        (lambda: deployer_policy(REWARD, role="arn:aws:iam::1:user/x"), "name or the ARN of an IAM role"),
+        (lambda: Statement(sid="a-b", action=("a:B",), resource=("*",)), "letters and digits"),
+        (lambda: Statement(action=("nothing",), resource=("*",)), "Action needs names"),
+        (lambda: Statement(action=(), resource=("*",)), "Action needs names"),
+        (lambda: Statement(action=("a:B",), resource=("bucket",)), "Resource needs ARNs"),
+        (lambda: Statement(action=("a:B",)), "either a Resource or"),
+        (lambda: Policy(statement=()), "at least one statement"),
+        (lambda: POLICIES["execution"] + POLICIES["execution"], "two statements have one Sid"),
+        (lambda: judge_policy([f"m{n}.{'x' * 90}" for n in range(80)], "us-west-2"), "more than the 10240"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(make: Any, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        make()
+
+
+def test_sizes_are_counted_as_iam_does() -> None:
+    long = judge_policy([f"m{n}.{'x' * 90}" for n in range(50)], "us-west-2")
+    assert long.size == len(re.sub(r"\s", "", long.json()))
+    assert long.fits == ("a role",)
+    assert str(long).splitlines()[0].endswith("fits a role only")
+    trust = POLICIES["trust"].statement[0]
+    many = tuple(trust.model_copy(update={"sid": f"s{n}"}) for n in range(9))
+    with pytest.raises(ConfigurationError, match="more than the 2048"):
+        Policy(statement=many)
+
+
+def test_policies_add_up_and_do_not_change() -> None:
+    both = POLICIES["caller"] + judge_policy(["amazon.nova-micro-v1:0"], "us-west-2")
+    assert both.actions[-2:] == ("lambda:InvokeFunction", "bedrock:InvokeModel")
+    document = both.document()
+    document["Statement"].clear()
+    assert len(both.statement) == 6
+    with pytest.raises(ValueError, match="frozen"):
+        both.statement[0].effect = "Deny"  # pyright: ignore[reportAttributeAccessIssue] # refused at run time as well
+
+
+def test_what_managed_policies_do_not_allow() -> None:
+    managed = {each.name: each for each in MANAGED_POLICIES}
+    create = {"bedrock-mantle:CreateFile", "bedrock-mantle:CreateFineTuningJob"}
+    assert managed["AmazonBedrockMantleFullAccess"].missing() == ()
+    for name in ("AmazonBedrockMantleInferenceAccess", "AmazonBedrockMantleReadOnly", "AmazonBedrockLimitedAccess"):
+        assert create <= set(managed[name].missing())
+    assert "bedrock-mantle:CreateInference" in managed["AmazonBedrockMantleReadOnly"].missing()
+    assert "cannot create a file or a job" in str(managed["AmazonBedrockLimitedAccess"])
+    assert managed["AWSLambdaRole"].arn() == "arn:aws:iam::aws:policy/service-role/AWSLambdaRole"
+    assert not managed["AmazonBedrockMantleFullAccess"].does_allow("lambda:InvokeFunction")
+    assert managed["AWSLambdaRole"].does_allow("lambda:invokefunction")
+
+
+def test_the_command_prints_json_or_reasons(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    asked = ["policy", "caller", "--region", "us-west-2", "--account", "123456789012", "--reward", REWARD]
+    assert main(asked) == 0
+    path = tmp_path / "policy.json"
+    path.write_text(capsys.readouterr().out)
+    assert json.loads(path.read_text()) == POLICIES["caller"].document()
+    assert main([*asked, "--explain"]) == 0
+    assert capsys.readouterr().out == f"{POLICIES['caller']}\n"
+    for kind in ("invoke", "execution", "trust", "watcher"):
+        assert main(["policy", kind, "--reward", REWARD]) == 0
+        assert json.loads(capsys.readouterr().out)["Version"] == "2012-10-17"
+    assert main(["policy", "deployer", "--reward", REWARD, "--role", "r"]) == 0
+    assert main(["policy", "judge", "--region", "us-west-2", "--model", "amazon.nova-micro-v1:0"]) == 0
+    assert main(["managed"]) == 0
+    shown = capsys.readouterr().out
+    assert "AmazonBedrockMantleFullAccess" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert main(["policy", "watcher"]) == 2
+    assert capsys.readouterr().err == "error: A watcher policy needs --region.\n"

@@ -1,0 +1,603 @@
+"""Rewards deployed: created, planned, updated, left, checked and taken away, by botocore's own clients over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pytest
+from botocore.credentials import Credentials
+from support.aws_gate import ACCOUNT, EXAMPLES, REGION, Here
+from support.fake_secrets import ACCESS_KEY, SECRET, TOKEN, secrets_in
+
+from bedrock_rft import APIConnectionError, AsyncClient, Client, ConfigurationError, RewardError
+from bedrock_rft.access import DeployedReward, Plan, Step, deployer_policy
+from bedrock_rft.access._deployment.names import role_name
+from bedrock_rft.local import LocalService
+from bedrock_rft.rewards import Judge
+from bedrock_rft.rewards._packaging.archive import Package, zipped
+
+ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:sums"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/bedrock-rft/sums-{REGION}"
+DATA = [
+    {"messages": [{"role": "user", "content": f"What is {a} and {b}?"}], "reference_answer": str(a + b)}
+    for a, b in ((1, 2), (3, 9), (20, 5), (7, 7), (6, 11), (40, 2))
+]
+SOURCE = """
+import re
+
+def score(rollout):
+    metadata = rollout.get("metadata") or {}
+    reference = metadata.get("reference_answer", rollout.get("reference_answer"))
+    if isinstance(reference, dict):
+        reference = reference.get("text")
+    messages = rollout.get("messages") or [{}]
+    numbers = re.findall(r"-?[0-9]+", str(messages[-1].get("content") or ""))[-1:]
+    return float(numbers == [str(reference)] and RIGHT)
+
+def lambda_handler(event, context):
+    return [{"id": rollout["id"], "aggregate_reward_score": score(rollout)} for rollout in event]
+
+RIGHT = 1.0
+"""
+
+
+def made(source: str = SOURCE, **settings: Any) -> Package:
+    content, files = zipped({"lambda_function.py": source.encode()})
+    about: dict[str, Any] = {"reward": "sums", "handler": "lambda_function.lambda_handler", "runtime": "python3.13"}
+    return Package(content, files=files, **dict[str, Any]({"architecture": "x86_64", **about, **settings}))
+
+
+def settings_of(here: Here, qualifier: str = "$LATEST") -> dict[str, Any]:
+    found = here.service("lambda").get_function_configuration(FunctionName="sums", Qualifier=qualifier)
+    names = ("CodeSha256", "Handler", "Runtime", "Timeout", "MemorySize", "Role", "Architectures")
+    return {name: found[name] for name in names}
+
+
+def versions(here: Here) -> list[str]:
+    found = here.service("lambda").list_versions_by_function(FunctionName="sums")["Versions"]
+    return [one["Version"] for one in found if one["Version"] != "$LATEST"]
+
+
+# Deploying
+
+
+def test_a_reward_becomes_a_version_with_a_role_of_its_own(here: Here, client: Client) -> None:
+    reward = client.rewards.deploy(made(), name="sums", dataset=DATA, tags={"team": "research"})
+    assert (reward.arn, reward.version, reward.role_arn, reward.changed) == (f"{ARN}:1", "1", ROLE, True)
+    assert [step.name for step in reward.plan.steps] == [ROLE, "bedrock-rft", ARN, f"{ARN}:1"]
+    assert (
+        settings_of(here, "1")
+        == settings_of(here)
+        == {
+            "CodeSha256": reward.code_sha256,
+            "Handler": "lambda_function.lambda_handler",
+            "Runtime": "python3.13",
+            "Timeout": 300,
+            "MemorySize": 512,
+            "Role": ROLE,
+            "Architectures": ["x86_64"],
+        }
+    )
+    assert reward.code_sha256 == made().code_sha256
+    role = here.service("iam").get_role(RoleName=f"sums-{REGION}")["Role"]
+    assert role["Path"] == "/bedrock-rft/"
+    [trust] = role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"Service": "lambda.amazonaws.com"}
+    assert trust["Condition"]["StringEquals"] == {"aws:SourceAccount": ACCOUNT}
+    assert trust["Condition"]["ArnLike"] == {"aws:SourceArn": [ARN, f"{ARN}:*"]}
+    assert here.service("iam").list_attached_role_policies(RoleName=f"sums-{REGION}")["AttachedPolicies"] == []
+    assert here.service("iam").list_role_policies(RoleName=f"sums-{REGION}")["PolicyNames"] == ["bedrock-rft"]
+    tags = {"bedrock-rft:managed": "reward", "bedrock-rft:name": "sums", "team": "research"}
+    assert here.service("lambda").list_tags(Resource=ARN)["Tags"] == tags
+    assert {tag["Key"]: tag["Value"] for tag in role["Tags"]} == tags
+
+
+def policy(here: Here) -> list[dict[str, Any]]:
+    found = here.service("iam").get_role_policy(RoleName=f"sums-{REGION}", PolicyName="bedrock-rft")
+    statements: list[dict[str, Any]] = found["PolicyDocument"]["Statement"]
+    return statements
+
+
+def test_a_role_may_write_its_own_log_and_ask_its_judges_alone(here: Here, client: Client) -> None:
+    client.rewards.deploy(made(), name="sums")
+    [logs] = policy(here)
+    group = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/sums"
+    assert {*logs["Resource"]} <= {group, f"{group}:*"}
+    again = client.rewards.deploy(made(models=("amazon.nova-lite-v1:0",)), name="sums", models=["amazon.nova-pro-v1:0"])
+    _, judges = policy(here)
+    assert judges["Action"] == ["bedrock:InvokeModel"]
+    model = f"arn:aws:bedrock:{REGION}::foundation-model/amazon.nova"
+    assert judges["Resource"] == [f"{model}-lite-v1:0", f"{model}-pro-v1:0"]
+    assert [(step.action, step.kind) for step in again.plan.steps] == [
+        ("leave", "role"),
+        ("change", "policy"),
+        ("leave", "function"),
+        ("leave", "version"),
+    ]
+    assert "gains bedrock:InvokeModel" in str(again.plan)
+    assert "loses bedrock:InvokeModel" in str(client.rewards.deploy(made(), name="sums").plan)
+    assert len(policy(here)) == 1
+
+
+def test_a_judge_in_another_region_is_allowed_there(here: Here, client: Client) -> None:
+    """An inference profile's account is the function's."""
+    plain = Judge("openai.gpt-oss-120b-1:0", "Is it right?", region="us-east-1")
+    profile = Judge("eu.amazon.nova-lite-v1:0", "Is it plain?", region="eu-west-1", name="plain")
+    client.rewards.deploy(plain + profile, name="sums")
+    _, direct, spread, behind = policy(here)
+    assert direct["Resource"] == ["arn:aws:bedrock:us-east-1::foundation-model/openai.gpt-oss-120b-1:0"]
+    arn = f"arn:aws:bedrock:eu-west-1:{ACCOUNT}:inference-profile/eu.amazon.nova-lite-v1:0"
+    assert spread["Resource"] == [arn]
+    assert behind["Resource"] == ["arn:aws:bedrock:*::foundation-model/amazon.nova-lite-v1:0"]
+    assert behind["Condition"] == {"ArnEquals": {"bedrock:InferenceProfileArn": [arn]}}
+
+
+# Running it again
+
+
+def test_nothing_changes_where_nothing_changed(here: Here, client: Client) -> None:
+    first = client.rewards.deploy(made(), name="sums", tags={"team": "research"})
+    here.gate.clear()
+    again = client.rewards.deploy(made(), name="sums", tags={"team": "research"})
+    assert here.gate.writes == []
+    assert (again.arn, again.changed) == (first.arn, False)
+    assert str(again) == f"{ARN}:1: nothing changed"
+    assert versions(here) == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("change", "writes"),
+    [
+        ({"package": made(SOURCE + "# changed\n")}, ["UpdateFunctionCode", "PublishVersion"]),
+        ({"timeout": 60}, ["UpdateFunctionConfiguration", "PublishVersion"]),
+        ({"memory": 1024}, ["UpdateFunctionConfiguration", "PublishVersion"]),
+        ({"package": made(runtime="python3.12")}, ["UpdateFunctionConfiguration", "PublishVersion"]),
+        ({"tags": {"team": "research"}}, ["TagRole", "TagResource"]),
+        ({"models": ["amazon.nova-lite-v1:0"]}, ["PutRolePolicy"]),
+    ],
+    ids=["code", "timeout", "memory", "runtime", "tags", "judge"],
+)
+def test_what_changed_is_changed_and_nothing_else(
+    here: Here, client: Client, change: dict[str, Any], writes: list[str]
+) -> None:
+    client.rewards.deploy(made(), name="sums")
+    here.gate.clear()
+    package = change.get("package", made())
+    settings: dict[str, Any] = {name: value for name, value in change.items() if name != "package"}
+    reward = client.rewards.deploy(package, name="sums", plan=False, **settings)
+    assert here.gate.writes == writes
+    version = "2" if "PublishVersion" in writes else "1"
+    assert (reward.version, reward.changed) == (version, True)
+    assert settings_of(here, version) == settings_of(here)
+    here.gate.clear()
+    assert not client.rewards.deploy(package, name="sums", plan=False, **settings).changed
+    assert here.gate.writes == []
+
+
+def test_an_old_version_stays_as_it_was(here: Here, client: Client) -> None:
+    first = client.rewards.deploy(made(), name="sums")
+    second = client.rewards.deploy(made(SOURCE + "# changed\n"), name="sums")
+    third = client.rewards.deploy(made(), name="sums")
+    assert [one.version for one in (first, second, third)] == ["1", "2", "3"]
+    assert settings_of(here, "1")["CodeSha256"] == settings_of(here, "3")["CodeSha256"] == first.code_sha256
+
+
+def test_what_others_set_is_left(here: Here, client: Client) -> None:
+    client.rewards.deploy(made(), name="sums", tags={"team": "research"})
+    here.service("lambda").update_function_configuration(FunctionName="sums", Environment={"Variables": {"A": "b"}})
+    here.service("lambda").tag_resource(Resource=ARN, Tags={"cost": "42"})
+    assert not client.rewards.deploy(made(), name="sums").changed
+    assert here.service("lambda").list_tags(Resource=ARN)["Tags"]["cost"] == "42"
+
+
+def test_what_others_undid_is_done_again(here: Here, client: Client) -> None:
+    client.rewards.deploy(made(), name="sums")
+    iam = here.service("iam")
+    iam.put_role_policy(RoleName=f"sums-{REGION}", PolicyName="bedrock-rft", PolicyDocument=json.dumps(WIDE))
+    iam.update_assume_role_policy(RoleName=f"sums-{REGION}", PolicyDocument=json.dumps(ANYBODY))
+    here.service("lambda").update_function_configuration(FunctionName="sums", Timeout=3)
+    reward = client.rewards.deploy(made(), name="sums")
+    assert [step.kind for step in reward.plan.steps if step.action == "change"] == ["role", "policy", "settings"]
+    assert "Timeout: 3 → 300" in str(reward.plan)
+    assert [one["Sid"] for one in policy(here)] == ["OwnLog"]
+    assert not client.rewards.deploy(made(), name="sums").changed
+
+
+WIDE = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
+LIMITS = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "logs:*", "Resource": "*"}]}
+ANYBODY = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
+
+
+# Planning
+
+
+def test_a_plan_writes_nothing_and_says_what_would_be_done(here: Here, client: Client) -> None:
+    plan = client.rewards.deploy(made(models=("amazon.nova-lite-v1:0",)), name="sums", plan=True)
+    assert here.gate.writes == []
+    assert [(step.action, step.kind) for step in plan.steps] == [
+        ("create", "role"),
+        ("create", "policy"),
+        ("create", "function"),
+        ("create", "version"),
+    ]
+    text = str(plan)
+    assert text.startswith("Deploy sums: 4 to create\n")
+    for part in (ROLE, ARN, "Timeout: 300", "MemorySize: 512", "It takes iam:CreateRole", "bedrock:InvokeModel"):
+        assert part in " ".join(text.split())
+    for _, each in plan.policies:
+        assert all(statement.why for statement in each.statement)
+        assert all(" ".join(statement.why.split()[:4]) in text for statement in each.statement)
+    done = client.rewards.deploy(made(models=("amazon.nova-lite-v1:0",)), name="sums").plan
+    assert (done.done, str(done).splitlines()[0]) == (True, "Deploy sums: 4 created")
+    assert [step.kind for step in done.steps] == [step.kind for step in plan.steps]
+
+
+def test_a_plan_fits_a_terminal_and_a_notebook(client: Client) -> None:
+    client.rewards.deploy(made(), name="sums")
+    evil = made(reward="<script>alert(1)</script>\x1b[2J")
+    plans: list[Plan] = [
+        client.rewards.deploy(evil, name="sums", timeout=9, plan=True),
+        client.rewards.deploy(evil, name="sums-" + "x" * 59, plan=True),
+        client.rewards.destroy("sums", plan=True),
+    ]
+    evil_step = Step("leave", "role", "<script>\x1b[2J", ("<script>\x1b[2J",))
+    plans.append(Plan("Deploy <script>", (evil_step,), facts=(("as", "<script>\x1b[2J"),)))
+    for plan in plans:
+        for line in str(plan).splitlines():
+            assert len(line) <= 80 or " " not in line.strip().removeprefix("on "), line
+        page = plan._repr_html_()
+        assert "<script>" not in page
+        assert "\x1b" not in str(plan) + page
+        assert plan.title.split()[0] in page
+        assert all(action in page for action in plan.needs)
+
+
+def test_what_is_called_is_what_the_deployers_policy_allows(here: Here, client: Client) -> None:
+    plan = client.rewards.deploy(made(), name="sums", plan=True)
+    client.rewards.deploy(made(), name="sums", dataset=DATA)
+    iam = here.service("iam")
+    iam.update_assume_role_policy(RoleName=f"sums-{REGION}", PolicyDocument=json.dumps(ANYBODY))
+    here.gate.asked[-1:] = []
+    client.rewards.deploy(made(SOURCE + "# changed\n"), name="sums", timeout=60, tags={"team": "research"})
+    client.rewards.destroy("sums", force=True)
+    allowed = deployer_policy(ARN, role=ROLE)
+    for asked in here.gate.asked:
+        if asked.action != "sts:GetCallerIdentity":  # needs no permission
+            assert any(
+                asked.action in statement.action and any(fnmatchcase(asked.resource, on) for on in statement.resource)
+                for statement in allowed.statement
+            ), asked.action
+    assert {*plan.needs} <= {*allowed.actions}
+
+
+# The check
+
+
+def test_the_deployed_function_is_checked_where_it_runs(here: Here, client: Client) -> None:
+    reward = client.rewards.deploy(made(), name="sums", dataset=DATA)
+    assert reward.report is not None
+    assert reward.report.ok
+    assert reward.report.target == f"{ARN}:1"
+    invoked = [asked for asked in here.gate.asked if asked.operation == "InvokeFunction"]
+    assert len(invoked) == reward.report.invocations
+    assert {asked.resource for asked in invoked} == {f"{ARN}:1"}
+    assert "Check of" in str(reward)
+    assert "Check of" in reward._repr_html_()
+    assert len(repr(reward)) < 400
+
+
+def test_a_reward_that_fails_its_check_is_no_jobs(client: Client) -> None:
+    blind = made(SOURCE.replace("RIGHT = 1.0", "RIGHT = 0.0"))
+    with pytest.raises(RewardError, match=r"function:sums:1 is deployed, but its check found .*ERROR") as caught:
+        client.rewards.deploy(blind, name="sums", dataset=DATA)
+    assert caught.value.report is not None
+    assert caught.value.code == caught.value.report.errors[0].code
+    assert client.rewards.deploy(blind, name="sums", dataset=DATA, check=False).report is None
+
+
+def test_there_is_no_check_without_records(here: Here, client: Client) -> None:
+    assert client.rewards.deploy(made(), name="sums").report is None
+    assert "InvokeFunction" not in [asked.operation for asked in here.gate.asked]
+
+
+# What is not ours
+
+
+def foreign_function(here: Here, **tags: str) -> None:
+    iam = here.service("iam")
+    role = iam.create_role(RoleName="theirs", AssumeRolePolicyDocument=json.dumps(ANYBODY))["Role"]["Arn"]
+    here.service("lambda").create_function(
+        FunctionName="sums", Runtime="python3.13", Role=role, Handler="a.b", Code={"ZipFile": made().content}, Tags=tags
+    )
+    here.gate.clear()
+
+
+@pytest.mark.parametrize(
+    "tags", [{"x": "y"}, {"bedrock-rft:managed": "reward"}, {"bedrock-rft:managed": "reward", "bedrock-rft:name": "s"}]
+)
+@pytest.mark.parametrize("plan", [False, True])
+def test_a_function_of_somebody_elses_is_left_alone(
+    here: Here, client: Client, tags: dict[str, str], *, plan: bool
+) -> None:
+    foreign_function(here, **tags)
+    with pytest.raises(ConfigurationError, match=r"was not made by deploying 'sums'.*Choose another name="):
+        client.rewards.deploy(made(), name="sums", plan=plan)  # type: ignore[call-overload] # either
+    with pytest.raises(ConfigurationError, match=r"was not made by deploying 'sums'.*Delete it yourself"):
+        client.rewards.destroy("sums", plan=plan, force=True)
+    assert here.gate.writes == []
+
+
+def test_a_role_of_somebody_elses_is_left_alone(here: Here, client: Client) -> None:
+    here.service("iam").create_role(RoleName=f"sums-{REGION}", AssumeRolePolicyDocument=json.dumps(ANYBODY))
+    here.gate.clear()
+    with pytest.raises(ConfigurationError, match=r"The role .*sums-us-west-2 was not made .*role_arn="):
+        client.rewards.deploy(made(), name="sums")
+    assert here.gate.writes == []
+    plan = client.rewards.destroy("sums", force=True)
+    assert here.gate.writes == []
+    assert [(step.action, step.details) for step in plan.steps] == [
+        ("leave", ("not there",)),
+        ("leave", ("not made by deploy",)),
+    ]
+
+
+def test_a_role_of_ones_own_is_used_as_it_is(here: Here, client: Client) -> None:
+    iam = here.service("iam")
+    own = iam.create_role(RoleName="own", Path="/team/", AssumeRolePolicyDocument=json.dumps(ANYBODY))["Role"]["Arn"]
+    here.gate.clear()
+    reward = client.rewards.deploy(made(models=("amazon.nova-lite-v1:0",)), name="sums", role_arn=own)
+    assert reward.role_arn == own
+    assert not any(asked.action.startswith("iam:") for asked in here.gate.asked)
+    assert "it needs bedrock:InvokeModel on amazon.nova-lite-v1:0" in str(reward.plan).replace("\n     ", "")
+    client.rewards.destroy(reward, force=True)
+    assert iam.get_role(RoleName="own")["Role"]["Arn"] == own
+
+
+def test_a_role_stays_within_its_boundary(here: Here, client: Client) -> None:
+    iam = here.service("iam")
+    first, other = (
+        iam.create_policy(PolicyName=name, PolicyDocument=json.dumps(LIMITS))["Policy"]["Arn"] for name in ("a", "b")
+    )
+
+    def boundary() -> str | None:
+        role = iam.get_role(RoleName=f"sums-{REGION}")["Role"]
+        found: str | None = role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn")
+        return found
+
+    plan = client.rewards.deploy(made(), name="sums", permissions_boundary=first, plan=True)
+    assert f"permissions boundary: {first}" in str(plan).replace("\n      ", "")
+    assert "iam:PutRolePermissionsBoundary" in plan.needs
+    here.gate.clear()
+    client.rewards.deploy(made(), name="sums", permissions_boundary=first)
+    assert boundary() == first
+    assert here.gate.writes[0].endswith("CreateRole"), "and never without it"
+    assert not client.rewards.deploy(made(), name="sums", permissions_boundary=first).changed
+
+    changed = client.rewards.deploy(made(), name="sums", permissions_boundary=other)
+    assert boundary() == other
+    assert f"{first} → {other}" in " ".join(changed.plan.steps[0].details)
+    kept = client.rewards.deploy(made(), name="sums")
+    assert (kept.changed, boundary()) == (False, other), "left out, it stays"
+    assert f"stays: {other}" in " ".join(kept.plan.steps[0].details)
+
+    iam.delete_role_permissions_boundary(RoleName=f"sums-{REGION}")
+    client.rewards.deploy(made(), name="sums", permissions_boundary=first)
+    assert boundary() == first
+    allowed = deployer_policy(ARN, role=ROLE, permissions_boundary=first)
+    assert {*changed.plan.needs, *plan.needs} <= {*allowed.actions}
+    client.rewards.destroy("sums", force=True)
+
+
+def test_a_role_that_is_used_no_longer_is_named(here: Here, client: Client) -> None:
+    client.rewards.deploy(made(), name="sums")
+    own = here.service("iam").create_role(RoleName="own", AssumeRolePolicyDocument=json.dumps(ANYBODY))["Role"]["Arn"]
+    reward = client.rewards.deploy(made(), name="sums", role_arn=own)
+    assert settings_of(here, reward.version)["Role"] == own
+    assert f"{ROLE} is used no longer; destroy takes it away" in reward.plan.steps[0].details
+    client.rewards.destroy("sums", force=True)
+    assert [role["RoleName"] for role in here.service("iam").list_roles()["Roles"]] == ["own"]
+
+
+# Taking it away
+
+
+def test_what_was_made_is_taken_away_and_only_that(here: Here, client: Client) -> None:
+    reward = client.rewards.deploy(made(), name="sums")
+    client.rewards.deploy(made(SOURCE + "# changed\n"), name="sums")
+    client.rewards.deploy(made(), name="other")
+    here.gate.clear()
+    planned = client.rewards.destroy(reward, plan=True)
+    assert here.gate.writes == []
+    done = client.rewards.destroy(reward, force=True)
+    assert here.gate.writes == ["DeleteFunction", "DeleteRolePolicy", "DeleteRole"]
+    assert [step.kind for step in planned.steps] == [step.kind for step in done.steps]
+    assert (planned.verdict, done.verdict) == ("3 to delete", "3 deleted")
+    assert "aws logs delete-log-group" in str(planned)
+    assert [one["FunctionName"] for one in here.service("lambda").list_functions()["Functions"]] == ["other"]
+    assert [role["RoleName"] for role in here.service("iam").list_roles()["Roles"]] == [f"other-{REGION}"]
+
+
+@pytest.mark.parametrize("given", ["sums", f"{ARN}:1", ARN])
+def test_it_may_be_taken_away_twice(here: Here, client: Client, given: str) -> None:
+    client.rewards.deploy(made(), name="sums")
+    assert client.rewards.destroy(given, force=True).changes
+    here.gate.clear()
+    again = client.rewards.destroy(given, force=True)
+    assert not again.changes
+    assert str(again).startswith("Destroy sums: nothing changed")
+    assert here.gate.writes == []
+    assert client.rewards.deploy(made(), name="sums").version == "1"
+
+
+def test_a_role_with_further_policies_is_not_stripped_of_them(here: Here, client: Client) -> None:
+    client.rewards.deploy(made(), name="sums")
+    iam = here.service("iam")
+    iam.put_role_policy(RoleName=f"sums-{REGION}", PolicyName="more", PolicyDocument=json.dumps(WIDE))
+    arn = iam.create_policy(PolicyName="shared", PolicyDocument=json.dumps(WIDE))["Policy"]["Arn"]
+    iam.attach_role_policy(RoleName=f"sums-{REGION}", PolicyArn=arn)
+    here.gate.clear()
+    with pytest.raises(ConfigurationError, match="Nothing was deleted") as caught:
+        client.rewards.destroy("sums", force=True)
+    assert f"aws iam delete-role-policy --role-name sums-{REGION} --policy-name more" in str(caught.value)
+    assert f"aws iam detach-role-policy --role-name sums-{REGION} --policy-arn {arn}" in str(caught.value)
+    again = client.rewards.deploy(made(), name="sums")
+    assert not again.changed
+    assert "not put there by deploy" in str(again.plan)
+    assert here.gate.writes == []
+
+
+def test_its_arn_makes_a_job_and_what_a_running_job_needs_is_kept(here: Here) -> None:
+    handler = f"{EXAMPLES / 'reward.py'}:lambda_handler"
+    with LocalService(reward=handler, pace=60) as service, Client(**service.client_options()) as rehearsal:
+        reward = rehearsal.rewards.deploy(made(), name="sums")
+        other = rehearsal.rewards.deploy(made(), name="other")
+        file = rehearsal.files.upload((DATA * 20)[:100], validate=False)
+        job = rehearsal.jobs.create("openai.gpt-oss-20b", training_file=file, reward=reward)
+        assert job.reward == f"{ARN}:1"
+        here.gate.clear()
+        with pytest.raises(ConfigurationError, match=rf"Job {job.id} is \w+ and needs the function 'sums'"):
+            rehearsal.rewards.destroy("sums")
+        assert here.gate.writes == []
+        assert rehearsal.rewards.destroy(other).changes
+        rehearsal.jobs.cancel(job)
+        assert rehearsal.rewards.destroy("sums").changes
+
+
+def test_where_jobs_cannot_be_seen_nothing_is_taken_away(here: Here, client: Client) -> None:
+    client.rewards.deploy(made(), name="sums")
+    here.gate.clear()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, and not listening: refused
+        nowhere = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+        identity = Credentials(ACCESS_KEY, SECRET, TOKEN)
+        with Client(REGION, credentials=identity, base_url=nowhere, max_retries=0) as lost:
+            with pytest.raises(APIConnectionError, match=r"Nothing was deleted: .* force=True does not ask\."):
+                lost.rewards.destroy("sums")
+            assert here.gate.asked == []
+            assert lost.rewards.destroy("sums", force=True).changes
+
+
+# Who and where
+
+
+@pytest.mark.usefixtures("here")
+def test_it_is_the_same_with_await() -> None:
+    async def both() -> tuple[Plan, DeployedReward, Plan]:
+        async with AsyncClient(REGION, credentials=Credentials(ACCESS_KEY, SECRET, TOKEN)) as client:
+            plan = await client.rewards.deploy(made(), name="sums", plan=True)
+            reward = await client.rewards.deploy(made(), name="sums", dataset=DATA)
+            return plan, reward, await client.rewards.destroy(reward, force=True)
+
+    plan, reward, gone = asyncio.run(both())
+    assert (plan.verdict, reward.arn, gone.verdict) == ("4 to create", f"{ARN}:1", "3 deleted")
+
+
+@pytest.mark.usefixtures("here")
+def test_a_client_with_a_key_takes_aws_credentials_from_the_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Client(REGION, api_key="ABSKfake9Long8Term7Key") as client:
+        with pytest.raises(ConfigurationError, match="Lambda and IAM take no Bedrock API key"):
+            client.rewards.deploy(made(), name="sums")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        plan = client.rewards.deploy(made(), name="sums", plan=True)
+    assert dict(plan.facts)["identity"] == "AWS credentials from the AWS credential chain (env)"
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("region", ["us-gov-west-1", "eu-central-1"])
+def test_names_are_those_of_the_partition(region: str) -> None:
+    partition = "aws-us-gov" if "gov" in region else "aws"
+    with Client(region, credentials=Credentials(ACCESS_KEY, SECRET, TOKEN)) as client:
+        reward = client.rewards.deploy(made(models=("amazon.nova-lite-v1:0",)), name="sums")
+        assert reward.arn == f"arn:{partition}:lambda:{region}:{ACCOUNT}:function:sums:1"
+        assert reward.role_arn == f"arn:{partition}:iam::{ACCOUNT}:role/bedrock-rft/sums-{region}"
+        for _, each in reward.plan.policies:
+            for statement in each.statement:
+                assert all(on.startswith(f"arn:{partition}:") for on in statement.resource)
+        assert client.rewards.destroy(reward, force=True).verdict == "3 deleted"
+
+
+def test_a_rehearsal_changes_no_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    with Client(REGION, api_key="k", base_url="http://127.0.0.1:9/v1") as client:
+        with pytest.raises(ConfigurationError, match=r"rehearses on this machine .* lambda\.us-west-2\.amazonaws\.com"):
+            client.rewards.deploy(made(), name="sums", plan=True)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:9")
+        with pytest.raises(ConfigurationError, match=r"iam\.amazonaws\.com .*AWS_ENDPOINT_URL_IAM"):
+            client.rewards.destroy("sums", force=True)
+
+
+# Names and settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"name": ""}, "name is ''"),
+        ({"name": "a b"}, "1 to 64 letters"),
+        ({"name": "x" * 65}, "1 to 64 letters"),
+        ({"name": "sums:1"}, "1 to 64 letters"),
+        ({"name": "süms"}, "1 to 64 letters"),
+        ({"name": 7}, "name is 7"),
+        ({"timeout": 0}, "timeout is 0; Lambda takes 1 to 900"),
+        ({"timeout": 901}, "timeout is 901"),
+        ({"timeout": True}, "timeout is True"),
+        ({"timeout": 1.5}, "timeout is 1.5"),
+        ({"memory": 127}, "memory is 127; Lambda takes 128 to 10240"),
+        ({"models": "amazon.nova-lite-v1:0"}, "models takes a list"),
+        ({"role_arn": "own"}, "role_arn is 'own'"),
+        ({"role_arn": "arn:aws:iam::210987654321:role/own"}, "of another account"),
+        ({"permissions_boundary": "limits"}, "permissions_boundary is 'limits'; it is the ARN"),
+        ({"permissions_boundary": "arn:aws:iam::210987654321:policy/limits"}, "of another account"),
+        (
+            {"permissions_boundary": "arn:aws:iam::aws:policy/X", "role_arn": f"arn:aws:iam::{ACCOUNT}:role/own"},
+            "Pass one",
+        ),
+        ({"tags": {"aws:x": "y"}}, "a prefix that is taken"),
+        ({"tags": {"bedrock-rft:name": "y"}}, "a prefix that is taken"),
+        ({"tags": {"x": "\x1b[2J"}}, "none that AWS takes"),
+        ({"tags": {"x": 1}}, "tags are text"),
+        ({"tags": {str(n): "" for n in range(49)}}, "tags has 49 entries"),
+    ],
+)
+def test_what_aws_would_refuse_is_refused_before_anything_is_written(
+    here: Here, client: Client, settings: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        client.rewards.deploy(made(), **dict[str, Any]({"name": "sums", **settings}))
+    assert says in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+    assert here.gate.writes == []
+    if "another account" not in says:
+        assert here.gate.asked == []
+
+
+def test_roles_have_names_that_iam_takes_and_that_differ() -> None:
+    assert role_name("sums", REGION) == "sums-us-west-2"
+    longest = [role_name("x" * 63 + end, region) for end in "ab" for region in (REGION, "ap-southeast-1")]
+    assert len({*longest}) == 4
+    assert all(len(name) <= 64 for name in longest)
+    assert role_name("x" * 54, REGION) == "x" * 54 + "-us-west-2"
+
+
+def test_what_is_destroyed_has_a_name(client: Client) -> None:
+    with pytest.raises(ConfigurationError, match="in eu-west-1, this client in us-west-2"):
+        client.rewards.destroy(ARN.replace("us-west-2", "eu-west-1"))
+    for given in (7, None, "a b", "arn:aws:s3:::bucket"):
+        with pytest.raises(ConfigurationError):
+            client.rewards.destroy(given)
+
+
+def test_nothing_secret_is_in_what_is_sent_shown_or_kept(here: Here, client: Client) -> None:
+    reward = client.rewards.deploy(made(), name="sums", dataset=DATA)
+    assert all(secrets_in(asked.body) == [] for asked in here.gate.asked)
+    for shown in (repr(reward), str(reward), str(reward.plan), repr(reward.plan), reward.plan._repr_html_()):
+        assert secrets_in(shown) == []

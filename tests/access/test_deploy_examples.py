@@ -1,0 +1,90 @@
+"""Deploying as a newcomer does it: from a shell, and with the example."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.aws_gate import EXAMPLES, REGION, Here
+from support.fake_secrets import ACCESS_KEY, SECRET
+from test_deploy import ARN, DATA, ROLE, settings_of
+
+from bedrock_rft.access.__main__ import main
+
+REWARD = f"{EXAMPLES / 'reward.py'}:lambda_handler"
+
+
+@pytest.fixture
+def shell(here: Here, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Here:
+    """A shell in an empty folder but for some data, with AWS credentials in its environment."""
+    import json
+
+    monkeypatch.chdir(tmp_path)
+    Path("train.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in DATA))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_REGION", REGION)
+    return here
+
+
+def test_a_shell_plans_deploys_and_destroys(shell: Here, capsys: pytest.CaptureFixture[str]) -> None:
+    deploy = ["deploy", REWARD, "--name", "sums", "--data", "train.jsonl", "--timeout", "60", "--tag", "team=a=b"]
+    assert main([*deploy, "--judge", "amazon.nova-lite-v1:0", "--plan"]) == 0
+    planned = capsys.readouterr().out
+    assert planned.startswith("Deploy sums: 4 to create\n")
+    assert "amazon.nova-lite-v1:0" in planned
+    assert shell.gate.writes == []
+    assert main(deploy) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert (lines[0], lines[-1]) == ("Deploy sums: 4 created", f"{ARN}:1")
+    assert f"Check of {ARN}:1: ok" in lines
+    assert settings_of(shell, "1")["Timeout"] == 60
+    assert shell.service("lambda").list_tags(Resource=ARN)["Tags"]["team"] == "a=b"
+    assert main(["destroy", "sums", "--force", "--plan"]) == 0
+    assert main(["destroy", f"{ARN}:1", "--force"]) == 0
+    assert "Destroy sums: 3 deleted" in capsys.readouterr().out
+
+
+def test_a_shell_is_told_what_is_wrong_and_that_it_is(shell: Here, capsys: pytest.CaptureFixture[str]) -> None:
+    blind = Path("blind.py")
+    answers = "[{'id': one['id'], 'aggregate_reward_score': 0.0} for one in event]"
+    blind.write_text(f"def lambda_handler(event, context):\n    return {answers}\n")
+    deploy = ["deploy", "blind.py:lambda_handler", "--name", "sums", "--data", "train.jsonl"]
+    assert main(deploy) == 1
+    assert "is deployed, but its check found" in capsys.readouterr().out
+    assert main([*deploy, "--no-check"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"{ARN}:1"
+    assert main([*deploy, "--tag", "team"]) == 2
+    assert capsys.readouterr().err == "error: --tag team is not KEY=VALUE.\n"
+    shell.gate.refuse("GetFunction", 403, "AccessDeniedException", "no")
+    assert main(deploy) == 2
+    assert f"policy deployer --reward {ARN} --role {ROLE}'" in capsys.readouterr().err
+
+
+def run(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603
+        [sys.executable, "-W", "error", str(EXAMPLES / "deploy_reward.py"), *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.usefixtures("shell")
+def test_the_example_goes_the_whole_way_on_this_machine(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_ENDPOINT")}
+    done = run("--local", "--data", "train.jsonl", cwd=tmp_path, **environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert all(len(line) <= 80 or "arn:" in line for line in lines)
+    for said in ("4 to create", "4 created", "Check of ", "again: nothing changed", "3 deleted"):
+        assert said in done.stdout
+    assert "AKIA" not in done.stdout

@@ -1,0 +1,417 @@
+"""Deployments that go wrong: cut off anywhere, too early, at odds with another, throttled, denied, or lost."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import botocore.endpoint
+import pytest
+from support.aws_gate import ACCOUNT, REGION, Asked, Clock, Here, Rule
+from support.fake_secrets import said_of, secrets_in
+from test_deploy import ARN, DATA, ROLE, SOURCE, made, policy, settings_of, versions
+
+from bedrock_rft import (
+    APIConnectionError,
+    APIError,
+    APIResponseError,
+    APIStatusError,
+    AuthenticationError,
+    Client,
+    ConfigurationError,
+    ConflictError,
+    PermissionDeniedError,
+    RateLimitError,
+)
+from bedrock_rft.access._deployment import deploy as _deploy
+from bedrock_rft.access._deployment import polling as _patience
+
+Forward = Callable[[], tuple[str, Any, bytes]]
+STOPPED = ("400 Error", [("content-type", "text/html")], b"<html>a proxy's page</html>")
+
+
+def cut_off_at(here: Here, number: int, *, carried_out: bool) -> None:
+    """The program ends at its n-th write, whose answer it never sees."""
+    seen: list[Asked] = []
+
+    def answer(asked: Asked, forward: Forward) -> tuple[str, Any, bytes]:
+        seen.extend([asked] if asked.writes else [])
+        if not asked.writes or len(seen) != number:
+            return forward()
+        if carried_out:
+            forward()
+        return STOPPED
+
+    here.gate.rules.append(Rule("*", answer))
+
+
+# Cut off
+
+
+@pytest.mark.parametrize("carried_out", [False, True])
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_a_half_made_deployment_is_completed_by_running_it_again(
+    here: Here, client: Client, number: int, *, carried_out: bool
+) -> None:
+    cut_off_at(here, number, carried_out=carried_out)
+    with pytest.raises(APIError):
+        client.rewards.deploy(made(), name="sums")
+    here.gate.clear()
+    reward = client.rewards.deploy(made(), name="sums")
+    whole = ["CreateRole", "PutRolePolicy", "CreateFunction", "PublishVersion"]
+    assert here.gate.writes == whole[number if carried_out else number - 1 :]
+    assert (reward.arn, versions(here)) == (f"{ARN}:1", ["1"])
+    assert settings_of(here, "1")["Role"] == ROLE
+    assert [one["Sid"] for one in policy(here)] == ["OwnLog"]
+    assert not client.rewards.deploy(made(), name="sums").changed
+
+
+@pytest.mark.parametrize("carried_out", [False, True])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_half_made_update_is_completed_by_running_it_again(
+    here: Here, client: Client, number: int, *, carried_out: bool
+) -> None:
+    client.rewards.deploy(made(), name="sums")
+    changed = made(SOURCE + "# changed\n")
+    cut_off_at(here, number, carried_out=carried_out)
+    with pytest.raises(APIError):
+        client.rewards.deploy(changed, name="sums", timeout=60)
+    here.gate.clear()
+    reward = client.rewards.deploy(changed, name="sums", timeout=60)
+    whole = ["UpdateFunctionCode", "UpdateFunctionConfiguration", "PublishVersion"]
+    assert here.gate.writes == whole[number if carried_out else number - 1 :]
+    assert (reward.version, versions(here)) == ("2", ["1", "2"])
+    assert settings_of(here, "2")["Timeout"] == 60
+    assert settings_of(here, "2")["CodeSha256"] == changed.code_sha256
+
+
+@pytest.mark.parametrize("carried_out", [False, True])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_half_done_destruction_is_completed_by_running_it_again(
+    here: Here, client: Client, number: int, *, carried_out: bool
+) -> None:
+    client.rewards.deploy(made(), name="sums")
+    cut_off_at(here, number, carried_out=carried_out)
+    with pytest.raises(APIError):
+        client.rewards.destroy("sums", force=True)
+    here.gate.clear()
+    client.rewards.destroy("sums", force=True)
+    assert (
+        here.gate.writes
+        == ["DeleteFunction", "DeleteRolePolicy", "DeleteRole"][number if carried_out else number - 1 :]
+    )
+    assert here.service("lambda").list_functions()["Functions"] == []
+    assert here.service("iam").list_roles()["Roles"] == []
+
+
+# Too early
+
+EARLY = "The role defined for the function cannot be assumed by Lambda."
+
+
+def clock() -> Clock:
+    found = vars(_patience)["time"]
+    assert isinstance(found, Clock)
+    return found
+
+
+def test_a_role_that_is_not_known_everywhere_yet_is_waited_for(here: Here, client: Client) -> None:
+    here.gate.refuse("CreateFunction", 400, "InvalidParameterValueException", EARLY, times=5)
+    assert client.rewards.deploy(made(), name="sums").version == "1"
+    assert here.gate.writes.count("CreateFunction") == 6
+    assert 5 < clock().now < _patience.LONGEST
+
+
+def test_it_is_not_waited_for_for_ever(here: Here, client: Client) -> None:
+    here.gate.refuse("CreateFunction", 400, "InvalidParameterValueException", EARLY)
+    with pytest.raises(APIStatusError, match="cannot be assumed by Lambda") as caught:
+        client.rewards.deploy(made(), name="sums")
+    assert caught.value.code == "InvalidParameterValueException"
+    assert clock().now <= _patience.LONGEST
+    assert 10 < here.gate.writes.count("CreateFunction") < 100
+
+
+def test_another_invalid_value_is_not_tried_again(here: Here, client: Client) -> None:
+    here.gate.refuse("CreateFunction", 400, "InvalidParameterValueException", "The runtime parameter is not supported.")
+    with pytest.raises(APIStatusError, match="runtime parameter"):
+        client.rewards.deploy(made(), name="sums")
+    assert here.gate.writes.count("CreateFunction") == 1
+
+
+def test_it_is_waited_until_the_function_is_ready(here: Here, client: Client) -> None:
+    here.gate.change("GetFunctionConfiguration", times=2, State="Pending", StateReason="The function is being created.")
+    assert client.rewards.deploy(made(), name="sums").version == "1"
+    here.gate.clear()
+    here.gate.change("GetFunctionConfiguration", times=3, LastUpdateStatus="InProgress")
+    assert client.rewards.deploy(made(), name="sums", timeout=9).version == "2"
+    operations = [asked.operation for asked in here.gate.asked]
+    assert operations.index("UpdateFunctionConfiguration") > operations.index("GetFunctionConfiguration") + 2
+
+
+def test_a_function_that_does_not_become_ready_is_said_to_be_none(here: Here, client: Client) -> None:
+    here.gate.change("GetFunctionConfiguration", State="Pending")
+    with pytest.raises(APIError, match=r"not ready after 180 s\. Run it again: it goes on from here"):
+        client.rewards.deploy(made(), name="sums")
+    assert "PublishVersion" not in here.gate.writes
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"State": "Failed", "StateReason": "The role is gone.\x1b[2J"}, r"failed: The role is gone\.\\x1b\[2J\. Mend"),
+        ({"LastUpdateStatus": "Failed", "LastUpdateStatusReasonCode": "InvalidRuntime"}, "failed: InvalidRuntime"),
+        ({"LastUpdateStatus": "Failed"}, "failed: Lambda did not say why"),
+    ],
+)
+def test_a_function_that_failed_is_not_published(here: Here, client: Client, fields: Any, says: str) -> None:
+    here.gate.change("GetFunctionConfiguration", **fields)
+    with pytest.raises(APIError, match=says):
+        client.rewards.deploy(made(), name="sums")
+    assert "PublishVersion" not in here.gate.writes
+
+
+def test_what_judges_a_role_may_ask_is_known_before_they_are_asked(here: Here, client: Client) -> None:
+    slept: Clock = vars(_deploy)["time"]
+    client.rewards.deploy(made(), name="sums", dataset=DATA)
+    assert slept.now == 0
+    client.rewards.deploy(made(models=("amazon.nova-lite-v1:0",)), name="sums", dataset=DATA)
+    assert slept.now == 10
+    client.rewards.deploy(made(models=("amazon.nova-lite-v1:0",)), name="sums", dataset=DATA)
+    assert slept.now == 10
+    assert here.gate.writes.count("PutRolePolicy") == 2
+
+
+# At odds with another
+
+
+def after_another(here: Here, operation: str, code: str, message: str) -> None:
+    """Another program does the same a moment before."""
+    first: list[bool] = []
+
+    def answer(_: Asked, forward: Forward) -> tuple[str, Any, bytes]:
+        if first:
+            return forward()
+        first.append(True)
+        forward()
+        return "409 Error", [("x-amzn-errortype", code), ("content-type", "application/json")], message.encode()
+
+    here.gate.rules.append(Rule(operation, answer))
+
+
+@pytest.mark.parametrize(
+    ("operation", "code", "message"),
+    [
+        ("CreateRole", "EntityAlreadyExists", "<E><Error><Code>EntityAlreadyExists</Code></Error></E>"),
+        ("CreateFunction", "ResourceConflictException", '{"message": "Function already exist: sums"}'),
+        (
+            "PublishVersion",
+            "ResourceConflictException",
+            '{"message": "An update is in progress"}',
+        ),
+        ("PublishVersion", "InvalidParameterValueException", '{"message": "CodeSHA256 (a) is different from (b)"}'),
+        ("PublishVersion", "PreconditionFailedException", '{"message": "The RevisionId provided does not match"}'),
+    ],
+)
+def test_two_that_deploy_the_same_both_succeed(
+    here: Here, client: Client, operation: str, code: str, message: str
+) -> None:
+    after_another(here, operation, code, message)
+    reward = client.rewards.deploy(made(), name="sums")
+    assert (reward.arn, versions(here)) == (f"{ARN}:1", ["1"])
+    assert not client.rewards.deploy(made(), name="sums").changed
+
+
+def test_of_two_that_deploy_different_code_each_gets_its_own(here: Here, client: Client) -> None:
+    other = made(SOURCE + "# the other's\n")
+
+    def answer(_: Asked, forward: Forward) -> tuple[str, Any, bytes]:
+        here.service("lambda").update_function_code(FunctionName="sums", ZipFile=other.content)
+        return forward()
+
+    here.gate.rules.append(Rule("PublishVersion", answer, times=1))
+    reward = client.rewards.deploy(made(), name="sums")
+    assert settings_of(here, "1")["CodeSha256"] == other.code_sha256
+    assert (reward.version, settings_of(here, "2")["CodeSha256"]) == ("2", made().code_sha256)
+
+
+def test_an_update_that_is_going_on_is_waited_for(here: Here, client: Client) -> None:
+    client.rewards.deploy(made(), name="sums")
+    busy = "The operation cannot be performed at this time. An update is in progress for resource"
+    for operation in ("UpdateFunctionCode", "UpdateFunctionConfiguration"):
+        here.gate.refuse(operation, 409, "ResourceConflictException", busy, times=3)
+    assert client.rewards.deploy(made(SOURCE + "# changed\n"), name="sums", timeout=9).version == "2"
+
+
+def test_another_one_that_never_ends_is_an_error(here: Here, client: Client) -> None:
+    here.gate.refuse("PublishVersion", 409, "ResourceConflictException", "The function is being updated.")
+    with pytest.raises(ConflictError, match="being updated"):
+        client.rewards.deploy(made(), name="sums")
+    assert here.gate.writes.count("PublishVersion") == 4
+
+
+def test_what_is_published_is_what_was_sent(here: Here, client: Client) -> None:
+    client.rewards.deploy(made(), name="sums")
+    assert b'"CodeSha256": "%b"' % made().code_sha256.encode() in next(
+        asked.body for asked in here.gate.asked if asked.operation == "PublishVersion"
+    )
+
+
+def test_lists_are_read_to_their_end(here: Here, client: Client) -> None:
+    client.rewards.deploy(made(), name="sums")
+    here.gate.clear()
+    here.gate.change("ListVersionsByFunction", times=1, NextMarker="more", Versions=[])
+    assert not client.rewards.deploy(made(), name="sums").changed
+    listed = [asked.query for asked in here.gate.asked if asked.operation == "ListVersionsByFunction"]
+    assert listed == ["", "Marker=more"]
+
+
+# Denied
+
+
+def denied(action: str, resource: str, why: str = "no identity-based policy allows the {0} action") -> str:
+    return (
+        f"User: arn:aws:iam::{ACCOUNT}:user/moto is not authorized to perform: {action} on resource: {resource} "
+        f"because {why.format(action)}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("operation", "action", "resource"),
+    [
+        ("GetFunction", "lambda:GetFunction", ARN),
+        ("GetRole", "iam:GetRole", f"role sums-{REGION}"),
+        ("CreateRole", "iam:CreateRole", ROLE),
+        ("CreateRole", "iam:TagRole", ROLE),
+        ("PutRolePolicy", "iam:PutRolePolicy", f"role sums-{REGION}"),
+        ("CreateFunction", "lambda:CreateFunction", ARN),
+        ("CreateFunction", "iam:PassRole", ROLE),
+        ("GetFunctionConfiguration", "lambda:GetFunctionConfiguration", ARN),
+        ("PublishVersion", "lambda:PublishVersion", ARN),
+    ],
+)
+def test_a_denial_names_what_is_missing_and_the_policy_that_allows_it(
+    here: Here, client: Client, operation: str, action: str, resource: str
+) -> None:
+    code = "AccessDeniedException" if action.startswith("lambda") else "AccessDenied"
+    here.gate.refuse(operation, 403, code, denied(action, resource))
+    with pytest.raises(PermissionDeniedError) as caught:
+        client.rewards.deploy(made(), name="sums")
+    error = caught.value
+    assert (error.action, error.status, error.code) == (action, 403, code)
+    assert error.request_id == "11111111-2222-3333-4444-555555555555"
+    said = str(error)
+    assert f"Allow {action} on " in said
+    assert "the identity from credentials=." in said
+    assert f"'python -m bedrock_rft.access policy deployer --reward {ARN} --role {ROLE}' prints a policy" in said
+    assert "\n" not in said
+    assert pickle.loads(pickle.dumps(error)).action == action  # noqa: S301 - ours
+
+
+def test_the_command_that_a_denial_names_prints_that_policy(capsys: pytest.CaptureFixture[str]) -> None:
+    from bedrock_rft.access.__main__ import main
+
+    assert main(["policy", "deployer", "--reward", ARN, "--role", ROLE]) == 0
+    assert '"iam:PutRolePolicy"' in capsys.readouterr().out
+
+
+def test_an_explicit_denial_is_no_missing_policy(here: Here, client: Client) -> None:
+    why = "with an explicit deny in a service control policy"
+    here.gate.refuse("CreateRole", 403, "AccessDenied", denied("iam:CreateRole", ROLE, why))
+    with pytest.raises(PermissionDeniedError, match=r"A policy denies iam:CreateRole .* no other can allow it"):
+        client.rewards.deploy(made(), name="sums")
+
+
+def test_tags_that_may_not_be_seen_are_a_denial_and_not_a_stranger(here: Here, client: Client) -> None:
+    client.rewards.deploy(made(), name="sums")
+    here.gate.change("GetFunction", Tags=None)
+    here.gate.refuse("ListTags", 403, "AccessDeniedException", denied("lambda:ListTags", ARN))
+    with pytest.raises(PermissionDeniedError, match="Allow lambda:ListTags"):
+        client.rewards.deploy(made(), name="sums")
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, "ExpiredToken"), (403, "InvalidClientTokenId")])
+def test_credentials_that_are_no_good_are_said_to_be_so(here: Here, client: Client, status: int, code: str) -> None:
+    here.gate.refuse("GetCallerIdentity", status, code, "The security token included in the request is expired")
+    with pytest.raises(AuthenticationError, match=r"sts GetCallerIdentity: \w+: .*credentials=\. Renew them"):
+        client.rewards.deploy(made(), name="sums")
+
+
+# Throttled, and lost
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Botocore's own pauses take no time either."""
+    monkeypatch.setattr(botocore.endpoint, "time", Clock())
+
+
+@pytest.mark.usefixtures("at_once")
+def test_throttling_is_waited_out(here: Here, client: Client) -> None:
+    here.gate.refuse("CreateFunction", 429, "TooManyRequestsException", "Rate exceeded", times=2)
+    here.gate.refuse("CreateRole", 400, "Throttling", "Rate exceeded", times=2)
+    assert client.rewards.deploy(made(), name="sums").version == "1"
+    assert here.gate.writes == [*["CreateRole"] * 3, "PutRolePolicy", *["CreateFunction"] * 3, "PublishVersion"]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_throttling_that_does_not_end_is_an_error_of_its_own(here: Here, client: Client) -> None:
+    here.gate.refuse("CreateRole", 400, "Throttling", "Rate exceeded")
+    with pytest.raises(RateLimitError, match="Run it again: what is done stays done"):
+        client.rewards.deploy(made(), name="sums")
+    assert here.gate.writes.count("CreateRole") == 5
+
+
+@pytest.mark.usefixtures("at_once")
+def test_nobody_there_is_an_error_of_its_own(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, and not listening: refused
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(APIConnectionError, match=r"lambda GetFunction: .*AWS_ENDPOINT_URL_LAMBDA") as caught:
+            client.rewards.deploy(made(), name="sums")
+    assert said_of(caught.value) == []
+
+
+PARTS = ("fake9Echoed8Token7",)
+ECHO = f"bad token: IQoJ{PARTS[0]}aaaaaaaaaaaaaaaa"
+
+
+@pytest.mark.usefixtures("at_once")
+def test_no_error_and_no_log_shows_a_secret(here: Here, client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        for operation in ("GetFunction", "CreateRole", "CreateFunction", "PublishVersion"):
+            here.gate.clear()
+            here.gate.refuse(operation, 403, "AccessDeniedException", ECHO)
+            with pytest.raises(APIError) as caught:
+                client.rewards.deploy(made(), name="sums", dataset=DATA)
+            shown = said_of(caught.value, PARTS)  # apart: an assertion keeps what it compares in its frame
+            assert shown == []
+        here.gate.clear()
+        client.rewards.deploy(made(), name="sums", dataset=DATA)
+    logged = "\n".join(record.getMessage() for record in caplog.records)
+    assert "botocore" in {record.name.partition(".")[0] for record in caplog.records}
+    assert secrets_in(logged, PARTS) == []
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("page", [b"<html>log in <br> here</html>", b"\x00\xff", b'{"message": "no XML"}'])
+def test_an_answer_of_somebody_elses_is_said_to_be_so(here: Here, client: Client, page: bytes) -> None:
+    def answer(_: Asked, __: Forward) -> tuple[str, Any, bytes]:
+        return "200 OK", [("content-type", "text/html")], page
+
+    here.gate.rules.append(Rule("GetRole", answer))
+    with pytest.raises(APIError, match=r"iam GetRole") as caught:
+        client.rewards.deploy(made(), name="sums")
+    assert isinstance(caught.value, APIResponseError)
+    assert here.gate.writes == []
+
+
+def test_a_parameter_that_botocore_refuses_is_ours(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def tags(*_: object) -> dict[str, int]:
+        return {"x": 7}
+
+    monkeypatch.setattr(_deploy, "check_tags", tags)
+    with pytest.raises(ConfigurationError, match="iam CreateRole was not sent"):
+        client.rewards.deploy(made(), name="sums")

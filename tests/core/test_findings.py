@@ -1,0 +1,71 @@
+"""What checks found, as it is shown: the worst first, at 80 columns, with foreign text made harmless."""
+
+from __future__ import annotations
+
+import pickle
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bedrock_rft._core.findings import Finding, Findings
+
+ARN = "arn:aws:lambda:us-west-2:123456789012:function:" + "a-rather-long-name-for-a-reward-function-to-have"
+
+
+class Facts(Findings):
+    def facts(self) -> list[tuple[str, str]]:
+        return [("function", ARN), ("x", "1")]
+
+
+def test_a_report_reads_well() -> None:
+    report = Facts(
+        "Checked reward.py",
+        (
+            Finding("ok", "a", "The function answers"),
+            Finding("unknown", "b", "Its timeout is not known", "lambda:GetFunctionConfiguration is denied"),
+            Finding("error", "c", "Every score is 0", "there is nothing to learn", f"Look at {ARN}"),
+            Finding("warning", "d", "openai.gpt-oss-20b is slow"),
+        ),
+    )
+    assert str(report) == "\n".join(
+        [
+            "Checked reward.py: 1 ERROR, 1 warning, 1 not known",
+            f"  function  {ARN}"[:79] + "…",
+            "  x         1",
+            "  error:   Every score is 0. There is nothing to learn. Look at",
+            f"      {ARN}.",
+            "  warning: openai.gpt-oss-20b is slow.",
+            "  unknown: Its timeout is not known. lambda:GetFunctionConfiguration is denied.",
+            "  ok:      The function answers.",
+        ]
+    )
+    assert not report.ok
+    assert [finding.code for finding in report.findings] == ["c", "d", "b", "a"]
+    assert pickle.loads(pickle.dumps(report)) == report  # noqa: S301 - ours
+
+
+def test_nothing_found_is_well() -> None:
+    report = Findings("Checked", ())
+    assert report.ok
+    assert str(report) == "Checked: ok"
+
+
+@given(st.text(), st.text(), st.text(), st.text())
+def test_foreign_text_is_harmless(title: str, what: str, why: str, mend: str) -> None:
+    report = Findings(title, (Finding("error", "x", what, why, mend),))
+    shown = str(report)
+    assert not any(ord(char) < 32 and char != "\n" for char in shown.replace("\t", ""))
+    page = report._repr_html_()
+    inside = page.replace("<div>", "").replace("</div>", "")
+    for tag in ("p", "b", "table", "ul", "li"):
+        inside = inside.replace(f"<{tag}>", "").replace(f"</{tag}>", "")
+    assert "<" not in inside
+
+
+def test_a_long_title_leaves_room_for_the_verdict() -> None:
+    report = Findings(
+        "Check of " + "0.5 * Numeric() + " * 20, (Finding("error", "a", "b"), Finding("warning", "c", "d"))
+    )
+    first = str(report).splitlines()[0]
+    assert first.endswith("…: 1 ERROR, 1 warning")
+    assert len(first) == 80

@@ -1,0 +1,44 @@
+"""The examples about data sets do what they say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def run(name: str, *arguments: object, code: int = 0) -> str:
+    command = [sys.executable, str(EXAMPLES / f"{name}.py"), *map(str, arguments)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, encoding="utf-8")  # noqa: S603 - ours
+    assert done.returncode == code, done.stderr
+    return done.stdout
+
+
+def test_write_and_check(tmp_path: Path) -> None:
+    said = run("datasets_write", tmp_path)
+    assert "200 records" in said
+    assert "180 to train in all.train.jsonl" in said
+    assert "ok" in run("datasets_check", tmp_path / "all.train.jsonl")
+    assert "20 records, at least 100" in run("datasets_check", tmp_path / "all.validation.jsonl", code=1)
+
+
+def test_frames(tmp_path: Path) -> None:
+    for line in run("datasets_frames", tmp_path).splitlines():
+        assert line.endswith(("is not installed", ": 100 records"))
+
+
+def test_convert(tmp_path: Path) -> None:
+    said = run("datasets_convert", tmp_path)
+    assert "SFT chat: {'messages': [{'role': 'user', 'content': '2 + 2?'}], 'reference_answer': '4'}" in said
+    assert "5 records" in said
+
+
+def test_nothing_heavy_is_imported() -> None:
+    code = (
+        "import sys\nfrom bedrock_rft.datasets import validate, write, split, convert\n"
+        "validate(b'{}'); print({'pandas', 'polars', 'datasets', 'openai', 'httpx', 'numpy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)  # noqa: S603 - ours
+    assert done.stdout.strip() == "set()"

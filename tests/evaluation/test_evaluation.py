@@ -1,0 +1,411 @@
+"""Models asked and compared: nothing lost, nothing asked twice, and a report that says what it knows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.flaky_proxy import FlakyProxy
+
+from bedrock_rft import AsyncClient, Client, ConfigurationError, DatasetError, NotFoundError, datasets
+from bedrock_rft.evaluation import Evaluation, Thresholds
+from bedrock_rft.evaluation._journal import Answer, Journal, Scored
+from bedrock_rft.evaluation._lanes import Lanes
+from bedrock_rft.evaluation._report import _columns
+from bedrock_rft.evaluation._statistics import Resamples, bootstrap, difference, pass_at_k
+from bedrock_rft.local import LocalService
+from bedrock_rft.rewards import Rollout, reward
+
+ARN = "arn:aws:lambda:us-west-2:123456789012:function:reward"
+MODEL = "openai.gpt-oss-20b"
+
+
+@reward
+def right(rollout: Rollout) -> bool:
+    return rollout.answer.strip(" .}").endswith(str(rollout.reference))
+
+
+def records(count: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "messages": [{"role": "user", "content": f"What is {n} + {n}?"}],
+            "reference_answer": str(n + n),
+            "parity": "odd" if n % 2 else "even",
+            "size": n,
+        }
+        for n in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("evaluation") / "test.jsonl"
+    datasets.write(path, records(120))
+    return path
+
+
+@pytest.fixture(scope="module")
+def service(data: Path) -> Iterator[LocalService]:
+    with LocalService(reward=right.handler) as running:
+        with Client(**running.client_options("api_key")) as client:
+            client.files.upload(data)
+        yield running
+
+
+def test_a_tuned_model_is_compared_with_its_base(service: LocalService, data: Path, tmp_path: Path) -> None:
+    with Client(**service.client_options("aws")) as client:
+        job = client.jobs.create(MODEL, training_file=client.files.upload(data), reward=ARN)
+        job = client.jobs.wait(job, poll_interval=0.05)
+        told: list[tuple[str, int, int]] = []
+        report = client.evaluate(
+            data,
+            models=[MODEL, job],
+            reward=right,
+            samples=4,
+            by=["parity", "size"],
+            progress=lambda what, done, total: told.append((what, done, total)),
+        )
+    base, tuned = report.models
+    assert (base.answers, tuned.answers, base.failed) == (480, 480, 0)
+    assert tuned.score.value > base.score.value + 0.3
+    assert base.score.low <= base.score.value <= base.score.high
+    assert base.pass_at[4] > base.pass_at[1] == pytest.approx(base.score.value)
+    assert base.parts["right"] == pytest.approx(base.score.value)
+    assert base.prompt_tokens > 0 < base.completion_tokens
+    (compared,) = report.comparisons
+    found = compared.difference
+    assert found.interval.low > 0
+    assert found.p < 0.01
+    assert found.better + found.worse + found.equal == 120
+    assert [group.value for group in report.groups] == [
+        "even",
+        "odd",
+        *(f"{n} to {n + 30}" for n in (0, 30, 60)),
+        "90 to 119",
+    ]
+    assert sum(group.prompts for group in report.groups) == 240
+    assert report.better[0].gain >= report.better[-1].gain > 0
+    assert {finding.code for finding in report.findings} == {"base_score", "better"}
+    assert told[-1] == ("scored", 960, 960)
+    assert ("asked", 960, 960) in told
+    assert all(len(line) <= 80 for line in str(report).splitlines())
+    again = json.loads(report.to_json(tmp_path / "report.json"))
+    assert again["models"][1]["score"]["value"] == tuned.score.value
+    assert json.loads((tmp_path / "report.json").read_text()) == again
+    page = report.to_html(tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == page
+    assert "<script" not in page
+    assert "http" not in page.replace('http-equiv="Content-Security-Policy"', "")
+
+
+def test_the_async_client_evaluates_too(service: LocalService, data: Path) -> None:
+    async def run() -> Evaluation:
+        async with AsyncClient(**service.client_options("aws")) as client:
+            return await client.evaluate(data, models=[MODEL], reward=right, limit=20, progress=False)
+
+    assert asyncio.run(run()).models[0].answers == 20
+
+
+def test_a_blocking_client_evaluates_inside_a_notebooks_loop(service: LocalService, data: Path) -> None:
+    async def cell() -> Evaluation:
+        with Client(**service.client_options("api_key")) as client:
+            return client.evaluate(data, models=MODEL, reward=right.handler, limit=5)
+
+    assert asyncio.run(cell()).models[0].answers == 5
+
+
+def test_an_async_reward_scores(service: LocalService, data: Path) -> None:
+    @reward
+    async def judged(rollout: Rollout) -> float:
+        await asyncio.sleep(0)
+        return float(bool(rollout.answer)) / 2
+
+    with Client(**service.client_options("api_key")) as client:
+        report = client.evaluate(data, models=[MODEL], reward=judged, limit=40)
+    assert 0 < report.models[0].score.value <= 0.5
+
+
+@pytest.mark.parametrize("colour", ["blocking", "async"])
+def test_nothing_is_lost_and_nothing_asked_twice(service: LocalService, data: Path, colour: str) -> None:
+    """`make soak` does the same with 2,000 prompts, and looks at memory."""
+
+    async def run(options: dict[str, Any], settings: dict[str, Any]) -> Evaluation:
+        async with AsyncClient(**options) as client:
+            return await client.evaluate(data, **settings)
+
+    with FlakyProxy(service.base_url, share=0.2) as proxy:
+        options: dict[str, Any] = {**service.client_options("api_key"), "base_url": proxy.base_url}
+        settings: dict[str, Any] = {"models": [MODEL], "reward": right, "concurrency": 64, "progress": False}
+        if colour == "async":
+            report = asyncio.run(run(options, settings))
+        else:
+            with Client(**options) as client:
+                report = client.evaluate(data, **settings)
+    assert (report.models[0].answers, report.models[0].failed) == (120, 0)
+    assert proxy.done["passed"] == 120, "what has been answered is not asked again"
+    assert all(proxy.done[fault] for fault in ("refused", "throttled", "reset", "truncated"))
+
+
+def test_a_run_that_was_killed_asks_nothing_twice(service: LocalService, data: Path, tmp_path: Path) -> None:
+    script = tmp_path / "run.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import sys
+            from bedrock_rft import Client
+            from bedrock_rft.rewards import reward
+
+            @reward
+            def right(rollout):
+                return rollout.answer.strip(" .}").endswith(str(rollout.reference))
+
+            base_url, data, state, pause = sys.argv[1:]
+
+            def progress(what, done, total):
+                if what == "asked" and done == int(pause):
+                    print("half way", flush=True)
+                    import time
+                    time.sleep(60)
+
+            with Client(base_url=base_url, region="us-west-2") as client:
+                report = client.evaluate(data, models=["openai.gpt-oss-20b"], reward=right, samples=3, concurrency=8,
+                                         resume=state, progress=progress)
+            print(report.resumed, report.models[0].answers)
+            """
+        )
+    )
+    state = tmp_path / "state.jsonl"
+    key = service.client_options("api_key")["api_key"]
+    with FlakyProxy(service.base_url, share=0.0) as proxy:
+        command = [sys.executable, str(script), proxy.base_url, str(data), str(state)]
+        environment = {**os.environ, "AWS_BEARER_TOKEN_BEDROCK": key}
+        with subprocess.Popen([*command, "150"], env=environment, stdout=subprocess.PIPE, text=True) as first:  # noqa: S603 - ours
+            assert first.stdout is not None
+            assert first.stdout.readline() == "half way\n"
+            settled = -1
+            while settled != (settled := proxy.done["passed"]):
+                time.sleep(0.3)  # what was under way comes in, since only the asking stands still
+            first.kill()
+        with state.open("ab") as file:
+            file.write(b'{"answered": "cut sho')
+        kept = state.read_bytes().count(b'"answered"') - 1
+        second = subprocess.run([*command, "-1"], env=environment, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603 - ours
+    assert second.stdout.split() == [str(kept), "360"]
+    assert kept >= 150
+    # What was sent off as the process died is all that may be asked again.
+    assert 360 <= proxy.done["passed"] <= 360 + 8
+    if os.name == "posix":
+        assert state.stat().st_mode & 0o777 == 0o600
+
+
+def test_more_is_asked_and_what_is_known_is_kept(service: LocalService, data: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state.jsonl"
+    with FlakyProxy(service.base_url, share=0.0) as proxy:
+        options: dict[str, Any] = {**service.client_options("api_key"), "base_url": proxy.base_url}
+        with Client(**options) as client:
+            for samples, limit, asked in ((1, 10, 10), (2, 10, 20), (2, 15, 30), (2, 15, 30)):
+                report = client.evaluate(
+                    data, models=[MODEL], reward=right, samples=samples, limit=limit, resume=state, progress=False
+                )
+                assert proxy.done["passed"] == asked
+            scores = report.models[0].score
+            other = client.evaluate(data, models=[MODEL], reward=-right, samples=2, limit=15, resume=state)
+    assert proxy.done["passed"] == 30
+    assert other.models[0].score.value == pytest.approx(-scores.value), "another reward scores the same answers anew"
+
+
+def test_a_file_that_is_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("not an evaluation\n")
+    with pytest.raises(ConfigurationError, match="line 1, is no line of an evaluation"):
+        Journal(tmp_path / "notes.txt", "x")
+    with pytest.raises(ConfigurationError, match="cannot be used"):
+        Journal(tmp_path / "none" / "state.jsonl", "x")
+
+
+@given(st.text(), st.floats(allow_nan=False, allow_infinity=False), st.binary(max_size=20))
+def test_what_was_kept_is_found_again(text: str, score: float, rest: bytes) -> None:
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "state")
+        journal = Journal(path, "a")
+        journal.answered("k", Answer(text, "stop", 3, 4))
+        journal.scored("k", Scored(score, {"part": score}))
+        journal.close()
+        with path.open("ab") as file:
+            file.write(rest.replace(b"\n", b""))
+        again = Journal(path, "a")
+        again.close()
+        assert again.answers == {"k": Answer(text, "stop", 3, 4)}
+        assert again.scores == {"k": Scored(score, {"part": score})}
+        other = Journal(path, "b")
+        other.close()
+        assert other.scores == {}
+
+
+def test_a_model_that_does_not_exist_ends_it_at_once(service: LocalService, data: Path) -> None:
+    with FlakyProxy(service.base_url, share=0.0) as proxy:
+        options: dict[str, Any] = {**service.client_options("api_key"), "base_url": proxy.base_url}
+        with Client(**options) as client, pytest.raises(NotFoundError, match="no-such-model"):
+            client.evaluate(data, models=["no-such-model"], reward=right, concurrency=4)
+        assert proxy.done["passed"] <= 4
+
+
+def test_what_is_refused_everywhere_ends_it(service: LocalService, data: Path) -> None:
+    from bedrock_rft import BadRequestError
+
+    with Client(**service.client_options("api_key")) as client, pytest.raises(BadRequestError, match="temperature"):
+        client.evaluate(data, models=[MODEL], reward=right, sampling={"temperature": 7})
+
+
+def test_what_is_refused_here_and_there_is_counted(service: LocalService) -> None:
+    rows = records(30)
+    rows[3]["messages"] = [{"role": "user", "content": 7}]
+    with Client(**service.client_options("api_key")) as client:
+        report = client.evaluate(rows, models=[MODEL], reward=right, concurrency=1)
+    assert (report.models[0].answers, report.models[0].failed) == (29, 1)
+    assert "not_answered" in {finding.code for finding in report.warnings}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"samples": 0}, "samples is 0"),
+        ({"concurrency": 5000}, "from 1 to 1024"),
+        ({"limit": 0}, "limit is 0"),
+        ({"pass_mark": float("nan")}, "pass_mark"),
+        ({"sampling": {"n": 4}}, "must not hold n"),
+        ({"by": "parity"}, r"by=\['parity'\]"),
+        ({"by": ["level"]}, "no record has; there are parity, size"),
+        ({"models": []}, "models is empty"),
+        ({"models": [MODEL, MODEL]}, "twice"),
+        ({"models": [7]}, "not int"),
+        ({"reward": 7}, "not int"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_asked(
+    service: LocalService, data: Path, settings: dict[str, Any], said: str
+) -> None:
+    wanted: dict[str, Any] = {"models": [MODEL], "reward": right, **settings}
+    with Client(**service.client_options("api_key")) as client, pytest.raises(ConfigurationError, match=said):
+        client.evaluate(data, **wanted)
+
+
+def test_a_job_without_a_model_is_named(service: LocalService, data: Path) -> None:
+    with Client(**service.client_options("api_key")) as client:
+        job = client.jobs.create(MODEL, training_file=client.files.upload(data), reward=ARN)
+        with pytest.raises(ConfigurationError, match="has no tuned model"):
+            client.evaluate(data, models=[job], reward=right)
+        client.jobs.wait(job, poll_interval=0.05)
+
+
+def test_nothing_to_ask_is_said(service: LocalService) -> None:
+    with Client(**service.client_options("api_key")) as client:
+        with pytest.raises(DatasetError, match="no records"):
+            client.evaluate([], models=[MODEL], reward=right)
+        with pytest.raises(DatasetError, match="Record 1 has no messages"):
+            client.evaluate([{"prompt": "?"}], models=[MODEL], reward=right)
+
+
+@pytest.mark.parametrize(("value", "code"), [(0.0, "base_too_low"), (0.5, "base_score"), (1.0, "base_too_high")])
+def test_advice_before_training(service: LocalService, data: Path, value: float, code: str) -> None:
+    @reward
+    def constant(rollout: Rollout) -> float:
+        del rollout
+        return value
+
+    with Client(**service.client_options("api_key")) as client:
+        report = client.evaluate(data, models=[MODEL], reward=constant, limit=10)
+        assert code in {finding.code for finding in report.findings}
+        eased = client.evaluate(
+            data, models=[MODEL], reward=constant, limit=10, thresholds=Thresholds(too_low=-1.0, too_high=2.0)
+        )
+        assert "base_score" in {finding.code for finding in eased.findings}
+
+
+def test_a_reward_that_raises_shows(service: LocalService, data: Path) -> None:
+    @reward
+    def broken(rollout: Rollout) -> float:
+        raise ValueError(rollout.answer)
+
+    with Client(**service.client_options("api_key")) as client:
+        report = client.evaluate(data, models=[MODEL], reward=broken, limit=10)
+    assert "reward_errors" in {finding.code for finding in report.warnings}
+    assert report.models[0].parts["reward_error"] == 1.0
+
+
+def test_hostile_text_is_inert(service: LocalService) -> None:
+    rows = records(30)
+    rows[0]["kind"] = "<script>alert(1)</script>\x1b[31m"
+    with Client(**service.client_options("api_key")) as client:
+        report = client.evaluate(rows, models={"<b>base\x1b</b>": MODEL}, reward=right, by=["kind"])
+    assert "<script>" not in report.to_html()
+    assert "<b>base" not in report._repr_html_()
+    assert "\x1b" not in str(report)
+
+
+@given(st.lists(st.lists(st.text(max_size=40), min_size=9, max_size=9), min_size=1, max_size=4))
+def test_a_wide_table_is_folded_and_nothing_left_out(rows: list[list[str]]) -> None:
+    head = [f"column {number}" for number in range(9)]
+    lines = _columns([head, *([cell or "-" for cell in row] for row in rows)])
+    assert all(len(line) <= 80 for line in lines)
+    assert [name for name in head if not any(name in line for line in lines)] == []
+
+
+def test_how_many_are_asked_at_once_follows_the_service() -> None:
+    async def run() -> None:
+        lanes = Lanes(8)
+        under_way, most = 0, 0
+
+        async def one() -> None:
+            nonlocal under_way, most
+            async with lanes:
+                under_way += 1
+                most = max(most, under_way)
+                await asyncio.sleep(0)
+                under_way -= 1
+
+        await asyncio.gather(*(one() for _ in range(50)))
+        assert most == 8
+        lanes.refused()
+        lanes.refused()
+        assert lanes.limit == pytest.approx(8 * 0.7), "several refusals of one moment count once"
+        most = 0
+        await asyncio.gather(*(one() for _ in range(50)))
+        assert most == 5
+        for _ in range(200):
+            lanes.answered()
+        assert lanes.limit == 8
+
+    asyncio.run(run())
+
+
+@given(st.integers(1, 8).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n), st.integers(1, n))))
+def test_pass_at_k_is_the_share_of_draws_with_a_pass(counts: tuple[int, int, int]) -> None:
+    passed, samples, k = counts
+    draws = list(combinations(range(samples), k))
+    share = sum(any(one < passed for one in draw) for draw in draws) / len(draws)
+    assert pass_at_k(passed, samples, k) == pytest.approx(share)
+
+
+@given(st.lists(st.floats(-10, 10), min_size=1, max_size=40), st.floats(-5, 5))
+def test_intervals_hold_what_they_must(values: list[float], shift: float) -> None:
+    drawn = Resamples(len(values), 1)
+    assert list(drawn) == list(drawn)
+    found = bootstrap(values, drawn)
+    assert min(values) - 1e-9 <= found.low <= found.high <= max(values) + 1e-9
+    gain = difference(values, [value + shift for value in values], drawn)
+    assert gain.interval.value == pytest.approx(shift, abs=1e-9)
+    assert gain.interval.low == pytest.approx(shift, abs=1e-9)

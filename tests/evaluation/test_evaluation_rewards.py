@@ -1,0 +1,443 @@
+"""Answers scored by whatever trained, wherever it runs, as they come; and a reward that cannot, found out early."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.flaky_proxy import FlakyProxy
+from support.lambda_server import ARN, FakeLambda
+
+from bedrock_rft import BedrockRFTWarning, Client, ConfigurationError, RewardError, datasets
+from bedrock_rft.evaluation._journal import Answer, Journal, Scored
+from bedrock_rft.evaluation._meter import Meter
+from bedrock_rft.evaluation._scorer import scorer_of
+from bedrock_rft.local import LocalService
+from bedrock_rft.rewards import Rollout, reward
+
+MODEL = "openai.gpt-oss-20b"
+SOURCE = """
+import pathlib
+
+def lambda_handler(event, context):
+    return [{"id": one["id"], "aggregate_reward_score": score(one), "metrics_list": [
+        {"name": "length", "value": len(one["messages"][-1]["content"]), "type": "Metric"}]} for one in event]
+
+def score(one):
+    return float(one["messages"][-1]["content"].strip(" .}").endswith(one["metadata"]["reference_answer"]))
+"""
+
+
+@reward
+def right(rollout: Rollout) -> bool:
+    return rollout.answer.strip(" .}").endswith(str(rollout.reference))
+
+
+def records(count: int) -> list[dict[str, Any]]:
+    return [
+        {"messages": [{"role": "user", "content": f"What is {n} + {n}?"}], "reference_answer": str(n + n)}
+        for n in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("evaluation") / "test.jsonl"
+    datasets.write(path, records(120))
+    return path
+
+
+@pytest.fixture(scope="module")
+def service(data: Path) -> Iterator[LocalService]:
+    with LocalService(reward=right.handler) as running:
+        with Client(**running.client_options("api_key")) as client:
+            client.files.upload(data)
+        yield running
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "reward.py"
+    path.write_text(SOURCE)
+    return path
+
+
+@pytest.fixture
+def proxy(service: LocalService) -> Iterator[FlakyProxy]:
+    with FlakyProxy(service.base_url, share=0.0) as running:
+        yield running
+
+
+@pytest.fixture
+def client(service: LocalService, proxy: FlakyProxy) -> Iterator[Client]:
+    options: dict[str, Any] = {**service.client_options("api_key"), "base_url": proxy.base_url}
+    with Client(**options) as opened:
+        yield opened
+
+
+def ask(client: Client, data: object, reward: object, **settings: Any) -> Any:
+    wanted: dict[str, Any] = {"models": [MODEL], "progress": False, "limit": 40, **settings}
+    return client.evaluate(data, reward=reward, **wanted)  # type: ignore[arg-type] # a path
+
+
+def test_the_same_reward_says_the_same_wherever_it_is(
+    client: Client, data: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "reward.zip", "w") as archive:
+        archive.write(file, "lambda_function.py")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "fake")
+    space: dict[str, Any] = {}
+    exec(SOURCE, space)  # noqa: S102 - ours
+    handler = space["lambda_handler"]
+    state = tmp_path / "state"  # asked once, scored by each
+    found: dict[str, Any] = {}
+    with FakeLambda(handler, refuse_every=3) as function:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", function.url)
+        for name, target in {
+            "reward": right,
+            "function": handler,
+            "file": f"{file}:lambda_handler",
+            "zip": tmp_path / "reward.zip",
+            "deployed": ARN,
+        }.items():
+            found[name] = ask(client, data, target, resume=state, samples=3)
+    assert function.done["refused"] > 0, "it was throttled, and asked again"
+    assert function.done["answered"] == -(-120 // 16)
+    scores = {name: report.models[0].scores for name, report in found.items()}
+    assert all(one == scores["reward"] for one in scores.values())
+    assert 0 < found["reward"].models[0].score.value < 1
+    assert [found[name].reward for name in ("reward", "file", "deployed")] == ["right", "reward.py:lambda_handler", ARN]
+    assert found["zip"].models[0].parts["length"] == found["deployed"].models[0].parts["length"] > 0
+
+
+def test_nothing_is_scored_twice_unless_the_reward_has_changed(
+    client: Client, proxy: FlakyProxy, data: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "fake")
+    state = tmp_path / "state"
+    before = ask(client, data, f"{file}:lambda_handler", resume=state)
+    file.write_text(SOURCE.replace("float(", "0.5 * float("))
+    after = ask(client, data, f"{file}:lambda_handler", resume=state)
+    assert after.models[0].score.value == pytest.approx(before.models[0].score.value / 2)
+
+    with FakeLambda(right.handler) as function:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", function.url)
+        for expected in (3, 3):
+            ask(client, data, ARN, resume=state)
+            assert function.done["answered"] == expected
+        function.revision = "2"
+        ask(client, data, ARN, resume=state)
+        assert function.done["answered"] == 6
+
+    calls: list[str] = []
+
+    @reward
+    def counting(rollout: Rollout) -> float:
+        calls.append(rollout.answer)
+        return 1.0
+
+    for _ in range(2):
+        ask(client, data, counting, resume=state)
+    assert len(calls) == 40
+    assert proxy.done["passed"] == 40, "and asked once, whatever scores"
+
+
+HELPED = """
+import json
+from helper import worth
+from pkg.deep import inner
+
+def lambda_handler(event, context):
+    return [{"id": one["id"], "aggregate_reward_score": worth()} for one in event]
+"""
+
+
+def test_what_a_reward_imports_of_the_users_is_part_of_it(
+    client: Client, proxy: FlakyProxy, data: Path, tmp_path: Path
+) -> None:
+    file, helper, deep = tmp_path / "reward.py", tmp_path / "helper.py", tmp_path / "pkg" / "deep" / "constants.py"
+    deep.parent.mkdir(parents=True)
+    file.write_text(HELPED)
+    helper.write_text("import pkg.deep.inner as inner\n\ndef worth():\n    return inner.VALUE\n")
+    (tmp_path / "pkg" / "__init__.py").write_text("")
+    (tmp_path / "pkg" / "deep" / "__init__.py").write_text("")
+    (tmp_path / "pkg" / "deep" / "inner.py").write_text("from .constants import VALUE\nfrom ..other import nothing\n")
+    (tmp_path / "pkg" / "other.py").write_text("from .deep import inner\n\nnothing = 0\n")
+    deep.write_text("VALUE = 0.25\n")
+    (tmp_path / "stray.py").write_text("")
+    state = tmp_path / "state"
+    scored: list[str] = []
+
+    def progress(what: str, done: int, total: int) -> None:
+        del done, total
+        scored.append(what)
+
+    def again() -> Any:
+        scored.clear()
+        return ask(client, data, f"{file}:lambda_handler", resume=state, progress=progress).models[0].score.value
+
+    assert again() == 0.25
+    (tmp_path / "stray.py").write_text("changed = 1\n")
+    again()
+    assert scored == [], "nothing that it imports has changed"
+    deep.write_text("VALUE = 0.75\n")
+    assert again() == 0.75
+    helper.write_text(helper.read_text().replace("inner.VALUE", "1.0"))
+    assert again() == 1.0
+    assert proxy.done["passed"] == 40, "and nothing was asked again"
+
+
+CELL = """
+from bedrock_rft.rewards import reward
+import beside
+
+def part():
+    return {}
+
+@reward
+def told(rollout):
+    return part() * beside.VALUE
+"""
+
+
+def test_of_a_notebook_what_would_be_packaged_is_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "beside.py").write_text("VALUE = 1\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+
+    def key(value: str) -> str:
+        space: dict[str, Any] = {"__name__": "__main__", "In": ["", CELL.format(value)]}
+        exec(space["In"][1], space)  # noqa: S102 - a cell
+        scorer = scorer_of(space["told"], None)
+        scorer.close()
+        return scorer.key
+
+    first = key("0.5")
+    assert key("0.5") == first
+    assert key("0.75") != first, "a helper in another cell, or in the same, is part of it"
+    (tmp_path / "beside.py").write_text("VALUE = 2\n")
+    assert key("0.5") != first
+
+
+HOLDS = """
+import sys
+from bedrock_rft.evaluation._journal import Journal
+journal = Journal(sys.argv[1], "a")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_file_to_resume_from_is_one_evaluations_alone(
+    client: Client, proxy: FlakyProxy, data: Path, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    with subprocess.Popen(  # noqa: S603 - ours
+        [sys.executable, "-c", HOLDS, str(state)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline().strip() == b"held"
+        with pytest.raises(ConfigurationError, match=r"state is in use: another evaluation writes .* Wait until"):
+            ask(client, data, right, resume=state)
+        assert proxy.done["passed"] == 0, "nothing is paid for"
+        other.kill()
+        other.wait()
+        assert ask(client, data, right, resume=state).models[0].answers == 40, "the lock went with its process"
+    kept = Journal(state, "a")
+    with pytest.raises(ConfigurationError, match="is in use"):
+        Journal(state, "a")
+    kept.close()
+    Journal(state, "a").close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fcntl")
+def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    def flock(descriptor: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, f"{descriptor} {how}")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.warns(BedrockRFTWarning, match="without locks"):
+        Journal(tmp_path / "state", "a").close()
+
+
+def test_a_score_that_is_only_the_floor_is_tried_again(client: Client, data: Path, tmp_path: Path) -> None:
+    down = True
+
+    @reward
+    def judged(rollout: Rollout) -> float:
+        if down:
+            raise OSError("no judge")
+        return float(bool(rollout.answer)) or 1.0
+
+    state = tmp_path / "state"
+    first = ask(client, data, judged, resume=state)
+    assert "reward_errors" in {finding.code for finding in first.warnings}
+    down = False
+    second = ask(client, data, judged, resume=state)
+    assert second.models[0].score.value == 1.0
+    assert "reward_errors" not in {finding.code for finding in second.findings}
+
+
+def test_a_reward_that_cannot_score_ends_it_before_all_is_asked(
+    client: Client, proxy: FlakyProxy, data: Path, tmp_path: Path, file: Path
+) -> None:
+    def broken(event: Any, context: Any) -> Any:
+        del event, context
+        raise ValueError("no such field")
+
+    with pytest.raises(RewardError, match="no such field"):
+        ask(client, data, broken, limit=None, samples=8, concurrency=4)
+    assert proxy.done["passed"] < 480, "of 960: as soon as the first batch is answered, no more is asked"
+    asked = proxy.done["passed"]
+    file.write_text("import nothing_of_the_kind")
+    with pytest.raises(RewardError, match="nothing_of_the_kind"):
+        ask(client, data, f"{file}:lambda_handler", limit=None, samples=8, concurrency=4)
+    assert proxy.done["passed"] - asked < 480
+    with pytest.raises(ConfigurationError, match="no file"):
+        ask(client, data, f"{tmp_path}/none.py:lambda_handler")
+
+
+def test_one_answer_that_cannot_be_scored_costs_no_other_its_score(client: Client, data: Path) -> None:
+    def choosy(event: Any, context: Any) -> Any:
+        if any(one["messages"][0]["content"] == "What is 7 + 7?" for one in event):
+            raise ValueError("not seven")
+        return right.handler(event, context)
+
+    report = ask(client, data, choosy)
+    assert (report.models[0].answers, report.models[0].failed) == (39, 1)
+    assert "not seven" in str(next(one for one in report.warnings if one.code == "not_scored"))
+
+
+def test_large_answers_fit_into_what_lambda_takes(client: Client) -> None:
+    rows = records(20)
+    for row in rows:
+        row["background"] = "x" * 600_000
+    sizes: list[int] = []
+
+    def measuring(event: Any, context: Any) -> Any:
+        sizes.append(len(json.dumps(event)))
+        return right.handler(event, context)
+
+    assert ask(client, rows, measuring).models[0].answers == 20
+    assert max(sizes) < 6_000_000
+    assert len(sizes) == 20
+
+
+def test_an_interrupt_in_a_notebook_stops_the_asking(client: Client, proxy: FlakyProxy, data: Path) -> None:
+    if threading.current_thread() is not threading.main_thread() or os.name != "posix":
+        pytest.skip("signals reach the main thread alone")
+
+    def progress(what: str, done: int, total: int) -> None:
+        del total
+        if (what, done) == ("asked", 10):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    async def cell() -> None:
+        ask(client, data, right, limit=None, samples=8, concurrency=2, progress=progress)
+
+    loop = asyncio.new_event_loop()  # `asyncio.run` would take the signal for itself
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(cell())
+    finally:
+        loop.close()
+    asked = proxy.done["passed"]
+    assert asked < 100
+    time.sleep(0.5)
+    assert proxy.done["passed"] <= asked + 2, "what was under way has come in, and nothing else"
+
+
+def test_samples_of_one_seed_differ_and_come_again(client: Client, data: Path) -> None:
+    first, second = (ask(client, data, right, samples=4, sampling={"seed": 1}) for _ in range(2))
+    assert first.models[0].scores == second.models[0].scores
+    assert any(len(set(scores)) > 1 for scores in first.models[0].scores.values())
+
+
+def test_several_tuned_models_are_told_apart(service: LocalService, data: Path) -> None:
+    with Client(**service.client_options("api_key")) as client:
+        file = client.files.upload(data)
+        settings = {"n_epochs": 1, "batch_size": 60}
+        jobs = [client.jobs.create(MODEL, training_file=file, reward=ARN, hyperparameters=settings) for _ in range(2)]
+        jobs = [client.jobs.wait(job, poll_interval=0.05) for job in jobs]
+        report = ask(client, data, right, models=[MODEL, *jobs], limit=4)
+        assert [one.label for one in report.models] == [MODEL, *(job.fine_tuned_model for job in jobs)]
+        with pytest.raises(ConfigurationError, match="twice"):
+            ask(client, data, right, models={"a": jobs[0], "b": jobs[0].fine_tuned_model})
+
+
+def test_a_report_without_answers_is_still_one(client: Client) -> None:
+    rows = records(2)
+    for row in rows:
+        row["messages"] = [{"role": "user", "content": 7}]
+    report = ask(client, rows, right)
+    assert not report.ok
+    assert json.loads(report.to_json())["models"][0]["score"]["value"] is None
+    for shown in (str(report), report.to_html()):
+        assert "nan" not in shown.lower()
+
+
+def test_progress_is_shown_without_a_bar_too(
+    client: Client, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(client, data, right, progress=True)
+    assert capsys.readouterr().err == "", "a short run leaves nothing in a log"
+    from bedrock_rft.evaluation import _meter
+
+    monkeypatch.setattr(_meter, "_SELDOM", 0.0)
+    monkeypatch.setattr(_meter, "_BLINK", 0.0)
+    ask(client, data, right, progress=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 80
+    assert lines[-1] == "asked 40 of 40, scored 40"
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    meter = Meter(40, 39, 0, progress=True)
+    meter.step("asked")
+    meter.close()
+    assert "| 39/40 [" in capsys.readouterr().err, "tqdm's"
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    meter = Meter(40, 39, 0, progress=True)
+    meter.step("asked")
+    meter.close()
+    said = capsys.readouterr().err
+    assert said.startswith("\rasked 40 of 40, scored 0\r")
+    assert said.endswith(" \r"), "the line is left as it was found"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no such limits")
+def test_a_full_disk_is_said_and_what_is_there_is_kept(tmp_path: Path) -> None:
+    import resource
+
+    path = tmp_path / "state"
+    journal = Journal(path, "a")
+    journal.answered("k", Answer("whole"))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, before[1]))
+    try:
+        with pytest.raises(ConfigurationError, match="cannot be written"):
+            journal.answered("l", Answer("cut off"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        journal.close()
+    again = Journal(path, "a")
+    again.scored("k", Scored(1.0))
+    again.close()
+    last = Journal(path, "a")
+    last.close()
+    assert list(last.answers) == ["k"]

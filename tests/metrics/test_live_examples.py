@@ -1,0 +1,64 @@
+"""Watching as a newcomer starts it: the example and the command, each in a process of its own."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from support.live_runs import EXAMPLES, REWARD, records
+
+from bedrock_rft import Client
+from bedrock_rft.local import LocalService
+
+
+def run(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - ours
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+
+
+def test_the_example_shows_keeps_and_judges_a_run(tmp_path: Path) -> None:
+    files = ("--csv", tmp_path / "run.csv", "--png", tmp_path / "run.png")
+    done = run("-W", "error", EXAMPLES / "watch_run.py", "--local", "--pace", 0, *files, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any("succeeded  step" in line for line in lines)
+    assert any(line.startswith("  critic_rewards_mean") for line in lines)
+    assert any("The reward rises" in line for line in lines)
+    with (tmp_path / "run.csv").open(encoding="utf-8", newline="") as kept:
+        steps = [int(row["step"]) for row in csv.DictReader(kept)]
+    assert steps == list(range(1, len(steps) + 1))
+    assert (tmp_path / "run.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_example_asks_for_what_it_needs(tmp_path: Path) -> None:
+    done = run(EXAMPLES / "watch_run.py", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "give the id of a job, or --local" in done.stderr
+
+
+def test_the_command_comes_back_to_a_job(tmp_path: Path) -> None:
+    with LocalService(tmp_path, reward=REWARD) as service, Client(**service.client_options(auth="aws")) as client:
+        file = client.files.upload(records())
+        arn = "arn:aws:lambda:us-west-2:123456789012:function:my-reward"
+        job = client.jobs.create("openai.gpt-oss-20b", training_file=file, reward=arn)
+        command = ("-m", "bedrock_rft", "watch")
+        shared = service.environment("aws")
+        done = run(*command, job.id, "--style", "json", "--poll-interval", 0.1, cwd=tmp_path, **shared)
+        lost = run(*command, "local-ftjob-none", "--poll-interval", 0.05, cwd=tmp_path, **shared)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout.splitlines()[-1])["status"] == "succeeded"
+    assert lost.returncode == 1
+    assert lost.stderr.startswith("error: ")

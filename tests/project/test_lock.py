@@ -1,0 +1,46 @@
+"""The lock file that CI installs from: all that pyproject.toml asks for, by hash, and no word on where to get it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[2]
+LOCK = (ROOT / "requirements-ci.lock").read_text()
+
+
+def asked() -> list[Requirement]:
+    """Every dependency of the package, its extras, and what builds it."""
+    text = (ROOT / "pyproject.toml").read_text()
+    tables = text[: text.index("\n[tool.")]
+    lists = re.findall(r"(?ms)^(?:requires|dependencies|[\w-]+) = \[\n?(.*?)\]$", tables)
+    plain = [re.sub(r"(?m)#.*$", "", inner) for inner in lists]
+    found = [quoted for inner in plain for quoted in re.findall(r'"([^"]+)"', inner)]
+    return [Requirement(each) for each in found if re.match(r"[\w.\[\],-]+\s*([<>=!~]|$)", each)]
+
+
+def test_it_pins_what_is_asked_for() -> None:
+    pins: dict[str, set[Version]] = {}
+    for name, version in re.findall(r"(?m)^([\w.-]+)(?:\[[\w,]+\])?==([\w.!+]+)", LOCK):
+        pins.setdefault(canonicalize_name(name), set()).add(Version(version))
+    wanted = [each for each in asked() if each.specifier or each.name == "hatchling"]
+    assert {"openai", "httpx", "botocore", "pydantic", "tenacity", "pytest", "ruff", "hatchling"} <= {
+        each.name for each in wanted
+    }
+    stale = [
+        str(each)
+        for each in wanted
+        if not any(map(each.specifier.contains, pins.get(canonicalize_name(each.name), ())))
+    ]
+    assert stale == [], "run `make lock`"
+
+
+def test_every_pin_has_hashes_and_none_an_address() -> None:
+    pins = len(re.findall(r"(?m)^[\w.-]+(?:\[[\w,]+\])?==", LOCK))
+    hashed = len(re.findall(r"(?m)^[\w.-]+(?:\[[\w,]+\])?==.*\\\n    --hash=sha256:[0-9a-f]{64}", LOCK))
+    assert pins == hashed > 50
+    assert not re.search(r"(?i)https?://|file:|--(extra-)?index-url|--find-links|@", LOCK)

@@ -1,0 +1,23 @@
+"""The matrix can fail: each rule of the package, broken on purpose, turns the rows red that guard it, and no others."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from support.fault_matrix import FAILED, PASSED, ROWS
+from support.mutations import MUTATIONS
+
+
+def test_a_broken_rule_is_a_red_row() -> None:
+    script = Path(__file__).parents[1] / "support" / "mutations.py"
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300, check=False)  # noqa: S603 - our own
+    assert done.returncode == 0, done.stderr[-2000:]
+    expected = {
+        each.rule: {row: [FAILED] * len(ROWS[row].modes) for row in each.red.split()}
+        | {row: [PASSED] * len(ROWS[row].modes) for row in each.green.split()}
+        for each in MUTATIONS
+    }
+    assert json.loads(done.stdout) == expected

@@ -1,0 +1,110 @@
+"""The README and the pages of docs/ as a reader takes them: every Python block runs, and every link leads somewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bedrock_rft import Client
+from bedrock_rft._resources import wait as _watch
+from bedrock_rft.local import LocalService
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+REWARD = "arn:aws:lambda:us-west-2:123456789012:function:my-reward"
+
+
+def blocks(page: Path, language: str) -> list[tuple[int, str]]:
+    """The blocks of a language, each with the line it begins at."""
+    text = page.read_text(encoding="utf-8")
+    found = re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [(text.count("\n", 0, match.start(1)) + 1, match.group(1)) for match in found]
+
+
+def named(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def soon(*_: object) -> float:
+    return 0.02
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Mapping[str, str]]:
+    """Where IAM, Lambda and STS are."""
+    spec = importlib.util.spec_from_file_location("aws_here", ROOT / "examples" / "aws_here.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with module.AwsHere() as here:
+        yield {name: value for name, value in here.environment().items() if "ENDPOINT" in name}
+
+
+@pytest.fixture
+def at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws: Mapping[str, str]) -> Iterator[None]:
+    """What a reader has: a folder with data, an identity of both kinds, and services that answer at once."""
+    monkeypatch.chdir(tmp_path)
+    generator = ROOT / "examples" / "word_problems.py"
+    subprocess.run([sys.executable, generator, "--count", "100", "--out", "train.jsonl"], check=True)  # noqa: S603
+    (tmp_path / "reward.py").write_bytes((ROOT / "examples" / "reward.py").read_bytes())
+    # A reader waits for a job of hours; this one has a job of a second.
+    monkeypatch.setattr(_watch._Pace, "after", soon)
+    with LocalService(reward=f"{ROOT / 'examples' / 'reward.py'}:lambda_handler") as service:
+        for auth in ("aws", "api_key"):
+            for name, value in {**service.environment(auth), **aws}.items():
+                monkeypatch.setenv(name, value)
+        yield
+
+
+def run(page: Path) -> None:
+    """Run the blocks as one script, written into the current folder, line by line where the page has them."""
+    script = Path(f"{page.stem.lower()}_blocks.py").resolve()
+    lines = [""] * len(page.read_text(encoding="utf-8").splitlines())
+    for line, code in blocks(page, "python"):
+        lines[line - 1 : line - 1 + code.count("\n")] = code.splitlines()
+    script.write_text("\n".join(lines), encoding="utf-8")
+    namespace: dict[str, Any] = {"__name__": "page", "__file__": str(script)}
+    if page != README:
+        namespace["REWARD"] = REWARD
+    try:
+        for line, code in blocks(page, "python"):
+            # Padded, so that a traceback names the page's own line.
+            exec(compile("\n" * (line - 1) + code, str(script), "exec", dont_inherit=True), namespace)  # noqa: S102
+    finally:
+        for value in namespace.values():
+            if isinstance(value, Client):
+                value.close()
+
+
+@pytest.mark.usefixtures("at_hand")
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=named)
+def test_python_blocks_run_in_order(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(page)
+    said = capsys.readouterr().out
+    if page == README:
+        assert "identity  API key  (from OPENAI_API_KEY)" in said
+        assert re.search(r"bytes\n", said)
+        assert said.count("succeeded") >= 2
+        assert "openai.gpt-oss-20b" in said
+        assert re.search(r"from 0\.\d\d to [01]\.\d\d", said)
+
+
+def test_there_are_blocks_to_run() -> None:
+    assert len(blocks(README, "python")) >= 8
+    assert blocks(README, "sh")[0][1].startswith("make demo")
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md", ROOT / "SECURITY.md"], ids=named)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert missing == []

@@ -1,0 +1,24 @@
+"""A small soak: the large one is `make soak`."""
+
+from __future__ import annotations
+
+import pytest
+from soak import run
+
+from bedrock_rft._resources import create_job as _create
+from bedrock_rft._transport import retry as _retry
+
+
+@pytest.mark.row("T08", quiet=True)
+@pytest.mark.parametrize("auth", ["aws", "api_key"])
+@pytest.mark.parametrize(("calls", "workers", "tasks", "faulty"), [(2000, 400, False, 0.02), (300, 300, True, 0.05)])
+def test_nothing_is_lost_and_nothing_doubled(
+    auth: str, calls: int, workers: int, tasks: bool, faulty: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_create, "_LOOKS", (0.0, 0.05, 0.1))  # what was never made is not waited for
+    monkeypatch.setattr(_retry, "_FIRST", 0.05)
+    outcome = run(calls=calls, workers=workers, tasks=tasks, auth=auth, seed=3, faulty=faulty)
+    assert outcome.held, outcome
+    assert outcome.calls == calls
+    assert outcome.faults >= 10
+    assert outcome.made >= len(outcome.asked) - outcome.unsure > 0

@@ -1,0 +1,389 @@
+"""A run rehearsed: what it would learn, what it would ask of the reward, and what to mend before it is paid for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.browser import open_page
+from support.flaky_proxy import FlakyProxy
+from support.lambda_server import ARN, FakeLambda
+
+from bedrock_rft import AsyncClient, Client, ConfigurationError, DatasetError, datasets
+from bedrock_rft.local import LocalService
+from bedrock_rft.rehearsal import Curve, Groups, Load, Rehearsal, rehearse
+from bedrock_rft.rehearsal.__main__ import main
+from bedrock_rft.rewards import Rollout, reward
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SOURCE = """
+def lambda_handler(event, context):
+    return [{"id": one["id"], "aggregate_reward_score": score(one)} for one in event]
+
+def score(one):
+    fields = {**one, **(one.get("metadata") or {})}
+    wanted = fields.get("reference_answer")
+    wanted = wanted["text"] if isinstance(wanted, dict) else wanted
+    said = one["messages"][-1]["content"] if one["messages"] else ""
+    return float(bool(wanted) and said.strip(" .}").endswith(str(wanted)))
+"""
+
+
+@reward
+def right(rollout: Rollout) -> bool:
+    return rollout.answer.strip(" .}").endswith(str(rollout.reference))
+
+
+@reward
+def indifferent(rollout: Rollout) -> float:
+    del rollout
+    return 0.5
+
+
+def records(count: int = 120) -> list[dict[str, Any]]:
+    return [
+        {"messages": [{"role": "user", "content": f"What is {n} + {n}?"}], "reference_answer": str(n + n)}
+        for n in range(count)
+    ]
+
+
+def codes(report: Rehearsal) -> set[str]:
+    return {finding.code for finding in report.findings if finding.level != "ok"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("rehearsal") / "train.jsonl"
+    datasets.write(path, records())
+    return path
+
+
+@pytest.fixture(scope="module")
+def service(data: Path) -> Iterator[LocalService]:
+    with LocalService() as running:
+        with Client(**running.client_options("api_key")) as client:
+            client.files.upload(data)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def good(data: Path) -> Rehearsal:
+    return rehearse(data, right, hyperparameters={"n_epochs": 2, "batch_size": 8})
+
+
+def test_a_good_run_is_called_one(good: Rehearsal) -> None:
+    assert good.ok
+    assert codes(good) == {"not_asked"}, "whether the real model earns anything is open, and said to be"
+    assert good.first == ()
+    assert good.curve is not None
+    assert good.curve.last > good.curve.first + 0.3
+    assert len(good.curve.rewards) == 2 * 120 / 8
+    assert 0.5 < good.curve.teaching <= 1
+    assert {"learns", "data", "sound", "load"} <= {finding.code for finding in good.findings}
+
+
+def test_what_it_will_ask_of_the_function_is_worked_out(good: Rehearsal) -> None:
+    load = good.load
+    assert load is not None
+    assert (load.steps, load.rollouts, load.calls, load.calls_at_once) == (30, 120 * 2 * 8, 120, 4)
+    assert 0 < load.call_seconds < load.total_seconds
+    assert load.timeout == 300
+
+
+def test_it_says_what_it_is_in_80_columns_and_as_json(good: Rehearsal, tmp_path: Path) -> None:
+    text = str(good)
+    assert "rehearsal: no model was trained" in " ".join(text.split())
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert "30 steps: 2 epochs, 8 prompts a step" in text
+    assert "assumed\n" not in text, "both were given"
+    told = json.loads(good.to_json(tmp_path / "report.json"))
+    assert told == json.loads((tmp_path / "report.json").read_text())
+    assert told["ok"] is True
+    assert told["load"]["calls"] == 120
+    assert told["rewards"] == [*good.curve.rewards] if good.curve else False
+    assert "no model was trained" in told["notice"]
+
+
+def test_a_run_of_large_batches_is_rehearsed_long_enough() -> None:
+    report = rehearse(records(600), right, hyperparameters={"batch_size": 24})
+    assert report.rehearsed == 600
+    assert report.metrics is not None
+    assert len(report.metrics) == 25
+
+
+def test_it_is_rehearsed_on_some_and_worked_out_for_all(data: Path) -> None:
+    report = rehearse(data, right, limit=16)
+    assert report.metrics is not None
+    assert len(report.metrics) == 4
+    assert report.load is not None
+    assert report.load.steps == 30
+    assert "few_steps" in codes(report)
+    assert "on 16 of the records" in str(report)
+    assert "n_epochs and batch_size assumed" in " ".join(str(report).split())
+
+
+@pytest.mark.parametrize("kind", ["handler", "function", "file", "zip", "deployed"])
+def test_every_kind_of_reward_is_rehearsed(
+    kind: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import zipfile
+
+    file = tmp_path / "lambda_function.py"
+    file.write_text(SOURCE)
+    with zipfile.ZipFile(tmp_path / "reward.zip", "w") as archive:
+        archive.write(file, "lambda_function.py")
+    space: dict[str, Any] = {}
+    exec(SOURCE, space)  # noqa: S102 - ours
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "fake")
+    rewards: dict[str, Any] = {
+        "handler": right.handler,
+        "function": space["lambda_handler"],
+        "file": f"{file}:lambda_handler",
+        "zip": tmp_path / "reward.zip",
+        "deployed": ARN,
+    }
+    with FakeLambda(space["lambda_handler"]) as function:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", function.url)
+        report = rehearse(data, rewards[kind], limit=48)
+    assert report.ok, str(report)
+    assert "learns" in {finding.code for finding in report.findings}
+    assert report.load is not None
+    if kind == "deployed":
+        assert function.done["answered"] > 48 * 8 / 16
+        assert report.load.timeout == 60, "the function's own"
+    else:
+        assert not function.done
+
+
+def test_what_to_mend_comes_in_order() -> None:
+    report = rehearse(records(40), indifferent)
+    assert not report.ok
+    assert [finding.code for finding in report.errors][-1] == "all_equal"
+    assert report.first[0].code not in ("all_equal", "flat"), "the data come first"
+    lines = str(report).splitlines()
+    assert "Mend first" in lines
+    assert any(line.startswith("  1. error: ") for line in lines)
+    assert "flat" not in codes(report), "it is not said twice"
+    doubled = rehearse([*records(), *records()], indifferent)
+    assert [finding.level for finding in doubled.first] == ["error", "warning"]
+
+
+def test_a_reward_that_raises_fails_the_job(data: Path) -> None:
+    def broken(event: Any, context: Any) -> Any:
+        del event, context
+        raise ValueError("no such field")
+
+    report = rehearse(data, broken)
+    assert {"raised", "job_failed"} <= codes(report)
+    assert "no such field" in str(next(one for one in report.errors if one.code == "job_failed"))
+    assert report.curve is None
+    assert "not a function" in str(rehearse(data, lambda: 0)) or "must take" in str(rehearse(data, lambda: 0))
+
+
+def test_data_that_cannot_be_read_end_it_early(tmp_path: Path) -> None:
+    path = tmp_path / "broken.jsonl"
+    path.write_text('{"messages": [}\n')
+    report = rehearse(path, right)
+    assert "not_rehearsed" in codes(report)
+    assert "line 1" in str(report)
+    with pytest.raises(DatasetError, match="no records"):
+        rehearse([], right)
+    with pytest.raises(DatasetError, match="cannot be read"):
+        rehearse(tmp_path / "none.jsonl", right)
+
+
+def test_the_base_model_is_asked_only_where_that_is_wanted(service: LocalService, data: Path) -> None:
+    with FlakyProxy(service.base_url, share=0.0) as proxy:
+        options: dict[str, Any] = {**service.client_options("api_key"), "base_url": proxy.base_url}
+        with Client(**options) as client:
+            assert client.rehearse(data, reward=right, limit=16).evaluation is None
+            assert client.rehearse(records(40), reward=right, samples=4).evaluation is None, "its data are too few"
+            assert client.rehearse(data, reward=indifferent, limit=16, samples=4).evaluation is None, (
+                "nor is its reward one"
+            )
+            assert proxy.done["passed"] == 0
+            report = client.rehearse(data, reward=right, limit=48, samples=4, prompts=20, progress=False)
+            assert proxy.done["passed"] == 80
+        assert report.evaluation is not None
+        assert report.base is not None
+        assert len(report.base.scores) == 20
+        assert 0 < report.base.teaching <= 1
+        assert {"signal", "base_score"} <= {finding.code for finding in report.findings}
+        assert "not_asked" not in codes(report)
+        assert "the base model was asked as well" in report.notice
+        assert "80 answers" in str(report)
+        assert report.evaluation.models[0].completion_tokens > 0
+        assert all(len(line) <= 80 for line in str(report).splitlines())
+
+
+def test_an_async_client_rehearses_too(service: LocalService, data: Path) -> None:
+    async def run() -> tuple[Rehearsal, int]:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0)
+                ticks += 1
+
+        async with AsyncClient(**service.client_options("aws")) as client:
+            ticking = asyncio.ensure_future(tick())
+            await client.rehearse(data, reward=right, limit=48)
+            ticking.cancel()
+            return await client.rehearse(data, reward=right, limit=48, samples=2, prompts=8), ticks
+
+    report, ticks = asyncio.run(run())
+    assert report.base is not None
+    assert len(report.base.scores) == 8
+    assert ticks > 10, "the loop goes on meanwhile"
+
+
+def test_a_notebooks_loop_is_no_obstacle(service: LocalService, data: Path) -> None:
+    async def cell() -> Rehearsal:
+        with Client(**service.client_options("api_key")) as client:
+            return client.rehearse(data, reward=right, limit=16, samples=2, prompts=4)
+
+    assert asyncio.run(cell()).base is not None
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"limit": 0}, "limit is 0"),
+        ({"samples": 1}, "at least 2"),
+        ({"samples": 2}, "takes a client"),
+        ({"prompts": True}, "prompts is True"),
+        ({"hyperparameters": {"epochs": 3}}, "did you mean 'n_epochs'"),
+        ({"client": object()}, "await client.rehearse"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(data: Path, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        rehearse(data, right, **settings)
+
+
+def test_it_needs_no_identity_no_extra_and_no_socket(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "reward.py").write_text(SOURCE)
+    code = (
+        "import sys, socket\n"
+        "for name in ('starlette', 'uvicorn', 'tqdm', 'openai', 'pandas', 'matplotlib'): sys.modules[name] = None\n"
+        "socket.socket.connect = None\n"
+        "from bedrock_rft.rehearsal import rehearse\n"
+        f"print(rehearse({str(data)!r}, {str(tmp_path / 'reward.py')!r} + ':lambda_handler', limit=16).ok)"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, capture_output=True, text=True)  # noqa: S603 - ours
+    assert done.stdout.strip() == "True"
+
+
+def test_the_command(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "reward.py"
+    file.write_text(SOURCE + "\ndef zero(event, context):\n    return []\n")
+    page, told = tmp_path / "report.html", tmp_path / "report.json"
+    good = [str(data), "--reward", f"{file}:lambda_handler", "--batch-size", "8", "--limit", "40"]
+    assert main([*good, "--html", str(page), "--json", str(told)]) == 0
+    assert " 15 steps: 1 epoch, 8 prompts a step; n_epochs assumed" in capsys.readouterr().out
+    assert json.loads(told.read_text())["settings"] == {"batch_size": 8}
+    assert "<svg" in page.read_text(encoding="utf-8")
+    assert main([str(data), "--reward", f"{file}:zero"]) == 1
+    capsys.readouterr()
+    for wrong in ([str(tmp_path / "none.jsonl"), *good[1:]], [*good, "--json", str(tmp_path / "none" / "x")]):
+        assert main(wrong) == 2
+        said = capsys.readouterr()
+        assert said.err.startswith("error: ")
+        assert len(said.err.splitlines()) == 1
+    with pytest.raises(SystemExit, match="2"):
+        main([str(data)])
+
+
+def test_the_command_asks_the_base_model_where_it_is_told_to(
+    service: LocalService, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [str(data), "--reward", f"{EXAMPLES / 'reward.py'}:lambda_handler", "--limit", "40", "--samples", "8"]
+    assert main([*command, "--prompts", "6"]) == 2, "there is no identity"
+    assert "error: " in capsys.readouterr().err
+    for name, value in service.environment("api_key").items():
+        monkeypatch.setenv(name, value)
+    assert main([*command, "--prompts", "6"]) == 0
+    assert "48 answers" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("rewards", "bounds", "code"),
+    [
+        ([0.2] * 5 + [0.9] * 25, (0.0, 1.0), "learns"),
+        ([0.9] * 5 + [0.2] * 25, (0.0, 1.0), "falls"),
+        ([0.3, 0.32] * 15, (0.0, 1.0), "stays"),
+        ([0.98] * 30, (0.0, 1.0), "saturated"),
+        ([0.5] * 30, (0.5, 0.5), "flat"),
+        ([0.2, 0.9], (0.0, 1.0), "few_steps"),
+        ([20.0] * 5 + [90.0] * 25, (0.0, 100.0), "learns"),
+        ([-0.9] * 5 + [-0.2] * 25, (-1.0, 0.0), "learns"),
+    ],
+)
+def test_a_curve_is_read(rewards: list[float], bounds: tuple[float, float], code: str) -> None:
+    assert [finding.code for finding in Curve(rewards, bounds, 0.5).findings()] == [code]
+
+
+@pytest.mark.parametrize(
+    ("scores", "code"),
+    [([[0, 0], [1, 1]], "no_signal"), ([[0, 1]] + [[0, 0]] * 9, "little_signal"), ([[0, 1], [1, 1]], "signal")],
+)
+def test_answers_that_teach_are_told_from_those_that_do_not(scores: list[list[float]], code: str) -> None:
+    assert [finding.code for finding in Groups(scores, 1.0).findings()] == [code]
+
+
+@pytest.mark.parametrize(("seconds", "code"), [(0.1, "load"), (1.0, "slow"), (2.0, "too_slow")])
+def test_a_slow_reward_is_found_out(seconds: float, code: str) -> None:
+    load = Load(100, 1, 4, 8, 16, seconds, 30.0)
+    assert [finding.code for finding in load.findings()] == [code]
+
+
+def test_pages_are_inert_and_their_curves_are_seen(service: LocalService, tmp_path: Path) -> None:
+    hostile = "<script>document.title='ran'</script>]]><img src='http://other.example/x.png' onerror=alert(1)>\x1b[31m"
+    rows = records()
+    for row in rows:
+        row["messages"][0]["content"] += hostile
+        row["kind"] = hostile
+    rows[3]["reference_answer"] = hostile
+
+    def spiteful(event: Any, context: Any) -> Any:
+        found = right.handler(event, context)
+        for one in found:
+            one["metrics_list"].append({"name": hostile, "value": 1.0, "type": "Metric"})
+        return found
+
+    with Client(**service.client_options("api_key")) as client:
+        client.files.upload(rows)
+        rehearsal = client.rehearse(rows, reward=spiteful, limit=48, samples=2, prompts=8)
+        models = {hostile: "openai.gpt-oss-20b", "other": "qwen.qwen3-32b"}
+        evaluation = client.evaluate(rows, models=models, reward=spiteful, by=["kind"])
+        assert evaluation.better
+        assert evaluation.worse
+
+    def raising(event: Any, context: Any) -> Any:
+        del event, context
+        raise ValueError(hostile)
+
+    for name, page, shape in (
+        ("broken", rehearse(rows, raising).to_html(), "<li"),
+        ("rehearsal", rehearsal.to_html(), "<polyline"),
+        ("evaluation", evaluation.to_html(), "<rect"),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        seen = open_page(page, folder)
+        assert seen.requests == ()
+        assert "<script" not in seen.dom
+        assert "<img" not in seen.dom
+        assert "<title>ran" not in seen.dom
+        assert "&lt;script&gt;" in seen.dom
+        assert "\x1b" not in page
+        assert shape in seen.dom
+        assert seen.picture.stat().st_size > 10_000

@@ -1,0 +1,672 @@
+"""Waiting outlives what it should, ends for what it may, and delivers each event once, oldest first."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from support.fault_client import KEY, MODEL, WAYS, Caller, ctrl_c
+from support.fault_server import Exchange, Fault, Faults, always, answer, close, edited, html, reset, slow, status
+
+from bedrock_rft import AsyncClient, Client
+from bedrock_rft._resources import wait as _watch
+from bedrock_rft._transport import retry as _retry
+from bedrock_rft.errors import (
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    BedrockRFTWarning,
+    ConfigurationError,
+    InternalServerError,
+    JobCancelledError,
+    JobFailedError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    WaitTimeoutError,
+)
+from bedrock_rft.types.events import Event
+from bedrock_rft.types.jobs import Job
+
+JOB = "/fine_tuning/jobs/ftjob-1"
+EVENTS = f"{JOB}/events"
+row = pytest.mark.row
+LONG = 10.0  # seconds: what is interrupted here would take a minute, and a busy machine takes its time
+LONG_AGO = 1_700_000_000
+DENIED = {"error": {"code": "access_denied", "message": "No.", "type": "permission_denied_error"}}
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_retry, "_FIRST", 0.01)
+
+
+@pytest.fixture
+def server() -> Iterator[Faults]:
+    with Faults() as faults:
+        faults.add_job(model=MODEL, created_at=LONG_AGO)
+        yield faults
+
+
+@pytest.fixture(params=WAYS, ids="-".join)
+def caller(request: pytest.FixtureRequest, server: Faults) -> Iterator[Caller]:
+    caller = Caller(server, *request.param)
+    yield caller
+    caller.check_identity()
+
+
+@pytest.fixture(params=["api_key", "aws"])
+def either(request: pytest.FixtureRequest, server: Faults) -> Iterator[Caller]:
+    caller = Caller(server, request.param, "blocking")
+    yield caller
+    caller.check_identity()
+
+
+def wait(**settings: Any) -> Callable[[Any], Any]:
+    given: dict[str, Any] = {"poll_interval": 0.01, **settings}
+    return lambda client: client.jobs.wait("ftjob-1", **given)
+
+
+def follow(**settings: Any) -> Callable[[Any], Any]:
+    given: dict[str, Any] = {"poll_interval": 0.01, **settings}
+    return lambda client: client.jobs.follow("ftjob-1", **given)
+
+
+def stays(server: Faults, *statuses: str) -> None:
+    server.jobs[0].statuses = list(statuses)
+
+
+def ids(events: Iterable[Event]) -> list[str]:
+    return [event.id for event in events]
+
+
+def event(number: int, **fields: Any) -> dict[str, Any]:
+    return {
+        "id": f"e{number}",
+        "object": "fine_tuning.job.event",
+        "created_at": LONG_AGO + number,
+        "level": "info",
+        "message": f"Step {number}",
+        "type": "metrics",
+        "data": {"step": number, "total_steps": 9, "critic_rewards_mean": number / 10},
+        **fields,
+    }
+
+
+def events(*numbers: int, **fields: Any) -> list[dict[str, Any]]:
+    return [event(number, **fields) for number in numbers]
+
+
+def page(data: Any, **fields: Any) -> Fault:
+    return status(200, {"object": "list", "data": data, **fields})
+
+
+# What a wait outlives.
+
+
+@row("W02")
+@pytest.mark.parametrize(("mode", "colour"), WAYS)
+def test_a_service_that_is_gone_for_a_while_is_waited_for(mode: str, colour: str) -> None:
+    """Nobody listens at all, for longer than a call is tried."""
+    with Faults(up=False) as late:
+        late.add_job()
+        timer = threading.Timer(0.3, late.rise)
+        timer.start()
+        try:
+            assert Caller(late, mode, colour)(wait(poll_interval=0.001)).status == "succeeded"
+        finally:
+            timer.join()
+
+
+@row("W06")
+def test_a_job_may_go_back_to_an_earlier_status(caller: Caller) -> None:
+    stays(caller.server, "running", "queued", "validating_files", "running", "succeeded")
+    assert caller(wait()).status == "succeeded"
+
+
+@row("W10")
+def test_a_machine_that_slept_does_not_wait_on(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it sleeps only the wall clock goes on, so the time limit is over; a last look is taken all the same."""
+    slept = SimpleNamespace(**{name: getattr(time, name) for name in ("monotonic", "time", "sleep")})
+    monkeypatch.setattr(_watch, "time", slept)
+    stays(caller.server, "running", "succeeded")
+
+    def sleeps(exchange: Exchange) -> None:
+        answer(exchange)
+        slept.time = lambda: time.time() + 7200
+
+    caller.server.script("GET", JOB, [sleeps])
+    assert caller(wait(timeout=3600, poll_interval=0.01)).status == "succeeded"
+    assert len(caller.server.requests) == 2
+
+    stays(caller.server, "running")
+    slept.time = time.time
+    caller.server.script("GET", JOB, [sleeps])
+    assert "3600 s" in str(caller.fails(WaitTimeoutError, wait(timeout=3600, poll_interval=0.01)))
+
+
+@row("W01")
+@pytest.mark.parametrize(
+    "fault", [status(503), status(500), status(408), status(429), close, reset, html(200), html(302)]
+)
+def test_a_storm_is_outlived(caller: Caller, fault: Fault) -> None:
+    caller.server.script("GET", JOB, [fault] * 12)
+    assert caller(wait(poll_interval=0.00002)).status == "succeeded"
+
+
+@row("W03")
+def test_every_second_answer_may_be_lost(caller: Caller) -> None:
+    stays(caller.server, *["running"] * 6, "succeeded")
+    caller.server.log = events(3, 2, 1)
+    caller.server.script("GET", JOB, [answer, reset] * 10)
+    caller.server.script("GET", EVENTS, [reset, answer] * 10)
+    assert ids(caller(follow())) == ["e1", "e2", "e3"]
+
+
+def test_a_refusal_is_given_two_more_chances(either: Caller) -> None:
+    either.server.script("GET", JOB, [status(403, DENIED), status(401, DENIED)])
+    assert either(wait()).status == "succeeded"
+
+
+def test_a_refusal_after_an_outage_is_a_first_one(either: Caller) -> None:
+    either.server.script("GET", JOB, [close] * 12 + [status(403, DENIED)] * 2 + [close] * 3 + [status(403, DENIED)] * 2)
+    assert either(wait(poll_interval=0.00002)).status == "succeeded"
+
+
+@row("W13")
+def test_a_new_job_may_not_be_found_at_first(caller: Caller) -> None:
+    new = Job(id="ftjob-1", created_at=int(time.time()))
+    caller.server.script("GET", JOB, [status(404)] * 5)
+    assert caller(lambda client: client.jobs.wait(new, poll_interval=0.001)).status == "succeeded"
+
+
+@row("W05")
+@pytest.mark.filterwarnings("default::bedrock_rft.errors.BedrockRFTWarning")
+def test_an_unknown_status_is_said_once_and_waited_through(either: Caller) -> None:
+    stays(either.server, "pausing", "pausing", "pausing", "succeeded")
+    with pytest.warns(BedrockRFTWarning, match="pausing") as told:
+        assert either(wait()).status == "succeeded"
+    assert len(told) == 1
+
+
+@row("W12")
+def test_a_wait_is_no_faster_than_it_is_asked_to_be(either: Caller) -> None:
+    stays(either.server, "running", "succeeded")
+    either.server.script("GET", JOB, [answer, status(429, b"", {"Retry-After": "1"})])
+    assert either(wait()).status == "succeeded"
+    _, asked, then = either.server.sent("GET", JOB)
+    assert 1 <= then.at - asked.at < 1.9
+
+
+def test_an_outage_costs_other_calls_nothing(either: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_retry.Budget.__init__, "__defaults__", (15,))
+    either.server.script("GET", JOB, [status(503)] * 12)
+    either.server.script("GET", "/models", [status(503)] * 2)
+    either(wait(poll_interval=0.00001), lambda client: client.models.list())
+    assert len(either.server.sent("GET", "/models")) == 3
+
+
+def test_credentials_that_cannot_be_had_for_a_moment_do_not_end_it(server: Faults) -> None:
+    asked: list[int] = []
+
+    def key() -> str:
+        asked.append(1)
+        if len(asked) in {2, 3}:
+            raise ConfigurationError("The key store is locked.")
+        return KEY
+
+    stays(server, "running", "running", "succeeded")
+    with Client("us-west-2", base_url=server.base_url, api_key=key) as client:
+        assert wait()(client).status == "succeeded"
+
+
+def test_the_first_failure_is_told_and_not_every_one(either: Caller, caplog: pytest.LogCaptureFixture) -> None:
+    either.server.script("GET", JOB, [status(503)] * 12)
+    either(wait())
+    assert sum("waiting goes on" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_a_long_outage_is_told_once_a_minute(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(_watch, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    trouble = _watch._Trouble()
+    for _ in range(60):  # ten minutes
+        assert trouble.again(InternalServerError("x", status=503), None)
+        clock.now += 10.0
+    assert 9 <= len(caplog.messages) <= 10
+
+
+@pytest.mark.parametrize("failures", [1, 50, 5000])
+def test_pauses_stay_bounded_however_long_an_outage_lasts(failures: int) -> None:
+    pace = _watch._Pace(5.0)
+    assert 0 < pace.after(InternalServerError("x", status=503), failures) <= 60
+    assert 0 < pace.after(NotFoundError("x", status=404), failures) <= 20
+    assert pace.after(RateLimitError("x", status=429, retry_after=90.0), failures) == 90
+    assert pace.after(RateLimitError("x", status=429, retry_after=1e30), failures) <= 3600
+
+
+def test_looks_grow_rarer_and_never_all_at_once() -> None:
+    pauses = [_watch._Pace(5.0).after(None, 0) for _ in range(50)]
+    assert len(set(pauses)) > 1
+    pace = _watch._Pace(5.0)
+    pauses = [pace.after(None, 0) for _ in range(50)]
+    assert 3.75 <= pauses[0] <= 5
+    assert min(pauses[10:]) >= 22.5
+    assert max(pauses) <= 30
+
+
+# What ends it.
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "looks"),
+    [
+        pytest.param(status(404), NotFoundError, 3, marks=row("W04")),
+        (status(403, DENIED), PermissionDeniedError, 3),
+        (status(401), AuthenticationError, 3),
+        (status(400), BadRequestError, 3),
+    ],
+)
+def test_a_refusal_that_persists_ends_it(caller: Caller, fault: Fault, kind: type[APIStatusError], looks: int) -> None:
+    caller.server.script("GET", JOB, always(fault))
+    error = caller.fails(kind, wait())
+    assert "ftjob-1" in str(error)
+    assert len(caller.server.requests) == looks
+
+
+@row("W04")
+def test_a_job_that_disappears_ends_it(either: Caller) -> None:
+    stays(either.server, "running")
+    either.server.script("GET", JOB, [answer, answer, *[status(404)] * 3])
+    assert "ftjob-1" in str(either.fails(NotFoundError, wait()))
+
+
+def test_a_new_job_that_is_never_found_ends_it(either: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_watch, "_PATIENCE", 0.3)
+    either.server.script("GET", JOB, always(status(404)))
+
+    new = Job(id="ftjob-1", created_at=int(time.time()) + 1)  # by the service's clock
+    began = time.monotonic()
+    either.fails(NotFoundError, lambda client: client.jobs.wait(new, poll_interval=0.01))
+    assert time.monotonic() - began < 5
+
+
+@row("W07")
+def test_a_failed_job_is_an_error_with_the_reason(caller: Caller) -> None:
+    stays(caller.server, "running", "failed")
+    problem = {"code": "invalid_training_file", "message": "Line 7\x1b[31m is bad.", "param": "training_file"}
+    caller.server.jobs[0].fields["error"] = problem
+    error = caller.fails(JobFailedError, wait())
+    for part in ("ftjob-1", "invalid_training_file", "Line 7\\x1b[31m is bad.", "param: training_file"):
+        assert part in str(error)
+    assert error.job.error is not None
+    assert error.job.error.code == "invalid_training_file"
+    assert (error.job_id, error.status, error.error) == ("ftjob-1", "failed", error.job.error)
+
+
+@row("W08")
+def test_a_cancelled_job_is_an_error(either: Caller) -> None:
+    stays(either.server, "running", "cancelled")
+    error = either.fails(JobCancelledError, wait())
+    assert "cancelled" in str(error)
+    assert (error.job_id, error.status, error.error) == ("ftjob-1", "cancelled", None)
+
+
+@pytest.mark.parametrize("ending", ["failed", "cancelled"])
+def test_either_is_returned_if_so_wished(either: Caller, ending: str) -> None:
+    stays(either.server, "running", ending)
+    assert either(wait(raise_on_failure=False)).status == ending
+
+
+def test_a_failed_job_without_a_reason_is_still_told(either: Caller) -> None:
+    stays(either.server, "failed")
+    assert "did not say why" in str(either.fails(JobFailedError, wait()))
+
+
+# Its own time.
+
+
+@row("W09")
+def test_time_is_over_and_the_job_goes_on(caller: Caller) -> None:
+    stays(caller.server, "running")
+    began = time.monotonic()
+    error = caller.fails(WaitTimeoutError, wait(timeout=0.3))
+    assert 0.3 <= time.monotonic() - began < 2
+    assert isinstance(error, TimeoutError)
+    assert error.job.status == "running"
+    for part in ("ftjob-1", "running", "0.3 s", "client.jobs.wait(", "client.jobs.cancel("):
+        assert part in str(error)
+    assert not caller.server.sent("POST")
+
+
+def test_the_last_look_is_taken_when_time_is_over(either: Caller) -> None:
+    stays(either.server, "running", "succeeded")
+    assert either(wait(timeout=0.3, poll_interval=60)).status == "succeeded"
+    assert len(either.server.requests) == 2
+
+
+@row("W11")
+def test_a_job_without_a_status_is_not_waited_for_beyond_that(either: Caller) -> None:
+    either.server.script("GET", JOB, always(edited(lambda job: {"id": job["id"]})))
+    assert either.fails(WaitTimeoutError, wait(timeout=0.2)).job.status == ""
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        close,
+        status(503),
+        status(404),
+        pytest.param(status(503, b"", {"Retry-After": "60"}), marks=row("W14")),
+        pytest.param(status(429, b"", {"Retry-After": "9999"}), marks=row("W14")),
+    ],
+)
+@pytest.mark.parametrize("seen", [True, False])
+def test_time_is_over_in_an_outage_too(either: Caller, fault: Fault, seen: bool) -> None:
+    stays(either.server, "running")
+    either.server.script("GET", JOB, [answer] if seen else [])
+    either.server.script("GET", JOB, always(fault))
+    began = time.monotonic()
+    error = either.fails(WaitTimeoutError, wait(timeout=0.1, poll_interval=0.05))
+    assert time.monotonic() - began < 2
+    assert "last look failed" in str(error)
+    assert error.job.id == "ftjob-1"
+    assert isinstance(error.__cause__, Exception)
+    assert len(either.server.requests) < 20
+
+
+@pytest.mark.parametrize("bad", [0, -1, math.nan, "5"])
+@pytest.mark.parametrize("name", ["timeout", "poll_interval"])
+def test_nonsense_is_refused_before_anything_is_sent(either: Caller, name: str, bad: Any) -> None:
+    either.fails(ConfigurationError, wait(**{name: bad}))
+    assert either.server.requests == []
+
+
+# Interruption.
+
+
+@row("I02")
+@pytest.mark.parametrize("operation", [wait, follow])
+def test_ctrl_c_leaves_the_job_alone(caller: Caller, operation: Any, caplog: pytest.LogCaptureFixture) -> None:
+    stays(caller.server, "running")
+    caller.server.script("GET", JOB, [ctrl_c(answer, after=0.1)])
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        caller(operation(poll_interval=60))
+    assert time.monotonic() - began < LONG
+    assert not caller.server.sent("POST")
+    assert "client.jobs.wait('ftjob-1')" in caplog.text
+    assert "client.jobs.cancel('ftjob-1')" in caplog.text
+
+
+def test_ctrl_c_is_one_even_when_time_is_over(either: Caller) -> None:
+    stays(either.server, "running")
+    either.server.script("GET", JOB, [answer, ctrl_c(slow(1.0), after=0.1)])
+    with pytest.raises(KeyboardInterrupt):
+        either(wait(timeout=0.2, poll_interval=60))
+
+
+@row("I03")
+def test_ctrl_c_ends_the_pause_before_a_retry(caller: Caller) -> None:
+    caller.server.script("GET", "/models", [ctrl_c(status(429, b"", {"Retry-After": "60"}), after=0.1)])
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        caller(lambda client: client.models.list())
+    assert time.monotonic() - began < LONG
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_cancelled_task_leaves_the_job_alone(server: Faults, late: bool) -> None:
+    stays(server, "running")
+    server.script("GET", JOB, [answer, *[slow(1.0)] * 9] if late else [])
+
+    async def main() -> None:
+        async with AsyncClient("us-west-2", base_url=server.base_url, api_key=KEY) as client:
+            timeout = 0.2 if late else None
+            task = asyncio.create_task(client.jobs.wait("ftjob-1", timeout=timeout, poll_interval=60))
+            await asyncio.sleep(0.5)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(main())
+    assert not server.sent("POST")
+
+
+def test_an_error_of_the_callback_is_the_callers_own(caller: Caller) -> None:
+    caller.server.log = events(2, 1)
+
+    def broken(_: Event) -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        caller(wait(on_event=broken))
+
+
+# Events.
+
+
+def test_events_come_once_oldest_first_while_the_job_runs(caller: Caller) -> None:
+    stays(caller.server, *["running"] * 4, "succeeded")
+    grown = [[], events(1), events(2, 1), events(2, 1), events(5, 4, 3, 2, 1)]
+    caller.server.script("GET", EVENTS, [page(log) for log in grown])
+    assert ids(caller(follow())) == ["e1", "e2", "e3", "e4", "e5"]
+    assert len(caller.server.sent("GET", EVENTS)) == 5
+
+
+def test_a_callback_gets_them_too(caller: Caller) -> None:
+    caller.server.log = events(3, 2, 1)
+    got: list[Event] = []
+    job = caller(wait(on_event=got.append))
+    assert job.status == "succeeded"
+    assert ids(got) == ["e1", "e2", "e3"]
+
+
+def test_without_a_callback_nobody_asks_for_events(either: Caller) -> None:
+    either(wait())
+    assert not either.server.sent("GET", EVENTS)
+
+
+def cursor_of(data: list[dict[str, Any]]) -> str | None:
+    return data[-1].get("id") if data else None
+
+
+def pages(*listing: list[dict[str, Any]]) -> Iterator[Fault]:
+    """Pages as they are, each found by the last id of the one before."""
+
+    def fault(exchange: Exchange) -> None:
+        after = exchange.request.query.get("after")
+        index = next((i + 1 for i, data in enumerate(listing) if after and cursor_of(data) == after), 0)
+        page(listing[index], has_more=index + 1 < len(listing))(exchange)
+
+    return always(fault)
+
+
+SHAPES = [
+    pytest.param([events(5, 4), events(4, 3), events(3, 2, 1)], id="repeat", marks=row("E01")),
+    pytest.param([events(5, 5, 4, 4), events(3, 3, 2, 2, 1, 1)], id="all twice", marks=row("E02")),
+    pytest.param([events(2, 5, 1), events(4, 3)], id="shuffled", marks=row("E03")),
+    pytest.param([events(1, 2), events(3, 4), events(5)], id="oldest first", marks=row("E04")),
+    pytest.param([events(5, 4, created_at=7), events(3, 2, 1, created_at=7)], id="same second", marks=row("E11")),
+    pytest.param(
+        [events(1, 2, created_at=7), events(3, 4, 5, created_at=7)], id="same second, oldest first", marks=row("E11")
+    ),
+    pytest.param([events(5, 4, created_at=None), events(3, 2, 1, created_at=None)], id="no times", marks=row("E12")),
+    pytest.param([[event(5), event(4, created_at=None), *events(3, 2, 1)]], id="one without a time"),
+]
+
+
+@pytest.mark.parametrize("listing", SHAPES)
+@pytest.mark.parametrize("looks", [1, 3])
+def test_each_event_once_in_order_whatever_the_pages(
+    caller: Caller, listing: list[list[dict[str, Any]]], looks: int
+) -> None:
+    stays(caller.server, *["running"] * looks, "succeeded")
+    caller.server.script("GET", EVENTS, pages(*listing))
+    assert ids(caller(follow())) == ["e1", "e2", "e3", "e4", "e5"]
+
+
+@pytest.mark.parametrize("listing", SHAPES)
+def test_metrics_come_step_by_step_whatever_the_pages(caller: Caller, listing: list[list[dict[str, Any]]]) -> None:
+    caller.server.script("GET", EVENTS, pages(*listing))
+    found = caller(lambda client: client.jobs.metrics("ftjob-1"))
+    assert [metrics.step for metrics in found] == [1, 2, 3, 4, 5]
+    assert [metrics.critic_rewards_mean for metrics in found] == [0.1, 0.2, 0.3, 0.4, 0.5]
+
+
+@pytest.mark.parametrize("missing", [pytest.param({}, marks=row("E05")), pytest.param({"id": None}, marks=row("E06"))])
+@pytest.mark.parametrize("looks", [1, 3])
+def test_events_without_an_id_are_not_lost_nor_repeated(either: Caller, missing: dict[str, None], looks: int) -> None:
+    nameless = [{**{key: value for key, value in event(n).items() if key != "id"}, **missing} for n in (4, 2)]
+    stays(either.server, *["running"] * looks, "succeeded")
+    either.server.script("GET", EVENTS, pages([event(5), nameless[0], event(3)], [nameless[1], event(1)]))
+    found = either(follow())
+    assert [one.message for one in found] == [f"Step {number}" for number in range(1, 6)]
+    assert ids(found) == ["e1", "", "e3", "", "e5"]
+
+
+@row("E07")
+@pytest.mark.parametrize("data", [events(3, 2, 1), events(1, 2, 3)])
+def test_a_cursor_that_does_not_move_is_not_followed_for_ever(either: Caller, data: list[dict[str, Any]]) -> None:
+    either.server.script("GET", EVENTS, always(page(data, has_more=True)))
+    stays(either.server, "running", "succeeded")
+    assert ids(either(follow())) == ["e1", "e2", "e3"]
+    assert len(either.server.sent("GET", EVENTS)) <= 6
+    assert len(either(lambda client: client.jobs.metrics("ftjob-1"))) == 3
+
+
+@row("E08")
+def test_pages_that_go_in_circles_end(either: Caller) -> None:
+    def circle(exchange: Exchange) -> None:
+        page(events(3, 2) if exchange.request.query.get("after") == "e1" else events(2, 1), has_more=True)(exchange)
+
+    stays(either.server, "succeeded")
+    either.server.script("GET", EVENTS, always(circle))
+    assert ids(either(follow())) == ["e1", "e2", "e3"]
+
+
+@row("E09")
+def test_a_page_that_does_not_say_whether_there_is_more_is_the_last(either: Caller) -> None:
+    either.server.script("GET", EVENTS, always(page(events(2, 1))))
+    assert ids(either(follow())) == ["e1", "e2"]
+
+
+@row("E10")
+def test_a_late_event_is_delivered_once(caller: Caller) -> None:
+    stays(caller.server, "running", "running", "succeeded")
+    logs = [events(4, 3, 1), events(4, 3, 2, 1), events(5, 4, 3, 2, 1)]
+    caller.server.script("GET", EVENTS, [page(log) for log in logs])
+    assert ids(caller(follow())) == ["e1", "e3", "e4", "e2", "e5"]
+
+
+def test_an_event_that_came_late_on_an_old_page_is_found_in_the_end(either: Caller) -> None:
+    stays(either.server, "running", "succeeded")
+    first, then = events(*range(300, 100, -1), *range(99, 0, -1)), events(*range(300, 0, -1))
+
+    def log(exchange: Exchange) -> None:
+        exchange.faults.log = then if len(exchange.faults.sent("GET", JOB)) > 1 else first
+        answer(exchange)
+
+    either.server.script("GET", EVENTS, always(log))
+    found = ids(either(follow()))
+    assert len(found) == len(set(found)) == 300
+    assert found[-1] == "e100"
+
+
+@row("E13", "E14", "E15", "E17", "E18")
+def test_numbers_that_are_none_are_no_trouble(caller: Caller) -> None:
+    odd = json.dumps(
+        {
+            "data": [
+                event(4, data={"step": "four", "critic_rewards_mean": "high", "actor_entropy": None}),
+                event(3, data={"step": 3, "critic_rewards_mean": math.nan, "actor_grad_norm": math.inf, "new": [1]}),
+                {key: value for key, value in event(2).items() if key != "data"},
+                event(1, type="system", data={"anything": {"goes": True}}),
+                event(0, type="message", data=None, message="\x1b[31mred\x00\u2028"),
+            ],
+            "has_more": False,
+        }
+    )
+    caller.server.script("GET", EVENTS, always(status(200, odd.encode())))
+    none, other, bare, nan, text = caller(follow())
+    assert none.message == "\x1b[31mred\x00\u2028"
+    for shown in (f"{none}", f"{none!r}"):  # as is, and harmless where it is printed
+        assert "red" in shown
+        assert not {"\x1b", "\x00", "\u2028"} & set(shown)
+    assert other.type == "system"
+    assert other.data.model_extra == {"anything": {"goes": True}}
+    assert other.metrics is None
+    assert bare.metrics is None
+    assert math.isnan(nan.metrics.critic_rewards_mean)
+    assert nan.metrics.actor_grad_norm == math.inf
+    assert json.loads(nan.model_dump_json())["data"]["critic_rewards_mean"] is None
+    assert nan.metrics.model_extra == {"new": [1]}
+    assert text.metrics.step is None
+    assert text.metrics.critic_rewards_mean is None
+    assert len(caller(lambda client: client.jobs.metrics("ftjob-1"))) == 2
+
+
+@row("E19")
+def test_five_hundred_events_come_in_pages_of_a_hundred(caller: Caller) -> None:
+    caller.server.log = events(*range(500, 0, -1))
+    stays(caller.server, "succeeded")
+    assert ids(caller(follow())) == [f"e{number}" for number in range(1, 501)]
+    assert len(caller.server.requests) == 1 + 5
+    assert {request.query["limit"] for request in caller.server.sent("GET", EVENTS)} == {"100"}
+
+
+@row("E16")
+@pytest.mark.parametrize("fault", [close, status(503), html(200), status(404)])
+def test_a_page_that_is_lost_loses_no_event(either: Caller, fault: Fault) -> None:
+    stays(either.server, "running", "succeeded")
+    either.server.log = events(*range(250, 0, -1))
+    either.server.script("GET", EVENTS, [answer, fault, answer, answer, fault])
+    assert ids(either(follow())) == [f"e{number}" for number in range(1, 251)]
+
+
+# Resuming.
+
+
+@row("E20")
+@pytest.mark.parametrize("seconds", [None, 7])
+@pytest.mark.parametrize("seen", [0, 1, 3, 5])
+def test_following_goes_on_behind_an_event(caller: Caller, seen: int, seconds: int | None) -> None:
+    log = events(5, 4, 3, 2, 1)
+    caller.server.log = log if seconds is None else [{**one, "created_at": seconds} for one in log]
+    after = f"e{seen}" if seen else None
+    assert ids(caller(follow(after=after))) == [f"e{number}" for number in range(seen + 1, 6)]
+
+
+def test_following_waits_for_what_comes_behind_an_event(either: Caller) -> None:
+    stays(either.server, "running", "running", "succeeded")
+    either.server.script("GET", EVENTS, [page(log) for log in ([], events(2, 1), events(4, 3, 2, 1))])
+    assert ids(either(follow(after="e2"))) == ["e3", "e4"]
+
+
+def test_an_event_that_is_gone_cannot_be_resumed_after(either: Caller, caplog: pytest.LogCaptureFixture) -> None:
+    either.server.log = events(2, 1)
+    assert ids(either(follow(after="lost"))) == ["e1", "e2"]
+    assert "lost is not in the log" in caplog.text
+
+
+def test_stopping_to_follow_leaves_the_job_alone(server: Faults) -> None:
+    stays(server, "running")
+    server.log = events(2, 1)
+    with Client("us-west-2", base_url=server.base_url, api_key=KEY) as client:
+        for one in client.jobs.follow("ftjob-1", poll_interval=0.01):
+            assert one.id == "e1"
+            break
+    assert not server.sent("POST")
+
+
+def test_following_ends_with_its_time_too(either: Caller) -> None:
+    stays(either.server, "running")
+    either.server.log = events(1)
+    either.fails(WaitTimeoutError, follow(timeout=0.2))

@@ -1,0 +1,711 @@
+"""A check of a reward refuses every broken one, in its own words, and lets good ones pass."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import pickle
+import random
+import re
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bedrock_rft import ConfigurationError, DatasetError, RewardError, rewards
+from bedrock_rft.rewards import (
+    Choice,
+    Exact,
+    Format,
+    Handler,
+    JsonEqual,
+    Length,
+    Numeric,
+    Report,
+    Rollout,
+    Score,
+    check,
+    package,
+    reward,
+)
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def records(count: int = 24) -> list[dict[str, Any]]:
+    return [
+        {
+            "messages": [{"role": "user", "content": f"Amara has {n} apples and gets {n + 3} more. How many has she?"}],
+            "reference_answer": str(2 * n + 3),
+            "level": n % 3,
+        }
+        for n in range(count)
+    ]
+
+
+def codes(report: Report) -> set[str]:
+    assert all(len(line) <= 80 for line in str(report).splitlines())
+    assert "<table>" in report._repr_html_()
+    assert pickle.loads(pickle.dumps(report)) == report  # noqa: S301 - ours
+    return {finding.code for finding in report.findings}
+
+
+def said(entry: dict[str, Any]) -> str:
+    return str(entry["messages"][-1]["content"]) if entry["messages"] else ""
+
+
+def wanted(entry: dict[str, Any]) -> str:
+    found: Any = entry.get("reference_answer", entry.get("metadata", {}).get("reference_answer"))
+    return str(found["text"]) if hasattr(found, "keys") else str(found)
+
+
+def score(entry: dict[str, Any]) -> float:
+    return float(said(entry).strip(" .}").endswith(wanted(entry)) and bool(said(entry)))
+
+
+def good(event: Any, context: Any) -> list[dict[str, Any]]:
+    del context
+    return [{"id": entry["id"], "aggregate_reward_score": score(entry)} for entry in event]
+
+
+Entry = dict[str, Any]
+Asked = Callable[[Any, Any], Any]
+
+
+def each(make: Callable[[Entry], Any]) -> Asked:
+    """A handler that answers each rollout with whatever `make` makes of it."""
+
+    def handler(event: Any, context: Any) -> Any:
+        del context
+        return [make(entry) for entry in event]
+
+    return handler
+
+
+def scored(value: Callable[[Entry], Any]) -> Asked:
+    return each(lambda entry: {"id": entry["id"], "aggregate_reward_score": value(entry)})
+
+
+def always(value: Any) -> Asked:
+    return scored(lambda _: value)
+
+
+def of_all(make: Callable[[list[Entry]], Any]) -> Asked:
+    """A handler whose good answer is spoilt by `make`."""
+
+    def handler(event: Any, context: Any) -> Any:
+        return make(good(event, context))
+
+    return handler
+
+
+def circular(results: list[Any]) -> list[Any]:
+    results[0]["self"] = results
+    return results
+
+
+async def asynchronous(event: Any, context: Any) -> Any:
+    return good(event, context)
+
+
+def nothing() -> list[Any]:
+    return []
+
+
+def hang(event: Any, context: Any) -> Any:
+    del event, context
+    time.sleep(5)
+
+
+def recursing(event: Any, context: Any) -> Any:
+    return recursing(event, context)
+
+
+def raising(event: Any, context: Any) -> Any:
+    del context
+    raise ValueError(f"no such field in {event[0]['id']}")
+
+
+def mutating(event: Any, context: Any) -> Any:
+    results = good(event, context)
+    event.clear()
+    return results
+
+
+def bare(entry: Entry) -> Any:
+    return entry.get("reference_answer", entry.get("metadata", {}).get("reference_answer"))
+
+
+def overwhelmed(event: Any, context: Any) -> Any:
+    return good(event, context) if len(json.dumps(event)) < 4_000_000 else None
+
+
+def interrupted(event: Any, context: Any) -> Any:
+    del event, context
+    raise KeyboardInterrupt
+
+
+def alone(one: Entry, results: list[Entry]) -> float:
+    return float(one["aggregate_reward_score"]) * (0.5 if len(results) == 1 else 1.0)
+
+
+NOISE = random.Random(7)  # noqa: S311 - a fault
+
+
+def noisy(entry: dict[str, Any]) -> float:
+    return score(entry) * NOISE.random()
+
+
+# What a handler returns, whether that will do, and what the check calls it.
+ROWS: dict[str, tuple[Any, str | None, str]] = {
+    "integers": (scored(lambda entry: int(score(entry))), None, ""),
+    "minus zero": (scored(lambda entry: score(entry) or -0.0), None, ""),
+    "reordered": (of_all(lambda results: results[::-1]), None, ""),
+    "with metrics": (
+        of_all(
+            lambda results: [{**one, "metrics_list": [{"name": "n", "value": 1, "type": "Reward"}]} for one in results]
+        ),
+        None,
+        "",
+    ),
+    "mutates its input": (mutating, None, ""),
+    "none": (of_all(lambda _: None), "returned_none", "forget its return"),
+    "empty list": (of_all(lambda _: []), "ids_missing", "left out"),
+    "envelope": (
+        of_all(lambda results: {"statusCode": 200, "body": json.dumps(results)}),
+        "envelope",
+        "{statusCode, body} envelope",
+    ),
+    "json text": (of_all(json.dumps), "text", "without json.dumps"),
+    "generator": (of_all(lambda results: (one for one in results)), "generator", "returned a generator"),
+    "score missing": (each(lambda entry: {"id": entry["id"]}), "score_missing", "no aggregate_reward_score"),
+    "misnamed": (each(lambda entry: {"id": entry["id"], "reward": 1.0}), "score_missing", "rename it to"),
+    "nan": (always(float("nan")), "score_not_finite", "the score nan"),
+    "-inf": (always(float("-inf")), "score_not_finite", "the score -inf"),
+    "bool": (scored(lambda entry: bool(score(entry))), "score_not_number", "a boolean"),
+    "text score": (always("1.0"), "score_not_number", "text as aggregate_reward_score"),
+    "list score": (always([1.0]), "score_not_number", "a list as aggregate_reward_score"),
+    "complex": (always(1j), "not_json", "complex"),
+    "id missing": (each(lambda entry: {"aggregate_reward_score": score(entry)}), "id_missing", "without an id"),
+    "unknown id": (each(lambda _: {"id": "x", "aggregate_reward_score": 1.0}), "id_unknown", "the unknown id 'x'"),
+    "duplicate id": (of_all(lambda results: [*results, results[0]]), "id_twice", "twice"),
+    "one missing": (of_all(lambda results: results[:-1]), "ids_missing", "left out 1 of"),
+    "set": (of_all(lambda results: [{**one, "seen": {1}} for one in results]), "not_json", "set"),
+    "bytes": (of_all(lambda results: [{**one, "raw": b"x"} for one in results]), "not_json", "bytes"),
+    "datetime": (
+        of_all(lambda results: [{**one, "at": datetime(2026, 1, 1, tzinfo=timezone.utc)} for one in results]),
+        "not_json",
+        "datetime",
+    ),
+    "circular": (of_all(circular), "not_json", "Circular"),
+    "metrics no list": (
+        of_all(lambda results: [{**one, "metrics_list": {"a": 1}} for one in results]),
+        "metrics_not_list",
+        "not a list",
+    ),
+    "nan metric": (
+        of_all(
+            lambda results: [
+                {**one, "metrics_list": [{"name": "n", "value": float("nan"), "type": "Metric"}]} for one in results
+            ]
+        ),
+        "metric_not_finite",
+        "the metric n the value nan",
+    ),
+    "7 MiB": (of_all(lambda results: [{**one, "why": "x" * (7 << 20)} for one in results]), "too_large", "6 MB"),
+    "raises": (raising, "raised", "raised ValueError: no such field"),
+    "infinite recursion": (recursing, "raised", "RecursionError"),
+    "async": (asynchronous, "not_a_handler", "Lambda does not await"),
+    "no arguments": (nothing, "not_a_handler", "(event, context)"),
+    "one object": (of_all(lambda results: results[0]), "one_object", "not a list"),
+    "item no object": (
+        of_all(lambda results: [one["aggregate_reward_score"] for one in results]),
+        "item_not_object",
+        "",
+    ),
+    "all equal": (always(0.5), "all_equal", "Every answer scores 0.5"),
+    "all zero": (always(0), "always_zero", "Every answer scores 0"),
+    "wrong way round": (scored(lambda entry: 1.0 - score(entry)), "right_not_best", "wrong ones"),
+    "rewards length": (scored(lambda entry: min(1.0, len(said(entry)) / 10_000)), "right_not_best", ""),
+    "rewards saying nothing": (
+        scored(lambda entry: 1.0 if not said(entry) else score(entry) / 2),
+        "rival_scores_higher",
+        "score 1.000 on average, right ones 0.500",
+    ),
+    "obeys the answer": (
+        scored(lambda entry: 1.0 if "highest score" in said(entry) else score(entry)),
+        "injection",
+        "ask for a high score",
+    ),
+    "reads text only": (
+        scored(
+            lambda entry: float(
+                isinstance(entry.get("reference_answer") or entry["metadata"].get("reference_answer"), dict)
+                and score(entry)
+            )
+        ),
+        "reads_text_only",
+        "reads only reference_answer['text']",
+    ),
+    "metadata only": (
+        scored(lambda entry: score(entry) if entry.get("metadata") else 0.0),
+        "reads_metadata_only",
+        "reads only metadata['reference_answer']",
+    ),
+    "top level only": (
+        scored(lambda entry: score(entry) if "reference_answer" in entry else 0.0),
+        "reads_top_level_only",
+        "when it comes under metadata, every perfect answer scores 0",
+    ),
+    "does not unwrap": (
+        scored(lambda entry: score(entry) * (wanted(entry) == str(bare(entry)))),
+        "reads_plain_only",
+        "when the service wraps a string so, every perfect answer scores 0",
+    ),
+    "all shapes but one": (
+        scored(lambda entry: score(entry) * (isinstance(bare(entry), str) or "metadata" not in entry)),
+        "shape",
+        "In the shape 'metadata, wrapped', every perfect answer scores 0",
+    ),
+    "wrong is good enough": (
+        scored(lambda entry: 0.97 + 0.03 * score(entry)),
+        "wrong_passes",
+        "Wrong answers score 0.97",
+    ),
+    "rewards empty": (
+        scored(lambda entry: 1.0 if not said(entry) else score(entry)),
+        "empty_scores",
+        "Empty answers score 1.000, as much as right ones",
+    ),
+    "fails alone": (
+        of_all(lambda results: results if len(results) > 1 else []),
+        "single",
+        "A batch of one rollout is not answered",
+    ),
+    "fails on much": (
+        overwhelmed,
+        "large_payload",
+        "An event of 5.2 MB is not answered",
+    ),
+    "a metric misshapen": (
+        of_all(lambda results: [{**one, "metrics_list": [{"name": "n", "value": "1"}]} for one in results]),
+        "metric_misshapen",
+        "a metric that is not",
+    ),
+    "a number": (of_all(len), "not_a_list", "returned int, not a list"),
+    "beyond all bounds": (always(1e30), "score_too_large", "beyond 1e+09"),
+    "leaves by itself": (of_all(lambda _: sys.exit(3)), "raised", "raised SystemExit: 3"),
+    "is interrupted": (interrupted, "raised", "raised KeyboardInterrupt"),
+    "breaks on one": (
+        scored(lambda entry: score(entry) if entry["messages"][0] else 0.0),
+        "one_bad_rollout",
+        "costs the whole batch its scores",
+    ),
+    "first only": (of_all(lambda results: results[:1]), "ids_missing", "left out"),
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_every_broken_handler_is_refused_in_its_own_words(row: str) -> None:
+    handler, code, words = ROWS[row]
+    report = check(handler, records())
+    if code is None:
+        assert report.ok, str(report)
+        assert report.raise_for_errors() is report
+        return
+    assert code in {finding.code for finding in report.errors}, str(report)
+    assert any(words in finding.summary for finding in report.errors), str(report)
+    with pytest.raises(RewardError):
+        report.raise_for_errors()
+    codes(report)
+
+
+@pytest.mark.parametrize(
+    ("handler", "code"),
+    [
+        (scored(lambda entry: 1.5 * score(entry)), "out_of_range"),
+        (scored(lambda entry: 100 * score(entry)), "out_of_range"),
+        (scored(lambda entry: score(entry) * (int(wanted(entry)) < 30)), "some_not_told_apart"),
+        (
+            of_all(lambda results: [{**one, "aggregate_reward_score": alone(one, results)} for one in results]),
+            "depends_on_batch",
+        ),
+        (scored(lambda entry: score(entry) - 0.5), "out_of_range"),
+        (scored(noisy), "not_deterministic"),
+        (scored(lambda entry: float(wanted(entry) in said(entry).split())), "guessing"),
+    ],
+)
+def test_what_may_be_wrong_is_a_warning(handler: Any, code: str) -> None:
+    assert code in {finding.code for finding in check(handler, records()).warnings}
+
+
+def test_every_finding_there_is_is_provoked() -> None:
+    """No code in the check that no test of this file sees."""
+    folder = Path(rewards.__file__).parent
+    told: set[str] = set()
+    for name in ("_answer", "_check", "_findings"):
+        for node in ast.walk(ast.parse((folder / f"{name}.py").read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Finding", "_fail"):
+                place = 1 if node.func.id == "Finding" else 0
+                told |= {str(one.value) for one in node.args[place : place + 1] if isinstance(one, ast.Constant)}
+            if isinstance(node, ast.keyword) and node.arg == "code" and isinstance(node.value, ast.Constant):
+                told.add(str(node.value.value))
+    seen = Path(__file__).read_text()
+    assert len(told) > 35
+    assert {code for code in told if f'"{code}"' not in seen} == set()
+
+
+def test_one_that_never_answers_is_given_up() -> None:
+    began = time.monotonic()
+    report = check(hang, records(), timeout=0.2)
+    assert {finding.code for finding in report.errors} == {"timeout"}
+    assert time.monotonic() - began < 4
+
+
+def test_one_that_is_slow_is_said() -> None:
+    def slow(event: Any, context: Any) -> Any:
+        time.sleep(0.12)
+        return good(event, context)
+
+    report = check(slow, records(2), timeout=0.2)
+    assert "slow" in {finding.code for finding in report.warnings}
+    assert report.seconds_per_rollout > 0
+
+
+def test_what_it_prints_is_seen() -> None:
+    def printing(event: Any, context: Any) -> Any:
+        sys.stdout.write(f"{event}\n")
+        return good(event, context)
+
+    assert "prints_event" in {finding.code for finding in check(printing, records()).warnings}
+
+
+def divides(rollout: Rollout) -> float:
+    return 1.0 / (len(rollout.answer) % 2)
+
+
+def test_errors_behind_a_floor_are_seen() -> None:
+    @reward
+    def brittle(rollout: Rollout) -> float:
+        return 1.0 / (len(rollout.answer) % 2)
+
+    for target in (brittle, package(reward(name="again")(divides))):
+        (found,) = [finding for finding in check(target, records()).errors if finding.code == "reward_errors"]
+        assert "(the first: ZeroDivisionError in " in found.reason
+
+
+def with_reference(make: Callable[[int], Any]) -> list[dict[str, Any]]:
+    return [{**record, "reference_answer": make(place)} for place, record in enumerate(records())]
+
+
+def first(record: Mapping[str, Any]) -> str:
+    return str(record["reference_answer"][0])
+
+
+NUMBER = Numeric()
+
+
+@reward
+async def judged(rollout: Rollout) -> Score:
+    return Score(0.9 if rollout.answer and Exact()(rollout).value else 0.1, metrics={"judge_tokens": 7.0})
+
+
+@pytest.mark.parametrize(
+    ("made", "data"),
+    [
+        (Numeric(), records()),
+        (Numeric(), with_reference(lambda n: n + 0.5)),
+        (Numeric(), with_reference(lambda n: f"{n} and {n} is {2 * n}, so it costs $1,{n:03}\n#### 1,{n:03}")),
+        (Exact(), with_reference(lambda n: f"Answer number {n}")),
+        (Exact(), with_reference(lambda n: [f"first {n}", f"second {n}"])),
+        (Choice(), with_reference(lambda n: "ABCDE"[n % 5])),
+        (JsonEqual(), with_reference(lambda n: {"answer": n, "unit": "apples"})),
+        (0.9 * Numeric() + 0.1 * Format(marker="####"), records()),
+        ((NUMBER + 0.2 * Length(2000, room=1000)).clip(0, 1).gate(NUMBER), records()),
+        (judged, records()),
+        (Handler(Numeric(), floor=-0.1), records()),
+        (good, records()),
+        (f"{EXAMPLES / 'reward.py'}:lambda_handler", records()),
+    ],
+)
+def test_good_rewards_pass(made: Any, data: Any) -> None:
+    report = check(made, data, gold=first if isinstance(data[0]["reference_answer"], list) else None)
+    assert report.ok, str(report)
+    assert report.scores["right"].mean > report.scores["wrong"].mean
+    assert report.sample == 20
+    assert report.invocations > 10
+
+
+def test_what_is_sound_and_what_cannot_be_known_is_said() -> None:
+    report = check(NUMBER, records())
+    assert [finding.code for finding in report.findings] == ["sound"]
+    assert report.verdict == "ok"
+    same = check(scored(lambda entry: float(said(entry) == "1")), with_reference(lambda _: "1"))
+    assert "no_wrong" in {finding.code for finding in same.unknown}
+
+
+def test_a_metric_of_any_type_is_taken() -> None:
+    typed = {"metrics_list": [{"name": "n", "value": 1, "type": "Another"}]}
+    assert check(of_all(lambda results: [{**one, **typed} for one in results]), records()).ok
+
+
+def test_records_without_references_are_said() -> None:
+    bare = [{"messages": record["messages"]} for record in records()]
+    report = check(Length(100, room=50), bare)
+    assert {finding.code for finding in report.unknown} == {"no_reference"}
+
+
+FILE = """
+import json, os, sys, time
+
+def good(event, context):
+    assert context.get_remaining_time_in_millis() > 0
+    out = []
+    for entry in event:
+        found = entry.get("reference_answer", (entry.get("metadata") or {}).get("reference_answer"))
+        found = found["text"] if isinstance(found, dict) else str(found)
+        said = entry["messages"][-1]["content"] if entry["messages"] else ""
+        right = said.strip(" .}").endswith(found) and said != ""
+        out.append({"id": entry["id"], "aggregate_reward_score": float(right)})
+    return out
+
+def exits(event, context): os._exit(3)
+def leaves(event, context): sys.exit(3)
+def crashes(event, context): os.kill(os.getpid(), 11)
+def hangs(event, context): time.sleep(60)
+def eats(event, context): return [0] * 10 ** 10
+def raises(event, context): return {}["nothing"]
+def recurses(event, context): return recurses(event, context)
+def none(event, context): return None
+def gives(event, context): yield from good(event, context)
+def text(event, context): return json.dumps(good(event, context))
+def raw(event, context): return b"[]"
+def strange(event, context): return [{**one, "seen": {1}} for one in good(event, context)]
+async def waits(event, context): return good(event, context)
+def envelope(event, context): return {"statusCode": 200, "body": json.dumps(good(event, context))}
+def looks(event, context):
+    secret = [name for name in os.environ if name.startswith(("AWS_", "OPENAI_")) or "PROXY" in name.upper()]
+    if secret or os.path.expanduser("~") == "/root": raise ValueError(f"saw {secret}")
+    return good(event, context)
+def prints(event, context):
+    print('[{"id": "1", "aggregate_reward_score": 1.0}]')
+    os.write(1, b'{"result": []}\\n')
+    return good(event, context)
+number = 7
+"""
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("rewards") / "rewards.py"
+    path.write_text(FILE)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "words"),
+    [
+        ("exits", "died", "ended its process (exit code 3)"),
+        ("leaves", "raised", "raised SystemExit: 3 (rewards.py, line "),
+        pytest.param(
+            "crashes", "died", "SIGSEGV", marks=pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+        ),
+        ("hangs", "timeout", "did not answer within 0.5 seconds"),
+        pytest.param(
+            "eats",
+            "raised",
+            "MemoryError",
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="limits are Linux's"),
+        ),
+        ("raises", "raised", "raised KeyError: 'nothing' (rewards.py, line "),
+        ("recurses", "raised", "RecursionError"),
+        ("none", "returned_none", "forget its return"),
+        ("gives", "generator", "generator"),
+        ("text", "text", "without json.dumps"),
+        ("raw", "text", "text"),
+        ("strange", "not_json", "set is no JSON value"),
+        ("waits", "coroutine", "does not await"),
+        ("envelope", "envelope", "statusCode"),
+        ("number", "not_loaded", "is int, not a function"),
+        ("missing", "not_loaded", "has no attribute 'missing'"),
+    ],
+)
+def test_a_file_survives_nothing_here_and_is_reported(file: Path, name: str, code: str, words: str) -> None:
+    report = check(f"{file}:{name}", records(8), timeout=0.5 if name == "hangs" else 20)
+    assert {finding.code for finding in report.errors} == {code}, str(report)
+    assert words in report.errors[0].summary
+
+
+BREAKS = """
+import os
+def breaks(event, context):
+    out = []
+    for entry in event:
+        wanted = entry.get("reference_answer", (entry.get("metadata") or {{}}).get("reference_answer"))
+        wanted = wanted["text"] if isinstance(wanted, dict) else wanted
+        answer = entry["messages"][-1]["content"] if entry["messages"] else ""
+        if wanted == "31":
+            {break_}
+        if not answer:
+            raise KeyError("no answer")
+        out.append({{"id": entry["id"], "aggregate_reward_score": float(answer == wanted)}})
+    return out
+"""
+
+
+@pytest.mark.parametrize("where", ["here", "file"])
+def test_the_row_and_the_cause_of_what_breaks_a_batch_are_told(tmp_path: Path, where: str) -> None:
+    text = BREAKS.format(break_='raise ValueError("no \\x1b[31mway\\n" + "x" * 5000)')
+    (tmp_path / "breaks.py").write_text(text)
+    rows: list[Any] = [{**record, "id": f"q\u202e{place}"} for place, record in enumerate(records(), 1)]
+    rows[11]["reference_answer"] = "31"
+    data = tmp_path / "data.jsonl"
+    data.write_text("\n" + "\n".join(map(json.dumps, rows)))  # lines are counted, not records
+    names: dict[str, Any] = {}
+    exec(compile(text, str(tmp_path / "breaks.py"), "exec"), names)  # noqa: S102 - the file's own function
+    report = check(names["breaks"] if where == "here" else f"{tmp_path}/breaks.py:breaks", data)
+    (other, first) = [finding for finding in report.errors if finding.code == "raised"]
+    assert first.summary.startswith("The reward handler raised ValueError: no \\x1b[31mway\\nxxx")
+    assert "(breaks.py, line 10)" in first.summary
+    assert re.search(
+        r"in \d+ of \d+ invocations, for one with the '[^']+' answer to line 13 \(id q\\u202e12\)", first.reason
+    )
+    assert "raised KeyError: 'no answer' (breaks.py, line 12)" in other.summary
+    assert "' answer to line " in other.reason
+    assert report.invocations > int(re.findall(r"of (\d+) invocations", first.reason)[0])
+
+
+def test_the_row_that_ends_a_process_is_told(tmp_path: Path) -> None:
+    (tmp_path / "breaks.py").write_text(BREAKS.format(break_="os._exit(3)"))
+    rows = records(8)
+    rows[3] = {**rows[3], "reference_answer": "31"}
+    report = check(f"{tmp_path}/breaks.py:breaks", rows)
+    (died,) = [finding for finding in report.errors if finding.code == "died"]
+    assert "answer to record 4" in died.reason
+
+
+def test_what_breaks_only_among_others_blames_nobody() -> None:
+    def breaks(event: Any, context: Any) -> Any:
+        if len(event) > 1:
+            raise ValueError("too many")
+        return good(event, context)
+
+    (raised,) = [finding for finding in check(breaks, records()).errors if finding.code == "raised"]
+    assert raised.reason.endswith("invocations")
+
+
+def test_a_score_that_is_none_is_blamed_on_its_row() -> None:
+    handler = of_all(
+        lambda results: [
+            {**one, "aggregate_reward_score": None} if place == 1 else one for place, one in enumerate(results)
+        ]
+    )
+    (found,) = [finding for finding in check(handler, records()).errors if finding.code == "score_not_number"]
+    assert re.search(r"with the '[^']+' answer to record \d+", found.reason)
+
+
+@pytest.mark.parametrize("name", ["good", "looks", "prints"])
+def test_a_file_sees_nothing_of_the_users(file: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY", "HTTPS_PROXY"):
+        monkeypatch.setenv(variable, "fake-secret-0123456789")
+    report = check(f"{file}:{name}", records())
+    assert report.ok, str(report)
+    assert "fake-secret" not in str(report)
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("nowhere.py:handler", "no file"),
+        ("reward.txt:handler", "neither"),
+        ("reward.py", "neither"),
+        (7, "not int"),
+        ("arn:aws:s3:::bucket", "not the ARN of a Lambda function"),
+    ],
+)
+def test_what_is_no_reward_is_an_error(target: Any, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        check(target, records())
+
+
+def test_what_is_no_data_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no records"):
+        check(good, [])
+    with pytest.raises(DatasetError, match="cannot be read"):
+        check(good, tmp_path / "none.jsonl")
+    with pytest.raises(ConfigurationError, match="size is 0"):
+        check(good, records(), size=0)
+    with pytest.raises(ConfigurationError, match="timeout is 1000"):
+        check(good, records(), timeout=1000)
+
+
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=40)
+@given(ODD, st.lists(st.dictionaries(st.text(max_size=5), ODD, max_size=3), min_size=1, max_size=4))
+def test_whatever_comes_back_the_check_reports(result: Any, rows: list[dict[str, Any]]) -> None:
+    def odd(event: Any, context: Any) -> Any:
+        del event, context
+        return result
+
+    assert isinstance(check(odd, records(3)), Report)
+    data = [
+        {"messages": [{"role": "user", "content": "?"}], **{k: v for k, v in row.items() if k != "messages"}}
+        for row in rows
+    ]
+    data = [row for row in data if _json(row)]
+    if data:
+        assert isinstance(check(good, data), Report)
+
+
+def _json(row: Any) -> bool:
+    try:
+        json.dumps(row, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def test_the_command_checks_a_file(file: Path, tmp_path: Path) -> None:
+    from bedrock_rft import datasets
+    from bedrock_rft.rewards.__main__ import main
+
+    data = tmp_path / "train.jsonl"
+    datasets.write(data, records())
+    assert main(["check", f"{file}:good", str(data)]) == 0
+    assert main(["check", f"{file}:none", str(data)]) == 1
+    assert main(["check", f"{file}:none", str(tmp_path / "none.jsonl")]) == 2
+
+
+def test_the_sentence_for_awss_sample_is_exact() -> None:
+    source = textwrap.dedent(
+        """
+        def handler(event, context):
+            scores = []
+            for sample in event:
+                reference = sample.get("reference_answer", {})
+                text = reference.get("text", "") if isinstance(reference, dict) else ""
+                truth = text.split("####")[-1].strip()
+                said = sample["messages"][-1]["content"].split("####")[-1].strip() if sample["messages"] else ""
+                scores.append({"id": sample["id"], "aggregate_reward_score": 1.0 if truth and truth == said else 0.0})
+            return scores
+        """
+    )
+    space: dict[str, Any] = {}
+    exec(source, space)  # noqa: S102 - ours
+    report = check(space["handler"], with_reference(lambda n: f"She has {n}.\n#### {n}"))
+    said = "when the service sends plain strings, every perfect answer scores 0"
+    assert f"The reward reads only reference_answer['text']: {said}" in {finding.summary for finding in report.errors}

@@ -1,0 +1,175 @@
+"""A deployed reward is checked as a local one is: through Lambda's own API, and in the same words."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from support.lambda_server import ARN, FakeLambda
+
+from bedrock_rft.rewards import Format, Numeric, Report, check
+
+RECORDS = [
+    {
+        "messages": [{"role": "user", "content": f"Amara has {n} apples and gets {n}. How many?"}],
+        "reference_answer": str(2 * n),
+    }
+    for n in range(11, 23)
+]
+REWARD = 0.9 * Numeric() + 0.1 * Format(marker="####")
+
+
+@pytest.fixture(autouse=True)
+def identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAFAKEFAKEFAKEFAKE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "fake-secret-0123456789")
+
+
+@pytest.fixture
+def deployed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Put a function on a Lambda of our own."""
+
+    @contextmanager
+    def serve(handler: Callable[[Any, Any], Any], **settings: Any) -> Generator[FakeLambda]:
+        with FakeLambda(handler, **settings) as function:
+            monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", function.url)
+            yield function
+
+    return serve
+
+
+def codes(report: Report) -> set[str]:
+    return {finding.code for finding in report.findings}
+
+
+def test_it_says_the_same_wherever_the_reward_is(deployed: Callable[..., Any]) -> None:
+    local = check(REWARD, RECORDS)
+    with deployed(REWARD.handler) as function:
+        remote = check(ARN, RECORDS)
+        assert function.done["answered"] == remote.invocations == local.invocations
+        assert remote.findings == local.findings == check(SimpleNamespace(arn=ARN), RECORDS).findings
+    assert (remote.scores, remote.shapes, remote.form) == (local.scores, local.shapes, local.form)
+    assert (remote.target, remote.timeout) == (ARN, 60.0), "its timeout is the function's own"
+    assert remote.seconds_per_rollout > 0
+
+
+def answers(result: Any) -> Callable[[Any, Any], Any]:
+    def handler(event: Any, context: Any) -> Any:
+        del context
+        return result(event) if callable(result) else result
+
+    return handler
+
+
+def scoring(value: Any) -> Callable[[Any], Any]:
+    def every(event: Any) -> Any:
+        return [{"id": entry["id"], "aggregate_reward_score": value} for entry in event]
+
+    return every
+
+
+def raising(event: Any) -> Any:
+    raise KeyError(event[0]["id"])
+
+
+def late(event: Any) -> Any:
+    raise TimeoutError(f"2026-01-01T00:00:00Z {len(event)} Task timed out after 3.00 seconds")
+
+
+def text_only(event: Any) -> Any:
+    found: list[Any] = []
+    for entry in event:
+        reference = entry.get("reference_answer") or entry.get("metadata", {}).get("reference_answer")
+        right = isinstance(reference, dict) and Numeric()(rollout(entry, reference)).value
+        found.append({"id": entry["id"], "aggregate_reward_score": float(right)})
+    return found
+
+
+def rollout(entry: Any, reference: Any) -> Any:
+    from bedrock_rft.rewards import Rollout
+
+    said = entry["messages"][-1]["content"] if entry["messages"] else ""
+    return Rollout.of("?", said, reference["text"])
+
+
+@pytest.mark.parametrize(
+    ("result", "code", "words"),
+    [
+        (None, "returned_none", "forget its return"),
+        ("[]", "text", "without json.dumps"),
+        ({"statusCode": 200, "body": "[]"}, "envelope", "{statusCode, body} envelope"),
+        ([], "ids_missing", "left out"),
+        (
+            scoring(float("nan")),
+            "score_not_finite",
+            "nan",
+        ),
+        (scoring("1"), "score_not_number", "text as"),
+        (
+            scoring(0.0),
+            "always_zero",
+            "right ones among",
+        ),
+        (
+            scoring({1}),
+            "raised",
+            "TypeError: Object of type set is not JSON",
+        ),
+        (raising, "raised", "raised KeyError"),
+        (late, "timeout", "ran out of time"),
+        (text_only, "reads_text_only", "when the service sends plain strings, every perfect answer scores 0"),
+    ],
+)
+def test_what_is_broken_is_refused_in_the_same_words(
+    deployed: Callable[..., Any], result: Any, code: str, words: str
+) -> None:
+    with deployed(answers(result)):
+        report = check(ARN, RECORDS, size=6)
+    found = [finding for finding in report.errors if finding.code == code]
+    assert found, str(report)
+    assert words in found[0].summary
+    if result is raising:
+        assert re.search(r"\(test_rewards_deployed\.py, line \d+\)", found[0].summary)
+        assert re.search(
+            r"^it happened in 3 of 3 invocations, for one with the '[a-z]+' answer to record \d+$", found[0].reason
+        )
+
+
+def test_what_it_prints_is_seen_in_its_log(deployed: Callable[..., Any]) -> None:
+    def printing(event: Any, context: Any) -> Any:
+        print(json.dumps(event))  # noqa: T201 - what is to be found
+        return REWARD.handler(event, context)
+
+    with deployed(printing):
+        assert "prints_event" in codes(check(ARN, RECORDS, size=4))
+
+
+def test_one_that_may_not_be_invoked_is_said(deployed: Callable[..., Any]) -> None:
+    with deployed(REWARD.handler, refuse_every=1):
+        report = check(ARN, RECORDS, size=4)
+    (finding,) = report.errors
+    assert finding.code == "busy"
+    assert finding.summary == "The reward function could not be invoked: TooManyRequestsException: Rate Exceeded."
+    assert "fake-secret" not in str(report)
+
+
+def test_one_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:9")
+    (finding,) = check(ARN, RECORDS, size=4).errors
+    assert finding.code == "busy"
+    assert "EndpointConnectionError" in finding.summary
+
+
+def test_one_that_takes_too_long_is_slow(deployed: Callable[..., Any]) -> None:
+    def slow(event: Any, context: Any) -> Any:
+        time.sleep(0.06)
+        return REWARD.handler(event, context)
+
+    with deployed(slow):
+        assert "slow" in codes(check(ARN, RECORDS, size=2, timeout=0.1))

@@ -1,0 +1,80 @@
+"""The examples about rewards do what they say, as a newcomer starts them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bedrock_rft import datasets
+from bedrock_rft.datasets import TrainingRecord
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+
+
+def run(name: str, *arguments: object, cwd: Path, code: int = 0) -> str:
+    command = [sys.executable, "-W", "error", str(EXAMPLES / name), *map(str, arguments)]
+    done = subprocess.run(  # noqa: S603 - ours
+        command, cwd=cwd, check=False, capture_output=True, text=True, encoding="utf-8"
+    )
+    assert (done.returncode, done.stderr if code == 0 else "") == (code, "")
+    assert max(map(len, done.stdout.splitlines()), default=0) <= 80
+    return done.stdout
+
+
+def test_a_composed_reward_is_checked_packaged_and_rehearsed(tmp_path: Path) -> None:
+    said = run("reward_gsm8k.py", "--out", "mine.zip", cwd=tmp_path)
+    assert (tmp_path / "mine.zip").stat().st_size > 10_000
+    assert re.findall(r"^(\d\.\d\d)  '", said, re.MULTILINE) == ["1.00", "0.94", "0.00"]
+    assert said.count(": ok\n") == 2, "of the reward, and of the zip by itself"
+    assert "right is written                after ####" in said
+    assert "source_main.py" in said
+    assert "The rehearsal succeeded." in said
+    means = [float(mean) for mean in re.findall(r"^  step +\d+  (\d\.\d\d)", said, re.MULTILINE)]
+    assert len(means) >= 6
+    assert means[-1] > means[0] + 0.3
+
+
+def test_a_composed_reward_that_does_not_fit_the_data_stops_before_anything_is_made(tmp_path: Path) -> None:
+    datasets.write(
+        tmp_path / "train.jsonl", (TrainingRecord.of(f"Spell {n}.", reference_answer="word") for n in range(99))
+    )
+    said = run("reward_gsm8k.py", "--data", "train.jsonl", cwd=tmp_path, code=1)
+    assert "ERROR" in said
+    assert not (tmp_path / "reward.zip").exists()
+
+
+def test_a_judge_is_asked_on_this_machine(tmp_path: Path) -> None:
+    said = run("reward_judge.py", "--local", cwd=tmp_path)
+    assert re.findall(r"^(\d\.\d\d)  ", said, re.MULTILINE) == ["0.98", "0.76", "0.00"]
+    assert "judge_cost_usd" in said
+    assert ": ok\n" in said
+    assert "Its role needs bedrock:InvokeModel on: us.amazon.nova-lite-v1:0" in said
+    assert (tmp_path / "reward.zip").exists()
+
+
+def test_the_page_shows_what_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("word_problems.py", "--count", 100, "--out", "train.jsonl", cwd=tmp_path)
+    (tmp_path / "reward.py").write_bytes((EXAMPLES / "reward.py").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "rewards.md").read_text(encoding="utf-8")
+    space: dict[str, Any] = {"__name__": "page"}
+    shown = 0
+    for language, block in re.findall(r"^```(python|text)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        if language == "python":
+            exec(compile(block, "rewards.md", "exec", dont_inherit=True), space)  # noqa: S102 - ours
+            continue
+        said = capsys.readouterr().out.splitlines()
+        lines = block.splitlines()
+        assert [line for line in lines if not line.startswith("  took ")] == [
+            line for line in said if not line.startswith("  took ")
+        ]
+        shown += 1
+    assert shown == 4

@@ -1,0 +1,889 @@
+"""A packaged reward: named sources and no others, the same bytes twice, and alive where nothing is installed."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import hashlib
+import importlib
+import importlib.util
+import io
+import itertools
+import json
+import os
+import pickle
+import re
+import subprocess
+import sys
+import textwrap
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bedrock_rft import ConfigurationError, datasets
+from bedrock_rft.rewards import Format, Handler, Judge, Matches, Numeric, Package, PassesTests, check, package, reward
+from bedrock_rft.rewards.__main__ import main
+from bedrock_rft.rewards._packaging import package as packaging
+from bedrock_rft.rewards._packaging import requirements as _package_vendor
+from bedrock_rft.rewards._packaging.archive import LARGEST, LARGEST_UNZIPPED, checked_name, zipped
+from bedrock_rft.rewards._packaging.requirements import refuse_unnamed
+from bedrock_rft.rewards._packaging.secret_scan import refuse_names, refuse_secrets
+
+PLAIN = {"id": "a", "metadata": {"reference_answer": "4"}}
+WRAPPED = {"id": "b", "reference_answer": {"text": "4"}}
+ASKED = [
+    {**shape, "messages": [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "It is 4."}]}
+    for shape in (PLAIN, WRAPPED)
+]
+# Nothing but the zip on the path, nothing installed, nothing in the environment.
+ALONE = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from importlib import import_module
+module, name = sys.argv[2].split(".")
+handler = getattr(import_module(module), name)
+assert not {"pydantic", "openai", "httpx", "botocore"} & set(sys.modules)
+print(json.dumps(handler(json.loads(sys.argv[3]), None)))
+"""
+ENVIRONMENT = {
+    name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ
+}  # Windows starts without nothing
+
+
+def alone(made: Package, folder: Path, event: object = ASKED) -> Any:
+    """What the zip answers in a clean process."""
+    path = made.write(folder / "reward.zip")
+    done = subprocess.run(  # noqa: S603 - ours
+        [sys.executable, "-I", "-S", "-B", "-c", ALONE, str(path), made.handler, json.dumps(event)],
+        env=ENVIRONMENT,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)
+
+
+def scores(results: list[dict[str, Any]]) -> list[float]:
+    return [result["aggregate_reward_score"] for result in results]
+
+
+def names(made: Package) -> set[str]:
+    with zipfile.ZipFile(io.BytesIO(made.content)) as archive:
+        assert archive.testzip() is None
+        return set(archive.namelist())
+
+
+def text(made: Package, name: str) -> str:
+    with zipfile.ZipFile(io.BytesIO(made.content)) as archive:
+        return archive.read(name).decode()
+
+
+NUMBER = itertools.count()
+
+
+def module(folder: Path, source: str, name: str | None = None) -> ModuleType:
+    """A module of the user's, in a file, imported."""
+    path = folder / f"{name or f'mine_{next(NUMBER)}'}.py"
+    path.write_text(textwrap.dedent(source), encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+class Shell:
+    """As much of IPython's as runs a cell magic."""
+
+    def __init__(self, space: dict[str, Any]) -> None:
+        self._space = space
+
+    def run_cell_magic(self, magic: str, _: str, body: str) -> None:
+        if magic == "time":
+            exec(body, self._space)  # noqa: S102 - ours
+
+
+def notebook(*cells: str) -> dict[str, Any]:
+    """Cells as IPython runs them: in one namespace, which keeps what was written as `In`."""
+    written = ["", *map(textwrap.dedent, cells)]
+    space: dict[str, Any] = {"__name__": "__main__", "In": written, "get_ipython": lambda: Shell(space)}
+    for cell in written:
+        try:
+            code = compile(cell, "<ipython-input>", "exec", dont_inherit=True)
+        except SyntaxError:
+            continue
+        exec(code, space)  # noqa: S102 - ours
+    return space
+
+
+COMPOSED = 0.9 * Numeric() + 0.1 * Format(boxed=True, name="boxed") - 0.25 * Matches("sorry", flags=2)
+
+
+def test_a_composed_reward_works_where_nothing_is_installed(tmp_path: Path) -> None:
+    made = package(Handler(COMPOSED, floor=-0.5, concurrency=3))
+    event: list[Any] = [*ASKED, {"id": "c", "messages": []}, {"id": "d", "messages": 7}]
+    assert alone(made, tmp_path, event) == Handler(COMPOSED, floor=-0.5)(event)
+    assert scores(alone(made, tmp_path, event)) == [0.9, 0.9, -0.5, -0.5]
+    assert made.handler == "lambda_function.lambda_handler"
+    assert (made.runtime, made.architecture, made.models, made.requirements) == ("python3.13", "x86_64", (), ())
+    assert made.timeout >= 60
+    assert "bedrock_rft/rewards/_checking/check.py" not in names(made)
+    assert "bedrock_rft/errors.py" not in names(made)
+
+
+def test_every_way_to_compose_is_written_down_as_it_is(tmp_path: Path) -> None:
+    number, tidy = Numeric(tolerance=0.5, relative=0.25), Format(tags=("think",))
+    total = (number + -1 * tidy).clip(-0.5, 0.75).gate(number, at_least=0.5, otherwise=-0.125, lazy=True).named("all")
+    total = 2 * total + 0.5 * (number + tidy).named("inner") + number.named("again")
+    made = package(total)
+    assert alone(made, tmp_path) == total.handler(ASKED)
+    assert alone(made, tmp_path)[0]["metrics_list"][0]["name"] == "numeric"
+
+
+def test_twice_is_the_same_bytes() -> None:
+    code = (
+        "import base64, sys\nfrom bedrock_rft.rewards import Format, JsonEqual, Numeric, package\n"
+        "made = package(0.9 * Numeric() + 0.1 * Format(tags=('a', 'b'), boxed=True) + 0.0 * JsonEqual())\n"
+        "sys.stdout.write(made.code_sha256)"
+    )
+    found = {
+        subprocess.run(  # noqa: S603 - ours
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed, "TZ": zone},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed, zone in (("1", "UTC"), ("2", "Asia/Tokyo"))
+    }
+    assert len(found) == 1
+    made = package(COMPOSED)
+    assert made == package(COMPOSED)
+    assert made.code_sha256 == base64.b64encode(hashlib.sha256(made.content).digest()).decode()
+    with zipfile.ZipFile(io.BytesIO(made.content)) as archive:
+        entries = archive.infolist()
+    assert [entry.filename for entry in entries] == sorted(entry.filename for entry in entries)
+    assert {entry.date_time for entry in entries} == {(1980, 1, 1, 0, 0, 0)}
+    assert {entry.external_attr >> 16 for entry in entries} == {0o100644}
+    assert [(one.name, one.size) for one in made.files] == [(entry.filename, entry.file_size) for entry in entries]
+
+
+def test_programs_may_be_run_and_nothing_else() -> None:
+    content, _ = zipped({"own.py": b"", "lib/fast.so": b"", "start.sh": b"", "notes.txt": b""})
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        modes = {entry.filename: oct(entry.external_attr >> 16) for entry in archive.infolist()}
+    assert modes == {
+        "own.py": "0o100644", "notes.txt": "0o100644", "lib/fast.so": "0o100755", "start.sh": "0o100755",
+    }  # fmt: skip
+
+
+def test_what_is_shown_is_short_and_what_is_printed_fits(tmp_path: Path) -> None:
+    made = package(COMPOSED)
+    assert len(repr(made)) <= 80
+    assert "content" not in repr(made)
+    assert all(len(line) <= 80 for line in str(made).splitlines())
+    assert made.code_sha256 in str(made)
+    assert "lambda_function.py" in str(made)
+    assert pickle.loads(pickle.dumps(made)) == made  # noqa: S301 - ours
+    assert made.write(tmp_path / "a.zip").read_bytes() == made.content
+    assert os.listdir(tmp_path) == ["a.zip"]  # noqa: PTH208 - names
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        made.write(tmp_path / "none" / "a.zip")
+
+
+MINE = '''
+from __future__ import annotations
+import re, pandas_that_is_not_there as pd
+from typing import TYPE_CHECKING
+from bedrock_rft.rewards import Numeric, Rollout, Score, after_marker, reward
+import bedrock_rft.datasets
+
+if TYPE_CHECKING:
+    from nowhere import Nothing
+
+SECRET_FREE = 7
+_NUMBER = re.compile(r"[0-9]+")
+LIMIT: int = 5
+LIMIT += 10
+numeric = Numeric()
+
+def unused(): return pd.read_csv("x")
+
+class Words:
+    """Kept."""
+    least = LIMIT
+    def count(self, text: Nothing) -> int:
+        return len(found_in(text))
+
+def found_in(text): return [word for word in _NUMBER.findall(text) if len(word) < LIMIT]
+
+@reward
+def has_number(rollout: Rollout) -> float:
+    """Whether there is a number."""
+    def inner(): return Words().count(rollout.answer)
+    return float(inner() > 0)
+
+@reward(weights={"a": 0.75, "b": 0.25})
+def parts(rollout: Rollout) -> dict[str, float]:
+    return {"a": 1.0, "b": float(has_number(rollout))}
+
+@reward
+async def waits(rollout: Rollout) -> Score:
+    return Score(1.0 if rollout.answer else 0.0)
+
+short = reward(name="short")(lambda rollout: len(rollout.answer) < LIMIT)
+
+def plain(rollout): return 0.5
+
+def lambda_handler(event, context):
+    return [{"id": entry["id"], "aggregate_reward_score": SECRET_FREE / 7} for entry in event]
+
+if __name__ == "__main__":
+    pd.anything()
+'''
+
+
+def test_functions_go_in_with_what_they_refer_to_and_nothing_else(tmp_path: Path) -> None:
+    source = MINE.replace(", pandas_that_is_not_there as pd", "").replace("pd.read_csv", "open")
+    mine = module(tmp_path, source, "mine")
+    total = 0.5 * mine.has_number + 0.25 * mine.parts + 0.125 * mine.short + 0.125 * mine.waits + 0 * mine.numeric
+    total += 0.5 * reward(name="half")(mine.plain) + mine.has_number.named("again")
+    made = package(total)
+    assert alone(made, tmp_path) == total.handler(ASKED)
+    carried = text(made, "source_mine.py")
+    assert carried.startswith("from __future__ import annotations\n")
+    for absent in ("unused", "SECRET_FREE", "datasets", "nowhere", "after_marker", "lambda_handler", "__main__"):
+        assert absent not in carried
+    assert alone(package(mine.lambda_handler), tmp_path) == mine.lambda_handler(ASKED, None)
+    assert names(package(mine.lambda_handler)) == {"lambda_function.py", "source_mine.py"}
+
+
+def test_a_notebooks_cells_go_in_as_they_were_run_last(tmp_path: Path) -> None:
+    space = notebook(
+        "from bedrock_rft.rewards import *",
+        "FLOOR = 0.25\nSHIFT = FLOOR",
+        "@reward\ndef right(rollout):\n    return SHIFT",
+        "%%bash this cell never ran",
+        "get_ipython().run_cell_magic('time', '', 'FLOOR = 0.375\\nTIMED = 0.0\\n')",
+        "get_ipython().run_cell_magic('bash', '', 'FLOOR = 7\\n')",
+        "FLOOR = 0.5",
+        "SHIFT = FLOOR + 0.25",
+        "@reward\ndef right(rollout):\n    return SHIFT + helper() + TIMED",
+        "def helper(): return 0.125",
+        "get_ipython().run_cell_magic('bash', '', 'SHIFT = 7\\n')",
+        "total = 1.0 * right + 0.0 * Numeric()\n_ = right",
+    )
+    made = package(space["total"])
+    assert scores(alone(made, tmp_path)) == [0.875, 0.875]
+    assert "SHIFT = FLOOR\n" not in text(made, "source_main.py")
+    assert "0.25\n" in text(made, "source_main.py")
+
+
+def test_in_a_notebook_what_is_referred_to_comes_first(tmp_path: Path) -> None:
+    space = notebook(
+        "from bedrock_rft.rewards import *", "x = 1\nBASE = 0.25", "TOP = BASE", "@reward\ndef r(_): return TOP"
+    )
+    assert scores(alone(package(space["r"]), tmp_path)) == [0.25, 0.25]
+
+
+def test_a_script_is_not_run_again(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(
+        "from bedrock_rft import Client\n"
+        "from bedrock_rft.rewards import package, reward\n"
+        "@reward\ndef right(rollout): return rollout.answer == rollout.reference\n"
+        "print('started')\n"
+        "package(right).write('reward.zip')\n"
+        "client = Client('us-west-2', api_key='k')\n"
+    )
+    done = subprocess.run(  # noqa: S603 - ours
+        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("started\n", "")
+    with zipfile.ZipFile(tmp_path / "reward.zip") as archive:
+        carried = archive.read("source_main.py").decode()
+    assert "Client" not in carried
+    assert "print" not in carried
+
+
+def test_a_file_goes_in_whole_with_the_files_that_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "words.txt").write_text("four\n")
+    (tmp_path / "helping.py").write_text("from pathlib import Path\nWORDS = 'deep/words.txt'\n")
+    (tmp_path / "stray.py").write_text("SECRET = 1\n")
+    (tmp_path / "my-reward.py").write_text(
+        "from bedrock_rft.rewards import Judge, Numeric\nfrom helping import WORDS\n"
+        "judge = Judge('a.model', 'good?')\ntotal = 0.5 * Numeric()\n"
+        "def lambda_handler(event, context): return [WORDS]\n"
+    )
+    made = package("my-reward.py:total", include=["helping.py", "deep/words.txt"])
+    assert {"my-reward.py", "helping.py", "deep/words.txt", "bedrock_rft/rewards/_runtime/scoring.py"} <= names(made)
+    assert "stray.py" not in names(made)
+    assert made.models == ("a.model",), "what its file keeps at the top level may be asked too"
+    assert scores(alone(made, tmp_path)) == [0.5, 0.5]
+    (tmp_path / "alone.py").write_text("def lambda_handler(event, context): return ['alone']\n")
+    for target in ("alone.py:lambda_handler", module(tmp_path, (tmp_path / "alone.py").read_text(), "alone")):
+        found = package(target, include={"data/a.txt": tmp_path / "deep" / "words.txt"})
+        assert names(found) == {"lambda_function.py", "alone.py", "data/a.txt"}, "this package goes in where it is used"
+        assert alone(found, tmp_path) == ["alone"]
+    (tmp_path / "lambda_function.py").write_text("def answer(event, context): return ['direct']\n")
+    direct = package("lambda_function.py:answer")
+    assert (names(direct), direct.handler) == ({"lambda_function.py"}, "lambda_function.answer")
+    assert alone(direct, tmp_path) == ["direct"]
+    example = package(f"{Path(__file__).parents[2] / 'examples' / 'reward.py'}:lambda_handler")
+    assert scores(alone(example, tmp_path)) == [1.0, 1.0]
+
+
+def test_models_and_limits_of_graders_are_known() -> None:
+    judge = Judge("anthropic.claude-3-haiku-20240307-v1:0", "right?", scale=(1, 5), input_price=0.25)
+    other = Judge("us.amazon.nova-lite-v1:0", {"a": "one", "b": "two"}, weights={"a": 2.0}, name="other")
+    made = package(0.5 * judge + 0.5 * other.gate(Numeric(), lazy=True), models=["one.more"])
+    assert made.models == (judge.model, other.model, "one.more")
+    assert "us.amazon.nova-lite-v1:0" in str(made)
+    heavy = package(PassesTests(memory=1024))
+    assert heavy.memory > 1024
+    assert heavy.timeout > made.timeout
+    plain = package(Numeric(), runtime="python3.14", architecture="arm64")
+    assert (plain.runtime, plain.architecture) == ("python3.14", "arm64")
+
+
+def closure() -> Any:
+    threshold = 3
+
+    @reward
+    def long_enough(rollout: Any) -> bool:
+        return len(rollout.answer) > threshold
+
+    return long_enough
+
+
+class Called:
+    def __call__(self, rollout: Any) -> float:
+        return len(rollout.answer)
+
+
+HEAD = "from bedrock_rft.rewards import reward, Numeric\n"
+CASES: dict[str, tuple[str, str]] = {
+    "filled later": (
+        "WORDS = set()\nWORDS.add('a')\n@reward\ndef r(x): return len(WORDS)",
+        "'WORDS' is changed after it is assigned",
+    ),
+    "item set later": ("T = {}\nT['a'] = 1\n@reward\ndef r(x): return len(T)", "'T' is changed after it is assigned"),
+    "in a loop": ("for k in range(3): pass\n@reward\ndef r(x): return k", "'k' is assigned inside 'for'"),
+    "in with": ("with open(__file__) as f: D = f.read()\n@reward\ndef r(x): return len(D)", "inside 'with'"),
+    "in main": (
+        "if __name__ != 'x': K = 1\n@reward\ndef r(x): return K",
+        "'K' is assigned inside 'if __name__'",
+    ),
+    "not defined": ("@reward\ndef r(x): return nothing", "'r' uses 'nothing', which is not defined anywhere"),
+    "injected": ("globals()['K'] = 1\n@reward\ndef r(x): return K", "'r' uses 'K', which no statement"),
+    "value changed": (
+        "K = 1\ndef bump():\n    global K\n    K = 2\nbump()\n@reward\ndef r(x): return K",
+        "'K' is no longer what was assigned",
+    ),
+    "a client": (
+        "from bedrock_rft import Client\ncalled = Client\n@reward\ndef r(x): return float(called is None)",
+        "imports 'bedrock_rft.Client', and a Lambda takes along only what scores",
+    ),
+    "a check": (
+        "from bedrock_rft.rewards import check\n@reward\ndef r(x): return float(check is None)",
+        "imports 'bedrock_rft.rewards.check'",
+    ),
+    "a package": (
+        "import pytest\n@reward\ndef r(x): return float(pytest is None)",
+        "imports 'pytest', which is neither in the standard library nor in the package. Add requirements=['pytest==",
+    ),
+    "a file of its own": (
+        "import mine_helper\n@reward\ndef r(x): return mine_helper.K",
+        "imports 'mine_helper', which is neither in the standard library nor in the package. Add include=['",
+    ),
+    "inside the function": (
+        "@reward\ndef r(x):\n    import numpy_like\n    return 1",
+        "line 5, imports 'numpy_like', which is neither",
+    ),
+    "reads a file here": (
+        "E = open('list.txt').read() if __name__ == 'source_bad' else ''\n@reward\ndef r(x): return len(E)",
+        "does not load by itself. The reward handler cannot be loaded: FileNotFoundError",
+    ),
+    "a partial": (
+        "import functools\ndef f(x, y): return y\nr = 1.0 * reward(name='p')(functools.partial(f, y=1))",
+        "is no function with a source",
+    ),
+    "a lambda without a name": ("r = 1.0 * reward(name='l')(lambda x: 1.0)", "does not stand at the top level"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_cannot_be_carried_is_named(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    (tmp_path / "mine_helper.py").write_text("K = 1\n")
+    source, words = CASES[case]
+    bad = module(tmp_path, HEAD + source, "bad")
+    with pytest.raises(ConfigurationError) as caught:
+        package(bad.r)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_reward_changes_itself_begins_anew(tmp_path: Path) -> None:
+    mine = module(
+        tmp_path,
+        HEAD + "CACHE = {}\nSEEN = []\nCOUNT = 0\n@reward\ndef r(rollout):\n    global COUNT\n"
+        "    COUNT += 1\n    SEEN.append(1)\n    CACHE[rollout.answer] = 1\n"
+        "    return COUNT / 4 + len(SEEN) + len(CACHE)\n",
+    )
+    before = mine.r.handler(ASKED)
+    mine.r.handler(ASKED)
+    assert alone(package(mine.r), tmp_path) == before
+    both = module(tmp_path, HEAD + "C = {}\nC[1] = 1\n@reward\ndef r(rollout):\n    C[2] = 1\n    return len(C)\n")
+    with pytest.raises(ConfigurationError, match="'C' is changed after it is assigned"):
+        package(both.r)
+
+
+def test_a_grader_of_ones_own_goes_in_with_its_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = (
+        "from dataclasses import dataclass\nfrom bedrock_rft.rewards._runtime.reward import Leaf\n"
+        "@dataclass(frozen=True, eq=False, repr=False)\nclass Starts(Leaf):\n    word: str\n    name: str = 'starts'\n"
+        "    def grade(self, rollout): return rollout.answer.startswith(self.word)\n"
+        "named = Starts('It')\n"
+    )
+    (tmp_path / "own_grader.py").write_text(source)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    mine = importlib.import_module("own_grader")
+    monkeypatch.delitem(sys.modules, "own_grader")
+    monkeypatch.setitem(sys.modules, "own_grader", mine)
+    for total in (1.0 * mine.named, 0.5 * mine.Starts("It", name="other") + 0.5 * mine.named):
+        made = package(total)
+        assert alone(made, tmp_path) == total.handler(ASKED)
+        assert scores(alone(made, tmp_path)) == [1.0, 1.0]
+
+
+def test_closures_and_objects_are_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"'closure.<locals>.long_enough' uses 'threshold' of the function"):
+        package(closure())
+    with pytest.raises(ConfigurationError, match="no function with a source"):
+        package(reward(name="object")(Called()))
+    with pytest.raises(ConfigurationError, match="cannot be written down"):
+        package(Numeric(tolerance=__import__("fractions").Fraction(1, 2)))
+    space = notebook("from bedrock_rft.rewards import *", "@reward\ndef r(x): return 1.0", "total = 1.0 * r")
+    space["In"].append("@reward\ndef r(x): return 0.0")
+    exec(space["In"][-1], space)  # noqa: S102 - ours
+    with pytest.raises(ConfigurationError, match="'r' stands for something else since the reward was made"):
+        package(space["total"])
+    typed: dict[str, Any] = {"__name__": "__main__"}
+    exec("def f(x): return 1", typed)  # noqa: S102 - ours
+    with pytest.raises(ConfigurationError, match="has no source that can be read"):
+        package(reward(name="typed")(typed["f"]))
+
+
+def test_a_name_is_told_from_others_that_are_spelled_alike(tmp_path: Path) -> None:
+    mine = module(
+        tmp_path,
+        "from bedrock_rft.rewards import reward\nn = [0]\nn.append(1)\nkey = [0]\nkey.append(1)\n"
+        "@reward\ndef r(x):\n    n = 1\n    return max([key for key in (1, 2)], default=n) / len(dict(key=1, n=2))",
+    )
+    made = package(mine.r)
+    assert scores(alone(made, tmp_path)) == [1.0, 1.0]
+
+
+SECRETS: dict[str, str] = {
+    "an AWS access key": "AKIA" + "QYLPMN5HFAKE1234",
+    "an AWS secret key": "aws_secret_access_key = '" + "Zq3" * 13 + "A'",
+    "an AWS session token": "IQoJb3JpZ2lu" + "X2VjEFAKEFAKEFAKEFAKE",
+    "a Bedrock API key": "ABSK" + "QmVkcm9ja0FQSUtleUZBS0U=",
+    "an OpenAI or Anthropic key": "sk-proj-" + "fakefakefakefakefake1234",
+    "a GitHub token": "ghp_" + "fakefakefakefakefakefakefakefake1234",
+    "a Hugging Face token": "hf_" + "fakefakefakefakefakefakefakefake12",
+    "a Slack token": "xoxb-" + "1234567890-fake",
+    "a private key": "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIfake",
+    "a JSON web token": "eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiJmYWtlIn0.c2lnbmF0dXJlZmFrZQ",
+    "a password in a URL": "https://user:" + "fakepassword@example.com/",
+    "a path of this machine": "/home/" + "someone/data/train.txt",
+}
+
+
+@pytest.mark.parametrize("kind", SECRETS)
+def test_a_secret_is_refused_and_not_repeated(kind: str, tmp_path: Path) -> None:
+    secret = SECRETS[kind]
+    (tmp_path / "notes.txt").write_text(f"first\nsecond {secret}\n")
+    (tmp_path / "mine.py").write_text(f'"""Mine.\n\n{secret}\n"""\ndef lambda_handler(event, context): return []\n')
+    mine = module(tmp_path, f"from bedrock_rft.rewards import reward\n@reward\ndef r(x): return len({secret!r})")
+    calls: list[tuple[Callable[[], object], str]] = [
+        (lambda: package(Numeric(), include=[tmp_path / "notes.txt"]), "notes.txt, line 2,"),
+        (lambda: package(f"{tmp_path / 'mine.py'}:lambda_handler"), "mine.py, line 3,"),
+        (lambda: package(mine.r), "line 4,"),
+        (lambda: package(Matches(secret)), "lambda_function.py, line 5,"),
+    ]
+    for call, place in calls:
+        with pytest.raises(ConfigurationError) as caught:
+            call()
+        assert f"holds what looks like {kind}" in str(caught.value)
+        assert place in str(caught.value)
+        assert secret.split("\n")[0] not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", SECRETS)
+def test_what_is_no_secret_is_let_through_by_its_own_name_alone(kind: str, tmp_path: Path) -> None:
+    first = SECRETS[kind]
+    other = re.sub(r"\w(?=\W*$)", "7", first)
+    file = tmp_path / "notes.txt"
+    file.write_text(f"first\n{first}\n")
+    with pytest.raises(ConfigurationError) as caught:
+        package(Numeric(), include=[file])
+    found = re.search(r"if it is none, allow=\['(notes\.txt:[a-z-]+:[0-9a-f]{8})'\] lets it pass\.$", str(caught.value))
+    assert found, str(caught.value)
+    assert "notes.txt" in names(package(Numeric(), include=[file], allow=[found[1]]))
+    file.write_text(f"further\ndown\n{first}\n")
+    package(Numeric(), include=[file], allow=[found[1]])
+    file.write_text(f"first\n{first}\n{other}\n")
+    with pytest.raises(ConfigurationError, match=f"holds what looks like {kind}"):
+        package(Numeric(), include=[file], allow=[found[1]])
+    file.rename(tmp_path / "other.txt")
+    with pytest.raises(ConfigurationError, match=f"other.txt, line 2, holds what looks like {kind}"):
+        package(Numeric(), include=[tmp_path / "other.txt"], allow=[found[1]])
+
+
+def test_an_allowance_for_nothing_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"allow names what is not there: \*, x.py:aws-secret-key:00000000\. "):
+        package(Numeric(), allow=["x.py:aws-secret-key:00000000", "*"])
+    with pytest.raises(ConfigurationError, match="allow is a list"):
+        package(Numeric(), allow="*")
+
+
+def test_what_only_looks_like_a_path_is_let_through() -> None:
+    refuse_secrets({"a.py": b"tree.find('/root/item/name'); url = 'https://example.com/home/user/x'; '/tmp/x'"})
+    with pytest.raises(ConfigurationError, match="a path of this machine"):
+        refuse_secrets({"a.py": b"open('file:///home/someone/x')"})
+    with pytest.raises(ConfigurationError, match="a path of this machine"):
+        refuse_secrets({"a.py": f"open('{Path.cwd()}/x')".encode()})
+
+
+def test_no_value_of_this_process_gets_into_a_zip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fakes = [f"fake-{name}-0123456789" for name in ("key", "token", "password")]
+    for name, fake in zip(("AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY", "MY_PASSWORD"), fakes, strict=True):
+        monkeypatch.setenv(name, fake)
+    mine = module(
+        tmp_path,
+        "import os\nfrom bedrock_rft.rewards import reward\nKEY = os.environ.get('OPENAI_API_KEY', 'none')\n"
+        "PASSWORD = os.environ.get('MY_PASSWORD', '')\n"
+        "@reward\ndef r(x): return float(KEY == 'none' and not PASSWORD)",
+    )
+    made = package(mine.r + Judge("a.model", "good?"))
+    for fake in [*fakes, str(tmp_path), str(Path.cwd()), str(Path.home() / "x")]:
+        assert fake.encode() not in made.content
+        assert fake not in f"{made}{made!r}"
+    assert "os.environ.get" in text(made, next(name for name in names(made) if name.startswith("source_")))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".env", "prod.env", ".aws/credentials", "credentials", ".netrc", "_netrc", "id_rsa", "key.pem", "a/b.key",
+        ".git/config", "__pycache__/a.pyc", "a.pyc", "train.jsonl", "data.csv", "x.parquet", "w.npy", "m.pkl",
+        "n.ipynb", "venv/a.py", ".venv/lib/a.py", "node_modules/a.js", "lib/site-packages/a.py", "a.zip", "x.sqlite",
+        ".ipynb_checkpoints/a.py",
+    ],
+)  # fmt: skip
+def test_stray_files_are_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("x = 1\n")
+    with pytest.raises(ConfigurationError, match="is not packaged"):
+        package(Numeric(), include={name: path})
+    with pytest.raises(ConfigurationError, match="is not packaged"):
+        refuse_names(name)
+    if "/" not in name:
+        with pytest.raises(ConfigurationError, match="is not packaged"):
+            package(Numeric(), include={"innocent.txt": path})
+
+
+def test_links_folders_and_what_is_not_there_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.txt").write_text("a")
+    (tmp_path / "link.txt").symlink_to(tmp_path / "real" / "a.txt")
+    (tmp_path / "linked").symlink_to(tmp_path / "real")
+    for given_, words in (
+        (["link.txt"], "is a link"),
+        (["linked/a.txt"], "is a link"),
+        ([tmp_path / "link.txt"], "is a link"),
+        (["real"], "is a folder"),
+        (["none.txt"], "cannot be packaged: No such file"),
+        (["../up.txt"], "cannot be a name in a package"),
+        ({"/abs.txt": "real/a.txt"}, "cannot be a name"),
+        ({"a\\b.txt": "real/a.txt"}, "cannot be a name"),
+        ("real/a.txt", "include is a list of files"),
+        ({"json.py": "real/a.txt"}, "would stand in for the module 'json'"),
+        ({"bedrock_rft/x.txt": "real/a.txt"}, "would stand in for the module 'bedrock_rft'"),
+        ({"lambda_function.py": "real/a.txt"}, "is in the package already"),
+        ({"a": "real/a.txt", "a/b": "real/a.txt"}, "'a/b' would be in a folder that is a file"),
+        ({"A.txt": "real/a.txt", "a.txt": "real/a.txt"}, "'a.txt' is in the package already"),
+    ):
+        with pytest.raises(ConfigurationError, match=words):
+            package(Numeric(), include=given_)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: package(7), "not int"),
+        (lambda: package("nowhere.py:x"), "There is no file"),
+        (lambda: package("arn:aws:lambda:us-west-2:123456789012:function:x"), "packaged already"),
+        (lambda: package(os), "no file with a 'lambda_handler'"),
+        (lambda: package(len), "no function with a source"),
+        (lambda: package(Numeric(), runtime="python3.8"), "runtime is 'python3.8'; Lambda's are python3.10"),
+        (lambda: package(Numeric(), architecture="x86"), "architecture is 'x86'"),
+        (lambda: package(Numeric(), requirements="a==1"), "requirements is a list"),
+        (lambda: package(Numeric(), requirements=["a>=1"]), "not of the form 'name==version'"),
+        (lambda: package(Numeric(), requirements=["a @ https://x/y.whl"]), "not of the form"),
+        (lambda: package(Numeric(), requirements=["--index-url=http://x"]), "not of the form"),
+        (lambda: package(Numeric(), requirements=["a==1", "A==2"]), "is there twice"),
+        (lambda: package(Numeric(), requirements=["not-installed-anywhere"]), "has no version"),
+    ],
+)
+def test_what_cannot_be_packaged_says_why(make: Callable[[], object], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("def lambda_handler(event, context) return 1", "line 1, is no Python"),
+        ("from .near import x\ndef lambda_handler(event, context): return x", "imports relatively"),
+        ("def other(event, context): return 1", "has no attribute 'lambda_handler'"),
+        ("lambda_handler = 7", "is int, not a function"),
+        ("raise ValueError('as it loads')", "ValueError: as it loads"),
+        (
+            "from bedrock_rft.rewards import Numeric\nlambda_handler = Numeric()",
+            "is a reward, which Lambda cannot call",
+        ),
+        ("async def lambda_handler(event, context): return []", "it is async, which Lambda does not await"),
+        ("def lambda_handler(): return []", r"it must take \(event, context\): too many positional"),
+        (b"# \xff\n", "not written in UTF-8"),
+    ],
+)
+def test_a_file_that_does_not_load_is_refused(source: str | bytes, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "lambda_function.py"
+    path.write_bytes(source if isinstance(source, bytes) else source.encode())
+    with pytest.raises(ConfigurationError, match=words):
+        package(f"{path}:lambda_handler")
+
+
+def test_what_lambda_brings_along_is_not_missed(tmp_path: Path) -> None:
+    path = tmp_path / "asks.py"
+    path.write_text(
+        "import botocore.session, boto3\n"
+        "try:\n    import orjson_like as json\nexcept ImportError:\n    import json\n"
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from nowhere import Nothing\n"
+        "def lambda_handler(event, context): return [json.dumps(1)]\n"
+    )
+    assert names(package(f"{path}:lambda_handler")) == {"asks.py", "lambda_function.py"}
+
+
+def test_what_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bedrock_rft.rewards._packaging import archive as _package_zip
+
+    (tmp_path / "a.bin").write_bytes(os.urandom(300_000))
+    (tmp_path / "b.bin").write_bytes(b"0" * 300_000)
+    monkeypatch.setattr(_package_zip, "_STORED", 100_000)
+    assert len(package(Numeric(), include=[tmp_path / "b.bin"]).content) < 100_000
+    monkeypatch.setattr(_package_zip, "LARGEST", 200_000)
+    with pytest.raises(ConfigurationError, match=r"kB zipped; Lambda takes"):
+        package(Numeric(), include=[tmp_path / "a.bin"])
+    monkeypatch.setattr(_package_zip, "LARGEST_UNZIPPED", 200_000)
+    with pytest.raises(ConfigurationError, match=r"kB unpacked; Lambda takes"):
+        package(Numeric(), include=[tmp_path / "b.bin"])
+
+
+def test_two_files_are_not_one_where_case_does_not_count() -> None:
+    with pytest.raises(ConfigurationError, match=r"Two files of the package are named 'a\.txt'"):
+        zipped({"A.txt": b"1", "a.txt": b"2"})
+
+
+def test_the_quotas_are_lambdas() -> None:
+    assert (LARGEST, LARGEST_UNZIPPED) == (52_428_800, 262_144_000)
+
+
+def wheel(folder: Path, name: str, version: str, tag: str, files: dict[str, str]) -> None:
+    """A wheel as small as one can be."""
+    info = f"{name}-{version}.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    with zipfile.ZipFile(folder / f"{name}-{version}-{tag}.whl", "w") as archive:
+        for file, content in files.items():
+            archive.writestr(file, content)
+        archive.writestr(f"{info}/METADATA", metadata)
+        archive.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n")
+        archive.writestr(f"{info}/entry_points.txt", f"[console_scripts]\n{name} = {name}:main\n")
+        archive.writestr(f"{info}/RECORD", "")
+
+
+def test_requirements_larger_than_lambda_takes_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.py").write_bytes(b"x" * 600)
+    (tmp_path / "b.py").write_bytes(b"x" * 600)
+    assert [name for name, _ in _package_vendor._read(tmp_path)] == ["a.py", "b.py"]
+    monkeypatch.setattr(_package_vendor, "LARGEST_UNZIPPED", 1000)
+    with pytest.raises(ConfigurationError, match="unpack to more than Lambda's"):
+        _package_vendor._read(tmp_path)
+
+
+def test_requirements_are_vendored_for_lambdas_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    wheel(
+        wheels, "tinything", "1.5", "py3-none-any", {"tinything/__init__.py": "VALUE = 0.5\n", "tinything/a.csv": "1"}
+    )
+    wheel(
+        wheels, "native", "3.0", "cp313-cp313-manylinux2014_aarch64", {"native.cpython-313-aarch64-linux-gnu.so": "x"}
+    )
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    monkeypatch.setenv("PIP_USER", "1")
+    (tmp_path / "uses.py").write_text(
+        "import tinything\nfrom bedrock_rft.rewards import reward\n@reward\ndef tiny(rollout): return tinything.VALUE\n"
+    )
+    target = f"{tmp_path / 'uses.py'}:tiny"
+    made = package(target, requirements=["tinything==1.5"])
+    assert made == package(target, requirements=["tinything==1.5"])
+    assert made.requirements == ("tinything==1.5",)
+    assert scores(alone(made, tmp_path)) == [0.5, 0.5]
+    brought = {name for name in names(made) if "tiny" in name}
+    info = "tinything-1.5.dist-info"
+    assert brought == {"tinything/__init__.py", "tinything/a.csv"} | {
+        f"{info}/{name}" for name in ("METADATA", "WHEEL", "entry_points.txt")
+    }, "no scripts, no bytecode, no record of where it was installed"
+    with pytest.raises(ConfigurationError, match=r"each of native==3\.0, tinything==1\.5 for python3\.13 on x86_64"):
+        package(target, requirements=["tinything==1.5", "native==3.0"])
+    with pytest.raises(ConfigurationError, match=r"'tinything/__init__\.py' is a file of a requirement too"):
+        package(target, requirements=["tinything==1.5"], include={"tinything/__init__.py": tmp_path / "uses.py"})
+    arm = package(target, requirements=["tinything==1.5", "native==3.0"], architecture="arm64")
+    assert "native.cpython-313-aarch64-linux-gnu.so" in names(arm)
+    with pytest.raises(ConfigurationError, match="imports 'tinything', which is neither"):
+        package(target)
+
+
+def test_an_index_keeps_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "http://user:fakepassword@127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    with pytest.raises(ConfigurationError, match="pip found no wheel of each of tinything==1") as caught:
+        package(Numeric(), requirements=["tinything==1"])
+    assert "fakepassword" not in str(caught.value)
+    said = "ERROR: nothing at https://user:fakepassword@example.com/simple"  # as an older pip says it
+    assert "nothing at https://example.com/simple" in _package_vendor._why(said, ["a==1"], "python3.13", "x86_64")
+
+
+def test_what_a_requirement_needs_is_to_be_named_too() -> None:
+    there = {"needy-2.0.dist-info/METADATA": b"", "tiny_thing-1.5.dist-info/METADATA": b"", "needy.py": b""}
+    with pytest.raises(
+        ConfigurationError, match=r"need others: tiny-thing==1\.5\. Name them too.*'tiny-thing==1\.5'\]"
+    ):
+        refuse_unnamed(["Needy[all]==2.0"], there)
+    refuse_unnamed(["needy==2.0", "Tiny.Thing==1.5"], there)
+
+
+def test_json_schema_brings_its_validator_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fastjsonschema
+
+    from bedrock_rft.rewards import JsonSchema
+
+    folder = Path(fastjsonschema.__file__).parent
+    wheel(
+        tmp_path,
+        "fastjsonschema",
+        fastjsonschema.VERSION,
+        "py3-none-any",
+        {f"fastjsonschema/{path.name}": path.read_text() for path in folder.glob("*.py")},
+    )
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    schema = JsonSchema({"type": "object", "required": ["n"], "properties": {"n": {"minimum": 4}}})
+    made = package(0.5 * schema)
+    assert made.requirements == (f"fastjsonschema=={fastjsonschema.VERSION}",)
+    event = [
+        {"id": "1", "messages": [{"role": "assistant", "content": text}]} for text in ('{"n": 4}', '{"n": 3}', "no")
+    ]
+    assert scores(alone(made, tmp_path, event)) == [0.5, 0.0, 0.0]
+
+
+@given(
+    st.text(max_size=30) | st.lists(st.sampled_from(["a", "..", ".", "", "é", "C:", "~", " ", "x.py"])).map("/".join)
+)
+def test_no_name_leads_out_of_the_zip(name: str) -> None:
+    try:
+        kept = checked_name(name)
+    except ConfigurationError:
+        return
+    content, files = zipped({name: b"x"})
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        (entry,) = archive.infolist()
+        assert entry.filename == kept == files[0].name
+    inside = os.path.normpath(os.path.join("/top", kept))  # noqa: PTH118 - names, on no disk
+    assert inside.startswith(("/top/", "\\top\\"))
+    assert kept.isprintable()
+
+
+@given(
+    st.binary(max_size=200),
+    st.sampled_from([secret for kind, secret in SECRETS.items() if "key" in kind]),
+    st.binary(max_size=50),
+)
+def test_a_secret_is_found_wherever_it_stands(before: bytes, secret: str, after: bytes) -> None:
+    content = before + b"\n" + secret.encode() + b"\n" + after
+    with pytest.raises(ConfigurationError, match="holds what looks like"):
+        refuse_secrets({"a.bin": content})
+
+
+def test_the_runtime_imports_nothing_outside_itself() -> None:
+    files = packaging._runtime()
+    modules = {name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in files}
+    assert "bedrock_rft.rewards._runtime.graders.answer_match" in modules
+    for name, content in files.items():
+        if name == "bedrock_rft/rewards/__init__.py":
+            continue  # its other names are loaded lazily, and only where the whole package is installed
+        for node in ast.walk(ast.parse(content)):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("bedrock_rft"):
+                assert node.module in modules, (name, node.module)
+    refuse_secrets(files)
+
+
+def records() -> list[dict[str, Any]]:
+    return [
+        {"messages": [{"role": "user", "content": f"What is {n} and {n}?"}], "reference_answer": str(2 * n)}
+        for n in range(3, 15)
+    ]
+
+
+def test_a_package_is_checked_as_it_is(tmp_path: Path) -> None:
+    made = package(0.9 * Numeric() + 0.1 * Format(marker="####"))
+    report = check(made, records())
+    assert report.ok, str(report)
+    assert report.target == "package of 0.9 * Numeric() + 0.1 * Format(marker='####')"
+    assert report.form == "after ####"
+    zipped_report = check(made.write(tmp_path / "r.zip"), records())
+    assert zipped_report.scores == report.scores
+
+
+def test_the_command_packages_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("from bedrock_rft.rewards import Numeric\ntotal = 0.5 * Numeric()\n")
+    out = tmp_path / "reward.zip"
+    (tmp_path / "note.txt").write_text("a")
+    assert main(["package", f"{path}:total", "--out", str(out), "--include", str(tmp_path / "note.txt")]) == 0
+    shown = capsys.readouterr().out
+    assert "note.txt" in shown
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    data = tmp_path / "train.jsonl"
+    datasets.write(data, records())
+    assert main(["check", str(out), str(data)]) == 0
+    assert main(["package", f"{path}:none", "--out", str(out)]) == 2
+    assert "has no attribute 'none'" in capsys.readouterr().err

@@ -1,0 +1,223 @@
+"""AWS on loopback, with a gate in front: it tells what was asked, and answers in AWS's stead where a test says so."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+import pytest
+from botocore.credentials import Credentials
+
+from bedrock_rft import Client
+from bedrock_rft._auth.aws_credentials import given
+from bedrock_rft._auth.botocore_clients import service_client
+from bedrock_rft._core.redaction import Secret
+from bedrock_rft.access._deployment import deploy as _deploy
+from bedrock_rft.access._deployment import polling as _patience
+from support.fake_secrets import ACCESS_KEY, SECRET, TOKEN
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+ACCOUNT = "123456789012"
+REGION = "us-west-2"
+
+_LAMBDA = (
+    ("POST", r"/2015-03-31/functions/?", "CreateFunction"),
+    ("GET", r"/2015-03-31/functions/?", "ListFunctions"),
+    ("PUT", r"/2015-03-31/functions/([^/]+)/code", "UpdateFunctionCode"),
+    ("PUT", r"/2015-03-31/functions/([^/]+)/configuration", "UpdateFunctionConfiguration"),
+    ("POST", r"/2015-03-31/functions/([^/]+)/versions", "PublishVersion"),
+    ("GET", r"/2015-03-31/functions/([^/]+)/versions", "ListVersionsByFunction"),
+    ("GET", r"/2015-03-31/functions/([^/]+)/configuration", "GetFunctionConfiguration"),
+    ("GET", r"/2015-03-31/functions/([^/]+)", "GetFunction"),
+    ("DELETE", r"/2015-03-31/functions/([^/]+)", "DeleteFunction"),
+    ("POST", r"/2015-03-31/functions/([^/]+)/invocations", "InvokeFunction"),
+    ("GET", r"/2017-03-31/tags/(.+)", "ListTags"),
+    ("POST", r"/2017-03-31/tags/(.+)", "TagResource"),
+)
+_READS = ("Get", "List", "Invoke")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request, as IAM sees it."""
+
+    action: str
+    resource: str
+    body: bytes = b""
+    query: str = ""
+
+    @property
+    def operation(self) -> str:
+        return self.action.partition(":")[2]
+
+    @property
+    def writes(self) -> bool:
+        return not self.operation.startswith(_READS)
+
+
+@dataclass
+class Rule:
+    """What is answered in AWS's stead."""
+
+    operation: str
+    answer: Callable[[Asked, Callable[[], tuple[str, Any, bytes]]], tuple[str, Any, bytes]]
+    times: float = float("inf")
+
+
+@dataclass
+class Gate:
+    """Every request that came, and the rules for what is answered."""
+
+    asked: list[Asked] = field(default_factory=list[Asked])
+    rules: list[Rule] = field(default_factory=list[Rule])
+
+    @property
+    def writes(self) -> list[str]:
+        return [one.operation for one in self.asked if one.writes]
+
+    def clear(self) -> None:
+        self.asked.clear()
+        self.rules.clear()
+
+    def refuse(self, operation: str, status: int, code: str, message: str, *, times: float = float("inf")) -> None:
+        """Answer with an error, in the form of the service."""
+        self.rules.append(Rule(operation, lambda asked, _: _error(asked, status, code, message), times))
+
+    def change(self, operation: str, times: float = float("inf"), **fields: object) -> None:
+        """Let it through, and put other fields into the JSON of its answer."""
+
+        def answer(_: Asked, forward: Callable[[], tuple[str, Any, bytes]]) -> tuple[str, Any, bytes]:
+            status, headers, body = forward()
+            told = {**json.loads(body), **fields}
+            return status, headers, json.dumps({name: one for name, one in told.items() if one is not None}).encode()
+
+        self.rules.append(Rule(operation, answer, times))
+
+    def around(self, inner: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+        """This gate, in front of an application."""
+
+        def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+            if environ["PATH_INFO"].startswith("/moto-api"):
+                return inner(environ, start)
+            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            asked = _asked(environ, body)
+            self.asked.append(asked)
+
+            def forward() -> tuple[str, Any, bytes]:
+                told: list[Any] = []
+
+                def begin(status: str, headers: Any, *_: object) -> None:
+                    told.extend((status, headers))
+
+                environ["wsgi.input"] = io.BytesIO(body)
+                content = b"".join(inner(environ, begin))
+                return told[0], told[1], content
+
+            status, headers, content = self._answer(asked, forward)
+            start(status, [(name, v) for name, v in headers if name.lower() != "content-length"])
+            return [content]
+
+        return application
+
+    def _answer(self, asked: Asked, forward: Callable[[], tuple[str, Any, bytes]]) -> tuple[str, Any, bytes]:
+        for rule in self.rules:
+            if rule.operation in (asked.operation, "*") and rule.times > 0:
+                rule.times -= 1
+                return rule.answer(asked, forward)
+        return forward()
+
+
+def _asked(environ: dict[str, Any], body: bytes) -> Asked:
+    region, service = re.findall(r"/([a-z0-9-]+)/([a-z0-9-]+)/aws4_request", environ["HTTP_AUTHORIZATION"])[0]
+    partition = "aws-us-gov" if region.startswith("us-gov-") else "aws"
+    if service != "lambda":
+        fields = {name: values[0] for name, values in parse_qs(body.decode()).items()}
+        named = f"arn:{partition}:iam::{ACCOUNT}:role{fields.get('Path', '/bedrock-rft/')}{fields.get('RoleName', '')}"
+        return Asked(f"{service}:{fields['Action']}", named, body)
+    query = environ.get("QUERY_STRING", "")
+    for method, path, operation in _LAMBDA:
+        match = re.fullmatch(path, unquote(environ["PATH_INFO"]))
+        if method == environ["REQUEST_METHOD"] and match:
+            name = match[1] if match.groups() else json.loads(body or b"{}").get("FunctionName", "*")
+            arn = name if name.startswith("arn:") else f"arn:{partition}:lambda:{region}:{ACCOUNT}:function:{name}"
+            version = parse_qs(query).get("Qualifier")
+            return Asked(f"lambda:{operation}", f"{arn}:{version[0]}" if version else arn, body, query)
+    raise AssertionError(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']} is no operation that is known here")
+
+
+def _error(asked: Asked, status: int, code: str, message: str) -> tuple[str, Any, bytes]:
+    request = [("x-amzn-requestid", "11111111-2222-3333-4444-555555555555")]
+    if asked.action.startswith("lambda:"):
+        body = json.dumps({"Type": "User", "message": message}).encode()
+        return f"{status} Error", [("x-amzn-errortype", code), ("content-type", "application/json"), *request], body
+    told = f"<Type>Sender</Type><Code>{code}</Code><Message>{message}</Message>"
+    text = f"<ErrorResponse><Error>{told}</Error><RequestId>{request[0][1]}</RequestId></ErrorResponse>"
+    return f"{status} Error", [("content-type", "text/xml"), *request], text.encode()
+
+
+@dataclass(frozen=True)
+class Here:
+    """An AWS that is empty at the start of every test."""
+
+    gate: Gate
+
+    def service(self, name: str, region: str = REGION) -> Any:
+        """Botocore's own client, with which a test looks at what is there, or puts something there."""
+        return service_client(name, region=region, credentials=credentials())
+
+
+def credentials() -> Any:
+    return given(Secret(Credentials(ACCESS_KEY, SECRET, TOKEN)))
+
+
+@pytest.fixture(scope="session")
+def aws_server() -> Iterator[tuple[Gate, Any]]:
+    """One server for every test of this process."""
+    spec = importlib.util.spec_from_file_location("aws_here", EXAMPLES / "aws_here.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    gate = Gate()
+    with module.AwsHere(gate.around) as server:
+        yield gate, server
+
+
+@pytest.fixture
+def here(aws_server: tuple[Gate, Any], monkeypatch: pytest.MonkeyPatch) -> Here:
+    """An empty AWS that botocore is told of by the environment, and a clock that needs no time."""
+    gate, server = aws_server
+    server.empty()
+    gate.clear()
+    for service in ("LAMBDA", "IAM", "STS"):
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", server.url)
+    monkeypatch.setattr(_patience, "time", Clock())
+    monkeypatch.setattr(_deploy, "time", Clock())
+    return Here(gate)
+
+
+class Clock:
+    """Time that passes when somebody sleeps, and only then."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def client(here: Here) -> Iterator[Client]:  # noqa: ARG001 - before there is a client, botocore knows where to go
+    with Client(REGION, credentials=Credentials(ACCESS_KEY, SECRET, TOKEN)) as made:
+        yield made

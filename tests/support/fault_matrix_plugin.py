@@ -1,0 +1,167 @@
+"""What a run of the tests says of the matrix: a plugin that gathers the outcomes of tests marked with rows.
+
+`--matrix=write` writes the document, `--matrix=check` fails a run that does not agree with it, and
+`--matrix-json=FILE` keeps the outcomes. Works with pytest-xdist: what a test is about travels with its report.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.fault_matrix import BOTH, DOCUMENT, FAILED, PASSED, ROWS, SKIPPED, render, verdicts
+
+_LONGEST = 60.0  # seconds that any fault may take, on a busy machine
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("reliability matrix")
+    group.addoption("--matrix", choices=["write", "check"], help="write the page, or compare it with the run")
+    group.addoption("--matrix-json", help="a file for the outcomes of rows")
+    group.addoption("--rows", help="run only the tests of these rows, separated by commas")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "row(*names, mode=None, quiet=False): the rows of the reliability matrix that a test tries"
+    )
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Gathered(config), "reliability-matrix")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    chosen: str | None = config.getoption("--rows")
+    if chosen is None:
+        return
+    names = set(chosen.split(","))
+    unknown = names - ROWS.keys()
+    if unknown:
+        raise pytest.UsageError(f"there is no row {', '.join(sorted(unknown))}")
+    kept = [item for item in items if names & set(_names(item))]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
+
+
+@pytest.hookimpl(tryfirst=True)  # so that a test that fails in its fixtures is known to be about its rows
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    pairs = [(name, mode) for name in _names(item) for mode in _modes(item) if mode in ROWS[name].modes]
+    if pairs:
+        item.user_properties.append(("rows", pairs))
+
+
+def _names(item: pytest.Item) -> list[str]:
+    names = [str(name) for mark in item.iter_markers("row") for name in mark.args]
+    unknown = set(names) - ROWS.keys()
+    if unknown:
+        raise pytest.UsageError(f"{item.nodeid} is marked with {sorted(unknown)}, which the matrix does not have")
+    return names
+
+
+def _modes(item: pytest.Item) -> tuple[str, ...]:
+    """The identity that a test calls with: by its mark, else by its parameters."""
+    stated = [mark.kwargs["mode"] for mark in item.iter_markers("row") if "mode" in mark.kwargs]
+    if stated:
+        return tuple(stated)
+    parameters: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
+    values: list[Any] = [*parameters.values()]
+    for value in parameters.values():
+        values += value if type(value) is tuple else ()
+    found = tuple(mode for mode in BOTH if any(type(value) is str and value == mode for value in values))
+    if not found:
+        raise pytest.UsageError(f"{item.nodeid} does not say which identity its row is tried with")
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _judged(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What holds for every row, beside what its test says: nothing secret is said, and it ends."""
+    if request.node.get_closest_marker("row") is None:
+        yield
+        return
+    from support.fault_client import KEY, SECRET, TOKEN
+
+    capfd: pytest.CaptureFixture[str] = request.getfixturevalue("capfd")
+    said, root, began = _Said(), logging.getLogger(), time.monotonic()
+    level = root.level
+    root.addHandler(said)
+    if not any(mark.kwargs.get("quiet") for mark in request.node.iter_markers("row")):  # thousands of calls say much
+        root.setLevel(logging.DEBUG)  # of every library: none of theirs has a level of its own
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.removeHandler(said)
+    shown = "\n".join((*said.lines, *capfd.readouterr()))
+    for secret in (KEY, SECRET, TOKEN):
+        assert secret not in shown
+    assert time.monotonic() - began < _LONGEST
+
+
+class _Said(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+class _Gathered:
+    """The outcomes of all rows of a run."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._found: dict[tuple[str, str], set[str]] = {}
+        self._wrong: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "setup" and report.passed:
+            return
+        for row, mode in self._pairs(report):
+            outcome = FAILED if report.failed else SKIPPED if report.skipped else PASSED
+            self._found.setdefault((row, mode), set()).add(outcome)
+
+    @staticmethod
+    def _pairs(report: pytest.TestReport) -> Iterator[tuple[str, str]]:
+        for name, value in report.user_properties:
+            if name == "rows":
+                pairs: Any = value
+                yield from ((row, mode) for row, mode in pairs)
+
+    def _verdicts(self) -> dict[tuple[str, str], str]:
+        """One of each row and mode: a single failure decides, then anything that was left out."""
+        worst = (FAILED, SKIPPED, PASSED)
+        return {pair: next(each for each in worst if each in found) for pair, found in self._found.items()}
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        found = self._verdicts()
+        kept = self._config.getoption("--matrix-json")
+        if kept:
+            listed = [[row, mode, verdict] for (row, mode), verdict in sorted(found.items())]
+            Path(kept).write_text(json.dumps(listed), encoding="utf-8")
+        what = self._config.getoption("--matrix")
+        if what == "write":
+            DOCUMENT.write_text(render(found), encoding="utf-8")
+        if what == "check":
+            document = DOCUMENT.read_text(encoding="utf-8") if DOCUMENT.exists() else ""
+            if document != render(found):
+                said = verdicts(document)
+                self._wrong = [
+                    f"{row} with {mode}: the page says {said.get((row, mode))}, this run {found.get((row, mode))}"
+                    for row, mode in sorted(found.keys() | said.keys())
+                    if said.get((row, mode)) != found.get((row, mode))
+                ] or ["its words differ"]
+                session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._wrong:
+            terminalreporter.section("docs/reliability.md is stale: run make matrix")
+            for line in self._wrong:
+                terminalreporter.line(line)

@@ -1,0 +1,38 @@
+"""Jobs on the local service, and events made from steps, for tests of live views and trackers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bedrock_rft import Client
+from bedrock_rft.local import LocalTransport, Service
+from bedrock_rft.types import Event
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+REWARD = f"{EXAMPLES / 'reward.py'}:lambda_handler"
+ARN = "arn:aws:lambda:us-west-2:123456789012:function:my-reward"
+NOW = 1_771_443_218
+
+
+def events(steps: list[dict[str, Any]], **fields: Any) -> list[Event]:
+    return [
+        Event.model_validate(
+            {"id": f"e{step['step']}", "type": "metrics", "created_at": NOW + 10 * step["step"], "data": step, **fields}
+        )
+        for step in steps
+    ]
+
+
+def records() -> list[dict[str, Any]]:
+    return [
+        {"messages": [{"role": "user", "content": f"{n} + {n}?"}], "reference_answer": f"#### {2 * n}"}
+        for n in range(100)
+    ]
+
+
+def started(service: Service) -> str:
+    with Client(transport=LocalTransport(service)) as client:
+        file = client.files.upload(records())
+        settings = {"batch_size": 4}
+        return client.jobs.create("openai.gpt-oss-20b", training_file=file, reward=ARN, hyperparameters=settings).id

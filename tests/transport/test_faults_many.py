@@ -1,0 +1,282 @@
+"""Interruptions, forks, and many calls at once: every answer belongs to its question, and nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.credentials import Credentials
+from soak import _files, _memory
+from support.fault_client import ACCESS_KEY, KEY, SECRET, TOKEN, WAYS, Caller, create, ctrl_c, examine
+from support.fault_server import Faults, always, carried_out, slow, stall
+
+from bedrock_rft import AsyncClient, Client
+from bedrock_rft.errors import APITimeoutError
+
+row = pytest.mark.row
+LONG = 10.0  # seconds: what is interrupted here would take thirty, and a busy machine takes its time
+
+
+@pytest.fixture
+def server() -> Iterator[Faults]:
+    with Faults() as faults:
+        yield faults
+
+
+@pytest.fixture(params=WAYS, ids="-".join)
+def caller(request: pytest.FixtureRequest, server: Faults) -> Iterator[Caller]:
+    caller = Caller(server, *request.param)
+    yield caller
+    caller.check_identity()
+
+
+@pytest.fixture(params=["api_key", "aws"])
+def either(request: pytest.FixtureRequest, server: Faults) -> Iterator[Caller]:
+    caller = Caller(server, request.param, "blocking")
+    yield caller
+    caller.check_identity()
+
+
+def measured() -> tuple[float, ...]:
+    """MiB that this process takes, and its open files; nothing where the system does not say."""
+    return (*_memory(), *_files()) if _memory() and _files() else ()
+
+
+# Ctrl-C.
+
+
+@row("I01")
+def test_ctrl_c_ends_an_upload_and_leaves_no_file(
+    caller: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    caller.server.script_early("POST", "/files", [ctrl_c(stall, after=0.1)])
+    records = [{"text": "x" * 1000}] * 16_000  # more than the buffers of two sockets take
+    before = threading.active_count()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        caller(lambda client: client.files.upload(iter(records), validate=False), timeout=30.0)
+    assert len(caller.server.begun) == 1
+    assert time.monotonic() - began < LONG
+    assert list(tmp_path.rglob("*")) == []
+    assert threading.active_count() <= before + 2  # the server's own
+
+
+INTERRUPTED = """
+from bedrock_rft import Client
+with Client() as client:
+    client.files.upload(({"text": "x" * 1000} for _ in range(16_000)), validate=False)
+"""
+
+
+@row("I01")
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_a_program_ends_by_ctrl_c_within_two_seconds(either: Caller, tmp_path: Path) -> None:
+    """As the shell sees it: by the signal, with one traceback, and no file left. A busy machine has three tries."""
+    either.server.script_early("POST", "/files", always(stall))
+    took = 10.0
+    for _ in range(3):
+        begun = len(either.server.begun)
+        with subprocess.Popen(  # noqa: S603 - our own
+            [sys.executable, "-c", INTERRUPTED], env={**environment(either), "TMPDIR": str(tmp_path)},
+            stderr=subprocess.PIPE, text=True,
+        ) as process:  # fmt: skip
+            while len(either.server.begun) == begun and process.poll() is None:
+                time.sleep(0.01)
+            assert len(list(tmp_path.rglob("*"))) <= 1  # what is sent, unless the system keeps its name to itself
+            at = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=20)
+            took = min(took, time.monotonic() - at)
+        assert process.returncode == -signal.SIGINT, said
+        assert said.count("Traceback") == 1
+        assert said.splitlines()[-1] == "KeyboardInterrupt"
+        assert not [secret for secret in (KEY, SECRET, TOKEN) if secret in said]
+        assert list(tmp_path.rglob("*")) == []
+        if took < 2:
+            break
+    assert took < 2
+
+
+@row("I04")
+def test_ctrl_c_during_a_creation_leaves_a_trace_of_it(caller: Caller, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "bedrock_rft")
+    caller.server.script("POST", "/fine_tuning/jobs", [ctrl_c(carried_out(slow(3)), after=0.1)])
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        caller(create, timeout=30.0)
+    assert time.monotonic() - began < LONG
+    [job] = caller.server.jobs
+    assert job.fields["metadata"]["bedrock_rft_marker"] in caplog.text
+
+
+# A fork.
+
+FORKED = """
+import os, sys, warnings
+from bedrock_rft import Client
+warnings.simplefilter("ignore", DeprecationWarning)  # a thread of somebody's, if any, plays no part here
+
+def ask(client, who):
+    for number in range(20):
+        assert client.models.retrieve(f"{who}-{number}").id == f"{who}-{number}"
+        assert client.openai.models.retrieve(f"{who}-{number}").id == f"{who}-{number}"
+
+with Client() as client:
+    ask(client, "before")
+    children = []
+    for name in ("one", "two"):
+        child = os.fork()
+        if not child:
+            try:
+                ask(client, name)
+                client.close()
+            except BaseException as error:
+                print(name, repr(error), flush=True)
+                os._exit(1)
+            os._exit(0)
+        children.append(child)
+    ask(client, "parent")
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    ask(client, "after")
+print(codes)
+"""
+
+
+def environment(caller: Caller) -> dict[str, str]:
+    """For a process that calls as one kind of user."""
+    identity = (
+        {"AWS_BEARER_TOKEN_BEDROCK": KEY}
+        if caller.mode == "api_key"
+        else {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": TOKEN}
+    )
+    place = {"AWS_ENDPOINT_URL_BEDROCK_MANTLE": caller.server.base_url, "AWS_REGION": "us-west-2"}
+    return {**os.environ, **identity, **place}
+
+
+@row("T02")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+def test_a_fork_shares_no_connection(either: Caller) -> None:
+    done = subprocess.run(  # noqa: S603 - our own
+        [sys.executable, "-c", FORKED], env=environment(either),
+        capture_output=True, text=True, timeout=50, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("[0, 0]\n", "")
+    users: dict[int, set[str]] = {}
+    for request in either.server.requests:
+        users.setdefault(request.peer, set()).add(request.path.split("/")[-1].split("-")[0])
+    assert sorted(sorted(names) for names in users.values()) == [["after", "before", "parent"], ["one"], ["two"]]
+
+
+# Many.
+
+
+def settings(caller: Caller) -> dict[str, Any]:
+    identity = {"api_key": KEY} if caller.mode == "api_key" else {"credentials": Credentials(ACCESS_KEY, SECRET, TOKEN)}
+    return {"base_url": caller.server.base_url, "region": "us-west-2", "timeout": 30.0, **identity}
+
+
+@row("T04", quiet=True)
+@pytest.mark.skipif(not measured(), reason="the system does not say what a process takes")
+def test_two_thousand_calls_take_one_connection_and_no_memory(caller: Caller) -> None:
+    """The async client is what the blocking one runs on: it is asked less often, for its own connection."""
+    many = 2000 if caller.colour == "blocking" else 300
+
+    async def soon() -> tuple[list[str], list[tuple[float, ...]]]:
+        async with AsyncClient(**settings(caller)) as client:
+            said, taken = [], list[tuple[float, ...]]()
+            for count in (100, many):
+                said = [(await client.models.retrieve(f"m{number}")).id for number in range(count)]
+                taken.append(measured())
+        return said, taken
+
+    def now() -> tuple[list[str], list[tuple[float, ...]]]:
+        with Client(**settings(caller)) as client:
+            said, taken = [], list[tuple[float, ...]]()
+            for count in (100, many):
+                said = [client.models.retrieve(f"m{number}").id for number in range(count)]
+                taken.append(measured())
+        return said, taken
+
+    said, (warm, end) = asyncio.run(soon()) if caller.colour == "async" else now()
+    assert said == [f"m{number}" for number in range(many)]
+    assert end[0] - warm[0] < 20  # MiB
+    assert end[1] <= warm[1]  # open files
+    assert caller.server.connections == 1
+
+
+@row("T08")
+def test_a_place_among_the_connections_is_not_waited_for_for_ever(caller: Caller) -> None:
+    caller.server.script("GET", "/models/.*", always(slow(1.0)))
+    given: dict[str, Any] = {**settings(caller), "timeout": 0.3, "max_retries": 0}
+    names = [f"m{number}" for number in range(6)]
+
+    def narrow(session: Any) -> None:
+        session.transport._http._transport._pool._max_connections = 2  # of a thousand
+
+    async def soon() -> list[Any]:
+        async with AsyncClient(**given) as client:
+            narrow(client._session)
+            return await asyncio.gather(*map(client.models.retrieve, names), return_exceptions=True)
+
+    def now() -> list[Any]:
+        with Client(**given) as client, ThreadPoolExecutor(6) as pool:
+            narrow(client._async._session)
+            return [asked.exception() for asked in [pool.submit(client.models.retrieve, name) for name in names]]
+
+    errors = asyncio.run(soon()) if caller.colour == "async" else now()
+    assert {type(error) for error in errors} == {APITimeoutError}
+    waited = [error for error in errors if "no free connection" in str(error)]
+    assert 2 <= len(waited) <= 4
+    assert {error.sent for error in waited} == {False}
+    for error in waited:
+        examine(error)
+
+
+@row("T06")
+@pytest.mark.skipif(not measured(), reason="the system does not say what is open")
+def test_clients_that_were_closed_leave_nothing(caller: Caller) -> None:
+    def ask(client: Any) -> Any:
+        return client.models.retrieve("m")
+
+    def taken() -> tuple[int, int]:
+        gc.collect()  # what was not closed warns, and warnings are errors
+        return int(measured()[1]), threading.active_count()
+
+    caller(ask)  # what is opened once for the process is
+    before = taken()
+    for _ in range(30):
+        caller(ask)
+    deadline = time.monotonic() + LONG  # the server is in this process, and has to notice that its peers are gone
+    while taken() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert taken() <= before
+    assert caller.server.connections == 31
+
+
+@row("T01")
+def test_a_hundred_at_once_get_their_own_answers(caller: Caller) -> None:
+    asked = [f"m{number}" for number in range(100)]
+
+    async def soon() -> list[str]:
+        async with AsyncClient(**settings(caller)) as client:
+            return [model.id for model in await asyncio.gather(*map(client.models.retrieve, asked))]
+
+    def now() -> list[str]:
+        with Client(**settings(caller)) as client, ThreadPoolExecutor(50) as pool:
+            return [model.id for model in pool.map(client.models.retrieve, asked)]
+
+    assert (asyncio.run(soon()) if caller.colour == "async" else now()) == asked

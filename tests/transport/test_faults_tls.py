@@ -1,0 +1,139 @@
+"""Faults while a connection is secured: certificates that are not to be trusted, and peers that never shake hands."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from support.fault_client import MODEL, WAYS, Caller, create
+from support.fault_server import Faults
+
+from bedrock_rft._transport import retry as _retry
+from bedrock_rft.errors import APIConnectionError, APITimeoutError
+
+row = pytest.mark.row
+ways = pytest.mark.parametrize(("mode", "colour"), WAYS)
+OURS = trustme.CA(organization_name="Ours")
+LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_retry, "_FIRST", 0.01)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """The certificate of the authority that clients are told to trust."""
+    path = tmp_path / "ours.pem"
+    OURS.cert_pem.write_to_path(str(path))
+    return path
+
+
+def models(client: Any) -> Any:
+    return client.models.list()
+
+
+def peer(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)  # pyright: ignore[reportUnknownMemberType] # it takes pyOpenSSL's contexts too
+    return context
+
+
+UNTRUSTED = [
+    pytest.param(trustme.CA(organization_name="Theirs").issue_cert("127.0.0.1"), "issuer", marks=row("N05"), id="CA"),
+    pytest.param(
+        OURS.issue_cert("127.0.0.1", not_before=LONG_AGO, not_after=LONG_AGO + timedelta(days=9)),
+        "expired", marks=row("N06"), id="expired",
+    ),
+    pytest.param(OURS.issue_cert("other.example"), "127.0.0.1", marks=row("N07"), id="host"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("certificate", "why"), UNTRUSTED)
+@pytest.mark.parametrize("operation", [models, create])
+@ways
+def test_a_certificate_that_is_not_trusted_is_not_argued_with(
+    mode: str, colour: str, operation: Any, certificate: trustme.LeafCert, why: str, bundle: Path
+) -> None:
+    with Faults(tls=peer(certificate)) as server:
+        error = Caller(server, mode, colour).fails(APIConnectionError, operation, ca_bundle=bundle)
+        assert server.connections == 1
+        assert server.requests == []
+    assert (error.reason, error.sent, error.attempts) == ("certificate", False, 1)
+    for part in (f"127.0.0.1:{server.port}", why, "certificate", "ca_bundle=", "AWS_CA_BUNDLE"):
+        assert part in str(error)
+    assert "disable" not in str(error)
+    assert "verify=" not in str(error)
+
+
+@row("N09")
+@ways
+def test_a_peer_that_closes_during_the_handshake(mode: str, colour: str) -> None:
+    with Faults(tls="close") as server:
+        error = Caller(server, mode, colour).fails(APIConnectionError, models)
+        assert server.connections == error.attempts == 3
+    assert error.reason in {"tls", "closed"}
+    assert not isinstance(error, APITimeoutError)
+    assert f"127.0.0.1:{server.port}" in str(error)
+
+
+@row("N08")
+@ways
+def test_a_peer_that_speaks_no_tls_is_said(mode: str, colour: str) -> None:
+    with Faults() as server:
+        plain = server.base_url.replace("http:", "https:")
+        error = Caller(server, mode, colour).fails(APIConnectionError, models, base_url=plain)
+        assert server.requests == []
+    assert (error.reason, error.sent, error.attempts) == ("tls", False, 3)
+    assert f"127.0.0.1:{server.port}" in str(error)
+
+
+@row("N10")
+@ways
+def test_a_handshake_that_is_never_answered_is_a_timeout(mode: str, colour: str) -> None:
+    began = time.monotonic()
+    with Faults(tls="silent") as server:
+        error = Caller(server, mode, colour).fails(APITimeoutError, models, timeout=0.3)
+        assert server.connections == error.attempts == 3
+    assert not error.sent
+    assert time.monotonic() - began < 10
+
+
+@row("N09")
+@pytest.mark.parametrize("mode", ["api_key", "aws"])
+def test_a_job_is_created_once_though_the_first_handshake_broke_off(mode: str, bundle: Path) -> None:
+    with Faults(tls="close") as server:
+        caller = Caller(server, mode, "blocking")
+        good = peer(OURS.issue_cert("127.0.0.1"))
+
+        def soon(client: Any) -> Any:
+            with pytest.raises(APIConnectionError):
+                list(client.models.list())
+            server.tls = good
+            return create(client)
+
+        assert caller(soon, ca_bundle=bundle).id == "ftjob-1"
+        caller.check_identity()
+        assert len(server.jobs) == 1
+
+
+@row("N11")
+@pytest.mark.parametrize("told", ["ca_bundle", "AWS_CA_BUNDLE", "SSL_CERT_FILE"])
+@ways
+def test_an_authority_that_is_named_is_trusted(
+    mode: str, colour: str, told: str, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"ca_bundle": bundle} if told == "ca_bundle" else {}
+    if not settings:
+        monkeypatch.setenv(told, str(bundle))
+    with Faults(tls=peer(OURS.issue_cert("127.0.0.1"))) as server:
+        caller = Caller(server, mode, colour)
+        assert [model.id for model in caller(models, **settings)] == [MODEL]
+        caller.check_identity()
+        assert len(server.requests) == 1
