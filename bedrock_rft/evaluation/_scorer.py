@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from bedrock_rft.errors import RewardError
-from bedrock_rft.evaluation._fingerprint import arn_of, fingerprint
 from bedrock_rft.evaluation._journal import Scored
-from bedrock_rft.rewards._checking.handler_response import delivered, verdicts
-from bedrock_rft.rewards._targets.entry_point import Entry, invoke, load
-from bedrock_rft.rewards._targets.resolve import target_of
-from bedrock_rft.rewards._targets.target import Here, Target
+from bedrock_rft.rewards._targets.entry_point import EntryPoint, call_handler, load_handler
+from bedrock_rft.rewards._targets.fingerprint import arn_of, fingerprint
+from bedrock_rft.rewards._targets.handler_response import parse_response, parse_scores
+from bedrock_rft.rewards._targets.resolve import resolve_target
+from bedrock_rft.rewards._targets.target import InProcessTarget, Target
 
 __all__ = ["Scorer", "alone", "entry_of", "scorer_of"]
 
@@ -57,26 +57,26 @@ def scorer_of(reward: object, client: Any) -> Scorer:
     Raises:
         ConfigurationError: it is none of these, or cannot be found.
     """
-    target = target_of(reward, timeout=_timeout(reward), memory=_MEMORY, client=client)
+    target = resolve_target(reward, timeout=_timeout(reward), memory=_MEMORY, client=client)
     entry = entry_of(reward, target)
 
     def score(entries: Sequence[Mapping[str, Any]]) -> list[Scored]:
-        result = delivered(entry(entries, None))
-        found = verdicts(result, [str(one["id"]) for one in entries])
+        result = parse_response(entry(entries, None))
+        found = parse_scores(result, [str(one["id"]) for one in entries])
         return [Scored(one.score, dict(one.metrics)) for one in found]
 
     at_once = 1 if arn_of(reward) is None else _INVOCATIONS
     return Scorer(target.name, f"{target.name} {fingerprint(reward, target)}", at_once, score, target.close)
 
 
-def entry_of(reward: object, target: Target) -> Entry:
+def entry_of(reward: object, target: Target) -> EntryPoint:
     """A reward as a function of (event, context) in this process, wherever it runs.
 
     A deployed one that is busy is asked again. What goes wrong otherwise is raised as `RewardError`.
     """
-    if isinstance(target, Here):
-        here = load(cast("Any", reward))
-        return lambda event, _: invoke(here, event, timeout=target.timeout)
+    if isinstance(target, InProcessTarget):
+        here = load_handler(cast("Any", reward))
+        return lambda event, _: call_handler(here, event, timeout=target.timeout)
 
     def asked(event: Any, _: Any) -> Any:
         until, pause = time.monotonic() + _PATIENCE, 0.5

@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import Any, cast
 
 from bedrock_rft.errors import RewardError
-from bedrock_rft.rewards._checking.handler_response import delivered, verdicts
-from bedrock_rft.rewards._targets.entry_point import Entry
+from bedrock_rft.rewards._targets.entry_point import EntryPoint
+from bedrock_rft.rewards._targets.handler_response import parse_response, parse_scores
 
 __all__ = ["Recorder"]
 
@@ -28,7 +28,7 @@ class Recorder:
         seconds: that all calls took.
     """
 
-    def __init__(self, entry: Entry, group_size: int) -> None:
+    def __init__(self, entry: EntryPoint, group_size: int) -> None:
         self._entry, self._group_size = entry, group_size
         self._scores: defaultdict[tuple[int, int], list[float]] = defaultdict(list)
         self.calls = self.rollouts = 0
@@ -44,7 +44,7 @@ class Recorder:
         self.seconds += took
         self.slowest = max(self.slowest, took / max(1, len(entries)))
         with suppress(RewardError):  # the service says what is wrong with it
-            self._keep(verdicts(delivered(result), [one["id"] for one in entries]))
+            self._keep(parse_scores(parse_response(result), [one["id"] for one in entries]))
         return result
 
     def _keep(self, found: Sequence[Any]) -> None:

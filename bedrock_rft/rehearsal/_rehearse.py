@@ -26,7 +26,7 @@ from bedrock_rft.rehearsal._load import Load
 from bedrock_rft.rehearsal._report import Rehearsal
 from bedrock_rft.rehearsal._run import GROUP_SIZE, INVOCATION_SIZE, Rehearsed, rehearsed
 from bedrock_rft.rewards import Report, check
-from bedrock_rft.rewards._targets.resolve import target_of
+from bedrock_rft.rewards._targets.resolve import resolve_target
 from bedrock_rft.types import Hyperparameters
 
 __all__ = ["MODEL", "Plan", "rehearse", "run"]
@@ -182,7 +182,7 @@ def _stage(dataset: object, reward: object, plan: Plan, client: Any) -> _Stage:
     checked = check(reward, records, client=client, seed=plan.seed)
     if "not_a_handler" in {finding.code for finding in checked.errors}:
         return _Stage(data.name, data, records, checked, None)
-    target = target_of(reward, timeout=None, memory=_MEMORY, client=client)
+    target = resolve_target(reward, timeout=None, memory=_MEMORY, client=client)
     try:
         chosen = _chosen(records, plan.most, plan.seed)
         job = rehearsed(chosen, entry_of(reward, target), plan.given, timeout=target.timeout, seed=plan.seed)

@@ -14,7 +14,7 @@ from bedrock_rft._resources.jobs import AsyncJobs, Jobs
 from bedrock_rft.local import LocalTransport, Service
 from bedrock_rft.metrics import Metrics
 from bedrock_rft.rehearsal._recorder import Recorder
-from bedrock_rft.rewards._targets.entry_point import Entry
+from bedrock_rft.rewards._targets.entry_point import EntryPoint
 from bedrock_rft.types import Job
 
 __all__ = ["GROUP_SIZE", "INVOCATION_SIZE", "Rehearsed", "rehearsed"]
@@ -67,7 +67,7 @@ class Rehearsed:
 
 def rehearsed(
     records: Sequence[Mapping[str, Any]],
-    entry: Entry,
+    entry: EntryPoint,
     hyperparameters: Mapping[str, Any],
     *,
     timeout: float,

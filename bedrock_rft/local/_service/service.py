@@ -27,13 +27,13 @@ from bedrock_rft.local._service.store import Store
 from bedrock_rft.local._training.reward import Reward
 from bedrock_rft.local._training.runner import Runner, Settings
 from bedrock_rft.rewards import Reward as Authored
-from bedrock_rft.rewards._targets.entry_point import Entry
+from bedrock_rft.rewards._targets.entry_point import EntryPoint
 
 __all__ = ["Handler", "Payload", "Service", "at_exit"]
 
 _log = logging.getLogger("bedrock_rft.local")
 
-Handler = Entry | Authored | str
+Handler = EntryPoint | Authored | str
 """A reward, a Lambda entry point `(event, context)`, or where either stands: `file.py:handler`."""
 
 Payload = Literal["metadata", "top_level"]

@@ -13,8 +13,8 @@ from typing import Any, Literal
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.local._training.dataset import Record
 from bedrock_rft.rewards import Reward as Authored
-from bedrock_rft.rewards._checking.handler_response import delivered, verdicts
-from bedrock_rft.rewards._targets.entry_point import Entry, invoke, load
+from bedrock_rft.rewards._targets.entry_point import EntryPoint, call_handler, load_handler
+from bedrock_rft.rewards._targets.handler_response import parse_response, parse_scores
 
 __all__ = ["Reward", "Rollout"]
 
@@ -45,7 +45,7 @@ class Reward:
 
     def __init__(
         self,
-        handler: Entry | Authored | str,
+        handler: EntryPoint | Authored | str,
         *,
         payload: Literal["metadata", "top_level"] = "metadata",
         wrap_text: bool = False,
@@ -72,7 +72,7 @@ class Reward:
         if not 0 < timeout <= _LONGEST:
             raise ConfigurationError(f"timeout is {timeout}; Lambda allows more than 0 and at most {_LONGEST} seconds.")
         self.last_metrics: dict[str, float] = {}
-        self._entry = load(handler)
+        self._entry = load_handler(handler)
         self._nested = payload == "metadata"
         self._wrap_text = wrap_text
         self._size = invocation_size
@@ -89,8 +89,8 @@ class Reward:
         for start in range(0, len(rollouts), self._size):
             batch = rollouts[start : start + self._size]
             event = [self._entry_of(rollout) for rollout in batch]
-            result = delivered(invoke(self._entry, event, timeout=self._timeout))
-            for verdict in verdicts(result, [rollout.id for rollout in batch]):
+            result = parse_response(call_handler(self._entry, event, timeout=self._timeout))
+            for verdict in parse_scores(result, [rollout.id for rollout in batch]):
                 scores.append(verdict.score)
                 for name, value in verdict.metrics.items():
                     seen.setdefault(name, []).append(value)

@@ -18,7 +18,7 @@ from bedrock_rft.rewards._checking.findings import of_errors, of_prints, of_scor
 from bedrock_rft.rewards._checking.probes import FORMS, SHAPES, Probe, Shape, probes_of
 from bedrock_rft.rewards._checking.report import Report, Scores
 from bedrock_rft.rewards._checking.trial import Batch, Trial
-from bedrock_rft.rewards._targets.resolve import name_of, target_of
+from bedrock_rft.rewards._targets.resolve import resolve_target, reward_name
 from bedrock_rft.rewards._targets.target import Target
 
 __all__ = ["check"]
@@ -71,9 +71,9 @@ def check(
     if timeout is not None and not 0 < timeout <= _LONGEST:
         raise ConfigurationError(f"timeout is {timeout}; Lambda allows more than 0 and at most {_LONGEST} seconds.")
     records, rows = _sample(dataset, size, seed)
-    name = name_of(reward)
+    name = reward_name(reward)
     try:
-        target = target_of(reward, timeout=timeout, memory=memory, client=client)
+        target = resolve_target(reward, timeout=timeout, memory=memory, client=client)
     except ConfigurationError as error:
         if not callable(reward):
             raise

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bedrock_rft.errors import RewardError
-from bedrock_rft.rewards._checking.handler_response import Verdict, delivered, verdicts
 from bedrock_rft.rewards._checking.probes import Probe, Shape, entry_of
+from bedrock_rft.rewards._targets.handler_response import Verdict, parse_response, parse_scores
 from bedrock_rft.rewards._targets.target import Outcome, Target
 
 __all__ = ["Batch", "Trial", "Trouble"]
@@ -165,8 +165,8 @@ def _read(outcome: Outcome, names: Sequence[str]) -> tuple[list[Any], list[Verdi
     """What was answered, and the verdicts in it. Raises `RewardError`."""
     if outcome.error is not None:
         raise outcome.error
-    result = delivered(outcome.result)
-    return result, verdicts(result, names)
+    result = parse_response(outcome.result)
+    return result, parse_scores(result, names)
 
 
 def _kind(error: RewardError) -> tuple[str, str | None]:

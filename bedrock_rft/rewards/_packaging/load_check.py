@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError, RewardError
 from bedrock_rft.rewards._packaging.imports import AWS
-from bedrock_rft.rewards._targets.subprocess_target import Process
+from bedrock_rft.rewards._targets.subprocess_target import SubprocessTarget
 
 __all__ = ["loadable", "loaded"]
 
@@ -36,7 +36,7 @@ def loaded(content: bytes, handler: str, *, direct: bool) -> Sequence[str]:
     Raises:
         ConfigurationError: it cannot be loaded, or Lambda could not call what it found.
     """
-    process = Process(content, handler, "package", _SECONDS, _MEMORY)
+    process = SubprocessTarget(content, handler, "package", _SECONDS, _MEMORY)
     try:
         said = process.ready()
     except RewardError as error:

@@ -25,7 +25,7 @@ from bedrock_rft.rewards._packaging.secret_scan import refuse_names, refuse_secr
 from bedrock_rft.rewards._runtime.graders.unit_tests import PassesTests
 from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.reward import Reward
-from bedrock_rft.rewards._targets.resolve import located, name_of
+from bedrock_rft.rewards._targets.resolve import reward_name, split_reward_path
 
 __all__ = ["RUNTIMES", "package"]
 
@@ -117,7 +117,7 @@ def package(
         runtime,
         architecture,
         files,
-        name_of(reward),
+        reward_name(reward),
         found,
         wanted,
         sources.timeout,
@@ -158,7 +158,7 @@ def _sources(reward: object) -> _Sources:
     if isinstance(reward, str) and reward.startswith("arn:"):
         raise ConfigurationError("A function in Lambda is packaged already. Package what it was made of.")
     if isinstance(reward, (str, os.PathLike)):
-        path, name = located(os.fspath(reward))
+        path, name = split_reward_path(os.fspath(reward))
         if path.suffix != ".py":
             raise ConfigurationError(f"{path.name} is packaged already. Package the sources that it was made of.")
         return _of_file(path, name)

@@ -22,9 +22,9 @@ from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError, RewardError
 from bedrock_rft.rewards._runtime.reward import Reward
 
-__all__ = ["Context", "Entry", "invoke", "load", "raised"]
+__all__ = ["Context", "EntryPoint", "call_handler", "load_handler", "raised"]
 
-Entry = Callable[[Any, Any], Any]
+EntryPoint = Callable[[Any, Any], Any]
 """A Lambda entry point: event and context in, answer out."""
 
 _ARN = "arn:aws:lambda:us-west-2:000000000000:function:local-reward"
@@ -49,7 +49,7 @@ class Context:
         return max(0, int((self.deadline - time.monotonic()) * 1000))
 
 
-def load(handler: Entry | Reward | str) -> Entry:
+def load_handler(handler: EntryPoint | Reward | str) -> EntryPoint:
     """Find an entry point.
 
     Args:
@@ -94,7 +94,7 @@ def _file(path: str) -> Path:
     raise ConfigurationError(f"The reward handler's file {file} does not exist.")
 
 
-def invoke(entry: Entry, event: object, *, timeout: float) -> Any:
+def call_handler(entry: EntryPoint, event: object, *, timeout: float) -> Any:
     """Call an entry point as Lambda would, with an event that went through JSON, and for `timeout` seconds at most.
 
     Raises:

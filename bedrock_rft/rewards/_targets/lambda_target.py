@@ -17,7 +17,7 @@ from bedrock_rft.errors import RewardError
 from bedrock_rft.rewards._targets.target import SHOWN, Outcome, failure
 from bedrock_rft.types.arn import LambdaArn
 
-__all__ = ["Deployed", "lambda_client"]
+__all__ = ["LambdaTarget", "lambda_client"]
 
 _BUSY = {
     "TooManyRequestsException",
@@ -39,7 +39,7 @@ _MEND = {
 }
 
 
-class Deployed:
+class LambdaTarget:
     """A function in Lambda, invoked as the service would."""
 
     def __init__(self, arn: str, client: Any, timeout: float | None) -> None:

@@ -10,38 +10,38 @@ from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.rewards._packaging.archive import Package
 from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.reward import Reward
-from bedrock_rft.rewards._targets.entry_point import load
-from bedrock_rft.rewards._targets.target import Here, Target
+from bedrock_rft.rewards._targets.entry_point import load_handler
+from bedrock_rft.rewards._targets.target import InProcessTarget, Target
 
-__all__ = ["located", "name_of", "target_of"]
+__all__ = ["resolve_target", "reward_name", "split_reward_path"]
 
 
-def target_of(reward: object, *, timeout: float | None, memory: int, client: Any) -> Target:
+def resolve_target(reward: object, *, timeout: float | None, memory: int, client: Any) -> Target:
     """How to invoke whatever it is. Raises `ConfigurationError`."""
     limit = 300.0 if timeout is None else timeout
     arn = reward if isinstance(reward, str) else getattr(reward, "arn", None)
     if isinstance(arn, str) and arn.startswith("arn:"):
-        from bedrock_rft.rewards._targets.lambda_target import Deployed, lambda_client
+        from bedrock_rft.rewards._targets.lambda_target import LambdaTarget, lambda_client
 
-        return Deployed(arn, lambda_client(client, arn, limit), timeout)
+        return LambdaTarget(arn, lambda_client(client, arn, limit), timeout)
     if isinstance(reward, Package):
-        from bedrock_rft.rewards._targets.subprocess_target import Process
+        from bedrock_rft.rewards._targets.subprocess_target import SubprocessTarget
 
-        return Process(reward.content, reward.handler, name_of(reward), limit, memory)
+        return SubprocessTarget(reward.content, reward.handler, reward_name(reward), limit, memory)
     if isinstance(reward, (str, os.PathLike)):
-        from bedrock_rft.rewards._targets.subprocess_target import Process
+        from bedrock_rft.rewards._targets.subprocess_target import SubprocessTarget
 
-        path, handler = located(os.fspath(reward))
-        return Process(path, handler, f"{path.name}:{handler}", limit, memory)
+        path, handler = split_reward_path(os.fspath(reward))
+        return SubprocessTarget(path, handler, f"{path.name}:{handler}", limit, memory)
     if isinstance(reward, (Reward, Handler)) or callable(reward):
-        return Here(load(reward), name_of(reward), limit)
+        return InProcessTarget(load_handler(reward), reward_name(reward), limit)
     raise ConfigurationError(
         f"A reward is a Reward, a handler, 'file.py:name', a Package, a Lambda's zip or an ARN, not "
         f"{type(reward).__name__}."
     )
 
 
-def located(text: str) -> tuple[Path, str]:
+def split_reward_path(text: str) -> tuple[Path, str]:
     """The file and the name in it. Raises `ConfigurationError` where there is no such file."""
     place, colon, name = text.rpartition(":")
     if not colon or "/" in name or "\\" in name:  # a drive's letter stands before a colon too
@@ -54,7 +54,7 @@ def located(text: str) -> tuple[Path, str]:
     return path.resolve(), name or "lambda_function.lambda_handler"
 
 
-def name_of(reward: Any) -> str:
+def reward_name(reward: Any) -> str:
     """What a report calls it."""
     if isinstance(reward, Handler):
         return repr(reward.reward)

@@ -19,13 +19,13 @@ from typing import Any, cast
 from bedrock_rft.errors import ConfigurationError, RewardError
 from bedrock_rft.rewards._targets.target import Outcome, failure
 
-__all__ = ["Process", "clean_environment"]
+__all__ = ["SubprocessTarget", "clean_environment"]
 
 _START = 20.0
 _WORKER = str(Path(__file__).with_name("subprocess_worker.py"))
 
 
-class Process:
+class SubprocessTarget:
     """A handler in a file, or in a Lambda's zip, run in a process of its own with an empty environment."""
 
     def __init__(self, path: Path | bytes, handler: str, name: str, timeout: float, memory: int) -> None:

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import RewardError
-from bedrock_rft.rewards._targets.entry_point import Entry, invoke, raised
+from bedrock_rft.rewards._targets.entry_point import EntryPoint, call_handler, raised
 
-__all__ = ["SHOWN", "Here", "Outcome", "Target", "failure"]
+__all__ = ["SHOWN", "InProcessTarget", "Outcome", "Target", "failure"]
 
 SHOWN = 4000
 """Characters that are kept of what a function prints."""
@@ -54,10 +54,10 @@ class Target(Protocol):
         ...
 
 
-class Here:
+class InProcessTarget:
     """A function in this process. One that overruns is abandoned in its thread; one that ends the process does so."""
 
-    def __init__(self, entry: Entry, name: str, timeout: float) -> None:
+    def __init__(self, entry: EntryPoint, name: str, timeout: float) -> None:
         self.name, self.timeout, self._entry = name, timeout, entry
 
     def invoke(self, event: object) -> Outcome:
@@ -66,7 +66,7 @@ class Here:
         log = logging.StreamHandler(said)  # in a Lambda, what is logged stands in the same place
         try:
             with contextlib.redirect_stdout(said), _heard(log):
-                result = invoke(self._entry, event, timeout=self.timeout)
+                result = call_handler(self._entry, event, timeout=self.timeout)
         except RewardError as error:
             return Outcome(None, time.monotonic() - began, said.getvalue()[:SHOWN], error)
         return Outcome(result, time.monotonic() - began, said.getvalue()[:SHOWN])

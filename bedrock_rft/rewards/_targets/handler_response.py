@@ -15,7 +15,7 @@ from typing import Any, NoReturn, cast
 
 from bedrock_rft.errors import RewardError
 
-__all__ = ["LARGEST_ANSWER", "Verdict", "delivered", "verdicts"]
+__all__ = ["LARGEST_ANSWER", "Verdict", "parse_response", "parse_scores"]
 
 LARGEST_ANSWER = 6 * 1024 * 1024
 """Bytes: Lambda's quota for what a function is sent, and for what it returns."""
@@ -41,8 +41,8 @@ class Verdict:
     metrics: Mapping[str, float]
 
 
-def verdicts(result: Sequence[Any], ids: Sequence[str]) -> list[Verdict]:
-    """Read what was delivered, in the order of `ids`.
+def parse_scores(result: Sequence[Any], ids: Sequence[str]) -> list[Verdict]:
+    """Read the scores of a response, in the order of `ids`.
 
     Raises:
         RewardError: a rollout has no score, two, or one that is no number; `.rollout` names it, `.code` the rule.
@@ -51,7 +51,7 @@ def verdicts(result: Sequence[Any], ids: Sequence[str]) -> list[Verdict]:
     return [Verdict(name, _score(items[name], name), dict(_metrics(items[name], name))) for name in ids]
 
 
-def delivered(result: object) -> list[Any]:
+def parse_response(result: object) -> list[Any]:
     """What arrives of an answer: Lambda sends it as JSON.
 
     Raises:

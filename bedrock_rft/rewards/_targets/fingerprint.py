@@ -13,14 +13,14 @@ from uuid import uuid4
 
 from bedrock_rft._core.version import __version__
 from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.evaluation._sources import followed, with_imports
 from bedrock_rft.rewards import Handler, Reward
 from bedrock_rft.rewards._packaging.entry_writer import of_function, of_reward
+from bedrock_rft.rewards._targets.source_files import followed, with_imports
 from bedrock_rft.rewards._targets.target import Target
 
 __all__ = ["arn_of", "fingerprint"]
 
-_HERE = Path(__file__).resolve().parents[1]
+_HERE = Path(__file__).resolve().parents[2]
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
