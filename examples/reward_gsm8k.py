@@ -35,7 +35,7 @@ def shows_work(rollout: Rollout) -> bool:
 
 
 correct = Numeric(name="correct")
-form = (0.5 * Format(marker="####") + 0.3 * shows_work + 0.2 * Length(1200, room=800)).named("form")
+form = (0.5 * Format(marker="####") + 0.3 * shows_work + 0.2 * Length(1200, tolerance=800)).named("form")
 total = 0.8 * correct + 0.2 * form.gate(correct)
 
 

@@ -9,7 +9,7 @@ from bedrock_rft._core.findings import Finding
 from bedrock_rft.evaluation._flow import Missed
 from bedrock_rft.evaluation._report import Comparison, ModelResult
 from bedrock_rft.evaluation._statistics import Difference
-from bedrock_rft.rewards._runtime.score import ERROR
+from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
 
 __all__ = ["Thresholds", "advice"]
 
@@ -70,7 +70,7 @@ def advice(
         )
     found += [_verdict(one.label, one.base, one.difference) for one in comparisons if one is not None]
     found += [_cut_off(one) for one in results if one.cut_off > _MANY_CUT]
-    found += [_floored(one) for one in results if one.parts.get(ERROR, 0.0) > 0]
+    found += [_floored(one) for one in results if one.parts.get(ERROR_METRIC, 0.0) > 0]
     if missed.asked:
         found.append(_not_counted("not_answered", "questions were not answered", missed.asked))
     if missed.scored:
@@ -108,7 +108,7 @@ def _floored(one: ModelResult) -> Finding:
     return Finding(
         "warning",
         "reward_errors",
-        f"the reward could not score {one.parts[ERROR]:.1%} of the answers of {one.label}",
+        f"the reward could not score {one.parts[ERROR_METRIC]:.1%} of the answers of {one.label}",
         "they count with the floor",
         "Run rewards.check on it",
     )

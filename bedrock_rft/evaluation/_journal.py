@@ -13,7 +13,7 @@ from typing import Any, cast
 from bedrock_rft._core.warnings import warn_once
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.evaluation._lock import hold
-from bedrock_rft.rewards._runtime.score import ERROR
+from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
 
 __all__ = ["Answer", "Journal", "Scored"]
 
@@ -92,7 +92,7 @@ class Journal:
     def scored(self, key: str, scored: Scored) -> None:
         """Keep a score; one that is only the floor, since the reward raised, not for another run."""
         self.scores[key] = scored
-        if scored.parts.get(ERROR):
+        if scored.parts.get(ERROR_METRIC):
             return
         self._write({"scored": key, "by": self._scorer, "score": scored.score, "parts": dict(scored.parts)})
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from bedrock_rft._core.findings import WIDTH, Finding, Findings, clip, wrap, write_text
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.evaluation._statistics import Difference, Interval, mean
-from bedrock_rft.rewards._runtime.score import ERROR
+from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
 
 __all__ = ["Comparison", "Evaluation", "Example", "Group", "ModelResult", "figure"]
 
@@ -182,7 +182,7 @@ class Evaluation(Findings):
     def parts(self) -> tuple[str, ...]:
         """The names of the parts of the reward; its errors are among them only where there were any."""
         names = dict.fromkeys(name for one in self.models for name in one.parts)
-        return tuple(name for name in names if name != ERROR or any(one.parts.get(name) for one in self.models))
+        return tuple(name for name in names if name != ERROR_METRIC or any(one.parts.get(name) for one in self.models))
 
     def _parts(self) -> list[str]:
         names = self.parts

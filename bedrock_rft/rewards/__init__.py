@@ -1,11 +1,11 @@
-"""Rewards: written as functions of one rollout, checked before a run, and put into a Lambda.
+"""Rewards: functions of one rollout that can be checked before a run and deployed to Lambda.
 
-What runs in the Lambda is the standard library only. Each name is loaded when it is first used.
+Names are loaded on first use. The Lambda package contains this file and `_runtime` only, so it imports nothing else.
 """
 
 from __future__ import annotations
 
-# What type checkers know by this name; importing `typing` for it would cost a Lambda's cold start.
+# Type checkers know this name. Importing it from `typing` would slow down the cold start of the Lambda function.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
@@ -24,10 +24,9 @@ if TYPE_CHECKING:
     from bedrock_rft.rewards._runtime.graders.unit_tests import PassesTests
     from bedrock_rft.rewards._runtime.handler import Handler
     from bedrock_rft.rewards._runtime.reward import Reward
-    from bedrock_rft.rewards._runtime.rollout import Rollout
-    from bedrock_rft.rewards._runtime.score import Score
+    from bedrock_rft.rewards._runtime.rollout import Rollout, Score
 
-_WHERE = {
+_NAMES_BY_MODULE = {
     "_runtime.graders.answer_match": ("Choice", "Exact", "Matches", "Numeric"),
     "_checking.check": ("check",),
     "_runtime.graders.unit_tests": ("PassesTests",),
@@ -40,11 +39,10 @@ _WHERE = {
     "_packaging.archive": ("Package", "PackagedFile"),
     "_checking.report": ("Report",),
     "_runtime.reward": ("Reward",),
-    "_runtime.rollout": ("Rollout",),
-    "_runtime.score": ("Score",),
+    "_runtime.rollout": ("Rollout", "Score"),
     "_runtime.graders.style": ("Format", "Length"),
 }
-_MODULE = {name: module for module, names in _WHERE.items() for name in names}
+_MODULE_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
 __all__ = [
     "Choice",
@@ -76,8 +74,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load a name when it is first used (PEP 562)."""
-    module = _MODULE.get(name)
+    """Load a public name on first use (PEP 562)."""
+    module = _MODULE_BY_NAME.get(name)
     if module is None:
         raise AttributeError(f"module 'bedrock_rft.rewards' has no attribute {name!r}")
     from importlib import import_module

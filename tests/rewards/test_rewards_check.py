@@ -429,7 +429,7 @@ async def judged(rollout: Rollout) -> Score:
         (Choice(), with_reference(lambda n: "ABCDE"[n % 5])),
         (JsonEqual(), with_reference(lambda n: {"answer": n, "unit": "apples"})),
         (0.9 * Numeric() + 0.1 * Format(marker="####"), records()),
-        ((NUMBER + 0.2 * Length(2000, room=1000)).clip(0, 1).gate(NUMBER), records()),
+        ((NUMBER + 0.2 * Length(2000, tolerance=1000)).clip(0, 1).gate(NUMBER), records()),
         (judged, records()),
         (Handler(Numeric(), floor=-0.1), records()),
         (good, records()),
@@ -459,7 +459,7 @@ def test_a_metric_of_any_type_is_taken() -> None:
 
 def test_records_without_references_are_said() -> None:
     bare = [{"messages": record["messages"]} for record in records()]
-    report = check(Length(100, room=50), bare)
+    report = check(Length(100, tolerance=50), bare)
     assert {finding.code for finding in report.unknown} == {"no_reference"}
 
 

@@ -1,4 +1,4 @@
-"""Graders: what each takes for right, what for wrong, and that no answer, however odd, takes them long or down."""
+"""Graders: their scores for right and wrong answers, and their limits on long or hostile answers."""
 
 from __future__ import annotations
 
@@ -284,16 +284,22 @@ def test_code_sees_nothing_and_is_limited(monkeypatch: pytest.MonkeyPatch) -> No
     assert grade(PassesTests(), "pass", checks) == 1
 
 
-def test_length_falls_without_a_cliff() -> None:
-    shaped = Length(10, room=10, least=3)
+def test_length_falls_linearly() -> None:
+    shaped = Length(10, tolerance=10, min_length=3)
     assert [grade(shaped, "x" * length) for length in (2, 3, 10, 15, 20, 30)] == [0, 1, 1, 0.5, 0, 0]
     assert grade(Length(2, words=True), "one two") == 1
     assert grade(Length(2, words=True), "one two three") == 0
-    with pytest.raises(ValueError, match="most is at least 1"):
+    with pytest.raises(ValueError, match="max_length >= 1"):
         Length(0)
+    with pytest.raises(TypeError, match="'room'; it was renamed to 'tolerance'"):
+        Length(10, room=10)
+    with pytest.raises(TypeError, match="'most'; it was renamed to 'max_length'"):
+        Length(most=10)
+    with pytest.raises(TypeError, match="unexpected argument 'limit'$"):
+        Length(limit=10)
 
 
-def test_format_is_the_share_of_what_was_asked_for() -> None:
+def test_format_is_the_share_of_required_elements() -> None:
     wanted = Format(tags=("think", "answer"), boxed=True, marker="####")
     good = "<think>hm</think>\n<answer>\\boxed{4}</answer>\n#### 4"
     assert grade(wanted, good) == 1
@@ -304,9 +310,9 @@ def test_format_is_the_share_of_what_was_asked_for() -> None:
         "not inside one another"
     )
     assert grade(Format(boxed=True), "\\boxed{}") == 0
-    with pytest.raises(ValueError, match="say what"):
+    with pytest.raises(ValueError, match="at least one of tags"):
         Format()
-    with pytest.raises(ValueError, match="without their brackets"):
+    with pytest.raises(ValueError, match="without brackets"):
         Format(tags=("<think>",))
 
 
@@ -316,7 +322,7 @@ GRADERS: list[tuple[Reward, Any]] = [
     (Choice(), "A"),
     (Matches("a+b"), None),
     (JsonEqual(partial=True), {"a": [1, {"b": None}]}),
-    (Length(10, room=10), None),
+    (Length(10, tolerance=10), None),
     (Format(tags=("think",), boxed=True, marker="####"), None),
 ]
 

@@ -11,7 +11,7 @@ from bedrock_rft._core.findings import Finding
 from bedrock_rft.rewards._checking.probes import Probe, Shape
 from bedrock_rft.rewards._checking.report import Scores
 from bedrock_rft.rewards._checking.trial import Trial
-from bedrock_rft.rewards._runtime.score import ERROR
+from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
 
 __all__ = ["of_errors", "of_prints", "of_scores", "of_shapes", "of_speed"]
 
@@ -263,7 +263,7 @@ def of_prints(trial: Trial, records: Sequence[Mapping[str, Any]]) -> list[Findin
             )
         )
     told = [
-        (probe, verdict.metrics.get(ERROR, 0.0))
+        (probe, verdict.metrics.get(ERROR_METRIC, 0.0))
         for batch in trial.batches
         for probe, verdict in zip(batch.probes, batch.verdicts, strict=False)
     ]

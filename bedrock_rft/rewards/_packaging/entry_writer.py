@@ -15,10 +15,9 @@ from bedrock_rft._core.version import __version__
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.rewards._packaging.module_slice import sliced
 from bedrock_rft.rewards._packaging.module_source import Source, source_of
-from bedrock_rft.rewards._runtime.compose import Clip, Gate, Named, Sum, Weighted
 from bedrock_rft.rewards._runtime.function import Function
 from bedrock_rft.rewards._runtime.handler import Handler
-from bedrock_rft.rewards._runtime.reward import Leaf, Reward
+from bedrock_rft.rewards._runtime.reward import Clip, Gate, Leaf, Named, Reward, Sum, Weighted
 
 __all__ = ["HEAD", "of_function", "of_reward"]
 
@@ -33,7 +32,7 @@ def of_reward(handler: Handler) -> dict[str, str]:
         ConfigurationError: something in it cannot be written down; it is named.
     """
     writer = _Writer()
-    total = writer.expression(handler.reward)
+    total = writer.expression(cast("Reward", handler.reward))
     lines = [f"import {module}" for module in writer.sources.modules]
     lines.append(f"from {_OURS} import {', '.join(sorted({'Handler', *writer.imports}))}")
     settings = f"floor={_literal(handler.floor, 'floor')}, concurrency={handler.concurrency}"

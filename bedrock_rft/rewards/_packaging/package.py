@@ -15,7 +15,7 @@ from typing import cast
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._core.version import __version__
 from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.rewards import _MODULE as _PUBLIC
+from bedrock_rft.rewards import _MODULE_BY_NAME
 from bedrock_rft.rewards._packaging.archive import LARGEST_UNZIPPED, Package, checked_name, zipped
 from bedrock_rft.rewards._packaging.entry_writer import HEAD, of_function, of_reward
 from bedrock_rft.rewards._packaging.imports import refuse_imports
@@ -138,14 +138,15 @@ def _check_settings(runtime: str, architecture: str, lists: Mapping[str, object]
 def _sources(reward: object) -> _Sources:
     if isinstance(reward, (Reward, Handler)):
         handler = reward if isinstance(reward, Handler) else Handler(reward)
-        tests = [leaf for leaf in handler.reward.leaves if isinstance(leaf, PassesTests)]
+        total = cast("Reward", handler.reward)
+        tests = [leaf for leaf in total.leaves if isinstance(leaf, PassesTests)]
         memory = min(_MOST_MEMORY, _MEMORY + sum(leaf.memory for leaf in tests))
         seconds = 3 * _SECONDS if tests else _SECONDS
         files = _encoded(of_reward(handler))
         return _Sources(
             files,
-            requirements=handler.reward.requirements,
-            models=handler.reward.models,
+            requirements=total.requirements,
+            models=total.models,
             timeout=seconds,
             memory=memory,
         )
@@ -254,7 +255,7 @@ def _runtime() -> dict[str, bytes]:
 
 def _ours() -> dict[str, set[str]]:
     """Return the importable modules of the runtime, each with its public names; an empty set allows any name."""
-    public = {name for name, module in _PUBLIC.items() if module.startswith("_runtime.")}
+    public = {name for name, module in _MODULE_BY_NAME.items() if module.startswith("_runtime.")}
     inner = {name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): set[str]() for name in _runtime()}
     del inner["bedrock_rft"]
     return {**inner, "bedrock_rft.rewards": public | {"_runtime"}}

@@ -1,4 +1,4 @@
-"""A reward made of a function of one rollout."""
+"""`@reward`: make a reward from a function of one rollout."""
 
 from __future__ import annotations
 
@@ -8,34 +8,33 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias, overload
 
-from bedrock_rft.rewards._runtime.reward import Grade, Leaf, check_name
-from bedrock_rft.rewards._runtime.rollout import Rollout
-from bedrock_rft.rewards._runtime.score import number
+from bedrock_rft.rewards._runtime.reward import Grade, Leaf, validate_name
+from bedrock_rft.rewards._runtime.rollout import Rollout, finite_float
 
 __all__ = ["Function", "reward"]
 
-Graded: TypeAlias = Callable[[Rollout], "Grade | Awaitable[Grade]"]
+RewardFunction: TypeAlias = Callable[[Rollout], "Grade | Awaitable[Grade]"]
 
 
 @dataclass(frozen=True, eq=False)
 class Function(Leaf):
-    """A function of one rollout. `@reward` makes it.
+    """A reward made by `@reward` from a function of one rollout.
 
     Attributes:
-        function: what is called.
-        name: under which it appears in `metrics_list`.
-        weights: of the parts, where it returns a mapping; those that are not named weigh nothing.
+        function: the function.
+        name: the name in `metrics_list`.
+        weights: the weights of the parts if the function returns a mapping; parts without a weight do not count.
     """
 
-    function: Graded
+    function: RewardFunction
     name: str
     weights: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def __post_init__(self) -> None:
-        check_name(self.name)
+        validate_name(self.name)
         for name, weight in self.weights.items():
-            number(weight, f"the weight of {name}")
-        # Editors and `inspect` see the function behind.
+            finite_float(weight, f"the weight of {name}")
+        # Lets editors and `inspect` find the signature and the docstring.
         object.__setattr__(self, "__wrapped__", self.function)
         object.__setattr__(self, "__doc__", self.function.__doc__)
 
@@ -49,7 +48,7 @@ class Function(Leaf):
 
     @property
     def asynchronous(self) -> bool:
-        # An object whose call is async is no coroutine function by itself.
+        # An object with an async __call__ is not a coroutine function itself.
         return any(map(inspect.iscoroutinefunction, (self.function, type(self.function).__call__)))
 
     def __repr__(self) -> str:
@@ -57,17 +56,19 @@ class Function(Leaf):
 
 
 @overload
-def reward(function: Graded, /) -> Function: ...
+def reward(function: RewardFunction, /) -> Function: ...
 @overload
-def reward(*, name: str | None = None, weights: Mapping[str, float] | None = None) -> Callable[[Graded], Function]: ...
 def reward(
-    function: Graded | None = None,
+    *, name: str | None = None, weights: Mapping[str, float] | None = None
+) -> Callable[[RewardFunction], Function]: ...
+def reward(
+    function: RewardFunction | None = None,
     /,
     *,
     name: str | None = None,
     weights: Mapping[str, float] | None = None,
-) -> Function | Callable[[Graded], Function]:
-    """Make a reward of a function of one `Rollout`.
+) -> Function | Callable[[RewardFunction], Function]:
+    """Make a reward from a function of one `Rollout`.
 
     ```python
     @reward
@@ -75,22 +76,22 @@ def reward(
         return last_number(rollout.answer) == rollout.reference
     ```
 
-    The function returns a bool, a number, a mapping of parts (their mean counts, or their weighted sum), a `Score`, or
-    another reward to ask about the same rollout. It may be async.
+    The function returns a bool, a number, a mapping of parts (the reward is their mean, or their weighted sum), a
+    `Score`, or another reward to compute for the same rollout. It may be async.
 
     Args:
-        function: the function; left out where the decorator has settings.
-        name: under which it appears in `metrics_list`; else the function's.
-        weights: of the parts, where it returns a mapping.
+        function: the function; omitted if the decorator is called with settings.
+        name: the name in `metrics_list`; by default the name of the function.
+        weights: the weights of the parts if the function returns a mapping.
 
     Raises:
-        TypeError: it is no function.
-        ValueError: a name or a weight makes no sense.
+        TypeError: `function` is not callable.
+        ValueError: a name or a weight is invalid.
     """
 
-    def make(function: Graded) -> Function:
+    def decorate(function: RewardFunction) -> Function:
         if not callable(function):
-            raise TypeError(f"@reward takes a function of one Rollout, not {type(function).__name__}")
+            raise TypeError(f"@reward needs a function of one Rollout, not {type(function).__name__}")
         return Function(function, name or str(getattr(function, "__name__", "reward")), dict(weights or {}))
 
-    return make if function is None else make(function)
+    return decorate if function is None else decorate(function)

@@ -1,4 +1,4 @@
-"""A reward as a Lambda function: a batch of rollouts in, one result for each out, whatever happens to one of them."""
+"""`Handler`: the entry point of a reward in Lambda. It returns one result for each rollout, even if one fails."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
-from bedrock_rft.rewards._runtime.reward import Reward
-from bedrock_rft.rewards._runtime.rollout import Rollout
-from bedrock_rft.rewards._runtime.score import number
-from bedrock_rft.rewards._runtime.scoring import batch
+from bedrock_rft.rewards._runtime.rollout import Rollout, finite_float
+from bedrock_rft.rewards._runtime.scoring import Scorable, score_batch
 
 __all__ = ["Handler"]
 
@@ -19,74 +17,74 @@ _log = logging.getLogger("bedrock_rft.rewards")
 _log.addHandler(logging.NullHandler())
 
 _MARGIN = 2.0
-"""Seconds before Lambda's own deadline by which the answer should be on its way."""
+"""Seconds between the end of scoring and Lambda's own deadline, at most."""
 
 
 @dataclass(frozen=True)
 class Handler:
-    """The entry point that Lambda calls with an event and a context.
+    """The function that Lambda calls with an event and a context.
 
-    Every rollout gets exactly one result, in order and under its own id. One that cannot be scored, or that there is
-    no time left for, gets the floor, and its metric `reward_error` is 1; every other's is 0, so that the mean of that
-    metric is the share that failed. Nothing of the event is printed.
+    Every rollout gets exactly one result, in the same order and with the same id. A rollout that cannot be scored, or
+    for which no time is left, gets the floor, and its metric `reward_error` is 1; otherwise that metric is 0, so the
+    mean of the metric is the share of rollouts that failed. The handler prints nothing from the event.
 
     Attributes:
-        reward: what scores a rollout.
-        floor: the value of one that cannot be scored.
-        concurrency: how many are scored at once where the reward is async.
+        reward: the reward that scores each rollout.
+        floor: the value of a rollout that cannot be scored.
+        concurrency: the number of rollouts that are scored at the same time if the reward is async.
     """
 
-    reward: Reward
+    reward: Scorable
     floor: float = 0.0
     concurrency: int = 16
 
     def __post_init__(self) -> None:
-        number(self.floor, "floor")
+        finite_float(self.floor, "floor")
         if isinstance(self.concurrency, bool) or not isinstance(self.concurrency, int) or self.concurrency < 1:
-            raise ValueError(f"concurrency is how many rollouts are scored at once, at least 1, not {self.concurrency}")
+            raise ValueError(f"concurrency must be an integer of at least 1, not {self.concurrency!r}")
 
     def __call__(self, event: Any, context: Any = None) -> list[dict[str, Any]]:
-        """Answer one invocation.
+        """Score the rollouts of one invocation.
 
         Args:
-            event: the rollouts; a single one is taken as a batch of one.
-            context: Lambda's; its remaining time is kept to.
+            event: the rollouts; a single rollout counts as a batch of one.
+            context: Lambda's context object; scoring ends before its remaining time does.
 
         Raises:
-            ValueError: the event holds no rollouts at all.
+            ValueError: the event does not contain rollouts.
         """
-        entries = _entries(event)
-        scores = batch(
+        entries = _parse_event(event)
+        scores = score_batch(
             self.reward,
             [partial(Rollout.read, entry) for entry in entries],
             floor=self.floor,
             concurrency=self.concurrency,
-            seconds=_seconds(context),
+            seconds=_remaining_seconds(context),
         )
-        failed = [score.error for score in scores if score.error is not None]
-        if failed:
-            _log.warning("%d of %d rollouts got the floor; the first: %s", len(failed), len(scores), failed[0])
+        errors = [score.error for score in scores if score.error is not None]
+        if errors:
+            _log.warning("%d of %d rollouts got the floor; first error: %s", len(errors), len(scores), errors[0])
         return [
-            cast("dict[str, Any]", score.result(_identity(entry))) for entry, score in zip(entries, scores, strict=True)
+            cast("dict[str, Any]", score.result(_rollout_id(entry)))
+            for entry, score in zip(entries, scores, strict=True)
         ]
 
 
-def _entries(event: object) -> Sequence[Any]:
-    kind = type(event).__name__
+def _parse_event(event: object) -> Sequence[Any]:
     if isinstance(event, list):
         return cast("Sequence[Any]", event)
     if isinstance(event, dict) and "messages" in event:
         return (cast("Any", event),)
-    raise ValueError(f"the event is {kind}; the service sends an array of rollouts")
+    raise ValueError(f"the event must be a list of rollouts, as the service sends it, not {type(event).__name__}")
 
 
-def _identity(entry: Any) -> Any:
+def _rollout_id(entry: Any) -> Any:
     return entry.get("id", "") if hasattr(entry, "get") else ""
 
 
-def _seconds(context: Any) -> float | None:
+def _remaining_seconds(context: Any) -> float | None:
     remaining = getattr(context, "get_remaining_time_in_millis", None)
     if not callable(remaining):
         return None
-    left = cast("int", remaining()) / 1000
-    return left - min(_MARGIN, left / 10)
+    seconds = cast("int", remaining()) / 1000
+    return seconds - min(_MARGIN, seconds / 10)

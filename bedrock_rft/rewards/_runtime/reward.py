@@ -1,29 +1,28 @@
-"""A reward is a value: it scores a rollout, and can be weighed, added, clipped and gated."""
+"""`Reward`: scores a rollout, and can be weighted, added, clipped and gated."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
 import math
-from collections.abc import Awaitable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from collections.abc import Awaitable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar, cast
 
-from bedrock_rft.rewards._runtime.rollout import Rollout
-from bedrock_rft.rewards._runtime.score import Score, number
+from bedrock_rft.rewards._runtime.handler import Handler
+from bedrock_rft.rewards._runtime.rollout import Rollout, Score, finite_float
+from bedrock_rft.rewards._runtime.scoring import ScoringContext, score_rollout
 
-if TYPE_CHECKING:
-    from bedrock_rft.rewards._runtime.handler import Handler
-
-__all__ = ["Grade", "Leaf", "Reward", "Run", "check_name"]
+__all__ = ["Clip", "Gate", "Grade", "Leaf", "Named", "Reward", "Sum", "Weighted", "validate_name"]
 
 Grade: TypeAlias = "bool | float | Mapping[str, float] | Score | Reward"
-"""What a function of one rollout may return. A mapping has parts; a `Reward` is asked about the same rollout."""
+"""Return type of a function of one rollout. A mapping has parts; a `Reward` is computed for the same rollout."""
 
 L = TypeVar("L", bound="Leaf")
 
 
 class Reward:
-    """What scores a rollout. Made by `@reward`, by a grader such as `Numeric()`, or of other rewards.
+    """A reward: made by `@reward`, by a grader such as `Numeric()`, or by combining other rewards.
 
     ```python
     total = 0.9 * correct + 0.1 * tidy
@@ -31,83 +30,73 @@ class Reward:
     lambda_handler = total.handler
     ```
 
-    A reward that occurs twice is asked once. Two different ones must have different names.
+    A reward that occurs twice in an expression is computed once. Different rewards need different names.
     """
 
-    async def value_in(self, run: Run) -> float:
-        """Its value for the rollout of a run."""
+    async def compute(self, context: ScoringContext) -> float:
+        """Compute the value for the rollout of `context`."""
         raise NotImplementedError
 
     def operands(self) -> tuple[Reward, ...]:
-        """The rewards it is made of."""
+        """Return the rewards that this one combines."""
         return ()
 
     @property
     def leaves(self) -> tuple[Leaf, ...]:
-        """The rewards at its ends, each once, in the order in which they are written."""
+        """The rewards that do not combine others, each once, in the order in which they are written."""
         return tuple(dict.fromkeys(leaf for operand in self.operands() for leaf in operand.leaves))
 
     @property
     def asynchronous(self) -> bool:
-        """Whether it has to wait for something, such as a judge."""
+        """Whether computing it waits for something, such as a judge."""
         return any(leaf.asynchronous for leaf in self.leaves)
 
     @property
     def requirements(self) -> tuple[str, ...]:
-        """What pip has to install beside it in a Lambda; a requirement without a version is pinned when packaged."""
+        """Packages that its Lambda function needs; packaging pins a requirement without a version."""
         return tuple(dict.fromkeys(name for leaf in self.leaves if leaf is not self for name in leaf.requirements))
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Ids of the models that it asks to judge: its Lambda's role has to allow them."""
+        """Ids of the models that its judges call; the role of the Lambda function has to allow them."""
         return tuple(dict.fromkeys(model for leaf in self.leaves if leaf is not self for model in leaf.models))
 
     @property
     def handler(self) -> Handler:
         """The entry point for Lambda; `Handler(reward, floor=…)` has more settings."""
-        from bedrock_rft.rewards._runtime.handler import Handler
-
         return Handler(self)
 
     def __call__(self, rollout: Rollout) -> Score:
-        """Score one rollout. What goes wrong in it is raised here; in a Lambda it is the handler's to deal with."""
-        from bedrock_rft.rewards._runtime.scoring import score
-
-        return score(self, rollout)
+        """Score one rollout. Exceptions propagate here; in Lambda, the handler catches them."""
+        return score_rollout(self, rollout)
 
     def named(self, name: str) -> Reward:
-        """The same under another name; one made of others shows its own value beside its parts then."""
-        from bedrock_rft.rewards._runtime.compose import Named
-
+        """Return the same reward under another name. A combined reward then shows its own value beside its parts."""
         return Named(self, name)
 
     def clip(self, low: float = 0.0, high: float = 1.0) -> Reward:
-        """Never less than `low`, never more than `high`."""
-        from bedrock_rft.rewards._runtime.compose import Clip
-
+        """Limit the value to the range from `low` to `high`."""
         return Clip(self, low, high)
 
     def gate(self, by: Reward, *, at_least: float = 0.5, otherwise: float = 0.0, lazy: bool = False) -> Reward:
-        """Count only where another reward is `at_least` so much; `otherwise` elsewhere.
+        """Use this reward only if another one is high enough.
 
-        With `lazy`, this one is not asked where the gate is shut, and its parts are missing from those rollouts:
-        good for a judge that costs money.
+        Args:
+            by: the reward that decides.
+            at_least: the smallest value of `by` for which this reward counts.
+            otherwise: the value if `by` is lower.
+            lazy: do not compute this reward if `by` is lower. Its parts are then missing from those rollouts. Useful
+                for a judge that costs money.
         """
-        from bedrock_rft.rewards._runtime.compose import Gate
-
         return Gate(self, by, at_least, otherwise, lazy)
 
     def __mul__(self, weight: float) -> Reward:
-        from bedrock_rft.rewards._runtime.compose import Weighted
-
         return Weighted(self, weight) if isinstance(weight, (int, float)) else NotImplemented
 
     __rmul__ = __mul__
 
     def __add__(self, other: Reward) -> Reward:
-        from bedrock_rft.rewards._runtime.compose import Sum, terms
-
-        return Sum((*terms(self), *terms(other))) if isinstance(other, Reward) else NotImplemented
+        return Sum((*_terms(self), *_terms(other))) if isinstance(other, Reward) else NotImplemented
 
     def __radd__(self, other: int) -> Reward:
         return self if other == 0 else NotImplemented  # sum([a, b]) begins with 0
@@ -119,62 +108,42 @@ class Reward:
         return -1.0 * self
 
 
-class Run:
-    """One rollout being scored: every leaf is asked once, and what it said is kept."""
-
-    def __init__(self, rollout: Rollout) -> None:
-        self.rollout = rollout
-        self.parts: dict[str, float] = {}
-        self.metrics: dict[str, float] = {}
-        self._known: dict[int, float] = {}
-
-    async def ask(self, leaf: Leaf) -> float:
-        """The value of a leaf."""
-        if id(leaf) not in self._known:
-            self._known[id(leaf)] = await self._graded(leaf)
-        return self._known[id(leaf)]
-
-    async def _graded(self, leaf: Leaf) -> float:
-        grade = leaf.grade(self.rollout)
-        if inspect.isawaitable(grade):
-            grade = await grade
-        if isinstance(grade, Reward):
-            value = await grade.value_in(self)
-        elif isinstance(grade, Score):
-            value = number(grade.value, leaf.name)
-            self._keep(leaf.name, grade.parts, self.parts)
-            self._keep("", grade.metrics, self.metrics)
-        elif isinstance(grade, Mapping):
-            parts = {name: number(part, f"{leaf.name}/{name}") for name, part in grade.items()}
-            self._keep(leaf.name, parts, self.parts)
-            value = leaf.total(parts)
-        else:
-            value = number(grade, leaf.name)
-        self.parts[leaf.name] = value
-        return value
-
-    @staticmethod
-    def _keep(prefix: str, found: Mapping[str, float], into: dict[str, float]) -> None:
-        for name, value in found.items():
-            full = f"{prefix}/{name}" if prefix else name
-            into[full] = number(value, full)
-
-
 class Leaf(Reward):
-    """A reward that is not made of others. Subclasses are frozen dataclasses with a `name`."""
+    """A reward that does not combine others. Subclasses are frozen dataclasses with a `name`."""
 
     name: str
 
     def grade(self, rollout: Rollout) -> Grade | Awaitable[Grade]:
-        """Look at one rollout."""
+        """Grade one rollout."""
         raise NotImplementedError
 
     def total(self, parts: Mapping[str, float]) -> float:
-        """The value of a mapping of parts: their mean."""
+        """Return the value for a mapping of parts: their mean."""
         return math.fsum(parts.values()) / len(parts) if parts else 0.0
 
-    async def value_in(self, run: Run) -> float:
-        return await run.ask(self)
+    async def compute(self, context: ScoringContext) -> float:
+        if id(self) not in context.values:
+            context.values[id(self)] = await self._compute_once(context)
+        return context.values[id(self)]
+
+    async def _compute_once(self, context: ScoringContext) -> float:
+        grade = self.grade(context.rollout)
+        if inspect.isawaitable(grade):
+            grade = await grade
+        if isinstance(grade, Reward):
+            value = await grade.compute(context)
+        elif isinstance(grade, Score):
+            value = finite_float(grade.value, self.name)
+            context.add_parts(self.name, grade.parts)
+            context.add_metrics(grade.metrics)
+        elif isinstance(grade, Mapping):
+            parts = {name: finite_float(part, f"{self.name}/{name}") for name, part in grade.items()}
+            context.add_parts(self.name, parts)
+            value = self.total(parts)
+        else:
+            value = finite_float(grade, self.name)
+        context.parts[self.name] = value
+        return value
 
     @property
     def leaves(self) -> tuple[Leaf, ...]:
@@ -185,19 +154,159 @@ class Leaf(Reward):
         return inspect.iscoroutinefunction(self.grade)
 
     def __repr__(self) -> str:
-        """Python that makes it again, with the settings that are not the usual ones."""
-        fields = [one for one in dataclasses.fields(cast("Any", self)) if getattr(self, one.name) != _usual(one)]
-        return f"{type(self).__name__}({', '.join(f'{one.name}={getattr(self, one.name)!r}' for one in fields)})"
+        """Return Python code that creates the reward, with the settings that differ from the defaults."""
+        settings = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(cast("Any", self))
+            if getattr(self, field.name) != _default(field)
+        }
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in settings.items())})"
 
-    def named(self: L, name: str) -> L:  # noqa: PYI019 - Self is in typing from Python 3.11 on, and a Lambda has no more
+    def named(self: L, name: str) -> L:  # noqa: PYI019 - typing has Self from Python 3.11 on; Lambda also runs 3.10
         return cast("L", dataclasses.replace(cast("Any", self), name=name))
 
 
-def _usual(field: dataclasses.Field[Any]) -> Any:
+def _default(field: dataclasses.Field[Any]) -> Any:
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
-def check_name(name: object) -> None:
-    """Refuse what cannot be the name of a part. Raises `ValueError`."""
+@dataclass(frozen=True, eq=False, repr=False)
+class Weighted(Reward):
+    """A reward multiplied by a number."""
+
+    reward: Reward
+    weight: float
+
+    def __post_init__(self) -> None:
+        finite_float(self.weight, "a weight")
+
+    async def compute(self, context: ScoringContext) -> float:
+        return self.weight * await self.reward.compute(context)
+
+    def operands(self) -> tuple[Reward, ...]:
+        return (self.reward,)
+
+    def __repr__(self) -> str:
+        inner = f"({self.reward!r})" if isinstance(self.reward, Sum) else repr(self.reward)
+        return f"{self.weight!r} * {inner}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Sum(Reward):
+    """The sum of rewards."""
+
+    terms: tuple[Reward, ...]
+
+    def __post_init__(self) -> None:
+        _check_unique_names(self)
+
+    async def compute(self, context: ScoringContext) -> float:
+        return math.fsum([await term.compute(context) for term in self.terms])
+
+    def operands(self) -> tuple[Reward, ...]:
+        return self.terms
+
+    def __repr__(self) -> str:
+        return " + ".join(repr(term) for term in self.terms)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Clip(Reward):
+    """A reward limited to a range."""
+
+    reward: Reward
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not finite_float(self.low, "low") <= finite_float(self.high, "high"):
+            raise ValueError(f"clip needs low <= high, but low is {self.low} and high is {self.high}")
+
+    async def compute(self, context: ScoringContext) -> float:
+        return min(max(await self.reward.compute(context), self.low), self.high)
+
+    def operands(self) -> tuple[Reward, ...]:
+        return (self.reward,)
+
+    def __repr__(self) -> str:
+        return f"({self.reward!r}).clip({self.low!r}, {self.high!r})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Gate(Reward):
+    """A reward that counts only if another one is high enough."""
+
+    reward: Reward
+    by: Reward
+    at_least: float
+    otherwise: float
+    lazy: bool
+
+    def __post_init__(self) -> None:
+        finite_float(self.at_least, "at_least")
+        finite_float(self.otherwise, "otherwise")
+        _check_unique_names(self)
+
+    async def compute(self, context: ScoringContext) -> float:
+        closed = await self.by.compute(context) < self.at_least
+        if closed and self.lazy:
+            return self.otherwise
+        value = await self.reward.compute(context)
+        return self.otherwise if closed else value
+
+    def operands(self) -> tuple[Reward, ...]:
+        return (self.by, self.reward)
+
+    def __repr__(self) -> str:
+        lazy = ", lazy=True" if self.lazy else ""
+        return f"({self.reward!r}).gate({self.by!r}, at_least={self.at_least!r}, otherwise={self.otherwise!r}{lazy})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Named(Reward):
+    """A combined reward with a name, whose own value is shown beside its parts."""
+
+    reward: Reward
+    name: str
+
+    def __post_init__(self) -> None:
+        validate_name(self.name)
+        _check_unique_names(self)
+
+    async def compute(self, context: ScoringContext) -> float:
+        value = await self.reward.compute(context)
+        context.parts[self.name] = value
+        return value
+
+    def operands(self) -> tuple[Reward, ...]:
+        return (self.reward,)
+
+    def __repr__(self) -> str:
+        return f"({self.reward!r}).named({self.name!r})"
+
+
+def validate_name(name: object) -> None:
+    """Raise `ValueError` if `name` cannot be the name of a part."""
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
-        raise ValueError(f"a reward's name is text that can be printed, not {name!r}")
+        raise ValueError(f"the name of a reward must be printable text, not {name!r}")
+
+
+def _terms(reward: Reward) -> tuple[Reward, ...]:
+    return reward.terms if isinstance(reward, Sum) else (reward,)
+
+
+def _iter_names(reward: Reward, visited: set[int]) -> Iterator[str]:
+    if id(reward) in visited:
+        return
+    visited.add(id(reward))
+    if isinstance(reward, (Leaf, Named)):
+        yield reward.name
+    for operand in reward.operands():
+        yield from _iter_names(operand, visited)
+
+
+def _check_unique_names(reward: Reward) -> None:
+    names = list(_iter_names(reward, set()))
+    duplicate = next((name for name in names if names.count(name) > 1), None)
+    if duplicate is not None:
+        raise ValueError(f"two parts are named {duplicate!r}; rename one of them with .named(…)")

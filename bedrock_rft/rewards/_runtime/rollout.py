@@ -1,14 +1,19 @@
-"""One sampled answer, as the service hands it to a reward, whichever shape it came in."""
+"""`Rollout`, the input of a reward, and `Score`, its output."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from numbers import Real
+from typing import Any, SupportsFloat, TypedDict, cast
 
-__all__ = ["Rollout"]
+__all__ = ["ERROR_METRIC", "Metric", "Result", "Rollout", "Score", "finite_float"]
 
-_OWN = frozenset({"id", "messages", "metadata", "reference_answer"})
+ERROR_METRIC = "reward_error"
+"""Name of the metric that is 1 for a rollout that could not be scored and 0 for every other rollout."""
+
+_ROLLOUT_FIELDS = frozenset({"id", "messages", "metadata", "reference_answer"})
 
 
 @dataclass(frozen=True)
@@ -16,14 +21,14 @@ class Rollout:
     """One answer of the model to one prompt.
 
     Attributes:
-        id: the service's name of it.
-        messages: the prompt, and last the assistant's answer; each has a `role` and a `content`.
-        reference: the record's `reference_answer`, any JSON. A string that came wrapped as `{"text": …}` is unwrapped.
-        extra: the record's further fields.
+        id: the identifier that the service gave the rollout.
+        messages: the prompt followed by the assistant's answer; each message has a `role` and a `content`.
+        reference: the record's `reference_answer`, any JSON value. A string wrapped as `{"text": …}` is unwrapped.
+        extra: the other fields of the record.
 
     Source:
         AWS documents `{"id", "messages", "metadata": {"reference_answer", …}}`. AWS's own sample reads a top-level
-        `reference_answer`, with strings wrapped as `{"text": …}`. Both are read.
+        `reference_answer`, with strings wrapped as `{"text": …}`. `Rollout.read` accepts both.
     """
 
     id: str
@@ -33,52 +38,52 @@ class Rollout:
 
     @classmethod
     def read(cls, entry: object) -> Rollout:
-        """Read one entry of the event that a reward function gets.
+        """Parse one entry of the event that the service sends to a reward function.
 
         Raises:
-            ValueError: it is no object, or its `messages` are no list of objects.
+            ValueError: `entry` is not an object, or its `messages` are not a list of objects.
         """
         if not isinstance(entry, Mapping):
-            raise ValueError(f"a rollout is an object, not {type(entry).__name__}")  # noqa: TRY004 - one kind of refusal
+            raise ValueError(f"a rollout must be an object, not {type(entry).__name__}")  # noqa: TRY004 - one error type
         fields = cast("Mapping[str, Any]", entry)
         messages = fields.get("messages")
         if not isinstance(messages, Sequence) or isinstance(messages, (str, bytes)):
             raise ValueError(f"messages must be a list, not {type(messages).__name__}")  # noqa: TRY004 - as above
-        turns: list[Mapping[str, Any]] = []
-        for turn in cast("list[Any]", messages):
-            if not isinstance(turn, Mapping):
-                raise ValueError("each of messages must be an object with role and content")  # noqa: TRY004 - as above
-            turns.append(cast("Mapping[str, Any]", turn))
+        parsed: list[Mapping[str, Any]] = []
+        for message in cast("list[Any]", messages):
+            if not isinstance(message, Mapping):
+                raise ValueError("each of the messages must be an object with role and content")  # noqa: TRY004 - as above
+            parsed.append(cast("Mapping[str, Any]", message))
         metadata = fields.get("metadata")
         nested: Mapping[str, Any] = cast("Mapping[str, Any]", metadata) if isinstance(metadata, Mapping) else {}
         source = fields if "reference_answer" in fields else nested
-        extra = {name: value for name, value in {**nested, **fields}.items() if name not in _OWN}
+        extra = {name: value for name, value in {**nested, **fields}.items() if name not in _ROLLOUT_FIELDS}
         if metadata is not None and not isinstance(metadata, Mapping):
             extra["metadata"] = metadata
-        return cls(str(fields.get("id", "")), tuple(turns), _unwrapped(source.get("reference_answer")), extra)
+        return cls(str(fields.get("id", "")), tuple(parsed), _unwrap_text(source.get("reference_answer")), extra)
 
     @classmethod
     def of(cls, prompt: str, answer: str, reference: Any = None, **extra: Any) -> Rollout:
-        """A rollout to try a reward on: `correct(Rollout.of("2 + 2?", "4", reference="4"))`."""
-        turns = ({"role": "user", "content": prompt}, {"role": "assistant", "content": answer})
-        return cls("rollout", turns, reference, extra)
+        """Create a rollout to try a reward with: `correct(Rollout.of("2 + 2?", "4", reference="4"))`."""
+        messages = ({"role": "user", "content": prompt}, {"role": "assistant", "content": answer})
+        return cls("rollout", messages, reference, extra)
 
     @property
     def answer(self) -> str:
-        """What the model said: the text of the last message, empty where that is not the assistant's."""
+        """The text of the last message, or an empty string if that message is not the assistant's."""
         if not self.messages or self.messages[-1].get("role") != "assistant":
             return ""
-        return _text(self.messages[-1].get("content"))
+        return _content_text(self.messages[-1].get("content"))
 
     @property
     def prompt(self) -> str:
-        """The text of the last message of the user, empty where there is none."""
-        asked = (turn for turn in reversed(self.messages) if turn.get("role") == "user")
-        last = next(asked, None)
-        return "" if last is None else _text(last.get("content"))
+        """The text of the last user message, or an empty string if there is none."""
+        user_messages = (message for message in reversed(self.messages) if message.get("role") == "user")
+        last = next(user_messages, None)
+        return "" if last is None else _content_text(last.get("content"))
 
 
-def _unwrapped(reference: Any) -> Any:
+def _unwrap_text(reference: Any) -> Any:
     if isinstance(reference, dict):
         wrapped = cast("dict[str, Any]", reference)
         if set(wrapped) == {"text"} and isinstance(wrapped["text"], str):
@@ -86,11 +91,73 @@ def _unwrapped(reference: Any) -> Any:
     return cast("Any", reference)
 
 
-def _text(content: object) -> str:
-    """Content as text: a string, or the text of its parts."""
+def _content_text(content: object) -> str:
+    """Return a message's content as text: the string itself, or the joined text of its parts."""
     if isinstance(content, str):
         return content
     if not isinstance(content, Sequence):
         return ""
     parts = (cast("Mapping[str, Any]", part) for part in cast("list[Any]", content) if isinstance(part, Mapping))
     return "".join(text for part in parts if isinstance(text := part.get("text"), str))
+
+
+class Metric(TypedDict):
+    """One entry of `metrics_list`."""
+
+    name: str
+    value: float
+    type: str
+
+
+class Result(TypedDict):
+    """The result of one rollout in the form that the service reads."""
+
+    id: Any
+    aggregate_reward_score: float
+    metrics_list: list[Metric]
+
+
+@dataclass(frozen=True)
+class Score:
+    """The score of one rollout. A reward function may return one.
+
+    Attributes:
+        value: the reward, by convention from 0 to 1.
+        parts: the components of the reward by name; `metrics_list` has each of them with type `Reward`.
+        metrics: other measurements, such as token counts; `metrics_list` has each of them with type `Metric`.
+        error: the reason why the rollout could not be scored, or None. It is the type and the location of the
+            exception, without the exception's text, which may contain the model's answer.
+    """
+
+    value: float
+    parts: Mapping[str, float] = field(default_factory=dict[str, float])
+    metrics: Mapping[str, float] = field(default_factory=dict[str, float])
+    error: str | None = None
+
+    def __float__(self) -> float:
+        return self.value
+
+    def result(self, rollout_id: Any) -> Result:
+        """Return the result for the service, with the rollout's id unchanged."""
+        entries = [Metric(name=name, value=value, type="Reward") for name, value in self.parts.items()]
+        metrics = {ERROR_METRIC: 0.0 if self.error is None else 1.0, **self.metrics}
+        entries += [Metric(name=name, value=value, type="Metric") for name, value in metrics.items()]
+        return Result(id=rollout_id, aggregate_reward_score=self.value, metrics_list=entries)
+
+
+def finite_float(value: object, label: str) -> float:
+    """Convert a number of any type to a finite float.
+
+    Args:
+        value: the number.
+        label: the name of the value in the error.
+
+    Raises:
+        ValueError: `value` is not a number, or is not finite.
+    """
+    if isinstance(value, (bool, Real)) or (hasattr(value, "__float__") and not isinstance(value, (str, bytes))):
+        result = float(cast("SupportsFloat", value))
+        if math.isfinite(result):
+            return result
+        raise ValueError(f"{label} is {result}, not a finite number")
+    raise ValueError(f"{label} is {type(value).__name__}, not a number")

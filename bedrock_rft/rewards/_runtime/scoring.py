@@ -1,4 +1,4 @@
-"""Rewards asked: one rollout, or a batch against a deadline, with whatever they wait for done at the same time."""
+"""Score one rollout, or a batch of rollouts within a deadline. Async rewards run concurrently."""
 
 from __future__ import annotations
 
@@ -6,136 +6,168 @@ import asyncio
 import threading
 import time
 import traceback
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
-from bedrock_rft.rewards._runtime.reward import Reward, Run
-from bedrock_rft.rewards._runtime.rollout import Rollout
-from bedrock_rft.rewards._runtime.score import Score, number
+from bedrock_rft.rewards._runtime.rollout import Rollout, Score, finite_float
 
-__all__ = ["OUT_OF_TIME", "Attempt", "batch", "score"]
+__all__ = ["RolloutParser", "Scorable", "ScoringContext", "score_batch", "score_rollout"]
 
 T = TypeVar("T")
 
-OUT_OF_TIME = "there was no time left to score it"
+_OUT_OF_TIME = "no time was left to score it"
+_NOT_ASYNC = "a reward that is not async waited for something; make its function async"
 
-WAITED = "a reward that is not async waited for something; make its function async"
-
-Attempt = Callable[[], Rollout]
-"""Reads one rollout; what it raises is that rollout's own error."""
-
-
-class _WaitedError(RuntimeError):
-    """A coroutine that was to run in one step did not."""
+RolloutParser = Callable[[], Rollout]
+"""Parses one rollout when called; an exception counts as an error of that rollout."""
 
 
-def score(reward: Reward, rollout: Rollout) -> Score:
-    """Score one rollout, in a thread of its own where this one runs an event loop already. Raises what it raises."""
-    return _finished(_scored(reward, rollout), waits=reward.asynchronous)
+class ScoringContext:
+    """The rollout that is being scored, with the values collected so far. Each reward is computed once in it."""
+
+    def __init__(self, rollout: Rollout) -> None:
+        self.rollout = rollout
+        self.parts: dict[str, float] = {}
+        self.metrics: dict[str, float] = {}
+        self.values: dict[int, float] = {}
+        """Values of the rewards computed so far, by the id of the reward object."""
+
+    def add_parts(self, prefix: str, parts: Mapping[str, float]) -> None:
+        """Store parts of a reward as `prefix/name`."""
+        self.parts.update({f"{prefix}/{name}": finite_float(part, f"{prefix}/{name}") for name, part in parts.items()})
+
+    def add_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Store metrics that are not part of the reward."""
+        self.metrics.update({name: finite_float(value, name) for name, value in metrics.items()})
 
 
-async def _scored(reward: Reward, rollout: Rollout) -> Score:
-    run = Run(rollout)
-    value = number(await reward.value_in(run), "the reward")
-    return Score(value, run.parts, run.metrics)
+class Scorable(Protocol):
+    """The part of `Reward` that scoring needs. A protocol, because `Reward` imports this module."""
+
+    @property
+    def asynchronous(self) -> bool:
+        """Return whether computing the reward waits for something."""
+        ...
+
+    async def compute(self, context: ScoringContext) -> float:
+        """Compute the value for one rollout."""
+        ...
 
 
-def batch(
-    reward: Reward, attempts: Sequence[Attempt], *, floor: float, concurrency: int, seconds: float | None
+class _NotAsyncError(RuntimeError):
+    """A reward that is not declared async awaited something that was not ready."""
+
+
+def score_rollout(reward: Scorable, rollout: Rollout) -> Score:
+    """Score one rollout. Uses a new thread if an event loop runs in this one. Exceptions of the reward propagate."""
+    return _run_coroutine(_score(reward, ScoringContext(rollout)), can_wait=reward.asynchronous)
+
+
+async def _score(reward: Scorable, context: ScoringContext) -> Score:
+    value = finite_float(await reward.compute(context), "the reward")
+    return Score(value, context.parts, context.metrics)
+
+
+def score_batch(
+    reward: Scorable, parsers: Sequence[RolloutParser], *, floor: float, concurrency: int, seconds: float | None
 ) -> list[Score]:
-    """Score rollouts, in their order. One that raises gets the floor, and so does one that time has run out for.
+    """Score rollouts and return the scores in the same order.
+
+    A rollout whose reward raises an exception gets the floor, and so does one for which no time is left.
 
     Args:
-        reward: what scores them.
-        attempts: the rollouts, each still to be read.
-        floor: the value of one that cannot be scored.
-        concurrency: how many are scored at once where the reward waits for something.
-        seconds: how long all of it may take; None for as long as it takes. An ordinary function is not interrupted.
+        reward: the reward.
+        parsers: one function for each rollout that parses it.
+        floor: the value of a rollout that cannot be scored.
+        concurrency: the number of rollouts that are scored at the same time if the reward is async.
+        seconds: the time limit for all rollouts, or None. A function that is not async is not interrupted.
     """
-    until = None if seconds is None else time.monotonic() + seconds
+    deadline = None if seconds is None else time.monotonic() + seconds
     if not reward.asynchronous:
-        return [_at_once(reward, attempt, floor, until) for attempt in attempts]
-    return _finished(_together(reward, attempts, floor, concurrency, until), waits=True)
+        return [_score_without_waiting(reward, parse, floor, deadline) for parse in parsers]
+    return _run_coroutine(_score_concurrently(reward, parsers, floor, concurrency, deadline), can_wait=True)
 
 
-def _at_once(reward: Reward, attempt: Attempt, floor: float, until: float | None) -> Score:
+def _score_without_waiting(reward: Scorable, parse: RolloutParser, floor: float, deadline: float | None) -> Score:
     try:
-        return _finished(_guarded(reward, attempt, floor, until), waits=False)
-    except _WaitedError:
-        return Score(floor, error=WAITED)
+        return _run_coroutine(_score_or_floor(reward, parse, floor, deadline), can_wait=False)
+    except _NotAsyncError:
+        return Score(floor, error=_NOT_ASYNC)
 
 
-async def _together(
-    reward: Reward, attempts: Sequence[Attempt], floor: float, concurrency: int, until: float | None
+async def _score_concurrently(
+    reward: Scorable, parsers: Sequence[RolloutParser], floor: float, concurrency: int, deadline: float | None
 ) -> list[Score]:
-    lanes = asyncio.Semaphore(concurrency)
+    semaphore = asyncio.Semaphore(concurrency)
 
-    async def one(attempt: Attempt) -> Score:
-        async with lanes:
-            return await _guarded(reward, attempt, floor, until)
+    async def score_next(parse: RolloutParser) -> Score:
+        async with semaphore:
+            return await _score_or_floor(reward, parse, floor, deadline)
 
-    tasks = [asyncio.ensure_future(one(attempt)) for attempt in attempts]
+    tasks = [asyncio.ensure_future(score_next(parse)) for parse in parsers]
     if not tasks:
         return []
-    _, late = await asyncio.wait(tasks, timeout=None if until is None else max(0.0, until - time.monotonic()))
-    for task in late:
+    timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+    _, unfinished = await asyncio.wait(tasks, timeout=timeout)
+    for task in unfinished:
         task.cancel()
-    return [Score(floor, error=OUT_OF_TIME) if task in late else task.result() for task in tasks]
+    return [Score(floor, error=_OUT_OF_TIME) if task in unfinished else task.result() for task in tasks]
 
 
-async def _guarded(reward: Reward, attempt: Attempt, floor: float, until: float | None) -> Score:
-    if until is not None and time.monotonic() >= until:
-        return Score(floor, error=OUT_OF_TIME)
-    run: Run | None = None
+async def _score_or_floor(reward: Scorable, parse: RolloutParser, floor: float, deadline: float | None) -> Score:
+    if deadline is not None and time.monotonic() >= deadline:
+        return Score(floor, error=_OUT_OF_TIME)
+    context: ScoringContext | None = None
     try:
-        run = Run(attempt())
-        value = number(await reward.value_in(run), "the reward")
+        context = ScoringContext(parse())
+        return await _score(reward, context)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - one bad rollout must not cost the whole batch its scores
-        return Score(floor, run.parts if run else {}, run.metrics if run else {}, _place(error))
-    return Score(value, run.parts, run.metrics)
+        parts, metrics = (context.parts, context.metrics) if context else ({}, {})
+        return Score(floor, parts, metrics, _describe_error(error))
 
 
-def _place(error: BaseException) -> str:
-    """The kind of an exception and where it was raised; its text may hold what the model said, and is left out."""
+def _describe_error(error: BaseException) -> str:
+    """Return the exception's type and location. Its text is left out, because it may contain the model's answer."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "bedrock_rft" not in frame.filename.replace("\\", "/").split("/")]
-    frame = (own or frames)[-1]
-    name = frame.filename.replace("\\", "/").rpartition("/")[2]
-    told = f"{type(error).__name__}: {error}" if getattr(error, "loggable", False) is True else type(error).__name__
-    return f"{told} in {name}, line {frame.lineno}"
+    user_frames = [frame for frame in frames if "bedrock_rft" not in frame.filename.replace("\\", "/").split("/")]
+    frame = (user_frames or frames)[-1]
+    file = frame.filename.replace("\\", "/").rpartition("/")[2]
+    kind = type(error).__name__
+    description = f"{kind}: {error}" if getattr(error, "loggable", False) is True else kind
+    return f"{description} in {file}, line {frame.lineno}"
 
 
-def _finished(work: Coroutine[Any, Any, T], *, waits: bool) -> T:
-    """The result of a coroutine, from ordinary code."""
-    if not waits:
+def _run_coroutine(coroutine: Coroutine[Any, Any, T], *, can_wait: bool) -> T:
+    """Run a coroutine from synchronous code and return its result."""
+    if not can_wait:
         try:
-            work.send(None)
-        except StopIteration as done:
-            result: T = done.value
+            coroutine.send(None)
+        except StopIteration as finished:
+            result: T = finished.value
             return result
-        work.close()
-        raise _WaitedError(WAITED)
+        coroutine.close()
+        raise _NotAsyncError(_NOT_ASYNC)
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(work)
-    return _elsewhere(work)
+        return asyncio.run(coroutine)
+    return _run_in_thread(coroutine)
 
 
-def _elsewhere(work: Coroutine[Any, Any, T]) -> T:
-    """The same, in a thread of its own: a notebook's loop cannot be entered twice."""
-    done: list[T] = []
-    failed: list[BaseException] = []
+def _run_in_thread(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in a new thread, because the event loop of a notebook cannot be entered twice."""
+    results: list[T] = []
+    errors: list[BaseException] = []
 
     def run() -> None:
         try:
-            done.append(asyncio.run(work))
-        except BaseException as error:  # noqa: BLE001 - raised again where it belongs
-            failed.append(error)
+            results.append(asyncio.run(coroutine))
+        except BaseException as error:  # noqa: BLE001 - raised again in the calling thread
+            errors.append(error)
 
     thread = threading.Thread(target=run, name="bedrock-rft-reward")
     thread.start()
     thread.join()
-    if failed:
-        raise failed[0]
-    return done[0]
+    if errors:
+        raise errors[0]
+    return results[0]

@@ -11,9 +11,8 @@ from functools import cached_property, lru_cache
 from typing import Any, cast
 
 from bedrock_rft.rewards._runtime.graders.extraction import exact_number, final_answer
-from bedrock_rft.rewards._runtime.reward import Leaf, check_name
-from bedrock_rft.rewards._runtime.rollout import Rollout
-from bedrock_rft.rewards._runtime.score import number
+from bedrock_rft.rewards._runtime.reward import Leaf, validate_name
+from bedrock_rft.rewards._runtime.rollout import Rollout, finite_float
 
 __all__ = ["Choice", "Exact", "Matches", "Numeric"]
 
@@ -41,7 +40,7 @@ class Exact(Leaf):
     name: str = "exact"
 
     def __post_init__(self) -> None:
-        check_name(self.name)
+        validate_name(self.name)
 
     def grade(self, rollout: Rollout) -> bool:
         reference = rollout.reference
@@ -75,8 +74,8 @@ class Numeric(Leaf):
     name: str = "numeric"
 
     def __post_init__(self) -> None:
-        check_name(self.name)
-        if number(self.tolerance, "tolerance") < 0 or number(self.relative, "relative") < 0:
+        validate_name(self.name)
+        if finite_float(self.tolerance, "tolerance") < 0 or finite_float(self.relative, "relative") < 0:
             raise ValueError("tolerance and relative are not negative")
 
     def grade(self, rollout: Rollout) -> bool:
@@ -107,7 +106,7 @@ class Choice(Leaf):
     name: str = "choice"
 
     def __post_init__(self) -> None:
-        check_name(self.name)
+        validate_name(self.name)
         if not self.letters.isalnum() or len(set(self.letters.upper())) != len(self.letters):
             raise ValueError(f"letters are the choices, each once, such as 'ABCD', not {self.letters!r}")
 
@@ -177,7 +176,7 @@ class Matches(Leaf):
     name: str = "matches"
 
     def __post_init__(self) -> None:
-        check_name(self.name)
+        validate_name(self.name)
         try:
             re.compile(self.pattern, self.flags)
         except (re.error, TypeError) as error:

@@ -6,7 +6,7 @@ import re
 from fractions import Fraction
 from typing import Any
 
-__all__ = ["after_marker", "boxed", "exact_number", "final_answer", "last_number"]
+__all__ = ["after_marker", "boxed", "exact_number", "final_answer", "last_number", "strip_thoughts"]
 
 _DIGITS = 400
 """Digits of a number that are worth reading: more are no answer, and cost time."""
@@ -30,6 +30,11 @@ _AFTER = 20
 _SPACED = re.compile(r"(?<=\d)(?:\{,\}|,?\\[,!])(?=\d{3}(?!\d))")
 _SHORT = re.compile(r"\\[dt]?frac\s?(\d)\s?(\d)(?!\d)")
 _MIXED = re.compile(r"(?<![\d/.,])(\d{1,15}) (\d{1,15})/(\d{1,15})(?![\d/])")
+
+
+def strip_thoughts(text: str) -> str:
+    """Return the text after the last `</think>`. A reasoning model's thoughts are never part of its answer."""
+    return text.rpartition("</think>")[2]
 
 
 def boxed(text: str) -> str | None:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
 
-from bedrock_rft.rewards._runtime.reward import Leaf, check_name
+from bedrock_rft.rewards._runtime.reward import Leaf, validate_name
 from bedrock_rft.rewards._runtime.rollout import Rollout
 
-__all__ = ["JsonEqual", "JsonSchema", "json_in"]
+__all__ = ["JsonEqual", "JsonSchema", "find_json"]
 
 _FENCE = re.compile(r"```(?:json|JSON)?[ \t]*\n(.*?)```", re.DOTALL)
 _STARTS = re.compile(r"[\[{]")
@@ -21,7 +21,7 @@ _LONGEST = 1_000_000
 _NOTHING = object()
 
 
-def json_in(text: str) -> Any:
+def find_json(text: str) -> Any:
     """The JSON value in a text: all of it, the last fenced block, or the last object or array that stands in it.
 
     Raises:
@@ -78,14 +78,14 @@ class JsonEqual(Leaf):
     name: str = "json"
 
     def __post_init__(self) -> None:
-        check_name(self.name)
+        validate_name(self.name)
 
     def grade(self, rollout: Rollout) -> float:
         wanted = rollout.reference
         if isinstance(wanted, str) and (parsed := _parsed(wanted)) is not _NOTHING:
             wanted = parsed
         try:
-            return self._compared(wanted, json_in(rollout.answer))
+            return self._compared(wanted, find_json(rollout.answer))
         except (ValueError, RecursionError):  # nested a thousand deep it is no answer either
             return 0.0
 
@@ -138,7 +138,7 @@ class JsonSchema(Leaf):
     name: str = "schema"
 
     def __post_init__(self) -> None:
-        check_name(self.name)
+        validate_name(self.name)
         _ = self._validate
 
     @property
@@ -160,7 +160,7 @@ class JsonSchema(Leaf):
 
     def grade(self, rollout: Rollout) -> bool:
         try:
-            self._validate(json_in(rollout.answer))
+            self._validate(find_json(rollout.answer))
         except ValueError:  # fastjsonschema's own verdict is one too
             return False
         return True

@@ -1,66 +1,101 @@
-"""Graders of how an answer is written: how long it is, and whether it has the form that was asked for."""
+"""Graders of an answer's length and form."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
-from bedrock_rft.rewards._runtime.graders.extraction import boxed
-from bedrock_rft.rewards._runtime.reward import Leaf, check_name
+from bedrock_rft.rewards._runtime.graders.extraction import boxed, strip_thoughts
+from bedrock_rft.rewards._runtime.reward import Leaf, validate_name
 from bedrock_rft.rewards._runtime.rollout import Rollout
 
 __all__ = ["Format", "Length"]
 
+_OLD_NAMES = {"most": "max_length", "room": "tolerance", "least": "min_length"}
 
-@dataclass(frozen=True, eq=False, repr=False)
+
+@dataclass(frozen=True, eq=False, repr=False, init=False)
 class Length(Leaf):
-    """1 up to a length, falling evenly to 0 where it is `room` longer: no cliff for a model to fall off.
+    """Score 1 up to a length, then fall linearly to 0 within the tolerance, so that there is no cliff.
+
+    The length includes the thoughts of a reasoning model.
 
     Attributes:
-        most: characters, or words, that cost nothing.
-        room: how many more until nothing is left; 0 for a cliff.
-        least: an answer that is shorter gets 0.
+        max_length: the largest length that scores 1, in characters or words.
+        tolerance: the excess over `max_length` at which the score reaches 0. If 0, any excess scores 0.
+        min_length: a shorter answer scores 0.
         words: count words instead of characters.
-        name: in `metrics_list`.
+        name: the name in `metrics_list`.
+
+    Raises:
+        ValueError: the lengths contradict each other.
+        TypeError: an argument has a name of version 0.2.
 
     Source:
-        The soft overlong punishment of DAPO (Yu et al., 2025), moved to 0…1.
+        The soft overlong punishment of DAPO (Yu et al., 2025), shifted to the range from 0 to 1.
     """
 
-    most: int
-    room: int = 0
-    least: int = 1
+    max_length: int
+    tolerance: int = 0
+    min_length: int = 1
     words: bool = False
     name: str = "length"
 
-    def __post_init__(self) -> None:
-        check_name(self.name)
-        if self.most < 1 or self.room < 0 or not 0 <= self.least <= self.most:
-            raise ValueError("most is at least 1, room not negative, and least not above most")
+    def __init__(
+        self,
+        max_length: int | None = None,
+        tolerance: int = 0,
+        min_length: int = 1,
+        words: bool = False,
+        name: str = "length",
+        **renamed: Any,
+    ) -> None:
+        for old in renamed:
+            hint = f"; it was renamed to {_OLD_NAMES[old]!r}" if old in _OLD_NAMES else ""
+            raise TypeError(f"Length() got an unexpected argument {old!r}{hint}")
+        if max_length is None:
+            raise TypeError("Length() needs max_length, such as Length(1200, tolerance=800)")
+        validate_name(name)
+        if max_length < 1 or tolerance < 0 or not 0 <= min_length <= max_length:
+            raise ValueError(
+                "Length() needs max_length >= 1, tolerance >= 0 and 0 <= min_length <= max_length, "
+                f"but max_length is {max_length}, tolerance is {tolerance} and min_length is {min_length}"
+            )
+        settings = {
+            "max_length": max_length,
+            "tolerance": tolerance,
+            "min_length": min_length,
+            "words": words,
+            "name": name,
+        }
+        for field, value in settings.items():
+            object.__setattr__(self, field, value)
 
     def grade(self, rollout: Rollout) -> float:
         text = rollout.answer.strip()
         length = len(text.split()) if self.words else len(text)
-        if length < self.least:
+        if length < self.min_length:
             return 0.0
-        over = length - self.most
-        if over <= 0:
+        excess = length - self.max_length
+        if excess <= 0:
             return 1.0
-        return max(0.0, 1 - over / self.room) if self.room else 0.0
+        return max(0.0, 1 - excess / self.tolerance) if self.tolerance else 0.0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Format(Leaf):
-    r"""The share of what was asked for that the answer has.
+    r"""Score the share of the required elements that the answer has.
 
-    Tags have to stand once each, in order, closed, and not inside one another: a tag that is repeated counts as absent,
-    since repeating it is how a model farms such a reward.
+    Each tag has to occur once, closed, in the given order and not nested. A repeated tag counts as missing, because
+    models learn to repeat tags if that pays. The thoughts of a reasoning model count for `tags` only: a `\boxed{…}`
+    or a marker has to stand after the last `</think>`.
 
     Attributes:
-        tags: such as `("think", "answer")` for `<think>…</think><answer>…</answer>`.
-        boxed: ask for a `\boxed{…}`.
-        marker: ask for a line that begins with it, such as `####`.
-        name: in `metrics_list`.
+        tags: tag names such as `("think", "answer")` for `<think>…</think><answer>…</answer>`.
+        boxed: require a `\boxed{…}`.
+        marker: require exactly one line that begins with this text, such as `####`.
+        name: the name in `metrics_list`.
     """
 
     tags: tuple[str, ...] = ()
@@ -69,30 +104,31 @@ class Format(Leaf):
     name: str = "format"
 
     def __post_init__(self) -> None:
-        check_name(self.name)
+        validate_name(self.name)
         object.__setattr__(self, "tags", tuple(self.tags))
         if any(not re.fullmatch(r"[A-Za-z][\w-]*", tag) for tag in self.tags):
-            raise ValueError("tags are names without their brackets, such as 'think'")
+            raise ValueError(f"tags must be names without brackets, such as 'think', not {self.tags!r}")
         if not (self.tags or self.boxed or self.marker):
-            raise ValueError("say what the answer has to have: tags, boxed or marker")
+            raise ValueError("Format() needs at least one of tags, boxed and marker")
 
     def grade(self, rollout: Rollout) -> float:
-        text = rollout.answer
-        kept = self._tags(text)
+        checks = self._check_tags(rollout.answer)
+        answer = strip_thoughts(rollout.answer)
         if self.boxed:
-            kept.append(boxed(text) not in (None, ""))
+            checks.append(boxed(answer) not in (None, ""))
         if self.marker:
-            kept.append(sum(line.lstrip().startswith(self.marker) for line in text.split("\n")) == 1)
-        return sum(kept) / len(kept)
+            checks.append(sum(line.lstrip().startswith(self.marker) for line in answer.split("\n")) == 1)
+        return sum(checks) / len(checks)
 
-    def _tags(self, text: str) -> list[bool]:
-        kept: list[bool] = []
+    def _check_tags(self, text: str) -> list[bool]:
+        """Return for each tag whether it occurs as required."""
+        results: list[bool] = []
         end = 0
         for tag in self.tags:
             opening, closing = f"<{tag}>", f"</{tag}>"
             start, stop = text.find(opening), text.find(closing)
             once = text.count(opening) == 1 and text.count(closing) == 1
-            good = once and end <= start and start + len(opening) <= stop
-            kept.append(good)
-            end = stop + len(closing) if good else end
-        return kept
+            valid = once and end <= start and start + len(opening) <= stop
+            results.append(valid)
+            end = stop + len(closing) if valid else end
+        return results

@@ -20,9 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from bedrock_rft.rewards._runtime.reward import Leaf, check_name
-from bedrock_rft.rewards._runtime.rollout import Rollout
-from bedrock_rft.rewards._runtime.score import Score, number
+from bedrock_rft.rewards._runtime.reward import Leaf, validate_name
+from bedrock_rft.rewards._runtime.rollout import Rollout, Score, finite_float
 
 __all__ = ["PassesTests", "code_in"]
 
@@ -94,8 +93,8 @@ class PassesTests(Leaf):
     name: str = "tests"
 
     def __post_init__(self) -> None:
-        check_name(self.name)
-        if number(self.seconds, "seconds") <= 0 or self.memory < 1:
+        validate_name(self.name)
+        if finite_float(self.seconds, "seconds") <= 0 or self.memory < 1:
             raise ValueError("seconds and memory are more than 0")
 
     def grade(self, rollout: Rollout) -> Score:
