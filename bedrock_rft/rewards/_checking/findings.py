@@ -284,7 +284,7 @@ def of_prints(trial: Trial, records: Sequence[Mapping[str, Any]]) -> list[Findin
 
 def _first(said: str) -> str:
     """What the handler logged of the first error."""
-    found = re.search(r"rollouts got the floor; the first: (.{1,200})", said)
+    found = re.search(r"rollouts got the floor; (?:the first|first error): (.{1,200})", said)
     return f" (the first: {found.group(1).strip()})" if found else ""
 
 

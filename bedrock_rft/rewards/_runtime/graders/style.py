@@ -117,7 +117,9 @@ class Format(Leaf):
         if self.boxed:
             checks.append(boxed(answer) not in (None, ""))
         if self.marker:
-            checks.append(sum(line.lstrip().startswith(self.marker) for line in answer.split("\n")) == 1)
+            # Counted after the first </think> as well, so that repeating the whole answer does not pay.
+            after_first = rollout.answer.partition("</think>")[2] or rollout.answer
+            checks.append(_count_lines(answer, self.marker) == 1 == _count_lines(after_first, self.marker))
         return sum(checks) / len(checks)
 
     def _check_tags(self, text: str) -> list[bool]:
@@ -132,3 +134,7 @@ class Format(Leaf):
             results.append(valid)
             end = stop + len(closing) if valid else end
         return results
+
+
+def _count_lines(text: str, start: str) -> int:
+    return sum(line.lstrip().startswith(start) for line in text.split("\n"))
