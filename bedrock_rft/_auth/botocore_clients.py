@@ -54,6 +54,7 @@ def service_client(
                 read_timeout=timeout,
                 connect_timeout=min(timeout, 10.0),
                 retries={"total_max_attempts": retries + 1, "mode": "standard"},
+                tcp_keepalive=True,  # a function may take 15 minutes, and a gateway forgets silent connections
                 user_agent_extra="bedrock_rft",
             ),
         )

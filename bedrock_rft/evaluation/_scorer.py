@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from bedrock_rft.errors import RewardError
 from bedrock_rft.evaluation._journal import Scored
-from bedrock_rft.rewards._targets.entry_point import EntryPoint, call_handler, load_handler
-from bedrock_rft.rewards._targets.fingerprint import arn_of, fingerprint
+from bedrock_rft.rewards._targets.entry_point import EntryPoint
 from bedrock_rft.rewards._targets.handler_response import parse_response, parse_scores
-from bedrock_rft.rewards._targets.resolve import resolve_target
-from bedrock_rft.rewards._targets.target import InProcessTarget, Target
+from bedrock_rft.rewards._targets.in_process_target import InProcessTarget
+from bedrock_rft.rewards._targets.resolve import lambda_arn, resolve_target
+from bedrock_rft.rewards._targets.target import Target, invoke_until_accepted
 
 __all__ = ["Scorer", "alone", "entry_of", "scorer_of"]
 
@@ -23,8 +21,6 @@ _LONGEST = 900.0
 _MEMORY = 1024
 _INVOCATIONS = 8
 """Batches that a deployed function is given at once."""
-_PATIENCE = 600.0
-"""Seconds for which a function that is busy is asked again."""
 
 
 @dataclass(frozen=True)
@@ -58,42 +54,29 @@ def scorer_of(reward: object, client: Any) -> Scorer:
         ConfigurationError: it is none of these, or cannot be found.
     """
     target = resolve_target(reward, timeout=_timeout(reward), memory=_MEMORY, client=client)
-    entry = entry_of(reward, target)
+    entry = entry_of(target)
 
     def score(entries: Sequence[Mapping[str, Any]]) -> list[Scored]:
         result = parse_response(entry(entries, None))
         found = parse_scores(result, [str(one["id"]) for one in entries])
         return [Scored(one.score, dict(one.metrics)) for one in found]
 
-    at_once = 1 if arn_of(reward) is None else _INVOCATIONS
-    return Scorer(target.name, f"{target.name} {fingerprint(reward, target)}", at_once, score, target.close)
+    at_once = 1 if target.arn is None else _INVOCATIONS
+    return Scorer(target.name, f"{target.name} {target.fingerprint}", at_once, score, target.close)
 
 
-def entry_of(reward: object, target: Target) -> EntryPoint:
-    """A reward as a function of (event, context) in this process, wherever it runs.
+def entry_of(target: Target) -> EntryPoint:
+    """Return a function of (event, context) that invokes a target, and repeats while a deployed function is busy.
 
-    A deployed one that is busy is asked again. What goes wrong otherwise is raised as `RewardError`.
+    It raises `RewardError` if the invocation fails.
     """
     if isinstance(target, InProcessTarget):
-        here = load_handler(cast("Any", reward))
-        return lambda event, _: call_handler(here, event, timeout=target.timeout)
-
-    def asked(event: Any, _: Any) -> Any:
-        until, pause = time.monotonic() + _PATIENCE, 0.5
-        while True:
-            outcome = target.invoke(event)
-            if outcome.error is None:
-                return outcome.result
-            if outcome.error.code != "busy" or time.monotonic() > until:
-                raise outcome.error
-            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spread over time
-            pause = min(pause * 2, 30.0)
-
-    return asked
+        return lambda event, _: target.call(event)
+    return lambda event, _: invoke_until_accepted(target, event)
 
 
 def _timeout(reward: object) -> float | None:
-    return None if arn_of(reward) else _LONGEST
+    return None if lambda_arn(reward) else _LONGEST
 
 
 def alone(error: RewardError) -> bool:

@@ -185,7 +185,7 @@ def _stage(dataset: object, reward: object, plan: Plan, client: Any) -> _Stage:
     target = resolve_target(reward, timeout=None, memory=_MEMORY, client=client)
     try:
         chosen = _chosen(records, plan.most, plan.seed)
-        job = rehearsed(chosen, entry_of(reward, target), plan.given, timeout=target.timeout, seed=plan.seed)
+        job = rehearsed(chosen, entry_of(target), plan.given, timeout=target.timeout, seed=plan.seed)
     finally:
         target.close()
     return _Stage(data.name, data, records, checked, job)

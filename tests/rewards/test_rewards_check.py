@@ -531,7 +531,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("gives", "generator", "generator"),
         ("text", "text", "without json.dumps"),
         ("raw", "text", "text"),
-        ("strange", "not_json", "set is no JSON value"),
+        ("strange", "not_json", "set is not a JSON value"),
         ("waits", "coroutine", "does not await"),
         ("envelope", "envelope", "statusCode"),
         ("number", "not_loaded", "is int, not a function"),

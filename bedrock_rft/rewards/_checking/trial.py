@@ -10,7 +10,7 @@ from typing import Any
 
 from bedrock_rft.errors import RewardError
 from bedrock_rft.rewards._checking.probes import Probe, Shape, entry_of
-from bedrock_rft.rewards._targets.handler_response import Verdict, parse_response, parse_scores
+from bedrock_rft.rewards._targets.handler_response import ScoredRollout, parse_response, parse_scores
 from bedrock_rft.rewards._targets.target import Outcome, Target
 
 __all__ = ["Batch", "Trial", "Trouble"]
@@ -39,7 +39,7 @@ class Batch:
     shape: Shape
     size: int
     outcome: Outcome
-    verdicts: Sequence[Verdict]
+    verdicts: Sequence[ScoredRollout]
     order: Sequence[str] = ()
     error: RewardError | None = None
 
@@ -161,7 +161,7 @@ class Trial:
         return _ODD[self._count % len(_ODD)].format(self._count)
 
 
-def _read(outcome: Outcome, names: Sequence[str]) -> tuple[list[Any], list[Verdict]]:
+def _read(outcome: Outcome, names: Sequence[str]) -> tuple[list[Any], list[ScoredRollout]]:
     """What was answered, and the verdicts in it. Raises `RewardError`."""
     if outcome.error is not None:
         raise outcome.error

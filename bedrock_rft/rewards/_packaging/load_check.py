@@ -38,7 +38,7 @@ def loaded(content: bytes, handler: str, *, direct: bool) -> Sequence[str]:
     """
     process = SubprocessTarget(content, handler, "package", _SECONDS, _MEMORY)
     try:
-        said = process.ready()
+        said = process.start()
     except RewardError as error:
         absent = re.search(r"No module named '(\w+)", error.message)
         if absent is not None and absent.group(1) in AWS:  # it is in Lambda, and not here

@@ -1,1 +1,1 @@
-"""Targets that a reward can be invoked on: in process, in a subprocess, in Lambda."""
+"""Targets on which a reward can be invoked: this process, a subprocess, Lambda."""

@@ -1,4 +1,4 @@
-"""A Lambda function on the user's machine: its entry point found, and called as Lambda calls it."""
+"""Load the entry point of a reward function and call it as Lambda does."""
 
 from __future__ import annotations
 
@@ -21,22 +21,24 @@ from uuid import uuid4
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError, RewardError
 from bedrock_rft.rewards._runtime.reward import Reward
+from bedrock_rft.rewards._targets.handler_errors import raised_error
 
-__all__ = ["Context", "EntryPoint", "call_handler", "load_handler", "raised"]
+__all__ = ["EntryPoint", "LambdaContext", "call_handler", "load_handler"]
 
 EntryPoint = Callable[[Any, Any], Any]
-"""A Lambda entry point: event and context in, answer out."""
+"""A Lambda entry point: takes the event and the context, returns the result."""
 
+_ASYNC = (inspect.iscoroutinefunction, inspect.isasyncgenfunction)
 _ARN = "arn:aws:lambda:us-west-2:000000000000:function:local-reward"
 
 
 @dataclass(frozen=True)
-class Context:
-    """As much of Lambda's context object as reward functions read."""
+class LambdaContext:
+    """The part of Lambda's context object that reward functions read."""
 
     aws_request_id: str
     deadline: float
-    """On the clock of `time.monotonic`, seconds."""
+    """Seconds on the clock of `time.monotonic`."""
     function_name: str = "local-reward"
     function_version: str = "$LATEST"
     invoked_function_arn: str = _ARN
@@ -45,19 +47,18 @@ class Context:
     log_stream_name: str = "local"
 
     def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until the function is given up."""
+        """Return the milliseconds until the timeout."""
         return max(0, int((self.deadline - time.monotonic()) * 1000))
 
 
 def load_handler(handler: EntryPoint | Reward | str) -> EntryPoint:
-    """Find an entry point.
+    """Return the entry point of a reward.
 
     Args:
-        handler: a reward, the function itself, or where it is: `path/to/file.py:handler_name`. What stands there may be
-            a reward as well.
+        handler: a reward, a function of (event, context), or `path/to/file.py:handler_name`, which may name either.
 
     Raises:
-        ConfigurationError: there is no such file or function, or it is none that Lambda could call.
+        ConfigurationError: there is no such file or function, or Lambda could not call it.
     """
     if isinstance(handler, Reward):
         return handler.handler
@@ -67,8 +68,8 @@ def load_handler(handler: EntryPoint | Reward | str) -> EntryPoint:
     path, colon, name = handler.rpartition(":")
     if not colon or not path.endswith(".py") or not name.isidentifier():
         raise ConfigurationError(f"The reward handler '{handler}' is not of the form 'path/to/file.py:handler_name'.")
-    file = _file(path)
-    entry = getattr(_module(file), name, None)
+    file = _find_file(path)
+    entry = getattr(_load_module(file), name, None)
     if isinstance(entry, Reward):
         entry = entry.handler
     if entry is None:
@@ -76,14 +77,14 @@ def load_handler(handler: EntryPoint | Reward | str) -> EntryPoint:
     _check_callable(entry, f"'{name}' in {file}")
 
     def call(event: Any, context: Any) -> Any:
-        # In Lambda the function's folder stays importable, for imports inside functions too.
+        # Lambda keeps the function's folder importable, also for imports inside functions.
         with _importable(file.parent):
             return entry(event, context)
 
     return call
 
 
-def _file(path: str) -> Path:
+def _find_file(path: str) -> Path:
     try:
         file = Path(path).expanduser().resolve()
         if file.is_file():
@@ -95,89 +96,85 @@ def _file(path: str) -> Path:
 
 
 def call_handler(entry: EntryPoint, event: object, *, timeout: float) -> Any:
-    """Call an entry point as Lambda would, with an event that went through JSON, and for `timeout` seconds at most.
+    """Call an entry point as Lambda does: with a copy of the event made through JSON, and with a timeout.
+
+    Args:
+        entry: the entry point.
+        event: a JSON value.
+        timeout: seconds after which the call is abandoned.
 
     Raises:
-        RewardError: it raised or took too long.
+        RewardError: the function raised, or exceeded the timeout.
     """
     copy = json.loads(json.dumps(event))
-    context = Context(str(uuid4()), time.monotonic() + timeout)
-    answers: list[Any] = []
+    context = LambdaContext(str(uuid4()), time.monotonic() + timeout)
+    results: list[Any] = []
     failures: list[BaseException] = []
 
-    def work() -> None:
+    def run() -> None:
         try:
-            answers.append(entry(copy, context))
-        except BaseException as error:  # noqa: BLE001 - sys.exit() in a reward must not end the thread in silence
+            results.append(entry(copy, context))
+        except BaseException as error:  # noqa: BLE001 - sys.exit() too must be reported
             failures.append(error)
 
-    # Nothing can stop a thread from outside. One that overruns is abandoned: it runs on as a daemon, its answer unread.
-    thread = threading.Thread(target=work, name="local-reward", daemon=True)
+    # A thread cannot be stopped. One that exceeds the timeout continues as a daemon, and its result is not read.
+    thread = threading.Thread(target=run, name="local-reward", daemon=True)
     thread.start()
     thread.join(timeout)
     if failures:
-        _raised(failures[0])
-    if not answers:
+        _raise_reward_error(failures[0])
+    if not results:
         raise RewardError(
             f"The reward handler did not answer within {timeout:g} seconds. Make it faster, or raise its timeout.",
             code="timeout",
         )
-    return answers[0]
+    return results[0]
 
 
-def _raised(error: BaseException) -> NoReturn:
+def _raise_reward_error(error: BaseException) -> NoReturn:
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001 - an exception's own text is the user's code too
+    except Exception:  # noqa: BLE001 - __str__ is the user's code too
         text = "(its text cannot be shown)"
-    kind = type(error).__name__
-    said = f"{kind}: {sanitize_line(text, 500)}" if text else kind
-    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is this module's
+    name = type(error).__name__
+    description = f"{name}: {sanitize_line(text, 500)}" if text else name
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first frame is this module's
     if frames:
-        said += f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
-    raise raised(said, kind) from error
+        description += f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
+    raise raised_error(description, name) from error
 
 
-def raised(said: str, kind: str) -> RewardError:
-    """The error for a handler that raised as a whole: `said` is the exception and its place, `kind` its type."""
-    return RewardError(
-        f"The reward handler raised {said}. One bad rollout must not fail a whole batch: catch it and score it 0.",
-        code="raised",
-        cause=kind,
-    )
-
-
-def _check_callable(entry: object, what: str) -> None:
+def _check_callable(entry: object, subject: str) -> None:
     if not callable(entry):
-        raise ConfigurationError(f"{what} is {type(entry).__name__}, not a function of (event, context).")
+        raise ConfigurationError(f"{subject} is {type(entry).__name__}, not a function of (event, context).")
     call = type(entry).__call__
-    if any(kind(each) for kind in (inspect.iscoroutinefunction, inspect.isasyncgenfunction) for each in (entry, call)):
-        raise ConfigurationError(f"{what} is async, which Lambda does not await. Make it an ordinary function.")
+    if any(is_async(code) for is_async in _ASYNC for code in (entry, call)):
+        raise ConfigurationError(f"{subject} is async, which Lambda does not await. Make it an ordinary function.")
     try:
         signature = inspect.signature(entry)
     except ValueError:
-        return  # some things that can be called do not say how
+        return  # some callables have no signature
     try:
         signature.bind(None, None)
     except TypeError as error:
-        raise ConfigurationError(f"{what} must take (event, context): {error}.") from None
+        raise ConfigurationError(f"{subject} must take (event, context): {error}.") from None
 
 
-class _Fresh(SourceFileLoader):
-    """Reads the source as it stands now, and leaves no `__pycache__` beside it."""
+class _UncachedLoader(SourceFileLoader):
+    """Load the current source and write no `__pycache__`."""
 
     def path_stats(self, path: Any) -> NoReturn:
-        # Bytecode is matched by seconds and size: a reward edited within one second would run as it was before.
+        # Cached bytecode is matched by seconds and size, so an edit within one second would not take effect.
         raise OSError(f"no bytecode for {path}")
 
 
-def _module(file: Path) -> ModuleType:
+def _load_module(file: Path) -> ModuleType:
     name = f"_local_reward_{uuid4().hex}"
-    spec = importlib.util.spec_from_file_location(name, file, loader=_Fresh(name, str(file)))
+    spec = importlib.util.spec_from_file_location(name, file, loader=_UncachedLoader(name, str(file)))
     if spec is None or spec.loader is None:
         raise ConfigurationError(f"{file} cannot be loaded as a Python file.")
     module = importlib.util.module_from_spec(spec)
-    # Dataclasses and pickle look their module up by name.
+    # Dataclasses and pickle look up their module by name.
     sys.modules[name] = module
     try:
         with _importable(file.parent):

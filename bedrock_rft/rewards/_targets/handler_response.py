@@ -1,6 +1,6 @@
-"""What a reward handler answered, read as the service reads it: a score for each rollout, or an error that says why.
+"""Parse the response of a reward handler: a score for each rollout, or an error that names the reason.
 
-What the service does with an answer it cannot use is not known, so every such answer is an error.
+How the service treats a malformed response is not documented, so every malformed response is an error here.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from typing import Any, NoReturn, cast
 
 from bedrock_rft.errors import RewardError
 
-__all__ = ["LARGEST_ANSWER", "Verdict", "parse_response", "parse_scores"]
+__all__ = ["MAX_RESPONSE_BYTES", "ScoredRollout", "parse_response", "parse_scores"]
 
-LARGEST_ANSWER = 6 * 1024 * 1024
-"""Bytes: Lambda's quota for what a function is sent, and for what it returns."""
+MAX_RESPONSE_BYTES = 6 * 1024 * 1024
+"""Lambda's quota for an event and for a response."""
 
-_LARGEST_SCORE = 1e9  # the convention is 0 to 1; beyond this it is an accident, and its square no longer a number
+_MAX_SCORE = 1e9  # by convention scores are 0 to 1; anything larger is an accident, and may overflow
 _SCORE = "aggregate_reward_score"
-_MEANT = ("score", "reward", "aggregate_score", "reward_score", "aggregateRewardScore", "value")
+_MISNOMERS = ("score", "reward", "aggregate_score", "reward_score", "aggregateRewardScore", "value")
 _SHAPE = f'[{{"id": …, "{_SCORE}": 0.0 to 1.0}}, …]'
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What a handler said of one rollout.
+class ScoredRollout:
+    """The handler's result for one rollout.
 
     Attributes:
-        id: the rollout's.
+        id: the id of the rollout.
         score: its reward.
-        metrics: the named values of its `metrics_list`.
+        metrics: the values of its `metrics_list`, by name.
     """
 
     id: str
@@ -41,48 +41,50 @@ class Verdict:
     metrics: Mapping[str, float]
 
 
-def parse_scores(result: Sequence[Any], ids: Sequence[str]) -> list[Verdict]:
-    """Read the scores of a response, in the order of `ids`.
+def parse_scores(result: Sequence[Any], ids: Sequence[str]) -> list[ScoredRollout]:
+    """Return the scores of a parsed response, in the order of `ids`.
 
     Raises:
-        RewardError: a rollout has no score, two, or one that is no number; `.rollout` names it, `.code` the rule.
+        RewardError: a rollout has no score, two scores, or a score that is not a number; `.rollout` names the rollout and
+            `.code` the rule.
     """
     items = _by_id(result, ids)
-    return [Verdict(name, _score(items[name], name), dict(_metrics(items[name], name))) for name in ids]
+    return [ScoredRollout(name, _score(items[name], name), dict(_metrics(items[name], name))) for name in ids]
 
 
 def parse_response(result: object) -> list[Any]:
-    """What arrives of an answer: Lambda sends it as JSON.
+    """Return a handler's result as it arrives after Lambda sent it as JSON.
 
     Raises:
-        RewardError: nothing does, or not a list.
+        RewardError: the result is not a list, cannot be sent as JSON, or exceeds 6 MB.
     """
-    _check_kind(result)
+    _check_type(result)
     try:
         text = json.dumps(result, ensure_ascii=False, default=_decimal)
         value = cast("list[Any]", json.loads(text))
     except (TypeError, ValueError, RecursionError) as error:
         raise RewardError(
-            f"The reward handler's answer cannot be sent as JSON: {error}. Convert scores with float(…); drop others.",
+            f"The reward handler's result cannot be sent as JSON: {error}. Convert scores with float(…) and leave out "
+            "other objects.",
             code="not_json",
         ) from error
     size = len(text.encode("utf-8", "surrogatepass"))
-    if size > LARGEST_ANSWER:
+    if size > MAX_RESPONSE_BYTES:
         raise RewardError(
-            f"The reward handler's answer is {size / 1024 / 1024:.1f} MB; Lambda sends at most 6 MB. Return less text.",
+            f"The reward handler's result has {size / 1024 / 1024:.1f} MB; Lambda sends at most 6 MB. Return less text.",
             code="too_large",
         )
     return value
 
 
 def _decimal(value: object) -> float:
-    # Lambda's own runtime does this one conversion.
+    # Lambda's runtime makes this one conversion.
     if isinstance(value, Decimal):
         return float(value)
-    raise TypeError(f"{type(value).__name__} is no JSON value")
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
 
 
-def _check_kind(result: object) -> None:
+def _check_type(result: object) -> None:
     if isinstance(result, (list, tuple)):
         return
     if result is None:
@@ -91,9 +93,9 @@ def _check_kind(result: object) -> None:
         if "statusCode" in result or "body" in result:
             _fail(
                 "envelope",
-                "returned the {statusCode, body} envelope of an HTTP endpoint; here the plain list is the answer",
+                "returned the {statusCode, body} envelope of an HTTP endpoint; return the plain list",
             )
-        _fail("one_object", "returned one object, not a list; even a single rollout is answered with a list")
+        _fail("one_object", "returned one object, not a list; return a list even for a single rollout")
     if isinstance(result, (str, bytes)):
         _fail("text", "returned text; return the list itself, without json.dumps")
     if inspect.iscoroutine(result) or inspect.isawaitable(result):
@@ -101,7 +103,7 @@ def _check_kind(result: object) -> None:
             result.close()
         _fail("coroutine", "returned a coroutine, which Lambda does not await; make it an ordinary function")
     if inspect.isgenerator(result) or inspect.isasyncgen(result) or hasattr(result, "__next__"):
-        _fail("generator", "returned a generator; return a list: with yield there is nothing to send")
+        _fail("generator", "returned a generator, which Lambda cannot send; return a list")
     _fail("not_a_list", f"returned {type(result).__name__}, not a list")
 
 
@@ -109,7 +111,7 @@ def _by_id(result: Sequence[Any], ids: Sequence[str]) -> dict[str, dict[str, Any
     wanted, items = set(ids), dict[str, dict[str, Any]]()
     for place, value in enumerate(result):
         if not isinstance(value, dict):
-            _fail("item_not_object", f"returned {_named(value)} as item {place}, not an object with id and {_SCORE}")
+            _fail("item_not_object", f"returned {_type_name(value)} as item {place}, not an object with id and {_SCORE}")
         item = cast("dict[str, Any]", value)
         if "id" not in item:
             _fail("id_missing", f"returned item {place} without an id; copy it from the rollout")
@@ -119,25 +121,25 @@ def _by_id(result: Sequence[Any], ids: Sequence[str]) -> dict[str, dict[str, Any
                 "id_unknown", f"returned the unknown id {name!r:.40} in item {place}; copy each rollout's id as it is"
             )
         if name in items:
-            _fail("id_twice", f"returned the id {name!r:.40} twice; answer each rollout once", name)
+            _fail("id_twice", f"returned the id {name!r:.40} twice; return one result for each rollout", name)
         items[name] = item
     missing = [name for name in ids if name not in items]
     if missing:
         shown = ", ".join(f"{name:.40}" for name in missing[:3]) + (", …" if len(missing) > 3 else "")  # noqa: PLR2004 - as many as were shown
-        _fail("ids_missing", f"left out {len(missing)} of {len(ids)} rollouts ({shown}); answer every id", missing[0])
+        _fail("ids_missing", f"left out {len(missing)} of {len(ids)} rollouts ({shown}); return a result for every id", missing[0])
     return items
 
 
 def _score(item: dict[str, Any], rollout: str) -> float:
     if _SCORE not in item:
-        meant = next((name for name in _MEANT if name in item), None)
-        hint = f"; it has '{meant}': rename it to '{_SCORE}'" if meant else ""
+        misnomer = next((name for name in _MISNOMERS if name in item), None)
+        hint = f"; it has '{misnomer}': rename it to '{_SCORE}'" if misnomer else ""
         _fail("score_missing", f"gave rollout {rollout:.40} no {_SCORE}{hint}", rollout)
     value = item[_SCORE]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         _fail(
             "score_not_number",
-            f"gave rollout {rollout:.40} {_named(value)} as {_SCORE}, not a number; convert it with float(…)",
+            f"gave rollout {rollout:.40} {_type_name(value)} as {_SCORE}, not a number; convert it with float(…)",
             rollout,
         )
     if isinstance(value, float) and not math.isfinite(value):
@@ -146,24 +148,24 @@ def _score(item: dict[str, Any], rollout: str) -> float:
             f"gave rollout {rollout:.40} the score {value}; guard against dividing by zero and empty means",
             rollout,
         )
-    if abs(value) > _LARGEST_SCORE:
+    if abs(value) > _MAX_SCORE:
         _fail(
             "score_too_large",
-            f"gave rollout {rollout:.40} a score beyond {_LARGEST_SCORE:g}; keep scores between 0 and 1",
+            f"gave rollout {rollout:.40} a score beyond {_MAX_SCORE:g}; keep scores between 0 and 1",
             rollout,
         )
     return float(value)
 
 
 def _metrics(item: dict[str, Any], rollout: str) -> list[tuple[str, float]]:
-    """The named values of one item; those that are absurdly large are left out, since they decide nothing."""
+    """Return the named values of one item, without those that are too large to be meaningful."""
     listed = item.get("metrics_list")
     if listed is None:
         return []
     if not isinstance(listed, list):
         _fail(
             "metrics_not_list",
-            f"gave rollout {rollout:.40} {_named(item['metrics_list'])} as metrics_list, not a list",
+            f"gave rollout {rollout:.40} {_type_name(item['metrics_list'])} as metrics_list, not a list",
             rollout,
         )
     found: list[tuple[str, float]] = []
@@ -178,15 +180,15 @@ def _metrics(item: dict[str, Any], rollout: str) -> list[tuple[str, float]]:
             )
         if not math.isfinite(value):
             _fail("metric_not_finite", f"gave rollout {rollout:.40} the metric {name} the value {value}", rollout)
-        if abs(value) <= _LARGEST_SCORE:
+        if abs(value) <= _MAX_SCORE:
             found.append((name, float(value)))
     return found
 
 
-def _named(value: object) -> str:
+def _type_name(value: object) -> str:
     names: dict[type, str] = {str: "text", bool: "a boolean", list: "a list", dict: "an object", type(None): "null"}
     return names.get(type(value), "a number")
 
 
-def _fail(code: str, what: str, rollout: str | None = None) -> NoReturn:
-    raise RewardError(f"The reward handler {what}. It must return {_SHAPE}.", rollout=rollout, code=code)
+def _fail(code: str, fault: str, rollout: str | None = None) -> NoReturn:
+    raise RewardError(f"The reward handler {fault}. It must return {_SHAPE}.", rollout=rollout, code=code)

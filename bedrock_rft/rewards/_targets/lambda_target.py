@@ -1,124 +1,241 @@
-"""A function in Lambda, invoked as the service would."""
+"""A reward function in Lambda, invoked as the service invokes it."""
 
 from __future__ import annotations
 
 import base64
+import binascii
 import json
 import re
 import time
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, cast
-
-from botocore.exceptions import BotoCoreError, ClientError
+from uuid import uuid4
 
 from bedrock_rft._auth.aws_credentials import chain
+from bedrock_rft._auth.aws_failures import AwsFailure, read_aws_failure
 from bedrock_rft._auth.botocore_clients import service_client
 from bedrock_rft._auth.config import Config
-from bedrock_rft.errors import RewardError
-from bedrock_rft.rewards._targets.target import SHOWN, Outcome, failure
+from bedrock_rft._core.text import sanitize_line
+from bedrock_rft.errors import ConfigurationError, RewardError
+from bedrock_rft.rewards._targets.fingerprint import digest
+from bedrock_rft.rewards._targets.handler_errors import raised_error
+from bedrock_rft.rewards._targets.target import MAX_OUTPUT_CHARS, Outcome
 from bedrock_rft.types.arn import LambdaArn
 
-__all__ = ["LambdaTarget", "lambda_client"]
+__all__ = ["LambdaTarget"]
+
+_DEFAULT_TIMEOUT = 300.0
+_LONGEST_TIMEOUT = 900.0
+_READ_MARGIN = 15.0
+"""Seconds beyond the function's own timeout, for a cold start and the way there and back."""
+_SETTINGS_TIMEOUT = 30.0
 
 _BUSY = {
-    "TooManyRequestsException",
     "ServiceException",
     "EC2ThrottledException",
+    "EC2UnexpectedException",
+    "ENILimitReachedException",
     "ResourceConflictException",
     "ResourceNotReadyException",
-    "ConnectionClosedError",
-    "ConnectTimeoutError",
-    "EndpointConnectionError",
+    "SnapStartNotReadyException",
+    "SnapStartTimeoutException",
+    "EFSMountTimeoutException",
 }
-"""What another invocation may be spared: the function is throttled, being updated, or cannot be reached just now."""
-
-
-_MEND = {
-    "AccessDeniedException": " Whoever invokes it needs lambda:InvokeFunction on it.",
-    "ResourceNotFoundException": " Check its ARN, its qualifier and its region.",
-    "RequestTooLargeException": " Lambda takes at most 6 MB; shorten the answers.",
+_SERVER_ERROR = 500
+_REMEDIES = {
+    "AccessDeniedException": "Allow lambda:InvokeFunction on it to the identity that invokes it",
+    "ResourceNotFoundException": "Check its ARN, its qualifier and its region",
+    "RequestTooLargeException": "Lambda takes events of at most 6 MB; send fewer rollouts at once or shorten the answers",
+    "RequestEntityTooLargeException": (
+        "Lambda takes events of at most 6 MB; send fewer rollouts at once or shorten the answers"
+    ),
+    "InvalidRuntimeException": "Deploy it with a runtime that Lambda supports",
+    "InvalidZipFileException": "Deploy it again",
 }
+_KMS_REMEDY = "Check that its KMS key is enabled and that its execution role may use it (kms:Decrypt)"
+
+_WRONG_HANDLER = (
+    "not_loaded",
+    "cannot be loaded",
+    "Check the function's handler setting: it must be module.function, as in lambda_function.lambda_handler",
+)
+_RUNTIME_ERRORS = {
+    "Runtime.OutOfMemory": ("out_of_memory", "ran out of memory", "Deploy it with more: memory="),
+    "Runtime.ImportModuleError": (
+        "not_loaded",
+        "cannot be loaded",
+        "Put the missing module into the package (requirements=, include=) and deploy it again",
+    ),
+    "Runtime.UserCodeSyntaxError": (
+        "not_loaded",
+        "cannot be loaded",
+        "Correct the syntax, or choose a newer runtime=, and deploy it again",
+    ),
+    "Runtime.HandlerNotFound": _WRONG_HANDLER,
+    "Runtime.MalformedHandlerName": _WRONG_HANDLER,
+    "Runtime.InvalidEntrypoint": _WRONG_HANDLER,
+    "Runtime.MarshalError": (
+        "not_json",
+        "returned a value that cannot be sent as JSON",
+        "Convert scores with float(…) and leave out other objects",
+    ),
+    "Function.ResponseSizeTooLarge": (
+        "too_large",
+        "returned more than Lambda can send",
+        "Lambda sends at most 6 MB; return less text",
+    ),
+    "Sandbox.Timedout": ("timeout", "ran out of time", "Make it faster, or raise its timeout="),
+    "Runtime.ExitError": (
+        "died",
+        "ended its process",
+        "The whole batch is lost; look for os._exit, sys.exit or a crash in native code",
+    ),
+}
+"""For Lambda's own error types: the code of the error, what happened, and the remedy."""
 
 
 class LambdaTarget:
-    """A function in Lambda, invoked as the service would."""
+    """A function in Lambda, invoked as the service invokes it."""
 
     def __init__(self, arn: str, client: Any, timeout: float | None) -> None:
-        self.name, self._client, self._arn = arn, client, arn
-        self.configuration = self._configured()
-        self.timeout = timeout or float(self.configuration.get("Timeout") or 300)
+        """Read the function's settings, if the caller may see them.
 
-    def _configured(self) -> dict[str, Any]:
-        """Its settings, where the caller may see them."""
+        Args:
+            arn: the function's, with or without a qualifier.
+            client: botocore's for Lambda, a client of this package, or None for botocore's own credentials.
+            timeout: seconds that an invocation may take; None for the function's own.
+
+        Raises:
+            ConfigurationError: the ARN is not a function's, or there are no AWS credentials.
+        """
+        self.name, self.arn = arn, arn
+        region = LambdaArn(arn).region
+        given = client if hasattr(client, "invoke") else None
+        settings_client = given or _lambda_client(client, region, _SETTINGS_TIMEOUT)
         try:
-            return cast("dict[str, Any]", self._client.get_function_configuration(FunctionName=self._arn))
-        except (BotoCoreError, ClientError):
+            self._settings = self._read_settings(settings_client)
+        finally:
+            if given is None:
+                settings_client.close()
+        own = self._settings.get("Timeout")
+        self.own_timeout = float(own) if isinstance(own, (int, float)) and own > 0 else None
+        self.timeout = timeout or self.own_timeout or _DEFAULT_TIMEOUT
+        read_timeout = (self.own_timeout or _LONGEST_TIMEOUT) + _READ_MARGIN
+        self._client = given or _lambda_client(client, region, read_timeout)
+
+    def _read_settings(self, client: Any) -> Mapping[str, Any]:
+        try:
+            found: object = client.get_function_configuration(FunctionName=self.arn)
+        except ConfigurationError:
+            raise
+        except Exception:  # noqa: BLE001 - invoking it reports the same failure
             return {}
+        return cast("Mapping[str, Any]", found) if isinstance(found, dict) else {}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The function's revision; a new value each time if the caller may not see it."""
+        state = self._settings.get("RevisionId") or self._settings.get("CodeSha256") or uuid4()
+        return digest([f"{self.arn} {state}".encode()])
 
     def invoke(self, event: object) -> Outcome:
         began = time.monotonic()
         try:
-            found = self._client.invoke(FunctionName=self._arn, Payload=json.dumps(event).encode(), LogType="Tail")
-            payload = found["Payload"].read()
-        except (BotoCoreError, ClientError) as error:
-            code = getattr(error, "response", {}).get("Error", {}).get("Code", type(error).__name__)
-            kind = "busy" if code in _BUSY else "not_invoked"
-            why = f"{code}: {getattr(error, 'response', {}).get('Error', {}).get('Message') or error}".rstrip(". ")
-            refused = RewardError(f"The reward function could not be invoked: {why}.{_MEND.get(code, '')}", code=kind)
-            return Outcome(None, time.monotonic() - began, error=refused)
-        seconds, printed = time.monotonic() - began, _tail(found.get("LogResult"))
+            response = self._client.invoke(FunctionName=self.arn, Payload=json.dumps(event).encode(), LogType="Tail")
+            payload = bytes(response["Payload"].read())
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong is the outcome
+            return Outcome(None, time.monotonic() - began, error=self._not_invoked(read_aws_failure(error)))
+        seconds, printed = time.monotonic() - began, _decode_log(response.get("LogResult"))
         try:
             result = json.loads(payload or b"null")
         except ValueError:
-            return Outcome(payload.decode("utf-8", "replace"), seconds, printed)
-        if found.get("FunctionError"):
+            return Outcome(None, seconds, printed, _not_lambda(payload))
+        if response.get("FunctionError"):
             fields = cast("dict[str, Any]", result) if isinstance(result, dict) else {}
-            text = f"{fields.get('errorType', 'an error')}: {str(fields.get('errorMessage', ''))[:500]}".rstrip(": ")
-            text += _place(fields.get("stackTrace"))
-            lost = _late(text) if "timed out" in text.lower() else failure("raised", text)
-            return Outcome(None, seconds, printed, lost)
+            return Outcome(None, seconds, printed, _function_error(fields))
         return Outcome(result, seconds, printed)
+
+    def _not_invoked(self, failure: AwsFailure) -> RewardError:
+        """Return the error for an invocation without a response from the function."""
+        remedy = _REMEDIES.get(failure.code, _KMS_REMEDY if failure.code.startswith("KMS") else "")
+        code = "not_invoked"
+        if failure.kind == "timeout" and failure.sent:
+            code = "timeout"
+            own = f"its own timeout is {self.own_timeout:g} s" if self.own_timeout else "its own timeout is not known"
+            remedy = f"There was no response, although {own}; check the network, or make the function faster"
+        elif failure.kind in ("connection", "timeout"):
+            code = "busy"
+            remedy = "The connection was lost; check the network and any proxy"
+        elif failure.kind == "throttled" or failure.code in _BUSY or failure.status >= _SERVER_ERROR:
+            code = "busy"
+            if failure.kind == "throttled":
+                remedy = "Lambda limits concurrent invocations; try again later, or ask AWS for a higher limit"
+        elif failure.kind == "credentials":
+            remedy = "Renew the AWS credentials, or check this machine's clock"
+        elif failure.kind == "unreadable":
+            remedy = "The response is not Lambda's; a proxy may have sent it"
+        return RewardError(
+            f"The reward function could not be invoked: {failure}.{f' {remedy}.' if remedy else ''}", code=code
+        )
 
     def close(self) -> None:
         self._client.close()
 
 
-def _late(text: str) -> RewardError:
-    return RewardError(f"The reward function ran out of time: {text}. Raise its timeout.", code="timeout")
+def _function_error(fields: Mapping[str, Any]) -> RewardError:
+    """Return the error for a function that Lambda reports as failed."""
+    name, message = str(fields.get("errorType") or "an error"), sanitize_line(str(fields.get("errorMessage", "")), 500)
+    key = name
+    if "Task timed out" in message or ("timed out" in message and name == "TimeoutError"):
+        key = "Sandbox.Timedout"
+    elif name == "Runtime.ExitError" and ("signal: killed" in message or "memory" in message):
+        key = "Runtime.OutOfMemory"
+    text = f"{sanitize_line(name, 100)}: {message}".rstrip(": ")
+    advice = _RUNTIME_ERRORS.get(key)
+    if advice is not None:
+        code, event, remedy = advice
+        return RewardError(f"The reward function {event}: {text.rstrip('.')}. {remedy}.", code=code)
+    if name.startswith(("Sandbox.", "Extension.", "Runtime.")):
+        return RewardError(
+            f"The reward function did not run: {text.rstrip('.')}. See its log in CloudWatch.", code="died"
+        )
+    return raised_error(text + _raise_location(fields.get("stackTrace")), sanitize_line(name, 100))
 
 
-def _place(stack: object) -> str:
-    """Where it was raised, as Lambda tells it."""
+def _not_lambda(payload: bytes) -> RewardError:
+    start = sanitize_line(payload[:60].decode("utf-8", "replace"))
+    return RewardError(
+        f"The reward function could not be invoked: the response is not JSON, and begins with {start!r}. "
+        "A proxy may have sent it.",
+        code="not_invoked",
+    )
+
+
+def _raise_location(stack: object) -> str:
+    """Return the file and line that raised, from Lambda's stack trace."""
     found = re.findall(r'([^"/\\\\]+)", line (\d+)', str(stack))
-    return f" ({found[-1][0]}, line {found[-1][1]})" if found else ""
+    return f" ({sanitize_line(found[-1][0], 100)}, line {found[-1][1]})" if found else ""
 
 
-def _tail(encoded: object) -> str:
-    """The end of the log, without Lambda's own lines."""
+def _decode_log(encoded: object) -> str:
+    """Return the end of the function's log, without the lines that Lambda adds."""
     if not isinstance(encoded, str):
         return ""
-    lines = base64.b64decode(encoded).decode("utf-8", "replace").splitlines()
+    try:
+        lines = base64.b64decode(encoded).decode("utf-8", "replace").splitlines()
+    except (ValueError, binascii.Error):
+        return ""
     own = ("START RequestId", "END RequestId", "REPORT RequestId", "INIT_START")
-    return "\n".join(line for line in lines if not line.startswith(own))[:SHOWN]
+    return "\n".join(line for line in lines if not line.startswith(own))[:MAX_OUTPUT_CHARS]
 
 
-def lambda_client(client: Any, arn: str, timeout: float) -> Any:
-    """Botocore's client for Lambda, in the region of a function.
-
-    Args:
-        client: one that is ready, a client of this package whose AWS credentials are to be used, or None.
-        arn: of the function.
-        timeout: seconds that an invocation may take.
-
-    Raises:
-        ConfigurationError: the ARN is none, or there are no AWS credentials.
-    """
-    if hasattr(client, "invoke"):
-        return client
+def _lambda_client(client: Any, region: str, timeout: float) -> Any:
+    """Return botocore's client for Lambda, with the AWS credentials of a client of this package if it has any."""
     source = getattr(client, "_async", client)
     config: Config | None = getattr(getattr(source, "_session", None), "config", None)
     credentials = config.aws if config is not None and config.aws is not None else chain(None)
-    region = LambdaArn(arn).region
     bundle = config.ca_bundle if config is not None else None
     return service_client(
-        "lambda", region=region, credentials=credentials, ca_bundle=bundle, timeout=timeout + 10, retries=0
+        "lambda", region=region, credentials=credentials, ca_bundle=bundle, timeout=timeout, retries=0
     )

@@ -1,4 +1,4 @@
-"""Where a reward is: here, in a file, in a package, or in Lambda."""
+"""Resolve a reward that the user passed (object, file, package or ARN) into a target."""
 
 from __future__ import annotations
 
@@ -10,20 +10,33 @@ from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.rewards._packaging.archive import Package
 from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.reward import Reward
-from bedrock_rft.rewards._targets.entry_point import load_handler
-from bedrock_rft.rewards._targets.target import InProcessTarget, Target
+from bedrock_rft.rewards._targets.in_process_target import InProcessTarget
+from bedrock_rft.rewards._targets.target import Target
 
-__all__ = ["resolve_target", "reward_name", "split_reward_path"]
+__all__ = ["lambda_arn", "resolve_target", "reward_name", "split_reward_path"]
+
+_DEFAULT_TIMEOUT = 300.0
 
 
 def resolve_target(reward: object, *, timeout: float | None, memory: int, client: Any) -> Target:
-    """How to invoke whatever it is. Raises `ConfigurationError`."""
-    limit = 300.0 if timeout is None else timeout
-    arn = reward if isinstance(reward, str) else getattr(reward, "arn", None)
-    if isinstance(arn, str) and arn.startswith("arn:"):
-        from bedrock_rft.rewards._targets.lambda_target import LambdaTarget, lambda_client
+    """Return the target for a reward. It is not invoked.
 
-        return LambdaTarget(arn, lambda_client(client, arn, limit), timeout)
+    Args:
+        reward: a reward, a handler or a function of (event, context); `path/to/file.py:name`; a package; the zip of a
+            Lambda function; the ARN of a deployed function, or an object with an `arn`.
+        timeout: seconds that an invocation may take; None for the deployed function's own, or 300.
+        memory: megabytes that a file or a package may use.
+        client: a client of this package, or botocore's for Lambda; None for botocore's own credentials.
+
+    Raises:
+        ConfigurationError: the reward is none of these, cannot be found, or there are no AWS credentials.
+    """
+    limit = _DEFAULT_TIMEOUT if timeout is None else timeout
+    arn = lambda_arn(reward)
+    if arn is not None:
+        from bedrock_rft.rewards._targets.lambda_target import LambdaTarget
+
+        return LambdaTarget(arn, client, timeout)
     if isinstance(reward, Package):
         from bedrock_rft.rewards._targets.subprocess_target import SubprocessTarget
 
@@ -34,19 +47,29 @@ def resolve_target(reward: object, *, timeout: float | None, memory: int, client
         path, handler = split_reward_path(os.fspath(reward))
         return SubprocessTarget(path, handler, f"{path.name}:{handler}", limit, memory)
     if isinstance(reward, (Reward, Handler)) or callable(reward):
-        return InProcessTarget(load_handler(reward), reward_name(reward), limit)
+        return InProcessTarget(reward, reward_name(reward), limit)
     raise ConfigurationError(
-        f"A reward is a Reward, a handler, 'file.py:name', a Package, a Lambda's zip or an ARN, not "
-        f"{type(reward).__name__}."
+        f"The reward is of type {type(reward).__name__}. Pass a Reward, a handler, 'file.py:name', a Package, the zip "
+        "of a Lambda function, or an ARN."
     )
 
 
+def lambda_arn(reward: object) -> str | None:
+    """Return the ARN if the reward is a deployed function, else None."""
+    arn = reward if isinstance(reward, str) else getattr(reward, "arn", None)
+    return arn if isinstance(arn, str) and arn.startswith("arn:") else None
+
+
 def split_reward_path(text: str) -> tuple[Path, str]:
-    """The file and the name in it. Raises `ConfigurationError` where there is no such file."""
-    place, colon, name = text.rpartition(":")
-    if not colon or "/" in name or "\\" in name:  # a drive's letter stands before a colon too
-        place, name = text, ""
-    path = Path(place).expanduser()
+    """Split `path/to/file.py:name` into the file and the name.
+
+    Raises:
+        ConfigurationError: the text has another form, or there is no such file.
+    """
+    location, colon, name = text.rpartition(":")
+    if not colon or "/" in name or "\\" in name:  # the colon after a drive letter is not a separator
+        location, name = text, ""
+    path = Path(location).expanduser()
     if path.suffix not in (".py", ".zip") or (path.suffix == ".py" and not name.isidentifier()):
         raise ConfigurationError(f"The reward '{text}' is neither 'path/to/file.py:name' nor 'path/to/file.zip'.")
     if not path.is_file():
@@ -55,7 +78,7 @@ def split_reward_path(text: str) -> tuple[Path, str]:
 
 
 def reward_name(reward: Any) -> str:
-    """What a report calls it."""
+    """Return the name that reports use for a reward."""
     if isinstance(reward, Handler):
         return repr(reward.reward)
     if isinstance(reward, Package):

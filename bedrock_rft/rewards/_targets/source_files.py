@@ -1,4 +1,4 @@
-"""The sources behind a reward: its own file, and every module of the user's that it imports, however far."""
+"""Find the source files of a reward: its own file and every module of the user that it imports."""
 
 from __future__ import annotations
 
@@ -9,36 +9,40 @@ import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-__all__ = ["followed", "with_imports"]
+__all__ = ["imported_sources", "source_with_imports"]
 
-_MOST = 500
-_OURS = "bedrock_rft"
+_MAX_FILES = 500
+_PACKAGE = "bedrock_rft"
 
 
-def with_imports(file: Path) -> Iterator[tuple[str, bytes]]:
-    """A file and what it imports of the user's, each with its name.
+def source_with_imports(file: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and content of a file and of the user's modules that it imports, directly or not.
 
-    What belongs to Python, to this package or to an installed one is not followed. Raises `OSError` where the file
-    itself cannot be read.
+    The standard library, this package and installed packages are not followed.
+
+    Raises:
+        OSError: the file itself cannot be read.
     """
     content = file.read_bytes()
     yield file.name, content
-    yield from followed([content], file.parent, seen={file.resolve()})
+    yield from imported_sources([content], file.parent, seen={file.resolve()})
 
 
-def followed(texts: Iterable[bytes], folder: Path, *, seen: set[Path] | None = None) -> Iterator[tuple[str, bytes]]:
-    """What some sources import of the user's, each file once.
+def imported_sources(
+    texts: Iterable[bytes], folder: Path, *, seen: set[Path] | None = None
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and content of each module of the user that some sources import, directly or not.
 
     Args:
         texts: the sources.
-        folder: where they stand, and what they import is looked for first.
-        seen: files that are known already.
+        folder: the folder of the sources; imports are looked up there first.
+        seen: files that are not yielded again.
     """
     known = set[Path]() if seen is None else seen
-    todo = [(text, folder) for text in texts]
-    while todo and len(known) < _MOST:
-        text, place = todo.pop(0)
-        for name, file in _imported(text, place, folder):
+    pending = [(text, folder) for text in texts]
+    while pending and len(known) < _MAX_FILES:
+        text, location = pending.pop(0)
+        for name, file in _imported_files(text, location, folder):
             if file.resolve() in known:
                 continue
             known.add(file.resolve())
@@ -47,10 +51,10 @@ def followed(texts: Iterable[bytes], folder: Path, *, seen: set[Path] | None = N
             except OSError:
                 continue
             yield name, content
-            todo.append((content, file.parent))
+            pending.append((content, file.parent))
 
 
-def _imported(text: bytes, place: Path, folder: Path) -> Iterator[tuple[str, Path]]:
+def _imported_files(text: bytes, location: Path, folder: Path) -> Iterator[tuple[str, Path]]:
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError):
@@ -58,38 +62,39 @@ def _imported(text: bytes, place: Path, folder: Path) -> Iterator[tuple[str, Pat
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield from _files(alias.name.split("."), _homes(alias.name, folder))
+                yield from _module_files(alias.name.split("."), _search_folders(alias.name, folder))
         elif isinstance(node, ast.ImportFrom):
-            own = (node.module or "").split(".") if node.module else []
-            homes = [place, *place.parents][node.level - 1 : node.level] if node.level else _homes(own[0], folder)
+            parts = (node.module or "").split(".") if node.module else []
+            relative = [location, *location.parents][node.level - 1 : node.level]
+            folders = relative if node.level else _search_folders(parts[0], folder)
             for alias in node.names:
-                yield from _files([*own, alias.name], homes)
+                yield from _module_files([*parts, alias.name], folders)
 
 
-def _homes(name: str, folder: Path) -> list[Path]:
-    """The folders in which a module of the user's may stand."""
+def _search_folders(name: str, folder: Path) -> list[Path]:
+    """Return the folders that may hold a module of the user."""
     top = name.split(".", maxsplit=1)[0]
-    if top in sys.stdlib_module_names or top == _OURS:
+    if top in sys.stdlib_module_names or top == _PACKAGE:
         return []
     try:
-        spec = importlib.util.find_spec(top)  # of the top alone: nothing is run
+        spec = importlib.util.find_spec(top)  # only the top-level name: finding a submodule would run its package
     except (ImportError, ValueError, AttributeError):
         spec = None
-    places = [*(spec.submodule_search_locations or ()), spec.origin or ""] if spec else []
-    return [folder, *(Path(place).parent for place in places if place and not _installed(Path(place)))]
+    locations = [*(spec.submodule_search_locations or ()), spec.origin or ""] if spec else []
+    return [folder, *(Path(place).parent for place in locations if place and not _is_installed(Path(place)))]
 
 
-def _installed(place: Path) -> bool:
+def _is_installed(file: Path) -> bool:
     homes = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    return any(str(parent) in homes or parent.name in ("site-packages", "dist-packages") for parent in place.parents)
+    return any(str(parent) in homes or parent.name in ("site-packages", "dist-packages") for parent in file.parents)
 
 
-def _files(parts: list[str], homes: Iterable[Path]) -> Iterator[tuple[str, Path]]:
-    """The files of a module and of the packages it is in, in the first folder that has any."""
-    for home in homes:
+def _module_files(parts: list[str], folders: Iterable[Path]) -> Iterator[tuple[str, Path]]:
+    """Yield the files of a module and of its parent packages, from the first folder that has any."""
+    for folder in folders:
         found: list[tuple[str, Path]] = []
         for count in range(1, len(parts) + 1):
-            inner = home.joinpath(*parts[:count])
+            inner = folder.joinpath(*parts[:count])
             files = (inner.with_name(f"{inner.name}.py"), inner / "__init__.py")
             found += [(".".join(parts[:count]), file) for file in files if file.is_file()]
         if found:

@@ -1,4 +1,4 @@
-"""A handler in a file, or in a Lambda's zip, run in a process of its own: it may hang, crash or eat memory there."""
+"""A reward in a file or a package, invoked in a subprocess, where it may hang, crash or exhaust its memory."""
 
 from __future__ import annotations
 
@@ -13,33 +13,50 @@ import tempfile
 import threading
 import time
 import zipfile
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 from bedrock_rft.errors import ConfigurationError, RewardError
-from bedrock_rft.rewards._targets.target import Outcome, failure
+from bedrock_rft.rewards._targets.fingerprint import digest, fingerprint_file
+from bedrock_rft.rewards._targets.handler_errors import handler_error
+from bedrock_rft.rewards._targets.target import Outcome
 
 __all__ = ["SubprocessTarget", "clean_environment"]
 
-_START = 20.0
+_START_TIMEOUT = 20.0
 _WORKER = str(Path(__file__).with_name("subprocess_worker.py"))
 
 
 class SubprocessTarget:
-    """A handler in a file, or in a Lambda's zip, run in a process of its own with an empty environment."""
+    """A handler in a `.py` file or in the zip of a Lambda function, run in a subprocess with an empty environment."""
 
-    def __init__(self, path: Path | bytes, handler: str, name: str, timeout: float, memory: int) -> None:
-        """Take a `.py` file, a `.zip`, or the bytes of one; nothing is started yet."""
+    arn = None
+
+    def __init__(self, source: Path | bytes, handler: str, name: str, timeout: float, memory: int) -> None:
+        """Prepare the subprocess; the first invocation starts it.
+
+        Args:
+            source: a `.py` file, a `.zip` file, or the bytes of one.
+            handler: the name in the file, or `module.name` in a zip.
+            name: the name that reports use.
+            timeout: seconds that an invocation may take.
+            memory: megabytes that the process may use.
+
+        Raises:
+            ConfigurationError: the zip cannot be unpacked.
+        """
         self.name, self.timeout, self.memory = name, timeout, memory
         self._stack = contextlib.ExitStack()
+        self._source, self._source_handler = source, handler
         self._handler = handler
-        self._packaged = isinstance(path, bytes) or path.suffix == ".zip"
-        self._path = self._unpacked(path) if isinstance(path, bytes) or self._packaged else path
+        self._packaged = isinstance(source, bytes) or source.suffix == ".zip"
+        self._path = self._unpack(source) if isinstance(source, bytes) or self._packaged else source
         self._process: subprocess.Popen[bytes] | None = None
-        self._ask: Any = None
-        self._told: Any = None
+        self._requests: Any = None
+        self._responses: Any = None
 
-    def _unpacked(self, archive: Path | bytes) -> Path:
+    def _unpack(self, archive: Path | bytes) -> Path:
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="reward-")))
         try:
             with zipfile.ZipFile(io.BytesIO(archive) if isinstance(archive, bytes) else archive) as file:
@@ -50,40 +67,36 @@ class SubprocessTarget:
         module, _, self._handler = self._handler.rpartition(".")
         return folder / f"{module.replace('.', '/')}.py"
 
+    @cached_property
+    def fingerprint(self) -> str:
+        if isinstance(self._source, bytes):
+            return digest([self._source, self._source_handler.encode()])
+        return fingerprint_file(self._source, self._source_handler)
+
     def invoke(self, event: object) -> Outcome:
         began = time.monotonic()
         try:
-            said = self._exchange(event)
+            response = self._exchange(event)
         except RewardError as error:
             return Outcome(None, time.monotonic() - began, error=error)
         seconds = time.monotonic() - began
-        printed = str(said.get("printed", ""))
-        if "failed" in said:
-            return Outcome(None, seconds, printed, failure(str(said["failed"]), str(said["text"])))
-        return Outcome(_stand_in(said.get("kind"), said.get("result")), seconds, printed)
+        printed = str(response.get("printed", ""))
+        if "failed" in response:
+            return Outcome(None, seconds, printed, handler_error(str(response["failed"]), str(response["text"])))
+        return Outcome(_replacement(response.get("kind"), response.get("result")), seconds, printed)
 
-    def ready(self) -> dict[str, Any]:
-        """Start it, and return what it tells of the handler.
+    def start(self) -> dict[str, Any]:
+        """Start the subprocess and return its description of the handler: `reward`, `models` and `wrong`.
 
         Raises:
             RewardError: the handler cannot be loaded.
         """
-        return self._start()
-
-    def _exchange(self, event: object) -> dict[str, Any]:
-        if self._process is None:
-            self._start()
-        line = json.dumps({"event": event, "seconds": self.timeout}).encode() + b"\n"
-        return self._line(line, self.timeout, "did not answer within")
-
-    def _start(self) -> dict[str, Any]:
-        # Without bytecode: what is isolated takes no word of it from the environment, and a module that was edited
-        # within a second would run as it was before.
-        alone = ["-I", "-B", "-S"] if self._packaged else ["-I", "-B"]
+        # Without bytecode: a module that was edited within one second would run as it was before the edit.
+        flags = ["-I", "-B", "-S"] if self._packaged else ["-I", "-B"]
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="check-", ignore_cleanup_errors=True))
         arguments = [str(self._path), self._handler, str(self.memory * 1024 * 1024)]
         self._process = subprocess.Popen(  # noqa: S603 - the reward under check
-            [sys.executable, *alone, _WORKER, *arguments],
+            [sys.executable, *flags, _WORKER, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -91,22 +104,28 @@ class SubprocessTarget:
             env=clean_environment(folder),
             start_new_session=os.name == "posix",
         )
-        self._ask, self._told = self._process.stdin, self._process.stdout
-        said = self._line(b"", _START, "was not loaded within")
-        if "failed" in said:
+        self._requests, self._responses = self._process.stdin, self._process.stdout
+        response = self._exchange_line(b"", _START_TIMEOUT, "was not loaded within")
+        if "failed" in response:
             self._stop()
-            raise failure(str(said["failed"]), str(said["text"]))
-        return said
+            raise handler_error(str(response["failed"]), str(response["text"]))
+        return response
 
-    def _line(self, line: bytes, seconds: float, late: str) -> dict[str, Any]:
-        """Send a line and take one."""
-        found: list[bytes] = []
+    def _exchange(self, event: object) -> dict[str, Any]:
+        if self._process is None:
+            self.start()
+        line = json.dumps({"event": event, "seconds": self.timeout}).encode() + b"\n"
+        return self._exchange_line(line, self.timeout, "did not answer within")
+
+    def _exchange_line(self, line: bytes, seconds: float, overrun: str) -> dict[str, Any]:
+        """Send a line and return the next one. Raises `RewardError` if the process is too slow or ends."""
+        received: list[bytes] = []
 
         def talk() -> None:
             with contextlib.suppress(OSError, ValueError):
-                self._ask.write(line)
-                self._ask.flush()
-                found.append(self._told.readline())
+                self._requests.write(line)
+                self._requests.flush()
+                received.append(self._responses.readline())
 
         thread = threading.Thread(target=talk, name="reward-check", daemon=True)
         thread.start()
@@ -115,34 +134,35 @@ class SubprocessTarget:
             self._stop()
             thread.join(5)
             raise RewardError(
-                f"The reward handler {late} {seconds:g} seconds. Make it faster, or raise its timeout.", code="timeout"
+                f"The reward handler {overrun} {seconds:g} seconds. Make it faster, or raise its timeout.",
+                code="timeout",
             )
-        if not found or not found[0]:
-            code = self._stop(patience=0.2)  # one that is ending by itself tells how
+        if not received or not received[0]:
+            code = self._stop(grace=0.2)  # a process that is ending by itself sets its own exit code
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             raise RewardError(
-                f"The reward handler ended its process ({how}). In a Lambda the whole batch would be lost; look for "
+                f"The reward handler ended its process ({how}). In Lambda the whole batch would be lost; look for "
                 "os._exit, a crash in native code, or too much memory.",
                 code="died",
             )
-        return cast("dict[str, Any]", json.loads(found[0]))
+        return cast("dict[str, Any]", json.loads(received[0]))
 
-    def _stop(self, *, patience: float = 0.0) -> int:
+    def _stop(self, *, grace: float = 0.0) -> int:
         process, self._process = self._process, None
         if process is None:
             return 0
-        if patience:
+        if grace:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(patience)
+                process.wait(grace)
         with contextlib.suppress(OSError):
             if os.name == "posix":
                 os.killpg(process.pid, signal.SIGKILL)
             else:
                 process.kill()
         code = process.wait()
-        for end in (self._ask, self._told):
+        for pipe in (self._requests, self._responses):
             with contextlib.suppress(OSError):
-                end.close()
+                pipe.close()
         return code
 
     def close(self) -> None:
@@ -152,21 +172,21 @@ class SubprocessTarget:
 
 
 def clean_environment(folder: str) -> dict[str, str]:
-    """An environment without anything of the user's: no keys, no proxies with passwords, no home."""
+    """Return environment variables without the user's keys, proxies and home."""
     if os.name == "posix":
         return {"PATH": os.defpath, "HOME": folder, "TMPDIR": folder, "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
     kept = {name: os.environ[name] for name in ("SYSTEMROOT", "PATH") if name in os.environ}
     return {**kept, "TEMP": folder, "TMP": folder, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def _stand_in(kind: object, result: Any) -> Any:
-    """What the process could not send, as something of its kind."""
+def _replacement(kind: object, result: Any) -> Any:
+    """Return the result, or an object of the same kind as a result that the process could not send."""
     if kind == "coroutine":
-        return _waiting()
+        return _coroutine()
     if kind in ("generator", "async_generator"):
         return iter(())
     return b"" if kind == "bytes" else result
 
 
-async def _waiting() -> None:
+async def _coroutine() -> None:
     pass

@@ -1,7 +1,7 @@
-"""The other end of a check: loads a handler in a process of its own, and answers one event after another.
+"""Load a handler in a subprocess and respond to one event after another.
 
-Run as a script, without the package, and therefore of the standard library alone. It takes its
-standard streams for itself, so that nothing a handler prints can be taken for its answer.
+This file runs as a script, without the package, so it uses the standard library only. It keeps the standard streams to
+itself, so that nothing that a handler prints is mistaken for a response.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import traceback
 from decimal import Decimal
 from typing import Any, BinaryIO
 
-_SHOWN = 4000
+_MAX_OUTPUT_CHARS = 4000
 
 
-class Context:
-    """As much of Lambda's context object as reward functions read."""
+class LambdaContext:
+    """The part of Lambda's context object that reward functions read."""
 
     function_name = log_group_name = log_stream_name = "checked-reward"
     function_version = "$LATEST"
@@ -31,110 +31,108 @@ class Context:
     memory_limit_in_mb = 512
 
     def __init__(self, seconds: float) -> None:
-        self._until = time.monotonic() + seconds
+        self._deadline = time.monotonic() + seconds
 
     def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until the function is given up."""
-        return max(0, int((self._until - time.monotonic()) * 1000))
+        """Return the milliseconds until the timeout."""
+        return max(0, int((self._deadline - time.monotonic()) * 1000))
 
 
-class _Log(logging.Handler):
-    """Writes where prints go, as Lambda's own handler does."""
+class _StdoutHandler(logging.Handler):
+    """Write log records to standard output, as Lambda's own handler does."""
 
     def emit(self, record: logging.LogRecord) -> None:
         sys.stdout.write(f"{self.format(record)}\n")
 
 
 def main(path: str, name: str, memory: int) -> None:
-    """Load, say so, and answer until nothing is asked any more."""
-    _limit(memory)
-    logging.getLogger().addHandler(_Log())
-    with _apart(0, os.O_RDONLY, "rb") as questions, _apart(1, os.O_WRONLY, "wb") as answers:
-        entry, said = _loaded(path, name)
-        _tell(answers, said)
-        for line in questions if entry is not None else ():
-            task = json.loads(line)
-            _tell(answers, _answer(entry, task["event"], task["seconds"]))
+    """Load the handler, report the result, and respond to events until the input ends."""
+    _limit_memory(memory)
+    logging.getLogger().addHandler(_StdoutHandler())
+    with _take_stream(0, os.O_RDONLY, "rb") as requests, _take_stream(1, os.O_WRONLY, "wb") as responses:
+        entry, description = _load(path, name)
+        _send(responses, description)
+        for line in requests if entry is not None else ():
+            request = json.loads(line)
+            _send(responses, _respond(entry, request["event"], request["seconds"]))
 
 
-def _apart(descriptor: int, how: int, mode: str) -> Any:
-    """A standard stream for this module alone; the handler finds nothing in its place."""
+def _take_stream(descriptor: int, flags: int, mode: str) -> Any:
+    """Return a standard stream and put the null device in its place."""
     own = os.fdopen(os.dup(descriptor), mode)
-    nothing = os.open(os.devnull, how)
-    os.dup2(nothing, descriptor)
-    os.close(nothing)
+    null = os.open(os.devnull, flags)
+    os.dup2(null, descriptor)
+    os.close(null)
     return own
 
 
-def _limit(memory: int) -> None:
+def _limit_memory(memory: int) -> None:
     try:
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     except (ImportError, ValueError, OSError):
-        pass  # there are no such limits here
+        pass  # this platform has no such limits
 
 
-def _loaded(path: str, name: str) -> tuple[Any, dict[str, Any]]:
-    """The entry point and what it is, or None and what is wrong with it."""
-    sys.path.insert(0, os.path.dirname(path))  # noqa: PTH120 - strings, as sys.path has them
+def _load(path: str, name: str) -> tuple[Any, dict[str, Any]]:
+    """Return the entry point and its description, or None and the reason why it cannot be loaded."""
+    sys.path.insert(0, os.path.dirname(path))  # noqa: PTH120 - sys.path holds strings
     try:
         spec = importlib.util.spec_from_file_location("checked_reward", path)
         if spec is None or spec.loader is None:
-            raise ImportError(f"{path} is no Python file")  # noqa: TRY301 - told like all others
+            raise ImportError(f"{path} is not a Python file")  # noqa: TRY301 - reported below
         module = importlib.util.module_from_spec(spec)
         sys.modules["checked_reward"] = module
         spec.loader.exec_module(module)
         found = getattr(module, name)
-    except BaseException as error:  # noqa: BLE001 - whatever a file does as it is loaded is to be told
-        return None, _failed("load", error)
-    # A reward stands for its handler.
+    except BaseException as error:  # noqa: BLE001 - the file may raise anything while it is loaded
+        return None, _failure("load", error)
     is_reward = hasattr(found, "leaves") and hasattr(found, "handler")
     entry = found.handler if is_reward else found
     if not callable(entry):
         text = f"{name} is {type(entry).__name__}, not a function of (event, context)"
         return None, {"failed": "load", "text": text}
-    folder = os.path.dirname(path)  # noqa: PTH120 - as above
-    said = {"ready": True, "reward": is_reward, "models": _models(folder, entry), "wrong": _wrong(entry)}
-    return entry, said
+    folder = os.path.dirname(path)  # noqa: PTH120 - compared with strings
+    return entry, {"ready": True, "reward": is_reward, "models": _models(folder, entry), "wrong": _signature_fault(entry)}
 
 
-def _wrong(entry: Any) -> str | None:
-    """Why Lambda could not call it, where that shows without calling."""
+def _signature_fault(entry: Any) -> str | None:
+    """Return why Lambda could not call an entry point, or None."""
     call = type(entry).__call__
     if any(map(inspect.iscoroutinefunction, (entry, call))) or any(map(inspect.isasyncgenfunction, (entry, call))):
         return "it is async, which Lambda does not await; make it an ordinary function"
     try:
         inspect.signature(entry).bind(None, None)
     except ValueError:
-        return None  # some things that can be called do not say how
+        return None  # some callables have no signature
     except TypeError as error:
         return f"it must take (event, context): {error}"
     return None
 
 
 def _models(folder: str, entry: Any) -> list[str]:
-    """The models that rewards ask: the handler's own, and those that the files beside it keep at their top level."""
-    kept = [entry, getattr(entry, "reward", None)]
+    """Return the judge models of the handler's reward and of the rewards at the top level of modules in its folder."""
+    values = [entry, getattr(entry, "reward", None)]
     for name, module in list(sys.modules.items()):
         if (getattr(module, "__file__", None) or "").startswith(folder) and not name.startswith("bedrock_rft"):
-            kept += vars(module).values()
-    rewards = [value for value in kept if hasattr(value, "leaves") and not isinstance(value, type)]
+            values += vars(module).values()
+    rewards = [value for value in values if hasattr(value, "leaves") and not isinstance(value, type)]
     found = [model for value in rewards for model in getattr(value, "models", ())]
     return list(dict.fromkeys(map(str, found)))
 
 
-def _answer(entry: Any, event: Any, seconds: float) -> dict[str, Any] | bytes:
-    held, said = sys.stdout, io.StringIO()
-    sys.stdout = said
+def _respond(entry: Any, event: Any, seconds: float) -> dict[str, Any] | bytes:
+    stdout, output = sys.stdout, io.StringIO()
+    sys.stdout = output
     try:
-        result = entry(event, Context(seconds))
-    except BaseException as error:  # noqa: BLE001 - sys.exit() in a reward is one of the things that are looked for
-        return {**_failed("raised", error), "printed": said.getvalue()[:_SHOWN]}
+        result = entry(event, LambdaContext(seconds))
+    except BaseException as error:  # noqa: BLE001 - sys.exit() in a reward is reported too
+        return {**_failure("raised", error), "printed": output.getvalue()[:_MAX_OUTPUT_CHARS]}
     finally:
-        sys.stdout = held
-    printed = said.getvalue()[:_SHOWN]
+        sys.stdout = stdout
+    printed = output.getvalue()[:_MAX_OUTPUT_CHARS]
     if inspect.iscoroutine(result):
         result.close()
         return {"kind": "coroutine", "printed": printed}
@@ -144,32 +142,32 @@ def _answer(entry: Any, event: Any, seconds: float) -> dict[str, Any] | bytes:
         return {"kind": "bytes", "printed": printed}
     try:
         return json.dumps({"result": result, "printed": printed}, default=_decimal).encode()
-    except BaseException as error:  # noqa: BLE001 - objects may raise what they like as they are spelled
+    except BaseException as error:  # noqa: BLE001 - objects may raise anything while they are encoded
         return {"failed": "not_json", "text": f"{type(error).__name__}: {error}"[:500], "printed": printed}
 
 
 def _decimal(value: object) -> float:
-    # Lambda's own runtime does this one conversion.
+    # Lambda's runtime makes this one conversion.
     if isinstance(value, Decimal):
         return float(value)
-    raise TypeError(f"{type(value).__name__} is no JSON value")
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
 
 
-def _failed(code: str, error: BaseException) -> dict[str, Any]:
+def _failure(code: str, error: BaseException) -> dict[str, Any]:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
     own = [frame for frame in frames if not frame.filename.startswith("<")]
     place = f" ({os.path.basename(own[-1].filename)}, line {own[-1].lineno})" if own else ""  # noqa: PTH119
     try:
         text = f"{type(error).__name__}: {error}".rstrip(": ")
-    except Exception:  # noqa: BLE001 - an exception's own text is the user's code too
+    except Exception:  # noqa: BLE001 - __str__ is the user's code too
         text = type(error).__name__
     return {"failed": code, "text": text[:500] + place}
 
 
-def _tell(answers: BinaryIO, said: dict[str, Any] | bytes) -> None:
-    answers.write(said if isinstance(said, bytes) else json.dumps(said).encode())
-    answers.write(b"\n")
-    answers.flush()
+def _send(responses: BinaryIO, message: dict[str, Any] | bytes) -> None:
+    responses.write(message if isinstance(message, bytes) else json.dumps(message).encode())
+    responses.write(b"\n")
+    responses.flush()
 
 
 if __name__ == "__main__":

@@ -1,34 +1,34 @@
-"""What is checked: something that can be invoked, and what came of it."""
+"""The interface of a reward target, and the outcome of one invocation."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import time
-from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import RewardError
-from bedrock_rft.rewards._targets.entry_point import EntryPoint, call_handler, raised
 
-__all__ = ["SHOWN", "InProcessTarget", "Outcome", "Target", "failure"]
+if TYPE_CHECKING:
+    import tenacity
 
-SHOWN = 4000
-"""Characters that are kept of what a function prints."""
+__all__ = ["MAX_OUTPUT_CHARS", "Outcome", "Target", "invoke_until_accepted"]
+
+MAX_OUTPUT_CHARS = 4000
+"""Characters of a function's output that an outcome keeps."""
+
+_BUSY_DEADLINE = 600.0
+"""Seconds for which a busy function is invoked again."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one invocation.
+    """The outcome of one invocation.
 
     Attributes:
-        result: what was returned; None where it raised.
-        seconds: that it took.
-        printed: what it wrote to its output, as far as is known, shortened.
-        error: what went wrong instead.
+        result: the returned value; None if the invocation failed.
+        seconds: the duration of the invocation.
+        printed: the function's output as far as it is known, shortened.
+        error: why there is no result; None if there is one.
     """
 
     result: Any
@@ -38,58 +38,50 @@ class Outcome:
 
 
 class Target(Protocol):
-    """A reward function that can be invoked."""
+    """A reward function that can be invoked, wherever it runs."""
 
     name: str
-    """What a report calls it."""
+    """The name that reports use."""
+    arn: str | None
+    """The ARN of a function in Lambda; None for a reward on this machine."""
     timeout: float
     """Seconds that an invocation may take."""
 
+    @property
+    def fingerprint(self) -> str:
+        """Hexadecimal digits that change when the code of the reward changes."""
+        ...
+
     def invoke(self, event: object) -> Outcome:
-        """Invoke it once. What goes wrong is in the outcome."""
+        """Invoke the function once. A failure is part of the outcome and never raised."""
         ...
 
     def close(self) -> None:
-        """Let go of what it holds."""
+        """Release processes, folders and connections."""
         ...
 
 
-class InProcessTarget:
-    """A function in this process. One that overruns is abandoned in its thread; one that ends the process does so."""
+def invoke_until_accepted(target: Target, event: object) -> Any:
+    """Invoke a target and return its result; repeat for up to ten minutes while the function is busy.
 
-    def __init__(self, entry: EntryPoint, name: str, timeout: float) -> None:
-        self.name, self.timeout, self._entry = name, timeout, entry
+    Raises:
+        RewardError: the invocation failed, or the function stayed busy.
+    """
+    import tenacity
 
-    def invoke(self, event: object) -> Outcome:
-        began = time.monotonic()
-        said = io.StringIO()
-        log = logging.StreamHandler(said)  # in a Lambda, what is logged stands in the same place
-        try:
-            with contextlib.redirect_stdout(said), _heard(log):
-                result = call_handler(self._entry, event, timeout=self.timeout)
-        except RewardError as error:
-            return Outcome(None, time.monotonic() - began, said.getvalue()[:SHOWN], error)
-        return Outcome(result, time.monotonic() - began, said.getvalue()[:SHOWN])
+    def is_busy(state: tenacity.RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome is not None else None
+        return isinstance(error, RewardError) and error.code == "busy"
 
-    def close(self) -> None:
-        pass
+    def invoke_once() -> Any:
+        outcome = target.invoke(event)
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.result
 
-
-@contextlib.contextmanager
-def _heard(log: logging.Handler) -> Generator[None]:
-    own = logging.getLogger("bedrock_rft.rewards")
-    own.addHandler(log)
-    try:
-        yield
-    finally:
-        own.removeHandler(log)
-
-
-def failure(code: str, text: str) -> RewardError:
-    """What went wrong elsewhere, as the error it would have been here."""
-    text = sanitize_line(text, 1200)
-    if code == "load":
-        return RewardError(f"The reward handler cannot be loaded: {text}.", code="not_loaded")
-    if code == "not_json":
-        return RewardError(f"The reward handler's answer cannot be sent as JSON: {text}.", code="not_json")
-    return raised(text, text.partition(":")[0].partition(" (")[0])
+    return tenacity.Retrying(
+        retry=is_busy,
+        stop=tenacity.stop_after_delay(_BUSY_DEADLINE),
+        wait=tenacity.wait_exponential_jitter(_FIRST_PAUSE, _LONGEST_PAUSE, jitter=_FIRST_PAUSE),
+        reraise=True,
+    )(invoke_once)

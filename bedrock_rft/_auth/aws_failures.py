@@ -1,0 +1,96 @@
+"""Read botocore exceptions into one form that every caller of another AWS service uses, without secrets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from bedrock_rft._core.redaction import redact
+from bedrock_rft._core.text import sanitize_line
+
+__all__ = ["AwsFailure", "FailureKind", "read_aws_failure"]
+
+FailureKind = Literal[
+    "denied", "not_found", "throttled", "credentials", "refused", "invalid", "timeout", "connection", "unreadable"
+]
+"""`refused` is any other error response; `invalid` was refused by botocore before it was sent."""
+
+_MAX_CHARS = 600
+_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "NotAuthorized"}
+_MISSING = {"ResourceNotFoundException", "NoSuchEntity", "NoSuchEntityException", "ResourceNotFound"}
+_THROTTLED = {"TooManyRequestsException", "Throttling", "ThrottlingException", "RequestLimitExceeded", "SlowDown"}
+_REJECTED_IDENTITY = {
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
+_NO_IDENTITY = {"CredentialRetrievalError", "NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError"}
+_TIMEOUTS = {"ReadTimeoutError", "ConnectTimeoutError"}
+
+
+@dataclass(frozen=True)
+class AwsFailure:
+    """Why a call to an AWS service failed.
+
+    Attributes:
+        kind: what sort of failure it is.
+        code: the service's error code, or the name of the exception if there was no error response.
+        message: the explanation on one line, without secrets and without its last full stop.
+        status: the HTTP status; 0 if there was no response.
+        request_id: AWS's id of the request, if there was a response.
+        sent: whether the request may have reached the service.
+    """
+
+    kind: FailureKind
+    code: str
+    message: str
+    status: int = 0
+    request_id: str | None = None
+    sent: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}" if self.message else self.code
+
+
+def read_aws_failure(error: BaseException) -> AwsFailure:
+    """Describe an exception that a botocore client raised."""
+    response = getattr(error, "response", None)  # botocore's connection errors have one too, and it is None
+    if isinstance(response, dict) and "Error" in response:
+        return _from_response(cast("dict[str, Any]", response))
+    names = {base.__name__ for base in type(error).__mro__}
+    code = type(error).__name__
+    message = _clean(str(error) or code)
+    if names & _NO_IDENTITY or any("SSO" in name or "Token" in name for name in names):
+        return AwsFailure("credentials", code, message, sent=False)
+    if names & {"ParamValidationError", "ConfigurationError"}:
+        return AwsFailure("invalid", code, message, sent=False)
+    if names & _TIMEOUTS:
+        return AwsFailure("timeout", code, message, sent="ConnectTimeoutError" not in names)
+    if names & {"HTTPClientError", "EndpointConnectionError", "IncompleteReadError"}:
+        return AwsFailure("connection", code, message, sent="EndpointConnectionError" not in names)
+    return AwsFailure("unreadable", code, message)
+
+
+def _from_response(response: dict[str, Any]) -> AwsFailure:
+    error, metadata = response.get("Error") or {}, response.get("ResponseMetadata") or {}
+    status = int(metadata.get("HTTPStatusCode") or 0)
+    code = sanitize_line(str(error.get("Code") or ""), 100) or f"HTTP {status}"
+    message = _clean(error.get("Message") or error.get("message") or "")
+    kind: FailureKind = "refused"
+    if code in _DENIED or "not authorized to perform" in message:
+        kind = "denied"
+    elif code in _MISSING or code == "404":
+        kind = "not_found"
+    elif code in _THROTTLED or status == 429:  # noqa: PLR2004 - HTTP's own number
+        kind = "throttled"
+    elif code in _REJECTED_IDENTITY:
+        kind = "credentials"
+    return AwsFailure(kind, code, message, status, sanitize_line(str(metadata.get("RequestId") or ""), 100) or None)
+
+
+def _clean(text: object) -> str:
+    return sanitize_line(redact(str(text)), _MAX_CHARS).rstrip(". ")
