@@ -627,7 +627,7 @@ def test_a_file_sees_nothing_of_the_users(file: Path, name: str, monkeypatch: py
         ("nowhere.py:handler", "no file"),
         ("reward.txt:handler", "neither"),
         ("reward.py", "neither"),
-        (7, "not int"),
+        (7, "of type int"),
         ("arn:aws:s3:::bucket", "not the ARN of a Lambda function"),
     ],
 )

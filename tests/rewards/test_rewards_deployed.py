@@ -155,7 +155,10 @@ def test_one_that_may_not_be_invoked_is_said(deployed: Callable[..., Any]) -> No
         report = check(ARN, RECORDS, size=4)
     (finding,) = report.errors
     assert finding.code == "busy"
-    assert finding.summary == "The reward function could not be invoked: TooManyRequestsException: Rate Exceeded."
+    assert finding.summary == (
+        "The reward function could not be invoked: TooManyRequestsException: Rate Exceeded. Lambda limits concurrent "
+        "invocations; try again later, or ask AWS for a higher limit."
+    )
     assert "fake-secret" not in str(report)
 
 

@@ -45,8 +45,8 @@ def parse_scores(result: Sequence[Any], ids: Sequence[str]) -> list[ScoredRollou
     """Return the scores of a parsed response, in the order of `ids`.
 
     Raises:
-        RewardError: a rollout has no score, two scores, or a score that is not a number; `.rollout` names the rollout and
-            `.code` the rule.
+        RewardError: a rollout has no score, two scores, or a score that is not a number; `.rollout` names the
+            rollout and `.code` the rule.
     """
     items = _by_id(result, ids)
     return [ScoredRollout(name, _score(items[name], name), dict(_metrics(items[name], name))) for name in ids]
@@ -71,7 +71,7 @@ def parse_response(result: object) -> list[Any]:
     size = len(text.encode("utf-8", "surrogatepass"))
     if size > MAX_RESPONSE_BYTES:
         raise RewardError(
-            f"The reward handler's result has {size / 1024 / 1024:.1f} MB; Lambda sends at most 6 MB. Return less text.",
+            f"The reward handler's result has {size / 1024**2:.1f} MB; Lambda sends at most 6 MB. Return less text.",
             code="too_large",
         )
     return value
@@ -111,7 +111,9 @@ def _by_id(result: Sequence[Any], ids: Sequence[str]) -> dict[str, dict[str, Any
     wanted, items = set(ids), dict[str, dict[str, Any]]()
     for place, value in enumerate(result):
         if not isinstance(value, dict):
-            _fail("item_not_object", f"returned {_type_name(value)} as item {place}, not an object with id and {_SCORE}")
+            _fail(
+                "item_not_object", f"returned {_type_name(value)} as item {place}, not an object with id and {_SCORE}"
+            )
         item = cast("dict[str, Any]", value)
         if "id" not in item:
             _fail("id_missing", f"returned item {place} without an id; copy it from the rollout")
@@ -126,7 +128,11 @@ def _by_id(result: Sequence[Any], ids: Sequence[str]) -> dict[str, dict[str, Any
     missing = [name for name in ids if name not in items]
     if missing:
         shown = ", ".join(f"{name:.40}" for name in missing[:3]) + (", …" if len(missing) > 3 else "")  # noqa: PLR2004 - as many as were shown
-        _fail("ids_missing", f"left out {len(missing)} of {len(ids)} rollouts ({shown}); return a result for every id", missing[0])
+        _fail(
+            "ids_missing",
+            f"left out {len(missing)} of {len(ids)} rollouts ({shown}); score every id",
+            missing[0],
+        )
     return items
 
 

@@ -20,7 +20,7 @@ from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError, RewardError
 from bedrock_rft.rewards._targets.fingerprint import digest
 from bedrock_rft.rewards._targets.handler_errors import raised_error
-from bedrock_rft.rewards._targets.target import MAX_OUTPUT_CHARS, Outcome
+from bedrock_rft.rewards._targets.target import CONNECTION_LOST, MAX_OUTPUT_CHARS, Outcome
 from bedrock_rft.types.arn import LambdaArn
 
 __all__ = ["LambdaTarget"]
@@ -43,13 +43,12 @@ _BUSY = {
     "EFSMountTimeoutException",
 }
 _SERVER_ERROR = 500
+_TOO_LARGE = "Lambda takes events of at most 6 MB; send fewer rollouts at once, or shorten the answers"
 _REMEDIES = {
     "AccessDeniedException": "Allow lambda:InvokeFunction on it to the identity that invokes it",
     "ResourceNotFoundException": "Check its ARN, its qualifier and its region",
-    "RequestTooLargeException": "Lambda takes events of at most 6 MB; send fewer rollouts at once or shorten the answers",
-    "RequestEntityTooLargeException": (
-        "Lambda takes events of at most 6 MB; send fewer rollouts at once or shorten the answers"
-    ),
+    "RequestTooLargeException": _TOO_LARGE,
+    "RequestEntityTooLargeException": _TOO_LARGE,
     "InvalidRuntimeException": "Deploy it with a runtime that Lambda supports",
     "InvalidZipFileException": "Deploy it again",
 }
@@ -159,13 +158,13 @@ class LambdaTarget:
     def _not_invoked(self, failure: AwsFailure) -> RewardError:
         """Return the error for an invocation without a response from the function."""
         remedy = _REMEDIES.get(failure.code, _KMS_REMEDY if failure.code.startswith("KMS") else "")
-        code = "not_invoked"
+        code, cause = "not_invoked", None
         if failure.kind == "timeout" and failure.sent:
             code = "timeout"
             own = f"its own timeout is {self.own_timeout:g} s" if self.own_timeout else "its own timeout is not known"
             remedy = f"There was no response, although {own}; check the network, or make the function faster"
         elif failure.kind in ("connection", "timeout"):
-            code = "busy"
+            code, cause = "busy", CONNECTION_LOST
             remedy = "The connection was lost; check the network and any proxy"
         elif failure.kind == "throttled" or failure.code in _BUSY or failure.status >= _SERVER_ERROR:
             code = "busy"
@@ -176,7 +175,9 @@ class LambdaTarget:
         elif failure.kind == "unreadable":
             remedy = "The response is not Lambda's; a proxy may have sent it"
         return RewardError(
-            f"The reward function could not be invoked: {failure}.{f' {remedy}.' if remedy else ''}", code=code
+            f"The reward function could not be invoked: {failure}.{f' {remedy}.' if remedy else ''}",
+            code=code,
+            cause=cause,
         )
 
     def close(self) -> None:

@@ -95,7 +95,12 @@ def _load(path: str, name: str) -> tuple[Any, dict[str, Any]]:
         text = f"{name} is {type(entry).__name__}, not a function of (event, context)"
         return None, {"failed": "load", "text": text}
     folder = os.path.dirname(path)  # noqa: PTH120 - compared with strings
-    return entry, {"ready": True, "reward": is_reward, "models": _models(folder, entry), "wrong": _signature_fault(entry)}
+    return entry, {
+        "ready": True,
+        "reward": is_reward,
+        "models": _models(folder, entry),
+        "wrong": _signature_fault(entry),
+    }
 
 
 def _signature_fault(entry: Any) -> str | None:

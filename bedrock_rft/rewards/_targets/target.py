@@ -10,14 +10,18 @@ from bedrock_rft.errors import RewardError
 if TYPE_CHECKING:
     import tenacity
 
-__all__ = ["MAX_OUTPUT_CHARS", "Outcome", "Target", "invoke_until_accepted"]
+__all__ = ["CONNECTION_LOST", "MAX_OUTPUT_CHARS", "Outcome", "Target", "invoke_until_accepted"]
 
 MAX_OUTPUT_CHARS = 4000
 """Characters of a function's output that an outcome keeps."""
 
+CONNECTION_LOST = "connection lost"
+"""The cause of a `busy` error if it was not the function that refused."""
+
 _BUSY_DEADLINE = 600.0
 """Seconds for which a busy function is invoked again."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_CONNECTION_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,13 @@ class Target(Protocol):
 
     name: str
     """The name that reports use."""
-    arn: str | None
-    """The ARN of a function in Lambda; None for a reward on this machine."""
     timeout: float
     """Seconds that an invocation may take."""
+
+    @property
+    def arn(self) -> str | None:
+        """The ARN of a function in Lambda; None for a reward on this machine."""
+        ...
 
     @property
     def fingerprint(self) -> str:
@@ -62,7 +69,10 @@ class Target(Protocol):
 
 
 def invoke_until_accepted(target: Target, event: object) -> Any:
-    """Invoke a target and return its result; repeat for up to ten minutes while the function is busy.
+    """Invoke a target and return its result, again while the function is busy.
+
+    A function that is throttled or being updated is invoked again for ten minutes, and after a lost connection four
+    times.
 
     Raises:
         RewardError: the invocation failed, or the function stayed busy.
@@ -73,6 +83,12 @@ def invoke_until_accepted(target: Target, event: object) -> Any:
         error = state.outcome.exception() if state.outcome is not None else None
         return isinstance(error, RewardError) and error.code == "busy"
 
+    def is_enough(state: tenacity.RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome is not None else None
+        if isinstance(error, RewardError) and error.cause == CONNECTION_LOST:
+            return state.attempt_number >= _CONNECTION_ATTEMPTS
+        return (state.seconds_since_start or 0.0) > _BUSY_DEADLINE
+
     def invoke_once() -> Any:
         outcome = target.invoke(event)
         if outcome.error is not None:
@@ -81,7 +97,7 @@ def invoke_until_accepted(target: Target, event: object) -> Any:
 
     return tenacity.Retrying(
         retry=is_busy,
-        stop=tenacity.stop_after_delay(_BUSY_DEADLINE),
-        wait=tenacity.wait_exponential_jitter(_FIRST_PAUSE, _LONGEST_PAUSE, jitter=_FIRST_PAUSE),
+        stop=is_enough,
+        wait=tenacity.wait_random_exponential(_FIRST_PAUSE, _LONGEST_PAUSE),
         reraise=True,
     )(invoke_once)
