@@ -1,8 +1,7 @@
-"""Look at all that a job needs before it costs anything: python examples/access_doctor.py --reward ARN.
+"""Check everything that a job needs before you pay for one: python examples/access_doctor.py --reward ARN.
 
-It asks the endpoint, STS, IAM and Lambda, changes nothing, and exits with 1 where something has to be mended. With
---local the endpoint is the rehearsal on this machine, and AWS whatever AWS_ENDPOINT_URL_IAM and its like point at here;
-nothing is asked of the real one.
+It queries the endpoint, STS, IAM and Lambda, changes nothing, and exits with 1 if there is an error. With --local it uses
+the local service, and the AWS endpoints on this machine that AWS_ENDPOINT_URL_IAM and similar variables name.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ HERE = Path(__file__).parent
 
 
 def main() -> int:
-    """Print the report, and the policy that a caller without permissions lacks."""
+    """Print the report, and the policy that a caller needs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reward", help="the ARN of the reward function")
     parser.add_argument("--model", default="openai.gpt-oss-20b", help="the model to train")
     parser.add_argument("--region", default="us-west-2")
-    parser.add_argument("--local", action="store_true", help="look at the rehearsal on this machine")
+    parser.add_argument("--local", action="store_true", help="use the local service")
     options = parser.parse_args()
     if options.local:
         service = LocalService(reward=f"{HERE / 'reward.py'}:lambda_handler")
@@ -36,7 +35,7 @@ def main() -> int:
     if any(finding.code.startswith("may_") for finding in report.errors):
         account = (report.who or "").split(":")[4]
         policy = caller_policy(report.region, account, reward=report.reward)
-        print("\nThe caller's whole policy:", policy.json(), sep="\n")
+        print("\nPolicy for the caller:", policy.json(), sep="\n")
     return 0 if report.ok else 1
 
 

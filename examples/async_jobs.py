@@ -1,9 +1,9 @@
-"""Several jobs at once: one file, one reward, three learning rates, and which of them came furthest.
+"""Run three jobs with different learning rates at once, and compare their rewards.
 
     python examples/async_jobs.py --local                                           on this machine
     python examples/async_jobs.py --data train.jsonl --reward arn:aws:lambda:us-west-2:…    on Amazon Bedrock
 
-On Amazon Bedrock that is three jobs, and three bills.
+On Amazon Bedrock this runs and bills three jobs.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ import word_problems
 from bedrock_rft import AsyncClient, BedrockRFTError, File
 
 MODEL = "openai.gpt-oss-20b"
-REHEARSED = "arn:aws:lambda:us-west-2:123456789012:function:rehearsal"  # stands for reward.py
+REHEARSED = "arn:aws:lambda:us-west-2:123456789012:function:rehearsal"  # the local service calls reward.py instead
 RATES = (0.1, 0.3, 1.0)
-SHOWN = 0.1  # of the run, at its beginning and at its end
+SHOWN = 0.1  # share of the steps to average at the start and the end
 
 
 async def train(client: AsyncClient, file: File, reward: str, rate: float, poll_interval: float) -> str:
-    """One job, from its creation to a line of the table."""
+    """Run one job and return its row of the table."""
     job = await client.jobs.create(
         MODEL, training_file=file, reward=reward, hyperparameters={"learning_rate_multiplier": rate}
     )
@@ -41,7 +41,7 @@ async def train(client: AsyncClient, file: File, reward: str, rate: float, poll_
 
 
 async def compare(settings: dict[str, Any], data: Path, reward: str, poll_interval: float) -> None:
-    """Upload once, then train with each learning rate, all at the same time."""
+    """Upload the file once, then run all jobs concurrently."""
     async with AsyncClient(**settings) as client:
         print(client.identity)
         file = await client.files.upload(data)
@@ -51,11 +51,11 @@ async def compare(settings: dict[str, Any], data: Path, reward: str, poll_interv
 
 
 def main() -> int:
-    """Run the comparison; 1 where a job failed."""
+    """Run the comparison. Return 1 if a job failed."""
     parser = argparse.ArgumentParser(description="Train with several learning rates at once.")
     parser.add_argument("--data", type=Path, help="the training file; generated word problems with --local")
     parser.add_argument("--reward", help="ARN of the reward's Lambda function; reward.py with --local")
-    parser.add_argument("--local", action="store_true", help="rehearse on this machine")
+    parser.add_argument("--local", action="store_true", help="use the local service")
     options = parser.parse_args()
     if not options.local and not (options.data and options.reward):
         parser.error("--data and --reward are needed, or --local")

@@ -1,9 +1,9 @@
-"""IAM, Lambda and STS on this machine, for rehearsing a deployment: nothing leaves it, and nothing is billed.
+"""IAM, Lambda and STS emulated on this machine, to rehearse a deployment without AWS.
 
     pip install 'moto[awslambda]' flask flask-cors
 
-moto keeps the roles and functions. Functions really run: each version in a process of its own, with the standard
-library and what is in its zip, and nothing else, as in Lambda. One process answers one event after another.
+moto stores the roles and functions. Functions are really executed: each version runs in a separate process that can
+import only the standard library and the contents of its zip, as in Lambda. A process handles one event at a time.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ for line in sys.stdin:
 
 
 class Lambda:
-    """One version of a function: its zip, unpacked, and a process that runs its handler."""
+    """One version of a function: its unpacked zip and the process that runs its handler."""
 
     def __init__(self, content: bytes, handler: str) -> None:
         self._stack = contextlib.ExitStack()
@@ -64,13 +64,13 @@ class Lambda:
             stdout=subprocess.PIPE,
             env={
                 name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ
-            },  # Windows starts none without
+            },  # Windows cannot start a process without it
             cwd=folder,
         )
         self._stack.callback(self._stop)
 
     def invoke(self, event: bytes) -> dict[str, Any]:
-        """Answer one event."""
+        """Invoke the handler with one event."""
         with self._busy:
             if self._process.stdin is None or self._process.stdout is None:
                 raise RuntimeError("The process has no pipes.")
@@ -82,7 +82,7 @@ class Lambda:
         return found
 
     def close(self) -> None:
-        """End the process, and remove what was unpacked."""
+        """End the process and remove the unpacked files."""
         self._stack.close()
 
     def _stop(self) -> None:
@@ -95,10 +95,10 @@ class Lambda:
 
 
 class AwsHere:
-    """The services, as long as the `with` block lasts.
+    """The emulated services, for the duration of a `with` block.
 
     Args:
-        around: what every request goes through before it gets here, such as one that counts them.
+        around: WSGI middleware for every request, for example one that counts requests.
     """
 
     def __init__(self, around: Callable[[Application], Application] | None = None) -> None:
@@ -119,11 +119,11 @@ class AwsHere:
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """Return the base URL."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def environment(self) -> Mapping[str, str]:
-        """What botocore has to be told, so that nothing goes to AWS."""
+        """Return the environment variables that keep botocore on this machine."""
         return {
             **{f"AWS_ENDPOINT_URL_{service}": self.url for service in ("LAMBDA", "IAM", "STS")},
             "AWS_ACCESS_KEY_ID": "AKIAREHEARSAL0000001",
@@ -131,7 +131,7 @@ class AwsHere:
         }
 
     def empty(self) -> None:
-        """Forget every role and function: moto keeps them for its process, and not for a server."""
+        """Delete every role and function. moto keeps them per process, not per server."""
         request = urllib.request.Request(f"{self.url}/moto-api/reset", method="POST")  # noqa: S310 - of this machine
         with urllib.request.urlopen(request):  # noqa: S310 - as above
             pass

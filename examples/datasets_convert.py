@@ -1,17 +1,18 @@
-"""Turn what other services train on into a training file: python examples/datasets_convert.py FOLDER."""
+"""Convert the datasets of other trainers to a training file: python examples/datasets_convert.py FOLDER."""
 
 from __future__ import annotations
 
-import sys
+import argparse
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from bedrock_rft import datasets
-from bedrock_rft.datasets import Rules
+from bedrock_rft.datasets import Limits
 
 
 def user(text: str) -> dict[str, Any]:
-    """What a user says."""
+    """Return a user message."""
     return {"role": "user", "content": text}
 
 
@@ -24,13 +25,28 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 
 
-def main() -> None:
-    """The format of each record is told from its fields; format= says it for all."""
+def run(folder: Path) -> None:
+    """Convert records in several formats. Each format is detected from the fields; `format=` sets one for all."""
     for name, row in ROWS.items():
         [record] = datasets.convert([row])
         print(f"{name}: {record}")
-    few = Rules(minimum=1)
-    print(datasets.write(Path(sys.argv[1], "train.jsonl"), datasets.convert(ROWS.values()), rules=few))
+    few = Limits(min_records=1)
+    print(datasets.write(Path(folder, "train.jsonl"), datasets.convert(ROWS.values()), limits=few))
+
+
+def main() -> None:
+    """Write into the given folder, or into a temporary one."""
+    parser = argparse.ArgumentParser(description="Write training files.")
+    parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="where to write")
+    parser.add_argument("--local", action="store_true", help="write into a temporary folder")
+    options = parser.parse_args()
+    if options.local:
+        with tempfile.TemporaryDirectory() as folder:
+            run(Path(folder))
+    elif options.folder:
+        run(options.folder)
+    else:
+        parser.error("give a folder, or --local")
 
 
 if __name__ == "__main__":

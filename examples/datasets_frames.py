@@ -1,12 +1,13 @@
 """Write training files from pandas, polars and Hugging Face data: python examples/datasets_frames.py FOLDER.
 
-Whichever of them is installed is shown; the package itself imports none of them.
+Each library is used only if it is installed; the package itself imports none of them.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
-import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,13 @@ TABLE = {
 
 
 def frame(library: str) -> Any:
-    """The table as a frame of this library."""
+    """Return the table as a frame of one library."""
     module = importlib.import_module(library)
     return module.Dataset.from_dict(TABLE) if library == "datasets" else module.DataFrame(TABLE)
 
 
-def main() -> None:
-    """Columns are named; `level` is passed on to the grader."""
+def run(folder: Path) -> None:
+    """Write one file for each library. The `level` column is passed to the grader."""
     for library in ("pandas", "polars", "datasets"):
         try:
             data = frame(library)
@@ -34,13 +35,28 @@ def main() -> None:
             print(f"{library} is not installed")
             continue
         report = datasets.write(
-            Path(sys.argv[1], f"{library}.jsonl"),
+            Path(folder, f"{library}.jsonl"),
             data,
             prompt="question",
             system=lambda _: "Answer with a number.",
             reference_answer="answer",
         )
         print(f"{library}: {report.raise_for_errors().records} records")
+
+
+def main() -> None:
+    """Write into the given folder, or into a temporary one."""
+    parser = argparse.ArgumentParser(description="Write training files.")
+    parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="where to write")
+    parser.add_argument("--local", action="store_true", help="write into a temporary folder")
+    options = parser.parse_args()
+    if options.local:
+        with tempfile.TemporaryDirectory() as folder:
+            run(Path(folder))
+    elif options.folder:
+        run(options.folder)
+    else:
+        parser.error("give a folder, or --local")
 
 
 if __name__ == "__main__":

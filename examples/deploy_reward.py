@@ -1,10 +1,10 @@
-"""A reward from this file into Lambda: planned, deployed, checked on your own records, and taken away again.
+"""Plan, deploy, check and destroy a reward that is defined in this file.
 
-    python examples/deploy_reward.py --data train.jsonl             # says what it would do, and asks before it does it
-    python examples/deploy_reward.py --data train.jsonl --destroy   # takes away what it made
+    python examples/deploy_reward.py --data train.jsonl             # shows the plan and asks before deploying
+    python examples/deploy_reward.py --data train.jsonl --destroy   # removes what it created
 
-It needs AWS credentials and a region, from wherever botocore finds them. `--local` rehearses on this machine instead:
-the reward, its package, the policies and the check are the real ones, and nothing goes to AWS.
+It needs AWS credentials and a region from any source that botocore supports. With `--local` it uses AWS services
+emulated on this machine: the reward, its package, the policies and the check are real, and nothing goes to AWS.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ import argparse
 import contextlib
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
+
+import word_problems
 
 from bedrock_rft import BedrockRFTError, Client, RewardError
 from bedrock_rft.rewards import Numeric, Rollout, reward
@@ -22,7 +25,7 @@ from bedrock_rft.rewards import Numeric, Rollout, reward
 
 @reward
 def marked(rollout: Rollout) -> bool:
-    """Whether the result stands behind a mark, as in the data."""
+    """Check if the final answer follows the marker ####, as in the dataset."""
     return "####" in rollout.answer
 
 
@@ -30,18 +33,25 @@ scored = 0.9 * Numeric() + 0.1 * marked
 
 
 def main() -> int:
-    """Deploy, or destroy."""
+    """Deploy or destroy the reward."""
     parser = argparse.ArgumentParser(description="Deploy the reward of this file.")
-    parser.add_argument("--name", default="word-problems", help="of the function")
-    parser.add_argument("--data", type=Path, required=True, help="JSON lines to check it with")
-    parser.add_argument("--destroy", action="store_true", help="take it away again")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-    parser.add_argument("--local", action="store_true", help="rehearse on this machine")
+    parser.add_argument("--name", default="word-problems", help="name of the function")
+    parser.add_argument(
+        "--data", type=Path, help="records to check the reward with; generated word problems with --local"
+    )
+    parser.add_argument("--destroy", action="store_true", help="remove it again")
+    parser.add_argument("--yes", action="store_true", help="deploy without asking")
+    parser.add_argument("--local", action="store_true", help="use AWS services emulated on this machine")
     options = parser.parse_args()
+    if not options.local and not options.destroy and options.data is None:
+        parser.error("--data is needed, unless you rehearse with --local")
     try:
         with contextlib.ExitStack() as stack:
             settings: dict[str, Any] = rehearsed(stack) if options.local else {"auth": "aws"}
             client = stack.enter_context(Client(**settings))
+            if options.local and options.data is None:
+                options.data = Path(stack.enter_context(tempfile.TemporaryDirectory()), "train.jsonl")
+                word_problems.write(options.data)
             if not options.destroy:
                 deploy(client, options)
             if options.destroy or options.local:
@@ -56,8 +66,8 @@ def main() -> int:
 
 
 def deploy(client: Client, options: argparse.Namespace) -> None:
-    """Say what would be done, do it, and do it again, which changes nothing."""
-    print(client.rewards.deploy(scored, name=options.name, plan=True))
+    """Show the plan, deploy, and deploy again, which changes nothing."""
+    print(client.rewards.plan(scored, name=options.name))
     if not options.yes and not options.local and input("\nDo it? [y/N] ").lower() != "y":
         return
     print()
@@ -70,7 +80,7 @@ def deploy(client: Client, options: argparse.Namespace) -> None:
 
 
 def rehearsed(stack: contextlib.ExitStack) -> dict[str, Any]:
-    """A client's settings for the rehearsal of Bedrock, with AWS's other services beside it."""
+    """Yield client settings for the local service, with emulated AWS services."""
     from aws_here import AwsHere
 
     from bedrock_rft.local import LocalService

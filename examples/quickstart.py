@@ -1,7 +1,7 @@
-"""The whole way, rehearsed on this machine: upload, train, watch the reward rise, ask the tuned model.
+"""Rehearse a complete job on this machine: upload, train, watch the reward, use the tuned model.
 
-`make demo` runs it, `make demo DATA=file.jsonl` on a data set of yours. It goes the way twice: with AWS credentials,
-then with an API key. There is no AWS account in it and no model; the reward is the real thing, `reward.py`.
+`make demo` runs it, and `make demo DATA=file.jsonl` runs it on your own dataset. It runs twice: with AWS credentials,
+then with an API key. It uses no AWS account and trains no model; the reward function `reward.py` is real.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ except ImportError:
 
 HERE = Path(__file__).parent
 MODEL = "openai.gpt-oss-20b"
-REWARD = "arn:aws:lambda:us-west-2:123456789012:function:word-problems"  # the rehearsal calls reward.py instead
+REWARD = "arn:aws:lambda:us-west-2:123456789012:function:word-problems"  # the local service calls reward.py instead
 WAYS: dict[Literal["aws", "api_key"], str] = {"aws": "With AWS credentials", "api_key": "With an API key"}
-STEPS = 75  # about as many as a demonstration wants to be watched
+STEPS = 75  # enough to show a curve
 WIDTH = min(80, shutil.get_terminal_size().columns) - 1
 ASKED = 8  # answers sampled to one question
 BLOCK = "\u2588" if (sys.stdout.encoding or "").lower().startswith("utf") else "#"
 
 
 def main() -> int:
-    """Go the way twice; 1 where it ended early."""
+    """Run the rehearsal with both identities. Return 1 if it failed."""
     parser = argparse.ArgumentParser(description="Rehearse reinforcement fine-tuning on this machine.")
     parser.add_argument("--data", type=Path, help="JSON lines to train on; generated word problems unless given")
     parser.add_argument(
@@ -49,7 +49,7 @@ def main() -> int:
     data: Path | None = options.data
     output: Any = sys.stdout
     if hasattr(output, "reconfigure"):
-        output.reconfigure(errors="replace", line_buffering=True)  # a question may hold what a terminal cannot show
+        output.reconfigure(errors="replace", line_buffering=True)  # terminals may not encode every character
     say(
         "A REHEARSAL on this machine: no AWS account, no model, nothing is sent to AWS and nothing is billed. What is "
         "real: the requests and their signatures, the reward function, and the arithmetic of the training."
@@ -75,7 +75,7 @@ def main() -> int:
 
 
 def rehearse(data: Path, pace: float) -> None:
-    """Both ways in, one after the other, to one service."""
+    """Rehearse with each identity on one local service."""
     runs: list[Sequence[TrainingMetrics]] = []
     with LocalService(reward=f"{HERE / 'reward.py'}:lambda_handler", pace=pace) as service:
         for number, auth in enumerate(WAYS):
@@ -89,11 +89,11 @@ def rehearse(data: Path, pace: float) -> None:
                 compare(client, job, data, number)
     if [metrics.critic_rewards_mean for metrics in runs[0]] == [metrics.critic_rewards_mean for metrics in runs[1]]:
         print()
-        say("Same data, same seed, same rewards in both runs: the two ways in differ in authentication alone.")
+        say("Same data, seed and rewards in both runs: the two identities differ only in authentication.")
 
 
 def train(client: Client, data: Path) -> Job:
-    """From a file to a job that has succeeded."""
+    """Upload the file and run a job until it succeeds."""
     print()
     with meter("upload ", unit="B", unit_scale=True) as bar:
 
@@ -118,7 +118,7 @@ def train(client: Client, data: Path) -> Job:
                 bar.total = event.metrics.total_steps
                 bar.set_postfix_str(f"reward {event.metrics.critic_rewards_mean:.2f}", refresh=False)
                 bar.update()
-    job = client.jobs.wait(job)  # it has ended by now: this raises where it did not succeed
+    job = client.jobs.wait(job)  # the job has ended; this raises if it did not succeed
     print(f"model    {job.fine_tuned_model}")
     steps = [str(checkpoint.step_number) for checkpoint in client.jobs.checkpoints(job)]
     print(f"saved    also at steps {', '.join(reversed(steps))}")
@@ -126,7 +126,7 @@ def train(client: Client, data: Path) -> Job:
 
 
 def show(run: Sequence[TrainingMetrics]) -> None:
-    """The run as a table of eight rows; each is the mean of its steps."""
+    """Print the metrics as a table of eight rows, each the mean of several steps."""
     size = max(1, -(-len(run) // 8))
     parts = [run[start : start + size] for start in range(0, len(run), size)]
     rewards = [mean([metrics.critic_rewards_mean for metrics in part]) for part in parts]
@@ -140,18 +140,18 @@ def show(run: Sequence[TrainingMetrics]) -> None:
         print(f"{steps:>9}  {reward:6.2f}  {bar:{room}}  {entropy:7.2f}  {length:7.1f}")
     print()
     if max(rewards) - min(rewards) > 0.1:  # noqa: PLR2004 - what can be seen
-        say(f"The reward went from {rewards[0]:.2f} to {rewards[-1]:.2f}; entropy falls as the model grows sure.")
+        say(f"The reward went from {rewards[0]:.2f} to {rewards[-1]:.2f}; entropy falls as the model becomes certain.")
     elif max(rewards) <= 0:
         say(
             "The reward never left 0, so there was nothing to learn from: reward.py compares the final numbers of "
             "answer and reference answer, and found none that agree. This data set wants another reward."
         )
     else:
-        say(f"The reward stayed near {rewards[-1]:.2f}: it tells the model's answers apart too little to learn from.")
+        say(f"The reward stayed near {rewards[-1]:.2f}: it does not distinguish the answers enough to learn from.")
 
 
 def compare(client: Client, job: Job, data: Path, number: int) -> None:
-    """One question of the data set, to the base model and to the tuned one."""
+    """Ask the base model and the tuned model one question of the dataset."""
     lines = [line for line in data.read_text(encoding="utf-8").split("\n") if line.strip()]
     record: dict[str, Any] = json.loads(lines[number])
     messages: list[dict[str, Any]] = record.pop("messages")
@@ -171,13 +171,13 @@ def compare(client: Client, job: Job, data: Path, number: int) -> None:
 
 
 def meter(name: str, **settings: Any) -> tqdm[Any]:
-    """A progress bar in a terminal; nothing where the output goes to a file."""
+    """Show a progress bar in a terminal, and nothing if the output goes to a file."""
     form = "{desc} |{bar}| {n_fmt}/{total_fmt}{postfix}"
     return tqdm(desc=name, file=sys.stdout, ncols=WIDTH, bar_format=form, disable=not sys.stdout.isatty(), **settings)
 
 
 def mean(values: Sequence[float | None]) -> float:
-    """The mean of the values that are there."""
+    """Return the mean of the values that are not None."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else 0.0
 
@@ -188,7 +188,7 @@ def say(text: str) -> None:
 
 
 def said(name: str, text: str, remark: str) -> None:
-    """Print what somebody said, shortened."""
+    """Print a message, shortened to one line."""
     print(f"\n{name}{f'  ({remark})' if remark else ''}")
     lines = [part for line in text.splitlines() for part in textwrap.wrap(line, WIDTH - 4)] or ["(nothing)"]
     print(textwrap.indent("\n".join(lines[:6] + ["..."] * (len(lines) > 6)), "    "))  # noqa: PLR2004

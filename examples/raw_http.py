@@ -1,9 +1,9 @@
-"""Nothing but the signature: any route of the service, with an HTTP client of yours.
+"""Sign requests of your own HTTP client, for any route of the service.
 
-    python examples/raw_http.py            with AWS credentials from where botocore finds them
-    python examples/raw_http.py --local    against a rehearsal on this machine
+    python examples/raw_http.py            with AWS credentials from any source of botocore
+    python examples/raw_http.py --local    with the local service
 
-What `SigV4Auth` adds to a request is what curl adds in
+`SigV4Auth` adds the same headers as
 
     curl "https://bedrock-mantle.us-west-2.api.aws/v1/models" --aws-sigv4 "aws:amz:us-west-2:bedrock-mantle" \
          --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" -H "x-amz-security-token: $AWS_SESSION_TOKEN"
@@ -23,9 +23,9 @@ from bedrock_rft import BedrockRFTError, Client, SigV4Auth
 
 
 def main() -> int:
-    """The same question four ways."""
+    """Send the same request in four ways."""
     parser = argparse.ArgumentParser(description="Signed requests with an HTTP client of your own.")
-    parser.add_argument("--local", action="store_true", help="rehearse on this machine")
+    parser.add_argument("--local", action="store_true", help="use the local service")
     local: bool = parser.parse_args().local
     try:
         with contextlib.ExitStack() as stack:
@@ -37,10 +37,10 @@ def main() -> int:
             auth = SigV4Auth(**settings)
             blocking(auth)
             asyncio.run(with_await(auth))
-            # The SDK's own client takes any route too, with an API key as well, and adds its retries and errors.
+            # `client.request` sends to any route too, also with an API key, with the SDK's retries and errors.
             with Client(**settings) as client:
-                reply = client.request("GET", "/files", query={"purpose": "fine-tune", "limit": 5})
-                print(f"client.request      {reply.status}  {len(reply.json()['data'])} files")
+                response = client.request("GET", "/files", query={"purpose": "fine-tune", "limit": 5})
+                print(f"client.request      {response.status}  {len(response.json()['data'])} files")
     except (BedrockRFTError, httpx.HTTPError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -48,14 +48,14 @@ def main() -> int:
 
 
 def blocking(auth: SigV4Auth) -> None:
-    """An `httpx.Client`; `base_url` is the endpoint that the settings lead to."""
+    """Use an `httpx.Client`. `base_url` is the endpoint that the settings resolve to."""
     with httpx.Client(base_url=auth.base_url, auth=auth) as http:
         models = http.get("/models").raise_for_status().json()
         print(f"httpx.Client        200  {', '.join(sorted(model['id'] for model in models['data']))}")
 
 
 async def with_await(auth: SigV4Auth) -> None:
-    """An `httpx.AsyncClient`; a body may be a stream, and is signed with its real hash all the same."""
+    """Use an `httpx.AsyncClient`. A streamed body is signed with its real hash."""
     record = b'{"messages": [{"role": "user", "content": "1 + 1?"}], "reference_answer": "2"}\n'
     async with httpx.AsyncClient(base_url=auth.base_url, auth=auth) as http:
         models, file = await asyncio.gather(

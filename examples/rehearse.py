@@ -1,12 +1,12 @@
-"""Will this run learn, what will it ask of the reward, and what to mend first? Found out before it is paid for.
+"""Check the dataset and the reward, and rehearse the job, before you pay for it.
 
     python examples/rehearse.py --local                                                 on generated word problems
     python examples/rehearse.py --data train.jsonl --reward reward.py:lambda_handler
     python examples/rehearse.py --data train.jsonl --reward reward.py:lambda_handler --samples 4
 
-No model is trained, and nothing is asked of Amazon Bedrock unless `--samples` says how many answers the base model is
-to give to each of 32 prompts; these cost tokens. The report is printed, and written to rehearsal.html as well. With
-`--local` the local service stands for Amazon Bedrock.
+No model is trained. Nothing is requested from Amazon Bedrock unless you pass `--samples`, the number of answers to
+sample from the base model for each of 32 prompts; these cost tokens. The report is printed and written to
+rehearsal.html. `--local` uses the local service instead of Amazon Bedrock.
 """
 
 from __future__ import annotations
@@ -26,14 +26,16 @@ REWARD = f"{Path(__file__).with_name('reward.py')}:lambda_handler"
 
 
 def main() -> int:
-    """Rehearse; 1 where there is something to mend."""
+    """Rehearse. Return 1 if there are errors to fix."""
     parser = argparse.ArgumentParser(description="Rehearse a run on this machine.")
     parser.add_argument("--data", type=Path, help="the training file; generated word problems with --local")
     parser.add_argument("--reward", default=REWARD, help="file.py:name, a Lambda's zip, or an ARN (reward.py)")
     parser.add_argument("--epochs", type=int, default=1, help="passes over the data (1)")
     parser.add_argument("--batch-size", type=int, default=8, help="prompts a step (8)")
-    parser.add_argument("--samples", type=int, default=0, help="answers of the base model to each prompt (none)")
-    parser.add_argument("--local", action="store_true", help="ask the local service instead of Amazon Bedrock")
+    parser.add_argument(
+        "--samples", type=int, default=0, help="answers to sample from the base model for each prompt (0)"
+    )
+    parser.add_argument("--local", action="store_true", help="use the local service instead of Amazon Bedrock")
     options = parser.parse_args()
     if not options.data and not options.local:
         parser.error("--data is needed, or --local")
@@ -49,7 +51,7 @@ def main() -> int:
 
                 service = stack.enter_context(LocalService())
                 client = stack.enter_context(Client(**service.client_options()))
-                client.files.upload(data)  # the local service knows the prompts it has seen
+                client.files.upload(data)  # the local service answers only prompts that it has seen
             elif options.samples:
                 client = stack.enter_context(Client())
             report = rehearse(data, options.reward, hyperparameters=settings, samples=options.samples, client=client)

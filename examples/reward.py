@@ -1,8 +1,8 @@
-"""A reward as a Lambda function: 1 where an answer comes to the same number as the reference answer, else 0.
+"""Lambda handler that scores 1 if the final number equals the reference answer, else 0.
 
-Deploy this file as it is (handler `reward.lambda_handler`, timeout well above Lambda's 3 seconds); it needs nothing but
-the standard library. It takes every shape of payload that the service is known to send, answers each rollout once and
-in order, and never raises for a bad one: one odd answer must not cost a whole batch.
+Deploy this file as it is (handler `reward.lambda_handler`, timeout well above Lambda's 3 seconds); it needs only
+the standard library. It accepts every payload shape that the service is known to send, scores each rollout once and in
+order, and never raises for a malformed one, because one bad answer must not fail a whole batch.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import re
 from decimal import Decimal
 from typing import Any
 
-# A minus belongs to a number unless something stands right before it, as in 7-3.
+# A minus belongs to the number unless a character directly precedes it, as in 7-3.
 _NUMBER = re.compile(r"((?<![\w)])[-\u2212])?\$?(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)", re.ASCII)
-_LONGEST = 20_000  # characters of an answer that are read, counted from its end
+_LONGEST = 20_000  # only the last characters of an answer are read
 
 
 def lambda_handler(event: list[Any], context: object) -> list[dict[str, Any]]:  # noqa: ARG001 - Lambda passes it
@@ -22,7 +22,7 @@ def lambda_handler(event: list[Any], context: object) -> list[dict[str, Any]]:  
 
 
 def score(rollout: Any) -> dict[str, Any]:
-    """Score one rollout; whatever is wrong with it, it gets a 0 and not an exception."""
+    """Score one rollout. A malformed rollout scores 0."""
     correct = marked = False
     try:
         answer = answer_of(rollout)
@@ -42,32 +42,32 @@ def score(rollout: Any) -> dict[str, Any]:
 
 
 def answer_of(rollout: Any) -> str:
-    """What the model said: the last message of the assistant."""
+    """Return the last message of the assistant."""
     messages: list[Any] = field(rollout, "messages") or []
     said = [field(message, "content") for message in messages if field(message, "role") == "assistant"]
     return text_of(said[-1]) if said else ""
 
 
 def reference_of(rollout: Any) -> str:
-    """The reference answer: under `metadata`, as documented, or beside `messages`, as AWS's sample reads it."""
+    """Return the reference answer from `metadata`, as documented, or beside `messages`, as in the AWS sample."""
     documented = field(field(rollout, "metadata"), "reference_answer")
     return text_of(field(rollout, "reference_answer") if documented is None else documented)
 
 
 def field(value: Any, name: str) -> Any:
-    """A field of an object; None where it is missing, or where there is no object."""
+    """Return a field of a mapping, or None if it is missing or the value is no mapping."""
     return value.get(name) if hasattr(value, "get") else None
 
 
 def text_of(value: Any) -> str:
-    """A text, be it plain, a number, wrapped as `{"text": …}`, or cut into parts."""
+    """Return text from a string, a number, `{"text": …}` or a list of parts."""
     if value is None or isinstance(value, (str, bool, int, float)):
         return "" if value is None else str(value)
     return text_of(field(value, "text")) if hasattr(value, "get") else "".join(text_of(part) for part in value)
 
 
 def final_number(text: str) -> Decimal | None:
-    """What a worked solution comes to: the first number after the last `####`, else the last number of all."""
+    """Return the first number after the last `####`, else the last number in the text."""
     end = text[-_LONGEST:]
     _, mark, after = end.rpartition("####")
     stated = _NUMBER.search(after) if mark else None

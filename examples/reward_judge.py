@@ -1,7 +1,7 @@
-"""A reward with a judge: a model hosted by Bedrock says how good an explanation is, where the answer is right.
+"""Score explanations with a judge model on Bedrock, if the final answer is right.
 
-`python examples/reward_judge.py --local` asks a stand-in on this machine, which needs no AWS account and costs nothing.
-Without `--local` the model is asked with the AWS credentials and the region of your environment, some dozens of times.
+`python examples/reward_judge.py --local` uses a fake judge on this machine, without an AWS account or cost. Without
+`--local` it invokes the model a few dozen times, with the AWS credentials and region of your environment.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ judge = Judge(
         "plain": "Would a twelve-year-old understand it?",
     },
     weights={"sound": 2.0, "plain": 1.0},
-    input_price=0.06,  # US dollars for a million tokens: look up your model's
+    input_price=0.06,  # US dollars for a million tokens: look up the price of your model
     output_price=0.24,
 )
-# The judge is asked about right answers alone: a wrong one needs no opinion, and costs nothing.
+# Only right answers go to the judge, so wrong ones cost nothing.
 total = 0.7 * correct + 0.3 * judge.gate(correct, lazy=True)
 lambda_handler = Handler(total, floor=0.0, concurrency=8)
 
@@ -46,13 +46,15 @@ ANSWERS = (
 
 
 def main() -> int:
-    """Score, check and package; 1 where the check finds an error."""
+    """Score, check and package. Return 1 if the check finds an error."""
     parser = argparse.ArgumentParser(description="Score, check and package a reward with a judge.")
-    parser.add_argument("--local", action="store_true", help="ask a stand-in on this machine")
-    parser.add_argument("--data", type=Path, help="JSON lines to check it on; generated word problems unless given")
-    parser.add_argument("--out", type=Path, default=Path("reward.zip"), help="where the package goes")
+    parser.add_argument("--local", action="store_true", help="use a fake judge on this machine")
+    parser.add_argument(
+        "--data", type=Path, help="records to check the reward with; generated word problems unless given"
+    )
+    parser.add_argument("--out", type=Path, default=Path("reward.zip"), help="path of the package")
     options = parser.parse_args()
-    server = stand_in() if options.local else None
+    server = fake_judge() if options.local else None
     try:
         with tempfile.TemporaryDirectory() as folder:
             data: Path = options.data or Path(folder, "train.jsonl")
@@ -69,7 +71,7 @@ def main() -> int:
 
 
 def go(data: Path, out: Path) -> int:
-    """All of it."""
+    """Run all steps."""
     event = [
         {"id": str(number), "messages": Rollout.of(QUESTION, answer).messages, "metadata": {"reference_answer": "30"}}
         for number, answer in enumerate(ANSWERS)
@@ -86,12 +88,12 @@ def go(data: Path, out: Path) -> int:
     return 0 if report.ok else 1
 
 
-# A stand-in for the Bedrock runtime: it reads what a judge is given, and grades by a rule.
+# A fake Bedrock runtime that grades the prompt of the judge by a rule.
 
 
-def stand_in() -> ThreadingHTTPServer:
-    """Serve the Converse operation on a loopback port, and point botocore there."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), StandIn)
+def fake_judge() -> ThreadingHTTPServer:
+    """Serve the Converse operation on a loopback port, and point botocore to it."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), FakeJudge)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     os.environ.update(
         AWS_ENDPOINT_URL_BEDROCK_RUNTIME=f"http://127.0.0.1:{server.server_port}",
@@ -102,14 +104,14 @@ def stand_in() -> ThreadingHTTPServer:
     return server
 
 
-class StandIn(BaseHTTPRequestHandler):
-    """One that finds an explanation sound where it calculates, and plain where it has words."""
+class FakeJudge(BaseHTTPRequestHandler):
+    """A fake judge: calculations score for soundness, words score for clarity."""
 
     protocol_version = "HTTP/1.1"
     wbufsize = -1
 
     def do_POST(self) -> None:
-        """Grade what stands between the last two fences."""
+        """Grade the text between the last two fences."""
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         text = asked["messages"][0]["content"][0]["text"]
         fence = text.partition(" ")[0]
@@ -129,7 +131,7 @@ class StandIn(BaseHTTPRequestHandler):
         )
 
     def answer(self, body: object) -> None:
-        """Send JSON."""
+        """Send a JSON response."""
         content = json.dumps(body).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
@@ -138,7 +140,7 @@ class StandIn(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-        """Say nothing."""
+        """Suppress request logs."""
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Watch a run as it goes, keep its numbers, and read what they say about it.
+"""Watch a job, save its metrics, and judge its health.
 
-    python examples/watch_run.py --local                    rehearse a run on this machine, and watch it
+    python examples/watch_run.py --local                    watch a job on the local service
     python examples/watch_run.py JOB_ID                      watch a job on Amazon Bedrock
 
-`--style json` writes one object a line instead, `--csv FILE` keeps the numbers, `--png FILE` draws them (with the extra
-'plot'), and `--tensorboard FOLDER` records them (with the extra 'tensorboard'). Ctrl-C leaves the job running.
+`--style json` writes one object a line, `--csv FILE` saves the metrics, `--png FILE` plots them (extra 'plot'), and
+`--tensorboard FOLDER` records them (extra 'tensorboard'). Ctrl-C leaves the job running.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from bedrock_rft import BedrockRFTError, Client
 from bedrock_rft.trackers import TensorBoard
 
 MODEL = "openai.gpt-oss-20b"
-REHEARSED = "arn:aws:lambda:us-west-2:123456789012:function:rehearsal"  # stands for reward.py
+REHEARSED = "arn:aws:lambda:us-west-2:123456789012:function:rehearsal"  # the local service calls reward.py instead
 
 
 def main() -> int:
-    """Watch until the job has ended, then say what its numbers mean."""
+    """Watch the job until it ends, then print its health."""
     options = arguments()
     try:
         with contextlib.ExitStack() as stack:
-            settings: dict[str, Any] = {}  # for the real service: whatever the environment says
+            settings: dict[str, Any] = {}  # for the real service, settings come from the environment
             if options.local:
                 from bedrock_rft.local import LocalService
 
@@ -46,18 +46,18 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        return 130  # it was said already how to come back
+        return 130  # `watch` has printed how to resume
     print(metrics, metrics.health(), sep="\n\n", file=sys.stderr if options.style == "json" else sys.stdout)
     if options.csv:
         metrics.to_csv(options.csv)
     if options.png:
-        figure: Any = metrics.plot()  # matplotlib's own types are not whole
+        figure: Any = metrics.plot()  # matplotlib's type annotations are incomplete
         figure.savefig(options.png)
     return 0
 
 
 def rehearsed(client: Client) -> str:
-    """A job on generated word problems."""
+    """Yield a job on generated word problems."""
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder, "word_problems.jsonl")
         word_problems.write(data)
@@ -67,15 +67,15 @@ def rehearsed(client: Client) -> str:
 
 
 def arguments() -> argparse.Namespace:
-    """What to watch, and what to do with it."""
-    parser = argparse.ArgumentParser(description="Watch a run as it goes.")
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description="Watch a job.")
     parser.add_argument("job", nargs="?", metavar="JOB_ID", help="the job to watch")
-    parser.add_argument("--local", action="store_true", help="rehearse on this machine")
-    parser.add_argument("--pace", type=float, default=0.1, help="seconds between the rehearsal's steps")
+    parser.add_argument("--local", action="store_true", help="watch a job on the local service")
+    parser.add_argument("--pace", type=float, default=0.1, help="seconds per step of the local service")
     parser.add_argument("--style", default="auto", help="auto, terminal, plain, json or none")
-    parser.add_argument("--csv", type=Path, help="keep the numbers here")
-    parser.add_argument("--png", type=Path, help="draw the curves here")
-    parser.add_argument("--tensorboard", type=Path, metavar="FOLDER", help="record the run for TensorBoard")
+    parser.add_argument("--csv", type=Path, help="save the metrics here")
+    parser.add_argument("--png", type=Path, help="plot the curves here")
+    parser.add_argument("--tensorboard", type=Path, metavar="FOLDER", help="record the job for TensorBoard")
     options = parser.parse_args()
     if bool(options.job) == options.local:
         parser.error("give the id of a job, or --local")

@@ -1,7 +1,7 @@
 """Multi-step arithmetic word problems as training data: `python examples/word_problems.py --out train.jsonl`.
 
-A story is a scene, an amount and a few steps; each step says what happens in words and what that comes to in numbers.
-The same seed writes the same bytes, on every version of Python.
+A story is a scene, an amount and a few steps; each step has a sentence and a calculation. The same seed writes the same
+bytes on every version of Python.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ TASK = 'Think step by step and give the final answer after "####".'
 
 @dataclass(frozen=True)
 class Scene:
-    """Where a story plays. `{who}` is a name, `{she}` a pronoun, `{n}` the amount at first, `{k}` that of a step."""
+    """The setting of a story.
+
+    In its texts, `{who}` is a name, `{she}` a pronoun, `{n}` the initial amount and `{k}` the amount of a step.
+    """
 
     things: str
     opening: str
@@ -30,9 +33,9 @@ class Scene:
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that happens: in words, as a calculation, and what is there afterwards."""
+    """One step: its sentence, its calculation and the resulting amount."""
 
-    told: str
+    text: str
     worked: str
     amount: int
 
@@ -84,11 +87,11 @@ FRACTIONS = {2: "half", 3: "a third", 4: "a quarter", 5: "a fifth"}
 TIMES = {2: "twice", 3: "three times", 4: "four times"}
 LINKS = ("Then", "Later", "After that", "The next day", "In the evening")
 
-SMALLEST, LARGEST = 6, 900  # amounts that stay plural, and within mental arithmetic
+SMALLEST, LARGEST = 6, 900  # plural amounts that allow mental arithmetic
 
 
 class Story:
-    """Tells what may happen to an amount, each thing with its calculation."""
+    """Generator of steps that change an amount."""
 
     def __init__(self, rng: random.Random, scene: Scene, who: str, she: str) -> None:
         self.rng, self.scene, self.who, self.she = rng, scene, who, she
@@ -98,26 +101,26 @@ class Story:
         rng.shuffle(self.links)
 
     def step(self, amount: int) -> Step:
-        """Something that leaves an amount to go on with."""
+        """Return a step that leaves a positive amount."""
         while True:
             step = self.rng.choice((self.gain, self.loss, self.share, self.multiple))(amount)
             if step is not None and SMALLEST <= step.amount <= LARGEST:
                 return step
 
     def gain(self, amount: int) -> Step:
-        """More of them."""
+        """Return a step that increases the amount."""
         k = self.rng.randrange(3, 60)
         happens = self.rng.choice(self.scene.gains).format(k=k)
         return Step(self._next(happens), f"{amount} + {k} = {amount + k} {self.things}.", amount + k)
 
     def loss(self, amount: int) -> Step:
-        """Fewer of them."""
+        """Return a step that decreases the amount."""
         k = self.rng.randrange(2, amount - 2)
         happens = self.rng.choice(self.scene.losses).format(k=k)
         return Step(self._next(happens), f"{amount} - {k} = {amount - k} {self.things}.", amount - k)
 
     def share(self, amount: int) -> Step | None:
-        """A fraction given away, where it is a whole number."""
+        """Return a step that gives away a fraction that is a whole number."""
         parts = self.rng.choice(tuple(FRACTIONS))
         if amount % parts:
             return None
@@ -127,37 +130,37 @@ class Story:
         return Step(self._next(f"gives {FRACTIONS[parts]} of the {self.things} to {friend}"), worked, left)
 
     def multiple(self, amount: int) -> Step:
-        """A friend's, some times as many, put together with them."""
+        """Return a step that adds a friend's multiple of the amount."""
         times = self.rng.choice(tuple(TIMES))
         more = amount * times
-        told = (
+        text = (
             f"{self.friend()} brings {TIMES[times]} as many {self.things} as {self.who} has by then, "
             "and they put them all together."
         )
         worked = f"{amount} * {times} = {more}, and {amount} + {more} = {amount + more} {self.things} together."
-        return Step(told, worked, amount + more)
+        return Step(text, worked, amount + more)
 
     def end(self, amount: int) -> Step:
-        """The question."""
+        """Return the question."""
         things, who, she = self.things, self.who, self.she
         kind = self.rng.choice(("count", "money", "boxes", "friends"))
         sizes = [size for size in range(2, 13) if amount % size == 0 and amount // size > 1]
         if kind == "money":
             price = self.rng.randrange(2, 10)
-            told = f"If {who} sells all the {things} that are there now for ${price} each, how many dollars is that?"
-            return Step(told, f"{amount} * {price} = {amount * price} dollars.", amount * price)
+            text = f"If {who} sells all the {things} that are there now for ${price} each, how many dollars is that?"
+            return Step(text, f"{amount} * {price} = {amount * price} dollars.", amount * price)
         if kind == "count" or not sizes:
             return Step(f"How many {things} are there now?", f"So there are {amount} {things}.", amount)
         size = self.rng.choice(sizes)
         each = amount // size
         if kind == "boxes":
-            told = f"If {who} packs all of them into boxes of {size}, how many boxes does {she} fill?"
-            return Step(told, f"{amount} / {size} = {each} boxes.", each)
-        told = f"If {who} shares all of them equally among {size} friends, how many {things} does each friend get?"
-        return Step(told, f"{amount} / {size} = {each} {things} each.", each)
+            text = f"If {who} packs all of them into boxes of {size}, how many boxes does {she} fill?"
+            return Step(text, f"{amount} / {size} = {each} boxes.", each)
+        text = f"If {who} shares all of them equally among {size} friends, how many {things} does each friend get?"
+        return Step(text, f"{amount} / {size} = {each} {things} each.", each)
 
     def friend(self) -> str:
-        """Somebody else."""
+        """Return the name of a friend."""
         return self.rng.choice(self.friends)
 
     def _next(self, happens: str) -> str:
@@ -166,46 +169,49 @@ class Story:
 
 
 def problem(rng: random.Random) -> dict[str, Any]:
-    """One record of a training file, drawn with the generator."""
+    """Return one record of a training file."""
     (who, she), scene, amount = rng.choice(PEOPLE), rng.choice(SCENES), rng.randrange(12, 120)
     story = Story(rng, scene, who, she)
-    told, worked = [scene.opening.format(who=who, n=amount)], list[str]()
+    text, worked = [scene.opening.format(who=who, n=amount)], list[str]()
     for _ in range(rng.randrange(1, 4)):
         step = story.step(amount)
-        told.append(step.told)
+        text.append(step.text)
         worked.append(step.worked)
         amount = step.amount
     end = story.end(amount)
     return {
-        "messages": [{"role": "user", "content": " ".join([*told, end.told, TASK])}],
+        "messages": [{"role": "user", "content": " ".join([*text, end.text, TASK])}],
         "reference_answer": "\n".join([*worked, end.worked, f"#### {end.amount}"]),
         "steps": len(worked) + 1,
     }
 
 
 def problems(count: int, seed: int) -> Iterator[dict[str, Any]]:
-    """As many different problems as are asked for."""
+    """Return `count` different problems."""
     rng = random.Random(seed)  # noqa: S311 - seeded draws, nothing secret
-    told = set[str]()
-    while len(told) < count:
+    text = set[str]()
+    while len(text) < count:
         record = problem(rng)
         question = record["messages"][0]["content"]
-        if question not in told:
-            told.add(question)
+        if question not in text:
+            text.add(question)
             yield record
 
 
 def write(path: Path, *, count: int = 300, seed: int = 7) -> None:
-    """Write a training file, one record a line."""
+    """Write a training file with one record a line."""
     lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in problems(count, seed))
     path.write_bytes("".join(lines).encode())
 
 
 def main() -> int:
-    """Write the file that the arguments ask for."""
+    """Write a file as the command line asks."""
     parser = argparse.ArgumentParser(description="Write multi-step arithmetic word problems as JSON lines.")
     parser.add_argument("--count", type=int, default=300, help="how many; the service takes 100 to 20,000")
     parser.add_argument("--seed", type=int, default=7, help="the same seed writes the same file")
+    parser.add_argument(
+        "--local", action="store_true", help="accepted like in the other examples; this one is always local"
+    )
     parser.add_argument("--out", type=Path, default=Path("word_problems.jsonl"), help="the file to write")
     options = parser.parse_args()
     write(options.out, count=options.count, seed=options.seed)
