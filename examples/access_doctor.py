@@ -1,7 +1,7 @@
 """Check everything that a job needs before you pay for one: python examples/access_doctor.py --reward ARN.
 
-It queries the endpoint, STS, IAM and Lambda, changes nothing, and exits with 1 if there is an error. With --local it uses
-the local service, and the AWS endpoints on this machine that AWS_ENDPOINT_URL_IAM and similar variables name.
+It queries the endpoint, STS, IAM and Lambda, changes nothing, and exits with 1 if there is an error. With --local it
+uses the local service, and the AWS endpoints on this machine that AWS_ENDPOINT_URL_IAM and similar variables name.
 """
 
 from __future__ import annotations

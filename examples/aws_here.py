@@ -159,7 +159,7 @@ class AwsHere:
         event = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         try:
             function = lambda_backends[ACCOUNT][region].get_function(name)
-        except Exception as error:  # noqa: BLE001 - whatever moto says of a function that it does not have
+        except Exception as error:  # noqa: BLE001 - moto raises different errors for a missing function
             body = json.dumps({"Type": "User", "Message": str(error)}).encode()
             start(
                 "404 Not Found", [("x-amzn-errortype", "ResourceNotFoundException"), ("content-length", f"{len(body)}")]

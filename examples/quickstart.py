@@ -139,7 +139,7 @@ def show(run: Sequence[TrainingMetrics]) -> None:
         bar = BLOCK * round(room * min(1.0, max(0.0, reward)))
         print(f"{steps:>9}  {reward:6.2f}  {bar:{room}}  {entropy:7.2f}  {length:7.1f}")
     print()
-    if max(rewards) - min(rewards) > 0.1:  # noqa: PLR2004 - what can be seen
+    if max(rewards) - min(rewards) > 0.1:  # noqa: PLR2004 - smaller changes are not visible
         say(f"The reward went from {rewards[0]:.2f} to {rewards[-1]:.2f}; entropy falls as the model becomes certain.")
     elif max(rewards) <= 0:
         say(

@@ -98,7 +98,7 @@ def fake_judge() -> ThreadingHTTPServer:
     os.environ.update(
         AWS_ENDPOINT_URL_BEDROCK_RUNTIME=f"http://127.0.0.1:{server.server_port}",
         AWS_ACCESS_KEY_ID="local",
-        AWS_SECRET_ACCESS_KEY="local",  # noqa: S106 - no secret: the stand-in takes any
+        AWS_SECRET_ACCESS_KEY="local",  # noqa: S106 - no secret: the fake judge accepts any
         AWS_REGION="us-west-2",
     )
     return server
