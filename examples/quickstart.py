@@ -41,6 +41,7 @@ BLOCK = "\u2588" if (sys.stdout.encoding or "").lower().startswith("utf") else "
 def main() -> int:
     """Run the rehearsal with both identities. Return 1 if it failed."""
     parser = argparse.ArgumentParser(description="Rehearse reinforcement fine-tuning on this machine.")
+    parser.add_argument("--local", action="store_true", help="accepted as in the other examples; always local")
     parser.add_argument("--data", type=Path, help="JSON lines to train on; generated word problems unless given")
     parser.add_argument(
         "--seconds", type=float, default=5.0, help="that each training is slowed down to, to be watched"

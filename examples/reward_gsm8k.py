@@ -44,9 +44,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Check, package and rehearse a reward for GSM8K.")
     parser.add_argument("--data", type=Path, help="JSON lines to train on; generated word problems unless given")
     parser.add_argument("--out", type=Path, default=Path("reward.zip"), help="path of the package")
-    parser.add_argument(
-        "--local", action="store_true", help="accepted like in the other examples; this one is always local"
-    )
+    parser.add_argument("--local", action="store_true", help="accepted as in the other examples; always local")
     options = parser.parse_args()
     try:
         with tempfile.TemporaryDirectory() as folder:

@@ -209,9 +209,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Write multi-step arithmetic word problems as JSON lines.")
     parser.add_argument("--count", type=int, default=300, help="how many; the service takes 100 to 20,000")
     parser.add_argument("--seed", type=int, default=7, help="the same seed writes the same file")
-    parser.add_argument(
-        "--local", action="store_true", help="accepted like in the other examples; this one is always local"
-    )
+    parser.add_argument("--local", action="store_true", help="accepted as in the other examples; always local")
     parser.add_argument("--out", type=Path, default=Path("word_problems.jsonl"), help="the file to write")
     options = parser.parse_args()
     write(options.out, count=options.count, seed=options.seed)

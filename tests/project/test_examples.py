@@ -313,3 +313,15 @@ def test_async_jobs_asks_for_what_it_needs(tmp_path: Path) -> None:
     done = run("async_jobs.py", cwd=tmp_path)
     assert done.returncode == 2
     assert "--data and --reward are needed, or --local" in done.stderr
+
+
+# Every example, as a newcomer tries it first
+
+SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py") if "__main__" in path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_example_runs_with_local_alone(name: str, tmp_path: Path) -> None:
+    done = run(name, "--local", cwd=tmp_path, AWS_MAX_ATTEMPTS="1")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    assert "Traceback" not in done.stdout
