@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import get_args
 
 from bedrock_rft._client.client import Client
+from bedrock_rft._core.output import print_error
 from bedrock_rft.errors import BedrockRFTError
 from bedrock_rft.metrics._live import Style
 
@@ -21,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with Client(region=options.region) as client:
             client.jobs.watch(options.job, style=options.style, poll_interval=options.poll_interval)
     except BedrockRFTError as error:
-        sys.stderr.write(f"error: {error}\n")
+        print_error(f"error: {error}")
         return 1
     except KeyboardInterrupt:
         return _INTERRUPTED

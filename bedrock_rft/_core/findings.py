@@ -35,8 +35,8 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
-        level: the severity: `error` if a job would fail or learn nothing, `warning` if it might, `unknown` if the check could not
-            run, `ok` if nothing is wrong.
+        level: the severity: `error` if a job would fail or learn nothing, `warning` if it might, `unknown` if the check
+            could not run, `ok` if nothing is wrong.
         code: identifies the check; stable between versions.
         summary: one sentence without its full stop.
         reason: why it matters, or how it was found out.

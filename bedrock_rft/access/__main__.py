@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bedrock_rft._core.findings import wrap
+from bedrock_rft._core.output import print_error, print_line
 from bedrock_rft.access._commands import add_commands
 from bedrock_rft.access._doctor.doctor import doctor
 from bedrock_rft.access._keys import mint_api_key
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run(options)
     except BedrockRFTError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this is a command
+        print_error(f"error: {error}")
         return 2
 
 
@@ -78,13 +79,13 @@ def _policy_command(parser: argparse.ArgumentParser) -> None:
 
 def _policy(options: Options) -> int:
     policy = _KINDS[options.kind](options)
-    print(policy if options.explain else policy.json())  # noqa: T201 - this is a command
+    print_line(str(policy) if options.explain else policy.json())
     return 0
 
 
 def _managed(_: Options) -> int:
     for each in MANAGED_POLICIES:
-        print("\n".join(wrap(str(each))))  # noqa: T201 - as above
+        print_line("\n".join(wrap(str(each))))
     return 0
 
 
@@ -95,15 +96,15 @@ def _doctor(options: Options) -> int:
         report = doctor(
             client, reward=options.reward, models=options.model, judges=options.judge, seconds=options.seconds
         )
-    print(report)  # noqa: T201 - as above
+    print_line(str(report))
     return 0 if report.ok else 1
 
 
 def _key(options: Options) -> int:
     """The one thing on standard output is the key: `export AWS_BEARER_TOKEN_BEDROCK=$(…)`."""
     key = mint_api_key(options.region, profile=options.profile, expires_in=options.hours * 3600)
-    print(key.reveal())  # noqa: T201 - this is what it was asked for
-    print(f"for {key.region}, until {key.expires_at:%Y-%m-%d %H:%M} UTC", file=sys.stderr)  # noqa: T201 - as above
+    print_line(key.reveal())
+    print_error(f"for {key.region}, until {key.expires_at:%Y-%m-%d %H:%M} UTC")
     return 0
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from bedrock_rft._core.output import print_line
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.access._deployment.deploy import DeployedReward
 from bedrock_rft.access._deployment.plan import Plan
@@ -117,4 +118,4 @@ def _tags(given: Sequence[str]) -> Mapping[str, str]:
 
 
 def _say(*texts: str) -> None:
-    print(*texts, sep="\n")  # noqa: T201 - this is what a command is for
+    print_line("\n".join(texts))

@@ -6,9 +6,9 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from bedrock_rft import Client
+from bedrock_rft._core.output import print_error, print_line
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import BedrockRFTError
 from bedrock_rft.rehearsal._rehearse import MODEL, rehearse
@@ -17,9 +17,6 @@ from bedrock_rft.rehearsal._rehearse import MODEL, rehearse
 def main(arguments: Sequence[str] | None = None) -> int:
     """Rehearse a run. 0 where there is no error, 1 where there is, 2 where it cannot be rehearsed."""
     options = _parser().parse_args(arguments)
-    output: Any = sys.stdout
-    if hasattr(output, "reconfigure"):
-        output.reconfigure(errors="replace")  # a curve may hold what a terminal cannot show
     given = {name: getattr(options, name) for name in ("n_epochs", "batch_size", "learning_rate_multiplier")}
     settings = {name: value for name, value in given.items() if value is not None}
     try:
@@ -39,13 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if path is not None:
                 write(path)
     except BedrockRFTError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this is a command
+        print_error(f"error: {error}")
         return 2
     except OSError as error:
-        print(f"error: {sanitize_line(str(error))}", file=sys.stderr)  # noqa: T201 - as above
+        print_error(f"error: {sanitize_line(str(error))}")
         return 2
-    with contextlib.suppress(BrokenPipeError):
-        print(report)  # noqa: T201 - as above
+    print_line(str(report))
     return 0 if report.ok else 1
 
 

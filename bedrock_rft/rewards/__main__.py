@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from bedrock_rft._core.output import print_error, print_line
 from bedrock_rft.errors import BedrockRFTError
 from bedrock_rft.rewards._checking.check import check
 from bedrock_rft.rewards._packaging.package import RUNTIMES, package
@@ -32,13 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _check(options) if options.command == "check" else _package(options)
     except BedrockRFTError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - this is a command
+        print_error(f"error: {error}")
         return 2
 
 
 def _check(options: argparse.Namespace) -> int:
     report = check(options.reward, options.dataset, size=options.size, timeout=options.timeout)
-    print(report)  # noqa: T201 - as above
+    print_line(str(report))
     return 0 if report.ok else 1
 
 
@@ -51,7 +52,7 @@ def _package(options: argparse.Namespace) -> int:
         architecture=options.architecture,
     )
     made.write(options.out)
-    print(made)  # noqa: T201 - as above
+    print_line(str(made))
     return 0
 
 

@@ -1,0 +1,79 @@
+"""Output of commands and live views that survives old code pages, closed streams and broken pipes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import TextIO
+
+__all__ = ["encodable", "print_error", "print_line", "write"]
+
+# Readable substitutes for characters that cp437, cp1252 or ASCII lack. All others become "?".
+_SUBSTITUTES = str.maketrans(
+    {"…": "...", "→": "->", "←": "<-", "·": "-", "≥": ">=", "≤": "<="}
+    | dict.fromkeys("\u2013\u2014\u2212", "-")  # dashes and the minus sign
+    | {"\u00d7": "x", "\u2019": "'"}
+    | dict.fromkeys("▁▂", "_")
+    | dict.fromkeys("▃▄▅", "-")
+    | dict.fromkeys("▆▇█", "#")
+)
+
+
+def print_line(text: str = "") -> None:
+    """Print text to standard output. Never raises for its encoding or its state."""
+    write(sys.stdout, f"{text}\n")
+
+
+def print_error(text: str) -> None:
+    """Print text to standard error. Never raises for its encoding or its state."""
+    write(sys.stderr, f"{text}\n")
+
+
+def write(stream: TextIO | None, text: str) -> bool:
+    """Write text to a stream and flush it.
+
+    Characters that the stream cannot encode are replaced. If a stream is missing (as under `pythonw`), closed or full, or
+    if its reader has gone away, the text is dropped: the work matters more than its report.
+
+    Returns:
+        True if the text was written.
+    """
+    if stream is None:
+        return False
+    try:
+        try:
+            stream.write(text)
+        except UnicodeEncodeError:
+            stream.write(encodable(text, stream.encoding))
+        stream.flush()
+    except BrokenPipeError:
+        _discard(stream)
+    except (OSError, ValueError):  # ValueError: the stream is closed
+        return False
+    else:
+        return True
+    return False
+
+
+def encodable(text: str, encoding: str | None) -> str:
+    """Return text with each character that an encoding lacks replaced by a similar one or by "?"."""
+    codec = encoding or "ascii"
+    replaced = (one if _fits(one, codec) else one.translate(_SUBSTITUTES) for one in text)
+    return "".join(replaced).encode(codec, errors="replace").decode(codec)
+
+
+def _fits(text: str, codec: str) -> bool:
+    try:
+        text.encode(codec)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _discard(stream: TextIO) -> None:
+    # Python flushes the standard streams at exit, and would report the broken pipe once more.
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
