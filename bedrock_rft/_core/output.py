@@ -33,8 +33,8 @@ def print_error(text: str) -> None:
 def write(stream: TextIO | None, text: str) -> bool:
     """Write text to a stream and flush it.
 
-    Characters that the stream cannot encode are replaced. If a stream is missing (as under `pythonw`), closed or full, or
-    if its reader has gone away, the text is dropped: the work matters more than its report.
+    Characters that the stream cannot encode are replaced. If a stream is missing (as under `pythonw`), closed or full,
+    or if its reader has gone away, the text is dropped: the work matters more than its report.
 
     Returns:
         True if the text was written.

@@ -52,12 +52,15 @@ def test_a_command_without_standard_output_ends_normally(code: str) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
 def test_a_reader_that_goes_away_is_no_error() -> None:
     program = (
-        "from bedrock_rft._core.output import print_line\nfor _ in range(20000): print_line('x' * 100)\nraise SystemExit(3)"
+        "from bedrock_rft._core.output import print_line\n"
+        "for _ in range(20000): print_line('x' * 100)\n"
+        "raise SystemExit(3)"
     )
     with subprocess.Popen(  # noqa: S603
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
-        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         process.stdout.read(10)
         process.stdout.close()
         errors = process.stderr.read()
