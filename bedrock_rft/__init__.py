@@ -50,7 +50,7 @@ _WHERE = {
     "_client.client": ("AsyncClient", "Client"),
     "_auth.identity": ("Identity",),
     "_transport.signing": ("SigV4Auth",),
-    "_transport.transport": ("Call", "Reply", "Transport"),
+    "_transport.transport": ("Request", "Response", "Transport"),
     "errors": (
         "APIConnectionError",
         "APIError",

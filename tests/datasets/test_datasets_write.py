@@ -179,6 +179,8 @@ def test_polars(tmp_path: Path) -> None:
 
 def test_hugging_face(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
+    if not hasattr(datasets, "Dataset"):  # the folder of these tests, found as a namespace package
+        pytest.skip("Hugging Face datasets is not installed")
     data = datasets.Dataset.from_dict(table())
     for given in (data, data.to_iterable_dataset()):
         write(

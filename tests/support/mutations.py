@@ -30,7 +30,7 @@ class Mutation:
     Attributes:
         rule: what no longer holds.
         change: breaks it.
-        files: where the tests of its rows are.
+        files: the name of the test file of its rows.
         red: the rows that have to fail, with either identity.
         green: rows beside them that have to pass: what fails is what guards the rule, not everything.
         chosen: which of the tests, as pytest's `-k`.
@@ -211,10 +211,10 @@ MUTATIONS = (
     Mutation("the clock is corrected", _uncorrected, "test_faults_identity", "A07 A08", "A14"),
     Mutation("nobody else's job is adopted", _adopting, "test_retry", "C05", "C02 C03"),
     Mutation("an error keeps no secret", _talkative, "test_retry", "L01", "S400c"),
-    Mutation("what is echoed of a credential is blotted", _echoing, "test_replies", "S401e", "S403d"),
-    Mutation("what is for another service stays here", _foreign, "test_carriers", "A12", "A15"),
-    Mutation("a wait outlives an outage", _impatient, "test_watch", "W01", "W07"),
-    Mutation("an event that was seen is remembered", _forgetful, "test_watch", "E10", "E19"),
+    Mutation("what is echoed of a credential is blotted", _echoing, "test_response_parsing", "S401e", "S403d"),
+    Mutation("what is for another service stays here", _foreign, "test_transports", "A12", "A15"),
+    Mutation("a wait outlives an outage", _impatient, "test_wait", "W01", "W07"),
+    Mutation("an event that was seen is remembered", _forgetful, "test_wait", "E10", "E19"),
     Mutation("the service is given the time it asks for", _hasty, "test_retry", "R01", "R04c R03"),
     Mutation("an upload is sent again from its beginning", _spent, "test_faults_body", "Q02", "P12"),
 )
@@ -227,7 +227,7 @@ def _tried(mutation: Mutation) -> dict[str, list[str]]:
         kept = Path(folder) / "rows.json"
         mutation.change(patch)
         with redirect_stdout(io.StringIO()) as said:
-            tests = str(_HERE / f"{mutation.files}.py")
+            (tests,) = map(str, _HERE.glob(f"*/{mutation.files}.py"))
             quiet = ("-q", "--tb=no", "-p", "no:xdist", "-W", "ignore::pytest.PytestAssertRewriteWarning")
             pytest.main([tests, f"--rows={rows}", f"--matrix-json={kept}", "-k", mutation.chosen, *quiet])
         if not kept.exists():

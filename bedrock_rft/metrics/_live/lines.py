@@ -90,7 +90,7 @@ class Json(Nothing):
 
 
 def _finding(finding: Finding) -> str:
-    return json.dumps({name: getattr(finding, name) for name in ("level", "code", "what", "why", "mend")})
+    return json.dumps({name: getattr(finding, name) for name in ("level", "code", "summary", "reason", "remedy")})
 
 
 def _summary(state: State) -> str:
