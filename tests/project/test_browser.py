@@ -1,4 +1,4 @@
-"""The browser of the tests sees what it is there to see: otherwise a page that passes proves nothing."""
+"""The browser used by the tests detects scripts, requests and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The examples as a newcomer starts them: each in a process of its own, with what its docstring says."""
+"""Run the examples as their docstrings say, each in a separate process."""
 
 from __future__ import annotations
 

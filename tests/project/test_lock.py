@@ -1,4 +1,4 @@
-"""The lock file that CI installs from: all that pyproject.toml asks for, by hash, and no word on where to get it."""
+"""The lock file pins everything in pyproject.toml by hash, and names no index."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOCK = (ROOT / "requirements-ci.lock").read_text()
 
 
 def asked() -> list[Requirement]:
-    """Every dependency of the package, its extras, and what builds it."""
+    """Return every dependency of the package, its extras and its build."""
     text = (ROOT / "pyproject.toml").read_text()
     tables = text[: text.index("\n[tool.")]
     lists = re.findall(r"(?ms)^(?:requires|dependencies|[\w-]+) = \[\n?(.*?)\]$", tables)

@@ -1,4 +1,4 @@
-"""The matrix can fail: each rule of the package, broken on purpose, turns the rows red that guard it, and no others."""
+"""Break rules of the package on purpose: the rows that guard a rule fail, and no others."""
 
 from __future__ import annotations
 

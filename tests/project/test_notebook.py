@@ -1,4 +1,4 @@
-"""The notebook of examples/, run from top to bottom in a kernel of its own, and what it shows seen in a browser."""
+"""Run the notebook of examples/ in a kernel, and open its output in a browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The README and the pages of docs/ as a reader takes them: every Python block runs, and every link leads somewhere."""
+"""Run every Python block of README.md and docs/, and check every link."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REWARD = "arn:aws:lambda:us-west-2:123456789012:function:my-reward"
 
 
 def blocks(page: Path, language: str) -> list[tuple[int, str]]:
-    """The blocks of a language, each with the line it begins at."""
+    """Return the code blocks of a language with their line numbers."""
     text = page.read_text(encoding="utf-8")
     found = re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return [(text.count("\n", 0, match.start(1)) + 1, match.group(1)) for match in found]
@@ -39,7 +39,7 @@ def soon(*_: object) -> float:
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[Mapping[str, str]]:
-    """Where IAM, Lambda and STS are."""
+    """Yield the URL of the emulated IAM, Lambda and STS."""
     spec = importlib.util.spec_from_file_location("aws_here", ROOT / "examples" / "aws_here.py")
     assert spec is not None
     assert spec.loader is not None
@@ -51,7 +51,7 @@ def aws() -> Iterator[Mapping[str, str]]:
 
 @pytest.fixture
 def at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws: Mapping[str, str]) -> Iterator[None]:
-    """What a reader has: a folder with data, an identity of both kinds, and services that answer at once."""
+    """Set up a folder with data, both kinds of identity, and fast local services."""
     monkeypatch.chdir(tmp_path)
     generator = ROOT / "examples" / "word_problems.py"
     subprocess.run([sys.executable, generator, "--count", "100", "--out", "train.jsonl"], check=True)  # noqa: S603
@@ -66,7 +66,7 @@ def at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws: Mapping[str, s
 
 
 def run(page: Path) -> None:
-    """Run the blocks as one script, written into the current folder, line by line where the page has them."""
+    """Run the blocks as one script whose line numbers match the page."""
     script = Path(f"{page.stem.lower()}_blocks.py").resolve()
     lines = [""] * len(page.read_text(encoding="utf-8").splitlines())
     for line, code in blocks(page, "python"):

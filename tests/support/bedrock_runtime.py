@@ -1,4 +1,4 @@
-"""As much of the Bedrock runtime as a judge asks: the Converse operation, on loopback, with answers given to it."""
+"""Fake Bedrock runtime on loopback: the Converse operation with scripted answers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 from urllib.parse import unquote
 
 Reply = tuple[int, str, Any]
-"""Status, error code, and what the model says or the whole body."""
+"""Status, error code, and the text of the model or the whole body."""
 
 
 class Runtime:
-    """What it was asked, and what it answers."""
+    """Requests received and answers to give."""
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
@@ -29,7 +29,7 @@ class Runtime:
         self._lock = threading.Lock()
 
     def take(self, path: str, body: bytes) -> tuple[int, str, bytes]:
-        """Answer one call."""
+        """Answer one request."""
         with self._lock:
             self._under_way += 1
             self.most = max(self.most, self._under_way)
@@ -54,7 +54,7 @@ class Runtime:
 
 @contextmanager
 def runtime() -> Generator[Runtime]:
-    """Serve on a loopback port until left."""
+    """Serve on a loopback port for the duration of a `with` block."""
     found = Runtime()
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""A page opened in headless Chromium: what its document became, what it asked for, and how it looks."""
+"""Open a page in headless Chromium and return its document, its requests and a screenshot."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FLAGS = (
 
 @dataclass(frozen=True)
 class Seen:
-    """What a browser made of a page.
+    """A page as a browser rendered it.
 
     Attributes:
         dom: the document after everything in it has run, as HTML.
@@ -44,7 +44,7 @@ class Seen:
 
 
 def open_page(html: str, folder: Path, *, width: int = 900, height: int = 1200, dark: bool = False) -> Seen:
-    """Open a page, given as HTML, in a browser with an empty profile. Skips the test where there is no browser."""
+    """Open a page, given as HTML, in a browser with an empty profile. Skip the test if there is no browser."""
     chromium = next(
         (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
     )

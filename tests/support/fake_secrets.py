@@ -1,4 +1,4 @@
-"""Known fake secrets, and everything that might print them."""
+"""Fake secrets, and every printer that might show them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
 
 
 def short_term(region: str = "us-west-2", stamp: datetime | None = None) -> str:
-    """A short-term key as AWS's token generator makes it: a signed URL, wrapped."""
+    """Return a short-term key like those of the AWS token generator: an encoded signed URL."""
     at = stamp or datetime.now(timezone.utc)
     url = (
         "bedrock.amazonaws.com/?Action=CallWithBearerToken&X-Amz-Algorithm=AWS4-HMAC-SHA256"
@@ -55,7 +55,7 @@ IDENTITIES: dict[str, Any] = {
     "function": lambda: {"api_key": lambda: LONG},
     "aws": lambda: {"credentials": Credentials(ACCESS_KEY, SECRET, TOKEN)},
 }
-"""What clients are made with: called where they are made, so that no frame of a test holds a secret."""
+"""Functions that return client arguments, so that no frame of a test holds a secret."""
 
 _PARTS = [
     *(secret[start : start + 20] for secret in (LONG, SECRET, PROXY, TOKEN) for start in (4, len(secret) - 20)),
@@ -66,13 +66,13 @@ _SIGNATURE = re.compile(r"Signature=[0-9a-f]{64}")
 
 
 def secrets_in(text: str | bytes, also: Iterable[str] = ()) -> list[str]:
-    """The parts of fake secrets that a text holds, however it cuts them. Signatures count wherever they show."""
+    """Return the parts of fake secrets, and the signatures, that a text contains."""
     content = text.decode("latin-1") if isinstance(text, bytes) else text
     return [needle for needle in (*_NEEDLES, *also) if needle in content] + _SIGNATURE.findall(content)
 
 
 def printed(thing: Any) -> Iterator[tuple[str, str | bytes]]:
-    """A thing as every printer shows it, with the printer's name."""
+    """Yield an object as each printer shows it, with the name of the printer."""
     yield "repr", repr(thing)
     yield "str", str(thing)
     yield "format", f"{thing}"
@@ -117,7 +117,7 @@ def _shown_by_ipython(thing: Any) -> str:
 
 
 def _as_json(thing: Any) -> str:
-    """As reporters of errors write things down: by their attributes, a few levels deep."""
+    """Render an object by its attributes, a few levels deep, as error reporters do."""
 
     def opened(each: Any, depth: int) -> Any:
         if depth and isinstance(each, dict):
@@ -134,7 +134,7 @@ def _as_json(thing: Any) -> str:
 
 
 def inspected(thing: Any) -> str:
-    """What `rich.inspect` shows of everything it finds."""
+    """Return the output of `rich.inspect` with everything it can show."""
     from rich import inspect
 
     file = io.StringIO()
@@ -143,7 +143,7 @@ def inspected(thing: Any) -> str:
 
 
 def told(error: BaseException) -> Iterator[tuple[str, str | bytes]]:
-    """An error, as every printer of errors shows it: chain, frames and their variables."""
+    """Yield an exception as each printer shows it: chain, frames and local variables."""
     yield from printed(error)
     yield "notes", str(getattr(error, "__notes__", ()))
     yield "traceback", "".join(traceback.format_exception(error))
@@ -170,12 +170,12 @@ def told(error: BaseException) -> Iterator[tuple[str, str | bytes]]:
 
 
 def reported(error: BaseException) -> str:
-    """What `pytest -l` shows of a test that an error ends. It reads much source, so it is dear."""
+    """Return the output of `pytest -l` for a failed test. It is slow, because it reads much source."""
     kept: Any = pytest.ExceptionInfo
     return str(kept.from_exception(error).getrepr(showlocals=True, truncate_locals=False))
 
 
 def said_of(thing: Any, also: Iterable[str] = ()) -> list[str]:
-    """Which printer shows which secret."""
+    """Map each printer that shows secrets to the secrets it shows."""
     shown = told(thing) if isinstance(thing, BaseException) else printed(thing)
     return [f"{name}: {', '.join(found)}" for name, text in shown if (found := secrets_in(text, also))]
