@@ -1,7 +1,7 @@
-"""The service in a box: a rehearsal of reinforcement fine-tuning on this machine, with the user's own reward.
+"""The local service: an emulator of reinforcement fine-tuning on this machine, with your own reward function.
 
-`LocalService` answers on a loopback port, `LocalTransport(Service(...))` in process. Nothing leaves the machine and
-nothing is billed; every id begins with `local-`, so a rehearsal cannot pass for a paid job.
+`LocalService` listens on a loopback port; `LocalTransport(Service(...))` runs in process. Nothing leaves the machine
+and nothing is billed. Every id begins with `local-`, so that no job can be mistaken for a billed one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalService", "LocalTransport", "Service"]
 
-_HOMES = {
+_MODULES = {
     "LocalService": "bedrock_rft.local._http.server",
     "LocalTransport": "bedrock_rft.local._transport",
     "Service": "bedrock_rft.local._service.service",
@@ -23,11 +23,11 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded when asked for: rehearsing in process needs neither Starlette nor uvicorn.
-    if name in _HOMES:
+    # Lazy, because running in process needs neither Starlette nor uvicorn.
+    if name in _MODULES:
         from importlib import import_module
 
-        return getattr(import_module(_HOMES[name]), name)
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -1,4 +1,4 @@
-"""`python -m bedrock_rft.local --reward reward.py:lambda_handler`: a rehearsal in a shell, for any program to use."""
+"""Run the local service from a shell: `python -m bedrock_rft.local --reward reward.py:lambda_handler`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.local._http.server import LocalService
 
 _BANNER = """\
-SIMULATION: a rehearsal of reinforcement fine-tuning on this machine.
+SIMULATION: an emulator of reinforcement fine-tuning on this machine.
 No model is trained, nothing is sent to AWS and nothing is billed. Every id begins with local-.
 
-It answers at {url} until {end}. In another shell, for AWS credentials:
+The service listens at {url} until {end}. In another shell, to use AWS credentials:
 {aws}
-or for an API key:
+or to use an API key:
 {key}
 """
 
@@ -30,23 +30,24 @@ _STDIN = 0
 
 
 def main(arguments: Sequence[str] | None = None, output: TextIO = sys.stdout) -> int:
-    """Serve until told to stop; returns the exit status."""
+    """Serve until a signal arrives; return the exit status."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(format="%(levelname)s: %(message)s")
+    logging.getLogger("bedrock_rft.local.reward").setLevel(logging.INFO)  # output of the reward function
     stop = threading.Event()
 
-    def ask_to_stop(_number: int, _frame: object) -> None:
+    def request_stop(_number: int, _frame: object) -> None:
         stop.set()
 
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, ask_to_stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, request_stop)
     end = "Ctrl-C or SIGTERM"
     if options.stop_with_stdin:
-        if _closes():
-            threading.Thread(target=_outlast_stdin, args=(stop,), daemon=True).start()
+        if _stdin_can_end():
+            threading.Thread(target=_stop_at_end_of_stdin, args=(stop,), daemon=True).start()
             end = "Ctrl-C, SIGTERM or the end of its standard input"
         else:
-            output.write("Standard input is not a pipe or a terminal: its end will not stop the rehearsal.\n")
+            output.write("Standard input is not a pipe or a terminal: its end will not stop the service.\n")
     try:
         service = LocalService(
             options.directory,
@@ -62,15 +63,15 @@ def main(arguments: Sequence[str] | None = None, output: TextIO = sys.stdout) ->
         output.write(f"error: {error}\n")
         return 2
     with service:
-        aws, key = (_exports(service.environment(auth)) for auth in ("aws", "api_key"))
+        aws, key = (_format_exports(service.environment(auth)) for auth in ("aws", "api_key"))
         output.write(_BANNER.format(url=service.base_url, end=end, aws=aws, key=key))
         output.flush()
         stop.wait()
     return 0
 
 
-def _closes() -> bool:
-    """Whether the end of standard input says anything: under nohup, cron and systemd it is /dev/null, at its end."""
+def _stdin_can_end() -> bool:
+    """Return whether the end of standard input is a signal: under nohup, cron and systemd it is /dev/null."""
     try:
         mode = os.fstat(_STDIN).st_mode
     except OSError:
@@ -78,7 +79,7 @@ def _closes() -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(_STDIN)
 
 
-def _outlast_stdin(stop: threading.Event) -> None:
+def _stop_at_end_of_stdin(stop: threading.Event) -> None:
     try:
         while os.read(_STDIN, 65536):
             pass
@@ -86,27 +87,34 @@ def _outlast_stdin(stop: threading.Event) -> None:
         stop.set()
 
 
-def _exports(variables: dict[str, str]) -> str:
+def _format_exports(variables: dict[str, str]) -> str:
     return "\n".join(f"  export {name}={shlex.quote(value)}" for name, value in variables.items())
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bedrock_rft.local", description="Rehearse on this machine.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bedrock_rft.local", description="Run the local service on a loopback port."
+    )
     parser.add_argument("--reward", metavar="FILE.py:HANDLER", help="the reward's Lambda entry point")
-    parser.add_argument("--directory", help="where state lives and a later run goes on; a temporary one unless given")
-    parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
+    parser.add_argument(
+        "--directory", help="keeps files, jobs and keys for a later run; a temporary directory by default"
+    )
+    parser.add_argument("--port", type=int, default=0, help="port to listen on; 0, the default, chooses a free one")
     parser.add_argument("--pace", type=float, default=0.0, help="seconds between training steps")
     parser.add_argument(
-        "--payload", choices=("metadata", "top_level"), default="metadata", help="where a rollout's reference answer is"
+        "--payload",
+        choices=("metadata", "top_level"),
+        default="metadata",
+        help="position of the reference answer in a rollout",
     )
     parser.add_argument("--wrap-text", action="store_true", help='send a text reference as {"text": …}')
-    parser.add_argument("--seed", type=int, default=0, help="of the training's random numbers")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the training")
     parser.add_argument(
         "--stop-with-stdin",
         action="store_true",
-        help="stop when standard input ends: for a program that starts this one with a pipe and may be killed",
+        help="stop when standard input ends; for a program that starts this one with a pipe and may be killed",
     )
-    parser.add_argument("--region", default="us-west-2", help="the region to claim")
+    parser.add_argument("--region", default="us-west-2", help="the region to report")
     return parser
 
 

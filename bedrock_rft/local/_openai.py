@@ -1,4 +1,4 @@
-"""An OpenAI client that asks the service in this process, on whichever HTTP library its version is built on."""
+"""An OpenAI client for a local service in the same process."""
 
 from __future__ import annotations
 
@@ -8,52 +8,55 @@ from collections.abc import Callable
 from typing import Any
 
 from bedrock_rft._transport.transport import Response
-from bedrock_rft.local._http.messages import call, kind, route
-from bedrock_rft.local._service.responses import Problem, refuse, stamped
+from bedrock_rft.local._http.messages import media_type, parse_request, route_path
+from bedrock_rft.local._service.responses import ServiceError, add_request_id, error_response
 from bedrock_rft.local._service.service import Service
 
-__all__ = ["client"]
+__all__ = ["openai_client"]
 
 
-def client(service: Service, base_url: str, *, max_retries: int, blocking: bool) -> Any:
-    """Build the client. Its key is a word that opens nothing."""
+def openai_client(service: Service, base_url: str, *, max_retries: int, blocking: bool) -> Any:
+    """Build the client on the HTTP library that the installed OpenAI SDK uses. Its API key is a placeholder."""
     import openai
 
     from bedrock_rft._transport.inference import http_library
 
     http = http_library()
-    transport: Any = http.MockTransport(_answering(service, http.Response))
-    settings: dict[str, Any] = {"base_url": base_url, "api_key": "local-rehearsal", "max_retries": max_retries}
+    transport: Any = http.MockTransport(_handler(service, http.Response))
+    settings: dict[str, Any] = {"base_url": base_url, "api_key": "local-service", "max_retries": max_retries}
     if blocking:
         return openai.OpenAI(**settings, http_client=http.Client(transport=transport, trust_env=False))
     return openai.AsyncOpenAI(**settings, http_client=http.AsyncClient(transport=transport, trust_env=False))
 
 
-def _answering(service: Service, response: Callable[..., Any]) -> Callable[[Any], Any]:
-    def answer(request: Any) -> Any:
-        reply = _reply(service, request)
-        return response(reply.status, headers=dict(reply.headers), content=reply.content)
+def _handler(service: Service, make_response: Callable[..., Any]) -> Callable[[Any], Any]:
+    def handle(request: Any) -> Any:
+        response = _respond(service, request)
+        return make_response(response.status, headers=dict(response.headers), content=response.content)
 
-    return answer
+    return handle
 
 
-def _reply(service: Service, request: Any) -> Response:
-    path = route(request.url.raw_path.partition(b"?")[0]) or ""
+def _respond(service: Service, request: Any) -> Response:
+    path = route_path(request.url.raw_path.partition(b"?")[0]) or ""
     try:
-        if kind(request.headers) == "multipart/form-data":
-            return _receive(service, request.headers["content-type"], request.content)
-        return service.handle(call(request.method, path, request.url.query.decode(), request.content))
-    except Problem as problem:
-        return stamped(refuse(problem))
+        if media_type(request.headers) == "multipart/form-data":
+            return _store_upload(service, request.headers["content-type"], request.content)
+        return service.handle(parse_request(request.method, path, request.url.query.decode(), request.content))
+    except ServiceError as error:
+        return add_request_id(error_response(error))
 
 
-def _receive(service: Service, content_type: str, body: bytes) -> Response:
-    """Take an upload apart. It is in memory already, so the standard library's parser will do."""
+def _store_upload(service: Service, content_type: str, body: bytes) -> Response:
+    """Parse a multipart body with the standard library, because it is in memory already."""
     head = f"Content-Type: {content_type}\r\n\r\n".encode()
     form = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
     parts = {part.get_param("name", header="content-disposition"): part for part in form.iter_parts()}
     if not {"file", "purpose"} <= parts.keys():
-        raise Problem(400, "An upload has the parts 'purpose' and 'file'.", param="file")
+        raise ServiceError(400, "An upload needs the parts 'purpose' and 'file'.", param="file")
     purpose, file = (parts[name].get_payload(decode=True) for name in ("purpose", "file"))
-    name = parts["file"].get_filename() or ""
-    return service.receive(filename=name, purpose=bytes(purpose).decode(errors="replace"), chunks=[bytes(file)])
+    return service.receive_file(
+        filename=parts["file"].get_filename() or "",
+        purpose=bytes(purpose).decode(errors="replace"),
+        chunks=[bytes(file)],
+    )

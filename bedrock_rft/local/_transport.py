@@ -1,4 +1,4 @@
-"""The rehearsal as a carrier: a call becomes a reply without a socket between them."""
+"""A transport to a local service in the same process, without a socket."""
 
 from __future__ import annotations
 
@@ -15,73 +15,73 @@ __all__ = ["LocalTransport"]
 
 T = TypeVar("T")
 
-_LONGEST_SLEEP = 0.02  # seconds
+_MAX_SLEEP = 0.02  # seconds
 _URL = "http://local.invalid/v1"
 
 
 class LocalTransport:
-    """A `Transport` into a service in the same process: `Client(transport=LocalTransport(service))`.
+    """A `Transport` to a service in the same process: `Client(transport=LocalTransport(service))`.
 
-    It serves both colours and never suspends but in `sleep`, and there only where an event loop runs and `blocking` is
-    false. Closing it does not close the service, which may serve other clients.
+    It works for both clients. Its coroutines suspend only in `sleep`, and only if `blocking` is false. Closing the
+    transport does not close the service, which may serve other clients.
 
     Attributes:
-        service: what answers.
-        base_url: what stands for an address where one is shown; no host is called that.
-        region: the region the service claims to be in.
+        service: the service that handles the requests.
+        base_url: a placeholder address; its host name does not exist.
+        region: the region that the service reports.
     """
 
     base_url = _URL
 
     def __init__(self, service: Service, *, blocking: bool = True) -> None:
-        """Take a service.
+        """Connect to a service.
 
         Args:
-            service: what answers.
-            blocking: False for an `AsyncClient`: sleeping then leaves the event loop to others.
+            service: the service that handles the requests.
+            blocking: False for an `AsyncClient`, so that sleeping does not block the event loop.
         """
         self.service = service
         self.blocking = blocking
 
     @property
     def region(self) -> str:
-        """The region the service claims to be in."""
+        """The region that the service reports."""
         return self.service.region
 
     async def send(self, call: Request) -> Response:
-        """Answer at once. Raises `APIConnectionError` where the service is closed."""
+        """Handle a request. Raises `APIConnectionError` if the service is closed."""
         if self.service.closed:
             raise APIConnectionError(
                 "The service in this process is closed. Keep it open while its clients work.", sent=False
             )
-        reply = self.service.handle(call)
+        response = self.service.handle(call)
         if call.upload is not None:
             call.upload.report(call.upload.length)
-        if call.sink is not None and reply.ok and reply.content:
+        if call.sink is not None and response.ok and response.content:
             call.sink.restart()
-            call.sink.write(reply.content)
-            return Response(reply.status, reply.headers, b"")
-        return reply
+            call.sink.write(response.content)
+            return Response(response.status, response.headers, b"")
+        return response
 
     async def sleep(self, seconds: float) -> None:
-        """Let a moment pass, 20 ms at most: a rehearsal answers as soon as it can, so there is nothing to wait for."""
-        moment = min(seconds, _LONGEST_SLEEP)
+        """Sleep, but at most 20 ms: the local service answers at once, so there is no load to spare."""
+        duration = min(seconds, _MAX_SLEEP)
         if self.blocking:
-            time.sleep(moment)  # noqa: ASYNC251 - the blocking colour has no loop to leave to others
+            time.sleep(duration)  # noqa: ASYNC251 - the sync client has no event loop
         else:
-            await asyncio.sleep(moment)
+            await asyncio.sleep(duration)
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Do the work here: nothing of a rehearsal takes long."""
+        """Run blocking work in the calling thread, because none of it takes long here."""
         return work()
 
     async def close(self) -> None:
-        """Nothing is held: the service belongs to whoever made it."""
+        """Do nothing: the service belongs to its creator."""
 
     def openai(self, *, max_retries: int, blocking: bool | None = None) -> Any:
-        """An `openai.OpenAI`, or an `AsyncOpenAI` where `blocking` is false, that asks the service in this process."""
-        from bedrock_rft.local._openai import client
+        """Return an `openai.OpenAI`, or an `AsyncOpenAI` if `blocking` is false, that uses this service."""
+        from bedrock_rft.local._openai import openai_client
 
-        return client(
+        return openai_client(
             self.service, _URL, max_retries=max_retries, blocking=self.blocking if blocking is None else blocking
         )

@@ -1,4 +1,4 @@
-"""The service in a box behind a socket: who gets in, what may be sent, and that it comes and goes without a trace."""
+"""The local service behind a socket: authentication, limits, start and stop."""
 
 from __future__ import annotations
 
@@ -315,7 +315,7 @@ def test_no_secret_is_shown(service: LocalService) -> None:
     shown = repr((service, options, vars(service), service.client_options("aws")["credentials"]))
     assert not [secret for secret in secrets if secret in shown]
     keys = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
-    assert set(aws) == {"AWS_ENDPOINT_URL_BEDROCK_MANTLE", "AWS_REGION"} | keys
+    assert set(aws) == {"AWS_ENDPOINT_URL_BEDROCK_MANTLE", "AWS_BEDROCK_BASE_URL", "AWS_REGION"} | keys
     assert key["OPENAI_BASE_URL"] == service.base_url
     with pytest.raises(ConfigurationError):
         service.client_options("password")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - the point
@@ -349,4 +349,4 @@ def test_the_command_says_what_is_wrong() -> None:
     command = [sys.executable, "-m", "bedrock_rft.local", "--reward", "nowhere.py:handler"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own
     assert done.returncode == 2
-    assert "does not exist" in done.stdout
+    assert "There is no file nowhere.py" in done.stdout

@@ -1,4 +1,4 @@
-"""The service in a box, in process: its routes, its strictness, and jobs from upload to answer."""
+"""The local service in process: its routes, its validation, and jobs from upload to answer."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_a_job_from_upload_to_answer(service: Service) -> None:
         "critic_advantages_mean", "response_length_mean",
     }  # fmt: skip
     assert all(each["id"].startswith("local-ftevent-") for each in told)
-    assert all("Rehearsal" in each["message"] for each in told if each["type"] == "message")
+    assert all("Local service" in each["message"] for each in told if each["type"] == "message")
     ask = {"messages": rows[3]["messages"], "temperature": 0}
     tuned = service.handle(Request("POST", "/chat/completions", json={"model": done["fine_tuned_model"], **ask})).json()
     base = service.handle(Request("POST", "/chat/completions", json={"model": MODEL, **ask})).json()
@@ -350,7 +350,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
         raise OSError("gone")
 
     with Service(tmp_path) as service:
-        assert service.receive(filename="x", purpose="fine-tune", chunks=broken()).status == 500
+        assert service.receive_file(filename="x", purpose="fine-tune", chunks=broken()).status == 500
         assert get(service, "/files")["data"] == []
         assert list((tmp_path / "contents").iterdir()) == []
 
@@ -373,7 +373,7 @@ def test_pages_meet_without_a_gap(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", [{"limit": 0}, {"limit": 101}, {"limit": "ten"}, {"limit": "１"}, {"order": "up"}, {"after": "x"}]
+    "query", [{"limit": 0}, {"limit": -1}, {"limit": "ten"}, {"limit": "１"}, {"order": "up"}, {"after": "x"}]
 )
 def test_parameters_of_a_list_are_checked(service: Service, query: dict[str, Any]) -> None:
     reply = service.handle(Request("GET", "/files", query=query))
@@ -422,7 +422,7 @@ FUNCTION = "method.reinforcement.grader.lambda.function"
         (f"{SETTINGS}.batch_size", 4.5),
         (f"{SETTINGS}.learning_rate_multiplier", 0),
         (f"{SETTINGS}.learning_rate_multiplier", float("inf")),
-        (f"{SETTINGS}.epochCount", 1),
+        (f"{SETTINGS}", {"epochCount": [1]}),
         ("metadata", {"k" * 65: "v"}),
         ("metadata", {"k": "v" * 513}),
         ("metadata", {str(number): "v" for number in range(17)}),
@@ -492,7 +492,7 @@ def test_a_prompt_of_no_file_gets_a_sentence(service: Service) -> None:
     upload(service)
     upload(service, b"no training file")
     reply = ask(service, messages=[{"role": "user", "content": "Who are you?"}])
-    assert "I only know the prompts of uploaded files" in reply.json()["choices"][0]["message"]["content"]
+    assert "this prompt is not in any uploaded file" in reply.json()["choices"][0]["message"]["content"]
 
 
 def test_streamed_chunks_add_up(service: Service) -> None:
@@ -535,7 +535,7 @@ def test_responses(service: Service) -> None:
         for shape in shapes
     ]
     assert texts[0] == texts[1]
-    assert "only know" not in texts[0]
+    assert "not in any uploaded file" not in texts[0]
     cut = service.handle(Request("POST", "/responses", json={**call, "input": prompt, "max_output_tokens": 1})).json()
     assert cut["status"] == "incomplete"
     for bad in (None, 7, [{"content": "x"}], [{"role": "user", "content": [{"type": "input_image"}]}]):
@@ -546,7 +546,7 @@ def test_responses(service: Service) -> None:
 
 
 def test_a_directory_serves_one_rehearsal_at_a_time(tmp_path: Path) -> None:
-    with Service(tmp_path), pytest.raises(ConfigurationError, match="another one"):
+    with Service(tmp_path), pytest.raises(ConfigurationError, match="other local service"):
         Service(tmp_path)
     with Service(tmp_path):
         pass
@@ -561,7 +561,7 @@ def test_a_directory_of_another_version_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="another version"):
         Service(tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigurationError, match="cannot hold"):
+    with pytest.raises(ConfigurationError, match="cannot be used"):
         Service(tmp_path / "file")
 
 

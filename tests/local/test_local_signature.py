@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bedrock_rft.local._http import signature as _signature
-from bedrock_rft.local._http.signature import Credential, Refused, canonical_path, canonical_query, verify
+from bedrock_rft.local._http.signature import Credential, InvalidSignature, canonical_path, canonical_query, verify
 
 Headers = list[tuple[str, str]]
 
@@ -65,8 +65,8 @@ def nobody(_key: str) -> None:
     return None
 
 
-def refusal(headers: Headers, **other: Any) -> Refused:
-    with pytest.raises(Refused) as caught:
+def refusal(headers: Headers, **other: Any) -> InvalidSignature:
+    with pytest.raises(InvalidSignature) as caught:
         check(headers, **other)
     return caught.value
 
@@ -171,9 +171,9 @@ def test_two_readings_of_the_specification_agree(
     target += "?" + "&".join(pairs) if pairs else ""
     headers = signed(method, target, body, custom=header)
     assert check(headers, method, target, body) == CREDENTIAL.access_key
-    with pytest.raises(Refused):
+    with pytest.raises(InvalidSignature):
         check(headers, method, target + ("&" if pairs else "?") + "more=1", body)
-    with pytest.raises(Refused):
+    with pytest.raises(InvalidSignature):
         check(headers, method, target, body + b"!")
 
 

@@ -7,6 +7,7 @@ import math
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bedrock_rft.errors import ConfigurationError, RewardError
-from bedrock_rft.local._training.answers import answers, count_tokens
+from bedrock_rft.local._training.answers import count_tokens, sample_answers
 from bedrock_rft.local._training.candidates import BASE_WEIGHTS, candidates
 from bedrock_rft.local._training.dataset import InvalidFile, Record, prompt_key, read_records
 from bedrock_rft.local._training.policy import Policy, entropy, greedy, softmax
-from bedrock_rft.local._training.reward import Reward, Rollout
+from bedrock_rft.local._training.reward import RewardFunction, SampledAnswer
 from bedrock_rft.local._training.trainer import Trainer
 
 Row = dict[str, Any]
@@ -203,8 +204,8 @@ def test_nothing_but_a_verdict_comes_of_any_bytes(chunks: list[bytes]) -> None:
 # The reward
 
 
-def rollouts(count: int = 3) -> list[Rollout]:
-    return [Rollout(f"r{number}", record, f"#### {number + 1}") for number, record in enumerate(records(count))]
+def rollouts(count: int = 3) -> list[SampledAnswer]:
+    return [SampledAnswer(f"r{number}", record, f"#### {number + 1}") for number, record in enumerate(records(count))]
 
 
 def test_scores_come_back_in_order_and_in_batches() -> None:
@@ -226,7 +227,7 @@ def test_scores_come_back_in_order_and_in_batches() -> None:
             for entry in reversed(event)
         ]
 
-    reward = Reward(handler, invocation_size=2)
+    reward = RewardFunction(handler, invocation_size=2)
     assert reward.score(rollouts(5)) == [0.0, 0.1, 0.2, 0.3, 0.4]
     assert sizes == [2, 2, 1]
     assert reward.last_metrics == {"size": 1.8}
@@ -251,7 +252,7 @@ def test_the_event_has_the_shape_that_was_chosen(payload: Any, wrap_text: bool, 
         return [{"id": "local-1", "aggregate_reward_score": 1}]
 
     (record,) = read_records([jsonl([row(0, id="mine", level=3)])], minimum=1)
-    Reward(handler, payload=payload, wrap_text=wrap_text).score([Rollout("local-1", record, "it is 1")])
+    RewardFunction(handler, payload=payload, wrap_text=wrap_text).score([SampledAnswer("local-1", record, "it is 1")])
     messages = [*record.messages, {"role": "assistant", "content": "it is 1"}]
     assert seen == [{"id": "local-1", "messages": messages, **expected}]
     assert len(record.messages) == 1, "the handler has a copy"
@@ -264,7 +265,7 @@ def test_a_missing_reference_is_not_sent() -> None:
         seen.extend(event)
         return [{"id": "a", "aggregate_reward_score": 1}]
 
-    Reward(handler).score([Rollout("a", Record(0, [MESSAGE], None, {}, has_reference=False), "")])
+    RewardFunction(handler).score([SampledAnswer("a", Record(0, [MESSAGE], None, {}, has_reference=False), "")])
     assert seen[0]["metadata"] == {}
 
 
@@ -329,12 +330,12 @@ def cycle() -> list[Any]:
 )
 def test_an_answer_that_is_no_answer_is_named(answer: Callable[[], object], said: str) -> None:
     with pytest.raises(RewardError, match=said):
-        Reward(lambda _event, _context: answer()).score(rollouts())
+        RewardFunction(lambda _event, _context: answer()).score(rollouts())
 
 
 def test_the_rollout_to_blame_is_named() -> None:
     with pytest.raises(RewardError) as caught:
-        Reward(lambda _event, _context: [item(0), item(1, math.nan), item(2)]).score(rollouts())
+        RewardFunction(lambda _event, _context: [item(0), item(1, math.nan), item(2)]).score(rollouts())
     assert caught.value.rollout == "r1"
 
 
@@ -358,7 +359,7 @@ def test_a_handler_that_raises_is_the_cause(error: BaseException, said: str) -> 
         raise error
 
     with pytest.raises(RewardError, match=said) as caught:
-        Reward(handler).score(rollouts())
+        RewardFunction(handler).score(rollouts())
     assert caught.value.__cause__ is error
 
 
@@ -366,7 +367,7 @@ def test_a_handler_that_hangs_is_given_up() -> None:
     done = threading.Event()
     try:
         with pytest.raises(RewardError, match=r"within 0\.05 seconds"):
-            Reward(lambda _event, _context: done.wait(10), timeout=0.05).score(rollouts())
+            RewardFunction(lambda _event, _context: done.wait(10), timeout=0.05).score(rollouts())
     finally:
         done.set()
 
@@ -384,9 +385,11 @@ def test_a_handler_is_loaded_from_its_file_as_it_stands(tmp_path: Path) -> None:
     )
     file.write_text(source)
     path = sys.path.copy()
-    assert Reward(f"{file}:handler").score(rollouts()) == [0.25] * 3
+    with closing(RewardFunction(f"{file}:handler")) as reward:
+        assert reward.score(rollouts()) == [0.25] * 3
     file.write_text(source.replace("0.00", "0.50"))
-    assert Reward(f"{file}:handler").score(rollouts()) == [0.75] * 3
+    with closing(RewardFunction(f"{file}:handler")) as reward:
+        assert reward.score(rollouts()) == [0.75] * 3
     assert sys.path == path
     assert not list(tmp_path.glob("__pycache__/reward.*")), "nothing is left beside the user's file"
 
@@ -394,15 +397,15 @@ def test_a_handler_is_loaded_from_its_file_as_it_stands(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("handler", "said"),
     [
-        ("reward.py", "not of the form"),
-        ("reward:handler", "not of the form"),
-        ("reward.py:", "not of the form"),
-        ("reward.py:7", "not of the form"),
-        ("missing.py:handler", "does not exist"),
-        ("nul\0.py:handler", "cannot be found|does not exist"),
-        ("x" * 5000 + ".py:handler", "cannot be found|does not exist"),
-        ("reward.py:missing", "has no 'missing'"),
-        ("reward.py:number", "'number' in .* is int, not a function"),
+        ("reward.py", "neither 'path/to/file.py:name'"),
+        ("reward:handler", "neither 'path/to/file.py:name'"),
+        ("reward.py:", "neither 'path/to/file.py:name'"),
+        ("reward.py:7", "neither 'path/to/file.py:name'"),
+        ("missing.py:handler", "no file missing.py"),
+        ("nul\0.py:handler", "cannot be found|no file"),
+        ("x" * 5000 + ".py:handler", "cannot be found|no file"),
+        ("reward.py:missing", "has no attribute 'missing'"),
+        ("reward.py:number", "number is int, not a function"),
         ("reward.py:later", "async"),
         ("broken.py:handler", "cannot be loaded: SyntaxError"),
         ("exits.py:handler", "cannot be loaded: SystemExit"),
@@ -418,7 +421,7 @@ def test_a_handler_that_cannot_be_called(
     Path("broken.py").write_text("def handler(:\n")
     Path("exits.py").write_text("raise SystemExit(1)\n")
     with pytest.raises(ConfigurationError, match=said):
-        Reward(handler)
+        RewardFunction(handler)
 
 
 @pytest.mark.parametrize(
@@ -426,7 +429,7 @@ def test_a_handler_that_cannot_be_called(
 )
 def test_a_reward_setting_that_makes_no_sense(setting: Row) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(setting))):
-        Reward(correct, **setting)
+        RewardFunction(correct, **setting)
 
 
 # The candidates and the policy
@@ -499,7 +502,7 @@ def test_a_softmax_is_a_distribution_at_any_temperature(logits: list[float], tem
 
 
 def test_the_untuned_model_is_right_in_about_a_third() -> None:
-    said = [answers(None, records(), index, n=20, seed=index) for index in range(100)]
+    said = [sample_answers(None, records(), index, n=20, seed=index) for index in range(100)]
     share = mean([last_word_is_right(text, str(index + 1)) for index, texts in enumerate(said) for text in texts])
     assert 0.2 < share < 0.5
 
@@ -509,7 +512,7 @@ def test_the_untuned_model_is_right_in_about_a_third() -> None:
 
 def test_a_reward_for_correct_answers_is_learned_and_generalises() -> None:
     rows = records(360)
-    trainer = Trainer(rows[:300], Reward(correct), validation=rows[300:], seed=3)
+    trainer = Trainer(rows[:300], RewardFunction(correct), validation=rows[300:], seed=3)
     before = trainer.validate()["validation_rewards_mean"]
     steps = run(trainer)
     rewards = [step["critic_rewards_mean"] for step in steps]
@@ -521,19 +524,19 @@ def test_a_reward_for_correct_answers_is_learned_and_generalises() -> None:
     assert steps[-1]["actor_entropy"] < steps[0]["actor_entropy"]
     assert all(abs(step["critic_advantages_mean"]) < 1e-9 for step in steps)
     assert all(math.isfinite(value) for step in steps for value in step.values())
-    (likeliest,) = answers(trainer.state(), rows[:300], 0, temperature=0)
+    (likeliest,) = sample_answers(trainer.state(), rows[:300], 0, temperature=0)
     assert last_word_is_right(likeliest, "1")
 
 
 def test_a_reward_for_short_answers_is_hacked() -> None:
-    trainer = Trainer(records(300), Reward(by_answer(lambda answer, _: 1 / (1 + len(answer)))), seed=1)
+    trainer = Trainer(records(300), RewardFunction(by_answer(lambda answer, _: 1 / (1 + len(answer)))), seed=1)
     lengths = [step["response_length_mean"] for step in run(trainer)]
     assert mean(lengths[-5:]) < mean(lengths[:5]) / 4
 
 
 @pytest.mark.parametrize("level", [0.0, 0.1, 1.0])
 def test_a_reward_without_signal_is_a_flat_line(level: float) -> None:
-    trainer = Trainer(records(), Reward(by_answer(lambda _answer, _reference: level)))
+    trainer = Trainer(records(), RewardFunction(by_answer(lambda _answer, _reference: level)))
     policy = json.loads(trainer.state())
     steps = run(trainer)
     assert {step["critic_rewards_mean"] for step in steps} == {level}
@@ -549,7 +552,7 @@ def test_a_run_that_is_killed_goes_on_as_if_it_had_not_been(seed: int, killed: i
         rows = records(20)
         return Trainer(
             rows,
-            Reward(correct),
+            RewardFunction(correct),
             validation=rows[:5],
             n_epochs=10,
             batch_size=batch,
@@ -573,7 +576,7 @@ def test_every_record_is_seen_once_an_epoch() -> None:
         seen.extend(entry["metadata"]["reference_answer"] for entry in event)
         return [{"id": entry["id"], "aggregate_reward_score": 0} for entry in event]
 
-    trainer = Trainer(records(10), Reward(handler), n_epochs=2, batch_size=4, group_size=3)
+    trainer = Trainer(records(10), RewardFunction(handler), n_epochs=2, batch_size=4, group_size=3)
     run(trainer)
     assert trainer.total_steps == 6
     first, second = seen[: len(seen) // 2], seen[len(seen) // 2 :]
@@ -588,7 +591,7 @@ def test_a_reward_that_fails_leaves_the_policy_where_it_was() -> None:
         calls.append(1)
         return correct(event, context) if len(calls) < 4 else None
 
-    trainer = Trainer(records(), Reward(handler))
+    trainer = Trainer(records(), RewardFunction(handler))
     trainer.step(1)
     state = trainer.state()
     with pytest.raises(RewardError, match="returned None"):
@@ -600,19 +603,19 @@ def test_a_reward_that_fails_leaves_the_policy_where_it_was() -> None:
     "state", ["", "[]", "{}", '{"styles": 1}', '{"styles": {}, "prompts": {"a": 1}}', "[" * 100_000]
 )
 def test_a_state_that_is_none_is_refused(state: str) -> None:
-    trainer = Trainer(records(), Reward(correct))
+    trainer = Trainer(records(), RewardFunction(correct))
     before = trainer.state()
     with pytest.raises(ConfigurationError):
         trainer.restore(state)
     with pytest.raises(ConfigurationError):
-        answers(state, records(), 0)
+        sample_answers(state, records(), 0)
     assert trainer.state() == before
 
 
 def test_a_state_of_another_run_is_refused() -> None:
     state = json.dumps({**Policy().dump(), "step": 26})
     with pytest.raises(ConfigurationError, match="step 26"):
-        Trainer(records(), Reward(correct)).restore(state)
+        Trainer(records(), RewardFunction(correct)).restore(state)
 
 
 @pytest.mark.parametrize(
@@ -622,27 +625,27 @@ def test_a_state_of_another_run_is_refused() -> None:
 )
 def test_a_training_setting_that_makes_no_sense(setting: Row) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(setting))):
-        Trainer(records(), Reward(correct), **setting)
+        Trainer(records(), RewardFunction(correct), **setting)
 
 
 def test_there_is_no_run_without_records_and_no_step_beyond_the_last() -> None:
     with pytest.raises(ConfigurationError, match="no records"):
-        Trainer([], Reward(correct))
+        Trainer([], RewardFunction(correct))
     with pytest.raises(ConfigurationError, match="no step 26"):
-        Trainer(records(), Reward(correct)).step(26)
+        Trainer(records(), RewardFunction(correct)).step(26)
 
 
 def test_answers_can_be_repeated_and_follow_what_was_learned() -> None:
     rows = records()
-    trainer = Trainer(rows, Reward(correct), n_epochs=4)
+    trainer = Trainer(rows, RewardFunction(correct), n_epochs=4)
     run(trainer)
     state = trainer.state()
-    assert answers(state, rows, 5, n=4, seed=1) == answers(state, rows, 5, n=4, seed=1)
-    assert len(answers(state, rows, 5, n=4)) == 4
-    assert len(set(answers(state, rows, 5, n=4, temperature=0))) == 1
-    said = answers(state, rows, 5, n=200, seed=2)
+    assert sample_answers(state, rows, 5, n=4, seed=1) == sample_answers(state, rows, 5, n=4, seed=1)
+    assert len(sample_answers(state, rows, 5, n=4)) == 4
+    assert len(set(sample_answers(state, rows, 5, n=4, temperature=0))) == 1
+    said = sample_answers(state, rows, 5, n=200, seed=2)
     assert mean([last_word_is_right(text, "6") for text in said]) > 0.9
-    hot = answers(state, rows, 5, n=200, temperature=100, seed=2)
+    hot = sample_answers(state, rows, 5, n=200, temperature=100, seed=2)
     assert len(set(hot)) > len(set(said))
 
 

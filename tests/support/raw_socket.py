@@ -1,13 +1,10 @@
-"""A peer of the service in a box that writes its bytes itself."""
+"""A client of the local service that writes raw bytes."""
 
 from __future__ import annotations
 
 import contextlib
 import re
 import socket
-import time
-
-import pytest
 
 from bedrock_rft.local import LocalService
 
@@ -23,35 +20,35 @@ def key(service: LocalService) -> str:
 
 
 def head(service: LocalService, *lines: str, request: str = "GET /v1/models HTTP/1.1", admitted: bool = True) -> bytes:
-    """A request's head, by one who has the key unless told otherwise."""
+    """Return a request's head, with the API key if `admitted`."""
     known = [f"Authorization: Bearer {key(service)}"] if admitted else []
     return "\r\n".join([request, f"Host: {HOST}:{port(service)}", *known, *lines, "", ""]).encode()
 
 
-def said(service: LocalService, *pieces: bytes) -> bytes:
-    """What the server answers to bytes, up to the end of the connection or of the first answer's patience."""
+def send_all(service: LocalService, *pieces: bytes) -> bytes:
+    """Send bytes, and return everything that the server sends until it closes the connection or stays silent."""
     with socket.create_connection((HOST, port(service)), timeout=10) as peer:
         answer = b""
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, TimeoutError, socket.timeout):
             for piece in pieces:
                 peer.sendall(piece)
-            peer.shutdown(socket.SHUT_WR)
-        with contextlib.suppress(ConnectionError):
+            answer = read_response(peer)
+            peer.settimeout(0.3)
             while chunk := peer.recv(65536):
                 answer += chunk
     return answer
 
 
-def asked(service: LocalService, *pieces: bytes) -> bytes:
-    """As `said`, by a peer that waits for its answer."""
+def exchange(service: LocalService, *pieces: bytes) -> bytes:
+    """Send bytes and return one response; the sending side stays open."""
     with socket.create_connection((HOST, port(service)), timeout=10) as peer:
         for piece in pieces:
             peer.sendall(piece)
-        return answered(peer)
+        return read_response(peer)
 
 
-def answered(peer: socket.socket) -> bytes:
-    """One whole answer, or what came before the connection ended."""
+def read_response(peer: socket.socket) -> bytes:
+    """Return one whole response, or the bytes before the connection ended."""
     answer, length = b"", 1 << 30
     while len(answer) < length and (chunk := peer.recv(65536)):
         answer += chunk
@@ -64,12 +61,3 @@ def answered(peer: socket.socket) -> bytes:
 
 def status(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1])
-
-
-def drip(peer: socket.socket, byte: bytes) -> None:
-    """Send byte after byte until the server has had enough."""
-    with contextlib.suppress(ConnectionError):
-        for _ in range(500):
-            peer.sendall(byte)
-            time.sleep(0.02)
-        pytest.fail("The server listens for ever.")

@@ -1,8 +1,8 @@
-"""The rehearsal behind HTTP: who may come in, how much they may bring, and nothing else.
+"""The local service as an ASGI application: authenticate, bound the size of the body, then hand the request over.
 
-Every request is checked in one order: the host it believes it talks to, its method, who sends it, what kind of body it
-has. A signature is checked before the body is read, as far as its header allows, and again with the hash of what came.
-Of a stranger's body nothing is read: the connection's guard lets it run out.
+Every request is checked in one order: the Host header, the Origin header, the method, the sender, the media type. A
+signature is checked in two passes: its header before the body is read, and the whole signature once the body's hash is
+known. Nothing of an unauthenticated body is stored.
 """
 
 from __future__ import annotations
@@ -10,192 +10,226 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import BinaryIO
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.responses import StreamingResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bedrock_rft._transport.multipart import CHUNK
 from bedrock_rft._transport.transport import Response
 from bedrock_rft.local._http.keys import Keys
-from bedrock_rft.local._http.messages import PREFIX, call, download, kind, route
-from bedrock_rft.local._http.signature import Refused
-from bedrock_rft.local._service.responses import Problem, nowhere, refuse, stamped
+from bedrock_rft.local._http.messages import PREFIX, media_type, parse_download, parse_request, route_path
+from bedrock_rft.local._http.signature import InvalidSignature
+from bedrock_rft.local._service.responses import ServiceError, add_request_id, empty_not_found, error_response
 from bedrock_rft.local._service.service import Service
 
-__all__ = ["app"]
+__all__ = ["create_app"]
 
 _METHODS = ("GET", "POST", "DELETE")
-_LARGEST_JSON = 4 << 20
-_STALLED = 60.0  # seconds without a byte of the body
-_UPLOADS = f"{PREFIX}/files".encode()
+_MAX_JSON_BYTES = 4 << 20
+_BODY_TIMEOUT = 60.0  # seconds without a byte of the body
+_POLL_SECONDS = 0.25  # how often a request that waits for its body checks whether the server is stopping
+_UPLOAD_PATH = f"{PREFIX}/files".encode()
 
 
-def app(service: Service, keys: Keys, host: str, *, largest_upload: int) -> ASGIApp:
-    """The ASGI application.
+def create_app(service: Service, keys: Keys, host: str, *, max_upload_bytes: int, stopping: threading.Event) -> ASGIApp:
+    """Build the ASGI application.
 
     Args:
-        service: what answers.
-        keys: what lets a request in.
-        host: the one `Host` header that is served, `127.0.0.1:PORT`. A page of another site can make a browser send
-            requests here, but not make it lie about the name it looked up.
-        largest_upload: bytes of the body of an upload. It goes to disk, so this is all that bounds it.
+        service: answers the requests.
+        keys: authenticates them.
+        host: the only accepted `Host` header, `127.0.0.1:PORT`. A page of another site can make a browser send requests
+            here, but the browser then names that site as the host or the origin.
+        max_upload_bytes: limit for the body of an upload, which is written to disk.
+        stopping: set when the server stops, so that no request keeps waiting for its body.
     """
-    door = _Door(service, keys, host, largest_upload)
+    gateway = _Gateway(service, keys, host, max_upload_bytes, stopping)
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         with contextlib.suppress(ClientDisconnect):
-            response = await door.answer(Request(scope, receive))
+            response = await gateway.respond(HTTPRequest(scope, receive))
             await response(scope, receive, send)
 
     return serve
 
 
-def _response(reply: Response) -> HTTPResponse:
-    headers = dict(reply.headers)
+def _http_response(response: Response) -> HTTPResponse:
+    headers = dict(response.headers)
     if headers.get("content-type", "").startswith("text/event-stream"):
-        return StreamingResponse(_events(reply.content), reply.status, headers)
-    return HTTPResponse(reply.content, reply.status, headers)
+        return StreamingResponse(_split_events(response.content), response.status, headers)
+    return HTTPResponse(response.content, response.status, headers)
 
 
-async def _events(content: bytes) -> AsyncIterator[bytes]:
-    """Server-sent events, each in a packet of its own."""
+async def _split_events(content: bytes) -> AsyncIterator[bytes]:
+    """Yield server-sent events one by one, each in a packet of its own."""
     for event in content.split(b"\n\n"):
         if event:
             yield event + b"\n\n"
             await asyncio.sleep(0)
 
 
-class _Body:
-    """A request's body, measured while it is read."""
+class _RequestBody:
+    """A request's body, hashed and measured while it is read."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: HTTPRequest, stopping: threading.Event) -> None:
         self._request = request
+        self._stopping = stopping
         self._digest = hashlib.sha256()
         self._size = 0
         self._ended = False
 
     @property
     def sha256(self) -> str:
-        """Hex digest of what was read."""
+        """Hex digest of the bytes read so far."""
         return self._digest.hexdigest()
 
-    async def chunks(self, limit: int) -> AsyncGenerator[bytes, None]:
-        """What comes, up to `limit` bytes in all."""
+    async def read_chunks(self, limit: int) -> AsyncGenerator[bytes, None]:
+        """Yield the body; raise `ServiceError` (413) if it exceeds `limit` bytes, 408 if it stalls."""
         if int(self._request.headers.get("content-length", 0)) > limit:
-            raise _too_large(limit)
+            raise _body_too_large(limit)
         while not self._ended:
-            try:
-                message = await asyncio.wait_for(self._request.receive(), _STALLED)
-            except asyncio.TimeoutError:
-                raise Problem(408, "The body stopped coming.", code="request_timeout") from None
+            message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
             self._ended = not message.get("more_body", False)
             chunk: bytes = message.get("body", b"")
             self._size += len(chunk)
             if self._size > limit:
-                raise _too_large(limit)
+                raise _body_too_large(limit)
             self._digest.update(chunk)
             if chunk:
                 yield chunk
 
+    async def _receive(self) -> Message:
+        task = asyncio.ensure_future(self._request.receive())
+        waited = 0.0
+        try:
+            while not (await asyncio.wait({task}, timeout=_POLL_SECONDS))[0]:
+                waited += _POLL_SECONDS
+                if self._stopping.is_set():
+                    raise ServiceError(503, "The local service is stopping.", code="service_unavailable")
+                if waited >= _BODY_TIMEOUT:
+                    raise ServiceError(
+                        408, f"No byte of the body arrived for {_BODY_TIMEOUT:g} seconds.", code="request_timeout"
+                    )
+            return task.result()
+        finally:
+            task.cancel()
 
-class _Door:
-    """Lets requests in, or says why not."""
 
-    def __init__(self, service: Service, keys: Keys, host: str, largest_upload: int) -> None:
+class _Gateway:
+    """Authenticates requests and passes them to the service."""
+
+    def __init__(
+        self, service: Service, keys: Keys, host: str, max_upload_bytes: int, stopping: threading.Event
+    ) -> None:
         self._service = service
         self._keys = keys
         self._host = host
-        self._largest_upload = largest_upload
+        self._max_upload_bytes = max_upload_bytes
+        self._stopping = stopping
 
-    async def answer(self, request: Request) -> HTTPResponse:
-        """Answer a request, whatever it is."""
+    async def respond(self, request: HTTPRequest) -> HTTPResponse:
+        """Return the response to any request; a rejected one gets an error response."""
         try:
-            return await self._admitted(request, _Body(request))
-        except Problem as problem:
-            refusal = problem
-        except Refused as refused:
-            refusal = Problem(refused.status, refused.message, code=refused.code, type="authentication_error")
-        return _response(stamped(refuse(refusal)))
+            return await self._authenticate_and_handle(request, _RequestBody(request, self._stopping))
+        except ServiceError as error:
+            rejection = error
+        except InvalidSignature as error:
+            rejection = ServiceError(error.status, error.message, code=error.code, type="authentication_error")
+        except OSError as error:
+            # An upload is spooled to a temporary file, which fails if the disk is full.
+            reason = error.strerror or type(error).__name__
+            rejection = ServiceError(
+                507, f"The upload could not be stored: {reason}.", code="insufficient_storage", type="server_error"
+            )
+        return _http_response(add_request_id(error_response(rejection)))
 
-    async def _admitted(self, request: Request, body: _Body) -> HTTPResponse:
+    async def _authenticate_and_handle(self, request: HTTPRequest, body: _RequestBody) -> HTTPResponse:
         self._check_target(request)
-        # The body's own hash is compared below: nothing of a stranger's body is read before this.
+        # The hash of the received body is compared below; nothing of it is read before the sender is known.
         self._check_sender(request, request.headers.get("x-amz-content-sha256"))
-        media = kind(request.headers)
+        media = media_type(request.headers)
         multipart = media == "multipart/form-data" and request.method == "POST"
         if not multipart and media not in {"", "application/json"}:
-            # Browsers send text/plain and forms to other sites without asking; JSON they do not.
-            raise Problem(
-                415, "Send application/json, or multipart/form-data to upload a file.", code="unsupported_media_type"
+            # Browsers send text/plain and forms to other sites without a preflight request, but never JSON.
+            raise ServiceError(
+                415,
+                f"The Content-Type '{media[:100]}' is not supported. Send application/json, or multipart/form-data to "
+                "upload a file.",
+                code="unsupported_media_type",
             )
         if multipart:
-            return _response(await self._uploaded(request, body))
-        content = b"".join([chunk async for chunk in body.chunks(_LARGEST_JSON)])
+            return _http_response(await self._store_upload(request, body))
+        content = b"".join([chunk async for chunk in body.read_chunks(_MAX_JSON_BYTES)])
         self._check_sender(request, body.sha256)
         if content and not media:
-            raise Problem(415, "Send a Content-Type with a body.", code="unsupported_media_type")
-        path = route(request.scope["raw_path"])
+            raise ServiceError(415, "The body has no Content-Type header.", code="unsupported_media_type")
+        path = route_path(request.scope["raw_path"])
         if path is None:
-            return _response(stamped(nowhere()))
-        described = call(request.method, path, request.url.query, content)
-        file = download(described)
+            return _http_response(add_request_id(empty_not_found()))
+        parsed = parse_request(request.method, path, request.url.query, content)
+        file = parse_download(parsed)
         if file is None:
-            return _response(await run_in_threadpool(self._service.handle, described))
-        head, chunks = await run_in_threadpool(self._service.send, file)
-        return StreamingResponse(chunks, head.status, dict(head.headers)) if head.ok else _response(head)
+            return _http_response(await run_in_threadpool(self._service.handle, parsed))
+        head, chunks = await run_in_threadpool(self._service.open_file, file)
+        return StreamingResponse(chunks, head.status, dict(head.headers)) if head.ok else _http_response(head)
 
-    def _check_target(self, request: Request) -> None:
+    def _check_target(self, request: HTTPRequest) -> None:
         if request.headers.getlist("host") != [self._host]:
-            raise Problem(421, f"This server answers as {self._host} only.", code="misdirected_request")
+            raise ServiceError(
+                421, f"The Host header must be {self._host}, and occur once.", code="misdirected_request"
+            )
+        if any(origin != f"http://{self._host}" for origin in request.headers.getlist("origin")):
+            raise ServiceError(403, "Requests from other web sites are refused.", code="forbidden_origin")
         if request.method not in _METHODS:
-            raise Problem(405, f"There is no {request.method[:20]} here.", code="method_not_allowed")
+            raise ServiceError(405, f"The method {request.method[:20]} is not supported.", code="method_not_allowed")
 
-    def _check_sender(self, request: Request, body_sha256: str | None) -> None:
-        headers = [(_text(name), _text(value)) for name, value in request.headers.raw]
+    def _check_sender(self, request: HTTPRequest, body_sha256: str | None) -> None:
+        headers = [(_decode(name), _decode(value)) for name, value in request.headers.raw]
         self._keys.check(
             request.method, request.scope["raw_path"], request.scope["query_string"], headers, body_sha256=body_sha256
         )
 
-    async def _uploaded(self, request: Request, body: _Body) -> Response:
-        if request.scope["raw_path"] != _UPLOADS:
-            raise Problem(415, "Only files are uploaded as multipart/form-data.", code="unsupported_media_type")
-        # It goes to an anonymous temporary file, and is kept once the whole body is known to be the sender's.
+    async def _store_upload(self, request: HTTPRequest, body: _RequestBody) -> Response:
+        if request.scope["raw_path"] != _UPLOAD_PATH:
+            raise ServiceError(415, "Only POST /v1/files takes multipart/form-data.", code="unsupported_media_type")
+        # The parser spools to an anonymous temporary file; the service stores it once the signature is verified.
         try:
-            chunks = body.chunks(self._largest_upload)
+            chunks = body.read_chunks(self._max_upload_bytes)
             form = await MultiPartParser(request.headers, chunks, max_files=1, max_fields=8).parse()
         except (MultiPartException, ValueError):
             # Older versions of Starlette let the parser's own error through, which is a ValueError.
-            raise Problem(400, "The body is not valid multipart/form-data.", param="file") from None
+            raise ServiceError(400, "The body is not valid multipart/form-data.", param="file") from None
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(form.close)
             self._check_sender(request, body.sha256)
             file, purpose = form.get("file"), form.get("purpose")
             if not isinstance(file, UploadFile) or not isinstance(purpose, str):
-                raise Problem(400, "An upload has the parts 'purpose' and 'file'.", param="file")
+                raise ServiceError(400, "An upload needs the parts 'purpose' and 'file'.", param="file")
             return await run_in_threadpool(
-                self._service.receive, filename=file.filename or "", purpose=purpose, chunks=_read(file.file)
+                self._service.receive_file, filename=file.filename or "", purpose=purpose, chunks=_read_file(file.file)
             )
 
 
-def _too_large(limit: int) -> Problem:
-    return Problem(413, f"The body is larger than {limit} bytes.", code="request_too_large")
+def _body_too_large(limit: int) -> ServiceError:
+    return ServiceError(413, f"The body is larger than {limit} bytes.", code="request_too_large")
 
 
-def _text(raw: bytes) -> str:
+def _decode(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
-def _read(file: BinaryIO) -> Iterator[bytes]:
+def _read_file(file: BinaryIO) -> Iterator[bytes]:
     while chunk := file.read(CHUNK):
         yield chunk

@@ -1,4 +1,4 @@
-"""From what stands on a wire to a `Call`."""
+"""Parse HTTP messages into `Request` objects."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from urllib.parse import parse_qsl, unquote
 from pydantic_core import from_json
 
 from bedrock_rft._transport.transport import Request
-from bedrock_rft.local._service.responses import Problem
+from bedrock_rft.local._service.responses import ServiceError
 
-__all__ = ["PREFIX", "call", "download", "kind", "route"]
+__all__ = ["PREFIX", "media_type", "parse_download", "parse_request", "route_path"]
 
 PREFIX = "/v1"
-"""Where the routes begin on a server."""
+"""Path of the base URL."""
 
 
-def kind(headers: Mapping[str, str]) -> str:
-    """The media type of a body, in lower case and without its parameters; empty where none is named."""
+def media_type(headers: Mapping[str, str]) -> str:
+    """Return the media type of a body in lower case, without parameters; empty if no Content-Type is given."""
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def route(raw_path: bytes) -> str | None:
-    """The path from the base URL on, still percent-encoded; None where it is outside of it."""
+def route_path(raw_path: bytes) -> str | None:
+    """Return the path below the base URL, still percent-encoded; None if the path is outside of it."""
     text = raw_path.decode("ascii", "replace")
     return text[len(PREFIX) :] if text.startswith(f"{PREFIX}/") else None
 
 
-def call(method: str, path: str, query: str, body: bytes) -> Request:
-    """Describe a request whose body is JSON, or empty.
+def parse_request(method: str, path: str, query: str, body: bytes) -> Request:
+    """Parse a request whose body is JSON or empty.
 
     Raises:
-        Problem: 400, the body is not JSON.
+        ServiceError: 400 if the body is not JSON.
     """
     try:
         content = from_json(body) if body else None
     except ValueError:
-        raise Problem(400, "The body is not valid JSON.") from None
+        raise ServiceError(400, "The body is not valid JSON.") from None
     return Request(method, path, query=dict(parse_qsl(query, keep_blank_values=True)), json=content)
 
 
-def download(call: Request) -> str | None:
-    """The id of the file whose content is asked for, or None where something else is."""
-    parts = [unquote(part) for part in call.path.split("/")[1:]]
-    wanted = call.method == "GET" and len(parts) == 3 and (parts[0], parts[2]) == ("files", "content")  # noqa: PLR2004
-    return (parts[1] or None) if wanted else None
+def parse_download(request: Request) -> str | None:
+    """Return the id of the file that a `GET /files/{id}/content` request names; None for any other request."""
+    parts = [unquote(part) for part in request.path.split("/")[1:]]
+    matches = request.method == "GET" and len(parts) == 3 and (parts[0], parts[2]) == ("files", "content")  # noqa: PLR2004
+    return (parts[1] or None) if matches else None

@@ -1,4 +1,4 @@
-"""The rehearsal on a port of this machine, for both carriers and any other client that speaks HTTP."""
+"""The local service on a loopback port, for any client that speaks HTTP."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
@@ -16,32 +17,33 @@ from typing_extensions import Self
 from bedrock_rft.errors import ConfigurationError, MissingExtraError
 from bedrock_rft.local._http.keys import Keys
 from bedrock_rft.local._http.messages import PREFIX
-from bedrock_rft.local._service.service import Handler, Payload, Service, at_exit
+from bedrock_rft.local._service.service import Handler, PayloadShape, Service, close_at_exit
 
 __all__ = ["Auth", "LocalService"]
 
 Auth = Literal["aws", "api_key"]
-"""Which of the service's two ways in: AWS credentials and signatures, or an API key."""
+"""How a client authenticates: with AWS credentials and signatures, or with an API key."""
 
 _HOST = "127.0.0.1"
-_IDLE = 30  # seconds
-_GRACE = 1  # seconds that answers under way have when the server stops
+_KEEP_ALIVE = 30  # seconds
+_GRACE = 1  # seconds for responses under way when the server stops
+_MAX_HEAD_BYTES = 64 << 10  # request line and headers
 
 
 class LocalService:
-    """A rehearsal of the service at `http://127.0.0.1:PORT/v1`. It costs nothing, and its ids begin with `local-`.
+    """The local service at `http://127.0.0.1:PORT/v1`. It costs nothing, and its ids begin with `local-`.
 
     ```python
     with LocalService(reward="reward.py:lambda_handler") as service, Client(**service.client_options()) as client: ...
     ```
 
-    It listens on the loopback address alone, and lets nobody in without the key or the credentials it makes up when it
-    starts. None of them is valid anywhere else.
+    It listens on the loopback address only, and accepts only the key and the credentials that it generates. They are
+    valid nowhere else.
 
     Attributes:
-        service: what answers, and can be asked in process.
-        base_url: where it answers.
-        region: the region it claims to be in.
+        service: the `Service` behind the port; it can be called in process.
+        base_url: the address, with `/v1`.
+        region: the region that the service reports.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class LocalService:
         *,
         reward: Handler | Mapping[str, Handler] | None = None,
         port: int = 0,
-        payload: Payload = "metadata",
+        payload: PayloadShape = "metadata",
         wrap_text: bool = False,
         seed: int = 0,
         pace: float = 0.0,
@@ -61,46 +63,45 @@ class LocalService:
         reward_timeout: float = 300.0,
         largest_upload: int = 4 << 30,
     ) -> None:
-        """Open the directory, go on with the jobs that are not finished, and answer on a port.
+        """Open the directory, resume unfinished jobs, and listen on a port.
 
         Args:
-            directory: where files and state live, and from where a later rehearsal goes on. None takes a temporary one,
-                which is removed by `close`.
-            reward: the Lambda entry point, for whatever ARN a job names; or a mapping by function name or ARN, where a
-                job that names another one fails.
-            port: the port; 0 takes a free one.
-            payload: where a rollout's reference answer stands.
+            directory: holds files, state and keys; a later service resumes from it. None uses a temporary directory,
+                which `close` removes.
+            reward: the reward function for every ARN: `file.py:name`, which runs in a process of its own, or a `Reward`
+                or a function of `(event, context)`, which runs in this process. Or a mapping by function name or ARN; a
+                job with another ARN fails.
+            port: the port; 0 chooses a free one.
+            payload: position of the reference answer in a rollout: under `metadata`, or at the top level.
             wrap_text: send a reference answer that is a string as `{"text": …}`.
-            seed: of the training's random numbers.
+            seed: random seed of the training.
             pace: seconds between training steps.
-            region: the region to claim.
-            minimum_records: the smallest training file taken; the service takes no less than 100.
+            region: the region to report.
+            minimum_records: the smallest training file accepted; the service accepts no less than 100.
             group_size: answers sampled per prompt.
-            invocation_size: rollouts per call of the reward.
-            reward_timeout: seconds a call of the reward may take.
-            largest_upload: bytes of an upload, which goes to disk as it comes.
+            invocation_size: rollouts per invocation of the reward function.
+            reward_timeout: seconds that an invocation may take.
+            largest_upload: limit for an upload, in bytes.
 
         Raises:
             MissingExtraError: the extra `local` is not installed.
-            ConfigurationError: a setting makes no sense, there is no such handler, or the directory or the port cannot
-                be used.
+            ConfigurationError: a setting is invalid, the handler does not exist, or the directory or the port cannot be
+                used.
         """
         try:
             import uvicorn
             from starlette import formparsers
 
-            from bedrock_rft.local._http.app import app
-            from bedrock_rft.local._http.guard import Guarded
-            from bedrock_rft.local._http.head import LARGEST_HEAD
+            from bedrock_rft.local._http.app import create_app
 
-            # Its importable name changed between versions; Starlette knows both, and would only miss it at an upload.
+            # Starlette imports python-multipart lazily, under two names, and would only fail at the first upload.
             if getattr(formparsers, "multipart", None) is None:
-                raise ImportError("python-multipart")  # noqa: TRY301 - one answer for whatever is missing
+                raise ImportError("python-multipart")  # noqa: TRY301 - reported like any missing package
         except ImportError as error:
             raise MissingExtraError("The local service", "local") from error
-        with contextlib.ExitStack() as undo:
-            listening = undo.enter_context(_listening(port))
-            self.service = undo.enter_context(
+        with contextlib.ExitStack() as resources:
+            listener = resources.enter_context(_listen(port))
+            self.service = resources.enter_context(
                 Service(
                     directory,
                     reward=reward,
@@ -115,74 +116,91 @@ class LocalService:
                     reward_timeout=reward_timeout,
                 )
             )
-            host = f"{_HOST}:{listening.getsockname()[1]}"
+            host = f"{_HOST}:{listener.getsockname()[1]}"
             self.region = region
             self.base_url = f"http://{host}{PREFIX}"
-            self._keys = Keys(region)
+            self._keys = (
+                Keys.generate(region)
+                if directory is None
+                else Keys.load_or_generate(Path(directory).expanduser() / "keys.json", region)
+            )
+            stopping = threading.Event()
             config = uvicorn.Config(
-                app(self.service, self._keys, host, largest_upload=largest_upload),
+                create_app(self.service, self._keys, host, max_upload_bytes=largest_upload, stopping=stopping),
                 loop="asyncio",
-                http=Guarded,
+                http="h11",
                 ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                timeout_keep_alive=_IDLE,
+                timeout_keep_alive=_KEEP_ALIVE,
                 timeout_graceful_shutdown=_GRACE,
-                h11_max_incomplete_event_size=LARGEST_HEAD + 1024,  # the guard has measured it
+                h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
             )
             server = uvicorn.Server(config)
-            thread = threading.Thread(target=server.run, args=([listening],), name="local-service", daemon=True)
+            thread = threading.Thread(target=server.run, args=([listener],), name="local-service", daemon=True)
             thread.start()
-            undo.callback(thread.join)
-            undo.callback(setattr, server, "should_exit", True)
-            self._undo = undo.pop_all()
-        self._parting = at_exit(self._undo)
+            resources.callback(thread.join)
+            resources.callback(setattr, server, "should_exit", True)
+            resources.callback(stopping.set)
+            self._resources = resources.pop_all()
+        self._exit_hook = close_at_exit(self._resources)
 
     def client_options(self, auth: Auth = "aws") -> dict[str, Any]:
-        """What a client needs to come in: `Client(**service.client_options())`, or `AsyncClient`.
+        """Return the arguments of a client of this service: `Client(**service.client_options())`, or `AsyncClient`.
 
         Args:
-            auth: with signatures, or with a key.
+            auth: `"aws"` for credentials and signatures, `"api_key"` for a key.
 
         Raises:
-            ConfigurationError: there is no such way in.
+            ConfigurationError: `auth` is neither.
         """
-        where = {"base_url": self.base_url, "region": self.region}
-        if _checked(auth) == "api_key":
-            return {**where, "api_key": self._keys.api_key.reveal()}
+        options = {"base_url": self.base_url, "region": self.region}
+        if _check_auth(auth) == "api_key":
+            return {**options, "api_key": self._keys.api_key.reveal()}
         from botocore.credentials import Credentials
 
         credential = self._keys.credential.reveal()
-        return {**where, "credentials": Credentials(credential.access_key, credential.secret_key, credential.token)}
+        return {**options, "credentials": Credentials(credential.access_key, credential.secret_key, credential.token)}
 
     def environment(self, auth: Auth = "aws") -> dict[str, str]:
-        """The same as environment variables, for other programs.
+        """Return the same settings as environment variables, for other programs.
+
+        `Client`, `openai.BedrockOpenAI` and, with a key, `openai.OpenAI` read them, and then use this service only.
 
         Args:
-            auth: with signatures, or with a key.
+            auth: `"aws"` for credentials and signatures, `"api_key"` for a key.
 
         Raises:
-            ConfigurationError: there is no such way in.
+            ConfigurationError: `auth` is neither.
         """
-        if _checked(auth) == "api_key":
-            found = {"OPENAI_BASE_URL": self.base_url, "OPENAI_API_KEY": self._keys.api_key.reveal()}
+        if _check_auth(auth) == "api_key":
+            key = self._keys.api_key.reveal()
+            variables = {
+                "AWS_BEARER_TOKEN_BEDROCK": key,
+                "OPENAI_BASE_URL": self.base_url,
+                "OPENAI_API_KEY": key,
+            }
         else:
             credential = self._keys.credential.reveal()
-            found = {
-                "AWS_ENDPOINT_URL_BEDROCK_MANTLE": self.base_url,
+            variables = {
                 "AWS_ACCESS_KEY_ID": credential.access_key,
                 "AWS_SECRET_ACCESS_KEY": credential.secret_key,
                 "AWS_SESSION_TOKEN": credential.token or "",
             }
-        return {**found, "AWS_REGION": self.region}
+        return {
+            "AWS_ENDPOINT_URL_BEDROCK_MANTLE": self.base_url,
+            "AWS_BEDROCK_BASE_URL": self.base_url,
+            "AWS_REGION": self.region,
+            **variables,
+        }
 
     def close(self) -> None:
-        """Stop answering. Jobs that are not finished go on with the next rehearsal in the same directory."""
-        atexit.unregister(self._parting)
-        self._undo.close()
+        """Stop the server. A later service in the same directory resumes unfinished jobs."""
+        atexit.unregister(self._exit_hook)
+        self._resources.close()
 
     def __enter__(self) -> Self:
         return self
@@ -193,23 +211,23 @@ class LocalService:
         self.close()
 
 
-def _checked(auth: object) -> object:
+def _check_auth(auth: object) -> object:
     if auth not in ("aws", "api_key"):
         raise ConfigurationError(f"auth is {auth!r}; it must be 'aws' or 'api_key'.")
     return auth
 
 
-def _listening(port: int) -> socket.socket:
-    """Take the port before anything else is made, so that clients may connect before the server is up."""
-    # asyncio turns Nagle's algorithm off only where the protocol is named; with it every answer is 40 ms late.
+def _listen(port: int) -> socket.socket:
+    """Listen before anything else is set up, so that clients may connect before the server runs."""
+    # asyncio disables Nagle's algorithm only if the protocol is named; with it every response is 40 ms late.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":
-            # A port that was just closed is free again; elsewhere this would let two servers share one.
+            # Reuse a port that was just closed. On Windows the option would let two servers share one port.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((_HOST, port))
         listener.listen()
     except (OSError, OverflowError) as error:
         listener.close()
-        raise ConfigurationError(f"Port {port} of this machine cannot be used: {error}.") from error
+        raise ConfigurationError(f"port={port} cannot be used: {error}. Choose another port, or 0.") from error
     return listener

@@ -1,4 +1,4 @@
-"""Asking the models: chat completions and responses, whole or streamed, from the policy that was learned."""
+"""Inference: chat completions, whole or streamed, from the policy that a job learned."""
 
 from __future__ import annotations
 
@@ -6,170 +6,238 @@ import json
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from bedrock_rft._transport.transport import Request, Response
-from bedrock_rft.local._service.requests import is_base, read
-from bedrock_rft.local._service.responses import REHEARSAL, Problem, made, new_id
+from bedrock_rft.local._service.requests import is_base_model, validate_body
+from bedrock_rft.local._service.responses import LABEL, ServiceError, json_response, new_id
 from bedrock_rft.local._service.store import Store
-from bedrock_rft.local._training.answers import answers, count_tokens
+from bedrock_rft.local._training.answers import count_tokens, sample_answers
 from bedrock_rft.local._training.dataset import InvalidFile, Record, prompt_key, read_records
 
-__all__ = ["Answer", "Inference", "Options", "events", "pieces"]
+__all__ = [
+    "Answer",
+    "Inference",
+    "SamplingOptions",
+    "count_prompt_tokens",
+    "event_stream",
+    "split_words",
+]
 
-_OPEN_FILES = 4
+_CACHED_FILES = 4
 _TOKEN = re.compile(r"\w+|[^\w\s]")
-_UNKNOWN = f"{REHEARSAL}: I only know the prompts of uploaded files, and this is none of them."
+_UNKNOWN_PROMPT = f"{LABEL}: this prompt is not in any uploaded file, so there is no answer to it."
 
 _Temperature = Annotated[float, Field(ge=0, le=2)]
+_Probability = Annotated[float, Field(gt=0, le=1)]
 _Limit = Annotated[int, Field(gt=0)]
+_Zero = Annotated[float, Field(ge=0, le=0)]
 
 
-class Options(BaseModel):
-    """What shapes an answer; the many other settings of these routes are taken and change nothing."""
+class SamplingOptions(BaseModel):
+    """Parameters that chat completions and responses share.
 
-    model_config = ConfigDict(extra="ignore", strict=True, frozen=True, hide_input_in_errors=True)
+    A parameter that is not declared, or a value that the declaration excludes, is rejected: it would have no effect.
+    Values that mean "off" are accepted, and so are labels for the sender's own records.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
     model: str
     stream: bool | None = None
     temperature: _Temperature | None = None
-    seed: int | None = None
+    top_p: _Probability | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    service_tier: Literal["auto", "default"] | None = None
+    store: Literal[False] | None = None
+    tools: Annotated[list[Any], Field(max_length=0)] | None = None
+    tool_choice: Literal["none", "auto"] | None = None
+    parallel_tool_calls: bool | None = None
 
 
-class _Turn(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True, frozen=True, hide_input_in_errors=True)
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
-    role: str
+    role: Literal["system", "developer", "user", "assistant"]
     content: str | list[dict[str, Any]] | None = None
+    name: str | None = None
+    # Fields of an assistant message that was returned by a service, and is sent back.
+    refusal: None = None
+    annotations: Annotated[list[Any], Field(max_length=0)] | None = None
+    audio: None = None
+    function_call: None = None
+    tool_calls: Annotated[list[Any], Field(max_length=0)] | None = None
+    reasoning_content: str | None = None
+
+    @field_validator("content")
+    @classmethod
+    def _text_only(cls, content: str | list[dict[str, Any]] | None) -> str | list[dict[str, Any]] | None:
+        if isinstance(content, list) and any(
+            part.get("type") != "text" or not isinstance(part.get("text"), str) for part in content
+        ):
+            raise ValueError("the local service supports text parts only")
+        return content
 
 
 class _StreamOptions(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
     include_usage: bool | None = None
+    include_obfuscation: bool | None = None
 
 
-class _ChatOptions(Options):
-    messages: list[_Turn] = Field(min_length=1)
+class _TextFormat(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["text"]
+
+
+class _ChatOptions(SamplingOptions):
+    messages: list[_Message] = Field(min_length=1)
     n: Annotated[int, Field(ge=1, le=128)] | None = None
+    seed: int | None = None
     max_tokens: _Limit | None = None
     max_completion_tokens: _Limit | None = None
+    stop: str | Annotated[list[str], Field(max_length=4)] | None = None
     stream_options: _StreamOptions | None = None
+    frequency_penalty: _Zero | None = None
+    presence_penalty: _Zero | None = None
+    logprobs: Literal[False] | None = None
+    logit_bias: Annotated[dict[str, Any], Field(max_length=0)] | None = None
+    response_format: _TextFormat | None = None
+    modalities: list[Literal["text"]] | None = None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer, cut to the tokens that were allowed."""
+    """One answer, cut after the allowed number of tokens."""
 
     text: str
     tokens: int
-    cut: bool
+    truncated: bool
 
     @classmethod
-    def within(cls, text: str, limit: int | None) -> Answer:
-        """Cut a text after `limit` tokens."""
+    def truncate(cls, text: str, limit: int | None, stop: Sequence[str] = ()) -> Answer:
+        """Cut a text before the first stop sequence, and after `limit` tokens."""
+        for sequence in stop:
+            text = text.partition(sequence)[0] if sequence else text
         ends = [match.end() for match in _TOKEN.finditer(text)]
         if limit is None or len(ends) <= limit:
-            return cls(text, len(ends), cut=False)
-        return cls(text[: ends[limit - 1]], limit, cut=True)
+            return cls(text, len(ends), truncated=False)
+        return cls(text[: ends[limit - 1]], limit, truncated=True)
 
 
 class Inference:
-    """`/chat/completions`, and what other routes need to answer with."""
+    """`/chat/completions`, and the sampling that other routes share."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._files: OrderedDict[str, list[Record]] = OrderedDict()
         self._lock = Lock()
 
-    def chat(self, call: Request) -> Response:
+    def create_chat_completion(self, request: Request) -> Response:
         """`POST /chat/completions`."""
-        wanted = read(_ChatOptions, call.json)
-        messages = [turn.model_dump() for turn in wanted.messages]
-        limit = wanted.max_completion_tokens or wanted.max_tokens
-        given = [Answer.within(text, limit) for text in self.ask(wanted, messages, n=wanted.n or 1)]
-        asked = count_prompt(messages)
-        spent = sum(answer.tokens for answer in given)
-        usage = {"prompt_tokens": asked, "completion_tokens": spent, "total_tokens": asked + spent}
-        head = {"id": new_id("chatcmpl"), "created": int(time.time()), "model": wanted.model}
-        if wanted.stream:
-            tail = usage if wanted.stream_options and wanted.stream_options.include_usage else None
-            return events(json.dumps(chunk) for chunk in _chunks(head, given, tail))
+        options = validate_body(_ChatOptions, request.json)
+        messages = [message.model_dump() for message in options.messages]
+        limit = options.max_completion_tokens or options.max_tokens
+        stop = [options.stop] if isinstance(options.stop, str) else options.stop or []
+        texts = self.sample(options, messages, n=options.n or 1, seed=options.seed)
+        answers = [Answer.truncate(text, limit, stop) for text in texts]
+        prompt = count_prompt_tokens(messages)
+        completion = sum(answer.tokens for answer in answers)
+        usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+        head = {"id": new_id("chatcmpl"), "created": int(time.time()), "model": options.model}
+        if options.stream:
+            last = usage if options.stream_options and options.stream_options.include_usage else None
+            return event_stream(json.dumps(chunk) for chunk in _stream_chunks(head, answers, last))
         choices = [
             {
                 "index": index,
                 "message": {"role": "assistant", "content": answer.text, "refusal": None},
-                "finish_reason": "length" if answer.cut else "stop",
+                "finish_reason": "length" if answer.truncated else "stop",
                 "logprobs": None,
             }
-            for index, answer in enumerate(given)
+            for index, answer in enumerate(answers)
         ]
-        return made({**head, "object": "chat.completion", "choices": choices, "usage": usage})
+        return json_response({**head, "object": "chat.completion", "choices": choices, "usage": usage})
 
-    def ask(self, wanted: Options, messages: list[dict[str, Any]], *, n: int = 1) -> list[str]:
-        """Answer a conversation `n` times.
+    def sample(
+        self, options: SamplingOptions, messages: list[dict[str, Any]], *, n: int = 1, seed: int | None = None
+    ) -> list[str]:
+        """Sample `n` answers to a conversation.
 
         Raises:
-            Problem: 404, there is no such model.
+            ServiceError: 404 if the model does not exist.
         """
-        state, prefer = self._policy(wanted.model)
-        self._index()
-        found = self._store.find(prompt_key(messages), prefer=prefer)
-        records = None if found is None else self._records(found[0])
+        state, files = self._load_model(options.model)
+        self._index_new_files()
+        found = self._store.find_prompt(prompt_key(messages), prefer=files)
+        records = None if found is None else self._load_records(found[0], include_deleted=found[0] in files)
         if found is None or records is None:
-            return [_UNKNOWN] * n
-        temperature = 1.0 if wanted.temperature is None else wanted.temperature
-        return answers(state, records, found[1], n=n, temperature=temperature, seed=wanted.seed)
+            return [_UNKNOWN_PROMPT] * n
+        return sample_answers(
+            state,
+            records,
+            found[1],
+            n=n,
+            temperature=1.0 if options.temperature is None else options.temperature,
+            top_p=1.0 if options.top_p is None else options.top_p,
+            seed=seed,
+        )
 
-    def _policy(self, model: str) -> tuple[str | None, str | None]:
-        """What a model learned, and the file it learned it from; nothing for one that is not tuned."""
-        if is_base(model):
-            return None, None
-        known, state = self._store.model(model), self._store.policy(model)
+    def _load_model(self, model: str) -> tuple[str | None, Sequence[str]]:
+        """Return a model's policy and the files of its job; None and no files for a base model."""
+        if is_base_model(model):
+            return None, ()
+        known, state = self._store.find_model(model), self._store.load_policy(model)
         job = None if known is None else self._store.get("job", known[0])
         if state is None or job is None:
-            raise Problem(404, f"There is no model '{model[:200]}'.", code="model_not_found", param="model")
-        return state, job["training_file"]
+            raise ServiceError(404, f"There is no model '{model[:200]}'.", code="model_not_found", param="model")
+        return state, [file for file in (job["training_file"], job["validation_file"]) if file is not None]
 
-    def _index(self) -> None:
-        """Learn the prompts of files that no job has used yet: the base model is measured before a job is made."""
-        for file in self._store.unindexed():
-            records = self._records(file) or []
-            self._store.index(file, [record.prompt_key for record in records])
+    def _index_new_files(self) -> None:
+        """Index the prompts of files without a job: the base model is often evaluated before a job is created."""
+        for file in self._store.unindexed_files():
+            records = self._load_records(file) or []
+            self._store.index_prompts(file, [record.prompt_key for record in records])
 
-    def _records(self, file: str) -> list[Record] | None:
-        """The records of a file, the last few files kept; None where it is gone or no training file."""
+    def _load_records(self, file: str, *, include_deleted: bool = False) -> list[Record] | None:
+        """Return the records of a file, cached for the last few files; None if it is gone or not a training file."""
         with self._lock:
             if file in self._files:
                 self._files.move_to_end(file)
                 return self._files[file]
             try:
-                records = read_records(self._store.content(file), minimum=1)
+                records = read_records(self._store.read_file(file, include_deleted=include_deleted), minimum=1)
             except (InvalidFile, FileNotFoundError):
                 return None
             self._files[file] = records
-            while len(self._files) > _OPEN_FILES:
+            while len(self._files) > _CACHED_FILES:
                 self._files.popitem(last=False)
             return records
 
 
-def count_prompt(messages: Iterable[Mapping[str, Any]]) -> int:
-    """Tokens of a conversation."""
-    return sum(count_tokens(_text(message.get("content"))) for message in messages)
+def count_prompt_tokens(messages: Iterable[Mapping[str, Any]]) -> int:
+    """Return the number of tokens of a conversation."""
+    return sum(count_tokens(_message_text(message.get("content"))) for message in messages)
 
 
-def _text(content: Any) -> str:
+def _message_text(content: Any) -> str:
     if isinstance(content, list):
         parts = cast("list[dict[str, Any]]", content)
         return "".join(str(part.get("text", "")) for part in parts)
     return content if isinstance(content, str) else ""
 
 
-def pieces(text: str) -> Iterator[str]:
-    """A text as a model streams it: word by word."""
+def split_words(text: str) -> Iterator[str]:
+    """Yield a text word by word, as a model streams it."""
     start = 0
     for match in re.finditer(r"\S+", text):
         yield text[start : match.end()]
@@ -178,23 +246,25 @@ def pieces(text: str) -> Iterator[str]:
         yield text[start:]
 
 
-def events(payloads: Iterable[str]) -> Response:
-    """A success as server-sent events. Line breaks are escaped in JSON, so each payload is one line."""
+def event_stream(payloads: Iterable[str]) -> Response:
+    """Return a success with server-sent events. JSON escapes line breaks, so each payload is one line."""
     body = "".join(f"data: {payload}\n\n" for payload in payloads) + "data: [DONE]\n\n"
     return Response(
         200, {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store"}, body.encode()
     )
 
 
-def _chunks(head: dict[str, Any], given: list[Answer], usage: dict[str, int] | None) -> Iterator[dict[str, Any]]:
+def _stream_chunks(
+    head: dict[str, Any], answers: list[Answer], usage: dict[str, int] | None
+) -> Iterator[dict[str, Any]]:
     def chunk(index: int, delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
         choice = {"index": index, "delta": delta, "finish_reason": finish, "logprobs": None}
         return {**head, "object": "chat.completion.chunk", "choices": [choice]}
 
-    for index, answer in enumerate(given):
+    for index, answer in enumerate(answers):
         yield chunk(index, {"role": "assistant", "content": ""})
-        for piece in pieces(answer.text):
-            yield chunk(index, {"content": piece})
-        yield chunk(index, {}, "length" if answer.cut else "stop")
+        for word in split_words(answer.text):
+            yield chunk(index, {"content": word})
+        yield chunk(index, {}, "length" if answer.truncated else "stop")
     if usage is not None:
         yield {**head, "object": "chat.completion.chunk", "choices": [], "usage": usage}

@@ -1,33 +1,35 @@
-"""What requests must be: read as strictly as the service reads them, so that what passes here does not fail there."""
+"""Request bodies and parameters, validated as strictly as the service does."""
 
 from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bedrock_rft._transport.transport import Query, Request
-from bedrock_rft.local._service.responses import Problem
+from bedrock_rft.local._service.responses import ServiceError
 from bedrock_rft.types.arn import LambdaArn
 from bedrock_rft.types.models import KNOWN_MODELS
 
-__all__ = ["CreateJob", "Listing", "is_base", "listing", "parameter", "read"]
+__all__ = ["CreateJob", "ListParameters", "get_parameter", "is_base_model", "list_parameters", "validate_body"]
 
-_LARGEST_PAGE = 100
-_PAGE = 20
+_MAX_LIMIT = 100
+_DEFAULT_LIMIT = 20
+_MAX_SETTING_CHARS = 1000
+_UNSUPPORTED_KINDS = ("literal_error", "too_long", "none_required")
 
-# AWS's own notebook writes a version behind the documented name.
+# AWS's own notebook appends a version to the documented name.
 _VERSION = re.compile(r"-v\d+:\d+$", re.ASCII)
 
-_Key = Annotated[str, Field(max_length=64)]
-_Value = Annotated[str, Field(max_length=512)]
-_Setting = Annotated[float, Field(gt=0)]
+_MetadataKey = Annotated[str, Field(max_length=64)]
+_MetadataValue = Annotated[str, Field(max_length=512)]
+_Multiplier = Annotated[float, Field(gt=0)]
 _Count = Annotated[int, Field(gt=0, le=1_000_000)]
 
 
 class _Strict(BaseModel):
-    # Observed: the service refuses fields it does not know, and does not turn "1" into 1.
+    # Observed: the service rejects unknown fields, and does not convert "1" to 1.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
@@ -41,11 +43,23 @@ class _Grader(_Strict):
 
 
 class Hyperparameters(_Strict):
-    """The three documented settings, with the values of the documentation's example."""
+    """The three documented settings, with the values of the documentation's example as defaults.
+
+    Others are accepted, because the service may support more; the local service does not use them.
+    """
+
+    model_config = ConfigDict(extra="allow")
 
     n_epochs: _Count = 1
     batch_size: _Count = 4
-    learning_rate_multiplier: _Setting = 1.0
+    learning_rate_multiplier: _Multiplier = 1.0
+
+    @model_validator(mode="after")
+    def _bound_extras(self) -> Hyperparameters:
+        for name, value in (self.model_extra or {}).items():
+            if not isinstance(value, (str, int, float, type(None))) or len(f"{name}{value}") > _MAX_SETTING_CHARS:
+                raise ValueError(f"{name[:100]} must be a number, a string, a boolean or null")
+        return self
 
 
 class _Reinforcement(_Strict):
@@ -65,42 +79,52 @@ class CreateJob(_Strict):
     training_file: str
     validation_file: str | None = None
     method: _Method
-    metadata: Annotated[dict[_Key, _Value], Field(max_length=16)] | None = None
+    metadata: Annotated[dict[_MetadataKey, _MetadataValue], Field(max_length=16)] | None = None
+
+    @property
+    def unsupported_hyperparameters(self) -> list[str]:
+        """Names of the hyperparameters that the local service does not use."""
+        return list(self.method.reinforcement.hyperparameters.model_extra or {})
 
 
 T = TypeVar("T", bound=BaseModel)
 
 
-def read(model: type[T], body: Any) -> T:
-    """Read a JSON body.
+def validate_body(model: type[T], body: Any) -> T:
+    """Validate a JSON body.
 
     Raises:
-        Problem: 400, naming the first field that does not fit.
+        ServiceError: 400, naming the first invalid field.
     """
     if not isinstance(body, dict):
-        raise Problem(400, "The body must be a JSON object.")
+        raise ServiceError(400, "The body must be a JSON object.")
     try:
         return model.model_validate(body)
-    except ValidationError as misfit:
-        error = misfit.errors(include_url=False, include_input=False)[0]
+    except ValidationError as invalid:
+        error = invalid.errors(include_url=False, include_input=False)[0]
         param = ".".join(str(step) for step in error["loc"])
-        raise Problem(400, _sentence(param, error["type"], error["msg"]), param=param) from None
+        message = _describe(param, error["type"], error["msg"], local=model is not CreateJob)
+        raise ServiceError(400, message, param=param) from None
 
 
-def _sentence(param: str, kind: str, message: str) -> str:
+def _describe(param: str, kind: str, message: str, *, local: bool) -> str:
     if kind == "extra_forbidden":
+        if local:
+            return f"The local service does not support '{param}'. Leave it out: it would have no effect."
         return f"{param} is not supported." if param == "suffix" else f"Unknown field '{param}'."
+    if local and (kind in _UNSUPPORTED_KINDS or param.endswith("_penalty")):
+        return f"The local service does not support this value of '{param}': {message}."
     if kind == "missing":
         return f"{param} is missing."
     return f"{param}: {message.removeprefix('Value error, ')}"
 
 
-def is_base(model: str) -> bool:
-    """Whether a model is one that can be tuned."""
+def is_base_model(model: str) -> bool:
+    """Return whether a model can be tuned."""
     return _VERSION.sub("", model) in KNOWN_MODELS
 
 
-class Listing(BaseModel):
+class ListParameters(BaseModel):
     """The parameters of a list."""
 
     model_config = ConfigDict(frozen=True)
@@ -110,23 +134,26 @@ class Listing(BaseModel):
     ascending: bool
 
 
-def listing(call: Request) -> Listing:
-    """Read the parameters of a list: `limit` (1 to 100, 20 unless told), `after` and `order`.
+def list_parameters(request: Request) -> ListParameters:
+    """Read the parameters of a list: `limit` (20 by default, at most 100), `after` and `order`.
+
+    A larger limit is lowered to 100, because AWS's own notebooks send 200.
 
     Raises:
-        Problem: 400, naming the parameter.
+        ServiceError: 400, naming the invalid parameter.
     """
-    text = parameter(call.query, "limit")
-    if text is not None and not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= _LARGEST_PAGE):
-        raise Problem(400, f"limit must be a whole number from 1 to {_LARGEST_PAGE}.", param="limit")
-    order = parameter(call.query, "order") or "desc"
+    text = get_parameter(request.query, "limit")
+    if text is not None and not (text.isascii() and text.isdigit() and int(text[:9]) >= 1):
+        raise ServiceError(400, f"limit is '{text[:20]}'; it must be a whole number, 1 or more.", param="limit")
+    order = get_parameter(request.query, "order") or "desc"
     if order not in {"asc", "desc"}:
-        raise Problem(400, "order must be 'asc' or 'desc'.", param="order")
-    after = parameter(call.query, "after")
-    return Listing(limit=int(text) if text else _PAGE, after=after or None, ascending=order == "asc")
+        raise ServiceError(400, f"order is '{order[:20]}'; it must be 'asc' or 'desc'.", param="order")
+    limit = min(int(text[:9]), _MAX_LIMIT) if text else _DEFAULT_LIMIT
+    after = get_parameter(request.query, "after")
+    return ListParameters(limit=limit, after=after or None, ascending=order == "asc")
 
 
-def parameter(query: Query, name: str) -> str | None:
-    """A query parameter as text."""
+def get_parameter(query: Query, name: str) -> str | None:
+    """Return a query parameter as text."""
     value = query.get(name)
     return None if value is None else str(value)

@@ -1,4 +1,4 @@
-"""How the rehearsal says yes, no, and who it is."""
+"""Responses of the local service: JSON, lists, errors and ids."""
 
 from __future__ import annotations
 
@@ -9,29 +9,39 @@ from typing import Any
 from uuid import uuid4
 
 from bedrock_rft._transport.transport import Response
-from bedrock_rft.local._service.store import Rows
+from bedrock_rft.local._service.store import Page
 
-__all__ = ["REHEARSAL", "Problem", "made", "new_id", "nowhere", "page", "refuse", "stamped"]
+__all__ = [
+    "LABEL",
+    "ServiceError",
+    "add_request_id",
+    "empty_not_found",
+    "error_response",
+    "json_response",
+    "list_response",
+    "new_id",
+]
 
-REHEARSAL = "Rehearsal on this machine"
+LABEL = "Local service"
+"""Prefix of every message that the service itself writes into a job's events."""
 
 _JSON = {"content-type": "application/json"}
 
 
 def new_id(kind: str) -> str:
-    """An opaque id that shows what it belongs to, such as `local-file-…`."""
+    """Return an opaque id that names its kind, such as `local-file-…`."""
     return f"local-{kind}-{uuid4().hex}"
 
 
 @dataclass(eq=False)
-class Problem(Exception):  # noqa: N818 - it is an answer, not a fault
-    """Why a request is refused.
+class ServiceError(Exception):
+    """A request that is answered with an error.
 
     Attributes:
         status: the HTTP status.
-        message: for the person who sent it.
-        code: the service's own word, such as `validation_error`.
-        param: the part of the request to blame.
+        message: text for the sender.
+        code: the service's error code, such as `validation_error`.
+        param: the part of the request that is at fault.
         type: the service's class of error.
     """
 
@@ -42,29 +52,31 @@ class Problem(Exception):  # noqa: N818 - it is an answer, not a fault
     type: str = "invalid_request_error"
 
 
-def made(payload: Mapping[str, Any]) -> Response:
-    """A success with a JSON body."""
+def json_response(payload: Mapping[str, Any]) -> Response:
+    """Return a success with a JSON body."""
     return Response(200, dict(_JSON), json.dumps(payload, ensure_ascii=False).encode("utf-8", "backslashreplace"))
 
 
-def page(rows: Rows) -> Response:
-    """A success with a page of a list."""
-    data = rows.data
+def list_response(page: Page) -> Response:
+    """Return a success with one page of a list."""
+    data = page.data
     first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
-    return made({"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": rows.has_more})
+    return json_response(
+        {"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": page.has_more}
+    )
 
 
-def refuse(problem: Problem) -> Response:
-    """A refusal, in the service's envelope."""
-    body = {"code": problem.code, "message": problem.message, "param": problem.param, "type": problem.type}
-    return Response(problem.status, dict(_JSON), json.dumps({"error": body}).encode())
+def error_response(error: ServiceError) -> Response:
+    """Return an error in the service's envelope."""
+    body = {"code": error.code, "message": error.message, "param": error.param, "type": error.type}
+    return Response(error.status, dict(_JSON), json.dumps({"error": body}).encode())
 
 
-def nowhere() -> Response:
-    """What the service answers on a path it does not have: 404 and nothing else."""
+def empty_not_found() -> Response:
+    """Return the service's response to an unknown path: 404 without a body."""
     return Response(404, {}, b"")
 
 
-def stamped(reply: Response) -> Response:
-    """The same reply with an id for this exchange."""
-    return Response(reply.status, {**reply.headers, "x-request-id": new_id("req")}, reply.content)
+def add_request_id(response: Response) -> Response:
+    """Return the response with a new request id."""
+    return Response(response.status, {**response.headers, "x-request-id": new_id("req")}, response.content)

@@ -1,4 +1,4 @@
-"""Files, jobs and models: each route a function of the store and the request."""
+"""The routes for files, jobs and models."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Any
 
 from bedrock_rft._transport.transport import Request, Response
 from bedrock_rft.errors import DatasetError
-from bedrock_rft.local._service.requests import CreateJob, is_base, listing, parameter, read
-from bedrock_rft.local._service.responses import REHEARSAL, Problem, made, new_id, page
-from bedrock_rft.local._service.store import Rows, Store
+from bedrock_rft.local._service.requests import CreateJob, get_parameter, is_base_model, list_parameters, validate_body
+from bedrock_rft.local._service.responses import LABEL, ServiceError, json_response, list_response, new_id
+from bedrock_rft.local._service.store import Page, Store
 from bedrock_rft.types.models import KNOWN_MODELS
 
-__all__ = ["ACTIVE", "Files", "Jobs", "Models", "event"]
+__all__ = ["ACTIVE", "Files", "Jobs", "Models", "new_event"]
 
 ACTIVE = ("validating_files", "queued", "running")
-_LONGEST_NAME = 1024
+_MAX_NAME_CHARS = 1024
 
 
 def _now() -> int:
     return int(time.time())
 
 
-def _unknown(kind: str, key: str, param: str = "id") -> Problem:
-    return Problem(404, f"There is no {kind} '{key[:100]}'.", code="not_found", param=param)
+def _not_found(kind: str, key: str, param: str = "id") -> ServiceError:
+    return ServiceError(404, f"There is no {kind} '{key[:100]}'.", code="not_found", param=param)
 
 
-def event(message: str, *, level: str = "info", data: dict[str, Any] | None = None) -> dict[str, Any]:
-    """One line of a job's log, made now; with `data` it is one of type `metrics`."""
+def new_event(message: str, *, level: str = "info", data: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return an event of a job, created now; with `data` its type is `metrics`."""
     return {
         "id": new_id("ftevent"),
         "object": "fine_tuning.job.event",
@@ -44,37 +44,44 @@ class _Resource:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def _page(self, call: Request, kind: str, *, parent: str = "", label: str = "") -> Response:
-        wanted = listing(call)
+    def _list(self, request: Request, kind: str, *, parent: str = "", label: str = "") -> Response:
+        parameters = list_parameters(request)
         try:
-            rows = self._store.page(
-                kind, parent=parent, label=label, after=wanted.after, limit=wanted.limit, ascending=wanted.ascending
+            page = self._store.page(
+                kind,
+                parent=parent,
+                label=label,
+                after=parameters.after,
+                limit=parameters.limit,
+                ascending=parameters.ascending,
             )
         except KeyError:
-            raise Problem(400, f"after: there is no {kind} '{(wanted.after or '')[:100]}'.", param="after") from None
-        return page(rows)
+            raise ServiceError(
+                400, f"after: there is no {kind} '{(parameters.after or '')[:100]}'.", param="after"
+            ) from None
+        return list_response(page)
 
 
 class Files(_Resource):
     """`/files`."""
 
-    def upload(self, call: Request) -> Response:
+    def upload(self, request: Request) -> Response:
         """`POST /files`."""
-        if call.upload is None:
-            raise Problem(
-                400, "A file is uploaded as multipart/form-data with the parts 'purpose' and 'file'.", param="file"
+        if request.upload is None:
+            raise ServiceError(
+                400, "Upload a file as multipart/form-data with the parts 'purpose' and 'file'.", param="file"
             )
         try:
-            return self.receive(call.upload.filename, call.upload.purpose, call.upload.content())
+            return self.receive(request.upload.filename, request.upload.purpose, request.upload.content())
         except DatasetError as error:
-            raise Problem(400, error.message, param="file") from error
+            raise ServiceError(400, error.message, param="file") from error
 
     def receive(self, filename: str, purpose: str, chunks: Iterable[bytes]) -> Response:
-        """Keep a file. Its name is shown again and used for nothing else."""
+        """Store a file. Its name is returned as it is, and never used as a path."""
         if purpose != "fine-tune":
-            raise Problem(400, "purpose must be 'fine-tune'.", param="purpose")
-        if not filename or len(filename) > _LONGEST_NAME:
-            raise Problem(400, f"The file's name must have 1 to {_LONGEST_NAME} characters.", param="file")
+            raise ServiceError(400, f"purpose is '{purpose[:100]}'; it must be 'fine-tune'.", param="purpose")
+        if not filename or len(filename) > _MAX_NAME_CHARS:
+            raise ServiceError(400, f"The file's name must have 1 to {_MAX_NAME_CHARS} characters.", param="file")
         payload = {
             "id": new_id("file"),
             "object": "file",
@@ -86,42 +93,42 @@ class Files(_Resource):
             "status_details": None,
             "expires_at": None,
         }
-        return made(self._store.keep(payload, chunks))
+        return json_response(self._store.add_file(payload, chunks))
 
-    def list(self, call: Request) -> Response:
+    def list(self, request: Request) -> Response:
         """`GET /files`."""
-        return self._page(call, "file", label=parameter(call.query, "purpose") or "")
+        return self._list(request, "file", label=get_parameter(request.query, "purpose") or "")
 
     def retrieve(self, _: Request, file: str) -> Response:
         """`GET /files/{id}`."""
         payload = self._store.get("file", file)
         if payload is None:
-            raise _unknown("file", file)
-        return made(payload)
+            raise _not_found("file", file)
+        return json_response(payload)
 
-    def content(self, call: Request, file: str) -> Response:
-        """`GET /files/{id}/content`, into the call's sink where it has one."""
+    def content(self, request: Request, file: str) -> Response:
+        """`GET /files/{id}/content`; writes into the request's sink if it has one."""
         head, chunks = self.open(file)
-        if call.sink is None:
+        if request.sink is None:
             return Response(head.status, head.headers, b"".join(chunks))
-        call.sink.restart()
+        request.sink.restart()
         for chunk in chunks:
-            call.sink.write(chunk)
+            request.sink.write(chunk)
         return head
 
     def open(self, file: str) -> tuple[Response, Iterator[bytes]]:
-        """The same in two parts: a reply without its body, and the body."""
+        """Return the response without its body, and the chunks of the body."""
         try:
-            chunks = self._store.content(file)
+            chunks = self._store.read_file(file)
         except FileNotFoundError:
-            raise _unknown("file", file) from None
+            raise _not_found("file", file) from None
         return Response(200, {"content-type": "application/octet-stream"}, b""), chunks
 
     def delete(self, _: Request, file: str) -> Response:
         """`DELETE /files/{id}`."""
-        if not self._store.forget(file):
-            raise _unknown("file", file)
-        return made({"id": file, "object": "file", "deleted": True})
+        if not self._store.delete_file(file):
+            raise _not_found("file", file)
+        return json_response({"id": file, "object": "file", "deleted": True})
 
 
 class Jobs(_Resource):
@@ -132,108 +139,116 @@ class Jobs(_Resource):
         self._wake = wake
         self._seed = seed
 
-    def create(self, call: Request) -> Response:
-        """`POST /fine_tuning/jobs`. An `Idempotency-Key` is ignored: nobody has seen the service honour one."""
-        wanted = read(CreateJob, call.json)
-        if not is_base(wanted.model):
+    def create(self, request: Request) -> Response:
+        """`POST /fine_tuning/jobs`. An `Idempotency-Key` is ignored, because the service is not known to support it."""
+        body = validate_body(CreateJob, request.json)
+        if not is_base_model(body.model):
             known = ", ".join(sorted(KNOWN_MODELS))
-            raise Problem(
-                400, f"The model '{wanted.model[:100]}' cannot be tuned here; these can: {known}.", param="model"
+            raise ServiceError(
+                400, f"The model '{body.model[:100]}' cannot be tuned. Use one of: {known}.", param="model"
             )
         for name in ("training_file", "validation_file"):
-            file = getattr(wanted, name)
+            file = getattr(body, name)
             if file is not None and self._store.get("file", file) is None:
-                raise Problem(400, f"There is no file '{file[:100]}'.", param=name)
-        settings = wanted.method.reinforcement.hyperparameters.model_dump()
-        grader = wanted.method.reinforcement.grader.model_dump(by_alias=True)
+                raise ServiceError(400, f"There is no file '{file[:100]}'.", param=name)
+        settings = body.method.reinforcement.hyperparameters.model_dump()
+        grader = body.method.reinforcement.grader.model_dump(by_alias=True)
         payload: dict[str, Any] = {
             "id": new_id("ftjob"),
             "object": "fine_tuning.job",
             "created_at": _now(),
             "finished_at": None,
             "estimated_finish": None,
-            "model": wanted.model,
+            "model": body.model,
             "fine_tuned_model": None,
-            "organization_id": "local-rehearsal",
+            "organization_id": "local-service",
             "status": "validating_files",
-            "training_file": wanted.training_file,
-            "validation_file": wanted.validation_file,
+            "training_file": body.training_file,
+            "validation_file": body.validation_file,
             "result_files": [],
             "trained_tokens": None,
             "error": None,
             "hyperparameters": settings,
             "method": {"type": "reinforcement", "reinforcement": {"grader": grader, "hyperparameters": settings}},
             "integrations": [],
-            "metadata": wanted.metadata or {},
+            "metadata": body.metadata or {},
             "seed": self._seed,
         }
         with self._store.transaction():
             self._store.add("job", payload, label=payload["status"])
             self._log(
-                payload["id"], f"{REHEARSAL}: created job {payload['id']}. No model is trained and nothing is billed."
+                payload["id"], f"{LABEL}: created job {payload['id']}. No model is trained and nothing is billed."
             )
-            self._log(payload["id"], f"{REHEARSAL}: validating the training file {wanted.training_file}.")
+            self._log(payload["id"], f"{LABEL}: validating the training file {body.training_file}.")
+            for name in body.unsupported_hyperparameters:
+                self._log(
+                    payload["id"],
+                    f"{LABEL}: the hyperparameter '{name[:100]}' is accepted but not used here. It has no effect.",
+                    level="warn",
+                )
         self._wake()
-        return made(payload)
+        return json_response(payload)
 
-    def _log(self, job: str, message: str) -> None:
-        self._store.add("event", event(message), parent=job)
+    def _log(self, job: str, message: str, level: str = "info") -> None:
+        self._store.add("event", new_event(message, level=level), parent=job)
 
-    def list(self, call: Request) -> Response:
+    def list(self, request: Request) -> Response:
         """`GET /fine_tuning/jobs`."""
-        return self._page(call, "job")
+        return self._list(request, "job")
 
     def _job(self, job: str) -> dict[str, Any]:
         payload = self._store.get("job", job)
         if payload is None:
-            raise _unknown("job", job)
+            raise _not_found("job", job)
         return payload
 
     def retrieve(self, _: Request, job: str) -> Response:
         """`GET /fine_tuning/jobs/{id}`."""
-        return made(self._job(job))
+        return json_response(self._job(job))
 
     def cancel(self, _: Request, job: str) -> Response:
-        """`POST /fine_tuning/jobs/{id}/cancel`: at once, and for good."""
+        """`POST /fine_tuning/jobs/{id}/cancel`. The job cannot be resumed."""
         with self._store.transaction():
             before = self._job(job)
-            payload = self._store.change(job, expect=ACTIVE, status="cancelled", finished_at=_now())
+            payload = self._store.update_job(job, expect=ACTIVE, status="cancelled", finished_at=_now())
             if payload is None:
-                raise Problem(
-                    400, f"The job '{job}' has ended already: it is {before['status']}.", code="job_not_active"
+                raise ServiceError(
+                    400,
+                    f"The job '{job}' cannot be cancelled: it is already {before['status']}.",
+                    code="job_not_active",
                 )
-            self._log(job, f"{REHEARSAL}: the job was cancelled.")
+            self._log(job, f"{LABEL}: the job was cancelled.")
         self._wake()
-        return made(payload)
+        return json_response(payload)
 
-    def events(self, call: Request, job: str) -> Response:
+    def events(self, request: Request, job: str) -> Response:
         """`GET /fine_tuning/jobs/{id}/events`."""
         self._job(job)
-        return self._page(call, "event", parent=job)
+        return self._list(request, "event", parent=job)
 
-    def checkpoints(self, call: Request, job: str) -> Response:
+    def checkpoints(self, request: Request, job: str) -> Response:
         """`GET /fine_tuning/jobs/{id}/checkpoints`."""
         self._job(job)
-        return self._page(call, "checkpoint", parent=job)
+        return self._list(request, "checkpoint", parent=job)
 
 
 class Models(_Resource):
-    """`/models`: what can be tuned, and what was."""
+    """`/models`: the base models and the tuned ones."""
 
     def list(self, _: Request) -> Response:
         """`GET /models`."""
         base = [_model(name, 0, name.partition(".")[0]) for name in sorted(KNOWN_MODELS)]
-        tuned = [_model(name, created, "local-rehearsal") for name, created in self._store.tuned()]
-        return page(Rows(base + tuned, has_more=False))
+        tuned = [_model(name, created, "local-service") for name, created in self._store.tuned_models()]
+        return list_response(Page(base + tuned, has_more=False))
 
     def retrieve(self, _: Request, model: str) -> Response:
-        """`GET /models/{id}`; a checkpoint is a model too."""
-        if is_base(model):
-            return made(_model(model, 0, model.partition(".")[0]))
-        known = self._store.model(model)
+        """`GET /models/{id}`, also for checkpoints."""
+        if is_base_model(model):
+            return json_response(_model(model, 0, model.partition(".")[0]))
+        known = self._store.find_model(model)
         if known is None:
-            raise Problem(404, f"There is no model '{model[:200]}'.", code="model_not_found", param="model")
-        return made(_model(model, known[1], "local-rehearsal"))
+            raise ServiceError(404, f"There is no model '{model[:200]}'.", code="model_not_found", param="model")
+        return json_response(_model(model, known[1], "local-service"))
 
 
 def _model(name: str, created: int, owner: str) -> dict[str, Any]:

@@ -1,13 +1,15 @@
-"""The service in a box, without a socket: one exchange in, one reply out."""
+"""The local service without a socket: one request in, one response out."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import logging
 import math
 import os
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,34 +22,35 @@ from typing_extensions import Self
 from bedrock_rft._transport.transport import Request, Response
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.local._service.chat import Inference
-from bedrock_rft.local._service.responses import Problem, nowhere, refuse, stamped
+from bedrock_rft.local._service.responses import ServiceError, add_request_id, empty_not_found, error_response
 from bedrock_rft.local._service.responses_api import Responses
 from bedrock_rft.local._service.routes import Files, Jobs, Models
 from bedrock_rft.local._service.store import Store
-from bedrock_rft.local._training.reward import Reward
-from bedrock_rft.local._training.runner import Runner, Settings
-from bedrock_rft.rewards import Reward as Authored
+from bedrock_rft.local._training.reward import RewardFunction
+from bedrock_rft.local._training.runner import JobRunner, Settings
+from bedrock_rft.rewards import Reward
 from bedrock_rft.rewards._targets.entry_point import EntryPoint
 
-__all__ = ["Handler", "Payload", "Service", "at_exit"]
+__all__ = ["Handler", "PayloadShape", "Service", "close_at_exit"]
 
 _log = logging.getLogger("bedrock_rft.local")
 
-Handler = EntryPoint | Authored | str
-"""A reward, a Lambda entry point `(event, context)`, or where either stands: `file.py:handler`."""
+Handler = EntryPoint | Reward | str
+"""A reward, a Lambda entry point `(event, context)`, or the file and name of either: `file.py:handler`."""
 
-Payload = Literal["metadata", "top_level"]
-"""Where a rollout's reference answer stands: as documented, or as AWS's sample reads it."""
+PayloadShape = Literal["metadata", "top_level"]
+"""Position of a rollout's reference answer: as documented, or as AWS's sample reads it."""
 
 _ANY = "*"
+_DISK_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 class Service:
-    """A rehearsal of the service on this machine. It costs nothing, and its ids begin with `local-`.
+    """The local service in this process. It costs nothing, and its ids begin with `local-`.
 
     Attributes:
-        region: the region it claims to be in.
-        closed: whether it has stopped.
+        region: the region that it reports.
+        closed: it has stopped.
     """
 
     def __init__(
@@ -55,7 +58,7 @@ class Service:
         directory: str | os.PathLike[str] | None = None,
         *,
         reward: Handler | Mapping[str, Handler] | None = None,
-        payload: Payload = "metadata",
+        payload: PayloadShape = "metadata",
         wrap_text: bool = False,
         seed: int = 0,
         pace: float = 0.0,
@@ -65,97 +68,104 @@ class Service:
         invocation_size: int = 16,
         reward_timeout: float = 300.0,
     ) -> None:
-        """Open the directory and go on with the jobs that are not finished.
+        """Open the directory and resume unfinished jobs.
 
         Args:
-            directory: where files and state live, and from where a later rehearsal goes on. None takes a temporary one,
-                which is removed by `close`.
-            reward: the Lambda entry point, for whatever ARN a job names; or a mapping by function name or ARN, where a
-                job that names another one fails.
-            payload: where a rollout's reference answer stands.
+            directory: holds files and state; a later service resumes from it. None uses a temporary directory, which
+                `close` removes.
+            reward: the reward function for every ARN: `file.py:name`, which runs in a process of its own, or a `Reward`
+                or a function of `(event, context)`, which runs in this process. Or a mapping by function name or ARN; a
+                job with another ARN fails.
+            payload: position of the reference answer in a rollout: under `metadata`, or at the top level.
             wrap_text: send a reference answer that is a string as `{"text": …}`.
-            seed: of the training's random numbers.
+            seed: random seed of the training.
             pace: seconds between training steps.
-            region: the region to claim.
-            minimum_records: the smallest training file taken; the service takes no less than 100.
+            region: the region to report.
+            minimum_records: the smallest training file accepted; the service accepts no less than 100.
             group_size: answers sampled per prompt.
-            invocation_size: rollouts per call of the reward.
-            reward_timeout: seconds a call of the reward may take.
+            invocation_size: rollouts per invocation of the reward function.
+            reward_timeout: seconds that an invocation may take.
 
         Raises:
-            ConfigurationError: a setting makes no sense, there is no such handler, or the directory cannot be used.
+            ConfigurationError: a setting is invalid, the handler does not exist, or the directory cannot be used.
         """
-
-        def loaded(handler: Handler) -> Reward:
-            return Reward(
-                handler, payload=payload, wrap_text=wrap_text, invocation_size=invocation_size, timeout=reward_timeout
-            )
-
         if not 0 <= pace < math.inf:
             raise ConfigurationError(f"pace is {pace}; it must be a number of seconds, 0 or more.")
-        rewards: Reward | Mapping[str, Reward] | None = None
-        if isinstance(reward, (str, Authored)) or callable(reward):
-            rewards = loaded(reward)
-        elif reward is not None:
-            rewards = {name: loaded(handler) for name, handler in reward.items()}
         self.region = region
         self.closed = False
-        with contextlib.ExitStack() as undo:
-            place = Path(directory).expanduser() if directory is not None else _temporary(undo)
-            self._store = Store(place)
-            undo.callback(self._store.close)
+        with contextlib.ExitStack() as resources:
+
+            def load(handler: Handler) -> RewardFunction:
+                loaded = RewardFunction(
+                    handler,
+                    payload=payload,
+                    wrap_text=wrap_text,
+                    invocation_size=invocation_size,
+                    timeout=reward_timeout,
+                )
+                resources.callback(loaded.close)
+                return loaded
+
+            rewards: RewardFunction | Mapping[str, RewardFunction] | None = None
+            if isinstance(reward, (str, Reward)) or callable(reward):
+                rewards = load(reward)
+            elif reward is not None:
+                rewards = {name: load(handler) for name, handler in reward.items()}
+            path = Path(directory).expanduser() if directory is not None else _temporary_directory(resources)
+            self._store = Store(path)
+            resources.callback(self._store.close)
             settings = Settings(rewards, seed, pace, minimum_records, group_size)
-            self._runner = Runner(self._store, settings)
+            self._runner = JobRunner(self._store, settings)
             self._files = Files(self._store)
             self._routes = _routes(self._store, self._files, self._runner, seed)
             self._runner.start()
-            undo.callback(self._runner.stop)
-            self._undo = undo.pop_all()
-        self._parting = at_exit(self._undo)  # a temporary directory does not outlive a program that forgot to close
+            resources.callback(self._runner.stop)
+            self._resources = resources.pop_all()
+        self._exit_hook = close_at_exit(self._resources)  # removes a temporary directory if `close` is not called
 
-    def handle(self, call: Request) -> Response:
-        """Answer one exchange. Whatever goes wrong is a reply."""
-        return _answered(lambda: self._answer(call))
+    def handle(self, request: Request) -> Response:
+        """Handle one request. Any failure is a response too."""
+        return _respond(lambda: self._route(request))
 
-    def receive(self, *, filename: str, purpose: str, chunks: Iterable[bytes]) -> Response:
-        """Answer `POST /files` where the file arrives as bytes."""
-        return _answered(lambda: self._files.receive(filename, purpose, chunks))
+    def receive_file(self, *, filename: str, purpose: str, chunks: Iterable[bytes]) -> Response:
+        """Handle `POST /files` for a file that arrives as bytes."""
+        return _respond(lambda: self._files.receive(filename, purpose, chunks))
 
-    def send(self, file: str) -> tuple[Response, Iterator[bytes]]:
-        """Answer `GET /files/{id}/content` in two parts: a reply without its body, and the body, for a large one."""
+    def open_file(self, file: str) -> tuple[Response, Iterator[bytes]]:
+        """Handle `GET /files/{id}/content`; return the response without its body, and the chunks of the body."""
         chunks: Iterator[bytes] = iter(())
 
-        def opened() -> Response:
+        def open_file() -> Response:
             nonlocal chunks
             self._check_open()
-            reply, chunks = self._files.open(file)
-            return reply
+            response, chunks = self._files.open(file)
+            return response
 
-        return _answered(opened), chunks
+        return _respond(open_file), chunks
 
     def _check_open(self) -> None:
         if self.closed:
-            raise Problem(503, "The rehearsal is over.", code="service_unavailable", type="server_error")
+            raise ServiceError(503, "The local service is closed.", code="service_unavailable", type="server_error")
 
-    def _answer(self, call: Request) -> Response:
+    def _route(self, request: Request) -> Response:
         self._check_open()
-        segments = tuple(unquote(segment) for segment in call.path.split("/")[1:])
+        segments = tuple(unquote(segment) for segment in request.path.split("/")[1:])
         methods: list[str] = []
-        for method, shape, route in self._routes:
-            found = _match(shape, segments)
-            if found is not None:
-                if method == call.method:
-                    return route(call, *found)
+        for method, pattern, route in self._routes:
+            arguments = _match(pattern, segments)
+            if arguments is not None:
+                if method == request.method:
+                    return route(request, *arguments)
                 methods.append(method)
         if not methods:
-            return nowhere()
+            return empty_not_found()
         return Response(405, {"allow": ", ".join(methods)}, b"")
 
     def close(self) -> None:
-        """Stop. Jobs that are not finished go on with the next rehearsal in the same directory."""
+        """Stop. A later service in the same directory resumes unfinished jobs."""
         self.closed = True
-        atexit.unregister(self._parting)
-        self._undo.close()
+        atexit.unregister(self._exit_hook)
+        self._resources.close()
 
     def __enter__(self) -> Self:
         return self
@@ -169,7 +179,7 @@ class Service:
 _Route = tuple[str, tuple[str, ...], Callable[..., Response]]
 
 
-def _routes(store: Store, files: Files, runner: Runner, seed: int) -> list[_Route]:
+def _routes(store: Store, files: Files, runner: JobRunner, seed: int) -> list[_Route]:
     jobs, models, inference = Jobs(store, wake=runner.wake, seed=seed), Models(store), Inference(store)
     job = ("fine_tuning", "jobs", _ANY)
     return [
@@ -186,47 +196,57 @@ def _routes(store: Store, files: Files, runner: Runner, seed: int) -> list[_Rout
         ("GET", (*job, "checkpoints"), jobs.checkpoints),
         ("GET", ("models",), models.list),
         ("GET", ("models", _ANY), models.retrieve),
-        ("POST", ("chat", "completions"), inference.chat),
+        ("POST", ("chat", "completions"), inference.create_chat_completion),
         ("POST", ("responses",), Responses(inference).create),
     ]
 
 
-def _match(shape: tuple[str, ...], segments: tuple[str, ...]) -> list[str] | None:
-    """What stands in a route's open places, or None where the path is another route's."""
-    if len(shape) != len(segments):
+def _match(pattern: tuple[str, ...], segments: tuple[str, ...]) -> list[str] | None:
+    """Return the segments that match the wildcards of a route, or None if the path does not match."""
+    if len(pattern) != len(segments):
         return None
-    pairs = list(zip(shape, segments, strict=True))
-    if not all(want in (_ANY, segment) and segment for want, segment in pairs):
+    pairs = list(zip(pattern, segments, strict=True))
+    if not all(expected in (_ANY, segment) and segment for expected, segment in pairs):
         return None
-    return [segment for want, segment in pairs if want == _ANY]
+    return [segment for expected, segment in pairs if expected == _ANY]
 
 
-def at_exit(undo: contextlib.ExitStack) -> Callable[[], None]:
-    """Have a stack closed when this process ends, and not when a fork of it does; return what `atexit` holds."""
-    here = os.getpid()
+def close_at_exit(resources: contextlib.ExitStack) -> Callable[[], None]:
+    """Close a stack when this process ends, but not when a fork of it does; return the registered function."""
+    owner = os.getpid()
 
-    def leave() -> None:
-        if os.getpid() == here:
-            undo.close()
+    def close() -> None:
+        if os.getpid() == owner:
+            resources.close()
 
-    return atexit.register(leave)
+    return atexit.register(close)
 
 
-def _answered(work: Callable[[], Response]) -> Response:
+def _respond(work: Callable[[], Response]) -> Response:
     try:
-        return stamped(work())
-    except Problem as problem:
-        return stamped(refuse(problem))
-    except Exception:  # noqa: BLE001 - a service answers
-        # What went wrong is for whoever runs the rehearsal; an answer shows no path and no traceback.
-        _log.exception("The rehearsal could not answer.")
-        fault = Problem(
-            500, "The rehearsal failed to answer; its log says why.", code="server_error", type="server_error"
-        )
-        return stamped(refuse(fault))
+        return add_request_id(work())
+    except ServiceError as error:
+        return add_request_id(error_response(error))
+    except Exception as error:  # noqa: BLE001 - every failure is a response
+        # The traceback is for the log; a response shows no path.
+        _log.exception("The local service could not handle a request.")
+        if _is_disk_full(error):
+            failure = ServiceError(
+                507, "The disk is full. Free space, then repeat the request.", code="insufficient_storage"
+            )
+        else:
+            failure = ServiceError(500, "The local service failed. Its log has the reason.", code="server_error")
+        failure.type = "server_error"
+        return add_request_id(error_response(failure))
 
 
-def _temporary(undo: contextlib.ExitStack) -> Path:
-    place = Path(tempfile.mkdtemp(prefix="bedrock-rft-local-"))
-    undo.callback(shutil.rmtree, place, ignore_errors=True)
-    return place
+def _is_disk_full(error: Exception) -> bool:
+    if isinstance(error, sqlite3.OperationalError):
+        return "full" in str(error)
+    return isinstance(error, OSError) and error.errno in _DISK_FULL
+
+
+def _temporary_directory(resources: contextlib.ExitStack) -> Path:
+    path = Path(tempfile.mkdtemp(prefix="bedrock-rft-local-"))
+    resources.callback(shutil.rmtree, path, ignore_errors=True)
+    return path

@@ -1,32 +1,62 @@
-"""What the rehearsal remembers: one SQLite file, and the uploaded bytes beside it under names of its own making.
+"""Storage of the local service: one SQLite file, and uploaded files beside it under generated names.
 
-Everything the service shows (files, jobs, events, checkpoints) is a row of one table with the JSON it shows, so lists
-of all kinds page the same way. One connection serves all threads, under one lock; a second process is refused.
+Everything that the service lists (files, jobs, events, checkpoints) is a row of one table with the JSON that it
+returns, so all lists are paged in the same way. One connection serves all threads, under one lock; a second process is
+refused.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.local._service.schema import BACKWARD, FORWARD, SCHEMA, VERSION
 
-__all__ = ["Progress", "Rows", "Store"]
+__all__ = ["Page", "Progress", "Store"]
 
 _CHUNK = 1 << 20
+_RESERVE_BYTES = 256 << 10  # released when the disk is full, so that the failure of a job can be stored
+_VERSION = 1  # SQLite's user_version; a file with another version is refused rather than misread
+_SCHEMA = """
+CREATE TABLE things (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL,      -- file, job, event, checkpoint
+    parent TEXT NOT NULL,    -- the job of an event or a checkpoint
+    label TEXT NOT NULL,     -- a file's purpose, a job's status
+    payload TEXT NOT NULL    -- the JSON that the service returns
+);
+CREATE INDEX things_by_kind ON things (kind, parent, seq);
+CREATE TABLE progress (job TEXT PRIMARY KEY, step INTEGER NOT NULL, tokens INTEGER NOT NULL, state TEXT NOT NULL);
+CREATE TABLE policies (
+    model TEXT PRIMARY KEY, job TEXT NOT NULL, created INTEGER NOT NULL, tuned INTEGER NOT NULL, state TEXT NOT NULL
+);
+CREATE TABLE prompts (key TEXT NOT NULL, file TEXT NOT NULL, position INTEGER NOT NULL);
+CREATE INDEX prompts_by_key ON prompts (key);
+CREATE INDEX prompts_by_file ON prompts (file);
+CREATE TABLE indexed (file TEXT PRIMARY KEY);
+"""
+_ASCENDING = (
+    "SELECT payload FROM things WHERE kind = ? AND parent = ? AND seq > ? AND (? = '' OR label = ?) "
+    "ORDER BY seq LIMIT ?"
+)
+_DESCENDING = (
+    "SELECT payload FROM things WHERE kind = ? AND parent = ? AND seq < ? AND (? = '' OR label = ?) "
+    "ORDER BY seq DESC LIMIT ?"
+)
 
 
 @dataclass(frozen=True)
-class Rows:
-    """One page: what the service shows, and whether more follows."""
+class Page:
+    """One page of a list, and whether another follows."""
 
     data: list[dict[str, Any]]
     has_more: bool
@@ -34,12 +64,12 @@ class Rows:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job has come.
+    """The progress of a job.
 
     Attributes:
         step: the last finished step, 0 before the first.
         tokens: tokens trained on so far.
-        state: the policy after that step, empty before the first.
+        state: the policy after that step, as JSON; empty before the first.
     """
 
     step: int = 0
@@ -48,7 +78,7 @@ class Progress:
 
 
 class Store:
-    """The rehearsal's memory in one directory (mode 0700, its files 0600), safe across threads.
+    """The state of a service in one directory (mode 0700, its files 0600), safe across threads.
 
     Raises:
         ConfigurationError: the directory cannot be used, another process uses it, or another version wrote it.
@@ -57,49 +87,73 @@ class Store:
     def __init__(self, directory: Path) -> None:
         self._lock = threading.RLock()
         self._depth = 0
+        self._unsaved: dict[str, dict[str, Any]] = {}  # jobs whose failure the disk has no room for
+        self._reserve = directory / "reserve"
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             directory.chmod(0o700)
             self._contents = directory / "contents"
             self._contents.mkdir(mode=0o700, exist_ok=True)
             database = directory / "service.sqlite3"
-            database.touch(mode=0o600)  # what SQLite makes beside it gets the same mode
+            database.touch(mode=0o600)  # SQLite gives its other files the same mode
             database.chmod(0o600)
         except OSError as error:
-            raise ConfigurationError(f"{directory} cannot hold the rehearsal: {error.strerror or error}.") from error
+            raise ConfigurationError(
+                f"The directory {directory} cannot be used: {error.strerror or error}. Choose another one."
+            ) from error
         self._db = sqlite3.connect(database, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             self._prepare(directory)
         except sqlite3.Error as error:
             self._db.close()
             raise ConfigurationError(
-                f"{directory} cannot hold the rehearsal: {error}. Is another one using it?"
+                f"The directory {directory} cannot be used: {error}. Stop the other local service that uses it, or "
+                "choose another directory."
             ) from error
         except BaseException:
             self._db.close()
             raise
 
     def _prepare(self, directory: Path) -> None:
-        # Held until the connection closes, so that two rehearsals cannot run the same jobs.
+        # Held until the connection closes, so that two services cannot run the same jobs.
         self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version not in {0, VERSION}:
+        if version not in {0, _VERSION}:
             raise ConfigurationError(
-                f"{directory} was written by another version of the rehearsal. Choose another directory, or empty it."
+                f"The directory {directory} was written by another version of the local service. Choose another "
+                "directory, or empty it."
             )
         if version == 0:
-            self._db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+            self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+        self._remove_unused_contents()
+        self._fill_reserve()
+
+    def _remove_unused_contents(self) -> None:
+        """Remove the contents of deleted files that no job needs any more."""
+        for path in list(self._contents.iterdir()):
+            if self.get("file", path.name) is None and not self._needed_by_job(path.name):
+                self._remove_content(path.name)
+
+    def _remove_content(self, file: str) -> None:
+        with self.transaction():
+            self._db.execute("DELETE FROM prompts WHERE file = ?", (file,))
+            self._db.execute("DELETE FROM indexed WHERE file = ?", (file,))
+        (self._contents / file).unlink(missing_ok=True)
+
+    def _fill_reserve(self) -> None:
+        with contextlib.suppress(OSError), open(self._reserve, "xb", opener=_open_private) as file:
+            file.write(bytes(_RESERVE_BYTES))
 
     def close(self) -> None:
-        """Let go of the directory. What is asked afterwards raises `sqlite3.ProgrammingError`."""
+        """Close the database. Later calls raise `sqlite3.ProgrammingError`."""
         with self._lock:
             self._db.close()
 
     @contextmanager
     def transaction(self) -> Generator[None, None, None]:
-        """All or nothing; transactions within it are part of it."""
+        """Commit everything or nothing; a transaction within another is part of it."""
         with self._lock:
             if self._depth:
                 yield
@@ -108,27 +162,27 @@ class Store:
             self._depth += 1
             try:
                 yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            else:
                 self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:  # SQLite rolls some failures back itself, a full disk for one
+                    self._db.execute("ROLLBACK")
+                raise
             finally:
                 self._depth -= 1
 
-    def _one(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
+    def _fetch_one(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
         with self._lock:
             row: tuple[Any, ...] | None = self._db.execute(sql, values).fetchone()
             return row
 
-    def _all(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+    def _fetch_all(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._lock:
             return self._db.execute(sql, values).fetchall()
 
-    # Things the service shows
+    # Objects that the service lists
 
     def add(self, kind: str, payload: dict[str, Any], *, parent: str = "", label: str = "") -> None:
-        """Remember a thing; its payload has its `id`."""
+        """Store an object; its payload has its `id`."""
         with self.transaction():
             self._db.execute(
                 "INSERT INTO things (id, kind, parent, label, payload) VALUES (?, ?, ?, ?, ?)",
@@ -136,8 +190,10 @@ class Store:
             )
 
     def get(self, kind: str, key: str) -> dict[str, Any] | None:
-        """What the service shows of a thing, or None where there is none."""
-        row = self._one("SELECT payload FROM things WHERE id = ? AND kind = ?", key, kind)
+        """Return the payload of an object, or None if it does not exist."""
+        if kind == "job" and key in self._unsaved:
+            return dict(self._unsaved[key])
+        row = self._fetch_one("SELECT payload FROM things WHERE id = ? AND kind = ?", key, kind)
         return None if row is None else json.loads(row[0])
 
     def page(
@@ -149,30 +205,35 @@ class Store:
         after: str | None = None,
         limit: int,
         ascending: bool = False,
-    ) -> Rows:
-        """One page, newest first unless `ascending`.
+    ) -> Page:
+        """Return one page, newest first unless `ascending`.
 
         Raises:
-            KeyError: there is no thing `after` which to go on.
+            KeyError: the object `after` does not exist.
         """
         with self._lock:
             start = 0 if ascending else 1 << 62
             if after is not None:
-                row = self._one("SELECT seq FROM things WHERE id = ? AND kind = ? AND parent = ?", after, kind, parent)
+                row = self._fetch_one(
+                    "SELECT seq FROM things WHERE id = ? AND kind = ? AND parent = ?", after, kind, parent
+                )
                 if row is None:
                     raise KeyError(after)
                 start = row[0]
-            rows = self._all(FORWARD if ascending else BACKWARD, kind, parent, start, label, label, limit + 1)
-        return Rows([json.loads(row[0]) for row in rows[:limit]], len(rows) > limit)
+            rows = self._fetch_all(
+                _ASCENDING if ascending else _DESCENDING, kind, parent, start, label, label, limit + 1
+            )
+        payloads = [json.loads(row[0]) for row in rows[:limit]]
+        return Page([self._unsaved.get(payload["id"], payload) for payload in payloads], len(rows) > limit)
 
     # Files
 
-    def keep(self, payload: dict[str, Any], chunks: Iterable[bytes]) -> dict[str, Any]:
-        """Write an upload to disk and remember it, with its size as `bytes`."""
+    def add_file(self, payload: dict[str, Any], chunks: Iterable[bytes]) -> dict[str, Any]:
+        """Write an upload to disk and store its payload, with its size as `bytes`."""
         path = self._contents / payload["id"]
         size = 0
         try:
-            with open(path, "xb", opener=_private) as file:
+            with open(path, "xb", opener=_open_private) as file:
                 for chunk in chunks:
                     size += file.write(chunk)
             payload = {**payload, "bytes": size}
@@ -182,65 +243,90 @@ class Store:
             raise
         return payload
 
-    def content(self, file: str) -> Iterator[bytes]:
-        """The bytes of a file, in chunks of 1 MiB.
+    def read_file(self, file: str, *, include_deleted: bool = False) -> Iterator[bytes]:
+        """Return the content of a file in chunks of 1 MiB.
+
+        Args:
+            file: its id.
+            include_deleted: read a deleted file too, if its content is kept for a job.
 
         Raises:
             FileNotFoundError: there is no such file.
         """
-        if self.get("file", file) is None:
+        if self.get("file", file) is None and not (
+            include_deleted and self._fetch_one("SELECT 1 FROM indexed WHERE file = ?", file)
+        ):
             raise FileNotFoundError(file)
-        return _pieces(self._contents / file)  # an id that is in the table is a name of this store's own making
+        return _read_chunks(self._contents / file)  # an id in the table was generated by the service
 
-    def forget(self, file: str) -> bool:
-        """Delete a file; False where there is none."""
+    def delete_file(self, file: str) -> bool:
+        """Delete a file; return False if it does not exist.
+
+        The content stays while a job or its model needs it: a model's answers are built from its training records.
+        """
         with self.transaction():
             if self._db.execute("DELETE FROM things WHERE id = ? AND kind = 'file'", (file,)).rowcount == 0:
                 return False
-            self._db.execute("DELETE FROM prompts WHERE file = ?", (file,))
-            self._db.execute("DELETE FROM indexed WHERE file = ?", (file,))
-        (self._contents / file).unlink(missing_ok=True)
+        if not self._needed_by_job(file):
+            self._remove_content(file)
         return True
+
+    def _needed_by_job(self, file: str) -> bool:
+        rows = self._fetch_all(
+            "SELECT payload FROM things WHERE kind = 'job' "
+            "AND (label NOT IN ('failed', 'cancelled') OR id IN (SELECT job FROM policies))"
+        )
+        jobs = (json.loads(row[0]) for row in rows)
+        return any(file in (job["training_file"], job["validation_file"]) for job in jobs)
 
     # Prompts
 
-    def unindexed(self) -> list[str]:
-        """Ids of the files whose prompts are not known yet."""
-        rows = self._all(
+    def unindexed_files(self) -> list[str]:
+        """Return the ids of the files whose prompts are not indexed yet."""
+        rows = self._fetch_all(
             "SELECT id FROM things WHERE kind = 'file' AND id NOT IN (SELECT file FROM indexed) ORDER BY seq"
         )
         return [row[0] for row in rows]
 
-    def index(self, file: str, keys: Iterable[str]) -> None:
-        """Remember which prompt stands where in a file."""
+    def index_prompts(self, file: str, keys: Iterable[str]) -> None:
+        """Store the position of each prompt in a file."""
         with self.transaction():
             if self._db.execute("INSERT OR IGNORE INTO indexed VALUES (?)", (file,)).rowcount:
                 rows = ((key, file, position) for position, key in enumerate(keys))
                 self._db.executemany("INSERT INTO prompts VALUES (?, ?, ?)", rows)
 
-    def find(self, key: str, *, prefer: str | None = None) -> tuple[str, int] | None:
-        """The file and the position of a prompt: in the preferred file where it is there, else in the newest."""
-        row = self._one(
-            "SELECT file, position FROM prompts WHERE key = ? ORDER BY file = ? DESC, rowid DESC LIMIT 1",
+    def find_prompt(self, key: str, *, prefer: Sequence[str] = ()) -> tuple[str, int] | None:
+        """Return the file and the position of a prompt: in the first preferred file that has it, else in the newest.
+
+        Only preferred files are found after they were deleted.
+        """
+        for file in prefer:
+            row = self._fetch_one("SELECT file, position FROM prompts WHERE key = ? AND file = ?", key, file)
+            if row is not None:
+                return row[0], row[1]
+        row = self._fetch_one(
+            "SELECT file, position FROM prompts WHERE key = ? AND file IN (SELECT id FROM things WHERE kind = 'file') "
+            "ORDER BY rowid DESC LIMIT 1",
             key,
-            prefer or "",
         )
         return None if row is None else (row[0], row[1])
 
     # Jobs
 
     def next_job(self, *statuses: str) -> dict[str, Any] | None:
-        """The oldest job of the first status that has any."""
+        """Return the oldest job of the first status that has any."""
         for status in statuses:
-            sql = "SELECT payload FROM things WHERE kind = 'job' AND parent = '' AND label = ? ORDER BY seq LIMIT 1"
-            row = self._one(sql, status)
-            if row is not None:
-                job: dict[str, Any] = json.loads(row[0])
-                return job
+            rows = self._fetch_all(
+                "SELECT id, payload FROM things WHERE kind = 'job' AND parent = '' AND label = ? ORDER BY seq", status
+            )
+            for key, payload in rows:
+                if key not in self._unsaved:
+                    job: dict[str, Any] = json.loads(payload)
+                    return job
         return None
 
-    def change(self, job: str, *, expect: Iterable[str], **fields: Any) -> dict[str, Any] | None:
-        """Change a job that is in one of the expected statuses; None where it is not."""
+    def update_job(self, job: str, *, expect: Iterable[str], **fields: Any) -> dict[str, Any] | None:
+        """Update a job that is in one of the expected statuses; return None if it is not."""
         with self.transaction():
             payload = self.get("job", job)
             if payload is None or payload["status"] not in expect:
@@ -251,46 +337,87 @@ class Store:
             )
             return payload
 
-    def progress(self, job: str) -> Progress:
-        """How far a job has come."""
-        row = self._one("SELECT step, tokens, state FROM progress WHERE job = ?", job)
+    def fail_job(self, job: str, event: dict[str, Any], *, expect: Iterable[str], **fields: Any) -> None:
+        """Update a job as failed and add the event that says so, unless the job is in none of the expected statuses.
+
+        If the disk is full, reserved space is released. If that does not help, the failure is kept in memory without
+        the event, and `save_failures` stores it later.
+        """
+        for attempt in range(2):
+            try:
+                with self.transaction():
+                    if self.update_job(job, expect=expect, **fields) is not None:
+                        self.add("event", event, parent=job)
+            except sqlite3.ProgrammingError:
+                raise
+            except sqlite3.Error:
+                if not attempt:
+                    self._reserve.unlink(missing_ok=True)
+            else:
+                return
+        payload = self.get("job", job)
+        if payload is not None and payload["status"] in expect:
+            self._unsaved[job] = {**payload, **fields}
+
+    @property
+    def has_unsaved_failures(self) -> bool:
+        """Whether failures wait for room on the disk."""
+        return bool(self._unsaved)
+
+    def save_failures(self) -> None:
+        """Store the failures that had no room on the disk before."""
+        with self._lock:
+            for job, payload in list(self._unsaved.items()):
+                try:
+                    self._db.execute(
+                        "UPDATE things SET payload = ?, label = ? WHERE id = ?",
+                        (json.dumps(payload), payload["status"], job),
+                    )
+                except sqlite3.OperationalError:
+                    return
+                del self._unsaved[job]
+
+    def load_progress(self, job: str) -> Progress:
+        """Return the progress of a job."""
+        row = self._fetch_one("SELECT step, tokens, state FROM progress WHERE job = ?", job)
         return Progress() if row is None else Progress(*row)
 
-    def advance(self, job: str, progress: Progress) -> None:
-        """Remember how far a job has come."""
+    def save_progress(self, job: str, progress: Progress) -> None:
+        """Store the progress of a job."""
         with self.transaction():
             values = (job, progress.step, progress.tokens, progress.state)
             self._db.execute("INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?)", values)
 
     # Policies
 
-    def learn(self, model: str, *, job: str, created: int, tuned: bool, state: str) -> None:
-        """Remember a model: a job's result where `tuned`, else a checkpoint."""
+    def save_policy(self, model: str, *, job: str, created: int, tuned: bool, state: str) -> None:
+        """Store a model: the result of a job if `tuned`, else a checkpoint."""
         with self.transaction():
             self._db.execute(
                 "INSERT OR REPLACE INTO policies VALUES (?, ?, ?, ?, ?)", (model, job, created, tuned, state)
             )
 
-    def model(self, model: str) -> tuple[str, int] | None:
-        """The job a model came from, and when (Unix seconds)."""
-        row = self._one("SELECT job, created FROM policies WHERE model = ?", model)
+    def find_model(self, model: str) -> tuple[str, int] | None:
+        """Return the job of a model and its creation time (Unix seconds), or None."""
+        row = self._fetch_one("SELECT job, created FROM policies WHERE model = ?", model)
         return None if row is None else (row[0], row[1])
 
-    def policy(self, model: str) -> str | None:
-        """The state of a model's policy."""
-        row = self._one("SELECT state FROM policies WHERE model = ?", model)
+    def load_policy(self, model: str) -> str | None:
+        """Return the state of a model's policy as JSON, or None."""
+        row = self._fetch_one("SELECT state FROM policies WHERE model = ?", model)
         return None if row is None else row[0]
 
-    def tuned(self) -> list[tuple[str, int]]:
-        """The models that jobs ended with, oldest first, and when they were made (Unix seconds)."""
-        return [(row[0], row[1]) for row in self._all("SELECT model, created FROM policies WHERE tuned ORDER BY rowid")]
+    def tuned_models(self) -> list[tuple[str, int]]:
+        """Return the results of jobs with their creation times (Unix seconds), oldest first."""
+        rows = self._fetch_all("SELECT model, created FROM policies WHERE tuned ORDER BY rowid")
+        return [(row[0], row[1]) for row in rows]
 
 
-def _private(path: str, flags: int) -> int:
+def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
+def _read_chunks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK):
             yield chunk

@@ -1,4 +1,4 @@
-"""What a rehearsed model says when it is asked."""
+"""Sample the answers of a local model."""
 
 from __future__ import annotations
 
@@ -7,37 +7,41 @@ from collections.abc import Sequence
 
 from bedrock_rft.local._training.candidates import candidates, count_tokens
 from bedrock_rft.local._training.dataset import Record
-from bedrock_rft.local._training.policy import Policy, greedy, sample, softmax
+from bedrock_rft.local._training.policy import Policy, greedy, nucleus, sample, softmax
 
-__all__ = ["answers", "count_tokens"]
+__all__ = ["count_tokens", "sample_answers"]
 
 
-def answers(
+def sample_answers(
     state: str | None,
     records: Sequence[Record],
     index: int,
     *,
     n: int = 1,
     temperature: float = 1.0,
+    top_p: float = 1.0,
     seed: int | None = None,
 ) -> list[str]:
-    """Answer one prompt.
+    """Sample answers to one prompt.
 
     Args:
-        state: what `Trainer.state` returned; None asks the untuned model.
-        records: the file the prompt stands in, whole, as training saw it. A prompt of no file is a list of its own.
-        index: the prompt's place in it.
-        n: how many answers.
-        temperature: 0 or less always takes the likeliest answer.
-        seed: makes the answers repeatable.
+        state: the result of `Trainer.state`; None for the untuned model.
+        records: all records of the prompt's file, as in training. A prompt of no file is a list of its own.
+        index: the position of the prompt in the records.
+        n: number of answers.
+        temperature: 0 or less always takes the most likely answer.
+        top_p: sample from the most likely answers that reach this probability.
+        seed: makes the answers repeatable. Prompts with the same seed are sampled independently.
 
     Raises:
-        ConfigurationError: the state is none.
+        ConfigurationError: the state is invalid.
     """
     policy = Policy() if state is None else Policy.load(state)
     options = candidates(records, index)
-    logits = policy.logits(records[index].prompt_key, options)
+    key = records[index].prompt_key
+    logits = policy.logits(key, options)
     if temperature <= 0:
         return [options[greedy(logits)].text] * n
-    generator = random.Random(seed)  # noqa: S311 - seeded draws, nothing secret
-    return [options[place].text for place in sample(softmax(logits, temperature), n, generator)]
+    generator = random.Random(None if seed is None else f"{seed}: {key}")  # noqa: S311 - no secret depends on it
+    probabilities = nucleus(softmax(logits, temperature), top_p)
+    return [options[position].text for position in sample(probabilities, n, generator)]

@@ -1,8 +1,8 @@
-"""What a rehearsed model can say: a dozen answers to each prompt, right and wrong, well and badly written.
+"""The candidate answers of the local policy: about a dozen for each prompt, right and wrong, in several forms.
 
-A style says how an answer is written and whether it is right; styles are the same for all prompts, which is what lets a
-policy learn something on one prompt that helps it on the next. The answers to a prompt follow from its file alone, so a
-trained policy meets the very same ones again.
+The style of an answer is its form and whether it is right. All prompts share the styles, so what the policy learns on
+one prompt changes its answers to others. The answers to a prompt depend on its file only, so a trained policy chooses
+among the same ones again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ BASE_WEIGHTS: Mapping[str, float] = {
     "truncated": 0.11,
     "rambling": 0.14,
 }
-"""How an untuned model writes, as probabilities: right in about a third of its answers, in no particular form."""
+"""Probabilities of the untuned policy: about a third of its answers are right, in no particular form."""
 
 _ANSWER_FIELDS = (
     "reference_answer",
@@ -50,9 +50,9 @@ _ANSWER_FIELDS = (
     "label",
     "expected",
 )
-_SHORT = 40
-_OTHERS = 3
-_TRIES = 12
+_MAX_SHORT_CHARS = 40
+_MAX_WRONG = 3
+_MAX_TRIES = 12
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 _BOXED = re.compile(r"\\boxed\{([^{}]+)\}")
 _TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -65,7 +65,7 @@ _RAMBLING = (
 
 @dataclass(frozen=True)
 class Candidate:
-    """One thing a model might answer."""
+    """One possible answer."""
 
     style: str
     """A key of `BASE_WEIGHTS`; no two candidates of a prompt share one."""
@@ -73,48 +73,51 @@ class Candidate:
 
 
 def candidates(records: Sequence[Record], index: int) -> list[Candidate]:
-    """The possible answers to one prompt; they depend on the arguments alone.
+    """Return the possible answers to one prompt; they depend on the arguments only.
 
-    Wrong answers are the right ones of a few other records. Where a record has no reference answer there is no right
-    one, and where no other answer differs from it there is no wrong one.
+    Wrong answers are the right answers of a few other records. A record without a reference answer has no right
+    candidate, and if no other record has a different answer, there is no wrong one.
     """
-    full, final = _reference(records[index])
-    found = _rendered("right", [(full, final)]) if final else []
-    found += _rendered("wrong", _wrong(records, index, final))
-    half = full[: len(full) // 2] if len(full) > _SHORT else _OPENING
+    full, final = _reference_answer(records[index])
+    found = _render("right", [(full, final)]) if final else []
+    found += _render("wrong", _wrong_answers(records, index, final))
+    half = full[: len(full) // 2] if len(full) > _MAX_SHORT_CHARS else _OPENING
     return [*found, Candidate("empty", ""), Candidate("truncated", half), Candidate("rambling", _RAMBLING)]
 
 
 def count_tokens(text: str) -> int:
-    """Count words and punctuation marks: near enough to a model's tokens for lengths to compare."""
+    """Count words and punctuation marks: an approximation of a model's tokens, good enough to compare lengths."""
     return len(_TOKEN.findall(text))
 
 
-def _rendered(kind: str, answers: Sequence[tuple[str, str]]) -> list[Candidate]:
+def _render(kind: str, answers: Sequence[tuple[str, str]]) -> list[Candidate]:
     if not answers:
         return []
     verbatim = Candidate(f"{kind} verbatim", answers[0][0])
     forms = enumerate(_FORMS.items(), 1)
     return [
         verbatim,
-        *(Candidate(f"{kind} {name}", form.format(answers[turn % len(answers)][1])) for turn, (name, form) in forms),
+        *(
+            Candidate(f"{kind} {name}", form.format(answers[number % len(answers)][1]))
+            for number, (name, form) in forms
+        ),
     ]
 
 
-def _wrong(records: Sequence[Record], index: int, right: str) -> list[tuple[str, str]]:
+def _wrong_answers(records: Sequence[Record], index: int, right: str) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
-    for turn in range(1, _TRIES + 1):
-        # Growing steps: neighbours are often variants of one question, and share its answer.
-        full, final = _reference(records[(index + turn * (32 * turn + 1)) % len(records)])
+    for attempt in range(1, _MAX_TRIES + 1):
+        # In growing steps, because neighbours are often variants of one question with the same answer.
+        full, final = _reference_answer(records[(index + attempt * (32 * attempt + 1)) % len(records)])
         if final and final != right and (full, final) not in found:
             found.append((full, final))
-        if len(found) == _OTHERS:
+        if len(found) == _MAX_WRONG:
             break
     return found
 
 
-def _reference(record: Record) -> tuple[str, str]:
-    """The reference answer in full and its final answer; both empty where there is none."""
+def _reference_answer(record: Record) -> tuple[str, str]:
+    """Return the full reference answer and its final answer; both empty if the record has none."""
     value = record.reference_answer
     if value is None:
         value = next((record.extras[name] for name in _ANSWER_FIELDS if record.extras.get(name) is not None), None)
@@ -123,30 +126,30 @@ def _reference(record: Record) -> tuple[str, str]:
     if isinstance(value, dict):
         fields = cast("dict[str, Any]", value)
         if list(fields) == ["text"]:
-            return _both(fields["text"])
+            return _full_and_final(fields["text"])
         inner = next((fields[name] for name in _ANSWER_FIELDS if fields.get(name) is not None), None)
-        return _spelled(fields), _spelled(fields) if inner is None else _both(inner)[1]
-    return _both(value)
+        return _encode(fields), _encode(fields) if inner is None else _full_and_final(inner)[1]
+    return _full_and_final(value)
 
 
-def _both(value: object) -> tuple[str, str]:
-    text = _spelled(value)
-    return text, _final(text) if isinstance(value, str) else text
+def _full_and_final(value: object) -> tuple[str, str]:
+    text = _encode(value)
+    return text, _final_answer(text) if isinstance(value, str) else text
 
 
-def _spelled(value: object) -> str:
+def _encode(value: object) -> str:
     return value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _final(text: str) -> str:
-    """What a worked solution comes to: after its last ####, in its last box, its last number, or its last line."""
+def _final_answer(text: str) -> str:
+    """Return the final answer of a solution: after its last ####, in its last box, its last number or its last line."""
     marked = text.rpartition("####")[2].strip()
     if marked != text and marked:
         return marked
     boxes = _BOXED.findall(text)
     if boxes:
         return str(boxes[-1])
-    if len(text) <= _SHORT:
+    if len(text) <= _MAX_SHORT_CHARS:
         return text
     numbers = _NUMBER.findall(text)
     return str(numbers[-1]).rstrip(",") if numbers else text.splitlines()[-1].strip()

@@ -1,7 +1,7 @@
-"""The model of a rehearsal: a softmax over the candidate answers to a prompt.
+"""The local policy: a softmax over the candidate answers to a prompt.
 
-Its logits are a style's, shared by all prompts, plus the prompt's own. The shared ones generalise, as a model's weights
-do; the prompt's own memorise, as several epochs do.
+The logit of an answer is the logit of its style, which all prompts share, plus one for the prompt. Shared logits
+generalise to other prompts; those of a prompt memorise it over several epochs.
 """
 
 from __future__ import annotations
@@ -15,95 +15,106 @@ from typing import Any, cast
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.local._training.candidates import BASE_WEIGHTS, Candidate
 
-__all__ = ["Policy", "entropy", "greedy", "sample", "softmax"]
+__all__ = ["Policy", "entropy", "greedy", "nucleus", "sample", "softmax"]
 
-_LIMIT = 30.0  # e^30 to 1 is certainty; beyond it a wild learning rate would only make infinities
+_MAX_LOGIT = 30.0  # odds of e^30 to 1; a larger logit would only overflow at a high learning rate
 _DIGITS = 5
-_KEY = 16
+_KEY_CHARS = 16
 
 
 class Policy:
-    """What the candidates' logits are, and how they move.
+    """The logits of the candidate answers.
 
     Attributes:
         styles: the shared logit of each style.
-        prompts: the logits of each prompt that was trained on, by the beginning of its key; a style that is not there
-            is at 0.
+        prompts: the logits of each trained prompt, by the first 16 characters of its key; a missing style counts as 0.
     """
 
     def __init__(
         self, styles: Mapping[str, float] | None = None, prompts: Mapping[str, Mapping[str, float]] | None = None
     ) -> None:
-        """Begin as the untuned model, or as the logits say."""
+        """Start from the given logits; without arguments, from the untuned model."""
         self.styles = {style: round(math.log(weight), _DIGITS) for style, weight in BASE_WEIGHTS.items()}
         self.styles.update(styles or {})
         self.prompts = {key: dict(own) for key, own in (prompts or {}).items()}
 
     def logits(self, prompt_key: str, options: Sequence[Candidate]) -> list[float]:
-        """The logit of each candidate answer to a prompt."""
-        own = self.prompts.get(prompt_key[:_KEY], {})
+        """Return the logit of each candidate answer to a prompt."""
+        own = self.prompts.get(prompt_key[:_KEY_CHARS], {})
         return [self.styles[option.style] + own.get(option.style, 0.0) for option in options]
 
     def shift_style(self, style: str, by: float) -> None:
-        """Make a style likelier on all prompts, or less likely."""
-        self.styles[style] = _moved(self.styles[style], by)
+        """Add `by` to the logit of a style on all prompts."""
+        self.styles[style] = _shift(self.styles[style], by)
 
     def shift_prompt(self, prompt_key: str, style: str, by: float) -> None:
-        """Make a style likelier on one prompt, or less likely."""
-        own = self.prompts.setdefault(prompt_key[:_KEY], {})
-        own[style] = _moved(own.get(style, 0.0), by)
+        """Add `by` to the logit of a style on one prompt."""
+        own = self.prompts.setdefault(prompt_key[:_KEY_CHARS], {})
+        own[style] = _shift(own.get(style, 0.0), by)
 
     def dump(self) -> dict[str, Any]:
-        """The policy as JSON values."""
+        """Return the policy as JSON values."""
         return {"styles": self.styles, "prompts": self.prompts}
 
     @classmethod
     def load(cls, text: str) -> Policy:
-        """Read the policy out of a training state.
+        """Read the policy from a training state.
 
         Raises:
-            ConfigurationError: it is none.
+            ConfigurationError: the state is invalid.
         """
         try:
             state = json.loads(text)
-            styles = _numbers(state["styles"])
-            prompts = {str(key): _numbers(own) for key, own in state["prompts"].items()}
+            styles = _parse_numbers(state["styles"])
+            prompts = {str(key): _parse_numbers(own) for key, own in state["prompts"].items()}
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise ConfigurationError(
-                f"The saved training state cannot be read ({type(error).__name__}: {error}). Train from the start."
+                f"The saved training state cannot be read ({type(error).__name__}: {error}). Train again."
             ) from error
         return cls(styles, prompts)
 
 
 def softmax(logits: Sequence[float], temperature: float = 1.0) -> list[float]:
-    """Turn logits into probabilities. Raises ZeroDivisionError at temperature 0: see `greedy`."""
+    """Return the probabilities of logits. Raises ZeroDivisionError at temperature 0; use `greedy` there."""
     top = max(logits)
     weights = [math.exp((logit - top) / temperature) for logit in logits]
     total = sum(weights)
     return [weight / total for weight in weights]
 
 
+def nucleus(probabilities: Sequence[float], top_p: float) -> list[float]:
+    """Return the probabilities with all but the most likely, which together reach `top_p`, set to 0."""
+    kept = [0.0] * len(probabilities)
+    total = 0.0
+    for position in sorted(range(len(probabilities)), key=lambda index: -probabilities[index]):
+        if total >= top_p:
+            break
+        kept[position] = probabilities[position]
+        total += probabilities[position]
+    return kept
+
+
 def sample(probabilities: Sequence[float], count: int, generator: random.Random) -> list[int]:
-    """Draw positions, with replacement."""
+    """Draw positions with replacement."""
     return generator.choices(range(len(probabilities)), probabilities, k=count)
 
 
 def greedy(logits: Sequence[float]) -> int:
-    """The position of the likeliest; the first of equals."""
+    """Return the position of the largest logit, the first of equals."""
     return max(range(len(logits)), key=logits.__getitem__)
 
 
 def entropy(probabilities: Sequence[float]) -> float:
-    """Entropy in nats: 0 for certainty, log(n) for n equals."""
+    """Return the entropy in nats: 0 for certainty, log(n) for n equal probabilities."""
     return sum(-share * math.log(share) for share in probabilities if share > 0)
 
 
-def _moved(logit: float, by: float) -> float:
-    # Rounded here rather than when it is written, so that a restored run goes on with the very same numbers.
-    return round(min(max(logit + by, -_LIMIT), _LIMIT), _DIGITS)
+def _shift(logit: float, by: float) -> float:
+    # Rounded here and not when it is saved, so that a resumed run continues with the same numbers.
+    return round(min(max(logit + by, -_MAX_LOGIT), _MAX_LOGIT), _DIGITS)
 
 
-def _numbers(value: Any) -> dict[str, float]:
+def _parse_numbers(value: Any) -> dict[str, float]:
     numbers = {str(name): float(number) for name, number in cast("dict[Any, Any]", value).items()}
     if not all(math.isfinite(number) for number in numbers.values()):
         raise ValueError("a logit is not finite")

@@ -1,34 +1,42 @@
-"""The user's own reward, asked as the service asks it: batches of rollouts in, one score for each out.
+"""Invoke the user's reward function as the service does: batches of rollouts in, one score for each out.
 
-What the service does with an answer it cannot use is not known, so here every such answer is an error: a rehearsal is
-the place to find out.
+How the service handles an invalid result is not known, so every invalid result is an error here.
 """
 
 from __future__ import annotations
 
+import json
+import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bedrock_rft.errors import ConfigurationError
+from bedrock_rft.errors import ConfigurationError, RewardError
 from bedrock_rft.local._training.dataset import Record
-from bedrock_rft.rewards import Reward as Authored
+from bedrock_rft.rewards import Reward
 from bedrock_rft.rewards._targets.entry_point import EntryPoint, call_handler, load_handler
 from bedrock_rft.rewards._targets.handler_response import parse_response, parse_scores
+from bedrock_rft.rewards._targets.resolve import split_reward_path
+from bedrock_rft.rewards._targets.subprocess_target import SubprocessTarget
 
-__all__ = ["Reward", "Rollout"]
+__all__ = ["RewardFunction", "SampledAnswer"]
 
-_LONGEST = 900  # seconds; Lambda's own limit
+_log = logging.getLogger("bedrock_rft.local.reward")
+
+_MAX_TIMEOUT = 900  # seconds; Lambda's limit
+_MAX_EVENT_BYTES = 6 << 20  # Lambda's limit for a synchronous invocation
+_MEMORY_MB = 10_240  # Lambda's limit
 
 
 @dataclass(frozen=True)
-class Rollout:
+class SampledAnswer:
     """One answer to one prompt.
 
     Attributes:
-        id: the name under which the reward scores it; unique within a call of `Reward.score`.
-        record: the prompt, with the reference answer and whatever else its line holds.
-        answer: what the model said.
+        id: the id of the rollout; unique within a call of `RewardFunction.score`.
+        record: the prompt, with the reference answer and the other fields of its line.
+        answer: the text of the model.
     """
 
     id: str
@@ -36,8 +44,11 @@ class Rollout:
     answer: str
 
 
-class Reward:
-    """A Lambda entry point as a reward.
+class RewardFunction:
+    """A reward that scores batches of rollouts.
+
+    A file runs in a process of its own, whose output is logged. A function or a `Reward` given in Python runs in this
+    process, because it may share state with the program.
 
     Attributes:
         last_metrics: the mean of each named value in the `metrics_list` of the last call of `score`.
@@ -45,65 +56,115 @@ class Reward:
 
     def __init__(
         self,
-        handler: EntryPoint | Authored | str,
+        handler: EntryPoint | Reward | str,
         *,
         payload: Literal["metadata", "top_level"] = "metadata",
         wrap_text: bool = False,
         invocation_size: int = 16,
         timeout: float = 300.0,
     ) -> None:
-        """Find the handler.
+        """Load the handler.
 
         Args:
-            handler: a reward, a function of (event, context), or `path/to/file.py:handler_name`.
-            payload: where the reference answer and further fields stand: under `metadata`, as documented, or beside
-                `messages`, as AWS's sample reads them.
+            handler: a reward, a function of `(event, context)`, or `path/to/file.py:handler_name`.
+            payload: position of the reference answer and further fields: under `metadata`, as documented, or at the top
+                level, as AWS's sample reads them.
             wrap_text: send a reference answer that is a string as `{"text": …}`, as AWS's sample reads it.
-            invocation_size: rollouts per call; the service's own number is not known.
-            timeout: seconds a call may take, at most 900.
+            invocation_size: rollouts per invocation; the service's own number is not known.
+            timeout: seconds that an invocation may take, at most 900.
 
         Raises:
-            ConfigurationError: there is no such handler, or a setting makes no sense.
+            ConfigurationError: the handler cannot be loaded, or a setting is invalid.
         """
         if payload not in ("metadata", "top_level"):
             raise ConfigurationError(f"payload is '{payload}'; it must be 'metadata' or 'top_level'.")
         if invocation_size < 1:
             raise ConfigurationError(f"invocation_size is {invocation_size}; it must be at least 1.")
-        if not 0 < timeout <= _LONGEST:
-            raise ConfigurationError(f"timeout is {timeout}; Lambda allows more than 0 and at most {_LONGEST} seconds.")
+        if not 0 < timeout <= _MAX_TIMEOUT:
+            raise ConfigurationError(
+                f"timeout is {timeout}; Lambda allows more than 0 and at most {_MAX_TIMEOUT} seconds."
+            )
         self.last_metrics: dict[str, float] = {}
-        self._entry = load_handler(handler)
+        self._process = _start_process(handler, timeout) if isinstance(handler, str) else None
+        self._entry = None if isinstance(handler, str) else load_handler(handler)
         self._nested = payload == "metadata"
         self._wrap_text = wrap_text
         self._size = invocation_size
         self._timeout = timeout
 
-    def score(self, rollouts: Sequence[Rollout]) -> list[float]:
-        """Score rollouts, in their order.
+    def score(self, answers: Sequence[SampledAnswer]) -> list[float]:
+        """Return the scores of answers, in their order.
 
         Raises:
-            RewardError: the handler raised, took too long, or answered something that is not a score for each.
+            RewardError: the handler raised, exited or timed out, an event was too large, or the result is not one score
+                for each answer.
         """
         scores: list[float] = []
-        seen: dict[str, list[float]] = {}
-        for start in range(0, len(rollouts), self._size):
-            batch = rollouts[start : start + self._size]
-            event = [self._entry_of(rollout) for rollout in batch]
-            result = parse_response(call_handler(self._entry, event, timeout=self._timeout))
-            for verdict in parse_scores(result, [rollout.id for rollout in batch]):
-                scores.append(verdict.score)
-                for name, value in verdict.metrics.items():
-                    seen.setdefault(name, []).append(value)
-        self.last_metrics = {name: sum(values) / len(values) for name, values in seen.items()}
+        metrics: dict[str, list[float]] = {}
+        for start in range(0, len(answers), self._size):
+            batch = answers[start : start + self._size]
+            event = [self._event_entry(answer) for answer in batch]
+            _check_size(event)
+            result = parse_response(self._invoke(event))
+            for score in parse_scores(result, [answer.id for answer in batch]):
+                scores.append(score.score)
+                for name, value in score.metrics.items():
+                    metrics.setdefault(name, []).append(value)
+        self.last_metrics = {name: sum(values) / len(values) for name, values in metrics.items()}
         return scores
 
-    def _entry_of(self, rollout: Rollout) -> dict[str, Any]:
-        record = rollout.record
+    def close(self) -> None:
+        """End the process of a reward in a file."""
+        if self._process is not None:
+            self._process.close()
+
+    def _invoke(self, event: list[dict[str, Any]]) -> Any:
+        if self._entry is not None:
+            return call_handler(self._entry, event, timeout=self._timeout)
+        assert self._process is not None  # noqa: S101 - one of the two is set
+        outcome = self._process.invoke(event)
+        for line in outcome.printed.splitlines():
+            _log.info("%s: %s", self._process.name, line)
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.result
+
+    def _event_entry(self, answer: SampledAnswer) -> dict[str, Any]:
+        record = answer.record
         fields = dict(record.extras)
         if record.has_reference:
-            text = self._wrap_text and isinstance(record.reference_answer, str)
-            fields["reference_answer"] = {"text": record.reference_answer} if text else record.reference_answer
-        messages = [*record.messages, {"role": "assistant", "content": rollout.answer}]
-        own = {"id": rollout.id, "messages": messages}
-        # The service's own fields win: a user's `id` is not the rollout's.
+            wrap = self._wrap_text and isinstance(record.reference_answer, str)
+            fields["reference_answer"] = {"text": record.reference_answer} if wrap else record.reference_answer
+        messages = [*record.messages, {"role": "assistant", "content": answer.answer}]
+        own = {"id": answer.id, "messages": messages}
+        # The service's fields win over the record's: a record's `id` is not the rollout's.
         return {**own, "metadata": fields} if self._nested else {**fields, **own}
+
+
+def _start_process(handler: str, timeout: float) -> SubprocessTarget:
+    try:
+        path, name = split_reward_path(handler)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"The reward file in '{handler:.200}' cannot be found: {reason}.") from error
+    # Like a function in Lambda it has the environment of its host, for the credentials of a judge, say.
+    target = SubprocessTarget(path, name, f"{path.name}:{name}", timeout, _MEMORY_MB, environment=os.environ)
+    try:
+        loaded = target.start()
+    except RewardError as error:
+        target.close()
+        raise ConfigurationError(error.message) from error
+    if loaded.get("wrong"):
+        target.close()
+        raise ConfigurationError(f"The reward '{handler}' cannot be invoked by Lambda: {loaded['wrong']}.")
+    return target
+
+
+def _check_size(event: list[dict[str, Any]]) -> None:
+    size = len(json.dumps(event, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    if size > _MAX_EVENT_BYTES:
+        raise RewardError(
+            f"The event of {len(event)} rollouts has {size:,} bytes. Lambda refuses an event of more than "
+            f"{_MAX_EVENT_BYTES:,} bytes. Shorten the records or the answers.",
+            code="too_large",
+        )

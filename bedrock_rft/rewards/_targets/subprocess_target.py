@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 import zipfile
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -33,7 +34,16 @@ class SubprocessTarget:
 
     arn = None
 
-    def __init__(self, source: Path | bytes, handler: str, name: str, timeout: float, memory: int) -> None:
+    def __init__(
+        self,
+        source: Path | bytes,
+        handler: str,
+        name: str,
+        timeout: float,
+        memory: int,
+        *,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         """Prepare the subprocess; the first invocation starts it.
 
         Args:
@@ -42,6 +52,7 @@ class SubprocessTarget:
             name: the name that reports use.
             timeout: seconds that an invocation may take.
             memory: megabytes that the process may use.
+            environment: variables of the process; by default none of the user's.
 
         Raises:
             ConfigurationError: the zip cannot be unpacked.
@@ -50,6 +61,7 @@ class SubprocessTarget:
         self._stack = contextlib.ExitStack()
         self._source, self._source_handler = source, handler
         self._handler = handler
+        self._environment = environment
         self._packaged = isinstance(source, bytes) or source.suffix == ".zip"
         self._path = self._unpack(source) if isinstance(source, bytes) or self._packaged else source
         self._process: subprocess.Popen[bytes] | None = None
@@ -101,7 +113,7 @@ class SubprocessTarget:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd=folder,
-            env=clean_environment(folder),
+            env=clean_environment(folder) if self._environment is None else self._environment,
             start_new_session=os.name == "posix",
         )
         self._requests, self._responses = self._process.stdin, self._process.stdout
