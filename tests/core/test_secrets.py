@@ -115,9 +115,9 @@ def test_a_signer() -> None:
     assert said_of(frozen._asdict()) != []  # the proof can fail
 
 
-def test_the_service_in_a_box() -> None:
+def test_the_local_service() -> None:
     with LocalService() as service:
-        keys = [*service.environment("aws").values(), *service.environment("api_key").values()]
+        keys = {*service.environment("aws").values(), *service.environment("api_key").values()}
         also = [key for key in keys if len(key) > 20 and "127.0.0.1" not in key]
         assert len(also) == 3
         for thing in (service, service._keys, service.service):

@@ -348,14 +348,17 @@ def test_no_child_no_file_no_variable(server: Faults, mode: str, tmp_path: Path)
     assert list(tmp_path.rglob("*")) == []  # temporary copies are gone
 
 
-def test_a_rehearsals_directory_holds_no_key(tmp_path: Path) -> None:
+def test_the_local_services_directory_holds_its_keys_in_one_private_file(tmp_path: Path) -> None:
     from bedrock_rft.local import LocalService
 
     with LocalService(tmp_path / "state") as service:
         keys = {**service.environment("aws"), **service.environment("api_key")}
         with Client(**service.client_options("api_key")) as client:
             client.files.upload(b"{}", validate=False)
-        stored = b"".join(path.read_bytes() for path in (tmp_path / "state").rglob("*") if path.is_file())
+        files = [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
+        private = tmp_path / "state" / "keys.json"
+        assert os.name != "posix" or stat.S_IMODE(private.stat().st_mode) == 0o600
+        stored = b"".join(path.read_bytes() for path in files if path != private)
         for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "OPENAI_API_KEY"):
             assert keys[name].encode() not in stored
 

@@ -436,7 +436,7 @@ def test_what_tmux_shows_of_it(script: Path) -> None:
         assert re.match(r"local-ftjob-\w{32}  running  openai", lines[0])
         assert re.match(r"━{30}  step \d of 100  \d+ s so far", lines[1])
         assert [line.split("  ")[0] for line in lines[2:5]] == ["reward", "entropy", "gradient norm"]
-        assert "Rehearsal on this machine" in lines[-1]
+        assert "Local service" in lines[-1]
         tmux("send-keys", "C-c")
         screen = _until(lambda: tmux("capture-pane", "-p"), r"job running")
         assert screen.count("running  openai") == 1  # drawn in place
