@@ -7,7 +7,7 @@ import io
 import json
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
@@ -16,7 +16,7 @@ from typing import Any
 
 from typing_extensions import Self
 
-__all__ = ["ARN", "FakeLambda"]
+__all__ = ["ARN", "FakeLambda", "ScriptedLambda", "reply"]
 
 ARN = "arn:aws:lambda:us-west-2:123456789012:function:reward"
 
@@ -98,3 +98,57 @@ class FakeLambda:
 def _stack(error: Exception) -> list[str]:
     """As Lambda's runtime for Python tells it: without its own frames."""
     return traceback.format_list(traceback.extract_tb(error.__traceback__)[1:])
+
+
+class ScriptedLambda:
+    """A Lambda endpoint whose response to an invocation a test writes to the connection itself.
+
+    Attributes:
+        url: the value for AWS_ENDPOINT_URL_LAMBDA.
+        timeout: the function's own timeout in seconds; None denies access to its settings.
+    """
+
+    def __init__(self, respond: Callable[[BaseHTTPRequestHandler], None], *, timeout: int | None = 60) -> None:
+        self.timeout = timeout
+        outer = self
+
+        class Api(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                if outer.timeout is None:
+                    reply(self, 403, b"{}", {"x-amzn-ErrorType": "AccessDeniedException"})
+                else:
+                    reply(self, 200, json.dumps({"FunctionName": "reward", "Timeout": outer.timeout}).encode())
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["content-length"]))
+                respond(self)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
+        self._server.daemon_threads = True
+        self._thread = Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join(10)
+        self._server.server_close()
+
+
+def reply(request: BaseHTTPRequestHandler, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+    """Send a complete response."""
+    request.send_response(status)
+    for name, value in {**(headers or {}), "content-length": str(len(body))}.items():
+        request.send_header(name, value)
+    request.end_headers()
+    request.wfile.write(body)

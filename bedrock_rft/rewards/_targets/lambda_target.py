@@ -146,8 +146,11 @@ class LambdaTarget:
         except Exception as error:  # noqa: BLE001 - whatever goes wrong is the outcome
             return Outcome(None, time.monotonic() - began, error=self._not_invoked(read_aws_failure(error)))
         seconds, printed = time.monotonic() - began, _decode_log(response.get("LogResult"))
+        if not payload:  # Lambda sends at least `null`
+            lost = AwsFailure("connection", "EmptyResponse", "the response has no body")
+            return Outcome(None, seconds, printed, self._not_invoked(lost))
         try:
-            result = json.loads(payload or b"null")
+            result = json.loads(payload)
         except ValueError:
             return Outcome(None, seconds, printed, _not_lambda(payload))
         if response.get("FunctionError"):
