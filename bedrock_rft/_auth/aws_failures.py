@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Literal, cast
 
 from bedrock_rft._core.redaction import redact
@@ -20,6 +21,11 @@ _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Au
 _MISSING = {"ResourceNotFoundException", "NoSuchEntity", "NoSuchEntityException", "ResourceNotFound"}
 _THROTTLED = {"TooManyRequestsException", "Throttling", "ThrottlingException", "RequestLimitExceeded", "SlowDown"}
 _REJECTED_IDENTITY = {
+    "AuthFailure",
+    "IncompleteSignature",
+    "MissingAuthenticationToken",
+    "RequestExpired",
+    "RequestTimeTooSkewed",
     "ExpiredToken",
     "ExpiredTokenException",
     "InvalidAccessKeyId",
@@ -83,12 +89,14 @@ def _from_response(response: dict[str, Any]) -> AwsFailure:
     kind: FailureKind = "refused"
     if code in _DENIED or "not authorized to perform" in message:
         kind = "denied"
-    elif code in _MISSING or code == "404":
+    elif code in _MISSING or status == HTTPStatus.NOT_FOUND:
         kind = "not_found"
-    elif code in _THROTTLED or status == 429:  # noqa: PLR2004 - HTTP's own number
+    elif code in _THROTTLED or status == HTTPStatus.TOO_MANY_REQUESTS:
         kind = "throttled"
-    elif code in _REJECTED_IDENTITY:
+    elif code in _REJECTED_IDENTITY or status == HTTPStatus.UNAUTHORIZED:
         kind = "credentials"
+    elif status == HTTPStatus.FORBIDDEN:
+        kind = "denied"
     return AwsFailure(kind, code, message, status, sanitize_line(str(metadata.get("RequestId") or ""), 100) or None)
 
 

@@ -126,7 +126,8 @@ class AsyncRewards(AsyncResource):
             PermissionDeniedError: an IAM action is missing; it is named, with a policy that allows it.
             APIError: another call failed.
         """
-        from bedrock_rft.access._deployment.deploy import Deployment, deployed
+        from bedrock_rft.access._deployment.deploy import Deployment, plan_deployment
+        from bedrock_rft.access._deployment.deploy import deploy as deploy_reward
 
         options = {
             "requirements": requirements,
@@ -149,7 +150,9 @@ class AsyncRewards(AsyncResource):
                 role_arn=role_arn,
                 permissions_boundary=permissions_boundary,
             )
-            return deployed(config, wanted, self, dataset=dataset if check else None, plan=plan)
+            if plan:
+                return plan_deployment(config, wanted)
+            return deploy_reward(config, wanted, self, dataset=dataset if check else None)
 
         return await run(work)
 
@@ -173,13 +176,14 @@ class AsyncRewards(AsyncResource):
             APIError: a call failed.
         """
         from bedrock_rft.access._deployment.account import Account
-        from bedrock_rft.access._deployment.destroy import destroy, named
+        from bedrock_rft.access._deployment.destroy import deployment_name, destroy, plan_destruction
 
         config, run = self._session.config, self._session.transport.run
-        name = named(reward, config.region)
+        name = deployment_name(reward, config.region)
         if not plan and not force:
             await self._refuse_used(name)
-        return await run(lambda: destroy(Account(config), name, plan=plan))
+        act = plan_destruction if plan else destroy
+        return await run(lambda: act(Account(config), name))
 
     async def _refuse_used(self, name: str) -> None:
         """A job whose reward function is gone fails, and what it cost is lost."""

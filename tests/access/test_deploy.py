@@ -91,8 +91,9 @@ def test_a_reward_becomes_a_version_with_a_role_of_its_own(here: Here, client: C
     assert trust["Condition"]["ArnLike"] == {"aws:SourceArn": [ARN, f"{ARN}:*"]}
     assert here.service("iam").list_attached_role_policies(RoleName=f"sums-{REGION}")["AttachedPolicies"] == []
     assert here.service("iam").list_role_policies(RoleName=f"sums-{REGION}")["PolicyNames"] == ["bedrock-rft"]
-    tags = {"bedrock-rft:managed": "reward", "bedrock-rft:name": "sums", "team": "research"}
-    assert here.service("lambda").list_tags(Resource=ARN)["Tags"] == tags
+    tags = here.service("lambda").list_tags(Resource=ARN)["Tags"]
+    assert tags.items() >= {"bedrock-rft:managed": "reward", "bedrock-rft:name": "sums", "team": "research"}.items()
+    assert {*tags} == {"bedrock-rft:managed", "bedrock-rft:name", "bedrock-rft:tags", "team"}
     assert {tag["Key"]: tag["Value"] for tag in role["Tags"]} == tags
 
 
@@ -186,12 +187,76 @@ def test_an_old_version_stays_as_it_was(here: Here, client: Client) -> None:
     assert settings_of(here, "1")["CodeSha256"] == settings_of(here, "3")["CodeSha256"] == first.code_sha256
 
 
-def test_what_others_set_is_left(here: Here, client: Client) -> None:
+def test_what_others_set_is_kept_and_published(here: Here, client: Client) -> None:
     client.rewards.deploy(made(), name="sums", tags={"team": "research"})
-    here.service("lambda").update_function_configuration(FunctionName="sums", Environment={"Variables": {"A": "b"}})
-    here.service("lambda").tag_resource(Resource=ARN, Tags={"cost": "42"})
+    service = here.service("lambda")
+    service.update_function_configuration(FunctionName="sums", Environment={"Variables": {"A": "very-secret"}})
+    service.tag_resource(Resource=ARN, Tags={"cost": "42"})
+    here.gate.clear()
+    again = client.rewards.deploy(made(), name="sums", tags={"team": "research"})
+    assert here.gate.writes == ["PublishVersion"]
+    assert again.version == "2"
+    assert "Environment: not as in version 1" in str(again.plan)
+    assert "very-secret" not in str(again.plan) + again.plan._repr_html_()
+    version = service.get_function_configuration(FunctionName="sums", Qualifier="2")
+    assert version["Environment"] == {"Variables": {"A": "very-secret"}}
+    assert not client.rewards.deploy(made(), name="sums", tags={"team": "research"}).changed
+    assert service.list_tags(Resource=ARN)["Tags"]["cost"] == "42"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"Environment": {"Variables": {"A": "b"}}},
+        {"TracingConfig": {"Mode": "Active"}},
+        {"EphemeralStorage": {"Size": 1024}},
+        {"KMSKeyArn": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/12345678-1234-1234-1234-123456789012"},
+        {"VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}},
+        {"Layers": [{"Arn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:tools:1", "CodeSize": 7}]},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_settings_that_differ_from_the_newest_version_are_published(
+    here: Here, client: Client, settings: dict[str, Any]
+) -> None:
+    client.rewards.deploy(made(), name="sums")
+    latest = here.service("lambda").get_function(FunctionName="sums")["Configuration"]
+    latest["LastModified"] = str(latest["LastModified"])
+    here.gate.change("GetFunction", Configuration={**latest, **settings})
+    plan = client.rewards.deploy(made(), name="sums", plan=True)
+    assert [(step.action, step.kind) for step in plan.steps][-2:] == [("leave", "function"), ("create", "version")]
+    assert plan.steps[-1].details == (f"{next(iter(settings))}: not as in version 1",)
+
+
+def test_tags_that_are_no_longer_given_are_removed(here: Here, client: Client) -> None:
+    client.rewards.deploy(made(), name="sums", tags={"team": "research", "stage": "trial"})
+    iam, functions = here.service("iam"), here.service("lambda")
+    functions.tag_resource(Resource=ARN, Tags={"cost": "42"})
+    iam.tag_role(RoleName=f"sums-{REGION}", Tags=[{"Key": "cost", "Value": "42"}])
+
+    def tags() -> tuple[set[str], set[str]]:
+        role = iam.get_role(RoleName=f"sums-{REGION}")["Role"]
+        return {*functions.list_tags(Resource=ARN)["Tags"]}, {tag["Key"] for tag in role["Tags"]}
+
+    own = {"bedrock-rft:managed", "bedrock-rft:name", "cost"}
+    changed = client.rewards.deploy(made(), name="sums", tags={"team": "research"})
+    assert changed.version == "1"
+    assert "tags no longer given: stage" in str(changed.plan)
+    assert tags() == ({*own, "bedrock-rft:tags", "team"},) * 2
+    assert not client.rewards.deploy(made(), name="sums", tags={"team": "research"}).changed
+    client.rewards.deploy(made(), name="sums")
+    assert tags() == (own, own)
     assert not client.rewards.deploy(made(), name="sums").changed
-    assert here.service("lambda").list_tags(Resource=ARN)["Tags"]["cost"] == "42"
+
+
+def test_a_package_that_lambda_does_not_accept_is_refused_before_anything_is_created(
+    here: Here, client: Client
+) -> None:
+    package = made()
+    object.__setattr__(package, "content", bytes(51 * 1024 * 1024))
+    with pytest.raises(ConfigurationError, match=r"The package has 51 MB; .* at most 50 MB\. Nothing was created"):
+        client.rewards.deploy(package, name="sums")
+    assert here.gate.asked == []
 
 
 def test_what_others_undid_is_done_again(here: Here, client: Client) -> None:
@@ -229,7 +294,14 @@ def test_a_plan_writes_nothing_and_says_what_would_be_done(here: Here, client: C
     ]
     text = str(plan)
     assert text.startswith("Deploy sums: 4 to create\n")
-    for part in (ROLE, ARN, "Timeout: 300", "MemorySize: 512", "It takes iam:CreateRole", "bedrock:InvokeModel"):
+    for part in (
+        ROLE,
+        ARN,
+        "Timeout: 300",
+        "MemorySize: 512",
+        "IAM actions needed: iam:CreateRole",
+        "bedrock:InvokeModel",
+    ):
         assert part in " ".join(text.split())
     for _, each in plan.policies:
         assert all(statement.why for statement in each.statement)
@@ -266,6 +338,7 @@ def test_what_is_called_is_what_the_deployers_policy_allows(here: Here, client: 
     iam.update_assume_role_policy(RoleName=f"sums-{REGION}", PolicyDocument=json.dumps(ANYBODY))
     here.gate.asked[-1:] = []
     client.rewards.deploy(made(SOURCE + "# changed\n"), name="sums", timeout=60, tags={"team": "research"})
+    client.rewards.deploy(made(SOURCE + "# changed\n"), name="sums", timeout=60)
     client.rewards.destroy("sums", force=True)
     allowed = deployer_policy(ARN, role=ROLE)
     for asked in here.gate.asked:
@@ -327,9 +400,9 @@ def test_a_function_of_somebody_elses_is_left_alone(
     here: Here, client: Client, tags: dict[str, str], *, plan: bool
 ) -> None:
     foreign_function(here, **tags)
-    with pytest.raises(ConfigurationError, match=r"was not made by deploying 'sums'.*Choose another name="):
+    with pytest.raises(ConfigurationError, match=r"was not created by deploying 'sums'.*Choose another name="):
         client.rewards.deploy(made(), name="sums", plan=plan)  # type: ignore[call-overload] # either
-    with pytest.raises(ConfigurationError, match=r"was not made by deploying 'sums'.*Delete it yourself"):
+    with pytest.raises(ConfigurationError, match=r"was not created by deploying 'sums'.*Delete it yourself"):
         client.rewards.destroy("sums", plan=plan, force=True)
     assert here.gate.writes == []
 
@@ -337,14 +410,14 @@ def test_a_function_of_somebody_elses_is_left_alone(
 def test_a_role_of_somebody_elses_is_left_alone(here: Here, client: Client) -> None:
     here.service("iam").create_role(RoleName=f"sums-{REGION}", AssumeRolePolicyDocument=json.dumps(ANYBODY))
     here.gate.clear()
-    with pytest.raises(ConfigurationError, match=r"The role .*sums-us-west-2 was not made .*role_arn="):
+    with pytest.raises(ConfigurationError, match=r"The role .*sums-us-west-2 was not created .*role_arn="):
         client.rewards.deploy(made(), name="sums")
     assert here.gate.writes == []
     plan = client.rewards.destroy("sums", force=True)
     assert here.gate.writes == []
     assert [(step.action, step.details) for step in plan.steps] == [
-        ("leave", ("not there",)),
-        ("leave", ("not made by deploy",)),
+        ("leave", ("does not exist",)),
+        ("leave", ("not created by deploy",)),
     ]
 
 
@@ -400,7 +473,7 @@ def test_a_role_that_is_used_no_longer_is_named(here: Here, client: Client) -> N
     own = here.service("iam").create_role(RoleName="own", AssumeRolePolicyDocument=json.dumps(ANYBODY))["Role"]["Arn"]
     reward = client.rewards.deploy(made(), name="sums", role_arn=own)
     assert settings_of(here, reward.version)["Role"] == own
-    assert f"{ROLE} is used no longer; destroy takes it away" in reward.plan.steps[0].details
+    assert f"{ROLE} is no longer used; destroy deletes it" in reward.plan.steps[0].details
     client.rewards.destroy("sums", force=True)
     assert [role["RoleName"] for role in here.service("iam").list_roles()["Roles"]] == ["own"]
 
@@ -449,7 +522,7 @@ def test_a_role_with_further_policies_is_not_stripped_of_them(here: Here, client
     assert f"aws iam detach-role-policy --role-name sums-{REGION} --policy-arn {arn}" in str(caught.value)
     again = client.rewards.deploy(made(), name="sums")
     assert not again.changed
-    assert "not put there by deploy" in str(again.plan)
+    assert "not attached by deploy" in str(again.plan)
     assert here.gate.writes == []
 
 
@@ -528,7 +601,7 @@ def test_a_rehearsal_changes_no_account(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     with Client(REGION, api_key="k", base_url="http://127.0.0.1:9/v1") as client:
-        with pytest.raises(ConfigurationError, match=r"rehearses on this machine .* lambda\.us-west-2\.amazonaws\.com"):
+        with pytest.raises(ConfigurationError, match=r"uses a local service .* lambda\.us-west-2\.amazonaws\.com"):
             client.rewards.deploy(made(), name="sums", plan=True)
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:9")
         with pytest.raises(ConfigurationError, match=r"iam\.amazonaws\.com .*AWS_ENDPOINT_URL_IAM"):
@@ -561,10 +634,10 @@ def test_a_rehearsal_changes_no_account(monkeypatch: pytest.MonkeyPatch) -> None
             {"permissions_boundary": "arn:aws:iam::aws:policy/X", "role_arn": f"arn:aws:iam::{ACCOUNT}:role/own"},
             "Pass one",
         ),
-        ({"tags": {"aws:x": "y"}}, "a prefix that is taken"),
-        ({"tags": {"bedrock-rft:name": "y"}}, "a prefix that is taken"),
-        ({"tags": {"x": "\x1b[2J"}}, "none that AWS takes"),
-        ({"tags": {"x": 1}}, "tags are text"),
+        ({"tags": {"aws:x": "y"}}, "a reserved prefix"),
+        ({"tags": {"bedrock-rft:name": "y"}}, "a reserved prefix"),
+        ({"tags": {"x": "\x1b[2J"}}, "AWS does not accept the tag"),
+        ({"tags": {"x": 1}}, "tags must map text to text"),
         ({"tags": {str(n): "" for n in range(49)}}, "tags has 49 entries"),
     ],
 )
@@ -589,7 +662,7 @@ def test_roles_have_names_that_iam_takes_and_that_differ() -> None:
 
 
 def test_what_is_destroyed_has_a_name(client: Client) -> None:
-    with pytest.raises(ConfigurationError, match="in eu-west-1, this client in us-west-2"):
+    with pytest.raises(ConfigurationError, match="in eu-west-1, but this client is in us-west-2"):
         client.rewards.destroy(ARN.replace("us-west-2", "eu-west-1"))
     for given in (7, None, "a b", "arn:aws:s3:::bucket"):
         with pytest.raises(ConfigurationError):

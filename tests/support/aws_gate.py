@@ -21,7 +21,7 @@ from bedrock_rft._auth.aws_credentials import given
 from bedrock_rft._auth.botocore_clients import service_client
 from bedrock_rft._core.redaction import Secret
 from bedrock_rft.access._deployment import deploy as _deploy
-from bedrock_rft.access._deployment import polling as _patience
+from bedrock_rft.access._deployment import retry as _retry
 from support.fake_secrets import ACCESS_KEY, SECRET, TOKEN
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -41,6 +41,7 @@ _LAMBDA = (
     ("POST", r"/2015-03-31/functions/([^/]+)/invocations", "InvokeFunction"),
     ("GET", r"/2017-03-31/tags/(.+)", "ListTags"),
     ("POST", r"/2017-03-31/tags/(.+)", "TagResource"),
+    ("DELETE", r"/2017-03-31/tags/(.+)", "UntagResource"),
 )
 _READS = ("Get", "List", "Invoke")
 
@@ -199,7 +200,7 @@ def here(aws_server: tuple[Gate, Any], monkeypatch: pytest.MonkeyPatch) -> Here:
     gate.clear()
     for service in ("LAMBDA", "IAM", "STS"):
         monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", server.url)
-    monkeypatch.setattr(_patience, "time", Clock())
+    monkeypatch.setattr(_retry, "time", Clock())
     monkeypatch.setattr(_deploy, "time", Clock())
     return Here(gate)
 

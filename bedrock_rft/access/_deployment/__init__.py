@@ -1,1 +1,1 @@
-"""Deploy and destroy reward Lambdas."""
+"""Deploy reward functions to Lambda and destroy them."""

@@ -1,18 +1,20 @@
-"""An AWS account as a deployment sees it: who asks, and calls to its services that fail in this package's words."""
+"""Calls to the services of an AWS account."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 from bedrock_rft._auth.aws_credentials import chain
+from bedrock_rft._auth.aws_failures import read_aws_failure
 from bedrock_rft._auth.botocore_clients import service_client
 from bedrock_rft._auth.config import Config
 from bedrock_rft._auth.endpoint import is_loopback
-from bedrock_rft.access._deployment.aws_errors import refused
-from bedrock_rft.errors import BedrockRFTError, ConfigurationError, NotFoundError
+from bedrock_rft.access._deployment.api_errors import api_error
+from bedrock_rft.access._deployment.retry import is_busy, is_too_early, retry_until_accepted
+from bedrock_rft.errors import APIResponseError, ConfigurationError, NotFoundError
 
 __all__ = ["Account"]
 
@@ -20,13 +22,18 @@ _RETRIES = 4
 
 
 class Account:
-    """Calls to an account's services, with a client's region and AWS credentials.
+    """The services of an AWS account, called with a client's region and AWS credentials.
 
-    A client that has an API key signs nothing with it here: Lambda and IAM take AWS credentials, which botocore's
-    chain then finds.
+    A client that has an API key cannot sign with it, so botocore's credential chain is used instead.
+
+    Attributes:
+        id: the 12 digits of the account.
+        caller: the ARN of the caller.
+        partition: the partition, such as `aws`.
+        region: the client's region.
 
     Raises:
-        ConfigurationError: there are no AWS credentials, or the client rehearses and the account is a real one.
+        ConfigurationError: there are no AWS credentials, or the client is for a local service and the account is real.
     """
 
     def __init__(self, config: Config) -> None:
@@ -40,82 +47,110 @@ class Account:
                 "or make the client with profile=… or credentials=…."
             )
         self._clients: dict[str, Any] = {}
-        self._reward = ""
-        self._role = ""
-        self._boundary: str | None = None
-        self._stay_here()
-        said = self.ask("sts", "GetCallerIdentity")
-        self.id = str(said["Account"])
-        self.caller = str(said["Arn"])
-        self.partition = self.caller.split(":")[1] or "aws"
+        self._policy_options = ""
+        self._refuse_real_account()
+        identity = self.call("sts", "GetCallerIdentity", expect=("Account", "Arn"))
+        self.id = str(identity["Account"])
+        self.caller = str(identity["Arn"])
+        self.partition = self.caller.split(":", 2)[1] if self.caller.startswith("arn:") else "aws"
 
     @property
     def origin(self) -> str:
-        """Where the credentials come from."""
+        """The source of the credentials."""
         return self._credentials.origin if self._credentials is not None else ""
 
     @property
     def facts(self) -> tuple[tuple[str, str], ...]:
-        """Where, and as whom."""
+        """The account, the caller and the credentials, by name."""
         return (
             ("account", f"{self.id}, {self.region}"),
-            ("as", self.caller),
+            ("caller", self.caller),
             ("identity", f"AWS credentials from {self.origin}"),
         )
 
-    def about(self, function: str, role: str, boundary: str | None = None) -> None:
-        """Say which function and role it is about, so that a denial can name the policy that is missing."""
-        self._reward, self._role, self._boundary = function, role, boundary
+    def set_subject(self, function: str, role: str, boundary: str | None = None) -> None:
+        """Set the function, the role and the permissions boundary that the advice after a denial names."""
+        self._policy_options = f" --reward {function} --role {role}"
+        self._policy_options += f" --permissions-boundary {boundary}" if boundary else ""
 
     def function_arn(self, name: str) -> str:
-        """The ARN that a function of this account has, or will have, without a qualifier."""
+        """Return the ARN of a function of this account, without a qualifier."""
         return f"arn:{self.partition}:lambda:{self.region}:{self.id}:function:{name}"
 
     def role_arn(self, path: str, name: str) -> str:
-        """The ARN that a role of this account has, or will have."""
+        """Return the ARN of a role of this account."""
         return f"arn:{self.partition}:iam::{self.id}:role{path}{name}"
 
-    def ask(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
-        """Call an operation, such as `CreateRole`. Throttling is waited out.
+    def call(self, service: str, operation: str, *, expect: Sequence[str] = (), **parameters: Any) -> dict[str, Any]:
+        """Call an operation such as `CreateRole`. botocore retries throttled calls.
+
+        Args:
+            service: botocore's name of the service.
+            operation: the operation as AWS spells it.
+            expect: fields that the response must have; `Role.Arn` is a field of a field.
+            parameters: the parameters of the operation.
 
         Raises:
-            APIError: it failed; a denial names the action, and a policy that allows it.
+            APIError: the call failed; after a denial the message names the action and a policy that allows it.
+            APIResponseError: an expected field is missing.
+            ConfigurationError: botocore refused a parameter, or the credentials could not be resolved.
         """
-        from botocore.exceptions import BotoCoreError, ClientError
-        from botocore.parsers import ResponseParserError
-
-        method = re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower()  # botocore's own spelling of it
+        method = re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower()  # botocore's spelling of the operation
+        client = self._client(service)
         try:
-            found = getattr(self._client(service), method)(**parameters)
-        except (BotoCoreError, ClientError, ResponseParserError) as error:
-            problem = self._refused(error, service, operation)  # raised below, with nothing of botocore's chained on
+            response = getattr(client, method)(**parameters)
+        except Exception as error:  # noqa: BLE001 - botocore raises its parsers' and its HTTP library's errors too
+            problem = api_error(
+                read_aws_failure(error),
+                service,
+                operation,
+                origin=self.origin,
+                policy=f"python -m bedrock_rft.access policy deployer{self._policy_options}",
+            )
         else:
-            return cast("dict[str, Any]", found)
-        raise problem
+            found = cast("dict[str, Any]", response)
+            for path in expect:
+                if not _has_field(found, path):
+                    raise APIResponseError(
+                        f"{service} {operation}: the response has no field '{path}'. A proxy may have sent it."
+                    )
+            return found
+        raise problem  # outside the handler, so that no exception of botocore's, with its secrets, is chained
 
-    def look(self, service: str, operation: str, **parameters: Any) -> dict[str, Any] | None:
-        """Call an operation that looks at one thing. None where there is no such thing."""
+    def call_existing(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
+        """Call an operation on a resource that exists, again while AWS does not know it yet or is changing it.
+
+        Raises as `call`.
+        """
+        return retry_until_accepted(
+            lambda: self.call(service, operation, **parameters), lambda error: is_busy(error) or is_too_early(error)
+        )
+
+    def find(self, service: str, operation: str, **parameters: Any) -> dict[str, Any] | None:
+        """Call an operation on one resource. Return None if there is no such resource. Raises as `call`."""
         try:
-            return self.ask(service, operation, **parameters)
+            return self.call(service, operation, **parameters)
         except NotFoundError:
             return None
 
-    def every(self, service: str, operation: str, key: str, **parameters: Any) -> Iterator[Any]:
-        """Every item of a list, across its pages. Raises as `ask`."""
-        asked = dict(parameters)
+    def delete(self, service: str, operation: str, **parameters: Any) -> None:
+        """Call an operation that deletes a resource, again while AWS is changing it. Raises as `call`."""
+
+        def is_retryable(error: Any) -> bool:
+            return is_busy(error) or error.code == "DeleteConflict"
+
+        retry_until_accepted(lambda: self.find(service, operation, **parameters), is_retryable)
+
+    def list_all(self, service: str, operation: str, key: str, **parameters: Any) -> Iterator[Any]:
+        """Yield every item of a list, across its pages. Raises as `call`."""
+        page_parameters = dict(parameters)
         while True:
-            page = self.ask(service, operation, **asked)
+            page = self.call_existing(service, operation, **page_parameters)
             yield from page.get(key, ())
             following = page.get("NextMarker") or (page.get("Marker") if page.get("IsTruncated") else None)
             if not following:
                 return
-            asked = {**parameters, "Marker": following}
-
-    def _refused(self, error: Exception, service: str, operation: str) -> BedrockRFTError:
-        about = f" --reward {self._reward} --role {self._role}" if self._reward else ""
-        about += f" --permissions-boundary {self._boundary}" if self._boundary else ""
-        policy = f"python -m bedrock_rft.access policy deployer{about}"
-        return refused(error, service, operation, origin=self.origin, policy=policy)
+            page_parameters = {**parameters, "Marker": following}
 
     def _client(self, service: str) -> Any:
         if service not in self._clients and self._credentials is not None:
@@ -129,8 +164,8 @@ class Account:
             )
         return self._clients[service]
 
-    def _stay_here(self) -> None:
-        """Whoever rehearses on this machine does not mean to change an account."""
+    def _refuse_real_account(self) -> None:
+        """Raise `ConfigurationError` if a client for a local service would change a real account."""
         base = self._config.base_url
         if not base.startswith("local:") and not is_loopback(urlsplit(base).hostname or ""):
             return
@@ -138,6 +173,14 @@ class Account:
             host = urlsplit(str(self._client(service).meta.endpoint_url)).hostname or ""
             if not is_loopback(host):
                 raise ConfigurationError(
-                    f"This client rehearses on this machine ({base}), and {host} is AWS: a real account would be "
+                    f"This client uses a local service ({base}), but {host} is AWS, and a real account would be "
                     f"changed. Make a client for AWS, or point AWS_ENDPOINT_URL_{service.upper()} at this machine too."
                 )
+
+
+def _has_field(response: object, path: str) -> bool:
+    for name in path.split("."):
+        if not isinstance(response, dict) or name not in response:
+            return False
+        response = cast("dict[str, Any]", response)[name]
+    return True

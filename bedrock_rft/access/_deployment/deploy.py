@@ -1,10 +1,10 @@
-"""A reward brought into Lambda: look, plan, carry out, and look again where somebody else was faster."""
+"""Deploy a reward to Lambda: compare, plan, carry out, and compare again if another deployer was faster."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,47 +14,47 @@ from bedrock_rft._core.log import log
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.access._deployment.account import Account
 from bedrock_rft.access._deployment.function import (
+    DesiredFunction,
     Function,
-    FunctionWanted,
-    function_work,
+    find_function,
+    function_steps,
     is_conflict,
-    look_at_function,
 )
 from bedrock_rft.access._deployment.names import check_name, check_tags
-from bedrock_rft.access._deployment.plan import Plan, Step, Work
-from bedrock_rft.access._deployment.role import RoleWanted, look_at_role, role_work
+from bedrock_rft.access._deployment.plan import Plan, PlannedStep, Step
+from bedrock_rft.access._deployment.retry import retry_on_conflict
+from bedrock_rft.access._deployment.role import DesiredRole, find_role, role_steps
 from bedrock_rft.access._policies.arns import check_boundary
 from bedrock_rft.access._policies.policy import Policy
 from bedrock_rft.errors import APIStatusError, ConfigurationError, RewardError
-from bedrock_rft.rewards._packaging.archive import Package
+from bedrock_rft.rewards._packaging.archive import LARGEST, Package
 from bedrock_rft.types.arn import LambdaArn
 
 if TYPE_CHECKING:
     from bedrock_rft.rewards._checking.report import Report
 
-__all__ = ["DeployedReward", "Deployment", "deployed"]
+__all__ = ["DeployedReward", "Deployment", "deploy", "plan_deployment"]
 
-_ATTEMPTS = 4
-_KNOWN = 10.0
-"""Seconds after which what a role may do is known everywhere, as a rule."""
+_PERMISSION_DELAY = 10.0
+"""Seconds after which a change of a role's permissions is effective as a rule."""
 
-_LONGEST_TIMEOUT = 900
+_MAX_TIMEOUT = 900
 _MEMORY = (128, 10_240)
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/(?:[\x21-\x7e]+/)?[\w+=,.@-]{1,64}", re.ASCII)
 
 
 @dataclass(frozen=True)
 class DeployedReward:
-    """A reward that is a function in Lambda now. `jobs.create(reward=…)` takes it.
+    """A reward that runs as a function in Lambda. `jobs.create(reward=…)` takes it.
 
     Attributes:
-        arn: of the published version, which never changes.
-        name: what it was deployed as.
-        version: its number.
-        role_arn: what it runs as.
-        code_sha256: of the zip, in base64, as Lambda tells it.
-        plan: what was done for it.
-        report: what the check found, where it was checked.
+        arn: the ARN of the published version, which never changes.
+        name: the name that it was deployed under.
+        version: the number of the version.
+        role_arn: the ARN of its execution role.
+        code_sha256: the SHA-256 digest of the zip in base64, as Lambda reports it.
+        plan: the steps that were carried out.
+        report: the report of the check; None if there was no check.
     """
 
     arn: LambdaArn
@@ -67,7 +67,7 @@ class DeployedReward:
 
     @property
     def changed(self) -> bool:
-        """Whether anything had to be done."""
+        """Whether anything was created, changed or deleted."""
         return self.plan.changes
 
     def __str__(self) -> str:
@@ -80,20 +80,20 @@ class DeployedReward:
 
 @dataclass(frozen=True)
 class Deployment:
-    """What is to be deployed, checked before anything is sent.
+    """The settings of a deployment, validated before anything is sent.
 
     Attributes:
-        name: of the function.
-        package: what runs in it.
-        timeout: seconds that an invocation may take; None for what the package asks for.
-        memory: megabytes; None for what the package asks for.
-        models: judges beside those of the package.
-        tags: beside this package's own.
-        role_arn: of a role that is there already; None makes one.
-        permissions_boundary: the ARN of the policy beyond which the role may do nothing; None leaves what is there.
+        name: the name of the function.
+        package: its code.
+        timeout: seconds that an invocation may take; None for the package's default.
+        memory: megabytes; None for the package's default.
+        models: judge models beside those of the package.
+        tags: tags beside the package's own.
+        role_arn: the ARN of an execution role that exists; None creates one.
+        permissions_boundary: the ARN of the role's permissions boundary; None leaves the present one.
 
     Raises:
-        ConfigurationError: something of it is nothing that Lambda or IAM takes.
+        ConfigurationError: Lambda or IAM would not accept a setting.
     """
 
     name: str
@@ -108,28 +108,41 @@ class Deployment:
     def __post_init__(self) -> None:
         check_name(self.name)
         check_tags(self.tags, self.name)
-        _within("timeout", self.timeout, 1, _LONGEST_TIMEOUT, "seconds")
-        _within("memory", self.memory, *_MEMORY, "megabytes")
+        _check_range("timeout", self.timeout, 1, _MAX_TIMEOUT, "seconds")
+        _check_range("memory", self.memory, *_MEMORY, "megabytes")
+        size = len(self.package.content)
+        if size > LARGEST:
+            raise ConfigurationError(
+                f"The package has {size / 1024**2:.0f} MB; Lambda accepts zips of at most {LARGEST // 1024**2} MB. "
+                "Nothing was created. Package fewer requirements or files."
+            )
         if isinstance(self.models, str):
             raise ConfigurationError(f"models takes a list of model ids: ['{sanitize_line(self.models, 80)}'].")
         if self.role_arn is not None and not (isinstance(self.role_arn, str) and _ROLE.fullmatch(self.role_arn)):
             raise ConfigurationError(
-                f"role_arn is {sanitize_line(repr(self.role_arn), 120)}; a role's is arn:aws:iam::123456789012:role/NAME."
+                f"role_arn is {sanitize_line(repr(self.role_arn), 120)}; the ARN of a role has the form "
+                "arn:aws:iam::123456789012:role/NAME."
             )
         if self.permissions_boundary is None:
             return
         if self.role_arn is not None:
             raise ConfigurationError(
-                "permissions_boundary is for the role that is made here; that of role_arn is used as it is. Pass one."
+                "permissions_boundary= is for a role that deploy creates, and the role of role_arn= is not changed. "
+                "Pass one of the two."
             )
         check_boundary(self.permissions_boundary)
 
     @classmethod
     def of(cls, reward: object, options: Mapping[str, Any], **settings: Any) -> Deployment:
-        """Package a reward, unless it is a package; the other arguments are the attributes above.
+        """Package a reward unless it is a package already.
+
+        Args:
+            reward: a reward, a handler, a function, a module, `path/to/file.py:name`, or a package.
+            options: further arguments of `rewards.package`.
+            settings: the other attributes.
 
         Raises:
-            ConfigurationError: it cannot be packaged, or a setting makes no sense.
+            ConfigurationError: it cannot be packaged, or a setting is invalid.
         """
         check_name(settings["name"])
         if not isinstance(reward, Package):
@@ -140,129 +153,145 @@ class Deployment:
 
     @property
     def judges(self) -> tuple[str, ...]:
-        """The models that the function may ask, once each."""
+        """The models that the function may invoke, once each."""
         return tuple(dict.fromkeys([*self.package.models, *self.models]))
 
     @property
     def seconds(self) -> int:
-        """How long an invocation may take."""
+        """Seconds that an invocation may take."""
         return self.timeout or self.package.timeout
 
-    def plan(self, account: Account) -> Plan:
-        """What would be done. Nothing is changed. Raises `APIError` and `ConfigurationError`."""
-        return self._drawn(account)[0]
 
-    def carry_out(self, account: Account) -> DeployedReward:
-        """Do it, and publish a version. What was done before is left, so it may be run again at any time.
-
-        Raises:
-            APIError: a call failed, or the function does not become ready.
-            ConfigurationError: a function or role of that name was not made here.
-        """
-        for attempt in range(1, _ATTEMPTS + 1):
-            plan, works, role_arn = self._drawn(account)
-            try:
-                version = _carried_out(works)
-            except APIStatusError as error:
-                if not is_conflict(error) or attempt == _ATTEMPTS:
-                    raise
-                log.info("deploying %s: somebody else changed it; looking again (%s)", self.name, error)
-                continue
-            arn = LambdaArn(f"{account.function_arn(self.name)}:{version}")
-            steps = (*plan.steps[:-1], replace(plan.steps[-1], name=str(arn)))
-            done = replace(plan, steps=steps, done=True)
-            return DeployedReward(arn, self.name, version, role_arn, self.package.code_sha256, done)
-        raise AssertionError  # the last attempt returns or raises
-
-    def _drawn(self, account: Account) -> tuple[Plan, list[Work], str]:
-        """What is there, and what is to be done about it."""
-        tags = check_tags(self.tags, self.name)
-        boundary = self.permissions_boundary
-        if boundary is not None and boundary.split(":")[4] not in (account.id, "aws"):
-            raise ConfigurationError(
-                f"permissions_boundary is {sanitize_line(boundary, 300)}, of another account than the function's, {account.id}."
-            )
-        role = RoleWanted.of(account, self.name, judges=self.judges, tags=tags, boundary=boundary)
-        role_arn = self.role_arn or role.arn
-        function = FunctionWanted(
-            self.name,
-            account.function_arn(self.name),
-            self.package,
-            role_arn,
-            self.seconds,
-            self.memory or self.package.memory,
-            tags,
-        )
-        account.about(function.arn, role_arn, boundary)
-        seen = look_at_function(account, self.name)
-        later = function_work(account, seen, function)
-        if self.role_arn is None:
-            works = [*role_work(account, look_at_role(account, role.name), role), *later]
-            policies: tuple[tuple[str, Policy], ...] = (
-                ("What the role may do", role.permissions),
-                ("Who may take it", role.trust),
-            )
-        else:
-            works = [_given_role(account, self.role_arn, self.judges, role, seen), *later]
-            policies = ()
-        facts = (*account.facts, ("reward", self.package.reward), ("code", self.package.code_sha256))
-        plan = Plan(f"Deploy {self.name}", tuple(work.step for work in works), policies, facts)
-        return plan, works, role_arn
-
-
-def _carried_out(works: Sequence[Work]) -> str:
-    """Do it, step by step, and return the number of the version, which the last step answers with."""
-    version: Any = None
-    for work in works:
-        version = work.do() if work.do is not None else None
-    return str(version["Version"])
-
-
-def _given_role(account: Account, arn: str, judges: Sequence[str], own: RoleWanted, seen: Function | None) -> Work:
-    """A role of the user's: nothing is asked about it, and nothing changed."""
-    if arn.split(":")[4] != account.id:
-        raise ConfigurationError(
-            f"role_arn is {sanitize_line(arn, 300)}, of another account than the function's, {account.id}."
-        )
-    details = ["yours: it is used as it is"]
-    if judges:
-        details.append(f"it needs bedrock:InvokeModel on {', '.join(map(sanitize_line, judges))}")
-    if seen is not None and seen.now.get("Role") == own.arn:
-        details.append(f"{own.arn} is used no longer; destroy takes it away")
-    return Work(Step("leave", "role", arn, tuple(details)))
-
-
-def _within(name: str, value: object, least: int, most: int, unit: str) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most):
-        raise ConfigurationError(
-            f"{name} is {sanitize_line(repr(value), 40)}; Lambda takes {least} to {most} whole {unit}."
-        )
-
-
-def deployed(config: Config, wanted: Deployment, client: object, *, dataset: Any, plan: bool) -> DeployedReward | Plan:
-    """Plan it, or carry it out and try it on records.
+def plan_deployment(config: Config, deployment: Deployment) -> Plan:
+    """Return what `deploy` would do. Nothing is changed.
 
     Raises:
         APIError: a call failed.
-        ConfigurationError: there are no AWS credentials, or something of that name was not made here.
+        ConfigurationError: there are no AWS credentials, or a function or role of that name was not created by deploy.
+    """
+    return _compare(Account(config), deployment)[0]
+
+
+def deploy(
+    config: Config,
+    deployment: Deployment,
+    client: object,
+    *,
+    dataset: Any = None,
+    gold: Callable[[Mapping[str, Any]], str] | None = None,
+) -> DeployedReward:
+    """Create or update the function and its role, publish a version, and check it with records.
+
+    It can be repeated at any time: finished steps are not repeated.
+
+    Args:
+        config: the client's settings.
+        deployment: what to deploy.
+        client: the client, which invokes the function in the check.
+        dataset: the records for the check; None skips it.
+        gold: returns the right answer to a record, for the check.
+
+    Raises:
+        APIError: a call failed, or the function does not become ready.
+        ConfigurationError: there are no AWS credentials, or a function or role of that name was not created by deploy.
         RewardError: it is deployed, and the check found errors.
     """
-    account = Account(config)
-    if plan:
-        return wanted.plan(account)
-    made = wanted.carry_out(account)
+    made = _carry_out(Account(config), deployment)
     if dataset is None:
         return made
     from bedrock_rft.rewards._checking.check import check
 
-    if wanted.judges and any(step.kind in {"role", "policy"} and step.action != "leave" for step in made.plan.steps):
-        time.sleep(_KNOWN)
-    report = check(made, dataset, timeout=wanted.seconds, client=client)
+    permissions_changed = any(step.kind in {"role", "policy"} and step.action != "leave" for step in made.plan.steps)
+    if deployment.judges and permissions_changed:
+        time.sleep(_PERMISSION_DELAY)
+    report = check(made, dataset, timeout=deployment.seconds, client=client, gold=gold)
     if not report.ok:
         raise RewardError(
-            f"{made.arn} is deployed, but its check found {report.verdict}: {report.errors[0]} No job should use it. "
+            f"{made.arn} is deployed, but its check found {report.verdict}: {report.errors[0]} Do not use it in a job. "
             "The report is in .report; check=False deploys without a check.",
             code=report.errors[0].code,
             report=report,
         )
     return replace(made, report=report)
+
+
+def _carry_out(account: Account, deployment: Deployment) -> DeployedReward:
+    def attempt() -> DeployedReward:
+        plan, planned, role_arn = _compare(account, deployment)
+        try:
+            version = _run_steps(planned)
+        except APIStatusError as error:
+            if is_conflict(error):
+                log.info("deploying %s: another deployer changed it; comparing again (%s)", deployment.name, error)
+            raise
+        arn = LambdaArn(f"{account.function_arn(deployment.name)}:{version}")
+        steps = (*plan.steps[:-1], replace(plan.steps[-1], name=str(arn)))
+        done = replace(plan, steps=steps, done=True)
+        return DeployedReward(arn, deployment.name, version, role_arn, deployment.package.code_sha256, done)
+
+    return retry_on_conflict(attempt, is_conflict)
+
+
+def _compare(account: Account, deployment: Deployment) -> tuple[Plan, list[PlannedStep], str]:
+    """Return the plan, its steps, and the ARN of the execution role."""
+    tags = check_tags(deployment.tags, deployment.name)
+    boundary = deployment.permissions_boundary
+    if boundary is not None and boundary.split(":")[4] not in (account.id, "aws"):
+        raise ConfigurationError(
+            f"permissions_boundary is {sanitize_line(boundary, 300)}, of another account than the function's, "
+            f"{account.id}."
+        )
+    role = DesiredRole.of(account, deployment.name, judges=deployment.judges, tags=tags, boundary=boundary)
+    role_arn = deployment.role_arn or role.arn
+    function = DesiredFunction(
+        deployment.name,
+        account.function_arn(deployment.name),
+        deployment.package,
+        role_arn,
+        deployment.seconds,
+        deployment.memory or deployment.package.memory,
+        tags,
+    )
+    account.set_subject(function.arn, role_arn, boundary)
+    found = find_function(account, deployment.name)
+    later = function_steps(account, found, function)
+    policies: tuple[tuple[str, Policy], ...] = ()
+    if deployment.role_arn is None:
+        planned = [*role_steps(account, find_role(account, role.name), role), *later]
+        policies = (("Permissions of the role", role.permissions), ("Trust policy of the role", role.trust))
+    else:
+        planned = [_own_role_step(account, deployment.role_arn, deployment.judges, role, found), *later]
+    facts = (*account.facts, ("reward", deployment.package.reward), ("code", deployment.package.code_sha256))
+    plan = Plan(f"Deploy {deployment.name}", tuple(step.step for step in planned), policies, facts)
+    return plan, planned, role_arn
+
+
+def _run_steps(planned: Sequence[PlannedStep]) -> str:
+    """Carry out the steps in order and return the number of the version, which the last step returns."""
+    version: Any = None
+    for step in planned:
+        version = step.run() if step.run is not None else None
+    return str(version["Version"])
+
+
+def _own_role_step(
+    account: Account, arn: str, judges: Sequence[str], created: DesiredRole, found: Function | None
+) -> PlannedStep:
+    """Return the step for a role of the user, which is neither read nor changed."""
+    if arn.split(":")[4] != account.id:
+        raise ConfigurationError(
+            f"role_arn is {sanitize_line(arn, 300)}, of another account than the function's, {account.id}."
+        )
+    details = ["your own role, not changed"]
+    if judges:
+        details.append(f"it needs bedrock:InvokeModel on {', '.join(map(sanitize_line, judges))}")
+    if found is not None and found.settings.get("Role") == created.arn:
+        details.append(f"{created.arn} is no longer used; destroy deletes it")
+    return PlannedStep(Step("leave", "role", arn, tuple(details)))
+
+
+def _check_range(name: str, value: object, least: int, most: int, unit: str) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most):
+        raise ConfigurationError(
+            f"{name} is {sanitize_line(repr(value), 40)}; Lambda takes {least} to {most} whole {unit}."
+        )

@@ -1,22 +1,22 @@
-"""What a deployment made, taken away again, and only that."""
+"""Delete what a deployment created, and nothing else."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from bedrock_rft.access._deployment.account import Account
-from bedrock_rft.access._deployment.function import foreign_function, look_at_function, removal
+from bedrock_rft.access._deployment.function import delete_function_steps, find_function, foreign_function
 from bedrock_rft.access._deployment.names import ROLE_PATH, check_name, is_ours, role_name
-from bedrock_rft.access._deployment.plan import Plan, Step, Work
-from bedrock_rft.access._deployment.role import deletion, look_at_role
+from bedrock_rft.access._deployment.plan import Plan, PlannedStep, Step
+from bedrock_rft.access._deployment.role import delete_role_steps, find_role
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.types.arn import LambdaArn
 
-__all__ = ["destroy", "named"]
+__all__ = ["deployment_name", "destroy", "plan_destruction"]
 
 
-def named(reward: object, region: str) -> str:
-    """The name of a deployment that is given as itself, by its ARN or by its name.
+def deployment_name(reward: object, region: str) -> str:
+    """Return the name of a deployment that is given as a deployed reward, an ARN or a name.
 
     Raises:
         ConfigurationError: it is none of these, or a function of another region.
@@ -26,41 +26,52 @@ def named(reward: object, region: str) -> str:
         return check_name(text)
     arn = LambdaArn(text)
     if arn.region != region:
-        raise ConfigurationError(f"{arn} is in {arn.region}, this client in {region}. Make a client for that region.")
+        raise ConfigurationError(
+            f"{arn} is in {arn.region}, but this client is in {region}. Make a client for {arn.region}."
+        )
     return check_name(arn.name)
 
 
-def destroy(account: Account, name: str, *, plan: bool) -> Plan:
-    """Take away a function, its versions, its role and its policy, where they were made by deploying this name.
+def plan_destruction(account: Account, name: str) -> Plan:
+    """Return what `destroy` would delete. Nothing is changed. Raises as `destroy`."""
+    return _plan(account, name, _planned_steps(account, name))
 
-    What is not there any more is no error, so it may be run again at any time.
+
+def destroy(account: Account, name: str) -> Plan:
+    """Delete a function, its versions, its role and the role's policy, if they were created by deploying this name.
+
+    Missing parts are no error, so it can be repeated at any time.
 
     Raises:
         APIError: a call failed.
-        ConfigurationError: the function was not made here, or its role was given more policies.
+        ConfigurationError: the function was not created by deploying this name, or its role has other policies.
     """
-    works = _works(account, name)
-    drawn = Plan(f"Destroy {name}", tuple(work.step for work in works), facts=account.facts)
-    if plan:
-        return drawn
-    for work in works:
-        if work.do is not None:
-            work.do()
-    return replace(drawn, done=True)
+    planned = _planned_steps(account, name)
+    for step in planned:
+        if step.run is not None:
+            step.run()
+    return replace(_plan(account, name, planned), done=True)
 
 
-def _works(account: Account, name: str) -> list[Work]:
+def _plan(account: Account, name: str, planned: list[PlannedStep]) -> Plan:
+    return Plan(f"Destroy {name}", tuple(step.step for step in planned), facts=account.facts)
+
+
+def _planned_steps(account: Account, name: str) -> list[PlannedStep]:
     arn, role = account.function_arn(name), role_name(name, account.region)
-    account.about(arn, account.role_arn(ROLE_PATH, role))
-    function = look_at_function(account, name, versions=False)
+    account.set_subject(arn, account.role_arn(ROLE_PATH, role))
+    function = find_function(account, name, versions=False)
     if function is not None and not is_ours(function.tags, name):
-        raise foreign_function(arn, name, "Delete it yourself, if that is what you want.")
-    seen = look_at_role(account, role)
-    works = removal(account, name) if function is not None else [Work(Step("leave", "function", arn, ("not there",)))]
-    if seen is None:
-        works.append(Work(Step("leave", "role", account.role_arn(ROLE_PATH, role), ("not there",))))
-    elif is_ours(seen.tags, name):
-        works += deletion(account, role, seen)
+        raise foreign_function(arn, name, "Delete it yourself if you want it deleted.")
+    found = find_role(account, role)
+    if function is not None:
+        planned = delete_function_steps(account, name)
     else:
-        works.append(Work(Step("leave", "role", seen.arn, ("not made by deploy",))))
-    return works
+        planned = [PlannedStep(Step("leave", "function", arn, ("does not exist",)))]
+    if found is None:
+        planned.append(PlannedStep(Step("leave", "role", account.role_arn(ROLE_PATH, role), ("does not exist",))))
+    elif is_ours(found.tags, name):
+        planned += delete_role_steps(account, role, found)
+    else:
+        planned.append(PlannedStep(Step("leave", "role", found.arn, ("not created by deploy",))))
+    return planned

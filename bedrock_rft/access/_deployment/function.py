@@ -1,4 +1,4 @@
-"""The function of a deployed reward: what it should be, what it is, and the steps between."""
+"""Compare the function of a deployed reward with what it should be, and plan the steps between."""
 
 from __future__ import annotations
 
@@ -8,42 +8,56 @@ from typing import Any
 
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.access._deployment.account import Account
-from bedrock_rft.access._deployment.names import LOGS, MANAGED, OWNER, is_ours
-from bedrock_rft.access._deployment.plan import Step, Work, difference
-from bedrock_rft.access._deployment.polling import LONGEST, patiently, until
-from bedrock_rft.errors import APIError, APIStatusError, ConfigurationError, ConflictError
+from bedrock_rft.access._deployment.names import LOG_GROUPS, MANAGED, OWNER, is_ours, outdated_tags
+from bedrock_rft.access._deployment.plan import PlannedStep, Step, describe_difference
+from bedrock_rft.access._deployment.retry import MAX_SECONDS, is_too_early, poll, retry_until_accepted
+from bedrock_rft.errors import APIError, APIStatusError, ConfigurationError, ConflictError, NotFoundError
 from bedrock_rft.rewards._packaging.archive import Package
 
 __all__ = [
+    "DesiredFunction",
     "Function",
-    "FunctionWanted",
+    "delete_function_steps",
+    "find_function",
     "foreign_function",
-    "function_work",
+    "function_steps",
     "is_conflict",
-    "look_at_function",
-    "removal",
 ]
 
 _CONFLICTS = frozenset(
     {"ResourceConflictException", "PreconditionFailedException", "EntityAlreadyExists", "ConcurrentModification"}
 )
-
-_ELSEWHERE = "Choose another name=, or pass its ARN to jobs.create(reward=…) as it is."
+_PASS_ROLE = ("iam:PassRole",)
+_OTHER_NAME = "Choose another name=, or pass its ARN to jobs.create(reward=…) as it is."
 _DESCRIPTION = "Reward function for reinforcement fine-tuning on Amazon Bedrock, deployed with bedrock_rft"
+_UNMANAGED_SETTINGS = (
+    "Environment",
+    "Layers",
+    "VpcConfig",
+    "KMSKeyArn",
+    "DeadLetterConfig",
+    "TracingConfig",
+    "EphemeralStorage",
+    "FileSystemConfigs",
+    "LoggingConfig",
+    "ImageConfigResponse",
+    "PackageType",
+)
+"""Settings that deploy leaves as they are, and that decide how a version runs."""
 
 
 @dataclass(frozen=True)
-class FunctionWanted:
-    """What the function should be.
+class DesiredFunction:
+    """The function as it should be.
 
     Attributes:
         name: its name.
-        arn: without a qualifier.
-        package: what runs in it.
-        role_arn: what it runs as.
+        arn: its ARN without a qualifier.
+        package: its code.
+        role_arn: its execution role.
         timeout: seconds that an invocation may take.
         memory: megabytes.
-        tags: what it is marked with.
+        tags: all of its tags.
     """
 
     name: str
@@ -56,7 +70,7 @@ class FunctionWanted:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What is set, by Lambda's names. Everything else of a function is left as it is found."""
+        """The settings that deploy manages, by Lambda's names."""
         return {
             "Runtime": self.package.runtime,
             "Handler": self.package.handler,
@@ -67,202 +81,254 @@ class FunctionWanted:
 
     @property
     def code(self) -> dict[str, Any]:
-        """What comes with the zip."""
+        """The settings that change with the zip."""
         return {"CodeSha256": self.package.code_sha256, "Architectures": [self.package.architecture]}
 
 
 @dataclass(frozen=True)
 class Function:
-    """What the function is: its settings, its tags, and the newest version, where there is one."""
+    """The function as it is.
 
-    now: Mapping[str, Any]
+    Attributes:
+        settings: the configuration of `$LATEST`.
+        tags: its tags.
+        published: the configuration of the newest version; None if there is none.
+    """
+
+    settings: Mapping[str, Any]
     tags: Mapping[str, str]
     published: Mapping[str, Any] | None
 
 
-def look_at_function(account: Account, name: str, *, versions: bool = True) -> Function | None:
-    """The function as it is; None where there is none."""
-    found = account.look("lambda", "GetFunction", FunctionName=name)
+def find_function(account: Account, name: str, *, versions: bool = True) -> Function | None:
+    """Return the function as it is, or None if it does not exist."""
+    found = account.find("lambda", "GetFunction", FunctionName=name, expect=("Configuration",))
     if found is None:
         return None
-    now, tags = found["Configuration"], found.get("Tags")
-    del found  # a signed address of the code is in it
-    if not tags:  # they are left out where they may not be seen; asked for by themselves, the denial says so
-        tags = account.ask("lambda", "ListTags", Resource=account.function_arn(name)).get("Tags", {})
-    listed = account.every("lambda", "ListVersionsByFunction", "Versions", FunctionName=name) if versions else ()
-    numbered = [one for one in listed if str(one.get("Version")).isdigit()]
-    return Function(now, tags, max(numbered, key=lambda one: int(one["Version"]), default=None))
+    settings, tags = found["Configuration"], found.get("Tags")
+    del found  # it holds a signed URL of the code
+    if not tags:  # GetFunction leaves them out if the caller may not see them; ListTags is denied with a reason
+        tags = account.call_existing("lambda", "ListTags", Resource=account.function_arn(name)).get("Tags", {})
+    listed = account.list_all("lambda", "ListVersionsByFunction", "Versions", FunctionName=name) if versions else ()
+    numbered = [version for version in listed if str(version.get("Version")).isdigit()]
+    return Function(settings, tags, max(numbered, key=lambda version: int(version["Version"]), default=None))
 
 
 def foreign_function(arn: str, owner: str, advice: str) -> ConfigurationError:
-    """What is said of a function that has the name and was not made here."""
+    """Return the error for a function that has the name and was not created by deploying it."""
     return ConfigurationError(
-        f"The function {sanitize_line(arn, 300)} was not made by deploying '{owner}': it has no tag {MANAGED}=reward with "
-        f"{OWNER}={owner}. It is left alone. {advice}"
+        f"The function {sanitize_line(arn, 300)} was not created by deploying '{owner}': it has no tags "
+        f"{MANAGED}=reward and {OWNER}={owner}. Nothing was changed. {advice}"
     )
 
 
-def function_work(account: Account, seen: Function | None, wanted: FunctionWanted) -> list[Work]:
-    """The steps from what is there to a published version of what should be. The last one answers with the version.
+def function_steps(account: Account, found: Function | None, desired: DesiredFunction) -> list[PlannedStep]:
+    """Return the steps from what exists to a published version; the last one returns the version's configuration.
 
     Raises:
-        ConfigurationError: there is a function of this name that is not ours.
+        ConfigurationError: there is a function of this name that deploy did not create.
     """
-    if seen is None:
-        told = ", ".join(f"{name}: {value}" for name, value in wanted.settings.items() if name != "Role")
-        details = (_size(wanted), told)
-        step = Step("create", "function", wanted.arn, details, ("lambda:CreateFunction", "lambda:TagResource", *_PASS))
-        return [Work(step, lambda: _create(account, wanted)), _publication(account, wanted)]
-    if not is_ours(seen.tags, wanted.name):
-        raise foreign_function(wanted.arn, wanted.name, _ELSEWHERE)
-    works = [*_code_work(account, seen, wanted), *_settings_work(account, seen, wanted)]
-    changed = bool(works)
-    missing = {key: value for key, value in wanted.tags.items() if seen.tags.get(key) != value}
-    if missing:
-        step = Step("change", "function", wanted.arn, (f"tags: {', '.join(missing)}",), ("lambda:TagResource",))
-        tags = dict(wanted.tags)
-        works.append(Work(step, lambda: account.ask("lambda", "TagResource", Resource=wanted.arn, Tags=tags)))
-    if not works:
-        works.append(Work(Step("leave", "function", wanted.arn)))
-    published = seen.published
-    if changed or published is None or _differences(published, {**wanted.code, **wanted.settings}):
-        works.append(_publication(account, wanted))
-    else:
-        works.append(Work(Step("leave", "version", f"{wanted.arn}:{published['Version']}"), lambda: published))
-    return works
+    if found is None:
+        settings = ", ".join(f"{name}: {value}" for name, value in desired.settings.items() if name != "Role")
+        details = (_describe_size(desired), settings)
+        step = Step(
+            "create", "function", desired.arn, details, ("lambda:CreateFunction", "lambda:TagResource", *_PASS_ROLE)
+        )
+        return [PlannedStep(step, lambda: _create(account, desired)), _publish_step(account, desired)]
+    if not is_ours(found.tags, desired.name):
+        raise foreign_function(desired.arn, desired.name, _OTHER_NAME)
+    planned = [*_code_steps(account, found, desired), *_settings_steps(account, found, desired)]
+    changed = bool(planned)
+    planned += _tag_steps(account, found, desired)
+    if not planned:
+        planned.append(PlannedStep(Step("leave", "function", desired.arn)))
+    return [*planned, _version_step(account, found, desired, changed=changed)]
 
 
-def removal(account: Account, name: str) -> list[Work]:
-    """The steps that take a function of ours away, with all of its versions."""
-    arn = account.function_arn(name)
-    step = Step("delete", "function", arn, ("with all of its versions",), ("lambda:DeleteFunction",))
-    group = f"{LOGS}{name}"
-    kept = Step(
+def _version_step(account: Account, found: Function, desired: DesiredFunction, *, changed: bool) -> PlannedStep:
+    published = found.published
+    if changed or published is None:
+        return _publish_step(account, desired)
+    outdated = _outdated_settings(found, published, desired)
+    if outdated:
+        return _publish_step(account, desired, outdated)
+    step = Step("leave", "version", f"{desired.arn}:{published['Version']}")
+    return PlannedStep(step, lambda: published)
+
+
+def delete_function_steps(account: Account, name: str) -> list[PlannedStep]:
+    """Return the steps that delete a function with all of its versions."""
+    step = Step(
+        "delete", "function", account.function_arn(name), ("with all of its versions",), ("lambda:DeleteFunction",)
+    )
+    group = f"{LOG_GROUPS}{name}"
+    log = Step(
         "leave",
         "log",
         group,
         (
-            "Lambda made it, and what the function wrote is in it. To delete it:",
+            "Lambda created it, and it holds the function's output. To delete it:",
             f"aws logs delete-log-group --region {account.region} --log-group-name {group}",
         ),
     )
-    return [Work(step, lambda: account.look("lambda", "DeleteFunction", FunctionName=name)), Work(kept)]
+    return [
+        PlannedStep(step, lambda: account.delete("lambda", "DeleteFunction", FunctionName=name)),
+        PlannedStep(log),
+    ]
 
 
-_PASS = ("iam:PassRole",)
+def is_conflict(error: APIStatusError) -> bool:
+    """Return whether another deployer changed the same resources in the meantime."""
+    return error.code in _CONFLICTS or "codesha256" in error.message.lower()
 
 
-def _code_work(account: Account, seen: Function, wanted: FunctionWanted) -> list[Work]:
-    found = _differences(seen.now, wanted.code)
-    if not found:
+def _outdated_settings(found: Function, published: Mapping[str, Any], desired: DesiredFunction) -> tuple[str, ...]:
+    """Describe how the newest version differs from what is to run. Values that deploy does not manage may be secret."""
+    version = published["Version"]
+    managed = _differences(published, {**desired.code, **desired.settings})
+    others = [name for name in _UNMANAGED_SETTINGS if _comparable(found.settings, name) != _comparable(published, name)]
+    return (*managed, *(f"{name}: not as in version {version}" for name in others))
+
+
+def _comparable(settings: Mapping[str, Any], name: str) -> Any:
+    value = settings.get(name)
+    if name == "Layers":
+        return [layer.get("Arn") for layer in value or ()]
+    if name == "VpcConfig":
+        return {key: sorted(value[key]) for key in ("SubnetIds", "SecurityGroupIds") if value and value.get(key)}
+    if name == "LoggingConfig":
+        return {key: text for key, text in (value or {}).items() if key != "LogGroup"}
+    return value or None
+
+
+def _code_steps(account: Account, found: Function, desired: DesiredFunction) -> list[PlannedStep]:
+    differences = _differences(found.settings, desired.code)
+    if not differences:
         return []
 
-    def do() -> object:
-        _settled(account, wanted.name)
-        asked = {"ZipFile": wanted.package.content, "Architectures": [wanted.package.architecture]}
-        patiently(lambda: account.ask("lambda", "UpdateFunctionCode", FunctionName=wanted.name, **asked), _is_busy)
-        return _sound(_settled(account, wanted.name))
+    def run() -> object:
+        _wait_until_settled(account, desired.name)
+        code = {"ZipFile": desired.package.content, "Architectures": [desired.package.architecture]}
+        account.call_existing("lambda", "UpdateFunctionCode", FunctionName=desired.name, **code)
+        return _check_state(_wait_until_settled(account, desired.name))
 
-    return [Work(Step("change", "code", wanted.arn, (_size(wanted), *found), ("lambda:UpdateFunctionCode",)), do)]
+    details = (_describe_size(desired), *differences)
+    return [PlannedStep(Step("change", "code", desired.arn, details, ("lambda:UpdateFunctionCode",)), run)]
 
 
-def _settings_work(account: Account, seen: Function, wanted: FunctionWanted) -> list[Work]:
-    found = _differences(seen.now, wanted.settings)
-    if not found:
+def _settings_steps(account: Account, found: Function, desired: DesiredFunction) -> list[PlannedStep]:
+    differences = _differences(found.settings, desired.settings)
+    if not differences:
         return []
-    settings = wanted.settings
 
-    def do() -> object:
-        _settled(account, wanted.name)
-        patiently(
-            lambda: account.ask("lambda", "UpdateFunctionConfiguration", FunctionName=wanted.name, **settings),
-            lambda error: _is_busy(error) or _is_early(error),
+    def run() -> object:
+        _wait_until_settled(account, desired.name)
+        account.call_existing("lambda", "UpdateFunctionConfiguration", FunctionName=desired.name, **desired.settings)
+        return _check_state(_wait_until_settled(account, desired.name))
+
+    new_role = found.settings.get("Role") != desired.role_arn
+    needs = ("lambda:UpdateFunctionConfiguration", *(_PASS_ROLE if new_role else ()))
+    return [PlannedStep(Step("change", "settings", desired.arn, differences, needs), run)]
+
+
+def _tag_steps(account: Account, found: Function, desired: DesiredFunction) -> list[PlannedStep]:
+    planned: list[PlannedStep] = []
+    missing = [key for key, value in desired.tags.items() if found.tags.get(key) != value]
+    outdated = outdated_tags(found.tags, desired.tags)
+    if missing:
+        step = Step("change", "function", desired.arn, (f"tags: {', '.join(missing)}",), ("lambda:TagResource",))
+        tags = dict(desired.tags)
+        planned.append(
+            PlannedStep(step, lambda: account.call_existing("lambda", "TagResource", Resource=desired.arn, Tags=tags))
         )
-        return _sound(_settled(account, wanted.name))
+    if outdated:
+        details = (f"tags no longer given: {', '.join(outdated)}",)
+        step = Step("change", "function", desired.arn, details, ("lambda:UntagResource",))
+        planned.append(
+            PlannedStep(
+                step,
+                lambda: account.call_existing("lambda", "UntagResource", Resource=desired.arn, TagKeys=outdated),
+            )
+        )
+    return planned
 
-    needs = ("lambda:UpdateFunctionConfiguration", *(_PASS if seen.now.get("Role") != wanted.role_arn else ()))
-    return [Work(Step("change", "settings", wanted.arn, found, needs), do)]
 
-
-def _create(account: Account, wanted: FunctionWanted) -> object:
-    asked = {
-        "FunctionName": wanted.name,
-        **wanted.settings,
-        "Architectures": [wanted.package.architecture],
-        "Code": {"ZipFile": wanted.package.content},
+def _create(account: Account, desired: DesiredFunction) -> object:
+    parameters = {
+        "FunctionName": desired.name,
+        **desired.settings,
+        "Architectures": [desired.package.architecture],
+        "Code": {"ZipFile": desired.package.content},
         "Description": _DESCRIPTION,
-        "Tags": dict(wanted.tags),
+        "Tags": dict(desired.tags),
     }
-    patiently(lambda: account.ask("lambda", "CreateFunction", **asked), _is_early)
-    return _sound(_settled(account, wanted.name))
+    retry_until_accepted(lambda: account.call("lambda", "CreateFunction", **parameters), is_too_early)
+    return _check_state(_wait_until_settled(account, desired.name))
 
 
-def _publication(account: Account, wanted: FunctionWanted) -> Work:
-    def do() -> object:
-        now = _sound(_settled(account, wanted.name))
-        revision = {"RevisionId": now["RevisionId"]} if now.get("RevisionId") else {}
-        asked = {"FunctionName": wanted.name, "CodeSha256": wanted.package.code_sha256, **revision}
-        made = account.ask("lambda", "PublishVersion", **asked)
-        published = _sound(_settled(account, wanted.name, str(made["Version"])))
-        if published.get("CodeSha256") != wanted.package.code_sha256:
+def _publish_step(account: Account, desired: DesiredFunction, reasons: tuple[str, ...] = ()) -> PlannedStep:
+    def run() -> object:
+        settings = _check_state(_wait_until_settled(account, desired.name))
+        revision = {"RevisionId": settings["RevisionId"]} if settings.get("RevisionId") else {}
+        parameters = {"FunctionName": desired.name, "CodeSha256": desired.package.code_sha256, **revision}
+        made = retry_until_accepted(
+            lambda: account.call("lambda", "PublishVersion", expect=("Version",), **parameters),
+            lambda error: isinstance(error, NotFoundError),
+        )
+        published = _check_state(_wait_until_settled(account, desired.name, str(made["Version"])))
+        if published.get("CodeSha256") != desired.package.code_sha256:
             raise ConflictError(
-                f"Version {made['Version']} of {wanted.name} is that of a deployment at the same time. Run it again.",
+                f"Version {made['Version']} of {desired.name} has the code of another deployment that ran at the same "
+                "time. Run it again.",
                 status=409,
                 code="ResourceConflictException",
             )
         return published
 
-    return Work(Step("create", "version", f"{wanted.arn}:…", needs=("lambda:PublishVersion",)), do)
+    return PlannedStep(Step("create", "version", f"{desired.arn}:…", reasons, ("lambda:PublishVersion",)), run)
 
 
-def _settled(account: Account, name: str, version: str | None = None) -> dict[str, Any]:
-    """The settings of a function, or of a version, once nothing changes any more."""
-    which = {"FunctionName": name, **({"Qualifier": version} if version else {})}
+def _wait_until_settled(account: Account, name: str, version: str | None = None) -> dict[str, Any]:
+    """Return the settings of a function or a version once Lambda has stopped changing it."""
+    qualifier = {"Qualifier": version} if version else {}
 
-    def look() -> dict[str, Any] | None:
-        now = account.look("lambda", "GetFunctionConfiguration", **which)
-        going_on = now is None or now.get("State") == "Pending" or now.get("LastUpdateStatus") == "InProgress"
-        return None if going_on else now
+    def fetch() -> dict[str, Any] | None:
+        settings = account.find(
+            "lambda", "GetFunctionConfiguration", expect=("FunctionName",), FunctionName=name, **qualifier
+        )
+        if settings is None or settings.get("State") == "Pending" or settings.get("LastUpdateStatus") == "InProgress":
+            return None
+        return settings
 
-    found = until(look)
+    found = poll(fetch)
     if found is None:
-        raise APIError(f"The function {name} is not ready after {LONGEST:.0f} s. Run it again: it goes on from here.")
+        raise APIError(
+            f"The function {name} is not ready after {MAX_SECONDS:.0f} s. Run it again; finished steps are not "
+            "repeated."
+        )
     return found
 
 
-def _sound(now: dict[str, Any]) -> dict[str, Any]:
-    """The same settings. Raises `APIError` where Lambda could not bring the function about."""
+def _check_state(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the same settings. Raises `APIError` if Lambda could not create or update the function."""
     for status, reason in (("State", "StateReason"), ("LastUpdateStatus", "LastUpdateStatusReason")):
-        if now.get(status) == "Failed":
-            why = sanitize_line(
-                str(now.get(reason) or now.get(f"{reason}Code") or "Lambda did not say why"), 600
-            ).rstrip(".")
+        if settings.get(status) == "Failed":
+            text = str(settings.get(reason) or settings.get(f"{reason}Code") or "Lambda gave no reason")
             raise APIError(
-                f"The function {now['FunctionName']} failed: {why}. Mend that and deploy again; where that does not "
-                "help, destroy it first."
+                f"The function {settings['FunctionName']} failed: {sanitize_line(text, 600).rstrip('.')}. Correct "
+                "that and deploy again; if it still fails, destroy it first."
             )
-    return now
+    return settings
 
 
-def _differences(now: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple[str, ...]:
-    """What is not as it should be."""
-    return tuple(difference(name, now.get(name), value) for name, value in wanted.items() if now.get(name) != value)
+def _differences(settings: Mapping[str, Any], desired: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(
+        describe_difference(name, settings.get(name), value)
+        for name, value in desired.items()
+        if settings.get(name) != value
+    )
 
 
-def is_conflict(error: APIStatusError) -> bool:
-    """Whether somebody else was faster, or still is at it."""
-    return error.code in _CONFLICTS or "codesha256" in error.message.lower()
-
-
-def _is_busy(error: APIStatusError) -> bool:
-    return error.code == "ResourceConflictException"
-
-
-def _is_early(error: APIStatusError) -> bool:
-    """A role that was just made is not known everywhere at once."""
-    return error.code == "InvalidParameterValueException" and "assume" in error.message
-
-
-def _size(wanted: FunctionWanted) -> str:
-    package = wanted.package
+def _describe_size(desired: DesiredFunction) -> str:
+    package = desired.package
     return f"{len(package.files)} files, {len(package.content):,} bytes, {package.architecture}"

@@ -1,74 +1,100 @@
-"""What a deployment is called, and how it is known as this package's own: names, tags, and their rules."""
+"""Names and tags of deployed functions and roles."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["LOGS", "MANAGED", "OWNER", "POLICY", "ROLE_PATH", "check_name", "check_tags", "is_ours", "role_name"]
+__all__ = [
+    "LOG_GROUPS",
+    "MANAGED",
+    "OWNER",
+    "POLICY",
+    "ROLE_PATH",
+    "check_name",
+    "check_tags",
+    "is_ours",
+    "outdated_tags",
+    "role_name",
+]
 
 ROLE_PATH = "/bedrock-rft/"
-"""Of every role that is made here, so that a deployer's policy can name them all."""
+"""The path of every role that is created, so that a deployer's policy can name them all."""
 
 POLICY = "bedrock-rft"
 """The name of the one inline policy of such a role."""
 
-MANAGED, OWNER = "bedrock-rft:managed", "bedrock-rft:name"
-"""The tags by which a deployment knows its own: `reward`, and the name that it was deployed under."""
+MANAGED, OWNER, GIVEN_TAGS = "bedrock-rft:managed", "bedrock-rft:name", "bedrock-rft:tags"
+"""Tags of a deployment: `reward`, the name it was deployed under, and hashes of the names of the user's tags."""
 
-LOGS = "/aws/lambda/"
+LOG_GROUPS = "/aws/lambda/"
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}", re.ASCII)
-_LONGEST_ROLE = 64
+_MAX_ROLE_NAME = 64
 _DIGEST = 8
-_MOST_TAGS = 48  # of the 50 that AWS takes; two are ours
+_MAX_TAGS = 47  # of the 50 that AWS allows; three are the package's
+_KEY_HASH = 5  # hexadecimal digits; 47 of them fit into one tag
 _KEY = re.compile(r"[\w\s.:/=+\-@]{1,128}")
 _VALUE = re.compile(r"[\w\s.:/=+\-@]{0,256}")
 
 
 def check_name(name: object) -> str:
-    """Return a name that Lambda takes. Raises `ConfigurationError`."""
+    """Return a name that Lambda accepts. Raises `ConfigurationError`."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ConfigurationError(
-            f"name is {sanitize_line(repr(name), 80)}; a function's is 1 to 64 letters, digits, '-' and '_': 'my-reward'."
+            f"name is {sanitize_line(repr(name), 80)}; a function's name is 1 to 64 letters, digits, '-' and '_', "
+            "such as 'my-reward'."
         )
     return name
 
 
 def role_name(name: str, region: str) -> str:
-    """The execution role's: roles belong to no region, so that of the function is in it.
+    """Return the name of the execution role: that of the function with its region, because roles have no region.
 
-    IAM takes 64 characters. What would be longer is cut, and told apart by a digest.
+    IAM accepts 64 characters. A longer name is cut and gets a digest, so that it stays unique.
     """
     whole = f"{name}-{region}"
-    if len(whole) <= _LONGEST_ROLE:
+    if len(whole) <= _MAX_ROLE_NAME:
         return whole
     digest = hashlib.sha256(whole.encode()).hexdigest()[:_DIGEST]
-    return f"{name[: _LONGEST_ROLE - len(region) - _DIGEST - 2]}-{region}-{digest}"
+    return f"{name[: _MAX_ROLE_NAME - len(region) - _DIGEST - 2]}-{region}-{digest}"
 
 
 def check_tags(tags: Mapping[str, str] | None, name: str) -> dict[str, str]:
-    """The tags of a deployment: the user's, and those that say whose it is. Raises `ConfigurationError`."""
+    """Return the user's tags with those that mark a deployment. Raises `ConfigurationError`."""
     given = dict(tags or {})
-    if len(given) > _MOST_TAGS:
-        raise ConfigurationError(f"tags has {len(given)} entries; AWS takes {_MOST_TAGS} beside the two made here.")
+    if len(given) > _MAX_TAGS:
+        raise ConfigurationError(f"tags has {len(given)} entries; {_MAX_TAGS} are possible beside the package's own.")
     for key, value in given.items():
         if not isinstance(key, str) or not isinstance(value, str):
-            raise ConfigurationError("tags are text: {'team': 'research'}.")
+            raise ConfigurationError("tags must map text to text, such as {'team': 'research'}.")
         if not _KEY.fullmatch(key) or not _VALUE.fullmatch(value):
             raise ConfigurationError(
-                f"The tag {sanitize_line(key, 60)!r} is none that AWS takes: letters, digits, spaces and _.:/=+-@, a key of 1 "
-                "to 128 and a value of at most 256 characters."
+                f"AWS does not accept the tag {sanitize_line(key, 60)!r}. Use letters, digits, spaces and _.:/=+-@, "
+                "1 to 128 for the key and at most 256 for the value."
             )
         if key.lower().startswith(("aws:", "bedrock-rft:")):
-            raise ConfigurationError(f"The tag {sanitize_line(key, 60)!r} begins with a prefix that is taken.")
-    return {**given, MANAGED: "reward", OWNER: name}
+            raise ConfigurationError(f"The tag {sanitize_line(key, 60)!r} begins with a reserved prefix.")
+    record = {GIVEN_TAGS: "".join(sorted(map(_hash_key, given)))} if given else {}
+    return {**given, **record, MANAGED: "reward", OWNER: name}
+
+
+def outdated_tags(present: Mapping[str, str], wanted: Iterable[str]) -> list[str]:
+    """Return the names of tags that an earlier deployment set and this one does not. Tags of others stay."""
+    record = present.get(GIVEN_TAGS, "")
+    given = {record[start : start + _KEY_HASH] for start in range(0, len(record), _KEY_HASH)}
+    kept = {*wanted}
+    return [key for key in present if key not in kept and (key == GIVEN_TAGS or _hash_key(key) in given)]
 
 
 def is_ours(tags: Mapping[str, str], name: str) -> bool:
-    """Whether something was made by deploying a reward under this name."""
+    """Return whether the tags mark something that was created by deploying a reward under this name."""
     return tags.get(MANAGED) == "reward" and tags.get(OWNER) == name
+
+
+def _hash_key(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[:_KEY_HASH]

@@ -1,4 +1,4 @@
-"""What a deployment would do, or has done: steps, the policies that go with them, and why."""
+"""Plans of a deployment: its steps and the policies of its role."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from bedrock_rft._core.findings import clip, escape_html, wrap
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.access._policies.policy import Policy
 
-__all__ = ["Action", "Plan", "Step", "Work", "difference"]
+__all__ = ["Action", "Plan", "PlannedStep", "Step", "describe_difference"]
 
 Action = Literal["create", "change", "delete", "leave"]
 
-_SIGN: dict[Action, str] = {"create": "+", "change": "~", "delete": "-", "leave": "="}
-_DONE: dict[Action, str] = {"create": "created", "change": "changed", "delete": "deleted", "leave": "left"}
+_SIGNS: dict[Action, str] = {"create": "+", "change": "~", "delete": "-", "leave": "="}
+_PAST: dict[Action, str] = {"create": "created", "change": "changed", "delete": "deleted", "leave": "left"}
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing, and what becomes of it.
+    """One resource and the change to it.
 
     Attributes:
-        action: `create`, `change`, `delete`, or `leave` for what stays as it is.
-        kind: what it is: a role, a function, a version, …
+        action: `create`, `change`, `delete`, or `leave` if it stays as it is.
+        kind: the kind of resource, such as `role`, `function` or `version`.
         name: its name or ARN.
-        details: what changes, or why it is left, a line each.
-        needs: the IAM actions that it takes.
+        details: the changes, or the reason why it stays, a line each.
+        needs: the IAM actions that the step needs.
     """
 
     action: Action
@@ -39,23 +39,23 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Work:
-    """A step and how it is done; None where there is nothing to do. What is planned is what is carried out."""
+class PlannedStep:
+    """A step with the function that carries it out; None if there is nothing to do."""
 
     step: Step
-    do: Callable[[], object] | None = None
+    run: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What would be done, or was. Print it, or let a notebook show it.
+    """The steps that a deployment or a deletion would take, or has taken. Print it, or let a notebook show it.
 
     Attributes:
-        title: what it is for.
-        steps: in their order.
-        policies: what the role may do, and who may take it, by title; each statement says why it is there.
-        facts: where, and as whom.
-        done: whether it was carried out.
+        title: the deployment and what happens to it.
+        steps: the steps in their order.
+        policies: the policies of the role by title; each statement gives its reason.
+        facts: the account, the caller, the reward and its code, by name.
+        done: whether the steps have been carried out.
     """
 
     title: str
@@ -66,30 +66,32 @@ class Plan:
 
     @property
     def changes(self) -> bool:
-        """Whether anything is not as it should be yet, or was not."""
+        """Whether any step creates, changes or deletes something."""
         return any(step.action != "leave" for step in self.steps)
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The IAM actions that all of it takes, once each."""
+        """The IAM actions that all steps need, once each."""
         return tuple(dict.fromkeys(action for step in self.steps for action in step.needs))
 
     @property
     def verdict(self) -> str:
-        """All of it in a few words."""
+        """The number of steps by action, in a few words."""
         actions: tuple[Action, ...] = ("create", "change", "delete")
-        counts: list[tuple[Action, int]] = [(one, sum(step.action == one for step in self.steps)) for one in actions]
-        told = [f"{count} {_DONE[one] if self.done else f'to {one}'}" for one, count in counts if count]
-        return ", ".join(told) or ("nothing changed" if self.done else "nothing to do")
+        counts: list[tuple[Action, int]] = [
+            (action, sum(step.action == action for step in self.steps)) for action in actions
+        ]
+        parts = [f"{count} {_PAST[action] if self.done else f'to {action}'}" for action, count in counts if count]
+        return ", ".join(parts) or ("nothing changed" if self.done else "nothing to do")
 
     def __str__(self) -> str:
         lines = [clip(f"{sanitize_line(self.title)}: {self.verdict}")]
-        lines += _table(self.facts)
+        lines += _fact_lines(self.facts)
         for step in self.steps:
-            lines += wrap(f"{_SIGN[step.action]} {self._word(step):<7} {step.kind:<8} {sanitize_line(step.name)}")
+            lines += wrap(f"{_SIGNS[step.action]} {self._word(step):<7} {step.kind:<8} {sanitize_line(step.name)}")
             lines += [line for detail in step.details for line in wrap(f"    {sanitize_line(detail)}")]
         if self.changes and not self.done and self.needs:
-            lines += wrap(f"It takes {', '.join(self.needs)}.")
+            lines += wrap(f"IAM actions needed: {', '.join(self.needs)}.")
         for title, policy in () if self.done else self.policies:
             lines += ["", f"{title}. {policy}"]
         return "\n".join(lines)
@@ -97,46 +99,53 @@ class Plan:
     def _repr_html_(self) -> str:
         left = "style='text-align:left;vertical-align:top'"
         facts = "".join(
-            f"<tr><th {left}>{escape_html(n)}</th><td {left}>{escape_html(v)}</td></tr>" for n, v in self.facts
+            f"<tr><th {left}>{escape_html(name)}</th><td {left}>{escape_html(value)}</td></tr>"
+            for name, value in self.facts
         )
         steps = "".join(
-            f"<tr><td {left}>{_SIGN[step.action]}</td><td {left}>{escape_html(self._word(step))}</td>"
+            f"<tr><td {left}>{_SIGNS[step.action]}</td><td {left}>{escape_html(self._word(step))}</td>"
             f"<td {left}>{escape_html(step.kind)}</td>"
             f"<td {left}>{'<br>'.join(escape_html(line) for line in (step.name, *step.details))}</td></tr>"
             for step in self.steps
         )
-        takes = f"<p>It takes {escape_html(', '.join(self.needs))}.</p>" if self.needs and not self.done else ""
+        needs = (
+            f"<p>IAM actions needed: {escape_html(', '.join(self.needs))}.</p>" if self.needs and not self.done else ""
+        )
         policies = "".join(
             f"<details><summary>{escape_html(title)}</summary><pre>{_escaped_lines(policy.json())}</pre>"
-            f"<ul>{''.join(f'<li><b>{escape_html(sid)}</b> {escape_html(why)}</li>' for sid, why in _reasons(policy))}</ul>"
+            f"<ul>{_reason_items(policy)}</ul>"
             "</details>"
             for title, policy in self.policies
         )
         return (
             f"<div><p><b>{escape_html(self.title)}</b>: {escape_html(self.verdict)}</p>"
-            f"<table>{facts}</table><table>{steps}</table>{takes}{policies}</div>"
+            f"<table>{facts}</table><table>{steps}</table>{needs}{policies}</div>"
         )
 
     def _word(self, step: Step) -> str:
-        return _DONE[step.action] if self.done else step.action
+        return _PAST[step.action] if self.done else step.action
 
 
-def difference(name: str, now: object, wanted: object) -> str:
-    """One setting, as it is and as it should be."""
-    return f"{name}: {_short(now)} → {_short(wanted)}"
+def describe_difference(name: str, present: object, desired: object) -> str:
+    """Return a line that shows a setting as it is and as it should be."""
+    return f"{name}: {_short(present)} → {_short(desired)}"
 
 
 def _short(value: object) -> str:
     return "none" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
-def _table(facts: Sequence[tuple[str, str]]) -> list[str]:
-    wide = max((len(name) for name, _ in facts), default=0)
-    return [clip(f"  {name:<{wide}}  {sanitize_line(value)}") for name, value in facts]
+def _fact_lines(facts: Sequence[tuple[str, str]]) -> list[str]:
+    width = max((len(name) for name, _ in facts), default=0)
+    return [clip(f"  {name:<{width}}  {sanitize_line(value)}") for name, value in facts]
 
 
-def _reasons(policy: Policy) -> list[tuple[str, str]]:
-    return [(each.sid or "", each.why) for each in policy.statement if each.why]
+def _reason_items(policy: Policy) -> str:
+    return "".join(
+        f"<li><b>{escape_html(statement.sid or '')}</b> {escape_html(statement.why)}</li>"
+        for statement in policy.statement
+        if statement.why
+    )
 
 
 def _escaped_lines(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The execution role of a deployed reward: what it should be, what it is, and the steps between."""
+"""Compare the execution role of a deployed reward with what it should be, and plan the steps between."""
 
 from __future__ import annotations
 
@@ -10,29 +10,37 @@ from urllib.parse import unquote
 
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.access._deployment.account import Account
-from bedrock_rft.access._deployment.names import MANAGED, OWNER, POLICY, ROLE_PATH, is_ours, role_name
-from bedrock_rft.access._deployment.plan import Step, Work
+from bedrock_rft.access._deployment.names import (
+    MANAGED,
+    OWNER,
+    POLICY,
+    ROLE_PATH,
+    is_ours,
+    outdated_tags,
+    role_name,
+)
+from bedrock_rft.access._deployment.plan import PlannedStep, Step
 from bedrock_rft.access._policies.policy import Policy
 from bedrock_rft.access._policies.rft_policies import execution_policy, trust_policy
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["Role", "RoleWanted", "deletion", "foreign_role", "look_at_role", "role_work"]
+__all__ = ["DesiredRole", "Role", "delete_role_steps", "find_role", "foreign_role", "role_steps"]
 
 _DESCRIPTION = "Execution role of a reward function for reinforcement fine-tuning on Amazon Bedrock"
 
 
 @dataclass(frozen=True)
-class RoleWanted:
-    """What the role should be.
+class DesiredRole:
+    """The role as it should be.
 
     Attributes:
         owner: the name of the deployment.
-        name: the role's own.
-        arn: the same with its account and path.
-        trust: who may take it.
-        permissions: what it may do.
-        tags: what it is marked with.
-        boundary: the ARN of the policy beyond which it may do nothing; None where whatever is there stays.
+        name: the name of the role.
+        arn: its ARN.
+        trust: its trust policy.
+        permissions: its inline policy.
+        tags: all of its tags.
+        boundary: the ARN of its permissions boundary; None leaves the present one.
     """
 
     owner: str
@@ -52,8 +60,8 @@ class RoleWanted:
         judges: Sequence[str],
         tags: Mapping[str, str],
         boundary: str | None = None,
-    ) -> RoleWanted:
-        """The role for a function of this name: its own log, its judges, and nothing else."""
+    ) -> DesiredRole:
+        """Return the role for a function of this name: it may write its log and invoke its judges."""
         function = account.function_arn(owner)
         name = role_name(owner, account.region)
         return cls(
@@ -69,15 +77,15 @@ class RoleWanted:
 
 @dataclass(frozen=True)
 class Role:
-    """What the role is.
+    """The role as it is.
 
     Attributes:
-        arn: its own, whose path may be another.
-        trust: who may take it, as a document.
-        permissions: the policy that is put here, as a document; None where it is not there.
-        tags: what it is marked with.
-        others: policies that it has beside that one, as they are taken off again.
-        boundary: the ARN of the policy beyond which it may do nothing; None where it has none.
+        arn: its ARN, whose path may differ from the desired one.
+        trust: its trust policy.
+        permissions: the inline policy that deploy manages; None if it is missing.
+        tags: its tags.
+        others: commands that remove its other policies.
+        boundary: the ARN of its permissions boundary; None if it has none.
     """
 
     arn: str
@@ -88,21 +96,27 @@ class Role:
     boundary: str | None = None
 
 
-def look_at_role(account: Account, name: str) -> Role | None:
-    """The role as it is; None where there is none."""
-    found = account.look("iam", "GetRole", RoleName=name)
+def find_role(account: Account, name: str) -> Role | None:
+    """Return the role as it is, or None if it does not exist."""
+    found = account.find("iam", "GetRole", expect=("Role.Arn",), RoleName=name)
     if found is None:
         return None
     role = found["Role"]
-    names = list(account.every("iam", "ListRolePolicies", "PolicyNames", RoleName=name))
-    attached = account.every("iam", "ListAttachedRolePolicies", "AttachedPolicies", RoleName=name)
-    put = account.look("iam", "GetRolePolicy", RoleName=name, PolicyName=POLICY) if POLICY in names else None
-    others = [f"aws iam delete-role-policy --role-name {name} --policy-name {one}" for one in names if one != POLICY]
-    others += [f"aws iam detach-role-policy --role-name {name} --policy-arn {one['PolicyArn']}" for one in attached]
+    names = list(account.list_all("iam", "ListRolePolicies", "PolicyNames", RoleName=name))
+    attached = account.list_all("iam", "ListAttachedRolePolicies", "AttachedPolicies", RoleName=name)
+    inline = None
+    if POLICY in names:
+        inline = account.find("iam", "GetRolePolicy", expect=("PolicyDocument",), RoleName=name, PolicyName=POLICY)
+    others = [
+        f"aws iam delete-role-policy --role-name {name} --policy-name {policy}" for policy in names if policy != POLICY
+    ]
+    others += [
+        f"aws iam detach-role-policy --role-name {name} --policy-arn {policy['PolicyArn']}" for policy in attached
+    ]
     return Role(
         role["Arn"],
         _document(role.get("AssumeRolePolicyDocument")),
-        None if put is None else _document(put["PolicyDocument"]),
+        None if inline is None else _document(inline["PolicyDocument"]),
         {tag["Key"]: tag["Value"] for tag in role.get("Tags", ())},
         tuple(others),
         role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn"),
@@ -110,128 +124,140 @@ def look_at_role(account: Account, name: str) -> Role | None:
 
 
 def foreign_role(arn: str, owner: str) -> ConfigurationError:
-    """What is said of a role that has the name and was not made here."""
+    """Return the error for a role that has the name and was not created by deploying it."""
     return ConfigurationError(
-        f"The role {sanitize_line(arn, 300)} was not made by deploying '{owner}': it has no tag {MANAGED}=reward with "
-        f"{OWNER}={owner}. It is left alone. Deploy under another name, or pass role_arn= to use a role of your own."
+        f"The role {sanitize_line(arn, 300)} was not created by deploying '{owner}': it has no tags {MANAGED}=reward "
+        f"and {OWNER}={owner}. Nothing was changed. Deploy under another name, or pass role_arn= to use your own role."
     )
 
 
-def role_work(account: Account, seen: Role | None, wanted: RoleWanted) -> list[Work]:
-    """The steps from what is there to what should be. Raises `ConfigurationError` for a role that is not ours."""
-    if seen is None:
-        return [_creation(account, wanted), _put(account, wanted, Step("create", "policy", POLICY, needs=_PUT))]
-    if not is_ours(seen.tags, wanted.owner):
-        raise foreign_role(seen.arn, wanted.owner)
-    works: list[Work] = []
-    missing = {key: value for key, value in wanted.tags.items() if seen.tags.get(key) != value}
-    if seen.trust != wanted.trust.document():
-        step = Step("change", "role", seen.arn, ("who may take it",), ("iam:UpdateAssumeRolePolicy",))
-        works.append(Work(step, lambda: _trusted(account, wanted)))
-    if missing:
-        step = Step("change", "role", seen.arn, (f"tags: {', '.join(missing)}",), ("iam:TagRole",))
-        works.append(Work(step, lambda: _tagged(account, wanted)))
-    if wanted.boundary is not None and wanted.boundary != seen.boundary:
-        moved = f"permissions boundary: {seen.boundary or 'none'} → {wanted.boundary}"
-        works.append(Work(Step("change", "role", seen.arn, (moved,), (_BOUND,)), lambda: _bounded(account, wanted)))
-    if not works:
-        kept = (f"its permissions boundary stays: {seen.boundary}",) if seen.boundary and not wanted.boundary else ()
-        works.append(Work(Step("leave", "role", seen.arn, kept)))
-    if seen.permissions is None:
-        works.append(_put(account, wanted, Step("create", "policy", POLICY, needs=_PUT)))
-    elif seen.permissions != wanted.permissions.document():
-        works.append(_put(account, wanted, Step("change", "policy", POLICY, _changed(seen, wanted), _PUT)))
-    else:
-        works.append(Work(Step("leave", "policy", POLICY)))
-    if seen.others:
-        details = ("not put there by deploy, and left. To take off:", *seen.others)
-        works.append(Work(Step("leave", "policies", "others", details)))
-    return works
-
-
-def deletion(account: Account, name: str, seen: Role) -> list[Work]:
-    """The steps that take a role of ours away.
+def role_steps(account: Account, found: Role | None, desired: DesiredRole) -> list[PlannedStep]:
+    """Return the steps from what exists to the desired role.
 
     Raises:
-        ConfigurationError: somebody gave it further policies, which would have to be taken off it first.
+        ConfigurationError: there is a role of this name that deploy did not create.
     """
-    if seen.others:
-        raise ConfigurationError(
-            f"The role {sanitize_line(seen.arn, 300)} has policies that were not put there by deploy. Nothing was deleted. "
-            f"Take them off first: {'; '.join(sanitize_line(one, 300) for one in seen.others)}."
+    if found is None:
+        step = Step("create", "policy", POLICY, needs=_PUT)
+        return [_creation_step(account, desired), _policy_step(account, desired, step)]
+    if not is_ours(found.tags, desired.owner):
+        raise foreign_role(found.arn, desired.owner)
+    planned = _role_change_steps(account, found, desired)
+    if not planned:
+        stays = found.boundary is not None and desired.boundary is None
+        details = (f"its permissions boundary stays: {found.boundary}",) if stays else ()
+        planned.append(PlannedStep(Step("leave", "role", found.arn, details)))
+    if found.permissions is None:
+        planned.append(_policy_step(account, desired, Step("create", "policy", POLICY, needs=_PUT)))
+    elif found.permissions != desired.permissions.document():
+        step = Step("change", "policy", POLICY, _policy_changes(found, desired), _PUT)
+        planned.append(_policy_step(account, desired, step))
+    else:
+        planned.append(PlannedStep(Step("leave", "policy", POLICY)))
+    if found.others:
+        others = ("not attached by deploy, so they stay. To remove them:", *found.others)
+        planned.append(PlannedStep(Step("leave", "policies", "others", others)))
+    return planned
+
+
+def _role_change_steps(account: Account, found: Role, desired: DesiredRole) -> list[PlannedStep]:
+    planned: list[PlannedStep] = []
+
+    def change(detail: str, action: str, operation: str, **parameters: Any) -> None:
+        step = Step("change", "role", found.arn, (detail,), (action,))
+        planned.append(
+            PlannedStep(step, lambda: account.call_existing("iam", operation, RoleName=desired.name, **parameters))
         )
-    works: list[Work] = []
-    if seen.permissions is not None:
+
+    if found.trust != desired.trust.document():
+        document = desired.trust.json(indent=None)
+        change("trust policy", "iam:UpdateAssumeRolePolicy", "UpdateAssumeRolePolicy", PolicyDocument=document)
+    missing = [key for key, value in desired.tags.items() if found.tags.get(key) != value]
+    if missing:
+        tags = [{"Key": key, "Value": value} for key, value in desired.tags.items()]
+        change(f"tags: {', '.join(missing)}", "iam:TagRole", "TagRole", Tags=tags)
+    outdated = outdated_tags(found.tags, desired.tags)
+    if outdated:
+        change(f"tags no longer given: {', '.join(outdated)}", "iam:UntagRole", "UntagRole", TagKeys=outdated)
+    if desired.boundary is not None and desired.boundary != found.boundary:
+        detail = f"permissions boundary: {found.boundary or 'none'} → {desired.boundary}"
+        change(detail, _BOUND, "PutRolePermissionsBoundary", PermissionsBoundary=desired.boundary)
+    return planned
+
+
+def delete_role_steps(account: Account, name: str, found: Role) -> list[PlannedStep]:
+    """Return the steps that delete a role.
+
+    Raises:
+        ConfigurationError: the role has other policies, which must be removed first.
+    """
+    if found.others:
+        raise ConfigurationError(
+            f"The role {sanitize_line(found.arn, 300)} has policies that deploy did not attach. Nothing was deleted. "
+            f"Remove them first: {'; '.join(sanitize_line(command, 300) for command in found.others)}."
+        )
+    planned: list[PlannedStep] = []
+    if found.permissions is not None:
         step = Step("delete", "policy", POLICY, needs=("iam:DeleteRolePolicy",))
-        gone = {"RoleName": name, "PolicyName": POLICY}
-        works.append(Work(step, lambda: account.look("iam", "DeleteRolePolicy", **gone)))
-    step = Step("delete", "role", seen.arn, needs=("iam:DeleteRole",))
-    works.append(Work(step, lambda: account.look("iam", "DeleteRole", RoleName=name)))
-    return works
+        policy = {"RoleName": name, "PolicyName": POLICY}
+        planned.append(PlannedStep(step, lambda: account.delete("iam", "DeleteRolePolicy", **policy)))
+    step = Step("delete", "role", found.arn, needs=("iam:DeleteRole",))
+    planned.append(PlannedStep(step, lambda: account.delete("iam", "DeleteRole", RoleName=name)))
+    return planned
 
 
 _PUT = ("iam:PutRolePolicy",)
 _BOUND = "iam:PutRolePermissionsBoundary"
 
 
-def _creation(account: Account, wanted: RoleWanted) -> Work:
-    def do() -> object:
-        return account.ask(
+def _creation_step(account: Account, desired: DesiredRole) -> PlannedStep:
+    def run() -> object:
+        return account.call(
             "iam",
             "CreateRole",
-            RoleName=wanted.name,
+            RoleName=desired.name,
             Path=ROLE_PATH,
-            AssumeRolePolicyDocument=wanted.trust.json(indent=None),
+            AssumeRolePolicyDocument=desired.trust.json(indent=None),
             Description=_DESCRIPTION,
-            Tags=[{"Key": key, "Value": value} for key, value in wanted.tags.items()],
-            **({"PermissionsBoundary": wanted.boundary} if wanted.boundary else {}),
+            Tags=[{"Key": key, "Value": value} for key, value in desired.tags.items()],
+            **({"PermissionsBoundary": desired.boundary} if desired.boundary else {}),
         )
 
-    details = (f"permissions boundary: {wanted.boundary}",) if wanted.boundary else ()
-    needs = ("iam:CreateRole", "iam:TagRole", *([_BOUND] if wanted.boundary else []))
-    return Work(Step("create", "role", wanted.arn, details, needs), do)
+    details = (f"permissions boundary: {desired.boundary}",) if desired.boundary else ()
+    needs = ("iam:CreateRole", "iam:TagRole", *([_BOUND] if desired.boundary else []))
+    return PlannedStep(Step("create", "role", desired.arn, details, needs), run)
 
 
-def _put(account: Account, wanted: RoleWanted, step: Step) -> Work:
-    def do() -> object:
-        document = wanted.permissions.json(indent=None)
-        return account.ask("iam", "PutRolePolicy", RoleName=wanted.name, PolicyName=POLICY, PolicyDocument=document)
+def _policy_step(account: Account, desired: DesiredRole, step: Step) -> PlannedStep:
+    def run() -> object:
+        document = desired.permissions.json(indent=None)
+        policy = {"RoleName": desired.name, "PolicyName": POLICY, "PolicyDocument": document}
+        return account.call_existing("iam", "PutRolePolicy", **policy)
 
-    return Work(step, do)
-
-
-def _trusted(account: Account, wanted: RoleWanted) -> object:
-    document = wanted.trust.json(indent=None)
-    return account.ask("iam", "UpdateAssumeRolePolicy", RoleName=wanted.name, PolicyDocument=document)
+    return PlannedStep(step, run)
 
 
-def _tagged(account: Account, wanted: RoleWanted) -> object:
-    tags = [{"Key": key, "Value": value} for key, value in wanted.tags.items()]
-    return account.ask("iam", "TagRole", RoleName=wanted.name, Tags=tags)
-
-
-def _bounded(account: Account, wanted: RoleWanted) -> object:
-    return account.ask("iam", "PutRolePermissionsBoundary", RoleName=wanted.name, PermissionsBoundary=wanted.boundary)
-
-
-def _changed(seen: Role, wanted: RoleWanted) -> tuple[str, ...]:
-    """What the policy gains and loses."""
-    there: Any = (seen.permissions or {}).get("Statement", ())
-    listed: list[dict[str, Any]] = [there] if isinstance(there, dict) else list(there)
-    now = {json.dumps(one, sort_keys=True): one for one in listed}
-    then = {json.dumps(one, sort_keys=True): one for one in wanted.permissions.document()["Statement"]}
-    gained = [f"gains {_told(one)}" for key, one in then.items() if key not in now]
-    lost = [f"loses {_told(one)}" for key, one in now.items() if key not in then]
+def _policy_changes(found: Role, desired: DesiredRole) -> tuple[str, ...]:
+    """Describe the permissions that the policy gains and loses."""
+    statements: Any = (found.permissions or {}).get("Statement", ())
+    present = _by_content([statements] if isinstance(statements, dict) else list(statements))
+    wanted = _by_content(desired.permissions.document()["Statement"])
+    gained = [f"gains {_describe(statement)}" for key, statement in wanted.items() if key not in present]
+    lost = [f"loses {_describe(statement)}" for key, statement in present.items() if key not in wanted]
     return (*gained, *lost)
 
 
-def _told(statement: Mapping[str, Any]) -> str:
+def _by_content(statements: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {json.dumps(statement, sort_keys=True): statement for statement in statements}
+
+
+def _describe(statement: Mapping[str, Any]) -> str:
     def listed(value: Any) -> str:
         return value if isinstance(value, str) else ", ".join(map(str, value or ()))
 
     return f"{listed(statement.get('Action'))} on {listed(statement.get('Resource'))}"
 
 
-def _document(found: Any) -> dict[str, Any]:
-    """A policy as IAM gives it back: an object, or one that is written down and escaped."""
-    return json.loads(unquote(found)) if isinstance(found, str) else dict(found or {})
+def _document(policy: Any) -> dict[str, Any]:
+    """Return a policy that IAM sends as an object or as URL-encoded JSON."""
+    return json.loads(unquote(policy)) if isinstance(policy, str) else dict(policy or {})

@@ -219,10 +219,17 @@ def deployer_policy(reward: str, *, role: str, permissions_boundary: str | None 
     """
     names = role_arn(role, reward)
     on = function_arns(reward)
-    make = ("CreateFunction", "UpdateFunctionCode", "UpdateFunctionConfiguration", "PublishVersion", "TagResource")
+    make = (
+        "CreateFunction",
+        "UpdateFunctionCode",
+        "UpdateFunctionConfiguration",
+        "PublishVersion",
+        "TagResource",
+        "UntagResource",
+    )
     look = ("GetFunction", "GetFunctionConfiguration", "ListVersionsByFunction", "ListTags")
     made: tuple[str, ...] = ("CreateRole", "PutRolePolicy")  # what IAM can hold to a boundary
-    roles = ("UpdateAssumeRolePolicy", "TagRole", "DeleteRolePolicy", "DeleteRole")
+    roles = ("UpdateAssumeRolePolicy", "TagRole", "UntagRole", "DeleteRolePolicy", "DeleteRole")
     within: Condition = {}
     if permissions_boundary is not None:
         made = (*made, "PutRolePermissionsBoundary")
