@@ -1,6 +1,6 @@
-"""Models asked the prompts of a data set, scored by the reward they are trained with, and compared.
+"""Evaluate models on a dataset: sample answers, score them with the training reward, and compare.
 
-`client.evaluate(…)` is the way in; it returns an `Evaluation`. Each name is loaded when it is first used.
+Start with `client.evaluate(…)`, which returns an `Evaluation`. Names are loaded on first use.
 """
 
 from __future__ import annotations
@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bedrock_rft.evaluation._advice import Thresholds
-    from bedrock_rft.evaluation._report import Comparison, Evaluation, Example, Group, ModelResult
+    from bedrock_rft.evaluation._report import Evaluation
+    from bedrock_rft.evaluation._results import Comparison, Example, Group, ModelResult
     from bedrock_rft.evaluation._statistics import Difference, Interval
 
-_WHERE = {
-    "_advice": ("Thresholds",),
-    "_report": ("Comparison", "Evaluation", "Example", "Group", "ModelResult"),
-    "_statistics": ("Difference", "Interval"),
+_MODULES = {
+    "Thresholds": "_advice",
+    "Evaluation": "_report",
+    "Comparison": "_results",
+    "Example": "_results",
+    "Group": "_results",
+    "ModelResult": "_results",
+    "Difference": "_statistics",
+    "Interval": "_statistics",
 }
-_MODULE = {name: module for module, names in _WHERE.items() for name in names}
 
 __all__ = [
     "Comparison",
@@ -33,8 +38,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load a name when it is first used (PEP 562)."""
-    module = _MODULE.get(name)
+    """Load a public name on first use (PEP 562)."""
+    module = _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module 'bedrock_rft.evaluation' has no attribute {name!r}")
     value = getattr(import_module(f"bedrock_rft.evaluation.{module}"), name)

@@ -1,28 +1,27 @@
-"""What an evaluation means for a run, and what to do about it."""
+"""Findings of an evaluation: what the results mean for a training run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bedrock_rft._core.findings import Finding
-from bedrock_rft.evaluation._flow import Missed
-from bedrock_rft.evaluation._report import Comparison, ModelResult
-from bedrock_rft.evaluation._statistics import Difference
-from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
+from bedrock_rft.evaluation._pipeline import Unscored
+from bedrock_rft.evaluation._results import Comparison, ModelResult
+from bedrock_rft.rewards._runtime.score import ERROR
 
-__all__ = ["Thresholds", "advice"]
+__all__ = ["Thresholds", "evaluation_findings"]
 
-_MANY_CUT = 0.05
+_MANY_CUT_OFF = 0.05
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """From where on a score says something about a run to come.
+    """Scores of a base model below or above which training makes little sense, as shares of the reward's range.
 
     Attributes:
-        too_low: a base model under it hardly ever earns a reward, so there is nothing to learn from.
-        too_high: a base model above it has hardly anything left to learn.
+        too_low: below it the model hardly ever earns a reward, so there is nothing to reinforce.
+        too_high: above it there is hardly anything left to learn.
 
     Source:
         AWS's user guide, Reinforcement fine-tuning for Amazon Nova models: measure the base model; at 0, fine-tune with
@@ -33,92 +32,141 @@ class Thresholds:
     too_high: float = 0.95
 
 
-def advice(
+def evaluation_findings(
     results: Sequence[ModelResult],
-    comparisons: Sequence[Comparison | None],
-    missed: Missed,
+    comparisons: Sequence[Comparison],
+    unscored: Unscored,
     thresholds: Thresholds,
-) -> list[Finding]:
-    """What the results mean for a run, and what to do about them."""
-    base, found = results[0], [_silent(one) for one in results if not one.answers]
-    value = base.score.value
-    if not base.answers:
-        pass
-    elif value < thresholds.too_low:
-        found.append(
-            Finding(
+    reward_range: tuple[float, float],
+) -> Iterator[Finding]:
+    """Yield the findings for all models.
+
+    Args:
+        results: the models' results; the first is the base model.
+        comparisons: comparisons with the base model.
+        unscored: questions without a score, and why.
+        thresholds: when a base model is too weak or too good.
+        reward_range: lowest and highest score of the reward.
+    """
+    for result in results:
+        if not result.answers:
+            yield Finding(
                 "error",
-                "base_too_low",
-                f"{base.label} scores {value:.3f} on average",
-                "reinforcement learns from answers that earn something, and hardly any does",
-                "Fine-tune with supervision first, take easier prompts, or give part of the reward for partial success",
+                "no_answers",
+                f"{result.label} has no scored answer",
+                "the service rejected every question, or the reward scored no answer",
+                "See the reasons below",
             )
-        )
-    elif value > thresholds.too_high:
-        found.append(
-            Finding(
+    if results[0].answers:
+        yield _base_finding(results[0], thresholds, reward_range)
+    for comparison in comparisons:
+        yield _comparison_finding(comparison)
+    for result in results:
+        if result.answers and result.failed:
+            yield _missing_finding(result)
+        if result.cut_off > _MANY_CUT_OFF:
+            yield Finding(
                 "warning",
-                "base_too_high",
-                f"{base.label} scores {value:.3f} on average already",
-                "there is hardly anything left to learn",
-                "Perhaps no fine-tuning is needed; else take harder prompts or a stricter reward",
+                "cut_off",
+                f"{result.cut_off:.0%} of the answers of {result.label} ended at the token limit",
+                "an unfinished answer seldom scores",
+                "Raise max_completion_tokens in sampling=",
             )
-        )
-    else:
-        found.append(
-            Finding("ok", "base_score", f"{base.label} scores {value:.3f} on average", "there is something to learn")
-        )
-    found += [_verdict(one.label, one.base, one.difference) for one in comparisons if one is not None]
-    found += [_cut_off(one) for one in results if one.cut_off > _MANY_CUT]
-    found += [_floored(one) for one in results if one.parts.get(ERROR_METRIC, 0.0) > 0]
-    if missed.asked:
-        found.append(_not_counted("not_answered", "questions were not answered", missed.asked))
-    if missed.scored:
-        found.append(_not_counted("not_scored", "answers could not be scored", missed.scored))
-    return found
+        if result.parts.get(ERROR, 0.0) > 0:
+            yield Finding(
+                "warning",
+                "reward_errors",
+                f"The reward raised on {result.parts[ERROR]:.1%} of the answers of {result.label}",
+                "these answers count with the lowest score",
+                "Run rewards.check on the reward",
+            )
+    if unscored.unanswered:
+        yield _unscored_finding("not_answered", "questions were rejected by the service", unscored.unanswered)
+    if unscored.ungraded:
+        yield _unscored_finding("not_scored", "answers could not be scored", unscored.ungraded)
 
 
-def _not_counted(code: str, what: str, reasons: Mapping[str, str]) -> Finding:
-    first = next(iter(reasons.values()))
-    return Finding("warning", code, f"{len(reasons):,} {what} and count nowhere", f"the first: {first}")
-
-
-def _verdict(label: str, base: str, found: Difference) -> Finding:
-    gain = f"{found.interval.value:+.3f} [{found.interval.low:+.3f}, {found.interval.high:+.3f}]"
-    if found.interval.low > 0:
-        return Finding("ok", "better", f"{label} is better than {base}: {gain}")
-    if found.interval.high < 0:
+def _base_finding(base: ModelResult, thresholds: Thresholds, reward_range: tuple[float, float]) -> Finding:
+    """Judge the base model by its interval on the reward's scale, never by the mean alone."""
+    lowest, highest = reward_range
+    summary = f"{base.label} scores {base.score.value:.3f} [{base.score.low:.3f}, {base.score.high:.3f}] on average"
+    scores = [score for answers in base.scores.values() for score in answers]
+    if min(scores) < lowest or max(scores) > highest:
         return Finding(
-            "error", "worse", f"{label} is worse than {base}: {gain}", "", "Do not use it; look at the examples"
+            "unknown",
+            "base_scale",
+            summary,
+            f"scores from {min(scores):g} to {max(scores):g} lie outside reward_range=({lowest:g}, {highest:g}), so "
+            "there is no scale to judge them by",
+            "Pass the reward's lowest and highest score as reward_range=",
+        )
+    too_low = lowest + thresholds.too_low * (highest - lowest)
+    too_high = lowest + thresholds.too_high * (highest - lowest)
+    if base.score.high < too_low:
+        return Finding(
+            "error",
+            "base_too_low",
+            summary,
+            "reinforcement learns from answers that earn a reward, and hardly any does",
+            "Fine-tune with supervision first, use easier prompts, or give partial rewards for partial success",
+        )
+    if base.score.low > too_high:
+        return Finding(
+            "warning",
+            "base_too_high",
+            summary,
+            "there is hardly anything left to learn",
+            "Fine-tuning may not be needed; otherwise use harder prompts or a stricter reward",
+        )
+    if base.score.low < too_low or base.score.high > too_high:
+        side = f"below {too_low:g}" if base.score.low < too_low else f"above {too_high:g}"
+        return Finding(
+            "unknown",
+            "base_unclear",
+            summary,
+            f"the true mean may be {side}, where training makes little sense",
+            "Evaluate more prompts",
+        )
+    return Finding("ok", "base_score", summary, "there is something to learn")
+
+
+def _comparison_finding(comparison: Comparison) -> Finding:
+    interval = comparison.difference.interval
+    gain = f"{interval.value:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
+    if comparison.verdict == "better":
+        return Finding(
+            "ok", "better", f"{comparison.label} is better than {comparison.base}: {gain}", comparison.reason
+        )
+    if comparison.verdict == "worse":
+        return Finding(
+            "error",
+            "worse",
+            f"{comparison.label} is worse than {comparison.base}: {gain}",
+            comparison.reason,
+            "Do not use it; look at the examples of worse answers",
         )
     return Finding(
         "warning",
-        "no_difference",
-        f"{label} and {base} cannot be told apart: {gain}",
-        "the interval holds zero",
-        "Ask more prompts or samples before deciding",
+        "no_verdict",
+        f"Not known whether {comparison.label} is better or worse than {comparison.base}: {gain}",
+        comparison.reason,
+        "Evaluate more prompts before deciding" if not comparison.difference_with_missing else
+        "Fix the cause of the missing answers, then evaluate again",
     )
 
 
-def _silent(one: ModelResult) -> Finding:
-    return Finding("error", "no_answers", f"{one.label} answered nothing", "", "Look at why its questions failed")
-
-
-def _floored(one: ModelResult) -> Finding:
+def _missing_finding(result: ModelResult) -> Finding:
+    total = result.answers + result.failed
+    with_missing = result.score_with_missing
     return Finding(
         "warning",
-        "reward_errors",
-        f"the reward could not score {one.parts[ERROR_METRIC]:.1%} of the answers of {one.label}",
-        "they count with the floor",
-        "Run rewards.check on it",
+        "missing_answers",
+        f"{result.failed:,} of {total:,} answers of {result.label} are missing",
+        f"its mean is {result.score.value:.3f} without them, and {with_missing.value:.3f} if each counts as the "
+        "lowest score",
     )
 
 
-def _cut_off(one: ModelResult) -> Finding:
-    return Finding(
-        "warning",
-        "cut_off",
-        f"{one.cut_off:.0%} of the answers of {one.label} ended at the limit of tokens",
-        "what is cut off seldom scores",
-        "Raise max_completion_tokens in sampling=",
-    )
+def _unscored_finding(code: str, text: str, reasons: Mapping[str, str]) -> Finding:
+    first = next(iter(reasons.values()))
+    return Finding("warning", code, f"{len(reasons):,} {text}", f"the first reason: {first}")

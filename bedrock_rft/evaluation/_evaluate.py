@@ -1,4 +1,4 @@
-"""The whole way: ask every model, keep every answer, score, and say what that means."""
+"""Evaluate models: sample answers, score them, and report."""
 
 from __future__ import annotations
 
@@ -6,31 +6,39 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import partial
-from itertools import islice
-from typing import Any
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
 
 from bedrock_rft._auth.config import Config
+from bedrock_rft._auth.endpoint import is_loopback
+from bedrock_rft._core.text import sanitize_line
+from bedrock_rft._core.version import __version__
 from bedrock_rft.datasets import read
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.evaluation._advice import Thresholds
-from bedrock_rft.evaluation._ask import Ask, apart, asker
-from bedrock_rft.evaluation._flow import flow
-from bedrock_rft.evaluation._journal import Journal
-from bedrock_rft.evaluation._meter import Progress, meter
-from bedrock_rft.evaluation._questions import Prompt, models_of, prompts_of, questions
+from bedrock_rft.evaluation._concurrency import run_coroutine
+from bedrock_rft.evaluation._pipeline import run_pipeline
+from bedrock_rft.evaluation._progress import Progress, progress_reporter
+from bedrock_rft.evaluation._questions import Prompt, parse_models, parse_prompts, plan_questions, sample_prompts
 from bedrock_rft.evaluation._report import Evaluation
+from bedrock_rft.evaluation._resume_file import ResumeFile
+from bedrock_rft.evaluation._sampling import Sampler, chat_sampler
 from bedrock_rft.evaluation._scorer import Scorer, scorer_of
-from bedrock_rft.evaluation._summary import summary
+from bedrock_rft.evaluation._summary import RunFacts, build_evaluation
 
 __all__ = ["Settings", "evaluate", "run"]
 
-_MOST = 1024
+_MAX_SAMPLES, _MAX_CONCURRENCY = 1000, 1024
+_RESERVED = ("model", "messages", "stream", "n")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How an evaluation is done; `Client.evaluate` describes each."""
+    """Settings of an evaluation; `Client.evaluate` describes each."""
 
     samples: int = 1
     concurrency: int = 16
@@ -42,24 +50,38 @@ class Settings:
     progress: bool | Progress = True
     seed: int = 0
     thresholds: Thresholds | None = None
+    reward_range: tuple[float, float] = (0.0, 1.0)
 
-    def checked(self) -> Settings:
-        """The same, if it makes sense. Raises `ConfigurationError`."""
-        for name, value, most in (("samples", self.samples, 1000), ("concurrency", self.concurrency, _MOST)):
+    def validated(self) -> Settings:
+        """Return these settings. Raises `ConfigurationError` if one is invalid."""
+        limits = (("samples", self.samples, _MAX_SAMPLES), ("concurrency", self.concurrency, _MAX_CONCURRENCY))
+        for name, value, most in limits:
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-                raise ConfigurationError(f"{name} is {value}; it must be a whole number from 1 to {most}.")
-        if self.limit is not None and (isinstance(self.limit, bool) or self.limit < 1):
-            raise ConfigurationError(f"limit is {self.limit}; it is how many prompts are asked, at least 1.")
+                raise ConfigurationError(f"{name} is {value!r}. Use a whole number from 1 to {most}.")
+        limit: object = self.limit
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+            raise ConfigurationError(f"limit is {limit!r}. Use the number of prompts to evaluate, at least 1, or None.")
         if not math.isfinite(self.pass_mark):
-            raise ConfigurationError(f"pass_mark is {self.pass_mark}; it is the score from which an answer passes.")
-        taken = {"model", "messages", "stream", "n"} & set(self.sampling or {})
-        if taken:
+            raise ConfigurationError(f"pass_mark is {self.pass_mark}. Use the score that an answer needs to pass.")
+        reserved = [name for name in _RESERVED if name in (self.sampling or {})]
+        if reserved:
             raise ConfigurationError(
-                f"sampling must not hold {', '.join(sorted(taken))}: the evaluation sets it, one answer a request."
+                f"sampling must not hold {', '.join(reserved)}: the evaluation sets it and sends one request for each "
+                "answer. Remove it, and use models= and samples=."
             )
         if isinstance(self.by, str):
-            raise ConfigurationError(f"by takes a list of record fields: by=['{self.by}'].")
+            raise ConfigurationError(f"by is a text. Use a list of record fields: by=['{self.by}'].")
+        _check_range(self.reward_range)
         return self
+
+
+def _check_range(value: object) -> None:
+    edges = cast("Sequence[object]", value) if isinstance(value, (tuple, list)) else ()
+    numbers = [edge for edge in edges if isinstance(edge, (int, float)) and math.isfinite(edge)]
+    if len(edges) != 2 or len(numbers) != 2 or not numbers[0] < numbers[1]:  # noqa: PLR2004 - low and high
+        raise ConfigurationError(
+            f"reward_range is {value!r}. Use the reward's lowest and highest score, such as (0, 1)."
+        )
 
 
 async def run(
@@ -71,70 +93,89 @@ async def run(
     *,
     timeout: float,
 ) -> Evaluation:
-    """Evaluate with the OpenAI client of a client of this package.
+    """Evaluate through the OpenAI client of a `Client` or `AsyncClient`.
 
-    A blocking one works in threads and a loop of their own, an async one in the caller's loop.
+    A blocking client runs in threads and an event loop of its own, an async client in the caller's loop.
     """
     config, blocking = client._session.config, client._blocking
-    ask = asker(client.openai, config, settings.checked().sampling or {}, timeout, blocking=blocking)
+    sampler = chat_sampler(
+        client.openai, config, settings.validated().sampling or {}, timeout, blocking=blocking
+    )
     scorer = scorer_of(reward, client)
     try:
-        work = partial(evaluate, dataset, models, scorer, ask, config, settings)
-        return apart(work) if blocking else await work()
+        work = partial(evaluate, dataset, models, scorer, sampler, config, settings)
+        return run_coroutine(work) if blocking else await work()
     finally:
         scorer.close()
 
 
 async def evaluate(
-    dataset: object, models: object, scorer: Scorer, ask: Ask, config: Config, settings: Settings
+    dataset: object, models: object, scorer: Scorer, sampler: Sampler, config: Config, settings: Settings
 ) -> Evaluation:
-    """Ask, score, and sum up.
+    """Sample answers, score them, and build the report.
 
     Args:
         dataset: a path or records.
-        models: whom to ask.
-        scorer: what scores an answer.
-        ask: asks once.
-        config: for what an error says.
-        settings: how it is done, already checked.
+        models: the models to evaluate.
+        scorer: scores answers.
+        sampler: sends one question once.
+        config: the client's configuration.
+        settings: valid settings.
 
     Raises:
-        APIError: something concerns every question.
+        APIError: the error concerns every question.
         RewardError: the reward cannot score.
-        DatasetError: there is nothing to ask.
-        ConfigurationError: the models make no sense, or the file to resume from.
+        DatasetError: the dataset has no prompts.
+        ConfigurationError: the models or the resume file cannot be used.
     """
-    known = models_of(models)
-    prompts = prompts_of(islice(read(dataset), settings.limit))
+    started = datetime.now(timezone.utc)
+    targets = parse_models(models)
+    every = parse_prompts(read(dataset))
+    prompts = sample_prompts(every, settings.limit, settings.seed)
     _check_fields(settings.by, prompts)
-    asked = list(questions(prompts, known, settings.samples, settings.sampling or {}))
-    journal = Journal(settings.resume, scorer.key)
+    sampling = settings.sampling or {}
+    questions = list(plan_questions(prompts, targets, settings.samples, sampling))
+    kept = ResumeFile(settings.resume, scorer.key)
     try:
-        resumed = sum(question.key in journal.answers for question in asked)
-        scored = sum(question.key in journal.scores for question in asked)
-        with meter(len(asked), resumed, scored, settings.progress) as told:
-            missed = await flow(asked, ask, scorer, config, journal, told, concurrency=settings.concurrency)
+        resumed = sum(question.key in kept.answers for question in questions)
+        scored = sum(question.key in kept.scores for question in questions)
+        with progress_reporter(len(questions), resumed, scored, settings.progress) as progress:
+            unscored = await run_pipeline(
+                questions, sampler, scorer, config, kept, progress, concurrency=settings.concurrency
+            )
     finally:
-        journal.close()
-    return summary(
-        asked,
-        known,
-        prompts,
-        journal,
-        missed,
+        kept.close()
+    facts = RunFacts(
         reward=scorer.name,
         samples=settings.samples,
         pass_mark=settings.pass_mark,
+        reward_range=(settings.reward_range[0], settings.reward_range[1]),
         by=settings.by,
         seed=settings.seed,
         thresholds=settings.thresholds or Thresholds(),
         resumed=resumed,
+        dataset=_describe_dataset(dataset, len(prompts), len(every), settings.seed),
+        date=f"{started:%Y-%m-%d %H:%M} UTC",
+        region=config.region,
+        sampling=dict(sampling),
+        versions={"bedrock-rft": __version__, "openai": version("openai")},
+        local_service=config.base_url.startswith("local:") or is_loopback(urlsplit(config.base_url).hostname or ""),
     )
+    return build_evaluation(questions, targets, prompts, kept, unscored, facts)
+
+
+def _describe_dataset(dataset: object, used: int, total: int, seed: int) -> str:
+    name = "records in memory"
+    if isinstance(dataset, (str, os.PathLike)):
+        name = Path(os.fspath(cast("str", dataset))).name
+    if used == total:
+        return f"{name}, {total:,} record{'s' * (total != 1)}"
+    return f"{name}, {used:,} of {total:,} records at random, seed {seed}"
 
 
 def _check_fields(by: Sequence[str], prompts: Sequence[Prompt]) -> None:
-    there = sorted({name for prompt in prompts for name in prompt.fields})
-    stray = next((name for name in by if name not in there), None)
-    if stray is not None:
-        names = f"there are {', '.join(there[:20])}" if there else "they have no further fields"
-        raise ConfigurationError(f"by names '{stray}', which no record has; {names}.")
+    known = sorted({name for prompt in prompts for name in prompt.fields})
+    unknown = next((name for name in by if name not in known), None)
+    if unknown is not None:
+        names = f"The records have {', '.join(known[:20])}." if known else "The records have no further fields."
+        raise ConfigurationError(f"by names '{sanitize_line(unknown, 80)}', a field that no record has. {names}")

@@ -1,13 +1,15 @@
-"""An evaluation as a page: it stands alone, runs no script and loads nothing."""
+"""An evaluation as a self-contained HTML page without scripts."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from bedrock_rft._core.findings import escape_html, standalone_page
-from bedrock_rft.evaluation._report import Evaluation, Example, ModelResult, figure
+from bedrock_rft.evaluation._results import Comparison, EvaluationData, Example, ModelResult
+from bedrock_rft.evaluation._statistics import MIN_PROMPTS
 
-__all__ = ["fragment", "page"]
+__all__ = ["render_fragment", "render_page"]
 
 _STYLE = """
 .rft-eval{font:14px/1.5 system-ui,sans-serif;max-width:60rem}
@@ -21,32 +23,36 @@ _STYLE = """
 .rft-eval details[open]{margin:.3rem 0 1rem}
 .rft-eval .error{color:#c62828}.rft-eval .warning{color:#b26a00}.rft-eval .ok{color:#2e7d32}
 """
-_WIDTH, _BAR = 200, 10
-_GLIMPSE = 90
+_BAR_WIDTH, _BAR_HEIGHT = 200, 10
+_PREVIEW_CHARACTERS = 90
 
 
-def page(report: Evaluation) -> str:
-    """The whole page."""
-    return standalone_page(report.title, fragment(report))
+def render_page(report: EvaluationData) -> str:
+    """Return a complete page."""
+    return standalone_page(report.title, render_fragment(report))
 
 
-def fragment(report: Evaluation) -> str:
-    """The same for a notebook's cell."""
+def render_fragment(report: EvaluationData) -> str:
+    """Return the page's content for a notebook cell."""
+    facts = "".join(
+        f"<tr><th>{escape_html(name)}</th><td>{escape_html(value)}</td></tr>" for name, value in report.facts()
+    )
     parts = [
         f"<h2>{escape_html(report.title)}</h2>",
-        f"<p>Scored by <code>{escape_html(report.reward)}</code>; an answer passes from {report.pass_mark:g} on.</p>",
-        _findings(report),
-        _models(report.models),
-        _comparisons(report),
-        _parts(report),
-        _groups(report),
-        _examples("Better", report.better),
-        _examples("Worse", report.worse),
+        f"<table class='facts'>{facts}</table>",
+        f"<p>An answer passes if its reward is at least {report.pass_mark:g}.</p>",
+        _render_findings(report),
+        _render_models(report),
+        _render_comparisons(report.comparisons),
+        _render_parts(report),
+        _render_groups(report),
+        _render_examples("Better", report.better),
+        _render_examples("Worse", report.worse),
     ]
     return f"<div class='rft-eval'><style>{_STYLE}</style>{''.join(parts)}</div>"
 
 
-def _findings(report: Evaluation) -> str:
+def _render_findings(report: EvaluationData) -> str:
     items = "".join(
         f"<li><b class='{finding.level}'>{finding.level}</b> {escape_html(str(finding))}</li>"
         for finding in report.findings
@@ -54,100 +60,121 @@ def _findings(report: Evaluation) -> str:
     return f"<ul>{items}</ul>"
 
 
-def _models(models: Sequence[ModelResult]) -> str:
-    ks = sorted({k for one in models for k in one.pass_at})
-    failed = any(one.failed for one in models)
-    head = ["model", "mean", "", *(f"pass@{k}" for k in ks), "answers", *["failed"] * failed, "tokens in", "tokens out"]
-    rows = [
-        [
-            escape_html(one.label),
-            figure(one.score.value),
-            _bar(one) if one.answers else "",
-            *(f"{one.pass_at[k]:.1%}" if k in one.pass_at else "" for k in ks),
-            f"{one.answers:,}",
-            *[f"{one.failed:,}"] * failed,
-            f"{one.prompt_tokens:,}",
-            f"{one.completion_tokens:,}",
+def _render_models(report: EvaluationData) -> str:
+    models = report.models
+    low, high = report.reward_range
+    low = min([low, *(model.score.low for model in models if model.answers)])
+    high = max([high, *(model.score.high for model in models if model.answers)])
+    ks = sorted({k for model in models for k in model.pass_at})
+    missing = any(model.failed for model in models)
+    head = ["model", "mean", "", *(f"pass@{k}" for k in ks), "answers"]
+    head += [*["missing", "mean with missing"] * missing, "tokens in", "tokens out"]
+    rows: list[list[str]] = []
+    for model in models:
+        row = [
+            escape_html(model.label),
+            _format_score(model.score.value),
+            _render_bar(model, low, high) if model.answers else "",
+            *(f"{model.pass_at[k]:.1%}" if k in model.pass_at else "" for k in ks),
+            f"{model.answers:,}",
         ]
-        for one in models
-    ]
-    return _table(head, rows)
+        if missing:
+            row += [f"{model.failed:,} ({model.missing_share:.0%})", _format_score(model.score_with_missing.value)]
+        rows.append([*row, f"{model.prompt_tokens:,}", f"{model.completion_tokens:,}"])
+    return _render_table(head, rows)
 
 
-def _bar(one: ModelResult) -> str:
-    """A mean with its interval, between 0 and 1."""
-    low, value, high = (min(1.0, max(0.0, edge)) * _WIDTH for edge in (one.score.low, one.score.value, one.score.high))
-    label = f"mean {one.score.value:.3f}, 95 % interval {one.score.low:.3f} to {one.score.high:.3f}"
-    middle = _BAR / 2 + 3
+def _render_bar(model: ModelResult, lowest: float, highest: float) -> str:
+    """Draw a mean with its interval on the reward's scale."""
+    scale = _BAR_WIDTH / (highest - lowest)
+    low, value, high = ((edge - lowest) * scale for edge in (model.score.low, model.score.value, model.score.high))
+    label = f"mean {model.score.value:.3f}, 95 % interval {model.score.low:.3f} to {model.score.high:.3f}"
+    middle = _BAR_HEIGHT / 2 + 3
     return (
-        f"<svg width='{_WIDTH}' height='{_BAR + 6}' role='img' aria-label='{escape_html(label)}'>"
+        f"<svg width='{_BAR_WIDTH}' height='{_BAR_HEIGHT + 6}' role='img' aria-label='{escape_html(label)}'>"
         f"<title>{escape_html(label)}</title>"
-        f"<rect x='0' y='3' width='{_WIDTH}' height='{_BAR}' fill='#8883'/>"
-        f"<rect x='0' y='3' width='{value:.1f}' height='{_BAR}' fill='#1f77b4'/>"
+        f"<rect x='0' y='3' width='{_BAR_WIDTH}' height='{_BAR_HEIGHT}' fill='#8883'/>"
+        f"<rect x='0' y='3' width='{value:.1f}' height='{_BAR_HEIGHT}' fill='#1f77b4'/>"
         f"<line x1='{low:.1f}' x2='{high:.1f}' y1='{middle}' y2='{middle}' stroke='currentColor' stroke-width='2'/>"
         "</svg>"
     )
 
 
-def _comparisons(report: Evaluation) -> str:
-    rows = [
-        [
-            f"{escape_html(one.label)} against {escape_html(one.base)}",
-            f"{one.difference.interval.value:+.3f}",
-            f"[{one.difference.interval.low:+.3f}, {one.difference.interval.high:+.3f}]",
-            escape_html(one.difference.said),
-            f"{one.difference.better:,}",
-            f"{one.difference.worse:,}",
-            f"{one.difference.equal:,}",
-        ]
-        for one in report.comparisons
+def _render_comparisons(comparisons: Sequence[Comparison]) -> str:
+    rows = [_comparison_row(comparison) for comparison in comparisons]
+    head = ["paired difference", "mean", "95 % interval", "p (Holm)", "verdict", "better", "worse", "equal"]
+    return f"<h3>Compared</h3>{_render_table(head, rows)}" if rows else ""
+
+
+def _comparison_row(comparison: Comparison) -> list[str]:
+    difference = comparison.difference
+    enough = difference.better + difference.worse + difference.equal >= MIN_PROMPTS
+    return [
+        f"{escape_html(comparison.label)} against {escape_html(comparison.base)}",
+        f"{difference.interval.value:+.3f}",
+        f"[{difference.interval.low:+.3f}, {difference.interval.high:+.3f}]",
+        escape_html(difference.p_text) if enough else "",
+        comparison.verdict,
+        f"{difference.better:,}",
+        f"{difference.worse:,}",
+        f"{difference.equal:,}",
     ]
-    head = ["paired difference", "mean", "95 % interval", "p", "better", "worse", "equal"]
-    return f"<h3>Compared</h3>{_table(head, rows)}" if rows else ""
 
 
-def _parts(report: Evaluation) -> str:
+def _render_parts(report: EvaluationData) -> str:
     rows = [
-        [escape_html(name), *(f"{one.parts[name]:.3f}" if name in one.parts else "" for one in report.models)]
+        [escape_html(name), *(f"{model.parts[name]:.3f}" if name in model.parts else "" for model in report.models)]
         for name in report.parts
     ]
-    head = ["part", *(escape_html(one.label) for one in report.models)]
-    return f"<h3>Parts of the reward</h3>{_table(head, rows)}" if rows else ""
+    head = ["part", *(escape_html(model.label) for model in report.models)]
+    return f"<h3>Parts of the reward</h3>{_render_table(head, rows)}" if rows else ""
 
 
-def _groups(report: Evaluation) -> str:
+def _render_groups(report: EvaluationData) -> str:
     rows = [
-        [escape_html(one.field), escape_html(one.value), f"{one.prompts:,}", *map(figure, one.means.values())]
-        for one in report.groups
+        [escape_html(group.field), escape_html(group.value), f"{group.prompts:,}", *map(_format_score, group.means.values())]
+        for group in report.groups
     ]
-    head = ["field", "value", "prompts", *(escape_html(one.label) for one in report.models)]
-    return f"<h3>By field</h3>{_table(head, rows)}" if rows else ""
+    head = ["field", "value", "prompts", *(escape_html(model.label) for model in report.models)]
+    return f"<h3>By field</h3>{_render_table(head, rows)}" if rows else ""
 
 
-def _examples(title: str, examples: Iterable[Example]) -> str:
-    shown = "".join(
-        f"<details{' open' * (place == 0)}><summary>prompt {one.index + 1}, {escape_html(one.label)}: {one.gain:+.3f}"
-        f" <span>{escape_html(one.prompt[:_GLIMPSE])}</span></summary>"
-        f"<p><b>Prompt</b></p><pre>{_lines(one.prompt)}</pre>"
-        f"<p><b>Reference</b></p><pre>{_lines(one.reference)}</pre>"
-        f"<div class='pair'><div><p><b>{escape_html(one.base)}</b> {one.before[1]:.3f}</p>"
-        f"<pre>{_lines(one.before[0])}</pre></div>"
-        f"<div><p><b>{escape_html(one.label)}</b> {one.after[1]:.3f}</p><pre>{_lines(one.after[0])}</pre></div></div>"
-        "</details>"
-        for place, one in enumerate(examples)
+def _render_examples(title: str, examples: Iterable[Example]) -> str:
+    items = "".join(_render_example(example, expanded=number == 0) for number, example in enumerate(examples))
+    return f"<h3>{title}</h3>{items}" if items else ""
+
+
+def _render_example(example: Example, *, expanded: bool) -> str:
+    sides = "".join(
+        f"<div><p><b>{escape_html(label)}</b> mean {average:.3f}, this answer {answer[1]:.3f}</p>"
+        f"<pre>{_render_lines(answer[0])}</pre></div>"
+        for label, average, answer in (
+            (example.label, example.after_mean, example.after),
+            (example.base, example.before_mean, example.before),
+        )
     )
-    return f"<h3>{title}</h3>{shown}" if shown else ""
+    return (
+        f"<details{' open' * expanded}><summary>prompt {example.index + 1}, {escape_html(example.label)}: "
+        f"{example.gain:+.3f} <span>{escape_html(example.prompt[:_PREVIEW_CHARACTERS])}</span></summary>"
+        f"<p><b>Prompt</b></p><pre>{_render_lines(example.prompt)}</pre>"
+        f"<p><b>Reference</b></p><pre>{_render_lines(example.reference)}</pre>"
+        f"<div class='pair'>{sides}</div></details>"
+    )
 
 
-def _lines(text: str) -> str:
+def _format_score(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.3f}"
+
+
+def _render_lines(text: str) -> str:
     return "\n".join(escape_html(line) for line in text.split("\n"))
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    top = "".join(f"<th{'' if place == 0 else ' class=n'}>{name}</th>" for place, name in enumerate(head))
+def _render_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    top = "".join(f"<th{'' if column == 0 else ' class=n'}>{name}</th>" for column, name in enumerate(head))
     body = "".join(
         "<tr>"
-        + "".join(f"<td{'' if place == 0 else ' class=n'}>{cell}</td>" for place, cell in enumerate(row))
+        + "".join(f"<td{'' if column == 0 else ' class=n'}>{cell}</td>" for column, cell in enumerate(row))
         + "</tr>"
         for row in rows
     )

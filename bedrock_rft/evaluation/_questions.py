@@ -1,45 +1,50 @@
-"""What is asked: every model, every prompt, so many samples; each question under a name that outlives the process."""
+"""Questions to send: each model, each prompt and each sample, under a key that is stable between processes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError, DatasetError
 from bedrock_rft.types import Checkpoint, Job
-from bedrock_rft.types import Model as Known
+from bedrock_rft.types import Model as ServedModel
 from bedrock_rft.types._payload import Payload
 
-__all__ = ["Model", "Prompt", "Question", "models_of", "prompts_of", "questions"]
+__all__ = ["Model", "Prompt", "Question", "parse_models", "parse_prompts", "plan_questions", "sample_prompts"]
 
 
 @dataclass(frozen=True)
 class Model:
-    """One that is asked.
+    """A model to evaluate.
 
     Attributes:
-        id: what the service calls it.
-        label: what the report calls it.
+        id: the id that requests name.
+        label: the name in the report.
+        tuned: True for the final model of a job.
     """
 
     id: str
     label: str
+    tuned: bool = False
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """One record of the data set.
+    """One record of the dataset.
 
     Attributes:
-        index: its place, from 0.
-        messages: what is asked.
-        reference: its `reference_answer`.
-        fields: whatever else it holds.
-        key: names its content; equal records are told apart by a number.
+        index: position in the dataset, from 0.
+        messages: the chat messages to send.
+        reference: the record's `reference_answer`.
+        fields: all other fields of the record.
+        key: digest of the record; equal records are numbered.
+        cluster: digest of the messages; records with the same messages share it.
         size: characters of the record as JSON.
     """
 
@@ -48,24 +53,27 @@ class Prompt:
     reference: Any
     fields: Mapping[str, Any]
     key: str
+    cluster: str
     size: int
 
-    def entry(self, rollout: str, answer: str) -> dict[str, Any]:
-        """The answer as the service hands it to a reward."""
-        turns = [*self.messages, {"role": "assistant", "content": answer}]
+    def reward_entry(self, entry_id: str, answer: str) -> dict[str, Any]:
+        """Return the entry that the service sends to a reward function for an answer."""
         return {
-            "id": rollout,
-            "messages": turns,
+            "id": entry_id,
+            "messages": [*self.messages, {"role": "assistant", "content": answer}],
             "metadata": {**self.fields, "reference_answer": self.reference},
         }
 
 
 @dataclass(frozen=True)
 class Question:
-    """One request: a prompt, a model, and which of its samples.
+    """One request: a prompt, a model and the number of the sample.
 
     Attributes:
-        key: the same whenever the same is asked again, with the same sampling.
+        prompt: the prompt.
+        model: the model.
+        sample: number of the sample, from 0.
+        key: digest of prompt, model, sample and sampling parameters.
     """
 
     prompt: Prompt
@@ -74,85 +82,105 @@ class Question:
     key: str
 
 
-def prompts_of(records: Iterable[Mapping[str, Any]]) -> list[Prompt]:
-    """Records as prompts.
+def parse_prompts(records: Iterable[Mapping[str, Any]]) -> list[Prompt]:
+    """Convert records to prompts.
 
     Raises:
-        DatasetError: there are none, or one has no messages.
+        DatasetError: there are no records, or a record has no messages.
     """
-    found: list[Prompt] = []
-    seen: Counter[str] = Counter()
+    prompts: list[Prompt] = []
+    copies: Counter[str] = Counter()
     for index, record in enumerate(records):
         messages = record.get("messages")
         if not isinstance(messages, list) or not messages:
-            raise DatasetError(f"Record {index + 1} has no messages to ask. `datasets.validate` says what is wrong.")
-        spelled = _spelled(record)
-        digest = _digest(spelled)
-        seen[digest] += 1
-        fields = {name: value for name, value in record.items() if name not in ("messages", "reference_answer")}
-        turns = cast("list[dict[str, Any]]", messages)
-        key = f"{digest}.{seen[digest]}"
-        found.append(Prompt(index, turns, record.get("reference_answer"), fields, key, len(spelled)))
-    if not found:
-        raise DatasetError("There are no records to evaluate on.")
-    return found
+            raise DatasetError(f"Record {index + 1} has no messages. Run `datasets.validate` to see all problems.")
+        encoded = _encode(record)
+        digest = _digest(encoded)
+        copies[digest] += 1
+        prompts.append(
+            Prompt(
+                index=index,
+                messages=cast("list[dict[str, Any]]", messages),
+                reference=record.get("reference_answer"),
+                fields={k: v for k, v in record.items() if k not in ("messages", "reference_answer")},
+                key=f"{digest}.{copies[digest]}",
+                cluster=_digest(_encode(messages)),
+                size=len(encoded),
+            )
+        )
+    if not prompts:
+        raise DatasetError("The dataset has no records to evaluate on.")
+    return prompts
 
 
-def models_of(given: object) -> list[Model]:
-    """The models to ask: ids, jobs, checkpoints, or a mapping from labels to these.
+def sample_prompts(prompts: Sequence[Prompt], limit: int | None, seed: int) -> list[Prompt]:
+    """Return `limit` prompts chosen at random, in dataset order. A larger limit includes a smaller one's prompts."""
+    if limit is None or limit >= len(prompts):
+        return list(prompts)
+    order = list(range(len(prompts)))
+    random.Random(seed).shuffle(order)  # noqa: S311 - statistics
+    return [prompts[index] for index in sorted(order[:limit])]
+
+
+def parse_models(given: object) -> list[Model]:
+    """Convert ids, jobs, checkpoints or a mapping from labels to these into models.
 
     Raises:
-        ConfigurationError: one is none of these, has no model yet, or is the same as another.
+        ConfigurationError: an item is none of these, has no model yet, or repeats another.
     """
     if isinstance(given, Mapping):
-        named = cast("Mapping[str, Any]", given)
-        found = [Model(_model(value).id, str(label)) for label, value in named.items()]
+        labelled = [(_parse_model(value), str(label)) for label, value in cast("Mapping[str, Any]", given).items()]
+        models = [Model(model.id, label, model.tuned) for model, label in labelled]
     elif isinstance(given, Iterable) and not isinstance(given, (str, Payload)):
-        found = _told_apart([_model(value) for value in cast("list[Any]", given)])
+        models = _with_unique_labels([_parse_model(value) for value in cast("list[Any]", given)])
     else:
-        found = [_model(given)]
-    twice = next((one.id for place, one in enumerate(found) if one.id in {other.id for other in found[:place]}), None)
-    if twice is not None:
-        raise ConfigurationError(f"models names '{twice}' twice; it would be asked, and paid for, twice.")
-    if not found:
-        raise ConfigurationError("models is empty; name at least one, such as the base model's id.")
-    return found
+        models = [_parse_model(given)]
+    if not models:
+        raise ConfigurationError("models is empty. Name at least one model, such as the base model's id.")
+    repeated = [model_id for model_id, count in Counter(model.id for model in models).items() if count > 1]
+    if repeated:
+        raise ConfigurationError(
+            f"models names '{sanitize_line(repeated[0], 200)}' twice, so every answer would be paid for twice. "
+            "Remove one."
+        )
+    return models
 
 
-def _told_apart(found: Sequence[Model]) -> list[Model]:
-    """Several tuned models are called by their ids."""
-    labels = Counter(model.label for model in found)
-    return [Model(model.id, model.id if labels[model.label] > 1 else model.label) for model in found]
+def _with_unique_labels(models: Sequence[Model]) -> list[Model]:
+    labels = Counter(model.label for model in models)
+    return [Model(model.id, model.id if labels[model.label] > 1 else model.label, model.tuned) for model in models]
 
 
-def _model(value: Any) -> Model:
+def _parse_model(value: Any) -> Model:
     if isinstance(value, str) and value.strip():
         return Model(value, value)
     if isinstance(value, Checkpoint) and value.fine_tuned_model_checkpoint:
         return Model(value.fine_tuned_model_checkpoint, f"step {value.step_number}")
     if isinstance(value, Job):
         if value.fine_tuned_model:
-            return Model(value.fine_tuned_model, "tuned")
-        raise ConfigurationError(f"Job {value.id} has no tuned model; it is {value.status}. Wait for it to succeed.")
-    if isinstance(value, Known):
+            return Model(value.fine_tuned_model, "tuned", tuned=True)
+        raise ConfigurationError(
+            f"Job {value.id} has no tuned model because it is {value.status}. Wait until it has succeeded."
+        )
+    if isinstance(value, ServedModel):
         return Model(value.id, value.id)
-    raise ConfigurationError(f"A model is its id, a job, a checkpoint or a Model, not {type(value).__name__}.")
+    raise ConfigurationError(f"models takes ids, jobs, checkpoints or Model objects, not {type(value).__name__}.")
 
 
-def questions(
+def plan_questions(
     prompts: Sequence[Prompt], models: Sequence[Model], samples: int, sampling: Mapping[str, Any]
 ) -> Iterator[Question]:
-    """Everything that is asked, prompt by prompt: models are compared on what has been answered so far."""
+    """Yield all questions prompt by prompt, so that an interrupted run has answers of all models to compare."""
     for prompt in prompts:
         for sample in range(samples):
             for model in models:
-                key = _digest(_spelled([model.id, prompt.key, sampling, sample]))
+                key = _digest(_encode([model.id, prompt.key, sampling, sample]))
                 yield Question(prompt, model, sample, key)
 
 
-def _spelled(value: object) -> str:
+def _encode(value: object) -> str:
     return json.dumps(value, sort_keys=True, default=str)
 
 
-def _digest(spelled: str) -> str:
-    return hashlib.sha256(spelled.encode()).hexdigest()[:24]
+def _digest(encoded: str) -> str:
+    return hashlib.sha256(encoded.encode()).hexdigest()[:24]

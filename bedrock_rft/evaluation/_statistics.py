@@ -1,21 +1,44 @@
-"""What can be said of scores: means with their intervals, paired differences, pass@k.
+"""Statistics of scores: means with intervals, paired differences, permutation tests, pass@k.
 
-Prompts are what is sampled from a population, not answers: intervals resample prompts, each with all of its answers.
+The sampling unit is the prompt, not the answer, because new data brings new prompts. Records with the same messages are
+one unit: a copy of a prompt adds no information.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
-__all__ = ["Difference", "Interval", "Resamples", "bootstrap", "difference", "mean", "pass_at_k"]
+__all__ = [
+    "LEVEL",
+    "MIN_PROMPTS",
+    "Difference",
+    "Interval",
+    "PairedTest",
+    "cluster_units",
+    "holm",
+    "mean",
+    "mean_interval",
+    "pass_at_k",
+    "share_interval",
+    "sign_flip_test",
+]
 
-_WORK = 4_000_000
-_MOST = 2000
-_LEAST = 200
-_TAIL = 0.025
+LEVEL = 0.05
+"""Significance level of the verdicts; intervals cover 1 - LEVEL."""
+MIN_PROMPTS = 6
+"""With 5 prompts the smallest p of a two-sided sign-flip test is 2/32, so no result could be significant."""
+
+_Z = NormalDist().inv_cdf(1 - LEVEL / 2)
+_RULE_OF_THREE = 3.0
+_RESAMPLES, _FEWEST_RESAMPLES, _RESAMPLED_VALUES = 2000, 400, 4_000_000
+_FLIPS, _FEWEST_FLIPS, _FLIPPED_BYTES = 9999, 1999, 5_000_000
+_MAX_SUMS, _MAX_SUM_STEPS = 70_000, 1_000_000
+_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -31,69 +54,157 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A paired difference: the same prompts, two models.
+class PairedTest:
+    """Result of a two-sided sign-flip permutation test.
 
     Attributes:
-        interval: of the mean difference.
-        p: two-sided, from the share of resamples on the other side of zero.
-        better: prompts on which the mean score is higher.
-        worse: prompts on which it is lower.
-        equal: the rest.
+        p: the p-value.
+        smallest: the smallest p-value that the test could have returned.
+    """
+
+    p: float
+    smallest: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference of two models on the same prompts.
+
+    Attributes:
+        interval: the mean difference with its interval.
+        p: two-sided p-value of a sign-flip permutation test over prompts.
+        adjusted_p: the same after Holm's correction for the number of models compared.
+        smallest_p: the smallest p-value that the test could have returned.
+        better: prompts with a higher mean score.
+        worse: prompts with a lower mean score.
+        equal: all other prompts.
     """
 
     interval: Interval
     p: float
+    adjusted_p: float
+    smallest_p: float
     better: int
     worse: int
     equal: int
 
     @property
-    def said(self) -> str:
-        """The p value as it is printed: no smaller than resampling can tell."""
-        return "< 0.001" if self.p < 0.001 else f"{self.p:.3f}"  # noqa: PLR2004 - as many digits as are shown
+    def p_text(self) -> str:
+        """The adjusted p-value for display, no more precise than the test can resolve."""
+        if self.adjusted_p < 0.001:  # noqa: PLR2004 - as many digits as are shown
+            return "< 0.001"
+        return f"{self.adjusted_p:.3f}"
 
 
 def mean(values: Sequence[float]) -> float:
-    """The mean; NaN of nothing."""
+    """Return the mean, or NaN for no values."""
     return math.fsum(values) / len(values) if values else math.nan
 
 
-@dataclass(frozen=True)
-class Resamples:
-    """Bootstrap resamples of `size` prompts, the same for the same seed: fewer where there are very many prompts.
+def cluster_units(values: Sequence[float], clusters: Sequence[str]) -> list[float]:
+    """Return one value for each cluster such that their mean is the mean of `values`.
 
-    They are drawn anew each time they are gone through: all at once they would fill tens of megabytes.
+    A cluster of size s and mean c becomes m + s / average size * (c - m), the linearised ratio estimator, so that
+    methods for independent values apply to clusters of unequal sizes.
     """
-
-    size: int
-    seed: int
-
-    def __iter__(self) -> Iterator[list[int]]:
-        rng = random.Random(self.seed)  # noqa: S311 - statistics
-        for _ in range(max(_LEAST, min(_MOST, _WORK // max(1, self.size)))):
-            yield rng.choices(range(self.size), k=self.size)
-
-
-def bootstrap(values: Sequence[float], drawn: Iterable[Sequence[int]]) -> Interval:
-    """The mean of one value for each prompt, with the percentiles of its resampled means."""
-    return _interval(mean(values), _means(values, drawn))
+    grouped: dict[str, list[float]] = {}
+    for value, cluster in zip(values, clusters, strict=True):
+        grouped.setdefault(cluster, []).append(value)
+    if len(grouped) == len(values):
+        return list(values)
+    overall, size = mean(values), len(values) / len(grouped)
+    return [overall + len(group) / size * (mean(group) - overall) for group in grouped.values()]
 
 
-def difference(before: Sequence[float], after: Sequence[float], drawn: Iterable[Sequence[int]]) -> Difference:
-    """By how much `after` is higher than `before`, prompt by prompt."""
-    gains = [later - earlier for earlier, later in zip(before, after, strict=True)]
-    found = _means(gains, drawn)
-    below = sum(value <= 0 for value in found) / len(found)
-    above = sum(value >= 0 for value in found) / len(found)
-    better, worse = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
-    return Difference(
-        _interval(mean(gains), found), min(1.0, 2 * min(below, above)), better, worse, len(gains) - better - worse
+def share_interval(units: Sequence[float], answers: int) -> Interval:
+    """Return Wilson's interval for the mean of shares, one share for each prompt.
+
+    Args:
+        units: the share of passing answers for each prompt, between 0 and 1.
+        answers: the number of answers to all prompts. With several answers to a prompt the effective sample size lies
+            between the number of prompts and the number of answers.
+
+    Source: Wilson 1927; Korn and Graubard 1998 for the effective sample size.
+    """
+    count, share = len(units), mean(units)
+    effective = float(count)
+    if answers > count > 1:
+        variance = math.fsum((unit - share) ** 2 for unit in units) / (count - 1)
+        if variance > 0:
+            shrink = (_Z / _t_quantile(count - 1)) ** 2
+            effective = min(max(share * (1 - share) * count / variance * shrink, count), answers)
+    total = effective + _Z**2
+    centre = (share * effective + _Z**2 / 2) / total
+    half = _Z * math.sqrt(share * (1 - share) * effective + _Z**2 / 4) / total
+    low, high = max(0.0, centre - half), min(1.0, centre + half)
+    return Interval(share, min(low, share), max(high, share))
+
+
+def mean_interval(units: Sequence[float], bounds: tuple[float, float], seed: int) -> Interval:
+    """Return the mean of one value for each prompt with a studentised bootstrap interval.
+
+    If all values are equal, the interval follows the rule of three: a different value has a share of at most 3 / n.
+
+    Args:
+        units: one value for each prompt.
+        bounds: the lowest and highest possible value; the interval never leaves them.
+        seed: random seed of the resampling.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 12.5.
+    """
+    count, value = len(units), mean(units)
+    low, high = min(bounds[0], *units), max(bounds[1], *units)
+    error = _standard_error(units, value)
+    if error <= _TOLERANCE * max(abs(low), abs(high)):
+        reach = min(1.0, _RULE_OF_THREE / count)
+        return Interval(value, value - reach * (value - low), value + reach * (high - value))
+    ratios = sorted(_studentised_means(units, value, seed))
+    last = len(ratios) - 1
+    lower, upper = ratios[round(last * LEVEL / 2)], ratios[round(last * (1 - LEVEL / 2))]
+    return Interval(
+        value,
+        min(value, max(low, value - error * upper)),
+        max(value, min(high, value - error * lower)),
     )
 
 
+def sign_flip_test(gains: Sequence[float], seed: int) -> PairedTest:
+    """Test whether paired differences are symmetric around zero by flipping their signs.
+
+    The test is exact if the number of distinct sums is small, which holds for few prompts and for scores on a grid;
+    otherwise signs are drawn at random.
+
+    Args:
+        gains: one difference for each prompt.
+        seed: random seed of the flips.
+    """
+    changed = [abs(gain) for gain in gains if abs(gain) > _TOLERANCE]
+    if not changed:
+        return PairedTest(1.0, 1.0)
+    observed = abs(math.fsum(gain for gain in gains if abs(gain) > _TOLERANCE))
+    scale = max(changed)
+    exact = _signed_sums([gain / scale for gain in changed])
+    if exact is not None:
+        limit = observed / scale - _TOLERANCE * len(changed)
+        extreme = sum(ways for total, ways in exact.items() if abs(total) >= limit)
+        return PairedTest(min(1.0, extreme / 2 ** len(changed)), 2 / 2 ** len(changed))
+    flips = max(_FEWEST_FLIPS, min(_FLIPS, 8 * _FLIPPED_BYTES // len(changed)))
+    limit = observed - _TOLERANCE * scale * len(changed)
+    extreme = sum(abs(total) >= limit for total in _random_sums(changed, flips, seed))
+    return PairedTest((extreme + 1) / (flips + 1), 1 / (flips + 1))
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for multiple tests by Holm's step-down method, in the given order."""
+    adjusted, highest = [0.0] * len(values), 0.0
+    for rank, index in enumerate(sorted(range(len(values)), key=lambda index: values[index])):
+        highest = max(highest, min(1.0, (len(values) - rank) * values[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
 def pass_at_k(passed: int, samples: int, k: int) -> float:
-    """The chance that one of `k` answers passes, estimated without bias from `samples` of which `passed` did.
+    """Return the unbiased estimate of the chance that at least one of `k` answers passes.
 
     Source: Chen et al., Evaluating Large Language Models Trained on Code, 2021.
     """
@@ -102,11 +213,72 @@ def pass_at_k(passed: int, samples: int, k: int) -> float:
     return 1.0 - math.comb(samples - passed, k) / math.comb(samples, k)
 
 
-def _means(values: Sequence[float], drawn: Iterable[Sequence[int]]) -> list[float]:
-    pick = values.__getitem__
-    return sorted(sum(map(pick, places)) / len(places) for places in drawn)
+def _standard_error(units: Sequence[float], value: float) -> float:
+    if len(units) < 2:  # noqa: PLR2004 - one value has no variance
+        return 0.0
+    return math.sqrt(math.fsum((unit - value) ** 2 for unit in units) / (len(units) - 1) / len(units))
 
 
-def _interval(value: float, ordered: Sequence[float]) -> Interval:
-    last = len(ordered) - 1
-    return Interval(value, ordered[round(last * _TAIL)], ordered[round(last * (1 - _TAIL))])
+def _studentised_means(units: Sequence[float], value: float, seed: int) -> Iterator[float]:
+    """Yield (resampled mean - mean) / resampled standard error; infinite if a resample has no variance."""
+    count = len(units)
+    rng = random.Random(seed)  # noqa: S311 - statistics
+    # Centred values keep the sum of squares exact enough for a fast one-pass variance.
+    centred = [unit - value for unit in units]
+    for _ in range(max(_FEWEST_RESAMPLES, min(_RESAMPLES, _RESAMPLED_VALUES // count))):
+        drawn = rng.choices(centred, k=count)
+        shift = sum(drawn) / count
+        variance = (sum(unit * unit for unit in drawn) - count * shift * shift) / (count - 1)
+        if variance > _TOLERANCE * shift * shift:
+            yield shift / math.sqrt(variance / count)
+        else:
+            yield math.copysign(math.inf, shift) if shift else 0.0
+
+
+def _signed_sums(gains: Sequence[float]) -> Counter[float] | None:
+    """Count the sums over all sign patterns; None if there are too many distinct sums to enumerate."""
+    sums = Counter({0: 1})
+    steps = 0
+    for gain in gains:
+        step = round(gain / _TOLERANCE)
+        following: Counter[int] = Counter()
+        for total, ways in sums.items():
+            following[total + step] += ways
+            following[total - step] += ways
+        sums = following
+        steps += len(sums)
+        if len(sums) > _MAX_SUMS or steps > _MAX_SUM_STEPS:
+            return None
+    return Counter({total * _TOLERANCE: ways for total, ways in sums.items()})
+
+
+def _random_sums(gains: Sequence[float], flips: int, seed: int) -> Iterator[float]:
+    """Yield sums with random signs, eight values at a time from a table of their 256 sums."""
+    rng = random.Random(seed)  # noqa: S311 - statistics
+    tables = [_sums_of_byte(gains[start : start + 8]) for start in range(0, len(gains), 8)]
+    for _ in range(flips):
+        signs = rng.randbytes(len(tables))
+        yield sum(table[byte] for table, byte in zip(tables, signs, strict=True))
+
+
+def _sums_of_byte(gains: Sequence[float]) -> list[float]:
+    return [
+        math.fsum(gain if byte >> place & 1 else -gain for place, gain in enumerate(gains)) for byte in range(256)
+    ]
+
+
+def _t_quantile(degrees: int) -> float:
+    """Return the upper quantile of Student's t for a two-sided interval (Abramowitz and Stegun 26.7.5)."""
+    if degrees == 1:
+        return math.tan(math.pi * (0.5 - LEVEL / 2))
+    if degrees == 2:  # noqa: PLR2004 - closed form
+        tail = 1 - LEVEL
+        return tail * math.sqrt(2 / (1 - tail**2))
+    z, v = _Z, degrees
+    return (
+        z
+        + (z**3 + z) / (4 * v)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
+        + (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / (92160 * v**4)
+    )

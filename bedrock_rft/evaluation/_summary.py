@@ -1,223 +1,231 @@
-"""From answers and scores to a report."""
+"""Build the report from answers and scores."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-from bedrock_rft.evaluation._advice import Thresholds, advice
-from bedrock_rft.evaluation._flow import Missed
-from bedrock_rft.evaluation._journal import Answer, Journal, Scored
+from bedrock_rft.evaluation._advice import Thresholds, evaluation_findings
+from bedrock_rft.evaluation._comparison import ScoreScale, compare_with_base
+from bedrock_rft.evaluation._groups import group_by_field, text_of
+from bedrock_rft.evaluation._pipeline import Unscored
 from bedrock_rft.evaluation._questions import Model, Prompt, Question
-from bedrock_rft.evaluation._report import Comparison, Evaluation, Example, Group, ModelResult
-from bedrock_rft.evaluation._statistics import Interval, Resamples, bootstrap, difference, mean, pass_at_k
+from bedrock_rft.evaluation._report import Evaluation
+from bedrock_rft.evaluation._results import Example, ModelResult
+from bedrock_rft.evaluation._resume_file import Answer, AnswerScore, ResumeFile
+from bedrock_rft.evaluation._statistics import (
+    Interval,
+    cluster_units,
+    mean,
+    mean_interval,
+    pass_at_k,
+    share_interval,
+)
 
-__all__ = ["summary"]
+__all__ = ["RunFacts", "build_evaluation", "passes"]
 
-_BUCKETS = 4
-_DISTINCT = 12
-_SHOWN = 5
-_LONGEST = 2000
-_OUTSIDE = ("missing", "not a number")
+_EXAMPLES = 5
+_MAX_CHARACTERS = 2000
+_NOTHING = Interval(math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
-class _Told:
-    """One answer with its score."""
+class RunFacts:
+    """Settings and circumstances of an evaluation that the report shows; see `Evaluation` for each."""
 
+    reward: str
+    samples: int
+    pass_mark: float
+    reward_range: tuple[float, float]
+    by: Sequence[str]
+    seed: int
+    thresholds: Thresholds
+    resumed: int
+    dataset: str
+    date: str
+    region: str
+    sampling: Mapping[str, Any]
+    versions: Mapping[str, str]
+    local_service: bool
+
+
+@dataclass(frozen=True)
+class _ScoredAnswer:
     prompt: Prompt
     answer: Answer
-    scored: Scored
+    score: AnswerScore
 
 
-def summary(
-    asked: Sequence[Question],
+_Answers = Mapping[int, Sequence[_ScoredAnswer]]
+"""Scored answers of one model by the prompt's position."""
+
+
+def passes(score: float, mark: float) -> bool:
+    """Return whether a score reaches the pass mark; sums such as 0.7 + 0.2 + 0.1 count as 1."""
+    return score >= mark or math.isclose(score, mark, rel_tol=1e-9, abs_tol=1e-9)
+
+
+def build_evaluation(
+    questions: Sequence[Question],
     models: Sequence[Model],
     prompts: Sequence[Prompt],
-    journal: Journal,
-    missed: Missed,
-    *,
-    reward: str,
-    samples: int,
-    pass_mark: float,
-    by: Sequence[str],
-    seed: int,
-    thresholds: Thresholds,
-    resumed: int,
+    kept: ResumeFile,
+    unscored: Unscored,
+    facts: RunFacts,
 ) -> Evaluation:
-    """Put the report together.
+    """Build the report.
 
     Args:
-        asked: every question.
-        models: in their order.
-        prompts: all of them.
-        journal: answers and scores by question.
-        missed: what has no score, and why.
-        reward: its name.
-        samples: answers to each prompt.
-        pass_mark: the score from which an answer passes.
-        by: record fields to group prompts by.
-        seed: of the resampling.
-        thresholds: for the advice.
-        resumed: answers that an earlier run had.
+        questions: all questions.
+        models: the models in the given order.
+        prompts: the prompts that were used.
+        kept: answers and scores by question.
+        unscored: questions without a score, and why.
+        facts: settings and circumstances.
     """
-    told: dict[str, dict[int, list[_Told]]] = {model.label: defaultdict(list) for model in models}
+    answers: dict[str, dict[int, list[_ScoredAnswer]]] = {model.label: defaultdict(list) for model in models}
     failed: dict[str, int] = defaultdict(int)
-    for question in asked:
-        if question.key in missed.asked or question.key in missed.scored:
+    for question in questions:
+        score = None
+        if question.key not in unscored.unanswered and question.key not in unscored.ungraded:
+            score = kept.scores.get(question.key)
+        if score is None:
             failed[question.model.label] += 1
-        elif question.key in journal.scores:
-            answer, scored = journal.answers[question.key], journal.scores[question.key]
-            told[question.model.label][question.prompt.index].append(_Told(question.prompt, answer, scored))
-    results = [_result(model, told[model.label], failed[model.label], pass_mark, seed) for model in models]
-    comparisons = [_comparison(results[0], other, seed) for other in results[1:]]
-    examples = [example for other in results[1:] for example in _examples(results[0], other, told)]
-    examples.sort(key=lambda example: example.gain)
+            continue
+        scored = _ScoredAnswer(question.prompt, kept.answers[question.key], score)
+        answers[question.model.label][question.prompt.index].append(scored)
+    scores = [a.score.score for by_prompt in answers.values() for several in by_prompt.values() for a in several]
+    scale = ScoreScale(
+        min([facts.reward_range[0], *scores]), max([facts.reward_range[1], *scores]), facts.samples, facts.seed
+    )
+    clusters = {prompt.index: prompt.cluster for prompt in prompts}
+    results = [
+        _model_result(model, answers[model.label], failed[model.label], clusters, facts.pass_mark, scale)
+        for model in models
+    ]
+    tuned_first = sorted(results[1:], key=lambda result: not _is_tuned(result, models))
+    comparisons = compare_with_base([results[0], *tuned_first], clusters, scale)
+    findings = evaluation_findings(results, comparisons, unscored, facts.thresholds, facts.reward_range)
     return Evaluation(
-        title=f"Evaluation of {len(models)} model{'s' * (len(models) > 1)} on {len(prompts):,} prompts, {samples} each",
-        findings=tuple(advice(results, comparisons, missed, thresholds)),
-        reward=reward,
+        title=f"Evaluation of {len(models)} model{'s' * (len(models) > 1)} on {len(prompts):,} prompts, "
+        f"{facts.samples} each",
+        findings=tuple(findings),
+        reward=facts.reward,
         prompts=len(prompts),
-        samples=samples,
-        pass_mark=pass_mark,
+        samples=facts.samples,
+        pass_mark=facts.pass_mark,
+        reward_range=facts.reward_range,
         models=tuple(results),
-        comparisons=tuple(found for found in comparisons if found is not None),
-        groups=tuple(group for name in by for group in _groups(name, prompts, results)),
-        better=_first([example for example in examples[::-1] if example.gain > 0]),
-        worse=_first([example for example in examples if example.gain < 0]),
-        resumed=resumed,
+        comparisons=tuple(comparisons),
+        groups=tuple(group for name in facts.by for group in group_by_field(name, prompts, results)),
+        better=_examples(results[0], tuned_first, answers, sign=1),
+        worse=_examples(results[0], tuned_first, answers, sign=-1),
+        resumed=facts.resumed,
+        dataset=facts.dataset,
+        date=facts.date,
+        region=facts.region,
+        sampling=facts.sampling,
+        seed=facts.seed,
+        versions=facts.versions,
+        local_service=facts.local_service,
     )
 
 
-def _result(model: Model, told: Mapping[int, list[_Told]], failed: int, mark: float, seed: int) -> ModelResult:
-    scores = {index: tuple(one.scored.score for one in answers) for index, answers in sorted(told.items())}
-    every = [one for answers in told.values() for one in answers]
-    values = [mean(found) for found in scores.values()]
-    fewest = min((len(answers) for answers in told.values()), default=0)
-    passed = [(sum(one.scored.score >= mark for one in answers), len(answers)) for answers in told.values()]
-    names = list(dict.fromkeys(name for one in every for name in one.scored.parts))
+def _is_tuned(result: ModelResult, models: Sequence[Model]) -> bool:
+    return any(model.tuned for model in models if model.label == result.label)
+
+
+def _model_result(
+    model: Model, answers: _Answers, failed: int, clusters: Mapping[int, str], pass_mark: float, scale: ScoreScale
+) -> ModelResult:
+    scores = {index: tuple(a.score.score for a in several) for index, several in sorted(answers.items())}
+    every = [answer for several in answers.values() for answer in several]
+    passed = [(sum(passes(score, pass_mark) for score in several), len(several)) for several in scores.values()]
+    fewest = min((len(several) for several in scores.values()), default=0)
+    names = dict.fromkeys(name for answer in every for name in answer.score.parts)
+    score = _score_interval(scores, clusters, scale)
+    complete = score
+    if failed:
+        filled = {i: (*scores.get(i, ()), *[scale.low] * (scale.samples - len(scores.get(i, ())))) for i in clusters}
+        complete = _score_interval(filled, clusters, scale)
     return ModelResult(
         model=model.id,
         label=model.label,
         answers=len(every),
         failed=failed,
-        score=bootstrap(values, Resamples(len(values), seed)) if values else Interval(math.nan, math.nan, math.nan),
-        pass_at={k: mean([pass_at_k(*counts, k) for counts in passed]) for k in _ks(fewest)},
-        parts={name: mean([one.scored.parts[name] for one in every if name in one.scored.parts]) for name in names},
-        prompt_tokens=sum(one.answer.prompt_tokens for one in every),
-        completion_tokens=sum(one.answer.completion_tokens for one in every),
-        cut_off=mean([float(one.answer.finish_reason == "length") for one in every]) if every else 0.0,
+        score=score,
+        score_with_missing=complete,
+        pass_at={k: mean([pass_at_k(*counts, k) for counts in passed]) for k in _pass_at_ks(fewest)},
+        parts={
+            name: mean([mean([a.score.parts.get(name, 0.0) for a in several]) for several in answers.values()])
+            for name in names
+        },
+        prompt_tokens=sum(answer.answer.prompt_tokens for answer in every),
+        completion_tokens=sum(answer.answer.completion_tokens for answer in every),
+        cut_off=mean([float(answer.answer.finish_reason == "length") for answer in every]) if every else 0.0,
         scores=scores,
     )
 
 
-def _ks(fewest: int) -> list[int]:
-    """1, 2, 4 and so on, and as many as every prompt was answered."""
+def _score_interval(
+    scores: Mapping[int, Sequence[float]], clusters: Mapping[int, str], scale: ScoreScale
+) -> Interval:
+    """Return the mean over prompts with its interval; Wilson's if every score is the lowest or the highest one."""
+    if not scores:
+        return _NOTHING
+    units = cluster_units([mean(several) for several in scores.values()], [clusters[index] for index in scores])
+    width = scale.high - scale.low
+    if all(score in (scale.low, scale.high) for several in scores.values() for score in several):
+        # Copies of a prompt are one unit, so only the answers to different prompts add to the sample size.
+        answers = len(units) * max(len(several) for several in scores.values())
+        share = share_interval([(unit - scale.low) / width for unit in units], answers)
+        return Interval(*(scale.low + width * edge for edge in (share.value, share.low, share.high)))
+    return mean_interval(units, (scale.low, scale.high), scale.seed)
+
+
+def _pass_at_ks(fewest: int) -> list[int]:
+    """Return the powers of two up to the number of answers that every prompt has, and that number."""
     return sorted({*(1 << power for power in range(fewest.bit_length())), fewest} - {0})
 
 
-def _comparison(base: ModelResult, other: ModelResult, seed: int) -> Comparison | None:
-    before, after = base.prompts, other.prompts
-    both = [index for index in before if index in after]
-    if not both:
-        return None
-    drawn = Resamples(len(both), seed)
-    found = difference([before[index] for index in both], [after[index] for index in both], drawn)
-    return Comparison(other.label, base.label, found)
+def _examples(
+    base: ModelResult, others: Sequence[ModelResult], answers: Mapping[str, _Answers], *, sign: int
+) -> tuple[Example, ...]:
+    """Return the prompts whose mean score changed most in one direction, each prompt once."""
+    before = base.prompts
+    examples: dict[int, Example] = {}
+    for other in others:
+        after = other.prompts
+        gains = {index: after[index] - before[index] for index in before if index in after}
+        for index in sorted(gains, key=lambda index: -sign * gains[index]):
+            if len(examples) == _EXAMPLES or sign * gains[index] <= 0:
+                break
+            if index not in examples:
+                examples[index] = _example(base, other, answers, index)
+    return tuple(examples.values())
 
 
-def _examples(base: ModelResult, other: ModelResult, told: Mapping[str, Mapping[int, list[_Told]]]) -> list[Example]:
-    earlier, later = base.prompts, other.prompts
-    gains = {index: later[index] - earlier[index] for index in earlier if index in later}
-    ordered = sorted(gains, key=lambda index: gains[index])
-    picked = dict.fromkeys(ordered[:_SHOWN] + ordered[-_SHOWN:])
-    found: list[Example] = []
-    for index in picked:
-        if gains[index] == 0:
-            continue
-        rising = gains[index] > 0
-        before, after = (
-            _typical(told[base.label][index], high=not rising),
-            _typical(told[other.label][index], high=rising),
-        )
-        prompt = before.prompt
-        found.append(
-            Example(
-                index=index,
-                prompt=_text(prompt.messages[-1].get("content"))[:_LONGEST],
-                reference=_text(prompt.reference)[:_LONGEST],
-                label=other.label,
-                base=base.label,
-                before=(before.answer.text[:_LONGEST], before.scored.score),
-                after=(after.answer.text[:_LONGEST], after.scored.score),
-                gain=gains[index],
-            )
-        )
-    return found
+def _example(base: ModelResult, other: ModelResult, answers: Mapping[str, _Answers], index: int) -> Example:
+    before_mean, after_mean = base.prompts[index], other.prompts[index]
+    before = _closest(answers[base.label][index], before_mean)
+    after = _closest(answers[other.label][index], after_mean)
+    prompt = before.prompt
+    return Example(
+        index=index,
+        prompt=text_of(prompt.messages[-1].get("content"))[:_MAX_CHARACTERS],
+        reference=text_of(prompt.reference)[:_MAX_CHARACTERS],
+        label=other.label,
+        base=base.label,
+        before=(before.answer.text[:_MAX_CHARACTERS], before.score.score),
+        after=(after.answer.text[:_MAX_CHARACTERS], after.score.score),
+        gain=after_mean - before_mean,
+        before_mean=before_mean,
+        after_mean=after_mean,
+    )
 
 
-def _first(examples: Sequence[Example]) -> tuple[Example, ...]:
-    """The first few, each prompt once."""
-    found: dict[int, Example] = {}
-    for example in examples:
-        found.setdefault(example.index, example)
-    return tuple(found.values())[:_SHOWN]
-
-
-def _typical(answers: Sequence[_Told], *, high: bool) -> _Told:
-    return (max if high else min)(answers, key=lambda one: one.scored.score)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):  # content in parts
-        parts = (cast("dict[str, Any]", part) for part in cast("Sequence[Any]", value) if isinstance(part, dict))
-        return "".join(str(part.get("text", "")) for part in parts)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _groups(name: str, prompts: Sequence[Prompt], results: Sequence[ModelResult]) -> list[Group]:
-    buckets: dict[str, list[int]] = defaultdict(list)
-    label = _labels([prompt.fields.get(name) for prompt in prompts])
-    means = {one.label: one.prompts for one in results}
-    for prompt in prompts:
-        buckets[label(prompt.fields.get(name))].append(prompt.index)
-    return [
-        Group(
-            field=name,
-            value=value,
-            prompts=len(indices),
-            means={
-                model: mean([found[index] for index in indices if index in found]) for model, found in means.items()
-            },
-        )
-        for value, indices in sorted(buckets.items(), key=lambda item: _place(item[0]))
-    ]
-
-
-def _place(label: str) -> tuple[int, float, str]:
-    """Numbers and their ranges come first, in their order; what is missing comes last."""
-    try:
-        return 0, float(label.partition(" to ")[0]), label
-    except ValueError:
-        return (2 if label in _OUTSIDE else 1), 0.0, label
-
-
-def _labels(values: Sequence[Any]) -> Callable[[Any], str]:
-    """How a field's values are called: as they are, or by quarters where they are many different numbers."""
-    numbers = sorted(value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool))
-    if len(set(numbers)) <= _DISTINCT:
-        return lambda value: _OUTSIDE[0] if value is None else _text(value)[:60]
-    cuts = [numbers[len(numbers) * part // _BUCKETS] for part in range(1, _BUCKETS)]
-    edges = [numbers[0], *cuts, numbers[-1]]
-
-    def bucket(value: Any) -> str:
-        if not isinstance(value, (int, float)) or isinstance(value, bool):
-            return _OUTSIDE[0] if value is None else _OUTSIDE[1]
-        place = sum(value >= cut for cut in cuts)
-        return f"{edges[place]:g} to {edges[place + 1]:g}"
-
-    return bucket
+def _closest(answers: Sequence[_ScoredAnswer], value: float) -> _ScoredAnswer:
+    return min(answers, key=lambda answer: abs(answer.score.score - value))

@@ -1,0 +1,121 @@
+"""Results by record field: values as they are, or quarters of many different numbers or dates."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from typing import Any, cast
+
+from bedrock_rft.evaluation._questions import Prompt
+from bedrock_rft.evaluation._results import Group, ModelResult
+from bedrock_rft.evaluation._statistics import mean
+
+__all__ = ["group_by_field", "text_of"]
+
+_QUARTERS = 4
+_MAX_DISTINCT = 12
+_MAX_CHARACTERS = 60
+_EPOCH_SECONDS = (1e8, 1e10)
+_EPOCH_MILLISECONDS = (1e11, 1e13)
+
+_Key = tuple[int, float, str]
+"""Sort key of a group: numbers and ranges first, then text, then missing values."""
+_Bucket = Callable[[Any], tuple[_Key, str]]
+
+
+def group_by_field(name: str, prompts: Sequence[Prompt], results: Sequence[ModelResult]) -> list[Group]:
+    """Return the mean score of each model for each value of a record field."""
+    bucket = _bucket_function([prompt.fields.get(name) for prompt in prompts])
+    members: dict[tuple[_Key, str], list[int]] = defaultdict(list)
+    for prompt in prompts:
+        members[bucket(prompt.fields.get(name))].append(prompt.index)
+    means = {result.label: result.prompts for result in results}
+    return [
+        Group(
+            field=name,
+            value=label,
+            prompts=len(indices),
+            means={
+                model: mean([scores[index] for index in indices if index in scores]) for model, scores in means.items()
+            },
+        )
+        for (_, label), indices in sorted(members.items())
+    ]
+
+
+def text_of(value: Any) -> str:
+    """Return message content, or any JSON value, as text."""
+    if isinstance(value, list):
+        parts = (cast("dict[str, Any]", part) for part in cast("Sequence[Any]", value) if isinstance(part, dict))
+        return "".join(str(part.get("text", "")) for part in parts)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _bucket_function(values: Sequence[Any]) -> _Bucket:
+    present = [value for value in values if value is not None]
+    dates = [_parse_date(value) for value in present]
+    if present and all(isinstance(value, str) for value in present) and None not in dates:
+        to_number: Callable[[Any], float | None] = _parse_date
+        to_text = _format_date
+    else:
+        to_number = _as_number
+        scale = _epoch_scale([number for number in map(_as_number, present) if number is not None])
+        to_text = _format_number if scale is None else (lambda number: _format_date(number / scale))
+    numbers = sorted(number for number in map(to_number, present) if number is not None)
+    if len(set(numbers)) <= _MAX_DISTINCT:
+        return lambda value: _exact_bucket(value, to_number, to_text)
+    cuts = [numbers[len(numbers) * quarter // _QUARTERS] for quarter in range(1, _QUARTERS)]
+    edges = [numbers[0], *cuts, numbers[-1]]
+
+    def range_bucket(value: Any) -> tuple[_Key, str]:
+        number = to_number(value)
+        if number is None:
+            return ((2, 0.0, ""), "missing") if value is None else ((2, 1.0, ""), "not a number")
+        place = sum(number >= cut for cut in cuts)
+        return (0, float(place), ""), f"{to_text(edges[place])} to {to_text(edges[place + 1])}"
+
+    return range_bucket
+
+
+def _exact_bucket(
+    value: Any, to_number: Callable[[Any], float | None], to_text: Callable[[float], str]
+) -> tuple[_Key, str]:
+    if value is None:
+        return (2, 0.0, ""), "missing"
+    number = to_number(value)
+    if number is None or isinstance(value, str):
+        text = text_of(value)[:_MAX_CHARACTERS]
+        return (1, 0.0, text), text
+    return (0, number, ""), to_text(number)
+
+
+def _as_number(value: Any) -> float | None:
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _parse_date(value: Any) -> float | None:
+    if not isinstance(value, str) or "-" not in value:
+        return None
+    try:
+        parsed = datetime.fromisoformat(value.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def _epoch_scale(numbers: Sequence[float]) -> float | None:
+    """Return units a second if all numbers look like Unix time, else None."""
+    for (low, high), scale in ((_EPOCH_SECONDS, 1.0), (_EPOCH_MILLISECONDS, 1000.0)):
+        if numbers and all(low <= number < high for number in numbers):
+            return scale
+    return None
+
+
+def _format_date(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M}"
+
+
+def _format_number(number: float) -> str:
+    return f"{number}" if isinstance(number, int) or number.is_integer() else f"{number:.6g}"

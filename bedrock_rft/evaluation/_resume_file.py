@@ -1,0 +1,181 @@
+"""Answers and scores, kept in memory and in a file from which an interrupted evaluation resumes."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from bedrock_rft._core.warnings import warn_once
+from bedrock_rft.errors import ConfigurationError
+from bedrock_rft.rewards._runtime.score import ERROR
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+__all__ = ["Answer", "AnswerScore", "ResumeFile"]
+
+_LOCKED = {errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK}
+_LOCK_OFFSET = 2**31 - 2
+"""Windows blocks reads of a locked byte, so the lock covers a byte far beyond the data."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer of a model.
+
+    Attributes:
+        text: the answer.
+        finish_reason: why generation ended, such as `stop` or `length`.
+        prompt_tokens: tokens of the prompt.
+        completion_tokens: tokens of the answer.
+    """
+
+    text: str
+    finish_reason: str | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class AnswerScore:
+    """The score of an answer.
+
+    Attributes:
+        score: the reward.
+        parts: the values of `metrics_list` by name.
+    """
+
+    score: float
+    parts: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+class ResumeFile:
+    """Answers and scores by question key; with a path, also JSON lines that only the owner can read.
+
+    A run with more models, prompts or samples reuses the answers it finds.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None, scorer: str) -> None:
+        """Open or create a file.
+
+        Args:
+            path: the file; None keeps everything in memory.
+            scorer: identifies the reward. Scores of another reward are ignored.
+
+        Raises:
+            ConfigurationError: the file cannot be opened, has other content, or is in use by another evaluation.
+        """
+        self.answers: dict[str, Answer] = {}
+        self.scores: dict[str, AnswerScore] = {}
+        self._scorer = scorer
+        self._lock = threading.Lock()
+        self._descriptor: int | None = None
+        self._path: Path | None = None
+        if path is None:
+            return
+        self._path = file = Path(path).expanduser()
+        try:
+            self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600)
+            self._lock_file(file, self._descriptor)
+            self._load(file, self._descriptor)
+        except OSError as error:
+            self.close()
+            raise ConfigurationError(
+                f"resume: cannot use {file}: {error.strerror or error}. Name a file in an existing, writable folder."
+            ) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def add_answer(self, key: str, answer: Answer) -> None:
+        """Keep an answer."""
+        self.answers[key] = answer
+        self._write({"answered": key, **asdict(answer)})
+
+    def add_score(self, key: str, score: AnswerScore) -> None:
+        """Keep a score. A floor score given because the reward raised is not written, so the next run retries it."""
+        self.scores[key] = score
+        if not score.parts.get(ERROR):
+            self._write({"scored": key, "by": self._scorer, "score": score.score, "parts": dict(score.parts)})
+
+    def close(self) -> None:
+        """Close the file, which releases its lock."""
+        with self._lock:
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+                self._descriptor = None
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        data = json.dumps(line).encode() + b"\n"
+        with self._lock:
+            while self._descriptor is not None and data:
+                # Usually one write. On a full disk, an error must end the run before another line follows a cut one.
+                try:
+                    data = data[os.write(self._descriptor, data) :]
+                except OSError as error:
+                    raise ConfigurationError(
+                        f"resume: cannot write {self._path}: {error.strerror or error}. The answers in the file are "
+                        "kept. Free some space, then run again with the same file."
+                    ) from error
+
+    def _lock_file(self, path: Path, descriptor: int) -> None:
+        locked = _try_lock(descriptor)
+        if locked is False:
+            raise ConfigurationError(
+                f"resume: {path} is in use by another evaluation, and both would pay for the same answers. Wait until "
+                "that one has ended, or name another file."
+            )
+        if locked is None:
+            warn_once(f"{path} is on a file system without locks; use it for one evaluation at a time.")
+
+    def _load(self, path: Path, descriptor: int) -> None:
+        with os.fdopen(os.dup(descriptor), "rb") as opened:
+            data = opened.read()
+        complete = data.rfind(b"\n") + 1
+        if complete < len(data):
+            os.ftruncate(descriptor, complete)  # the writing process died within a line
+        for number, line in enumerate(data[:complete].split(b"\n")[:-1], 1):
+            try:
+                self._load_line(json.loads(line))
+            except (ValueError, TypeError, KeyError, AttributeError):
+                raise ConfigurationError(
+                    f"resume: line {number} of {path} was not written by an evaluation. Name another file."
+                ) from None
+
+    def _load_line(self, line: Any) -> None:
+        fields = cast("dict[str, Any]", line)
+        if "answered" in fields:
+            key = str(fields.pop("answered"))
+            self.answers[key] = Answer(**{name: fields[name] for name in Answer.__dataclass_fields__ if name in fields})
+        elif fields["by"] == self._scorer:
+            self.scores[str(fields["scored"])] = AnswerScore(float(fields["score"]), dict(fields["parts"]))
+
+
+def _try_lock(descriptor: int) -> bool | None:
+    """Lock an open file until it is closed, without waiting.
+
+    Returns:
+        False if another process has the lock, None if the file system has no locks. The operating system releases the
+        lock when the process ends.
+    """
+    try:
+        if sys.platform == "win32":
+            os.lseek(descriptor, _LOCK_OFFSET, os.SEEK_SET)
+            try:
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            finally:
+                os.lseek(descriptor, 0, os.SEEK_SET)
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return False if error.errno in _LOCKED else None
+    return True

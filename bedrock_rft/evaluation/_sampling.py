@@ -1,0 +1,244 @@
+"""Sample answers from the service: many at once, with retries, as many as the service accepts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+from typing_extensions import Self
+
+from bedrock_rft._auth.config import Config
+from bedrock_rft._transport.connection_errors import disarm, lost
+from bedrock_rft._transport.retry import delay, throttled, worth
+from bedrock_rft._transport.status_errors import refusal, retry_after
+from bedrock_rft._transport.transport import Request, Response
+from bedrock_rft.errors import APIError, APIResponseError, BadRequestError
+from bedrock_rft.evaluation._concurrency import run_in_thread, run_workers
+from bedrock_rft.evaluation._questions import Question
+from bedrock_rft.evaluation._resume_file import Answer
+
+__all__ = ["AdaptiveLimiter", "Sampler", "chat_sampler", "sample_all"]
+
+Sampler: TypeAlias = Callable[[Question], Awaitable[Answer]]
+"""Sends one question once. Raises `APIError`, or `UnsuccessfulResponse` for the caller to decide about retries."""
+
+_REQUEST = Request("POST", "/chat/completions", repeatable=True)
+_ATTEMPTS = 8
+_MAX_REFUSALS = 20
+"""Refused questions without a single answer after which the request, and not a question, must be wrong."""
+_BUSY_SECONDS = 600.0
+"""Time for which one question is retried while the service is over capacity."""
+_NO_CAPACITY = 503
+_DECREASE = 0.7
+_DECREASE_INTERVAL = 1.0
+"""Seconds within which several throttled responses count once, because they describe the same moment."""
+
+
+class UnsuccessfulResponse(Exception):  # noqa: N818 - not an error yet: it may be retried
+    """A response of the service that holds no answer."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__()
+        self.response = response
+
+
+class AdaptiveLimiter:
+    """Concurrency limit that drops when the service throttles requests and recovers slowly (AIMD).
+
+    Use it as `async with limiter:` around each request.
+    """
+
+    def __init__(self, maximum: int) -> None:
+        self._maximum = maximum
+        self._limit = float(maximum)
+        self._active = 0
+        self._paused_until = 0.0
+        self._decreased_at = -_DECREASE_INTERVAL
+        self._condition = asyncio.Condition()
+
+    @property
+    def limit(self) -> float:
+        """The current limit."""
+        return self._limit
+
+    async def __aenter__(self) -> Self:
+        async with self._condition:
+            await self._condition.wait_for(lambda: self._active < max(1, int(self._limit)))
+            self._active += 1
+        while (pause := self._paused_until - time.monotonic()) > 0:  # noqa: ASYNC110 - the pause may be extended
+            await asyncio.sleep(pause)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        async with self._condition:
+            self._active -= 1
+            self._condition.notify_all()
+
+    def increase(self) -> None:
+        """Raise the limit a little after a successful request."""
+        self._limit = min(self._maximum, self._limit + 1 / self._limit)
+
+    def decrease(self, pause: float = 0.0) -> None:
+        """Lower the limit after a throttled request, and start no request for `pause` seconds."""
+        now = time.monotonic()
+        self._paused_until = max(self._paused_until, now + pause)
+        if now - self._decreased_at >= _DECREASE_INTERVAL:
+            self._decreased_at = now
+            self._limit = max(1.0, self._limit * _DECREASE)
+
+
+def chat_sampler(
+    client: Any, config: Config, sampling: Mapping[str, Any], timeout: float, *, blocking: bool
+) -> Sampler:
+    """Return a sampler that sends questions through an OpenAI client.
+
+    Args:
+        client: an `OpenAI` or `AsyncOpenAI` client.
+        config: endpoint and identity for error messages.
+        sampling: further request fields, such as `temperature`.
+        timeout: seconds for one request.
+        blocking: True for `OpenAI`, whose requests run in threads.
+    """
+    chat = client.with_options(max_retries=0, timeout=timeout).chat.completions
+
+    async def sample(question: Question) -> Answer:
+        import openai
+
+        fields: dict[str, Any] = {"model": question.model.id, "messages": question.prompt.messages, **sampling}
+        if isinstance(seed := sampling.get("seed"), int):
+            fields["seed"] = seed + question.sample  # with one seed for all, all samples might be equal
+        try:
+            completion = await (run_in_thread(lambda: chat.create(**fields)) if blocking else chat.create(**fields))
+        except openai.APIStatusError as error:
+            raise UnsuccessfulResponse(_response_of(error)) from None
+        except openai.APIConnectionError as error:
+            cause = error.__cause__ or error
+            raise lost(cause, _REQUEST, config, None) from disarm(cause, None)
+        except (openai.OpenAIError, ValueError, TypeError) as error:
+            raise APIResponseError(f"POST /chat/completions: the response is not a chat completion: {error}") from None
+        return _parse_completion(completion)
+
+    return sample
+
+
+def _response_of(error: Any) -> Response:
+    response = error.response
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Response(response.status_code, headers, response.content)
+
+
+def _parse_completion(completion: Any) -> Answer:
+    choices = getattr(completion, "choices", None)
+    if not choices or getattr(choices[0], "message", None) is None:
+        raise APIResponseError("POST /chat/completions: the response has no choice.")
+    usage = getattr(completion, "usage", None)
+    return Answer(
+        text=choices[0].message.content or "",
+        finish_reason=choices[0].finish_reason,
+        prompt_tokens=getattr(usage, "prompt_tokens", 0) or 0,
+        completion_tokens=getattr(usage, "completion_tokens", 0) or 0,
+    )
+
+
+async def sample_all(
+    questions: Iterator[Question],
+    sampler: Sampler,
+    config: Config,
+    limiter: AdaptiveLimiter,
+    *,
+    workers: int,
+    on_answer: Callable[[Question, Answer], None],
+    on_refusal: Callable[[Question, APIError], None],
+) -> None:
+    """Send all questions, at most `workers` at a time.
+
+    Args:
+        questions: the questions; consumed one by one, so there may be very many.
+        sampler: sends one question once.
+        config: endpoint and identity for error messages.
+        limiter: the concurrency limit.
+        workers: maximum number of requests in flight.
+        on_answer: called with each answer.
+        on_refusal: called if the service rejects a question, for example because it is too long.
+
+    Raises:
+        APIError: the error concerns every question, such as an unknown model or a missing permission.
+    """
+    answered, refused = 0, 0
+
+    async def work() -> None:
+        nonlocal answered, refused
+        for question in questions:
+            try:
+                answer = await _Retries(question, sampler, config, limiter).run()
+            except (BadRequestError, APIResponseError) as error:
+                refused += 1
+                if not answered and refused >= _MAX_REFUSALS:
+                    raise
+                on_refusal(question, error)
+            else:
+                answered += 1
+                on_answer(question, answer)
+
+    await run_workers(work, workers)
+
+
+class _Retries:
+    """The attempts at one question. Failures are limited by number, throttled responses by time."""
+
+    def __init__(self, question: Question, sampler: Sampler, config: Config, limiter: AdaptiveLimiter) -> None:
+        self._question, self._sampler, self._config, self._limiter = question, sampler, config, limiter
+        self._started = time.monotonic()
+        self._failures = 0
+        self._outcome: Response | APIError | None = None
+        self._busy = False
+
+    async def run(self) -> Answer:
+        import tenacity
+
+        retrying = tenacity.AsyncRetrying(
+            retry=lambda state: self._should_retry(state.outcome.exception() if state.outcome else None),
+            wait=lambda _: 0.0 if self._outcome is None else delay(self._outcome, self._failures + self._busy),
+            sleep=asyncio.sleep,
+            reraise=True,
+        )
+        try:
+            answer: Answer = await retrying(self._attempt)
+        except (APIError, UnsuccessfulResponse) as error:
+            raise self._final_error(error) from None
+        return answer
+
+    async def _attempt(self) -> Answer:
+        async with self._limiter:
+            try:
+                answer = await self._sampler(self._question)
+            except UnsuccessfulResponse as unsuccessful:
+                response = unsuccessful.response
+                self._outcome, self._busy = response, throttled(response) or response.status == _NO_CAPACITY
+                if self._busy:
+                    # Only a time that the service names applies to all requests.
+                    self._limiter.decrease(retry_after(response) or 0.0)
+                raise
+            except APIError as error:
+                self._outcome, self._busy = error, False
+                raise
+            self._limiter.increase()
+            return answer
+
+    def _should_retry(self, error: BaseException | None) -> bool:
+        if not isinstance(error, (APIError, UnsuccessfulResponse)) or self._outcome is None:
+            return False
+        if self._busy:
+            expired = time.monotonic() - self._started > _BUSY_SECONDS
+        else:
+            self._failures += 1
+            expired = self._failures >= _ATTEMPTS
+        # A garbled response is retried here only: the question changes nothing on the server.
+        return not expired and (isinstance(error, APIResponseError) or worth(_REQUEST, self._outcome, 1))
+
+    def _final_error(self, error: APIError | UnsuccessfulResponse) -> APIError:
+        final = error if isinstance(error, APIError) else refusal(error.response, _REQUEST, self._config)
+        final.method, final.path, final.attempts = _REQUEST.method, _REQUEST.path, max(1, self._failures)
+        return final
