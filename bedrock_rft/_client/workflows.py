@@ -60,6 +60,7 @@ class AsyncWings(AsyncResource):
         progress: bool | Callable[[str, int, int], None] = True,
         seed: int = 0,
         thresholds: Thresholds | None = None,
+        reward_range: tuple[float, float] = (0.0, 1.0),
     ) -> Evaluation:
         """Ask models the prompts of a data set, score the answers with a reward, and compare.
 
@@ -80,20 +81,22 @@ class AsyncWings(AsyncResource):
                 of a Lambda, or the ARN of a deployed function or anything with an `.arn`, which is invoked with AWS
                 credentials. It scores answers as they come.
             samples: answers to each prompt.
-            limit: ask the first so many prompts only.
+            limit: the number of prompts to use, chosen at random with `seed`; a larger limit includes a smaller one's.
             sampling: further fields of each request, such as `{"temperature": 0.7, "max_completion_tokens": 1024}`. To
                 a `seed` the number of the sample is added.
             by: record fields to group the results by; numbers of many values are put into quarters.
-            pass_mark: the score from which an answer passes, for pass@k.
+            pass_mark: an answer passes if its score is at least this, for pass@k.
             concurrency: requests at once, as long as the service takes them.
             timeout: seconds for one request.
             resume: a file in which answers and scores are kept as they come. Run again with it, nothing that was
                 answered is asked again, also with more models, samples or prompts; a reward that has changed since
                 scores anew.
-            progress: a bar on a terminal or in a notebook (tqdm's with the extra 'progress') and a line now and then in
-                a log; a function of (what, done, total), told of what is `asked` and `scored`; or False.
-            seed: of the bootstrap's resampling.
-            thresholds: for the advice on a base model that is too weak or too good.
+            progress: True shows a tqdm bar (extra 'progress') on a terminal or in a notebook, and otherwise logs a line
+                every 30 seconds; a function is called with the stage (`asked` or `scored`), the number done and the
+                total; False shows nothing.
+            seed: random seed for choosing prompts, for the bootstrap and for the permutation test.
+            thresholds: when a base model is too weak or too good to train, as shares of `reward_range`.
+            reward_range: lowest and highest score of the reward. A missing answer counts as the lowest one.
 
         Raises:
             APIError: something concerns every question: a model that does not exist, a permission that is missing.
@@ -104,7 +107,19 @@ class AsyncWings(AsyncResource):
         """
         from bedrock_rft.evaluation._evaluate import Settings, run
 
-        settings = Settings(samples, concurrency, sampling, limit, by, pass_mark, resume, progress, seed, thresholds)
+        settings = Settings(
+            samples,
+            concurrency,
+            sampling,
+            limit,
+            by,
+            pass_mark,
+            resume,
+            progress,
+            seed,
+            thresholds,
+            reward_range,
+        )
         return await run(dataset, models, reward, self, settings, timeout=timeout)
 
     async def rehearse(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bedrock_rft._core.findings import Finding
 from bedrock_rft.evaluation._pipeline import Unscored
 from bedrock_rft.evaluation._results import Comparison, ModelResult
-from bedrock_rft.rewards._runtime.score import ERROR
+from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
 
 __all__ = ["Thresholds", "evaluation_findings"]
 
@@ -48,42 +48,45 @@ def evaluation_findings(
         thresholds: when a base model is too weak or too good.
         reward_range: lowest and highest score of the reward.
     """
-    for result in results:
-        if not result.answers:
-            yield Finding(
-                "error",
-                "no_answers",
-                f"{result.label} has no scored answer",
-                "the service rejected every question, or the reward scored no answer",
-                "See the reasons below",
-            )
     if results[0].answers:
         yield _base_finding(results[0], thresholds, reward_range)
     for comparison in comparisons:
         yield _comparison_finding(comparison)
     for result in results:
-        if result.answers and result.failed:
-            yield _missing_finding(result)
-        if result.cut_off > _MANY_CUT_OFF:
-            yield Finding(
-                "warning",
-                "cut_off",
-                f"{result.cut_off:.0%} of the answers of {result.label} ended at the token limit",
-                "an unfinished answer seldom scores",
-                "Raise max_completion_tokens in sampling=",
-            )
-        if result.parts.get(ERROR, 0.0) > 0:
-            yield Finding(
-                "warning",
-                "reward_errors",
-                f"The reward raised on {result.parts[ERROR]:.1%} of the answers of {result.label}",
-                "these answers count with the lowest score",
-                "Run rewards.check on the reward",
-            )
+        yield from _answer_findings(result)
     if unscored.unanswered:
         yield _unscored_finding("not_answered", "questions were rejected by the service", unscored.unanswered)
     if unscored.ungraded:
         yield _unscored_finding("not_scored", "answers could not be scored", unscored.ungraded)
+
+
+def _answer_findings(result: ModelResult) -> Iterator[Finding]:
+    if not result.answers:
+        yield Finding(
+            "error",
+            "no_answers",
+            f"{result.label} has no scored answer",
+            "the service rejected every question, or the reward scored no answer",
+            "See the reasons below",
+        )
+    elif result.failed:
+        yield _missing_finding(result)
+    if result.cut_off > _MANY_CUT_OFF:
+        yield Finding(
+            "warning",
+            "cut_off",
+            f"{result.cut_off:.0%} of the answers of {result.label} ended at the token limit",
+            "an unfinished answer seldom scores",
+            "Raise max_completion_tokens in sampling=",
+        )
+    if result.parts.get(ERROR_METRIC, 0.0) > 0:
+        yield Finding(
+            "warning",
+            "reward_errors",
+            f"The reward raised on {result.parts[ERROR_METRIC]:.1%} of the answers of {result.label}",
+            "these answers count with the lowest score",
+            "Run rewards.check on the reward",
+        )
 
 
 def _base_finding(base: ModelResult, thresholds: Thresholds, reward_range: tuple[float, float]) -> Finding:
@@ -150,8 +153,9 @@ def _comparison_finding(comparison: Comparison) -> Finding:
         "no_verdict",
         f"Not known whether {comparison.label} is better or worse than {comparison.base}: {gain}",
         comparison.reason,
-        "Evaluate more prompts before deciding" if not comparison.difference_with_missing else
-        "Fix the cause of the missing answers, then evaluate again",
+        "Evaluate more prompts before deciding"
+        if not comparison.difference_with_missing
+        else "Fix the cause of the missing answers, then evaluate again",
     )
 
 

@@ -84,7 +84,9 @@ def compare_with_base(
     """
     base = results[0]
     pairs = [
-        _pair(base, other, clusters, scale) for other in results[1:] if any(index in base.scores for index in other.scores)
+        _pair(base, other, clusters, scale)
+        for other in results[1:]
+        if any(index in base.scores for index in other.scores)
     ]
     adjusted = holm([pair.answered.test.p for pair in pairs])
     complete = [pair.complete or pair.answered for pair in pairs]
@@ -106,9 +108,7 @@ def _pair(base: ModelResult, other: ModelResult, clusters: Mapping[int, str], sc
         scale.mean_with_missing(other.scores.get(index, ())) - scale.mean_with_missing(base.scores.get(index, ()))
         for index in every
     ]
-    missing = [
-        (len(base.scores.get(index, ())) - len(other.scores.get(index, ()))) / scale.samples for index in every
-    ]
+    missing = [(len(base.scores.get(index, ())) - len(other.scores.get(index, ()))) / scale.samples for index in every]
     differs = (
         abs(other.missing_share - base.missing_share) > _MISSING_TOLERANCE
         or _gains(missing, every, clusters, scale).test.p < LEVEL
@@ -116,9 +116,7 @@ def _pair(base: ModelResult, other: ModelResult, clusters: Mapping[int, str], sc
     return _Pair(other, answered, _gains(filled, every, clusters, scale), differs)
 
 
-def _gains(
-    values: Sequence[float], indices: Sequence[int], clusters: Mapping[int, str], scale: ScoreScale
-) -> _Gains:
+def _gains(values: Sequence[float], indices: Sequence[int], clusters: Mapping[int, str], scale: ScoreScale) -> _Gains:
     units = cluster_units(values, [clusters[index] for index in indices])
     # The units' deviations are linearised around their mean; the test needs plain sums, which have the same total.
     sums: dict[str, float] = {}
@@ -136,14 +134,20 @@ def _comparison(
     if complete is not None and verdict != "undecided":
         with_missing, _ = _judge(complete, len((pair.complete or pair.answered).units))
         if pair.missing_differs:
-            verdict, reason = "undecided", (
-                f"{pair.result.missing_share:.0%} of its answers are missing, and {base.missing_share:.0%} of those of "
-                f"{base.label}, so the models were not scored on the same prompts"
+            verdict, reason = (
+                "undecided",
+                (
+                    f"{pair.result.missing_share:.0%} of its answers are missing, and {base.missing_share:.0%} of "
+                    f"those of {base.label}, so the models were not scored on the same prompts"
+                ),
             )
         elif with_missing != verdict:
-            verdict, reason = "undecided", (
-                f"the difference is {complete.interval.value:+.3f} and not significant if missing answers count as the "
-                "lowest score"
+            verdict, reason = (
+                "undecided",
+                (
+                    f"the difference is {complete.interval.value:+.3f} and not significant if missing answers count as "
+                    "the lowest score"
+                ),
             )
     return Comparison(pair.result.label, base.label, difference, verdict, reason, complete)
 

@@ -27,7 +27,7 @@ from bedrock_rft.evaluation._questions import Prompt, parse_models, parse_prompt
 from bedrock_rft.evaluation._report import Evaluation
 from bedrock_rft.evaluation._resume_file import ResumeFile
 from bedrock_rft.evaluation._sampling import Sampler, chat_sampler
-from bedrock_rft.evaluation._scorer import Scorer, scorer_of
+from bedrock_rft.evaluation._scorer import Scorer, create_scorer
 from bedrock_rft.evaluation._summary import RunFacts, build_evaluation
 
 __all__ = ["Settings", "evaluate", "run"]
@@ -98,10 +98,8 @@ async def run(
     A blocking client runs in threads and an event loop of its own, an async client in the caller's loop.
     """
     config, blocking = client._session.config, client._blocking
-    sampler = chat_sampler(
-        client.openai, config, settings.validated().sampling or {}, timeout, blocking=blocking
-    )
-    scorer = scorer_of(reward, client)
+    sampler = chat_sampler(client.openai, config, settings.validated().sampling or {}, timeout, blocking=blocking)
+    scorer = create_scorer(reward, client)
     try:
         work = partial(evaluate, dataset, models, scorer, sampler, config, settings)
         return run_coroutine(work) if blocking else await work()

@@ -58,7 +58,7 @@ def _bucket_function(values: Sequence[Any]) -> _Bucket:
     dates = [_parse_date(value) for value in present]
     if present and all(isinstance(value, str) for value in present) and None not in dates:
         to_number: Callable[[Any], float | None] = _parse_date
-        to_text = _format_date
+        to_text: Callable[[float], str] = _format_date
     else:
         to_number = _as_number
         scale = _epoch_scale([number for number in map(_as_number, present) if number is not None])
@@ -118,4 +118,4 @@ def _format_date(seconds: float) -> str:
 
 
 def _format_number(number: float) -> str:
-    return f"{number}" if isinstance(number, int) or number.is_integer() else f"{number:.6g}"
+    return f"{int(number)}" if number == int(number) else f"{number:.6g}"

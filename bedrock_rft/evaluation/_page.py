@@ -132,7 +132,12 @@ def _render_parts(report: EvaluationData) -> str:
 
 def _render_groups(report: EvaluationData) -> str:
     rows = [
-        [escape_html(group.field), escape_html(group.value), f"{group.prompts:,}", *map(_format_score, group.means.values())]
+        [
+            escape_html(group.field),
+            escape_html(group.value),
+            f"{group.prompts:,}",
+            *map(_format_score, group.means.values()),
+        ]
         for group in report.groups
     ]
     head = ["field", "value", "prompts", *(escape_html(model.label) for model in report.models)]

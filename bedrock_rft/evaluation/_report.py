@@ -30,7 +30,8 @@ class Evaluation(EvaluationData):
         facts = self.facts()
         width = max((len(name) for name, _ in facts), default=0)
         lines = [clip(sanitize_line(self.title))]
-        lines += [clip(f"  {name:<{width}}  {sanitize_line(value)}") for name, value in facts]
+        for name, value in facts:
+            lines += wrap(f"{name:<{width}}  {sanitize_line(value)}", indent="  ", further=" " * (width + 4))
         lines += ["", *self._model_table(), *[""][: len(self.comparisons)]]
         lines += [line for comparison in self.comparisons for line in _comparison_lines(comparison)]
         lines += [*self._part_table(), *self._group_table(), ""]
@@ -114,7 +115,9 @@ def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
             end += 1
         columns = [0, *range(start, end)]
         lines += [""] * bool(lines)
-        lines += [_format_row([row[column] for column in columns], [widths[column] for column in columns]) for row in cells]
+        lines += [
+            _format_row([row[column] for column in columns], [widths[column] for column in columns]) for row in cells
+        ]
         start = end
     return lines
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from bedrock_rft._core.findings import Findings
 from bedrock_rft.evaluation._statistics import Difference, Interval, mean
-from bedrock_rft.rewards._runtime.score import ERROR
+from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
 
 __all__ = ["Comparison", "EvaluationData", "Example", "Group", "ModelResult", "Verdict"]
 
@@ -199,7 +199,9 @@ class EvaluationData(Findings):
     def parts(self) -> tuple[str, ...]:
         """The names of the reward's parts; `reward_error` only if there were errors."""
         names = dict.fromkeys(name for model in self.models for name in model.parts)
-        return tuple(name for name in names if name != ERROR or any(model.parts.get(name) for model in self.models))
+        return tuple(
+            name for name in names if name != ERROR_METRIC or any(model.parts.get(name) for model in self.models)
+        )
 
 
 LOCAL_NOTE = "on the local service: no model was trained; its answers know the references"

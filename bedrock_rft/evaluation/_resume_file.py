@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from bedrock_rft._core.warnings import warn_once
 from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.rewards._runtime.score import ERROR
+from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
 
 if sys.platform == "win32":
     import msvcrt
@@ -104,7 +104,7 @@ class ResumeFile:
     def add_score(self, key: str, score: AnswerScore) -> None:
         """Keep a score. A floor score given because the reward raised is not written, so the next run retries it."""
         self.scores[key] = score
-        if not score.parts.get(ERROR):
+        if not score.parts.get(ERROR_METRIC):
             self._write({"scored": key, "by": self._scorer, "score": score.score, "parts": dict(score.parts)})
 
     def close(self) -> None:

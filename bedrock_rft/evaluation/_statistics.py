@@ -262,9 +262,7 @@ def _random_sums(gains: Sequence[float], flips: int, seed: int) -> Iterator[floa
 
 
 def _sums_of_byte(gains: Sequence[float]) -> list[float]:
-    return [
-        math.fsum(gain if byte >> place & 1 else -gain for place, gain in enumerate(gains)) for byte in range(256)
-    ]
+    return [math.fsum(gain if byte >> place & 1 else -gain for place, gain in enumerate(gains)) for byte in range(256)]
 
 
 def _t_quantile(degrees: int) -> float:

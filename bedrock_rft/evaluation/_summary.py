@@ -170,9 +170,7 @@ def _model_result(
     )
 
 
-def _score_interval(
-    scores: Mapping[int, Sequence[float]], clusters: Mapping[int, str], scale: ScoreScale
-) -> Interval:
+def _score_interval(scores: Mapping[int, Sequence[float]], clusters: Mapping[int, str], scale: ScoreScale) -> Interval:
     """Return the mean over prompts with its interval; Wilson's if every score is the lowest or the highest one."""
     if not scores:
         return _NOTHING

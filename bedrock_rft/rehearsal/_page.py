@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bedrock_rft._core.findings import Finding, escape_html, standalone_page
-from bedrock_rft.evaluation._page import fragment as evaluated
+from bedrock_rft.evaluation._page import render_fragment as evaluated
 from bedrock_rft.metrics import compare
 from bedrock_rft.metrics._page import STYLE as CHARTS
 from bedrock_rft.metrics._page import charts

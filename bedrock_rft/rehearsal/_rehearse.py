@@ -15,11 +15,11 @@ from bedrock_rft.datasets import Report as Data
 from bedrock_rft.datasets import read, validate
 from bedrock_rft.errors import ConfigurationError, DatasetError
 from bedrock_rft.evaluation import Evaluation
-from bedrock_rft.evaluation._ask import in_thread
+from bedrock_rft.evaluation._concurrency import run_in_thread
 from bedrock_rft.evaluation._evaluate import Settings
 from bedrock_rft.evaluation._evaluate import run as evaluate
-from bedrock_rft.evaluation._meter import Progress
-from bedrock_rft.evaluation._scorer import entry_of
+from bedrock_rft.evaluation._progress import Progress
+from bedrock_rft.evaluation._scorer import as_entry_point
 from bedrock_rft.rehearsal._curve import Curve
 from bedrock_rft.rehearsal._groups import Groups
 from bedrock_rft.rehearsal._load import Load
@@ -135,7 +135,7 @@ async def run(client: Any, dataset: object, reward: object, plan: Plan) -> Rehea
     if plan.samples and client is None:
         raise ConfigurationError("samples asks the base model, which takes a client: client=Client(…).")
     work = partial(_stage, dataset, reward, plan, client)
-    stage = await in_thread(work) if client is not None and not client._blocking else work()
+    stage = await run_in_thread(work) if client is not None and not client._blocking else work()
     asked = None
     if plan.samples and stage.sound:
         chosen = _chosen(stage.records, plan.prompts, plan.seed)
@@ -185,7 +185,7 @@ def _stage(dataset: object, reward: object, plan: Plan, client: Any) -> _Stage:
     target = resolve_target(reward, timeout=None, memory=_MEMORY, client=client)
     try:
         chosen = _chosen(records, plan.most, plan.seed)
-        job = rehearsed(chosen, entry_of(target), plan.given, timeout=target.timeout, seed=plan.seed)
+        job = rehearsed(chosen, as_entry_point(target), plan.given, timeout=target.timeout, seed=plan.seed)
     finally:
         target.close()
     return _Stage(data.name, data, records, checked, job)

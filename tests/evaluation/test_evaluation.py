@@ -21,10 +21,10 @@ from support.flaky_proxy import FlakyProxy
 
 from bedrock_rft import AsyncClient, Client, ConfigurationError, DatasetError, NotFoundError, datasets
 from bedrock_rft.evaluation import Evaluation, Thresholds
-from bedrock_rft.evaluation._journal import Answer, Journal, Scored
-from bedrock_rft.evaluation._lanes import Lanes
-from bedrock_rft.evaluation._report import _columns
-from bedrock_rft.evaluation._statistics import Resamples, bootstrap, difference, pass_at_k
+from bedrock_rft.evaluation._report import format_table
+from bedrock_rft.evaluation._resume_file import Answer, AnswerScore, ResumeFile
+from bedrock_rft.evaluation._sampling import AdaptiveLimiter
+from bedrock_rft.evaluation._statistics import pass_at_k
 from bedrock_rft.local import LocalService
 from bedrock_rft.rewards import Rollout, reward
 
@@ -68,14 +68,14 @@ def test_a_tuned_model_is_compared_with_its_base(service: LocalService, data: Pa
     with Client(**service.client_options("aws")) as client:
         job = client.jobs.create(MODEL, training_file=client.files.upload(data), reward=ARN)
         job = client.jobs.wait(job, poll_interval=0.05)
-        told: list[tuple[str, int, int]] = []
+        reported: list[tuple[str, int, int]] = []
         report = client.evaluate(
             data,
             models=[MODEL, job],
             reward=right,
             samples=4,
             by=["parity", "size"],
-            progress=lambda what, done, total: told.append((what, done, total)),
+            progress=lambda what, done, total: reported.append((what, done, total)),
         )
     base, tuned = report.models
     assert (base.answers, tuned.answers, base.failed) == (480, 480, 0)
@@ -98,8 +98,9 @@ def test_a_tuned_model_is_compared_with_its_base(service: LocalService, data: Pa
     assert sum(group.prompts for group in report.groups) == 240
     assert report.better[0].gain >= report.better[-1].gain > 0
     assert {finding.code for finding in report.findings} == {"base_score", "better"}
-    assert told[-1] == ("scored", 960, 960)
-    assert ("asked", 960, 960) in told
+    assert compared.verdict == "better"
+    assert reported[-1] == ("scored", 960, 960)
+    assert ("asked", 960, 960) in reported
     assert all(len(line) <= 80 for line in str(report).splitlines())
     again = json.loads(report.to_json(tmp_path / "report.json"))
     assert again["models"][1]["score"]["value"] == tuned.score.value
@@ -228,10 +229,10 @@ def test_more_is_asked_and_what_is_known_is_kept(service: LocalService, data: Pa
 
 def test_a_file_that_is_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not an evaluation\n")
-    with pytest.raises(ConfigurationError, match="line 1, is no line of an evaluation"):
-        Journal(tmp_path / "notes.txt", "x")
-    with pytest.raises(ConfigurationError, match="cannot be used"):
-        Journal(tmp_path / "none" / "state.jsonl", "x")
+    with pytest.raises(ConfigurationError, match=r"line 1 of .* was not written by an evaluation"):
+        ResumeFile(tmp_path / "notes.txt", "x")
+    with pytest.raises(ConfigurationError, match="cannot use"):
+        ResumeFile(tmp_path / "none" / "state.jsonl", "x")
 
 
 @given(st.text(), st.floats(allow_nan=False, allow_infinity=False), st.binary(max_size=20))
@@ -240,17 +241,17 @@ def test_what_was_kept_is_found_again(text: str, score: float, rest: bytes) -> N
 
     with TemporaryDirectory() as folder:
         path = Path(folder, "state")
-        journal = Journal(path, "a")
-        journal.answered("k", Answer(text, "stop", 3, 4))
-        journal.scored("k", Scored(score, {"part": score}))
+        journal = ResumeFile(path, "a")
+        journal.add_answer("k", Answer(text, "stop", 3, 4))
+        journal.add_score("k", AnswerScore(score, {"part": score}))
         journal.close()
         with path.open("ab") as file:
             file.write(rest.replace(b"\n", b""))
-        again = Journal(path, "a")
+        again = ResumeFile(path, "a")
         again.close()
         assert again.answers == {"k": Answer(text, "stop", 3, 4)}
-        assert again.scores == {"k": Scored(score, {"part": score})}
-        other = Journal(path, "b")
+        assert again.scores == {"k": AnswerScore(score, {"part": score})}
+        other = ResumeFile(path, "b")
         other.close()
         assert other.scores == {}
 
@@ -288,11 +289,13 @@ def test_what_is_refused_here_and_there_is_counted(service: LocalService) -> Non
         ({"pass_mark": float("nan")}, "pass_mark"),
         ({"sampling": {"n": 4}}, "must not hold n"),
         ({"by": "parity"}, r"by=\['parity'\]"),
-        ({"by": ["level"]}, "no record has; there are parity, size"),
+        ({"by": ["level"]}, "no record has. The records have parity, size"),
         ({"models": []}, "models is empty"),
         ({"models": [MODEL, MODEL]}, "twice"),
         ({"models": [7]}, "not int"),
-        ({"reward": 7}, "not int"),
+        ({"reward_range": (1, 0)}, r"reward_range is \(1, 0\)"),
+        ({"reward_range": 1}, "reward_range is 1"),
+        ({"reward": 7}, "type int"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_asked(
@@ -327,10 +330,10 @@ def test_advice_before_training(service: LocalService, data: Path, value: float,
         return value
 
     with Client(**service.client_options("api_key")) as client:
-        report = client.evaluate(data, models=[MODEL], reward=constant, limit=10)
+        report = client.evaluate(data, models=[MODEL], reward=constant, limit=100)
         assert code in {finding.code for finding in report.findings}
         eased = client.evaluate(
-            data, models=[MODEL], reward=constant, limit=10, thresholds=Thresholds(too_low=-1.0, too_high=2.0)
+            data, models=[MODEL], reward=constant, limit=100, thresholds=Thresholds(too_low=-1.0, too_high=2.0)
         )
         assert "base_score" in {finding.code for finding in eased.findings}
 
@@ -359,14 +362,14 @@ def test_hostile_text_is_inert(service: LocalService) -> None:
 @given(st.lists(st.lists(st.text(max_size=40), min_size=9, max_size=9), min_size=1, max_size=4))
 def test_a_wide_table_is_folded_and_nothing_left_out(rows: list[list[str]]) -> None:
     head = [f"column {number}" for number in range(9)]
-    lines = _columns([head, *([cell or "-" for cell in row] for row in rows)])
+    lines = format_table([head, *([cell or "-" for cell in row] for row in rows)])
     assert all(len(line) <= 80 for line in lines)
     assert [name for name in head if not any(name in line for line in lines)] == []
 
 
 def test_how_many_are_asked_at_once_follows_the_service() -> None:
     async def run() -> None:
-        lanes = Lanes(8)
+        lanes = AdaptiveLimiter(8)
         under_way, most = 0, 0
 
         async def one() -> None:
@@ -379,14 +382,14 @@ def test_how_many_are_asked_at_once_follows_the_service() -> None:
 
         await asyncio.gather(*(one() for _ in range(50)))
         assert most == 8
-        lanes.refused()
-        lanes.refused()
+        lanes.decrease()
+        lanes.decrease()
         assert lanes.limit == pytest.approx(8 * 0.7), "several refusals of one moment count once"
         most = 0
         await asyncio.gather(*(one() for _ in range(50)))
         assert most == 5
         for _ in range(200):
-            lanes.answered()
+            lanes.increase()
         assert lanes.limit == 8
 
     asyncio.run(run())
@@ -398,14 +401,3 @@ def test_pass_at_k_is_the_share_of_draws_with_a_pass(counts: tuple[int, int, int
     draws = list(combinations(range(samples), k))
     share = sum(any(one < passed for one in draw) for draw in draws) / len(draws)
     assert pass_at_k(passed, samples, k) == pytest.approx(share)
-
-
-@given(st.lists(st.floats(-10, 10), min_size=1, max_size=40), st.floats(-5, 5))
-def test_intervals_hold_what_they_must(values: list[float], shift: float) -> None:
-    drawn = Resamples(len(values), 1)
-    assert list(drawn) == list(drawn)
-    found = bootstrap(values, drawn)
-    assert min(values) - 1e-9 <= found.low <= found.high <= max(values) + 1e-9
-    gain = difference(values, [value + shift for value in values], drawn)
-    assert gain.interval.value == pytest.approx(shift, abs=1e-9)
-    assert gain.interval.low == pytest.approx(shift, abs=1e-9)

@@ -21,9 +21,10 @@ from support.flaky_proxy import FlakyProxy
 from support.lambda_server import ARN, FakeLambda
 
 from bedrock_rft import BedrockRFTWarning, Client, ConfigurationError, RewardError, datasets
-from bedrock_rft.evaluation._journal import Answer, Journal, Scored
-from bedrock_rft.evaluation._meter import Meter
-from bedrock_rft.evaluation._scorer import scorer_of
+from bedrock_rft.evaluation import _progress
+from bedrock_rft.evaluation._progress import ProgressReporter
+from bedrock_rft.evaluation._resume_file import Answer, AnswerScore, ResumeFile
+from bedrock_rft.evaluation._scorer import create_scorer
 from bedrock_rft.local import LocalService
 from bedrock_rft.rewards import Rollout, reward
 
@@ -222,7 +223,7 @@ def test_of_a_notebook_what_would_be_packaged_is_part_of_it(tmp_path: Path, monk
     def key(value: str) -> str:
         space: dict[str, Any] = {"__name__": "__main__", "In": ["", CELL.format(value)]}
         exec(space["In"][1], space)  # noqa: S102 - a cell
-        scorer = scorer_of(space["told"], None)
+        scorer = create_scorer(space["told"], None)
         scorer.close()
         return scorer.key
 
@@ -235,8 +236,8 @@ def test_of_a_notebook_what_would_be_packaged_is_part_of_it(tmp_path: Path, monk
 
 HOLDS = """
 import sys
-from bedrock_rft.evaluation._journal import Journal
-journal = Journal(sys.argv[1], "a")
+from bedrock_rft.evaluation._resume_file import ResumeFile
+journal = ResumeFile(sys.argv[1], "a")
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -251,17 +252,17 @@ def test_a_file_to_resume_from_is_one_evaluations_alone(
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline().strip() == b"held"
-        with pytest.raises(ConfigurationError, match=r"state is in use: another evaluation writes .* Wait until"):
+        with pytest.raises(ConfigurationError, match=r"state is in use by another evaluation.* Wait until"):
             ask(client, data, right, resume=state)
         assert proxy.done["passed"] == 0, "nothing is paid for"
         other.kill()
         other.wait()
         assert ask(client, data, right, resume=state).models[0].answers == 40, "the lock went with its process"
-    kept = Journal(state, "a")
+    kept = ResumeFile(state, "a")
     with pytest.raises(ConfigurationError, match="is in use"):
-        Journal(state, "a")
+        ResumeFile(state, "a")
     kept.close()
-    Journal(state, "a").close()
+    ResumeFile(state, "a").close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fcntl")
@@ -273,7 +274,7 @@ def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(fcntl, "flock", flock)
     with pytest.warns(BedrockRFTWarning, match="without locks"):
-        Journal(tmp_path / "state", "a").close()
+        ResumeFile(tmp_path / "state", "a").close()
 
 
 def test_a_score_that_is_only_the_floor_is_tried_again(client: Client, data: Path, tmp_path: Path) -> None:
@@ -319,8 +320,8 @@ def test_one_answer_that_cannot_be_scored_costs_no_other_its_score(client: Clien
             raise ValueError("not seven")
         return right.handler(event, context)
 
-    report = ask(client, data, choosy)
-    assert (report.models[0].answers, report.models[0].failed) == (39, 1)
+    report = ask(client, data, choosy, limit=None)
+    assert (report.models[0].answers, report.models[0].failed) == (119, 1)
     assert "not seven" in str(next(one for one in report.warnings if one.code == "not_scored"))
 
 
@@ -392,32 +393,35 @@ def test_a_report_without_answers_is_still_one(client: Client) -> None:
         assert "nan" not in shown.lower()
 
 
-def test_progress_is_shown_without_a_bar_too(
-    client: Client, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_progress_is_a_bar_on_a_terminal_and_log_lines_elsewhere(
+    client: Client,
+    data: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    caplog.set_level("INFO", logger="bedrock_rft")
     ask(client, data, right, progress=True)
-    assert capsys.readouterr().err == "", "a short run leaves nothing in a log"
-    from bedrock_rft.evaluation import _meter
-
-    monkeypatch.setattr(_meter, "_SELDOM", 0.0)
-    monkeypatch.setattr(_meter, "_BLINK", 0.0)
+    assert capsys.readouterr().err == ""
+    assert "evaluation: asked" not in caplog.text, "a short run leaves no line"
+    monkeypatch.setattr(_progress, "_SECONDS_BETWEEN_LINES", 0.0)
     ask(client, data, right, progress=True)
-    lines = capsys.readouterr().err.splitlines()
+    lines = [line for line in caplog.messages if line.startswith("evaluation: ")]
     assert len(lines) == 80
-    assert lines[-1] == "asked 40 of 40, scored 40"
+    assert lines[-1] == "evaluation: asked 40 of 40, scored 40"
 
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    meter = Meter(40, 39, 0, progress=True)
-    meter.step("asked")
-    meter.close()
+    bar = ProgressReporter(40, 39, 0, progress=True)
+    bar.advance("asked")
+    bar.close()
     assert "| 39/40 [" in capsys.readouterr().err, "tqdm's"
+    caplog.clear()
     monkeypatch.setitem(sys.modules, "tqdm", None)
-    meter = Meter(40, 39, 0, progress=True)
-    meter.step("asked")
-    meter.close()
-    said = capsys.readouterr().err
-    assert said.startswith("\rasked 40 of 40, scored 0\r")
-    assert said.endswith(" \r"), "the line is left as it was found"
+    without = ProgressReporter(40, 39, 0, progress=True)
+    without.advance("asked")
+    without.close()
+    assert capsys.readouterr().err == ""
+    assert caplog.messages == ["evaluation: asked 40 of 40, scored 0"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="there are no such limits")
@@ -425,19 +429,19 @@ def test_a_full_disk_is_said_and_what_is_there_is_kept(tmp_path: Path) -> None:
     import resource
 
     path = tmp_path / "state"
-    journal = Journal(path, "a")
-    journal.answered("k", Answer("whole"))
+    journal = ResumeFile(path, "a")
+    journal.add_answer("k", Answer("whole"))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, before[1]))
     try:
-        with pytest.raises(ConfigurationError, match="cannot be written"):
-            journal.answered("l", Answer("cut off"))
+        with pytest.raises(ConfigurationError, match="cannot write"):
+            journal.add_answer("l", Answer("cut off"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         journal.close()
-    again = Journal(path, "a")
-    again.scored("k", Scored(1.0))
+    again = ResumeFile(path, "a")
+    again.add_score("k", AnswerScore(1.0))
     again.close()
-    last = Journal(path, "a")
+    last = ResumeFile(path, "a")
     last.close()
     assert list(last.answers) == ["k"]
