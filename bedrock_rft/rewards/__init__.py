@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from bedrock_rft.rewards._packaging.package import package
     from bedrock_rft.rewards._runtime.function import reward
     from bedrock_rft.rewards._runtime.graders.answer_match import Choice, Exact, Matches, Numeric
-    from bedrock_rft.rewards._runtime.graders.extraction import after_marker, boxed, final_answer, last_number
+    from bedrock_rft.rewards._runtime.graders.extraction import after_marker, boxed, final_answer
     from bedrock_rft.rewards._runtime.graders.json_match import JsonEqual, JsonSchema
     from bedrock_rft.rewards._runtime.graders.llm_judge import Judge, JudgeError
+    from bedrock_rft.rewards._runtime.graders.math_match import MathEqual
+    from bedrock_rft.rewards._runtime.graders.numbers import last_number
     from bedrock_rft.rewards._runtime.graders.style import Format, Length
     from bedrock_rft.rewards._runtime.graders.unit_tests import PassesTests
     from bedrock_rft.rewards._runtime.handler import Handler
@@ -30,7 +32,9 @@ _NAMES_BY_MODULE = {
     "_runtime.graders.answer_match": ("Choice", "Exact", "Matches", "Numeric"),
     "_checking.check": ("check",),
     "_runtime.graders.unit_tests": ("PassesTests",),
-    "_runtime.graders.extraction": ("after_marker", "boxed", "final_answer", "last_number"),
+    "_runtime.graders.extraction": ("after_marker", "boxed", "final_answer"),
+    "_runtime.graders.math_match": ("MathEqual",),
+    "_runtime.graders.numbers": ("last_number",),
     "_runtime.handler": ("Handler",),
     "_runtime.function": ("reward",),
     "_runtime.graders.json_match": ("JsonEqual", "JsonSchema"),
@@ -55,6 +59,7 @@ __all__ = [
     "JudgeError",
     "Length",
     "Matches",
+    "MathEqual",
     "Numeric",
     "Package",
     "PackagedFile",

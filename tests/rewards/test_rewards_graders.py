@@ -63,7 +63,7 @@ NUMBERS = [
     (r"2\frac{1}{2}", "2.5", 1),
     (r"\frac12", "1/2", 1),
     ("1/3", r"\frac{2}{6}", 1),
-    ("0.3333333333", "1/3", 0),
+    ("0.33333333", "1/3", 0),
     (r"3\times10^{4}", "30000", 1),
     ("1.5e3", "1500", 1),
     ("1/0", "1", 0),
@@ -81,18 +81,18 @@ NUMBERS = [
 
 
 @pytest.mark.parametrize(("answer", "reference", "value"), NUMBERS)
-def test_numbers(answer: str, reference: Any, value: float) -> None:
+def test_numeric(answer: str, reference: Any, value: float) -> None:
     assert grade(Numeric(), answer, reference) == value
 
 
-def test_numbers_may_be_near() -> None:
+def test_numeric_tolerance() -> None:
     assert grade(Numeric(tolerance=0.1), "2.6", "2.5") == 1, "a tenth is a tenth, not the float beside it"
     assert grade(Numeric(tolerance=0.1), "2.61", "2.5") == 0
     assert grade(Numeric(relative=0.01), "99", "100") == 1
     assert grade(Numeric(relative=0.01), "98.9", "100") == 0
-    with pytest.raises(ValueError, match="holds no number"):
+    with pytest.raises(ValueError, match="use MathEqual"):
         grade(Numeric(), "1", "none")
-    with pytest.raises(ValueError, match="not negative"):
+    with pytest.raises(ValueError, match="must not be negative"):
         Numeric(tolerance=-1)
 
 
@@ -101,12 +101,12 @@ def test_numbers_may_be_near() -> None:
         st.sampled_from(["9", "1,000", "-", "$", "1/2", " ", "\\frac{1}{2}", "{,}000", ".", "e5", "x", "}", "2 1/3"])
     )
 )
-def test_a_number_is_read_from_the_end_alike_however_much_stands_before(pieces: list[str]) -> None:
+def test_the_last_number_does_not_depend_on_text_far_before_it(pieces: list[str]) -> None:
     text = "".join(pieces)
     assert last_number("and so on, " * 1000 + " " + text) == last_number(" " + text)
 
 
-def test_what_an_answer_comes_to() -> None:
+def test_extraction() -> None:
     assert boxed(r"\boxed{a{b}c} and \boxed{\frac{1}{2}}") == r"\frac{1}{2}"
     assert boxed(r"\boxed{never closed") is None
     assert after_marker("a #### b #### c\nd") == "c"
@@ -136,11 +136,11 @@ def test_what_an_answer_comes_to() -> None:
         ("None", None, 0),
     ],
 )
-def test_text(answer: str, reference: Any, value: float) -> None:
+def test_exact(answer: str, reference: Any, value: float) -> None:
     assert grade(Exact(), answer, reference) == value
 
 
-def test_text_may_be_taken_as_it_stands() -> None:
+def test_exact_settings() -> None:
     assert grade(Exact(ignore_case=False), "paris", "Paris") == 0
     assert grade(Exact(whole=True), "#### Paris", "Paris") == 0
 
@@ -173,24 +173,24 @@ def test_text_may_be_taken_as_it_stands() -> None:
         ("", "A", 0),
     ],
 )
-def test_choices(answer: str, reference: str, value: float) -> None:
+def test_choice(answer: str, reference: str, value: float) -> None:
     assert grade(Choice(), answer, reference, options=["Rome", "Paris", "Oslo"]) == value
     assert grade(Choice(), answer, reference, options={"A": "Rome", "B": "Paris", "C": "Oslo"}) == value
 
 
-def test_choices_have_letters() -> None:
+def test_choice_settings() -> None:
     assert grade(Choice(letters="1234"), "Option 3", "3") == 1
-    with pytest.raises(ValueError, match="names none of the choices"):
+    with pytest.raises(ValueError, match="does not name one of the choices"):
         grade(Choice(), "A", "all")
-    with pytest.raises(ValueError, match="each once"):
+    with pytest.raises(ValueError, match="different letters"):
         Choice(letters="AA")
 
 
-def test_patterns() -> None:
+def test_matches() -> None:
     assert grade(Matches(r"^\d+$", flags=8), "one\n2\nthree") == 1
     assert grade(Matches(r"\d+", whole=True), "2") == 1
     assert grade(Matches(r"\d+", whole=True), "2.") == 0
-    with pytest.raises(ValueError, match="no regular expression"):
+    with pytest.raises(ValueError, match="is not a regular expression"):
         Matches("(")
 
 
@@ -204,23 +204,23 @@ def test_patterns() -> None:
         ('{"a": 1, "b": 2, "c": 3, "d": 4}', {"a": 1, "b": 2}, 0, 0.5),
         ('{"a": true}', {"a": 1}, 0, 0),
         ("[1, 2]", [2, 1], 0, 0),
-        ('"text"', "text", 1, 1),
+        ('"text"', '"text"', 1, 1),
         ("NaN", 1, 0, 0),
         ("no JSON", {"a": 1}, 0, 0),
         ("", {}, 0, 0),
         ("[" * 100_000, {"a": 1}, 0, 0),
     ],
 )
-def test_json(answer: str, reference: Any, exact: float, partial: float) -> None:
+def test_json_equal(answer: str, reference: Any, exact: float, partial: float) -> None:
     assert grade(JsonEqual(), answer, reference) == exact
     assert grade(JsonEqual(partial=True), answer, reference) == partial
 
 
-def test_json_schemas(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_schema(monkeypatch: pytest.MonkeyPatch) -> None:
     schema = JsonSchema({"type": "object", "required": ["n"], "properties": {"n": {"type": "integer", "minimum": 4}}})
     assert [grade(schema, text) for text in ('{"n": 4}', '{"n": 3}', "{}", '{"n": true}', "none")] == [1, 0, 0, 0, 0]
     assert schema.requirements == ("fastjsonschema",)
-    with pytest.raises(ValueError, match="no JSON schema"):
+    with pytest.raises(ValueError, match="not a valid JSON schema"):
         JsonSchema({"type": "nothing"})
     monkeypatch.setitem(sys.modules, "fastjsonschema", None)
     with pytest.raises(ImportError, match=r"pip install 'bedrock_rft\[json-schema\]'"):
@@ -231,7 +231,7 @@ ADD = "def add(a, b):\n    return a + b\n"
 TESTS = ["assert add(1, 2) == 3", "assert add('a', 'b') == 'ab'", "assert add(1, 1) == 3"]
 
 
-def test_code_is_run_against_tests() -> None:
+def test_passes_tests() -> None:
     fenced = f"Here it is:\n```python\n{ADD}```\nRun it with:\n```bash\npython add.py\n```"
     score = PassesTests()(Rollout.of("?", fenced, TESTS))
     assert score.value == pytest.approx(2 / 3)
@@ -242,7 +242,7 @@ def test_code_is_run_against_tests() -> None:
     assert grade(PassesTests(), "", TESTS) == 0
     assert grade(PassesTests(), "```bash\nls\n```", TESTS) == 0
     for broken in (None, [], "", [7], ["", "assert 1"]):
-        with pytest.raises(ValueError, match="tests are text"):
+        with pytest.raises(ValueError, match=r"tests are text|no tests"):
             grade(PassesTests(), ADD, broken)
 
 
@@ -261,14 +261,14 @@ def test_code_is_run_against_tests() -> None:
         "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
     ],
 )
-def test_code_gains_nothing_by_ending_early_or_never(code: str) -> None:
+def test_code_gains_nothing_by_ending_early_or_by_not_ending(code: str) -> None:
     began = time.monotonic()
     assert grade(PassesTests(seconds=0.7), code, TESTS) == 0
     assert time.monotonic() - began < 8
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits are POSIX's")
-def test_code_sees_nothing_and_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_has_an_empty_environment_and_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "fake-secret-0123456789")
     checks = [
@@ -277,7 +277,6 @@ def test_code_sees_nothing_and_is_limited(monkeypatch: pytest.MonkeyPatch) -> No
         "import resource; assert resource.getrlimit(resource.RLIMIT_CPU)[0] <= 6",
         f"import os; assert os.getcwd() != {str(Path.cwd())!r} and os.listdir() == []",
         "import os; assert os.path.expanduser('~') == os.getcwd()",
-        "import sys; assert not [p for p in sys.path if 'site-packages' in p]",
     ]
     if sys.platform == "linux":
         checks.append("import resource; assert resource.getrlimit(resource.RLIMIT_AS)[0] == 256 << 20")
@@ -328,7 +327,7 @@ GRADERS: list[tuple[Reward, Any]] = [
 
 
 @pytest.mark.parametrize(("grader", "reference"), GRADERS, ids=repr)
-def test_no_text_brings_a_grader_down(grader: Reward, reference: Any) -> None:
+def test_graders_accept_any_text(grader: Reward, reference: Any) -> None:
     parts = [
         "\\boxed{",
         "}",
@@ -358,7 +357,7 @@ def test_no_text_brings_a_grader_down(grader: Reward, reference: Any) -> None:
 
 
 @pytest.mark.parametrize(("grader", "reference"), GRADERS, ids=repr)
-def test_long_and_hostile_answers_take_no_longer_than_they_are(grader: Reward, reference: Any) -> None:
+def test_graders_take_linear_time(grader: Reward, reference: Any) -> None:
     began = time.process_time()
     for piece in (
         "9",

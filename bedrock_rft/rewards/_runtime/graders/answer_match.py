@@ -1,4 +1,4 @@
-"""Graders that compare the final answer with the reference: as text, as a number, as a choice, as a pattern."""
+"""Graders that compare the final answer with the reference: as text, as a number, as a choice, or with a pattern."""
 
 from __future__ import annotations
 
@@ -7,32 +7,44 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, cast
 
-from bedrock_rft.rewards._runtime.graders.extraction import exact_number, final_answer
+from bedrock_rft.rewards._runtime.graders.choices import parse_choice
+from bedrock_rft.rewards._runtime.graders.extraction import find_final_answer, strip_thoughts
+from bedrock_rft.rewards._runtime.graders.latex import canonical_text
+from bedrock_rft.rewards._runtime.graders.numbers import answer_number, reference_number
 from bedrock_rft.rewards._runtime.reward import Leaf, validate_name
 from bedrock_rft.rewards._runtime.rollout import Rollout, finite_float
 
 __all__ = ["Choice", "Exact", "Matches", "Numeric"]
 
-_LONGEST = 100_000
-"""Characters of an answer that a pattern is tried on."""
+_MAX_CHARACTERS = 100_000
+_ROUNDING = 1e-9
+_ANSWER_PHRASE = re.compile(
+    r"(?:answer|result)\s?(?:is|:|=)?\s?(?:\*\*)?\s?(?:(?<=is):|(?<=is\s):)?\s?(?<=[s:=*\s])\s?([^\n]{1,400})",
+    re.IGNORECASE,
+)
+_SCALE_WORD = re.compile(r"(?<=\d)[\s-]?(?:hundred|thousand|million|billion|trillion)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Exact(Leaf):
-    r"""1 where the answer is the reference as text, after its final answer has been taken out and spaces evened.
+    r"""Score 1 if the final answer is the reference as text.
 
-    The final answer is what stands after the last `####`, else in the last `\boxed{…}`, else all of it; or of what is
-    in `<answer>…</answer>`, where that is there. A reference
-    that is a list holds every answer that is accepted. Text is compared in Unicode's NFKC form, without spaces and full
-    stops at its ends.
+    The final answer is the text after the last `####`, otherwise the content of the last `\boxed{…}`, otherwise the
+    text after "The answer is", otherwise everything after the thoughts; inside `<answer>…</answer>` if there is one. A
+    reference that is a list has all accepted answers.
+
+    Both texts are normalized as in `is_equiv` of the MATH dataset: `\text{}`, bold, `\left` and `\right`, `\dfrac`,
+    spaces, degrees, percent and dollar signs, units in `\text{}`, a short `x =`; also 12.0 and 12, `\frac12` and 1/2,
+    and thousands separators. Apart from that, texts are compared in Unicode's NFKC form, without spaces and full stops
+    at their ends. Values are not computed: use `MathEqual` for that.
 
     Attributes:
-        ignore_case: whether `Paris` and `paris` are one answer.
-        whole: compare the whole answer, without taking a final one out.
-        name: in `metrics_list`.
+        ignore_case: treat `Paris` and `paris` as equal.
+        whole: compare the whole answer after the thoughts, without extraction and without the LaTeX rules.
+        name: the name in `metrics_list`.
     """
 
     ignore_case: bool = True
@@ -45,60 +57,98 @@ class Exact(Leaf):
     def grade(self, rollout: Rollout) -> bool:
         reference = rollout.reference
         accepted = cast("Sequence[Any]", reference) if isinstance(reference, list) else [reference]
-        answer = self._folded(rollout.answer)
-        return bool(answer) and any(self._folded(_spelled(one)) == answer for one in accepted if one is not None)
+        references = [_to_text(one) for one in accepted if one is not None]
+        return any(self._equal(answer, one) for answer in self._candidates(rollout.answer) for one in references)
 
-    def _folded(self, text: str) -> str:
-        final = text if self.whole else final_answer(text)
-        found = " ".join(unicodedata.normalize("NFKC", final).split()).strip(" .")
-        return found.casefold() if self.ignore_case else found
+    def _candidates(self, text: str) -> list[str]:
+        """Return the texts that may be the final answer: one, or two if an answer phrase introduces it."""
+        if self.whole:
+            return [strip_thoughts(text)]
+        final = find_final_answer(text)
+        phrases = list(_ANSWER_PHRASE.finditer(final[-2000:]))
+        return [str(final), *(match.group(1) for match in phrases[-1:])]
+
+    def _equal(self, answer: str, reference: str) -> bool:
+        reference = reference if self.whole else str(find_final_answer(reference))
+        plain = self._fold(answer)
+        if not plain:
+            return False
+        if plain == self._fold(reference):
+            return True
+        if self.whole:
+            return False
+        canonical = self._fold(canonical_text(answer))
+        return bool(canonical) and canonical == self._fold(canonical_text(reference))
+
+    def _fold(self, text: str) -> str:
+        folded = _normalize_spaces(text)
+        return folded.casefold() if self.ignore_case else folded
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Numeric(Leaf):
-    r"""1 where the number the answer comes to is the reference's.
+    r"""Score 1 if the final answer is the same plain number as the reference.
 
-    It is the number after the last `####`, else the one in the last `\boxed{…}`, else the last one in the text. Of
-    several the last counts, so that a list of guesses is no way to be right. Thousands separators, currencies,
-    fractions (`1/2`, `\frac{1}{2}`), mixed numbers, powers of ten and units are read; numbers are compared exactly, not
-    as floats. The reference is a number, or text that is read the same way, such as a worked GSM8K solution.
+    The answer is the number after the last `####`, otherwise the one in the last `\boxed{…}`, otherwise the last number
+    in the text. Thousands separators (comma, space, apostrophe, underscore), currencies, fractions (`1/2`,
+    `\frac{1}{2}`), mixed numbers, powers of ten and units are read. An answer with roots, powers, variables,
+    subscripts, several numbers, or an operation that is not carried out is not a number and scores 0.
+
+    The reference is a number, or text with one number, such as a GSM8K solution that ends in `#### 42`.
 
     Attributes:
-        tolerance: by how much the numbers may differ.
-        relative: by which share of the reference they may differ.
-        name: in `metrics_list`.
+        tolerance: the largest absolute difference.
+        relative: the largest difference as a share of the reference. The default makes a fraction and its float, such
+            as 2/7 and 0.2857142857142857, equal; it does not apply to two integers.
+        name: the name in `metrics_list`.
+
+    Raises:
+        ValueError: on scoring, if the reference is not a plain number. Use `MathEqual` for such references.
     """
 
     tolerance: float = 0.0
-    relative: float = 0.0
+    relative: float = _ROUNDING
     name: str = "numeric"
 
     def __post_init__(self) -> None:
         validate_name(self.name)
         if finite_float(self.tolerance, "tolerance") < 0 or finite_float(self.relative, "relative") < 0:
-            raise ValueError("tolerance and relative are not negative")
+            raise ValueError("tolerance and relative must not be negative")
 
     def grade(self, rollout: Rollout) -> bool:
-        wanted, found = exact_number(rollout.reference), exact_number(rollout.answer)
+        wanted = reference_number(rollout.reference)
         if wanted is None:
-            raise ValueError("the reference holds no number")
-        if found is None:
+            raise ValueError("the reference is not a plain number; use MathEqual() for formulas, and Exact() for text")
+        answer = rollout.answer
+        if self._equal(answer_number(answer), wanted):
+            return True
+        # If the question asks for millions, "4 million" is a right answer for 4.
+        unscaled = _SCALE_WORD.sub("", answer[-_MAX_CHARACTERS:])
+        return unscaled != answer[-_MAX_CHARACTERS:] and self._equal(answer_number(unscaled), wanted)
+
+    def _equal(self, number: Fraction | None, wanted: Fraction) -> bool:
+        if number is None:
             return False
-        room = max(Fraction(repr(float(self.tolerance))), Fraction(repr(float(self.relative))) * abs(wanted))
-        return abs(found - wanted) <= room
+        exact = number.denominator == wanted.denominator == 1 and self.relative <= _ROUNDING
+        relative = Fraction(0) if exact else Fraction(repr(float(self.relative)))
+        return abs(number - wanted) <= max(Fraction(repr(float(self.tolerance))), relative * abs(wanted))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Choice(Leaf):
-    r"""1 where the answer names the choice that the reference names.
+    r"""Score 1 if the answer names the same choice as the reference.
 
-    Read are `B`, `(B)`, `B.`, `\boxed{B}`, `#### B`, `Answer: B`, `the answer is (b)`. An answer that names two choices
-    names none. Where the record has its options in a field, as a list or by letter, the text of an option will do too.
+    Accepted forms include `B`, `(B)`, `B.`, `B) Paris`, `\boxed{B}`, `#### B`, `Answer: B` and `the answer is (b)`. The
+    last answer phrase decides. An answer that lists several choices, such as `A. B. C. D.` or `A or B`, scores 0. If
+    the record has a field with the options, as a list or by letter, the text of an option is accepted too.
 
     Attributes:
-        letters: of the choices.
-        options: the record field with their texts, where there is one.
-        name: in `metrics_list`.
+        letters: the letters of the choices.
+        options: the record field with the texts of the options, if there is one.
+        name: the name in `metrics_list`.
+
+    Raises:
+        ValueError: on scoring, if the reference does not name a choice.
     """
 
     letters: str = "ABCDE"
@@ -108,66 +158,43 @@ class Choice(Leaf):
     def __post_init__(self) -> None:
         validate_name(self.name)
         if not self.letters.isalnum() or len(set(self.letters.upper())) != len(self.letters):
-            raise ValueError(f"letters are the choices, each once, such as 'ABCD', not {self.letters!r}")
+            raise ValueError(f"letters must be different letters or digits, such as 'ABCD', not {self.letters!r}")
 
     def grade(self, rollout: Rollout) -> bool:
-        texts = self._texts(rollout.extra.get(self.options))
-        wanted = self._named(_spelled(rollout.reference), texts)
+        texts = self._option_texts(rollout.extra.get(self.options))
+        wanted = self._parse(_to_text(rollout.reference), texts)
         if wanted is None:
-            raise ValueError("the reference names none of the choices")
-        return self._named(rollout.answer, texts) == wanted
+            raise ValueError(f"the reference does not name one of the choices {', '.join(self.letters.upper())}")
+        return self._parse(rollout.answer, texts) == wanted
 
-    def _texts(self, options: Any) -> Mapping[str, str]:
+    def _option_texts(self, options: Any) -> Mapping[str, str]:
+        """Return the letter of each option by its normalized text."""
         if isinstance(options, Mapping):
-            given = cast("Mapping[str, Any]", options)
-            return {_folded(text): str(letter).upper() for letter, text in given.items()}
+            by_letter = cast("Mapping[str, Any]", options)
+            return {_fold_option(text): str(letter).upper() for letter, text in by_letter.items()}
         if isinstance(options, Sequence) and not isinstance(options, (str, bytes)):
-            listed: Sequence[Any] = cast("tuple[Any, ...]", options)
-            return {_folded(text): letter for letter, text in zip(self.letters.upper(), listed, strict=False)}
+            texts: Sequence[Any] = cast("tuple[Any, ...]", options)
+            return {_fold_option(text): letter for letter, text in zip(self.letters.upper(), texts, strict=False)}
         return {}
 
-    def _named(self, answer: str, texts: Mapping[str, str]) -> str | None:
-        final = final_answer(answer[-_LONGEST:]).strip()
-        if (text := texts.get(_folded(final))) is not None:
-            return text
-        alone, said = _choice_patterns(self.letters.upper())
-        match = alone.fullmatch(final)
-        if match:
-            return match.group(1).upper()
-        found = [hit.group(1).upper() for hit in said.finditer(final)]
-        if not found:
-            return None
-        # "The answer is A or B" hedges, "at first A, but the answer is B" does not: what is said last counts.
-        tail = final[list(said.finditer(final))[-1].end() :]
-        return None if re.match(rf"\W{{0,3}}\s*(?:or|and|/|,)\s*\(?[{self.letters.upper()}]\b", tail) else found[-1]
-
-
-@lru_cache(maxsize=64)
-def _choice_patterns(letters: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    one = f"[{letters}{letters.lower()}]"
-    dressed = r"(?:\\(?:text|textbf|mathrm|mathbf|boxed)\s?\{)?"
-    alone = re.compile(
-        rf"\W{{0,4}}{dressed}\W{{0,2}}({one})\W{{0,4}}(?::.{{0,500}}|\).{{0,500}}|\..{{0,500}})?", re.DOTALL
-    )
-    said = re.compile(
-        rf"(?:answer|choice|option)\s?(?:is|:|=)?[\s(\[\"'*$\\]{{0,4}}{dressed}[\s(]{{0,2}}({one})(?![\w'])",
-        re.IGNORECASE,
-    )
-    return alone, said
+    def _parse(self, answer: str, texts: Mapping[str, str]) -> str | None:
+        final = find_final_answer(answer[-_MAX_CHARACTERS:])
+        letter = texts.get(_fold_option(str(final)))
+        return letter if letter is not None else parse_choice(final, self.letters.upper(), marked=final.marked)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Matches(Leaf):
-    """1 where a regular expression is found in the answer.
+    """Score 1 if a regular expression matches the answer, without a reasoning model's thoughts.
 
-    A pattern can take very long on a hostile answer; it is tried on its last 100,000 characters only, and should not
-    nest repetitions.
+    A pattern can take very long on a hostile answer. Only the last 100,000 characters are searched, and a pattern
+    should not nest repetitions.
 
     Attributes:
-        pattern: in Python's syntax.
-        flags: of `re`, as a number, such as `re.IGNORECASE`.
-        whole: whether it has to match all of the answer.
-        name: in `metrics_list`.
+        pattern: a regular expression in Python's syntax.
+        flags: flags of the `re` module, such as `re.IGNORECASE`.
+        whole: require a match of the whole answer instead of a part.
+        name: the name in `metrics_list`.
     """
 
     pattern: str
@@ -180,7 +207,7 @@ class Matches(Leaf):
         try:
             re.compile(self.pattern, self.flags)
         except (re.error, TypeError) as error:
-            raise ValueError(f"pattern is no regular expression: {error}") from error
+            raise ValueError(f"pattern {self.pattern!r} is not a regular expression: {error}") from error
         object.__setattr__(self, "flags", int(self.flags))
 
     @cached_property
@@ -188,16 +215,22 @@ class Matches(Leaf):
         return re.compile(self.pattern, self.flags)
 
     def grade(self, rollout: Rollout) -> bool:
-        answer = rollout.answer[-_LONGEST:]
+        answer = strip_thoughts(rollout.answer)[-_MAX_CHARACTERS:]
+        if len(answer) < len(rollout.answer):
+            answer = answer.lstrip()
         return (self._compiled.fullmatch if self.whole else self._compiled.search)(answer) is not None
 
 
-def _folded(value: Any) -> str:
-    return " ".join(unicodedata.normalize("NFKC", _spelled(value)).split()).strip(" .").casefold()
+def _normalize_spaces(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).split()).strip(" .")
 
 
-def _spelled(value: Any) -> str:
-    """A reference as the text it is compared as: numbers and truth values as JSON spells them."""
+def _fold_option(value: Any) -> str:
+    return _normalize_spaces(_to_text(value)).casefold()
+
+
+def _to_text(value: Any) -> str:
+    """Return a reference as text; numbers and booleans are written as in JSON."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):

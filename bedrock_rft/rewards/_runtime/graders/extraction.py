@@ -1,166 +1,162 @@
-"""The final answer, taken out of what a model wrote. Every function is linear in the text, however long and hostile."""
+"""Extract the final answer from a model's text. Every function takes linear time, even for long or hostile text."""
 
 from __future__ import annotations
 
 import re
-from fractions import Fraction
-from typing import Any
+from textwrap import dedent
 
-__all__ = ["after_marker", "boxed", "exact_number", "final_answer", "last_number", "strip_thoughts"]
+__all__ = [
+    "FinalAnswer",
+    "after_marker",
+    "boxed",
+    "fenced_blocks",
+    "final_answer",
+    "find_final_answer",
+    "strip_thoughts",
+]
 
-_DIGITS = 400
-"""Digits of a number that are worth reading: more are no answer, and cost time."""
-
-_SIGN = r"[-+\u2212]?"
-_SOME = rf"\d{{1,{_DIGITS}}}"
-_NUMERAL = rf"(?:\d{{1,3}}(?:,\d{{3}}){{1,{_DIGITS // 3}}}(?!\d)|{_SOME})(?:\.{_SOME})?|\.{_SOME}"
-_POWER = r"(?:\s?(?:[eE]|(?:\\times|\u00d7|\*|x)\s?10\s?\^)\s?\{?[-+\u2212]?\d{1,3}\}?)?"
-_PLAIN = rf"(?:{_NUMERAL}){_POWER}"
-_FRAC = rf"\\[dt]?frac\s?\{{\s?({_SIGN}{_SOME})\s?\}}\s?\{{\s?({_SIGN}{_SOME})\s?\}}"
-# A sign belongs to a number only where nothing stands before it that it could be subtracted from.
-_BEFORE = r"(?P<sign{0}>(?<![\w.)\]}}])[-+\u2212])?(?:(?:\\?\$|[\u20ac\u00a3\u00a5])\s?(?P<inner{0}>[-+\u2212])?)?"
-_FOUND = re.compile(
-    rf"{_BEFORE.format(1)}(?:(?P<whole>{_SOME})\s?)?{_FRAC}"
-    rf"|{_BEFORE.format(2)}(?P<number>{_PLAIN})(?:\s?/\s?(?P<below>{_SOME})(?![\d/]))?"
+_THOUGHTS_END = re.compile(r"</(?:think|thinking|reasoning)>", re.IGNORECASE)
+_THOUGHTS_START = re.compile(r"<(?:think|thinking|reasoning)>", re.IGNORECASE)
+_BOX = re.compile(r"\\(?:boxed|fbox)\s{0,4}\{")
+_MINUS_BEFORE_BOX = re.compile(r"(?:^|[^\w)\]}\s])\s{0,4}[-\u2212\u2013]\s{0,4}[$({]{0,3}$")
+_ANSWER_TAG = re.compile(r"<answer>", re.IGNORECASE)
+_HEADING = re.compile(
+    r"(?:\*\*|__)?\s?(?:\d{1,3}[.):]\s|(?:step|part|case|method|approach|solution|explanation|calculation|computation|"
+    r"verification|check|conclusion|summary|analysis|note|problem|question|given|result|reasoning|breakdown|"
+    r"understanding|finding|determine|setting|solving|simplif\w+|final|answer)\b)",
+    re.IGNORECASE,
 )
-_POWERS = re.compile(r"\s?(?:[eE]|(?:\\times|\u00d7|\*|x)\s?10\s?\^)\s?\{?([-+\u2212]?\d{1,3})\}?$")
-_DIGIT = re.compile(r"\d")
-_WINDOW = 10 * _DIGITS
-_AFTER = 20
-_SPACED = re.compile(r"(?<=\d)(?:\{,\}|,?\\[,!])(?=\d{3}(?!\d))")
-_SHORT = re.compile(r"\\[dt]?frac\s?(\d)\s?(\d)(?!\d)")
-_MIXED = re.compile(r"(?<![\d/.,])(\d{1,15}) (\d{1,15})/(\d{1,15})(?![\d/])")
+_ANSWER_HEADING = re.compile(
+    r"(?:\*\*|__)?\s?(?:the\s)?(?:final\s)?(?:answer|result)\s?(?:is|:|=)?\s?(?:\*\*|__)?\s?:?\s?(?:\*\*|__)?",
+    re.IGNORECASE,
+)
+_FENCE = re.compile(r"^([ \t]{0,40}(?:[-*>][ \t]{1,4})?)(`{3,}|~{3,})[ \t]{0,8}([^\n`]*)$", re.MULTILINE)
+_MAX_BLOCKS = 200
 
 
 def strip_thoughts(text: str) -> str:
-    """Return the text after the last `</think>`. A reasoning model's thoughts are never part of its answer."""
-    return text.rpartition("</think>")[2]
+    """Return the text without a reasoning model's thoughts, which are never part of its answer.
+
+    Everything up to the last `</think>` is removed, even if the opening tag is missing because the prompt template
+    contained it, and everything from a `<think>` that is not closed.
+    """
+    end = 0
+    for match in _THOUGHTS_END.finditer(text):
+        end = match.end()
+    start = _THOUGHTS_START.search(text, end)
+    return text[end:] if start is None else text[end : start.start()]
 
 
 def boxed(text: str) -> str | None:
-    r"""What stands in the last `\boxed{…}`, braces inside it included; None where there is none."""
-    start = text.rfind("\\boxed{")
-    if start < 0:
-        start = text.rfind("\\fbox{")
-    if start < 0:
+    r"""Return the content of the last `\boxed{…}` after the thoughts, or None. Nested braces are kept."""
+    span = _find_box(strip_thoughts(text))
+    return None if span is None else span[1]
+
+
+def _find_box(text: str) -> tuple[int, str] | None:
+    """Return the start and the content of the last box."""
+    last = None
+    for match in _BOX.finditer(text):
+        last = match
+    if last is None:
         return None
-    begin = text.index("{", start) + 1
     depth = 1
-    for match in re.finditer(r"[{}]", text[begin:]):
-        depth += 1 if match.group() == "{" else -1
+    for brace in re.finditer(r"(?<!\\)[{}]", text[last.end() :]):
+        depth += 1 if brace.group() == "{" else -1
         if not depth:
-            return text[begin : begin + match.start()].strip()
+            return last.start(), text[last.end() : last.end() + brace.start()].strip()
     return None
 
 
 def after_marker(text: str, marker: str = "####") -> str | None:
-    """The rest of the line after the last marker, as GSM8K writes its answers; None where there is none."""
-    place = text.rfind(marker)
-    if place < 0:
-        return None
-    return text[place + len(marker) :].lstrip(" \t:").partition("\n")[0].strip() or None
+    """Return the rest of the line after the last marker, as in GSM8K, or None.
+
+    A Markdown heading such as `#### Step 2: Add the numbers` is not a marker; `#### Answer: 42` is one.
+    """
+    text = strip_thoughts(text)
+    end = len(text)
+    while (start := text.rfind(marker, 0, end)) >= 0:
+        rest = text[start + len(marker) : start + len(marker) + 2000].lstrip(" \t:").partition("\n")[0].strip()
+        end = start
+        if marker.strip("#") or not rest:
+            return rest or None
+        answer_heading = _ANSWER_HEADING.match(rest)
+        if answer_heading is not None:
+            if answer_heading.end() < len(rest):
+                return rest[answer_heading.end() :].strip()
+        elif not _HEADING.match(rest) and not rest.endswith(":") and not rest.endswith(":**"):
+            return rest
+    return None
+
+
+class FinalAnswer(str):
+    """The final answer as text.
+
+    Attributes:
+        marked: whether a marker, a box or a tag delimits it. Otherwise it is the whole text after the thoughts.
+    """
+
+    __slots__ = ("marked",)
+    marked: bool
+
+
+def find_final_answer(text: str) -> FinalAnswer:
+    r"""Return the final answer, with a note of whether something delimits it.
+
+    It is the text after the last `####`, otherwise the content of the last `\boxed{…}` with a minus sign before it,
+    otherwise everything after the thoughts. If there is `<answer>…</answer>`, the search is limited to the last one.
+    """
+    text = strip_thoughts(text)
+    tag = None
+    for match in _ANSWER_TAG.finditer(text):
+        tag = match
+    tagged = False
+    if tag is not None:
+        inside, closed, _ = text[tag.end() :].partition("</answer>")
+        tagged = bool(closed)
+        text = inside.strip() if tagged else text
+    found = after_marker(text)
+    if found is None or (found.startswith("\\boxed") and _find_box(found)):
+        box = _find_box(text if found is None else found)
+        if box is not None:
+            before = (text if found is None else found)[: box[0]]
+            negative = _MINUS_BEFORE_BOX.search(before[-12:]) and not box[1].startswith(("-", "\u2212"))
+            found = f"-{box[1]}" if negative else box[1]
+    answer = FinalAnswer(text if found is None else found)
+    answer.marked = tagged or found is not None
+    return answer
 
 
 def final_answer(text: str) -> str:
-    r"""What a worked answer comes to: after its last `####`, else in its last `\boxed{…}`, else all of it.
+    r"""Return the final answer of a text.
 
-    Where there is `<answer>…</answer>`, only what stands in the last one counts.
+    It is the text after the last `####`, otherwise the content of the last `\boxed{…}` with a minus sign before it,
+    otherwise everything. If there is `<answer>…</answer>`, the search is limited to the last one. The thoughts of a
+    reasoning model, up to the last `</think>`, are never part of it.
     """
-    text = _tagged(text)
-    marked = after_marker(text)
-    if marked is not None:
-        return marked
-    found = boxed(text)
-    return text if found is None else found
+    return str(find_final_answer(text))
 
 
-def _tagged(text: str) -> str:
-    start = text.rfind("<answer>")
-    if start < 0:
-        return text
-    inside, closed, _ = text[start + len("<answer>") :].partition("</answer>")
-    return inside.strip() if closed else text
+def fenced_blocks(text: str) -> list[tuple[str, str]]:
+    """Return the language (in lower case) and the content of each fenced block, in order.
 
-
-def last_number(text: str) -> float | None:
-    r"""The number a text comes to; None where it holds none.
-
-    It is the one after the last `####`, else the one in the last `\boxed{…}`, else the last number of the text.
-    Thousands separators, currencies, fractions, mixed numbers and powers of ten are read. Units and the percent sign
-    are passed over: 20 and 20% are one answer.
+    Fences may be indented, consist of backticks or tildes, and the last one may be unclosed.
     """
-    found = exact_number(text)
-    if found is None:
-        return None
-    try:
-        return float(found)
-    except OverflowError:
-        return None
+    blocks: list[tuple[str, str]] = []
+    opening: re.Match[str] | None = None
+    for fence in _FENCE.finditer(text):
+        if opening is None:
+            opening = fence
+        elif fence.group(2).startswith(opening.group(2)) and not fence.group(3).strip():
+            blocks.append(_block(opening, text[opening.end() + 1 : fence.start()]))
+            opening = None
+        if len(blocks) == _MAX_BLOCKS:
+            return blocks
+    if opening is not None:
+        blocks.append(_block(opening, text[opening.end() + 1 :]))
+    return blocks
 
 
-def exact_number(value: Any) -> Fraction | None:
-    """The same without rounding; a number may also be given as one."""
-    if isinstance(value, bool) or value is None:
-        return None
-    if isinstance(value, (int, float)):
-        return Fraction(value) if isinstance(value, int) else _of_float(value)
-    if not isinstance(value, str):
-        return None
-    text = _evened(_end(final_answer(value)))
-    mixed, last = _last(_MIXED, text), _last(_FOUND, text)
-    if last is None:
-        return None
-    if mixed is not None and mixed.end() >= last.end() - 1 and int(mixed.group(3)):
-        whole = Fraction(int(mixed.group(1))) + Fraction(int(mixed.group(2)), int(mixed.group(3)))
-        return -whole if text[: mixed.start()].rstrip(" $").endswith(("-", "\u2212")) else whole
-    return _read(last)
-
-
-def _end(text: str) -> str:
-    """As much of a text as its last number can be in: all else takes time only."""
-    last = _DIGIT.search(text[::-1])
-    if last is None:
-        return ""
-    stop = len(text) - last.start()
-    return text[max(0, stop - _WINDOW) : stop + _AFTER]
-
-
-def _evened(text: str) -> str:
-    r"""With LaTeX's thousands separators (`1{,}000`, `1\,000`) and short fractions (`\frac12`) spelled in full."""
-    return _SHORT.sub(r"\\frac{\1}{\2}", _SPACED.sub(",", text)) if "\\" in text or "{,}" in text else text
-
-
-def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    found = None
-    for match in pattern.finditer(text):
-        found = match
-    return found
-
-
-def _of_float(value: float) -> Fraction | None:
-    # What a person means by 0.1 is a tenth, not the float beside it.
-    return Fraction(repr(value)) if value == value and abs(value) != float("inf") else None  # noqa: PLR0124 - NaN
-
-
-def _read(match: re.Match[str]) -> Fraction | None:
-    signs = "".join(match.group(name) or "" for name in ("sign1", "inner1", "sign2", "inner2"))
-    if match.group("number") is None:
-        above, below = (_integer(part) for part in match.groups()[3:5])
-        value = Fraction(int(match.group("whole") or 0)) + Fraction(above, below) if below else None
-    else:
-        below = int(match.group("below") or 1)
-        value = _plain(match.group("number")) / below if below else None
-    if value is None:
-        return None
-    return -value if "-" in signs or "\u2212" in signs else value
-
-
-def _integer(text: str) -> int:
-    return int(text.replace("\u2212", "-"))
-
-
-def _plain(text: str) -> Fraction:
-    power = _POWERS.search(text)
-    shift = _integer(power.group(1)) if power else 0
-    digits = (text[: power.start()] if power else text).replace(",", "")
-    return Fraction(f"0{digits}" if digits.startswith(".") else digits) * Fraction(10) ** shift
+def _block(opening: re.Match[str], content: str) -> tuple[str, str]:
+    words = opening.group(3).strip().lower().split()
+    return words[0].strip("{}.") if words else "", dedent(content)

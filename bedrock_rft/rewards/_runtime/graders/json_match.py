@@ -1,4 +1,4 @@
-"""Graders of answers that are JSON: equal to the reference, or as a schema wants them."""
+"""Graders for answers in JSON: equality with the reference, and validation against a schema."""
 
 from __future__ import annotations
 
@@ -9,69 +9,85 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
 
+from bedrock_rft.rewards._runtime.graders.extraction import fenced_blocks, strip_thoughts
 from bedrock_rft.rewards._runtime.reward import Leaf, validate_name
 from bedrock_rft.rewards._runtime.rollout import Rollout
 
 __all__ = ["JsonEqual", "JsonSchema", "find_json"]
 
-_FENCE = re.compile(r"```(?:json|JSON)?[ \t]*\n(.*?)```", re.DOTALL)
-_STARTS = re.compile(r"[\[{]")
-_TRIES = 50
-_LONGEST = 1_000_000
-_NOTHING = object()
+_START = re.compile(r"[\[{]")
+_MAX_ATTEMPTS = 50
+_MAX_CHARACTERS = 1_000_000
+_LANGUAGES = frozenset({"", "json", "jsonc", "json5"})
+_MISSING = object()
 
 
-def find_json(text: str) -> Any:
-    """The JSON value in a text: all of it, the last fenced block, or the last object or array that stands in it.
+def find_json(text: str, *, last: bool = False) -> Any:
+    """Return the JSON value in a text, without a reasoning model's thoughts.
+
+    It is the whole text, otherwise the last fenced block that is JSON, otherwise the longest object or array in the
+    text; of several with the same length, the last one. The search is limited to `<answer>…</answer>` if there is one.
+
+    Args:
+        text: the text.
+        last: prefer the last object or array to the longest.
 
     Raises:
         ValueError: there is none.
     """
-    text = text[-_LONGEST:].strip()
-    fences = [match.group(1) for match in _FENCE.finditer(text)]
-    for candidate in [text, *reversed(fences[-_TRIES:])]:
-        if (found := _parsed(candidate)) is not _NOTHING:
-            return found
-    found = _embedded(text)
-    if found is _NOTHING:
-        raise ValueError("there is no JSON in it")
-    return found
+    text = strip_thoughts(text[-_MAX_CHARACTERS:])
+    inside, closed, _ = text.rpartition("<answer>")[2].partition("</answer>")
+    text = (inside if closed else text).strip()
+    blocks = [content for language, content in fenced_blocks(text) if language in _LANGUAGES]
+    for candidate in [text, *reversed(blocks[-_MAX_ATTEMPTS:])]:
+        if (value := _parse(candidate)) is not _MISSING:
+            return value
+    value = _embedded_value(text, last=last)
+    if value is _MISSING:
+        raise ValueError("the text contains no JSON")
+    return value
 
 
-def _embedded(text: str) -> Any:
-    """The last value that is not inside another one."""
-    decoder = json.JSONDecoder(parse_constant=_no_constant)
-    found, place, tries = _NOTHING, 0, 0
-    while tries < _TRIES and (match := _STARTS.search(text, place)):
-        tries += 1
+def _embedded_value(text: str, *, last: bool) -> Any:
+    """Return the longest or the last value that is not inside another one."""
+    decoder = json.JSONDecoder(parse_constant=_reject_constant)
+    longest, length, position, attempts = _MISSING, 0, 0, 0
+    while attempts < _MAX_ATTEMPTS and (match := _START.search(text, position)):
+        attempts += 1
         try:
-            found, place = decoder.raw_decode(text, match.start())
+            value, position = decoder.raw_decode(text, match.start())
         except (ValueError, RecursionError):
-            place = match.start() + 1
-    return found
+            position = match.start() + 1
+            continue
+        if last or position - match.start() >= length:
+            longest, length = value, position - match.start()
+    return longest
 
 
-def _parsed(text: str) -> Any:
+def _parse(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return json.loads(text, parse_constant=_reject_constant)
     except (ValueError, RecursionError):
-        return _NOTHING
+        return _MISSING
 
 
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+def _reject_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not valid JSON")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class JsonEqual(Leaf):
-    """1 where the JSON in the answer equals the reference.
+    """Score 1 if the JSON in the answer equals the reference.
 
-    The order of keys does not count; 1 and 1.0 are equal, 1 and true are not. A reference that is text is read as JSON
-    where it is JSON.
+    The order of keys does not matter; 1 and 1.0 are equal, 1 and true are not. Fields of the reference that are null
+    may be missing in the answer, because columnar files such as Parquet fill missing fields with null.
 
     Attributes:
-        partial: give the share of the reference's leaves that are there and right, less what was added.
-        name: in `metrics_list`.
+        partial: return the share of the reference's values that the answer has, less what it adds.
+        name: the name in `metrics_list`.
+
+    Raises:
+        ValueError: on scoring, if the reference is text that is not JSON.
     """
 
     partial: bool = False
@@ -82,35 +98,38 @@ class JsonEqual(Leaf):
 
     def grade(self, rollout: Rollout) -> float:
         wanted = rollout.reference
-        if isinstance(wanted, str) and (parsed := _parsed(wanted)) is not _NOTHING:
-            wanted = parsed
+        if isinstance(wanted, str) and (wanted := _parse(wanted)) is _MISSING:
+            raise ValueError("the reference is text that is not JSON; use Exact() for text")
         try:
-            return self._compared(wanted, find_json(rollout.answer))
-        except (ValueError, RecursionError):  # nested a thousand deep it is no answer either
+            return self._compare(wanted, find_json(rollout.answer))
+        except (ValueError, RecursionError):  # nested too deeply, or no JSON
             return 0.0
 
-    def _compared(self, wanted: Any, found: Any) -> float:
+    def _compare(self, wanted: Any, found: Any) -> float:
         if not self.partial:
             return float(_equal(wanted, found))
-        ours, theirs = _leaves(wanted), _leaves(found)
-        right = sum(path in theirs and _equal(value, theirs[path]) for path, value in ours.items())
-        return right / max(len(ours), len(theirs), 1)
+        found_leaves = _leaves(found)
+        leaves = {path: leaf for path, leaf in _leaves(wanted).items() if leaf is not None or path in found_leaves}
+        right = sum(path in found_leaves and _equal(leaf, found_leaves[path]) for path, leaf in leaves.items())
+        size = max(len(leaves), len(found_leaves))
+        return right / size if size else 1.0
 
 
-def _equal(one: Any, other: Any) -> bool:
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, dict) and isinstance(other, dict):
-        left, right = cast("Mapping[str, Any]", one), cast("Mapping[str, Any]", other)
-        return left.keys() == right.keys() and all(_equal(value, right[name]) for name, value in left.items())
-    if isinstance(one, list) and isinstance(other, list):
-        first, second = cast("Sequence[Any]", one), cast("Sequence[Any]", other)
+def _equal(wanted: Any, found: Any) -> bool:
+    if isinstance(wanted, bool) or isinstance(found, bool):
+        return wanted is found
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        left, right = cast("Mapping[str, Any]", wanted), cast("Mapping[str, Any]", found)
+        required = {name for name, value in left.items() if value is not None}
+        return required <= right.keys() <= left.keys() and all(_equal(left[name], right[name]) for name in right)
+    if isinstance(wanted, list) and isinstance(found, list):
+        first, second = cast("Sequence[Any]", wanted), cast("Sequence[Any]", found)
         return len(first) == len(second) and all(map(_equal, first, second))
-    return bool(one == other)
+    return bool(wanted == found)
 
 
 def _leaves(value: Any, path: tuple[Any, ...] = ()) -> dict[tuple[Any, ...], Any]:
-    """Every value that is no object or array, by its path; an empty one is a leaf."""
+    """Return the values that are not objects or arrays, by path. An empty object or array is a leaf too."""
     items: list[tuple[Any, Any]]
     if isinstance(value, dict) and value:
         items = list(cast("Mapping[str, Any]", value).items())
@@ -123,15 +142,15 @@ def _leaves(value: Any, path: tuple[Any, ...] = ()) -> dict[tuple[Any, ...], Any
 
 @dataclass(frozen=True, eq=False, repr=False)
 class JsonSchema(Leaf):
-    """1 where the JSON in the answer is as a schema wants it. Needs fastjsonschema, here and in the Lambda.
+    """Score 1 if the JSON in the answer conforms to a schema. Needs fastjsonschema, here and in Lambda.
 
     Attributes:
-        schema: in JSON Schema, drafts 4 to 7.
-        name: in `metrics_list`.
+        schema: a JSON Schema of draft 4, 6 or 7.
+        name: the name in `metrics_list`.
 
     Raises:
-        ImportError: fastjsonschema is not installed: pip install 'bedrock_rft[json-schema]'.
-        ValueError: the schema is none.
+        ImportError: fastjsonschema is not installed; run pip install 'bedrock_rft[json-schema]'.
+        ValueError: the schema is invalid.
     """
 
     schema: Mapping[str, Any]
@@ -151,16 +170,16 @@ class JsonSchema(Leaf):
             import fastjsonschema
         except ImportError as error:
             raise ImportError(
-                "JsonSchema needs fastjsonschema: pip install 'bedrock_rft[json-schema]'; in a Lambda, package it along"
+                "JsonSchema() needs fastjsonschema: pip install 'bedrock_rft[json-schema]'. In Lambda, package it too."
             ) from error
         try:
             return cast("Callable[[Any], Any]", fastjsonschema.compile(dict(self.schema)))
         except (fastjsonschema.JsonSchemaDefinitionException, TypeError, ValueError) as error:
-            raise ValueError(f"schema is no JSON schema: {error}") from error
+            raise ValueError(f"schema is not a valid JSON schema: {error}") from error
 
     def grade(self, rollout: Rollout) -> bool:
         try:
             self._validate(find_json(rollout.answer))
-        except ValueError:  # fastjsonschema's own verdict is one too
+        except ValueError:  # fastjsonschema's validation error is a ValueError too
             return False
         return True

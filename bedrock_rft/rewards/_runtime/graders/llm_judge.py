@@ -192,7 +192,7 @@ class Judge(Leaf):
         """Return the score of each criterion, from 0 to 1."""
         text = _response_text(response)
         try:
-            judgement = find_json(_REASONING.sub("", strip_thoughts(text)))
+            judgement = find_json(_REASONING.sub("", strip_thoughts(text)), last=True)
         except ValueError:
             judgement = None
         names = list(self.named_criteria)

@@ -1,88 +1,70 @@
-"""A grader of programs: the answer's code is run against tests, in a process of its own with limits.
+"""`PassesTests`: a grader that runs the answer's Python code against tests, in a separate process with limits.
 
-This is no sandbox. Limits and an empty environment keep accidents and clumsy cheating out; code that sets out to do
-harm can use the network and read what the function's user can read, and code that knows of this module can forge its
-verdict.
+This is not a sandbox. The limits and the empty environment stop accidents and simple cheating. Code that intends harm
+can use the network and read what the function's user can read, and code that knows this module can forge its result.
 """
 
 from __future__ import annotations
 
+import ast
+import builtins
 import contextlib
 import json
 import os
-import re
 import secrets
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
+from bedrock_rft.rewards._runtime.graders.extraction import fenced_blocks, strip_thoughts
 from bedrock_rft.rewards._runtime.reward import Leaf, validate_name
 from bedrock_rft.rewards._runtime.rollout import Rollout, Score, finite_float
 
-__all__ = ["PassesTests", "code_in"]
+__all__ = ["PassesTests", "find_code"]
 
-_FENCE = re.compile(r"```[ \t]*(\w*)[^\n]*\n(.*?)```", re.DOTALL)
-_LONGEST = 200_000
-_PYTHON = frozenset({"python", "py", "python3", ""})
-
-# Reads code and tests from its standard input, limits itself, and tells how many tests passed where the code does not
-# write, with a password: what the code prints, or how it exits, counts for nothing.
-_RUNNER = """
-def main():
-    import json, os, sys
-    task = json.loads(sys.stdin.buffer.read())
-    report, nothing = os.dup(1), os.open(os.devnull, os.O_RDWR)
-    os.dup2(nothing, 0)
-    os.dup2(nothing, 1)
-    try:
-        import resource
-    except ImportError:
-        resource = None
-    for name, most in task["limits"].items():
-        kind = getattr(resource, name, None)
-        if kind is not None:
-            hard = resource.getrlimit(kind)[1]
-            most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-            resource.setrlimit(kind, (most, most))
-    passed, space = 0, {"__name__": "__main__"}
-    write, leave = os.write, os._exit
-    try:
-        exec(compile(task["code"], "answer.py", "exec"), space)
-        for test in task["tests"]:
-            try:
-                exec(compile(test, "tests.py", "exec"), space)
-            except Exception:
-                continue
-            passed += 1
-        write(report, f"{task['word']} {passed}".encode())
-    except BaseException:
-        pass
-    leave(0)
-main()
-"""
+_MAX_CHARACTERS = 200_000
+_PYTHON = frozenset({"python", "py", "python3", "py3", "pycon"})
+_RUNNER = Path(__file__).with_name("unit_test_runner.py")
+_INPUT_KEYS = ("input", "stdin", "inputs")
+_OUTPUT_KEYS = ("output", "stdout", "outputs", "expected_output")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PassesTests(Leaf):
-    """The share of tests that the answer's Python code passes, each run after the code in the same process.
+    """Score the share of tests that the answer's Python code passes.
 
-    The code is the last fenced Python block of the answer, or all of it. The tests are the reference: text with
-    assertions, which is one test, or a list of such texts. Everything runs in a process of its own with an empty
-    environment and a folder of its own, and with limits on time, memory and files, and without processes or threads
-    of its own, where the system has such limits (not on Windows). What the code prints, and how it exits, counts for
-    nothing.
+    The tests are the reference. Each of these is one test, and a list of them (also as JSON text) has several:
+
+    - Python text with assertions, `test_*` functions, pytest or unittest classes, or HumanEval's `check(candidate)`,
+      which is called with the function that the field `entry_point` names, otherwise with the answer's last function.
+      pytest itself is replaced by a small module with `raises`, `approx` and `mark.parametrize`.
+    - `{"input": …, "output": …}`: text for stdin and the expected stdout. `{"inputs": […], "outputs": […]}` has
+      several; with `fn_name`, the inputs are arguments and the outputs return values of that function.
+
+    The code is taken from the answer's fenced Python blocks: those that define the names that the tests use. Without
+    fences it is the content of `<answer>…</answer>`, or the whole answer. Top-level statements that fail, such as a
+    demonstration that reads stdin or ends the program, do not stop the rest. `__name__` is not `"__main__"`, except
+    for tests with stdin.
+
+    Everything runs in a process with an empty environment and a temporary folder, with limits on time, memory and file
+    size, and without child processes, where the system supports that (not on Windows). The standard library and the
+    packages installed beside this one are available: in Lambda, those given as `requirements` to `package`.
 
     Attributes:
-        tests: the record field that holds the tests; None for the reference.
-        setup: code that runs before the answer's, such as imports.
-        all_or_nothing: give 1 only where every test passes.
-        seconds: for all of it.
-        memory: megabytes.
-        name: in `metrics_list`.
+        tests: the record field with the tests, or None for the reference.
+        setup: Python code that runs before the answer's code, such as imports.
+        all_or_nothing: return 1 only if every test passes, otherwise 0.
+        seconds: the time limit for all tests of an answer.
+        memory: the memory limit in megabytes.
+        name: the name in `metrics_list`.
+
+    Raises:
+        ValueError: on scoring, if there are no tests, or a test that passes asserts nothing.
     """
 
     tests: str | None = None
@@ -95,34 +77,41 @@ class PassesTests(Leaf):
     def __post_init__(self) -> None:
         validate_name(self.name)
         if finite_float(self.seconds, "seconds") <= 0 or self.memory < 1:
-            raise ValueError("seconds and memory are more than 0")
+            raise ValueError("seconds and memory must be above 0")
 
     def grade(self, rollout: Rollout) -> Score:
-        tests = _listed(rollout.reference if self.tests is None else rollout.extra.get(self.tests))
-        code = code_in(rollout.answer)
+        tests = _parse_tests(rollout.reference if self.tests is None else rollout.extra.get(self.tests))
+        entry_point = rollout.extra.get("entry_point")
+        entry_point = entry_point if isinstance(entry_point, str) else ""
+        code = find_code(rollout.answer, _used_names(tests) | ({entry_point} if entry_point else set()))
         if not code.strip():
             return Score(0.0)
-        passed = self._passed(f"{self.setup}\n{code}" if self.setup else code, tests)
+        passed = self._run({"setup": self.setup, "code": code, "tests": tests, "entry_point": entry_point}, len(tests))
         share = passed / len(tests)
         return Score(float(share == 1) if self.all_or_nothing else share, metrics={f"{self.name}_passed": passed})
 
-    def _passed(self, code: str, tests: Sequence[str]) -> int:
-        word = secrets.token_hex(16)
-        task = {"code": code, "tests": list(tests), "limits": self._limits(), "word": word}
+    def _run(self, task: dict[str, Any], count: int) -> int:
+        """Run the code and return the number of tests that it passes."""
+        token = secrets.token_hex(16)
+        task = {**task, "limits": self._limits(), "paths": _package_paths(), "token": token}
         with tempfile.TemporaryDirectory(prefix="answer-", ignore_cleanup_errors=True) as folder:
-            said = _run(json.dumps(task).encode(), folder, self.seconds)
-        own, _, count = said.decode("ascii", "replace").partition(" ")
-        return (
-            min(int(count), len(tests))
-            if secrets.compare_digest(own.encode(), word.encode()) and count.isdigit()
-            else 0
-        )
+            output = _run_process(json.dumps(task).encode(), folder, self.seconds)
+        written_token, _, report = output.decode("utf-8", "replace").partition(" ")
+        if not secrets.compare_digest(written_token.encode(), token.encode()):
+            return 0
+        try:
+            result: Any = json.loads(report)
+            error, passed = result["error"], result["passed"]
+        except (ValueError, TypeError, KeyError):
+            return 0
+        if error:
+            raise ValueError(f"a test cannot be used: {error}")
+        return min(passed, count) if isinstance(passed, int) else 0
 
     def _limits(self) -> dict[str, int]:
-        memory = self.memory * 1024 * 1024
         return {
             "RLIMIT_CPU": int(self.seconds) + 1,
-            "RLIMIT_AS": memory,
+            "RLIMIT_AS": self.memory * 1024 * 1024,
             "RLIMIT_FSIZE": 1024 * 1024,
             "RLIMIT_CORE": 0,
             "RLIMIT_NOFILE": 64,
@@ -130,31 +119,145 @@ class PassesTests(Leaf):
         }
 
 
-def code_in(text: str) -> str:
-    """The code in an answer: its last fenced Python block, else its last block of no named language, else all of it."""
-    blocks = [(match.group(1).lower(), match.group(2)) for match in _FENCE.finditer(text[-_LONGEST:])]
+def find_code(text: str, names: Iterable[str] = ()) -> str:
+    """Return the Python code in an answer, without a reasoning model's thoughts.
+
+    Args:
+        text: the answer.
+        names: names that the tests use. Of several fenced blocks, those are taken that define them, and the blocks
+            that define what these use. If no block does, the last Python block is taken.
+
+    Returns:
+        The code, or an empty string if there are only blocks of other languages.
+    """
+    text = strip_thoughts(text[-_MAX_CHARACTERS:])
+    _, opened, tagged = text.rpartition("<answer>")
+    if opened:
+        tagged = tagged.partition("</answer>")[0]
+        text = tagged if fenced_blocks(tagged) or not fenced_blocks(text) else text
+    blocks = fenced_blocks(text)
+    if not blocks:
+        return text
     named = [code for language, code in blocks if language in _PYTHON]
-    if named:
-        return named[-1]
-    return "" if blocks else text[-_LONGEST:]
+    unnamed = [code for language, code in blocks if not language]
+    selected = _select_blocks(named, names) or _select_blocks([*unnamed, *named], names)
+    if selected:
+        return "\n\n".join(selected)
+    candidates = named or unnamed
+    return next((code for code in reversed(candidates) if _parse_code(code) is not None), (candidates or [""])[-1])
 
 
-def _listed(tests: Any) -> list[str]:
-    listed = [tests] if isinstance(tests, str) else cast("Sequence[Any]", tests) if isinstance(tests, list) else []
-    found = [test for test in listed if isinstance(test, str) and test.strip()]
-    if not found or len(found) < len(listed):
-        raise ValueError("the tests are text with assertions, or a list of such texts")
-    return found
+def _select_blocks(blocks: Sequence[str], names: Iterable[str]) -> list[str]:
+    """Return the blocks that define the names, and what these need, in order. The last definition counts."""
+    missing = set(names)
+    selected: list[str] = []
+    for code in reversed(blocks):
+        tree = _parse_code(code)
+        defined = _defined_names(tree) if tree is not None else set[str]()
+        if tree is not None and defined & missing:
+            missing = (missing - defined) | (_loaded_names(tree) - defined)
+            selected.insert(0, code)
+    return selected
 
 
-def _run(task: bytes, folder: str, seconds: float) -> bytes:
-    """Run code and tests, and return what was told."""
+def _parse_code(code: str) -> ast.Module | None:
+    try:
+        return ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _defined_names(tree: ast.Module) -> set[str]:
+    """Return the names that the top level of a module defines, other than by importing them."""
+    defined: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            defined.add(node.name)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+            defined |= {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name) and _is_stored(inner)}
+    return defined
+
+
+def _is_stored(name: ast.Name) -> bool:
+    return isinstance(name.ctx, ast.Store)
+
+
+def _loaded_names(tree: ast.Module) -> set[str]:
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and not _is_stored(node)}
+    return {name for name in names if not hasattr(builtins, name)}
+
+
+def _used_names(tests: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return the names that tests use and do not define."""
+    used: set[str] = set()
+    for test in tests:
+        if test.get("function"):
+            used.add(str(test["function"]))
+        tree = _parse_code(str(test.get("code", "")))
+        if tree is not None:
+            used |= _loaded_names(tree) - _defined_names(tree)
+    return used
+
+
+def _parse_tests(value: Any) -> list[dict[str, Any]]:
+    """Return tests in one form: `{"code": …}`, `{"stdin": …, "stdout": …}` or `{"function": …, "arguments": …, …}`."""
+    if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
+        with contextlib.suppress(ValueError, RecursionError):
+            value = json.loads(value)
+    items: Sequence[Any] = cast("Sequence[Any]", value) if isinstance(value, (list, tuple)) else [value]
+    tests = [test for item in items for test in _parse_test(item)]
+    if not tests:
+        raise ValueError("there are no tests in the reference")
+    return tests
+
+
+def _parse_test(item: Any) -> list[dict[str, Any]]:
+    if isinstance(item, str) and item.strip():
+        code = (
+            "\n\n".join(code for _, code in fenced_blocks(item)) if item.lstrip().startswith(("```", "~~~")) else item
+        )
+        if _parse_code(code) is None:
+            raise ValueError("a test is not valid Python")
+        return [{"code": code}]
+    if isinstance(item, Mapping):
+        fields = cast("Mapping[str, Any]", item)
+        given = next((fields[key] for key in _INPUT_KEYS if key in fields), None)
+        expected = next((fields[key] for key in _OUTPUT_KEYS if key in fields), None)
+        function = fields.get("fn_name")
+        if isinstance(given, list) and isinstance(expected, list) and len(given) == len(expected):  # pyright: ignore[reportUnknownArgumentType]
+            pairs = list(zip(given, expected, strict=True))
+            if function:
+                return [{"function": function, "arguments": one, "result": other} for one, other in pairs]
+            return [{"stdin": _to_lines(one), "stdout": _to_lines(other)} for one, other in pairs]
+        if isinstance(given, str) and isinstance(expected, str):
+            return [{"stdin": given, "stdout": expected}]
+    raise ValueError(
+        "the tests are text with assertions, pairs of input and output, or a list of them; "
+        f"one of them is {type(item).__name__} in another form, or empty"
+    )
+
+
+def _to_lines(value: Any) -> str:
+    return "\n".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _package_paths() -> list[str]:
+    """Return the folders of installed packages, including those packaged for Lambda."""
+    task_root = os.environ.get("LAMBDA_TASK_ROOT")
+    folders = ("site-packages", "dist-packages")
+    found = [path for path in sys.path if path and Path(path).name in folders]
+    return [*found, *(path for path in (task_root, "/opt/python") if path and Path(path).is_dir())]
+
+
+def _run_process(task: bytes, folder: str, seconds: float) -> bytes:
+    """Run the runner in a new process and return its output."""
     posix = os.name == "posix"
-    environment = {"PATH": os.defpath, "HOME": folder, "TMPDIR": folder, "PYTHONDONTWRITEBYTECODE": "1"}
-    if not posix:  # Windows starts no process without these
+    threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    environment = {"PATH": os.defpath, "HOME": folder, "TMPDIR": folder, "PYTHONDONTWRITEBYTECODE": "1", **threads}
+    if not posix:  # Windows cannot start a process without these
         environment = {name: os.environ[name] for name in ("SYSTEMROOT", "TEMP", "PATH") if name in os.environ}
-    process = subprocess.Popen(  # noqa: S603 - running the answer is what this is for
-        [sys.executable, "-I", "-S", "-c", _RUNNER],
+    process = subprocess.Popen(  # noqa: S603 - running the answer is the purpose of this grader
+        [sys.executable, "-I", "-S", "-X", "utf8", str(_RUNNER)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -166,7 +269,7 @@ def _run(task: bytes, folder: str, seconds: float) -> bytes:
         with contextlib.suppress(subprocess.TimeoutExpired):
             return process.communicate(task, timeout=seconds)[0]
     finally:
-        with contextlib.suppress(OSError):  # and whatever it started
+        with contextlib.suppress(OSError):  # ends the processes that it started as well
             if posix:
                 os.killpg(process.pid, signal.SIGKILL)
             else:

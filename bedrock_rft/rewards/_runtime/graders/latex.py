@@ -1,0 +1,69 @@
+"""Normalize LaTeX and short answers as `is_equiv` of the MATH dataset does."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["canonical_text"]
+
+_MAX_CHARACTERS = 2000
+_TEXT = re.compile(
+    r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mathsf|mbox|boldsymbol|bm|operatorname|emph|"
+    r"underline)\s?\{([^{}]{0,300})\}"
+)
+_UNIT = re.compile(
+    r"(?<=[\d})])\s?(?:\\[,;: ]\s?)?\\(?:text|mathrm|mbox)\s?\{\s?[A-Za-z][^{}]{0,80}\}(?:\^\{?\d\}?)?\s?$"
+)
+_REMOVED = re.compile(
+    r"\\(?:left|right|displaystyle|textstyle|bf|rm|!|\(|\)|\[|\])(?![A-Za-z])|\*\*|__|`|\^\s?\{?\s?\\circ\s?\}?|\\?%|\\?\$"
+)
+_SPACING = re.compile(r"\\(?:[,;: ]|quad|qquad|\\)(?![A-Za-z])|~|\u00a0|\u202f|\u2009")
+_SHORT_FRACTION = re.compile(r"\\frac\s?(?:\{([^{}]{1,40})\}|(\w))\s?(?:\{([^{}]{1,40})\}|(\w))")
+_SLASH = re.compile(r"(-?)(\d{1,20})/(\d{1,20})")
+_ROOT = re.compile(r"\\sqrt\s?(\w)")
+_LEFT_SIDE = re.compile(r"[A-Za-z](?:_?\d|\([A-Za-z]\))?\s?=\s?(?=[^=<>]{1,200}$)")
+_GROUPED = re.compile(r"-?\d{1,3}(?:,\d{3}){1,40}(?:\.\d{1,40})?")
+_DECIMAL = re.compile(r"(?<![\d.])(\d{0,40})\.(\d{1,40})(?![\d.])")
+_WORDS = re.compile(r"(?<!\\)(?<![A-Za-z])[A-Za-z]{2,}")
+_LOOSE_SPACE = re.compile(r"(?<![A-Za-z0-9]) | (?![A-Za-z0-9])|(?<=\d) (?=[A-Za-z])|(?<=[A-Za-z]) (?=\d)")
+
+
+def canonical_text(text: str) -> str:
+    """Return a form of the text that is equal for answers that differ in notation only. Nothing is computed."""
+    if len(text) > _MAX_CHARACTERS:
+        return text
+    text = _REMOVED.sub("", text.replace("\u2212", "-").replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac"))
+    text = text.replace("\\cfrac", "\\frac").replace("{,}", ",").replace("\\neq", "\\ne").replace("\\leq", "\\le")
+    text = (
+        text.replace("\\geq", "\\ge")
+        .replace("\u03c0", "\\pi")
+        .replace("\u221e", "\\infty")
+        .replace("\u221a", "\\sqrt ")
+    )
+    text = _UNIT.sub("", text.strip())
+    text = _SPACING.sub(" ", _TEXT.sub(r"\1", _TEXT.sub(r"\1", text)))
+    text = " ".join(text.split()).rstrip(" .,;")
+    if _WORDS.search(text):  # words, in which spaces and digits have a meaning
+        return re.sub(r" ?([(),;:\[\]]) ?", r"\1", text)
+    text = _LEFT_SIDE.sub("", text) if _LEFT_SIDE.match(text) else text
+    text = _LOOSE_SPACE.sub("", text)
+    if _GROUPED.fullmatch(text):
+        text = text.replace(",", "")
+    text = _DECIMAL.sub(_shorten_decimal, text)
+    text = _ROOT.sub(r"\\sqrt{\1}", text)
+    text = _SHORT_FRACTION.sub(_long_fraction, text)
+    slash = _SLASH.fullmatch(text)
+    if slash is not None:
+        text = f"{slash.group(1)}\\frac{{{slash.group(2)}}}{{{slash.group(3)}}}"
+    return {"0.5": "\\frac{1}{2}", "-0.5": "-\\frac{1}{2}"}.get(text, text)
+
+
+def _shorten_decimal(found: re.Match[str]) -> str:
+    decimals = found.group(2).rstrip("0")
+    return f"{found.group(1) or '0'}.{decimals}" if decimals else found.group(1) or "0"
+
+
+def _long_fraction(found: re.Match[str]) -> str:
+    above, below = found.group(1) or found.group(2), found.group(3) or found.group(4)
+    sign = "-" if above.startswith("-") and above[1:].isdigit() else ""
+    return f"{sign}\\frac{{{above.removeprefix(sign)}}}{{{below}}}"
