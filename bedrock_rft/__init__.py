@@ -1,19 +1,18 @@
 """Typed reinforcement fine-tuning of open-weight models on Amazon Bedrock.
 
-`from bedrock_rft import Client` is the way in. Importing the package costs nothing: each name is loaded when it is
-first used.
+Start with `from bedrock_rft import Client`. Importing the package loads no other library: each name is loaded
+when it is first used.
 """
 
 from __future__ import annotations
 
+from bedrock_rft._core.lazy import lazy_names
 from bedrock_rft._core.version import __version__
 
-# What type checkers know by this name; importing `typing` for it would cost more than all the rest.
+# Type checkers know this name; importing `typing` would cost more than the rest of the module.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from bedrock_rft._auth.identity import Identity
     from bedrock_rft._client.client import AsyncClient, Client
     from bedrock_rft._transport.signing import SigV4Auth
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     )
     from bedrock_rft.types import Checkpoint, Event, File, Hyperparameters, Job, LambdaArn, Model, TrainingMetrics
 
-_WHERE = {
+_MODULES = {
     "_client.client": ("AsyncClient", "Client"),
     "_auth.identity": ("Identity",),
     "_transport.signing": ("SigV4Auth",),
@@ -79,8 +78,6 @@ _WHERE = {
     ),
     "types": ("Checkpoint", "Event", "File", "Hyperparameters", "Job", "LambdaArn", "Model", "TrainingMetrics"),
 }
-_MODULE = {name: module for module, names in _WHERE.items() for name in names}
-
 __all__ = [
     "APIConnectionError",
     "APIError",
@@ -124,18 +121,4 @@ __all__ = [
     "__version__",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Load a name when it is first used (PEP 562)."""
-    module = _MODULE.get(name)
-    if module is None:
-        raise AttributeError(f"module 'bedrock_rft' has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f"bedrock_rft.{module}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _MODULES, {"Call": "bedrock_rft.Request", "Reply": "bedrock_rft.Response"})

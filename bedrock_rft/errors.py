@@ -1,27 +1,27 @@
-"""Everything that can go wrong, as one tree.
+"""Public exceptions.
 
 ```
 BedrockRFTError
-├─ ConfigurationError (ValueError)      nothing was sent: no region, no identity, contradictory arguments
+├─ ConfigurationError (ValueError)      invalid settings or arguments; nothing was sent
 │   └─ MissingExtraError (ImportError)  an optional dependency is not installed
-├─ DatasetError (ValueError)            a training file is not what the service takes
-│   └─ DatasetPermissionError (PermissionError)  it may not be read, or not be written
-├─ RewardError                          a reward raised, or answered nonsense
-├─ APIError                             an exchange with the service failed
-│   ├─ APIConnectionError               no reply came
+├─ DatasetError (ValueError)            the service would reject a dataset
+│   └─ DatasetPermissionError (PermissionError)  a dataset cannot be read or written
+├─ RewardError                          a reward raised or returned an invalid result
+├─ APIError                             a request to the service failed
+│   ├─ APIConnectionError               no response was received
 │   │   └─ APITimeoutError (TimeoutError)
-│   ├─ APIResponseError                 a reply came that is not the service's
-│   │   └─ RedirectRefusedError         it pointed somewhere else; nothing followed it
-│   └─ APIStatusError                   the service said no
+│   ├─ APIResponseError                 the response is not valid for this service
+│   │   └─ RedirectRefusedError         the response was a redirect; it was not followed
+│   └─ APIStatusError                   the service returned an error status
 │       └─ BadRequestError AuthenticationError PermissionDeniedError NotFoundError
 │          ConflictError RateLimitError InternalServerError
-├─ AmbiguousCreateError                 a job may or may not exist
+├─ AmbiguousCreateError                 a job may or may not have been created
 ├─ JobFailedError · JobCancelledError
 └─ WaitTimeoutError (TimeoutError)      the job is still running
 ```
 
-Messages say what, why and what now, in their first line. All of them pickle, and none holds a secret: no request, no
-header of a request and no body is kept.
+Messages state what happened, why, and what to do. All exceptions can be pickled. None holds a secret: they keep no
+request, no request headers and no body.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ __all__ = [
 
 
 class _JobError(BedrockRFTError):
-    """Something about one job, `.job`, as it was when last seen."""
+    """Base class of errors about one job. `job` is its last known state."""
 
     def __init__(self, message: str, *, job: Job) -> None:
         super().__init__(message)
@@ -93,12 +93,12 @@ class _JobError(BedrockRFTError):
 
 
 class JobFailedError(_JobError):
-    """The job failed; `.job.error` has the service's code, message and param."""
+    """The job failed. `job.error` has the code, message and param of the service."""
 
 
 class JobCancelledError(_JobError):
-    """The job was cancelled, by whomever."""
+    """The job was cancelled, by this program or by another."""
 
 
 class WaitTimeoutError(_JobError, TimeoutError):
-    """The time given to a wait is over. The job is still running."""
+    """The timeout of a wait expired. The job is still running."""

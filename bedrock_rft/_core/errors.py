@@ -33,14 +33,14 @@ __all__ = [
 
 
 class BedrockRFTError(Exception):
-    """The root: catch it to catch whatever the network, the service or the file system does."""
+    """Base class of every exception that the network, the service or the file system can cause."""
 
     def __init__(self, message: str) -> None:
         super().__init__(sanitize_text(message))
 
     @property
     def message(self) -> str:
-        """What happened, why, and what to do about it."""
+        """Return what happened, why, and what to do."""
         return str(self.args[0])
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -56,26 +56,27 @@ def _revive(kind: type[BedrockRFTError], args: tuple[Any, ...], state: dict[str,
 
 
 class BedrockRFTWarning(UserWarning):
-    """Something that may be right but often is not, said once for each cause."""
+    """A setting or input that is probably wrong. Each cause warns once."""
 
 
 class ConfigurationError(BedrockRFTError, ValueError):
-    """Nothing was sent: there is no region or no identity, or what was given makes no sense."""
+    """Invalid or missing settings or arguments. Nothing was sent."""
 
 
 class MissingExtraError(ConfigurationError, ImportError):
     """An optional dependency is not installed; the message names the command that installs it."""
 
-    def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs the extra '{extra}': pip install 'bedrock_rft[{extra}]'")
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs the extra '{extra}': pip install 'bedrock_rft[{extra}]'")
 
 
 class DatasetError(BedrockRFTError, ValueError):
-    """A training file is not what the service takes.
+    """The service would reject a dataset.
 
     Attributes:
-        problems: one sentence each: the line, the field, what is wrong and how to mend it.
-        path, line, column, field: of the problem that the message names, as far as they are known; from 1, in bytes.
+        problems: one sentence for each problem, with its line, field and remedy.
+        path, line, column, field: position of the problem in the message, if known. Lines and columns count from 1;
+            columns are in bytes.
     """
 
     path: str | None = None
@@ -90,17 +91,17 @@ class DatasetError(BedrockRFTError, ValueError):
 
 
 class DatasetPermissionError(DatasetError, PermissionError):
-    """A training file may not be read, or its place not be written to."""
+    """A dataset cannot be read or written because of file permissions."""
 
 
 class RewardError(BedrockRFTError):
-    """A reward raised, or answered nonsense.
+    """A reward raised an exception or returned an invalid result.
 
     Attributes:
-        rollout: the id of the rollout that was being scored, where one is to blame.
-        code: names what is wrong, and stays as it is from version to version, such as `raised` or `ids_missing`.
-        cause: the name of the type of the exception that the reward raised, where it did.
-        report: of the check that found it, where there was one.
+        rollout: the id of the rollout that caused the error, if it is known.
+        code: identifies the error, such as `raised` or `ids_missing`; stable between versions.
+        cause: the type name of the exception that the reward raised, if any.
+        report: the report of the check that found the error, if any.
     """
 
     def __init__(
@@ -120,12 +121,12 @@ class RewardError(BedrockRFTError):
 
 
 class APIError(BedrockRFTError):
-    """An exchange with the service failed.
+    """A request to the service failed.
 
     Attributes:
         method: the HTTP method.
-        path: the route, without its query.
-        attempts: how many times the request was sent.
+        path: the route without its query.
+        attempts: number of times the request was sent.
         elapsed: seconds from the first attempt to the error.
     """
 
@@ -136,11 +137,11 @@ class APIError(BedrockRFTError):
 
 
 class APIConnectionError(APIError):
-    """No reply came.
+    """No response was received.
 
     Attributes:
         reason: `refused`, `dns`, `certificate`, `tls`, `timeout`, `closed`, `proxy` or `other`.
-        sent: False where nothing of the request can have reached the service.
+        sent: False if no part of the request can have reached the service.
     """
 
     def __init__(self, message: str, *, reason: str = "other", sent: bool = True) -> None:
@@ -150,15 +151,15 @@ class APIConnectionError(APIError):
 
 
 class APITimeoutError(APIConnectionError, TimeoutError):
-    """No reply came in time."""
+    """No complete response was received in time."""
 
 
 class APIResponseError(APIError):
-    """A reply came that is not the service's: HTML, a truncated body, an answer without an id.
+    """A response is not valid for this service: HTML, a truncated body, an object without an id.
 
     Attributes:
         status: the HTTP status.
-        request_id: what the service calls this exchange, where it said so.
+        request_id: the request id of the service, if the response has one.
     """
 
     def __init__(self, message: str, *, status: int = 0, request_id: str | None = None) -> None:
@@ -168,19 +169,19 @@ class APIResponseError(APIError):
 
 
 class RedirectRefusedError(APIResponseError):
-    """The reply pointed to another place. Nothing was sent there: credentials and data go to one origin."""
+    """The response was a redirect. It was not followed, because credentials and data go to one origin only."""
 
 
 class APIStatusError(APIError):
-    """The service said no.
+    """The service returned an error status.
 
     Attributes:
         status: the HTTP status.
-        code: the service's own code, such as `access_denied`.
-        param: the part of the request that it blames.
-        type: the service's class of error.
-        request_id: what the service calls this exchange; AWS support asks for it.
-        retry_after: seconds the service asked to wait, where it did.
+        code: the error code of the service, such as `access_denied`.
+        param: the request parameter that caused the error.
+        type: the error type of the service.
+        request_id: the request id of the service, which AWS support asks for.
+        retry_after: seconds to wait before a retry, if the service named them.
     """
 
     def __init__(
@@ -190,7 +191,7 @@ class APIStatusError(APIError):
         status: int,
         code: str | None = None,
         param: str | None = None,
-        type: str | None = None,  # noqa: A002 - the service's own word
+        type: str | None = None,  # noqa: A002 - the name of the field in the service's JSON
         request_id: str | None = None,
         retry_after: float | None = None,
     ) -> None:
@@ -202,19 +203,19 @@ class APIStatusError(APIError):
 
 
 class BadRequestError(APIStatusError):
-    """400, 413, 415 or 422: the request is not one the service takes."""
+    """400, 413, 415 or 422: the request is invalid."""
 
 
 class AuthenticationError(APIStatusError):
-    """401: the service does not know who is asking, or the signature or key is not valid."""
+    """401: the key, the credentials or the signature are invalid."""
 
 
 class PermissionDeniedError(APIStatusError):
-    """The identity is known and may not do this.
+    """The identity lacks a permission.
 
     Attributes:
-        action: the IAM action that is missing, such as `bedrock-mantle:CreateFile`.
-        resource: the ARN it is missing on.
+        action: the missing IAM action, such as `bedrock-mantle:CreateFile`.
+        resource: the ARN of the resource that the action is missing for.
     """
 
     action: str | None = None
@@ -222,28 +223,28 @@ class PermissionDeniedError(APIStatusError):
 
 
 class NotFoundError(APIStatusError):
-    """404 or 410: there is no such thing, or no such route."""
+    """404 or 410: the object or the route does not exist."""
 
 
 class ConflictError(APIStatusError):
-    """409: the thing is not in a state that allows this."""
+    """409: the state of the object does not allow the operation."""
 
 
 class RateLimitError(APIStatusError):
-    """429, or any status whose code says throttling."""
+    """429, or another status with a throttling code."""
 
 
 class InternalServerError(APIStatusError):
-    """500 and above: the service failed, or has no capacity."""
+    """500 or above: the service failed or has no capacity."""
 
 
 class AmbiguousCreateError(BedrockRFTError):
-    """A job may or may not exist. Nothing was sent again, so there is at most one.
+    """A job may or may not have been created. The request was not repeated, so there is at most one.
 
     Attributes:
-        marker: what the job carries in its metadata; `client.jobs.find(marker)` looks for it.
-        training_file: the id of the training file it was to use.
-        since: Unix seconds before which the job cannot have been created.
+        marker: the marker in the metadata of the job; `client.jobs.find(marker)` searches for it.
+        training_file: the id of the training file.
+        since: Unix time in seconds; the job cannot have been created earlier.
     """
 
     def __init__(self, message: str, *, marker: str, training_file: str, since: float) -> None:

@@ -1,7 +1,4 @@
-"""What a check found, said the same way everywhere: in a terminal of 80 columns and in a notebook.
-
-Standard library only, so that it can be used beside a reward.
-"""
+"""Findings: results of checks, rendered for terminals of 80 columns, notebooks and JSON."""
 
 from __future__ import annotations
 
@@ -13,26 +10,28 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from bedrock_rft._core.text import sanitize_line
 
 __all__ = ["WIDTH", "Finding", "Findings", "Severity", "clip", "escape_html", "standalone_page", "wrap", "write_text"]
 
 WIDTH = 80
-"""Columns of a terminal."""
+"""Columns of a terminal line."""
 
 _ALONE = ":root{color-scheme:light dark}body{margin:2rem auto;padding:0 1rem;max-width:62rem}"
 
 Severity = Literal["error", "warning", "unknown", "ok"]
-"""`unknown` is what could not be found out, and is never a guess."""
+"""`unknown` means that a check could not run; it is never a guess."""
 
 _ORDER: tuple[Severity, ...] = ("error", "warning", "unknown", "ok")
+
+_RENAMED = {"what": "summary", "why": "reason", "mend": "remedy"}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """One result of a check.
 
     Attributes:
         level: the severity: `error` if a job would fail or learn nothing, `warning` if it might, `unknown` if the check
@@ -49,6 +48,13 @@ class Finding:
     reason: str = ""
     remedy: str = ""
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            if name in _RENAMED:
+                raise AttributeError(f"Finding.{name} was renamed to Finding.{_RENAMED[name]}")
+            raise AttributeError(f"'Finding' object has no attribute {name!r}")
+
     def __str__(self) -> str:
         parts = (self.summary, _sentence(self.reason), self.remedy)
         return " ".join(f"{sanitize_line(part)}{'' if part[-1:] in '.!?`}' else '.'}" for part in parts if part)
@@ -56,11 +62,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a check found. Print it, or let a notebook show it.
+    """A report: the results of several checks. Print it, or display it in a notebook.
 
     Attributes:
-        title: what was checked.
-        findings: everything that was looked at, the worst first.
+        title: the object that was checked.
+        findings: all results, the most severe first.
     """
 
     title: str
@@ -72,52 +78,52 @@ class Findings:
 
     @property
     def ok(self) -> bool:
-        """Whether there is no error. There may be warnings, and things that could not be found out."""
+        """Return True if there is no error. There may be warnings and unknown results."""
         return not self.errors
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        """What has to be mended."""
+        """Return the errors."""
         return self._of("error")
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
-        """What may have to be."""
+        """Return the warnings."""
         return self._of("warning")
 
     @property
     def unknown(self) -> tuple[Finding, ...]:
-        """What could not be found out."""
+        """Return the checks that could not run."""
         return self._of("unknown")
 
     @property
     def verdict(self) -> str:
-        """All of it in a few words."""
+        """Return a summary in a few words, such as `1 ERROR, 2 warnings`."""
         counted = [
             _count(len(self.errors), "ERROR"),
             _count(len(self.warnings), "warning"),
-            f"{len(self.unknown)} not known" if self.unknown else "",
+            _count(len(self.unknown), "check") + " could not run" if self.unknown else "",
         ]
         return ", ".join(part for part in counted if part) or "ok"
 
     def facts(self) -> Sequence[tuple[str, str]]:
-        """What is shown between the title and the findings: names and values."""
+        """Return names and values to show between the title and the findings."""
         return ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain JSON values, with `verdict` and `ok`; what there is no number for is None."""
+        """Return the report as JSON values, with `verdict` and `ok`. NaN and infinity become None."""
         found: dict[str, Any] = _json(asdict(self))
         return {**found, "verdict": self.verdict, "ok": self.ok}
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """The same as JSON text, written to `path` where one is given."""
+        """Return the report as JSON text, and write it to `path` if given."""
         return write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False), path)
 
     def __str__(self) -> str:
         facts = self.facts()
         wide = max((len(name) for name, _ in facts), default=0)
         end = f": {self.verdict}"
-        lines = [clip(sanitize_line(self.title), WIDTH - len(end)) + end]  # whatever is cut, the verdict is not
+        lines = [clip(sanitize_line(self.title), WIDTH - len(end)) + end]  # never cut the verdict
         lines += [clip(f"  {name:<{wide}}  {sanitize_line(value)}") for name, value in facts]
         for finding in self.findings:
             lines += wrap(f"{finding.level + ':':<8} {finding}")
@@ -140,14 +146,14 @@ class Findings:
 
 
 def write_text(text: str, path: str | os.PathLike[str] | None) -> str:
-    """The text itself, written to `path` where one is given."""
+    """Write text to `path` if given, and return it."""
     if path is not None:
         Path(path).expanduser().write_text(text, encoding="utf-8")
     return text
 
 
 def _json(value: Any) -> Any:
-    """As JSON has it: names that are text, lists, and no NaN."""
+    """Convert a value to JSON types, with None for NaN and infinity."""
     if isinstance(value, Mapping):
         return {str(name): _json(inner) for name, inner in cast("Mapping[object, Any]", value).items()}
     if isinstance(value, (list, tuple)):
@@ -158,15 +164,15 @@ def _json(value: Any) -> Any:
 
 
 def escape_html(text: str) -> str:
-    """Text of unknown origin as HTML."""
+    """Escape text of unknown origin for HTML."""
     return html.escape(sanitize_line(text))
 
 
 def standalone_page(title: str, body: str) -> str:
-    """A page that stands alone: it runs no script and loads nothing, and its policy sees to that.
+    """Return a self-contained page. Its content security policy forbids scripts and external resources.
 
     Args:
-        title: of unknown origin.
+        title: the title, of unknown origin; it is escaped.
         body: HTML.
     """
     policy = "default-src 'none'; style-src 'unsafe-inline'"
@@ -179,19 +185,19 @@ def standalone_page(title: str, body: str) -> str:
 
 
 def clip(line: str, width: int = WIDTH) -> str:
-    """A line that fits into a terminal."""
+    """Cut a line to a width."""
     return line if len(line) <= width else line[: width - 1] + "…"
 
 
 def wrap(text: str, *, indent: str = "  ", further: str = "      ") -> Sequence[str]:
-    """A sentence as lines that fit into a terminal. What must be copied, such as an ARN, is not broken."""
+    """Wrap text to lines of a terminal. Long words, such as ARNs, are not broken, so they can be copied."""
     return textwrap.wrap(
         text, WIDTH, initial_indent=indent, subsequent_indent=further, break_long_words=False, break_on_hyphens=False
     )
 
 
 def _sentence(text: str) -> str:
-    """Begin with a capital, unless it begins with a name that has its own spelling."""
+    """Capitalise the first letter, unless the text begins with a name in mixed case."""
     first = text.partition(" ")[0]
     return text[:1].upper() + text[1:] if first.isalpha() and first.islower() else text
 

@@ -1,7 +1,4 @@
-"""The package's one logger: silent unless the program asks, and without a control character of foreign text.
-
-Of botocore's loggers, three show secrets at DEBUG. They are read as before, with those blotted out.
-"""
+"""The logger of the package, and redaction of the botocore loggers that show secrets at DEBUG."""
 
 from __future__ import annotations
 
@@ -13,8 +10,8 @@ from bedrock_rft._core.text import sanitize_line
 __all__ = ["log", "redact_botocore_logs"]
 
 
-def _printable(record: logging.LogRecord) -> bool:
-    # Ids, names and refusals come from a service or a file: none of them may begin a line or move a cursor.
+def _sanitize(record: logging.LogRecord) -> bool:
+    # Ids, names and messages come from a service or a file. They must not start a line or move the cursor.
     if isinstance(record.args, tuple):
         record.args = tuple(
             sanitize_line(str(each)) if isinstance(each, (str, Exception)) else each for each in record.args
@@ -23,22 +20,22 @@ def _printable(record: logging.LogRecord) -> bool:
 
 
 log = logging.getLogger("bedrock_rft")
-"""Level and handlers are the program's own; the null handler keeps Python from printing in their stead."""
+"""Programs set level and handlers. The null handler keeps Python from printing to stderr without one."""
 log.addHandler(logging.NullHandler())
-log.addFilter(_printable)
+log.addFilter(_sanitize)
 
-_TELLING = ("botocore.auth", "botocore.endpoint", "botocore.parsers")
+_LOGGERS_WITH_SECRETS = ("botocore.auth", "botocore.endpoint", "botocore.parsers")
 
 
-def _blotted(record: logging.LogRecord) -> bool:
-    said = record.getMessage()
-    shown = redact(said)
-    if shown != said:
-        record.msg, record.args = shown, ()
+def _redact_record(record: logging.LogRecord) -> bool:
+    message = record.getMessage()
+    redacted = redact(message)
+    if redacted != message:
+        record.msg, record.args = redacted, ()
     return True
 
 
 def redact_botocore_logs() -> None:
-    """Keep session tokens, signatures and keys that botocore resolves out of the program's log."""
-    for name in _TELLING:
-        logging.getLogger(name).addFilter(_blotted)
+    """Remove session tokens, signatures and keys from the DEBUG log of botocore."""
+    for name in _LOGGERS_WITH_SECRETS:
+        logging.getLogger(name).addFilter(_redact_record)

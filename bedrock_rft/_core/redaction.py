@@ -1,4 +1,4 @@
-"""What must not show up anywhere by accident: it does not print, pickle or compare, and can be forgotten."""
+"""Keep secrets out of output: holders that do not print or pickle, and redaction of text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ T = TypeVar("T")
 _IS = r"""(?: ["'\s]* [:=] \s* b?["'\s]* | %3A | %3D)"""
 _NAMES = r"(?: secret_?access_?key | session_?token | access_?token | refresh_?token | id_?token | client_?secret)"
 
-# After the name of a header or field in any spelling, or by their own form. No word of a sentence has a digit.
+# Matches values after the name of a header or field in any spelling, and values with a known form. The digit in the
+# rule for bearer tokens keeps ordinary sentences such as "bearer tokens" intact.
 _SECRETS = re.compile(
     rf"""(?ix)
     ( (?: x-amz-security-token | x-amz-sso_bearer_token ) {_IS} | \bbearer\s+ (?=\S*\d|\S{{20}}) )  [^\s"'&,;\\<]+
@@ -26,14 +27,14 @@ _SECRETS = re.compile(
 
 
 def redact(text: str) -> str:
-    """A text of unknown origin without the keys, tokens and signatures that it repeats."""
+    """Replace keys, tokens and signatures in a text of unknown origin by `****`."""
     return _SECRETS.sub(lambda match: next((each for each in match.groups() if each), "") + "****", text)
 
 
 class Secret(Generic[T]):
-    """Holds a value that must not show up anywhere by accident. Only `reveal` gives it back.
+    """Hold a value that must not be printed, logged or pickled. Only `reveal` returns it.
 
-    The value sits in a closure, where `vars`, debuggers' attribute lists, `copy` and printers do not look.
+    The value is kept in a closure, which `vars`, debuggers, `copy` and pretty-printers do not inspect.
     """
 
     __slots__ = ("reveal",)
@@ -42,29 +43,29 @@ class Secret(Generic[T]):
         self.reveal: Callable[[], T] = lambda: value
 
     def forget(self) -> None:
-        """Let go of the value, with the client that held it. Asking for it afterwards is a `ConfigurationError`."""
-        self.reveal = _forgotten
+        """Drop the value when the client closes. `reveal` then raises `ConfigurationError`."""
+        self.reveal = _raise_dropped
 
     def __repr__(self) -> str:
         return "'****'"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("A secret is not pickled: make a client of its own in each process.")
+        raise TypeError("Secrets cannot be pickled. Create a client in each process.")
 
 
-def _forgotten() -> NoReturn:
-    raise ConfigurationError("This client is closed, and has forgotten its key or credentials. Make a new one.")
+def _raise_dropped() -> NoReturn:
+    raise ConfigurationError("This client is closed and has dropped its key or credentials. Create a new client.")
 
 
 def as_secret(value: Any) -> Secret[Any] | None:
-    """A value as a secret; None and what is one already stay as they are."""
+    """Wrap a value in a `Secret`. None and secrets are returned unchanged."""
     return value if isinstance(value, (Secret, type(None))) else Secret(value)  # pyright: ignore[reportUnknownVariableType]
 
 
 class RedactedMapping(Mapping[str, str]):
-    """A mapping, the environment say, that is read as usual and shows none of its values.
+    """Mapping, such as the environment, whose `repr` shows no values.
 
-    It is no dict: printers that look for one look past its `repr`.
+    It is not a dict, because some printers show the items of a dict regardless of its `repr`.
     """
 
     __slots__ = ("_inner",)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,7 +30,7 @@ def test_a_report_reads_well() -> None:
     )
     assert str(report) == "\n".join(
         [
-            "Checked reward.py: 1 ERROR, 1 warning, 1 not known",
+            "Checked reward.py: 1 ERROR, 1 warning, 1 check could not run",
             f"  function  {ARN}"[:79] + "…",
             "  x         1",
             "  error:   Every score is 0. There is nothing to learn. Look at",
@@ -69,3 +70,20 @@ def test_a_long_title_leaves_room_for_the_verdict() -> None:
     first = str(report).splitlines()[0]
     assert first.endswith("…: 1 ERROR, 1 warning")
     assert len(first) == 80
+
+
+@pytest.mark.parametrize(("old", "new"), [("what", "summary"), ("why", "reason"), ("mend", "remedy")])
+def test_an_old_name_names_the_new_one(old: str, new: str) -> None:
+    finding = Finding("ok", "a", "Fine")
+    with pytest.raises(AttributeError, match=f"renamed to Finding.{new}"):
+        getattr(finding, old)
+    with pytest.raises(AttributeError, match="nonsense"):
+        getattr(finding, "nonsense")  # noqa: B009 - the name is not there on purpose
+
+
+@pytest.mark.parametrize(("old", "new"), [("Call", "Request"), ("Reply", "Response")])
+def test_an_old_public_name_names_the_new_one(old: str, new: str) -> None:
+    import bedrock_rft
+
+    with pytest.raises(ImportError, match=f"use bedrock_rft.{new}"):
+        getattr(bedrock_rft, old)
