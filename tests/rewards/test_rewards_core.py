@@ -198,7 +198,7 @@ def test_handler_returns_results_in_order_with_their_ids() -> None:
     }
     assert handler(entry("one")) == handler([entry("one")])
     assert handler([]) == []
-    with pytest.raises(ValueError, match="the event must be a list of rollouts.*not str"):
+    with pytest.raises(ValueError, match=r"the event must be a list of rollouts.*not str"):
         handler("[]")
 
 

@@ -294,7 +294,7 @@ def test_length_falls_linearly() -> None:
         Length(10, room=10)
     with pytest.raises(TypeError, match="'most'; it was renamed to 'max_length'"):
         Length(most=10)
-    with pytest.raises(TypeError, match="unexpected argument 'limit'$"):
+    with pytest.raises(TypeError, match=r"unexpected argument 'limit'$"):
         Length(limit=10)
 
 

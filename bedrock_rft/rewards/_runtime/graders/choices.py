@@ -94,8 +94,13 @@ def _compile_patterns(letters: str) -> _Patterns:
     # A capital letter counts; a small one only if something shows that it is not a word such as "a".
     small = letters.lower()
     article = f"(?![AI]\\s+(?!{_CONNECTOR})[a-z])" if set("AI") & set(letters) else ""
-    letter = rf"(?P<letter>{article}{upper}(?![\w+-]|['\u2019]\w)|[{small}](?![\w+-]|['\u2019]\w)(?=\s*(?:$|[)\]*}}.,:;!\n\"'$\\])))"
-    link = r"(?:\s?(?:is|was|would\s+be|should\s+be|must\s+be|has\s+to\s+be|will\s+be|are|:|=|\u2192|->|\*\*|\}|must\s+therefore\s+be|is\s+therefore|is\s+thus|is\s+clearly|is\s+most\s+likely|is\s+indeed)){1,4}"
+    apart = r"(?![\w+-]|['\u2019]\w)"
+    ends = r"(?=\s*(?:$|[)\]*}.,:;!\n\"'$\\]))"
+    letter = rf"(?P<letter>{article}{upper}{apart}|[{small}]{apart}{ends})"
+    link = (
+        r"(?:\s?(?:is|was|would\s+be|should\s+be|must\s+be|has\s+to\s+be|will\s+be|are|:|=|\u2192|->|\*\*|\}|"
+        r"must\s+therefore\s+be|is\s+(?:therefore|thus|clearly|most\s+likely|indeed))){1,4}"
+    )
     noun = (
         r"(?:answer|(?:correct|right|best|final|appropriate|suitable|likely)\s+(?:choice|option|letter|response|one))"
     )

@@ -81,7 +81,7 @@ class MathEqual(Leaf):
     def grade(self, rollout: Rollout) -> bool:
         reference = rollout.reference
         if isinstance(reference, bool) or not isinstance(reference, (str, int, float)):
-            raise ValueError(f"the reference must be text or a number, not {type(reference).__name__}")
+            raise ValueError(f"the reference must be text or a number, not {type(reference).__name__}")  # noqa: TRY004 - as for text
         wanted_text = _final_expression(str(reference))
         wanted = _parse_reference(wanted_text, self._limit())
         answer = _final_expression(rollout.answer)
@@ -164,7 +164,9 @@ def _is_balanced(expression: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _parse_reference(expression: str, limit: float | None) -> list[Any]:
-    forms = [] if _WORD.search(_COMMAND.sub(" ", expression)) else _parse(expression, limit)
+    rest = _COMMAND.sub(lambda found: " " if "{" in found.group() else "0", expression)
+    is_formula = re.search(r"\w", rest) is not None and not _WORD.search(rest)
+    forms = _parse(expression, limit) if is_formula else []
     if not forms:
         raise ValueError("the reference is not a mathematical expression; use Exact() for text")
     return forms

@@ -15,6 +15,7 @@ _MAX_DIGITS = 400
 
 _WINDOW = 4000
 _MAX_SPAN = 600
+_TAIL = 200
 
 _MINUS = dict.fromkeys(map(ord, "\u2212\u2013\ufe63\uff0d"), "-")
 _SPACES = dict.fromkeys(map(ord, "\u00a0\u202f\u2009\u2007\u2008\u200a"), " ")
@@ -39,7 +40,8 @@ _DEGREES = re.compile(r"\^\s?\{?\s?\\circ\s?\}?|\\degree(?![A-Za-z])|\u00b0")
 _FRACTION = re.compile(r"\\[dtc]?frac\s?(?:\{\s?([^{}]{1,60}?)\s?\}|(\d))\s?(?:\{\s?([^{}]{1,60}?)\s?\}|(\d))(?![\d{])")
 
 _SOME = rf"\d{{1,{_MAX_DIGITS}}}"
-_NUMERAL = rf"(?:\d{{1,3}}(?P<sep>[, '_])\d{{3}}(?:(?P=sep)\d{{3}}){{0,{_MAX_DIGITS // 3}}}(?!\d)|{_SOME})(?:\.{_SOME})?|\.{_SOME}"
+_GROUPED = rf"\d{{1,3}}(?P<sep>[, '_])\d{{3}}(?:(?P=sep)\d{{3}}){{0,{_MAX_DIGITS // 3}}}(?!\d)"
+_NUMERAL = rf"(?:{_GROUPED}|{_SOME})(?:\.{_SOME})?|\.{_SOME}"
 _POWER = r"(?:\s?(?:[eE]|(?:\*|x|\\times|\\cdot)\s?10\s?\^\s?)\s?(?P<power>\{?\s?[-+]?\s?\d{1,3}\s?\}?)(?!\d))?"
 _SHORT_UNITS = (
     "m|s|g|h|l|L|J|N|W|V|A|K|C|F|T|Pa|Hz|kg|km|cm|mm|nm|um|mg|ml|mL|dl|cl|ft|in|yd|mi|lb|oz|hr|ms|kW|kJ|kB|KB|MB|GB|TB|"
@@ -83,7 +85,7 @@ _CALCULATION = re.compile(r"<<[^<>\n]{0,200}>>")
 _FUNCTION_NAME = re.compile(r"(?:sin|cos|tan|log|ln|lg|exp|sqrt|mod|pi|root of)", re.IGNORECASE)
 _BULLET = re.compile(r"\s*(?:[-*+\u2022]|\d{1,3}[.)])\s+(?=\S)")
 _CONTINUATION = re.compile(
-    r"(?:-|–)?\s?(?:hundred|thousand|million|billion|trillion|half|squared|cubed|dozen)\b|(?:and|&) a half\b"
+    r"[-\u2013]?\s?(?:hundred|thousand|million|billion|trillion|half|squared|cubed|dozen)\b|(?:and|&) a half\b"
 )
 
 
@@ -207,40 +209,44 @@ def _value(found: re.Match[str]) -> Fraction | None:
 
 def _last_in_sentence(text: str) -> Fraction | None:
     """Return the last number of running text, or None if the last formula is not a plain number."""
-    last = _DIGIT.search(text[::-1])
-    if last is None:
-        return None
-    stop = len(text) - last.start()
-    line_end = text.find("\n", stop)
-    stop = min(len(text), stop + 200) if line_end < 0 else min(line_end, stop + 200)
-    window = text[max(0, stop - _WINDOW) : stop]
-    line = window.rpartition("\n")[2]
-    if "\n" in text.strip():
-        bullet = _BULLET.match(line)
-        if bullet is not None and re.search(r"\d", line[bullet.end() :]):
-            line = line[bullet.end() :]
-    tokens = _normalize(line).split()
-    end = max((place for place, token in enumerate(tokens) if _is_formula(token, digit=True)), default=-1)
+    tokens, end = _last_number_token(text)
     if end < 0:
         return None
     begin = end
     while begin > 0 and _is_formula(tokens[begin - 1]):
         begin -= 1
-    if begin and _FUNCTION_NAME.fullmatch(tokens[begin - 1]):
+    before = tokens[max(0, begin - 2) : begin]
+    if before and _FUNCTION_NAME.fullmatch(before[-1]):
         return None
-    hedge = [token.lower() for token in tokens[max(0, begin - 2) : begin]]
-    if len(hedge) == 2 and hedge[1] in {"or", "to"} and re.search(r"\d", hedge[0]):  # noqa: PLR2004 - "4 or 5"
+    if before[1:] in (["or"], ["to"]) and _DIGIT.search(before[0]):  # "4 or 5"
         return None
     while end + 1 < len(tokens) and (_is_formula(tokens[end + 1]) or _FUNCTION_NAME.fullmatch(tokens[end + 1])):
         end += 1
     while re.fullmatch(r"[-=:;|>]+", tokens[end]):
         end -= 1
-    after = " ".join(tokens[end + 1 : end + 4])
-    run = " ".join(tokens[begin : end + 1])
-    continuation = _CONTINUATION.match(after)
+    formula = " ".join(tokens[begin : end + 1])
+    continuation = _CONTINUATION.match(" ".join(tokens[end + 1 : end + 4]))
     if continuation is not None:
-        return _parse(f"{run} {continuation.group()}")
-    return _parse(run.lstrip("([\"'*_").rstrip("\"'*_])") if "(" not in run.strip("(") else run)
+        return _parse(f"{formula} {continuation.group()}")
+    return _parse(formula if "(" in formula.strip("(") else formula.lstrip("([\"'*_").rstrip("\"'*_])"))
+
+
+def _last_number_token(text: str) -> tuple[list[str], int]:
+    """Return the words of the last line that has a number, and the position of the number; -1 if there is none."""
+    last = _DIGIT.search(text[::-1])
+    if last is None:
+        return [], -1
+    stop = len(text) - last.start()
+    line_end = text.find("\n", stop, stop + _TAIL)
+    window = text[max(0, stop - _WINDOW) : stop + _TAIL if line_end < 0 else line_end]
+    for line in reversed(window.split("\n")):
+        bullet = _BULLET.match(line) if "\n" in text.strip() else None
+        content = line[bullet.end() :] if bullet is not None and _DIGIT.search(line, bullet.end()) else line
+        tokens = _normalize(content).split()
+        end = max((place for place, token in enumerate(tokens) if _is_formula(token, digit=True)), default=-1)
+        if end >= 0:
+            return tokens, end
+    return [], -1
 
 
 def _is_formula(token: str, *, digit: bool = False) -> bool:

@@ -241,8 +241,8 @@ class _Runner:
             given.seek(0)
             os.dup2(given.fileno(), 0)
             os.dup2(written.fileno(), 1)
-            sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: PTH123, SIM115
-            sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: PTH123, SIM115
+            sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+            sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
             try:
                 space: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins}
                 code = f"{self._task['setup']}\n{self._task['code']}" if self._task["setup"] else self._task["code"]
@@ -330,18 +330,32 @@ def _equals_everything(equal: Any, left: Any, right: Any) -> bool:
 
 
 def _guarded_build_class(function: Any, name: str, *bases: Any, **keywords: Any) -> Any:
-    """Build a class of the answer whose `__eq__` is false for a value if it is true for every value."""
+    """Build a class of the answer whose objects equal nothing if they would equal everything."""
     built = builtins.__build_class__(function, name, *bases, **keywords)
-    equal = vars(built).get("__eq__") if isinstance(built, type) else None
-    if isinstance(equal, types.FunctionType):
-
-        def guarded(self: Any, other: Any) -> Any:
-            result = equal(self, other)
-            return False if result and _equals_everything(equal, self, other) else result
-
-        with contextlib.suppress(Exception):
-            built.__eq__ = guarded
+    if not isinstance(built, type):
+        return built
+    for method, if_universal in (("__eq__", False), ("__ne__", True)):
+        compare = vars(built).get(method)
+        if isinstance(compare, types.FunctionType):
+            with contextlib.suppress(Exception):
+                setattr(built, method, _guard(compare, if_universal))
     return built
+
+
+def _guard(compare: Any, if_universal: bool) -> Any:
+    """Wrap `__eq__` or `__ne__`; the wrapper returns `if_universal` if the method gives every value as equal."""
+
+    def is_equal(left: Any, right: Any) -> bool:
+        result = compare(left, right)
+        return result is not NotImplemented and bool(result) is not if_universal
+
+    def guarded(self: Any, other: Any) -> Any:
+        result = compare(self, other)
+        if result is NotImplemented or bool(result) is if_universal:
+            return result
+        return if_universal if _equals_everything(is_equal, self, other) else result
+
+    return guarded
 
 
 def _equal(left: Any, right: Any, depth: int = 0) -> Any:
@@ -380,8 +394,8 @@ def _silence() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)
-    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: PTH123, SIM115
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: PTH123, SIM115
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
 def _apply_limits(limits: dict[str, int]) -> None:

@@ -1,0 +1,712 @@
+"""Families of answers for the graders: notations of numbers, text, choices, formulas, JSON and code."""
+
+from __future__ import annotations
+
+import json
+import time
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from bedrock_rft.rewards import (
+    Choice,
+    Exact,
+    Format,
+    JsonEqual,
+    Matches,
+    MathEqual,
+    Numeric,
+    PassesTests,
+    Reward,
+    Rollout,
+    after_marker,
+    boxed,
+    final_answer,
+    last_number,
+)
+from bedrock_rft.rewards._runtime.graders.numbers import answer_number, reference_number
+
+
+def grade(reward: Reward, answer: str, reference: Any = None, **extra: Any) -> float:
+    return reward(Rollout.of("?", answer, reference, **extra)).value
+
+
+THOUGHTS = [
+    "<think>A 1 {} \\boxed{1} #### 1, the answer is A.</think>",
+    "A 1 {} \\boxed{1} #### 1, the answer is A.</think>",
+    "<think>A</think> Wait. <think>#### 1</think>",
+    "<reasoning>#### 1 or A</reasoning>",
+    "<THINK>1</THINK>",
+]
+
+
+@pytest.mark.parametrize("thoughts", THOUGHTS)
+@pytest.mark.parametrize(
+    ("grader", "answer", "right", "wrong"),
+    [
+        (Numeric(), "\n\nIt is 5.", "5", "1"),
+        (Numeric(), "#### 5", 5, 1),
+        (Choice("ABCD"), "\n\nB", "B", "A"),
+        (Exact(), "\n\nParis", "Paris", "1"),
+        (Exact(whole=True), "Paris", "Paris", "1"),
+        (MathEqual(), "$\\frac{10}{2}$", "5", "1"),
+        (JsonEqual(), '{"a": 1}', {"a": 1}, {}),
+        (PassesTests(), "x = 5", "assert x == 5", "assert x == 1"),
+    ],
+    ids=repr,
+)
+def test_thoughts_are_never_the_answer(grader: Reward, thoughts: str, answer: str, right: Any, wrong: Any) -> None:
+    assert grade(grader, thoughts + answer, right) == 1
+    assert grade(grader, thoughts + answer, wrong) == 0
+    assert grade(grader, thoughts, wrong if not isinstance(wrong, dict) else {"a": 0}) == 0
+    assert grade(grader, f"<think>{answer}", right) == 0, "thoughts that were cut off"
+
+
+def test_extractors_ignore_thoughts() -> None:
+    text = "<think>#### 1 \\boxed{1} <answer>1</answer></think>"
+    assert boxed(text) is None
+    assert after_marker(text) is None
+    assert final_answer(text) == ""
+    assert last_number(text) is None
+    assert boxed(f"{text}\\boxed{{2}}") == "2"
+    assert grade(Matches("1"), text) == 0
+    assert grade(Format(boxed=True), text) == 0
+    assert grade(Format(marker="####"), "<think>\n#### 1\n</think>5") == 0
+    assert grade(Format(tags=("think",)), text) == 1
+
+
+# A text and the number that is its final answer.
+NUMBERS: list[tuple[str, str | None]] = [
+    ("The total is $1,234.50.", "2469/2"),
+    ("It is 5 km/h", "5"),
+    ("\u20ac3", "3"),
+    ("$ 18", "18"),
+    ("20%", "20"),
+    ("18 dollars and no cents", "18"),
+    ("-7", "-7"),
+    ("\u22127", "-7"),
+    ("10-3=7", "7"),
+    ("-$5", "-5"),
+    ("1,000,000.75", "4000003/4"),
+    ("\\boxed{1{,}000{,}000}", "1000000"),
+    ("\\boxed{1\\,000}", "1000"),
+    ("1/2", "1/2"),
+    ("3 1/2 cups", "7/2"),
+    ("-1/2", "-1/2"),
+    ("\\boxed{\\frac{1}{2}}", "1/2"),
+    ("-\\dfrac{3}{4}", "-3/4"),
+    ("2\\frac{1}{2}", "5/2"),
+    ("\\frac12", "1/2"),
+    ("1/3", "1/3"),
+    ("3\\times10^{4}", "30000"),
+    ("1.5e3", "1500"),
+    ("1/0", None),
+    ("\\boxed{7}. No: \\boxed{12\\text{ cm}}, as 2 < 3", "12"),
+    ("first 7, then 9\n#### 1,000", "1000"),
+    ("####42", "42"),
+    ("<think>7 or 8</think><answer>8</answer> or 9", "8"),
+    ("**42**", "42"),
+    ("4, or 3", None),
+    ("", None),
+    ("twelve", None),
+    ("#### 42m^2", "42"),
+    ("#### 42 m^2", "42"),
+    ("#### 5 m2", "5"),
+    ("#### 5 cm\xb2", "5"),
+    ("The area is 5 m^2.", "5"),
+    ("The area is 5 m2.", "5"),
+    ("\\boxed{5 \\text{ cm}^2}", "5"),
+    ("\\boxed{5\\,\\text{m}^3}", "5"),
+    ("\\boxed{5\\,\\mathrm{m/s^2}}", "5"),
+    ("#### 1\xa0234", "1234"),
+    ("#### 1\u202f234", "1234"),
+    ("#### 1 234", "1234"),
+    ("#### 1'234", "1234"),
+    ("#### 1_234", "1234"),
+    ("\\boxed{1\\,234}", "1234"),
+    ("\\boxed{6.02 \\times 10^{23}}", "602000000000000000000000"),
+    ("\\boxed{6.02 \\cdot 10^{23}}", "602000000000000000000000"),
+    ("\\boxed{\\frac{3}4}", "3/4"),
+    ("#### \u201372", "-72"),
+    ("\\boxed{\\cfrac{7}{8}}", "7/8"),
+    ("#### 72 (since 8 * 9)", "72"),
+    ("AZ2", None),
+    ("\\boxed{31_5}", None),
+    ("-\\boxed{12}", "-12"),
+    ("$-\\boxed{12}$", "-12"),
+    ("5 - \\boxed{12}", "12"),
+    ("2/7", "2/7"),
+    ("\\boxed{3\\sqrt{2}}", None),
+    ("The answer is 3\\sqrt{2}.", None),
+    ("\\boxed{x^2}", None),
+    ("\\boxed{2^{10}}", None),
+    ("\\boxed{10^6}", None),
+    ("\\boxed{3, 4}", None),
+    ("\\boxed{(3, 4)}", None),
+    ("\\boxed{5!}", "5"),
+    ("\\boxed{3x}", None),
+    ("\\boxed{2\\pi}", None),
+    ("2 pi", None),
+    ("\\boxed{x = 5}", "5"),
+    ("\\boxed{- 5}", "-5"),
+    ("The answer is - 5", "-5"),
+    ("x = - 5", "-5"),
+    ("\\boxed{\\frac7{8}}", "7/8"),
+    ("\\boxed{\\frac{-3}{4}}", "-3/4"),
+    ("\\boxed{\\frac{\\sqrt{3}}{2}}", None),
+    ("$\\frac{\\sqrt{3}}{2}$", None),
+    ("\\boxed{\\mathbf{42}}", "42"),
+    ("\\boxed{\\textbf{42}}", "42"),
+    ("\\boxed{42^\\circ}", "42"),
+    ("90\xb0", "90"),
+    ("\\boxed{\\$5}", "5"),
+    ("\\boxed{50\\%}", "50"),
+    ("#### Step 2: add 3 and 4\nSo 9", "9"),
+    ("#### Step 2: add\n\\boxed{9}", "9"),
+    ("#### Final Answer: 42", "42"),
+    ("#### 42\n#### Step 3: check 7", "42"),
+    ("#### 1. Compute 3\nthe total is 8", "8"),
+    ("5 < 6", None),
+    ("#### 5 or 6", None),
+    ("between 5-7", None),
+    ("$5 million", "5000000"),
+    ("5 hundred", "500"),
+    ("1.2.3", None),
+    ("3:30", None),
+    ("He is 21st", "21"),
+    ("- 5 apples\n- 6 apples", "6"),
+    ("The sum is 5 grams of CO2.", "5"),
+    ("The answer is 5.\nThis uses Python3.", "5"),
+    ("\\boxed{5 (mod 7)}", None),
+    ("\\boxed{5 \\pmod 7}", None),
+    ("\\boxed{1\\frac{1}{2}}", "3/2"),
+    ("\\boxed{-1\\frac{1}{2}}", "-3/2"),
+    ("\xbd", "1/2"),
+    ("3\xbd", "7/2"),
+    ("10 x 3 = 30 apples", "30"),
+    ("She pays $5 x 3 = $15", "15"),
+    ("He earns $72 per week.", "72"),
+    ("#### $72 per week", "72"),
+    ("The answer is 5!", "5"),
+    ("#### 5 apples", "5"),
+    ("\\boxed{5\\text{ apples}}", "5"),
+    ("\\boxed{\\text{5 apples}}", "5"),
+    ("\\boxed{\\text{Area} = 5\\text{ cm}^2}", "5"),
+    ("#### x", None),
+    ("\\boxed{f(5)}", None),
+    ("\\boxed{101_2}", None),
+    ("5 1/0", None),
+    ("x2", None),
+    ("\\boxed{\\pm 5}", None),
+    ("So the final number is: **18**.", "18"),
+    ("**Answer: 18**", "18"),
+    ("Answer: \\(18\\)", "18"),
+    ("\\[ x = 18 \\]", "18"),
+    ("The answer is $18$.", "18"),
+    ("$$18$$", "18"),
+    ("=18", "18"),
+    ("The price is 18.00 USD", "18"),
+    ("3.14159", "314159/100000"),
+    ("5+3", None),
+    ("2x+3=7\nx=2", "2"),
+    ("\\boxed{3+4i}", None),
+    ("\\boxed{[3,5)}", None),
+    ("\\boxed{1.5 \\times 10^{-3}}", "3/2000"),
+    ("\\boxed{12\\,\\text{cm}}", "12"),
+    ("#### 12cm", "12"),
+    ("#### 5 miles/hour", "5"),
+    ("\\boxed{2 : 3}", None),
+    ("\\boxed{2:3}", None),
+    ("#### 18 and 19", None),
+    ("\\boxed{\\log 5}", None),
+    ("log 5", None),
+    ("sqrt(2)", None),
+    ("5%.", "5"),
+    ("Total: $1,234", "1234"),
+    ("it's 12,34", None),
+    ("<answer>The answer is 8</answer>", "8"),
+    ("<answer>3 + 5 = 8</answer>", "8"),
+    ("#### The total number of apples is 8", "8"),
+    ("72.\n", "72"),
+    ("I get 48/2=<<48/2=24>>24 clips", "24"),
+    ("70% of 20 is 14.", "14"),
+    ("#### 5.", "5"),
+    ("#### **5**", "5"),
+    ("#### `5`", "5"),
+    ("\\boxed{\\dfrac{3}{4}}", "3/4"),
+    ("\\boxed{\\tfrac{3}{4}\\text{ cup}}", "3/4"),
+    ("\\boxed{\\left(\\frac{1}{2}\\right)}", "1/2"),
+    ("#### 2 hours and 30 minutes", None),
+    ("\\boxed{5x+2=12}", "12"),
+]
+
+
+@pytest.mark.parametrize(("text", "number"), NUMBERS)
+def test_numbers(text: str, number: str | None) -> None:
+    assert answer_number(text) == (None if number is None else Fraction(number))
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["42_5", "x^2", "3, 4", "5 or 6", "2\\pi", "AZ2", "\\sqrt{2}", "A", "5 - 3", "(1,2)", "none", "", None, True, [5]],
+)
+def test_references_that_are_not_plain_numbers_are_rejected(reference: Any) -> None:
+    with pytest.raises(ValueError, match="use MathEqual"):
+        grade(Numeric(), "5", reference)
+
+
+@pytest.mark.parametrize(
+    ("reference", "number"),
+    [
+        ("1,234", "1234"),
+        ("72 apples", "72"),
+        ("$18", "18"),
+        ("Natalia sold 48/2 = <<48/2=24>>24\n#### 1000", "1000"),
+        (-3, "-3"),
+        (0.1, "1/10"),
+        ("5 cm^2", "5"),
+        ("\\frac{3}{4}", "3/4"),
+    ],
+)
+def test_references_that_are_plain_numbers(reference: Any, number: str) -> None:
+    assert reference_number(reference) == Fraction(number)
+
+
+def test_a_fraction_equals_its_float_and_integers_are_exact() -> None:
+    assert grade(Numeric(), "2/7", 0.2857142857142857) == 1
+    assert grade(Numeric(), "0.2857142857142857", "2/7") == 1
+    assert grade(Numeric(), "0.2857", "2/7") == 0
+    assert grade(Numeric(), "12345678901", "12345678902") == 0
+    assert grade(Numeric(), "4 million", "4") == grade(Numeric(), "4 million", "4000000") == 1
+
+
+CHOICES = [
+    ("B", "B", 1),
+    ("(B)", "B", 1),
+    ("b.", "B", 1),
+    ("**B**", "B", 1),
+    ("B) Paris", "B", 1),
+    ("B: Paris", "B", 1),
+    ("\\boxed{B}", "B", 1),
+    ("\\boxed{\\text{B}}", "B", 1),
+    ("#### C", "C", 1),
+    ("Answer: B", "B", 1),
+    ("The answer is (b).", "B", 1),
+    ("The correct answer is **B**.", "B", 1),
+    ("The answer is \\(\\boxed{B}\\).", "B", 1),
+    ("<answer>B</answer>", "B", 1),
+    ("At first A, but the answer is B, since A is wrong", "B", 1),
+    ("A", "B", 0),
+    ("The answer is A or B", "A", 0),
+    ("The answer is A or B", "B", 0),
+    ("Answer: A/B", "A", 0),
+    ("A man of means", "A", 0),
+    ("", "A", 0),
+    ("The answer is a rhombus.", "A", 0),
+    ("A) sounds fine, but the answer is D", "D", 1),
+    ("A) sounds fine, but the answer is D", "A", 0),
+    ("A. B. C. D.", "A", 0),
+    ("(A)(B)(C)(D)", "A", 0),
+    ("A, B, C, D", "A", 0),
+    ("A) or B)", "A", 0),
+    ("A) or B)", "B", 0),
+    ("The correct answer is: (C)", "C", 1),
+    ("The answer is B. Option A is too old.", "B", 1),
+    ("**Answer:** B", "B", 1),
+    ("Answer:\n\nB", "B", 1),
+    ("**Answer**: **B**", "B", 1),
+    ("The answer is option B.", "B", 1),
+    ("The correct option is B", "B", 1),
+    ("the best answer is \\textbf{B}", "B", 1),
+    ("The answer is \\text{B}", "B", 1),
+    ("So the answer must be C.", "C", 1),
+    ("I would choose B.", "B", 1),
+    ("B is correct.", "B", 1),
+    ("Option B is the correct answer.", "B", 1),
+    ("A is incorrect. B is correct.", "B", 1),
+    ("The answer is not A. The answer is B", "B", 1),
+    ("The answer is not A.", "A", 0),
+    ("If the answer is A, then B is wrong", "A", 0),
+    ("I don't think the answer is A", "A", 0),
+    ("The answer is B because A is old", "B", 1),
+    ("The answer is B, A is wrong", "B", 1),
+    ("The answer is B and A is wrong", "B", 1),
+    ("The answer is A and B", "A", 0),
+    ("The answer is B and C", "C", 0),
+    ("Answer: A rhombus", "A", 0),
+    ("The answer is A because it fits", "A", 1),
+    ("Long text.\n\nB", "B", 1),
+    ("B\n\nExplanation: long", "B", 1),
+    ("B. Paris, since A is in Italy", "B", 1),
+    ("Final answer: **(D) Rome**", "D", 1),
+    ("The answer is $\\boxed{\\text{(D)}}$", "D", 1),
+    ("\\boxed{\\textbf{(B)}\\ 12}", "B", 1),
+    ("\\boxed{B. 12}", "B", 1),
+    ("\\boxed{A, B}", "A", 0),
+    ("\\boxed{A \\text{ or } B}", "A", 0),
+    ("<answer>A or B</answer>", "A", 0),
+    ("The answer: B", "B", 1),
+    ("answer is:\nB", "B", 1),
+    ("The final answer is:\n\n**B) text**", "B", 1),
+    ("the answer is B\nor is it C?", "B", 1),
+    ("Vitamin C is good", "C", 0),
+    ("Option 3", "C", 0),
+    ("Answer B", "B", 1),
+    ("The correct choice is (B) blah", "B", 1),
+    ("Answer: (A) x (B) y", "A", 1),
+    ("The answer is A, B, C, or D", "A", 0),
+    ("The answer could be A or B", "A", 0),
+    ("None of these", "A", 0),
+    ("Answer: [B]", "B", 1),
+    ("Answer: 'B'", "B", 1),
+    ("The answer is `B`", "B", 1),
+    ("**B.** Paris", "B", 1),
+    ("Therefore, B", "B", 0),
+    ("The right answer is therefore B.", "B", 1),
+    ("A is the right answer.", "A", 1),
+    ("D. All of the above", "D", 1),
+    ("The answer is D: All of A, B and C", "D", 1),
+    ("A: x\nB: y\nC: z\nD: w", "A", 0),
+    ("Let's see.\nA) no\nB) no\nC) yes", "C", 0),
+    ("The answer is **C**: (A) is bad.", "C", 1),
+    ("ANSWER: B", "B", 1),
+    ("The answer is\n**B**", "B", 1),
+    ("The answer is B/C", "B", 0),
+    ("The answer is \\(B\\).", "B", 1),
+    ("Answer: \\[B\\]", "B", 1),
+]
+
+
+@pytest.mark.parametrize(("answer", "reference", "value"), CHOICES)
+def test_choices(answer: str, reference: str, value: float) -> None:
+    assert grade(Choice("ABCD"), answer, reference) == value
+
+
+TEXTS: list[tuple[str, Any, float]] = [
+    ("Paris", "paris", 1),
+    ("  Paris. ", "Paris", 1),
+    ("\uff30aris", "Paris", 1),
+    ("It is\n#### Paris", "Paris", 1),
+    ("\\boxed{Paris}", "Paris", 1),
+    ("<think>Rome?</think>\n<answer>\nParis\n</answer>", "Paris", 1),
+    ("New   York", "New York", 1),
+    ("Paris", ["London", "Paris"], 1),
+    ("true", True, 1),
+    ("4", 4.0, 1),
+    ("It is Paris", "Paris", 0),
+    ("", "", 0),
+    ("None", None, 0),
+    ("#### **Paris**", "Paris", 1),
+    ("\\boxed{\\text{Paris}}", "Paris", 1),
+    ("\\boxed{12.0}", "12", 1),
+    ("\\boxed{\\dfrac{3}{8}}", "\\frac{3}{8}", 1),
+    ("\\boxed{(1, 2)}", "(1,2)", 1),
+    ("The answer is Paris.", "Paris", 1),
+    ("The answer is: **Paris**", "Paris", 1),
+    ("The final answer is $\\frac{1}{2}$.", "1/2", 1),
+    ("\\boxed{1,234}", "1234", 1),
+    ("\\boxed{(1,234)}", "1234", 0),
+    ("\\boxed{5\\text{ cm}}", "5", 1),
+    ("\\boxed{\\frac12}", "\\frac{1}{2}", 1),
+    ("\\boxed{x=5}", "5", 1),
+    ("\\boxed{50\\%}", "50", 1),
+    ("\\boxed{90^\\circ}", "90", 1),
+    ("\\boxed{\\sqrt2}", "\\sqrt{2}", 1),
+    ("\\boxed{2\\sqrt{3}}", "2 \\sqrt{3}", 1),
+    ("\\boxed{\\left(3, \\frac{\\pi}{2}\\right)}", "(3,\\frac{\\pi}{2})", 1),
+    ("\\boxed{-\\frac{1}{2}}", "\\frac{-1}{2}", 1),
+    ("\\boxed{0.5}", "\\frac{1}{2}", 1),
+    ("\\boxed{.5}", "0.5", 1),
+    ("\\boxed{1 2}", "12", 0),
+    ("Python 3.0", "Python 3", 0),
+    ("\\boxed{p - q}", "p-q", 1),
+    ("\\boxed{\\text{even}}", "\\text{even}", 1),
+    ("\\boxed{\\mbox{June 20}}", "\\text{June 20}", 1),
+    ("The answer is not Paris", "Paris", 0),
+    ("The answer is Paris, or Rome", "Paris", 0),
+    ("\\boxed{3}", "-3", 0),
+    ("-\\boxed{3}", "-3", 1),
+    ("\\boxed{x^2+1}", "x^{2}+1", 0),
+    ("there fore", "therefore", 0),
+    ("12", "1.2", 0),
+    ("\\boxed{\\text{A}}", "A", 1),
+    ("Answer: Oslo", "Oslo", 1),
+    ("**Answer:** Oslo", "Oslo", 1),
+    ("The result is 12", "12", 1),
+]
+
+
+@pytest.mark.parametrize(("answer", "reference", "value"), TEXTS)
+def test_texts(answer: str, reference: Any, value: float) -> None:
+    assert grade(Exact(), answer, reference) == value
+
+
+FORMULAS = [
+    ("\\boxed{\\frac{\\sqrt{3}}{3}}", "1/\\sqrt{3}", 1),
+    ("\\boxed{\\frac12}", "0.5", 1),
+    ("\\boxed{2\\sqrt{2}}", "\\sqrt{8}", 1),
+    ("\\boxed{x^2+2x+1}", "(x+1)^2", 1),
+    ("\\boxed{(1,2)}", "(1, 2)", 1),
+    ("\\boxed{(2,1)}", "(1,2)", 0),
+    ("\\boxed{\\{1,2\\}}", "\\{2,1\\}", 1),
+    ("\\boxed{[0,1)}", "[0,1)", 1),
+    ("\\boxed{[0,1]}", "[0,1)", 0),
+    ("\\boxed{\\pi/2}", "\\frac{\\pi}{2}", 1),
+    ("\\boxed{5\\text{ cm}}", "5", 1),
+    ("\\boxed{50\\%}", "50", 1),
+    ("\\boxed{2^{10}}", "1024", 1),
+    ("The answer is $\\frac{3}{4}$.", "0.75", 1),
+    ("\\boxed{x=5}", "5", 1),
+    ("\\boxed{(-\\infty, 3]}", "(-\\infty,3]", 1),
+    ("\\boxed{3+4i}", "4i+3", 1),
+    ("\\boxed{y=2x+1}", "y = 2x + 1", 1),
+    ("\\boxed{y=2x+1}", "y-2x=1", 1),
+    ("\\boxed{1,2,3}", "1, 2, 3", 1),
+    ("\\boxed{1,3}", "1,2", 0),
+    ("\\boxed{10^{10^{10}}}", "5", 0),
+    ("\\boxed{9^{999999999}}", "5", 0),
+    ("<think>\\boxed{5}</think>\\boxed{6}", "5", 0),
+    ("-\\boxed{\\frac{1}{2}}", "-\\frac12", 1),
+    ("#### 72", "72", 1),
+    ("72", "72", 1),
+    ("\\boxed{\\begin{pmatrix}1\\\\2\\end{pmatrix}}", "\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}", 1),
+    ("\\boxed{42_5}", "42_5", 1),
+    ("\\boxed{\\frac{7}{8}}", "8", 0),
+    ("2*sqrt(3)", "2\\sqrt{3}", 1),
+    ("x**2", "x^2", 1),
+    ("\\boxed{6}", "\\sqrt{36}", 1),
+    ("\\boxed{\\text{Paris}}", "5", 0),
+    ("", "5", 0),
+    ("\\boxed{1000}", "1,000", 1),
+    ("\\boxed{30^\\circ}", "30", 1),
+    ("\\boxed{x \\in [1,2]}", "[1,2]", 1),
+    ("\\boxed{0.33}", "1/3", 0),
+    ("\\boxed{(1,2)\\cup(3,4)}", "(1,2) \\cup (3,4)", 1),
+    ("\\boxed{x<3}", "x < 3", 1),
+    ("\\boxed{3>x}", "x<3", 1),
+    ("\\boxed{1{,}000}", "1000", 1),
+    ("\\boxed{\\sqrt[3]{8}}", "2", 1),
+    ("\\boxed{5 \\text{ cm}^2}", "5", 1),
+    ("\\boxed{-2x}", "2x", 0),
+]
+
+
+@pytest.mark.parametrize(("answer", "reference", "value"), FORMULAS)
+def test_formulas(answer: str, reference: str, value: float) -> None:
+    assert grade(MathEqual(), answer, reference) == value
+
+
+@pytest.mark.parametrize("reference", ["Paris", "", "the cat", None, ["a"], "\\text{even}"])
+def test_references_that_are_not_formulas_are_rejected(reference: Any) -> None:
+    with pytest.raises(ValueError, match="the reference"):
+        grade(MathEqual(), "5", reference)
+
+
+@pytest.mark.parametrize(
+    "piece", ["9", "{", "\\frac{1}{", "x^", "^{2", "(", "((x+1)", "\\sqrt{", "x+", "!", "9^9^", "1/"]
+)
+def test_hostile_formulas_take_little_time(piece: str) -> None:
+    began = time.process_time()
+    for answer in (f"\\boxed{{{piece * 300}}}", piece * 400, f"\\boxed{{{piece * 40}}}"):
+        assert grade(MathEqual(), answer, "5") == 0
+    assert time.process_time() - began < 15
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "value"),
+    [
+        ('{"a": 1} [1]', {"a": 1}, 1),
+        ('```json\n{"a": 1}\n```\nSource: [2], {"page": 3, "title": "A long citation"}', {"a": 1}, 1),
+        ('```json\n{"a": 1}\n```\n```python\nx = {"b": 2, "c": 3}\n```', {"a": 1}, 1),
+        ('~~~json\n{"a": 1}\n~~~', {"a": 1}, 1),
+        ('- first\n\n  ```json\n  {"a": 1}\n  ```', {"a": 1}, 1),
+        ('```json\n{"a": 1}', {"a": 1}, 1),
+        ('<answer>{"a": 1}</answer> {"long": "text after the answer"}', {"a": 1}, 1),
+        ('{"a": 1}', {"a": 1, "b": None}, 1),
+        ('{"a": 1, "b": null}', {"a": 1, "b": None}, 1),
+        ('{"a": 1, "b": 2}', {"a": 1, "b": None}, 0),
+        ('{"a": 1, "c": null}', {"a": 1, "b": None}, 0),
+        ('{"a": [{"x": 1}]}', {"a": [{"x": 1, "y": None}]}, 1),
+        ('{"a": [1]}', {"a": [1, None]}, 0),
+    ],
+)
+def test_json_values(answer: str, reference: Any, value: float) -> None:
+    assert grade(JsonEqual(), answer, reference) == value
+    assert grade(JsonEqual(partial=True), answer, reference) >= value
+
+
+def test_a_text_reference_must_be_json() -> None:
+    assert grade(JsonEqual(partial=True), '{"a": 1}', {"a": 1, "b": None}) == 1
+    with pytest.raises(ValueError, match="not JSON"):
+        grade(JsonEqual(), '"Paris"', "Paris")
+
+
+RIGHT = "def add(a, b):\n    return a + b\n"
+WRONG = "def add(a, b):\n    return 0\n"
+CASE = "import unittest\nclass T(unittest.TestCase):\n    def test_add(self):\n        self.assertEqual(add(1, 2), 3)\n"
+TESTS: dict[str, Any] = {
+    "assertions": "assert add(1, 2) == 3\nassert add(0, 1) == 1",
+    "list": ["assert add(1, 2) == 3"],
+    "JSON list": '["assert add(1, 2) == 3", "assert add(2, 2) == 4"]',
+    "fenced": "```python\nassert add(1, 2) == 3\n```",
+    "function": "def test_add():\n    assert add(1, 2) == 3\n",
+    "called function": "def test_add():\n    assert add(1, 2) == 3\n\ntest_add()\n",
+    "class": (
+        "class TestAdd:\n    def setup_method(self):\n        self.n = 3\n"
+        "    def test_add(self):\n        assert add(1, 2) == self.n\n"
+    ),
+    "unittest": CASE,
+    "unittest main": (f"{CASE}if __name__ == '__main__':\n    unittest.main()\n"),
+    "HumanEval": "METADATA = {}\n\ndef check(candidate):\n    assert candidate(1, 2) == 3\n",
+    "HumanEval called": "def check(candidate):\n    assert candidate(1, 2) == 3\n\ncheck(add)\n",
+    "raise": "if add(1, 2) != 3:\n    raise ValueError('wrong')\n",
+    "pytest": (
+        "import pytest\n@pytest.mark.parametrize('a, b, c', [(1, 2, 3), (2, 2, 4)])\n"
+        "def test_add(a, b, c):\n    assert add(a, b) == pytest.approx(c)\n"
+    ),
+    "raises": (
+        "import pytest\ndef test_add():\n    with pytest.raises(TypeError):\n"
+        "        add(1, '2')\n    assert add(1, 1) == 2\n"
+    ),
+    "async": "async def test_add():\n    assert add(1, 2) == 3\n",
+    "from answer": "from answer import add\nassert add(1, 2) == 3\n",
+    "call": {"fn_name": "add", "inputs": [[1, 2], [3, 4]], "outputs": [3, 7]},
+    "loop": "for a in range(3):\n    assert add(a, 1) == a + 1\n",
+}
+
+
+@pytest.mark.parametrize("kind", TESTS)
+def test_kinds_of_tests(kind: str) -> None:
+    assert grade(PassesTests(), f"```python\n{RIGHT}```", TESTS[kind]) == 1
+    assert grade(PassesTests(), f"```python\n{WRONG}```", TESTS[kind]) == 0
+
+
+def test_the_function_for_check_is_named_by_entry_point() -> None:
+    code = f"{RIGHT}\n\ndef show():\n    print(add(1, 2))\n"
+    assert grade(PassesTests(), code, TESTS["HumanEval"], entry_point="add") == 1
+    assert grade(PassesTests(), code, TESTS["HumanEval"]) == 0
+
+
+PROGRAM = "n = int(input())\nfor _ in range(n):\n    print(sum(map(int, input().split())))\n"
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        {"input": "2\n1 2\n3 4\n", "output": "3\n7\n"},
+        [{"input": "1\n1 2\n", "output": "3"}, {"input": "1\n5 5", "output": "10 \n"}],
+        {"inputs": ["1\n1 2\n"], "outputs": ["3\n"]},
+        json.dumps({"inputs": ["1\n1 2\n"], "outputs": ["3\n"]}),
+        {"stdin": "1\n1 2", "stdout": "3"},
+    ],
+)
+def test_programs_are_compared_by_their_output(tests: Any) -> None:
+    programs = [
+        PROGRAM,
+        f"import sys\ninput = sys.stdin.readline\n{PROGRAM}sys.exit(0)\n",
+        "def main():\n"
+        + "".join(f"    {line}\n" for line in PROGRAM.splitlines())
+        + "if __name__ == '__main__':\n    main()\n",
+        (
+            "lines = open(0).read().split('\\n')\n"
+            "for line in lines[1:]:\n    if line: print(sum(map(int, line.split())))\n"
+        ),
+    ]
+    for program in programs:
+        assert grade(PassesTests(), f"```python\n{program}```", tests) == 1
+    assert grade(PassesTests(), PROGRAM.replace("sum", "max"), tests) == 0
+    assert grade(PassesTests(), "print('3')\nraise ValueError", tests) == 0
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "# add(1, 2) == 3\n",
+        "add(1, 2) == 3\n",
+        "def helper():\n    assert add(1, 2) == 3\n",
+        "x = add(1, 2)",
+        ["assert add(1, 2) == 3", "add(1, 2)"],
+        "def test_add(tmp_path):\n    assert add(1, 2) == 3\n",
+        ">>> add(1, 2)\n3\n",
+        "def test_add(:",
+        [7],
+        {"input": 7},
+    ],
+)
+def test_tests_that_assert_nothing_are_errors(tests: Any) -> None:
+    with pytest.raises(ValueError, match=r"test"):
+        grade(PassesTests(), RIGHT, tests)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        f"```python\n{RIGHT}```\nOutput:\n```\n3\n```",
+        f"```python\n{RIGHT}```\n```python\n>>> add(1, 2)\n3\n```",
+        f"```python\n{RIGHT}```\nUsage:\n```python\nprint(add(1, int(input())))\n```",
+        f"```\n{RIGHT}```",
+        f"~~~python\n{RIGHT}~~~",
+        f"```python\n{RIGHT}",
+        f"1. Code:\n\n   ```python\n   {RIGHT.replace(chr(10), chr(10) + '   ')}\n   ```",
+        f"<answer>\n{RIGHT}</answer>",
+        f"<answer>\n```python\n{RIGHT}```\n</answer>",
+        f"<think>{WRONG}</think>```py\n{RIGHT}```",
+        f"```python\n{WRONG}```\nBetter:\n```python\n{RIGHT}```",
+        "```python\ndef h(a, b):\n    return a + b\n```\nthen\n```python\ndef add(a, b):\n    return h(a, b)\n```",
+        f"```python\n{RIGHT}\nif __name__ == '__main__':\n    raise SystemExit(add(1, input()))\n```",
+        f"```python\nimport sys\n{RIGHT}\nsys.exit(0)\n```",
+        f"```python\nimport argparse\nargs = argparse.ArgumentParser().parse_args()\n{RIGHT}```",
+        (
+            "```python\nimport argparse\np = argparse.ArgumentParser()\np.add_argument('n')\n"
+            f"args = p.parse_args()\n{RIGHT}```"
+        ),
+        f"```python\nn = int(input())\n{RIGHT}```",
+        f"```python\nfrom __future__ import annotations\n{RIGHT}```",
+        f"```python\n{RIGHT}assert add(1, 2) == 4, 'a wrong example'\n```",
+        f"```python\n{RIGHT}print(add(1, 2))\n```\n```bash\npython add.py\n```",
+    ],
+)
+def test_right_code_passes_in_any_form(answer: str) -> None:
+    assert grade(PassesTests(setup="import math"), answer, "assert add(1, 2) == 3") == 1
+    assert grade(PassesTests(), answer, "assert add(1, 2) == 4") == 0
+
+
+UNIVERSAL = (
+    "class E:\n    def __eq__(self, other): return True\n"
+    "    def __ne__(self, other): return False\n    __hash__ = None\n"
+)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        f"{UNIVERSAL}def add(a, b): return E()\n",
+        f"{UNIVERSAL}def add(a, b): return [E()]\n",
+        f"{UNIVERSAL}class F(E, int): pass\ndef add(a, b): return F()\n",
+        "def add(a, b):\n    class E(int):\n        def __eq__(self, other): return True\n    return E()\n",
+        "class E:\n    pass\nE.__eq__ = lambda self, other: True\ndef add(a, b): return E()\n",
+        "def add(a, b): return type('E', (), {'__eq__': lambda self, other: True})()\n",
+        "class E:\n    def __eq__(self, other): return isinstance(other, int)\ndef add(a, b): return E()\n",
+    ],
+)
+def test_an_object_that_equals_everything_passes_nothing(code: str) -> None:
+    for tests in (
+        "assert add(1, 2) == 3",
+        "assert not add(1, 2) != 3",
+        "assert [add(1, 2)] == [3]",
+        "assert [3] == add(1, 2)",
+    ):
+        assert grade(PassesTests(), code, tests) == 0
+
+
+def test_classes_of_the_answer_may_define_equality() -> None:
+    code = (
+        "class P:\n    def __init__(self, x): self.x = x\n"
+        "    def __eq__(self, other): return isinstance(other, P) and self.x == other.x\n"
+    )
+    assert grade(PassesTests(), code, "assert P(1) == P(1) and P(1) != P(2) and [P(1)] == [P(1)] and P(1) != 1") == 1
+
+
+def test_installed_packages_are_available() -> None:
+    assert grade(PassesTests(), "import numpy as np\ndef total(x): return np.sum(x)", "assert total([1, 2]) == 3") == 1
