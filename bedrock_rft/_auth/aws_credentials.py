@@ -84,6 +84,17 @@ class AwsCredentials:
                 self._found = found
             return self._found.reveal()
 
+    def may_block(self) -> bool:
+        """Return True if `freeze` may wait for the network, a process or a lock."""
+        found = self._found
+        if found is None:
+            return True
+        credentials = found.reveal()
+        if type(credentials).__module__ == "botocore.credentials":
+            refresh_needed = getattr(credentials, "refresh_needed", None)
+            return bool(refresh_needed()) if refresh_needed is not None else False
+        return not isinstance(credentials, _Environment)
+
     def forget(self) -> None:
         """Look again next time: what was found has been revoked or replaced where it came from."""
         with self._lock:

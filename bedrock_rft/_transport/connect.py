@@ -1,15 +1,15 @@
-"""From settings to a transport: the only place that imports a carrier, and only the one that was chosen."""
+"""Choose the transport for an identity, and import no other."""
 
 from __future__ import annotations
 
 from bedrock_rft._auth.config import Config
 from bedrock_rft._transport.transport import Transport
 
-__all__ = ["connect"]
+__all__ = ["create_transport"]
 
 
-def connect(config: Config, *, blocking: bool) -> Transport:
-    """The carrier for an identity, in the colour that is asked for."""
+def create_transport(config: Config, *, blocking: bool) -> Transport:
+    """Return the transport for the identity in `config`: the OpenAI SDK for API keys, SigV4 for AWS credentials."""
     if config.auth == "api_key":
         from bedrock_rft._transport.openai import OpenAITransport
 

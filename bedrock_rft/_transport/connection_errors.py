@@ -1,4 +1,4 @@
-"""What went wrong on the way, when no whole reply came: in one word for programs, in one sentence for people."""
+"""Map exceptions of HTTP libraries to `APIConnectionError` and `APITimeoutError`."""
 
 from __future__ import annotations
 
@@ -8,82 +8,117 @@ from collections.abc import Iterator
 from bedrock_rft._auth.config import Config
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._transport.http import origin
+from bedrock_rft._transport.proxy import find_proxy
 from bedrock_rft._transport.transport import Request
 from bedrock_rft.errors import APIConnectionError, APIError, APITimeoutError
 
-__all__ = ["disarm", "lost"]
+__all__ = ["map_connection_error", "strip_exception"]
 
 _NOT_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"}
 _TIMEOUTS = {"ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout", "TimeoutException"}
+_TLS_ERRORS = {"SSLError", "SSLEOFError", "SSLZeroReturnError"}
+_CLOSED_ERRORS = {"ReadError", "WriteError", "CloseError", "RemoteProtocolError", "EndOfStream", "ConnectionResetError"}
+# Errors of certificates that Python refuses only since it sets `VERIFY_X509_STRICT` (3.13), or with recent OpenSSL.
+_STRICTNESS = (
+    "authority key identifier", "subject key identifier", "basic constraints", "key usage", "ca cert does not include",
+    "path length", "invalid extension", "not marked critical", "ca md too weak", "key too small",
+)  # fmt: skip
 
 
-def lost(error: BaseException, call: Request, config: Config, outside: BaseException | None) -> APIError:
-    """Say what went wrong when no whole reply came, in the words of whichever library carried it.
+def map_connection_error(
+    error: BaseException, request: Request, config: Config, outer_error: BaseException | None
+) -> APIError:
+    """Return the error to raise if no complete response arrived.
 
     Args:
-        error: what the library raised.
-        call: what was being sent.
-        config: where to.
-        outside: what the caller was handling, `sys.exc_info()[1]` before the call. Python chains it on, but it is no
-            part of what happened: a connection refused there must not make a creation look as if it were never sent.
+        error: the exception of the HTTP library or the OpenAI SDK.
+        request: the request that was being sent.
+        config: the endpoint.
+        outer_error: the exception that the caller was handling, `sys.exc_info()[1]` before the request. Python adds it
+            to the chain, but it says nothing about this request: a refused connection in it must not make a creation
+            look as if it was never sent.
     """
-    names = {kind.__name__ for cause in _causes(error, outside) for kind in type(cause).__mro__}
-    # The outermost error of the HTTP library says what the exchange died of; what is behind it may be older.
-    told = next((cause for cause in _causes(error, outside) if type(cause).__module__.startswith("httpx")), error)
-    sent = not _NOT_SENT & {kind.__name__ for kind in type(told).__mro__}
-    where, doing = _place(config), f"{call.method} {call.path}"
+    names = {kind.__name__ for cause in _causes(error, outer_error) for kind in type(cause).__mro__}
+    # The outermost exception of the HTTP library is the current failure; the ones it was raised from may be older.
+    current = next((c for c in _causes(error, outer_error) if type(c).__module__.startswith("httpx")), error)
+    sent = not _NOT_SENT & {kind.__name__ for kind in type(current).__mro__}
+    _, host, port = origin(config.base_url)
+    endpoint = f"{host}:{port}"
     detail = sanitize_line(str(error) or type(error).__name__, 200)
-    certificate = next((c for c in _causes(error, outside) if isinstance(c, ssl.SSLCertVerificationError)), None)
+    certificate = next((c for c in _causes(error, outer_error) if isinstance(c, ssl.SSLCertVerificationError)), None)
     if certificate is not None or "CERTIFICATE_VERIFY_FAILED" in detail:
         why = sanitize_line(getattr(certificate, "verify_message", "") or detail, 200)
         return APIConnectionError(
-            f"{doing}: the certificate of {where} was not accepted: {why}. Behind a proxy with a certificate authority "
-            "of its own, point ca_bundle= or AWS_CA_BUNDLE at that authority's PEM file.",
+            f"{request.summary}: the certificate of {endpoint} was not accepted: {why}. {_certificate_advice(why)}",
             reason="certificate",
             sent=False,
         )
+    proxy = find_proxy(config.base_url)
+    peer = f"the proxy {proxy.address} ({proxy.source})" if proxy is not None and not sent else endpoint
+    advice = (
+        f"Check {proxy.source}, or add {host} to NO_PROXY."
+        if proxy is not None and not sent
+        else "Check base_url, the region and any proxy."
+    )
+    upload = _upload_note(request, sent=sent)
     if names & _TIMEOUTS:
-        step = "connection" if "ConnectTimeout" in names else "free connection" if "PoolTimeout" in names else "answer"
+        step = "connection" if "ConnectTimeout" in names else "free connection" if "PoolTimeout" in names else "response"
         return APITimeoutError(
-            f"{doing}: no {step} from {where} within {config.timeout:g} s.{_broken(call, sent=sent)} Check the "
-            "network, or raise timeout=.",
+            f"{request.summary}: no {step} from {peer} within {config.timeout:g} s.{upload} Check the network, or raise "
+            "timeout=.",
             reason="timeout",
             sent=sent,
         )
-    reason, why = _reason(names, detail)
-    return APIConnectionError(
-        f"{doing}: {where} {why}.{_broken(call, sent=sent)} Check base_url, the region and any proxy.",
-        reason=reason,
-        sent=sent,
-    )
+    reason, text = _reason(names, detail, endpoint)
+    if proxy is not None and reason == "tls" and not sent:
+        peer = f"{endpoint}, or the proxy {proxy.address} ({proxy.source}),"
+    return APIConnectionError(f"{request.summary}: {peer} {text}.{upload} {advice}", reason=reason, sent=sent)
 
 
-def _broken(call: Request, *, sent: bool) -> str:
+def _certificate_advice(why: str) -> str:
+    lowered = why.lower()
+    if any(text in lowered for text in _STRICTNESS):
+        return (
+            "The authority is known, but its certificate violates RFC 5280, which Python checks strictly since version "
+            "3.13. Ask whoever runs the proxy or the authority for a certificate with the missing extension, or use "
+            "Python 3.12 until then."
+        )
+    if "expired" in lowered or "not yet valid" in lowered:
+        return "Check this machine's clock and, behind a proxy, the proxy's certificate."
+    if "hostname mismatch" in lowered or "ip address mismatch" in lowered:
+        return "Check base_url; a proxy or a DNS entry may lead to another server."
     return (
-        f" The upload of {sanitize_line(call.upload.filename, 100)!r} did not complete." if call.upload and sent else ""
+        "Behind a proxy with its own certificate authority, set ca_bundle= or AWS_CA_BUNDLE to that authority's PEM "
+        "file."
     )
 
 
-def _reason(names: set[str], detail: str) -> tuple[str, str]:
+def _upload_note(request: Request, *, sent: bool) -> str:
+    if request.upload is None or not sent:
+        return ""
+    return f" The upload of {sanitize_line(request.upload.filename, 100)!r} did not complete."
+
+
+def _reason(names: set[str], detail: str, endpoint: str) -> tuple[str, str]:
+    if "ProxyError" in names:
+        return "proxy", f"did not open a connection to {endpoint}: {detail}"
     if "gaierror" in names or "Name or service not known" in detail or "getaddrinfo" in detail:
         return "dns", "has no address (DNS)"
     if "ConnectionRefusedError" in names or "refused" in detail.lower():
         return "refused", "refused the connection"
-    if "ProxyError" in names:
-        return "proxy", f"could not be reached through the proxy: {detail}"
-    if names & {"SSLError", "SSLEOFError", "SSLZeroReturnError"} or "SSL" in detail or "TLS" in detail:
-        return "tls", f"broke off the TLS handshake or session: {detail}"
-    if names & {"ReadError", "WriteError", "CloseError", "RemoteProtocolError", "EndOfStream", "ConnectionResetError"}:
+    if names & _TLS_ERRORS or "SSL" in detail or "TLS" in detail:
+        return "tls", f"ended the TLS handshake or session: {detail}"
+    if names & _CLOSED_ERRORS:
         return "closed", f"closed the connection early: {detail}"
     return "other", f"could not be reached: {detail}"
 
 
-def disarm(error: BaseException, outside: BaseException | None) -> BaseException:
-    """Keep what an exception says, and drop the requests and frames it holds: they carry signatures and keys.
+def strip_exception(error: BaseException, outer_error: BaseException | None) -> BaseException:
+    """Remove the requests and frames that an exception and its causes refer to, because they contain credentials.
 
-    What the caller was handling (`outside`) is the caller's own, and left as it is.
+    The exception that the caller was handling (`outer_error`) belongs to the caller and is left unchanged.
     """
-    for cause in _causes(error, outside):
+    for cause in _causes(error, outer_error):
         cause.__traceback__ = None
         for name in ("_request", "request", "response"):
             if name in vars(cause):
@@ -91,15 +126,10 @@ def disarm(error: BaseException, outside: BaseException | None) -> BaseException
     return error
 
 
-def _causes(error: BaseException, outside: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
+def _causes(error: BaseException, outer_error: BaseException | None) -> Iterator[BaseException]:
+    visited: set[int] = set()
     cause: BaseException | None = error
-    while cause is not None and cause is not outside and id(cause) not in seen:
-        seen.add(id(cause))
+    while cause is not None and cause is not outer_error and id(cause) not in visited:
+        visited.add(id(cause))
         yield cause
         cause = cause.__cause__ or cause.__context__
-
-
-def _place(config: Config) -> str:
-    _, host, port = origin(config.base_url)
-    return f"{host}:{port}"

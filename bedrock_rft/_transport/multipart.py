@@ -1,4 +1,4 @@
-"""A multipart body that can be sent again: length and hash are known before it leaves, and it never sits in memory."""
+"""Multipart upload body that can be sent again. Its length and hash are known before it is sent."""
 
 from __future__ import annotations
 
@@ -6,36 +6,35 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from bedrock_rft.datasets._cut import READ
-from bedrock_rft.datasets._source import CHUNK, Data, Source, pieces, source
 from bedrock_rft.errors import DatasetError
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # creating a client must not import `datasets`
     from bedrock_rft.datasets._bounds import Rules
     from bedrock_rft.datasets._report import Report
+    from bedrock_rft.datasets._source import Source
 
-__all__ = ["CHUNK", "Progress", "Source", "Upload", "UploadData", "source"]
+__all__ = ["CHUNK", "Progress", "Upload"]
+
+CHUNK = 1 << 20
+"""The largest number of bytes that is read and sent at once."""
 
 Progress = Callable[[int, int], object]
 """Called with the bytes of the file sent so far, and of the whole file. A retry starts again from 0."""
 
-UploadData: TypeAlias = Data
-"""A path, the content itself, a file opened in binary mode, or records to write as JSON lines: dicts, models, a pandas
-or polars frame, a Hugging Face data set."""
-
 
 class Upload:
-    """A file on its way to the service, as the body of `POST /files`.
+    """The body of `POST /files`.
 
     Attributes:
-        filename: the name the service will show.
+        filename: the name that the service will show.
+        purpose: what the service may use the file for.
         size: bytes of the file.
         length: bytes of the whole body.
-        sha256: hex digest of the whole body, as a signature needs it.
+        sha256: hex digest of the whole body, which the signature covers.
         content_sha256: hex digest of the file alone.
-        checked: what the same reading found, where the content was to be checked.
+        checked: the report on the content, or None if it was not validated.
         content_type: `multipart/form-data` with the boundary.
     """
 
@@ -48,21 +47,21 @@ class Upload:
         progress: Progress | None = None,
         rules: Rules | None = None,
     ) -> None:
-        """Read the source once, to know its length and hash. It is closed where that fails.
+        """Read the source once, to compute its length and hash. If that fails the source is closed.
 
         Args:
-            source: where the bytes come from.
-            filename: the name the service will show; by default the source's.
-            purpose: what the service may do with it.
-            progress: told how far the body has come.
-            rules: what the content is held to, in the same reading; None leaves it unchecked.
+            source: the bytes of the file.
+            filename: the name that the service will show; by default the source's name.
+            purpose: what the service may use the file for.
+            progress: called with the bytes sent and the size of the file.
+            rules: limits to validate the content against while it is read; None skips validation.
 
         Raises:
-            DatasetError: it is empty, cannot be read, or is not what the rules ask for.
+            DatasetError: the file is empty, cannot be read, or is invalid.
         """
         self._source = source
         self._progress = progress
-        self._told = -1
+        self._reported = -1
         self.filename = filename or source.name
         self.purpose = purpose
         boundary = os.urandom(16).hex()
@@ -90,7 +89,9 @@ class Upload:
                 size += len(chunk)
             self.size, self.content_sha256 = size, content.hexdigest()
         else:
+            from bedrock_rft.datasets._cut import READ
             from bedrock_rft.datasets._scan import Scan
+            from bedrock_rft.datasets._source import pieces
 
             with Scan(self.filename, rules=rules, also=[body]) as scan:
                 for chunk in pieces(self._source, READ):
@@ -98,32 +99,36 @@ class Upload:
                 report = scan.finish()
             self.size, self.content_sha256 = report.size, report.sha256
         if not self.size:
-            raise DatasetError(f"{self.filename} is empty: there is nothing to train on.")
+            raise DatasetError(f"{self.filename} is empty, so there is nothing to train on. Check the path.")
         if report is not None and not report.ok:
             try:
                 report.raise_for_errors()
             except DatasetError as error:
-                said = f"{error.message} To send it unchecked: validate=False."
-                raise DatasetError(said, **vars(error)) from None
+                text = f"{error.message} To upload it without validation, pass validate=False."
+                raise DatasetError(text, **vars(error)) from None
         body.update(self._tail)
         self.sha256 = body.hexdigest()
         return report
 
     def content(self) -> Iterator[bytes]:
-        """The bytes of the file itself, without the body around it, in chunks of at most 1 MiB."""
+        """Return the bytes of the file itself, in chunks of at most 1 MiB."""
+        from bedrock_rft.datasets._source import pieces
+
         return pieces(self._source)
 
-    def expect(self) -> None:
-        """Raise DatasetError where the file cannot be read any more, before a request begins."""
+    def check_readable(self) -> None:
+        """Raise `DatasetError` if the file cannot be read any more, before a request begins."""
+        from bedrock_rft.datasets._source import pieces
+
         with closing(pieces(self._source, 1)) as reading:
             next(reading, b"")
 
     def chunks(self) -> Iterator[bytes]:
-        """The body, read afresh.
+        """Read the file again and yield the whole body.
 
         Raises:
-            DatasetError: the file is not the one that was measured. The last bytes are held back, so that the service
-                cannot take the body for a whole one.
+            DatasetError: the file has changed since its hash was computed. The end of the body is not sent then, so
+                the service cannot accept it.
         """
         digest, sent = hashlib.sha256(self._head), 0
         yield self._head
@@ -136,16 +141,16 @@ class Upload:
         digest.update(self._tail)
         if sent != self.size or digest.hexdigest() != self.sha256:
             raise DatasetError(
-                f"{self.filename} changed while it was being uploaded, so the upload was broken off. "
-                "Upload it again once nothing writes to it."
+                f"{self.filename} changed while it was being uploaded, so the upload was cancelled. "
+                "Upload it again when no other program writes to it."
             )
         yield self._tail
 
     def report(self, sent: int) -> None:
-        """Tell the caller how far the body has come: `sent` counts bytes of the body."""
+        """Call `progress` after `sent` bytes of the body were sent."""
         of_file = min(max(sent - len(self._head), 0), self.size)
-        if self._progress is not None and of_file != self._told:
-            self._told = of_file
+        if self._progress is not None and of_file != self._reported:
+            self._reported = of_file
             self._progress(of_file, self.size)
 
     def close(self) -> None:
@@ -154,6 +159,6 @@ class Upload:
 
 
 def _quoted(name: str) -> str:
-    """A file name as browsers write it into a form: nothing in it can end the header or the part."""
+    """Escape a file name as browsers do, so that it cannot end the header or the part."""
     safe = name.encode("utf-8", "replace").decode()
     return safe.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")

@@ -1,10 +1,11 @@
-"""The carrier for API keys: the OpenAI SDK, on its own HTTP library, whichever that is in its version."""
+"""Transport for API keys: the OpenAI SDK."""
 
 from __future__ import annotations
 
 import contextvars
 import ssl
 import sys
+import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from types import ModuleType
 from typing import Any, TypeVar, cast
@@ -14,114 +15,118 @@ import openai
 from bedrock_rft._auth.api_key_source import KeySource
 from bedrock_rft._auth.config import Config
 from bedrock_rft._core.redaction import Secret
-from bedrock_rft._transport.connection_errors import disarm, lost
-from bedrock_rft._transport.deadline import within
+from bedrock_rft._transport.connection_errors import map_connection_error, strip_exception
 from bedrock_rft._transport.http import (
     REFUSED,
-    aside,
-    client_options,
-    encode,
-    opened,
+    build_url,
+    encode_json,
     origin,
     origin_of,
     own_headers,
-    pause,
-    peculiar,
-    refuse_closed,
-    stream,
-    undress,
-    url,
+    run_blocking,
+    sleep,
+    stream_upload,
+    strip_credentials,
 )
-from bedrock_rft._transport.inference import http_library, inference
-from bedrock_rft._transport.response_body import abridge, abridge_soon, receive
-from bedrock_rft._transport.transport import Request, Response, Upload, settle
+from bedrock_rft._transport.http_client import build_http_client, check_open
+from bedrock_rft._transport.http_library import http_library
+from bedrock_rft._transport.inference import create_openai_client
+from bedrock_rft._transport.response_body import read_response
+from bedrock_rft._transport.transport import Request, Response, Upload, maybe_await
 from bedrock_rft.errors import ConfigurationError
 
 __all__ = ["OpenAITransport"]
 
 T = TypeVar("T")
 
-# openai 2.0 sends bytes or form fields only, so a streamed body is put into the request where its key is.
-_uploading: contextvars.ContextVar[Upload | None] = contextvars.ContextVar("uploading", default=None)
+# openai 2.0 sends only bytes or form fields, so the auth puts a streamed body into the request.
+_upload: contextvars.ContextVar[Upload | None] = contextvars.ContextVar("upload", default=None)
 
 
 class OpenAITransport:
-    """Sends calls through `openai.OpenAI` or `AsyncOpenAI`, with its retries off and its key set for every attempt."""
+    """Sends requests through `openai.OpenAI` or `AsyncOpenAI`, without its retries, and sets the key for each attempt."""
 
     def __init__(self, config: Config, *, blocking: bool) -> None:
         self._config = config
         self._blocking = blocking
-        self._library = http_library()
-        auth = type("BearerAuth", (_Bearer, self._library.Auth), {})(config, self._library, blocking=blocking)
-        client: type[Any] = openai.DefaultHttpxClient if blocking else openai.DefaultAsyncHttpxClient
-        make = peculiar(client, self._library, blocking=blocking)
-        self._http = opened(make, {**client_options(config), "auth": auth}, self._library)
-        self._openai = inference(config, self._http, max_retries=0, blocking=blocking)
+        self._library = library = http_library()
+        auth = type("BearerAuth", (_BearerAuth, library.Auth), {})(config, library, blocking=blocking)
+        self._http = build_http_client(config, auth, library, blocking=blocking)
+        self._openai = create_openai_client(config, self._http, max_retries=0, blocking=blocking)
         self._streamed = {"stream": True, "stream_cls": openai.Stream[Any] if blocking else openai.AsyncStream[Any]}
-        self._broken = (self._library.HTTPError, self._library.StreamError, self._library.InvalidURL)
-        self._network = (*self._broken, openai.OpenAIError, ssl.SSLError)
+        self._library_errors = (library.HTTPError, library.StreamError, library.InvalidURL)
+        self._network_errors = (*self._library_errors, openai.OpenAIError, ssl.SSLError)
 
-    async def send(self, call: Request) -> Response:
-        """Send once. Raises `APIConnectionError` where no reply came."""
-        refuse_closed(self._http)
-        outside = sys.exc_info()[1]
-        if call.json is not None:
-            encode(call)  # what has no spelling in JSON is an error before the SDK sees it
-        with within(self._config.timeout):
-            return await self._exchange(call, outside)
-
-    async def _exchange(self, call: Request, outside: BaseException | None) -> Response:
-        uploading = _uploading.set(call.upload)
+    async def send(self, request: Request) -> Response:
+        """Send a request once. Raises `APIConnectionError` if no complete response arrived."""
+        check_open(self._http)
+        outer_error = sys.exc_info()[1]
+        if request.json is not None:
+            encode_json(request)  # raises an error of this package before the SDK fails on the value
+        uploading = _upload.set(request.upload)
         response: Any = None
-        foreign: BaseException | None = None
+        other_error: BaseException | None = None
+        deadline = time.monotonic() + self._config.timeout
         try:
-            response = await settle(self._request(call))
+            response = await maybe_await(self._start(request))
         except openai.APIStatusError as error:
             response = cast("Any", error.response)
-        except Exception as error:  # noqa: BLE001 - openai 2.0 wraps whatever it catches, 3 its HTTP library's
+        except Exception as error:  # noqa: BLE001 - openai 2.0 wraps all exceptions, openai 3 those of its HTTP library
             root = (error.__cause__ or error) if isinstance(error, openai.APIConnectionError) else error
-            if isinstance(root, self._network) or type(root).__name__ == "EndOfStream":
-                raise lost(error, call, self._config, outside) from disarm(error, outside)
-            foreign = root
+            if isinstance(root, self._network_errors) or type(root).__name__ == "EndOfStream":
+                raise map_connection_error(error, request, self._config, outer_error) from strip_exception(
+                    error, outer_error
+                )
+            other_error = root
         finally:
-            _uploading.reset(uploading)
-        if foreign is not None:  # of the key's function, a callback or this package: none of the network's business
-            raise foreign
+            _upload.reset(uploading)
+        if other_error is not None:  # raised by the key function, a callback or this package
+            raise other_error
+        if request.upload is not None:  # an upload may take longer than its response
+            deadline = time.monotonic() + self._config.timeout
         try:
-            return await receive(response, call, blocking=self._blocking)
-        except self._broken as error:
-            raise lost(error, call, self._config, outside) from disarm(error, outside)
+            return await read_response(response, request, deadline, blocking=self._blocking)
+        except self._library_errors as error:
+            raise map_connection_error(error, request, self._config, outer_error) from strip_exception(
+                error, outer_error
+            )
 
-    def _request(self, call: Request) -> Any:
+    def _start(self, request: Request) -> Any:
         arguments: dict[str, Any] = {
             "cast_to": self._library.Response,
-            "options": {"headers": dict(call.headers), "max_retries": 0, "timeout": self._config.timeout},
+            "options": {"headers": dict(request.headers), "max_retries": 0, "timeout": self._config.timeout},
         }
-        if call.method != "GET":
-            arguments["body"] = call.json
-        if call.method in {"GET", "POST"}:  # the other verbs take no stream; their answers are small
+        if request.method != "GET":
+            arguments["body"] = request.json
+        if request.method in {"GET", "POST"}:  # the SDK cannot stream the small responses of the other methods
             arguments |= self._streamed
-        return getattr(self._openai, call.method.lower())(url("", call.path, call.query), **arguments)
+        method = getattr(self._openai, request.method.lower())
+        return method(build_url("", request.path, request.query), **arguments)
 
     async def sleep(self, seconds: float) -> None:
-        """Let time pass."""
-        await pause(seconds, blocking=self._blocking)
+        """Wait."""
+        await sleep(seconds, blocking=self._blocking)
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Do blocking work, away from an event loop where there is one."""
-        return await aside(work, blocking=self._blocking)
+        """Run a blocking function, in a thread if there is an event loop that it would block."""
+        return await run_blocking(work, blocking=self._blocking)
 
     async def close(self) -> None:
         """Close the connections."""
-        await settle(self._openai.close())
+        await maybe_await(self._openai.close())
 
     def openai(self, *, max_retries: int, blocking: bool) -> Any:
-        """An OpenAI client on the same connections, its key set for every attempt."""
-        return inference(self._config, self._http, max_retries=max_retries, blocking=blocking, patient=True)
+        """Return an OpenAI client on the connections of this transport, with the current key for each attempt."""
+        return create_openai_client(
+            self._config, self._http, max_retries=max_retries, blocking=blocking, for_inference=True
+        )
 
 
-class _Bearer:
-    """Sets the current key on every attempt, for the configured origin only. Mixed into either library's `Auth`."""
+class _BearerAuth:
+    """Auth flows that set the current key on every attempt, for the configured origin only.
+
+    Combine it with the `Auth` class of the HTTP library.
+    """
 
     def __init__(self, config: Config, library: ModuleType, *, blocking: bool) -> None:
         self._config = config
@@ -131,43 +136,41 @@ class _Bearer:
         self._source = cast("KeySource", config.key)
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
-        """Set the key, and once more where it is refused and a newer one is to be had."""
+        """Set the key and send; send once more if the key was refused and the key function returns a newer one."""
         try:
-            key = self._dress(request, self._source.ask_now())
+            key = self._authorize(request, self._source.ask_now())
             response = yield request
             if response.status_code in REFUSED and self._source.function() is not None:
-                newer = self._source.ask_now()
-                if newer.reveal() != key.reveal():
-                    self._dress(request, newer)
-                    response = yield request
-            abridge(response, self._library, self._config.base_url)
+                newer_key = self._source.ask_now()
+                if newer_key.reveal() != key.reveal():
+                    self._authorize(request, newer_key)
+                    yield request
         finally:
-            undress(request)
+            strip_credentials(request)
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
-        """As `sync_auth_flow`; a function that gives keys runs away from the event loop."""
+        """Do the same as `sync_auth_flow`, with a blocking key function in a thread."""
         try:
-            key = self._dress(request, await self._source.ask_soon())
+            key = self._authorize(request, await self._source.ask_soon())
             response = yield request
             if response.status_code in REFUSED and self._source.function() is not None:
-                newer = await self._source.ask_soon()
-                if newer.reveal() != key.reveal():
-                    self._dress(request, newer)
-                    response = yield request
-            await abridge_soon(response, self._library, self._config.base_url)
+                newer_key = await self._source.ask_soon()
+                if newer_key.reveal() != key.reveal():
+                    self._authorize(request, newer_key)
+                    yield request
         finally:
-            undress(request)
+            strip_credentials(request)
 
-    def _dress(self, request: Any, key: Secret[str]) -> Secret[str]:
+    def _authorize(self, request: Any, key: Secret[str]) -> Secret[str]:
         if origin_of(request.url) != self._origin:
             raise ConfigurationError(
                 f"Refusing to send the API key to {request.url.host}: this client is for {self._config.base_url} only."
             )
         headers = own_headers(request.headers, self._config)
         headers["authorization"] = f"Bearer {key.reveal()}"
-        upload = _uploading.get()
+        upload = _upload.get()
         if upload is not None:
-            body = stream(upload, blocking=self._blocking)
+            body = stream_upload(upload, blocking=self._blocking)
             request.stream = self._library.Request("POST", request.url, content=body).stream
             headers.pop("transfer-encoding", None)
             headers |= {"content-type": upload.content_type, "content-length": str(upload.length)}

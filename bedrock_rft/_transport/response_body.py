@@ -1,117 +1,75 @@
-"""Reading an answer within bounds: of bytes as they are after decompression, and of time however they drip."""
+"""Read response bodies within bounds of size and time."""
 
 from __future__ import annotations
 
+import functools
 import math
 import time
-import zlib
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from types import ModuleType
-from typing import Any, Protocol, cast
-from urllib.parse import urlsplit
+from typing import Any, cast
 
-from bedrock_rft._transport.deadline import lift
-from bedrock_rft._transport.transport import Request, Response, Sink
-from bedrock_rft.errors import APIResponseError, APITimeoutError
+from bedrock_rft._transport.http_library import library_of
+from bedrock_rft._transport.transport import Request, Response
+from bedrock_rft.errors import APIResponseError
 
-__all__ = ["ACCEPTED", "abridge", "abridge_soon", "keep_location", "receive"]
+__all__ = ["limit_response", "limit_response_async", "read_response"]
 
-ACCEPTED = "gzip, deflate"
-"""The compressions that are asked for: those whose output can be bounded while it is made."""
+MAX_BODY = 16 << 20
+"""Bytes of a successful control-plane response. Files are written to a sink instead and have no bound."""
 
-LARGEST = 16 << 20
-"""Bytes of a control-plane answer, decoded. Files go to a sink instead and have no bound."""
+MAX_ERROR_BODY = 64 << 10
+"""Bytes of an error response that are read."""
 
-LARGEST_REFUSAL = 64 << 10
-"""Bytes of an error's body that are read, decoded."""
-
-_PIECE = 64 << 10
 _LOCATION = "bedrock_rft.location"
-_STREAMED = frozenset({"GET", "POST"})
+_STREAMED_METHODS = frozenset({"GET", "POST"})
+"""Methods whose successful responses the caller reads as a stream. The OpenAI SDK reads all other bodies itself."""
 
 
-class Native(Protocol):
-    """A response of either HTTP library, its body not yet read."""
-
-    status_code: int
-    stream: Any
-
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-    @property
-    def extensions(self) -> Mapping[str, Any]: ...
-    def close(self) -> None: ...
-    async def aclose(self) -> None: ...
-
-
-async def receive(response: Native, call: Request, *, blocking: bool) -> Response:
-    """Read a response to its end, and no further than its bound. What is a file may take longer than another answer.
+async def read_response(response: Any, request: Request, deadline: float, *, blocking: bool) -> Response:
+    """Read a response to its end, or to the bound of its size.
 
     Args:
-        response: a response of either library, opened as a stream.
-        call: what it answers.
-        blocking: which of its two iterators to use.
+        response: a response of the HTTP library, opened as a stream, that passed `limit_response`.
+        request: the request it belongs to.
+        deadline: the time of `time.monotonic` after which reading stops. Files have no deadline.
+        blocking: True if the response belongs to a blocking client.
 
     Raises:
-        APIResponseError: it is larger than any answer of the service, or not compressed as it says.
+        APIResponseError: the body is too large, or compressed although that was not requested.
+        Exception: the HTTP library's error, `ReadTimeout` after the deadline.
     """
-    status = response.status_code
     headers = {name.lower(): value for name, value in response.headers.items()}
     if _LOCATION in response.extensions:
         headers["location"] = response.extensions[_LOCATION]
-    succeeded = _succeeded(status)
-    sink = call.sink if succeeded else None
+    success = bool(response.is_success)
+    if response.is_stream_consumed:  # by the OpenAI SDK, within the bounds of `limit_response`
+        return Response(response.status_code, headers, response.content)
+    sink = request.sink if success else None
     if sink is not None:
         sink.restart()
-        lift()
-    taken = _Taken(LARGEST if succeeded else LARGEST_REFUSAL, sink)
-    body = _Body(f"{call.method} {call.path}", status, headers.get("content-encoding", ""))
+        deadline = math.inf
+    content = bytearray()
     try:
+        if success and _is_compressed(response):
+            raise _compressed(request.summary, response)
         async for chunk in _chunks(response, blocking=blocking):
-            for piece in body.pieces(chunk):
-                if taken.is_full_with(piece):
-                    break
-            if taken.full:
-                break
+            if sink is not None:
+                sink.write(chunk)
+                continue
+            content += chunk
+            if len(content) > MAX_BODY:
+                raise _too_large(request.summary, response)
+            _check_deadline(deadline, response)
     finally:
-        _mistrust(response)
         if blocking:
             response.close()
         else:
             await response.aclose()
-    if taken.full and succeeded:
-        raise body.too_large()
-    return Response(status, headers, taken.all(taken.most))
+    return Response(response.status_code, headers, bytes(content))
 
 
-@dataclass
-class _Taken:
-    """What was read, in memory up to a bound or in a sink without one."""
-
-    most: int
-    sink: Sink | None = None
-    content: bytearray = field(default_factory=bytearray, repr=False)  # a traceback with variables prints it
-    full: bool = False
-
-    def is_full_with(self, piece: bytes) -> bool:
-        """Take a piece; return whether there is more than may be."""
-        if self.sink is not None:
-            self.sink.write(piece)
-            return False
-        self.content += piece
-        self.full = len(self.content) > self.most
-        return self.full
-
-    def all(self, most: int) -> bytes:
-        """What was read, up to a length. It is given away: an answer need not be in memory twice."""
-        content, self.content = self.content, bytearray()
-        with memoryview(content) as view:
-            return bytes(view[:most])
-
-
-async def _chunks(response: Native, *, blocking: bool) -> AsyncIterator[bytes]:
-    # The stream itself, as it came: what a response makes of it is decompressed without a bound.
+async def _chunks(response: Any, *, blocking: bool) -> AsyncIterator[bytes]:
     if blocking:
         for chunk in cast("Iterable[bytes]", response.stream):
             yield chunk
@@ -120,164 +78,115 @@ async def _chunks(response: Native, *, blocking: bool) -> AsyncIterator[bytes]:
             yield chunk
 
 
-@dataclass
-class _Body:
-    """Bytes on their way out of a compression, a piece at a time."""
+def limit_response(response: Any) -> None:
+    """Bound what can be read of a response. Response hook of the HTTP clients of both transports.
 
-    doing: str
-    status: int
-    encoding: str
-    deadline: float = math.inf
+    At most `MAX_ERROR_BODY` bytes of an error are read, by this package or by the OpenAI SDK; a compressed error body
+    is dropped. It also hides the target of a redirect, which the HTTP library would parse, and fail if it is no URL.
 
-    def __post_init__(self) -> None:
-        name = self.encoding.strip().lower()
-        self._inflater: Any = None
-        self._raw = name == "deflate"  # which some send without zlib's header
-        if name in {"gzip", "x-gzip"}:
-            self._inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
-        elif name == "deflate":
-            self._inflater = zlib.decompressobj()
-        elif name not in {"", "identity"} and _succeeded(self.status):
-            raise self._odd(f"in a way that was not asked for, {name[:40]!r}")
-
-    def pieces(self, chunk: bytes) -> Iterator[bytes]:
-        """What a chunk decompresses to."""
-        if self._inflater is None:
-            yield chunk
-            return
-        while chunk and not self._inflater.eof:
-            try:
-                piece = self._inflater.decompress(chunk, _PIECE)
-            except zlib.error as error:
-                if self._raw:
-                    self._raw, self._inflater = False, zlib.decompressobj(-zlib.MAX_WBITS)
-                    continue
-                if _succeeded(self.status):
-                    raise self._odd(f"as it says: {error}") from None
-                self._inflater = None  # the status says enough
-                return
-            self._raw = False
-            chunk = self._inflater.unconsumed_tail
-            if piece:
-                yield piece
-
-    def check_time(self) -> None:
-        """Raise `APITimeoutError` where the answer takes longer than it may."""
-        if time.monotonic() > self.deadline:
-            raise APITimeoutError(f"{self.doing}: the answer did not end in time.", reason="timeout")
-
-    def too_large(self) -> APIResponseError:
-        """What to raise of an answer beyond `LARGEST`."""
-        return APIResponseError(
-            f"{self.doing}: the answer is larger than {LARGEST >> 20} MiB, which no answer of the service is. Check "
-            "base_url.",
-            status=self.status,
-        )
-
-    def _odd(self, how: str) -> APIResponseError:
-        return APIResponseError(
-            f"{self.doing}: HTTP {self.status} is not compressed {how}. A proxy may have changed it: check base_url.",
-            status=self.status,
-        )
-
-
-def _succeeded(status: int) -> bool:
-    return 200 <= status < 300  # noqa: PLR2004 - HTTP's own bounds
-
-
-def abridge(response: Any, library: ModuleType, base_url: str, *, own: bool = True) -> None:
-    """Read what another reader would read without a bound, and leave it to that reader, cut to its bound.
-
-    An error's body is read by the OpenAI SDK before anybody sees it; so are the answers of methods it does not stream.
-
-    Args:
-        response: a response of either library, its body not yet read.
-        library: httpx or httpx2, whichever it belongs to.
-        base_url: what routes begin behind.
-        own: whether only `ACCEPTED` was asked for. What else a user's client can decompress is left to it.
+    Raises:
+        APIResponseError: the SDK would read a compressed body.
     """
-    cut = _Abridged.of(response, base_url, own=own)
-    if cut is None:
-        return
-    try:
-        for chunk in response.stream:
-            if cut.take(chunk):
-                break
-    finally:
-        _mistrust(response)
-        response.stream.close()
-    cut.leave(response, library)
-
-
-async def abridge_soon(response: Any, library: ModuleType, base_url: str, *, own: bool = True) -> None:
-    """As `abridge`, of an async client's response."""
-    cut = _Abridged.of(response, base_url, own=own)
-    if cut is None:
-        return
-    try:
-        async for chunk in response.stream:
-            if cut.take(chunk):
-                break
-    finally:
-        _mistrust(response)
-        await response.stream.aclose()
-    cut.leave(response, library)
-
-
-@dataclass
-class _Abridged:
-    """A body up to its bound."""
-
-    body: _Body
-    taken: _Taken
-    own: bool
-
-    @classmethod
-    def of(cls, response: Any, base_url: str, *, own: bool) -> _Abridged | None:
-        """What to read of a response; None where its reader keeps bounds by itself."""
-        request, succeeded = response.request, _succeeded(response.status_code)
-        encoding = response.headers.get("content-encoding", "")
-        if succeeded and request.method in _STREAMED:
-            return None
-        if not own and encoding.lower() not in {"", "gzip", "x-gzip", "deflate", "identity"}:
-            return None
-        limits: dict[str, float | None] = request.extensions.get("timeout") or {}
-        deadline = time.monotonic() + (limits.get("read") or math.inf)
-        path = request.url.path.removeprefix(urlsplit(base_url).path)
-        body = _Body(f"{request.method} {path}", response.status_code, encoding, deadline)
-        return cls(body, _Taken(LARGEST if succeeded else LARGEST_REFUSAL), own)
-
-    def take(self, chunk: bytes) -> bool:
-        """Take the next bytes; return whether that is enough."""
-        if any(self.taken.is_full_with(piece) for piece in self.body.pieces(chunk)):
-            return True
-        self.body.check_time()
-        return False
-
-    def leave(self, response: Any, library: ModuleType) -> None:
-        """Put what was read where it came from; of a success that is too long, say so to who asked."""
-        succeeded = _succeeded(response.status_code)
-        if succeeded and self.taken.full and self.own:
-            raise self.body.too_large()
-        response.headers.pop("content-encoding", None)
-        response.stream = library.ByteStream(self.taken.all(self.taken.most + succeeded))
-
-
-def _mistrust(response: Any) -> None:
-    """Do not use a connection again that brought more than one answer: the rest would be taken for the next one's."""
-    part = response.stream
-    for _ in range(8):  # the two libraries wrap the connection in a few streams
-        state = getattr(part, "_h11_state", None)
-        if state is not None:
-            if state.trailing_data[0]:
-                state.send_failed()
-            return
-        inner = (getattr(part, name, None) for name in ("_stream", "_httpcore_stream", "_connection"))
-        part = next((each for each in inner if each is not None), None)
-
-
-def keep_location(response: Any) -> None:
-    """Put where a redirect points out of the HTTP library's sight: it would parse it, and fail on what is no URL."""
     location = response.headers.pop("location", None)
     if location is not None:
         response.extensions[_LOCATION] = location
+    if not response.is_success:
+        limit_error_body(response, drop_compressed=True)
+    elif response.request.method not in _STREAMED_METHODS:
+        if _is_compressed(response):
+            raise _compressed(f"{response.request.method} {response.request.url.path}", response)
+        response.stream = _limited(response, MAX_BODY, truncate=False)
+
+
+async def limit_response_async(response: Any) -> None:
+    """Bound what can be read of the response of an async client; see `limit_response`."""
+    limit_response(response)
+
+
+def limit_error_body(response: Any, *, drop_compressed: bool) -> None:
+    """Bound what can be read of an error response to `MAX_ERROR_BODY` bytes, before decompression.
+
+    Args:
+        response: a response of httpx or httpx2 whose body was not read yet.
+        drop_compressed: ignore a body that is compressed; its status says enough.
+    """
+    limit = MAX_ERROR_BODY
+    if drop_compressed and _is_compressed(response):
+        del response.headers["content-encoding"]
+        limit = 0
+    response.stream = _limited(response, limit, truncate=True)
+
+
+def _is_compressed(response: Any) -> bool:
+    return response.headers.get("content-encoding", "").strip().lower() not in {"", "identity"}
+
+
+def _check_deadline(deadline: float, response: Any) -> None:
+    if time.monotonic() > deadline:
+        raise library_of(response).ReadTimeout("The response did not end in time.", request=response.request)
+
+
+def _too_large(summary: str, response: Any) -> APIResponseError:
+    return APIResponseError(
+        f"{summary}: the response is larger than {MAX_BODY >> 20} MiB. No response of the service is that large. Check "
+        "base_url.",
+        status=response.status_code,
+    )
+
+
+def _compressed(summary: str, response: Any) -> APIResponseError:
+    encoding = response.headers["content-encoding"][:40]
+    return APIResponseError(
+        f"{summary}: HTTP {response.status_code} is compressed ({encoding!r}), although the request asked for an "
+        "uncompressed response. A proxy may have changed it: check base_url and the proxy.",
+        status=response.status_code,
+    )
+
+
+class _LimitedStream:
+    """A response stream that ends, or fails, after a number of bytes, and fails after the read timeout in total."""
+
+    def __init__(self, response: Any, limit: int, *, truncate: bool) -> None:
+        self._response = response
+        self._stream = response.stream
+        self._remaining = limit
+        self._truncate = truncate
+        timeouts: dict[str, float | None] = response.request.extensions.get("timeout") or {}
+        self._deadline = time.monotonic() + (timeouts.get("read") or math.inf)
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._stream:
+            yield self._take(chunk)
+            if self._remaining < 0:
+                return
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:
+            yield self._take(chunk)
+            if self._remaining < 0:
+                return
+
+    def _take(self, chunk: bytes) -> bytes:
+        _check_deadline(self._deadline, self._response)
+        allowed = chunk[: self._remaining]
+        self._remaining -= len(chunk)
+        if self._remaining < 0 and not self._truncate:
+            request = self._response.request
+            raise _too_large(f"{request.method} {request.url.path}", self._response)
+        return allowed
+
+    def close(self) -> None:
+        self._stream.close()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def _limited(response: Any, limit: int, *, truncate: bool) -> Any:
+    library = library_of(response)
+    return _stream_class(library)(response, limit, truncate=truncate)
+
+
+@functools.cache
+def _stream_class(library: ModuleType) -> type[Any]:
+    return type("LimitedStream", (_LimitedStream, library.SyncByteStream, library.AsyncByteStream), {})

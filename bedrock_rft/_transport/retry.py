@@ -1,17 +1,17 @@
-"""What is worth another try, written once.
+"""Decide which failed requests are sent again, and send them.
 
-| answer or event                         | GET, DELETE, cancel, upload | creating a job         |
+| response or event                       | GET, DELETE, cancel, upload | creating a job         |
 |-----------------------------------------|-----------------------------|------------------------|
-| nothing was sent (refused, DNS, …)      | again                       | again                  |
-| connection lost, or timed out           | again                       | raised: it is unclear  |
-| 429, or a code that says throttling     | again                       | again: not carried out |
-| 408, 500, 502, 503, 504                 | again                       | raised: it is unclear  |
-| 409                                     | GET and DELETE once more    | raised                 |
-| certificate refused, any other status   | raised                      | raised                 |
+| nothing was sent (refused, DNS, …)      | retried                     | retried                |
+| connection lost, or timed out           | retried                     | raised: outcome unknown|
+| 429, or an error code of throttling     | retried                     | retried: not carried out|
+| 408, 500, 502, 503, 504                 | retried                     | raised: outcome unknown|
+| 409                                     | GET and DELETE, once        | raised                 |
+| certificate rejected, other statuses    | raised                      | raised                 |
 
-Delays are fully jittered, 0.5 s doubling to 8 s (20 s for throttling). Where nothing was sent half of each is certain,
+Delays have full jitter, 0.5 s doubling to 8 s (20 s for throttling). If nothing was sent, half of each delay is fixed,
 so that three attempts outlast the restart of a service. `Retry-After` is honoured up to 120 s; a longer one is raised
-at once. A budget for the whole client keeps many threads from tripling an outage.
+at once. A retry budget for the whole client limits the load of many threads during an outage.
 """
 
 from __future__ import annotations
@@ -25,170 +25,180 @@ from typing import TYPE_CHECKING
 
 from bedrock_rft._auth.config import Config
 from bedrock_rft._core.log import log
-from bedrock_rft._transport.status_errors import body, kind, refusal, retry_after
+from bedrock_rft._transport.status_errors import error_class, map_status_error, parse_error_body, retry_after
 from bedrock_rft._transport.transport import Request, Response, Transport
 from bedrock_rft.errors import APIConnectionError, APIError, RateLimitError
 
 if TYPE_CHECKING:
     import tenacity
 
-__all__ = ["Budget", "exchange"]
+__all__ = ["RetryBudget", "backoff_seconds", "is_retryable", "is_throttled", "send_with_retries"]
 
-LONGEST_WAIT = 120.0
+MAX_RETRY_AFTER = 120.0
 _FIRST, _CAP, _CAP_THROTTLED = 0.5, 8.0, 20.0
-_AGAIN = frozenset({408, 500, 502, 503, 504})
+_RETRIED_STATUSES = frozenset({408, 500, 502, 503, 504})
 _CONFLICT = 409
+_RETRY_PRICE = 5
 
 
-class Budget:
-    """Tokens for retries, shared by all calls of a client: 5 a retry, 1 back for each success."""
+class RetryBudget:
+    """Tokens for retries, shared by all requests of a client. A retry costs 5 tokens; a success returns 1."""
 
     def __init__(self, tokens: int = 500) -> None:
-        self._most = self._tokens = tokens
+        self._capacity = self._tokens = tokens
         self._lock = threading.Lock()
 
     def take(self) -> bool:
-        """Pay for a retry, where there is enough."""
+        """Pay for a retry. Return False if there are not enough tokens."""
         with self._lock:
-            if self._tokens < _PRICE:
+            if self._tokens < _RETRY_PRICE:
                 return False
-            self._tokens -= _PRICE
+            self._tokens -= _RETRY_PRICE
             return True
 
     def earn(self) -> None:
-        """A call succeeded."""
+        """Return a token after a request that succeeded."""
         with self._lock:
-            self._tokens = min(self._most, self._tokens + 1)
+            self._tokens = min(self._capacity, self._tokens + 1)
 
 
-_PRICE = 5
+def is_throttled(response: Response) -> bool:
+    """Return True if the service rejected a request because there were too many."""
+    return not response.ok and error_class(response, parse_error_body(response)) is RateLimitError
 
 
-def throttled(reply: Response) -> bool:
-    """Whether a reply says that the service took no part of the request for now."""
-    return not reply.ok and kind(reply, body(reply)) is RateLimitError
+def is_retryable(request: Request, outcome: Response | BaseException, attempt: int) -> bool:
+    """Return True if a request may be sent again and that may help.
 
-
-def worth(call: Request, outcome: Response | BaseException, attempt: int) -> bool:
-    """Whether a call may and should be sent again."""
+    Args:
+        request: the request that was sent.
+        outcome: its response, or the exception that was raised instead.
+        attempt: the number of attempts so far.
+    """
     if isinstance(outcome, APIConnectionError):
-        # What was never sent cannot have done anything. A certificate that was refused stays refused.
-        return outcome.reason != "certificate" and (call.may_repeat or not outcome.sent)
+        # A request that was not sent had no effect. A certificate that was rejected stays rejected.
+        return outcome.reason != "certificate" and (request.may_repeat or not outcome.sent)
     if isinstance(outcome, BaseException) or outcome.ok:
         return False
-    if (retry_after(outcome) or 0.0) > LONGEST_WAIT:
+    if (retry_after(outcome) or 0.0) > MAX_RETRY_AFTER:
         return False
-    if throttled(outcome):
+    if is_throttled(outcome):
         return True
     if outcome.status == _CONFLICT:
-        return call.method in {"GET", "DELETE"} and attempt == 1
-    return outcome.status in _AGAIN and call.may_repeat
+        return request.method in {"GET", "DELETE"} and attempt == 1
+    return outcome.status in _RETRIED_STATUSES and request.may_repeat
 
 
-def delay(outcome: Response | BaseException, attempt: int) -> float:
-    """Seconds before the next attempt: what the service asked for, else jitter."""
-    asked = retry_after(outcome) if isinstance(outcome, Response) else None
-    if asked is not None:
-        return asked
-    cap = _CAP_THROTTLED if isinstance(outcome, Response) and throttled(outcome) else _CAP
+def backoff_seconds(outcome: Response | BaseException, attempt: int) -> float:
+    """Return the seconds to wait before the next attempt: the service's `Retry-After`, or exponential with jitter."""
+    requested = retry_after(outcome) if isinstance(outcome, Response) else None
+    if requested is not None:
+        return requested
+    cap = _CAP_THROTTLED if isinstance(outcome, Response) and is_throttled(outcome) else _CAP
     longest = min(cap, _FIRST * 2 ** (attempt - 1))
     unsent = isinstance(outcome, APIConnectionError) and not outcome.sent
     return random.uniform(longest / 2 if unsent else 0, longest)  # noqa: S311 - jitter
 
 
-async def exchange(
+async def send_with_retries(
     transport: Transport,
-    call: Request,
+    request: Request,
     config: Config,
-    budget: Budget,
+    budget: RetryBudget,
     *,
     sleep: Callable[[float], Awaitable[None]] | None = None,
 ) -> Response:
-    """Send a call, as often as it is worth it.
+    """Send a request, and send it again while that is safe and may help.
 
     Args:
-        transport: what sends it.
-        call: what to send.
-        config: how often, and what an error should say of identity and endpoint.
-        budget: what retries cost.
-        sleep: how time passes between attempts, where it is not to be as the transport has it.
+        transport: sends the request.
+        request: the request.
+        config: the number of retries, and the identity and endpoint that errors name.
+        budget: the retry budget of the client.
+        sleep: waits between attempts instead of the transport.
+
+    Returns:
+        A successful response; `.attempts` is the number of attempts.
 
     Raises:
-        APIError: it did not succeed; `.attempts` and `.elapsed` say what it took.
+        APIError: no attempt succeeded; `.attempts` and `.elapsed` (seconds) describe them.
     """
-    began = time.monotonic()
-    first = await _outcome(transport, call)
-    if isinstance(first, Response) and first.ok:
-        # As nearly always: what is set up below to try again costs a tenth of a call.
-        return _noted(first, call, budget)
-    tries = _Tries(transport, call, config, budget, made=first)
+    started = time.monotonic()
+    outcome = await _attempt(transport, request)
+    if isinstance(outcome, Response) and outcome.ok:
+        # The usual case. Setting up tenacity would add a tenth to the cost of a request.
+        return _record_success(outcome, request, budget)
+    retries = _Retries(transport, request, config, budget, outcome)
     try:
-        reply = await tries.go(sleep or transport.sleep)
+        response = await retries.run(sleep or transport.sleep)
     except APIError as error:
-        raise _told(error, call, tries.attempts, began) from error.__cause__
-    if not reply.ok:
-        log.debug("%s %s: HTTP %d (request %s)", call.method, call.path, reply.status, reply.request_id)
-        raise _told(refusal(reply, call, config), call, tries.attempts, began)
-    return _noted(replace(reply, attempts=tries.attempts), call, budget)
+        raise _with_attempts(error, request, retries.attempts, started) from error.__cause__
+    if not response.ok:
+        log.debug("%s: HTTP %d (request %s)", request.summary, response.status, response.request_id)
+        raise _with_attempts(map_status_error(response, request, config), request, retries.attempts, started)
+    return _record_success(replace(response, attempts=retries.attempts), request, budget)
 
 
-async def _outcome(transport: Transport, call: Request) -> Response | APIError:
+async def _attempt(transport: Transport, request: Request) -> Response | APIError:
     try:
-        return await transport.send(call)
+        return await transport.send(request)
     except APIError as error:
         return error
 
 
 @dataclass
-class _Tries:
-    """The attempts at one call whose first one did not succeed."""
+class _Retries:
+    """The attempts at one request whose first attempt failed."""
 
     transport: Transport
-    call: Request
+    request: Request
     config: Config
-    budget: Budget
-    made: Response | APIError
+    budget: RetryBudget
+    outcome: Response | APIError
     attempts: int = 1
-    _begun: bool = False
+    _started: bool = False
 
-    async def go(self, sleep: Callable[[float], Awaitable[None]]) -> Response:
-        import tenacity  # only where something is tried again: it brings asyncio, which a call can spare
+    async def run(self, sleep: Callable[[float], Awaitable[None]]) -> Response:
+        import tenacity  # imports asyncio, so it is loaded only if a request failed
 
         retrying = tenacity.AsyncRetrying(
-            retry=lambda _: self._again(),
-            wait=lambda _: delay(self.made, self.attempts),
+            retry=lambda _: self._may_retry(),
+            wait=lambda _: backoff_seconds(self.outcome, self.attempts),
             sleep=sleep,
-            before_sleep=self._note,
+            before_sleep=self._log_failure,
             reraise=True,
         )
-        reply: Response = await retrying(self._attempt)
-        return reply
+        response: Response = await retrying(self._next_attempt)
+        return response
 
-    async def _attempt(self) -> Response:
-        if self._begun:
+    async def _next_attempt(self) -> Response:
+        if self._started:
             self.attempts += 1
-            self.made = await _outcome(self.transport, self.call)
-        self._begun = True
-        if isinstance(self.made, Response):
-            return self.made
-        raise self.made
+            self.outcome = await _attempt(self.transport, self.request)
+        self._started = True
+        if isinstance(self.outcome, Response):
+            return self.outcome
+        raise self.outcome
 
-    def _again(self) -> bool:
-        call, attempts = self.call, self.attempts
-        return worth(call, self.made, attempts) and attempts <= self.config.max_retries and self.budget.take()
+    def _may_retry(self) -> bool:
+        return (
+            is_retryable(self.request, self.outcome, self.attempts)
+            and self.attempts <= self.config.max_retries
+            and self.budget.take()
+        )
 
-    def _note(self, state: tenacity.RetryCallState) -> None:
-        pause = state.next_action.sleep if state.next_action else 0.0
-        log.debug("%s %s: attempt %d failed, again in %.2f s", self.call.method, self.call.path, self.attempts, pause)
+    def _log_failure(self, state: tenacity.RetryCallState) -> None:
+        seconds = state.next_action.sleep if state.next_action else 0.0
+        log.debug("%s: attempt %d failed, next one in %.2f s", self.request.summary, self.attempts, seconds)
 
 
-def _noted(reply: Response, call: Request, budget: Budget) -> Response:
-    log.debug("%s %s: HTTP %d (request %s)", call.method, call.path, reply.status, reply.request_id)
+def _record_success(response: Response, request: Request, budget: RetryBudget) -> Response:
+    log.debug("%s: HTTP %d (request %s)", request.summary, response.status, response.request_id)
     budget.earn()
-    return reply
+    return response
 
 
-def _told(error: APIError, call: Request, attempts: int, began: float) -> APIError:
-    error.method, error.path = call.method, call.path
-    error.attempts, error.elapsed = attempts, time.monotonic() - began
+def _with_attempts(error: APIError, request: Request, attempts: int, started: float) -> APIError:
+    error.method, error.path = request.method, request.path
+    error.attempts, error.elapsed = attempts, time.monotonic() - started
     return error

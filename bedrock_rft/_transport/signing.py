@@ -1,4 +1,4 @@
-"""SigV4 for anybody's own httpx client, signed by botocore with credentials resolved for that very attempt."""
+"""Sign requests of httpx and httpx2 with SigV4: botocore computes the signature, credentials are resolved each time."""
 
 from __future__ import annotations
 
@@ -11,30 +11,29 @@ from email.utils import parsedate_to_datetime
 from typing import IO, Any, TypeVar, cast
 from urllib.parse import quote, unquote_to_bytes
 
-import httpx
 from botocore.auth import SigV4Auth as _BotocoreSigner
 from botocore.awsrequest import AWSRequest
 
 from bedrock_rft._auth.aws_credentials import AwsCredentials, Frozen
-from bedrock_rft._auth.config import Config, resolve
+from bedrock_rft._auth.config import Config
 from bedrock_rft._auth.endpoint import SERVICE
-from bedrock_rft._core.redaction import as_secret
-from bedrock_rft._transport.http import REFUSED, origin, origin_of, own_headers, undress
+from bedrock_rft._transport.http import REFUSED, origin, origin_of, own_headers, run_blocking, strip_credentials
+from bedrock_rft._transport.http_library import library_of
 from bedrock_rft._transport.multipart import CHUNK
-from bedrock_rft._transport.response_body import abridge, abridge_soon
+from bedrock_rft._transport.response_body import limit_error_body
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["SigV4Auth"]
+__all__ = ["RequestSigner"]
 
 T = TypeVar("T")
 
 _TIMESTAMP = "%Y%m%dT%H%M%SZ"
-_SKEWED = timedelta(minutes=4)  # the service allows five minutes; a minute is lost on the way at most
+_MAX_SKEW = timedelta(minutes=4)  # the service allows five minutes; a minute is the most that a request travels
 
-# Path and query that are in their strict form as they stand: most are.
-_PLAIN = re.compile(rb"[\w/.~-]*(\?[\w.~-]+=[\w.~-]*(&[\w.~-]+=[\w.~-]*)*)?", re.ASCII)
+# Path and query that need no further encoding. Most do not.
+_CANONICAL = re.compile(rb"[\w/.~-]*(\?[\w.~-]+=[\w.~-]*(&[\w.~-]+=[\w.~-]*)*)?", re.ASCII)
 
-# Proxies may add, drop or change these on the way, and a signature over them would then fail.
+# A proxy may add, remove or change these headers, and would break a signature over them.
 _UNSIGNED = frozenset(
     {
         "accept", "accept-encoding", "authorization", "connection", "content-length", "cookie", "expect", "forwarded",
@@ -45,14 +44,8 @@ _UNSIGNED = frozenset(
 )  # fmt: skip
 
 
-_NONE_FOUND = (
-    "No identity: there are no AWS credentials to sign with. Run 'aws configure' or 'aws sso login', or pass profile=… "
-    "or credentials=…."
-)
-
-
 class _Signer(_BotocoreSigner):  # type: ignore[misc] # botocore has no annotations
-    """botocore's signer with a clock of our own, and without its debug log, which shows the session token."""
+    """botocore's signer with a given time, and without its debug log, which shows the session token."""
 
     def sign(self, request: Any, now: datetime) -> None:
         request.context["timestamp"] = now.strftime(_TIMESTAMP)
@@ -63,135 +56,106 @@ class _Signer(_BotocoreSigner):  # type: ignore[misc] # botocore has no annotati
         signer._inject_signature_to_request(request, signature)
 
 
-class SigV4Auth(httpx.Auth):
-    """Signs requests to Amazon Bedrock's OpenAI-compatible endpoint, in an `httpx.Client` or `AsyncClient` of yours.
+class RequestSigner:
+    """Auth flows that sign the requests of either HTTP library. Combine it with that library's `Auth` class."""
 
-    ```python
-    auth = bedrock_rft.SigV4Auth(region="us-west-2")
-    with httpx.Client(base_url=auth.base_url, auth=auth) as http:
-        print(http.get("/models").json())
-    ```
+    def __init__(self, config: Config, *, own_client: bool = True) -> None:
+        """Sign for the endpoint and with the credentials of a configuration.
 
-    The real hash of the body is signed. A body that can be read only once is copied to a temporary file first, so
-    memory stays constant. Credentials are resolved for every request. A clock that is wrong is corrected from the
-    service's answer and the request signed once more; so is one whose credentials had just been replaced.
-
-    Only the configured origin is signed for: another is a `ConfigurationError`. Leave `follow_redirects` off, as it is
-    by default: a redirect would carry the headers of a signed request along.
-    """
-
-    def __init__(
-        self,
-        region: str | None = None,
-        *,
-        profile: str | None = None,
-        credentials: object | None = None,
-        base_url: str | None = None,
-    ) -> None:
-        """Settings and their order are those of `Client`.
-
-        Raises:
-            ConfigurationError: there is no region, or the arguments contradict each other.
+        Args:
+            config: endpoint, region and AWS credentials.
+            own_client: True on this package's own HTTP clients, whose headers are set here and whose requests lose
+                their credentials once they are sent. False on a user's client.
         """
-        who, where = as_secret(credentials), as_secret(base_url)
-        del credentials, base_url  # where a setting is refused, tracebacks may show the variables of this frame
-        self._configure(resolve(region=region, profile=profile, credentials=who, base_url=where, auth="aws"))
-        self._aws.none_found = _NONE_FOUND
-
-    @classmethod
-    def of(cls, config: Config) -> SigV4Auth:
-        """Sign as a client is configured."""
-        auth = cls.__new__(cls)
-        auth._configure(config)
-        auth._own = config
-        return auth
-
-    def _configure(self, config: Config) -> None:
         self.base_url = config.base_url
         self.region = config.region
         self._origin = origin(config.base_url)
         self._aws = cast("AwsCredentials", config.aws)
         self._skew = timedelta(0)
-        self._own: Config | None = None
+        self._config = config if own_client else None
 
-    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Sign, send, and sign once more where the answer says that the clock or the credentials were stale."""
+    def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
+        """Sign and send; sign once more if the response shows that the clock or the credentials were outdated."""
         with contextlib.ExitStack() as stack:
-            if self._own is not None:
-                stack.callback(undress, request)
-            digest = _known_digest(request)
+            if self._config is not None:
+                stack.callback(strip_credentials, request)
+            digest = _body_digest(request)
             if digest is None:
-                spool = stack.enter_context(_temporary())
+                spool = stack.enter_context(_temporary_file())
                 for chunk in cast("Iterator[bytes]", request.stream):
                     spool.write(chunk)
-                digest = _spooled(request, spool)
+                digest = _replace_body(request, spool)
             skew = self._skew
             used = self._sign(request, digest, skew)
             response = yield request
             if response.status_code in REFUSED:
-                abridge(response, httpx, self.base_url, own=self._own is not None)
+                self._limit(response)
                 response.read()
-                if self._stale(response, used, skew):
+                if self._needs_new_signature(response, used, skew):
                     self._sign(request, digest, self._skew)
-                    response = yield request
-            if self._own is not None and not response.is_success:
-                abridge(response, httpx, self.base_url)
+                    yield request
 
-    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """As `sync_auth_flow`, with credentials and signature made away from the event loop."""
+    async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
+        """Do the same as `sync_auth_flow`, with everything that may block in a thread."""
         with contextlib.ExitStack() as stack:
-            if self._own is not None:
-                stack.callback(undress, request)
-            digest = _known_digest(request)
+            if self._config is not None:
+                stack.callback(strip_credentials, request)
+            digest = _body_digest(request)
             if digest is None:
-                spool = stack.enter_context(_temporary())
+                spool = stack.enter_context(_temporary_file())
                 async for chunk in cast("AsyncIterator[bytes]", request.stream):
-                    await _aside(spool.write, chunk)
-                digest = await _aside(_spooled, request, spool)
+                    await _in_thread(spool.write, chunk)
+                digest = await _in_thread(_replace_body, request, spool)
             skew = self._skew
-            used = await _aside(self._sign, request, digest, skew)
+            if self._aws.may_block():
+                used = await _in_thread(self._sign, request, digest, skew)
+            else:  # a signature takes less time than the change of threads
+                used = self._sign(request, digest, skew)
             response = yield request
             if response.status_code in REFUSED:
-                await abridge_soon(response, httpx, self.base_url, own=self._own is not None)
+                self._limit(response)
                 await response.aread()
-                if await _aside(self._stale, response, used, skew):
-                    await _aside(self._sign, request, digest, self._skew)
-                    response = yield request
-            if self._own is not None and not response.is_success:
-                await abridge_soon(response, httpx, self.base_url)
+                if await _in_thread(self._needs_new_signature, response, used, skew):
+                    await _in_thread(self._sign, request, digest, self._skew)
+                    yield request
 
-    def _sign(self, request: httpx.Request, digest: str, skew: timedelta) -> Frozen:
+    def _limit(self, response: Any) -> None:
+        if self._config is None:  # this package's own clients bound every response
+            limit_error_body(response, drop_compressed=False)
+
+    def _sign(self, request: Any, digest: str, skew: timedelta) -> Frozen:
         if origin_of(request.url) != self._origin:
             raise ConfigurationError(
                 f"Refusing to sign a request to {request.url.host}: this signature is for {self.base_url} only."
             )
-        # First, since it may fail: what an earlier attempt was signed with is not to stand in a variable then.
+        # First, because it may fail, and a traceback must not show the signature of an earlier attempt.
         frozen = self._aws.freeze()
-        # Sent exactly as it is signed: whichever way the service reads the URL, it reads what was signed.
-        target = _canonical(request.url.raw_path)
+        # The URL is sent exactly as it is signed, so the service's reading of it cannot differ from the signature.
+        target = _canonical_target(request.url.raw_path)
         if target != request.url.raw_path:
             request.url = request.url.copy_with(raw_path=target)
         found = request.headers
-        headers = own_headers(found, self._own) if self._own is not None else {**found}
+        headers = own_headers(found, self._config) if self._config is not None else {**found}
         for name in ("authorization", "x-amz-date", "x-amz-security-token"):
             headers.pop(name, None)
         headers["x-amz-content-sha256"] = digest
-        signed = {name: value for name, value in headers.items() if _signable(name, value)}
+        signed = {name: value for name, value in headers.items() if _is_signable(name, value)}
         draft = AWSRequest(method=request.method, url=str(request.url), headers=signed)
         _Signer(frozen, SERVICE, self.region).sign(draft, datetime.now(timezone.utc) + skew)
         for name in ("X-Amz-Date", "X-Amz-Security-Token", "Authorization"):
             if name in draft.headers:
                 headers[name.lower()] = draft.headers[name]
-        request.headers = httpx.Headers(headers, encoding=found.encoding)
+        request.headers = type(found)(headers, encoding=found.encoding)
         return frozen
 
-    def _stale(self, response: httpx.Response, used: Frozen, skew: timedelta) -> bool:
-        """Whether signing again has a chance. Corrects the clock, and drops credentials that were replaced.
+    def _needs_new_signature(self, response: Any, used: Frozen, skew: timedelta) -> bool:
+        """Return True if a new signature may be accepted. Correct the clock, and drop credentials that were replaced.
 
-        It is compared with what this very request was signed with: another may have corrected the clock meanwhile.
+        Clock and credentials are compared with those of this very request, because another request may have corrected
+        them meanwhile.
         """
         offset = _clock_offset(response)
-        if offset is not None and abs(offset - skew) >= _SKEWED:
+        if offset is not None and abs(offset - skew) >= _MAX_SKEW:
             self._skew = offset
             return True
         if re.search(rb"(?i)expired|unrecognized ?client|security token .{0,20}invalid|revoked", response.content):
@@ -200,44 +164,46 @@ class SigV4Auth(httpx.Auth):
         return False
 
 
-def _temporary() -> IO[bytes]:
-    import tempfile  # only a body that can be read once needs it
+def _temporary_file() -> IO[bytes]:
+    import tempfile  # only needed for a body that can be read once
 
     return tempfile.TemporaryFile()
 
 
-async def _aside(work: Callable[..., T], *arguments: Any) -> T:
-    """Do blocking work away from the event loop. Signing without one does not load what this needs."""
-    import anyio.to_thread
-
-    return await anyio.to_thread.run_sync(work, *arguments)
+async def _in_thread(work: Callable[..., T], *arguments: Any) -> T:
+    return await run_blocking(lambda: work(*arguments), blocking=False)
 
 
-def _known_digest(request: httpx.Request) -> str | None:
-    """The body's hash, where it can be had without reading a stream."""
+def _body_digest(request: Any) -> str | None:
+    """Return the SHA-256 of the body, or None if that requires reading a stream."""
     stated: str | None = request.headers.get("x-amz-content-sha256")
     if stated is not None:
         return stated
     try:
         return hashlib.sha256(request.content).hexdigest()
-    except httpx.RequestNotRead:
+    except library_of(request).RequestNotRead:
         return None
 
 
-def _spooled(request: httpx.Request, spool: IO[bytes]) -> str:
-    """Send the copy instead of the stream, with its length; return its hash."""
-    copy = _Spool(spool)
+def _replace_body(request: Any, spool: IO[bytes]) -> str:
+    """Make a temporary file the body of a request, and return its SHA-256."""
+    stream = type("SpoolStream", (_SpoolStream, *_stream_types(request)), {})(spool)
     request.headers.pop("transfer-encoding", None)
     request.headers["content-length"] = str(spool.tell())
-    request.stream = copy
+    request.stream = stream
     digest = hashlib.sha256()
-    for chunk in copy:
+    for chunk in stream:
         digest.update(chunk)
     return digest.hexdigest()
 
 
-class _Spool(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A temporary file as a body that can be sent again."""
+def _stream_types(request: Any) -> tuple[type[Any], type[Any]]:
+    library = library_of(request)
+    return library.SyncByteStream, library.AsyncByteStream
+
+
+class _SpoolStream:
+    """Request body in a temporary file, which can be sent again."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -248,14 +214,14 @@ class _Spool(httpx.SyncByteStream, httpx.AsyncByteStream):
             yield chunk
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        await _aside(self._file.seek, 0)
-        while chunk := await _aside(self._file.read, CHUNK):
+        await _in_thread(self._file.seek, 0)
+        while chunk := await _in_thread(self._file.read, CHUNK):
             yield chunk
 
 
-def _canonical(raw_path: bytes) -> bytes:
-    """Path and query with everything but unreserved characters escaped, and a plus in the query meaning a space."""
-    if _PLAIN.fullmatch(raw_path):
+def _canonical_target(raw_path: bytes) -> bytes:
+    """Return path and query with all but unreserved characters encoded. A plus sign in the query means a space."""
+    if _CANONICAL.fullmatch(raw_path):
         return raw_path
     path, mark, query = raw_path.partition(b"?")
     strict = "/".join(quote(unquote_to_bytes(segment), safe="-_.~") for segment in path.split(b"/"))
@@ -267,19 +233,19 @@ def _canonical(raw_path: bytes) -> bytes:
     return (strict + ("?" + "&".join(pairs) if mark and pairs else "")).encode()
 
 
-def _signable(name: str, value: str) -> bool:
-    # Bytes outside ASCII are read in different encodings at the two ends.
+def _is_signable(name: str, value: str) -> bool:
+    # Client and service may decode bytes outside ASCII differently.
     return name not in _UNSIGNED and value.isascii() and value.isprintable()
 
 
-def _clock_offset(response: httpx.Response) -> timedelta | None:
-    """How far the service's clock is ahead of this one. A cached answer's date says nothing."""
-    if "age" in response.headers:
+def _clock_offset(response: Any) -> timedelta | None:
+    """Return how far the service's clock is ahead of this machine's; None if the response does not show it."""
+    if "age" in response.headers:  # the date of a cached response is outdated
         return None
     try:
-        theirs = parsedate_to_datetime(response.headers.get("date", ""))
+        server_time = parsedate_to_datetime(response.headers.get("date", ""))
     except (TypeError, ValueError, IndexError):
         return None
-    if theirs.tzinfo is None:
-        theirs = theirs.replace(tzinfo=timezone.utc)
-    return theirs - datetime.now(timezone.utc)
+    if server_time.tzinfo is None:
+        server_time = server_time.replace(tzinfo=timezone.utc)
+    return server_time - datetime.now(timezone.utc)

@@ -1,30 +1,20 @@
-"""The carrier for AWS credentials: httpx, signed."""
+"""Transport for AWS credentials: an HTTP client whose requests are signed with SigV4."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-import httpx
-
 from bedrock_rft._auth.config import Config
-from bedrock_rft._transport.connection_errors import disarm, lost
-from bedrock_rft._transport.deadline import within
-from bedrock_rft._transport.http import (
-    aside,
-    client_options,
-    encode,
-    opened,
-    pause,
-    peculiar,
-    refuse_closed,
-    stream,
-    url,
-)
-from bedrock_rft._transport.response_body import receive
-from bedrock_rft._transport.signing import SigV4Auth
-from bedrock_rft._transport.transport import Request, Response, settle
+from bedrock_rft._transport.connection_errors import map_connection_error, strip_exception
+from bedrock_rft._transport.http import build_url, encode_json, run_blocking, sleep, stream_upload
+from bedrock_rft._transport.http_client import build_http_client, check_open
+from bedrock_rft._transport.http_library import http_library
+from bedrock_rft._transport.response_body import read_response
+from bedrock_rft._transport.signing import RequestSigner
+from bedrock_rft._transport.transport import Request, Response, maybe_await
 
 __all__ = ["SigV4Transport"]
 
@@ -32,62 +22,66 @@ T = TypeVar("T")
 
 
 class SigV4Transport:
-    """Sends calls over an httpx client of either colour, each attempt signed afresh."""
+    """Sends requests through an HTTP client that signs every attempt with the current AWS credentials."""
 
     def __init__(self, config: Config, *, blocking: bool) -> None:
         self._config = config
         self._blocking = blocking
-        options: dict[str, Any] = {
-            **client_options(config),
-            "auth": SigV4Auth.of(config),
-            "headers": {"User-Agent": ""},  # said by the auth, as for the other carrier
-            "limits": httpx.Limits(max_connections=1000, max_keepalive_connections=100),  # those of the OpenAI SDK
-        }
-        make = peculiar(httpx.Client if blocking else httpx.AsyncClient, httpx, blocking=blocking)
-        self._http: httpx.Client | httpx.AsyncClient = opened(make, options, httpx)
-        self._headers = dict(self._http.headers)
-        self._limits = {"timeout": self._http.timeout.as_dict()}
+        self._library = library = http_library()
+        auth = type("SigV4Auth", (RequestSigner, library.Auth), {})(config)
+        self._http = build_http_client(config, auth, library, blocking=blocking)
+        self._headers = {**self._http.headers, "user-agent": ""}  # set by the auth, for client.openai too
+        self._extensions = {"timeout": self._http.timeout.as_dict()}
+        self._errors = (library.HTTPError, library.InvalidURL, library.StreamError)
 
-    async def send(self, call: Request) -> Response:
-        """Send once. Raises `APIConnectionError` where no reply came."""
-        refuse_closed(self._http)
-        outside = sys.exc_info()[1]
-        headers = {**self._headers, **call.headers}
+    async def send(self, request: Request) -> Response:
+        """Send a request once. Raises `APIConnectionError` if no complete response arrived."""
+        check_open(self._http)
+        outer_error = sys.exc_info()[1]
+        headers = {**self._headers, **request.headers}
         content: Any = None
-        if call.upload is not None:
-            headers |= {"Content-Type": call.upload.content_type, "Content-Length": str(call.upload.length)}
-            headers["X-Amz-Content-SHA256"] = call.upload.sha256
-            content = stream(call.upload, blocking=self._blocking)
-        elif call.json is not None:
+        if request.upload is not None:
+            headers |= {"Content-Type": request.upload.content_type, "Content-Length": str(request.upload.length)}
+            headers["X-Amz-Content-SHA256"] = request.upload.sha256
+            content = stream_upload(request.upload, blocking=self._blocking)
+        elif request.json is not None:
             headers["Content-Type"] = "application/json"
-            content = encode(call)
+            content = encode_json(request)
         try:
-            address = httpx.URL(url(self._config.base_url, call.path, call.query))  # parsed once
-            # Not the client's `build_request`: there is nothing to merge, and merging is a tenth of a call.
-            request = httpx.Request(call.method, address, headers=headers, content=content, extensions=self._limits)
-            with within(self._config.timeout):
-                response = await settle(cast("Any", self._http.send(request, stream=True)))
-                return await receive(response, call, blocking=self._blocking)
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise lost(error, call, self._config, outside) from disarm(error, outside)
+            # Not the client's `build_request`: it would parse the URL twice and merge headers, a tenth of the cost.
+            native = self._library.Request(
+                request.method,
+                self._library.URL(build_url(self._config.base_url, request.path, request.query)),
+                headers=headers,
+                content=content,
+                extensions=self._extensions,
+            )
+            deadline = time.monotonic() + self._config.timeout
+            response = await maybe_await(cast("Any", self._http.send(native, stream=True)))
+            if request.upload is not None:  # an upload may take longer than its response
+                deadline = time.monotonic() + self._config.timeout
+            return await read_response(response, request, deadline, blocking=self._blocking)
+        except self._errors as error:
+            raise map_connection_error(error, request, self._config, outer_error) from strip_exception(
+                error, outer_error
+            )
 
     async def sleep(self, seconds: float) -> None:
-        """Let time pass."""
-        await pause(seconds, blocking=self._blocking)
+        """Wait."""
+        await sleep(seconds, blocking=self._blocking)
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Do blocking work, away from an event loop where there is one."""
-        return await aside(work, blocking=self._blocking)
+        """Run a blocking function, in a thread if there is an event loop that it would block."""
+        return await run_blocking(work, blocking=self._blocking)
 
     async def close(self) -> None:
         """Close the connections."""
-        if isinstance(self._http, httpx.Client):
-            self._http.close()
-        else:
-            await self._http.aclose()
+        await maybe_await(cast("Any", self._http.close() if self._blocking else self._http.aclose()))
 
     def openai(self, *, max_retries: int, blocking: bool) -> Any:
-        """An OpenAI client whose every attempt is signed by this carrier's own HTTP client."""
-        from bedrock_rft._transport.inference import inference
+        """Return an OpenAI client whose requests are signed, on the connections of this transport."""
+        from bedrock_rft._transport.inference import create_openai_client
 
-        return inference(self._config, self._http, max_retries=max_retries, blocking=blocking, patient=True)
+        return create_openai_client(
+            self._config, self._http, max_retries=max_retries, blocking=blocking, for_inference=True
+        )

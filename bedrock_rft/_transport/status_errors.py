@@ -1,4 +1,4 @@
-"""A reply that is not a success, as the error it means: by the service's code before the status."""
+"""Map unsuccessful responses to exceptions. The service's error code decides before the HTTP status."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ from bedrock_rft.errors import (
 from bedrock_rft.types._payload import Payload
 from bedrock_rft.types.errors import ErrorBody, ErrorEnvelope
 
-__all__ = ["body", "kind", "parse_response", "refusal", "retry_after"]
+__all__ = ["error_class", "map_status_error", "parse_error_body", "parse_response", "retry_after"]
 
 P = TypeVar("P", bound=Payload)
 
-_SHOWN = 300  # characters of a foreign body that a message repeats
+_EXCERPT = 300  # characters of an unexpected body that a message quotes
 
-# Codes are compared without case, separators and the suffix "Exception" or "Error", since every layer spells its own.
+# Codes are compared without case, separators and the suffix "Exception" or "Error", because each layer of the service
+# spells them differently.
 _BY_CODE: dict[str, type[APIStatusError]] = {
     "accessdenied": PermissionDeniedError,
     "permissiondenied": PermissionDeniedError,
@@ -68,8 +69,8 @@ _BY_STATUS: dict[int, type[APIStatusError]] = {
     410: NotFoundError,
     429: RateLimitError,
 }
-_SERVER_SIDE = 500
-_CLIENT_SIDE = 400
+_SERVER_ERROR = 500
+_CLIENT_ERROR = 400
 
 _ACTIONS = (
     ("POST", r"/files", "CreateFile"),
@@ -86,188 +87,226 @@ _ACTIONS = (
 )
 
 
-def body(reply: Response) -> ErrorBody:
-    """The service's account of an error, from any envelope it is known to use; empty where there is none."""
+def parse_error_body(response: Response) -> ErrorBody:
+    """Return code, message, parameter and type of an error, from any known envelope. All are None if there is none."""
     try:
-        found = ErrorEnvelope.read(reply.content).body
+        found = ErrorEnvelope.read(response.content).body
     except ValueError:
         found = ErrorBody()
-    code = found.code or reply.headers.get("x-amzn-errortype", "").partition(":")[0] or None
+    code = found.code or response.headers.get("x-amzn-errortype", "").partition(":")[0] or None
     return ErrorBody(code=code, message=found.message, param=found.param, type=found.type)
 
 
-def kind(reply: Response, said: ErrorBody) -> type[APIStatusError]:
-    """Which error it is. An IAM denial arrives as 401, throttling as anything: the code decides where there is one."""
-    for name in (said.code, said.type):
+def error_class(response: Response, details: ErrorBody) -> type[APIStatusError]:
+    """Return the exception class of an error response.
+
+    A known error code decides before the status: the service sends IAM denials as 401, and throttling as several.
+    """
+    for name in (details.code, details.type):
         folded = re.sub(r"[^a-z]", "", (name or "").lower())
         folded = re.sub(r"(exception|error)$", "", folded)
         if folded in _BY_CODE:
             return _BY_CODE[folded]
-    if reply.status in {401, 403} and "not authorized to perform" in (said.message or ""):
+    if response.status in {401, 403} and "not authorized to perform" in (details.message or ""):
         return PermissionDeniedError
-    if reply.status in _BY_STATUS:
-        return _BY_STATUS[reply.status]
-    return InternalServerError if reply.status >= _SERVER_SIDE else BadRequestError
+    if response.status in _BY_STATUS:
+        return _BY_STATUS[response.status]
+    return InternalServerError if response.status >= _SERVER_ERROR else BadRequestError
 
 
-def refusal(reply: Response, call: Request, config: Config) -> APIError:
-    """The error that a reply without success means."""
-    doing = f"{call.method} {call.path}"
-    if reply.status < _CLIENT_SIDE:
+def map_status_error(response: Response, request: Request, config: Config) -> APIError:
+    """Return the exception for an unsuccessful response."""
+    if response.status < _CLIENT_ERROR:
         return RedirectRefusedError(
-            f"{doing}: HTTP {reply.status} points to {sanitize_line(_target(reply), 100)}. It was not followed: credentials "
-            f"and data go to {urlsplit(config.base_url).netloc} only. Check base_url and any proxy.",
-            status=reply.status,
-            request_id=reply.request_id,
+            f"{request.summary}: HTTP {response.status} redirects to {sanitize_line(_redirect_host(response), 100)}. The "
+            "redirect was not followed, because credentials and data are sent to "
+            f"{urlsplit(config.base_url).netloc} only. Check base_url and any proxy.",
+            status=response.status,
+            request_id=response.request_id,
         )
-    said = body(reply)
-    error_type = kind(reply, said)
-    text = sanitize_line(_redacted(said.message or "", config) or _page(reply, config), _SHOWN * 3)
-    request = f" (request {sanitize_line(reply.request_id, 100)})" if reply.request_id else ""
-    label = f"HTTP {reply.status}" + (f" {sanitize_line(said.code, 100)}" if said.code else "")
+    details = parse_error_body(response)
+    error_type = error_class(response, details)
+    text = sanitize_line(_redacted(details.message or "", config) or _describe_body(response, config), _EXCERPT * 3)
+    label = f"HTTP {response.status}" + (f" {sanitize_line(details.code, 100)}" if details.code else "")
     action, resource = (
-        _permission(said.message or "", call, config) if error_type is PermissionDeniedError else (None, None)
+        _permission(details.message or "", request, config) if error_type is PermissionDeniedError else (None, None)
     )
+    advice = _advice(error_type, response, details, action, resource, request, config)
     error = error_type(
-        f"{doing}: {label}: {text}{request}.{_advice(error_type, reply, said, action, resource, call, config)}",
-        status=reply.status,
-        code=said.code,
-        param=said.param,
-        type=said.type,
-        request_id=reply.request_id,
-        retry_after=retry_after(reply),
+        f"{request.summary}: {label}: {text}{_request_note(response)}.{advice}",
+        status=response.status,
+        code=details.code,
+        param=details.param,
+        type=details.type,
+        request_id=response.request_id,
+        retry_after=retry_after(response),
     )
     if isinstance(error, PermissionDeniedError):
         error.action, error.resource = action, resource
     return error
 
 
-def _target(reply: Response) -> str:
-    """Where a redirect points: its host, never the user, path or query that may hold a secret."""
+def _redirect_host(response: Response) -> str:
+    """Return the host that a redirect points to, without user, path and query, which may contain a secret."""
     try:
-        parts = urlsplit(reply.headers.get("location", ""))
+        parts = urlsplit(response.headers.get("location", ""))
     except ValueError:
-        return "another place"
+        return "an invalid address"
     return parts.netloc.rpartition("@")[2] or (f"a '{parts.scheme}:' address" if parts.scheme else "another path")
 
 
-def _page(reply: Response, config: Config) -> str:
-    text = _redacted(reply.content.decode("utf-8", "replace").strip(), config)
+def _describe_body(response: Response, config: Config) -> str:
+    text = _redacted(response.content.decode("utf-8", "replace").strip(), config)
     if not text:
-        return "no explanation"
-    title = re.search(r"(?is)<title[^>]*>(.*?)</title>", text)
-    if "<html" in text[:1000].lower() or "<!doctype" in text[:1000].lower():
-        return f"an HTML page titled '{title.group(1).strip()[:_SHOWN]}'" if title else "an HTML page"
-    return text[:_SHOWN]
+        return "the body is empty"
+    if _is_html(text):
+        title = re.search(r"(?is)<title[^>]*>(.*?)</title>", text)
+        return f"an HTML page titled '{title.group(1).strip()[:_EXCERPT]}'" if title else "an HTML page"
+    return text[:_EXCERPT]
+
+
+def _is_html(text: str) -> bool:
+    return re.search(r"(?i)<html|<!doctype", text[:1000]) is not None
+
+
+def _request_note(response: Response) -> str:
+    return f" (request {response.request_id})" if response.request_id else ""
 
 
 def _redacted(text: str, config: Config) -> str:
-    """Text of the service without what it echoes: a refused signature is explained by the headers that were signed."""
+    """Return text of the service without credentials, which it echoes when it explains a rejected signature."""
     key = config.key.static() if config.key else None
     if key:
         text = text.replace(key, "****")
     return redact(text)
 
 
-def _permission(message: str, call: Request, config: Config) -> tuple[str, str]:
-    """The IAM action that is missing and the resource it is missing on: the service's word, or what the route needs."""
+def _permission(message: str, request: Request, config: Config) -> tuple[str, str]:
+    """Return the missing IAM action and its resource: as the service names them, or as the route requires."""
     stated = re.search(r"perform:? ([a-z-]+:[A-Za-z*]+)(?: on resource:? (\S+))?", message)
     if stated:
-        return stated[1], (stated[2] or _project(config)).rstrip(".,")
+        return stated[1], (stated[2] or _project_arn(config)).rstrip(".,")
     for method, route, action in _ACTIONS:
-        if method == call.method and re.fullmatch(route, call.path):
-            return f"bedrock-mantle:{action}", _project(config)
-    return "bedrock-mantle:*", _project(config)
+        if method == request.method and re.fullmatch(route, request.path):
+            return f"bedrock-mantle:{action}", _project_arn(config)
+    return "bedrock-mantle:*", _project_arn(config)
 
 
-def _project(config: Config) -> str:
+def _project_arn(config: Config) -> str:
     partition = "aws-us-gov" if config.region.startswith("us-gov-") else "aws"
     return f"arn:{partition}:bedrock-mantle:{config.region}:*:project/{config.project or 'default'}"
 
 
 def _advice(
     error: type[APIStatusError],
-    reply: Response,
-    said: ErrorBody,
+    response: Response,
+    details: ErrorBody,
     action: str | None,
     resource: str | None,
-    call: Request,
+    request: Request,
     config: Config,
 ) -> str:
     if error is PermissionDeniedError:
-        long_term = config.identity.key_kind == "long-term" and call.path.startswith(("/files", "/fine_tuning"))
+        long_term = config.identity.key_kind == "long-term" and request.path.startswith(("/files", "/fine_tuning"))
         reason = (
-            " A long-term API key's default policy (AmazonBedrockLimitedAccess) can neither create files nor jobs: "
+            " The default policy of a long-term API key (AmazonBedrockLimitedAccess) allows neither files nor jobs: "
             "attach a policy to the key's IAM user, or use AWS credentials."
             if long_term
             else ""
         )
         return f" Allow {action} on {resource} to the identity from {config.identity.source}.{reason}"
     if error is AuthenticationError:
-        words = f"{said.code} {said.message}"
-        # What was signed too long ago, by the service's clock, was most likely signed just now by one that is slow.
+        words = f"{details.code} {details.message}"
+        # An expired signature most likely comes from a clock that is slow, not from old credentials.
         late = re.search(r"(?i)signature expired|not yet current|request.?(has )?expired|skewed", words)
         if not late and re.search(r"(?i)expired", words):
-            return " Renew the credentials ('aws sso login', a new session token) or make a new API key."
-        return f" The identity came from {config.identity.source}.{_clock(reply)}"
-    if error is NotFoundError and not reply.content.strip():
-        return f" An empty answer means a wrong path. Files and jobs are under '/v1'; base_url is {config.base_url}."
-    pause = retry_after(reply)
-    wait = f" The service asks to wait {pause:.0f} s." if pause is not None else ""
-    return wait + (" Ask less often, or ask AWS for a higher quota." if error is RateLimitError else "")
+            return " Renew the credentials ('aws sso login', a new session token) or create a new API key."
+        return f" The identity came from {config.identity.source}.{_clock_advice(response)}"
+    if error is NotFoundError and not response.content.strip():
+        return f" An empty response means a wrong path. Files and jobs are below '/v1'; base_url is {config.base_url}."
+    pause = retry_after(response)
+    wait = f" The service asks for a pause of {pause:.0f} s." if pause is not None else ""
+    return wait + (" Send fewer requests, or ask AWS for a higher quota." if error is RateLimitError else "")
 
 
-def _clock(reply: Response) -> str:
-    cached = "age" in reply.headers  # its date is that of another answer
-    theirs = None if cached else _moment(reply.headers.get("date", ""))
-    if theirs is None:
-        return " If the signature is refused, check this machine's clock."
-    behind = theirs - time.time()
+def _clock_advice(response: Response) -> str:
+    cached = "age" in response.headers  # the date of a cached response is outdated
+    server_time = None if cached else _parse_date(response.headers.get("date", ""))
+    if server_time is None:
+        return " If the signature was rejected, check this machine's clock."
+    difference = server_time - time.time()
     far = 240
     return (
-        f" This machine's clock differs from the service's by {behind:.0f} s. Set it right."
-        if abs(behind) > far
+        f" This machine's clock differs from the service's by {difference:.0f} s. Correct it."
+        if abs(difference) > far
         else ""
     )
 
 
-def retry_after(reply: Response) -> float | None:
-    """Seconds the service asked to wait; None where it did not, or said something that is no time to come."""
-    text = reply.headers.get("retry-after", "").strip()
+def retry_after(response: Response) -> float | None:
+    """Return the seconds of `Retry-After`; None if the header is missing, invalid or in the past."""
+    text = response.headers.get("retry-after", "").strip()
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text, re.ASCII):
         seconds = float(text)
     else:
-        moment = _moment(text)
+        moment = _parse_date(text)
         if moment is None:
             return None
         seconds = moment - time.time()
     return seconds if 0 < seconds < math.inf else None
 
 
-def _moment(text: str) -> float | None:
-    """Unix seconds of an HTTP date; None for anything else."""
+def _parse_date(text: str) -> float | None:
+    """Return the Unix time of an HTTP date; None if it is not one."""
     try:
         moment = parsedate_to_datetime(text)
-        # Without a zone it is GMT, as HTTP says, not this machine's.
+        # HTTP dates are in GMT; without a zone Python would assume local time.
         return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
     except (TypeError, ValueError, IndexError, OverflowError):
         return None
 
 
-def parse_response(model: type[P], reply: Response, call: Request, config: Config) -> P:
-    """The payload of a success. Raises `APIResponseError` where it is not the service's answer."""
+def parse_response(model: type[P], response: Response, request: Request, config: Config) -> P:
+    """Return the payload of a successful response.
+
+    Raises:
+        APIResponseError: the body is not what the service sends.
+    """
     try:
-        return model.read(reply.content)
+        return model.read(response.content)
     except ValueError:
         host = urlsplit(config.base_url).netloc
-        shown = sanitize_line(_page(reply, config), _SHOWN)
-        html = " A proxy or a log-in page may stand between: check base_url and the network." if "HTML" in shown else ""
-        request = f" (request {sanitize_line(reply.request_id, 100)})" if reply.request_id else ""
-        error = APIResponseError(
-            f"{call.method} {call.path}: HTTP {reply.status} from {host} is not the answer of the service: "
-            f"{shown!r}{request}.{html}",
-            status=reply.status,
-            request_id=reply.request_id,
+        text = (
+            f"{request.summary}: HTTP {response.status} from {host} {_unexpected_body(response, config)}"
+            f"{_request_note(response)}.{_body_advice(response)}"
         )
-    error.method, error.path, error.attempts = call.method, call.path, reply.attempts
+    error = APIResponseError(text, status=response.status, request_id=response.request_id)
+    error.method, error.path, error.attempts = request.method, request.path, response.attempts
     raise error
+
+
+def _unexpected_body(response: Response, config: Config) -> str:
+    excerpt = sanitize_line(_describe_body(response, config), _EXCERPT)
+    if _is_truncated_json(response):
+        return f"is JSON that ends too early, after {len(response.content)} bytes: it begins with {excerpt!r}"
+    return f"is not a response of the service: {excerpt!r}"
+
+
+def _body_advice(response: Response) -> str:
+    if _is_truncated_json(response):
+        return " The response was truncated on its way, by a proxy for example. Try again."
+    if _is_html(response.content.decode("utf-8", "replace")):
+        return " A proxy or a log-in page may have answered: check base_url and the network."
+    return ""
+
+
+def _is_truncated_json(response: Response) -> bool:
+    from pydantic_core import from_json
+
+    if not response.content.lstrip().startswith((b"{", b"[")):
+        return False
+    try:
+        from_json(response.content)
+    except ValueError as error:
+        return "EOF while parsing" in str(error)
+    return False

@@ -1,8 +1,8 @@
-"""The seam: what everything above the wire speaks, and never an HTTP library.
+"""Request, response, and the `Transport` protocol between them.
 
-A `Call` is one exchange, described and not yet sent. A `Reply` is what came back, whatever the status. A `Transport`
-turns one into the other, in either colour: over a blocking client its coroutines never suspend, so `finish` can step
-them.
+Everything above this package works with these types and never with an HTTP library. One `Transport` class serves the
+sync and the async client. Over a blocking HTTP client its coroutines never suspend, so `run_sync` can run them without
+an event loop.
 """
 
 from __future__ import annotations
@@ -15,45 +15,46 @@ from typing import Any, Protocol, TypeVar, cast
 
 from bedrock_rft._transport.multipart import Upload
 
-__all__ = ["SUSPENDED", "Query", "Request", "Response", "Sink", "Transport", "Upload", "run_sync", "settle"]
+__all__ = ["SUSPENDED", "Query", "Request", "Response", "Sink", "Transport", "Upload", "maybe_await", "run_sync"]
 
 T = TypeVar("T")
 
 Query = Mapping[str, str | int | float | bool | None]
-"""Query parameters. None leaves one out."""
+"""Query parameters. A parameter with the value None is left out."""
 
 
-SUSPENDED = "A blocking call had to wait for an event loop: its transport is an async one."
+SUSPENDED = "A sync call needed an event loop, because its transport is async. Use AsyncClient with this transport."
 
 
-_ID = re.compile(r"[!-~]{1,200}", re.ASCII)
+_REQUEST_ID = re.compile(r"[!-~]{1,200}", re.ASCII)
 
 
 class Sink(Protocol):
-    """Where a large answer goes instead of memory."""
+    """Destination of a response body that is too large for memory."""
 
     def restart(self) -> None:
-        """Forget what was written: the answer is sent again."""
+        """Discard what was written, because the request is sent again."""
         ...
 
     def write(self, chunk: bytes, /) -> object:
-        """Take the next bytes."""
+        """Write the next bytes of the body."""
         ...
 
 
 @dataclass(frozen=True)
 class Request:
-    """One exchange, described and not yet sent.
+    """One HTTP request, independent of any HTTP library.
 
     Attributes:
-        method: the HTTP method.
-        path: from the base URL on, percent-encoded, beginning with a slash.
-        query: parameters, not yet encoded.
+        method: the HTTP method, in upper case.
+        path: the path after the base URL, percent-encoded, beginning with a slash.
+        query: query parameters, not yet encoded.
         json: a body to send as JSON.
-        upload: a body to stream. At most one of the two.
-        headers: further headers, none of them secret.
-        sink: takes the body of a successful answer.
-        repeatable: whether sending it twice does no more than sending it once. None: as HTTP defines its method.
+        upload: a body to stream. Set `json` or `upload`, not both.
+        headers: additional headers. They must not contain secrets.
+        sink: receives the body of a successful response.
+        repeatable: True if sending the request twice has the same effect as sending it once. None means what HTTP
+            defines for the method.
     """
 
     method: str
@@ -67,19 +68,24 @@ class Request:
 
     @property
     def may_repeat(self) -> bool:
-        """Whether it may be sent again though the first may have been carried out."""
+        """True if the request may be sent again even if the service may have carried out the first attempt."""
         return self.method in {"GET", "HEAD", "DELETE", "OPTIONS"} if self.repeatable is None else self.repeatable
+
+    @property
+    def summary(self) -> str:
+        """Method and path, as error messages begin."""
+        return f"{self.method} {self.path}"
 
 
 @dataclass(frozen=True)
 class Response:
-    """What came back, whatever the status.
+    """One HTTP response of any status.
 
     Attributes:
-        status: the HTTP status.
-        headers: names in lower case.
-        content: the body, decoded from any compression; empty where a sink took it.
-        attempts: how many were made for it.
+        status: the HTTP status code.
+        headers: the response headers, names in lower case.
+        content: the body; empty if a sink received it.
+        attempts: the number of requests that were sent to get this response.
     """
 
     status: int
@@ -88,63 +94,67 @@ class Response:
     attempts: int = 1
 
     def __repr__(self) -> str:
-        # Neither headers nor body: either may repeat what was sent.
-        return f"Reply(status={self.status}, request_id={self.request_id!r}, {len(self.content)} bytes)"
+        # Headers and body are left out because the service may echo credentials in either.
+        return f"Response(status={self.status}, request_id={self.request_id!r}, {len(self.content)} bytes)"
 
     @property
     def ok(self) -> bool:
-        """Whether the status says success."""
-        return 200 <= self.status < 300  # noqa: PLR2004 - HTTP's own bounds
+        """True if the status is between 200 and 299."""
+        return 200 <= self.status < 300  # noqa: PLR2004 - the bounds that HTTP defines
 
     @property
     def request_id(self) -> str | None:
-        """What the service calls this exchange. What has the form of no id is none: it may be anything, echoed."""
-        stated = self.headers.get("x-request-id") or self.headers.get("x-amzn-requestid") or ""
-        return stated if _ID.fullmatch(stated) else None
+        """The service's id of this request, or None if the header is missing or does not look like an id."""
+        value = self.headers.get("x-request-id") or self.headers.get("x-amzn-requestid") or ""
+        return value if _REQUEST_ID.fullmatch(value) else None
 
     def json(self) -> Any:
-        """The body read as JSON. Raises ValueError where it is none."""
+        """Return the body parsed as JSON. Raises `ValueError` if it is not JSON."""
         from pydantic_core import from_json
 
         return from_json(self.content)
 
 
 class Transport(Protocol):
-    """Turns a call into a reply. One class per carrier, each serving both colours."""
+    """Sends requests. Each implementation serves the sync and the async client."""
 
-    async def send(self, call: Request) -> Response:
-        """Send once. No reply at all is `APIConnectionError`; any status is a reply."""
+    async def send(self, request: Request, /) -> Response:
+        """Send a request once and return the response, whatever its status.
+
+        Raises:
+            APIConnectionError: no complete response arrived.
+        """
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Let time pass."""
+        """Wait."""
         ...
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Do blocking work, away from an event loop where there is one."""
+        """Run a blocking function, in a thread if there is an event loop that it would block."""
         ...
 
     async def close(self) -> None:
-        """Let go of connections and credentials."""
+        """Close connections and release credentials."""
         ...
 
     def openai(self, *, max_retries: int, blocking: bool) -> Any:
-        """A ready `OpenAI` or `AsyncOpenAI` over the same endpoint and identity."""
+        """Return an `OpenAI` or `AsyncOpenAI` client for the same endpoint and identity."""
         ...
 
 
-async def settle(value: T | Awaitable[T]) -> T:
-    """Wait for a value that may have arrived already."""
+async def maybe_await(value: T | Awaitable[T]) -> T:
+    """Return a value, awaiting it if it is awaitable."""
     return await cast("Awaitable[T]", value) if inspect.isawaitable(value) else value
 
 
 def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never suspends, in one step.
+    """Run a coroutine that never suspends, without an event loop.
 
-    It works inside a running event loop (a notebook's, say) and from any thread, since no loop takes part.
+    It works in any thread and inside a running event loop, such as a notebook's.
 
     Raises:
-        RuntimeError: it did suspend: its transport is not a blocking one.
+        RuntimeError: the coroutine suspended, because its transport is async.
     """
     try:
         coroutine.send(None)

@@ -1,0 +1,216 @@
+"""Build HTTP clients for one origin: TLS, proxy, no cookies, no redirects, safe after `fork` and across event loops."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import ssl
+import threading
+from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from bedrock_rft._auth.config import Config
+from bedrock_rft._transport.http import origin
+from bedrock_rft._transport.proxy import find_proxy
+from bedrock_rft._transport.response_body import limit_response, limit_response_async
+from bedrock_rft.errors import ConfigurationError
+
+__all__ = ["build_http_client", "check_open", "client_factory", "client_options", "tls_context"]
+
+# The limits of the OpenAI SDK.
+_MAX_CONNECTIONS, _MAX_KEPT_ALIVE = 1000, 100
+_ANOTHER_LOOP = (
+    "This AsyncClient is in use in another event loop, and its connections belong to that loop. Create an AsyncClient "
+    "for each event loop, or close the first loop before you use the client in a second one."
+)
+
+
+def build_http_client(config: Config, auth: Any, library: ModuleType, *, blocking: bool) -> Any:
+    """Return a client of `library` for the endpoint in `config`, with `auth` on every request.
+
+    Raises:
+        ConfigurationError: the proxy in the environment, or the CA bundle, cannot be used.
+    """
+    options = client_options(config, library)
+    proxy = find_proxy(config.base_url)
+    if proxy is not None:
+        if proxy.problem is not None:
+            raise ConfigurationError(f"The proxy in {proxy.source} cannot be used: {proxy.problem}. Correct the variable.")
+        options["proxy"] = library.Proxy(proxy.url.reveal(), ssl_context=tls_context(config.ca_bundle))
+    try:
+        return client_factory(library, blocking=blocking)(**options, auth=auth)
+    except ImportError:
+        name = library.__name__
+        raise ConfigurationError(
+            f"A SOCKS proxy, as in {proxy.source if proxy else name}, needs the package socksio: "
+            f"pip install '{name}[socks]'"
+        ) from None
+
+
+def client_options(config: Config, library: ModuleType) -> dict[str, Any]:
+    """Return the options of an HTTP client for the endpoint in `config`, except proxy and auth."""
+    scheme, _, _ = origin(config.base_url)
+    return {
+        "timeout": config.timeout,
+        "follow_redirects": False,
+        "trust_env": False,  # proxies are resolved by `find_proxy`; .netrc must not be read
+        "limits": library.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=_MAX_KEPT_ALIVE),
+        "verify": tls_context(config.ca_bundle) if scheme == "https" else _no_authorities(),
+    }
+
+
+@functools.cache
+def client_factory(library: ModuleType, *, blocking: bool) -> type[Any]:
+    """Return a subclass of the library's `Client` or `AsyncClient`.
+
+    Its instances keep no cookies, bound every response (see `limit_response`), and open new connections in a forked
+    process. An async instance also opens new connections if the event loop of the old ones is closed.
+    """
+
+    def extract_cookies(_cookies: Any, _response: Any) -> None:
+        pass
+
+    # A cookie jar that rejects every cookie would do the same, and cost a twelfth of every request.
+    no_cookies = type("NoCookies", (library.Cookies,), {"extract_cookies": extract_cookies})()
+    base, hook = (library.Client, limit_response) if blocking else (library.AsyncClient, limit_response_async)
+    members = {
+        "cookies": property(lambda _client: no_cookies),
+        "_http_base": base,
+        "_http_options": {"event_hooks": {"response": [hook]}},
+    }
+    mixin = _SyncClient if blocking else _AsyncClient
+    return type(base.__name__, (mixin, base), members)
+
+
+class _ProcessBoundClient:
+    """Mixin of HTTP clients whose connections belong to one process."""
+
+    _http_base: type[Any]
+    _http_options: Mapping[str, Any]
+
+    def __init__(self, **options: Any) -> None:
+        self._own_options = {**self._http_options, **options}
+        self._restart()
+
+    def _restart(self) -> None:
+        """Start with an empty connection pool."""
+        self._process = os.getpid()
+        self._http_base.__init__(self, **self._own_options)
+
+    def _restart_if_forked(self) -> None:
+        if self._process != os.getpid():
+            with _restarting:
+                if self._process != os.getpid():
+                    # Kept for good: the sockets belong to the parent process, and threads that do not exist in this
+                    # process may hold the locks of the pool.
+                    _abandoned.append({**self.__dict__})
+                    self._restart()
+
+
+_abandoned: list[dict[str, Any]] = []
+_restarting = threading.Lock()
+
+
+class _SyncClient(_ProcessBoundClient):
+    def send(self, request: Any, **options: Any) -> Any:
+        self._restart_if_forked()
+        return self._http_base.send(self, request, **options)
+
+
+class _AsyncClient(_ProcessBoundClient):
+    _loop: asyncio.AbstractEventLoop | None = None
+    _loop_guard: AsyncGenerator[None, None] | None = None
+
+    async def send(self, request: Any, **options: Any) -> Any:
+        self._restart_if_forked()
+        await self._bind_to_loop()
+        return await self._http_base.send(self, request, **options)
+
+    async def aclose(self) -> None:
+        if self._loop is not None and not self._loop.is_closed() and self._loop is not _running_loop():
+            raise ConfigurationError(_ANOTHER_LOOP)
+        if self._loop is not None and self._loop.is_closed():
+            self._restart()
+        self._loop, guard, self._loop_guard = None, self._loop_guard, None
+        await self._http_base.aclose(self)
+        if guard is not None:
+            await guard.aclose()
+
+    async def _bind_to_loop(self) -> None:
+        loop = _running_loop()
+        if loop is self._loop or loop is None:
+            return
+        if self._loop is not None:
+            if not self._loop.is_closed():
+                raise ConfigurationError(_ANOTHER_LOOP)
+            self._restart()
+        self._loop, self._loop_guard = loop, self._close_with_loop()
+        await self._loop_guard.__anext__()
+
+    async def _close_with_loop(self) -> AsyncGenerator[None, None]:
+        """Close the connections when the event loop shuts down its async generators, as `asyncio.run` does.
+
+        A closed event loop cannot close them any more.
+        """
+        try:
+            yield
+        finally:
+            if self._loop_guard is not None:
+                self._loop, self._loop_guard = None, None
+                await self._http_base.aclose(self)
+                self._restart()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:  # another async library
+        return None
+
+
+def check_open(http_client: Any) -> None:
+    """Raise `ConfigurationError` if an HTTP client is closed."""
+    if http_client.is_closed:
+        raise ConfigurationError("This client is closed. Create a new one, or keep it open in a `with` block.")
+
+
+@functools.cache
+def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
+    """Return the TLS context for a file or a folder of certificate authorities; None means the usual ones.
+
+    One context is shared by all clients, because loading certificates is the slowest part of creating a client.
+
+    Raises:
+        ConfigurationError: there is no readable certificate.
+    """
+    if ca_bundle is None:
+        import certifi
+
+        return ssl.create_default_context(cafile=certifi.where())
+    try:
+        if Path(ca_bundle).is_dir():
+            return _tls_context_of_folder(Path(ca_bundle))
+        return ssl.create_default_context(cafile=ca_bundle)
+    except OSError as error:  # errors of ssl are among them
+        raise ConfigurationError(
+            f"The CA bundle {ca_bundle} contains no PEM certificates that can be read: {error}. Check ca_bundle= or "
+            "AWS_CA_BUNDLE."
+        ) from None
+
+
+def _tls_context_of_folder(folder: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(capath=str(folder))
+    # OpenSSL finds certificates of a folder by hashed file names. Folders of plain PEM files are common too.
+    for file in sorted(folder.iterdir()):
+        if file.suffix.lower() in {".pem", ".crt", ".cer"} and file.is_file():
+            context.load_verify_locations(cafile=str(file))
+    return context
+
+
+@functools.cache
+def _no_authorities() -> ssl.SSLContext:
+    # For plain HTTP to loopback. It trusts no authority, so it cannot connect anywhere by mistake.
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

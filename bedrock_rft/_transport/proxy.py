@@ -1,0 +1,108 @@
+"""Find the proxy that the environment or the operating system names for an endpoint."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from bedrock_rft._auth.endpoint import is_loopback
+from bedrock_rft._core.redaction import Secret, as_secret
+from bedrock_rft._core.text import sanitize_line
+from bedrock_rft._transport.http import origin
+
+__all__ = ["Proxy", "find_proxy"]
+
+_SCHEMES = frozenset({"http", "https", "socks5", "socks5h"})
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """An HTTP or SOCKS proxy.
+
+    Attributes:
+        url: the URL, which may contain a password.
+        source: the environment variable that names it, or "the system settings".
+        address: host and port without user name and password.
+        problem: why it cannot be used, or None.
+    """
+
+    url: Secret[str]
+    source: str
+    address: str
+    problem: str | None = None
+
+
+def find_proxy(address: str) -> Proxy | None:
+    """Return the proxy for the endpoint at `address`, or None if it is connected to directly.
+
+    Hosts on loopback are always connected to directly. NO_PROXY may contain `*`, domains, addresses, networks such as
+    `10.0.0.0/8`, IPv6 addresses with or without brackets, and a port after any of them.
+    """
+    from urllib.request import getproxies, getproxies_environment, proxy_bypass
+
+    scheme, host, port = origin(address)
+    if is_loopback(host):
+        return None
+    proxies = getproxies()
+    kind = scheme if proxies.get(scheme) else "all"
+    url = proxies.get(kind)
+    if not url or any(_matches_no_proxy(entry, host, port) for entry in proxies.get("no", "").split(",")):
+        return None
+    in_environment = bool(getproxies_environment())
+    if not in_environment and proxy_bypass(host):  # the settings of Windows and macOS
+        return None
+    return _parse(url.strip(), _variable(kind) if in_environment else "the system settings")
+
+
+def _variable(kind: str) -> str:
+    names = (f"{kind}_proxy", f"{kind.upper()}_PROXY")
+    return next((name for name in names if os.environ.get(name)), names[1])
+
+
+def _parse(url: str, source: str) -> Proxy:
+    url = url if "://" in url else f"http://{url}"
+    secret = as_secret(url)
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return Proxy(secret, source, "", "its host or port is invalid; reserved characters in a password must be encoded")
+    if "@" in parts.path + parts.query + parts.fragment:
+        return Proxy(secret, source, "", "reserved characters in its user name or password must be percent-encoded")
+    if parts.scheme not in _SCHEMES:
+        known = ", ".join(sorted(_SCHEMES))
+        return Proxy(secret, source, "", f"its scheme must be one of {known}")
+    if not host or not host.isprintable() or " " in host:
+        return Proxy(secret, source, "", "it has no valid host")
+    shown = f"[{host}]" if ":" in host else host
+    default = {"https": 443, "http": 80}.get(parts.scheme, 1080)
+    return Proxy(secret, source, sanitize_line(f"{shown}:{port or default}", 300))
+
+
+def _matches_no_proxy(entry: str, host: str, port: int) -> bool:
+    entry = entry.strip().lower().rpartition("://")[2]
+    if entry == "*":
+        return True
+    bracketed = re.fullmatch(r"\[([^\]]+)\](/\d+)?(?::(\d+))?", entry)
+    plain = re.fullmatch(r"([^:]+)(?::(\d+))?", entry)
+    if bracketed:
+        name, named_port = bracketed[1] + (bracketed[2] or ""), bracketed[3]
+    elif plain:
+        name, named_port = plain[1], plain[2]
+    else:  # an IPv6 address or network without brackets
+        name, named_port = entry, None
+    if named_port and int(named_port) != port:
+        return False
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        domain, host = name.removeprefix("*").removeprefix(".").rstrip("."), host.rstrip(".")
+        return bool(domain) and (host == domain or host.endswith(f".{domain}"))
+    try:
+        network = ipaddress.ip_network(name.partition("%")[0], strict=False)
+    except ValueError:
+        return False
+    return address in network
