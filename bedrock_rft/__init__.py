@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bedrock_rft._auth.identity import Identity
     from bedrock_rft._client.client import AsyncClient, Client
-    from bedrock_rft._transport.signing import SigV4Auth
+    from bedrock_rft._transport.sigv4_auth import SigV4Auth
     from bedrock_rft._transport.transport import Request, Response, Transport
     from bedrock_rft.errors import (
         AmbiguousCreateError,
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "_client.client": ("AsyncClient", "Client"),
     "_auth.identity": ("Identity",),
-    "_transport.signing": ("SigV4Auth",),
+    "_transport.sigv4_auth": ("SigV4Auth",),
     "_transport.transport": ("Request", "Response", "Transport"),
     "errors": (
         "APIConnectionError",

@@ -20,7 +20,7 @@ from bedrock_rft._resources.base import AsyncResource, Session, blocking
 from bedrock_rft._resources.files import AsyncFiles, Files
 from bedrock_rft._resources.jobs import AsyncJobs, Jobs
 from bedrock_rft._resources.models import AsyncModels, Models
-from bedrock_rft._transport.connect import connect
+from bedrock_rft._transport.connect import create_transport
 from bedrock_rft._transport.transport import Query, Request, Response, Transport
 from bedrock_rft.errors import ConfigurationError
 
@@ -219,7 +219,7 @@ def _open(settings: Mapping[str, Any], transport: Transport | None, *, blocking:
     config = resolve(**settings)
     if blocking and config.aws is not None:
         config.aws.find()  # a missing identity is an error here, not at the first call
-    return Session(connect(config, blocking=blocking), config)
+    return Session(create_transport(config, blocking=blocking), config)
 
 
 def _route(path: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from urllib.parse import quote
 
 from bedrock_rft._auth.config import Config
-from bedrock_rft._transport.retry import Budget, exchange
+from bedrock_rft._transport.retry import RetryBudget, send_with_retries
 from bedrock_rft._transport.status_errors import parse_response
 from bedrock_rft._transport.transport import SUSPENDED, Query, Request, Response, Transport, run_sync
 from bedrock_rft.errors import ConfigurationError
@@ -34,11 +34,11 @@ class Session:
 
     transport: Transport
     config: Config
-    budget: Budget = field(default_factory=Budget)
+    budget: RetryBudget = field(default_factory=RetryBudget)
 
     async def exchange(self, call: Request) -> Response:
         """Send a call as often as it is worth it. Raises `APIError`."""
-        return await exchange(self.transport, call, self.config, self.budget)
+        return await send_with_retries(self.transport, call, self.config, self.budget)
 
 
 class AsyncResource:

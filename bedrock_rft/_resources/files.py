@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 from typing_extensions import Self
 
@@ -20,13 +21,15 @@ from bedrock_rft._resources.base import (
     limited,
     segment,
 )
-from bedrock_rft._transport.multipart import Progress, Upload, UploadData, source
+from bedrock_rft._transport.multipart import Progress, Upload
 from bedrock_rft._transport.status_errors import parse_response
 from bedrock_rft._transport.transport import Request
-from bedrock_rft.datasets._bounds import Rules
-from bedrock_rft.datasets._landing import Landing
 from bedrock_rft.errors import APIStatusError, ConfigurationError, NotFoundError
 from bedrock_rft.types.files import File, FileDeleted
+
+if TYPE_CHECKING:  # creating a client must not import `datasets`
+    from bedrock_rft.datasets._bounds import Rules
+    from bedrock_rft.datasets._source import Data as UploadData
 
 __all__ = ["AsyncFiles", "Files"]
 
@@ -75,6 +78,8 @@ class AsyncFiles(AsyncResource):
                 sent; `.problems` has what was found.
             ConfigurationError: it is nothing that can be uploaded.
         """
+        from bedrock_rft.datasets._source import source
+
         rules = _rules(validate) if purpose == _TRAINING else None
         upload = await self._session.transport.run(
             lambda: Upload(source(data), filename=filename, purpose=purpose, progress=progress, rules=rules)
@@ -146,6 +151,8 @@ class AsyncFiles(AsyncResource):
             The bytes; empty where they went to `to`.
         """
         path = f"/files/{segment(file, 'file')}/content"
+        from bedrock_rft.datasets._landing import Landing
+
         with _Memory() if to is None else Landing(to) as landing:
             await self._session.exchange(Request("GET", path, sink=landing))
             return landing.land()
@@ -218,6 +225,8 @@ class _Hashing:
 
 
 def _rules(validate: bool | Rules) -> Rules | None:
+    from bedrock_rft.datasets._bounds import Rules
+
     if isinstance(validate, Rules):
         return validate
     if not isinstance(validate, bool):

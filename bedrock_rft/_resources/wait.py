@@ -16,7 +16,7 @@ from bedrock_rft._core.warnings import warn_once
 from bedrock_rft._resources.base import AsyncResource, Session, identifier, segment
 from bedrock_rft._resources.create_job import JOBS
 from bedrock_rft._resources.event_log import Log
-from bedrock_rft._transport.retry import Budget, exchange
+from bedrock_rft._transport.retry import RetryBudget, send_with_retries
 from bedrock_rft._transport.status_errors import parse_response
 from bedrock_rft._transport.transport import Request
 from bedrock_rft.errors import (
@@ -192,11 +192,11 @@ class _Asker:
     def __init__(self, session: Session, clock: _Clock) -> None:
         self._session = session
         self._clock = clock
-        self._budget = Budget()
+        self._budget = RetryBudget()
 
     async def __call__(self, call: Request, model: type[P]) -> P:
         session = self._session
-        reply = await exchange(session.transport, call, session.config, self._budget, sleep=self._sleep)
+        reply = await send_with_retries(session.transport, call, session.config, self._budget, sleep=self._sleep)
         return parse_response(model, reply, call, session.config)
 
     async def _sleep(self, seconds: float) -> None:

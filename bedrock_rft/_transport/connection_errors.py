@@ -62,10 +62,12 @@ def map_connection_error(
     )
     upload = _upload_note(request, sent=sent)
     if names & _TIMEOUTS:
-        step = "connection" if "ConnectTimeout" in names else "free connection" if "PoolTimeout" in names else "response"
+        step = (
+            "connection" if "ConnectTimeout" in names else "free connection" if "PoolTimeout" in names else "response"
+        )
         return APITimeoutError(
-            f"{request.summary}: no {step} from {peer} within {config.timeout:g} s.{upload} Check the network, or raise "
-            "timeout=.",
+            f"{request.summary}: no {step} from {peer} within {config.timeout:g} s.{upload} Check the network, or "
+            "raise timeout=.",
             reason="timeout",
             sent=sent,
         )
@@ -79,17 +81,18 @@ def _certificate_advice(why: str) -> str:
     lowered = why.lower()
     if any(text in lowered for text in _STRICTNESS):
         return (
-            "The authority is known, but its certificate violates RFC 5280, which Python checks strictly since version "
-            "3.13. Ask whoever runs the proxy or the authority for a certificate with the missing extension, or use "
-            "Python 3.12 until then."
+            "The certificate violates RFC 5280, which Python checks strictly since version 3.13. Ask whoever runs the "
+            "proxy or the authority for a certificate with the missing extension, point ca_bundle= or AWS_CA_BUNDLE at "
+            "it, or use Python 3.12 until then."
         )
+    first = ""
     if "expired" in lowered or "not yet valid" in lowered:
-        return "Check this machine's clock and, behind a proxy, the proxy's certificate."
-    if "hostname mismatch" in lowered or "ip address mismatch" in lowered:
-        return "Check base_url; a proxy or a DNS entry may lead to another server."
+        first = "Check this machine's clock. "
+    elif "mismatch" in lowered:
+        first = "Check base_url: it, or a DNS entry, may lead to another server. "
     return (
-        "Behind a proxy with its own certificate authority, set ca_bundle= or AWS_CA_BUNDLE to that authority's PEM "
-        "file."
+        f"{first}Behind a proxy with its own certificate authority, set ca_bundle= or AWS_CA_BUNDLE to the PEM file of "
+        "that authority."
     )
 
 

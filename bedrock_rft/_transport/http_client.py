@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import functools
 import os
 import ssl
 import threading
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from bedrock_rft._auth.config import Config
+from bedrock_rft._core.redaction import Secret
 from bedrock_rft._transport.http import origin
 from bedrock_rft._transport.proxy import find_proxy
 from bedrock_rft._transport.response_body import limit_response, limit_response_async
 from bedrock_rft.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["build_http_client", "check_open", "client_factory", "client_options", "tls_context"]
 
@@ -35,11 +40,18 @@ def build_http_client(config: Config, auth: Any, library: ModuleType, *, blockin
         ConfigurationError: the proxy in the environment, or the CA bundle, cannot be used.
     """
     options = client_options(config, library)
+    hook = functools.partial(
+        limit_response if blocking else limit_response_async, base_path=urlsplit(config.base_url).path
+    )
+    options["event_hooks"] = {"response": [hook]}
     proxy = find_proxy(config.base_url)
     if proxy is not None:
         if proxy.problem is not None:
-            raise ConfigurationError(f"The proxy in {proxy.source} cannot be used: {proxy.problem}. Correct the variable.")
-        options["proxy"] = library.Proxy(proxy.url.reveal(), ssl_context=tls_context(config.ca_bundle))
+            raise ConfigurationError(
+                f"The proxy in {proxy.source} cannot be used: {proxy.problem}. Correct the variable."
+            )
+        context = tls_context(config.ca_bundle) if proxy.is_https else None
+        options["proxy"] = library.Proxy(proxy.url.reveal(), ssl_context=context)
     try:
         return client_factory(library, blocking=blocking)(**options, auth=auth)
     except ImportError:
@@ -66,8 +78,8 @@ def client_options(config: Config, library: ModuleType) -> dict[str, Any]:
 def client_factory(library: ModuleType, *, blocking: bool) -> type[Any]:
     """Return a subclass of the library's `Client` or `AsyncClient`.
 
-    Its instances keep no cookies, bound every response (see `limit_response`), and open new connections in a forked
-    process. An async instance also opens new connections if the event loop of the old ones is closed.
+    Its instances keep no cookies and open new connections in a forked process. An async instance also opens new
+    connections if the event loop of the old ones is closed.
     """
 
     def extract_cookies(_cookies: Any, _response: Any) -> None:
@@ -75,12 +87,8 @@ def client_factory(library: ModuleType, *, blocking: bool) -> type[Any]:
 
     # A cookie jar that rejects every cookie would do the same, and cost a twelfth of every request.
     no_cookies = type("NoCookies", (library.Cookies,), {"extract_cookies": extract_cookies})()
-    base, hook = (library.Client, limit_response) if blocking else (library.AsyncClient, limit_response_async)
-    members = {
-        "cookies": property(lambda _client: no_cookies),
-        "_http_base": base,
-        "_http_options": {"event_hooks": {"response": [hook]}},
-    }
+    base = library.Client if blocking else library.AsyncClient
+    members = {"cookies": property(lambda _client: no_cookies), "_http_base": base}
     mixin = _SyncClient if blocking else _AsyncClient
     return type(base.__name__, (mixin, base), members)
 
@@ -89,16 +97,15 @@ class _ProcessBoundClient:
     """Mixin of HTTP clients whose connections belong to one process."""
 
     _http_base: type[Any]
-    _http_options: Mapping[str, Any]
 
     def __init__(self, **options: Any) -> None:
-        self._own_options = {**self._http_options, **options}
+        self._init_options = Secret(options)  # they may contain a proxy password
         self._restart()
 
     def _restart(self) -> None:
         """Start with an empty connection pool."""
         self._process = os.getpid()
-        self._http_base.__init__(self, **self._own_options)
+        self._http_base.__init__(self, **self._init_options.reveal())
 
     def _restart_if_forked(self) -> None:
         if self._process != os.getpid():
@@ -119,6 +126,10 @@ class _SyncClient(_ProcessBoundClient):
         self._restart_if_forked()
         return self._http_base.send(self, request, **options)
 
+    def close(self) -> None:
+        self._http_base.close(self)
+        self._init_options.forget()
+
 
 class _AsyncClient(_ProcessBoundClient):
     _loop: asyncio.AbstractEventLoop | None = None
@@ -136,6 +147,7 @@ class _AsyncClient(_ProcessBoundClient):
             self._restart()
         self._loop, guard, self._loop_guard = None, self._loop_guard, None
         await self._http_base.aclose(self)
+        self._init_options.forget()
         if guard is not None:
             await guard.aclose()
 
@@ -165,6 +177,8 @@ class _AsyncClient(_ProcessBoundClient):
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
+    import asyncio  # a sync client does not need it
+
     try:
         return asyncio.get_running_loop()
     except RuntimeError:  # another async library
@@ -206,7 +220,8 @@ def _tls_context_of_folder(folder: Path) -> ssl.SSLContext:
     # OpenSSL finds certificates of a folder by hashed file names. Folders of plain PEM files are common too.
     for file in sorted(folder.iterdir()):
         if file.suffix.lower() in {".pem", ".crt", ".cer"} and file.is_file():
-            context.load_verify_locations(cafile=str(file))
+            with contextlib.suppress(ssl.SSLError):  # a key, or a certificate in another format
+                context.load_verify_locations(cafile=str(file))
     return context
 
 

@@ -44,7 +44,7 @@ _upload: contextvars.ContextVar[Upload | None] = contextvars.ContextVar("upload"
 
 
 class OpenAITransport:
-    """Sends requests through `openai.OpenAI` or `AsyncOpenAI`, without its retries, and sets the key for each attempt."""
+    """Sends requests through `openai.OpenAI` or `AsyncOpenAI`, with the current key and without the SDK's retries."""
 
     def __init__(self, config: Config, *, blocking: bool) -> None:
         self._config = config

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from bedrock_rft._auth.endpoint import is_loopback
-from bedrock_rft._core.redaction import Secret, as_secret
+from bedrock_rft._core.redaction import Secret
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._transport.http import origin
 
@@ -33,6 +33,11 @@ class Proxy:
     source: str
     address: str
     problem: str | None = None
+
+    @property
+    def is_https(self) -> bool:
+        """True if the connection to the proxy itself uses TLS."""
+        return self.url.reveal().startswith("https:")
 
 
 def find_proxy(address: str) -> Proxy | None:
@@ -64,12 +69,14 @@ def _variable(kind: str) -> str:
 
 def _parse(url: str, source: str) -> Proxy:
     url = url if "://" in url else f"http://{url}"
-    secret = as_secret(url)
+    secret = Secret(url)
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        return Proxy(secret, source, "", "its host or port is invalid; reserved characters in a password must be encoded")
+        return Proxy(
+            secret, source, "", "its host or port is invalid; reserved characters in a password must be encoded"
+        )
     if "@" in parts.path + parts.query + parts.fragment:
         return Proxy(secret, source, "", "reserved characters in its user name or password must be percent-encoded")
     if parts.scheme not in _SCHEMES:

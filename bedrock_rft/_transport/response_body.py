@@ -49,7 +49,7 @@ async def read_response(response: Any, request: Request, deadline: float, *, blo
     if sink is not None:
         sink.restart()
         deadline = math.inf
-    content = bytearray()
+    content = _Content()
     try:
         if success and _is_compressed(response):
             raise _compressed(request.summary, response)
@@ -59,6 +59,7 @@ async def read_response(response: Any, request: Request, deadline: float, *, blo
                 continue
             content += chunk
             if len(content) > MAX_BODY:
+                content.clear()  # the exception keeps this frame, and so the content, in memory
                 raise _too_large(request.summary, response)
             _check_deadline(deadline, response)
     finally:
@@ -67,6 +68,11 @@ async def read_response(response: Any, request: Request, deadline: float, *, blo
         else:
             await response.aclose()
     return Response(response.status_code, headers, bytes(content))
+
+
+class _Content(bytearray):
+    def __repr__(self) -> str:  # tracebacks with local variables must not show the content
+        return f"<{len(self)} bytes>"
 
 
 async def _chunks(response: Any, *, blocking: bool) -> AsyncIterator[bytes]:
@@ -78,11 +84,15 @@ async def _chunks(response: Any, *, blocking: bool) -> AsyncIterator[bytes]:
             yield chunk
 
 
-def limit_response(response: Any) -> None:
+def limit_response(response: Any, *, base_path: str) -> None:
     """Bound what can be read of a response. Response hook of the HTTP clients of both transports.
 
     At most `MAX_ERROR_BODY` bytes of an error are read, by this package or by the OpenAI SDK; a compressed error body
     is dropped. It also hides the target of a redirect, which the HTTP library would parse, and fail if it is no URL.
+
+    Args:
+        response: a response of the HTTP library whose body was not read yet.
+        base_path: the path of the base URL, which error messages leave out.
 
     Raises:
         APIResponseError: the SDK would read a compressed body.
@@ -93,14 +103,15 @@ def limit_response(response: Any) -> None:
     if not response.is_success:
         limit_error_body(response, drop_compressed=True)
     elif response.request.method not in _STREAMED_METHODS:
+        summary = f"{response.request.method} {response.request.url.path.removeprefix(base_path)}"
         if _is_compressed(response):
-            raise _compressed(f"{response.request.method} {response.request.url.path}", response)
-        response.stream = _limited(response, MAX_BODY, truncate=False)
+            raise _compressed(summary, response)
+        response.stream = _limited(response, MAX_BODY, _too_large(summary, response))
 
 
-async def limit_response_async(response: Any) -> None:
+async def limit_response_async(response: Any, *, base_path: str) -> None:
     """Bound what can be read of the response of an async client; see `limit_response`."""
-    limit_response(response)
+    limit_response(response, base_path=base_path)
 
 
 def limit_error_body(response: Any, *, drop_compressed: bool) -> None:
@@ -114,7 +125,7 @@ def limit_error_body(response: Any, *, drop_compressed: bool) -> None:
     if drop_compressed and _is_compressed(response):
         del response.headers["content-encoding"]
         limit = 0
-    response.stream = _limited(response, limit, truncate=True)
+    response.stream = _limited(response, limit, None)
 
 
 def _is_compressed(response: Any) -> bool:
@@ -144,13 +155,13 @@ def _compressed(summary: str, response: Any) -> APIResponseError:
 
 
 class _LimitedStream:
-    """A response stream that ends, or fails, after a number of bytes, and fails after the read timeout in total."""
+    """A response stream that fails after the read timeout in total. After `limit` bytes it raises `error`, or ends."""
 
-    def __init__(self, response: Any, limit: int, *, truncate: bool) -> None:
+    def __init__(self, response: Any, limit: int, error: APIResponseError | None) -> None:
         self._response = response
         self._stream = response.stream
         self._remaining = limit
-        self._truncate = truncate
+        self._error = error
         timeouts: dict[str, float | None] = response.request.extensions.get("timeout") or {}
         self._deadline = time.monotonic() + (timeouts.get("read") or math.inf)
 
@@ -170,9 +181,8 @@ class _LimitedStream:
         _check_deadline(self._deadline, self._response)
         allowed = chunk[: self._remaining]
         self._remaining -= len(chunk)
-        if self._remaining < 0 and not self._truncate:
-            request = self._response.request
-            raise _too_large(f"{request.method} {request.url.path}", self._response)
+        if self._remaining < 0 and self._error is not None:
+            raise self._error
         return allowed
 
     def close(self) -> None:
@@ -182,9 +192,8 @@ class _LimitedStream:
         await self._stream.aclose()
 
 
-def _limited(response: Any, limit: int, *, truncate: bool) -> Any:
-    library = library_of(response)
-    return _stream_class(library)(response, limit, truncate=truncate)
+def _limited(response: Any, limit: int, error: APIResponseError | None) -> Any:
+    return _stream_class(library_of(response))(response, limit, error)
 
 
 @functools.cache

@@ -19,7 +19,7 @@ def openai_client(service: Service, base_url: str, *, max_retries: int, blocking
     """Build the client on the HTTP library that the installed OpenAI SDK uses. Its API key is a placeholder."""
     import openai
 
-    from bedrock_rft._transport.inference import http_library
+    from bedrock_rft._transport.http_library import http_library
 
     http = http_library()
     transport: Any = http.MockTransport(_handler(service, http.Response))

@@ -185,7 +185,7 @@ def test_debug_says_what_was_asked_and_nothing_of_what_is_in_it(
     assert sum(level >= logging.INFO for level, _ in said) <= 1 + len(told)  # its creation, and its events
     shown = "\n".join(text for _, text in said)
     for part in (
-        r"GET /models: attempt 1 failed, again in \d\.\d\d s",
+        r"GET /models: attempt 1 failed, next one in \d\.\d\d s",
         r"GET /models: HTTP 200 \(request req-1\)",
         r"POST /fine_tuning/jobs: HTTP 200 \(request req-1\)",
     ):
@@ -367,7 +367,7 @@ def test_the_local_services_directory_holds_its_keys_in_one_private_file(tmp_pat
 def test_temporary_copies_are_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tempfile
 
-    from bedrock_rft._transport.multipart import source
+    from bedrock_rft.datasets._source import source
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     before = os.umask(0)

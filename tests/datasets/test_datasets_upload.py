@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from bedrock_rft import AsyncClient, Client, ConfigurationError, DatasetError
-from bedrock_rft._transport.multipart import Upload, source
+from bedrock_rft._transport.multipart import Upload
 from bedrock_rft.datasets import Rules, validate
+from bedrock_rft.datasets._source import source
 from bedrock_rft.local import LocalService
 
 

@@ -22,7 +22,7 @@ from bedrock_rft import (
     NotFoundError,
     WaitTimeoutError,
 )
-from bedrock_rft._transport.transport import settle
+from bedrock_rft._transport.transport import maybe_await
 from bedrock_rft.local import LocalService, LocalTransport, Service
 
 ARN = "arn:aws:lambda:us-west-2:123456789012:function:reward"
@@ -68,7 +68,7 @@ class Either:
         return _Resource(getattr(self.client, name))
 
     async def request(self, *arguments: Any, **named: Any) -> Any:
-        return await settle(self.client.request(*arguments, **named))
+        return await maybe_await(self.client.request(*arguments, **named))
 
 
 class _Resource:
@@ -84,7 +84,7 @@ class _Resource:
                 return [item async for item in answer]
             if inspect.isgenerator(answer):
                 return list(answer)
-            return await settle(answer)
+            return await maybe_await(answer)
 
         return call
 
@@ -159,9 +159,9 @@ async def test_from_a_file_to_a_tuned_model(rft: Either, tmp_path: Path) -> None
 
     question: Any = {"model": job.fine_tuned_model, "messages": records()[3]["messages"], "temperature": 0}
     openai = rft.client.openai
-    answer = await settle(openai.chat.completions.create(**question))
+    answer = await maybe_await(openai.chat.completions.create(**question))
     assert "6" in answer.choices[0].message.content
-    streamed = await settle(openai.chat.completions.create(**question, stream=True))
+    streamed = await maybe_await(openai.chat.completions.create(**question, stream=True))
     chunks = [c async for c in streamed] if hasattr(streamed, "__aiter__") else list(streamed)
     assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == answer.choices[0].message.content
 
@@ -286,4 +286,4 @@ async def test_a_long_job_is_waited_for_and_cancelled(way: str, *, blocking: boo
         with pytest.raises(JobCancelledError, match="cannot be resumed"):
             await rft.jobs.wait(job, poll_interval=0.05)
         assert (await rft.jobs.cancel(job)).status == "cancelled"
-        await settle(rft.client.close())
+        await maybe_await(rft.client.close())

@@ -114,7 +114,7 @@ def test_it_works_inside_a_running_loop() -> None:
 
 
 def test_a_transport_that_suspends_is_found_out() -> None:
-    with pytest.raises(RuntimeError, match="its transport is an async one"):
+    with pytest.raises(RuntimeError, match="its transport is async"):
         Twin(Counting()).sleepy()
     with pytest.raises(ValueError, match="through"):
         run_sync(raising())

@@ -206,7 +206,7 @@ def test_a_wait_is_no_faster_than_it_is_asked_to_be(either: Caller) -> None:
 
 
 def test_an_outage_costs_other_calls_nothing(either: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_retry.Budget.__init__, "__defaults__", (15,))
+    monkeypatch.setattr(_retry.RetryBudget.__init__, "__defaults__", (15,))
     either.server.script("GET", JOB, [status(503)] * 12)
     either.server.script("GET", "/models", [status(503)] * 2)
     either(wait(poll_interval=0.00001), lambda client: client.models.list())

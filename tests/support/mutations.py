@@ -63,24 +63,34 @@ def _blind(patch: pytest.MonkeyPatch) -> None:
 
 
 def _followed(patch: pytest.MonkeyPatch) -> None:
-    from bedrock_rft._transport import http as _wire
-    from bedrock_rft._transport import openai as _openai
-    from bedrock_rft._transport import sigv4 as _sigv4
+    from bedrock_rft._transport import http_client, response_body
 
-    options = _wire.client_options
-    patch.setattr(_wire, "keep_location", _nothing)
+    options = http_client.client_options
+    patch.setattr(response_body, "_LOCATION", "location")
 
-    def following(config: Any) -> dict[str, Any]:
-        return {**options(config), "follow_redirects": True}
+    def following(config: Any, library: Any) -> dict[str, Any]:
+        return {**options(config, library), "follow_redirects": True}
 
-    for carrier in (_openai, _sigv4):
-        patch.setattr(carrier, "client_options", following)
+    def show_location(response: Any, **options: Any) -> None:
+        limit(response, **options)
+        if "location" in response.extensions:
+            response.headers["location"] = response.extensions["location"]
+
+    async def show_location_async(response: Any, **options: Any) -> None:
+        show_location(response, **options)
+
+    limit = response_body.limit_response
+    patch.setattr(http_client, "client_options", following)
+    patch.setattr(http_client, "limit_response", show_location)
+    patch.setattr(http_client, "limit_response_async", show_location_async)
+    http_client.client_factory.cache_clear()
+    patch.setattr(http_client, "client_factory", http_client.client_factory.__wrapped__)
 
 
 def _trusting(patch: pytest.MonkeyPatch) -> None:
     import ssl
 
-    from bedrock_rft._transport import http as _wire
+    from bedrock_rft._transport import http_client
 
     blind = ssl.create_default_context()
     blind.check_hostname, blind.verify_mode = False, ssl.CERT_NONE
@@ -88,7 +98,7 @@ def _trusting(patch: pytest.MonkeyPatch) -> None:
     def any_will_do(_: Any) -> ssl.SSLContext:
         return blind
 
-    patch.setattr(_wire, "tls", any_will_do)
+    patch.setattr(http_client, "tls_context", any_will_do)
 
 
 def _cached(patch: pytest.MonkeyPatch) -> None:
@@ -132,15 +142,15 @@ def _adopting(patch: pytest.MonkeyPatch) -> None:
 def _talkative(patch: pytest.MonkeyPatch) -> None:
     from bedrock_rft._transport import openai as _openai
     from bedrock_rft._transport import sigv4 as _sigv4
-    from bedrock_rft._transport.connection_errors import lost
+    from bedrock_rft._transport.connection_errors import map_connection_error as mapped
 
     def with_its_key(error: Any, call: Any, config: Any, outside: Any) -> Any:
-        told: Any = lost(error, call, config, outside)
+        told: Any = mapped(error, call, config, outside)
         told.key = config.key.static() if config.key else config.aws.freeze().secret_key
         return told
 
     for carrier in (_openai, _sigv4):
-        patch.setattr(carrier, "lost", with_its_key)
+        patch.setattr(carrier, "map_connection_error", with_its_key)
 
 
 def _echoing(patch: pytest.MonkeyPatch) -> None:
@@ -184,7 +194,7 @@ def _hasty(patch: pytest.MonkeyPatch) -> None:
     def at_once(*_: Any) -> float:
         return 0.0
 
-    patch.setattr(_retry, "delay", at_once)
+    patch.setattr(_retry, "backoff_seconds", at_once)
 
 
 def _spent(patch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
-import threading
 import time
 import tracemalloc
 import zlib
@@ -17,7 +15,6 @@ from support.fault_server import (
     Exchange,
     Faults,
     always,
-    answer,
     carried_out,
     endless,
     raw,
@@ -227,37 +224,6 @@ def test_a_body_without_a_length_ends_with_its_connection(caller: Caller, versio
     assert [model.id for model in caller(models)] == ["m"]
 
 
-@row("P24")
-def test_an_answer_smuggled_behind_another_is_not_taken_for_one(caller: Caller) -> None:
-    there = threading.Event()
-
-    def second(client: Any) -> Any:
-        assert there.wait(5)  # what comes after the next request was sent cannot be told from its answer
-        return client.jobs.retrieve("ftjob-2")
-
-    def smuggle(exchange: Exchange) -> None:
-        smuggled = json.dumps({"id": "ftjob-2", "status": "succeeded", "fine_tuned_model": "evil"}).encode()
-        answer(exchange)
-        exchange.write(head("Content-Type: application/json", f"Content-Length: {len(smuggled)}") + smuggled)
-        there.set()
-
-    def at_once(exchange: Exchange) -> None:
-        code, body = exchange.carry_out()
-        evil = json.dumps({"id": "ftjob-2", "status": "succeeded", "fine_tuned_model": "evil"}).encode()
-        more = head("Content-Type: application/json", f"Content-Length: {len(evil)}") + evil
-        exchange.write(f"HTTP/1.1 {code} OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body + more)
-        there.set()
-
-    for fault in (smuggle, at_once):
-        caller.server.jobs.clear()
-        caller.server.add_job(statuses=["running"])
-        caller.server.add_job(statuses=["running"])
-        caller.server.script("GET", f"{JOBS}/ftjob-1", [fault])
-        there.clear()
-        job = caller(retrieve, second)
-        assert (job.id, job.fine_tuned_model) == ("ftjob-2", None)
-
-
 # Slow.
 
 
@@ -272,36 +238,10 @@ def test_an_answer_that_drips_is_given_up(caller: Caller, code: int) -> None:
     assert time.monotonic() - began < 10
 
 
-def dripping_head(exchange: Exchange) -> None:
-    """Each byte is in time for the read that waits for it."""
-    exchange.close()
-    exchange.write(b"HTTP/1.1 200 OK\r\nX-Drip: ")
-    for _ in range(500):
-        if not exchange.write(b"x"):
-            return
-        time.sleep(0.02)
-
-
-@row("L02")
-@pytest.mark.parametrize("operation", [models, upload])
-def test_a_head_that_drips_is_given_up(caller: Caller, operation: Any) -> None:
-    caller.server.script("(GET|POST)", "/(models|files)", always(dripping_head))
-    began = time.monotonic()
-    error = caller.fails(APITimeoutError, operation, timeout=0.2, max_retries=1)
-    assert error.attempts == len(caller.server.requests) == 2
-    assert time.monotonic() - began < 8
-
-
-@row("L02")
-@pytest.mark.parametrize("interim", [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\n\r\n"])
-def test_interim_responses_without_an_end_are_given_up(either: Caller, interim: bytes) -> None:
-    either.server.script("GET", "/models", always(endless(interim, head=b"", pause=0.02, most=20_000)))
-    either.fails(APITimeoutError, models, timeout=0.2, max_retries=0)
-
-
-@row("L02")
+@row("L03")
 def test_a_creation_whose_answer_drips_is_looked_up(caller: Caller) -> None:
-    caller.server.script("POST", JOBS, [carried_out(dripping_head)])
+    drip = endless(b" ", head=b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", pause=0.02, most=1000)
+    caller.server.script("POST", JOBS, [carried_out(drip)])
     assert caller(create, timeout=0.3).id == "ftjob-1"
     assert len(caller.server.sent("POST", JOBS)) == 1
 
@@ -319,7 +259,7 @@ def test_an_answer_that_is_late_but_in_time_is_one(caller: Caller) -> None:
 @functools.cache
 def bomb(encoding: str) -> bytes:
     """300 MiB of spaces, compressed. It has no end, since nobody should read so far."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, {"gzip": 31, "deflate": 15, "raw deflate": -15}[encoding])
+    packer = zlib.compressobj(9, zlib.DEFLATED, {"gzip": 31, "deflate": 15}[encoding])
     first, further = (packer.compress(b" " * MIB) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
     return first + further * 299  # what follows a full flush refers to nothing before it
 
@@ -367,19 +307,28 @@ def test_an_answer_without_an_end_has_one_here(caller: Caller) -> None:
 
 @pytest.mark.usefixtures("frugal")
 @row("L06")
-@pytest.mark.parametrize("encoding", ["gzip", "deflate", "raw deflate"])
-def test_an_answer_is_as_large_as_it_decompresses_to(either: Caller, encoding: str) -> None:
-    either.server.script(
-        "GET", "/models", always(status(200, bomb(encoding), {"Content-Encoding": encoding[-7:].strip()}))
-    )
-    assert "16 MiB" in str(either.fails(APIResponseError, models))
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_compressed_response_is_refused_unread(caller: Caller, encoding: str) -> None:
+    caller.server.script("GET", "/models", always(status(200, bomb(encoding), {"Content-Encoding": encoding})))
+    assert "compressed" in str(caller.fails(APIResponseError, models))
+    assert {request.headers["accept-encoding"] for request in caller.server.requests} == {"identity"}
 
 
 @pytest.mark.usefixtures("frugal")
 @row("L06")
-def test_so_is_the_answer_to_a_deletion(either: Caller) -> None:
-    either.server.script("DELETE", "/files/f", always(status(200, bomb("gzip"), {"Content-Encoding": "gzip"})))
-    assert "16 MiB" in str(either.fails(APIResponseError, lambda client: client.files.delete("f")))
+def test_so_is_the_response_to_a_deletion(caller: Caller) -> None:
+    caller.server.script("DELETE", "/files/f", always(status(200, bomb("gzip"), {"Content-Encoding": "gzip"})))
+    assert "compressed" in str(caller.fails(APIResponseError, lambda client: client.files.delete("f")))
+
+
+@pytest.mark.usefixtures("frugal")
+@row("L04")
+def test_the_response_to_a_deletion_has_the_same_bound(caller: Caller) -> None:
+    large = endless(b" " * MIB, head=head(f"Content-Length: {300 * MIB}"), most=300 * MIB)
+    caller.server.script("DELETE", "/files/f", always(large))
+    assert "16 MiB" in str(caller.fails(APIResponseError, lambda client: client.files.delete("f")))
+    caller.server.settle()
+    assert caller.server.written[0] < 60 * MIB
 
 
 @pytest.mark.usefixtures("frugal")
@@ -407,8 +356,8 @@ def test_an_error_that_is_not_compressed_is_read_no_further(either: Caller) -> N
 
 @row("P16")
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "gzip, gzip"])
-def test_what_cannot_be_decompressed_keeps_its_status(either: Caller, encoding: str) -> None:
-    either.server.script("GET", "/models", always(status(200, b"no such thing", {"Content-Encoding": encoding})))
+def test_a_compressed_response_keeps_its_status(either: Caller, encoding: str) -> None:
+    either.server.script("GET", "/models", always(status(200, BODY, {"Content-Encoding": encoding})))
     error = either.fails(APIResponseError, models)
     assert (error.status, error.attempts) == (200, 1)
 

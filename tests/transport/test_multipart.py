@@ -20,7 +20,8 @@ from pydantic import BaseModel
 
 from bedrock_rft import Client, ConfigurationError, DatasetError
 from bedrock_rft._resources import files as _files
-from bedrock_rft._transport.multipart import CHUNK, Upload, source
+from bedrock_rft._transport.multipart import CHUNK, Upload
+from bedrock_rft.datasets._source import source
 from bedrock_rft.local import LocalService
 
 CONTENT = b'{"messages": []}\n' * 100

@@ -132,7 +132,9 @@ def test_a_page_is_cut_to_its_title(either: Caller) -> None:
 def test_a_long_explanation_is_cut_and_its_advice_kept(either: Caller) -> None:
     either.server.script("GET", "/models", always(status(429, {"message": "long " * 5000}, {"Retry-After": "3600"})))
     message = str(either.fails(RateLimitError, models))
-    assert message.endswith("The service asks to wait 3600 s. Ask less often, or ask AWS for a higher quota.")
+    assert message.endswith(
+        "The service asks for a pause of 3600 s. Send fewer requests, or ask AWS for a higher quota."
+    )
 
 
 def test_an_empty_404_says_that_the_path_is_wrong(either: Caller) -> None:

@@ -25,8 +25,8 @@ from bedrock_rft._auth import api_key as keys
 from bedrock_rft._auth import endpoint
 from bedrock_rft._auth.config import Config, resolve
 from bedrock_rft._core.redaction import Secret
-from bedrock_rft._transport.retry import delay, throttled, worth
-from bedrock_rft._transport.status_errors import parse_response, refusal, retry_after
+from bedrock_rft._transport.retry import backoff_seconds, is_retryable, is_throttled
+from bedrock_rft._transport.status_errors import map_status_error, parse_response, retry_after
 from bedrock_rft._transport.transport import Request, Response
 from bedrock_rft.errors import APIError, APIResponseError
 from bedrock_rft.local import LocalService
@@ -106,7 +106,7 @@ def test_a_success_is_read_or_refused(config: Config, body: bytes, status: int, 
 def test_a_refusal_is_an_error_that_can_be_printed(
     config: Config, body: bytes, status: int, top: dict[str, str]
 ) -> None:
-    error = refusal(Response(status, top, body), CALL, config)
+    error = map_status_error(Response(status, top, body), CALL, config)
     told_properly(error)
     assert secrets_in(str(error).replace(SECRET, "")) == []
 
@@ -129,9 +129,9 @@ def test_a_pause_is_a_time_to_come_or_none(stated: str) -> None:
         reply = Response(status, {"retry-after": stated}, b"")
         found = retry_after(reply)
         assert found is None or (0 < found < math.inf)
-        assert 0 <= delay(reply, 3) < math.inf
-        assert worth(CALL, reply, 1) == (found is None or found <= 120)
-        assert throttled(reply) == (status == 429)
+        assert 0 <= backoff_seconds(reply, 3) < math.inf
+        assert is_retryable(CALL, reply, 1) == (found is None or found <= 120)
+        assert is_throttled(reply) == (status == 429)
 
 
 @thorough

@@ -144,9 +144,14 @@ def test_three_attempts_outlast_a_restart_of_seven_tenths_of_a_second(
 ) -> None:
     monkeypatch.undo()  # the pauses are the package's own
     monkeypatch.setattr(_retry, "random", SimpleNamespace(uniform=chosen))
-    pauses = [_retry.delay(APIConnectionError("x", reason="refused", sent=False), attempt) for attempt in (1, 2)]
+    pauses = [
+        _retry.backoff_seconds(APIConnectionError("x", reason="refused", sent=False), attempt) for attempt in (1, 2)
+    ]
     assert 0.7 < sum(pauses) <= 1.5
-    assert _retry.delay(APIConnectionError("x", sent=True), 1) in {0, 0.5}  # whom many ask at once, they spread
+    assert _retry.backoff_seconds(APIConnectionError("x", sent=True), 1) in {
+        0,
+        0.5,
+    }  # whom many ask at once, they spread
 
 
 @row("N04")
@@ -358,7 +363,7 @@ def test_no_retries_are_none(either: Caller) -> None:
 
 
 def test_a_client_in_an_outage_stops_repeating_every_call(either: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_retry.Budget.__init__, "__defaults__", (15,))
+    monkeypatch.setattr(_retry.RetryBudget.__init__, "__defaults__", (15,))
     either.server.script("GET", "/models", always(status(503)))
 
     def fails(client: Any) -> None:
@@ -476,7 +481,7 @@ def test_data_and_jobs_do_not_follow_either(
     [
         pytest.param("/v1/models", "another path", marks=row("D13")),
         pytest.param("file:///etc/passwd", "file:", marks=row("D14")),
-        pytest.param("http://[::1", "another place", marks=row("D15")),
+        pytest.param("http://[::1", "an invalid address", marks=row("D15")),
         pytest.param("https://x:port/", "x:port", marks=row("D15")),
         pytest.param("", "another path", marks=row("D16")),
     ],

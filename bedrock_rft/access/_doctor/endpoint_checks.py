@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 
 from bedrock_rft._auth.config import Config
 from bedrock_rft._core.findings import Finding
-from bedrock_rft._transport.status_errors import refusal
+from bedrock_rft._transport.status_errors import map_status_error
 from bedrock_rft._transport.transport import Request, Response, Transport
 from bedrock_rft.errors import APIConnectionError, AuthenticationError, BedrockRFTError, PermissionDeniedError
 from bedrock_rft.types.models import KNOWN_MODELS
@@ -41,7 +41,7 @@ async def endpoint(transport: Transport, config: Config, wanted: tuple[str, ...]
     answers = Finding("ok", "endpoint", f"{config.base_url} answers")
     if reply.ok:
         return [answers, *found, *models(reply, wanted)]
-    refused = refusal(reply, call, config)
+    refused = map_status_error(reply, call, config)
     if isinstance(refused, PermissionDeniedError):
         found.append(Finding("error", "admitted", "The endpoint knows this identity, and does not let it list models",
                              refused.message))  # fmt: skip
