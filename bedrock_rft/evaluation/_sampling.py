@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 from typing_extensions import Self
 
 from bedrock_rft._auth.config import Config
-from bedrock_rft._transport.connection_errors import disarm, lost
-from bedrock_rft._transport.retry import delay, throttled, worth
-from bedrock_rft._transport.status_errors import refusal, retry_after
+from bedrock_rft._transport.connection_errors import map_connection_error, strip_exception
+from bedrock_rft._transport.retry import backoff_seconds, is_retryable, is_throttled
+from bedrock_rft._transport.status_errors import map_status_error, retry_after
 from bedrock_rft._transport.transport import Request, Response
 from bedrock_rft.errors import APIError, APIResponseError, BadRequestError
 from bedrock_rft.evaluation._concurrency import run_in_thread, run_workers
@@ -33,7 +33,7 @@ _BUSY_SECONDS = 600.0
 _NO_CAPACITY = 503
 _DECREASE = 0.7
 _DECREASE_INTERVAL = 1.0
-"""Seconds within which several throttled responses count once, because they describe the same moment."""
+"""Seconds within which several is_throttled responses count once, because they describe the same moment."""
 
 
 class UnsuccessfulResponse(Exception):  # noqa: N818 - not an error yet: it may be retried
@@ -81,7 +81,7 @@ class AdaptiveLimiter:
         self._limit = min(self._maximum, self._limit + 1 / self._limit)
 
     def decrease(self, pause: float = 0.0) -> None:
-        """Lower the limit after a throttled request, and start no request for `pause` seconds."""
+        """Lower the limit after a is_throttled request, and start no request for `pause` seconds."""
         now = time.monotonic()
         self._paused_until = max(self._paused_until, now + pause)
         if now - self._decreased_at >= _DECREASE_INTERVAL:
@@ -115,7 +115,7 @@ def chat_sampler(
             raise UnsuccessfulResponse(_response_of(error)) from None
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
-            raise lost(cause, _REQUEST, config, None) from disarm(cause, None)
+            raise map_connection_error(cause, _REQUEST, config, None) from strip_exception(cause, None)
         except (openai.OpenAIError, ValueError, TypeError) as error:
             raise APIResponseError(f"POST /chat/completions: the response is not a chat completion: {error}") from None
         return _parse_completion(completion)
@@ -186,7 +186,7 @@ async def sample_all(
 
 
 class _Retries:
-    """The attempts at one question. Failures are limited by number, throttled responses by time."""
+    """The attempts at one question. Failures are limited by number, is_throttled responses by time."""
 
     def __init__(self, question: Question, sampler: Sampler, config: Config, limiter: AdaptiveLimiter) -> None:
         self._question, self._sampler, self._config, self._limiter = question, sampler, config, limiter
@@ -200,7 +200,7 @@ class _Retries:
 
         retrying = tenacity.AsyncRetrying(
             retry=lambda state: self._should_retry(state.outcome.exception() if state.outcome else None),
-            wait=lambda _: 0.0 if self._outcome is None else delay(self._outcome, self._failures + self._busy),
+            wait=lambda _: 0.0 if self._outcome is None else backoff_seconds(self._outcome, self._failures + self._busy),
             sleep=asyncio.sleep,
             reraise=True,
         )
@@ -216,7 +216,7 @@ class _Retries:
                 answer = await self._sampler(self._question)
             except UnsuccessfulResponse as unsuccessful:
                 response = unsuccessful.response
-                self._outcome, self._busy = response, throttled(response) or response.status == _NO_CAPACITY
+                self._outcome, self._busy = response, is_throttled(response) or response.status == _NO_CAPACITY
                 if self._busy:
                     # Only a time that the service names applies to all requests.
                     self._limiter.decrease(retry_after(response) or 0.0)
@@ -236,9 +236,9 @@ class _Retries:
             self._failures += 1
             expired = self._failures >= _ATTEMPTS
         # A garbled response is retried here only: the question changes nothing on the server.
-        return not expired and (isinstance(error, APIResponseError) or worth(_REQUEST, self._outcome, 1))
+        return not expired and (isinstance(error, APIResponseError) or is_retryable(_REQUEST, self._outcome, 1))
 
     def _final_error(self, error: APIError | UnsuccessfulResponse) -> APIError:
-        final = error if isinstance(error, APIError) else refusal(error.response, _REQUEST, self._config)
+        final = error if isinstance(error, APIError) else map_status_error(error.response, _REQUEST, self._config)
         final.method, final.path, final.attempts = _REQUEST.method, _REQUEST.path, max(1, self._failures)
         return final
