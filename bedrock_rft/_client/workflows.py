@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from bedrock_rft._client.rewards import AsyncRewards, Rewards
 from bedrock_rft._resources.base import AsyncResource, Resource, blocking
@@ -137,38 +137,58 @@ class AsyncWings(AsyncResource):
         resume: str | os.PathLike[str] | None = None,
         progress: bool | Callable[[str, int, int], None] = True,
         seed: int = 0,
+        gold: Callable[[Mapping[str, Any]], str] | None = None,
+        payload: Literal["metadata", "top_level"] = "metadata",
+        wrap_text: bool = False,
     ) -> Rehearsal:
-        """Rehearse a run on this machine before it is paid for; see `bedrock_rft.rehearsal.rehearse`.
+        """Rehearse a run on this machine before it is billed; see `bedrock_rft.rehearsal.rehearse`.
 
         ```python
         print(client.rehearse("train.jsonl", reward=correct, hyperparameters={"n_epochs": 1, "batch_size": 16}))
         ```
 
-        No model is trained, and unless `samples` is set nothing is asked of the service. A deployed reward is invoked
-        with this client's AWS credentials.
+        No model is trained. Without `samples` nothing is sent to the service. A deployed reward is invoked with this
+        client's AWS credentials.
 
         Args:
             dataset: a path, or records.
-            reward: as `rewards.check` takes it: a reward, a handler, a file, a zip, or a deployed function.
-            hyperparameters: those of the job to come.
-            limit: the job is rehearsed on so many records at most; by default 400, or enough for 25 steps.
+            reward: a reward, a handler, a file, a zip, or a deployed function, as for `rewards.check`.
+            hyperparameters: the hyperparameters of the planned job.
+            limit: the maximum number of records that the job runs on; by default 400, or enough for 25 steps.
             model: the base model.
-            samples: answers of the base model to ask for, to each of `prompts` prompts; it costs tokens.
-            prompts: how many prompts it is asked.
-            sampling: further fields of each request.
+            samples: answers of the base model to each of `prompts` prompts; their tokens are billed.
+            prompts: number of prompts for the base model.
+            sampling: further fields of each request to the base model.
             concurrency: requests at once.
-            resume: a file in which answers are kept, as for `evaluate`.
-            progress: of the asking, as for `evaluate`.
-            seed: of the choices and of the training.
+            resume: a file that keeps answers, as for `evaluate`.
+            progress: progress of the sampling, as for `evaluate`.
+            seed: random seed for choosing records and for training.
+            gold: returns the right answer to a record, as for `rewards.check`.
+            payload: position of the reference answer in a rollout: under `metadata`, or at the top level.
+            wrap_text: send a reference answer that is a string as `{"text": …}`.
 
         Raises:
             DatasetError: there are no records.
-            ConfigurationError: there is no such reward, or an argument makes no sense.
-            APIError: the base model cannot be asked.
+            ConfigurationError: the reward does not exist, or an argument is invalid.
+            APIError: the base model cannot be sampled.
         """
         from bedrock_rft.rehearsal._rehearse import Plan, run
 
-        plan = Plan(hyperparameters, limit, model, samples, prompts, sampling, concurrency, resume, progress, seed)
+        plan = Plan(
+            hyperparameters,
+            limit,
+            model,
+            samples,
+            prompts,
+            sampling,
+            concurrency,
+            resume,
+            progress,
+            seed,
+            gold,
+            payload,
+            wrap_text,
+        )
         return await run(self, dataset, reward, plan)
 
 

@@ -1,7 +1,7 @@
-"""A run rehearsed before it is paid for: will it learn, what will it ask of the reward, and what to mend first.
+"""Rehearse a run on this machine before it is billed.
 
-`rehearse(dataset, reward)` is the way in, here or as `client.rehearse`; it returns a `Rehearsal`. Each name is loaded
-when it is first used.
+`rehearse(dataset, reward)`, or `client.rehearse`, returns a `Rehearsal`: problems of the data and the reward, the
+reward curve of a job on the local service, and the load on the reward function. Names are loaded when first used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m bedrock_rft.rehearsal train.jsonl --reward reward.py:lambda_handler`."""
+"""The command `python -m bedrock_rft.rehearsal train.jsonl --reward reward.py:lambda_handler`."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ from bedrock_rft.rehearsal._rehearse import MODEL, rehearse
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Rehearse a run. 0 where there is no error, 1 where there is, 2 where it cannot be rehearsed."""
+    """Rehearse a run; return 0 without errors, 1 with errors, 2 if it cannot be rehearsed."""
     options = _parser().parse_args(arguments)
-    given = {name: getattr(options, name) for name in ("n_epochs", "batch_size", "learning_rate_multiplier")}
-    settings = {name: value for name, value in given.items() if value is not None}
+    names = ("n_epochs", "batch_size", "learning_rate_multiplier")
+    hyperparameters = {name: value for name in names if (value := getattr(options, name)) is not None}
     try:
         with Client() if options.samples else contextlib.nullcontext() as client:
             report = rehearse(
                 options.dataset,
                 options.reward,
-                hyperparameters=settings,
+                hyperparameters=hyperparameters,
                 client=client,
                 limit=options.limit,
                 model=options.model,
                 samples=options.samples,
                 prompts=options.prompts,
                 seed=options.seed,
+                payload=options.payload,
+                wrap_text=options.wrap_text,
             )
         for path, write in ((options.html, report.to_html), (options.json, report.to_json)):
             if path is not None:
@@ -47,22 +49,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m bedrock_rft.rehearsal", description="A run, rehearsed on this machine before it is paid for."
+        prog="python -m bedrock_rft.rehearsal", description="Rehearse a run on this machine before it is billed."
     )
     parser.add_argument("dataset", help="a JSONL file to train on")
+    parser.add_argument("--reward", required=True, help="path/to/file.py:name, the zip of a Lambda function, or an ARN")
+    parser.add_argument("--n-epochs", type=int, help="passes over the records in the planned job")
+    parser.add_argument("--batch-size", type=int, help="prompts per step in the planned job")
+    parser.add_argument("--learning-rate-multiplier", type=float, help="scales the learning rate in the planned job")
+    parser.add_argument("--limit", type=int, help="maximum number of records to rehearse on (at least 400 by default)")
     parser.add_argument(
-        "--reward", required=True, help="path/to/file.py:name, a Lambda's zip, or the ARN of a function"
+        "--samples", type=int, default=0, help="answers of the base model to each prompt; tokens are billed"
     )
-    parser.add_argument("--n-epochs", type=int, help="of the job to come")
-    parser.add_argument("--batch-size", type=int, help="prompts per step")
-    parser.add_argument("--learning-rate-multiplier", type=float, help="scales the learning rate")
-    parser.add_argument("--limit", type=int, help="records that the job is rehearsed on, at most (400 or more)")
-    parser.add_argument("--samples", type=int, default=0, help="answers of the base model to each prompt; costs tokens")
-    parser.add_argument("--prompts", type=int, default=32, help="prompts that the base model is asked (32)")
+    parser.add_argument("--prompts", type=int, default=32, help="number of prompts for the base model (32)")
     parser.add_argument("--model", default=MODEL, help=f"the base model ({MODEL})")
-    parser.add_argument("--seed", type=int, default=0, help="of the choice of records and of the training")
-    parser.add_argument("--html", help="write the report as a page as well")
-    parser.add_argument("--json", help="write the report as JSON as well")
+    parser.add_argument("--seed", type=int, default=0, help="random seed for sampling records and for training")
+    parser.add_argument(
+        "--payload",
+        choices=("metadata", "top_level"),
+        default="metadata",
+        help="position of the reference answer in a rollout",
+    )
+    parser.add_argument("--wrap-text", action="store_true", help='send a text reference as {"text": …}')
+    parser.add_argument("--html", help="also write the report as an HTML page")
+    parser.add_argument("--json", help="also write the report as JSON")
     return parser
 
 

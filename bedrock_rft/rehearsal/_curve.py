@@ -1,7 +1,7 @@
-"""What the reward curve of a rehearsal says: can this reward teach anything?
+"""Judge the reward curve of a rehearsed job.
 
-The rehearsal's model is a stand-in that writes right and wrong answers in several forms. Where even that learns
-nothing, no model will; where it learns, the reward at least tells such answers apart.
+The local policy chooses among right and wrong answers in several forms. If its reward rises, answers differ in score,
+so there is a training signal. The curve shows nothing about the learning rate, entropy, length or time of a real run.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from bedrock_rft._core.findings import Finding
 
 __all__ = ["Curve"]
 
-_SHARE = 5
-_FEWEST = 10
-_RISE = 0.05
-_FULL = 0.95
+_PARTS = 5  # the first and the last fifth of the steps are compared
+_MIN_STEPS = 10
+_MIN_RISE = 0.05  # as a share of the range of scores
+_SATURATED = 0.95
 _SAME = 1e-9
 
 
@@ -26,14 +26,14 @@ class Curve:
     """The mean reward of each step.
 
     Attributes:
-        rewards: by step.
-        bounds: the lowest score of an answer, and the highest.
-        teaching: the share of prompts whose answers differed in score, before much was learned.
+        rewards: the mean reward by step.
+        bounds: the lowest and the highest score of an answer.
+        signal_share: share of prompts whose answers differed in score, during the first quarter of the run.
     """
 
     rewards: Sequence[float]
     bounds: tuple[float, float]
-    teaching: float
+    signal_share: float
 
     @property
     def first(self) -> float:
@@ -42,16 +42,16 @@ class Curve:
 
     @property
     def last(self) -> float:
-        """The mean over the last fifth."""
+        """The mean over the last fifth of the steps."""
         return fmean(self.rewards[-self._part :])
 
     @property
     def _part(self) -> int:
-        return max(1, len(self.rewards) // _SHARE)
+        return max(1, len(self.rewards) // _PARTS)
 
     def findings(self) -> list[Finding]:
-        """Whether the stand-in learned, and what it means where it did not."""
-        went = f"from {self.first:.2f} to {self.last:.2f} over {len(self.rewards):,} steps"
+        """Return one finding: the direction of the curve, and its likely cause."""
+        change = f"from {self.first:.2f} to {self.last:.2f} over {len(self.rewards):,} steps"
         low, high = self.bounds
         span = high - low
         if span <= _SAME:
@@ -59,53 +59,55 @@ class Curve:
                 Finding(
                     "error",
                     "flat",
-                    f"Every answer of the rehearsal scored {self.first:.3g}, so it learned nothing",
-                    "a reward that cannot tell answers apart teaches nothing to any model",
-                    "Look at what the reward compares, and at the form of the reference answers",
+                    f"All rehearsed answers scored {self.first:.3g}, so there is no training signal",
+                    "the local policy wrote right and wrong answers in several forms, all with the same score",
+                    "Check what the reward compares, and the form of the answers it accepts; gold= can write them",
                 )
             ]
-        if min(self.first, self.last) >= low + _FULL * span:
+        if min(self.first, self.last) >= low + _SATURATED * span:
             return [
                 Finding(
                     "warning",
                     "saturated",
-                    f"The reward was {self.first:.2f} from the first step on",
-                    "nearly every answer passes, wrong ones among them",
+                    f"The mean reward was {self.first:.2f} from the first step",
+                    "nearly all answers of the local policy pass, including wrong ones",
                     "Make the reward stricter",
                 )
             ]
-        if len(self.rewards) < _FEWEST:
+        if len(self.rewards) < _MIN_STEPS:
             return [
                 Finding(
                     "unknown",
                     "few_steps",
-                    f"The reward went {went}, too few to see a direction",
+                    f"The mean reward went {change}, which is too few steps to see a direction",
                     "",
-                    "More records, more epochs or a smaller batch_size give more steps",
+                    "Rehearse on more records with limit=",
                 )
             ]
         rise = (self.last - self.first) / span
-        if rise < -_RISE:
+        if rise < -_MIN_RISE:
             return [
                 Finding(
                     "error",
                     "falls",
-                    f"The reward fell {went}",
-                    "the updates are too large for this reward, or it pays for the wrong thing",
-                    "Lower learning_rate_multiplier, or raise batch_size",
+                    f"The mean reward fell {change}",
+                    "each update makes answers with higher scores more likely, so the scores do not depend on the "
+                    "answers alone",
+                    "Check that the reward gives the same answer the same score",
                 )
             ]
-        if rise < _RISE:
+        if rise < _MIN_RISE:
             return [
                 Finding(
                     "warning",
                     "stays",
-                    f"The reward stayed where it was: {went}",
-                    f"{self.teaching:.0%} of the prompts had answers that differ in score",
-                    "Give part of the reward for partial success, or run for more steps",
+                    f"The mean reward did not rise: {change}",
+                    f"{self.signal_share:.0%} of the prompts had answers of the local policy that differ in score",
+                    "Give part of the reward for partial success",
                 )
             ]
-        why = (
-            "the reward tells right answers from wrong ones, and the stand-in found out; how fast a model does is open"
+        reason = (
+            "answers differ in score, so there is a training signal. This does not show that right answers score "
+            "higher than wrong ones, and a real model learns at its own pace"
         )
-        return [Finding("ok", "learns", f"The reward rose {went}", why)]
+        return [Finding("ok", "learns", f"The mean reward rose {change}", reason)]

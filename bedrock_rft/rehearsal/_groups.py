@@ -1,11 +1,13 @@
-"""What real answers of the base model say about a run to come: which prompts have anything to teach.
+"""Estimate the training signal in answers of the base model.
 
-GRPO measures every answer against the others to the same prompt. Where all of them score the same, there is no
-advantage, and the prompt teaches nothing.
+GRPO compares the answers to one prompt. If all answers of a group have the same score, their advantages are 0, and the
+prompt contributes nothing to the step.
 """
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,8 +15,10 @@ from bedrock_rft._core.findings import Finding
 
 __all__ = ["Groups"]
 
-_FEW = 0.2
-_SAME = 1e-9
+_LITTLE = 0.2
+_SAME_DIGITS = 9
+_Z = 1.959964  # 95 %
+_CONCENTRATIONS = [10 ** (exponent / 8) for exponent in range(-16, 25)]
 
 
 @dataclass(frozen=True)
@@ -22,21 +26,59 @@ class Groups:
     """The scores of several answers to each prompt.
 
     Attributes:
-        scores: by prompt.
-        best: the score that counts as all right.
+        scores: the scores by prompt.
+        best: an answer is right if its score is at least this.
+        group_size: planned number of answers per prompt in a step.
     """
 
     scores: Sequence[Sequence[float]]
     best: float
+    group_size: int = 8
 
     @property
-    def teaching(self) -> float:
-        """The share of prompts whose answers differ in score."""
-        return sum(max(group) - min(group) > _SAME for group in self.scores) / len(self.scores)
+    def samples(self) -> int:
+        """The smallest number of answers to a prompt."""
+        return min(map(len, self.scores))
 
     @property
-    def mastered(self) -> float:
-        """The share of prompts all of whose answers are right already."""
+    def observed_share(self) -> float:
+        """Share of prompts whose answers, as many as there are, differ in score."""
+        return sum(len(counts) > 1 for counts in self._counts) / len(self.scores)
+
+    @property
+    def signal_share(self) -> float:
+        """Expected share of prompts whose answers differ in score in a group of the planned size.
+
+        With at least `group_size` answers per prompt this is the unbiased estimate. With fewer answers and two
+        different scores in all, it is the mean under a beta-binomial distribution that is fitted to the prompts. With
+        fewer answers and more scores, it is the share for groups of that many answers, a lower bound.
+        """
+        size = self.group_size
+        if self.samples >= size:
+            return sum(1 - _chance_of_equal(counts, size) for counts in self._counts) / len(self.scores)
+        values = {value for counts in self._counts for value in counts}
+        if len(values) > 2:  # noqa: PLR2004 - pass or fail
+            return sum(1 - _chance_of_equal(counts, self.samples) for counts in self._counts) / len(self.scores)
+        if len(values) < 2:  # noqa: PLR2004 - as above
+            return 0.0
+        top = max(values)
+        pairs = [(counts[top], counts.total()) for counts in self._counts]
+        alpha, beta = _fit_beta_binomial(pairs)
+        return sum(_expected_difference(alpha + k, beta + n - k, size) for k, n in pairs) / len(pairs)
+
+    @property
+    def signal_interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of `signal_share`, with prompts as the unit; never of width 0."""
+        return _wilson_interval(self.signal_share, len(self.scores))
+
+    @property
+    def is_lower_bound(self) -> bool:
+        """True if `signal_share` is a lower bound, because there are fewer answers than the planned group size."""
+        return self.samples < self.group_size and len({v for counts in self._counts for v in counts}) > 2  # noqa: PLR2004
+
+    @property
+    def solved_share(self) -> float:
+        """Share of prompts all of whose answers are right."""
         return sum(min(group) >= self.best for group in self.scores) / len(self.scores)
 
     @property
@@ -44,33 +86,88 @@ class Groups:
         """The mean score."""
         return sum(sum(group) / len(group) for group in self.scores) / len(self.scores)
 
+    @property
+    def _counts(self) -> list[Counter[float]]:
+        return [Counter(round(score, _SAME_DIGITS) for score in group) for group in self.scores]
+
     def __str__(self) -> str:
-        rest = max(0.0, 1 - self.teaching - self.mastered)
+        low, high = self.signal_interval
+        least = "at least " if self.is_lower_bound else ""
         return (
-            f"{self.teaching:.0%} of the prompts have answers that differ in score, {self.mastered:.0%} are all right, "
-            f"{rest:.0%} all alike below that"
+            f"in groups of {self.group_size}, the answers to {least}{self.signal_share:.0%} of the prompts would "
+            f"differ in score (95 % interval {low:.0%} to {high:.0%}), estimated from {self.samples} answers each; "
+            f"{self.solved_share:.0%} of the prompts are solved already"
         )
 
     def findings(self) -> list[Finding]:
-        """Whether there is something to learn from."""
-        if not self.teaching:
+        """Return one finding: whether the base model's answers give a training signal."""
+        low, high = self.signal_interval
+        share = f"{'at least ' if self.is_lower_bound else ''}{self.signal_share:.0%}"
+        basis = (
+            f"estimated for groups of {self.group_size} from {self.samples} answers to each of {len(self.scores)} "
+            f"prompts; the 95 % interval is {low:.0%} to {high:.0%}"
+        )
+        if not self.observed_share:
             return [
                 Finding(
-                    "error",
+                    "error" if high < _LITTLE else "warning",
                     "no_signal",
                     "No prompt has answers of the base model that differ in score",
-                    "GRPO compares answers to the same prompt, so nothing would be learned",
-                    "Give part of the reward for partial success, take prompts of other difficulty, or sample hotter",
+                    f"GRPO compares answers to the same prompt; {basis}",
+                    "Give part of the reward for partial success, use prompts of another difficulty, or sample at a "
+                    "higher temperature",
                 )
             ]
-        if self.teaching < _FEW:
+        if high < _LITTLE or (self.signal_share < _LITTLE and not self.is_lower_bound):
             return [
                 Finding(
                     "warning",
                     "little_signal",
-                    f"Only {self.teaching:.0%} of the prompts have answers that differ in score",
-                    "the others cost rollouts and teach nothing",
+                    f"Only {share} of the prompts would have answers of the base model that differ in score",
+                    f"the others cost rollouts and add no signal; {basis}",
                     "Leave out the prompts that are always right or always wrong",
                 )
             ]
-        return [Finding("ok", "signal", f"{self.teaching:.0%} of the prompts have answers that differ in score")]
+        return [
+            Finding(
+                "ok",
+                "signal",
+                f"{share} of the prompts would have answers of the base model that differ in score",
+                basis,
+            )
+        ]
+
+
+def _chance_of_equal(counts: Counter[float], size: int) -> float:
+    """Return the share of the groups of `size` answers, drawn without replacement, that have one score."""
+    return sum(math.comb(count, size) for count in counts.values()) / math.comb(counts.total(), size)
+
+
+def _expected_difference(alpha: float, beta: float, size: int) -> float:
+    """Return the chance that `size` answers to a prompt with a beta-distributed pass rate differ."""
+    all_pass = math.exp(_log_beta(alpha + size, beta) - _log_beta(alpha, beta))
+    all_fail = math.exp(_log_beta(alpha, beta + size) - _log_beta(alpha, beta))
+    return max(0.0, 1 - all_pass - all_fail)
+
+
+def _fit_beta_binomial(pairs: Sequence[tuple[int, int]]) -> tuple[float, float]:
+    """Return the parameters of the most likely beta distribution with the observed mean."""
+    mean = sum(passed for passed, _ in pairs) / sum(total for _, total in pairs)
+
+    def log_likelihood(concentration: float) -> float:
+        alpha, beta = mean * concentration, (1 - mean) * concentration
+        return sum(_log_beta(alpha + k, beta + n - k) - _log_beta(alpha, beta) for k, n in pairs)
+
+    best = max(_CONCENTRATIONS, key=log_likelihood)
+    return mean * best, (1 - mean) * best
+
+
+def _log_beta(alpha: float, beta: float) -> float:
+    return math.lgamma(alpha) + math.lgamma(beta) - math.lgamma(alpha + beta)
+
+
+def _wilson_interval(share: float, count: int) -> tuple[float, float]:
+    square = _Z**2 / count
+    middle = (share + square / 2) / (1 + square)
+    half = _Z * math.sqrt(share * (1 - share) / count + square / (4 * count)) / (1 + square)
+    return max(0.0, middle - half), min(1.0, middle + half)

@@ -1,4 +1,4 @@
-"""What a run will ask of the reward function: how many steps, calls and seconds, and how many calls at once."""
+"""Work out the load of a run on the reward function: steps, invocations, seconds and concurrency."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from dataclasses import dataclass
 
 from bedrock_rft._core.findings import Finding
 
-__all__ = ["Load"]
+__all__ = ["Load", "format_duration"]
 
-_NEAR = 0.5
-_HOUR = 3600.0
+_NEAR_TIMEOUT = 0.5
+_MINUTE, _HOUR = 60.0, 3600.0
 
 
 @dataclass(frozen=True)
 class Load:
-    """The work of one run.
+    """The load of one run on its reward function.
 
-    How many answers the service samples to a prompt, and how many it sends in one call, is not documented: both are
-    assumptions.
+    The service's number of answers per prompt and of rollouts per invocation are not documented: both are assumptions.
 
     Attributes:
         records: prompts in the training file.
         n_epochs: passes over them.
         batch_size: prompts per step.
-        group_size: answers to each prompt; an assumption.
-        invocation_size: rollouts in one call of the function; an assumption.
-        seconds: that the slowest of the measured calls took for one rollout.
-        timeout: seconds that the function may take.
+        group_size: answers per prompt; an assumption.
+        invocation_size: rollouts per invocation; an assumption.
+        seconds: mean seconds per rollout.
+        timeout: seconds that an invocation may take.
+        slowest: seconds of the slowest measured invocation.
     """
 
     records: int
@@ -37,6 +37,7 @@ class Load:
     invocation_size: int
     seconds: float
     timeout: float
+    slowest: float = 0.0
 
     @property
     def steps(self) -> int:
@@ -50,66 +51,51 @@ class Load:
 
     @property
     def calls_at_once(self) -> int:
-        """Calls that one step makes, all at once in the worst case: the concurrency the function needs."""
-        return math.ceil(self.batch_size * self.group_size / self.invocation_size)
+        """Invocations of one step, which may all run at once: the concurrency that the function needs."""
+        return self._calls_of(min(self.batch_size, self.records))
 
     @property
     def calls(self) -> int:
-        """Calls of the whole run."""
-        return self.steps * self.calls_at_once
+        """Invocations of the whole run; the last batch of an epoch may be smaller."""
+        batches, rest = divmod(self.records, self.batch_size)
+        return self.n_epochs * (batches * self._calls_of(self.batch_size) + self._calls_of(rest))
+
+    def _calls_of(self, prompts: int) -> int:
+        return math.ceil(prompts * self.group_size / self.invocation_size)
 
     @property
     def call_seconds(self) -> float:
-        """Seconds that a full call takes at the measured pace, one rollout after the other."""
-        return self.seconds * self.invocation_size
+        """Seconds of the slowest invocation: measured, or a full one at the mean pace if that is more."""
+        return max(self.slowest, self.seconds * self.invocation_size)
 
     @property
     def total_seconds(self) -> float:
-        """Seconds that the function is busy over the whole run."""
+        """Seconds of all invocations of the run together."""
         return self.seconds * self.rollouts
-
-    @staticmethod
-    def said(seconds: float) -> str:
-        """A duration in words."""
-        return _spoken(seconds)
 
     def __str__(self) -> str:
         return (
-            f"{self.steps:,} steps, {self.rollouts:,} rollouts in {self.calls:,} calls, {self.calls_at_once:,} at "
-            f"once, about {_spoken(self.total_seconds)} in all"
+            f"{self.steps:,} steps, {self.rollouts:,} rollouts in {self.calls:,} invocations, up to "
+            f"{self.calls_at_once:,} at once, about {format_duration(self.total_seconds)} in all"
         )
 
     def findings(self) -> list[Finding]:
-        """What that means for the function's settings."""
-        assumed = f"with {self.invocation_size} rollouts to a call, which is an assumption"
+        """Return one finding: whether the slowest invocation stays within the function's timeout."""
+        assumption = f"with {self.invocation_size} rollouts per invocation, which is an assumption"
+        summary = f"The slowest invocation takes about {format_duration(self.call_seconds)} of {self.timeout:g} s"
         if self.call_seconds > self.timeout:
-            return [
-                Finding(
-                    "error",
-                    "too_slow",
-                    f"A call takes about {_spoken(self.call_seconds)}, and the function may take {self.timeout:g} s",
-                    assumed,
-                    "Make the reward faster or async, or raise the function's timeout (900 s at most)",
-                )
-            ]
-        if self.call_seconds > self.timeout * _NEAR:
-            return [
-                Finding(
-                    "warning",
-                    "slow",
-                    f"A call takes about {_spoken(self.call_seconds)} of the {self.timeout:g} s the function may take",
-                    assumed,
-                    "Raise the function's timeout, or make the reward faster or async",
-                )
-            ]
-        return [
-            Finding("ok", "load", f"A call takes about {_spoken(self.call_seconds)} of {self.timeout:g} s", assumed)
-        ]
+            remedy = "Make the reward faster or async, or raise the function's timeout (900 s at most)"
+            return [Finding("error", "too_slow", f"{summary}, so it would time out", assumption, remedy)]
+        if self.call_seconds > self.timeout * _NEAR_TIMEOUT:
+            remedy = "Raise the function's timeout, or make the reward faster or async"
+            return [Finding("warning", "slow", summary, assumption, remedy)]
+        return [Finding("ok", "load", summary, assumption)]
 
 
-def _spoken(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
+    """Return a duration with a unit."""
     if seconds < 1:
         return f"{seconds * 1000:.1f} ms"
-    if seconds < 120:  # noqa: PLR2004 - two minutes are still counted in seconds
+    if seconds < 2 * _MINUTE:
         return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < _HOUR else f"{seconds / _HOUR:.1f} h"
+    return f"{seconds / _MINUTE:.0f} min" if seconds < _HOUR else f"{seconds / _HOUR:.1f} h"

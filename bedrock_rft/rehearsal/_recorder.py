@@ -1,4 +1,4 @@
-"""What a run asks of its reward: every call measured, and the scores of each prompt's answers kept together."""
+"""Measure the invocations of a reward function, and keep the scores of each prompt's answers together."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Any, cast
 
 from bedrock_rft.errors import RewardError
 from bedrock_rft.rewards._targets.entry_point import EntryPoint
-from bedrock_rft.rewards._targets.handler_response import parse_response, parse_scores
+from bedrock_rft.rewards._targets.handler_response import ScoredRollout, parse_response, parse_scores
 
 __all__ = ["Recorder"]
 
-_STEP = re.compile(r"local-step-(\d+)-(\d+)")
+_ROLLOUT_ID = re.compile(r"local-step-(\d+)-(\d+)")
 
 
 class Recorder:
-    """A reward that writes down what it is asked. It answers as the one behind it does.
+    """A reward function that measures another one, and returns its results.
 
     Attributes:
-        calls: how often it was called.
-        rollouts: how many it was given.
-        slowest: seconds that one rollout took in the slowest call.
-        seconds: that all calls took.
+        calls: number of invocations.
+        rollouts: number of rollouts.
+        slowest: seconds of the slowest invocation.
+        seconds: seconds of all invocations.
     """
 
     def __init__(self, entry: EntryPoint, group_size: int) -> None:
@@ -35,31 +35,31 @@ class Recorder:
         self.slowest = self.seconds = 0.0
 
     def __call__(self, event: Any, context: Any) -> Any:
-        began = time.perf_counter()
+        started = time.perf_counter()
         result = self._entry(event, context)
-        took = time.perf_counter() - began
+        duration = time.perf_counter() - started
         entries = cast("Sequence[Mapping[str, Any]]", event)
         self.calls += 1
         self.rollouts += len(entries)
-        self.seconds += took
-        self.slowest = max(self.slowest, took / max(1, len(entries)))
-        with suppress(RewardError):  # the service says what is wrong with it
-            self._keep(parse_scores(parse_response(result), [one["id"] for one in entries]))
+        self.seconds += duration
+        self.slowest = max(self.slowest, duration)
+        with suppress(RewardError):  # the local service reports an invalid result
+            self._keep_scores(parse_scores(parse_response(result), [entry["id"] for entry in entries]))
         return result
 
-    def _keep(self, found: Sequence[Any]) -> None:
-        for verdict in found:
-            place = _STEP.fullmatch(verdict.id)
-            if place is not None:
-                step, number = map(int, place.groups())
-                self._scores[step, number // self._group_size].append(verdict.score)
+    def _keep_scores(self, scored: Sequence[ScoredRollout]) -> None:
+        for rollout in scored:
+            match = _ROLLOUT_ID.fullmatch(rollout.id)
+            if match is not None:
+                step, number = map(int, match.groups())
+                self._scores[step, number // self._group_size].append(rollout.score)
 
     def groups(self, steps: int) -> list[Sequence[float]]:
-        """The scores of the answers to each prompt, over the first so many steps."""
+        """Return the scores of the answers to each prompt, over the first `steps` steps."""
         return [scores for (step, _), scores in sorted(self._scores.items()) if step <= steps]
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The lowest score and the highest."""
-        every = [score for scores in self._scores.values() for score in scores]
-        return (min(every), max(every)) if every else (0.0, 0.0)
+        """The lowest and the highest score."""
+        scores = [score for group in self._scores.values() for score in group]
+        return (min(scores), max(scores)) if scores else (0.0, 0.0)

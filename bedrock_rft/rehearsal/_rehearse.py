@@ -1,17 +1,17 @@
-"""The whole way: check the data, check the reward, run the job here, ask the base model where that is wanted."""
+"""Rehearse a run: validate the data, check the reward, run the job on the local service, sample the base model."""
 
 from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
 from bedrock_rft._core.findings import Finding
 from bedrock_rft._transport.transport import run_sync
-from bedrock_rft.datasets import Report as Data
+from bedrock_rft.datasets import Report as DataReport
 from bedrock_rft.datasets import read, validate
 from bedrock_rft.errors import ConfigurationError, DatasetError
 from bedrock_rft.evaluation import Evaluation
@@ -20,25 +20,32 @@ from bedrock_rft.evaluation._evaluate import Settings
 from bedrock_rft.evaluation._evaluate import run as evaluate
 from bedrock_rft.evaluation._progress import Progress
 from bedrock_rft.evaluation._scorer import as_entry_point
+from bedrock_rft.local._service.service import PayloadShape
 from bedrock_rft.rehearsal._curve import Curve
 from bedrock_rft.rehearsal._groups import Groups
 from bedrock_rft.rehearsal._load import Load
 from bedrock_rft.rehearsal._report import Rehearsal
-from bedrock_rft.rehearsal._run import GROUP_SIZE, INVOCATION_SIZE, Rehearsed, rehearsed
-from bedrock_rft.rewards import Report, check
+from bedrock_rft.rehearsal._run import GROUP_SIZE, INVOCATION_SIZE, RehearsedJob, run_local_job
+from bedrock_rft.rewards import Report as RewardReport
+from bedrock_rft.rewards import check
+from bedrock_rft.rewards._checking.probes import FORMS
+from bedrock_rft.rewards._runtime.graders.extraction import final_answer
 from bedrock_rft.rewards._targets.resolve import resolve_target
 from bedrock_rft.types import Hyperparameters
 
 __all__ = ["MODEL", "Plan", "rehearse", "run"]
 
 MODEL = "openai.gpt-oss-20b"
-_MEMORY = 1024
-_RECORDS, _STEPS = 400, 25
+_MEMORY_MB = 1024
+_MIN_RECORDS, _MIN_STEPS = 400, 25
+
+Gold = Callable[[Mapping[str, Any]], str]
+"""Returns the right answer to a record."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a rehearsal is done; `rehearse` describes each."""
+    """The settings of a rehearsal; `rehearse` describes each."""
 
     hyperparameters: Hyperparameters | Mapping[str, Any] | None = None
     limit: int | None = None
@@ -50,31 +57,36 @@ class Plan:
     resume: str | os.PathLike[str] | None = None
     progress: bool | Progress = True
     seed: int = 0
+    gold: Gold | None = None
+    payload: PayloadShape = "metadata"
+    wrap_text: bool = False
 
     @property
-    def given(self) -> Mapping[str, Any]:
-        """The hyperparameters that were set."""
+    def job_settings(self) -> Mapping[str, Any]:
+        """The hyperparameters that were given."""
         return Hyperparameters.of(self.hyperparameters or {}).sent()
 
     @property
-    def most(self) -> int:
-        """How many records the job is rehearsed on at most."""
-        return self.limit or max(_RECORDS, _STEPS * self.given.get("batch_size", 0))
+    def max_records(self) -> int:
+        """The maximum number of records that the job runs on."""
+        return self.limit or max(_MIN_RECORDS, _MIN_STEPS * self.job_settings.get("batch_size", 0))
 
-    def checked(self) -> Plan:
-        """The same, if it makes sense. Raises `ConfigurationError`."""
-        for name, value, least in (
+    def validated(self) -> Plan:
+        """Return the plan itself. Raises `ConfigurationError` if a setting is invalid."""
+        for name, value, minimum in (
             ("limit", self.limit, 1),
             ("samples", self.samples, 0),
             ("prompts", self.prompts, 1),
         ):
             if value is None and name == "limit":
                 continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ConfigurationError(f"{name} is {value}; it must be a whole number, {least} or more.")
+            if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+                raise ConfigurationError(f"{name} is {value}; it must be a whole number, {minimum} or more.")
         if self.samples == 1:
-            raise ConfigurationError("samples is 1; answers to one prompt are compared, so it takes at least 2.")
-        _ = self.given
+            raise ConfigurationError("samples is 1; it must be 0 or at least 2, because answers are compared.")
+        if self.payload not in ("metadata", "top_level"):
+            raise ConfigurationError(f"payload is '{self.payload}'; it must be 'metadata' or 'top_level'.")
+        _ = self.job_settings
         return self
 
 
@@ -93,52 +105,73 @@ def rehearse(
     resume: str | os.PathLike[str] | None = None,
     progress: bool | Progress = True,
     seed: int = 0,
+    gold: Gold | None = None,
+    payload: PayloadShape = "metadata",
+    wrap_text: bool = False,
 ) -> Rehearsal:
-    """Rehearse a run on this machine: will it learn, what will it ask of the reward, what to mend first?
+    """Rehearse a run on this machine, before it is billed.
 
-    The data are validated, the reward is checked, and a job runs on the service in a box with a stand-in for the model
-    and the reward itself. No model is trained, and without `samples` nothing is asked of the service and no identity is
-    needed. A deployed reward is invoked, as a run would invoke it.
+    The data are validated, the reward is checked, and a job runs on the local service, with a local policy instead of
+    the model and with your reward. No model is trained. Without `samples` nothing is sent to the service and no
+    identity is needed. A deployed reward is invoked, as a run would invoke it.
 
     Args:
         dataset: a path, or records.
-        reward: a reward, a handler or a function of (event, context); `path/to/file.py:name`; the zip of a Lambda; the
-            ARN of a deployed function, or anything with an `.arn`.
-        hyperparameters: those of the job to come.
-        client: a `Client`, which asks the base model and whose AWS credentials invoke a deployed function.
-        limit: the job is rehearsed on so many records at most, chosen by the seed; by default 400, or enough for 25
-            steps. What it will ask of the reward is worked out for all of them.
+        reward: a reward, a handler or a function of `(event, context)`; `path/to/file.py:name`; the zip of a Lambda
+            function; the ARN of a deployed function, or an object with an `.arn`.
+        hyperparameters: the hyperparameters of the planned job.
+        client: a `Client` that samples the base model, and whose AWS credentials invoke a deployed function.
+        limit: the maximum number of records that the job runs on, chosen by the seed; by default 400, or enough for 25
+            steps. The load on the reward is worked out for all records.
         model: the base model.
-        samples: answers of the base model to ask for, to each of `prompts` prompts; it costs tokens. 0 asks for none.
-        prompts: how many prompts it is asked, chosen by the seed.
-        sampling: further fields of each request.
+        samples: answers of the base model to each of `prompts` prompts; their tokens are billed. 0 samples none.
+        prompts: number of prompts for the base model, chosen by the seed.
+        sampling: further fields of each request to the base model.
         concurrency: requests at once.
-        resume: a file in which answers are kept; see `Client.evaluate`.
-        progress: of the asking; see `Client.evaluate`.
-        seed: of the choices and of the training.
+        resume: a file that keeps answers; see `Client.evaluate`.
+        progress: progress of the sampling; see `Client.evaluate`.
+        seed: random seed for choosing records and for training.
+        gold: returns the right answer to a record, if it is more than the reference answer in a common form; see
+            `rewards.check`.
+        payload: position of the reference answer in a rollout: under `metadata`, or at the top level.
+        wrap_text: send a reference answer that is a string as `{"text": …}`.
 
     Raises:
         DatasetError: there are no records.
-        ConfigurationError: there is no such reward, or an argument makes no sense.
-        APIError: the base model cannot be asked.
+        ConfigurationError: the reward does not exist, or an argument is invalid.
+        APIError: the base model cannot be sampled.
     """
     source = getattr(client, "_async", client)
     if source is client is not None:
-        raise ConfigurationError("client is no blocking one; with an AsyncClient, await client.rehearse(…).")
-    plan = Plan(hyperparameters, limit, model, samples, prompts, sampling, concurrency, resume, progress, seed)
+        raise ConfigurationError("client must be a Client. With an AsyncClient, use await client.rehearse(…).")
+    plan = Plan(
+        hyperparameters,
+        limit,
+        model,
+        samples,
+        prompts,
+        sampling,
+        concurrency,
+        resume,
+        progress,
+        seed,
+        gold,
+        payload,
+        wrap_text,
+    )
     return run_sync(run(source, dataset, reward, plan))
 
 
 async def run(client: Any, dataset: object, reward: object, plan: Plan) -> Rehearsal:
-    """Rehearse, with an async client, the source of a blocking one, or None."""
-    plan = plan.checked()
+    """Rehearse with an async client, with the async client inside a sync one, or with None."""
+    plan = plan.validated()
     if plan.samples and client is None:
-        raise ConfigurationError("samples asks the base model, which takes a client: client=Client(…).")
-    work = partial(_stage, dataset, reward, plan, client)
-    stage = await run_in_thread(work) if client is not None and not client._blocking else work()
-    asked = None
-    if plan.samples and stage.sound:
-        chosen = _chosen(stage.records, plan.prompts, plan.seed)
+        raise ConfigurationError("samples needs a client that samples the base model: client=Client(…).")
+    work = partial(_run_locally, dataset, reward, plan, client)
+    local = await run_in_thread(work) if client is not None and not client._blocking else work()
+    evaluation = None
+    if plan.samples and local.is_sound:
+        chosen = _choose(local.records, plan.prompts, plan.seed)
         settings = Settings(
             samples=plan.samples,
             concurrency=plan.concurrency,
@@ -147,145 +180,215 @@ async def run(client: Any, dataset: object, reward: object, plan: Plan) -> Rehea
             progress=plan.progress,
             seed=plan.seed,
         )
-        asked = await evaluate(chosen, [plan.model], reward, client, settings, timeout=120.0)
-    return _report(stage, plan, asked)
+        evaluation = await evaluate(chosen, [plan.model], reward, client, settings, timeout=120.0)
+    return _report(local, plan, evaluation)
 
 
 @dataclass(frozen=True)
-class _Stage:
-    """What was found out on this machine."""
+class _LocalResults:
+    """The results of this machine.
+
+    Attributes:
+        name: the name of the dataset.
+        data: the report on it.
+        records: its records; empty if they could not be read.
+        reward: the report on the reward; None if there were no records.
+        job: the rehearsed job; None if the reward cannot be invoked.
+        unreadable: why the records could not be read.
+    """
 
     name: str
-    data: Data
+    data: DataReport
     records: Sequence[Mapping[str, Any]]
-    reward: Report | None
-    job: Rehearsed | None
-    unread: str = ""
+    reward: RewardReport | None
+    job: RehearsedJob | None
+    unreadable: str = ""
 
     @property
-    def sound(self) -> bool:
-        """Whether the base model is worth asking."""
+    def is_sound(self) -> bool:
+        """True if neither the data nor the reward has errors, so that sampling the base model is worth its tokens."""
         return self.data.ok and self.reward is not None and self.reward.ok
 
 
-def _stage(dataset: object, reward: object, plan: Plan, client: Any) -> _Stage:
-    given = cast("Any", dataset if isinstance(dataset, (str, os.PathLike)) else list(read(dataset)))
-    if not given:
+def _run_locally(dataset: object, reward: object, plan: Plan, client: Any) -> _LocalResults:
+    source = cast("Any", dataset if isinstance(dataset, (str, os.PathLike)) else list(read(dataset)))
+    if not source:
         raise DatasetError("There are no records to rehearse on.")
-    data = validate(given)
+    data = validate(source)
     try:
-        records = list(read(given))
-    except DatasetError as error:  # a line that cannot be read, of which the report says more
-        return _Stage(data.name, data, [], None, None, error.message)
+        records = list(read(source))
+    except DatasetError as error:  # the report on the data has the details
+        return _LocalResults(data.name, data, [], None, None, error.message)
     if not records:
-        raise DatasetError(f"{data.name} holds no records to rehearse on.")
-    checked = check(reward, records, client=client, seed=plan.seed)
+        raise DatasetError(f"There are no records to rehearse on: {data.name} is empty.")
+    checked = check(reward, records, client=client, seed=plan.seed, gold=plan.gold)
     if "not_a_handler" in {finding.code for finding in checked.errors}:
-        return _Stage(data.name, data, records, checked, None)
-    target = resolve_target(reward, timeout=None, memory=_MEMORY, client=client)
+        return _LocalResults(data.name, data, records, checked, None)
+    target = resolve_target(reward, timeout=None, memory=_MEMORY_MB, client=client)
     try:
-        chosen = _chosen(records, plan.most, plan.seed)
-        job = rehearsed(chosen, as_entry_point(target), plan.given, timeout=target.timeout, seed=plan.seed)
+        job = run_local_job(
+            _choose(records, plan.max_records, plan.seed),
+            as_entry_point(target),
+            plan.job_settings,
+            timeout=target.timeout,
+            seed=plan.seed,
+            payload=plan.payload,
+            wrap_text=plan.wrap_text,
+            gold=plan.gold or _answer_writer(checked.form),
+        )
     finally:
         target.close()
-    return _Stage(data.name, data, records, checked, job)
+    return _LocalResults(data.name, data, records, checked, job)
 
 
-def _chosen(records: Sequence[Mapping[str, Any]], count: int, seed: int) -> Sequence[Mapping[str, Any]]:
+def _answer_writer(form: str) -> Gold | None:
+    """Return a function that writes the reference answer in a form of the reward check; None for an unknown form."""
+    template = FORMS.get(form)
+    if template is None:
+        return None
+
+    def write(record: Mapping[str, Any]) -> str:
+        reference = record.get("reference_answer")
+        if isinstance(reference, dict) and list(cast("dict[str, Any]", reference)) == ["text"]:
+            reference = cast("dict[str, Any]", reference)["text"]
+        return template.format(final_answer(reference)) if isinstance(reference, str) else ""
+
+    return write
+
+
+def _choose(records: Sequence[Mapping[str, Any]], count: int, seed: int) -> Sequence[Mapping[str, Any]]:
     if len(records) <= count:
         return records
-    places = sorted(random.Random(seed).sample(range(len(records)), count))  # noqa: S311 - a choice
-    return [records[place] for place in places]
+    positions = sorted(random.Random(seed).sample(range(len(records)), count))  # noqa: S311 - no secret depends on it
+    return [records[position] for position in positions]
 
 
-def _report(stage: _Stage, plan: Plan, asked: Evaluation | None) -> Rehearsal:
-    findings = _of_data(stage.data)
-    if stage.unread:
-        findings.append(Finding("unknown", "not_rehearsed", "The rest was not looked at", stage.unread))
-    findings += stage.reward.findings if stage.reward is not None else ()
-    curve, load = _curve(stage.job), _load(stage)
-    findings += _of_job(stage, curve)
-    base = Groups([*asked.models[0].scores.values()], asked.pass_mark) if asked and asked.models[0].answers else None
-    findings += _of_base(stage, plan, asked, base)
+def _report(local: _LocalResults, plan: Plan, evaluation: Evaluation | None) -> Rehearsal:
+    findings = _data_findings(local.data)
+    if local.unreadable:
+        findings.append(
+            Finding("unknown", "not_rehearsed", "The reward was not checked and no job was rehearsed", local.unreadable)
+        )
+    findings += local.reward.findings if local.reward is not None else ()
+    curve, load = _curve(local.job), _load(local)
+    findings += _job_findings(local, curve)
+    base = None
+    if evaluation is not None and evaluation.models[0].answers:
+        base = Groups([*evaluation.models[0].scores.values()], evaluation.pass_mark, GROUP_SIZE)
+    findings += _base_findings(local, plan, evaluation, base)
     findings += load.findings() if load is not None else ()
     return Rehearsal(
-        title=f"Rehearsal of {stage.name}",
+        title=f"Rehearsal of {local.name}",
         findings=tuple(findings),
-        target=stage.reward.target if stage.reward is not None else "",
-        data=stage.data,
-        reward=stage.reward,
-        records=len(stage.records),
-        rehearsed=min(plan.most, len(stage.records)),
-        settings=plan.given,
-        metrics=stage.job.metrics if stage.job is not None else None,
+        target=local.reward.target if local.reward is not None else "",
+        data=local.data,
+        reward=local.reward,
+        records=len(local.records),
+        rehearsed=min(plan.max_records, len(local.records)),
+        settings=plan.job_settings,
+        metrics=local.job.metrics if local.job is not None else None,
         curve=curve,
         load=load,
-        evaluation=asked,
+        evaluation=evaluation,
         base=base,
     )
 
 
-def _of_data(data: Data) -> list[Finding]:
-    found: dict[str, Finding] = {}
+def _data_findings(data: DataReport) -> list[Finding]:
+    """Return the first problem of each kind as a finding."""
+    findings: dict[str, Finding] = {}
     for problem in data.problems:
         count = data.counts.get(problem.code, 1)
-        why = f"{count:,} like this" if count > 1 else ""
-        place = f"{problem.place}: " if problem.place else ""
-        what = f"{data.name}, {place}{problem.what}" if place else f"{data.name}: {problem.what}"
-        found.setdefault(problem.code, Finding(problem.severity, problem.code, what, why, problem.mend))
-    return [*found.values()] or [Finding("ok", "data", f"{data.records:,} records are what the service takes")]
+        reason = f"{count:,} problems of this kind" if count > 1 else ""
+        place = f", {problem.place}" if problem.place else ""
+        summary = f"{data.name}{place}: {problem.what}"
+        findings.setdefault(problem.code, Finding(problem.severity, problem.code, summary, reason, problem.mend))
+    return [*findings.values()] or [Finding("ok", "data", f"The service accepts the {data.records:,} records")]
 
 
-def _curve(job: Rehearsed | None) -> Curve | None:
+def _curve(job: RehearsedJob | None) -> Curve | None:
     if job is None or not job.metrics:
         return None
     rewards = [value for _, value in job.metrics.series("critic_rewards_mean")]
-    return Curve(rewards, job.recorder.bounds, Groups(job.groups, 1.0).teaching if job.groups else 0.0)
+    groups = job.early_groups
+    return Curve(rewards, job.recorder.bounds, Groups(groups, 1.0).observed_share if groups else 0.0)
 
 
-def _load(stage: _Stage) -> Load | None:
-    job, reward = stage.job, stage.reward
+def _load(local: _LocalResults) -> Load | None:
+    job, reward = local.job, local.reward
     if job is None or reward is None or not job.recorder.rollouts:
         return None
     return Load(
-        records=len(stage.records),
+        records=len(local.records),
         n_epochs=job.n_epochs,
         batch_size=job.batch_size,
         group_size=GROUP_SIZE,
         invocation_size=INVOCATION_SIZE,
-        seconds=max(reward.seconds_per_rollout, job.recorder.seconds / job.recorder.rollouts),
+        seconds=job.recorder.seconds / job.recorder.rollouts,
         timeout=reward.timeout,
+        slowest=job.recorder.slowest,
     )
 
 
-def _of_job(stage: _Stage, curve: Curve | None) -> list[Finding]:
-    job = stage.job
+def _job_findings(local: _LocalResults, curve: Curve | None) -> list[Finding]:
+    job = local.job
     if job is None:
         return []
-    found: list[Finding] = []
     if job.job.status != "succeeded":
-        why = job.job.error.message if job.job.error else None
-        found.append(Finding("error", "job_failed", "The rehearsed job failed", why or "it says no more"))
-    elif curve is not None:
-        said = {finding.code for finding in stage.reward.errors} if stage.reward is not None else set[str]()
-        # A reward that is the same everywhere has been named already.
-        found += [one for one in curve.findings() if one.code != "flat" or not said & {"all_equal", "always_zero"}]
-    return found
+        reason = (job.job.error.message if job.job.error else None) or "the job has no error message"
+        return [Finding("error", "job_failed", "The rehearsed job failed", reason)]
+    if curve is None:
+        return []
+    errors = {finding.code for finding in local.reward.errors} if local.reward is not None else set[str]()
+    findings = _payload_findings(local.reward, curve)
+    for finding in curve.findings():
+        # The check has reported a constant reward already; and a rising curve must not hide an error of the reward.
+        repeated = finding.code == "flat" and (findings or errors & {"all_equal", "always_zero"})
+        if not repeated and not (finding.level == "ok" and errors):
+            findings.append(finding)
+    return findings
 
 
-def _of_base(stage: _Stage, plan: Plan, asked: Evaluation | None, base: Groups | None) -> list[Finding]:
-    if asked is not None:
-        return [*asked.findings, *(base.findings() if base is not None else ())]
+def _payload_findings(reward: RewardReport | None, curve: Curve) -> list[Finding]:
+    """Return a finding if the reward scores right answers in another payload shape only."""
+    shapes = {name: mean for name, mean in (reward.shapes if reward is not None else {}).items() if mean}
+    if not shapes or curve.bounds != (0.0, 0.0):
+        return []
+    shape = max(shapes, key=shapes.__getitem__)
+    options = [*(['payload="top_level"'] if shape.startswith("top") else [])]
+    options += ["wrap_text=True"] if shape.endswith("wrapped") else []
+    if not options:
+        return []
+    return [
+        Finding(
+            "error",
+            "payload_shape",
+            "All rehearsed answers scored 0, because the reward reads another payload shape",
+            f"right answers score {shapes[shape]:.2f} if the reference answer is sent as '{shape}'",
+            f"Rehearse with {', '.join(options)}, or read the reference answer in all documented places",
+        )
+    ]
+
+
+def _base_findings(
+    local: _LocalResults, plan: Plan, evaluation: Evaluation | None, base: Groups | None
+) -> list[Finding]:
+    if evaluation is not None:
+        return [*evaluation.findings, *(base.findings() if base is not None else ())]
     if plan.samples:
-        return [Finding("unknown", "not_asked", "The base model was not asked", "what is above comes first")]
-    if stage.job is None:
+        return [
+            Finding(
+                "unknown", "not_asked", "The base model was not sampled", "fix the errors of the data or the reward"
+            )
+        ]
+    if local.job is None:
         return []
     return [
         Finding(
             "unknown",
             "not_asked",
-            "Whether the base model earns any of this reward was not looked at",
-            "the rehearsal's answers are a stand-in's",
-            f"Ask it with samples=4: {4 * min(plan.prompts, len(stage.records))} answers, paid by the token",
+            "The base model was not sampled, so its reward is unknown",
+            "the answers of the rehearsal are the local policy's",
+            f"Pass samples=4 for {4 * min(plan.prompts, len(local.records))} answers, billed by the token",
         )
     ]

@@ -1,49 +1,60 @@
-"""What a rehearsal found: will the run learn, what will it ask of the reward, and what to mend first."""
+"""The report of a rehearsal, as text, JSON and HTML."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bedrock_rft._core.findings import Finding, Findings, clip, wrap, write_text
+from bedrock_rft._core.findings import Finding, Findings, clip, escape_html, standalone_page, wrap, write_text
 from bedrock_rft._core.text import sanitize_line
-from bedrock_rft.datasets import Report as Data
+from bedrock_rft.datasets import Report as DataReport
 from bedrock_rft.evaluation import Evaluation
 from bedrock_rft.metrics import Metrics
 from bedrock_rft.metrics._spark import sparkline
 from bedrock_rft.rehearsal._curve import Curve
 from bedrock_rft.rehearsal._groups import Groups
-from bedrock_rft.rehearsal._load import Load
-from bedrock_rft.rewards import Report
+from bedrock_rft.rehearsal._load import Load, format_duration
+from bedrock_rft.rewards import Report as RewardReport
 
 __all__ = ["Rehearsal"]
 
-_SPARKS = 32
+_SPARKLINE_WIDTH = 32
+_STYLE = """
+.rft-rehearsal{font:14px/1.5 system-ui,sans-serif;max-width:60rem}
+.rft-rehearsal .n{border-left:3px solid #d9730d;padding:.3rem .8rem;margin:.6rem 0}
+.rft-rehearsal table{border-collapse:collapse;margin:.5rem 0;font:inherit}
+.rft-rehearsal th,.rft-rehearsal td{padding:.15rem 1rem .15rem 0;text-align:left;vertical-align:top}
+.rft-rehearsal th{font-weight:600;white-space:nowrap}
+.rft-rehearsal li{margin:.25rem 0;overflow-wrap:anywhere}
+.rft-rehearsal summary{cursor:pointer}
+.rft-rehearsal .error{color:#d03b3b}.rft-rehearsal .warning{color:#b87000}
+.rft-rehearsal .ok{color:#2e9e5b}.rft-rehearsal .unknown{opacity:.7}
+"""
 
 
 @dataclass(frozen=True)
 class Rehearsal(Findings):
-    """What a rehearsal found. Print it, let a notebook show it, or write it with `to_html` and `to_json`.
+    """The findings of a rehearsal. Print it, let a notebook show it, or write it with `to_html` and `to_json`.
 
     Attributes:
-        target: the reward.
-        data: what `datasets.validate` found.
-        reward: what `rewards.check` found; None where the data could not be read.
-        records: how many there are.
-        rehearsed: how many of them the job was rehearsed on.
+        target: the name of the reward.
+        data: the report of `datasets.validate`.
+        reward: the report of `rewards.check`; None if the data could not be read.
+        records: number of records.
+        rehearsed: number of records that the job ran on.
         settings: the hyperparameters that were given.
-        metrics: of the rehearsed job; None where there was none.
-        curve: its rewards; None where it took no step.
-        load: what the real run will ask of the reward; None where the reward was never called.
-        evaluation: of the base model, where it was asked.
-        base: its answers, prompt by prompt.
+        metrics: the metrics of the rehearsed job; None if there was none.
+        curve: its rewards; None if it took no step.
+        load: the load of the planned run on the reward; None if the reward was never invoked.
+        evaluation: the evaluation of the base model, if requested.
+        base: the scores of the base model's answers by prompt.
     """
 
     target: str = ""
-    data: Data | None = None
-    reward: Report | None = None
+    data: DataReport | None = None
+    reward: RewardReport | None = None
     records: int = 0
     rehearsed: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -55,70 +66,71 @@ class Rehearsal(Findings):
 
     @property
     def first(self) -> tuple[Finding, ...]:
-        """What to mend, in this order: errors before warnings; of each the data, the reward, the run."""
+        """The findings to fix, in this order: errors before warnings, and of each the data, the reward, the run."""
         return self.errors + self.warnings
 
     @property
     def notice(self) -> str:
-        """What this is, and what it is not."""
-        asked = self.evaluation is not None
+        """The limits of a rehearsal."""
+        base = "; the base model was sampled as well" if self.evaluation is not None else ""
         return (
-            "This is a rehearsal: no model was trained. The job ran on this machine, with a stand-in for the model and "
-            f"the reward itself{'; the base model was asked as well' if asked else ''}."
+            "This is a rehearsal: no model was trained. The job ran on this machine, with a local policy instead of "
+            f"the model and with your reward function{base}. It cannot judge learning rates: a higher "
+            "learning_rate_multiplier always looks better here."
         )
 
     def facts(self) -> Sequence[tuple[str, str]]:
-        """What was looked at, and what the run will be."""
-        found = [("data", f"{self.records:,} records, {self.data.verdict}")] if self.data is not None else []
+        """Return the names and values that are shown above the findings."""
+        rows = [("data", f"{self.records:,} records, {self.data.verdict}")] if self.data is not None else []
         if self.reward is not None:
             right, wrong = (self.reward.scores.get(kind) for kind in ("right", "wrong"))
             scores = f"; right answers score {right.mean:.3f}" if right else ""
             scores += f", wrong ones {wrong.mean:.3f}" if right and wrong else ""
-            found.append(("reward", f"{self.target}: {self.reward.verdict}{scores}"))
+            rows.append(("reward", f"{self.target}: {self.reward.verdict}{scores}"))
         if self.load is not None:
-            found.append(("run", self._steps(self.load)))
+            rows.append(("run", self._describe_steps(self.load)))
         if self.curve is not None:
-            on = f" (on {self.rehearsed:,} of the records)" if self.rehearsed < self.records else ""
-            bars = sparkline(self.curve.rewards, _SPARKS)
-            found.append(("rehearsal", f"{bars}  {self.curve.first:.2f} to {self.curve.last:.2f}{on}"))
-            found.append(("signal", f"{self.curve.teaching:.0%} of the prompts had answers that differ in score"))
+            part = f" (on {self.rehearsed:,} of the records)" if self.rehearsed < self.records else ""
+            bars = sparkline(self.curve.rewards, _SPARKLINE_WIDTH)
+            rows.append(("rehearsal", f"{bars}  {self.curve.first:.2f} to {self.curve.last:.2f}{part}"))
+            share = f"{self.curve.signal_share:.0%} of the prompts had answers that differ in score"
+            rows.append(("signal", f"local policy: {share}"))
         if self.load is not None:
             load = self.load
-            found.append(("calls", f"{load.calls:,} of the reward, up to {load.calls_at_once:,} at once"))
-            each = f"{load.said(load.call_seconds)} each, {load.said(load.total_seconds)} in all"
-            found.append(("time", f"about {each}; {load.timeout:g} s are allowed"))
+            rows.append(("calls", f"{load.calls:,} of the reward, up to {load.calls_at_once:,} at once"))
+            slowest, total = format_duration(load.call_seconds), format_duration(load.total_seconds)
+            rows.append(("time", f"slowest call about {slowest} of {load.timeout:g} s allowed; all calls {total}"))
         if self.evaluation is not None and self.base is not None:
-            one = self.evaluation.models[0]
-            tokens = f"{one.prompt_tokens + one.completion_tokens:,} tokens"
-            found.append(("base model", f"{one.label}: {one.score}, {one.answers:,} answers, {tokens}"))
-            found.append(("", str(self.base)))
-        return found
+            model = self.evaluation.models[0]
+            tokens = f"{model.prompt_tokens + model.completion_tokens:,} tokens"
+            rows.append(("base model", f"{model.label}: {model.score}, {model.answers:,} answers, {tokens}"))
+            rows.append(("", str(self.base)))
+        return rows
 
-    def _steps(self, load: Load) -> str:
+    def _describe_steps(self, load: Load) -> str:
         epochs = f"{load.n_epochs} epoch{'s' * (load.n_epochs > 1)}"
-        left = [name for name in ("n_epochs", "batch_size") if name not in self.settings]
-        assumed = f"; {' and '.join(left)} assumed" if left else ""
+        missing = [name for name in ("n_epochs", "batch_size") if name not in self.settings]
+        assumed = f"; {' and '.join(missing)} assumed" if missing else ""
         return f"{load.steps:,} steps: {epochs}, {load.batch_size} prompts a step{assumed}"
 
     def __str__(self) -> str:
         facts = self.facts()
-        wide = max((len(name) for name, _ in facts), default=0)
+        width = max((len(name) for name, _ in facts), default=0)
         lines = [clip(f"{sanitize_line(self.title)}: {self.verdict}"), *wrap(self.notice)]
         for name, value in facts:
-            room = " " * (wide + 4)
-            first, *rest = wrap(f"{sanitize_line(value)}", indent=room, further=room)
-            lines += [f"  {name:<{wide}}  {first.strip()}", *rest]
+            indent = " " * (width + 4)
+            first, *rest = wrap(f"{sanitize_line(value)}", indent=indent, further=indent)
+            lines += [f"  {name:<{width}}  {first.strip()}", *rest]
         if self.first:
-            lines.append("Mend first")
-        for place, finding in enumerate(self.first, 1):
-            lines += wrap(f"{place}. {finding.level}: {finding}")
+            lines.append("Fix first")
+        for number, finding in enumerate(self.first, 1):
+            lines += wrap(f"{number}. {finding.level}: {finding}")
         for finding in self.findings[len(self.first) :]:
             lines += wrap(f"{finding.level + ':':<8} {finding}")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """The findings, the figures and the curve as plain JSON values."""
-        load, base = self.load, self.base
+        """Return the findings, the numbers and the curve as plain JSON values."""
         return {
             "title": self.title,
             "notice": self.notice,
@@ -130,22 +142,75 @@ class Rehearsal(Findings):
             "rehearsed": self.rehearsed,
             "settings": dict(self.settings),
             "rewards": [*self.curve.rewards] if self.curve is not None else [],
-            "teaching": self.curve.teaching if self.curve is not None else None,
-            "load": None
-            if load is None
-            else {**vars(load), "steps": load.steps, "rollouts": load.rollouts}
-            | {"calls": load.calls, "calls_at_once": load.calls_at_once, "call_seconds": load.call_seconds},
-            "base": None if base is None else {"mean": base.mean, "teaching": base.teaching, "mastered": base.mastered},
+            "signal_share": self.curve.signal_share if self.curve is not None else None,
+            "load": _load_dict(self.load),
+            "base": _base_dict(self.base),
             "evaluation": self.evaluation.to_dict() if self.evaluation is not None else None,
         }
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
-        """A page that stands alone, without scripts, written to `path` where one is given."""
-        from bedrock_rft.rehearsal._page import page
-
-        return write_text(page(self), path)
+        """Return a self-contained page without scripts, and write it to `path` if given."""
+        return write_text(standalone_page(self.title, self._repr_html_()), path)
 
     def _repr_html_(self) -> str:
-        from bedrock_rft.rehearsal._page import fragment
+        # The curve is drawn below.
+        facts = [(name, value) for name, value in self.facts() if name != "rehearsal"]
+        rows = "".join(f"<tr><th>{escape_html(name)}</th><td>{escape_html(value)}</td></tr>" for name, value in facts)
+        first, rest = self.first, self.findings[len(self.first) :]
+        parts = [
+            f"<h2>{escape_html(self.title)}: {escape_html(self.verdict)}</h2>",
+            f"<p class='n'>{escape_html(self.notice)}</p>",
+            f"<h3>Fix first</h3><ol>{_list_items(first)}</ol>" if first else "",
+            f"<table>{rows}</table>",
+            f"<ul>{_list_items(rest)}</ul>" if rest else "",
+            self._render_curves(),
+            self._render_evaluation(),
+        ]
+        return f"<div class='rft-rehearsal'><style>{_STYLE}</style>{''.join(parts)}</div>"
 
-        return fragment(self)
+    def _render_curves(self) -> str:
+        if self.metrics is None or self.curve is None:
+            return ""
+        from bedrock_rft.metrics import compare
+        from bedrock_rft.metrics._page import STYLE, charts
+
+        part = f" on {self.rehearsed:,} of {self.records:,} records" if self.rehearsed < self.records else ""
+        drawn = charts(compare(self.metrics))
+        return f"<h3>The rehearsed job{part}</h3><div class='rft-run'><style>{STYLE}</style>{drawn}</div>"
+
+    def _render_evaluation(self) -> str:
+        if self.evaluation is None:
+            return ""
+        return f"<details><summary>Answers of the base model</summary>{self.evaluation._repr_html_()}</details>"
+
+
+def _list_items(findings: Iterable[Finding]) -> str:
+    return "".join(
+        f"<li><b class='{finding.level}'>{finding.level}</b> {escape_html(str(finding))}</li>" for finding in findings
+    )
+
+
+def _load_dict(load: Load | None) -> dict[str, Any] | None:
+    if load is None:
+        return None
+    return {
+        **vars(load),
+        "steps": load.steps,
+        "rollouts": load.rollouts,
+        "calls": load.calls,
+        "calls_at_once": load.calls_at_once,
+        "call_seconds": load.call_seconds,
+    }
+
+
+def _base_dict(base: Groups | None) -> dict[str, Any] | None:
+    if base is None:
+        return None
+    return {
+        "mean": base.mean,
+        "signal_share": base.signal_share,
+        "signal_interval": list(base.signal_interval),
+        "solved_share": base.solved_share,
+        "samples": base.samples,
+        "group_size": base.group_size,
+    }

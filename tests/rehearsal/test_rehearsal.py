@@ -1,9 +1,10 @@
-"""A run rehearsed: what it would learn, what it would ask of the reward, and what to mend before it is paid for."""
+"""Rehearsals: the reward curve, the load on the reward, and the findings."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -84,7 +85,7 @@ def test_a_good_run_is_called_one(good: Rehearsal) -> None:
     assert good.curve is not None
     assert good.curve.last > good.curve.first + 0.3
     assert len(good.curve.rewards) == 2 * 120 / 8
-    assert 0.5 < good.curve.teaching <= 1
+    assert 0.5 < good.curve.signal_share <= 1
     assert {"learns", "data", "sound", "load"} <= {finding.code for finding in good.findings}
 
 
@@ -168,7 +169,7 @@ def test_what_to_mend_comes_in_order() -> None:
     assert [finding.code for finding in report.errors][-1] == "all_equal"
     assert report.first[0].code not in ("all_equal", "flat"), "the data come first"
     lines = str(report).splitlines()
-    assert "Mend first" in lines
+    assert "Fix first" in lines
     assert any(line.startswith("  1. error: ") for line in lines)
     assert "flat" not in codes(report), "it is not said twice"
     doubled = rehearse([*records(), *records()], indifferent)
@@ -214,10 +215,10 @@ def test_the_base_model_is_asked_only_where_that_is_wanted(service: LocalService
         assert report.evaluation is not None
         assert report.base is not None
         assert len(report.base.scores) == 20
-        assert 0 < report.base.teaching <= 1
+        assert 0 < report.base.signal_share <= 1
         assert {"signal", "base_score"} <= {finding.code for finding in report.findings}
         assert "not_asked" not in codes(report)
-        assert "the base model was asked as well" in report.notice
+        assert "the base model was sampled as well" in report.notice
         assert "80 answers" in str(report)
         assert report.evaluation.models[0].completion_tokens > 0
         assert all(len(line) <= 80 for line in str(report).splitlines())
@@ -258,7 +259,7 @@ def test_a_notebooks_loop_is_no_obstacle(service: LocalService, data: Path) -> N
     [
         ({"limit": 0}, "limit is 0"),
         ({"samples": 1}, "at least 2"),
-        ({"samples": 2}, "takes a client"),
+        ({"samples": 2}, "needs a client"),
         ({"prompts": True}, "prompts is True"),
         ({"hyperparameters": {"epochs": 3}}, "did you mean 'n_epochs'"),
         ({"client": object()}, "await client.rehearse"),
@@ -336,13 +337,103 @@ def test_a_curve_is_read(rewards: list[float], bounds: tuple[float, float], code
     [([[0, 0], [1, 1]], "no_signal"), ([[0, 1]] + [[0, 0]] * 9, "little_signal"), ([[0, 1], [1, 1]], "signal")],
 )
 def test_answers_that_teach_are_told_from_those_that_do_not(scores: list[list[float]], code: str) -> None:
-    assert [finding.code for finding in Groups(scores, 1.0).findings()] == [code]
+    assert [finding.code for finding in Groups(scores, 1.0, group_size=2).findings()] == [code]
 
 
 @pytest.mark.parametrize(("seconds", "code"), [(0.1, "load"), (1.0, "slow"), (2.0, "too_slow")])
 def test_a_slow_reward_is_found_out(seconds: float, code: str) -> None:
     load = Load(100, 1, 4, 8, 16, seconds, 30.0)
     assert [finding.code for finding in load.findings()] == [code]
+
+
+def test_calls_count_the_last_batch_of_an_epoch_by_its_own_size() -> None:
+    assert Load(10, 1, 4, 8, 16, 0.1, 30.0).calls == 2 + 2 + 1
+    assert Load(101, 3, 100, 8, 16, 0.1, 30.0).calls == 3 * (50 + 1)
+    assert Load(8, 2, 4, 8, 32, 0.1, 30.0).calls == 4
+    assert Load(2, 1, 100, 8, 16, 0.1, 30.0).calls_at_once == 1
+
+
+def test_the_timeout_is_judged_by_the_slowest_invocation() -> None:
+    assert [finding.code for finding in Load(100, 1, 4, 8, 16, 0.01, 30.0, slowest=31.0).findings()] == ["too_slow"]
+    load = Load(100, 1, 4, 8, 16, 0.01, 30.0, slowest=2.0)
+    assert load.call_seconds == 2.0
+    assert load.total_seconds == pytest.approx(8.0), "the mean counts for the sum"
+
+
+@pytest.mark.parametrize("samples", [2, 4, 8, 16])
+def test_the_signal_is_estimated_for_the_planned_group_size(samples: int) -> None:
+    generator = random.Random(1)  # noqa: S311 - a simulation
+    rates = [generator.betavariate(0.6, 1.2) for _ in range(2000)]
+    truth = sum(1 - rate**8 - (1 - rate) ** 8 for rate in rates) / len(rates)
+    scores = [[float(generator.random() < rate) for _ in range(samples)] for rate in rates]
+    groups = Groups(scores, 1.0, group_size=8)
+    assert groups.signal_share == pytest.approx(truth, abs=0.03)
+    low, high = groups.signal_interval
+    assert low < truth < high or abs(groups.signal_share - truth) < 0.03
+    if samples < 8:
+        assert groups.observed_share < truth - 0.03, "fewer answers differ less often"
+
+
+def test_few_answers_with_many_scores_give_a_lower_bound() -> None:
+    groups = Groups([[0.1, 0.2], [0.3, 0.3], [0.0, 0.0]], 1.0)
+    assert groups.is_lower_bound
+    assert "at least 33%" in str(groups)
+
+
+def test_an_interval_never_has_width_0() -> None:
+    for scores in ([[0.0] * 8] * 3, [[0.0, 1.0] * 4] * 3):
+        low, high = Groups(scores, 1.0).signal_interval
+        assert low < high
+
+
+def test_no_ok_stands_beside_an_error_that_it_contradicts(data: Path) -> None:
+    """A reward that pays for wrong answers rises too."""
+
+    def inverted(event: Any, context: Any) -> Any:
+        found = right.handler(event, context)
+        return [{**one, "aggregate_reward_score": 1 - one["aggregate_reward_score"]} for one in found]
+
+    report = rehearse(data, inverted)
+    assert report.errors
+    assert "learns" not in {finding.code for finding in report.findings}
+
+
+def test_a_reward_for_another_payload_shape_gets_the_options_named(data: Path) -> None:
+    def sample(event: Any, context: Any) -> Any:
+        del context
+        return [
+            {
+                "id": one["id"],
+                "aggregate_reward_score": float(
+                    one["messages"][-1]["content"].strip(" .}").endswith(one["reference_answer"]["text"])
+                )
+                if isinstance(one.get("reference_answer"), dict)
+                else 0.0,
+            }
+            for one in event
+        ]
+
+    report = rehearse(data, sample, limit=48)
+    finding = next(finding for finding in report.errors if finding.code == "payload_shape")
+    assert 'payload="top_level", wrap_text=True' in finding.remedy
+    report = rehearse(data, sample, limit=80, payload="top_level", wrap_text=True)
+    assert report.curve is not None
+    assert report.curve.bounds == (0.0, 1.0)
+
+
+def test_a_reward_that_only_gold_satisfies_has_a_signal(data: Path) -> None:
+    @reward
+    def strict(rollout: Rollout) -> bool:
+        return rollout.answer == f"<<{rollout.reference}>>"
+
+    def gold(record: Any) -> str:
+        return f"<<{record['reference_answer']}>>"
+
+    report = rehearse(data, strict, limit=80, gold=gold)
+    assert report.curve is not None
+    assert report.curve.bounds == (0.0, 1.0)
+    assert not {"flat", "always_zero", "all_equal"} & {finding.code for finding in report.findings}
+    assert "learning_rate_multiplier always looks better here" in " ".join(report.notice.split())
 
 
 def test_pages_are_inert_and_their_curves_are_seen(service: LocalService, tmp_path: Path) -> None:

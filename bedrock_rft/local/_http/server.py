@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -61,6 +61,7 @@ class LocalService:
         group_size: int = 8,
         invocation_size: int = 16,
         reward_timeout: float = 300.0,
+        gold: Callable[[Mapping[str, Any]], str] | None = None,
         largest_upload: int = 4 << 30,
     ) -> None:
         """Open the directory, resume unfinished jobs, and listen on a port.
@@ -81,6 +82,8 @@ class LocalService:
             group_size: answers sampled per prompt.
             invocation_size: rollouts per invocation of the reward function.
             reward_timeout: seconds that an invocation may take.
+            gold: returns the right answer to a record, if it is more than the reference answer in a common form. The
+                local policy then writes such answers too.
             largest_upload: limit for an upload, in bytes.
 
         Raises:
@@ -114,6 +117,7 @@ class LocalService:
                     group_size=group_size,
                     invocation_size=invocation_size,
                     reward_timeout=reward_timeout,
+                    gold=gold,
                 )
             )
             host = f"{_HOST}:{listener.getsockname()[1]}"

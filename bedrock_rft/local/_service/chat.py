@@ -18,6 +18,7 @@ from bedrock_rft.local._service.requests import is_base_model, validate_body
 from bedrock_rft.local._service.responses import LABEL, ServiceError, json_response, new_id
 from bedrock_rft.local._service.store import Store
 from bedrock_rft.local._training.answers import count_tokens, sample_answers
+from bedrock_rft.local._training.candidates import Gold
 from bedrock_rft.local._training.dataset import InvalidFile, Record, prompt_key, read_records
 
 __all__ = [
@@ -137,8 +138,9 @@ class Answer:
 class Inference:
     """`/chat/completions`, and the sampling that other routes share."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, gold: Gold | None = None) -> None:
         self._store = store
+        self._gold = gold
         self._files: OrderedDict[str, list[Record]] = OrderedDict()
         self._lock = Lock()
 
@@ -190,6 +192,7 @@ class Inference:
             temperature=1.0 if options.temperature is None else options.temperature,
             top_p=1.0 if options.top_p is None else options.top_p,
             seed=seed,
+            gold=self._gold,
         )
 
     def _load_model(self, model: str) -> tuple[str | None, Sequence[str]]:

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import unquote
 
 from typing_extensions import Self
@@ -26,6 +26,7 @@ from bedrock_rft.local._service.responses import ServiceError, add_request_id, e
 from bedrock_rft.local._service.responses_api import Responses
 from bedrock_rft.local._service.routes import Files, Jobs, Models
 from bedrock_rft.local._service.store import Store
+from bedrock_rft.local._training.candidates import Gold
 from bedrock_rft.local._training.reward import RewardFunction
 from bedrock_rft.local._training.runner import JobRunner, Settings
 from bedrock_rft.rewards import Reward
@@ -67,6 +68,7 @@ class Service:
         group_size: int = 8,
         invocation_size: int = 16,
         reward_timeout: float = 300.0,
+        gold: Callable[[Mapping[str, Any]], str] | None = None,
     ) -> None:
         """Open the directory and resume unfinished jobs.
 
@@ -85,6 +87,8 @@ class Service:
             group_size: answers sampled per prompt.
             invocation_size: rollouts per invocation of the reward function.
             reward_timeout: seconds that an invocation may take.
+            gold: returns the right answer to a record, if it is more than the reference answer in a common form. The
+                local policy then writes such answers too.
 
         Raises:
             ConfigurationError: a setting is invalid, the handler does not exist, or the directory cannot be used.
@@ -114,10 +118,10 @@ class Service:
             path = Path(directory).expanduser() if directory is not None else _temporary_directory(resources)
             self._store = Store(path)
             resources.callback(self._store.close)
-            settings = Settings(rewards, seed, pace, minimum_records, group_size)
+            settings = Settings(rewards, seed, pace, minimum_records, group_size, gold)
             self._runner = JobRunner(self._store, settings)
             self._files = Files(self._store)
-            self._routes = _routes(self._store, self._files, self._runner, seed)
+            self._routes = _routes(self._store, self._files, self._runner, seed, gold)
             self._runner.start()
             resources.callback(self._runner.stop)
             self._resources = resources.pop_all()
@@ -179,8 +183,8 @@ class Service:
 _Route = tuple[str, tuple[str, ...], Callable[..., Response]]
 
 
-def _routes(store: Store, files: Files, runner: JobRunner, seed: int) -> list[_Route]:
-    jobs, models, inference = Jobs(store, wake=runner.wake, seed=seed), Models(store), Inference(store)
+def _routes(store: Store, files: Files, runner: JobRunner, seed: int, gold: Gold | None) -> list[_Route]:
+    jobs, models, inference = Jobs(store, wake=runner.wake, seed=seed), Models(store), Inference(store, gold)
     job = ("fine_tuning", "jobs", _ANY)
     return [
         ("POST", ("files",), files.upload),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from bedrock_rft.local._training.candidates import candidates, count_tokens
+from bedrock_rft.local._training.candidates import Gold, candidates, count_tokens
 from bedrock_rft.local._training.dataset import Record
 from bedrock_rft.local._training.policy import Policy, greedy, nucleus, sample, softmax
 
@@ -21,6 +21,7 @@ def sample_answers(
     temperature: float = 1.0,
     top_p: float = 1.0,
     seed: int | None = None,
+    gold: Gold | None = None,
 ) -> list[str]:
     """Sample answers to one prompt.
 
@@ -32,12 +33,13 @@ def sample_answers(
         temperature: 0 or less always takes the most likely answer.
         top_p: sample from the most likely answers that reach this probability.
         seed: makes the answers repeatable. Prompts with the same seed are sampled independently.
+        gold: returns the right answer to a record, as in training.
 
     Raises:
         ConfigurationError: the state is invalid.
     """
     policy = Policy() if state is None else Policy.load(state)
-    options = candidates(records, index)
+    options = candidates(records, index, gold)
     key = records[index].prompt_key
     logits = policy.logits(key, options)
     if temperature <= 0:

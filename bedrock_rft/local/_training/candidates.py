@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from bedrock_rft.local._training.dataset import Record
 
-__all__ = ["BASE_WEIGHTS", "Candidate", "candidates", "count_tokens"]
+__all__ = ["BASE_WEIGHTS", "Candidate", "Gold", "candidates", "count_tokens"]
+
+Gold = Callable[[Mapping[str, Any]], str]
+"""Returns the right answer to a record of the training file."""
 
 _FORMS: Mapping[str, str] = {
     "sentence": "The answer is {}.",
@@ -34,6 +37,8 @@ BASE_WEIGHTS: Mapping[str, float] = {
     "wrong hashes": 0.06,
     "wrong boxed": 0.05,
     "wrong reasoned": 0.08,
+    "right gold": 0.08,
+    "wrong gold": 0.06,
     "empty": 0.03,
     "truncated": 0.11,
     "rambling": 0.14,
@@ -72,17 +77,42 @@ class Candidate:
     text: str
 
 
-def candidates(records: Sequence[Record], index: int) -> list[Candidate]:
+def candidates(records: Sequence[Record], index: int, gold: Gold | None = None) -> list[Candidate]:
     """Return the possible answers to one prompt; they depend on the arguments only.
 
     Wrong answers are the right answers of a few other records. A record without a reference answer has no right
     candidate, and if no other record has a different answer, there is no wrong one.
+
+    Args:
+        records: all records of a file.
+        index: the position of the prompt.
+        gold: returns the right answer to a record; adds a right answer, and the one of another record as a wrong one.
     """
     full, final = _reference_answer(records[index])
     found = _render("right", [(full, final)]) if final else []
     found += _render("wrong", _wrong_answers(records, index, final))
+    found += _gold_candidates(records, index, gold) if gold is not None else []
     half = full[: len(full) // 2] if len(full) > _MAX_SHORT_CHARS else _OPENING
     return [*found, Candidate("empty", ""), Candidate("truncated", half), Candidate("rambling", _RAMBLING)]
+
+
+def _gold_candidates(records: Sequence[Record], index: int, gold: Gold) -> list[Candidate]:
+    right = gold(_record_fields(records[index]))
+    found = [Candidate("right gold", right)] if right else []
+    for attempt in range(1, _MAX_TRIES + 1):
+        wrong = gold(_record_fields(records[_distant_index(index, attempt, len(records))]))
+        if wrong and wrong != right:
+            return [*found, Candidate("wrong gold", wrong)]
+    return found
+
+
+def _record_fields(record: Record) -> dict[str, Any]:
+    return {**record.extras, "messages": record.messages, "reference_answer": record.reference_answer}
+
+
+def _distant_index(index: int, attempt: int, count: int) -> int:
+    # In growing steps, because neighbours are often variants of one question with the same answer.
+    return (index + attempt * (32 * attempt + 1)) % count
 
 
 def count_tokens(text: str) -> int:
@@ -107,8 +137,7 @@ def _render(kind: str, answers: Sequence[tuple[str, str]]) -> list[Candidate]:
 def _wrong_answers(records: Sequence[Record], index: int, right: str) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for attempt in range(1, _MAX_TRIES + 1):
-        # In growing steps, because neighbours are often variants of one question with the same answer.
-        full, final = _reference_answer(records[(index + attempt * (32 * attempt + 1)) % len(records)])
+        full, final = _reference_answer(records[_distant_index(index, attempt, len(records))])
         if final and final != right and (full, final) not in found:
             found.append((full, final))
         if len(found) == _MAX_WRONG:

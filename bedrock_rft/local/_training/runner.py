@@ -16,6 +16,7 @@ from typing import Any
 from bedrock_rft.local._service.responses import LABEL
 from bedrock_rft.local._service.routes import ACTIVE, new_event
 from bedrock_rft.local._service.store import Store
+from bedrock_rft.local._training.candidates import Gold
 from bedrock_rft.local._training.dataset import InvalidFile, Record, read_records
 from bedrock_rft.local._training.reward import RewardFunction
 from bedrock_rft.local._training.run import FUNCTION, JobFailure, JobRun
@@ -40,6 +41,7 @@ class Settings:
         pace: seconds between steps.
         minimum_records: the smallest training file accepted.
         group_size: answers sampled per prompt.
+        gold: returns the right answer to a record.
     """
 
     rewards: RewardFunction | Mapping[str, RewardFunction] | None = None
@@ -47,6 +49,7 @@ class Settings:
     pace: float = 0.0
     minimum_records: int = 100
     group_size: int = 8
+    gold: Gold | None = None
 
 
 class JobRunner:
@@ -173,6 +176,7 @@ class JobRunner:
             validation=validation,
             seed=self._settings.seed,
             group_size=group,
+            gold=self._settings.gold,
             **{name: hyperparameters[name] for name in _TRAINER_SETTINGS},
         )
         batch: int = hyperparameters["batch_size"]

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.local._training.candidates import Candidate, candidates, count_tokens
+from bedrock_rft.local._training.candidates import Candidate, Gold, candidates, count_tokens
 from bedrock_rft.local._training.dataset import Record
 from bedrock_rft.local._training.policy import Policy, entropy, sample, softmax
 from bedrock_rft.local._training.reward import RewardFunction, SampledAnswer
@@ -60,6 +60,7 @@ class Trainer:
         learning_rate_multiplier: float = 1.0,
         group_size: int = 8,
         seed: int = 0,
+        gold: Gold | None = None,
     ) -> None:
         """Start from the untuned policy.
 
@@ -72,6 +73,7 @@ class Trainer:
             learning_rate_multiplier: scales the learning rate.
             group_size: answers per prompt, at least 2, because advantages compare the answers of a group.
             seed: random seed for the order of the records and for sampling.
+            gold: returns the right answer to a record; adds such answers to the candidates.
 
         Raises:
             ConfigurationError: there are no records, or a setting is invalid.
@@ -95,6 +97,7 @@ class Trainer:
         self._rate = learning_rate_multiplier
         self._group_size = group_size
         self._seed = seed
+        self._gold = gold
         self._policy = Policy()
         self._order: tuple[int, list[int]] = (-1, [])
         self._steps_per_epoch = math.ceil(len(records) / batch_size)
@@ -190,7 +193,7 @@ class Trainer:
         return self._order[1][index * self._batch_size : (index + 1) * self._batch_size]
 
     def _group(self, records: Sequence[Record], index: int, size: int, generator: random.Random) -> _Group:
-        options = candidates(records, index)
+        options = candidates(records, index, self._gold)
         probabilities = softmax(self._policy.logits(records[index].prompt_key, options))
         return _Group(records[index], options, probabilities, sample(probabilities, size, generator))
 
