@@ -443,7 +443,7 @@ def candidate_texts(reference: object, **extras: Any) -> dict[str, str]:
 
 def test_the_right_answer_comes_in_several_renderings_among_wrong_ones() -> None:
     texts = candidate_texts("72")
-    assert list(texts) == list(BASE_WEIGHTS)
+    assert list(texts) == [style for style in BASE_WEIGHTS if not style.endswith("gold")]
     assert texts["right verbatim"] == "72"
     assert texts["right sentence"] == "The answer is 72."
     assert texts["right hashes"] == "#### 72"
