@@ -1,9 +1,11 @@
-"""What a Bedrock API key says about itself, offline."""
+"""Bedrock API keys: their format, read offline, and functions that return a current key."""
 
 from __future__ import annotations
 
 import base64
+import inspect
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -12,23 +14,23 @@ from urllib.parse import parse_qs
 from bedrock_rft._core.redaction import Secret
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["ApiKey", "check", "has_bedrock_form", "read"]
+__all__ = ["ApiKey", "ApiKeyInput", "KeySource", "has_bedrock_form", "parse_key", "validate_key"]
 
 _SHORT = "bedrock-api-key-"
 _LONG = "ABSK"
-_LONGEST = 16_384  # a short-term key wraps a session token, and those reach several kilobytes
+_MAX_CHARS = 16_384  # a short-term key wraps a session token, and those reach several kilobytes
 _STAMP = "%Y%m%dT%H%M%SZ"
 
 
 @dataclass(frozen=True)
 class ApiKey:
-    """What can be told from a key without asking anybody. It does not hold the key.
+    """Properties of a key that can be read from its text. It does not contain the key.
 
     Attributes:
         kind: `short-term`, `long-term`, or `opaque` for any other text.
-        region: the only region a short-term key works in.
-        expires_at: when a short-term key ends, in UTC. Its session may end sooner.
-        access_key_id: of the credentials that a short-term key was made with. It is no secret.
+        region: the region of a short-term key. It works in no other.
+        expires_at: the time in UTC when a short-term key expires. The session that it was made with may expire earlier.
+        access_key_id: the id of the credentials that a short-term key was made with; not a secret.
     """
 
     kind: str
@@ -38,26 +40,26 @@ class ApiKey:
 
 
 def has_bedrock_form(text: str) -> bool:
-    """Whether a text looks like a key that Bedrock made."""
+    """Check if a text has the form of a Bedrock API key."""
     return text.startswith((_SHORT, _LONG))
 
 
-def check(given: Secret[Any], name: str) -> Secret[str]:
-    """Return a key that can go into a header. Raises `ConfigurationError`, without repeating the key."""
-    wrong = _wrong(given.reveal(), name)
-    if wrong:
-        raise ConfigurationError(wrong)
+def validate_key(given: Secret[Any], name: str) -> Secret[str]:
+    """Return a key that can be sent in a header. Raise `ConfigurationError`, without the key, if it cannot."""
+    problem = _key_problem(given.reveal(), name)
+    if problem:
+        raise ConfigurationError(problem)
     return Secret(given.reveal().strip())
 
 
-def _wrong(key: object, name: str) -> str:
-    """Why a key cannot be one. It does not raise, since the key would stand among its variables in a traceback."""
+def _key_problem(key: object, name: str) -> str:
+    """Return the problem of a key, or "". It does not raise, because a traceback may show its local variables."""
     if not isinstance(key, str):
         return f"{name} must be a string, not {type(key).__name__}."
     text = key.strip()
     rules = (
         (not text, "is empty. Give a Bedrock API key, or leave it out to use AWS credentials."),
-        (len(text) > _LONGEST, f"has {len(text)} characters. No Bedrock API key is that long."),
+        (len(text) > _MAX_CHARS, f"has {len(text)} characters. No Bedrock API key is that long."),
         (
             text.lower().startswith("bearer "),
             "begins with 'Bearer'. Give the key alone: the word belongs to the header.",
@@ -79,8 +81,8 @@ def _wrong(key: object, name: str) -> str:
     return next((f"{name} {complaint}" for broken, complaint in rules if broken), "")
 
 
-def read(key: str) -> ApiKey:
-    """Tell the kind of a key, and for a short-term one its region and end."""
+def parse_key(key: str) -> ApiKey:
+    """Read the kind of a key, and the region and expiry of a short-term one."""
     if key.startswith(_LONG):
         return ApiKey("long-term")
     if not key.startswith(_SHORT):
@@ -93,6 +95,74 @@ def read(key: str) -> ApiKey:
         made = datetime.strptime(fields["X-Amz-Date"][0], _STAMP).replace(tzinfo=timezone.utc)
         ends = made + timedelta(seconds=int(fields["X-Amz-Expires"][0]))
     except (ValueError, KeyError, IndexError, OverflowError):
-        # Whatever AWS wraps one day, the service can judge it; only this look ahead is lost.
+        # The format may change. The service validates the key anyway; only the early error is lost.
         return ApiKey("short-term")
     return ApiKey("short-term", region=region, expires_at=ends, access_key_id=key_id)
+
+
+ApiKeyInput = str | Callable[[], str] | Callable[[], Awaitable[str]]
+"""A Bedrock API key, or a function that returns the current key and is called for every attempt."""
+
+
+@dataclass(frozen=True)
+class KeySource:
+    """Source of a bearer token, with the region that a short-term key must match."""
+
+    ask: Secret[Any]  # an ApiKeyInput
+    name: str
+    region: str = ""
+
+    def check(self, given: Secret[Any]) -> Secret[str]:
+        """Return the key if it can be sent now.
+
+        Raises:
+            ConfigurationError: the key has expired, is for another region, or is malformed.
+        """
+        key = validate_key(given, self.name)
+        about = parse_key(key.reveal())
+        if about.expires_at is not None and about.expires_at <= datetime.now(timezone.utc):
+            raise ConfigurationError(
+                f"The short-term key from {self.name} expired at {about.expires_at:%Y-%m-%d %H:%M} UTC. Make a new one."
+            )
+        if about.region and self.region and about.region != self.region:
+            raise ConfigurationError(
+                f"The short-term key from {self.name} is valid in {about.region} only, but the client's region is "
+                f"{self.region}. Make a key for {self.region}, or use region='{about.region}'."
+            )
+        return key
+
+    def ask_now(self) -> Secret[str]:
+        """Return the current key. Raise `ConfigurationError` as `check` does, and for an async function."""
+        ask = self.function()
+        if ask is None:
+            return self.check(self.ask)
+        result = Secret(ask())
+        if inspect.isawaitable(result.reveal()):
+            if inspect.iscoroutine(result.reveal()):
+                result.reveal().close()
+            raise ConfigurationError(
+                f"{self.name} is an async function. Use AsyncClient, or pass a regular function to Client."
+            )
+        return self.check(result)
+
+    async def ask_soon(self) -> Secret[str]:
+        """Return the current key. A regular function runs in a thread, so that it does not block the event loop."""
+        ask = self.function()
+        if ask is None:
+            return self.check(self.ask)
+        if inspect.iscoroutinefunction(ask):
+            return self.check(Secret(await ask()))
+        import anyio.to_thread
+
+        result: Secret[Any] = await anyio.to_thread.run_sync(lambda: Secret(ask()))
+        return self.check(Secret(await result.reveal()) if inspect.isawaitable(result.reveal()) else result)
+
+    def function(self) -> Callable[[], Any] | None:
+        """Return the function that returns the key, or None for a constant key."""
+        value = self.ask.reveal()
+        return value if callable(value) else None
+
+    def static(self) -> str | None:
+        """Return the key if it is constant."""
+        value = self.ask.reveal()
+        return value if isinstance(value, str) else None

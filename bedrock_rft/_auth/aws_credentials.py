@@ -1,21 +1,38 @@
-"""AWS credentials, resolved by botocore, afresh for every attempt."""
+"""AWS credentials, resolved by botocore again for every attempt."""
 
 from __future__ import annotations
 
 import os
+import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any, NamedTuple, NoReturn, Protocol, cast
 
+from bedrock_rft._auth.botocore_sessions import environment_profile, existing_profile, new_session
 from bedrock_rft._core.log import redact_botocore_logs
-from bedrock_rft._core.redaction import Secret
+from bedrock_rft._core.redaction import Secret, redact
+from bedrock_rft._core.text import sanitize_line
+from bedrock_rft._core.warnings import warn_once
 from bedrock_rft.errors import ConfigurationError
 
 __all__ = ["AwsCredentials", "Frozen", "FrozenCredentials", "chain", "given", "profile_region"]
 
+_NONE_FOUND = (
+    "No identity: there is no Bedrock API key and there are no AWS credentials. Set AWS_BEARER_TOKEN_BEDROCK, run "
+    "'aws configure' or 'aws sso login', or pass api_key=…, profile=… or credentials=…."
+)
+_PARTS = {"access_key": "access key id", "secret_key": "secret access key", "token": "session token"}
+_VARIABLES = {
+    "access_key": "AWS_ACCESS_KEY_ID",
+    "secret_key": "AWS_SECRET_ACCESS_KEY",
+    "token": "AWS_SESSION_TOKEN",
+}
+_HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
+
 
 class FrozenCredentials(Protocol):
-    """One matched triple, as botocore's `ReadOnlyCredentials` has it."""
+    """A consistent set of credentials, such as botocore's `ReadOnlyCredentials`."""
 
     @property
     def access_key(self) -> str: ...
@@ -26,7 +43,7 @@ class FrozenCredentials(Protocol):
 
 
 class Frozen(NamedTuple):
-    """A triple whose parts belong together and are text. It prints nothing of itself."""
+    """A consistent set of credentials. Its `repr` shows no secret."""
 
     access_key: str
     secret_key: str
@@ -36,24 +53,25 @@ class Frozen(NamedTuple):
         return f"Frozen(access_key={self.access_key[:4]}…, '****')"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("Credentials are not pickled: make a client of its own in each process.")
-
-
-_NONE_FOUND = (
-    "No identity: there is no Bedrock API key and no AWS credentials. Set AWS_BEARER_TOKEN_BEDROCK, run 'aws configure'"
-    " or 'aws sso login', or pass api_key=…, profile=… or credentials=…."
-)
+        raise TypeError("Credentials cannot be pickled. Create a client in each process.")
 
 
 class AwsCredentials:
-    """Where a signature's credentials come from. Nothing is asked of it before it is needed."""
+    """Source of the credentials that sign requests. It is resolved when it is first needed.
 
-    def __init__(self, load: Callable[[], Any], origin: str) -> None:
+    Args:
+        load: returns the credentials object, such as a botocore `Credentials`, or None if there is none.
+        origin: name of the source, for messages.
+        session: returns the botocore session whose settings (endpoints, FIPS, partitions) other AWS services use.
+    """
+
+    def __init__(self, load: Callable[[], Any], origin: str, session: Callable[[], Any] = new_session) -> None:
         self._load = Secret(load)
         self._lock = threading.Lock()
         self._found: Secret[Any] | None = None
         self._origin = origin
         self._method: str | None = None
+        self.session = session
         self.none_found = _NONE_FOUND
 
     def __repr__(self) -> str:
@@ -61,24 +79,21 @@ class AwsCredentials:
 
     @property
     def origin(self) -> str:
-        """Which source they come from, as far as is known now."""
+        """Return the name of the source, with botocore's method once it is known."""
         with self._lock:
             method = getattr(self._found.reveal(), "method", None) if self._found else self._method
         return f"{self._origin} ({method})" if method and method != "explicit" else self._origin
 
     def find(self) -> Any:
-        """Find the source once; what it answers is asked again for every attempt.
+        """Resolve the credentials object once. It is asked for current credentials at every attempt.
 
         Raises:
-            ConfigurationError: there are none, or the profile does not exist.
+            ConfigurationError: there are no credentials, or the profile does not exist.
         """
         with self._lock:
             if self._found is None:
                 redact_botocore_logs()
-                try:
-                    found = Secret(self._load.reveal()())
-                except Exception as error:
-                    raise _unresolved(error) from error
+                found = _call(self._load.reveal(), self._origin)
                 if found.reveal() is None:
                     raise ConfigurationError(self.none_found)
                 self._found = found
@@ -96,108 +111,168 @@ class AwsCredentials:
         return not isinstance(credentials, _Environment)
 
     def forget(self) -> None:
-        """Look again next time: what was found has been revoked or replaced where it came from."""
+        """Resolve again at the next attempt, because the credentials were revoked or replaced."""
         with self._lock:
             self._found = None
 
     def close(self) -> None:
-        """Let go of the credentials for good; the name of their source stays."""
+        """Drop the credentials. The name of their source stays."""
         with self._lock:
             self._method = getattr(self._found.reveal(), "method", None) if self._found else self._method
             self._found = None
             self._load.forget()
 
     def freeze(self) -> Frozen:
-        """The current triple, refreshed by botocore where it was about to expire.
+        """Return the current credentials. botocore refreshes them if they are about to expire.
 
         Raises:
-            ConfigurationError: they could not be resolved or refreshed.
+            ConfigurationError: they could not be resolved or refreshed, or contain characters that no header can hold.
         """
-        try:
-            frozen = Secret(cast("FrozenCredentials", self.find().get_frozen_credentials()))
-        except Exception as error:
-            raise _unresolved(error) from error
-        key, secret, token = (Secret(getattr(frozen.reveal(), name)) for name in ("access_key", "secret_key", "token"))
+        # No local variable holds a secret, because tracebacks may show them.
+        found = Secret(self.find())
+        frozen = cast("Secret[FrozenCredentials]", _call(lambda: found.reveal().get_frozen_credentials(), self._origin))
+        key, secret, token = (Secret(getattr(frozen.reveal(), name)) for name in _PARTS)
         if not isinstance(key.reveal(), str) or not isinstance(secret.reveal(), str) or not key.reveal():
             raise ConfigurationError(
-                f"The AWS credentials from {self.origin} are incomplete: a key id or a secret is missing."
+                f"The AWS credentials from {self.origin} are incomplete: the access key id or the secret is missing."
             )
+        for name, value in zip(_PARTS, (key, secret, token), strict=True):
+            if value.reveal() and not _HEADER_SAFE.fullmatch(str(value.reveal())):
+                from_variable = f" ({_VARIABLES[name]})" if getattr(found.reveal(), "method", "") == "env" else ""
+                raise ConfigurationError(
+                    f"The {_PARTS[name]}{from_variable} from {self.origin} contains a space, a line break or a "
+                    "non-ASCII character, so no request can be signed with it. Copy it again."
+                )
         return Frozen(key.reveal(), secret.reveal(), token.reveal() or None)
 
 
-def _unresolved(error: Exception) -> ConfigurationError:
-    if isinstance(error, ConfigurationError):
-        return error
-    cause: BaseException | None = error
-    while cause is not None:
-        cause.__traceback__ = None  # frames of botocore's hold what it was about to return
-        cause = cause.__cause__ or cause.__context__
+def _call(load: Callable[[], Any], origin: str) -> Secret[Any]:
+    """Call botocore. The `ConfigurationError` has no cause, because botocore's exception may hold secrets."""
+    problem: ConfigurationError
+    try:
+        return Secret(load())
+    except ConfigurationError as error:
+        problem = error
+    except Exception as error:  # noqa: BLE001 - botocore, its plug-ins and processes raise anything
+        problem = _unresolved(error, origin)
+    raise problem
+
+
+def _unresolved(error: Exception, origin: str) -> ConfigurationError:
+    functions = {frame.f_code.co_name for frame in _frames(error)}
     name = type(error).__name__
-    renew = " Run 'aws sso login' again." if "SSO" in name or "Token" in name else ""
-    return ConfigurationError(f"The AWS credentials could not be resolved: {name}: {error}.{renew}")
+    if "_retrieve_credentials_using" in functions or getattr(error, "kwargs", {}).get("provider") == "custom-process":
+        # The output of the process, and the exception that quotes it, may hold the secret.
+        status = "failed" if name == "CredentialRetrievalError" else "did not print the JSON object that AWS documents"
+        return ConfigurationError(
+            f"The credential_process of {origin} {status} ({name}). Run the command in a shell to see its output; "
+            "it is not shown here because it may contain secrets."
+        )
+    if functions & {"unix_getpass", "win_getpass", "fallback_getpass", "_raw_input"}:
+        return ConfigurationError(
+            f"The role of {origin} needs an MFA code, and there is no terminal to enter it ({name}). Run 'aws sts "
+            "get-session-token' in a terminal and set its credentials, or use a profile without MFA."
+        )
+    text = sanitize_line(redact(str(error)), 600).rstrip(".")
+    named = environment_profile()
+    if name == "ProfileNotFound" and named is not None and f"({named[1]})" in text:
+        return ConfigurationError(
+            f"{named[0]} names the profile '{sanitize_line(named[1], 80)}', which does not exist. Unset the variable, "
+            "or set it to a profile of the AWS configuration."
+        )
+    remedy = " Run 'aws sso login' again." if "SSO" in name or "Token" in name else ""
+    return ConfigurationError(f"The AWS credentials could not be resolved: {name}: {text}.{remedy}")
+
+
+def _frames(error: BaseException) -> Iterator[FrameType]:
+    pending: BaseException | None = error
+    while pending is not None:
+        trace = pending.__traceback__
+        while trace is not None:
+            yield trace.tb_frame
+            trace = trace.tb_next
+        pending = pending.__cause__ or pending.__context__
 
 
 def given(value: Secret[Any]) -> AwsCredentials:
-    """Take a botocore `Credentials`, anything with `get_frozen_credentials()`, or a boto3 or botocore session."""
+    """Use a botocore `Credentials`, an object with `get_frozen_credentials()`, or a boto3 or botocore session."""
     if callable(getattr(value.reveal(), "get_frozen_credentials", None)):
         return AwsCredentials(value.reveal, "credentials=")
     if callable(getattr(value.reveal(), "get_credentials", None)):
-        return AwsCredentials(value.reveal().get_credentials, "the session in credentials=")
+
+        def session() -> Any:
+            profile = getattr(value.reveal(), "profile_name", None) or getattr(value.reveal(), "profile", None)
+            known = new_session().available_profiles
+            return new_session(profile if profile in known else None)
+
+        return AwsCredentials(value.reveal().get_credentials, "the session in credentials=", session)
     raise ConfigurationError(
-        "credentials must be a botocore Credentials, a boto3 or botocore session, or anything with "
+        "credentials must be a botocore Credentials, a boto3 or botocore session, or an object with "
         f"get_frozen_credentials(), not {type(value.reveal()).__name__}."
     )
 
 
 class _Environment(NamedTuple):
-    """The chain's first link in its plain form: asking it here spares a process a quarter of botocore.
+    """Credentials from three environment variables. Reading them here avoids importing a quarter of botocore.
 
-    What is more than three variables (an expiry, half a pair) is left to botocore.
+    Other forms, with an expiry or half a pair, are left to botocore.
     """
 
     frozen: Frozen
     method: str = "env"
 
     @classmethod
-    def whole(cls) -> _Environment | None:
-        key, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
-        if not key or not secret or "AWS_CREDENTIAL_EXPIRATION" in os.environ:
+    def read(cls) -> _Environment | None:
+        if "AWS_CREDENTIAL_EXPIRATION" in os.environ:
             return None
-        token = os.environ.get("AWS_SESSION_TOKEN") or os.environ.get("AWS_SECURITY_TOKEN")
-        return cls(Frozen(key, secret, token or None))
+        key, secret = _variable("AWS_ACCESS_KEY_ID"), _variable("AWS_SECRET_ACCESS_KEY")
+        if key is None or secret is None:
+            return None
+        token = _variable("AWS_SESSION_TOKEN") or _variable("AWS_SECURITY_TOKEN")
+        return cls(Frozen(key.reveal(), secret.reveal(), token.reveal() if token else None))
 
     def get_frozen_credentials(self) -> Frozen:
         return self.frozen
 
 
+def _variable(name: str) -> Secret[str] | None:
+    value = Secret(os.environ.get(name, ""))
+    stripped = Secret(value.reveal().strip())
+    if len(stripped.reveal()) != len(value.reveal()) and stripped.reveal():
+        warn_once(f"{name} begins or ends with white space, which was removed. Remove it from the variable.")
+    return stripped if stripped.reveal() else None
+
+
 def chain(profile: str | None) -> AwsCredentials:
-    """Botocore's whole chain: environment, profile, assume-role, SSO, web identity, process, container, instance."""
+    """Use botocore's chain: environment, profile, assumed role, SSO, web identity, process, container, instance."""
+    if profile is not None:
+        return AwsCredentials(
+            lambda: new_session(profile).get_credentials(), f"profile '{profile}'", lambda: new_session(profile)
+        )
 
     def load() -> Any:
-        found = _Environment.whole() if profile is None else None
-        return found or _session(profile).get_credentials()
+        named = environment_profile()
+        return _Environment.read() or new_session(named[1] if named else None).get_credentials()
 
-    where = f"profile '{profile}'" if profile else "the AWS credential chain"
-    if profile is None and os.environ.get("AWS_PROFILE") and not os.environ.get("AWS_ACCESS_KEY_ID"):
-        where = f"profile '{os.environ['AWS_PROFILE']}' from AWS_PROFILE"
-    return AwsCredentials(load, where)
+    named = environment_profile()
+    origin = "the AWS credential chain"
+    if named is not None and not os.environ.get("AWS_ACCESS_KEY_ID"):
+        origin = f"profile '{named[1]}' from {named[0]}"
+    return AwsCredentials(load, origin, lambda: new_session(existing_profile()))
 
 
 def profile_region(profile: str | None, value: Secret[Any] | None) -> str | None:
-    """The region a profile, or a session that was passed in, is set to."""
+    """Return the region of a profile, of a session that was passed in, or of the profile in the environment."""
     session = value.reveal if value is not None else None
     own = getattr(session(), "region_name", None) if session else None
     if isinstance(own, str):
         return own
     variable = getattr(session(), "get_config_variable", None) if session else None
-    try:
-        found = variable("region") if callable(variable) else _session(profile).get_config_variable("region")
-    except Exception as error:
-        raise _unresolved(error) from error
+
+    def region() -> Any:
+        if callable(variable):
+            return variable("region")
+        return new_session(profile or existing_profile()).get_config_variable("region")
+
+    found = _call(region, f"profile '{profile}'" if profile else "the AWS configuration").reveal()
     return found if isinstance(found, str) else None
-
-
-def _session(profile: str | None) -> Any:
-    from botocore.session import Session
-
-    return Session(profile=profile)

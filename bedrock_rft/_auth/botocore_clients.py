@@ -1,4 +1,4 @@
-"""Other AWS services than the one that trains (Lambda, IAM, STS), through botocore's own clients."""
+"""botocore clients for other AWS services, such as Lambda, IAM and STS."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ def service_client(
     timeout: float = 60.0,
     retries: int = 3,
 ) -> Any:
-    """A botocore client for one service, with the credentials that the caller's own client uses.
+    """Return a botocore client that uses the credentials and the profile of a Bedrock client.
 
-    Endpoints are botocore's, with `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_LAMBDA` and the like honoured.
+    Endpoints are botocore's: the profile's `endpoint_url`, `services` and FIPS settings apply, and so do variables such
+    as `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_LAMBDA`.
 
     Args:
-        service: botocore's name of it, such as `lambda`.
-        region: where it is; a global service has one as well.
-        credentials: who asks; they are resolved here and refreshed by botocore.
-        ca_bundle: a PEM file to trust instead of the usual authorities.
-        timeout: seconds to wait for an answer. A function that is invoked may take 900.
-        retries: further attempts where botocore finds that safe.
+        service: botocore's name of the service, such as `lambda`.
+        region: the AWS region, also for global services.
+        credentials: the source of credentials. They are resolved now, and refreshed by botocore.
+        ca_bundle: path of PEM certificates to trust instead of the default ones.
+        timeout: seconds to wait for a response. A Lambda invocation may take 900.
+        retries: number of retries; botocore decides if a retry is safe.
 
     Raises:
-        ConfigurationError: there are no credentials, or there is no such service or region.
+        ConfigurationError: there are no credentials, or the service or region does not exist.
     """
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
-    from botocore.session import Session
 
     redact_botocore_logs()
     found = credentials.find()
     try:
-        session: Any = Session()
-        session._credentials = _refreshing(found)  # a session takes text alone; these refresh themselves
+        session: Any = credentials.session()
+        session._credentials = _refreshing(found)  # the public setter takes strings, which cannot be refreshed
         session.register_component("data_loader", _models(session.get_config_variable("data_path")))
         client = session.create_client(
             service,
@@ -54,32 +54,32 @@ def service_client(
                 read_timeout=timeout,
                 connect_timeout=min(timeout, 10.0),
                 retries={"total_max_attempts": retries + 1, "mode": "standard"},
-                tcp_keepalive=True,  # a function may take 15 minutes, and a gateway forgets silent connections
+                tcp_keepalive=True,  # an invocation may take 15 minutes, and gateways drop idle connections
                 user_agent_extra="bedrock_rft",
             ),
         )
     except (BotoCoreError, ValueError) as error:
-        raise ConfigurationError(f"No client for AWS {service} in {region}: {error}") from error
+        raise ConfigurationError(f"Could not create a client for AWS {service} in {region}: {error}") from error
     return client
 
 
 @cache
 def _models(path: str | None) -> Any:
-    """Botocore's descriptions of services: most of what a client costs is reading them, and every session would."""
+    """Return a shared loader of service descriptions. Reading them takes most of the time to create a client."""
     from botocore import loaders
 
     return cast("Any", loaders).create_loader(path)
 
 
 def _refreshing(found: Any) -> Any:
-    """What botocore wants of credentials: an object with `get_frozen_credentials`, and three attributes."""
+    """Return credentials with the interface that botocore expects."""
     if all(hasattr(found, name) for name in ("access_key", "secret_key", "token")):
         return found
 
     from botocore.credentials import Credentials
 
-    class Asked(Credentials):  # type: ignore[misc] # botocore ships no annotations
-        """Frozen afresh for every request, so that a rotation in between is followed."""
+    class Delegating(Credentials):  # type: ignore[misc] # botocore ships no annotations
+        """Read from the source for every request, so that rotated credentials are used."""
 
         def __init__(self) -> None:
             self.method = "explicit"
@@ -101,4 +101,4 @@ def _refreshing(found: Any) -> Any:
             token: str | None = found.get_frozen_credentials().token
             return token
 
-    return Asked()
+    return Delegating()

@@ -1,4 +1,4 @@
-"""Regions and base URLs: what is well formed, and where credentials may go."""
+"""Validate regions and base URLs, and decide which hosts may receive credentials."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bedrock_rft.errors import ConfigurationError
 __all__ = ["SERVICE", "base_url", "check_region", "default_url", "host_region", "is_bedrock", "is_loopback"]
 
 SERVICE = "bedrock-mantle"
-"""The service's name in host names and in signatures."""
+"""Name of the service in host names and signatures."""
 
 KNOWN_REGIONS = frozenset(
     {
@@ -28,7 +28,7 @@ _OTHER_SERVICES = ("bedrock", "bedrock-runtime", "bedrock-agent", "bedrock-agent
 
 
 def check_region(region: object, name: str) -> str:
-    """Return a well-formed region. Raises `ConfigurationError`; an unknown one is a warning, since AWS adds regions."""
+    """Return a well-formed region, or raise `ConfigurationError`. Unknown regions pass, because AWS adds regions."""
     if not isinstance(region, str):
         raise ConfigurationError(f"{name} must be a string such as 'us-west-2', not {type(region).__name__}.")
     text = region.strip()
@@ -47,30 +47,31 @@ def check_region(region: object, name: str) -> str:
 
 
 def default_url(region: str) -> str:
-    """The public endpoint of a region."""
+    """Return the public endpoint of a region."""
     if region not in KNOWN_REGIONS:
-        warn_once(f"The region '{region}' is not on the list of regions with a {SERVICE} endpoint; using it as it is.")
+        warn_once(f"The region '{region}' is not a known region with a {SERVICE} endpoint. It is used anyway.")
     return f"https://{SERVICE}.{region}.api.aws/v1"
 
 
 def base_url(text: object, name: str) -> str:
-    """Return a base URL without a slash at its end.
+    """Return a base URL without a trailing slash.
 
     Args:
-        text: what was given. A URL without a path gets `/v1`.
-        name: where it came from, for the message.
+        text: the URL. `/v1` is appended if it has no path.
+        name: the name of the setting, for messages.
 
     Raises:
-        ConfigurationError: credentials could not go there safely, or it is no URL. Userinfo is not repeated.
+        ConfigurationError: the URL is invalid, or credentials could not be sent to it safely. The message does not
+            contain user names or passwords.
     """
     try:
-        return _checked(text, name)
+        return _parse_base_url(text, name)
     except ConfigurationError as error:
-        text = None  # it may hold a password, and tracebacks may show the variables of frames
+        text = None  # it may contain a password, and tracebacks may show local variables
         raise error.with_traceback(None) from None
 
 
-def _checked(text: object, name: str) -> str:
+def _parse_base_url(text: object, name: str) -> str:
     if not isinstance(text, str):
         raise ConfigurationError(f"{name} must be a string, not {type(text).__name__}.")
     url = text.strip()
@@ -83,7 +84,7 @@ def _checked(text: object, name: str) -> str:
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
-        _ = parts.port  # a port that is no number is found out when it is asked for
+        _ = parts.port  # raises for a port that is not a number
     except ValueError:
         raise ConfigurationError(f"{name} is not a URL. {_EXAMPLE}") from None
     if parts.scheme not in {"http", "https"} or not host:
@@ -98,23 +99,21 @@ def _refuse_parts(parts: SplitResult, url: str, host: str, name: str) -> None:
     if parts.query or parts.fragment or "?" in url or "#" in url:
         raise ConfigurationError(f"{name} contains a query or a fragment. Give it up to the path. {_EXAMPLE}")
     if parts.port == 0:
-        raise ConfigurationError(f"{name} names port 0, which is none.")
+        raise ConfigurationError(f"{name} has port 0, which is not valid.")
     segments = parts.path.split("/")
     if "." in segments or ".." in segments or "%" in parts.path:
         raise ConfigurationError(f"{name} contains dot segments or escapes in its path. {_EXAMPLE}")
     if parts.scheme == "http" and not is_loopback(host):
         raise ConfigurationError(f"{name} would send credentials to {host} in clear text. Use https.")
     if host.split(".", maxsplit=1)[0] in _OTHER_SERVICES and host.endswith((".amazonaws.com", ".api.aws")):
-        raise ConfigurationError(
-            f"{name} points at another service, {host}. Fine-tuning is served by {SERVICE}. {_EXAMPLE}"
-        )
+        raise ConfigurationError(f"{name} points to another service, {host}. Fine-tuning uses {SERVICE}. {_EXAMPLE}")
 
 
 _EXAMPLE = f"Example: 'https://{SERVICE}.us-west-2.api.aws/v1'."
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine."""
+    """Check if a host is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -122,17 +121,17 @@ def is_loopback(host: str) -> bool:
 
 
 def is_bedrock(url: str) -> bool:
-    """Whether a base URL from another SDK's environment is meant for this service, by its host, or for this machine."""
+    """Check if a base URL from the environment of another SDK is for this service or this machine."""
     return is_mantle(url) or is_loopback(_host(url))
 
 
 def is_mantle(url: str) -> bool:
-    """Whether a label of a base URL's host is the service's name."""
+    """Check if the host of a base URL has the name of the service as a label."""
     return SERVICE in _host(url).split(".")
 
 
 def same_host(url: str, other: str | None) -> bool:
-    """Whether two base URLs lead to one host and port; a base URL that is yet to be decided is none other."""
+    """Check if two base URLs have the same host and port. None, a base URL not yet resolved, equals any."""
     return other is None or urlsplit(url.strip().lower()).netloc == urlsplit(other.lower()).netloc
 
 
@@ -144,7 +143,7 @@ def _host(url: str) -> str:
 
 
 def host_region(url: str) -> str | None:
-    """The region that a host name carries: `bedrock-mantle.REGION.api.aws`, or `….bedrock-mantle.REGION.vpce.…`."""
+    """Return the region in a host name: `bedrock-mantle.REGION.api.aws` or `….bedrock-mantle.REGION.vpce.…`."""
     labels = (urlsplit(url).hostname or "").split(".")
     after = labels[labels.index(SERVICE) + 1 :] if SERVICE in labels else []
     return after[0] if after and _REGION.fullmatch(after[0]) else None

@@ -1,4 +1,4 @@
-"""Who a client is and where it speaks, for people to read. No secret is in it."""
+"""The identity and endpoint of a client, for display. It contains no secret."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ Auth = Literal["api_key", "aws"]
 
 @dataclass(frozen=True)
 class Identity:
-    """Which settings won, and what they beat.
+    """The settings that a client uses, and the ones that they overrode.
 
     Attributes:
-        auth: `api_key` or `aws`; `None` for a transport that was passed in.
-        source: where the key or the credentials come from.
+        auth: `api_key` or `aws`, or None if a transport was passed in.
+        source: the source of the key or the credentials.
         base_url: the endpoint.
-        base_url_source: which setting said so.
-        region: the region that is signed for.
-        region_source: which setting said so.
+        base_url_source: the setting it came from.
+        region: the region that requests are signed for.
+        region_source: the setting it came from.
         key_kind: for an API key, `short-term`, `long-term` or `opaque`.
-        expires_at: for a short-term key, when it ends.
-        project: the project that requests name, or None for the default one.
-        shadowed: settings that were found and not used, each with the reason.
+        expires_at: when a short-term key expires.
+        project: the Bedrock project, or None for the default one.
+        shadowed: settings that were found but not used, each with the reason.
     """
 
     auth: Auth | None
@@ -40,7 +40,7 @@ class Identity:
     shadowed: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """A few lines for a terminal."""
+        """Return a few lines for a terminal."""
         kind = "" if self.key_kind in {None, "opaque"} else f"{self.key_kind} "
         mode = {"api_key": f"{kind}API key", "aws": "AWS credentials, SigV4"}.get(self.auth or "", "none")
         lines = [

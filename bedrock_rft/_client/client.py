@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from typing_extensions import Self
 
-from bedrock_rft._auth.api_key_source import ApiKeyInput
+from bedrock_rft._auth.api_key import ApiKeyInput
 from bedrock_rft._auth.config import carried, resolve
 from bedrock_rft._auth.identity import Auth, Identity
 from bedrock_rft._client.workflows import AsyncWings, Wings

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 import openai
 
-from bedrock_rft._auth.api_key_source import KeySource
+from bedrock_rft._auth.api_key import KeySource
 from bedrock_rft._auth.config import Config
 from bedrock_rft._core.redaction import Secret
 from bedrock_rft._transport.connection_errors import map_connection_error, strip_exception

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
 
-from bedrock_rft._auth.api_key import read
+from bedrock_rft._auth.api_key import parse_key as read
 from bedrock_rft._auth.aws_credentials import AwsCredentials, Frozen
 from bedrock_rft._auth.config import resolve
 from bedrock_rft._core.redaction import Secret, as_secret

@@ -23,7 +23,7 @@ from support.iam_simulator import Iam, iam_server
 from support.moto_server import Aws
 
 from bedrock_rft import AsyncClient, Client, ConfigurationError
-from bedrock_rft._auth.api_key import read
+from bedrock_rft._auth.api_key import parse_key as read
 from bedrock_rft._auth.aws_credentials import given
 from bedrock_rft._core.findings import Finding
 from bedrock_rft._core.redaction import Secret

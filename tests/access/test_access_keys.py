@@ -19,7 +19,7 @@ from botocore.credentials import Credentials, RefreshableCredentials
 from support.fake_secrets import ACCESS_KEY, SECRET, TOKEN, said_of, secrets_in
 
 from bedrock_rft import AsyncClient, Client, ConfigurationError
-from bedrock_rft._auth.api_key import read
+from bedrock_rft._auth.api_key import parse_key as read
 from bedrock_rft._core.redaction import Secret
 from bedrock_rft.access import MintedKey, _keys, api_key_provider, mint_api_key
 from bedrock_rft.access.__main__ import main

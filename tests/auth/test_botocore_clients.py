@@ -79,7 +79,7 @@ def test_the_chains_credentials_are_used(seen: list[dict[str, str]], monkeypatch
 def test_no_credentials_and_no_such_region_are_errors_of_ours() -> None:
     with pytest.raises(ConfigurationError, match="No identity"):
         service_client("lambda", region="us-west-2", credentials=chain(None))
-    with pytest.raises(ConfigurationError, match="No client for AWS lambda"):
+    with pytest.raises(ConfigurationError, match="Could not create a client for AWS lambda"):
         service_client("lambda", region="not a region", credentials=given(Secret(Rotating())))
-    with pytest.raises(ConfigurationError, match="No client for AWS no-such-service"):
+    with pytest.raises(ConfigurationError, match="Could not create a client for AWS no-such-service"):
         service_client("no-such-service", region="us-west-2", credentials=given(Secret(Rotating())))

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bedrock_rft import AsyncClient, BedrockRFTWarning, Client, ConfigurationError
-from bedrock_rft._auth.api_key import read
+from bedrock_rft._auth.api_key import parse_key as read
 from bedrock_rft._auth.config import Config, resolve
 
 MANTLE = "https://bedrock-mantle.us-west-2.api.aws/v1"
@@ -109,7 +109,7 @@ class TestBaseUrl:
 
     def test_region_and_host_that_disagree(self, monkeypatch: pytest.MonkeyPatch) -> None:
         env(monkeypatch, OPENAI_BASE_URL=MANTLE)
-        with pytest.raises(ConfigurationError, match=r"eu-west-1.*OPENAI_BASE_URL points at us-west-2"):
+        with pytest.raises(ConfigurationError, match=r"eu-west-1.*OPENAI_BASE_URL points to us-west-2"):
             resolve(region="eu-west-1", api_key=KEY)
 
     @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ class TestIdentity:
         config = resolve(region="us-west-2")
         assert config.auth == "aws"
         assert any("OPENAI_API_KEY" in entry for entry in config.identity.shadowed)
-        with pytest.raises(ConfigurationError, match="OPENAI_API_KEY: it is not a Bedrock key"):
+        with pytest.raises(ConfigurationError, match="OPENAI_API_KEY: it is not a Bedrock API key"):
             resolve(region="us-west-2", auth="api_key")
 
     def test_an_openai_key_that_is_sent_here_is_said_aloud(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +249,7 @@ class TestKeys:
             resolve(api_key=short_term(age=13))
 
     def test_one_for_another_region_says_which(self) -> None:
-        with pytest.raises(ConfigurationError, match=r"serves us-east-1 only.*us-west-2"):
+        with pytest.raises(ConfigurationError, match=r"valid in us-east-1 only.*us-west-2"):
             resolve(region="us-west-2", api_key=short_term("us-east-1"))
 
     def test_what_it_says_of_itself(self) -> None:

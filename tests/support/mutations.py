@@ -102,7 +102,7 @@ def _trusting(patch: pytest.MonkeyPatch) -> None:
 
 
 def _cached(patch: pytest.MonkeyPatch) -> None:
-    from bedrock_rft._auth.api_key_source import KeySource
+    from bedrock_rft._auth.api_key import KeySource
     from bedrock_rft._auth.aws_credentials import AwsCredentials
 
     def remembered(ask: Callable[[Any], Any]) -> Callable[[Any], Any]:

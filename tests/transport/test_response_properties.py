@@ -239,7 +239,7 @@ def test_an_arn_keeps_its_parts(partition: str, region: str, account: str, name:
 def test_a_short_term_key_of_any_content_is_looked_at(inside: bytes) -> None:
     wrapped = base64.b64encode(inside).decode()
     for spelled in (wrapped, wrapped.rstrip("="), inside.decode("latin-1")):
-        about = keys.read(f"bedrock-api-key-{spelled}")
+        about = keys.parse_key(f"bedrock-api-key-{spelled}")
         assert about.kind == "short-term"
         assert about.expires_at is None or about.expires_at.tzinfo is not None
 
@@ -252,7 +252,7 @@ def test_a_short_term_key_says_when_it_ends(since: int, lasting: int) -> None:
         f"bedrock.amazonaws.com/?X-Amz-Credential=A%2F{made:%Y%m%d}%2Feu-west-1%2Fbedrock%2Faws4_request"
         f"&X-Amz-Date={made:%Y%m%dT%H%M%SZ}&X-Amz-Expires={lasting}"
     )
-    about = keys.read("bedrock-api-key-" + base64.b64encode(url.encode()).decode())
+    about = keys.parse_key("bedrock-api-key-" + base64.b64encode(url.encode()).decode())
     assert about.region == "eu-west-1"
     assert about.expires_at is not None
     assert about.expires_at - made == timedelta(seconds=lasting)
@@ -262,7 +262,7 @@ def test_a_short_term_key_says_when_it_ends(since: int, lasting: int) -> None:
 @given(key=st.text(max_size=60) | st.binary(max_size=10) | st.integers())
 def test_a_key_can_stand_in_a_header_or_is_refused(key: Any) -> None:
     try:
-        found = keys.check(Secret(key), "api_key").reveal()
+        found = keys.validate_key(Secret(key), "api_key").reveal()
     except ConfigurationError as error:
         said = str(error)
         assert len(str(key)) < 12 or str(key) not in said

@@ -221,7 +221,7 @@ class _Examination:
             return [Finding("error", "key", "The API key cannot be used", error.message)]
 
     def _about(self, key: Secret[str]) -> list[Finding]:
-        return list(look_client.about_key(keys.read(key.reveal()), self.config.region, datetime.now(timezone.utc)))
+        return list(look_client.about_key(keys.parse_key(key.reveal()), self.config.region, datetime.now(timezone.utc)))
 
     def _caller(self, aws: Aws) -> Iterator[Finding]:
         who = aws.who
@@ -253,7 +253,7 @@ class _Examination:
     def _made_with(self, aws: Aws) -> bool:
         """Whether the API key was made with the very credentials that AWS is asked with."""
         key = self.config.key
-        made = keys.read(key.static() or "").access_key_id if key is not None else None
+        made = keys.parse_key(key.static() or "").access_key_id if key is not None else None
         return made is not None and made == aws.credentials.freeze().access_key
 
     def _function(self, aws: Aws, arn: LambdaArn) -> Iterator[Finding]:

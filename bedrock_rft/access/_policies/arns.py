@@ -6,6 +6,7 @@ import functools
 import re
 from typing import Any
 
+from bedrock_rft._auth.botocore_sessions import new_session
 from bedrock_rft._auth.endpoint import SERVICE, check_region
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
@@ -38,9 +39,7 @@ _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/([\x21-\x7e]{1,511}/
 def partition(region: str) -> str:
     """The partition of a region, as botocore knows it: `aws`, `aws-us-gov`, …; `aws` for one that it does not know."""
     from botocore.exceptions import UnknownRegionError
-    from botocore.session import Session
-
-    session: Any = Session()
+    session: Any = new_session()
     try:
         return str(session.get_partition_for_region(region))
     except UnknownRegionError:
