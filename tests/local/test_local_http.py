@@ -20,6 +20,7 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 
+from bedrock_rft import Client
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.local import LocalService
 
@@ -269,7 +270,68 @@ def test_stalled_peers_stop_nobody(service: LocalService) -> None:
             peer.close()
 
 
-# Coming and going
+# Other clients
+
+
+def test_a_raw_colon_in_a_path_is_verified(service: LocalService) -> None:
+    with opened(service, "aws") as client:
+        response = client.get("models/local-ft:no:such-model")
+    assert response.status_code == 404
+    assert response.json()["error"]["code"] == "model_not_found"
+
+
+@pytest.mark.parametrize("auth", ["aws", "api_key"])
+def test_bedrock_openai_stays_on_this_machine(service: LocalService, auth: Any) -> None:
+    pytest.importorskip("openai.lib.bedrock")
+    code = (
+        "from openai import BedrockOpenAI\n"
+        "with BedrockOpenAI() as client:\n"
+        "    print(client.base_url)\n"
+        "    print(sorted(model.id for model in client.models.list()))\n"
+    )
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "OPENAI_"))}
+    environment = {**kept, **service.environment(auth), "AWS_EC2_METADATA_DISABLED": "true"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own
+    assert done.returncode == 0, done.stderr
+    url, models = done.stdout.splitlines()
+    assert url.rstrip("/") == service.base_url
+    assert "openai.gpt-oss-20b" in models
+
+
+@pytest.mark.parametrize("auth", ["aws", "api_key"])
+def test_the_client_reads_the_same_variables(service: LocalService, auth: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in service.environment(auth).items():
+        monkeypatch.setenv(name, value)
+    with Client() as client:
+        assert client.identity.base_url == service.base_url
+        assert [model.id for model in client.models.list()]
+
+
+def test_short_term_keys_of_its_own_credentials_work(service: LocalService) -> None:
+    from bedrock_rft.access import mint_api_key
+
+    options = service.client_options("aws")
+    key = mint_api_key(region=service.region, credentials=options["credentials"])
+    with Client(base_url=service.base_url, region=service.region, api_key=key) as client:
+        assert [model.id for model in client.models.list()]
+
+
+# Start and stop
+
+
+def test_keys_survive_a_restart_in_the_same_directory(tmp_path: Path) -> None:
+    with LocalService(tmp_path) as first:
+        before = first.client_options("api_key")["api_key"], first.environment("aws")["AWS_SECRET_ACCESS_KEY"]
+    with LocalService(tmp_path) as second, opened(second, "aws") as client:
+        assert before == (
+            second.client_options("api_key")["api_key"],
+            second.environment("aws")["AWS_SECRET_ACCESS_KEY"],
+        )
+        assert client.get("models").status_code == 200
+        assert os.name != "posix" or (tmp_path / "keys.json").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "keys.json").write_text('{"api_key": "x"}')
+    with pytest.raises(ConfigurationError, match="Remove the file"):
+        LocalService(tmp_path)
 
 
 def test_a_new_server_goes_on_in_the_same_directory(tmp_path: Path) -> None:

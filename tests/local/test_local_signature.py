@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -15,7 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bedrock_rft.local._http import signature as _signature
-from bedrock_rft.local._http.signature import Credential, InvalidSignature, canonical_path, canonical_query, verify
+from bedrock_rft.local._http.signature import (
+    Credential,
+    InvalidSignature,
+    canonical_path,
+    canonical_query,
+    verify,
+    verify_short_term_key,
+)
 
 Headers = list[tuple[str, str]]
 
@@ -138,6 +146,8 @@ def test_aws_published_examples(name: str, monkeypatch: pytest.MonkeyPatch) -> N
 def test_segments_are_encoded_twice_and_queries_sorted() -> None:
     assert canonical_path(b"/v1/models/local-ft%3Aa b") == "/v1/models/local-ft%253Aa%2520b"
     assert canonical_path(b"/v1/models/local-ft:a") == "/v1/models/local-ft%253Aa"
+    assert canonical_path(b"/v1/models/local-ft:a", decode=False) == "/v1/models/local-ft%3Aa"
+    assert canonical_path(b"/v1/models/local-ft%3Aa", decode=False) == "/v1/models/local-ft%253Aa"
     assert canonical_path(b"/v1//files/x/../y/") == "/v1/files/y/"
     assert canonical_path(b"") == "/"
     assert canonical_query(b"b=2&a=%7e&a=1&c&=&a%2b=+") == "=&a=1&a=~&a%2B=%2B&b=2&c="
@@ -146,6 +156,12 @@ def test_segments_are_encoded_twice_and_queries_sorted() -> None:
 def test_what_botocore_signs_is_let_in() -> None:
     assert check(signed()) == CREDENTIAL.access_key
     assert check(signed("POST", "/v1/files?a=b", b"body"), "POST", "/v1/files?a=b", b"body") == CREDENTIAL.access_key
+
+
+@pytest.mark.parametrize("path", ["/v1/models/local-ft:a:step-1", "/v1/models/local-ft%3Aa", "/v1/x/a,b;c=d@e!"])
+def test_a_path_with_characters_that_may_stay_raw_is_verified_as_it_is_signed(path: str) -> None:
+    assert check(signed(target=path), target=path) == CREDENTIAL.access_key
+    assert refusal(signed(target=path), target=f"{path}x").status == 401
 
 
 segment = st.text(min_size=1, max_size=8).filter(lambda text: text not in {".", ".."})
@@ -242,3 +258,67 @@ def test_a_date_that_is_none_is_refused() -> None:
 
 def test_a_credential_shows_no_secret() -> None:
     assert repr(CREDENTIAL) == "Credential('LOCALEXAMPLE')"
+
+
+# Short-term API keys
+
+
+def minted(
+    credential: Credential = CREDENTIAL, region: str = "us-west-2", expiry: timedelta = timedelta(hours=1)
+) -> str:
+    """Return a key as AWS's own generator makes it."""
+    from aws_bedrock_token_generator import provide_token
+
+    class Provider:
+        def load(self) -> Any:
+            return Credentials(credential.access_key, credential.secret_key, credential.token)
+
+    provider: Any = Provider()
+    key: str = provide_token(region, provider, expiry)
+    return key
+
+
+def check_key(key: str, **settings: Any) -> str:
+    options: dict[str, Any] = {
+        "lookup": {CREDENTIAL.access_key: CREDENTIAL}.get,
+        "region": "us-west-2",
+        "now": datetime.now(timezone.utc),
+        **settings,
+    }
+    return verify_short_term_key(key, **options)
+
+
+def test_a_short_term_key_of_a_known_credential_is_valid() -> None:
+    assert check_key(minted()) == CREDENTIAL.access_key
+    permanent = Credential("LOCALOTHER", "secret")
+    assert check_key(minted(permanent), lookup={permanent.access_key: permanent}.get) == permanent.access_key
+
+
+def test_other_short_term_keys_are_refused() -> None:
+    good = minted()
+    later = datetime.now(timezone.utc) + timedelta(hours=2)
+    text = base64.b64decode(good.removeprefix("bedrock-api-key-")).decode()
+
+    def encoded(changed: str) -> str:
+        return "bedrock-api-key-" + base64.b64encode(changed.encode()).decode()
+
+    cases: list[tuple[str, dict[str, Any]]] = [
+        (good, {"now": later}),
+        (good, {"region": "us-east-1"}),
+        (good, {"lookup": nobody}),
+        (minted(Credential(CREDENTIAL.access_key, "another secret", CREDENTIAL.token)), {}),
+        (minted(Credential(CREDENTIAL.access_key, CREDENTIAL.secret_key, "another token")), {}),
+        (encoded(text.replace("X-Amz-Expires=3600", "X-Amz-Expires=36000")), {}),
+        (encoded(text.replace("CallWithBearerToken", "Other")), {}),
+        (encoded(text.replace("bedrock.amazonaws.com", "sts.amazonaws.com")), {}),
+        (encoded(text.partition("&X-Amz-Signature")[0]), {}),
+        (encoded(text + "&More=1"), {}),
+        ("bedrock-api-key-", {}),
+        ("bedrock-api-key-%%%", {}),
+        ("bedrock-api-key-w6k=", {}),
+    ]
+    for key, options in cases:
+        with pytest.raises(InvalidSignature) as caught:
+            check_key(key, **options)
+        assert caught.value.status == 401
+        assert caught.value.code == "invalid_api_key"
