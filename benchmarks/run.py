@@ -12,6 +12,7 @@ How the figures are made:
 - `import` is wall time over `python -c pass`. `cold` is wall time from starting Python to the first retrieved job.
 - `retrieve` and `events` are processor time of a warm process a side, its threads included: of one job, and of 10,000
   events in pages of 100.
+- `concurrent` is processor time of one request in an async client with 16 or 64 requests at once.
 - `upload` is how far 512 MiB, given as a path and checked as for any user, raise the peak memory of a process whose
   client has sent nothing yet.
 - `second` is wall time of making a second client in one process, nothing sent.
@@ -29,7 +30,7 @@ import os
 from collections.abc import Callable
 
 import _process
-from _calls import events, retrieve
+from _calls import concurrent, events, retrieve
 from _row import HEAD, Row
 from _second import second
 from _start import cold, importing
@@ -43,6 +44,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "retrieve": retrieve,
     "upload": upload,
     "events": events,
+    "concurrent": concurrent,
     "second": second,
 }
 

@@ -35,7 +35,7 @@ def map_connection_error(
         request: the request that was being sent.
         config: the endpoint.
         outer_error: the exception that the caller was handling, `sys.exc_info()[1]` before the request. Python adds it
-            to the chain, but it says nothing about this request: a refused connection in it must not make a creation
+            to the chain, but it does not concern this request: a refused connection in it must not make a creation
             look as if it was never sent.
     """
     names = {kind.__name__ for cause in _causes(error, outer_error) for kind in type(cause).__mro__}

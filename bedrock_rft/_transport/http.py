@@ -35,7 +35,7 @@ USER_AGENT = f"bedrock-rft/{__version__}"
 REFUSED = frozenset({401, 403})
 """Statuses that may change with a newer key, newer credentials or a corrected clock."""
 
-# Compressed responses would need a second bound: on what they decompress to.
+# Compressed responses would need a second bound, on their decompressed size.
 _ACCEPT_ENCODING = "identity"
 _PROTOCOL = frozenset({"host", "content-type", "content-length", "transfer-encoding", "accept", "accept-encoding"})
 

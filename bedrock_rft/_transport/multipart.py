@@ -29,7 +29,7 @@ class Upload:
 
     Attributes:
         filename: the name that the service will show.
-        purpose: what the service may use the file for.
+        purpose: the use of the file, such as `fine-tune`.
         size: bytes of the file.
         length: bytes of the whole body.
         sha256: hex digest of the whole body, which the signature covers.
@@ -52,7 +52,7 @@ class Upload:
         Args:
             source: the bytes of the file.
             filename: the name that the service will show; by default the source's name.
-            purpose: what the service may use the file for.
+            purpose: the use of the file, such as `fine-tune`.
             progress: called with the bytes sent and the size of the file.
             rules: limits to validate the content against while it is read; None skips validation.
 

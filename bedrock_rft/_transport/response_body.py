@@ -85,7 +85,7 @@ async def _chunks(response: Any, *, blocking: bool) -> AsyncIterator[bytes]:
 
 
 def limit_response(response: Any, *, base_path: str) -> None:
-    """Bound what can be read of a response. Response hook of the HTTP clients of both transports.
+    """Bound the size and duration of a response. Response hook of the HTTP clients of both transports.
 
     At most `MAX_ERROR_BODY` bytes of an error are read, by this package or by the OpenAI SDK; a compressed error body
     is dropped. It also hides the target of a redirect, which the HTTP library would parse, and fail if it is no URL.
@@ -110,16 +110,16 @@ def limit_response(response: Any, *, base_path: str) -> None:
 
 
 async def limit_response_async(response: Any, *, base_path: str) -> None:
-    """Bound what can be read of the response of an async client; see `limit_response`."""
+    """Bound the size and duration of the response of an async client; see `limit_response`."""
     limit_response(response, base_path=base_path)
 
 
 def limit_error_body(response: Any, *, drop_compressed: bool) -> None:
-    """Bound what can be read of an error response to `MAX_ERROR_BODY` bytes, before decompression.
+    """Bound the body of an error response to `MAX_ERROR_BODY` bytes, before decompression.
 
     Args:
         response: a response of httpx or httpx2 whose body was not read yet.
-        drop_compressed: ignore a body that is compressed; its status says enough.
+        drop_compressed: ignore a body that is compressed; the status alone is enough.
     """
     limit = MAX_ERROR_BODY
     if drop_compressed and _is_compressed(response):

@@ -30,7 +30,7 @@ else:
     import httpx2
 
     class _Auth(httpx.Auth, httpx2.Auth):
-        """The `Auth` class of both HTTP libraries: each client accepts an instance of its own library's only."""
+        """The `Auth` class of both HTTP libraries: each library's clients accept only their own."""
 
 
 class SigV4Auth(RequestSigner, _Auth):

@@ -270,7 +270,7 @@ def parse_response(model: type[P], response: Response, request: Request, config:
     """Return the payload of a successful response.
 
     Raises:
-        APIResponseError: the body is not what the service sends.
+        APIResponseError: the body is not a payload of this model.
     """
     try:
         return model.read(response.content)

@@ -33,7 +33,7 @@ class Sink(Protocol):
     """Destination of a response body that is too large for memory."""
 
     def restart(self) -> None:
-        """Discard what was written, because the request is sent again."""
+        """Discard the bytes written so far, because the request is sent again."""
         ...
 
     def write(self, chunk: bytes, /) -> object:
@@ -119,7 +119,7 @@ class Transport(Protocol):
     """Sends requests. Each implementation serves the sync and the async client."""
 
     async def send(self, request: Request, /) -> Response:
-        """Send a request once and return the response, whatever its status.
+        """Send a request once and return the response, of any status.
 
         Raises:
             APIConnectionError: no complete response arrived.
