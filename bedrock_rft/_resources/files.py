@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import Self
 
+from bedrock_rft._core.atomic_file import AtomicFile
 from bedrock_rft._core.log import log
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._resources.base import (
@@ -28,7 +29,7 @@ from bedrock_rft.errors import APIStatusError, ConfigurationError, NotFoundError
 from bedrock_rft.types.files import File, FileDeleted
 
 if TYPE_CHECKING:  # creating a client must not import `datasets`
-    from bedrock_rft.datasets._bounds import Rules
+    from bedrock_rft.datasets._limits import Limits
     from bedrock_rft.datasets._source import Data as UploadData
 
 __all__ = ["AsyncFiles", "Files"]
@@ -54,7 +55,7 @@ class AsyncFiles(AsyncResource):
         filename: str | None = None,
         purpose: str = _TRAINING,
         progress: Progress | None = None,
-        validate: bool | Rules = True,
+        validate: bool | Limits = True,
         reuse: bool = False,
     ) -> File:
         """Upload training data.
@@ -68,7 +69,7 @@ class AsyncFiles(AsyncResource):
             purpose: what the service may do with it. Only `fine-tune` is checked to be training data.
             progress: called with the bytes sent so far and the bytes in all; a retry starts again from 0.
             validate: whether it must be what `datasets.validate` takes, errors aside from warnings, which are logged.
-                `datasets.Rules(minimum=1)` holds a validation file to other bounds; False sends whatever it is.
+                `datasets.Limits(min_records=1)` holds a validation file to other bounds; False sends whatever it is.
             reuse: whether a file of the same name, size and SHA-256 that the service has already is returned instead,
                 and nothing sent. This client knows the hash of what it uploaded itself; of other files with that name
                 and size it reads the content to compare. Never done unless asked for; the log says when it was.
@@ -78,11 +79,11 @@ class AsyncFiles(AsyncResource):
                 sent; `.problems` has what was found.
             ConfigurationError: it is nothing that can be uploaded.
         """
-        from bedrock_rft.datasets._source import source
+        from bedrock_rft.datasets._source import open_source
 
-        rules = _rules(validate) if purpose == _TRAINING else None
+        limits = _limits(validate) if purpose == _TRAINING else None
         upload = await self._session.transport.run(
-            lambda: Upload(source(data), filename=filename, purpose=purpose, progress=progress, rules=rules)
+            lambda: Upload(open_source(data), filename=filename, purpose=purpose, progress=progress, limits=limits)
         )
         try:
             _log_warnings(upload)
@@ -151,11 +152,9 @@ class AsyncFiles(AsyncResource):
             The bytes; empty where they went to `to`.
         """
         path = f"/files/{segment(file, 'file')}/content"
-        from bedrock_rft.datasets._landing import Landing
-
-        with _Memory() if to is None else Landing(to) as landing:
-            await self._session.exchange(Request("GET", path, sink=landing))
-            return landing.land()
+        with _Memory() if to is None else AtomicFile(to) as sink:
+            await self._session.exchange(Request("GET", path, sink=sink))
+            return sink.commit() or b""
 
     async def delete(self, file: File | str) -> FileDeleted:
         """Delete a file. A job that has begun with it goes on.
@@ -203,7 +202,7 @@ class _Memory:
     def write(self, chunk: bytes, /) -> None:
         self._content += chunk
 
-    def land(self) -> bytes:
+    def commit(self) -> bytes:
         return bytes(self._content)
 
 
@@ -224,14 +223,14 @@ class _Hashing:
         return self._digest.hexdigest()
 
 
-def _rules(validate: bool | Rules) -> Rules | None:
-    from bedrock_rft.datasets._bounds import Rules
+def _limits(validate: bool | Limits) -> Limits | None:
+    from bedrock_rft.datasets._limits import Limits
 
-    if isinstance(validate, Rules):
+    if isinstance(validate, Limits):
         return validate
     if not isinstance(validate, bool):
-        raise ConfigurationError(f"validate is True, False or datasets.Rules, not {type(validate).__name__}.")
-    return Rules() if validate else None
+        raise ConfigurationError(f"validate is a {type(validate).__name__}. Use True, False or datasets.Limits(…).")
+    return Limits() if validate else None
 
 
 def _log_warnings(upload: Upload) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bedrock_rft.errors import DatasetError
 
 if TYPE_CHECKING:  # creating a client must not import `datasets`
-    from bedrock_rft.datasets._bounds import Rules
+    from bedrock_rft.datasets._limits import Limits
     from bedrock_rft.datasets._report import Report
     from bedrock_rft.datasets._source import Source
 
@@ -45,7 +45,7 @@ class Upload:
         filename: str | None = None,
         purpose: str = "fine-tune",
         progress: Progress | None = None,
-        rules: Rules | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """Read the source once, to compute its length and hash. If that fails the source is closed.
 
@@ -54,7 +54,7 @@ class Upload:
             filename: the name that the service will show; by default the source's name.
             purpose: the use of the file, such as `fine-tune`.
             progress: called with the bytes sent and the size of the file.
-            rules: limits to validate the content against while it is read; None skips validation.
+            limits: limits to validate the content against while it is read; None skips validation.
 
         Raises:
             DatasetError: the file is empty, cannot be read, or is invalid.
@@ -73,15 +73,15 @@ class Upload:
         ).encode()
         self._tail = f"\r\n--{boundary}--\r\n".encode()
         try:
-            self.checked = self._measure(rules)
+            self.checked = self._measure(limits)
         except BaseException:
             source.close()
             raise
         self.length = len(self._head) + self.size + len(self._tail)
 
-    def _measure(self, rules: Rules | None) -> Report | None:
+    def _measure(self, limits: Limits | None) -> Report | None:
         body, size, report = hashlib.sha256(self._head), 0, None
-        if rules is None:
+        if limits is None:
             content = hashlib.sha256()
             for chunk in self.content():
                 body.update(chunk)
@@ -89,14 +89,13 @@ class Upload:
                 size += len(chunk)
             self.size, self.content_sha256 = size, content.hexdigest()
         else:
-            from bedrock_rft.datasets._cut import READ
-            from bedrock_rft.datasets._scan import Scan
-            from bedrock_rft.datasets._source import pieces
+            from bedrock_rft.datasets._check import CHUNK_SIZE, DatasetCheck
+            from bedrock_rft.datasets._source import read_chunks
 
-            with Scan(self.filename, rules=rules, also=[body]) as scan:
-                for chunk in pieces(self._source, READ):
-                    scan.feed(chunk)
-                report = scan.finish()
+            check = DatasetCheck(self.filename, limits=limits, digests=[body])
+            for chunk in read_chunks(self._source, CHUNK_SIZE):
+                check.feed(chunk)
+            report = check.finish()
             self.size, self.content_sha256 = report.size, report.sha256
         if not self.size:
             raise DatasetError(f"{self.filename} is empty, so there is nothing to train on. Check the path.")
@@ -104,7 +103,7 @@ class Upload:
             try:
                 report.raise_for_errors()
             except DatasetError as error:
-                text = f"{error.message} To upload it without validation, pass validate=False."
+                text = f"{error.message}\nTo upload it without validation, pass validate=False."
                 raise DatasetError(text, **vars(error)) from None
         body.update(self._tail)
         self.sha256 = body.hexdigest()
@@ -112,15 +111,15 @@ class Upload:
 
     def content(self) -> Iterator[bytes]:
         """Return the bytes of the file itself, in chunks of at most 1 MiB."""
-        from bedrock_rft.datasets._source import pieces
+        from bedrock_rft.datasets._source import read_chunks
 
-        return pieces(self._source)
+        return read_chunks(self._source)
 
     def check_readable(self) -> None:
         """Raise `DatasetError` if the file cannot be read any more, before a request begins."""
-        from bedrock_rft.datasets._source import pieces
+        from bedrock_rft.datasets._source import read_chunks
 
-        with closing(pieces(self._source, 1)) as reading:
+        with closing(read_chunks(self._source, 1)) as reading:
             next(reading, b"")
 
     def chunks(self) -> Iterator[bytes]:

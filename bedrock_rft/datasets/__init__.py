@@ -1,44 +1,33 @@
-"""What a training file must be, said before the service says it, and written where the user has something else.
+"""Training files: check, write, split and convert them before anything is uploaded.
 
-`validate` checks in one streaming pass; `write` makes JSON lines of records and frames, `convert` of other formats,
-and `split` makes a training and a validation file. Nothing here opens a socket.
+`validate` checks a file in one streaming pass; `write` writes JSON lines from records and frames, `convert` reads other
+formats, and `split` makes a training and a validation file. Nothing here opens a socket.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from bedrock_rft._core.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from bedrock_rft.datasets._bounds import Rules
+    from bedrock_rft.datasets._check import validate
     from bedrock_rft.datasets._convert import Format, convert
+    from bedrock_rft.datasets._limits import Limits
+    from bedrock_rft.datasets._problems import Problem
     from bedrock_rft.datasets._read import read
     from bedrock_rft.datasets._record import TrainingMessage, TrainingRecord
-    from bedrock_rft.datasets._report import Lengths, Problem, Report
+    from bedrock_rft.datasets._report import Lengths, Report
     from bedrock_rft.datasets._split import Split, split
-    from bedrock_rft.datasets._validate import validate
     from bedrock_rft.datasets._write import Column, write
-
-# An upload needs little of this, and should not pay for the rest.
-_WHERE = {
-    "_bounds": ("Rules",),
-    "_convert": ("Format", "convert"),
-    "_read": ("read",),
-    "_record": ("TrainingMessage", "TrainingRecord"),
-    "_report": ("Lengths", "Problem", "Report"),
-    "_split": ("Split", "split"),
-    "_validate": ("validate",),
-    "_write": ("Column", "write"),
-}
-_MODULE = {name: module for module, names in _WHERE.items() for name in names}
 
 __all__ = [
     "Column",
     "Format",
     "Lengths",
+    "Limits",
     "Problem",
     "Report",
-    "Rules",
     "Split",
     "TrainingMessage",
     "TrainingRecord",
@@ -49,16 +38,18 @@ __all__ = [
     "write",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Load a name when it is first used (PEP 562)."""
-    module = _MODULE.get(name)
-    if module is None:
-        raise AttributeError(f"module 'bedrock_rft.datasets' has no attribute {name!r}")
-    value = getattr(import_module(f"bedrock_rft.datasets.{module}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "_check": ("validate",),
+        "_convert": ("Format", "convert"),
+        "_limits": ("Limits",),
+        "_problems": ("Problem",),
+        "_read": ("read",),
+        "_record": ("TrainingMessage", "TrainingRecord"),
+        "_report": ("Lengths", "Report"),
+        "_split": ("Split", "split"),
+        "_write": ("Column", "write"),
+    },
+    renamed={"Rules": "datasets.Limits; Rules(minimum=1) is now Limits(min_records=1)"},
+)

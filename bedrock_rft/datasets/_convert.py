@@ -1,12 +1,16 @@
-"""Other formats read as training records, one by one, for `write` to check and lay down.
+"""Conversion of other formats to training records.
 
-| format | it has |
+| format | records have |
 |---|---|
-| `openai-rft` | `messages` that end with the user; what the grader compares with stands in fields beside them |
-| `sft` | `messages` that end with the assistant: that turn becomes the reference answer |
-| `completion` | `prompt` and `completion` |
+| `openai-rft` | `messages` that end with the user; the reference answer is in a field beside them |
+| `sft` | `messages` that end with the assistant, whose turn becomes the reference answer |
+| `completion` | `prompt` and `completion`; with `label: false` the completion is not a reference answer |
 | `nova` | `messages` of Amazon Nova: RFT rows, or Converse turns with `system` beside them |
 | `sagemaker` | `prompt` with messages, and `reward_model.ground_truth` |
+| `sharegpt` | `conversations` with `from` and `value`; the last answer becomes the reference answer |
+| `alpaca` | `instruction`, `input` and `output`, perhaps with `history` |
+
+In every format, a `system` field beside the messages becomes the system message.
 """
 
 from __future__ import annotations
@@ -14,224 +18,296 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, TypeAlias, cast, get_args
 
-from jiter import from_json
+from pydantic_core import from_json
 
+from bedrock_rft.datasets._read import parse_object, read_lines, reject_signature
 from bedrock_rft.datasets._records import plain_record
-from bedrock_rft.datasets._rules import kind, shown
-from bedrock_rft.datasets._source import Data, given_records, pieces, source
-from bedrock_rft.datasets._syntax import not_json
+from bedrock_rft.datasets._rules import content_text, json_type, list_names, truncate
+from bedrock_rft.datasets._source import Data, Source, open_source, read_chunks, records_in
 from bedrock_rft.errors import ConfigurationError, DatasetError
 
-__all__ = ["Format", "convert", "lines_of"]
+__all__ = ["Format", "convert"]
 
-Format: TypeAlias = Literal["openai-rft", "sft", "completion", "nova", "sagemaker"]
+Format: TypeAlias = Literal["openai-rft", "sft", "completion", "nova", "sagemaker", "sharegpt", "alpaca"]
 """A format that `convert` reads."""
 
 _Row: TypeAlias = dict[str, Any]
 _MISSING: Any = object()
+_PARQUET = b"PAR1"
+_ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant", "model": "assistant",
+          "developer": "system"}  # fmt: skip
+_OWN_FIELDS = {"messages", "reference_answer", "id", "tools", "metadata"}  # of OpenAI, beside which the answer is
 
 
 def convert(
     data: Data,
     *,
-    format: Format | None = None,  # noqa: A002 - the plain word
+    format: Format | None = None,  # noqa: A002 - the usual word
     reference_answer: str | None = None,
 ) -> Iterator[_Row]:
-    """Read another format, record by record: `datasets.write("train.jsonl", datasets.convert("chats.jsonl"))`.
+    """Read another format record by record: `datasets.write("train.jsonl", datasets.convert("chats.jsonl"))`.
 
-    Fields that mean nothing to the format are passed on to the grader. OpenAI's role `developer` becomes `system`.
+    Fields without a meaning in the format are kept for the reward. OpenAI's role `developer` becomes `system`.
 
     Args:
-        data: a path to JSON lines, their bytes, a binary file, or records.
-        format: what it is; told from each record where it is not given.
-        reference_answer: the field that holds the reference answer, such as `reference_color` of an OpenAI item.
-            Without it, `reference_answer` or the only further field of an OpenAI item is used.
+        data: a path to JSON lines, a JSON array or Parquet (which needs pyarrow), their bytes, a binary file, or
+            records.
+        format: the format; by default it is detected for each record from its fields.
+        reference_answer: the field with the reference answer, such as `reference_color` of an OpenAI item. By default
+            `reference_answer`, or the only further field of an OpenAI item.
 
     Yields:
-        Records with `messages` and, where there is one, `reference_answer`. They are not checked yet: `write` does.
+        Records with `messages` and, if there is one, `reference_answer`. `write` checks them.
 
     Raises:
-        DatasetError: a record has none of these formats; it names the line.
-        ConfigurationError: there is no such format.
+        DatasetError: a record has none of these formats; the message names its line.
+        ConfigurationError: the format is unknown.
     """
     if format is not None and format not in get_args(Format):
-        raise ConfigurationError(f"There is no format '{format}'; there are {', '.join(get_args(Format))}.")
-    return _converted(_rows(data), format, reference_answer)
+        raise ConfigurationError(f"Unknown format {truncate(str(format))!r}. Use {', '.join(get_args(Format))}.")
+    return _convert_rows(_rows(data), format, reference_answer)
 
 
-def lines_of(data: Data) -> Iterator[tuple[int, bytes]]:
-    """Every line that is not empty, with its number from 1, without its line feed."""
-    origin = source(data)
-    number, held = 0, b""
-    try:
-        for chunk in pieces(origin):
-            *lines, held = (held + chunk).split(b"\n")
-            for line in lines:
-                number += 1
-                if line.strip():
-                    yield number, line
-        if held.strip():
-            yield number + 1, held
-    finally:
-        origin.close()
+def _convert_rows(rows: Iterator[tuple[str, _Row]], format_: Format | None, answer: str | None) -> Iterator[_Row]:
+    for place, row in rows:
+        fields = row
+        if isinstance(row.get("item"), dict) and "messages" not in row:
+            fields = cast("_Row", row["item"])  # OpenAI's graders refer to `item.…`
+        detected = format_ or _detect_format(place, fields)
+        try:
+            record = _READERS[detected](fields, answer)
+        except _FormatError as error:
+            raise DatasetError(f"{place} is not a record of the format '{detected}': {error}.") from None
+        except (KeyError, TypeError, AttributeError, IndexError, ValueError):
+            raise DatasetError(
+                f"{place} is not a record of the format '{detected}': a field is missing or of another type. "
+                f"The record has: {list_names(fields)}."
+            ) from None
+        yield record
+
+
+class _FormatError(Exception):
+    """The reason why a record does not follow its format."""
 
 
 def _rows(data: Data) -> Iterator[tuple[str, _Row]]:
-    records = given_records(data)
+    """Yield each row with its place for messages."""
+    records = records_in(data)
     if records is not None:
         for number, record in enumerate(records, 1):
             yield f"Record {number}", plain_record(number, record)
         return
-    for number, line in lines_of(data):
-        try:
-            row = from_json(line, allow_inf_nan=False, catch_duplicate_keys=True)
-        except ValueError as error:
-            finding = not_json(line, error)
-            raise DatasetError(f"Line {number}: {finding.what}. {finding.mend}.", line=number) from None
-        if not isinstance(row, dict):
-            said = f"Line {number} is {kind(row)} instead of an object. Write one JSON object per line."
-            raise DatasetError(said, line=number)
-        yield f"Line {number}", row
+    source = open_source(data)
+    try:
+        head = next(read_chunks(source, 1 << 12), b"")
+        container = _parquet_rows(source) if head.startswith(_PARQUET) else _array_items(source, head)
+        if container is not None:
+            for number, row in enumerate(container, 1):
+                if not isinstance(row, dict):
+                    raise DatasetError(f"Record {number} is {json_type(row)} instead of an object.")
+                yield f"Record {number}", plain_record(number, cast("_Row", row))
+            return
+        for number, line in read_lines(source):
+            yield f"{source.name}, line {number}", parse_object(source.name, number, line)
+    finally:
+        source.close()
 
 
-def _converted(rows: Iterator[tuple[str, _Row]], given: Format | None, answer: str | None) -> Iterator[_Row]:
-    for place, row in rows:
-        fields = row
-        if isinstance(row.get("item"), dict) and "messages" not in row:
-            fields = cast("_Row", row["item"])  # OpenAI's grader speaks of `item.…`
-        found = given or _told(place, fields)
-        try:
-            record = _READERS[found](fields, answer)
-        except (KeyError, TypeError, AttributeError, IndexError, _Misfit) as error:
-            why = str(error) if isinstance(error, _Misfit) else "a field of it is missing or of another type"
-            raise DatasetError(f"{place} is no record of the format '{found}': {why}.") from None
-        yield record
+def _array_items(source: Source, head: bytes) -> Iterator[Any] | None:
+    """Return the items of a file that is one JSON array, as Alpaca and ShareGPT are published; None for other files."""
+    if not head.lstrip().startswith(b"["):
+        return None
+    reject_signature(source.name, head)
+    try:
+        items = from_json(b"".join(read_chunks(source)), allow_inf_nan=False)
+    except ValueError:
+        return None  # the reader of lines explains the error
+    return cast("Iterator[Any]", iter(items))
 
 
-class _Misfit(Exception):  # noqa: N818 - it is the reason within a DatasetError
-    """Why a record is not of its format."""
+def _parquet_rows(source: Source) -> Iterator[Any]:
+    try:
+        from pyarrow import parquet  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    except ImportError:
+        raise DatasetError(
+            f"{source.name} is Parquet, which needs pyarrow. Install it: pip install pyarrow", path=source.name
+        ) from None
+    with source.open() as file:
+        for batch in parquet.ParquetFile(file).iter_batches(1000):
+            yield from batch.to_pylist()
 
 
-def _told(place: str, row: _Row) -> Format:
-    """The format of a record, from the fields it has."""
+def _detect_format(place: str, row: _Row) -> Format:
+    """Return the format of a record according to its fields."""
     if "prompt" in row:
         if "reward_model" in row:
             return "sagemaker"
         if "completion" in row:
             return "completion"
+    if isinstance(row.get("conversations"), list):
+        return "sharegpt"
+    if "instruction" in row and "output" in row:
+        return "alpaca"
     messages = row.get("messages")
     if isinstance(messages, list) and messages and isinstance(messages[-1], dict):
-        turns = cast("list[_Row]", messages)
         if "schemaVersion" in row or isinstance(row.get("system"), list):
             return "nova"
-        if turns[-1].get("role") == "assistant":
-            return "sft"
-        return "openai-rft"
-    there = ", ".join(shown(str(name)) for name in row) or "nothing"
+        return "sft" if cast("_Row", messages[-1]).get("role") == "assistant" else "openai-rft"
     raise DatasetError(
-        f"{place} is of no format that can be told from its fields ({there}). Known are {', '.join(get_args(Format))}; "
-        "for columns of another name, datasets.write has prompt=, system= and reference_answer=."
+        f"{place} has an unknown format; its fields are: {list_names(row)}. Known formats are "
+        f"{', '.join(get_args(Format))}. For other columns use datasets.write with prompt=, system= and "
+        "reference_answer=."
     )
 
 
-def _record(messages: list[_Row], answer: Any, row: _Row, *used: str) -> _Row:
+def _build_record(messages: list[_Row], answer: Any, row: _Row, *used: str) -> _Row:
+    """Return a record with all fields of the row that were not used."""
     record: _Row = {"messages": messages}
+    system = row.get("system")
+    if isinstance(system, (str, list)):
+        text = _join_blocks(cast("Any", system))
+        if text and messages[:1] != [{"role": "system", "content": text}]:
+            record["messages"] = [{"role": "system", "content": text}, *messages]
+        used = (*used, "system")
     if answer is not _MISSING:
         record["reference_answer"] = answer
     return record | {name: value for name, value in row.items() if name not in {*record, *used}}
 
 
-def _openai(row: _Row, named: str | None) -> _Row:
-    messages = _turns(row["messages"])
-    others = [name for name in row if name not in {"messages", "reference_answer", "id", "tools", "metadata"}]
+def _read_openai(row: _Row, named: str | None) -> _Row:
+    messages = _normalize_messages(row["messages"])
+    others = [name for name in row if name not in {*_OWN_FIELDS, "system"}]
     if named is None and "reference_answer" not in row:
         if len(others) > 1:
-            raise _Misfit(
-                f"it has no reference_answer but {', '.join(map(shown, others))}; name one: reference_answer=…"
-            )
+            fields = list_names(others)
+            raise _FormatError(f"no reference_answer, but {fields}; name the field with reference_answer=…")
         named = others[0] if others else None
     name = named or "reference_answer"
-    return _record(messages, _taken(row, name) if named else row.get(name, _MISSING), row, name)
+    answer = _require(row, name) if named else row.get(name, _MISSING)
+    return _build_record(messages, answer, row, name)
 
 
-def _sft(row: _Row, named: str | None) -> _Row:
-    *before, last = _turns(row["messages"])
+def _read_sft(row: _Row, named: str | None) -> _Row:
+    *before, last = _normalize_messages(row["messages"])
     if last.get("role") != "assistant":
-        raise _Misfit("its last message is not the assistant's")
+        raise _FormatError("the last message does not have the role 'assistant'")
     if not before:
-        raise _Misfit("nothing is said before the assistant's message")
+        raise _FormatError("no message precedes the assistant's message")
     if named:
-        return _record(before, _taken(row, named), row, named)
+        return _build_record(before, _require(row, named), row | _further_fields(last), named)
     if "reference_answer" in row:
-        raise _Misfit(
-            "it has a reference_answer and a last assistant turn; keep one: reference_answer='reference_answer'"
+        raise _FormatError(
+            "it has a reference_answer and ends with an assistant turn; choose one, for example with "
+            "reference_answer='reference_answer'"
         )
     if not last.get("content"):
-        raise _Misfit("the assistant's last message has no text")
-    return _record(before, last["content"], row)
+        raise _FormatError("the last assistant message has no text")
+    if row.get("label") is False:
+        return _build_record(before, _MISSING, row | {"assistant_message": last})
+    return _build_record(before, last["content"], row | _further_fields(last))
 
 
-def _completion(row: _Row, named: str | None) -> _Row:
-    prompt, completion = row["prompt"], row["completion"]
+def _further_fields(message: _Row) -> _Row:
+    """Return further fields of the turn that becomes the reference answer, such as its reasoning."""
+    further = {name: value for name, value in message.items() if name not in {"role", "content"}}
+    return {"assistant_message": further} if further else {}
+
+
+def _read_completion(row: _Row, named: str | None) -> _Row:
+    completion = row["completion"]
+    further: _Row = {}
     if isinstance(completion, list):  # TRL's conversational form
-        *more, last = cast("list[_Row]", completion)
-        if more or last.get("role") != "assistant":
-            raise _Misfit("its completion is not one message of the assistant's")
-        completion = last["content"]
-    answer = _taken(row, named) if named else completion
-    return _record(_prompt(prompt), answer, row, "prompt", "completion", *([named] if named else []))
+        *others, last = cast("list[_Row]", completion)
+        if others or last.get("role") != "assistant":
+            raise _FormatError("the completion is not a single message of the assistant")
+        completion, further = last["content"], _further_fields(last)
+    messages = _prompt_messages(row["prompt"])
+    if named:
+        return _build_record(messages, _require(row, named), row | further, "prompt", named)
+    if row.get("label") is False:  # an answer that people rejected
+        return _build_record(messages, _MISSING, row, "prompt")
+    return _build_record(messages, completion, row | further, "prompt", "completion")
 
 
-def _nova(row: _Row, named: str | None) -> _Row:
-    messages = _turns(row["messages"])
-    system = row.get("system")
-    if system is not None:
-        messages = [{"role": "system", "content": _converse(system)}, *messages]
-    rest = {name: value for name, value in row.items() if name not in {"system", "schemaVersion"}}
+def _read_nova(row: _Row, named: str | None) -> _Row:
+    messages = cast("list[_Row]", row["messages"])
+    rest = {name: value for name, value in row.items() if name != "schemaVersion"}
     answers = messages[-1].get("role") == "assistant" and "reference_answer" not in row
-    return (_sft if answers else _openai)(rest | {"messages": messages}, named)
+    return (_read_sft if answers else _read_openai)(rest, named)
 
 
-def _sagemaker(row: _Row, named: str | None) -> _Row:
-    answer = _taken(row, named) if named else _taken(row["reward_model"], "ground_truth")
-    return _record(_prompt(row["prompt"]), answer, row, "prompt", "reward_model", *([named] if named else []))
+def _read_sagemaker(row: _Row, named: str | None) -> _Row:
+    model = cast("_Row", row["reward_model"])
+    answer = _require(row, named) if named else _require(model, "ground_truth")
+    further = {name: value for name, value in model.items() if name not in {"ground_truth", "style"}}
+    rest = {name: value for name, value in row.items() if name != "reward_model"}
+    if named and "ground_truth" in model:
+        further["ground_truth"] = model["ground_truth"]
+    if further:
+        rest["reward_model"] = further
+    return _build_record(_prompt_messages(row["prompt"]), answer, rest, "prompt", *([named] if named else []))
+
+
+def _read_sharegpt(row: _Row, named: str | None) -> _Row:
+    turns = [
+        {_SHAREGPT_NAMES.get(name, name): value for name, value in turn.items()}
+        for turn in cast("list[_Row]", row["conversations"])
+    ]
+    rest = {name: value for name, value in row.items() if name != "conversations"} | {"messages": turns}
+    answers = _normalize_messages(turns)[-1].get("role") == "assistant"
+    return (_read_sft if answers else _read_openai)(rest, named)
+
+
+_SHAREGPT_NAMES = {"from": "role", "value": "content"}
+
+
+def _read_alpaca(row: _Row, named: str | None) -> _Row:
+    messages: list[_Row] = []
+    for question, answer in cast("list[tuple[Any, Any]]", row.get("history") or []):
+        messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    parts = [row["instruction"], row.get("input")]
+    messages.append({"role": "user", "content": "\n\n".join(part for part in parts if part)})
+    reference = _require(row, named) if named else row["output"]
+    used = ("instruction", "input", "history", named or "output")
+    return _build_record(messages, reference, row, *used)
 
 
 _READERS: Mapping[Format, Callable[[_Row, str | None], _Row]] = {
-    "openai-rft": _openai,
-    "sft": _sft,
-    "completion": _completion,
-    "nova": _nova,
-    "sagemaker": _sagemaker,
+    "openai-rft": _read_openai,
+    "sft": _read_sft,
+    "completion": _read_completion,
+    "nova": _read_nova,
+    "sagemaker": _read_sagemaker,
+    "sharegpt": _read_sharegpt,
+    "alpaca": _read_alpaca,
 }
 
 
-def _taken(row: _Row, name: str) -> Any:
+def _require(row: _Row, name: str) -> Any:
     if name not in row:
-        raise _Misfit(f"it has no '{shown(name)}'")
+        raise _FormatError(f"it has no field '{truncate(name)}'")
     return row[name]
 
 
-def _prompt(prompt: Any) -> list[_Row]:
-    given: Any = prompt
-    return _turns(given) if isinstance(prompt, list) else [{"role": "user", "content": prompt}]
+def _prompt_messages(prompt: Any) -> list[_Row]:
+    return _normalize_messages(prompt) if isinstance(prompt, list) else [{"role": "user", "content": prompt}]
 
 
-def _turns(messages: list[_Row]) -> list[_Row]:
-    """Messages with the role and content the service takes; what it does not take is left for the check to refuse."""
+def _normalize_messages(messages: Any) -> list[_Row]:
+    """Return messages with the service's roles and with text as strings. The check rejects everything else."""
     return [
-        turn
-        | ({"role": "system"} if turn.get("role") == "developer" else {})
-        | ({"content": _converse(turn["content"])} if isinstance(turn.get("content"), list) else {})
-        for turn in messages
+        message
+        | ({"role": _ROLES[message["role"]]} if message.get("role") in _ROLES else {})
+        | ({"content": _join_blocks(message["content"])} if isinstance(message.get("content"), list) else {})
+        for message in cast("list[_Row]", messages)
     ]
 
 
-def _converse(blocks: Any) -> Any:
-    """Converse's `[{"text": …}]` as a string; anything else as it is."""
-    parts = blocks
-    if not isinstance(blocks, list):
-        return parts
-    if parts and all(isinstance(part, dict) and list(cast("_Row", part)) == ["text"] for part in parts):
-        return "".join(str(part["text"]) for part in parts)
-    return parts
+def _join_blocks(blocks: Any) -> Any:
+    """Return Converse's `[{"text": …}]` as a string, and any other content unchanged."""
+    if not isinstance(blocks, list) or not blocks:
+        return blocks
+    items: list[Any] = blocks
+    if all(isinstance(block, dict) and list(cast("_Row", block)) == ["text"] for block in items):
+        return content_text([{"type": "text", **block} for block in items]) or blocks
+    return items

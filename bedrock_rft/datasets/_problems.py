@@ -1,71 +1,89 @@
-"""Problems as they are found: all of them counted, the first of each rule kept."""
+"""Problems of a dataset, and the bounded log that collects them."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal
 
-from bedrock_rft.datasets._rules import Finding
+from bedrock_rft._core.text import sanitize_line
+from bedrock_rft.datasets._rules import Violation
 
-__all__ = ["Problems", "Severity"]
+__all__ = ["Problem", "ProblemLog", "Severity"]
 
 Severity = Literal["error", "warning"]
 
+_MAX_CHARS = 400
 
-class Problems:
-    """A bounded collection: a gigabyte of broken lines needs no more memory than ten.
+
+@dataclass(frozen=True)
+class Problem:
+    """One error or warning.
 
     Attributes:
-        counts: by the rule's code.
+        severity: `error` if it breaks a documented rule, `warning` if the rule is unknown or disputed.
+        code: identifies the rule; stable between versions.
+        summary: the problem.
+        remedy: the change that fixes it.
+        line: the line, from 1; None if the whole file is concerned.
+        column: the byte within the line, from 1, if known.
+        field: the path of the field, such as `messages[0].role`.
     """
 
-    __slots__ = ("_kept", "_limit", "counts")
+    severity: Severity
+    code: str
+    summary: str
+    remedy: str
+    line: int | None = None
+    column: int | None = None
+    field: str | None = None
 
-    def __init__(self, limit: int) -> None:
-        """Keep at most `limit` problems of each rule."""
-        self._limit = limit
-        self._kept: dict[str, list[tuple[Severity, int | None, Finding]]] = {}
+    @property
+    def place(self) -> str:
+        """The line, the column and the field, as far as they are known."""
+        known = [
+            f"line {self.line}" if self.line is not None else "",
+            f"column {self.column}" if self.column is not None else "",
+            self.field or "",
+        ]
+        return ", ".join(part for part in known if part)
+
+    def __str__(self) -> str:
+        text = f"{self.place}: {self.summary}" if self.place else self.summary
+        return sanitize_line(f"{text[:1].upper()}{text[1:]}. {self.remedy}.", _MAX_CHARS)
+
+    def __repr__(self) -> str:
+        return f"<Problem {self.severity} {self.code}: {sanitize_line(self.place or self.summary, 80)}>"
+
+
+class ProblemLog:
+    """The problems of a file. All are counted, and the first of each rule are kept, so memory is bounded.
+
+    Attributes:
+        counts: the number of problems by code.
+    """
+
+    def __init__(self, max_problems: int) -> None:
+        """Keep at most `max_problems` of each rule."""
         self.counts: Counter[str] = Counter()
+        self._max_problems = max_problems
+        self._problems: list[Problem] = []
 
-    def error(self, line: int | None, finding: Finding) -> None:
-        """Something the service documents as wrong."""
-        self._add("error", finding, [line], 1)
+    def error(self, line: int | None, violation: Violation) -> None:
+        """Log an error."""
+        self._add("error", line, violation)
 
-    def warning(self, line: int | None, finding: Finding) -> None:
-        """Something that may be wrong."""
-        self._add("warning", finding, [line], 1)
+    def warning(self, line: int | None, violation: Violation) -> None:
+        """Log a warning."""
+        self._add("warning", line, violation)
 
-    def warnings(self, lines: Iterable[int], finding: Finding) -> None:
-        """The same, on several lines, in their order."""
-        found = list(lines)
-        if found:
-            self._add("warning", finding, found, len(found))
+    def sorted(self, severity: Severity) -> tuple[Problem, ...]:
+        """Return the problems of a severity by line; those of the whole file come first."""
+        found = [problem for problem in self._problems if problem.severity == severity]
+        return tuple(sorted(found, key=lambda problem: (problem.line or 0, problem.column or 0)))
 
-    def errors(self, lines: Iterable[int], count: int, finding: Finding) -> None:
-        """The same error on several lines, of which the first may be all that is known."""
-        self._add("error", finding, lines, count)
-
-    def take(self, later: Problems, before: int) -> None:
-        """Take what was found further on, where line 1 has `before` lines before it."""
-        for code, alike in later._kept.items():
-            kept = self._kept.setdefault(code, [])
-            for severity, line, finding in alike[: self._limit - len(kept)]:
-                kept.append((severity, None if line is None else before + line, finding))
-        self.counts.update(later.counts)
-
-    def sorted(self, severity: Severity) -> list[tuple[int | None, Finding]]:
-        """What was kept, by line; what concerns the whole file comes first."""
-        kept = [(line, finding) for alike in self._kept.values() for level, line, finding in alike if level == severity]
-        # Errors were found line by line, and warnings rule by rule: which rule came first depends on how a file is cut.
-        if severity == "warning":
-            kept.sort(key=lambda one: one[1].code)
-        return sorted(kept, key=lambda one: (one[0] or 0, one[1].column or 0))
-
-    def _add(self, severity: Severity, finding: Finding, lines: Iterable[int | None], count: int) -> None:
-        self.counts[finding.code] += count
-        kept = self._kept.setdefault(finding.code, [])
-        for line in lines:
-            if len(kept) >= self._limit:
-                return
-            kept.append((severity, line, finding))
+    def _add(self, severity: Severity, line: int | None, violation: Violation) -> None:
+        code, field, summary, remedy, column = violation
+        self.counts[code] += 1
+        if self.counts[code] <= self._max_problems:
+            self._problems.append(Problem(severity, code, summary, remedy, line, column, field))

@@ -1,6 +1,7 @@
-"""Records and their spelling as JSON lines; pandas, polars and Hugging Face data sets are read as records too.
+"""Records from any iterable, and their encoding as JSON lines.
 
-None of the three is imported: whoever holds a frame has imported its library already.
+Frames of pandas, polars, pyarrow and Hugging Face are recognized without importing these libraries: whoever has a
+frame has imported its library.
 """
 
 from __future__ import annotations
@@ -15,43 +16,50 @@ from pydantic import BaseModel
 
 from bedrock_rft.errors import ConfigurationError, DatasetError
 
-__all__ = ["plain_record", "records_of", "spelled"]
+__all__ = ["encode_record", "iterate_records", "plain_record"]
 
-_ROWS = 1000  # of a frame, turned into records at once
+_ROWS = 1000  # of a frame that are converted at once
 
 
-def records_of(data: object) -> Iterator[Any] | None:
-    """Records one by one; None where it holds none.
+def iterate_records(data: object) -> Iterator[Any] | None:
+    """Return an iterator over records; None if the object contains none.
 
-    Where a pandas or polars frame has no value (null, NaN, NaT, NA), the record has no such field.
+    A value that a pandas or polars frame lacks (null, NaN, NaT, NA) is left out of its record.
+
+    Raises:
+        ConfigurationError: the object is a dataset of several splits.
     """
-    given = cast("Any", data)  # narrowing it would make its items unknown
-    if _is(data, "pandas", "DataFrame"):
-        return _pandas(data)
-    if _is(data, "polars", "DataFrame"):
-        return (_present(row) for row in given.iter_rows(named=True))
-    if _is(data, "polars", "LazyFrame"):
-        return records_of(given.collect())
-    if _is(data, "datasets", "DatasetDict") or _is(data, "datasets", "IterableDatasetDict"):
-        names = ", ".join(repr(name) for name in given)
-        raise ConfigurationError(f"A data set of several splits was given; choose one of {names}.")
+    frame = cast("Any", data)  # narrowing it would make its items unknown
+    if _is_instance(data, "pandas", "DataFrame"):
+        return _pandas_rows(frame)
+    if _is_instance(data, "polars", "DataFrame"):
+        return (_without_missing(row) for row in frame.iter_rows(named=True))
+    if _is_instance(data, "polars", "LazyFrame"):
+        return iterate_records(frame.collect())
+    if _is_instance(data, "pyarrow", "Table"):
+        return (row for batch in frame.to_batches(_ROWS) for row in batch.to_pylist())
+    if _is_instance(data, "pyarrow", "RecordBatch"):
+        return cast("Iterator[Any]", iter(frame.to_pylist()))
+    if _is_instance(data, "datasets", "DatasetDict") or _is_instance(data, "datasets", "IterableDatasetDict"):
+        names = ", ".join(repr(name) for name in frame)
+        raise ConfigurationError(f"The dataset has several splits. Choose one of {names}, such as dataset['train'].")
     if isinstance(data, Iterable) and not isinstance(data, (Mapping, BaseModel)):
-        return cast("Iterator[Any]", iter(given))
+        return cast("Iterator[Any]", iter(frame))
     return None
 
 
-def spelled(number: int, record: object) -> bytes:
-    """One record as a line of JSON. The same record is always the same bytes.
+def encode_record(number: int, record: object) -> bytes:
+    """Return a record as a line of JSON. Equal records give equal bytes.
 
     Raises:
-        DatasetError: it has no spelling in JSON.
+        DatasetError: JSON cannot represent the record.
     """
     try:
         return _ENCODER.encode(plain_record(number, record)).encode() + b"\n"
     except UnicodeEncodeError as error:
+        character = error.object[error.start]
         raise DatasetError(
-            f"Record {number} cannot be written as JSON: it holds half of a surrogate pair, "
-            f"{error.object[error.start]!a}."
+            f"Record {number} cannot be written as JSON: it contains half of a surrogate pair, {character!a}."
         ) from error
     except (TypeError, ValueError, RecursionError) as error:
         if isinstance(error, DatasetError):
@@ -60,41 +68,64 @@ def spelled(number: int, record: object) -> bytes:
 
 
 def plain_record(number: int, record: object) -> dict[str, Any]:
-    """A record as a dict. Raises DatasetError where it is neither a mapping nor a model."""
+    """Return a record as a dict of plain values: arrays become lists, models become dicts.
+
+    Raises:
+        DatasetError: the record is neither a mapping nor a model.
+    """
     if not isinstance(record, (Mapping, BaseModel)):
-        raise DatasetError(f"Record {number} is a {type(record).__name__}. Every record is a mapping or a model.")
-    return cast("dict[str, Any]", _plain(cast("Any", record)))
+        raise DatasetError(
+            f"Record {number} is of type {type(record).__name__}. Give mappings such as dicts, or pydantic models."
+        )
+    try:
+        return cast("dict[str, Any]", _plain(record))
+    except RecursionError as error:
+        raise DatasetError(f"Record {number} cannot be written as JSON: it is nested too deeply.") from error
 
 
 def _plain(value: Any) -> Any:
-    """A mapping or a model, at the top or inside a record, as JSON can write it."""
+    """Return a value with arrays as lists and models as dicts. Other values are left for the encoder to reject."""
+    kind = type(value)
+    if kind is str or kind is int or kind is float or kind is bool or value is None:
+        return value
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", by_alias=True)
     if isinstance(value, Mapping):
-        return dict(cast("Mapping[str, Any]", value))
-    if type(value).__module__ == "numpy":
-        return value.tolist()  # an array or a number, as frames hold them
-    raise TypeError(f"a value of type {type(value).__name__} has no spelling in JSON")
+        fields: Mapping[Any, Any] = value
+        return {name: _plain(inner) for name, inner in fields.items()}
+    if isinstance(value, (list, tuple)):
+        items: list[Any] | tuple[Any, ...] = value
+        return [_plain(inner) for inner in items]
+    library = kind.__module__.partition(".")[0]
+    for libraries, method in ((("numpy", "pandas"), "tolist"), (("pyarrow",), "to_pylist"), (("pyarrow",), "as_py"),
+                              (("polars",), "to_list")):  # fmt: skip
+        if library in libraries and callable(convert := getattr(value, method, None)):
+            return _plain(convert())
+    return value
 
 
-# NaN has no spelling in JSON; writing it as null would change the data in silence.
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_plain)
+def _reject(value: object) -> Any:
+    raise TypeError(f"a value of type {type(value).__name__} has no equivalent in JSON")
 
 
-def _is(data: object, library: str, name: str) -> bool:
+# JSON has no NaN, and null instead would change the data silently.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_reject)
+
+
+def _is_instance(data: object, library: str, name: str) -> bool:
     kind = getattr(sys.modules.get(library), name, None)
     return isinstance(kind, type) and isinstance(data, kind)
 
 
-def _pandas(frame: Any) -> Iterator[dict[str, Any]]:
+def _pandas_rows(frame: Any) -> Iterator[dict[str, Any]]:
     for start in range(0, len(frame), _ROWS):
         for row in frame.iloc[start : start + _ROWS].to_dict("records"):
-            yield _present(row)
+            yield _without_missing(row)
 
 
-def _present(row: Mapping[Any, Any]) -> dict[str, Any]:
-    return {str(name): value for name, value in row.items() if not _missing(value)}
+def _without_missing(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(name): value for name, value in row.items() if not _is_missing(value)}
 
 
-def _missing(value: Any) -> bool:
+def _is_missing(value: Any) -> bool:
     return value is None or type(value).__name__ in {"NAType", "NaTType"} or (isinstance(value, float) and isnan(value))

@@ -1,71 +1,37 @@
-"""What was found in a file: problems, each with its place and its remedy, and what the records look like."""
+"""The report of a check: the problems of a file, and statistics of its records."""
 
 from __future__ import annotations
 
 import html
+import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from bedrock_rft._core.text import sanitize_line
-from bedrock_rft.datasets._bounds import Rules
+from bedrock_rft.datasets._limits import Limits
+from bedrock_rft.datasets._problems import Problem
 from bedrock_rft.errors import DatasetError
 
-__all__ = ["Lengths", "Problem", "Report"]
+__all__ = ["Lengths", "Report"]
 
 _LINES_SHOWN = 3
+_PROBLEMS_IN_ERROR = 5
 _WIDTH = 80
 
 
 @dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong, or may be.
-
-    Attributes:
-        severity: `error` where the service documents a rule, `warning` where it is unknown or disputed.
-        code: names the rule, and stays as it is from version to version.
-        what: what is wrong.
-        mend: what to do about it.
-        line: from 1; None where it is about the whole file.
-        column: the byte within the line, from 1, where known.
-        field: such as `messages[0].role`.
-    """
-
-    severity: Literal["error", "warning"]
-    code: str
-    what: str
-    mend: str
-    line: int | None = None
-    column: int | None = None
-    field: str | None = None
-
-    @property
-    def place(self) -> str:
-        """The line, the column and the field, as far as they are known."""
-        known = [
-            f"line {self.line}" if self.line is not None else "",
-            f"column {self.column}" if self.column is not None else "",
-            self.field or "",
-        ]
-        return ", ".join(part for part in known if part)
-
-    def __str__(self) -> str:
-        place = self.place
-        said = f"{place}: {self.what}" if place else self.what
-        return sanitize_line(f"{said[:1].upper()}{said[1:]}. {self.mend}.", 400)
-
-
-@dataclass(frozen=True)
 class Lengths:
-    """How long the prompts are, in characters, over all messages of a record.
+    """Lengths of prompts in characters, over all messages of a record.
 
     Attributes:
-        least: of the shortest.
-        median: half of the prompts are no longer. Exact, unless a file has more than 16,384 different lengths; then it
-            may be up to 1 % below.
-        p95: 19 of 20 are no longer, as exactly.
-        greatest: of the longest.
-        mean: their mean.
+        least: length of the shortest prompt.
+        median: half of the prompts are not longer. Exact, unless a file has more than 16,384 different lengths; then
+            it may be up to 1 % too low.
+        p95: 95 % of the prompts are not longer; as exact as the median.
+        greatest: length of the longest prompt.
+        mean: mean length.
     """
 
     least: int = 0
@@ -77,25 +43,26 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Report:
-    """What `validate` found. Print it, or let a notebook show it.
+    """The result of `validate`. Print it, or display it in a notebook.
 
     Attributes:
-        name: of the file.
-        size: bytes.
+        name: name of the file.
+        size: size in bytes.
         sha256: hex digest of the content.
-        records: lines that are not empty.
-        valid: records without an error.
-        errors: what the service documents as wrong, in the order of lines, up to a number for each rule.
-        warnings: what may be wrong, likewise.
-        counts: how often each rule was broken, by its code; all of them are counted.
-        roles: messages by role, over the valid records, as all that follows.
-        prompt_lengths: in characters.
-        reference_types: records by the JSON type of their `reference_answer`, `missing` among them.
-        duplicate_prompts: records whose messages are those of an earlier record.
-        compared: records among which duplicates were looked for: the first 131,072, six times what a job takes.
-        extra_fields: records by each field that is neither `messages` nor `reference_answer`; what stands beside role
-            and content in a message is `messages[].…`.
-        rules: the bounds it was held to.
+        records: number of lines that are not empty.
+        valid: number of records that follow the documented format. The statistics below are over these.
+        errors: violations of documented rules by line, up to a number for each rule.
+        warnings: possible problems by line, up to a number for each rule.
+        counts: number of problems by code; all are counted.
+        roles: messages by role.
+        prompt_lengths: lengths of the prompts in characters.
+        reference_types: records by the JSON type of their `reference_answer`, `missing` included.
+        duplicate_prompts: records with the same messages as an earlier record.
+        compared: number of records that were searched for duplicates: at most the first 40,000, twice what a job
+            accepts.
+        extra_fields: records by field other than `messages` and `reference_answer`. Further fields of messages are
+            listed as `messages[].NAME`.
+        limits: the limits that the file was checked against.
     """
 
     name: str
@@ -112,43 +79,60 @@ class Report:
     duplicate_prompts: int
     compared: int
     extra_fields: Mapping[str, int]
-    rules: Rules
+    limits: Limits
 
     @property
     def ok(self) -> bool:
-        """Whether there is no error. There may be warnings."""
+        """True if there is no error. There may be warnings."""
         return not self.errors
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Errors, then warnings."""
+        """Errors, followed by warnings."""
         return self.errors + self.warnings
 
     @property
     def duplicate_share(self) -> float:
-        """Duplicates among the records compared, from 0 to 1."""
+        """Share of duplicates among the compared records, from 0 to 1."""
         return self.duplicate_prompts / self.compared if self.compared else 0.0
 
     def raise_for_errors(self) -> Report:
-        """Return the report itself where it has no error.
+        """Return the report itself if it has no error.
 
         Raises:
-            DatasetError: it has; `.problems` has every error that was kept, a sentence each.
+            DatasetError: there are errors. The message shows the first five by line, `.problems` has every error that
+                was kept, one sentence each.
         """
         if self.ok:
             return self
         total = sum(self.counts[code] for code in {problem.code for problem in self.errors})
-        more = f" ({total - 1:,} more: see .problems)" if total > 1 else ""
-        # A bad line is often why there are too few good ones.
-        worst = next((problem for problem in self.errors if problem.line is not None), self.errors[0])
+        # An invalid line is often the reason for a file with too few records, so lines come first.
+        ordered = sorted(self.errors, key=lambda problem: problem.line is None)
+        first = ordered[0]
+        message = f"{sanitize_line(self.name, 100)}: {first}"
+        if total > 1:
+            shown = ordered[:_PROBLEMS_IN_ERROR]
+            message = f"{sanitize_line(self.name, 100)} has {total:,} errors:" + "".join(f"\n  {p}" for p in shown)
+            if total > len(shown):
+                message += f"\n  … and {total - len(shown):,} more: see .problems"
         raise DatasetError(
-            f"{self.name}: {worst}{more}",
+            message,
             problems=[str(problem) for problem in self.errors],
             path=self.name,
-            line=worst.line,
-            column=worst.column,
-            field=worst.field,
+            line=first.line,
+            column=first.column,
+            field=first.field,
         )
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the report as JSON, and write it to `path` if one is given."""
+        text = json.dumps({**asdict(self), "ok": self.ok}, indent=2, ensure_ascii=False)
+        if path is not None:
+            Path(path).expanduser().write_text(text, encoding="utf-8")
+        return text
+
+    def __repr__(self) -> str:
+        return f"<Report {sanitize_line(self.name, 40)}: {self.records:,} records, {self.verdict}>"
 
     def __str__(self) -> str:
         return "\n".join([*self._head(), *self._listed("error", self.errors), *self._listed("warning", self.warnings)])
@@ -158,17 +142,17 @@ class Report:
         facts = [(name, value) for name, value in self._facts() if value]
         wide = max((len(name) for name, _ in facts), default=0)
         lines = [_clip(f"{sanitize_line(self.name, 40)}  {records}, {_bytes(self.size)}  {self.verdict}")]
-        lines.append(f"  sha256 {self.sha256}")  # whole, for which the column of the others has no room
+        lines.append(f"  sha256 {self.sha256}")  # never clipped
         return lines + [_clip(f"  {name:<{wide}}  {sanitize_line(value)}") for name, value in facts]
 
     @property
     def verdict(self) -> str:
-        """Whether it will do, in a few words."""
+        """The number of errors or warnings in a few words."""
         if self.ok:
             warned = sum(self.counts[code] for code in {problem.code for problem in self.warnings})
             return f"ok, {warned:,} warning{'' if warned == 1 else 's'}" if warned else "ok"
-        broken = sum(self.counts[code] for code in {problem.code for problem in self.errors})
-        return f"{broken:,} ERROR{'' if broken == 1 else 'S'}"
+        errors = sum(self.counts[code] for code in {problem.code for problem in self.errors})
+        return f"{errors:,} ERROR{'' if errors == 1 else 'S'}"
 
     def _facts(self) -> list[tuple[str, str]]:
         lengths, compared = self.prompt_lengths, self.compared
@@ -188,14 +172,14 @@ class Report:
         ]
 
     def _listed(self, title: str, problems: Sequence[Problem]) -> list[str]:
-        found: dict[str, list[Problem]] = {}
+        by_code: dict[str, list[Problem]] = {}
         for problem in problems:
-            found.setdefault(problem.code, []).append(problem)
+            by_code.setdefault(problem.code, []).append(problem)
         lines: list[str] = []
-        for code, alike in found.items():
-            for problem in alike[:_LINES_SHOWN]:
+        for code, same_code in by_code.items():
+            for problem in same_code[:_LINES_SHOWN]:
                 lines += _wrap(f"{title}: {problem}")
-            if (more := self.counts[code] - min(len(alike), _LINES_SHOWN)) > 0:
+            if (more := self.counts[code] - min(len(same_code), _LINES_SHOWN)) > 0:
                 lines.append(f"      … and {more:,} more like this")
         return lines
 
@@ -214,11 +198,11 @@ class Report:
         )
 
     def _first_of_each(self) -> list[Problem]:
-        seen: dict[str, int] = {}
+        shown: dict[str, int] = {}
         kept: list[Problem] = []
         for problem in self.problems:
-            seen[problem.code] = seen.get(problem.code, 0) + 1
-            if seen[problem.code] <= _LINES_SHOWN:
+            shown[problem.code] = shown.get(problem.code, 0) + 1
+            if shown[problem.code] <= _LINES_SHOWN:
                 kept.append(problem)
         return kept
 

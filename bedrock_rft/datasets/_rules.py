@@ -1,143 +1,154 @@
-"""What one record must be, said in full: the slow path, for the few records that a fast look did not pass.
-
-Each rule yields what is wrong, where, and how to mend it. What the service documents is an error; what is unknown or
-disputed is a warning, and those are found elsewhere, over many records at once.
-"""
+"""Rules for one record. They explain each violation, and run only for records that the fast check rejected."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
-__all__ = ["ROLES", "Finding", "kind", "misfits", "shown", "text"]
+from bedrock_rft._core.text import sanitize_line
 
-ROLES = frozenset({"system", "user", "assistant"})
+__all__ = ["ROLES", "Violation", "content_text", "json_type", "list_names", "record_problems", "truncate"]
 
-_SHOWN = 40
+ROLES = ("system", "user", "assistant")
+
+_MAX_QUOTED_CHARS = 40
 _TEXT_PART = '{"type": "text", "text": "…"}'
+_USE_A_ROLE = "Use system, user or assistant"
+_ROLES_OF_OTHERS = {
+    "human": "user",
+    "bot": "assistant",
+    "gpt": "assistant",
+    "model": "assistant",
+    "developer": "system",
+}
 
 
-class Finding(NamedTuple):
-    """One thing that is wrong with a record.
+class Violation(NamedTuple):
+    """A broken rule.
 
     Attributes:
-        code: names the rule, and stays as it is from version to version.
-        field: where it is, such as `messages[0].role`; None for the whole line.
-        what: what is wrong.
-        mend: what to do about it.
-        column: 1 for the line's first byte, where known.
+        code: identifies the rule; stable between versions.
+        field: the path of the field, such as `messages[0].role`; None if the whole line is concerned.
+        summary: the problem.
+        remedy: the change that fixes it.
+        column: the byte within the line, from 1, if known.
     """
 
     code: str
     field: str | None
-    what: str
-    mend: str
+    summary: str
+    remedy: str
     column: int | None = None
 
 
-def misfits(row: object) -> Iterator[Finding]:
-    """Everything in one record that the documentation does not allow."""
-    if not isinstance(row, dict):
-        yield Finding("not-an-object", None, f"{kind(row)} instead of an object", "Write one JSON object per line")
+def record_problems(record: object) -> Iterator[Violation]:
+    """Yield every violation of the documented record format."""
+    if not isinstance(record, dict):
+        yield Violation(
+            "not-an-object", None, f"{json_type(record)} instead of an object", "Write one JSON object per line"
+        )
         return
-    fields = cast("dict[str, Any]", row)
+    fields = cast("dict[str, Any]", record)
     if "messages" not in fields:
-        yield _without_messages(fields)
+        yield _missing_messages(fields)
         return
-    messages = fields["messages"]
+    messages: Any = fields["messages"]
     if not isinstance(messages, list):
-        yield Finding("messages", "messages", f"{kind(messages)}, expected a list", "Give a list of messages")
+        yield Violation("messages", "messages", f"{json_type(messages)}, expected a list", "Give a list of messages")
         return
-    turns: list[Any] = fields["messages"]
-    if not turns:
-        yield Finding("messages", "messages", "the list is empty", "Give at least one message, from the user")
+    if not messages:
+        yield Violation("messages", "messages", "the list is empty", "Add at least one message with the role 'user'")
         return
-    for place, turn in enumerate(turns):
-        yield from _turn(f"messages[{place}]", turn)
-    roles = [cast("dict[str, Any]", turn).get("role") for turn in turns if isinstance(turn, dict)]
+    for index, message in enumerate(messages):
+        yield from _message_problems(f"messages[{index}]", message)
+    roles = [cast("dict[str, Any]", message).get("role") for message in messages if isinstance(message, dict)]
     if "user" not in roles:
-        yield Finding("no-user", "messages", "no message is from the user", "Give the prompt the role 'user'")
+        yield Violation("no-user", "messages", "no message has the role 'user'", "Give the prompt the role 'user'")
 
 
-def _without_messages(fields: dict[str, Any]) -> Finding:
-    import difflib
-
-    near = difflib.get_close_matches("messages", fields, 1, 0.6)
-    if near:
-        return Finding("messages-missing", "messages", f"missing; there is '{shown(near[0])}'", "Call it 'messages'")
-    mend = 'Give "messages": [{"role": "user", "content": "…"}]; datasets.convert reads other formats'
-    return Finding("messages-missing", "messages", "missing", mend)
-
-
-def _turn(place: str, turn: object) -> Iterator[Finding]:
-    if not isinstance(turn, dict):
-        yield Finding("message", place, f"{kind(turn)} instead of an object", 'Give {"role": …, "content": …}')
-        return
-    fields = cast("dict[str, Any]", turn)
-    if "role" not in fields:
-        yield Finding("role-missing", f"{place}.role", "missing", f"Use one of {_roles()}")
-    elif not isinstance(fields["role"], str) or fields["role"] not in ROLES:
-        yield _role(f"{place}.role", fields["role"])
-    if "content" not in fields:
-        yield Finding("content-missing", f"{place}.content", "missing", "Give the text")
-    else:
-        yield from _content(f"{place}.content", fields["content"])
-
-
-def _role(place: str, role: object) -> Finding:
-    if not isinstance(role, str):
-        return Finding("role", place, f"{kind(role)}, expected a string", f"Use one of {_roles()}")
-    meant = {"human": "user", "bot": "assistant", "gpt": "assistant", "model": "assistant", "developer": "system"}
-    near = role.strip().lower()
-    near = near if near in ROLES else meant.get(near, "")
-    mend = f"Use one of {_roles()}" + (f"; '{near}' may be meant" if near else "")
-    return Finding("role", place, f"'{shown(role)}' is no role", mend)
-
-
-def _content(place: str, content: Any) -> Iterator[Finding]:
-    if isinstance(content, str):
-        return
-    parts: Any = content  # narrowing it would make its items unknown
-    if not isinstance(content, list) or not content:
-        found = "the list is empty" if parts == [] else f"{kind(parts)}, expected a string or a list of text parts"
-        yield Finding("content", place, found, "Give the text as a string")
-        return
-    for position, part in enumerate(parts):
-        if text([part]) is None:
-            yield Finding("content-part", f"{place}[{position}]", "not a text part", f"Give {_TEXT_PART}: only text")
-
-
-def text(content: Any) -> str | None:
-    """The text of a message's content, its parts joined; None where it is not text alone."""
-    parts: Any = content
+def content_text(content: Any) -> str | None:
+    """Return the text of a message's content with its text parts joined; None if it is not text only."""
     if isinstance(content, str):
         return content
     if not isinstance(content, list) or not content:
         return None
-    found: list[str] = []
+    parts: list[Any] = content
+    texts: list[str] = []
     for part in parts:
-        piece = cast("dict[str, Any]", part) if isinstance(part, dict) else {}
-        words = piece.get("text")
-        if piece.get("type") != "text" or not isinstance(words, str):
+        fields = cast("dict[str, Any]", part) if isinstance(part, dict) else {}
+        text = fields.get("text")
+        if fields.get("type") != "text" or not isinstance(text, str):
             return None
-        found.append(words)
-    return "".join(found)
+        texts.append(text)
+    return "".join(texts)
 
 
-def kind(value: object) -> str:
-    """What JSON calls a value."""
+def json_type(value: object) -> str:
+    """Return the JSON name of a value's type, with its article."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return "a boolean"
-    kinds: dict[type, str] = {str: "a string", int: "a number", float: "a number", list: "a list", dict: "an object"}
-    return kinds.get(type(value), type(value).__name__)
+    names: dict[type, str] = {str: "a string", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    return names.get(type(value), type(value).__name__)
 
 
-def shown(value: str) -> str:
-    """As much of the user's own text as a message needs."""
-    return value if len(value) <= _SHOWN else value[:_SHOWN] + "…"
+def truncate(text: str) -> str:
+    """Return the start of the user's own text, short enough to quote in a message."""
+    return text if len(text) <= _MAX_QUOTED_CHARS else text[:_MAX_QUOTED_CHARS] + "…"
 
 
-def _roles() -> str:
-    return "system, user, assistant"
+def list_names(fields: Any) -> str:
+    """Return the names of a record's fields for a message: a dozen at most."""
+    names = [sanitize_line(truncate(str(name))) for name in fields]
+    return ", ".join(names[:12] + ["…"] * (len(names) > 12)) or "none"  # noqa: PLR2004 - a line or two
+
+
+def _missing_messages(fields: dict[str, Any]) -> Violation:
+    import difflib
+
+    close = difflib.get_close_matches("messages", fields, 1, 0.6)
+    if close:
+        summary = f"missing; the record has '{truncate(close[0])}'"
+        return Violation("messages-missing", "messages", summary, f"Rename '{truncate(close[0])}' to 'messages'")
+    remedy = 'Add "messages": [{"role": "user", "content": "…"}]; datasets.convert reads other formats'
+    return Violation("messages-missing", "messages", "missing", remedy)
+
+
+def _message_problems(path: str, message: object) -> Iterator[Violation]:
+    if not isinstance(message, dict):
+        summary = f"{json_type(message)} instead of an object"
+        yield Violation("message", path, summary, 'Give {"role": …, "content": …}')
+        return
+    fields = cast("dict[str, Any]", message)
+    if "role" not in fields:
+        yield Violation("role-missing", f"{path}.role", "missing", _USE_A_ROLE)
+    elif not isinstance(fields["role"], str):
+        yield Violation("role", f"{path}.role", f"{json_type(fields['role'])}, expected a string", _USE_A_ROLE)
+    elif fields["role"] not in ROLES:
+        yield _unknown_role(f"{path}.role", fields["role"])
+    if "content" not in fields:
+        yield Violation("content-missing", f"{path}.content", "missing", "Add the text of the message")
+    else:
+        yield from _content_problems(f"{path}.content", fields["content"])
+
+
+def _unknown_role(path: str, role: str) -> Violation:
+    name = role.strip().lower()
+    intended = name if name in ROLES else _ROLES_OF_OTHERS.get(name)
+    hint = f"; '{intended}' may be meant" if intended else ""
+    return Violation("role", path, f"unknown role '{truncate(role)}'", _USE_A_ROLE + hint)
+
+
+def _content_problems(path: str, content: Any) -> Iterator[Violation]:
+    if isinstance(content, str):
+        return
+    if not isinstance(content, list) or not content:
+        summary = "the list is empty" if content == [] else f"{json_type(content)}, expected a string or text parts"
+        yield Violation("content", path, summary, "Give the text as a string")
+        return
+    parts: list[Any] = content
+    for index, part in enumerate(parts):
+        if content_text([part]) is None:
+            remedy = f"Give {_TEXT_PART}; the service accepts only text"
+            yield Violation("content-part", f"{path}[{index}]", "not a text part", remedy)

@@ -1,10 +1,11 @@
-"""Where a file's bytes come from, as often as they are needed: a path, memory, a file object, or records."""
+"""Sources of a file's bytes that can be read several times: a path, bytes, a file object, or records."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import os
+import re
 import stat
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -12,67 +13,69 @@ from typing import IO, Any, Protocol, TypeAlias, cast
 
 from pydantic import BaseModel
 
-from bedrock_rft.datasets._records import records_of, spelled
-from bedrock_rft.datasets._trouble import trouble
+from bedrock_rft._core.atomic_file import file_error
+from bedrock_rft._core.text import sanitize_line
+from bedrock_rft.datasets._records import encode_record, iterate_records
 from bedrock_rft.errors import ConfigurationError, DatasetError
 
-__all__ = ["CHUNK", "Data", "Source", "given_records", "pieces", "source"]
+__all__ = ["CHUNK_SIZE", "Data", "Source", "local_path", "open_source", "read_chunks", "records_in"]
 
-CHUNK = 1 << 20
-"""Bytes, as they are sent."""
+CHUNK_SIZE = 1 << 20
+"""Bytes that are sent at once."""
+
+_DEFAULT_NAME = "data.jsonl"
+_MAX_PATH_CHARS = 4096
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_TEXT_MODE = "The training file is open in text mode. Open it with mode 'rb'."
 
 Data: TypeAlias = str | os.PathLike[str] | bytes | IO[bytes] | Iterable[Mapping[str, Any] | BaseModel]
-"""A path, the content itself, a file opened in binary mode, or records: dicts, models, a pandas or polars frame, a
-Hugging Face data set."""
+"""A path, the content as bytes, a file opened in binary mode, or records: dicts, models, a pandas or polars frame, an
+Arrow table, a Hugging Face dataset."""
 
 
 class Source(Protocol):
-    """Where a file's bytes come from, as often as they are needed."""
+    """A source of bytes that can be opened several times."""
 
     name: str
-    path: Path | None
-    """Where it is a regular file of the user's, by which other processes find it."""
 
     def open(self) -> contextlib.AbstractContextManager[IO[bytes]]:
-        """Open at the first byte."""
+        """Open the source at its first byte."""
         ...
 
     def close(self) -> None:
-        """Let go of what was made for the upload; the user's own files stay as they are."""
+        """Remove temporary copies. The user's files stay open."""
         ...
 
 
-class _Path:
-    """A regular file of the user's."""
+class _PathSource:
+    """A regular file."""
 
     def __init__(self, path: Path) -> None:
-        self.path: Path | None = path
         self._path = path
         self.name = path.name
+        shown = sanitize_line(str(path), 200)
         try:
             mode = path.stat().st_mode
         except OSError as error:
             dangling = " (a symbolic link to nothing)" if path.is_symlink() else ""
-            raise trouble(f"{path}{dangling} cannot be read", error) from error
+            raise file_error(f"{shown}{dangling} cannot be read", error) from error
         except ValueError as error:  # a NUL in it
-            raise DatasetError(f"{path} is no path: {error}.") from error
+            raise DatasetError(f"{shown} is not a valid path: {error}.") from error
         if not stat.S_ISREG(mode):
             kind = "a directory" if stat.S_ISDIR(mode) else "a pipe or a device"
-            raise DatasetError(f"{path} is {kind}. Give the path of a JSONL file.")
+            raise DatasetError(f"{shown} is {kind}. Give the path of a JSONL file.")
 
     def open(self) -> IO[bytes]:
-        # Unbuffered: chunks are large, and a second copy of each would only cost.
-        return self._path.open("rb", buffering=0)
+        return self._path.open("rb", buffering=0)  # chunks are large, so a buffer would only copy
 
     def close(self) -> None:
         pass
 
 
-class _Bytes:
-    """Content that is in memory already."""
+class _BytesSource:
+    """Content in memory."""
 
-    name = "data.jsonl"
-    path: Path | None = None
+    name = _DEFAULT_NAME
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -84,16 +87,20 @@ class _Bytes:
         pass
 
 
-class _Stream:
-    """A seekable file object, from where it stands: that is where every attempt starts."""
-
-    path: Path | None = None
+class _FileSource:
+    """A seekable file object. Every reading starts at the position where it was given."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._start = file.tell()
         name = getattr(file, "name", None)
-        self.name = Path(name).name if isinstance(name, str) else "data.jsonl"
+        self.name = Path(name).name if isinstance(name, str) else _DEFAULT_NAME
+        if self._start and file.seek(0, os.SEEK_END) == self._start:
+            raise DatasetError(
+                f"The file object of {sanitize_line(self.name, 100)} is at its end, so there is nothing to read. "
+                "Call seek(0) first, or give the path."
+            )
+        file.seek(self._start)
 
     @contextlib.contextmanager
     def open(self) -> Generator[IO[bytes], None, None]:
@@ -104,16 +111,15 @@ class _Stream:
         pass
 
 
-class _Spool:
-    """A temporary copy of what can be read only once. Mode 0600, removed when the upload is done."""
+class _TemporaryCopy:
+    """A temporary copy, mode 0600, of data that can be read only once."""
 
-    name = "data.jsonl"
-    path: Path | None = None
+    name = _DEFAULT_NAME
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
-        import tempfile  # dear to load, and most data is a file already
+        import tempfile  # slow to import, and most datasets are files
 
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the upload
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the source
         try:
             self._file.writelines(chunks)
         except BaseException:
@@ -129,68 +135,107 @@ class _Spool:
         self._file.close()
 
 
-def source(data: Data) -> Source:
-    """Tell what was given apart.
+def open_source(data: Data) -> Source:
+    """Return the source for whatever may be given as a dataset.
 
     Raises:
-        DatasetError: there is no such file, or it is not a regular one, or a record is not JSON.
-        ConfigurationError: it is nothing that can be uploaded.
+        DatasetError: the file does not exist or is not a regular file, or JSON cannot represent a record.
+        ConfigurationError: the object cannot be read as a dataset.
     """
     if isinstance(data, (bytes, bytearray, memoryview)):
-        return _Bytes(bytes(data))
+        return _BytesSource(bytes(data))
     if isinstance(data, (str, os.PathLike)):
-        if not os.fspath(data):
-            raise ConfigurationError("The path of the training file is empty.")
-        return _Path(_expanded(Path(data)))
-    records = given_records(data)
+        return _PathSource(local_path(data))
+    records = records_in(data)
     if records is not None:
-        return _Spool(spelled(number, record) for number, record in enumerate(records, 1))
-    return _opened(cast("IO[bytes]", data))
+        return _TemporaryCopy(encode_record(number, record) for number, record in enumerate(records, 1))
+    return _open_file(cast("IO[bytes]", data))
 
 
-def given_records(data: Data) -> Iterator[Any] | None:
-    """The records, where records were given; None for a path, bytes or a file object.
+def records_in(data: Data) -> Iterator[Any] | None:
+    """Return the records if the data is an iterable of records; None for a path, bytes or a file object.
 
     Raises:
-        ConfigurationError: it is nothing that holds training data.
+        ConfigurationError: the object cannot be read as a dataset.
     """
     if isinstance(data, (bytes, bytearray, memoryview, str, os.PathLike)):
         return None
     if isinstance(data, io.TextIOBase):
-        raise ConfigurationError("The training file is open in text mode. Open it with mode 'rb'.")
+        raise ConfigurationError(_TEXT_MODE)
     if callable(getattr(data, "read", None)):
         return None
-    found = records_of(data)
-    if found is None:
-        given: object = data
+    if isinstance(data, tuple) and any(isinstance(item, (str, bytes)) for item in cast("tuple[object, ...]", data)):
         raise ConfigurationError(
-            "A training file is a path, bytes, a binary file object or an iterable of records, not "
-            f"{type(given).__name__}."
+            "A tuple with text or bytes was given. Give the content as bytes alone; upload(filename=…) takes a name."
         )
-    return found
+    records = iterate_records(data)
+    if records is None:
+        name = type(cast("object", data)).__name__
+        raise ConfigurationError(
+            f"An object of type {name} was given. Give a path, bytes, a binary file object or an iterable of records."
+        )
+    return records
 
 
-def pieces(origin: Source, size: int = CHUNK) -> Generator[bytes, None, None]:
-    """The bytes of a source, in chunks of at most so many. Raises DatasetError where it cannot be read."""
+def local_path(value: str | os.PathLike[str]) -> Path:
+    """Return the path of a local file with `~` expanded.
+
+    Raises:
+        ConfigurationError: the value is empty, the content of a file or a URL. The message does not repeat it.
+        DatasetError: the home directory is unknown.
+    """
+    text = os.fsdecode(os.fspath(value))
+    if not text:
+        raise ConfigurationError("The path of the training file is empty.")
+    if _is_content(text):
+        raise ConfigurationError(
+            f"A text of {len(text):,} characters was given as a path; it looks like the content of a file. "
+            "Give the path, or the content as bytes: text.encode()."
+        )
+    url = _URL.match(text)
+    if url is not None:
+        scheme = url[1].lower()
+        command = "aws s3 cp s3://… train.jsonl" if scheme == "s3" else "curl -o train.jsonl …"
+        raise ConfigurationError(
+            f"A URL ({scheme}://…) was given as a path. Download the file first, for example with "
+            f"`{command}`, and give its path."
+        )
     try:
-        with origin.open() as file:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise DatasetError(f"Cannot find {sanitize_line(text, 100)}: {error}") from error
+
+
+def read_chunks(source: Source, size: int = CHUNK_SIZE) -> Generator[bytes, None, None]:
+    """Yield the bytes of a source, at most `size` at once. Raise DatasetError if it cannot be read."""
+    try:
+        with source.open() as file:
             while chunk := file.read(size):
                 yield chunk
     except OSError as error:
-        raise trouble(f"{error.filename or origin.name} cannot be read", error) from error
+        name = sanitize_line(str(error.filename or source.name), 200)
+        raise file_error(f"{name} cannot be read", error) from error
 
 
-def _expanded(path: Path) -> Path:
+def _is_content(text: str) -> bool:
+    return (
+        len(text) > _MAX_PATH_CHARS
+        or "\n" in text
+        or "\r" in text
+        or (text.lstrip()[:1] in {"{", "["} and any(mark in text for mark in "\"':"))
+    )
+
+
+def _open_file(file: IO[bytes]) -> Source:
+    if getattr(file, "closed", False):
+        raise ConfigurationError("The file object is closed. Open it again with mode 'rb', or give the path.")
     try:
-        return path.expanduser()
-    except RuntimeError as error:
-        raise DatasetError(f"{path} cannot be found: {error}") from error
-
-
-def _opened(file: IO[bytes]) -> Source:
-    if not isinstance(file.read(0), bytes):
-        raise ConfigurationError("The training file is open in text mode. Open it with mode 'rb'.")
+        head = file.read(0)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"The file object cannot be read: {error}. Open it with mode 'rb'.") from error
+    if not isinstance(head, bytes):
+        raise ConfigurationError(_TEXT_MODE)
     seekable = getattr(file, "seekable", None)
     if seekable is not None and seekable():
-        return _Stream(file)
-    return _Spool(iter(lambda: file.read(CHUNK), b""))
+        return _FileSource(file)
+    return _TemporaryCopy(iter(lambda: file.read(CHUNK_SIZE), b""))

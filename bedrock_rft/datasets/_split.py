@@ -1,8 +1,8 @@
-"""A training and a validation file of one file, such that no prompt is in both.
+"""Splitting of a file into a training and a validation file that share no prompt.
 
-Which side a record goes to depends on nothing but its prompt, the seed and the share: records with the same prompt go
-together, whatever their answers. The prompts with the lowest hashes are for validation, so that one pass to hash and
-one to write are enough, and the records keep their order.
+The side of a record depends only on its prompt, the seed and the share, so records with the same prompt stay together
+even if their answers differ. The prompts with the lowest hashes go to validation: one pass computes the hashes and one
+pass writes, and the records keep their order.
 """
 
 from __future__ import annotations
@@ -16,30 +16,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from jiter import from_json
+from pydantic_core import from_json
 
-from bedrock_rft.datasets._bounds import Rules
-from bedrock_rft.datasets._convert import lines_of
+from bedrock_rft._core.text import sanitize_line
+from bedrock_rft.datasets._check import validate
+from bedrock_rft.datasets._limits import Limits
+from bedrock_rft.datasets._read import read_lines
 from bedrock_rft.datasets._report import Report
-from bedrock_rft.datasets._rules import text
-from bedrock_rft.datasets._validate import validate
-from bedrock_rft.datasets._write import lay_down
+from bedrock_rft.datasets._rules import content_text
+from bedrock_rft.datasets._source import local_path, open_source
+from bedrock_rft.datasets._write import write_lines
 from bedrock_rft.errors import ConfigurationError, DatasetError
 
 __all__ = ["Split", "split"]
 
-_ANY_NUMBER = Rules(minimum=1, maximum=2**62, disputed=2**62)
+_ANY_NUMBER = Limits(min_records=1, max_records=2**62, warn_records=2**62)
 
 
 @dataclass(frozen=True)
 class Split:
-    """What `split` wrote.
+    """The result of `split`.
 
     Attributes:
-        train: the path of the training file.
-        validation: the path of the validation file.
-        train_report: what is in the one.
-        validation_report: what is in the other; it is held to a minimum of one record.
+        train: path of the training file.
+        validation: path of the validation file.
+        train_report: report on the training file.
+        validation_report: report on the validation file, which needs one record at least.
     """
 
     train: Path
@@ -56,66 +58,68 @@ def split(
     train: str | os.PathLike[str] | None = None,
     validation: str | os.PathLike[str] | None = None,
 ) -> Split:
-    """Write a training and a validation file; every line goes to one of them, byte for byte and in its order.
+    """Write a training and a validation file. Every line goes to one of them unchanged, and the order is kept.
 
     Args:
-        path: the file to split. It stays as it is.
-        share: of the records, for validation: above 0, below 1. At least one goes to each side; prompts that occur
-            several times stay together, which may make the share a little larger.
-        seed: another number makes another pair; the same makes the same.
-        train: where to write; by default `NAME.train.jsonl` beside the file.
-        validation: where to write; by default `NAME.validation.jsonl`.
+        path: the file to split. It is not changed.
+        share: share of the records for validation, above 0 and below 1. Each side gets at least one record. Equal
+            prompts stay together, which may make the share slightly larger.
+        seed: random seed; the same seed gives the same files.
+        train: path of the training file; by default `NAME.train.jsonl` beside the file.
+        validation: path of the validation file; by default `NAME.validation.jsonl`.
 
     Raises:
         DatasetError: the file has errors, has only one prompt, changes meanwhile, or cannot be read or written.
-        ConfigurationError: the share or the seed makes no sense, or two of the paths are the same.
+        ConfigurationError: `share` or `seed` is not valid, or two of the paths are the same.
     """
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
-        raise ConfigurationError("share is the part of the records for validation: above 0, below 1.")
+        raise ConfigurationError(f"share={share!r} is not valid. Give the share for validation, above 0 and below 1.")
     if type(seed) is not int:
-        raise ConfigurationError("seed is a whole number.")
-    given = Path(path).expanduser()
-    to_train = Path(train).expanduser() if train is not None else given.with_name(f"{given.stem}.train.jsonl")
-    to_validate = (
-        Path(validation).expanduser() if validation is not None else given.with_name(f"{given.stem}.validation.jsonl")
+        raise ConfigurationError(f"seed={seed!r} is not valid. Give an integer.")
+    source = local_path(path)
+    train_path = local_path(train) if train is not None else source.with_name(f"{source.stem}.train.jsonl")
+    validation_path = (
+        local_path(validation) if validation is not None else source.with_name(f"{source.stem}.validation.jsonl")
     )
-    if len({place.resolve() for place in (given, to_train, to_validate)}) < 3:  # noqa: PLR2004 - each its own
-        raise ConfigurationError("The file, the training file and the validation file are three different files.")
-    checked = validate(given, rules=_ANY_NUMBER).raise_for_errors()
-    keys = array("Q", (key for key, _ in _keyed(given, seed)))
-    highest = _cut(keys, share, given.name)
-    validation_report = lay_down(to_validate, _side(given, seed, highest, validation=True), Rules(minimum=1))
-    train_report = lay_down(to_train, _side(given, seed, highest, validation=False))
+    if len({file.resolve() for file in (source, train_path, validation_path)}) < 3:  # noqa: PLR2004 - the three files
+        raise ConfigurationError("path, train and validation must be three different files.")
+    checked = validate(source, limits=_ANY_NUMBER).raise_for_errors()
+    keys = array("Q", (key for key, _ in _lines_with_keys(source, seed)))
+    limit = _highest_validation_key(keys, share, source.name)
+    validation_lines = _lines_of_side(source, seed, limit, validation=True)
+    validation_report = write_lines(validation_path, validation_lines, Limits(min_records=1))
+    train_report = write_lines(train_path, _lines_of_side(source, seed, limit, validation=False))
     if train_report.records + validation_report.records != checked.records:
-        raise DatasetError(f"{given.name} changed while it was being split. Split it again once nothing writes to it.")
-    return Split(to_train, to_validate, train_report, validation_report)
+        raise DatasetError(f"{source.name} changed during the split. Split it again when nothing writes to it.")
+    return Split(train_path, validation_path, train_report, validation_report)
 
 
-def _cut(keys: array[int], share: float, name: str) -> int:
-    """The highest hash that goes to validation: the first for which enough records do."""
+def _highest_validation_key(keys: array[int], share: float, name: str) -> int:
+    """Return the highest key of a validation record: the first with which validation has its share."""
     ordered = sorted(keys)
     if not ordered or ordered[0] == ordered[-1]:
-        raise DatasetError(f"{name} has one prompt only, which cannot be in two files.")
-    cut = ordered[max(1, round(share * len(ordered))) - 1]
-    if cut == ordered[-1]:  # the last prompt is the training file's
-        cut = max(key for key in ordered if key < cut)
-    return cut
+        raise DatasetError(f"{name} has only one prompt, which cannot be in both files. Add records.")
+    limit = ordered[max(1, round(share * len(ordered))) - 1]
+    if limit == ordered[-1]:  # the training file needs a prompt too
+        limit = max(key for key in ordered if key < limit)
+    return limit
 
 
-def _side(path: Path, seed: int, highest: int, *, validation: bool) -> Iterator[bytes]:
-    for key, line in _keyed(path, seed):
-        if (key <= highest) is validation:
+def _lines_of_side(path: Path, seed: int, limit: int, *, validation: bool) -> Iterator[bytes]:
+    for key, line in _lines_with_keys(path, seed):
+        if (key <= limit) is validation:
             yield line.rstrip(b"\r") + b"\n"
 
 
-def _keyed(path: Path, seed: int) -> Iterator[tuple[int, bytes]]:
-    """Every line with 64 bits of the hash of its prompt."""
-    for number, line in lines_of(path):
+def _lines_with_keys(path: Path, seed: int) -> Iterator[tuple[int, bytes]]:
+    """Yield every line with 64 bits of the hash of its prompt."""
+    for number, line in read_lines(open_source(path)):
         try:
-            messages = cast("list[dict[str, Any]]", cast("dict[str, Any]", from_json(line))["messages"])
-            # Text that differs only in the whitespace around it is one prompt, as is a string and its parts.
-            turns = [(turn["role"], str(text(turn["content"])).strip()) for turn in messages]
+            messages = cast("list[dict[str, Any]]", from_json(line)["messages"])
+            # Surrounding whitespace makes no other prompt, and neither do text parts.
+            turns = [(message["role"], str(content_text(message["content"])).strip()) for message in messages]
         except (ValueError, KeyError, TypeError) as error:
-            raise DatasetError(f"Line {number} of {path.name} changed while the file was being split.") from error
-        spelled = json.dumps([seed, turns]).encode()
-        yield int.from_bytes(hashlib.sha256(spelled).digest()[:8], "big"), line
+            name = sanitize_line(path.name, 100)
+            raise DatasetError(f"Line {number} of {name} changed during the split. Split the file again.") from error
+        encoded = json.dumps([seed, turns]).encode()
+        yield int.from_bytes(hashlib.sha256(encoded).digest()[:8], "big"), line

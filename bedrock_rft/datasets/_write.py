@@ -1,4 +1,4 @@
-"""Records in, JSON lines out: each is checked as it is written, and the file appears whole or not at all."""
+"""Writing of training files: each record is checked as it is written, and the file appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
-from bedrock_rft.datasets._bounds import Rules
-from bedrock_rft.datasets._cut import READ
-from bedrock_rft.datasets._landing import Landing
-from bedrock_rft.datasets._records import plain_record, records_of, spelled
+from bedrock_rft._core.atomic_file import AtomicFile
+from bedrock_rft._core.text import sanitize_line
+from bedrock_rft.datasets._check import CHUNK_SIZE, DatasetCheck, reject_removed
+from bedrock_rft.datasets._limits import Limits
+from bedrock_rft.datasets._records import encode_record, iterate_records, plain_record
 from bedrock_rft.datasets._report import Report
-from bedrock_rft.datasets._rules import shown
-from bedrock_rft.datasets._scan import Scan
+from bedrock_rft.datasets._rules import list_names, truncate
+from bedrock_rft.datasets._source import local_path
 from bedrock_rft.errors import ConfigurationError, DatasetError
 
-__all__ = ["Column", "lay_down", "write"]
+__all__ = ["Column", "write", "write_lines"]
 
 Column: TypeAlias = str | Callable[[Mapping[str, Any]], Any]
-"""The name of a column, or what makes the value of a row: `system=lambda row: "Be brief."`."""
+"""The name of a column, or a function that returns the value for a row: `system=lambda row: "Be brief."`."""
 
 Records: TypeAlias = Iterable[Mapping[str, Any] | BaseModel]
 
-_HOW_MANY = {"too-few", "too-many"}
+_COUNT_PROBLEMS = {"too-few", "too-many"}
 
 
 def write(
@@ -34,94 +35,97 @@ def write(
     prompt: Column | None = None,
     system: Column | None = None,
     reference_answer: Column | None = None,
-    rules: Rules | None = None,
+    limits: Limits | None = None,
+    **removed: Any,
 ) -> Report:
-    """Write a training file: one record a line, in their order, mode 0600, whole or not at all.
+    """Write a training file: one record a line, in order, mode 0600, whole or not at all.
 
-    The same records are always the same bytes. Where a pandas or polars frame has no value, the record has no
-    such field.
+    Equal records give equal bytes. A value that a pandas or polars frame lacks is left out of its record.
 
     Args:
-        path: what to write; a file that is there is replaced.
-        records: dicts, models such as `TrainingRecord`, a generator of either, a pandas or polars frame, or a Hugging
-            Face data set. They are taken one by one.
-        prompt: the column with what the user says (or with whole messages). All columns that no argument names are
-            passed on. Without it, records have `messages` already.
-        system: the column with what the system says.
-        reference_answer: the column with what the reward compares with.
-        rules: other bounds than the service documents.
+        path: the file to write; an existing file is replaced.
+        records: dicts, models such as `TrainingRecord`, a generator of either, a pandas or polars frame, an Arrow
+            table, or a Hugging Face dataset. They are read one by one.
+        prompt: the column with the user's text or with whole messages. Columns that no argument names are kept for the
+            reward. Without it, records need `messages`.
+        system: the column with the system prompt.
+        reference_answer: the column with the value that the reward compares with.
+        limits: other limits than the service documents.
+        **removed: parameters of earlier versions; each raises an error that names the replacement.
 
     Returns:
-        The report. It is not `ok` where there are fewer or more records than a job takes: the file is there, though.
+        The report. If there are fewer or more records than a job accepts it is not `ok`, but the file is written.
 
     Raises:
-        DatasetError: a record is not what the service takes, has no spelling in JSON, or lacks a column; or the file
+        DatasetError: a record does not follow the format, JSON cannot represent it, or it lacks a column; or the file
             cannot be written. Nothing is left behind.
-        ConfigurationError: these are no records.
+        ConfigurationError: `records` is not an iterable of records.
     """
-    rows = records_of(records)
-    if rows is None or isinstance(records, (str, bytes)):
-        given: object = records
-        raise ConfigurationError(f"Records are an iterable of dicts or models, or a frame, not {type(given).__name__}.")
+    reject_removed(removed)
+    rows = None if isinstance(records, (str, bytes)) else iterate_records(records)
+    if rows is None:
+        name = type(records).__name__
+        raise ConfigurationError(
+            f"records is of type {name}. Give an iterable of dicts or models, or a frame; "
+            "datasets.read reads the records of a file."
+        )
     if prompt is not None or system is not None or reference_answer is not None:
-        rows = _mapped(rows, prompt, system, reference_answer)
-    return lay_down(path, (spelled(number, row) for number, row in enumerate(rows, 1)), rules)
+        rows = _map_columns(rows, prompt, system, reference_answer)
+    return write_lines(path, (encode_record(number, row) for number, row in enumerate(rows, 1)), limits)
 
 
-def lay_down(path: str | os.PathLike[str], lines: Iterable[bytes], rules: Rules | None = None) -> Report:
-    """Write lines that end in a line feed. Raises DatasetError where one of them is no record."""
-    landing = Landing(path)
-    with landing, Scan(landing.path.name, rules=rules) as scan:
-        for chunk in _chunks(lines):
-            landing.write(chunk)
-            scan.feed(chunk)
-        report = scan.finish()
-        if any(problem.code not in _HOW_MANY for problem in report.errors):
+def write_lines(path: str | os.PathLike[str], lines: Iterable[bytes], limits: Limits | None = None) -> Report:
+    """Write lines that end with a line feed. Raise DatasetError if one of them is not a valid record."""
+    with AtomicFile(local_path(path)) as file:
+        check = DatasetCheck(file.path.name, limits=limits)
+        for chunk in _join_lines(lines):
+            file.write(chunk)
+            check.feed(chunk)
+        report = check.finish()
+        if any(problem.code not in _COUNT_PROBLEMS for problem in report.errors):
             report.raise_for_errors()
-        landing.land()
+        file.commit()
     return report
 
 
-def _chunks(lines: Iterable[bytes]) -> Iterator[bytes]:
-    held: list[bytes] = []
+def _join_lines(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Join lines into chunks."""
+    pending: list[bytes] = []
     size = 0
     for line in lines:
-        held.append(line)
+        pending.append(line)
         size += len(line)
-        if size >= READ:
-            yield b"".join(held)
-            held, size = [], 0
-    yield b"".join(held)
+        if size >= CHUNK_SIZE:
+            yield b"".join(pending)
+            pending, size = [], 0
+    yield b"".join(pending)
 
 
-def _mapped(
+def _map_columns(
     rows: Iterable[Any], prompt: Column | None, system: Column | None, reference_answer: Column | None
 ) -> Iterator[dict[str, Any]]:
     named = {column for column in (prompt, system, reference_answer) if isinstance(column, str)}
     for number, row in enumerate(rows, 1):
         fields = plain_record(number, row)
-        found: dict[str, Any] = {}
-        said = fields.get("messages") if prompt is None else _value(number, fields, prompt, "prompt")
-        messages: Any = said
-        if not isinstance(said, (list, tuple)):
-            messages = [{"role": "user", "content": said}]
+        messages = fields.get("messages") if prompt is None else _column_value(number, fields, prompt, "prompt")
+        if not isinstance(messages, (list, tuple)):
+            messages = [{"role": "user", "content": messages}]
         if system is not None:
-            messages = [{"role": "system", "content": _value(number, fields, system, "system")}, *messages]
-        found["messages"] = messages
+            text = _column_value(number, fields, system, "system")
+            messages = [{"role": "system", "content": text}, *messages]
+        record: dict[str, Any] = {"messages": messages}
         if reference_answer is not None:
-            found["reference_answer"] = _value(number, fields, reference_answer, "reference_answer")
-        # What a column of this name held has been replaced by what the argument names.
-        passed = {name: value for name, value in fields.items() if name not in named and name not in found}
-        yield found | passed
+            record["reference_answer"] = _column_value(number, fields, reference_answer, "reference_answer")
+        # A column with the name of such a field is replaced by the column that the argument names.
+        yield record | {name: value for name, value in fields.items() if name not in named and name not in record}
 
 
-def _value(number: int, fields: Mapping[str, Any], column: Column, argument: str) -> Any:
+def _column_value(number: int, fields: Mapping[str, Any], column: Column, argument: str) -> Any:
     if not isinstance(column, str):
         return column(fields)
     if column not in fields:
-        there = ", ".join(shown(str(name)) for name in fields) or "none"
         raise DatasetError(
-            f"Record {number} has no '{shown(column)}', which {argument}= names; it has: {there}. "
-            f"A fixed text is given as {argument}=lambda row: '…'."
+            f"Record {number} has no column '{sanitize_line(truncate(column))}', which {argument}= names; it has: "
+            f"{list_names(fields)}. For a fixed text use {argument}=lambda row: '…'."
         )
     return fields[column]

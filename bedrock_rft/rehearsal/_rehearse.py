@@ -301,8 +301,8 @@ def _data_findings(data: DataReport) -> list[Finding]:
         count = data.counts.get(problem.code, 1)
         reason = f"{count:,} problems of this kind" if count > 1 else ""
         place = f", {problem.place}" if problem.place else ""
-        summary = f"{data.name}{place}: {problem.what}"
-        findings.setdefault(problem.code, Finding(problem.severity, problem.code, summary, reason, problem.mend))
+        summary = f"{data.name}{place}: {problem.summary}"
+        findings.setdefault(problem.code, Finding(problem.severity, problem.code, summary, reason, problem.remedy))
     return [*findings.values()] or [Finding("ok", "data", f"The service accepts the {data.records:,} records")]
 
 

@@ -367,7 +367,7 @@ def test_the_local_services_directory_holds_its_keys_in_one_private_file(tmp_pat
 def test_temporary_copies_are_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tempfile
 
-    from bedrock_rft.datasets._source import source
+    from bedrock_rft.datasets._source import open_source as source
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     before = os.umask(0)

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from bedrock_rft import BedrockRFTError, ConfigurationError, DatasetError, DatasetPermissionError
-from bedrock_rft.datasets import Problem, Report, Rules, TrainingRecord, convert, read, validate, write
-from bedrock_rft.datasets import _scan as scan
+from bedrock_rft.datasets import Limits, Problem, Report, TrainingRecord, convert, read, validate, write
+from bedrock_rft.datasets._check import DatasetCheck
 
 LINE = 57
 
@@ -97,7 +97,7 @@ REJECTED: list[tuple[str, bytes, str, int | None, str]] = [
     ("B045", with_messages({"content": "a"}, USER), "role-missing", LINE, "messages[0].role"),
     ("B046a", with_messages({"role": "bot", "content": "a"}, USER), "role", LINE, "'bot'"),
     ("B046b", with_messages({"role": "User", "content": "a"}), "role", LINE, "'user' may be meant"),
-    ("B046d", with_messages({"role": "human", "content": "a"}), "role", LINE, "system, user, assistant"),
+    ("B046d", with_messages({"role": "human", "content": "a"}), "role", LINE, "system, user or assistant"),
     ("B046e", with_messages({"role": "", "content": "a"}), "role", LINE, "''"),
     ("B046f", with_messages({"role": None, "content": "a"}), "role", LINE, "null, expected a string"),
     ("B046 list", with_messages({"role": [], "content": "a"}), "role", LINE, "a list, expected a string"),
@@ -108,8 +108,8 @@ REJECTED: list[tuple[str, bytes, str, int | None, str]] = [
     ("B053 image", with_messages({"role": "user", "content": [{"type": "image_url"}]}), "content-part", LINE, "[0]"),
     ("B053 none", with_messages({"role": "user", "content": []}), "content", LINE, "empty"),
     ("a message that is none", with_messages(USER, "hello"), "message", LINE, "messages[1]: a string instead"),
-    ("B056", with_messages({"role": "system", "content": "a"}), "no-user", LINE, "no message is from the user"),
-    ("B059", with_line('{"mesages": []}'), "messages-missing", LINE, "Call it 'messages'"),
+    ("B056", with_messages({"role": "system", "content": "a"}), "no-user", LINE, "no message has the role 'user'"),
+    ("B059", with_line('{"mesages": []}'), "messages-missing", LINE, "Rename 'mesages' to 'messages'"),
     ("B072", joined(lines(20_001)), "too-many", None, "20,001 records, at most 20,000"),
     ("B082", gzip.compress(GOOD), "gzip", 1, "Decompress it first"),
     ("B085", b"PAR1" + GOOD, "parquet", 1, "Parquet"),
@@ -160,11 +160,13 @@ def test_rejected(content: bytes, code: str, line: int | None, says: str) -> Non
     found = [problem for problem in report.errors if problem.code == code]
     assert [problem.line for problem in found] == [line]
     assert says in str(found[0])
-    assert found[0].mend
+    assert found[0].remedy
     with pytest.raises(DatasetError) as raised:
         report.raise_for_errors()
     assert str(found[0]) in raised.value.problems
-    named = next(each for each in report.errors if f": {each}" in str(raised.value))
+    # Lines come before the file as a whole.
+    named = next((problem for problem in report.errors if problem.line is not None), report.errors[0])
+    assert str(named) in str(raised.value)
     assert (raised.value.line, raised.value.column, raised.value.field) == (named.line, named.column, named.field)
 
 
@@ -196,7 +198,7 @@ def test_a_zip_archive_and_a_huge_line(tmp_path: Path) -> None:  # B083, B032
 
 
 def test_a_huge_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bedrock_rft.datasets._cut.LONGEST_LINE", 1 << 20)
+    monkeypatch.setattr("bedrock_rft.datasets._check._MAX_LINE_SIZE", 1 << 20)
     report = validate(BytesIO(GOOD + b"x" * (3 << 20)))
     assert [(problem.code, problem.line) for problem in report.errors] == [("line-too-long", 101)]
 
@@ -212,7 +214,7 @@ def test_places_that_are_no_files(tmp_path: Path) -> None:  # B081, B087, B091
         validate(tmp_path)
     with pytest.raises(DatasetError, match=r"nowhere\.jsonl cannot be read"):
         validate(tmp_path / "nowhere.jsonl")
-    with pytest.raises(DatasetError, match="is no path"):
+    with pytest.raises(DatasetError, match="is not a valid path"):
         validate("train\0.jsonl")
     with pytest.raises(ConfigurationError, match="empty"):
         validate("")
@@ -342,14 +344,14 @@ def test_what_the_records_look_like() -> None:
     assert found.mean == round(sum(lengths) / 120, 1)
     assert report.duplicate_prompts == 0
     [changes] = [problem for problem in report.warnings if problem.code == "reference-types"]
-    assert "number on 60 (from line 1), string on 60 (from line 61)" in changes.what
+    assert "number on 60 (from line 1), string on 60 (from line 61)" in changes.summary
 
 
 def test_duplicates_are_prompts_not_rows() -> None:
-    rows = [row(n % 90, reference_answer=str(n)) for n in range(100)]
+    rows = [row(n % 90, level=n) for n in range(100)]
     report = validate(rows)
     assert (report.duplicate_prompts, report.compared, report.duplicate_share) == (10, 100, 0.1)
-    assert [(p.line, "line 1" in p.what) for p in report.warnings][:2] == [(91, True), (92, False)]
+    assert [(p.line, "line 1" in p.summary) for p in report.warnings][:2] == [(91, True), (92, False)]
 
 
 def test_every_problem_to_a_cap_and_all_of_them_counted() -> None:
@@ -386,14 +388,14 @@ def test_chunks_may_be_cut_anywhere() -> None:
     content = with_line("null") + "ü".encode() * 3
     whole = validate(content)
     for size in (1, 7, 4096):
-        with scan.Scan("data.jsonl") as one:
-            for start in range(0, len(content), size):
-                one.feed(content[start : start + size])
-            assert one.finish() == whole
+        check = DatasetCheck("data.jsonl")
+        for start in range(0, len(content), size):
+            check.feed(content[start : start + size])
+        assert check.finish() == whole
 
 
 @pytest.mark.parametrize("make", [
-    lambda: Rules(minimum=-1), lambda: Rules(minimum=10, maximum=5), lambda: Rules(minimum=True),
+    lambda: Limits(min_records=-1), lambda: Limits(min_records=10, max_records=5), lambda: Limits(min_records=True),
     lambda: validate(GOOD, limit=0), lambda: validate(GOOD, limit="a"),  # type: ignore[arg-type]
 ])  # fmt: skip
 def test_settings_that_make_no_sense(make: Callable[[], object]) -> None:
@@ -404,13 +406,13 @@ def test_settings_that_make_no_sense(make: Callable[[], object]) -> None:
 def test_other_bounds() -> None:
     few = joined(lines(3))
     assert not validate(few).ok
-    assert validate(few, rules=Rules(minimum=1)).ok
-    assert validate(few, rules=Rules(minimum=1, longest_prompt=5)).counts == {"long-prompt": 3}
+    assert validate(few, limits=Limits(min_records=1)).ok
+    assert validate(few, limits=Limits(min_records=1, warn_prompt_chars=5)).counts == {"long-prompt": 3}
 
 
 def test_a_problem_says_where_what_and_how() -> None:
-    problem = Problem("error", "role", "'bot' is no role", "Use user", 57, None, "messages[0].role")
-    assert str(problem) == "Line 57, messages[0].role: 'bot' is no role. Use user."
+    problem = Problem("error", "role", "unknown role 'bot'", "Use user", 57, None, "messages[0].role")
+    assert str(problem) == "Line 57, messages[0].role: unknown role 'bot'. Use user."
 
 
 def test_errors_are_of_the_packages_own() -> None:

@@ -14,8 +14,8 @@ import pytest
 
 from bedrock_rft import AsyncClient, Client, ConfigurationError, DatasetError
 from bedrock_rft._transport.multipart import Upload
-from bedrock_rft.datasets import Rules, validate
-from bedrock_rft.datasets._source import source
+from bedrock_rft.datasets import Limits, validate
+from bedrock_rft.datasets._source import open_source
 from bedrock_rft.local import LocalService
 
 
@@ -41,11 +41,10 @@ def client(service: LocalService) -> Iterator[Client]:
 
 def test_one_pass_checks_and_hashes() -> None:
     opened = 0
-    inner = source(content())
+    inner = open_source(content())
 
     class Counting:
         name = "train.jsonl"
-        path = inner.path
 
         def open(self) -> Any:
             nonlocal opened
@@ -55,7 +54,7 @@ def test_one_pass_checks_and_hashes() -> None:
         def close(self) -> None:
             inner.close()
 
-    sent = Upload(Counting(), rules=Rules())
+    sent = Upload(Counting(), limits=Limits())
     assert opened == 1
     assert sent.checked is not None
     assert sent.checked.ok
@@ -68,7 +67,7 @@ def test_one_pass_checks_and_hashes() -> None:
 
 def test_bad_data_never_leaves(client: Client) -> None:
     bad = content() + b'{"messages": [{"role": "bot", "content": null}]}\n'
-    with pytest.raises(DatasetError, match=r"Line 101, messages\[0\].role: 'bot'.*validate=False") as raised:
+    with pytest.raises(DatasetError, match=r"(?s)Line 101, messages\[0\].role: unknown role 'bot'.*validate=False") as raised:
         client.files.upload(bad, filename="train.jsonl")
     error = pickle.loads(pickle.dumps(raised.value))  # noqa: S301 - our own bytes
     assert len(error.problems) == 3
@@ -80,7 +79,7 @@ def test_bad_data_never_leaves(client: Client) -> None:
 def test_a_validation_file_may_be_small(client: Client) -> None:
     with pytest.raises(DatasetError, match="at least 100"):
         client.files.upload(content(5))
-    assert client.files.upload(content(5), validate=Rules(minimum=1)).bytes == len(content(5))
+    assert client.files.upload(content(5), validate=Limits(min_records=1)).bytes == len(content(5))
     with pytest.raises(ConfigurationError, match="validate is"):
         client.files.upload(content(), validate="no")  # type: ignore[arg-type]
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from bedrock_rft import ConfigurationError, DatasetError
-from bedrock_rft.datasets import Rules, TrainingRecord, convert, split, validate, write
+from bedrock_rft.datasets import Limits, TrainingRecord, convert, split, validate, write
 
-ANY = Rules(minimum=0)
+ANY = Limits(min_records=0)
 
 
 def rows(count: int = 100) -> Iterator[dict[str, Any]]:
@@ -97,12 +97,12 @@ def test_columns_are_mapped_and_the_others_passed_on(tmp_path: Path) -> None:
     assert read(tmp_path / "b.jsonl") == [
         {"messages": [{"role": "system", "content": "b"}, {"role": "user", "content": "a"}], "reference_answer": "c"}
     ]
-    with pytest.raises(DatasetError, match=r"Record 1 has no 'prompt', which prompt= names; it has: question, answer"):
+    with pytest.raises(DatasetError, match=r"no column 'prompt', which prompt= names; it has: question, answer"):
         write(tmp_path / "c.jsonl", given, prompt="prompt")
 
 
 UNWRITABLE: list[tuple[list[Any], str]] = [
-        ([{"messages": []}], "Line 1, messages"), ([7], "Record 1 is a int"), ([], "is empty"),
+        ([{"messages": []}], "Line 1, messages"), ([7], "Record 1 is of type int"), ([], "is empty"),
         ([{"messages": [{"role": "user", "content": "a"}], "reference_answer": float("nan")}], "Record 1"),
         ([{"messages": [{"role": "user", "content": "a\ud800"}]}], "half of a surrogate pair"),
         ([{"messages": [{"role": "user", "content": "a"}], 1: 2, "1": 3}], "the key '1' appears twice"),
@@ -136,7 +136,7 @@ def test_how_many_is_for_the_report_to_say(tmp_path: Path) -> None:
     report = write(tmp_path / "few.jsonl", rows(3))
     assert [problem.code for problem in report.errors] == ["too-few"]
     assert len(read(tmp_path / "few.jsonl")) == 3
-    assert write(tmp_path / "few.jsonl", rows(3), rules=Rules(minimum=1)).ok
+    assert write(tmp_path / "few.jsonl", rows(3), limits=Limits(min_records=1)).ok
 
 
 def test_places_and_things_that_cannot_be(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_other_formats(tmp_path: Path, kind: Any, row: dict[str, Any], record: d
     path = tmp_path / "other.jsonl"
     path.write_text(json.dumps(row) + "\n\n")
     assert list(convert(path)) == list(convert([row], format=kind)) == [record]
-    assert write(tmp_path / "train.jsonl", convert(path), rules=ANY).ok
+    assert write(tmp_path / "train.jsonl", convert(path), limits=ANY).ok
 
 
 def test_a_reference_is_named() -> None:
@@ -242,17 +242,20 @@ def test_a_reference_is_named() -> None:
 
 
 UNCONVERTIBLE: list[tuple[Any, dict[str, Any], str]] = [
-        ([{"a": 1}], {}, r"Record 1 is of no format.*\(a\)"), (b"{}\n[]", {}, "Line 1 is of no format"),
-        (b"\n[1]", {}, "Line 2 is a list"), (b'{"a": NaN}', {}, "Line 1: NaN"), ([7], {}, "Record 1 is a int"),
-        ([{"messages": [SO]}], {}, "nothing is said before"), ([{"messages": []}], {}, "no format"),
-        ([{"messages": [user("a")], "b": 1, "c": 2}], {}, r"name one: reference_answer="),
-        ([{"messages": [user("a"), SO], "reference_answer": 1}], {}, "keep one"),
-        ([{"messages": [user("a")]}], {"format": "sft"}, "not the assistant's"),
+        ([{"a": 1}], {}, r"Record 1 has an unknown format; its fields are: a\."),
+        (b"{}\n[]", {}, "line 1 has an unknown format; its fields are: none"),
+        (b"\n[1]", {}, "Record 1 is a number"), (b'{"a": NaN}', {}, "line 1: NaN"),
+        (b'{"prompt": "a", "completion": "b"}\n[1]', {}, "line 2: a list instead"),
+        ([7], {}, "Record 1 is of type int"),
+        ([{"messages": [SO]}], {}, "no message precedes"), ([{"messages": []}], {}, "unknown format"),
+        ([{"messages": [user("a")], "b": 1, "c": 2}], {}, r"name the field with reference_answer="),
+        ([{"messages": [user("a"), SO], "reference_answer": 1}], {}, "choose one"),
+        ([{"messages": [user("a")]}], {"format": "sft"}, "does not have the role 'assistant'"),
         ([{"messages": 3}], {"format": "nova"}, "missing or of another type"),
-        ([{"prompt": "a", "reward_model": {}}], {}, "no 'ground_truth'"),
-        ([{"prompt": "a", "completion": "b"}], {"reference_answer": "c"}, "no 'c'"),
+        ([{"prompt": "a", "reward_model": {}}], {}, "no field 'ground_truth'"),
+        ([{"prompt": "a", "completion": "b"}], {"reference_answer": "c"}, "no field 'c'"),
         ([{"messages": [user("a"), {"role": "assistant", "tool_calls": []}]}], {}, "no text"),
-        ([{"prompt": "a", "completion": [user("b")]}], {}, "not one message"),
+        ([{"prompt": "a", "completion": [user("b")]}], {}, "not a single message"),
     ]  # fmt: skip
 
 
@@ -263,14 +266,14 @@ def test_what_cannot_be_converted_says_why(data: Any, options: Any, says: str) -
 
 
 def test_there_is_no_such_format() -> None:
-    with pytest.raises(ConfigurationError, match="there are openai-rft, sft"):
+    with pytest.raises(ConfigurationError, match="Use openai-rft, sft"):
         convert([], format="csv")  # type: ignore[arg-type]
 
 
 def test_a_split_leaks_nothing_and_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "all.jsonl"
     given = [
-        {"messages": [user(f"{' ' * (n % 3)}What is {n % 120}?")], "reference_answer": str(n), "n": n}
+        {"messages": [user(f"{' ' * (n % 3)}What is {n % 120}?")], "reference_answer": str(n % 120), "n": n}
         for n in range(400)
     ]
     write(path, given)
@@ -296,7 +299,7 @@ def test_small_splits_have_both_sides(tmp_path: Path) -> None:
         found = split(path, share=share)
         assert (len(read(found.train)), len(read(found.validation))) == (1, 1)
     write(path, [*rows(1), *rows(1)])
-    with pytest.raises(DatasetError, match="one prompt only"):
+    with pytest.raises(DatasetError, match="only one prompt"):
         split(path)
 
 

@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from bedrock_rft import Client, ConfigurationError, DatasetError
 from bedrock_rft._resources import files as _files
 from bedrock_rft._transport.multipart import CHUNK, Upload
-from bedrock_rft.datasets._source import source
+from bedrock_rft.datasets._source import open_source as source
 from bedrock_rft.local import LocalService
 
 CONTENT = b'{"messages": []}\n' * 100
@@ -104,7 +104,7 @@ def test_no_name_and_no_content_can_break_out_of_its_part(name: str, content: by
     ("data", "why"),
     [
         ("", "empty"), (None, "NoneType"), (7, "int"), ({"a": 1}, "dict"), (b"", "is empty"), ([], "is empty"),
-        ("/nowhere/train.jsonl", "No such file"), ([1], "Record 1 is a int"), ([{}, {"x": float("nan")}], "Record 2"),
+        ("/nowhere/train.jsonl", "No such file"), ([1], "Record 1 is of type int"), ([{}, {"x": float("nan")}], "Record 2"),
         ([{"x": object()}], "Record 1 cannot be written"), ([{"x": "\ud800"}], "Record 1 cannot be written"),
         (io.StringIO("{}"), "text mode"),
     ],

@@ -40,7 +40,7 @@ def blocking(client: Client) -> None:
     assert_type(client.files.upload("train.jsonl", progress=print), File)
     assert_type(client.files.upload(b"{}"), File)
     assert_type(client.files.upload({"id": n} for n in range(3)), File)
-    assert_type(client.files.upload("train.jsonl", validate=datasets.Rules(minimum=1), reuse=True), File)
+    assert_type(client.files.upload("train.jsonl", validate=datasets.Limits(min_records=1), reuse=True), File)
     assert_type(datasets.validate("train.jsonl"), datasets.Report)
     assert_type(client.files.retrieve("f"), File)
     assert_type(client.files.list(purpose="fine-tune"), Iterator[File])

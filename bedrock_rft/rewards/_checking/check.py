@@ -12,7 +12,7 @@ from typing import Any
 
 from bedrock_rft._core.findings import Finding
 from bedrock_rft._core.text import sanitize_line
-from bedrock_rft.datasets._read import numbered
+from bedrock_rft.datasets._read import read_numbered
 from bedrock_rft.errors import ConfigurationError, DatasetError
 from bedrock_rft.rewards._checking.findings import of_errors, of_prints, of_scores, of_shapes, of_speed
 from bedrock_rft.rewards._checking.probes import FORMS, SHAPES, Probe, Shape, probes_of
@@ -88,7 +88,7 @@ def _sample(dataset: object, size: int, seed: int) -> tuple[list[dict[str, Any]]
     """Some records, and what the user knows each by."""
     if isinstance(size, bool) or size < 1:
         raise ConfigurationError(f"size is {size}; it is how many records the reward is tried on, at least 1.")
-    records = list(islice(numbered(dataset), _READ))
+    records = list(islice(read_numbered(dataset), _READ))
     if not records:
         raise DatasetError("There are no records to try the reward on.")
     chosen = random.Random(seed).sample(records, min(size, len(records)))  # noqa: S311 - a sample

@@ -1,4 +1,4 @@
-"""A file may be cut into parts anywhere: the report stays the same, and memory stays bounded."""
+"""One pass over a file: the report does not depend on the chunks, and memory is bounded."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bedrock_rft.datasets import Report, Rules, validate
-from bedrock_rft.datasets import _look as look
-from bedrock_rft.datasets import _scan as scan
-from bedrock_rft.datasets import _total as total
+from bedrock_rft.datasets import Limits, Report, validate
+from bedrock_rft.datasets import _statistics as statistics
+from bedrock_rft.datasets._check import DatasetCheck
 
-ANY = Rules(minimum=1)
+ANY = Limits(min_records=1)
 
 
 def line(number: int, **fields: Any) -> bytes:
@@ -40,27 +39,17 @@ FILES = st.lists(LINES, max_size=40).map(b"\n".join)
 
 
 def checked(content: bytes, *, every: int | None = None) -> Report:
-    with scan.Scan("data.jsonl", rules=ANY, limit=3) as one:
-        for start in range(0, len(content), every or len(content) or 1):
-            one.feed(content[start : start + (every or len(content))])
-        return one.finish()
+    check = DatasetCheck("data.jsonl", limits=ANY, limit=3)
+    for start in range(0, len(content), every or len(content) or 1):
+        check.feed(content[start : start + (every or len(content))])
+    return check.finish()
 
 
-@pytest.fixture(scope="module")
-def small() -> Any:
-    """Let few bytes be much, so that every file has many parts."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(look, "_GROUP", 150)
-        patch.setattr(look, "_COLUMNS", 400)
-        yield
-
-
-@pytest.mark.usefixtures("small")
 @settings(max_examples=200)
 @given(content=FILES, every=st.integers(1, 400))
 @example(content=b"\n".join([b"[1]", line(0), line(0), b"", line(0)]), every=1)
 @example(content=b"\n".join([b"", b"[1]", line(0)]), every=1)
-def test_parts_add_up(content: bytes, every: int) -> None:
+def test_chunks_of_any_size_give_the_same_report(content: bytes, every: int) -> None:
     whole, cut = checked(content), checked(content, every=every)
     assert cut == whole
     assert list(cut.extra_fields) == list(whole.extra_fields)
@@ -77,7 +66,7 @@ def test_lines_that_make_sense_only_together_are_each_wrong() -> None:
 
 
 def test_what_is_compared_is_bounded_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(total, "COMPARED", 50)
+    monkeypatch.setattr(statistics, "_MAX_COMPARED", 50)
     rows = b"\n".join(line(n) for n in [*range(40), *range(60)])
     report = validate(rows)
     assert (report.duplicate_prompts, report.compared, report.valid) == (10, 50, 100)
@@ -91,7 +80,7 @@ def test_lengths_are_rounded_only_where_there_are_very_many(monkeypatch: pytest.
     rows = [{"messages": [{"role": "user", "content": "x" * n}], "reference_answer": 1} for n in lengths]
     exact = validate(rows).prompt_lengths
     assert (exact.median, exact.p95) == (lengths[150], lengths[285])
-    monkeypatch.setattr(total, "_DIFFERENT", 20)
+    monkeypatch.setattr(statistics, "_MAX_DIFFERENT_LENGTHS", 20)
     near = validate(rows).prompt_lengths
     assert (near.least, near.greatest, near.mean) == (exact.least, exact.greatest, exact.mean)
     for rounded, value in ((near.median, exact.median), (near.p95, exact.p95)):
@@ -102,13 +91,13 @@ def test_memory_does_not_grow_with_the_file() -> None:
     block = b"\n".join(line(n, more="x" * 900) for n in range(250)) + b"\n"
     peaks: list[int] = []
     for blocks in (4, 16):
-        with scan.Scan("data.jsonl") as one:
-            tracemalloc.start()
-            for _ in range(blocks):
-                one.feed(bytes(bytearray(block)))  # others each time
-            one.finish()
-            peaks.append(tracemalloc.get_traced_memory()[1])
-            tracemalloc.stop()
+        check = DatasetCheck("data.jsonl")
+        tracemalloc.start()
+        for _ in range(blocks):
+            check.feed(bytes(bytearray(block)))  # a new object each time
+        check.finish()
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
     assert peaks[1] - peaks[0] < 1_000_000
     assert peaks[1] < 10_000_000
 
@@ -126,7 +115,7 @@ def test_a_key_is_found_wherever_it_stands(before: str, kind: str) -> None:
 
 
 def test_many_different_lengths_are_rounded_the_same_however_a_file_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(total, "_DIFFERENT", 40)
+    monkeypatch.setattr(statistics, "_MAX_DIFFERENT_LENGTHS", 40)
     turns = ([{"role": "user", "content": "x" * (300 + number * 37 % 101)}] for number in range(101))
     content = b"\n".join(line(0, messages=messages) for messages in turns)
     assert checked(content, every=500) == checked(content, every=20_000) == checked(content)

@@ -1,0 +1,98 @@
+"""Files that appear whole or not at all, and errors of the file system as exceptions of this package."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import IO
+
+from typing_extensions import Self
+
+from bedrock_rft._core.errors import ConfigurationError, DatasetError, DatasetPermissionError
+from bedrock_rft._core.text import sanitize_line
+
+__all__ = ["AtomicFile", "file_error"]
+
+
+class AtomicFile:
+    """A file that is written beside its path with mode 0600, and moved there by `commit`.
+
+    Without a `commit`, leaving the context removes it, and a file that existed before stays as it is.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Prepare to write a file.
+
+        Raises:
+            ConfigurationError: the path is empty.
+            DatasetError: the home directory in the path is unknown.
+        """
+        if not os.fspath(path):
+            raise ConfigurationError("The path to write the file to is empty.")
+        try:
+            self.path = Path(path).expanduser()
+        except RuntimeError as error:
+            raise DatasetError(f"Cannot find {sanitize_line(str(path), 100)}: {error}") from error
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        import tempfile  # slow to import, and few clients write files
+
+        try:
+            self._file = tempfile.NamedTemporaryFile(
+                dir=self.path.parent, prefix=f".{self.path.name[:100]}.", delete=False
+            )
+        except (OSError, ValueError) as error:
+            raise self._error(error) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+            Path(self._file.name).unlink(missing_ok=True)
+
+    def restart(self) -> None:
+        """Discard what was written."""
+        self._open_file.seek(0)
+        self._open_file.truncate()
+
+    def write(self, chunk: bytes, /) -> None:
+        """Write the next bytes. Raise DatasetError if that fails."""
+        try:
+            self._open_file.write(chunk)
+        except OSError as error:
+            raise self._error(error) from error
+
+    def commit(self) -> None:
+        """Move the file to its path, replacing a file there. Raise DatasetError if that fails."""
+        file = self._open_file
+        try:
+            file.close()
+            Path(file.name).replace(self.path)
+        except OSError as error:
+            raise self._error(error) from error
+        self._file = None
+
+    @property
+    def _open_file(self) -> IO[bytes]:
+        if self._file is None:
+            raise RuntimeError("The file is not open: it was committed, or its context was not entered.")
+        return self._file
+
+    def _error(self, error: Exception) -> DatasetError:
+        return file_error(f"{sanitize_line(str(self.path), 200)} cannot be written", error)
+
+
+def file_error(action: str, error: Exception) -> DatasetError:
+    """Return the exception for a failed file operation, a PermissionError as well if the system denied access.
+
+    Args:
+        action: the failure as a clause, such as "train.jsonl cannot be read".
+        error: the exception of the system; its text may repeat the path, so only its reason is quoted.
+    """
+    reason = (error.strerror if isinstance(error, OSError) else None) or error
+    if not isinstance(error, PermissionError):
+        return DatasetError(f"{action}: {reason}.")
+    denied = DatasetPermissionError(f"{action}: {reason}.")
+    denied.errno = error.errno
+    return denied

@@ -1,0 +1,291 @@
+"""The check of a dataset: one pass over its bytes, line by line."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from typing import Any, Protocol
+
+from bedrock_rft.datasets._json_lines import InvalidLine, file_violation, parse_line, parse_record
+from bedrock_rft.datasets._limits import Limits
+from bedrock_rft.datasets._problems import ProblemLog
+from bedrock_rft.datasets._records import encode_record
+from bedrock_rft.datasets._report import Report
+from bedrock_rft.datasets._rules import Violation, record_problems
+from bedrock_rft.datasets._source import Data, open_source, read_chunks, records_in
+from bedrock_rft.datasets._statistics import Statistics
+from bedrock_rft.errors import ConfigurationError, DatasetError
+
+__all__ = ["CHUNK_SIZE", "DatasetCheck", "validate"]
+
+CHUNK_SIZE = 1 << 18
+"""Bytes that are read and checked at once: enough for few calls, few enough for the cache of a core."""
+
+_MAX_LINE_SIZE = 32 << 20  # bytes; a reward function is sent at most 6 MB at a time, and memory must be bounded
+_WHITESPACE = b" \t\r\n"
+_BOM = b"\xef\xbb\xbf"
+_SECRET = re.compile(rb"(?<![A-Za-z0-9/+])AKIA[0-9A-Z]{16}(?![A-Za-z0-9])|-----BEGIN [A-Z ]*PRIVATE KEY-----")
+
+_TOO_LONG = Violation(
+    "line-too-long", None, f"longer than {_MAX_LINE_SIZE >> 20} MiB", "Write one JSON object per line"
+)
+_ARRAY = Violation(
+    "array", None, "the file is a JSON array", "Write one object per line: datasets.write(path, datasets.convert(…))"
+)
+_BLANK_LINE = Violation("blank-line", None, "the line is empty", "Remove it: every line is one JSON object")
+_LOOKS_SECRET = Violation(
+    "secret", None, "the line contains an AWS key or a private key", "Remove it: a model may memorize it"
+)
+
+
+class _Digest(Protocol):
+    """A hash object of `hashlib`."""
+
+    def update(self, data: bytes, /) -> None:
+        """Hash the next bytes."""
+        ...
+
+
+class DatasetCheck:
+    """A check in progress: `feed` it the file from its first byte to its last, then call `finish`."""
+
+    def __init__(
+        self, name: str, *, limits: Limits | None = None, limit: int = 20, digests: Sequence[_Digest] = ()
+    ) -> None:
+        """Start a check.
+
+        Args:
+            name: the name of the file in the report.
+            limits: the limits for the whole file; by default those that the service documents.
+            limit: number of problems to keep of each rule, from 1.
+            digests: further hash objects to update with every byte.
+
+        Raises:
+            ConfigurationError: `limits` or `limit` is not valid.
+        """
+        if type(limit) is not int or limit < 1:
+            raise ConfigurationError(f"limit={limit!r} is not valid. Give the number of problems to keep of each rule.")
+        if limits is not None and not isinstance(limits, Limits):
+            raise ConfigurationError(f"limits is a {type(limits).__name__}. Give datasets.Limits(…).")
+        self._name = name
+        self._limits = limits or Limits()
+        self._problems = ProblemLog(limit)
+        self._statistics = Statistics(self._problems, self._limits)
+        self._sha256 = hashlib.sha256()
+        self._digests = (self._sha256, *digests)
+        self._size = self._line = self._records = 0
+        self._limit = limit
+        self._blank_lines: list[int] = []  # an error only if a record follows; the first ones
+        self._blanks = 0
+        self._partial: list[bytes] = []  # the line that has begun
+        self._partial_size = 0
+        self._stopped = False
+
+    def feed(self, chunk: bytes) -> None:
+        """Check the next bytes of the file."""
+        for digest in self._digests:
+            digest.update(chunk)
+        self._size += len(chunk)
+        if self._stopped:
+            return
+        for line in BytesIO(chunk):  # faster than split
+            if not line.endswith(b"\n"):
+                self._keep(line)
+            elif self._partial_size:
+                self._keep(line)
+                self._end_line()
+            else:
+                self._check_line(line)
+
+    def reject(self, violation: Violation) -> None:
+        """Log a record that cannot be encoded as a line."""
+        self._next_record()
+        self._problems.error(self._line, violation)
+
+    def finish(self) -> Report:
+        """Return the report. Call it once, after the last byte."""
+        if self._partial_size and not self._stopped:
+            self._end_line()
+        self._statistics.finish()
+        if not self._stopped:
+            self._check_count()
+        found, problems = self._statistics, self._problems
+        return Report(
+            name=self._name,
+            size=self._size,
+            sha256=self._sha256.hexdigest(),
+            records=self._records,
+            valid=found.valid,
+            errors=problems.sorted("error"),
+            warnings=problems.sorted("warning"),
+            counts=dict(problems.counts),
+            roles=_most_frequent_first(found.roles),
+            prompt_lengths=found.lengths(),
+            reference_types=_most_frequent_first(found.reference_types),
+            duplicate_prompts=found.duplicates,
+            compared=found.compared,
+            extra_fields=_most_frequent_first(found.extra_fields),
+            limits=self._limits,
+        )
+
+    def _keep(self, part: bytes) -> None:
+        self._partial_size += len(part)
+        if self._partial_size <= _MAX_LINE_SIZE:
+            self._partial.append(part)
+        else:
+            self._partial.clear()
+
+    def _end_line(self) -> None:
+        line = b"".join(self._partial)
+        too_long = self._partial_size > _MAX_LINE_SIZE
+        self._partial, self._partial_size = [], 0
+        if too_long:
+            self.reject(_TOO_LONG)
+        else:
+            self._check_line(line)
+
+    def _check_line(self, line: bytes) -> None:
+        if self._stopped:
+            return
+        if not self._line:
+            line = self._check_start(line)
+        record = parse_record(line)
+        if record is not None and not self._blanks:
+            self._line += 1
+            self._records += 1
+            self._statistics.add(self._line, record)
+        else:
+            self._explain_line(line)
+        if b"K" in line and (b"AKIA" in line or b"PRIVATE KEY-----" in line) and _SECRET.search(line):
+            self._problems.warning(self._line, _LOOKS_SECRET)
+
+    def _check_start(self, line: bytes) -> bytes:
+        """Log what the first bytes show, and return the line without a byte order mark."""
+        violation = file_violation(line)
+        if violation is None:
+            return line
+        self._problems.error(1, violation)
+        self._stopped = violation.code != "bom"
+        return line.removeprefix(_BOM)
+
+    def _explain_line(self, line: bytes) -> None:
+        """Check a line with the rules that explain."""
+        if self._stopped:
+            return
+        if not line.strip(_WHITESPACE):
+            self._line += 1
+            self._blanks += 1
+            if self._blanks <= self._limit:
+                self._blank_lines.append(self._line)
+            return
+        self._next_record()
+        first = self._records == 1
+        try:
+            record = parse_line(line.removesuffix(b"\n"))
+        except InvalidLine as error:
+            if first and line.lstrip(_WHITESPACE).startswith(b"["):
+                self._stop(_ARRAY)
+            else:
+                self._problems.error(self._line, error.violation)
+            return
+        if first and isinstance(record, list) and record:
+            self._stop(_ARRAY)
+            return
+        violations = list(record_problems(record))
+        for violation in violations:
+            self._problems.error(self._line, violation)
+        if not violations:
+            self._statistics.add(self._line, record)
+
+    def _next_record(self) -> None:
+        """Count a record, before which empty lines are errors."""
+        for line in self._blank_lines:
+            self._problems.error(line, _BLANK_LINE)
+        if self._blanks:
+            self._problems.counts[_BLANK_LINE.code] += self._blanks - len(self._blank_lines)
+            self._blank_lines, self._blanks = [], 0
+        self._line += 1
+        self._records += 1
+
+    def _stop(self, violation: Violation) -> None:
+        """Give up on a file that is not JSON lines."""
+        self._problems.error(self._line, violation)
+        self._stopped = True
+
+    def _check_count(self) -> None:
+        found, limits, error = self._records, self._limits, self._problems.error
+        if not self._size:
+            error(None, Violation("empty", None, "the file is empty", "Add records"))
+        elif not found:
+            error(None, Violation("no-records", None, "the file contains no records", "Add records"))
+        elif found < limits.min_records:
+            summary = (
+                f"{found:,} record{'' if found == 1 else 's'}, at least {limits.min_records:,} are needed to train"
+            )
+            remedy = "Add records; a validation file may have fewer: Limits(min_records=1)"
+            error(None, Violation("too-few", None, summary, remedy))
+        elif found > limits.max_records:
+            summary = f"{found:,} records, at most {limits.max_records:,} are allowed"
+            error(None, Violation("too-many", None, summary, "Remove some: datasets.split can"))
+        elif found > limits.warn_records:
+            summary = (
+                f"{found:,} records; the AWS documentation allows {limits.max_records:,}, "
+                f"an AWS blog post {limits.warn_records:,}"
+            )
+            self._problems.warning(None, Violation("many", None, summary, "Nothing, unless the service rejects it"))
+
+
+def validate(data: Data, *, limits: Limits | None = None, limit: int = 20, **removed: Any) -> Report:
+    """Check a training file before it is uploaded. It is read once, and memory does not grow with it.
+
+    Args:
+        data: a path, the content as bytes, a file opened in binary mode, or records: dicts, models, a pandas or polars
+            frame, an Arrow table, a Hugging Face dataset.
+        limits: other limits than the service documents, such as `Limits(min_records=1)` for a validation file.
+        limit: number of problems to keep of each rule; all are counted.
+        **removed: parameters of earlier versions; each raises an error that names the replacement.
+
+    Returns:
+        The report. `report.raise_for_errors()` raises if there are errors.
+
+    Raises:
+        DatasetError: the file cannot be read: it does not exist, or is a directory, a pipe or a device.
+        ConfigurationError: `data` cannot hold training data, or `limits` or `limit` is not valid.
+    """
+    reject_removed(removed)
+    records = records_in(data)
+    if records is not None:
+        check = DatasetCheck("records", limits=limits, limit=limit)
+        for number, record in enumerate(records, 1):
+            try:
+                line = encode_record(number, record)
+            except DatasetError as error:
+                summary = error.message.removeprefix(f"Record {number} ").rstrip(".")
+                check.reject(Violation("not-json", None, summary, "Give values that JSON has"))
+            else:
+                check.feed(line)
+        return check.finish()
+    source = open_source(data)
+    try:
+        check = DatasetCheck(source.name, limits=limits, limit=limit)
+        for chunk in read_chunks(source, CHUNK_SIZE):
+            check.feed(chunk)
+        return check.finish()
+    finally:
+        source.close()
+
+
+def reject_removed(arguments: Mapping[str, Any]) -> None:
+    """Raise ConfigurationError for a parameter that was renamed or removed, and TypeError for an unknown one."""
+    if "processes" in arguments:
+        raise ConfigurationError("validate(processes=…) was removed. One process is fast enough: leave it out.")
+    if "rules" in arguments:
+        raise ConfigurationError("rules= was renamed. Use limits=datasets.Limits(…).")
+    for name in arguments:
+        raise TypeError(f"unexpected keyword argument {name!r}")
+
+
+def _most_frequent_first(counts: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
