@@ -120,10 +120,10 @@ def file_violation(head: bytes) -> Violation | None:
 
 
 def _is_unambiguous(value: object, line: bytes) -> bool:
-    """Check that a parsed line certainly has no key twice in an object, no NaN and no infinity.
+    r"""Check that a parsed line certainly has no key twice in an object, no NaN and no infinity.
 
     pydantic keeps the last of two equal keys. Without such keys, a line has one colon for each key of the value and
-    for each colon in its text, unless one is escaped as \\u003a.
+    for each colon in its text, unless one is escaped as \u003a.
     """
     try:
         return _count_colons(value) == line.count(b":") and b"\\u003" not in line
@@ -204,7 +204,7 @@ def _syntax_error(line: bytes, reason: str, column: int) -> tuple[str, str]:
     if rest[:1] == b"'":
         return (
             "not JSON: single quotes",
-            f"JSON strings are in double quotes; write the file with json.dumps or datasets.write",
+            "JSON strings are in double quotes; write the file with json.dumps or datasets.write",
         )
     for beginning, summary, remedy in _REASONS:
         if reason.startswith(beginning):
