@@ -351,7 +351,8 @@ def _job_findings(local: _LocalResults, curve: Curve | None) -> list[Finding]:
 
 def _payload_findings(reward: RewardReport | None, curve: Curve) -> list[Finding]:
     """Return a finding if the reward scores right answers in another payload shape only."""
-    shapes = {name: mean for name, mean in (reward.shapes if reward is not None else {}).items() if mean}
+    means = reward.shapes if reward is not None else dict[str, float | None]()
+    shapes = {name: mean for name, mean in means.items() if mean}
     if not shapes or curve.bounds != (0.0, 0.0):
         return []
     shape = max(shapes, key=shapes.__getitem__)

@@ -332,7 +332,7 @@ def test_unsupported_parameters_are_refused(service: Service, path: str, fields:
 
 def test_parameters_that_are_off_are_accepted(service: Service) -> None:
     upload(service, records())
-    off = {
+    off: dict[str, Any] = {
         "user": "me", "n": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0.0, "logprobs": False,
         "tools": [], "tool_choice": "auto", "response_format": {"type": "text"}, "store": False, "stop": None,
         "service_tier": "auto", "logit_bias": {},

@@ -312,7 +312,7 @@ def test_short_term_keys_of_its_own_credentials_work(service: LocalService) -> N
 
     options = service.client_options("aws")
     key = mint_api_key(region=service.region, credentials=options["credentials"])
-    with Client(base_url=service.base_url, region=service.region, api_key=key) as client:
+    with Client(base_url=service.base_url, region=service.region, api_key=key.reveal()) as client:
         assert [model.id for model in client.models.list()]
 
 

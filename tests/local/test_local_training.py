@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 import sys
 import threading
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from bedrock_rft.local._training.candidates import BASE_WEIGHTS, candidates
 from bedrock_rft.local._training.dataset import InvalidFile, Record, prompt_key, read_records
 from bedrock_rft.local._training.policy import Policy, entropy, greedy, softmax
 from bedrock_rft.local._training.reward import RewardFunction, SampledAnswer
-from bedrock_rft.local._training.trainer import Trainer
+from bedrock_rft.local._training.trainer import Trainer, _advantages
 
 Row = dict[str, Any]
 
@@ -652,3 +653,21 @@ def test_answers_can_be_repeated_and_follow_what_was_learned() -> None:
 def test_tokens_are_words_and_marks() -> None:
     assert count_tokens("") == 0
     assert count_tokens("The answer is 72.") == 5
+
+
+@pytest.mark.parametrize("scores", [[0.0, 1.0], [0.0, 0.0, 1.0, 1.0, 0.5], [1e-6, 0.0], [3.0] * 7 + [4.0]])
+def test_advantages_use_the_sample_deviation_as_trl_does(scores: list[float]) -> None:
+    expected = [(score - statistics.mean(scores)) / (statistics.stdev(scores) + 1e-4) for score in scores]
+    assert _advantages(scores) == pytest.approx(expected)
+    assert _advantages([0.1] * 3) == [0.0] * 3
+
+
+def test_one_seed_draws_independently_for_each_prompt() -> None:
+    found = records()
+    first = [sample_answers(None, found, index, seed=5)[0] for index in range(len(found))]
+    assert first == [sample_answers(None, found, index, seed=5)[0] for index in range(len(found))]
+    styles = [
+        next(option.style for option in candidates(found, index) if option.text == text)
+        for index, text in enumerate(first)
+    ]
+    assert len(set(styles)) > 5

@@ -71,7 +71,7 @@ def _http_response(response: Response) -> HTTPResponse:
 
 
 async def _split_events(content: bytes) -> AsyncIterator[bytes]:
-    """Yield server-sent events one by one, each in a packet of its own."""
+    """Yield server-sent events one by one, so that each is sent alone."""
     for event in content.split(b"\n\n"):
         if event:
             yield event + b"\n\n"

@@ -75,7 +75,7 @@ class Service:
         Args:
             directory: holds files and state; a later service resumes from it. None uses a temporary directory, which
                 `close` removes.
-            reward: the reward function for every ARN: `file.py:name`, which runs in a process of its own, or a `Reward`
+            reward: the reward function for every ARN: `file.py:name`, which runs in a subprocess, or a `Reward`
                 or a function of `(event, context)`, which runs in this process. Or a mapping by function name or ARN; a
                 job with another ARN fails.
             payload: position of the reference answer in a rollout: under `metadata`, or at the top level.

@@ -223,8 +223,8 @@ class Store:
             rows = self._fetch_all(
                 _ASCENDING if ascending else _DESCENDING, kind, parent, start, label, label, limit + 1
             )
-        payloads = [json.loads(row[0]) for row in rows[:limit]]
-        return Page([self._unsaved.get(payload["id"], payload) for payload in payloads], len(rows) > limit)
+        payloads: list[dict[str, Any]] = [json.loads(row[0]) for row in rows[:limit]]
+        return Page([self._unsaved.get(str(payload["id"]), payload) for payload in payloads], len(rows) > limit)
 
     # Files
 
@@ -338,7 +338,7 @@ class Store:
             return payload
 
     def fail_job(self, job: str, event: dict[str, Any], *, expect: Iterable[str], **fields: Any) -> None:
-        """Update a job as failed and add the event that says so, unless the job is in none of the expected statuses.
+        """Mark a job as failed and add the event, unless the job is in none of the expected statuses.
 
         If the disk is full, reserved space is released. If that does not help, the failure is kept in memory without
         the event, and `save_failures` stores it later.
@@ -361,7 +361,7 @@ class Store:
 
     @property
     def has_unsaved_failures(self) -> bool:
-        """Whether failures wait for room on the disk."""
+        """True while failures wait for space on the disk."""
         return bool(self._unsaved)
 
     def save_failures(self) -> None:

@@ -27,7 +27,7 @@ def sample_answers(
 
     Args:
         state: the result of `Trainer.state`; None for the untuned model.
-        records: all records of the prompt's file, as in training. A prompt of no file is a list of its own.
+        records: all records of the prompt's file, as in training. For a prompt of no file, a list of one.
         index: the position of the prompt in the records.
         n: number of answers.
         temperature: 0 or less always takes the most likely answer.

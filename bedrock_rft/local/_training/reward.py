@@ -47,7 +47,7 @@ class SampledAnswer:
 class RewardFunction:
     """A reward that scores batches of rollouts.
 
-    A file runs in a process of its own, whose output is logged. A function or a `Reward` given in Python runs in this
+    A file runs in a subprocess, whose output is logged. A function or a `Reward` given in Python runs in this
     process, because it may share state with the program.
 
     Attributes:
@@ -114,7 +114,7 @@ class RewardFunction:
         return scores
 
     def close(self) -> None:
-        """End the process of a reward in a file."""
+        """End the subprocess of a reward in a file."""
         if self._process is not None:
             self._process.close()
 
