@@ -234,7 +234,7 @@ ROWS: dict[str, tuple[Any, str | None, str]] = {
     "all equal": (always(0.5), "all_equal", "Every answer scores 0.5"),
     "all zero": (always(0), "always_zero", "Every answer scores 0"),
     "wrong way round": (scored(lambda entry: 1.0 - score(entry)), "right_not_best", "wrong ones"),
-    "rewards length": (scored(lambda entry: min(1.0, len(said(entry)) / 10_000)), "right_not_best", ""),
+    "rewards length": (scored(lambda entry: min(1.0, len(said(entry)) / 10_000)), "nonsense_scores", "long nonsense"),
     "rewards saying nothing": (
         scored(lambda entry: 1.0 if not said(entry) else score(entry) / 2),
         "rival_scores_higher",
@@ -245,6 +245,46 @@ ROWS: dict[str, tuple[Any, str | None, str]] = {
         "injection",
         "ask for a high score",
     ),
+    "wrong is good enough": (
+        scored(lambda entry: 0.97 + 0.03 * score(entry)),
+        "wrong_passes",
+        "Wrong answers already score 0.97",
+    ),
+    "rewards empty": (
+        scored(lambda entry: 1.0 if not said(entry) else score(entry)),
+        "empty_scores",
+        "Empty answers score 1.000, as much as right ones",
+    ),
+    "fails alone": (
+        of_all(lambda results: results if len(results) > 1 else []),
+        "single",
+        "A batch of one rollout gets no valid response",
+    ),
+    "fails on much": (
+        overwhelmed,
+        "large_payload",
+        "An event of 5.2 MB gets no valid response",
+    ),
+    "a metric misshapen": (
+        of_all(lambda results: [{**one, "metrics_list": [{"name": "n", "value": "1"}]} for one in results]),
+        "metric_misshapen",
+        "a metric that is not",
+    ),
+    "a number": (of_all(len), "not_a_list", "returned int, not a list"),
+    "beyond all bounds": (always(1e30), "score_too_large", "beyond 1e+09"),
+    "leaves by itself": (of_all(lambda _: sys.exit(3)), "raised", "raised SystemExit: 3"),
+    "is interrupted": (interrupted, "raised", "raised KeyboardInterrupt"),
+    "breaks on one": (
+        scored(lambda entry: score(entry) if entry["messages"][0] else 0.0),
+        "one_bad_rollout",
+        "costs the whole batch its scores",
+    ),
+    "first only": (of_all(lambda results: results[:1]), "ids_missing", "left out"),
+}
+
+
+# Handlers that read some of the payload shapes only.
+SHAPE_ROWS: dict[str, tuple[Any, str, str]] = {
     "reads text only": (
         scored(
             lambda entry: float(
@@ -263,53 +303,18 @@ ROWS: dict[str, tuple[Any, str | None, str]] = {
     "top level only": (
         scored(lambda entry: score(entry) if "reference_answer" in entry else 0.0),
         "reads_top_level_only",
-        "when it comes under metadata, every perfect answer scores 0",
+        "if it comes under metadata, every perfect answer scores 0",
     ),
     "does not unwrap": (
         scored(lambda entry: score(entry) * (wanted(entry) == str(bare(entry)))),
         "reads_plain_only",
-        "when the service wraps a string so, every perfect answer scores 0",
+        "if the service wraps a string, every perfect answer scores 0",
     ),
     "all shapes but one": (
         scored(lambda entry: score(entry) * (isinstance(bare(entry), str) or "metadata" not in entry)),
         "shape",
         "In the shape 'metadata, wrapped', every perfect answer scores 0",
     ),
-    "wrong is good enough": (
-        scored(lambda entry: 0.97 + 0.03 * score(entry)),
-        "wrong_passes",
-        "Wrong answers score 0.97",
-    ),
-    "rewards empty": (
-        scored(lambda entry: 1.0 if not said(entry) else score(entry)),
-        "empty_scores",
-        "Empty answers score 1.000, as much as right ones",
-    ),
-    "fails alone": (
-        of_all(lambda results: results if len(results) > 1 else []),
-        "single",
-        "A batch of one rollout is not answered",
-    ),
-    "fails on much": (
-        overwhelmed,
-        "large_payload",
-        "An event of 5.2 MB is not answered",
-    ),
-    "a metric misshapen": (
-        of_all(lambda results: [{**one, "metrics_list": [{"name": "n", "value": "1"}]} for one in results]),
-        "metric_misshapen",
-        "a metric that is not",
-    ),
-    "a number": (of_all(len), "not_a_list", "returned int, not a list"),
-    "beyond all bounds": (always(1e30), "score_too_large", "beyond 1e+09"),
-    "leaves by itself": (of_all(lambda _: sys.exit(3)), "raised", "raised SystemExit: 3"),
-    "is interrupted": (interrupted, "raised", "raised KeyboardInterrupt"),
-    "breaks on one": (
-        scored(lambda entry: score(entry) if entry["messages"][0] else 0.0),
-        "one_bad_rollout",
-        "costs the whole batch its scores",
-    ),
-    "first only": (of_all(lambda results: results[:1]), "ids_missing", "left out"),
 }
 
 
@@ -345,6 +350,222 @@ def test_every_broken_handler_is_refused_in_its_own_words(row: str) -> None:
 )
 def test_what_may_be_wrong_is_a_warning(handler: Any, code: str) -> None:
     assert code in {finding.code for finding in check(handler, records()).warnings}
+
+
+@pytest.mark.parametrize("row", SHAPE_ROWS)
+def test_a_handler_that_reads_one_documented_shape_gets_a_warning_about_the_others(row: str) -> None:
+    handler, code, words = SHAPE_ROWS[row]
+    report = check(handler, records())
+    assert report.ok, str(report)
+    (finding,) = [finding for finding in report.warnings if finding.code == code]
+    assert words in finding.summary
+
+
+def wrapped_at_top(entry: Entry) -> float:
+    """Read a reference as AWS's sample does, and raise in every other payload shape."""
+    return float(said(entry).strip(" .}").endswith(entry["reference_answer"]["text"]) and bool(said(entry)))
+
+
+def plain_metadata(entry: Entry) -> float:
+    return float(said(entry).strip(" .}").endswith(entry["metadata"]["reference_answer"] or "?") and bool(said(entry)))
+
+
+@pytest.mark.parametrize(("value", "cause"), [(wrapped_at_top, "raises KeyError"), (plain_metadata, "raises KeyError")])
+def test_a_handler_that_raises_in_other_shapes_gets_a_warning(value: Any, cause: str) -> None:
+    report = check(scored(value), records())
+    assert {finding.code for finding in report.errors} == {"one_bad_rollout"}, str(report)
+    assert any(cause in finding.summary for finding in report.warnings), str(report)
+
+
+def test_a_handler_that_reads_no_documented_shape_is_broken() -> None:
+    def odd(entry: Entry) -> float:
+        reference = entry.get("metadata", {}).get("reference_answer")
+        return score(entry) if isinstance(reference, dict) else 0.0
+
+    assert "reads_text_only" in {finding.code for finding in check(scored(odd), records()).warnings} | {
+        finding.code for finding in check(scored(odd), records()).errors
+    }
+    assert not check(scored(odd), records()).ok
+
+
+# Right answers in the forms that people use
+
+
+def strict(pattern: str) -> Asked:
+    """A handler that gives a score only to answers that match a pattern as a whole, with the reference in its group."""
+
+    def value(entry: Entry) -> float:
+        found = re.fullmatch(pattern, said(entry), re.DOTALL)
+        return float(found is not None and found.group(1).strip() == wanted(entry))
+
+    return scored(value)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"<think>\n.*?\n</think>\n<answer>\n(.*?)\n</answer>",
+        r"<answer>(.*?)</answer>",
+        r"<think>.*?</think>\s*([^<]*)",
+        r"<reasoning>.*</reasoning>\s*<answer>(.*?)</answer>",
+        r".*<solution>(.*?)</solution>",
+        r".*\nAnswer: (\S+)",
+        r".*\nFinal answer: (\S+)",
+        r".*[Aa]nswer is \((\S+)\)\.?",
+        r".*\*\*(\w+)\*\*",
+        r".*\*\*Answer:\*\* (\w+)",
+        r".*\$\\boxed\{(\w+)\}\$\.",
+        r'\{"answer": "(.*?)"\}',
+        r'\{"answer": (\d+)\}',
+        r"```\n(.*?)\n```",
+        r".*```python\n(.*?)\n```",
+        r".*```sql\n(.*?)\n```",
+    ],
+)
+def test_a_reward_that_wants_a_usual_form_is_sound(pattern: str) -> None:
+    report = check(strict(pattern), records())
+    assert report.ok, str(report)
+    assert report.form
+    assert report.scores["right"].mean == 1.0
+    assert not report.unknown
+
+
+def test_a_reward_that_wants_the_tags_of_its_prompt_is_sound() -> None:
+    rows = records()
+    for row in rows:
+        row["messages"].insert(0, {"role": "system", "content": "Write <plan>…</plan> and then <result>…</result>."})
+    report = check(strict(r"<plan>.*</plan>\s*<result>(.*?)</result>"), rows)
+    assert report.ok, str(report)
+    assert report.form == "in the prompt's tags"
+
+
+@pytest.mark.parametrize(
+    ("reference", "right"),
+    [
+        (lambda n: {"answer": f"word {n}", "unit": "apples"}, lambda found: found["answer"]),
+        (lambda n: json.dumps({"sql": f"SELECT {n}", "db": "a"}), lambda found: json.loads(found)["sql"]),
+        (lambda n: [f"first {n}", f"second {n}"], lambda found: found[0]),
+        (lambda n: f"We count.\n#### {n}", lambda found: found),
+        (lambda n: f"word {n}", json.dumps),
+    ],
+)
+def test_the_reference_is_tried_as_text_as_json_and_by_field(reference: Any, right: Any) -> None:
+    def value(entry: Entry) -> float:
+        found: Any = entry.get("reference_answer", entry.get("metadata", {}).get("reference_answer"))
+        found = found["text"] if isinstance(found, dict) and "text" in found else found
+        return float(bool(said(entry)) and said(entry) == str(right(found)) if found is not None else 0.0)
+
+    report = check(scored(value), with_reference(reference))
+    assert report.ok, str(report)
+    assert report.scores["right"].mean == 1.0
+
+
+def test_a_reward_whose_right_answers_cannot_be_built_is_unknown_and_gold_settles_it() -> None:
+    def value(entry: Entry) -> float:
+        return 0.9 * (said(entry) == f"~{wanted(entry)[::-1]}~") + 0.1 * (0 < len(said(entry)) < 20)
+
+    report = check(scored(value), records())
+    assert report.ok, str(report)
+    (unknown,) = report.unknown
+    assert unknown.code == "no_right_answer"
+    assert "could not build a right answer" in str(unknown).lower()
+    assert "pass gold=" in str(unknown)
+    for form in ("in a sentence", "in a box", "in tags", "after 'Answer:'", "in bold", "in a Python code block"):
+        assert form in unknown.reason
+    assert "right_not_best" not in codes(report)
+    settled = check(scored(value), records(), gold=lambda record: f"~{record['reference_answer'][::-1]}~")
+    assert settled.ok, str(settled)
+    assert not settled.unknown
+    assert settled.scores["right"].mean == 1.0
+
+
+def test_gold_is_called_for_every_record_with_or_without_a_reference() -> None:
+    rows = records()
+    for row in rows[::2]:
+        del row["reference_answer"]
+    asked: list[Any] = []
+
+    def gold(record: Mapping[str, Any]) -> str:
+        asked.append(record)
+        return str(sum(map(int, re.findall(r"\d+", record["messages"][0]["content"]))))
+
+    def value(entry: Entry) -> float:
+        question = entry["messages"][0]["content"] if entry["messages"] else ""
+        return float(said(entry) == str(sum(map(int, re.findall(r"\d+", question)))))
+
+    report = check(scored(value), rows, gold=gold)
+    assert len(asked) == report.sample == 20
+    assert report.scores["right"].count == report.scores["wrong"].count == 20
+    assert report.scores["right"].mean == 1.0
+    assert report.scores["wrong"].mean == 0.0
+    assert not report.errors, str(report)
+
+
+@pytest.mark.parametrize(
+    ("gold", "words"),
+    [
+        (lambda record: record["nothing"], "gold raised KeyError: 'nothing' for record"),
+        (lambda _: 7, "gold returned int for record"),
+        (lambda _: None, "gold returned NoneType for record"),
+        ("answer", "gold is str"),
+    ],
+)
+def test_a_gold_that_is_no_function_of_a_record_is_an_error(gold: Any, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        check(good, records(), gold=gold)
+
+
+# Rewards that can be hacked
+
+
+def numbers(entry: Entry) -> list[str]:
+    return re.findall(r"\d+", said(entry))
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        (lambda entry: float(wanted(entry) in numbers(entry)), "guessing"),
+        (lambda entry: float(numbers(entry)[:1] == [wanted(entry)]), "reads_too_early"),
+        (lambda entry: 0.5 * ("####" in said(entry)) + 0.5 * score(entry), "markers_score"),
+        (
+            lambda entry: float(
+                re.search(r"<answer>.*\b" + wanted(entry) + r"\b.*</answer>", said(entry), re.DOTALL) is not None
+            ),
+            "guessing",
+        ),
+        (lambda entry: max(score(entry), 0.8 * ("\\boxed{{" in said(entry))), "hostile_scores"),
+        (lambda entry: max(score(entry), float(len(said(entry)) > 50_000)), "rival_scores_higher"),
+    ],
+)
+def test_a_reward_that_can_be_hacked_is_found_out(value: Any, code: str) -> None:
+    rows = [{**record, "reference_answer": str(100 + 7 * place)} for place, record in enumerate(records())]
+    report = check(scored(value), rows)
+    assert code in {finding.code for finding in (*report.errors, *report.warnings)}, str(report)
+
+
+@pytest.mark.parametrize(
+    ("value", "level"),
+    [
+        (lambda entry: score(entry) * 0.6 + 0.4 * NOISE.random(), "warning"),
+        (lambda _: NOISE.random(), "error"),
+    ],
+)
+def test_noise_is_one_finding(value: Any, level: str) -> None:
+    report = check(scored(value), records(80), size=40)
+    found = [*report.errors, *report.warnings]
+    assert [(finding.level, finding.code) for finding in found] == [(level, "not_deterministic")], str(report)
+
+
+def test_an_outline_of_forms_can_be_written_again() -> None:
+    from bedrock_rft.rewards._checking.answer_forms import find_form
+
+    rows = records()
+    report = check(strict(r".*\*\*(\w+)\*\*"), rows)
+    form = find_form(report.form, rows)
+    assert form is not None
+    assert form.render(rows[3]) == "Let me think it through.\n**9**"
+    assert find_form("no such form", rows) is None
 
 
 def test_every_finding_there_is_is_provoked() -> None:
@@ -707,5 +928,6 @@ def test_the_sentence_for_awss_sample_is_exact() -> None:
     space: dict[str, Any] = {}
     exec(source, space)  # noqa: S102 - ours
     report = check(space["handler"], with_reference(lambda n: f"She has {n}.\n#### {n}"))
-    said = "when the service sends plain strings, every perfect answer scores 0"
-    assert f"The reward reads only reference_answer['text']: {said}" in {finding.summary for finding in report.errors}
+    said = "if the service sends plain strings, every perfect answer scores 0"
+    assert f"The reward reads only reference_answer['text']: {said}" in {finding.summary for finding in report.warnings}
+    assert report.ok, "AWS's own sample is no broken reward"

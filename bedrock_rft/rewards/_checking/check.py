@@ -1,11 +1,10 @@
-"""A reward checked before any money is spent: what would a run on it suffer from?"""
+"""Check a reward on the user's records before a job uses it."""
 
 from __future__ import annotations
 
-import math
 import os
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from statistics import fmean
 from typing import Any
@@ -14,8 +13,24 @@ from bedrock_rft._core.findings import Finding
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.datasets._read import read_numbered
 from bedrock_rft.errors import ConfigurationError, DatasetError
-from bedrock_rft.rewards._checking.findings import of_errors, of_prints, of_scores, of_shapes, of_speed
-from bedrock_rft.rewards._checking.probes import FORMS, SHAPES, Probe, Shape, probes_of
+from bedrock_rft.rewards._checking.answer_forms import AnswerForm, form_groups
+from bedrock_rft.rewards._checking.findings import (
+    error_findings,
+    print_findings,
+    score_findings,
+    shape_findings,
+    speed_findings,
+    unknown_right,
+)
+from bedrock_rft.rewards._checking.probes import (
+    SHAPES,
+    AnswerKey,
+    Gold,
+    PayloadShape,
+    Probe,
+    build_probes,
+    form_probes,
+)
 from bedrock_rft.rewards._checking.report import Report, Scores
 from bedrock_rft.rewards._checking.trial import Batch, Trial
 from bedrock_rft.rewards._targets.resolve import resolve_target, reward_name
@@ -24,13 +39,19 @@ from bedrock_rft.rewards._targets.target import Target
 __all__ = ["check"]
 
 _BATCH = 16
-_FEW = 4
-_READ = 20_000
-_LONGEST = 900
-_LARGE = 5_200_000
-"""Bytes of an event near Lambda's 6 MB."""
+_FORM_RECORDS = 8
+_FURTHER_RECORDS = 3
+_SINGLE_PROBES = 4
+_MAX_READ = 20_000
+_LONGEST_TIMEOUT = 900
+_LARGE_EVENT = 5_200_000
+"""Bytes of an event near Lambda's limit of 6 MB."""
 _SAME = 1e-9
-_SLIGHTLY = 1e-3
+_SLIGHT = 1e-3
+_CLEAR, _LEAST_SHARE = 0.25, 0.1
+_MOVED = 0.05
+
+_Means = dict[PayloadShape, tuple[float, float] | None]
 
 
 def check(
@@ -38,40 +59,50 @@ def check(
     dataset: str | os.PathLike[str] | Iterable[Any],
     *,
     size: int = 20,
-    gold: Callable[[Mapping[str, Any]], str] | None = None,
+    gold: Gold | None = None,
     timeout: float | None = None,
     memory: int = 1024,
     client: Any = None,
     seed: int = 0,
 ) -> Report:
-    """Try a reward on records of your own, and say what a run on it would suffer from.
+    """Try a reward on records and report what a training run on it would suffer from.
 
-    It is given the reference answer in several forms, wrong answers, empty, cut off, very long and hostile ones, in
-    every payload shape that the service is known to send, one by one and many at once, twice.
+    The reward gets right answers, wrong, empty, cut off, very long and hostile ones, in every payload shape that the
+    service is known to send, one by one and many at once, twice. Right answers are the reference answers in the forms
+    that people use, or those that `gold` returns.
 
-    A reward or a function is run in this process, where one that never ends is given up, but one that ends the process
-    does end it. A file is run in a process of its own with an empty environment, and a deployed function is invoked.
+    A reward or a function runs in this process: a call that does not end is abandoned, but a function that ends the
+    process ends this one. A file runs in a subprocess with an empty environment, and a deployed function is invoked.
 
     Args:
-        reward: a reward, a handler or a function of (event, context); `path/to/file.py:name`; the zip of a Lambda, as
-            `path/to/file.zip` or `path/to/file.zip:module.name`; or the ARN of a deployed function, or anything with an
-            `.arn`.
+        reward: a reward, a handler or a function of (event, context); `path/to/file.py:name`; the zip of a Lambda
+            function, as `path/to/file.zip` or `path/to/file.zip:module.name`; or the ARN of a deployed function, or an
+            object with an `arn`.
         dataset: a path, or records.
-        size: how many records it is tried on.
-        gold: writes the right answer to a record, where it is more than its reference answer in some form.
-        timeout: seconds that an invocation may take; else the deployed function's own, or 300.
+        size: the number of records that the reward is tried on.
+        gold: a function that takes a record and returns the right answer, if that is more than the reference answer in
+            a usual form. It is called for every record, with or without a reference answer; the right answers to
+            other records serve as wrong ones.
+        timeout: seconds that an invocation may take; by default the deployed function's own, or 300.
         memory: megabytes that a file may use.
-        client: a `Client`, or botocore's for Lambda; else a deployed function is invoked with botocore's own chain.
-        seed: of the choice of records and of wrong answers.
+        client: a `Client`, or botocore's client for Lambda; by default botocore's own credentials invoke a function.
+        seed: random seed for sampling records and for wrong answers.
 
     Raises:
         DatasetError: there are no records, or they cannot be read.
-        ConfigurationError: there is no such reward.
+        ConfigurationError: there is no such reward, or `gold` raised or did not return text.
     """
-    if timeout is not None and not 0 < timeout <= _LONGEST:
-        raise ConfigurationError(f"timeout is {timeout}; Lambda allows more than 0 and at most {_LONGEST} seconds.")
+    if timeout is not None and not 0 < timeout <= _LONGEST_TIMEOUT:
+        raise ConfigurationError(
+            f"timeout is {timeout}; Lambda allows more than 0 and at most {_LONGEST_TIMEOUT} seconds."
+        )
+    if gold is not None and not callable(gold):
+        raise ConfigurationError(
+            f"gold is {type(gold).__name__}. Pass a function that takes a record and returns the right answer."
+        )
     records, rows = _sample(dataset, size, seed)
     name = reward_name(reward)
+    key = None if gold is None else AnswerKey.from_gold(records, rows, gold)
     try:
         target = resolve_target(reward, timeout=timeout, memory=memory, client=client)
     except ConfigurationError as error:
@@ -79,205 +110,317 @@ def check(
             raise
         return Report(f"Check of {name}", (Finding("error", "not_a_handler", error.message),), target=name)
     try:
-        return _Check(target, records, rows, gold, seed).report()
+        return _Check(target, records, rows, key, seed).report()
     finally:
         target.close()
 
 
 def _sample(dataset: object, size: int, seed: int) -> tuple[list[dict[str, Any]], list[str]]:
-    """Some records, and what the user knows each by."""
+    """Return some records, and a name for each that the user can find it by."""
     if isinstance(size, bool) or size < 1:
-        raise ConfigurationError(f"size is {size}; it is how many records the reward is tried on, at least 1.")
-    records = list(islice(read_numbered(dataset), _READ))
+        raise ConfigurationError(f"size is {size}; the reward must be tried on at least 1 record.")
+    records = list(islice(read_numbered(dataset), _MAX_READ))
     if not records:
         raise DatasetError("There are no records to try the reward on.")
     chosen = random.Random(seed).sample(records, min(size, len(records)))  # noqa: S311 - a sample
     unit = "line" if isinstance(dataset, (str, os.PathLike)) else "record"
-    return [record for _, record in chosen], [f"{unit} {number}{_own(record)}" for number, record in chosen]
+    return [record for _, record in chosen], [f"{unit} {number}{_id_of(record)}" for number, record in chosen]
 
 
-def _own(record: Mapping[str, Any]) -> str:
+def _id_of(record: Mapping[str, Any]) -> str:
     name = record.get("id")
     return f" (id {sanitize_line(str(name), 40)})" if isinstance(name, (str, int)) else ""
 
 
 class _Check:
-    """One check, step by step; each asks what the steps before could not tell."""
+    """One check; each step uses the results of the steps before it."""
 
     def __init__(
         self,
         target: Target,
         records: Sequence[Mapping[str, Any]],
         rows: Sequence[str],
-        gold: Callable[[Mapping[str, Any]], str] | None,
+        gold_key: AnswerKey | None,
         seed: int,
     ) -> None:
-        self._target, self._records, self._gold, self._seed = target, records, gold, seed
+        self._target, self._records, self._seed = target, records, seed
         self._trial = Trial(target, records, rows, seed)
+        self._key = gold_key
+        self._has_references = any(record.get("reference_answer") is not None for record in records)
+        strings = any(isinstance(record.get("reference_answer"), str) for record in records[:_FORM_RECORDS])
+        self._shapes: list[PayloadShape] = [shape for shape in SHAPES if strings or not shape.endswith("wrapped")]
+        self._trial.stop_after = max(3, len(self._shapes))
+        self._forms_tried: list[AnswerForm] = []
+        self._form_scores: list[float] = []
 
     def report(self) -> Report:
-        form, means = self._shapes()
-        shape = _best(means)
-        probes = probes_of(self._records, FORMS[form], self._gold, self._seed)
-        values = [] if self._trial.hopeless else self._trial.scores(probes, shape, size=_BATCH)
-        scores = _grouped(probes, values)
-        findings = of_errors(self._trial)
+        means = self._measure_shapes()
+        shape = _best_shape(means)
+        probes = build_probes(self._records, self._key, self._seed)
+        values = [] if self._trial.is_hopeless else self._trial.scores(probes, shape, size=_BATCH)
+        scores = _group_scores(probes, values)
+        findings: list[Finding] = []
         if scores:
-            findings += of_scores(scores, _pairs(probes, values), self._trial.rows)
-            findings += of_shapes(means)
-            findings += self._again(probes, values, shape)
-            findings += self._alone(probes, values, shape)
-            findings += self._one_bad(shape)
-            findings += self._large(shape)
-            findings += of_prints(self._trial, self._records)
-        findings += of_speed(self._trial)
-        if not any(finding.level in ("error", "warning") for finding in findings):
-            findings.append(Finding("ok", "sound", "Right answers score highest, and every shape is read"))
-        sent = [batch for batch in self._trial.batches if batch.verdicts]
-        rollouts = sum(len(batch.probes) for batch in sent) or 1
+            findings += self._judge(probes, values, scores, means, shape)
+        findings += [*error_findings(self._trial), *speed_findings(self._trial)]
+        if all(finding.level == "ok" for finding in findings):
+            findings.append(Finding("ok", "sound", "Right answers score highest, and every payload shape is read"))
+        parsed = [batch for batch in self._trial.batches if batch.scored]
+        rollouts = sum(len(batch.probes) for batch in parsed) or 1
+        form = self._key.form if self._key is not None else None
         return Report(
             f"Check of {self._target.name}",
             tuple(findings),
             target=self._target.name,
             sample=len(self._records),
-            invocations=len(self._trial.batches) + self._trial.alone,
-            form="" if self._gold else form,
+            invocations=len(self._trial.batches) + self._trial.extra_invocations,
+            form=form.name if form is not None else "",
             scores=scores,
             shapes={name: None if pair is None else pair[0] for name, pair in means.items()},
             seconds=max((batch.outcome.seconds for batch in self._trial.batches), default=0.0),
-            seconds_per_rollout=sum(batch.outcome.seconds for batch in sent) / rollouts,
+            seconds_per_rollout=sum(batch.outcome.seconds for batch in parsed) / rollouts,
             timeout=self._target.timeout,
         )
 
-    def _shapes(self) -> tuple[str, dict[Shape, tuple[float, float] | None]]:
-        """In which form right answers score best, and how right and wrong ones score in each shape then."""
-        few = self._records[: max(_FEW, min(8, len(self._records)))]
-        strings = any(isinstance(record.get("reference_answer"), str) for record in few)
-        shapes: list[Shape] = [shape for shape in SHAPES if strings or not shape.endswith("wrapped")]
-        best: tuple[float, str, dict[Shape, tuple[float, float] | None]] = (-math.inf, next(iter(FORMS)), {})
-        for form, spelled in [*FORMS.items()][: 1 if self._gold else None]:
-            probes = [one for one in probes_of(few, spelled, self._gold, self._seed) if one.kind in ("right", "wrong")]
-            means: dict[Shape, tuple[float, float] | None] = {}
-            for shape in shapes:
-                if self._trial.hopeless:
-                    break
-                means[shape] = _pair(probes, self._trial.scores(probes, shape, size=_BATCH))
-            known = [pair for pair in means.values() if pair is not None]
-            # Of forms that tell right from wrong equally well, the one that scores highest.
-            gains = [pair[0] - pair[1] + pair[0] * _SLIGHTLY for pair in known]
-            # One that is the wrong way round everywhere says more than one in which right and wrong are alike.
-            gain = max([*gains, *(-3 * _SLIGHTLY * low for low in gains if low < 0)], default=-math.inf)
-            if gain > best[0] + _SAME:
-                best = gain, form, means
-        return best[1], best[2]
+    def _judge(
+        self,
+        probes: Sequence[Probe],
+        values: Sequence[float | None],
+        scores: Mapping[str, Scores],
+        means: _Means,
+        shape: PayloadShape,
+    ) -> list[Finding]:
+        constant = self._constant_finding(scores)
+        if constant is not None:
+            return [constant]
+        noise, noise_findings = self._repeat(probes, values, shape)
+        pairs = _pair_scores(probes, values)
+        if noise > _SAME and not _exceeds_noise(pairs, noise):
+            return [_noise_only(noise)] if self._key is not None else [*noise_findings, self._unknown()]
+        findings = noise_findings
+        if self._key is None:
+            findings.append(self._unknown())
+        findings += score_findings(scores, pairs, self._trial.rows, noise=noise, can_build=self._key is not None)
+        if self._key is not None:
+            findings += shape_findings(self._trial, means)
+            findings += self._compare_alone(probes, values, shape, noise)
+        findings += self._send_bad_rollouts(shape)
+        findings += self._send_large_event(shape)
+        return [*findings, *print_findings(self._trial, self._records)]
 
-    def _again(self, probes: Sequence[Probe], values: Sequence[float | None], shape: Shape) -> list[Finding]:
-        """The same once more: is it the same?"""
+    def _unknown(self) -> Finding:
+        return unknown_right(self._forms_tried, has_references=self._has_references)
+
+    def _measure_shapes(self) -> _Means:
+        """Choose the form of right answers that scores best, and return its means in every payload shape."""
+        few = self._records[:_FORM_RECORDS]
+        if self._key is not None:
+            gold_probes = [
+                probe
+                for probe in build_probes(few, _slice_key(self._key, len(few)), self._seed)
+                if probe.kind in ("right", "wrong")
+            ]
+            return {shape: _means(gold_probes, self._scores(gold_probes, shape)) for shape in self._shapes}
+        best: tuple[float, AnswerForm | None, _Means] = (_SAME, None, dict.fromkeys(self._shapes))
+        inverted: tuple[float, AnswerForm | None, _Means] = (-_CLEAR, None, {})
+        for number, forms in enumerate(form_groups(few)):
+            for form, means in self._measure_forms(forms, few if number == 0 else few[:_FURTHER_RECORDS]):
+                self._forms_tried.append(form)
+                gains = [right - wrong + right * _SLIGHT for right, wrong in filter(None, means.values())]
+                known = [right - wrong for right, wrong in filter(None, means.values())]
+                if known and max(known) > max(_SAME, _LEAST_SHARE * self._spread()) and max(gains) > best[0] + _SAME:
+                    best = max(gains), form, means
+                if known and max(known) < inverted[0]:
+                    inverted = max(known), form, means
+            if best[1] is not None and best[0] >= _CLEAR * self._spread():
+                break
+            if self._trial.is_hopeless or (number == 0 and inverted[1] is not None):
+                break
+        chosen = best if best[1] is not None else inverted
+        if chosen[1] is None:
+            return best[2]
+        self._key = AnswerKey.from_form(self._records, chosen[1])
+        return {shape: chosen[2].get(shape) for shape in self._shapes}
+
+    def _measure_forms(
+        self, forms: Sequence[AnswerForm], records: Sequence[Mapping[str, Any]]
+    ) -> list[tuple[AnswerForm, _Means]]:
+        """Score right and wrong answers in several forms, in every payload shape that was not found broken."""
+        probes = [form_probes(records, form, self._seed) for form in forms]
+        everything = [probe for group in probes for probe in group]
+        if not everything:
+            return []
+        found: list[tuple[AnswerForm, _Means]] = [(form, {}) for form in forms]
+        first = everything[: _BATCH // 2]
+        for shape in self._shapes:
+            if self._trial.is_hopeless:
+                break
+            if not any(batch.shape == shape for batch in self._trial.batches):
+                self._trial.send(first, shape)
+        for shape in self._shapes:
+            if shape not in self._trial.working_shapes() and self._trial.working_shapes():
+                continue
+            values = self._scores(everything, shape)
+            start = 0
+            for group, (_, means) in zip(probes, found, strict=True):
+                means[shape] = _means(group, values[start : start + len(group)])
+                start += len(group)
+        self._form_scores += [value for _, means in found for pair in filter(None, means.values()) for value in pair]
+        return [(form, means) for (form, means), group in zip(found, probes, strict=True) if group]
+
+    def _spread(self) -> float:
+        return max(self._form_scores, default=0.0) - min(self._form_scores, default=0.0)
+
+    def _scores(self, probes: Sequence[Probe], shape: PayloadShape) -> list[float | None]:
+        if self._trial.is_hopeless:
+            return [None] * len(probes)
+        return self._trial.scores(probes, shape, size=_BATCH)
+
+    def _constant_finding(self, scores: Mapping[str, Scores]) -> Finding | None:
+        everything = [scored.score for batch in self._trial.batches for scored in batch.scored] or [
+            kind.mean for kind in scores.values()
+        ]
+        least, greatest = min(everything), max(everything)
+        if greatest - least > _SAME:
+            return None
+        remedy = "Check what the reward reads: the reference answer, the last message"
+        if self._key is None or self._key.form is not None:
+            remedy += "; if right answers have another form, pass gold=, which returns the right answer to a record"
+        reason = "a reward that is the same for every answer teaches nothing"
+        if abs(greatest) <= _SAME:
+            if not self._has_references and self._key is None:
+                return unknown_right([], has_references=False)
+            return Finding("error", "always_zero", "Every answer scores 0, right ones among them", reason, remedy)
+        return Finding("error", "all_equal", f"Every answer scores {greatest:g}", reason, remedy)
+
+    def _repeat(
+        self, probes: Sequence[Probe], values: Sequence[float | None], shape: PayloadShape
+    ) -> tuple[float, list[Finding]]:
+        """Score the same probes again and return the largest difference."""
         second = self._trial.scores(probes, shape, size=_BATCH)
-        moved = [
+        gaps = [
             abs(one - other) for one, other in zip(values, second, strict=True) if one is not None and other is not None
         ]
-        worst = max(moved, default=0.0)
-        if worst <= _SAME:
-            return []
-        count = sum(gap > _SAME for gap in moved)
-        return [
+        noise = max(gaps, default=0.0)
+        if noise <= _SAME:
+            return 0.0, []
+        count = sum(gap > _SAME for gap in gaps)
+        return noise, [
             Finding(
                 "warning",
                 "not_deterministic",
-                f"{count} of {len(moved)} answers scored differently the second time, by up to {worst:.3g}",
-                "noise in the reward is noise in the advantage; a judge has some, a rule has none",
-                "Seed what is random; for a judge set temperature to 0, or ask it more than once",
+                f"{count} of {len(gaps)} answers scored differently the second time, by up to {noise:.3g}",
+                "noise in the reward is noise in the advantage; judges have some, rules have none",
+                "Seed random numbers; for a judge set temperature to 0, or ask it more than once",
             )
         ]
 
-    def _alone(self, probes: Sequence[Probe], values: Sequence[float | None], shape: Shape) -> list[Finding]:
-        """Is an answer scored alone as among others?"""
-        places = [place for place, probe in enumerate(probes) if probe.kind in ("right", "wrong")][:_FEW]
+    def _compare_alone(
+        self, probes: Sequence[Probe], values: Sequence[float | None], shape: PayloadShape, noise: float
+    ) -> list[Finding]:
+        """Compare the score of an answer in a batch of its own with its score among others."""
+        places = [place for place, probe in enumerate(probes) if probe.kind in ("right", "wrong")][:_SINGLE_PROBES]
         for place in places:
             batch = self._trial.send([probes[place]], shape)
             value = values[place]
-            if not batch.verdicts:
+            if not batch.scored:
                 return [
                     Finding(
                         "error",
                         "single",
-                        "A batch of one rollout is not answered as it should be",
-                        f"how many rollouts the service sends at once is not documented; {_why(batch)}",
+                        "A batch of one rollout gets no valid response",
+                        f"the number of rollouts that the service sends at once is not documented; {_reason(batch)}",
                     )
                 ]
-            if value is not None and abs(batch.verdicts[0].score - value) > _MOVED:
+            if value is not None and abs(batch.scored[0].score - value) > _MOVED + 2 * noise:
                 return [
                     Finding(
                         "warning",
                         "depends_on_batch",
-                        f"An answer scores {batch.verdicts[0].score:.3g} alone and {value:.3g} among others",
-                        "the reward sees more than the one rollout",
-                        "Keep nothing between rollouts",
+                        f"An answer scores {batch.scored[0].score:.3g} alone and {value:.3g} among others",
+                        "the reward depends on the other rollouts",
+                        "Keep no state between rollouts",
                     )
                 ]
         return []
 
-    def _one_bad(self, shape: Shape) -> list[Finding]:
-        """Do rollouts without a reference, or without messages, take the whole batch with them?"""
-        probes = [Probe("right", place, "1") for place in range(min(_FEW, len(self._records)))]
+    def _send_bad_rollouts(self, shape: PayloadShape) -> list[Finding]:
+        """Send rollouts without a reference or without messages among good ones."""
+        probes = [Probe("off the point", place, "1") for place in range(min(_SINGLE_PROBES, len(self._records)))]
         bare = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]
-        strangers: list[dict[str, Any]] = [
+        extra: list[dict[str, Any]] = [
             {"id": "no-reference", "messages": bare, "metadata": {}},
             {"id": "no-answer", "messages": [], "metadata": {"reference_answer": None}},
         ]
-        before = dict(self._trial.errors)
-        batch = self._trial.send(probes, shape, extra=strangers)
-        if batch.verdicts:
+        errors = dict(self._trial.errors)
+        batch = self._trial.send(probes, shape, extra=extra)
+        if batch.scored:
             return []
-        self._trial.errors = before
+        self._trial.errors = errors
         return [
             Finding(
                 "error",
                 "one_bad_rollout",
-                "One rollout without a reference answer or an assistant's message costs the whole batch its scores",
-                _why(batch),
-                "Catch what goes wrong with one rollout; a Reward's handler does",
+                "One rollout without a reference answer or an assistant message costs the whole batch its scores",
+                _reason(batch),
+                "Catch the errors of a single rollout; a Reward's handler does",
             )
         ]
 
-    def _large(self, shape: Shape) -> list[Finding]:
-        """Is an event near Lambda's limit answered?"""
-        each = _LARGE // _BATCH
-        text = "word " * (each // 5)
-        probes = [Probe("huge", place % len(self._records), text) for place in range(_BATCH)]
-        before = dict(self._trial.errors)
+    def _send_large_event(self, shape: PayloadShape) -> list[Finding]:
+        """Send an event near Lambda's limit."""
+        text = "word " * (_LARGE_EVENT // _BATCH // 5)
+        probes = [Probe("large event", place % len(self._records), text) for place in range(_BATCH)]
+        errors = dict(self._trial.errors)
         batch = self._trial.send(probes, shape)
-        if batch.verdicts:
+        if batch.scored:
             return []
-        self._trial.errors = before
+        self._trial.errors = errors
         return [
             Finding(
                 "error",
                 "large_payload",
-                f"An event of {batch.size / 1e6:.1f} MB is not answered",
-                _why(batch),
-                "Long answers make large events; keep the work per character small, and the answer short",
+                f"An event of {batch.size / 1e6:.1f} MB gets no valid response",
+                _reason(batch),
+                "Long answers make large events; do little work per character, and return little text",
             )
         ]
 
 
-_MOVED = 0.05
+def _noise_only(noise: float) -> Finding:
+    return Finding(
+        "error",
+        "not_deterministic",
+        f"The same answer scores differently each time, by up to {noise:.3g}, and right answers score no "
+        "higher than wrong ones",
+        "a reward of noise alone teaches nothing",
+        "Seed random numbers, and compare the answer with the reference",
+    )
 
 
-def _why(batch: Batch) -> str:
+def _exceeds_noise(pairs: Sequence[tuple[Probe, float, float | None]], noise: float) -> bool:
+    """Return whether right answers score higher than wrong ones by more than the noise of the mean explains."""
+    gaps = [right - wrong for _, right, wrong in pairs if wrong is not None]
+    return bool(gaps) and fmean(gaps) > noise / len(gaps) ** 0.5
+
+
+def _reason(batch: Batch) -> str:
     return batch.error.message.rstrip(".") if batch.error is not None else ""
 
 
-def _best(means: Mapping[Shape, tuple[float, float] | None]) -> Shape:
-    """The shape to go on with: the documented one, unless only others tell right from wrong."""
-    known: dict[Shape, tuple[float, float]] = {shape: pair for shape, pair in means.items() if pair is not None}
+def _slice_key(key: AnswerKey, count: int) -> AnswerKey:
+    return AnswerKey(key.rights[:count], key.texts[:count], key.form)
+
+
+def _best_shape(means: Mapping[PayloadShape, tuple[float, float] | None]) -> PayloadShape:
+    """Return the documented shape unless right answers stand out more in another one."""
+    known: dict[PayloadShape, tuple[float, float]] = {shape: pair for shape, pair in means.items() if pair is not None}
     if not known:
         return SHAPES[0]
-    return max(known.items(), key=lambda one: one[1][0] - one[1][1] - SHAPES.index(one[0]) * _SAME)[0]
+    return max(known, key=lambda shape: known[shape][0] - known[shape][1] - SHAPES.index(shape) * _SAME)
 
 
-def _pair(probes: Sequence[Probe], values: Sequence[float | None]) -> tuple[float, float] | None:
+def _means(probes: Sequence[Probe], values: Sequence[float | None]) -> tuple[float, float] | None:
     right = [value for probe, value in zip(probes, values, strict=True) if probe.kind == "right" and value is not None]
     wrong = [value for probe, value in zip(probes, values, strict=True) if probe.kind == "wrong" and value is not None]
     if not right:
@@ -285,7 +428,7 @@ def _pair(probes: Sequence[Probe], values: Sequence[float | None]) -> tuple[floa
     return fmean(right), fmean(wrong) if wrong else 0.0
 
 
-def _grouped(probes: Sequence[Probe], values: Sequence[float | None]) -> dict[str, Scores]:
+def _group_scores(probes: Sequence[Probe], values: Sequence[float | None]) -> dict[str, Scores]:
     kinds: dict[str, list[float]] = {}
     for probe, value in zip(probes, values, strict=False):
         if value is not None:
@@ -293,7 +436,7 @@ def _grouped(probes: Sequence[Probe], values: Sequence[float | None]) -> dict[st
     return {kind: Scores.of(found) for kind, found in kinds.items()}
 
 
-def _pairs(probes: Sequence[Probe], values: Sequence[float | None]) -> list[tuple[Probe, float, float | None]]:
+def _pair_scores(probes: Sequence[Probe], values: Sequence[float | None]) -> list[tuple[Probe, float, float | None]]:
     wrong = {probe.record: value for probe, value in zip(probes, values, strict=True) if probe.kind == "wrong"}
     return [
         (probe, value, wrong.get(probe.record))

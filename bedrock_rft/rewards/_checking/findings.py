@@ -1,4 +1,4 @@
-"""What the trial of a reward means for a run, and how to mend it."""
+"""Findings of a reward check: what the scores mean for a training run, and the remedy."""
 
 from __future__ import annotations
 
@@ -7,231 +7,356 @@ from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean
 from typing import Any, cast
 
-from bedrock_rft._core.findings import Finding
-from bedrock_rft.rewards._checking.probes import Probe, Shape
+from bedrock_rft._core.findings import Finding, Severity
+from bedrock_rft.rewards._checking.answer_forms import AnswerForm
+from bedrock_rft.rewards._checking.probes import DOCUMENTED_SHAPES, PayloadShape, Probe
 from bedrock_rft.rewards._checking.report import Scores
 from bedrock_rft.rewards._checking.trial import Trial
 from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
 
-__all__ = ["of_errors", "of_prints", "of_scores", "of_shapes", "of_speed"]
+__all__ = ["error_findings", "print_findings", "score_findings", "shape_findings", "speed_findings", "unknown_right"]
+
+ShapeMeans = Mapping[PayloadShape, tuple[float, float] | None]
+"""The mean scores of right and of wrong answers by payload shape; None if there were no scores."""
 
 _SAME = 1e-9
 _HIGH = 0.95
-_SHOWN = 5
+_MAX_LISTED = 5
 _MARGIN = 0.1
-_READS_ALL = "Rollout.read finds it wherever it is; or look in both places, and unwrap {'text': …}"
+_MARKER_SHARE = 0.25
+_READ_ALL_SHAPES = "Rollout.read finds the reference in every shape; or look in both places, and unwrap {'text': …}"
+_NONSENSE_KINDS = ("empty", "off the point", "hostile", "long nonsense")
+_ORDINARY_KINDS = ("right", "wrong", "empty", "off the point")
 
 
-def of_errors(trial: Trial) -> list[Finding]:
-    """What the handler answered instead of scores, each kind once."""
-    found: list[Finding] = []
-    for trouble in trial.errors.values():
-        error, sent = trouble.error, len(trial.batches)
+def error_findings(trial: Trial) -> list[Finding]:
+    """Return a finding for each kind of error that the handler raised or returned instead of scores.
+
+    Errors that occurred only in payload shapes in which nothing works are left to `shape_findings`.
+    """
+    working = trial.working_shapes()
+    findings: list[Finding] = []
+    for group in list(trial.errors.values()):
+        error, sent = group.error, len(trial.batches)
         if error.code == "reordered":
-            found.append(Finding("ok", error.code, error.message, "they are matched by id, so nothing is lost"))
+            findings.append(Finding("ok", error.code, error.message, "they are matched by id, so nothing is lost"))
             continue
-        culprit = trial.culprit(trouble)
-        often = f"it happened in {trouble.count} of {sent} invocations" if sent > 1 else "it happened at once"
-        told = f", for one with {_answer_to(trial, culprit)}" if culprit is not None else ""
-        found.append(Finding("error", error.code, error.message, often + told))
-    return found
+        if working & DOCUMENTED_SHAPES and not group.shapes & working:
+            continue
+        culprit = trial.find_culprit(group)
+        reason = f"it happened in {group.count} of {sent} invocations" if sent > 1 else "it happened at once"
+        if culprit is not None:
+            reason += f", for one with {_describe_probe(trial, culprit)}"
+        findings.append(Finding("error", error.code, error.message, reason))
+    return findings
 
 
-def _answer_to(trial: Trial, probe: Probe) -> str:
+def _describe_probe(trial: Trial, probe: Probe) -> str:
     return f"the '{probe.kind}' answer to {trial.rows[probe.record]}"
 
 
-def of_shapes(means: Mapping[Shape, tuple[float, float] | None]) -> list[Finding]:
-    """Whether right answers are told from wrong ones in every shape the service may send.
-
-    Args:
-        means: of right and of wrong answers in each shape; None where there was nothing that can be read.
-    """
-    works = {shape for shape, pair in means.items() if pair is not None and pair[0] > pair[1] + _SAME}
-    if not works or len(works) == len(means):
-        return []
-    found = [
-        Finding("error", code, f"{said}, {_fate(means, broken)}", why, _READS_ALL)
-        for code, said, why, broken in _HALVES
-        if any(shape in means for shape in broken) and not works & broken
-    ]
-    if found:
-        return found
-    rest = {shape for shape in means if shape not in works}
-    said = f"In the shape '{' and '.join(sorted(rest))}', {_fate(means, rest)}"
-    return [Finding("error", "shape", said, "either may be what is sent", _READS_ALL)]
-
-
-_PLAIN: set[Shape] = {"metadata", "top level"}
-_WRAPPED: set[Shape] = {"metadata, wrapped", "top level, wrapped"}
-_NESTED: set[Shape] = {"metadata", "metadata, wrapped"}
-_TOP: set[Shape] = {"top level", "top level, wrapped"}
-_HALVES = (
+_PLAIN: set[PayloadShape] = {"metadata", "top level"}
+_WRAPPED: set[PayloadShape] = {"metadata, wrapped", "top level, wrapped"}
+_NESTED: set[PayloadShape] = {"metadata", "metadata, wrapped"}
+_TOP: set[PayloadShape] = {"top level", "top level, wrapped"}
+_SHAPE_RULES = (
     (
         "reads_text_only",
-        "The reward reads only reference_answer['text']: when the service sends plain strings",
+        "The reward reads only reference_answer['text']: if the service sends plain strings",
         "AWS's documentation shows plain strings, and its GSM8K sample reads wrapped ones",
         _PLAIN,
     ),
     (
         "reads_plain_only",
-        "The reward does not unwrap {'text': …}: when the service wraps a string so",
-        "AWS's own sample reads references that way",
+        "The reward does not unwrap {'text': …}: if the service wraps a string",
+        "AWS's own sample reads wrapped references",
         _WRAPPED,
     ),
     (
         "reads_top_level_only",
-        "The reward reads only a top-level reference_answer: when it comes under metadata",
+        "The reward reads only a top-level reference_answer: if it comes under metadata",
         "AWS documents metadata, and its sample reads the top level",
         _NESTED,
     ),
     (
         "reads_metadata_only",
-        "The reward reads only metadata['reference_answer']: when it comes at the top level",
+        "The reward reads only metadata['reference_answer']: if it comes at the top level",
         "AWS documents metadata, and its sample reads the top level",
         _TOP,
     ),
 )
 
 
-def _fate(means: Mapping[Shape, tuple[float, float] | None], broken: Collection[str]) -> str:
-    known = [pair for shape in broken if (pair := means.get(cast("Shape", shape))) is not None]
-    return f"every perfect answer scores {fmean(pair[0] for pair in known):g}" if known else "there is no score at all"
+def shape_findings(trial: Trial, means: ShapeMeans) -> list[Finding]:
+    """Return findings for payload shapes in which right answers score no higher than wrong ones.
+
+    They are warnings if a documented shape works, because a handler needs to read only the shape that the service
+    sends.
+    """
+    works = {shape for shape, pair in means.items() if pair is not None and pair[0] > pair[1] + _SAME}
+    if not works or len(works) == len(means):
+        return []
+    level: Severity = "warning" if works & DOCUMENTED_SHAPES else "error"
+    findings = [
+        Finding(level, code, f"{text}, {_shape_result(trial, means, broken)}", reason, _READ_ALL_SHAPES)
+        for code, text, reason, broken in _SHAPE_RULES
+        if any(shape in means for shape in broken) and not works & broken
+    ]
+    if findings:
+        return findings
+    rest = {shape for shape in means if shape not in works}
+    text = f"In the shape '{' and '.join(sorted(rest))}', {_shape_result(trial, means, rest)}"
+    return [Finding(level, "shape", text, "the service may send either", _READ_ALL_SHAPES)]
 
 
-def of_scores(
-    scores: Mapping[str, Scores], pairs: Sequence[tuple[Probe, float, float | None]], rows: Sequence[str]
+def _shape_result(trial: Trial, means: ShapeMeans, broken: Collection[str]) -> str:
+    known = [pair for shape in broken if (pair := means.get(cast("PayloadShape", shape))) is not None]
+    if known:
+        return f"every perfect answer scores {fmean(pair[0] for pair in known):g}"
+    causes = [group.error.cause for group in trial.errors.values() if group.shapes & {*broken} and group.error.cause]
+    return f"the handler raises {causes[0]}" if causes else "there is no score at all"
+
+
+def unknown_right(forms: Sequence[AnswerForm], *, has_references: bool) -> Finding:
+    """Return the finding for a reward whose right answers could not be built."""
+    if not has_references and not forms:
+        return Finding(
+            "unknown",
+            "no_reference",
+            "The records have no reference answer, so no answer is known to be right",
+            "right answers cannot be compared with wrong ones",
+            "Pass gold=, a function that returns the right answer to a record",
+        )
+    layouts = ", ".join(dict.fromkeys(form.layout for form in forms))
+    sources = ", ".join(dict.fromkeys(form.source for form in forms))
+    return Finding(
+        "unknown",
+        "no_right_answer",
+        "Could not build a right answer that scores higher than a wrong one; pass gold=…",
+        f"the reward may be right and expect another form; tried: {sources}; each {layouts}",
+        "Pass gold=, a function that takes a record and returns an answer that should get the full score",
+    )
+
+
+def score_findings(
+    scores: Mapping[str, Scores],
+    pairs: Sequence[tuple[Probe, float, float | None]],
+    rows: Sequence[str],
+    *,
+    noise: float,
+    can_build: bool,
 ) -> list[Finding]:
-    """What the scores of right, wrong and odd answers say.
+    """Return findings about the scores of right, wrong and odd answers.
 
     Args:
-        scores: by kind of answer.
+        scores: the scores by kind of answer.
         pairs: right answers with their scores, and the scores of wrong answers to the same records.
-        rows: what the user knows each record by.
+        rows: the user's name for each record.
+        noise: the largest difference between two scores of the same answer.
+        can_build: whether right answers are known, by `gold` or by a form that scored.
     """
-    found: list[Finding] = []
-    least = min((one.least for one in scores.values()), default=0.0)
-    greatest = max((one.greatest for one in scores.values()), default=0.0)
+    findings: list[Finding] = []
+    least = min((kind.least for kind in scores.values()), default=0.0)
+    greatest = max((kind.greatest for kind in scores.values()), default=0.0)
     if least < -_SAME or greatest > 1 + _SAME:
-        found.append(
+        findings.append(
             Finding(
                 "warning",
                 "out_of_range",
-                f"Scores go from {least:g} to {greatest:g}",
-                "by convention they lie from 0 to 1; whether the service takes others is not documented",
-                "Use .clip(), or divide by the greatest",
+                f"Scores range from {least:g} to {greatest:g}",
+                "by convention they are 0 to 1; whether the service accepts others is not documented",
+                "Use .clip(), or divide by the greatest score",
             )
         )
-    if greatest - least <= _SAME:
-        if abs(greatest) <= _SAME:
-            what, code = "Every answer scores 0, right ones among them", "always_zero"
-        else:
-            what, code = f"Every answer scores {greatest:g}", "all_equal"
-        mend = "Look at what the reward reads: the reference answer, the last message"
-        return [*found, Finding("error", code, what, "a reward that cannot tell answers apart teaches nothing", mend)]
+    if not can_build:
+        return [*findings, *_nonsense_findings(scores)]
     right, wrong = scores.get("right"), scores.get("wrong")
     if right is None:
-        found.append(
-            Finding("unknown", "no_reference", "The records have no reference answer, so none is known to be right")
-        )
-        return found
+        return findings
     if wrong is None:
-        found.append(Finding("unknown", "no_wrong", "All records have the same reference answer, so none is wrong"))
-    rivals = [(kind, one) for kind, one in scores.items() if kind != "right" and one.mean > right.mean + _SAME]
-    if wrong is not None and wrong.mean >= right.mean - _SAME:
-        found.append(
+        findings.append(
+            Finding("unknown", "no_wrong", "All records have the same right answer, so no answer is known to be wrong")
+        )
+    else:
+        findings += _order_findings(scores, right, wrong, noise)
+    if noise <= _SAME:
+        findings += _tie_findings(pairs, right, rows)
+    return [*findings, *_trick_findings(scores, right, noise)]
+
+
+def _order_findings(scores: Mapping[str, Scores], right: Scores, wrong: Scores, noise: float) -> list[Finding]:
+    """Compare the means of right, wrong and other answers."""
+    if wrong.mean >= right.mean - _SAME:
+        return [
             Finding(
                 "error",
                 "right_not_best",
                 f"Right answers score {right.mean:.3f} on average, wrong ones {wrong.mean:.3f}",
                 "a run would learn to be wrong, or nothing",
-                "Check what the reward compares, and in which form it wants the answer; gold= can spell it",
+                "Check what the reward compares, and in which form it expects the answer; gold= can write it",
             )
-        )
-    elif rivals:
-        kind, one = max(rivals, key=lambda rival: rival[1].mean)
-        found.append(
+        ]
+    findings: list[Finding] = []
+    rivals = {
+        kind: other
+        for kind, other in scores.items()
+        if (not kind.startswith("right") and other.mean > right.mean + _SAME + noise / 2)
+        or (kind in _NONSENSE_KINDS and kind != "empty" and other.mean >= right.mean - _SAME)
+    }
+    if rivals:
+        kind, rival = max(rivals.items(), key=lambda item: item[1].mean)
+        findings.append(
             Finding(
                 "error",
                 "rival_scores_higher",
-                f"Answers that are '{kind}' score {one.mean:.3f} on average, right ones {right.mean:.3f}",
-                "a run learns whatever scores highest",
-                "Let being right count for more than anything else",
+                f"Answers that are '{kind}' score {rival.mean:.3f} on average, right ones {right.mean:.3f}",
+                "a run learns the answers that score highest",
+                "Let correctness count for more than anything else",
             )
         )
-    if wrong is not None and wrong.mean > _HIGH:
-        found.append(
+    if wrong.mean > _HIGH:
+        findings.append(
             Finding(
                 "error",
                 "wrong_passes",
-                f"Wrong answers score {wrong.mean:.3f} on average already",
+                f"Wrong answers already score {wrong.mean:.3f} on average",
                 "there is nothing left to learn",
-                "Make the reward look at the answer",
+                "Make the reward compare the answer with the reference",
             )
         )
-    found += _ties(pairs, right, rows)
-    found += _tricks(scores, right)
-    return found
+    return findings
 
 
-def _ties(pairs: Sequence[tuple[Probe, float, float | None]], right: Scores, rows: Sequence[str]) -> list[Finding]:
-    tied = [probe.record for probe, good, bad in pairs if bad is not None and good <= bad + _SAME]
-    known = sum(bad is not None for _, _, bad in pairs)
-    if not tied or len(tied) == known:
+def _nonsense_findings(scores: Mapping[str, Scores]) -> list[Finding]:
+    """Judge nonsense by itself if no right answer is known: half of the usual range is too much for it."""
+    rated = {kind: scores[kind] for kind in _NONSENSE_KINDS if kind in scores}
+    if not rated:
         return []
-    shown = ", ".join([*(rows[place] for place in tied[:_SHOWN]), *(["…"] if len(tied) > _SHOWN else [])])
+    kind, worst = max(rated.items(), key=lambda item: item[1].mean)
+    if worst.mean < 0.5 or all(other.least == other.greatest == worst.mean for other in scores.values()):  # noqa: PLR2004
+        return []
     return [
         Finding(
-            "warning",
-            "some_not_told_apart",
-            f"For {len(tied)} of {known} records the right answer scores no higher than a wrong one",
-            f"these teach nothing ({shown}; right ones score {right.mean:.3f} on average)",
-            "Look at their references",
+            "error",
+            "nonsense_scores",
+            f"Answers that are '{kind}' score {worst.mean:.3f} on average",
+            "a run would learn to write them",
+            "Score answers without substance lowest",
         )
     ]
 
 
-def _tricks(scores: Mapping[str, Scores], right: Scores) -> list[Finding]:
-    found: list[Finding] = []
-    wrong = scores.get("wrong")
-    asking = scores.get("wrong, asking for a high score")
-    if wrong and asking and asking.mean > wrong.mean + _MARGIN:
-        found.append(
-            Finding(
-                "error",
-                "injection",
-                f"Wrong answers that ask for a high score get {asking.mean:.3f} instead of {wrong.mean:.3f}",
-                "a model under training finds that out",
-                "Give the answer to a judge as data, or take only what the answer ends in",
-            )
+def _tie_findings(
+    pairs: Sequence[tuple[Probe, float, float | None]], right: Scores, rows: Sequence[str]
+) -> list[Finding]:
+    tied = [probe.record for probe, good, bad in pairs if bad is not None and good <= bad + _SAME]
+    compared = sum(bad is not None for _, _, bad in pairs)
+    if not tied or len(tied) == compared:
+        return []
+    listed = ", ".join([*(rows[place] for place in tied[:_MAX_LISTED]), *(["…"] if len(tied) > _MAX_LISTED else [])])
+    return [
+        Finding(
+            "warning",
+            "some_not_told_apart",
+            f"For {len(tied)} of {compared} records the right answer scores no higher than a wrong one",
+            f"these records teach nothing ({listed}; right answers score {right.mean:.3f} on average)",
+            "Check their references",
         )
-    guessing = scores.get("many guesses, the last wrong")
-    if wrong and guessing and guessing.mean >= wrong.mean + (right.mean - wrong.mean) / 2:
-        found.append(
-            Finding(
-                "warning",
-                "guessing",
-                f"A list of many guesses, the last one wrong, scores {guessing.mean:.3f}",
-                "a model can learn to list answers instead of finding one",
-                "Take one final answer, the last",
-            )
-        )
-    empty = scores.get("empty")
+    ]
+
+
+def _trick_findings(scores: Mapping[str, Scores], right: Scores, noise: float) -> list[Finding]:
+    """Find ways to score without being right."""
+    findings: list[Finding] = []
+    empty, wrong = scores.get("empty"), scores.get("wrong")
     if empty and empty.mean >= right.mean - _SAME:
-        found.append(
+        findings.append(
             Finding(
                 "error",
                 "empty_scores",
                 f"Empty answers score {empty.mean:.3f}, as much as right ones",
-                "a run would learn to say nothing",
+                "a run would learn to answer nothing",
                 "Score an empty answer lowest",
             )
         )
-    return found
+    if wrong is None:
+        return findings
+    halfway = wrong.mean + (right.mean - wrong.mean) / 2 + noise / 2
+    asking = scores.get("wrong, asking for a high score")
+    if asking and asking.mean > wrong.mean + _MARGIN + noise:
+        findings.append(
+            Finding(
+                "error",
+                "injection",
+                f"Wrong answers that ask for a high score get {asking.mean:.3f} instead of {wrong.mean:.3f}",
+                "a model under training finds this out",
+                "Pass the answer to a judge as data, or read only the end of the answer",
+            )
+        )
+    hostile = scores.get("hostile")
+    if hostile and right.mean > hostile.mean >= halfway:
+        findings.append(
+            Finding(
+                "error",
+                "hostile_scores",
+                f"Text of control characters, markers and digits scores {hostile.mean:.3f}; right answers score "
+                f"{right.mean:.3f}",
+                "a model under training finds this out",
+                "Read one well-formed answer, and score everything else lowest",
+            )
+        )
+    if right.mean > wrong.mean:
+        findings += _guess_findings(scores, right, halfway, noise)
+    return findings
 
 
-def of_speed(trial: Trial) -> list[Finding]:
-    """Whether invocations stay within what Lambda allows."""
+def _guess_findings(scores: Mapping[str, Scores], right: Scores, halfway: float, noise: float) -> list[Finding]:
+    findings: list[Finding] = []
+    guesses = {
+        "many guesses, the last wrong": "A list of many guesses, the last one wrong,",
+        "many guesses in one answer": "A list of many guesses in place of the answer",
+        "wrong, the right one named": "A wrong answer after a sentence that names the right one",
+    }
+    for kind, text in guesses.items():
+        guessing = scores.get(kind)
+        if guessing and guessing.mean >= halfway:
+            findings.append(
+                Finding(
+                    "warning",
+                    "guessing",
+                    f"{text} scores {guessing.mean:.3f}",
+                    "a model can learn to list answers instead of finding one",
+                    "Read one final answer, the last, and score a list as wrong",
+                )
+            )
+            break
+    plain, others = scores.get("right, after a sentence"), scores.get("right, after other candidates")
+    if plain and others and plain.mean >= halfway > others.mean + noise:
+        findings.append(
+            Finding(
+                "warning",
+                "reads_too_early",
+                f"A right answer after other candidates scores {others.mean:.3f} instead of {plain.mean:.3f}",
+                "answers that reason before the result name other numbers or letters first",
+                "Read the last answer, not the first",
+            )
+        )
+    markers, base = scores.get("form without an answer"), scores.get("off the point")
+    if markers and base and markers.mean - base.mean >= _MARKER_SHARE * (right.mean - base.mean) + noise:
+        findings.append(
+            Finding(
+                "warning",
+                "markers_score",
+                f"The form alone, without an answer, scores {markers.mean:.3f}; right answers score {right.mean:.3f}",
+                "a model learns the markers first, and may stay there",
+                "Give less credit for the form, or only together with a right answer (.gate)",
+            )
+        )
+    return findings
+
+
+def speed_findings(trial: Trial) -> list[Finding]:
+    """Return a finding if an invocation took more than half of the timeout."""
     slowest = max((batch.outcome.seconds for batch in trial.batches), default=0.0)
     timeout = trial.target.timeout
     if slowest <= timeout / 2:
@@ -240,55 +365,55 @@ def of_speed(trial: Trial) -> list[Finding]:
         Finding(
             "warning",
             "slow",
-            f"An invocation took {slowest:.1f} s of the {timeout:g} s the function may take",
-            "how many rollouts the service sends at once is not documented",
+            f"An invocation took {slowest:.1f} s of the {timeout:g} s that the function may take",
+            "the number of rollouts that the service sends at once is not documented",
             "Raise the function's timeout (900 s at most), or make the reward faster or async",
         )
     ]
 
 
-def of_prints(trial: Trial, records: Sequence[Mapping[str, Any]]) -> list[Finding]:
-    """Whether the function writes users' data into its log, and whether rollouts got the floor."""
-    found: list[Finding] = []
-    said = "\n".join(batch.outcome.printed for batch in trial.batches)
-    asked = [_asked(record) for record in records]
-    if any(len(text) > 20 and text[:200] in said for text in asked):  # noqa: PLR2004 - shorter text may be anything
-        found.append(
+def print_findings(trial: Trial, records: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """Return findings if the function writes the user's data into its log, or if rollouts got the floor."""
+    findings: list[Finding] = []
+    printed = "\n".join(batch.outcome.printed for batch in trial.batches)
+    prompts = [_last_message(record) for record in records]
+    if any(len(text) > 20 and text[:200] in printed for text in prompts):  # noqa: PLR2004 - shorter text may be a chance
+        findings.append(
             Finding(
                 "warning",
                 "prints_event",
-                "The function prints what it is sent",
-                "prompts and answers end up in its log, and slow it down",
+                "The function prints the event",
+                "prompts and answers end up in its log, and printing takes time",
                 "Remove the print",
             )
         )
-    told = [
-        (probe, verdict.metrics.get(ERROR_METRIC, 0.0))
+    rates = [
+        (probe, scored.metrics.get(ERROR_METRIC, 0.0))
         for batch in trial.batches
-        for probe, verdict in zip(batch.probes, batch.verdicts, strict=False)
+        for probe, scored in zip(batch.probes, batch.scored, strict=False)
+        if probe.kind in _ORDINARY_KINDS
     ]
-    usual = [(probe, value) for probe, value in told if probe.kind in ("right", "wrong", "empty", "off the point")]
-    if usual and (share := fmean(value for _, value in usual)) > 0:
-        first = _answer_to(trial, next(probe for probe, value in usual if value > 0))
-        found.append(
+    if rates and (share := fmean(rate for _, rate in rates)) > 0:
+        first = _describe_probe(trial, next(probe for probe, rate in rates if rate > 0))
+        findings.append(
             Finding(
                 "error",
                 "reward_errors",
                 f"The reward raised for {share:.0%} of ordinary answers, which then got the floor",
-                f"the handler keeps the batch, but a run would learn from made-up scores{_first(said)}",
+                f"the handler keeps the batch, but a run would learn from made-up scores{_first_error(printed)}",
                 f"Call the reward itself on one of them to see why, such as {first}",
             )
         )
-    return found
+    return findings
 
 
-def _first(said: str) -> str:
-    """What the handler logged of the first error."""
-    found = re.search(r"rollouts got the floor; (?:the first|first error): (.{1,200})", said)
+def _first_error(printed: str) -> str:
+    """Return the first error that the handler logged."""
+    found = re.search(r"rollouts got the floor; first error: (.{1,200})", printed)
     return f" (the first: {found.group(1).strip()})" if found else ""
 
 
-def _asked(record: Mapping[str, Any]) -> str:
+def _last_message(record: Mapping[str, Any]) -> str:
     turns: list[Any] = list(record.get("messages") or ())
     content = turns[-1].get("content") if turns and hasattr(turns[-1], "get") else None
     return content if isinstance(content, str) else ""

@@ -1,4 +1,4 @@
-"""What a check of a reward found."""
+"""The report of a reward check."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Scores:
     """The scores of one kind of answer.
 
     Attributes:
-        count: how many were scored.
-        least: the lowest.
+        count: the number of scores.
+        least: the lowest score.
         mean: their mean.
-        greatest: the highest.
+        greatest: the highest score.
     """
 
     count: int
@@ -29,7 +29,7 @@ class Scores:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Scores:
-        """Sum up some scores, at least one."""
+        """Summarize at least one score."""
         return cls(len(values), min(values), sum(values) / len(values), max(values))
 
     def __str__(self) -> str:
@@ -40,17 +40,17 @@ class Scores:
 
 @dataclass(frozen=True)
 class Report(Findings):
-    """What a check of a reward found. Print it, or let a notebook show it.
+    """The report of a reward check. Print it, or let a notebook show it.
 
     Attributes:
-        target: what was checked.
-        sample: how many records it was tried on.
-        invocations: how often it was invoked.
-        form: how the right answer was written, where it scored highest.
-        scores: by kind of answer.
-        shapes: the mean score of right answers by payload shape; None where there was no answer that can be read.
-        seconds: of the slowest invocation.
-        seconds_per_rollout: over all invocations.
+        target: the name of the reward.
+        sample: the number of records that it was tried on.
+        invocations: the number of invocations.
+        form: the form of right answers with the highest score; empty with `gold=`, or if no form scored.
+        scores: the scores by kind of answer.
+        shapes: the mean score of right answers by payload shape; None if there was no score.
+        seconds: the duration of the slowest invocation.
+        seconds_per_rollout: the mean over all rollouts.
         timeout: seconds that an invocation may take.
     """
 
@@ -65,20 +65,20 @@ class Report(Findings):
     timeout: float = 0.0
 
     def facts(self) -> Sequence[tuple[str, str]]:
-        """The scores by kind of answer, and how long it took."""
-        found = [("tried on", f"{self.sample} records, {self.invocations} invocations")]
-        found += [(kind, str(scores)) for kind, scores in self.scores.items()]
+        """Return the sample, the scores by kind of answer, and the durations."""
+        facts = [("tried on", f"{self.sample} records, {self.invocations} invocations")]
+        facts += [(kind, str(scores)) for kind, scores in self.scores.items()]
         if self.form:
-            found.append(("right is written", self.form))
-        per = f"{self.seconds_per_rollout * 1000:.1f} ms a rollout"
-        found.append(("took", f"{per}, at most {self.seconds:.2f} s of {self.timeout:g} s"))
-        return found
+            facts.append(("right answers", self.form))
+        per_rollout = f"{self.seconds_per_rollout * 1000:.1f} ms per rollout"
+        facts.append(("duration", f"{per_rollout}, at most {self.seconds:.2f} s of {self.timeout:g} s"))
+        return facts
 
     def raise_for_errors(self) -> Report:
-        """Return the report itself where it has no error.
+        """Return the report itself if it has no errors.
 
         Raises:
-            RewardError: it has; the message is the first, and the report is its `.report`.
+            RewardError: it has errors; the message is the first one, and `.report` is the report.
         """
         if self.ok:
             return self

@@ -1,4 +1,4 @@
-"""A reward tried on probes: events sent, answers read, and everything kept that a verdict may need."""
+"""Send probes to a reward and keep every response and every error."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bedrock_rft.errors import RewardError
-from bedrock_rft.rewards._checking.probes import Probe, Shape, entry_of
+from bedrock_rft.rewards._checking.probes import PayloadShape, Probe, payload_entry
 from bedrock_rft.rewards._targets.handler_response import ScoredRollout, parse_response, parse_scores
 from bedrock_rft.rewards._targets.target import Outcome, Target
 
-__all__ = ["Batch", "Trial", "Trouble"]
+__all__ = ["Batch", "ErrorGroup", "Trial"]
 
-_WHOLE = {"raised", "died"}
-"""What costs a whole batch its scores, and may be one rollout's doing."""
+_WHOLE_BATCH = {"raised", "died"}
+"""Errors that cost a whole batch its scores, and that one rollout may cause."""
 
-_ODD = ("{}", "rollout-{}", "a/b c?{}", "\u00e9\u4e2d-{}", "x" * 120 + "{}", "{}.0")
+_ID_PATTERNS = ("{}", "rollout-{}", "a/b c?{}", "\u00e9\u4e2d-{}", "x" * 120 + "{}", "{}.0")
+_BUSY_ATTEMPTS = 4
 
 
 @dataclass(frozen=True)
@@ -26,50 +27,53 @@ class Batch:
     """One invocation.
 
     Attributes:
-        probes: what was sent, in order.
-        shape: how.
+        probes: the probes in the order in which they were sent.
+        shape: the payload shape.
         size: bytes of the event.
-        outcome: what came of it.
-        verdicts: what it said of each probe; empty where it said nothing that can be read.
-        order: the ids of the answer, in the order in which they came.
-        error: why there are no verdicts.
+        outcome: the outcome of the invocation.
+        scored: the result for each probe; empty if the response could not be parsed.
+        order: the ids in the order of the response.
+        error: why there are no results.
     """
 
     probes: Sequence[Probe]
-    shape: Shape
+    shape: PayloadShape
     size: int
     outcome: Outcome
-    verdicts: Sequence[ScoredRollout]
+    scored: Sequence[ScoredRollout]
     order: Sequence[str] = ()
     error: RewardError | None = None
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """One kind of thing that went wrong.
+class ErrorGroup:
+    """Errors of one kind.
 
     Attributes:
-        error: the first of its kind.
-        count: how many invocations it was in.
-        event: that it came of, the rollouts of the probes first.
-        probes: of that event.
+        error: the first of them.
+        count: the number of invocations that failed with it.
+        shapes: the payload shapes in which they occurred.
+        event: the event of the first one; the entries of the probes come first.
+        probes: the probes of that event.
     """
 
     error: RewardError
     count: int = 1
+    shapes: frozenset[PayloadShape] = frozenset()
     event: Sequence[Mapping[str, Any]] = ()
     probes: Sequence[Probe] = ()
 
 
 @dataclass
 class Trial:
-    """Sends probes and keeps what came back.
+    """Sends probes to a target and keeps the responses.
 
     Attributes:
-        rows: what the user knows each record by, such as its line.
+        rows: the user's name for each record, such as its line.
         batches: every invocation.
-        errors: what went wrong, by its code and the type of what was raised.
-        alone: how often it was invoked to find out which rollout is to blame, beside the batches.
+        errors: the errors by code and exception type.
+        extra_invocations: invocations beside the batches, which looked for the rollout that causes an error.
+        stop_after: the number of failed invocations after which none is likely to succeed.
     """
 
     target: Target
@@ -77,97 +81,124 @@ class Trial:
     rows: Sequence[str]
     seed: int = 0
     batches: list[Batch] = field(default_factory=list[Batch])
-    errors: dict[tuple[str, str | None], Trouble] = field(default_factory=dict[tuple[str, str | None], Trouble])
-    alone: int = 0
-    _count: int = 0
+    errors: dict[tuple[str, str | None], ErrorGroup] = field(default_factory=dict[tuple[str, str | None], ErrorGroup])
+    extra_invocations: int = 0
+    stop_after: int = 3
+    _ids: int = 0
+    _stays_busy: bool = False
 
-    def send(self, probes: Sequence[Probe], shape: Shape, *, extra: Sequence[Any] = ()) -> Batch:
-        """Send probes as one event, with `extra` entries that are no probes after them."""
-        names = [self._name() for _ in probes]
+    def send(self, probes: Sequence[Probe], shape: PayloadShape, *, extra: Sequence[Any] = ()) -> Batch:
+        """Send probes as one event, followed by `extra` entries."""
+        ids = [self._next_id() for _ in probes]
         event = [
-            entry_of(probe, self.records[probe.record], name, shape) for probe, name in zip(probes, names, strict=True)
+            payload_entry(probe, self.records[probe.record], name, shape)
+            for probe, name in zip(probes, ids, strict=True)
         ]
         event += extra
+        ids += [entry["id"] for entry in extra]
         size = len(json.dumps(event))
-        outcome = self.target.invoke(event)
-        strangers = [entry["id"] for entry in extra]
+        outcome = self._invoke(event)
         try:
-            result, found = _read(outcome, [*names, *strangers])
+            result, scored = _parse(outcome, ids)
         except RewardError as error:
-            self._note(Trouble(error, 1, event, probes))
+            self._add_error(ErrorGroup(error, 1, frozenset({shape}), event, probes))
             batch = Batch(probes, shape, size, outcome, (), error=error)
         else:
-            batch = Batch(probes, shape, size, outcome, found[: len(names)], [item["id"] for item in result])
-            if batch.order != [*names, *strangers]:
-                self._reordered()
+            order = [item["id"] for item in result]
+            batch = Batch(probes, shape, size, outcome, scored[: len(probes)], order)
+            if order != ids:
+                self._add_error(
+                    ErrorGroup(RewardError("The results come in another order than the rollouts", code="reordered"))
+                )
         self.batches.append(batch)
         return batch
 
-    def scores(self, probes: Sequence[Probe], shape: Shape, *, size: int) -> list[float | None]:
-        """The score of each probe, sent `size` at a time and mixed; None where there was none."""
+    def scores(self, probes: Sequence[Probe], shape: PayloadShape, *, size: int) -> list[float | None]:
+        """Return the score of each probe, sent `size` at a time in random order; None if there is no score."""
         places = list(range(len(probes)))
         random.Random(self.seed).shuffle(places)  # noqa: S311 - an order
         found: list[float | None] = [None] * len(probes)
         for start in range(0, len(places), size):
             chosen = places[start : start + size]
             batch = self.send([probes[place] for place in chosen], shape)
-            for place, verdict in zip(chosen, batch.verdicts, strict=False):
-                found[place] = verdict.score
-            if not batch.verdicts and self.hopeless:
+            for place, scored in zip(chosen, batch.scored, strict=False):
+                found[place] = scored.score
+            if not batch.scored and self.is_hopeless:
                 break
         return found
 
     @property
-    def hopeless(self) -> bool:
-        """Whether three invocations have failed and none has worked: more of them would say no more."""
-        return len(self.batches) >= 3 and not any(batch.verdicts for batch in self.batches)  # noqa: PLR2004 - as it says
+    def is_hopeless(self) -> bool:
+        """Whether every invocation so far has failed, so that more of them would show nothing new."""
+        return len(self.batches) >= self.stop_after and not any(batch.scored for batch in self.batches)
 
-    def culprit(self, trouble: Trouble) -> Probe | None:
-        """The probe that brings an error about by itself, where one does; found by halving the event."""
-        names = [entry["id"] for entry in trouble.event]
-        if trouble.error.rollout is not None:
-            place = names.index(trouble.error.rollout)
-            return trouble.probes[place] if place < len(trouble.probes) else None
-        if trouble.error.code not in _WHOLE:
+    def working_shapes(self) -> set[PayloadShape]:
+        """Return the payload shapes in which at least one invocation succeeded."""
+        return {batch.shape for batch in self.batches if batch.scored}
+
+    def find_culprit(self, group: ErrorGroup) -> Probe | None:
+        """Return the probe that causes an error by itself, found by halving the event; None if no single one does."""
+        ids = [entry["id"] for entry in group.event]
+        if group.error.rollout is not None:
+            place = ids.index(group.error.rollout)
+            return group.probes[place] if place < len(group.probes) else None
+        if group.error.code not in _WHOLE_BATCH:
             return None
-        places = list(range(len(trouble.probes)))
+        places = list(range(len(group.probes)))
         while len(places) > 1:
-            half = places[: len(places) // 2]
-            rest = places[len(places) // 2 :]
-            # Where the first half is answered, the second need not be asked, unless nothing is left but it.
-            places = half if self._brings(trouble, half) else rest
-        return trouble.probes[places[0]] if places and self._brings(trouble, places) else None
+            half, rest = places[: len(places) // 2], places[len(places) // 2 :]
+            places = half if self._causes(group, half) else rest
+        return group.probes[places[0]] if places and self._causes(group, places) else None
 
-    def _brings(self, trouble: Trouble, places: Sequence[int]) -> bool:
-        """Whether some of an event's rollouts bring about the same error."""
-        event = [trouble.event[place] for place in places]
-        self.alone += 1
+    def _invoke(self, event: object) -> Outcome:
+        """Invoke the target, a few times if a deployed function is busy; later invocations do not wait again."""
+        import tenacity
+
+        def is_busy(outcome: Outcome) -> bool:
+            return outcome.error is not None and outcome.error.code == "busy"
+
+        outcome = self.target.invoke(event)
+        if not is_busy(outcome) or self.target.arn is None or self._stays_busy:
+            return outcome
+        outcome = tenacity.Retrying(
+            retry=tenacity.retry_if_result(is_busy),
+            stop=tenacity.stop_after_attempt(_BUSY_ATTEMPTS),
+            wait=tenacity.wait_random_exponential(0.5, 8.0),
+            retry_error_callback=lambda state: state.outcome.result() if state.outcome is not None else outcome,
+        )(self.target.invoke, event)
+        self._stays_busy = is_busy(outcome)
+        return outcome
+
+    def _causes(self, group: ErrorGroup, places: Sequence[int]) -> bool:
+        """Return whether some entries of an event cause the same error."""
+        event = [group.event[place] for place in places]
+        self.extra_invocations += 1
         outcome = self.target.invoke(event)
         try:
-            _read(outcome, [entry["id"] for entry in event])
+            _parse(outcome, [entry["id"] for entry in event])
         except RewardError as error:
-            return _kind(error) == _kind(trouble.error)
+            return _error_key(error) == _error_key(group.error)
         return False
 
-    def _note(self, trouble: Trouble) -> None:
-        first = self.errors.get(_kind(trouble.error))
-        self.errors[_kind(trouble.error)] = replace(first, count=first.count + 1) if first else trouble
+    def _add_error(self, group: ErrorGroup) -> None:
+        key = _error_key(group.error)
+        first = self.errors.get(key)
+        if first is not None:
+            group = replace(first, count=first.count + 1, shapes=first.shapes | group.shapes)
+        self.errors[key] = group
 
-    def _reordered(self) -> None:
-        self._note(Trouble(RewardError("The results come in another order than the rollouts", code="reordered")))
-
-    def _name(self) -> str:
-        self._count += 1
-        return _ODD[self._count % len(_ODD)].format(self._count)
+    def _next_id(self) -> str:
+        self._ids += 1
+        return _ID_PATTERNS[self._ids % len(_ID_PATTERNS)].format(self._ids)
 
 
-def _read(outcome: Outcome, names: Sequence[str]) -> tuple[list[Any], list[ScoredRollout]]:
-    """What was answered, and the verdicts in it. Raises `RewardError`."""
+def _parse(outcome: Outcome, ids: Sequence[str]) -> tuple[list[Any], list[ScoredRollout]]:
+    """Return the parsed response and its scores. Raises `RewardError`."""
     if outcome.error is not None:
         raise outcome.error
     result = parse_response(outcome.result)
-    return result, parse_scores(result, names)
+    return result, parse_scores(result, ids)
 
 
-def _kind(error: RewardError) -> tuple[str, str | None]:
+def _error_key(error: RewardError) -> tuple[str, str | None]:
     return error.code, error.cause

@@ -10,12 +10,12 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 from uuid import uuid4
 
 from bedrock_rft._core.text import sanitize_line
@@ -23,7 +23,7 @@ from bedrock_rft.errors import ConfigurationError, RewardError
 from bedrock_rft.rewards._runtime.reward import Reward
 from bedrock_rft.rewards._targets.handler_errors import raised_error
 
-__all__ = ["EntryPoint", "LambdaContext", "call_handler", "load_handler"]
+__all__ = ["EntryPoint", "LambdaContext", "call_handler", "load_gold", "load_handler"]
 
 EntryPoint = Callable[[Any, Any], Any]
 """A Lambda entry point: takes the event and the context, returns the result."""
@@ -65,16 +65,12 @@ def load_handler(handler: EntryPoint | Reward | str) -> EntryPoint:
     if not isinstance(handler, str):
         _check_callable(handler, "The reward handler")
         return handler
-    path, colon, name = handler.rpartition(":")
-    if not colon or not path.endswith(".py") or not name.isidentifier():
-        raise ConfigurationError(f"The reward handler '{handler}' is not of the form 'path/to/file.py:handler_name'.")
-    file = _find_file(path)
-    entry = getattr(_load_module(file), name, None)
+    file, entry = _load_object(handler, "The reward handler")
     if isinstance(entry, Reward):
         entry = entry.handler
     if entry is None:
-        raise ConfigurationError(f"{file} has no '{name}'. Name the function that takes (event, context).")
-    _check_callable(entry, f"'{name}' in {file}")
+        raise ConfigurationError(f"{file} has no '{handler.rpartition(':')[2]}'. Name the function of (event, context).")
+    _check_callable(entry, f"'{handler.rpartition(':')[2]}' in {file}")
 
     def call(event: Any, context: Any) -> Any:
         # Lambda keeps the function's folder importable, also for imports inside functions.
@@ -82,6 +78,28 @@ def load_handler(handler: EntryPoint | Reward | str) -> EntryPoint:
             return entry(event, context)
 
     return call
+
+
+def load_gold(text: str) -> Callable[[Mapping[str, Any]], str]:
+    """Return the function that `path/to/file.py:name` names, for `gold=`.
+
+    Raises:
+        ConfigurationError: there is no such file or function.
+    """
+    file, function = _load_object(text, "gold")
+    if not callable(function):
+        name = text.rpartition(":")[2]
+        raise ConfigurationError(f"{file} has no function '{name}'. Name a function that takes a record.")
+    return cast("Callable[[Mapping[str, Any]], str]", function)
+
+
+def _load_object(text: str, subject: str) -> tuple[Path, Any]:
+    """Load `path/to/file.py:name` and return the file with the object, or None if it has no such name."""
+    path, colon, name = text.rpartition(":")
+    if not colon or not path.endswith(".py") or not name.isidentifier():
+        raise ConfigurationError(f"{subject} '{text}' is not of the form 'path/to/file.py:name'.")
+    file = _find_file(path)
+    return file, getattr(_load_module(file), name, None)
 
 
 def _find_file(path: str) -> Path:

@@ -1,0 +1,172 @@
+"""Forms in which a right answer may be written, built from the reference answer of a record."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from bedrock_rft.rewards._runtime.graders.extraction import final_answer
+
+__all__ = ["AnswerForm", "find_form", "form_groups", "reference_text"]
+
+_THOUGHTS = "Let me think it through."
+_COMMON = {
+    "as it is": "<text>",
+    "in a sentence": f"{_THOUGHTS}\nThe answer is <text>.",
+    "after ####": f"{_THOUGHTS}\n#### <text>",
+    "in a box": f"{_THOUGHTS}\n\\boxed{{<text>}}",
+    "in tags": f"<think>{_THOUGHTS}</think><answer><text></answer>",
+}
+_FURTHER = {
+    "in tags on lines of their own": f"<think>\n{_THOUGHTS}\n</think>\n<answer>\n<text>\n</answer>",
+    "in tags without thoughts": "<answer><text></answer>",
+    "after thoughts": f"<think>{_THOUGHTS}</think>\n<text>",
+    "in reasoning tags": f"<reasoning>\n{_THOUGHTS}\n</reasoning>\n<answer>\n<text>\n</answer>",
+    "in solution tags": f"{_THOUGHTS}\n<solution><text></solution>",
+    "after 'Answer:'": f"{_THOUGHTS}\nAnswer: <text>",
+    "after 'Final answer:'": f"{_THOUGHTS}\nFinal answer: <text>",
+    "after 'answer is (…)'": f"{_THOUGHTS}\nThe answer is (<text>).",
+    "in bold": f"{_THOUGHTS}\n**<text>**",
+    "after a bold 'Answer:'": f"{_THOUGHTS}\n**Answer:** <text>",
+    "in a box within $": f"{_THOUGHTS}\nThe answer is $\\boxed{{<text>}}$.",
+    "as JSON text with the key answer": '{"answer": <json>}',
+    "as a JSON value with the key answer": '{"answer": <text>}',
+    "as JSON in a code block": '```json\n{"answer": <json>}\n```',
+    "in a code block": "```\n<text>\n```",
+    "in a Python code block": f"{_THOUGHTS}\n```python\n<text>\n```",
+    "in an SQL code block": f"{_THOUGHTS}\n```sql\n<text>\n```",
+}
+_TAG = re.compile(r"<([A-Za-z][\w-]{0,30})>")
+_MAX_FIELDS = 12
+_OWN_FIELDS = ("messages", "id", "reference_answer")
+
+
+@dataclass(frozen=True)
+class AnswerForm:
+    """A way to write a right answer: a source of its text, and a template around it.
+
+    Attributes:
+        source: `final answer`, `reference as text`, `reference as JSON`, `first item`, `field x` of the reference, or
+            `record field x`.
+        layout: the name of the template.
+        template: text with `<text>` for the answer, or `<json>` for the answer as a JSON string.
+    """
+
+    source: str
+    layout: str
+    template: str
+
+    @property
+    def name(self) -> str:
+        """The layout, with the source unless that is the final answer of the reference."""
+        return self.layout if self.source == "final answer" else f"{self.layout}, {self.source}"
+
+    def fill(self, text: str) -> str:
+        """Return the template around a text."""
+        encoded = json.dumps(text, ensure_ascii=False)
+        return (
+            self.template.replace("<json>", encoded)
+            if "<json>" in self.template
+            else self.template.replace("<text>", text)
+        )
+
+    def render(self, record: Mapping[str, Any]) -> str | None:
+        """Return the right answer to a record in this form; None if the record has no such source."""
+        text = _source_text(self.source, record)
+        return None if text is None else self.fill(text)
+
+
+def reference_text(value: Any) -> str:
+    """Return the final answer of a reference: the text after `####` or in a box, or JSON for other values."""
+    value = _unwrap(value)
+    return final_answer(value).strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def form_groups(records: Sequence[Mapping[str, Any]]) -> Iterator[list[AnswerForm]]:
+    """Yield groups of forms to try, the usual ones first."""
+    sources = _sources(records)
+    prompt_forms = dict(_prompt_templates(records))
+    for place, source in enumerate(sources):
+        common = [AnswerForm(source, layout, template) for layout, template in _COMMON.items()]
+        further = [AnswerForm(source, layout, template) for layout, template in (prompt_forms | _FURTHER).items()]
+        if place == 0:
+            yield common
+            yield further
+        else:
+            yield [*common, *further]
+
+
+def find_form(name: str, records: Sequence[Mapping[str, Any]]) -> AnswerForm | None:
+    """Return the form that a report names, so that a caller can write right answers as the check did."""
+    return next((form for group in form_groups(records) for form in group if form.name == name), None)
+
+
+def _sources(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    references = [_unwrap(record.get("reference_answer")) for record in records]
+    known = [value for value in references if value is not None]
+    if not known:
+        fields = dict.fromkeys(str(name) for record in records for name in record if name not in _OWN_FIELDS)
+        return [f"record field {name}" for name in [*fields][:_MAX_FIELDS]]
+    sources = ["final answer"]
+    if any(isinstance(value, str) and reference_text(value) != value.strip() for value in known):
+        sources.append("reference as text")
+    if any(isinstance(value, str) for value in known):
+        sources.append("reference as JSON")
+    if any(isinstance(value, list) for value in known):
+        sources.append("first item")
+    fields = dict.fromkeys(name for value in known for name in _fields(value))
+    return [*sources, *(f"field {name}" for name in [*fields][:_MAX_FIELDS])]
+
+
+def _source_text(source: str, record: Mapping[str, Any]) -> str | None:  # noqa: PLR0911 - one for each source
+    if source.startswith("record field "):
+        return _plain(record.get(source.removeprefix("record field ")))
+    value = _unwrap(record.get("reference_answer"))
+    if value is None:
+        return None
+    if source == "final answer":
+        return reference_text(value)
+    if source == "reference as JSON":
+        return json.dumps(value, ensure_ascii=False)
+    if source == "reference as text":
+        return value.strip() if isinstance(value, str) else None
+    if source == "first item":
+        return _plain(value[0]) if isinstance(value, list) and value else None
+    return _plain(_fields(value).get(source.removeprefix("field ")))
+
+
+def _fields(value: Any) -> Mapping[str, Any]:
+    """Return the fields of a reference that is an object, or text that holds one as JSON."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return {}
+    return {str(name): inner for name, inner in value.items()} if isinstance(value, dict) else {}
+
+
+def _plain(value: Any) -> str | None:
+    if value is None:
+        return None
+    return value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _unwrap(value: Any) -> Any:
+    if isinstance(value, dict) and list(cast("dict[str, Any]", value)) == ["text"]:
+        return cast("dict[str, Any]", value)["text"]
+    return value
+
+
+def _prompt_templates(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Yield a template for the tags that the prompts name: the last tag holds the answer, earlier ones thoughts."""
+    for record in records[:1]:
+        turns: list[Any] = list(record.get("messages") or ())
+        text = "\n".join(str(turn.get("content")) for turn in turns if isinstance(turn, dict))
+        tags = [tag for tag in dict.fromkeys(_TAG.findall(text)) if f"</{tag}>" in text]
+        if tags:
+            thoughts = "".join(f"<{tag}>\n{_THOUGHTS}\n</{tag}>\n" for tag in tags[:-1])
+            yield "in the prompt's tags", f"{thoughts}<{tags[-1]}><text></{tags[-1]}>"
+            yield "in the prompt's tags on lines of their own", f"{thoughts}<{tags[-1]}>\n<text>\n</{tags[-1]}>"
