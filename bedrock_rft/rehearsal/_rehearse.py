@@ -28,8 +28,7 @@ from bedrock_rft.rehearsal._report import Rehearsal
 from bedrock_rft.rehearsal._run import GROUP_SIZE, INVOCATION_SIZE, RehearsedJob, run_local_job
 from bedrock_rft.rewards import Report as RewardReport
 from bedrock_rft.rewards import check
-from bedrock_rft.rewards._checking.probes import FORMS
-from bedrock_rft.rewards._runtime.graders.extraction import final_answer
+from bedrock_rft.rewards._checking.answer_forms import find_form
 from bedrock_rft.rewards._targets.resolve import resolve_target
 from bedrock_rft.types import Hyperparameters
 
@@ -234,24 +233,21 @@ def _run_locally(dataset: object, reward: object, plan: Plan, client: Any) -> _L
             seed=plan.seed,
             payload=plan.payload,
             wrap_text=plan.wrap_text,
-            gold=plan.gold or _answer_writer(checked.form),
+            gold=plan.gold or _answer_writer(checked.form, records),
         )
     finally:
         target.close()
     return _LocalResults(data.name, data, records, checked, job)
 
 
-def _answer_writer(form: str) -> Gold | None:
-    """Return a function that writes the reference answer in a form of the reward check; None for an unknown form."""
-    template = FORMS.get(form)
-    if template is None:
+def _answer_writer(form_name: str, records: Sequence[Mapping[str, Any]]) -> Gold | None:
+    """Return a function that writes right answers in a form of the reward check; None for an unknown form."""
+    form = find_form(form_name, records)
+    if form is None:
         return None
 
     def write(record: Mapping[str, Any]) -> str:
-        reference = record.get("reference_answer")
-        if isinstance(reference, dict) and list(cast("dict[str, Any]", reference)) == ["text"]:
-            reference = cast("dict[str, Any]", reference)["text"]
-        return template.format(final_answer(reference)) if isinstance(reference, str) else ""
+        return form.render(record) or ""
 
     return write
 

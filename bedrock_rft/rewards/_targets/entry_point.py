@@ -69,7 +69,9 @@ def load_handler(handler: EntryPoint | Reward | str) -> EntryPoint:
     if isinstance(entry, Reward):
         entry = entry.handler
     if entry is None:
-        raise ConfigurationError(f"{file} has no '{handler.rpartition(':')[2]}'. Name the function of (event, context).")
+        raise ConfigurationError(
+            f"{file} has no '{handler.rpartition(':')[2]}'. Name the function of (event, context)."
+        )
     _check_callable(entry, f"'{handler.rpartition(':')[2]}' in {file}")
 
     def call(event: Any, context: Any) -> Any:
