@@ -1,4 +1,4 @@
-"""Who may do what: policies that are no wider than they must be, a doctor, and keys for those who cannot sign."""
+"""IAM policies, access checks, short-term API keys and deployed rewards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Short-term API keys, made from AWS credentials: for tools that take a key and cannot sign."""
+"""Short-term Bedrock API keys, made from AWS credentials for tools that cannot sign requests."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from bedrock_rft.errors import ConfigurationError, MissingExtraError
 
 __all__ = ["ApiKeyProvider", "MintedKey", "api_key_provider", "mint_api_key"]
 
-_LONGEST = timedelta(hours=12)
-_MARGIN = timedelta(minutes=5)
+_MAX_LIFETIME = timedelta(hours=12)
+_RENEWAL_MARGIN = timedelta(minutes=5)
 
 
 class MintedKey(Secret[str]):
     """A short-term API key. Only `reveal()` shows it.
 
     Attributes:
-        region: the only one it works in.
-        expires_at: when it ends, in UTC: with the session of the credentials, where that is known to end sooner.
+        region: the only AWS region in which it works.
+        expires_at: end of its validity in UTC. It also ends with the session of its credentials, if that is known to
+            end sooner.
     """
 
     __slots__ = ("expires_at", "region")
@@ -38,33 +39,33 @@ class MintedKey(Secret[str]):
 
 
 class ApiKeyProvider:
-    """A function without arguments that gives an API key, and makes the next one before the last expires.
+    """Callable that returns an API key and replaces it before it expires.
 
-    It takes part in nothing but its own calls: there is no thread and no timer. Any thread may call it.
+    It is thread-safe and needs no background thread.
     """
 
     def __init__(self, credentials: AwsCredentials, region: str, expires_in: timedelta) -> None:
         self._credentials, self._region, self._expires_in = credentials, region, expires_in
         self._lock = threading.Lock()
         self._key: MintedKey | None = None
-        self._made_with = ""
-        self._until = datetime.min.replace(tzinfo=timezone.utc)
+        self._access_key = ""
+        self._renew_at = datetime.min.replace(tzinfo=timezone.utc)
 
     def __call__(self) -> str:
-        """Return a key that is good for a while. Raises `ConfigurationError` where there are no credentials."""
+        """Return a valid key. Raises `ConfigurationError` if there are no credentials."""
         return self.key().reveal()
 
     def key(self) -> MintedKey:
-        """The same, with what can be told of it."""
+        """Return a valid key with its region and expiry. Raises `ConfigurationError` if there are no credentials."""
         with self._lock:
             frozen = Secret(self._credentials.freeze())
             now = datetime.now(timezone.utc)
             key = self._key
-            # Credentials that were replaced may have been revoked, and every key made with them.
-            if key is None or now >= self._until or self._made_with != frozen.reveal().access_key:
+            # Replaced credentials may have been revoked, and all keys made from them.
+            if key is None or now >= self._renew_at or self._access_key != frozen.reveal().access_key:
                 key = _mint(self._credentials, frozen, self._region, self._expires_in)
-                self._until = key.expires_at - min(_MARGIN, (key.expires_at - now) / 4)
-                self._key, self._made_with = key, frozen.reveal().access_key
+                self._renew_at = key.expires_at - min(_RENEWAL_MARGIN, (key.expires_at - now) / 4)
+                self._key, self._access_key = key, frozen.reveal().access_key
             return key
 
     def __repr__(self) -> str:
@@ -76,25 +77,26 @@ def mint_api_key(
     *,
     profile: str | None = None,
     credentials: object | None = None,
-    expires_in: timedelta | float = _LONGEST,
+    expires_in: timedelta | float = _MAX_LIFETIME,
 ) -> MintedKey:
-    """Make a short-term API key from AWS credentials. Nothing is sent.
+    """Make a short-term API key from AWS credentials, without any request.
 
     ```python
     os.environ["AWS_BEARER_TOKEN_BEDROCK"] = mint_api_key("us-west-2", expires_in=3600).reveal()
     ```
 
-    It needs the extra 'keys'. Whoever holds the key may do what the credentials may, until it ends; it cannot be
-    revoked without revoking them. `caller_policy(api_key="short-term")` has the permission that its use needs.
+    It needs the extra 'keys'. The key has all permissions of the credentials until it expires, and cannot be revoked
+    without revoking them. `caller_policy(api_key="short-term")` includes the permission to use it.
 
     Args:
-        region: the only one the key will work in. Else as for `Client`.
+        region: the AWS region in which the key will work. Default: as for `Client`.
         profile: a profile of the AWS configuration.
-        credentials: as for `Client`.
-        expires_in: how long it lives, at most 12 hours; a number is seconds. It ends with the credentials' session.
+        credentials: AWS credentials, as for `Client`.
+        expires_in: lifetime in seconds or as a timedelta, at most 12 hours. The key also ends with the session of the
+            credentials.
 
     Raises:
-        ConfigurationError: there is no region, there are no credentials, or it would live too long.
+        ConfigurationError: there is no region or there are no credentials, or the lifetime is invalid.
         MissingExtraError: the extra is not installed.
     """
     return _provider(region, profile, as_secret(credentials), expires_in).key()
@@ -105,11 +107,12 @@ def api_key_provider(
     *,
     profile: str | None = None,
     credentials: object | None = None,
-    expires_in: timedelta | float = _LONGEST,
+    expires_in: timedelta | float = _MAX_LIFETIME,
 ) -> ApiKeyProvider:
-    """A function that gives a short-term API key and replaces it in time: `Client(api_key=api_key_provider(…))`.
+    """Return a callable that provides short-term API keys: `Client(api_key=api_key_provider(…))`.
 
-    Arguments and errors are those of `mint_api_key`; credentials are looked for when it is called.
+    It replaces each key before it expires. Arguments and errors are those of `mint_api_key`; credentials are resolved
+    when it is called.
     """
     return _provider(region, profile, as_secret(credentials), expires_in)
 
@@ -117,28 +120,28 @@ def api_key_provider(
 def _provider(
     region: str | None, profile: str | None, credentials: Secret[Any] | None, expires_in: timedelta | float
 ) -> ApiKeyProvider:
-    _generator()
-    lives = _lifetime(expires_in)
+    _load_generator()
+    lifetime = _parse_lifetime(expires_in)
     config = resolve(region=region, profile=profile, credentials=credentials, auth="aws")
     if config.aws is None:
-        raise ConfigurationError("A key is made from AWS credentials, and there are none.")
-    return ApiKeyProvider(config.aws, config.region, lives)
+        raise ConfigurationError(
+            "An API key is made from AWS credentials, and none were found. Configure them, or pass credentials= or profile=."
+        )
+    return ApiKeyProvider(config.aws, config.region, lifetime)
 
 
-def _lifetime(value: object) -> timedelta:
+def _parse_lifetime(value: object) -> timedelta:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         try:
             value = timedelta(seconds=value)
         except (ValueError, OverflowError):
             value = None
-    if not isinstance(value, timedelta) or not timedelta(seconds=1) <= value <= _LONGEST:
-        raise ConfigurationError(
-            "expires_in is how long the key lives: 1 second to 12 hours, in seconds or a timedelta."
-        )
+    if not isinstance(value, timedelta) or not timedelta(seconds=1) <= value <= _MAX_LIFETIME:
+        raise ConfigurationError("expires_in is invalid. Pass 1 second to 12 hours, as seconds or a timedelta.")
     return value
 
 
-def _generator() -> Any:
+def _load_generator() -> Any:
     try:
         import aws_bedrock_token_generator as generator
     except ImportError:
@@ -146,23 +149,25 @@ def _generator() -> Any:
     return generator
 
 
-def _mint(credentials: AwsCredentials, frozen: Secret[Frozen], region: str, lives: timedelta) -> MintedKey:
+def _mint(credentials: AwsCredentials, frozen: Secret[Frozen], region: str, lifetime: timedelta) -> MintedKey:
     from botocore.credentials import Credentials
 
     provider = SimpleNamespace(load=lambda: Credentials(*frozen.reveal()))
     key: Secret[str] | None = None
-    wrong = ""
+    failure = ""
     try:
-        key = Secret(_generator().provide_token(region=region, aws_credentials_provider=provider, expiry=lives))
-    except Exception as error:  # noqa: BLE001 - whatever it raises, its frames hold the credentials
-        wrong = type(error).__name__
+        key = Secret(_load_generator().provide_token(region=region, aws_credentials_provider=provider, expiry=lifetime))
+    except Exception as error:  # noqa: BLE001 - the frames of any error hold the credentials
+        failure = type(error).__name__
     if key is None:
-        raise ConfigurationError(f"aws-bedrock-token-generator could not make a key: {wrong}.")
-    ends = read(key.reveal()).expires_at or datetime.now(timezone.utc) + lives
-    return MintedKey(key, region, min(ends, _session_end(credentials) or ends))
+        raise ConfigurationError(
+            f"aws-bedrock-token-generator could not make a key: {failure}. Check the AWS credentials."
+        )
+    expires_at = read(key.reveal()).expires_at or datetime.now(timezone.utc) + lifetime
+    return MintedKey(key, region, min(expires_at, _session_end(credentials) or expires_at))
 
 
 def _session_end(credentials: AwsCredentials) -> datetime | None:
-    """When the session of the credentials ends, where botocore knows it."""
-    found = getattr(credentials.find(), "_expiry_time", None)
-    return found if isinstance(found, datetime) and found.tzinfo is not None else None
+    """Return the end of the credentials' session, if botocore knows it."""
+    end = getattr(credentials.find(), "_expiry_time", None)
+    return end if isinstance(end, datetime) and end.tzinfo is not None else None

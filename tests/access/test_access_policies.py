@@ -222,11 +222,11 @@ def test_whoever_watches_changes_nothing_and_opens_no_file() -> None:
 @pytest.mark.parametrize("name", POLICIES)
 def test_every_statement_says_why_and_the_json_does_not(name: str) -> None:
     policy = POLICIES[name]
-    assert all(each.why.endswith(".") for each in policy.statement)
+    assert all(each.reason.endswith(".") for each in policy.statement)
     shown = str(policy)
     for each in policy.statement:
-        assert f"{each.sid}: {each.why}" in " ".join(shown.split())
-        assert each.why not in policy.json()
+        assert f"{each.sid}: {each.reason}" in " ".join(shown.split())
+        assert each.reason not in policy.json()
     arn = re.compile(r"\s*(on |if \S+ \w+ )?arn:\S+")
     assert [line for line in shown.splitlines() if len(line) > 80 and not arn.fullmatch(line)] == []
 

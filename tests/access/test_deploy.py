@@ -304,8 +304,8 @@ def test_a_plan_writes_nothing_and_says_what_would_be_done(here: Here, client: C
     ):
         assert part in " ".join(text.split())
     for _, each in plan.policies:
-        assert all(statement.why for statement in each.statement)
-        assert all(" ".join(statement.why.split()[:4]) in text for statement in each.statement)
+        assert all(statement.reason for statement in each.statement)
+        assert all(" ".join(statement.reason.split()[:4]) in text for statement in each.statement)
     done = client.rewards.deploy(made(models=("amazon.nova-lite-v1:0",)), name="sums").plan
     assert (done.done, str(done).splitlines()[0]) == (True, "Deploy sums: 4 created")
     assert [step.kind for step in done.steps] == [step.kind for step in plan.steps]

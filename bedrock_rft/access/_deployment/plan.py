@@ -142,9 +142,9 @@ def _fact_lines(facts: Sequence[tuple[str, str]]) -> list[str]:
 
 def _reason_items(policy: Policy) -> str:
     return "".join(
-        f"<li><b>{escape_html(statement.sid or '')}</b> {escape_html(statement.why)}</li>"
+        f"<li><b>{escape_html(statement.sid or '')}</b> {escape_html(statement.reason)}</li>"
         for statement in policy.statement
-        if statement.why
+        if statement.reason
     )
 
 

@@ -1,4 +1,4 @@
-"""Questions to AWS that are allowed to fail: an answer, or why there is none."""
+"""Read-only queries to AWS that return a failure instead of raising it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,26 @@ from bedrock_rft._core.redaction import redact
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["Ask", "Aws", "Refused", "Who", "allow"]
+__all__ = ["Aws", "AwsQuery", "CallerIdentity", "QueryFailure", "allow_statement", "permission_remedy"]
 
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "NotAuthorized"}
-_MISSING = {"ResourceNotFoundException", "NoSuchEntity", "NoSuchEntityException", "ResourceNotFound"}
+_MISSING = {
+    "ResourceNotFoundException",
+    "NoSuchEntity",
+    "NoSuchEntityException",
+    "NotFoundException",
+    "ResourceNotFound",
+}
+_NOT_SENT = {"ConfigurationError", "LocalOnly"}
 
 
 @dataclass(frozen=True)
-class Refused:
-    """Why a question has no answer.
+class QueryFailure:
+    """Reason why a query has no result.
 
     Attributes:
-        code: the service's own, or the name of what went wrong on the way.
-        text: in its words, without secrets.
+        code: the service's error code, or the name of the exception.
+        text: the message, without secrets.
     """
 
     code: str
@@ -36,32 +43,32 @@ class Refused:
 
     @property
     def denied(self) -> bool:
-        """Whether whoever asks may not ask this."""
+        """Whether the identity lacks the permission for the query."""
         return self.code in _DENIED
 
     @property
     def missing(self) -> bool:
-        """Whether there is no such thing."""
+        """Whether the resource does not exist."""
         return self.code in _MISSING
 
     @property
-    def unasked(self) -> bool:
-        """Whether nobody was asked: there are no credentials, or the client rehearses."""
-        return self.code in {"ConfigurationError", "NotAsked"}
+    def not_sent(self) -> bool:
+        """Whether no request was sent: there are no credentials, or the client uses the local service."""
+        return self.code in _NOT_SENT
 
     def __str__(self) -> str:
-        if self.unasked:
-            return "AWS could not be asked"  # why is said once, where it is said who this is
+        if self.not_sent:
+            return "no request to AWS was possible"  # the finding on the identity gives the reason
         return f"{self.code}: {self.text}" if self.text else self.code
 
 
 @dataclass(frozen=True)
-class Who:
-    """An identity as STS names it, and as IAM's simulation takes it.
+class CallerIdentity:
+    """An identity as returned by STS.
 
     Attributes:
-        arn: from STS.
-        account: its 12 digits.
+        arn: its ARN.
+        account: its account number, 12 digits.
     """
 
     arn: str
@@ -69,33 +76,33 @@ class Who:
 
     @property
     def role(self) -> str | None:
-        """The name of the role that was assumed, where one was."""
+        """The name of the assumed role, or None for another kind of identity."""
         kind, _, rest = self.arn.rpartition(":")[2].partition("/")
         return rest.partition("/")[0] or None if kind == "assumed-role" else None
 
     @property
     def is_root(self) -> bool:
-        """Whether it is the account itself, which no policy limits."""
+        """Whether it is the account's root user, which no policy of the account limits."""
         return self.arn.endswith(":root")
 
 
-class Ask(Protocol):
-    """Asks one operation of one service, named as botocore names them."""
+class AwsQuery(Protocol):
+    """Calls one read-only operation of an AWS service, by its names in botocore."""
 
-    def __call__(self, service: str, operation: str, /, **parameters: Any) -> Mapping[str, Any] | Refused:
-        """The answer, or why there is none. It does not raise."""
+    def __call__(self, service: str, operation: str, /, **parameters: Any) -> Mapping[str, Any] | QueryFailure:
+        """Return the response or the failure. It does not raise."""
         ...
 
 
 class Aws:
-    """An `Ask` with the credentials of a client, or with those that botocore finds beside its API key.
+    """An `AwsQuery` with a client's credentials, or with those that botocore finds for a client with an API key.
 
     Args:
-        credentials: who asks.
-        regions: where, by service, with the client's own under the empty name.
-        ca_bundle: a PEM file to trust instead of the usual authorities.
-        seconds: for one answer.
-        here: whether only services on this machine may be asked, since the client rehearses.
+        credentials: the AWS credentials.
+        regions: region by service; the client's own region under the empty name.
+        ca_bundle: PEM file of trusted authorities. Default: the usual ones.
+        seconds: timeout for one query.
+        local_only: True if only services on this machine may be queried, because the client uses the local service.
     """
 
     def __init__(
@@ -105,54 +112,58 @@ class Aws:
         *,
         ca_bundle: str | None,
         seconds: float,
-        here: bool,
+        local_only: bool,
     ) -> None:
         self.credentials = credentials
-        self._regions, self._here = regions, here
+        self._regions, self._local_only = regions, local_only
         self._ca_bundle, self._seconds = ca_bundle, seconds
-        self._lock, self._asking = threading.Lock(), threading.Lock()
+        self._client_lock, self._identity_lock = threading.Lock(), threading.Lock()
         self._clients: dict[str, Any] = {}
-        self._who: Who | Refused | None = None
+        self._identity: CallerIdentity | QueryFailure | None = None
 
-    def __call__(self, service: str, operation: str, /, **parameters: Any) -> Mapping[str, Any] | Refused:
+    def __call__(self, service: str, operation: str, /, **parameters: Any) -> Mapping[str, Any] | QueryFailure:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             client = self._client(service)
             host = urlsplit(str(client.meta.endpoint_url)).hostname or ""
-            if self._here and not is_loopback(host):
-                return Refused("NotAsked", "this client rehearses on this machine, and AWS does not know its identity")
-            answer: Mapping[str, Any] = getattr(client, operation)(**parameters)
+            if self._local_only and not is_loopback(host):
+                return QueryFailure("LocalOnly", "the client uses the local service, whose identities AWS does not know")
+            response: Mapping[str, Any] = getattr(client, operation)(**parameters)
         except ClientError as error:
-            response: Any = error.response
-            said = response.get("Error", {})
-            return Refused(sanitize_line(str(said.get("Code", "")), 100), _clean(said.get("Message")))
+            body: Any = error.response
+            details = body.get("Error", {})
+            return QueryFailure(sanitize_line(str(details.get("Code", "")), 100), _sanitize(details.get("Message")))
         except (BotoCoreError, ConfigurationError) as error:
-            return Refused(type(error).__name__, _clean(error))
-        except Exception as error:  # noqa: BLE001 - an answer that botocore cannot read, above all
-            return Refused(type(error).__name__, "the answer cannot be read")
-        return answer
+            return QueryFailure(type(error).__name__, _sanitize(error))
+        except Exception as error:  # noqa: BLE001 - botocore raises many types for responses it cannot parse
+            return QueryFailure(type(error).__name__, "the response cannot be parsed")
+        return response
 
     @property
-    def who(self) -> Who | Refused:
-        """Whose credentials they are; asked once."""
-        with self._asking:
-            if self._who is None:
-                said = self("sts", "get_caller_identity")
-                self._who = (
-                    said
-                    if isinstance(said, Refused)
-                    else Who(sanitize_line(str(said["Arn"]), 300), str(said["Account"]))
-                )
-            return self._who
+    def identity(self) -> CallerIdentity | QueryFailure:
+        """The identity of the credentials; queried once."""
+        with self._identity_lock:
+            if self._identity is None:
+                self._identity = self._query_identity()
+            return self._identity
 
     @property
-    def known(self) -> Who | None:
-        """Whose credentials they are, as far as that is known by now."""
-        return self._who if isinstance(self._who, Who) else None
+    def known_identity(self) -> CallerIdentity | None:
+        """The identity of the credentials if it was queried successfully."""
+        return self._identity if isinstance(self._identity, CallerIdentity) else None
+
+    def _query_identity(self) -> CallerIdentity | QueryFailure:
+        response = self("sts", "get_caller_identity")
+        if isinstance(response, QueryFailure):
+            return response
+        try:
+            return CallerIdentity(sanitize_line(str(response["Arn"]), 300), str(response["Account"]))
+        except KeyError:
+            return QueryFailure("KeyError", "the response has no ARN")
 
     def _client(self, service: str) -> Any:
-        with self._lock:  # threads may share botocore's clients, and not make them at once
+        with self._client_lock:  # threads may share botocore's clients but not create them concurrently
             if service not in self._clients:
                 self._clients[service] = service_client(
                     service,
@@ -165,18 +176,25 @@ class Aws:
             return self._clients[service]
 
     def close(self) -> None:
-        """Let go of connections."""
-        with self._lock:
+        """Close all connections."""
+        with self._client_lock:
             for client in self._clients.values():
                 client.close()
             self._clients.clear()
 
 
-def allow(actions: tuple[str, ...], resources: tuple[str, ...], condition: Mapping[str, Any] | None = None) -> str:
-    """A policy statement that allows something, as JSON that can be broken into lines anywhere it has a space."""
+def allow_statement(
+    actions: tuple[str, ...], resources: tuple[str, ...], condition: Mapping[str, Any] | None = None
+) -> str:
+    """Return an Allow statement as JSON in backticks; it may be wrapped at any space."""
     statement = {"Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
     return f"`{json.dumps(statement | ({'Condition': condition} if condition else {}))}`"
 
 
-def _clean(text: object) -> str:
+def permission_remedy(failure: QueryFailure, action: str, resource: str) -> str:
+    """Return the remedy for a query that was denied; empty for any other failure."""
+    return f"Allow it: {allow_statement((action,), (resource,))}" if failure.denied else ""
+
+
+def _sanitize(text: object) -> str:
     return sanitize_line(redact(str(text or "")), 400).rstrip(".")

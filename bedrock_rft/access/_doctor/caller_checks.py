@@ -1,19 +1,28 @@
-"""What AWS says of whoever calls: who it is, and whether it may do what a job needs."""
+"""Checks of the caller: its identity, and its permissions for jobs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from bedrock_rft._core.findings import Finding, Severity
-from bedrock_rft.access._doctor.aws_queries import Ask, Refused, Who, allow
-from bedrock_rft.access._doctor.policy_simulation import ELSEWHERE, Decision, principal, simulate
+from bedrock_rft.access._doctor.aws_queries import (
+    AwsQuery,
+    CallerIdentity,
+    QueryFailure,
+    allow_statement,
+    permission_remedy,
+)
+from bedrock_rft.access._doctor.policy_simulation import Decision, is_final, resolve_principal, simulate
+from bedrock_rft.access._policies.arns import function_arns
 from bedrock_rft.access._policies.policy import Policy, Statement
-from bedrock_rft.access._policies.rft_policies import BEARER, FILES, JOBS
+from bedrock_rft.types.arn import LambdaArn
+from bedrock_rft.types.iam_actions import BEARER, FILES, JOBS
 
-__all__ = ["permissions", "unasked", "who_am_i"]
+__all__ = ["check_caller", "check_permissions", "unknown_permissions"]
 
 _INVOKE = "lambda:InvokeFunction"
-_NOT_VALID = {
+_INVALID_CREDENTIALS = {
     "AuthFailure",
     "ExpiredToken",
     "ExpiredTokenException",
@@ -23,95 +32,143 @@ _NOT_VALID = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
-# Without these there is no job; without the others something of it cannot be seen or undone.
-_MUST = {FILES[0], FILES[1], JOBS[0], JOBS[1], BEARER, _INVOKE}
+_NO_POLICY_HELPS = "No further policy can allow it. Ask the administrator of that policy"
+# Without these there is no job; without the others a job cannot be read, listed or cancelled.
+_REQUIRED = {*FILES[:2], *JOBS[:2], BEARER, _INVOKE}
 
 
-def who_am_i(said: Who | Refused, origin: str, *, signs: bool) -> Finding:
-    """Whose credentials they are.
+def check_caller(identity: CallerIdentity | QueryFailure, origin: str, *, signs: bool) -> Finding:
+    """Report whose credentials they are.
 
     Args:
-        said: what STS says.
-        origin: where the credentials come from.
-        signs: whether the client signs with them, rather than having an API key.
+        identity: response of STS.
+        origin: source of the credentials.
+        signs: True if the client signs with them, False if it uses an API key.
     """
-    if isinstance(said, Refused):
-        if said.unasked:
-            return Finding("unknown", "who", "Who this is, AWS could not be asked", said.text)
-        refused = signs and not said.denied and said.code in _NOT_VALID
-        what = "AWS does not accept these credentials" if refused else "Who this is, AWS did not say"
-        mend = f"Renew the credentials from {origin}." if refused else ""
-        return Finding("error" if refused else "unknown", "who", what, str(said), mend)
-    if said.is_root:
-        mend = "Use a role or a user with the policy of `python -m bedrock_rft.access policy caller`"
-        return Finding("warning", "who", f"{said.arn} is the account's root", "no policy limits it", mend)
-    whose = "Calls are made as" if signs else "Beside the API key, AWS credentials are those of"
-    return Finding("ok", "who", f"{whose} {said.arn}", f"credentials from {origin}")
+    if isinstance(identity, QueryFailure):
+        if identity.not_sent:
+            return Finding("unknown", "who", "The caller's identity is not known", identity.text)
+        if signs and not identity.denied and identity.code in _INVALID_CREDENTIALS:
+            remedy = f"Renew the credentials from {origin}."
+            return Finding("error", "who", "AWS does not accept these credentials", str(identity), remedy)
+        return Finding("unknown", "who", "The caller's identity is not known", str(identity))
+    if identity.is_root:
+        remedy = "Use a role or a user with the policy of `python -m bedrock_rft.access policy caller`"
+        return Finding("warning", "who", f"{identity.arn} is the account's root user", "no policy limits it", remedy)
+    subject = "Requests are made as" if signs else "The AWS credentials beside the API key belong to"
+    return Finding("ok", "who", f"{subject} {identity.arn}", f"credentials from {origin}")
 
 
-def unasked(needed: Policy, why: str, mend: str = "") -> Iterator[Finding]:
-    """Permissions that could not be looked up, with the reason."""
+def unknown_permissions(needed: Policy, reason: str, remedy: str = "") -> Finding:
+    """Return the finding for permissions that could not be checked."""
     names = ", ".join(action.partition(":")[2] for action in needed.actions)
-    yield Finding("unknown", "permissions", f"Whether this identity may: {names}", why, mend)
+    return Finding("unknown", "permissions", f"Not known whether the identity is allowed to: {names}", reason, remedy)
 
 
-def permissions(
-    ask: Ask, who: Who, needed: Policy, context: Mapping[str, str], *, resource_policy: bool
+@dataclass(frozen=True)
+class _Simulation:
+    query: AwsQuery
+    principal: str
+    context: Mapping[str, str]
+
+    def decide(self, actions: Sequence[str], resource: str) -> tuple[Decision, ...] | QueryFailure:
+        return simulate(self.query, self.principal, actions, resource, self.context)
+
+
+def check_permissions(
+    query: AwsQuery,
+    identity: CallerIdentity,
+    needed: Policy,
+    context: Mapping[str, str],
+    *,
+    reward: LambdaArn | None = None,
+    resource_policy: bool = False,
 ) -> Iterator[Finding]:
-    """Whether an identity may do what a policy says that it needs.
+    """Check that an identity has the permissions of a policy, on every resource that requests name.
 
     Args:
-        ask: whom to ask.
-        who: the identity.
-        needed: what it should be allowed.
-        context: values of condition keys, as its calls have them.
-        resource_policy: whether the reward function has a policy of its own, which may allow what the caller's do not.
+        query: sends the queries.
+        identity: the identity.
+        needed: the permissions.
+        context: values of condition keys in its requests.
+        reward: the reward function as the job names it; IAM compares the ARN with its qualifier.
+        resource_policy: True if the reward function has a policy of its own, which may allow what the caller's
+            policies do not.
     """
-    if who.is_root:
-        yield from unasked(needed, "IAM does not simulate the root of an account")
+    if identity.is_root:
+        yield unknown_permissions(needed, "IAM cannot simulate the root user of an account")
         return
-    arn = principal(ask, who.arn, who.role)
-    if isinstance(arn, Refused):
-        yield from unasked(
-            needed, f"the role's ARN was not told: {arn}", f"Allow it: {allow(('iam:GetRole',), ('*',))}"
-        )
+    principal = resolve_principal(query, identity.arn, identity.role)
+    if isinstance(principal, QueryFailure):
+        remedy = f"Allow it: {allow_statement(('iam:GetRole',), ('*',))}"
+        yield unknown_permissions(needed, f"the ARN of the role is not known: {principal}", remedy)
         return
-    told: dict[str, tuple[Decision, ...] | Refused] = {}
-    for resource, actions in _by_resource(needed.statement).items():
-        told[resource] = simulate(ask, arn, actions, resource, context)
-    refused = next((each for each in told.values() if isinstance(each, Refused)), None)
-    if refused is not None:
-        mend = f"Allow it: {allow(('iam:SimulatePrincipalPolicy',), (arn,))}" if refused.denied else ""
-        yield from unasked(needed, f"IAM's simulation did not answer: {refused}", mend)
-        return
-    decisions = {one.action: one for each in told.values() if not isinstance(each, Refused) for one in each}
+    simulation = _Simulation(query, principal, context)
+    decided: list[tuple[Statement, list[Decision]]] = []
     for statement in needed.statement:
-        yield from _of_statement(statement, [decisions[action] for action in statement.action], resource_policy)
+        resources = (str(reward),) if _INVOKE in statement.action and reward is not None else statement.resource
+        decisions: list[Decision] = []
+        for resource in resources:
+            result = simulation.decide(statement.action, resource)
+            if isinstance(result, QueryFailure):
+                remedy = permission_remedy(result, "iam:SimulatePrincipalPolicy", principal)
+                yield unknown_permissions(needed, f"IAM's policy simulation failed: {result}", remedy)
+                return
+            decisions += result
+        decided.append((statement, decisions))
+    for statement, decisions in decided:
+        if _INVOKE in statement.action and reward is not None:
+            yield _invoke_finding(simulation, statement, decisions[0], reward, resource_policy)
+        else:
+            yield from _statement_findings(statement, decisions)
 
 
-def _by_resource(statements: Sequence[Statement]) -> Mapping[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for statement in statements:
-        found.setdefault(statement.resource[0], []).extend(statement.action)
-    return found
-
-
-def _of_statement(statement: Statement, decisions: Sequence[Decision], resource_policy: bool) -> Iterator[Finding]:
+def _statement_findings(statement: Statement, decisions: Sequence[Decision]) -> Iterator[Finding]:
     code = f"may_{statement.sid}".lower()
-    allowed = [one.action for one in decisions if one.verdict == "allowed"]
+    denied = {decision.action for decision in decisions if decision.verdict != "allowed"}
+    allowed = [action for action in statement.action if action not in denied]
     if allowed:
         yield Finding("ok", code, f"Allowed: {', '.join(allowed)}")
-    for why in dict.fromkeys(one.why for one in decisions if one.verdict != "allowed"):
-        same = [one for one in decisions if one.why == why]
-        actions = tuple(one.action for one in same)
+    not_allowed = [decision for decision in decisions if decision.verdict != "allowed"]
+    for reason in dict.fromkeys(decision.reason for decision in not_allowed):
+        same = [decision for decision in not_allowed if decision.reason == reason]
+        actions = tuple(dict.fromkeys(decision.action for decision in same))
         names = ", ".join(actions)
         if same[0].verdict == "unknown":
-            yield Finding("unknown", code, f"Whether this is allowed: {names}", why)
-        elif resource_policy and actions == (_INVOKE,):
-            yield Finding("unknown", code, f"Whether this is allowed: {names}", f"{why}; the function's own policy may")
+            yield Finding("unknown", code, f"Not known whether this is allowed: {names}", reason)
+            continue
+        resources = tuple(dict.fromkeys(decision.resource for decision in same))
+        remedy = f"{_NO_POLICY_HELPS}." if is_final(reason) else f"Allow it: {allow_statement(actions, resources)}"
+        level: Severity = "error" if _REQUIRED & set(actions) else "warning"
+        yield Finding(level, code, f"Not allowed: {names}", reason, remedy)
+
+
+def _invoke_finding(
+    simulation: _Simulation, statement: Statement, decision: Decision, reward: LambdaArn, resource_policy: bool
+) -> Finding:
+    """Judge the invocation of the function as the job names it, and explain a missing qualifier."""
+    code = f"may_{statement.sid}".lower()
+    if decision.verdict == "allowed":
+        return Finding("ok", code, f"Allowed: {_INVOKE} on {reward}")
+    if decision.verdict == "unknown":
+        return Finding("unknown", code, f"Not known whether this is allowed: {_INVOKE}", decision.reason)
+    reason, alternative = decision.reason, ""
+    bare, _ = function_arns(reward)
+    other_form = bare if reward.qualifier else f"{bare}:1"
+    other = simulation.decide((_INVOKE,), other_form)
+    if not isinstance(other, QueryFailure) and other[0].verdict == "allowed":
+        if reward.qualifier:
+            reason += f": the policies allow the ARN without a qualifier, and the job invokes :{reward.qualifier}"
+            alternative = f"create the job with the ARN without the qualifier, {bare}"
         else:
-            mend = f"Allow it: {allow(actions, statement.resource)}"
-            if why.startswith(ELSEWHERE):
-                mend = "No further policy can allow it: ask whoever looks after that one."
-            level: Severity = "error" if _MUST & set(actions) else "warning"
-            yield Finding(level, code, f"Not allowed: {names}", why, mend)
+            reason += ": the policies allow versions only, and the job invokes the ARN without a qualifier"
+            alternative = "create the job with the ARN of a published version"
+    elif resource_policy and not is_final(decision.reason):
+        summary = f"Not known whether this is allowed: {_INVOKE}"
+        return Finding("unknown", code, summary, f"{reason}; the function's own policy may")
+    if is_final(decision.reason):
+        remedy = _NO_POLICY_HELPS
+    else:
+        remedy = f"Allow it: {allow_statement((_INVOKE,), statement.resource)}"
+    remedy += f"; or {alternative}." if alternative else "." if is_final(decision.reason) else ""
+    return Finding("error", code, f"Not allowed: {_INVOKE} on {reward}", reason, remedy)

@@ -1,4 +1,4 @@
-"""What can be told of a client offline: which identity won, what its key is good for, and where it speaks."""
+"""Offline checks of a client: its identity, its API key and its region."""
 
 from __future__ import annotations
 
@@ -11,68 +11,79 @@ from bedrock_rft._auth.endpoint import KNOWN_REGIONS, RFT_REGIONS, host_region
 from bedrock_rft._auth.identity import Identity
 from bedrock_rft._core.findings import Finding
 
-__all__ = ["about_key", "identity", "region"]
+__all__ = ["check_identity", "check_key", "check_region"]
 
 _SHORT = timedelta(hours=1)
+_METHODS = {"api_key": "an API key", "aws": "AWS credentials"}
 
 
-def identity(found: Identity) -> Iterator[Finding]:
-    """Which identity won, and what it beats."""
-    mode = {"api_key": "an API key", "aws": "AWS credentials"}.get(found.auth or "", "what its transport brings")
-    yield Finding("ok", "identity", f"Calls are made with {mode}, from {found.source}")
-    chosen = found.source.startswith(("api_key=", "credentials=", "profile", "the session", "transport="))
-    for entry in found.shadowed:
-        name, _, why = entry.partition(": ")
-        if chosen or "comes first" not in why:
-            yield Finding("ok", "shadowed", f"{name} is set and not used", why)
+def check_identity(identity: Identity) -> Iterator[Finding]:
+    """Report which identity is used and which others are ignored."""
+    method = _METHODS.get(identity.auth or "", "the identity of the custom transport")
+    yield Finding("ok", "identity", f"Requests use {method} from {identity.source}")
+    explicit = identity.source.startswith(("api_key=", "credentials=", "profile", "the session", "transport="))
+    for entry in identity.shadowed:
+        name, _, reason = entry.partition(": ")
+        if explicit or "comes first" not in reason:
+            yield Finding("ok", "shadowed", f"{name} is set and not used", reason)
         else:
-            mend = f"Unset {name} or {found.source.partition(' ')[0]}, or say which: auth='api_key', auth='aws'."
-            yield Finding("warning", "shadowed", f"{name} is set and not used", why, mend)
+            remedy = f"Unset {name} or {identity.source.partition(' ')[0]}, or choose: auth='api_key', auth='aws'."
+            yield Finding("warning", "shadowed", f"{name} is set and not used", reason, remedy)
 
 
-def about_key(key: ApiKey, region: str, now: datetime) -> Iterator[Finding]:
-    """What an API key says about itself."""
+def check_key(key: ApiKey, region: str, now: datetime) -> Iterator[Finding]:
+    """Check the kind, expiry and region of an API key, as far as the key itself contains them."""
     if key.kind == "long-term":
         yield Finding(
             "warning",
             "key",
-            "The API key is a long-term one",
-            "the policy that such keys get by default cannot create a file or a job, and the key stays valid if lost",
+            "The API key is a long-term key",
+            "the default policy of long-term keys cannot create a file or a job, and a lost key stays valid",
             "Give its user the policy of `python -m bedrock_rft.access policy caller --api-key`",
         )
-    if key.kind == "opaque":
-        yield Finding("unknown", "key", "The API key does not say what kind it is, or when it ends", "only keys in "
-                      "Bedrock's own form do")  # fmt: skip
-    if key.kind != "short-term":
-        return
-    if key.expires_at is None:
-        yield Finding("unknown", "key", "The short-term key does not say when it ends", "its form is a new one")
-        return
-    ends, left = f"{key.expires_at:%Y-%m-%d %H:%M} UTC", key.expires_at - now
-    mend = "Make one in time, or let a function do it: Client(api_key=access.api_key_provider())."
-    if left <= timedelta(0):
-        yield Finding("error", "key", f"The short-term key expired at {ends}", "", mend)
-    elif left < _SHORT:
-        yield Finding("warning", "key", f"The short-term key ends at {ends}", "jobs take hours", mend)
+    elif key.kind == "opaque":
+        yield Finding(
+            "unknown",
+            "key",
+            "The kind and the expiry of the API key are not known",
+            "the key does not have the form of Bedrock's own keys",
+        )
     else:
-        yield Finding("ok", "key", f"The API key is a short-term one, for {key.region}, until {ends}")
-    if key.region != region:
-        yield Finding("error", "key_region", f"The key works in {key.region}, and the client is set to {region}", "",
-                      f"Make a key for {region}, or use region='{key.region}'.")  # fmt: skip
+        yield _short_term_finding(key, now)
+        if key.expires_at is not None and key.region != region:
+            yield Finding(
+                "error",
+                "key_region",
+                f"The key works in {key.region} only, and the client uses {region}",
+                "",
+                f"Make a key for {region}, or use region='{key.region}'.",
+            )
 
 
-def region(config: Config) -> Finding:
-    """Whether reinforcement fine-tuning is known to be offered there."""
-    name = config.region
+def _short_term_finding(key: ApiKey, now: datetime) -> Finding:
+    if key.expires_at is None:
+        return Finding("unknown", "key", "The expiry of the short-term key is not known", "its form is a new one")
+    end, left = f"{key.expires_at:%Y-%m-%d %H:%M} UTC", key.expires_at - now
+    remedy = "Make a new key, or renew keys automatically: Client(api_key=access.api_key_provider())."
+    if left <= timedelta(0):
+        return Finding("error", "key", f"The short-term key expired at {end}", "", remedy)
+    if left < _SHORT:
+        return Finding("warning", "key", f"The short-term key expires at {end}", "jobs take hours", remedy)
+    return Finding("ok", "key", f"The API key is a short-term key for {key.region}, valid until {end}")
+
+
+def check_region(config: Config) -> Finding:
+    """Check whether AWS documents reinforcement fine-tuning for the region."""
+    region = config.region
     if host_region(config.base_url) is None:
-        return Finding("ok", "region", f"Calls are for {name}, at an endpoint of your own")
-    if name in RFT_REGIONS:
-        return Finding("ok", "region", f"Reinforcement fine-tuning is documented for {name}")
-    known = "the endpoint is there, but jobs are" if name in KNOWN_REGIONS else "neither the endpoint nor jobs are"
+        return Finding("ok", "region", f"Requests are for {region}, at a custom endpoint")
+    if region in RFT_REGIONS:
+        return Finding("ok", "region", f"Reinforcement fine-tuning is documented for {region}")
+    known = "the endpoint exists there, but jobs are" if region in KNOWN_REGIONS else "neither the endpoint nor jobs are"
     return Finding(
         "warning",
         "region",
-        f"Reinforcement fine-tuning is not documented for {name}",
+        f"Reinforcement fine-tuning is not documented for {region}",
         f"{known} known to be offered; AWS adds regions",
         f"Use region='{min(RFT_REGIONS)}'.",
     )

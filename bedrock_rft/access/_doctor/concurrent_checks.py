@@ -1,4 +1,4 @@
-"""Looks that do not depend on each other, all at once, and none of them for ever."""
+"""Run independent checks concurrently, within a time limit."""
 
 from __future__ import annotations
 
@@ -10,42 +10,46 @@ from bedrock_rft._core.findings import Finding
 from bedrock_rft._core.redaction import redact
 from bedrock_rft._core.text import sanitize_line
 
-__all__ = ["failed", "late", "together"]
+__all__ = ["failure_finding", "run_checks", "timeout_finding"]
 
-Look = Callable[[], Iterable[Finding]]
+Check = Callable[[], Iterable[Finding]]
 
 
-def together(looks: Mapping[str, Look], seconds: float) -> list[Finding]:
-    """What the looks found, in their order; a look that fails, or is not done in time, is a finding itself.
+def run_checks(checks: Mapping[str, Check], seconds: float) -> list[Finding]:
+    """Return the findings of all checks in order; a check that raises or exceeds the time limit is a finding itself.
 
-    Each has a thread that keeps no program from ending.
+    Each check runs in a daemon thread, which does not keep the program alive.
     """
-    found: dict[str, list[Finding]] = {}
+    findings: dict[str, list[Finding]] = {}
 
-    def run(name: str, look: Look) -> None:
+    def run(name: str, check: Check) -> None:
         try:
-            found[name] = list(look())
-        except Exception as error:  # noqa: BLE001 - a report is to come of whatever it finds
-            found[name] = [failed(name, error)]
+            findings[name] = list(check())
+        except Exception as error:  # noqa: BLE001 - one failed check must not prevent the report
+            findings[name] = [failure_finding(name, error)]
 
-    threads = [threading.Thread(target=run, args=item, daemon=True, name="doctor") for item in looks.items()]
+    threads = [threading.Thread(target=run, args=item, daemon=True, name="doctor") for item in checks.items()]
     deadline = time.monotonic() + seconds
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
-    done = dict(found)
-    return [finding for name in looks for finding in done.get(name, [late(name, seconds)])]
+    finished = dict(findings)
+    return [finding for name in checks for finding in finished.get(name, [timeout_finding(name, seconds)])]
 
 
-def failed(name: str, error: Exception) -> Finding:
-    """What is said of a look that failed."""
-    why = sanitize_line(redact(f"{type(error).__name__}: {error}"), 300)
-    return Finding("unknown", name, f"The look at the {name} failed", why)
+def failure_finding(name: str, error: Exception) -> Finding:
+    """Return the finding for a check that raised."""
+    reason = sanitize_line(redact(f"{type(error).__name__}: {error}"), 300)
+    return Finding("unknown", name.replace(" ", "_"), f"The check of the {name} failed", reason)
 
 
-def late(name: str, seconds: float) -> Finding:
-    """What is said of a look that was not done in time."""
+def timeout_finding(name: str, seconds: float) -> Finding:
+    """Return the finding for a check that exceeded the time limit."""
     return Finding(
-        "unknown", name, f"The look at the {name} was not done after {seconds:g} s", "", "Allow it more seconds."
+        "unknown",
+        name.replace(" ", "_"),
+        f"The check of the {name} did not finish within {seconds:g} s",
+        "",
+        "Allow more time with seconds=.",
     )

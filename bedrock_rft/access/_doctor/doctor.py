@@ -1,4 +1,4 @@
-"""One report on everything that a job needs and has: who calls, what it may do, and whether the reward is ready."""
+"""Check everything that a job needs: endpoint, identity, permissions, reward function."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, Protocol, overload
 from urllib.parse import urlsplit
 
-from bedrock_rft._auth import api_key as keys
+from bedrock_rft._auth import api_key as api_keys
 from bedrock_rft._auth.aws_credentials import AwsCredentials, chain
 from bedrock_rft._auth.config import Config
 from bedrock_rft._auth.endpoint import is_loopback
@@ -18,13 +18,11 @@ from bedrock_rft._auth.identity import Identity
 from bedrock_rft._core.findings import Finding, Findings
 from bedrock_rft._core.redaction import Secret
 from bedrock_rft._transport.transport import Transport, run_sync
-from bedrock_rft.access._doctor import client_checks as look_client
-from bedrock_rft.access._doctor import function_checks as look_function
-from bedrock_rft.access._doctor import role_checks as look_role
-from bedrock_rft.access._doctor.aws_queries import Aws, Refused
-from bedrock_rft.access._doctor.caller_checks import permissions, unasked, who_am_i
-from bedrock_rft.access._doctor.concurrent_checks import failed, late, together
-from bedrock_rft.access._doctor.endpoint_checks import endpoint
+from bedrock_rft.access._doctor import client_checks, function_checks, function_environment, role_checks
+from bedrock_rft.access._doctor.aws_queries import Aws, QueryFailure
+from bedrock_rft.access._doctor.caller_checks import check_caller, check_permissions, unknown_permissions
+from bedrock_rft.access._doctor.concurrent_checks import failure_finding, run_checks, timeout_finding
+from bedrock_rft.access._doctor.endpoint_checks import check_endpoint
 from bedrock_rft.access._policies.arns import function_arns
 from bedrock_rft.access._policies.judge_policies import judge_policy
 from bedrock_rft.access._policies.policy import Policy
@@ -32,28 +30,44 @@ from bedrock_rft.access._policies.rft_policies import caller_policy
 from bedrock_rft.errors import BedrockRFTError, ConfigurationError
 from bedrock_rft.types.arn import LambdaArn
 
-if TYPE_CHECKING:
-    from bedrock_rft import AsyncClient, Client
-
 __all__ = ["Report", "doctor"]
 
-_ONE_ANSWER = 8.0
+_QUERY_SECONDS = 8.0
+_NO_ACCOUNT = "0" * 12
 _NO_CREDENTIALS = (
-    "There are no AWS credentials, and IAM, STS and Lambda take no Bedrock API key. Run 'aws configure' or 'aws sso "
-    "login', or look with Client(profile=…)."
+    "There are no AWS credentials, and IAM, STS and Lambda do not accept Bedrock API keys. Run 'aws configure' or "
+    "'aws sso login', or use Client(profile=…)."
 )
+
+
+class _BlockingClient(Protocol):
+    """`Client`."""
+
+    @property
+    def identity(self) -> Identity: ...
+
+    def __enter__(self) -> Any: ...
+
+
+class _AsyncClient(Protocol):
+    """`AsyncClient`."""
+
+    @property
+    def identity(self) -> Identity: ...
+
+    async def __aenter__(self) -> Any: ...
 
 
 @dataclass(frozen=True)
 class Report(Findings):
-    """What the doctor found. Print it, or let a notebook show it.
+    """Findings of the doctor. Print the report, or display it in a notebook.
 
     Attributes:
         base_url: the endpoint.
-        region: that is signed for.
-        source: where the key or the credentials come from.
-        who: the ARN of whoever AWS says this is; None where it did not say.
-        reward: the reward function, where one was looked at.
+        region: AWS region of the requests.
+        source: source of the API key or credentials.
+        who: ARN of the identity; None if it is not known.
+        reward: ARN of the checked reward function; None if none was given.
     """
 
     base_url: str = ""
@@ -63,15 +77,15 @@ class Report(Findings):
     reward: str | None = None
 
     def facts(self) -> Sequence[tuple[str, str]]:
-        """Endpoint, region, identity and reward."""
-        found = [("endpoint", self.base_url), ("region", self.region), ("identity", self.source)]
-        found += [("as", self.who)] if self.who else []
-        return [*found, ("reward", self.reward or "none given: reward=… looks at one")]
+        """Return endpoint, region, identity and reward as names and values."""
+        facts = [("endpoint", self.base_url), ("region", self.region), ("identity", self.source)]
+        facts += [("as", self.who)] if self.who else []
+        return [*facts, ("reward", self.reward or "none given; pass reward= to check one")]
 
 
 @overload
 def doctor(
-    client: Client,
+    client: _BlockingClient,
     *,
     reward: object | None = ...,
     models: Sequence[str] | str = ...,
@@ -80,7 +94,7 @@ def doctor(
 ) -> Report: ...
 @overload
 def doctor(
-    client: AsyncClient,
+    client: _AsyncClient,
     *,
     reward: object | None = ...,
     models: Sequence[str] | str = ...,
@@ -88,46 +102,54 @@ def doctor(
     seconds: float = ...,
 ) -> Coroutine[Any, Any, Report]: ...
 def doctor(
-    client: Client | AsyncClient,
+    client: _BlockingClient | _AsyncClient,
     *,
     reward: object | None = None,
     models: Sequence[str] | str = (),
     judges: Sequence[str] = (),
     seconds: float = 20.0,
 ) -> Report | Coroutine[Any, Any, Report]:
-    """Look at everything that a job needs, and say what is wrong, why, and what mends it.
+    """Check everything that a job needs; report problems with their reasons and remedies.
 
     ```python
     print(access.doctor(client, reward=arn, models=["openai.gpt-oss-20b"]))
     ```
 
-    It only looks. The endpoint is asked through the client's own connection; STS, IAM and Lambda with its AWS
-    credentials, or, beside an API key, with those that botocore finds. What could not be looked at is `unknown`, with
-    the reason. With an `AsyncClient`, the answer is awaited.
+    It changes nothing. It queries the endpoint through the client's own connection, and STS, IAM, Lambda, EC2 and KMS
+    with the client's AWS credentials; a client with an API key uses the credentials that botocore finds. Checks that
+    cannot run are `unknown`, with the reason. Await the result for an `AsyncClient`.
 
     Args:
-        client: whose access it is.
-        reward: the reward function: its ARN, or what `client.rewards.deploy` returned.
-        models: that are to be trained.
-        judges: models that the reward asks.
-        seconds: for all of it; what is not seen by then is `unknown`.
+        client: a `Client` or `AsyncClient`.
+        reward: the reward function: its ARN as the job will use it, or the result of `client.rewards.deploy`.
+        models: models to train.
+        judges: models that the reward invokes.
+        seconds: time limit for all checks; unfinished checks are `unknown`.
 
     Raises:
-        ConfigurationError: an argument makes no sense. Whatever is wrong otherwise is in the report.
+        ConfigurationError: an argument is invalid. All other problems are in the report.
     """
-    source = getattr(client, "_async", client)
-    session = getattr(source, "_session", None)
+    async_client = getattr(client, "_async", client)
+    session = getattr(async_client, "_session", None)
     if session is None:
         raise ConfigurationError(f"doctor takes a Client or an AsyncClient, not {type(client).__name__}.")
-    given: Any = getattr(reward, "arn", reward)
-    arn = LambdaArn(given) if given is not None else None
+    reward_arn: Any = getattr(reward, "arn", reward)
+    arn = LambdaArn(reward_arn) if reward_arn is not None else None
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds < math.inf:
-        raise ConfigurationError("seconds must be a positive number.")
+        raise ConfigurationError(f"seconds is {seconds!r}. It must be a positive number.")
     if judges:
-        judge_policy(judges, arn.region if arn else session.config.region, arn.account if arn else "0" * 12)
-    wanted = (models,) if isinstance(models, str) else tuple(models)
-    whole = _Examination(client.identity, session.config, arn, wanted, tuple(judges), float(seconds))
-    return whole.soon(session.transport) if source is client else whole.now(session.transport)
+        judge_policy(judges, arn.region if arn else session.config.region, arn.account if arn else _NO_ACCOUNT)
+    examination = _Examination(
+        identity=client.identity,
+        config=session.config,
+        reward=arn,
+        models=(models,) if isinstance(models, str) else tuple(models),
+        judges=tuple(judges),
+        seconds=float(seconds),
+    )
+    if async_client is client:
+        return examination.run_async(session.transport)
+    return examination.run(session.transport)
 
 
 @dataclass(frozen=True)
@@ -139,141 +161,160 @@ class _Examination:
     judges: tuple[str, ...]
     seconds: float
 
-    def now(self, transport: Transport) -> Report:
-        """All of it, in threads."""
-        aws = self._aws()
-        looks = {
-            "endpoint": lambda: run_sync(endpoint(transport, self.config, self.models)),
-            "API key": self._key,
-            **self._looks(aws),
+    def run(self, transport: Transport) -> Report:
+        """Run all checks in threads."""
+        aws = self._create_aws()
+        checks = {
+            "endpoint": lambda: run_sync(check_endpoint(transport, self.config, self.models)),
+            "API key": self._check_key,
+            **self._aws_checks(aws),
         }
-        return self._report(together(looks, self.seconds), aws)
+        return self._report(run_checks(checks, self.seconds), aws)
 
-    async def soon(self, transport: Transport) -> Report:
-        """All of it, without holding up the event loop."""
+    async def run_async(self, transport: Transport) -> Report:
+        """Run all checks without blocking the event loop."""
         import anyio
 
-        aws = self._aws()
-        found: dict[str, list[Finding]] = {}
+        aws = self._create_aws()
+        findings: dict[str, list[Finding]] = {}
 
-        async def look(name: str, at: Callable[[], Coroutine[Any, Any, list[Finding]]]) -> None:
-            found[name] = [late(name, self.seconds)]
+        async def run(name: str, check: Callable[[], Coroutine[Any, Any, list[Finding]]]) -> None:
+            findings[name] = [timeout_finding(name, self.seconds)]
             with anyio.move_on_after(self.seconds):
                 try:
-                    found[name] = await at()
-                except Exception as error:  # noqa: BLE001 - a report is to come of whatever it finds
-                    found[name] = [failed(name, error)]
+                    findings[name] = await check()
+                except Exception as error:  # noqa: BLE001 - one failed check must not prevent the report
+                    findings[name] = [failure_finding(name, error)]
 
-        async def elsewhere() -> None:
-            found["AWS"] = await transport.run(lambda: together(self._looks(aws), self.seconds))
+        async def run_aws_checks() -> None:
+            findings["AWS"] = await transport.run(lambda: run_checks(self._aws_checks(aws), self.seconds))
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(look, "endpoint", lambda: endpoint(transport, self.config, self.models))
-            tasks.start_soon(look, "API key", self._key_soon)
-            tasks.start_soon(elsewhere)
-        return self._report([*found["endpoint"], *found["API key"], *found["AWS"]], aws)
+            tasks.start_soon(run, "endpoint", lambda: check_endpoint(transport, self.config, self.models))
+            tasks.start_soon(run, "API key", self._check_key_async)
+            tasks.start_soon(run_aws_checks)
+        return self._report([*findings["endpoint"], *findings["API key"], *findings["AWS"]], aws)
 
-    def _report(self, found: list[Finding], aws: Aws) -> Report:
-        own = [*look_client.identity(self.identity), look_client.region(self.config)]
-        own += look_function.where(self.reward, self.config.region) if self.reward else ()
-        who = aws.known
+    def _report(self, findings: list[Finding], aws: Aws) -> Report:
+        offline = [*client_checks.check_identity(self.identity), client_checks.check_region(self.config)]
+        if self.reward:
+            offline += function_checks.check_arn(self.reward, self.config.region)
+        caller = aws.known_identity
         aws.close()
         return Report(
             f"Access to {urlsplit(self.config.base_url).hostname or self.config.base_url}",
-            (*own, *found),
+            (*offline, *findings),
             base_url=self.config.base_url,
             region=self.config.region,
             source=self.identity.source,
-            who=who.arn if who else None,
+            who=caller.arn if caller else None,
             reward=self.reward,
         )
 
-    def _aws(self) -> Aws:
+    def _create_aws(self) -> Aws:
         credentials: AwsCredentials | None = self.config.aws
         if credentials is None:
             credentials = chain(None)
             credentials.none_found = _NO_CREDENTIALS
+        reward_region = self.reward.region if self.reward else self.config.region
         base = self.config.base_url
         return Aws(
             credentials,
-            {"": self.config.region, **({"lambda": self.reward.region} if self.reward else {})},
+            {"": self.config.region, "lambda": reward_region, "ec2": reward_region, "kms": reward_region},
             ca_bundle=self.config.ca_bundle,
-            seconds=min(self.seconds, _ONE_ANSWER),
-            here=base.startswith("local:") or is_loopback(urlsplit(base).hostname or ""),
+            seconds=min(self.seconds, _QUERY_SECONDS),
+            local_only=base.startswith("local:") or is_loopback(urlsplit(base).hostname or ""),
         )
 
-    def _looks(self, aws: Aws) -> dict[str, Callable[[], Iterator[Finding]]]:
-        looks: dict[str, Callable[[], Iterator[Finding]]] = {"caller": partial(self._caller, aws)}
+    def _aws_checks(self, aws: Aws) -> dict[str, Callable[[], Iterator[Finding]]]:
+        checks: dict[str, Callable[[], Iterator[Finding]]] = {"caller": partial(self._check_caller, aws)}
         if self.reward is not None:
-            looks["reward function"] = partial(self._function, aws, self.reward)
-        return looks
+            checks["reward function"] = partial(self._check_function, aws, self.reward)
+        return checks
 
-    def _key(self) -> list[Finding]:
+    def _check_key(self) -> list[Finding]:
         try:
-            return [] if self.config.key is None else self._about(self.config.key.ask_now())
+            return [] if self.config.key is None else self._key_findings(self.config.key.ask_now())
         except BedrockRFTError as error:
             return [Finding("error", "key", "The API key cannot be used", error.message)]
 
-    async def _key_soon(self) -> list[Finding]:
+    async def _check_key_async(self) -> list[Finding]:
         try:
-            return [] if self.config.key is None else self._about(await self.config.key.ask_soon())
+            return [] if self.config.key is None else self._key_findings(await self.config.key.ask_soon())
         except BedrockRFTError as error:
             return [Finding("error", "key", "The API key cannot be used", error.message)]
 
-    def _about(self, key: Secret[str]) -> list[Finding]:
-        return list(look_client.about_key(keys.parse_key(key.reveal()), self.config.region, datetime.now(timezone.utc)))
+    def _key_findings(self, key: Secret[str]) -> list[Finding]:
+        parsed = api_keys.parse_key(key.reveal())
+        return list(client_checks.check_key(parsed, self.config.region, datetime.now(timezone.utc)))
 
-    def _caller(self, aws: Aws) -> Iterator[Finding]:
-        who = aws.who
+    def _check_caller(self, aws: Aws) -> Iterator[Finding]:
+        identity = aws.identity
         signs = self.config.key is None
-        yield who_am_i(who, aws.credentials.origin, signs=signs)
-        account = who.account if not isinstance(who, Refused) else self.reward.account if self.reward else "0" * 12
+        yield check_caller(identity, aws.credentials.origin, signs=signs)
+        if not isinstance(identity, QueryFailure):
+            account = identity.account
+        else:
+            account = self.reward.account if self.reward else _NO_ACCOUNT
         needed = caller_policy(
             self.config.region, account, reward=self.reward, project=self.config.project, api_key=not signs
         )
-        if isinstance(who, Refused):
-            yield from unasked(needed, str(who) if who.unasked else f"AWS did not say who this is: {who}")
-        elif not signs and not self._made_with(aws):
-            why = "an API key does not say whose it is, and these AWS credentials may be somebody else's"
-            yield from unasked(needed, why, "Look again with the credentials it was made from: Client(auth='aws').")
+        if isinstance(identity, QueryFailure):
+            reason = str(identity) if identity.not_sent else f"the caller's identity is not known: {identity}"
+            yield unknown_permissions(needed, reason, self._policy_remedy(signs=signs))
+        elif not signs and not self._key_was_made_with(aws):
+            reason = "an API key does not name its owner, and these AWS credentials may belong to someone else"
+            remedy = "Run the doctor with the credentials that the key was made from: Client(auth='aws')."
+            yield unknown_permissions(needed, reason, remedy)
         else:
-            yield from self._permissions(aws, needed)
+            yield from self._check_permissions(aws, needed)
 
-    def _permissions(self, aws: Aws, needed: Policy) -> Iterator[Finding]:
-        who = aws.who
-        if isinstance(who, Refused):
+    def _policy_remedy(self, *, signs: bool) -> str:
+        """Return the command that prints the needed policy, for comparison with the identity's own."""
+        options = f" --reward {self.reward}" if self.reward else ""
+        options += "" if signs else " --api-key"
+        return f"Compare with the policy of `python -m bedrock_rft.access policy caller{options}`"
+
+    def _check_permissions(self, aws: Aws, needed: Policy) -> Iterator[Finding]:
+        identity = aws.identity
+        if isinstance(identity, QueryFailure):
             return
         context = {"bedrock-mantle:Model": self.models[0]} if self.models else {}
         if self.config.key is not None:
             context["bedrock-mantle:BearerTokenType"] = "SHORT_TERM"
-        own = aws("lambda", "get_policy", FunctionName=self.reward) if self.reward else None
-        lets_in = own is not None and not (isinstance(own, Refused) and own.missing)
-        yield from permissions(aws, who, needed, context, resource_policy=lets_in)
+        policy = aws("lambda", "get_policy", FunctionName=self.reward) if self.reward else None
+        has_policy = policy is not None and not (isinstance(policy, QueryFailure) and policy.missing)
+        yield from check_permissions(aws, identity, needed, context, reward=self.reward, resource_policy=has_policy)
 
-    def _made_with(self, aws: Aws) -> bool:
-        """Whether the API key was made with the very credentials that AWS is asked with."""
+    def _key_was_made_with(self, aws: Aws) -> bool:
+        """Return whether the API key was made with the AWS credentials that the queries use."""
         key = self.config.key
-        made = keys.parse_key(key.static() or "").access_key_id if key is not None else None
-        return made is not None and made == aws.credentials.freeze().access_key
+        access_key = api_keys.parse_key(key.static() or "").access_key_id if key is not None else None
+        return access_key is not None and access_key == aws.credentials.freeze().access_key
 
-    def _function(self, aws: Aws, arn: LambdaArn) -> Iterator[Finding]:
-        said = aws("lambda", "get_function_configuration", FunctionName=arn)
-        yield from look_function.configuration(arn, said, datetime.now(timezone.utc).date())
-        if isinstance(said, Refused):
+    def _check_function(self, aws: Aws, arn: LambdaArn) -> Iterator[Finding]:
+        configuration = aws("lambda", "get_function_configuration", FunctionName=arn)
+        yield from function_checks.check_configuration(arn, configuration, datetime.now(timezone.utc).date())
+        if isinstance(configuration, QueryFailure):
             return
         bare, _ = function_arns(arn)
-        yield look_function.concurrency(arn, aws("lambda", "get_function_concurrency", FunctionName=bare))
+        concurrency = aws("lambda", "get_function_concurrency", FunctionName=bare)
+        yield function_checks.check_concurrency(arn, concurrency)
         policy = aws("lambda", "get_policy", FunctionName=arn)
-        yield look_function.resource_policy(arn, policy)
-        who = aws.who
-        if isinstance(who, Refused):
+        yield function_checks.check_resource_policy(arn, policy)
+        yield from function_environment.check_function_url(aws, arn)
+        yield from function_environment.check_kms_key(aws, configuration)
+        yield from function_environment.check_network(aws, arn, configuration, self.judges)
+        identity = aws.identity
+        if isinstance(identity, QueryFailure):
             return
-        yield from look_function.account(arn, who.account, policy)
-        role = str(said.get("Role") or "")
-        if arn.account != who.account or not role:
-            yield Finding("unknown", "role", "The function's role could not be seen", "it is of another account")
+        yield from function_checks.check_account(arn, identity.account, policy)
+        role = str(configuration.get("Role") or "")
+        foreign = role_checks.check_role_account(role, arn, identity.account)
+        if foreign is not None:
+            yield foreign
             return
         name = role.rpartition("/")[2]
-        yield look_role.trust(role, aws("iam", "get_role", RoleName=name))
-        yield from look_role.powers(aws("iam", "list_attached_role_policies", RoleName=name))
-        yield from look_role.reach(aws, role, arn, self.judges)
+        yield role_checks.check_trust(role, arn, aws("iam", "get_role", RoleName=name))
+        yield from role_checks.check_wide_policies(aws("iam", "list_attached_role_policies", RoleName=name))
+        yield from role_checks.check_role_permissions(aws, role, arn, self.judges)

@@ -1,4 +1,4 @@
-"""What the endpoint says when it is asked once: that it is there, what time it is, and which models it serves."""
+"""Checks of the endpoint: connection, clock and models."""
 
 from __future__ import annotations
 
@@ -13,88 +13,100 @@ from bedrock_rft._transport.transport import Request, Response, Transport
 from bedrock_rft.errors import APIConnectionError, AuthenticationError, BedrockRFTError, PermissionDeniedError
 from bedrock_rft.types.models import KNOWN_MODELS
 
-__all__ = ["clock", "endpoint", "models"]
+__all__ = ["check_clock", "check_endpoint", "check_models"]
 
-_SKEWED = timedelta(seconds=60)
-_MENDS = {
-    "dns": "Check base_url and the region, or this machine's DNS; a PrivateLink endpoint needs private DNS.",
+_MAX_SKEW = timedelta(seconds=60)
+_REMEDIES = {
+    "dns": "Check base_url, the region and this machine's DNS; a PrivateLink endpoint needs private DNS.",
     "refused": "Check base_url, and whether the service or a proxy listens there.",
     "certificate": "Trust the authority that signed it: ca_bundle='authorities.pem', or AWS_CA_BUNDLE.",
-    "tls": "Check whether a proxy or firewall takes part in the connection.",
+    "tls": "Check whether a proxy or firewall intercepts the connection.",
     "timeout": "Check firewalls and proxies: HTTPS_PROXY, and NO_PROXY for a PrivateLink endpoint.",
     "proxy": "Check HTTPS_PROXY.",
 }
 
 
-async def endpoint(transport: Transport, config: Config, wanted: tuple[str, ...]) -> list[Finding]:
-    """Whether the endpoint resolves and answers, what the time is there, and which models it serves."""
-    call = Request("GET", "/models")
+async def check_endpoint(transport: Transport, config: Config, models: tuple[str, ...]) -> list[Finding]:
+    """Check that the endpoint responds, that the clocks agree, and that it serves the models."""
+    request = Request("GET", "/models")
     before = datetime.now(timezone.utc)
     try:
-        reply = await transport.send(call)
-    except APIConnectionError as lost:
-        mend = _MENDS.get(lost.reason, "")
-        return [Finding("error", "endpoint", f"{config.base_url} does not answer", lost.message, mend)]
+        response = await transport.send(request)
+    except APIConnectionError as error:
+        remedy = _REMEDIES.get(error.reason, "")
+        return [Finding("error", "endpoint", f"{config.base_url} does not respond", error.message, remedy)]
     except BedrockRFTError as error:
-        return [Finding("error", "endpoint", "No request could be made", error.message)]
-    found = [clock(reply.headers, before, datetime.now(timezone.utc))]
-    answers = Finding("ok", "endpoint", f"{config.base_url} answers")
-    if reply.ok:
-        return [answers, *found, *models(reply, wanted)]
-    refused = map_status_error(reply, call, config)
-    if isinstance(refused, PermissionDeniedError):
-        found.append(Finding("error", "admitted", "The endpoint knows this identity, and does not let it list models",
-                             refused.message))  # fmt: skip
-    elif isinstance(refused, AuthenticationError):
-        found.append(Finding("error", "admitted", "The endpoint does not accept this identity", refused.message))
-    else:
-        what = f"{config.base_url} answers, but not as the service does"
-        answers = Finding("error", "endpoint", what, refused.message)
-    return [answers, *found]
+        return [Finding("error", "endpoint", "The request could not be sent", error.message)]
+    clock = check_clock(response.headers, before, datetime.now(timezone.utc))
+    responds = Finding("ok", "endpoint", f"{config.base_url} responds")
+    if response.ok:
+        return [responds, clock, *check_models(response, models)]
+    error = map_status_error(response, request, config)
+    if isinstance(error, PermissionDeniedError):
+        summary = "The endpoint accepts this identity, but does not allow it to list models"
+        return [responds, clock, Finding("error", "admitted", summary, error.message)]
+    if isinstance(error, AuthenticationError):
+        summary = "The endpoint does not accept this identity"
+        return [responds, clock, Finding("error", "admitted", summary, error.message)]
+    summary = f"{config.base_url} responds, but not as the service does"
+    return [Finding("error", "endpoint", summary, error.message), clock]
 
 
-def clock(headers: Mapping[str, str], before: datetime, after: datetime) -> Finding:
-    """How far this machine's clock is from the service's."""
+def check_clock(headers: Mapping[str, str], before: datetime, after: datetime) -> Finding:
+    """Compare this machine's clock with the service's.
+
+    Args:
+        headers: headers of a response.
+        before: local time when the request was sent.
+        after: local time when the response arrived.
+    """
+    summary = "The service's time is not known"
     try:
-        there = parsedate_to_datetime(headers.get("date", ""))
+        server_time = parsedate_to_datetime(headers.get("date", ""))
     except (TypeError, ValueError):
-        return Finding("unknown", "clock", "The endpoint does not say what time it is", "its answer has no Date")
-    if there.tzinfo is None or "age" in headers:
-        return Finding("unknown", "clock", "The endpoint does not say what time it is", "its answer comes from a cache")
-    # It says whole seconds, and said so while the request was under way.
-    ahead, behind = before - (there + timedelta(seconds=1)), there - after
-    off = max(ahead, behind)
-    if off < _SKEWED:
+        return Finding("unknown", "clock", summary, "the response has no Date header")
+    if server_time.tzinfo is None or "age" in headers:
+        return Finding("unknown", "clock", summary, "the response comes from a cache")
+    # The header has whole seconds, and was written between `before` and `after`.
+    ahead, behind = before - (server_time + timedelta(seconds=1)), server_time - after
+    skew = max(ahead, behind)
+    if skew < _MAX_SKEW:
         return Finding("ok", "clock", "This machine's clock agrees with the service's")
     return Finding(
         "warning",
         "clock",
-        f"This machine's clock is {off.total_seconds():.0f} s {'ahead' if ahead > behind else 'behind'}",
-        "signatures and short-term keys are good for minutes around the true time; this client corrects itself, other "
-        "tools may not",
-        "Synchronise it (NTP).",
+        f"This machine's clock is {skew.total_seconds():.0f} s {'ahead' if ahead > behind else 'behind'}",
+        "signatures and short-term keys are valid for minutes around the true time; this client corrects the "
+        "difference, other tools may not",
+        "Synchronise the clock (NTP).",
     )
 
 
-def models(reply: Response, wanted: tuple[str, ...]) -> Iterator[Finding]:
-    """Whether the models that are to be trained are served, and known to be trainable."""
+def check_models(response: Response, models: tuple[str, ...]) -> Iterator[Finding]:
+    """Check that models are served and known to be trainable; without models, list the trainable ones."""
     try:
-        served = {str(each["id"]) for each in reply.json()["data"]}
+        served = {str(model["id"]) for model in response.json()["data"]}
     except (ValueError, TypeError, KeyError):
-        yield Finding("error", "models", "The list of models cannot be read", "a proxy may have answered")
+        yield Finding("error", "models", "The list of models cannot be read", "a proxy may have responded")
         return
-    for name in wanted:
+    trainable = sorted(KNOWN_MODELS & served)
+    for name in models:
         if name not in served:
-            mend = f"Those known to be trainable: {', '.join(sorted(KNOWN_MODELS & served)) or 'none here'}."
-            yield Finding("error", "models", f"'{name}' is not served here", "", mend)
+            remedy = f"Known to be trainable here: {', '.join(trainable) or 'none'}."
+            yield Finding("error", "models", f"'{name}' is not served here", "", remedy)
         elif name not in KNOWN_MODELS:
             yield Finding("warning", "models", f"'{name}' is served, but not known to be trainable", "AWS adds models")
         else:
-            yield Finding("ok", "models", f"'{name}' is served, and known to be trainable")
-    if not wanted:
-        known = sorted(KNOWN_MODELS & served)
-        if known:
-            yield Finding("ok", "models", f"{len(served)} models are served; known to be trainable: {', '.join(known)}")
-        else:
-            yield Finding("warning", "models", "No model that is known to be trainable is served here", "",
-                          "Check the region, and the project's models.")  # fmt: skip
+            yield Finding("ok", "models", f"'{name}' is served and known to be trainable")
+    if not models and trainable:
+        yield Finding(
+            "ok", "models", f"{len(served)} models are served; known to be trainable: {', '.join(trainable)}"
+        )
+    elif not models:
+        yield Finding(
+            "warning",
+            "models",
+            "No model that is known to be trainable is served here",
+            "",
+            "Check the region, and the project's models.",
+        )

@@ -1,4 +1,4 @@
-"""What Lambda says of the reward function: whether a job can invoke it, again and again, for hours."""
+"""Checks of the reward function's settings: can jobs invoke it repeatedly, for hours?"""
 
 from __future__ import annotations
 
@@ -10,186 +10,215 @@ from typing import Any
 
 from bedrock_rft._core.findings import Finding
 from bedrock_rft._core.text import sanitize_line
-from bedrock_rft.access._doctor.aws_queries import Refused, allow
+from bedrock_rft.access._doctor.aws_queries import QueryFailure, permission_remedy
 from bedrock_rft.types.arn import LambdaArn
 
-__all__ = ["account", "concurrency", "configuration", "resource_policy", "runtime", "where"]
+__all__ = [
+    "check_account",
+    "check_arn",
+    "check_concurrency",
+    "check_configuration",
+    "check_resource_policy",
+    "check_runtime",
+    "is_published",
+]
 
 _DEFAULT_TIMEOUT = 3
 _SHORT_TIMEOUT = 30
 _DEFAULT_MEMORY = 128
-_FEW = 10
-_SOON = 180  # days
-# When Python itself gets no more fixes, which is when Lambda deprecates its runtime (python.org's schedule).
-_PYTHON_ENDS = {8: date(2024, 10, 31), 9: date(2025, 10, 31), 10: date(2026, 10, 31), 11: date(2027, 10, 31),
-                12: date(2028, 10, 31), 13: date(2029, 10, 31), 14: date(2030, 10, 31)}  # fmt: skip
+_LOW_CONCURRENCY = 10
+_DAYS_OF_NOTICE = 180
+_RUNTIME = "python3.13"
+# Lambda deprecates a runtime when its Python version reaches end of life (python.org's schedule).
+_PYTHON_ENDS = {
+    8: date(2024, 10, 31),
+    9: date(2025, 10, 31),
+    10: date(2026, 10, 31),
+    11: date(2027, 10, 31),
+    12: date(2028, 10, 31),
+    13: date(2029, 10, 31),
+    14: date(2030, 10, 31),
+}
 
 
-def where(arn: LambdaArn, region: str) -> Iterator[Finding]:
-    """Whether the function is where the job will be, and stays what it is."""
+def is_published(arn: LambdaArn) -> bool:
+    """Return whether an ARN names a version or alias, whose settings cannot be changed."""
+    return arn.qualifier not in {None, "$LATEST"}
+
+
+def _setting_remedy(arn: LambdaArn, option: str, keyword: str) -> str:
+    """Return how to change a setting: of a published version only by a new version."""
+    if is_published(arn):
+        return (
+            f"A published version cannot be changed. Deploy again with client.rewards.deploy(…, name='{arn.name}', "
+            f"{keyword}), and use the ARN that it returns."
+        )
+    command = f"aws lambda update-function-configuration --function-name {arn.name} --region {arn.region} {option}"
+    return f"Change it: `{command}`"
+
+
+def check_arn(arn: LambdaArn, region: str) -> Iterator[Finding]:
+    """Check the function's region, and that its ARN names a version."""
     if arn.region != region:
         yield Finding(
             "error",
             "reward_region",
-            f"The reward function is in {arn.region}, and the client is set to {region}",
-            "jobs are not created with a function of another region",
+            f"The reward function is in {arn.region}, and the client uses {region}",
+            "jobs cannot use a function of another region",
             f"Deploy it in {region}, or use region='{arn.region}'.",
         )
-    if arn.qualifier in {None, "$LATEST"}:
+    if not is_published(arn):
+        command = f"aws lambda publish-version --function-name {arn.name} --region {arn.region}"
         yield Finding(
             "warning",
             "reward_version",
             "The reward's ARN names no version",
-            "whoever updates the function changes the reward of a job that is running",
-            f"Publish one: `aws lambda publish-version --function-name {arn.name} --region {arn.region}`",
+            "an update of the function changes the reward of a running job",
+            f"Publish a version and use the ARN that is printed: `{command}`",
         )
 
 
-def account(arn: LambdaArn, caller: str, policy: Mapping[str, Any] | Refused) -> Iterator[Finding]:
-    """Whether caller and function are of one account; a function of another one has to let the caller in."""
+def check_account(arn: LambdaArn, caller: str, policy: Mapping[str, Any] | QueryFailure) -> Iterator[Finding]:
+    """Check that the function belongs to the caller's account, or has a policy that may admit the caller."""
     if arn.account == caller:
         return
-    known = "it has no policy that could let anybody of another one in" if _none(policy) else "its policy must let in"
+    if isinstance(policy, QueryFailure) and policy.missing:
+        level, reason = "error", "the function has no policy that could allow another account to invoke it"
+    else:
+        level, reason = (
+            "warning",
+            "the function's policy must allow the caller; it is not documented whether jobs may use such a function",
+        )
+    summary = f"The function belongs to account {arn.account}, and the caller to {caller}"
     yield Finding(
-        "error" if _none(policy) else "warning",
-        "reward_account",
-        f"The function belongs to account {arn.account}, and the caller to {caller}",
-        known
-        if _none(policy)
-        else f"{known} the caller; whether jobs may use one of another account is not documented",
-        f"Deploy it in account {caller}.",
+        "error" if level == "error" else "warning", "reward_account", summary, reason, f"Deploy it in account {caller}."
     )
 
 
-def configuration(arn: LambdaArn, said: Mapping[str, Any] | Refused, today: date) -> Iterator[Finding]:
-    """Its settings: whether it exists and is ready, its timeout, memory and runtime."""
-    if isinstance(said, Refused):
-        yield _not_seen(arn, said)
+def check_configuration(
+    arn: LambdaArn, configuration: Mapping[str, Any] | QueryFailure, today: date
+) -> Iterator[Finding]:
+    """Check that the function exists and is ready, its timeout, memory and runtime."""
+    if isinstance(configuration, QueryFailure):
+        yield _unavailable_finding(arn, configuration)
         return
-    yield _state(said)
-    update = f"`aws lambda update-function-configuration --function-name {arn.name} --region {arn.region}"
-    seconds, memory = int(said.get("Timeout") or 0), int(said.get("MemorySize") or 0)
+    yield _state_finding(configuration)
+    seconds, memory = int(configuration.get("Timeout") or 0), int(configuration.get("MemorySize") or 0)
     if seconds <= _SHORT_TIMEOUT:
         default = seconds <= _DEFAULT_TIMEOUT
-        why = "Lambda's default; the first invocation and a batch of answers take longer" if default else (
-            "a batch of answers may take longer, above all with a judge"
-        )  # fmt: skip
-        mend = f"Raise it: {update} --timeout 300`"
-        yield Finding("error" if default else "warning", "reward_timeout", f"Its timeout is {seconds} s", why, mend)
+        reason = (
+            "this is Lambda's default, and the first invocation or a batch of answers takes longer"
+            if default
+            else "a batch of answers may take longer, especially with a judge"
+        )
+        remedy = _setting_remedy(arn, "--timeout 300", "timeout=300")
+        yield Finding(
+            "error" if default else "warning", "reward_timeout", f"The timeout is {seconds} s", reason, remedy
+        )
     else:
-        yield Finding("ok", "reward_timeout", f"Its timeout is {seconds} s")
+        yield Finding("ok", "reward_timeout", f"The timeout is {seconds} s")
     if memory <= _DEFAULT_MEMORY:
-        why = "Lambda's default; processor time is given by memory, and answers are long"
-        yield Finding("warning", "reward_memory", f"It has {memory} MB", why, f"Raise it: {update} --memory-size 512`")
+        reason = "this is Lambda's default; processor time is proportional to memory, and answers are long"
+        remedy = _setting_remedy(arn, "--memory-size 512", "memory=512")
+        yield Finding("warning", "reward_memory", f"The memory is {memory} MB", reason, remedy)
     else:
-        yield Finding("ok", "reward_memory", f"It has {memory} MB")
-    yield runtime(said, update, today)
+        yield Finding("ok", "reward_memory", f"The memory is {memory} MB")
+    yield check_runtime(arn, configuration, today)
 
 
-def _not_seen(arn: LambdaArn, said: Refused) -> Finding:
-    if said.missing:
+def _unavailable_finding(arn: LambdaArn, failure: QueryFailure) -> Finding:
+    if failure.missing:
         return Finding(
             "error",
             "reward",
             f"There is no function {arn}",
-            said.text,
-            f"Deploy it, or list what is there: `aws lambda list-functions --region {arn.region}`",
+            failure.text,
+            f"Deploy it, or list the functions: `aws lambda list-functions --region {arn.region}`",
         )
-    action = ("lambda:GetFunctionConfiguration",)
-    mend = f"Allow it: {allow(action, (str(arn),))}" if said.denied else ""
-    return Finding("unknown", "reward", "The function's settings could not be seen", str(said), mend)
+    remedy = permission_remedy(failure, "lambda:GetFunctionConfiguration", str(arn))
+    return Finding("unknown", "reward", "The function's settings cannot be read", str(failure), remedy)
 
 
-def _state(said: Mapping[str, Any]) -> Finding:
-    state, updating = said.get("State"), said.get("LastUpdateStatus")
-    why = sanitize_line(str(said.get("StateReason") or said.get("LastUpdateStatusReason") or ""), 200)
-    if state == "Failed" or updating == "Failed":
-        return Finding("error", "reward", "The function cannot run: its last change failed", why, "Deploy it again.")
-    if state in {"Pending", "Inactive"} or updating == "InProgress":
-        what = (
-            f"The function is there, and not ready: {sanitize_line(str(state if state != 'Active' else updating), 20)}"
-        )
-        return Finding("warning", "reward", what, why, "Invoke it once, and wait until it is active.")
-    return Finding("ok", "reward", "The function is there, and ready")
+def _state_finding(configuration: Mapping[str, Any]) -> Finding:
+    state, update = configuration.get("State"), configuration.get("LastUpdateStatus")
+    reason = configuration.get("StateReason") or configuration.get("LastUpdateStatusReason") or ""
+    reason = sanitize_line(str(reason), 200)
+    if state == "Failed" or update == "Failed":
+        return Finding("error", "reward", "The function cannot run because its last change failed", reason,
+                       "Deploy it again.")  # fmt: skip
+    if state in {"Pending", "Inactive"} or update == "InProgress":
+        status = sanitize_line(str(state if state != "Active" else update), 20)
+        remedy = "Invoke it once, and wait until it is active."
+        return Finding("warning", "reward", f"The function exists and is not ready: {status}", reason, remedy)
+    return Finding("ok", "reward", "The function exists and is ready")
 
 
-def runtime(said: Mapping[str, Any], update: str, today: date) -> Finding:
-    """Whether what runs the function is still looked after."""
-    name = sanitize_line(str(said.get("Runtime") or ""), 40)
-    if not name:
-        return Finding("ok", "reward_runtime", "It is a container image, which brings its own runtime")
+def check_runtime(arn: LambdaArn, configuration: Mapping[str, Any], today: date) -> Finding:
+    """Check that the function's Python still gets security updates."""
+    name = sanitize_line(str(configuration.get("Runtime") or ""), 40)
+    if configuration.get("PackageType") == "Image" or not name:
+        reason = "the runtime is inside the image, where Lambda's settings do not show it"
+        return Finding("unknown", "reward_runtime", "The function is a container image", reason)
     minor = re.fullmatch(r"python3\.(\d+)", name, re.ASCII)
     if minor is None:
-        return Finding(
-            "unknown", "reward_runtime", f"Whether {name} is deprecated", "Python's runtimes alone are known"
-        )
-    return _python(name, int(minor[1]), update, today)
+        reason = "the end of life of Python runtimes only is known here"
+        return Finding("unknown", "reward_runtime", f"Not known whether the runtime {name} is deprecated", reason)
+    version = int(minor[1])
+    end = _PYTHON_ENDS.get(version, date.min if version < min(_PYTHON_ENDS) else date.max)
+    remedy = _setting_remedy(arn, f"--runtime {_RUNTIME}", f"runtime='{_RUNTIME}'")
+    if today >= end:
+        reason = f"Python 3.{version} gets no more security updates, and Lambda deprecates such runtimes"
+        return Finding("warning", "reward_runtime", f"The runtime {name} has reached its end of life", reason, remedy)
+    if (end - today).days < _DAYS_OF_NOTICE:
+        summary = f"The runtime {name} reaches its end of life in {end:%B %Y}"
+        return Finding("warning", "reward_runtime", summary, "", remedy)
+    return Finding("ok", "reward_runtime", f"The runtime is {name}")
 
 
-def _python(name: str, minor: int, update: str, today: date) -> Finding:
-    ends = _PYTHON_ENDS.get(minor, date.min if minor < min(_PYTHON_ENDS) else date.max)
-    if today >= ends:
-        why = f"Python 3.{minor} gets no more security fixes, and Lambda deprecates such runtimes"
-        return Finding(
-            "warning", "reward_runtime", f"It runs on {name}, which has come to its end", why, _newer(update)
-        )
-    if (ends - today).days < _SOON:
-        return Finding(
-            "warning", "reward_runtime", f"It runs on {name}, which ends in {ends:%B %Y}", "", _newer(update)
-        )
-    return Finding("ok", "reward_runtime", f"It runs on {name}")
-
-
-def _newer(update: str) -> str:
-    return f"Move it: {update} --runtime python3.13`"
-
-
-def concurrency(arn: LambdaArn, said: Mapping[str, Any] | Refused) -> Finding:
-    """How many invocations may run at once."""
-    if isinstance(said, Refused):
-        mend = f"Allow it: {allow(('lambda:GetFunctionConcurrency',), (str(arn),))}" if said.denied else ""
-        return Finding("unknown", "reward_concurrency", "Its reserved concurrency could not be seen", str(said), mend)
-    reserved = said.get("ReservedConcurrentExecutions")
-    free = f"`aws lambda delete-function-concurrency --function-name {arn.name} --region {arn.region}`"
+def check_concurrency(arn: LambdaArn, response: Mapping[str, Any] | QueryFailure) -> Finding:
+    """Check the function's reserved concurrency."""
+    code = "reward_concurrency"
+    if isinstance(response, QueryFailure):
+        remedy = permission_remedy(response, "lambda:GetFunctionConcurrency", str(arn))
+        return Finding("unknown", code, "The reserved concurrency cannot be read", str(response), remedy)
+    reserved = response.get("ReservedConcurrentExecutions")
+    remove = f"`aws lambda delete-function-concurrency --function-name {arn.name} --region {arn.region}`"
     if reserved is None:
-        return Finding("ok", "reward_concurrency", "It has no reserved concurrency", "it shares the account's")
+        return Finding("ok", code, "The function has no reserved concurrency", "it uses the account's")
     if reserved == 0:
-        why = "no invocation is let through"
-        return Finding("error", "reward_concurrency", "Its reserved concurrency is 0", why, f"Let go of it: {free}")
-    if reserved < _FEW:
-        why = "a job scores many answers at once, and is throttled beyond that"
-        what = f"Its reserved concurrency is {reserved}"
-        return Finding("warning", "reward_concurrency", what, why, f"Raise it, or let go of it: {free}")
-    return Finding("ok", "reward_concurrency", f"Its reserved concurrency is {reserved}")
+        return Finding(
+            "error", code, "The reserved concurrency is 0", "Lambda rejects every invocation", f"Remove it: {remove}"
+        )
+    if reserved < _LOW_CONCURRENCY:
+        reason = "a job scores many answers at once, and Lambda throttles it beyond that number"
+        return Finding("warning", code, f"The reserved concurrency is {reserved}", reason, f"Raise or remove it: {remove}")
+    return Finding("ok", code, f"The reserved concurrency is {reserved}")
 
 
-def resource_policy(arn: LambdaArn, said: Mapping[str, Any] | Refused) -> Finding:
-    """Who else may invoke it."""
-    if _none(said):
-        why = "callers of its own account need none"
-        return Finding("ok", "reward_policy", "The function has no policy of its own", why)
-    if isinstance(said, Refused):
-        mend = f"Allow it: {allow(('lambda:GetPolicy',), (str(arn),))}" if said.denied else ""
-        return Finding("unknown", "reward_policy", "The function's own policy could not be seen", str(said), mend)
+def check_resource_policy(arn: LambdaArn, response: Mapping[str, Any] | QueryFailure) -> Finding:
+    """Check that the function's own policy does not allow everyone to invoke it."""
+    code = "reward_policy"
+    if isinstance(response, QueryFailure):
+        if response.missing:
+            return Finding("ok", code, "The function has no policy of its own", "callers of its account need none")
+        remedy = permission_remedy(response, "lambda:GetPolicy", str(arn))
+        return Finding("unknown", code, "The function's own policy cannot be read", str(response), remedy)
     try:
-        statements = json.loads(str(said.get("Policy", "")))["Statement"]
-        public = [each for each in statements if _anybody(each)]
+        statements = json.loads(str(response.get("Policy", "")))["Statement"]
+        public = [statement for statement in statements if _allows_everyone(statement)]
     except (ValueError, TypeError, KeyError, AttributeError):
-        return Finding("unknown", "reward_policy", "The function's own policy cannot be read")
+        return Finding("unknown", code, "The function's own policy is not valid JSON")
     if public:
         sid = sanitize_line(str(public[0].get("Sid", "")), 60)
-        remove = f"aws lambda remove-permission --function-name {arn.name} --region {arn.region} --statement-id {sid}"
-        mend = f"Take that away: `{remove}`"
-        return Finding("warning", "reward_policy", "Anybody may invoke the function", "its policy names '*'", mend)
+        command = f"aws lambda remove-permission --function-name {arn.name} --region {arn.region} --statement-id {sid}"
+        command += f" --qualifier {arn.qualifier}" if is_published(arn) else ""
+        remedy = f"Remove the statement: `{command}`"
+        return Finding("warning", code, "Everyone may invoke the function", "its policy names '*'", remedy)
     return Finding(
-        "ok", "reward_policy", f"The function's own policy has {len(statements)} statements, none for anybody"
+        "ok", code, f"The function's own policy has {len(statements)} statements, and none allows everyone"
     )
 
 
-def _anybody(statement: Mapping[str, Any]) -> bool:
-    named = statement.get("Principal")
-    return statement.get("Effect") == "Allow" and named in ("*", {"AWS": "*"}) and not statement.get("Condition")
-
-
-def _none(said: Mapping[str, Any] | Refused) -> bool:
-    return isinstance(said, Refused) and said.missing
+def _allows_everyone(statement: Mapping[str, Any]) -> bool:
+    principal = statement.get("Principal")
+    return statement.get("Effect") == "Allow" and principal in ("*", {"AWS": "*"}) and not statement.get("Condition")

@@ -1,4 +1,4 @@
-"""What IAM says an identity may do: its own simulation, and never a guess."""
+"""IAM's policy simulation: which actions an identity may perform."""
 
 from __future__ import annotations
 
@@ -7,104 +7,118 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bedrock_rft._core.text import sanitize_line
-from bedrock_rft.access._doctor.aws_queries import Ask, Refused
+from bedrock_rft.access._doctor.aws_queries import AwsQuery, QueryFailure
 
-__all__ = ["ELSEWHERE", "Decision", "Verdict", "principal", "simulate"]
+__all__ = ["Decision", "Verdict", "is_final", "resolve_principal", "simulate"]
 
 Verdict = Literal["allowed", "denied", "unknown"]
 
-ELSEWHERE = (
-    "a policy of the organisation does not allow it",
-    "its permissions boundary does not allow it",
-    "denied outright",
-)
-"""Reasons for a denial that no further policy can mend: how they begin."""
-
-_MOST_PAGES = 10
+_ORGANISATION = "a policy of the organisation does not allow it"
+_BOUNDARY = "the permissions boundary does not allow it"
+_EXPLICIT = "explicitly denied"
+_MAX_PAGES = 10
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether an identity may do one thing.
+    """Decision on one action.
 
     Attributes:
-        action: such as `bedrock-mantle:CreateFile`.
-        verdict: `unknown` where it hangs on a condition that the simulation was not told of.
-        why: how that is known.
+        action: IAM action, such as `bedrock-mantle:CreateFile`.
+        resource: ARN of the resource, or `*`.
+        verdict: `unknown` if it depends on a condition key without a value in the simulation.
+        reason: how it was decided.
     """
 
     action: str
+    resource: str
     verdict: Verdict
-    why: str
+    reason: str
 
 
-def principal(ask: Ask, arn: str, role: str | None) -> str | Refused:
-    """The ARN whose policies are to be simulated: of an assumed role, the role itself, whose path STS leaves out."""
+def is_final(reason: str) -> bool:
+    """Return whether a reason for a denial cannot be overcome by a further policy of the identity."""
+    return reason.startswith((_ORGANISATION, _BOUNDARY, _EXPLICIT))
+
+
+def resolve_principal(query: AwsQuery, arn: str, role: str | None) -> str | QueryFailure:
+    """Return the ARN to simulate: for an assumed role the ARN of the role, whose path STS leaves out."""
     if role is None:
         return arn
-    found = ask("iam", "get_role", RoleName=role)
-    return found if isinstance(found, Refused) else str(found["Role"]["Arn"])
+    response = query("iam", "get_role", RoleName=role)
+    return response if isinstance(response, QueryFailure) else str(response["Role"]["Arn"])
 
 
 def simulate(
-    ask: Ask, who: str, actions: Sequence[str], resource: str, context: Mapping[str, str] | None = None
-) -> tuple[Decision, ...] | Refused:
-    """Ask IAM what an identity may do to a resource: its policies, its boundary and its organisation's.
+    query: AwsQuery,
+    principal: str,
+    actions: Sequence[str],
+    resource: str,
+    context: Mapping[str, str] | None = None,
+) -> tuple[Decision, ...] | QueryFailure:
+    """Simulate actions on a resource with the policies of an identity, its boundary and its organisation.
 
     Args:
-        ask: whom to ask.
-        who: the ARN of a user or a role.
-        actions: what it would do.
-        resource: an ARN, or `*`.
-        context: values of condition keys, as the calls would have them.
+        query: sends the queries.
+        principal: ARN of a user or a role.
+        actions: IAM actions.
+        resource: ARN of the resource as requests name it, or `*`.
+        context: values of condition keys in the requests.
     """
     entries = [
         {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "string"}
         for key, value in (context or {}).items()
     ]
-    asked = {
-        "PolicySourceArn": who,
+    parameters = {
+        "PolicySourceArn": principal,
         "ActionNames": list(actions),
         "ResourceArns": [resource],
         **({"ContextEntries": entries} if entries else {}),
     }
     results: list[Mapping[str, Any]] = []
     marker: dict[str, str] = {}
-    for _ in range(_MOST_PAGES):
-        page = ask("iam", "simulate_principal_policy", **asked, **marker)
-        if isinstance(page, Refused):
+    for _ in range(_MAX_PAGES):
+        page = query("iam", "simulate_principal_policy", **parameters, **marker)
+        if isinstance(page, QueryFailure):
             return page
         results += page.get("EvaluationResults", ())
         if not page.get("IsTruncated") or not page.get("Marker"):
             break
         marker = {"Marker": page["Marker"]}
-    return tuple(_decisions(actions, {str(each.get("EvalActionName")): each for each in results}))
+    return tuple(_decisions(actions, resource, {str(result.get("EvalActionName")): result for result in results}))
 
 
-def _decisions(actions: Sequence[str], results: Mapping[str, Mapping[str, Any]]) -> Iterator[Decision]:
+def _decisions(
+    actions: Sequence[str], resource: str, results: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Decision]:
     for action in actions:
         result = results.get(action)
-        yield Decision(action, "unknown", "the simulation left it out") if result is None else _decision(action, result)
+        if result is None:
+            yield Decision(action, resource, "unknown", "the simulation has no result for it")
+        else:
+            yield _decision(action, resource, result)
 
 
-def _decision(action: str, result: Mapping[str, Any]) -> Decision:
+def _decision(action: str, resource: str, result: Mapping[str, Any]) -> Decision:
     missing = [sanitize_line(str(key), 60) for key in result.get("MissingContextValues", ())]
     verdict = result.get("EvalDecision")
     if missing:
-        return Decision(action, "unknown", f"it hangs on {', '.join(missing)}, which a simulation is not told")
+        reason = f"it depends on {', '.join(missing)}, which has no value in the simulation"
+        return Decision(action, resource, "unknown", reason)
     if verdict == "allowed":
-        return Decision(action, "allowed", "by IAM's simulation of its policies")
+        return Decision(action, resource, "allowed", "according to IAM's policy simulation")
     if verdict in {"implicitDeny", "explicitDeny"}:
-        return Decision(action, "denied", _reason(result))
-    return Decision(action, "unknown", f"the simulation says {sanitize_line(str(verdict), 40)}")
+        return Decision(action, resource, "denied", _denial_reason(result))
+    return Decision(action, resource, "unknown", f"the simulation returned {sanitize_line(str(verdict), 40)!r}")
 
 
-def _reason(result: Mapping[str, Any]) -> str:
+def _denial_reason(result: Mapping[str, Any]) -> str:
     if result.get("OrganizationsDecisionDetail", {}).get("AllowedByOrganizations") is False:
-        return ELSEWHERE[0]
+        return _ORGANISATION
     if result.get("PermissionsBoundaryDecisionDetail", {}).get("AllowedByPermissionsBoundary") is False:
-        return ELSEWHERE[1]
+        return _BOUNDARY
     if result.get("EvalDecision") == "explicitDeny":
-        named = [sanitize_line(str(each.get("SourcePolicyId", "")), 60) for each in result.get("MatchedStatements", ())]
-        return f"{ELSEWHERE[2]} by {', '.join(filter(None, named)) or 'a policy'}"
-    return "no policy of its allows it"
+        policies = [str(match.get("SourcePolicyId", "")) for match in result.get("MatchedStatements", ())]
+        named = [sanitize_line(policy, 60) for policy in policies if policy]
+        return f"{_EXPLICIT} by {', '.join(named) or 'a policy'}"
+    return "no policy of the identity allows it"

@@ -1,4 +1,4 @@
-"""Models that a reward asks for their opinion: which of them its function may invoke, and nothing else."""
+"""IAM policies for rewards that invoke judge models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["INVOKE", "documented_judge_policy", "judge_policy"]
 
 INVOKE = "bedrock:InvokeModel"
 
-# Of inference profiles that spread calls over regions, the part before the model's own id.
+# Cross-region inference profiles put a geography before the model id.
 _PROFILE = re.compile(r"(us|us-gov|eu|apac|jp|au|ca|global)\.(?P<model>.+)", re.ASCII)
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:_-]{0,255}", re.ASCII)
 _PROFILE_ARN = re.compile(
@@ -27,70 +27,73 @@ _OTHER = re.compile(r"arn:aws[a-z-]*:bedrock:[a-z0-9-]+:([0-9]{12})?:[a-z-]+/[\x
 
 
 def judge_policy(models: Sequence[str], region: str, account: str | None = None) -> Policy:
-    """For a reward that asks models: exactly these. Converse is allowed by the same action.
+    """Return the policy to invoke these judge models only. The action covers Converse as well.
 
-    An inference profile needs its models as well, in whichever region it sends a call to: they are allowed through
-    the profile alone.
+    An inference profile also needs its model in every region that it may route to; the policy allows the model through
+    the profile only.
 
     Args:
-        models: ids of models or inference profiles, or ARNs; a profile's may leave out its account.
-        region: where they are asked.
-        account: the 12 digits, for inference profiles.
+        models: ids or ARNs of models or inference profiles; the ARN of a profile may leave out its account.
+        region: AWS region from which the models are invoked.
+        account: account number, 12 digits; needed for inference profiles.
 
     Raises:
-        ConfigurationError: an argument makes no sense.
+        ConfigurationError: an argument is invalid.
     """
     check_region(region, "region")
     if isinstance(models, str) or not models:
-        raise ConfigurationError("models takes a list of model ids, at least one: ['amazon.nova-lite-v1:0'].")
+        raise ConfigurationError(
+            "models is empty or a single text. Pass a list of model ids: ['amazon.nova-lite-v1:0']."
+        )
     direct: list[str] = []
     profiles: list[str] = []
-    behind: list[str] = []
+    profile_models: list[str] = []
     for model in models:
         if (arn := _PROFILE_ARN.fullmatch(model)) is not None:
-            named = _PROFILE.fullmatch(arn["id"])  # one of the account's own does not say which model is behind it
-            whole = model if arn["account"] else profile_arn(arn["region"], check_account(account), arn["id"])
-            profiles.append(whole)
-            behind.append(model_arn(region, named["model"] if named else "*", anywhere=True))
+            named = _PROFILE.fullmatch(arn["id"])  # an application profile does not name its model
+            full_arn = model if arn["account"] else profile_arn(arn["region"], check_account(account), arn["id"])
+            profiles.append(full_arn)
+            profile_models.append(model_arn(region, named["model"] if named else "*", anywhere=True))
         elif (match := _PROFILE.fullmatch(model)) is not None:
             profiles.append(profile_arn(region, check_account(account), model))
-            behind.append(model_arn(region, match["model"], anywhere=True))
+            profile_models.append(model_arn(region, match["model"], anywhere=True))
         elif _OTHER.fullmatch(model):
             direct.append(model)
         elif _MODEL.fullmatch(model):
             direct.append(model_arn(region, model))
         else:
             raise ConfigurationError(
-                f"{sanitize_line(repr(model), 80)} is neither the id nor the ARN of a model on Bedrock."
+                f"models: {sanitize_line(repr(model), 80)} is neither the id nor the ARN of a Bedrock model. Example: "
+                "'amazon.nova-lite-v1:0'."
             )
     action = (INVOKE,)
-    found: list[Statement] = []
+    statements: list[Statement] = []
     if direct:
-        why = "The reward asks these models."
-        found.append(Statement(sid="Judges", action=action, resource=tuple(direct), why=why))
+        reason = "Invoke these judge models."
+        statements.append(Statement(sid="Judges", action=action, resource=tuple(direct), reason=reason))
     if profiles:
-        why = "The reward asks models through these inference profiles."
-        found.append(Statement(sid="JudgeProfiles", action=action, resource=tuple(profiles), why=why))
-        found.append(
+        reason = "Invoke judge models through these inference profiles."
+        statements.append(Statement(sid="JudgeProfiles", action=action, resource=tuple(profiles), reason=reason))
+        statements.append(
             Statement(
                 sid="ModelsOfProfiles",
                 action=action,
-                resource=tuple(dict.fromkeys(behind)),
+                resource=tuple(dict.fromkeys(profile_models)),
                 condition={"ArnEquals": {"bedrock:InferenceProfileArn": tuple(profiles)}},
-                why="A profile picks the region, so its models are allowed in each, through the profile alone.",
+                reason="A profile chooses the region, so its model is allowed everywhere, only through the profile.",
             )
         )
-    return Policy(statement=tuple(found))
+    return Policy(statement=tuple(statements))
 
 
 def documented_judge_policy() -> Policy:
-    """AWS's own example for judges, exactly: every foundation model in every region.
+    """Return AWS's documented example: every foundation model in every region.
 
-    It is wider than a judge needs: `judge_policy` names the models.
+    It is wider than a judge needs; `judge_policy` names the models.
     """
     statement = Statement(
         action=(INVOKE,),
         resource=("arn:aws:bedrock:*:*:foundation-model/*",),
-        why="AWS's example: every foundation model, in every region.",
+        reason="AWS's example: invoke every foundation model, in every region.",
     )
     return Policy(statement=(statement,))

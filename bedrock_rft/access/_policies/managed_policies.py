@@ -1,4 +1,4 @@
-"""Policies that AWS manages: what they allow of what reinforcement fine-tuning needs, and what they do not."""
+"""AWS managed policies that concern reinforcement fine-tuning, with the actions they allow."""
 
 from __future__ import annotations
 
@@ -6,84 +6,85 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from bedrock_rft.access._policies.rft_policies import BEARER, FILES, INFERENCE, JOBS, MODELS
+from bedrock_rft.types.iam_actions import BEARER, FILES, INFERENCE, JOBS, MODELS
 
 __all__ = ["MANAGED_POLICIES", "ManagedPolicy"]
 
 
 @dataclass(frozen=True)
 class ManagedPolicy:
-    """A policy that AWS manages.
+    """An AWS managed policy.
 
     Attributes:
-        name: as the console shows it.
-        path: what stands before the name in its ARN.
-        allows: the actions that matter here, with IAM's wildcards.
-        says: what it is for, and what it is not enough for.
+        name: name in the console.
+        path: path before the name in its ARN.
+        allows: allowed actions that concern reinforcement fine-tuning, with IAM wildcards.
+        description: its purpose and its limits.
     """
 
     name: str
     path: str
     allows: tuple[str, ...]
-    says: str
+    description: str
 
     def arn(self, partition: str = "aws") -> str:
-        """Of the policy, to attach it by."""
+        """Return the policy's ARN."""
         return f"arn:{partition}:iam::aws:policy/{self.path}{self.name}"
 
     def does_allow(self, action: str) -> bool:
-        """Whether it allows an action, such as `bedrock-mantle:CreateFile`, on whatever resource."""
+        """Return whether it allows an action, such as `bedrock-mantle:CreateFile`, on any resource."""
         return any(fnmatchcase(action.lower(), pattern.lower()) for pattern in self.allows)
 
     def missing(self, actions: Sequence[str] = (*FILES, *JOBS, INFERENCE, *MODELS)) -> tuple[str, ...]:
-        """Those of some actions, a caller's unless others are given, that it does not allow."""
+        """Return the actions that it does not allow. Default: checks the actions of `caller_policy`."""
         return tuple(action for action in actions if not self.does_allow(action))
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.says}"
+        return f"{self.name}: {self.description}"
 
 
-_LOOK = ("bedrock-mantle:Get*", "bedrock-mantle:List*")
+_READ = ("bedrock-mantle:Get*", "bedrock-mantle:List*")
 
 MANAGED_POLICIES: tuple[ManagedPolicy, ...] = (
     ManagedPolicy(
         "AmazonBedrockMantleFullAccess",
         "",
         ("bedrock-mantle:*",),
-        "Everything the endpoint serves, in every project: the only managed policy that can create files and jobs. "
-        "It does not allow the reward function to be invoked.",
+        "Allows every operation in every project; the only managed policy that can create files and jobs. It does not "
+        "allow to invoke the reward function.",
     ),
     ManagedPolicy(
         "AmazonBedrockMantleInferenceAccess",
         "",
-        (*_LOOK, INFERENCE, BEARER),
-        "Asks models and reads everything, with API keys as well. It cannot create, cancel or delete files and jobs.",
+        (*_READ, INFERENCE, BEARER),
+        "Requests completions and reads everything, also with API keys. It cannot create or delete files, or create or "
+        "cancel jobs.",
     ),
     ManagedPolicy(
         "AmazonBedrockMantleReadOnly",
         "",
-        (*_LOOK, BEARER),
-        "Reads everything, the content of files included, and asks no model.",
+        (*_READ, BEARER),
+        "Reads everything, including the content of files. It cannot request completions.",
     ),
     ManagedPolicy(
         "AmazonBedrockLimitedAccess",
         "",
-        (*_LOOK, INFERENCE, BEARER, "bedrock:Get*", "bedrock:List*", "bedrock:CallWithBearerToken",
+        (*_READ, INFERENCE, BEARER, "bedrock:Get*", "bedrock:List*", "bedrock:CallWithBearerToken",
          "bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"),
-        "What a long-term API key gets by default: it asks models, and cannot create a file or a job. On an execution "
-        "role it lets a judge ask any model.",
+        "The default policy of a long-term API key: it requests completions and cannot create a file or a job. On an "
+        "execution role it allows a judge to invoke any model.",
     ),
     ManagedPolicy(
         "AWSLambdaRole",
         "service-role/",
         ("lambda:InvokeFunction",),
-        "Invokes every function of the account. `invoke_policy` names the one.",
+        "Invokes every function of the account. `invoke_policy` names one function.",
     ),
     ManagedPolicy(
         "AWSLambdaBasicExecutionRole",
         "service-role/",
         ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"),
-        "Writes to every log group of the account. `execution_policy` names the function's own.",
+        "Writes to every log group of the account. `execution_policy` names the function's own log group.",
     ),
 )  # fmt: skip
-"""By name, with the actions that matter here."""
+"""AWS managed policies that concern reinforcement fine-tuning."""

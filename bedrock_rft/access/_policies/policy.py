@@ -1,4 +1,4 @@
-"""An IAM policy as a value: JSON for AWS, and for each statement the reason why it is there."""
+"""IAM policies as values: JSON for AWS, and a reason for each statement."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from bedrock_rft.types._payload import Request
 __all__ = ["LIMITS", "Condition", "Policy", "Statement"]
 
 LIMITS: Mapping[str, int] = {"a managed policy": 6144, "a role": 10_240, "a group": 5120, "a user": 2048}
-"""The most characters IAM takes, white space not counted; inline policies of one role, group or user share theirs."""
+"""IAM's limits in characters without white space. Inline policies of one role, group or user share a limit."""
 
-_TRUST = 2048
+_TRUST_LIMIT = 2048
 _SID = re.compile(r"[A-Za-z0-9]{1,100}", re.ASCII)
 _ACTION = re.compile(r"\*|[a-z0-9-]+:[A-Za-z0-9*?]+", re.ASCII)
 _RESOURCE = re.compile(r"\*|arn:[\x21-\x7e]+", re.ASCII)
@@ -34,13 +34,13 @@ class Statement(Request):
     """One statement of a policy.
 
     Attributes:
-        sid: its name, letters and digits, unique in its policy.
+        sid: name of letters and digits, unique in the policy.
         effect: `Allow` or `Deny`.
-        action: what may be done, such as `bedrock-mantle:CreateFile`.
-        resource: on what: ARNs, or `*`. A trust policy has none.
-        principal: who, by kind, such as `{"Service": ["lambda.amazonaws.com"]}`: in trust policies alone.
-        condition: under which conditions, by operator and key.
-        why: why it is there. It is shown, and not part of the JSON.
+        action: IAM actions, such as `bedrock-mantle:CreateFile`.
+        resource: ARNs, or `*`. Empty in a trust policy.
+        principal: principals by kind, such as `{"Service": ["lambda.amazonaws.com"]}`. In trust policies only.
+        condition: conditions by operator and key.
+        reason: why the statement is needed. Shown in text, not part of the JSON.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", alias_generator=to_pascal)
@@ -51,54 +51,54 @@ class Statement(Request):
     resource: Texts = ()
     principal: Mapping[str, Texts] = Field(default_factory=dict)
     condition: Condition = Field(default_factory=dict)
-    why: str = ""
+    reason: str = ""
 
     @field_validator("action", "resource", mode="before")
     @classmethod
-    def _several(cls, value: Any) -> Any:
+    def _as_tuple(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _is_one(self) -> Self:
+    def _check_statement(self) -> Self:
         if self.sid is not None and not _SID.fullmatch(self.sid):
-            raise ValueError("Sid may hold letters and digits alone")
+            raise ValueError("sid may hold letters and digits only")
         if not self.action or not all(map(_ACTION.fullmatch, self.action)):
-            raise ValueError("Action needs names such as 'bedrock-mantle:CreateFile'")
+            raise ValueError("action needs names such as 'bedrock-mantle:CreateFile'")
         if not all(map(_RESOURCE.fullmatch, self.resource)):
-            raise ValueError("Resource needs ARNs, or '*'")
+            raise ValueError("resource needs ARNs, or '*'")
         if bool(self.resource) == bool(self.principal):
-            raise ValueError("a statement has either a Resource or, in a trust policy, a Principal")
+            raise ValueError("a statement needs either a resource or, in a trust policy, a principal")
         return self
 
     def document(self) -> dict[str, Any]:
-        """As IAM takes it: a fresh dictionary."""
-        found: dict[str, Any] = {"Sid": self.sid} if self.sid is not None else {}
-        found["Effect"] = self.effect
+        """Return the statement in IAM's JSON format, as a new dictionary."""
+        document: dict[str, Any] = {"Sid": self.sid} if self.sid is not None else {}
+        document["Effect"] = self.effect
         if self.principal:
-            found["Principal"] = {kind: _short(names) for kind, names in self.principal.items()}
-        found["Action"] = list(self.action)
+            document["Principal"] = {kind: _unwrap_single(names) for kind, names in self.principal.items()}
+        document["Action"] = list(self.action)
         if self.resource:
-            found["Resource"] = list(self.resource)
+            document["Resource"] = list(self.resource)
         if self.condition:
-            found["Condition"] = {
+            document["Condition"] = {
                 operator: {key: value if isinstance(value, str) else list(value) for key, value in keys.items()}
                 for operator, keys in self.condition.items()
             }
-        return found
+        return document
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
-        yield from _wrapped(f"{self.sid}: {self.why}" if self.sid and self.why else self.sid or self.why, 2)
-        yield from _wrapped(f"{self.effect} {', '.join(self.action)}", 4)
+        yield from _wrap(f"{self.sid}: {self.reason}" if self.sid and self.reason else self.sid or self.reason, 2)
+        yield from _wrap(f"{self.effect} {', '.join(self.action)}", 4)
         for kind, names in self.principal.items():
-            yield from _wrapped(f"to {kind} {', '.join(names)}", 4)
+            yield from _wrap(f"to {kind} {', '.join(names)}", 4)
         for resource in self.resource:
-            yield from _wrapped(f"on {resource}", 4)
+            yield from _wrap(f"on {resource}", 4)
         for operator, keys in self.condition.items():
             for key, value in keys.items():
-                yield from _wrapped(f"if {key} {operator} {value if isinstance(value, str) else ', '.join(value)}", 4)
+                yield from _wrap(f"if {key} {operator} {value if isinstance(value, str) else ', '.join(value)}", 4)
 
 
 class Policy(Request):
@@ -106,16 +106,17 @@ class Policy(Request):
 
     ```python
     policy = caller_policy("us-west-2", "123456789012", reward=arn)
-    print(policy)                                # for people: what each statement is for
+    print(policy)                                # with the reason for each statement
     Path("policy.json").write_text(policy.json())  # for `aws iam put-role-policy --policy-document file://policy.json`
     ```
 
     Attributes:
-        statement: its statements.
-        version: of IAM's language.
+        statement: the statements.
+        version: version of IAM's policy language.
 
     Raises:
-        ConfigurationError: a statement is none, two have one name, or it is larger than IAM takes anywhere.
+        ConfigurationError: a statement is invalid, two statements have the same sid, or the policy exceeds every limit
+            of IAM.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", alias_generator=to_pascal)
@@ -124,45 +125,46 @@ class Policy(Request):
     version: Literal["2012-10-17"] = "2012-10-17"
 
     @model_validator(mode="after")
-    def _is_one(self) -> Self:
-        names = [each.sid for each in self.statement if each.sid is not None]
+    def _check_policy(self) -> Self:
+        sids = [statement.sid for statement in self.statement if statement.sid is not None]
         if not self.statement:
-            raise ValueError("a policy has at least one statement")
-        if len(names) != len(set(names)):
-            raise ValueError("two statements have one Sid")
-        most = _TRUST if self.is_trust else max(LIMITS.values())
-        if self.size > most:
-            raise ValueError(f"{self.size} characters are more than the {most} that IAM takes: name fewer resources")
+            raise ValueError("a policy needs at least one statement")
+        if len(sids) != len(set(sids)):
+            raise ValueError("two statements have the same sid")
+        limit = _TRUST_LIMIT if self.is_trust else max(LIMITS.values())
+        if self.size > limit:
+            raise ValueError(f"it has {self.size} characters, and IAM accepts {limit}; name fewer resources")
         return self
 
     @property
     def is_trust(self) -> bool:
-        """Whether it says who may assume a role, rather than what may be done."""
-        return any(each.principal for each in self.statement)
+        """Whether it is a trust policy, which states who may assume a role."""
+        return any(statement.principal for statement in self.statement)
 
     @property
     def size(self) -> int:
-        """Characters as IAM counts them: without white space."""
+        """The number of characters without white space, as IAM counts them."""
         return len(re.sub(r"\s", "", self.json(indent=None)))
 
     @property
     def fits(self) -> tuple[str, ...]:
-        """Where it is small enough to be put, of `LIMITS`. Inline policies that are there already count as well."""
+        """The places from `LIMITS` for which it is small enough, if they have no other inline policy."""
         if self.is_trust:
             return ("a role's trust policy",)
-        return tuple(place for place, most in LIMITS.items() if self.size <= most)
+        return tuple(place for place, limit in LIMITS.items() if self.size <= limit)
 
     @property
     def actions(self) -> Texts:
-        """Every action that it allows, once, in order."""
-        return tuple(dict.fromkeys(name for each in self.statement if each.effect == "Allow" for name in each.action))
+        """The allowed actions in order, without repetitions."""
+        allowed = (statement for statement in self.statement if statement.effect == "Allow")
+        return tuple(dict.fromkeys(name for statement in allowed for name in statement.action))
 
     def document(self) -> dict[str, Any]:
-        """As IAM takes it: a fresh dictionary."""
-        return {"Version": self.version, "Statement": [each.document() for each in self.statement]}
+        """Return the policy in IAM's JSON format, as a new dictionary."""
+        return {"Version": self.version, "Statement": [statement.document() for statement in self.statement]}
 
     def json(self, indent: int | None = 2) -> str:  # type: ignore[override] # pydantic's own is deprecated
-        """As IAM takes it, as text; `indent=None` writes it without any white space between its parts."""
+        """Return the policy as JSON text; `indent=None` leaves out all white space."""
         separators = (",", ":") if indent is None else None
         return json.dumps(self.document(), indent=indent, separators=separators)
 
@@ -173,15 +175,15 @@ class Policy(Request):
         count = f"{len(self.statement)} statement{'s'[: len(self.statement) != 1]}"
         only = "" if self.is_trust or len(self.fits) == len(LIMITS) else f", fits {' and '.join(self.fits)} only"
         head = f"IAM {'trust ' * self.is_trust}policy: {count}, {self.size} characters{only}"
-        return "\n".join([*_wrapped(head, 0), *map(str, self.statement)])
+        return "\n".join([*_wrap(head, 0), *map(str, self.statement)])
 
 
-def _short(names: Texts) -> str | list[str]:
+def _unwrap_single(names: Texts) -> str | list[str]:
     return names[0] if len(names) == 1 else list(names)
 
 
-def _wrapped(text: str, indent: int) -> list[str]:
-    """Lines that fit into a terminal. What must be copied, such as an ARN, is not broken."""
+def _wrap(text: str, indent: int) -> list[str]:
+    """Wrap text to the terminal's width without breaking words such as ARNs, which users copy."""
     margin = " " * indent
     return textwrap.wrap(
         sanitize_line(text),

@@ -1,6 +1,6 @@
-"""The policies that reinforcement fine-tuning needs, each no wider than its purpose.
+"""IAM policies for reinforcement fine-tuning, each as narrow as its purpose allows.
 
-Action names and resource types are those of AWS's service authorization reference.
+Action names and resource types follow AWS's service authorization reference.
 """
 
 from __future__ import annotations
@@ -20,14 +20,9 @@ from bedrock_rft.access._policies.arns import (
 from bedrock_rft.access._policies.judge_policies import judge_policy
 from bedrock_rft.access._policies.policy import Condition, Policy, Statement
 from bedrock_rft.types.arn import LambdaArn
+from bedrock_rft.types.iam_actions import BEARER, FILES, INFERENCE, JOBS, MODELS
 
 __all__ = [
-    "BEARER",
-    "FILES",
-    "INFERENCE",
-    "JOBS",
-    "LOGS",
-    "MODELS",
     "caller_policy",
     "deployer_policy",
     "documented_invoke_policy",
@@ -37,15 +32,7 @@ __all__ = [
     "watcher_policy",
 ]
 
-FILES = tuple(f"bedrock-mantle:{name}" for name in ("CreateFile", "GetFile", "ListFiles", "DeleteFile"))
-JOBS = tuple(
-    f"bedrock-mantle:{name}"
-    for name in ("CreateFineTuningJob", "GetFineTuningJob", "ListFineTuningJobs", "CancelFineTuningJob")
-)
-MODELS = ("bedrock-mantle:GetModel", "bedrock-mantle:ListModels")
-INFERENCE = "bedrock-mantle:CreateInference"
-BEARER = "bedrock-mantle:CallWithBearerToken"
-LOGS = ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents")
+_LOGS = ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents")
 
 
 def caller_policy(
@@ -57,81 +44,81 @@ def caller_policy(
     models: Sequence[str] = (),
     api_key: bool | Literal["short-term"] = False,
 ) -> Policy:
-    """For whoever uploads files, runs jobs and asks the models.
+    """Return the policy for an identity that uploads files, runs jobs and uses models.
 
     Args:
-        region: where the jobs run.
-        account: the 12 digits; the reward function's where it is left out.
-        reward: the ARN of the reward function. Jobs that invoke it are made with the caller's own permissions.
-        project: the Bedrock project; the default one where it is left out, any for `*`.
-        models: the only ones that may be trained, where they are to be limited.
-        api_key: whether calls are made with a Bedrock API key; `short-term` allows those alone.
+        region: AWS region of the jobs.
+        account: account number, 12 digits. Default: the account of the reward function.
+        reward: ARN of the reward function. The service invokes it with the permissions of the job's creator.
+        project: id of the Bedrock project, or `*` for any. Default: the default project.
+        models: models that may be trained. Default: all.
+        api_key: True if requests use a Bedrock API key; `short-term` allows short-term keys only.
 
     Raises:
-        ConfigurationError: an argument makes no sense.
+        ConfigurationError: an argument is invalid.
     """
     number = account_of(account, reward)
-    on = (project_arn(region, number, project),)
+    resource = (project_arn(region, number, project),)
     create, *others = JOBS
-    limit: Condition = {"StringEquals": {"bedrock-mantle:Model": tuple(models)}} if models else {}
-    found = [
-        Statement(sid="Files", action=FILES, resource=on, why="Data sets are uploaded, looked up and deleted."),
+    model_limit: Condition = {"StringEquals": {"bedrock-mantle:Model": tuple(models)}} if models else {}
+    statements = [
+        Statement(sid="Files", action=FILES, resource=resource, reason="Upload, read, list and delete datasets."),
         Statement(
             sid="CreateJobs",
             action=(create,),
-            resource=on,
-            condition=limit,
-            why=f"Training is started{', on these models alone' if models else ''}.",
+            resource=resource,
+            condition=model_limit,
+            reason=f"Start training jobs{', of these models only' if models else ''}.",
         ),
         Statement(
             sid="Jobs",
             action=tuple(others),
-            resource=on,
-            why="Jobs are followed, with their events and checkpoints, listed and cancelled.",
+            resource=resource,
+            reason="Read, list and cancel jobs; read their events and checkpoints.",
         ),
         Statement(
             sid="Inference",
             action=(INFERENCE, *MODELS),
-            resource=on,
-            why="Base and tuned models are listed, compared and used.",
+            resource=resource,
+            reason="List base and tuned models, and request completions.",
         ),
     ]
     if api_key:
-        found.append(_bearer(short_term=api_key == "short-term"))
+        statements.append(_bearer_statement(short_term=api_key == "short-term"))
     if reward is not None:
-        found += invoke_policy(reward).statement
-    return _policy(*found)
+        statements += invoke_policy(reward).statement
+    return _policy(*statements)
 
 
 def _policy(*statements: Statement) -> Policy:
     return Policy(statement=statements)
 
 
-def _bearer(*, short_term: bool) -> Statement:
-    """Calls with an API key need a permission of their own, which knows no resource."""
+def _bearer_statement(*, short_term: bool) -> Statement:
+    """Return the permission that requests with an API key need in addition; it supports no resource."""
     return Statement(
         sid="ApiKey",
         action=(BEARER,),
         resource=("*",),
         condition={"StringEquals": {"bedrock-mantle:BearerTokenType": "SHORT_TERM"}} if short_term else {},
-        why=f"Calls come with a {'short-term ' if short_term else ''}API key; the action knows no resource but '*'.",
+        reason=f"Use a {'short-term ' if short_term else ''}API key; the action supports no resource but '*'.",
     )
 
 
 def invoke_policy(reward: str) -> Policy:
-    """For whoever has a reward function invoked: a job of theirs, or a check.
+    """Return the policy for an identity that invokes a reward function, through a job or a check.
 
-    It names the one function, with and without a qualifier, so that its next version needs no new policy.
+    It names the function with and without a qualifier, so that its next version needs no new policy.
 
     Raises:
-        ConfigurationError: it is not the ARN of a function.
+        ConfigurationError: `reward` is not the ARN of a Lambda function.
     """
     return _policy(
         Statement(
             sid="InvokeReward",
             action=("lambda:InvokeFunction",),
             resource=function_arns(reward),
-            why="The job invokes this one reward function, at any of its versions.",
+            reason="Invoke this reward function, at any version.",
         )
     )
 
@@ -139,57 +126,71 @@ def invoke_policy(reward: str) -> Policy:
 def watcher_policy(
     region: str, account: str, *, project: str | None = None, api_key: bool | Literal["short-term"] = False
 ) -> Policy:
-    """For whoever only looks on: jobs with their events and checkpoints, and names of files and models.
+    """Return a read-only policy: jobs with their events and checkpoints, and names of files and models.
 
-    `GetFile` also opens the content of files, so it is not in here. Raises `ConfigurationError`.
+    It leaves out `GetFile`, which also reads the content of files.
+
+    Args:
+        region: AWS region of the jobs.
+        account: account number, 12 digits.
+        project: id of the Bedrock project, or `*` for any. Default: the default project.
+        api_key: True if requests use a Bedrock API key; `short-term` allows short-term keys only.
+
+    Raises:
+        ConfigurationError: an argument is invalid.
     """
-    on = (project_arn(region, check_account(account), project),)
-    look = ("bedrock-mantle:GetFineTuningJob", "bedrock-mantle:ListFineTuningJobs")
-    found = [
-        Statement(sid="WatchJobs", action=look, resource=on, why="Jobs, their events and checkpoints are followed."),
+    resource = (project_arn(region, check_account(account), project),)
+    _, get_job, list_jobs, _ = JOBS
+    _, _, list_files, _ = FILES
+    statements = [
+        Statement(
+            sid="WatchJobs",
+            action=(get_job, list_jobs),
+            resource=resource,
+            reason="Read and list jobs; read their events and checkpoints.",
+        ),
         Statement(
             sid="SeeNames",
-            action=("bedrock-mantle:ListFiles", *MODELS),
-            resource=on,
-            why="Files and models are listed, and no file is opened.",
+            action=(list_files, *MODELS),
+            resource=resource,
+            reason="List files and models without reading the content of a file.",
         ),
     ]
     if api_key:
-        found.append(_bearer(short_term=api_key == "short-term"))
-    return _policy(*found)
+        statements.append(_bearer_statement(short_term=api_key == "short-term"))
+    return _policy(*statements)
 
 
 def execution_policy(reward: str, *, judges: Sequence[str] = ()) -> Policy:
-    """For the reward function itself, attached to its execution role: its own log, and the judges it asks.
+    """Return the policy for the reward function's execution role: its own log and the judges it invokes.
 
     Args:
-        reward: the function's ARN.
-        judges: ids of models or inference profiles, or their ARNs, in the function's region.
+        reward: ARN of the reward function.
+        judges: ids or ARNs of models or inference profiles in the function's region.
 
     Raises:
-        ConfigurationError: an argument makes no sense.
+        ConfigurationError: an argument is invalid.
     """
     group = log_group_arn(reward)
     arn = LambdaArn(reward)
     logs = Statement(
         sid="OwnLog",
-        action=LOGS,
+        action=_LOGS,
         resource=(group, f"{group}:*"),
-        why="Lambda writes what the function prints into the function's own log group.",
+        reason="Write output to the function's own log group.",
     )
-    more = judge_policy(judges, arn.region, arn.account).statement if judges else ()
-    return _policy(logs, *more)
+    return _policy(logs, *(judge_policy(judges, arn.region, arn.account).statement if judges else ()))
 
 
 def trust_policy(account: str | None = None, *, reward: str | None = None) -> Policy:
-    """For the execution role: Lambda alone may assume it, and only for this account.
+    """Return the trust policy for the execution role: only Lambda may assume it, only for this account.
 
     Args:
-        account: the 12 digits; the reward function's where it is left out.
-        reward: the function's ARN, to let Lambda assume the role for that function alone.
+        account: account number, 12 digits. Default: the account of the reward function.
+        reward: ARN of the reward function, to allow the role for this function only.
 
     Raises:
-        ConfigurationError: an argument makes no sense.
+        ConfigurationError: an argument is invalid.
     """
     condition: Condition = {"StringEquals": {"aws:SourceAccount": account_of(account, reward)}}
     if reward is not None:
@@ -200,26 +201,26 @@ def trust_policy(account: str | None = None, *, reward: str | None = None) -> Po
             principal={"Service": ("lambda.amazonaws.com",)},
             action=("sts:AssumeRole",),
             condition=condition,
-            why=f"Lambda alone becomes this role, for {'this function' if reward else 'this account'} alone.",
+            reason=f"Only Lambda assumes this role, and only for {'this function' if reward else 'this account'}.",
         )
     )
 
 
 def deployer_policy(reward: str, *, role: str, permissions_boundary: str | None = None) -> Policy:
-    """For whoever deploys a reward function: this function, and its execution role, alone.
+    """Return the policy for an identity that deploys a reward function and its execution role.
 
     Args:
-        reward: the ARN that the function has, or will have.
-        role: the name or the ARN of its execution role.
-        permissions_boundary: the ARN of the policy beyond which roles may do nothing, where there has to be one: then
-            the role can be made, and be given a policy, only within it.
+        reward: ARN that the function has or will have.
+        role: name or ARN of its execution role.
+        permissions_boundary: ARN of the permissions boundary that the role must have. Without that boundary the role
+            can then neither be created nor get a policy.
 
     Raises:
-        ConfigurationError: an argument makes no sense.
+        ConfigurationError: an argument is invalid.
     """
-    names = role_arn(role, reward)
-    on = function_arns(reward)
-    make = (
+    role_resource = (role_arn(role, reward),)
+    functions = function_arns(reward)
+    write_actions = (
         "CreateFunction",
         "UpdateFunctionCode",
         "UpdateFunctionConfiguration",
@@ -227,53 +228,62 @@ def deployer_policy(reward: str, *, role: str, permissions_boundary: str | None 
         "TagResource",
         "UntagResource",
     )
-    look = ("GetFunction", "GetFunctionConfiguration", "ListVersionsByFunction", "ListTags")
-    made: tuple[str, ...] = ("CreateRole", "PutRolePolicy")  # what IAM can hold to a boundary
-    roles = ("UpdateAssumeRolePolicy", "TagRole", "UntagRole", "DeleteRolePolicy", "DeleteRole")
-    within: Condition = {}
+    read_actions = ("GetFunction", "GetFunctionConfiguration", "ListVersionsByFunction", "ListTags")
+    bounded_actions: tuple[str, ...] = ("CreateRole", "PutRolePolicy")  # these support iam:PermissionsBoundary
+    role_actions = ("UpdateAssumeRolePolicy", "TagRole", "UntagRole", "DeleteRolePolicy", "DeleteRole")
+    boundary: Condition = {}
     if permissions_boundary is not None:
-        made = (*made, "PutRolePermissionsBoundary")
-        within = {"StringEquals": {"iam:PermissionsBoundary": check_boundary(permissions_boundary)}}
-    seen = ("GetRole", "GetRolePolicy", "ListRolePolicies", "ListAttachedRolePolicies")
-    bounded: tuple[Statement, ...] = ()
-    if within:
-        why = "The role is made, and given its policy, within this boundary alone."
-        actions = tuple(f"iam:{name}" for name in made)
-        bounded = (Statement(sid="RoleWithin", action=actions, resource=(names,), condition=within, why=why),)
+        bounded_actions = (*bounded_actions, "PutRolePermissionsBoundary")
+        boundary = {"StringEquals": {"iam:PermissionsBoundary": check_boundary(permissions_boundary)}}
+    role_reads = ("GetRole", "GetRolePolicy", "ListRolePolicies", "ListAttachedRolePolicies")
+    within_boundary: tuple[Statement, ...] = ()
+    if boundary:
+        reason = "Create the role and write its policy only with this permissions boundary."
+        actions = tuple(f"iam:{name}" for name in bounded_actions)
+        within_boundary = (
+            Statement(sid="RoleWithin", action=actions, resource=role_resource, condition=boundary, reason=reason),
+        )
     return _policy(
         Statement(
             sid="Deploy",
-            action=tuple(f"lambda:{name}" for name in (*make, *look, "DeleteFunction")),
-            resource=on,
-            why="The function is created, updated, published as a version, and taken away again.",
+            action=tuple(f"lambda:{name}" for name in (*write_actions, *read_actions, "DeleteFunction")),
+            resource=functions,
+            reason="Create, update, publish and delete the function.",
         ),
-        Statement(sid="Check", action=("lambda:InvokeFunction",), resource=on, why="It is tried once deployed."),
+        Statement(
+            sid="Check",
+            action=("lambda:InvokeFunction",),
+            resource=functions,
+            reason="Invoke the function to check it.",
+        ),
         Statement(
             sid="Role",
-            action=tuple(f"iam:{name}" for name in (*(() if within else made), *roles, *seen)),
-            resource=(names,),
-            why="The function runs as a role of its own, which is made with it and goes with it.",
+            action=tuple(
+                f"iam:{name}" for name in (*(() if boundary else bounded_actions), *role_actions, *role_reads)
+            ),
+            resource=role_resource,
+            reason="Create, update and delete the function's own execution role.",
         ),
-        *bounded,
+        *within_boundary,
         Statement(
             sid="PassRole",
             action=("iam:PassRole",),
-            resource=(names,),
+            resource=role_resource,
             condition={"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}},
-            why="The role is handed to Lambda, and to no other service.",
+            reason="Pass the role to Lambda and to no other service.",
         ),
     )
 
 
 def documented_invoke_policy(function: str) -> Policy:
-    """AWS's own example for reward functions, exactly: a function of this name in any account and region.
+    """Return AWS's documented example: a function of this name in every account and region.
 
-    It is wider than a job needs: `invoke_policy` names the one function.
+    It is wider than a job needs; `invoke_policy` names one function.
     """
     return _policy(
         Statement(
             action=("lambda:InvokeFunction",),
             resource=(f"arn:aws:lambda:*:*:function:{function}",),
-            why="AWS's example: a function of this name in every region and account.",
+            reason="AWS's example: invoke a function of this name in every region and account.",
         )
     )

@@ -1,0 +1,177 @@
+"""Evaluate a role's trust policy for Lambda, as STS does when the function starts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from bedrock_rft._core.text import sanitize_line
+from bedrock_rft.access._doctor.policy_simulation import Verdict
+from bedrock_rft.access._policies.arns import function_arns
+from bedrock_rft.types.arn import LambdaArn
+
+__all__ = ["TrustDecision", "evaluate_trust"]
+
+_LAMBDA = "lambda.amazonaws.com"
+_ACTION = "sts:AssumeRole"
+_NEGATED = {
+    "StringNotEquals": "StringEquals",
+    "StringNotEqualsIgnoreCase": "StringEqualsIgnoreCase",
+    "StringNotLike": "StringLike",
+    "ArnNotEquals": "ArnLike",
+    "ArnNotLike": "ArnLike",
+}
+
+
+@dataclass(frozen=True)
+class TrustDecision:
+    """Whether Lambda may assume a role.
+
+    Attributes:
+        verdict: `unknown` if the policy uses conditions that cannot be evaluated here.
+        reason: the statement or condition that decided.
+    """
+
+    verdict: Verdict
+    reason: str
+
+
+def evaluate_trust(document: object, reward: LambdaArn) -> TrustDecision:
+    """Decide whether Lambda may assume a role for a function.
+
+    The condition keys that Lambda sends are `aws:SourceAccount` and `aws:SourceArn`. The source ARN is the function's,
+    with or without the qualifier; a policy that distinguishes the two is `unknown`.
+
+    Args:
+        document: the trust policy as botocore returns it.
+        reward: ARN of the function.
+    """
+    if not isinstance(document, Mapping):
+        return TrustDecision("denied", "the role has no trust policy")
+    statements: Any = cast("Mapping[str, Any]", document).get("Statement", [])
+    listed = statements if isinstance(statements, (list, tuple)) else [statements]
+    bare, _ = function_arns(reward)
+    # Without a qualifier a job invokes $LATEST.
+    sources = (bare, reward if reward.qualifier else f"{bare}:$LATEST")
+    decisions = [_evaluate(cast("Sequence[Any]", listed), _context(reward, source)) for source in sources]
+    if len({decision.verdict for decision in decisions}) == 1:
+        return decisions[0]
+    return TrustDecision("unknown", "it distinguishes the function's versions, and not every form of aws:SourceArn passes")
+
+
+def _context(reward: LambdaArn, source: str) -> Mapping[str, str]:
+    return {
+        "aws:sourceaccount": reward.account,
+        "aws:sourcearn": source,
+        "aws:principalisawsservice": "true",
+        "aws:principalservicename": _LAMBDA,
+        "aws:securetransport": "true",
+    }
+
+
+def _evaluate(statements: Sequence[Any], context: Mapping[str, str]) -> TrustDecision:
+    allowed, uncertain = False, ""
+    failed = "no statement names lambda.amazonaws.com with sts:AssumeRole"
+    for statement in statements:
+        if not isinstance(statement, Mapping):
+            return TrustDecision("unknown", "a statement cannot be read")
+        fields = cast("Mapping[str, Any]", statement)
+        if not _covers(fields):
+            continue
+        holds, reason = _conditions_hold(fields.get("Condition"), context)
+        denies = fields.get("Effect") == "Deny"
+        if holds is None:
+            uncertain = reason
+        elif holds and denies:
+            sid = sanitize_line(str(fields.get("Sid") or "a statement"), 60)
+            return TrustDecision("denied", f"{sid} denies it explicitly")
+        elif holds:
+            allowed = True
+        elif not denies:
+            failed = reason
+    if uncertain:
+        return TrustDecision("unknown", uncertain)
+    return TrustDecision("allowed", "its trust policy allows it") if allowed else TrustDecision("denied", failed)
+
+
+def _covers(statement: Mapping[str, Any]) -> bool:
+    """Return whether a statement concerns sts:AssumeRole by Lambda."""
+    if "NotPrincipal" in statement:
+        principal = not _names_lambda(statement["NotPrincipal"])
+    else:
+        principal = _names_lambda(statement.get("Principal"))
+    if "NotAction" in statement:
+        action = not any(_matches_pattern(pattern, _ACTION, fold=True) for pattern in _texts(statement["NotAction"]))
+    else:
+        action = any(_matches_pattern(pattern, _ACTION, fold=True) for pattern in _texts(statement.get("Action")))
+    return principal and action
+
+
+def _names_lambda(principal: Any) -> bool:
+    if principal == "*":
+        return True
+    if not isinstance(principal, Mapping):
+        return False
+    return any(name in (_LAMBDA, "*") for name in _texts(cast("Mapping[str, Any]", principal).get("Service")))
+
+
+def _conditions_hold(conditions: Any, context: Mapping[str, str]) -> tuple[bool | None, str]:
+    """Return whether all conditions hold (None if undecidable), and the first condition that does not."""
+    undecidable = ""
+    for operator, keys in cast("Mapping[str, Mapping[str, Any]]", conditions or {}).items():
+        for key, values in keys.items():
+            holds = _condition_holds(operator, key, _texts(values), context)
+            if holds is None:
+                undecidable = f"its condition {sanitize_line(f'{operator} {key}', 80)} cannot be evaluated here"
+            elif not holds:
+                expected = sanitize_line(", ".join(_texts(values)), 120)
+                return False, f"its condition {sanitize_line(f'{operator} {key}', 80)} requires {expected}"
+    return (None, undecidable) if undecidable else (True, "")
+
+
+def _condition_holds(operator: str, key: str, values: Sequence[str], context: Mapping[str, str]) -> bool | None:
+    name, quantified = operator.rpartition(":")[2], ":" in operator
+    optional = name.endswith("IfExists")
+    name = name.removesuffix("IfExists")
+    value = context.get(key.lower())
+    if value is None or quantified:
+        return None
+    if name == "Null":
+        return "false" in [text.lower() for text in values]
+    del optional  # every key in the context exists
+    negated = name in _NEGATED
+    match = _MATCHERS.get(_NEGATED.get(name, name))
+    if match is None:
+        return None
+    return any(match(text, value) for text in values) != negated
+
+
+def _matches_pattern(pattern: str, text: str, *, fold: bool = False) -> bool:
+    """Match IAM's wildcards `*` and `?`."""
+    expression = "".join(".*" if char == "*" else "." if char == "?" else re.escape(char) for char in pattern)
+    return re.fullmatch(expression, text, re.IGNORECASE | re.DOTALL if fold else re.DOTALL) is not None
+
+
+def _matches_arn(pattern: str, text: str) -> bool:
+    """Match an ARN part by part: a wildcard does not cross the first five colons."""
+    wanted, found = pattern.split(":", 5), text.split(":", 5)
+    return len(wanted) == len(found) and all(map(_matches_pattern, wanted, found))
+
+
+_MATCHERS: Mapping[str, Callable[[str, str], bool]] = {
+    "StringEquals": lambda expected, value: expected == value,
+    "StringEqualsIgnoreCase": lambda expected, value: expected.lower() == value.lower(),
+    "StringLike": _matches_pattern,
+    "ArnEquals": _matches_arn,
+    "ArnLike": _matches_arn,
+    "Bool": lambda expected, value: expected.lower() == value.lower(),
+}
+
+
+def _texts(value: Any) -> list[str]:
+    if value is None:
+        return []
+    values = cast("Sequence[Any]", value) if isinstance(value, (list, tuple)) else [value]
+    return [str(item).lower() if isinstance(item, bool) else str(item) for item in values]
