@@ -29,6 +29,7 @@ from bedrock_rft.errors import (
 )
 from bedrock_rft.types._payload import Payload
 from bedrock_rft.types.errors import ErrorBody, ErrorEnvelope
+from bedrock_rft.types.iam_actions import SERVICE_PREFIX, action_for
 
 __all__ = ["error_class", "map_status_error", "parse_error_body", "parse_response", "retry_after"]
 
@@ -71,20 +72,6 @@ _BY_STATUS: dict[int, type[APIStatusError]] = {
 }
 _SERVER_ERROR = 500
 _CLIENT_ERROR = 400
-
-_ACTIONS = (
-    ("POST", r"/files", "CreateFile"),
-    ("GET", r"/files", "ListFiles"),
-    ("GET", r"/files/.*", "GetFile"),
-    ("DELETE", r"/files/.*", "DeleteFile"),
-    ("POST", r"/fine_tuning/jobs", "CreateFineTuningJob"),
-    ("GET", r"/fine_tuning/jobs", "ListFineTuningJobs"),
-    ("POST", r"/fine_tuning/jobs/[^/]*/cancel", "CancelFineTuningJob"),
-    ("GET", r"/fine_tuning/jobs/.*", "GetFineTuningJob"),
-    ("GET", r"/models", "ListModels"),
-    ("GET", r"/models/.*", "GetModel"),
-    ("POST", r"/(chat/completions|responses)", "CreateInference"),
-)
 
 
 def parse_error_body(response: Response) -> ErrorBody:
@@ -186,10 +173,7 @@ def _permission(message: str, request: Request, config: Config) -> tuple[str, st
     stated = re.search(r"perform:? ([a-z-]+:[A-Za-z*]+)(?: on resource:? (\S+))?", message)
     if stated:
         return stated[1], (stated[2] or _project_arn(config)).rstrip(".,")
-    for method, route, action in _ACTIONS:
-        if method == request.method and re.fullmatch(route, request.path):
-            return f"bedrock-mantle:{action}", _project_arn(config)
-    return "bedrock-mantle:*", _project_arn(config)
+    return action_for(request.method, request.path) or f"{SERVICE_PREFIX}:*", _project_arn(config)
 
 
 def _project_arn(config: Config) -> str:

@@ -125,7 +125,8 @@ def _provider(
     config = resolve(region=region, profile=profile, credentials=credentials, auth="aws")
     if config.aws is None:
         raise ConfigurationError(
-            "An API key is made from AWS credentials, and none were found. Configure them, or pass credentials= or profile=."
+            "An API key is made from AWS credentials, and none were found. Configure them, or pass "
+            "credentials= or profile=."
         )
     return ApiKeyProvider(config.aws, config.region, lifetime)
 

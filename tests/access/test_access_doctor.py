@@ -29,12 +29,10 @@ from bedrock_rft._core.findings import Finding
 from bedrock_rft._core.redaction import Secret
 from bedrock_rft.access import Report, caller_policy, doctor, execution_policy, mint_api_key, trust_policy
 from bedrock_rft.access.__main__ import main
-from bedrock_rft.access._doctor import client_checks as _look_client
-from bedrock_rft.access._doctor import endpoint_checks as _look_endpoint
-from bedrock_rft.access._doctor import function_checks as _look_function
-from bedrock_rft.access._doctor.aws_queries import Refused, Who
-from bedrock_rft.access._doctor.caller_checks import permissions, who_am_i
-from bedrock_rft.access._doctor.concurrent_checks import together
+from bedrock_rft.access._doctor import client_checks, endpoint_checks, function_checks
+from bedrock_rft.access._doctor.aws_queries import CallerIdentity, QueryFailure
+from bedrock_rft.access._doctor.caller_checks import check_caller, check_permissions
+from bedrock_rft.access._doctor.concurrent_checks import run_checks
 from bedrock_rft.local import LocalService, LocalTransport, Service
 from bedrock_rft.types import LambdaArn
 
@@ -172,9 +170,9 @@ def test_denials_that_no_policy_mends_say_so(aws: Aws, iam: Iam, look: Callable[
     policy = {"Version": "2012-10-17", "Statement": [deny]}
     report = look(caller(aws, json.dumps(policy)), reward=VERSION)
     whys = {finding.reason: finding.remedy for finding in report.errors}
-    for why in ("a policy of the organisation", "its permissions boundary", "denied outright by a policy"):
+    for why in ("a policy of the organisation", "the permissions boundary", "explicitly denied by a policy"):
         (mend,) = [mend for said, mend in whys.items() if said.startswith(why)]
-        assert mend == "No further policy can allow it: ask whoever looks after that one."
+        assert mend == "No further policy can allow it. Ask the administrator of that policy."
 
 
 def test_what_hangs_on_a_condition_is_not_guessed(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
@@ -214,17 +212,17 @@ def caller_again(aws: Aws) -> Any:
 def test_where_moto_answers_nonsense_it_is_unknown(aws: Aws, look: Callable[..., Report]) -> None:
     made(aws)
     report = look(caller(aws), reward=VERSION)
-    assert one(report, "permissions").reason.startswith("IAM's simulation did not answer: ")
+    assert one(report, "permissions").reason.startswith("IAM's policy simulation failed: ")
     assert not report.errors
 
 
 @pytest.mark.parametrize(
     ("settings", "code", "level", "says"),
     [
-        ({"Timeout": 3}, "reward_timeout", "error", "--timeout 300"),
-        ({"Timeout": 20}, "reward_timeout", "warning", "--timeout 300"),
-        ({"MemorySize": 128}, "reward_memory", "warning", "--memory-size 512"),
-        ({"Runtime": "python3.9"}, "reward_runtime", "warning", "--runtime python3.13"),
+        ({"Timeout": 3}, "reward_timeout", "error", "timeout=300"),
+        ({"Timeout": 20}, "reward_timeout", "warning", "timeout=300"),
+        ({"MemorySize": 128}, "reward_memory", "warning", "memory=512"),
+        ({"Runtime": "python3.9"}, "reward_runtime", "warning", "runtime='python3.13'"),
         ({"Runtime": "nodejs22.x"}, "reward_runtime", "unknown", ""),
     ],
 )
@@ -267,10 +265,10 @@ def test_a_function_elsewhere_is_said_to_be(aws: Aws, iam: Iam, look: Callable[.
     assert "us-east-1" in one(east, "reward_region").summary
     assert one(east, "reward_region").level == "error"
     arn = LambdaArn(VERSION)
-    none = Refused("ResourceNotFoundException", "")
-    assert [each.level for each in _look_function.account(arn, "210987654321", none)] == ["error"]
-    assert [each.level for each in _look_function.account(arn, "210987654321", {"Policy": "{}"})] == ["warning"]
-    assert list(_look_function.account(arn, "123456789012", none)) == []
+    none = QueryFailure("ResourceNotFoundException", "")
+    assert [each.level for each in function_checks.check_account(arn, "210987654321", none)] == ["error"]
+    assert [each.level for each in function_checks.check_account(arn, "210987654321", {"Policy": "{}"})] == ["warning"]
+    assert list(function_checks.check_account(arn, "123456789012", none)) == []
     assert iam.asked
 
 
@@ -309,7 +307,7 @@ def test_with_a_key_alone_what_aws_would_say_is_unknown(
     assert codes(report, "unknown") == {"key", "who", "permissions", "reward"}
     assert not report.errors
     for code in ("permissions", "reward"):
-        assert one(report, code).reason == "AWS could not be asked"
+        assert one(report, code).reason == "no request to AWS was possible"
     assert one(report, "who").reason.startswith("There are no AWS credentials")
     assert "CallWithBearerToken" in one(report, "permissions").summary
     assert aws.url
@@ -323,7 +321,7 @@ def test_a_keys_permissions_are_told_only_by_the_credentials_it_was_made_from(
     with Client("us-west-2", api_key=key.reveal(), base_url=service.base_url) as client:
         stranger = doctor(client)
         assert one(stranger, "permissions").level == "unknown"
-        assert "may be somebody else's" in one(stranger, "permissions").reason
+        assert "may belong to someone else" in one(stranger, "permissions").reason
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", person.access_key)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", person.secret_key)
         monkeypatch.setenv("AWS_SESSION_TOKEN", str(person.token))
@@ -345,7 +343,7 @@ def test_a_rehearsal_asks_nothing_of_the_real_aws(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(socket, "getaddrinfo", refuse)
         report = doctor(client, reward=VERSION)
     assert codes(report, "unknown") == {"clock", "who", "permissions", "reward"}
-    assert "rehearses on this machine" in one(report, "who").reason
+    assert "uses the local service" in one(report, "who").reason
 
 
 @pytest.mark.anyio
@@ -385,10 +383,10 @@ def test_looks_end_in_time_and_never_raise() -> None:
     def broken() -> list[Finding]:
         raise RuntimeError(f"no, {LONG}")
 
-    found = together({"slow": slow, "broken": broken, "well": lambda: [Finding("ok", "x", "Well")]}, 0.05)
+    found = run_checks({"slow": slow, "broken": broken, "well": lambda: [Finding("ok", "x", "Well")]}, 0.05)
     stuck.set()
     assert [finding.level for finding in found] == ["unknown", "unknown", "ok"]
-    assert str(found[0]) == "The look at the slow was not done after 0.05 s. Allow it more seconds."
+    assert str(found[0]) == "The check of the slow did not finish within 0.05 s. Allow more time with seconds=."
     assert secrets_in(str(found[1])) == []
     assert "RuntimeError" in found[1].reason
 
@@ -402,13 +400,13 @@ NOW = datetime(2026, 5, 4, 12, 0, tzinfo=timezone.utc)
         ({"date": "Mon, 04 May 2026 12:00:00 GMT"}, "ok", "agrees"),
         ({"date": "Mon, 04 May 2026 12:10:00 GMT"}, "warning", "600 s behind"),
         ({"date": "Mon, 04 May 2026 11:50:00 GMT"}, "warning", "s ahead"),
-        ({"date": "Mon, 04 May 2026 11:50:00 GMT", "age": "600"}, "unknown", "does not say"),
-        ({"date": "yesterday"}, "unknown", "does not say"),
-        ({}, "unknown", "does not say"),
+        ({"date": "Mon, 04 May 2026 11:50:00 GMT", "age": "600"}, "unknown", "not known"),
+        ({"date": "yesterday"}, "unknown", "not known"),
+        ({}, "unknown", "not known"),
     ],
 )
 def test_the_clock_is_compared_with_the_services(headers: dict[str, str], level: str, says: str) -> None:
-    found = _look_endpoint.clock(headers, NOW, NOW + timedelta(milliseconds=80))
+    found = endpoint_checks.check_clock(headers, NOW, NOW + timedelta(milliseconds=80))
     assert found.level == level
     assert says in found.summary
 
@@ -423,11 +421,11 @@ def test_the_clock_is_compared_with_the_services(headers: dict[str, str], level:
         ("python3.7", date(2024, 1, 1), "warning"),
         ("python3.19", date(2026, 1, 1), "ok"),
         ("ruby3.3", date(2026, 1, 1), "unknown"),
-        ("", date(2026, 1, 1), "ok"),
+        ("", date(2026, 1, 1), "unknown"),
     ],
 )
 def test_runtimes_end_with_their_python(runtime: str, today: date, level: str) -> None:
-    assert _look_function.runtime({"Runtime": runtime}, "`", today).level == level
+    assert function_checks.check_runtime(LambdaArn(VERSION), {"Runtime": runtime}, today).level == level
 
 
 def test_what_lambda_says_of_its_state_is_passed_on() -> None:
@@ -440,10 +438,10 @@ def test_what_lambda_says_of_its_state_is_passed_on() -> None:
         ({"State": "Failed", "StateReason": "no such\x1b[31m image"}, "error"),
         ({"State": "Active", "LastUpdateStatus": "Failed"}, "error"),
     ):
-        first = next(_look_function.configuration(arn, said, NOW.date()))
+        first = next(function_checks.check_configuration(arn, said, NOW.date()))
         assert (first.code, first.level) == ("reward", level)
         assert "\x1b" not in str(first)
-    denied = next(_look_function.configuration(arn, Refused("AccessDeniedException", "no"), NOW.date()))
+    denied = next(function_checks.check_configuration(arn, QueryFailure("AccessDeniedException", "no"), NOW.date()))
     assert denied.level == "unknown"
     assert '"lambda:GetFunctionConfiguration"' in denied.remedy
 
@@ -461,7 +459,7 @@ def test_what_lambda_says_of_its_state_is_passed_on() -> None:
     ],
 )
 def test_what_a_key_says_of_itself(key: Callable[[], str], region: str, found: list[tuple[str, str]]) -> None:
-    said = list(_look_client.about_key(read(key()), region, NOW))
+    said = list(client_checks.check_key(read(key()), region, NOW))
     assert [(each.level, each.code) for each in said] == found
     assert secrets_in("".join(map(str, said))) == []
 
@@ -470,13 +468,13 @@ def test_what_beats_a_role_in_the_environment_is_a_warning(monkeypatch: pytest.M
     monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", LONG)
     monkeypatch.setenv("AWS_PROFILE", "good-role")
     with Client("us-west-2") as client:
-        levels = [(each.level, each.code) for each in _look_client.identity(client.identity)]
+        levels = [(each.level, each.code) for each in client_checks.check_identity(client.identity)]
     assert levels == [("ok", "identity"), ("warning", "shadowed")]
     with Client("us-west-2", api_key=LONG) as client:
-        assert [each.level for each in _look_client.identity(client.identity)] == ["ok", "ok", "ok"]
-        assert _look_client.region(client._async._session.config).level == "ok"
+        assert [each.level for each in client_checks.check_identity(client.identity)] == ["ok", "ok", "ok"]
+        assert client_checks.check_region(client._async._session.config).level == "ok"
     with Client("eu-west-1", api_key=LONG) as client:
-        assert _look_client.region(client._async._session.config).level == "warning"
+        assert client_checks.check_region(client._async._session.config).level == "warning"
 
 
 def test_only_misuse_raises(service: LocalService) -> None:
@@ -485,7 +483,7 @@ def test_only_misuse_raises(service: LocalService) -> None:
     with Client(**service.client_options("api_key")) as client:
         with pytest.raises(ConfigurationError, match="not the ARN of a Lambda function"):
             doctor(client, reward="my-reward")
-        with pytest.raises(ConfigurationError, match="seconds must be a positive number"):
+        with pytest.raises(ConfigurationError, match=r"seconds is nan\. It must be a positive number"):
             doctor(client, seconds=float("nan"))
         with pytest.raises(ConfigurationError, match="neither the id nor the ARN"):
             doctor(client, judges=["no such model"])
@@ -513,7 +511,7 @@ def test_the_command_says_it_all(
     assert main(["doctor", "--region", "us-west-2", "--reward", VERSION, "--model", MODEL]) == 1
     said = capsys.readouterr().out
     assert said.startswith("Access to 127.0.0.1: 1 ERROR")
-    assert "--timeout 300" in " ".join(said.split())
+    assert "timeout=300" in " ".join(said.split())
     assert iam.asked
 
 
@@ -542,7 +540,7 @@ def silent() -> Iterator[str]:
 async def test_an_endpoint_that_says_nothing_is_not_waited_for(silent: str) -> None:
     with Client("us-west-2", api_key="some-key", base_url=silent, timeout=1) as client:
         report = doctor(client, seconds=0.2)
-    assert one(report, "endpoint").summary == "The look at the endpoint was not done after 0.2 s"
+    assert one(report, "endpoint").summary == "The check of the endpoint did not finish within 0.2 s"
     async with AsyncClient("us-west-2", api_key="some-key", base_url=silent, timeout=1) as other:
         same = await doctor(other, seconds=0.2)
     assert one(same, "endpoint") == one(report, "endpoint")
@@ -571,7 +569,7 @@ def test_a_user_is_looked_at_as_a_role_is(aws: Aws, iam: Iam, look: Callable[...
     report = look(Credentials(key["AccessKeyId"], key["SecretAccessKey"]))
     assert report.who == "arn:aws:iam::123456789012:user/bob"
     assert report.verdict == "ok", str(report)
-    assert report.facts()[-1] == ("reward", "none given: reward=… looks at one")
+    assert report.facts()[-1] == ("reward", "none given; pass reward= to check one")
     assert "SimulatePrincipalPolicy" in iam.asked
 
 
@@ -587,20 +585,20 @@ def test_no_key_is_in_a_report(aws: Aws, service: LocalService, monkeypatch: pyt
 
 
 def test_who_this_is_where_aws_does_not_say() -> None:
-    expired = Refused("ExpiredToken", "The security token included in the request is expired")
-    found = who_am_i(expired, "profile 'dev'", signs=True)
+    expired = QueryFailure("ExpiredToken", "The security token included in the request is expired")
+    found = check_caller(expired, "profile 'dev'", signs=True)
     assert (found.level, found.remedy) == ("error", "Renew the credentials from profile 'dev'.")
-    assert who_am_i(expired, "profile 'dev'", signs=False).level == "unknown", "the key may be good for all that"
-    assert who_am_i(Refused("AccessDenied", "no"), "x", signs=True).level == "unknown"
-    assert who_am_i(Refused("EndpointConnectionError", "no"), "x", signs=True).level == "unknown"
-    root = Who("arn:aws:iam::123456789012:root", "123456789012")
-    assert who_am_i(root, "x", signs=True).level == "warning"
+    assert check_caller(expired, "profile 'dev'", signs=False).level == "unknown", "the key may be good for all that"
+    assert check_caller(QueryFailure("AccessDenied", "no"), "x", signs=True).level == "unknown"
+    assert check_caller(QueryFailure("EndpointConnectionError", "no"), "x", signs=True).level == "unknown"
+    root = CallerIdentity("arn:aws:iam::123456789012:root", "123456789012")
+    assert check_caller(root, "x", signs=True).level == "warning"
 
-    def nobody(*_: str, **__: object) -> Refused:
+    def nobody(*_: str, **__: object) -> QueryFailure:
         raise AssertionError("the root of an account is not simulated")
 
     needed = caller_policy("us-west-2", "123456789012")
-    assert [each.level for each in permissions(nobody, root, needed, {}, resource_policy=False)] == ["unknown"]
+    assert [each.level for each in check_permissions(nobody, root, needed, {}, resource_policy=False)] == ["unknown"]
 
 
 def test_a_policy_of_the_functions_own_may_allow_what_the_callers_do_not(
@@ -614,5 +612,8 @@ def test_a_policy_of_the_functions_own_may_allow_what_the_callers_do_not(
         FunctionName="my-reward", StatementId="s", Action="lambda:InvokeFunction", Principal="123456789012"
     )
     found = one(look(person, reward=REWARD), "may_invokereward")
-    assert (found.level, found.reason) == ("unknown", "no policy of its allows it; the function's own policy may")
+    assert (found.level, found.reason) == (
+        "unknown",
+        "no policy of the identity allows it; the function's own policy may",
+    )
     assert iam.asked

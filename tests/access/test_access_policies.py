@@ -359,19 +359,19 @@ def test_whatever_the_function_its_policies_name_it_alone(name: str, account: st
         (lambda: caller_policy("us-west-2", "123456789012", project="a/b c"), "project"),
         (lambda: invoke_policy("my-reward"), "not the ARN of a Lambda function"),
         (lambda: execution_policy(REWARD, judges=["no such model"]), "neither the id nor the ARN"),
-        (lambda: judge_policy([], "us-west-2"), "at least one"),
-        (lambda: judge_policy("amazon.nova-lite-v1:0", "us-west-2"), "takes a list"),
+        (lambda: judge_policy([], "us-west-2"), "Pass a list of model ids"),
+        (lambda: judge_policy("amazon.nova-lite-v1:0", "us-west-2"), "Pass a list"),
         (lambda: judge_policy(["us.amazon.nova-lite-v1:0"], "us-west-2"), "account"),
         (lambda: deployer_policy(REWARD, role="a role"), "name or the ARN of an IAM role"),
         (lambda: deployer_policy(REWARD, role="arn:aws:iam::1:user/x"), "name or the ARN of an IAM role"),
         (lambda: Statement(sid="a-b", action=("a:B",), resource=("*",)), "letters and digits"),
-        (lambda: Statement(action=("nothing",), resource=("*",)), "Action needs names"),
-        (lambda: Statement(action=(), resource=("*",)), "Action needs names"),
-        (lambda: Statement(action=("a:B",), resource=("bucket",)), "Resource needs ARNs"),
-        (lambda: Statement(action=("a:B",)), "either a Resource or"),
+        (lambda: Statement(action=("nothing",), resource=("*",)), "action needs names"),
+        (lambda: Statement(action=(), resource=("*",)), "action needs names"),
+        (lambda: Statement(action=("a:B",), resource=("bucket",)), "resource needs ARNs"),
+        (lambda: Statement(action=("a:B",)), "either a resource or"),
         (lambda: Policy(statement=()), "at least one statement"),
-        (lambda: POLICIES["execution"] + POLICIES["execution"], "two statements have one Sid"),
-        (lambda: judge_policy([f"m{n}.{'x' * 90}" for n in range(80)], "us-west-2"), "more than the 10240"),
+        (lambda: POLICIES["execution"] + POLICIES["execution"], "two statements have the same sid"),
+        (lambda: judge_policy([f"m{n}.{'x' * 90}" for n in range(80)], "us-west-2"), "IAM accepts 10240"),
     ],
 )
 def test_what_makes_no_sense_is_refused(make: Any, says: str) -> None:
@@ -386,7 +386,7 @@ def test_sizes_are_counted_as_iam_does() -> None:
     assert str(long).splitlines()[0].endswith("fits a role only")
     trust = POLICIES["trust"].statement[0]
     many = tuple(trust.model_copy(update={"sid": f"s{n}"}) for n in range(9))
-    with pytest.raises(ConfigurationError, match="more than the 2048"):
+    with pytest.raises(ConfigurationError, match="IAM accepts 2048"):
         Policy(statement=many)
 
 

@@ -128,7 +128,9 @@ class Aws:
             client = self._client(service)
             host = urlsplit(str(client.meta.endpoint_url)).hostname or ""
             if self._local_only and not is_loopback(host):
-                return QueryFailure("LocalOnly", "the client uses the local service, whose identities AWS does not know")
+                return QueryFailure(
+                    "LocalOnly", "the client uses the local service, whose identities AWS does not know"
+                )
             response: Mapping[str, Any] = getattr(client, operation)(**parameters)
         except ClientError as error:
             body: Any = error.response

@@ -104,23 +104,32 @@ def check_permissions(
         yield unknown_permissions(needed, f"the ARN of the role is not known: {principal}", remedy)
         return
     simulation = _Simulation(query, principal, context)
-    decided: list[tuple[Statement, list[Decision]]] = []
-    for statement in needed.statement:
-        resources = (str(reward),) if _INVOKE in statement.action and reward is not None else statement.resource
-        decisions: list[Decision] = []
-        for resource in resources:
-            result = simulation.decide(statement.action, resource)
-            if isinstance(result, QueryFailure):
-                remedy = permission_remedy(result, "iam:SimulatePrincipalPolicy", principal)
-                yield unknown_permissions(needed, f"IAM's policy simulation failed: {result}", remedy)
-                return
-            decisions += result
-        decided.append((statement, decisions))
-    for statement, decisions in decided:
+    targets = [_resources(statement, reward) for statement in needed.statement]
+    decisions: dict[tuple[str, str], Decision] = {}
+    for resource in dict.fromkeys(resource for resources in targets for resource in resources):
+        actions = [
+            action
+            for statement, resources in zip(needed.statement, targets, strict=True)
+            if resource in resources
+            for action in statement.action
+        ]
+        result = simulation.decide(actions, resource)
+        if isinstance(result, QueryFailure):
+            remedy = permission_remedy(result, "iam:SimulatePrincipalPolicy", principal)
+            yield unknown_permissions(needed, f"IAM's policy simulation failed: {result}", remedy)
+            return
+        decisions.update({(decision.action, resource): decision for decision in result})
+    for statement, resources in zip(needed.statement, targets, strict=True):
+        decided = [decisions[action, resource] for resource in resources for action in statement.action]
         if _INVOKE in statement.action and reward is not None:
-            yield _invoke_finding(simulation, statement, decisions[0], reward, resource_policy)
+            yield _invoke_finding(simulation, statement, decided[0], reward, resource_policy)
         else:
-            yield from _statement_findings(statement, decisions)
+            yield from _statement_findings(statement, decided)
+
+
+def _resources(statement: Statement, reward: LambdaArn | None) -> tuple[str, ...]:
+    """Return the resources of a statement as requests name them: the function with the job's own qualifier."""
+    return (str(reward),) if _INVOKE in statement.action and reward is not None else statement.resource
 
 
 def _statement_findings(statement: Statement, decisions: Sequence[Decision]) -> Iterator[Finding]:

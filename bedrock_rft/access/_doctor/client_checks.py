@@ -79,7 +79,9 @@ def check_region(config: Config) -> Finding:
         return Finding("ok", "region", f"Requests are for {region}, at a custom endpoint")
     if region in RFT_REGIONS:
         return Finding("ok", "region", f"Reinforcement fine-tuning is documented for {region}")
-    known = "the endpoint exists there, but jobs are" if region in KNOWN_REGIONS else "neither the endpoint nor jobs are"
+    known = (
+        "the endpoint exists there, but jobs are" if region in KNOWN_REGIONS else "neither the endpoint nor jobs are"
+    )
     return Finding(
         "warning",
         "region",

@@ -41,15 +41,15 @@ async def check_endpoint(transport: Transport, config: Config, models: tuple[str
     responds = Finding("ok", "endpoint", f"{config.base_url} responds")
     if response.ok:
         return [responds, clock, *check_models(response, models)]
-    error = map_status_error(response, request, config)
-    if isinstance(error, PermissionDeniedError):
+    refused = map_status_error(response, request, config)
+    if isinstance(refused, PermissionDeniedError):
         summary = "The endpoint accepts this identity, but does not allow it to list models"
-        return [responds, clock, Finding("error", "admitted", summary, error.message)]
-    if isinstance(error, AuthenticationError):
+        return [responds, clock, Finding("error", "admitted", summary, refused.message)]
+    if isinstance(refused, AuthenticationError):
         summary = "The endpoint does not accept this identity"
-        return [responds, clock, Finding("error", "admitted", summary, error.message)]
+        return [responds, clock, Finding("error", "admitted", summary, refused.message)]
     summary = f"{config.base_url} responds, but not as the service does"
-    return [Finding("error", "endpoint", summary, error.message), clock]
+    return [Finding("error", "endpoint", summary, refused.message), clock]
 
 
 def check_clock(headers: Mapping[str, str], before: datetime, after: datetime) -> Finding:
@@ -99,9 +99,7 @@ def check_models(response: Response, models: tuple[str, ...]) -> Iterator[Findin
         else:
             yield Finding("ok", "models", f"'{name}' is served and known to be trainable")
     if not models and trainable:
-        yield Finding(
-            "ok", "models", f"{len(served)} models are served; known to be trainable: {', '.join(trainable)}"
-        )
+        yield Finding("ok", "models", f"{len(served)} models are served; known to be trainable: {', '.join(trainable)}")
     elif not models:
         yield Finding(
             "warning",

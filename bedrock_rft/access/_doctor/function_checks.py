@@ -191,7 +191,9 @@ def check_concurrency(arn: LambdaArn, response: Mapping[str, Any] | QueryFailure
         )
     if reserved < _LOW_CONCURRENCY:
         reason = "a job scores many answers at once, and Lambda throttles it beyond that number"
-        return Finding("warning", code, f"The reserved concurrency is {reserved}", reason, f"Raise or remove it: {remove}")
+        return Finding(
+            "warning", code, f"The reserved concurrency is {reserved}", reason, f"Raise or remove it: {remove}"
+        )
     return Finding("ok", code, f"The reserved concurrency is {reserved}")
 
 
@@ -214,9 +216,7 @@ def check_resource_policy(arn: LambdaArn, response: Mapping[str, Any] | QueryFai
         command += f" --qualifier {arn.qualifier}" if is_published(arn) else ""
         remedy = f"Remove the statement: `{command}`"
         return Finding("warning", code, "Everyone may invoke the function", "its policy names '*'", remedy)
-    return Finding(
-        "ok", code, f"The function's own policy has {len(statements)} statements, and none allows everyone"
-    )
+    return Finding("ok", code, f"The function's own policy has {len(statements)} statements, and none allows everyone")
 
 
 def _allows_everyone(statement: Mapping[str, Any]) -> bool:

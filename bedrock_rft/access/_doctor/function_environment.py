@@ -15,7 +15,7 @@ __all__ = ["check_function_url", "check_kms_key", "check_network"]
 
 _DEFAULT_ROUTE = "0.0.0.0/0"
 _OUTBOUND = ("NatGatewayId", "TransitGatewayId", "NetworkInterfaceId", "InstanceId", "VpcPeeringConnectionId")
-"""Route targets that reach the internet from a function; an internet gateway does not, as functions have no public IP."""
+"""Route targets through which a function reaches the internet. Functions have no public IP for an internet gateway."""
 
 
 def check_function_url(query: AwsQuery, arn: LambdaArn) -> Iterator[Finding]:
@@ -84,7 +84,9 @@ def check_network(
         yield Finding("ok", "reward_network", "The function runs in a VPC and invokes no judge")
         return
     service = f"com.amazonaws.{arn.region}.bedrock-runtime"
-    endpoints = query("ec2", "describe_vpc_endpoints", Filters=[_filter("vpc-id", vpc), _filter("service-name", service)])
+    endpoints = query(
+        "ec2", "describe_vpc_endpoints", Filters=[_filter("vpc-id", vpc), _filter("service-name", service)]
+    )
     routes = query("ec2", "describe_route_tables", Filters=[_filter("vpc-id", vpc)])
     if not isinstance(endpoints, QueryFailure) and any(
         str(endpoint.get("State", "")).lower() == "available" for endpoint in endpoints.get("VpcEndpoints", ())
@@ -112,8 +114,9 @@ def check_network(
         "reward_network",
         f"The function cannot reach its judges from {sanitize_line(', '.join(isolated), 120)}",
         "these subnets have no route through a NAT gateway, and the VPC has no endpoint for Bedrock",
-        f"Create an endpoint: `aws ec2 create-vpc-endpoint --vpc-id {sanitize_line(str(vpc), 40)} --region {arn.region} "
-        f"--vpc-endpoint-type Interface --service-name {service} --subnet-ids {sanitize_line(' '.join(subnets), 200)}`",
+        f"Create an endpoint: `aws ec2 create-vpc-endpoint --vpc-id {sanitize_line(str(vpc), 40)} "
+        f"--region {arn.region} --vpc-endpoint-type Interface --service-name {service} "
+        f"--subnet-ids {sanitize_line(' '.join(subnets), 200)}`",
     )
 
 

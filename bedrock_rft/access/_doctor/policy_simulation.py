@@ -88,9 +88,7 @@ def simulate(
     return tuple(_decisions(actions, resource, {str(result.get("EvalActionName")): result for result in results}))
 
 
-def _decisions(
-    actions: Sequence[str], resource: str, results: Mapping[str, Mapping[str, Any]]
-) -> Iterator[Decision]:
+def _decisions(actions: Sequence[str], resource: str, results: Mapping[str, Mapping[str, Any]]) -> Iterator[Decision]:
     for action in actions:
         result = results.get(action)
         if result is None:

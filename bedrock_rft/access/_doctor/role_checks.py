@@ -114,8 +114,7 @@ def _statement_finding(statement: Statement, code: str, decisions: list[Decision
         remedy = f"Allow it to the role: {allow_statement(actions, statement.resource, condition)}"
         if is_final(denied[0].reason):
             remedy = "No further policy can allow it. Ask the administrator of that policy."
-        level = "warning" if is_log else "error"
-        return Finding(level, code, f"The function cannot {task}", denied[0].reason, remedy)
+        return Finding("warning" if is_log else "error", code, f"The function cannot {task}", denied[0].reason, remedy)
     if unknown:
         return Finding("unknown", code, f"Not known whether the function can {task}", unknown[0].reason)
     return Finding("ok", code, f"The function can {task}")

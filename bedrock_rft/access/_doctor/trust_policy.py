@@ -58,7 +58,9 @@ def evaluate_trust(document: object, reward: LambdaArn) -> TrustDecision:
     decisions = [_evaluate(cast("Sequence[Any]", listed), _context(reward, source)) for source in sources]
     if len({decision.verdict for decision in decisions}) == 1:
         return decisions[0]
-    return TrustDecision("unknown", "it distinguishes the function's versions, and not every form of aws:SourceArn passes")
+    return TrustDecision(
+        "unknown", "it distinguishes the function's versions, and not every form of aws:SourceArn passes"
+    )
 
 
 def _context(reward: LambdaArn, source: str) -> Mapping[str, str]:
