@@ -628,7 +628,7 @@ def test_a_rehearsal_changes_no_account(monkeypatch: pytest.MonkeyPatch) -> None
         ({"models": "amazon.nova-lite-v1:0"}, "models takes a list"),
         ({"role_arn": "own"}, "role_arn is 'own'"),
         ({"role_arn": "arn:aws:iam::210987654321:role/own"}, "of another account"),
-        ({"permissions_boundary": "limits"}, "permissions_boundary is 'limits'; it is the ARN"),
+        ({"permissions_boundary": "limits"}, "permissions_boundary is 'limits'. Pass the ARN"),
         ({"permissions_boundary": "arn:aws:iam::210987654321:policy/limits"}, "of another account"),
         (
             {"permissions_boundary": "arn:aws:iam::aws:policy/X", "role_arn": f"arn:aws:iam::{ACCOUNT}:role/own"},
