@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any, cast
 
 from bedrock_rft._auth.aws_credentials import AwsCredentials
+from bedrock_rft._auth.ca_bundle import ca_file
 from bedrock_rft._core.log import redact_botocore_logs
 from bedrock_rft.errors import ConfigurationError
 
@@ -30,7 +31,7 @@ def service_client(
         service: botocore's name of the service, such as `lambda`.
         region: the AWS region, also for global services.
         credentials: the source of credentials. They are resolved now, and refreshed by botocore.
-        ca_bundle: path of PEM certificates to trust instead of the default ones.
+        ca_bundle: path of a file or folder of PEM certificates to trust instead of the default ones.
         timeout: seconds to wait for a response. A Lambda invocation may take 900.
         retries: number of retries; botocore decides if a retry is safe.
 
@@ -49,7 +50,7 @@ def service_client(
         client = session.create_client(
             service,
             region_name=region,
-            verify=ca_bundle,
+            verify=ca_file(ca_bundle) if ca_bundle else None,
             config=Config(
                 read_timeout=timeout,
                 connect_timeout=min(timeout, 10.0),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import ssl
@@ -13,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from bedrock_rft._auth.ca_bundle import read_ca_folder
 from bedrock_rft._auth.config import Config
 from bedrock_rft._core.redaction import Secret
 from bedrock_rft._transport.http import origin
@@ -206,23 +206,13 @@ def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=certifi.where())
     try:
         if Path(ca_bundle).is_dir():
-            return _tls_context_of_folder(Path(ca_bundle))
+            return ssl.create_default_context(cadata=read_ca_folder(Path(ca_bundle)))
         return ssl.create_default_context(cafile=ca_bundle)
     except OSError as error:  # errors of ssl are among them
         raise ConfigurationError(
             f"The CA bundle {ca_bundle} contains no PEM certificates that can be read: {error}. Check ca_bundle= or "
             "AWS_CA_BUNDLE."
         ) from None
-
-
-def _tls_context_of_folder(folder: Path) -> ssl.SSLContext:
-    context = ssl.create_default_context(capath=str(folder))
-    # OpenSSL finds certificates of a folder by hashed file names. Folders of plain PEM files are common too.
-    for file in sorted(folder.iterdir()):
-        if file.suffix.lower() in {".pem", ".crt", ".cer"} and file.is_file():
-            with contextlib.suppress(ssl.SSLError):  # a key, or a certificate in another format
-                context.load_verify_locations(cafile=str(file))
-    return context
 
 
 @functools.cache

@@ -228,7 +228,10 @@ def test_what_is_no_answer_of_the_service_is_a_response_error(caller: Caller, fa
 @row("P04")
 def test_the_first_bytes_of_a_foreign_answer_are_shown(either: Caller) -> None:
     either.server.script("GET", f"{JOBS}/ftjob-1", [status(200, b'{"id": "ftjob-1", "sta')])
-    assert '{"id": "ftjob-1", "sta' in str(either.fails(APIResponseError, retrieve))
+    error = either.fails(APIResponseError, retrieve)
+    assert '{"id": "ftjob-1", "sta' in str(error)
+    assert "is JSON that ends too early, after 22 bytes" in str(error)
+    assert "truncated" in str(error)
 
 
 @row("P06")

@@ -24,7 +24,7 @@ from bedrock_rft.local._http.signature import Credential, InvalidSignature, veri
 
 HOST = "http://127.0.0.1:9"
 BASE = f"{HOST}/v1"
-KEY, SECRET, TOKEN = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "session/token+with=odd characters"
+KEY, SECRET, TOKEN = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "session/token+with=odd~characters"
 
 
 def verified(request: httpx.Request, body: bytes, *, token: str | None = TOKEN, now: datetime | None = None) -> str:

@@ -424,4 +424,5 @@ def test_certificates_that_are_none_are_named(mode: str, tmp_path: Path) -> None
     (tmp_path / "bad.pem").write_text("hello")
     with pytest.raises(ConfigurationError, match="no PEM certificates"):
         Client("us-west-2", ca_bundle=tmp_path / "bad.pem", **MODES[mode])
-    Client("us-west-2", ca_bundle=tmp_path, **MODES[mode]).close()
+    with pytest.raises(ConfigurationError, match="no PEM certificates"):
+        Client("us-west-2", ca_bundle=tmp_path, **MODES[mode])
