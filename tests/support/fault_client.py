@@ -90,7 +90,7 @@ class Caller:
 
 
 def signer(request: Request, known: Mapping[str, Credential], *, off: timedelta = timedelta(0)) -> str:
-    """The access key that signed a request, by a clock that is off. Raises `InvalidSignature` where it is not signed validly."""
+    """Return the access key that signed a request. Raises `InvalidSignature`."""
     url = urlsplit(request.target)
     return verify(
         request.method,

@@ -1,4 +1,4 @@
-"""The reliability matrix: every fault that is tried, and the document that says what came of it."""
+"""The reliability matrix: all tested faults, and the document with their results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["BOTH", "DOCUMENT", "GROUPS", "ROWS", "Group", "Row", "render", "verd
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
 
 BOTH = ("api_key", "aws")
-"""Who calls: with an API key through OpenAI's SDK, or with AWS credentials and signed requests."""
+"""The identities: an API key through OpenAI's SDK, or AWS credentials and signed requests."""
 
 PASSED, FAILED, SKIPPED, UNTRIED = "passes", "**fails**", "skipped", "not tried"
 
@@ -22,10 +22,10 @@ class Row:
     """One fault.
 
     Attributes:
-        name: what tests are marked with.
-        level: `must` where money, data or credentials are at stake, `should`, or `beyond` what is usual.
-        fault: what goes wrong.
-        modes: the identities it can happen to.
+        name: the mark of its tests.
+        level: `must` if money, data or credentials are at stake, `should`, or `beyond` what is usual.
+        fault: a description of the fault.
+        modes: the identities that it can happen to.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """Faults of one kind, and what is promised for all of them."""
+    """Faults of one kind, and the promise for all of them."""
 
     title: str
     promise: str
@@ -54,46 +54,46 @@ def _rows(text: str, modes: tuple[str, ...] = BOTH) -> tuple[Row, ...]:
 GROUPS = (
     Group(
         "Connecting",
-        "What was never sent is sent again, at most three times in all. A certificate that is not accepted is not "
-        "argued with. The error names the host and what to check.",
+        "A request that was not sent is sent again, at most three times in all. A certificate that is not accepted is "
+        "an error at once. The error names the host, or the proxy, and says what to check.",
         _rows("""
             N01 | must | the connection is refused
             N02 | must | it is refused for a while, then accepted
-            N03 | must | the same while a job is created
+            N03 | must | the same while a job is being created
             N04 | must | the host has no address
-            N05 | should | the certificate is of an unknown authority
+            N05 | should | the certificate was issued by an unknown authority
             N06 | should | the certificate has expired
-            N07 | should | the certificate is another host's
-            N08 | must | the peer speaks no TLS
+            N07 | should | the certificate is for another host
+            N08 | must | the peer does not use TLS
             N09 | must | the peer closes during the TLS handshake
             N10 | must | the TLS handshake is never answered
-            N11 | must | the authority is a private one that was named as trusted
+            N11 | must | the authority is private, and configured as trusted
         """),
     ),
     Group(
         "Sending",
-        "A body that broke off is sent again from its beginning, byte for byte; a creation that broke off is looked "
-        "up, never repeated.",
+        "An upload that was interrupted is sent again from its beginning, byte for byte. If the creation of a job was "
+        "interrupted, the job is looked up, and never created again.",
         _rows("""
-            Q02 | must | an upload is reset midway, once
-            Q03 | must | an upload is reset midway, always
+            Q02 | must | the connection is reset during an upload, once
+            Q03 | must | the connection is reset during an upload, always
             Q04 | must | the peer stops reading an upload
-            Q05 | must | an upload is refused before it was read
-            Q06 | must | the creation of a job is reset before all of it was read
+            Q05 | must | an upload is refused before it is read
+            Q06 | must | the connection is reset before all of a creation was read
         """),
     ),
     Group(
-        "Answers",
-        "Reading is tried again; what is not the service's answer becomes an error that shows how it begins, with "
-        "status and request id.",
+        "Responses",
+        "Read requests are sent again. A response that is not the service's becomes an error that quotes its "
+        "beginning, with status and request id.",
         _rows("""
-            P01 | must | the connection is closed without a byte
-            P02 | must | it is reset in the middle of an answer
-            P03 | must | it is closed in the middle of an answer
-            P04 | must | the JSON is cut short, its frame is not
-            P05 | must | 200 with something that is no JSON
+            P01 | must | the connection is closed without a response
+            P02 | must | it is reset in the middle of a response
+            P03 | must | it is closed in the middle of a response
+            P04 | must | the JSON is truncated, though its Content-Length is right
+            P05 | must | 200 with a body that is not JSON
             P06 | must | 200 with an HTML page
-            P08 | must | 200 with an HTML page in answer to a creation
+            P08 | must | 200 with an HTML page after the creation of a job
             P09 | must | 502 with an HTML page, once
             P10 | should | 502 with an HTML page, always
             P11 | must | JSON under another content type
@@ -104,24 +104,24 @@ GROUPS = (
             P15b | must | a JSON list in place of a job
             P15c | must | a JSON string in place of a job
             P15d | must | a number in place of a job
-            P16 | must | a compressed body, though none was asked for
+            P16 | must | a compressed body that was not requested
             P17 | must | broken chunks, once
-            P18 | must | a status line that is none, once
+            P18 | must | an invalid status line, once
             P19 | must | a response header of a mebibyte
             P20 | must | ten thousand response headers
             P21 | should | a byte order mark before the JSON
             P22 | should | JSON in UTF-16
-            P23 | must | two lengths that differ
-            P25 | must | a kept connection is closed after an answer
-            P26 | must | a kept connection is reset after an answer
+            P23 | must | two Content-Length headers that differ
+            P25 | must | a kept-alive connection is closed after a response
+            P26 | must | a kept-alive connection is reset after a response
             P28 | must | a hundred interim responses
             P29 | must | a body without a length, as in HTTP/1.0
         """),
     ),
     Group(
-        "Refusals",
-        "A passing trouble is outlived with jittered pauses, three attempts in all; a refusal is not repeated. The "
-        "error has status, code, request id and the service's own words.",
+        "Error responses",
+        "Temporary errors are retried with jittered delays, three attempts in all; other errors are raised at once. "
+        "The error has status, code, request id and the service's message.",
         _rows("""
             S408a | must | 408 once
             S429a | must | 429 once
@@ -138,7 +138,7 @@ GROUPS = (
             S409 | must | 409 once
             S400c | must | 400
             S401c | must | 401
-            S401e | must | an answer that repeats the credentials
+            S401e | must | a response that repeats the credentials
             S403c | must | 403
             S404c | must | 404
             S405c | must | 405
@@ -147,62 +147,62 @@ GROUPS = (
             S422c | must | 422
             S501c | must | 501
             S500d | must | 500 without a body
-            S403d | must | 403 in AWS's own envelope
-            S503w | should | throttling under another status
+            S403d | must | 403 in the format of AWS
+            S503w | should | throttling with another status
         """),
     ),
     Group(
         "Retry-After",
-        "Up to two minutes are waited as asked; more is said at once; nonsense is passed over.",
+        "Delays of up to two minutes are respected; a longer one is an error at once; an invalid one is ignored.",
         _rows("""
             R01 | must | a number of seconds
             R02 | must | an HTTP date
             R03 | must | an hour
-            R04a | must | no time at all
+            R04a | must | zero
             R04b | must | a negative number
             R04c | must | a word
             R04d | must | NaN
             R04e | must | infinity
-            R04f | must | nothing
+            R04f | must | an empty value
             R04g | must | a date long past
-            R04h | must | a number beyond all ages
+            R04h | must | an enormous number
         """),
     ),
     Group(
         "Creating a job",
-        "One call makes at most one job. Where the answer is lost the job is looked for by its own marker; where it is "
-        "not found the error says that it may exist, and how to look again.",
+        "One call creates at most one job. If the response is lost, the job is looked up by its marker; if it is not "
+        "found, the error says that it may exist, and how to look it up again.",
         _rows("""
-            C01 | must | the answer is lost
+            C01 | must | the response is lost
             C02 | must | the same, and the list of jobs lags behind
             C03 | must | the same, and the list shows no metadata
-            C04 | must | the same, and looking fails as well
-            C05 | must | the same, and somebody else creates an equal job
-            C06 | must | the answer comes too late
-            C07_500 | must | 500 although the job was made
-            C07_502 | must | 502 although the job was made
-            C07_503 | must | 503 although the job was made
-            C07_504 | must | 504 although the job was made
-            C07_408 | must | 408 although the job was made
-            C07_409 | must | 409 although the job was made
+            C04 | must | the same, and the look-up fails as well
+            C05 | must | the same, and another program creates an equal job
+            C06 | must | the response comes too late
+            C07_500 | must | 500 although the job was created
+            C07_502 | must | 502 although the job was created
+            C07_503 | must | 503 although the job was created
+            C07_504 | must | 504 although the job was created
+            C07_408 | must | 408 although the job was created
+            C07_409 | must | 409 although the job was created
             C08 | must | throttled once
-            C09 | must | the answer is reset midway
-            C10 | must | the JSON of the answer is cut short
+            C09 | must | the connection is reset during the response
+            C10 | must | the JSON of the response is truncated
             C11 | must | the program is run again under the same name
-            C12 | should | the answer to a cancellation is lost
-            C13 | should | the answer to a deletion is lost
-            C14 | must | three hundred jobs were made meanwhile
-            C15 | must | the service refuses the marker
+            C12 | should | the response to a cancellation is lost
+            C13 | should | the response to a deletion is lost
+            C14 | must | three hundred jobs were created meanwhile
+            C15 | must | the service rejects the marker
         """),
     ),
     Group(
         "Credentials and clocks",
-        "Every attempt is made out afresh by the current identity. Nothing that was set for another service travels.",
+        "Every attempt uses the current credentials. Nothing that was set for another service is sent.",
         _rows("""
-            A02 | must | a key, or secret, that is wrong
+            A02 | must | a wrong key or secret
             A03 | must | credentials that expire during a wait, and are refreshed
             A04 | must | credentials that are replaced during a wait, the old ones revoked
-            A05 | must | credentials that cannot be had for a moment during a wait
+            A05 | must | credentials that are unavailable for a moment during a wait
             A06 | must | a session that has expired for good
         """)
         + _rows(
@@ -211,7 +211,7 @@ GROUPS = (
             A08 | should | a clock ten minutes fast
             A09 | beyond | a clock three hours off, either way
             A10 | must | a wrong clock, and no date to correct it by
-            A11 | must | a cached answer with an old date
+            A11 | must | a cached response with an old date
             """,
             ("aws",),
         )
@@ -220,12 +220,12 @@ GROUPS = (
         + _rows("A14 | must | AWS credentials given while an API key is in the environment", ("aws",))
         + _rows("""
             A15 | must | a netrc file with an entry for the host
-            A16 | should | one refusal of what is valid
+            A16 | should | valid credentials that are refused once
         """),
     ),
     Group(
         "Redirects",
-        "None is followed: neither credentials nor data go to another place. The error names it.",
+        "Redirects are not followed: credentials and data go to one origin. The error names the target.",
         _rows("""
             D301 | must | 301 to another origin
             D302 | must | 302 to another origin
@@ -234,105 +234,105 @@ GROUPS = (
             D308 | must | 308 to another origin
             D10 | must | 307 to another origin, for an upload
             D11 | must | 308 to another origin, for a creation
-            D13 | should | to itself, for ever
+            D13 | should | to itself, without end
             D14 | must | to a local file
-            D15 | must | to something that is no address
-            D16 | must | to nowhere
+            D15 | must | to an invalid URL
+            D16 | must | without a target
         """),
     ),
     Group(
         "Slow and large",
         "Time, attempts and memory are bounded: 16 MiB of a response, 64 KiB of an error. Requests ask for responses "
         "without compression (`Accept-Encoding: identity`); a compressed response is refused, or, if its status is an "
-        "error, its body is ignored. The body has to end within the timeout, which is checked for every chunk. For the head of a response "
-        "only the read timeout of each read counts: a head that arrives byte by byte can take longer.",
+        "error, its body is ignored. The body has to end within the timeout, which is checked for every chunk. "
+        "For the head of a response only the read timeout of each read counts: a head that arrives byte by byte can take longer.",
         _rows("""
-            L01 | must | no answer
-            L03 | beyond | an answer that drips
-            L04 | beyond | an answer of 300 MiB
-            L05 | beyond | an answer without an end
-            L06 | beyond | a compressed answer that decompresses to 300 MiB
+            L01 | must | no response
+            L03 | beyond | a response body that drips
+            L04 | beyond | a response of 300 MiB
+            L05 | beyond | a response without an end
+            L06 | beyond | a compressed response that decompresses to 300 MiB
             L07 | beyond | a compressed error that decompresses to 300 MiB
-            L08 | must | every answer is late, but in time
+            L08 | must | every response is late, but in time
         """),
     ),
     Group(
         "Waiting",
-        "A wait lasts as long as its job. It ends for the job's end, its own time limit, a refusal that persists, or "
-        "Ctrl-C, and never cancels the job.",
+        "A wait lasts as long as its job. It ends with the job, with its own time limit, with an error that persists, "
+        "or with Ctrl-C, and never cancels the job.",
         _rows("""
-            W01 | must | twelve answers in a row are 503
-            W02 | must | nobody listens for a while
-            W03 | must | every second answer is reset
+            W01 | must | twelve responses in a row are 503
+            W02 | must | the service is down for a while
+            W03 | must | every second connection is reset
             W04 | must | the job disappears
-            W05 | should | a status that is not known
+            W05 | should | an unknown status
             W06 | should | the status goes back to an earlier one
             W07 | must | the job fails
-            W08 | must | somebody cancels the job
-            W09 | must | the time limit is over
-            W10 | must | the machine sleeps meanwhile
+            W08 | must | the job is cancelled by another program
+            W09 | must | the time limit is reached
+            W10 | must | the machine sleeps during the wait
             W11 | must | the status is missing
-            W12 | should | throttling between looks
+            W12 | should | throttling between polls
             W13 | should | a new job is not found at first
             W14 | must | the service asks to wait for longer than the time limit
         """),
     ),
     Group(
         "Events",
-        "Each event once, oldest first, whatever the pages look like.",
+        "Each event is returned once, oldest first, from pages of any kind.",
         _rows("""
             E01 | must | pages overlap
-            E02 | must | every event is there twice
+            E02 | must | every event is listed twice
             E03 | must | events are shuffled
             E04 | must | the oldest come first
             E05 | must | an id is missing
             E06 | must | an id is null
             E07 | must | the cursor does not move
             E08 | must | pages go in circles
-            E09 | must | a page does not say whether there is more
+            E09 | must | a page lacks `has_more`
             E10 | must | an event appears late among older ones
-            E11 | must | all are of one second
+            E11 | must | all have the same time
             E12 | must | none has a time
             E13 | must | metrics are NaN or infinite
             E14 | must | metrics are strings
             E15 | must | an event has no data
             E16 | must | a page is lost
-            E17 | must | the type is not known
+            E17 | must | the type is unknown
             E18 | must | a message holds control characters
             E19 | must | there are five hundred
-            E20 | must | following is resumed behind an event
+            E20 | must | following is resumed after an event
         """),
     ),
     Group(
-        "What the service may say one day",
-        "What is not known passes through; what is missing is no crash.",
+        "Future versions of the service",
+        "Unknown values are passed through; missing ones cause no crash.",
         _rows("""
-            V01 | must | fields that are not known
-            V02 | must | a job's status is not known
+            V01 | must | unknown fields
+            V02 | must | a job has an unknown status
             V03 | must | optional fields are absent
             V04 | must | a job has no id
-            V05 | must | a field is of another type
+            V05 | must | a field has another type
             V06 | must | a list is null
             V07 | must | the error of a running job is empty
             V08 | must | hyperparameters are null or 'auto'
-            V10 | must | the method and the grader are not known
+            V10 | must | method and grader are unknown
             V11 | should | an item of a list is null
-            V12 | must | a stream of a chat has unknown keys and no end
+            V12 | must | a chat stream has unknown keys and no end marker
         """),
     ),
     Group(
         "Interruption",
-        "Ctrl-C ends what is done within two seconds, leaves the job alone and nothing behind.",
+        "Ctrl-C ends the call within two seconds, does not touch the job, and leaves nothing behind.",
         _rows("""
             I01 | must | during an upload
             I02 | must | during a wait
-            I03 | must | during the pause before a retry
+            I03 | must | during the delay before a retry
             I04 | must | during the creation of a job
         """),
     ),
     Group(
         "Many at once",
-        "Every answer belongs to its question, every request to one identity; nothing is leaked.",
+        "Every response belongs to its request, every request to one identity; nothing is leaked.",
         _rows("""
             T01 | must | a hundred calls, from threads or tasks
             T02 | should | a process forks with a live connection
@@ -340,7 +340,7 @@ GROUPS = (
             T04 | must | two thousand calls, one after another
             T06 | must | thirty clients opened and closed
             T07 | must | credentials change while ten threads call
-            T08 | should | two thousand calls from four hundred threads, 2 % of the exchanges spoiled
+            T08 | should | two thousand calls from four hundred threads, 2 % of the exchanges fail
         """),
     ),
 )
@@ -349,33 +349,33 @@ ROWS = {row.name: row for group in GROUPS for row in group.rows}
 _INTRODUCTION = """\
 # Reliability
 
-What this package does when the network, the service or a peer misbehaves, and what it has been seen to do. Every row is
-a fault on a real socket, against a server that misbehaves as the row says; no transport is mocked. (A host without an
-address is the exception: there the resolver is told what to say.) The table is written by the tests' own run and
-checked against every later one, so it cannot say what the tests do not.
+How this package behaves if the network, the service or another peer fails. Every row is a fault on a real socket,
+against a server that fails in the way the row describes; no transport is mocked. (A host without an address is the exception: there
+the resolver is replaced.) The tests write this table and check it in every later run, so it cannot promise more than
+the tests check.
 
-In every row, beside what its group promises:
+In every row, besides the promise of its group:
 
-- the error is one of the package's own, says what, why and what now, and survives pickling;
-- no key, secret or token shows in it, in its traceback with local variables, in a log of any library at its most
-  talkative, or on standard error;
-- every request that arrived was made out by the right identity: signatures are checked by a verifier written from the
-  specification, not with the client's signer;
-- no request reaches another origin, and no job or file is made that was not asked for;
+- the error is an exception of this package, explains the cause and the remedy, and can be pickled;
+- no key, secret or token appears in it, in its traceback with local variables, in the log of any library at DEBUG, or
+  on standard error;
+- every request that arrived had the right identity: signatures are checked by a verifier that was written from the
+  specification and does not use the client's signer;
+- no request reaches another origin, and no job or file is created that was not asked for;
 - it ends in bounded time.
 
-"must" is where money, data or credentials are at stake; "should" is what some other client does; "beyond" is what we
-know no other to do. Each row is tried with an API key, which goes through OpenAI's SDK, and with AWS credentials, which
-sign every request; a dash is what cannot happen there.
+"must" means that money, data or credentials are at stake; "should" means that some other client does it; "beyond" means
+that we know no other client that does. Each row is tested with an API key, which goes through OpenAI's SDK, and with
+AWS credentials, which sign every request; a dash marks a fault that cannot happen with that identity.
 
-`make matrix` tries every row and writes this page. `pytest --matrix=check` tries them, with all other tests, and fails
-where the page is not what came of it. `pytest --rows C01,C05` tries some. The tests also break single rules of the
-package on purpose, one at a time, and expect the rows that guard them to fail.
+`make matrix` tests every row and writes this page. `pytest --matrix=check` runs the rows with all other tests, and
+fails if the page differs from the results. `pytest --rows C01,C05` runs some rows. The tests also break single rules of the
+package on purpose, one at a time, and expect the rows that check them to fail.
 """
 
 
 def render(found: Mapping[tuple[str, str], str]) -> str:
-    """The document, with the verdict of every row and mode."""
+    """Return the document with the result of every row and identity."""
     parts = [_INTRODUCTION, _summary(found)]
     for group in GROUPS:
         parts += [f"\n## {group.title}\n\n{_folded(group.promise)}\n", "\n| row | level | fault | API key | AWS |\n"]
@@ -405,7 +405,7 @@ def _folded(text: str) -> str:
 
 
 def verdicts(document: str) -> dict[tuple[str, str], str]:
-    """What a document says of every row and mode."""
+    """Return the results of every row and identity in a document."""
     found: dict[tuple[str, str], str] = {}
     for line in document.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
