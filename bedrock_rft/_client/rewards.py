@@ -1,10 +1,10 @@
-"""Rewards as the client has them: deployed into Lambda, and taken away again."""
+"""`client.rewards`: deploy reward functions to Lambda and destroy them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, overload
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from bedrock_rft._resources.base import AsyncResource, Resource, blocking
 from bedrock_rft._resources.jobs import AsyncJobs
@@ -21,15 +21,11 @@ _ENDED = frozenset({"succeeded", "failed", "cancelled"})
 class AsyncRewards(AsyncResource):
     """`client.rewards`: reward functions in Lambda."""
 
-    @overload
-    async def deploy(
+    async def plan(
         self,
         reward: object,
         *,
         name: str,
-        dataset: str | os.PathLike[str] | Iterable[Any] | None = None,
-        check: bool = True,
-        plan: Literal[False] = False,
         timeout: int | None = None,
         memory: int | None = None,
         models: Sequence[str] = (),
@@ -41,94 +37,23 @@ class AsyncRewards(AsyncResource):
         role_arn: str | None = None,
         permissions_boundary: str | None = None,
         tags: Mapping[str, str] | None = None,
-    ) -> DeployedReward: ...
-
-    @overload
-    async def deploy(
-        self,
-        reward: object,
-        *,
-        name: str,
-        dataset: str | os.PathLike[str] | Iterable[Any] | None = None,
-        check: bool = True,
-        plan: Literal[True],
-        timeout: int | None = None,
-        memory: int | None = None,
-        models: Sequence[str] = (),
-        requirements: Sequence[str] = (),
-        include: Iterable[str | os.PathLike[str]] | Mapping[str, str | os.PathLike[str]] = (),
-        allow: Sequence[str] = (),
-        runtime: str = "python3.13",
-        architecture: str = "x86_64",
-        role_arn: str | None = None,
-        permissions_boundary: str | None = None,
-        tags: Mapping[str, str] | None = None,
-    ) -> Plan: ...
-
-    async def deploy(
-        self,
-        reward: object,
-        *,
-        name: str,
-        dataset: str | os.PathLike[str] | Iterable[Any] | None = None,
-        check: bool = True,
-        plan: bool = False,
-        timeout: int | None = None,
-        memory: int | None = None,
-        models: Sequence[str] = (),
-        requirements: Sequence[str] = (),
-        include: Iterable[str | os.PathLike[str]] | Mapping[str, str | os.PathLike[str]] = (),
-        allow: Sequence[str] = (),
-        runtime: str = "python3.13",
-        architecture: str = "x86_64",
-        role_arn: str | None = None,
-        permissions_boundary: str | None = None,
-        tags: Mapping[str, str] | None = None,
-    ) -> DeployedReward | Plan:
-        """Bring a reward into Lambda, with a role of its own, and return what a job takes.
+    ) -> Plan:
+        """Return what `deploy` would create, change and keep, with the IAM actions and policies. Nothing is changed.
 
         ```python
-        print(client.rewards.deploy(correct, name="my-reward", plan=True))  # what would be made, and why
-        reward = client.rewards.deploy(correct, name="my-reward", dataset="train.jsonl")
-        job = client.jobs.create("openai.gpt-oss-20b", training_file=file, reward=reward)
+        print(client.rewards.plan(correct, name="my-reward"))
         ```
 
-        The reward is packaged; its function and role are created or updated, a version is published, and it is invoked
-        with the records as a job would. Run it again: what is as it should be is left, and where nothing changed there
-        is no new version. What was interrupted is completed. A function or role of that name that was not made here is
-        left alone. Lambda and IAM are asked with the client's AWS credentials; where it has an API key, with those that
-        botocore's chain finds.
-
-        Args:
-            reward: a reward, a handler, a function, a module or `path/to/file.py:name`, as `rewards.package` takes
-                them; or a package.
-            name: of the function: up to 64 letters, digits, `-` and `_`. The role's is made from it.
-            dataset: records to check the deployed function with, or the path of a file of them.
-            check: False deploys without the check.
-            plan: True returns what would be done, and changes nothing.
-            timeout: seconds that an invocation may take, 1 to 900; else as the package says, 300 as a rule.
-            memory: megabytes, 128 to 10,240; else as the package says, 512 as a rule.
-            models: ids of models that the function may ask, beside those of its judges.
-            requirements: releases to install beside it, each as `name==version`.
-            include: further files.
-            allow: what only looks like a secret, as `rewards.package` takes it.
-            runtime: Lambda's name of a Python.
-            architecture: `x86_64` or `arm64`.
-            role_arn: an execution role that is there already. It is used as it is; else one is made.
-            permissions_boundary: the ARN of a managed policy beyond which that role may do nothing, where your
-                organisation requires one. It is set where it is another; left out, what is there stays.
-            tags: for the function and the role.
+        The arguments are those of `deploy`.
 
         Raises:
-            ConfigurationError: it cannot be packaged, something is nothing that AWS takes, there are no AWS
-                credentials, or something of that name was not made here.
-            RewardError: it is deployed, and the check found errors; `.report` has them.
-            PermissionDeniedError: an IAM action is missing; it is named, with a policy that allows it.
-            APIError: another call failed.
+            ConfigurationError: the reward cannot be packaged, AWS would not accept a setting, there are no AWS
+                credentials, or a function or role of that name was not created by deploying it.
+            APIError: a call failed.
         """
         from bedrock_rft.access._deployment.deploy import Deployment, plan_deployment
-        from bedrock_rft.access._deployment.deploy import deploy as deploy_reward
 
+        config = self._session.config
         options = {
             "requirements": requirements,
             "include": include,
@@ -136,43 +61,128 @@ class AsyncRewards(AsyncResource):
             "runtime": runtime,
             "architecture": architecture,
         }
-        config, run = self._session.config, self._session.transport.run
+        settings = {
+            "name": name,
+            "timeout": timeout,
+            "memory": memory,
+            "models": models,
+            "tags": tags,
+            "role_arn": role_arn,
+            "permissions_boundary": permissions_boundary,
+        }
+        return await self._session.transport.run(
+            lambda: plan_deployment(config, Deployment.of(reward, options, **settings))
+        )
 
-        def work() -> DeployedReward | Plan:
-            wanted = Deployment.of(
-                reward,
-                options,
-                name=name,
-                timeout=timeout,
-                memory=memory,
-                models=models,
-                tags=tags,
-                role_arn=role_arn,
-                permissions_boundary=permissions_boundary,
-            )
-            if plan:
-                return plan_deployment(config, wanted)
-            return deploy_reward(config, wanted, self, dataset=dataset if check else None)
+    async def deploy(
+        self,
+        reward: object,
+        *,
+        name: str,
+        dataset: str | os.PathLike[str] | Iterable[Any] | None = None,
+        check: bool = True,
+        gold: Callable[[Mapping[str, Any]], str] | None = None,
+        timeout: int | None = None,
+        memory: int | None = None,
+        models: Sequence[str] = (),
+        requirements: Sequence[str] = (),
+        include: Iterable[str | os.PathLike[str]] | Mapping[str, str | os.PathLike[str]] = (),
+        allow: Sequence[str] = (),
+        runtime: str = "python3.13",
+        architecture: str = "x86_64",
+        role_arn: str | None = None,
+        permissions_boundary: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        plan: None = None,
+    ) -> DeployedReward:
+        """Deploy a reward to Lambda with an execution role of its own, and return the value that a job takes.
 
-        return await run(work)
+        ```python
+        reward = client.rewards.deploy(correct, name="my-reward", dataset="train.jsonl")
+        job = client.jobs.create("openai.gpt-oss-20b", training_file=file, reward=reward)
+        ```
 
-    async def destroy(self, reward: object, *, plan: bool = False, force: bool = False) -> Plan:
-        """Take away what `deploy` made: the function with all its versions, and its role. Nothing else.
-
-        It may be run again: what is not there any more is no error. The log stays, since what the function wrote is in
-        it; the plan names the command that deletes it.
+        The reward is packaged, its function and role are created or updated, a version is published, and the version is
+        invoked with the records as a job would. It can be repeated: nothing is changed or published if nothing differs,
+        and an interrupted deployment is completed. A function or role of that name that was not created by deploying it
+        is not changed. Lambda and IAM are called with the client's AWS credentials; a client with an API key uses
+        botocore's credential chain.
 
         Args:
-            reward: what `deploy` returned, its ARN, or its name.
-            plan: True returns what would be done, and changes nothing.
-            force: True does not look whether a job that is still running needs the function.
-
-        Returns:
-            What was done, or would be.
+            reward: a reward, a handler, a function, a module or `path/to/file.py:name`, as `rewards.package` takes
+                them; or a package.
+            name: the name of the function: up to 64 letters, digits, `-` and `_`. The name of the role is derived.
+            dataset: records, or the path of a file of records, to check the deployed function with.
+            check: False skips the check.
+            gold: a function that returns the right answer to a record, as in `rewards.check`.
+            timeout: seconds that an invocation may take, 1 to 900; by default the package's, usually 300.
+            memory: megabytes, 128 to 10,240; by default the package's, usually 512.
+            models: ids of models that the function may invoke, beside those of its judges.
+            requirements: packages to install with it, each as `name==version`.
+            include: further files.
+            allow: text that looks like a secret and is none, as `rewards.package` takes it.
+            runtime: Lambda's name of a Python version.
+            architecture: `x86_64` or `arm64`.
+            role_arn: the ARN of an execution role to use as it is; by default a role is created.
+            permissions_boundary: the ARN of the permissions boundary of the created role, if your organisation requires
+                one; by default the present one stays.
+            tags: tags for the function and the role. Tags that an earlier deployment gave and this one does not are
+                removed.
+            plan: removed; use `client.rewards.plan`.
 
         Raises:
-            ConfigurationError: the function was not made by deploying that name, a running job needs it, or its role
-                has policies that were not put there by `deploy`.
+            ConfigurationError: the reward cannot be packaged, AWS would not accept a setting, there are no AWS
+                credentials, or a function or role of that name was not created by deploying it.
+            RewardError: it is deployed, and the check found errors; `.report` has them.
+            PermissionDeniedError: an IAM action is missing; the message names it and a policy that allows it.
+            APIError: another call failed.
+        """
+        from bedrock_rft.access._deployment.deploy import Deployment
+        from bedrock_rft.access._deployment.deploy import deploy as deploy_reward
+
+        if plan is not None:
+            raise ConfigurationError("deploy(plan=…) was removed. Use client.rewards.plan(reward, name=…).")
+        config = self._session.config
+        options = {
+            "requirements": requirements,
+            "include": include,
+            "allow": allow,
+            "runtime": runtime,
+            "architecture": architecture,
+        }
+        settings = {
+            "name": name,
+            "timeout": timeout,
+            "memory": memory,
+            "models": models,
+            "tags": tags,
+            "role_arn": role_arn,
+            "permissions_boundary": permissions_boundary,
+        }
+
+        def work() -> DeployedReward:
+            deployment = Deployment.of(reward, options, **settings)
+            return deploy_reward(config, deployment, self, dataset=dataset if check else None, gold=gold)
+
+        return await self._session.transport.run(work)
+
+    async def destroy(self, reward: object, *, plan: bool = False, force: bool = False) -> Plan:
+        """Delete the function that `deploy` created, with all its versions, and its role.
+
+        It can be repeated: missing parts are no error. The log stays, because it holds the function's output; the plan
+        names the command that deletes it.
+
+        Args:
+            reward: the value that `deploy` returned, its ARN, or its name.
+            plan: True changes nothing, and returns the steps that would be taken.
+            force: True deletes the function even if a running job needs it.
+
+        Returns:
+            The steps that were taken, or would be.
+
+        Raises:
+            ConfigurationError: the function was not created by deploying that name, a running job needs it, or its role
+                has policies that `deploy` did not attach.
             APIError: a call failed.
         """
         from bedrock_rft.access._deployment.account import Account
@@ -181,12 +191,12 @@ class AsyncRewards(AsyncResource):
         config, run = self._session.config, self._session.transport.run
         name = deployment_name(reward, config.region)
         if not plan and not force:
-            await self._refuse_used(name)
+            await self._refuse_if_used(name)
         act = plan_destruction if plan else destroy
         return await run(lambda: act(Account(config), name))
 
-    async def _refuse_used(self, name: str) -> None:
-        """A job whose reward function is gone fails, and what it cost is lost."""
+    async def _refuse_if_used(self, name: str) -> None:
+        """Raise `ConfigurationError` if a job that has not ended needs the function, because it would fail."""
         region = self._session.config.region
         try:
             async for job in AsyncJobs(self._session).list():
@@ -194,11 +204,11 @@ class AsyncRewards(AsyncResource):
                 if job.status not in _ENDED and arn is not None and (arn.name, arn.region) == (name, region):
                     raise ConfigurationError(
                         f"Job {job.id} is {job.status} and needs the function '{name}'. Nothing was deleted. Wait for "
-                        "it, cancel it, or pass force=True."
+                        "the job, cancel it, or pass force=True."
                     )
         except APIError as error:
             error.args = (
-                f"{error} Nothing was deleted: whether a job needs it is not known. force=True does not ask.",
+                f"{error} Nothing was deleted, because a running job may need it. force=True skips this check.",
             )
             raise
 
@@ -206,5 +216,6 @@ class AsyncRewards(AsyncResource):
 class Rewards(Resource):
     """`client.rewards`: reward functions in Lambda."""
 
+    plan = blocking(AsyncRewards.plan)
     deploy = blocking(AsyncRewards.deploy)
     destroy = blocking(AsyncRewards.destroy)

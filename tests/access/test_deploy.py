@@ -26,6 +26,10 @@ DATA = [
     {"messages": [{"role": "user", "content": f"What is {a} and {b}?"}], "reference_answer": str(a + b)}
     for a, b in ((1, 2), (3, 9), (20, 5), (7, 7), (6, 11), (40, 2))
 ]
+WIDER = [
+    {"messages": [{"role": "user", "content": f"What is {n} and 4?"}], "reference_answer": str(n + 4)}
+    for n in (119, 233, 458, 572, 685, 792)
+]
 SOURCE = """
 import re
 
@@ -169,13 +173,13 @@ def test_what_changed_is_changed_and_nothing_else(
     here.gate.clear()
     package = change.get("package", made())
     settings: dict[str, Any] = {name: value for name, value in change.items() if name != "package"}
-    reward = client.rewards.deploy(package, name="sums", plan=False, **settings)
+    reward = client.rewards.deploy(package, name="sums", **settings)
     assert here.gate.writes == writes
     version = "2" if "PublishVersion" in writes else "1"
     assert (reward.version, reward.changed) == (version, True)
     assert settings_of(here, version) == settings_of(here)
     here.gate.clear()
-    assert not client.rewards.deploy(package, name="sums", plan=False, **settings).changed
+    assert not client.rewards.deploy(package, name="sums", **settings).changed
     assert here.gate.writes == []
 
 
@@ -223,7 +227,7 @@ def test_settings_that_differ_from_the_newest_version_are_published(
     latest = here.service("lambda").get_function(FunctionName="sums")["Configuration"]
     latest["LastModified"] = str(latest["LastModified"])
     here.gate.change("GetFunction", Configuration={**latest, **settings})
-    plan = client.rewards.deploy(made(), name="sums", plan=True)
+    plan = client.rewards.plan(made(), name="sums")
     assert [(step.action, step.kind) for step in plan.steps][-2:] == [("leave", "function"), ("create", "version")]
     assert plan.steps[-1].details == (f"{next(iter(settings))}: not as in version 1",)
 
@@ -284,7 +288,7 @@ ANYBODY = {
 
 
 def test_a_plan_writes_nothing_and_says_what_would_be_done(here: Here, client: Client) -> None:
-    plan = client.rewards.deploy(made(models=("amazon.nova-lite-v1:0",)), name="sums", plan=True)
+    plan = client.rewards.plan(made(models=("amazon.nova-lite-v1:0",)), name="sums")
     assert here.gate.writes == []
     assert [(step.action, step.kind) for step in plan.steps] == [
         ("create", "role"),
@@ -315,8 +319,8 @@ def test_a_plan_fits_a_terminal_and_a_notebook(client: Client) -> None:
     client.rewards.deploy(made(), name="sums")
     evil = made(reward="<script>alert(1)</script>\x1b[2J")
     plans: list[Plan] = [
-        client.rewards.deploy(evil, name="sums", timeout=9, plan=True),
-        client.rewards.deploy(evil, name="sums-" + "x" * 59, plan=True),
+        client.rewards.plan(evil, name="sums", timeout=9),
+        client.rewards.plan(evil, name="sums-" + "x" * 59),
         client.rewards.destroy("sums", plan=True),
     ]
     evil_step = Step("leave", "role", "<script>\x1b[2J", ("<script>\x1b[2J",))
@@ -332,7 +336,7 @@ def test_a_plan_fits_a_terminal_and_a_notebook(client: Client) -> None:
 
 
 def test_what_is_called_is_what_the_deployers_policy_allows(here: Here, client: Client) -> None:
-    plan = client.rewards.deploy(made(), name="sums", plan=True)
+    plan = client.rewards.plan(made(), name="sums")
     client.rewards.deploy(made(), name="sums", dataset=DATA)
     iam = here.service("iam")
     iam.update_assume_role_policy(RoleName=f"sums-{REGION}", PolicyDocument=json.dumps(ANYBODY))
@@ -348,6 +352,11 @@ def test_what_is_called_is_what_the_deployers_policy_allows(here: Here, client: 
                 for statement in allowed.statement
             ), asked.action
     assert {*plan.needs} <= {*allowed.actions}
+
+
+def test_the_removed_argument_names_its_successor(client: Client) -> None:
+    with pytest.raises(ConfigurationError, match=r"Use client\.rewards\.plan\(reward, name=…\)"):
+        client.rewards.deploy(made(), name="sums", plan=True)  # type: ignore[arg-type] # as before 0.3
 
 
 # The check
@@ -373,6 +382,20 @@ def test_a_reward_that_fails_its_check_is_no_jobs(client: Client) -> None:
     assert caught.value.report is not None
     assert caught.value.code == caught.value.report.errors[0].code
     assert client.rewards.deploy(blind, name="sums", dataset=DATA, check=False).report is None
+
+
+def test_the_check_of_a_deployed_function_takes_gold(client: Client) -> None:
+    reversed_source = SOURCE.replace("== [str(reference)]", "== [str(reference)[::-1]]")
+    package = made(reversed_source.replace("float(", "0.1 * bool(numbers) + 0.9 * float("))
+    unsure = client.rewards.deploy(package, name="sums", dataset=WIDER)
+    assert unsure.report is not None
+    assert {finding.code for finding in unsure.report.unknown} == {"no_right_answer"}
+    sure = client.rewards.deploy(
+        package, name="sums", dataset=WIDER, gold=lambda record: str(record["reference_answer"])[::-1]
+    )
+    assert sure.report is not None
+    assert sure.report.scores["right"].mean == 1.0
+    assert not sure.report.unknown
 
 
 def test_there_is_no_check_without_records(here: Here, client: Client) -> None:
@@ -401,7 +424,7 @@ def test_a_function_of_somebody_elses_is_left_alone(
 ) -> None:
     foreign_function(here, **tags)
     with pytest.raises(ConfigurationError, match=r"was not created by deploying 'sums'.*Choose another name="):
-        client.rewards.deploy(made(), name="sums", plan=plan)  # type: ignore[call-overload] # either
+        (client.rewards.plan if plan else client.rewards.deploy)(made(), name="sums")
     with pytest.raises(ConfigurationError, match=r"was not created by deploying 'sums'.*Delete it yourself"):
         client.rewards.destroy("sums", plan=plan, force=True)
     assert here.gate.writes == []
@@ -444,7 +467,7 @@ def test_a_role_stays_within_its_boundary(here: Here, client: Client) -> None:
         found: str | None = role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn")
         return found
 
-    plan = client.rewards.deploy(made(), name="sums", permissions_boundary=first, plan=True)
+    plan = client.rewards.plan(made(), name="sums", permissions_boundary=first)
     assert f"permissions boundary: {first}" in str(plan).replace("\n      ", "")
     assert "iam:PutRolePermissionsBoundary" in plan.needs
     here.gate.clear()
@@ -551,7 +574,9 @@ def test_where_jobs_cannot_be_seen_nothing_is_taken_away(here: Here, client: Cli
         nowhere = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
         identity = Credentials(ACCESS_KEY, SECRET, TOKEN)
         with Client(REGION, credentials=identity, base_url=nowhere, max_retries=0) as lost:
-            with pytest.raises(APIConnectionError, match=r"Nothing was deleted: .* force=True does not ask\."):
+            with pytest.raises(
+                APIConnectionError, match=r"Nothing was deleted, because .* force=True skips this check\."
+            ):
                 lost.rewards.destroy("sums")
             assert here.gate.asked == []
             assert lost.rewards.destroy("sums", force=True).changes
@@ -564,7 +589,7 @@ def test_where_jobs_cannot_be_seen_nothing_is_taken_away(here: Here, client: Cli
 def test_it_is_the_same_with_await() -> None:
     async def both() -> tuple[Plan, DeployedReward, Plan]:
         async with AsyncClient(REGION, credentials=Credentials(ACCESS_KEY, SECRET, TOKEN)) as client:
-            plan = await client.rewards.deploy(made(), name="sums", plan=True)
+            plan = await client.rewards.plan(made(), name="sums")
             reward = await client.rewards.deploy(made(), name="sums", dataset=DATA)
             return plan, reward, await client.rewards.destroy(reward, force=True)
 
@@ -579,7 +604,7 @@ def test_a_client_with_a_key_takes_aws_credentials_from_the_chain(monkeypatch: p
             client.rewards.deploy(made(), name="sums")
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-        plan = client.rewards.deploy(made(), name="sums", plan=True)
+        plan = client.rewards.plan(made(), name="sums")
     assert dict(plan.facts)["identity"] == "AWS credentials from the AWS credential chain (env)"
 
 
@@ -602,7 +627,7 @@ def test_a_rehearsal_changes_no_account(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     with Client(REGION, api_key="k", base_url="http://127.0.0.1:9/v1") as client:
         with pytest.raises(ConfigurationError, match=r"uses a local service .* lambda\.us-west-2\.amazonaws\.com"):
-            client.rewards.deploy(made(), name="sums", plan=True)
+            client.rewards.plan(made(), name="sums")
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:9")
         with pytest.raises(ConfigurationError, match=r"iam\.amazonaws\.com .*AWS_ENDPOINT_URL_IAM"):
             client.rewards.destroy("sums", force=True)

@@ -305,7 +305,7 @@ def test_a_response_without_an_expected_field_is_an_error_that_names_it(
         ("CreateFunction", 413, "RequestEntityTooLargeException", "Request must be smaller", "is 50 MB"),
     ],
 )
-def test_a_quota_error_names_the_quota_and_the_remedy(  # noqa: PLR0913 - a row each
+def test_a_quota_error_names_the_quota_and_the_remedy(
     here: Here, client: Client, operation: str, status: int, code: str, message: str, advice: str
 ) -> None:
     here.gate.refuse(operation, status, code, message)

@@ -67,7 +67,7 @@ def blocking(client: Client) -> None:
     assert_type(client.jobs.checkpoints(job), Iterator[Checkpoint])
     reward = client.rewards.deploy("reward.py:lambda_handler", name="r", dataset="train.jsonl", timeout=60)
     assert_type(reward, DeployedReward)
-    assert_type(client.rewards.deploy(reward, name="r", plan=True, tags={"team": "research"}), Plan)
+    assert_type(client.rewards.plan(reward, name="r", tags={"team": "research"}), Plan)
     assert_type(client.rewards.destroy(reward, plan=True), Plan)
     client.jobs.create("m", training_file="f", reward=reward)
     assert_type(client.models.list(), Iterator[Model])
@@ -87,7 +87,7 @@ async def asynchronous(client: AsyncClient) -> None:
     assert_type(await client.jobs.wait(job), Job)
     assert_type(await client.request("GET", "/models"), Response)
     assert_type(await client.rewards.deploy("reward.py:lambda_handler", name="r"), DeployedReward)
-    assert_type(await client.rewards.deploy("reward.py:lambda_handler", name="r", plan=True), Plan)
+    assert_type(await client.rewards.plan("reward.py:lambda_handler", name="r"), Plan)
     assert_type(client.openai, openai.AsyncOpenAI)
 
 

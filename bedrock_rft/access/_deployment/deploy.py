@@ -67,7 +67,7 @@ class DeployedReward:
 
     @property
     def changed(self) -> bool:
-        """Whether anything was created, changed or deleted."""
+        """True if anything was created, changed or deleted."""
         return self.plan.changes
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Delete what a deployment created, and nothing else."""
+"""Delete the function and the role of a deployment, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compare the function of a deployed reward with what it should be, and plan the steps between."""
+"""Compare the function of a deployed reward with the desired one, and plan the steps between."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def is_conflict(error: APIStatusError) -> bool:
 
 
 def _outdated_settings(found: Function, published: Mapping[str, Any], desired: DesiredFunction) -> tuple[str, ...]:
-    """Describe how the newest version differs from what is to run. Values that deploy does not manage may be secret."""
+    """Describe how the newest version differs from the desired one, without values that may be secret."""
     version = published["Version"]
     managed = _differences(published, {**desired.code, **desired.settings})
     others = [name for name in _UNMANAGED_SETTINGS if _comparable(found.settings, name) != _comparable(published, name)]

@@ -66,7 +66,7 @@ class Plan:
 
     @property
     def changes(self) -> bool:
-        """Whether any step creates, changes or deletes something."""
+        """True if any step creates, changes or deletes something."""
         return any(step.action != "leave" for step in self.steps)
 
     @property

@@ -1,4 +1,4 @@
-"""Compare the execution role of a deployed reward with what it should be, and plan the steps between."""
+"""Compare the execution role of a deployed reward with the desired one, and plan the steps between."""
 
 from __future__ import annotations
 

@@ -39,6 +39,7 @@ _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/([\x21-\x7e]{1,511}/
 def partition(region: str) -> str:
     """Return a region's partition, such as `aws` or `aws-us-gov`; `aws` if botocore does not know the region."""
     from botocore.exceptions import UnknownRegionError
+
     session: Any = new_session()
     try:
         return str(session.get_partition_for_region(region))

@@ -65,7 +65,7 @@ def check(
     client: Any = None,
     seed: int = 0,
 ) -> Report:
-    """Try a reward on records and report what a training run on it would suffer from.
+    """Try a reward on records and report faults that a training run would suffer from.
 
     The reward gets right answers, wrong, empty, cut off, very long and hostile ones, in every payload shape that the
     service is known to send, one by one and many at once, twice. Right answers are the reference answers in the forms
@@ -318,7 +318,7 @@ class _Check:
     def _compare_alone(
         self, probes: Sequence[Probe], values: Sequence[float | None], shape: PayloadShape, noise: float
     ) -> list[Finding]:
-        """Compare the score of an answer in a batch of its own with its score among others."""
+        """Compare the score of an answer that is sent alone with its score among others."""
         places = [place for place, probe in enumerate(probes) if probe.kind in ("right", "wrong")][:_SINGLE_PROBES]
         for place in places:
             batch = self._trial.send([probes[place]], shape)

@@ -1,4 +1,4 @@
-"""Findings of a reward check: what the scores mean for a training run, and the remedy."""
+"""Findings of a reward check: consequences of the scores for a training run, and remedies."""
 
 from __future__ import annotations
 

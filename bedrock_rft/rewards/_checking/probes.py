@@ -1,4 +1,4 @@
-"""Answers on which a reward is tried: right ones, wrong ones, and what a model under training may find out."""
+"""Answers on which a reward is tried: right ones, wrong ones, and tricks that a model may learn."""
 
 from __future__ import annotations
 

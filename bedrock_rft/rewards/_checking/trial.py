@@ -129,7 +129,7 @@ class Trial:
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether every invocation so far has failed, so that more of them would show nothing new."""
+        """True if every invocation so far has failed, so that more of them would show nothing new."""
         return len(self.batches) >= self.stop_after and not any(batch.scored for batch in self.batches)
 
     def working_shapes(self) -> set[PayloadShape]:

@@ -143,7 +143,7 @@ class LambdaTarget:
         try:
             response = self._client.invoke(FunctionName=self.arn, Payload=json.dumps(event).encode(), LogType="Tail")
             payload = bytes(response["Payload"].read())
-        except Exception as error:  # noqa: BLE001 - whatever goes wrong is the outcome
+        except Exception as error:  # noqa: BLE001 - every failure is an outcome
             return Outcome(None, time.monotonic() - began, error=self._not_invoked(read_aws_failure(error)))
         seconds, printed = time.monotonic() - began, _decode_log(response.get("LogResult"))
         if not payload:  # Lambda sends at least `null`

@@ -1,4 +1,4 @@
-"""A reward in a file or a package, invoked in a subprocess, where it may hang, crash or exhaust its memory."""
+"""A reward in a file or a package, invoked in a subprocess because it may hang, crash or exhaust its memory."""
 
 from __future__ import annotations
 
