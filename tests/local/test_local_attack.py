@@ -57,12 +57,12 @@ def test_two_servers_take_two_ports_and_two_keys(service: LocalService) -> None:
         ["X-Forwarded-For: 127.0.0.1"],
     ],
 )
-def test_a_second_host_is_no_way_in(service: LocalService, lines: list[str]) -> None:
+def test_a_second_host_header_is_refused(service: LocalService, lines: list[str]) -> None:
     hosts = sum(line.startswith("Host") for line in lines)
     assert status(exchange(service, head(service, *lines))) in ({400, 421} if hosts else {200})
 
 
-def test_a_page_of_another_site_is_granted_nothing(service: LocalService) -> None:
+def test_requests_from_pages_of_other_sites_are_refused(service: LocalService) -> None:
     """DNS rebinding, a preflight, and what a page may send without one."""
     rebound = head(service).replace(f"{HOST}:{port(service)}".encode(), f"evil.example:{port(service)}".encode())
     assert status(exchange(service, rebound)) == 421
@@ -114,14 +114,14 @@ def test_odd_request_lines(service: LocalService, request_line: str) -> None:
     assert lives(service)
 
 
-def test_nothing_is_asked_without_a_key(service: LocalService) -> None:
+def test_a_request_without_a_key_is_refused(service: LocalService) -> None:
     answer = exchange(service, head(service, admitted=False))
     assert status(answer) == 401
     for secret in service.environment().values():
         assert secret.encode() not in answer.replace(f"{HOST}:{port(service)}".encode(), b"") or secret == "us-west-2"
 
 
-def test_a_strangers_upload_is_not_kept(service: LocalService) -> None:
+def test_an_unauthenticated_upload_is_not_stored(service: LocalService) -> None:
     lines = ["Content-Type: multipart/form-data; boundary=x", "Content-Length: 1000000", "Expect: 100-continue"]
     answer = exchange(service, head(service, *lines, request="POST /v1/files HTTP/1.1", admitted=False))
     assert status(answer) == 401  # and no 100 before it
@@ -205,7 +205,7 @@ def test_a_head_in_pieces_is_a_head(service: LocalService) -> None:
     assert status(exchange(service, *pieces)) == 200
 
 
-def test_bodies_have_an_end(service: LocalService) -> None:
+def test_upload_bodies_are_limited(service: LocalService) -> None:
     lines = ["Content-Type: multipart/form-data; boundary=x", f"Content-Length: {1 << 30}"]
     answer = exchange(service, head(service, *lines, request="POST /v1/files HTTP/1.1"))
     assert status(answer) == 413  # at once
@@ -242,7 +242,7 @@ def test_bodies_have_an_end(service: LocalService) -> None:
         "//v1/files",
     ],
 )
-def test_an_id_is_looked_up_and_is_no_path(service: LocalService, path: str) -> None:
+def test_an_id_is_never_used_as_a_path(service: LocalService, path: str) -> None:
     answer = send_all(service, head(service, request=f"GET {path} HTTP/1.1"))
     assert status(answer) in {400, 404}
     assert b"root:" not in answer
@@ -250,7 +250,7 @@ def test_an_id_is_looked_up_and_is_no_path(service: LocalService, path: str) -> 
 
 
 @pytest.mark.parametrize("name", ["../../evil", "/etc/evil", "..\\evil", "evil\x00.jsonl", "a" * 1000, "CON", "~/evil"])
-def test_an_uploads_name_touches_no_file(tmp_path: Path, name: str) -> None:
+def test_the_name_of_an_upload_is_never_used_as_a_path(tmp_path: Path, name: str) -> None:
     with LocalService(tmp_path / "state") as service:
         disposition = b'--x\r\nContent-Disposition: form-data; name="'
         part = disposition + b'purpose"\r\n\r\nfine-tune\r\n'
@@ -268,7 +268,7 @@ def test_an_uploads_name_touches_no_file(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes")
-def test_its_files_are_the_users_own(tmp_path: Path) -> None:
+def test_files_are_private_to_the_user(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         with LocalService(tmp_path / "state") as service:
@@ -282,7 +282,7 @@ def test_its_files_are_the_users_own(tmp_path: Path) -> None:
 # Slow clients
 
 
-def test_a_half_sent_body_does_not_hold_up_the_end(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_incomplete_body_does_not_delay_shutdown(caplog: pytest.LogCaptureFixture) -> None:
     with LocalService() as service:
         lines = ["Content-Type: application/json", "Content-Length: 1000"]
         peer = socket.create_connection((HOST, port(service)), timeout=10)
@@ -292,7 +292,7 @@ def test_a_half_sent_body_does_not_hold_up_the_end(caplog: pytest.LogCaptureFixt
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-def test_files_do_not_sit_in_memory(tmp_path: Path) -> None:
+def test_files_are_not_held_in_memory(tmp_path: Path) -> None:
     """Neither on the way in nor on the way out, in a server of its own process."""
     code = (
         "import sys, tracemalloc\n"
@@ -326,7 +326,7 @@ def test_files_do_not_sit_in_memory(tmp_path: Path) -> None:
 # What it says, and when it ends
 
 
-def test_answers_say_nothing_of_the_machine(service: LocalService, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_responses_show_nothing_of_the_machine(service: LocalService, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any) -> None:
         raise RuntimeError("/a/secret/path")
 
@@ -344,7 +344,7 @@ def run(code: str, *arguments: str, **options: Any) -> subprocess.Popen[str]:
     )
 
 
-def test_a_program_that_forgets_to_close_leaves_nothing() -> None:
+def test_temporary_directories_are_removed_at_exit() -> None:
     code = (
         "from bedrock_rft.local import LocalService, Service\n"
         "one, two = LocalService(), Service()\n"
@@ -360,7 +360,7 @@ def test_a_program_that_forgets_to_close_leaves_nothing() -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="fork")
-def test_a_fork_does_not_tidy_up_after_its_parent() -> None:
+def test_a_fork_does_not_remove_the_directory_of_its_parent() -> None:
     code = (
         "import os, sys\n"
         "from bedrock_rft.local import Service\n"
@@ -392,7 +392,7 @@ def banner(process: subprocess.Popen[str]) -> str:
 COMMAND = ("-m", "bedrock_rft.local")
 
 
-def test_the_command_ends_with_its_standard_input_where_it_is_asked_to(tmp_path: Path) -> None:
+def test_the_command_stops_with_standard_input_on_request(tmp_path: Path) -> None:
     where = {**os.environ, "TMPDIR": str(tmp_path), "TEMP": str(tmp_path), "TMP": str(tmp_path)}
     with run("", *COMMAND, "--stop-with-stdin", stdin=subprocess.PIPE, env=where) as process:
         shown = banner(process)
@@ -410,7 +410,7 @@ def test_the_command_ends_with_its_standard_input_where_it_is_asked_to(tmp_path:
 
 
 @pytest.mark.parametrize("arguments", [(), ("--stop-with-stdin",)])
-def test_the_command_outlives_a_standard_input_that_says_nothing(arguments: tuple[str, ...], tmp_path: Path) -> None:
+def test_the_command_outlives_an_empty_standard_input(arguments: tuple[str, ...], tmp_path: Path) -> None:
     where = {**os.environ, "TMPDIR": str(tmp_path), "TEMP": str(tmp_path), "TMP": str(tmp_path)}
     with run("", *COMMAND, *arguments, stdin=subprocess.DEVNULL, env=where) as process:
         shown = banner(process)
@@ -422,7 +422,7 @@ def test_the_command_outlives_a_standard_input_that_says_nothing(arguments: tupl
         assert os.name != "posix" or (process.wait(10), temporary(tmp_path)) == (0, [])
 
 
-def test_real_credentials_are_not_looked_at(tmp_path: Path) -> None:
+def test_real_credentials_are_not_read(tmp_path: Path) -> None:
     """A rehearsal beside a whole AWS configuration, which it neither opens nor repeats."""
     for name in ("config", "credentials"):
         (tmp_path / name).write_text("[default]\naws_access_key_id = AKIDREAL\naws_secret_access_key = real-secret\n")

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import pytest
 
 from bedrock_rft._transport.transport import Request
 from bedrock_rft.local import Service
+from bedrock_rft.rewards import Rollout, reward
+from bedrock_rft.rewards import package as rewards_package
 
 ARN = "arn:aws:lambda:us-west-2:123456789012:function:reward"
 MODEL = "openai.gpt-oss-20b"
@@ -101,6 +104,11 @@ def right(event: list[dict[str, Any]], _: object) -> list[dict[str, Any]]:
     ]
 
 
+@reward
+def contains_reference(rollout: Rollout) -> bool:
+    return str(rollout.reference) in rollout.answer
+
+
 @pytest.fixture
 def service() -> Iterator[Service]:
     with Service(reward=right) as found:
@@ -148,6 +156,22 @@ def test_a_reward_file_that_ends_its_process_fails_the_job_only(tmp_path: Path, 
         assert expected in failed["error"]["message"]
         (tmp_path / "crash").unlink()
         assert wait(service, create(service, file))["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("kind", ["path", "zip", "package"])
+def test_every_kind_of_reward_in_a_file_runs_in_a_subprocess(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "lambda_function.py").write_text(SOURCE.format(statement="pass"))
+    with zipfile.ZipFile(tmp_path / "reward.zip", "w") as archive:
+        archive.write(tmp_path / "lambda_function.py", "lambda_function.py")
+    rewards: dict[str, Any] = {
+        "path": f"{tmp_path / 'lambda_function.py'}:lambda_handler",
+        "zip": tmp_path / "reward.zip",
+        "package": rewards_package(contains_reference),
+    }
+    with Service(reward=rewards[kind]) as service:
+        reward: Any = service._runner._settings.rewards
+        assert reward._process is not None
+        assert wait(service, create(service, upload(service, records())))["status"] == "succeeded"
 
 
 def test_the_process_of_a_reward_ends_with_the_service(tmp_path: Path) -> None:

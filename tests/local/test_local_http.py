@@ -156,7 +156,7 @@ def test_queries_arrive_as_they_were_signed(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize("key", [None, "", "Bearer", "Bearer wrong", "Bearer local-key-", "Basic eA=="])
 @pytest.mark.parametrize("path", ["models", "files", "nowhere"])
-def test_strangers_are_refused_everywhere(service: LocalService, key: str | None, path: str) -> None:
+def test_unauthenticated_requests_are_refused_on_every_path(service: LocalService, key: str | None, path: str) -> None:
     headers = {} if key is None else {"Authorization": key}
     reply = httpx.get(f"{service.base_url}/{path}", headers=headers, trust_env=False)
     assert reply.status_code == 401
@@ -184,7 +184,7 @@ def test_a_signature_for_another_service_or_body_is_refused(service: LocalServic
     assert files == "us-west-2"
 
 
-def test_a_refused_upload_hears_the_refusal(service: LocalService) -> None:
+def test_a_refused_upload_gets_its_response(service: LocalService) -> None:
     headers = {"Authorization": "Bearer wrong"}
     files = {"file": ("x", b"x" * (8 << 20))}
     reply = httpx.post(f"{service.base_url}/files", headers=headers, files=files, trust_env=False)
@@ -199,7 +199,7 @@ def test_another_host_is_refused(service: LocalService, host: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
-def test_what_a_foreign_page_can_send_is_refused(service: LocalService, kind: str) -> None:
+def test_media_types_that_other_sites_can_send_are_refused(service: LocalService, kind: str) -> None:
     with opened(service, "api_key") as client:
         reply = client.post("fine_tuning/jobs", content=b"{}", headers={"Content-Type": kind})
     assert reply.status_code == 415
@@ -211,7 +211,7 @@ def test_other_methods_are_refused(service: LocalService, method: str) -> None:
         assert client.request(method, "models").status_code == 405
 
 
-def test_bodies_that_are_none(client: httpx.Client) -> None:
+def test_malformed_bodies_are_refused(client: httpx.Client) -> None:
     for content in (b"{", b"\xff", b'{"a": NaN', b"[" * 100_000):
         reply = client.post("chat/completions", content=content, headers={"Content-Type": "application/json"})
         assert reply.status_code == 400
@@ -222,7 +222,7 @@ def test_bodies_that_are_none(client: httpx.Client) -> None:
     assert client.post("files", json={}).status_code == 400
 
 
-def test_a_json_body_has_an_end(service: LocalService) -> None:
+def test_json_bodies_are_limited(service: LocalService) -> None:
     with opened(service, "api_key") as client:
         reply = client.post("fine_tuning/jobs", content=b" " * (5 << 20), headers={"Content-Type": "application/json"})
     assert reply.status_code == 413
@@ -257,7 +257,7 @@ def test_ambiguous_requests_are_refused(service: LocalService, extra: str) -> No
     assert int(raw(service, head).split()[1]) in {400, 421, 431}
 
 
-def test_stalled_peers_stop_nobody(service: LocalService) -> None:
+def test_stalled_connections_do_not_block_others(service: LocalService) -> None:
     port = int(service.base_url.split(":")[2].split("/")[0])
     stalled = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(50)]
     try:
@@ -334,7 +334,7 @@ def test_keys_survive_a_restart_in_the_same_directory(tmp_path: Path) -> None:
         LocalService(tmp_path)
 
 
-def test_a_new_server_goes_on_in_the_same_directory(tmp_path: Path) -> None:
+def test_a_new_server_resumes_in_the_same_directory(tmp_path: Path) -> None:
     with LocalService(tmp_path, reward=handler, pace=0.01) as service, opened(service, "aws") as client:
         job = created(client, uploaded(client, jsonl())["id"])["id"]
         while not client.get(f"fine_tuning/jobs/{job}/events").json()["data"][0]["data"]:
@@ -346,7 +346,7 @@ def test_a_new_server_goes_on_in_the_same_directory(tmp_path: Path) -> None:
         assert steps == list(range(75, 0, -1))
 
 
-def test_it_leaves_nothing_behind() -> None:
+def test_closing_leaves_no_threads_or_listeners() -> None:
     before = set(threading.enumerate())
     service = LocalService(reward=handler)
     with opened(service, "api_key") as client:
@@ -387,7 +387,7 @@ def test_no_secret_is_shown(service: LocalService) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_command_serves_until_it_is_told_to_stop(tmp_path: Path, number: int) -> None:
+def test_the_command_serves_until_a_signal(tmp_path: Path, number: int) -> None:
     (tmp_path / "reward.py").write_text("def handler(event, context):\n    return []\n")
     command = [sys.executable, "-W", "error", "-m", "bedrock_rft.local", "--reward", f"{tmp_path}/reward.py:handler"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
@@ -407,7 +407,7 @@ def test_the_command_serves_until_it_is_told_to_stop(tmp_path: Path, number: int
         assert process.stderr.read() == ""
 
 
-def test_the_command_says_what_is_wrong() -> None:
+def test_the_command_reports_a_missing_reward() -> None:
     command = [sys.executable, "-m", "bedrock_rft.local", "--reward", "nowhere.py:handler"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own
     assert done.returncode == 2

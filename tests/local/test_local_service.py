@@ -152,14 +152,14 @@ def test_checkpoints_are_models(service: Service) -> None:
         assert each["metrics"]["step"] == each["step_number"]
 
 
-def test_a_validation_file_brings_its_metric(service: Service) -> None:
+def test_a_validation_file_adds_its_metrics(service: Service) -> None:
     job = create(service, upload(service), validation_file=upload(service, records(10, 5000)))
     until(service, job, "succeeded")
     curves = {"validation_rewards_mean", "validation_response_length_mean"}
     assert any(curves <= each["data"].keys() for each in events(service, job) if each["data"])
 
 
-def test_two_services_with_one_seed_tell_the_same_story() -> None:
+def test_two_services_with_one_seed_have_the_same_events() -> None:
     stories: list[list[Any]] = []
     for _ in range(2):
         with Service(reward=handler, seed=7) as service:
@@ -169,7 +169,7 @@ def test_two_services_with_one_seed_tell_the_same_story() -> None:
     assert stories[0] == stories[1]
 
 
-def test_cancelling_takes_hold_between_steps() -> None:
+def test_cancelling_takes_effect_between_steps() -> None:
     with Service(reward=handler, pace=30) as service:
         job, waiting = create(service, file := upload(service)), create(service, file)
         until(service, job, "running")
@@ -186,7 +186,7 @@ def test_cancelling_takes_hold_between_steps() -> None:
         assert service.handle(Request("POST", f"{JOBS}/{waiting}/cancel")).ok
 
 
-def test_a_restart_goes_on_after_the_last_step_it_told_of(tmp_path: Path) -> None:
+def test_a_restart_continues_after_the_last_stored_step(tmp_path: Path) -> None:
     with Service(tmp_path, reward=handler) as service:
         straight = create(service, upload(service))
         until(service, straight, "succeeded")
@@ -242,12 +242,12 @@ def test_a_reward_that_fails_fails_the_job(reward: Any, said: str) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"not json\n", "not valid JSON"),
-        (json.dumps(records(1)[0]).encode(), "between 100 and 20000"),
+        (b"not json\n", "not JSON"),
+        (json.dumps(records(1)[0]).encode(), "at least 100 are needed"),
         (b"\x1f\x8b", "gzip"),
     ],
 )
-def test_a_file_that_is_none_fails_the_job(service: Service, content: bytes, said: str) -> None:
+def test_an_invalid_file_fails_the_job(service: Service, content: bytes, said: str) -> None:
     failed = until(service, create(service, upload(service, content)))
     assert failed["status"] == "failed"
     assert failed["error"]["code"] == "invalid_training_file"
@@ -295,7 +295,7 @@ def test_documented_payload_shapes() -> None:
 @pytest.mark.parametrize(
     "settings", [{"reward": "nowhere.py:handler"}, {"payload": "other", "reward": handler}, {"pace": -1}]
 )
-def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
+def test_invalid_settings_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         Service(**settings)
 
@@ -326,7 +326,7 @@ def test_files_are_kept_listed_and_deleted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "key", ["..%2F..%2Fetc%2Fpasswd", "%2e%2e", "..%2Fservice.sqlite3", "%00", "local-file-0", "é"]
 )
-def test_ids_are_names_and_no_paths(service: Service, key: str) -> None:
+def test_ids_are_never_used_as_paths_in_process(service: Service, key: str) -> None:
     for call in (
         Request("GET", f"/files/{key}"),
         Request("GET", f"/files/{key}/content"),
@@ -337,7 +337,7 @@ def test_ids_are_names_and_no_paths(service: Service, key: str) -> None:
         assert problem(reply)["code"] == "not_found"
 
 
-def test_other_purposes_are_refused_and_listed_apart(service: Service) -> None:
+def test_other_purposes_are_refused_and_filter_lists(service: Service) -> None:
     reply = service.handle(Request("POST", "/files", upload=Upload(source(b"x"), purpose="assistants")))
     assert (reply.status, problem(reply)["param"]) == (400, "purpose")
     upload(service, b"x")
@@ -359,7 +359,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
 # Pages
 
 
-def test_pages_meet_without_a_gap(service: Service) -> None:
+def test_pages_follow_each_other_without_a_gap(service: Service) -> None:
     made = [upload(service, b"x", f"{number}") for number in range(25)]
     page = get(service, "/files")
     assert len(page["data"]) == 20
@@ -442,11 +442,11 @@ def test_creation_is_read_strictly(service: Service, path: str, value: Any) -> N
 
 
 @pytest.mark.parametrize("content", [None, [], "text", {}])
-def test_bodies_that_are_no_job_are_refused(service: Service, content: Any) -> None:
+def test_bodies_that_are_not_jobs_are_refused(service: Service, content: Any) -> None:
     assert service.handle(Request("POST", JOBS, json=content)).status == 400
 
 
-def test_what_is_not_there_is_404_and_empty(service: Service) -> None:
+def test_unknown_paths_are_404_and_empty(service: Service) -> None:
     for path in ("/completions", "/uploads", "/", "", "/files/", f"{JOBS}/x/pause", "/v1/files"):
         reply = service.handle(Request("GET", path))
         assert (reply.status, reply.content) == (404, b"")
@@ -489,7 +489,7 @@ def test_answers_follow_their_seed_and_limits(service: Service) -> None:
     assert short["usage"]["total_tokens"] == short["usage"]["prompt_tokens"] + 2
 
 
-def test_a_prompt_of_no_file_gets_a_sentence(service: Service) -> None:
+def test_a_prompt_of_no_file_gets_an_explanation(service: Service) -> None:
     upload(service)
     upload(service, b"no training file")
     reply = ask(service, messages=[{"role": "user", "content": "Who are you?"}])
@@ -546,7 +546,7 @@ def test_responses(service: Service) -> None:
 # The directory
 
 
-def test_a_directory_serves_one_rehearsal_at_a_time(tmp_path: Path) -> None:
+def test_a_directory_serves_one_service_at_a_time(tmp_path: Path) -> None:
     with Service(tmp_path), pytest.raises(ConfigurationError, match="other local service"):
         Service(tmp_path)
     with Service(tmp_path):

@@ -153,7 +153,7 @@ def test_segments_are_encoded_twice_and_queries_sorted() -> None:
     assert canonical_query(b"b=2&a=%7e&a=1&c&=&a%2b=+") == "=&a=1&a=~&a%2B=%2B&b=2&c="
 
 
-def test_what_botocore_signs_is_let_in() -> None:
+def test_signatures_of_botocore_are_valid() -> None:
     assert check(signed()) == CREDENTIAL.access_key
     assert check(signed("POST", "/v1/files?a=b", b"body"), "POST", "/v1/files?a=b", b"body") == CREDENTIAL.access_key
 
@@ -176,7 +176,7 @@ value = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20)
     body=st.binary(max_size=30),
     method=st.sampled_from(["GET", "POST", "DELETE"]),
 )
-def test_two_readings_of_the_specification_agree(
+def test_signer_and_verifier_agree(
     path: list[str], query: list[tuple[str, str]], header: str, body: bytes, method: str
 ) -> None:
     target = "/v1/" + "/".join(quote(part.encode("utf-8", "replace"), safe="") for part in path)
@@ -247,11 +247,11 @@ def test_clocks_may_differ_by_five_minutes(minutes: int) -> None:
         f"AWS4-HMAC-SHA256 Credential={SCOPE}, SignedHeaders=\udcff, Signature=\udcff",
     ],
 )
-def test_a_header_that_is_no_signature_is_refused(authorization: str | None) -> None:
+def test_malformed_authorization_headers_are_refused(authorization: str | None) -> None:
     assert refusal(changed(signed(), "Authorization", authorization)).status == 401
 
 
-def test_a_date_that_is_none_is_refused() -> None:
+def test_malformed_dates_are_refused() -> None:
     for stamp in ("20251399T000000Z", "yesterday", "２０２５０１０１T000000Z", ""):
         assert refusal(changed(signed(), "X-Amz-Date", stamp)).status == 401
 

@@ -195,7 +195,7 @@ JSON = st.recursive(
         st.binary() | st.sampled_from([line for line, _ in BAD_LINES]) | JSON.map(lambda v: json.dumps(v).encode())
     )
 )
-def test_nothing_but_a_verdict_comes_of_any_bytes(chunks: list[bytes]) -> None:
+def test_any_bytes_are_read_or_refused(chunks: list[bytes]) -> None:
     try:
         read_records(chunks, minimum=1)
     except InvalidFile as verdict:
@@ -329,12 +329,12 @@ def cycle() -> list[Any]:
         (lambda: [item(0, metrics_list=[{"name": "x"}]), *GOOD[1:]], "a metric that is not"),
     ],
 )
-def test_an_answer_that_is_no_answer_is_named(answer: Callable[[], object], said: str) -> None:
+def test_invalid_results_are_named(answer: Callable[[], object], said: str) -> None:
     with pytest.raises(RewardError, match=said):
         RewardFunction(lambda _event, _context: answer()).score(rollouts())
 
 
-def test_the_rollout_to_blame_is_named() -> None:
+def test_the_error_names_the_rollout() -> None:
     with pytest.raises(RewardError) as caught:
         RewardFunction(lambda _event, _context: [item(0), item(1, math.nan), item(2)]).score(rollouts())
     assert caught.value.rollout == "r1"
@@ -364,7 +364,7 @@ def test_a_handler_that_raises_is_the_cause(error: BaseException, said: str) -> 
     assert caught.value.__cause__ is error
 
 
-def test_a_handler_that_hangs_is_given_up() -> None:
+def test_a_handler_that_hangs_is_abandoned() -> None:
     done = threading.Event()
     try:
         with pytest.raises(RewardError, match=r"within 0\.05 seconds"):
@@ -373,7 +373,7 @@ def test_a_handler_that_hangs_is_given_up() -> None:
         done.set()
 
 
-def test_a_handler_is_loaded_from_its_file_as_it_stands(tmp_path: Path) -> None:
+def test_an_edited_handler_file_is_loaded_again(tmp_path: Path) -> None:
     (tmp_path / "neighbour_of_reward.py").write_text("SCORE = 0.25\n")
     file = tmp_path / "reward.py"
     source = (
@@ -428,7 +428,7 @@ def test_a_handler_that_cannot_be_called(
 @pytest.mark.parametrize(
     "setting", [{"payload": "flat"}, {"invocation_size": 0}, {"timeout": 0}, {"timeout": 901}, {"timeout": math.nan}]
 )
-def test_a_reward_setting_that_makes_no_sense(setting: Row) -> None:
+def test_invalid_reward_settings_are_refused(setting: Row) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(setting))):
         RewardFunction(correct, **setting)
 
@@ -442,7 +442,7 @@ def candidate_texts(reference: object, **extras: Any) -> dict[str, str]:
     return {each.style: each.text for each in candidates(read_records([jsonl(rows)], minimum=1), 0)}
 
 
-def test_the_right_answer_comes_in_several_renderings_among_wrong_ones() -> None:
+def test_candidates_are_right_and_wrong_answers_in_several_forms() -> None:
     texts = candidate_texts("72")
     assert list(texts) == [style for style in BASE_WEIGHTS if not style.endswith("gold")]
     assert texts["right verbatim"] == "72"
@@ -470,7 +470,7 @@ def test_the_right_answer_comes_in_several_renderings_among_wrong_ones() -> None
         ("#### ", "####", "####"),
     ],
 )
-def test_what_a_reference_comes_to(reference: object, verbatim: str | None, final: str) -> None:
+def test_the_final_answer_of_a_reference(reference: object, verbatim: str | None, final: str) -> None:
     texts = candidate_texts(reference)
     assert texts["right verbatim"] == (reference if verbatim is None else verbatim)
     assert texts["right hashes"] == f"#### {final}"
@@ -548,7 +548,7 @@ def test_a_reward_without_signal_is_a_flat_line(level: float) -> None:
 
 @settings(max_examples=15)
 @given(st.integers(0, 2**31), st.integers(1, 29), st.integers(1, 7), st.sampled_from([0.1, 1.0, 1e300]))
-def test_a_run_that_is_killed_goes_on_as_if_it_had_not_been(seed: int, killed: int, batch: int, rate: float) -> None:
+def test_a_restored_run_continues_as_an_uninterrupted_one(seed: int, killed: int, batch: int, rate: float) -> None:
     def fresh() -> Trainer:
         rows = records(20)
         return Trainer(
@@ -603,7 +603,7 @@ def test_a_reward_that_fails_leaves_the_policy_where_it_was() -> None:
 @pytest.mark.parametrize(
     "state", ["", "[]", "{}", '{"styles": 1}', '{"styles": {}, "prompts": {"a": 1}}', "[" * 100_000]
 )
-def test_a_state_that_is_none_is_refused(state: str) -> None:
+def test_invalid_states_are_refused(state: str) -> None:
     trainer = Trainer(records(), RewardFunction(correct))
     before = trainer.state()
     with pytest.raises(ConfigurationError):
@@ -624,12 +624,12 @@ def test_a_state_of_another_run_is_refused() -> None:
     [{"n_epochs": 0}, {"batch_size": 0}, {"group_size": 1}]
     + [{"learning_rate_multiplier": value} for value in (0, -1, math.nan, math.inf)],
 )
-def test_a_training_setting_that_makes_no_sense(setting: Row) -> None:
+def test_invalid_training_settings_are_refused(setting: Row) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(setting))):
         Trainer(records(), RewardFunction(correct), **setting)
 
 
-def test_there_is_no_run_without_records_and_no_step_beyond_the_last() -> None:
+def test_runs_without_records_and_unknown_steps_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="no records"):
         Trainer([], RewardFunction(correct))
     with pytest.raises(ConfigurationError, match="no step 26"):

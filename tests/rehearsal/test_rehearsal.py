@@ -78,7 +78,7 @@ def good(data: Path) -> Rehearsal:
     return rehearse(data, right, hyperparameters={"n_epochs": 2, "batch_size": 8})
 
 
-def test_a_good_run_is_called_one(good: Rehearsal) -> None:
+def test_a_good_run_has_no_errors(good: Rehearsal) -> None:
     assert good.ok
     assert codes(good) == {"not_asked"}, "whether the real model earns anything is open, and said to be"
     assert good.first == ()
@@ -89,7 +89,7 @@ def test_a_good_run_is_called_one(good: Rehearsal) -> None:
     assert {"learns", "data", "sound", "load"} <= {finding.code for finding in good.findings}
 
 
-def test_what_it_will_ask_of_the_function_is_worked_out(good: Rehearsal) -> None:
+def test_the_load_on_the_function_is_worked_out(good: Rehearsal) -> None:
     load = good.load
     assert load is not None
     assert (load.steps, load.rollouts, load.calls, load.calls_at_once) == (30, 120 * 2 * 8, 120, 4)
@@ -97,7 +97,7 @@ def test_what_it_will_ask_of_the_function_is_worked_out(good: Rehearsal) -> None
     assert load.timeout == 300
 
 
-def test_it_says_what_it_is_in_80_columns_and_as_json(good: Rehearsal, tmp_path: Path) -> None:
+def test_the_report_fits_80_columns_and_is_json(good: Rehearsal, tmp_path: Path) -> None:
     text = str(good)
     assert "rehearsal: no model was trained" in " ".join(text.split())
     assert all(len(line) <= 80 for line in text.splitlines())
@@ -118,7 +118,7 @@ def test_a_run_of_large_batches_is_rehearsed_long_enough() -> None:
     assert len(report.metrics) == 25
 
 
-def test_it_is_rehearsed_on_some_and_worked_out_for_all(data: Path) -> None:
+def test_the_load_covers_all_records_even_with_a_limit(data: Path) -> None:
     report = rehearse(data, right, limit=16)
     assert report.metrics is not None
     assert len(report.metrics) == 4
@@ -163,7 +163,7 @@ def test_every_kind_of_reward_is_rehearsed(
         assert not function.done
 
 
-def test_what_to_mend_comes_in_order() -> None:
+def test_findings_to_fix_are_ordered() -> None:
     report = rehearse(records(40), indifferent)
     assert not report.ok
     assert [finding.code for finding in report.errors][-1] == "all_equal"
@@ -188,7 +188,7 @@ def test_a_reward_that_raises_fails_the_job(data: Path) -> None:
     assert "not a function" in str(rehearse(data, lambda: 0)) or "must take" in str(rehearse(data, lambda: 0))
 
 
-def test_data_that_cannot_be_read_end_it_early(tmp_path: Path) -> None:
+def test_unreadable_data_end_the_rehearsal_early(tmp_path: Path) -> None:
     path = tmp_path / "broken.jsonl"
     path.write_text('{"messages": [}\n')
     report = rehearse(path, right)
@@ -200,7 +200,7 @@ def test_data_that_cannot_be_read_end_it_early(tmp_path: Path) -> None:
         rehearse(tmp_path / "none.jsonl", right)
 
 
-def test_the_base_model_is_asked_only_where_that_is_wanted(service: LocalService, data: Path) -> None:
+def test_the_base_model_is_sampled_only_on_request(service: LocalService, data: Path) -> None:
     with FlakyProxy(service.base_url, share=0.0) as proxy:
         options: dict[str, Any] = {**service.client_options("api_key"), "base_url": proxy.base_url}
         with Client(**options) as client:
@@ -246,7 +246,7 @@ def test_an_async_client_rehearses_too(service: LocalService, data: Path) -> Non
     assert ticks > 10, "the loop goes on meanwhile"
 
 
-def test_a_notebooks_loop_is_no_obstacle(service: LocalService, data: Path) -> None:
+def test_a_sync_client_rehearses_inside_a_running_loop(service: LocalService, data: Path) -> None:
     async def cell() -> Rehearsal:
         with Client(**service.client_options("api_key")) as client:
             return client.rehearse(data, reward=right, limit=16, samples=2, prompts=4)
@@ -265,7 +265,7 @@ def test_a_notebooks_loop_is_no_obstacle(service: LocalService, data: Path) -> N
         ({"client": object()}, "await client.rehearse"),
     ],
 )
-def test_what_makes_no_sense_is_refused(data: Path, settings: dict[str, Any], said: str) -> None:
+def test_invalid_arguments_are_refused(data: Path, settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         rehearse(data, right, **settings)
 
@@ -303,7 +303,7 @@ def test_the_command(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         main([str(data)])
 
 
-def test_the_command_asks_the_base_model_where_it_is_told_to(
+def test_the_command_samples_the_base_model(
     service: LocalService, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = [str(data), "--reward", f"{EXAMPLES / 'reward.py'}:lambda_handler", "--limit", "40", "--samples", "8"]
@@ -328,7 +328,7 @@ def test_the_command_asks_the_base_model_where_it_is_told_to(
         ([-0.9] * 5 + [-0.2] * 25, (-1.0, 0.0), "learns"),
     ],
 )
-def test_a_curve_is_read(rewards: list[float], bounds: tuple[float, float], code: str) -> None:
+def test_the_direction_of_a_curve(rewards: list[float], bounds: tuple[float, float], code: str) -> None:
     assert [finding.code for finding in Curve(rewards, bounds, 0.5).findings()] == [code]
 
 
@@ -336,12 +336,12 @@ def test_a_curve_is_read(rewards: list[float], bounds: tuple[float, float], code
     ("scores", "code"),
     [([[0, 0], [1, 1]], "no_signal"), ([[0, 1]] + [[0, 0]] * 9, "little_signal"), ([[0, 1], [1, 1]], "signal")],
 )
-def test_answers_that_teach_are_told_from_those_that_do_not(scores: list[list[float]], code: str) -> None:
+def test_the_signal_of_the_base_model(scores: list[list[float]], code: str) -> None:
     assert [finding.code for finding in Groups(scores, 1.0, group_size=2).findings()] == [code]
 
 
 @pytest.mark.parametrize(("seconds", "code"), [(0.1, "load"), (1.0, "slow"), (2.0, "too_slow")])
-def test_a_slow_reward_is_found_out(seconds: float, code: str) -> None:
+def test_a_slow_reward_is_reported(seconds: float, code: str) -> None:
     load = Load(100, 1, 4, 8, 16, seconds, 30.0)
     assert [finding.code for finding in load.findings()] == [code]
 
@@ -436,7 +436,7 @@ def test_a_reward_that_only_gold_satisfies_has_a_signal(data: Path) -> None:
     assert "learning_rate_multiplier always looks better here" in " ".join(report.notice.split())
 
 
-def test_pages_are_inert_and_their_curves_are_seen(service: LocalService, tmp_path: Path) -> None:
+def test_pages_run_no_script_and_show_their_curves(service: LocalService, tmp_path: Path) -> None:
     hostile = "<script>document.title='ran'</script>]]><img src='http://other.example/x.png' onerror=alert(1)>\x1b[31m"
     rows = records()
     for row in rows:

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from urllib.parse import unquote
 
 from typing_extensions import Self
@@ -29,15 +29,15 @@ from bedrock_rft.local._service.store import Store
 from bedrock_rft.local._training.candidates import Gold
 from bedrock_rft.local._training.reward import RewardFunction
 from bedrock_rft.local._training.runner import JobRunner, Settings
-from bedrock_rft.rewards import Reward
+from bedrock_rft.rewards import Package, Reward
 from bedrock_rft.rewards._targets.entry_point import EntryPoint
 
 __all__ = ["Handler", "PayloadShape", "Service", "close_at_exit"]
 
 _log = logging.getLogger("bedrock_rft.local")
 
-Handler = EntryPoint | Reward | str
-"""A reward, a Lambda entry point `(event, context)`, or the file and name of either: `file.py:handler`."""
+Handler = EntryPoint | Reward | Package | str | os.PathLike[str]
+"""A reward, a Lambda entry point `(event, context)`, the file and name of either (`file.py:handler`), or a package."""
 
 PayloadShape = Literal["metadata", "top_level"]
 """Position of a rollout's reference answer: as documented, or as AWS's sample reads it."""
@@ -111,10 +111,10 @@ class Service:
                 return loaded
 
             rewards: RewardFunction | Mapping[str, RewardFunction] | None = None
-            if isinstance(reward, (str, Reward)) or callable(reward):
-                rewards = load(reward)
+            if isinstance(reward, Mapping):
+                rewards = {name: load(handler) for name, handler in cast("Any", reward).items()}
             elif reward is not None:
-                rewards = {name: load(handler) for name, handler in reward.items()}
+                rewards = load(reward)
             path = Path(directory).expanduser() if directory is not None else _temporary_directory(resources)
             self._store = Store(path)
             resources.callback(self._store.close)

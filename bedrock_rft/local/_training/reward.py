@@ -10,14 +10,15 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, cast
 
 from bedrock_rft.errors import ConfigurationError, RewardError
 from bedrock_rft.local._training.dataset import Record
-from bedrock_rft.rewards import Reward
+from bedrock_rft.rewards import Package, Reward
 from bedrock_rft.rewards._targets.entry_point import EntryPoint, call_handler, load_handler
 from bedrock_rft.rewards._targets.handler_response import parse_response, parse_scores
-from bedrock_rft.rewards._targets.resolve import split_reward_path
+from bedrock_rft.rewards._targets.resolve import reward_name, split_reward_path
 from bedrock_rft.rewards._targets.subprocess_target import SubprocessTarget
 
 __all__ = ["RewardFunction", "SampledAnswer"]
@@ -56,7 +57,7 @@ class RewardFunction:
 
     def __init__(
         self,
-        handler: EntryPoint | Reward | str,
+        handler: EntryPoint | Reward | Package | str | os.PathLike[str],
         *,
         payload: Literal["metadata", "top_level"] = "metadata",
         wrap_text: bool = False,
@@ -66,7 +67,8 @@ class RewardFunction:
         """Load the handler.
 
         Args:
-            handler: a reward, a function of `(event, context)`, or `path/to/file.py:handler_name`.
+            handler: a reward, a function of `(event, context)`, `path/to/file.py:handler_name`, the zip of a Lambda
+                function, or a package.
             payload: position of the reference answer and further fields: under `metadata`, as documented, or at the top
                 level, as AWS's sample reads them.
             wrap_text: send a reference answer that is a string as `{"text": …}`, as AWS's sample reads it.
@@ -85,8 +87,12 @@ class RewardFunction:
                 f"timeout is {timeout}; Lambda allows more than 0 and at most {_MAX_TIMEOUT} seconds."
             )
         self.last_metrics: dict[str, float] = {}
-        self._process = _start_process(handler, timeout) if isinstance(handler, str) else None
-        self._entry = None if isinstance(handler, str) else load_handler(handler)
+        self._process: SubprocessTarget | None = None
+        self._entry: EntryPoint | None = None
+        if isinstance(handler, (str, os.PathLike, Package)):
+            self._process = _start_process(cast("Any", handler), timeout)
+        else:
+            self._entry = load_handler(handler)
         self._nested = payload == "metadata"
         self._wrap_text = wrap_text
         self._size = invocation_size
@@ -141,14 +147,20 @@ class RewardFunction:
         return {**own, "metadata": fields} if self._nested else {**fields, **own}
 
 
-def _start_process(handler: str, timeout: float) -> SubprocessTarget:
-    try:
-        path, name = split_reward_path(handler)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigurationError(f"The reward file in '{handler:.200}' cannot be found: {reason}.") from error
-    # Like a function in Lambda it has the environment of its host, for the credentials of a judge, say.
-    target = SubprocessTarget(path, name, f"{path.name}:{name}", timeout, _MEMORY_MB, environment=os.environ)
+def _start_process(handler: Package | str | os.PathLike[str], timeout: float) -> SubprocessTarget:
+    name = reward_name(handler)
+    source: Path | bytes
+    if isinstance(handler, Package):
+        source, entry = handler.content, handler.handler
+    else:
+        try:
+            source, entry = split_reward_path(os.fspath(handler))
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigurationError(f"The reward file in '{name:.200}' cannot be found: {reason}.") from error
+        name = f"{source.name}:{entry}"
+    # Like a function in Lambda it has the environment of its host, which may hold the credentials of a judge.
+    target = SubprocessTarget(source, entry, name, timeout, _MEMORY_MB, environment=os.environ)
     try:
         loaded = target.start()
     except RewardError as error:
@@ -156,7 +168,7 @@ def _start_process(handler: str, timeout: float) -> SubprocessTarget:
         raise ConfigurationError(error.message) from error
     if loaded.get("wrong"):
         target.close()
-        raise ConfigurationError(f"The reward '{handler}' cannot be invoked by Lambda: {loaded['wrong']}.")
+        raise ConfigurationError(f"The reward '{name}' cannot be invoked by Lambda: {loaded['wrong']}.")
     return target
 
 
