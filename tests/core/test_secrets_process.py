@@ -451,10 +451,7 @@ print([each for each in own if each != ("socket.bind", (("::1", 0),))])
 
 
 def test_every_reach_outside_is_known() -> None:
-    """Processes, `eval` and the like are for rewards, which run a model's own code where a user asks for it.
-
-    Otherwise only the check of a large file starts processes: this interpreter, with code of ours and no environment.
-    """
+    """Only rewards start processes or evaluate code, because users ask them to run the code of a model."""
     words = ("subprocess", "os.system", "eval(", "exec(", "pickle", "marshal", "shelve", "ctypes", "yaml", "telnetlib")
     import bedrock_rft
 
@@ -467,11 +464,7 @@ def test_every_reach_outside_is_known() -> None:
         for word in words
         if f"import {word}" in line or (word.endswith("(") and f" {word}" in line and "def " not in line)
     }
-    assert found == {
-        ("datasets/_beside.py", "subprocess"),
-        ("datasets/_beside.py", "pickle"),  # what it reads comes from the other
-        ("datasets/_stretch.py", "pickle"),
-    }
+    assert found == set()
 
 
 def test_the_proofs_that_are_named_are_there() -> None:

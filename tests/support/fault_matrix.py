@@ -242,10 +242,11 @@ GROUPS = (
     ),
     Group(
         "Slow and large",
-        "Time, attempts and memory are bounded: 16 MiB of a response, 64 KiB of an error. Requests ask for responses "
-        "without compression (`Accept-Encoding: identity`); a compressed response is refused, or, if its status is an "
-        "error, its body is ignored. The body has to end within the timeout, which is checked for every chunk. "
-        "For the head of a response only the read timeout of each read counts: a head that arrives byte by byte can take longer.",
+        "Time, attempts and memory are bounded: 16 MiB of a response, 64 KiB of an error. Requests ask for "
+        "responses without compression (`Accept-Encoding: identity`); a compressed response is refused, or, if its"
+        " status is an error, its body is ignored. The body has to end within the timeout, which is checked for "
+        "every chunk. For the head of a response only the read timeout of each read counts: a head that arrives "
+        "byte by byte can take longer.",
         _rows("""
             L01 | must | no response
             L03 | beyond | a response body that drips
@@ -350,9 +351,9 @@ _INTRODUCTION = """\
 # Reliability
 
 How this package behaves if the network, the service or another peer fails. Every row is a fault on a real socket,
-against a server that fails in the way the row describes; no transport is mocked. (A host without an address is the exception: there
-the resolver is replaced.) The tests write this table and check it in every later run, so it cannot promise more than
-the tests check.
+against a server that fails in the way the row describes; no transport is mocked. (A host without an address is the
+exception: there the resolver is replaced.) The tests write this table and check it in every later run, so it cannot
+promise more than the tests check.
 
 In every row, besides the promise of its group:
 
@@ -364,13 +365,13 @@ In every row, besides the promise of its group:
 - no request reaches another origin, and no job or file is created that was not asked for;
 - it ends in bounded time.
 
-"must" means that money, data or credentials are at stake; "should" means that some other client does it; "beyond" means
-that we know no other client that does. Each row is tested with an API key, which goes through OpenAI's SDK, and with
-AWS credentials, which sign every request; a dash marks a fault that cannot happen with that identity.
+"must" means that money, data or credentials are at stake; "should" means that some other client does it; "beyond"
+means that we know no other client that does. Each row is tested with an API key, which goes through OpenAI's SDK, and
+with AWS credentials, which sign every request; a dash marks a fault that cannot happen with that identity.
 
 `make matrix` tests every row and writes this page. `pytest --matrix=check` runs the rows with all other tests, and
-fails if the page differs from the results. `pytest --rows C01,C05` runs some rows. The tests also break single rules of the
-package on purpose, one at a time, and expect the rows that check them to fail.
+fails if the page differs from the results. `pytest --rows C01,C05` runs some rows. The tests also break single rules
+of the package on purpose, one at a time, and expect the rows that check them to fail.
 """
 
 
