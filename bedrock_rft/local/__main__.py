@@ -15,6 +15,7 @@ from typing import TextIO
 
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.local._http.server import LocalService
+from bedrock_rft.rewards._targets.entry_point import load_gold
 
 _BANNER = """\
 SIMULATION: an emulator of reinforcement fine-tuning on this machine.
@@ -57,6 +58,7 @@ def main(arguments: Sequence[str] | None = None, output: TextIO = sys.stdout) ->
             payload=options.payload,
             wrap_text=options.wrap_text,
             seed=options.seed,
+            gold=load_gold(options.gold) if options.gold else None,
             region=options.region,
         )
     except ConfigurationError as error:
@@ -107,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         default="metadata",
         help="position of the reference answer in a rollout",
     )
+    parser.add_argument("--gold", metavar="FILE:NAME", help="a function that returns the right answer to a record")
     parser.add_argument("--wrap-text", action="store_true", help='send a text reference as {"text": …}')
     parser.add_argument("--seed", type=int, default=0, help="random seed of the training")
     parser.add_argument(

@@ -12,6 +12,7 @@ from bedrock_rft._core.output import print_error, print_line
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import BedrockRFTError
 from bedrock_rft.rehearsal._rehearse import MODEL, rehearse
+from bedrock_rft.rewards._targets.entry_point import load_gold
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 samples=options.samples,
                 prompts=options.prompts,
                 seed=options.seed,
+                gold=load_gold(options.gold) if options.gold else None,
                 payload=options.payload,
                 wrap_text=options.wrap_text,
             )
@@ -63,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--prompts", type=int, default=32, help="number of prompts for the base model (32)")
     parser.add_argument("--model", default=MODEL, help=f"the base model ({MODEL})")
     parser.add_argument("--seed", type=int, default=0, help="random seed for sampling records and for training")
+    parser.add_argument("--gold", metavar="FILE:NAME", help="a function that returns the right answer to a record")
     parser.add_argument(
         "--payload",
         choices=("metadata", "top_level"),

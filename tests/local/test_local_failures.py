@@ -193,6 +193,16 @@ def test_an_event_above_6_mb_fails_as_in_lambda(service: Service) -> None:
     assert wait(service, create(service, upload(service, records())))["status"] == "succeeded"
 
 
+@pytest.mark.parametrize(
+    ("gold", "expected"), [(lambda _: 1 / 0, "raised ZeroDivisionError"), (lambda _: 7, "must return text")]
+)
+def test_a_gold_function_that_fails_is_named(gold: Any, expected: str) -> None:
+    with Service(reward=right, gold=gold) as service:
+        failed = wait(service, create(service, upload(service, records())))
+    assert failed["error"]["code"] == "invalid_setting"
+    assert expected in failed["error"]["message"]
+
+
 # Hyperparameters
 
 

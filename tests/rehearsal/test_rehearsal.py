@@ -436,6 +436,23 @@ def test_a_reward_that_only_gold_satisfies_has_a_signal(data: Path) -> None:
     assert "learning_rate_multiplier always looks better here" in " ".join(report.notice.split())
 
 
+def test_the_command_takes_gold_and_the_payload_shape(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "strict.py").write_text(
+        "def gold(record):\n    return f\"<<{record['reference_answer']}>>\"\n\n"
+        "def handler(event, context):\n"
+        "    return [{'id': one['id'], 'aggregate_reward_score': score(one)} for one in event]\n\n"
+        "def score(one):\n"
+        "    return float(one['messages'][-1]['content'] == f\"<<{one.get('reference_answer')}>>\")\n"
+    )
+    file, page = tmp_path / "strict.py", tmp_path / "report.json"
+    main([
+        str(data), "--reward", f"{file}:handler", "--gold", f"{file}:gold", "--payload", "top_level", "--limit", "80",
+        "--json", str(page),
+    ])  # fmt: skip
+    report = json.loads(page.read_text())
+    assert max(report["rewards"]) > 0
+
+
 def test_pages_run_no_script_and_show_their_curves(service: LocalService, tmp_path: Path) -> None:
     hostile = "<script>document.title='ran'</script>]]><img src='http://other.example/x.png' onerror=alert(1)>\x1b[31m"
     rows = records()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.local._training.dataset import Record
 
 __all__ = ["BASE_WEIGHTS", "Candidate", "Gold", "candidates", "count_tokens"]
@@ -97,17 +98,28 @@ def candidates(records: Sequence[Record], index: int, gold: Gold | None = None) 
 
 
 def _gold_candidates(records: Sequence[Record], index: int, gold: Gold) -> list[Candidate]:
-    right = gold(_record_fields(records[index]))
+    right = _call_gold(gold, records[index])
     found = [Candidate("right gold", right)] if right else []
     for attempt in range(1, _MAX_TRIES + 1):
-        wrong = gold(_record_fields(records[_distant_index(index, attempt, len(records))]))
+        wrong = _call_gold(gold, records[_distant_index(index, attempt, len(records))])
         if wrong and wrong != right:
             return [*found, Candidate("wrong gold", wrong)]
     return found
 
 
-def _record_fields(record: Record) -> dict[str, Any]:
-    return {**record.extras, "messages": record.messages, "reference_answer": record.reference_answer}
+def _call_gold(gold: Gold, record: Record) -> str:
+    fields = {**record.extras, "messages": record.messages, "reference_answer": record.reference_answer}
+    try:
+        answer = gold(fields)
+    except Exception as error:
+        raise ConfigurationError(
+            f"gold raised {type(error).__name__} for record {record.index + 1}: {error}"
+        ) from error
+    if not isinstance(answer, str):
+        raise ConfigurationError(
+            f"gold returned {type(answer).__name__} for record {record.index + 1}; it must return text."
+        )
+    return answer
 
 
 def _distant_index(index: int, attempt: int, count: int) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.local._service.responses import LABEL
 from bedrock_rft.local._service.routes import ACTIVE, new_event
 from bedrock_rft.local._service.store import Store
@@ -93,6 +94,8 @@ class JobRunner:
                 work(job, worker)
             except JobFailure as failure:
                 self._fail(job, failure)
+            except ConfigurationError as error:
+                self._fail(job, JobFailure("invalid_setting", error.message))
             except sqlite3.ProgrammingError:  # the store is closed
                 raise
             except (sqlite3.Error, OSError) as error:
