@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import Any, Protocol
 
-from bedrock_rft.datasets._json_lines import InvalidLine, file_violation, parse_line, parse_record
+from bedrock_rft.datasets._json_lines import InvalidLine, as_record, file_violation, parse_line, parse_record
 from bedrock_rft.datasets._limits import Limits
 from bedrock_rft.datasets._problems import ProblemLog
 from bedrock_rft.datasets._records import encode_record
@@ -90,14 +90,27 @@ class DatasetCheck:
         self._size += len(chunk)
         if self._stopped:
             return
-        for line in BytesIO(chunk):  # faster than split
-            if not line.endswith(b"\n"):
-                self._keep(line)
-            elif self._partial_size:
-                self._keep(line)
-                self._end_line()
-            else:
+        lines = BytesIO(chunk).readlines()  # faster than split
+        rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
+        if lines and self._partial_size:
+            self._keep(lines[0])
+            self._end_line()
+            del lines[0]
+        add = self._statistics.add
+        for line in lines:
+            record = parse_record(line)
+            if record is None or self._blanks or not self._line:
                 self._check_line(line)
+                if self._stopped:
+                    return
+            else:
+                self._line += 1
+                self._records += 1
+                add(self._line, record)
+                if b"K" in line:
+                    self._check_secrets(line)
+        if rest:
+            self._keep(rest)
 
     def reject(self, violation: Violation) -> None:
         """Log a record that cannot be encoded as a line."""
@@ -147,18 +160,40 @@ class DatasetCheck:
             self._check_line(line)
 
     def _check_line(self, line: bytes) -> None:
+        """Check a line with the rules that explain."""
+        if not self._line and not self._stopped:
+            line = self._check_start(line)
         if self._stopped:
             return
-        if not self._line:
-            line = self._check_start(line)
-        record = parse_record(line)
-        if record is not None and not self._blanks:
+        if not line.strip(_WHITESPACE):
             self._line += 1
-            self._records += 1
-            self._statistics.add(self._line, record)
-        else:
-            self._explain_line(line)
-        if b"K" in line and (b"AKIA" in line or b"PRIVATE KEY-----" in line) and _SECRET.search(line):
+            self._blanks += 1
+            if self._blanks <= self._limit:
+                self._blank_lines.append(self._line)
+            return
+        self._next_record()
+        self._check_secrets(line)
+        first = self._records == 1
+        try:
+            value = parse_line(line.removesuffix(b"\n"))
+        except InvalidLine as error:
+            if first and line.lstrip(_WHITESPACE).startswith(b"["):
+                self._stop(_ARRAY)
+            else:
+                self._problems.error(self._line, error.violation)
+            return
+        if first and isinstance(value, list) and value:
+            self._stop(_ARRAY)
+            return
+        violations = list(record_problems(value))
+        for violation in violations:
+            self._problems.error(self._line, violation)
+        if not violations:
+            self._statistics.add(self._line, as_record(value))
+
+    def _check_secrets(self, line: bytes) -> None:
+        # The search for plain text is many times faster than that for the pattern.
+        if (b"AKIA" in line or b"PRIVATE KEY-----" in line) and _SECRET.search(line):
             self._problems.warning(self._line, _LOOKS_SECRET)
 
     def _check_start(self, line: bytes) -> bytes:
@@ -169,35 +204,6 @@ class DatasetCheck:
         self._problems.error(1, violation)
         self._stopped = violation.code != "bom"
         return line.removeprefix(_BOM)
-
-    def _explain_line(self, line: bytes) -> None:
-        """Check a line with the rules that explain."""
-        if self._stopped:
-            return
-        if not line.strip(_WHITESPACE):
-            self._line += 1
-            self._blanks += 1
-            if self._blanks <= self._limit:
-                self._blank_lines.append(self._line)
-            return
-        self._next_record()
-        first = self._records == 1
-        try:
-            record = parse_line(line.removesuffix(b"\n"))
-        except InvalidLine as error:
-            if first and line.lstrip(_WHITESPACE).startswith(b"["):
-                self._stop(_ARRAY)
-            else:
-                self._problems.error(self._line, error.violation)
-            return
-        if first and isinstance(record, list) and record:
-            self._stop(_ARRAY)
-            return
-        violations = list(record_problems(record))
-        for violation in violations:
-            self._problems.error(self._line, violation)
-        if not violations:
-            self._statistics.add(self._line, record)
 
     def _next_record(self) -> None:
         """Count a record, before which empty lines are errors."""

@@ -21,7 +21,7 @@ __all__ = ["encode_record", "iterate_records", "plain_record"]
 _ROWS = 1000  # of a frame that are converted at once
 
 
-def iterate_records(data: object) -> Iterator[Any] | None:
+def iterate_records(data: object) -> Iterator[Any] | None:  # noqa: PLR0911 - one for each library
     """Return an iterator over records; None if the object contains none.
 
     A value that a pandas or polars frame lacks (null, NaN, NaT, NA) is left out of its record.

@@ -93,9 +93,9 @@ def json_type(value: object) -> str:
     return names.get(type(value), type(value).__name__)
 
 
-def truncate(text: str) -> str:
+def truncate(text: str, limit: int = _MAX_QUOTED_CHARS) -> str:
     """Return the start of the user's own text, short enough to quote in a message."""
-    return text if len(text) <= _MAX_QUOTED_CHARS else text[:_MAX_QUOTED_CHARS] + "…"
+    return text if len(text) <= limit else text[:limit] + "…"
 
 
 def list_names(fields: Any) -> str:

@@ -16,7 +16,9 @@ def test_what_was_written_is_read_again(tmp_path: Path) -> None:
     assert list(datasets.read(iter(records))) == records
 
 
-@pytest.mark.parametrize(("line", "said"), [(b'{"a": NaN}', "line 2: NaN is not JSON"), (b"[1]", "line 2: a list instead of an object")])
+@pytest.mark.parametrize(
+    ("line", "said"), [(b'{"a": NaN}', "line 2: NaN is not JSON"), (b"[1]", "line 2: a list instead of an object")]
+)
 def test_what_is_no_record_is_named_with_its_line(tmp_path: Path, line: bytes, said: str) -> None:
     (tmp_path / "bad.jsonl").write_bytes(b'{"a": 1}\n' + line + b"\n")
     with pytest.raises(DatasetError, match=said):

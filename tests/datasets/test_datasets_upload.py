@@ -67,7 +67,9 @@ def test_one_pass_checks_and_hashes() -> None:
 
 def test_bad_data_never_leaves(client: Client) -> None:
     bad = content() + b'{"messages": [{"role": "bot", "content": null}]}\n'
-    with pytest.raises(DatasetError, match=r"(?s)Line 101, messages\[0\].role: unknown role 'bot'.*validate=False") as raised:
+    with pytest.raises(
+        DatasetError, match=r"(?s)Line 101, messages\[0\].role: unknown role 'bot'.*validate=False"
+    ) as raised:
         client.files.upload(bad, filename="train.jsonl")
     error = pickle.loads(pickle.dumps(raised.value))  # noqa: S301 - our own bytes
     assert len(error.problems) == 3
