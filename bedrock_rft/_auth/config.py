@@ -19,7 +19,7 @@ from bedrock_rft._core.redaction import RedactedMapping, Secret, as_secret
 from bedrock_rft._core.warnings import warn_once
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["Config", "carried", "resolve"]
+__all__ = ["Config", "config_for_transport", "resolve"]
 
 _MAX_RETRIES = 10
 
@@ -119,7 +119,7 @@ def resolve(
     )
 
 
-def carried(transport: object, **settings: Any) -> Config:
+def config_for_transport(transport: object, **settings: Any) -> Config:
     """Return the settings of a client with its own transport, which defines endpoint and identity."""
     stray = [
         name

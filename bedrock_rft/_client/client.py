@@ -1,4 +1,4 @@
-"""The door: one client, in two colours."""
+"""`Client` and `AsyncClient`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from urllib.parse import quote
 from typing_extensions import Self
 
 from bedrock_rft._auth.api_key import ApiKeyInput
-from bedrock_rft._auth.config import carried, resolve
+from bedrock_rft._auth.config import config_for_transport, resolve
 from bedrock_rft._auth.identity import Auth, Identity
-from bedrock_rft._client.workflows import AsyncWings, Wings
+from bedrock_rft._client.workflows import AsyncWorkflows, Workflows
 from bedrock_rft._core.redaction import as_secret
 from bedrock_rft._resources.base import AsyncResource, Session, blocking
 from bedrock_rft._resources.files import AsyncFiles, Files
@@ -29,10 +29,10 @@ __all__ = ["AsyncClient", "Client"]
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 
 
-class AsyncClient(AsyncWings):
-    """Reinforcement fine-tuning of open-weight models on Amazon Bedrock, with `await`.
+class AsyncClient(AsyncWorkflows):
+    """Async client for reinforcement fine-tuning of open-weight models on Amazon Bedrock.
 
-    The settings are those of `Client`. AWS credentials are looked for at the first call, away from the event loop.
+    The arguments are those of `Client`. AWS credentials are resolved at the first request, in a thread.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class AsyncClient(AsyncWings):
         ca_bundle: str | os.PathLike[str] | None = None,
         transport: Transport | None = None,
     ) -> None:
-        """Decide who and where; nothing is sent. Raises `ConfigurationError`."""
+        """Resolve settings and identity. Nothing is sent."""
         settings = {
             "region": region,
             "api_key": as_secret(api_key),
@@ -63,19 +63,19 @@ class AsyncClient(AsyncWings):
             "max_retries": max_retries,
             "ca_bundle": ca_bundle,
         }
-        del api_key, credentials, base_url  # a traceback may show the variables of this frame
-        super().__init__(_open(settings, transport, blocking=False))
-        self._furnish(blocking=False)
+        del api_key, credentials, base_url  # tracebacks may show local variables
+        super().__init__(_open_session(settings, transport, blocking=False))
+        self._create_resources(blocking=False)
 
     @classmethod
-    def _over(cls, session: Session) -> Self:
-        """The source of a blocking client."""
+    def _for_sync(cls, session: Session) -> Self:
+        """Create the async client that a sync client wraps."""
         client = cls.__new__(cls)
         AsyncResource.__init__(client, session)
-        client._furnish(blocking=True)
+        client._create_resources(blocking=True)
         return client
 
-    def _furnish(self, *, blocking: bool) -> None:
+    def _create_resources(self, *, blocking: bool) -> None:
         self.files = AsyncFiles(self._session)
         self.jobs = AsyncJobs(self._session)
         self.models = AsyncModels(self._session)
@@ -83,32 +83,32 @@ class AsyncClient(AsyncWings):
 
     @property
     def identity(self) -> Identity:
-        """Who and where: endpoint, region, mode, which setting won and what it beat. No secret is in it."""
+        """Return endpoint, region and identity, with the setting that each came from. It contains no secret."""
         config = self._session.config
         return config.identity if config.aws is None else replace(config.identity, source=config.aws.origin)
 
     async def request(self, method: str, path: str, *, query: Query | None = None, json: Any = None) -> Response:
-        """Any route of the service, raw, with this client's identity, retries and errors.
+        """Send a request to any route, with the identity, retries and errors of this client.
 
-        `client.request("GET", "/files", query={"purpose": "fine-tune"})` is what curl would send, signed.
+        Example: `client.request("GET", "/files", query={"purpose": "fine-tune"})`.
 
         Args:
-            method: GET, POST, PUT, PATCH or DELETE. Only GET and DELETE are sent again after an unclear outcome.
-            path: from the base URL on, such as `/models`. What has to be escaped is.
-            query: parameters; None leaves one out.
-            json: a body to send as JSON.
+            method: GET, POST, PUT, PATCH or DELETE. Only GET and DELETE are retried if the outcome is unclear.
+            path: the path after the base URL, such as `/models`. It is percent-encoded.
+            query: query parameters; those with the value None are left out.
+            json: the body, sent as JSON.
 
         Raises:
-            APIStatusError: the service said no.
-            ConfigurationError: it is no path of this service.
+            APIStatusError: the service returned an error status.
+            ConfigurationError: the path is invalid.
         """
         verb = method.upper()
         if verb not in _METHODS:
             raise ConfigurationError(f"method must be one of {', '.join(sorted(_METHODS))}.")
-        return await self._session.exchange(Request(verb, _route(path), query=query or {}, json=json))
+        return await self._session.exchange(Request(verb, _quote_path(path), query=query or {}, json=json))
 
     async def close(self) -> None:
-        """Close the connections, and let go of keys and credentials. A client in a `with` block does it by itself."""
+        """Close connections, and drop keys and credentials. A `with` block does this automatically."""
         try:
             await self._session.transport.close()
         finally:
@@ -121,10 +121,10 @@ class AsyncClient(AsyncWings):
         await self.close()
 
     def __repr__(self) -> str:
-        return _shown(self, "_session")
+        return _describe(self, "_session")
 
 
-class Client(Wings):
+class Client(Workflows):
     """Reinforcement fine-tuning of open-weight models on Amazon Bedrock.
 
     ```python
@@ -135,22 +135,23 @@ class Client(Wings):
     ```
 
     Args:
-        region: the AWS region. Else a short-term key's own, the endpoint's host, AWS_REGION, AWS_DEFAULT_REGION, the
-            profile's.
-        api_key: a Bedrock API key, or a function that gives the current one, asked for every attempt.
-        profile: a profile of the AWS configuration.
-        credentials: a botocore `Credentials`, anything with `get_frozen_credentials()`, or a boto3 or botocore session.
-        auth: `api_key` or `aws`, to say which of the two the environment is searched for.
-        base_url: the endpoint. Else OPENAI_BASE_URL where it points at this service or at this machine,
-            AWS_ENDPOINT_URL_BEDROCK_MANTLE, or the region's public endpoint. Whoever runs it gets the credentials.
-        project: a Bedrock project, for the header `OpenAI-Project`.
-        timeout: seconds an attempt may take. For files it limits each read and write instead.
-        max_retries: how many times a call is sent again where that is safe.
-        ca_bundle: a PEM file of certificate authorities to trust instead of the usual ones.
-        transport: something else to send calls with, such as the service in a box. No identity is looked for then.
+        region: the AWS region. Default: the region of a short-term key, of the host in the endpoint, of AWS_REGION, of
+            AWS_DEFAULT_REGION, or of the profile.
+        api_key: a Bedrock API key, or a function that returns the current key and is called for every attempt.
+        profile: name of a profile in the AWS configuration.
+        credentials: a botocore `Credentials`, an object with `get_frozen_credentials()`, or a boto3 or botocore
+            session.
+        auth: `api_key` or `aws`; restricts the search in the environment to one kind of identity.
+        base_url: the endpoint, which receives the credentials. Default: OPENAI_BASE_URL if it points to this service or
+            this machine, AWS_ENDPOINT_URL_BEDROCK_MANTLE, or the public endpoint of the region.
+        project: a Bedrock project, sent in the header `OpenAI-Project`.
+        timeout: seconds for one attempt. For file transfers it limits each read and write instead.
+        max_retries: maximum number of retries, if a retry is safe.
+        ca_bundle: a file or folder with PEM certificates to trust instead of the default ones.
+        transport: a custom transport, such as the local service. No identity is resolved then.
 
     Raises:
-        ConfigurationError: there is no region or no identity, or arguments contradict each other. Nothing was sent.
+        ConfigurationError: there is no region or identity, or arguments contradict each other. Nothing was sent.
     """
 
     def __init__(
@@ -168,7 +169,7 @@ class Client(Wings):
         ca_bundle: str | os.PathLike[str] | None = None,
         transport: Transport | None = None,
     ) -> None:
-        """Decide who and where; nothing is sent. Raises `ConfigurationError`."""
+        """Resolve settings and identity. Nothing is sent."""
         settings = {
             "region": region,
             "api_key": as_secret(api_key),
@@ -181,8 +182,8 @@ class Client(Wings):
             "max_retries": max_retries,
             "ca_bundle": ca_bundle,
         }
-        del api_key, credentials, base_url  # a traceback may show the variables of this frame
-        source = AsyncClient._over(_open(settings, transport, blocking=True))
+        del api_key, credentials, base_url  # tracebacks may show local variables
+        source = AsyncClient._for_sync(_open_session(settings, transport, blocking=True))
         super().__init__(source)
         self.files = Files(source.files)
         self.jobs = Jobs(source.jobs)
@@ -190,7 +191,7 @@ class Client(Wings):
 
     @property
     def identity(self) -> Identity:
-        """Who and where: endpoint, region, mode, which setting won and what it beat. No secret is in it."""
+        """Return endpoint, region and identity, with the setting that each came from. It contains no secret."""
         return cast("Identity", self._async.identity)
 
     request = blocking(AsyncClient.request)
@@ -203,26 +204,26 @@ class Client(Wings):
         self.close()
 
     def __repr__(self) -> str:
-        return _shown(self, "_async")
+        return _describe(self, "_async")
 
 
-def _shown(client: AsyncClient | Client, last: str) -> str:
+def _describe(client: AsyncClient | Client, last_attribute: str) -> str:
     name = type(client).__name__
-    if last not in vars(client):
-        return f"<{name}, not made>"  # a traceback shows it where its settings are refused
+    if last_attribute not in vars(client):
+        return f"<{name}, not initialised>"  # shown in tracebacks of invalid settings
     return f"{name}({client.identity.base_url!r}, auth={client.identity.auth!r})"
 
 
-def _open(settings: Mapping[str, Any], transport: Transport | None, *, blocking: bool) -> Session:
+def _open_session(settings: Mapping[str, Any], transport: Transport | None, *, blocking: bool) -> Session:
     if transport is not None:
-        return Session(transport, carried(transport, **settings))
+        return Session(transport, config_for_transport(transport, **settings))
     config = resolve(**settings)
     if blocking and config.aws is not None:
-        config.aws.find()  # a missing identity is an error here, not at the first call
+        config.aws.find()  # raise for a missing identity now, not at the first request
     return Session(create_transport(config, blocking=blocking), config)
 
 
-def _route(path: str) -> str:
+def _quote_path(path: str) -> str:
     if not path.startswith("/") or path.startswith("//") or re.search(r"[?#\\\x00-\x1f\x7f]", path):
         raise ConfigurationError(
             "path must begin with one slash and hold no query, fragment, backslash or control character."

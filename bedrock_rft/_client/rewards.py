@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bedrock_rft._resources.base import AsyncResource, Resource, blocking
+from bedrock_rft._resources.base import AsyncResource, Resource, blocking, checked_arguments
 from bedrock_rft._resources.jobs import AsyncJobs
 from bedrock_rft.errors import APIError, ConfigurationError
 
@@ -74,6 +74,7 @@ class AsyncRewards(AsyncResource):
             lambda: plan_deployment(config, Deployment.of(reward, options, **settings))
         )
 
+    @checked_arguments
     async def deploy(
         self,
         reward: object,

@@ -1,4 +1,4 @@
-"""What the door opens: each wing when it is first asked for, with the client's own session."""
+"""Features beyond the service's operations, each imported when it is first used."""
 
 from __future__ import annotations
 
@@ -18,36 +18,37 @@ if TYPE_CHECKING:
     from bedrock_rft.rehearsal import Rehearsal
     from bedrock_rft.types import Checkpoint, Hyperparameters, Job, Model
 
-    Asked: TypeAlias = str | Job | Checkpoint | Model
+    ModelInput: TypeAlias = str | Job | Checkpoint | Model
 
-__all__ = ["AsyncWings", "Wings"]
+__all__ = ["AsyncWorkflows", "Workflows"]
 
 
-class AsyncWings(AsyncResource):
-    """What an async client can do beyond the service's own operations."""
+class AsyncWorkflows(AsyncResource):
+    """Workflows of `AsyncClient`: inference, rewards, evaluation, rehearsal."""
 
     def _set_up(self, *, blocking: bool) -> None:
         self._blocking = blocking
-        self._inference: Any = None
+        self._openai_client: Any = None
 
     @property
     def openai(self) -> openai.AsyncOpenAI:
-        """A ready `openai.AsyncOpenAI` for inference, on the same endpoint and with the same identity."""
-        if self._inference is None:
+        """Return an `openai.AsyncOpenAI` with the endpoint and the identity of this client."""
+        if self._openai_client is None:
             session = self._session
-            self._inference = session.transport.openai(max_retries=session.config.max_retries, blocking=self._blocking)
-        return cast("openai.AsyncOpenAI", self._inference)
+            retries = session.config.max_retries
+            self._openai_client = session.transport.openai(max_retries=retries, blocking=self._blocking)
+        return cast("openai.AsyncOpenAI", self._openai_client)
 
     @property
     def rewards(self) -> AsyncRewards:
-        """Reward functions in Lambda: deployed, and taken away again."""
+        """Return `client.rewards`: reward functions in Lambda."""
         return AsyncRewards(self._session)
 
     async def evaluate(
         self,
         dataset: str | os.PathLike[str] | Iterable[Any],
         *,
-        models: Asked | Iterable[Asked] | Mapping[str, Asked],
+        models: ModelInput | Iterable[ModelInput] | Mapping[str, ModelInput],
         reward: Any,
         samples: int = 1,
         limit: int | None = None,
@@ -62,7 +63,7 @@ class AsyncWings(AsyncResource):
         thresholds: Thresholds | None = None,
         reward_range: tuple[float, float] = (0.0, 1.0),
     ) -> Evaluation:
-        """Ask models the prompts of a data set, score the answers with a reward, and compare.
+        """Sample models on the prompts of a dataset, score the answers with a reward, and compare the models.
 
         ```python
         report = client.evaluate("test.jsonl", models=["openai.gpt-oss-20b", job], reward=correct, samples=4)
@@ -70,40 +71,36 @@ class AsyncWings(AsyncResource):
         report.to_html("report.html")
         ```
 
-        Every sample is one request through `client.openai`. Throttling and lost connections are waited out, with fewer
-        requests at once. A question that the service does not take is counted as failed, and nowhere else.
+        Every sample is one request through `client.openai`. Throttled requests and lost connections are retried, with
+        fewer requests at once. A prompt that the service rejects is counted as failed.
 
         Args:
-            dataset: a path, or records as `datasets.write` takes them. Not one the models were trained on.
-            models: ids, jobs, checkpoints; or a mapping from labels to these. The first is what others are compared
-                with.
-            reward: what the answers are scored by, as in training: a reward, a handler, `path/to/file.py:name`, the zip
-                of a Lambda, or the ARN of a deployed function or anything with an `.arn`, which is invoked with AWS
-                credentials. It scores answers as they come.
-            samples: answers to each prompt.
-            limit: the number of prompts to use, chosen at random with `seed`; a larger limit includes a smaller one's.
-            sampling: further fields of each request, such as `{"temperature": 0.7, "max_completion_tokens": 1024}`. To
-                a `seed` the number of the sample is added.
-            by: record fields to group the results by; numbers of many values are put into quarters.
+            dataset: a path, or records as `datasets.write` takes them. Use prompts that the models were not trained on.
+            models: ids, jobs or checkpoints; or a mapping from labels to these. The others are compared with the first.
+            reward: scores the answers: a reward, a handler, `path/to/file.py:name`, a Lambda zip, or the ARN of a
+                deployed function or an object with an `arn`, which is invoked with AWS credentials.
+            samples: answers for each prompt.
+            limit: evaluate a random sample of this many prompts, drawn with `seed`.
+            sampling: additional fields of each request, such as `{"temperature": 0.7, "max_completion_tokens": 1024}`.
+                The number of the sample is added to a `seed`.
+            by: record fields to group the results by. Numbers with many values are grouped in quarters.
             pass_mark: an answer passes if its score is at least this, for pass@k.
-            concurrency: requests at once, as long as the service takes them.
+            concurrency: maximum number of requests at once.
             timeout: seconds for one request.
-            resume: a file in which answers and scores are kept as they come. Run again with it, nothing that was
-                answered is asked again, also with more models, samples or prompts; a reward that has changed since
-                scores anew.
-            progress: True shows a tqdm bar (extra 'progress') on a terminal or in a notebook, and otherwise logs a line
-                every 30 seconds; a function is called with the stage (`asked` or `scored`), the number done and the
-                total; False shows nothing.
-            seed: random seed for choosing prompts, for the bootstrap and for the permutation test.
-            thresholds: when a base model is too weak or too good to train, as shares of `reward_range`.
-            reward_range: lowest and highest score of the reward. A missing answer counts as the lowest one.
+            resume: a file that stores answers and scores as they arrive. With the same file, an interrupted evaluation
+                resumes without repeating requests, also with more models, samples or prompts. If the reward changed,
+                the answers are scored again.
+            progress: True shows a tqdm bar (extra 'progress') or logs the progress; a function receives
+                (stage, done, total), with the stages `asked` and `scored`; False shows nothing.
+            seed: random seed for `limit` and for the statistics.
+            thresholds: limits for the advice on a base model that is too weak or too good.
+            reward_range: smallest and largest value of the reward. Advice is given only for means within it.
 
         Raises:
-            APIError: something concerns every question: a model that does not exist, a permission that is missing.
-            RewardError: the reward cannot score, or cannot be reached. Where only some answers cannot be scored, the
-                report counts them.
-            DatasetError: there is nothing to ask.
-            ConfigurationError: an argument makes no sense, or the file to resume from cannot be used.
+            APIError: a problem that affects every request, such as an unknown model or a missing permission.
+            RewardError: the reward cannot be invoked or fails for every answer. The report counts single failures.
+            DatasetError: the dataset has no prompts.
+            ConfigurationError: an argument is invalid, or the file to resume from cannot be used.
         """
         from bedrock_rft.evaluation._evaluate import Settings, run
 
@@ -192,18 +189,18 @@ class AsyncWings(AsyncResource):
         return await run(self, dataset, reward, plan)
 
 
-class Wings(Resource):
+class Workflows(Resource):
     """What a blocking client can do beyond the service's own operations."""
 
     @property
     def rewards(self) -> Rewards:
-        """Reward functions in Lambda: deployed, and taken away again."""
+        """Return `client.rewards`: reward functions in Lambda."""
         return Rewards(self._async.rewards)
 
     @property
     def openai(self) -> openai.OpenAI:
-        """A ready `openai.OpenAI` for inference, on the same endpoint and with the same identity."""
+        """Return an `openai.OpenAI` with the endpoint and the identity of this client."""
         return cast("openai.OpenAI", self._async.openai)
 
-    evaluate = blocking(AsyncWings.evaluate)
-    rehearse = blocking(AsyncWings.rehearse)
+    evaluate = blocking(AsyncWorkflows.evaluate)
+    rehearse = blocking(AsyncWorkflows.rehearse)

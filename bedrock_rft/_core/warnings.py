@@ -8,7 +8,7 @@ import warnings
 from bedrock_rft._core.errors import BedrockRFTWarning
 from bedrock_rft._core.text import sanitize_text
 
-__all__ = ["warn_once"]
+__all__ = ["warn", "warn_once"]
 
 _SKIPPED = {"bedrock_rft", "pydantic"}  # packages between the warning and the user's code
 _warned: set[str] = set()
@@ -16,9 +16,13 @@ _warned: set[str] = set()
 
 def warn_once(message: str) -> None:
     """Issue a warning for the calling line in the user's code, unless the same message was issued before."""
-    if message in _warned:
-        return
-    _warned.add(message)
+    if message not in _warned:
+        _warned.add(message)
+        warn(message)
+
+
+def warn(message: str) -> None:
+    """Issue a warning for the calling line in the user's code."""
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _SKIPPED:
         level, frame = level + 1, frame.f_back

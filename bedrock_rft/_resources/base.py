@@ -1,4 +1,4 @@
-"""What every operation does: send, try again, read. And how the blocking colour is made of the async one."""
+"""Base classes of resources: send, retry, parse and page; sync methods made from async ones."""
 
 from __future__ import annotations
 
@@ -25,45 +25,45 @@ A = TypeVar("A", bound="AsyncResource")
 M = TypeVar("M", bound=Payload)
 
 PAGE = 100
-"""Items asked for at once: the most that OpenAI's lists give."""
+"""Page size: the maximum of OpenAI's lists."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """What all operations of one client share."""
+    """State that all operations of a client share."""
 
     transport: Transport
     config: Config
     budget: RetryBudget = field(default_factory=RetryBudget)
 
-    async def exchange(self, call: Request) -> Response:
-        """Send a call as often as it is worth it. Raises `APIError`."""
-        return await send_with_retries(self.transport, call, self.config, self.budget)
+    async def exchange(self, request: Request) -> Response:
+        """Send a request, with retries. Raises `APIError`."""
+        return await send_with_retries(self.transport, request, self.config, self.budget)
 
 
 class AsyncResource:
-    """One subject of the service. Subclasses describe calls; this sends and reads them."""
+    """Base class of async resources. Subclasses build requests; this class sends them and parses the responses."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def _send(self, call: Request, model: type[M]) -> M:
-        return parse_response(model, await self._session.exchange(call), call, self._session.config)
+    async def _send(self, request: Request, model: type[M]) -> M:
+        return parse_response(model, await self._session.exchange(request), request, self._session.config)
 
     async def _pages(
         self, path: str, item: type[M], query: Query, *, after: str | None = None
     ) -> AsyncGenerator[M, None]:
-        """Every item of a list, once, across its pages; a page that brings nothing new is the last."""
+        """Yield every item of a list once, across all pages. A page without new items is the last."""
         page_type: type[Page[M]] = _page_type(item)
         seen: set[str] = set()
         while True:
-            call = Request("GET", path, query={**query, "after": after})
-            page = await self._send(call, page_type)
+            request = Request("GET", path, query={**query, "after": after})
+            page = await self._send(request, page_type)
             fresh = False
             for one in page.data:
                 key = _key(one)
                 if key not in seen:
-                    if key:  # what has no id cannot be told apart: it is not lost for that, and proves nothing new
+                    if key:  # items without an id are yielded, but do not count as new
                         fresh = True
                         seen.add(key)
                     yield one
@@ -75,7 +75,7 @@ class AsyncResource:
 @functools.cache
 def _page_type(item: type[Any]) -> type[Any]:
     page: Any = Page
-    return page[item]  # type: ignore[no-any-return] # made at run time, once for each payload
+    return page[item]  # type: ignore[no-any-return] # created at run time, once for each payload
 
 
 def _key(item: Any) -> str:
@@ -84,43 +84,88 @@ def _key(item: Any) -> str:
 
 
 class Resource:
-    """The blocking face of an `AsyncResource` whose transport never suspends."""
+    """Base class of sync resources. They wrap an `AsyncResource` whose transport never suspends."""
 
     def __init__(self, source: Any) -> None:
         self._async = source
 
 
 def blocking(method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]]) -> Callable[Concatenate[Any, P], R]:
-    """The blocking twin of an async method: same parameters, same answer, same docstring."""
+    """Return the sync version of an async method, with the same parameters, result and docstring."""
+    signature = inspect.signature(method)
 
     @functools.wraps(method)
-    def twin(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
+    def sync_method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        check_arguments(signature, self, method.__name__, args, kwargs)
         return run_sync(method(self._async, *args, **kwargs))
 
-    return twin
+    return sync_method
+
+
+_HINTS = {
+    "plan": "it was replaced by client.rewards.plan(…)",
+    "suffix": "the service does not support a suffix for the model's name; use name= or metadata=",
+    "method": "pass reward= and hyperparameters=; the method is always reinforcement",
+    "grader": "pass it as reward=",
+    "hyper_parameters": "it is spelled hyperparameters=",
+    "reward_arn": "pass it as reward=",
+    "reward_function": "pass it as reward=",
+    "seed": "the service does not support a seed",
+    "integrations": "the service has no integrations; use client.jobs.watch(job, trackers=[…])",
+    "file": "pass it as the first argument",
+    "timeout": "set the timeout of the client: Client(timeout=…)",
+    "extra_headers": "use client.request for other requests",
+    "extra_body": "use client.request for other requests",
+} | dict.fromkeys(
+    ("n_epochs", "batch_size", "learning_rate_multiplier", "learning_rate", "epochs"), "pass it in hyperparameters={…}"
+)
+
+
+def check_arguments(
+    signature: inspect.Signature, resource: object, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> None:
+    """Raise a `TypeError` that names the public method and, for known arguments of other SDKs, what to use instead."""
+    try:
+        signature.bind(resource, *args, **kwargs)
+    except TypeError as error:
+        hint = next((f": {_HINTS[given]}" for given in kwargs if given in _HINTS and f"'{given}'" in str(error)), "")
+        raise TypeError(f"{type(resource).__name__}.{name}() {error}{hint}") from None
+
+
+def checked_arguments(method: Callable[P, R]) -> Callable[P, R]:
+    """Give an async method the argument errors of its sync version."""
+    signature = inspect.signature(method)
+
+    @functools.wraps(method)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        check_arguments(signature, args[0], method.__name__, args[1:], kwargs)
+        return method(*args, **kwargs)
+
+    return checked
 
 
 def blocking_iter(method: Callable[Concatenate[A, P], AsyncIterator[R]]) -> Callable[Concatenate[Any, P], Iterator[R]]:
-    """The blocking twin of an async generator method."""
+    """Return the sync version of an async generator method."""
+    signature = inspect.signature(method)
 
     @functools.wraps(method)
-    def twin(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
-        return steps(cast("AsyncGenerator[R, None]", method(self._async, *args, **kwargs)))
+    def sync_method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+        check_arguments(signature, self, method.__name__, args, kwargs)
+        return iterate_sync(cast("AsyncGenerator[R, None]", method(self._async, *args, **kwargs)))
 
-    # The annotation that `wraps` copies says AsyncIterator; editors and `help` should show what this returns.
-    signature = inspect.signature(method)
-    answer = str(signature.return_annotation).replace("AsyncIterator", "Iterator")
-    twin.__signature__ = signature.replace(return_annotation=answer)  # type: ignore[attr-defined] # a function takes one
-    return twin
+    # `wraps` copies the annotation AsyncIterator; editors and `help` should show Iterator.
+    returned = str(signature.return_annotation).replace("AsyncIterator", "Iterator")
+    sync_method.__signature__ = signature.replace(return_annotation=returned)  # type: ignore[attr-defined] # valid
+    return sync_method
 
 
-def steps(source: AsyncGenerator[R, None]) -> Iterator[R]:
-    """The items of an async generator that never suspends."""
-    ask = source.__anext__
+def iterate_sync(source: AsyncGenerator[R, None]) -> Iterator[R]:
+    """Iterate over an async generator that never suspends."""
+    step = source.__anext__
     try:
         while True:
             try:
-                ask().send(None)
+                step().send(None)
             except StopIteration as item:
                 yield item.value
             except StopAsyncIteration:
@@ -131,25 +176,25 @@ def steps(source: AsyncGenerator[R, None]) -> Iterator[R]:
         run_sync(source.aclose())
 
 
-def identifier(value: object, what: str) -> str:
-    """The id of a thing that may be given as an object or as its id. Raises `ConfigurationError` for anything else."""
+def identifier(value: object, name: str) -> str:
+    """Return the id of an object, or the id itself. Raise `ConfigurationError` for anything else."""
     found = value if isinstance(value, str) else getattr(value, "id", None)
     if not isinstance(found, str) or not found.strip():
-        raise ConfigurationError(f"{what} must be an object of the service or its id, not {type(value).__name__}.")
+        raise ConfigurationError(f"{name} must be an object of the service or its id, not {type(value).__name__}.")
     return found
 
 
-def segment(value: object, what: str) -> str:
-    """An id as one segment of a path: opaque, so nothing in it may become a separator or lead elsewhere."""
-    found = identifier(value, what)
+def segment(value: object, name: str) -> str:
+    """Return an id quoted as one segment of a path, so that it cannot change the route."""
+    found = identifier(value, name)
     if found in {".", ".."} or any(ord(character) < 32 or ord(character) == 127 for character in found):  # noqa: PLR2004 - ASCII
-        raise ConfigurationError(f"{what} is not an id the service can have made.")
+        raise ConfigurationError(f"{name} is not a valid id: it is a dot segment or has control characters.")
     return quote(found, safe="-_.~")
 
 
-def limited(limit: int | None) -> Mapping[str, int]:
-    """The page size to ask for. Raises `ConfigurationError` outside 1 to 100."""
+def page_query(limit: int | None) -> Mapping[str, int]:
+    """Return the query for a page size. Raise `ConfigurationError` outside 1 to 100."""
     size = PAGE if limit is None else limit
     if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= PAGE:
-        raise ConfigurationError(f"limit is the number of items asked for at once, from 1 to {PAGE}.")
+        raise ConfigurationError(f"limit is the number of items per page, from 1 to {PAGE}.")
     return {"limit": size}

@@ -19,7 +19,7 @@ from bedrock_rft._resources.base import (
     blocking,
     blocking_iter,
     identifier,
-    limited,
+    page_query,
     segment,
 )
 from bedrock_rft._transport.multipart import Progress, Upload
@@ -41,11 +41,11 @@ _NOT_THERE = {"error", "deleted"}
 
 
 class AsyncFiles(AsyncResource):
-    """`client.files`: JSON lines, one prompt a line, for a job to train on."""
+    """`client.files`: training and validation files in JSONL format."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        # What this client sent, by the id it got: the hash stays in the process, where nobody need look after it.
+        # SHA-256 of the files that this client uploaded, by file id.
         self._uploaded: dict[str, str] = {}
 
     async def upload(
@@ -58,26 +58,26 @@ class AsyncFiles(AsyncResource):
         validate: bool | Limits = True,
         reuse: bool = False,
     ) -> File:
-        """Upload training data.
+        """Upload a dataset.
 
-        The content is read twice: once to check it and to know its length and hash, once to send it, 1 MiB at a time.
-        It is read again for every further attempt. One that was lost half-way may leave a file behind that no job uses.
+        The content is read twice: once to check it and to compute its length and hash, once to send it in chunks of
+        1 MiB. It is read again for every retry. An upload whose response was lost may leave an unused file behind.
 
         Args:
-            data: a path, the bytes, a file opened in binary mode (from where it stands), or an iterable of records.
-            filename: the name the service shows; by default the path's, or `data.jsonl`.
-            purpose: what the service may do with it. Only `fine-tune` is checked to be training data.
-            progress: called with the bytes sent so far and the bytes in all; a retry starts again from 0.
-            validate: whether it must be what `datasets.validate` takes, errors aside from warnings, which are logged.
-                `datasets.Limits(min_records=1)` holds a validation file to other bounds; False sends whatever it is.
-            reuse: whether a file of the same name, size and SHA-256 that the service has already is returned instead,
-                and nothing sent. This client knows the hash of what it uploaded itself; of other files with that name
-                and size it reads the content to compare. Never done unless asked for; the log says when it was.
+            data: a path, bytes, a file opened in binary mode (read from its position), or an iterable of records.
+            filename: the name that the service shows. Default: the name of the path, or `data.jsonl`.
+            purpose: the purpose of the file. Only `fine-tune` files are checked as datasets.
+            progress: called with the number of bytes sent and the total; a retry starts from 0.
+            validate: check the file as `datasets.validate` does. Errors raise, warnings are logged.
+                `datasets.Limits(min_records=1)` sets other limits, for a validation file; False skips the check.
+            reuse: if the service already has a file with the same name, size and SHA-256, return that file and send
+                nothing. The content of files that this client did not upload is downloaded to compare it. Reuse is
+                logged.
 
         Raises:
-            DatasetError: it cannot be read, is empty, is not what the service takes, or changed while it was being
-                sent; `.problems` has what was found.
-            ConfigurationError: it is nothing that can be uploaded.
+            DatasetError: the data cannot be read, is empty, would be rejected by the service, or changed during the
+                upload; `.problems` lists the problems.
+            ConfigurationError: `data` has a type that cannot be uploaded.
         """
         from bedrock_rft.datasets._source import open_source
 
@@ -87,27 +87,27 @@ class AsyncFiles(AsyncResource):
         )
         try:
             _log_warnings(upload)
-            if reuse and (same := await self._same(upload)) is not None:
+            if reuse and (same := await self._find_identical(upload)) is not None:
                 log.info(
-                    "%s is on the service already as %s, and was not sent again",
+                    "%s is already on the service as %s and was not sent again",
                     sanitize_line(upload.filename),
                     same.id,
                 )
                 return same
-            self._offer(upload)
+            self._suggest_reuse(upload)
             file = await self._send(Request("POST", "/files", upload=upload, repeatable=True), File)
             self._uploaded[file.id] = upload.content_sha256
             return file
         finally:
             upload.close()
 
-    def _offer(self, upload: Upload) -> None:
+    def _suggest_reuse(self, upload: Upload) -> None:
         known = next((one for one, sha256 in self._uploaded.items() if sha256 == upload.content_sha256), None)
         if known is not None:
-            log.info("This client uploaded the content of %s as %s; reuse=True would use that", upload.filename, known)
+            log.info("%s was already uploaded by this client as %s; reuse=True would use that", upload.filename, known)
 
-    async def _same(self, upload: Upload) -> File | None:
-        """The file on the service with the same name, size and content."""
+    async def _find_identical(self, upload: Upload) -> File | None:
+        """Return the file on the service with the same name, size and content, if there is one."""
         async for file in self.list(purpose=upload.purpose):
             if (file.filename, file.bytes) != (upload.filename, upload.size) or file.status in _NOT_THERE:
                 continue
@@ -116,66 +116,68 @@ class AsyncFiles(AsyncResource):
         return None
 
     async def _sha256(self, file: File) -> str | None:
-        """The hash of a file's content; None where the service does not show it."""
-        reading = _Hashing()
+        """Return the SHA-256 of a file, or None if the service does not return its content."""
+        sink = _HashSink()
         try:
-            await self._session.exchange(Request("GET", f"/files/{segment(file, 'file')}/content", sink=reading))
+            await self._session.exchange(Request("GET", f"/files/{segment(file, 'file')}/content", sink=sink))
         except APIStatusError:
             return None
-        return reading.sha256
+        return sink.sha256
 
     async def retrieve(self, file: File | str) -> File:
-        """One file as it stands."""
+        """Return the current state of a file."""
         return await self._send(Request("GET", f"/files/{segment(file, 'file')}"), File)
 
     def list(
         self, *, purpose: str | None = None, order: str | None = None, limit: int | None = None
     ) -> AsyncIterator[File]:
-        """Every file.
+        """Iterate over all files.
 
         Args:
-            purpose: only those, such as `fine-tune`.
-            order: by creation, `asc` or `desc`.
-            limit: how many to ask for at once, up to 100. All of them come, whatever it is.
+            purpose: only files with this purpose, such as `fine-tune`.
+            order: by time of creation, `asc` or `desc`.
+            limit: items per page, 1 to 100. All items are returned in any case.
         """
-        query = {"purpose": purpose, "order": order, **limited(limit)}
+        query = {"purpose": purpose, "order": order, **page_query(limit)}
         return self._pages("/files", File, query)
 
     async def content(self, file: File | str, *, to: str | os.PathLike[str] | None = None) -> bytes:
-        """What is in a file.
+        """Return or save the content of a file.
 
         Args:
             file: the file or its id.
-            to: a path to write to, for which memory stays constant. The file appears there whole or not at all.
+            to: a path to write to, with constant memory. The file is written completely or not at all.
 
         Returns:
-            The bytes; empty where they went to `to`.
+            The content, or empty bytes if it was written to `to`.
         """
         path = f"/files/{segment(file, 'file')}/content"
-        with _Memory() if to is None else AtomicFile(to) as sink:
-            await self._session.exchange(Request("GET", path, sink=sink))
-            return sink.commit() or b""
+        from bedrock_rft.datasets._landing import Landing
+
+        with _MemorySink() if to is None else Landing(to) as landing:
+            await self._session.exchange(Request("GET", path, sink=landing))
+            return landing.land()
 
     async def delete(self, file: File | str) -> FileDeleted:
-        """Delete a file. A job that has begun with it goes on.
+        """Delete a file. Jobs that already started with it continue.
 
         Raises:
-            NotFoundError: there is no such file. After a lost answer it means that the first attempt deleted it.
+            NotFoundError: the file does not exist. After a lost response, a missing file counts as deleted.
         """
-        call = Request("DELETE", f"/files/{segment(file, 'file')}")
+        request = Request("DELETE", f"/files/{segment(file, 'file')}")
         try:
-            reply = await self._session.exchange(call)
+            response = await self._session.exchange(request)
         except NotFoundError as error:
             if error.attempts == 1:
                 raise
         else:
-            if reply.status != _NO_CONTENT:
-                return parse_response(FileDeleted, reply, call, self._session.config)
+            if response.status != _NO_CONTENT:
+                return parse_response(FileDeleted, response, request, self._session.config)
         return FileDeleted(id=identifier(file, "file"))
 
 
 class Files(Resource):
-    """`client.files`: JSON lines, one prompt a line, for a job to train on."""
+    """`client.files`: training and validation files in JSONL format."""
 
     upload = blocking(AsyncFiles.upload)
     retrieve = blocking(AsyncFiles.retrieve)
@@ -184,8 +186,8 @@ class Files(Resource):
     delete = blocking(AsyncFiles.delete)
 
 
-class _Memory:
-    """A download that is wanted as bytes."""
+class _MemorySink:
+    """Sink that keeps a download in memory."""
 
     def __init__(self) -> None:
         self._content = bytearray()
@@ -206,8 +208,8 @@ class _Memory:
         return bytes(self._content)
 
 
-class _Hashing:
-    """A download of which only the hash is wanted."""
+class _HashSink:
+    """Sink that keeps only the SHA-256 of a download."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
@@ -236,4 +238,4 @@ def _limits(validate: bool | Limits) -> Limits | None:
 def _log_warnings(upload: Upload) -> None:
     report = upload.checked
     if report is not None and report.warnings:
-        log.warning("%s: %s; the first: %s", sanitize_line(report.name), report.verdict, report.warnings[0])
+        log.warning("%s: %s; the first is: %s", sanitize_line(report.name), report.verdict, report.warnings[0])

@@ -1,17 +1,17 @@
-"""Reinforcement fine-tuning jobs: created once, found again, cancelled."""
+"""Fine-tuning jobs: create, find, list and cancel."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
 from bedrock_rft._auth.endpoint import RFT_REGIONS, host_region
-from bedrock_rft._core.log import log
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._core.warnings import warn_once
-from bedrock_rft._resources.base import blocking, blocking_iter, identifier, limited, segment
+from bedrock_rft._resources.base import blocking, blocking_iter, checked_arguments, identifier, page_query, segment
 from bedrock_rft._resources.create_job import JOBS, check_metadata, check_name, create, find
-from bedrock_rft._resources.monitoring import AsyncRuns, Runs
+from bedrock_rft._resources.monitoring import AsyncMonitoring, Monitoring
 from bedrock_rft._transport.transport import Request
 from bedrock_rft.errors import BadRequestError, ConfigurationError, ConflictError
 from bedrock_rft.types.arn import LambdaArn
@@ -22,19 +22,22 @@ from bedrock_rft.types.models import KNOWN_MODELS, Model
 
 __all__ = ["AsyncJobs", "Deployed", "Jobs"]
 
+_FILE_SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".parquet", ".txt", ".gz")
+
 
 class Deployed(Protocol):
-    """A reward that has been deployed: anything that knows its ARN."""
+    """A deployed reward: any object with an ARN."""
 
     @property
     def arn(self) -> str:
-        """The ARN of the function."""
+        """Return the ARN of the function."""
         ...
 
 
-class AsyncJobs(AsyncRuns):
+class AsyncJobs(AsyncMonitoring):
     """`client.jobs`: reinforcement fine-tuning jobs."""
 
+    @checked_arguments
     async def create(
         self,
         model: Model | str,
@@ -46,28 +49,31 @@ class AsyncJobs(AsyncRuns):
         metadata: Mapping[str, str] | None = None,
         name: str | None = None,
     ) -> Job:
-        """Start a job. One call makes at most one.
+        """Create a job. One call creates at most one.
 
-        The request is sent once. Where its answer is lost, the job is looked for by a marker in its metadata, and only
-        that very job is returned; where it is not found, nothing is sent again.
+        The request is sent once. If the response is lost, the job is searched for by a marker in its metadata. If it is
+        not found, the request is not repeated.
 
         Args:
             model: the base model, such as `openai.gpt-oss-20b`.
-            training_file: the uploaded prompts.
-            reward: the ARN of the Lambda function that scores, in the client's own region.
-            validation_file: prompts to measure on but not to train on.
-            hyperparameters: see `Hyperparameters`; what is left out is the service's choice.
-            metadata: up to 15 strings to keep with the job. They are logged: put no secret there.
-            name: makes a repeated call, in a script that is run again say, return the job that has this name already,
-                whatever its status. A name that stands for another model or reward is a `ConfigurationError`.
+            training_file: the uploaded training file, or its id.
+            reward: the reward Lambda, in the region of the client: its ARN, or the result of `client.rewards.deploy`.
+            validation_file: prompts for validation metrics, not for training.
+            hyperparameters: see `Hyperparameters`; the service chooses those that are left out.
+            metadata: up to 15 strings to store with the job. The service may log them, so store no secrets.
+            name: a unique name. If a job with this name exists, it is returned, so a script can be run again. If that
+                job failed or was cancelled, a warning says so. If it has another model, reward, file or hyperparameter,
+                `ConfigurationError` is raised.
 
         Raises:
-            AmbiguousCreateError: the job may exist; the error says how to look again.
-            ConfigurationError: an argument makes no sense; nothing was sent.
-            APIStatusError: the service refused.
+            AmbiguousCreateError: the job may exist; the error says how to search for it.
+            ConfigurationError: an argument is invalid; nothing was sent.
+            APIStatusError: the service rejected the request.
         """
+        for argument, file in (("training_file", training_file), ("validation_file", validation_file)):
+            _refuse_path(argument, file)
         grader = _grader(reward)
-        self._fits(grader.arn)
+        self._check_region(grader.arn)
         marker = check_name(name)
         settings = Hyperparameters.of(hyperparameters or {})
         body = CreateJob(
@@ -79,17 +85,17 @@ class AsyncJobs(AsyncRuns):
         )
         if body.model not in KNOWN_MODELS:
             warn_once(
-                f"'{sanitize_line(body.model, 80)}' is not on the list of models for reinforcement fine-tuning; used anyway."
+                f"'{sanitize_line(body.model, 80)}' is not a known model for reinforcement fine-tuning. Used anyway."
             )
         if name is not None and (existing := await find(self, marker, model=body.model)) is not None:
-            return _same(existing, body, name)
+            return _check_same(existing, body, name)
         return await create(self, body, marker=marker)
 
-    def _fits(self, arn: LambdaArn) -> None:
+    def _check_region(self, arn: LambdaArn) -> None:
         config = self._session.config
         if arn.region != config.region:
             raise ConfigurationError(
-                f"The reward function is in {arn.region}, but this client is set to {config.region}. Deploy the "
+                f"The reward function is in {arn.region}, but the region of this client is {config.region}. Deploy the "
                 f"function in {config.region}, or use region='{arn.region}'."
             )
         if host_region(config.base_url) is not None and config.region not in RFT_REGIONS:
@@ -99,29 +105,29 @@ class AsyncJobs(AsyncRuns):
             )
 
     async def retrieve(self, job: Job | str) -> Job:
-        """The job as it stands. A job from a list may be stale; this is its true status."""
+        """Return the current state of a job. Jobs from a list may be stale."""
         return await self._send(Request("GET", f"{JOBS}/{segment(job, 'job')}"), Job)
 
     def list(self, *, limit: int | None = None) -> AsyncIterator[Job]:
-        """Every job, as the service orders them: newest first.
+        """Iterate over all jobs, newest first.
 
         Args:
-            limit: how many to ask for at once, up to 100. All of them come, whatever it is.
+            limit: items per page, 1 to 100. All items are returned in any case.
         """
-        return self._pages(JOBS, Job, limited(limit))
+        return self._pages(JOBS, Job, page_query(limit))
 
     async def find(self, name: str) -> Job | None:
-        """The job that has a name, or the marker of an `AmbiguousCreateError`; None where there is none.
+        """Return the job with a name, or with the marker of an `AmbiguousCreateError`, or None.
 
-        A list may lag behind by seconds, so None right after an unclear creation is no proof.
+        Lists may lag behind by seconds, so None right after an unclear creation proves nothing.
         """
         return await find(self, check_name(name))
 
     async def cancel(self, job: Job | str) -> Job:
-        """Stop a job for good: it cannot be resumed.
+        """Cancel a job. It cannot be resumed.
 
         Raises:
-            ConflictError, BadRequestError: it has ended already; one that is cancelled already is simply returned.
+            ConflictError, BadRequestError: the job has already ended. A job that is already cancelled is returned.
         """
         try:
             return await self._send(Request("POST", f"{JOBS}/{segment(job, 'job')}/cancel", repeatable=True), Job)
@@ -132,7 +138,7 @@ class AsyncJobs(AsyncRuns):
             return now
 
 
-class Jobs(Runs):
+class Jobs(Monitoring):
     """`client.jobs`: reinforcement fine-tuning jobs."""
 
     create = blocking(AsyncJobs.create)
@@ -146,19 +152,56 @@ def _grader(reward: object) -> LambdaGrader:
     if isinstance(reward, LambdaGrader):
         return reward
     arn: Any = reward if isinstance(reward, str) else getattr(reward, "arn", reward)
-    return LambdaGrader.of(arn)  # anything but text is refused there, by name
-
-
-def _same(existing: Job, body: CreateJob, name: str) -> Job:
-    """The job that has the name already, where it is the one that is meant."""
-    wanted = body.method.reinforcement.grader.arn
-    if existing.model not in {"", body.model} or (existing.reward or wanted) != wanted:
+    if not isinstance(arn, str) or arn.partition(":")[0].endswith((".py", ".zip")):
+        given = f"'{sanitize_line(arn, 80)}'" if isinstance(arn, str) else f"a {type(reward).__name__}"
         raise ConfigurationError(
-            f"The name '{name}' stands for job {existing.id}, which has another model or reward "
-            f"({sanitize_line(existing.model, 80)}, {existing.reward}). Give this one a name of its own."
+            f"reward is {given}, not a deployed function. Deploy it first, and pass the result: reward = "
+            "client.rewards.deploy(…, name='my-reward')."
+        )
+    return LambdaGrader.of(arn)
+
+
+def _refuse_path(argument: str, value: object) -> None:
+    """Raise if a local file was passed instead of an uploaded one."""
+    path = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(path, str):
+        return
+    if isinstance(value, os.PathLike) or path.endswith(_FILE_SUFFIXES) or "/" in path or "\\" in path:
+        shown = sanitize_line(path, 120)
+        raise ConfigurationError(
+            f"{argument} is the path '{shown}', not an uploaded file. Upload it first, and pass the result: "
+            f"client.files.upload({shown!r})."
+        )
+
+
+def _check_same(existing: Job, body: CreateJob, name: str) -> Job:
+    """Return the existing job with this name, or raise `ConfigurationError` if it differs from the request."""
+    wanted = body.method.reinforcement
+    reported = existing.method.reinforcement if existing.method else None
+    pairs: list[tuple[str, object, object]] = [
+        ("model", existing.model, body.model),
+        ("reward", existing.reward, wanted.grader.arn),
+        ("training_file", existing.training_file, body.training_file),
+        ("validation_file", existing.validation_file, body.validation_file),
+    ]
+    settings = reported.hyperparameters if reported else None
+    for key, value in wanted.hyperparameters.items():
+        pairs.append((key, getattr(settings, key, None), value))
+    # A job may be reported without some fields, or with "auto" for a hyperparameter: only known values can differ.
+    different = [
+        f"{field} is {sanitize_line(str(old), 100)} there and {sanitize_line(str(new), 100)} here"
+        for field, old, new in pairs
+        if old not in (None, "", "auto") and old != new
+    ]
+    if different:
+        reuse = " upload(…, reuse=True) returns a file that is already there." if "_file is" in different[0] else ""
+        raise ConfigurationError(
+            f"The name '{name}' belongs to job {existing.id}, which differs: {'; '.join(different)}. Use another name "
+            f"for another job.{reuse}"
         )
     if existing.status in {"failed", "cancelled"}:
-        log.warning(
-            "job %s, which has the name %s, is %s: a new one needs a new name", existing.id, name, existing.status
+        warn_once(
+            f"Job {existing.id} with the name '{name}' is {existing.status}. It is returned, and no job was created. "
+            "To train again, use another name."
         )
     return existing

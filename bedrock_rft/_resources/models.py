@@ -1,4 +1,4 @@
-"""The models that the endpoint serves."""
+"""Models that the endpoint serves."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ __all__ = ["AsyncModels", "Models"]
 
 
 class AsyncModels(AsyncResource):
-    """`client.models`: base models, and the ones that were tuned."""
+    """`client.models`: base models and tuned models."""
 
     async def retrieve(self, model: Model | str) -> Model:
-        """One model.
+        """Return one model.
 
         Args:
             model: the model or its name, such as `openai.gpt-oss-20b`.
 
         Raises:
-            NotFoundError: the endpoint does not serve it.
+            NotFoundError: the endpoint does not serve the model.
         """
         return await self._send(Request("GET", f"/models/{segment(model, 'model')}"), Model)
 
     def list(self) -> AsyncIterator[Model]:
-        """Every model."""
+        """Iterate over all models."""
         return self._pages("/models", Model, {})
 
 
 class Models(Resource):
-    """`client.models`: base models, and the ones that were tuned."""
+    """`client.models`: base models and tuned models."""
 
     retrieve = blocking(AsyncModels.retrieve)
     list = blocking_iter(AsyncModels.list)

@@ -1,4 +1,4 @@
-"""What a job says while it runs, and once it has ended: its log, its numbers, its models."""
+"""Events, metrics and checkpoints of a job; wait for it and watch it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING, TextIO
 
 from bedrock_rft._core.log import log
 from bedrock_rft._core.text import sanitize_line
-from bedrock_rft._resources.base import AsyncResource, Resource, blocking, blocking_iter, identifier, limited, segment
+from bedrock_rft._resources.base import (
+    AsyncResource,
+    Resource,
+    blocking,
+    blocking_iter,
+    identifier,
+    page_query,
+    segment,
+)
 from bedrock_rft._resources.create_job import JOBS
 from bedrock_rft._resources.event_log import oldest_first
-from bedrock_rft._resources.wait import left_alone, watch
+from bedrock_rft._resources.wait import log_job_continues, poll_until_done
 from bedrock_rft._transport.transport import Request
 from bedrock_rft.errors import BedrockRFTError, JobCancelledError, JobFailedError
 from bedrock_rft.metrics import Comparison, Metrics, compare
@@ -24,40 +32,40 @@ if TYPE_CHECKING:
     from bedrock_rft.metrics._live import Style
     from bedrock_rft.trackers import Tracker
 
-__all__ = ["AsyncRuns", "Runs"]
+__all__ = ["AsyncMonitoring", "Monitoring"]
 
 
-class AsyncRuns(AsyncResource):
-    """The part of `client.jobs` that looks and does not touch."""
+class AsyncMonitoring(AsyncResource):
+    """Read-only operations of `client.jobs`."""
 
     def events(self, job: Job | str, *, after: str | None = None, limit: int | None = None) -> AsyncIterator[Event]:
-        """Every event of a job, once, as the service orders them: newest first. `follow` turns them round.
+        """Iterate over all events of a job, newest first. `follow` yields them oldest first.
 
         Args:
             job: the job or its id.
-            after: the id of an event to begin behind, in the service's order.
-            limit: how many to ask for at once, up to 100. All of them come, whatever it is.
+            after: the id of an event after which to start, in the order of the service.
+            limit: items per page, 1 to 100. All items are returned in any case.
         """
         path = f"{JOBS}/{segment(job, 'job')}/events"
-        return self._pages(path, Event, limited(limit), after=after)
+        return self._pages(path, Event, page_query(limit), after=after)
 
     async def follow(
         self, job: Job | str, *, after: str | None = None, timeout: float | None = None, poll_interval: float = 5.0
     ) -> AsyncIterator[Event]:
-        """Every event of a job once, oldest first, as they come, until the job has ended.
+        """Yield each event of a job once, oldest first, until the job ends.
 
-        Outages do not end it. Stopping to iterate leaves the job alone.
+        Outages are tolerated. If you stop iterating, the job continues.
 
         Args:
             job: the job or its id.
-            after: the id of the last event seen earlier: following goes on behind it.
-            timeout: seconds until `WaitTimeoutError`; None for as long as the job takes.
-            poll_interval: seconds between the first looks; the pause grows to six times that.
+            after: the id of the last event seen; following resumes after it.
+            timeout: seconds until `WaitTimeoutError`; None waits until the job ends.
+            poll_interval: initial seconds between polls; grows to six times that.
         """
-        looks = watch(self, job, interval=poll_interval, timeout=timeout, events=True, after=after)
-        with left_alone(job):
-            async for look in looks:
-                for event in look.events:
+        polls = poll_until_done(self, job, interval=poll_interval, timeout=timeout, events=True, after=after)
+        with log_job_continues(job):
+            async for poll in polls:
+                for event in poll.events:
                     yield event
 
     async def wait(
@@ -69,33 +77,35 @@ class AsyncRuns(AsyncResource):
         on_event: Callable[[Event], object] | None = None,
         raise_on_failure: bool = True,
     ) -> Job:
-        """Wait until a job has ended. The job is never cancelled by it: Ctrl-C leaves the job running.
+        """Wait until a job ends. Waiting never cancels a job: Ctrl-C leaves it running.
 
-        Outages, expired credentials that are renewed, and a machine that slept do not end it.
+        Outages, renewed credentials and a suspended machine are tolerated. A warning says if the job cannot be polled.
+        Problems that time does not solve, such as an untrusted certificate, raise at once.
 
         Args:
             job: the job or its id.
-            timeout: seconds until `WaitTimeoutError`; None for as long as the job takes.
-            poll_interval: seconds between the first looks; the pause grows to six times that.
-            on_event: called with each event once, oldest first.
-            raise_on_failure: raise for a job that failed or was cancelled, rather than return it.
+            timeout: seconds until `WaitTimeoutError`; None waits until the job ends.
+            poll_interval: initial seconds between polls; grows to six times that.
+            on_event: called once with each event, oldest first.
+            raise_on_failure: raise if the job failed or was cancelled; otherwise return it.
 
         Raises:
-            JobFailedError, JobCancelledError: with the job as `.job`.
-            WaitTimeoutError: the job is still running.
+            JobFailedError, JobCancelledError: the job ended without success; it is `.job`.
+            WaitTimeoutError: the timeout expired; the job was not cancelled.
         """
-        ended: Job | None = None
-        with left_alone(job):
-            async for look in watch(self, job, interval=poll_interval, timeout=timeout, events=on_event is not None):
-                ended = look.job
-                for event in look.events:
+        last: Job | None = None
+        with log_job_continues(job):
+            polls = poll_until_done(self, job, interval=poll_interval, timeout=timeout, events=on_event is not None)
+            async for poll in polls:
+                last = poll.job
+                for event in poll.events:
                     if on_event is not None:
                         on_event(event)
-        if ended is None:
-            raise RuntimeError("A watch ended without a look.")
+        if last is None:
+            raise RuntimeError("Polling ended without a result.")
         if raise_on_failure:
-            _raise_for(ended)
-        return ended
+            _raise_for(last)
+        return last
 
     async def watch(
         self,
@@ -110,27 +120,27 @@ class AsyncRuns(AsyncResource):
         raise_on_failure: bool = True,
         file: TextIO | None = None,
     ) -> Job:
-        """Wait until a job has ended, and show how it goes: a panel in a notebook or a terminal, or lines of text.
+        """Wait until a job ends, and show its progress: a panel in a notebook or a terminal, or lines of text.
 
-        Status, steps, elapsed time and time left, the curves so far, the last messages, and an alarm where the numbers
-        say that something is wrong. As with `wait`, the job is never cancelled by it: Ctrl-C leaves the job running,
-        and says how to come back. Watched again, a job is shown from its beginning.
+        The view has the status, steps, elapsed and remaining time, curves, the last messages, and alarms if the metrics
+        indicate a problem. As with `wait`, Ctrl-C leaves the job running, and prints how to resume. A job that is
+        watched again is shown from its first step.
 
         Args:
             job: the job or its id.
-            style: how to show it; `auto` is told from where the output goes. See `bedrock_rft.metrics._live.Style`.
-            timeout: seconds until `WaitTimeoutError`; None for as long as the job takes.
-            poll_interval: seconds between the first looks; the pause grows to six times that.
-            on_event: called with each event once, oldest first.
-            trackers: what records the run besides; see `bedrock_rft.trackers`.
-            thresholds: from where on something is wrong; see `bedrock_rft.metrics.Thresholds`.
-            raise_on_failure: raise for a job that failed or was cancelled, rather than return it.
-            file: where to write, instead of standard output.
+            style: the kind of view; `auto` depends on the output. See `bedrock_rft.metrics.Style`.
+            timeout: seconds until `WaitTimeoutError`; None waits until the job ends.
+            poll_interval: initial seconds between polls; grows to six times that.
+            on_event: called once with each event, oldest first.
+            trackers: record the job elsewhere; see `bedrock_rft.trackers`.
+            thresholds: limits for alarms; see `bedrock_rft.metrics.Thresholds`.
+            raise_on_failure: raise if the job failed or was cancelled; otherwise return it.
+            file: stream to write to, instead of standard output.
 
         Raises:
-            JobFailedError, JobCancelledError: with the job as `.job`.
-            WaitTimeoutError: the job is still running.
-            MissingExtraError: the style or a tracker needs a library that is not installed.
+            JobFailedError, JobCancelledError: the job ended without success; it is `.job`.
+            WaitTimeoutError: the timeout expired; the job was not cancelled.
+            MissingExtraError: the view or a tracker needs a library that is not installed.
         """
         import asyncio
 
@@ -139,39 +149,39 @@ class AsyncRuns(AsyncResource):
         from bedrock_rft.metrics._live.view import view
         from bedrock_rft.trackers._delivery import Delivery
 
-        shown, told = view(style, file), Delivery(trackers)
+        live_view, delivery = view(style, file), Delivery(trackers)
         state, limits, work = State(), thresholds or Thresholds(), self._session.transport.run
         try:
-            async for look in watch(self, job, interval=poll_interval, timeout=timeout, events=True):
-                saved = await self._saved(look.job) if look.events or look.job.is_terminal else ()
-                state, change = state.after(look.job, look.events, saved, limits)
-                shown.show(state, change)
-                await work(partial(told.take, change))
-                for event in look.events:
+            async for poll in poll_until_done(self, job, interval=poll_interval, timeout=timeout, events=True):
+                saved = await self._checkpoints_or_none(poll.job) if poll.events or poll.job.is_terminal else ()
+                state, change = state.after(poll.job, poll.events, saved, limits)
+                live_view.show(state, change)
+                await work(partial(delivery.take, change))
+                for event in poll.events:
                     if on_event is not None:
                         on_event(event)
         except (KeyboardInterrupt, asyncio.CancelledError):
-            shown.leave(identifier(job, "job"))
+            live_view.leave(identifier(job, "job"))
             raise
         finally:
-            shown.close()
-            await work(told.close)
+            live_view.close()
+            await work(delivery.close)
         if raise_on_failure:
             _raise_for(state.job)
         return state.job
 
     async def metrics(self, job: Job | str) -> Metrics:
-        """The numbers of every training step so far, once each, first step first, with the checkpoints.
+        """Return the metrics of every training step so far, in order, with the checkpoints.
 
-        They come from the job's events; numbers without a step come last, in the order of the log.
+        They are read from the events. Metrics without a step come last, in the order of the log.
         """
         path = f"{JOBS}/{segment(job, 'job')}"
-        events = [event async for event in self._pages(f"{path}/events", Event, limited(None))]
-        now = await self._send(Request("GET", path), Job)
-        return Metrics.of(oldest_first(events), now, await self._saved(now))
+        events = [event async for event in self._pages(f"{path}/events", Event, page_query(None))]
+        job_now = await self._send(Request("GET", path), Job)
+        return Metrics.of(oldest_first(events), job_now, await self._checkpoints_or_none(job_now))
 
-    async def _saved(self, job: Job) -> tuple[Checkpoint, ...]:
-        """The checkpoints, or none where they cannot be had: the numbers are worth having without."""
+    async def _checkpoints_or_none(self, job: Job) -> tuple[Checkpoint, ...]:
+        """Return the checkpoints, or none if they cannot be read: metrics are useful without them."""
         try:
             return tuple([one async for one in self.checkpoints(job)])
         except BedrockRFTError as error:
@@ -179,43 +189,43 @@ class AsyncRuns(AsyncResource):
             return ()
 
     async def compare(self, *jobs: Job | str | Metrics, labels: Sequence[str] | None = None) -> Comparison:
-        """The metrics of several jobs over one another.
+        """Compare the metrics of several jobs.
 
         Args:
-            jobs: jobs, their ids, or metrics that were read before.
-            labels: what to call them; else their ids, with the hyperparameters in which they differ.
+            jobs: jobs, ids of jobs, or metrics that were read earlier.
+            labels: names of the jobs. Default: their ids, with the hyperparameters that differ.
         """
         return compare(*[job if isinstance(job, Metrics) else await self.metrics(job) for job in jobs], labels=labels)
 
     def checkpoints(self, job: Job | str, *, limit: int | None = None) -> AsyncIterator[Checkpoint]:
-        """Every model saved on the way, as the service orders them.
+        """Iterate over the checkpoints of a job, in the order of the service.
 
         Args:
             job: the job or its id.
-            limit: how many to ask for at once, up to 100. All of them come, whatever it is.
+            limit: items per page, 1 to 100. All items are returned in any case.
         """
         path = f"{JOBS}/{segment(job, 'job')}/checkpoints"
-        return self._pages(path, Checkpoint, limited(limit))
+        return self._pages(path, Checkpoint, page_query(limit))
 
 
-class Runs(Resource):
-    """The part of `client.jobs` that looks and does not touch."""
+class Monitoring(Resource):
+    """Read-only operations of `client.jobs`."""
 
-    events = blocking_iter(AsyncRuns.events)
-    follow = blocking_iter(AsyncRuns.follow)
-    wait = blocking(AsyncRuns.wait)
-    watch = blocking(AsyncRuns.watch)
-    metrics = blocking(AsyncRuns.metrics)
-    compare = blocking(AsyncRuns.compare)
-    checkpoints = blocking_iter(AsyncRuns.checkpoints)
+    events = blocking_iter(AsyncMonitoring.events)
+    follow = blocking_iter(AsyncMonitoring.follow)
+    wait = blocking(AsyncMonitoring.wait)
+    watch = blocking(AsyncMonitoring.watch)
+    metrics = blocking(AsyncMonitoring.metrics)
+    compare = blocking(AsyncMonitoring.compare)
+    checkpoints = blocking_iter(AsyncMonitoring.checkpoints)
 
 
 def _raise_for(job: Job) -> None:
     if job.status == "failed":
         problem = job.error
         code = f"{sanitize_line(problem.code, 100)}: " if problem and problem.code else ""
-        why = sanitize_line((problem.message if problem else None) or "the service did not say why", 1000)
+        why = sanitize_line((problem.message if problem else None) or "the service gave no reason", 1000)
         param = f" (param: {sanitize_line(problem.param, 100)})" if problem and problem.param else ""
         raise JobFailedError(f"Job {job.id} failed: {code}{why}{param} See client.jobs.events({job.id!r}).", job=job)
     if job.status == "cancelled":
-        raise JobCancelledError(f"Job {job.id} was cancelled. It cannot be resumed: create another.", job=job)
+        raise JobCancelledError(f"Job {job.id} was cancelled. It cannot be resumed. Create another job.", job=job)

@@ -1,4 +1,4 @@
-"""A wait as durable as the job: it ends for the job's end, its own time limit, or a refusal that persists."""
+"""Poll a job until it ends; tolerate outages."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from bedrock_rft._core.log import log
 from bedrock_rft._core.text import sanitize_line
-from bedrock_rft._core.warnings import warn_once
+from bedrock_rft._core.warnings import warn, warn_once
 from bedrock_rft._resources.base import AsyncResource, Session, identifier, segment
 from bedrock_rft._resources.create_job import JOBS
-from bedrock_rft._resources.event_log import Log
+from bedrock_rft._resources.event_log import EventLog
 from bedrock_rft._transport.retry import RetryBudget, send_with_retries
 from bedrock_rft._transport.status_errors import parse_response
 from bedrock_rft._transport.transport import Request
@@ -24,6 +24,7 @@ from bedrock_rft.errors import (
     APIResponseError,
     APIStatusError,
     BedrockRFTError,
+    BedrockRFTWarning,
     ConfigurationError,
     InternalServerError,
     NotFoundError,
@@ -37,69 +38,109 @@ from bedrock_rft.types.jobs import Job
 if TYPE_CHECKING:
     import tenacity
 
-__all__ = ["Look", "left_alone", "watch"]
+__all__ = ["Poll", "log_job_continues", "poll_until_done"]
 
 P = TypeVar("P", bound=Payload)
 
-_SLOWEST = 6.0  # times the first interval: 5 s becomes 30 s
+_MAX_INTERVAL_FACTOR = 6.0  # the interval grows from 5 s to 30 s
 _GROWTH = 1.3
-_LONGEST = 60.0  # seconds between two tries while the service cannot be reached
-_PATIENCE = 60.0  # seconds that a refusal, or a new job that is not found, is given
+_MAX_BACKOFF = 60.0  # seconds between polls while the service cannot be reached
+_REJECTION_PERIOD = 60.0  # seconds after which a rejection, or a new job that is not found, is final
 _CONFIRMATIONS = 3
-_KNOWN = frozenset({"", "validating_files", "queued", "running", "succeeded", "failed", "cancelled"})
-_TIMED_OUT = 408
-_DOUBLINGS = 20
-_LONGEST_ASKED = 3600.0  # seconds that a Retry-After is believed
+_KNOWN_STATUS = frozenset({"", "validating_files", "queued", "running", "succeeded", "failed", "cancelled"})
+_REQUEST_TIMEOUT = 408
+_MAX_DOUBLINGS = 20
+_MAX_RETRY_AFTER = 3600.0  # seconds; a larger Retry-After is ignored
+# Reasons of connection errors that time does not cure. An unknown host may be an outage once it was reached before.
+_PERMANENT = frozenset({"certificate"})
+_PERMANENT_AT_FIRST = frozenset({"certificate", "dns"})
 
 
 @dataclass(frozen=True)
-class Look:
-    """What one look at a job brought."""
+class Poll:
+    """Result of one poll: the job and its new events."""
 
     job: Job
     events: tuple[Event, ...] = ()
 
 
 @dataclass
-class _Trouble:
-    """Failures since the last look that worked."""
+class FailureTracker:
+    """Failures since the last successful poll, and the decision to poll again."""
 
+    job_id: str
+    seen: bool = False
+    """True after a successful poll."""
     count: int = 0
-    refusals: int = 0
-    refused_since: float = 0.0
-    told: float = 0.0
+    since: float = 0.0
+    """Unix time in seconds of the first failure."""
+    rejections: int = 0
+    rejected_since: float = 0.0
+    warned_at: float = 0.0
 
-    def again(self, error: BaseException, age: float | None) -> bool:
-        """Whether to look again after an error. A connection or the service may be gone for long: the job goes on."""
+    def poll_again(self, error: BaseException, age: float | None) -> bool:
+        """Return whether to poll again after an error. The service may be unreachable for long while the job runs."""
         now = time.monotonic()
         self.count += 1
-        if _outlived(error):
-            self.refusals = 0  # a refusal after an outage is a first one
-            if self.count == 1 or now - self.told > _LONGEST:
-                self.told = now
-                log.warning("waiting goes on in spite of: %s", error)
+        if self.count == 1:
+            self.since = time.time()
+        if self._is_permanent(error):
+            return False
+        if _is_outage(error):
+            self.rejections = 0  # a rejection after an outage is the first one
+            self._warn(error, now)
             return True
         if not isinstance(error, (APIStatusError, ConfigurationError)):
             return False
-        self.refusals += 1
-        if self.refusals == 1:
-            self.refused_since = now
-        # Read after create may lag. By two clocks, since a job's age is told by the service's.
-        young = age is not None and age < _PATIENCE and now - self.refused_since < _PATIENCE
-        return self.refusals < _CONFIRMATIONS or (isinstance(error, NotFoundError) and young)
+        self.rejections += 1
+        if self.rejections == 1:
+            self.rejected_since = now
+        # A new job may not be readable yet. Two clocks, because its age depends on the clock of the service.
+        young = age is not None and age < _REJECTION_PERIOD and now - self.rejected_since < _REJECTION_PERIOD
+        if self.rejections < _CONFIRMATIONS or (isinstance(error, NotFoundError) and young):
+            self._warn(error, now)
+            return True
+        return False
 
-    def over(self) -> None:
-        """A look worked."""
-        self.count = self.refusals = 0
+    def reset(self) -> None:
+        """Record a successful poll."""
+        if self.warned_at:
+            log.warning("polling job %s works again", self.job_id)
+        self.seen = True
+        self.count = self.rejections = 0
+        self.warned_at = 0.0
+
+    def _is_permanent(self, error: BaseException) -> bool:
+        if isinstance(error, APIConnectionError):
+            return error.reason in (_PERMANENT if self.seen else _PERMANENT_AT_FIRST)
+        return isinstance(error, ConfigurationError) and not self.seen
+
+    def _warn(self, error: BaseException, now: float) -> None:
+        """Log the first failure. Warn visibly at the second one, then at most once a minute."""
+        if self.count == 1:
+            log.info("polling job %s failed: %s", self.job_id, error)
+            return
+        if self.warned_at and now - self.warned_at <= _MAX_BACKOFF:
+            return
+        self.warned_at = now
+        state = "its last known state may be outdated" if self.seen else "it was never reached, so its state is unknown"
+        since = time.strftime("%H:%M:%S", time.localtime(self.since))
+        # If warnings are errors, the wait must survive; the log still has the text.
+        with contextlib.suppress(BedrockRFTWarning):
+            warn(
+                f"Job {self.job_id} could not be polled since {since} ({self.count} attempts); {state}. Polling "
+                f"continues. The last error: {sanitize_line(str(error), 600)}"
+            )
+        log.warning("polling job %s has failed since %s: %s", self.job_id, since, error)
 
 
-def _outlived(error: BaseException) -> bool:
+def _is_outage(error: BaseException) -> bool:
     if isinstance(error, APIStatusError):
-        return isinstance(error, (InternalServerError, RateLimitError)) or error.status == _TIMED_OUT
+        return isinstance(error, (InternalServerError, RateLimitError)) or error.status == _REQUEST_TIMEOUT
     return isinstance(error, (APIConnectionError, APIResponseError))
 
 
-async def watch(
+async def poll_until_done(
     jobs: AsyncResource,
     job: Job | str,
     *,
@@ -107,151 +148,162 @@ async def watch(
     timeout: float | None,
     events: bool,
     after: str | None = None,
-) -> AsyncIterator[Look]:
-    """Look at a job until it ends, yielding each look that worked.
+) -> AsyncIterator[Poll]:
+    """Poll a job until it ends, and yield each successful poll.
 
     Args:
-        jobs: what asks.
+        jobs: the jobs resource.
         job: the job or its id.
-        interval: seconds between the first looks; it grows to six times that. Jittered, so that many waits spread.
-        timeout: seconds until `WaitTimeoutError`, by the wall clock or the monotonic one, whichever is over first, so
-            that a machine that slept does not wait on. One more look is taken before giving up.
-        events: fetch what is new in the log as well.
-        after: the id of an event that was seen already, and with it all before it.
+        interval: initial seconds between polls; grows to six times that, with jitter.
+        timeout: seconds until `WaitTimeoutError`, by the wall clock or the monotonic clock, whichever ends first, so
+            that time in which the machine was suspended counts. One more poll is made before giving up.
+        events: fetch new events as well.
+        after: the id of an event after which to start.
 
     Raises:
-        WaitTimeoutError: time is over; the job is still running.
-        AuthenticationError, PermissionDeniedError, ConfigurationError: refused three times in a row within a minute.
-        NotFoundError: confirmed three times, and the job is not a new one.
-        APIStatusError: any other refusal, confirmed three times.
+        WaitTimeoutError: the timeout expired.
+        APIConnectionError: the certificate is not trusted, or the host was unknown at the first poll.
+        ConfigurationError: the request could not be signed or sent at the first poll, or three times in a row later.
+        NotFoundError: three times in a row, and the job is not new.
+        APIStatusError: any other rejection, three times in a row.
     """
-    import tenacity  # loaded when it is needed: it brings asyncio, which a blocking call can spare
+    import tenacity  # imported here, because it imports asyncio, which other sync calls do not need
 
-    _check(interval, timeout)
+    _check_seconds(interval, timeout)
     path = f"{JOBS}/{segment(job, 'job')}"
-    clock, trouble, pace = _Clock(timeout), _Trouble(), _Pace(interval)
     known = job if isinstance(job, Job) else Job(id=identifier(job, "job"))
-    ask = _Asker(jobs._session, clock)
-    reader = Log(ask, path, after)
+    clock, failures, intervals = _Clock(timeout), FailureTracker(known.id), _Intervals(interval)
+    fetch = _Fetcher(jobs._session, clock)
+    event_log = EventLog(fetch, path, after)
 
-    def again(state: tenacity.RetryCallState) -> bool:
+    def poll_again(state: tenacity.RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
-        return error is None or trouble.again(error, clock.age(known))
+        return error is None or failures.poll_again(error, clock.age(known))
 
-    looks = tenacity.AsyncRetrying(
-        # Success is not the end either: only leaving the loop is.
-        retry=again,
-        wait=lambda state: clock.cut(pace.after(state.outcome.exception() if state.outcome else None, trouble.count)),
+    attempts = tenacity.AsyncRetrying(
+        # Also after success: only leaving the loop ends it.
+        retry=poll_again,
+        wait=lambda state: clock.limit(
+            intervals.next_pause(state.outcome.exception() if state.outcome else None, failures.count)
+        ),
         sleep=jobs._session.transport.sleep,
         reraise=True,
     )
-    async for attempt in looks:
-        late = clock.over()
-        look: Look | None = None
+    async for attempt in attempts:
+        late = clock.is_over()
+        poll: Poll | None = None
         with attempt:
-            known = await ask(Request("GET", path), Job)
-            look = Look(known, await reader.fresh(last=known.is_terminal) if events else ())
-        if look is None:
+            known = await fetch(Request("GET", path), Job)
+            poll = Poll(known, await event_log.new_events(final=known.is_terminal) if events else ())
+        if poll is None:
             error = attempt.retry_state.outcome.exception() if attempt.retry_state.outcome else None
-            if late and isinstance(error, BedrockRFTError):  # an interruption is none of a time limit's business
-                raise _overdue(known, timeout, error) from error
+            if late and isinstance(error, BedrockRFTError):  # not for Ctrl-C
+                raise _timeout_error(known, timeout, seen=failures.seen, error=error) from error
             continue
-        trouble.over()
-        if look.job.status not in _KNOWN:
+        failures.reset()
+        if poll.job.status not in _KNOWN_STATUS:
             warn_once(
-                f"'{sanitize_line(look.job.status, 80)}' is a status this version does not know; waiting goes on."
+                f"Unknown job status '{sanitize_line(poll.job.status, 80)}'. Polling continues until a final status."
             )
-        yield look
-        if look.job.is_terminal:
+        yield poll
+        if poll.job.is_terminal:
             return
         if late:
-            raise _overdue(look.job, timeout)
+            raise _timeout_error(poll.job, timeout, seen=True)
         attempt.retry_state.set_result(None)
 
 
 @contextlib.contextmanager
-def left_alone(job: Job | str) -> Generator[None, None, None]:
-    """Say what becomes of a job that somebody stops to wait for, by Ctrl-C or by cancelling the task that waits."""
+def log_job_continues(job: Job | str) -> Generator[None, None, None]:
+    """Log that a job is not cancelled if waiting is interrupted by Ctrl-C or by cancelling the task."""
     try:
         yield
     except BaseException as error:
-        # An event loop turns Ctrl-C into a cancellation, which may also be a program's own way of going on.
+        # An event loop turns Ctrl-C into a cancellation, but programs cancel tasks for other reasons too.
         level = {"KeyboardInterrupt": logging.WARNING, "CancelledError": logging.INFO}.get(type(error).__name__)
         if level is not None:
             log.log(
                 level,
-                "job %s goes on: wait again with client.jobs.wait(%r), stop it with client.jobs.cancel(%r)",
+                "stopped waiting, but job %s is not cancelled: resume with client.jobs.wait(%r), cancel it with "
+                "client.jobs.cancel(%r)",
                 *[identifier(job, "job")] * 3,
             )
         raise
 
 
-class _Asker:
-    """Asks for a wait: its retries cost other calls nothing, and its pauses end with its time."""
+class _Fetcher:
+    """Send requests of a wait, with its own retry budget and pauses that end at its timeout."""
 
     def __init__(self, session: Session, clock: _Clock) -> None:
         self._session = session
         self._clock = clock
         self._budget = RetryBudget()
 
-    async def __call__(self, call: Request, model: type[P]) -> P:
+    async def __call__(self, request: Request, model: type[P]) -> P:
         session = self._session
-        reply = await send_with_retries(session.transport, call, session.config, self._budget, sleep=self._sleep)
-        return parse_response(model, reply, call, session.config)
+        response = await send_with_retries(session.transport, request, session.config, self._budget, sleep=self._sleep)
+        return parse_response(model, response, request, session.config)
 
     async def _sleep(self, seconds: float) -> None:
-        await self._session.transport.sleep(self._clock.cut(seconds))
+        await self._session.transport.sleep(self._clock.limit(seconds))
 
 
 class _Clock:
-    """A time limit by two clocks: the monotonic one may stand still while a machine sleeps."""
+    """A timeout by two clocks, because the monotonic clock may stop while the machine is suspended."""
 
-    def __init__(self, limit: float | None) -> None:
-        self._limit = limit
+    def __init__(self, timeout: float | None) -> None:
+        self._timeout = timeout
         self._monotonic, self._wall = time.monotonic(), time.time()
 
-    def _spent(self) -> float:
+    def _elapsed(self) -> float:
         return max(time.monotonic() - self._monotonic, time.time() - self._wall)
 
-    def over(self) -> bool:
-        return self._limit is not None and self._spent() >= self._limit
+    def is_over(self) -> bool:
+        return self._timeout is not None and self._elapsed() >= self._timeout
 
-    def cut(self, pause: float) -> float:
-        return pause if self._limit is None else max(0.0, min(pause, self._limit - self._spent()))
+    def limit(self, pause: float) -> float:
+        return pause if self._timeout is None else max(0.0, min(pause, self._timeout - self._elapsed()))
 
     def age(self, job: Job) -> float | None:
-        """Seconds since the job was created, where that is known."""
+        """Return seconds since the job was created, if known."""
         return time.time() - job.created_at if job.created_at is not None else None
 
 
-class _Pace:
-    """Seconds between looks."""
+class _Intervals:
+    """Seconds between polls."""
 
     def __init__(self, interval: float) -> None:
         self._next = self._interval = interval
 
-    def after(self, error: BaseException | None, failures: int) -> float:
+    def next_pause(self, error: BaseException | None, failures: int) -> float:
         if error is not None:
-            asked: float = getattr(error, "retry_after", None) or 0.0
-            backoff = min(_LONGEST, self._interval * 2.0 ** min(failures, _DOUBLINGS))
-            if not _outlived(error):
-                backoff = min(backoff, _PATIENCE / _CONFIRMATIONS)
-            return max(min(asked, _LONGEST_ASKED), backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            requested: float = getattr(error, "retry_after", None) or 0.0
+            backoff = min(_MAX_BACKOFF, self._interval * 2.0 ** min(failures, _MAX_DOUBLINGS))
+            if not _is_outage(error):
+                backoff = min(backoff, _REJECTION_PERIOD / _CONFIRMATIONS)
+            return max(min(requested, _MAX_RETRY_AFTER), backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
         pause = self._next * random.uniform(0.75, 1.0)  # noqa: S311 - jitter
-        self._next = min(self._next * _GROWTH, self._interval * _SLOWEST)
+        self._next = min(self._next * _GROWTH, self._interval * _MAX_INTERVAL_FACTOR)
         return pause
 
 
-def _overdue(job: Job, timeout: float | None, error: BaseException | None = None) -> WaitTimeoutError:
-    why = f" The last look failed: {sanitize_line(str(error), 600)}" if error else ""
+def _timeout_error(
+    job: Job, timeout: float | None, *, seen: bool, error: BaseException | None = None
+) -> WaitTimeoutError:
+    cause = f" The last poll failed: {sanitize_line(str(error), 600)}" if error else ""
+    state = (
+        f"Job {job.id} is still {sanitize_line(job.status, 80) or 'running'} after {timeout:g} s, as far as is known."
+        if seen
+        else f"Job {job.id} could not be polled within {timeout:g} s, so its state is unknown."
+    )
     return WaitTimeoutError(
-        f"Job {job.id} is still {sanitize_line(job.status, 80) or 'running'} after {timeout:g} s, as far as is known. It goes "
-        f"on: wait again with client.jobs.wait({job.id!r}), or stop it with client.jobs.cancel({job.id!r}).{why}",
+        f"{state} It was not cancelled: resume with client.jobs.wait({job.id!r}), or cancel it with "
+        f"client.jobs.cancel({job.id!r}).{cause}",
         job=job,
     )
 
 
-def _check(interval: float, timeout: float | None) -> None:
+def _check_seconds(interval: float, timeout: float | None) -> None:
     for name, value in (("poll_interval", interval), ("timeout", timeout)):
         if value is not None and not (isinstance(value, (int, float)) and value > 0):
             raise ConfigurationError(f"{name} must be a positive number of seconds.")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bedrock_rft._auth.config import carried
+from bedrock_rft._auth.config import config_for_transport
 from bedrock_rft._resources.base import Session
 from bedrock_rft._resources.files import AsyncFiles, Files
 from bedrock_rft._resources.jobs import AsyncJobs, Jobs
@@ -102,7 +102,7 @@ def run_local_job(
         gold=gold,
     ) as service:
         transport = LocalTransport(service)
-        config = carried(transport, timeout=60.0, max_retries=2, **dict.fromkeys(_NO_IDENTITY))
+        config = config_for_transport(transport, timeout=60.0, max_retries=2, **dict.fromkeys(_NO_IDENTITY))
         session = Session(transport, config)
         files, jobs = Files(AsyncFiles(session)), Jobs(AsyncJobs(session))
         file = files.upload(records, filename="rehearsal.jsonl", validate=False)  # the rehearsal has validated them

@@ -407,8 +407,8 @@ def test_errors(server: Faults, mode: str, colour: str, case: str, monkeypatch: 
     from bedrock_rft._resources import create_job as _create
     from bedrock_rft._resources import wait as _watch
 
-    monkeypatch.setattr(_create, "_LOOKS", (0.0, 0.01))
-    monkeypatch.setattr(_watch, "_PATIENCE", 0.05)
+    monkeypatch.setattr(_create, "_SEARCH_DELAYS", (0.0, 0.01))
+    monkeypatch.setattr(_watch, "_REJECTION_PERIOD", 0.05)
     operation, (method, path, fault) = FAULTS[case]
     server.script(method, path, faults.always(fault))
     client = opened(server, mode, colour, timeout=0.3 if case == "timeout" else 2.0)

@@ -57,7 +57,7 @@ def at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws: Mapping[str, s
     subprocess.run([sys.executable, generator, "--count", "100", "--out", "train.jsonl"], check=True)  # noqa: S603
     (tmp_path / "reward.py").write_bytes((ROOT / "examples" / "reward.py").read_bytes())
     # A reader waits for a job of hours; this one has a job of a second.
-    monkeypatch.setattr(_watch._Pace, "after", soon)
+    monkeypatch.setattr(_watch._Intervals, "next_pause", soon)
     with LocalService(reward=f"{ROOT / 'examples' / 'reward.py'}:lambda_handler") as service:
         for auth in ("aws", "api_key"):
             for name, value in {**service.environment(auth), **aws}.items():

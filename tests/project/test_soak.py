@@ -15,7 +15,7 @@ from bedrock_rft._transport import retry as _retry
 def test_nothing_is_lost_and_nothing_doubled(
     auth: str, calls: int, workers: int, tasks: bool, faulty: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_create, "_LOOKS", (0.0, 0.05, 0.1))  # what was never made is not waited for
+    monkeypatch.setattr(_create, "_SEARCH_DELAYS", (0.0, 0.05, 0.1))  # what was never made is not waited for
     monkeypatch.setattr(_retry, "_FIRST", 0.05)
     outcome = run(calls=calls, workers=workers, tasks=tasks, auth=auth, seed=3, faulty=faulty)
     assert outcome.held, outcome

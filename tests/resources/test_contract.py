@@ -199,12 +199,13 @@ async def test_files(rft: Either, tmp_path: Path) -> None:
 async def test_a_name_finds_its_job_again(rft: Either) -> None:
     file = await rft.files.upload(records())
     first = await rft.jobs.create(MODEL, training_file=file, reward=ARN, name="run-1")
-    second = await rft.jobs.create(MODEL, training_file=await rft.files.upload(records()), reward=ARN, name="run-1")
+    again = await rft.files.upload(records(), reuse=True)
+    second = await rft.jobs.create(MODEL, training_file=again, reward=ARN, name="run-1")
     assert second.id == first.id
     assert (await rft.jobs.find("run-1")).id == first.id
     assert await rft.jobs.find("run-2") is None
     assert len(await rft.jobs.list()) == 1
-    with pytest.raises(ConfigurationError, match="stands for job"):
+    with pytest.raises(ConfigurationError, match="belongs to job"):
         await rft.jobs.create("qwen.qwen3-32b", training_file=file, reward=ARN, name="run-1")
     other = await rft.jobs.create(MODEL, training_file=file, reward=ARN)
     assert sorted(job.id for job in await rft.jobs.list(limit=1)) == sorted([first.id, other.id])
@@ -278,7 +279,7 @@ async def test_a_long_job_is_waited_for_and_cancelled(way: str, *, blocking: boo
     with way_in(way, blocking=blocking, pace=0.5) as settings:
         rft = Either(Client(**settings) if blocking else AsyncClient(**settings))
         job = await rft.jobs.create(MODEL, training_file=await rft.files.upload(records()), reward=ARN)
-        with pytest.raises(WaitTimeoutError, match="goes on") as late:
+        with pytest.raises(WaitTimeoutError, match="was not cancelled") as late:
             await rft.jobs.wait(job, timeout=0.3, poll_interval=0.05)
         assert not late.value.job.is_terminal
         assert isinstance(late.value, TimeoutError)

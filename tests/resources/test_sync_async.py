@@ -11,21 +11,21 @@ import pytest
 
 from bedrock_rft import AsyncClient, Client
 from bedrock_rft._client.rewards import AsyncRewards, Rewards
-from bedrock_rft._client.workflows import AsyncWings, Wings
+from bedrock_rft._client.workflows import AsyncWorkflows, Workflows
 from bedrock_rft._resources.base import AsyncResource, Resource, blocking, blocking_iter
 from bedrock_rft._resources.files import AsyncFiles, Files
 from bedrock_rft._resources.jobs import AsyncJobs, Jobs
 from bedrock_rft._resources.models import AsyncModels, Models
-from bedrock_rft._resources.monitoring import AsyncRuns, Runs
+from bedrock_rft._resources.monitoring import AsyncMonitoring, Monitoring
 from bedrock_rft._transport.transport import run_sync
 
 PAIRS = [
     (AsyncFiles, Files),
-    (AsyncRuns, Runs),
+    (AsyncMonitoring, Monitoring),
     (AsyncJobs, Jobs),
     (AsyncModels, Models),
     (AsyncRewards, Rewards),
-    (AsyncWings, Wings),
+    (AsyncWorkflows, Workflows),
     (AsyncClient, Client),
 ]
 

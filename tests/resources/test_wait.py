@@ -7,6 +7,7 @@ import json
 import math
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from bedrock_rft import AsyncClient, Client
 from bedrock_rft._resources import wait as _watch
 from bedrock_rft._transport import retry as _retry
 from bedrock_rft.errors import (
+    APIConnectionError,
     APIStatusError,
     AuthenticationError,
     BadRequestError,
@@ -133,7 +135,7 @@ def test_a_job_may_go_back_to_an_earlier_status(caller: Caller) -> None:
 
 @row("W10")
 def test_a_machine_that_slept_does_not_wait_on(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While it sleeps only the wall clock goes on, so the time limit is over; a last look is taken all the same."""
+    """While it sleeps only the wall clock moves, so the time limit is over; a last look is taken all the same."""
     slept = SimpleNamespace(**{name: getattr(time, name) for name in ("monotonic", "time", "sleep")})
     monkeypatch.setattr(_watch, "time", slept)
     stays(caller.server, "running", "succeeded")
@@ -227,36 +229,42 @@ def test_credentials_that_cannot_be_had_for_a_moment_do_not_end_it(server: Fault
         assert wait()(client).status == "succeeded"
 
 
-def test_the_first_failure_is_told_and_not_every_one(either: Caller, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_repeated_failure_warns_once(either: Caller, caplog: pytest.LogCaptureFixture) -> None:
     either.server.script("GET", JOB, [status(503)] * 12)
-    either(wait())
-    assert sum("waiting goes on" in record.getMessage() for record in caplog.records) == 1
+    with pytest.warns(BedrockRFTWarning, match=r"Job ftjob-1 could not be polled since \d\d:\d\d:\d\d") as caught:
+        either(wait())
+    assert len(caught) == 1
+    assert sum("polling job ftjob-1 has failed since" in record.getMessage() for record in caplog.records) == 1
 
 
 def test_a_long_outage_is_told_once_a_minute(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     clock = SimpleNamespace(now=1000.0)
-    monkeypatch.setattr(_watch, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    trouble = _watch._Trouble()
-    for _ in range(60):  # ten minutes
-        assert trouble.again(InternalServerError("x", status=503), None)
-        clock.now += 10.0
-    assert 9 <= len(caplog.messages) <= 10
+    fake = SimpleNamespace(**{name: getattr(time, name) for name in ("time", "strftime", "localtime")})
+    fake.monotonic = lambda: clock.now
+    monkeypatch.setattr(_watch, "time", fake)
+    trouble = _watch.FailureTracker("ftjob-1")
+    with pytest.warns(BedrockRFTWarning) as caught:  # noqa: PT031 - the loop is what warns
+        for _ in range(60):  # ten minutes
+            assert trouble.poll_again(InternalServerError("x", status=503), None)
+            clock.now += 10.0
+    assert 8 <= len(caught) <= 10
+    assert 8 <= len(caplog.messages) <= 10
 
 
 @pytest.mark.parametrize("failures", [1, 50, 5000])
 def test_pauses_stay_bounded_however_long_an_outage_lasts(failures: int) -> None:
-    pace = _watch._Pace(5.0)
-    assert 0 < pace.after(InternalServerError("x", status=503), failures) <= 60
-    assert 0 < pace.after(NotFoundError("x", status=404), failures) <= 20
-    assert pace.after(RateLimitError("x", status=429, retry_after=90.0), failures) == 90
-    assert pace.after(RateLimitError("x", status=429, retry_after=1e30), failures) <= 3600
+    pace = _watch._Intervals(5.0)
+    assert 0 < pace.next_pause(InternalServerError("x", status=503), failures) <= 60
+    assert 0 < pace.next_pause(NotFoundError("x", status=404), failures) <= 20
+    assert pace.next_pause(RateLimitError("x", status=429, retry_after=90.0), failures) == 90
+    assert pace.next_pause(RateLimitError("x", status=429, retry_after=1e30), failures) <= 3600
 
 
 def test_looks_grow_rarer_and_never_all_at_once() -> None:
-    pauses = [_watch._Pace(5.0).after(None, 0) for _ in range(50)]
+    pauses = [_watch._Intervals(5.0).next_pause(None, 0) for _ in range(50)]
     assert len(set(pauses)) > 1
-    pace = _watch._Pace(5.0)
-    pauses = [pace.after(None, 0) for _ in range(50)]
+    pace = _watch._Intervals(5.0)
+    pauses = [pace.next_pause(None, 0) for _ in range(50)]
     assert 3.75 <= pauses[0] <= 5
     assert min(pauses[10:]) >= 22.5
     assert max(pauses) <= 30
@@ -289,7 +297,7 @@ def test_a_job_that_disappears_ends_it(either: Caller) -> None:
 
 
 def test_a_new_job_that_is_never_found_ends_it(either: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_watch, "_PATIENCE", 0.3)
+    monkeypatch.setattr(_watch, "_REJECTION_PERIOD", 0.3)
     either.server.script("GET", JOB, always(status(404)))
 
     new = Job(id="ftjob-1", created_at=int(time.time()) + 1)  # by the service's clock
@@ -327,7 +335,7 @@ def test_either_is_returned_if_so_wished(either: Caller, ending: str) -> None:
 
 def test_a_failed_job_without_a_reason_is_still_told(either: Caller) -> None:
     stays(either.server, "failed")
-    assert "did not say why" in str(either.fails(JobFailedError, wait()))
+    assert "gave no reason" in str(either.fails(JobFailedError, wait()))
 
 
 # Its own time.
@@ -376,7 +384,7 @@ def test_time_is_over_in_an_outage_too(either: Caller, fault: Fault, seen: bool)
     began = time.monotonic()
     error = either.fails(WaitTimeoutError, wait(timeout=0.1, poll_interval=0.05))
     assert time.monotonic() - began < 2
-    assert "last look failed" in str(error)
+    assert "last poll failed" in str(error)
     assert error.job.id == "ftjob-1"
     assert isinstance(error.__cause__, Exception)
     assert len(either.server.requests) < 20
@@ -653,7 +661,7 @@ def test_following_waits_for_what_comes_behind_an_event(either: Caller) -> None:
 def test_an_event_that_is_gone_cannot_be_resumed_after(either: Caller, caplog: pytest.LogCaptureFixture) -> None:
     either.server.log = events(2, 1)
     assert ids(either(follow(after="lost"))) == ["e1", "e2"]
-    assert "lost is not in the log" in caplog.text
+    assert "lost is no longer in the log" in caplog.text
 
 
 def test_stopping_to_follow_leaves_the_job_alone(server: Faults) -> None:
@@ -670,3 +678,34 @@ def test_following_ends_with_its_time_too(either: Caller) -> None:
     stays(either.server, "running")
     either.server.log = events(1)
     either.fails(WaitTimeoutError, follow(timeout=0.2))
+
+
+# Nothing is silent, and nothing that time cannot solve is waited for
+
+
+def test_a_job_that_was_never_reached_is_not_called_running(either: Caller) -> None:
+    either.server.script("GET", JOB, [status(503)] * 200)
+    error = either.fails(WaitTimeoutError, wait(timeout=0.1))
+    assert "could not be polled within 0.1 s, so its state is unknown" in str(error)
+    assert "still running" not in str(error)
+
+
+@pytest.mark.parametrize("reason", ["certificate", "dns"])
+def test_what_time_cannot_solve_ends_the_first_poll(reason: str) -> None:
+    failures = _watch.FailureTracker("ftjob-1")
+    assert not failures.poll_again(APIConnectionError("x", reason=reason, sent=False), None)
+    assert not _watch.FailureTracker("ftjob-1").poll_again(ConfigurationError("x"), None)
+
+
+def test_an_unknown_host_is_an_outage_once_it_was_reached() -> None:
+    failures = _watch.FailureTracker("ftjob-1")
+    failures.reset()
+    assert failures.poll_again(APIConnectionError("x", reason="dns", sent=False), None)
+    assert not failures.poll_again(APIConnectionError("x", reason="certificate", sent=False), None)
+
+
+def test_warnings_that_are_errors_do_not_end_a_wait() -> None:
+    failures = _watch.FailureTracker("ftjob-1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert all(failures.poll_again(InternalServerError("x", status=503), None) for _ in range(5))

@@ -173,19 +173,19 @@ def _foreign(patch: pytest.MonkeyPatch) -> None:
 def _impatient(patch: pytest.MonkeyPatch) -> None:
     from bedrock_rft._resources import wait as _watch
 
-    patch.setattr(_watch._Trouble, "again", _no)
+    patch.setattr(_watch.FailureTracker, "poll_again", _no)
 
 
 def _forgetful(patch: pytest.MonkeyPatch) -> None:
-    from bedrock_rft._resources.event_log import Log
+    from bedrock_rft._resources.event_log import EventLog
 
-    begin = Log.__init__
+    begin = EventLog.__init__
 
     def without_memory(self: Any, *given: Any) -> None:
         begin(self, *given)
         self._seen = type("Nothing", (set,), {"update": _nothing})()
 
-    patch.setattr(Log, "__init__", without_memory)
+    patch.setattr(EventLog, "__init__", without_memory)
 
 
 def _hasty(patch: pytest.MonkeyPatch) -> None:

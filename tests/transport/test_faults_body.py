@@ -49,7 +49,7 @@ LARGE = b'{"messages": []}\n' * 1_000_000  # more than the buffers of two socket
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_retry, "_FIRST", 0.01)
-    monkeypatch.setattr(_create, "_LOOKS", (0.0, 0.02, 0.02, 0.02))
+    monkeypatch.setattr(_create, "_SEARCH_DELAYS", (0.0, 0.02, 0.02, 0.02))
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def upload(client: Any) -> Any:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_retry, "_FIRST", 0.01)
-    monkeypatch.setattr(_create, "_LOOKS", (0.0, 0.02, 0.02, 0.02))
+    monkeypatch.setattr(_create, "_SEARCH_DELAYS", (0.0, 0.02, 0.02, 0.02))
 
 
 @pytest.fixture
@@ -669,7 +669,7 @@ def test_a_refused_creation_is_said_at_once(either: Caller, code: int) -> None:
 def test_a_refused_marker_is_left_out_with_a_warning(either: Caller) -> None:
     refusal = {"error": {"code": "validation_error", "message": "unknown field `metadata`", "param": "metadata"}}
     either.server.script("POST", JOBS, [status(400, refusal)])
-    with pytest.warns(BedrockRFTWarning, match="refused the metadata"):
+    with pytest.warns(BedrockRFTWarning, match="rejected the metadata"):
         assert either(create).id == "ftjob-1"
     assert "metadata" not in either.server.sent("POST", JOBS)[1].json()
     assert len(either.server.jobs) == 1
@@ -679,7 +679,7 @@ def test_a_refused_marker_is_left_out_with_a_warning(either: Caller) -> None:
 def test_without_a_marker_no_job_is_guessed(either: Caller) -> None:
     refusal = {"error": {"code": "validation_error", "message": "unknown field", "param": "metadata"}}
     either.server.script("POST", JOBS, [status(400, refusal), carried_out(close)])
-    with pytest.warns(BedrockRFTWarning, match="refused the metadata"):
+    with pytest.warns(BedrockRFTWarning, match="rejected the metadata"):
         either.fails(AmbiguousCreateError, create)
     assert len(either.server.sent("POST", JOBS)) == 2
     assert len(either.server.jobs) == 1
@@ -702,7 +702,7 @@ def test_the_marker_is_logged_before_anything_is_sent(either: Caller, caplog: py
     marker = either(create).metadata["bedrock_rft_marker"]
     told = [record for record in caplog.records if record.name == "bedrock_rft"]
     assert marker in told[0].getMessage()
-    assert "found it by its marker" in told[-1].getMessage()
+    assert "found by its marker" in told[-1].getMessage()
 
 
 # Cancelling and deleting.

@@ -107,6 +107,9 @@ class TestLenientIn:
         assert not page.has_more
         assert Page[Job].read(b'{"data": [{"status": "x"}, {"id": "j"}]}').data[0].id == "j"
         assert Page[Event].read(b'{"data": null}').data == ()
+        for content in (b"{}", b'{"object": "list", "has_more": false}', b'{"data": "none"}', b'{"error": null}'):
+            with pytest.raises(ValueError, match="data"):
+                Page[Event].read(content)
 
     def test_numbers_that_are_none(self) -> None:
         content = b'{"type": "metrics", "data": {"step": "4", "critic_rewards_mean": NaN, "actor_entropy": "low"}}'
