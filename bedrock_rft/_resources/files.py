@@ -152,11 +152,9 @@ class AsyncFiles(AsyncResource):
             The content, or empty bytes if it was written to `to`.
         """
         path = f"/files/{segment(file, 'file')}/content"
-        from bedrock_rft.datasets._landing import Landing
-
-        with _MemorySink() if to is None else Landing(to) as landing:
-            await self._session.exchange(Request("GET", path, sink=landing))
-            return landing.land()
+        with _MemorySink() if to is None else AtomicFile(to) as sink:
+            await self._session.exchange(Request("GET", path, sink=sink))
+            return sink.commit() or b""
 
     async def delete(self, file: File | str) -> FileDeleted:
         """Delete a file. Jobs that already started with it continue.
