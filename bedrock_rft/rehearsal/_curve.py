@@ -6,8 +6,10 @@ so there is a training signal. The curve shows nothing about the learning rate, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import fmean
 
 from bedrock_rft._core.findings import Finding
@@ -17,6 +19,7 @@ __all__ = ["Curve"]
 _PARTS = 5  # the first and the last fifth of the steps are compared
 _MIN_STEPS = 10
 _MIN_RISE = 0.05  # as a share of the range of scores
+_NOISE_FACTOR = 2.0  # standard errors
 _SATURATED = 0.95
 _SAME = 1e-9
 
@@ -44,6 +47,12 @@ class Curve:
     def last(self) -> float:
         """The mean over the last fifth of the steps."""
         return fmean(self.rewards[-self._part :])
+
+    @property
+    def noise(self) -> float:
+        """The standard error of `last - first`, estimated from the differences between successive steps."""
+        squares = [(after - before) ** 2 for before, after in pairwise(self.rewards)]
+        return math.sqrt(fmean(squares) / self._part) if squares else 0.0
 
     @property
     def _part(self) -> int:
@@ -84,8 +93,9 @@ class Curve:
                     "Rehearse on more records with limit=",
                 )
             ]
-        rise = (self.last - self.first) / span
-        if rise < -_MIN_RISE:
+        rise = self.last - self.first
+        threshold = max(_MIN_RISE * span, _NOISE_FACTOR * self.noise)
+        if rise < -threshold:
             return [
                 Finding(
                     "error",
@@ -96,12 +106,12 @@ class Curve:
                     "Check that the reward gives the same answer the same score",
                 )
             ]
-        if rise < _MIN_RISE:
+        if rise < threshold:
             return [
                 Finding(
                     "warning",
                     "stays",
-                    f"The mean reward did not rise: {change}",
+                    f"The mean reward did not rise by more than noise: {change}",
                     f"{self.signal_share:.0%} of the prompts had answers of the local policy that differ in score",
                     "Give part of the reward for partial success",
                 )

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -330,6 +331,18 @@ def test_the_command_samples_the_base_model(
 )
 def test_the_direction_of_a_curve(rewards: list[float], bounds: tuple[float, float], code: str) -> None:
     assert [finding.code for finding in Curve(rewards, bounds, 0.5).findings()] == [code]
+
+
+def test_noise_alone_neither_rises_nor_falls() -> None:
+    generator = random.Random(3)  # noqa: S311 - a simulation
+    codes = [
+        Curve([fmean(float(generator.random() < 0.4) for _ in range(32)) for _ in range(12)], (0.0, 1.0), 1.0)
+        .findings()[0]
+        .code
+        for _ in range(400)
+    ]
+    assert codes.count("falls") / len(codes) < 0.05
+    assert codes.count("learns") / len(codes) < 0.05
 
 
 @pytest.mark.parametrize(
