@@ -29,6 +29,7 @@ from bedrock_rft.rewards import (
     JsonEqual,
     Length,
     Numeric,
+    PassesTests,
     Report,
     Rollout,
     Score,
@@ -232,7 +233,7 @@ ROWS: dict[str, tuple[Any, str | None, str]] = {
         "",
     ),
     "all equal": (always(0.5), "all_equal", "Every answer scores 0.5"),
-    "all zero": (always(0), "always_zero", "Every answer scores 0"),
+    "all zero": (always(0), "always_zero", "Every answer scores 0, the reference in every usual form"),
     "wrong way round": (scored(lambda entry: 1.0 - score(entry)), "right_not_best", "wrong ones"),
     "rewards length": (scored(lambda entry: min(1.0, len(said(entry)) / 10_000)), "nonsense_scores", "long nonsense"),
     "rewards saying nothing": (
@@ -477,6 +478,16 @@ def test_a_reward_whose_right_answers_cannot_be_built_is_unknown_and_gold_settle
     assert settled.ok, str(settled)
     assert not settled.unknown
     assert settled.scores["right"].mean == 1.0
+
+
+def test_a_reward_that_runs_tests_needs_gold() -> None:
+    tests = with_reference(lambda n: f"assert twice({n + 1}) == {2 * n + 2}")[:4]
+    for target in (PassesTests(), package(PassesTests())):
+        (unknown,) = check(target, tests, size=2).findings
+        assert (unknown.level, unknown.code) == ("unknown", "no_right_answer")
+    report = check(PassesTests(), tests, size=2, gold=lambda _: "```python\ndef twice(x):\n    return 2 * x\n```")
+    assert not report.errors, str(report)
+    assert report.scores["right"].mean == 1.0
 
 
 def test_gold_is_called_for_every_record_with_or_without_a_reference() -> None:

@@ -33,6 +33,10 @@ from bedrock_rft.rewards._checking.probes import (
 )
 from bedrock_rft.rewards._checking.report import Report, Scores
 from bedrock_rft.rewards._checking.trial import Batch, Trial
+from bedrock_rft.rewards._packaging.archive import Package
+from bedrock_rft.rewards._runtime.graders.unit_tests import PassesTests
+from bedrock_rft.rewards._runtime.handler import Handler
+from bedrock_rft.rewards._runtime.reward import Reward
 from bedrock_rft.rewards._targets.resolve import resolve_target, reward_name
 from bedrock_rft.rewards._targets.target import Target
 
@@ -110,7 +114,7 @@ def check(
             raise
         return Report(f"Check of {name}", (Finding("error", "not_a_handler", error.message),), target=name)
     try:
-        return _Check(target, records, rows, key, seed).report()
+        return _Check(target, records, rows, key, seed, needs_gold=_needs_gold(reward)).report()
     finally:
         target.close()
 
@@ -142,10 +146,12 @@ class _Check:
         rows: Sequence[str],
         gold_key: AnswerKey | None,
         seed: int,
+        *,
+        needs_gold: bool,
     ) -> None:
         self._target, self._records, self._seed = target, records, seed
         self._trial = Trial(target, records, rows, seed)
-        self._key = gold_key
+        self._key, self._needs_gold = gold_key, needs_gold
         self._has_references = any(record.get("reference_answer") is not None for record in records)
         strings = any(isinstance(record.get("reference_answer"), str) for record in records[:_FORM_RECORDS])
         self._shapes: list[PayloadShape] = [shape for shape in SHAPES if strings or not shape.endswith("wrapped")]
@@ -192,7 +198,7 @@ class _Check:
     ) -> list[Finding]:
         constant = self._constant_finding(scores)
         if constant is not None:
-            return [constant]
+            return [constant, *print_findings(self._trial, self._records)]
         noise, noise_findings = self._repeat(probes, values, shape)
         pairs = _pair_scores(probes, values)
         if noise > _SAME and not _exceeds_noise(pairs, noise):
@@ -288,9 +294,12 @@ class _Check:
             remedy += "; if right answers have another form, pass gold=, which returns the right answer to a record"
         reason = "a reward that is the same for every answer teaches nothing"
         if abs(greatest) <= _SAME:
-            if not self._has_references and self._key is None:
-                return unknown_right([], has_references=False)
-            return Finding("error", "always_zero", "Every answer scores 0, right ones among them", reason, remedy)
+            if self._key is None and (self._needs_gold or not self._has_references):
+                return unknown_right(self._forms_tried if self._has_references else [], has_references=False)
+            scope = (
+                ", right ones among them" if self._key is not None else ", the reference in every usual form among them"
+            )
+            return Finding("error", "always_zero", f"Every answer scores 0{scope}", reason, remedy)
         return Finding("error", "all_equal", f"Every answer scores {greatest:g}", reason, remedy)
 
     def _repeat(
@@ -385,6 +394,16 @@ class _Check:
                 "Long answers make large events; do little work per character, and return little text",
             )
         ]
+
+
+def _needs_gold(reward: Any) -> bool:
+    """Return whether right answers can hardly be built from references, because the reward runs them as code."""
+    inner = reward.reward if isinstance(reward, Handler) else reward
+    if isinstance(inner, Reward):
+        return any(isinstance(leaf, PassesTests) for leaf in inner.leaves)
+    facts = dict(getattr(getattr(reward, "plan", None), "facts", ()))  # of a deployed reward
+    description = reward.reward if isinstance(reward, Package) else facts.get("reward", "")
+    return f"{PassesTests.__name__}(" in str(description)
 
 
 def _noise_only(noise: float) -> Finding:

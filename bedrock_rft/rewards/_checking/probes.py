@@ -40,6 +40,8 @@ _INSTRUCTION = (
 _HOSTILE = "\x00\x1b[2J\u202e\ud800 {} \\boxed{{{{ #### ```json {{ <answer> \u0661\u0662 " + "9" * 5000
 _NONSENSE = "and so on, and so forth. " * 8_000
 _MAX_LISTED = 12
+_MAX_SHORT = 40
+"""Characters of an answer that can be named in passing, such as a number or a letter."""
 _LARGE_PROBES = 2
 
 
@@ -168,9 +170,12 @@ def _keyed_probes(key: AnswerKey, place: int, rng: random.Random) -> list[Probe]
         probes += [
             Probe("many guesses in one answer", place, form.fill(", ".join(listed))),
             Probe("form without an answer", place, form.fill("")),
-            Probe("right, after a sentence", place, f"I compared a few candidates first.\n{right}"),
-            Probe("right, after other candidates", place, f"I compared {named or wrong_text} first.\n{right}"),
         ]
+        if max(map(len, (text, *texts[:3]))) <= _MAX_SHORT and not text.startswith(("{", "[")):
+            probes += [
+                Probe("right, after a sentence", place, f"I compared a few candidates first.\n{right}"),
+                Probe("right, after other candidates", place, f"I compared {named or wrong_text} first.\n{right}"),
+            ]
     return probes
 
 
