@@ -1,4 +1,4 @@
-"""Every payload, as a frozen pydantic model, one module a subject.
+"""Payloads of the service, as frozen pydantic models.
 
 What users send is checked strictly; what the service sends is read leniently: unknown fields, statuses, event types and
 graders are kept (see `bedrock_rft.types._payload`).

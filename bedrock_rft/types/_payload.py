@@ -1,4 +1,4 @@
-"""Strict out, lenient in: what every payload shares."""
+"""Base classes of payloads: requests are validated strictly, responses leniently."""
 
 from __future__ import annotations
 
@@ -9,34 +9,48 @@ from pydantic_core import from_json
 from typing_extensions import Self
 
 from bedrock_rft._core.errors import ConfigurationError
+from bedrock_rft._core.text import sanitize_line
 
 Id = Annotated[str, Field(min_length=1)]
-"""What a thing is asked for by: an empty one in a path would ask for the list of all of them."""
+"""A non-empty id: an empty one in a path would address the list of all objects."""
 
-_PASSES = 8  # a union reports the same misfit under each of its members, so mending may uncover another
+_REPR_LINE, _REPR_VALUE = 100, 60  # characters
+_PASSES = 8  # a union reports an error for each member, so a removal may reveal another error
 
 
 class Payload(BaseModel):
-    """A payload: frozen, and open to fields the service adds later (`model_extra` keeps them)."""
+    """A frozen payload that keeps unknown fields in `model_extra`."""
 
-    # Validators are compiled when first used: a process that reads one job need not pay for forty models.
+    # Validators are compiled at first use, because a process needs only a few of the models.
     model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="allow", frozen=True, defer_build=True, populate_by_name=True, hide_input_in_errors=True
     )
 
+    def __repr__(self) -> str:
+        """Return one short line with the fields that are set."""
+        head, parts = f"{type(self).__name__}(", list[str]()
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if name != "object" and isinstance(value, (str, int, float)) and value != "":
+                part = f"{name}={sanitize_line(repr(value), _REPR_VALUE)}"
+                if len(head) + sum(map(len, parts)) + len(part) > _REPR_LINE:
+                    parts.append("…")
+                    break
+                parts.append(part)
+        return f"{head}{', '.join(parts)})"
+
     @classmethod
     def read(cls, content: bytes) -> Self:
-        """Read what the service sent, as far as it can be read.
+        """Parse a response leniently, because the service may change.
 
-        A value of a type this version does not expect reads as its field's default rather than as an error, and a
-        list item that cannot be read is left out: the service may learn new shapes. Only what has no default (an id)
-        must be there.
+        A value of an unexpected type is replaced by the default of its field, and a list item that cannot be parsed is
+        left out. Only fields without a default, such as an id, are required.
 
         Args:
             content: the JSON text, UTF-8 with or without a byte order mark.
 
         Raises:
-            ValueError: it is not JSON, or something without which it means nothing is missing.
+            ValueError: the content is not JSON, or a required field is missing.
         """
         content = content.removeprefix(b"\xef\xbb\xbf")
         try:
@@ -51,14 +65,14 @@ class Payload(BaseModel):
 
     @classmethod
     def salvage(cls, data: Any) -> Self:
-        """Validate data, leaving out what does not fit. Raises ValueError as `read` does."""
+        """Validate data without the parts that do not fit. Raises ValueError as `read` does."""
         for _ in range(_PASSES):
             try:
                 return cls.model_validate(data)
             except ValidationError as misfit:
                 places = [error["loc"] for error in misfit.errors(include_url=False, include_input=False)]
-                # Each once, though a union reports the same misfit under each of its members: removed twice, it would
-                # take along what is around it. Deepest and last first, so that one list item does not move the next.
+                # Remove each place once, because removing it again would remove its parent: a union reports the same
+                # place for each member. Deepest and last first, so that removing a list item moves no other.
                 found = {_found(data, place) for place in places}
                 removed = [_remove(data, place) for place in sorted(found, key=_depth, reverse=True)]
                 if not any(removed):
@@ -71,41 +85,41 @@ def _depth(place: tuple[int | str, ...]) -> tuple[int, list[tuple[int, str]]]:
 
 
 def _found(data: Any, place: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """The steps of a place that lead somewhere, which those to a member of a union do not."""
+    """Return the steps of a location that exist in the data. Names of union members do not."""
     here: Any = data
     steps: list[int | str] = []
     for step in place:
-        if _leads_on(here, step):
+        if _has_step(here, step):
             here = here[step]
             steps.append(step)
     return tuple(steps)
 
 
 def _remove(data: Any, place: tuple[int | str, ...]) -> bool:
-    """Remove what stands at a place, or the nearest thing around it; say whether anything went."""
+    """Remove the value at a location, or its nearest parent. Return False if nothing was removed."""
     parent: Any = None
     key: int | str = ""
     here: Any = data
     for step in place:
-        if _leads_on(here, step):
+        if _has_step(here, step):
             parent, key, here = here, step, here[step]
-        # Any other step is a field that is missing, which goes with what it is missing from, or pydantic's name for a
-        # member of a union, where the value is the same one.
+        # Other steps are missing fields, whose parent is removed, or names of union members, which are not in the
+        # data.
     if parent is None:
         return False
     del parent[key]
     return True
 
 
-def _leads_on(here: Any, step: int | str) -> bool:
-    kept: Any = here  # narrowing it would make its items unknown
+def _has_step(here: Any, step: int | str) -> bool:
+    kept: Any = here  # keeps the item type for type checkers
     if isinstance(here, dict):
         return step in kept
     return isinstance(here, list) and isinstance(step, int) and step < len(kept)
 
 
 class Request(Payload):
-    """A payload that users make: what is wrong with it is a `ConfigurationError`, said before anything is sent."""
+    """A request payload. Invalid fields raise `ConfigurationError` before anything is sent."""
 
     def __init__(self, **fields: Any) -> None:
         try:
@@ -115,7 +129,7 @@ class Request(Payload):
 
 
 def explain(misfit: ValidationError) -> str:
-    """Say what does not fit, without repeating the values: any of them may be secret."""
+    """Describe validation errors without the values, which may be secret."""
     found = misfit.errors(include_url=False, include_input=False)
     return "; ".join(
         ".".join(str(step) for step in error["loc"])

@@ -1,4 +1,4 @@
-"""The name of a reward function."""
+"""ARNs of reward functions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _NOT_A_FUNCTION = (
 
 
 class LambdaArn(str):
-    """The ARN of a reward function: a string that is known to be one, with its parts.
+    """The validated ARN of a reward function. It is a string, with its parts as properties.
 
     The pattern is AWS's own, 1 to 512 characters. For anything else `LambdaArn(text)` raises a `ConfigurationError`
     that says what is wrong.
@@ -43,14 +43,14 @@ class LambdaArn(str):
     __slots__ = ()
 
     def __new__(cls, text: str) -> Self:
-        """Check the text and keep it as it is."""
+        """Validate the text; it is not changed."""
         if not isinstance(text, str):
             raise ConfigurationError(
                 f"The reward must be a Lambda ARN such as '{_EXAMPLE}', not {type(text).__name__}."
             )
         if len(text) > _LONGEST or _PATTERN.fullmatch(text) is None:
             raise ConfigurationError(
-                f"{text[:80]!r} is not the ARN of a Lambda function: {_why(text)}. Example: '{_EXAMPLE}'."
+                f"{text[:80]!r} is not the ARN of a Lambda function: {_reason(text)}. Example: '{_EXAMPLE}'."
             )
         return super().__new__(cls, text)
 
@@ -60,38 +60,38 @@ class LambdaArn(str):
 
     @property
     def aws_partition(self) -> str:
-        """`aws`, `aws-us-gov`, `aws-cn`, …."""
+        """Return the partition, such as `aws` or `aws-us-gov`."""
         return self._part("partition") or "aws"
 
     @property
     def region(self) -> str:
-        """The region the function lives in."""
+        """Return the region of the function."""
         return self._part("region") or ""
 
     @property
     def account(self) -> str:
-        """The twelve digits of the account that owns the function."""
+        """Return the twelve-digit account id."""
         return self._part("account") or ""
 
     @property
     def name(self) -> str:
-        """The function's name."""
+        """Return the name of the function."""
         return self._part("name") or ""
 
     @property
     def qualifier(self) -> str | None:
-        """The version or alias; None and `$LATEST` both mean that it may change while a job runs."""
+        """Return the version or alias. With None or `$LATEST` the function may change while a job runs."""
         return self._part("qualifier")
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Let models hold it: validated as above, written as a string."""
+        """Validate as above in pydantic models, and serialise as a string."""
         return core_schema.no_info_after_validator_function(
             cls, core_schema.str_schema(), serialization=core_schema.to_string_ser_schema()
         )
 
 
-def _why(text: str) -> str:
+def _reason(text: str) -> str:
     if not text:
         return "it is empty"
     if len(text) > _LONGEST:

@@ -1,4 +1,4 @@
-"""Chat completions, as far as this package touches them. `client.openai` brings OpenAI's own, complete types."""
+"""Chat completions, as far as this package uses them. `client.openai` has the complete types of OpenAI."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["ChatChoice", "ChatCompletion", "ChatMessage", "ChatRequest", "TextPa
 
 
 class TextPart(Payload):
-    """One piece of a message: `{"type": "text", "text": …}`."""
+    """Part of a message: `{"type": "text", "text": …}`."""
 
     type: str = "text"
     text: str = ""
 
 
 class ChatMessage(Payload):
-    """One turn of a conversation."""
+    """A message of a conversation."""
 
     role: str
     """`system`, `user` or `assistant`."""
@@ -27,7 +27,7 @@ class ChatMessage(Payload):
 
     @property
     def text(self) -> str:
-        """The content as one string."""
+        """Return the content as one string."""
         if self.content is None or isinstance(self.content, str):
             return self.content or ""
         return "".join(part.text for part in self.content)
@@ -48,7 +48,7 @@ class ChatRequest(Payload):
 
 
 class Usage(Payload):
-    """Tokens spent."""
+    """Number of tokens used."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -56,7 +56,7 @@ class Usage(Payload):
 
 
 class ChatChoice(Payload):
-    """One answer."""
+    """A completion."""
 
     index: int = 0
     message: ChatMessage
@@ -64,7 +64,7 @@ class ChatChoice(Payload):
 
 
 class ChatCompletion(Payload):
-    """The reply to a chat request."""
+    """The response to a chat request."""
 
     id: str
     object: str = "chat.completion"

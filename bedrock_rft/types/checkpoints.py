@@ -1,4 +1,4 @@
-"""Models saved on the way."""
+"""Checkpoints: models saved during a job."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Checkpoint", "CheckpointMetrics"]
 
 
 class CheckpointMetrics(Payload):
-    """What was measured at a checkpoint. The service's names are not documented: whatever comes is kept."""
+    """Metrics of a checkpoint. The names are not documented, so all are kept."""
 
     step: int | float | None = None
 

@@ -1,4 +1,4 @@
-"""The shapes in which the service says no."""
+"""Error responses of the service, in their known shapes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Text = Annotated[str, BeforeValidator(lambda value: value if isinstance(value, 
 
 
 class ErrorBody(Payload):
-    """The service's account of what went wrong."""
+    """The error object of a response."""
 
     code: _Text | None = None
     message: _Text | None = None
@@ -31,7 +31,7 @@ class ErrorEnvelope(ErrorBody):
 
     @property
     def body(self) -> ErrorBody:
-        """Whichever of the shapes it came in, as one."""
+        """Return the error from whichever shape the response has."""
         if self.error is not None:
             return self.error
         code = self.code or (self.aws_type or "").rpartition("#")[2] or None

@@ -1,4 +1,4 @@
-"""What a job says while it runs."""
+"""Events and training metrics of a job."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Event", "TrainingMetrics"]
 
 
 class TrainingMetrics(Payload):
-    """The numbers of one training step. Names the service adds later are kept in `model_extra`.
+    """Metrics of one training step. Names that the service adds later are kept in `model_extra`.
 
     A value that is not a number reads as None. NaN and the infinities are kept as floats, and become null when the
     model is written as JSON again. How to read them follows AWS's guide to reinforcement fine-tuning.
@@ -17,39 +17,39 @@ class TrainingMetrics(Payload):
     step: int | None = None
     """The training step, from 1."""
     total_steps: int | None = None
-    """How many steps the job will take."""
+    """Total number of steps of the job."""
     critic_rewards_mean: float | None = None
-    """Mean reward of this step's rollouts. It should rise; where it stays low, look at the reward and the data."""
+    """Mean reward of this step's rollouts. It should rise. If it stays low, check the reward and the dataset."""
     actor_pg_loss: float | None = None
-    """Policy-gradient loss. Its sign and size say little by themselves; a jump says that something changed."""
+    """Policy-gradient loss. Its sign and size alone mean little; a jump means that something changed."""
     actor_entropy: float | None = None
-    """Entropy of the policy, in nats per token. It falls as the model grows sure; near 0 is mode collapse."""
+    """Entropy of the policy, in nats per token. It falls as the model becomes certain; near 0 means mode collapse."""
     actor_grad_norm: float | None = None
-    """Norm of the gradient. Spikes are instability: lower the learning rate."""
+    """Norm of the gradient. Spikes mean instability: lower the learning rate."""
     critic_advantages_mean: float | None = None
-    """Mean advantage. Near 0 by construction in GRPO; exactly 0 throughout means that all rewards were equal."""
+    """Mean advantage. Near 0 by construction in GRPO. Exactly 0 means that all rewards were equal."""
     response_length_mean: float | None = None
-    """Mean length of the answers, in tokens. Growing without end is often reward hacking."""
+    """Mean length of the answers, in tokens. Continued growth is often reward hacking."""
 
 
 class Event(Payload):
-    """One line of a job's log (`GET /fine_tuning/jobs/{id}/events`)."""
+    """An event of a job (`GET /fine_tuning/jobs/{id}/events`)."""
 
     id: str = ""
-    """Opaque. Empty where the service sent none."""
+    """Opaque. Empty if the service sent none."""
     object: str = "fine_tuning.job.event"
     created_at: int | None = None
-    """Unix seconds. Many events share one second, so this is no cursor."""
+    """Unix seconds. Many events share a second, so it cannot serve as a cursor."""
     level: str = "info"
-    """`info`, `warn` or `error`; others are kept."""
+    """`info`, `warn` or `error`; other values are kept."""
     message: str = ""
-    """For people. It comes from the service as it is: escape it before printing."""
+    """Text for people, unchanged from the service. Escape it before printing."""
     type: str = "message"
-    """`message` or `metrics`; others are kept, with whatever `data` they carry."""
+    """`message` or `metrics`; other values are kept, with their `data`."""
     data: TrainingMetrics | None = None
-    """The numbers, where `type` is `metrics`; for another type, its fields are in `data.model_extra`."""
+    """The metrics if `type` is `metrics`; for other types, the fields are in `data.model_extra`."""
 
     @property
     def metrics(self) -> TrainingMetrics | None:
-        """The numbers of a training step, or None for any other event."""
+        """Return the metrics of a training step, or None for other events."""
         return self.data if self.type == "metrics" else None

@@ -1,4 +1,4 @@
-"""Files the service keeps."""
+"""Files on the service."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ __all__ = ["File", "FileDeleted"]
 
 
 class File(Payload):
-    """A file as the service knows it (`GET /files/{id}`)."""
+    """A file on the service (`GET /files/{id}`)."""
 
     id: Id
-    """Opaque: some replies show `file-…`, some a bare UUID."""
+    """Opaque: some responses have `file-…`, others a bare UUID."""
     object: str = "file"
     bytes: int | None = None
     """Size in bytes."""
@@ -21,13 +21,13 @@ class File(Payload):
     purpose: str = ""
     """`fine-tune` for training and validation data."""
     status: str | None = None
-    """OpenAI's are `uploaded`, `processed` and `error`; others are kept as they come."""
+    """`uploaded`, `processed` or `error` in the API of OpenAI; other values are kept."""
     status_details: str | None = None
-    """Why a file was refused, where the service says so."""
+    """Why a file was rejected, if the service gives a reason."""
 
 
 class FileDeleted(Payload):
-    """The answer to deleting a file."""
+    """The response to deleting a file."""
 
     id: Id
     object: str = "file"

@@ -1,4 +1,4 @@
-"""How a job trains: the reward and the settings, as the service spells them."""
+"""Training method: grader and hyperparameters, in the names of the service."""
 
 from __future__ import annotations
 
@@ -25,39 +25,39 @@ __all__ = [
 
 
 class LambdaFunction(Request):
-    """The function that scores."""
+    """The reward function of a Lambda grader."""
 
     function: LambdaArn
 
 
 class LambdaGrader(Request):
-    """A reward that is a Lambda function: `{"type": "lambda", "lambda": {"function": ARN}}`."""
+    """A grader that is a Lambda function: `{"type": "lambda", "lambda": {"function": ARN}}`."""
 
     type: Literal["lambda"] = "lambda"
     lambda_: Annotated[LambdaFunction, Field(alias="lambda")]
 
     @classmethod
     def of(cls, arn: str) -> LambdaGrader:
-        """Build the grader for a function's ARN. Raises `ConfigurationError` where it is none."""
+        """Return the grader for the ARN of a function. Raise `ConfigurationError` for any other text."""
         return cls(lambda_=LambdaFunction(function=LambdaArn(arn)))
 
     @property
     def arn(self) -> LambdaArn:
-        """The function's ARN."""
+        """Return the ARN of the function."""
         return self.lambda_.function
 
 
 class OtherGrader(Payload):
-    """A grader of a type this version does not know. Its fields are in `model_extra`."""
+    """A grader of an unknown type. Its fields are in `model_extra`."""
 
     type: str = ""
 
 
 Grader = Annotated[LambdaGrader | OtherGrader, Field(union_mode="left_to_right")]
-"""A Lambda grader first: OpenAI's own union reads one as another grader that happens to have a `type`."""
+"""The Lambda grader is tried first, because OpenAI's union parses it as another grader type."""
 
 _DOCUMENTED = ("n_epochs", "batch_size", "learning_rate_multiplier")
-# The Bedrock control plane's names, and the ones other trainers use, for the same things.
+# Names of the same settings in the Bedrock control plane and in other trainers.
 _ALIASES = {
     "epochs": "n_epochs",
     "epochcount": "n_epochs",
@@ -75,7 +75,7 @@ _NEAR = 0.8
 
 
 class Hyperparameters(Request):
-    """The settings of a job. Leave one out to let the service choose.
+    """Hyperparameters of a job. The service chooses those that are left out.
 
     Three are documented. Any other name is passed on with a warning, since the service may learn new ones; a near miss
     of a known name is refused, since a setting that is silently ignored costs a whole run.
@@ -86,7 +86,7 @@ class Hyperparameters(Request):
     batch_size: Annotated[int, Field(strict=True, gt=0)] | None = None
     """Prompts per training step."""
     learning_rate_multiplier: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = None
-    """Scales the service's own learning rate. AWS advises less than 1.0 where training is unstable."""
+    """Factor for the learning rate of the service. AWS recommends less than 1.0 if training is unstable."""
 
     @model_validator(mode="before")
     @classmethod
@@ -99,7 +99,7 @@ class Hyperparameters(Request):
 
     @classmethod
     def of(cls, value: Hyperparameters | Mapping[str, Any]) -> Hyperparameters:
-        """Take the model itself or a mapping. Raises `ConfigurationError` for anything else, and for bad values."""
+        """Return hyperparameters from a model or a mapping. Raise `ConfigurationError` for invalid values."""
         if isinstance(value, cls):
             return value
         if not isinstance(value, Mapping):
@@ -109,23 +109,23 @@ class Hyperparameters(Request):
         return cls(**dict(value))
 
     def sent(self) -> dict[str, Any]:
-        """What goes to the service: the settings that were made."""
+        """Return the hyperparameters that are set, for the request."""
         return self.model_dump(exclude_none=True)
 
 
 def _unknown(name: str) -> None:
-    import difflib  # only a name that is not documented needs it
+    import difflib  # only needed for undocumented names
 
     folded = name.lower().replace("_", "").replace("-", "")
     close = difflib.get_close_matches(name, _DOCUMENTED, n=1, cutoff=_NEAR)
     meant = _ALIASES.get(folded) or (close[0] if close else None)
     if meant:
-        raise ValueError(f"there is no hyperparameter '{name}'; did you mean '{meant}'?")
-    warn_once(f"'{name}' is not a documented hyperparameter ({', '.join(_DOCUMENTED)}); it is sent as it is.")
+        raise ValueError(f"unknown hyperparameter '{name}'; did you mean '{meant}'?")
+    warn_once(f"'{name}' is not a documented hyperparameter ({', '.join(_DOCUMENTED)}). It is sent unchanged.")
 
 
 class JobHyperparameters(Payload):
-    """The settings as a job reports them: numbers, `auto`, or nothing."""
+    """Hyperparameters that a job reports: numbers, `auto` or None."""
 
     n_epochs: int | float | str | None = None
     batch_size: int | float | str | None = None
@@ -133,14 +133,14 @@ class JobHyperparameters(Payload):
 
 
 class Reinforcement(Payload):
-    """The settings of reinforcement fine-tuning."""
+    """Settings of the method `reinforcement`."""
 
     grader: Grader | None = None
     hyperparameters: JobHyperparameters | None = None
 
 
 class Method(Payload):
-    """How a job trains. A type this version does not know keeps its fields in `model_extra`."""
+    """Training method of a job. Fields of unknown types are kept in `model_extra`."""
 
     type: str = "reinforcement"
     reinforcement: Reinforcement | None = None

@@ -1,4 +1,4 @@
-"""Models the endpoint serves."""
+"""Models of the endpoint."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from bedrock_rft.types._payload import Id, Payload
 __all__ = ["KNOWN_MODELS", "Model"]
 
 KNOWN_MODELS = frozenset({"openai.gpt-oss-20b", "qwen.qwen3-32b"})
-"""Models documented for reinforcement fine-tuning. The list will grow: another name is a warning, never an error."""
+"""Models documented for reinforcement fine-tuning. The list will grow, so other names only give a warning."""
 
 
 class Model(Payload):
