@@ -193,8 +193,17 @@ def test_an_event_above_6_mb_fails_as_in_lambda(service: Service) -> None:
     assert wait(service, create(service, upload(service, records())))["status"] == "succeeded"
 
 
+def raising_gold(record: object) -> str:
+    raise ZeroDivisionError(type(record).__name__)
+
+
+def numeric_gold(record: object) -> Any:
+    del record
+    return 7
+
+
 @pytest.mark.parametrize(
-    ("gold", "expected"), [(lambda _: 1 / 0, "raised ZeroDivisionError"), (lambda _: 7, "must return text")]
+    ("gold", "expected"), [(raising_gold, "raised ZeroDivisionError"), (numeric_gold, "must return text")]
 )
 def test_a_gold_function_that_fails_is_named(gold: Any, expected: str) -> None:
     with Service(reward=right, gold=gold) as service:
