@@ -815,6 +815,32 @@ def test_the_row_and_the_cause_of_what_breaks_a_batch_are_told(tmp_path: Path, w
     assert report.invocations > int(re.findall(r"of (\d+) invocations", first.reason)[0])
 
 
+def test_a_package_may_import_what_every_lambda_runtime_has(tmp_path: Path) -> None:
+    import zipfile
+
+    source = "import botocore.session\ndef lambda_handler(event, context):\n" + textwrap.indent(GOOD_BODY, "    ")
+    with zipfile.ZipFile(tmp_path / "reward.zip", "w") as archive:
+        archive.writestr("lambda_function.py", source)
+    report = check(tmp_path / "reward.zip", records())
+    assert report.ok, str(report)
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("lambda_function.py", source.replace("botocore.session", "httpx"))
+    (finding,) = check(tmp_path / "other.zip", records()).errors
+    assert finding.code == "not_loaded"
+    assert "No module named 'httpx'" in finding.summary
+
+
+GOOD_BODY = """
+out = []
+for entry in event:
+    found = entry.get("reference_answer", (entry.get("metadata") or {}).get("reference_answer"))
+    found = found["text"] if isinstance(found, dict) else str(found)
+    answer = entry["messages"][-1]["content"] if entry["messages"] else ""
+    out.append({"id": entry["id"], "aggregate_reward_score": float(answer.strip() == found)})
+return out
+"""
+
+
 def test_the_row_that_ends_a_process_is_told(tmp_path: Path) -> None:
     (tmp_path / "breaks.py").write_text(BREAKS.format(break_="os._exit(3)"))
     rows = records(8)

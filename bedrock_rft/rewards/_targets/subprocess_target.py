@@ -107,6 +107,8 @@ class SubprocessTarget:
         flags = ["-I", "-B", "-S"] if self._packaged else ["-I", "-B"]
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="check-", ignore_cleanup_errors=True))
         arguments = [str(self._path), self._handler, str(self.memory * 1024 * 1024)]
+        if self._packaged:  # a package sees no installed packages but those that are part of every Lambda runtime
+            arguments += [folder for folder in sys.path if folder.endswith(("site-packages", "dist-packages"))]
         self._process = subprocess.Popen(  # noqa: S603 - the reward under check
             [sys.executable, *flags, _WORKER, *arguments],
             stdin=subprocess.PIPE,

@@ -6,6 +6,7 @@ itself, so that nothing that a handler prints is mistaken for a response.
 
 from __future__ import annotations
 
+import importlib.machinery
 import importlib.util
 import inspect
 import io
@@ -45,9 +46,25 @@ class _StdoutHandler(logging.Handler):
         sys.stdout.write(f"{self.format(record)}\n")
 
 
-def main(path: str, name: str, memory: int) -> None:
+class _RuntimeLibraries:
+    """Import the libraries that every Lambda runtime has from the folders of this machine's installed packages."""
+
+    names = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3")
+
+    def __init__(self, folders: list[str]) -> None:
+        self._folders = folders
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """Return the spec of one of the libraries, or None for every other module."""
+        if path is not None or name not in self.names:
+            return None
+        return importlib.machinery.PathFinder.find_spec(name, self._folders, target)
+
+
+def main(path: str, name: str, memory: int, folders: list[str]) -> None:
     """Load the handler, report the result, and respond to events until the input ends."""
     _limit_memory(memory)
+    sys.meta_path.append(_RuntimeLibraries(folders))  # pyright: ignore[reportArgumentType] # a finder by its methods
     logging.getLogger().addHandler(_StdoutHandler())
     with _take_stream(0, os.O_RDONLY, "rb") as requests, _take_stream(1, os.O_WRONLY, "wb") as responses:
         entry, description = _load(path, name)
@@ -176,4 +193,4 @@ def _send(responses: BinaryIO, message: dict[str, Any] | bytes) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:])
