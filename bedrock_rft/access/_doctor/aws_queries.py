@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from bedrock_rft._auth.aws_credentials import AwsCredentials
+from bedrock_rft._auth.aws_failures import read_aws_failure
 from bedrock_rft._auth.botocore_clients import service_client
 from bedrock_rft._auth.endpoint import is_loopback
 from bedrock_rft._core.redaction import redact
@@ -122,8 +123,6 @@ class Aws:
         self._identity: CallerIdentity | QueryFailure | None = None
 
     def __call__(self, service: str, operation: str, /, **parameters: Any) -> Mapping[str, Any] | QueryFailure:
-        from botocore.exceptions import BotoCoreError, ClientError
-
         try:
             client = self._client(service)
             host = urlsplit(str(client.meta.endpoint_url)).hostname or ""
@@ -132,14 +131,12 @@ class Aws:
                     "LocalOnly", "the client uses the local service, whose identities AWS does not know"
                 )
             response: Mapping[str, Any] = getattr(client, operation)(**parameters)
-        except ClientError as error:
-            body: Any = error.response
-            details = body.get("Error", {})
-            return QueryFailure(sanitize_line(str(details.get("Code", "")), 100), _sanitize(details.get("Message")))
-        except (BotoCoreError, ConfigurationError) as error:
+        except ConfigurationError as error:
             return QueryFailure(type(error).__name__, _sanitize(error))
         except Exception as error:  # noqa: BLE001 - botocore raises many types for responses it cannot parse
-            return QueryFailure(type(error).__name__, "the response cannot be parsed")
+            failure = read_aws_failure(error)
+            unreadable = failure.kind == "unreadable"
+            return QueryFailure(failure.code, "the response cannot be parsed" if unreadable else failure.message)
         return response
 
     @property
