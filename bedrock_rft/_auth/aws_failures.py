@@ -82,7 +82,8 @@ def read_aws_failure(error: BaseException) -> AwsFailure:
 
 
 def _from_response(response: dict[str, Any]) -> AwsFailure:
-    error, metadata = response.get("Error") or {}, response.get("ResponseMetadata") or {}
+    error: dict[str, Any] = response.get("Error") or {}
+    metadata: dict[str, Any] = response.get("ResponseMetadata") or {}
     status = int(metadata.get("HTTPStatusCode") or 0)
     code = sanitize_line(str(error.get("Code") or ""), 100) or f"HTTP {status}"
     message = _clean(error.get("Message") or error.get("message") or "")

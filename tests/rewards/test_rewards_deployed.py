@@ -114,7 +114,7 @@ def rollout(entry: Any, reference: Any) -> Any:
         (
             scoring(0.0),
             "always_zero",
-            "right ones among",
+            "in every usual form among",
         ),
         (
             scoring({1}),

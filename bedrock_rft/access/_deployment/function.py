@@ -191,7 +191,7 @@ def _outdated_settings(found: Function, published: Mapping[str, Any], desired: D
 
 
 def _comparable(settings: Mapping[str, Any], name: str) -> Any:
-    value = settings.get(name)
+    value: Any = settings.get(name)
     if name == "Layers":
         return [layer.get("Arn") for layer in value or ()]
     if name == "VpcConfig":
@@ -270,7 +270,11 @@ def _publish_step(account: Account, desired: DesiredFunction, reasons: tuple[str
     def run() -> object:
         settings = _check_state(_wait_until_settled(account, desired.name))
         revision = {"RevisionId": settings["RevisionId"]} if settings.get("RevisionId") else {}
-        parameters = {"FunctionName": desired.name, "CodeSha256": desired.package.code_sha256, **revision}
+        parameters: dict[str, Any] = {
+            "FunctionName": desired.name,
+            "CodeSha256": desired.package.code_sha256,
+            **revision,
+        }
         made = retry_until_accepted(
             lambda: account.call("lambda", "PublishVersion", expect=("Version",), **parameters),
             lambda error: isinstance(error, NotFoundError),

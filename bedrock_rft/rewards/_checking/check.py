@@ -401,7 +401,7 @@ def _needs_gold(reward: Any) -> bool:
     inner = reward.reward if isinstance(reward, Handler) else reward
     if isinstance(inner, Reward):
         return any(isinstance(leaf, PassesTests) for leaf in inner.leaves)
-    facts = dict(getattr(getattr(reward, "plan", None), "facts", ()))  # of a deployed reward
+    facts: dict[str, str] = dict(getattr(getattr(reward, "plan", None), "facts", ()))  # of a deployed reward
     description = reward.reward if isinstance(reward, Package) else facts.get("reward", "")
     return f"{PassesTests.__name__}(" in str(description)
 

@@ -7,7 +7,6 @@ import io
 import logging
 import time
 from collections.abc import Generator
-from functools import cached_property
 from typing import Any
 
 from bedrock_rft.errors import RewardError
@@ -30,7 +29,7 @@ class InProcessTarget:
         self.name, self.timeout = name, timeout
         self._reward, self._entry = reward, load_handler(reward)
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         return fingerprint_object(self._reward)
 

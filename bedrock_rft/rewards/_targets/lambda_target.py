@@ -8,7 +8,6 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any, cast
 from uuid import uuid4
 
@@ -117,6 +116,7 @@ class LambdaTarget:
         finally:
             if given is None:
                 settings_client.close()
+        self._revision = self._settings.get("RevisionId") or self._settings.get("CodeSha256") or uuid4()
         own = self._settings.get("Timeout")
         self.own_timeout = float(own) if isinstance(own, (int, float)) and own > 0 else None
         self.timeout = timeout or self.own_timeout or _DEFAULT_TIMEOUT
@@ -132,11 +132,10 @@ class LambdaTarget:
             return {}
         return cast("Mapping[str, Any]", found) if isinstance(found, dict) else {}
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
-        """The function's revision; a new value each time if the caller may not see it."""
-        state = self._settings.get("RevisionId") or self._settings.get("CodeSha256") or uuid4()
-        return digest([f"{self.arn} {state}".encode()])
+        """The function's revision; a new value for each target if the caller may not see it."""
+        return digest([f"{self.arn} {self._revision}".encode()])
 
     def invoke(self, event: object) -> Outcome:
         began = time.monotonic()

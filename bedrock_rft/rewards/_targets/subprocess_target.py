@@ -14,7 +14,6 @@ import threading
 import time
 import zipfile
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -79,7 +78,7 @@ class SubprocessTarget:
         module, _, self._handler = self._handler.rpartition(".")
         return folder / f"{module.replace('.', '/')}.py"
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         if isinstance(self._source, bytes):
             return digest([self._source, self._source_handler.encode()])
