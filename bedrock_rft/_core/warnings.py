@@ -10,7 +10,7 @@ from bedrock_rft._core.text import sanitize_text
 
 __all__ = ["warn", "warn_once"]
 
-_SKIPPED = {"bedrock_rft", "pydantic"}  # packages between the warning and the user's code
+_SKIPPED = {"bedrock_rft", "pydantic", "tenacity"}  # packages between the warning and the user's code
 _warned: set[str] = set()
 
 

@@ -97,10 +97,8 @@ class FailureTracker:
             self.rejected_since = now
         # A new job may not be readable yet. Two clocks, because its age depends on the clock of the service.
         young = age is not None and age < _REJECTION_PERIOD and now - self.rejected_since < _REJECTION_PERIOD
-        if self.rejections < _CONFIRMATIONS or (isinstance(error, NotFoundError) and young):
-            self._warn(error, now)
-            return True
-        return False
+        log.info("polling job %s was rejected: %s", self.job_id, error)
+        return self.rejections < _CONFIRMATIONS or (isinstance(error, NotFoundError) and young)
 
     def reset(self) -> None:
         """Record a successful poll."""

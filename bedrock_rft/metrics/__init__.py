@@ -1,4 +1,4 @@
-"""The numbers of a run: as a value, as a table, as curves, and what they say about its health.
+"""Metrics of a job: series, tables, plots, comparison, health and live views.
 
 `client.jobs.metrics(job)` returns `Metrics`; `compare` lays several over one another. Nothing here opens a socket.
 """

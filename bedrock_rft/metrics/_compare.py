@@ -1,4 +1,4 @@
-"""Runs laid over one another, and one run as a set of small panels."""
+"""Compare the metrics of several jobs, and plot them in small panels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LAST = 10
 
 
 def compare(*runs: Metrics, labels: Sequence[str] | None = None) -> Comparison:
-    """Lay runs over one another.
+    """Compare the metrics of several jobs.
 
     ```python
     both = metrics.compare(client.jobs.metrics(first), client.jobs.metrics(second))
@@ -47,7 +47,7 @@ def compare(*runs: Metrics, labels: Sequence[str] | None = None) -> Comparison:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs over one another. Print it, plot it, or let a notebook show it.
+    """Metrics of several jobs. Print it, plot it, or display it in a notebook.
 
     Attributes:
         runs: what each run is called, and its metrics.
@@ -57,35 +57,37 @@ class Comparison:
 
     @classmethod
     def of(cls, *runs: Metrics, labels: Sequence[str] | None = None) -> Comparison:
-        """Name the runs. Raises `ConfigurationError` where there are not as many labels as runs."""
+        """Label the jobs. Raise `ConfigurationError` if the number of labels differs from the number of jobs."""
         if labels is not None and len(labels) != len(runs):
-            raise ConfigurationError(f"There are {len(runs)} runs and {len(labels)} labels: give one for each.")
+            raise ConfigurationError(
+                f"There are {len(runs)} jobs and {len(labels)} labels. Pass one label for each job."
+            )
         if not all(isinstance(run, Metrics) for run in runs):
-            raise ConfigurationError("compare takes Metrics, as client.jobs.metrics returns them.")
+            raise ConfigurationError("compare takes Metrics objects, as client.jobs.metrics returns them.")
         names = _distinct(labels if labels is not None else _labels(runs))
         return cls(tuple(zip(names, runs, strict=True)))
 
     def to_pandas(self) -> pd.DataFrame:
-        """A `pandas.DataFrame` with a row for each step of each run. Raises `MissingExtraError`."""
+        """Return a `pandas.DataFrame` with one row for each step of each job. Raises `MissingExtraError`."""
         return to_pandas(self._table())
 
     def to_polars(self) -> pl.DataFrame:
-        """A `polars.DataFrame` with a row for each step of each run. Raises `MissingExtraError`."""
+        """Return a `polars.DataFrame` with one row for each step of each job. Raises `MissingExtraError`."""
         return to_polars(self._table())
 
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
-        """The same as comma-separated values, written to a file where a path is given; needs no library."""
+        """Return comma-separated values, and write them to `path` if given. Needs no library."""
         return to_csv(self._table(), path)
 
     def _table(self) -> Mapping[str, Sequence[Any]]:
         every = columns([step for _, run in self.runs for step in run])
         name = "run"
-        while name in every:  # the service may have a metric of that name
+        while name in every:  # the service may have a metric with this name
             name += "_"
         return {name: [label for label, run in self.runs for _ in run], **every}
 
     def plot(self) -> Figure:
-        """A `matplotlib` figure: a small panel for each metric, with a curve for each run, checkpoints marked.
+        """Return a `matplotlib` figure: one panel for each metric, one curve for each job, with checkpoints marked.
 
         Raises:
             MissingExtraError: the extra 'plot' is not installed.
@@ -98,11 +100,11 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        """What is shown, in a few words."""
+        """Return a short title."""
         return self.runs[0][1].title if len(self.runs) == 1 else f"{len(self.runs)} runs"
 
     def checkpoints(self) -> tuple[tuple[int, int], ...]:
-        """Where models were saved: the place of the run, and the step."""
+        """Return the checkpoints, as index of the job and step."""
         found = ((place, run.checkpoints) for place, (_, run) in enumerate(self.runs))
         return tuple((place, one.step_number) for place, saved in found for one in saved if one.step_number is not None)
 
@@ -127,7 +129,7 @@ class Comparison:
 
 
 def _labels(runs: Sequence[Metrics]) -> list[str]:
-    """The ids of runs, with the hyperparameters in which they differ: those are why they are compared."""
+    """Return the ids of the jobs, with the hyperparameters that differ."""
     settings = [_settings(run) for run in runs]
     names = dict.fromkeys(name for each in settings for name in each)
     telling = [name for name in names if len({str(each.get(name)) for each in settings}) > 1]

@@ -1,4 +1,4 @@
-"""Between which values a picture lies, where what is only rounding is no difference."""
+"""Range of values in a plot, ignoring rounding errors."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable
 __all__ = ["NOTHING", "extent"]
 
 NOTHING = 1e-9
-"""Rounding of a mean whose true value is 0; and of any other, as a share of it."""
+"""Rounding error of a mean whose true value is 0, and relative error of other means."""
 
 
 def extent(values: Iterable[float]) -> tuple[float, float] | None:
-    """The lowest and the highest of some finite values; the same twice where they differ by rounding alone.
+    """Return the minimum and maximum of finite values; equal if they differ by rounding only.
 
     None where there are none.
     """
@@ -22,7 +22,7 @@ def extent(values: Iterable[float]) -> tuple[float, float] | None:
     size = max(abs(low), abs(high))
     if size <= NOTHING:
         return 0.0, 0.0
-    # Halves, since the span of very large values would be infinite.
+    # Use halves, because the range of very large values overflows.
     if high / 2 - low / 2 <= NOTHING * size / 2:
         return high, high
     return low, high

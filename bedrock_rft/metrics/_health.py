@@ -1,4 +1,4 @@
-"""What the numbers of a run say about it: what each means, what shows it, and what to try."""
+"""Judge the health of a job from its metrics."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = ["health"]
 
 _REWARD, _ENTROPY, _GRADIENT = "critic_rewards_mean", "actor_entropy", "actor_grad_norm"
 _LENGTH, _ADVANTAGE, _LOSS = "response_length_mean", "critic_advantages_mean", "actor_pg_loss"
-_SURE = 2.0  # deviations of a trend
+_SURE = 2.0  # standard deviations of a trend
 _VERY_SURE = 3.0
 _CERTAIN = 4.0
-_BASELINE = 50  # steps before a spike
+_BASELINE = 50  # number of steps before a spike to compare with
 _FEWEST = 8
 _SHOWN = 3
 
@@ -31,7 +31,7 @@ Points = Sequence[tuple[float, float]]
 
 
 def health(run: Metrics, thresholds: Thresholds) -> Findings:
-    """What is wrong with a run, what is as it should be, and what cannot be told yet."""
+    """Return findings about the health of a job. Checks without enough data are `unknown`."""
     found = list(_not_finite(run))
     known = {name: [point for point in run.series(name) if math.isfinite(point[1])] for name in TITLES}
     counted = max(map(len, known.values()), default=0)
@@ -40,8 +40,8 @@ def health(run: Metrics, thresholds: Thresholds) -> Findings:
             Finding(
                 "unknown",
                 "too_few_steps",
-                f"There are numbers of {counted} steps",
-                f"fewer than {thresholds.enough} say nothing about where a run goes",
+                f"There are metrics of {counted} steps",
+                f"a trend needs at least {thresholds.enough} steps",
             )
         )
         return Findings(f"Health of {run.name}", tuple(found))
@@ -66,9 +66,9 @@ def _not_finite(run: Metrics) -> Iterator[Finding]:
                 "error",
                 "not_finite",
                 f"{TITLES.get(name, name)} is not a finite number: {_at(lost)}",
-                "a calculation overflowed or divided by 0, and what is learned from then on may be worthless",
-                "Go back to a checkpoint from before; lower learning_rate_multiplier, and let the reward return finite "
-                "numbers only",
+                "a calculation overflowed or divided by 0, so later steps may be worthless",
+                "Use an earlier checkpoint, lower learning_rate_multiplier, and return only finite numbers from the "
+                "reward",
             )
 
 
@@ -83,18 +83,18 @@ def _reward(points: Points, total: int | None, thresholds: Thresholds) -> Findin
         return Finding(
             "error",
             "reward_low",
-            f"The reward is stuck under {thresholds.reward_low:g}: {evidence}",
-            "answers hardly ever earn anything, so there is nothing to learn from",
-            "Check the reward on real answers (bedrock_rft.rewards.check), give part of it for partial success, take "
-            "easier prompts, or fine-tune with supervision first",
+            f"The reward stays below {thresholds.reward_low:g}: {evidence}",
+            "almost no answer earns a reward, so there is little to learn from",
+            "Check the reward on real answers (bedrock_rft.rewards.check), reward partial success, use easier "
+            "prompts, or use supervised fine-tuning first",
         )
     if scaled and early >= thresholds.reward_high:
         return Finding(
             "warning",
             "reward_saturated",
-            f"The reward is at its top from the start: {evidence}",
-            "where every answer earns all there is, answers cannot be told apart and nothing is learned",
-            "Take harder prompts or a stricter reward; look whether the reward can be had without a right answer",
+            f"The reward is at its maximum from the start: {evidence}",
+            "all answers earn the full reward, so there is nothing to learn",
+            "Use harder prompts or a stricter reward, and check if wrong answers can earn the reward",
         )
     if rising:
         return Finding("ok", "reward", f"The reward rises: {evidence}")
@@ -105,21 +105,21 @@ def _reward(points: Points, total: int | None, thresholds: Thresholds) -> Findin
             "warning",
             "reward_flat",
             f"The reward does not rise: {evidence}",
-            "the model learns nothing that the reward can see",
-            "Check that the reward tells good answers from bad ones (bedrock_rft.rewards.check) and that prompts are "
+            "the model does not learn what the reward measures",
+            "Check that the reward separates right from wrong answers (bedrock_rft.rewards.check) and that prompts are "
             "neither too easy nor too hard; then try another learning_rate_multiplier or more epochs",
         )
-    return Finding("unknown", "reward_trend", f"Whether the reward rises cannot be told yet: {evidence}")
+    return Finding("unknown", "reward_trend", f"There are too few steps to judge the trend of the reward: {evidence}")
 
 
 def _can_be_flat(values: Sequence[float], total: int | None, thresholds: Thresholds) -> bool:
-    """Whether a rise would have shown by now."""
+    """Check if a rise would be visible above the noise by now."""
     if max(values) - min(values) < _NOTHING:
         return True
     count = len(values)
     if count < thresholds.flat_steps or (total is not None and count < total * thresholds.flat_share):
         return False
-    # The standard error of a straight line's rise over the run, from the noise of one step.
+    # Standard error of the rise of a fitted line, from the noise of one step.
     return _CERTAIN * robust.noise(values) * math.sqrt(12 / count) <= thresholds.flat_visible
 
 
@@ -131,17 +131,17 @@ def _entropy(points: Points, thresholds: Thresholds) -> Finding:
         return Finding(
             "warning",
             "entropy_collapse",
-            f"The entropy has collapsed: {evidence}",
-            "the model gives one answer again and again, so nothing new is tried and little more is learned",
-            "Use an earlier checkpoint; lower learning_rate_multiplier, take more varied prompts, or fewer epochs",
+            f"Entropy has collapsed: {evidence}",
+            "the model repeats one answer, so it explores and learns little",
+            "Use an earlier checkpoint, lower learning_rate_multiplier, or use more varied prompts or fewer epochs",
         )
-    return Finding("ok", "entropy", f"The entropy holds: {evidence}")
+    return Finding("ok", "entropy", f"Entropy has not collapsed: {evidence}")
 
 
 def _gradient(points: Points, thresholds: Thresholds) -> Finding:
     spikes: list[tuple[float, float]] = []
     for place, (step, value) in enumerate(points):
-        # Steps without a signal have no gradient; they say nothing about how large one is.
+        # Steps without a training signal have no gradient, so they are ignored.
         before = [math.log(earlier) for _, earlier in points[max(0, place - _BASELINE) : place] if earlier > 0]
         if len(before) < _FEWEST or value <= 0:
             continue
@@ -155,11 +155,11 @@ def _gradient(points: Points, thresholds: Thresholds) -> Finding:
         return Finding(
             "warning",
             "gradient_spikes",
-            f"The gradient norm spikes {len(spikes)} times, {_at(spikes)}, where {usual:.3g} is usual",
-            "training is unstable: single steps may undo what was learned",
-            "Lower learning_rate_multiplier or raise batch_size, and look at the prompts of those steps",
+            f"The gradient norm spikes {len(spikes)} times, {_at(spikes)}; the usual value is {usual:.3g}",
+            "training is unstable: single steps may undo progress",
+            "Lower learning_rate_multiplier or raise batch_size, and check the prompts of those steps",
         )
-    return Finding("ok", "gradient", f"The gradient norm is steady about {usual:.3g}")
+    return Finding("ok", "gradient", f"The gradient norm has no repeated spikes; its median is {usual:.3g}")
 
 
 def _length(points: Points, thresholds: Thresholds) -> Finding:
@@ -170,17 +170,17 @@ def _length(points: Points, thresholds: Thresholds) -> Finding:
         return Finding(
             "warning",
             "length_runaway",
-            f"The responses grow and grow: {evidence}",
-            "unless the task calls for it, length is rewarded instead of the answer, and it costs time and tokens",
-            "Read some answers; take length out of the reward or reward brevity, and check that a padded answer scores "
-            "no better",
+            f"Responses keep growing: {evidence}",
+            "unless the task needs long answers, the reward pays for length, which costs time and tokens",
+            "Read some answers, remove length from the reward or reward brevity, and check that padding does not raise "
+            "the score",
         )
-    return Finding("ok", "length", f"The response length holds: {evidence}")
+    return Finding("ok", "length", f"Response length does not run away: {evidence}")
 
 
 def _advantages(known: dict[str, list[tuple[float, float]]], thresholds: Thresholds) -> Finding:
     others = [dict(known[name]) for name in (_LOSS, _GRADIENT)]
-    # Their mean is near 0 at all times; that nothing was learned from shows in the loss and the gradient as well.
+    # The mean advantage is always near 0. Without a signal, loss and gradient are 0 as well.
     zero = [
         (step, abs(value) < _NOTHING and all(abs(other.get(step, 0.0)) < _NOTHING for other in others))
         for step, value in known[_ADVANTAGE]
@@ -188,14 +188,14 @@ def _advantages(known: dict[str, list[tuple[float, float]]], thresholds: Thresho
     long = [stretch for stretch in robust.stretches(zero) if stretch[0] >= thresholds.zero_steps]
     for count, first, last in long:
         earned = [reward for step, reward in known[_REWARD] if first <= step <= last]
-        # Where every answer earns everything there is nothing left to learn, and that is no disease.
+        # If every answer earns the full reward, there is nothing left to learn, which is not a problem.
         if not earned or statistics.median(earned) < thresholds.reward_high:
             return Finding(
                 "warning",
                 "advantages_zero",
                 f"All advantages are 0 in {count} steps in a row, {first:,.0f} to {last:,.0f}",
-                "all answers to a prompt were rewarded alike, so these steps taught nothing",
-                "Take prompts that are answered right sometimes, or a reward with more than two values",
+                "all answers to a prompt got the same reward, so these steps taught nothing",
+                "Use prompts that the model solves sometimes, or a reward with more than two values",
             )
     if long:
         return Finding("ok", "advantages", "Advantages are 0 where the reward is at its top; fewer epochs would do")

@@ -1,4 +1,4 @@
-"""The numbers of a run as one value: a sequence of steps that can be read, drawn and written."""
+"""Metrics of a job: a sequence of training steps."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _NUMBER = 10
 
 @dataclass(frozen=True, repr=False)
 class Metrics(Sequence[TrainingMetrics]):
-    """Every training step of a run once, in order. Print it, plot it, or let a notebook show it.
+    """The training steps of a job, each once, in order. Print it, plot it, or display it in a notebook.
 
     A slice is again `Metrics`: `metrics[-10:]` are the last ten steps.
 
@@ -50,7 +50,7 @@ class Metrics(Sequence[TrainingMetrics]):
 
     @classmethod
     def of(cls, events: Iterable[Event], job: Job | None = None, checkpoints: Iterable[Checkpoint] = ()) -> Metrics:
-        """The metrics in events that come oldest first, such as those kept from `client.jobs.follow`."""
+        """Return the metrics in events, oldest first, such as those from `client.jobs.follow`."""
         return cls(merged(events), job, tuple(checkpoints))
 
     @overload
@@ -70,23 +70,23 @@ class Metrics(Sequence[TrainingMetrics]):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The metrics that some step has a number for: the documented ones first, then others as they came."""
+        """Return the names of metrics with values: documented ones first, then others in order of appearance."""
         table = columns(self.steps)
         others = [name for name in table if name not in {*KNOWN, "step", "total_steps"}]
         return tuple(name for name in (*KNOWN, *others) if any(number(value) is not None for value in table[name]))
 
     @property
     def validation_names(self) -> tuple[str, ...]:
-        """Those measured on the validation file. Their names are not documented: they are told by their beginning."""
+        """Return the names of validation metrics. They are not documented, so they are recognised by a prefix."""
         return tuple(name for name in self.names if is_validation(name))
 
     @property
     def total_steps(self) -> int | None:
-        """How many steps the job takes, where it says so."""
+        """Return the total number of steps, if the job reports it."""
         return max((step.total_steps for step in self.steps if step.total_steps is not None), default=None)
 
     def series(self, name: str) -> tuple[tuple[float, float], ...]:
-        """One metric as pairs of step and value, where there is one; a value may be NaN or infinite.
+        """Return a metric as pairs of step and value. Values may be NaN or infinite.
 
         Where no step has a number of its own, they are counted from 1.
         """
@@ -96,19 +96,19 @@ class Metrics(Sequence[TrainingMetrics]):
         return tuple((float(place), value) for place, value in pairs if place is not None and value is not None)
 
     def to_pandas(self) -> pd.DataFrame:
-        """A `pandas.DataFrame` with a row for each step. Raises `MissingExtraError` without the extra 'pandas'."""
+        """Return a `pandas.DataFrame` with one row for each step. Raises `MissingExtraError` (extra 'pandas')."""
         return to_pandas(columns(self.steps))
 
     def to_polars(self) -> pl.DataFrame:
-        """A `polars.DataFrame` with a row for each step. Raises `MissingExtraError` without the extra 'polars'."""
+        """Return a `polars.DataFrame` with one row for each step. Raises `MissingExtraError` (extra 'polars')."""
         return to_polars(columns(self.steps))
 
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
-        """The same as comma-separated values, written to a file where a path is given; needs no library."""
+        """Return comma-separated values, and write them to `path` if given. Needs no library."""
         return to_csv(columns(self.steps), path)
 
     def plot(self) -> Figure:
-        """A `matplotlib` figure: a small panel for each metric, checkpoints marked.
+        """Return a `matplotlib` figure: one panel for each metric, with checkpoints marked.
 
         It belongs to no window, so it needs no screen; `figure.savefig("run.png")` writes it.
 
@@ -120,13 +120,13 @@ class Metrics(Sequence[TrainingMetrics]):
         return Comparison.of(self).plot()
 
     def compare(self, *others: Metrics) -> Comparison:
-        """This run and others over one another; see `bedrock_rft.metrics.compare`."""
+        """Compare this job with others; see `bedrock_rft.metrics.compare`."""
         from bedrock_rft.metrics._compare import Comparison
 
         return Comparison.of(self, *others)
 
     def health(self, thresholds: Thresholds | None = None) -> Findings:
-        """What the numbers say about the run: what each finding means, what shows it, and what to try.
+        """Judge the health of the job. Each finding has evidence, a meaning and something to try.
 
         Looked for are a reward that is stuck, flat or at its top from the start, collapsing entropy, gradient spikes,
         responses that grow and grow, steps without any advantage, and numbers that are not finite. A few steps say
@@ -142,12 +142,12 @@ class Metrics(Sequence[TrainingMetrics]):
 
     @property
     def name(self) -> str:
-        """The id of the job, where it is known."""
+        """Return the id of the job, if known."""
         return sanitize_line(self.job.id, 60) if self.job else "a run"
 
     @property
     def title(self) -> str:
-        """Which run it is and how far it came, in a few words."""
+        """Return the job and its progress in a few words."""
         job = self.job
         parts = [
             self.name,

@@ -1,4 +1,4 @@
-"""Runs as HTML that stands alone in a notebook's cell or a page."""
+"""Render metrics as self-contained HTML for notebooks and pages."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ STYLE = """
 
 
 def fragment(comparison: Comparison) -> str:
-    """The charts of one run or several, with their title and a legend."""
+    """Return the charts of one or more jobs, with title and legend."""
     title = escape_html(comparison.title)
     return f"<div class='rft-run'><style>{STYLE}</style><p><b>{title}</b></p>{charts(comparison)}</div>"
 
 
 def charts(comparison: Comparison) -> str:
-    """The charts and their legend alone, to be put into an element of the class `rft-run`."""
+    """Return charts and legend, for an element with the class `rft-run`."""
     drawn = panels(comparison.runs)
     if not drawn:
         return "<p>There are no metrics yet.</p>"

@@ -1,6 +1,6 @@
-"""Panels as a matplotlib figure."""
+"""Draw panels with matplotlib."""
 
-# matplotlib leaves its keyword arguments without types.
+# Keyword arguments of matplotlib are not annotated.
 # pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LOST = "#c62828"
 
 
 class _Shown(Figure):
-    """A figure that a notebook shows once, whether or not a plotting session is open in it."""
+    """Return a figure that a notebook displays exactly once, with or without pyplot."""
 
     def _repr_png_(self) -> bytes:
         png = io.BytesIO()
@@ -35,11 +35,11 @@ class _Shown(Figure):
 
 
 def figure(title: str, drawn: Sequence[Panel], checkpoints: Sequence[tuple[int, int]]) -> Figure:
-    """Small multiples, three across."""
+    """Draw panels in three columns."""
     across = max(1, min(_ACROSS, len(drawn)))
     down = max(1, math.ceil(len(drawn) / across))
     made = _Shown(figsize=(4.0 * across, 2.5 * down + 0.9), layout="constrained")
-    # The service's names may hold a dollar sign, which would be read as mathematics.
+    # Escape dollar signs in names, which matplotlib would parse as mathematics.
     made.suptitle(sanitize_line(title, 120), fontsize=12, fontweight="bold", parse_math=False)
     grid = made.subplots(down, across, squeeze=False)
     axes = [axis for row in grid for axis in row]
@@ -100,7 +100,7 @@ def _draw(axis: Axes, panel: Panel, checkpoints: Sequence[tuple[int, int]]) -> N
                 gone, 1, marker="x", color=_LOST, markersize=6, transform=axis.get_xaxis_transform(), clip_on=False
             )
     low, high = extent(value for curve in panel.curves for _, value in curve.finite) or (0.0, 1.0)
-    if low == high:  # matplotlib would spread out what is only rounding
+    if low == high:  # otherwise matplotlib would scale up rounding errors
         room = abs(high) / 10 or 1.0
         axis.set_ylim(low - room, high + room)
     axis.set_title(sanitize_line(panel.title, 60), fontsize=10, parse_math=False)

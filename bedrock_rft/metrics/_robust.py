@@ -1,4 +1,4 @@
-"""Statistics that a few wild steps do not move."""
+"""Robust statistics, which outliers do not affect."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from itertools import pairwise
 
 __all__ = ["deviation", "noise", "slope", "stretches", "trend"]
 
-_NORMAL = 1.4826  # deviations of a normal distribution in one median absolute deviation
-_MOST = 200  # values compared in pairs
+_NORMAL = 1.4826  # standard deviations of a normal distribution per median absolute deviation
+_MAX_VALUES = 200  # values compared in pairs
 
 
 def deviation(values: Sequence[float]) -> float:
-    """The median distance from the median, as a standard deviation."""
+    """Return the median absolute deviation, scaled to a standard deviation."""
     middle = statistics.median(values)
     return _NORMAL * statistics.median(abs(value - middle) for value in values)
 
 
 def noise(values: Sequence[float]) -> float:
-    """The standard deviation of values about whatever course they take, told from one to the next."""
+    """Return the standard deviation of the noise, from differences of consecutive values."""
     steps = [later - earlier for earlier, later in pairwise(values)]
     return _NORMAL * statistics.median(map(abs, steps)) / math.sqrt(2) if steps else 0.0
 
 
 def trend(values: Sequence[float]) -> float:
-    """How surely values rise (or, below 0, fall), in standard deviations: Mann's test, with ties."""
+    """Return the Mann-Kendall trend statistic in standard deviations; negative if values fall."""
     values = _blocks(values)
     count = len(values)
     score = sum(
@@ -38,7 +38,7 @@ def trend(values: Sequence[float]) -> float:
 
 
 def slope(values: Sequence[float]) -> float:
-    """By how much values rise from first to last: the median of the slopes between all pairs (Theil and Sen)."""
+    """Return the rise from first to last value, by the Theil-Sen slope."""
     values = _blocks(values)
     slopes = [
         (values[later] - earlier) / (later - place)
@@ -49,7 +49,7 @@ def slope(values: Sequence[float]) -> float:
 
 
 def stretches(steps: Sequence[tuple[float, bool]]) -> list[tuple[int, float, float]]:
-    """Stretches of steps that are marked, the longest first: how many, the first and the last."""
+    """Return runs of consecutive marked steps, longest first: length, first step, last step."""
     found: list[tuple[int, float, float]] = []
     last = False
     for step, marked in steps:
@@ -63,8 +63,8 @@ def stretches(steps: Sequence[tuple[float, bool]]) -> list[tuple[int, float, flo
 
 
 def _blocks(values: Sequence[float]) -> list[float]:
-    """The same in at most so many values, each the median of its share."""
-    size = -(-len(values) // _MOST)
+    """Reduce values to a maximum number, each the median of a part."""
+    size = -(-len(values) // _MAX_VALUES)
     if size <= 1:
         return list(values)
     return [statistics.median(values[start : start + size]) for start in range(0, len(values), size)]

@@ -1,4 +1,4 @@
-"""What there is to draw: the metrics of runs as named curves, those that belong together in one panel."""
+"""Series to plot: metrics as curves, grouped in panels."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ TITLES = {
     "critic_advantages_mean": "advantage",
     "actor_pg_loss": "policy loss",
 }
-"""What is documented, in the order in which it is looked at, and what it is called for people."""
+"""Documented metrics in display order, with their titles."""
 
 
 KNOWN = (*TITLES, *(name for name in TrainingMetrics.model_fields if name not in {*TITLES, "step", "total_steps"}))
-"""The metrics that this version has a field for."""
+"""Metrics that `TrainingMetrics` has a field for."""
 
 _VALIDATION = re.compile(r"(?:full_)?(?:val|valid|validation|eval|test)(?:[_./-]|$)", re.IGNORECASE)
-_FEW = 20  # points that need no smoothing
-_SHARE = 12  # of the points in one average
+_FEW = 20  # points up to which curves are not smoothed
+_SHARE = 12  # a moving average covers one twelfth of the points
 _KIND = re.compile(r"reward|entropy|length")
-_DRAWN = 400  # points of a curve, more than a small panel has columns
-_LARGEST = 1e300  # what is beyond is drawn as infinite: sums and differences of it would be
+_DRAWN = 400  # maximum number of points of a curve; a panel has fewer columns
+_LARGEST = 1e300  # larger values are treated as infinite, because their sums would overflow
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One metric of one run.
+    """One metric of one job.
 
     Attributes:
         label: what it is called in a legend.
@@ -56,30 +56,30 @@ class Curve:
 
     @property
     def finite(self) -> tuple[tuple[float, float], ...]:
-        """The points that can be drawn."""
+        """Return the points with finite values."""
         return tuple(point for point in self.points if abs(point[1]) < _LARGEST)
 
     @property
     def lost(self) -> tuple[float, ...]:
-        """The steps whose value is NaN or infinite."""
+        """Return the steps whose value is NaN or infinite."""
         return tuple(step for step, value in self.points if not abs(value) < _LARGEST)
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Curves that share an axis."""
+    """Curves that share axes."""
 
     title: str
     curves: tuple[Curve, ...]
 
 
 def is_validation(name: str) -> bool:
-    """Whether a metric is one of the validation file. The service's names are not documented: they go by prefix."""
+    """Check by prefix if a metric belongs to the validation file; the names are not documented."""
     return _VALIDATION.match(name) is not None
 
 
 def number(value: object) -> float | None:
-    """A value as a number that can be drawn, or None."""
+    """Return a value as a float, or None if it is not a number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
@@ -89,13 +89,13 @@ def number(value: object) -> float | None:
 
 
 def panels(runs: Sequence[tuple[str, Metrics]]) -> tuple[Panel, ...]:
-    """What to draw of runs, with what each is called: a panel for each metric that any of them has."""
+    """Return one panel for each metric that any of the jobs has, with labelled curves."""
     found: dict[str, list[Curve]] = {}
     for place, (label, run) in enumerate(runs):
         training = [name for name in run.names if not is_validation(name)]
         for name in run.names:
             points = run.series(name)
-            if not points:  # its steps have no number, while others have
+            if not points:  # no step has a number
                 continue
             validation = is_validation(name)
             home = _home(name, training) if validation else name
@@ -106,7 +106,7 @@ def panels(runs: Sequence[tuple[str, Metrics]]) -> tuple[Panel, ...]:
 
 
 def _home(name: str, training: Sequence[str]) -> str:
-    """The training metric that a validation metric is drawn with; itself where there is none of its kind."""
+    """Return the training metric that shares a panel with a validation metric, or its own name."""
     bare = _VALIDATION.sub("", name, count=1)
     for other in training:
         if bare and (other == bare or other.endswith(f"_{bare}")):
@@ -116,7 +116,7 @@ def _home(name: str, training: Sequence[str]) -> str:
 
 
 def smooth(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
-    """A moving average about each point, of a twelfth of them; nothing where there are too few to need one."""
+    """Return a centred moving average, or no points if there are too few to smooth."""
     if len(points) < _FEW:
         return ()
     half = max(1, len(points) // _SHARE // 2)
@@ -131,7 +131,7 @@ def smooth(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], 
 
 
 def thinned(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
-    """As many points as can be told apart: of each stretch the lowest and the highest, so that no spike is lost."""
+    """Reduce points, keeping the minimum and maximum of each part, so that no spike is lost."""
     if len(points) <= _DRAWN:
         return tuple(points)
     size = -(-len(points) // (_DRAWN // 2))

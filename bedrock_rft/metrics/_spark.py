@@ -1,4 +1,4 @@
-"""A curve in one line of text."""
+"""Draw a curve in one line of text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _GONE = "!"
 
 
 def sparkline(values: Sequence[float], width: int, *, unicode: bool = True) -> str:
-    """Values from left to right, as bars between the lowest and the highest.
+    """Return values as bars between their minimum and maximum.
 
     Args:
         values: in order. Where there are more than fit, each bar is the mean of its share; NaN and the infinities show
@@ -27,7 +27,7 @@ def sparkline(values: Sequence[float], width: int, *, unicode: bool = True) -> s
     shades = _BARS if unicode else _PLAIN
     finite = [value for value in values if math.isfinite(value)]
     low, high = extent(finite) or (0.0, 0.0)
-    span = high / 2 - low / 2  # halves, since the whole of very large values would be infinite
+    span = high / 2 - low / 2  # halves, because the range of very large values overflows
     bars: list[str] = []
     for share in _shares(values, width):
         if not all(map(math.isfinite, share)):

@@ -1,4 +1,4 @@
-"""From the lines of a job's log to its steps: each once, with everything that was said about it."""
+"""Collect the training steps from events: each step once, with all its metrics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _METRICS = "metrics"
 
 
 def numbers(event: Event) -> TrainingMetrics | None:
-    """The numbers that an event carries, or None.
+    """Return the metrics of an event, or None.
 
     The service is known to send events of type `metrics`. Where it sends others, `validation_metrics` say, what they
     measure goes by its own name, so that it cannot pass for the training's.
@@ -29,7 +29,7 @@ def numbers(event: Event) -> TrainingMetrics | None:
 
 
 def merged(events: Iterable[Event], known: Iterable[TrainingMetrics] = ()) -> tuple[TrainingMetrics, ...]:
-    """The steps in events that come oldest first: each once, in order, and then what has no step.
+    """Return the steps in events, oldest first: each step once, in order, then metrics without a step.
 
     What several events say about one step is put together; where they differ, the newest counts. Steps that are known
     already count as the oldest.
@@ -44,7 +44,7 @@ def merged(events: Iterable[Event], known: Iterable[TrainingMetrics] = ()) -> tu
 
 
 def field(step: TrainingMetrics, name: str) -> Any:
-    """What a step has under a name, the service's own names among them, or None."""
+    """Return the value of a metric by name, including undocumented names, or None."""
     extra = step.model_extra or {}
     return extra[name] if name in extra else getattr(step, name) if name in TrainingMetrics.model_fields else None
 

@@ -1,4 +1,4 @@
-"""Panels as inline SVG: no script, no library, nothing loaded, and readable on a light or a dark page."""
+"""Draw panels as inline SVG without scripts or external resources, for light and dark pages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bedrock_rft.metrics._series import Curve, Panel, smooth, thinned
 __all__ = ["COLOURS", "chart", "ticks"]
 
 COLOURS = ("#2f7fc1", "#d9730d", "#2e9e5b", "#c2379b", "#8f6fd6", "#9a7b1f", "#1fa3a3", "#c94a4a")
-"""Told apart by most eyes, and dark and light enough for either page."""
+"""Distinguishable with most colour-vision deficiencies, on light and dark pages."""
 
 _WIDE, _HIGH = 280, 170
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 10, 22
@@ -20,7 +20,7 @@ _MANY_TICKS = 4
 
 
 def chart(panel: Panel, checkpoints: Iterable[tuple[int, int]]) -> str:
-    """One panel.
+    """Return one panel as SVG.
 
     Args:
         panel: its curves.
@@ -39,7 +39,7 @@ def chart(panel: Panel, checkpoints: Iterable[tuple[int, int]]) -> str:
 
 
 class _Scale:
-    """Where steps and values lie in a panel."""
+    """Map steps and values to positions in a panel."""
 
     def __init__(self, first: float, last: float, low: float, high: float) -> None:
         room = (high / 20 - low / 20) or abs(high) / 10 or 1.0
@@ -56,7 +56,7 @@ class _Scale:
         return _LEFT + (step - self.first) / (self.last - self.first) * (_WIDE - _LEFT - _RIGHT)
 
     def y(self, value: float) -> float:
-        # Halves, since the span of very large values would be infinite.
+        # Use halves, because the range of very large values overflows.
         return _TOP + (self.high / 2 - value / 2) / (self.high / 2 - self.low / 2) * (_HIGH - _TOP - _BOTTOM)
 
 
@@ -117,7 +117,7 @@ def _path(scale: _Scale, points: Iterable[tuple[float, float]]) -> str:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Round values between two bounds, two to five of them."""
+    """Return two to five round tick values between two bounds."""
     span = high / _MANY_TICKS - low / _MANY_TICKS
     if not span > 0:
         return []
@@ -125,5 +125,5 @@ def ticks(low: float, high: float) -> list[float]:
     size = next((factor * power for factor in (1.0, 2.0, 2.5, 5.0) if factor * power >= span), 10.0 * power)
     first = math.ceil(low / size)
     found = (place * size for place in range(first, math.floor(high / size) + 1))
-    # Where the bounds are some rounding apart, a round value may lie beside them.
+    # If the bounds differ only by rounding, a round value may lie outside.
     return list(dict.fromkeys(min(max(at, low), high) for at in found))

@@ -1,4 +1,4 @@
-"""Metrics as a table: columns of one type each, for CSV, pandas and polars."""
+"""Convert metrics to tables: CSV, pandas and polars."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LARGEST_INTEGER = 2**63 - 1
 
 
 def columns(steps: Sequence[TrainingMetrics]) -> dict[str, list[Any]]:
-    """Every field of every step by name, None where a step does not have it.
+    """Return every field of every step by name, with None for missing values.
 
     A column holds numbers, or booleans, or text. What is none of these, and what mixes them, becomes JSON text.
     """
@@ -36,7 +36,7 @@ def columns(steps: Sequence[TrainingMetrics]) -> dict[str, list[Any]]:
 
 
 def to_csv(table: Mapping[str, Sequence[Any]], path: str | os.PathLike[str] | None) -> str:
-    """Comma-separated values with a header line; written to a file where a path is given."""
+    """Return comma-separated values with a header, and write them to `path` if given."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table)
@@ -47,12 +47,12 @@ def to_csv(table: Mapping[str, Sequence[Any]], path: str | os.PathLike[str] | No
 
 
 def to_pandas(table: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
-    """A `pandas.DataFrame`. Raises `MissingExtraError`."""
+    """Return a `pandas.DataFrame`. Raises `MissingExtraError`."""
     try:
         import pandas as pd
     except ImportError:
         raise MissingExtraError("to_pandas()", "pandas") from None
-    # Left to itself, pandas makes floats of integers where one is missing.
+    # By default, pandas converts integer columns with missing values to floats.
     integers = [name for name, values in table.items() if None in values and _all(values, int)]
     return pd.DataFrame(
         {name: pd.array(values, "Int64") if name in integers else values for name, values in table.items()}
@@ -60,7 +60,7 @@ def to_pandas(table: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
 
 
 def to_polars(table: Mapping[str, Sequence[Any]]) -> pl.DataFrame:
-    """A `polars.DataFrame`. Raises `MissingExtraError`."""
+    """Return a `polars.DataFrame`. Raises `MissingExtraError`."""
     try:
         import polars as pl
     except ImportError:

@@ -1,4 +1,4 @@
-"""Where a watched run is recorded besides: MLflow, Weights & Biases, TensorBoard, or anything with five methods.
+"""Record a watched job in MLflow, Weights & Biases, TensorBoard, or with any object that has five methods.
 
 `client.jobs.watch(job, trackers=[…])` is the way in. Each adapter needs its library, which is an extra, and loads it
 when a watch begins.

@@ -1,4 +1,4 @@
-"""Tells trackers what a watch sees, in order, and lets none of them end it."""
+"""Deliver updates to trackers in order; their errors do not end the watch."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["Delivery"]
 
 
 class Delivery:
-    """What each tracker has still to be told. An outage of a tracker's own service delays it and loses nothing."""
+    """Updates that each tracker has not received yet. An outage of a tracker delays them without loss."""
 
     def __init__(self, trackers: Sequence[Tracker]) -> None:
-        """Raises `ConfigurationError` for what is no tracker."""
+        """Raise `ConfigurationError` for an object that is not a tracker."""
         for tracker in trackers:
             if not isinstance(tracker, Tracker):
                 raise ConfigurationError(
@@ -31,7 +31,7 @@ class Delivery:
         self._begun = False
 
     def take(self, change: Change) -> None:
-        """Tell everyone what a look brought.
+        """Deliver the changes of a poll to all trackers.
 
         Raises:
             MissingExtraError: a tracker's library is not installed. That is told at the first look.
@@ -51,7 +51,7 @@ class Delivery:
             lane.deliver()
 
     def close(self) -> None:
-        """Try once more what could not be told, and let everyone close."""
+        """Retry undelivered updates, then close all trackers."""
         for lane in self._lanes:
             if self._begun:
                 lane.deliver()
@@ -59,7 +59,7 @@ class Delivery:
 
 
 class _Lane:
-    """One tracker's."""
+    """Undelivered updates of one tracker."""
 
     def __init__(self, tracker: Tracker) -> None:
         self.tracker = tracker
@@ -75,9 +75,9 @@ class _Lane:
             try:
                 self._waiting[0]()
             except MissingExtraError:
-                self._waiting.clear()  # it is told at once, and not again at the end
+                self._waiting.clear()  # delivered now, and not again at the end
                 raise
-            except Exception as error:  # noqa: BLE001 - a tracker is anybody's code, and the job matters more
+            except Exception as error:  # noqa: BLE001 - trackers are foreign code, and must not end the watch
                 self._warn("could not take what the watch saw, and is asked again at each look", error)
                 return
             self._waiting.popleft()
@@ -85,15 +85,16 @@ class _Lane:
     def close(self) -> None:
         if self._waiting:
             warn_once(
-                f"The tracker {self._name} was not told {len(self._waiting)} things: watch the job again to tell it."
+                f"The tracker {self._name} did not receive {len(self._waiting)} updates. Watch the job again to "
+                "deliver them."
             )
         try:
             self.tracker.close()
-        except Exception as error:  # noqa: BLE001 - likewise
+        except Exception as error:  # noqa: BLE001 - as above
             self._warn("could not be closed", error)
 
     def _warn(self, what: str, error: Exception) -> None:
-        # Once, whatever the reason: that of a lost connection reads differently every time.
+        # Warn once for any reason: the text of a lost connection differs every time.
         if what not in self._said:
             self._said.add(what)
             reason = sanitize_line(redact(f"{type(error).__name__}: {error}"), 300)

@@ -1,4 +1,4 @@
-"""A run in MLflow, found again by a tag that holds the job's id."""
+"""MLflow tracker. Its run is found by a tag with the job id."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class MLflow:
         self._known: set[tuple[str, int]] = set()
 
     def started(self, job: Job) -> None:
-        """Find the job's run, or make one."""
+        """Find the run of the job, or create it."""
         try:
             mlflow: Any = import_module("mlflow")
         except ImportError:
@@ -73,7 +73,7 @@ class MLflow:
         self._run = run.info.run_id
 
     def step(self, metrics: TrainingMetrics, at: float | None) -> None:
-        """Log what is not there yet."""
+        """Log metrics that are missing in the run."""
         entities: Any = import_module("mlflow.entities")
         step, moment = metrics.step or 0, int((at if at is not None else time.time()) * 1000)
         fresh = [(_name(name), value) for name, value in scalars(metrics) if (_name(name), step) not in self._known]
@@ -84,23 +84,23 @@ class MLflow:
             self._known |= {(name, step) for name, _ in fresh}
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Keep the model's name in a tag."""
+        """Store the name of the checkpoint in a tag."""
         step = checkpoint.step_number if checkpoint.step_number is not None else _name(checkpoint.id)
         model = checkpoint.fine_tuned_model_checkpoint or checkpoint.id
         self._client.set_tag(self._run, f"bedrock_rft.checkpoint.{step}", model)
 
     def ended(self, job: Job) -> None:
-        """End the run as the job has ended, with the tuned model's name in a tag."""
+        """End the run with the status of the job, and store the name of the tuned model in a tag."""
         if job.fine_tuned_model:
             self._client.set_tag(self._run, "bedrock_rft.fine_tuned_model", job.fine_tuned_model)
         self._client.set_terminated(self._run, _ENDS.get(job.status, "FINISHED"))
 
     def close(self) -> None:
-        """Nothing is open: every call of MLflow's is one request."""
+        """Do nothing: MLflow keeps no connection open."""
 
 
 def _name(name: str) -> str:
-    """A name as MLflow takes it, on whatever file system it is kept."""
+    """Return a name that MLflow accepts on every file system."""
     return _NOT_IN_NAMES.sub("_", name)[:_LONGEST]
 
 
@@ -108,4 +108,4 @@ def _quoted(text: str) -> str:
     for quote in ("'", '"'):
         if quote not in text:
             return f"{quote}{text}{quote}"
-    raise ConfigurationError("MLflow cannot look for a job whose id holds both kinds of quotes.")
+    raise ConfigurationError("MLflow cannot search for a job id that contains both kinds of quotes.")

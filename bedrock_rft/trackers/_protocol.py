@@ -1,4 +1,4 @@
-"""What records a run: five methods."""
+"""Protocol of trackers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Tracker", "described", "scalars"]
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Records a run that is watched.
+    """Record a watched job.
 
     Every watch tells a run from its beginning, whether or not it was watched before, so whoever records must know a job
     again by its id and not record twice what is there already. What a method raises does not end the watch: there is
@@ -23,11 +23,11 @@ class Tracker(Protocol):
     """
 
     def started(self, job: Job) -> None:
-        """The watch has begun. Called first, and once."""
+        """Start recording. Called once, first."""
         ...
 
     def step(self, metrics: TrainingMetrics, at: float | None) -> None:
-        """There are numbers of a step. What comes later about the same step comes as another call.
+        """Record the metrics of a step. Later metrics of the same step cause another call.
 
         Args:
             metrics: the numbers.
@@ -36,20 +36,20 @@ class Tracker(Protocol):
         ...
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
-        """A model was saved."""
+        """Record a checkpoint."""
         ...
 
     def ended(self, job: Job) -> None:
-        """The job has succeeded, failed or been cancelled."""
+        """Record the end of the job."""
         ...
 
     def close(self) -> None:
-        """The watch is over, whether or not the job is. Called last, and once."""
+        """Stop recording. Called once, last, also if the job is still running."""
         ...
 
 
 def scalars(metrics: TrainingMetrics) -> Iterator[tuple[str, float]]:
-    """The numbers of a step by name; what is no number is left out."""
+    """Return the numeric metrics of a step by name."""
     for name, value in metrics:
         found = number(value)
         if found is not None and name not in {"step", "total_steps"}:
@@ -57,7 +57,7 @@ def scalars(metrics: TrainingMetrics) -> Iterator[tuple[str, float]]:
 
 
 def described(job: Job) -> dict[str, Any]:
-    """What a job was started with, as it is looked up later."""
+    """Return the settings of a job, for the parameters of a run."""
     method = job.method.reinforcement if job.method else None
     settings = method.hyperparameters if method else None
     found = {

@@ -88,7 +88,7 @@ def test_a_validation_file_may_be_small(client: Client) -> None:
 
 def test_warnings_are_logged(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     client.files.upload(content(id="mine"))
-    assert "data.jsonl: ok, 100 warnings; the first: Line 1, id:" in caplog.text
+    assert "data.jsonl: ok, 100 warnings; the first is: Line 1, id:" in caplog.text
 
 
 def test_a_file_that_changed_between_check_and_upload_is_refused(client: Client, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_the_same_content_is_found_where_asked_for(
     caplog.set_level(logging.INFO, "bedrock_rft")
     first = client.files.upload(content(), filename="a.jsonl")
     assert client.files.upload(content(), filename="a.jsonl").id != first.id  # never unless asked for
-    assert f"uploaded the content of a.jsonl as {first.id}; reuse=True would use that" in caplog.text
+    assert f"a.jsonl was already uploaded by this client as {first.id}; reuse=True would use that" in caplog.text
     again = client.files.upload(content(), filename="a.jsonl", reuse=True)
     assert "was not sent again" in caplog.text
     ids = {file.id for file in client.files.list()}

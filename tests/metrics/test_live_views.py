@@ -326,8 +326,8 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(tmp_path: Path)
                 client.jobs.watch(name, style="plain", file=stream, on_event=press)
             assert client.jobs.retrieve(name).status not in {"cancelled", "failed"}
         last = [
-            f"Job {name} goes on.",
-            f"  come back  client.jobs.watch('{name}')",
+            f"Job {name} is still running.",
+            f"  resume     client.jobs.watch('{name}')",
             f"  stop it    client.jobs.cancel('{name}')",
         ]
         assert stream.getvalue().splitlines()[-3:] == last
@@ -408,8 +408,8 @@ def test_on_a_terminal_of_80_columns(script: Path) -> None:
     assert max(map(len, lines)) <= 80
     assert any(re.search(r"step \d+ of 100 .* so far", line) for line in lines)
     assert any(line.startswith("reward") for line in lines)
-    after = lines[next(n for n, line in enumerate(lines) if line.endswith("goes on.")) :]
-    assert re.fullmatch(r"  come back  client\.jobs\.watch\('local-ftjob-\w+'\)", after[1])
+    after = lines[next(n for n, line in enumerate(lines) if line.endswith("is still running.")) :]
+    assert re.fullmatch(r"  resume     client\.jobs\.watch\('local-ftjob-\w+'\)", after[1])
     assert after[3] == "job running"
 
 
@@ -440,7 +440,7 @@ def test_what_tmux_shows_of_it(script: Path) -> None:
         tmux("send-keys", "C-c")
         screen = _until(lambda: tmux("capture-pane", "-p"), r"job running")
         assert screen.count("running  openai") == 1  # drawn in place
-        assert re.search(r"goes on\.\n  come back  client\.jobs\.watch\('\S+'\)\n  stop it", screen)
+        assert re.search(r"is still running\.\n  resume     client\.jobs\.watch\('\S+'\)\n  stop it", screen)
     finally:
         tmux("kill-server")
 

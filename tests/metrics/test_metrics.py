@@ -353,7 +353,7 @@ def test_runs_are_named_by_what_sets_them_apart() -> None:
     ]
     assert [label for label, _ in compare(run(), run()).runs] == ["ftjob-1", "ftjob-1 #2"]
     assert [label for label, _ in compare(run(), run(1), labels=("a", "b")).runs] == ["a", "b"]
-    with pytest.raises(ConfigurationError, match="2 runs and 1 labels"):
+    with pytest.raises(ConfigurationError, match="2 jobs and 1 labels"):
         compare(run(), run(), labels=["a"])
     with pytest.raises(ConfigurationError, match="takes Metrics"):
         compare("ftjob-1")  # type: ignore[arg-type] # what is refused

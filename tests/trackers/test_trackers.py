@@ -115,7 +115,7 @@ def test_what_it_could_not_take_it_is_told_later(failures: int) -> None:
 def test_what_it_never_took_is_said() -> None:
     with pytest.warns(BedrockRFTWarning) as said:
         watched(Recorder(99))
-    assert re.search(r"was not told 12 things: watch the job again", str(said[-1].message))
+    assert re.search(r"did not receive 12 updates", str(said[-1].message))
 
 
 def test_a_wait_goes_on_whatever_a_tracker_does(tmp_path: Path) -> None:

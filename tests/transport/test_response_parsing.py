@@ -368,10 +368,18 @@ def test_an_id_may_not(either: Caller, body: object) -> None:
 
 
 @row("V06")
-@pytest.mark.parametrize("body", [{"data": None}, {"data": []}, {}, {"data": {}}, {"data": 7, "has_more": True}])
-def test_a_list_without_a_list_is_empty(either: Caller, body: object) -> None:
+@pytest.mark.parametrize("body", [{"data": None}, {"data": []}])
+def test_an_empty_list_is_empty(either: Caller, body: object) -> None:
     reply(either, JOBS, body)
     assert either(jobs) == []
+
+
+@row("V06")
+@pytest.mark.parametrize("body", [{}, {"data": {}}, {"data": 7, "has_more": True}, {"object": "list"}])
+def test_a_response_without_a_list_is_not_an_empty_list(either: Caller, body: object) -> None:
+    """A search by name that took it for empty would create a second job."""
+    reply(either, JOBS, body)
+    either.fails(APIResponseError, jobs)
 
 
 @row("V11")

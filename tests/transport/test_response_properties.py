@@ -188,7 +188,11 @@ pages = st.fixed_dictionaries(
 def test_pages_of_any_shape_end_and_repeat_nothing(answers: list[Any]) -> None:
     carrier = Told([json.dumps(page).encode() for page in answers])
     with Client(transport=carrier) as client:
-        found = list(client.jobs.events("j"))
+        try:
+            found = list(client.jobs.events("j"))
+        except APIResponseError:
+            assert any("data" not in page for page in answers)
+            return
     named = [event.id for event in found if event.id]
     assert len(named) == len(set(named))
     assert carrier.asked <= len(answers) + 1

@@ -1,4 +1,4 @@
-"""A run while it is watched: what is known of it, and the ways to show that.
+"""Live views of a running job.
 
 `client.jobs.watch(job)` is the way in. Nothing here opens a socket.
 """
@@ -10,7 +10,7 @@ from typing import Literal
 __all__ = ["Style"]
 
 Style = Literal["auto", "terminal", "notebook", "plain", "json", "none"]
-"""How to show a run.
+"""Kind of view.
 
 `auto` is a panel in a notebook, a live one in a terminal that the extra 'rich' can draw on, and plain lines otherwise.
 `json` is one object a line, and `none` shows nothing.

@@ -1,4 +1,4 @@
-"""A run as lines of text, for logs and pipes; and as JSON, for programs."""
+"""Show a job as lines of text, for logs and pipes, or as JSON, for programs."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ _CLOCK = 9  # columns of the time and a space
 
 
 class Nothing:
-    """Shows nothing, but says how to come back."""
+    """View that shows nothing, except how to resume."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def show(self, state: State, change: Change) -> None:
-        """Show nothing."""
+        """Ignore the change."""
 
     def leave(self, job: str) -> None:
-        """Say how to come back."""
+        """Print how to resume."""
         for each in come_back(job):
             say(sys.stderr, each)
 
     def close(self) -> None:
-        """Leave nothing."""
+        """Do nothing."""
 
 
 class Plain(Nothing):
-    """A line for each message and checkpoint, one for the latest step of each look, and each alarm once."""
+    """View with one line for each message and checkpoint, for the latest step of each poll, and for each alarm."""
 
     def show(self, state: State, change: Change) -> None:
-        """Write what is new."""
+        """Write the changes."""
         for event in change.messages:
             self._dated(told(event), event.created_at)
         for one in change.checkpoints:
@@ -52,7 +52,7 @@ class Plain(Nothing):
                 say(self._stream, each)
 
     def leave(self, job: str) -> None:
-        """Say how to come back."""
+        """Print how to resume."""
         for each in come_back(job):
             say(self._stream, each)
 
@@ -63,13 +63,13 @@ class Plain(Nothing):
 
 
 class Json(Nothing):
-    """One object a line. Its `kind` is `status`, `step`, `message`, `checkpoint` or `alarm`.
+    """View with one JSON object a line. Its `kind` is `status`, `step`, `message`, `checkpoint` or `alarm`.
 
     Numbers that are not finite are null, as JSON has none.
     """
 
     def show(self, state: State, change: Change) -> None:
-        """Write what is new."""
+        """Write the changes."""
         for event in change.messages:
             self._write("message", state, event.model_dump_json())
         for step in change.steps:
@@ -103,7 +103,7 @@ def _summary(state: State) -> str:
         f"{duration(remaining)} left" if remaining is not None else "",
     ]
     summary = "  ".join(part for part in parts if part)
-    for name, value in values(state):  # as many as there is room for, the reward first
+    for name, value in values(state):  # as many as fit, the reward first
         more = f"{summary}  {named(name)} {figure(value)}"
         if len(more) > WIDTH - _CLOCK:
             break
@@ -114,5 +114,5 @@ def _summary(state: State) -> str:
 def _clock(at: float | None) -> str:
     try:
         return time.strftime("%H:%M:%S", time.localtime(at))
-    except (OverflowError, ValueError, OSError):  # a time of the service's that no calendar has
+    except (OverflowError, ValueError, OSError):  # a time outside the calendar
         return "--:--:--"

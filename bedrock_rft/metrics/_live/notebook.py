@@ -1,6 +1,6 @@
-"""A run as a panel in a notebook's cell, updated in place: HTML and nothing that runs."""
+"""Show a job as an HTML panel in a notebook cell, updated in place, without scripts."""
 
-# IPython's are not typed all through.
+# IPython is only partly annotated.
 # pyright: reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -28,35 +28,35 @@ _STYLE = """
 
 
 class Notebook:
-    """One panel for each watch, updated look by look."""
+    """View with one panel, updated after each poll."""
 
     def __init__(self) -> None:
         self._handle: Any = None
         self._state = State()
 
     def show(self, state: State, change: Change) -> None:
-        """Show the run as it stands."""
+        """Show the current state."""
         del change
         self._state = state
         self._update(panel(state, time.time()))
 
     def leave(self, job: str) -> None:
-        """Say how to come back, in the panel."""
+        """Show how to resume in the panel."""
         said = "".join(f"<p>{escape_html(each)}</p>" for each in come_back(job))
         self._update(f"{panel(self._state, time.time())}{said}" if self._handle else said)
 
     def close(self) -> None:
-        """Leave the panel as it is: it is part of the notebook from now on."""
+        """Keep the last panel in the notebook."""
 
     def _update(self, text: str) -> None:
         if self._handle is None:
-            self._handle = display(HTML(text), display_id=True)  # type: ignore[no-untyped-call] # IPython's are not
+            self._handle = display(HTML(text), display_id=True)  # type: ignore[no-untyped-call] # IPython is not annotated
         else:
             self._handle.update(HTML(text))  # type: ignore[no-untyped-call] # likewise
 
 
 def panel(state: State, now: float) -> str:
-    """A run as HTML that runs no script and loads nothing.
+    """Render a job as HTML without scripts or external resources.
 
     Args:
         state: what is known of it.

@@ -1,4 +1,4 @@
-"""What is known of a run that is watched, folded from one look after another."""
+"""State of a watched job, accumulated over polls."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from bedrock_rft.types.jobs import Job
 __all__ = ["Change", "Measured", "State"]
 
 _MESSAGES = 5
-_PACE = 20  # steps whose time is told
+_PACE = 20  # steps whose times give the pace
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The numbers of a step, and when they came.
+    """Metrics of a step, and the time they arrived.
 
     Attributes:
         metrics: the numbers.
@@ -33,7 +33,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Change:
-    """What one look brought that was not known before.
+    """Changes since the previous poll.
 
     Attributes:
         job: as it stands now.
@@ -54,7 +54,7 @@ class Change:
 
 @dataclass(frozen=True)
 class State:
-    """All that is known of a run.
+    """Everything known about a job.
 
     Attributes:
         metrics: every step so far, with the job and its checkpoints.
@@ -71,7 +71,7 @@ class State:
     def after(
         self, job: Job, events: Sequence[Event], checkpoints: Sequence[Checkpoint], thresholds: Thresholds
     ) -> tuple[State, Change]:
-        """The state after another look, and what that look changed.
+        """Return the state after a poll, and the changes.
 
         Args:
             job: as it stands now.
@@ -113,16 +113,16 @@ class State:
 
     @property
     def job(self) -> Job:
-        """As it stood at the last look."""
-        return self.metrics.job or Job.model_construct(id="")  # of none that is known yet
+        """Return the job as of the last poll."""
+        return self.metrics.job or Job.model_construct(id="")  # before the first poll
 
     @property
     def step(self) -> int | None:
-        """The last step that was told of."""
+        """Return the last known step."""
         return max((step.step for step in self.metrics if step.step is not None), default=None)
 
     def elapsed(self, now: float) -> float | None:
-        """Seconds since the job was created, until it ended where it has.
+        """Return seconds from the creation of the job until now, or until its end.
 
         Args:
             now: Unix seconds.
@@ -133,13 +133,13 @@ class State:
         return max(0.0, (job.finished_at if job.is_terminal and job.finished_at is not None else now) - job.created_at)
 
     def remaining(self, now: float) -> float | None:
-        """Seconds until the last step, at the pace of the latest ones; None where there is no telling.
+        """Return estimated seconds until the last step, from the pace of the latest ones, or None if unknown.
 
         Args:
             now: Unix seconds.
         """
         total, step = self.metrics.total_steps, self.step
-        if self.job.is_terminal or total is None or step is None or len(self._times) < 2:  # noqa: PLR2004 - a pace
+        if self.job.is_terminal or total is None or step is None or len(self._times) < 2:  # noqa: PLR2004 - a pace needs two times
             return None
         (first, began), (last, ended) = self._times[0], self._times[-1]
         if last <= first or total < step:

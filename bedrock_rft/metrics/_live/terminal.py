@@ -1,4 +1,4 @@
-"""A run on a terminal, redrawn in place."""
+"""Show a job on a terminal, redrawn in place."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STYLES = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "runnin
 
 
 class _Encoding:
-    """A stream that writes a substitute for what it cannot encode, where it would raise."""
+    """Stream that replaces characters it cannot encode instead of raising."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -38,7 +38,7 @@ class _Encoding:
 
 
 class Terminal:
-    """Draws the run as it stands once a second, so that the time goes on between two looks."""
+    """View that redraws every second, so that the elapsed time advances between polls."""
 
     def __init__(self, stream: TextIO, *, forced: bool) -> None:
         self._state = State()
@@ -50,22 +50,22 @@ class Terminal:
         self._open = False
 
     def show(self, state: State, change: Change) -> None:
-        """Draw the run as it stands now."""
+        """Draw the current state."""
         del change
-        self._state, self._table = state, self._metrics(state)  # only the time changes between two looks
+        self._state, self._table = state, self._metrics(state)  # only the time changes between polls
         if not self._open:
             self._open = True
             self._live.start()
         self._live.refresh()
 
     def leave(self, job: str) -> None:
-        """Say how to come back, under what was drawn last."""
+        """Print how to resume below the last drawing."""
         self.close()
         for each in come_back(job):
             self._console.print(Text(each))
 
     def close(self) -> None:
-        """Leave the last drawing on the terminal."""
+        """Keep the last drawing on the terminal."""
         if self._open:
             self._open = False
             self._live.stop()

@@ -1,4 +1,4 @@
-"""A way to show a run, and which one to take."""
+"""Protocol of live views, and their selection."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ __all__ = ["View", "view"]
 
 
 class View(Protocol):
-    """Shows a run, look by look."""
+    """View of a running job."""
 
     def show(self, state: State, change: Change) -> None:
-        """Show what a look brought."""
+        """Show the state after a poll."""
         ...
 
     def leave(self, job: str) -> None:
-        """Say that the job, given by its id, goes on without being watched, and how to come back."""
+        """Print that the job is still running and how to resume."""
         ...
 
     def close(self) -> None:
-        """Leave what was shown as it is."""
+        """End the view and keep its last output."""
         ...
 
 
 def view(style: Style, file: TextIO | None) -> View:
-    """The view of a style; what `auto` stands for is told from where the output goes.
+    """Return the view for a style; `auto` depends on the output.
 
     Raises:
         ConfigurationError: there is no such style.
@@ -60,7 +60,7 @@ def _suitable(stream: TextIO, *, given: bool) -> Style:
 
 
 def _in_notebook() -> bool:
-    """Whether a kernel runs this. IPython in a terminal has none."""
+    """Check if the code runs in a notebook kernel. IPython in a terminal has none."""
     module: Any = sys.modules.get("IPython")
     shell = module.get_ipython() if module is not None else None
     return getattr(shell, "kernel", None) is not None

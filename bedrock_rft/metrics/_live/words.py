@@ -1,4 +1,4 @@
-"""What is said of a run that is watched, whatever it is shown on."""
+"""Texts that the live views share."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
 def line(text: str, limit: int = 500) -> str:
-    """Text of the service's as one line without a control character or a tab."""
+    """Return text of the service as one line without control characters and tabs."""
     return sanitize_line(text.replace("\t", " "), limit)
 
 
 def named(name: str) -> str:
-    """A metric's name for people."""
+    """Return the title of a metric."""
     return line(TITLES.get(name, name), 40).partition(" (")[0]
 
 
 def duration(seconds: float) -> str:
-    """Seconds, in the two units that matter."""
+    """Format seconds in two units."""
     whole = int(seconds)
     if whole < _MINUTE:
         return f"{whole} s"
@@ -38,7 +38,7 @@ def duration(seconds: float) -> str:
 
 
 def reached(state: State) -> str:
-    """How far a run is: the step, of how many."""
+    """Return the current step and the total."""
     step, total = state.step, state.metrics.total_steps
     if step is None:
         return ""
@@ -46,39 +46,39 @@ def reached(state: State) -> str:
 
 
 def figure(value: float) -> str:
-    """A number in four digits; what is 0 but for rounding is 0."""
+    """Format a number with four digits; rounding errors become 0."""
     return f"{0.0 if abs(value) < _NOTHING else value:.4g}"
 
 
 def values(state: State) -> list[tuple[str, float]]:
-    """The latest value of each metric."""
+    """Return the latest value of each metric."""
     metrics = state.metrics
     return [(name, series[-1][1]) for name in metrics.names if (series := metrics.series(name))]
 
 
 def told(event: Event) -> str:
-    """A line of the log; its level where that is not the usual one."""
+    """Format an event as a line, with its level unless it is `info`."""
     level = "" if event.level in {"", "info"} else f"{line(event.level, 20)}: "
     return f"{level}{line(event.message)}"
 
 
 def come_back(job: str) -> tuple[str, ...]:
-    """What to say when a watch is left while the job goes on."""
+    """Return the lines to print when watching is interrupted."""
     name = repr(line(job, 100))
     return (
-        f"Job {line(job, 100)} goes on.",
-        f"  come back  client.jobs.watch({name})",
+        f"Job {line(job, 100)} is still running.",
+        f"  resume     client.jobs.watch({name})",
         f"  stop it    client.jobs.cancel({name})",
     )
 
 
 def encodable(stream: TextIO, text: str) -> str:
-    """A text with a substitute for whatever a stream cannot encode."""
+    """Replace characters that a stream cannot encode."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def say(stream: TextIO, text: str) -> None:
-    """Write a line at once."""
+    """Write a line and flush."""
     stream.write(f"{encodable(stream, text)}\n")
     stream.flush()
