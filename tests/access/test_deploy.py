@@ -18,7 +18,7 @@ from bedrock_rft.access import DeployedReward, Plan, Step, deployer_policy
 from bedrock_rft.access._deployment.names import role_name
 from bedrock_rft.local import LocalService
 from bedrock_rft.rewards import Judge
-from bedrock_rft.rewards._packaging.archive import Package, zipped
+from bedrock_rft.rewards._packaging.archive import Package, build_zip
 
 ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:sums"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/bedrock-rft/sums-{REGION}"
@@ -50,7 +50,7 @@ RIGHT = 1.0
 
 
 def made(source: str = SOURCE, **settings: Any) -> Package:
-    content, files = zipped({"lambda_function.py": source.encode()})
+    content, files = build_zip({"lambda_function.py": source.encode()})
     about: dict[str, Any] = {"reward": "sums", "handler": "lambda_function.lambda_handler", "runtime": "python3.13"}
     return Package(content, files=files, **dict[str, Any]({"architecture": "x86_64", **about, **settings}))
 

@@ -1,4 +1,4 @@
-"""A packaged reward: named sources and no others, the same bytes twice, and alive where nothing is installed."""
+"""Packages: their contents, reproducible bytes, and that they work without anything installed."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from bedrock_rft.rewards import Format, Handler, Judge, Matches, Numeric, Packag
 from bedrock_rft.rewards.__main__ import main
 from bedrock_rft.rewards._packaging import package as packaging
 from bedrock_rft.rewards._packaging import requirements as _package_vendor
-from bedrock_rft.rewards._packaging.archive import LARGEST, LARGEST_UNZIPPED, checked_name, zipped
-from bedrock_rft.rewards._packaging.requirements import refuse_unnamed
-from bedrock_rft.rewards._packaging.secret_scan import refuse_names, refuse_secrets
+from bedrock_rft.rewards._packaging.archive import LARGEST, LARGEST_UNZIPPED, build_zip, validate_file_name
+from bedrock_rft.rewards._packaging.requirements import check_dependencies_named, explain_pip_failure, wheel_platforms
+from bedrock_rft.rewards._packaging.secret_scan import check_file_name, check_secrets
 
 PLAIN = {"id": "a", "metadata": {"reference_answer": "4"}}
 WRAPPED = {"id": "b", "reference_answer": {"text": "4"}}
@@ -178,7 +178,7 @@ def test_twice_is_the_same_bytes() -> None:
 
 
 def test_programs_may_be_run_and_nothing_else() -> None:
-    content, _ = zipped({"own.py": b"", "lib/fast.so": b"", "start.sh": b"", "notes.txt": b""})
+    content, _ = build_zip({"own.py": b"", "lib/fast.so": b"", "start.sh": b"", "notes.txt": b""})
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         modes = {entry.filename: oct(entry.external_attr >> 16) for entry in archive.infolist()}
     assert modes == {
@@ -385,15 +385,15 @@ CASES: dict[str, tuple[str, str]] = {
         "if __name__ != 'x': K = 1\n@reward\ndef r(x): return K",
         "'K' is assigned inside 'if __name__'",
     ),
-    "not defined": ("@reward\ndef r(x): return nothing", "'r' uses 'nothing', which is not defined anywhere"),
-    "injected": ("globals()['K'] = 1\n@reward\ndef r(x): return K", "'r' uses 'K', which no statement"),
+    "not defined": ("@reward\ndef r(x): return nothing", "'r' uses 'nothing', which is not defined"),
+    "injected": ("globals()['K'] = 1\n@reward\ndef r(x): return K", "'r' uses 'K', but no statement"),
     "value changed": (
         "K = 1\ndef bump():\n    global K\n    K = 2\nbump()\n@reward\ndef r(x): return K",
-        "'K' is no longer what was assigned",
+        "'K' no longer has the value that was assigned",
     ),
     "a client": (
         "from bedrock_rft import Client\ncalled = Client\n@reward\ndef r(x): return float(called is None)",
-        "imports 'bedrock_rft.Client', and a Lambda takes along only what scores",
+        "imports 'bedrock_rft.Client', but a Lambda package contains only rewards",
     ),
     "a check": (
         "from bedrock_rft.rewards import check\n@reward\ndef r(x): return float(check is None)",
@@ -413,13 +413,13 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "reads a file here": (
         "E = open('list.txt').read() if __name__ == 'source_bad' else ''\n@reward\ndef r(x): return len(E)",
-        "does not load by itself. The reward handler cannot be loaded: FileNotFoundError",
+        "cannot be loaded. The reward handler cannot be loaded: FileNotFoundError",
     ),
     "a partial": (
         "import functools\ndef f(x, y): return y\nr = 1.0 * reward(name='p')(functools.partial(f, y=1))",
-        "is no function with a source",
+        "is not a function with source code",
     ),
-    "a lambda without a name": ("r = 1.0 * reward(name='l')(lambda x: 1.0)", "does not stand at the top level"),
+    "a lambda without a name": ("r = 1.0 * reward(name='l')(lambda x: 1.0)", "is not at the top level"),
 }
 
 
@@ -469,20 +469,20 @@ def test_a_grader_of_ones_own_goes_in_with_its_class(tmp_path: Path, monkeypatch
 
 
 def test_closures_and_objects_are_named() -> None:
-    with pytest.raises(ConfigurationError, match=r"'closure.<locals>.long_enough' uses 'threshold' of the function"):
+    with pytest.raises(ConfigurationError, match=r"'closure.<locals>.long_enough' uses 'threshold' of the enclosing function"):
         package(closure())
-    with pytest.raises(ConfigurationError, match="no function with a source"):
+    with pytest.raises(ConfigurationError, match="not a function with source code"):
         package(reward(name="object")(Called()))
-    with pytest.raises(ConfigurationError, match="cannot be written down"):
+    with pytest.raises(ConfigurationError, match="cannot be written as source"):
         package(Numeric(tolerance=__import__("fractions").Fraction(1, 2)))
     space = notebook("from bedrock_rft.rewards import *", "@reward\ndef r(x): return 1.0", "total = 1.0 * r")
     space["In"].append("@reward\ndef r(x): return 0.0")
     exec(space["In"][-1], space)  # noqa: S102 - ours
-    with pytest.raises(ConfigurationError, match="'r' stands for something else since the reward was made"):
+    with pytest.raises(ConfigurationError, match="'r' was assigned again after the reward was made"):
         package(space["total"])
     typed: dict[str, Any] = {"__name__": "__main__"}
     exec("def f(x): return 1", typed)  # noqa: S102 - ours
-    with pytest.raises(ConfigurationError, match="has no source that can be read"):
+    with pytest.raises(ConfigurationError, match="cannot be read"):
         package(reward(name="typed")(typed["f"]))
 
 
@@ -527,7 +527,7 @@ def test_a_secret_is_refused_and_not_repeated(kind: str, tmp_path: Path) -> None
     for call, place in calls:
         with pytest.raises(ConfigurationError) as caught:
             call()
-        assert f"holds what looks like {kind}" in str(caught.value)
+        assert f"contains text that looks like {kind}" in str(caught.value)
         assert place in str(caught.value)
         assert secret.split("\n")[0] not in str(caught.value)
 
@@ -540,32 +540,32 @@ def test_what_is_no_secret_is_let_through_by_its_own_name_alone(kind: str, tmp_p
     file.write_text(f"first\n{first}\n")
     with pytest.raises(ConfigurationError) as caught:
         package(Numeric(), include=[file])
-    found = re.search(r"if it is none, allow=\['(notes\.txt:[a-z-]+:[0-9a-f]{8})'\] lets it pass\.$", str(caught.value))
+    found = re.search(r"if it is not one, pass allow=\['(notes\.txt:[a-z-]+:[0-9a-f]{8})'\]\.$", str(caught.value))
     assert found, str(caught.value)
     assert "notes.txt" in names(package(Numeric(), include=[file], allow=[found[1]]))
     file.write_text(f"further\ndown\n{first}\n")
     package(Numeric(), include=[file], allow=[found[1]])
     file.write_text(f"first\n{first}\n{other}\n")
-    with pytest.raises(ConfigurationError, match=f"holds what looks like {kind}"):
+    with pytest.raises(ConfigurationError, match=f"contains text that looks like {kind}"):
         package(Numeric(), include=[file], allow=[found[1]])
     file.rename(tmp_path / "other.txt")
-    with pytest.raises(ConfigurationError, match=f"other.txt, line 2, holds what looks like {kind}"):
+    with pytest.raises(ConfigurationError, match=f"other.txt, line 2, contains text that looks like {kind}"):
         package(Numeric(), include=[tmp_path / "other.txt"], allow=[found[1]])
 
 
 def test_an_allowance_for_nothing_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"allow names what is not there: \*, x.py:aws-secret-key:00000000\. "):
+    with pytest.raises(ConfigurationError, match=r"allow has entries without a finding: \*, x.py:aws-secret-key:00000000\. "):
         package(Numeric(), allow=["x.py:aws-secret-key:00000000", "*"])
-    with pytest.raises(ConfigurationError, match="allow is a list"):
+    with pytest.raises(ConfigurationError, match="allow must be a list"):
         package(Numeric(), allow="*")
 
 
 def test_what_only_looks_like_a_path_is_let_through() -> None:
-    refuse_secrets({"a.py": b"tree.find('/root/item/name'); url = 'https://example.com/home/user/x'; '/tmp/x'"})
+    check_secrets({"a.py": b"tree.find('/root/item/name'); url = 'https://example.com/home/user/x'; '/tmp/x'"})
     with pytest.raises(ConfigurationError, match="a path of this machine"):
-        refuse_secrets({"a.py": b"open('file:///home/someone/x')"})
+        check_secrets({"a.py": b"open('file:///home/someone/x')"})
     with pytest.raises(ConfigurationError, match="a path of this machine"):
-        refuse_secrets({"a.py": f"open('{Path.cwd()}/x')".encode()})
+        check_secrets({"a.py": f"open('{Path.cwd()}/x')".encode()})
 
 
 def test_no_value_of_this_process_gets_into_a_zip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -601,7 +601,7 @@ def test_stray_files_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="is not packaged"):
         package(Numeric(), include={name: path})
     with pytest.raises(ConfigurationError, match="is not packaged"):
-        refuse_names(name)
+        check_file_name(name)
     if "/" not in name:
         with pytest.raises(ConfigurationError, match="is not packaged"):
             package(Numeric(), include={"innocent.txt": path})
@@ -614,20 +614,20 @@ def test_links_folders_and_what_is_not_there_are_refused(tmp_path: Path, monkeyp
     (tmp_path / "link.txt").symlink_to(tmp_path / "real" / "a.txt")
     (tmp_path / "linked").symlink_to(tmp_path / "real")
     for given_, words in (
-        (["link.txt"], "is a link"),
-        (["linked/a.txt"], "is a link"),
-        ([tmp_path / "link.txt"], "is a link"),
+        (["link.txt"], "is a symbolic link"),
+        (["linked/a.txt"], "is a symbolic link"),
+        ([tmp_path / "link.txt"], "is a symbolic link"),
         (["real"], "is a folder"),
-        (["none.txt"], "cannot be packaged: No such file"),
+        (["none.txt"], "cannot be read: No such file"),
         (["../up.txt"], "cannot be a name in a package"),
         ({"/abs.txt": "real/a.txt"}, "cannot be a name"),
         ({"a\\b.txt": "real/a.txt"}, "cannot be a name"),
-        ("real/a.txt", "include is a list of files"),
-        ({"json.py": "real/a.txt"}, "would stand in for the module 'json'"),
-        ({"bedrock_rft/x.txt": "real/a.txt"}, "would stand in for the module 'bedrock_rft'"),
-        ({"lambda_function.py": "real/a.txt"}, "is in the package already"),
-        ({"a": "real/a.txt", "a/b": "real/a.txt"}, "'a/b' would be in a folder that is a file"),
-        ({"A.txt": "real/a.txt", "a.txt": "real/a.txt"}, "'a.txt' is in the package already"),
+        ("real/a.txt", "include must be a list of files"),
+        ({"json.py": "real/a.txt"}, "would hide the module 'json'"),
+        ({"bedrock_rft/x.txt": "real/a.txt"}, "would hide the module 'bedrock_rft'"),
+        ({"lambda_function.py": "real/a.txt"}, "already has a file"),
+        ({"a": "real/a.txt", "a/b": "real/a.txt"}, "'a/b' would be in a folder whose name is that of a file"),
+        ({"A.txt": "real/a.txt", "a.txt": "real/a.txt"}, "already has a file 'a.txt'"),
     ):
         with pytest.raises(ConfigurationError, match=words):
             package(Numeric(), include=given_)
@@ -636,18 +636,18 @@ def test_links_folders_and_what_is_not_there_are_refused(tmp_path: Path, monkeyp
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: package(7), "not int"),
+        (lambda: package(7), "of type int"),
         (lambda: package("nowhere.py:x"), "There is no file"),
-        (lambda: package("arn:aws:lambda:us-west-2:123456789012:function:x"), "packaged already"),
-        (lambda: package(os), "no file with a 'lambda_handler'"),
-        (lambda: package(len), "no function with a source"),
-        (lambda: package(Numeric(), runtime="python3.8"), "runtime is 'python3.8'; Lambda's are python3.10"),
+        (lambda: package("arn:aws:lambda:us-west-2:123456789012:function:x"), "already packaged"),
+        (lambda: package(os), "not a file with a 'lambda_handler'"),
+        (lambda: package(len), "not a function with source code"),
+        (lambda: package(Numeric(), runtime="python3.8"), "runtime is 'python3.8', which is not supported. Use one of python3.10"),
         (lambda: package(Numeric(), architecture="x86"), "architecture is 'x86'"),
-        (lambda: package(Numeric(), requirements="a==1"), "requirements is a list"),
+        (lambda: package(Numeric(), requirements="a==1"), "requirements must be a list"),
         (lambda: package(Numeric(), requirements=["a>=1"]), "not of the form 'name==version'"),
         (lambda: package(Numeric(), requirements=["a @ https://x/y.whl"]), "not of the form"),
         (lambda: package(Numeric(), requirements=["--index-url=http://x"]), "not of the form"),
-        (lambda: package(Numeric(), requirements=["a==1", "A==2"]), "is there twice"),
+        (lambda: package(Numeric(), requirements=["a==1", "A==2"]), "occurs twice"),
         (lambda: package(Numeric(), requirements=["not-installed-anywhere"]), "has no version"),
     ],
 )
@@ -659,8 +659,8 @@ def test_what_cannot_be_packaged_says_why(make: Callable[[], object], words: str
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("def lambda_handler(event, context) return 1", "line 1, is no Python"),
-        ("from .near import x\ndef lambda_handler(event, context): return x", "imports relatively"),
+        ("def lambda_handler(event, context) return 1", "line 1, is not valid Python"),
+        ("from .near import x\ndef lambda_handler(event, context): return x", "has a relative import"),
         ("def other(event, context): return 1", "has no attribute 'lambda_handler'"),
         ("lambda_handler = 7", "is int, not a function"),
         ("raise ValueError('as it loads')", "ValueError: as it loads"),
@@ -699,16 +699,16 @@ def test_what_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(_package_zip, "_STORED", 100_000)
     assert len(package(Numeric(), include=[tmp_path / "b.bin"]).content) < 100_000
     monkeypatch.setattr(_package_zip, "LARGEST", 200_000)
-    with pytest.raises(ConfigurationError, match=r"kB zipped; Lambda takes"):
+    with pytest.raises(ConfigurationError, match=r"kB zipped; the limit of Lambda"):
         package(Numeric(), include=[tmp_path / "a.bin"])
     monkeypatch.setattr(_package_zip, "LARGEST_UNZIPPED", 200_000)
-    with pytest.raises(ConfigurationError, match=r"kB unpacked; Lambda takes"):
+    with pytest.raises(ConfigurationError, match=r"kB unpacked; the limit of Lambda"):
         package(Numeric(), include=[tmp_path / "b.bin"])
 
 
 def test_two_files_are_not_one_where_case_does_not_count() -> None:
     with pytest.raises(ConfigurationError, match=r"Two files of the package are named 'a\.txt'"):
-        zipped({"A.txt": b"1", "a.txt": b"2"})
+        build_zip({"A.txt": b"1", "a.txt": b"2"})
 
 
 def test_the_quotas_are_lambdas() -> None:
@@ -731,10 +731,10 @@ def wheel(folder: Path, name: str, version: str, tag: str, files: dict[str, str]
 def test_requirements_larger_than_lambda_takes_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.py").write_bytes(b"x" * 600)
     (tmp_path / "b.py").write_bytes(b"x" * 600)
-    assert [name for name, _ in _package_vendor._read(tmp_path)] == ["a.py", "b.py"]
+    assert [name for name, _ in _package_vendor._read_files(tmp_path)] == ["a.py", "b.py"]
     monkeypatch.setattr(_package_vendor, "LARGEST_UNZIPPED", 1000)
     with pytest.raises(ConfigurationError, match="unpack to more than Lambda's"):
-        _package_vendor._read(tmp_path)
+        _package_vendor._read_files(tmp_path)
 
 
 def test_requirements_are_vendored_for_lambdas_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -764,7 +764,7 @@ def test_requirements_are_vendored_for_lambdas_platform(tmp_path: Path, monkeypa
     }, "no scripts, no bytecode, no record of where it was installed"
     with pytest.raises(ConfigurationError, match=r"each of native==3\.0, tinything==1\.5 for python3\.13 on x86_64"):
         package(target, requirements=["tinything==1.5", "native==3.0"])
-    with pytest.raises(ConfigurationError, match=r"'tinything/__init__\.py' is a file of a requirement too"):
+    with pytest.raises(ConfigurationError, match=r"requirement also has a file 'tinything/__init__\.py'"):
         package(target, requirements=["tinything==1.5"], include={"tinything/__init__.py": tmp_path / "uses.py"})
     arm = package(target, requirements=["tinything==1.5", "native==3.0"], architecture="arm64")
     assert "native.cpython-313-aarch64-linux-gnu.so" in names(arm)
@@ -779,7 +779,7 @@ def test_an_index_keeps_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
         package(Numeric(), requirements=["tinything==1"])
     assert "fakepassword" not in str(caught.value)
     said = "ERROR: nothing at https://user:fakepassword@example.com/simple"  # as an older pip says it
-    assert "nothing at https://example.com/simple" in _package_vendor._why(said, ["a==1"], "python3.13", "x86_64")
+    assert "nothing at https://example.com/simple" in explain_pip_failure(said, ["a==1"], "python3.13", "x86_64")
 
 
 def test_what_a_requirement_needs_is_to_be_named_too() -> None:
@@ -787,8 +787,8 @@ def test_what_a_requirement_needs_is_to_be_named_too() -> None:
     with pytest.raises(
         ConfigurationError, match=r"need others: tiny-thing==1\.5\. Name them too.*'tiny-thing==1\.5'\]"
     ):
-        refuse_unnamed(["Needy[all]==2.0"], there)
-    refuse_unnamed(["needy==2.0", "Tiny.Thing==1.5"], there)
+        check_dependencies_named(["Needy[all]==2.0"], there)
+    check_dependencies_named(["needy==2.0", "Tiny.Thing==1.5"], there)
 
 
 def test_json_schema_brings_its_validator_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -820,10 +820,10 @@ def test_json_schema_brings_its_validator_along(tmp_path: Path, monkeypatch: pyt
 )
 def test_no_name_leads_out_of_the_zip(name: str) -> None:
     try:
-        kept = checked_name(name)
+        kept = validate_file_name(name)
     except ConfigurationError:
         return
-    content, files = zipped({name: b"x"})
+    content, files = build_zip({name: b"x"})
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         (entry,) = archive.infolist()
         assert entry.filename == kept == files[0].name
@@ -839,12 +839,12 @@ def test_no_name_leads_out_of_the_zip(name: str) -> None:
 )
 def test_a_secret_is_found_wherever_it_stands(before: bytes, secret: str, after: bytes) -> None:
     content = before + b"\n" + secret.encode() + b"\n" + after
-    with pytest.raises(ConfigurationError, match="holds what looks like"):
-        refuse_secrets({"a.bin": content})
+    with pytest.raises(ConfigurationError, match="contains text that looks like"):
+        check_secrets({"a.bin": content})
 
 
 def test_the_runtime_imports_nothing_outside_itself() -> None:
-    files = packaging._runtime()
+    files = packaging.runtime_files()
     modules = {name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in files}
     assert "bedrock_rft.rewards._runtime.graders.answer_match" in modules
     for name, content in files.items():
@@ -853,7 +853,7 @@ def test_the_runtime_imports_nothing_outside_itself() -> None:
         for node in ast.walk(ast.parse(content)):
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("bedrock_rft"):
                 assert node.module in modules, (name, node.module)
-    refuse_secrets(files)
+    check_secrets(files)
 
 
 def records() -> list[dict[str, Any]]:

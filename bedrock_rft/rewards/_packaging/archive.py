@@ -1,4 +1,4 @@
-"""A Lambda's zip as a value: the same files give the same bytes, with names, modes and sizes that Lambda takes."""
+"""`Package`: a reproducible zip for Lambda, within its limits on names and sizes."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import tempfile
 import unicodedata
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from bedrock_rft._core.findings import WIDTH, clip
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["LARGEST", "LARGEST_UNZIPPED", "Package", "PackagedFile", "checked_name", "zipped"]
+__all__ = ["LARGEST", "LARGEST_UNZIPPED", "Package", "PackagedFile", "build_zip", "validate_file_name"]
 
 LARGEST = 50 * 1024 * 1024
 LARGEST_UNZIPPED = 250 * 1024 * 1024
-"""Lambda's quotas for a zip that is sent with the call, and for what it unpacks to."""
+"""Lambda's limits on a zip in a request, and on its unpacked size, in bytes."""
 
 _STORED = 5 * 1024 * 1024
-"""Bytes up to which nothing is compressed: that differs from one zlib to the next, and the hash should not."""
+"""Bytes up to which files are not compressed, because compressed bytes differ between versions of zlib."""
 
-_LONGEST_NAME = 200
-_WHEN = (1980, 1, 1, 0, 0, 0)
-_PROGRAMS = (".so", ".sh")
+_MAX_NAME = 200
+_DATE = (1980, 1, 1, 0, 0, 0)
+_EXECUTABLE = (".so", ".sh")
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class PackagedFile:
     """One file of a package.
 
     Attributes:
-        name: in the zip, from its top.
-        size: bytes.
+        name: the path in the zip.
+        size: the unpacked size in bytes.
     """
 
     name: str
@@ -46,19 +46,19 @@ class PackagedFile:
 
 @dataclass(frozen=True, repr=False)
 class Package:
-    """A reward function as Lambda takes it: a zip, and the settings that belong to it.
+    """The zip of a Lambda function, and its settings.
 
     Attributes:
-        content: the zip.
-        handler: what Lambda calls, as `module.name`.
-        runtime: Lambda's name of the Python it is made for.
+        content: the bytes of the zip.
+        handler: the handler setting, `module.name`.
+        runtime: the Lambda runtime, such as `python3.13`.
         architecture: `x86_64` or `arm64`.
-        files: what is in it, in order.
-        reward: what it was made of, for people to read.
-        models: ids of the models that its judges ask; its role needs `bedrock:InvokeModel` on them, and on no others.
-        requirements: what was installed beside it, each with its version.
-        timeout: seconds that an invocation should be given; Lambda's own default is 3.
-        memory: megabytes that it should be given.
+        files: the files of the zip, in order.
+        reward: a description of the reward.
+        models: ids of the models that its judges call; its role needs `bedrock:InvokeModel` on these models only.
+        requirements: the installed releases, each as `name==version`.
+        timeout: the recommended timeout in seconds; Lambda's default is 3.
+        memory: the recommended memory in megabytes.
     """
 
     content: bytes
@@ -74,11 +74,11 @@ class Package:
 
     @property
     def code_sha256(self) -> str:
-        """The SHA-256 of the zip in base64, as Lambda tells a function's `CodeSha256`."""
+        """The SHA-256 of the zip in base64, as in `CodeSha256` of a Lambda function."""
         return base64.b64encode(hashlib.sha256(self.content).digest()).decode()
 
     def write(self, path: str | os.PathLike[str]) -> Path:
-        """Write the zip, whole or not at all. Raises `ConfigurationError` where that cannot be done."""
+        """Write the zip atomically and return its path. Raises `ConfigurationError` if that fails."""
         target = Path(path)
         try:
             descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
@@ -94,96 +94,83 @@ class Package:
         return target
 
     def __repr__(self) -> str:
-        head = f"<Package {_files(self.files)}, {_size(len(self.content))}, {self.runtime}, {self.architecture}: "
+        head = f"<Package {_count_files(self.files)}, {_size(len(self.content))}, {self.runtime}, {self.architecture}: "
         return f"{head}{sanitize_line(self.reward, WIDTH - len(head) - 1)}>"
 
     def __str__(self) -> str:
         facts = [
             ("handler", f"{self.handler}, {self.runtime}, {self.architecture}"),
-            ("an invocation", f"up to {self.timeout} s, {self.memory} MB"),
-            *_listed("asks", self.models or ("no model",)),
-            *_listed("requirements", self.requirements or ("none",)),
+            ("invocation", f"up to {self.timeout} s, {self.memory} MB"),
+            *_rows("models", self.models or ("none",)),
+            *_rows("requirements", self.requirements or ("none",)),
             ("size", f"{_size(len(self.content))} zipped"),
             ("SHA-256", self.code_sha256),
         ]
         lines = [f"Package of {sanitize_line(self.reward)}"]
         lines += [f"  {name:<13}  {sanitize_line(value)}" for name, value in facts]
-        lines += [f"  {one.size:>13,}  {sanitize_line(one.name)}" for one in self.files]
+        lines += [f"  {file.size:>13,}  {sanitize_line(file.name)}" for file in self.files]
         return "\n".join(map(clip, lines))
 
 
-@dataclass(frozen=True)
-class Contents:
-    """What goes into a zip, by name.
-
-    Attributes:
-        own: what was named or written for it.
-        vendored: what came with requirements.
-    """
-
-    own: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
-    vendored: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
-
-
-def checked_name(name: str) -> str:
-    """A name in a zip, from its top, with slashes.
+def validate_file_name(name: str) -> str:
+    """Return a path in the zip in normal form.
 
     Raises:
-        ConfigurationError: it leads out of the zip, or would not be the same file on every system.
+        ConfigurationError: the path leads out of the zip, or is not valid on every system.
     """
     parts = name.split("/")
-    odd = any(not part.strip() or part in (".", "..") or part != part.strip() for part in parts)
-    strange = any(not character.isprintable() or character in '\\:*?"<>|' for character in name)
-    if not name or odd or strange or len(name) > _LONGEST_NAME:
+    invalid_part = any(not part.strip() or part in (".", "..") or part != part.strip() for part in parts)
+    invalid_character = any(not character.isprintable() or character in '\\:*?"<>|' for character in name)
+    if not name or invalid_part or invalid_character or len(name) > _MAX_NAME:
         raise ConfigurationError(
             f"'{sanitize_line(name, 80)}' cannot be a name in a package. Names are relative, without '..', and printable."
         )
     return unicodedata.normalize("NFC", name)
 
 
-def zipped(files: Mapping[str, bytes]) -> tuple[bytes, tuple[PackagedFile, ...]]:
-    """The zip of some files, and its list.
+def build_zip(files: Mapping[str, bytes]) -> tuple[bytes, tuple[PackagedFile, ...]]:
+    """Return the zip of some files, and the list of them.
 
     Raises:
-        ConfigurationError: a name makes no sense, two are the same, or it is larger than Lambda takes.
+        ConfigurationError: a name is invalid or occurs twice, or the zip exceeds Lambda's limits.
     """
-    ordered = sorted((checked_name(name), content) for name, content in files.items())
+    ordered = sorted((validate_file_name(name), content) for name, content in files.items())
     folded = [name.casefold() for name, _ in ordered]
-    twice = next((name for name in folded if folded.count(name) > 1), None)
-    if twice is not None:
-        raise ConfigurationError(f"Two files of the package are named '{twice}'. Rename one of them.")
+    duplicate = next((name for name in folded if folded.count(name) > 1), None)
+    if duplicate is not None:
+        raise ConfigurationError(f"Two files of the package are named '{duplicate}'. Rename one of them.")
     names = {name for name, _ in ordered}
-    under = next((name for name in names if any(str(parent) in names for parent in PurePosixPath(name).parents)), None)
-    if under is not None:
-        raise ConfigurationError(f"'{under}' would be in a folder that is a file of the package. Rename one of them.")
+    nested = next((name for name in names if any(str(parent) in names for parent in PurePosixPath(name).parents)), None)
+    if nested is not None:
+        raise ConfigurationError(f"'{nested}' would be in a folder whose name is that of a file. Rename one of them.")
     total = sum(len(content) for _, content in ordered)
-    _bounded(total, LARGEST_UNZIPPED, "unpacked")
-    how = zipfile.ZIP_STORED if total <= _STORED else zipfile.ZIP_DEFLATED
+    _check_size(total, LARGEST_UNZIPPED, "unpacked")
+    compression = zipfile.ZIP_STORED if total <= _STORED else zipfile.ZIP_DEFLATED
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in ordered:
-            entry = zipfile.ZipInfo(name, _WHEN)
-            entry.create_system = 3  # POSIX, wherever it was made: only then are there modes
-            entry.external_attr = (0o100755 if name.endswith(_PROGRAMS) else 0o100644) << 16
-            entry.compress_type = how
+            entry = zipfile.ZipInfo(name, _DATE)
+            entry.create_system = 3  # POSIX on every system, because only POSIX entries have modes
+            entry.external_attr = (0o100755 if name.endswith(_EXECUTABLE) else 0o100644) << 16
+            entry.compress_type = compression
             archive.writestr(entry, content, compresslevel=9)
     content = buffer.getvalue()
-    _bounded(len(content), LARGEST, "zipped")
+    _check_size(len(content), LARGEST, "zipped")
     return content, tuple(PackagedFile(name, len(content)) for name, content in ordered)
 
 
-def _bounded(size: int, most: int, how: str) -> None:
-    if size > most:
+def _check_size(size: int, limit: int, form: str) -> None:
+    if size > limit:
         raise ConfigurationError(
-            f"The package is {_size(size)} {how}; Lambda takes {_size(most)}. Leave out files or requirements."
+            f"The package is {_size(size)} {form}; the limit of Lambda is {_size(limit)}. Leave out files or requirements."
         )
 
 
-def _listed(name: str, values: Sequence[str]) -> list[tuple[str, str]]:
-    return [("" if place else name, value) for place, value in enumerate(values)]
+def _rows(name: str, values: Sequence[str]) -> list[tuple[str, str]]:
+    return [("" if index else name, value) for index, value in enumerate(values)]
 
 
-def _files(files: Sequence[object]) -> str:
+def _count_files(files: Sequence[object]) -> str:
     return f"{len(files)} file{'' if len(files) == 1 else 's'}"
 
 

@@ -1,4 +1,4 @@
-"""A reward written down again as Python: the entry point of its Lambda, and the sources that it needs."""
+"""Write a reward as Python source: the entry point of its Lambda function, and the sources that it needs."""
 
 from __future__ import annotations
 
@@ -7,115 +7,139 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any, NoReturn, cast
 
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._core.version import __version__
 from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.rewards._packaging.module_slice import sliced
-from bedrock_rft.rewards._packaging.module_source import Source, source_of
+from bedrock_rft.rewards._packaging.module_slice import slice_module
+from bedrock_rft.rewards._packaging.module_source import ModuleSource, read_source
 from bedrock_rft.rewards._runtime.function import Function
 from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.reward import Clip, Gate, Leaf, Named, Reward, Sum, Weighted
 
-__all__ = ["HEAD", "of_function", "of_reward"]
+__all__ = ["DOCSTRING", "WrittenSources", "write_function_sources", "write_reward_sources"]
 
-HEAD = f'"""The entry point of a reward function for Lambda, written by bedrock_rft {__version__}."""\n\n'
-_OURS = "bedrock_rft.rewards"
+DOCSTRING = f'"""Entry point of a reward function for Lambda, written by bedrock_rft {__version__}."""\n\n'
+_PACKAGE = "bedrock_rft.rewards"
 
 
-def of_reward(handler: Handler) -> dict[str, str]:
-    """The sources of a reward's Lambda, by file name.
+@dataclass(frozen=True)
+class WrittenSources:
+    """Sources of a Lambda function.
+
+    Attributes:
+        files: Python text by file name.
+        notebooks: for each module written from a notebook, the notebook's global names and the names whose values have
+            to be the same in the package.
+    """
+
+    files: dict[str, str]
+    notebooks: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = field(
+        default_factory=dict[str, "tuple[Mapping[str, Any], tuple[str, ...]]"]
+    )
+
+
+def write_reward_sources(handler: Handler) -> WrittenSources:
+    """Write the sources for a reward.
 
     Raises:
-        ConfigurationError: something in it cannot be written down; it is named.
+        ConfigurationError: a part of the reward cannot be written as source; the message has its name.
     """
     writer = _Writer()
     total = writer.expression(cast("Reward", handler.reward))
     lines = [f"import {module}" for module in writer.sources.modules]
-    lines.append(f"from {_OURS} import {', '.join(sorted({'Handler', *writer.imports}))}")
+    lines.append(f"from {_PACKAGE} import {', '.join(sorted({'Handler', *writer.imports}))}")
     settings = f"floor={_literal(handler.floor, 'floor')}, concurrency={handler.concurrency}"
     lines += ["", *writer.lines, f"lambda_handler = Handler({total}, {settings})"]
-    return {"lambda_function.py": HEAD + "\n".join(lines) + "\n", **writer.sources.files()}
+    return writer.sources.write(DOCSTRING + "\n".join(lines) + "\n")
 
 
-def of_function(function: Callable[..., Any]) -> dict[str, str]:
-    """The sources of a function of (event, context), by file name. Raises as `of_reward`."""
+def write_function_sources(function: Callable[..., Any]) -> WrittenSources:
+    """Write the sources for a function of (event, context). Raises as `write_reward_sources`."""
     sources = _Sources()
-    name = sources.function(function)
+    name = sources.add_function(function)
     module = name.partition(".")[0]
-    return {"lambda_function.py": f"{HEAD}import {module}\n\nlambda_handler = {name}\n", **sources.files()}
+    return sources.write(f"{DOCSTRING}import {module}\n\nlambda_handler = {name}\n")
 
 
 class _Sources:
-    """The modules that are taken along, in part: which names of which."""
+    """The modules of which parts are packaged, with the names that are needed."""
 
     def __init__(self) -> None:
-        self._found: dict[int, tuple[str, Source, list[str]]] = {}
+        self._modules: dict[int, tuple[str, ModuleSource, list[str]]] = {}
 
     @property
     def modules(self) -> list[str]:
-        return sorted(module for module, *_ in self._found.values())
+        return sorted(module for module, *_ in self._modules.values())
 
-    def files(self) -> dict[str, str]:
-        return {f"{module}.py": sliced(source, names) for module, source, names in self._found.values()}
+    def write(self, entry: str) -> WrittenSources:
+        """Return the files, with the entry point."""
+        written = WrittenSources({"lambda_function.py": entry})
+        for module, source, names in self._modules.values():
+            part = slice_module(source, names)
+            written.files[f"{module}.py"] = part.text
+            if source.notebook:
+                written.notebooks[module] = (source.space, part.comparable)
+        return written
 
-    def source(self, space: Mapping[str, Any], what: str) -> Source:
-        return self._entry(space, what)[1]
+    def source(self, space: Mapping[str, Any], label: str) -> ModuleSource:
+        return self._entry(space, label)[1]
 
-    def name(self, space: Mapping[str, Any], name: str) -> str:
-        """Take a name along, and say how it is reached."""
+    def add_name(self, space: Mapping[str, Any], name: str) -> str:
+        """Add a name of a module, and return the expression for it."""
         module, _, names = self._entry(space, f"'{sanitize_line(name)}'")
         if name not in names:
             names.append(name)
         return f"{module}.{name}"
 
-    def function(self, function: object) -> str:
-        """Take a function along that stands at the top level of its module."""
+    def add_function(self, function: object) -> str:
+        """Add a function at the top level of its module, and return the expression for it."""
         if not isinstance(function, FunctionType):
-            _refuse(f"{_shown(function)} is no function with a source; write a function with def that calls it")
+            _raise(f"{_label(function)} is not a function with source code; write a function with def that calls it")
         name, space = function.__name__, function.__globals__
         if function.__code__.co_freevars:
-            free = ", ".join(f"'{sanitize_line(one)}'" for one in function.__code__.co_freevars)
-            _refuse(
-                f"{_shown(function)} uses {free} of the function around it, which cannot be carried; move it to the "
+            free = ", ".join(f"'{sanitize_line(name)}'" for name in function.__code__.co_freevars)
+            _raise(
+                f"{_label(function)} uses {free} of the enclosing function, which cannot be packaged; move it to the "
                 "top level of a file and package 'path/to/file.py:name'"
             )
         if "<locals>" in function.__qualname__ or not name.isidentifier():
-            _refuse(
-                f"{_shown(function)} does not stand at the top level of its module; move it there, with def, or to a "
-                "file, and package 'path/to/file.py:name'"
+            _raise(
+                f"{_label(function)} is not at the top level of its module; move it there, with def, or to a file, "
+                "and package 'path/to/file.py:name'"
             )
-        source = self.source(space, _shown(function))
-        known = space.get(name)
-        if name not in source.bindings or (known is not function and getattr(known, "function", None) is not function):
-            _refuse(
-                f"'{sanitize_line(name)}' stands for something else since the reward was made; make the reward again"
-            )
-        reached = self.name(space, name)
-        return reached if known is function else f"{reached}.function"
+        source = self.source(space, _label(function))
+        current = space.get(name)
+        if name not in source.bindings or (
+            current is not function and getattr(current, "function", None) is not function
+        ):
+            _raise(f"'{sanitize_line(name)}' was assigned again after the reward was made; make the reward again")
+        expression = self.add_name(space, name)
+        return expression if current is function else f"{expression}.function"
 
-    def place(self, reward: Reward, space: Mapping[str, Any]) -> str | None:
-        """How a reward is reached that has a name at the top level of its module; None where it has none."""
+    def find_name(self, reward: Reward, space: Mapping[str, Any]) -> str | None:
+        """Return the expression for a reward that has a name at the top level of its module, or None."""
         if not any(value is reward for value in list(space.values())):
             return None
-        source = self.source(space, _shown(reward))
+        source = self.source(space, _label(reward))
         names = [name for name in source.bindings if space.get(name) is reward and not re.fullmatch(r"_\d*", name)]
-        return self.name(space, names[0]) if names else None
+        return self.add_name(space, names[0]) if names else None
 
-    def _entry(self, space: Mapping[str, Any], what: str) -> tuple[str, Source, list[str]]:
-        if id(space) not in self._found:
-            source = source_of(space, what)
+    def _entry(self, space: Mapping[str, Any], label: str) -> tuple[str, ModuleSource, list[str]]:
+        if id(space) not in self._modules:
+            source = read_source(space, label)
             stem = "source_" + (re.sub(r"\W", "_", source.module, flags=re.ASCII).strip("_") or "module")
-            taken = {module for module, *_ in self._found.values()}
+            taken = {module for module, *_ in self._modules.values()}
             module = next(name for name in (stem, *(f"{stem}_{n}" for n in range(2, 1000))) if name not in taken)
-            self._found[id(space)] = (module, source, [])
-        return self._found[id(space)]
+            self._modules[id(space)] = (module, source, [])
+        return self._modules[id(space)]
 
 
 class _Writer:
-    """Writes a reward as an expression, with a line for each of its leaves."""
+    """Writes a reward as an expression, with a statement for each of its leaves."""
 
     def __init__(self) -> None:
         self.sources = _Sources()
@@ -124,65 +148,69 @@ class _Writer:
         self._names: dict[int, str] = {}
 
     def expression(self, reward: Reward) -> str:
-        """Python that makes the reward again. One that occurs twice is made once."""
+        """Return Python code that makes the reward. A reward that occurs twice is made once."""
         if id(reward) not in self._names:
             if not isinstance(reward, Leaf):
-                return self._composed(reward)
+                return self._write_composed(reward)
             name = f"part_{len(self._names) + 1}"
-            self.lines.append(f"{name} = {self._leaf(reward)}")
+            self.lines.append(f"{name} = {self._write_leaf(reward)}")
             self._names[id(reward)] = name
         return self._names[id(reward)]
 
-    def _composed(self, reward: Reward) -> str:
+    def _write_composed(self, reward: Reward) -> str:
         if isinstance(reward, Weighted):
-            return f"{_literal(reward.weight, 'a weight')} * {self._inner(reward.reward)}"
+            return f"{_literal(reward.weight, 'a weight')} * {self._operand(reward.reward)}"
         if isinstance(reward, Sum):
-            return " + ".join(map(self._inner, reward.terms))
+            return " + ".join(map(self._operand, reward.terms))
         if isinstance(reward, Clip):
-            return f"{self._inner(reward.reward)}.clip({_literal(reward.low, 'low')}, {_literal(reward.high, 'high')})"
+            return (
+                f"{self._operand(reward.reward)}.clip({_literal(reward.low, 'low')}, {_literal(reward.high, 'high')})"
+            )
         if isinstance(reward, Named):
-            return f"{self._inner(reward.reward)}.named({reward.name!r})"
+            return f"{self._operand(reward.reward)}.named({reward.name!r})"
         if isinstance(reward, Gate):
             settings = {"at_least": reward.at_least, "otherwise": reward.otherwise, "lazy": reward.lazy}
-            spelled = ", ".join(f"{name}={_literal(value, name)}" for name, value in settings.items())
-            return f"{self._inner(reward.reward)}.gate({self.expression(reward.by)}, {spelled})"
-        return self._named(reward) or _refuse(
-            f"{_shown(reward)} has no name at the top level of its module; give it one, or write it into a file"
+            arguments = ", ".join(f"{name}={_literal(value, name)}" for name, value in settings.items())
+            return f"{self._operand(reward.reward)}.gate({self.expression(reward.by)}, {arguments})"
+        return self._existing_name(reward) or _raise(
+            f"{_label(reward)} has no name at the top level of its module; assign it to a name there, or write it into a file"
         )
 
-    def _inner(self, reward: Reward) -> str:
+    def _operand(self, reward: Reward) -> str:
         written = self.expression(reward)
         return written if written.isidentifier() else f"({written})"
 
-    def _leaf(self, leaf: Leaf) -> str:
+    def _write_leaf(self, leaf: Leaf) -> str:
         if isinstance(leaf, Function):
-            return self._function(leaf)
+            return self._write_function(leaf)
         kind = type(leaf)
-        if kind.__module__.startswith(f"{_OURS}."):
+        if kind.__module__.startswith(f"{_PACKAGE}."):
             self.imports.add(kind.__name__)
             return f"{kind.__name__}({_settings(leaf)})"
-        if (named := self._named(leaf)) is not None:
+        if (named := self._existing_name(leaf)) is not None:
             return named
         space = getattr(sys.modules.get(kind.__module__), "__dict__", {})
         if not dataclasses.is_dataclass(leaf) or space.get(kind.__name__) is not kind:
-            _refuse(f"{_shown(leaf)} has no name at the top level of its module; give it one, or write it into a file")
-        return f"{self.sources.name(space, kind.__name__)}({_settings(leaf)})"
+            _raise(
+                f"{_label(leaf)} has no name at the top level of its module; assign it to a name there, or write it into a file"
+            )
+        return f"{self.sources.add_name(space, kind.__name__)}({_settings(leaf)})"
 
-    def _function(self, leaf: Function) -> str:
-        named = self._named(leaf)
+    def _write_function(self, leaf: Function) -> str:
+        named = self._existing_name(leaf)
         if named is not None:
             return named
         self.imports.add("reward")
         settings = f"name={leaf.name!r}" + (f", weights={_literal(leaf.weights, 'weights')}" if leaf.weights else "")
-        return f"reward({settings})({self.sources.function(leaf.function)})"
+        return f"reward({settings})({self.sources.add_function(leaf.function)})"
 
-    def _named(self, reward: Reward) -> str | None:
-        """How it is reached where it has a name of its own in the module that it was written in."""
-        written = reward.function if isinstance(reward, Function) else type(reward)
-        if isinstance(written, FunctionType):
-            return self.sources.place(reward, written.__globals__)
-        module = getattr(written, "__module__", None) or type(written).__module__
-        return self.sources.place(reward, getattr(sys.modules.get(str(module)), "__dict__", {}))
+    def _existing_name(self, reward: Reward) -> str | None:
+        """Return the expression for a reward that has a name in the module in which it was written, or None."""
+        origin = reward.function if isinstance(reward, Function) else type(reward)
+        if isinstance(origin, FunctionType):
+            return self.sources.find_name(reward, origin.__globals__)
+        module = getattr(origin, "__module__", None) or type(origin).__module__
+        return self.sources.find_name(reward, getattr(sys.modules.get(str(module)), "__dict__", {}))
 
 
 def _settings(leaf: Leaf) -> str:
@@ -195,8 +223,8 @@ def _settings(leaf: Leaf) -> str:
     return ", ".join(found)
 
 
-def _literal(value: Any, what: str) -> str:
-    """A plain value as Python."""
+def _literal(value: Any, label: str) -> str:
+    """Write a plain value as Python."""
     if value is None or isinstance(value, (bool, str, bytes)):
         return repr(value)
     if isinstance(value, int):
@@ -205,19 +233,19 @@ def _literal(value: Any, what: str) -> str:
         return repr(float(value))
     if isinstance(value, Mapping):
         pairs = cast("Mapping[Any, Any]", value).items()  # type: ignore[redundant-cast] # pyright needs it
-        return f"{{{', '.join(f'{_literal(key, what)}: {_literal(one, what)}' for key, one in pairs)}}}"
+        return f"{{{', '.join(f'{_literal(key, label)}: {_literal(one, label)}' for key, one in pairs)}}}"
     if isinstance(value, (list, tuple)):
-        items = [_literal(one, what) for one in cast("Iterable[Any]", value)]
+        items = [_literal(one, label) for one in cast("Iterable[Any]", value)]
         return f"[{', '.join(items)}]" if isinstance(value, list) else f"({', '.join(items)}{',' * (len(items) == 1)})"
-    return _refuse(
-        f"{what} is {type(value).__name__}, which cannot be written down; use plain values, or write it into a file"
+    return _raise(
+        f"{label} is of type {type(value).__name__}, which cannot be written as source; use plain values, or write it into a file"
     )
 
 
-def _shown(value: object) -> str:
+def _label(value: object) -> str:
     name = getattr(value, "name", None) or getattr(value, "__qualname__", None) or type(value).__qualname__
     return f"'{sanitize_line(str(name), 80)}'"
 
 
-def _refuse(why: str) -> NoReturn:
-    raise ConfigurationError(f"The reward cannot be packaged: {why}.")
+def _raise(reason: str) -> NoReturn:
+    raise ConfigurationError(f"The reward cannot be packaged: {reason}.")

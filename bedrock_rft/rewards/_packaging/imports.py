@@ -1,12 +1,14 @@
-"""What a Lambda's sources import, held against what will be there."""
+"""Check the imports of the packaged sources against the contents of the package."""
 
 from __future__ import annotations
 
 import ast
 import importlib.metadata
 import importlib.util
+import io
 import os
 import sys
+import tokenize
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -14,114 +16,135 @@ from typing import NoReturn
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["AWS", "parsed", "refuse_imports"]
+__all__ = ["LAMBDA_MODULES", "check_imports", "decode_source", "parse_source"]
 
-AWS = frozenset({"boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six", "awslambdaric"})
-"""What Lambda's Python runtimes bring along."""
+LAMBDA_MODULES = frozenset(
+    {"boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six", "awslambdaric"}
+)
+"""The modules that Lambda's Python runtimes contain besides the standard library."""
 
-_OURS = "bedrock_rft"
+_PACKAGE = "bedrock_rft"
 
 
-def parsed(name: str, text: str) -> ast.Module:
-    """A source read. Raises `ConfigurationError` where it is no Python."""
+def decode_source(name: str, content: bytes) -> str:
+    """Return the text of a Python file, by its byte order mark or its declared encoding, as Python itself reads it.
+
+    Raises:
+        ConfigurationError: the bytes are not valid in that encoding.
+    """
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+        return io.TextIOWrapper(io.BytesIO(content), encoding).read()
+    except (SyntaxError, UnicodeDecodeError, LookupError) as error:
+        declared = "its declared encoding" if b"coding" in content[:200] else "UTF-8"
+        raise ConfigurationError(
+            f"{sanitize_line(name, 80)} is not valid Python: it is not written in {declared} ({error}). Save it in UTF-8."
+        ) from error
+
+
+def parse_source(name: str, text: str) -> ast.Module:
+    """Parse Python source. Raises `ConfigurationError` with the file and the line if it is not valid."""
     try:
         return ast.parse(text)
     except (SyntaxError, ValueError, RecursionError) as error:
-        line = getattr(error, "lineno", None)
-        where = f", line {line}" if line else ""
-        said = getattr(error, "msg", None) or error
-        raise ConfigurationError(f"{sanitize_line(name, 80)}{where}, is no Python: {said}.") from error
+        number = getattr(error, "lineno", None)
+        line = f", line {number}" if number else ""
+        reason = getattr(error, "msg", None) or error
+        raise ConfigurationError(f"{sanitize_line(name, 80)}{line}, is not valid Python: {reason}.") from error
 
 
-def refuse_imports(sources: Mapping[str, str], present: Collection[str], ours: Mapping[str, Collection[str]]) -> bool:
-    """Refuse imports of what will not be there; those that the code itself is ready to miss are let through.
+def check_imports(sources: Mapping[str, str], present: Collection[str], ours: Mapping[str, Collection[str]]) -> bool:
+    """Check that every import works in Lambda, except those whose failure the code handles.
 
     Args:
-        sources: texts by name.
-        present: names of the files that will be there.
-        ours: the modules of this package that can be taken along, with their public names.
+        sources: Python texts by file name.
+        present: the names of the files in the package.
+        ours: the modules of this package that can be packaged, with their public names.
 
     Returns:
-        Whether any of them imports this package.
+        Whether one of the sources imports this package.
 
     Raises:
-        ConfigurationError: with the file, the line, and what to add.
+        ConfigurationError: a module will be missing. The message has the file, the line, and the argument to add.
     """
-    own = {name.split("/")[0].removesuffix(".py").split(".")[0] for name in present}
-    needed = False
+    top_names = {name.split("/")[0].removesuffix(".py").split(".")[0] for name in present}
+    uses_package = False
     for name, text in sources.items():
-        for node, module, wanted in _imports(name, parsed(name, text)):
-            where = f"{sanitize_line(name, 80)}, line {node.lineno}"
+        for node, module, imported in _required_imports(name, parse_source(name, text)):
+            location = f"{sanitize_line(name, 80)}, line {node.lineno}"
             top = module.split(".")[0]
-            if top == _OURS:
-                needed = True
-                _ours(where, module, wanted, ours)
-            elif top not in sys.stdlib_module_names and top not in AWS and top not in own:
-                _missing(where, top)
-    return needed
+            if top == _PACKAGE:
+                uses_package = True
+                _check_package_import(location, module, imported, ours)
+            elif top not in sys.stdlib_module_names and top not in LAMBDA_MODULES and top not in top_names:
+                _raise_missing(location, top)
+    return uses_package
 
 
-def _imports(name: str, tree: ast.Module) -> Iterator[tuple[ast.stmt, str, tuple[str, ...]]]:
-    """Every import that has to work: the statement, the module, and the names taken from it."""
-    todo: list[ast.AST] = [tree]
-    while todo:
-        node = todo.pop()
+def _required_imports(name: str, tree: ast.Module) -> Iterator[tuple[ast.stmt, str, tuple[str, ...]]]:
+    """Yield each import that has to work: the statement, the module, and the names imported from it."""
+    nodes: list[ast.AST] = [tree]
+    while nodes:
+        node = nodes.pop()
         if isinstance(node, ast.Import):
             yield from ((node, alias.name, ()) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             if node.level:
                 raise ConfigurationError(
-                    f"{sanitize_line(name, 80)}, line {node.lineno}, imports relatively, and is no part of a package in the "
-                    "zip. Import by the module's full name, and name its files in include=[…]."
+                    f"{sanitize_line(name, 80)}, line {node.lineno}, has a relative import, but is not part of a package "
+                    "in the zip. Import by the full name of the module, and name its files in include=[…]."
                 )
             yield node, node.module or "", tuple(alias.name for alias in node.names)
-        elif isinstance(node, ast.Try) and any(map(_misses, node.handlers)):
-            todo += [*node.orelse, *node.finalbody]
+        elif isinstance(node, ast.Try) and any(map(_catches_import_error, node.handlers)):
+            nodes += [*node.orelse, *node.finalbody]
         elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            todo += node.orelse
+            nodes += node.orelse
         else:
-            todo += ast.iter_child_nodes(node)
+            nodes += ast.iter_child_nodes(node)
 
 
-def _misses(handler: ast.ExceptHandler) -> bool:
+def _catches_import_error(handler: ast.ExceptHandler) -> bool:
     caught = "ImportError" if handler.type is None else ast.unparse(handler.type)
     return any(kind in caught for kind in ("ImportError", "ModuleNotFoundError", "Exception"))
 
 
-def _ours(where: str, module: str, wanted: Collection[str], ours: Mapping[str, Collection[str]]) -> None:
-    absent = None if module in ours else module
-    if module == _OURS and wanted:
-        absent = next((f"{module}.{name}" for name in wanted if name != "rewards"), None)
-        module = f"{module}.rewards"
-        wanted = ()
-    if absent is None and ours[module]:
-        absent = next((f"{module}.{name}" for name in wanted if name not in ours[module] and name != "*"), None)
-    if absent is not None:
+def _check_package_import(
+    location: str, module: str, imported: Collection[str], ours: Mapping[str, Collection[str]]
+) -> None:
+    missing = None if module in ours else module
+    if module == _PACKAGE and imported:
+        missing = next((f"{module}.{name}" for name in imported if name != "rewards"), None)
+        module, imported = f"{module}.rewards", ()
+    if missing is None and ours[module]:
+        missing = next((f"{module}.{name}" for name in imported if name not in ours[module] and name != "*"), None)
+    if missing is not None:
         raise ConfigurationError(
-            f"{where}, imports '{absent}', and a Lambda takes along only what scores: rewards, graders and Handler "
-            "from bedrock_rft.rewards. Keep jobs, files and checks in another file."
+            f"{location}, imports '{missing}', but a Lambda package contains only rewards, graders and Handler of "
+            "bedrock_rft.rewards. Move the code for jobs, files and checks to another file."
         )
 
 
-def _missing(where: str, top: str) -> NoReturn:
-    mend = f"Name its file in include=[…], or its release in requirements=['{top}==…']"
-    release = _release(top)
+def _raise_missing(location: str, top: str) -> NoReturn:
+    remedy = f"Name its file in include=[…], or its release in requirements=['{top}==…']"
+    release = _installed_release(top)
     if release is not None:
-        mend = f"Add requirements=['{release}']"
-    elif (file := _file(top)) is not None:
-        mend = f"Add include=['{file}']"
+        remedy = f"Add requirements=['{release}']"
+    elif (file := _source_file(top)) is not None:
+        remedy = f"Add include=['{file}']"
     raise ConfigurationError(
-        f"{where}, imports '{sanitize_line(top, 80)}', which is neither in the standard library nor in the package. {mend}."
+        f"{location}, imports '{sanitize_line(top, 80)}', which is neither in the standard library nor in the package. "
+        f"{remedy}."
     )
 
 
-def _release(top: str) -> str | None:
-    """The installed release that a module is of, as a requirement."""
+def _installed_release(top: str) -> str | None:
+    """Return the installed release that contains a module, as a requirement."""
     found = importlib.metadata.packages_distributions().get(top)
     return f"{found[0]}=={importlib.metadata.version(found[0])}" if found else None
 
 
-def _file(top: str) -> str | None:
+def _source_file(top: str) -> str | None:
+    """Return the path of a module's own file, relative to the working directory if possible."""
     try:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):

@@ -1,7 +1,7 @@
-"""The part of a module that some of its names need: their statements, and those of what they refer to, and no others.
+"""Take the part of a module that some names need: the statements that bind them, and those that these refer to.
 
-Only what was written is taken, never a value: a name that was set from the environment stays an expression, and what it
-was here does not travel.
+Only source text is packaged, never a value: a name that is set from the environment stays an expression, and its value
+on this machine does not get into the package.
 """
 
 from __future__ import annotations
@@ -10,194 +10,209 @@ import ast
 import builtins
 import copy
 import symtable
-import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.rewards._packaging.module_source import Source, Statement, root
+from bedrock_rft.rewards._packaging.module_source import ModuleSource, Statement, root_name
 
-__all__ = ["sliced"]
+__all__ = ["ModuleSlice", "slice_module"]
 
-_MODULE = frozenset({"__name__", "__file__", "__doc__", "__builtins__", "__spec__", "__package__"})
+_MODULE_NAMES = frozenset({"__name__", "__file__", "__doc__", "__builtins__", "__spec__", "__package__"})
 _EMPTY = {"set()": set[Any](), "dict()": dict[Any, Any](), "list()": list[Any]()}
-_LOOPS = {"For": "for", "AsyncFor": "for", "While": "while", "With": "with", "AsyncWith": "with", "Match": "match"}
-_CHANGES = frozenset({"add", "append", "clear", "extend", "insert", "pop", "popleft", "remove", "setdefault", "update"})
+_BLOCKS = {"For": "for", "AsyncFor": "for", "While": "while", "With": "with", "AsyncWith": "with", "Match": "match"}
+_MUTATORS = frozenset(
+    {"add", "append", "clear", "extend", "insert", "pop", "popleft", "remove", "setdefault", "update"}
+)
 _FILE = "write the reward into a file and package 'path/to/file.py:name'"
 
 
-def sliced(source: Source, names: list[str]) -> str:
-    """The text of a module that has these names.
+@dataclass(frozen=True)
+class ModuleSlice:
+    """A part of a module.
+
+    Attributes:
+        text: the source.
+        comparable: the names whose values have to be the same in the package as they are now. The names that the
+            functions of the slice change themselves, such as caches, are not among them.
+    """
+
+    text: str
+    comparable: tuple[str, ...]
+
+
+def slice_module(source: ModuleSource, names: list[str]) -> ModuleSlice:
+    """Return the part of a module that some names need.
 
     Raises:
-        ConfigurationError: one of them, or of what they refer to, cannot be carried; it is named.
+        ConfigurationError: a name that is needed cannot be packaged; the message has the name.
     """
-    part = _Part(source)
+    slicer = _Slicer(source)
     for name in names:
-        part.need(name, name)
-    part.check()
-    texts = [statement.text for statement in part.ordered()]
+        slicer.add(name, name)
+    comparable = slicer.check()
+    texts = [statement.text for statement in slicer.ordered()]
     first = ["from __future__ import annotations"] if source.future else []
-    return "\n\n".join([*first, *part.stars, *texts]) + "\n"
+    return ModuleSlice("\n\n".join([*first, *texts]) + "\n", comparable)
 
 
-class _Part:
-    """What has been found to be needed so far."""
+class _Slicer:
+    """Collects the names and statements that are needed."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ModuleSource) -> None:
         self._source = source
         self._names: set[str] = set()
         self._statements: dict[Statement, None] = {}
-        self.stars: list[str] = []
 
-    def need(self, name: str, by: str) -> None:
-        """Take a name along, with what its statements refer to, which comes first."""
+    def add(self, name: str, user: str) -> None:
+        """Add a name, after the names that its statements refer to."""
         if name in self._names:
             return
         self._names.add(name)
         source = self._source
         if name not in source.bindings:
-            self._elsewhere(name, by)
+            self._check_defined(name, user)
             return
-        found = source.bindings[name]
-        for statement in found:
-            _check_kind(name, statement)
-        for statement in found:
-            for other in _used(statement.node, future=source.future):
-                self.need(other, name)
-        self._statements.update(dict.fromkeys(found))
+        statements = source.bindings[name]
+        for statement in statements:
+            _check_block(name, statement)
+        for statement in statements:
+            for other in _referenced_names(statement.node, future=source.future):
+                self.add(other, name)
+        self._statements.update(dict.fromkeys(statements))
 
     def ordered(self) -> list[Statement]:
-        """The statements: in a file as they stand there, in a notebook what is referred to first."""
+        """Return the statements: in a file in their order, in a notebook after those that they refer to."""
         if self._source.notebook:
             return list(self._statements)
-        return sorted(self._statements, key=lambda one: (one.node.lineno, one.node.col_offset))
+        return sorted(self._statements, key=lambda statement: (statement.node.lineno, statement.node.col_offset))
 
-    def _elsewhere(self, name: str, by: str) -> None:
-        if hasattr(builtins, name) or name in _MODULE:
+    def _check_defined(self, name: str, user: str) -> None:
+        if hasattr(builtins, name) or name in _MODULE_NAMES:
             return
-        for module in self._source.stars:
-            if hasattr(sys.modules.get(module), name):
-                self.stars.append(f"from {module} import {name}")
-                return
+        shown, by = sanitize_line(name), sanitize_line(user)
         if name in self._source.space:
-            _refuse(
-                f"'{sanitize_line(by)}' uses '{sanitize_line(name)}', which no statement of its module assigns; {_FILE}"
-            )
-        _refuse(f"'{sanitize_line(by)}' uses '{sanitize_line(name)}', which is not defined anywhere; define it")
+            _raise(f"'{by}' uses '{shown}', but no statement of its module assigns it; {_FILE}")
+        _raise(f"'{by}' uses '{shown}', which is not defined; define it")
 
-    def check(self) -> None:
-        """Refuse names for which running their statements again would not give what they stand for now."""
-        own = {name for statement in self._statements for name in _kept_by(statement.node)}
+    def check(self) -> tuple[str, ...]:
+        """Check that running the statements again gives the current values; return the names to compare."""
+        changed_by_reward = {name for statement in self._statements for name in _changed_by_functions(statement.node)}
         for name in sorted(self._names):
-            self._check(name, self._source.bindings.get(name, []), own=name in own)
+            self._check_value(name, self._source.bindings.get(name, []), changes=name in changed_by_reward)
+        names = sorted(self._names - changed_by_reward)
+        return tuple(name for name in names if name in self._source.bindings)
 
-    def _check(self, name: str, found: list[Statement], *, own: bool) -> None:
-        if not found or not all(isinstance(one.node, (ast.Assign, ast.AnnAssign, ast.AugAssign)) for one in found):
+    def _check_value(self, name: str, statements: list[Statement], *, changes: bool) -> None:
+        shown = sanitize_line(name)
+        assigned = all(isinstance(one.node, (ast.Assign, ast.AnnAssign, ast.AugAssign)) for one in statements)
+        if not statements or any(isinstance(one.node, (ast.Import, ast.ImportFrom)) for one in statements):
             return
-        if name in self._source.changes:
-            _refuse(
-                f"'{sanitize_line(name)}' is changed after it is assigned ({self._source.changes[name]}), which would be lost; "
-                f"make it in one statement, or {_FILE}"
+        if name in self._source.changes and (assigned or not changes):
+            _raise(
+                f"'{shown}' is changed after it is assigned ({self._source.changes[name]}), and the change would be "
+                f"lost; make the value in one statement, or {_FILE}"
             )
-        # What the reward changes itself as it runs, such as a cache, begins anew.
-        written = _written(found[0].node) if len(found) == 1 and not own else None
-        if written is not None and name in self._source.space and not _same(written, self._source.space[name]):
-            _refuse(
-                f"'{sanitize_line(name)}' is no longer what was assigned to it ({found[0].where}), and what it is now "
-                "cannot be carried; assign the value that the reward is to have"
+        # What the reward changes itself while it runs, such as a cache, starts again from its assignment.
+        expression = _assigned_expression(statements[0].node) if len(statements) == 1 and not changes else None
+        space = self._source.space
+        if expression is not None and name in space and not _is_unchanged(expression, space[name]):
+            _raise(
+                f"'{shown}' no longer has the value that was assigned to it ({statements[0].location}), and its current "
+                "value cannot be packaged; assign the value that the reward needs"
             )
 
 
-def _kept_by(node: ast.stmt) -> Iterator[str]:
-    """The global names that a function changes as it runs."""
+def _changed_by_functions(node: ast.stmt) -> Iterator[str]:
+    """Yield the global names that a function or class changes when it runs."""
     if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return
     for inner in ast.walk(node):
         if isinstance(inner, ast.Global):
             yield from inner.names
         elif isinstance(inner, (ast.Subscript, ast.Attribute)) and isinstance(inner.ctx, (ast.Store, ast.Del)):
-            yield from root(inner)
-        elif isinstance(inner, ast.Call) and isinstance(inner.func, ast.Attribute) and inner.func.attr in _CHANGES:
-            yield from root(inner.func)
+            yield from root_name(inner)
+        elif isinstance(inner, ast.Call) and isinstance(inner.func, ast.Attribute) and inner.func.attr in _MUTATORS:
+            yield from root_name(inner.func)
 
 
-def _written(node: ast.stmt) -> ast.expr | None:
-    """What a statement assigns to the one name that it binds."""
+def _assigned_expression(node: ast.stmt) -> ast.expr | None:
+    """Return the expression of a statement that assigns to a single name."""
     targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
     single = len(targets) == 1 and isinstance(targets[0], ast.Name)
     return node.value if single and isinstance(node, (ast.Assign, ast.AnnAssign)) else None
 
 
-def _check_kind(name: str, statement: Statement) -> None:
-    for node in _here(statement.node):
-        kind = _LOOPS.get(type(node).__name__)
+def _check_block(name: str, statement: Statement) -> None:
+    for node in _statements_in_scope(statement.node):
+        block = _BLOCKS.get(type(node).__name__)
         if isinstance(node, ast.If) and "__name__" in ast.unparse(node.test):
-            kind = "if __name__"
-        if kind is not None:
-            _refuse(
-                f"'{sanitize_line(name)}' is assigned inside '{kind}' ({statement.where}), which is not run in a Lambda; "
-                f"assign it at the top level, or {_FILE}"
+            block = "if __name__"
+        if block is not None:
+            _raise(
+                f"'{sanitize_line(name)}' is assigned inside '{block}' ({statement.location}), which does not run in "
+                f"Lambda; assign it at the top level, or {_FILE}"
             )
 
 
-def _here(node: ast.AST) -> Iterator[ast.AST]:
-    """A statement and those inside it, without those of functions and classes."""
+def _statements_in_scope(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield a statement and the statements inside it, without those of functions and classes."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return
     yield node
     for child in ast.iter_child_nodes(node):
         if isinstance(child, (ast.stmt, ast.ExceptHandler)):
-            yield from _here(child)
+            yield from _statements_in_scope(child)
 
 
-def _same(written: ast.expr, value: Any) -> bool:
-    """Whether a value is still what was written, as far as that can be told: of plain values alone."""
-    text = ast.unparse(written)
+def _is_unchanged(expression: ast.expr, value: Any) -> bool:
+    """Return whether a value still equals a literal; True for other expressions."""
+    text = ast.unparse(expression)
     try:
-        was = _EMPTY[text] if text in _EMPTY else ast.literal_eval(written)
+        original = _EMPTY[text] if text in _EMPTY else ast.literal_eval(expression)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return True
     try:
-        return bool(was == value)
-    except Exception:  # noqa: BLE001 - comparing is the value's own code
+        return bool(original == value)
+    except Exception:  # noqa: BLE001 - the comparison is code of the value
         return False
 
 
-class _Unannotated(ast.NodeTransformer):
-    """Without annotations, where those are never evaluated."""
+class _AnnotationRemover(ast.NodeTransformer):
+    """Removes annotations, if they are never evaluated."""
 
     def visit_arg(self, node: ast.arg) -> ast.arg:
         node.annotation = None
         return node
 
-    def _function(self, node: Any) -> Any:
+    def _remove_returns(self, node: Any) -> Any:
         node.returns = None
         return self.generic_visit(node)
 
-    visit_FunctionDef = _function  # noqa: N815 - ast calls its methods so
-    visit_AsyncFunctionDef = _function  # noqa: N815 - as above
+    visit_FunctionDef = _remove_returns  # noqa: N815 - a method name of ast
+    visit_AsyncFunctionDef = _remove_returns  # noqa: N815 - as above
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:
         node.annotation = ast.Constant(None)
         return self.generic_visit(node)
 
 
-def _used(node: ast.stmt, *, future: bool) -> list[str]:
-    """The global names that a statement refers to, in it or in its functions."""
+def _referenced_names(node: ast.stmt, *, future: bool) -> list[str]:
+    """Return the global names that a statement refers to, including those in its functions."""
     if future:
-        node = _Unannotated().visit(copy.deepcopy(node))
+        node = _AnnotationRemover().visit(copy.deepcopy(node))
     text = ast.unparse(ast.fix_missing_locations(node))
     table = symtable.symtable(text, "source", "exec")
-    found = [one.get_name() for one in table.get_symbols() if one.is_referenced()]
-    todo = list(table.get_children())
-    while todo:
-        inner = todo.pop()
-        found += [one.get_name() for one in inner.get_symbols() if one.is_global()]
-        todo += inner.get_children()
-    return sorted(set(found))
+    names = [symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced()]
+    tables = list(table.get_children())
+    while tables:
+        inner = tables.pop()
+        names += [symbol.get_name() for symbol in inner.get_symbols() if symbol.is_global()]
+        tables += inner.get_children()
+    return sorted(set(names))
 
 
-def _refuse(why: str) -> NoReturn:
-    raise ConfigurationError(f"The reward cannot be packaged: {why}.")
+def _raise(reason: str) -> NoReturn:
+    raise ConfigurationError(f"The reward cannot be packaged: {reason}.")

@@ -1,53 +1,54 @@
-"""What was written at the top level of a module or of a notebook: statements, and the names that each binds."""
+"""Read the source of a module or a notebook: its top-level statements and the names that each binds."""
 
 from __future__ import annotations
 
 import ast
 import linecache
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.rewards._packaging.imports import parsed
+from bedrock_rft.rewards._packaging.imports import parse_source
 
-__all__ = ["Source", "Statement", "root", "source_of"]
+__all__ = ["ModuleSource", "Statement", "read_source", "root_name", "top_level_names"]
 
-_INNER = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
-_RUN_HERE = frozenset({"time", "capture", "prun"})
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+_RUN_IN_KERNEL = frozenset({"time", "capture", "prun"})
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 @dataclass(frozen=True, eq=False)
 class Statement:
-    """One statement; an import of several names is as many of them.
+    """A top-level statement. An import of several names counts as one statement for each name.
 
     Attributes:
-        node: as it was read.
-        text: as it was written.
-        where: the file or the cell, and the line.
-        cell: its number in a notebook; 0 in a file.
+        node: the syntax tree.
+        text: the source text.
+        location: the file or the cell, and the line, for messages.
+        cell: the number of the notebook cell; 0 in a file.
     """
 
     node: ast.stmt
     text: str
-    where: str
+    location: str
     cell: int
 
 
 @dataclass(frozen=True)
-class Source:
-    """What was written at the top level of one module.
+class ModuleSource:
+    """The top-level statements of a module.
 
     Attributes:
-        module: its name.
-        space: its globals as they are now.
-        notebook: whether it was written in cells, which run in any order.
-        future: whether annotations are never evaluated in it.
-        bindings: the statements that bind each name, in order; of a notebook's cells, those of the last that does.
-        changes: where a name's value is changed in place at the top level.
-        stars: the modules from which everything is imported.
+        module: the module's name.
+        space: its current global names.
+        notebook: whether it consists of notebook cells, which run in any order.
+        future: whether it has `from __future__ import annotations`.
+        bindings: the statements that bind each name, in order. In a notebook, those of the last cell that binds it, and
+            earlier ones if that cell uses the earlier value.
+        changes: the location of a top-level statement that changes the value of a name in place.
     """
 
     module: str
@@ -56,41 +57,40 @@ class Source:
     future: bool = False
     bindings: dict[str, list[Statement]] = field(default_factory=dict[str, list[Statement]])
     changes: dict[str, str] = field(default_factory=dict[str, str])
-    stars: list[str] = field(default_factory=list[str])
 
 
-def source_of(space: Mapping[str, Any], what: str) -> Source:
-    """Read the source behind some globals.
+def read_source(space: Mapping[str, Any], label: str) -> ModuleSource:
+    """Read the source of a module.
 
     Args:
-        space: a function's `__globals__`.
-        what: what is wanted of it, for the error.
+        space: the `__globals__` of one of its functions.
+        label: the object that is being packaged, for the error.
 
     Raises:
-        ConfigurationError: there is none that can be read.
+        ConfigurationError: the source cannot be read.
     """
     module = str(space.get("__name__", "__main__"))
     file, cells = space.get("__file__"), cast("list[Any] | None", space.get("In"))
     notebook = isinstance(cells, list) and not isinstance(file, str)
     texts: list[tuple[str, str, int]]
     if notebook:
-        texts = [(f"cell {number}", _written(str(text)), number) for number, text in enumerate(cells or ())]
+        texts = [(f"cell {number}", _cell_code(str(text)), number) for number, text in enumerate(cells or ())]
     else:
         lines = linecache.getlines(file, dict(space)) if isinstance(file, str) else []
         if not lines:
             raise ConfigurationError(
-                f"{what} has no source that can be read. Write it into a file, and package 'path/to/file.py:name'."
+                f"The source of {label} cannot be read. Write it into a file, and package 'path/to/file.py:name'."
             )
-        texts = [(str(file).replace("\\", "/").rpartition("/")[2], "".join(lines), 0)]
-    trees = [(where, text, number, _tree(where, text, notebook=notebook)) for where, text, number in texts]
-    source = Source(module, space, notebook, future=any(_future(tree) for *_, tree in trees))
-    for where, text, number, tree in trees:
-        _note(source, where, text, number, tree)
+        texts = [(str(file).replace("\\", "/").rpartition("/")[2], "".join(lines).removeprefix("\ufeff"), 0)]
+    trees = [(location, text, number, _parse(location, text, notebook=notebook)) for location, text, number in texts]
+    source = ModuleSource(module, space, notebook, future=any(_has_future_annotations(tree) for *_, tree in trees))
+    for location, text, number, tree in trees:
+        _add_statements(source, location, text, number, tree)
     return source
 
 
-def _written(cell: str) -> str:
-    """A cell's own code, where IPython keeps it as a call of a cell magic that runs it here, such as `%%time`."""
+def _cell_code(cell: str) -> str:
+    """Return the code of a cell. IPython keeps a cell with a magic such as `%%time` as a call of `run_cell_magic`."""
     try:
         (node,) = ast.parse(cell).body
     except (SyntaxError, ValueError):
@@ -98,67 +98,102 @@ def _written(cell: str) -> str:
     call = node.value if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else None
     if call is None or not ast.unparse(call.func).endswith(".run_cell_magic"):
         return cell
-    magic, _, body = ((*(one.value for one in call.args if isinstance(one, ast.Constant)), "", "", ""))[:3]
-    return str(body) if magic in _RUN_HERE else ""
+    constants = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
+    magic, _, body = (*constants, "", "", "")[:3]
+    return str(body) if magic in _RUN_IN_KERNEL else ""
 
 
-def _tree(where: str, text: str, *, notebook: bool) -> ast.Module:
+def _parse(location: str, text: str, *, notebook: bool) -> ast.Module:
     try:
-        return parsed(where, text)
+        return parse_source(location, text)
     except ConfigurationError:
         if not notebook:
             raise
-        return ast.Module([], [])  # a cell that never ran
+        return ast.Module([], [])  # such a cell never ran
 
 
-def _future(tree: ast.Module) -> bool:
+def _has_future_annotations(tree: ast.Module) -> bool:
     return any(
         isinstance(node, ast.ImportFrom) and node.module == "__future__" and "annotations" in ast.unparse(node)
         for node in tree.body
     )
 
 
-def _note(source: Source, where: str, text: str, number: int, tree: ast.Module) -> None:
+def _add_statements(source: ModuleSource, location: str, text: str, number: int, tree: ast.Module) -> None:
     lines = text.split("\n")
     for node in tree.body:
-        place = f"{where}, line {node.lineno}"
+        place = f"{location}, line {node.lineno}"
         if isinstance(node, ast.ImportFrom) and node.module == "__future__":
             continue
-        if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
-            source.stars.append(node.module or "")
-            continue
         for statement in _split(node, text, lines, place, number):
-            for name in dict.fromkeys(_bound(statement.node)):
+            for name in dict.fromkeys(_bound_names(statement.node)):
                 known = source.bindings.setdefault(name, [])
-                if known and known[-1].cell != number:
+                if known and known[-1].cell != number and not _uses_itself(name, statement.node):
                     known.clear()
                     source.changes.pop(name, None)
                 known.append(statement)
-        for name in _changed(node):
+        for name in _changed_names(node):
             source.changes[name] = place
 
 
-def _split(node: ast.stmt, text: str, lines: list[str], place: str, number: int) -> Iterator[Statement]:
-    """One statement for each name of an import, so that nothing comes along that is not used."""
+def _uses_itself(name: str, node: ast.stmt) -> bool:
+    """Return whether a statement computes the new value of a name from its old value."""
+    if isinstance(node, ast.AugAssign):
+        return True
     if isinstance(node, (ast.Import, ast.ImportFrom)):
-        for alias in node.names:
-            one = (
+        return False
+    return name in top_level_names(node)
+
+
+def top_level_names(node: ast.AST) -> set[str]:
+    """Return the names that a statement reads when it is executed, not in the bodies of functions."""
+    names: set[str] = set()
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        children: list[ast.AST] = [*node.decorator_list, *node.args.defaults]
+        children += [default for default in node.args.kw_defaults if default is not None]
+    elif isinstance(node, ast.Lambda):
+        children = [*node.args.defaults]
+    else:
+        children = list(ast.iter_child_nodes(node))
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            names.add(node.id)
+    for child in children:
+        names |= top_level_names(child)
+    return names
+
+
+def _split(node: ast.stmt, text: str, lines: list[str], place: str, number: int) -> Iterator[Statement]:
+    """Yield one statement for each name of an import, so that no unused import is packaged."""
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        for alias in _aliases(node):
+            single = (
                 ast.Import([alias])
                 if isinstance(node, ast.Import)
                 else ast.ImportFrom(node.module, [alias], node.level)
             )
-            yield Statement(ast.copy_location(one, node), ast.unparse(one), place, number)
+            yield Statement(ast.copy_location(single, node), ast.unparse(single), place, number)
         return
     decorators: list[ast.expr] = getattr(node, "decorator_list", [])
     if decorators:
-        written = "\n".join(lines[decorators[0].lineno - 1 : node.end_lineno])
+        segment = "\n".join(lines[decorators[0].lineno - 1 : node.end_lineno])
     else:
-        written = ast.get_source_segment(text, node) or ast.unparse(node)
-    yield Statement(node, written, place, number)
+        segment = ast.get_source_segment(text, node) or ast.unparse(node)
+    yield Statement(node, segment, place, number)
 
 
-def _bound(node: ast.AST) -> Iterator[str]:
-    """The names that a statement binds in its own scope."""
+def _aliases(node: ast.Import | ast.ImportFrom) -> list[ast.alias]:
+    """Return the names of an import. A star is replaced by the names that the module has."""
+    if node.names[0].name != "*" or isinstance(node, ast.Import):
+        return node.names
+    module = sys.modules.get(node.module or "")
+    public = getattr(module, "__all__", None)
+    if public is None:
+        public = [name for name in vars(module or object()).keys() if not name.startswith("_")] if module else []
+    return [ast.alias(str(name)) for name in public]
+
+
+def _bound_names(node: ast.AST) -> Iterator[str]:
+    """Yield the names that a statement binds in its own scope."""
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         for alias in node.names:
             yield alias.asname or alias.name.split(".")[0]
@@ -167,28 +202,28 @@ def _bound(node: ast.AST) -> Iterator[str]:
         yield node.name
         return
     if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-        return  # never there as it runs
+        return  # false at run time
     if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
         yield node.id
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, (ast.Lambda, *_COMPREHENSIONS)):
-            yield from _bound(child)
+            yield from _bound_names(child)
 
 
-def _changed(node: ast.AST) -> Iterator[str]:
-    """The names whose values a statement changes in place: an item set, or a method called for that alone."""
-    if isinstance(node, _INNER):
+def _changed_names(node: ast.AST) -> Iterator[str]:
+    """Yield the names whose values a statement changes in place, by an assignment to a part or by a method call."""
+    if isinstance(node, _SCOPES):
         return
     if isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.ctx, (ast.Store, ast.Del)):
-        yield from root(node)
+        yield from root_name(node)
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute):
-        yield from root(node.value.func)
+        yield from root_name(node.value.func)
     for child in ast.iter_child_nodes(node):
-        yield from _changed(child)
+        yield from _changed_names(child)
 
 
-def root(node: ast.expr) -> Iterator[str]:
-    """The name that an item or an attribute is of, at the far end."""
+def root_name(node: ast.expr) -> Iterator[str]:
+    """Yield the name at the start of an expression such as `name.attribute[0]`, if there is one."""
     while isinstance(node, (ast.Subscript, ast.Attribute)):
         node = node.value
     if isinstance(node, ast.Name):

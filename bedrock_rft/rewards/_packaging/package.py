@@ -1,4 +1,4 @@
-"""A reward packaged for Lambda: the sources that were named, what they need, and nothing else."""
+"""Package a reward for Lambda: the given sources and their requirements, and nothing else."""
 
 from __future__ import annotations
 
@@ -10,46 +10,55 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import cast
+from typing import Any, cast
 
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._core.version import __version__
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.rewards import _MODULE_BY_NAME
-from bedrock_rft.rewards._packaging.archive import LARGEST_UNZIPPED, Package, checked_name, zipped
-from bedrock_rft.rewards._packaging.entry_writer import HEAD, of_function, of_reward
-from bedrock_rft.rewards._packaging.imports import refuse_imports
-from bedrock_rft.rewards._packaging.load_check import loadable, loaded
-from bedrock_rft.rewards._packaging.requirements import ARCHITECTURES, pinned, vendored
-from bedrock_rft.rewards._packaging.secret_scan import refuse_names, refuse_secrets
+from bedrock_rft.rewards._packaging.archive import LARGEST_UNZIPPED, Package, build_zip, validate_file_name
+from bedrock_rft.rewards._packaging.entry_writer import (
+    DOCSTRING,
+    WrittenSources,
+    write_function_sources,
+    write_reward_sources,
+)
+from bedrock_rft.rewards._packaging.imports import check_imports, decode_source
+from bedrock_rft.rewards._packaging.load_check import can_load, changed_names, load_package
+from bedrock_rft.rewards._packaging.requirements import ARCHITECTURES, install_requirements, pin_requirements
+from bedrock_rft.rewards._packaging.secret_scan import check_file_name, check_secrets
+from bedrock_rft.rewards._packaging.value_fingerprint import fingerprint_names
 from bedrock_rft.rewards._runtime.graders.unit_tests import PassesTests
 from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.reward import Reward
 from bedrock_rft.rewards._targets.resolve import reward_name, split_reward_path
 
-__all__ = ["RUNTIMES", "package"]
+__all__ = ["RUNTIMES", "package", "runtime_files"]
 
 RUNTIMES = ("python3.13", "python3.14", "python3.12", "python3.11", "python3.10")
-"""What Lambda runs of what this package runs on; the first is the usual one."""
+"""Lambda runtimes that this package supports; the first is the default."""
 
-_ENTRY = "lambda_function.py"
-_SECONDS = 300
+_ENTRY_FILE = "lambda_function.py"
+_TIMEOUT = 300
 _MEMORY = 512
-_MOST_MEMORY = 10_240
+_MAX_MEMORY = 10_240
 
 
 @dataclass(frozen=True)
 class _Sources:
-    """What a reward comes to: files by name, what Lambda calls, and what it needs beside it."""
+    """The sources of a reward, the handler setting, and its requirements."""
 
     files: Mapping[str, bytes]
     handler: str = "lambda_function.lambda_handler"
     requirements: Sequence[str] = ()
     models: Sequence[str] = ()
-    timeout: int = _SECONDS
+    timeout: int = _TIMEOUT
     memory: int = _MEMORY
-    direct: bool = field(default=False)
-    """Whether Lambda calls the user's own name, which then has to be a handler."""
+    direct: bool = False
+    """Whether Lambda calls the user's own object, which then has to be a handler."""
+    notebooks: Mapping[str, tuple[Mapping[str, Any], tuple[str, ...]]] = field(
+        default_factory=dict[str, "tuple[Mapping[str, Any], tuple[str, ...]]"]
+    )
 
 
 def package(
@@ -62,55 +71,59 @@ def package(
     runtime: str = "python3.13",
     architecture: str = "x86_64",
 ) -> Package:
-    """Make a Lambda's zip of a reward, and load it in a clean process.
+    """Build the zip of a Lambda function for a reward, and load it in a clean process.
 
-    Of a reward that was written in a notebook or a script only its functions go in, with what they refer to: imports,
-    constants and helpers at the top level. They are taken as they are written; no value of this process is. A module or
-    a file goes in whole. Then come the part of this package that scores, where it is used, and what is named here.
-    Built twice, the bytes are the same.
+    For a reward that was written in a notebook or a script, the package contains its functions and the top-level
+    imports, constants and helpers that they refer to, as source text; it contains no values of this process. In a
+    notebook, these statements have to give the values that the names have now. A module or a file is packaged whole.
+    The scoring part of this package is added if it is used. Two builds give the same bytes.
 
     Args:
         reward: a reward, a `Handler`, a function of (event, context), a module with a `lambda_handler`, or
             `path/to/file.py:name`.
-        include: further files, each by its path, relative ones under that path too; or names in the zip with paths.
-        requirements: releases to install beside it, each as `name==version`, with everything that they need.
-        models: ids of models that its code asks by itself; those of its judges are found.
-        allow: what only looks like a secret, or like a path of this machine, each as the error that refused it names
-            it: the file, the kind, and a sum of the text, so that nothing else of the file is let through.
-        runtime: Lambda's name of a Python, from 3.10 on.
+        include: further files: paths, of which relative ones are kept in the zip, or a mapping of names in the zip to
+            paths.
+        requirements: releases to install, each as `name==version`, with all their dependencies.
+        models: ids of models that the code calls itself; those of its judges are found.
+        allow: texts that only look like a secret or like a path of this machine, each in the form that the error has:
+            the file, the kind, and a checksum of the text.
+        runtime: a Lambda runtime from `python3.10` on.
         architecture: `x86_64` or `arm64`.
 
     Returns:
-        The zip, with the settings that belong to it.
+        The zip, with its settings.
 
     Raises:
-        ConfigurationError: something cannot be carried, is missing, looks like a secret, or does not load; it is named.
+        ConfigurationError: something cannot be packaged, is missing, looks like a secret, or cannot be loaded. The
+            message has its name.
     """
     _check_settings(runtime, architecture, {"requirements": requirements, "allow": allow})
-    sources = _sources(reward)
+    sources = _collect_sources(reward)
     own = {**sources.files}
     for name, content in _included(include).items():
         if name.casefold() in {known.casefold() for known in own}:
             raise ConfigurationError(
-                f"'{name}' is in the package already. Give it another name: include={{name: path}}."
+                f"The package already has a file '{name}'. Give yours another name: include={{name: path}}."
             )
         own[name] = content
     for name in own:
         _check_name(name)
-    wanted = pinned([*requirements, *(one for one in sources.requirements if not _named(one, requirements))])
-    brought = vendored(wanted, runtime=runtime, architecture=architecture)
-    texts = {name: _text(name, content) for name, content in own.items() if name.endswith(".py")}
-    if refuse_imports(texts, [*own, *brought], _ours()):
-        own.update(_runtime())
-    refuse_secrets(own, allow=allow)
-    both = next((name for name in own if name in brought), None)
-    if both is not None:
-        raise ConfigurationError(f"'{both}' is a file of a requirement too. Rename yours.")
-    content, files = zipped({**brought, **own})
-    asked: Sequence[str] = ()
-    if loadable(brought, runtime=runtime, processor=ARCHITECTURES[architecture]):
-        asked = loaded(content, sources.handler, direct=sources.direct)
-    found = tuple(dict.fromkeys([*sources.models, *asked, *models]))
+    extra = (one for one in sources.requirements if not _is_named(one, requirements))
+    pinned = pin_requirements([*requirements, *extra])
+    brought = install_requirements(pinned, runtime=runtime, architecture=architecture)
+    texts = {name: decode_source(name, content) for name, content in own.items() if name.endswith(".py")}
+    if check_imports(texts, [*own, *brought], _packaged_modules()):
+        own.update(runtime_files())
+    check_secrets(own, allow=allow)
+    conflict = next((name for name in own if name in brought), None)
+    if conflict is not None:
+        raise ConfigurationError(f"A requirement also has a file '{conflict}'. Rename yours.")
+    content, files = build_zip({**brought, **own})
+    called: Sequence[str] = ()
+    if can_load(brought, runtime=runtime, processor=ARCHITECTURES[architecture]):
+        called = load_package(content, sources.handler, direct=sources.direct)
+        _compare_notebooks(content, sources)
+    all_models = tuple(dict.fromkeys([*sources.models, *called, *models]))
     return Package(
         content,
         sources.handler,
@@ -118,8 +131,8 @@ def package(
         architecture,
         files,
         reward_name(reward),
-        found,
-        wanted,
+        all_models,
+        pinned,
         sources.timeout,
         sources.memory,
     )
@@ -127,24 +140,25 @@ def package(
 
 def _check_settings(runtime: str, architecture: str, lists: Mapping[str, object]) -> None:
     if runtime not in RUNTIMES:
-        raise ConfigurationError(f"runtime is '{runtime}'; Lambda's are {', '.join(sorted(RUNTIMES))}.")
+        raise ConfigurationError(
+            f"runtime is '{runtime}', which is not supported. Use one of {', '.join(sorted(RUNTIMES))}."
+        )
     if architecture not in ARCHITECTURES:
-        raise ConfigurationError(f"architecture is '{architecture}'; Lambda's are {' and '.join(ARCHITECTURES)}.")
+        raise ConfigurationError(f"architecture is '{architecture}'. Use {' or '.join(ARCHITECTURES)}.")
     for name, given in lists.items():
         if isinstance(given, str):
-            raise ConfigurationError(f"{name} is a list, such as ['{sanitize_line(given, 80)}'].")
+            raise ConfigurationError(f"{name} must be a list, such as ['{sanitize_line(given, 80)}'].")
 
 
-def _sources(reward: object) -> _Sources:
+def _collect_sources(reward: object) -> _Sources:
     if isinstance(reward, (Reward, Handler)):
         handler = reward if isinstance(reward, Handler) else Handler(reward)
         total = cast("Reward", handler.reward)
         tests = [leaf for leaf in total.leaves if isinstance(leaf, PassesTests)]
-        memory = min(_MOST_MEMORY, _MEMORY + sum(leaf.memory for leaf in tests))
-        seconds = 3 * _SECONDS if tests else _SECONDS
-        files = _encoded(of_reward(handler))
-        return _Sources(
-            files,
+        memory = min(_MAX_MEMORY, _MEMORY + sum(leaf.memory for leaf in tests))
+        seconds = 3 * _TIMEOUT if tests else _TIMEOUT
+        return _from_written(
+            write_reward_sources(handler),
             requirements=total.requirements,
             models=total.models,
             timeout=seconds,
@@ -153,109 +167,135 @@ def _sources(reward: object) -> _Sources:
     if isinstance(reward, ModuleType):
         if not hasattr(reward, "lambda_handler") or not isinstance(reward.__file__, str):
             raise ConfigurationError(
-                f"The module '{reward.__name__}' is no file with a 'lambda_handler'. Package 'path/to/file.py:name'."
+                f"The module '{reward.__name__}' is not a file with a 'lambda_handler'. Package 'path/to/file.py:name'."
             )
-        return _of_file(Path(reward.__file__), "lambda_handler")
+        return _from_file(Path(reward.__file__), "lambda_handler")
     if isinstance(reward, str) and reward.startswith("arn:"):
-        raise ConfigurationError("A function in Lambda is packaged already. Package what it was made of.")
+        raise ConfigurationError("A deployed function is already packaged. Package the sources that it was made from.")
     if isinstance(reward, (str, os.PathLike)):
         path, name = split_reward_path(os.fspath(reward))
         if path.suffix != ".py":
-            raise ConfigurationError(f"{path.name} is packaged already. Package the sources that it was made of.")
-        return _of_file(path, name)
+            raise ConfigurationError(f"{path.name} is already a package. Package the sources that it was made from.")
+        return _from_file(path, name)
     if callable(reward):
-        return _Sources(_encoded(of_function(reward)))
+        return _from_written(write_function_sources(reward))
     raise ConfigurationError(
-        f"A reward is a Reward, a Handler, a function, a module or 'file.py:name', not {type(reward).__name__}."
+        f"The reward is of type {type(reward).__name__}. Pass a Reward, a Handler, a function, a module or 'file.py:name'."
     )
 
 
-def _of_file(path: Path, name: str) -> _Sources:
+def _from_file(path: Path, name: str) -> _Sources:
     if path.suffix != ".py":
-        raise ConfigurationError(f"'{path.name}' is no Python file.")
-    if path.name == _ENTRY:
-        return _Sources({_ENTRY: _read(path, path.name)}, f"lambda_function.{name}", direct=True)
+        raise ConfigurationError(f"'{path.name}' is not a Python file.")
+    if path.name == _ENTRY_FILE:
+        return _Sources({_ENTRY_FILE: _read(path, path.name)}, f"lambda_function.{name}", direct=True)
+    stem = path.stem.replace(".", "_")  # a dot would separate a package from a module
     entry = (
-        f"{HEAD}from importlib import import_module\n\n"
-        f"lambda_handler = import_module({path.stem!r}).{name}\n"
-        'if hasattr(lambda_handler, "leaves"):  # a reward stands for its handler\n'
+        f"{DOCSTRING}from importlib import import_module\n\n"
+        f"lambda_handler = import_module({stem!r}).{name}\n"
+        'if hasattr(lambda_handler, "leaves"):  # a reward; Lambda needs its handler\n'
         "    lambda_handler = lambda_handler.handler\n"
     )
-    return _Sources({_ENTRY: entry.encode(), path.name: _read(path, path.name)})
+    return _Sources({_ENTRY_FILE: entry.encode(), f"{stem}.py": _read(path, path.name)})
 
 
 def _included(include: Iterable[str | os.PathLike[str]] | Mapping[str, str | os.PathLike[str]]) -> dict[str, bytes]:
-    """Further files by their names in the zip."""
+    """Return the further files by their names in the zip."""
     if isinstance(include, (str, os.PathLike)):
-        raise ConfigurationError(f"include is a list of files, such as ['{os.fspath(include)}'].")
+        raise ConfigurationError(f"include must be a list of files, such as ['{os.fspath(include)}'].")
     if isinstance(include, Mapping):
         given = cast("Mapping[str, str | os.PathLike[str]]", include)
-        return {checked_name(name): _read(Path(path), name) for name, path in given.items()}
+        return {validate_file_name(name): _read(Path(path), name) for name, path in given.items()}
     named: dict[str, Path] = {}
     for path in map(Path, include):
         name = path.name if path.is_absolute() else path.as_posix()
         if name in named:
             raise ConfigurationError(f"Two files of include are named '{name}'. Name them: include={{name: path}}.")
         named[name] = path
-    return {checked_name(name): _read(path, name) for name, path in named.items()}
+    return {validate_file_name(name): _read(path, name) for name, path in named.items()}
 
 
 def _read(path: Path, name: str) -> bytes:
-    refuse_names(name)
-    refuse_names(path.name)
+    check_file_name(name)
+    check_file_name(path.name)
     links = [path] if path.is_absolute() else [path, *path.parents]
     if any(link.is_symlink() for link in links):
-        raise ConfigurationError(f"'{path}' is a link, or in a folder that is one. Name the file itself.")
+        raise ConfigurationError(f"'{path}' is a symbolic link, or in a folder that is one. Name the file itself.")
     try:
         if path.is_dir():
-            raise ConfigurationError(f"'{path}' is a folder. Name the files that are to be packaged, one by one.")
+            raise ConfigurationError(f"'{path}' is a folder. Name each of its files that the reward needs.")
         if path.stat().st_size > LARGEST_UNZIPPED:
-            raise ConfigurationError(f"'{path}' is larger than Lambda takes. Leave it out.")
+            raise ConfigurationError(f"'{path}' is larger than Lambda's limit. Leave it out.")
         return path.read_bytes()
     except (OSError, ValueError) as error:
         if isinstance(error, ConfigurationError):
             raise
         reason = getattr(error, "strerror", None) or error
-        raise ConfigurationError(f"'{path}' cannot be packaged: {reason}.") from error
+        raise ConfigurationError(f"'{path}' cannot be read: {reason}.") from error
 
 
 def _check_name(name: str) -> None:
-    refuse_names(checked_name(name))
+    check_file_name(validate_file_name(name))
     top = name.split("/", maxsplit=1)[0].removesuffix(".py")
-    if top.casefold() == "bedrock_rft" or (name != _ENTRY and top in sys.stdlib_module_names):
-        raise ConfigurationError(f"'{name}' would stand in for the module '{top}' in the Lambda. Rename it.")
+    if top.casefold() == "bedrock_rft" or (name != _ENTRY_FILE and top in sys.stdlib_module_names):
+        raise ConfigurationError(f"'{name}' would hide the module '{top}' in Lambda. Rename it.")
 
 
-def _text(name: str, content: bytes) -> str:
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{name} is no Python: it is not written in UTF-8.") from error
+def _from_written(
+    written: WrittenSources,
+    *,
+    requirements: Sequence[str] = (),
+    models: Sequence[str] = (),
+    timeout: int = _TIMEOUT,
+    memory: int = _MEMORY,
+) -> _Sources:
+    files = {name: text.encode() for name, text in written.files.items()}
+    return _Sources(
+        files,
+        requirements=requirements,
+        models=models,
+        timeout=timeout,
+        memory=memory,
+        notebooks=written.notebooks,
+    )
 
 
-def _encoded(files: Mapping[str, str]) -> dict[str, bytes]:
-    return {name: text.encode() for name, text in files.items()}
+def _compare_notebooks(content: bytes, sources: _Sources) -> None:
+    """Raise `ConfigurationError` if a name has another value in the package than in the notebook."""
+    for module, (space, names) in sources.notebooks.items():
+        changed = changed_names(content, module, fingerprint_names(space, list(names)))
+        if changed:
+            shown = ", ".join(f"'{sanitize_line(name)}'" for name in changed)
+            raise ConfigurationError(
+                f"The reward cannot be packaged: the statements of the notebook that make {shown} give other values when "
+                "they are run again, because something changed them later or they depend on earlier values. Assign the "
+                "values that the reward needs in one cell, or write the reward into a file and package "
+                "'path/to/file.py:name'."
+            )
 
 
-def _named(requirement: str, requirements: Sequence[str]) -> bool:
-    return any(re.split(r"[\[=]", one.strip())[0].lower() == requirement.lower() for one in requirements)
+def _is_named(requirement: str, requirements: Sequence[str]) -> bool:
+    names = {re.sub(r"[-_.]+", "-", re.split(r"[\[=]", one.strip())[0]).lower() for one in requirements}
+    return re.sub(r"[-_.]+", "-", requirement).lower() in names
 
 
 @cache
-def _runtime() -> dict[str, bytes]:
+def runtime_files() -> dict[str, bytes]:
     """Return the files of `rewards/_runtime`, with the two package files above it."""
     package = Path(__file__).parents[2]
     paths = [package / "rewards" / "__init__.py", *sorted((package / "rewards" / "_runtime").rglob("*.py"))]
     found = {path.relative_to(package.parent).as_posix(): path.read_bytes().replace(b"\r\n", b"\n") for path in paths}
     found["bedrock_rft/__init__.py"] = (
-        f'"""The part of bedrock_rft {__version__} that scores. It needs the standard library alone."""\n'.encode()
+        f'"""The scoring part of bedrock_rft {__version__}. It needs the standard library only."""\n'.encode()
     )
     return found
 
 
-def _ours() -> dict[str, set[str]]:
+def _packaged_modules() -> dict[str, set[str]]:
     """Return the importable modules of the runtime, each with its public names; an empty set allows any name."""
     public = {name for name, module in _MODULE_BY_NAME.items() if module.startswith("_runtime.")}
-    inner = {name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): set[str]() for name in _runtime()}
+    inner = {
+        name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): set[str]() for name in runtime_files()
+    }
     del inner["bedrock_rft"]
     return {**inner, "bedrock_rft.rewards": public | {"_runtime"}}

@@ -1,4 +1,4 @@
-"""What a Lambda needs beside the standard library: wheels for its platform, each of one named release."""
+"""Install requirements for Lambda: wheels for its platform, each of one pinned version."""
 
 from __future__ import annotations
 
@@ -15,140 +15,182 @@ from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.rewards._packaging.archive import LARGEST_UNZIPPED
 
-__all__ = ["ARCHITECTURES", "pinned", "refuse_unnamed", "vendored"]
+__all__ = ["ARCHITECTURES", "check_dependencies_named", "install_requirements", "pin_requirements", "wheel_platforms"]
 
 ARCHITECTURES = {"x86_64": "x86_64", "arm64": "aarch64"}
-"""Lambda's names of processors, and those of wheels."""
+"""Lambda's names of processors, and the names in the tags of wheels."""
 
+_GLIBC_MINOR = {"python3.10": 26, "python3.11": 26}
+_NEWER_GLIBC_MINOR = 28
+"""glibc 2.26 is that of Amazon Linux 2. Later runtimes have Amazon Linux 2023 with 2.34; wheels need 2.28 at most."""
+
+_ALIASES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+_OLDEST_GLIBC_MINOR = {"x86_64": 5, "aarch64": 17}
 _PINNED = re.compile(
     r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(\[[A-Za-z0-9._, -]*\])?==([A-Za-z0-9][A-Za-z0-9.+!_-]*)"
 )
-_NOTES = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})  # they tell of this machine
-_SECONDS = 600
-_LONGEST = 600
+_LOCAL_RECORDS = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})  # they describe this machine
+_TIMEOUT = 600
+_MAX_REASON = 600
+_UNREACHABLE = re.compile(
+    r"NewConnectionError|ConnectTimeout|ReadTimeout|ProxyError|SSLError|NameResolutionError|Max retries exceeded|"
+    r"connection error|Connection refused|Temporary failure in name resolution|Network is unreachable",
+    re.IGNORECASE,
+)
+_SETTINGS = ("NO_INDEX", "FIND_LINKS", "INDEX_URL", "EXTRA_INDEX_URL", "NO_BINARY", "ONLY_BINARY", "REQUIRE_HASHES",
+             "CONSTRAINT", "PREFIX", "ROOT", "TARGET", "REQUIRE_VIRTUALENV", "PROXY", "CERT")  # fmt: skip
 
 
-def pinned(requirements: Sequence[str]) -> tuple[str, ...]:
-    """Requirements of the one form `name==version`; a bare name gets the version that is installed here.
+def pin_requirements(requirements: Sequence[str]) -> tuple[str, ...]:
+    """Return requirements in the form `name==version`. A name alone gets the version that is installed here.
 
     Raises:
-        ConfigurationError: one is of another form, or is not installed.
+        ConfigurationError: a requirement has another form, is not installed, or occurs with two versions.
     """
-    found: dict[str, str] = {}
-    for one in requirements:
-        text = one.strip()
+    pinned: dict[str, str] = {}
+    for requirement in requirements:
+        text = requirement.strip()
+        shown = sanitize_line(text, 80)
         if re.fullmatch(r"[A-Za-z0-9._-]+", text):
             try:
                 text = f"{text}=={importlib.metadata.version(text)}"
             except importlib.metadata.PackageNotFoundError:
                 raise ConfigurationError(
-                    f"The requirement '{sanitize_line(text, 80)}' has no version. Write '{sanitize_line(text, 80)}==' and the version."
+                    f"The requirement '{shown}' has no version, and is not installed here. Write '{shown}==' and the version."
                 ) from None
         match = _PINNED.fullmatch(text)
         if match is None:
             raise ConfigurationError(
-                f"The requirement '{sanitize_line(text, 80)}' is not of the form 'name==version': two builds are to be alike."
+                f"The requirement '{shown}' is not of the form 'name==version'. Give an exact version, so that every "
+                "build is the same."
             )
-        name = _name(match.group(1))
-        if found.setdefault(name, text) != text:
-            raise ConfigurationError(f"The requirement '{name}' is there twice: {found[name]} and {text}.")
-    return tuple(found[name] for name in sorted(found))
+        name = _normalize_name(match.group(1))
+        if pinned.setdefault(name, text) != text:
+            raise ConfigurationError(f"The requirement '{name}' occurs twice: {pinned[name]} and {text}. Remove one.")
+    return tuple(pinned[name] for name in sorted(pinned))
 
 
-def vendored(requirements: Sequence[str], *, runtime: str, architecture: str) -> dict[str, bytes]:
-    """The files of some releases as Lambda needs them, by name; `pip` fetches them, from where it is set up to.
+def install_requirements(requirements: Sequence[str], *, runtime: str, architecture: str) -> dict[str, bytes]:
+    """Download wheels for Lambda with pip, as it is configured here, and return their files by name.
 
     Raises:
-        ConfigurationError: pip is missing or found no wheel for the platform, or a release needs others that are not
-            named.
+        ConfigurationError: pip is missing or failed, or a dependency is not among the requirements.
     """
     if not requirements:
         return {}
     with tempfile.TemporaryDirectory(prefix="package-") as folder:
-        _install(requirements, folder, runtime, ARCHITECTURES[architecture])
-        files = dict(_read(Path(folder)))
-    refuse_unnamed(requirements, files)
+        _run_pip(requirements, folder, runtime, ARCHITECTURES[architecture])
+        files = dict(_read_files(Path(folder)))
+    check_dependencies_named(requirements, files)
     return files
 
 
-def _install(requirements: Sequence[str], folder: str, runtime: str, processor: str) -> None:
-    options = ["--target", folder, "--only-binary=:all:", "--no-compile", "--quiet", "--no-input"]
-    options += [
-        "--disable-pip-version-check",
-        "--implementation",
-        "cp",
-        "--python-version",
-        runtime.removeprefix("python"),
-    ]
-    for platform in ("manylinux_2_28", "manylinux2014"):  # what Amazon Linux 2023 runs, and what most wheels are for
-        options += ["--platform", f"{platform}_{processor}"]
+def wheel_platforms(runtime: str, processor: str) -> list[str]:
+    """Return the platform tags of wheels that run there, the newest first.
+
+    Source:
+        AWS Lambda runtimes: python3.10 and python3.11 run on Amazon Linux 2, later ones on Amazon Linux 2023.
+    """
+    tags: list[str] = []
+    newest = _GLIBC_MINOR.get(runtime, _NEWER_GLIBC_MINOR)
+    for minor in range(newest, _OLDEST_GLIBC_MINOR[processor] - 1, -1):
+        tags.append(f"manylinux_2_{minor}_{processor}")
+        if minor in _ALIASES:
+            tags.append(f"{_ALIASES[minor]}_{processor}")
+    return [*tags, f"linux_{processor}"]
+
+
+def _run_pip(requirements: Sequence[str], folder: str, runtime: str, processor: str) -> None:
+    version = runtime.removeprefix("python")
+    options = ["--target", folder, "--only-binary=:all:", "--no-compile", "--no-input", "--verbose"]
+    options += ["--disable-pip-version-check", "--progress-bar=off", "--implementation=cp", "--python-version", version]
+    # pip prefers the tag that is named first, and a compiled wheel to a pure one.
+    options += [f"--platform={platform}" for platform in wheel_platforms(runtime, processor)]
     try:
-        done = subprocess.run(  # noqa: S603 - the requirements are of one checked form
+        done = subprocess.run(  # noqa: S603 - the form of the requirements was checked
             [sys.executable, "-m", "pip", "install", *options, *requirements],
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            timeout=_SECONDS,
+            timeout=_TIMEOUT,
             check=False,
             env={**os.environ, "PIP_USER": "0"},  # --user and --target exclude each other
         )
     except subprocess.TimeoutExpired:
-        raise ConfigurationError(f"pip did not fetch the requirements within {_SECONDS} seconds. Try again.") from None
+        raise ConfigurationError(
+            f"pip did not download the requirements within {_TIMEOUT} seconds. Check the connection and try again."
+        ) from None
     if done.returncode:
-        raise ConfigurationError(_why(done.stderr, requirements, runtime, processor))
+        raise ConfigurationError(explain_pip_failure(done.stdout, requirements, runtime, processor))
 
 
-def _why(said: str, requirements: Sequence[str], runtime: str, processor: str) -> str:
-    if "No module named pip" in said:
-        return "Requirements are fetched with pip, which is not installed here: python -m ensurepip."
-    # An index's address may hold a password.
-    errors = [line for line in re.sub(r"://[^/@\s]*@", "://", said).splitlines() if line.startswith("ERROR:")]
-    why = sanitize_line((errors or [said.strip() or "it said nothing"])[-1].removeprefix("ERROR:").strip(), _LONGEST)
-    wanted = ", ".join(requirements)
+def explain_pip_failure(output: str, requirements: Sequence[str], runtime: str, processor: str) -> str:
+    """Return a message for pip's output. The passwords of package indexes are removed."""
+    if "No module named pip" in output:
+        return "Requirements are downloaded with pip, which is not installed here. Run: python -m ensurepip."
+    lines = re.sub(r"://[^/@\s]*@", "://", output).splitlines()
+    errors = [line.strip() for line in lines if line.lstrip().startswith("ERROR:")]
+    last = (errors or [output.strip() or "pip printed nothing"])[-1].removeprefix("ERROR:").strip()
+    reason = sanitize_line(re.sub(r"://[^/@\s]*@", "://", last), _MAX_REASON).rstrip(".")
+    names = ", ".join(requirements)
+    configured = [f"PIP_{name}" for name in _SETTINGS if os.environ.get(f"PIP_{name}")]
+    hint = f" pip is configured by {', '.join(configured)} in the environment." if configured else ""
+    if "no-index" in output.lower() or os.environ.get("PIP_NO_INDEX") or "Ignoring indexes" in output:
+        hint = " pip is configured to use no package index (PIP_NO_INDEX, or no-index in pip.conf)."
+    unreachable = next((line.strip() for line in lines if _UNREACHABLE.search(line)), None)
+    if unreachable is not None:
+        detail = sanitize_line(unreachable, _MAX_REASON).rstrip(".")
+        return (
+            f"pip could not reach the package index to download {names}: {detail}. Check the connection, the proxy and "
+            f"the index.{hint}"
+        )
     return (
-        f"pip found no wheel of each of {wanted} for {runtime} on {processor}: {why.rstrip('.')}. Only releases with "
-        "such wheels, or of pure Python, can be packaged."
+        f"pip found no wheel of each of {names} for {runtime} on {processor}: {reason}. Only releases with such wheels, "
+        f"or of pure Python, can be packaged.{hint}"
     )
 
 
-def _read(folder: Path) -> list[tuple[str, bytes]]:
-    found: list[tuple[str, bytes]] = []
-    left = LARGEST_UNZIPPED
+def _read_files(folder: Path) -> list[tuple[str, bytes]]:
+    """Return the installed files, without scripts, bytecode and records of this machine."""
+    files: list[tuple[str, bytes]] = []
+    remaining = LARGEST_UNZIPPED
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
-        stray = parts[0] == "bin" or "__pycache__" in parts or (parts[0].endswith(".dist-info") and path.name in _NOTES)
+        is_record = parts[0].endswith(".dist-info") and path.name in _LOCAL_RECORDS
         if path.is_symlink():
             raise ConfigurationError(
-                f"The requirement's file {'/'.join(parts)} is a link, which a package has none of."
+                f"The requirement's file {'/'.join(parts)} is a symbolic link, which a package cannot contain."
             )
-        if path.is_file() and not stray:
-            left -= path.stat().st_size
-            if left < 0:
+        if path.is_file() and not is_record and parts[0] != "bin" and "__pycache__" not in parts:
+            remaining -= path.stat().st_size
+            if remaining < 0:
                 raise ConfigurationError(
-                    f"The requirements unpack to more than Lambda's {LARGEST_UNZIPPED // 1024 // 1024} MB. "
-                    "Leave some out, or deploy a container image by other means, and pass its ARN."
+                    f"The requirements unpack to more than Lambda's {LARGEST_UNZIPPED // 1024 // 1024} MB. Leave some "
+                    "out, or deploy a container image by other means and pass its ARN."
                 )
-            found.append(("/".join(parts), path.read_bytes()))
-    return found
+            files.append(("/".join(parts), path.read_bytes()))
+    return files
 
 
-def refuse_unnamed(requirements: Sequence[str], files: dict[str, bytes]) -> None:
-    """What releases need of others is to be named as well, or it may be another version the next time."""
-    named = {_name(re.split(r"[\[=]", one)[0]) for one in requirements}
-    there = {_release(name.split("/")[0]) for name in files if name.split("/")[0].endswith(".dist-info")}
-    unnamed = sorted(f"{name}=={version}" for name, version in there if name not in named)
-    if unnamed:
+def check_dependencies_named(requirements: Sequence[str], files: dict[str, bytes]) -> None:
+    """Raise `ConfigurationError` if a dependency is not among the requirements: its version could change."""
+    named = {_normalize_name(re.split(r"[\[=]", requirement)[0]) for requirement in requirements}
+    folders = {name.split("/")[0] for name in files}
+    installed = {_split_release(folder) for folder in folders if folder.endswith(".dist-info")}
+    missing = sorted(f"{name}=={version}" for name, version in installed if name not in named)
+    if missing:
         raise ConfigurationError(
-            f"The requirements need others: {', '.join(unnamed)}. Name them too, so that two builds are alike: "
-            f"requirements={[*requirements, *unnamed]!r}."
+            f"The requirements need others: {', '.join(missing)}. Name them too, so that every build is the same: "
+            f"requirements={[*requirements, *missing]!r}."
         )
 
 
-def _release(folder: str) -> tuple[str, str]:
+def _split_release(folder: str) -> tuple[str, str]:
     name, _, version = folder.removesuffix(".dist-info").rpartition("-")
-    return _name(name), version
+    return _normalize_name(name), version
 
 
-def _name(name: str) -> str:
+def _normalize_name(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,4 +1,4 @@
-"""What must not get into a Lambda's zip: files that never belong there, and text that looks like a secret."""
+"""Keep files that do not belong in Lambda, and text that looks like a secret, out of a package."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path, PurePosixPath
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["refuse_names", "refuse_secrets"]
+__all__ = ["check_file_name", "check_secrets"]
 
 _FOLDERS = frozenset({"__pycache__", "venv", "env", "virtualenv", "node_modules", "site-packages"})
 _NAMES = frozenset({"id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "credentials", "credentials.json", "_netrc"})
-_KINDS: Mapping[str, tuple[str, ...]] = {
+_FILE_KINDS: Mapping[str, tuple[str, ...]] = {
     "a key or a certificate": (".pem", ".key", ".p12", ".pfx", ".jks", ".keystore", ".ppk", ".kdbx", ".crt", ".cer"),
     "a notebook": (".ipynb",),
     "bytecode": (".pyc", ".pyo"),
-    "a data set": (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".feather", ".npy", ".npz", ".xlsx"),
-    "a pickle, which runs code as it is read": (".pkl", ".pickle", ".joblib"),
+    "a dataset": (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".feather", ".npy", ".npz", ".xlsx"),
+    "a pickle, which runs code when it is loaded": (".pkl", ".pickle", ".joblib"),
     "a database": (".sqlite", ".sqlite3", ".db", ".h5", ".hdf5"),
     "an archive": (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".whl"),
     "a file of environment variables": (".env",),
@@ -47,89 +47,89 @@ _HOME = re.compile(
     r"(?:(?<![\w./:-])|(?<=file://))/(?:home|Users)/[A-Za-z0-9._-]+/|(?<![\w])[A-Za-z]:(?:\\{1,2}|/)Users(?:\\{1,2}|/)"
 )
 _ROOT = re.compile(r"(?<![\w./:-])/root/[\w.-][\w./-]{0,200}")
-_WORD = re.compile(r"[\w+/=.-]*")
-_DEEP = 3
+_WORD_CHARACTERS = re.compile(r"[\w+/=.-]*")
+_MIN_DEPTH = 3
 
 
-def refuse_names(name: str) -> None:
-    """Refuse a file that never belongs into a Lambda, by its name. Raises `ConfigurationError`."""
+def check_file_name(name: str) -> None:
+    """Raise `ConfigurationError` if a file, by its name, does not belong in Lambda."""
     parts = PurePosixPath(name).parts
     low = [part.casefold() for part in parts]
     if any(part in _FOLDERS for part in low[:-1]) or any(part.startswith(".") for part in low):
-        _refused(name, "it is hidden, or in a folder that never belongs into a Lambda")
+        _raise_for_name(name, "it is hidden, or in a folder that does not belong in Lambda")
     if low and low[-1] in _NAMES:
-        _refused(name, "it holds credentials")
-    for kind, endings in _KINDS.items():
+        _raise_for_name(name, "it holds credentials")
+    for kind, endings in _FILE_KINDS.items():
         if low and low[-1].endswith(endings):
-            _refused(name, f"it is {kind}")
+            _raise_for_name(name, f"it is {kind}")
 
 
-def _refused(name: str, why: str) -> None:
+def _raise_for_name(name: str, reason: str) -> None:
     raise ConfigurationError(
-        f"'{sanitize_line(name, 80)}' is not packaged: {why}. Name only the sources that the reward reads."
+        f"'{sanitize_line(name, 80)}' is not packaged: {reason}. Name only files that the reward reads."
     )
 
 
-def refuse_secrets(files: Mapping[str, bytes], *, allow: Collection[str] = ()) -> None:
-    """Refuse text that looks like a secret, or names this machine's folders. What was found is not repeated.
+def check_secrets(files: Mapping[str, bytes], *, allow: Collection[str] = ()) -> None:
+    """Check for text that looks like a secret, or is a path of this machine. The message does not contain it.
 
     Args:
-        files: by name.
-        allow: what was found before and only looks so, each as the error names it.
+        files: contents by name.
+        allow: findings that are not secrets, each in the form that the error has.
 
     Raises:
-        ConfigurationError: with the file, the line and the kind of secret; or something is allowed that is not there.
+        ConfigurationError: with the file, the line and the kind of secret; or `allow` has an entry without a finding.
     """
-    unused = {str(one) for one in allow}
+    unused = {str(entry) for entry in allow}
     for name, content in files.items():
-        text = content.decode("latin-1")  # never fails, and leaves ASCII, of which secrets are made, as it is
-        for kind, mend, found in _looked(text):
-            known = _named(name, kind, text, found)
-            if known not in allow:
-                _found(name, text, found.start(), kind, f"{mend}; if it is none, allow=['{known}'] lets it pass")
-            unused.discard(known)
+        text = content.decode("latin-1")  # never fails, and keeps ASCII, of which secrets consist
+        for kind, remedy, match in _iter_findings(text):
+            entry = _allow_entry(name, kind, text, match)
+            if entry not in allow:
+                _raise_for_text(name, text, match.start(), kind, f"{remedy}; if it is not one, pass allow=['{entry}']")
+            unused.discard(entry)
     if unused:
         raise ConfigurationError(
-            f"allow names what is not there: {sanitize_line(', '.join(sorted(unused)), 200)}. The file or its text changed; "
-            "take that out, and see what is found now."
+            f"allow has entries without a finding: {sanitize_line(', '.join(sorted(unused)), 200)}. The file or its text "
+            "changed. Remove them, and check what is found now."
         )
 
 
-def _looked(text: str) -> Iterator[tuple[str, str, re.Match[str]]]:
-    """The kind of whatever looks like a secret or a path, what to do about it, and where it is."""
+def _iter_findings(text: str) -> Iterator[tuple[str, str, re.Match[str]]]:
+    """Yield the kind of each finding, the remedy, and the match."""
     for kind, pattern in _SECRETS.items():
-        for found in pattern.finditer(text):
-            yield kind, "Read it from the function's environment or a secret store", found
-    places = [re.compile(re.escape(place)) for place in _here()]
-    for pattern in (*places, _HOME, _ROOT):
-        for found in pattern.finditer(text):
-            if pattern is not _ROOT or _exists(found.group()):
-                yield "a path of this machine", "It does not exist in Lambda; name files relative to the code", found
+        for match in pattern.finditer(text):
+            yield kind, "Read it from the function's environment or a secret store", match
+    folders = [re.compile(re.escape(folder)) for folder in _local_folders()]
+    for pattern in (*folders, _HOME, _ROOT):
+        for match in pattern.finditer(text):
+            if pattern is not _ROOT or _exists(match.group()):
+                yield "a path of this machine", "It does not exist in Lambda; use paths relative to the code", match
 
 
-def _named(name: str, kind: str, text: str, found: re.Match[str]) -> str:
-    """What a finding is called: by its file, its kind, and a sum of its text that says nothing of it."""
-    rest = _WORD.match(text, found.end())
-    whole = found.group() + (rest.group() if rest else "")
+def _allow_entry(name: str, kind: str, text: str, match: re.Match[str]) -> str:
+    """Return the entry for `allow`: the file, the kind, and a checksum of the text, from which the text cannot be guessed."""
+    rest = _WORD_CHARACTERS.match(text, match.end())
+    whole = match.group() + (rest.group() if rest else "")
     slug = kind.split(" ", 1)[1].lower().replace(" ", "-")
     return f"{sanitize_line(name, 80)}:{slug}:{sha256(whole.encode()).hexdigest()[:8]}"
 
 
 def _exists(path: str) -> bool:
-    """Whether a path into root's home leads somewhere; one that does not may be anything, such as an XPath."""
+    """Return whether a path below root's home exists; one that does not exist may be an XPath, for example."""
     with contextlib.suppress(OSError):
         return Path(path).exists()
     return False
 
 
-def _here() -> list[str]:
-    """This user's home and working folder, where they are deep enough to mean something."""
-    found = [Path.cwd()]
-    with contextlib.suppress(RuntimeError):  # there is none
-        found.append(Path.home())
-    return [str(path) for path in found if len(path.parts) >= _DEEP]
+def _local_folders() -> list[str]:
+    """Return the home and the working directory, unless they are too short to identify this machine."""
+    folders = [Path.cwd()]
+    with contextlib.suppress(RuntimeError):  # there is no home
+        folders.append(Path.home())
+    return [str(folder) for folder in folders if len(folder.parts) >= _MIN_DEPTH]
 
 
-def _found(name: str, text: str, place: int, kind: str, mend: str) -> None:
-    line = text.count("\n", 0, place) + 1
-    raise ConfigurationError(f"{sanitize_line(name, 80)}, line {line}, holds what looks like {kind}. {mend}.")
+def _raise_for_text(name: str, text: str, position: int, kind: str, remedy: str) -> None:
+    line = text.count("\n", 0, position) + 1
+    raise ConfigurationError(f"{sanitize_line(name, 80)}, line {line}, contains text that looks like {kind}. {remedy}.")

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from bedrock_rft._core.version import __version__
 from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.rewards._packaging.entry_writer import of_function, of_reward
+from bedrock_rft.rewards._packaging.entry_writer import write_function_sources, write_reward_sources
 from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.reward import Reward
 from bedrock_rft.rewards._targets.source_files import imported_sources, source_with_imports
@@ -78,9 +78,9 @@ def _source_pieces(code: Any, reward: object) -> Iterator[bytes]:
 def _notebook_sources(definition: Any, reward: object) -> Iterator[tuple[str, bytes]]:
     try:
         if isinstance(reward, (Reward, Handler)):
-            made = of_reward(reward if isinstance(reward, Handler) else Handler(reward))
+            made = write_reward_sources(reward if isinstance(reward, Handler) else Handler(reward)).files
         else:
-            made = of_function(cast("Any", reward))
+            made = write_function_sources(cast("Any", reward)).files
     except ConfigurationError:
         yield "", _definition_bytes(definition)
         return
