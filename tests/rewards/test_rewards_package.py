@@ -32,7 +32,7 @@ from bedrock_rft.rewards.__main__ import main
 from bedrock_rft.rewards._packaging import package as packaging
 from bedrock_rft.rewards._packaging import requirements as _package_vendor
 from bedrock_rft.rewards._packaging.archive import LARGEST, LARGEST_UNZIPPED, build_zip, validate_file_name
-from bedrock_rft.rewards._packaging.requirements import check_dependencies_named, explain_pip_failure, wheel_platforms
+from bedrock_rft.rewards._packaging.requirements import check_dependencies_named, explain_pip_failure
 from bedrock_rft.rewards._packaging.secret_scan import check_file_name, check_secrets
 
 PLAIN = {"id": "a", "metadata": {"reference_answer": "4"}}
@@ -469,7 +469,9 @@ def test_a_grader_of_ones_own_goes_in_with_its_class(tmp_path: Path, monkeypatch
 
 
 def test_closures_and_objects_are_named() -> None:
-    with pytest.raises(ConfigurationError, match=r"'closure.<locals>.long_enough' uses 'threshold' of the enclosing function"):
+    with pytest.raises(
+        ConfigurationError, match=r"'closure.<locals>.long_enough' uses 'threshold' of the enclosing function"
+    ):
         package(closure())
     with pytest.raises(ConfigurationError, match="not a function with source code"):
         package(reward(name="object")(Called()))
@@ -554,7 +556,9 @@ def test_what_is_no_secret_is_let_through_by_its_own_name_alone(kind: str, tmp_p
 
 
 def test_an_allowance_for_nothing_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"allow has entries without a finding: \*, x.py:aws-secret-key:00000000\. "):
+    with pytest.raises(
+        ConfigurationError, match=r"allow has entries without a finding: \*, x.py:aws-secret-key:00000000\. "
+    ):
         package(Numeric(), allow=["x.py:aws-secret-key:00000000", "*"])
     with pytest.raises(ConfigurationError, match="allow must be a list"):
         package(Numeric(), allow="*")
@@ -641,7 +645,10 @@ def test_links_folders_and_what_is_not_there_are_refused(tmp_path: Path, monkeyp
         (lambda: package("arn:aws:lambda:us-west-2:123456789012:function:x"), "already packaged"),
         (lambda: package(os), "not a file with a 'lambda_handler'"),
         (lambda: package(len), "not a function with source code"),
-        (lambda: package(Numeric(), runtime="python3.8"), "runtime is 'python3.8', which is not supported. Use one of python3.10"),
+        (
+            lambda: package(Numeric(), runtime="python3.8"),
+            "runtime is 'python3.8', which is not supported. Use one of python3.10",
+        ),
         (lambda: package(Numeric(), architecture="x86"), "architecture is 'x86'"),
         (lambda: package(Numeric(), requirements="a==1"), "requirements must be a list"),
         (lambda: package(Numeric(), requirements=["a>=1"]), "not of the form 'name==version'"),

@@ -123,7 +123,8 @@ def validate_file_name(name: str) -> str:
     invalid_character = any(not character.isprintable() or character in '\\:*?"<>|' for character in name)
     if not name or invalid_part or invalid_character or len(name) > _MAX_NAME:
         raise ConfigurationError(
-            f"'{sanitize_line(name, 80)}' cannot be a name in a package. Names are relative, without '..', and printable."
+            f"'{sanitize_line(name, 80)}' cannot be a name in a package. Names are relative, without '..', and "
+            "printable."
         )
     return unicodedata.normalize("NFC", name)
 
@@ -162,7 +163,8 @@ def build_zip(files: Mapping[str, bytes]) -> tuple[bytes, tuple[PackagedFile, ..
 def _check_size(size: int, limit: int, form: str) -> None:
     if size > limit:
         raise ConfigurationError(
-            f"The package is {_size(size)} {form}; the limit of Lambda is {_size(limit)}. Leave out files or requirements."
+            f"The package is {_size(size)} {form}; the limit of Lambda is {_size(limit)}. Leave out files or "
+            "requirements."
         )
 
 

@@ -173,7 +173,8 @@ class _Writer:
             arguments = ", ".join(f"{name}={_literal(value, name)}" for name, value in settings.items())
             return f"{self._operand(reward.reward)}.gate({self.expression(reward.by)}, {arguments})"
         return self._existing_name(reward) or _raise(
-            f"{_label(reward)} has no name at the top level of its module; assign it to a name there, or write it into a file"
+            f"{_label(reward)} has no name at the top level of its module; assign it to a name there, or write it into "
+            "a file"
         )
 
     def _operand(self, reward: Reward) -> str:
@@ -192,7 +193,8 @@ class _Writer:
         space = getattr(sys.modules.get(kind.__module__), "__dict__", {})
         if not dataclasses.is_dataclass(leaf) or space.get(kind.__name__) is not kind:
             _raise(
-                f"{_label(leaf)} has no name at the top level of its module; assign it to a name there, or write it into a file"
+                f"{_label(leaf)} has no name at the top level of its module; assign it to a name there, or write it "
+                "into a file"
             )
         return f"{self.sources.add_name(space, kind.__name__)}({_settings(leaf)})"
 
@@ -238,7 +240,8 @@ def _literal(value: Any, label: str) -> str:
         items = [_literal(one, label) for one in cast("Iterable[Any]", value)]
         return f"[{', '.join(items)}]" if isinstance(value, list) else f"({', '.join(items)}{',' * (len(items) == 1)})"
     return _raise(
-        f"{label} is of type {type(value).__name__}, which cannot be written as source; use plain values, or write it into a file"
+        f"{label} is of type {type(value).__name__}, which cannot be written as source; use plain values, or write it "
+        "into a file"
     )
 
 

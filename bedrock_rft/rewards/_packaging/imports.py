@@ -38,7 +38,8 @@ def decode_source(name: str, content: bytes) -> str:
     except (SyntaxError, UnicodeDecodeError, LookupError) as error:
         declared = "its declared encoding" if b"coding" in content[:200] else "UTF-8"
         raise ConfigurationError(
-            f"{sanitize_line(name, 80)} is not valid Python: it is not written in {declared} ({error}). Save it in UTF-8."
+            f"{sanitize_line(name, 80)} is not valid Python: it is not written in {declared} ({error}). Save it in "
+            "UTF-8."
         ) from error
 
 
@@ -91,7 +92,8 @@ def _required_imports(name: str, tree: ast.Module) -> Iterator[tuple[ast.stmt, s
         elif isinstance(node, ast.ImportFrom):
             if node.level:
                 raise ConfigurationError(
-                    f"{sanitize_line(name, 80)}, line {node.lineno}, has a relative import, but is not part of a package "
+                    f"{sanitize_line(name, 80)}, line {node.lineno}, has a relative import, but is not part of a "
+                    "package "
                     "in the zip. Import by the full name of the module, and name its files in include=[…]."
                 )
             yield node, node.module or "", tuple(alias.name for alias in node.names)

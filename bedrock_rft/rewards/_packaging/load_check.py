@@ -79,7 +79,7 @@ def changed_names(content: bytes, module: str, fingerprints: Mapping[str, str]) 
             archive.extractall(folder)
         paths = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
         try:
-            done = subprocess.run(
+            done = subprocess.run(  # noqa: S603 - the package that was just built
                 [sys.executable, "-I", "-B", "-S", str(value_fingerprint.__file__)],
                 input=json.dumps([folder, module, list(fingerprints), paths]),
                 env=clean_environment(folder),

@@ -120,7 +120,8 @@ class _Slicer:
         space = self._source.space
         if expression is not None and name in space and not _is_unchanged(expression, space[name]):
             _raise(
-                f"'{shown}' no longer has the value that was assigned to it ({statements[0].location}), and its current "
+                f"'{shown}' no longer has the value that was assigned to it ({statements[0].location}), and its "
+                "current "
                 "value cannot be packaged; assign the value that the reward needs"
             )
 

@@ -186,9 +186,9 @@ def _aliases(node: ast.Import | ast.ImportFrom) -> list[ast.alias]:
     if node.names[0].name != "*" or isinstance(node, ast.Import):
         return node.names
     module = sys.modules.get(node.module or "")
-    public = getattr(module, "__all__", None)
-    if public is None:
-        public = [name for name in vars(module or object()).keys() if not name.startswith("_")] if module else []
+    if module is None:  # the cell failed
+        return []
+    public = getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]
     return [ast.alias(str(name)) for name in public]
 
 

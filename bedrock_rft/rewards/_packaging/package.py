@@ -180,7 +180,8 @@ def _collect_sources(reward: object) -> _Sources:
     if callable(reward):
         return _from_written(write_function_sources(reward))
     raise ConfigurationError(
-        f"The reward is of type {type(reward).__name__}. Pass a Reward, a Handler, a function, a module or 'file.py:name'."
+        f"The reward is of type {type(reward).__name__}. Pass a Reward, a Handler, a function, a module or "
+        "'file.py:name'."
     )
 
 
@@ -267,7 +268,8 @@ def _compare_notebooks(content: bytes, sources: _Sources) -> None:
         if changed:
             shown = ", ".join(f"'{sanitize_line(name)}'" for name in changed)
             raise ConfigurationError(
-                f"The reward cannot be packaged: the statements of the notebook that make {shown} give other values when "
+                f"The reward cannot be packaged: the statements of the notebook that make {shown} give other values "
+                "when "
                 "they are run again, because something changed them later or they depend on earlier values. Assign the "
                 "values that the reward needs in one cell, or write the reward into a file and package "
                 "'path/to/file.py:name'."

@@ -56,7 +56,8 @@ def pin_requirements(requirements: Sequence[str]) -> tuple[str, ...]:
                 text = f"{text}=={importlib.metadata.version(text)}"
             except importlib.metadata.PackageNotFoundError:
                 raise ConfigurationError(
-                    f"The requirement '{shown}' has no version, and is not installed here. Write '{shown}==' and the version."
+                    f"The requirement '{shown}' has no version, and is not installed here. Write '{shown}==' and the "
+                    "version."
                 ) from None
         match = _PINNED.fullmatch(text)
         if match is None:
@@ -139,6 +140,8 @@ def explain_pip_failure(output: str, requirements: Sequence[str], runtime: str, 
     hint = f" pip is configured by {', '.join(configured)} in the environment." if configured else ""
     if "no-index" in output.lower() or os.environ.get("PIP_NO_INDEX") or "Ignoring indexes" in output:
         hint = " pip is configured to use no package index (PIP_NO_INDEX, or no-index in pip.conf)."
+    elif "(from versions: none)" in output:
+        hint = f" pip found no release at all: check the name, and that the package index can be reached.{hint}"
     unreachable = next((line.strip() for line in lines if _UNREACHABLE.search(line)), None)
     if unreachable is not None:
         detail = sanitize_line(unreachable, _MAX_REASON).rstrip(".")
@@ -147,7 +150,8 @@ def explain_pip_failure(output: str, requirements: Sequence[str], runtime: str, 
             f"the index.{hint}"
         )
     return (
-        f"pip found no wheel of each of {names} for {runtime} on {processor}: {reason}. Only releases with such wheels, "
+        f"pip found no wheel of each of {names} for {runtime} on {processor}: {reason}. Only releases with such "
+        "wheels, "
         f"or of pure Python, can be packaged.{hint}"
     )
 

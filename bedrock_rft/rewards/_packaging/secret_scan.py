@@ -90,7 +90,8 @@ def check_secrets(files: Mapping[str, bytes], *, allow: Collection[str] = ()) ->
             unused.discard(entry)
     if unused:
         raise ConfigurationError(
-            f"allow has entries without a finding: {sanitize_line(', '.join(sorted(unused)), 200)}. The file or its text "
+            f"allow has entries without a finding: {sanitize_line(', '.join(sorted(unused)), 200)}. The file or its "
+            "text "
             "changed. Remove them, and check what is found now."
         )
 
@@ -108,7 +109,7 @@ def _iter_findings(text: str) -> Iterator[tuple[str, str, re.Match[str]]]:
 
 
 def _allow_entry(name: str, kind: str, text: str, match: re.Match[str]) -> str:
-    """Return the entry for `allow`: the file, the kind, and a checksum of the text, from which the text cannot be guessed."""
+    """Return the entry for `allow`: the file, the kind, and a checksum that does not reveal the text."""
     rest = _WORD_CHARACTERS.match(text, match.end())
     whole = match.group() + (rest.group() if rest else "")
     slug = kind.split(" ", 1)[1].lower().replace(" ", "-")

@@ -46,7 +46,7 @@ def fingerprint_names(space: Mapping[str, Any], names: list[str]) -> dict[str, s
     }
 
 
-def _describe(value: Any, module: str, visited: dict[int, int], depth: int) -> Any:
+def _describe(value: Any, module: str, visited: dict[int, int], depth: int) -> Any:  # noqa: C901, PLR0911 - by type
     """Return nested tuples of text that describe a value."""
     kind = type(value)
     if value is None or kind in (bool, int, float, complex, str, bytes):
@@ -76,16 +76,15 @@ def _describe(value: Any, module: str, visited: dict[int, int], depth: int) -> A
     if isinstance(value, property):
         return ("property", inner(value.fget), inner(value.fset))
     if isinstance(value, functools.partial):
-        partial = cast("functools.partial[Any]", value)
-        return ("partial", inner(partial.func), inner(partial.args), inner(partial.keywords))
+        return ("partial", inner(value.func), inner(value.args), inner(value.keywords))
     wrapped = getattr(value, "__wrapped__", None)
     if wrapped is not None and hasattr(value, "cache_parameters"):
         return ("cache", inner(wrapped), inner(value.cache_parameters()))
     return _describe_data(value, module, inner)
 
 
-def _describe_data(value: Any, module: str, inner: Any) -> Any:
-    kind = cast("type[Any]", type(value))
+def _describe_data(value: Any, module: str, inner: Any) -> Any:  # noqa: PLR0911 - by type
+    kind = type(value)
     label = _class_label(kind, module)
     state = {**getattr(value, "__dict__", {})} if kind.__module__ == module else {}
     if isinstance(value, (list, tuple, collections.deque)):
@@ -93,11 +92,10 @@ def _describe_data(value: Any, module: str, inner: Any) -> Any:
     if isinstance(value, (set, frozenset)):
         return (label, tuple(sorted(repr(inner(item)) for item in cast("set[Any]", value))), _state(state, inner))
     if isinstance(value, dict):
-        items = [(inner(key), inner(item)) for key, item in cast("dict[Any, Any]", value).items()]
+        items = [(inner(key), inner(item)) for key, item in value.items()]
         return (label, tuple(sorted(items, key=repr)), _state(state, inner))
     if isinstance(value, re.Pattern):
-        pattern = cast("re.Pattern[Any]", value)
-        return (label, repr(pattern.pattern), pattern.flags)
+        return (label, repr(value.pattern), value.flags)
     if isinstance(value, random.Random):
         return (label, inner(value.getstate()))
     if dataclasses.is_dataclass(value):
