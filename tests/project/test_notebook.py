@@ -39,7 +39,7 @@ def test_it_runs_from_top_to_bottom_and_its_pictures_are_seen(tmp_path: Path) ->
         "240 records",
         "Check of 0.9 * correct + 0.1 * marked",
         "no model was trained",
-        "The reward rose from",
+        "The mean reward rose",
         "step 30 of 30",
         "Evaluation of 2 models on 60 prompts, 4 each",
         "tuned is better than base",
