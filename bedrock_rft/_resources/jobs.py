@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from bedrock_rft._auth.endpoint import RFT_REGIONS, host_region
 from bedrock_rft._core.text import sanitize_line
@@ -163,7 +163,7 @@ def _grader(reward: object) -> LambdaGrader:
 
 def _refuse_path(argument: str, value: object) -> None:
     """Raise if a local file was passed instead of an uploaded one."""
-    path = os.fspath(value) if isinstance(value, os.PathLike) else value
+    path = os.fspath(cast("os.PathLike[str]", value)) if isinstance(value, os.PathLike) else value
     if not isinstance(path, str):
         return
     if isinstance(value, os.PathLike) or path.endswith(_FILE_SUFFIXES) or "/" in path or "\\" in path:

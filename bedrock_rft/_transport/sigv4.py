@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from bedrock_rft._auth.config import Config
 from bedrock_rft._transport.connection_errors import map_connection_error, strip_exception
@@ -57,7 +57,7 @@ class SigV4Transport:
                 extensions=self._extensions,
             )
             deadline = time.monotonic() + self._config.timeout
-            response = await maybe_await(cast("Any", self._http.send(native, stream=True)))
+            response = await maybe_await(self._http.send(native, stream=True))
             if request.upload is not None:  # an upload may take longer than its response
                 deadline = time.monotonic() + self._config.timeout
             return await read_response(response, request, deadline, blocking=self._blocking)
@@ -76,7 +76,7 @@ class SigV4Transport:
 
     async def close(self) -> None:
         """Close the connections."""
-        await maybe_await(cast("Any", self._http.close() if self._blocking else self._http.aclose()))
+        await maybe_await(self._http.close() if self._blocking else self._http.aclose())
 
     def openai(self, *, max_retries: int, blocking: bool) -> Any:
         """Return an OpenAI client whose requests are signed, on the connections of this transport."""

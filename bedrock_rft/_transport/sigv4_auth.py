@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import AsyncGenerator, Generator
+from importlib.util import find_spec  # pyright: ignore[reportUnusedImport] # used below, which TYPE_CHECKING hides
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     class _Auth(httpx.Auth):
         pass
 
-elif importlib.util.find_spec("httpx2") is None:
+elif find_spec("httpx2") is None:
     _Auth = httpx.Auth
 else:
     import httpx2

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from io import BytesIO
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from bedrock_rft.datasets._json_lines import InvalidLine, as_record, file_violation, parse_line, parse_record
 from bedrock_rft.datasets._limits import Limits
@@ -185,11 +185,11 @@ class DatasetCheck:
         if first and isinstance(value, list) and value:
             self._stop(_ARRAY)
             return
-        violations = list(record_problems(value))
+        violations = list(record_problems(cast("Any", value)))
         for violation in violations:
             self._problems.error(self._line, violation)
         if not violations:
-            self._statistics.add(self._line, as_record(value))
+            self._statistics.add(self._line, as_record(cast("dict[str, Any]", value)))
 
     def _check_secrets(self, line: bytes) -> None:
         # The search for plain text is many times faster than that for the pattern.

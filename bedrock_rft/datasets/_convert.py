@@ -133,7 +133,8 @@ def _parquet_rows(source: Source) -> Iterator[Any]:
             f"{source.name} is Parquet, which needs pyarrow. Install it: pip install pyarrow", path=source.name
         ) from None
     with source.open() as file:
-        for batch in parquet.ParquetFile(file).iter_batches(1000):
+        batches: Any = cast("Any", parquet).ParquetFile(file).iter_batches(1000)
+        for batch in batches:
             yield from batch.to_pylist()
 
 
@@ -306,8 +307,8 @@ def _normalize_messages(messages: Any) -> list[_Row]:
 def _join_blocks(blocks: Any) -> Any:
     """Return Converse's `[{"text": …}]` as a string, and any other content unchanged."""
     if not isinstance(blocks, list) or not blocks:
-        return blocks
-    items: list[Any] = blocks
+        return cast("Any", blocks)
+    items = cast("list[Any]", blocks)  # type: ignore[redundant-cast] # pyright needs it
     if all(isinstance(block, dict) and list(cast("_Row", block)) == ["text"] for block in items):
-        return content_text([{"type": "text", **block} for block in items]) or blocks
+        return content_text([{"type": "text", **block} for block in items]) or items
     return items

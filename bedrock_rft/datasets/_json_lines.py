@@ -196,6 +196,6 @@ def _surrogate_path(value: object) -> str | None:
             pending += [(name, path) for name, _ in fields]
             pending += [(inner, f"{path}.{name}" if path else truncate(name)) for name, inner in reversed(fields)]
         elif isinstance(item, list):
-            inners: list[Any] = item
+            inners = cast("list[Any]", item)  # type: ignore[redundant-cast] # pyright needs it
             pending += [(inners[index], f"{path}[{index}]") for index in reversed(range(len(inners)))]
     return None

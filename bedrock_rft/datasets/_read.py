@@ -81,7 +81,9 @@ def parse_object(name: str, number: int, line: bytes) -> dict[str, Any]:
         return cast("dict[str, Any]", value)
     if number == 1 and isinstance(value, list) and value:
         raise _line_error(name, number, "the file is a JSON array. Write one object per line.")
-    raise _line_error(name, number, f"{json_type(value)} instead of an object. Write one JSON object per line.")
+    raise _line_error(
+        name, number, f"{json_type(cast('Any', value))} instead of an object. Write one JSON object per line."
+    )
 
 
 def reject_signature(name: str, head: bytes) -> None:

@@ -85,16 +85,16 @@ def plain_record(number: int, record: object) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """Return a value with arrays as lists and models as dicts. Other values are left for the encoder to reject."""
-    kind = type(value)
+    kind = cast("type", type(value))
     if kind is str or kind is int or kind is float or kind is bool or value is None:
         return value
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", by_alias=True)
     if isinstance(value, Mapping):
-        fields: Mapping[Any, Any] = value
+        fields = cast("Mapping[Any, Any]", value)  # type: ignore[redundant-cast] # pyright needs it
         return {name: _plain(inner) for name, inner in fields.items()}
     if isinstance(value, (list, tuple)):
-        items: list[Any] | tuple[Any, ...] = value
+        items = cast("list[Any] | tuple[Any, ...]", value)  # type: ignore[redundant-cast] # pyright needs it
         return [_plain(inner) for inner in items]
     library = kind.__module__.partition(".")[0]
     for libraries, method in ((("numpy", "pandas"), "tolist"), (("pyarrow",), "to_pylist"), (("pyarrow",), "as_py"),

@@ -59,9 +59,10 @@ def record_problems(record: object) -> Iterator[Violation]:
     if not messages:
         yield Violation("messages", "messages", "the list is empty", "Add at least one message with the role 'user'")
         return
-    for index, message in enumerate(messages):
+    items = cast("list[Any]", messages)  # type: ignore[redundant-cast] # pyright needs it
+    for index, message in enumerate(items):
         yield from _message_problems(f"messages[{index}]", message)
-    roles = [cast("dict[str, Any]", message).get("role") for message in messages if isinstance(message, dict)]
+    roles = [cast("dict[str, Any]", message).get("role") for message in items if isinstance(message, dict)]
     if "user" not in roles:
         yield Violation("no-user", "messages", "no message has the role 'user'", "Give the prompt the role 'user'")
 
@@ -72,7 +73,7 @@ def content_text(content: Any) -> str | None:
         return content
     if not isinstance(content, list) or not content:
         return None
-    parts: list[Any] = content
+    parts = cast("list[Any]", content)  # type: ignore[redundant-cast] # pyright needs it
     texts: list[str] = []
     for part in parts:
         fields = cast("dict[str, Any]", part) if isinstance(part, dict) else {}
@@ -144,10 +145,14 @@ def _content_problems(path: str, content: Any) -> Iterator[Violation]:
     if isinstance(content, str):
         return
     if not isinstance(content, list) or not content:
-        summary = "the list is empty" if content == [] else f"{json_type(content)}, expected a string or text parts"
+        summary = (
+            "the list is empty"
+            if content == []
+            else f"{json_type(cast('Any', content))}, expected a string or text parts"
+        )
         yield Violation("content", path, summary, "Give the text as a string")
         return
-    parts: list[Any] = content
+    parts = cast("list[Any]", content)  # type: ignore[redundant-cast] # pyright needs it
     for index, part in enumerate(parts):
         if content_text([part]) is None:
             remedy = f"Give {_TEXT_PART}; the service accepts only text"

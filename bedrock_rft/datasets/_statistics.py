@@ -112,7 +112,7 @@ class Statistics:
             if not text or text.isspace() or "\0" in text:
                 self._check_text(line, text)
         reference = fields.get("reference_answer", _MISSING)
-        reference_type = type(reference)
+        reference_type = cast("type", type(reference))
         self.valid += 1
         self._batch_roles.append(roles)
         self._batch_names.append(tuple(fields))
@@ -199,8 +199,8 @@ class Statistics:
         if value is None and (name in self._nulls or len(self._nulls) < _MAX_NAMES):
             self._nulls[truncate(name, _MAX_NAME_CHARS)] += 1
         elif type(value) is dict:
-            self._count_nested(truncate(name, _MAX_NAME_CHARS), value)
-        if _is_infinite(value):
+            self._count_nested(truncate(name, _MAX_NAME_CHARS), cast("dict[str, Any]", value))
+        if _is_infinite(cast("Any", value)):
             self._problems.warning(line, _INFINITE)
 
     def _count_nested(self, path: str, fields: dict[str, Any]) -> None:
@@ -218,8 +218,8 @@ class Statistics:
         elif reference is None:
             self._problems.warning(line, _NULL_REFERENCE)
         elif type(reference) is dict:
-            self._count_nested("reference_answer", reference)
-        if _is_infinite(reference):
+            self._count_nested("reference_answer", cast("dict[str, Any]", reference))
+        if _is_infinite(cast("Any", reference)):
             self._problems.warning(line, _INFINITE)
 
     def _check_answer(self, line: int, prompt: str, answer: str) -> None:

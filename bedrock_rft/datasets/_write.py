@@ -107,7 +107,7 @@ def _map_columns(
     named = {column for column in (prompt, system, reference_answer) if isinstance(column, str)}
     for number, row in enumerate(rows, 1):
         fields = plain_record(number, row)
-        messages = fields.get("messages") if prompt is None else _column_value(number, fields, prompt, "prompt")
+        messages: Any = fields.get("messages") if prompt is None else _column_value(number, fields, prompt, "prompt")
         if not isinstance(messages, (list, tuple)):
             messages = [{"role": "user", "content": messages}]
         if system is not None:

@@ -200,7 +200,9 @@ class _Retries:
 
         retrying = tenacity.AsyncRetrying(
             retry=lambda state: self._should_retry(state.outcome.exception() if state.outcome else None),
-            wait=lambda _: 0.0 if self._outcome is None else backoff_seconds(self._outcome, self._failures + self._busy),
+            wait=lambda _: (
+                0.0 if self._outcome is None else backoff_seconds(self._outcome, self._failures + self._busy)
+            ),
             sleep=asyncio.sleep,
             reraise=True,
         )
