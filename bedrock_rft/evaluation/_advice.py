@@ -1,4 +1,4 @@
-"""Findings of an evaluation: what the results mean for a training run."""
+"""Findings of an evaluation: verdicts on models, and advice for a training run."""
 
 from __future__ import annotations
 

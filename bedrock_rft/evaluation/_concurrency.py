@@ -33,7 +33,7 @@ async def gather_or_cancel(coroutines: Sequence[Coroutine[Any, Any, None]]) -> N
 
 
 async def run_in_thread(work: Callable[[], T]) -> T:
-    """Run blocking work in a daemon thread of its own, so that Ctrl-C does not wait for a slow response."""
+    """Run blocking work in a new daemon thread, so that Ctrl-C does not wait for a slow response."""
     loop, future = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
 
     def set_outcome(result: Any, error: BaseException | None) -> None:
@@ -59,7 +59,7 @@ async def run_in_thread(work: Callable[[], T]) -> T:
 
 
 def run_coroutine(create: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine from synchronous code; in a thread of its own if this thread already runs an event loop."""
+    """Run a coroutine from synchronous code; in a new thread if this thread already runs an event loop."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -95,7 +95,7 @@ async def run(
 ) -> Evaluation:
     """Evaluate through the OpenAI client of a `Client` or `AsyncClient`.
 
-    A blocking client runs in threads and an event loop of its own, an async client in the caller's loop.
+    A blocking client runs in threads and a new event loop, an async client in the caller's loop.
     """
     config, blocking = client._session.config, client._blocking
     sampler = chat_sampler(client.openai, config, settings.validated().sampling or {}, timeout, blocking=blocking)

@@ -102,7 +102,7 @@ def _format_score(value: float) -> str:
 def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Align columns, the first to the left and all others to the right; empty columns are dropped.
 
-    Columns that do not fit into the terminal's width follow below in a table of their own.
+    Columns that do not fit into the terminal's width follow below in a second table.
     """
     kept = [column for column in range(len(rows[0])) if any(row[column] for row in rows[1:])]
     cells = [[sanitize_line(row[column], _FIRST_WIDTH if column == 0 else _WIDTH) for column in kept] for row in rows]

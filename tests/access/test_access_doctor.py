@@ -614,6 +614,6 @@ def test_a_policy_of_the_functions_own_may_allow_what_the_callers_do_not(
     found = one(look(person, reward=REWARD), "may_invokereward")
     assert (found.level, found.reason) == (
         "unknown",
-        "no policy of the identity allows it; the function's own policy may",
+        "no policy of the identity allows it; the function's resource policy may",
     )
     assert iam.asked

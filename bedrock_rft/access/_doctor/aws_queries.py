@@ -44,17 +44,17 @@ class QueryFailure:
 
     @property
     def denied(self) -> bool:
-        """Whether the identity lacks the permission for the query."""
+        """True if the identity lacks the permission for the query."""
         return self.code in _DENIED
 
     @property
     def missing(self) -> bool:
-        """Whether the resource does not exist."""
+        """True if the resource does not exist."""
         return self.code in _MISSING
 
     @property
     def not_sent(self) -> bool:
-        """Whether no request was sent: there are no credentials, or the client uses the local service."""
+        """True if no request was sent: there are no credentials, or the client uses the local service."""
         return self.code in _NOT_SENT
 
     def __str__(self) -> str:
@@ -83,7 +83,7 @@ class CallerIdentity:
 
     @property
     def is_root(self) -> bool:
-        """Whether it is the account's root user, which no policy of the account limits."""
+        """True for the account's root user, which no policy of the account limits."""
         return self.arn.endswith(":root")
 
 

@@ -84,7 +84,7 @@ def check_permissions(
     reward: LambdaArn | None = None,
     resource_policy: bool = False,
 ) -> Iterator[Finding]:
-    """Check that an identity has the permissions of a policy, on every resource that requests name.
+    """Check that an identity has the permissions of a policy, on every resource that its requests use.
 
     Args:
         query: sends the queries.
@@ -92,8 +92,8 @@ def check_permissions(
         needed: the permissions.
         context: values of condition keys in its requests.
         reward: the reward function as the job names it; IAM compares the ARN with its qualifier.
-        resource_policy: True if the reward function has a policy of its own, which may allow what the caller's
-            policies do not.
+        resource_policy: True if the reward function has a resource policy, which may allow the invocation although the
+            caller's policies do not.
     """
     if identity.is_root:
         yield unknown_permissions(needed, "IAM cannot simulate the root user of an account")
@@ -174,7 +174,7 @@ def _invoke_finding(
             alternative = "create the job with the ARN of a published version"
     elif resource_policy and not is_final(decision.reason):
         summary = f"Not known whether this is allowed: {_INVOKE}"
-        return Finding("unknown", code, summary, f"{reason}; the function's own policy may")
+        return Finding("unknown", code, summary, f"{reason}; the function's resource policy may")
     if is_final(decision.reason):
         remedy = _NO_POLICY_HELPS
     else:

@@ -198,25 +198,27 @@ def check_concurrency(arn: LambdaArn, response: Mapping[str, Any] | QueryFailure
 
 
 def check_resource_policy(arn: LambdaArn, response: Mapping[str, Any] | QueryFailure) -> Finding:
-    """Check that the function's own policy does not allow everyone to invoke it."""
+    """Check that the function's resource policy does not allow everyone to invoke it."""
     code = "reward_policy"
     if isinstance(response, QueryFailure):
         if response.missing:
-            return Finding("ok", code, "The function has no policy of its own", "callers of its account need none")
+            return Finding("ok", code, "The function has no resource policy", "callers in its account need none")
         remedy = permission_remedy(response, "lambda:GetPolicy", str(arn))
-        return Finding("unknown", code, "The function's own policy cannot be read", str(response), remedy)
+        return Finding("unknown", code, "The function's resource policy cannot be read", str(response), remedy)
     try:
         statements = json.loads(str(response.get("Policy", "")))["Statement"]
         public = [statement for statement in statements if _allows_everyone(statement)]
     except (ValueError, TypeError, KeyError, AttributeError):
-        return Finding("unknown", code, "The function's own policy is not valid JSON")
+        return Finding("unknown", code, "The function's resource policy is not valid JSON")
     if public:
         sid = sanitize_line(str(public[0].get("Sid", "")), 60)
         command = f"aws lambda remove-permission --function-name {arn.name} --region {arn.region} --statement-id {sid}"
         command += f" --qualifier {arn.qualifier}" if is_published(arn) else ""
         remedy = f"Remove the statement: `{command}`"
         return Finding("warning", code, "Everyone may invoke the function", "its policy names '*'", remedy)
-    return Finding("ok", code, f"The function's own policy has {len(statements)} statements, and none allows everyone")
+    return Finding(
+        "ok", code, f"The function's resource policy has {len(statements)} statements, and none allows everyone"
+    )
 
 
 def _allows_everyone(statement: Mapping[str, Any]) -> bool:

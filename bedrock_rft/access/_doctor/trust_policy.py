@@ -27,7 +27,7 @@ _NEGATED = {
 
 @dataclass(frozen=True)
 class TrustDecision:
-    """Whether Lambda may assume a role.
+    """Decision on whether Lambda may assume a role.
 
     Attributes:
         verdict: `unknown` if the policy uses conditions that cannot be evaluated here.

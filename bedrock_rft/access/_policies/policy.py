@@ -138,7 +138,7 @@ class Policy(Request):
 
     @property
     def is_trust(self) -> bool:
-        """Whether it is a trust policy, which states who may assume a role."""
+        """True for a trust policy, which lists the principals that may assume a role."""
         return any(statement.principal for statement in self.statement)
 
     @property

@@ -1,0 +1,142 @@
+"""Coverage of evaluation intervals and error rates of verdicts, by simulation with known truth.
+
+`python benchmarks/evaluation.py`, or `python benchmarks/evaluation.py --runs 500` for a quick look.
+
+- Coverage: how often the 95 % interval contains the true mean, over true means from 0.05 to 0.95. `one answer` is the
+  exact coverage of a share with one answer to each prompt: shares of few prompts are coarse, so no interval reaches
+  95 % at every true mean. `four answers` draws prompts of different difficulty with four answers each, and `graded`
+  draws scores between 0 and 1.
+- Verdicts: how often a comparison calls at least one model better or worse, if all models are equal (false verdicts)
+  and if each is better by 0.2 (found). With fewer than 6 prompts there is no verdict.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+from collections.abc import Callable, Sequence
+
+from bedrock_rft.evaluation._comparison import ScoreScale, compare_with_base
+from bedrock_rft.evaluation._results import ModelResult
+from bedrock_rft.evaluation._statistics import Interval, mean_interval, share_interval
+
+PROMPTS = (10, 30, 100)
+TRUTHS = tuple(share / 100 for share in range(5, 96, 5))
+SAMPLES = 4
+BASE_SHARE = 0.4
+_NO_INTERVAL = Interval(math.nan, math.nan, math.nan)
+
+
+def exact_coverage(count: int, truth: float) -> float:
+    """Return the exact coverage of the interval of a share with one answer to each prompt."""
+    covered = 0.0
+    for passed in range(count + 1):
+        interval = share_interval([1.0] * passed + [0.0] * (count - passed), count)
+        if interval.low <= truth <= interval.high:
+            covered += math.comb(count, passed) * truth**passed * (1 - truth) ** (count - passed)
+    return covered
+
+
+def simulated_coverage(draw: Callable[[random.Random], Interval], truth: float, runs: int) -> float:
+    """Return the share of simulated intervals that contain the true mean."""
+    rng = random.Random(f"{truth}")  # noqa: S311 - a simulation
+    covered = 0
+    for _ in range(runs):
+        interval = draw(rng)
+        covered += interval.low <= truth <= interval.high
+    return covered / runs
+
+
+def several_answers(count: int, truth: float) -> Callable[[random.Random], Interval]:
+    """Draw prompts whose difficulty varies around the true mean, with four answers each."""
+
+    def draw(rng: random.Random) -> Interval:
+        units: list[float] = []
+        for _ in range(count):
+            chance = rng.betavariate(2 * truth, 2 * (1 - truth))
+            units.append(sum(rng.random() < chance for _ in range(SAMPLES)) / SAMPLES)
+        return share_interval(units, count * SAMPLES)
+
+    return draw
+
+
+def graded(count: int, truth: float) -> Callable[[random.Random], Interval]:
+    """Draw one score between 0 and 1 for each prompt, with the true mean."""
+
+    def draw(rng: random.Random) -> Interval:
+        scores = [rng.betavariate(4 * truth, 4 * (1 - truth)) for _ in range(count)]
+        return mean_interval(scores, (0.0, 1.0), rng.randrange(2**32))
+
+    return draw
+
+
+def model(name: str, scores: Sequence[float]) -> ModelResult:
+    """Return the result of a model with one answer to each prompt."""
+    return ModelResult(
+        model=name,
+        label=name,
+        answers=len(scores),
+        failed=0,
+        score=_NO_INTERVAL,
+        score_with_missing=_NO_INTERVAL,
+        pass_at={},
+        parts={},
+        prompt_tokens=0,
+        completion_tokens=0,
+        cut_off=0.0,
+        scores={index: (score,) for index, score in enumerate(scores)},
+    )
+
+
+def verdict_rate(prompts: int, models: int, gain: float, runs: int) -> float:
+    """Return the share of evaluations in which at least one model gets a verdict."""
+    rng = random.Random(f"{prompts} {models} {gain}")  # noqa: S311 - a simulation
+    scale = ScoreScale(0.0, 1.0, 1, 0)
+    clusters = {index: str(index) for index in range(prompts)}
+    decided = 0
+    for _ in range(runs):
+        base = model("base", [float(rng.random() < BASE_SHARE) for _ in range(prompts)])
+        others = [
+            model(f"m{number}", [float(rng.random() < BASE_SHARE + gain) for _ in range(prompts)])
+            for number in range(models)
+        ]
+        comparisons = compare_with_base([base, *others], clusters, scale)
+        decided += any(comparison.verdict != "undecided" for comparison in comparisons)
+    return decided / runs
+
+
+def print_coverage(runs: int) -> None:
+    """Print mean, lowest and highest coverage over the true means."""
+    print("| scores | prompts | mean coverage | lowest | highest |\n|---|---|---|---|---|")
+    for name, coverage in (
+        ("one answer", exact_coverage),
+        ("four answers", lambda count, truth: simulated_coverage(several_answers(count, truth), truth, runs)),
+        ("graded", lambda count, truth: simulated_coverage(graded(count, truth), truth, max(200, runs // 4))),
+    ):
+        for count in PROMPTS:
+            rates = [coverage(count, truth) for truth in TRUTHS]
+            average = sum(rates) / len(rates)
+            print(f"| {name} | {count} | {average:.1%} | {min(rates):.1%} | {max(rates):.1%} |", flush=True)
+
+
+def print_verdicts(runs: int) -> None:
+    """Print the rates of false and of true verdicts."""
+    print("\n| prompts | models compared | false verdicts | gain of 0.2 found |\n|---|---|---|---|")
+    for prompts in (3, 6, 12, 30, 100):
+        for models in (1, 5):
+            false, found = (verdict_rate(prompts, models, gain, max(200, runs // 4)) for gain in (0.0, 0.2))
+            print(f"| {prompts} | {models} | {false:.1%} | {found:.1%} |", flush=True)
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description="Coverage of intervals and error rates of verdicts.")
+    parser.add_argument("--runs", type=int, default=2000, help="simulations for each setting (2000)")
+    runs: int = parser.parse_args().runs
+    print_coverage(runs)
+    print_verdicts(runs)
+
+
+if __name__ == "__main__":
+    main()
