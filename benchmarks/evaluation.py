@@ -109,11 +109,19 @@ def verdict_rate(prompts: int, models: int, gain: float, runs: int) -> float:
 def print_coverage(runs: int) -> None:
     """Print mean, lowest and highest coverage over the true means."""
     print("| scores | prompts | mean coverage | lowest | highest |\n|---|---|---|---|---|")
-    for name, coverage in (
-        ("one answer", exact_coverage),
-        ("four answers", lambda count, truth: simulated_coverage(several_answers(count, truth), truth, runs)),
-        ("graded", lambda count, truth: simulated_coverage(graded(count, truth), truth, max(200, runs // 4))),
-    ):
+
+    def four_answers(count: int, truth: float) -> float:
+        return simulated_coverage(several_answers(count, truth), truth, runs)
+
+    def graded_answers(count: int, truth: float) -> float:
+        return simulated_coverage(graded(count, truth), truth, max(200, runs // 4))
+
+    kinds: dict[str, Callable[[int, float], float]] = {
+        "one answer": exact_coverage,
+        "four answers": four_answers,
+        "graded": graded_answers,
+    }
+    for name, coverage in kinds.items():
         for count in PROMPTS:
             rates = [coverage(count, truth) for truth in TRUTHS]
             average = sum(rates) / len(rates)

@@ -80,7 +80,9 @@ class ProblemLog:
     def sorted(self, severity: Severity) -> tuple[Problem, ...]:
         """Return the problems of a severity by line; those of the whole file come first."""
         found = [problem for problem in self._problems if problem.severity == severity]
-        return tuple(sorted(found, key=lambda problem: (problem.line or 0, problem.column or 0)))
+        # Warnings of one line come from several checks. Errors are already in the order of the fields.
+        by_code = severity == "warning"
+        return tuple(sorted(found, key=lambda one: (one.line or 0, one.column or 0, one.code if by_code else "")))
 
     def _add(self, severity: Severity, line: int | None, violation: Violation) -> None:
         code, field, summary, remedy, column = violation

@@ -85,7 +85,7 @@ def plain_record(number: int, record: object) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """Return a value with arrays as lists and models as dicts. Other values are left for the encoder to reject."""
-    kind = cast("type", type(value))
+    kind = type(value)  # pyright: ignore[reportUnknownVariableType] # of any value
     if kind is str or kind is int or kind is float or kind is bool or value is None:
         return value
     if isinstance(value, BaseModel):

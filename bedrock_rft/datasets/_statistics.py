@@ -112,12 +112,12 @@ class Statistics:
             if not text or text.isspace() or "\0" in text:
                 self._check_text(line, text)
         reference = fields.get("reference_answer", _MISSING)
-        reference_type = cast("type", type(reference))
+        reference_type = type(reference)  # pyright: ignore[reportUnknownVariableType] # of any value
         self.valid += 1
         self._batch_roles.append(roles)
         self._batch_names.append(tuple(fields))
         self._batch_lengths.append(length)
-        self._batch_types.append(reference_type)
+        self._batch_types.append(cast("Any", reference_type))
         if len(self._batch_lengths) == _BATCH:
             self._count_batch()
         if roles[-1] != "user":
