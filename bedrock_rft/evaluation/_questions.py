@@ -104,7 +104,7 @@ def parse_prompts(records: Iterable[Mapping[str, Any]]) -> list[Prompt]:
                 reference=record.get("reference_answer"),
                 fields={k: v for k, v in record.items() if k not in ("messages", "reference_answer")},
                 key=f"{digest}.{copies[digest]}",
-                cluster=_digest(_encode(messages)),
+                cluster=_digest(_encode(cast("object", messages))),
                 size=len(encoded),
             )
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.access._deployment.account import Account
@@ -197,7 +197,7 @@ def _comparable(settings: Mapping[str, Any], name: str) -> Any:
     if name == "VpcConfig":
         return {key: sorted(value[key]) for key in ("SubnetIds", "SecurityGroupIds") if value and value.get(key)}
     if name == "LoggingConfig":
-        return {key: text for key, text in (value or {}).items() if key != "LogGroup"}
+        return {key: text for key, text in cast("Mapping[str, Any]", value or {}).items() if key != "LogGroup"}
     return value or None
 
 
@@ -254,7 +254,7 @@ def _tag_steps(account: Account, found: Function, desired: DesiredFunction) -> l
 
 
 def _create(account: Account, desired: DesiredFunction) -> object:
-    parameters = {
+    parameters: dict[str, Any] = {
         "FunctionName": desired.name,
         **desired.settings,
         "Architectures": [desired.package.architecture],

@@ -68,7 +68,10 @@ def poll(fetch: Callable[[], T | None]) -> T | None:
     def should_retry(state: tenacity.RetryCallState) -> bool:
         return state.outcome is not None and not state.outcome.failed and state.outcome.result() is None
 
-    return _retrying(should_retry, _is_out_of_time, retry_error_callback=lambda _: None)(fetch)
+    def give_up(_: tenacity.RetryCallState) -> None:
+        return None
+
+    return _retrying(should_retry, _is_out_of_time, retry_error_callback=give_up)(fetch)
 
 
 def _is_out_of_time(state: tenacity.RetryCallState) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
 from bedrock_rft._core.text import sanitize_line
@@ -240,7 +240,7 @@ def _policy_step(account: Account, desired: DesiredRole, step: Step) -> PlannedS
 def _policy_changes(found: Role, desired: DesiredRole) -> tuple[str, ...]:
     """Describe the permissions that the policy gains and loses."""
     statements: Any = (found.permissions or {}).get("Statement", ())
-    present = _by_content([statements] if isinstance(statements, dict) else list(statements))
+    present = _by_content([cast("dict[str, Any]", statements)] if isinstance(statements, dict) else list(statements))
     wanted = _by_content(desired.permissions.document()["Statement"])
     gained = [f"gains {_describe(statement)}" for key, statement in wanted.items() if key not in present]
     lost = [f"loses {_describe(statement)}" for key, statement in present.items() if key not in wanted]

@@ -51,11 +51,11 @@ def evaluate_trust(document: object, reward: LambdaArn) -> TrustDecision:
     if not isinstance(document, Mapping):
         return TrustDecision("denied", "the role has no trust policy")
     statements: Any = cast("Mapping[str, Any]", document).get("Statement", [])
-    listed = statements if isinstance(statements, (list, tuple)) else [statements]
+    listed = cast("Sequence[Any]", statements) if isinstance(statements, (list, tuple)) else [statements]
     bare, _ = function_arns(reward)
     # Without a qualifier a job invokes $LATEST.
     sources = (bare, reward if reward.qualifier else f"{bare}:$LATEST")
-    decisions = [_evaluate(cast("Sequence[Any]", listed), _context(reward, source)) for source in sources]
+    decisions = [_evaluate(listed, _context(reward, source)) for source in sources]
     if len({decision.verdict for decision in decisions}) == 1:
         return decisions[0]
     return TrustDecision(

@@ -145,7 +145,9 @@ def _fields(value: Any) -> Mapping[str, Any]:
             value = json.loads(value)
         except ValueError:
             return {}
-    return {str(name): inner for name, inner in value.items()} if isinstance(value, dict) else {}
+    if not isinstance(value, dict):
+        return {}
+    return {str(name): inner for name, inner in cast("dict[str, Any]", value).items()}
 
 
 def _plain(value: Any) -> str | None:
@@ -157,14 +159,14 @@ def _plain(value: Any) -> str | None:
 def _unwrap(value: Any) -> Any:
     if isinstance(value, dict) and list(cast("dict[str, Any]", value)) == ["text"]:
         return cast("dict[str, Any]", value)["text"]
-    return value
+    return cast("object", value)
 
 
 def _prompt_templates(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     """Yield a template for the tags that the prompts name: the last tag holds the answer, earlier ones thoughts."""
     for record in records[:1]:
         turns: list[Any] = list(record.get("messages") or ())
-        text = "\n".join(str(turn.get("content")) for turn in turns if isinstance(turn, dict))
+        text = "\n".join(str(cast("dict[str, Any]", turn).get("content")) for turn in turns if isinstance(turn, dict))
         tags = [tag for tag in dict.fromkeys(_TAG.findall(text)) if f"</{tag}>" in text]
         if tags:
             thoughts = "".join(f"<{tag}>\n{_THOUGHTS}\n</{tag}>\n" for tag in tags[:-1])

@@ -6,7 +6,6 @@ import os
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from statistics import fmean
 from typing import Any
 
 from bedrock_rft._core.findings import Finding
@@ -32,6 +31,15 @@ from bedrock_rft.rewards._checking.probes import (
     form_probes,
 )
 from bedrock_rft.rewards._checking.report import Report, Scores
+from bedrock_rft.rewards._checking.score_groups import (
+    SAME,
+    best_shape,
+    exceeds_noise,
+    group_scores,
+    mean_scores,
+    noise_only,
+    pair_scores,
+)
 from bedrock_rft.rewards._checking.trial import Batch, Trial
 from bedrock_rft.rewards._packaging.archive import Package
 from bedrock_rft.rewards._runtime.graders.unit_tests import PassesTests
@@ -50,7 +58,6 @@ _MAX_READ = 20_000
 _LONGEST_TIMEOUT = 900
 _LARGE_EVENT = 5_200_000
 """Bytes of an event near Lambda's limit of 6 MB."""
-_SAME = 1e-9
 _SLIGHT = 1e-3
 _CLEAR, _LEAST_SHARE = 0.25, 0.1
 _MOVED = 0.05
@@ -161,10 +168,10 @@ class _Check:
 
     def report(self) -> Report:
         means = self._measure_shapes()
-        shape = _best_shape(means)
+        shape = best_shape(means)
         probes = build_probes(self._records, self._key, self._seed)
         values = [] if self._trial.is_hopeless else self._trial.scores(probes, shape, size=_BATCH)
-        scores = _group_scores(probes, values)
+        scores = group_scores(probes, values)
         findings: list[Finding] = []
         if scores:
             findings += self._judge(probes, values, scores, means, shape)
@@ -200,9 +207,9 @@ class _Check:
         if constant is not None:
             return [constant, *print_findings(self._trial, self._records)]
         noise, noise_findings = self._repeat(probes, values, shape)
-        pairs = _pair_scores(probes, values)
-        if noise > _SAME and not _exceeds_noise(pairs, noise):
-            return [_noise_only(noise)] if self._key is not None else [*noise_findings, self._unknown()]
+        pairs = pair_scores(probes, values)
+        if noise > SAME and not exceeds_noise(pairs, noise):
+            return [noise_only(noise)] if self._key is not None else [*noise_findings, self._unknown()]
         findings = noise_findings
         if self._key is None:
             findings.append(self._unknown())
@@ -226,15 +233,15 @@ class _Check:
                 for probe in build_probes(few, _slice_key(self._key, len(few)), self._seed)
                 if probe.kind in ("right", "wrong")
             ]
-            return {shape: _means(gold_probes, self._scores(gold_probes, shape)) for shape in self._shapes}
-        best: tuple[float, AnswerForm | None, _Means] = (_SAME, None, dict.fromkeys(self._shapes))
+            return {shape: mean_scores(gold_probes, self._scores(gold_probes, shape)) for shape in self._shapes}
+        best: tuple[float, AnswerForm | None, _Means] = (SAME, None, dict.fromkeys(self._shapes))
         inverted: tuple[float, AnswerForm | None, _Means] = (-_CLEAR, None, {})
         for number, forms in enumerate(form_groups(few)):
             for form, means in self._measure_forms(forms, few if number == 0 else few[:_FURTHER_RECORDS]):
                 self._forms_tried.append(form)
                 gains = [right - wrong + right * _SLIGHT for right, wrong in filter(None, means.values())]
                 known = [right - wrong for right, wrong in filter(None, means.values())]
-                if known and max(known) > max(_SAME, _LEAST_SHARE * self._spread()) and max(gains) > best[0] + _SAME:
+                if known and max(known) > max(SAME, _LEAST_SHARE * self._spread()) and max(gains) > best[0] + SAME:
                     best = max(gains), form, means
                 if known and max(known) < inverted[0]:
                     inverted = max(known), form, means
@@ -269,7 +276,7 @@ class _Check:
             values = self._scores(everything, shape)
             start = 0
             for group, (_, means) in zip(probes, found, strict=True):
-                means[shape] = _means(group, values[start : start + len(group)])
+                means[shape] = mean_scores(group, values[start : start + len(group)])
                 start += len(group)
         self._form_scores += [value for _, means in found for pair in filter(None, means.values()) for value in pair]
         return [(form, means) for (form, means), group in zip(found, probes, strict=True) if group]
@@ -287,13 +294,13 @@ class _Check:
             kind.mean for kind in scores.values()
         ]
         least, greatest = min(everything), max(everything)
-        if greatest - least > _SAME:
+        if greatest - least > SAME:
             return None
         remedy = "Check what the reward reads: the reference answer, the last message"
         if self._key is None or self._key.form is not None:
             remedy += "; if right answers have another form, pass gold=, which returns the right answer to a record"
         reason = "a reward that is the same for every answer teaches nothing"
-        if abs(greatest) <= _SAME:
+        if abs(greatest) <= SAME:
             if self._key is None and (self._needs_gold or not self._has_references):
                 return unknown_right(self._forms_tried if self._has_references else [], has_references=False)
             scope = (
@@ -311,9 +318,9 @@ class _Check:
             abs(one - other) for one, other in zip(values, second, strict=True) if one is not None and other is not None
         ]
         noise = max(gaps, default=0.0)
-        if noise <= _SAME:
+        if noise <= SAME:
             return 0.0, []
-        count = sum(gap > _SAME for gap in gaps)
+        count = sum(gap > SAME for gap in gaps)
         return noise, [
             Finding(
                 "warning",
@@ -406,59 +413,9 @@ def _needs_gold(reward: Any) -> bool:
     return f"{PassesTests.__name__}(" in str(description)
 
 
-def _noise_only(noise: float) -> Finding:
-    return Finding(
-        "error",
-        "not_deterministic",
-        f"The same answer scores differently each time, by up to {noise:.3g}, and right answers score no "
-        "higher than wrong ones",
-        "a reward of noise alone teaches nothing",
-        "Seed random numbers, and compare the answer with the reference",
-    )
-
-
-def _exceeds_noise(pairs: Sequence[tuple[Probe, float, float | None]], noise: float) -> bool:
-    """Return whether right answers score higher than wrong ones by more than the noise of the mean explains."""
-    gaps = [right - wrong for _, right, wrong in pairs if wrong is not None]
-    return bool(gaps) and fmean(gaps) > noise / len(gaps) ** 0.5
-
-
 def _reason(batch: Batch) -> str:
     return batch.error.message.rstrip(".") if batch.error is not None else ""
 
 
 def _slice_key(key: AnswerKey, count: int) -> AnswerKey:
     return AnswerKey(key.rights[:count], key.texts[:count], key.form)
-
-
-def _best_shape(means: Mapping[PayloadShape, tuple[float, float] | None]) -> PayloadShape:
-    """Return the documented shape unless right answers stand out more in another one."""
-    known: dict[PayloadShape, tuple[float, float]] = {shape: pair for shape, pair in means.items() if pair is not None}
-    if not known:
-        return SHAPES[0]
-    return max(known, key=lambda shape: known[shape][0] - known[shape][1] - SHAPES.index(shape) * _SAME)
-
-
-def _means(probes: Sequence[Probe], values: Sequence[float | None]) -> tuple[float, float] | None:
-    right = [value for probe, value in zip(probes, values, strict=True) if probe.kind == "right" and value is not None]
-    wrong = [value for probe, value in zip(probes, values, strict=True) if probe.kind == "wrong" and value is not None]
-    if not right:
-        return None
-    return fmean(right), fmean(wrong) if wrong else 0.0
-
-
-def _group_scores(probes: Sequence[Probe], values: Sequence[float | None]) -> dict[str, Scores]:
-    kinds: dict[str, list[float]] = {}
-    for probe, value in zip(probes, values, strict=False):
-        if value is not None:
-            kinds.setdefault(probe.kind, []).append(value)
-    return {kind: Scores.of(found) for kind, found in kinds.items()}
-
-
-def _pair_scores(probes: Sequence[Probe], values: Sequence[float | None]) -> list[tuple[Probe, float, float | None]]:
-    wrong = {probe.record: value for probe, value in zip(probes, values, strict=True) if probe.kind == "wrong"}
-    return [
-        (probe, value, wrong.get(probe.record))
-        for probe, value in zip(probes, values, strict=True)
-        if probe.kind == "right" and value is not None
-    ]

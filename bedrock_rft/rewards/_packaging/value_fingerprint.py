@@ -48,7 +48,7 @@ def fingerprint_names(space: Mapping[str, Any], names: list[str]) -> dict[str, s
 
 def _describe(value: Any, module: str, visited: dict[int, int], depth: int) -> Any:  # noqa: C901, PLR0911 - by type
     """Return nested tuples of text that describe a value."""
-    kind = type(value)
+    kind = type(cast("object", value))
     if value is None or kind in (bool, int, float, complex, str, bytes):
         return (kind.__name__, repr(value))
     if id(value) in visited:
@@ -84,7 +84,7 @@ def _describe(value: Any, module: str, visited: dict[int, int], depth: int) -> A
 
 
 def _describe_data(value: Any, module: str, inner: Any) -> Any:  # noqa: PLR0911 - by type
-    kind = type(value)
+    kind = type(cast("object", value))
     label = _class_label(kind, module)
     state = {**getattr(value, "__dict__", {})} if kind.__module__ == module else {}
     if isinstance(value, (list, tuple, collections.deque)):
@@ -92,17 +92,18 @@ def _describe_data(value: Any, module: str, inner: Any) -> Any:  # noqa: PLR0911
     if isinstance(value, (set, frozenset)):
         return (label, tuple(sorted(repr(inner(item)) for item in cast("set[Any]", value))), _state(state, inner))
     if isinstance(value, dict):
-        items = [(inner(key), inner(item)) for key, item in value.items()]
+        items = [(inner(key), inner(item)) for key, item in cast("dict[str, Any]", value).items()]
         return (label, tuple(sorted(items, key=repr)), _state(state, inner))
     if isinstance(value, re.Pattern):
-        return (label, repr(value.pattern), value.flags)
+        pattern = cast("re.Pattern[str]", value)
+        return (label, repr(pattern.pattern), pattern.flags)
     if isinstance(value, random.Random):
         return (label, inner(value.getstate()))
     if dataclasses.is_dataclass(value):
         fields = {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
         return (label, _state({**fields, **state}, inner))
     if kind.__module__.split(".")[0] in _BY_REPR or isinstance(value, (bytearray, range, slice)):
-        return (label, repr(value))
+        return (label, repr(cast("object", value)))
     if hasattr(value, "tobytes") and hasattr(value, "dtype"):
         return (label, str(value.dtype), str(getattr(value, "shape", "")), hashlib.sha256(value.tobytes()).hexdigest())
     return (label, _state(state, inner))

@@ -75,7 +75,9 @@ def _parse_event(event: object) -> Sequence[Any]:
         return cast("Sequence[Any]", event)
     if isinstance(event, dict) and "messages" in event:
         return (cast("Any", event),)
-    raise ValueError(f"the event must be a list of rollouts, as the service sends it, not {type(event).__name__}")
+    raise ValueError(
+        f"the event must be a list of rollouts, as the service sends it, not {type(cast('Any', event)).__name__}"
+    )
 
 
 def _rollout_id(entry: Any) -> Any:

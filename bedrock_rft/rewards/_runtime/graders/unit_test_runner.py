@@ -15,8 +15,8 @@ import os
 import re
 import sys
 import types
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Generator
+from typing import Any, cast
 
 __all__: list[str] = []
 
@@ -45,7 +45,7 @@ class _Pytest(types.ModuleType):
 
     @staticmethod
     @contextlib.contextmanager
-    def _raises(expected: Any, match: str | None) -> Iterator[types.SimpleNamespace]:
+    def _raises(expected: Any, match: str | None) -> Generator[types.SimpleNamespace, None, None]:
         info = types.SimpleNamespace(value=None, type=None)
         try:
             yield info
@@ -91,16 +91,22 @@ class _Approx:
     def _close(self, expected: Any, found: Any) -> bool:
         if isinstance(expected, dict):
             same = isinstance(found, dict) and expected.keys() == found.keys()
-            return same and all(self._close(value, found[key]) for key, value in expected.items())
+            return same and all(
+                self._close(value, found[key]) for key, value in cast("dict[str, Any]", expected).items()
+            )
         if isinstance(expected, (list, tuple)):
-            return len(expected) == len(found) and all(map(self._close, expected, found))
+            items = cast("list[Any]", expected)
+            return len(items) == len(found) and all(map(self._close, items, found))
         if isinstance(found, bool) or not isinstance(found, (int, float, complex)):
             return bool(expected == found)
         return bool(expected == found or abs(expected - found) <= max(self._absolute, self._relative * abs(expected)))
 
 
 def _unchanged(*args: Any, **_: Any) -> Any:
-    return args[0] if args and callable(args[0]) else lambda function: function
+    def same(function: Any) -> Any:
+        return function
+
+    return args[0] if args and callable(args[0]) else same
 
 
 def _parametrize(names: Any, values: Any, **_: Any) -> Callable[[Any], Any]:
@@ -205,7 +211,9 @@ class _Runner:
             elif isinstance(value, type) and name.startswith("Test"):
                 for method in [method for method in dir(value) if method.startswith("test")]:
                     instance = value()
-                    getattr(instance, "setup_method", lambda *_: None)(*([None] if _needs_argument(instance) else []))
+                    set_up = getattr(instance, "setup_method", None)
+                    if set_up is not None:
+                        set_up(*([None] if _needs_argument(instance) else []))
                     _call_test(getattr(instance, method))
             elif isinstance(value, types.FunctionType) and name.startswith("test") and name not in called:
                 _call_test(value)
@@ -229,8 +237,8 @@ class _Runner:
             function = getattr(space["Solution"](), test["function"])
         result = function(*test["arguments"])  # type: ignore[misc] # a missing function fails the test
         expected = test["result"]
-        result = list(result) if isinstance(result, tuple) else result
-        single = isinstance(expected, list) and len(expected) == 1
+        result = list(cast("tuple[object, ...]", result)) if isinstance(result, tuple) else result
+        single = isinstance(expected, list) and len(cast("list[object]", expected)) == 1
         return _equal(result, expected) or (single and _equal(result, expected[0]))
 
     def _passes_pair(self, stdin: str, stdout: str) -> bool:
@@ -383,9 +391,14 @@ def _has_universal_equality(left: Any, right: Any, depth: int) -> bool:
             return True
     if depth < _MAX_DEPTH and type(left) is type(right):
         if isinstance(left, (list, tuple)):
-            return any(_has_universal_equality(one, other, depth + 1) for one, other in zip(left, right, strict=False))
+            pairs = zip(cast("list[Any]", left), right, strict=False)
+            return any(_has_universal_equality(one, other, depth + 1) for one, other in pairs)
         if isinstance(left, dict):
-            return any(_has_universal_equality(left[key], right[key], depth + 1) for key in left if key in right)
+            return any(
+                _has_universal_equality(left[key], right[key], depth + 1)
+                for key in cast("dict[str, Any]", left)
+                if key in right
+            )
     return False
 
 

@@ -225,7 +225,7 @@ def _parse_test(item: Any) -> list[dict[str, Any]]:
         expected = next((fields[key] for key in _OUTPUT_KEYS if key in fields), None)
         function = fields.get("fn_name")
         if isinstance(given, list) and isinstance(expected, list) and len(given) == len(expected):  # pyright: ignore[reportUnknownArgumentType]
-            pairs = list(zip(given, expected, strict=True))
+            pairs = list(zip(cast("list[object]", given), cast("list[object]", expected), strict=True))
             if function:
                 return [{"function": function, "arguments": one, "result": other} for one, other in pairs]
             return [{"stdin": _to_lines(one), "stdout": _to_lines(other)} for one, other in pairs]
@@ -233,12 +233,12 @@ def _parse_test(item: Any) -> list[dict[str, Any]]:
             return [{"stdin": given, "stdout": expected}]
     raise ValueError(
         "the tests are text with assertions, pairs of input and output, or a list of them; "
-        f"one of them is {type(item).__name__} in another form, or empty"
+        f"one of them is {type(cast('object', item)).__name__} in another form, or empty"
     )
 
 
 def _to_lines(value: Any) -> str:
-    return "\n".join(map(str, value)) if isinstance(value, list) else str(value)
+    return "\n".join(map(str, cast("list[object]", value))) if isinstance(value, list) else str(value)
 
 
 def _package_paths() -> list[str]:
