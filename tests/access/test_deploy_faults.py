@@ -288,7 +288,8 @@ def test_a_response_without_an_expected_field_is_an_error_that_names_it(
     here: Here, client: Client, operation: str, field: str
 ) -> None:
     client.rewards.deploy(made(), name="sums")
-    here.gate.change(operation, **{field: None})
+    without: dict[str, Any] = {field: None}
+    here.gate.change(operation, **without)
     with pytest.raises(APIResponseError, match=rf"lambda {operation}: the response has no field '{field}'"):
         client.rewards.deploy(made(SOURCE + "# changed\n"), name="sums")
 

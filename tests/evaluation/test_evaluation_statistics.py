@@ -96,7 +96,7 @@ def test_intervals_of_several_samples_cover_the_truth(share: float) -> None:
     runs, covered = 500, 0
     for _ in range(runs):
         # Prompts differ in difficulty around the share, with four answers each.
-        units = []
+        units: list[float] = []
         for _ in range(30):
             difficulty = rng.betavariate(2 * share, 2 * (1 - share))
             units.append(sum(rng.random() < difficulty for _ in range(4)) / 4)

@@ -14,7 +14,8 @@ from bedrock_rft.evaluation._questions import Model, parse_prompts, plan_questio
 from bedrock_rft.evaluation._resume_file import Answer, AnswerScore, ResumeFile
 from bedrock_rft.evaluation._summary import RunFacts, build_evaluation, passes
 
-Scores = Mapping[str, Callable[[int, int], float | None]]
+Score = Callable[[int, int], float | None]
+Scores = Mapping[str, Score]
 
 
 def evaluate(
@@ -39,7 +40,7 @@ def evaluate(
             unscored.unanswered[question.key] = "too long"
             continue
         kept.add_answer(question.key, Answer(f"{question.model.id} {score}", "stop"))
-        values = parts(question.prompt.index, question.sample) if parts else {}
+        values: Mapping[str, float] = parts(question.prompt.index, question.sample) if parts else {}
         kept.add_score(question.key, AnswerScore(score, values))
     settings: dict[str, Any] = {
         "reward": "right",
@@ -67,7 +68,7 @@ def codes(report: Evaluation) -> set[str]:
 
 @pytest.mark.parametrize(("count", "verdict"), [(3, "undecided"), (5, "undecided"), (6, "better"), (30, "better")])
 def test_few_prompts_give_no_verdict(count: int, verdict: str) -> None:
-    report = evaluate({"base": lambda *_: 0.0, "tuned": lambda *_: 1.0}, count=count)
+    report = evaluate({"base": lambda _index, _sample: 0.0, "tuned": lambda _index, _sample: 1.0}, count=count)
     assert report.comparisons[0].verdict == verdict
     assert ("no_verdict" in codes(report)) == (verdict == "undecided")
     assert ("at least 6" in " ".join(str(report).split())) == (verdict == "undecided")
@@ -79,16 +80,16 @@ def test_equal_models_are_called_equal(models: int, count: int) -> None:
     false = 0
     for run in range(100):
         rng = random.Random(run)  # noqa: S311 - a simulation
-        draw = lambda *_: float(rng.random() < 0.5)  # noqa: B023, E731 - called at once
+        draw: Score = lambda _index, _sample: float(rng.random() < 0.5)  # noqa: B023, E731 - called at once
         report = evaluate({"base": draw, **{f"m{n}": draw for n in range(models)}}, count=count)
         false += any(comparison.verdict != "undecided" for comparison in report.comparisons)
     assert false <= 10
 
 
 def test_p_values_are_adjusted_for_the_number_of_models() -> None:
-    one = lambda index, _: float(index < 6)  # noqa: E731 - p = 2 / 64
-    alone = evaluate({"base": lambda *_: 0.0, "a": one})
-    several = evaluate({"base": lambda *_: 0.0, "a": one, "b": one, "c": one})
+    one: Score = lambda index, _: float(index < 6)  # noqa: E731 - p = 2 / 64
+    alone = evaluate({"base": lambda _index, _sample: 0.0, "a": one})
+    several = evaluate({"base": lambda _index, _sample: 0.0, "a": one, "b": one, "c": one})
     assert alone.comparisons[0].difference.p == several.comparisons[0].difference.p == pytest.approx(0.03125)
     assert (alone.comparisons[0].verdict, several.comparisons[0].verdict) == ("better", "undecided")
     assert several.comparisons[0].difference.adjusted_p == pytest.approx(3 * 0.03125)
@@ -96,15 +97,16 @@ def test_p_values_are_adjusted_for_the_number_of_models() -> None:
 
 def test_copies_of_a_prompt_are_not_new_evidence() -> None:
     rows = [{"messages": [{"role": "user", "content": f"Prompt {n % 4}"}]} for n in range(40)]
-    report = evaluate({"base": lambda *_: 0.0, "tuned": lambda *_: 1.0}, records=rows)
+    report = evaluate({"base": lambda _index, _sample: 0.0, "tuned": lambda _index, _sample: 1.0}, records=rows)
     assert report.comparisons[0].verdict == "undecided"
     assert "4 different prompts" in report.comparisons[0].reason
 
 
 def test_missing_answers_are_reported_for_each_model() -> None:
-    report = evaluate({"base": lambda *_: 0.5, "tuned": lambda index, _: None if index < 6 else 1.0})
+    report = evaluate({"base": lambda _index, _sample: 0.5, "tuned": lambda index, _: None if index < 6 else 1.0})
     base, tuned = report.models
-    assert (base.failed, tuned.failed, tuned.missing_share) == (0, 6, pytest.approx(0.2))
+    assert (base.failed, tuned.failed) == (0, 6)
+    assert tuned.missing_share == pytest.approx(0.2)
     assert tuned.score.value == pytest.approx(1.0)
     assert tuned.score_with_missing.value == pytest.approx(0.8)
     assert {"missing_answers", "no_verdict"} <= codes(report)
@@ -118,12 +120,16 @@ def test_missing_answers_are_reported_for_each_model() -> None:
 
 def test_missing_answers_that_could_explain_a_difference_leave_it_undecided() -> None:
     # One answer in 24 is missing; the answered prompts show a tiny gain that it would cancel.
-    report = evaluate({"base": lambda *_: 0.50, "tuned": lambda index, _: None if index == 0 else 0.51}, count=24)
+    report = evaluate(
+        {"base": lambda _index, _sample: 0.50, "tuned": lambda index, _: None if index == 0 else 0.51}, count=24
+    )
     (comparison,) = report.comparisons
     assert comparison.difference.adjusted_p < 0.05
     assert comparison.verdict == "undecided"
     assert "count as the lowest score" in comparison.reason
-    large = evaluate({"base": lambda *_: 0.1, "tuned": lambda index, _: None if index == 0 else 0.9}, count=24)
+    large = evaluate(
+        {"base": lambda _index, _sample: 0.1, "tuned": lambda index, _: None if index == 0 else 0.9}, count=24
+    )
     assert large.comparisons[0].verdict == "better"
 
 
@@ -140,18 +146,22 @@ def test_missing_answers_that_could_explain_a_difference_leave_it_undecided() ->
     ],
 )
 def test_advice_uses_the_interval_on_the_rewards_scale(count: int, value: float, code: str) -> None:
-    assert code in codes(evaluate({"base": lambda *_: value}, count=count))
+    assert code in codes(evaluate({"base": lambda _index, _sample: value}, count=count))
 
 
 def test_advice_follows_a_given_range() -> None:
-    assert "base_score" in codes(evaluate({"base": lambda *_: 5.0}, count=200, reward_range=(0.0, 10.0)))
-    assert "base_too_low" in codes(evaluate({"base": lambda *_: -1.0}, count=200, reward_range=(-1.0, 1.0)))
-    assert "base_too_high" in codes(evaluate({"base": lambda *_: 10.0}, count=200, reward_range=(0.0, 10.0)))
+    assert "base_score" in codes(evaluate({"base": lambda _index, _sample: 5.0}, count=200, reward_range=(0.0, 10.0)))
+    assert "base_too_low" in codes(
+        evaluate({"base": lambda _index, _sample: -1.0}, count=200, reward_range=(-1.0, 1.0))
+    )
+    assert "base_too_high" in codes(
+        evaluate({"base": lambda _index, _sample: 10.0}, count=200, reward_range=(0.0, 10.0))
+    )
 
 
 @pytest.mark.parametrize("value", [0.0, 0.25, 1.0])
 def test_no_interval_has_width_zero(value: float) -> None:
-    report = evaluate({"base": lambda *_: value, "other": lambda *_: value})
+    report = evaluate({"base": lambda _index, _sample: value, "other": lambda _index, _sample: value})
     for interval in (*(model.score for model in report.models), report.comparisons[0].difference.interval):
         assert interval.high - interval.low > 0.01
 
@@ -162,7 +172,7 @@ def test_no_interval_has_width_zero(value: float) -> None:
 )
 def test_floating_sums_reach_the_pass_mark(score: float, expected: bool) -> None:
     assert passes(score, 1.0) is expected
-    assert evaluate({"base": lambda *_: score}).models[0].pass_at[1] == float(expected)
+    assert evaluate({"base": lambda _index, _sample: score}).models[0].pass_at[1] == float(expected)
 
 
 def test_parts_and_groups_have_the_means_denominator() -> None:
@@ -193,7 +203,9 @@ def test_examples_are_changes_of_the_means_and_the_tuned_model_comes_first() -> 
     def tuned(index: int, sample: int) -> float:
         return [0.0, 0.5, 0.5, 1.0][sample] if index < 3 else 0.0
 
-    report = evaluate({"base": lambda *_: 0.0, "step 1": checkpoint, "job": tuned}, count=10, samples=4, tuned="job")
+    report = evaluate(
+        {"base": lambda _index, _sample: 0.0, "step 1": checkpoint, "job": tuned}, count=10, samples=4, tuned="job"
+    )
     assert [example.label for example in report.better] == ["job"] * 3 + ["step 1"] * 2
     assert [comparison.label for comparison in report.comparisons] == ["job", "step 1"]
     first = report.better[0]
@@ -219,7 +231,7 @@ def test_groups_have_readable_names(values: list[Any], expected: str) -> None:
     rows = [
         {"messages": [{"role": "user", "content": f"{n}"}], "field": value} for n, value in enumerate([*values, None])
     ]
-    report = evaluate({"base": lambda *_: 0.5}, records=rows, by=("field",))
+    report = evaluate({"base": lambda _index, _sample: 0.5}, records=rows, by=("field",))
     assert report.groups[0].value == expected
     assert report.groups[-1].value == "missing"
     assert sum(group.prompts for group in report.groups) == len(rows)
@@ -238,7 +250,7 @@ def test_a_limit_samples_at_random() -> None:
 
 @pytest.mark.parametrize("local", [False, True])
 def test_the_facts_stand_in_every_form(local: bool) -> None:
-    report = evaluate({"base": lambda *_: 0.5}, local_service=local)
+    report = evaluate({"base": lambda _index, _sample: 0.5}, local_service=local)
     note = "on the local service: no model was trained; its answers know the references"
     for form in (" ".join(str(report).split()), report.to_html(), report.to_json()):
         for fact in ("test.jsonl, 30 records", "2026-01-01 00:00 UTC", "us-west-2", "temperature", "bedrock-rft"):

@@ -29,7 +29,8 @@ def identity(monkeypatch: pytest.MonkeyPatch) -> None:
 def invoked(respond: Respond, *, read_timeout: float = 5.0, timeout: int | None = 60) -> Outcome:
     """Invoke a function whose endpoint responds like this, by botocore's own client."""
     with ScriptedLambda(respond, timeout=timeout) as server:
-        client = botocore.session.Session().create_client(
+        session: Any = botocore.session.Session()
+        client = session.create_client(
             "lambda",
             region_name="us-west-2",
             endpoint_url=server.url,
@@ -199,7 +200,10 @@ class FlakyTarget:
 
 @pytest.fixture
 def instant(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+    def sleep(_: float) -> None:
+        pass
+
+    monkeypatch.setattr("tenacity.nap.time.sleep", sleep)
 
 
 @pytest.mark.usefixtures("instant")

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -440,21 +440,22 @@ def test_a_reward_that_wants_the_tags_of_its_prompt_is_sound() -> None:
     assert report.form == "in the prompt's tags"
 
 
-@pytest.mark.parametrize(
-    ("reference", "right"),
-    [
-        (lambda n: {"answer": f"word {n}", "unit": "apples"}, lambda found: found["answer"]),
-        (lambda n: json.dumps({"sql": f"SELECT {n}", "db": "a"}), lambda found: json.loads(found)["sql"]),
-        (lambda n: [f"first {n}", f"second {n}"], lambda found: found[0]),
-        (lambda n: f"We count.\n#### {n}", lambda found: found),
-        (lambda n: f"word {n}", json.dumps),
-    ],
-)
+REFERENCES: list[tuple[Callable[[int], Any], Callable[[Any], str]]] = [
+    (lambda n: {"answer": f"word {n}", "unit": "apples"}, lambda found: found["answer"]),
+    (lambda n: json.dumps({"sql": f"SELECT {n}", "db": "a"}), lambda found: json.loads(found)["sql"]),
+    (lambda n: [f"first {n}", f"second {n}"], lambda found: found[0]),
+    (lambda n: f"We count.\n#### {n}", lambda found: found),
+    (lambda n: f"word {n}", json.dumps),
+]
+
+
+@pytest.mark.parametrize(("reference", "right"), REFERENCES)
 def test_the_reference_is_tried_as_text_as_json_and_by_field(reference: Any, right: Any) -> None:
     def value(entry: Entry) -> float:
         found: Any = entry.get("reference_answer", entry.get("metadata", {}).get("reference_answer"))
-        found = found["text"] if isinstance(found, dict) and "text" in found else found
-        return float(bool(said(entry)) and said(entry) == str(right(found)) if found is not None else 0.0)
+        wrapped = isinstance(found, dict) and "text" in found
+        plain: Any = cast("Any", found)["text"] if wrapped else cast("Any", found)
+        return float(bool(said(entry)) and said(entry) == str(right(plain)) if plain is not None else 0.0)
 
     report = check(scored(value), with_reference(reference))
     assert report.ok, str(report)
@@ -512,15 +513,15 @@ def test_gold_is_called_for_every_record_with_or_without_a_reference() -> None:
     assert not report.errors, str(report)
 
 
-@pytest.mark.parametrize(
-    ("gold", "words"),
-    [
-        (lambda record: record["nothing"], "gold raised KeyError: 'nothing' for record"),
-        (lambda _: 7, "gold returned int for record"),
-        (lambda _: None, "gold returned NoneType for record"),
-        ("answer", "gold is str"),
-    ],
-)
+NO_GOLDS: list[tuple[Callable[[Mapping[str, Any]], Any] | str, str]] = [
+    (lambda record: record["nothing"], "gold raised KeyError: 'nothing' for record"),
+    (lambda _: 7, "gold returned int for record"),
+    (lambda _: None, "gold returned NoneType for record"),
+    ("answer", "gold is str"),
+]
+
+
+@pytest.mark.parametrize(("gold", "words"), NO_GOLDS)
 def test_a_gold_that_is_no_function_of_a_record_is_an_error(gold: Any, words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         check(good, records(), gold=gold)
@@ -533,35 +534,35 @@ def numbers(entry: Entry) -> list[str]:
     return re.findall(r"\d+", said(entry))
 
 
-@pytest.mark.parametrize(
-    ("value", "code"),
-    [
-        (lambda entry: float(wanted(entry) in numbers(entry)), "guessing"),
-        (lambda entry: float(numbers(entry)[:1] == [wanted(entry)]), "reads_too_early"),
-        (lambda entry: 0.5 * ("####" in said(entry)) + 0.5 * score(entry), "markers_score"),
-        (
-            lambda entry: float(
-                re.search(r"<answer>.*\b" + wanted(entry) + r"\b.*</answer>", said(entry), re.DOTALL) is not None
-            ),
-            "guessing",
+HACKED: list[tuple[Callable[[Entry], float], str]] = [
+    (lambda entry: float(wanted(entry) in numbers(entry)), "guessing"),
+    (lambda entry: float(numbers(entry)[:1] == [wanted(entry)]), "reads_too_early"),
+    (lambda entry: 0.5 * ("####" in said(entry)) + 0.5 * score(entry), "markers_score"),
+    (
+        lambda entry: float(
+            re.search(r"<answer>.*\b" + wanted(entry) + r"\b.*</answer>", said(entry), re.DOTALL) is not None
         ),
-        (lambda entry: max(score(entry), 0.8 * ("\\boxed{{" in said(entry))), "hostile_scores"),
-        (lambda entry: max(score(entry), float(len(said(entry)) > 50_000)), "rival_scores_higher"),
-    ],
-)
+        "guessing",
+    ),
+    (lambda entry: max(score(entry), 0.8 * ("\\boxed{{" in said(entry))), "hostile_scores"),
+    (lambda entry: max(score(entry), float(len(said(entry)) > 50_000)), "rival_scores_higher"),
+]
+
+
+@pytest.mark.parametrize(("value", "code"), HACKED)
 def test_a_reward_that_can_be_hacked_is_found_out(value: Any, code: str) -> None:
     rows = [{**record, "reference_answer": str(100 + 7 * place)} for place, record in enumerate(records())]
     report = check(scored(value), rows)
     assert code in {finding.code for finding in (*report.errors, *report.warnings)}, str(report)
 
 
-@pytest.mark.parametrize(
-    ("value", "level"),
-    [
-        (lambda entry: score(entry) * 0.6 + 0.4 * NOISE.random(), "warning"),
-        (lambda _: NOISE.random(), "error"),
-    ],
-)
+NOISES: list[tuple[Callable[[Entry], float], str]] = [
+    (lambda entry: score(entry) * 0.6 + 0.4 * NOISE.random(), "warning"),
+    (lambda _: NOISE.random(), "error"),
+]
+
+
+@pytest.mark.parametrize(("value", "level"), NOISES)
 def test_noise_is_one_finding(value: Any, level: str) -> None:
     report = check(scored(value), records(80), size=40)
     found = [*report.errors, *report.warnings]

@@ -104,7 +104,8 @@ def test_no_name_and_no_content_can_break_out_of_its_part(name: str, content: by
     ("data", "why"),
     [
         ("", "empty"), (None, "NoneType"), (7, "int"), ({"a": 1}, "dict"), (b"", "is empty"), ([], "is empty"),
-        ("/nowhere/train.jsonl", "No such file"), ([1], "Record 1 is of type int"), ([{}, {"x": float("nan")}], "Record 2"),
+        ("/nowhere/train.jsonl", "No such file"), ([1], "Record 1 is of type int"),
+        ([{}, {"x": float("nan")}], "Record 2"),
         ([{"x": object()}], "Record 1 cannot be written"), ([{"x": "\ud800"}], "Record 1 cannot be written"),
         (io.StringIO("{}"), "text mode"),
     ],

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -172,7 +172,7 @@ class TestProxies:
 
 
 @contextlib.contextmanager
-def _proxy(response: bytes) -> Iterator[int]:
+def _proxy(response: bytes) -> Generator[int, None, None]:
     """A proxy that gives every request the same response."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
