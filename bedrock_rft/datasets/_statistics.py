@@ -66,7 +66,7 @@ _INFINITE = Violation(
 _CLOSED_TASK = re.compile(
     r"\b(?:choose|choices?|options?|select|pick|which of|one of|extract\w*|copy|quote\w*|verbatim|passage|context|"
     r"paragraph|article|document|excerpt|transcript|according to|classif\w+|categor\w+|labels?|correct the|"
-    r"rewrite|translate|sort|arrange|find the|based on)\b|^\s*\(?[A-Ea-e1-5][).:]\s",
+    r"rewrite|translate|sort|arrange|find the|based on)\b|(?:^\s*\(?[A-Ea-e1-5][).]\s.*\n?){2}",
     re.IGNORECASE | re.MULTILINE,
 )
 
