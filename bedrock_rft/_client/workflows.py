@@ -190,7 +190,7 @@ class AsyncWorkflows(AsyncResource):
 
 
 class Workflows(Resource):
-    """What a blocking client can do beyond the service's own operations."""
+    """Workflows of `Client`: inference, rewards, evaluation, rehearsal."""
 
     @property
     def rewards(self) -> Rewards:

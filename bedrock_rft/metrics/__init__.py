@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bedrock_rft.metrics._compare import Comparison, compare
+    from bedrock_rft.metrics._live import Style
     from bedrock_rft.metrics._metrics import Metrics
     from bedrock_rft.metrics._thresholds import Thresholds
 
 _WHERE = {
+    "_live": ("Style",),
     "_compare": ("Comparison", "compare"),
     "_metrics": ("Metrics",),
     "_thresholds": ("Thresholds",),
 }
 _MODULE = {name: module for module, names in _WHERE.items() for name in names}
 
-__all__ = ["Comparison", "Metrics", "Thresholds", "compare"]
+__all__ = ["Comparison", "Metrics", "Style", "Thresholds", "compare"]
 
 
 def __getattr__(name: str) -> Any:
