@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Literal, cast
+from urllib.parse import unquote
 
 from bedrock_rft._core.redaction import redact
 from bedrock_rft._core.text import sanitize_line
@@ -17,6 +20,9 @@ FailureKind = Literal[
 """`refused` is any other error response; `invalid` was refused by botocore before it was sent."""
 
 _MAX_CHARS = 600
+_PROXY_VARIABLES = {"http_proxy", "https_proxy", "all_proxy"}
+_MIN_PART = 3
+"""Shortest part of a password that is searched for: ordinary words contain shorter ones."""
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "NotAuthorized"}
 _MISSING = {"ResourceNotFoundException", "NoSuchEntity", "NoSuchEntityException", "ResourceNotFound"}
 _THROTTLED = {"TooManyRequestsException", "Throttling", "ThrottlingException", "RequestLimitExceeded", "SlowDown"}
@@ -69,7 +75,7 @@ def read_aws_failure(error: BaseException) -> AwsFailure:
         return _from_response(cast("dict[str, Any]", response))
     names = {base.__name__ for base in type(error).__mro__}
     code = type(error).__name__
-    message = _clean(str(error) or code)
+    message = _clean(_hide_proxy_password(str(error)) or code)
     if names & _NO_IDENTITY or any("SSO" in name or "Token" in name for name in names):
         return AwsFailure("credentials", code, message, sent=False)
     if names & {"ParamValidationError", "ConfigurationError"}:
@@ -79,6 +85,30 @@ def read_aws_failure(error: BaseException) -> AwsFailure:
     if names & {"HTTPClientError", "EndpointConnectionError", "IncompleteReadError"}:
         return AwsFailure("connection", code, message, sent="EndpointConnectionError" not in names)
     return AwsFailure("unreadable", code, message)
+
+
+def _hide_proxy_password(message: str) -> str:
+    """Return the message, or an explanation in its place if it repeats a proxy's password or a part of one.
+
+    botocore and urllib3 quote a proxy URL that they cannot use, cut at characters that the password may contain.
+    """
+    for variable, url in os.environ.items():
+        if variable.lower() not in _PROXY_VARIABLES:
+            continue
+        user_info, at, _ = re.sub(r"^[A-Za-z0-9+.-]+:/+", "", url.strip()).rpartition("@")
+        if not at:
+            continue
+        password = user_info.partition(":")[2] or user_info
+        parts = {part for part in re.split(r"[^\w.~-]", password) if len(part) >= _MIN_PART} | {
+            password,
+            unquote(password),
+        }
+        if any(part and part in message for part in parts):
+            return (
+                f"the proxy in {variable} cannot be used; check its scheme, host and port, and percent-encode reserved "
+                "characters in its password (the original message is hidden because it contains the password)"
+            )
+    return message
 
 
 def _from_response(response: dict[str, Any]) -> AwsFailure:
