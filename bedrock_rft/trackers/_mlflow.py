@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from collections.abc import Mapping
@@ -100,8 +101,15 @@ class MLflow:
 
 
 def _name(name: str) -> str:
-    """Return a name that MLflow accepts on every file system."""
-    return _NOT_IN_NAMES.sub("_", name)[:_LONGEST]
+    """Return a name that MLflow accepts on every file system.
+
+    A name that had to change ends with a hash of the original, so that different names stay different.
+    """
+    cleaned = _NOT_IN_NAMES.sub("_", name)
+    if cleaned == name and len(name) <= _LONGEST:
+        return name
+    suffix = f"_{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+    return cleaned[: _LONGEST - len(suffix)] + suffix
 
 
 def _quoted(text: str) -> str:
