@@ -13,10 +13,10 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u2
 
 def sanitize_line(text: str, limit: int = _MAX_CHARS) -> str:
     """Return text as one printable line of at most `limit` characters, with control characters escaped."""
-    return sanitize_text(text, limit).replace("\n", "\\n")[:limit]
+    return sanitize_text(text, limit).replace("\n", "\\n").replace("\t", "\\t")[:limit]
 
 
 def sanitize_text(text: str, limit: int = _MAX_CHARS) -> str:
-    """Return text of at most `limit` characters with control characters escaped; line breaks stay."""
+    """Return text of at most `limit` characters with control characters escaped; line breaks and tabs stay."""
     escaped = _CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
     return escaped if len(escaped) <= limit else escaped[: limit - 1] + "…"

@@ -102,6 +102,7 @@ def test_a_success_is_read_or_refused(config: Config, body: bytes, status: int, 
 @example(body=f"Bearer {SHORT} {SECRET}".encode(), status=401, top={"x-request-id": f"Bearer {SHORT}"})
 @example(body=b"<!doctype html><title>\x1b[31m\r\nlog in</title>", status=502, top={})
 @example(body=b'{"error": {"code": "\\u0000", "message": "\\n\\u001b"}}', status=400, top={})
+@example(body=b"\x00\t\x00", status=400, top={})
 @example(body=b"", status=302, top={"location": "http://[::1"})
 def test_a_refusal_is_an_error_that_can_be_printed(
     config: Config, body: bytes, status: int, top: dict[str, str]
