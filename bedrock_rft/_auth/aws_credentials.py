@@ -11,9 +11,8 @@ from typing import Any, NamedTuple, NoReturn, Protocol, cast
 
 from bedrock_rft._auth.botocore_sessions import environment_profile, existing_profile, new_session
 from bedrock_rft._core.log import redact_botocore_logs
-from bedrock_rft._core.redaction import Secret, redact
+from bedrock_rft._core.redaction import RedactedMapping, Secret, redact
 from bedrock_rft._core.text import sanitize_line
-from bedrock_rft._core.warnings import warn_once
 from bedrock_rft.errors import ConfigurationError
 
 __all__ = ["AwsCredentials", "Frozen", "FrozenCredentials", "chain", "given", "profile_region"]
@@ -225,22 +224,24 @@ class _Environment(NamedTuple):
     def read(cls) -> _Environment | None:
         if "AWS_CREDENTIAL_EXPIRATION" in os.environ:
             return None
-        key, secret = _variable("AWS_ACCESS_KEY_ID"), _variable("AWS_SECRET_ACCESS_KEY")
-        if key is None or secret is None:
+        environment = RedactedMapping(os.environ)
+        names = (
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SESSION_TOKEN" if environment.get("AWS_SESSION_TOKEN") else "AWS_SECURITY_TOKEN",
+        )
+        if not environment.get(names[0]) or not environment.get(names[1]):
             return None
-        token = _variable("AWS_SESSION_TOKEN") or _variable("AWS_SECURITY_TOKEN")
-        return cls(Frozen(key.reveal(), secret.reveal(), token.reveal() if token else None))
+        for name in names:
+            if name in environment and not _HEADER_SAFE.fullmatch(environment[name] or "-"):
+                raise ConfigurationError(
+                    f"{name} contains a space, a line break or a non-ASCII character, perhaps at its end, so no "
+                    "request can be signed with it. Copy it again."
+                )
+        return cls(Frozen(environment[names[0]], environment[names[1]], environment.get(names[2]) or None))
 
     def get_frozen_credentials(self) -> Frozen:
         return self.frozen
-
-
-def _variable(name: str) -> Secret[str] | None:
-    value = Secret(os.environ.get(name, ""))
-    stripped = Secret(value.reveal().strip())
-    if len(stripped.reveal()) != len(value.reveal()) and stripped.reveal():
-        warn_once(f"{name} begins or ends with white space, which was removed. Remove it from the variable.")
-    return stripped if stripped.reveal() else None
 
 
 def chain(profile: str | None) -> AwsCredentials:

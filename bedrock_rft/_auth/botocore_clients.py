@@ -43,6 +43,7 @@ def service_client(
 
     redact_botocore_logs()
     found = credentials.find()
+    credentials.freeze()  # raises here, without the value, for one that no header can hold
     try:
         session: Any = credentials.session()
         session._credentials = _refreshing(found)  # the public setter takes strings, which cannot be refreshed

@@ -12,7 +12,7 @@ from botocore.credentials import Credentials
 from bedrock_rft import Client, access
 from bedrock_rft._auth.aws_credentials import AwsCredentials, chain
 from bedrock_rft._auth.botocore_clients import service_client
-from bedrock_rft.errors import BedrockRFTWarning, ConfigurationError
+from bedrock_rft.errors import ConfigurationError
 
 KEY_ID, SECRET = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 TOKEN = "IQoJsession-token-of-the-test"
@@ -104,15 +104,25 @@ def test_the_settings_of_a_profile_reach_every_client(
 # Variables
 
 
-@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"])
-@pytest.mark.parametrize("edge", ["\r", "\n", "\r\n", " ", "\t"])
-def test_white_space_around_a_variable_is_removed(name: str, edge: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": TOKEN}
+@pytest.mark.parametrize(
+    "name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"]
+)
+@pytest.mark.parametrize("edge", ["\r", "\n", "\r\n", " ", "\t", "\u00a0"])
+@pytest.mark.parametrize("service", [False, True])
+def test_a_variable_with_a_line_end_is_refused_by_name(
+    name: str, edge: str, monkeypatch: pytest.MonkeyPatch, *, service: bool
+) -> None:
+    token = "AWS_SECURITY_TOKEN" if name == "AWS_SECURITY_TOKEN" else "AWS_SESSION_TOKEN"
+    plain = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET, token: TOKEN}
     for variable, value in plain.items():
         monkeypatch.setenv(variable, value + (edge if variable == name else ""))
-    with pytest.warns(BedrockRFTWarning, match=f"{name} begins or ends with white space") as caught:
-        assert chain(None).freeze() == (KEY_ID, SECRET, TOKEN)
-    assert not any(secret in str(warning.message) for warning in caught for secret in plain.values())
+
+    def connect() -> object:
+        return service_client("lambda", region="us-west-2", credentials=chain(None)) if service else Client("us-west-2")
+
+    with pytest.raises(ConfigurationError, match=f"{name} contains a space, a line break") as caught:
+        connect()
+    assert not any(secret in str(caught.value) for secret in plain.values())
 
 
 @pytest.mark.parametrize("middle", ["\n", " ", "é", "\x00"])
