@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.rewards._packaging.archive import Package
 from bedrock_rft.rewards._runtime.handler import Handler
@@ -16,6 +17,7 @@ from bedrock_rft.rewards._targets.target import Target
 __all__ = ["lambda_arn", "resolve_target", "reward_name", "split_reward_path"]
 
 _DEFAULT_TIMEOUT = 300.0
+_SHOWN_CHARS = 120
 
 
 def resolve_target(reward: object, *, timeout: float | None, memory: int, client: Any) -> Target:
@@ -69,11 +71,22 @@ def split_reward_path(text: str) -> tuple[Path, str]:
     location, colon, name = text.rpartition(":")
     if not colon or "/" in name or "\\" in name:  # the colon after a drive letter is not a separator
         location, name = text, ""
-    path = Path(location).expanduser()
-    if path.suffix not in (".py", ".zip") or (path.suffix == ".py" and not name.isidentifier()):
-        raise ConfigurationError(f"The reward '{text}' is neither 'path/to/file.py:name' nor 'path/to/file.zip'.")
-    if not path.is_file():
-        raise ConfigurationError(f"There is no file {path}.")
+    shown = sanitize_line(text, _SHOWN_CHARS)
+    if "\n" in text:
+        raise ConfigurationError(
+            f"The reward is text of several lines, not a path: '{shown}'. Save it as a file and pass 'file.py:name', "
+            "or pass the function itself."
+        )
+    if not location.endswith((".py", ".zip")) or (location.endswith(".py") and not name.isidentifier()):
+        raise ConfigurationError(f"The reward '{shown}' is neither 'path/to/file.py:name' nor 'path/to/file.zip'.")
+    try:
+        path = Path(location).expanduser()
+        missing = not path.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a null character, or an unknown home directory
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise ConfigurationError(f"The reward '{shown}' cannot be read: {reason}.") from None
+    if missing:
+        raise ConfigurationError(f"There is no file '{sanitize_line(str(path), _SHOWN_CHARS)}' for the reward.")
     return path.resolve(), name or "lambda_function.lambda_handler"
 
 
@@ -84,5 +97,5 @@ def reward_name(reward: Any) -> str:
     if isinstance(reward, Package):
         return f"package of {reward.reward}"
     if isinstance(reward, (str, os.PathLike)):
-        return os.fspath(reward)
+        return sanitize_line(os.fspath(reward), _SHOWN_CHARS)
     return str(getattr(reward, "arn", None) or getattr(reward, "__name__", None) or reward)[:200]
