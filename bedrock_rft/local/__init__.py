@@ -6,7 +6,9 @@ and nothing is billed. Every id begins with `local-`, so that no job can be mist
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from bedrock_rft._core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from bedrock_rft.local._http.server import LocalService
@@ -15,21 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalService", "LocalTransport", "Service"]
 
-_MODULES = {
-    "LocalService": "bedrock_rft.local._http.server",
-    "LocalTransport": "bedrock_rft.local._transport",
-    "Service": "bedrock_rft.local._service.service",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # Lazy, because running in process needs neither Starlette nor uvicorn.
-    if name in _MODULES:
-        from importlib import import_module
-
-        return getattr(import_module(_MODULES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+# Lazy, because running in process needs neither Starlette nor uvicorn.
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "_http.server": ("LocalService",),
+        "_service.service": ("Service",),
+        "_transport": ("LocalTransport",),
+    },
+)

@@ -5,16 +5,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from bedrock_rft._core.findings import Finding, Findings
 from bedrock_rft.metrics import _robust as robust
-from bedrock_rft.metrics._extent import NOTHING as _NOTHING
-from bedrock_rft.metrics._series import TITLES, is_validation
+from bedrock_rft.metrics._series import NOTHING as _NOTHING
+from bedrock_rft.metrics._series import TITLES, Run, is_validation
 from bedrock_rft.metrics._thresholds import Thresholds
-
-if TYPE_CHECKING:
-    from bedrock_rft.metrics._metrics import Metrics
 
 __all__ = ["health"]
 
@@ -30,7 +26,7 @@ _SHOWN = 3
 Points = Sequence[tuple[float, float]]
 
 
-def health(run: Metrics, thresholds: Thresholds) -> Findings:
+def health(run: Run, thresholds: Thresholds) -> Findings:
     """Return findings about the health of a job. Checks without enough data are `unknown`."""
     found = list(_not_finite(run))
     known = {name: [point for point in run.series(name) if math.isfinite(point[1])] for name in TITLES}
@@ -58,7 +54,7 @@ def health(run: Metrics, thresholds: Thresholds) -> Findings:
     return Findings(f"Health of {run.name}", tuple(found))
 
 
-def _not_finite(run: Metrics) -> Iterator[Finding]:
+def _not_finite(run: Run) -> Iterator[Finding]:
     for name in run.names:
         lost = [(step, value) for step, value in run.series(name) if not math.isfinite(value)]
         if lost and not is_validation(name):

@@ -15,9 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from bedrock_rft._core.text import sanitize_line
-from bedrock_rft.metrics._extent import extent
-from bedrock_rft.metrics._series import Panel, smooth
-from bedrock_rft.metrics._svg import COLOURS
+from bedrock_rft.metrics._series import COLOURS, Panel, Run, checkpoint_steps, extent, panels, smooth
 
 __all__ = ["figure"]
 
@@ -34,8 +32,9 @@ class _Shown(Figure):
         return png.getvalue()
 
 
-def figure(title: str, drawn: Sequence[Panel], checkpoints: Sequence[tuple[int, int]]) -> Figure:
-    """Draw panels in three columns."""
+def figure(title: str, runs: Sequence[tuple[str, Run]]) -> Figure:
+    """Draw the metrics of labelled jobs, in panels in three columns."""
+    drawn, checkpoints = panels(runs), checkpoint_steps(runs)
     across = max(1, min(_ACROSS, len(drawn)))
     down = max(1, math.ceil(len(drawn) / across))
     made = _Shown(figsize=(4.0 * across, 2.5 * down + 0.9), layout="constrained")

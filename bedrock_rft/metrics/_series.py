@@ -5,16 +5,35 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from bedrock_rft.types.checkpoints import Checkpoint
 from bedrock_rft.types.events import TrainingMetrics
 
-if TYPE_CHECKING:
-    from bedrock_rft.metrics._metrics import Metrics
+__all__ = [
+    "COLOURS",
+    "KNOWN",
+    "NOTHING",
+    "TITLES",
+    "Curve",
+    "Panel",
+    "Run",
+    "checkpoint_steps",
+    "extent",
+    "is_validation",
+    "number",
+    "panels",
+    "smooth",
+    "thinned",
+]
 
-__all__ = ["KNOWN", "TITLES", "Curve", "Panel", "is_validation", "number", "panels", "smooth", "thinned"]
+COLOURS = ("#2f7fc1", "#d9730d", "#2e9e5b", "#c2379b", "#8f6fd6", "#9a7b1f", "#1fa3a3", "#c94a4a")
+"""Distinguishable with most colour-vision deficiencies, on light and dark pages."""
+
+NOTHING = 1e-9
+"""Rounding error of a mean whose true value is 0, and relative error of other means."""
 
 TITLES = {
     "critic_rewards_mean": "reward",
@@ -36,6 +55,24 @@ _SHARE = 12  # a moving average covers one twelfth of the points
 _KIND = re.compile(r"reward|entropy|length")
 _DRAWN = 400  # maximum number of points of a curve; a panel has fewer columns
 _LARGEST = 1e300  # larger values are treated as infinite, because their sums would overflow
+
+
+class Run(Protocol):
+    """Metrics of one job, as plots and health checks read them; see `Metrics`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def total_steps(self) -> int | None: ...
+
+    @property
+    def checkpoints(self) -> tuple[Checkpoint, ...]: ...
+
+    def series(self, name: str) -> tuple[tuple[float, float], ...]: ...
 
 
 @dataclass(frozen=True)
@@ -88,7 +125,22 @@ def number(value: object) -> float | None:
         return math.inf if value > 0 else -math.inf
 
 
-def panels(runs: Sequence[tuple[str, Metrics]]) -> tuple[Panel, ...]:
+def extent(values: Iterable[float]) -> tuple[float, float] | None:
+    """Return the minimum and maximum of finite values, equal if they differ by rounding only; None without values."""
+    known = list(values)
+    if not known:
+        return None
+    low, high = min(known), max(known)
+    size = max(abs(low), abs(high))
+    if size <= NOTHING:
+        return 0.0, 0.0
+    # Use halves, because the range of very large values overflows.
+    if high / 2 - low / 2 <= NOTHING * size / 2:
+        return high, high
+    return low, high
+
+
+def panels(runs: Sequence[tuple[str, Run]]) -> tuple[Panel, ...]:
     """Return one panel for each metric that any of the jobs has, with labelled curves."""
     found: dict[str, list[Curve]] = {}
     for place, (label, run) in enumerate(runs):
@@ -103,6 +155,12 @@ def panels(runs: Sequence[tuple[str, Metrics]]) -> tuple[Panel, ...]:
             found.setdefault(home, []).append(Curve(called, points, place, validation))
     ordered = sorted(found, key=lambda name: list(TITLES).index(name) if name in TITLES else len(TITLES))
     return tuple(Panel(TITLES.get(name, name), tuple(found[name])) for name in ordered)
+
+
+def checkpoint_steps(runs: Sequence[tuple[str, Run]]) -> tuple[tuple[int, int], ...]:
+    """Return the checkpoints of all jobs, as index of the job and step."""
+    found = ((place, one.step_number) for place, (_, run) in enumerate(runs) for one in run.checkpoints)
+    return tuple((place, step) for place, step in found if step is not None)
 
 
 def _home(name: str, training: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from bedrock_rft.metrics._extent import extent
+from bedrock_rft.metrics._series import extent
 
 __all__ = ["sparkline"]
 

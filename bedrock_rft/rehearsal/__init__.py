@@ -6,8 +6,9 @@ reward curve of a job on the local service, and the load on the reward function.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from bedrock_rft._core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from bedrock_rft.rehearsal._curve import Curve
@@ -16,26 +17,15 @@ if TYPE_CHECKING:
     from bedrock_rft.rehearsal._rehearse import rehearse
     from bedrock_rft.rehearsal._report import Rehearsal
 
-_MODULE = {
-    "Curve": "_curve",
-    "Groups": "_groups",
-    "Load": "_load",
-    "Rehearsal": "_report",
-    "rehearse": "_rehearse",
-}
-
 __all__ = ["Curve", "Groups", "Load", "Rehearsal", "rehearse"]
 
-
-def __getattr__(name: str) -> Any:
-    """Load a name when it is first used (PEP 562)."""
-    module = _MODULE.get(name)
-    if module is None:
-        raise AttributeError(f"module 'bedrock_rft.rehearsal' has no attribute {name!r}")
-    value = getattr(import_module(f"bedrock_rft.rehearsal.{module}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "_curve": ("Curve",),
+        "_groups": ("Groups",),
+        "_load": ("Load",),
+        "_rehearse": ("rehearse",),
+        "_report": ("Rehearsal",),
+    },
+)

@@ -171,11 +171,10 @@ class Rehearsal(Findings):
     def _render_curves(self) -> str:
         if self.metrics is None or self.curve is None:
             return ""
-        from bedrock_rft.metrics import compare
-        from bedrock_rft.metrics._page import STYLE, charts
+        from bedrock_rft.metrics._html import STYLE, charts
 
         part = f" on {self.rehearsed:,} of {self.records:,} records" if self.rehearsed < self.records else ""
-        drawn = charts(compare(self.metrics))
+        drawn = charts([("", self.metrics)])
         return f"<h3>The rehearsed job{part}</h3><div class='rft-run'><style>{STYLE}</style>{drawn}</div>"
 
     def _render_evaluation(self) -> str:

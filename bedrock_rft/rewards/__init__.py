@@ -5,6 +5,8 @@ Names are loaded on first use. The Lambda package contains this file and `_runti
 
 from __future__ import annotations
 
+from bedrock_rft.rewards._runtime import PUBLIC_NAMES
+
 # Type checkers know this name. Importing it from `typing` would slow down the cold start of the Lambda function.
 TYPE_CHECKING = False
 
@@ -29,22 +31,11 @@ if TYPE_CHECKING:
     from bedrock_rft.rewards._runtime.rollout import Rollout, Score
 
 _NAMES_BY_MODULE = {
-    "_runtime.graders.answer_match": ("Choice", "Exact", "Matches", "Numeric"),
     "_checking.check": ("check",),
-    "_runtime.graders.unit_tests": ("PassesTests",),
-    "_runtime.graders.extraction": ("after_marker", "boxed", "final_answer"),
-    "_runtime.graders.math_match": ("MathEqual",),
-    "_runtime.graders.numbers": ("last_number",),
-    "_runtime.handler": ("Handler",),
-    "_runtime.function": ("reward",),
-    "_runtime.graders.json_match": ("JsonEqual", "JsonSchema"),
-    "_runtime.graders.llm_judge": ("Judge", "JudgeError"),
-    "_packaging.package": ("package",),
-    "_packaging.archive": ("Package", "PackagedFile"),
     "_checking.report": ("Report",),
-    "_runtime.reward": ("Reward",),
-    "_runtime.rollout": ("Rollout", "Score"),
-    "_runtime.graders.style": ("Format", "Length"),
+    "_packaging.archive": ("Package", "PackagedFile"),
+    "_packaging.package": ("package",),
+    **{f"_runtime.{module}": names for module, names in PUBLIC_NAMES.items()},
 }
 _MODULE_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 

@@ -25,10 +25,9 @@ from support.metric_curves import STEPS, healthy, job, metrics
 from bedrock_rft import ConfigurationError, Event, TrainingMetrics
 from bedrock_rft.errors import MissingExtraError
 from bedrock_rft.metrics import Metrics, compare
-from bedrock_rft.metrics._extent import extent
-from bedrock_rft.metrics._series import is_validation, panels, smooth, thinned
+from bedrock_rft.metrics._html import ticks
+from bedrock_rft.metrics._series import extent, is_validation, panels, smooth, thinned
 from bedrock_rft.metrics._spark import sparkline
-from bedrock_rft.metrics._svg import ticks
 
 NAMES = [
     "critic_rewards_mean",

@@ -11,10 +11,9 @@ from typing import Any
 from IPython.display import HTML, display
 
 from bedrock_rft._core.findings import escape_html
-from bedrock_rft.metrics._compare import Comparison
+from bedrock_rft.metrics._html import STYLE, charts
 from bedrock_rft.metrics._live.state import Change, State
 from bedrock_rft.metrics._live.words import come_back, duration, figure, named, reached, told, values
-from bedrock_rft.metrics._page import STYLE, charts
 
 __all__ = ["Notebook", "panel"]
 
@@ -66,7 +65,7 @@ def panel(state: State, now: float) -> str:
         _head(state, now),
         _bar(state),
         _latest(state),
-        charts(Comparison.of(state.metrics)) if state.metrics else "",
+        charts([("", state.metrics)]) if state.metrics else "",
         _listed(
             [f"<b class='{alarm.level}'>{alarm.level}</b> {escape_html(str(alarm))}" for alarm in state.alarms], ""
         ),

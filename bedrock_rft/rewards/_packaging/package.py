@@ -15,7 +15,6 @@ from typing import Any, cast
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._core.version import __version__
 from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.rewards import _MODULE_BY_NAME
 from bedrock_rft.rewards._packaging.archive import LARGEST_UNZIPPED, Package, build_zip, validate_file_name
 from bedrock_rft.rewards._packaging.entry_writer import (
     DOCSTRING,
@@ -28,6 +27,7 @@ from bedrock_rft.rewards._packaging.load_check import can_load, changed_names, l
 from bedrock_rft.rewards._packaging.requirements import ARCHITECTURES, install_requirements, pin_requirements
 from bedrock_rft.rewards._packaging.secret_scan import check_file_name, check_secrets
 from bedrock_rft.rewards._packaging.value_fingerprint import fingerprint_names
+from bedrock_rft.rewards._runtime import PUBLIC_NAMES
 from bedrock_rft.rewards._runtime.graders.unit_tests import PassesTests
 from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.reward import Reward
@@ -295,7 +295,7 @@ def runtime_files() -> dict[str, bytes]:
 
 def _packaged_modules() -> dict[str, set[str]]:
     """Return the importable modules of the runtime, each with its public names; an empty set allows any name."""
-    public = {name for name, module in _MODULE_BY_NAME.items() if module.startswith("_runtime.")}
+    public = {name for names in PUBLIC_NAMES.values() for name in names}
     inner = {
         name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): set[str]() for name in runtime_files()
     }

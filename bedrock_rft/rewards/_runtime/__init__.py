@@ -1,1 +1,17 @@
 """Reward code that runs inside Lambda; standard library and botocore only."""
+
+PUBLIC_NAMES = {
+    "graders.answer_match": ("Choice", "Exact", "Matches", "Numeric"),
+    "graders.unit_tests": ("PassesTests",),
+    "graders.extraction": ("after_marker", "boxed", "final_answer"),
+    "graders.math_match": ("MathEqual",),
+    "graders.numbers": ("last_number",),
+    "handler": ("Handler",),
+    "function": ("reward",),
+    "graders.json_match": ("JsonEqual", "JsonSchema"),
+    "graders.llm_judge": ("Judge", "JudgeError"),
+    "reward": ("Reward",),
+    "rollout": ("Rollout", "Score"),
+    "graders.style": ("Format", "Length"),
+}
+"""Names of `bedrock_rft.rewards` by the module of this package that defines them."""

@@ -1,4 +1,4 @@
-"""Draw panels as inline SVG without scripts or external resources, for light and dark pages."""
+"""Render metrics as self-contained HTML with inline SVG, for light and dark notebooks and pages."""
 
 from __future__ import annotations
 
@@ -6,26 +6,71 @@ import math
 from collections.abc import Iterable, Sequence
 
 from bedrock_rft._core.findings import escape_html
-from bedrock_rft.metrics._extent import extent
-from bedrock_rft.metrics._series import Curve, Panel, smooth, thinned
+from bedrock_rft.metrics._series import (
+    COLOURS,
+    Curve,
+    Panel,
+    Run,
+    checkpoint_steps,
+    extent,
+    panels,
+    smooth,
+    thinned,
+)
 
-__all__ = ["COLOURS", "chart", "ticks"]
-
-COLOURS = ("#2f7fc1", "#d9730d", "#2e9e5b", "#c2379b", "#8f6fd6", "#9a7b1f", "#1fa3a3", "#c94a4a")
-"""Distinguishable with most colour-vision deficiencies, on light and dark pages."""
+__all__ = ["STYLE", "charts", "fragment", "ticks"]
 
 _WIDE, _HIGH = 280, 170
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 10, 22
 _MANY_TICKS = 4
 
+_LOST = "<span style='color:#c62828'>&times; not a finite number</span>"
 
-def chart(panel: Panel, checkpoints: Iterable[tuple[int, int]]) -> str:
-    """Return one panel as SVG.
+STYLE = """
+.rft-run{font:14px/1.5 system-ui,sans-serif;max-width:60rem}
+.rft-run .p{display:flex;flex-wrap:wrap;gap:.5rem 1rem}
+.rft-run figure{margin:0}
+.rft-run figcaption{font-weight:600;font-size:13px;padding-left:46px;max-width:280px;overflow-wrap:anywhere}
+.rft-run svg{display:block;overflow:visible;fill:none}
+.rft-run svg text{fill:currentColor;opacity:.7;font:10px system-ui,sans-serif}
+.rft-run svg .g{stroke:currentColor;opacity:.15}
+.rft-run svg .c{opacity:.5}.rft-run svg .c line{stroke-dasharray:2 3}
+.rft-run svg .r{opacity:.35}.rft-run svg .m{stroke-width:1.8;stroke-linejoin:round}
+.rft-run svg .v{stroke-dasharray:4 3;opacity:.6}.rft-run svg .l{stroke-width:1.5}
+.rft-run .k{display:flex;flex-wrap:wrap;gap:0 1.2rem;overflow-wrap:anywhere}
+"""
 
-    Args:
-        panel: its curves.
-        checkpoints: the place of the run and the step of each saved model.
-    """
+
+def fragment(title: str, runs: Sequence[tuple[str, Run]]) -> str:
+    """Return the charts of labelled jobs, with title and legend."""
+    heading = f"<p><b>{escape_html(title)}</b></p>"
+    return f"<div class='rft-run'><style>{STYLE}</style>{heading}{charts(runs)}</div>"
+
+
+def charts(runs: Sequence[tuple[str, Run]]) -> str:
+    """Return charts and legend of labelled jobs, for an element with the class `rft-run`."""
+    drawn = panels(runs)
+    if not drawn:
+        return "<p>There are no metrics yet.</p>"
+    checkpoints = checkpoint_steps(runs)
+    curves = [curve for panel in drawn for curve in panel.curves]
+    labels = [label for label, _ in runs] if len(runs) > 1 else []
+    legend = [
+        *(_swatch(COLOURS[place % len(COLOURS)], label) for place, label in enumerate(labels)),
+        *(["<span>○ validation</span>"] if any(curve.validation for curve in curves) else []),
+        *(["<span>▲ checkpoint</span>"] if checkpoints else []),
+        *([_LOST] if any(curve.lost for curve in curves) else []),
+    ]
+    key = f"<p class='k'>{''.join(legend)}</p>" if legend else ""
+    return f"{key}<div class='p'>{''.join(_chart(panel, checkpoints) for panel in drawn)}</div>"
+
+
+def _swatch(colour: str, label: str) -> str:
+    return f"<span><span style='color:{colour}'>━</span> {escape_html(label)}</span>"
+
+
+def _chart(panel: Panel, checkpoints: Iterable[tuple[int, int]]) -> str:
+    """Return one panel as SVG."""
     scale = _Scale.around(panel.curves)
     several = len({curve.run for curve in panel.curves}) > 1
     drawn = [_grid(scale), *(_mark(scale, run, step, line=not several) for run, step in checkpoints)]
