@@ -137,6 +137,7 @@ class AsyncWorkflows(AsyncResource):
         gold: Callable[[Mapping[str, Any]], str] | None = None,
         payload: Literal["metadata", "top_level"] = "metadata",
         wrap_text: bool = False,
+        reward_range: tuple[float, float] = (0.0, 1.0),
     ) -> Rehearsal:
         """Rehearse a run on this machine before it is billed; see `bedrock_rft.rehearsal.rehearse`.
 
@@ -163,6 +164,7 @@ class AsyncWorkflows(AsyncResource):
             gold: returns the right answer to a record, as for `rewards.check`.
             payload: position of the reference answer in a rollout: under `metadata`, or at the top level.
             wrap_text: send a reference answer that is a string as `{"text": …}`.
+            reward_range: the lowest and the highest score of the reward.
 
         Raises:
             DatasetError: there are no records.
@@ -185,6 +187,7 @@ class AsyncWorkflows(AsyncResource):
             gold,
             payload,
             wrap_text,
+            reward_range,
         )
         return await run(self, dataset, reward, plan)
 

@@ -130,7 +130,7 @@ def _base_finding(base: ModelResult, thresholds: Thresholds, reward_range: tuple
             f"the true mean may be {side}, where training makes little sense",
             "Evaluate more prompts",
         )
-    return Finding("ok", "base_score", summary, "there is something to learn")
+    return Finding("ok", "base_score", summary, "some answers earn a reward, and there is room to improve")
 
 
 def _comparison_finding(comparison: Comparison) -> Finding:

@@ -17,8 +17,7 @@ __all__ = ["group_by_field", "text_of"]
 _QUARTERS = 4
 _MAX_DISTINCT = 12
 _MAX_CHARACTERS = 60
-_EPOCH_SECONDS = (1e8, 1e10)
-_EPOCH_MILLISECONDS = (1e11, 1e13)
+_YEAR_2000, _YEAR_2100 = 946_684_800, 4_102_444_800  # Unix time
 
 _Key = tuple[int, float, str]
 """Sort key of a group: numbers and ranges first, then text, then missing values."""
@@ -106,9 +105,9 @@ def _parse_date(value: Any) -> float | None:
 
 
 def _epoch_scale(numbers: Sequence[float]) -> float | None:
-    """Return units a second if all numbers look like Unix time, else None."""
-    for (low, high), scale in ((_EPOCH_SECONDS, 1.0), (_EPOCH_MILLISECONDS, 1000.0)):
-        if numbers and all(low <= number < high for number in numbers):
+    """Return the units in a second if all numbers are Unix times of the years 2000 to 2099, else None."""
+    for scale in (1.0, 1e3, 1e6, 1e9):
+        if numbers and all(_YEAR_2000 <= number / scale < _YEAR_2100 for number in numbers):
             return scale
     return None
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 
 from bedrock_rft._core.findings import escape_html, standalone_page
 from bedrock_rft.evaluation._results import Comparison, EvaluationData, Example, ModelResult
-from bedrock_rft.evaluation._statistics import MIN_PROMPTS
 
 __all__ = ["render_fragment", "render_page"]
 
@@ -108,12 +107,11 @@ def _render_comparisons(comparisons: Sequence[Comparison]) -> str:
 
 def _comparison_row(comparison: Comparison) -> list[str]:
     difference = comparison.difference
-    enough = difference.better + difference.worse + difference.equal >= MIN_PROMPTS
     return [
         f"{escape_html(comparison.label)} against {escape_html(comparison.base)}",
         f"{difference.interval.value:+.3f}",
         f"[{difference.interval.low:+.3f}, {difference.interval.high:+.3f}]",
-        escape_html(difference.p_text) if enough else "",
+        escape_html(difference.p_text),
         comparison.verdict,
         f"{difference.better:,}",
         f"{difference.worse:,}",

@@ -11,7 +11,6 @@ from bedrock_rft._core.findings import WIDTH, clip, wrap, write_text
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.evaluation._page import render_fragment, render_page
 from bedrock_rft.evaluation._results import Comparison, EvaluationData
-from bedrock_rft.evaluation._statistics import MIN_PROMPTS
 
 __all__ = ["Evaluation", "format_table"]
 
@@ -88,9 +87,8 @@ class Evaluation(EvaluationData):
 def _comparison_lines(comparison: Comparison) -> list[str]:
     difference = comparison.difference
     interval = difference.interval
-    decided = difference.better + difference.worse + difference.equal >= MIN_PROMPTS
     text = f"{comparison.label} against {comparison.base}: {interval.value:+.3f} "
-    text += f"[{interval.low:+.3f}, {interval.high:+.3f}]{f', p {difference.p_text}' * decided}"
+    text += f"[{interval.low:+.3f}, {interval.high:+.3f}], p {difference.p_text}"
     counts = f"better on {difference.better:,}, worse on {difference.worse:,}, equal on {difference.equal:,}"
     return [clip(f"  {sanitize_line(text)}"), f"    {counts}"]
 

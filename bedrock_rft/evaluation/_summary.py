@@ -22,10 +22,11 @@ from bedrock_rft.evaluation._statistics import (
     mean,
     mean_interval,
     pass_at_k,
+    passes,
     share_interval,
 )
 
-__all__ = ["RunFacts", "build_evaluation", "passes"]
+__all__ = ["RunFacts", "build_evaluation"]
 
 _EXAMPLES = 5
 _MAX_CHARACTERS = 2000
@@ -61,11 +62,6 @@ class _ScoredAnswer:
 
 _Answers = Mapping[int, Sequence[_ScoredAnswer]]
 """Scored answers of one model by the prompt's position."""
-
-
-def passes(score: float, mark: float) -> bool:
-    """Return whether a score reaches the pass mark; sums such as 0.7 + 0.2 + 0.1 count as 1."""
-    return score >= mark or math.isclose(score, mark, rel_tol=1e-9, abs_tol=1e-9)
 
 
 def build_evaluation(
@@ -171,7 +167,7 @@ def _model_result(
 
 
 def _score_interval(scores: Mapping[int, Sequence[float]], clusters: Mapping[int, str], scale: ScoreScale) -> Interval:
-    """Return the mean over prompts with its interval; Wilson's if every score is the lowest or the highest one."""
+    """Return the mean over prompts with its interval; that of a share if every score is the lowest or highest."""
     if not scores:
         return _NOTHING
     units = cluster_units([mean(several) for several in scores.values()], [clusters[index] for index in scores])

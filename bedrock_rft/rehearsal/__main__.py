@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 gold=load_gold(options.gold) if options.gold else None,
                 payload=options.payload,
                 wrap_text=options.wrap_text,
+                reward_range=tuple(options.reward_range),
             )
         for path, write in ((options.html, report.to_html), (options.json, report.to_json)):
             if path is not None:
@@ -73,6 +74,14 @@ def _parser() -> argparse.ArgumentParser:
         help="position of the reference answer in a rollout",
     )
     parser.add_argument("--wrap-text", action="store_true", help='send a text reference as {"text": …}')
+    parser.add_argument(
+        "--reward-range",
+        type=float,
+        nargs=2,
+        default=(0.0, 1.0),
+        metavar=("LOW", "HIGH"),
+        help="lowest and highest score of the reward (0 1)",
+    )
     parser.add_argument("--html", help="also write the report as an HTML page")
     parser.add_argument("--json", help="also write the report as JSON")
     return parser

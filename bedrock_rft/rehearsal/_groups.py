@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bedrock_rft._core.findings import Finding
+from bedrock_rft.evaluation._statistics import agresti_coull, passes
 
 __all__ = ["Groups"]
 
 _LITTLE = 0.2
 _SAME_DIGITS = 9
-_Z = 1.959964  # 95 %
 _CONCENTRATIONS = [10 ** (exponent / 8) for exponent in range(-16, 25)]
 
 
@@ -68,8 +68,8 @@ class Groups:
 
     @property
     def signal_interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of `signal_share`, with prompts as the unit; never of width 0."""
-        return _wilson_interval(self.signal_share, len(self.scores))
+        """The 95 % interval of `signal_share` (Agresti-Coull), with prompts as the unit; never of width 0."""
+        return agresti_coull(self.signal_share, len(self.scores))
 
     @property
     def is_lower_bound(self) -> bool:
@@ -79,7 +79,7 @@ class Groups:
     @property
     def solved_share(self) -> float:
         """Share of prompts all of whose answers are right."""
-        return sum(min(group) >= self.best for group in self.scores) / len(self.scores)
+        return sum(passes(min(group), self.best) for group in self.scores) / len(self.scores)
 
     @property
     def mean(self) -> float:
@@ -164,10 +164,3 @@ def _fit_beta_binomial(pairs: Sequence[tuple[int, int]]) -> tuple[float, float]:
 
 def _log_beta(alpha: float, beta: float) -> float:
     return math.lgamma(alpha) + math.lgamma(beta) - math.lgamma(alpha + beta)
-
-
-def _wilson_interval(share: float, count: int) -> tuple[float, float]:
-    square = _Z**2 / count
-    middle = (share + square / 2) / (1 + square)
-    half = _Z * math.sqrt(share * (1 - share) / count + square / (4 * count)) / (1 + square)
-    return max(0.0, middle - half), min(1.0, middle + half)

@@ -59,6 +59,7 @@ class Plan:
     gold: Gold | None = None
     payload: PayloadShape = "metadata"
     wrap_text: bool = False
+    reward_range: tuple[float, float] = (0.0, 1.0)
 
     @property
     def job_settings(self) -> Mapping[str, Any]:
@@ -86,7 +87,22 @@ class Plan:
         if self.payload not in ("metadata", "top_level"):
             raise ConfigurationError(f"payload is '{self.payload}'; it must be 'metadata' or 'top_level'.")
         _ = self.job_settings
+        self.evaluation_settings.validated()
         return self
+
+    @property
+    def evaluation_settings(self) -> Settings:
+        """Settings for sampling the base model. An answer passes if it has the highest score."""
+        return Settings(
+            samples=max(1, self.samples),
+            concurrency=self.concurrency,
+            sampling=self.sampling,
+            resume=self.resume,
+            progress=self.progress,
+            seed=self.seed,
+            pass_mark=self.reward_range[1],
+            reward_range=self.reward_range,
+        )
 
 
 def rehearse(
@@ -107,6 +123,7 @@ def rehearse(
     gold: Gold | None = None,
     payload: PayloadShape = "metadata",
     wrap_text: bool = False,
+    reward_range: tuple[float, float] = (0.0, 1.0),
 ) -> Rehearsal:
     """Rehearse a run on this machine, before it is billed.
 
@@ -134,6 +151,7 @@ def rehearse(
             `rewards.check`.
         payload: position of the reference answer in a rollout: under `metadata`, or at the top level.
         wrap_text: send a reference answer that is a string as `{"text": …}`.
+        reward_range: the lowest and the highest score of the reward, by which the base model is judged.
 
     Raises:
         DatasetError: there are no records.
@@ -157,6 +175,7 @@ def rehearse(
         gold,
         payload,
         wrap_text,
+        reward_range,
     )
     return run_sync(run(source, dataset, reward, plan))
 
@@ -171,15 +190,7 @@ async def run(client: Any, dataset: object, reward: object, plan: Plan) -> Rehea
     evaluation = None
     if plan.samples and local.is_sound:
         chosen = _choose(local.records, plan.prompts, plan.seed)
-        settings = Settings(
-            samples=plan.samples,
-            concurrency=plan.concurrency,
-            sampling=plan.sampling,
-            resume=plan.resume,
-            progress=plan.progress,
-            seed=plan.seed,
-        )
-        evaluation = await evaluate(chosen, [plan.model], reward, client, settings, timeout=120.0)
+        evaluation = await evaluate(chosen, [plan.model], reward, client, plan.evaluation_settings, timeout=120.0)
     return _report(local, plan, evaluation)
 
 
@@ -270,9 +281,11 @@ def _report(local: _LocalResults, plan: Plan, evaluation: Evaluation | None) -> 
     findings += _job_findings(local, curve)
     base = None
     if evaluation is not None and evaluation.models[0].answers:
-        base = Groups([*evaluation.models[0].scores.values()], evaluation.pass_mark, GROUP_SIZE)
+        scores = [*evaluation.models[0].scores.values()]
+        base = Groups(scores, max(evaluation.pass_mark, *map(max, scores)), GROUP_SIZE)
     findings += _base_findings(local, plan, evaluation, base)
-    findings += load.findings() if load is not None else ()
+    if load is not None and (local.job is None or local.job.job.status == "succeeded"):
+        findings += load.findings()
     return Rehearsal(
         title=f"Rehearsal of {local.name}",
         findings=tuple(findings),
@@ -371,7 +384,7 @@ def _base_findings(
     local: _LocalResults, plan: Plan, evaluation: Evaluation | None, base: Groups | None
 ) -> list[Finding]:
     if evaluation is not None:
-        return [*evaluation.findings, *(base.findings() if base is not None else ())]
+        return judge_base_model(evaluation, base)
     if plan.samples:
         return [
             Finding(
@@ -389,3 +402,11 @@ def _base_findings(
             f"Pass samples=4 for {4 * min(plan.prompts, len(local.records))} answers, billed by the token",
         )
     ]
+
+
+def judge_base_model(evaluation: Evaluation, base: Groups | None) -> list[Finding]:
+    """Return the findings on the base model; none is ok if its mean is too low or its answers give no signal."""
+    findings = [*evaluation.findings, *(base.findings() if base is not None else ())]
+    if any(finding.level == "error" or finding.code in ("no_signal", "little_signal") for finding in findings):
+        return [finding for finding in findings if finding.level != "ok"]
+    return findings

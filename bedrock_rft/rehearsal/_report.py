@@ -73,6 +73,8 @@ class Rehearsal(Findings):
     def notice(self) -> str:
         """The limits of a rehearsal."""
         base = "; the base model was sampled as well" if self.evaluation is not None else ""
+        if self.evaluation is not None and self.evaluation.local_service:
+            base = "; the base model's answers come from the local service and know the references"
         return (
             "This is a rehearsal: no model was trained. The job ran on this machine, with a local policy instead of "
             f"the model and with your reward function{base}. It cannot judge learning rates: a higher "
@@ -172,9 +174,14 @@ class Rehearsal(Findings):
         if self.metrics is None or self.curve is None:
             return ""
         from bedrock_rft.metrics._html import STYLE, charts
+        from bedrock_rft.types import TrainingMetrics
 
         part = f" on {self.rehearsed:,} of {self.records:,} records" if self.rehearsed < self.records else ""
-        drawn = charts([("", self.metrics)])
+        # Entropy, lengths and gradients are the local policy's own, and say nothing about a real run.
+        rewards = [
+            TrainingMetrics(step=step, critic_rewards_mean=reward) for step, reward in enumerate(self.curve.rewards, 1)
+        ]
+        drawn = charts([("", Metrics(tuple(rewards)))])
         return f"<h3>The rehearsed job{part}</h3><div class='rft-run'><style>{STYLE}</style>{drawn}</div>"
 
     def _render_evaluation(self) -> str:

@@ -65,14 +65,32 @@ def test_holm_is_the_step_down_method() -> None:
 
 
 @given(st.integers(1, 60), st.data())
-def test_a_share_has_wilsons_interval(count: int, data: st.DataObject) -> None:
+def test_a_share_has_the_agresti_coull_interval(count: int, data: st.DataObject) -> None:
     passed = data.draw(st.integers(0, count))
     found = share_interval([1.0] * passed + [0.0] * (count - passed), count)
     z, share = 1.959964, passed / count
-    centre = (share + z * z / 2 / count) / (1 + z * z / count)
-    half = z * math.sqrt(share * (1 - share) / count + z * z / 4 / count**2) / (1 + z * z / count)
+    centre = (passed + z * z / 2) / (count + z * z)
+    half = z * math.sqrt(centre * (1 - centre) / (count + z * z))
     assert (found.low, found.high) == pytest.approx((max(0, centre - half), min(1, centre + half)), abs=1e-6)
+    wilson = z * math.sqrt(share * (1 - share) / count + z * z / 4 / count**2) / (1 + z * z / count)
+    assert found.low <= max(0.0, centre - wilson) + 1e-6, "it contains Wilson's interval"
+    assert found.high >= min(1.0, centre + wilson) - 1e-6
     assert found.low < found.high
+
+
+@pytest.mark.parametrize(("count", "lowest"), [(10, 0.93), (30, 0.934), (100, 0.94)])
+def test_the_interval_of_a_share_covers_at_least_93_percent_at_every_true_share(count: int, lowest: float) -> None:
+    intervals = [share_interval([1.0] * k + [0.0] * (count - k), count) for k in range(count + 1)]
+    exact = {
+        truth / 100: sum(
+            math.comb(count, k) * (truth / 100) ** k * (1 - truth / 100) ** (count - k)
+            for k, interval in enumerate(intervals)
+            if interval.low <= truth / 100 <= interval.high
+        )
+        for truth in range(5, 96)
+    }
+    assert min(exact.values()) >= lowest - 0.001
+    assert sum(exact.values()) / len(exact) == pytest.approx(0.95, abs=0.02)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.integers(0, 3))

@@ -21,6 +21,7 @@ from bedrock_rft import AsyncClient, Client, ConfigurationError, DatasetError, d
 from bedrock_rft.local import LocalService
 from bedrock_rft.rehearsal import Curve, Groups, Load, Rehearsal, rehearse
 from bedrock_rft.rehearsal.__main__ import main
+from bedrock_rft.rehearsal._rehearse import judge_base_model
 from bedrock_rft.rewards import Rollout, reward
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -219,7 +220,7 @@ def test_the_base_model_is_sampled_only_on_request(service: LocalService, data: 
         assert 0 < report.base.signal_share <= 1
         assert {"signal", "base_score"} <= {finding.code for finding in report.findings}
         assert "not_asked" not in codes(report)
-        assert "the base model was sampled as well" in report.notice
+        assert "the base model's answers come from the local service and know the references" in report.notice
         assert "80 answers" in str(report)
         assert report.evaluation.models[0].completion_tokens > 0
         assert all(len(line) <= 80 for line in str(report).splitlines())
@@ -264,6 +265,7 @@ def test_a_sync_client_rehearses_inside_a_running_loop(service: LocalService, da
         ({"prompts": True}, "prompts is True"),
         ({"hyperparameters": {"epochs": 3}}, "did you mean 'n_epochs'"),
         ({"client": object()}, "await client.rehearse"),
+        ({"reward_range": (1, 0)}, "reward_range is"),
     ],
 )
 def test_invalid_arguments_are_refused(data: Path, settings: dict[str, Any], said: str) -> None:
@@ -409,6 +411,62 @@ def test_no_ok_stands_beside_an_error_that_it_contradicts(data: Path) -> None:
     report = rehearse(data, inverted)
     assert report.errors
     assert "learns" not in {finding.code for finding in report.findings}
+
+
+def test_no_ok_stands_beside_a_base_model_without_signal(service: LocalService, data: Path) -> None:
+    """A graded reward that gives all answers to a prompt the same score has a good mean and no signal."""
+
+    def by_reference(event: Any, context: Any) -> Any:
+        del context
+        return [
+            {"id": one["id"], "aggregate_reward_score": len(one["metadata"]["reference_answer"]) / 4} for one in event
+        ]
+
+    with Client(**service.client_options("api_key")) as client:
+        evaluation = client.evaluate(data, models="openai.gpt-oss-20b", reward=by_reference, samples=4, limit=60)
+    assert "base_score" in {finding.code for finding in evaluation.findings}
+    findings = judge_base_model(evaluation, Groups([*evaluation.models[0].scores.values()], 1.0))
+    assert "no_signal" in {finding.code for finding in findings}
+    assert not [finding for finding in findings if finding.level == "ok"]
+    findings = judge_base_model(evaluation, Groups([[0.0, 0.5, 1.0, 0.5]] * 60, 1.0))
+    assert {finding.code for finding in findings} == {"base_score", "signal"}
+
+
+def test_the_base_model_is_judged_on_the_rewards_own_scale(service: LocalService, data: Path) -> None:
+    def out_of_ten(event: Any, context: Any) -> Any:
+        found = right.handler(event, context)
+        return [{**one, "aggregate_reward_score": 10 * one["aggregate_reward_score"]} for one in found]
+
+    with Client(**service.client_options("api_key")) as client:
+        settings: dict[str, Any] = {"limit": 16, "samples": 4, "prompts": 20, "progress": False}
+        unknown = client.rehearse(data, reward=out_of_ten, **settings)
+        known = client.rehearse(data, reward=out_of_ten, reward_range=(0, 10), **settings)
+    assert "base_scale" in codes(unknown)
+    assert {"base_score", "signal"} <= {finding.code for finding in known.findings}
+    assert known.base is not None
+    assert known.base.best == 10
+
+
+def test_floating_sums_solve_a_prompt() -> None:
+    assert Groups([[0.7 + 0.2 + 0.1] * 4, [0.0] * 4], 1.0).solved_share == 0.5
+
+
+def test_the_page_shows_the_reward_and_no_metrics_of_the_local_policy(good: Rehearsal) -> None:
+    page = good.to_html()
+    assert "<figcaption>reward" in page
+    for metric in ("entropy", "response length", "gradient norm"):
+        assert metric not in page
+
+
+def test_a_failed_job_has_no_ok_for_its_load(data: Path) -> None:
+    def fails_later(event: Any, context: Any) -> Any:
+        if any("local-step-3-" in one["id"] for one in event):
+            raise RuntimeError("the judge is down")
+        return right.handler(event, context)
+
+    found = {finding.code for finding in rehearse(data, fails_later, limit=40).findings}
+    assert "job_failed" in found
+    assert "load" not in found
 
 
 def test_a_reward_for_another_payload_shape_gets_the_options_named(data: Path) -> None:
