@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from collections.abc import Iterator
@@ -17,8 +19,9 @@ import pytest
 
 from bedrock_rft._transport.transport import Request
 from bedrock_rft.local import Service
-from bedrock_rft.rewards import Rollout, reward
+from bedrock_rft.rewards import Exact, Rollout, reward
 from bedrock_rft.rewards import package as rewards_package
+from bedrock_rft.rewards._targets.subprocess_target import SubprocessTarget
 
 ARN = "arn:aws:lambda:us-west-2:123456789012:function:reward"
 MODEL = "openai.gpt-oss-20b"
@@ -170,17 +173,131 @@ def test_every_kind_of_reward_in_a_file_runs_in_a_subprocess(tmp_path: Path, kin
     }
     with Service(reward=rewards[kind]) as service:
         reward: Any = service._runner._settings.rewards
-        assert reward._process is not None
+        assert isinstance(reward._target, SubprocessTarget)
         assert wait(service, create(service, upload(service, records())))["status"] == "succeeded"
 
 
 def test_the_process_of_a_reward_ends_with_the_service(tmp_path: Path) -> None:
     with Service(reward=reward_file(tmp_path, "pass")) as service:
         reward: Any = service._runner._settings.rewards
-        process = reward._process._process
+        process = reward._target._process
         assert process is not None
         assert process.poll() is None
     assert process.poll() is not None
+
+
+# Rewards given as objects
+
+
+def exits_if_asked(event: list[dict[str, Any]], context: object) -> list[dict[str, Any]]:
+    print("scored in process", os.getpid())  # noqa: T201 - the point
+    print("to standard error", file=sys.stderr)  # noqa: T201 - the point
+    if os.environ.get("LOCAL_REWARD_EXITS"):
+        os._exit(3)
+    return right(event, context)
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "bedrock_rft.local.reward"]
+
+
+def warnings_of(service: Service, job: str) -> list[str]:
+    return [event["message"] for event in events(service, job) if event["level"] == "warn"]
+
+
+def test_a_function_runs_in_a_process_of_its_own(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, "bedrock_rft.local.reward")
+    with Service(reward=exits_if_asked) as service:
+        file = upload(service, records())
+        job = create(service, file)
+        assert wait(service, job)["status"] == "succeeded"
+        assert warnings_of(service, job) == []
+    line, warning = sorted(set(logged(caplog)))
+    assert line.startswith("exits_if_asked: scored in process ")
+    assert line.split()[-1] != str(os.getpid())
+    assert warning == "exits_if_asked: to standard error"
+    assert capfd.readouterr() == ("", "")
+    monkeypatch.setenv("LOCAL_REWARD_EXITS", "1")
+    with Service(reward=exits_if_asked) as service:
+        failed = wait(service, create(service, upload(service, records())))
+        assert failed["error"]["code"] == "reward_function_error"
+        assert "exit code 3" in failed["error"]["message"]
+
+
+@pytest.mark.parametrize("kind", ["reward", "handler", "grader", "sum"])
+def test_a_reward_object_runs_in_a_process_of_its_own(kind: str) -> None:
+    objects: dict[str, Any] = {
+        "reward": contains_reference,
+        "handler": contains_reference.handler,
+        "grader": Exact(),
+        "sum": 0.5 * contains_reference + 0.5 * Exact(),
+    }
+    with Service(reward=objects[kind]) as service:
+        job = create(service, upload(service, records()))
+        assert wait(service, job)["status"] == "succeeded"
+        assert warnings_of(service, job) == []
+        reward: Any = service._runner._settings.rewards
+        assert isinstance(reward._target, SubprocessTarget)
+
+
+def test_a_function_finds_the_modules_that_this_process_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "scores_of_a_project.py").write_text("def level():\n    return 0.5\n")
+    (tmp_path / "reward_of_a_project.py").write_text(
+        "from scores_of_a_project import level\n\n"
+        "def grade(event, context):\n"
+        "    return [{'id': entry['id'], 'aggregate_reward_score': level()} for entry in event]\n"
+    )
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    grade = importlib.import_module("reward_of_a_project").grade
+    with Service(reward=grade) as service:
+        job = create(service, upload(service, records()))
+        assert wait(service, job)["status"] == "succeeded"
+        assert warnings_of(service, job) == []
+
+
+def test_a_closure_runs_in_this_process_with_a_warning_and_its_output_logged(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.INFO, "bedrock_rft.local.reward")
+    processes: set[int] = set()
+    scoring, printed = threading.Event(), threading.Event()
+
+    def closure(event: list[dict[str, Any]], context: object) -> list[dict[str, Any]]:
+        processes.add(os.getpid())
+        print("scored", len(event), file=sys.stderr)  # noqa: T201 - the point
+        scoring.set()
+        assert printed.wait(10)
+        return right(event, context)
+
+    with Service(reward=closure) as service:
+        job = create(service, upload(service, records()))
+        assert scoring.wait(10)
+        print("the program prints meanwhile")  # noqa: T201 - the point
+        printed.set()
+        assert wait(service, job)["status"] == "succeeded"
+        (warning,) = warnings_of(service, job)
+    assert processes == {os.getpid()}
+    assert "runs in the process of the service" in warning
+    assert "the enclosing function" in warning
+    assert "closure: scored 16" in logged(caplog)
+    assert capsys.readouterr() == ("the program prints meanwhile\n", "")
+
+
+def test_a_closure_that_exits_fails_the_job_only() -> None:
+    statuses = [3]
+
+    def closure(event: list[dict[str, Any]], context: object) -> list[dict[str, Any]]:
+        for status in statuses:
+            sys.exit(status)
+        return right(event, context)
+
+    with Service(reward=closure) as service:
+        file = upload(service, records())
+        assert "raised SystemExit: 3" in wait(service, create(service, file))["error"]["message"]
+        statuses.clear()
+        assert wait(service, create(service, file))["status"] == "succeeded"
 
 
 def test_an_event_above_6_mb_fails_as_in_lambda(service: Service) -> None:

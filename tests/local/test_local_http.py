@@ -411,4 +411,4 @@ def test_the_command_reports_a_missing_reward() -> None:
     command = [sys.executable, "-m", "bedrock_rft.local", "--reward", "nowhere.py:handler"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own
     assert done.returncode == 2
-    assert "There is no file nowhere.py" in done.stdout
+    assert "There is no file 'nowhere.py'" in done.stdout

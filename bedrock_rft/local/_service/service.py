@@ -75,9 +75,10 @@ class Service:
         Args:
             directory: holds files and state; a later service resumes from it. None uses a temporary directory, which
                 `close` removes.
-            reward: the reward function for every ARN: `file.py:name`, which runs in a subprocess, or a `Reward`
-                or a function of `(event, context)`, which runs in this process. Or a mapping by function name or ARN; a
-                job with another ARN fails.
+            reward: the reward function for every ARN: `file.py:name`, a package, a `Reward` or a function of `(event,
+                context)`. Or a mapping by function name or ARN; a job with another ARN fails. It runs in a subprocess
+                and its output is logged. A function that cannot be packaged, such as a closure, runs in this process:
+                if it calls `os._exit` or crashes, this process ends. The events of the job then have a warning.
             payload: position of the reference answer in a rollout: under `metadata`, or at the top level.
             wrap_text: send a reference answer that is a string as `{"text": …}`.
             seed: random seed of the training.

@@ -5,19 +5,24 @@ How the service handles an invalid result is not known, so every invalid result 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
+import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from bedrock_rft.errors import ConfigurationError, RewardError
 from bedrock_rft.local._training.dataset import Record
 from bedrock_rft.rewards import Package, Reward
-from bedrock_rft.rewards._targets.entry_point import EntryPoint, call_handler, load_handler
+from bedrock_rft.rewards._packaging.package import write_sources
+from bedrock_rft.rewards._targets.entry_point import EntryPoint
 from bedrock_rft.rewards._targets.handler_response import parse_response, parse_scores
+from bedrock_rft.rewards._targets.in_process_target import InProcessTarget
 from bedrock_rft.rewards._targets.resolve import reward_name, split_reward_path
 from bedrock_rft.rewards._targets.subprocess_target import SubprocessTarget
 
@@ -46,10 +51,9 @@ class SampledAnswer:
 
 
 class RewardFunction:
-    """A reward that scores batches of rollouts.
+    """A reward that scores batches of rollouts. Its output is logged.
 
-    A file runs in a subprocess, whose output is logged. A function or a `Reward` given in Python runs in this
-    process, because it may share state with the program.
+    A file or a package runs in a subprocess. So does an object once `isolate` has written its sources.
 
     Attributes:
         last_metrics: the mean of each named value in the `metrics_list` of the last call of `score`.
@@ -87,16 +91,44 @@ class RewardFunction:
                 f"timeout is {timeout}; Lambda allows more than 0 and at most {_MAX_TIMEOUT} seconds."
             )
         self.last_metrics: dict[str, float] = {}
-        self._process: SubprocessTarget | None = None
-        self._entry: EntryPoint | None = None
-        if isinstance(handler, (str, os.PathLike, Package)):
-            self._process = _start_process(cast("Any", handler), timeout)
-        else:
-            self._entry = load_handler(handler)
         self._nested = payload == "metadata"
         self._wrap_text = wrap_text
         self._size = invocation_size
         self._timeout = timeout
+        self._resources = contextlib.ExitStack()
+        self._object: EntryPoint | Reward | None = None
+        self._shared_reason: str | None = None
+        self._target: InProcessTarget | SubprocessTarget
+        if isinstance(handler, Package):
+            self._target = self._start(handler.content, handler.handler, reward_name(handler))
+        elif isinstance(handler, (str, os.PathLike)):
+            file, entry = split_reward_path(os.fspath(handler))
+            self._target = self._start(file, entry, f"{file.name}:{entry}")
+        else:
+            self._object = handler
+            self._target = InProcessTarget(handler, reward_name(handler), timeout)
+
+    def isolate(self) -> str | None:
+        """Run a reward that was given as an object in a subprocess from now on, as its package would run.
+
+        Returns:
+            None, or the reason why it still runs in this process: it cannot be written as source, or its sources cannot
+            be loaded.
+        """
+        if self._object is None:
+            return self._shared_reason
+        handler, self._object = self._object, None
+        folder = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="reward-")))
+        try:
+            write_sources(handler, folder)
+            # Unlike a package it finds the modules that this process finds.
+            paths = [path or os.getcwd() for path in sys.path]  # noqa: PTH109 - sys.path holds strings
+            lines = ("import sys", f"sys.path += {paths!r}", "from lambda_function import lambda_handler", "")
+            (folder / "entry.py").write_text("\n".join(lines), encoding="utf-8")
+            self._target = self._start(folder / "entry.py", "lambda_handler", reward_name(handler))
+        except (ConfigurationError, OSError) as error:
+            self._shared_reason = str(error)
+        return self._shared_reason
 
     def score(self, answers: Sequence[SampledAnswer]) -> list[float]:
         """Return the scores of answers, in their order.
@@ -120,17 +152,27 @@ class RewardFunction:
         return scores
 
     def close(self) -> None:
-        """End the subprocess of a reward in a file."""
-        if self._process is not None:
-            self._process.close()
+        """End the subprocess."""
+        self._resources.close()
+
+    def _start(self, source: Path | bytes, entry: str, name: str) -> SubprocessTarget:
+        # Like a function in Lambda it has the environment of its host, which may hold the credentials of a judge.
+        target = SubprocessTarget(source, entry, name, self._timeout, _MEMORY_MB, environment=os.environ)
+        self._resources.callback(target.close)
+        try:
+            loaded = target.start()
+        except RewardError as error:
+            self.close()
+            raise ConfigurationError(error.message) from error
+        if loaded.get("wrong"):
+            self.close()
+            raise ConfigurationError(f"The reward '{name}' cannot be invoked by Lambda: {loaded['wrong']}.")
+        return target
 
     def _invoke(self, event: list[dict[str, Any]]) -> Any:
-        if self._entry is not None:
-            return call_handler(self._entry, event, timeout=self._timeout)
-        assert self._process is not None  # noqa: S101 - one of the two is set
-        outcome = self._process.invoke(event)
+        outcome = self._target.invoke(event)
         for line in outcome.printed.splitlines():
-            _log.info("%s: %s", self._process.name, line)
+            _log.info("%s: %s", self._target.name, line)
         if outcome.error is not None:
             raise outcome.error
         return outcome.result
@@ -145,31 +187,6 @@ class RewardFunction:
         own = {"id": answer.id, "messages": messages}
         # The service's fields win over the record's: a record's `id` is not the rollout's.
         return {**own, "metadata": fields} if self._nested else {**fields, **own}
-
-
-def _start_process(handler: Package | str | os.PathLike[str], timeout: float) -> SubprocessTarget:
-    name = reward_name(handler)
-    source: Path | bytes
-    if isinstance(handler, Package):
-        source, entry = handler.content, handler.handler
-    else:
-        try:
-            source, entry = split_reward_path(os.fspath(handler))
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ConfigurationError(f"The reward file in '{name:.200}' cannot be found: {reason}.") from error
-        name = f"{source.name}:{entry}"
-    # Like a function in Lambda it has the environment of its host, which may hold the credentials of a judge.
-    target = SubprocessTarget(source, entry, name, timeout, _MEMORY_MB, environment=os.environ)
-    try:
-        loaded = target.start()
-    except RewardError as error:
-        target.close()
-        raise ConfigurationError(error.message) from error
-    if loaded.get("wrong"):
-        target.close()
-        raise ConfigurationError(f"The reward '{name}' cannot be invoked by Lambda: {loaded['wrong']}.")
-    return target
 
 
 def _check_size(event: list[dict[str, Any]]) -> None:

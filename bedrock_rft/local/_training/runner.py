@@ -29,6 +29,10 @@ __all__ = ["JobRunner", "Settings"]
 
 _log = logging.getLogger("bedrock_rft.local")
 
+_SHARED_PROCESS = (
+    "the reward runs in the process of the service, because it cannot run in a process of its own: {} If it exits or "
+    "crashes, the service ends too."
+)
 _TRAINER_SETTINGS = ("n_epochs", "batch_size", "learning_rate_multiplier")
 
 
@@ -121,12 +125,14 @@ class JobRunner:
             job["id"], event, expect=ACTIVE, status="failed", finished_at=int(time.time()), error=error
         )
 
-    def _change_status(self, job: dict[str, Any], status: str, message: str) -> bool:
-        """Change a job's status and add an event; return False if the status has changed meanwhile."""
+    def _change_status(self, job: dict[str, Any], status: str, message: str, warning: str | None = None) -> bool:
+        """Change a job's status and add its events; return False if the status has changed meanwhile."""
         with self._store.transaction():
             if self._store.update_job(job["id"], expect=(job["status"],), status=status) is None:
                 return False
             self._store.add("event", new_event(f"{LABEL}: {message}"), parent=job["id"])
+            if warning is not None:
+                self._store.add("event", new_event(f"{LABEL}: {warning}", level="warn"), parent=job["id"])
         job.update(status=status)
         return True
 
@@ -173,9 +179,10 @@ class JobRunner:
     def _train(self, job: dict[str, Any], worker: JobWorker) -> None:
         records, validation = self._read_files(job)
         group, hyperparameters = self._settings.group_size, job["method"]["reinforcement"]["hyperparameters"]
+        reward = self._find_reward(job)
         trainer = Trainer(
             records,
-            self._find_reward(job),
+            reward,
             validation=validation,
             seed=self._settings.seed,
             group_size=group,
@@ -190,6 +197,8 @@ class JobRunner:
             return group * min(batch, len(records) - (step - 1) % per_epoch * batch)
 
         started = f"training has started: {trainer.total_steps} steps."
-        if job["status"] == "queued" and not self._change_status(job, "running", started):
+        reason = reward.isolate()
+        warning = None if reason is None else _SHARED_PROCESS.format(reason)
+        if job["status"] == "queued" and not self._change_status(job, "running", started, warning):
             return
         JobRun(self._store, job, trainer, worker, pace=self._settings.pace, answers=answers).run()

@@ -33,7 +33,7 @@ from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.reward import Reward
 from bedrock_rft.rewards._targets.resolve import reward_name, split_reward_path
 
-__all__ = ["RUNTIMES", "package", "runtime_files"]
+__all__ = ["RUNTIMES", "package", "runtime_files", "write_sources"]
 
 RUNTIMES = ("python3.13", "python3.14", "python3.12", "python3.11", "python3.10")
 """Lambda runtimes that this package supports; the first is the default."""
@@ -136,6 +136,21 @@ def package(
         sources.timeout,
         sources.memory,
     )
+
+
+def write_sources(reward: object, folder: Path) -> None:
+    """Write the sources of a reward that is an object into a folder, without its requirements.
+
+    The entry point is `lambda_handler` in `lambda_function.py`.
+
+    Raises:
+        ConfigurationError: the reward cannot be written as source, or a notebook's statements give other values.
+    """
+    sources = _collect_sources(reward)
+    if sources.notebooks:
+        _compare_notebooks(build_zip({**sources.files, **runtime_files()})[0], sources)
+    for name, content in sources.files.items():
+        (folder / name).write_bytes(content)
 
 
 def _check_settings(runtime: str, architecture: str, lists: Mapping[str, object]) -> None:

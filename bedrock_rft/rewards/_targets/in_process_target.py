@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import sys
+import threading
 import time
 from collections.abc import Generator
-from typing import Any
+from typing import Any, TextIO, cast
 
 from bedrock_rft.errors import RewardError
 from bedrock_rft.rewards._targets.entry_point import call_handler, load_handler
@@ -40,8 +42,13 @@ class InProcessTarget:
     def invoke(self, event: object) -> Outcome:
         began = time.monotonic()
         output = io.StringIO()
+        stdout, stderr = (cast("TextIO", _ThreadOutput(stream, output)) for stream in (sys.stdout, sys.stderr))
         # Lambda writes prints and log records to the same log.
-        with contextlib.redirect_stdout(output), _captured_log(logging.StreamHandler(output)):
+        with (
+            contextlib.redirect_stdout(stdout),
+            contextlib.redirect_stderr(stderr),
+            _captured_log(logging.StreamHandler(output)),
+        ):
             try:
                 result, error = self.call(event), None
             except RewardError as raised:
@@ -50,6 +57,17 @@ class InProcessTarget:
 
     def close(self) -> None:
         pass
+
+
+class _ThreadOutput:
+    """A standard stream that captures the threads started after it, and lets all other threads print as before."""
+
+    def __init__(self, stream: TextIO, captured: TextIO) -> None:
+        self._stream, self._captured = stream, captured
+        self._others = {thread.ident for thread in threading.enumerate()}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream if threading.get_ident() in self._others else self._captured, name)
 
 
 @contextlib.contextmanager

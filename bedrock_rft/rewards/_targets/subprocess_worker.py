@@ -146,14 +146,14 @@ def _models(folder: str, entry: Any) -> list[str]:
 
 
 def _respond(entry: Any, event: Any, seconds: float) -> dict[str, Any] | bytes:
-    stdout, output = sys.stdout, io.StringIO()
-    sys.stdout = output
+    streams, output = (sys.stdout, sys.stderr), io.StringIO()
+    sys.stdout = sys.stderr = output  # Lambda logs both
     try:
         result = entry(event, LambdaContext(seconds))
     except BaseException as error:  # noqa: BLE001 - sys.exit() in a reward is reported too
         return {**_failure("raised", error), "printed": output.getvalue()[:_MAX_OUTPUT_CHARS]}
     finally:
-        sys.stdout = stdout
+        sys.stdout, sys.stderr = streams
     printed = output.getvalue()[:_MAX_OUTPUT_CHARS]
     if inspect.iscoroutine(result):
         result.close()
