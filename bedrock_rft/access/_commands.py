@@ -12,7 +12,7 @@ from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.access._deployment.deploy import DeployedReward
 from bedrock_rft.access._deployment.plan import Plan
 from bedrock_rft.errors import ConfigurationError, RewardError
-from bedrock_rft.rewards._targets.entry_point import load_gold
+from bedrock_rft.rewards._targets.resolve import load_gold
 
 __all__ = ["OpenClient", "add_commands"]
 

@@ -15,7 +15,7 @@ from typing import TextIO
 
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.local._http.server import LocalService
-from bedrock_rft.rewards._targets.entry_point import load_gold
+from bedrock_rft.rewards._targets.resolve import load_gold
 
 _BANNER = """\
 SIMULATION: an emulator of reinforcement fine-tuning on this machine.

@@ -12,7 +12,7 @@ from bedrock_rft._core.output import print_error, print_line
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import BedrockRFTError
 from bedrock_rft.rehearsal._rehearse import MODEL, rehearse
-from bedrock_rft.rewards._targets.entry_point import load_gold
+from bedrock_rft.rewards._targets.resolve import load_gold
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

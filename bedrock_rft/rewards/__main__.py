@@ -11,7 +11,7 @@ from bedrock_rft.errors import BedrockRFTError
 from bedrock_rft.rewards._checking.check import check
 from bedrock_rft.rewards._packaging.package import RUNTIMES, package
 from bedrock_rft.rewards._packaging.requirements import ARCHITECTURES
-from bedrock_rft.rewards._targets.entry_point import load_gold
+from bedrock_rft.rewards._targets.resolve import load_gold
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -291,11 +291,11 @@ def test_length_falls_linearly() -> None:
     with pytest.raises(ValueError, match="max_length >= 1"):
         Length(0)
     with pytest.raises(TypeError, match="'room'; it was renamed to 'tolerance'"):
-        Length(10, room=10)
+        Length(10, room=10)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     with pytest.raises(TypeError, match="'most'; it was renamed to 'max_length'"):
-        Length(most=10)
+        Length(most=10)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     with pytest.raises(TypeError, match=r"unexpected argument 'limit'$"):
-        Length(limit=10)
+        Length(limit=10)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
 
 
 def test_format_is_the_share_of_required_elements() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -33,14 +33,14 @@ from bedrock_rft.rewards._checking.probes import (
 from bedrock_rft.rewards._checking.report import Report, Scores
 from bedrock_rft.rewards._checking.score_groups import (
     SAME,
+    ShapeMeans,
     best_shape,
     exceeds_noise,
     group_scores,
     mean_scores,
-    noise_only,
     pair_scores,
 )
-from bedrock_rft.rewards._checking.trial import Batch, Trial
+from bedrock_rft.rewards._checking.trial import Trial
 from bedrock_rft.rewards._packaging.archive import Package
 from bedrock_rft.rewards._runtime.graders.unit_tests import PassesTests
 from bedrock_rft.rewards._runtime.handler import Handler
@@ -61,8 +61,6 @@ _LARGE_EVENT = 5_200_000
 _SLIGHT = 1e-3
 _CLEAR, _LEAST_SHARE = 0.25, 0.1
 _MOVED = 0.05
-
-_Means = dict[PayloadShape, tuple[float, float] | None]
 
 
 def check(
@@ -190,7 +188,7 @@ class _Check:
             form=form.name if form is not None else "",
             scores=scores,
             shapes={name: None if pair is None else pair[0] for name, pair in means.items()},
-            seconds=max((batch.outcome.seconds for batch in self._trial.batches), default=0.0),
+            seconds=self._trial.slowest,
             seconds_per_rollout=sum(batch.outcome.seconds for batch in parsed) / rollouts,
             timeout=self._target.timeout,
         )
@@ -200,42 +198,58 @@ class _Check:
         probes: Sequence[Probe],
         values: Sequence[float | None],
         scores: Mapping[str, Scores],
-        means: _Means,
+        means: ShapeMeans,
         shape: PayloadShape,
-    ) -> list[Finding]:
+    ) -> Iterator[Finding]:
         constant = self._constant_finding(scores)
         if constant is not None:
-            return [constant, *print_findings(self._trial, self._records)]
-        noise, noise_findings = self._repeat(probes, values, shape)
+            yield constant
+            yield from print_findings(self._trial, self._records)
+            return
+        gaps = self._repeat(probes, values, shape)
+        moved = [gap for gap in gaps if gap > SAME]
+        noise = max(moved, default=0.0)
         pairs = pair_scores(probes, values)
-        if noise > SAME and not exceeds_noise(pairs, noise):
-            return [noise_only(noise)] if self._key is not None else [*noise_findings, self._unknown()]
-        findings = noise_findings
+        hidden = bool(moved) and not exceeds_noise(pairs, noise)
+        if hidden and self._key is not None:
+            yield Finding(
+                "error",
+                "not_deterministic",
+                f"The same answer scores differently each time, by up to {noise:.3g}, and right answers score no "
+                "higher than wrong ones",
+                "a reward of noise alone teaches nothing",
+                "Seed random numbers, and compare the answer with the reference",
+            )
+            return
+        if moved:
+            yield Finding(
+                "warning",
+                "not_deterministic",
+                f"{len(moved)} of {len(gaps)} answers scored differently the second time, by up to {noise:.3g}",
+                "noise in the reward is noise in the advantage; judges have some, rules have none",
+                "Seed random numbers; for a judge set temperature to 0, or ask it more than once",
+            )
         if self._key is None:
-            findings.append(self._unknown())
-        findings += score_findings(scores, pairs, self._trial.rows, noise=noise, can_build=self._key is not None)
+            yield unknown_right(self._forms_tried, has_references=self._has_references)
+        if hidden:
+            return
+        yield from score_findings(scores, pairs, self._trial.rows, noise=noise, can_build=self._key is not None)
         if self._key is not None:
-            findings += shape_findings(self._trial, means)
-            findings += self._compare_alone(probes, values, shape, noise)
-        findings += self._send_bad_rollouts(shape)
-        findings += self._send_large_event(shape)
-        return [*findings, *print_findings(self._trial, self._records)]
+            yield from shape_findings(self._trial, means)
+            yield from self._compare_alone(probes, values, shape, noise)
+        yield from self._send_bad_rollouts(shape)
+        yield from self._send_large_event(shape)
+        yield from print_findings(self._trial, self._records)
 
-    def _unknown(self) -> Finding:
-        return unknown_right(self._forms_tried, has_references=self._has_references)
-
-    def _measure_shapes(self) -> _Means:
+    def _measure_shapes(self) -> ShapeMeans:
         """Choose the form of right answers that scores best, and return its means in every payload shape."""
         few = self._records[:_FORM_RECORDS]
         if self._key is not None:
-            gold_probes = [
-                probe
-                for probe in build_probes(few, _slice_key(self._key, len(few)), self._seed)
-                if probe.kind in ("right", "wrong")
-            ]
-            return {shape: mean_scores(gold_probes, self._scores(gold_probes, shape)) for shape in self._shapes}
-        best: tuple[float, AnswerForm | None, _Means] = (SAME, None, dict.fromkeys(self._shapes))
-        inverted: tuple[float, AnswerForm | None, _Means] = (-_CLEAR, None, {})
+            key = AnswerKey(self._key.rights[: len(few)], self._key.texts[: len(few)], self._key.form)
+            probes = [probe for probe in build_probes(few, key, self._seed) if probe.kind in ("right", "wrong")]
+            return {shape: mean_scores(probes, self._scores(probes, shape)) for shape in self._shapes}
+        best: tuple[float, AnswerForm | None, ShapeMeans] = (SAME, None, dict.fromkeys(self._shapes))
+        inverted: tuple[float, AnswerForm | None, ShapeMeans] = (-_CLEAR, None, {})
         for number, forms in enumerate(form_groups(few)):
             for form, means in self._measure_forms(forms, few if number == 0 else few[:_FURTHER_RECORDS]):
                 self._forms_tried.append(form)
@@ -257,13 +271,13 @@ class _Check:
 
     def _measure_forms(
         self, forms: Sequence[AnswerForm], records: Sequence[Mapping[str, Any]]
-    ) -> list[tuple[AnswerForm, _Means]]:
+    ) -> list[tuple[AnswerForm, ShapeMeans]]:
         """Score right and wrong answers in several forms, in every payload shape that was not found broken."""
         probes = [form_probes(records, form, self._seed) for form in forms]
         everything = [probe for group in probes for probe in group]
         if not everything:
             return []
-        found: list[tuple[AnswerForm, _Means]] = [(form, {}) for form in forms]
+        found: list[tuple[AnswerForm, dict[PayloadShape, tuple[float, float] | None]]] = [(form, {}) for form in forms]
         first = everything[: _BATCH // 2]
         for shape in self._shapes:
             if self._trial.is_hopeless:
@@ -309,58 +323,39 @@ class _Check:
             return Finding("error", "always_zero", f"Every answer scores 0{scope}", reason, remedy)
         return Finding("error", "all_equal", f"Every answer scores {greatest:g}", reason, remedy)
 
-    def _repeat(
-        self, probes: Sequence[Probe], values: Sequence[float | None], shape: PayloadShape
-    ) -> tuple[float, list[Finding]]:
-        """Score the same probes again and return the largest difference."""
+    def _repeat(self, probes: Sequence[Probe], values: Sequence[float | None], shape: PayloadShape) -> list[float]:
+        """Score the same probes again and return the differences."""
         second = self._trial.scores(probes, shape, size=_BATCH)
-        gaps = [
-            abs(one - other) for one, other in zip(values, second, strict=True) if one is not None and other is not None
-        ]
-        noise = max(gaps, default=0.0)
-        if noise <= SAME:
-            return 0.0, []
-        count = sum(gap > SAME for gap in gaps)
-        return noise, [
-            Finding(
-                "warning",
-                "not_deterministic",
-                f"{count} of {len(gaps)} answers scored differently the second time, by up to {noise:.3g}",
-                "noise in the reward is noise in the advantage; judges have some, rules have none",
-                "Seed random numbers; for a judge set temperature to 0, or ask it more than once",
-            )
-        ]
+        pairs = zip(values, second, strict=True)
+        return [abs(one - other) for one, other in pairs if one is not None and other is not None]
 
     def _compare_alone(
         self, probes: Sequence[Probe], values: Sequence[float | None], shape: PayloadShape, noise: float
-    ) -> list[Finding]:
+    ) -> Iterator[Finding]:
         """Compare the score of an answer that is sent alone with its score among others."""
         places = [place for place, probe in enumerate(probes) if probe.kind in ("right", "wrong")][:_SINGLE_PROBES]
         for place in places:
             batch = self._trial.send([probes[place]], shape)
             value = values[place]
             if not batch.scored:
-                return [
-                    Finding(
-                        "error",
-                        "single",
-                        "A batch of one rollout gets no valid response",
-                        f"the number of rollouts that the service sends at once is not documented; {_reason(batch)}",
-                    )
-                ]
+                yield Finding(
+                    "error",
+                    "single",
+                    "A batch of one rollout gets no valid response",
+                    f"the number of rollouts that the service sends at once is not documented; {batch.reason}",
+                )
+                return
             if value is not None and abs(batch.scored[0].score - value) > _MOVED + 2 * noise:
-                return [
-                    Finding(
-                        "warning",
-                        "depends_on_batch",
-                        f"An answer scores {batch.scored[0].score:.3g} alone and {value:.3g} among others",
-                        "the reward depends on the other rollouts",
-                        "Keep no state between rollouts",
-                    )
-                ]
-        return []
+                yield Finding(
+                    "warning",
+                    "depends_on_batch",
+                    f"An answer scores {batch.scored[0].score:.3g} alone and {value:.3g} among others",
+                    "the reward depends on the other rollouts",
+                    "Keep no state between rollouts",
+                )
+                return
 
-    def _send_bad_rollouts(self, shape: PayloadShape) -> list[Finding]:
+    def _send_bad_rollouts(self, shape: PayloadShape) -> Iterator[Finding]:
         """Send rollouts without a reference or without messages among good ones."""
         probes = [Probe("off the point", place, "1") for place in range(min(_SINGLE_PROBES, len(self._records)))]
         bare = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]
@@ -368,39 +363,29 @@ class _Check:
             {"id": "no-reference", "messages": bare, "metadata": {}},
             {"id": "no-answer", "messages": [], "metadata": {"reference_answer": None}},
         ]
-        errors = dict(self._trial.errors)
-        batch = self._trial.send(probes, shape, extra=extra)
-        if batch.scored:
-            return []
-        self._trial.errors = errors
-        return [
-            Finding(
+        batch = self._trial.send(probes, shape, extra=extra, keep_error=False)
+        if not batch.scored:
+            yield Finding(
                 "error",
                 "one_bad_rollout",
                 "One rollout without a reference answer or an assistant message costs the whole batch its scores",
-                _reason(batch),
+                batch.reason,
                 "Catch the errors of a single rollout; a Reward's handler does",
             )
-        ]
 
-    def _send_large_event(self, shape: PayloadShape) -> list[Finding]:
+    def _send_large_event(self, shape: PayloadShape) -> Iterator[Finding]:
         """Send an event near Lambda's limit."""
         text = "word " * (_LARGE_EVENT // _BATCH // 5)
         probes = [Probe("large event", place % len(self._records), text) for place in range(_BATCH)]
-        errors = dict(self._trial.errors)
-        batch = self._trial.send(probes, shape)
-        if batch.scored:
-            return []
-        self._trial.errors = errors
-        return [
-            Finding(
+        batch = self._trial.send(probes, shape, keep_error=False)
+        if not batch.scored:
+            yield Finding(
                 "error",
                 "large_payload",
                 f"An event of {batch.size / 1e6:.1f} MB gets no valid response",
-                _reason(batch),
+                batch.reason,
                 "Long answers make large events; do little work per character, and return little text",
             )
-        ]
 
 
 def _needs_gold(reward: Any) -> bool:
@@ -411,11 +396,3 @@ def _needs_gold(reward: Any) -> bool:
     facts: dict[str, str] = dict(getattr(getattr(reward, "plan", None), "facts", ()))  # of a deployed reward
     description = reward.reward if isinstance(reward, Package) else facts.get("reward", "")
     return f"{PassesTests.__name__}(" in str(description)
-
-
-def _reason(batch: Batch) -> str:
-    return batch.error.message.rstrip(".") if batch.error is not None else ""
-
-
-def _slice_key(key: AnswerKey, count: int) -> AnswerKey:
-    return AnswerKey(key.rights[:count], key.texts[:count], key.form)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any, cast
 
@@ -11,15 +11,12 @@ from bedrock_rft._core.findings import Finding, Severity
 from bedrock_rft.rewards._checking.answer_forms import AnswerForm
 from bedrock_rft.rewards._checking.probes import DOCUMENTED_SHAPES, PayloadShape, Probe
 from bedrock_rft.rewards._checking.report import Scores
+from bedrock_rft.rewards._checking.score_groups import SAME, ScoredPair, ShapeMeans
 from bedrock_rft.rewards._checking.trial import Trial
 from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
 
 __all__ = ["error_findings", "print_findings", "score_findings", "shape_findings", "speed_findings", "unknown_right"]
 
-ShapeMeans = Mapping[PayloadShape, tuple[float, float] | None]
-"""The mean scores of right and of wrong answers by payload shape; None if there were no scores."""
-
-_SAME = 1e-9
 _HIGH = 0.95
 _MAX_LISTED = 5
 _MARGIN = 0.1
@@ -27,19 +24,20 @@ _MARKER_SHARE = 0.25
 _READ_ALL_SHAPES = "Rollout.read finds the reference in every shape; or look in both places, and unwrap {'text': …}"
 _NONSENSE_KINDS = ("empty", "off the point", "hostile", "long nonsense")
 _ORDINARY_KINDS = ("right", "wrong", "empty", "off the point")
+_GUESSES = {
+    "many guesses, the last wrong": "A list of many guesses, the last one wrong,",
+    "many guesses in one answer": "A list of many guesses in place of the answer",
+    "wrong, the right one named": "A wrong answer after a sentence that names the right one",
+}
 
 
-def error_findings(trial: Trial) -> list[Finding]:
-    """Return a finding for each kind of error that the handler raised or returned instead of scores.
-
-    Errors that occurred only in payload shapes in which nothing works are left to `shape_findings`.
-    """
-    working = trial.working_shapes()
-    findings: list[Finding] = []
+def error_findings(trial: Trial) -> Iterator[Finding]:
+    """Yield a finding for each kind of error, unless it occurred only in shapes that `shape_findings` reports."""
+    working, sent = trial.working_shapes(), len(trial.batches)
     for group in list(trial.errors.values()):
-        error, sent = group.error, len(trial.batches)
+        error = group.error
         if error.code == "reordered":
-            findings.append(Finding("ok", error.code, error.message, "they are matched by id, so nothing is lost"))
+            yield Finding("ok", error.code, error.message, "they are matched by id, so nothing is lost")
             continue
         if working & DOCUMENTED_SHAPES and not group.shapes & working:
             continue
@@ -47,53 +45,46 @@ def error_findings(trial: Trial) -> list[Finding]:
         reason = f"it happened in {group.count} of {sent} invocations" if sent > 1 else "it happened at once"
         if culprit is not None:
             reason += f", for one with {_describe_probe(trial, culprit)}"
-        findings.append(Finding("error", error.code, error.message, reason))
-    return findings
+        yield Finding("error", error.code, error.message, reason)
 
 
 def _describe_probe(trial: Trial, probe: Probe) -> str:
     return f"the '{probe.kind}' answer to {trial.rows[probe.record]}"
 
 
-_PLAIN: set[PayloadShape] = {"metadata", "top level"}
-_WRAPPED: set[PayloadShape] = {"metadata, wrapped", "top level, wrapped"}
-_NESTED: set[PayloadShape] = {"metadata", "metadata, wrapped"}
-_TOP: set[PayloadShape] = {"top level", "top level, wrapped"}
-_SHAPE_RULES = (
+_TWO_FORMS = "AWS's documentation shows plain strings, and its GSM8K sample reads wrapped ones"
+_TWO_PLACES = "AWS documents metadata, and its sample reads the top level"
+_SHAPE_RULES: tuple[tuple[str, str, str, set[PayloadShape]], ...] = (
     (
         "reads_text_only",
         "The reward reads only reference_answer['text']: if the service sends plain strings",
-        "AWS's documentation shows plain strings, and its GSM8K sample reads wrapped ones",
-        _PLAIN,
+        _TWO_FORMS,
+        {"metadata", "top level"},
     ),
     (
         "reads_plain_only",
         "The reward does not unwrap {'text': …}: if the service wraps a string",
-        "AWS's own sample reads wrapped references",
-        _WRAPPED,
+        _TWO_FORMS,
+        {"metadata, wrapped", "top level, wrapped"},
     ),
     (
         "reads_top_level_only",
         "The reward reads only a top-level reference_answer: if it comes under metadata",
-        "AWS documents metadata, and its sample reads the top level",
-        _NESTED,
+        _TWO_PLACES,
+        {"metadata", "metadata, wrapped"},
     ),
     (
         "reads_metadata_only",
         "The reward reads only metadata['reference_answer']: if it comes at the top level",
-        "AWS documents metadata, and its sample reads the top level",
-        _TOP,
+        _TWO_PLACES,
+        {"top level", "top level, wrapped"},
     ),
 )
 
 
 def shape_findings(trial: Trial, means: ShapeMeans) -> list[Finding]:
-    """Return findings for payload shapes in which right answers score no higher than wrong ones.
-
-    They are warnings if a documented shape works, because a handler needs to read only the shape that the service
-    sends.
-    """
-    works = {shape for shape, pair in means.items() if pair is not None and pair[0] > pair[1] + _SAME}
+    """Return findings for payload shapes that the reward cannot read: warnings if a documented shape works."""
+    works = {shape for shape, pair in means.items() if pair is not None and pair[0] > pair[1] + SAME}
     if not works or len(works) == len(means):
         return []
     level: Severity = "warning" if works & DOCUMENTED_SHAPES else "error"
@@ -140,252 +131,198 @@ def unknown_right(forms: Sequence[AnswerForm], *, has_references: bool) -> Findi
 
 def score_findings(
     scores: Mapping[str, Scores],
-    pairs: Sequence[tuple[Probe, float, float | None]],
+    pairs: Sequence[ScoredPair],
     rows: Sequence[str],
     *,
     noise: float,
     can_build: bool,
-) -> list[Finding]:
-    """Return findings about the scores of right, wrong and odd answers.
-
-    Args:
-        scores: the scores by kind of answer.
-        pairs: right answers with their scores, and the scores of wrong answers to the same records.
-        rows: the user's name for each record.
-        noise: the largest difference between two scores of the same answer.
-        can_build: whether right answers are known, by `gold` or by a form that scored.
-    """
-    findings: list[Finding] = []
+) -> Iterator[Finding]:
+    """Yield findings about the scores of right, wrong and odd answers; `rows` are the user's names of records."""
     least = min((kind.least for kind in scores.values()), default=0.0)
     greatest = max((kind.greatest for kind in scores.values()), default=0.0)
-    if least < -_SAME or greatest > 1 + _SAME:
-        findings.append(
-            Finding(
-                "warning",
-                "out_of_range",
-                f"Scores range from {least:g} to {greatest:g}",
-                "by convention they are 0 to 1; whether the service accepts others is not documented",
-                "Use .clip(), or divide by the greatest score",
-            )
+    if least < -SAME or greatest > 1 + SAME:
+        yield Finding(
+            "warning",
+            "out_of_range",
+            f"Scores range from {least:g} to {greatest:g}",
+            "by convention they are 0 to 1; whether the service accepts others is not documented",
+            "Use .clip(), or divide by the greatest score",
         )
     if not can_build:
-        return [*findings, *_nonsense_findings(scores)]
+        yield from _nonsense_findings(scores)
+        return
     right, wrong = scores.get("right"), scores.get("wrong")
     if right is None:
-        return findings
+        return
     if wrong is None:
-        findings.append(
-            Finding("unknown", "no_wrong", "All records have the same right answer, so no answer is known to be wrong")
+        yield Finding(
+            "unknown", "no_wrong", "All records have the same right answer, so no answer is known to be wrong"
         )
     else:
-        findings += _order_findings(scores, right, wrong, noise)
-    if noise <= _SAME:
-        findings += _tie_findings(pairs, right, rows)
-    return [*findings, *_trick_findings(scores, right, noise)]
+        yield from _order_findings(scores, right, wrong, noise)
+    if noise <= SAME:
+        yield from _tie_findings(pairs, right, rows)
+    empty = scores.get("empty")
+    if empty and empty.mean >= right.mean - SAME:
+        yield Finding(
+            "error",
+            "empty_scores",
+            f"Empty answers score {empty.mean:.3f}, as much as right ones",
+            "a run would learn to answer nothing",
+            "Score an empty answer lowest",
+        )
+    if wrong is not None:
+        yield from _trick_findings(scores, right, wrong, noise)
 
 
-def _order_findings(scores: Mapping[str, Scores], right: Scores, wrong: Scores, noise: float) -> list[Finding]:
+def _order_findings(scores: Mapping[str, Scores], right: Scores, wrong: Scores, noise: float) -> Iterator[Finding]:
     """Compare the means of right, wrong and other answers."""
-    if wrong.mean >= right.mean - _SAME:
-        return [
-            Finding(
-                "error",
-                "right_not_best",
-                f"Right answers score {right.mean:.3f} on average, wrong ones {wrong.mean:.3f}",
-                "a run would learn to be wrong, or nothing",
-                "Check what the reward compares, and in which form it expects the answer; gold= can write it",
-            )
-        ]
-    findings: list[Finding] = []
+    if wrong.mean >= right.mean - SAME:
+        yield Finding(
+            "error",
+            "right_not_best",
+            f"Right answers score {right.mean:.3f} on average, wrong ones {wrong.mean:.3f}",
+            "a run would learn to be wrong, or nothing",
+            "Check what the reward compares, and in which form it expects the answer; gold= can write it",
+        )
+        return
     rivals = {
         kind: other
         for kind, other in scores.items()
-        if (not kind.startswith("right") and other.mean > right.mean + _SAME + noise / 2)
-        or (kind in _NONSENSE_KINDS and kind != "empty" and other.mean >= right.mean - _SAME)
+        if (not kind.startswith("right") and other.mean > right.mean + SAME + noise / 2)
+        or (kind in _NONSENSE_KINDS and kind != "empty" and other.mean >= right.mean - SAME)
     }
     if rivals:
         kind, rival = max(rivals.items(), key=lambda item: item[1].mean)
-        findings.append(
-            Finding(
-                "error",
-                "rival_scores_higher",
-                f"Answers that are '{kind}' score {rival.mean:.3f} on average, right ones {right.mean:.3f}",
-                "a run learns the answers that score highest",
-                "Let correctness count for more than anything else",
-            )
+        yield Finding(
+            "error",
+            "rival_scores_higher",
+            f"Answers that are '{kind}' score {rival.mean:.3f} on average, right ones {right.mean:.3f}",
+            "a run learns the answers that score highest",
+            "Let correctness count for more than anything else",
         )
     if wrong.mean > _HIGH:
-        findings.append(
-            Finding(
-                "error",
-                "wrong_passes",
-                f"Wrong answers already score {wrong.mean:.3f} on average",
-                "there is nothing left to learn",
-                "Make the reward compare the answer with the reference",
-            )
+        yield Finding(
+            "error",
+            "wrong_passes",
+            f"Wrong answers already score {wrong.mean:.3f} on average",
+            "there is nothing left to learn",
+            "Make the reward compare the answer with the reference",
         )
-    return findings
 
 
-def _nonsense_findings(scores: Mapping[str, Scores]) -> list[Finding]:
+def _nonsense_findings(scores: Mapping[str, Scores]) -> Iterator[Finding]:
     """Judge nonsense by itself if no right answer is known: half of the usual range is too much for it."""
     rated = {kind: scores[kind] for kind in _NONSENSE_KINDS if kind in scores}
-    if not rated:
-        return []
-    kind, worst = max(rated.items(), key=lambda item: item[1].mean)
-    if worst.mean < 0.5 or all(other.least == other.greatest == worst.mean for other in scores.values()):  # noqa: PLR2004
-        return []
-    return [
-        Finding(
+    kind, worst = max(rated.items(), key=lambda item: item[1].mean, default=("", None))
+    if worst is None or worst.mean < 0.5:  # noqa: PLR2004 - half
+        return
+    if any(other.least != worst.mean or other.greatest != worst.mean for other in scores.values()):
+        yield Finding(
             "error",
             "nonsense_scores",
             f"Answers that are '{kind}' score {worst.mean:.3f} on average",
             "a run would learn to write them",
             "Score answers without substance lowest",
         )
-    ]
 
 
-def _tie_findings(
-    pairs: Sequence[tuple[Probe, float, float | None]], right: Scores, rows: Sequence[str]
-) -> list[Finding]:
-    tied = [probe.record for probe, good, bad in pairs if bad is not None and good <= bad + _SAME]
+def _tie_findings(pairs: Sequence[ScoredPair], right: Scores, rows: Sequence[str]) -> Iterator[Finding]:
+    tied = [probe.record for probe, good, bad in pairs if bad is not None and good <= bad + SAME]
     compared = sum(bad is not None for _, _, bad in pairs)
-    if not tied or len(tied) == compared:
-        return []
-    listed = ", ".join([*(rows[place] for place in tied[:_MAX_LISTED]), *(["…"] if len(tied) > _MAX_LISTED else [])])
-    return [
-        Finding(
+    if tied and len(tied) < compared:
+        listed = ", ".join([rows[place] for place in tied[:_MAX_LISTED]] + ["…"] * (len(tied) > _MAX_LISTED))
+        yield Finding(
             "warning",
             "some_not_told_apart",
             f"For {len(tied)} of {compared} records the right answer scores no higher than a wrong one",
             f"these records teach nothing ({listed}; right answers score {right.mean:.3f} on average)",
             "Check their references",
         )
-    ]
 
 
-def _trick_findings(scores: Mapping[str, Scores], right: Scores, noise: float) -> list[Finding]:
+def _trick_findings(scores: Mapping[str, Scores], right: Scores, wrong: Scores, noise: float) -> Iterator[Finding]:
     """Find ways to score without being right."""
-    findings: list[Finding] = []
-    empty, wrong = scores.get("empty"), scores.get("wrong")
-    if empty and empty.mean >= right.mean - _SAME:
-        findings.append(
-            Finding(
-                "error",
-                "empty_scores",
-                f"Empty answers score {empty.mean:.3f}, as much as right ones",
-                "a run would learn to answer nothing",
-                "Score an empty answer lowest",
-            )
-        )
-    if wrong is None:
-        return findings
     halfway = wrong.mean + (right.mean - wrong.mean) / 2 + noise / 2
     asking = scores.get("wrong, asking for a high score")
     if asking and asking.mean > wrong.mean + _MARGIN + noise:
-        findings.append(
-            Finding(
-                "error",
-                "injection",
-                f"Wrong answers that ask for a high score get {asking.mean:.3f} instead of {wrong.mean:.3f}",
-                "a model under training finds this out",
-                "Pass the answer to a judge as data, or read only the end of the answer",
-            )
+        yield Finding(
+            "error",
+            "injection",
+            f"Wrong answers that ask for a high score get {asking.mean:.3f} instead of {wrong.mean:.3f}",
+            "a model under training finds this out",
+            "Pass the answer to a judge as data, or read only the end of the answer",
         )
     hostile = scores.get("hostile")
     if hostile and right.mean > hostile.mean >= halfway:
-        findings.append(
-            Finding(
-                "error",
-                "hostile_scores",
-                f"Text of control characters, markers and digits scores {hostile.mean:.3f}; right answers score "
-                f"{right.mean:.3f}",
-                "a model under training finds this out",
-                "Read one well-formed answer, and score everything else lowest",
-            )
+        yield Finding(
+            "error",
+            "hostile_scores",
+            f"Text of control characters, markers and digits scores {hostile.mean:.3f}; right answers score "
+            f"{right.mean:.3f}",
+            "a model under training finds this out",
+            "Read one well-formed answer, and score everything else lowest",
         )
     if right.mean > wrong.mean:
-        findings += _guess_findings(scores, right, halfway, noise)
-    return findings
+        yield from _guess_findings(scores, right, halfway, noise)
 
 
-def _guess_findings(scores: Mapping[str, Scores], right: Scores, halfway: float, noise: float) -> list[Finding]:
-    findings: list[Finding] = []
-    guesses = {
-        "many guesses, the last wrong": "A list of many guesses, the last one wrong,",
-        "many guesses in one answer": "A list of many guesses in place of the answer",
-        "wrong, the right one named": "A wrong answer after a sentence that names the right one",
-    }
-    for kind, text in guesses.items():
+def _guess_findings(scores: Mapping[str, Scores], right: Scores, halfway: float, noise: float) -> Iterator[Finding]:
+    for kind, text in _GUESSES.items():
         guessing = scores.get(kind)
         if guessing and guessing.mean >= halfway:
-            findings.append(
-                Finding(
-                    "warning",
-                    "guessing",
-                    f"{text} scores {guessing.mean:.3f}",
-                    "a model can learn to list answers instead of finding one",
-                    "Read one final answer, the last, and score a list as wrong",
-                )
+            yield Finding(
+                "warning",
+                "guessing",
+                f"{text} scores {guessing.mean:.3f}",
+                "a model can learn to list answers instead of finding one",
+                "Read one final answer, the last, and score a list as wrong",
             )
             break
     plain, others = scores.get("right, after a sentence"), scores.get("right, after other candidates")
     if plain and others and plain.mean >= halfway > others.mean + noise:
-        findings.append(
-            Finding(
-                "warning",
-                "reads_too_early",
-                f"A right answer after other candidates scores {others.mean:.3f} instead of {plain.mean:.3f}",
-                "answers that reason before the result name other numbers or letters first",
-                "Read the last answer, not the first",
-            )
+        yield Finding(
+            "warning",
+            "reads_too_early",
+            f"A right answer after other candidates scores {others.mean:.3f} instead of {plain.mean:.3f}",
+            "answers that reason before the result name other numbers or letters first",
+            "Read the last answer, not the first",
         )
     markers, base = scores.get("form without an answer"), scores.get("off the point")
     if markers and base and markers.mean - base.mean >= _MARKER_SHARE * (right.mean - base.mean) + noise:
-        findings.append(
-            Finding(
-                "warning",
-                "markers_score",
-                f"The form alone, without an answer, scores {markers.mean:.3f}; right answers score {right.mean:.3f}",
-                "a model learns the markers first, and may stay there",
-                "Give less credit for the form, or only together with a right answer (.gate)",
-            )
+        yield Finding(
+            "warning",
+            "markers_score",
+            f"The form alone, without an answer, scores {markers.mean:.3f}; right answers score {right.mean:.3f}",
+            "a model learns the markers first, and may stay there",
+            "Give less credit for the form, or only together with a right answer (.gate)",
         )
-    return findings
 
 
-def speed_findings(trial: Trial) -> list[Finding]:
-    """Return a finding if an invocation took more than half of the timeout."""
-    slowest = max((batch.outcome.seconds for batch in trial.batches), default=0.0)
-    timeout = trial.target.timeout
-    if slowest <= timeout / 2:
-        return []
-    return [
-        Finding(
+def speed_findings(trial: Trial) -> Iterator[Finding]:
+    """Yield a finding if an invocation took more than half of the timeout."""
+    slowest, timeout = trial.slowest, trial.target.timeout
+    if slowest > timeout / 2:
+        yield Finding(
             "warning",
             "slow",
             f"An invocation took {slowest:.1f} s of the {timeout:g} s that the function may take",
             "the number of rollouts that the service sends at once is not documented",
             "Raise the function's timeout (900 s at most), or make the reward faster or async",
         )
-    ]
 
 
-def print_findings(trial: Trial, records: Sequence[Mapping[str, Any]]) -> list[Finding]:
-    """Return findings if the function writes the user's data into its log, or if rollouts got the floor."""
-    findings: list[Finding] = []
+def print_findings(trial: Trial, records: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """Yield findings if the function writes the user's data into its log, or if rollouts got the floor."""
     printed = "\n".join(batch.outcome.printed for batch in trial.batches)
-    prompts = [_last_message(record) for record in records]
+    prompts = map(_last_message, records)
     if any(len(text) > 20 and text[:200] in printed for text in prompts):  # noqa: PLR2004 - shorter text may be a chance
-        findings.append(
-            Finding(
-                "warning",
-                "prints_event",
-                "The function prints the event",
-                "prompts and answers end up in its log, and printing takes time",
-                "Remove the print",
-            )
+        yield Finding(
+            "warning",
+            "prints_event",
+            "The function prints the event",
+            "prompts and answers end up in its log, and printing takes time",
+            "Remove the print",
         )
     rates = [
         (probe, scored.metrics.get(ERROR_METRIC, 0.0))
@@ -393,18 +330,16 @@ def print_findings(trial: Trial, records: Sequence[Mapping[str, Any]]) -> list[F
         for probe, scored in zip(batch.probes, batch.scored, strict=False)
         if probe.kind in _ORDINARY_KINDS
     ]
-    if rates and (share := fmean(rate for _, rate in rates)) > 0:
-        first = _describe_probe(trial, next(probe for probe, rate in rates if rate > 0))
-        findings.append(
-            Finding(
-                "error",
-                "reward_errors",
-                f"The reward raised for {share:.0%} of ordinary answers, which then got the floor",
-                f"the handler keeps the batch, but a run would learn from made-up scores{_first_error(printed)}",
-                f"Call the reward itself on one of them to see why, such as {first}",
-            )
+    failed = [probe for probe, rate in rates if rate > 0]
+    if failed:
+        yield Finding(
+            "error",
+            "reward_errors",
+            f"The reward raised for {fmean(rate for _, rate in rates):.0%} of ordinary answers, which then got the "
+            "floor",
+            f"the handler keeps the batch, but a run would learn from made-up scores{_first_error(printed)}",
+            f"Call the reward itself on one of them to see why, such as {_describe_probe(trial, failed[0])}",
         )
-    return findings
 
 
 def _first_error(printed: str) -> str:

@@ -24,38 +24,24 @@ _BUSY_ATTEMPTS = 4
 
 @dataclass(frozen=True)
 class Batch:
-    """One invocation.
-
-    Attributes:
-        probes: the probes in the order in which they were sent.
-        shape: the payload shape.
-        size: bytes of the event.
-        outcome: the outcome of the invocation.
-        scored: the result for each probe; empty if the response could not be parsed.
-        order: the ids in the order of the response.
-        error: why there are no results.
-    """
+    """One invocation: the probes, the bytes of the event, and a result for each probe unless there is an error."""
 
     probes: Sequence[Probe]
     shape: PayloadShape
     size: int
     outcome: Outcome
     scored: Sequence[ScoredRollout]
-    order: Sequence[str] = ()
     error: RewardError | None = None
+
+    @property
+    def reason(self) -> str:
+        """The error as a clause."""
+        return self.error.message.rstrip(".") if self.error is not None else ""
 
 
 @dataclass(frozen=True)
 class ErrorGroup:
-    """Errors of one kind.
-
-    Attributes:
-        error: the first of them.
-        count: the number of invocations that failed with it.
-        shapes: the payload shapes in which they occurred.
-        event: the event of the first one; the entries of the probes come first.
-        probes: the probes of that event.
-    """
+    """Errors of one kind: the first, how many there were, and the event of the first, which begins with its probes."""
 
     error: RewardError
     count: int = 1
@@ -66,15 +52,7 @@ class ErrorGroup:
 
 @dataclass
 class Trial:
-    """Sends probes to a target and keeps the responses.
-
-    Attributes:
-        rows: the user's name for each record, such as its line.
-        batches: every invocation.
-        errors: the errors by code and exception type.
-        extra_invocations: invocations beside the batches, which looked for the rollout that causes an error.
-        stop_after: the number of failed invocations after which none is likely to succeed.
-    """
+    """Sends probes to a target and keeps the responses. `rows` has the user's name for each record."""
 
     target: Target
     records: Sequence[Mapping[str, Any]]
@@ -83,33 +61,32 @@ class Trial:
     batches: list[Batch] = field(default_factory=list[Batch])
     errors: dict[tuple[str, str | None], ErrorGroup] = field(default_factory=dict[tuple[str, str | None], ErrorGroup])
     extra_invocations: int = 0
+    """Invocations that looked for the rollout that causes an error."""
     stop_after: int = 3
+    """Number of failed invocations after which none is likely to succeed."""
     _ids: int = 0
     _stays_busy: bool = False
 
-    def send(self, probes: Sequence[Probe], shape: PayloadShape, *, extra: Sequence[Any] = ()) -> Batch:
+    def send(
+        self, probes: Sequence[Probe], shape: PayloadShape, *, extra: Sequence[Any] = (), keep_error: bool = True
+    ) -> Batch:
         """Send probes as one event, followed by `extra` entries."""
-        ids = [self._next_id() for _ in probes]
-        event = [
-            payload_entry(probe, self.records[probe.record], name, shape)
-            for probe, name in zip(probes, ids, strict=True)
-        ]
-        event += extra
-        ids += [entry["id"] for entry in extra]
+        ids = [self._next_id() for _ in probes] + [entry["id"] for entry in extra]
+        named = zip(probes, ids, strict=False)
+        event = [*(payload_entry(probe, self.records[probe.record], name, shape) for probe, name in named), *extra]
         size = len(json.dumps(event))
         outcome = self._invoke(event)
         try:
             result, scored = _parse(outcome, ids)
         except RewardError as error:
-            self._add_error(ErrorGroup(error, 1, frozenset({shape}), event, probes))
-            batch = Batch(probes, shape, size, outcome, (), error=error)
+            if keep_error:
+                self._add_error(ErrorGroup(error, 1, frozenset({shape}), event, probes))
+            batch = Batch(probes, shape, size, outcome, (), error)
         else:
-            order = [item["id"] for item in result]
-            batch = Batch(probes, shape, size, outcome, scored[: len(probes)], order)
-            if order != ids:
-                self._add_error(
-                    ErrorGroup(RewardError("The results come in another order than the rollouts", code="reordered"))
-                )
+            batch = Batch(probes, shape, size, outcome, scored[: len(probes)])
+            if [item["id"] for item in result] != ids:
+                reordered = RewardError("The results come in another order than the rollouts", code="reordered")
+                self._add_error(ErrorGroup(reordered))
         self.batches.append(batch)
         return batch
 
@@ -131,6 +108,11 @@ class Trial:
     def is_hopeless(self) -> bool:
         """True if every invocation so far has failed, so that more of them would show nothing new."""
         return len(self.batches) >= self.stop_after and not any(batch.scored for batch in self.batches)
+
+    @property
+    def slowest(self) -> float:
+        """The duration of the slowest invocation in seconds."""
+        return max((batch.outcome.seconds for batch in self.batches), default=0.0)
 
     def working_shapes(self) -> set[PayloadShape]:
         """Return the payload shapes in which at least one invocation succeeded."""

@@ -18,7 +18,7 @@ from bedrock_rft.rewards._packaging.module_slice import slice_module
 from bedrock_rft.rewards._packaging.module_source import ModuleSource, read_source
 from bedrock_rft.rewards._runtime.function import Function
 from bedrock_rft.rewards._runtime.handler import Handler
-from bedrock_rft.rewards._runtime.reward import Clip, Gate, Leaf, Named, Reward, Sum, Weighted
+from bedrock_rft.rewards._runtime.reward import Combined, Leaf, Reward
 
 __all__ = ["DOCSTRING", "WrittenSources", "write_function_sources", "write_reward_sources"]
 
@@ -150,36 +150,14 @@ class _Writer:
     def expression(self, reward: Reward) -> str:
         """Return Python code that makes the reward. A reward that occurs twice is made once."""
         if id(reward) not in self._names:
+            if isinstance(reward, Combined):
+                return reward.expression(self.expression)
             if not isinstance(reward, Leaf):
-                return self._write_composed(reward)
+                return self._existing_name(reward) or _raise_nameless(reward)
             name = f"part_{len(self._names) + 1}"
             self.lines.append(f"{name} = {self._write_leaf(reward)}")
             self._names[id(reward)] = name
         return self._names[id(reward)]
-
-    def _write_composed(self, reward: Reward) -> str:
-        if isinstance(reward, Weighted):
-            return f"{_literal(reward.weight, 'a weight')} * {self._operand(reward.reward)}"
-        if isinstance(reward, Sum):
-            return " + ".join(map(self._operand, reward.terms))
-        if isinstance(reward, Clip):
-            return (
-                f"{self._operand(reward.reward)}.clip({_literal(reward.low, 'low')}, {_literal(reward.high, 'high')})"
-            )
-        if isinstance(reward, Named):
-            return f"{self._operand(reward.reward)}.named({reward.name!r})"
-        if isinstance(reward, Gate):
-            settings = {"at_least": reward.at_least, "otherwise": reward.otherwise, "lazy": reward.lazy}
-            arguments = ", ".join(f"{name}={_literal(value, name)}" for name, value in settings.items())
-            return f"{self._operand(reward.reward)}.gate({self.expression(reward.by)}, {arguments})"
-        return self._existing_name(reward) or _raise(
-            f"{_label(reward)} has no name at the top level of its module; assign it to a name there, or write it into "
-            "a file"
-        )
-
-    def _operand(self, reward: Reward) -> str:
-        written = self.expression(reward)
-        return written if written.isidentifier() else f"({written})"
 
     def _write_leaf(self, leaf: Leaf) -> str:
         if isinstance(leaf, Function):
@@ -192,10 +170,7 @@ class _Writer:
             return named
         space = getattr(sys.modules.get(kind.__module__), "__dict__", {})
         if not dataclasses.is_dataclass(leaf) or space.get(kind.__name__) is not kind:
-            _raise(
-                f"{_label(leaf)} has no name at the top level of its module; assign it to a name there, or write it "
-                "into a file"
-            )
+            _raise_nameless(leaf)
         return f"{self.sources.add_name(space, kind.__name__)}({_settings(leaf)})"
 
     def _write_function(self, leaf: Function) -> str:
@@ -216,13 +191,8 @@ class _Writer:
 
 
 def _settings(leaf: Leaf) -> str:
-    found: list[str] = []
-    for one in dataclasses.fields(cast("Any", leaf)):
-        value = getattr(leaf, one.name)
-        usual = one.default if one.default_factory is dataclasses.MISSING else one.default_factory()
-        if one.init and (type(value) is not type(usual) or value != usual):
-            found.append(f"{one.name}={_literal(value, f'{one.name} of {type(leaf).__name__}')}")
-    return ", ".join(found)
+    kind = type(leaf).__name__
+    return ", ".join(f"{name}={_literal(value, f'{name} of {kind}')}" for name, value in leaf.settings().items())
 
 
 def _literal(value: Any, label: str) -> str:
@@ -248,6 +218,13 @@ def _literal(value: Any, label: str) -> str:
 def _label(value: object) -> str:
     name = getattr(value, "name", None) or getattr(value, "__qualname__", None) or type(value).__qualname__
     return f"'{sanitize_line(str(name), 80)}'"
+
+
+def _raise_nameless(reward: Reward) -> NoReturn:
+    _raise(
+        f"{_label(reward)} has no name at the top level of its module; assign it to a name there, or write it into a "
+        "file"
+    )
 
 
 def _raise(reason: str) -> NoReturn:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias, overload
 
-from bedrock_rft.rewards._runtime.reward import Grade, Leaf, validate_name
+from bedrock_rft.rewards._runtime.reward import Grade, Leaf
 from bedrock_rft.rewards._runtime.rollout import Rollout, finite_float
 
 __all__ = ["Function", "reward"]
@@ -31,7 +31,7 @@ class Function(Leaf):
     weights: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def __post_init__(self) -> None:
-        validate_name(self.name)
+        super().__post_init__()
         for name, weight in self.weights.items():
             finite_float(weight, f"the weight of {name}")
         # Lets editors and `inspect` find the signature and the docstring.

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, cast
 
-from bedrock_rft.rewards._runtime.rollout import Rollout, finite_float
+from bedrock_rft.rewards._runtime.rollout import finite_float
 from bedrock_rft.rewards._runtime.scoring import Scorable, score_batch
 
 __all__ = ["Handler"]
@@ -56,7 +55,7 @@ class Handler:
         entries = _parse_event(event)
         scores = score_batch(
             self.reward,
-            [partial(Rollout.read, entry) for entry in entries],
+            entries,
             floor=self.floor,
             concurrency=self.concurrency,
             seconds=_remaining_seconds(context),

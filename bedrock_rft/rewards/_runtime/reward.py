@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -13,7 +13,7 @@ from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.rollout import Rollout, Score, finite_float
 from bedrock_rft.rewards._runtime.scoring import ScoringContext, score_rollout
 
-__all__ = ["Clip", "Gate", "Grade", "Leaf", "Named", "Reward", "Sum", "Weighted", "validate_name"]
+__all__ = ["Combined", "Grade", "Leaf", "Named", "Reward", "validate_name"]
 
 Grade: TypeAlias = "bool | float | Mapping[str, float] | Score | Reward"
 """Return type of a function of one rollout. A mapping has parts; a `Reward` is computed for the same rollout."""
@@ -113,6 +113,9 @@ class Leaf(Reward):
 
     name: str
 
+    def __post_init__(self) -> None:
+        validate_name(self.name)
+
     def grade(self, rollout: Rollout) -> Grade | Awaitable[Grade]:
         """Grade one rollout."""
         raise NotImplementedError
@@ -153,14 +156,14 @@ class Leaf(Reward):
     def asynchronous(self) -> bool:
         return inspect.iscoroutinefunction(self.grade)
 
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that differ from the defaults."""
+        given = {one: getattr(self, one.name) for one in dataclasses.fields(cast("Any", self)) if one.init}
+        return {one.name: value for one, value in given.items() if _differs(value, _default(one))}
+
     def __repr__(self) -> str:
-        """Return Python code that creates the reward, with the settings that differ from the defaults."""
-        settings = {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(cast("Any", self))
-            if getattr(self, field.name) != _default(field)
-        }
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in settings.items())})"
+        """Return Python code that creates the reward."""
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.settings().items())})"
 
     def named(self: L, name: str) -> L:  # noqa: PYI019 - typing has Self from Python 3.11 on; Lambda also runs 3.10
         return cast("L", dataclasses.replace(cast("Any", self), name=name))
@@ -170,8 +173,28 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
+def _differs(value: Any, default: Any) -> bool:
+    return type(value) is not type(default) or bool(value != default)
+
+
+class Combined(Reward):
+    """A reward that combines others. Subclasses are frozen dataclasses."""
+
+    reward: Reward
+
+    def operands(self) -> tuple[Reward, ...]:
+        return (self.reward,)
+
+    def expression(self, write: Callable[[Reward], str]) -> str:
+        """Return Python code that makes the reward; `write` returns that of an operand."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return self.expression(repr)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class Weighted(Reward):
+class Weighted(Combined):
     """A reward multiplied by a number."""
 
     reward: Reward
@@ -183,16 +206,13 @@ class Weighted(Reward):
     async def compute(self, context: ScoringContext) -> float:
         return self.weight * await self.reward.compute(context)
 
-    def operands(self) -> tuple[Reward, ...]:
-        return (self.reward,)
-
-    def __repr__(self) -> str:
-        inner = f"({self.reward!r})" if isinstance(self.reward, Sum) else repr(self.reward)
-        return f"{self.weight!r} * {inner}"
+    def expression(self, write: Callable[[Reward], str]) -> str:
+        weight = self.weight if isinstance(self.weight, int) else float(self.weight)
+        return f"{weight!r} * {_operand(self.reward, write)}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Sum(Reward):
+class Sum(Combined):
     """The sum of rewards."""
 
     terms: tuple[Reward, ...]
@@ -206,12 +226,12 @@ class Sum(Reward):
     def operands(self) -> tuple[Reward, ...]:
         return self.terms
 
-    def __repr__(self) -> str:
-        return " + ".join(repr(term) for term in self.terms)
+    def expression(self, write: Callable[[Reward], str]) -> str:
+        return " + ".join(map(write, self.terms))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Clip(Reward):
+class Clip(Combined):
     """A reward limited to a range."""
 
     reward: Reward
@@ -225,15 +245,12 @@ class Clip(Reward):
     async def compute(self, context: ScoringContext) -> float:
         return min(max(await self.reward.compute(context), self.low), self.high)
 
-    def operands(self) -> tuple[Reward, ...]:
-        return (self.reward,)
-
-    def __repr__(self) -> str:
-        return f"({self.reward!r}).clip({self.low!r}, {self.high!r})"
+    def expression(self, write: Callable[[Reward], str]) -> str:
+        return f"{_operand(self.reward, write)}.clip({float(self.low)!r}, {float(self.high)!r})"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Gate(Reward):
+class Gate(Combined):
     """A reward that counts only if another one is high enough."""
 
     reward: Reward
@@ -257,13 +274,14 @@ class Gate(Reward):
     def operands(self) -> tuple[Reward, ...]:
         return (self.by, self.reward)
 
-    def __repr__(self) -> str:
+    def expression(self, write: Callable[[Reward], str]) -> str:
+        limits = f"at_least={float(self.at_least)!r}, otherwise={float(self.otherwise)!r}"
         lazy = ", lazy=True" if self.lazy else ""
-        return f"({self.reward!r}).gate({self.by!r}, at_least={self.at_least!r}, otherwise={self.otherwise!r}{lazy})"
+        return f"{_operand(self.reward, write)}.gate({write(self.by)}, {limits}{lazy})"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Named(Reward):
+class Named(Combined):
     """A combined reward with a name, whose own value is shown beside its parts."""
 
     reward: Reward
@@ -278,11 +296,12 @@ class Named(Reward):
         context.parts[self.name] = value
         return value
 
-    def operands(self) -> tuple[Reward, ...]:
-        return (self.reward,)
+    def expression(self, write: Callable[[Reward], str]) -> str:
+        return f"{_operand(self.reward, write)}.named({self.name!r})"
 
-    def __repr__(self) -> str:
-        return f"({self.reward!r}).named({self.name!r})"
+
+def _operand(reward: Reward, write: Callable[[Reward], str]) -> str:
+    return f"({write(reward)})" if isinstance(reward, (Sum, Weighted)) else write(reward)
 
 
 def validate_name(name: object) -> None:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from bedrock_rft.rewards._runtime.rollout import Rollout, Score, finite_float
 
-__all__ = ["RolloutParser", "Scorable", "ScoringContext", "score_batch", "score_rollout"]
+__all__ = ["Scorable", "ScoringContext", "score_batch", "score_rollout"]
 
 T = TypeVar("T")
 
 _OUT_OF_TIME = "no time was left to score it"
 _NOT_ASYNC = "a reward that is not async waited for something; make its function async"
-
-RolloutParser = Callable[[], Rollout]
-"""Parses one rollout when called; an exception counts as an error of that rollout."""
 
 
 class ScoringContext:
@@ -67,44 +64,37 @@ async def _score(reward: Scorable, context: ScoringContext) -> Score:
 
 
 def score_batch(
-    reward: Scorable, parsers: Sequence[RolloutParser], *, floor: float, concurrency: int, seconds: float | None
+    reward: Scorable, entries: Sequence[object], *, floor: float, concurrency: int, seconds: float | None
 ) -> list[Score]:
-    """Score rollouts and return the scores in the same order.
+    """Score the entries of an event, in order. One that raises, or for which no time is left, gets the floor.
 
-    A rollout whose reward raises an exception gets the floor, and so does one for which no time is left.
-
-    Args:
-        reward: the reward.
-        parsers: one function for each rollout that parses it.
-        floor: the value of a rollout that cannot be scored.
-        concurrency: the number of rollouts that are scored at the same time if the reward is async.
-        seconds: the time limit for all rollouts, or None. A function that is not async is not interrupted.
+    Only async rewards are interrupted when the time, in seconds, is over.
     """
     deadline = None if seconds is None else time.monotonic() + seconds
     if not reward.asynchronous:
-        return [_score_without_waiting(reward, parse, floor, deadline) for parse in parsers]
-    return _run_coroutine(_score_concurrently(reward, parsers, floor, concurrency, deadline), can_wait=True)
+        return [_score_without_waiting(reward, entry, floor, deadline) for entry in entries]
+    return _run_coroutine(_score_concurrently(reward, entries, floor, concurrency, deadline), can_wait=True)
 
 
-def _score_without_waiting(reward: Scorable, parse: RolloutParser, floor: float, deadline: float | None) -> Score:
+def _score_without_waiting(reward: Scorable, entry: object, floor: float, deadline: float | None) -> Score:
     try:
-        return _run_coroutine(_score_or_floor(reward, parse, floor, deadline), can_wait=False)
+        return _run_coroutine(_score_or_floor(reward, entry, floor, deadline), can_wait=False)
     except _NotAsyncError:
         return Score(floor, error=_NOT_ASYNC)
 
 
 async def _score_concurrently(
-    reward: Scorable, parsers: Sequence[RolloutParser], floor: float, concurrency: int, deadline: float | None
+    reward: Scorable, entries: Sequence[object], floor: float, concurrency: int, deadline: float | None
 ) -> list[Score]:
     import asyncio
 
     semaphore = asyncio.Semaphore(concurrency)
 
-    async def score_next(parse: RolloutParser) -> Score:
+    async def score_next(entry: object) -> Score:
         async with semaphore:
-            return await _score_or_floor(reward, parse, floor, deadline)
+            return await _score_or_floor(reward, entry, floor, deadline)
 
-    tasks = [asyncio.ensure_future(score_next(parse)) for parse in parsers]
+    tasks = [asyncio.ensure_future(score_next(entry)) for entry in entries]
     if not tasks:
         return []
     timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -114,12 +104,12 @@ async def _score_concurrently(
     return [Score(floor, error=_OUT_OF_TIME) if task in unfinished else task.result() for task in tasks]
 
 
-async def _score_or_floor(reward: Scorable, parse: RolloutParser, floor: float, deadline: float | None) -> Score:
+async def _score_or_floor(reward: Scorable, entry: object, floor: float, deadline: float | None) -> Score:
     if deadline is not None and time.monotonic() >= deadline:
         return Score(floor, error=_OUT_OF_TIME)
     context: ScoringContext | None = None
     try:
-        context = ScoringContext(parse())
+        context = ScoringContext(Rollout.read(entry))
         return await _score(reward, context)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - one bad rollout must not cost the whole batch its scores
         parts, metrics = (context.parts, context.metrics) if context else ({}, {})
@@ -153,26 +143,7 @@ def _run_coroutine(coroutine: Coroutine[Any, Any, T], *, can_wait: bool) -> T:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(coroutine)
-    return _run_in_thread(coroutine)
+    from concurrent.futures import ThreadPoolExecutor
 
-
-def _run_in_thread(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in a new thread, because the event loop of a notebook cannot be entered twice."""
-    import asyncio
-    import threading
-
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            results.append(asyncio.run(coroutine))
-        except BaseException as error:  # noqa: BLE001 - raised again in the calling thread
-            errors.append(error)
-
-    thread = threading.Thread(target=run, name="bedrock-rft-reward")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
+    with ThreadPoolExecutor(1) as threads:  # the event loop of a notebook cannot be entered twice
+        return threads.submit(asyncio.run, coroutine).result()

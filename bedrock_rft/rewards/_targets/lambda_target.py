@@ -18,8 +18,7 @@ from bedrock_rft._auth.config import Config
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError, RewardError
 from bedrock_rft.rewards._targets.fingerprint import digest
-from bedrock_rft.rewards._targets.handler_errors import raised_error
-from bedrock_rft.rewards._targets.target import CONNECTION_LOST, MAX_OUTPUT_CHARS, Outcome
+from bedrock_rft.rewards._targets.target import CONNECTION_LOST, MAX_OUTPUT_CHARS, Outcome, raised_error
 from bedrock_rft.types.arn import LambdaArn
 
 __all__ = ["LambdaTarget"]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
@@ -14,24 +17,17 @@ from bedrock_rft.rewards._runtime.reward import Reward
 from bedrock_rft.rewards._targets.in_process_target import InProcessTarget
 from bedrock_rft.rewards._targets.target import Target
 
-__all__ = ["lambda_arn", "resolve_target", "reward_name", "split_reward_path"]
+__all__ = ["lambda_arn", "load_gold", "resolve_target", "reward_name", "split_reward_path"]
 
 _DEFAULT_TIMEOUT = 300.0
 _SHOWN_CHARS = 120
 
 
 def resolve_target(reward: object, *, timeout: float | None, memory: int, client: Any) -> Target:
-    """Return the target for a reward. It is not invoked.
-
-    Args:
-        reward: a reward, a handler or a function of (event, context); `path/to/file.py:name`; a package; the zip of a
-            Lambda function; the ARN of a deployed function, or an object with an `arn`.
-        timeout: seconds that an invocation may take; None for the deployed function's own, or 300.
-        memory: megabytes that a file or a package may use.
-        client: a client of this package, or botocore's for Lambda; None for botocore's own credentials.
+    """Return the target for a reward, without invoking it; `check` describes the arguments.
 
     Raises:
-        ConfigurationError: the reward is none of these, cannot be found, or there are no AWS credentials.
+        ConfigurationError: the reward has an unknown type, cannot be found, or there are no AWS credentials.
     """
     limit = _DEFAULT_TIMEOUT if timeout is None else timeout
     arn = lambda_arn(reward)
@@ -62,31 +58,51 @@ def lambda_arn(reward: object) -> str | None:
     return arn if isinstance(arn, str) and arn.startswith("arn:") else None
 
 
-def split_reward_path(text: str) -> tuple[Path, str]:
-    """Split `path/to/file.py:name` into the file and the name.
+def load_gold(text: str) -> Callable[[Mapping[str, Any]], str]:
+    """Return the function that `path/to/file.py:name` names, for `gold=`. The folder of the file stays importable.
 
     Raises:
-        ConfigurationError: the text has another form, or there is no such file.
+        ConfigurationError: there is no such file or function.
     """
+    path, name = split_reward_path(text, "gold")
+    sys.path.insert(0, str(path.parent))
+    # Dataclasses and pickle look up their module by name. Bytecode is not used: it may be that of the file before an
+    # edit within the same second.
+    module = sys.modules[f"_gold_{path.stem}"] = ModuleType(f"_gold_{path.stem}")
+    module.__file__ = str(path)
+    try:
+        exec(compile(path.read_bytes(), path, "exec"), vars(module))  # noqa: S102 - the user's own file
+    except (Exception, SystemExit) as error:
+        raise ConfigurationError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise ConfigurationError(f"{path} has no function '{name}'. Name a function that takes a record.")
+    return cast("Callable[[Mapping[str, Any]], str]", function)
+
+
+def split_reward_path(text: str, subject: str = "The reward") -> tuple[Path, str]:
+    """Split `path/to/file.py:name` into the file and the name. Raise `ConfigurationError` if there is no such file."""
     location, colon, name = text.rpartition(":")
     if not colon or "/" in name or "\\" in name:  # the colon after a drive letter is not a separator
         location, name = text, ""
     shown = sanitize_line(text, _SHOWN_CHARS)
     if "\n" in text:
         raise ConfigurationError(
-            f"The reward is text of several lines, not a path: '{shown}'. Save it as a file and pass 'file.py:name', "
+            f"{subject} is text of several lines, not a path: '{shown}'. Save it as a file and pass 'file.py:name', "
             "or pass the function itself."
         )
     if not location.endswith((".py", ".zip")) or (location.endswith(".py") and not name.isidentifier()):
-        raise ConfigurationError(f"The reward '{shown}' is neither 'path/to/file.py:name' nor 'path/to/file.zip'.")
+        raise ConfigurationError(f"{subject} '{shown}' is neither 'path/to/file.py:name' nor 'path/to/file.zip'.")
     try:
         path = Path(location).expanduser()
         missing = not path.is_file()
     except (OSError, ValueError, RuntimeError) as error:  # too long, a null character, or an unknown home directory
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise ConfigurationError(f"The reward '{shown}' cannot be read: {reason}.") from None
+        raise ConfigurationError(f"{subject} '{shown}' cannot be read: {reason}.") from None
     if missing:
-        raise ConfigurationError(f"There is no file '{sanitize_line(str(path), _SHOWN_CHARS)}' for the reward.")
+        raise ConfigurationError(
+            f"There is no file '{sanitize_line(str(path), _SHOWN_CHARS)}' for {subject[0].lower()}{subject[1:]}."
+        )
     return path.resolve(), name or "lambda_function.lambda_handler"
 
 

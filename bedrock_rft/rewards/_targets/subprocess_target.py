@@ -19,8 +19,7 @@ from typing import Any, cast
 
 from bedrock_rft.errors import ConfigurationError, RewardError
 from bedrock_rft.rewards._targets.fingerprint import digest, fingerprint_file
-from bedrock_rft.rewards._targets.handler_errors import handler_error
-from bedrock_rft.rewards._targets.target import Outcome
+from bedrock_rft.rewards._targets.target import Outcome, handler_error
 
 __all__ = ["SubprocessTarget", "clean_environment"]
 

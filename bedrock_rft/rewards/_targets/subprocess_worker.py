@@ -18,6 +18,7 @@ import time
 import traceback
 from decimal import Decimal
 from typing import Any, BinaryIO
+from uuid import uuid4
 
 _MAX_OUTPUT_CHARS = 4000
 
@@ -25,13 +26,15 @@ _MAX_OUTPUT_CHARS = 4000
 class LambdaContext:
     """The part of Lambda's context object that reward functions read."""
 
-    function_name = log_group_name = log_stream_name = "checked-reward"
+    function_name = "local-reward"
     function_version = "$LATEST"
-    invoked_function_arn = "arn:aws:lambda:us-west-2:000000000000:function:checked-reward"
-    aws_request_id = "check"
+    invoked_function_arn = "arn:aws:lambda:us-west-2:000000000000:function:local-reward"
     memory_limit_in_mb = 512
+    log_group_name = "/aws/lambda/local-reward"
+    log_stream_name = "local"
 
     def __init__(self, seconds: float) -> None:
+        self.aws_request_id = str(uuid4())
         self._deadline = time.monotonic() + seconds
 
     def get_remaining_time_in_millis(self) -> int:
@@ -109,19 +112,20 @@ def _load(path: str, name: str) -> tuple[Any, dict[str, Any]]:
     is_reward = hasattr(found, "leaves") and hasattr(found, "handler")
     entry = found.handler if is_reward else found
     if not callable(entry):
-        text = f"{name} is {type(entry).__name__}, not a function of (event, context)"
-        return None, {"failed": "load", "text": text}
+        return None, {"failed": "load", "text": f"{name}: {signature_fault(entry)}"}
     folder = os.path.dirname(path)  # noqa: PTH120 - compared with strings
     return entry, {
         "ready": True,
         "reward": is_reward,
         "models": _models(folder, entry),
-        "wrong": _signature_fault(entry),
+        "wrong": signature_fault(entry),
     }
 
 
-def _signature_fault(entry: Any) -> str | None:
+def signature_fault(entry: Any) -> str | None:
     """Return why Lambda could not call an entry point, or None."""
+    if not callable(entry):
+        return f"it is {type(entry).__name__}, not a function of (event, context)"
     call = type(entry).__call__
     if any(map(inspect.iscoroutinefunction, (entry, call))) or any(map(inspect.isasyncgenfunction, (entry, call))):
         return "it is async, which Lambda does not await; make it an ordinary function"
@@ -176,6 +180,11 @@ def _decimal(value: object) -> float:
 
 
 def _failure(code: str, error: BaseException) -> dict[str, Any]:
+    return {"failed": code, "text": describe_exception(error)}
+
+
+def describe_exception(error: BaseException) -> str:
+    """Return the type, the text and the place of an exception."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
     own = [frame for frame in frames if not frame.filename.startswith("<")]
     place = f" ({os.path.basename(own[-1].filename)}, line {own[-1].lineno})" if own else ""  # noqa: PTH119
@@ -183,7 +192,7 @@ def _failure(code: str, error: BaseException) -> dict[str, Any]:
         text = f"{type(error).__name__}: {error}".rstrip(": ")
     except Exception:  # noqa: BLE001 - __str__ is the user's code too
         text = type(error).__name__
-    return {"failed": code, "text": text[:500] + place}
+    return text[:500] + place
 
 
 def _send(responses: BinaryIO, message: dict[str, Any] | bytes) -> None:

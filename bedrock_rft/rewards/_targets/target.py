@@ -5,12 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import RewardError
 
 if TYPE_CHECKING:
     import tenacity
 
-__all__ = ["CONNECTION_LOST", "MAX_OUTPUT_CHARS", "Outcome", "Target", "invoke_until_accepted"]
+__all__ = [
+    "CONNECTION_LOST",
+    "MAX_OUTPUT_CHARS",
+    "Outcome",
+    "Target",
+    "handler_error",
+    "invoke_until_accepted",
+    "raised_error",
+]
 
 MAX_OUTPUT_CHARS = 4000
 """Characters of a function's output that an outcome keeps."""
@@ -101,3 +110,22 @@ def invoke_until_accepted(target: Target, event: object) -> Any:
         wait=tenacity.wait_random_exponential(_FIRST_PAUSE, _LONGEST_PAUSE),
         reraise=True,
     )(invoke_once)
+
+
+def handler_error(failure: str, text: str) -> RewardError:
+    """Return the error for a failure (`load`, `not_json` or `raised`) and the text of its exception."""
+    text = sanitize_line(text, 1200)
+    if failure == "load":
+        return RewardError(f"The reward handler cannot be loaded: {text}.", code="not_loaded")
+    if failure == "not_json":
+        return RewardError(f"The reward handler's result cannot be sent as JSON: {text}.", code="not_json")
+    return raised_error(text, text.partition(":")[0].partition(" (")[0])
+
+
+def raised_error(text: str, exception_name: str) -> RewardError:
+    """Return the error for a handler that raised an exception, which costs the whole batch its scores."""
+    return RewardError(
+        f"The reward handler raised {text}. One bad rollout must not fail a whole batch: catch it and score it 0.",
+        code="raised",
+        cause=exception_name,
+    )

@@ -14,7 +14,7 @@ from bedrock_rft.rewards._runtime.graders.choices import parse_choice
 from bedrock_rft.rewards._runtime.graders.extraction import find_final_answer, strip_thoughts
 from bedrock_rft.rewards._runtime.graders.latex import canonical_text
 from bedrock_rft.rewards._runtime.graders.numbers import answer_number, reference_number
-from bedrock_rft.rewards._runtime.reward import Leaf, validate_name
+from bedrock_rft.rewards._runtime.reward import Leaf
 from bedrock_rft.rewards._runtime.rollout import Rollout, finite_float
 
 __all__ = ["Choice", "Exact", "Matches", "Numeric"]
@@ -50,9 +50,6 @@ class Exact(Leaf):
     ignore_case: bool = True
     whole: bool = False
     name: str = "exact"
-
-    def __post_init__(self) -> None:
-        validate_name(self.name)
 
     def grade(self, rollout: Rollout) -> bool:
         reference = rollout.reference
@@ -111,7 +108,7 @@ class Numeric(Leaf):
     name: str = "numeric"
 
     def __post_init__(self) -> None:
-        validate_name(self.name)
+        super().__post_init__()
         if finite_float(self.tolerance, "tolerance") < 0 or finite_float(self.relative, "relative") < 0:
             raise ValueError("tolerance and relative must not be negative")
 
@@ -156,7 +153,7 @@ class Choice(Leaf):
     name: str = "choice"
 
     def __post_init__(self) -> None:
-        validate_name(self.name)
+        super().__post_init__()
         if not self.letters.isalnum() or len(set(self.letters.upper())) != len(self.letters):
             raise ValueError(f"letters must be different letters or digits, such as 'ABCD', not {self.letters!r}")
 
@@ -203,7 +200,7 @@ class Matches(Leaf):
     name: str = "matches"
 
     def __post_init__(self) -> None:
-        validate_name(self.name)
+        super().__post_init__()
         try:
             re.compile(self.pattern, self.flags)
         except (re.error, TypeError) as error:

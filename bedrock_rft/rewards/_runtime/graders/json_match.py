@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, cast
 
 from bedrock_rft.rewards._runtime.graders.extraction import fenced_blocks, strip_thoughts
-from bedrock_rft.rewards._runtime.reward import Leaf, validate_name
+from bedrock_rft.rewards._runtime.reward import Leaf
 from bedrock_rft.rewards._runtime.rollout import Rollout
 
 __all__ = ["JsonEqual", "JsonSchema", "find_json"]
@@ -93,9 +93,6 @@ class JsonEqual(Leaf):
     partial: bool = False
     name: str = "json"
 
-    def __post_init__(self) -> None:
-        validate_name(self.name)
-
     def grade(self, rollout: Rollout) -> float:
         wanted = rollout.reference
         if isinstance(wanted, str) and (wanted := _parse(wanted)) is _MISSING:
@@ -157,7 +154,7 @@ class JsonSchema(Leaf):
     name: str = "schema"
 
     def __post_init__(self) -> None:
-        validate_name(self.name)
+        super().__post_init__()
         _ = self._validate
 
     @property

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from bedrock_rft.rewards._runtime.graders.extraction import strip_thoughts
 from bedrock_rft.rewards._runtime.graders.json_match import find_json
-from bedrock_rft.rewards._runtime.reward import Leaf, validate_name
+from bedrock_rft.rewards._runtime.reward import Leaf
 from bedrock_rft.rewards._runtime.rollout import Rollout, Score, finite_float
 
 __all__ = ["Judge", "JudgeError"]
@@ -107,7 +107,7 @@ class Judge(Leaf):
     name: str = "judge"
 
     def __post_init__(self) -> None:
-        validate_name(self.name)
+        super().__post_init__()
         low, high = self.scale
         if not finite_float(low, "scale") < finite_float(high, "scale"):
             raise ValueError(f"scale must be (lowest, highest), such as (0, 10), not {self.scale!r}")

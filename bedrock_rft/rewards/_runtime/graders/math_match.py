@@ -16,7 +16,7 @@ from typing import Any
 from bedrock_rft.rewards._runtime.graders.extraction import find_final_answer
 from bedrock_rft.rewards._runtime.graders.latex import canonical_text
 from bedrock_rft.rewards._runtime.graders.numbers import parse_number
-from bedrock_rft.rewards._runtime.reward import Leaf, validate_name
+from bedrock_rft.rewards._runtime.reward import Leaf
 from bedrock_rft.rewards._runtime.rollout import Rollout, finite_float
 
 __all__ = ["MathEqual"]
@@ -69,7 +69,7 @@ class MathEqual(Leaf):
     name: str = "math"
 
     def __post_init__(self) -> None:
-        validate_name(self.name)
+        super().__post_init__()
         if self.digits < 1 or finite_float(self.seconds, "seconds") <= 0:
             raise ValueError("digits and seconds must be above 0")
         _import_math_verify()

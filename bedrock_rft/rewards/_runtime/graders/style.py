@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bedrock_rft.rewards._runtime.graders.extraction import boxed, strip_thoughts
-from bedrock_rft.rewards._runtime.reward import Leaf, validate_name
+from bedrock_rft.rewards._runtime.reward import Leaf
 from bedrock_rft.rewards._runtime.rollout import Rollout
 
 __all__ = ["Format", "Length"]
@@ -15,7 +15,7 @@ __all__ = ["Format", "Length"]
 _OLD_NAMES = {"most": "max_length", "room": "tolerance", "least": "min_length"}
 
 
-@dataclass(frozen=True, eq=False, repr=False, init=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Length(Leaf):
     """Score 1 up to a length, then fall linearly to 0 within the tolerance, so that there is no cliff.
 
@@ -42,35 +42,22 @@ class Length(Leaf):
     words: bool = False
     name: str = "length"
 
-    def __init__(
-        self,
-        max_length: int | None = None,
-        tolerance: int = 0,
-        min_length: int = 1,
-        words: bool = False,
-        name: str = "length",
-        **renamed: Any,
-    ) -> None:
-        for old in renamed:
-            hint = f"; it was renamed to {_OLD_NAMES[old]!r}" if old in _OLD_NAMES else ""
-            raise TypeError(f"Length() got an unexpected argument {old!r}{hint}")
-        if max_length is None:
-            raise TypeError("Length() needs max_length, such as Length(1200, tolerance=800)")
-        validate_name(name)
-        if max_length < 1 or tolerance < 0 or not 0 <= min_length <= max_length:
+    if not TYPE_CHECKING:
+
+        def __new__(cls, *_: Any, **named: Any) -> Length:  # noqa: PYI034 - typing has Self from Python 3.11 on
+            """Name the new name of an argument of version 0.2."""
+            old = next((name for name in named if name not in cls.__annotations__), None)
+            if old is not None:
+                hint = f"; it was renamed to {_OLD_NAMES[old]!r}" if old in _OLD_NAMES else ""
+                raise TypeError(f"Length() got an unexpected argument {old!r}{hint}")
+            return super().__new__(cls)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_length < 1 or self.tolerance < 0 or not 0 <= self.min_length <= self.max_length:
             raise ValueError(
-                "Length() needs max_length >= 1, tolerance >= 0 and 0 <= min_length <= max_length, "
-                f"but max_length is {max_length}, tolerance is {tolerance} and min_length is {min_length}"
+                f"Length() needs max_length >= 1, tolerance >= 0 and 0 <= min_length <= max_length, but got {self!r}"
             )
-        settings = {
-            "max_length": max_length,
-            "tolerance": tolerance,
-            "min_length": min_length,
-            "words": words,
-            "name": name,
-        }
-        for field, value in settings.items():
-            object.__setattr__(self, field, value)
 
     def grade(self, rollout: Rollout) -> float:
         text = rollout.answer.strip()
@@ -104,7 +91,7 @@ class Format(Leaf):
     name: str = "format"
 
     def __post_init__(self) -> None:
-        validate_name(self.name)
+        super().__post_init__()
         object.__setattr__(self, "tags", tuple(self.tags))
         if any(not re.fullmatch(r"[A-Za-z][\w-]*", tag) for tag in self.tags):
             raise ValueError(f"tags must be names without brackets, such as 'think', not {self.tags!r}")

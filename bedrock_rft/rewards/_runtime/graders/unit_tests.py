@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from bedrock_rft.rewards._runtime.graders.extraction import fenced_blocks, strip_thoughts
-from bedrock_rft.rewards._runtime.reward import Leaf, validate_name
+from bedrock_rft.rewards._runtime.reward import Leaf
 from bedrock_rft.rewards._runtime.rollout import Rollout, Score, finite_float
 
 __all__ = ["PassesTests", "find_code"]
@@ -75,7 +75,7 @@ class PassesTests(Leaf):
     name: str = "tests"
 
     def __post_init__(self) -> None:
-        validate_name(self.name)
+        super().__post_init__()
         if finite_float(self.seconds, "seconds") <= 0 or self.memory < 1:
             raise ValueError("seconds and memory must be above 0")
 
