@@ -152,9 +152,9 @@ class KeySource:
             return self.check(self.ask)
         if inspect.iscoroutinefunction(ask):
             return self.check(Secret(await ask()))
-        import anyio.to_thread
+        import asyncio
 
-        result: Secret[Any] = await anyio.to_thread.run_sync(lambda: Secret(ask()))
+        result: Secret[Any] = await asyncio.to_thread(lambda: Secret(ask()))
         return self.check(Secret(await result.reveal()) if inspect.isawaitable(result.reveal()) else result)
 
     def function(self) -> Callable[[], Any] | None:

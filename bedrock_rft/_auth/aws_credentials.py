@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, NamedTuple, NoReturn, Protocol, cast
 
+from bedrock_rft._auth.aws_failures import hide_proxy_password
 from bedrock_rft._auth.botocore_sessions import environment_profile, existing_profile, new_session
 from bedrock_rft._core.log import redact_botocore_logs
 from bedrock_rft._core.redaction import RedactedMapping, Secret, redact
@@ -172,7 +173,7 @@ def _unresolved(error: Exception, origin: str) -> ConfigurationError:
             f"The role of {origin} needs an MFA code, and there is no terminal to enter it ({name}). Run 'aws sts "
             "get-session-token' in a terminal and set its credentials, or use a profile without MFA."
         )
-    text = sanitize_line(redact(str(error)), 600).rstrip(".")
+    text = sanitize_line(redact(hide_proxy_password(str(error))), 600).rstrip(".")
     named = environment_profile()
     if name == "ProfileNotFound" and named is not None and f"({named[1]})" in text:
         return ConfigurationError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Literal, cast
@@ -12,7 +13,7 @@ from urllib.parse import unquote
 from bedrock_rft._core.redaction import redact
 from bedrock_rft._core.text import sanitize_line
 
-__all__ = ["AwsFailure", "FailureKind", "read_aws_failure"]
+__all__ = ["AwsFailure", "FailureKind", "hide_proxy_password", "read_aws_failure"]
 
 FailureKind = Literal[
     "denied", "not_found", "throttled", "credentials", "refused", "invalid", "timeout", "connection", "unreadable"
@@ -75,7 +76,7 @@ def read_aws_failure(error: BaseException) -> AwsFailure:
         return _from_response(cast("dict[str, Any]", response))
     names = {base.__name__ for base in type(error).__mro__}
     code = type(error).__name__
-    message = _clean(_hide_proxy_password(str(error)) or code)
+    message = _clean(hide_proxy_password(str(error)) or code)
     if names & _NO_IDENTITY or any("SSO" in name or "Token" in name for name in names):
         return AwsFailure("credentials", code, message, sent=False)
     if names & {"ParamValidationError", "ConfigurationError"}:
@@ -87,14 +88,12 @@ def read_aws_failure(error: BaseException) -> AwsFailure:
     return AwsFailure("unreadable", code, message)
 
 
-def _hide_proxy_password(message: str) -> str:
+def hide_proxy_password(message: str) -> str:
     """Return the message, or an explanation in its place if it repeats a proxy's password or a part of one.
 
     botocore and urllib3 quote a proxy URL that they cannot use, cut at characters that the password may contain.
     """
-    for variable, url in os.environ.items():
-        if variable.lower() not in _PROXY_VARIABLES:
-            continue
+    for source, url in _proxy_urls():
         user_info, at, _ = re.sub(r"^[A-Za-z0-9+.-]+:/+", "", url.strip()).rpartition("@")
         if not at:
             continue
@@ -105,10 +104,20 @@ def _hide_proxy_password(message: str) -> str:
         }
         if any(part and part in message for part in parts):
             return (
-                f"the proxy in {variable} cannot be used; check its scheme, host and port, and percent-encode reserved "
+                f"the proxy in {source} cannot be used; check its scheme, host and port, and percent-encode reserved "
                 "characters in its password (the original message is hidden because it contains the password)"
             )
     return message
+
+
+def _proxy_urls() -> Iterator[tuple[str, str]]:
+    """Yield the source and URL of each proxy that botocore may use."""
+    from urllib.request import getproxies, getproxies_environment
+
+    if getproxies_environment():
+        yield from ((name, url) for name, url in os.environ.items() if name.lower() in _PROXY_VARIABLES)
+    else:
+        yield from (("the system settings", url) for url in getproxies().values())
 
 
 def _from_response(response: dict[str, Any]) -> AwsFailure:

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any, cast
 
 from bedrock_rft._auth.aws_credentials import AwsCredentials
+from bedrock_rft._auth.aws_failures import read_aws_failure
 from bedrock_rft._auth.ca_bundle import ca_file
 from bedrock_rft._core.log import redact_botocore_logs
 from bedrock_rft.errors import ConfigurationError
@@ -61,8 +62,11 @@ def service_client(
             ),
         )
     except (BotoCoreError, ValueError) as error:
-        raise ConfigurationError(f"Could not create a client for AWS {service} in {region}: {error}") from error
-    return client
+        why = read_aws_failure(error).message
+    else:
+        return client
+    # Outside the handler, because botocore's exception may quote the URL of a proxy with its password.
+    raise ConfigurationError(f"Could not create a client for AWS {service} in {region}: {why}.")
 
 
 @cache

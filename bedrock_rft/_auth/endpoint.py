@@ -85,6 +85,7 @@ def _parse_base_url(text: object, name: str) -> str:
         parts = urlsplit(url)
         host = parts.hostname or ""
         _ = parts.port  # raises for a port that is not a number
+        host.encode("idna")  # raises for a host that cannot be resolved, such as one with an empty label
     except ValueError:
         raise ConfigurationError(f"{name} is not a URL. {_EXAMPLE}") from None
     if parts.scheme not in {"http", "https"} or not host:

@@ -140,7 +140,7 @@ class APIConnectionError(APIError):
     """No response was received.
 
     Attributes:
-        reason: `refused`, `dns`, `certificate`, `tls`, `timeout`, `closed`, `proxy` or `other`.
+        reason: `refused`, `dns`, `certificate`, `tls`, `timeout`, `closed`, `proxy`, `header` or `other`.
         sent: False if no part of the request can have reached the service.
     """
 

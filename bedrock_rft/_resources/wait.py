@@ -52,8 +52,8 @@ _REQUEST_TIMEOUT = 408
 _MAX_DOUBLINGS = 20
 _MAX_RETRY_AFTER = 3600.0  # seconds; a larger Retry-After is ignored
 # Reasons of connection errors that time does not cure. An unknown host may be an outage once it was reached before.
-_PERMANENT = frozenset({"certificate"})
-_PERMANENT_AT_FIRST = frozenset({"certificate", "dns"})
+_PERMANENT = frozenset({"certificate", "header"})
+_PERMANENT_AT_FIRST = frozenset({"certificate", "header", "dns"})
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,8 @@ async def poll_until_done(
 
     Raises:
         WaitTimeoutError: the timeout expired.
-        APIConnectionError: the certificate is not trusted, or the host was unknown at the first poll.
+        APIConnectionError: the certificate is not trusted, a header cannot be sent, or the host was unknown at the
+            first poll.
         ConfigurationError: the request could not be signed or sent at the first poll, or three times in a row later.
         NotFoundError: three times in a row, and the job is not new.
         APIStatusError: any other rejection, three times in a row.

@@ -53,6 +53,14 @@ def map_connection_error(
             reason="certificate",
             sent=False,
         )
+    if _is_header_error(current):
+        return APIConnectionError(
+            f"{request.summary}: a header of the request cannot be sent, because its name or value contains a line "
+            "break or another character that HTTP does not allow. The value is not shown, because it may be a secret. "
+            "Check the key, the credentials, and variables such as OPENAI_CUSTOM_HEADERS.",
+            reason="header",
+            sent=False,
+        )
     proxy = find_proxy(config.base_url)
     peer = f"the proxy {proxy.address} ({proxy.source})" if proxy is not None and not sent else endpoint
     advice = (
@@ -75,6 +83,10 @@ def map_connection_error(
     if proxy is not None and reason == "tls" and not sent:
         peer = f"{endpoint}, or the proxy {proxy.address} ({proxy.source}),"
     return APIConnectionError(f"{request.summary}: {peer} {text}.{upload} {advice}", reason=reason, sent=sent)
+
+
+def _is_header_error(error: BaseException) -> bool:
+    return type(error).__name__ == "LocalProtocolError" and "header" in str(error)
 
 
 def _certificate_advice(why: str) -> str:
@@ -117,12 +129,14 @@ def _reason(names: set[str], detail: str, endpoint: str) -> tuple[str, str]:
 
 
 def strip_exception(error: BaseException, outer_error: BaseException | None) -> BaseException:
-    """Remove the requests and frames that an exception and its causes refer to, because they contain credentials.
+    """Remove the requests, frames and header values that an exception and its causes refer to: they may be secret.
 
     The exception that the caller was handling (`outer_error`) belongs to the caller and is left unchanged.
     """
     for cause in _causes(error, outer_error):
         cause.__traceback__ = None
+        if _is_header_error(cause):
+            cause.args = ("Illegal header",)
         for name in ("_request", "request", "response"):
             if name in vars(cause):
                 vars(cause)[name] = None

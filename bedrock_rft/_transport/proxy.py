@@ -70,9 +70,12 @@ def _variable(kind: str) -> str:
 def _parse(url: str, source: str) -> Proxy:
     url = url if "://" in url else f"http://{url}"
     secret = Secret(url)
+    if not url.isprintable():
+        return Proxy(secret, source, "", "it contains a control character")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
+        host.encode("idna")  # fails for what cannot be resolved, such as labels of more than 63 characters
     except ValueError:
         return Proxy(
             secret, source, "", "its host or port is invalid; reserved characters in a password must be encoded"
@@ -82,7 +85,7 @@ def _parse(url: str, source: str) -> Proxy:
     if parts.scheme not in _SCHEMES:
         known = ", ".join(sorted(_SCHEMES))
         return Proxy(secret, source, "", f"its scheme must be one of {known}")
-    if not host or not host.isprintable() or " " in host:
+    if not host or " " in host:
         return Proxy(secret, source, "", "it has no valid host")
     shown = f"[{host}]" if ":" in host else host
     default = {"https": 443, "http": 80}.get(parts.scheme, 1080)

@@ -7,7 +7,7 @@
 | 429, or an error code of throttling     | retried                     | retried: not carried out|
 | 408, 500, 502, 503, 504                 | retried                     | raised: outcome unknown|
 | 409                                     | GET and DELETE, once        | raised                 |
-| certificate rejected, other statuses    | raised                      | raised                 |
+| bad certificate or header, other status | raised                      | raised                 |
 
 Delays have full jitter, 0.5 s doubling to 8 s (20 s for throttling). If nothing was sent, half of each delay is fixed,
 so that three attempts outlast the restart of a service. `Retry-After` is honoured up to 120 s; a longer one is raised
@@ -76,8 +76,8 @@ def is_retryable(request: Request, outcome: Response | BaseException, attempt: i
         attempt: the number of attempts so far.
     """
     if isinstance(outcome, APIConnectionError):
-        # A request that was not sent had no effect. A certificate that was rejected stays rejected.
-        return outcome.reason != "certificate" and (request.may_repeat or not outcome.sent)
+        # A request that was not sent had no effect. A rejected certificate or header stays rejected.
+        return outcome.reason not in {"certificate", "header"} and (request.may_repeat or not outcome.sent)
     if isinstance(outcome, BaseException) or outcome.ok:
         return False
     if (retry_after(outcome) or 0.0) > MAX_RETRY_AFTER:

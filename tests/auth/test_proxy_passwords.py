@@ -1,14 +1,30 @@
-"""Passwords of proxies never appear in the failure of a botocore client."""
+"""Passwords of proxies never appear in the failures of botocore."""
 
 from __future__ import annotations
 
+import traceback
+import urllib.request
+from pathlib import Path
+
+import botocore.utils
 import pytest
 
 from bedrock_rft._auth.aws_credentials import chain
 from bedrock_rft._auth.aws_failures import read_aws_failure
 from bedrock_rft._auth.botocore_clients import service_client
+from bedrock_rft.errors import ConfigurationError
 
 PASSWORD = "wint3rfrost"
+PROFILES = """
+[profile assumed]
+role_arn = arn:aws:iam::123456789012:role/example
+source_profile = base
+region = us-west-2
+
+[profile base]
+aws_access_key_id = AKIAIOSFODNN7EXAMPLE
+aws_secret_access_key = xxxxxxxxxxxxxxxx
+"""
 URLS = [
     *(f"http://jo:{PASSWORD}{extra}@127.0.0.1:9" for extra in ("", "/x", "#x", "?x", "[", "%", "@x", ":x", "%2Fx")),
     *(f"{scheme}://jo:{PASSWORD}@127.0.0.1:9" for scheme in ("socks5", "socks4", "ftp")),
@@ -39,6 +55,38 @@ def test_a_failure_hides_the_password_of_the_proxy(url: str, monkeypatch: pytest
     failure = read_aws_failure(caught.value)
     assert PASSWORD not in str(failure)
     assert failure.code
+
+
+@pytest.mark.parametrize("url", URLS)
+@pytest.mark.parametrize("source", ["HTTPS_PROXY", "the system settings"])
+def test_a_failure_to_resolve_credentials_hides_the_password_of_the_proxy(
+    source: str, url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "config"
+    config.write_text(PROFILES)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    if source == "HTTPS_PROXY":
+        monkeypatch.setenv(source, url)
+    else:
+        for module in (urllib.request, botocore.utils):
+            monkeypatch.setattr(module, "getproxies", lambda: {"https": url})
+    with pytest.raises(ConfigurationError) as caught:
+        chain("assumed").freeze()
+    assert PASSWORD not in "".join(traceback.format_exception(caught.value))
+
+
+def test_the_password_of_a_proxy_in_the_system_settings_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(urllib.request, "getproxies", lambda: {"https": URLS[0]})
+    message = read_aws_failure(OSError(f"cannot use {URLS[0]}")).message
+    assert message.startswith("the proxy in the system settings cannot be used")
+
+
+def test_a_client_that_cannot_be_created_hides_the_password_of_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", URLS[0])
+    monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", f"http://jo:{PASSWORD}@bad!host")
+    with pytest.raises(ConfigurationError, match="Could not create a client for AWS lambda in us-west-2") as caught:
+        service_client("lambda", region="us-west-2", credentials=chain(None))
+    assert PASSWORD not in "".join(traceback.format_exception(caught.value))
 
 
 def test_other_messages_stay(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import json
 import math
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from support.fault_server import Exchange, Fault, Faults, always, answer, close,
 
 from bedrock_rft import AsyncClient, Client
 from bedrock_rft._resources import wait as _watch
+from bedrock_rft._transport import http
 from bedrock_rft._transport import retry as _retry
 from bedrock_rft.errors import (
     APIConnectionError,
@@ -74,6 +76,10 @@ def either(request: pytest.FixtureRequest, server: Faults) -> Iterator[Caller]:
 def wait(**settings: Any) -> Callable[[Any], Any]:
     given: dict[str, Any] = {"poll_interval": 0.01, **settings}
     return lambda client: client.jobs.wait("ftjob-1", **given)
+
+
+def retrieve() -> Callable[[Any], Any]:
+    return lambda client: client.jobs.retrieve("ftjob-1")
 
 
 def follow(**settings: Any) -> Callable[[Any], Any]:
@@ -690,7 +696,19 @@ def test_a_job_that_was_never_reached_is_not_called_running(either: Caller) -> N
     assert "still running" not in str(error)
 
 
-@pytest.mark.parametrize("reason", ["certificate", "dns"])
+@pytest.mark.parametrize("operation", [wait, follow, retrieve])
+def test_a_header_that_cannot_be_sent_raises_at_once(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch, operation: Callable[[], Any]
+) -> None:
+    monkeypatch.setattr(http, "USER_AGENT", "bedrock-rft\nhidden-value")
+    error = caller.fails(APIConnectionError, operation())
+    assert (error.reason, error.sent, error.attempts) == ("header", False, 1)
+    assert "a header of the request cannot be sent" in str(error)
+    assert "hidden-value" not in "".join(traceback.format_exception(error))
+    assert caller.server.requests == []
+
+
+@pytest.mark.parametrize("reason", ["certificate", "header", "dns"])
 def test_what_time_cannot_solve_ends_the_first_poll(reason: str) -> None:
     failures = _watch.FailureTracker("ftjob-1")
     assert not failures.poll_again(APIConnectionError("x", reason=reason, sent=False), None)
@@ -702,6 +720,7 @@ def test_an_unknown_host_is_an_outage_once_it_was_reached() -> None:
     failures.reset()
     assert failures.poll_again(APIConnectionError("x", reason="dns", sent=False), None)
     assert not failures.poll_again(APIConnectionError("x", reason="certificate", sent=False), None)
+    assert not failures.poll_again(APIConnectionError("x", reason="header", sent=False), None)
 
 
 def test_warnings_that_are_errors_do_not_end_a_wait() -> None:

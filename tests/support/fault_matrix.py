@@ -54,8 +54,9 @@ def _rows(text: str, modes: tuple[str, ...] = BOTH) -> tuple[Row, ...]:
 GROUPS = (
     Group(
         "Connecting",
-        "A request that was not sent is sent again, at most three times in all. A certificate that is not accepted is "
-        "an error at once. The error names the host, or the proxy, and says what to check.",
+        "A request that was not sent is sent again, at most three times in all. A certificate that is not accepted, or "
+        "a header that cannot be sent, is an error at once. The error names the host, or the proxy, and says what to "
+        "check.",
         _rows("""
             N01 | must | the connection is refused
             N02 | must | it is refused for a while, then accepted

@@ -24,6 +24,7 @@ from support.fault_client import ACCESS_KEY, KEY, SECRET, TOKEN, WAYS, Caller, c
 from support.fault_server import Faults, always, carried_out, slow, stall
 
 from bedrock_rft import AsyncClient, Client
+from bedrock_rft._transport import http_client
 from bedrock_rft.errors import APITimeoutError
 
 row = pytest.mark.row
@@ -219,22 +220,18 @@ def test_two_thousand_calls_take_one_connection_and_no_memory(caller: Caller) ->
 
 
 @row("T08")
-def test_a_place_among_the_connections_is_not_waited_for_for_ever(caller: Caller) -> None:
+def test_waiting_for_a_free_connection_times_out(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_client, "_MAX_CONNECTIONS", 2)
     caller.server.script("GET", "/models/.*", always(slow(1.0)))
     given: dict[str, Any] = {**settings(caller), "timeout": 0.3, "max_retries": 0}
     names = [f"m{number}" for number in range(6)]
 
-    def narrow(session: Any) -> None:
-        session.transport._http._transport._pool._max_connections = 2  # of a thousand
-
     async def soon() -> list[Any]:
         async with AsyncClient(**given) as client:
-            narrow(client._session)
             return await asyncio.gather(*map(client.models.retrieve, names), return_exceptions=True)
 
     def now() -> list[Any]:
         with Client(**given) as client, ThreadPoolExecutor(6) as pool:
-            narrow(client._async._session)
             return [asked.exception() for asked in [pool.submit(client.models.retrieve, name) for name in names]]
 
     errors = asyncio.run(soon()) if caller.colour == "async" else now()

@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import traceback
 import warnings
 from collections.abc import AsyncIterator, Generator, Iterator
 from datetime import datetime, timedelta, timezone
@@ -158,7 +159,8 @@ class TestProxies:
         [
             "http://jo:1234/x@127.0.0.1:9", "http://jo:hidden#x@127.0.0.1:9", "http://jo:hidden@127.0.0.1:99999",
             "http://jo:hidden[@127.0.0.1:9", "socks4://jo:hidden@127.0.0.1:9", "http:/jo:hidden@127.0.0.1:9",
-            "http://jo:hidden@ 127.0.0.1:9", "http://jo:hidden@127.0.0.1:9:9", "http://",
+            "http://jo:hidden@ 127.0.0.1:9", "http://jo:hidden@127.0.0.1:9:9", "http://", "http://jo:hidden\x01@127.0.0.1:9",
+            "http://jo:hid\tden@127.0.0.1:9", f"http://jo:hidden@{'a' * 64}.example:9", "http://jo:hidden@a..example:9",
         ],
     )  # fmt: skip
     @modes
@@ -168,7 +170,8 @@ class TestProxies:
         monkeypatch.setenv("HTTPS_PROXY", proxy)
         with pytest.raises(ConfigurationError, match="The proxy in HTTPS_PROXY cannot be used") as raised:
             Client("us-west-2", **MODES[mode])
-        assert not [secret for secret in ("hidden", "1234") if secret in str(raised.value)]
+        shown = "".join(traceback.format_exception(raised.value))
+        assert not [secret for secret in ("hidden", "1234", "hid\tden") if secret in shown]
 
 
 @contextlib.contextmanager
