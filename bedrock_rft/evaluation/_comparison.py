@@ -40,9 +40,40 @@ class ScoreScale:
     samples: int
     seed: int
 
-    def mean_with_missing(self, scores: Sequence[float]) -> float:
-        """Return the mean score of a prompt with each missing answer counted as the lowest score."""
-        return mean([*scores, *[self.low] * (self.samples - len(scores))])
+    def filled(self, scores: Sequence[float]) -> list[float]:
+        """Return the scores of a prompt with each missing answer counted as the lowest score."""
+        return [*scores, *[self.low] * (self.samples - len(scores))]
+
+
+@dataclass(frozen=True)
+class _Gains:
+    """Differences from the base model by prompt, with one unit for each cluster of equal prompts."""
+
+    values: Sequence[float]
+    units: Sequence[float]
+    test: PairedTest
+
+    @classmethod
+    def of(cls, gains: Mapping[int, float], clusters: Mapping[int, str], seed: int) -> _Gains:
+        units = cluster_units(list(gains.values()), [clusters[index] for index in gains])
+        # The units' deviations are linearised around their mean; the test needs plain sums, which have the same total.
+        sums: dict[str, float] = {}
+        for index, gain in gains.items():
+            sums[clusters[index]] = sums.get(clusters[index], 0.0) + gain
+        return cls(list(gains.values()), units, sign_flip_test(list(sums.values()), seed))
+
+    def difference(self, adjusted_p: float, scale: ScoreScale) -> Difference:
+        width = scale.high - scale.low
+        better, worse = sum(gain > 0 for gain in self.values), sum(gain < 0 for gain in self.values)
+        return Difference(
+            interval=mean_interval(self.units, (-width, width), scale.seed),
+            p=self.test.p,
+            adjusted_p=adjusted_p,
+            smallest_p=self.test.smallest,
+            better=better,
+            worse=worse,
+            equal=len(self.values) - better - worse,
+        )
 
 
 @dataclass(frozen=True)
@@ -51,22 +82,15 @@ class _Pair:
 
     Attributes:
         result: the model.
-        answered: test and interval on the prompts that both answered.
-        complete: the same on all prompts, missing answers counted as the lowest score; None if none is missing.
+        answered: differences on the prompts that both answered.
+        complete: differences on all prompts, missing answers counted as the lowest score.
         missing_differs: True if the models miss different shares of answers.
     """
 
     result: ModelResult
     answered: _Gains
-    complete: _Gains | None
-    missing_differs: bool
-
-
-@dataclass(frozen=True)
-class _Gains:
-    values: Sequence[float]
-    units: Sequence[float]
-    test: PairedTest
+    complete: _Gains
+    missing_differs: bool = False
 
 
 def compare_with_base(
@@ -75,79 +99,50 @@ def compare_with_base(
     """Compare each further model with the first one.
 
     There is a verdict if the sign-flip test is significant at 5 % after Holm's correction over the models, on at least
-    6 different prompts, and if missing answers cannot explain the difference.
-
-    Args:
-        results: the models' results; the first is the base.
-        clusters: cluster of each prompt, by its position in the dataset.
-        scale: scale of the scores.
+    6 different prompts, and if missing answers cannot explain the difference. `clusters` are by the prompt's position.
     """
-    base = results[0]
-    pairs = [
-        _pair(base, other, clusters, scale)
-        for other in results[1:]
-        if any(index in base.scores for index in other.scores)
-    ]
+    base, *others = results
+    pairs = [_pair(base, other, clusters, scale) for other in others if not base.scores.keys().isdisjoint(other.scores)]
     adjusted = holm([pair.answered.test.p for pair in pairs])
-    complete = [pair.complete or pair.answered for pair in pairs]
-    adjusted_complete = holm([gains.test.p for gains in complete])
+    adjusted_complete = holm([pair.complete.test.p for pair in pairs])
     return [
-        _comparison(base, pair, p, with_missing, scale)
-        for pair, p, with_missing in zip(pairs, adjusted, adjusted_complete, strict=True)
+        _comparison(base, pair, p, complete_p, scale)
+        for pair, p, complete_p in zip(pairs, adjusted, adjusted_complete, strict=True)
     ]
 
 
 def _pair(base: ModelResult, other: ModelResult, clusters: Mapping[int, str], scale: ScoreScale) -> _Pair:
     before, after = base.prompts, other.prompts
-    both = [index for index in before if index in after]
-    answered = _gains([after[index] - before[index] for index in both], both, clusters, scale)
-    if not base.failed and not other.failed:
-        return _Pair(other, answered, None, missing_differs=False)
-    every = list(clusters)
-    filled = [
-        scale.mean_with_missing(other.scores.get(index, ())) - scale.mean_with_missing(base.scores.get(index, ()))
-        for index in every
-    ]
-    missing = [(len(base.scores.get(index, ())) - len(other.scores.get(index, ()))) / scale.samples for index in every]
-    differs = (
-        abs(other.missing_share - base.missing_share) > _MISSING_TOLERANCE
-        or _gains(missing, every, clusters, scale).test.p < LEVEL
+    answered = _Gains.of(
+        {index: after[index] - before[index] for index in before if index in after}, clusters, scale.seed
     )
-    return _Pair(other, answered, _gains(filled, every, clusters, scale), differs)
+    if not base.failed and not other.failed:
+        return _Pair(other, answered, answered)
+    scores = {index: (base.scores.get(index, ()), other.scores.get(index, ())) for index in clusters}
+    filled = {index: mean(scale.filled(new)) - mean(scale.filled(old)) for index, (old, new) in scores.items()}
+    missing = {index: (len(old) - len(new)) / scale.samples for index, (old, new) in scores.items()}
+    differs = abs(other.missing_share - base.missing_share) > _MISSING_TOLERANCE
+    differs = differs or _Gains.of(missing, clusters, scale.seed).test.p < LEVEL
+    return _Pair(other, answered, _Gains.of(filled, clusters, scale.seed), differs)
 
 
-def _gains(values: Sequence[float], indices: Sequence[int], clusters: Mapping[int, str], scale: ScoreScale) -> _Gains:
-    units = cluster_units(values, [clusters[index] for index in indices])
-    # The units' deviations are linearised around their mean; the test needs plain sums, which have the same total.
-    sums: dict[str, float] = {}
-    for value, index in zip(values, indices, strict=True):
-        sums[clusters[index]] = sums.get(clusters[index], 0.0) + value
-    return _Gains(values, units, sign_flip_test(list(sums.values()), scale.seed))
-
-
-def _comparison(
-    base: ModelResult, pair: _Pair, adjusted: float, adjusted_complete: float, scale: ScoreScale
-) -> Comparison:
-    difference = _difference(pair.answered, adjusted, scale)
-    complete = None if pair.complete is None else _difference(pair.complete, adjusted_complete, scale)
+def _comparison(base: ModelResult, pair: _Pair, adjusted: float, complete_p: float, scale: ScoreScale) -> Comparison:
+    difference = pair.answered.difference(adjusted, scale)
     verdict, reason = _judge(difference, len(pair.answered.units))
-    if complete is not None and verdict != "undecided":
-        with_missing, _ = _judge(complete, len((pair.complete or pair.answered).units))
-        if pair.missing_differs:
-            verdict, reason = (
-                "undecided",
-                (
-                    f"{pair.result.missing_share:.0%} of its answers are missing, and {base.missing_share:.0%} of "
-                    f"those of {base.label}, so the models were not scored on the same prompts"
-                ),
+    complete = None
+    if base.failed or pair.result.failed:
+        complete = pair.complete.difference(complete_p, scale)
+        if verdict != "undecided" and pair.missing_differs:
+            verdict = "undecided"
+            reason = (
+                f"{pair.result.missing_share:.0%} of its answers are missing, and {base.missing_share:.0%} of those of "
+                f"{base.label}, so the models were not scored on the same prompts"
             )
-        elif with_missing != verdict:
-            verdict, reason = (
-                "undecided",
-                (
-                    f"the difference is {complete.interval.value:+.3f} and not significant if missing answers count as "
-                    "the lowest score"
-                ),
+        elif verdict not in ("undecided", _judge(complete, len(pair.complete.units))[0]):
+            verdict = "undecided"
+            reason = (
+                f"the difference is {complete.interval.value:+.3f} and not significant if missing answers count as the "
+                "lowest score"
             )
     return Comparison(pair.result.label, base.label, difference, verdict, reason, complete)
 
@@ -159,17 +154,3 @@ def _judge(difference: Difference, prompts: int) -> tuple[Verdict, str]:
     if difference.adjusted_p >= LEVEL:
         return "undecided", f"the difference is within chance (p {difference.p_text})"
     return ("better" if difference.interval.value > 0 else "worse"), f"p {difference.p_text}"
-
-
-def _difference(gains: _Gains, adjusted: float, scale: ScoreScale) -> Difference:
-    width = scale.high - scale.low
-    better, worse = sum(gain > 0 for gain in gains.values), sum(gain < 0 for gain in gains.values)
-    return Difference(
-        interval=mean_interval(gains.units, (-width, width), scale.seed),
-        p=gains.test.p,
-        adjusted_p=adjusted,
-        smallest_p=gains.test.smallest,
-        better=better,
-        worse=worse,
-        equal=len(gains.values) - better - worse,
-    )

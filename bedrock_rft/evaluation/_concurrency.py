@@ -5,23 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
-__all__ = ["gather_or_cancel", "run_coroutine", "run_in_thread", "run_workers"]
+__all__ = ["gather_or_cancel", "run_coroutine", "run_in_thread"]
 
 T = TypeVar("T")
 
 _WAKE_SECONDS = 0.2
-_THREAD_NAME = "bedrock-rft-evaluation"
 
 
-async def run_workers(work: Callable[[], Coroutine[Any, Any, None]], count: int) -> None:
-    """Run the same coroutine function `count` times concurrently. The first failure cancels all and is raised."""
-    await gather_or_cancel([work() for _ in range(count)])
-
-
-async def gather_or_cancel(coroutines: Sequence[Coroutine[Any, Any, None]]) -> None:
+async def gather_or_cancel(coroutines: Iterable[Coroutine[Any, Any, None]]) -> None:
     """Run coroutines concurrently. The first failure cancels all others and is raised."""
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
@@ -34,28 +29,7 @@ async def gather_or_cancel(coroutines: Sequence[Coroutine[Any, Any, None]]) -> N
 
 async def run_in_thread(work: Callable[[], T]) -> T:
     """Run blocking work in a new daemon thread, so that Ctrl-C does not wait for a slow response."""
-    loop, future = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
-
-    def set_outcome(result: Any, error: BaseException | None) -> None:
-        if future.cancelled():
-            return
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
-
-    def run() -> None:
-        result, error = None, None
-        try:
-            result = work()
-        except BaseException as raised:  # noqa: BLE001 - raised again in the awaiting task
-            error = raised
-        with contextlib.suppress(RuntimeError):  # the loop is closed, so no task awaits the result
-            loop.call_soon_threadsafe(set_outcome, result, error)
-
-    threading.Thread(target=run, name=_THREAD_NAME, daemon=True).start()
-    result: T = await future
-    return result
+    return await asyncio.wrap_future(_start_thread(work))
 
 
 def run_coroutine(create: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -66,31 +40,39 @@ def run_coroutine(create: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return asyncio.run(create())
     loop = asyncio.new_event_loop()
     task = loop.create_task(create())
-    results: list[T] = []
-    failures: list[BaseException] = []
-    finished = threading.Event()  # `Thread.join` may report an interrupted thread as ended while it still runs
 
-    def run() -> None:
+    def run() -> T:
         try:
-            results.append(loop.run_until_complete(task))
-        except BaseException as error:  # noqa: BLE001 - raised again in the calling thread
-            failures.append(error)
+            return loop.run_until_complete(task)
         finally:
             try:
                 loop.run_until_complete(loop.shutdown_asyncgens())
             finally:
                 loop.close()
-                finished.set()
 
-    threading.Thread(target=run, name=_THREAD_NAME, daemon=True).start()
+    future = _start_thread(run)
     try:
-        while not finished.wait(_WAKE_SECONDS):
-            pass  # some systems do not wake a waiting thread for a signal
+        while not future.done():
+            wait([future], _WAKE_SECONDS)  # some systems do not wake a waiting thread for a signal
     except BaseException:  # an interrupt in a notebook must stop the requests
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(task.cancel)
-        finished.wait()
+        wait([future])
         raise
-    if failures:
-        raise failures[0]
-    return results[0]
+    return future.result()
+
+
+def _start_thread(work: Callable[[], T]) -> Future[T]:
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()  # a cancelled task does not cancel the thread's future
+
+    def run() -> None:
+        try:
+            result = work()
+        except BaseException as error:  # noqa: BLE001 - raised again in the waiting thread or task
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    threading.Thread(target=run, name="bedrock-rft-evaluation", daemon=True).start()
+    return future

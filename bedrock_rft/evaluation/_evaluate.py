@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
@@ -22,15 +23,15 @@ from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.evaluation._advice import Thresholds
 from bedrock_rft.evaluation._concurrency import run_coroutine
 from bedrock_rft.evaluation._pipeline import run_pipeline
-from bedrock_rft.evaluation._progress import Progress, progress_reporter
+from bedrock_rft.evaluation._progress import Progress, ProgressReporter
 from bedrock_rft.evaluation._questions import Prompt, parse_models, parse_prompts, plan_questions, sample_prompts
 from bedrock_rft.evaluation._report import Evaluation
 from bedrock_rft.evaluation._resume_file import ResumeFile
 from bedrock_rft.evaluation._sampling import Sampler, chat_sampler
 from bedrock_rft.evaluation._scorer import Scorer, create_scorer
-from bedrock_rft.evaluation._summary import RunFacts, build_evaluation
+from bedrock_rft.evaluation._summary import build_evaluation
 
-__all__ = ["Settings", "evaluate", "run"]
+__all__ = ["Settings", "run"]
 
 _MAX_SAMPLES, _MAX_CONCURRENCY = 1000, 1024
 _RESERVED = ("model", "messages", "stream", "n")
@@ -71,61 +72,39 @@ class Settings:
             )
         if isinstance(self.by, str):
             raise ConfigurationError(f"by is a text. Use a list of record fields: by=['{self.by}'].")
-        _check_range(self.reward_range)
+        edges: object = self.reward_range
+        numbers = [*cast("Sequence[object]", edges)] if isinstance(edges, (tuple, list)) else []
+        low, high = numbers if len(numbers) == 2 else (None, None)  # noqa: PLR2004 - low and high
+        if not (isinstance(low, (int, float)) and isinstance(high, (int, float)) and -math.inf < low < high < math.inf):
+            raise ConfigurationError(
+                f"reward_range is {edges!r}. Use the reward's lowest and highest score, such as (0, 1)."
+            )
         return self
 
 
-def _check_range(value: object) -> None:
-    edges = cast("Sequence[object]", value) if isinstance(value, (tuple, list)) else ()
-    numbers = [edge for edge in edges if isinstance(edge, (int, float)) and math.isfinite(edge)]
-    if len(edges) != 2 or len(numbers) != 2 or not numbers[0] < numbers[1]:  # noqa: PLR2004 - low and high
-        raise ConfigurationError(
-            f"reward_range is {value!r}. Use the reward's lowest and highest score, such as (0, 1)."
-        )
-
-
 async def run(
-    dataset: object,
-    models: object,
-    reward: object,
-    client: Any,
-    settings: Settings,
-    *,
-    timeout: float,
+    dataset: object, models: object, reward: object, client: Any, settings: Settings, *, timeout: float
 ) -> Evaluation:
     """Evaluate through the OpenAI client of a `Client` or `AsyncClient`.
 
     A blocking client runs in threads and a new event loop, an async client in the caller's loop.
-    """
-    config, blocking = client._session.config, client._blocking
-    sampler = chat_sampler(client.openai, config, settings.validated().sampling or {}, timeout, blocking=blocking)
-    scorer = create_scorer(reward, client)
-    try:
-        work = partial(evaluate, dataset, models, scorer, sampler, config, settings)
-        return run_coroutine(work) if blocking else await work()
-    finally:
-        scorer.close()
-
-
-async def evaluate(
-    dataset: object, models: object, scorer: Scorer, sampler: Sampler, config: Config, settings: Settings
-) -> Evaluation:
-    """Sample answers, score them, and build the report.
-
-    Args:
-        dataset: a path or records.
-        models: the models to evaluate.
-        scorer: scores answers.
-        sampler: sends one question once.
-        config: the client's configuration.
-        settings: valid settings.
 
     Raises:
         APIError: the error concerns every question.
         RewardError: the reward cannot score.
         DatasetError: the dataset has no prompts.
-        ConfigurationError: the models or the resume file cannot be used.
+        ConfigurationError: a setting, the models, the reward or the resume file cannot be used.
     """
+    config, blocking = client._session.config, client._blocking
+    sampler = chat_sampler(client.openai, config, settings.validated().sampling or {}, timeout, blocking=blocking)
+    with closing(create_scorer(reward, client)) as scorer:
+        work = partial(_evaluate, dataset, models, scorer, sampler, config, settings)
+        return run_coroutine(work) if blocking else await work()
+
+
+async def _evaluate(
+    dataset: object, models: object, scorer: Scorer, sampler: Sampler, config: Config, settings: Settings
+) -> Evaluation:
     started = datetime.now(timezone.utc)
     targets = parse_models(models)
     every = parse_prompts(read(dataset))
@@ -133,24 +112,21 @@ async def evaluate(
     _check_fields(settings.by, prompts)
     sampling = settings.sampling or {}
     questions = list(plan_questions(prompts, targets, settings.samples, sampling))
-    kept = ResumeFile(settings.resume, scorer.key)
-    try:
+    with closing(ResumeFile(settings.resume, scorer.key)) as kept:
         resumed = sum(question.key in kept.answers for question in questions)
         scored = sum(question.key in kept.scores for question in questions)
-        with progress_reporter(len(questions), resumed, scored, settings.progress) as progress:
+        with closing(ProgressReporter(len(questions), resumed, scored, settings.progress)) as progress:
             unscored = await run_pipeline(
                 questions, sampler, scorer, config, kept, progress, concurrency=settings.concurrency
             )
-    finally:
-        kept.close()
-    facts = RunFacts(
+    facts = Evaluation(
+        title="",
+        findings=(),
         reward=scorer.name,
         samples=settings.samples,
         pass_mark=settings.pass_mark,
         reward_range=(settings.reward_range[0], settings.reward_range[1]),
-        by=settings.by,
         seed=settings.seed,
-        thresholds=settings.thresholds or Thresholds(),
         resumed=resumed,
         dataset=_describe_dataset(dataset, len(prompts), len(every), settings.seed),
         date=f"{started:%Y-%m-%d %H:%M} UTC",
@@ -159,13 +135,14 @@ async def evaluate(
         versions={"bedrock-rft": __version__, "openai": version("openai")},
         local_service=config.base_url.startswith("local:") or is_loopback(urlsplit(config.base_url).hostname or ""),
     )
-    return build_evaluation(questions, targets, prompts, kept, unscored, facts)
+    return build_evaluation(
+        facts, questions, targets, prompts, kept, unscored, by=settings.by, thresholds=settings.thresholds
+    )
 
 
 def _describe_dataset(dataset: object, used: int, total: int, seed: int) -> str:
-    name = "records in memory"
-    if isinstance(dataset, (str, os.PathLike)):
-        name = Path(os.fspath(cast("str", dataset))).name
+    path = isinstance(dataset, (str, os.PathLike))
+    name = Path(os.fspath(cast("str", dataset))).name if path else "records in memory"
     if used == total:
         return f"{name}, {total:,} record{'s' * (total != 1)}"
     return f"{name}, {used:,} of {total:,} records at random, seed {seed}"

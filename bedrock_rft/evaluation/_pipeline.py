@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeAlias
 
 from bedrock_rft._auth.config import Config
 from bedrock_rft.errors import APIError, RewardError
-from bedrock_rft.evaluation._concurrency import gather_or_cancel, run_in_thread, run_workers
+from bedrock_rft.evaluation._concurrency import gather_or_cancel, run_in_thread
 from bedrock_rft.evaluation._progress import ProgressReporter
 from bedrock_rft.evaluation._questions import Question
-from bedrock_rft.evaluation._resume_file import Answer, AnswerScore, ResumeFile
+from bedrock_rft.evaluation._resume_file import Answer, ResumeFile
 from bedrock_rft.evaluation._sampling import AdaptiveLimiter, Sampler, sample_all
 from bedrock_rft.evaluation._scorer import Scorer, concerns_single_answer
 
 __all__ = ["Unscored", "run_pipeline"]
-
-_ScoreBatch: TypeAlias = Callable[[Sequence[Question]], Awaitable[Sequence[AnswerScore]]]
-_KeepScore: TypeAlias = Callable[[Question, AnswerScore], None]
 
 _BATCH_SIZE = 16
 _BATCH_CHARACTERS = 1_000_000
@@ -57,100 +53,81 @@ async def run_pipeline(
         RewardError: the reward cannot score any answer, or cannot be reached.
     """
     remaining = [question for question in questions if question.key not in kept.answers]
-    unscored, batches = Unscored(), _Batches(kept)
+    scoring = _Scoring(scorer, kept, progress)
     for question in questions:
         if question.key in kept.answers and question.key not in kept.scores:
-            batches.add(question)
+            scoring.add(question)
 
     def on_answer(question: Question, answer: Answer) -> None:
         kept.add_answer(question.key, answer)
         progress.advance("asked")
-        batches.add(question)
+        scoring.add(question)
 
     def on_refusal(question: Question, error: APIError) -> None:
-        unscored.unanswered[question.key] = error.message
+        scoring.unscored.unanswered[question.key] = error.message
         progress.advance("asked")
 
     async def sample() -> None:
-        limiter, workers = AdaptiveLimiter(concurrency), min(concurrency, max(1, len(remaining)))
-        await sample_all(
-            iter(remaining), sampler, config, limiter, workers=workers, on_answer=on_answer, on_refusal=on_refusal
-        )
-        batches.close(scorer.concurrency)
+        limiter, workers = AdaptiveLimiter(concurrency), min(concurrency, len(remaining))
+        await sample_all(iter(remaining), sampler, config, limiter, workers, on_answer, on_refusal)
+        scoring.finish()
 
-    score = partial(_score_batches, batches, scorer, kept, progress, unscored)
-    await gather_or_cancel([sample(), run_workers(score, scorer.concurrency)])
-    return unscored
+    await gather_or_cancel([sample(), *(scoring.run() for _ in range(scorer.concurrency))])
+    return scoring.unscored
 
 
-class _Batches:
-    """Queue of answered questions, grouped into batches for the reward."""
+class _Scoring:
+    """Score answers in batches as they arrive."""
 
-    def __init__(self, kept: ResumeFile) -> None:
-        self._kept = kept
-        self._open: list[Question] = []
+    def __init__(self, scorer: Scorer, kept: ResumeFile, progress: ProgressReporter) -> None:
+        self.unscored = Unscored()
+        self._scorer, self._kept, self._progress = scorer, kept, progress
+        self._batch: list[Question] = []
         self._characters = 0
-        self._queue: asyncio.Queue[list[Question] | None] = asyncio.Queue()
+        self._queue: asyncio.Queue[list[Question]] = asyncio.Queue()
 
     def add(self, question: Question) -> None:
+        """Add an answered question."""
         size = len(self._kept.answers[question.key].text) + question.prompt.size
-        if self._open and (len(self._open) == _BATCH_SIZE or self._characters + size > _BATCH_CHARACTERS):
-            self._flush()
-        self._open.append(question)
+        if self._batch and (len(self._batch) == _BATCH_SIZE or self._characters + size > _BATCH_CHARACTERS):
+            self._queue.put_nowait(self._batch)
+            self._batch, self._characters = [], 0
+        self._batch.append(question)
         self._characters += size
 
-    def close(self, consumers: int) -> None:
-        """Queue the last batch and an end marker for each consumer."""
-        if self._open:
-            self._flush()
-        for _ in range(consumers):
-            self._queue.put_nowait(None)
+    def finish(self) -> None:
+        """Queue the last batch and, for each consumer, an empty one that ends it."""
+        for batch in (*([self._batch] if self._batch else []), *[[]] * self._scorer.concurrency):
+            self._queue.put_nowait(batch)
 
-    def _flush(self) -> None:
-        self._queue.put_nowait(self._open)
-        self._open, self._characters = [], 0
+    async def run(self) -> None:
+        """Score batches until the end. A failed batch is scored answer by answer if that may help."""
+        while batch := await self._queue.get():
+            try:
+                await self._score(batch)
+            except RewardError as error:
+                if not concerns_single_answer(error) or not await self._score_singly(batch):
+                    raise
 
-    async def next(self) -> list[Question] | None:
-        """Return the next batch, or None at the end."""
-        return await self._queue.get()
-
-
-async def _score_batches(
-    batches: _Batches, scorer: Scorer, kept: ResumeFile, progress: ProgressReporter, unscored: Unscored
-) -> None:
-    def keep(question: Question, score: AnswerScore) -> None:
-        kept.add_score(question.key, score)
-        progress.advance("scored")
-
-    async def score(batch: Sequence[Question]) -> Sequence[AnswerScore]:
+    async def _score(self, batch: Sequence[Question]) -> None:
         entries = [
-            question.prompt.reward_entry(str(place), kept.answers[question.key].text)
+            question.prompt.reward_entry(str(place), self._kept.answers[question.key].text)
             for place, question in enumerate(batch)
         ]
-        return await run_in_thread(partial(scorer.score, entries))
+        scores = await run_in_thread(partial(self._scorer.score, entries))
+        for question, score in zip(batch, scores, strict=True):
+            self._kept.add_score(question.key, score)
+            self._progress.advance("scored")
 
-    while (batch := await batches.next()) is not None:
-        try:
-            scores = await score(batch)
-        except RewardError as error:
-            if not concerns_single_answer(error) or not await _score_singly(batch, score, keep, unscored):
-                raise
-        else:
-            for question, answer_score in zip(batch, scores, strict=True):
-                keep(question, answer_score)
-
-
-async def _score_singly(batch: Sequence[Question], score: _ScoreBatch, keep: _KeepScore, unscored: Unscored) -> bool:
-    """Score a failed batch answer by answer. Return False if none of several answers can be scored."""
-    succeeded = 0
-    for question in batch:
-        try:
-            (answer_score,) = await score([question])
-        except RewardError as error:
-            if not concerns_single_answer(error):
-                raise
-            unscored.ungraded[question.key] = error.message
-        else:
-            keep(question, answer_score)
-            succeeded += 1
-    return succeeded > 0 or len(batch) == 1
+    async def _score_singly(self, batch: Sequence[Question]) -> bool:
+        """Return False if none of several answers can be scored."""
+        failed = 0
+        for question in batch:
+            try:
+                await self._score([question])
+            except RewardError as error:
+                if not concerns_single_answer(error):
+                    raise
+                self.unscored.ungraded[question.key] = error.message
+                failed += 1
+        return failed < len(batch) or len(batch) == 1

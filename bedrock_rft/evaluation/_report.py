@@ -1,29 +1,126 @@
-"""The report of an evaluation, as text and HTML."""
+"""The report of an evaluation: data, text, and a self-contained HTML page without scripts."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from bedrock_rft._core.findings import WIDTH, clip, wrap, write_text
+from bedrock_rft._core.findings import (
+    WIDTH,
+    Finding,
+    Findings,
+    clip,
+    escape_html,
+    standalone_page,
+    wrap,
+    write_text,
+)
 from bedrock_rft._core.text import sanitize_line
-from bedrock_rft.evaluation._page import render_fragment, render_page
-from bedrock_rft.evaluation._results import Comparison, EvaluationData
+from bedrock_rft.evaluation._results import Comparison, Example, Group, ModelResult
+from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
 
-__all__ = ["Evaluation", "format_table"]
+__all__ = ["Evaluation", "findings_list", "format_table"]
 
 _FIRST_WIDTH, _WIDTH = 30, 20
 """Maximum characters of a table's first column and of its other columns."""
+_BAR_WIDTH, _BAR_HEIGHT = 200, 10
+_PREVIEW_CHARACTERS = 90
+_LOCAL_NOTE = "on the local service: no model was trained; its answers know the references"
+_STYLE = """
+.rft-eval{font:14px/1.5 system-ui,sans-serif;max-width:60rem}
+.rft-eval table{border-collapse:collapse;margin:.5rem 0;font:inherit}
+.rft-eval th,.rft-eval td{padding:.2rem .7rem .2rem 0;text-align:left;vertical-align:top;border-bottom:1px solid #8884}
+.rft-eval td.n,.rft-eval th.n{text-align:right;font-variant-numeric:tabular-nums}
+.rft-eval pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:0;font:12px/1.45 ui-monospace,monospace}
+.rft-eval .pair{display:grid;grid-template-columns:1fr 1fr;gap:1rem}
+.rft-eval summary{cursor:pointer;white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
+.rft-eval summary span{opacity:.65}
+.rft-eval details[open]{margin:.3rem 0 1rem}
+.rft-eval .error{color:#c62828}.rft-eval .warning{color:#b26a00}.rft-eval .ok{color:#2e7d32}
+"""
 
 
 @dataclass(frozen=True)
-class Evaluation(EvaluationData):
-    __doc__ = (EvaluationData.__doc__ or "").replace(
-        "Data of an `Evaluation`, without its text and HTML forms.",
-        "Result of an evaluation. Print it, display it in a notebook, or write it with `to_html` and `to_json`.",
-    )
+class Evaluation(Findings):
+    """Result of an evaluation. Print it, display it in a notebook, or write it with `to_html` and `to_json`.
+
+    Attributes:
+        reward: name of the reward.
+        prompts: number of prompts.
+        samples: answers to each prompt and model.
+        pass_mark: an answer passes if its score is at least this.
+        reward_range: lowest and highest score of the reward, as given.
+        models: in the given order.
+        comparisons: each further model with the first; the final model of a job comes first.
+        groups: results by record field.
+        better: prompts whose mean score rose most, those of the tuned model first.
+        worse: prompts whose mean score fell most, those of the tuned model first.
+        resumed: answers taken from the resume file.
+        dataset: name of the dataset and number of records used.
+        date: start of the evaluation in UTC, such as `2026-01-31 09:05 UTC`.
+        region: AWS region of the endpoint.
+        sampling: request fields given with `sampling`.
+        seed: random seed of sampling, resampling and permutations.
+        versions: version of this package and of the OpenAI SDK, by name.
+        local_service: True if the answers came from the local service, which trains no model.
+    """
+
+    reward: str = ""
+    prompts: int = 0
+    samples: int = 0
+    pass_mark: float = 1.0
+    reward_range: tuple[float, float] = (0.0, 1.0)
+    models: tuple[ModelResult, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    groups: tuple[Group, ...] = ()
+    better: tuple[Example, ...] = ()
+    worse: tuple[Example, ...] = ()
+    resumed: int = 0
+    dataset: str = ""
+    date: str = ""
+    region: str = ""
+    sampling: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    seed: int = 0
+    versions: Mapping[str, str] = field(default_factory=dict[str, str])
+    local_service: bool = False
+
+    def facts(self) -> Sequence[tuple[str, str]]:
+        """Return names and values that identify the evaluation."""
+        sampling = ", ".join(f"{name}={value}" for name, value in self.sampling.items())
+        facts = [
+            ("reward", self.reward),
+            ("dataset", self.dataset),
+            ("date", self.date),
+            ("region", self.region),
+            ("sampling", sampling or "the service's defaults"),
+            ("versions", ", ".join(f"{name} {version}" for name, version in self.versions.items())),
+            ("note", self.note),
+        ]
+        return [(name, value) for name, value in facts if value]
+
+    @property
+    def note(self) -> str:
+        """A warning about the source of the answers; empty for the service itself."""
+        return _LOCAL_NOTE if self.local_service else ""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of the reward's parts; `reward_error` only if there were errors."""
+        names = dict.fromkeys(name for model in self.models for name in model.parts)
+        return tuple(
+            name for name in names if name != ERROR_METRIC or any(model.parts.get(name) for model in self.models)
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain JSON values, with `verdict`, `ok` and `note`."""
+        return {**super().to_dict(), "note": self.note}
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return a self-contained HTML page without scripts, and write it to `path` if given."""
+        return write_text(standalone_page(self.title, self._repr_html_()), path)
 
     def __str__(self) -> str:
         facts = self.facts()
@@ -31,66 +128,92 @@ class Evaluation(EvaluationData):
         lines = [clip(sanitize_line(self.title))]
         for name, value in facts:
             lines += wrap(f"{name:<{width}}  {sanitize_line(value)}", indent="  ", further=" " * (width + 4))
-        lines += ["", *self._model_table(), *[""][: len(self.comparisons)]]
-        lines += [line for comparison in self.comparisons for line in _comparison_lines(comparison)]
-        lines += [*self._part_table(), *self._group_table(), ""]
-        lines += [line for finding in self.findings for line in wrap(f"{finding.level + ':':<8} {finding}")]
+        lines += ["", *format_table(_model_rows(self, page=False)), *[""][: len(self.comparisons)]]
+        for comparison in self.comparisons:
+            difference = comparison.difference
+            text = f"{comparison.label} against {comparison.base}: {difference.interval:+}, p {difference.p_text}"
+            counts = f"better on {difference.better:,}, worse on {difference.worse:,}, equal on {difference.equal:,}"
+            lines += [clip(f"  {sanitize_line(text)}"), f"    {counts}"]
+        for rows in (_part_rows(self), _group_rows(self)):
+            lines += ["", *format_table(rows)] if rows[1:] else []
+        lines.append("")
+        for finding in self.findings:
+            lines += wrap(f"{finding.level + ':':<8} {finding}")
         return "\n".join(lines)
 
-    def _model_table(self) -> list[str]:
-        ks = sorted({k for model in self.models for k in model.pass_at})
-        shown = ks[:1] + ks[-1:][: len(ks) - 1]  # the HTML page has room for all
-        missing = any(model.failed for model in self.models)
-        head = ["model", "mean", "95 % interval", *(f"pass@{k}" for k in shown), "tokens"]
-        rows = [[*head, *["missing", "mean with missing"] * missing]]
-        for model in self.models:
-            row = [
-                model.label,
-                _format_score(model.score.value),
-                f"[{model.score.low:.3f}, {model.score.high:.3f}]" if model.answers else "",
-                *(f"{model.pass_at[k]:.1%}" if k in model.pass_at else "" for k in shown),
-                f"{model.prompt_tokens + model.completion_tokens:,}",
-            ]
-            if missing:
-                row += [f"{model.failed:,} ({model.missing_share:.0%})", _format_score(model.score_with_missing.value)]
-            rows.append(row)
-        return format_table(rows)
-
-    def _part_table(self) -> list[str]:
-        if not self.parts:
-            return []
-        rows = [["part of the reward", *(model.label for model in self.models)]]
-        rows += [
-            [name, *(f"{model.parts[name]:.3f}" if name in model.parts else "" for model in self.models)]
-            for name in self.parts
-        ]
-        return ["", *format_table(rows)]
-
-    def _group_table(self) -> list[str]:
-        if not self.groups:
-            return []
-        rows = [["field", "prompts", *(model.label for model in self.models)]]
-        rows += [
-            [f"{group.field} = {group.value}", f"{group.prompts:,}", *map(_format_score, group.means.values())]
-            for group in self.groups
-        ]
-        return ["", *format_table(rows)]
-
-    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return a self-contained HTML page without scripts, and write it to `path` if given."""
-        return write_text(render_page(self), path)
-
     def _repr_html_(self) -> str:
-        return render_fragment(self)
+        facts = "".join(
+            f"<tr><th>{escape_html(name)}</th><td>{escape_html(value)}</td></tr>" for name, value in self.facts()
+        )
+        return (
+            f"<div class='rft-eval'><style>{_STYLE}</style><h2>{escape_html(self.title)}</h2>"
+            f"<table class='facts'>{facts}</table>"
+            f"<p>An answer passes if its reward is at least {self.pass_mark:g}.</p>"
+            f"<ul>{findings_list(self.findings)}</ul>"
+            + _html_table("", _model_rows(self, page=True))
+            + _html_table("Compared", _comparison_rows(self.comparisons))
+            + _html_table("Parts of the reward", _part_rows(self))
+            + _html_table("By field", _group_rows(self))
+            + _html_examples("Better", self.better)
+            + _html_examples("Worse", self.worse)
+            + "</div>"
+        )
 
 
-def _comparison_lines(comparison: Comparison) -> list[str]:
-    difference = comparison.difference
-    interval = difference.interval
-    text = f"{comparison.label} against {comparison.base}: {interval.value:+.3f} "
-    text += f"[{interval.low:+.3f}, {interval.high:+.3f}], p {difference.p_text}"
-    counts = f"better on {difference.better:,}, worse on {difference.worse:,}, equal on {difference.equal:,}"
-    return [clip(f"  {sanitize_line(text)}"), f"    {counts}"]
+def _model_rows(report: Evaluation, *, page: bool) -> list[list[str]]:
+    """Return the table of models. The page has a bar for each interval, and room for more columns."""
+    models = report.models
+    ks = sorted({k for model in models for k in model.pass_at})
+    if not page:
+        ks = ks[:1] + ks[1:][-1:]
+    missing = any(model.failed for model in models)
+    extra = [*["missing", "mean with missing"] * missing]
+    low = min([report.reward_range[0], *(model.score.low for model in models if model.answers)])
+    high = max([report.reward_range[1], *(model.score.high for model in models if model.answers)])
+    head = ["model", "mean", "" if page else "95 % interval", *(f"pass@{k}" for k in ks)]
+    rows = [[*head, "answers", *extra, "tokens in", "tokens out"] if page else [*head, "tokens", *extra]]
+    for model in models:
+        score = model.score
+        interval = _draw_interval(model, low, high) if page else f"[{score.low:.3f}, {score.high:.3f}]"
+        row = [model.label, _format_score(score.value), interval if model.answers else ""]
+        row += [f"{model.pass_at[k]:.1%}" if k in model.pass_at else "" for k in ks]
+        if missing:
+            extra = [f"{model.failed:,} ({model.missing_share:.0%})", _format_score(model.score_with_missing.value)]
+        if page:
+            row += [f"{model.answers:,}", *extra, f"{model.prompt_tokens:,}", f"{model.completion_tokens:,}"]
+        else:
+            row += [f"{model.prompt_tokens + model.completion_tokens:,}", *extra]
+        rows.append(row)
+    return rows
+
+
+def _comparison_rows(comparisons: Sequence[Comparison]) -> list[list[str]]:
+    rows = [["paired difference", "mean and 95 % interval", "p (Holm)", "verdict", "better", "worse", "equal"]]
+    for comparison in comparisons:
+        difference = comparison.difference
+        names = f"{comparison.label} against {comparison.base}"
+        counts = (f"{count:,}" for count in (difference.better, difference.worse, difference.equal))
+        rows.append([names, f"{difference.interval:+}", difference.p_text, comparison.verdict, *counts])
+    return rows
+
+
+def _part_rows(report: Evaluation) -> list[list[str]]:
+    head = ["part of the reward", *(model.label for model in report.models)]
+    return [
+        head,
+        *(
+            [name, *(_format_score(model.parts.get(name, math.nan)) for model in report.models)]
+            for name in report.parts
+        ),
+    ]
+
+
+def _group_rows(report: Evaluation) -> list[list[str]]:
+    rows = [["field", "prompts", *(model.label for model in report.models)]]
+    for group in report.groups:
+        means = map(_format_score, group.means.values())
+        rows.append([f"{group.field} = {group.value}", f"{group.prompts:,}", *means])
+    return rows
 
 
 def _format_score(value: float) -> str:
@@ -111,18 +234,76 @@ def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
         end, room = start, WIDTH - 2 - widths[0]
         while end < len(widths) and (room := room - 2 - widths[end]) >= 0:
             end += 1
-        columns = [0, *range(start, end)]
         lines += [""] * bool(lines)
-        lines += [
-            _format_row([row[column] for column in columns], [widths[column] for column in columns]) for row in cells
-        ]
+        for row in cells:
+            others = "".join(f"  {row[column]:>{widths[column]}}" for column in range(start, end))
+            lines.append(f"  {row[0]:<{widths[0]}}{others}".rstrip())
         start = end
     return lines
 
 
-def _format_row(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first, *others = (
-        f"{cell:<{width}}" if column == 0 else f"{cell:>{width}}"
-        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+def findings_list(findings: Iterable[Finding]) -> str:
+    """Return findings as HTML list items."""
+    return "".join(
+        f"<li><b class='{finding.level}'>{finding.level}</b> {escape_html(str(finding))}</li>" for finding in findings
     )
-    return "  " + "  ".join([first, *others]).rstrip()
+
+
+def _html_table(title: str, rows: Sequence[Sequence[str]]) -> str:
+    if not rows[1:]:
+        return ""
+    lines: list[str] = []
+    for row in rows:
+        tag = "td" if lines else "th"
+        cells = (cell if isinstance(cell, _Markup) else escape_html(cell) for cell in row)
+        lines.append("".join(f"<{tag}{' class=n' * (column > 0)}>{cell}</{tag}>" for column, cell in enumerate(cells)))
+    head, *body = (f"<tr>{line}</tr>" for line in lines)
+    table = f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
+    return f"<h3>{title}</h3>{table}" if title else table
+
+
+class _Markup(str):
+    """HTML of this module's own, which needs no escaping."""
+
+    __slots__ = ()
+
+
+def _draw_interval(model: ModelResult, lowest: float, highest: float) -> _Markup:
+    """Draw a mean with its interval on the reward's scale."""
+    score = model.score
+    scale = _BAR_WIDTH / (highest - lowest)
+    low, value, high = ((edge - lowest) * scale for edge in (score.low, score.value, score.high))
+    label = f"mean {score.value:.3f}, 95 % interval {score.low:.3f} to {score.high:.3f}"
+    middle = _BAR_HEIGHT / 2 + 3
+    return _Markup(
+        f"<svg width='{_BAR_WIDTH}' height='{_BAR_HEIGHT + 6}' role='img' aria-label='{label}'><title>{label}</title>"
+        f"<rect x='0' y='3' width='{_BAR_WIDTH}' height='{_BAR_HEIGHT}' fill='#8883'/>"
+        f"<rect x='0' y='3' width='{value:.1f}' height='{_BAR_HEIGHT}' fill='#1f77b4'/>"
+        f"<line x1='{low:.1f}' x2='{high:.1f}' y1='{middle}' y2='{middle}' stroke='currentColor' stroke-width='2'/>"
+        "</svg>"
+    )
+
+
+def _html_examples(title: str, examples: Iterable[Example]) -> str:
+    items: list[str] = []
+    for example in examples:
+        sides = "".join(
+            f"<div><p><b>{escape_html(label)}</b> mean {average:.3f}, this answer {score:.3f}</p>"
+            f"<pre>{_html_lines(text)}</pre></div>"
+            for label, average, (text, score) in (
+                (example.label, example.after_mean, example.after),
+                (example.base, example.before_mean, example.before),
+            )
+        )
+        items.append(
+            f"<details{' open' * (not items)}><summary>prompt {example.index + 1}, {escape_html(example.label)}: "
+            f"{example.gain:+.3f} <span>{escape_html(example.prompt[:_PREVIEW_CHARACTERS])}</span></summary>"
+            f"<p><b>Prompt</b></p><pre>{_html_lines(example.prompt)}</pre>"
+            f"<p><b>Reference</b></p><pre>{_html_lines(example.reference)}</pre>"
+            f"<div class='pair'>{sides}</div></details>"
+        )
+    return f"<h3>{title}</h3>{''.join(items)}" if items else ""
+
+
+def _html_lines(text: str) -> str:
+    return "\n".join(escape_html(line) for line in text.split("\n"))

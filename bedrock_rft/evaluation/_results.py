@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
-from bedrock_rft._core.findings import Findings
 from bedrock_rft.evaluation._statistics import Difference, Interval, mean
-from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
 
-__all__ = ["Comparison", "EvaluationData", "Example", "Group", "ModelResult", "Verdict"]
+__all__ = ["Comparison", "Example", "Group", "ModelResult", "Verdict"]
 
 Verdict = Literal["better", "worse", "undecided"]
 
@@ -125,83 +123,3 @@ class Example:
     gain: float
     before_mean: float
     after_mean: float
-
-
-@dataclass(frozen=True)
-class EvaluationData(Findings):
-    """Data of an `Evaluation`, without its text and HTML forms.
-
-    Attributes:
-        reward: name of the reward.
-        prompts: number of prompts.
-        samples: answers to each prompt and model.
-        pass_mark: an answer passes if its score is at least this.
-        reward_range: lowest and highest score of the reward, as given.
-        models: in the given order.
-        comparisons: each further model with the first; the final model of a job comes first.
-        groups: results by record field.
-        better: prompts whose mean score rose most, those of the tuned model first.
-        worse: prompts whose mean score fell most, those of the tuned model first.
-        resumed: answers taken from the resume file.
-        dataset: name of the dataset and number of records used.
-        date: start of the evaluation, ISO 8601 in UTC.
-        region: AWS region of the endpoint.
-        sampling: request fields given with `sampling`.
-        seed: random seed of sampling, resampling and permutations.
-        versions: version of this package and of the OpenAI SDK, by name.
-        local_service: True if the answers came from the local service, which trains no model.
-    """
-
-    reward: str = ""
-    prompts: int = 0
-    samples: int = 0
-    pass_mark: float = 1.0
-    reward_range: tuple[float, float] = (0.0, 1.0)
-    models: tuple[ModelResult, ...] = ()
-    comparisons: tuple[Comparison, ...] = ()
-    groups: tuple[Group, ...] = ()
-    better: tuple[Example, ...] = ()
-    worse: tuple[Example, ...] = ()
-    resumed: int = 0
-    dataset: str = ""
-    date: str = ""
-    region: str = ""
-    sampling: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    seed: int = 0
-    versions: Mapping[str, str] = field(default_factory=dict[str, str])
-    local_service: bool = False
-
-    def facts(self) -> Sequence[tuple[str, str]]:
-        """Return names and values that identify the evaluation."""
-        sampling = ", ".join(f"{name}={value}" for name, value in self.sampling.items())
-        facts = [
-            ("reward", self.reward),
-            ("dataset", self.dataset),
-            ("date", self.date),
-            ("region", self.region),
-            ("sampling", sampling or "the service's defaults"),
-            ("versions", ", ".join(f"{name} {version}" for name, version in self.versions.items())),
-        ]
-        if self.local_service:
-            facts += [("note", LOCAL_NOTE)]
-        return [(name, value) for name, value in facts if value]
-
-    @property
-    def note(self) -> str:
-        """A warning about the source of the answers; empty for the service itself."""
-        return LOCAL_NOTE if self.local_service else ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain JSON values, with `verdict`, `ok` and `note`."""
-        return {**super().to_dict(), "note": self.note}
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """The names of the reward's parts; `reward_error` only if there were errors."""
-        names = dict.fromkeys(name for model in self.models for name in model.parts)
-        return tuple(
-            name for name in names if name != ERROR_METRIC or any(model.parts.get(name) for model in self.models)
-        )
-
-
-LOCAL_NOTE = "on the local service: no model was trained; its answers know the references"

@@ -15,7 +15,7 @@ from bedrock_rft._transport.retry import backoff_seconds, is_retryable, is_throt
 from bedrock_rft._transport.status_errors import map_status_error, retry_after
 from bedrock_rft._transport.transport import Request, Response
 from bedrock_rft.errors import APIError, APIResponseError, BadRequestError
-from bedrock_rft.evaluation._concurrency import run_in_thread, run_workers
+from bedrock_rft.evaluation._concurrency import gather_or_cancel, run_in_thread
 from bedrock_rft.evaluation._questions import Question
 from bedrock_rft.evaluation._resume_file import Answer
 
@@ -33,7 +33,7 @@ _BUSY_SECONDS = 600.0
 _NO_CAPACITY = 503
 _DECREASE = 0.7
 _DECREASE_INTERVAL = 1.0
-"""Seconds within which several is_throttled responses count once, because they describe the same moment."""
+"""Seconds within which several throttled responses count once, because they describe the same moment."""
 
 
 class UnsuccessfulResponse(Exception):  # noqa: N818 - not an error yet: it may be retried
@@ -42,6 +42,7 @@ class UnsuccessfulResponse(Exception):  # noqa: N818 - not an error yet: it may 
     def __init__(self, response: Response) -> None:
         super().__init__()
         self.response = response
+        self.busy = is_throttled(response) or response.status == _NO_CAPACITY
 
 
 class AdaptiveLimiter:
@@ -52,20 +53,15 @@ class AdaptiveLimiter:
 
     def __init__(self, maximum: int) -> None:
         self._maximum = maximum
-        self._limit = float(maximum)
+        self.limit = float(maximum)
         self._active = 0
         self._paused_until = 0.0
         self._decreased_at = -_DECREASE_INTERVAL
         self._condition = asyncio.Condition()
 
-    @property
-    def limit(self) -> float:
-        """The current limit."""
-        return self._limit
-
     async def __aenter__(self) -> Self:
         async with self._condition:
-            await self._condition.wait_for(lambda: self._active < max(1, int(self._limit)))
+            await self._condition.wait_for(lambda: self._active < max(1, int(self.limit)))
             self._active += 1
         while (pause := self._paused_until - time.monotonic()) > 0:  # noqa: ASYNC110 - the pause may be extended
             await asyncio.sleep(pause)
@@ -78,29 +74,21 @@ class AdaptiveLimiter:
 
     def increase(self) -> None:
         """Raise the limit a little after a successful request."""
-        self._limit = min(self._maximum, self._limit + 1 / self._limit)
+        self.limit = min(self._maximum, self.limit + 1 / self.limit)
 
     def decrease(self, pause: float = 0.0) -> None:
-        """Lower the limit after a is_throttled request, and start no request for `pause` seconds."""
+        """Lower the limit after a throttled request, and start no request for `pause` seconds."""
         now = time.monotonic()
         self._paused_until = max(self._paused_until, now + pause)
         if now - self._decreased_at >= _DECREASE_INTERVAL:
             self._decreased_at = now
-            self._limit = max(1.0, self._limit * _DECREASE)
+            self.limit = max(1.0, self.limit * _DECREASE)
 
 
 def chat_sampler(
     client: Any, config: Config, sampling: Mapping[str, Any], timeout: float, *, blocking: bool
 ) -> Sampler:
-    """Return a sampler that sends questions through an OpenAI client.
-
-    Args:
-        client: an `OpenAI` or `AsyncOpenAI` client.
-        config: endpoint and identity for error messages.
-        sampling: further request fields, such as `temperature`.
-        timeout: seconds for one request.
-        blocking: True for `OpenAI`, whose requests run in threads.
-    """
+    """Return a sampler that sends questions through an `OpenAI` (blocking, in threads) or `AsyncOpenAI` client."""
     chat = client.with_options(max_retries=0, timeout=timeout).chat.completions
 
     async def sample(question: Question) -> Answer:
@@ -112,7 +100,9 @@ def chat_sampler(
         try:
             completion = await (run_in_thread(lambda: chat.create(**fields)) if blocking else chat.create(**fields))
         except openai.APIStatusError as error:
-            raise UnsuccessfulResponse(_response_of(error)) from None
+            headers = {name.lower(): value for name, value in error.response.headers.items()}
+            response = Response(error.response.status_code, headers, error.response.content)
+            raise UnsuccessfulResponse(response) from None
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
             raise map_connection_error(cause, _REQUEST, config, None) from strip_exception(cause, None)
@@ -121,12 +111,6 @@ def chat_sampler(
         return _parse_completion(completion)
 
     return sample
-
-
-def _response_of(error: Any) -> Response:
-    response = error.response
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    return Response(response.status_code, headers, response.content)
 
 
 def _parse_completion(completion: Any) -> Answer:
@@ -147,21 +131,11 @@ async def sample_all(
     sampler: Sampler,
     config: Config,
     limiter: AdaptiveLimiter,
-    *,
     workers: int,
     on_answer: Callable[[Question, Answer], None],
     on_refusal: Callable[[Question, APIError], None],
 ) -> None:
-    """Send all questions, at most `workers` at a time.
-
-    Args:
-        questions: the questions; consumed one by one, so there may be very many.
-        sampler: sends one question once.
-        config: endpoint and identity for error messages.
-        limiter: the concurrency limit.
-        workers: maximum number of requests in flight.
-        on_answer: called with each answer.
-        on_refusal: called if the service rejects a question, for example because it is too long.
+    """Send all questions, at most `workers` at a time. `on_refusal` is called if the service rejects a question.
 
     Raises:
         APIError: the error concerns every question, such as an unknown model or a missing permission.
@@ -172,7 +146,7 @@ async def sample_all(
         nonlocal answered, refused
         for question in questions:
             try:
-                answer = await _Retries(question, sampler, config, limiter).run()
+                answer = await _sample_with_retries(question, sampler, config, limiter)
             except (BadRequestError, APIResponseError) as error:
                 refused += 1
                 if not answered and refused >= _MAX_REFUSALS:
@@ -182,65 +156,55 @@ async def sample_all(
                 answered += 1
                 on_answer(question, answer)
 
-    await run_workers(work, workers)
+    await gather_or_cancel(work() for _ in range(workers))
 
 
-class _Retries:
-    """The attempts at one question. Failures are limited by number, is_throttled responses by time."""
+async def _sample_with_retries(
+    question: Question, sampler: Sampler, config: Config, limiter: AdaptiveLimiter
+) -> Answer:
+    """Send a question until it is answered. Failures are limited by number, throttled responses by time."""
+    import tenacity
 
-    def __init__(self, question: Question, sampler: Sampler, config: Config, limiter: AdaptiveLimiter) -> None:
-        self._question, self._sampler, self._config, self._limiter = question, sampler, config, limiter
-        self._started = time.monotonic()
-        self._failures = 0
-        self._outcome: Response | APIError | None = None
-        self._busy = False
+    failures = 0
 
-    async def run(self) -> Answer:
-        import tenacity
-
-        retrying = tenacity.AsyncRetrying(
-            retry=lambda state: self._should_retry(state.outcome.exception() if state.outcome else None),
-            wait=lambda _: (
-                0.0 if self._outcome is None else backoff_seconds(self._outcome, self._failures + self._busy)
-            ),
-            sleep=asyncio.sleep,
-            reraise=True,
-        )
-        try:
-            answer: Answer = await retrying(self._attempt)
-        except (APIError, UnsuccessfulResponse) as error:
-            raise self._final_error(error) from None
-        return answer
-
-    async def _attempt(self) -> Answer:
-        async with self._limiter:
+    async def attempt() -> Answer:
+        async with limiter:
             try:
-                answer = await self._sampler(self._question)
-            except UnsuccessfulResponse as unsuccessful:
-                response = unsuccessful.response
-                self._outcome, self._busy = response, is_throttled(response) or response.status == _NO_CAPACITY
-                if self._busy:
+                answer = await sampler(question)
+            except UnsuccessfulResponse as error:
+                if error.busy:
                     # Only a time that the service names applies to all requests.
-                    self._limiter.decrease(retry_after(response) or 0.0)
+                    limiter.decrease(retry_after(error.response) or 0.0)
                 raise
-            except APIError as error:
-                self._outcome, self._busy = error, False
-                raise
-            self._limiter.increase()
+            limiter.increase()
             return answer
 
-    def _should_retry(self, error: BaseException | None) -> bool:
-        if not isinstance(error, (APIError, UnsuccessfulResponse)) or self._outcome is None:
+    def should_retry(state: tenacity.RetryCallState) -> bool:
+        nonlocal failures
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, UnsuccessfulResponse) and error.busy:
+            return (state.seconds_since_start or 0.0) <= _BUSY_SECONDS and is_retryable(_REQUEST, error.response, 1)
+        if not isinstance(error, (APIError, UnsuccessfulResponse)):
             return False
-        if self._busy:
-            expired = time.monotonic() - self._started > _BUSY_SECONDS
-        else:
-            self._failures += 1
-            expired = self._failures >= _ATTEMPTS
+        failures += 1
         # A garbled response is retried here only: the question changes nothing on the server.
-        return not expired and (isinstance(error, APIResponseError) or is_retryable(_REQUEST, self._outcome, 1))
+        retryable = isinstance(error, APIResponseError) or is_retryable(_REQUEST, _outcome(error), 1)
+        return failures < _ATTEMPTS and retryable
 
-    def _final_error(self, error: APIError | UnsuccessfulResponse) -> APIError:
-        final = error if isinstance(error, APIError) else map_status_error(error.response, _REQUEST, self._config)
-        final.method, final.path, final.attempts = _REQUEST.method, _REQUEST.path, max(1, self._failures)
-        return final
+    def pause(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        busy = isinstance(error, UnsuccessfulResponse) and error.busy
+        return 0.0 if error is None else backoff_seconds(_outcome(error), failures + busy)
+
+    retrying = tenacity.AsyncRetrying(retry=should_retry, wait=pause, sleep=asyncio.sleep, reraise=True)
+    try:
+        answer: Answer = await retrying(attempt)
+    except (APIError, UnsuccessfulResponse) as error:
+        final = error if isinstance(error, APIError) else map_status_error(error.response, _REQUEST, config)
+        final.method, final.path, final.attempts = _REQUEST.method, _REQUEST.path, max(1, failures)
+        raise final from None
+    return answer
+
+
+def _outcome(error: BaseException) -> Response | BaseException:
+    return error.response if isinstance(error, UnsuccessfulResponse) else error

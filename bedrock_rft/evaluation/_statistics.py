@@ -53,7 +53,11 @@ class Interval:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return format(self, "")
+
+    def __format__(self, spec: str) -> str:
+        """Return the value and its interval; `+` shows the signs."""
+        return f"{self.value:{spec}.3f} [{self.low:{spec}.3f}, {self.high:{spec}.3f}]"
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from bedrock_rft.evaluation._advice import Thresholds, evaluation_findings
 from bedrock_rft.evaluation._comparison import ScoreScale, compare_with_base
@@ -26,31 +25,10 @@ from bedrock_rft.evaluation._statistics import (
     share_interval,
 )
 
-__all__ = ["RunFacts", "build_evaluation"]
+__all__ = ["build_evaluation"]
 
 _EXAMPLES = 5
 _MAX_CHARACTERS = 2000
-_NOTHING = Interval(math.nan, math.nan, math.nan)
-
-
-@dataclass(frozen=True)
-class RunFacts:
-    """Settings and circumstances of an evaluation that the report shows; see `Evaluation` for each."""
-
-    reward: str
-    samples: int
-    pass_mark: float
-    reward_range: tuple[float, float]
-    by: Sequence[str]
-    seed: int
-    thresholds: Thresholds
-    resumed: int
-    dataset: str
-    date: str
-    region: str
-    sampling: Mapping[str, Any]
-    versions: Mapping[str, str]
-    local_service: bool
 
 
 @dataclass(frozen=True)
@@ -65,30 +43,22 @@ _Answers = Mapping[int, Sequence[_ScoredAnswer]]
 
 
 def build_evaluation(
+    facts: Evaluation,
     questions: Sequence[Question],
     models: Sequence[Model],
     prompts: Sequence[Prompt],
     kept: ResumeFile,
     unscored: Unscored,
-    facts: RunFacts,
+    *,
+    by: Sequence[str] = (),
+    thresholds: Thresholds | None = None,
 ) -> Evaluation:
-    """Build the report.
-
-    Args:
-        questions: all questions.
-        models: the models in the given order.
-        prompts: the prompts that were used.
-        kept: answers and scores by question.
-        unscored: questions without a score, and why.
-        facts: settings and circumstances.
-    """
+    """Add the results to `facts`, a report with the settings and circumstances only."""
     answers: dict[str, dict[int, list[_ScoredAnswer]]] = {model.label: defaultdict(list) for model in models}
-    failed: dict[str, int] = defaultdict(int)
+    failed = dict.fromkeys(answers, 0)
     for question in questions:
-        score = None
-        if question.key not in unscored.unanswered and question.key not in unscored.ungraded:
-            score = kept.scores.get(question.key)
-        if score is None:
+        score = kept.scores.get(question.key)
+        if score is None or question.key in unscored.unanswered or question.key in unscored.ungraded:
             failed[question.model.label] += 1
             continue
         scored = _ScoredAnswer(question.prompt, kept.answers[question.key], score)
@@ -102,36 +72,23 @@ def build_evaluation(
         _model_result(model, answers[model.label], failed[model.label], clusters, facts.pass_mark, scale)
         for model in models
     ]
-    tuned_first = sorted(results[1:], key=lambda result: not _is_tuned(result, models))
-    comparisons = compare_with_base([results[0], *tuned_first], clusters, scale)
-    findings = evaluation_findings(results, comparisons, unscored, facts.thresholds, facts.reward_range)
-    return Evaluation(
+    tuned = {model.label for model in models if model.tuned}
+    base, *others = results
+    others.sort(key=lambda result: result.label not in tuned)
+    comparisons = compare_with_base([base, *others], clusters, scale)
+    findings = evaluation_findings(results, comparisons, unscored, thresholds or Thresholds(), facts.reward_range)
+    return replace(
+        facts,
         title=f"Evaluation of {len(models)} model{'s' * (len(models) > 1)} on {len(prompts):,} prompts, "
         f"{facts.samples} each",
         findings=tuple(findings),
-        reward=facts.reward,
         prompts=len(prompts),
-        samples=facts.samples,
-        pass_mark=facts.pass_mark,
-        reward_range=facts.reward_range,
         models=tuple(results),
         comparisons=tuple(comparisons),
-        groups=tuple(group for name in facts.by for group in group_by_field(name, prompts, results)),
-        better=_examples(results[0], tuned_first, answers, sign=1),
-        worse=_examples(results[0], tuned_first, answers, sign=-1),
-        resumed=facts.resumed,
-        dataset=facts.dataset,
-        date=facts.date,
-        region=facts.region,
-        sampling=facts.sampling,
-        seed=facts.seed,
-        versions=facts.versions,
-        local_service=facts.local_service,
+        groups=tuple(group for name in by for group in group_by_field(name, prompts, results)),
+        better=_examples(base, others, answers, sign=1),
+        worse=_examples(base, others, answers, sign=-1),
     )
-
-
-def _is_tuned(result: ModelResult, models: Sequence[Model]) -> bool:
-    return any(model.tuned for model in models if model.label == result.label)
 
 
 def _model_result(
@@ -141,12 +98,11 @@ def _model_result(
     every = [answer for several in answers.values() for answer in several]
     passed = [(sum(passes(score, pass_mark) for score in several), len(several)) for several in scores.values()]
     fewest = min((len(several) for several in scores.values()), default=0)
-    names = dict.fromkeys(name for answer in every for name in answer.score.parts)
-    score = _score_interval(scores, clusters, scale)
-    complete = score
+    # The powers of two up to the number of answers that every prompt has, and that number.
+    ks = sorted({*(1 << power for power in range(fewest.bit_length())), fewest} - {0})
+    score = complete = _score_interval(scores, clusters, scale)
     if failed:
-        filled = {i: (*scores.get(i, ()), *[scale.low] * (scale.samples - len(scores.get(i, ())))) for i in clusters}
-        complete = _score_interval(filled, clusters, scale)
+        complete = _score_interval({index: scale.filled(scores.get(index, ())) for index in clusters}, clusters, scale)
     return ModelResult(
         model=model.id,
         label=model.label,
@@ -154,10 +110,10 @@ def _model_result(
         failed=failed,
         score=score,
         score_with_missing=complete,
-        pass_at={k: mean([pass_at_k(*counts, k) for counts in passed]) for k in _pass_at_ks(fewest)},
+        pass_at={k: mean([pass_at_k(*counts, k) for counts in passed]) for k in ks},
         parts={
             name: mean([mean([a.score.parts.get(name, 0.0) for a in several]) for several in answers.values()])
-            for name in names
+            for name in dict.fromkeys(name for answer in every for name in answer.score.parts)
         },
         prompt_tokens=sum(answer.answer.prompt_tokens for answer in every),
         completion_tokens=sum(answer.answer.completion_tokens for answer in every),
@@ -169,7 +125,7 @@ def _model_result(
 def _score_interval(scores: Mapping[int, Sequence[float]], clusters: Mapping[int, str], scale: ScoreScale) -> Interval:
     """Return the mean over prompts with its interval; that of a share if every score is the lowest or highest."""
     if not scores:
-        return _NOTHING
+        return Interval(math.nan, math.nan, math.nan)
     units = cluster_units([mean(several) for several in scores.values()], [clusters[index] for index in scores])
     width = scale.high - scale.low
     if all(score in (scale.low, scale.high) for several in scores.values() for score in several):
@@ -178,11 +134,6 @@ def _score_interval(scores: Mapping[int, Sequence[float]], clusters: Mapping[int
         share = share_interval([(unit - scale.low) / width for unit in units], answers)
         return Interval(*(scale.low + width * edge for edge in (share.value, share.low, share.high)))
     return mean_interval(units, (scale.low, scale.high), scale.seed)
-
-
-def _pass_at_ks(fewest: int) -> list[int]:
-    """Return the powers of two up to the number of answers that every prompt has, and that number."""
-    return sorted({*(1 << power for power in range(fewest.bit_length())), fewest} - {0})
 
 
 def _examples(
@@ -203,23 +154,21 @@ def _examples(
 
 
 def _example(base: ModelResult, other: ModelResult, answers: Mapping[str, _Answers], index: int) -> Example:
-    before_mean, after_mean = base.prompts[index], other.prompts[index]
-    before = _closest(answers[base.label][index], before_mean)
-    after = _closest(answers[other.label][index], after_mean)
-    prompt = before.prompt
+    means = base.prompts[index], other.prompts[index]
+    # The answer of each model that is closest to its mean.
+    before, after = (
+        min(answers[result.label][index], key=lambda answer: abs(answer.score.score - value))
+        for result, value in zip((base, other), means, strict=True)
+    )
     return Example(
         index=index,
-        prompt=text_of(prompt.messages[-1].get("content"))[:_MAX_CHARACTERS],
-        reference=text_of(prompt.reference)[:_MAX_CHARACTERS],
+        prompt=text_of(before.prompt.messages[-1].get("content"))[:_MAX_CHARACTERS],
+        reference=text_of(before.prompt.reference)[:_MAX_CHARACTERS],
         label=other.label,
         base=base.label,
         before=(before.answer.text[:_MAX_CHARACTERS], before.score.score),
         after=(after.answer.text[:_MAX_CHARACTERS], after.score.score),
-        gain=after_mean - before_mean,
-        before_mean=before_mean,
-        after_mean=after_mean,
+        gain=means[1] - means[0],
+        before_mean=means[0],
+        after_mean=means[1],
     )
-
-
-def _closest(answers: Sequence[_ScoredAnswer], value: float) -> _ScoredAnswer:
-    return min(answers, key=lambda answer: abs(answer.score.score - value))

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from bedrock_rft.evaluation import Evaluation, Thresholds
+from bedrock_rft.evaluation import Evaluation
 from bedrock_rft.evaluation._pipeline import Unscored
 from bedrock_rft.evaluation._questions import Model, parse_prompts, plan_questions, sample_prompts
 from bedrock_rft.evaluation._resume_file import Answer, AnswerScore, ResumeFile
 from bedrock_rft.evaluation._statistics import passes
-from bedrock_rft.evaluation._summary import RunFacts, build_evaluation
+from bedrock_rft.evaluation._summary import build_evaluation
 
 Score = Callable[[int, int], float | None]
 Scores = Mapping[str, Score]
@@ -27,6 +27,7 @@ def evaluate(
     records: Sequence[Mapping[str, Any]] | None = None,
     parts: Callable[[int, int], Mapping[str, float]] | None = None,
     tuned: str = "",
+    by: Sequence[str] = (),
     **facts: Any,
 ) -> Evaluation:
     """Build the report of models whose score is a function of the prompt's index and the sample; None is missing."""
@@ -48,9 +49,7 @@ def evaluate(
         "samples": samples,
         "pass_mark": 1.0,
         "reward_range": (0.0, 1.0),
-        "by": (),
         "seed": 0,
-        "thresholds": Thresholds(),
         "resumed": 0,
         "dataset": "test.jsonl, 30 records",
         "date": "2026-01-01 00:00 UTC",
@@ -60,7 +59,9 @@ def evaluate(
         "local_service": False,
         **facts,
     }
-    return build_evaluation(questions, models, prompts, kept, unscored, RunFacts(**settings))
+    return build_evaluation(
+        Evaluation(title="", findings=(), **settings), questions, models, prompts, kept, unscored, by=by
+    )
 
 
 def codes(report: Evaluation) -> set[str]:
