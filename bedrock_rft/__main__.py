@@ -20,7 +20,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         with Client(region=options.region) as client:
-            client.jobs.watch(options.job, style=options.style, poll_interval=options.poll_interval)
+            client.jobs.watch(
+                options.job,
+                style=options.style,
+                poll_interval=options.poll_interval,
+                reward_range=tuple(options.reward_range),
+            )
     except BedrockRFTError as error:
         print_error(f"error: {error}")
         return 1
@@ -37,6 +42,14 @@ def _parser() -> argparse.ArgumentParser:
     watch.add_argument("--style", choices=get_args(Style), default="auto", help="how to show it")
     watch.add_argument("--region", help="the AWS region, unless the environment says")
     watch.add_argument("--poll-interval", type=float, default=5.0, help="seconds between two looks, at first")
+    watch.add_argument(
+        "--reward-range",
+        type=float,
+        nargs=2,
+        default=(0.0, 1.0),
+        metavar=("LOW", "HIGH"),
+        help="lowest and highest value of the reward; by default 0 and 1",
+    )
     return parser
 
 

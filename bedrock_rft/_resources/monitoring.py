@@ -117,6 +117,7 @@ class AsyncMonitoring(AsyncResource):
         on_event: Callable[[Event], object] | None = None,
         trackers: Sequence[Tracker] = (),
         thresholds: Thresholds | None = None,
+        reward_range: tuple[float, float] | None = (0.0, 1.0),
         raise_on_failure: bool = True,
         file: TextIO | None = None,
     ) -> Job:
@@ -134,12 +135,14 @@ class AsyncMonitoring(AsyncResource):
             on_event: called once with each event, oldest first.
             trackers: record the job elsewhere; see `bedrock_rft.trackers`.
             thresholds: limits for alarms; see `bedrock_rft.metrics.Thresholds`.
+            reward_range: lowest and highest value of the reward, the scale of the alarms; None if unknown.
             raise_on_failure: raise if the job failed or was cancelled; otherwise return it.
             file: stream to write to, instead of standard output.
 
         Raises:
             JobFailedError, JobCancelledError: the job ended without success; it is `.job`.
             WaitTimeoutError: the timeout expired; the job was not cancelled.
+            ConfigurationError: `style` or `reward_range` is not valid.
             MissingExtraError: the view or a tracker needs a library that is not installed.
         """
         import asyncio
@@ -147,14 +150,16 @@ class AsyncMonitoring(AsyncResource):
         from bedrock_rft.metrics import Thresholds
         from bedrock_rft.metrics._live.state import State
         from bedrock_rft.metrics._live.view import view
+        from bedrock_rft.metrics._reward_health import check_range
         from bedrock_rft.trackers._delivery import Delivery
 
+        check_range(reward_range)
         live_view, delivery = view(style, file), Delivery(trackers)
         state, limits, work = State(), thresholds or Thresholds(), self._session.transport.run
         try:
             async for poll in poll_until_done(self, job, interval=poll_interval, timeout=timeout, events=True):
                 saved = await self._checkpoints_or_none(poll.job) if poll.events or poll.job.is_terminal else ()
-                state, change = state.after(poll.job, poll.events, saved, limits)
+                state, change = state.after(poll.job, poll.events, saved, limits, reward_range)
                 live_view.show(state, change)
                 await work(partial(delivery.take, change))
                 for event in poll.events:

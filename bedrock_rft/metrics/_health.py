@@ -7,29 +7,37 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from bedrock_rft._core.findings import Finding, Findings
-from bedrock_rft.metrics import _robust as robust
-from bedrock_rft.metrics._series import NOTHING as _NOTHING
-from bedrock_rft.metrics._series import TITLES, Run, is_validation
+from bedrock_rft.metrics import _windows as windows
+from bedrock_rft.metrics._reward_health import Range, check_range, reward_finding
+from bedrock_rft.metrics._series import NOTHING, TITLES, Run, is_validation
 from bedrock_rft.metrics._thresholds import Thresholds
 
 __all__ = ["health"]
 
 _REWARD, _ENTROPY, _GRADIENT = "critic_rewards_mean", "actor_entropy", "actor_grad_norm"
 _LENGTH, _ADVANTAGE, _LOSS = "response_length_mean", "critic_advantages_mean", "actor_pg_loss"
-_SURE = 2.0  # standard deviations of a trend
-_VERY_SURE = 3.0
-_CERTAIN = 4.0
 _BASELINE = 50  # number of steps before a spike to compare with
 _FEWEST = 8
+_HOLDS = 2.0  # a level that neither doubles nor halves holds
+_STEADY = 10.0  # the gradient norm of healthy runs varies more: it holds within a factor of ten
 _SHOWN = 3
+_LARGEST = 1e100  # larger values are cut, because their squares and sums would overflow
 
 Points = Sequence[tuple[float, float]]
 
 
-def health(run: Run, thresholds: Thresholds) -> Findings:
-    """Return findings about the health of a job. Checks without enough data are `unknown`."""
+def health(run: Run, thresholds: Thresholds, reward_range: Range | None) -> Findings:
+    """Return findings about the health of a job. Checks without enough data are `unknown`.
+
+    Raises:
+        ConfigurationError: `reward_range` is not a pair of finite numbers, the lower first.
+    """
+    check_range(reward_range)
     found = list(_not_finite(run))
-    known = {name: [point for point in run.series(name) if math.isfinite(point[1])] for name in TITLES}
+    known = {
+        name: [(step, max(-_LARGEST, min(_LARGEST, value))) for step, value in run.series(name) if math.isfinite(value)]
+        for name in TITLES
+    }
     counted = max(map(len, known.values()), default=0)
     if counted < thresholds.enough:
         found.append(
@@ -41,17 +49,21 @@ def health(run: Run, thresholds: Thresholds) -> Findings:
             )
         )
         return Findings(f"Health of {run.name}", tuple(found))
-    points = known[_REWARD]
-    if len(points) < thresholds.enough:
-        found.append(Finding("unknown", "reward_missing", "There are no rewards among the metrics"))
-    else:
-        found.append(_reward(points, run.total_steps, thresholds))
+    last = max(step for points in known.values() for step, _ in points)
+    found.append(_reward(known[_REWARD], _progress(run, last), reward_range, thresholds))
     for name, check in ((_ENTROPY, _entropy), (_GRADIENT, _gradient), (_LENGTH, _length)):
         if len(known[name]) >= thresholds.enough:
             found.append(check(known[name], thresholds))
     if len(known[_ADVANTAGE]) >= thresholds.enough:
-        found.append(_advantages(known, thresholds))
+        found.append(_advantages(known, max(last, run.total_steps or 0), reward_range, thresholds))
     return Findings(f"Health of {run.name}", tuple(found))
+
+
+def _progress(run: Run, last: float) -> float | None:
+    """Return the share of the job that is over, or None if it runs and its number of steps is unknown."""
+    if run.total_steps is not None and run.total_steps > 0:
+        return min(1.0, last / run.total_steps)
+    return 1.0 if run.job is None or run.job.is_terminal else None
 
 
 def _not_finite(run: Run) -> Iterator[Finding]:
@@ -68,62 +80,25 @@ def _not_finite(run: Run) -> Iterator[Finding]:
             )
 
 
-def _reward(points: Points, total: int | None, thresholds: Thresholds) -> Finding:
-    values = [value for _, value in points]
-    early, late = _ends(values, thresholds.window)
-    sure, gain = robust.trend(values), robust.slope(values)
-    evidence = f"{early:.2f} at first, {late:.2f} lately, over {len(values)} steps"
-    rising = sure >= _SURE and gain >= thresholds.flat_gain
-    scaled = min(values) >= -_NOTHING and max(values) <= 1 + _NOTHING
-    if scaled and late < thresholds.reward_low and not (sure >= _VERY_SURE and rising):
+def _reward(points: Points, progress: float | None, reward_range: Range | None, thresholds: Thresholds) -> Finding:
+    if not points:
+        return Finding("unknown", "reward_missing", "There are no rewards among the metrics")
+    if len(points) < thresholds.enough:
         return Finding(
-            "error",
-            "reward_low",
-            f"The reward stays below {thresholds.reward_low:g}: {evidence}",
-            "almost no answer earns a reward, so there is little to learn from",
-            "Check the reward on real answers (bedrock_rft.rewards.check), reward partial success, use easier "
-            "prompts, or use supervised fine-tuning first",
+            "unknown",
+            "reward_trend",
+            f"There are rewards of {len(points)} steps",
+            f"a trend needs at least {thresholds.enough} of them",
         )
-    if scaled and early >= thresholds.reward_high:
-        return Finding(
-            "warning",
-            "reward_saturated",
-            f"The reward is at its maximum from the start: {evidence}",
-            "all answers earn the full reward, so there is nothing to learn",
-            "Use harder prompts or a stricter reward, and check if wrong answers can earn the reward",
-        )
-    if rising:
-        return Finding("ok", "reward", f"The reward rises: {evidence}")
-    if scaled and late >= thresholds.reward_high:
-        return Finding("ok", "reward", f"The reward is high: {evidence}")
-    if _can_be_flat(values, total, thresholds):
-        return Finding(
-            "warning",
-            "reward_flat",
-            f"The reward does not rise: {evidence}",
-            "the model does not learn what the reward measures",
-            "Check that the reward separates right from wrong answers (bedrock_rft.rewards.check) and that prompts are "
-            "neither too easy nor too hard; then try another learning_rate_multiplier or more epochs",
-        )
-    return Finding("unknown", "reward_trend", f"There are too few steps to judge the trend of the reward: {evidence}")
-
-
-def _can_be_flat(values: Sequence[float], total: int | None, thresholds: Thresholds) -> bool:
-    """Check if a rise would be visible above the noise by now."""
-    if max(values) - min(values) < _NOTHING:
-        return True
-    count = len(values)
-    if count < thresholds.flat_steps or (total is not None and count < total * thresholds.flat_share):
-        return False
-    # Standard error of the rise of a fitted line, from the noise of one step.
-    return _CERTAIN * robust.noise(values) * math.sqrt(12 / count) <= thresholds.flat_visible
+    return reward_finding(points, progress, reward_range, thresholds)
 
 
 def _entropy(points: Points, thresholds: Thresholds) -> Finding:
-    values = [value for _, value in points]
-    early, late = _ends(values, thresholds.window)
-    evidence = f"{early:.3g} nats at first, {late:.3g} lately, over {len(values)} steps"
-    if late < max(early * thresholds.entropy_share, thresholds.entropy_least):
+    early, late, errors = _ends(points, thresholds)
+    evidence = f"{early:.3g} nats at first, {late:.3g} lately, over {len(points)} steps"
+    if late < thresholds.entropy_least or (
+        late < early * thresholds.entropy_share and errors >= thresholds.change_errors
+    ):
         return Finding(
             "warning",
             "entropy_collapse",
@@ -131,38 +106,68 @@ def _entropy(points: Points, thresholds: Thresholds) -> Finding:
             "the model repeats one answer, so it explores and learns little",
             "Use an earlier checkpoint, lower learning_rate_multiplier, or use more varied prompts or fewer epochs",
         )
-    return Finding("ok", "entropy", f"Entropy has not collapsed: {evidence}")
+    if early / _HOLDS <= late <= early * _HOLDS:
+        return Finding("ok", "entropy", f"Entropy holds: {evidence}")
+    change = "falls" if late < early else "grows"
+    return Finding("unknown", "entropy", f"Entropy {change}: {evidence}", "this can be healthy or the start of a fault")
 
 
 def _gradient(points: Points, thresholds: Thresholds) -> Finding:
-    spikes: list[tuple[float, float]] = []
-    for place, (step, value) in enumerate(points):
-        # Steps without a training signal have no gradient, so they are ignored.
-        before = [math.log(earlier) for _, earlier in points[max(0, place - _BASELINE) : place] if earlier > 0]
-        if len(before) < _FEWEST or value <= 0:
-            continue
-        above = math.log(value) - statistics.median(before)
-        if above >= math.log(thresholds.spike_ratio) and above >= thresholds.spike_deviations * robust.deviation(
-            before
-        ):
-            spikes.append((step, value))
-    usual = statistics.median(value for _, value in points)
+    # Steps without a training signal have no gradient, so they are ignored.
+    logs = [(step, math.log(value)) for step, value in points if value > 0]
+    size = max(1, min(thresholds.window, len(logs) // 3))
+    if len(logs) < thresholds.enough or not any(value > 0 for _, value in points[-size:]):
+        where = (
+            f"0 in the last {size} steps" if len(logs) >= thresholds.enough else f"above 0 in {len(logs)} steps only"
+        )
+        return Finding("unknown", "gradient", f"The gradient norm is {where} of {len(points)}")
+    first = math.exp(statistics.median(value for _, value in logs[:size]))
+    last = math.exp(statistics.median(value for _, value in logs[-size:]))
+    evidence = f"{first:.3g} at first, {last:.3g} lately, over {len(points)} steps"
+    if last >= first * thresholds.gradient_ratio:
+        return Finding(
+            "warning",
+            "gradient_grows",
+            f"The gradient norm has grown {last / first:,.0f}-fold: {evidence}",
+            "training diverges: each step changes the model more than the one before",
+            "Use an earlier checkpoint, and lower learning_rate_multiplier or raise batch_size",
+        )
+    spikes = _spikes(logs, thresholds)
     if len(spikes) >= thresholds.spikes:
         return Finding(
             "warning",
             "gradient_spikes",
-            f"The gradient norm spikes {len(spikes)} times, {_at(spikes)}; the usual value is {usual:.3g}",
+            f"The gradient norm spikes {len(spikes)} times, {_at(spikes)}; {evidence}",
             "training is unstable: single steps may undo progress",
             "Lower learning_rate_multiplier or raise batch_size, and check the prompts of those steps",
         )
-    return Finding("ok", "gradient", f"The gradient norm has no repeated spikes; its median is {usual:.3g}")
+    if first / _STEADY <= last <= first * _STEADY:
+        apart = f", except for {_at(spikes)}" if spikes else ""
+        return Finding("ok", "gradient", f"The gradient norm is steady{apart}: {evidence}")
+    change = "falls" if last < first else "grows"
+    return Finding(
+        "unknown", "gradient", f"The gradient norm {change}: {evidence}", "this can be healthy or the start of a fault"
+    )
+
+
+def _spikes(logs: Points, thresholds: Thresholds) -> list[tuple[float, float]]:
+    """Return the steps whose gradient norm, given as logarithm, is far above the preceding ones."""
+    ratio = math.log(thresholds.spike_ratio)
+    found: list[tuple[float, float]] = []
+    for place, (step, value) in enumerate(logs):
+        before = [earlier for _, earlier in logs[max(0, place - _BASELINE) : place]]
+        if len(before) < _FEWEST or value - min(before) < ratio:
+            continue
+        above = value - statistics.median(before)
+        if above >= max(ratio, thresholds.spike_deviations * windows.deviation(before)):
+            found.append((step, math.exp(value)))
+    return found
 
 
 def _length(points: Points, thresholds: Thresholds) -> Finding:
-    values = [value for _, value in points]
-    early, late = _ends(values, thresholds.window)
-    evidence = f"{early:,.0f} tokens at first, {late:,.0f} lately, over {len(values)} steps"
-    if late >= early * thresholds.length_ratio and late > 0 and robust.trend(values) >= _VERY_SURE:
+    early, late, errors = _ends(points, thresholds)
+    evidence = f"{early:,.0f} tokens at first, {late:,.0f} lately, over {len(points)} steps"
+    if errors >= thresholds.change_errors and late >= early * thresholds.length_ratio:
         return Finding(
             "warning",
             "length_runaway",
@@ -171,21 +176,43 @@ def _length(points: Points, thresholds: Thresholds) -> Finding:
             "Read some answers, remove length from the reward or reward brevity, and check that padding does not raise "
             "the score",
         )
-    return Finding("ok", "length", f"Response length does not run away: {evidence}")
+    if errors >= thresholds.change_errors and late < early * thresholds.length_share:
+        return Finding(
+            "warning",
+            "length_collapse",
+            f"Responses have become very short: {evidence}",
+            "unless the task needs short answers only, the model has stopped to reason or to answer",
+            "Read some answers, check that empty or cut answers earn no reward, and use an earlier checkpoint",
+        )
+    if early / _HOLDS <= late < early * _HOLDS:
+        return Finding("ok", "length", f"Response length holds: {evidence}")
+    change = "falls" if late < early else "grows"
+    return Finding(
+        "unknown", "length", f"Response length {change}: {evidence}", "this can be healthy or the start of a fault"
+    )
 
 
-def _advantages(known: dict[str, list[tuple[float, float]]], thresholds: Thresholds) -> Finding:
+def _advantages(
+    known: dict[str, list[tuple[float, float]]], steps: float, reward_range: Range | None, thresholds: Thresholds
+) -> Finding:
+    points = known[_ADVANTAGE]
     others = [dict(known[name]) for name in (_LOSS, _GRADIENT)]
-    # The mean advantage is always near 0. Without a signal, loss and gradient are 0 as well.
+    # A mean advantage of 0 alone shows nothing. Without a signal, loss and gradient are 0 as well.
     zero = [
-        (step, abs(value) < _NOTHING and all(abs(other.get(step, 0.0)) < _NOTHING for other in others))
-        for step, value in known[_ADVANTAGE]
+        (step, abs(value) < NOTHING and all(abs(other.get(step, 0.0)) < NOTHING for other in others))
+        for step, value in points
     ]
-    long = [stretch for stretch in robust.stretches(zero) if stretch[0] >= thresholds.zero_steps]
+    signals = sum(abs(value) >= NOTHING for _, value in points)
+    least = thresholds.zero_share * steps
+    long = [
+        (count, first, last)
+        for count, first, last in windows.stretches(zero)
+        if count >= thresholds.zero_steps and last - first + 1 >= least
+    ]
     for count, first, last in long:
         earned = [reward for step, reward in known[_REWARD] if first <= step <= last]
         # If every answer earns the full reward, there is nothing left to learn, which is not a problem.
-        if not earned or statistics.median(earned) < thresholds.reward_high:
+        if not _at_top(earned, reward_range, thresholds):
             return Finding(
                 "warning",
                 "advantages_zero",
@@ -194,13 +221,35 @@ def _advantages(known: dict[str, list[tuple[float, float]]], thresholds: Thresho
                 "Use prompts that the model solves sometimes, or a reward with more than two values",
             )
     if long:
-        return Finding("ok", "advantages", "Advantages are 0 where the reward is at its top; fewer epochs would do")
-    return Finding("ok", "advantages", "The advantages tell answers apart")
+        return Finding("ok", "advantages", "Advantages are 0 while the reward is at its top; fewer epochs would do")
+    if 2 * signals >= len(points):
+        return Finding(
+            "ok",
+            "advantages",
+            f"Rewards differ within groups, so there is a training signal, in {signals} of {len(points)} steps",
+        )
+    return Finding(
+        "unknown",
+        "advantages",
+        f"The mean advantage is 0 in {len(points) - signals} of {len(points)} steps",
+        "this does not show if rewards differ within groups",
+    )
 
 
-def _ends(values: Sequence[float], window: int) -> tuple[float, float]:
-    size = max(1, min(window, len(values) // 3))
-    return statistics.median(values[:size]), statistics.median(values[-size:])
+def _at_top(rewards: Sequence[float], reward_range: Range | None, thresholds: Thresholds) -> bool:
+    if not rewards or reward_range is None:
+        return False
+    low, high = reward_range
+    return low + thresholds.reward_high * (high - low) <= statistics.median(rewards) <= high + NOTHING
+
+
+def _ends(points: Points, thresholds: Thresholds) -> tuple[float, float, float]:
+    """Return the mean of the first and of the last steps, and their difference in standard errors."""
+    values = [value for _, value in points]
+    size = max(1, min(thresholds.window, len(values) // 3))
+    early, late = statistics.fmean(values[:size]), statistics.fmean(values[-size:])
+    error = windows.noise(values) * math.sqrt(2 / size)
+    return early, late, abs(late - early) / error if error > 0 else 0.0
 
 
 def _at(points: Points) -> str:

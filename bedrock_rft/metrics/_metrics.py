@@ -124,20 +124,27 @@ class Metrics(Sequence[TrainingMetrics]):
         """Compare this job with others; see `bedrock_rft.metrics.compare`."""
         return Comparison.of(self, *others)
 
-    def health(self, thresholds: Thresholds | None = None) -> Findings:
+    def health(
+        self, thresholds: Thresholds | None = None, *, reward_range: tuple[float, float] | None = (0.0, 1.0)
+    ) -> Findings:
         """Judge the health of the job. Each finding has evidence, a meaning and something to try.
 
-        Looked for are a reward that is stuck, flat or at its top from the start, collapsing entropy, gradient spikes,
-        responses that grow and grow, steps without any advantage, and numbers that are not finite. A few steps say
-        nothing, and then neither does this.
+        The checks look for a reward that falls, does not rise, stays low or is at its maximum from the start, for
+        collapsing entropy, a growing or unstable gradient, responses that grow or shrink several times, steps without
+        any advantage, and numbers that are not finite. A check that cannot tell is `unknown`.
 
         Args:
-            thresholds: from where on something is wrong; see `Thresholds` for the values and their sources.
+            thresholds: limits of the checks; see `Thresholds` for the values and their reasons.
+            reward_range: lowest and highest value of the reward. With None, the reward is compared with its own noise
+                only, so it is never called low, flat or at its maximum.
+
+        Raises:
+            ConfigurationError: `reward_range` is not a pair of finite numbers, the lower first.
         """
         from bedrock_rft.metrics._health import health
         from bedrock_rft.metrics._thresholds import Thresholds
 
-        return health(self, thresholds or Thresholds())
+        return health(self, thresholds or Thresholds(), reward_range)
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from bedrock_rft.types.checkpoints import Checkpoint
 from bedrock_rft.types.events import TrainingMetrics
+from bedrock_rft.types.jobs import Job
 
 __all__ = [
     "COLOURS",
@@ -59,6 +60,9 @@ _LARGEST = 1e300  # larger values are treated as infinite, because their sums wo
 
 class Run(Protocol):
     """Metrics of one job, as plots and health checks read them; see `Metrics`."""
+
+    @property
+    def job(self) -> Job | None: ...
 
     @property
     def name(self) -> str: ...

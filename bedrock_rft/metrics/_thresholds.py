@@ -11,22 +11,28 @@ __all__ = ["Thresholds"]
 class Thresholds:
     """Thresholds of the health checks. Each can be changed.
 
-    All of them compare medians of several steps, or count steps, because a single step with few prompts is noisy.
-    Thresholds without a source are choices of this project.
+    All of them compare means or medians of several steps, or count steps, because a single step with few prompts is
+    noisy. Shares of the reward are shares of `reward_range`. Thresholds without a source are choices of this project;
+    `benchmarks/health.py` measures how often they find a fault and how often they raise a false alarm.
 
     Attributes:
-        enough: number of steps before anything except `not_finite` is judged.
-        window: number of steps whose median is the first and the last value; a third of a shorter job.
-        reward_low: a reward that stays below points to a problem of the reward function or the dataset. Applies to
-            rewards between 0 and 1.
-        reward_high: a reward above it from the start leaves little to learn. Source: AWS user guide, Reinforcement
-            fine-tuning for Amazon Nova models (95 %). Applies to rewards between 0 and 1.
-        flat_steps: number of steps before a reward is called flat; a constant reward is flat after `enough` steps.
-        flat_share: share of the steps that must be over before, if their total is known.
-        flat_gain: a smaller rise does not count.
-        flat_visible: a reward is called flat only if a rise of this size would be visible above the noise. With
-            these four values, no healthy job like the published ones is called flat. A rise is a Mann-Kendall trend
-            (Mann, Econometrica 13, 1945) of two standard deviations.
+        enough: number of values before anything except `not_finite` is judged; with fewer, the noise is unknown.
+        window: number of steps whose mean is the first, best or last value; a third of a shorter job.
+        reward_low: a reward whose last third stays below this share points to a problem of the reward function or the
+            dataset. Source: AWS user guide, Reinforcement fine-tuning for Amazon Nova models (15 %).
+        reward_high: a reward above this share from the start leaves little to learn. Source: the same (95 %).
+        flat_share: share of the steps that must be over before a reward is called low or flat, because a healthy run
+            may learn nothing visible in its first half.
+        flat_visible: a reward is called flat only if a rise of this share would have been visible above the noise, and
+            there was room for it. It is twice `fall_least`, because a healthy run may rise slowly.
+        flat_room: a reward is called flat only if its mean is this share below the maximum. Above, it may be a plateau
+            that was reached in the first few steps.
+        rise_errors: a rise of this many standard errors is real; a run without trend exceeds it about once in 50 times
+            (over all windows).
+        rise_least: a smaller share does not count as a rise, however certain it is.
+        fall_errors: a fall of this many standard errors is real. It is larger than `rise_errors`, because the fall is
+            measured from the best of many windows, and is tested at each step while a run is watched.
+        fall_least: a smaller share does not count as a fall, because a healthy reward drifts a little.
         entropy_share: entropy below this share of its first value has collapsed. Cui et al. (arXiv 2505.22617) and Yu
             et al. (DAPO, arXiv 2503.14476) observe that entropy falls early and that improvement ends with it.
         entropy_least: the same as an absolute value, in nats per token.
@@ -34,25 +40,38 @@ class Thresholds:
         spike_deviations: it must also be this many robust standard deviations above that median, on a log scale.
             Iglewicz and Hoaglin (How to Detect and Handle Outliers, 1993) use 3.5 for outliers.
         spikes: this many spikes are a warning; one may be due to a single batch.
+        gradient_ratio: a gradient norm of this many times its first value has blown up. A run whose first steps have
+            hardly any signal may grow tenfold and be healthy.
         length_ratio: responses of this many times their first length run away. Singhal et al. (arXiv 2310.03716) find
             that gains from a reward model may be mostly length; Liu et al. (arXiv 2503.20783) find that GRPO itself
             lengthens answers, wrong ones most.
+        length_share: responses below this share of their first length have collapsed; a healthy model may learn to
+            answer in half the tokens.
+        change_errors: a change of entropy or length must also have this many standard errors.
         zero_steps: this many consecutive steps without advantages are a warning: all answers to a prompt got the same
             reward, so nothing was learned. Yu et al. (DAPO) leave such prompts out.
+        zero_share: these steps must also cover this share of the job, because a long job has such runs by chance.
     """
 
     enough: int = 15
     window: int = 10
     reward_low: float = 0.15
     reward_high: float = 0.95
-    flat_steps: int = 30
-    flat_share: float = 0.5
-    flat_gain: float = 0.05
+    flat_share: float = 2 / 3
     flat_visible: float = 0.2
-    entropy_share: float = 0.1
+    flat_room: float = 0.3
+    rise_errors: float = 3.0
+    rise_least: float = 0.05
+    fall_errors: float = 5.0
+    fall_least: float = 0.1
+    entropy_share: float = 0.2
     entropy_least: float = 0.01
     spike_ratio: float = 10.0
     spike_deviations: float = 6.0
     spikes: int = 2
+    gradient_ratio: float = 30.0
     length_ratio: float = 2.0
+    length_share: float = 0.25
+    change_errors: float = 4.0
     zero_steps: int = 8
+    zero_share: float = 0.15

@@ -69,7 +69,12 @@ class State:
     _times: tuple[tuple[int, float], ...] = ()
 
     def after(
-        self, job: Job, events: Sequence[Event], checkpoints: Sequence[Checkpoint], thresholds: Thresholds
+        self,
+        job: Job,
+        events: Sequence[Event],
+        checkpoints: Sequence[Checkpoint],
+        thresholds: Thresholds,
+        reward_range: tuple[float, float] | None = (0.0, 1.0),
     ) -> tuple[State, Change]:
         """Return the state after a poll, and the changes.
 
@@ -77,7 +82,8 @@ class State:
             job: as it stands now.
             events: those not seen before, oldest first.
             checkpoints: all there are.
-            thresholds: from where on something is wrong.
+            thresholds: limits for alarms.
+            reward_range: lowest and highest value of the reward; None if unknown.
         """
         known = {one.id for one in self.metrics.checkpoints}
         fresh = tuple(sorted((one for one in checkpoints if one.id not in known), key=_place))
@@ -90,8 +96,8 @@ class State:
             else replace(self.metrics, job=job, checkpoints=saved)
         )
         alarms = self.alarms
-        if measured:
-            health = metrics.health(thresholds)
+        if measured or job.is_terminal:  # some checks need to know that no further step comes
+            health = metrics.health(thresholds, reward_range=reward_range)
             alarms = (*health.errors, *health.warnings)
         state = State(
             metrics,

@@ -1,0 +1,195 @@
+"""Judge the trend of the reward from means of its first, best and last steps, in units of its noise."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+
+from bedrock_rft._core.findings import Finding
+from bedrock_rft.errors import ConfigurationError
+from bedrock_rft.metrics import _windows as windows
+from bedrock_rft.metrics._series import NOTHING
+from bedrock_rft.metrics._thresholds import Thresholds
+
+__all__ = ["Range", "check_range", "reward_finding"]
+
+Range = tuple[float, float]
+
+_MARGIN = 2.0  # standard errors of a bound: about one mean in 40 lies above its bound
+_KEPT = 0.5  # a reward that has lost more than half of its gain does not rise
+
+
+def check_range(value: Range | None) -> None:
+    """Raise `ConfigurationError` unless a reward range is None or a pair of finite numbers, the lower first."""
+    edges = [edge for edge in value or () if isinstance(edge, (int, float)) and math.isfinite(edge)]
+    if value is not None and not (len(value) == len(edges) == 2 and edges[0] < edges[1]):  # noqa: PLR2004 - low and high
+        raise ConfigurationError(
+            f"reward_range is {value!r}. Use the reward's lowest and highest value, such as (0, 1), or None if unknown."
+        )
+
+
+class _Reward:
+    """Rewards and their trend.
+
+    Attributes:
+        values: the rewards.
+        first, best, last: mean of the first, the best and the last steps.
+        noise: standard deviation of one step around the trend.
+        fall: the fall from the best steps to the last ones that is largest in standard errors.
+        may_fall: whether the last third is below an earlier one by more than noise usually explains.
+        rise: size of the rise, in standard errors.
+        rises: whether there is a rise that is real, large enough to matter, and not lost again.
+        scale: lowest and highest value, unless unknown.
+        progress: share of the job that is over, unless unknown.
+    """
+
+    def __init__(
+        self, values: Sequence[float], progress: float | None, scale: Range | None, thresholds: Thresholds
+    ) -> None:
+        self.values, self.progress, self.scale = values, progress, scale
+        means = windows.rolling_means(values, max(1, min(thresholds.window, len(values) // 3)))
+        self.first, self.best, self.last = means[0], max(means), means[-1]
+        self.noise = windows.noise(values)
+        falls = windows.falls(values)
+        self.fall, self.may_fall = max(falls), falls[0].errors >= thresholds.rise_errors
+        least = thresholds.rise_least * self.span if scale else NOTHING * max(map(abs, values))
+        self.rise = windows.largest_rise(values, least)
+        gain = self.last - self.first
+        self.rises = self.rise >= thresholds.rise_errors and gain >= max(least, _KEPT * (self.best - self.first))
+
+    @property
+    def span(self) -> float:
+        """Return the size of the scale; without one, the noise of one step."""
+        return self.scale[1] - self.scale[0] if self.scale else self.noise
+
+    @property
+    def evidence(self) -> str:
+        """Return the numbers that each summary ends with."""
+        best = "" if self.best <= max(self.first, self.last) else f"{self.best:.2f} at best, "
+        return f"{self.first:.2f} at first, {best}{self.last:.2f} lately, over {len(self.values)} steps"
+
+    def upper(self, count: int) -> float:
+        """Return an upper bound on the true mean of the last steps."""
+        return statistics.fmean(self.values[-count:]) + _MARGIN * self.noise / math.sqrt(count)
+
+
+def reward_finding(
+    points: Sequence[tuple[float, float]], progress: float | None, reward_range: Range | None, thresholds: Thresholds
+) -> Finding:
+    """Judge the reward.
+
+    Args:
+        points: step and finite reward, in order; at least `thresholds.enough`.
+        progress: share of the job that is over; None if unknown.
+        reward_range: lowest and highest value of the reward; None if unknown.
+        thresholds: limits.
+    """
+    values = [value for _, value in points]
+    scale, note = _scale(values, reward_range)
+    reward = _Reward(values, progress, scale, thresholds)
+    falls = _falls(points, reward, thresholds)
+    if falls or scale is None:
+        return falls or (
+            Finding("ok", "reward", f"The reward rises: {reward.evidence}", note)
+            if reward.rises
+            else _unknown(reward, note)
+        )
+    low, high = (scale[0] + share * reward.span for share in (thresholds.reward_low, thresholds.reward_high))
+    late = progress is not None and progress >= thresholds.flat_share
+    third = max(1, len(values) // 3)
+    if late and not reward.rises and reward.upper(third) < low:
+        return Finding(
+            "error",
+            "reward_low",
+            f"The reward stays below {low:g}: {reward.evidence}",
+            "almost no answer earns a reward, so there is little to learn from",
+            "Check the reward on real answers (bedrock_rft.rewards.check), reward partial success, use easier "
+            "prompts, or use supervised fine-tuning first",
+        )
+    # The lower bound of the mean of all steps, because a good model may score this high for a few steps by chance.
+    lower = statistics.fmean(values) - _MARGIN * reward.noise / math.sqrt(len(values))
+    if min(reward.first, lower) >= high:
+        return Finding(
+            "warning",
+            "reward_saturated",
+            f"The reward is at its maximum from the start: {reward.evidence}",
+            "all answers earn the full reward, so there is nothing to learn",
+            "Use harder prompts or a stricter reward, and check if wrong answers can earn the reward",
+        )
+    if reward.rises:
+        return Finding("ok", "reward", f"The reward rises: {reward.evidence}")
+    if reward.last >= scale[1] - thresholds.flat_visible * reward.span:
+        return Finding("ok", "reward", f"The reward is high: {reward.evidence}")
+    # A constant reward above the minimum comes from a reward function that does not look at the answer.
+    constant = reward.noise <= NOTHING and values[0] > scale[0] + NOTHING
+    return (_flat(reward, scale, thresholds) if late or constant else None) or _unknown(
+        reward, _doubt(reward, thresholds, late=late)
+    )
+
+
+def _scale(values: Sequence[float], reward_range: Range | None) -> tuple[Range | None, str]:
+    """Return the scale to judge by, or None and the reason. The data never define it, but may contradict it."""
+    if reward_range is None:
+        return None, "without reward_range there is no scale to judge it by"
+    if min(values) < reward_range[0] - NOTHING or max(values) > reward_range[1] + NOTHING:
+        low, high = reward_range
+        return None, (
+            f"rewards from {min(values):g} to {max(values):g} lie outside reward_range=({low:g}, {high:g}), so there "
+            "is no scale to judge them by"
+        )
+    return reward_range, ""
+
+
+def _falls(points: Sequence[tuple[float, float]], reward: _Reward, thresholds: Thresholds) -> Finding | None:
+    fall = reward.fall
+    least = reward.span * (thresholds.fall_least if reward.scale else 1.0)
+    if fall.errors < thresholds.fall_errors or fall.best - fall.last < least:
+        return None
+    began, ended = points[fall.place][0], points[fall.place + fall.size - 1][0]
+    return Finding(
+        "warning",
+        "reward_falls",
+        f"The reward falls: {fall.best:.2f} in steps {began:,.0f} to {ended:,.0f}, {fall.last:.2f} in the last "
+        f"{fall.size} of {len(points)} steps",
+        "the model unlearns what the reward measures, so the last checkpoint is not the best",
+        "Use a checkpoint from the best steps, and lower learning_rate_multiplier or use fewer epochs",
+    )
+
+
+def _flat(reward: _Reward, scale: Range, thresholds: Thresholds) -> Finding | None:
+    """Return a finding if there was room for a rise, and a rise would have been visible above the noise."""
+    visible = thresholds.flat_visible * reward.span
+    third = max(1, len(reward.values) // 3)
+    gain = statistics.fmean(reward.values[-third:]) - statistics.fmean(reward.values[:third])
+    if (
+        reward.may_fall
+        or reward.rise >= thresholds.rise_errors
+        or gain + _MARGIN * reward.noise * math.sqrt(2 / third) >= visible
+        or reward.upper(len(reward.values)) >= scale[1] - thresholds.flat_room * reward.span
+    ):
+        return None
+    return Finding(
+        "warning",
+        "reward_flat",
+        f"The reward does not rise: {reward.evidence}",
+        f"a rise of {visible:.2g} would have been visible, so the model does not learn what the reward measures",
+        "Check that the reward separates right from wrong answers (bedrock_rft.rewards.check) and that prompts are "
+        "neither too easy nor too hard; then try another learning_rate_multiplier or more epochs",
+    )
+
+
+def _doubt(reward: _Reward, thresholds: Thresholds, *, late: bool) -> str:
+    """Return the reason why the trend is unknown."""
+    if reward.may_fall:
+        return "it may be falling, but noise could explain that"
+    if not late:
+        over = "an unknown share" if reward.progress is None else f"{reward.progress:.0%}"
+        return f"{over} of the job is over, so a rise may still come"
+    third = max(1, len(reward.values) // 3)
+    least = thresholds.rise_errors * reward.noise * math.sqrt(2 / third)
+    return f"single steps vary by {reward.noise:.2g}, which hides changes smaller than {least:.2g}"
+
+
+def _unknown(reward: _Reward, reason: str) -> Finding:
+    return Finding("unknown", "reward_trend", f"The trend of the reward is not known: {reward.evidence}", reason)
