@@ -153,9 +153,10 @@ def _gradient(points: Points, thresholds: Thresholds) -> Finding:
 def _spikes(logs: Points, thresholds: Thresholds) -> list[tuple[float, float]]:
     """Return the steps whose gradient norm, given as logarithm, is far above the preceding ones."""
     ratio = math.log(thresholds.spike_ratio)
+    values = [value for _, value in logs]
     found: list[tuple[float, float]] = []
     for place, (step, value) in enumerate(logs):
-        before = [earlier for _, earlier in logs[max(0, place - _BASELINE) : place]]
+        before = values[max(0, place - _BASELINE) : place]
         if len(before) < _FEWEST or value - min(before) < ratio:
             continue
         above = value - statistics.median(before)

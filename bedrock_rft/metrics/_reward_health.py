@@ -17,6 +17,9 @@ __all__ = ["Range", "check_range", "reward_finding"]
 Range = tuple[float, float]
 
 _MARGIN = 2.0  # standard errors of a bound: about one mean in 40 lies above its bound
+_BETWEEN_THIRDS = 2 / 3  # share of a steady rise that the means of the first and last third show
+_HIGH = 0.8  # a reward from this share on is fine without a rise, because little room is left
+_DOUBTFUL = 3.0  # standard errors of a fall that forbid to call the reward flat, but may still be noise
 _KEPT = 0.5  # a reward that has lost more than half of its gain does not rise
 
 
@@ -37,6 +40,7 @@ class _Reward:
         first, best, last: mean of the first, the best and the last steps.
         noise: standard deviation of one step around the trend.
         fall: the fall from the best steps to the last ones that is largest in standard errors.
+        least_fall: smallest fall that matters.
         may_fall: whether the last third is below an earlier one by more than noise usually explains.
         rise: size of the rise, in standard errors.
         rises: whether there is a rise that is real, large enough to matter, and not lost again.
@@ -52,8 +56,12 @@ class _Reward:
         self.first, self.best, self.last = means[0], max(means), means[-1]
         self.noise = windows.noise(values)
         falls = windows.falls(values)
-        self.fall, self.may_fall = max(falls), falls[0].errors >= thresholds.rise_errors
-        least = thresholds.rise_least * self.span if scale else NOTHING * max(map(abs, values))
+        self.fall = max(falls)
+        # Without a scale, a fall counts if it exceeds the noise of one step.
+        self.least_fall = (thresholds.fall_least if scale else 1.0) * self.span
+        third = falls[0]
+        self.may_fall = third.errors >= _DOUBTFUL and third.best - third.last >= self.least_fall
+        least = thresholds.flat_gain * self.span if scale else NOTHING * max(map(abs, values))
         self.rise = windows.largest_rise(values, least)
         gain = self.last - self.first
         self.rises = self.rise >= thresholds.rise_errors and gain >= max(least, _KEPT * (self.best - self.first))
@@ -119,7 +127,7 @@ def reward_finding(
         )
     if reward.rises:
         return Finding("ok", "reward", f"The reward rises: {reward.evidence}")
-    if reward.last >= scale[1] - thresholds.flat_visible * reward.span:
+    if reward.last >= scale[0] + _HIGH * reward.span:
         return Finding("ok", "reward", f"The reward is high: {reward.evidence}")
     # A constant reward above the minimum comes from a reward function that does not look at the answer.
     constant = reward.noise <= NOTHING and values[0] > scale[0] + NOTHING
@@ -143,8 +151,7 @@ def _scale(values: Sequence[float], reward_range: Range | None) -> tuple[Range |
 
 def _falls(points: Sequence[tuple[float, float]], reward: _Reward, thresholds: Thresholds) -> Finding | None:
     fall = reward.fall
-    least = reward.span * (thresholds.fall_least if reward.scale else 1.0)
-    if fall.errors < thresholds.fall_errors or fall.best - fall.last < least:
+    if fall.errors < thresholds.fall_errors or fall.best - fall.last < reward.least_fall:
         return None
     began, ended = points[fall.place][0], points[fall.place + fall.size - 1][0]
     return Finding(
@@ -165,8 +172,8 @@ def _flat(reward: _Reward, scale: Range, thresholds: Thresholds) -> Finding | No
     if (
         reward.may_fall
         or reward.rise >= thresholds.rise_errors
-        or gain + _MARGIN * reward.noise * math.sqrt(2 / third) >= visible
-        or reward.upper(len(reward.values)) >= scale[1] - thresholds.flat_room * reward.span
+        or gain + _MARGIN * reward.noise * math.sqrt(2 / third) >= _BETWEEN_THIRDS * visible
+        or reward.upper(len(reward.values)) >= scale[1] - visible
     ):
         return None
     return Finding(

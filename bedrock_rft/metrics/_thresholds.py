@@ -23,13 +23,11 @@ class Thresholds:
         reward_high: a reward above this share from the start leaves little to learn. Source: the same (95 %).
         flat_share: share of the steps that must be over before a reward is called low or flat, because a healthy run
             may learn nothing visible in its first half.
-        flat_visible: a reward is called flat only if a rise of this share would have been visible above the noise, and
-            there was room for it. It is twice `fall_least`, because a healthy run may rise slowly.
-        flat_room: a reward is called flat only if its mean is this share below the maximum. Above, it may be a plateau
-            that was reached in the first few steps.
-        rise_errors: a rise of this many standard errors is real; a run without trend exceeds it about once in 50 times
-            (over all windows).
-        rise_least: a smaller share does not count as a rise, however certain it is.
+        flat_visible: a reward is called flat only if a rise of this share through the job was possible and would have
+            been visible above the noise. Closer to the maximum, it may be a plateau that was reached in a few steps.
+        rise_errors: a rise of this many standard errors is real; over all windows, fewer than one run without a trend
+            in 100 exceeds it.
+        flat_gain: a smaller share does not count as a rise, however certain it is.
         fall_errors: a fall of this many standard errors is real. It is larger than `rise_errors`, because the fall is
             measured from the best of many windows, and is tested at each step while a run is watched.
         fall_least: a smaller share does not count as a fall, because a healthy reward drifts a little.
@@ -58,10 +56,9 @@ class Thresholds:
     reward_low: float = 0.15
     reward_high: float = 0.95
     flat_share: float = 2 / 3
-    flat_visible: float = 0.2
-    flat_room: float = 0.3
-    rise_errors: float = 3.0
-    rise_least: float = 0.05
+    flat_visible: float = 0.3
+    rise_errors: float = 3.5
+    flat_gain: float = 0.05
     fall_errors: float = 5.0
     fall_least: float = 0.1
     entropy_share: float = 0.2
