@@ -54,8 +54,8 @@ def test_equal_models_are_seldom_called_different(count: int) -> None:
 
 def test_real_differences_are_found() -> None:
     rng = random.Random(1)  # noqa: S311 - a simulation
-    hits = sum(sign_flip_test([rng.gauss(0.3, 0.5) for _ in range(40)], 0).p < 0.05 for _ in range(100))
-    assert hits >= 90
+    hits = sum(sign_flip_test([rng.gauss(0.3, 0.5) for _ in range(40)], 0).p < 0.05 for _ in range(25))
+    assert hits >= 22
 
 
 def test_holm_is_the_step_down_method() -> None:
