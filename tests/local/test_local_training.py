@@ -406,7 +406,7 @@ def test_an_edited_handler_file_is_loaded_again(tmp_path: Path) -> None:
         ("nul\0.py:handler", "cannot be read|no file"),
         ("x" * 5000 + ".py:handler", "cannot be read|no file"),
         ("reward.py:missing", "has no attribute 'missing'"),
-        ("reward.py:number", "number is int, not a function"),
+        ("reward.py:number", "number: it is int, not a function"),
         ("reward.py:later", "async"),
         ("broken.py:handler", "cannot be loaded: SyntaxError"),
         ("exits.py:handler", "cannot be loaded: SystemExit"),
