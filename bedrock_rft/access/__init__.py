@@ -12,6 +12,7 @@ from bedrock_rft.access._policies.policy import Policy, Statement
 from bedrock_rft.access._policies.rft_policies import (
     caller_policy,
     deployer_policy,
+    doctor_policy,
     documented_invoke_policy,
     execution_policy,
     invoke_policy,
@@ -34,6 +35,7 @@ __all__ = [
     "caller_policy",
     "deployer_policy",
     "doctor",
+    "doctor_policy",
     "documented_invoke_policy",
     "documented_judge_policy",
     "execution_policy",

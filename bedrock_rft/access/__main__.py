@@ -9,19 +9,31 @@ from typing import TYPE_CHECKING, Any
 
 from bedrock_rft._core.findings import wrap
 from bedrock_rft._core.output import print_error, print_line
-from bedrock_rft.access._commands import add_commands
+from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.access._doctor.doctor import doctor
 from bedrock_rft.access._keys import mint_api_key
 from bedrock_rft.access._policies import rft_policies as policies
 from bedrock_rft.access._policies.judge_policies import judge_policy
 from bedrock_rft.access._policies.managed_policies import MANAGED_POLICIES
 from bedrock_rft.access._policies.policy import Policy
-from bedrock_rft.errors import BedrockRFTError, ConfigurationError
+from bedrock_rft.errors import BedrockRFTError, ConfigurationError, RewardError
+from bedrock_rft.rewards._targets.resolve import load_gold
+from bedrock_rft.types.arn import LambdaArn
 
 if TYPE_CHECKING:
     from bedrock_rft import Client
 
 Options = argparse.Namespace
+
+_MANY: Mapping[str, Any] = {"action": "append", "default": []}
+_CLIENT_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "--region": {"help": "the AWS region; by default as for Client"},
+    "--profile": {"help": "a profile of the AWS configuration"},
+}
+_PLANNED: Mapping[str, Mapping[str, Any]] = {
+    "--plan": {"action": "store_true", "help": "show the steps and change nothing"},
+    **_CLIENT_OPTIONS,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,53 +42,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m bedrock_rft.access", description="Permissions, the doctor, deployment and keys."
     )
     commands = parser.add_subparsers(required=True)
-    _policy_command(commands.add_parser("policy", help="print an IAM policy as JSON, or its explanation"))
-    managed = commands.add_parser("managed", help="show which actions AWS managed policies allow and lack")
-    managed.set_defaults(run=_managed)
-    examined = commands.add_parser("doctor", help="check everything that a job needs, with a remedy for each fault")
-    examined.add_argument("--reward", metavar="ARN", help="the reward function")
-    examined.add_argument("--model", action="append", default=[], help="a model to train; may be repeated")
-    examined.add_argument(
-        "--judge", action="append", default=[], help="a model that the reward invokes; may be repeated"
-    )
-    for name in ("region", "profile", "project", "base-url"):
-        examined.add_argument(f"--{name}", help="as for Client")
-    examined.add_argument("--auth", choices=["api_key", "aws"], help="as for Client")
-    examined.add_argument("--seconds", type=float, default=20.0, help="time limit of all checks (20)")
-    examined.set_defaults(run=_doctor)
-    minting = commands.add_parser("key", help="create a short-term API key from AWS credentials and print it")
-    minting.add_argument("--region", help="the only region in which it works")
-    minting.add_argument("--profile", help="a profile of the AWS configuration")
-    minting.add_argument("--hours", type=float, default=12, help="hours until it expires (12, the maximum)")
-    minting.set_defaults(run=_key)
-    add_commands(commands, _open_client)
+    for name, (run, about, arguments_of) in _COMMANDS.items():
+        command = commands.add_parser(name, help=about)
+        for argument, settings in arguments_of.items():
+            command.add_argument(argument, **settings)
+        command.set_defaults(run=run)
     options = parser.parse_args(arguments)
-    run: Callable[[Options], int] = options.run
     try:
-        return run(options)
+        status: int = options.run(options)
     except BedrockRFTError as error:
         print_error(f"error: {error}")
         return 2
+    return status
 
 
 def _open_client(**settings: Any) -> Client:
     from bedrock_rft import Client
 
     return Client(**settings)
-
-
-def _policy_command(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("kind", choices=sorted(_KINDS), metavar="kind", help=f"one of {', '.join(sorted(_KINDS))}")
-    parser.add_argument("--region", help="region of the jobs; by default the reward function's")
-    parser.add_argument("--account", help="12 digits; by default the reward function's account")
-    parser.add_argument("--reward", metavar="ARN", help="the reward function")
-    parser.add_argument("--project", help="a Bedrock project; by default the default project")
-    parser.add_argument("--model", action="append", default=[], help="a model to train, or a judge; may be repeated")
-    parser.add_argument("--api-key", action="store_true", help="calls are made with a Bedrock API key")
-    parser.add_argument("--role", help="the execution role, by name or ARN")
-    parser.add_argument("--permissions-boundary", metavar="ARN", help="permissions boundary of its role")
-    parser.add_argument("--explain", action="store_true", help="give the reason for each statement")
-    parser.set_defaults(run=_policy)
 
 
 def _policy(options: Options) -> int:
@@ -110,36 +93,177 @@ def _key(options: Options) -> int:
     return 0
 
 
+def _deploy(options: Options) -> int:
+    """Deploy or plan. Return 1 if the check found errors, else 0. The last line of `deploy` is the ARN."""
+    for tag in options.tag:
+        if "=" not in tag:
+            raise ConfigurationError(f"--tag {sanitize_line(tag, 80)} is not KEY=VALUE.")
+    settings: dict[str, Any] = {
+        "name": options.name,
+        "timeout": options.timeout,
+        "memory": options.memory,
+        "models": options.judge,
+        "requirements": options.requirement,
+        "include": options.include,
+        "runtime": options.runtime,
+        "architecture": options.architecture,
+        "role_arn": options.role,
+        "permissions_boundary": options.permissions_boundary,
+        "bucket": options.bucket,
+        "keep_versions": options.keep_versions,
+        "allow": options.allow,
+        "tags": dict(tag.split("=", 1) for tag in options.tag),
+    }
+    with _open_client(region=options.region, profile=options.profile, auth="aws") as client:
+        if options.plan:
+            print_line(str(client.rewards.plan(options.reward, **settings)))
+            return 0
+        gold = load_gold(options.gold) if options.gold else None
+        try:
+            deployed = client.rewards.deploy(
+                options.reward, dataset=options.data, check=not options.no_check, gold=gold, **settings
+            )
+        except RewardError as error:
+            shown, status = (str(error), error.report), 1
+        else:
+            shown, status = (str(deployed.plan), deployed.report, str(deployed.arn)), 0
+    for part in shown:
+        if part is not None:
+            print_line(str(part))
+    return status
+
+
+def _destroy(options: Options) -> int:
+    with _open_client(region=options.region, profile=options.profile, auth="aws") as client:
+        if options.plan:
+            plan = client.rewards.plan_destroy(options.reward)
+        else:
+            plan = client.rewards.destroy(options.reward, force=options.force)
+    print_line(str(plan))
+    return 0
+
+
 def _required(options: Options, name: str) -> str:
     """Return an option that this kind of policy requires. Raises `ConfigurationError`."""
     value: str | None = getattr(options, name)
     if value is None and options.reward is not None and name in {"region", "account"}:
-        from bedrock_rft.types.arn import LambdaArn
-
         value = getattr(LambdaArn(options.reward), name)
     if not value:
         raise ConfigurationError(f"A {options.kind} policy needs --{name}.")
     return value
 
 
+def _project_policy(make: Callable[..., Policy], *names: str) -> Callable[[Options], Policy]:
+    """Return a function that makes a policy for a project from options."""
+
+    def run(options: Options) -> Policy:
+        settings = {name: getattr(options, "model" if name == "models" else name) for name in names}
+        region, account = _required(options, "region"), _required(options, "account")
+        return make(region, account, project=options.project, api_key=options.api_key, **settings)
+
+    return run
+
+
 _KINDS: Mapping[str, Callable[[Options], Policy]] = {
-    "caller": lambda options: policies.caller_policy(
-        _required(options, "region"),
-        _required(options, "account"),
-        reward=options.reward,
-        project=options.project,
-        models=options.model,
-        api_key=options.api_key,
-    ),
-    "watcher": lambda options: policies.watcher_policy(
-        _required(options, "region"), _required(options, "account"), project=options.project, api_key=options.api_key
-    ),
+    "caller": _project_policy(policies.caller_policy, "reward", "models"),
+    "watcher": _project_policy(policies.watcher_policy),
+    "doctor": _project_policy(policies.doctor_policy, "reward"),
     "invoke": lambda options: policies.invoke_policy(_required(options, "reward")),
     "execution": lambda options: policies.execution_policy(_required(options, "reward"), judges=options.model),
     "trust": lambda options: policies.trust_policy(options.account, reward=options.reward),
     "judge": lambda options: judge_policy(options.model, _required(options, "region"), options.account),
     "deployer": lambda options: policies.deployer_policy(
-        _required(options, "reward"), role=_required(options, "role"), permissions_boundary=options.permissions_boundary
+        _required(options, "reward"),
+        role=_required(options, "role"),
+        permissions_boundary=options.permissions_boundary,
+        bucket=options.bucket,
+    ),
+}
+
+_Command = tuple[Callable[[Options], int], str, Mapping[str, Mapping[str, Any]]]
+
+_COMMANDS: Mapping[str, _Command] = {
+    "policy": (
+        _policy,
+        "print an IAM policy as JSON, or its explanation",
+        {
+            "kind": {"choices": sorted(_KINDS), "metavar": "kind", "help": f"one of {', '.join(sorted(_KINDS))}"},
+            "--region": {"help": "region of the jobs; by default the reward function's"},
+            "--account": {"help": "12 digits; by default the reward function's account"},
+            "--reward": {"metavar": "ARN", "help": "the reward function"},
+            "--project": {"help": "a Bedrock project; by default the default project"},
+            "--model": {**_MANY, "help": "a model to train, or a judge; may be repeated"},
+            "--api-key": {
+                "nargs": "?",
+                "const": True,
+                "default": False,
+                "metavar": "short-term",
+                "help": "requests use a Bedrock API key; 'short-term' allows short-term keys only",
+            },
+            "--role": {"help": "the execution role, by name or ARN"},
+            "--permissions-boundary": {"metavar": "ARN", "help": "permissions boundary of its role"},
+            "--bucket": {"help": "S3 bucket for packages above 50 MB"},
+            "--explain": {"action": "store_true", "help": "give the reason for each statement"},
+        },
+    ),
+    "managed": (_managed, "show which actions AWS managed policies allow and lack", {}),
+    "doctor": (
+        _doctor,
+        "check everything that a job needs, with a remedy for each fault",
+        {
+            "--reward": {"metavar": "ARN", "help": "the reward function"},
+            "--model": {**_MANY, "help": "a model to train; may be repeated"},
+            "--judge": {**_MANY, "help": "a model that the reward invokes; may be repeated"},
+            **{f"--{name}": {"help": "as for Client"} for name in ("region", "profile", "project", "base-url")},
+            "--auth": {"choices": ["api_key", "aws"], "help": "as for Client"},
+            "--seconds": {"type": float, "default": 20.0, "help": "time limit of all checks (20)"},
+        },
+    ),
+    "key": (
+        _key,
+        "create a short-term API key from AWS credentials and print it",
+        {
+            **_CLIENT_OPTIONS,
+            "--hours": {"type": float, "default": 12, "help": "hours until it expires (12, the maximum)"},
+        },
+    ),
+    "deploy": (
+        _deploy,
+        "deploy a reward to Lambda and check it",
+        {
+            "reward": {"help": "path/to/file.py:name"},
+            "--name": {"required": True, "help": "name of the function"},
+            "--data": {"help": "JSONL file to check the deployed function with"},
+            "--no-check": {"action": "store_true", "help": "skip the check"},
+            "--gold": {"metavar": "FILE:NAME", "help": "a function that returns the right answer to a record"},
+            "--timeout": {"type": int, "help": "seconds that an invocation may take"},
+            "--memory": {"type": int, "help": "megabytes"},
+            "--judge": {**_MANY, "help": "a model that it invokes; may be repeated"},
+            "--requirement": {**_MANY, "help": "name==version; may be repeated"},
+            "--include": {**_MANY, "help": "a further file; may be repeated"},
+            "--runtime": {"default": "python3.13", "help": "Lambda's name of a Python version (python3.13)"},
+            "--architecture": {"default": "x86_64", "help": "x86_64 or arm64 (x86_64)"},
+            "--role": {"metavar": "ARN", "help": "an execution role that exists"},
+            "--permissions-boundary": {"metavar": "ARN", "help": "permissions boundary of the created role"},
+            "--bucket": {"help": "S3 bucket for a package above 50 MB"},
+            "--keep-versions": {"type": int, "help": "delete older versions, except those of running jobs"},
+            "--allow": {
+                **_MANY,
+                "metavar": "NAME",
+                "help": "text that looks like a secret and is none, as the error names it",
+            },
+            "--tag": {**_MANY, "metavar": "KEY=VALUE", "help": "may be repeated"},
+            **_PLANNED,
+        },
+    ),
+    "destroy": (
+        _destroy,
+        "delete the function and the role that deploy created",
+        {
+            "reward": {"help": "its name or ARN"},
+            "--force": {"action": "store_true", "help": "delete it even if a running job needs it"},
+            **_PLANNED,
+        },
     ),
 }
 

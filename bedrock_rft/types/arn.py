@@ -15,15 +15,17 @@ __all__ = ["LambdaArn"]
 
 _LONGEST = 512
 
-# AWS's published pattern. ASCII only: \d would otherwise match digits of every script.
+# AWS's published pattern, which also lets the partition be empty, as Lambda does not. ASCII only: \d would otherwise
+# match digits of every script.
 _PATTERN = re.compile(
-    r"arn:(?P<partition>aws[a-zA-Z-]*)?:lambda:(?P<region>[a-z]{2}(-gov)?-[a-z]+-\d{1}):(?P<account>\d{12})"
+    r"arn:(?P<partition>aws[a-zA-Z-]*):lambda:(?P<region>[a-z]{2}(-gov)?-[a-z]+-\d{1}):(?P<account>\d{12})"
     r":function:(?P<name>[a-zA-Z0-9-_\.]+)(:(?P<qualifier>\$LATEST|[a-zA-Z0-9-_]+))?",
     re.ASCII,
 )
 _EXAMPLE = "arn:aws:lambda:us-west-2:123456789012:function:my-reward"
 _NOT_A_FUNCTION = (
     (re.compile(r"https?://"), "it is a URL; the service invokes the function by its ARN"),
+    (re.compile(r"arn::"), "the partition, such as 'aws', is missing"),
     (re.compile(r"arn:[^:]*:lambda:[^:]*:[^:]*:layer:"), "it names a layer, not a function"),
     (re.compile(r"arn:[^:]*:iam:"), "it names an IAM identity, not a function"),
     (re.compile(r"arn:[^:]*:(?!lambda:)[^:]+:"), "it belongs to another service, not Lambda"),
@@ -36,8 +38,8 @@ _NOT_A_FUNCTION = (
 class LambdaArn(str):
     """The validated ARN of a reward function. It is a string, with its parts as properties.
 
-    The pattern is AWS's own, 1 to 512 characters. For anything else `LambdaArn(text)` raises a `ConfigurationError`
-    that says what is wrong.
+    The pattern is AWS's own with a partition, 1 to 512 characters. For anything else `LambdaArn(text)` raises a
+    `ConfigurationError` that says what is wrong.
     """
 
     __slots__ = ()
@@ -61,7 +63,7 @@ class LambdaArn(str):
     @property
     def aws_partition(self) -> str:
         """Return the partition, such as `aws` or `aws-us-gov`."""
-        return self._part("partition") or "aws"
+        return self._part("partition") or ""
 
     @property
     def region(self) -> str:

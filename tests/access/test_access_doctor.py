@@ -56,6 +56,7 @@ def service() -> Iterator[LocalService]:
 def iam(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[Iam]:
     with iam_server(aws) as (url, found):
         monkeypatch.setenv("AWS_ENDPOINT_URL_IAM", url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK", url)
         yield found
 
 
@@ -139,7 +140,7 @@ def test_all_is_well_where_the_policies_are_the_packages_own(aws: Aws, iam: Iam,
         "reward_concurrency", "reward_policy", "role", "role_ownlog", "role_judges", "role_judgeprofiles",
         "role_modelsofprofiles",
     }  # fmt: skip
-    assert iam.asked.count("SimulatePrincipalPolicy") == 6
+    assert iam.asked.count("SimulatePrincipalPolicy") == 8, "of the profile, in each of its three regions"
 
 
 def test_what_is_denied_is_mended_by_the_statement_that_is_named(
@@ -586,13 +587,18 @@ def test_no_key_is_in_a_report(aws: Aws, service: LocalService, monkeypatch: pyt
 
 def test_who_this_is_where_aws_does_not_say() -> None:
     expired = QueryFailure("ExpiredToken", "The security token included in the request is expired")
-    found = check_caller(expired, "profile 'dev'", signs=True)
+    found = check_caller(expired, "profile 'dev'", signs=True, region="us-west-2")
     assert (found.level, found.remedy) == ("error", "Renew the credentials from profile 'dev'.")
-    assert check_caller(expired, "profile 'dev'", signs=False).level == "unknown", "the key may be good for all that"
-    assert check_caller(QueryFailure("AccessDenied", "no"), "x", signs=True).level == "unknown"
-    assert check_caller(QueryFailure("EndpointConnectionError", "no"), "x", signs=True).level == "unknown"
+    assert check_caller(expired, "profile 'dev'", signs=False, region="us-west-2").level == "unknown", (
+        "the key may be good for all that"
+    )
+    assert check_caller(QueryFailure("AccessDenied", "no"), "x", signs=True, region="us-west-2").level == "unknown"
+    assert (
+        check_caller(QueryFailure("EndpointConnectionError", "no"), "x", signs=True, region="us-west-2").level
+        == "unknown"
+    )
     root = CallerIdentity("arn:aws:iam::123456789012:root", "123456789012")
-    assert check_caller(root, "x", signs=True).level == "warning"
+    assert check_caller(root, "x", signs=True, region="us-west-2").level == "warning"
 
     def nobody(*_: str, **__: object) -> QueryFailure:
         raise AssertionError("the root of an account is not simulated")

@@ -45,6 +45,7 @@ def service() -> Iterator[LocalService]:
 def iam(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[Iam]:
     with iam_server(aws) as (url, found):
         monkeypatch.setenv("AWS_ENDPOINT_URL_IAM", url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK", url)
         yield found
 
 
@@ -389,4 +390,5 @@ def test_an_api_key_alone_gets_everything_that_needs_no_credentials(
     assert codes(report, "warning") == {"reward_version"}
     assert codes(report, "ok") >= {"identity", "region", "endpoint", "clock"}
     assert codes(report, "unknown") == {"key", "who", "permissions", "reward"}
-    assert "policy caller --reward" in one(report, "permissions").remedy
+    command = one(report, "permissions").remedy.split("`")[1]
+    assert main(shlex.split(command)[3:]) == 0

@@ -22,6 +22,7 @@ from bedrock_rft.access import (
     Statement,
     caller_policy,
     deployer_policy,
+    doctor_policy,
     documented_invoke_policy,
     documented_judge_policy,
     execution_policy,
@@ -67,6 +68,8 @@ POLICIES = {
     "trust": trust_policy(reward=REWARD),
     "judge": judge_policy(JUDGES, "us-west-2", "123456789012"),
     "deployer": deployer_policy(REWARD, role="my-reward-role"),
+    "deployer of large packages": deployer_policy(REWARD, role="r", bucket="packages"),
+    "doctor": doctor_policy("us-west-2", reward=REWARD),
 }
 
 
@@ -237,7 +240,11 @@ def test_no_action_has_a_wildcard_and_no_resource_is_wider_than_it_must_be(name:
         assert not any("*" in action for action in each.action)
         for resource in each.resource:
             if resource == "*":
-                assert each.action == ("bedrock-mantle:CallWithBearerToken",)
+                assert each.action == ("bedrock-mantle:CallWithBearerToken",) or each.sid == "ReadNetwork"
+            elif each.sid in {"Simulate", "ReadRoles", "ReadKey", "ReadProfiles"}:
+                assert resource.removesuffix("*").endswith("/"), "any role, user, key or profile of the account"
+            elif each.sid == "Packages":
+                assert resource == "arn:aws:s3:::packages/bedrock-rft/my-reward/*"
             elif each.sid == "ModelsOfProfiles":
                 assert each.condition
             else:
@@ -276,6 +283,7 @@ def test_a_linter_finds_nothing_else(name: str, parliament: Any) -> None:
         "trust": {("MALFORMED", "Statement contains neither Resource nor NotResource")},
         # Whoever deploys a function, and writes its role, may do what that role may.
         "deployer": deploys,
+        "deployer of large packages": deploys,
         # AWS's own examples compare a boundary as text.
         "deployer within a boundary": {
             *deploys,
@@ -370,13 +378,42 @@ def test_whatever_the_function_its_policies_name_it_alone(name: str, account: st
         (lambda: Statement(action=("a:B",), resource=("bucket",)), "resource needs ARNs"),
         (lambda: Statement(action=("a:B",)), "either a resource or"),
         (lambda: Policy(statement=()), "at least one statement"),
-        (lambda: POLICIES["execution"] + POLICIES["execution"], "two statements have the same sid"),
+        (lambda: Policy(statement=POLICIES["execution"].statement * 2), "two statements have the same sid"),
         (lambda: judge_policy([f"m{n}.{'x' * 90}" for n in range(80)], "us-west-2"), "IAM accepts 10240"),
     ],
 )
 def test_what_makes_no_sense_is_refused(make: Any, says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         make()
+
+
+@pytest.mark.parametrize("api_key", ["short_term", "SHORT_TERM", "long-term", 1, None, ""])
+def test_a_misspelt_kind_of_key_is_refused(api_key: Any) -> None:
+    for make in (caller_policy, watcher_policy, doctor_policy):
+        with pytest.raises(ConfigurationError, match="'short-term' for short-term keys only"):
+            make("us-west-2", "123456789012", api_key=api_key)
+
+
+def test_a_single_text_is_one_model_and_patterns_use_string_like() -> None:
+    def condition(models: Any) -> Any:
+        return caller_policy("us-west-2", "123456789012", models=models).document()["Statement"][1].get("Condition")
+
+    key = "bedrock-mantle:Model"
+    assert condition("openai.gpt-oss-20b") == {"StringEquals": {key: ["openai.gpt-oss-20b"]}}
+    assert condition(["openai.*", "qwen.qwen3-32b"]) == {"StringLike": {key: ["openai.*", "qwen.qwen3-32b"]}}
+    assert condition([]) is None
+    for invalid in (["a model"], [7], [""], "\x1b[2J"):
+        with pytest.raises(ConfigurationError, match="is not the id of a model"):
+            condition(invalid)
+
+
+def test_policies_with_equal_sids_can_be_added() -> None:
+    first, second = caller_policy("us-west-2", reward=REWARD), caller_policy("us-west-2", reward=f"{REWARD}-2")
+    both = first + second + invoke_policy(f"{REWARD}-3")
+    sids = ["Files", "CreateJobs", "Jobs", "Inference", "InvokeReward", "InvokeReward2", "InvokeReward3"]
+    assert [statement.sid for statement in both.statement] == sids
+    assert both.statement[5].resource == (f"{REWARD}-2", f"{REWARD}-2:*")
+    assert first + first == first
 
 
 def test_sizes_are_counted_as_iam_does() -> None:
@@ -421,11 +458,15 @@ def test_the_command_prints_json_or_reasons(capsys: pytest.CaptureFixture[str], 
     assert json.loads(path.read_text()) == POLICIES["caller"].document()
     assert main([*asked, "--explain"]) == 0
     assert capsys.readouterr().out == f"{POLICIES['caller']}\n"
-    for kind in ("invoke", "execution", "trust", "watcher"):
+    for kind in ("invoke", "execution", "trust", "watcher", "doctor"):
         assert main(["policy", kind, "--reward", REWARD]) == 0
         assert json.loads(capsys.readouterr().out)["Version"] == "2012-10-17"
     assert main(["policy", "deployer", "--reward", REWARD, "--role", "r"]) == 0
     assert main(["policy", "judge", "--region", "us-west-2", "--model", "amazon.nova-micro-v1:0"]) == 0
+    assert main(["policy", "caller", "--reward", REWARD, "--api-key", "short-term"]) == 0
+    assert '"SHORT_TERM"' in capsys.readouterr().out
+    assert main(["policy", "caller", "--reward", REWARD, "--api-key", "short_term"]) == 2
+    assert "Pass True for any API key" in capsys.readouterr().err
     assert main(["managed"]) == 0
     shown = capsys.readouterr().out
     assert "AmazonBedrockMantleFullAccess" in shown

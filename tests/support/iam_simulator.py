@@ -29,6 +29,14 @@ _ERROR = (
 )
 
 
+PROFILES = {
+    "us.amazon.nova-lite-v1:0": [
+        f"arn:aws:bedrock:{region}::foundation-model/amazon.nova-lite-v1:0"
+        for region in ("us-east-1", "us-east-2", "us-west-2")
+    ]
+}
+
+
 @dataclass
 class Iam:
     """What a test may set, and what was asked.
@@ -36,12 +44,14 @@ class Iam:
     Attributes:
         refuses: operations that are answered with AccessDenied.
         extra: further elements of the result of an action, such as what an organisation says.
+        profiles: the models of inference profiles, by id; the endpoint serves Bedrock's GetInferenceProfile too.
         asked: every operation, in order.
     """
 
     aws: Aws
     refuses: set[str] = field(default_factory=set[str])
     extra: dict[str, str] = field(default_factory=dict[str, str])
+    profiles: dict[str, list[str]] = field(default_factory=lambda: dict(PROFILES))
     asked: list[str] = field(default_factory=list[str])
 
     def __post_init__(self) -> None:
@@ -68,6 +78,13 @@ class Iam:
         found = "".join(self._result(name, resource, statements, context) for name in names)
         truncated = "<IsTruncated>false</IsTruncated>"
         return 200, _ENVELOPE.format(ACTION, f"{truncated}<EvaluationResults>{found}</EvaluationResults>").encode()
+
+    def profile(self, path: str) -> tuple[int, bytes]:
+        self.asked.append("GetInferenceProfile")
+        if "GetInferenceProfile" in self.refuses:
+            return 403, b'{"message": "not allowed"}'
+        models = self.profiles.get(unquote(path).rpartition("/")[2])
+        return 200, json.dumps({} if models is None else {"models": [{"modelArn": arn} for arn in models]}).encode()
 
     def _statements(self, arn: str) -> list[Mapping[str, Any]]:
         """Every statement of the inline policies of a role or a user, as moto holds them."""
@@ -96,7 +113,7 @@ class Iam:
                     if key not in context:
                         missing.add(key)
                     allowed = [values] if isinstance(values, str) else values
-                    holds &= context.get(key) in allowed
+                    holds &= any(fnmatchcase(context.get(key, ""), pattern) for pattern in allowed)
             if holds and decision != "explicitDeny":
                 decision = "allowed" if statement["Effect"] == "Allow" else "explicitDeny"
         keys_missing = "".join(f"<member>{key}</member>" for key in sorted(missing))
@@ -127,6 +144,15 @@ def iam_server(aws: Aws) -> Generator[tuple[str, Iam], None, None]:
             status, content = iam.answer(parse_qs(body.decode()), body, passed)
             self.send_response(status)
             self.send_header("content-type", "text/xml")
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def do_GET(self) -> None:
+            status, content = iam.profile(self.path)
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("x-amzn-errortype", "AccessDeniedException")
             self.send_header("content-length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)

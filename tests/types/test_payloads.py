@@ -172,6 +172,7 @@ class TestLambdaArn:
             (ARN + "\r\nX-Evil: 1", "pattern"), (ARN + "\n", "pattern"), (ARN + "n" * 500, "longer than 512"),
             ("123456789012:function:reward", "partial"), ("https://abc.lambda-url.us-west-2.on.aws/", "URL"),
             ("", "empty"), (ARN.encode(), "bytes"), (7, "int"), (None, "NoneType"),
+            (ARN.replace(":aws:", "::"), "the partition, such as 'aws', is missing"),
         ],
     )  # fmt: skip
     def test_refused_with_the_reason(self, arn: Any, why: str) -> None:

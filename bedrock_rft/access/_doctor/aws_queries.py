@@ -13,11 +13,12 @@ from bedrock_rft._auth.aws_credentials import AwsCredentials
 from bedrock_rft._auth.aws_failures import read_aws_failure
 from bedrock_rft._auth.botocore_clients import service_client
 from bedrock_rft._auth.endpoint import is_loopback
+from bedrock_rft._core.findings import Finding
 from bedrock_rft._core.redaction import redact
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["Aws", "AwsQuery", "CallerIdentity", "QueryFailure", "allow_statement", "permission_remedy"]
+__all__ = ["Aws", "AwsQuery", "CallerIdentity", "QueryFailure", "allow_statement"]
 
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "NotAuthorized"}
 _MISSING = {
@@ -28,6 +29,20 @@ _MISSING = {
     "ResourceNotFound",
 }
 _NOT_SENT = {"ConfigurationError", "LocalOnly"}
+_EXPECTED_FIELDS = {
+    "get_caller_identity": "Arn",
+    "get_role": "Role",
+    "list_attached_role_policies": "AttachedPolicies",
+    "simulate_principal_policy": "EvaluationResults",
+    "get_function_configuration": "FunctionName",
+    "get_function_url_config": "AuthType",
+    "get_policy": "Policy",
+    "describe_key": "KeyMetadata",
+    "describe_vpc_endpoints": "VpcEndpoints",
+    "describe_route_tables": "RouteTables",
+    "get_inference_profile": "models",
+}
+"""A field that the response of an operation always has. A proxy may answer `{}` in the service's place."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +71,13 @@ class QueryFailure:
     def not_sent(self) -> bool:
         """True if no request was sent: there are no credentials, or the client uses the local service."""
         return self.code in _NOT_SENT
+
+    def finding(self, code: str, summary: str, actions: str | tuple[str, ...], *resources: str) -> Finding:
+        """Return the finding `unknown`, with the permission for the query as its remedy if the query was denied."""
+        remedy = ""
+        if self.denied:
+            remedy = f"Allow it: {allow_statement((actions,) if isinstance(actions, str) else actions, resources)}"
+        return Finding("unknown", code, summary, str(self), remedy)
 
     def __str__(self) -> str:
         if self.not_sent:
@@ -127,16 +149,18 @@ class Aws:
             client = self._client(service)
             host = urlsplit(str(client.meta.endpoint_url)).hostname or ""
             if self._local_only and not is_loopback(host):
-                return QueryFailure(
-                    "LocalOnly", "the client uses the local service, whose identities AWS does not know"
-                )
+                reason = "the client uses the local service, whose identities AWS does not know"
+                return QueryFailure("LocalOnly", reason)
             response: Mapping[str, Any] = getattr(client, operation)(**parameters)
         except ConfigurationError as error:
-            return QueryFailure(type(error).__name__, _sanitize(error))
+            return QueryFailure(type(error).__name__, sanitize_line(redact(str(error)), 400).rstrip("."))
         except Exception as error:  # noqa: BLE001 - botocore raises many types for responses it cannot parse
             failure = read_aws_failure(error)
             unreadable = failure.kind == "unreadable"
             return QueryFailure(failure.code, "the response cannot be parsed" if unreadable else failure.message)
+        expected = _EXPECTED_FIELDS.get(operation)
+        if expected is not None and expected not in response:
+            return QueryFailure("InvalidResponse", f"the response has no {expected}; a proxy may have sent it")
         return response
 
     @property
@@ -144,22 +168,18 @@ class Aws:
         """The identity of the credentials; queried once."""
         with self._identity_lock:
             if self._identity is None:
-                self._identity = self._query_identity()
+                response = self("sts", "get_caller_identity")
+                self._identity = (
+                    response
+                    if isinstance(response, QueryFailure)
+                    else CallerIdentity(sanitize_line(str(response["Arn"]), 300), str(response.get("Account", "")))
+                )
             return self._identity
 
     @property
     def known_identity(self) -> CallerIdentity | None:
         """The identity of the credentials if it was queried successfully."""
         return self._identity if isinstance(self._identity, CallerIdentity) else None
-
-    def _query_identity(self) -> CallerIdentity | QueryFailure:
-        response = self("sts", "get_caller_identity")
-        if isinstance(response, QueryFailure):
-            return response
-        try:
-            return CallerIdentity(sanitize_line(str(response["Arn"]), 300), str(response["Account"]))
-        except KeyError:
-            return QueryFailure("KeyError", "the response has no ARN")
 
     def _client(self, service: str) -> Any:
         with self._client_lock:  # threads may share botocore's clients but not create them concurrently
@@ -188,12 +208,3 @@ def allow_statement(
     """Return an Allow statement as JSON in backticks; it may be wrapped at any space."""
     statement = {"Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
     return f"`{json.dumps(statement | ({'Condition': condition} if condition else {}))}`"
-
-
-def permission_remedy(failure: QueryFailure, action: str, resource: str) -> str:
-    """Return the remedy for a query that was denied; empty for any other failure."""
-    return f"Allow it: {allow_statement((action,), (resource,))}" if failure.denied else ""
-
-
-def _sanitize(text: object) -> str:
-    return sanitize_line(redact(str(text or "")), 400).rstrip(".")

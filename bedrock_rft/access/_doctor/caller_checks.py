@@ -6,56 +6,54 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bedrock_rft._core.findings import Finding, Severity
-from bedrock_rft.access._doctor.aws_queries import (
-    AwsQuery,
-    CallerIdentity,
-    QueryFailure,
-    allow_statement,
-    permission_remedy,
+from bedrock_rft.access._doctor.aws_queries import AwsQuery, CallerIdentity, QueryFailure, allow_statement
+from bedrock_rft.access._doctor.policy_simulation import (
+    NO_POLICY_HELPS,
+    Decision,
+    is_final,
+    resolve_principal,
+    simulate,
 )
-from bedrock_rft.access._doctor.policy_simulation import Decision, is_final, resolve_principal, simulate
 from bedrock_rft.access._policies.arns import function_arns
 from bedrock_rft.access._policies.policy import Policy, Statement
+from bedrock_rft.access._policies.rft_policies import model_condition
 from bedrock_rft.types.arn import LambdaArn
 from bedrock_rft.types.iam_actions import BEARER, FILES, JOBS
 
 __all__ = ["check_caller", "check_permissions", "unknown_permissions"]
 
 _INVOKE = "lambda:InvokeFunction"
-_INVALID_CREDENTIALS = {
-    "AuthFailure",
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidAccessKeyId",
-    "InvalidClientTokenId",
-    "RequestExpired",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
-}
-_NO_POLICY_HELPS = "No further policy can allow it. Ask the administrator of that policy"
+_MODEL = "bedrock-mantle:Model"
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidClientTokenId", "AuthFailure",
+            "UnrecognizedClientException"}  # fmt: skip
+_SIGNATURE = {"RequestExpired", "RequestTimeTooSkewed", "SignatureDoesNotMatch", "InvalidSignatureException"}
 # Without these there is no job; without the others a job cannot be read, listed or cancelled.
 _REQUIRED = {*FILES[:2], *JOBS[:2], BEARER, _INVOKE}
 
 
-def check_caller(identity: CallerIdentity | QueryFailure, origin: str, *, signs: bool) -> Finding:
+def check_caller(identity: CallerIdentity | QueryFailure, origin: str, *, signs: bool, region: str) -> Finding:
     """Report whose credentials they are.
 
     Args:
         identity: response of STS.
         origin: source of the credentials.
         signs: True if the client signs with them, False if it uses an API key.
+        region: region of the jobs.
     """
     if isinstance(identity, QueryFailure):
+        unknown = "The caller's identity is not known"
         if identity.not_sent:
-            return Finding("unknown", "who", "The caller's identity is not known", identity.text)
-        if signs and not identity.denied and identity.code in _INVALID_CREDENTIALS:
-            remedy = f"Renew the credentials from {origin}."
+            return Finding("unknown", "who", unknown, identity.text)
+        if signs and identity.code in _EXPIRED | _SIGNATURE:
+            clock = "Synchronise this machine's clock (NTP). If it is right: " if identity.code in _SIGNATURE else ""
+            remedy = f"{clock}Renew the credentials from {origin}."
             return Finding("error", "who", "AWS does not accept these credentials", str(identity), remedy)
-        return Finding("unknown", "who", "The caller's identity is not known", str(identity))
+        return Finding("unknown", "who", unknown, str(identity))
     if identity.is_root:
-        remedy = "Use a role or a user with the policy of `python -m bedrock_rft.access policy caller`"
+        command = f"python -m bedrock_rft.access policy caller --region {region} --account {identity.account}"
+        remedy = f"Use a role or a user with the policy of `{command}`"
         return Finding("warning", "who", f"{identity.arn} is the account's root user", "no policy limits it", remedy)
-    subject = "Requests are made as" if signs else "The AWS credentials beside the API key belong to"
+    subject = "Requests are made as" if signs else "The AWS credentials that were found next to the API key belong to"
     return Finding("ok", "who", f"{subject} {identity.arn}", f"credentials from {origin}")
 
 
@@ -67,12 +65,32 @@ def unknown_permissions(needed: Policy, reason: str, remedy: str = "") -> Findin
 
 @dataclass(frozen=True)
 class _Simulation:
+    """The decisions of IAM on the requests of a job.
+
+    Attributes:
+        query: sends the queries.
+        principal: ARN of the identity.
+        context: values of condition keys in its requests.
+        models: the models to train; each is a request of its own.
+    """
+
     query: AwsQuery
     principal: str
     context: Mapping[str, str]
+    models: Sequence[str]
 
-    def decide(self, actions: Sequence[str], resource: str) -> tuple[Decision, ...] | QueryFailure:
-        return simulate(self.query, self.principal, actions, resource, self.context)
+    def decide(self, actions: Sequence[str], resource: str) -> list[Decision] | QueryFailure:
+        """Return the decision on each action, and on the creation of a job with each model."""
+        decisions: list[Decision] = []
+        for model in self.models or ("",):
+            if decisions and JOBS[0] not in actions:
+                break
+            context = {**self.context, _MODEL: model} if model else self.context
+            result = simulate(self.query, self.principal, JOBS[:1] if decisions else actions, resource, context)
+            if isinstance(result, QueryFailure):
+                return result
+            decisions += result
+        return decisions
 
 
 def check_permissions(
@@ -82,6 +100,7 @@ def check_permissions(
     context: Mapping[str, str],
     *,
     reward: LambdaArn | None = None,
+    models: Sequence[str] = (),
     resource_policy: bool = False,
 ) -> Iterator[Finding]:
     """Check that an identity has the permissions of a policy, on every resource that its requests use.
@@ -92,6 +111,7 @@ def check_permissions(
         needed: the permissions.
         context: values of condition keys in its requests.
         reward: the reward function as the job names it; IAM compares the ARN with its qualifier.
+        models: the models to train.
         resource_policy: True if the reward function has a resource policy, which may allow the invocation although the
             caller's policies do not.
     """
@@ -103,9 +123,9 @@ def check_permissions(
         remedy = f"Allow it: {allow_statement(('iam:GetRole',), ('*',))}"
         yield unknown_permissions(needed, f"the ARN of the role is not known: {principal}", remedy)
         return
-    simulation = _Simulation(query, principal, context)
+    simulation = _Simulation(query, principal, context, models)
     targets = [_resources(statement, reward) for statement in needed.statement]
-    decisions: dict[tuple[str, str], Decision] = {}
+    decisions: list[Decision] = []
     for resource in dict.fromkeys(resource for resources in targets for resource in resources):
         actions = [
             action
@@ -115,16 +135,16 @@ def check_permissions(
         ]
         result = simulation.decide(actions, resource)
         if isinstance(result, QueryFailure):
-            remedy = permission_remedy(result, "iam:SimulatePrincipalPolicy", principal)
-            yield unknown_permissions(needed, f"IAM's policy simulation failed: {result}", remedy)
+            failed = result.finding("permissions", "", "iam:SimulatePrincipalPolicy", principal)
+            yield unknown_permissions(needed, f"IAM's policy simulation failed: {result}", failed.remedy)
             return
-        decisions.update({(decision.action, resource): decision for decision in result})
+        decisions += result
     for statement, resources in zip(needed.statement, targets, strict=True):
-        decided = [decisions[action, resource] for resource in resources for action in statement.action]
+        decided = [each for each in decisions if each.action in statement.action and each.resource in resources]
         if _INVOKE in statement.action and reward is not None:
             yield _invoke_finding(simulation, statement, decided[0], reward, resource_policy)
         else:
-            yield from _statement_findings(statement, decided)
+            yield from _statement_findings(simulation, statement, decided)
 
 
 def _resources(statement: Statement, reward: LambdaArn | None) -> tuple[str, ...]:
@@ -132,24 +152,29 @@ def _resources(statement: Statement, reward: LambdaArn | None) -> tuple[str, ...
     return (str(reward),) if _INVOKE in statement.action and reward is not None else statement.resource
 
 
-def _statement_findings(statement: Statement, decisions: Sequence[Decision]) -> Iterator[Finding]:
+def _statement_findings(
+    simulation: _Simulation, statement: Statement, decisions: Sequence[Decision]
+) -> Iterator[Finding]:
     code = f"may_{statement.sid}".lower()
-    denied = {decision.action for decision in decisions if decision.verdict != "allowed"}
+    not_allowed = [decision for decision in decisions if decision.verdict != "allowed"]
+    denied = {decision.action for decision in not_allowed}
     allowed = [action for action in statement.action if action not in denied]
     if allowed:
         yield Finding("ok", code, f"Allowed: {', '.join(allowed)}")
-    not_allowed = [decision for decision in decisions if decision.verdict != "allowed"]
     for reason in dict.fromkeys(decision.reason for decision in not_allowed):
         same = [decision for decision in not_allowed if decision.reason == reason]
         actions = tuple(dict.fromkeys(decision.action for decision in same))
-        names = ", ".join(actions)
+        pairs = zip(simulation.models if JOBS[0] in actions else (), decisions, strict=False)
+        models = [model for model, decision in pairs if decision in same]
+        names = ", ".join(actions) + (f" with {', '.join(models)}" if models else "")
         if same[0].verdict == "unknown":
             yield Finding("unknown", code, f"Not known whether this is allowed: {names}", reason)
             continue
         resources = tuple(dict.fromkeys(decision.resource for decision in same))
-        remedy = f"{_NO_POLICY_HELPS}." if is_final(reason) else f"Allow it: {allow_statement(actions, resources)}"
+        remedy = f"Allow it: {allow_statement(actions, resources, model_condition(models))}"
         level: Severity = "error" if _REQUIRED & set(actions) else "warning"
-        yield Finding(level, code, f"Not allowed: {names}", reason, remedy)
+        summary = f"Not allowed: {names}"
+        yield Finding(level, code, summary, reason, f"{NO_POLICY_HELPS}." if is_final(reason) else remedy)
 
 
 def _invoke_finding(
@@ -159,12 +184,12 @@ def _invoke_finding(
     code = f"may_{statement.sid}".lower()
     if decision.verdict == "allowed":
         return Finding("ok", code, f"Allowed: {_INVOKE} on {reward}")
+    unknown = f"Not known whether this is allowed: {_INVOKE}"
     if decision.verdict == "unknown":
-        return Finding("unknown", code, f"Not known whether this is allowed: {_INVOKE}", decision.reason)
+        return Finding("unknown", code, unknown, decision.reason)
     reason, alternative = decision.reason, ""
     bare, _ = function_arns(reward)
-    other_form = bare if reward.qualifier else f"{bare}:1"
-    other = simulation.decide((_INVOKE,), other_form)
+    other = simulation.decide((_INVOKE,), bare if reward.qualifier else f"{bare}:1")
     if not isinstance(other, QueryFailure) and other[0].verdict == "allowed":
         if reward.qualifier:
             reason += f": the policies allow the ARN without a qualifier, and the job invokes :{reward.qualifier}"
@@ -173,11 +198,8 @@ def _invoke_finding(
             reason += ": the policies allow versions only, and the job invokes the ARN without a qualifier"
             alternative = "create the job with the ARN of a published version"
     elif resource_policy and not is_final(decision.reason):
-        summary = f"Not known whether this is allowed: {_INVOKE}"
-        return Finding("unknown", code, summary, f"{reason}; the function's resource policy may")
-    if is_final(decision.reason):
-        remedy = _NO_POLICY_HELPS
-    else:
-        remedy = f"Allow it: {allow_statement((_INVOKE,), statement.resource)}"
-    remedy += f"; or {alternative}." if alternative else "." if is_final(decision.reason) else ""
+        return Finding("unknown", code, unknown, f"{reason}; the function's resource policy may")
+    final = is_final(decision.reason)
+    remedy = NO_POLICY_HELPS if final else f"Allow it: {allow_statement((_INVOKE,), statement.resource)}"
+    remedy += f"; or {alternative}." if alternative else "." if final else ""
     return Finding("error", code, f"Not allowed: {_INVOKE} on {reward}", reason, remedy)

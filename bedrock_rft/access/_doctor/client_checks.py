@@ -31,15 +31,22 @@ def check_identity(identity: Identity) -> Iterator[Finding]:
             yield Finding("warning", "shadowed", f"{name} is set and not used", reason, remedy)
 
 
-def check_key(key: ApiKey, region: str, now: datetime) -> Iterator[Finding]:
-    """Check the kind, expiry and region of an API key, as far as the key itself contains them."""
+def check_key(key: ApiKey, region: str, now: datetime, remedy: str = "") -> Iterator[Finding]:
+    """Check the kind, expiry and region of an API key, as far as the key itself contains them.
+
+    Args:
+        key: the key's own properties.
+        region: the client's region.
+        now: the time.
+        remedy: how to give the user of a long-term key the permissions for jobs.
+    """
     if key.kind == "long-term":
         yield Finding(
             "warning",
             "key",
             "The API key is a long-term key",
             "the default policy of long-term keys cannot create a file or a job, and a lost key stays valid",
-            "Give its user the policy of `python -m bedrock_rft.access policy caller --api-key`",
+            remedy,
         )
     elif key.kind == "opaque":
         yield Finding(

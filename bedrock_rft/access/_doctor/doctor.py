@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
@@ -25,7 +25,6 @@ from bedrock_rft.access._doctor.concurrent_checks import failure_finding, run_ch
 from bedrock_rft.access._doctor.endpoint_checks import check_endpoint
 from bedrock_rft.access._policies.arns import function_arns
 from bedrock_rft.access._policies.judge_policies import judge_policy
-from bedrock_rft.access._policies.policy import Policy
 from bedrock_rft.access._policies.rft_policies import caller_policy
 from bedrock_rft.errors import BedrockRFTError, ConfigurationError
 from bedrock_rft.types.arn import LambdaArn
@@ -220,7 +219,7 @@ class _Examination:
         base = self.config.base_url
         return Aws(
             credentials,
-            {"": self.config.region, "lambda": reward_region, "ec2": reward_region, "kms": reward_region},
+            {"": self.config.region, **dict.fromkeys(("lambda", "ec2", "kms", "bedrock"), reward_region)},
             ca_bundle=self.config.ca_bundle,
             seconds=min(self.seconds, _QUERY_SECONDS),
             local_only=base.startswith("local:") or is_loopback(urlsplit(base).hostname or ""),
@@ -246,45 +245,42 @@ class _Examination:
 
     def _key_findings(self, key: Secret[str]) -> list[Finding]:
         parsed = api_keys.parse_key(key.reveal())
-        return list(client_checks.check_key(parsed, self.config.region, datetime.now(timezone.utc)))
+        remedy = self._policy_remedy("Give its user", self.reward.account if self.reward else "", api_key=True)
+        return list(client_checks.check_key(parsed, self.config.region, datetime.now(timezone.utc), remedy))
 
     def _check_caller(self, aws: Aws) -> Iterator[Finding]:
-        identity = aws.identity
+        identity, region = aws.identity, self.config.region
         signs = self.config.key is None
-        yield check_caller(identity, aws.credentials.origin, signs=signs)
-        if not isinstance(identity, QueryFailure):
-            account = identity.account
-        else:
-            account = self.reward.account if self.reward else _NO_ACCOUNT
+        yield check_caller(identity, aws.credentials.origin, signs=signs, region=region)
+        known = not isinstance(identity, QueryFailure)
+        account = identity.account if known else self.reward.account if self.reward else ""
         needed = caller_policy(
-            self.config.region, account, reward=self.reward, project=self.config.project, api_key=not signs
+            region, account or _NO_ACCOUNT, reward=self.reward, project=self.config.project, api_key=not signs
         )
         if isinstance(identity, QueryFailure):
             reason = str(identity) if identity.not_sent else f"the caller's identity is not known: {identity}"
-            yield unknown_permissions(needed, reason, self._policy_remedy(signs=signs))
+            yield unknown_permissions(needed, reason, self._policy_remedy("Compare with", account, api_key=not signs))
         elif not signs and not self._key_was_made_with(aws):
             reason = "an API key does not name its owner, and these AWS credentials may belong to someone else"
             remedy = "Run the doctor with the credentials that the key was made from: Client(auth='aws')."
             yield unknown_permissions(needed, reason, remedy)
         else:
-            yield from self._check_permissions(aws, needed)
+            context = {} if signs else {"bedrock-mantle:BearerTokenType": "SHORT_TERM"}
+            policy = aws("lambda", "get_policy", FunctionName=self.reward) if self.reward else None
+            has_policy = policy is not None and not (isinstance(policy, QueryFailure) and policy.missing)
+            yield from check_permissions(
+                aws, identity, needed, context, reward=self.reward, models=self.models, resource_policy=has_policy
+            )
 
-    def _policy_remedy(self, *, signs: bool) -> str:
-        """Return the command that prints the needed policy, for comparison with the identity's own."""
-        options = f" --reward {self.reward}" if self.reward else ""
-        options += "" if signs else " --api-key"
-        return f"Compare with the policy of `python -m bedrock_rft.access policy caller{options}`"
-
-    def _check_permissions(self, aws: Aws, needed: Policy) -> Iterator[Finding]:
-        identity = aws.identity
-        if isinstance(identity, QueryFailure):
-            return
-        context = {"bedrock-mantle:Model": self.models[0]} if self.models else {}
-        if self.config.key is not None:
-            context["bedrock-mantle:BearerTokenType"] = "SHORT_TERM"
-        policy = aws("lambda", "get_policy", FunctionName=self.reward) if self.reward else None
-        has_policy = policy is not None and not (isinstance(policy, QueryFailure) and policy.missing)
-        yield from check_permissions(aws, identity, needed, context, reward=self.reward, resource_policy=has_policy)
+    def _policy_remedy(self, verb: str, account: str, *, api_key: bool) -> str:
+        """Return how to print the policy that the identity needs: a command if the account is known."""
+        region = self.config.region
+        if not account:
+            return f"{verb} the policy of access.caller_policy('{region}', ACCOUNT{', api_key=True' * api_key})."
+        options = f"--region {region} --account {account}"
+        options += f" --reward {self.reward}" if self.reward else ""
+        options += " --api-key" * api_key
+        return f"{verb} the policy of `python -m bedrock_rft.access policy caller {options}`"
 
     def _key_was_made_with(self, aws: Aws) -> bool:
         """Return whether the API key was made with the AWS credentials that the queries use."""
@@ -302,6 +298,7 @@ class _Examination:
         yield function_checks.check_concurrency(arn, concurrency)
         policy = aws("lambda", "get_policy", FunctionName=arn)
         yield function_checks.check_resource_policy(arn, policy)
+        yield from self._check_unqualified_policy(aws, LambdaArn(bare), policy)
         yield from function_environment.check_function_url(aws, arn)
         yield from function_environment.check_kms_key(aws, configuration)
         yield from function_environment.check_network(aws, arn, configuration, self.judges)
@@ -316,5 +313,18 @@ class _Examination:
             return
         name = role.rpartition("/")[2]
         yield role_checks.check_trust(role, arn, aws("iam", "get_role", RoleName=name))
-        yield from role_checks.check_wide_policies(aws("iam", "list_attached_role_policies", RoleName=name))
+        attached = aws("iam", "list_attached_role_policies", RoleName=name)
+        yield from role_checks.check_wide_policies(role, arn, self.judges, attached)
         yield from role_checks.check_role_permissions(aws, role, arn, self.judges)
+
+    def _check_unqualified_policy(
+        self, aws: Aws, bare: LambdaArn, policy: Mapping[str, Any] | QueryFailure
+    ) -> Iterator[Finding]:
+        """Report a policy of the function itself that allows everyone. It has one of its own, which covers its URL."""
+        own = aws("lambda", "get_policy", FunctionName=bare)
+        if isinstance(own, QueryFailure) or (
+            not isinstance(policy, QueryFailure) and own["Policy"] == policy["Policy"]
+        ):
+            return
+        finding = function_checks.check_resource_policy(bare, own)
+        yield from [finding] if finding.level != "ok" else []

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
 from bedrock_rft._core.findings import Finding
 from bedrock_rft._core.text import sanitize_line
-from bedrock_rft.access._doctor.aws_queries import QueryFailure, permission_remedy
+from bedrock_rft.access._doctor.aws_queries import QueryFailure
+from bedrock_rft.access._policies.arns import function_arns
 from bedrock_rft.types.arn import LambdaArn
 
 __all__ = [
@@ -29,16 +31,12 @@ _DEFAULT_MEMORY = 128
 _LOW_CONCURRENCY = 10
 _DAYS_OF_NOTICE = 180
 _RUNTIME = "python3.13"
-# Lambda deprecates a runtime when its Python version reaches end of life (python.org's schedule).
-_PYTHON_ENDS = {
-    8: date(2024, 10, 31),
-    9: date(2025, 10, 31),
-    10: date(2026, 10, 31),
-    11: date(2027, 10, 31),
-    12: date(2028, 10, 31),
-    13: date(2029, 10, 31),
-    14: date(2030, 10, 31),
-}
+_NO_VALUE = "the response has no such field; a proxy may have sent it"
+_FIRST_PYTHON, _LAST_PYTHON = 8, 14
+"""Versions of Python 3 with a known end of life: each October, from 2024 on (python.org's schedule)."""
+
+_HARMLESS_KEYS = {"lambda:functionurlauthtype", "lambda:invokedviafunctionurl", "aws:securetransport"}
+"""Condition keys that do not limit who may invoke a function."""
 
 
 def is_published(arn: LambdaArn) -> bool:
@@ -82,17 +80,16 @@ def check_account(arn: LambdaArn, caller: str, policy: Mapping[str, Any] | Query
     """Check that the function belongs to the caller's account, or has a policy that may admit the caller."""
     if arn.account == caller:
         return
-    if isinstance(policy, QueryFailure) and policy.missing:
-        level, reason = "error", "the function has no policy that could allow another account to invoke it"
-    else:
-        level, reason = (
-            "warning",
-            "the function's policy must allow the caller; it is not documented whether jobs may use such a function",
-        )
     summary = f"The function belongs to account {arn.account}, and the caller to {caller}"
-    yield Finding(
-        "error" if level == "error" else "warning", "reward_account", summary, reason, f"Deploy it in account {caller}."
-    )
+    remedy = f"Deploy it in account {caller}."
+    if isinstance(policy, QueryFailure) and policy.missing:
+        reason = "the function has no policy that could allow another account to invoke it"
+        yield Finding("error", "reward_account", summary, reason, remedy)
+    else:
+        reason = (
+            "the function's policy must allow the caller; it is not documented whether jobs may use such a function"
+        )
+        yield Finding("warning", "reward_account", summary, reason, remedy)
 
 
 def check_configuration(
@@ -100,24 +97,29 @@ def check_configuration(
 ) -> Iterator[Finding]:
     """Check that the function exists and is ready, its timeout, memory and runtime."""
     if isinstance(configuration, QueryFailure):
-        yield _unavailable_finding(arn, configuration)
+        if configuration.missing:
+            remedy = f"Deploy it, or list the functions: `aws lambda list-functions --region {arn.region}`"
+            yield Finding("error", "reward", f"There is no function {arn}", configuration.text, remedy)
+            return
+        summary = "The function's settings cannot be read"
+        yield configuration.finding("reward", summary, "lambda:GetFunctionConfiguration", *function_arns(arn))
         return
     yield _state_finding(configuration)
-    seconds, memory = int(configuration.get("Timeout") or 0), int(configuration.get("MemorySize") or 0)
-    if seconds <= _SHORT_TIMEOUT:
-        default = seconds <= _DEFAULT_TIMEOUT
-        reason = (
-            "this is Lambda's default, and the first invocation or a batch of answers takes longer"
-            if default
-            else "a batch of answers may take longer, especially with a judge"
-        )
-        remedy = _setting_remedy(arn, "--timeout 300", "timeout=300")
-        yield Finding(
-            "error" if default else "warning", "reward_timeout", f"The timeout is {seconds} s", reason, remedy
-        )
+    seconds, memory = configuration.get("Timeout"), configuration.get("MemorySize")
+    remedy = _setting_remedy(arn, "--timeout 300", "timeout=300")
+    if not isinstance(seconds, int):
+        yield Finding("unknown", "reward_timeout", "The timeout is not known", _NO_VALUE)
+    elif seconds <= _DEFAULT_TIMEOUT:
+        reason = "this is Lambda's default, and the first invocation or a batch of answers takes longer"
+        yield Finding("error", "reward_timeout", f"The timeout is {seconds} s", reason, remedy)
+    elif seconds <= _SHORT_TIMEOUT:
+        reason = "a batch of answers may take longer, especially with a judge"
+        yield Finding("warning", "reward_timeout", f"The timeout is {seconds} s", reason, remedy)
     else:
         yield Finding("ok", "reward_timeout", f"The timeout is {seconds} s")
-    if memory <= _DEFAULT_MEMORY:
+    if not isinstance(memory, int):
+        yield Finding("unknown", "reward_memory", "The memory is not known", _NO_VALUE)
+    elif memory <= _DEFAULT_MEMORY:
         reason = "this is Lambda's default; processor time is proportional to memory, and answers are long"
         remedy = _setting_remedy(arn, "--memory-size 512", "memory=512")
         yield Finding("warning", "reward_memory", f"The memory is {memory} MB", reason, remedy)
@@ -126,75 +128,64 @@ def check_configuration(
     yield check_runtime(arn, configuration, today)
 
 
-def _unavailable_finding(arn: LambdaArn, failure: QueryFailure) -> Finding:
-    if failure.missing:
-        return Finding(
-            "error",
-            "reward",
-            f"There is no function {arn}",
-            failure.text,
-            f"Deploy it, or list the functions: `aws lambda list-functions --region {arn.region}`",
-        )
-    remedy = permission_remedy(failure, "lambda:GetFunctionConfiguration", str(arn))
-    return Finding("unknown", "reward", "The function's settings cannot be read", str(failure), remedy)
-
-
 def _state_finding(configuration: Mapping[str, Any]) -> Finding:
     state, update = configuration.get("State"), configuration.get("LastUpdateStatus")
     reason = configuration.get("StateReason") or configuration.get("LastUpdateStatusReason") or ""
     reason = sanitize_line(str(reason), 200)
     if state == "Failed" or update == "Failed":
-        return Finding("error", "reward", "The function cannot run because its last change failed", reason,
-                       "Deploy it again.")  # fmt: skip
+        summary = "The function cannot run because its last change failed"
+        return Finding("error", "reward", summary, reason, "Deploy it again.")
     if state in {"Pending", "Inactive"} or update == "InProgress":
         status = sanitize_line(str(state if state != "Active" else update), 20)
         remedy = "Invoke it once, and wait until it is active."
         return Finding("warning", "reward", f"The function exists and is not ready: {status}", reason, remedy)
+    if state != "Active":
+        reason = f"its state is {sanitize_line(str(state), 40)}" if state else _NO_VALUE
+        return Finding("unknown", "reward", "Not known whether the function is ready", reason)
     return Finding("ok", "reward", "The function exists and is ready")
 
 
 def check_runtime(arn: LambdaArn, configuration: Mapping[str, Any], today: date) -> Finding:
     """Check that the function's Python still gets security updates."""
-    name = sanitize_line(str(configuration.get("Runtime") or ""), 40)
+    code, name = "reward_runtime", sanitize_line(str(configuration.get("Runtime") or ""), 40)
     if configuration.get("PackageType") == "Image" or not name:
         reason = "the runtime is inside the image, where Lambda's settings do not show it"
-        return Finding("unknown", "reward_runtime", "The function is a container image", reason)
+        return Finding("unknown", code, "The function is a container image", reason)
     minor = re.fullmatch(r"python3\.(\d+)", name, re.ASCII)
     if minor is None:
         reason = "the end of life of Python runtimes only is known here"
-        return Finding("unknown", "reward_runtime", f"Not known whether the runtime {name} is deprecated", reason)
+        return Finding("unknown", code, f"Not known whether the runtime {name} is deprecated", reason)
     version = int(minor[1])
-    end = _PYTHON_ENDS.get(version, date.min if version < min(_PYTHON_ENDS) else date.max)
+    if version > _LAST_PYTHON:
+        return Finding("ok", code, f"The runtime is {name}")
+    end = date(2024 + max(version, _FIRST_PYTHON - 1) - _FIRST_PYTHON, 10, 31)
     remedy = _setting_remedy(arn, f"--runtime {_RUNTIME}", f"runtime='{_RUNTIME}'")
     if today >= end:
         reason = f"Python 3.{version} gets no more security updates, and Lambda deprecates such runtimes"
-        return Finding("warning", "reward_runtime", f"The runtime {name} has reached its end of life", reason, remedy)
+        return Finding("warning", code, f"The runtime {name} has reached its end of life", reason, remedy)
     if (end - today).days < _DAYS_OF_NOTICE:
         summary = f"The runtime {name} reaches its end of life in {end:%B %Y}"
-        return Finding("warning", "reward_runtime", summary, "", remedy)
-    return Finding("ok", "reward_runtime", f"The runtime is {name}")
+        return Finding("warning", code, summary, "", remedy)
+    return Finding("ok", code, f"The runtime is {name}")
 
 
 def check_concurrency(arn: LambdaArn, response: Mapping[str, Any] | QueryFailure) -> Finding:
     """Check the function's reserved concurrency."""
     code = "reward_concurrency"
     if isinstance(response, QueryFailure):
-        remedy = permission_remedy(response, "lambda:GetFunctionConcurrency", str(arn))
-        return Finding("unknown", code, "The reserved concurrency cannot be read", str(response), remedy)
+        summary = "The reserved concurrency cannot be read"
+        return response.finding(code, summary, "lambda:GetFunctionConcurrency", *function_arns(arn))
     reserved = response.get("ReservedConcurrentExecutions")
     remove = f"`aws lambda delete-function-concurrency --function-name {arn.name} --region {arn.region}`"
     if reserved is None:
         return Finding("ok", code, "The function has no reserved concurrency", "it uses the account's")
+    summary = f"The reserved concurrency is {reserved}"
     if reserved == 0:
-        return Finding(
-            "error", code, "The reserved concurrency is 0", "Lambda rejects every invocation", f"Remove it: {remove}"
-        )
+        return Finding("error", code, summary, "Lambda rejects every invocation", f"Remove it: {remove}")
     if reserved < _LOW_CONCURRENCY:
         reason = "a job scores many answers at once, and Lambda throttles it beyond that number"
-        return Finding(
-            "warning", code, f"The reserved concurrency is {reserved}", reason, f"Raise or remove it: {remove}"
-        )
-    return Finding("ok", code, f"The reserved concurrency is {reserved}")
+        return Finding("warning", code, summary, reason, f"Raise or remove it: {remove}")
+    return Finding("ok", code, summary)
 
 
 def check_resource_policy(arn: LambdaArn, response: Mapping[str, Any] | QueryFailure) -> Finding:
@@ -203,24 +194,27 @@ def check_resource_policy(arn: LambdaArn, response: Mapping[str, Any] | QueryFai
     if isinstance(response, QueryFailure):
         if response.missing:
             return Finding("ok", code, "The function has no resource policy", "callers in its account need none")
-        remedy = permission_remedy(response, "lambda:GetPolicy", str(arn))
-        return Finding("unknown", code, "The function's resource policy cannot be read", str(response), remedy)
+        summary = "The function's resource policy cannot be read"
+        return response.finding(code, summary, "lambda:GetPolicy", *function_arns(arn))
     try:
         statements = json.loads(str(response.get("Policy", "")))["Statement"]
-        public = [statement for statement in statements if _allows_everyone(statement)]
+        public = [str(statement.get("Sid", "")) for statement in statements if _allows_everyone(statement)]
     except (ValueError, TypeError, KeyError, AttributeError):
         return Finding("unknown", code, "The function's resource policy is not valid JSON")
     if public:
-        sid = sanitize_line(str(public[0].get("Sid", "")), 60)
-        command = f"aws lambda remove-permission --function-name {arn.name} --region {arn.region} --statement-id {sid}"
-        command += f" --qualifier {arn.qualifier}" if is_published(arn) else ""
-        remedy = f"Remove the statement: `{command}`"
+        command = f"aws lambda remove-permission --function-name {arn.name} --region {arn.region} --statement-id "
+        qualifier = f" --qualifier {arn.qualifier}" if is_published(arn) else ""
+        commands = [f"{command}{shlex.quote(sanitize_line(sid, 100))}{qualifier}" for sid in public]
+        remedy = f"Remove the statement{'s'[: len(commands) - 1]}: `{' && '.join(commands)}`"
         return Finding("warning", code, "Everyone may invoke the function", "its policy names '*'", remedy)
-    return Finding(
-        "ok", code, f"The function's resource policy has {len(statements)} statements, and none allows everyone"
-    )
+    summary = f"The function's resource policy has {len(statements)} statements, and none allows everyone"
+    return Finding("ok", code, summary)
 
 
 def _allows_everyone(statement: Mapping[str, Any]) -> bool:
+    """Return whether a statement allows everyone, without a condition that limits the caller."""
     principal = statement.get("Principal")
-    return statement.get("Effect") == "Allow" and principal in ("*", {"AWS": "*"}) and not statement.get("Condition")
+    conditions: Mapping[str, Mapping[str, Any]] = statement.get("Condition") or {}
+    keys = {key.lower() for values in conditions.values() for key in values}
+    everyone = principal in ("*", {"AWS": "*"}, {"AWS": ["*"]}, ["*"])
+    return statement.get("Effect") == "Allow" and everyone and keys <= _HARMLESS_KEYS

@@ -9,8 +9,9 @@ from typing import Any, Literal
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.access._doctor.aws_queries import AwsQuery, QueryFailure
 
-__all__ = ["Decision", "Verdict", "is_final", "resolve_principal", "simulate"]
+__all__ = ["NO_POLICY_HELPS", "Decision", "Verdict", "is_final", "resolve_principal", "simulate"]
 
+NO_POLICY_HELPS = "No further policy can allow it. Ask the administrator of that policy"
 Verdict = Literal["allowed", "denied", "unknown"]
 
 _ORGANISATION = "a policy of the organisation does not allow it"

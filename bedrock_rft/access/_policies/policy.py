@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import textwrap
@@ -16,7 +17,7 @@ from bedrock_rft._core.findings import WIDTH
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.types._payload import Request
 
-__all__ = ["LIMITS", "Condition", "Policy", "Statement"]
+__all__ = ["LIMITS", "Condition", "Policy", "Statement", "Texts"]
 
 LIMITS: Mapping[str, int] = {"a managed policy": 6144, "a role": 10_240, "a group": 5120, "a user": 2048}
 """IAM's limits in characters without white space. Inline policies of one role, group or user share a limit."""
@@ -169,7 +170,16 @@ class Policy(Request):
         return json.dumps(self.document(), indent=indent, separators=separators)
 
     def __add__(self, other: Policy) -> Policy:
-        return Policy(statement=(*self.statement, *other.statement))
+        """Return one policy with the statements of both: equal ones once, other ones of the same sid numbered."""
+        statements = list(self.statement)
+        for statement in other.statement:
+            if statement in statements:
+                continue
+            taken = {present.sid for present in statements} - {None}
+            names = (f"{statement.sid}{number or ''}" for number in itertools.chain((0,), itertools.count(2)))
+            sid = next(name for name in names if name not in taken) if statement.sid is not None else None
+            statements.append(statement.model_copy(update={"sid": sid}))
+        return Policy(statement=tuple(statements))
 
     def __str__(self) -> str:
         count = f"{len(self.statement)} statement{'s'[: len(self.statement) != 1]}"

@@ -5,34 +5,40 @@ Action names and resource types follow AWS's service authorization reference.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Literal
 
+from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.access._policies.arns import (
     account_of,
     check_account,
     check_boundary,
     function_arns,
     log_group_arn,
+    partition,
     project_arn,
     role_arn,
 )
 from bedrock_rft.access._policies.judge_policies import judge_policy
-from bedrock_rft.access._policies.policy import Condition, Policy, Statement
+from bedrock_rft.access._policies.policy import Condition, Policy, Statement, Texts
+from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.types.arn import LambdaArn
 from bedrock_rft.types.iam_actions import BEARER, FILES, INFERENCE, JOBS, MODELS
 
 __all__ = [
     "caller_policy",
     "deployer_policy",
+    "doctor_policy",
     "documented_invoke_policy",
     "execution_policy",
     "invoke_policy",
+    "model_condition",
     "trust_policy",
     "watcher_policy",
 ]
 
-_LOGS = ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents")
+_MODEL = re.compile(r"[A-Za-z0-9*?][A-Za-z0-9.:*?_-]{0,255}", re.ASCII)
 
 
 def caller_policy(
@@ -41,7 +47,7 @@ def caller_policy(
     *,
     reward: str | None = None,
     project: str | None = None,
-    models: Sequence[str] = (),
+    models: Sequence[str] | str = (),
     api_key: bool | Literal["short-term"] = False,
 ) -> Policy:
     """Return the policy for an identity that uploads files, runs jobs and uses models.
@@ -51,58 +57,44 @@ def caller_policy(
         account: account number, 12 digits. Default: the account of the reward function.
         reward: ARN of the reward function. The service invokes it with the permissions of the job's creator.
         project: id of the Bedrock project, or `*` for any. Default: the default project.
-        models: models that may be trained. Default: all.
+        models: models that may be trained; `*` and `?` are wildcards. Default: all.
         api_key: True if requests use a Bedrock API key; `short-term` allows short-term keys only.
 
     Raises:
         ConfigurationError: an argument is invalid.
     """
-    number = account_of(account, reward)
-    resource = (project_arn(region, number, project),)
-    create, *others = JOBS
-    model_limit: Condition = {"StringEquals": {"bedrock-mantle:Model": tuple(models)}} if models else {}
-    statements = [
-        Statement(sid="Files", action=FILES, resource=resource, reason="Upload, read, list and delete datasets."),
-        Statement(
-            sid="CreateJobs",
-            action=(create,),
-            resource=resource,
-            condition=model_limit,
-            reason=f"Start training jobs{', of these models only' if models else ''}.",
+    resource = (project_arn(region, account_of(account, reward), project),)
+    condition = model_condition(models)
+    return _policy(
+        _statement("Files", FILES, resource, "Upload, read, list and delete datasets."),
+        _statement(
+            "CreateJobs",
+            JOBS[:1],
+            resource,
+            f"Start training jobs{', of these models only' if condition else ''}.",
+            condition,
         ),
-        Statement(
-            sid="Jobs",
-            action=tuple(others),
-            resource=resource,
-            reason="Read, list and cancel jobs; read their events and checkpoints.",
-        ),
-        Statement(
-            sid="Inference",
-            action=(INFERENCE, *MODELS),
-            resource=resource,
-            reason="List base and tuned models, and request completions.",
-        ),
-    ]
-    if api_key:
-        statements.append(_bearer_statement(short_term=api_key == "short-term"))
-    if reward is not None:
-        statements += invoke_policy(reward).statement
-    return _policy(*statements)
-
-
-def _policy(*statements: Statement) -> Policy:
-    return Policy(statement=statements)
-
-
-def _bearer_statement(*, short_term: bool) -> Statement:
-    """Return the permission that requests with an API key need in addition; it supports no resource."""
-    return Statement(
-        sid="ApiKey",
-        action=(BEARER,),
-        resource=("*",),
-        condition={"StringEquals": {"bedrock-mantle:BearerTokenType": "SHORT_TERM"}} if short_term else {},
-        reason=f"Use a {'short-term ' if short_term else ''}API key; the action supports no resource but '*'.",
+        _statement("Jobs", JOBS[1:], resource, "Read, list and cancel jobs; read their events and checkpoints."),
+        _statement("Inference", (INFERENCE, *MODELS), resource, "List base and tuned models, and request completions."),
+        *_key_statements(api_key),
+        *(invoke_policy(reward).statement if reward is not None else ()),
     )
+
+
+def model_condition(models: Sequence[str] | str) -> Condition:
+    """Return the condition that limits jobs to these models; empty without models.
+
+    Raises:
+        ConfigurationError: one of them cannot be the id of a model.
+    """
+    names = (models,) if isinstance(models, str) else tuple(models)
+    for name in names:
+        if not isinstance(name, str) or not _MODEL.fullmatch(name):
+            raise ConfigurationError(
+                f"models: {sanitize_line(repr(name), 80)} is not the id of a model. Example: 'openai.gpt-oss-20b'."
+            )
+    operator = "StringLike" if any(set(name) & {"*", "?"} for name in names) else "StringEquals"
+    return {operator: {"bedrock-mantle:Model": names}} if names else {}
 
 
 def invoke_policy(reward: str) -> Policy:
@@ -113,14 +105,8 @@ def invoke_policy(reward: str) -> Policy:
     Raises:
         ConfigurationError: `reward` is not the ARN of a Lambda function.
     """
-    return _policy(
-        Statement(
-            sid="InvokeReward",
-            action=("lambda:InvokeFunction",),
-            resource=function_arns(reward),
-            reason="Invoke this reward function, at any version.",
-        )
-    )
+    reason = "Invoke this reward function, at any version."
+    return _policy(_statement("InvokeReward", ("lambda:InvokeFunction",), function_arns(reward), reason))
 
 
 def watcher_policy(
@@ -140,25 +126,75 @@ def watcher_policy(
         ConfigurationError: an argument is invalid.
     """
     resource = (project_arn(region, check_account(account), project),)
-    _, get_job, list_jobs, _ = JOBS
-    _, _, list_files, _ = FILES
-    statements = [
-        Statement(
-            sid="WatchJobs",
-            action=(get_job, list_jobs),
-            resource=resource,
-            reason="Read and list jobs; read their events and checkpoints.",
+    reason = "List files and models without reading the content of a file."
+    return _policy(
+        _statement("WatchJobs", JOBS[1:3], resource, "Read and list jobs; read their events and checkpoints."),
+        _statement("SeeNames", (FILES[2], *MODELS), resource, reason),
+        *_key_statements(api_key),
+    )
+
+
+def doctor_policy(
+    region: str,
+    account: str | None = None,
+    *,
+    reward: str | None = None,
+    project: str | None = None,
+    api_key: bool | Literal["short-term"] = False,
+) -> Policy:
+    """Return the read-only policy for an identity that runs the doctor. Without it, results are `unknown`.
+
+    It lets the identity read every role of the account, because the roles of the caller and of the function are not
+    known beforehand.
+
+    Args:
+        region: AWS region of the jobs.
+        account: account number, 12 digits. Default: the account of the reward function.
+        reward: ARN of the reward function. Default: every function of the account.
+        project: id of the Bedrock project, or `*` for any. Default: the default project.
+        api_key: True if requests use a Bedrock API key; `short-term` allows short-term keys only.
+
+    Raises:
+        ConfigurationError: an argument is invalid.
+    """
+    number = account_of(account, reward)
+    place = f"arn:{partition(region)}"
+    functions = function_arns(reward) if reward is not None else (f"{place}:lambda:{region}:{number}:function:*",)
+    names = ("GetFunctionConfiguration", "GetFunctionConcurrency", "GetFunctionUrlConfig", "GetPolicy")
+    roles = (f"{place}:iam::{number}:role/*",)
+    own = LambdaArn(reward).region if reward is not None else region
+    return _policy(
+        _statement("Models", MODELS[1:], (project_arn(region, number, project),), "List the models."),
+        _statement(
+            "Simulate",
+            ("iam:SimulatePrincipalPolicy",),
+            (*roles, f"{place}:iam::{number}:user/*"),
+            "Simulate the permissions of the caller and of the function's role.",
         ),
-        Statement(
-            sid="SeeNames",
-            action=(list_files, *MODELS),
-            resource=resource,
-            reason="List files and models without reading the content of a file.",
+        _statement("ReadRoles", ("iam:GetRole", "iam:ListAttachedRolePolicies"), roles, "Read these roles."),
+        _statement(
+            "ReadFunction", tuple(f"lambda:{name}" for name in names), functions, "Read the function's settings."
         ),
-    ]
-    if api_key:
-        statements.append(_bearer_statement(short_term=api_key == "short-term"))
-    return _policy(*statements)
+        _statement(
+            "ReadKey", ("kms:DescribeKey",), (f"{place}:kms:{own}:{number}:key/*",), "Read the state of its KMS key."
+        ),
+        _statement(
+            "ReadNetwork",
+            ("ec2:DescribeVpcEndpoints", "ec2:DescribeRouteTables"),
+            ("*",),
+            "Read the routes of its VPC; the actions support no resource but '*'.",
+        ),
+        _statement(
+            "ReadProfiles",
+            ("bedrock:GetInferenceProfile",),
+            (
+                f"{place}:bedrock:*:{number}:inference-profile/*",
+                f"{place}:bedrock:*:{number}:application-inference-profile/*",
+            ),
+            "Read the regions of the inference profiles of its judges.",
+        ),
+        *_key_statements(api_key),
+    )
 
 
 def execution_policy(reward: str, *, judges: Sequence[str] = ()) -> Policy:
@@ -171,14 +207,9 @@ def execution_policy(reward: str, *, judges: Sequence[str] = ()) -> Policy:
     Raises:
         ConfigurationError: an argument is invalid.
     """
-    group = log_group_arn(reward)
-    arn = LambdaArn(reward)
-    logs = Statement(
-        sid="OwnLog",
-        action=_LOGS,
-        resource=(group, f"{group}:*"),
-        reason="Write output to the function's own log group.",
-    )
+    group, arn = log_group_arn(reward), LambdaArn(reward)
+    actions = ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents")
+    logs = _statement("OwnLog", actions, (group, f"{group}:*"), "Write output to the function's own log group.")
     return _policy(logs, *(judge_policy(judges, arn.region, arn.account).statement if judges else ()))
 
 
@@ -206,7 +237,9 @@ def trust_policy(account: str | None = None, *, reward: str | None = None) -> Po
     )
 
 
-def deployer_policy(reward: str, *, role: str, permissions_boundary: str | None = None) -> Policy:
+def deployer_policy(
+    reward: str, *, role: str, permissions_boundary: str | None = None, bucket: str | None = None
+) -> Policy:
     """Return the policy for an identity that deploys a reward function and its execution role.
 
     Args:
@@ -214,76 +247,99 @@ def deployer_policy(reward: str, *, role: str, permissions_boundary: str | None 
         role: name or ARN of its execution role.
         permissions_boundary: ARN of the permissions boundary that the role must have. Without that boundary the role
             can then neither be created nor get a policy.
+        bucket: name of the S3 bucket through which large packages go, as `client.rewards.deploy` takes it.
 
     Raises:
         ConfigurationError: an argument is invalid.
     """
-    role_resource = (role_arn(role, reward),)
-    functions = function_arns(reward)
-    write_actions = (
-        "CreateFunction",
-        "UpdateFunctionCode",
-        "UpdateFunctionConfiguration",
-        "PublishVersion",
-        "TagResource",
-        "UntagResource",
-    )
-    read_actions = ("GetFunction", "GetFunctionConfiguration", "ListVersionsByFunction", "ListTags")
-    bounded_actions: tuple[str, ...] = ("CreateRole", "PutRolePolicy")  # these support iam:PermissionsBoundary
-    role_actions = ("UpdateAssumeRolePolicy", "TagRole", "UntagRole", "DeleteRolePolicy", "DeleteRole")
+    roles, functions = (role_arn(role, reward),), function_arns(reward)
+    bounded: Texts = ("iam:CreateRole", "iam:PutRolePolicy")  # these support iam:PermissionsBoundary
     boundary: Condition = {}
     if permissions_boundary is not None:
-        bounded_actions = (*bounded_actions, "PutRolePermissionsBoundary")
+        bounded = (*bounded, "iam:PutRolePermissionsBoundary")
         boundary = {"StringEquals": {"iam:PermissionsBoundary": check_boundary(permissions_boundary)}}
-    role_reads = ("GetRole", "GetRolePolicy", "ListRolePolicies", "ListAttachedRolePolicies")
-    within_boundary: tuple[Statement, ...] = ()
+    statements = [
+        _statement(
+            "Deploy", tuple(f"lambda:{name}" for name in _DEPLOY), functions, "Create, publish and delete the function."
+        ),
+        _statement("Check", ("lambda:InvokeFunction",), functions, "Invoke the function to check it."),
+        _statement(
+            "Role",
+            (*(() if boundary else bounded), *(f"iam:{name}" for name in _CHANGE_ROLE)),
+            roles,
+            "Create, update and delete the function's own execution role.",
+        ),
+    ]
     if boundary:
         reason = "Create the role and write its policy only with this permissions boundary."
-        actions = tuple(f"iam:{name}" for name in bounded_actions)
-        within_boundary = (
-            Statement(sid="RoleWithin", action=actions, resource=role_resource, condition=boundary, reason=reason),
-        )
-    return _policy(
-        Statement(
-            sid="Deploy",
-            action=tuple(f"lambda:{name}" for name in (*write_actions, *read_actions, "DeleteFunction")),
-            resource=functions,
-            reason="Create, update, publish and delete the function.",
-        ),
-        Statement(
-            sid="Check",
-            action=("lambda:InvokeFunction",),
-            resource=functions,
-            reason="Invoke the function to check it.",
-        ),
-        Statement(
-            sid="Role",
-            action=tuple(
-                f"iam:{name}" for name in (*(() if boundary else bounded_actions), *role_actions, *role_reads)
-            ),
-            resource=role_resource,
-            reason="Create, update and delete the function's own execution role.",
-        ),
-        *within_boundary,
-        Statement(
-            sid="PassRole",
-            action=("iam:PassRole",),
-            resource=role_resource,
-            condition={"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}},
-            reason="Pass the role to Lambda and to no other service.",
-        ),
-    )
+        statements.append(_statement("RoleWithin", bounded, roles, reason, boundary))
+    if bucket is not None:
+        objects = (f"arn:{LambdaArn(reward).aws_partition}:s3:::{bucket}/{OBJECT_PREFIX}{LambdaArn(reward).name}/*",)
+        reason = "Upload packages that are too large for a request, for Lambda to read."
+        statements.append(_statement("Packages", ("s3:PutObject", "s3:GetObject"), objects, reason))
+    passed: Condition = {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
+    reason = "Pass the role to Lambda and to no other service."
+    return _policy(*statements, _statement("PassRole", ("iam:PassRole",), roles, reason, passed))
+
+
+OBJECT_PREFIX = "bedrock-rft/"
+"""The beginning of the keys of packages in S3."""
+
+_DEPLOY = (
+    "CreateFunction",
+    "UpdateFunctionCode",
+    "UpdateFunctionConfiguration",
+    "PublishVersion",
+    "TagResource",
+    "UntagResource",
+    "GetFunction",
+    "GetFunctionConfiguration",
+    "ListVersionsByFunction",
+    "ListTags",
+    "DeleteFunction",
+)
+_CHANGE_ROLE = (
+    "UpdateAssumeRolePolicy",
+    "TagRole",
+    "UntagRole",
+    "DeleteRolePolicy",
+    "DeleteRole",
+    "GetRole",
+    "GetRolePolicy",
+    "ListRolePolicies",
+    "ListAttachedRolePolicies",
+)
 
 
 def documented_invoke_policy(function: str) -> Policy:
-    """Return AWS's documented example: a function of this name in every account and region.
+    """Return AWS's documented example: a function of this name in every account and region, without its versions.
 
-    It is wider than a job needs; `invoke_policy` names one function.
+    It is wider than a job needs, and does not cover the ARN of a version; `invoke_policy` names one function with its
+    versions.
     """
-    return _policy(
-        Statement(
-            action=("lambda:InvokeFunction",),
-            resource=(f"arn:aws:lambda:*:*:function:{function}",),
-            reason="AWS's example: invoke a function of this name in every region and account.",
+    reason = "AWS's example: invoke a function of this name in every region and account."
+    resource = (f"arn:aws:lambda:*:*:function:{function}",)
+    return _policy(Statement(action=("lambda:InvokeFunction",), resource=resource, reason=reason))
+
+
+def _key_statements(api_key: object) -> tuple[Statement, ...]:
+    """Return the permission that requests with an API key need in addition; it supports no resource."""
+    if api_key is not True and api_key is not False and api_key != "short-term":
+        raise ConfigurationError(
+            f"api_key is {sanitize_line(repr(api_key), 40)}. Pass True for any API key, 'short-term' for short-term "
+            "keys only, or False."
         )
-    )
+    if not api_key:
+        return ()
+    short = api_key == "short-term"
+    reason = f"Use a {'short-term ' if short else ''}API key; the action supports no resource but '*'."
+    condition: Condition = {"StringEquals": {"bedrock-mantle:BearerTokenType": "SHORT_TERM"}} if short else {}
+    return (_statement("ApiKey", (BEARER,), ("*",), reason, condition),)
+
+
+def _statement(sid: str, action: Texts, resource: Texts, reason: str, condition: Condition | None = None) -> Statement:
+    return Statement(sid=sid, action=action, resource=resource, condition=condition or {}, reason=reason)
+
+
+def _policy(*statements: Statement) -> Policy:
+    return Policy(statement=statements)
