@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bedrock_rft._resources.base import AsyncResource, Resource, blocking, checked_arguments
@@ -12,6 +13,8 @@ from bedrock_rft.errors import APIError, ConfigurationError
 
 if TYPE_CHECKING:
     from bedrock_rft.access import DeployedReward, Plan
+    from bedrock_rft.access._deployment.deploy import Deployment
+    from bedrock_rft.types import Job
 
 __all__ = ["AsyncRewards", "Rewards"]
 
@@ -36,6 +39,8 @@ class AsyncRewards(AsyncResource):
         architecture: str = "x86_64",
         role_arn: str | None = None,
         permissions_boundary: str | None = None,
+        bucket: str | None = None,
+        keep_versions: int | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> Plan:
         """Return what `deploy` would create, change and keep, with the IAM actions and policies. Nothing is changed.
@@ -51,9 +56,8 @@ class AsyncRewards(AsyncResource):
                 credentials, or a function or role of that name was not created by deploying it.
             APIError: a call failed.
         """
-        from bedrock_rft.access._deployment.deploy import Deployment, plan_deployment
+        from bedrock_rft.access._deployment.deploy import plan_deployment
 
-        config = self._session.config
         options = {
             "requirements": requirements,
             "include": include,
@@ -69,10 +73,11 @@ class AsyncRewards(AsyncResource):
             "tags": tags,
             "role_arn": role_arn,
             "permissions_boundary": permissions_boundary,
+            "bucket": bucket,
+            "keep_versions": keep_versions,
         }
-        return await self._session.transport.run(
-            lambda: plan_deployment(config, Deployment.of(reward, options, **settings))
-        )
+        deployment = await self._prepare(reward, options, settings)
+        return await self._session.transport.run(lambda: plan_deployment(self._session.config, deployment))
 
     @checked_arguments
     async def deploy(
@@ -93,6 +98,8 @@ class AsyncRewards(AsyncResource):
         architecture: str = "x86_64",
         role_arn: str | None = None,
         permissions_boundary: str | None = None,
+        bucket: str | None = None,
+        keep_versions: int | None = None,
         tags: Mapping[str, str] | None = None,
         plan: None = None,
     ) -> DeployedReward:
@@ -127,6 +134,10 @@ class AsyncRewards(AsyncResource):
             role_arn: the ARN of an execution role to use as it is; by default a role is created.
             permissions_boundary: the ARN of the permissions boundary of the created role, if your organisation requires
                 one; by default the present one stays.
+            bucket: the name of an S3 bucket of the account, in the function's region. A package that is too large for a
+                request to Lambda, above 50 MB, is uploaded there.
+            keep_versions: the number of versions to keep. Older ones are deleted, except those that a running job or an
+                alias uses. By default all stay.
             tags: tags for the function and the role. Tags that an earlier deployment gave and this one does not are
                 removed.
             plan: removed; use `client.rewards.plan`.
@@ -138,12 +149,10 @@ class AsyncRewards(AsyncResource):
             PermissionDeniedError: an IAM action is missing; the message names it and a policy that allows it.
             APIError: another call failed.
         """
-        from bedrock_rft.access._deployment.deploy import Deployment
         from bedrock_rft.access._deployment.deploy import deploy as deploy_reward
 
         if plan is not None:
             raise ConfigurationError("deploy(plan=…) was removed. Use client.rewards.plan(reward, name=…).")
-        config = self._session.config
         options = {
             "requirements": requirements,
             "include": include,
@@ -159,15 +168,38 @@ class AsyncRewards(AsyncResource):
             "tags": tags,
             "role_arn": role_arn,
             "permissions_boundary": permissions_boundary,
+            "bucket": bucket,
+            "keep_versions": keep_versions,
         }
 
-        def work() -> DeployedReward:
-            deployment = Deployment.of(reward, options, **settings)
-            return deploy_reward(config, deployment, self, dataset=dataset if check else None, gold=gold)
+        deployment = await self._prepare(reward, options, settings)
+        records = dataset if check else None
+        return await self._session.transport.run(
+            lambda: deploy_reward(self._session.config, deployment, self, dataset=records, gold=gold)
+        )
 
-        return await self._session.transport.run(work)
+    async def _prepare(self, reward: object, options: Mapping[str, Any], settings: Mapping[str, Any]) -> Deployment:
+        """Package a reward and validate the settings. If old versions are to be deleted, find those of running jobs."""
+        from bedrock_rft.access._deployment.deploy import Deployment
 
-    async def destroy(self, reward: object, *, plan: bool = False, force: bool = False) -> Plan:
+        deployment = await self._session.transport.run(lambda: Deployment.of(reward, options, **settings))
+        if deployment.keep_versions is None:
+            return deployment
+        advice = "Nothing was changed, because a running job may need a version. Leave out keep_versions= to keep all."
+        jobs = [job async for job in self._running_jobs(deployment.name, advice)]
+        return replace(deployment, used=[job.reward.qualifier or "" for job in jobs if job.reward is not None])
+
+    async def plan_destroy(self, reward: object) -> Plan:
+        """Return what `destroy` would delete. Nothing is changed. Arguments and errors are those of `destroy`."""
+        from bedrock_rft.access._deployment.account import Account
+        from bedrock_rft.access._deployment.destroy import deployment_name, plan_destruction
+
+        config = self._session.config
+        name = deployment_name(reward, config.region)
+        return await self._session.transport.run(lambda: plan_destruction(Account(config), name))
+
+    @checked_arguments
+    async def destroy(self, reward: object, *, force: bool = False, plan: None = None) -> Plan:
         """Delete the function that `deploy` created, with all its versions, and its role.
 
         It can be repeated: missing parts are no error. The log stays, because it holds the function's output; the plan
@@ -175,11 +207,11 @@ class AsyncRewards(AsyncResource):
 
         Args:
             reward: the value that `deploy` returned, its ARN, or its name.
-            plan: True changes nothing, and returns the steps that would be taken.
             force: True deletes the function even if a running job needs it.
+            plan: removed; use `client.rewards.plan_destroy`.
 
         Returns:
-            The steps that were taken, or would be.
+            The steps that were taken.
 
         Raises:
             ConfigurationError: the function was not created by deploying that name, a running job needs it, or its role
@@ -187,30 +219,31 @@ class AsyncRewards(AsyncResource):
             APIError: a call failed.
         """
         from bedrock_rft.access._deployment.account import Account
-        from bedrock_rft.access._deployment.destroy import deployment_name, destroy, plan_destruction
+        from bedrock_rft.access._deployment.destroy import deployment_name, destroy
 
-        config, run = self._session.config, self._session.transport.run
+        if plan is not None:
+            raise ConfigurationError("destroy(plan=…) was removed. Use client.rewards.plan_destroy(reward).")
+        config = self._session.config
         name = deployment_name(reward, config.region)
-        if not plan and not force:
-            await self._refuse_if_used(name)
-        act = plan_destruction if plan else destroy
-        return await run(lambda: act(Account(config), name))
+        if not force:
+            advice = "Nothing was deleted, because a running job may need it. force=True skips this check."
+            async for job in self._running_jobs(name, advice):
+                raise ConfigurationError(
+                    f"Job {job.id} is {job.status} and needs the function '{name}'. Nothing was deleted. Wait for "
+                    "the job, cancel it, or pass force=True."
+                )
+        return await self._session.transport.run(lambda: destroy(Account(config), name))
 
-    async def _refuse_if_used(self, name: str) -> None:
-        """Raise `ConfigurationError` if a job that has not ended needs the function, because it would fail."""
+    async def _running_jobs(self, name: str, advice: str) -> AsyncIterator[Job]:
+        """Yield the jobs that have not ended and need the function."""
         region = self._session.config.region
         try:
             async for job in AsyncJobs(self._session).list():
                 arn = job.reward
                 if job.status not in _ENDED and arn is not None and (arn.name, arn.region) == (name, region):
-                    raise ConfigurationError(
-                        f"Job {job.id} is {job.status} and needs the function '{name}'. Nothing was deleted. Wait for "
-                        "the job, cancel it, or pass force=True."
-                    )
+                    yield job
         except APIError as error:
-            error.args = (
-                f"{error} Nothing was deleted, because a running job may need it. force=True skips this check.",
-            )
+            error.args = (f"{error} {advice}",)
             raise
 
 
@@ -219,4 +252,5 @@ class Rewards(Resource):
 
     plan = blocking(AsyncRewards.plan)
     deploy = blocking(AsyncRewards.deploy)
+    plan_destroy = blocking(AsyncRewards.plan_destroy)
     destroy = blocking(AsyncRewards.destroy)

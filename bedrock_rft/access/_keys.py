@@ -96,7 +96,8 @@ def mint_api_key(
             credentials.
 
     Raises:
-        ConfigurationError: there is no region or there are no credentials, or the lifetime is invalid.
+        ConfigurationError: there is no region or there are no credentials, their session is over, or the lifetime is
+            invalid.
         MissingExtraError: the extra is not installed.
     """
     return _provider(region, profile, as_secret(credentials), expires_in).key()
@@ -153,6 +154,12 @@ def _load_generator() -> Any:
 def _mint(credentials: AwsCredentials, frozen: Secret[Frozen], region: str, lifetime: timedelta) -> MintedKey:
     from botocore.credentials import Credentials
 
+    end = _session_end(credentials)
+    if end is not None and end <= datetime.now(timezone.utc):
+        raise ConfigurationError(
+            f"The session of the AWS credentials from {credentials.origin} ended at {end:%Y-%m-%d %H:%M} UTC, and a key "
+            "ends with it. Sign in again, or check this machine's clock."
+        )
     provider = SimpleNamespace(load=lambda: Credentials(*frozen.reveal()))
     key: Secret[str] | None = None
     failure = ""
@@ -165,7 +172,7 @@ def _mint(credentials: AwsCredentials, frozen: Secret[Frozen], region: str, life
             f"aws-bedrock-token-generator could not make a key: {failure}. Check the AWS credentials."
         )
     expires_at = read(key.reveal()).expires_at or datetime.now(timezone.utc) + lifetime
-    return MintedKey(key, region, min(expires_at, _session_end(credentials) or expires_at))
+    return MintedKey(key, region, min(expires_at, end or expires_at))
 
 
 def _session_end(credentials: AwsCredentials) -> datetime | None:

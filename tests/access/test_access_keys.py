@@ -94,6 +94,15 @@ def test_a_lifetime_that_is_none_is_refused(lives: Any) -> None:
         minted(expires_in=lives)
 
 
+def test_a_session_that_is_over_makes_no_key() -> None:
+    ended = Credentials(ACCESS_KEY, SECRET, TOKEN)
+    ended._expiry_time = datetime.now(timezone.utc) - timedelta(minutes=1)
+    with pytest.raises(ConfigurationError, match=r"The session .* ended at .* UTC, and a key ends with it\. Sign in"):
+        mint_api_key(WEST, credentials=ended)
+    with pytest.raises(ConfigurationError, match="Sign in again"):
+        api_key_provider(WEST, credentials=ended)()
+
+
 def test_without_credentials_or_region_nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match="No identity"):
         mint_api_key(WEST)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 from fnmatch import fnmatchcase
 from typing import Any
@@ -13,12 +14,13 @@ from botocore.credentials import Credentials
 from support.aws_gate import ACCOUNT, EXAMPLES, REGION, Here
 from support.fake_secrets import ACCESS_KEY, SECRET, TOKEN, secrets_in
 
-from bedrock_rft import APIConnectionError, AsyncClient, Client, ConfigurationError, RewardError
+from bedrock_rft import APIConnectionError, AsyncClient, Client, ConfigurationError, NotFoundError, RewardError
 from bedrock_rft.access import DeployedReward, Plan, Step, deployer_policy
+from bedrock_rft.access._deployment.function import fits_request
 from bedrock_rft.access._deployment.names import role_name
 from bedrock_rft.local import LocalService
 from bedrock_rft.rewards import Judge
-from bedrock_rft.rewards._packaging.archive import Package, build_zip
+from bedrock_rft.rewards._packaging.archive import LARGEST, Package, build_zip
 
 ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:sums"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/bedrock-rft/sums-{REGION}"
@@ -253,14 +255,126 @@ def test_tags_that_are_no_longer_given_are_removed(here: Here, client: Client) -
     assert not client.rewards.deploy(made(), name="sums").changed
 
 
-def test_a_package_that_lambda_does_not_accept_is_refused_before_anything_is_created(
+def large() -> Package:
+    """Return a package that is too large for a request."""
+    content, files = build_zip({"lambda_function.py": SOURCE.encode(), "data.bin": os.urandom(51 * 1024 * 1024)})
+    return Package(content, "lambda_function.lambda_handler", "python3.13", "x86_64", files, "sums")
+
+
+def test_a_package_above_the_limit_of_a_request_is_refused_before_anything_is_created(
     here: Here, client: Client
 ) -> None:
-    package = made()
-    object.__setattr__(package, "content", bytes(51 * 1024 * 1024))
-    with pytest.raises(ConfigurationError, match=r"The package has 51 MB; .* at most 50 MB\. Nothing was created"):
-        client.rewards.deploy(package, name="sums")
+    with pytest.raises(
+        ConfigurationError, match=r"has 51 MB; .* at most 50 MB in a request\. Nothing was created\. Pass bucket="
+    ):
+        client.rewards.deploy(large(), name="sums")
     assert here.gate.asked == []
+
+
+def test_the_largest_zip_that_lambda_documents_fits_a_request() -> None:
+    package = made()
+    object.__setattr__(package, "content", bytes(LARGEST))
+    assert fits_request(package)
+    object.__setattr__(package, "content", bytes(LARGEST + 1024**2))
+    assert not fits_request(package)
+
+
+def test_a_large_package_goes_through_a_bucket(here: Here, client: Client) -> None:
+    storage = here.service("s3")
+    storage.create_bucket(Bucket="packages", CreateBucketConfiguration={"LocationConstraint": REGION})
+    here.gate.clear()
+    package = large()
+    plan = client.rewards.plan(package, name="sums", bucket="packages")
+    assert [step.kind for step in plan.steps] == ["role", "policy", "object", "function", "version"]
+    assert plan.steps[2].name.startswith("s3://packages/bedrock-rft/sums/")
+    assert (
+        {"s3:PutObject", "s3:GetObject"}
+        <= {*plan.needs}
+        <= {*deployer_policy(ARN, role=ROLE, bucket="packages").actions}
+    )
+    reward = client.rewards.deploy(package, name="sums", bucket="packages", dataset=DATA)
+    assert here.gate.writes == ["CreateRole", "PutRolePolicy", "PutObject", "CreateFunction", "PublishVersion"]
+    assert settings_of(here, reward.version)["CodeSha256"] == package.code_sha256
+    here.gate.clear()
+    assert not client.rewards.deploy(package, name="sums", bucket="packages").changed
+    assert client.rewards.deploy(made(), name="sums", bucket="packages").version == "2"
+    assert here.gate.writes == ["UpdateFunctionCode", "PublishVersion"], "a small package needs no bucket"
+    here.gate.clear()
+    client.rewards.deploy(package, name="sums", bucket="packages")
+    assert here.gate.writes == ["PutObject", "UpdateFunctionCode", "PublishVersion"]
+
+
+def test_a_bucket_that_does_not_exist_is_an_error_with_a_remedy(here: Here, client: Client) -> None:
+    with pytest.raises(NotFoundError, match=r"s3 PutObject: NoSuchBucket: .*Create the bucket in the region"):
+        client.rewards.deploy(large(), name="sums", bucket="packages")
+    assert "CreateFunction" not in here.gate.writes
+
+
+# Old versions
+
+
+def deploy_versions(client: Client, count: int) -> None:
+    for number in range(count):
+        client.rewards.deploy(made(SOURCE + f"# {number}\n"), name="sums")
+
+
+def test_old_versions_are_deleted_on_request(here: Here, client: Client) -> None:
+    deploy_versions(client, 4)
+    here.service("lambda").create_alias(FunctionName="sums", Name="live", FunctionVersion="1")
+    with LocalService() as service, Client(**service.client_options()) as other:
+        plan = other.rewards.plan(made(), name="sums", keep_versions=2)
+        assert versions(here) == ["1", "2", "3", "4"]
+        reward = other.rewards.deploy(made(), name="sums", keep_versions=2)
+        assert not other.rewards.deploy(made(), name="sums", keep_versions=2).changed
+    assert (reward.version, versions(here)) == ("5", ["1", "4", "5"])
+    pruned = [(step.action, step.name, step.details) for step in plan.steps[-3:]]
+    assert pruned == [
+        ("delete", f"{ARN}:3", ()),
+        ("delete", f"{ARN}:2", ()),
+        ("leave", f"{ARN}:1", ("the alias live uses it",)),
+    ]
+    assert (
+        {"lambda:DeleteFunction", "lambda:ListAliases"} <= {*plan.needs} <= {*deployer_policy(ARN, role=ROLE).actions}
+    )
+
+
+def test_a_version_that_a_running_job_uses_is_kept(here: Here) -> None:
+    handler = f"{EXAMPLES / 'reward.py'}:lambda_handler"
+    with LocalService(reward=handler, pace=60) as service, Client(**service.client_options()) as client:
+        first = client.rewards.deploy(made(), name="sums")
+        file = client.files.upload((DATA * 20)[:100], validate=False)
+        client.jobs.create("openai.gpt-oss-20b", training_file=file, reward=first)
+        deploy_versions(client, 2)
+        kept = client.rewards.deploy(made(), name="sums", keep_versions=1)
+        assert "a running job uses it" in str(kept.plan)
+    assert versions(here) == ["1", "4"]
+
+
+def test_without_a_list_of_the_jobs_no_version_is_deleted(here: Here, client: Client) -> None:
+    deploy_versions(client, 2)
+    here.gate.clear()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, and not listening: refused
+        nowhere = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+        identity = Credentials(ACCESS_KEY, SECRET, TOKEN)
+        with (
+            Client(REGION, credentials=identity, base_url=nowhere, max_retries=0) as lost,
+            pytest.raises(APIConnectionError, match=r"Nothing was changed, .* Leave out keep_versions="),
+        ):
+            lost.rewards.deploy(made(), name="sums", keep_versions=1)
+    assert here.gate.asked == []
+
+
+def test_the_role_is_sent_only_if_it_changes(here: Here, client: Client) -> None:
+    client.rewards.deploy(made(), name="sums")
+    plan = client.rewards.plan(made(), name="sums", timeout=60)
+    assert "iam:PassRole" not in plan.needs
+    here.gate.clear()
+    client.rewards.deploy(made(), name="sums", timeout=60)
+    (update,) = [asked for asked in here.gate.asked if asked.operation == "UpdateFunctionConfiguration"]
+    assert json.loads(update.body) == {"Timeout": 60}
+    own = here.service("iam").create_role(RoleName="own", AssumeRolePolicyDocument=json.dumps(ANYBODY))["Role"]["Arn"]
+    assert "iam:PassRole" in client.rewards.plan(made(), name="sums", timeout=60, role_arn=own).needs
 
 
 def test_what_others_undid_is_done_again(here: Here, client: Client) -> None:
@@ -321,7 +435,7 @@ def test_a_plan_fits_a_terminal_and_a_notebook(client: Client) -> None:
     plans: list[Plan] = [
         client.rewards.plan(evil, name="sums", timeout=9),
         client.rewards.plan(evil, name="sums-" + "x" * 59),
-        client.rewards.destroy("sums", plan=True),
+        client.rewards.plan_destroy("sums"),
     ]
     evil_step = Step("leave", "role", "<script>\x1b[2J", ("<script>\x1b[2J",))
     plans.append(Plan("Deploy <script>", (evil_step,), facts=(("as", "<script>\x1b[2J"),)))
@@ -357,6 +471,8 @@ def test_what_is_called_is_what_the_deployers_policy_allows(here: Here, client: 
 def test_the_removed_argument_names_its_successor(client: Client) -> None:
     with pytest.raises(ConfigurationError, match=r"Use client\.rewards\.plan\(reward, name=…\)"):
         client.rewards.deploy(made(), name="sums", plan=True)  # type: ignore[arg-type] # as before 0.3
+    with pytest.raises(ConfigurationError, match=r"Use client\.rewards\.plan_destroy\(reward\)"):
+        client.rewards.destroy("sums", plan=True)  # type: ignore[arg-type] # as before 0.3
 
 
 # The check
@@ -426,7 +542,7 @@ def test_a_function_of_somebody_elses_is_left_alone(
     with pytest.raises(ConfigurationError, match=r"was not created by deploying 'sums'.*Choose another name="):
         (client.rewards.plan if plan else client.rewards.deploy)(made(), name="sums")
     with pytest.raises(ConfigurationError, match=r"was not created by deploying 'sums'.*Delete it yourself"):
-        client.rewards.destroy("sums", plan=plan, force=True)
+        client.rewards.plan_destroy("sums") if plan else client.rewards.destroy("sums", force=True)
     assert here.gate.writes == []
 
 
@@ -509,7 +625,7 @@ def test_what_was_made_is_taken_away_and_only_that(here: Here, client: Client) -
     client.rewards.deploy(made(SOURCE + "# changed\n"), name="sums")
     client.rewards.deploy(made(), name="other")
     here.gate.clear()
-    planned = client.rewards.destroy(reward, plan=True)
+    planned = client.rewards.plan_destroy(reward)
     assert here.gate.writes == []
     done = client.rewards.destroy(reward, force=True)
     assert here.gate.writes == ["DeleteFunction", "DeleteRolePolicy", "DeleteRole"]
@@ -663,6 +779,9 @@ def test_a_rehearsal_changes_no_account(monkeypatch: pytest.MonkeyPatch) -> None
         ({"tags": {"bedrock-rft:name": "y"}}, "a reserved prefix"),
         ({"tags": {"x": "\x1b[2J"}}, "AWS does not accept the tag"),
         ({"tags": {"x": 1}}, "tags must map text to text"),
+        ({"tags": {"Team": "a", "team": "b"}}, "Team, team differ in case only"),
+        ({"bucket": "s3://packages"}, "bucket is 's3://packages'"),
+        ({"keep_versions": 0}, "keep_versions is 0"),
         ({"tags": {str(n): "" for n in range(49)}}, "tags has 49 entries"),
     ],
 )

@@ -135,6 +135,69 @@ def test_it_is_not_waited_for_for_ever(here: Here, client: Client) -> None:
     assert 10 < here.gate.writes.count("CreateFunction") < 100
 
 
+def trust_of_role(here: Here) -> dict[str, Any]:
+    role = here.service("iam").get_role(RoleName=f"sums-{REGION}")["Role"]
+    condition: dict[str, Any] = role["AssumeRolePolicyDocument"]["Statement"][0]["Condition"]
+    return condition
+
+
+@pytest.mark.parametrize("operation", ["CreateFunction", "UpdateFunctionConfiguration"])
+def test_a_role_that_lambda_cannot_assume_gets_a_trust_policy_without_the_source_arn(
+    here: Here, client: Client, operation: str
+) -> None:
+    settings: dict[str, Any] = {}
+    if operation == "UpdateFunctionConfiguration":
+        client.rewards.deploy(made(), name="sums")
+        settings = {"timeout": 60}
+    here.gate.clear()
+
+    def answer(_: Asked, forward: Forward) -> tuple[str, Any, bytes]:
+        if "ArnLike" not in trust_of_role(here):
+            return forward()
+        body = json.dumps({"Type": "User", "message": EARLY}).encode()
+        headers = [("x-amzn-errortype", "InvalidParameterValueException"), ("content-type", "application/json")]
+        return "400 Error", headers, body
+
+    here.gate.rules.append(Rule(operation, answer))
+    plan = client.rewards.plan(made(), name="sums", **settings)
+    assert "iam:UpdateAssumeRolePolicy" in plan.needs or operation == "UpdateFunctionConfiguration"
+    reward = client.rewards.deploy(made(), name="sums", **settings)
+    assert trust_of_role(here) == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+    assert "without aws:SourceArn, because Lambda could not assume the role with it" in " ".join(
+        str(reward.plan).split()
+    )
+    assert here.gate.writes.count("UpdateAssumeRolePolicy") == 1
+    again = client.rewards.deploy(made(), name="sums", **settings)
+    assert not again.changed
+    assert "its trust policy has no aws:SourceArn" in str(again.plan)
+
+
+def test_a_role_of_the_user_that_lambda_cannot_assume_is_explained_after_seconds(here: Here, client: Client) -> None:
+    role = here.service("iam").create_role(RoleName="own", AssumeRolePolicyDocument=json.dumps(ANYBODY))
+    here.gate.refuse("CreateFunction", 400, "InvalidParameterValueException", EARLY)
+    with pytest.raises(
+        APIStatusError, match=r"must let lambda\.amazonaws\.com assume it\. 'python -m bedrock_rft"
+    ) as caught:
+        client.rewards.deploy(made(), name="sums", role_arn=role["Role"]["Arn"])
+    assert f"policy trust --reward {ARN}' prints one" in str(caught.value)
+    assert clock().now <= 10
+
+
+@pytest.mark.parametrize("operation", ["UpdateFunctionCode", "UpdateFunctionConfiguration", "PublishVersion"])
+def test_a_function_that_is_deleted_meanwhile_is_created_again(here: Here, client: Client, operation: str) -> None:
+    client.rewards.deploy(made(), name="sums")
+
+    def answer(_: Asked, forward: Forward) -> tuple[str, Any, bytes]:
+        here.service("lambda").delete_function(FunctionName="sums")
+        return forward()
+
+    here.gate.rules.append(Rule(operation, answer, times=1))
+    changed = made(SOURCE + "# changed\n")
+    reward = client.rewards.deploy(changed, name="sums", timeout=60)
+    assert settings_of(here, reward.version)["CodeSha256"] == changed.code_sha256
+    assert not client.rewards.deploy(changed, name="sums", timeout=60).changed
+
+
 def test_another_invalid_value_is_not_tried_again(here: Here, client: Client) -> None:
     here.gate.refuse("CreateFunction", 400, "InvalidParameterValueException", "The runtime parameter is not supported.")
     with pytest.raises(APIStatusError, match="runtime parameter"):

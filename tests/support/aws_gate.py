@@ -35,6 +35,8 @@ _LAMBDA = (
     ("PUT", r"/2015-03-31/functions/([^/]+)/configuration", "UpdateFunctionConfiguration"),
     ("POST", r"/2015-03-31/functions/([^/]+)/versions", "PublishVersion"),
     ("GET", r"/2015-03-31/functions/([^/]+)/versions", "ListVersionsByFunction"),
+    ("GET", r"/2015-03-31/functions/([^/]+)/aliases", "ListAliases"),
+    ("POST", r"/2015-03-31/functions/([^/]+)/aliases", "CreateAlias"),
     ("GET", r"/2015-03-31/functions/([^/]+)/configuration", "GetFunctionConfiguration"),
     ("GET", r"/2015-03-31/functions/([^/]+)", "GetFunction"),
     ("DELETE", r"/2015-03-31/functions/([^/]+)", "DeleteFunction"),
@@ -139,6 +141,9 @@ class Gate:
 def _asked(environ: dict[str, Any], body: bytes) -> Asked:
     region, service = re.findall(r"/([a-z0-9-]+)/([a-z0-9-]+)/aws4_request", environ["HTTP_AUTHORIZATION"])[0]
     partition = "aws-us-gov" if region.startswith("us-gov-") else "aws"
+    if service == "s3":
+        operation = {"PUT": "PutObject", "GET": "GetObject"}[environ["REQUEST_METHOD"]]
+        return Asked(f"s3:{operation}", f"arn:{partition}:s3:::{environ['PATH_INFO'].lstrip('/')}")
     if service != "lambda":
         fields = {name: values[0] for name, values in parse_qs(body.decode()).items()}
         named = f"arn:{partition}:iam::{ACCOUNT}:role{fields.get('Path', '/bedrock-rft/')}{fields.get('RoleName', '')}"
@@ -198,7 +203,7 @@ def here(aws_server: tuple[Gate, Any], monkeypatch: pytest.MonkeyPatch) -> Here:
     gate, server = aws_server
     server.empty()
     gate.clear()
-    for service in ("LAMBDA", "IAM", "STS"):
+    for service in ("LAMBDA", "IAM", "STS", "S3"):
         monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", server.url)
     monkeypatch.setattr(_retry, "time", Clock())
     monkeypatch.setattr(_deploy, "time", Clock())

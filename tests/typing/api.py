@@ -68,7 +68,7 @@ def blocking(client: Client) -> None:
     reward = client.rewards.deploy("reward.py:lambda_handler", name="r", dataset="train.jsonl", timeout=60)
     assert_type(reward, DeployedReward)
     assert_type(client.rewards.plan(reward, name="r", tags={"team": "research"}), Plan)
-    assert_type(client.rewards.destroy(reward, plan=True), Plan)
+    assert_type(client.rewards.plan_destroy(reward), Plan)
     client.jobs.create("m", training_file="f", reward=reward)
     assert_type(client.models.list(), Iterator[Model])
     assert_type(client.models.retrieve("m"), Model)

@@ -13,7 +13,7 @@ from bedrock_rft._auth.botocore_clients import service_client
 from bedrock_rft._auth.config import Config
 from bedrock_rft._auth.endpoint import is_loopback
 from bedrock_rft.access._deployment.api_errors import api_error
-from bedrock_rft.access._deployment.retry import is_busy, is_too_early, retry_until_accepted
+from bedrock_rft.access._deployment.retry import SHORT_SECONDS, is_busy, is_too_early, retry_until_accepted
 from bedrock_rft.errors import APIResponseError, ConfigurationError, NotFoundError
 
 __all__ = ["Account"]
@@ -47,8 +47,8 @@ class Account:
                 "or make the client with profile=… or credentials=…."
             )
         self._clients: dict[str, Any] = {}
-        self._policy_options = ""
-        self._refuse_real_account()
+        self._function, self._policy_options = "", ""
+        self._refuse_real_account("lambda", "iam", "sts")
         identity = self.call("sts", "GetCallerIdentity", expect=("Account", "Arn"))
         self.id = str(identity["Account"])
         self.caller = str(identity["Arn"])
@@ -68,10 +68,13 @@ class Account:
             ("identity", f"AWS credentials from {self.origin}"),
         )
 
-    def set_subject(self, function: str, role: str, boundary: str | None = None) -> None:
-        """Set the function, the role and the permissions boundary that the advice after a denial names."""
-        self._policy_options = f" --reward {function} --role {role}"
+    def set_subject(self, function: str, role: str, boundary: str | None = None, bucket: str | None = None) -> None:
+        """Set the function, the role, the permissions boundary and the bucket that the advice after a denial names."""
+        self._function, self._policy_options = function, f" --reward {function} --role {role}"
         self._policy_options += f" --permissions-boundary {boundary}" if boundary else ""
+        self._policy_options += f" --bucket {bucket}" if bucket else ""
+        if bucket:
+            self._refuse_real_account("s3")
 
     def function_arn(self, name: str) -> str:
         """Return the ARN of a function of this account, without a qualifier."""
@@ -106,6 +109,7 @@ class Account:
                 operation,
                 origin=self.origin,
                 policy=f"python -m bedrock_rft.access policy deployer{self._policy_options}",
+                trust=f"python -m bedrock_rft.access policy trust --reward {self._function}",
             )
         else:
             found = cast("dict[str, Any]", response)
@@ -122,9 +126,13 @@ class Account:
 
         Raises as `call`.
         """
-        return retry_until_accepted(
-            lambda: self.call(service, operation, **parameters), lambda error: is_busy(error) or is_too_early(error)
-        )
+
+        def attempt() -> dict[str, Any]:
+            return retry_until_accepted(
+                lambda: self.call(service, operation, **parameters), is_too_early, SHORT_SECONDS
+            )
+
+        return retry_until_accepted(attempt, is_busy)
 
     def find(self, service: str, operation: str, **parameters: Any) -> dict[str, Any] | None:
         """Call an operation on one resource. Return None if there is no such resource. Raises as `call`."""
@@ -164,12 +172,12 @@ class Account:
             )
         return self._clients[service]
 
-    def _refuse_real_account(self) -> None:
+    def _refuse_real_account(self, *services: str) -> None:
         """Raise `ConfigurationError` if a client for a local service would change a real account."""
         base = self._config.base_url
         if not base.startswith("local:") and not is_loopback(urlsplit(base).hostname or ""):
             return
-        for service in ("lambda", "iam", "sts"):
+        for service in services:
             host = urlsplit(str(self._client(service).meta.endpoint_url)).hostname or ""
             if not is_loopback(host):
                 raise ConfigurationError(

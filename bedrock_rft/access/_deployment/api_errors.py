@@ -30,12 +30,13 @@ _CONFLICT, _SERVER_ERROR = 409, 500
 _ASK_FOR_MORE = "or ask for a higher quota at https://console.aws.amazon.com/servicequotas"
 _QUOTAS = {
     ("CodeStorageExceededException", ""): (
-        "The Lambda quota 'Function and layer storage' (75 GB by default) of this region is used up. Delete functions "
-        f"or old versions, {_ASK_FOR_MORE}"
+        "The Lambda quota 'Function and layer storage' (75 GB by default) of this region is used up. Delete old "
+        "versions: pass keep_versions=, or run 'aws lambda delete-function --function-name NAME --qualifier VERSION'; "
+        f"{_ASK_FOR_MORE}"
     ),
     ("LimitExceeded", "RolesPerAccount"): (
-        "The IAM quota 'Roles per account' (1,000 by default) is used up. Delete roles, pass role_arn= to use a role "
-        f"that exists, {_ASK_FOR_MORE}"
+        "The IAM quota 'Roles per account' (1,000 by default) is used up. Delete rewards that are not used with "
+        f"client.rewards.destroy, pass role_arn= to use a role that exists, {_ASK_FOR_MORE}"
     ),
     ("LimitExceeded", "policy size"): (
         "The IAM quota for the size of a role's inline policies (10,240 characters) does not leave room for all "
@@ -49,14 +50,17 @@ _QUOTAS = {
     ("InvalidParameterValueException", "Unzipped size"): (
         "The Lambda quota for an unzipped package is 250 MB. Package fewer requirements or files"
     ),
+    ("NoSuchBucket", ""): "Create the bucket in the region of the function, or pass another bucket=",
     ("RequestEntityTooLargeException", ""): (
-        "The Lambda quota for a zip that is sent directly is 50 MB. Package fewer requirements or files"
+        "The Lambda quota for a zip that is sent directly is 50 MB. Pass bucket=, or package less"
     ),
 }
 """Advice by the beginning of the error code and a part of the message."""
 
 
-def api_error(failure: AwsFailure, service: str, operation: str, *, origin: str, policy: str) -> BedrockRFTError:
+def api_error(
+    failure: AwsFailure, service: str, operation: str, *, origin: str, policy: str, trust: str
+) -> BedrockRFTError:
     """Return the exception for a failed call.
 
     Args:
@@ -65,11 +69,12 @@ def api_error(failure: AwsFailure, service: str, operation: str, *, origin: str,
         operation: the operation, such as `CreateRole`.
         origin: the source of the credentials.
         policy: the command that prints a policy which allows the operation.
+        trust: the command that prints the trust policy of the function's role.
     """
     doing = f"{service} {operation}"
     error: BedrockRFTError
     if failure.status:
-        error = _status_error(failure, doing, service, operation, origin, policy)
+        error = _status_error(failure, doing, service, operation, origin, policy, trust)
     else:
         error = _transport_error(failure, doing, service)
     if isinstance(error, APIError):
@@ -78,14 +83,14 @@ def api_error(failure: AwsFailure, service: str, operation: str, *, origin: str,
 
 
 def _status_error(
-    failure: AwsFailure, doing: str, service: str, operation: str, origin: str, policy: str
+    failure: AwsFailure, doing: str, service: str, operation: str, origin: str, policy: str, trust: str
 ) -> APIStatusError:
     request = f" (request {failure.request_id})" if failure.request_id else ""
     head = f"{doing}: {failure.code}: {failure.message or 'no explanation'}{request}."
     if failure.kind != "denied":
         error_type = _error_type(failure)
         return error_type(
-            f"{head}{_advice(failure, error_type, origin)}",
+            f"{head}{_advice(failure, error_type, origin, trust)}",
             status=failure.status,
             code=failure.code,
             request_id=failure.request_id,
@@ -128,11 +133,13 @@ def _permission_advice(action: str, resource: str | None, message: str, origin: 
     return f"Allow {action}{on} to the identity from {origin}. '{policy}' prints a policy that allows it.{boundary}"
 
 
-def _advice(failure: AwsFailure, error_type: type[APIStatusError], origin: str) -> str:
+def _advice(failure: AwsFailure, error_type: type[APIStatusError], origin: str, trust: str) -> str:
     if error_type is RateLimitError:
         return " Several attempts failed. Run it again; finished steps are not repeated."
     if error_type is AuthenticationError:
         return f" The credentials came from {origin}. Renew them, or check this machine's clock."
+    if failure.code == "InvalidParameterValueException" and "assume" in failure.message:
+        return f" Its trust policy must let lambda.amazonaws.com assume it. '{trust}' prints one that does."
     for (code, text), advice in _QUOTAS.items():
         if failure.code.startswith(code) and text.lower() in failure.message.lower():
             return f" {advice}."

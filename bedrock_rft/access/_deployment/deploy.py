@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,15 @@ from bedrock_rft.access._deployment.function import (
     DesiredFunction,
     Function,
     find_function,
+    fits_request,
     function_steps,
     is_conflict,
+    prune_steps,
 )
 from bedrock_rft.access._deployment.names import check_name, check_tags
 from bedrock_rft.access._deployment.plan import Plan, PlannedStep, Step
 from bedrock_rft.access._deployment.retry import retry_on_conflict
-from bedrock_rft.access._deployment.role import DesiredRole, find_role, role_steps
+from bedrock_rft.access._deployment.role import DesiredRole, find_role, relax_trust, role_steps
 from bedrock_rft.access._policies.arns import check_boundary
 from bedrock_rft.access._policies.policy import Policy
 from bedrock_rft.errors import APIStatusError, ConfigurationError, RewardError
@@ -40,6 +43,7 @@ _PERMISSION_DELAY = 10.0
 
 _MAX_TIMEOUT = 900
 _MEMORY = (128, 10_240)
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/(?:[\x21-\x7e]+/)?[\w+=,.@-]{1,64}", re.ASCII)
 
 
@@ -91,6 +95,9 @@ class Deployment:
         tags: tags beside the package's own.
         role_arn: the ARN of an execution role that exists; None creates one.
         permissions_boundary: the ARN of the role's permissions boundary; None leaves the present one.
+        bucket: the S3 bucket for a package that is too large for a request.
+        keep_versions: the number of versions to keep; None keeps all.
+        used: versions that running jobs use.
 
     Raises:
         ConfigurationError: Lambda or IAM would not accept a setting.
@@ -104,17 +111,26 @@ class Deployment:
     tags: Mapping[str, str] | None = None
     role_arn: str | None = None
     permissions_boundary: str | None = None
+    bucket: str | None = None
+    keep_versions: int | None = None
+    used: Collection[str] = ()
 
     def __post_init__(self) -> None:
         check_name(self.name)
         check_tags(self.tags, self.name)
         _check_range("timeout", self.timeout, 1, _MAX_TIMEOUT, "seconds")
         _check_range("memory", self.memory, *_MEMORY, "megabytes")
-        size = len(self.package.content)
-        if size > LARGEST:
+        _check_range("keep_versions", self.keep_versions, 1, sys.maxsize, "versions")
+        if self.bucket is not None and not (isinstance(self.bucket, str) and _BUCKET.fullmatch(self.bucket)):
             raise ConfigurationError(
-                f"The package has {size / 1024**2:.0f} MB; Lambda accepts zips of at most {LARGEST // 1024**2} MB. "
-                "Nothing was created. Package fewer requirements or files."
+                f"bucket is {sanitize_line(repr(self.bucket), 80)}. Pass the name of an S3 bucket in the region of "
+                "the function."
+            )
+        if self.bucket is None and not fits_request(self.package):
+            raise ConfigurationError(
+                f"The package has {len(self.package.content) / 1024**2:.0f} MB; Lambda accepts zips of at most "
+                f"{LARGEST // 1024**2} MB in a request. Nothing was created. Pass bucket=, the name of an S3 bucket "
+                "for the package, or package fewer requirements or files."
             )
         if isinstance(self.models, str):
             raise ConfigurationError(f"models takes a list of model ids: ['{sanitize_line(self.models, 80)}'].")
@@ -169,7 +185,7 @@ def plan_deployment(config: Config, deployment: Deployment) -> Plan:
         APIError: a call failed.
         ConfigurationError: there are no AWS credentials, or a function or role of that name was not created by deploy.
     """
-    return _compare(Account(config), deployment)[0]
+    return _compare(Account(config), deployment, [])[0]
 
 
 def deploy(
@@ -217,23 +233,30 @@ def deploy(
 
 def _carry_out(account: Account, deployment: Deployment) -> DeployedReward:
     def attempt() -> DeployedReward:
-        plan, planned, role_arn = _compare(account, deployment)
+        relaxed: list[Step] = []
+        plan, planned, role_arn = _compare(account, deployment, relaxed)
+        steps: list[Step] = []
+        version = ""
         try:
-            version = _run_steps(planned)
+            for each in planned:
+                result: Any = each.run() if each.run is not None else None
+                steps.append(each.step)
+                if each.step.kind == "version" and result is not None:
+                    version = str(result["Version"])
+                    steps[-1] = replace(each.step, name=f"{account.function_arn(deployment.name)}:{version}")
         except APIStatusError as error:
             if is_conflict(error):
                 log.info("deploying %s: another deployer changed it; comparing again (%s)", deployment.name, error)
             raise
         arn = LambdaArn(f"{account.function_arn(deployment.name)}:{version}")
-        steps = (*plan.steps[:-1], replace(plan.steps[-1], name=str(arn)))
-        done = replace(plan, steps=steps, done=True)
+        done = replace(plan, steps=(*relaxed, *steps), done=True)
         return DeployedReward(arn, deployment.name, version, role_arn, deployment.package.code_sha256, done)
 
     return retry_on_conflict(attempt, is_conflict)
 
 
-def _compare(account: Account, deployment: Deployment) -> tuple[Plan, list[PlannedStep], str]:
-    """Return the plan, its steps, and the ARN of the execution role."""
+def _compare(account: Account, deployment: Deployment, relaxed: list[Step]) -> tuple[Plan, list[PlannedStep], str]:
+    """Return the plan, its steps, and the ARN of the execution role. `relaxed` gets a step if a trust policy fails."""
     tags = check_tags(deployment.tags, deployment.name)
     boundary = deployment.permissions_boundary
     if boundary is not None and boundary.split(":")[4] not in (account.id, "aws"):
@@ -251,10 +274,17 @@ def _compare(account: Account, deployment: Deployment) -> tuple[Plan, list[Plann
         deployment.seconds,
         deployment.memory or deployment.package.memory,
         tags,
+        deployment.bucket,
+        None if deployment.role_arn else lambda: relaxed.append(relax_trust(account, role)),
     )
-    account.set_subject(function.arn, role_arn, boundary)
+    account.set_subject(function.arn, role_arn, boundary, deployment.bucket)
     found = find_function(account, deployment.name)
     later = function_steps(account, found, function)
+    if deployment.keep_versions is not None:
+        publishes = later[-1].step.action == "create"
+        later += prune_steps(
+            account, found, deployment.name, deployment.keep_versions, deployment.used, publishes=publishes
+        )
     policies: tuple[tuple[str, Policy], ...] = ()
     if deployment.role_arn is None:
         planned = [*role_steps(account, find_role(account, role.name), role), *later]
@@ -264,14 +294,6 @@ def _compare(account: Account, deployment: Deployment) -> tuple[Plan, list[Plann
     facts = (*account.facts, ("reward", deployment.package.reward), ("code", deployment.package.code_sha256))
     plan = Plan(f"Deploy {deployment.name}", tuple(step.step for step in planned), policies, facts)
     return plan, planned, role_arn
-
-
-def _run_steps(planned: Sequence[PlannedStep]) -> str:
-    """Carry out the steps in order and return the number of the version, which the last step returns."""
-    version: Any = None
-    for step in planned:
-        version = step.run() if step.run is not None else None
-    return str(version["Version"])
 
 
 def _own_role_step(

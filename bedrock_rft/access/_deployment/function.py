@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.access._deployment.account import Account
-from bedrock_rft.access._deployment.names import LOG_GROUPS, MANAGED, OWNER, is_ours, outdated_tags
+from bedrock_rft.access._deployment.names import LOG_GROUPS, MANAGED, OWNER, is_ours, tag_steps
 from bedrock_rft.access._deployment.plan import PlannedStep, Step, describe_difference
-from bedrock_rft.access._deployment.retry import MAX_SECONDS, is_too_early, poll, retry_until_accepted
+from bedrock_rft.access._deployment.retry import (
+    MAX_SECONDS,
+    ROLE_SECONDS,
+    SHORT_SECONDS,
+    cannot_assume,
+    is_busy,
+    is_too_early,
+    poll,
+    retry_until_accepted,
+)
+from bedrock_rft.access._policies.rft_policies import OBJECT_PREFIX
 from bedrock_rft.errors import APIError, APIStatusError, ConfigurationError, ConflictError, NotFoundError
 from bedrock_rft.rewards._packaging.archive import Package
 
@@ -19,15 +30,23 @@ __all__ = [
     "Function",
     "delete_function_steps",
     "find_function",
+    "fits_request",
     "foreign_function",
     "function_steps",
     "is_conflict",
+    "prune_steps",
 ]
 
 _CONFLICTS = frozenset(
     {"ResourceConflictException", "PreconditionFailedException", "EntityAlreadyExists", "ConcurrentModification"}
 )
 _PASS_ROLE = ("iam:PassRole",)
+_MAX_REQUEST = 70_167_211
+"""Lambda's limit on a request, in bytes, with the zip in base64."""
+_MAX_SETTINGS = 64 * 1024
+"""More bytes than the other parameters of a request have."""
+_MAX_MISSING = 10
+"""Answers in a row, in about 30 seconds, after which a function that is not found was deleted."""
 _OTHER_NAME = "Choose another name=, or pass its ARN to jobs.create(reward=…) as it is."
 _DESCRIPTION = "Reward function for reinforcement fine-tuning on Amazon Bedrock, deployed with bedrock_rft"
 _UNMANAGED_SETTINGS = (
@@ -58,6 +77,8 @@ class DesiredFunction:
         timeout: seconds that an invocation may take.
         memory: megabytes.
         tags: all of its tags.
+        bucket: the S3 bucket for a package that is too large for a request.
+        relax_trust: lets Lambda assume the role for every function of the account; None for a role of the user's.
     """
 
     name: str
@@ -67,6 +88,8 @@ class DesiredFunction:
     timeout: int
     memory: int
     tags: Mapping[str, str]
+    bucket: str | None = None
+    relax_trust: Callable[[], object] | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -84,6 +107,20 @@ class DesiredFunction:
         """The settings that change with the zip."""
         return {"CodeSha256": self.package.code_sha256, "Architectures": [self.package.architecture]}
 
+    @property
+    def object_key(self) -> str | None:
+        """The key of the package in S3; None if it fits into a request."""
+        if fits_request(self.package):
+            return None
+        digest = base64.b64decode(self.package.code_sha256).hex()
+        return f"{OBJECT_PREFIX}{self.name}/{digest}.zip"
+
+    @property
+    def uploaded(self) -> dict[str, Any]:
+        """The parameters that give Lambda the zip."""
+        key = self.object_key
+        return {"ZipFile": self.package.content} if key is None else {"S3Bucket": self.bucket, "S3Key": key}
+
 
 @dataclass(frozen=True)
 class Function:
@@ -92,12 +129,22 @@ class Function:
     Attributes:
         settings: the configuration of `$LATEST`.
         tags: its tags.
-        published: the configuration of the newest version; None if there is none.
+        versions: the configurations of its versions, the newest first.
     """
 
     settings: Mapping[str, Any]
     tags: Mapping[str, str]
-    published: Mapping[str, Any] | None
+    versions: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def published(self) -> Mapping[str, Any] | None:
+        """The configuration of the newest version; None if there is none."""
+        return self.versions[0] if self.versions else None
+
+
+def fits_request(package: Package) -> bool:
+    """Return whether a request can hold a package."""
+    return (len(package.content) + 2) // 3 * 4 + _MAX_SETTINGS <= _MAX_REQUEST
 
 
 def find_function(account: Account, name: str, *, versions: bool = True) -> Function | None:
@@ -111,7 +158,7 @@ def find_function(account: Account, name: str, *, versions: bool = True) -> Func
         tags = account.call_existing("lambda", "ListTags", Resource=account.function_arn(name)).get("Tags", {})
     listed = account.list_all("lambda", "ListVersionsByFunction", "Versions", FunctionName=name) if versions else ()
     numbered = [version for version in listed if str(version.get("Version")).isdigit()]
-    return Function(settings, tags, max(numbered, key=lambda version: int(version["Version"]), default=None))
+    return Function(settings, tags, tuple(sorted(numbered, key=lambda version: -int(version["Version"]))))
 
 
 def foreign_function(arn: str, owner: str, advice: str) -> ConfigurationError:
@@ -123,7 +170,7 @@ def foreign_function(arn: str, owner: str, advice: str) -> ConfigurationError:
 
 
 def function_steps(account: Account, found: Function | None, desired: DesiredFunction) -> list[PlannedStep]:
-    """Return the steps from what exists to a published version; the last one returns the version's configuration.
+    """Return the steps from what exists to a published version. The last one returns the version's configuration.
 
     Raises:
         ConfigurationError: there is a function of this name that deploy did not create.
@@ -131,18 +178,65 @@ def function_steps(account: Account, found: Function | None, desired: DesiredFun
     if found is None:
         settings = ", ".join(f"{name}: {value}" for name, value in desired.settings.items() if name != "Role")
         details = (_describe_size(desired), settings)
-        step = Step(
-            "create", "function", desired.arn, details, ("lambda:CreateFunction", "lambda:TagResource", *_PASS_ROLE)
-        )
-        return [PlannedStep(step, lambda: _create(account, desired)), _publish_step(account, desired)]
+        needs = ("lambda:CreateFunction", "lambda:TagResource", *_PASS_ROLE)
+        step = Step("create", "function", desired.arn, details, needs)
+        creation = PlannedStep(step, lambda: _create(account, desired))
+        return [*_upload_steps(account, desired), creation, _publish_step(account, desired)]
     if not is_ours(found.tags, desired.name):
         raise foreign_function(desired.arn, desired.name, _OTHER_NAME)
     planned = [*_code_steps(account, found, desired), *_settings_steps(account, found, desired)]
     changed = bool(planned)
-    planned += _tag_steps(account, found, desired)
+    planned += tag_steps(account, "lambda", desired.arn, found.tags, desired.tags)
     if not planned:
         planned.append(PlannedStep(Step("leave", "function", desired.arn)))
     return [*planned, _version_step(account, found, desired, changed=changed)]
+
+
+def prune_steps(
+    account: Account, found: Function | None, name: str, keep: int, used: Collection[str], *, publishes: bool
+) -> list[PlannedStep]:
+    """Return the steps that delete all but the newest versions, and that keep those of running jobs and of aliases.
+
+    Args:
+        account: the account.
+        found: the function as it is.
+        name: its name.
+        keep: the number of versions to keep, a version that is about to be published included.
+        used: the versions that running jobs use.
+        publishes: True if a version is about to be published.
+    """
+    surplus = [str(version["Version"]) for version in (found.versions if found else ())[keep - publishes :]]
+    if not surplus:
+        return []
+    aliases: dict[str, str] = {}
+    for alias in account.list_all("lambda", "ListAliases", "Aliases", FunctionName=name):
+        routing: Mapping[str, Any] = alias.get("RoutingConfig") or {}
+        weighted: Mapping[str, float] = routing.get("AdditionalVersionWeights") or {}
+        aliases.update(dict.fromkeys((str(alias["FunctionVersion"]), *weighted), str(alias["Name"])))
+    planned: list[PlannedStep] = []
+    for version in surplus:
+        arn = f"{account.function_arn(name)}:{version}"
+        if version in used or version in aliases:
+            reason = "a running job uses it" if version in used else f"the alias {aliases[version]} uses it"
+            planned.append(PlannedStep(Step("leave", "version", arn, (reason,))))
+            continue
+        step = Step("delete", "version", arn, (), ("lambda:DeleteFunction", "lambda:ListAliases"))
+        parameters = {"FunctionName": name, "Qualifier": version}
+        planned.append(
+            PlannedStep(step, lambda sent=parameters: account.delete("lambda", "DeleteFunction", **sent))  # type: ignore[misc]
+        )
+    return planned
+
+
+def _upload_steps(account: Account, desired: DesiredFunction) -> list[PlannedStep]:
+    """Return the step that puts a package into S3, if it is too large for a request."""
+    key = desired.object_key
+    if key is None:
+        return []
+    details = (f"{len(desired.package.content):,} bytes, too many for a request; Lambda copies it, and it stays",)
+    step = Step("create", "object", f"s3://{desired.bucket}/{key}", details, ("s3:PutObject", "s3:GetObject"))
+    parameters: dict[str, Any] = {"Bucket": desired.bucket, "Key": key, "ExpectedBucketOwner": account.id}
+    return [PlannedStep(step, lambda: account.call("s3", "PutObject", Body=desired.package.content, **parameters))]
 
 
 def _version_step(account: Account, found: Function, desired: DesiredFunction, *, changed: bool) -> PlannedStep:
@@ -178,8 +272,9 @@ def delete_function_steps(account: Account, name: str) -> list[PlannedStep]:
 
 
 def is_conflict(error: APIStatusError) -> bool:
-    """Return whether another deployer changed the same resources in the meantime."""
-    return error.code in _CONFLICTS or "codesha256" in error.message.lower()
+    """Return whether another deployer changed or deleted the same resources in the meantime."""
+    deleted = isinstance(error, NotFoundError) and error.path not in {"/lambda/CreateFunction", "/s3/PutObject"}
+    return deleted or error.code in _CONFLICTS or "codesha256" in error.message.lower()
 
 
 def _outdated_settings(found: Function, published: Mapping[str, Any], desired: DesiredFunction) -> tuple[str, ...]:
@@ -208,49 +303,33 @@ def _code_steps(account: Account, found: Function, desired: DesiredFunction) -> 
 
     def run() -> object:
         _wait_until_settled(account, desired.name)
-        code = {"ZipFile": desired.package.content, "Architectures": [desired.package.architecture]}
+        code = {**desired.uploaded, "Architectures": [desired.package.architecture]}
         account.call_existing("lambda", "UpdateFunctionCode", FunctionName=desired.name, **code)
         return _check_state(_wait_until_settled(account, desired.name))
 
     details = (_describe_size(desired), *differences)
-    return [PlannedStep(Step("change", "code", desired.arn, details, ("lambda:UpdateFunctionCode",)), run)]
+    step = Step("change", "code", desired.arn, details, ("lambda:UpdateFunctionCode",))
+    return [*_upload_steps(account, desired), PlannedStep(step, run)]
 
 
 def _settings_steps(account: Account, found: Function, desired: DesiredFunction) -> list[PlannedStep]:
-    differences = _differences(found.settings, desired.settings)
-    if not differences:
+    changed = {name: value for name, value in desired.settings.items() if found.settings.get(name) != value}
+    if not changed:
         return []
 
     def run() -> object:
         _wait_until_settled(account, desired.name)
-        account.call_existing("lambda", "UpdateFunctionConfiguration", FunctionName=desired.name, **desired.settings)
+        _call_with_role(
+            desired,
+            lambda: retry_until_accepted(
+                lambda: account.call("lambda", "UpdateFunctionConfiguration", FunctionName=desired.name, **changed),
+                is_busy,
+            ),
+        )
         return _check_state(_wait_until_settled(account, desired.name))
 
-    new_role = found.settings.get("Role") != desired.role_arn
-    needs = ("lambda:UpdateFunctionConfiguration", *(_PASS_ROLE if new_role else ()))
-    return [PlannedStep(Step("change", "settings", desired.arn, differences, needs), run)]
-
-
-def _tag_steps(account: Account, found: Function, desired: DesiredFunction) -> list[PlannedStep]:
-    planned: list[PlannedStep] = []
-    missing = [key for key, value in desired.tags.items() if found.tags.get(key) != value]
-    outdated = outdated_tags(found.tags, desired.tags)
-    if missing:
-        step = Step("change", "function", desired.arn, (f"tags: {', '.join(missing)}",), ("lambda:TagResource",))
-        tags = dict(desired.tags)
-        planned.append(
-            PlannedStep(step, lambda: account.call_existing("lambda", "TagResource", Resource=desired.arn, Tags=tags))
-        )
-    if outdated:
-        details = (f"tags no longer given: {', '.join(outdated)}",)
-        step = Step("change", "function", desired.arn, details, ("lambda:UntagResource",))
-        planned.append(
-            PlannedStep(
-                step,
-                lambda: account.call_existing("lambda", "UntagResource", Resource=desired.arn, TagKeys=outdated),
-            )
-        )
-    return planned
+    needs = ("lambda:UpdateFunctionConfiguration", *(_PASS_ROLE if "Role" in changed else ()))
+    return [PlannedStep(Step("change", "settings", desired.arn, _differences(found.settings, changed), needs), run)]
 
 
 def _create(account: Account, desired: DesiredFunction) -> object:
@@ -258,12 +337,29 @@ def _create(account: Account, desired: DesiredFunction) -> object:
         "FunctionName": desired.name,
         **desired.settings,
         "Architectures": [desired.package.architecture],
-        "Code": {"ZipFile": desired.package.content},
+        "Code": desired.uploaded,
         "Description": _DESCRIPTION,
         "Tags": dict(desired.tags),
     }
-    retry_until_accepted(lambda: account.call("lambda", "CreateFunction", **parameters), is_too_early)
+    _call_with_role(desired, lambda: account.call("lambda", "CreateFunction", **parameters))
     return _check_state(_wait_until_settled(account, desired.name))
+
+
+def _call_with_role(desired: DesiredFunction, call: Callable[[], object]) -> None:
+    """Call Lambda until it can assume the role, which is new or whose trust policy it does not accept.
+
+    A role of the user's is not new, so its error is raised after seconds. For a role that deploy created, the trust
+    policy is relaxed once.
+    """
+    relax = desired.relax_trust
+    try:
+        retry_until_accepted(call, is_too_early, ROLE_SECONDS if relax is None else SHORT_SECONDS)
+    except APIStatusError as error:
+        if relax is None or not is_too_early(error):
+            raise
+        if cannot_assume(error):
+            relax()
+        retry_until_accepted(call, is_too_early, MAX_SECONDS - SHORT_SECONDS)
 
 
 def _publish_step(account: Account, desired: DesiredFunction, reasons: tuple[str, ...] = ()) -> PlannedStep:
@@ -296,13 +392,20 @@ def _wait_until_settled(account: Account, name: str, version: str | None = None)
     """Return the settings of a function or a version once Lambda has stopped changing it."""
     qualifier = {"Qualifier": version} if version else {}
 
+    missing = 0
+
     def fetch() -> dict[str, Any] | None:
-        settings = account.find(
-            "lambda", "GetFunctionConfiguration", expect=("FunctionName",), FunctionName=name, **qualifier
-        )
-        if settings is None or settings.get("State") == "Pending" or settings.get("LastUpdateStatus") == "InProgress":
+        nonlocal missing
+        parameters = {"FunctionName": name, **qualifier}
+        try:
+            settings = account.call("lambda", "GetFunctionConfiguration", expect=("FunctionName",), **parameters)
+        except NotFoundError:
+            missing += 1
+            if missing > _MAX_MISSING:
+                raise
             return None
-        return settings
+        ready = settings.get("State") != "Pending" and settings.get("LastUpdateStatus") != "InProgress"
+        return settings if ready else None
 
     found = poll(fetch)
     if found is None:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from bedrock_rft._core.text import sanitize_line
+from bedrock_rft.access._deployment.plan import PlannedStep, Step
 from bedrock_rft.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from bedrock_rft.access._deployment.account import Account
 
 __all__ = [
     "LOG_GROUPS",
@@ -18,8 +23,8 @@ __all__ = [
     "check_name",
     "check_tags",
     "is_ours",
-    "outdated_tags",
     "role_name",
+    "tag_steps",
 ]
 
 ROLE_PATH = "/bedrock-rft/"
@@ -69,6 +74,13 @@ def check_tags(tags: Mapping[str, str] | None, name: str) -> dict[str, str]:
     given = dict(tags or {})
     if len(given) > _MAX_TAGS:
         raise ConfigurationError(f"tags has {len(given)} entries; {_MAX_TAGS} are possible beside the package's own.")
+    folded = [str(key).casefold() for key in given]
+    if len({*folded}) < len(folded):
+        alike = [key for key in given if folded.count(str(key).casefold()) > 1]
+        raise ConfigurationError(
+            f"tags: {sanitize_line(', '.join(map(str, alike)), 200)} differ in case only, and IAM takes them for one. "
+            "Keep one of them."
+        )
     for key, value in given.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise ConfigurationError("tags must map text to text, such as {'team': 'research'}.")
@@ -83,12 +95,31 @@ def check_tags(tags: Mapping[str, str] | None, name: str) -> dict[str, str]:
     return {**given, **record, MANAGED: "reward", OWNER: name}
 
 
-def outdated_tags(present: Mapping[str, str], wanted: Iterable[str]) -> list[str]:
-    """Return the names of tags that an earlier deployment set and this one does not. Tags of others stay."""
+def tag_steps(
+    account: Account, service: str, arn: str, present: Mapping[str, str], desired: Mapping[str, str]
+) -> list[PlannedStep]:
+    """Return the steps that set the tags of a function or a role, and remove those of an earlier deployment.
+
+    Tags of others stay.
+    """
+    if service == "iam":
+        kind, noun, resource = "role", "Role", {"RoleName": arn.rpartition("/")[2]}
+    else:
+        kind, noun, resource = "function", "Resource", {"Resource": arn}
     record = present.get(GIVEN_TAGS, "")
     given = {record[start : start + _KEY_HASH] for start in range(0, len(record), _KEY_HASH)}
-    kept = {*wanted}
-    return [key for key in present if key not in kept and (key == GIVEN_TAGS or _hash_key(key) in given)]
+    missing = [key for key, value in desired.items() if present.get(key) != value]
+    outdated = [key for key in present if key not in desired and (key == GIVEN_TAGS or _hash_key(key) in given)]
+    tags: Any = dict(desired) if service == "lambda" else [{"Key": key, "Value": desired[key]} for key in desired]
+
+    def planned(detail: str, operation: str, **parameters: Any) -> PlannedStep:
+        step = Step("change", kind, arn, (detail,), (f"{service}:{operation}",))
+        return PlannedStep(step, lambda: account.call_existing(service, operation, **resource, **parameters))
+
+    steps = [planned(f"tags: {', '.join(missing)}", f"Tag{noun}", Tags=tags)] if missing else []
+    if outdated:
+        steps.append(planned(f"tags no longer given: {', '.join(outdated)}", f"Untag{noun}", TagKeys=outdated))
+    return steps
 
 
 def is_ours(tags: Mapping[str, str], name: str) -> bool:

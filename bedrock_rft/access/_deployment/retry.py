@@ -11,12 +11,28 @@ from bedrock_rft.errors import APIStatusError, NotFoundError
 if TYPE_CHECKING:
     import tenacity
 
-__all__ = ["MAX_SECONDS", "is_busy", "is_too_early", "poll", "retry_on_conflict", "retry_until_accepted"]
+__all__ = [
+    "MAX_SECONDS",
+    "ROLE_SECONDS",
+    "SHORT_SECONDS",
+    "cannot_assume",
+    "is_busy",
+    "is_too_early",
+    "poll",
+    "retry_on_conflict",
+    "retry_until_accepted",
+]
 
 T = TypeVar("T")
 
 MAX_SECONDS = 180.0
 """A new role is known everywhere within about ten seconds, and a function is ready sooner."""
+
+SHORT_SECONDS = 30.0
+"""After this time, a resource that AWS does not find was deleted, and a role that Lambda cannot assume is not new."""
+
+ROLE_SECONDS = 10.0
+"""The time for a role of the user's, which exists already."""
 
 _MAX_CONFLICTS = 8
 _BUSY = frozenset({"ResourceConflictException", "ConcurrentModification", "EntityTemporarilyUnmodifiable"})
@@ -29,23 +45,23 @@ def is_busy(error: APIStatusError) -> bool:
 
 def is_too_early(error: APIStatusError) -> bool:
     """Return whether a service does not know yet a role or a function that exists."""
-    if error.code == "InvalidParameterValueException":
-        return "assume" in error.message
-    return isinstance(error, NotFoundError)
+    return cannot_assume(error) or isinstance(error, NotFoundError)
 
 
-def retry_until_accepted(call: Callable[[], T], is_retryable: Callable[[APIStatusError], bool]) -> T:
+def cannot_assume(error: APIStatusError) -> bool:
+    """Return whether Lambda cannot assume a function's role, because it is new or because of its trust policy."""
+    return error.code == "InvalidParameterValueException" and "assume" in error.message
+
+
+def retry_until_accepted(
+    call: Callable[[], T], is_retryable: Callable[[APIStatusError], bool], seconds: float = MAX_SECONDS
+) -> T:
     """Call a function, again while it fails with an error that passes by itself.
 
     Raises:
         APIStatusError: it failed for another reason, or for too long.
     """
-
-    def should_retry(state: tenacity.RetryCallState) -> bool:
-        error = state.outcome.exception() if state.outcome is not None else None
-        return isinstance(error, APIStatusError) and is_retryable(error)
-
-    return _retrying(should_retry, _is_out_of_time)(call)
+    return _retrying(_fails_with(is_retryable), _is_over(seconds))(call)
 
 
 def retry_on_conflict(call: Callable[[], T], is_conflict: Callable[[APIStatusError], bool]) -> T:
@@ -54,12 +70,7 @@ def retry_on_conflict(call: Callable[[], T], is_conflict: Callable[[APIStatusErr
     Raises:
         APIStatusError: it failed for another reason, or in every attempt.
     """
-
-    def should_retry(state: tenacity.RetryCallState) -> bool:
-        error = state.outcome.exception() if state.outcome is not None else None
-        return isinstance(error, APIStatusError) and is_conflict(error)
-
-    return _retrying(should_retry, lambda state: state.attempt_number >= _MAX_CONFLICTS)(call)
+    return _retrying(_fails_with(is_conflict), lambda state: state.attempt_number >= _MAX_CONFLICTS)(call)
 
 
 def poll(fetch: Callable[[], T | None]) -> T | None:
@@ -68,19 +79,32 @@ def poll(fetch: Callable[[], T | None]) -> T | None:
     def should_retry(state: tenacity.RetryCallState) -> bool:
         return state.outcome is not None and not state.outcome.failed and state.outcome.result() is None
 
-    def give_up(_: tenacity.RetryCallState) -> None:
-        return None
-
-    return _retrying(should_retry, _is_out_of_time, retry_error_callback=give_up)(fetch)
+    return _retrying(should_retry, _is_over(MAX_SECONDS), retry_error_callback=_return_none)(fetch)
 
 
-def _is_out_of_time(state: tenacity.RetryCallState) -> bool:
-    return max(state.idle_for, state.seconds_since_start or 0.0) + state.upcoming_sleep > MAX_SECONDS
+_Condition = Callable[["tenacity.RetryCallState"], bool]
+
+
+def _fails_with(is_retryable: Callable[[APIStatusError], bool]) -> _Condition:
+    def should_retry(state: tenacity.RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome is not None else None
+        return isinstance(error, APIStatusError) and is_retryable(error)
+
+    return should_retry
+
+
+def _return_none(_: tenacity.RetryCallState) -> None:
+    return None
+
+
+def _is_over(seconds: float) -> _Condition:
+    """Return whether the next pause would end after a number of seconds, by the clock or by the pauses so far."""
+    return lambda state: max(state.idle_for, state.seconds_since_start or 0.0) + state.upcoming_sleep > seconds
 
 
 def _retrying(
-    should_retry: Callable[[tenacity.RetryCallState], bool],
-    should_stop: Callable[[tenacity.RetryCallState], bool],
+    should_retry: _Condition,
+    should_stop: _Condition,
     **settings: Any,
 ) -> tenacity.Retrying:
     import tenacity

@@ -16,15 +16,15 @@ from bedrock_rft.access._deployment.names import (
     POLICY,
     ROLE_PATH,
     is_ours,
-    outdated_tags,
     role_name,
+    tag_steps,
 )
 from bedrock_rft.access._deployment.plan import PlannedStep, Step
 from bedrock_rft.access._policies.policy import Policy
 from bedrock_rft.access._policies.rft_policies import execution_policy, trust_policy
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["DesiredRole", "Role", "delete_role_steps", "find_role", "foreign_role", "role_steps"]
+__all__ = ["DesiredRole", "Role", "delete_role_steps", "find_role", "foreign_role", "relax_trust", "role_steps"]
 
 _DESCRIPTION = "Execution role of a reward function for reinforcement fine-tuning on Amazon Bedrock"
 
@@ -50,6 +50,11 @@ class DesiredRole:
     permissions: Policy
     tags: Mapping[str, str]
     boundary: str | None = None
+
+    @property
+    def relaxed_trust(self) -> Policy:
+        """The trust policy for every function of the account, which Lambda accepts in any case."""
+        return trust_policy(self.arn.split(":")[4])
 
     @classmethod
     def of(
@@ -144,9 +149,12 @@ def role_steps(account: Account, found: Role | None, desired: DesiredRole) -> li
         raise foreign_role(found.arn, desired.owner)
     planned = _role_change_steps(account, found, desired)
     if not planned:
-        stays = found.boundary is not None and desired.boundary is None
-        details = (f"its permissions boundary stays: {found.boundary}",) if stays else ()
-        planned.append(PlannedStep(Step("leave", "role", found.arn, details)))
+        details = (
+            [f"its permissions boundary stays: {found.boundary}"] if found.boundary and not desired.boundary else []
+        )
+        if found.trust == desired.relaxed_trust.document():
+            details.append("its trust policy has no aws:SourceArn")
+        planned.append(PlannedStep(Step("leave", "role", found.arn, tuple(details))))
     if found.permissions is None:
         planned.append(_policy_step(account, desired, Step("create", "policy", POLICY, needs=_PUT)))
     elif found.permissions != desired.permissions.document():
@@ -161,28 +169,30 @@ def role_steps(account: Account, found: Role | None, desired: DesiredRole) -> li
 
 
 def _role_change_steps(account: Account, found: Role, desired: DesiredRole) -> list[PlannedStep]:
+    def change(detail: str, operation: str, **parameters: Any) -> PlannedStep:
+        step = Step("change", "role", found.arn, (detail,), (f"iam:{operation}",))
+        return PlannedStep(step, lambda: account.call_existing("iam", operation, RoleName=desired.name, **parameters))
+
     planned: list[PlannedStep] = []
-
-    def change(detail: str, action: str, operation: str, **parameters: Any) -> None:
-        step = Step("change", "role", found.arn, (detail,), (action,))
-        planned.append(
-            PlannedStep(step, lambda: account.call_existing("iam", operation, RoleName=desired.name, **parameters))
-        )
-
-    if found.trust != desired.trust.document():
+    if found.trust not in (desired.trust.document(), desired.relaxed_trust.document()):
         document = desired.trust.json(indent=None)
-        change("trust policy", "iam:UpdateAssumeRolePolicy", "UpdateAssumeRolePolicy", PolicyDocument=document)
-    missing = [key for key, value in desired.tags.items() if found.tags.get(key) != value]
-    if missing:
-        tags = [{"Key": key, "Value": value} for key, value in desired.tags.items()]
-        change(f"tags: {', '.join(missing)}", "iam:TagRole", "TagRole", Tags=tags)
-    outdated = outdated_tags(found.tags, desired.tags)
-    if outdated:
-        change(f"tags no longer given: {', '.join(outdated)}", "iam:UntagRole", "UntagRole", TagKeys=outdated)
+        planned.append(change("trust policy", "UpdateAssumeRolePolicy", PolicyDocument=document))
+    planned += tag_steps(account, "iam", found.arn, found.tags, desired.tags)
     if desired.boundary is not None and desired.boundary != found.boundary:
         detail = f"permissions boundary: {found.boundary or 'none'} → {desired.boundary}"
-        change(detail, _BOUND, "PutRolePermissionsBoundary", PermissionsBoundary=desired.boundary)
+        planned.append(change(detail, "PutRolePermissionsBoundary", PermissionsBoundary=desired.boundary))
     return planned
+
+
+def relax_trust(account: Account, desired: DesiredRole) -> Step:
+    """Let Lambda assume the role for every function of the account, and return the step for the result.
+
+    AWS documents `aws:SourceArn` in a trust policy for other cases only.
+    """
+    document = desired.relaxed_trust.json(indent=None)
+    account.call_existing("iam", "UpdateAssumeRolePolicy", RoleName=desired.name, PolicyDocument=document)
+    detail = "trust policy: without aws:SourceArn, because Lambda could not assume the role with it"
+    return Step("change", "role", desired.arn, (detail,), ("iam:UpdateAssumeRolePolicy",))
 
 
 def delete_role_steps(account: Account, name: str, found: Role) -> list[PlannedStep]:
@@ -207,7 +217,6 @@ def delete_role_steps(account: Account, name: str, found: Role) -> list[PlannedS
 
 
 _PUT = ("iam:PutRolePolicy",)
-_BOUND = "iam:PutRolePermissionsBoundary"
 
 
 def _creation_step(account: Account, desired: DesiredRole) -> PlannedStep:
@@ -223,9 +232,12 @@ def _creation_step(account: Account, desired: DesiredRole) -> PlannedStep:
             **({"PermissionsBoundary": desired.boundary} if desired.boundary else {}),
         )
 
-    details = (f"permissions boundary: {desired.boundary}",) if desired.boundary else ()
-    needs = ("iam:CreateRole", "iam:TagRole", *([_BOUND] if desired.boundary else []))
-    return PlannedStep(Step("create", "role", desired.arn, details, needs), run)
+    details = ["if Lambda cannot assume it, its trust policy is changed once to the one without aws:SourceArn"]
+    needs = ["iam:CreateRole", "iam:TagRole", "iam:UpdateAssumeRolePolicy"]
+    if desired.boundary:
+        details.append(f"permissions boundary: {desired.boundary}")
+        needs.append("iam:PutRolePermissionsBoundary")
+    return PlannedStep(Step("create", "role", desired.arn, tuple(details), tuple(needs)), run)
 
 
 def _policy_step(account: Account, desired: DesiredRole, step: Step) -> PlannedStep:

@@ -295,6 +295,7 @@ _DEPLOY = (
     "GetFunction",
     "GetFunctionConfiguration",
     "ListVersionsByFunction",
+    "ListAliases",
     "ListTags",
     "DeleteFunction",
 )

@@ -133,7 +133,7 @@ def build_zip(files: Mapping[str, bytes]) -> tuple[bytes, tuple[PackagedFile, ..
     """Return the zip of some files, and the list of them.
 
     Raises:
-        ConfigurationError: a name is invalid or occurs twice, or the zip exceeds Lambda's limits.
+        ConfigurationError: a name is invalid or occurs twice, or the files exceed Lambda's limit when unpacked.
     """
     ordered = sorted((validate_file_name(name), content) for name, content in files.items())
     folded = [name.casefold() for name, _ in ordered]
@@ -145,7 +145,11 @@ def build_zip(files: Mapping[str, bytes]) -> tuple[bytes, tuple[PackagedFile, ..
     if nested is not None:
         raise ConfigurationError(f"'{nested}' would be in a folder whose name is that of a file. Rename one of them.")
     total = sum(len(content) for _, content in ordered)
-    _check_size(total, LARGEST_UNZIPPED, "unpacked")
+    if total > LARGEST_UNZIPPED:
+        raise ConfigurationError(
+            f"The package is {_size(total)} unpacked; the limit of Lambda is {_size(LARGEST_UNZIPPED)}. Leave out "
+            "files or requirements."
+        )
     compression = zipfile.ZIP_STORED if total <= _STORED else zipfile.ZIP_DEFLATED
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -156,16 +160,7 @@ def build_zip(files: Mapping[str, bytes]) -> tuple[bytes, tuple[PackagedFile, ..
             entry.compress_type = compression
             archive.writestr(entry, content, compresslevel=9)
     content = buffer.getvalue()
-    _check_size(len(content), LARGEST, "zipped")
     return content, tuple(PackagedFile(name, len(content)) for name, content in ordered)
-
-
-def _check_size(size: int, limit: int, form: str) -> None:
-    if size > limit:
-        raise ConfigurationError(
-            f"The package is {_size(size)} {form}; the limit of Lambda is {_size(limit)}. Leave out files or "
-            "requirements."
-        )
 
 
 def _rows(name: str, values: Sequence[str]) -> list[tuple[str, str]]:
