@@ -157,8 +157,8 @@ def _mint(credentials: AwsCredentials, frozen: Secret[Frozen], region: str, life
     end = _session_end(credentials)
     if end is not None and end <= datetime.now(timezone.utc):
         raise ConfigurationError(
-            f"The session of the AWS credentials from {credentials.origin} ended at {end:%Y-%m-%d %H:%M} UTC, and a key "
-            "ends with it. Sign in again, or check this machine's clock."
+            f"The session of the AWS credentials from {credentials.origin} ended at {end:%Y-%m-%d %H:%M} UTC, and a "
+            "key ends with it. Sign in again, or check this machine's clock."
         )
     provider = SimpleNamespace(load=lambda: Credentials(*frozen.reveal()))
     key: Secret[str] | None = None

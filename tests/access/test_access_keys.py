@@ -96,7 +96,7 @@ def test_a_lifetime_that_is_none_is_refused(lives: Any) -> None:
 
 def test_a_session_that_is_over_makes_no_key() -> None:
     ended = Credentials(ACCESS_KEY, SECRET, TOKEN)
-    ended._expiry_time = datetime.now(timezone.utc) - timedelta(minutes=1)
+    vars(ended)["_expiry_time"] = datetime.now(timezone.utc) - timedelta(minutes=1)
     with pytest.raises(ConfigurationError, match=r"The session .* ended at .* UTC, and a key ends with it\. Sign in"):
         mint_api_key(WEST, credentials=ended)
     with pytest.raises(ConfigurationError, match="Sign in again"):
