@@ -119,14 +119,15 @@ def _deploy(options: Options) -> int:
             print_line(str(client.rewards.plan(options.reward, **settings)))
             return 0
         gold = load_gold(options.gold) if options.gold else None
+        shown: list[object]
         try:
             deployed = client.rewards.deploy(
                 options.reward, dataset=options.data, check=not options.no_check, gold=gold, **settings
             )
         except RewardError as error:
-            shown, status = (str(error), error.report), 1
+            shown, status = [str(error), error.report], 1
         else:
-            shown, status = (str(deployed.plan), deployed.report, str(deployed.arn)), 0
+            shown, status = [deployed.plan, deployed.report, deployed.arn], 0
     for part in shown:
         if part is not None:
             print_line(str(part))

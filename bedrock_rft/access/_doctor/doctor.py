@@ -252,8 +252,9 @@ class _Examination:
         identity, region = aws.identity, self.config.region
         signs = self.config.key is None
         yield check_caller(identity, aws.credentials.origin, signs=signs, region=region)
-        known = not isinstance(identity, QueryFailure)
-        account = identity.account if known else self.reward.account if self.reward else ""
+        account = self.reward.account if self.reward else ""
+        if not isinstance(identity, QueryFailure):
+            account = identity.account
         needed = caller_policy(
             region, account or _NO_ACCOUNT, reward=self.reward, project=self.config.project, api_key=not signs
         )
