@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from bedrock_rft._core.atomic_file import AtomicFile
 from bedrock_rft._core.text import sanitize_line
 
 __all__ = ["WIDTH", "Finding", "Findings", "Severity", "clip", "escape_html", "standalone_page", "wrap", "write_text"]
@@ -146,9 +147,15 @@ class Findings:
 
 
 def write_text(text: str, path: str | os.PathLike[str] | None) -> str:
-    """Write text to `path` if given, and return it."""
+    """Write text to `path` if given, as UTF-8, whole or not at all, and return it. Raises `DatasetError`."""
     if path is not None:
-        Path(path).expanduser().write_text(text, encoding="utf-8")
+        content = text.encode("utf-8", "backslashreplace")
+        if Path(path).is_char_device() or Path(path).is_fifo():  # such as /dev/stdout; it must not be replaced
+            Path(path).write_bytes(content)
+        else:
+            with AtomicFile(path) as file:
+                file.write(content)
+                file.commit()
     return text
 
 

@@ -9,7 +9,7 @@ from typing import TextIO
 
 __all__ = ["encodable", "print_error", "print_line", "write"]
 
-# Readable substitutes for characters that cp437, cp1252 or ASCII lack. All others become "?".
+# Readable substitutes for characters that cp437, cp1252 or ASCII lack. Others are escaped.
 _SUBSTITUTES = str.maketrans(
     {"…": "...", "→": "->", "←": "<-", "·": "-", "≥": ">=", "≤": "<="}
     | dict.fromkeys("\u2013\u2014\u2212", "-")  # dashes and the minus sign
@@ -57,10 +57,10 @@ def write(stream: TextIO | None, text: str) -> bool:
 
 
 def encodable(text: str, encoding: str | None) -> str:
-    """Return text with each character that an encoding lacks replaced by a similar one or by "?"."""
+    """Return text with each character that an encoding lacks replaced by a similar one or escaped."""
     codec = encoding or "ascii"
     replaced = (one if _fits(one, codec) else one.translate(_SUBSTITUTES) for one in text)
-    return "".join(replaced).encode(codec, errors="replace").decode(codec)
+    return "".join(replaced).encode(codec, errors="backslashreplace").decode(codec)
 
 
 def _fits(text: str, codec: str) -> bool:

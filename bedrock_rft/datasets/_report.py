@@ -7,8 +7,8 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
+from bedrock_rft._core.findings import write_text
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.datasets._limits import Limits
 from bedrock_rft.datasets._problems import Problem
@@ -126,10 +126,7 @@ class Report:
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """Return the report as JSON, and write it to `path` if one is given."""
-        text = json.dumps({**asdict(self), "ok": self.ok}, indent=2, ensure_ascii=False)
-        if path is not None:
-            Path(path).expanduser().write_text(text, encoding="utf-8")
-        return text
+        return write_text(json.dumps({**asdict(self), "ok": self.ok}, indent=2, ensure_ascii=False), path)
 
     def __repr__(self) -> str:
         return f"<Report {sanitize_line(self.name, 40)}: {self.records:,} records, {self.verdict}>"

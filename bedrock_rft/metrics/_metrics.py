@@ -12,7 +12,7 @@ from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError, MissingExtraError
 from bedrock_rft.metrics._series import KNOWN, checkpoint_steps, is_validation, number
 from bedrock_rft.metrics._spark import sparkline
-from bedrock_rft.metrics._steps import field, merged
+from bedrock_rft.metrics._steps import merge_steps, metric_value
 from bedrock_rft.metrics._table import columns, to_csv, to_pandas, to_polars
 from bedrock_rft.types.checkpoints import Checkpoint
 from bedrock_rft.types.events import Event, TrainingMetrics
@@ -54,7 +54,7 @@ class Metrics(Sequence[TrainingMetrics]):
     @classmethod
     def of(cls, events: Iterable[Event], job: Job | None = None, checkpoints: Iterable[Checkpoint] = ()) -> Metrics:
         """Return the metrics in events, oldest first, such as those from `client.jobs.follow`."""
-        return cls(merged(events), job, tuple(checkpoints))
+        return cls(merge_steps(events), job, tuple(checkpoints))
 
     @overload
     def __getitem__(self, index: int) -> TrainingMetrics: ...
@@ -95,7 +95,7 @@ class Metrics(Sequence[TrainingMetrics]):
         """
         counted = all(step.step is None for step in self.steps)
         places = enumerate(self.steps, 1) if counted else ((step.step, step) for step in self.steps)
-        pairs = ((place, number(field(step, name))) for place, step in places)
+        pairs = ((place, number(metric_value(step, name))) for place, step in places)
         return tuple((float(place), value) for place, value in pairs if place is not None and value is not None)
 
     def to_pandas(self) -> pd.DataFrame:

@@ -7,12 +7,12 @@ import io
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bedrock_rft._core.findings import write_text
 from bedrock_rft.errors import MissingExtraError
 from bedrock_rft.metrics._series import KNOWN
-from bedrock_rft.metrics._steps import field
+from bedrock_rft.metrics._steps import metric_value
 from bedrock_rft.types.events import TrainingMetrics
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def columns(steps: Sequence[TrainingMetrics]) -> dict[str, list[Any]]:
     names = dict.fromkeys(("step", "total_steps", *KNOWN))
     for step in steps:
         names.update(dict.fromkeys(step.model_extra or {}))
-    return {name: _column([field(step, name) for step in steps]) for name in names}
+    return {name: _column([metric_value(step, name) for step in steps]) for name in names}
 
 
 def to_csv(table: Mapping[str, Sequence[Any]], path: str | os.PathLike[str] | None) -> str:
@@ -41,9 +41,7 @@ def to_csv(table: Mapping[str, Sequence[Any]], path: str | os.PathLike[str] | No
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table)
     writer.writerows(zip(*table.values(), strict=True))
-    if path is not None:
-        Path(path).write_text(text.getvalue(), encoding="utf-8", newline="")
-    return text.getvalue()
+    return write_text(text.getvalue(), path)
 
 
 def to_pandas(table: Mapping[str, Sequence[Any]]) -> pd.DataFrame:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_rft._core.findings import Finding, Findings
+from bedrock_rft.errors import DatasetError
 
 ARN = "arn:aws:lambda:us-west-2:123456789012:function:" + "a-rather-long-name-for-a-reward-function-to-have"
 
@@ -43,6 +45,23 @@ def test_a_report_reads_well() -> None:
     assert not report.ok
     assert [finding.code for finding in report.findings] == ["c", "d", "b", "a"]
     assert pickle.loads(pickle.dumps(report)) == report  # noqa: S301 - ours
+
+
+def test_a_report_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text("earlier", encoding="utf-8")
+    report = Findings("Checked ü", ())
+    assert path.read_text("utf-8") == "earlier"
+    assert report.to_json(path) == path.read_text("utf-8")
+    assert [each.name for each in tmp_path.iterdir()] == ["report.json"]
+    with pytest.raises(DatasetError, match=r"report\.json cannot be written: "):
+        report.to_json(tmp_path / "absent" / "report.json")
+
+
+@pytest.mark.skipif(not Path("/dev/null").is_char_device(), reason="needs a POSIX device")
+def test_a_report_can_be_written_to_a_device_without_replacing_it() -> None:
+    Findings("Checked", ()).to_json("/dev/null")
+    assert Path("/dev/null").is_char_device()
 
 
 def test_nothing_found_is_well() -> None:

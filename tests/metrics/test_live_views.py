@@ -30,7 +30,7 @@ from bedrock_rft.local import LocalTransport, Service
 from bedrock_rft.metrics import Thresholds
 from bedrock_rft.metrics._live.state import Change, State
 from bedrock_rft.metrics._live.view import view
-from bedrock_rft.metrics._live.words import duration
+from bedrock_rft.metrics._live.words import format_duration
 from bedrock_rft.types import Checkpoint, Event, Job
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\r\x9b31m\u202e<script>document.title='ran'</script><img src=http://other.example/x>"
@@ -106,7 +106,7 @@ def test_an_alarm_is_raised_once() -> None:
     ("seconds", "text"), [(0.4, "0 s"), (59, "59 s"), (60, "1 min"), (3900, "1 h 05 min"), (200_000, "2 d 7 h")]
 )
 def test_durations_are_told_in_two_units(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text
 
 
 # Shown
@@ -263,6 +263,22 @@ def test_what_a_stream_cannot_encode_is_written_otherwise() -> None:
         shown.close()
     assert b"gr\\xf6\\xdfer" in raw.getvalue()
     assert b"===" in raw.getvalue()
+
+
+@pytest.mark.parametrize("style", ["auto", "plain", "json", "terminal", "none"])
+@pytest.mark.parametrize("state", ["missing", "closed"])
+def test_views_survive_a_missing_or_closed_standard_output(
+    style: Any, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = io.StringIO()
+    closed.close()
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, closed if state == "closed" else None)
+    shown = view(style, None)
+    now, (change,) = folded([said("begun"), *events(healthy()[:30])])
+    shown.show(now, change)
+    shown.leave("ftjob-1")
+    shown.close()
 
 
 def test_plain_text_holds_nothing_that_turns_it_round() -> None:

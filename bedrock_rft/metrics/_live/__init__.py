@@ -1,7 +1,4 @@
-"""Live views of a running job.
-
-`client.jobs.watch(job)` is the way in. Nothing here opens a socket.
-"""
+"""Live views of a running job, which `client.jobs.watch` shows."""
 
 from __future__ import annotations
 

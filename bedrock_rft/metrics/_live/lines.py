@@ -3,66 +3,73 @@
 from __future__ import annotations
 
 import json
-import sys
 import textwrap
 import time
+from dataclasses import asdict
 from typing import Any, TextIO
 
-from bedrock_rft._core.findings import WIDTH, Finding, clip, wrap
+from bedrock_rft._core.findings import WIDTH, clip, wrap
+from bedrock_rft._core.output import print_error, write
+from bedrock_rft._core.text import sanitize_line
+from bedrock_rft.metrics._live import words
 from bedrock_rft.metrics._live.state import Change, State
-from bedrock_rft.metrics._live.words import come_back, duration, figure, line, named, reached, say, told, values
 
-__all__ = ["Json", "Nothing", "Plain"]
+__all__ = ["Json", "Plain", "View"]
 
 _CLOCK = 9  # columns of the time and a space
 
 
-class Nothing:
-    """View that shows nothing, except how to resume."""
+class View:
+    """View of a running job. This one shows nothing, except how to resume."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
 
     def show(self, state: State, change: Change) -> None:
-        """Ignore the change."""
+        """Show the state after a poll."""
 
     def leave(self, job: str) -> None:
         """Print how to resume."""
-        for each in come_back(job):
-            say(sys.stderr, each)
+        for line in words.resume_hint(job):
+            print_error(line)
 
     def close(self) -> None:
-        """Do nothing."""
+        """End the view and keep its last output."""
+
+    def _print(self, line: str) -> None:
+        write(self._stream, f"{line}\n")
 
 
-class Plain(Nothing):
+class Plain(View):
     """View with one line for each message and checkpoint, for the latest step of each poll, and for each alarm."""
 
     def show(self, state: State, change: Change) -> None:
         """Write the changes."""
         for event in change.messages:
-            self._dated(told(event), event.created_at)
+            self._print_dated(words.format_event(event), event.created_at)
         for one in change.checkpoints:
-            where = f" at step {one.step_number:,}" if one.step_number is not None else ""
-            self._dated(f"checkpoint{where}: {line(one.fine_tuned_model_checkpoint or one.id, 200)}", one.created_at)
+            step = f" at step {one.step_number:,}" if one.step_number is not None else ""
+            model = sanitize_line(one.fine_tuned_model_checkpoint or one.id, 200)
+            self._print_dated(f"checkpoint{step}: {model}", one.created_at)
         if change.status is not None or change.steps:
-            say(self._stream, clip(f"{_clock(None)} {_summary(state)}"))
+            self._print(clip(f"{_clock(None)} {_summary(state)}"))
         for alarm in change.alarms:
-            for each in wrap(f"{alarm.level}: {alarm}"):
-                say(self._stream, each)
+            for line in wrap(f"{alarm.level}: {alarm}"):
+                self._print(line)
 
     def leave(self, job: str) -> None:
         """Print how to resume."""
-        for each in come_back(job):
-            say(self._stream, each)
+        for line in words.resume_hint(job):
+            self._print(line)
 
-    def _dated(self, text: str, at: float | None) -> None:
+    def _print_dated(self, text: str, at: float | None) -> None:
         lines = textwrap.wrap(text, WIDTH - _CLOCK, break_on_hyphens=False) or [""]
-        for number, each in enumerate(lines):
-            say(self._stream, f"{_clock(at) if number == 0 else ' ' * (_CLOCK - 1)} {each}")
+        self._print(f"{_clock(at)} {lines[0]}")
+        for line in lines[1:]:
+            self._print(f"{'':{_CLOCK}}{line}")
 
 
-class Json(Nothing):
+class Json(View):
     """View with one JSON object a line. Its `kind` is `status`, `step`, `message`, `checkpoint` or `alarm`.
 
     Numbers that are not finite are null, as JSON has none.
@@ -70,41 +77,30 @@ class Json(Nothing):
 
     def show(self, state: State, change: Change) -> None:
         """Write the changes."""
+        del state
+        job = change.job
         for event in change.messages:
-            self._write("message", state, event.model_dump_json())
+            self._write("message", job.id, event.model_dump_json())
         for step in change.steps:
-            self._write("step", state, step.metrics.model_dump_json(exclude_none=True), at=step.at)
+            self._write("step", job.id, step.metrics.model_dump_json(exclude_none=True), at=step.at)
         for one in change.checkpoints:
-            self._write("checkpoint", state, one.model_dump_json())
+            self._write("checkpoint", job.id, one.model_dump_json())
         for alarm in change.alarms:
-            self._write("alarm", state, _finding(alarm))
+            self._write("alarm", job.id, **asdict(alarm))
         if change.status is not None:
-            job = change.job
             model = {"fine_tuned_model": job.fine_tuned_model} if job.fine_tuned_model else {}
             error = {"error": json.loads(job.error.model_dump_json())} if job.status == "failed" and job.error else {}
-            self._write("status", state, "{}", status=job.status, **model, **error)
+            self._write("status", job.id, status=job.status, **model, **error)
 
-    def _write(self, kind: str, state: State, content: str, **more: Any) -> None:
-        said = {"kind": kind, "job": state.job.id} | json.loads(content) | {"kind": kind, "job": state.job.id, **more}
-        say(self._stream, json.dumps(said, allow_nan=False))
-
-
-def _finding(finding: Finding) -> str:
-    return json.dumps({name: getattr(finding, name) for name in ("level", "code", "summary", "reason", "remedy")})
+    def _write(self, kind: str, job: str, content: str = "{}", **more: Any) -> None:
+        named = {"kind": kind, "job": job}  # first in each line, and not replaced by fields of the content
+        self._print(json.dumps(named | json.loads(content) | more | named, allow_nan=False))
 
 
 def _summary(state: State) -> str:
-    now = time.time()
-    elapsed, remaining = state.elapsed(now), state.remaining(now)
-    parts = [
-        line(state.job.status, 20),
-        reached(state),
-        f"{duration(elapsed)} so far" if elapsed is not None else "",
-        f"{duration(remaining)} left" if remaining is not None else "",
-    ]
-    summary = "  ".join(part for part in parts if part)
-    for name, value in values(state):  # as many as fit, the reward first
-        more = f"{summary}  {named(name)} {figure(value)}"
+    summary = "  ".join([sanitize_line(state.job.status, 20), *words.progress(state, time.time())])
+    for name, value in words.latest_values(state):  # as many as fit, the reward first
+        more = f"{summary}  {words.metric_title(name)} {words.format_number(value)}"
         if len(more) > WIDTH - _CLOCK:
             break
         summary = more

@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from IPython.display import HTML, display
 
 from bedrock_rft._core.findings import escape_html
 from bedrock_rft.metrics._html import STYLE, charts
+from bedrock_rft.metrics._live import words
+from bedrock_rft.metrics._live.lines import View
 from bedrock_rft.metrics._live.state import Change, State
-from bedrock_rft.metrics._live.words import come_back, duration, figure, named, reached, told, values
 
 __all__ = ["Notebook", "panel"]
 
@@ -26,10 +28,11 @@ _STYLE = """
 """
 
 
-class Notebook:
+class Notebook(View):
     """View with one panel, updated after each poll."""
 
     def __init__(self) -> None:
+        super().__init__(None)
         self._handle: Any = None
         self._state = State()
 
@@ -41,11 +44,8 @@ class Notebook:
 
     def leave(self, job: str) -> None:
         """Show how to resume in the panel."""
-        said = "".join(f"<p>{escape_html(each)}</p>" for each in come_back(job))
-        self._update(f"{panel(self._state, time.time())}{said}" if self._handle else said)
-
-    def close(self) -> None:
-        """Keep the last panel in the notebook."""
+        hint = "".join(f"<p>{escape_html(line)}</p>" for line in words.resume_hint(job))
+        self._update(f"{panel(self._state, time.time())}{hint}" if self._handle else hint)
 
     def _update(self, text: str) -> None:
         if self._handle is None:
@@ -55,49 +55,28 @@ class Notebook:
 
 
 def panel(state: State, now: float) -> str:
-    """Render a job as HTML without scripts or external resources.
-
-    Args:
-        state: what is known of it.
-        now: Unix seconds.
-    """
+    """Render a job as HTML without scripts or external resources, as of `now`, in Unix seconds."""
+    job, step, total = state.job, state.step, state.metrics.total_steps
+    model = escape_html(job.fine_tuned_model or job.model)
+    width = min(100, 100 * step / total) if step and total else None
+    values = [(escape_html(words.metric_title(name)), value) for name, value in words.latest_values(state)]
+    alarms = [f"<b class='{alarm.level}'>{alarm.level}</b> {escape_html(str(alarm))}" for alarm in state.alarms]
+    messages = [escape_html(words.format_event(event)) for event in state.messages]
     parts = [
-        _head(state, now),
-        _bar(state),
-        _latest(state),
+        _row([f"<b>{escape_html(job.id)}</b>", escape_html(job.status), model, *words.progress(state, now)]),
+        f"<div class='b'><div style='width:{width:.1f}%'></div></div>" if width is not None else "",
+        _row([f"{name} <b>{words.format_number(value)}</b>" for name, value in values]),
         charts([("", state.metrics)]) if state.metrics else "",
-        _listed(
-            [f"<b class='{alarm.level}'>{alarm.level}</b> {escape_html(str(alarm))}" for alarm in state.alarms], ""
-        ),
-        _listed([escape_html(told(event)) for event in state.messages], "m"),
+        _list(alarms, ""),
+        _list(messages, "m"),
     ]
     return f"<div class='rft-run rft-live'><style>{STYLE}{_STYLE}</style>{''.join(parts)}</div>"
 
 
-def _head(state: State, now: float) -> str:
-    job, elapsed, remaining = state.job, state.elapsed(now), state.remaining(now)
-    parts = [
-        f"<b>{escape_html(job.id)}</b>",
-        f"<span>{escape_html(job.status)}</span>",
-        f"<span>{escape_html(job.fine_tuned_model or job.model)}</span>",
-        reached(state),
-        f"{duration(elapsed)} so far" if elapsed is not None else "",
-        f"{duration(remaining)} left" if remaining is not None else "",
-    ]
-    return f"<div class='h'>{''.join(f'<span>{part}</span>' for part in parts if part)}</div>"
+def _row(items: Iterable[str]) -> str:
+    spans = "".join(f"<span>{item}</span>" for item in items if item)
+    return f"<div class='h'>{spans}</div>" if spans else ""
 
 
-def _bar(state: State) -> str:
-    step, total = state.step, state.metrics.total_steps
-    if step is None or not total:
-        return ""
-    return f"<div class='b'><div style='width:{min(100, 100 * step / total):.1f}%'></div></div>"
-
-
-def _latest(state: State) -> str:
-    latest = [f"<span>{escape_html(named(name))} <b>{figure(value)}</b></span>" for name, value in values(state)]
-    return f"<div class='h'>{''.join(latest)}</div>" if latest else ""
-
-
-def _listed(items: list[str], kind: str) -> str:
+def _list(items: list[str], kind: str) -> str:
     return f"<ul class='{kind}'>{''.join(f'<li>{item}</li>' for item in items)}</ul>" if items else ""

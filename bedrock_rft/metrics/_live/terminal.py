@@ -11,8 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from bedrock_rft._core.findings import wrap
+from bedrock_rft._core.output import encodable, write
+from bedrock_rft._core.text import sanitize_line
+from bedrock_rft.metrics._live import words
+from bedrock_rft.metrics._live.lines import View
 from bedrock_rft.metrics._live.state import Change, State
-from bedrock_rft.metrics._live.words import come_back, duration, encodable, figure, line, named, reached, told, values
 from bedrock_rft.metrics._spark import sparkline
 
 __all__ = ["Terminal"]
@@ -24,29 +27,34 @@ _METRICS = 8
 _STYLES = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "running": "cyan"}
 
 
-class _Encoding:
-    """Stream that replaces characters it cannot encode instead of raising."""
+class _SafeStream:
+    """Stream that never raises for its encoding, or because it is missing or closed."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        return self._stream.write(encodable(self._stream, text))
+        write(self._stream, text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Do nothing: `write` flushes."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
 
-class Terminal:
+class Terminal(View):
     """View that redraws every second, so that the elapsed time advances between polls."""
 
-    def __init__(self, stream: TextIO, *, forced: bool) -> None:
+    def __init__(self, stream: TextIO | None) -> None:
+        super().__init__(stream)
         self._state = State()
         self._table = Table.grid()
-        file = cast("IO[str]", _Encoding(stream))
-        self._console = Console(file=file, force_terminal=forced or None, highlight=False)
-        self._bars = encodable(stream, _BARS) == _BARS
-        self._live = Live(console=self._console, get_renderable=self._drawn, refresh_per_second=1)
+        self._console = Console(file=cast("IO[str]", _SafeStream(stream)), force_terminal=True, highlight=False)
+        # Streams in memory have no encoding, and take any text.
+        self._bars = encodable(_BARS, getattr(stream, "encoding", None) or "utf-8") == _BARS
+        self._live = Live(console=self._console, get_renderable=self._render, refresh_per_second=1)
         self._open = False
 
     def show(self, state: State, change: Change) -> None:
@@ -61,8 +69,8 @@ class Terminal:
     def leave(self, job: str) -> None:
         """Print how to resume below the last drawing."""
         self.close()
-        for each in come_back(job):
-            self._console.print(Text(each))
+        for line in words.resume_hint(job):
+            self._console.print(Text(line))
 
     def close(self) -> None:
         """Keep the last drawing on the terminal."""
@@ -70,51 +78,47 @@ class Terminal:
             self._open = False
             self._live.stop()
 
-    def _drawn(self) -> Group:
-        state, now = self._state, time.time()
-        parts: list[RenderableType] = [self._head(state), self._progress(state, now)]
+    def _render(self) -> Group:
+        state = self._state
+        parts: list[RenderableType] = [self._head(state), self._progress(state)]
         if state.metrics:
             parts.append(self._table)
         steps = sorted(one.step_number for one in state.metrics.checkpoints if one.step_number is not None)
         if steps:
-            parts.append(
-                Text(f"checkpoints  {', '.join(f'{step:,}' for step in steps)}", no_wrap=True, overflow="ellipsis")
-            )
-        parts += [Text(f"  {told(event)}", style="dim", no_wrap=True, overflow="ellipsis") for event in state.messages]
+            parts.append(_line(f"checkpoints  {', '.join(f'{step:,}' for step in steps)}"))
+        parts += [_line(f"  {words.format_event(event)}", "dim") for event in state.messages]
         for alarm in state.alarms:
             colour = "red" if alarm.level == "error" else "yellow"
-            parts += [Text(each, style=colour) for each in wrap(f"{alarm.level}: {alarm}")]
+            parts += [Text(line, style=colour) for line in wrap(f"{alarm.level}: {alarm}")]
         return Group(*parts)
 
     def _head(self, state: State) -> Text:
         job = state.job
-        head = Text(line(job.id, 60), style="bold", no_wrap=True, overflow="ellipsis")
-        head.append(f"  {line(job.status, 30)}", style=_STYLES.get(job.status, "bold"))
-        head.append(f"  {line(job.fine_tuned_model or job.model, 100)}", style="dim")
-        return head
+        head = _line(sanitize_line(job.id, 60), "bold")
+        head.append(f"  {sanitize_line(job.status, 30)}", style=_STYLES.get(job.status, "bold"))
+        return head.append(f"  {sanitize_line(job.fine_tuned_model or job.model, 100)}", style="dim")
 
-    def _progress(self, state: State, now: float) -> Text:
+    def _progress(self, state: State) -> Text:
         step, total = state.step, state.metrics.total_steps
-        text = Text(no_wrap=True, overflow="ellipsis")
+        line = _line()
         if step is not None and total:
             full = min(_BAR, _BAR * step // total)
-            text.append(("━" if self._bars else "=") * full, style="cyan")
-            text.append(("━" if self._bars else "-") * (_BAR - full), style="dim")
-            text.append("  ")
-        elapsed, remaining = state.elapsed(now), state.remaining(now)
-        parts = [
-            reached(state) or "no steps yet",
-            f"{duration(elapsed)} so far" if elapsed is not None else "",
-            f"{duration(remaining)} left" if remaining is not None else "",
-        ]
-        return text.append("  ".join(part for part in parts if part))
+            line.append(("━" if self._bars else "=") * full, style="cyan")
+            line.append(("━" if self._bars else "-") * (_BAR - full) + "  ", style="dim")
+        parts = words.progress(state, time.time())
+        return line.append("  ".join(parts if step is not None else ["no steps yet", *parts]))
 
     def _metrics(self, state: State) -> Table:
         table = Table.grid(padding=(0, 2))
         table.add_column(no_wrap=True, max_width=24)
         table.add_column(justify="right", no_wrap=True)
         table.add_column(no_wrap=True)
-        for place, (name, value) in enumerate(values(state)[:_METRICS]):
+        for place, (name, value) in enumerate(words.latest_values(state)[:_METRICS]):
             curve = sparkline([each for _, each in state.metrics.series(name)], _SPARK, unicode=self._bars)
-            table.add_row(Text(named(name)), Text(figure(value)), Text(curve, style="cyan" if place == 0 else "dim"))
+            style = "cyan" if place == 0 else "dim"
+            table.add_row(Text(words.metric_title(name)), Text(words.format_number(value)), Text(curve, style=style))
         return table
+
+
+def _line(text: str = "", style: str = "") -> Text:
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")

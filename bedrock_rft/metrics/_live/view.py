@@ -1,62 +1,51 @@
-"""Protocol of live views, and their selection."""
+"""Select the live view for a style."""
 
 from __future__ import annotations
 
 import os
 import sys
 from importlib.util import find_spec
-from typing import Any, Protocol, TextIO, get_args
+from typing import Any, TextIO, get_args
 
 from bedrock_rft.errors import ConfigurationError, MissingExtraError
 from bedrock_rft.metrics._live import Style
-from bedrock_rft.metrics._live.state import Change, State
+from bedrock_rft.metrics._live.lines import Json, Plain, View
 
-__all__ = ["View", "view"]
-
-
-class View(Protocol):
-    """View of a running job."""
-
-    def show(self, state: State, change: Change) -> None:
-        """Show the state after a poll."""
-        ...
-
-    def leave(self, job: str) -> None:
-        """Print that the job is still running and how to resume."""
-        ...
-
-    def close(self) -> None:
-        """End the view and keep its last output."""
-        ...
+__all__ = ["view"]
 
 
 def view(style: Style, file: TextIO | None) -> View:
     """Return the view for a style; `auto` depends on the output.
 
     Raises:
-        ConfigurationError: there is no such style.
-        MissingExtraError: the style needs a library that is not installed.
+        ConfigurationError: there is no such style, or it needs IPython, which is not installed.
+        MissingExtraError: the style needs the extra 'rich', which is not installed.
     """
     if style not in get_args(Style):
         raise ConfigurationError(f"style must be one of {', '.join(get_args(Style))}.")
-    stream = file if file is not None else sys.stdout
     if style == "auto":
-        style = _suitable(stream, given=file is not None)
-    if style == "terminal":
-        return _terminal(stream, forced=True)
+        style = "notebook" if file is None and _in_notebook() else _style_for(file or sys.stdout)
     if style == "notebook":
-        return _notebook()
-    from bedrock_rft.metrics._live.lines import Json, Nothing, Plain
+        try:
+            from bedrock_rft.metrics._live.notebook import Notebook
+        except ImportError:
+            raise ConfigurationError("style='notebook' needs IPython: pip install ipython") from None
+        return Notebook()
+    if style == "terminal":
+        try:
+            from bedrock_rft.metrics._live.terminal import Terminal
+        except ImportError:
+            raise MissingExtraError("style='terminal'", "rich") from None
+        return Terminal(file or sys.stdout)
+    return {"plain": Plain, "json": Json, "none": View}[style](file or sys.stdout)
 
-    return {"plain": Plain, "json": Json, "none": Nothing}[style](stream)
 
-
-def _suitable(stream: TextIO, *, given: bool) -> Style:
-    if not given and _in_notebook():
-        return "notebook"
-    if stream.isatty() and os.environ.get("TERM") != "dumb":
-        return "terminal" if find_spec("rich") is not None else "plain"
-    return "plain"
+def _style_for(stream: TextIO | None) -> Style:
+    try:
+        terminal = stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+    except ValueError:  # the stream is closed
+        terminal = False
+    return "terminal" if terminal and find_spec("rich") is not None else "plain"
 
 
 def _in_notebook() -> bool:
@@ -64,19 +53,3 @@ def _in_notebook() -> bool:
     module: Any = sys.modules.get("IPython")
     shell = module.get_ipython() if module is not None else None
     return getattr(shell, "kernel", None) is not None
-
-
-def _terminal(stream: TextIO, *, forced: bool) -> View:
-    try:
-        from bedrock_rft.metrics._live.terminal import Terminal
-    except ImportError:
-        raise MissingExtraError("style='terminal'", "rich") from None
-    return Terminal(stream, forced=forced)
-
-
-def _notebook() -> View:
-    try:
-        from bedrock_rft.metrics._live.notebook import Notebook
-    except ImportError:
-        raise ConfigurationError("style='notebook' needs IPython: pip install ipython") from None
-    return Notebook()
