@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from bedrock_rft._core.text import ShortRepr
+
 __all__ = ["Auth", "Identity"]
 
 Auth = Literal["api_key", "aws"]
 
 
 @dataclass(frozen=True)
-class Identity:
+class Identity(ShortRepr):
     """The settings that a client uses, and the ones that they overrode.
 
     Attributes:

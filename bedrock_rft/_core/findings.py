@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from bedrock_rft._core.atomic_file import AtomicFile
-from bedrock_rft._core.text import sanitize_line
+from bedrock_rft._core.text import ShortRepr, sanitize_line
 
 __all__ = ["WIDTH", "Finding", "Findings", "Severity", "clip", "escape_html", "standalone_page", "wrap", "write_text"]
 
@@ -31,7 +31,7 @@ _RENAMED = {"what": "summary", "why": "reason", "mend": "remedy"}
 
 
 @dataclass(frozen=True)
-class Finding:
+class Finding(ShortRepr):
     """One result of a check.
 
     Attributes:
@@ -62,7 +62,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Findings:
+class Findings(ShortRepr):
     """A report: the results of several checks. Print it, or display it in a notebook.
 
     Attributes:
@@ -129,6 +129,9 @@ class Findings:
         for finding in self.findings:
             lines += wrap(f"{finding.level + ':':<8} {finding}")
         return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {sanitize_line(self.title, WIDTH)}: {self.verdict}>"
 
     def _repr_html_(self) -> str:
         left = "style='text-align:left'"

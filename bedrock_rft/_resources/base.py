@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from urllib.parse import quote
@@ -151,7 +151,8 @@ def blocking_iter(method: Callable[Concatenate[A, P], AsyncIterator[R]]) -> Call
     @functools.wraps(method)
     def sync_method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
         check_arguments(signature, self, method.__name__, args, kwargs)
-        return iterate_sync(cast("AsyncGenerator[R, None]", method(self._async, *args, **kwargs)))
+        items = iterate_sync(cast("AsyncGenerator[R, None]", method(self._async, *args, **kwargs)))
+        return Items(items, f"{type(self).__name__}.{method.__name__}()")
 
     # `wraps` copies the annotation AsyncIterator; editors and `help` should show Iterator.
     returned = str(signature.return_annotation).replace("AsyncIterator", "Iterator")
@@ -159,7 +160,24 @@ def blocking_iter(method: Callable[Concatenate[A, P], AsyncIterator[R]]) -> Call
     return sync_method
 
 
-def iterate_sync(source: AsyncGenerator[R, None]) -> Iterator[R]:
+class Items(Iterator[R]):
+    """Items that are fetched while iterating, with a readable `repr`."""
+
+    def __init__(self, items: Generator[R, None, None], name: str) -> None:
+        self._items, self._name = items, name
+
+    def __next__(self) -> R:
+        return next(self._items)
+
+    def close(self) -> None:
+        """Stop iterating."""
+        self._items.close()
+
+    def __repr__(self) -> str:
+        return f"<{self._name}: iterate, or use list(…)>"
+
+
+def iterate_sync(source: AsyncGenerator[R, None]) -> Generator[R, None, None]:
     """Iterate over an async generator that never suspends."""
     step = source.__anext__
     try:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast
 
+from bedrock_rft._core.text import ShortRepr
 from bedrock_rft._transport.multipart import Upload
 
 __all__ = ["SUSPENDED", "Query", "Request", "Response", "Sink", "Transport", "Upload", "maybe_await", "run_sync"]
@@ -42,7 +43,7 @@ class Sink(Protocol):
 
 
 @dataclass(frozen=True)
-class Request:
+class Request(ShortRepr):
     """One HTTP request, independent of any HTTP library.
 
     Attributes:

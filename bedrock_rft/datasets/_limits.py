@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bedrock_rft._core.text import ShortRepr
 from bedrock_rft.errors import ConfigurationError
 
 __all__ = ["Limits"]
 
 
 @dataclass(frozen=True)
-class Limits:
+class Limits(ShortRepr):
     """Limits for a dataset. The service documents `min_records` and `max_records` for training files.
 
     Attributes:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from bedrock_rft._core.findings import write_text
-from bedrock_rft._core.text import sanitize_line
+from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.datasets._limits import Limits
 from bedrock_rft.datasets._problems import Problem
 from bedrock_rft.errors import DatasetError
@@ -22,7 +22,7 @@ _WIDTH = 80
 
 
 @dataclass(frozen=True)
-class Lengths:
+class Lengths(ShortRepr):
     """Lengths of prompts in characters, over all messages of a record.
 
     Attributes:

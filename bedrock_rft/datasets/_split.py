@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from pydantic_core import from_json
 
-from bedrock_rft._core.text import sanitize_line
+from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.datasets._check import validate
 from bedrock_rft.datasets._limits import Limits
 from bedrock_rft.datasets._read import read_lines
@@ -34,7 +34,7 @@ _ANY_NUMBER = Limits(min_records=1, max_records=2**62, warn_records=2**62)
 
 
 @dataclass(frozen=True)
-class Split:
+class Split(ShortRepr):
     """The result of `split`.
 
     Attributes:

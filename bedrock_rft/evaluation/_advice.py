@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bedrock_rft._core.findings import Finding
+from bedrock_rft._core.text import ShortRepr
 from bedrock_rft.evaluation._pipeline import Unscored
 from bedrock_rft.evaluation._results import Comparison, ModelResult
 from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
@@ -16,7 +17,7 @@ _MANY_CUT_OFF = 0.05
 
 
 @dataclass(frozen=True)
-class Thresholds:
+class Thresholds(ShortRepr):
     """Scores of a base model below or above which training makes little sense, as shares of the reward's range.
 
     Attributes:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from bedrock_rft._core.text import ShortRepr
 from bedrock_rft.evaluation._statistics import Difference, Interval, mean
 
 __all__ = ["Comparison", "Example", "Group", "ModelResult", "Verdict"]
@@ -14,7 +15,7 @@ Verdict = Literal["better", "worse", "undecided"]
 
 
 @dataclass(frozen=True)
-class ModelResult:
+class ModelResult(ShortRepr):
     """Result of one model.
 
     Attributes:
@@ -58,7 +59,7 @@ class ModelResult:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(ShortRepr):
     """Comparison of one model with the first model.
 
     Attributes:
@@ -80,7 +81,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Group:
+class Group(ShortRepr):
     """Prompts with the same value of a record field.
 
     Attributes:
@@ -97,7 +98,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Example:
+class Example(ShortRepr):
     """A prompt on which two models differ.
 
     Attributes:

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
+from bedrock_rft._core.text import ShortRepr
+
 __all__ = [
     "LEVEL",
     "MIN_PROMPTS",
@@ -45,7 +47,7 @@ _TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
-class Interval:
+class Interval(ShortRepr):
     """A value with its 95 % confidence interval."""
 
     value: float
@@ -74,7 +76,7 @@ class PairedTest:
 
 
 @dataclass(frozen=True)
-class Difference:
+class Difference(ShortRepr):
     """A paired difference of two models on the same prompts.
 
     Attributes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
-from bedrock_rft._core.findings import WIDTH, clip
-from bedrock_rft._core.text import sanitize_line
+from bedrock_rft._core.findings import WIDTH, clip, write_text
+from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.errors import ConfigurationError, MissingExtraError
 from bedrock_rft.metrics._series import KNOWN, checkpoint_steps, is_validation, number
 from bedrock_rft.metrics._spark import sparkline
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     from matplotlib.figure import Figure
+    from pydantic import BaseModel
 
     from bedrock_rft._core.findings import Findings
     from bedrock_rft.metrics._thresholds import Thresholds
@@ -109,6 +111,18 @@ class Metrics(Sequence[TrainingMetrics]):
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
         """Return comma-separated values, and write them to `path` if given. Needs no library."""
         return to_csv(columns(self.steps), path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return job, steps and checkpoints as JSON values. NaN and infinity become None."""
+        return {
+            "job": _json_values(self.job) if self.job else None,
+            "steps": [_json_values(step) for step in self.steps],
+            "checkpoints": [_json_values(checkpoint) for checkpoint in self.checkpoints],
+        }
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the metrics as JSON text, and write it to `path` if given. Raises `DatasetError` if that fails."""
+        return write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False), path)
 
     def plot(self) -> Figure:
         """Return a `matplotlib` figure: one panel for each metric, with checkpoints marked.
@@ -220,7 +234,7 @@ def compare(*runs: Metrics, labels: Sequence[str] | None = None) -> Comparison:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(ShortRepr):
     """Metrics of several jobs. Print it, plot it, or display it in a notebook.
 
     Attributes:
@@ -252,6 +266,14 @@ class Comparison:
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
         """Return comma-separated values, and write them to `path` if given. Needs no library."""
         return to_csv(self._table(), path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the label and the metrics of each job as JSON values. NaN and infinity become None."""
+        return {"runs": [{"label": label, **run.to_dict()} for label, run in self.runs]}
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the comparison as JSON text, and write it to `path` if given. Raises `DatasetError` if that fails."""
+        return write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False), path)
 
     def _table(self) -> Mapping[str, Sequence[Any]]:
         every = columns([step for _, run in self.runs for step in run])
@@ -299,6 +321,11 @@ class Comparison:
         from bedrock_rft.metrics._html import fragment
 
         return fragment(self.title, self.runs)
+
+
+def _json_values(model: BaseModel) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(model.model_dump_json(exclude_none=True))
+    return values
 
 
 def _labels(runs: Sequence[Metrics]) -> list[str]:

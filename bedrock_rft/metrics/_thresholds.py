@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bedrock_rft._core.text import ShortRepr
+
 __all__ = ["Thresholds"]
 
 
 @dataclass(frozen=True)
-class Thresholds:
+class Thresholds(ShortRepr):
     """Thresholds of the health checks. Each can be changed.
 
     All of them compare means or medians of several steps, or count steps, because a single step with few prompts is

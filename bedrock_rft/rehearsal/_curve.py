@@ -13,6 +13,7 @@ from itertools import pairwise
 from statistics import fmean
 
 from bedrock_rft._core.findings import Finding
+from bedrock_rft._core.text import ShortRepr
 
 __all__ = ["Curve"]
 
@@ -25,7 +26,7 @@ _SAME = 1e-9
 
 
 @dataclass(frozen=True)
-class Curve:
+class Curve(ShortRepr):
     """The mean reward of each step.
 
     Attributes:

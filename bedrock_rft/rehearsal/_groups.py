@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bedrock_rft._core.findings import Finding
+from bedrock_rft._core.text import ShortRepr
 from bedrock_rft.evaluation._statistics import agresti_coull, passes
 
 __all__ = ["Groups"]
@@ -22,7 +23,7 @@ _CONCENTRATIONS = [10 ** (exponent / 8) for exponent in range(-16, 25)]
 
 
 @dataclass(frozen=True)
-class Groups:
+class Groups(ShortRepr):
     """The scores of several answers to each prompt.
 
     Attributes:

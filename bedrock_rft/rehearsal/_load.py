@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from bedrock_rft._core.findings import Finding
+from bedrock_rft._core.text import ShortRepr
 
 __all__ = ["Load", "format_duration"]
 
@@ -14,7 +15,7 @@ _MINUTE, _HOUR = 60.0, 3600.0
 
 
 @dataclass(frozen=True)
-class Load:
+class Load(ShortRepr):
     """The load of one run on its reward function.
 
     The service's number of answers per prompt and of rollouts per invocation are not documented: both are assumptions.

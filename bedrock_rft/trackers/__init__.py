@@ -1,7 +1,6 @@
 """Record a watched job in MLflow, Weights & Biases, TensorBoard, or with any object that has five methods.
 
-`client.jobs.watch(job, trackers=[…])` is the way in. Each adapter needs its library, which is an extra, and loads it
-when a watch begins.
+Pass trackers to `client.jobs.watch(job, trackers=[…])`. Each adapter needs its library, which is an extra.
 """
 
 from __future__ import annotations

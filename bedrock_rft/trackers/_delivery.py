@@ -24,68 +24,58 @@ class Delivery:
         for tracker in trackers:
             if not isinstance(tracker, Tracker):
                 raise ConfigurationError(
-                    f"{type(tracker).__name__} is no tracker: it needs the methods started, step, checkpoint, ended "
+                    f"{type(tracker).__name__} is not a tracker: it needs the methods started, step, checkpoint, ended "
                     "and close."
                 )
-        self._lanes = [_Lane(tracker) for tracker in trackers]
-        self._begun = False
+        self._queues = [_Queue(tracker) for tracker in trackers]
+        self._started = False
 
     def take(self, change: Change) -> None:
-        """Deliver the changes of a poll to all trackers.
-
-        Raises:
-            MissingExtraError: a tracker's library is not installed. That is told at the first look.
-        """
-        for lane in self._lanes:
-            tracker = lane.tracker
-            if not self._begun:
-                lane.add(partial(tracker.started, change.job))
-            for one in change.steps:
-                lane.add(partial(tracker.step, one.metrics, one.at))
-            for checkpoint in change.checkpoints:
-                lane.add(partial(tracker.checkpoint, checkpoint))
+        """Deliver the changes of a poll to all trackers. Raise `MissingExtraError` if a library is not installed."""
+        for queue in self._queues:
+            tracker = queue.tracker
+            if not self._started:
+                queue.calls.append(partial(tracker.started, change.job))
+            queue.calls += [partial(tracker.step, one.metrics, one.at) for one in change.steps]
+            queue.calls += [partial(tracker.checkpoint, checkpoint) for checkpoint in change.checkpoints]
             if change.job.is_terminal:
-                lane.add(partial(tracker.ended, change.job))
-        self._begun = True
-        for lane in self._lanes:
-            lane.deliver()
+                queue.calls.append(partial(tracker.ended, change.job))
+        self._started = True
+        for queue in self._queues:
+            queue.deliver()
 
     def close(self) -> None:
         """Retry undelivered updates, then close all trackers."""
-        for lane in self._lanes:
-            if self._begun:
-                lane.deliver()
-                lane.close()
+        for queue in self._queues if self._started else ():
+            queue.deliver()
+            queue.close()
 
 
-class _Lane:
+class _Queue:
     """Undelivered updates of one tracker."""
 
     def __init__(self, tracker: Tracker) -> None:
         self.tracker = tracker
+        self.calls: deque[Callable[[], None]] = deque()
         self._name = type(tracker).__name__
-        self._waiting: deque[Callable[[], None]] = deque()
-        self._said: set[str] = set()
-
-    def add(self, call: Callable[[], None]) -> None:
-        self._waiting.append(call)
+        self._warned: set[str] = set()
 
     def deliver(self) -> None:
-        while self._waiting:
+        while self.calls:
             try:
-                self._waiting[0]()
+                self.calls[0]()
             except MissingExtraError:
-                self._waiting.clear()  # delivered now, and not again at the end
+                self.calls.clear()  # raised now, and not again by `close`
                 raise
             except Exception as error:  # noqa: BLE001 - trackers are foreign code, and must not end the watch
-                self._warn("could not take what the watch saw, and is asked again at each look", error)
+                self._warn("could not record an update, which is repeated after each poll", error)
                 return
-            self._waiting.popleft()
+            self.calls.popleft()
 
     def close(self) -> None:
-        if self._waiting:
+        if self.calls:
             warn_once(
-                f"The tracker {self._name} did not receive {len(self._waiting)} updates. Watch the job again to "
+                f"The tracker {self._name} did not receive {len(self.calls)} updates. Watch the job again to "
                 "deliver them."
             )
         try:
@@ -93,9 +83,9 @@ class _Lane:
         except Exception as error:  # noqa: BLE001 - as above
             self._warn("could not be closed", error)
 
-    def _warn(self, what: str, error: Exception) -> None:
-        # Warn once for any reason: the text of a lost connection differs every time.
-        if what not in self._said:
-            self._said.add(what)
+    def _warn(self, problem: str, error: Exception) -> None:
+        # Once for any reason, because the text of a lost connection differs every time.
+        if problem not in self._warned:
+            self._warned.add(problem)
             reason = sanitize_line(redact(f"{type(error).__name__}: {error}"), 300)
-            warn_once(f"The tracker {self._name} {what}: {reason}")
+            warn_once(f"The tracker {self._name} {problem}: {reason}")

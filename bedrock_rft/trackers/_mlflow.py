@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from bedrock_rft.errors import ConfigurationError, MissingExtraError
-from bedrock_rft.trackers._protocol import described, scalars
+from bedrock_rft.errors import ConfigurationError
+from bedrock_rft.trackers._protocol import distinct_name, job_settings, load_library, scalars
 from bedrock_rft.types.checkpoints import Checkpoint
 from bedrock_rft.types.events import TrainingMetrics
 from bedrock_rft.types.jobs import Job
@@ -18,19 +17,19 @@ from bedrock_rft.types.jobs import Job
 __all__ = ["MLflow"]
 
 _TAG = "bedrock_rft.job"
-_NOT_IN_NAMES = re.compile(r"[^\w\- /]|/(?=/|$)|^/+")
+_INVALID = re.compile(r"[^\w\- /]|/(?=/|$)|^/+")  # in a name that is valid on every file system
 _LONGEST = 250
-_ENDS = {"succeeded": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
+_STATUSES = {"succeeded": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
 
 
 class MLflow:
-    """Records a job as an MLflow run; the extra is 'mlflow'.
+    """Record a job as an MLflow run. Needs the extra 'mlflow'.
 
-    The run is found again by its tag `bedrock_rft.job`, and a metric that it has of a step is not logged again.
+    The run is found again by its tag `bedrock_rft.job`, and a metric that it has for a step is not logged again.
 
     Args:
-        tracking_uri: where to record; else MLflow's own setting, such as MLFLOW_TRACKING_URI.
-        experiment: the experiment to record in; it is made where there is none.
+        tracking_uri: the tracking server or folder. Default: MLflow's own setting, such as MLFLOW_TRACKING_URI.
+        experiment: the experiment to record in, created if it does not exist.
         tags: more tags for a new run.
     """
 
@@ -50,14 +49,11 @@ class MLflow:
 
     def started(self, job: Job) -> None:
         """Find the run of the job, or create it."""
-        try:
-            mlflow: Any = import_module("mlflow")
-        except ImportError:
-            raise MissingExtraError("MLflow()", "mlflow") from None
+        mlflow = load_library("mlflow", "MLflow", "mlflow")
         client = self._client = mlflow.MlflowClient(tracking_uri=self._uri)
-        home = client.get_experiment_by_name(self._experiment)
-        experiment = home.experiment_id if home is not None else client.create_experiment(self._experiment)
-        found = client.search_runs([experiment], filter_string=f"tags.`{_TAG}` = {_quoted(job.id)}", max_results=1)
+        existing = client.get_experiment_by_name(self._experiment)
+        experiment = existing.experiment_id if existing is not None else client.create_experiment(self._experiment)
+        found = client.search_runs([experiment], filter_string=f"tags.`{_TAG}` = {_quote(job.id)}", max_results=1)
         if found:
             run = found[0]
             self._known = {
@@ -67,9 +63,8 @@ class MLflow:
             }
             client.update_run(run.info.run_id, status="RUNNING")
         else:
-            tags = {**self._tags, _TAG: job.id}
-            run = client.create_run(experiment, tags=tags, run_name=job.id)
-            for name, value in described(job).items():
+            run = client.create_run(experiment, tags={**self._tags, _TAG: job.id}, run_name=job.id)
+            for name, value in job_settings(job).items():
                 client.log_param(run.info.run_id, _name(name), str(value))
         self._run = run.info.run_id
 
@@ -77,12 +72,11 @@ class MLflow:
         """Log metrics that are missing in the run."""
         entities: Any = import_module("mlflow.entities")
         step, moment = metrics.step or 0, int((at if at is not None else time.time()) * 1000)
-        fresh = [(_name(name), value) for name, value in scalars(metrics) if (_name(name), step) not in self._known]
+        named = [(_name(name), value) for name, value in scalars(metrics)]
+        fresh = [entities.Metric(name, value, moment, step) for name, value in named if (name, step) not in self._known]
         if fresh:
-            self._client.log_batch(
-                self._run, metrics=[entities.Metric(name, value, moment, step) for name, value in fresh]
-            )
-            self._known |= {(name, step) for name, _ in fresh}
+            self._client.log_batch(self._run, metrics=fresh)
+            self._known |= {(metric.key, step) for metric in fresh}
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         """Store the name of the checkpoint in a tag."""
@@ -94,25 +88,17 @@ class MLflow:
         """End the run with the status of the job, and store the name of the tuned model in a tag."""
         if job.fine_tuned_model:
             self._client.set_tag(self._run, "bedrock_rft.fine_tuned_model", job.fine_tuned_model)
-        self._client.set_terminated(self._run, _ENDS.get(job.status, "FINISHED"))
+        self._client.set_terminated(self._run, _STATUSES.get(job.status, "FINISHED"))
 
     def close(self) -> None:
         """Do nothing: MLflow keeps no connection open."""
 
 
 def _name(name: str) -> str:
-    """Return a name that MLflow accepts on every file system.
-
-    A name that had to change ends with a hash of the original, so that different names stay different.
-    """
-    cleaned = _NOT_IN_NAMES.sub("_", name)
-    if cleaned == name and len(name) <= _LONGEST:
-        return name
-    suffix = f"_{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
-    return cleaned[: _LONGEST - len(suffix)] + suffix
+    return distinct_name(name, _INVALID, _LONGEST)
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     for quote in ("'", '"'):
         if quote not in text:
             return f"{quote}{text}{quote}"

@@ -1,25 +1,29 @@
-"""Protocol of trackers."""
+"""Protocol of trackers, and functions that the adapters share."""
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
+from bedrock_rft.errors import MissingExtraError
 from bedrock_rft.metrics._series import number
 from bedrock_rft.types.checkpoints import Checkpoint
 from bedrock_rft.types.events import TrainingMetrics
 from bedrock_rft.types.jobs import Job
 
-__all__ = ["Tracker", "described", "scalars"]
+__all__ = ["Tracker", "distinct_name", "job_settings", "load_library", "scalars"]
 
 
 @runtime_checkable
 class Tracker(Protocol):
     """Record a watched job.
 
-    Every watch tells a run from its beginning, whether or not it was watched before, so whoever records must know a job
-    again by its id and not record twice what is there already. What a method raises does not end the watch: there is
-    one warning, and the same call is made again at the next look, before those that follow it.
+    Every watch reports a job from its first step, whether or not it was watched before. A tracker must find the record
+    of a job by its id, and must not record anything twice. An exception of a method does not end the watch: there is
+    one warning, and the same call is repeated after the next poll, before later calls.
     """
 
     def started(self, job: Job) -> None:
@@ -30,8 +34,8 @@ class Tracker(Protocol):
         """Record the metrics of a step. Later metrics of the same step cause another call.
 
         Args:
-            metrics: the numbers.
-            at: Unix seconds when they came, where the service says so.
+            metrics: the metrics.
+            at: Unix time of their event, or None if the service gives none.
         """
         ...
 
@@ -48,6 +52,14 @@ class Tracker(Protocol):
         ...
 
 
+def load_library(module: str, tracker: str, extra: str) -> Any:
+    """Import the library of a tracker. Raise `MissingExtraError` if it is not installed."""
+    try:
+        return import_module(module)
+    except ImportError:
+        raise MissingExtraError(f"{tracker}()", extra) from None
+
+
 def scalars(metrics: TrainingMetrics) -> Iterator[tuple[str, float]]:
     """Return the numeric metrics of a step by name."""
     for name, value in metrics:
@@ -56,7 +68,7 @@ def scalars(metrics: TrainingMetrics) -> Iterator[tuple[str, float]]:
             yield name, found
 
 
-def described(job: Job) -> dict[str, Any]:
+def job_settings(job: Job) -> dict[str, Any]:
     """Return the settings of a job, for the parameters of a run."""
     method = job.method.reinforcement if job.method else None
     settings = method.hyperparameters if method else None
@@ -68,3 +80,15 @@ def described(job: Job) -> dict[str, Any]:
         **(dict(settings) if settings is not None else {}),
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def distinct_name(name: str, invalid: re.Pattern[str], longest: int) -> str:
+    """Return a name without invalid characters.
+
+    A name that had to change ends with a hash of the original, so that different names stay different.
+    """
+    cleaned = invalid.sub("_", name)
+    if cleaned == name and len(name) <= longest:
+        return name
+    suffix = f"_{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+    return cleaned[: longest - len(suffix)] + suffix

@@ -9,12 +9,11 @@ from pydantic_core import from_json
 from typing_extensions import Self
 
 from bedrock_rft._core.errors import ConfigurationError
-from bedrock_rft._core.text import sanitize_line
+from bedrock_rft._core.text import short_repr
 
 Id = Annotated[str, Field(min_length=1)]
 """A non-empty id: an empty one in a path would address the list of all objects."""
 
-_REPR_LINE, _REPR_VALUE = 100, 60  # characters
 _PASSES = 8  # a union reports an error for each member, so a removal may reveal another error
 
 
@@ -28,16 +27,7 @@ class Payload(BaseModel):
 
     def __repr__(self) -> str:
         """Return one short line with the fields that are set."""
-        head, parts = f"{type(self).__name__}(", list[str]()
-        for name in type(self).model_fields:
-            value = getattr(self, name)
-            if name != "object" and isinstance(value, (str, int, float)) and value != "":
-                part = f"{name}={sanitize_line(repr(value), _REPR_VALUE)}"
-                if len(head) + sum(map(len, parts)) + len(part) > _REPR_LINE:
-                    parts.append("…")
-                    break
-                parts.append(part)
-        return f"{head}{', '.join(parts)})"
+        return short_repr(self, (name for name in type(self).model_fields if name != "object"))
 
     @classmethod
     def read(cls, content: bytes) -> Self:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -82,8 +82,8 @@ class _Resource:
             answer = method(*arguments, **named)
             if inspect.isasyncgen(answer):
                 return [item async for item in answer]
-            if inspect.isgenerator(answer):
-                return list(answer)
+            if isinstance(answer, Iterator):
+                return list(cast("Iterator[Any]", answer))
             return await maybe_await(answer)
 
         return call

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bedrock_rft._auth.config import Config
 from bedrock_rft._core.findings import escape_html
 from bedrock_rft._core.log import log
-from bedrock_rft._core.text import sanitize_line
+from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.access._deployment.account import Account
 from bedrock_rft.access._deployment.function import (
     DesiredFunction,
@@ -48,7 +48,7 @@ _ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/(?:[\x21-\x7e]+/)?[\w+=,
 
 
 @dataclass(frozen=True)
-class DeployedReward:
+class DeployedReward(ShortRepr):
     """A reward that runs as a function in Lambda. `jobs.create(reward=…)` takes it.
 
     Attributes:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from bedrock_rft._core.findings import clip, escape_html, wrap
-from bedrock_rft._core.text import sanitize_line
+from bedrock_rft._core.findings import clip, escape_html, wrap, write_text
+from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.access._policies.policy import Policy
 
 __all__ = ["Action", "Plan", "PlannedStep", "Step", "describe_difference"]
@@ -20,7 +21,7 @@ _PAST: dict[Action, str] = {"create": "created", "change": "changed", "delete": 
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(ShortRepr):
     """One resource and the change to it.
 
     Attributes:
@@ -47,7 +48,7 @@ class PlannedStep:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(ShortRepr):
     """The steps that a deployment or a deletion would take, or has taken. Print it, or let a notebook show it.
 
     Attributes:
@@ -83,6 +84,18 @@ class Plan:
         ]
         parts = [f"{count} {_PAST[action] if self.done else f'to {action}'}" for action, count in counts if count]
         return ", ".join(parts) or ("nothing changed" if self.done else "nothing to do")
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the plan as JSON text with its verdict, and write it to `path` if given."""
+        found = {
+            "title": self.title,
+            "verdict": self.verdict,
+            "done": self.done,
+            "facts": dict(self.facts),
+            "steps": [asdict(step) for step in self.steps],
+            "policies": {title: policy.document() for title, policy in self.policies},
+        }
+        return write_text(json.dumps(found, indent=2), path)
 
     def __str__(self) -> str:
         lines = [clip(f"{sanitize_line(self.title)}: {self.verdict}")]

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from bedrock_rft._core.text import ShortRepr
 from bedrock_rft.types.iam_actions import BEARER, FILES, INFERENCE, JOBS, MODELS
 
 __all__ = ["MANAGED_POLICIES", "ManagedPolicy"]
 
 
 @dataclass(frozen=True)
-class ManagedPolicy:
+class ManagedPolicy(ShortRepr):
     """An AWS managed policy.
 
     Attributes:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from bedrock_rft._core.findings import WIDTH, clip
-from bedrock_rft._core.text import sanitize_line
+from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.errors import ConfigurationError
 
 __all__ = ["LARGEST", "LARGEST_UNZIPPED", "Package", "PackagedFile", "build_zip", "validate_file_name"]
@@ -32,7 +32,7 @@ _EXECUTABLE = (".so", ".sh")
 
 
 @dataclass(frozen=True)
-class PackagedFile:
+class PackagedFile(ShortRepr):
     """One file of a package.
 
     Attributes:

@@ -13,6 +13,8 @@ __all__ = ["ERROR_METRIC", "Metric", "Result", "Rollout", "Score", "finite_float
 ERROR_METRIC = "reward_error"
 """Name of the metric that is 1 for a rollout that could not be scored and 0 for every other rollout."""
 
+_REPR_CHARS = 150
+
 _ROLLOUT_FIELDS = frozenset({"id", "messages", "metadata", "reference_answer"})
 
 
@@ -67,6 +69,9 @@ class Rollout:
         """Create a rollout to try a reward with: `correct(Rollout.of("2 + 2?", "4", reference="4"))`."""
         messages = ({"role": "user", "content": prompt}, {"role": "assistant", "content": answer})
         return cls("rollout", messages, reference, extra)
+
+    def __repr__(self) -> str:
+        return f"Rollout(id={self.id[:40]!r}, answer={self.answer[:60]!r}, reference={repr(self.reference)[:60]})"
 
     @property
     def answer(self) -> str:
@@ -133,6 +138,11 @@ class Score:
     parts: Mapping[str, float] = field(default_factory=dict[str, float])
     metrics: Mapping[str, float] = field(default_factory=dict[str, float])
     error: str | None = None
+
+    def __repr__(self) -> str:
+        parts = {"parts": dict(self.parts), "metrics": dict(self.metrics), "error": self.error}
+        shown = "".join(f", {name}={value!r}" for name, value in parts.items() if value)
+        return f"Score({self.value!r}{shown if len(shown) <= _REPR_CHARS else shown[:_REPR_CHARS] + '…'})"
 
     def __float__(self) -> float:
         return self.value
