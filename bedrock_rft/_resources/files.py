@@ -29,7 +29,7 @@ from bedrock_rft.errors import APIStatusError, ConfigurationError, NotFoundError
 from bedrock_rft.types.files import File, FileDeleted
 
 if TYPE_CHECKING:  # creating a client must not import `datasets`
-    from bedrock_rft.datasets._limits import Limits
+    from bedrock_rft.datasets._report import Limits
     from bedrock_rft.datasets._source import Data as UploadData
 
 __all__ = ["AsyncFiles", "Files"]
@@ -224,7 +224,7 @@ class _HashSink:
 
 
 def _limits(validate: bool | Limits) -> Limits | None:
-    from bedrock_rft.datasets._limits import Limits
+    from bedrock_rft.datasets._report import Limits
 
     if isinstance(validate, Limits):
         return validate

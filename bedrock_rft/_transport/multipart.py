@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from bedrock_rft.errors import DatasetError
 
 if TYPE_CHECKING:  # creating a client must not import `datasets`
-    from bedrock_rft.datasets._limits import Limits
-    from bedrock_rft.datasets._report import Report
+    from bedrock_rft.datasets._report import Limits, Report
     from bedrock_rft.datasets._source import Source
 
 __all__ = ["CHUNK", "Progress", "Upload"]

@@ -13,11 +13,9 @@ from bedrock_rft._core.lazy import lazy_names
 if TYPE_CHECKING:
     from bedrock_rft.datasets._check import validate
     from bedrock_rft.datasets._convert import Format, convert
-    from bedrock_rft.datasets._limits import Limits
-    from bedrock_rft.datasets._problems import Problem
     from bedrock_rft.datasets._read import read
-    from bedrock_rft.datasets._record import TrainingMessage, TrainingRecord
-    from bedrock_rft.datasets._report import Lengths, Report
+    from bedrock_rft.datasets._records import TrainingMessage, TrainingRecord
+    from bedrock_rft.datasets._report import Lengths, Limits, Problem, Report
     from bedrock_rft.datasets._split import Split, split
     from bedrock_rft.datasets._write import Column, write
 
@@ -43,11 +41,9 @@ __getattr__, __dir__ = lazy_names(
     {
         "_check": ("validate",),
         "_convert": ("Format", "convert"),
-        "_limits": ("Limits",),
-        "_problems": ("Problem",),
         "_read": ("read",),
-        "_record": ("TrainingMessage", "TrainingRecord"),
-        "_report": ("Lengths", "Report"),
+        "_records": ("TrainingMessage", "TrainingRecord"),
+        "_report": ("Lengths", "Limits", "Problem", "Report"),
         "_split": ("Split", "split"),
         "_write": ("Column", "write"),
     },

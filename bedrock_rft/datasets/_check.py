@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
-from bedrock_rft.datasets._json_lines import InvalidLine, as_record, file_violation, parse_line, parse_record
-from bedrock_rft.datasets._limits import Limits
-from bedrock_rft.datasets._problems import ProblemLog
+from jiter import from_json
+
+from bedrock_rft.datasets._read import InvalidLine, file_problem, parse_line
 from bedrock_rft.datasets._records import encode_record
-from bedrock_rft.datasets._report import Report
-from bedrock_rft.datasets._rules import Violation, record_problems
+from bedrock_rft.datasets._report import Limits, Problem, ProblemLog, Report
+from bedrock_rft.datasets._rules import error, join_text_parts, record_problems, warning
 from bedrock_rft.datasets._source import Data, open_source, read_chunks, records_in
 from bedrock_rft.datasets._statistics import Statistics
 from bedrock_rft.errors import ConfigurationError, DatasetError
@@ -28,14 +28,12 @@ _WHITESPACE = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
 _SECRET = re.compile(rb"(?<![A-Za-z0-9/+])AKIA[0-9A-Z]{16}(?![A-Za-z0-9])|-----BEGIN [A-Z ]*PRIVATE KEY-----")
 
-_TOO_LONG = Violation(
-    "line-too-long", None, f"longer than {_MAX_LINE_SIZE >> 20} MiB", "Write one JSON object per line"
-)
-_ARRAY = Violation(
+_TOO_LONG = error("line-too-long", None, f"longer than {_MAX_LINE_SIZE >> 20} MiB", "Write one JSON object per line")
+_ARRAY = error(
     "array", None, "the file is a JSON array", "Write one object per line: datasets.write(path, datasets.convert(…))"
 )
-_BLANK_LINE = Violation("blank-line", None, "the line is empty", "Remove it: every line is one JSON object")
-_LOOKS_SECRET = Violation(
+_BLANK_LINE = error("blank-line", None, "the line is empty", "Remove it: every line is one JSON object")
+_LOOKS_SECRET = warning(
     "secret", None, "the line contains an AWS key or a private key", "Remove it: a model may memorize it"
 )
 
@@ -71,14 +69,15 @@ class DatasetCheck:
             raise ConfigurationError(f"limits is a {type(limits).__name__}. Give datasets.Limits(…).")
         self._name = name
         self._limits = limits or Limits()
-        self._problems = ProblemLog(limit)
-        self._statistics = Statistics(self._problems, self._limits)
+        self._log = ProblemLog(limit)
+        self._statistics = Statistics(self._log, self._limits)
         self._sha256 = hashlib.sha256()
         self._digests = (self._sha256, *digests)
-        self._size = self._line = self._records = 0
+        self._size = self._line = 0
         self._limit = limit
-        self._blank_lines: list[int] = []  # an error only if a record follows; the first ones
-        self._blanks = 0
+        self._blank_lines: list[int] = []  # the first ones; errors if a record follows
+        self._blanks = self._last_blank = 0
+        self._blanks_before = 0  # the last run of empty lines
         self._partial: list[bytes] = []  # the line that has begun
         self._partial_size = 0
         self._stopped = False
@@ -88,52 +87,60 @@ class DatasetCheck:
         for digest in self._digests:
             digest.update(chunk)
         self._size += len(chunk)
-        if self._stopped:
-            return
         lines = BytesIO(chunk).readlines()  # faster than split
         rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
         if lines and self._partial_size:
-            self._keep(lines[0])
+            self._keep(lines.pop(0))
             self._end_line()
-            del lines[0]
+        self._check_lines(lines)
+        if rest and not self._stopped:
+            self._keep(rest)
+
+    def _check_lines(self, lines: Iterable[bytes]) -> None:
+        """Check whole lines: the statistics accept a simple valid record, and rules explain all else."""
+        if self._stopped:
+            return
         add = self._statistics.add
         for line in lines:
-            record = parse_record(line)
-            if record is None or self._blanks or not self._line:
+            self._line += 1
+            try:
+                # pydantic's parser; unlike pydantic's validate_json, it rejects a key that appears twice.
+                valid = add(
+                    self._line, from_json(line, allow_inf_nan=False, cache_mode="keys", catch_duplicate_keys=True)
+                )
+            except (ValueError, LookupError, TypeError, AttributeError):
+                valid = False
+            if not valid:
                 self._check_line(line)
                 if self._stopped:
                     return
-            else:
-                self._line += 1
-                self._records += 1
-                add(self._line, record)
-                if b"K" in line:
-                    self._check_secrets(line)
-        if rest:
-            self._keep(rest)
+            elif b"K" in line:
+                self._check_secrets(line)
 
-    def reject(self, violation: Violation) -> None:
+    def reject(self, problem: Problem) -> None:
         """Log a record that cannot be encoded as a line."""
-        self._next_record()
-        self._problems.error(self._line, violation)
+        self._line += 1
+        self._log.add(self._line, problem)
 
     def finish(self) -> Report:
         """Return the report. Call it once, after the last byte."""
-        if self._partial_size and not self._stopped:
+        if self._partial_size:
             self._end_line()
         self._statistics.finish()
+        records = self._line - self._blanks
+        self._log_blank_lines()
         if not self._stopped:
-            self._check_count()
-        found, problems = self._statistics, self._problems
+            self._check_count(records)
+        found, log = self._statistics, self._log
         return Report(
             name=self._name,
             size=self._size,
             sha256=self._sha256.hexdigest(),
-            records=self._records,
+            records=records,
             valid=found.valid,
-            errors=problems.sorted("error"),
-            warnings=problems.sorted("warning"),
-            counts=dict(problems.counts),
+            errors=log.sorted("error"),
+            warnings=log.sorted("warning"),
+            counts=dict(log.counts),
             roles=_most_frequent_first(found.roles),
             prompt_lengths=found.lengths(),
             reference_types=_most_frequent_first(found.reference_types),
@@ -157,90 +164,74 @@ class DatasetCheck:
         if too_long:
             self.reject(_TOO_LONG)
         else:
-            self._check_line(line)
+            self._check_lines([line])
 
     def _check_line(self, line: bytes) -> None:
         """Check a line with the rules that explain."""
-        if not self._line and not self._stopped:
+        if self._line == 1:
             line = self._check_start(line)
         if self._stopped:
             return
         if not line.strip(_WHITESPACE):
-            self._line += 1
             self._blanks += 1
             if self._blanks <= self._limit:
                 self._blank_lines.append(self._line)
+            if self._last_blank != self._line - 1:
+                self._blanks_before = self._blanks - 1
+            self._last_blank = self._line
             return
-        self._next_record()
         self._check_secrets(line)
-        first = self._records == 1
-        try:
-            value = parse_line(line.removesuffix(b"\n"))
-        except InvalidLine as error:
-            if first and line.lstrip(_WHITESPACE).startswith(b"["):
-                self._stop(_ARRAY)
-            else:
-                self._problems.error(self._line, error.violation)
-            return
-        if first and isinstance(value, list) and value:
-            self._stop(_ARRAY)
-            return
-        violations = list(record_problems(cast("Any", value)))
-        for violation in violations:
-            self._problems.error(self._line, violation)
-        if not violations:
-            self._statistics.add(self._line, as_record(cast("dict[str, Any]", value)))
+        value, problems = _explain(line)
+        if self._line - self._blanks == 1 and value != [] and line.lstrip(_WHITESPACE).startswith(b"["):
+            problems, self._stopped = [_ARRAY], True
+        for problem in problems:
+            self._log.add(self._line, problem)
+        if not problems:
+            self._statistics.add(self._line, join_text_parts(value))
 
     def _check_secrets(self, line: bytes) -> None:
         # The search for plain text is many times faster than that for the pattern.
         if (b"AKIA" in line or b"PRIVATE KEY-----" in line) and _SECRET.search(line):
-            self._problems.warning(self._line, _LOOKS_SECRET)
+            self._log.add(self._line, _LOOKS_SECRET)
 
     def _check_start(self, line: bytes) -> bytes:
-        """Log what the first bytes show, and return the line without a byte order mark."""
-        violation = file_violation(line)
-        if violation is None:
-            return line
-        self._problems.error(1, violation)
-        self._stopped = violation.code != "bom"
+        """Log a problem that the first bytes show, and return the line without a byte order mark."""
+        problem = file_problem(line)
+        if problem is not None:
+            self._log.add(1, problem)
+            self._stopped = problem.code != "bom"
+            self._line -= self._stopped  # such a file has no records
         return line.removeprefix(_BOM)
 
-    def _next_record(self) -> None:
-        """Count a record, before which empty lines are errors."""
-        for line in self._blank_lines:
-            self._problems.error(line, _BLANK_LINE)
-        if self._blanks:
-            self._problems.counts[_BLANK_LINE.code] += self._blanks - len(self._blank_lines)
-            self._blank_lines, self._blanks = [], 0
-        self._line += 1
-        self._records += 1
+    def _log_blank_lines(self) -> None:
+        """Log the empty lines that a record follows."""
+        blanks = self._blanks_before if self._last_blank == self._line else self._blanks
+        for line in self._blank_lines[:blanks]:
+            self._log.add(line, _BLANK_LINE)
+        if blanks > len(self._blank_lines):
+            self._log.counts[_BLANK_LINE.code] += blanks - len(self._blank_lines)
 
-    def _stop(self, violation: Violation) -> None:
-        """Give up on a file that is not JSON lines."""
-        self._problems.error(self._line, violation)
-        self._stopped = True
-
-    def _check_count(self) -> None:
-        found, limits, error = self._records, self._limits, self._problems.error
+    def _check_count(self, found: int) -> None:
+        limits, log = self._limits, self._log.add
         if not self._size:
-            error(None, Violation("empty", None, "the file is empty", "Add records"))
+            log(None, error("empty", None, "the file is empty", "Add records"))
         elif not found:
-            error(None, Violation("no-records", None, "the file contains no records", "Add records"))
+            log(None, error("no-records", None, "the file contains no records", "Add records"))
         elif found < limits.min_records:
             summary = (
                 f"{found:,} record{'' if found == 1 else 's'}, at least {limits.min_records:,} are needed to train"
             )
             remedy = "Add records; a validation file may have fewer: Limits(min_records=1)"
-            error(None, Violation("too-few", None, summary, remedy))
+            log(None, error("too-few", None, summary, remedy))
         elif found > limits.max_records:
             summary = f"{found:,} records, at most {limits.max_records:,} are allowed"
-            error(None, Violation("too-many", None, summary, "Remove some: datasets.split can"))
+            log(None, error("too-many", None, summary, "Remove some: datasets.split can"))
         elif found > limits.warn_records:
             summary = (
                 f"{found:,} records; the AWS documentation allows {limits.max_records:,}, "
                 f"an AWS blog post {limits.warn_records:,}"
             )
-            self._problems.warning(None, Violation("many", None, summary, "Nothing, unless the service rejects it"))
+            log(None, warning("many", None, summary, "Nothing, unless the service rejects it"))
 
 
 def validate(data: Data, *, limits: Limits | None = None, limit: int = 20, **removed: Any) -> Report:
@@ -267,9 +258,9 @@ def validate(data: Data, *, limits: Limits | None = None, limit: int = 20, **rem
         for number, record in enumerate(records, 1):
             try:
                 line = encode_record(number, record)
-            except DatasetError as error:
-                summary = error.message.removeprefix(f"Record {number} ").rstrip(".")
-                check.reject(Violation("not-json", None, summary, "Give values that JSON has"))
+            except DatasetError as invalid:
+                summary = invalid.message.removeprefix(f"Record {number} ").rstrip(".")
+                check.reject(error("not-json", None, summary, "Give values that JSON has"))
             else:
                 check.feed(line)
         return check.finish()
@@ -291,6 +282,15 @@ def reject_removed(arguments: Mapping[str, Any]) -> None:
         raise ConfigurationError("rules= was renamed. Use limits=datasets.Limits(…).")
     for name in arguments:
         raise TypeError(f"unexpected keyword argument {name!r}")
+
+
+def _explain(line: bytes) -> tuple[Any, list[Problem]]:
+    """Return the value on a line, None if it is not JSON, and every problem of it."""
+    try:
+        value = parse_line(line.removesuffix(b"\n"))
+    except InvalidLine as invalid:
+        return None, [invalid.problem]
+    return value, list(record_problems(value))
 
 
 def _most_frequent_first(counts: Mapping[str, int]) -> dict[str, int]:

@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 
 from pydantic_core import from_json
 
+from bedrock_rft._core.atomic_file import file_error
 from bedrock_rft.datasets._read import parse_object, read_lines, reject_signature
 from bedrock_rft.datasets._records import plain_record
 from bedrock_rft.datasets._rules import content_text, json_type, list_names, truncate
@@ -132,10 +133,13 @@ def _parquet_rows(source: Source) -> Iterator[Any]:
         raise DatasetError(
             f"{source.name} is Parquet, which needs pyarrow. Install it: pip install pyarrow", path=source.name
         ) from None
-    with source.open() as file:
-        batches: Any = cast("Any", parquet).ParquetFile(file).iter_batches(1000)
-        for batch in batches:
-            yield from batch.to_pylist()
+    try:
+        with source.open() as file:
+            batches: Any = cast("Any", parquet).ParquetFile(file).iter_batches(1000)
+            for batch in batches:
+                yield from batch.to_pylist()
+    except (OSError, ValueError) as error:  # also the errors of pyarrow
+        raise file_error(f"{source.name} cannot be read as Parquet", error) from error
 
 
 def _detect_format(place: str, row: _Row) -> Format:

@@ -1,24 +1,127 @@
-"""The report of a check: the problems of a file, and statistics of its records."""
+"""The report of a check: the limits, the problems of a file, and statistics of its records."""
 
 from __future__ import annotations
 
 import html
 import json
 import os
+import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
 
 from bedrock_rft._core.findings import write_text
 from bedrock_rft._core.text import ShortRepr, sanitize_line
-from bedrock_rft.datasets._limits import Limits
-from bedrock_rft.datasets._problems import Problem
-from bedrock_rft.errors import DatasetError
+from bedrock_rft.errors import ConfigurationError, DatasetError
 
-__all__ = ["Lengths", "Report"]
+__all__ = ["Lengths", "Limits", "Problem", "ProblemLog", "Report", "Severity"]
 
+Severity = Literal["error", "warning"]
+
+_MAX_PROBLEM_CHARS = 400
 _LINES_SHOWN = 3
 _PROBLEMS_IN_ERROR = 5
 _WIDTH = 80
+
+
+@dataclass(frozen=True)
+class Limits(ShortRepr):
+    """Limits for a dataset. The service documents `min_records` and `max_records` for training files.
+
+    Attributes:
+        min_records: a file with fewer records has an error. Use `Limits(min_records=1)` for a validation file.
+        max_records: a file with more records has an error.
+        warn_records: a file with more records has a warning, because an AWS blog post allows fewer than the
+            documentation.
+        warn_prompt_chars: a longer prompt, in characters, has a warning. At about four characters a token, 120,000
+            characters are close to 32,768 tokens.
+
+    Raises:
+        ConfigurationError: a limit is not an integer from 0, or `min_records` exceeds `max_records`.
+    """
+
+    min_records: int = 100
+    max_records: int = 20_000
+    warn_records: int = 10_000
+    warn_prompt_chars: int = 120_000
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if type(value) is not int or value < 0:
+                raise ConfigurationError(f"Limits({name}={value!r}) is not valid. Give an integer from 0.")
+        if self.min_records > self.max_records:
+            raise ConfigurationError(
+                f"Limits(min_records={self.min_records}, max_records={self.max_records}) is not valid. "
+                "min_records must not exceed max_records."
+            )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One error or warning.
+
+    Attributes:
+        severity: `error` if it breaks a documented rule, `warning` if the rule is unknown or disputed.
+        code: identifies the rule; stable between versions.
+        summary: the problem.
+        remedy: the change that fixes it.
+        line: the line, from 1; None if the whole file is concerned.
+        column: the byte within the line, from 1, if known.
+        field: the path of the field, such as `messages[0].role`.
+    """
+
+    severity: Severity
+    code: str
+    summary: str
+    remedy: str
+    line: int | None = None
+    column: int | None = None
+    field: str | None = None
+
+    @property
+    def place(self) -> str:
+        """The line, the column and the field, as far as they are known."""
+        known = [
+            f"line {self.line}" if self.line is not None else "",
+            f"column {self.column}" if self.column is not None else "",
+            self.field or "",
+        ]
+        return ", ".join(part for part in known if part)
+
+    def __str__(self) -> str:
+        text = f"{self.place}: {self.summary}" if self.place else self.summary
+        return sanitize_line(f"{text[:1].upper()}{text[1:]}. {self.remedy}.", _MAX_PROBLEM_CHARS)
+
+    def __repr__(self) -> str:
+        return f"<Problem {self.severity} {self.code}: {sanitize_line(self.place or self.summary, 80)}>"
+
+
+class ProblemLog:
+    """The problems of a file. All are counted, and the first of each rule are kept, so memory is bounded.
+
+    Attributes:
+        counts: the number of problems by code.
+    """
+
+    def __init__(self, max_problems: int) -> None:
+        """Keep at most `max_problems` of each rule."""
+        self.counts: Counter[str] = Counter()
+        self._max_problems = max_problems
+        self._problems: list[Problem] = []
+
+    def add(self, line: int | None, problem: Problem) -> None:
+        """Log a problem of a line, or of the whole file if `line` is None."""
+        self.counts[problem.code] += 1
+        if self.counts[problem.code] <= self._max_problems:
+            self._problems.append(replace(problem, line=line))
+
+    def sorted(self, severity: Severity) -> tuple[Problem, ...]:
+        """Return the problems of a severity by line; those of the whole file come first."""
+        found = [problem for problem in self._problems if problem.severity == severity]
+        # Warnings of one line come from several checks. Errors are already in the order of the fields.
+        by_code = severity == "warning"
+        return tuple(sorted(found, key=lambda one: (one.line or 0, one.column or 0, one.code if by_code else "")))
 
 
 @dataclass(frozen=True)
@@ -27,9 +130,8 @@ class Lengths(ShortRepr):
 
     Attributes:
         least: length of the shortest prompt.
-        median: half of the prompts are not longer. Exact, unless a file has more than 16,384 different lengths; then
-            it may be up to 1 % too low.
-        p95: 95 % of the prompts are not longer; as exact as the median.
+        median: half of the prompts are not longer.
+        p95: 95 % of the prompts are not longer.
         greatest: length of the longest prompt.
         mean: mean length.
     """
@@ -55,11 +157,11 @@ class Report:
         warnings: possible problems by line, up to a number for each rule.
         counts: number of problems by code; all are counted.
         roles: messages by role.
-        prompt_lengths: lengths of the prompts in characters.
+        prompt_lengths: lengths of the prompts of the first `compared` records, in characters.
         reference_types: records by the JSON type of their `reference_answer`, `missing` included.
         duplicate_prompts: records with the same messages as an earlier record.
-        compared: number of records that were searched for duplicates: at most the first 40,000, twice what a job
-            accepts.
+        compared: number of records that were searched for duplicates: at most the first 40,000, twice as many as a
+            job accepts.
         extra_fields: records by field other than `messages` and `reference_answer`. Further fields of messages are
             listed as `messages[].NAME`.
         limits: the limits that the file was checked against.
@@ -217,8 +319,6 @@ def _clip(line: str) -> str:
 
 
 def _wrap(line: str) -> list[str]:
-    import textwrap
-
     return textwrap.wrap(line, _WIDTH, initial_indent="  ", subsequent_indent="      ")
 
 

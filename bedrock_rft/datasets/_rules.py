@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from bedrock_rft._core.text import sanitize_line
+from bedrock_rft.datasets._report import Problem
 
-__all__ = ["ROLES", "Violation", "content_text", "json_type", "list_names", "record_problems", "truncate"]
+__all__ = [
+    "ROLES",
+    "Problem",
+    "content_text",
+    "join_text_parts",
+    "json_type",
+    "list_names",
+    "record_problems",
+    "truncate",
+]
 
 ROLES = ("system", "user", "assistant")
 
@@ -23,28 +33,20 @@ _ROLES_OF_OTHERS = {
 }
 
 
-class Violation(NamedTuple):
-    """A broken rule.
-
-    Attributes:
-        code: identifies the rule; stable between versions.
-        field: the path of the field, such as `messages[0].role`; None if the whole line is concerned.
-        summary: the problem.
-        remedy: the change that fixes it.
-        column: the byte within the line, from 1, if known.
-    """
-
-    code: str
-    field: str | None
-    summary: str
-    remedy: str
-    column: int | None = None
+def error(code: str, field: str | None, summary: str, remedy: str, column: int | None = None) -> Problem:
+    """Return an error whose line is not known yet."""
+    return Problem("error", code, summary, remedy, column=column, field=field)
 
 
-def record_problems(record: object) -> Iterator[Violation]:
-    """Yield every violation of the documented record format."""
+def warning(code: str, field: str | None, summary: str, remedy: str) -> Problem:
+    """Return a warning whose line is not known yet."""
+    return Problem("warning", code, summary, remedy, field=field)
+
+
+def record_problems(record: object) -> Iterator[Problem]:
+    """Yield every breach of the documented record format."""
     if not isinstance(record, dict):
-        yield Violation(
+        yield error(
             "not-an-object", None, f"{json_type(record)} instead of an object", "Write one JSON object per line"
         )
         return
@@ -54,17 +56,17 @@ def record_problems(record: object) -> Iterator[Violation]:
         return
     messages: Any = fields["messages"]
     if not isinstance(messages, list):
-        yield Violation("messages", "messages", f"{json_type(messages)}, expected a list", "Give a list of messages")
+        yield error("messages", "messages", f"{json_type(messages)}, expected a list", "Give a list of messages")
         return
     if not messages:
-        yield Violation("messages", "messages", "the list is empty", "Add at least one message with the role 'user'")
+        yield error("messages", "messages", "the list is empty", "Add at least one message with the role 'user'")
         return
     items = cast("list[Any]", messages)  # type: ignore[redundant-cast] # pyright needs it
     for index, message in enumerate(items):
         yield from _message_problems(f"messages[{index}]", message)
     roles = [cast("dict[str, Any]", message).get("role") for message in items if isinstance(message, dict)]
     if "user" not in roles:
-        yield Violation("no-user", "messages", "no message has the role 'user'", "Give the prompt the role 'user'")
+        yield error("no-user", "messages", "no message has the role 'user'", "Give the prompt the role 'user'")
 
 
 def content_text(content: Any) -> str | None:
@@ -82,6 +84,12 @@ def content_text(content: Any) -> str | None:
             return None
         texts.append(text)
     return "".join(texts)
+
+
+def join_text_parts(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return a valid record with the content of each message as one string."""
+    messages = [message | {"content": content_text(message["content"])} for message in fields["messages"]]
+    return fields | {"messages": messages}
 
 
 def json_type(value: object) -> str:
@@ -105,43 +113,43 @@ def list_names(fields: Any) -> str:
     return ", ".join(names[:12] + ["…"] * (len(names) > 12)) or "none"  # noqa: PLR2004 - a line or two
 
 
-def _missing_messages(fields: dict[str, Any]) -> Violation:
+def _missing_messages(fields: dict[str, Any]) -> Problem:
     import difflib
 
     close = difflib.get_close_matches("messages", fields, 1, 0.6)
     if close:
         summary = f"missing; the record has '{truncate(close[0])}'"
-        return Violation("messages-missing", "messages", summary, f"Rename '{truncate(close[0])}' to 'messages'")
+        return error("messages-missing", "messages", summary, f"Rename '{truncate(close[0])}' to 'messages'")
     remedy = 'Add "messages": [{"role": "user", "content": "…"}]; datasets.convert reads other formats'
-    return Violation("messages-missing", "messages", "missing", remedy)
+    return error("messages-missing", "messages", "missing", remedy)
 
 
-def _message_problems(path: str, message: object) -> Iterator[Violation]:
+def _message_problems(path: str, message: object) -> Iterator[Problem]:
     if not isinstance(message, dict):
         summary = f"{json_type(message)} instead of an object"
-        yield Violation("message", path, summary, 'Give {"role": …, "content": …}')
+        yield error("message", path, summary, 'Give {"role": …, "content": …}')
         return
     fields = cast("dict[str, Any]", message)
     if "role" not in fields:
-        yield Violation("role-missing", f"{path}.role", "missing", _USE_A_ROLE)
+        yield error("role-missing", f"{path}.role", "missing", _USE_A_ROLE)
     elif not isinstance(fields["role"], str):
-        yield Violation("role", f"{path}.role", f"{json_type(fields['role'])}, expected a string", _USE_A_ROLE)
+        yield error("role", f"{path}.role", f"{json_type(fields['role'])}, expected a string", _USE_A_ROLE)
     elif fields["role"] not in ROLES:
         yield _unknown_role(f"{path}.role", fields["role"])
     if "content" not in fields:
-        yield Violation("content-missing", f"{path}.content", "missing", "Add the text of the message")
+        yield error("content-missing", f"{path}.content", "missing", "Add the text of the message")
     else:
         yield from _content_problems(f"{path}.content", fields["content"])
 
 
-def _unknown_role(path: str, role: str) -> Violation:
+def _unknown_role(path: str, role: str) -> Problem:
     name = role.strip().lower()
     intended = name if name in ROLES else _ROLES_OF_OTHERS.get(name)
     hint = f"; '{intended}' may be meant" if intended else ""
-    return Violation("role", path, f"unknown role '{truncate(role)}'", _USE_A_ROLE + hint)
+    return error("role", path, f"unknown role '{truncate(role)}'", _USE_A_ROLE + hint)
 
 
-def _content_problems(path: str, content: Any) -> Iterator[Violation]:
+def _content_problems(path: str, content: Any) -> Iterator[Problem]:
     if isinstance(content, str):
         return
     if not isinstance(content, list) or not content:
@@ -150,10 +158,10 @@ def _content_problems(path: str, content: Any) -> Iterator[Violation]:
             if content == []
             else f"{json_type(cast('Any', content))}, expected a string or text parts"
         )
-        yield Violation("content", path, summary, "Give the text as a string")
+        yield error("content", path, summary, "Give the text as a string")
         return
     parts = cast("list[Any]", content)  # type: ignore[redundant-cast] # pyright needs it
     for index, part in enumerate(parts):
         if content_text([part]) is None:
             remedy = f"Give {_TEXT_PART}; the service accepts only text"
-            yield Violation("content-part", f"{path}[{index}]", "not a text part", remedy)
+            yield error("content-part", f"{path}[{index}]", "not a text part", remedy)

@@ -20,9 +20,8 @@ from pydantic_core import from_json
 
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.datasets._check import validate
-from bedrock_rft.datasets._limits import Limits
 from bedrock_rft.datasets._read import read_lines
-from bedrock_rft.datasets._report import Report
+from bedrock_rft.datasets._report import Limits, Report
 from bedrock_rft.datasets._rules import content_text
 from bedrock_rft.datasets._source import local_path, open_source
 from bedrock_rft.datasets._write import write_lines

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
+from array import array
 from collections import Counter
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, cast
 
-from bedrock_rft.datasets._json_lines import Record
-from bedrock_rft.datasets._limits import Limits
-from bedrock_rft.datasets._problems import ProblemLog
-from bedrock_rft.datasets._report import Lengths
-from bedrock_rft.datasets._rules import Violation, truncate
+from bedrock_rft.datasets._report import Lengths, Limits, ProblemLog
+from bedrock_rft.datasets._rules import ROLES, error, truncate, warning
 
 __all__ = ["Statistics"]
 
@@ -23,10 +21,9 @@ _MAX_COMPARED = 40_000
 _MIN_ANSWER_CHARS = 12  # a shorter answer is often in its prompt by chance
 _MAX_NAMES = 400  # of further fields
 _MAX_NAME_CHARS = 100
-_BATCH = 1000
+_MAX_SHAPES = 1000  # to remember; most files have few
 _HASH_BITS = (1 << 32) - 1
-_MAX_DIFFERENT_LENGTHS = 1 << 14  # more are rounded
-_ROUNDED_BITS = 8  # a rounded length is less than 1 % too low
+_KNOWN_ROLES = frozenset(ROLES)
 _MISSING = object()
 _KNOWN_FIELDS = frozenset({"messages", "reference_answer"})
 _SIMPLE_TYPES = frozenset({str, int, bool})
@@ -36,30 +33,28 @@ _TYPE_NAMES: dict[type, str] = {
     object: "missing",
 }  # fmt: skip
 
-_ENDS_WITH_ASSISTANT = Violation(
+_ENDS_WITH_ASSISTANT = warning(
     "ends-with-assistant",
     "messages",
     "the last message has the role 'assistant', and the model is to write that turn",
     "Move it into reference_answer: datasets.convert does",
 )
-_ENDS_WITH_SYSTEM = Violation(
+_ENDS_WITH_SYSTEM = warning(
     "ends-with-system", "messages", "the last message has the role 'system'", "Move it to the beginning"
 )
-_BLANK = Violation("blank-content", "messages", "a message is empty or whitespace", "Add its text, or remove it")
-_NUL = Violation("nul", "messages", "a message contains the character NUL", "Remove \\u0000")
-_NO_REFERENCE = Violation(
+_BLANK = warning("blank-content", "messages", "a message is empty or whitespace", "Add its text, or remove it")
+_NUL = warning("nul", "messages", "a message contains the character NUL", "Remove \\u0000")
+_NO_REFERENCE = warning(
     "reference-missing",
     "reference_answer",
     "missing; the documentation requires it, an AWS blog post calls it optional",
     "Add the value that the reward compares with",
 )
-_NULL_REFERENCE = Violation(
-    "reference-null", "reference_answer", "null", "Give the value that the reward compares with"
-)
-_OWN_ID = Violation(
+_NULL_REFERENCE = warning("reference-null", "reference_answer", "null", "Give the value that the reward compares with")
+_OWN_ID = warning(
     "own-id", "id", "the service gives every record its own id", "Rename the field if the reward needs its value"
 )
-_INFINITE = Violation(
+_INFINITE = warning(
     "too-large", None, "a number is too large for most parsers, which read infinity", "Write it as a string"
 )
 # In such tasks the answer is in the prompt by design.
@@ -69,6 +64,20 @@ _CLOSED_TASK = re.compile(
     r"rewrite|translate|sort|arrange|find the|based on)\b|(?:^\s*\(?[A-Ea-e1-5][).]\s.*\n?){2}",
     re.IGNORECASE | re.MULTILINE,
 )
+
+
+@dataclass(slots=True)
+class _Shape:
+    """What records of one shape share: the roles of their messages, and the names and types of their fields.
+
+    `plain` is True if these give no reason for a warning.
+    """
+
+    roles: tuple[str, ...]
+    names: tuple[str, ...]
+    reference_type: type
+    plain: bool
+    count: int = 0
 
 
 class Statistics:
@@ -82,76 +91,115 @@ class Statistics:
         duplicates: records with the messages of an earlier record, among the first `compared`.
     """
 
-    def __init__(self, problems: ProblemLog, limits: Limits) -> None:
-        """Log warnings to `problems`."""
-        self._problems = problems
+    def __init__(self, log: ProblemLog, limits: Limits) -> None:
+        """Log problems to `log`."""
+        self._log = log
         self._max_chars = limits.warn_prompt_chars
-        self.valid = self.duplicates = self.compared = 0
+        self.valid = self.duplicates = 0
         self.roles: Counter[str] = Counter()
         self.reference_types: Counter[str] = Counter()
         self.extra_fields: Counter[str] = Counter()
-        # Counted in batches: Counter counts many items at once ten times as fast.
-        self._batch_roles: list[tuple[str, ...]] = []
-        self._batch_names: list[tuple[str, ...]] = []
-        self._batch_lengths: list[int] = []
-        self._batch_types: list[type] = []
-        self._first_of_type: dict[type, int] = {}
-        self._lengths = _LengthCounter()
+        self._shapes: dict[tuple[Any, ...], _Shape] = {}
+        self._first_of_type: dict[str, int] = {}
+        self._lengths = array("Q")  # of the compared records
         self._prompts: dict[int, int] = {}  # by the hash of the prompt: its line, and 32 bits of its reference's hash
         self._nulls: Counter[str] = Counter()
         self._nested: Counter[str] = Counter()
         self._answers_in_prompt = 0
         self._first_answer_in_prompt = 0
 
-    def add(self, line: int, record: Record) -> None:  # noqa: C901, PLR0912 - calls would cost a tenth of a check
-        """Count a valid record, and log its warnings."""
-        fields, roles, texts = record
-        length = 0
-        for text in texts:
-            length += len(text)
-            if not text or text.isspace() or "\0" in text:
-                self._check_text(line, text)
-        reference = fields.get("reference_answer", _MISSING)
-        reference_type = type(reference)  # pyright: ignore[reportUnknownVariableType] # of any value
-        self.valid += 1
-        self._batch_roles.append(roles)
-        self._batch_names.append(tuple(fields))
-        self._batch_lengths.append(length)
-        self._batch_types.append(cast("Any", reference_type))
-        if len(self._batch_lengths) == _BATCH:
-            self._count_batch()
-        if roles[-1] != "user":
-            self._problems.warning(line, _ENDS_WITH_ASSISTANT if roles[-1] == "assistant" else _ENDS_WITH_SYSTEM)
-        if length > self._max_chars:
-            summary = f"a prompt of {length:,} characters may exceed the context of the model"
-            self._problems.warning(line, Violation("long-prompt", "messages", summary, "Shorten it"))
-        if reference_type not in self._first_of_type:
-            self._first_of_type[reference_type] = line
-        if reference_type is not str:
-            self._check_reference(line, reference)
-        elif len(reference) >= _MIN_ANSWER_CHARS and reference in texts[-1]:
-            self._check_answer(line, texts[-1], reference)
+    @property
+    def compared(self) -> int:
+        """The number of records that were searched for duplicates."""
+        return len(self._lengths)
+
+    def add(self, line: int, fields: Any) -> bool:
+        """Count a record, and log its warnings. Return False, and count nothing, unless it certainly breaks no rule.
+
+        A record with text parts returns False too: `join_text_parts` makes it simple. This is one function, because
+        calls would cost a tenth of a check.
+
+        Raises:
+            LookupError, TypeError, AttributeError: the value is not a record; nothing was counted.
+        """
+        turns: list[Any] = []
+        length, plain = 0, True
         for message in fields["messages"]:
-            if len(message) != 2:  # noqa: PLR2004 - fields beside role and content
-                self._count_message_fields(line, message)
-        for name, value in fields.items():
-            if type(value) not in _SIMPLE_TYPES and name not in _KNOWN_FIELDS:
-                self._check_value(line, name, value)
-        if "id" in fields:
-            self._problems.warning(line, _OWN_ID)
-        if self.compared < _MAX_COMPARED:
-            self.compared += 1
-            entry = line << 32 | _reference_hash(reference)
-            earlier = self._prompts.setdefault(hash((roles, *texts)), entry)
+            text = message["content"]
+            turns += message["role"], text
+            if text.isspace() or not text or "\0" in text or len(message) != 2:  # noqa: PLR2004 - role and content
+                plain = False
+            length += len(text)
+        key = (*turns[::2], *fields, *map(type, fields.values()))
+        shape = self._shapes.get(key) or self._new_shape(key, line, fields)
+        if shape is None:
+            return False
+        shape.count += 1
+        if not plain or not shape.plain or length > self._max_chars:
+            self._check_closely(line, fields, shape.roles, length)
+        reference = fields.get("reference_answer")
+        if type(reference) is str:
+            if len(reference) >= _MIN_ANSWER_CHARS and reference in turns[-1]:
+                self._check_answer(line, turns[-1], reference)
+            reference_hash = hash(reference) & _HASH_BITS or 1
+        else:
+            reference_hash = _reference_hash(reference)
+        lengths = self._lengths
+        if len(lengths) < _MAX_COMPARED:
+            lengths.append(length)
+            entry = line << 32 | reference_hash
+            earlier = self._prompts.setdefault(hash(tuple(turns)), entry)
             if earlier is not entry:
                 self._warn_of_duplicate(line, earlier, entry)
+        return True
 
-    def _check_text(self, line: int, text: str) -> None:
-        self._problems.warning(line, _NUL if "\0" in text else _BLANK)
+    def _new_shape(self, key: tuple[Any, ...], line: int, fields: dict[str, Any]) -> _Shape | None:
+        """Return a new shape; None if its roles are not valid."""
+        roles = key[: -2 * len(fields)]
+        if "user" not in roles or not _KNOWN_ROLES.issuperset(roles):
+            return None
+        if len(self._shapes) == _MAX_SHAPES:
+            self._count_shapes()
+        reference_type: type = type(fields.get("reference_answer", _MISSING))  # pyright: ignore[reportUnknownVariableType] # of any value
+        types = set[type](map(type, (value for name, value in fields.items() if name != "messages")))
+        plain = roles[-1] == "user" and "id" not in fields and "reference_answer" in fields and types <= _SIMPLE_TYPES
+        self._first_of_type.setdefault(_TYPE_NAMES[reference_type], line)
+        self._shapes[key] = shape = _Shape(roles, tuple(fields), reference_type, plain)
+        return shape
+
+    def _check_closely(self, line: int, fields: dict[str, Any], roles: tuple[str, ...], length: int) -> None:
+        """Log the warnings of a record that is not plain."""
+        log = self._log.add
+        for message in fields["messages"]:
+            self._check_message(line, message)
+        if roles[-1] != "user":
+            log(line, _ENDS_WITH_ASSISTANT if roles[-1] == "assistant" else _ENDS_WITH_SYSTEM)
+        if length > self._max_chars:
+            summary = f"a prompt of {length:,} characters may exceed the context of the model"
+            log(line, warning("long-prompt", "messages", summary, "Shorten it"))
+        if fields.get("reference_answer") is None:
+            log(line, _NULL_REFERENCE if "reference_answer" in fields else _NO_REFERENCE)
+        if "id" in fields:
+            log(line, _OWN_ID)
+        for name, value in fields.items():
+            if name != "messages" and type(value) not in _SIMPLE_TYPES:
+                self._check_value(line, truncate(name, _MAX_NAME_CHARS), value)
+
+    def _check_message(self, line: int, message: dict[str, Any]) -> None:
+        text: str = message["content"]
+        if "\0" in text:
+            self._log.add(line, _NUL)
+        elif not text or text.isspace():
+            self._log.add(line, _BLANK)
+        for name, value in message.items():
+            if name not in {"role", "content"}:
+                self._count_field(f"messages[].{name}", 1)
+                if _is_infinite(value):
+                    self._log.add(line, _INFINITE)
 
     def finish(self) -> None:
         """Complete the counts, and log the warnings that concern the whole file."""
-        self._count_batch()
+        self._count_shapes()
         self._warn_of_types()
         self._warn_of_nulls()
         if self._answers_in_prompt:
@@ -161,47 +209,41 @@ class Statistics:
                 f"({share:.1%}), on this line first"
             )
             remedy = "Remove it from the prompt, unless the task is to select or to repeat it"
-            violation = Violation("answer-in-prompt", "reference_answer", summary, remedy)
-            self._problems.warning(self._first_answer_in_prompt, violation)
+            found = warning("answer-in-prompt", "reference_answer", summary, remedy)
+            self._log.add(self._first_answer_in_prompt, found)
 
     def lengths(self) -> Lengths:
-        """Return the lengths of the prompts."""
-        return self._lengths.summary()
+        """Return the lengths of the compared prompts."""
+        ordered = sorted(self._lengths)
+        if not ordered:
+            return Lengths()
+        median, p95 = (ordered[math.ceil(share * len(ordered)) - 1] for share in (0.5, 0.95))
+        return Lengths(ordered[0], median, p95, ordered[-1], round(sum(ordered) / len(ordered), 1))
 
-    def _count_batch(self) -> None:
-        for roles, count in Counter(self._batch_roles).items():
-            for role in roles:
-                self.roles[role] += count
-        for names, count in Counter(self._batch_names).items():
-            for name in names:
+    def _count_shapes(self) -> None:
+        for shape in self._shapes.values():
+            self.valid += shape.count
+            for role in shape.roles:
+                self.roles[role] += shape.count
+            self.reference_types[_TYPE_NAMES[shape.reference_type]] += shape.count
+            for name in shape.names:
                 if name not in _KNOWN_FIELDS:
-                    self._count_field(name, count)
-        for kind, count in Counter(self._batch_types).items():
-            self.reference_types[_TYPE_NAMES[kind]] += count
-        self._lengths.add(self._batch_lengths)
-        for batch in (self._batch_roles, self._batch_names, self._batch_types, self._batch_lengths):
-            batch.clear()
+                    self._count_field(name, shape.count)
+        self._shapes.clear()
 
     def _count_field(self, path: str, count: int) -> None:
         path = truncate(path, _MAX_NAME_CHARS)
         if path in self.extra_fields or len(self.extra_fields) < _MAX_NAMES:
             self.extra_fields[path] += count
 
-    def _count_message_fields(self, line: int, message: dict[str, Any]) -> None:
-        for name, value in message.items():
-            if name not in {"role", "content"}:
-                self._count_field(f"messages[].{name}", 1)
-                if _is_infinite(value):
-                    self._problems.warning(line, _INFINITE)
-
     def _check_value(self, line: int, name: str, value: Any) -> None:
         """Check a value that is neither text nor an integer."""
         if value is None and (name in self._nulls or len(self._nulls) < _MAX_NAMES):
-            self._nulls[truncate(name, _MAX_NAME_CHARS)] += 1
+            self._nulls[name] += 1
         elif type(value) is dict:
-            self._count_nested(truncate(name, _MAX_NAME_CHARS), cast("dict[str, Any]", value))
+            self._count_nested(name, cast("dict[str, Any]", value))
         if _is_infinite(cast("Any", value)):
-            self._problems.warning(line, _INFINITE)
+            self._log.add(line, _INFINITE)
 
     def _count_nested(self, path: str, fields: dict[str, Any]) -> None:
         self._nested[path] += 1
@@ -210,17 +252,6 @@ class Statistics:
             if inner in self._nested or len(self._nested) < _MAX_NAMES:
                 self._nested[inner] += 1
                 self._nulls[inner] += value is None
-
-    def _check_reference(self, line: int, reference: Any) -> None:
-        """Check a reference answer that is not text."""
-        if reference is _MISSING:
-            self._problems.warning(line, _NO_REFERENCE)
-        elif reference is None:
-            self._problems.warning(line, _NULL_REFERENCE)
-        elif type(reference) is dict:
-            self._count_nested("reference_answer", cast("dict[str, Any]", reference))
-        if _is_infinite(cast("Any", reference)):
-            self._problems.warning(line, _INFINITE)
 
     def _check_answer(self, line: int, prompt: str, answer: str) -> None:
         """Count an answer that is in its prompt, unless the task is to select or to repeat something."""
@@ -235,25 +266,22 @@ class Statistics:
         if known != reference and known and reference:
             summary = f"the same messages as on line {first:,}, with another reference_answer"
             remedy = "Keep the right one; a reward cannot agree with both"
-            self._problems.error(line, Violation("conflicting-references", "reference_answer", summary, remedy))
+            self._log.add(line, error("conflicting-references", "reference_answer", summary, remedy))
             return
         summary = f"the same messages as on line {first:,}"
         remedy = "Remove one of them; datasets.split keeps them together"
-        self._problems.warning(line, Violation("duplicate-prompt", "messages", summary, remedy))
+        self._log.add(line, warning("duplicate-prompt", "messages", summary, remedy))
 
     def _warn_of_types(self) -> None:
-        first: dict[str, int] = {}
-        for kind, line in self._first_of_type.items():
-            first.setdefault(_TYPE_NAMES[kind], line)
+        first, counts = self._first_of_type, self.reference_types
         types = [name for name in first if name not in {"missing", "null"}]
         if len(types) < 2:  # noqa: PLR2004 - one is no change
             return
-        counts = self.reference_types
         listed = ", ".join(f"{name} on {counts[name]:,} (from line {first[name]:,})" for name in types)
         rarest = min(types, key=counts.__getitem__)
         summary = f"its type changes between records: {listed}"
         remedy = "Use one type throughout, or have the reward handle each"
-        self._problems.warning(first[rarest], Violation("reference-types", "reference_answer", summary, remedy))
+        self._log.add(first[rarest], warning("reference-types", "reference_answer", summary, remedy))
 
     def _warn_of_nulls(self) -> None:
         """Warn of fields that every record has and that are null in some of them: the mark of an Arrow table."""
@@ -264,55 +292,7 @@ class Statistics:
             if total == count > nulls > 0:
                 summary = f"null in {nulls:,} of {count:,} records, and present in all; Arrow fills missing keys so"
                 remedy = "Remove the nulls if the key was missing before: pandas, datasets and pyarrow add them"
-                self._problems.warning(None, Violation("null-filled", path, summary, remedy))
-
-
-class _LengthCounter:
-    """Lengths of prompts. Exact, until there are too many different ones; then they are rounded down."""
-
-    def __init__(self) -> None:
-        self._exact: Counter[int] = Counter()
-        self._rounded: Counter[int] = Counter()
-        self._number = self._total = self._longest = 0
-        self._shortest: int | None = None
-
-    def add(self, lengths: list[int]) -> None:
-        self._exact.update(lengths)
-        if len(self._exact) > _MAX_DIFFERENT_LENGTHS:
-            self._fold(_round_down)
-
-    def summary(self) -> Lengths:
-        self._fold(_round_down if self._rounded else int)
-        if self._shortest is None:
-            return Lengths()
-        mean = round(self._total / self._number, 1)
-        return Lengths(self._shortest, self._quantile(0.5), self._quantile(0.95), self._longest, mean)
-
-    def _fold(self, convert: Callable[[int], int]) -> None:
-        """Add the exact lengths to the totals and to the rounded lengths."""
-        if not self._exact:
-            return
-        least = min(self._exact)
-        self._shortest = least if self._shortest is None else min(self._shortest, least)
-        self._longest = max(self._longest, *self._exact)
-        for length, count in self._exact.items():
-            self._number += count
-            self._total += length * count
-            self._rounded[convert(length)] += count
-        self._exact.clear()
-
-    def _quantile(self, share: float) -> int:
-        remaining = math.ceil(share * self._number)
-        for length in sorted(self._rounded):
-            remaining -= self._rounded[length]
-            if remaining <= 0:
-                return length
-        return self._longest
-
-
-def _round_down(length: int) -> int:
-    bits = max(length.bit_length() - _ROUNDED_BITS, 0)
-    return length >> bits << bits
+                self._log.add(None, warning("null-filled", path, summary, remedy))
 
 
 def _reference_hash(reference: object) -> int:

@@ -11,9 +11,8 @@ from pydantic import BaseModel
 from bedrock_rft._core.atomic_file import AtomicFile
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.datasets._check import CHUNK_SIZE, DatasetCheck, reject_removed
-from bedrock_rft.datasets._limits import Limits
 from bedrock_rft.datasets._records import encode_record, iterate_records, plain_record
-from bedrock_rft.datasets._report import Report
+from bedrock_rft.datasets._report import Limits, Report
 from bedrock_rft.datasets._rules import list_names, truncate
 from bedrock_rft.datasets._source import local_path
 from bedrock_rft.errors import ConfigurationError, DatasetError

@@ -10,9 +10,8 @@ from functools import cached_property
 from typing import Any, cast
 
 from bedrock_rft.datasets._check import DatasetCheck
-from bedrock_rft.datasets._json_lines import parse_line
-from bedrock_rft.datasets._limits import Limits
-from bedrock_rft.datasets._report import Report
+from bedrock_rft.datasets._read import parse_line
+from bedrock_rft.datasets._report import Limits, Report
 
 __all__ = ["InvalidFile", "Record", "prompt_key", "read_records"]
 
