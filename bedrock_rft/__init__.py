@@ -45,39 +45,6 @@ if TYPE_CHECKING:
     )
     from bedrock_rft.types import Checkpoint, Event, File, Hyperparameters, Job, LambdaArn, Model, TrainingMetrics
 
-_MODULES = {
-    "_client.client": ("AsyncClient", "Client"),
-    "_auth.identity": ("Identity",),
-    "_transport.sigv4_auth": ("SigV4Auth",),
-    "_transport.transport": ("Request", "Response", "Transport"),
-    "errors": (
-        "APIConnectionError",
-        "APIError",
-        "APIResponseError",
-        "APIStatusError",
-        "APITimeoutError",
-        "AmbiguousCreateError",
-        "AuthenticationError",
-        "BadRequestError",
-        "BedrockRFTError",
-        "BedrockRFTWarning",
-        "ConfigurationError",
-        "ConflictError",
-        "DatasetError",
-        "DatasetPermissionError",
-        "InternalServerError",
-        "JobCancelledError",
-        "JobFailedError",
-        "MissingExtraError",
-        "NotFoundError",
-        "PermissionDeniedError",
-        "RateLimitError",
-        "RedirectRefusedError",
-        "RewardError",
-        "WaitTimeoutError",
-    ),
-    "types": ("Checkpoint", "Event", "File", "Hyperparameters", "Job", "LambdaArn", "Model", "TrainingMetrics"),
-}
 __all__ = [
     "APIConnectionError",
     "APIError",
@@ -121,4 +88,15 @@ __all__ = [
     "__version__",
 ]
 
-__getattr__, __dir__ = lazy_names(__name__, _MODULES, {"Call": "bedrock_rft.Request", "Reply": "bedrock_rft.Response"})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "_client.client": ("AsyncClient", "Client"),
+        "_auth.identity": ("Identity",),
+        "_transport.sigv4_auth": ("SigV4Auth",),
+        "_transport.transport": ("Request", "Response", "Transport"),
+        "errors": [name for name in __all__ if name.endswith(("Error", "Warning"))],
+        "types": ("Checkpoint", "Event", "File", "Hyperparameters", "Job", "LambdaArn", "Model", "TrainingMetrics"),
+    },
+    renamed={"Call": "bedrock_rft.Request", "Reply": "bedrock_rft.Response"},
+)

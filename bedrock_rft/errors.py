@@ -28,59 +28,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bedrock_rft._core.errors import (
-    AmbiguousCreateError,
-    APIConnectionError,
-    APIError,
-    APIResponseError,
-    APIStatusError,
-    APITimeoutError,
-    AuthenticationError,
-    BadRequestError,
-    BedrockRFTError,
-    BedrockRFTWarning,
-    ConfigurationError,
-    ConflictError,
-    DatasetError,
-    DatasetPermissionError,
-    InternalServerError,
-    MissingExtraError,
-    NotFoundError,
-    PermissionDeniedError,
-    RateLimitError,
-    RedirectRefusedError,
-    RewardError,
-)
+from bedrock_rft._core import errors as _errors
+from bedrock_rft._core.errors import *  # noqa: F403 - this module is the public home of those
+from bedrock_rft._core.errors import BedrockRFTError
 
 if TYPE_CHECKING:
     from bedrock_rft.types.jobs import Job
 
-__all__ = [
-    "APIConnectionError",
-    "APIError",
-    "APIResponseError",
-    "APIStatusError",
-    "APITimeoutError",
-    "AmbiguousCreateError",
-    "AuthenticationError",
-    "BadRequestError",
-    "BedrockRFTError",
-    "BedrockRFTWarning",
-    "ConfigurationError",
-    "ConflictError",
-    "DatasetError",
-    "DatasetPermissionError",
-    "InternalServerError",
-    "JobCancelledError",
-    "JobFailedError",
-    "MissingExtraError",
-    "NotFoundError",
-    "PermissionDeniedError",
-    "RateLimitError",
-    "RedirectRefusedError",
-    "RewardError",
-    "WaitTimeoutError",
-]
+__all__ = ["JobCancelledError", "JobFailedError", "WaitTimeoutError"]
+__all__ += _errors.__all__
 
 
 class _JobError(BedrockRFTError):

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
-from bedrock_rft._core.findings import WIDTH, clip, write_text
+from bedrock_rft._core.findings import WIDTH, clip
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.errors import ConfigurationError, MissingExtraError
 from bedrock_rft.metrics._series import KNOWN, checkpoint_steps, is_validation, number
 from bedrock_rft.metrics._spark import sparkline
 from bedrock_rft.metrics._steps import merge_steps, metric_value
-from bedrock_rft.metrics._table import columns, to_csv, to_pandas, to_polars
+from bedrock_rft.metrics._table import Table, columns
 from bedrock_rft.types.checkpoints import Checkpoint
 from bedrock_rft.types.events import Event, TrainingMetrics
 from bedrock_rft.types.jobs import Job
 
 if TYPE_CHECKING:
-    import pandas as pd
-    import polars as pl
     from matplotlib.figure import Figure
     from pydantic import BaseModel
 
@@ -38,15 +36,15 @@ _NUMBER = 10
 
 
 @dataclass(frozen=True, repr=False)
-class Metrics(Sequence[TrainingMetrics]):
+class Metrics(Table, Sequence[TrainingMetrics]):
     """The training steps of a job, each once, in order. Print it, plot it, or display it in a notebook.
 
     A slice is again `Metrics`: `metrics[-10:]` are the last ten steps.
 
     Attributes:
-        steps: the numbers, by step; those without a step come last.
-        job: the job they are of, as it stood then.
-        checkpoints: the models saved on the way.
+        steps: the metrics by step; those without a step come last.
+        job: the job when the metrics were read.
+        checkpoints: the models saved during the job.
     """
 
     steps: tuple[TrainingMetrics, ...] = ()
@@ -93,24 +91,12 @@ class Metrics(Sequence[TrainingMetrics]):
     def series(self, name: str) -> tuple[tuple[float, float], ...]:
         """Return a metric as pairs of step and value. Values may be NaN or infinite.
 
-        Where no step has a number of its own, they are counted from 1.
+        If no step has a number, steps are counted from 1.
         """
         counted = all(step.step is None for step in self.steps)
         places = enumerate(self.steps, 1) if counted else ((step.step, step) for step in self.steps)
         pairs = ((place, number(metric_value(step, name))) for place, step in places)
         return tuple((float(place), value) for place, value in pairs if place is not None and value is not None)
-
-    def to_pandas(self) -> pd.DataFrame:
-        """Return a `pandas.DataFrame` with one row for each step. Raises `MissingExtraError` (extra 'pandas')."""
-        return to_pandas(columns(self.steps))
-
-    def to_polars(self) -> pl.DataFrame:
-        """Return a `polars.DataFrame` with one row for each step. Raises `MissingExtraError` (extra 'polars')."""
-        return to_polars(columns(self.steps))
-
-    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return comma-separated values, and write them to `path` if given. Needs no library."""
-        return to_csv(columns(self.steps), path)
 
     def to_dict(self) -> dict[str, Any]:
         """Return job, steps and checkpoints as JSON values. NaN and infinity become None."""
@@ -120,14 +106,13 @@ class Metrics(Sequence[TrainingMetrics]):
             "checkpoints": [_json_values(checkpoint) for checkpoint in self.checkpoints],
         }
 
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return the metrics as JSON text, and write it to `path` if given. Raises `DatasetError` if that fails."""
-        return write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False), path)
+    def _columns(self) -> Mapping[str, Sequence[Any]]:
+        return columns(self.steps)
 
     def plot(self) -> Figure:
         """Return a `matplotlib` figure: one panel for each metric, with checkpoints marked.
 
-        It belongs to no window, so it needs no screen; `figure.savefig("run.png")` writes it.
+        The figure needs no screen; `figure.savefig("run.png")` writes it.
 
         Raises:
             MissingExtraError: the extra 'plot' is not installed.
@@ -169,27 +154,22 @@ class Metrics(Sequence[TrainingMetrics]):
     def title(self) -> str:
         """Return the job and its progress in a few words."""
         job = self.job
-        parts = [
-            self.name,
-            sanitize_line(job.status, 40) if job else "",
-            self._reach(),
-            sanitize_line(job.model, 40) if job else "",
-        ]
-        return ", ".join(part for part in parts if part)
+        status, model = (sanitize_line(job.status, 40), sanitize_line(job.model, 40)) if job else ("", "")
+        return ", ".join(part for part in (self.name, status, self._progress(), model) if part)
 
-    def _reach(self) -> str:
-        last = max((step.step for step in self.steps if step.step is not None), default=len(self.steps))
-        total = self.total_steps
+    def _progress(self) -> str:
         if not self.steps:
             return "no steps yet"
+        last = max((step.step for step in self.steps if step.step is not None), default=len(self.steps))
+        total = self.total_steps
         return f"step {last:,} of {total:,}" if total is not None and total >= last else f"{last:,} steps"
 
     def __str__(self) -> str:
         lines = [clip(self.title)]
         if self.checkpoints:
-            at = sorted(one.step_number for one in self.checkpoints if one.step_number is not None)
-            said = ", ".join(f"{step:,}" for step in at)
-            lines.append(clip(f"  checkpoints at steps {said}" if at else f"  {len(self.checkpoints)} checkpoints"))
+            saved = sorted(one.step_number for one in self.checkpoints if one.step_number is not None)
+            steps = ", ".join(f"{step:,}" for step in saved)
+            lines.append(clip(f"  checkpoints at steps {steps}" if saved else f"  {len(self.checkpoints)} checkpoints"))
         if names := self.names:
             head = "".join(f"{title:>{_NUMBER}}" for title in ("first", "last", "lowest", "highest"))
             lines.append(f"  {'':<{_NAME}}{head}")
@@ -197,15 +177,14 @@ class Metrics(Sequence[TrainingMetrics]):
         return "\n".join(lines)
 
     def _row(self, name: str) -> str:
+        title = f"  {sanitize_line(name, _NAME - 1):<{_NAME}}"
         values = [value for _, value in self.series(name)]
         if not values:
-            return f"  {sanitize_line(name, _NAME - 1)}"
-        finite = [value for value in values if value == value] or values  # noqa: PLR0124 - NaN alone differs from itself
-        figures = (values[0], values[-1], min(finite), max(finite))
+            return title.rstrip()
+        known = [value for value in values if not math.isnan(value)] or values
+        figures = (values[0], values[-1], min(known), max(known))
         bars = sparkline(values, WIDTH - 4 - _NAME - 4 * _NUMBER)
-        return (
-            f"  {sanitize_line(name, _NAME - 1):<{_NAME}}{''.join(f'{each:>{_NUMBER}.3g}' for each in figures)}  {bars}"
-        )
+        return f"{title}{''.join(f'{each:>{_NUMBER}.3g}' for each in figures)}  {bars}"
 
     def __repr__(self) -> str:
         job = f"job={sanitize_line(self.job.id, 80)!r}, " if self.job else ""
@@ -224,28 +203,28 @@ def compare(*runs: Metrics, labels: Sequence[str] | None = None) -> Comparison:
     ```
 
     Args:
-        runs: what `client.jobs.metrics` returned of each. `client.jobs.compare` takes jobs.
-        labels: what to call them; else their ids, with the hyperparameters in which they differ.
+        runs: results of `client.jobs.metrics`. `client.jobs.compare` takes jobs.
+        labels: names of the jobs. Default: their ids, with the hyperparameters that differ.
 
     Raises:
-        ConfigurationError: there are not as many labels as runs.
+        ConfigurationError: the number of labels differs from the number of runs.
     """
     return Comparison.of(*runs, labels=labels)
 
 
 @dataclass(frozen=True)
-class Comparison(ShortRepr):
+class Comparison(Table, ShortRepr):
     """Metrics of several jobs. Print it, plot it, or display it in a notebook.
 
     Attributes:
-        runs: what each run is called, and its metrics.
+        runs: label and metrics of each job.
     """
 
     runs: tuple[tuple[str, Metrics], ...]
 
     @classmethod
     def of(cls, *runs: Metrics, labels: Sequence[str] | None = None) -> Comparison:
-        """Label the jobs. Raise `ConfigurationError` if the number of labels differs from the number of jobs."""
+        """Label the jobs; see `compare`."""
         if labels is not None and len(labels) != len(runs):
             raise ConfigurationError(
                 f"There are {len(runs)} jobs and {len(labels)} labels. Pass one label for each job."
@@ -255,27 +234,11 @@ class Comparison(ShortRepr):
         names = _distinct(labels if labels is not None else _labels(runs))
         return cls(tuple(zip(names, runs, strict=True)))
 
-    def to_pandas(self) -> pd.DataFrame:
-        """Return a `pandas.DataFrame` with one row for each step of each job. Raises `MissingExtraError`."""
-        return to_pandas(self._table())
-
-    def to_polars(self) -> pl.DataFrame:
-        """Return a `polars.DataFrame` with one row for each step of each job. Raises `MissingExtraError`."""
-        return to_polars(self._table())
-
-    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return comma-separated values, and write them to `path` if given. Needs no library."""
-        return to_csv(self._table(), path)
-
     def to_dict(self) -> dict[str, Any]:
         """Return the label and the metrics of each job as JSON values. NaN and infinity become None."""
         return {"runs": [{"label": label, **run.to_dict()} for label, run in self.runs]}
 
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return the comparison as JSON text, and write it to `path` if given. Raises `DatasetError` if that fails."""
-        return write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False), path)
-
-    def _table(self) -> Mapping[str, Sequence[Any]]:
+    def _columns(self) -> Mapping[str, Sequence[Any]]:
         every = columns([step for _, run in self.runs for step in run])
         name = "run"
         while name in every:  # the service may have a metric with this name
@@ -306,15 +269,15 @@ class Comparison(ShortRepr):
     def __str__(self) -> str:
         if len(self.runs) == 1:
             return str(self.runs[0][1])
-        wide = max((min(len(sanitize_line(label)), _LABEL) for label, _ in self.runs), default=0)
-        lines = [f"{self.title}: reward at first, over the last {_LAST} steps, and at its highest"]
+        width = max((min(len(sanitize_line(label)), _LABEL) for label, _ in self.runs), default=0)
+        lines = [f"{self.title}: first reward, mean of the last {_LAST} steps, and highest"]
         for label, run in self.runs:
             values = [value for _, value in run.series(_REWARD)]
             last = values[-_LAST:]
             figures = (values[0], sum(last) / len(last), max(values)) if values else ()
-            said = "".join(f"{each:>8.3g}" for each in figures) or f"{'no rewards':>24}"
-            bars = sparkline(values, WIDTH - wide - 28)
-            lines.append(clip(f"  {sanitize_line(label, _LABEL):<{wide}}{said}  {bars}".rstrip()))
+            shown = "".join(f"{each:>8.3g}" for each in figures) or f"{'no rewards':>24}"
+            bars = sparkline(values, WIDTH - width - 28)
+            lines.append(clip(f"  {sanitize_line(label, _LABEL):<{width}}{shown}  {bars}".rstrip()))
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -332,12 +295,12 @@ def _labels(runs: Sequence[Metrics]) -> list[str]:
     """Return the ids of the jobs, with the hyperparameters that differ."""
     settings = [_settings(run) for run in runs]
     names = dict.fromkeys(name for each in settings for name in each)
-    telling = [name for name in names if len({str(each.get(name)) for each in settings}) > 1]
+    differing = [name for name in names if len({str(each.get(name)) for each in settings}) > 1]
     found: list[str] = []
     for place, (run, each) in enumerate(zip(runs, settings, strict=True), 1):
-        said = ", ".join(f"{name} {each[name]}" for name in telling if name in each)
+        described = ", ".join(f"{name} {each[name]}" for name in differing if name in each)
         name = sanitize_line(run.job.id, 80) if run.job else f"run {place}"
-        found.append(f"{said} ({name})" if said else name)
+        found.append(f"{described} ({name})" if described else name)
     return found
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+import contextlib
+import functools
+import operator
+from typing import Annotated, Any, ClassVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
@@ -60,13 +63,15 @@ class Payload(BaseModel):
             try:
                 return cls.model_validate(data)
             except ValidationError as misfit:
-                places = [error["loc"] for error in misfit.errors(include_url=False, include_input=False)]
-                # Remove each place once, because removing it again would remove its parent: a union reports the same
-                # place for each member. Deepest and last first, so that removing a list item moves no other.
-                found = {_found(data, place) for place in places}
-                removed = [_remove(data, place) for place in sorted(found, key=_depth, reverse=True)]
-                if not any(removed):
+                errors = misfit.errors(include_url=False, include_input=False)
+                # Remove each place once: a union reports the same place for each member. Deepest and last first, so
+                # that removing a list item moves no other.
+                places = {_existing_place(data, error["loc"]) for error in errors} - {()}
+                if not places:
                     raise
+                for *parents, last in sorted(places, key=_depth, reverse=True):
+                    parent: Any = functools.reduce(operator.getitem, parents, data)
+                    del parent[last]
         return cls.model_validate(data)
 
 
@@ -74,38 +79,15 @@ def _depth(place: tuple[int | str, ...]) -> tuple[int, list[tuple[int, str]]]:
     return len(place), [(step, "") if isinstance(step, int) else (-1, step) for step in place]
 
 
-def _found(data: Any, place: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """Return the steps of a location that exist in the data. Names of union members do not."""
-    here: Any = data
+def _existing_place(data: Any, place: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Return the steps of a location that exist in the data. Missing fields and names of union members do not."""
     steps: list[int | str] = []
     for step in place:
-        if _has_step(here, step):
-            here = here[step]
-            steps.append(step)
+        if isinstance(data, (dict, list)):
+            with contextlib.suppress(IndexError, KeyError, TypeError):
+                data = cast("Any", data)[step]
+                steps.append(step)
     return tuple(steps)
-
-
-def _remove(data: Any, place: tuple[int | str, ...]) -> bool:
-    """Remove the value at a location, or its nearest parent. Return False if nothing was removed."""
-    parent: Any = None
-    key: int | str = ""
-    here: Any = data
-    for step in place:
-        if _has_step(here, step):
-            parent, key, here = here, step, here[step]
-        # Other steps are missing fields, whose parent is removed, or names of union members, which are not in the
-        # data.
-    if parent is None:
-        return False
-    del parent[key]
-    return True
-
-
-def _has_step(here: Any, step: int | str) -> bool:
-    kept: Any = here  # keeps the item type for type checkers
-    if isinstance(here, dict):
-        return step in kept
-    return isinstance(here, list) and isinstance(step, int) and step < len(kept)
 
 
 class Request(Payload):
