@@ -6,6 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NamedTuple, NoReturn, Protocol, cast
 
@@ -71,7 +72,9 @@ class AwsCredentials:
         self._found: Secret[Any] | None = None
         self._origin = origin
         self._method: str | None = None
-        self.session = session
+        self._new_session = session
+        self._session: Any = None
+        self._session_lock = threading.Lock()
         self.none_found = _NONE_FOUND
 
     def __repr__(self) -> str:
@@ -120,7 +123,16 @@ class AwsCredentials:
         with self._lock:
             self._method = getattr(self._found.reveal(), "method", None) if self._found else self._method
             self._found = None
+            self._session = None
             self._load.forget()
+
+    @contextmanager
+    def session(self) -> Iterator[Any]:
+        """Lock and yield the botocore session that creates clients. Starting one takes longer than using it."""
+        with self._session_lock:
+            if self._session is None:
+                self._session = self._new_session()
+            yield self._session
 
     def freeze(self) -> Frozen:
         """Return the current credentials. botocore refreshes them if they are about to expire.

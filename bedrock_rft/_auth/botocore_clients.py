@@ -46,21 +46,22 @@ def service_client(
     found = credentials.find()
     credentials.freeze()  # raises here, without the value, for one that no header can hold
     try:
-        session: Any = credentials.session()
-        session._credentials = _refreshing(found)  # the public setter takes strings, which cannot be refreshed
-        session.register_component("data_loader", _models(session.get_config_variable("data_path")))
-        client = session.create_client(
-            service,
-            region_name=region,
-            verify=ca_file(ca_bundle) if ca_bundle else None,
-            config=Config(
-                read_timeout=timeout,
-                connect_timeout=min(timeout, 10.0),
-                retries={"total_max_attempts": retries + 1, "mode": "standard"},
-                tcp_keepalive=True,  # an invocation may take 15 minutes, and gateways drop idle connections
-                user_agent_extra="bedrock_rft",
-            ),
-        )
+        with credentials.session() as session:
+            session._credentials = _refreshing(found)  # the public setter takes strings, which cannot be refreshed
+            session.register_component("data_loader", _models(session.get_config_variable("data_path")))
+            client = session.create_client(
+                service,
+                region_name=region,
+                verify=ca_file(ca_bundle) if ca_bundle else None,
+                config=Config(
+                    read_timeout=timeout,
+                    connect_timeout=min(timeout, 10.0),
+                    retries={"total_max_attempts": retries + 1, "mode": "standard"},
+                    tcp_keepalive=True,  # an invocation may take 15 minutes, and gateways drop idle connections
+                    user_agent_extra="bedrock_rft",
+                ),
+            )
+            session._credentials = None
     except (BotoCoreError, ValueError) as error:
         why = read_aws_failure(error).message
     else:
