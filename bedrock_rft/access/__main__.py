@@ -160,7 +160,8 @@ def _project_policy(make: Callable[..., Policy], *names: str) -> Callable[[Optio
     def run(options: Options) -> Policy:
         settings = {name: getattr(options, "model" if name == "models" else name) for name in names}
         region, account = _required(options, "region"), _required(options, "account")
-        return make(region, account, project=options.project, api_key=options.api_key, **settings)
+        api_key = "short-term" if options.short_term_keys else options.api_key
+        return make(region, account, project=options.project, api_key=api_key, **settings)
 
     return run
 
@@ -194,13 +195,8 @@ _COMMANDS: Mapping[str, _Command] = {
             "--reward": {"metavar": "ARN", "help": "the reward function"},
             "--project": {"help": "a Bedrock project; by default the default project"},
             "--model": {**_MANY, "help": "a model to train, or a judge; may be repeated"},
-            "--api-key": {
-                "nargs": "?",
-                "const": True,
-                "default": False,
-                "metavar": "short-term",
-                "help": "requests use a Bedrock API key; 'short-term' allows short-term keys only",
-            },
+            "--api-key": {"action": "store_true", "help": "requests use a Bedrock API key"},
+            "--short-term-keys": {"action": "store_true", "help": "requests use short-term API keys only"},
             "--role": {"help": "the execution role, by name or ARN"},
             "--permissions-boundary": {"metavar": "ARN", "help": "permissions boundary of its role"},
             "--bucket": {"help": "S3 bucket for packages above 50 MB"},
