@@ -260,10 +260,7 @@ def test_the_name_of_an_upload_is_never_used_as_a_path(tmp_path: Path, name: str
         found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
         stored = {each for each in found if each.startswith("state/contents/")}
         assert all(each.startswith("state/contents/local-file-") for each in stored)
-        assert {each for each in found - stored if not each.startswith("state/service.sqlite3")} == {
-            "state/keys.json",
-            "state/reserve",
-        }
+        assert {each for each in found - stored if not each.startswith("state/service.sqlite3")} == {"state/keys.json"}
         assert not any("evil" in path.name for path in tmp_path.parent.rglob("*"))
 
 

@@ -1,4 +1,4 @@
-"""Signature Version 4 verification, written from AWS's description and independent of the client's signer.
+"""Signature Version 4 verification: botocore signs the received request again, and the signatures are compared.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
@@ -13,7 +13,12 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from urllib.parse import parse_qsl, quote_from_bytes, unquote_to_bytes
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote_to_bytes
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 __all__ = ["SERVICE", "SHORT_TERM_PREFIX", "Credential", "InvalidSignature", "verify", "verify_short_term_key"]
 
@@ -28,10 +33,11 @@ _KEY_HOST = "bedrock.amazonaws.com"
 _MAX_KEY_SECONDS = 12 * 3600
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _SKEW = timedelta(minutes=5)
-_UNRESERVED = "-._~"
-_FIELD = re.compile(r"\s*([A-Za-z]+)=([^,\s]+)\s*", re.ASCII)
+_AUTHORIZATION = re.compile(
+    rf"{_ALGORITHM} Credential=([^,/\s]*)/([^,/\s]*)/([^,/\s]*)/([^,/\s]*)/aws4_request, ?"
+    r"SignedHeaders=([^,\s]+), ?Signature=([^,\s]+)"
+)
 _DATE = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
-_SPACES = re.compile(r"[ \t]+")
 
 
 @dataclass(frozen=True)
@@ -78,10 +84,6 @@ class _Authorization:
     signed: tuple[str, ...]
     signature: str
 
-    @property
-    def scope(self) -> str:
-        return f"{self.date}/{self.region}/{self.service}/aws4_request"
-
 
 def verify(
     method: str,
@@ -118,34 +120,27 @@ def verify(
     credential = lookup(authorization.access_key)
     _check_scope(authorization, region)
     if credential is None:
-        raise InvalidSignature(
-            401, "UnrecognizedClientException", "The security token included in the request is invalid."
-        )
+        raise _unknown_sender()
     _check_signed_headers(authorization, values)
     _check_time(authorization, values, now)
-    if body_sha256 is not None:
-        _check_body(values, body_sha256)
+    if body_sha256 is not None and not _equal(values.get("x-amz-content-sha256", body_sha256), body_sha256):
+        raise _invalid("The X-Amz-Content-SHA256 header does not match the body that was received.")
     if credential.token is not None and not _equal(values.get("x-amz-security-token", ""), credential.token):
-        raise InvalidSignature(
-            401, "UnrecognizedClientException", "The security token included in the request is invalid."
-        )
+        raise _unknown_sender()
     if body_sha256 is None:
         return authorization.access_key
     # Signers that get the path decoded encode it twice; signers that get the URL encode what it holds once more. Both
     # are the same unless the URL has characters that need no encoding, such as the colon of a tuned model's name.
+    path = raw_path.decode("utf-8", "surrogateescape")
+    signed = {name: values[name] for name in authorization.signed}
     signatures = [
-        _signature(credential.secret_key, authorization, values["x-amz-date"], request)
-        for request in (
-            canonical_request(method, path, raw_query, values, signed=authorization.signed, body_sha256=body_sha256)
-            for path in (canonical_path(raw_path), canonical_path(raw_path, decode=False))
-        )
+        _sign(credential, authorization, values["x-amz-date"], (method, target, raw_query, signed, body_sha256))
+        for target in (path, "/".join(map(_encode, path.split("/"))))
     ]
     if not any([_equal(signature, authorization.signature) for signature in signatures]):  # noqa: C419 - constant time
-        raise InvalidSignature(
-            401,
-            "InvalidSignatureException",
+        raise _invalid(
             "The request signature we calculated does not match the signature you provided. "
-            "Check your AWS Secret Access Key and signing method.",
+            "Check your AWS Secret Access Key and signing method."
         )
     return authorization.access_key
 
@@ -186,10 +181,8 @@ def verify_short_term_key(key: str, *, lookup: Callable[[str], Credential | None
     authorization = _Authorization(parts[0], parts[1], parts[2], parts[3], ("host",), fields.get("X-Amz-Signature", ""))
     # The signature covers all parameters but itself and the version, which the generator appends to the signed URL.
     signed = "&".join(pair for pair in query.split("&") if pair.partition("=")[0] not in {"X-Amz-Signature", "Version"})
-    request = canonical_request(
-        "POST", "/", signed.encode(), {"host": host}, signed=("host",), body_sha256=hashlib.sha256().hexdigest()
-    )
-    if not _equal(_signature(credential.secret_key, authorization, stamp, request), authorization.signature):
+    request = ("POST", "/", signed.encode(), {"host": host}, hashlib.sha256().hexdigest())
+    if not _equal(_sign(credential, authorization, stamp, request), authorization.signature):
         raise _invalid_key()
     if not signed_at - _SKEW <= now < signed_at + timedelta(seconds=int(seconds)):
         raise InvalidSignature(401, "invalid_api_key", "The bearer token has expired.")
@@ -209,105 +202,92 @@ def _invalid_key() -> InvalidSignature:
     return InvalidSignature(401, "invalid_api_key", "Invalid bearer token.")
 
 
-def canonical_request(
-    method: str, path: str, raw_query: bytes, values: dict[str, str], *, signed: Iterable[str], body_sha256: str
-) -> bytes:
-    """Return the text that is hashed and signed. `path` is canonical already."""
-    names = tuple(signed)
-    lines = [method, path, canonical_query(raw_query)]
-    lines += [f"{name}:{values[name]}" for name in names]
-    lines += ["", ";".join(names), body_sha256]
-    return "\n".join(lines).encode("utf-8", "surrogateescape")
+class _Signer(SigV4Auth):  # type: ignore[misc] # botocore has no annotations
+    """botocore's signer, for the headers that the sender signed and a body that is no longer in memory."""
+
+    def headers_to_sign(self, request: Any) -> Any:
+        return request.headers
+
+    def payload(self, request: Any) -> Any:
+        return request.context["body_sha256"]
 
 
-def canonical_path(raw_path: bytes, *, decode: bool = True) -> str:
-    """Resolve dot segments and empty segments, then encode each segment.
-
-    With `decode`, a segment is decoded and encoded twice, as AWS describes it for every service but S3. Without, it is
-    encoded once as it stands in the URL, as botocore does.
-    """
-    segments: list[bytes] = []
-    for segment in raw_path.split(b"/"):
-        if segment == b"..":
-            del segments[-1:]
-        elif segment not in {b"", b"."}:
-            segments.append(segment)
-    slash = "/" if segments and raw_path.endswith((b"/", b"/.", b"/..")) else ""
-    encoded = (_encode(_encode(unquote_to_bytes(part)).encode()) if decode else _encode(part) for part in segments)
-    return "/" + "/".join(encoded) + slash
-
-
-def canonical_query(raw_query: bytes) -> str:
-    """Encode names and values once, and sort by encoded name, then by encoded value."""
-    pairs: list[tuple[str, str]] = []
-    for piece in raw_query.split(b"&"):
-        if piece:
-            name, _, value = piece.partition(b"=")
-            pairs.append((_encode(unquote_to_bytes(name)), _encode(unquote_to_bytes(value))))
-    return "&".join(f"{name}={value}" for name, value in sorted(pairs))
+def _sign(
+    credential: Credential,
+    authorization: _Authorization,
+    stamp: str,
+    request: tuple[str, str, bytes, dict[str, str], str],
+) -> str:
+    """Return the signature of a method, path, query, headers and body's hash; empty if they cannot be signed."""
+    method, path, raw_query, headers, body_sha256 = request
+    pairs = [piece.partition("=") for piece in raw_query.decode("utf-8", "surrogateescape").split("&") if piece]
+    query = "&".join(f"{_encode(name)}={_encode(value)}" for name, _, value in pairs)
+    signer: Any = _Signer(
+        Credentials(credential.access_key, credential.secret_key), authorization.service, authorization.region
+    )
+    message: Any = AWSRequest(method, f"http://local.invalid{path or '/'}?{query}", headers)
+    message.context.update(timestamp=stamp, body_sha256=body_sha256)
+    try:
+        return str(signer.signature(signer.string_to_sign(message, signer.canonical_request(message)), message))
+    except UnicodeError:  # a header or the path is not UTF-8
+        return ""
 
 
-def _encode(text: bytes) -> str:
-    return quote_from_bytes(text, safe=_UNRESERVED)
+def _encode(text: str) -> str:
+    """Encode what is left of a text after decoding it, with the unreserved characters as they are."""
+    return quote(unquote_to_bytes(text.encode("utf-8", "surrogateescape")), safe="")
 
 
 def _merge_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Lower the names, trim the values, collapse inner spaces, and join the values of one name with commas."""
+    """Lower the names, trim the values, and join the values of one name with commas."""
     values: dict[str, str] = {}
     for name, value in headers:
-        key, clean = name.strip().lower(), _SPACES.sub(" ", value.strip(" \t"))
+        key, clean = name.strip().lower(), value.strip(" \t")
         values[key] = f"{values[key]},{clean}" if key in values else clean
     return values
 
 
 def _parse_authorization(values: dict[str, str]) -> _Authorization:
-    scheme, _, rest = values.get("authorization", "").partition(" ")
-    if scheme != _ALGORITHM:
+    text = values.get("authorization", "")
+    if text.partition(" ")[0] != _ALGORITHM:
         raise InvalidSignature(401, "MissingAuthenticationTokenException", "Missing Authentication Token")
-    fields: dict[str, str] = {}
-    for piece in rest.split(","):
-        match = _FIELD.fullmatch(piece)
-        if match is None or match[1] in fields:
-            raise _malformed("is not a list of Credential, SignedHeaders and Signature")
-        fields[match[1]] = match[2]
-    for name in ("Credential", "SignedHeaders", "Signature"):
-        if name not in fields:
-            raise _malformed(f"has no {name}")
-    parts = fields["Credential"].split("/")
-    if len(parts) != 5 or parts[4] != "aws4_request":  # noqa: PLR2004 - key, date, region, service, aws4_request
-        raise _malformed("has no Credential of the form KEY/DATE/REGION/SERVICE/aws4_request")
-    key, date, region, service, _ = parts
-    return _Authorization(key, date, region, service, tuple(fields["SignedHeaders"].split(";")), fields["Signature"])
+    match = _AUTHORIZATION.fullmatch(text)
+    if match is None:
+        raise _malformed(
+            "is not of the form 'Credential=KEY/DATE/REGION/SERVICE/aws4_request, SignedHeaders=…, Signature=…'"
+        )
+    key, date, region, service, signed, signature = match.groups()
+    return _Authorization(key, date, region, service, tuple(signed.split(";")), signature)
+
+
+def _unknown_sender() -> InvalidSignature:
+    return InvalidSignature(
+        401, "UnrecognizedClientException", "The security token included in the request is invalid."
+    )
 
 
 def _malformed(problem: str) -> InvalidSignature:
     return InvalidSignature(401, "IncompleteSignatureException", f"The Authorization header {problem}.")
 
 
+def _invalid(message: str, status: int = 401) -> InvalidSignature:
+    return InvalidSignature(status, "InvalidSignatureException", message)
+
+
 def _check_scope(authorization: _Authorization, region: str) -> None:
     if authorization.service != SERVICE:
-        raise _wrong_scope(f"correct service: '{SERVICE}'.")
+        raise _invalid(f"Credential should be scoped to correct service: '{SERVICE}'.")
     if authorization.region != region:
-        raise _wrong_scope(f"a valid region, not '{authorization.region[:60]}'.")
-
-
-def _wrong_scope(expected: str) -> InvalidSignature:
-    return InvalidSignature(401, "InvalidSignatureException", f"Credential should be scoped to {expected}")
+        raise _invalid(f"Credential should be scoped to a valid region, not '{authorization.region[:60]}'.")
 
 
 def _check_signed_headers(authorization: _Authorization, values: dict[str, str]) -> None:
-    if list(authorization.signed) != sorted(set(authorization.signed)) or any(
-        name not in values for name in authorization.signed
-    ):
+    signed = set(authorization.signed)
+    if list(authorization.signed) != sorted(signed) or not signed <= values.keys():
         raise _malformed("signs headers that the request does not have, or does not list them in order")
-    required = {"host", "x-amz-date"} | {name for name in values if name.startswith("x-amz-")}
-    missing = sorted(required - set(authorization.signed))
+    missing = {"host", "x-amz-date", *(name for name in values if name.startswith("x-amz-"))} - signed
     if missing:
-        raise InvalidSignature(
-            401,
-            "InvalidSignatureException",
-            f"Headers that must be signed are not: {', '.join(missing)}.",
-        )
+        raise _invalid(f"Headers that must be signed are not: {', '.join(sorted(missing))}.")
 
 
 def _check_time(authorization: _Authorization, values: dict[str, str], now: datetime) -> None:
@@ -316,18 +296,16 @@ def _check_time(authorization: _Authorization, values: dict[str, str], now: date
     if signed_at is None:
         raise _malformed("comes with an X-Amz-Date that is not of the form 20260131T235959Z")
     if authorization.date != stamp[:8]:
-        raise _wrong_scope(f"the date of X-Amz-Date, {stamp[:8]}.")
-    if abs(now - signed_at) > _SKEW:
-        early = signed_at > now
-        bound = (now + _SKEW if early else now - _SKEW).strftime("%Y%m%dT%H%M%SZ")
-        server_time = now.strftime("%Y%m%dT%H%M%SZ")
-        verdict = (
-            f"not yet current: {stamp} is still later than {bound}"
-            if early
-            else f"expired: {stamp} is now earlier than {bound}"
+        raise _invalid(f"Credential should be scoped to the date of X-Amz-Date, {stamp[:8]}.")
+    server_time, earliest, latest = (moment.strftime("%Y%m%dT%H%M%SZ") for moment in (now, now - _SKEW, now + _SKEW))
+    if signed_at > now + _SKEW:
+        raise _invalid(
+            f"Signature not yet current: {stamp} is still later than {latest} ({server_time} + 5 min.)", status=403
         )
-        sign = "+" if early else "-"
-        raise InvalidSignature(403, "InvalidSignatureException", f"Signature {verdict} ({server_time} {sign} 5 min.)")
+    if signed_at < now - _SKEW:
+        raise _invalid(
+            f"Signature expired: {stamp} is now earlier than {earliest} ({server_time} - 5 min.)", status=403
+        )
 
 
 def _parse_date(stamp: str) -> datetime | None:
@@ -337,24 +315,6 @@ def _parse_date(stamp: str) -> datetime | None:
         return datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
     except ValueError:
         return None
-
-
-def _check_body(values: dict[str, str], body_sha256: str) -> None:
-    stated = values.get("x-amz-content-sha256")
-    if stated is not None and not _equal(stated, body_sha256):
-        raise InvalidSignature(
-            401,
-            "InvalidSignatureException",
-            "The X-Amz-Content-SHA256 header does not match the body that was received.",
-        )
-
-
-def _signature(secret: str, authorization: _Authorization, stamp: str, request: bytes) -> str:
-    text = "\n".join((_ALGORITHM, stamp, authorization.scope, hashlib.sha256(request).hexdigest()))
-    key = f"AWS4{secret}".encode()
-    for part in (authorization.date, authorization.region, authorization.service, "aws4_request"):
-        key = hmac.digest(key, part.encode("utf-8", "surrogateescape"), "sha256")
-    return hmac.new(key, text.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
 
 
 def _equal(left: str, right: str) -> bool:

@@ -142,6 +142,7 @@ class Inference:
         self._store = store
         self._gold = gold
         self._files: OrderedDict[str, list[Record]] = OrderedDict()
+        self._positions: dict[str, dict[str, int]] = {}
         self._lock = Lock()
 
     def create_chat_completion(self, request: Request) -> Response:
@@ -179,48 +180,49 @@ class Inference:
             ServiceError: 404 if the model does not exist.
         """
         state, files = self._load_model(options.model)
-        self._index_new_files()
-        found = self._store.find_prompt(prompt_key(messages), prefer=files)
-        records = None if found is None else self._load_records(found[0], include_deleted=found[0] in files)
-        if found is None or records is None:
-            return [_UNKNOWN_PROMPT] * n
-        return sample_answers(
-            state,
-            records,
-            found[1],
-            n=n,
-            temperature=1.0 if options.temperature is None else options.temperature,
-            top_p=1.0 if options.top_p is None else options.top_p,
-            seed=seed,
-            gold=self._gold,
-        )
+        key = prompt_key(messages)
+        for file in dict.fromkeys([*files, *self._store.file_ids()]):
+            position = self._prompt_positions(file).get(key)
+            if position is not None:
+                return sample_answers(
+                    state,
+                    self._load_records(file),
+                    position,
+                    n=n,
+                    temperature=1.0 if options.temperature is None else options.temperature,
+                    top_p=1.0 if options.top_p is None else options.top_p,
+                    seed=seed,
+                    gold=self._gold,
+                )
+        return [_UNKNOWN_PROMPT] * n
 
     def _load_model(self, model: str) -> tuple[str | None, Sequence[str]]:
         """Return a model's policy and the files of its job; None and no files for a base model."""
         if is_base_model(model):
             return None, ()
-        known, state = self._store.find_model(model), self._store.load_policy(model)
-        job = None if known is None else self._store.get("job", known[0])
-        if state is None or job is None:
+        known = self._store.find_model(model)
+        job = None if known is None else self._store.get("job", known.job)
+        if known is None or job is None:
             raise ServiceError(404, f"There is no model '{model[:200]}'.", code="model_not_found", param="model")
-        return state, [file for file in (job["training_file"], job["validation_file"]) if file is not None]
+        return known.state, [file for file in (job["training_file"], job["validation_file"]) if file is not None]
 
-    def _index_new_files(self) -> None:
-        """Index the prompts of files without a job: the base model is often evaluated before a job is created."""
-        for file in self._store.unindexed_files():
-            records = self._load_records(file) or []
-            self._store.index_prompts(file, [record.prompt_key for record in records])
+    def _prompt_positions(self, file: str) -> dict[str, int]:
+        """Return the first position of each prompt in a file, by key; empty if it is not a training file."""
+        if file not in self._positions:
+            records = self._load_records(file)
+            self._positions[file] = {record.prompt_key: record.index for record in reversed(records)}
+        return self._positions[file]
 
-    def _load_records(self, file: str, *, include_deleted: bool = False) -> list[Record] | None:
-        """Return the records of a file, cached for the last few files; None if it is gone or not a training file."""
+    def _load_records(self, file: str) -> list[Record]:
+        """Return the records of a file, cached for the last few files; none if it is gone or not a training file."""
         with self._lock:
             if file in self._files:
                 self._files.move_to_end(file)
                 return self._files[file]
             try:
-                records = read_records(self._store.read_file(file, include_deleted=include_deleted), minimum=1)
+                records = read_records(self._store.read_file(file, include_deleted=True), minimum=1)
             except (InvalidFile, FileNotFoundError):
-                return None
+                return []
             self._files[file] = records
             while len(self._files) > _CACHED_FILES:
                 self._files.popitem(last=False)

@@ -248,7 +248,7 @@ class Models(_Resource):
         known = self._store.find_model(model)
         if known is None:
             raise ServiceError(404, f"There is no model '{model[:200]}'.", code="model_not_found", param="model")
-        return json_response(_model(model, known[1], "local-service"))
+        return json_response(_model(model, known.created, "local-service"))
 
 
 def _model(name: str, created: int, owner: str) -> dict[str, Any]:

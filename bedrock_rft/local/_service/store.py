@@ -12,18 +12,17 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["Page", "Progress", "Store"]
+__all__ = ["Model", "Page", "Progress", "Store"]
 
 _CHUNK = 1 << 20
-_RESERVE_BYTES = 256 << 10  # released when the disk is full, so that the failure of a job can be stored
 _VERSION = 1  # SQLite's user_version; a file with another version is refused rather than misread
 _SCHEMA = """
 CREATE TABLE things (
@@ -39,10 +38,6 @@ CREATE TABLE progress (job TEXT PRIMARY KEY, step INTEGER NOT NULL, tokens INTEG
 CREATE TABLE policies (
     model TEXT PRIMARY KEY, job TEXT NOT NULL, created INTEGER NOT NULL, tuned INTEGER NOT NULL, state TEXT NOT NULL
 );
-CREATE TABLE prompts (key TEXT NOT NULL, file TEXT NOT NULL, position INTEGER NOT NULL);
-CREATE INDEX prompts_by_key ON prompts (key);
-CREATE INDEX prompts_by_file ON prompts (file);
-CREATE TABLE indexed (file TEXT PRIMARY KEY);
 """
 _ASCENDING = (
     "SELECT payload FROM things WHERE kind = ? AND parent = ? AND seq > ? AND (? = '' OR label = ?) "
@@ -77,6 +72,14 @@ class Progress:
     state: str = ""
 
 
+class Model(NamedTuple):
+    """A tuned model or a checkpoint: its job, its creation time (Unix seconds), and its policy as JSON."""
+
+    job: str
+    created: int
+    state: str
+
+
 class Store:
     """The state of a service in one directory (mode 0700, its files 0600), safe across threads.
 
@@ -87,8 +90,8 @@ class Store:
     def __init__(self, directory: Path) -> None:
         self._lock = threading.RLock()
         self._depth = 0
-        self._unsaved: dict[str, dict[str, Any]] = {}  # jobs whose failure the disk has no room for
-        self._reserve = directory / "reserve"
+        # Failed jobs, each with its last event, for which the disk has no room.
+        self._unsaved: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             directory.chmod(0o700)
@@ -127,24 +130,9 @@ class Store:
             )
         if version == 0:
             self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
-        self._remove_unused_contents()
-        self._fill_reserve()
-
-    def _remove_unused_contents(self) -> None:
-        """Remove the contents of deleted files that no job needs any more."""
         for path in list(self._contents.iterdir()):
             if self.get("file", path.name) is None and not self._needed_by_job(path.name):
-                self._remove_content(path.name)
-
-    def _remove_content(self, file: str) -> None:
-        with self.transaction():
-            self._db.execute("DELETE FROM prompts WHERE file = ?", (file,))
-            self._db.execute("DELETE FROM indexed WHERE file = ?", (file,))
-        (self._contents / file).unlink(missing_ok=True)
-
-    def _fill_reserve(self) -> None:
-        with contextlib.suppress(OSError), open(self._reserve, "xb", opener=_open_private) as file:
-            file.write(bytes(_RESERVE_BYTES))
+                path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the database. Later calls raise `sqlite3.ProgrammingError`."""
@@ -192,7 +180,7 @@ class Store:
     def get(self, kind: str, key: str) -> dict[str, Any] | None:
         """Return the payload of an object, or None if it does not exist."""
         if kind == "job" and key in self._unsaved:
-            return dict(self._unsaved[key])
+            return dict(self._unsaved[key][0])
         row = self._fetch_one("SELECT payload FROM things WHERE id = ? AND kind = ?", key, kind)
         return None if row is None else json.loads(row[0])
 
@@ -224,7 +212,8 @@ class Store:
                 _ASCENDING if ascending else _DESCENDING, kind, parent, start, label, label, limit + 1
             )
         payloads: list[dict[str, Any]] = [json.loads(row[0]) for row in rows[:limit]]
-        return Page([self._unsaved.get(str(payload["id"]), payload) for payload in payloads], len(rows) > limit)
+        unsaved = self._unsaved
+        return Page([unsaved.get(payload["id"], (payload, {}))[0] for payload in payloads], len(rows) > limit)
 
     # Files
 
@@ -253,9 +242,7 @@ class Store:
         Raises:
             FileNotFoundError: there is no such file.
         """
-        if self.get("file", file) is None and not (
-            include_deleted and self._fetch_one("SELECT 1 FROM indexed WHERE file = ?", file)
-        ):
+        if self.get("file", file) is None and not (include_deleted and self._needed_by_job(file)):
             raise FileNotFoundError(file)
         return _read_chunks(self._contents / file)  # an id in the table was generated by the service
 
@@ -268,7 +255,7 @@ class Store:
             if self._db.execute("DELETE FROM things WHERE id = ? AND kind = 'file'", (file,)).rowcount == 0:
                 return False
         if not self._needed_by_job(file):
-            self._remove_content(file)
+            (self._contents / file).unlink(missing_ok=True)
         return True
 
     def _needed_by_job(self, file: str) -> bool:
@@ -279,37 +266,9 @@ class Store:
         jobs = (json.loads(row[0]) for row in rows)
         return any(file in (job["training_file"], job["validation_file"]) for job in jobs)
 
-    # Prompts
-
-    def unindexed_files(self) -> list[str]:
-        """Return the ids of the files whose prompts are not indexed yet."""
-        rows = self._fetch_all(
-            "SELECT id FROM things WHERE kind = 'file' AND id NOT IN (SELECT file FROM indexed) ORDER BY seq"
-        )
-        return [row[0] for row in rows]
-
-    def index_prompts(self, file: str, keys: Iterable[str]) -> None:
-        """Store the position of each prompt in a file."""
-        with self.transaction():
-            if self._db.execute("INSERT OR IGNORE INTO indexed VALUES (?)", (file,)).rowcount:
-                rows = ((key, file, position) for position, key in enumerate(keys))
-                self._db.executemany("INSERT INTO prompts VALUES (?, ?, ?)", rows)
-
-    def find_prompt(self, key: str, *, prefer: Sequence[str] = ()) -> tuple[str, int] | None:
-        """Return the file and the position of a prompt: in the first preferred file that has it, else in the newest.
-
-        Only preferred files are found after they were deleted.
-        """
-        for file in prefer:
-            row = self._fetch_one("SELECT file, position FROM prompts WHERE key = ? AND file = ?", key, file)
-            if row is not None:
-                return row[0], row[1]
-        row = self._fetch_one(
-            "SELECT file, position FROM prompts WHERE key = ? AND file IN (SELECT id FROM things WHERE kind = 'file') "
-            "ORDER BY rowid DESC LIMIT 1",
-            key,
-        )
-        return None if row is None else (row[0], row[1])
+    def file_ids(self) -> list[str]:
+        """Return the ids of all files, newest first."""
+        return [row[0] for row in self._fetch_all("SELECT id FROM things WHERE kind = 'file' ORDER BY seq DESC")]
 
     # Jobs
 
@@ -332,32 +291,28 @@ class Store:
             if payload is None or payload["status"] not in expect:
                 return None
             payload.update(fields)
-            self._db.execute(
-                "UPDATE things SET payload = ?, label = ? WHERE id = ?", (json.dumps(payload), payload["status"], job)
-            )
+            self._update(payload)
             return payload
+
+    def _update(self, job: dict[str, Any]) -> None:
+        values = (json.dumps(job), job["status"], job["id"])
+        self._db.execute("UPDATE things SET payload = ?, label = ? WHERE id = ?", values)
 
     def fail_job(self, job: str, event: dict[str, Any], *, expect: Iterable[str], **fields: Any) -> None:
         """Mark a job as failed and add the event, unless the job is in none of the expected statuses.
 
-        If the disk is full, reserved space is released. If that does not help, the failure is kept in memory without
-        the event, and `save_failures` stores it later.
+        If the disk is full, the failure is kept in memory, and `save_failures` stores it later.
         """
-        for attempt in range(2):
-            try:
-                with self.transaction():
-                    if self.update_job(job, expect=expect, **fields) is not None:
-                        self.add("event", event, parent=job)
-            except sqlite3.ProgrammingError:
-                raise
-            except sqlite3.Error:
-                if not attempt:
-                    self._reserve.unlink(missing_ok=True)
-            else:
-                return
-        payload = self.get("job", job)
-        if payload is not None and payload["status"] in expect:
-            self._unsaved[job] = {**payload, **fields}
+        try:
+            with self.transaction():
+                if self.update_job(job, expect=expect, **fields) is not None:
+                    self.add("event", event, parent=job)
+        except sqlite3.ProgrammingError:  # the store is closed
+            raise
+        except sqlite3.Error:
+            payload = self.get("job", job)
+            if payload is not None and payload["status"] in expect:
+                self._unsaved[job] = {**payload, **fields}, event
 
     @property
     def has_unsaved_failures(self) -> bool:
@@ -365,16 +320,11 @@ class Store:
         return bool(self._unsaved)
 
     def save_failures(self) -> None:
-        """Store the failures that had no room on the disk before."""
-        with self._lock:
-            for job, payload in list(self._unsaved.items()):
-                try:
-                    self._db.execute(
-                        "UPDATE things SET payload = ?, label = ? WHERE id = ?",
-                        (json.dumps(payload), payload["status"], job),
-                    )
-                except sqlite3.OperationalError:
-                    return
+        """Store the failures for which the disk had no room before."""
+        for job, (payload, event) in list(self._unsaved.items()):
+            with contextlib.suppress(sqlite3.OperationalError), self.transaction():
+                self._update(payload)
+                self.add("event", event, parent=job)
                 del self._unsaved[job]
 
     def load_progress(self, job: str) -> Progress:
@@ -397,15 +347,10 @@ class Store:
                 "INSERT OR REPLACE INTO policies VALUES (?, ?, ?, ?, ?)", (model, job, created, tuned, state)
             )
 
-    def find_model(self, model: str) -> tuple[str, int] | None:
-        """Return the job of a model and its creation time (Unix seconds), or None."""
-        row = self._fetch_one("SELECT job, created FROM policies WHERE model = ?", model)
-        return None if row is None else (row[0], row[1])
-
-    def load_policy(self, model: str) -> str | None:
-        """Return the state of a model's policy as JSON, or None."""
-        row = self._fetch_one("SELECT state FROM policies WHERE model = ?", model)
-        return None if row is None else row[0]
+    def find_model(self, model: str) -> Model | None:
+        """Return a tuned model or a checkpoint, or None."""
+        row = self._fetch_one("SELECT job, created, state FROM policies WHERE model = ?", model)
+        return None if row is None else Model(*row)
 
     def tuned_models(self) -> list[tuple[str, int]]:
         """Return the results of jobs with their creation times (Unix seconds), oldest first."""

@@ -136,12 +136,9 @@ class JobRunner:
         job.update(status=status)
         return True
 
-    def _validate(self, job: dict[str, Any], _: JobWorker) -> None:
-        records, validation = self._read_files(job)
+    def _validate(self, job: dict[str, Any], _worker: JobWorker) -> None:
+        records, _ = self._read_files(job)
         self._find_reward(job)
-        for file, file_records in ((job["training_file"], records), (job["validation_file"], validation)):
-            if file is not None:
-                self._store.index_prompts(file, [record.prompt_key for record in file_records])
         self._change_status(job, "queued", f"the training file is valid: {len(records)} records. The job is queued.")
         self._training.wake()
 
