@@ -7,17 +7,16 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from typing_extensions import Self
+from typing_extensions import Self, Unpack
 
 from bedrock_rft.errors import ConfigurationError, MissingExtraError
 from bedrock_rft.local._http.keys import Keys
 from bedrock_rft.local._http.messages import PREFIX
-from bedrock_rft.local._service.service import Handler, PayloadShape, Service, close_at_exit
+from bedrock_rft.local._service.service import Service, ServiceOptions, close_at_exit
 
 __all__ = ["Auth", "LocalService"]
 
@@ -50,42 +49,18 @@ class LocalService:
         self,
         directory: str | os.PathLike[str] | None = None,
         *,
-        reward: Handler | Mapping[str, Handler] | None = None,
         port: int = 0,
-        payload: PayloadShape = "metadata",
-        wrap_text: bool = False,
-        seed: int = 0,
-        pace: float = 0.0,
-        region: str = "us-west-2",
-        minimum_records: int = 100,
-        group_size: int = 8,
-        invocation_size: int = 16,
-        reward_timeout: float = 300.0,
-        gold: Callable[[Mapping[str, Any]], str] | None = None,
         largest_upload: int = 4 << 30,
+        **options: Unpack[ServiceOptions],
     ) -> None:
         """Open the directory, resume unfinished jobs, and listen on a port.
 
         Args:
             directory: holds files, state and keys; a later service resumes from it. None uses a temporary directory,
                 which `close` removes.
-            reward: the reward function for every ARN: `file.py:name`, a package, a `Reward` or a function of `(event,
-                context)`. Or a mapping by function name or ARN; a job with another ARN fails. It runs in a subprocess
-                and its output is logged. A function that cannot be packaged, such as a closure, runs in this process:
-                if it calls `os._exit` or crashes, this process ends. The events of the job then have a warning.
             port: the port; 0 chooses a free one.
-            payload: position of the reference answer in a rollout: under `metadata`, or at the top level.
-            wrap_text: send a reference answer that is a string as `{"text": …}`.
-            seed: random seed of the training.
-            pace: seconds between training steps.
-            region: the region to report.
-            minimum_records: the smallest training file accepted; the service accepts no less than 100.
-            group_size: answers sampled per prompt.
-            invocation_size: rollouts per invocation of the reward function.
-            reward_timeout: seconds that an invocation may take.
-            gold: returns the right answer to a record, if it is more than the reference answer in a common form. The
-                local policy then writes such answers too.
             largest_upload: limit for an upload, in bytes.
+            options: `reward`, `gold`, `pace` and the other arguments of `Service`.
 
         Raises:
             MissingExtraError: the extra `local` is not installed.
@@ -105,29 +80,14 @@ class LocalService:
             raise MissingExtraError("The local service", "local") from error
         with contextlib.ExitStack() as resources:
             listener = resources.enter_context(_listen(port))
-            self.service = resources.enter_context(
-                Service(
-                    directory,
-                    reward=reward,
-                    payload=payload,
-                    wrap_text=wrap_text,
-                    seed=seed,
-                    pace=pace,
-                    region=region,
-                    minimum_records=minimum_records,
-                    group_size=group_size,
-                    invocation_size=invocation_size,
-                    reward_timeout=reward_timeout,
-                    gold=gold,
-                )
-            )
+            self.service = resources.enter_context(Service(directory, **options))
+            self.region = self.service.region
             host = f"{_HOST}:{listener.getsockname()[1]}"
-            self.region = region
             self.base_url = f"http://{host}{PREFIX}"
             self._keys = (
-                Keys.generate(region)
+                Keys.generate(self.region)
                 if directory is None
-                else Keys.load_or_generate(Path(directory).expanduser() / "keys.json", region)
+                else Keys.load_or_generate(Path(directory).expanduser() / "keys.json", self.region)
             )
             stopping = threading.Event()
             config = uvicorn.Config(

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from bedrock_rft._transport.transport import Query, Request
 from bedrock_rft.local._service.responses import ServiceError
 from bedrock_rft.types.arn import LambdaArn
 from bedrock_rft.types.models import KNOWN_MODELS
 
-__all__ = ["CreateJob", "ListParameters", "get_parameter", "is_base_model", "list_parameters", "validate_body"]
+__all__ = ["CreateJob", "ListParameters", "is_base_model", "validate_body"]
 
 _MAX_LIMIT = 100
-_DEFAULT_LIMIT = 20
 _MAX_SETTING_CHARS = 1000
 _UNSUPPORTED_KINDS = ("literal_error", "too_long", "none_required")
 
@@ -91,19 +90,19 @@ T = TypeVar("T", bound=BaseModel)
 
 
 def validate_body(model: type[T], body: Any) -> T:
-    """Validate a JSON body.
+    """Validate a JSON body or the parameters of a query.
 
     Raises:
         ServiceError: 400, naming the first invalid field.
     """
-    if not isinstance(body, dict):
+    if not isinstance(body, Mapping):
         raise ServiceError(400, "The body must be a JSON object.")
     try:
         return model.model_validate(body)
     except ValidationError as invalid:
         error = invalid.errors(include_url=False, include_input=False)[0]
         param = ".".join(str(step) for step in error["loc"])
-        message = _describe(param, error["type"], error["msg"], local=model is not CreateJob)
+        message = _describe(param, error["type"], error["msg"], local=model not in (CreateJob, ListParameters))
         raise ServiceError(400, message, param=param) from None
 
 
@@ -125,35 +124,11 @@ def is_base_model(model: str) -> bool:
 
 
 class ListParameters(BaseModel):
-    """The parameters of a list."""
+    """The parameters of a list. A larger limit than 100 is lowered, because AWS's own notebooks send 200."""
 
     model_config = ConfigDict(frozen=True)
 
-    limit: int
-    after: str | None
-    ascending: bool
-
-
-def list_parameters(request: Request) -> ListParameters:
-    """Read the parameters of a list: `limit` (20 by default, at most 100), `after` and `order`.
-
-    A larger limit is lowered to 100, because AWS's own notebooks send 200.
-
-    Raises:
-        ServiceError: 400, naming the invalid parameter.
-    """
-    text = get_parameter(request.query, "limit")
-    if text is not None and not (text.isascii() and text.isdigit() and int(text[:9]) >= 1):
-        raise ServiceError(400, f"limit is '{text[:20]}'; it must be a whole number, 1 or more.", param="limit")
-    order = get_parameter(request.query, "order") or "desc"
-    if order not in {"asc", "desc"}:
-        raise ServiceError(400, f"order is '{order[:20]}'; it must be 'asc' or 'desc'.", param="order")
-    limit = min(int(text[:9]), _MAX_LIMIT) if text else _DEFAULT_LIMIT
-    after = get_parameter(request.query, "after")
-    return ListParameters(limit=limit, after=after or None, ascending=order == "asc")
-
-
-def get_parameter(query: Query, name: str) -> str | None:
-    """Return a query parameter as text."""
-    value = query.get(name)
-    return None if value is None else str(value)
+    limit: Annotated[int, Field(ge=1), AfterValidator(lambda limit: min(limit, _MAX_LIMIT))] = 20
+    after: str | None = None
+    order: Literal["asc", "desc"] = "desc"
+    purpose: str = ""

@@ -8,7 +8,7 @@ from typing import Any
 
 from bedrock_rft._transport.transport import Request, Response
 from bedrock_rft.errors import DatasetError
-from bedrock_rft.local._service.requests import CreateJob, get_parameter, is_base_model, list_parameters, validate_body
+from bedrock_rft.local._service.requests import CreateJob, ListParameters, is_base_model, validate_body
 from bedrock_rft.local._service.responses import LABEL, ServiceError, json_response, list_response, new_id
 from bedrock_rft.local._service.store import Page, Store
 from bedrock_rft.types.models import KNOWN_MODELS
@@ -23,8 +23,8 @@ def _now() -> int:
     return int(time.time())
 
 
-def _not_found(kind: str, key: str, param: str = "id") -> ServiceError:
-    return ServiceError(404, f"There is no {kind} '{key[:100]}'.", code="not_found", param=param)
+def _not_found(kind: str, key: str) -> ServiceError:
+    return ServiceError(404, f"There is no {kind} '{key[:100]}'.", code="not_found", param="id")
 
 
 def new_event(message: str, *, level: str = "info", data: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -44,22 +44,24 @@ class _Resource:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def _list(self, request: Request, kind: str, *, parent: str = "", label: str = "") -> Response:
-        parameters = list_parameters(request)
+    def _list(self, request: Request, kind: str, parent: str = "") -> Response:
+        query = validate_body(ListParameters, request.query)
+        label = query.purpose if kind == "file" else ""
         try:
             page = self._store.page(
-                kind,
-                parent=parent,
-                label=label,
-                after=parameters.after,
-                limit=parameters.limit,
-                ascending=parameters.ascending,
+                kind, parent=parent, label=label, after=query.after, limit=query.limit, ascending=query.order == "asc"
             )
         except KeyError:
             raise ServiceError(
-                400, f"after: there is no {kind} '{(parameters.after or '')[:100]}'.", param="after"
+                400, f"after: there is no {kind} '{(query.after or '')[:100]}'.", param="after"
             ) from None
         return list_response(page)
+
+    def _get(self, kind: str, key: str) -> dict[str, Any]:
+        payload = self._store.get(kind, key)
+        if payload is None:
+            raise _not_found(kind, key)
+        return payload
 
 
 class Files(_Resource):
@@ -68,9 +70,8 @@ class Files(_Resource):
     def upload(self, request: Request) -> Response:
         """`POST /files`."""
         if request.upload is None:
-            raise ServiceError(
-                400, "Upload a file as multipart/form-data with the parts 'purpose' and 'file'.", param="file"
-            )
+            message = "Upload a file as multipart/form-data with the parts 'purpose' and 'file'."
+            raise ServiceError(400, message, param="file")
         try:
             return self.receive(request.upload.filename, request.upload.purpose, request.upload.content())
         except DatasetError as error:
@@ -97,14 +98,11 @@ class Files(_Resource):
 
     def list(self, request: Request) -> Response:
         """`GET /files`."""
-        return self._list(request, "file", label=get_parameter(request.query, "purpose") or "")
+        return self._list(request, "file")
 
     def retrieve(self, _: Request, file: str) -> Response:
         """`GET /files/{id}`."""
-        payload = self._store.get("file", file)
-        if payload is None:
-            raise _not_found("file", file)
-        return json_response(payload)
+        return json_response(self._get("file", file))
 
     def content(self, request: Request, file: str) -> Response:
         """`GET /files/{id}/content`; writes into the request's sink if it has one."""
@@ -144,9 +142,8 @@ class Jobs(_Resource):
         body = validate_body(CreateJob, request.json)
         if not is_base_model(body.model):
             known = ", ".join(sorted(KNOWN_MODELS))
-            raise ServiceError(
-                400, f"The model '{body.model[:100]}' cannot be tuned. Use one of: {known}.", param="model"
-            )
+            message = f"The model '{body.model[:100]}' cannot be tuned. Use one of: {known}."
+            raise ServiceError(400, message, param="model")
         for name in ("training_file", "validation_file"):
             file = getattr(body, name)
             if file is not None and self._store.get("file", file) is None:
@@ -174,18 +171,14 @@ class Jobs(_Resource):
             "metadata": body.metadata or {},
             "seed": self._seed,
         }
+        job = payload["id"]
         with self._store.transaction():
             self._store.add("job", payload, label=payload["status"])
-            self._log(
-                payload["id"], f"{LABEL}: created job {payload['id']}. No model is trained and nothing is billed."
-            )
-            self._log(payload["id"], f"{LABEL}: validating the training file {body.training_file}.")
+            self._log(job, f"{LABEL}: created job {job}. No model is trained and nothing is billed.")
+            self._log(job, f"{LABEL}: validating the training file {body.training_file}.")
             for name in body.unsupported_hyperparameters:
-                self._log(
-                    payload["id"],
-                    f"{LABEL}: the hyperparameter '{name[:100]}' is accepted but not used here. It has no effect.",
-                    level="warn",
-                )
+                message = f"{LABEL}: the hyperparameter '{name[:100]}' is accepted but not used here. It has no effect."
+                self._log(job, message, level="warn")
         self._wake()
         return json_response(payload)
 
@@ -196,40 +189,31 @@ class Jobs(_Resource):
         """`GET /fine_tuning/jobs`."""
         return self._list(request, "job")
 
-    def _job(self, job: str) -> dict[str, Any]:
-        payload = self._store.get("job", job)
-        if payload is None:
-            raise _not_found("job", job)
-        return payload
-
     def retrieve(self, _: Request, job: str) -> Response:
         """`GET /fine_tuning/jobs/{id}`."""
-        return json_response(self._job(job))
+        return json_response(self._get("job", job))
 
     def cancel(self, _: Request, job: str) -> Response:
         """`POST /fine_tuning/jobs/{id}/cancel`. The job cannot be resumed."""
         with self._store.transaction():
-            before = self._job(job)
+            before = self._get("job", job)
             payload = self._store.update_job(job, expect=ACTIVE, status="cancelled", finished_at=_now())
             if payload is None:
-                raise ServiceError(
-                    400,
-                    f"The job '{job}' cannot be cancelled: it is already {before['status']}.",
-                    code="job_not_active",
-                )
+                message = f"The job '{job}' cannot be cancelled: it is already {before['status']}."
+                raise ServiceError(400, message, code="job_not_active")
             self._log(job, f"{LABEL}: the job was cancelled.")
         self._wake()
         return json_response(payload)
 
     def events(self, request: Request, job: str) -> Response:
         """`GET /fine_tuning/jobs/{id}/events`."""
-        self._job(job)
-        return self._list(request, "event", parent=job)
+        self._get("job", job)
+        return self._list(request, "event", job)
 
     def checkpoints(self, request: Request, job: str) -> Response:
         """`GET /fine_tuning/jobs/{id}/checkpoints`."""
-        self._job(job)
-        return self._list(request, "checkpoint", parent=job)
+        self._get("job", job)
+        return self._list(request, "checkpoint", job)
 
 
 class Models(_Resource):

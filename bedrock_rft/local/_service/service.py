@@ -8,13 +8,14 @@ import errno
 import logging
 import math
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypedDict, cast
 from urllib.parse import unquote
 
 from typing_extensions import Self
@@ -32,7 +33,7 @@ from bedrock_rft.local._training.runner import JobRunner, Settings
 from bedrock_rft.rewards import Package, Reward
 from bedrock_rft.rewards._targets.entry_point import EntryPoint
 
-__all__ = ["Handler", "PayloadShape", "Service", "close_at_exit"]
+__all__ = ["Handler", "PayloadShape", "Service", "ServiceOptions", "close_at_exit"]
 
 _log = logging.getLogger("bedrock_rft.local")
 
@@ -42,8 +43,23 @@ Handler = EntryPoint | Reward | Package | str | os.PathLike[str]
 PayloadShape = Literal["metadata", "top_level"]
 """Position of a rollout's reference answer: as documented, or as AWS's sample reads it."""
 
-_ANY = "*"
 _DISK_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+
+
+class ServiceOptions(TypedDict, total=False):
+    """The arguments of `Service`, without the directory."""
+
+    reward: Handler | Mapping[str, Handler] | None
+    payload: PayloadShape
+    wrap_text: bool
+    seed: int
+    pace: float
+    region: str
+    minimum_records: int
+    group_size: int
+    invocation_size: int
+    reward_timeout: float
+    gold: Callable[[Mapping[str, Any]], str] | None
 
 
 class Service:
@@ -154,13 +170,12 @@ class Service:
 
     def _route(self, request: Request) -> Response:
         self._check_open()
-        segments = tuple(unquote(segment) for segment in request.path.split("/")[1:])
         methods: list[str] = []
         for method, pattern, route in self._routes:
-            arguments = _match(pattern, segments)
-            if arguments is not None:
+            match = pattern.fullmatch(request.path)
+            if match is not None:
                 if method == request.method:
-                    return route(request, *arguments)
+                    return route(request, *map(unquote, match.groups()))
                 methods.append(method)
         if not methods:
             return empty_not_found()
@@ -181,39 +196,29 @@ class Service:
         self.close()
 
 
-_Route = tuple[str, tuple[str, ...], Callable[..., Response]]
+_Route = tuple[str, re.Pattern[str], Callable[..., Response]]
 
 
 def _routes(store: Store, files: Files, runner: JobRunner, seed: int, gold: Gold | None) -> list[_Route]:
     jobs, models, inference = Jobs(store, wake=runner.wake, seed=seed), Models(store), Inference(store, gold)
-    job = ("fine_tuning", "jobs", _ANY)
-    return [
-        ("POST", ("files",), files.upload),
-        ("GET", ("files",), files.list),
-        ("GET", ("files", _ANY), files.retrieve),
-        ("DELETE", ("files", _ANY), files.delete),
-        ("GET", ("files", _ANY, "content"), files.content),
-        ("POST", ("fine_tuning", "jobs"), jobs.create),
-        ("GET", ("fine_tuning", "jobs"), jobs.list),
-        ("GET", job, jobs.retrieve),
-        ("POST", (*job, "cancel"), jobs.cancel),
-        ("GET", (*job, "events"), jobs.events),
-        ("GET", (*job, "checkpoints"), jobs.checkpoints),
-        ("GET", ("models",), models.list),
-        ("GET", ("models", _ANY), models.retrieve),
-        ("POST", ("chat", "completions"), inference.create_chat_completion),
-        ("POST", ("responses",), Responses(inference).create),
+    routes: list[tuple[str, str, Callable[..., Response]]] = [
+        ("POST", "/files", files.upload),
+        ("GET", "/files", files.list),
+        ("GET", "/files/ID", files.retrieve),
+        ("DELETE", "/files/ID", files.delete),
+        ("GET", "/files/ID/content", files.content),
+        ("POST", "/fine_tuning/jobs", jobs.create),
+        ("GET", "/fine_tuning/jobs", jobs.list),
+        ("GET", "/fine_tuning/jobs/ID", jobs.retrieve),
+        ("POST", "/fine_tuning/jobs/ID/cancel", jobs.cancel),
+        ("GET", "/fine_tuning/jobs/ID/events", jobs.events),
+        ("GET", "/fine_tuning/jobs/ID/checkpoints", jobs.checkpoints),
+        ("GET", "/models", models.list),
+        ("GET", "/models/ID", models.retrieve),
+        ("POST", "/chat/completions", inference.create_chat_completion),
+        ("POST", "/responses", Responses(inference).create),
     ]
-
-
-def _match(pattern: tuple[str, ...], segments: tuple[str, ...]) -> list[str] | None:
-    """Return the segments that match the wildcards of a route, or None if the path does not match."""
-    if len(pattern) != len(segments):
-        return None
-    pairs = list(zip(pattern, segments, strict=True))
-    if not all(expected in (_ANY, segment) and segment for expected, segment in pairs):
-        return None
-    return [segment for expected, segment in pairs if expected == _ANY]
+    return [(method, re.compile(path.replace("ID", "([^/]+)")), route) for method, path, route in routes]
 
 
 def close_at_exit(resources: contextlib.ExitStack) -> Callable[[], None]:
