@@ -18,10 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bedrock_rft.errors import ConfigurationError, RewardError
-from bedrock_rft.local._training.answers import count_tokens, sample_answers
-from bedrock_rft.local._training.candidates import BASE_WEIGHTS, candidates
+from bedrock_rft.local._training.candidates import BASE_WEIGHTS, candidates, count_tokens
 from bedrock_rft.local._training.dataset import InvalidFile, Record, prompt_key, read_records
-from bedrock_rft.local._training.policy import Policy, entropy, greedy, softmax
+from bedrock_rft.local._training.policy import Policy, entropy, greedy, sample_answers, softmax
 from bedrock_rft.local._training.reward import RewardFunction, SampledAnswer
 from bedrock_rft.local._training.trainer import Trainer, _advantages
 

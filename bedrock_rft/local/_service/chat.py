@@ -6,102 +6,101 @@ import json
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from bedrock_rft._transport.transport import Request, Response
-from bedrock_rft.local._service.requests import is_base_model, validate_body
+from bedrock_rft.local._service.requests import Strict, is_base_model, validate_body
 from bedrock_rft.local._service.responses import LABEL, ServiceError, json_response, new_id
 from bedrock_rft.local._service.store import Store
-from bedrock_rft.local._training.answers import count_tokens, sample_answers
-from bedrock_rft.local._training.candidates import Gold
+from bedrock_rft.local._training.candidates import Gold, count_tokens
 from bedrock_rft.local._training.dataset import InvalidFile, Record, prompt_key, read_records
+from bedrock_rft.local._training.policy import sample_answers
 
-__all__ = [
-    "Answer",
-    "Inference",
-    "SamplingOptions",
-    "count_prompt_tokens",
-    "event_stream",
-    "split_words",
-]
+__all__ = ["Answer", "Inference", "Message", "SamplingOptions", "TextFormat", "event_stream", "split_words"]
 
 _CACHED_FILES = 4
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _UNKNOWN_PROMPT = f"{LABEL}: this prompt is not in any uploaded file, so there is no answer to it."
 
-_Temperature = Annotated[float, Field(ge=0, le=2)]
-_Probability = Annotated[float, Field(gt=0, le=1)]
+_TEXT_TYPES = ("text", "input_text", "output_text")
+_Empty = Annotated[list[Any], Field(max_length=0)]
 _Limit = Annotated[int, Field(gt=0)]
 _Zero = Annotated[float, Field(ge=0, le=0)]
 
 
-class SamplingOptions(BaseModel):
+class TextFormat(Strict):
+    """The only supported format of an answer."""
+
+    type: Literal["text"]
+
+
+class Message(Strict):
+    """A message of a conversation: text from any role."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[dict[str, Any]] | None = None
+
+    @field_validator("content")
+    @classmethod
+    def _text_only(cls, content: str | list[dict[str, Any]] | None) -> str | list[dict[str, Any]] | None:
+        if isinstance(content, list) and any(
+            part.get("type") not in _TEXT_TYPES or not isinstance(part.get("text"), str) for part in content
+        ):
+            raise ValueError("the local service supports text parts only")
+        return content
+
+    @property
+    def text(self) -> str:
+        """The content as one string."""
+        if isinstance(self.content, list):
+            return "".join(part["text"] for part in self.content)
+        return self.content or ""
+
+
+class SamplingOptions(Strict):
     """Parameters that chat completions and responses share.
 
     A parameter that is not declared, or a value that the declaration excludes, is rejected: it would have no effect.
     Values that mean "off" are accepted, and so are labels for the sender's own records.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
-
     model: str
     stream: bool | None = None
-    temperature: _Temperature | None = None
-    top_p: _Probability | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     user: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
     service_tier: Literal["auto", "default"] | None = None
     store: Literal[False] | None = None
-    tools: Annotated[list[Any], Field(max_length=0)] | None = None
+    tools: _Empty | None = None
     tool_choice: Literal["none", "auto"] | None = None
     parallel_tool_calls: bool | None = None
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[dict[str, Any]] | None = None
+class _ChatMessage(Message):
     name: str | None = None
     # Fields of an assistant message that was returned by a service, and is sent back.
     refusal: None = None
-    annotations: Annotated[list[Any], Field(max_length=0)] | None = None
+    annotations: _Empty | None = None
     audio: None = None
     function_call: None = None
-    tool_calls: Annotated[list[Any], Field(max_length=0)] | None = None
+    tool_calls: _Empty | None = None
     reasoning_content: str | None = None
 
-    @field_validator("content")
-    @classmethod
-    def _text_only(cls, content: str | list[dict[str, Any]] | None) -> str | list[dict[str, Any]] | None:
-        if isinstance(content, list) and any(
-            part.get("type") != "text" or not isinstance(part.get("text"), str) for part in content
-        ):
-            raise ValueError("the local service supports text parts only")
-        return content
 
-
-class _StreamOptions(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class _StreamOptions(Strict):
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
 
 
-class _TextFormat(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    type: Literal["text"]
-
-
 class _ChatOptions(SamplingOptions):
-    messages: list[_Message] = Field(min_length=1)
+    messages: list[_ChatMessage] = Field(min_length=1)
     n: Annotated[int, Field(ge=1, le=128)] | None = None
     seed: int | None = None
     max_tokens: _Limit | None = None
@@ -112,7 +111,7 @@ class _ChatOptions(SamplingOptions):
     presence_penalty: _Zero | None = None
     logprobs: Literal[False] | None = None
     logit_bias: Annotated[dict[str, Any], Field(max_length=0)] | None = None
-    response_format: _TextFormat | None = None
+    response_format: TextFormat | None = None
     modalities: list[Literal["text"]] | None = None
 
 
@@ -148,18 +147,18 @@ class Inference:
     def create_chat_completion(self, request: Request) -> Response:
         """`POST /chat/completions`."""
         options = validate_body(_ChatOptions, request.json)
-        messages = [message.model_dump() for message in options.messages]
         limit = options.max_completion_tokens or options.max_tokens
         stop = [options.stop] if isinstance(options.stop, str) else options.stop or []
-        texts = self.sample(options, messages, n=options.n or 1, seed=options.seed)
+        texts = self.sample(options, options.messages, n=options.n or 1, seed=options.seed)
         answers = [Answer.truncate(text, limit, stop) for text in texts]
-        prompt = count_prompt_tokens(messages)
+        prompt = sum(count_tokens(message.text) for message in options.messages)
         completion = sum(answer.tokens for answer in answers)
         usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
         head = {"id": new_id("chatcmpl"), "created": int(time.time()), "model": options.model}
         if options.stream:
             last = usage if options.stream_options and options.stream_options.include_usage else None
-            return event_stream(json.dumps(chunk) for chunk in _stream_chunks(head, answers, last))
+            chunks = map(json.dumps, _stream_chunks(head, answers, last))
+            return event_stream(f"data: {data}" for data in (*chunks, "[DONE]"))
         choices = [
             {
                 "index": index,
@@ -172,7 +171,7 @@ class Inference:
         return json_response({**head, "object": "chat.completion", "choices": choices, "usage": usage})
 
     def sample(
-        self, options: SamplingOptions, messages: list[dict[str, Any]], *, n: int = 1, seed: int | None = None
+        self, options: SamplingOptions, messages: Iterable[Message], *, n: int = 1, seed: int | None = None
     ) -> list[str]:
         """Sample `n` answers to a conversation.
 
@@ -180,7 +179,7 @@ class Inference:
             ServiceError: 404 if the model does not exist.
         """
         state, files = self._load_model(options.model)
-        key = prompt_key(messages)
+        key = prompt_key([{"role": message.role, "content": message.text} for message in messages])
         for file in dict.fromkeys([*files, *self._store.file_ids()]):
             position = self._prompt_positions(file).get(key)
             if position is not None:
@@ -229,34 +228,15 @@ class Inference:
             return records
 
 
-def count_prompt_tokens(messages: Iterable[Mapping[str, Any]]) -> int:
-    """Return the number of tokens of a conversation."""
-    return sum(count_tokens(_message_text(message.get("content"))) for message in messages)
+def split_words(text: str) -> list[str]:
+    """Split a text before each word, as a model streams it."""
+    return re.findall(r"\s*\S+|\s+", text)
 
 
-def _message_text(content: Any) -> str:
-    if isinstance(content, list):
-        parts = cast("list[dict[str, Any]]", content)
-        return "".join(str(part.get("text", "")) for part in parts)
-    return content if isinstance(content, str) else ""
-
-
-def split_words(text: str) -> Iterator[str]:
-    """Yield a text word by word, as a model streams it."""
-    start = 0
-    for match in re.finditer(r"\S+", text):
-        yield text[start : match.end()]
-        start = match.end()
-    if start < len(text):
-        yield text[start:]
-
-
-def event_stream(payloads: Iterable[str]) -> Response:
-    """Return a success with server-sent events. JSON escapes line breaks, so each payload is one line."""
-    body = "".join(f"data: {payload}\n\n" for payload in payloads) + "data: [DONE]\n\n"
-    return Response(
-        200, {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store"}, body.encode()
-    )
+def event_stream(events: Iterable[str]) -> Response:
+    """Return a success with server-sent events. JSON escapes line breaks, so each event's data is one line."""
+    headers = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store"}
+    return Response(200, headers, "".join(f"{event}\n\n" for event in events).encode())
 
 
 def _stream_chunks(

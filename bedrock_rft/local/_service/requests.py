@@ -12,7 +12,7 @@ from bedrock_rft.local._service.responses import ServiceError
 from bedrock_rft.types.arn import LambdaArn
 from bedrock_rft.types.models import KNOWN_MODELS
 
-__all__ = ["CreateJob", "ListParameters", "is_base_model", "validate_body"]
+__all__ = ["CreateJob", "ListParameters", "Strict", "is_base_model", "validate_body"]
 
 _MAX_LIMIT = 100
 _MAX_SETTING_CHARS = 1000
@@ -27,21 +27,23 @@ _Multiplier = Annotated[float, Field(gt=0)]
 _Count = Annotated[int, Field(gt=0, le=1_000_000)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A body or a part of one."""
+
     # Observed: the service rejects unknown fields, and does not convert "1" to 1.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
-class _Function(_Strict):
+class _Function(Strict):
     function: LambdaArn
 
 
-class _Grader(_Strict):
+class _Grader(Strict):
     type: Literal["lambda"]
     lambda_: Annotated[_Function, Field(alias="lambda")]
 
 
-class Hyperparameters(_Strict):
+class Hyperparameters(Strict):
     """The three documented settings, with the values of the documentation's example as defaults.
 
     Others are accepted, because the service may support more; the local service does not use them.
@@ -61,17 +63,17 @@ class Hyperparameters(_Strict):
         return self
 
 
-class _Reinforcement(_Strict):
+class _Reinforcement(Strict):
     grader: _Grader
     hyperparameters: Hyperparameters = Hyperparameters()
 
 
-class _Method(_Strict):
+class _Method(Strict):
     type: Literal["reinforcement"]
     reinforcement: _Reinforcement
 
 
-class CreateJob(_Strict):
+class CreateJob(Strict):
     """The body of `POST /fine_tuning/jobs`."""
 
     model: str
@@ -100,7 +102,8 @@ def validate_body(model: type[T], body: Any) -> T:
     try:
         return model.model_validate(body)
     except ValidationError as invalid:
-        error = invalid.errors(include_url=False, include_input=False)[0]
+        # An unsupported value may be the reason why a field is missing.
+        error = min(invalid.errors(include_url=False), key=lambda error: error["type"] == "missing")
         param = ".".join(str(step) for step in error["loc"])
         message = _describe(param, error["type"], error["msg"], local=model not in (CreateJob, ListParameters))
         raise ServiceError(400, message, param=param) from None

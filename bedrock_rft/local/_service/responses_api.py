@@ -5,35 +5,44 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from bedrock_rft._transport.transport import Request, Response
-from bedrock_rft.local._service.chat import Answer, Inference, SamplingOptions, count_prompt_tokens, split_words
-from bedrock_rft.local._service.requests import validate_body
-from bedrock_rft.local._service.responses import ServiceError, json_response, new_id
+from bedrock_rft.local._service.chat import (
+    Answer,
+    Inference,
+    Message,
+    SamplingOptions,
+    TextFormat,
+    event_stream,
+    split_words,
+)
+from bedrock_rft.local._service.requests import Strict, validate_body
+from bedrock_rft.local._service.responses import json_response, new_id
+from bedrock_rft.local._training.candidates import count_tokens
 
 __all__ = ["Responses"]
 
-_TEXT_TYPES = ("text", "input_text", "output_text")
-_ROLES = ("system", "developer", "user", "assistant")
+
+class _Text(Strict):
+    format: TextFormat | None = None
 
 
-class _Format(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class _InputItem(Message):
+    type: Literal["message"] = "message"
+    # Fields of a message that was returned by a service, and is sent back.
+    id: str | None = None
+    status: str | None = None
 
-    type: Literal["text"]
 
-
-class _Text(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    format: _Format | None = None
+def _as_items(value: Any) -> Any:
+    return [{"role": "user", "content": value}] if isinstance(value, str) else value
 
 
 class _ResponseOptions(SamplingOptions):
-    input: str | list[dict[str, Any]]
+    input: Annotated[list[_InputItem], BeforeValidator(_as_items)]
     instructions: str | None = None
     max_output_tokens: Annotated[int, Field(gt=0)] | None = None
     metadata: dict[str, str] | None = None
@@ -53,9 +62,11 @@ class Responses:
     def create(self, request: Request) -> Response:
         """`POST /responses`."""
         options = validate_body(_ResponseOptions, request.json)
-        messages = _chat_messages(options)
+        messages: list[Message] = list(options.input)
+        if options.instructions:
+            messages.insert(0, Message(role="system", content=options.instructions))
         answer = Answer.truncate(self._inference.sample(options, messages)[0], options.max_output_tokens)
-        prompt = count_prompt_tokens(messages)
+        prompt = sum(count_tokens(message.text) for message in messages)
         response: dict[str, Any] = {
             "id": new_id("resp"),
             "object": "response",
@@ -82,57 +93,19 @@ class Responses:
                 "total_tokens": prompt + answer.tokens,
             },
         }
-        return _stream_response(response, answer) if options.stream else json_response(response)
+        if not options.stream:
+            return json_response(response)
+        events = enumerate(_stream_events(response, answer))
+        return event_stream(
+            f"event: {event['type']}\ndata: {json.dumps({**event, 'sequence_number': number})}"
+            for number, event in events
+        )
 
 
 def _output_message(key: str, answer: Answer) -> dict[str, Any]:
     status = "incomplete" if answer.truncated else "completed"
     part: dict[str, Any] = {"type": "output_text", "text": answer.text, "annotations": [], "logprobs": []}
     return {"id": key, "type": "message", "role": "assistant", "status": status, "content": [part]}
-
-
-def _chat_messages(options: _ResponseOptions) -> list[dict[str, Any]]:
-    """Return the input as chat messages, with the instructions as the system message."""
-    items = [{"role": "user", "content": options.input}] if isinstance(options.input, str) else options.input
-    messages = [{"role": "system", "content": options.instructions}] if options.instructions else []
-    for position, item in enumerate(items):
-        role, kind = item.get("role"), item.get("type", "message")
-        if kind != "message":
-            raise ServiceError(
-                400,
-                f"The local service does not support input items of type '{str(kind)[:60]}'.",
-                param=f"input.{position}.type",
-            )
-        if role not in _ROLES:
-            problem = "is missing" if role is None else f"must be one of {', '.join(_ROLES)}"
-            raise ServiceError(400, f"input.{position}.role {problem}.", param=f"input.{position}.role")
-        messages.append({"role": role, "content": _join_text(item.get("content"), f"input.{position}.content")})
-    return messages
-
-
-def _join_text(content: Any, param: str) -> str:
-    if isinstance(content, str):
-        return content
-    parts = cast("list[object]", content) if isinstance(content, list) else [None]
-    texts = [text for part in parts if (text := _part_text(part)) is not None]
-    if len(texts) != len(parts):
-        raise ServiceError(400, f"{param} must be a string or a list of text parts.", param=param)
-    return "".join(texts)
-
-
-def _part_text(part: object) -> str | None:
-    fields = cast("dict[str, Any]", part) if isinstance(part, dict) else {}
-    text = fields.get("text")
-    return text if isinstance(text, str) and fields.get("type") in _TEXT_TYPES else None
-
-
-def _stream_response(response: dict[str, Any], answer: Answer) -> Response:
-    lines = [
-        f"event: {event['type']}\ndata: {json.dumps({**event, 'sequence_number': number})}\n\n"
-        for number, event in enumerate(_stream_events(response, answer))
-    ]
-    headers = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store"}
-    return Response(200, headers, "".join(lines).encode())
 
 
 def _stream_events(response: dict[str, Any], answer: Answer) -> Iterator[dict[str, Any]]:

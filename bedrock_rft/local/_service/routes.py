@@ -49,7 +49,12 @@ class _Resource:
         label = query.purpose if kind == "file" else ""
         try:
             page = self._store.page(
-                kind, parent=parent, label=label, after=query.after, limit=query.limit, ascending=query.order == "asc"
+                kind,
+                parent=parent,
+                label=label,
+                after=query.after or None,
+                limit=query.limit,
+                ascending=query.order == "asc",
             )
         except KeyError:
             raise ServiceError(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,32 +40,13 @@ class JobFailure(Exception):  # noqa: N818 - it becomes the job's error
 class JobRun:
     """The training of a job, from its last stored step on."""
 
-    def __init__(
-        self,
-        store: Store,
-        job: dict[str, Any],
-        trainer: Trainer,
-        worker: JobWorker,
-        *,
-        pace: float,
-        answers: Callable[[int], int],
-    ) -> None:
-        """Restore the trainer to the last stored step.
-
-        Args:
-            store: holds the job and its progress.
-            job: the payload of the job.
-            trainer: a new trainer for the job.
-            worker: has `stopping` set when the run should end.
-            pace: seconds between steps.
-            answers: returns the number of answers that a step, counted from 1, samples.
-        """
+    def __init__(self, store: Store, job: dict[str, Any], trainer: Trainer, worker: JobWorker, pace: float) -> None:
+        """Restore a new trainer to the last stored step. The run pauses for `pace` seconds after each step."""
         self._store = store
         self._job = job
         self._trainer = trainer
         self._worker = worker
         self._pace = pace
-        self._answers = answers
         self._progress = store.load_progress(job["id"])
         if self._progress.state:
             trainer.restore(self._progress.state)
@@ -97,11 +77,10 @@ class JobRun:
             metrics: dict[str, Any] = dict(self._trainer.step(self._trainer.done + 1))
         except RewardError as error:
             raise JobFailure("reward_function_error", error.message, FUNCTION) from error
-        self._unwritten.append(
-            new_event(f"Step {metrics['step']}/{metrics['total_steps']}: training metrics", data=metrics)
-        )
-        tokens = round(metrics["response_length_mean"] * self._answers(metrics["step"]))
-        self._progress = replace(self._progress, step=metrics["step"], tokens=self._progress.tokens + tokens)
+        message = f"Step {metrics['step']}/{metrics['total_steps']}: training metrics"
+        self._unwritten.append(new_event(message, data=metrics))
+        tokens = self._progress.tokens + self._trainer.tokens
+        self._progress = replace(self._progress, step=metrics["step"], tokens=tokens)
         return metrics
 
     def _write(self, checkpoint: dict[str, Any] | None) -> bool:
@@ -151,14 +130,9 @@ class JobRun:
 
     def _finish(self) -> None:
         job, now, model = self._job["id"], int(time.time()), self._model_name
-        fields = {
-            "status": "succeeded",
-            "finished_at": now,
-            "fine_tuned_model": model,
-            "trained_tokens": self._progress.tokens,
-        }
+        fields: dict[str, Any] = {"fine_tuned_model": model, "trained_tokens": self._progress.tokens}
         with self._store.transaction():
-            if self._store.update_job(job, expect=("running",), **fields) is None:
+            if not self._store.update_job(job, expect=("running",), status="succeeded", finished_at=now, **fields):
                 return
             self._store.save_policy(model, job=job, created=now, tuned=True, state=self._trainer.state())
             self._store.add("event", new_event(f"{LABEL}: the tuned model is ready: {model}."), parent=job)

@@ -5,13 +5,13 @@ A job's status changes only from the status that the writer expects, so a cancel
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import math
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.local._service.responses import LABEL
@@ -63,12 +63,8 @@ class JobRunner:
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
         self._settings = settings
-        self._training = JobWorker(
-            store, ("running", "queued"), self._catch_failures(self._train), name="local-training"
-        )
-        validating = JobWorker(
-            store, ("validating_files",), self._catch_failures(self._validate), name="local-validating"
-        )
+        self._training = JobWorker(store, ("running", "queued"), self._train_or_fail, name="local-training")
+        validating = JobWorker(store, ("validating_files",), self._validate_or_fail, name="local-validating")
         self._workers = (validating, self._training)
 
     def start(self) -> None:
@@ -88,42 +84,40 @@ class JobRunner:
         for worker in self._workers:
             worker.join()
 
-    def _catch_failures(
-        self, work: Callable[[dict[str, Any], JobWorker], None]
-    ) -> Callable[[dict[str, Any], JobWorker], None]:
-        """Turn any exception into the job's error."""
+    def _train_or_fail(self, job: dict[str, Any], worker: JobWorker) -> None:
+        with self._failures(job):
+            self._train(job, worker)
 
-        def run(job: dict[str, Any], worker: JobWorker) -> None:
-            try:
-                work(job, worker)
-            except JobFailure as failure:
-                self._fail(job, failure)
-            except ConfigurationError as error:
-                self._fail(job, JobFailure("invalid_setting", error.message))
-            except sqlite3.ProgrammingError:  # the store is closed
-                raise
-            except (sqlite3.Error, OSError) as error:
-                _log.exception("The job %s failed because its state could not be stored.", job["id"])
-                reason = getattr(error, "strerror", None) or str(error)
-                message = f"The state of the job could not be stored: {reason}. Free disk space, then create a new job."
-                self._fail(job, JobFailure("storage_error", message))
-            except Exception as error:  # noqa: BLE001 - an active job would be run again and again
-                _log.exception("The job %s failed unexpectedly.", job["id"])
-                self._fail(
-                    job,
-                    JobFailure(
-                        "server_error", f"The local service failed ({type(error).__name__}). Its log has the traceback."
-                    ),
-                )
+    def _validate_or_fail(self, job: dict[str, Any], _worker: JobWorker) -> None:
+        with self._failures(job):
+            self._validate(job)
 
-        return run
+    @contextlib.contextmanager
+    def _failures(self, job: dict[str, Any]) -> Generator[None]:
+        """Turn any exception into the job's error, because an active job would be run again and again."""
+        try:
+            yield
+        except JobFailure as failure:
+            self._fail(job, failure)
+        except ConfigurationError as error:
+            self._fail(job, JobFailure("invalid_setting", error.message))
+        except sqlite3.ProgrammingError:  # the store is closed
+            raise
+        except (sqlite3.Error, OSError) as error:
+            _log.exception("The job %s failed because its state could not be stored.", job["id"])
+            reason = getattr(error, "strerror", None) or str(error)
+            message = f"The state of the job could not be stored: {reason}. Free disk space, then create a new job."
+            self._fail(job, JobFailure("storage_error", message))
+        except Exception as error:  # noqa: BLE001 - see above
+            _log.exception("The job %s failed unexpectedly.", job["id"])
+            message = f"The local service failed ({type(error).__name__}). Its log has the traceback."
+            self._fail(job, JobFailure("server_error", message))
 
     def _fail(self, job: dict[str, Any], failure: JobFailure) -> None:
         error = {"code": failure.code, "message": failure.message, "param": failure.param}
         event = new_event(f"{LABEL}: the job failed. {failure.message}", level="error")
-        self._store.fail_job(
-            job["id"], event, expect=ACTIVE, status="failed", finished_at=int(time.time()), error=error
-        )
+        fields: dict[str, Any] = {"status": "failed", "finished_at": int(time.time()), "error": error}
+        self._store.fail_job(job["id"], event, expect=ACTIVE, **fields)
 
     def _change_status(self, job: dict[str, Any], status: str, message: str, warning: str | None = None) -> bool:
         """Change a job's status and add its events; return False if the status has changed meanwhile."""
@@ -136,7 +130,7 @@ class JobRunner:
         job.update(status=status)
         return True
 
-    def _validate(self, job: dict[str, Any], _worker: JobWorker) -> None:
+    def _validate(self, job: dict[str, Any]) -> None:
         records, _ = self._read_files(job)
         self._find_reward(job)
         self._change_status(job, "queued", f"the training file is valid: {len(records)} records. The job is queued.")
@@ -159,43 +153,30 @@ class JobRunner:
         rewards = self._settings.rewards
         if isinstance(rewards, RewardFunction):
             return rewards
-        if rewards is None:
-            message = f"Function not found: {arn}. The local service was started without a reward; pass reward=…."
-            raise JobFailure("reward_function_not_found", message, FUNCTION)
         unqualified = arn.removesuffix(f":{arn.qualifier}") if arn.qualifier else arn
         for name in (arn, unqualified, arn.name):
-            if name in rewards:
-                return rewards[name]
-        known = ", ".join(sorted(rewards)) or "none"
-        raise JobFailure(
-            "reward_function_not_found",
-            f"Function not found: {arn}. The local service was started with these: {known}.",
-            FUNCTION,
-        )
+            if name in (rewards or {}):
+                return cast("Mapping[str, RewardFunction]", rewards)[name]
+        started = "without a reward; pass reward=…" if rewards is None else f"with these: {', '.join(sorted(rewards))}"
+        message = f"Function not found: {arn}. The local service was started {started}."
+        raise JobFailure("reward_function_not_found", message, FUNCTION)
 
     def _train(self, job: dict[str, Any], worker: JobWorker) -> None:
         records, validation = self._read_files(job)
-        group, hyperparameters = self._settings.group_size, job["method"]["reinforcement"]["hyperparameters"]
+        hyperparameters = job["method"]["reinforcement"]["hyperparameters"]
         reward = self._find_reward(job)
         trainer = Trainer(
             records,
             reward,
             validation=validation,
             seed=self._settings.seed,
-            group_size=group,
+            group_size=self._settings.group_size,
             gold=self._settings.gold,
             **{name: hyperparameters[name] for name in _TRAINER_SETTINGS},
         )
-        batch: int = hyperparameters["batch_size"]
-        per_epoch = math.ceil(len(records) / batch)
-
-        def answers(step: int) -> int:
-            # The last batch of an epoch may be smaller.
-            return group * min(batch, len(records) - (step - 1) % per_epoch * batch)
-
         started = f"training has started: {trainer.total_steps} steps."
         reason = reward.isolate()
         warning = None if reason is None else _SHARED_PROCESS.format(reason)
         if job["status"] == "queued" and not self._change_status(job, "running", started, warning):
             return
-        JobRun(self._store, job, trainer, worker, pace=self._settings.pace, answers=answers).run()
+        JobRun(self._store, job, trainer, worker, self._settings.pace).run()

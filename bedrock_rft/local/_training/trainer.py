@@ -47,6 +47,7 @@ class Trainer:
     Attributes:
         total_steps: number of steps; the last batch of an epoch may be smaller.
         done: number of the last finished step, 0 before the first.
+        tokens: tokens of the answers of the last step.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class Trainer:
         self._order: tuple[int, list[int]] = (-1, [])
         self._steps_per_epoch = math.ceil(len(records) / batch_size)
         self.total_steps = n_epochs * self._steps_per_epoch
-        self.done = 0
+        self.done = self.tokens = 0
 
     def step(self, number: int) -> dict[str, float | int]:
         """Take one step and return its metrics, under the service's names.
@@ -124,6 +125,7 @@ class Trainer:
         answers = _sampled_answers(groups, f"local-step-{number}")
         scores = self._reward.score(answers)
         size = self._group_size
+        lengths = [count_tokens(answer.answer) for answer in answers]
         advantages = [_advantages(scores[index * size : (index + 1) * size]) for index in range(len(groups))]
         metrics: dict[str, float | int] = {
             "step": number,
@@ -133,9 +135,9 @@ class Trainer:
             "actor_entropy": _mean([entropy(group.probabilities) for group in groups]),
             "actor_grad_norm": self._update(groups, advantages),
             "critic_advantages_mean": _mean([value for values in advantages for value in values]),
-            "response_length_mean": _mean([count_tokens(answer.answer) for answer in answers]),
+            "response_length_mean": _mean(lengths),
         }
-        self.done = number
+        self.done, self.tokens = number, sum(lengths)
         if number == self.total_steps or number % max(1, self.total_steps // _VALIDATIONS) == 0:
             metrics.update(self.validate())
         return metrics
