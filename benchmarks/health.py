@@ -4,8 +4,8 @@
 `--runs 20 --every 10` it takes about one.
 
 - Faults: how often the alarm of the fault is raised, from all steps (end) and at any time while the run is watched
-  (any). `cannot tell` is the share of runs whose check is `unknown` at the end, and `ok` the share for which it says that
-  all is well.
+  (any). `cannot tell` is the share of runs whose check is `unknown` at the end, and `ok` the share for which it says
+  that all is well.
 - Healthy runs: how often any alarm is raised falsely, at the end and at any time.
 
 `tests/support/run_families.py` describes the families. A watched run is judged after every step, or with `--every 5`
