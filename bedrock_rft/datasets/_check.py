@@ -29,9 +29,6 @@ _BOM = b"\xef\xbb\xbf"
 _SECRET = re.compile(rb"(?<![A-Za-z0-9/+])AKIA[0-9A-Z]{16}(?![A-Za-z0-9])|-----BEGIN [A-Z ]*PRIVATE KEY-----")
 
 _TOO_LONG = error("line-too-long", None, f"longer than {_MAX_LINE_SIZE >> 20} MiB", "Write one JSON object per line")
-_ARRAY = error(
-    "array", None, "the file is a JSON array", "Write one object per line: datasets.write(path, datasets.convert(…))"
-)
 _BLANK_LINE = error("blank-line", None, "the line is empty", "Remove it: every line is one JSON object")
 _LOOKS_SECRET = warning(
     "secret", None, "the line contains an AWS key or a private key", "Remove it: a model may memorize it"
@@ -181,9 +178,8 @@ class DatasetCheck:
             self._last_blank = self._line
             return
         self._check_secrets(line)
-        value, problems = _explain(line)
-        if self._line - self._blanks == 1 and value != [] and line.lstrip(_WHITESPACE).startswith(b"["):
-            problems, self._stopped = [_ARRAY], True
+        value, problems = _explain(line, first=self._line - self._blanks == 1)
+        self._stopped = any(problem.code == "array" for problem in problems)
         for problem in problems:
             self._log.add(self._line, problem)
         if not problems:
@@ -213,7 +209,7 @@ class DatasetCheck:
 
     def _check_count(self, found: int) -> None:
         limits, log = self._limits, self._log.add
-        if not self._size:
+        if not found and not self._size:
             log(None, error("empty", None, "the file is empty", "Add records"))
         elif not found:
             log(None, error("no-records", None, "the file contains no records", "Add records"))
@@ -259,8 +255,9 @@ def validate(data: Data, *, limits: Limits | None = None, limit: int = 20, **rem
             try:
                 line = encode_record(number, record)
             except DatasetError as invalid:
-                summary = invalid.message.removeprefix(f"Record {number} ").rstrip(".")
-                check.reject(error("not-json", None, summary, "Give values that JSON has"))
+                text = invalid.message.removeprefix(f"Record {number} ").rstrip(".")
+                summary, _, remedy = text.partition(". ")
+                check.reject(error("not-json", None, f"the record {summary}", remedy or "Give values that JSON has"))
             else:
                 check.feed(line)
         return check.finish()
@@ -284,10 +281,10 @@ def reject_removed(arguments: Mapping[str, Any]) -> None:
         raise TypeError(f"unexpected keyword argument {name!r}")
 
 
-def _explain(line: bytes) -> tuple[Any, list[Problem]]:
+def _explain(line: bytes, *, first: bool) -> tuple[Any, list[Problem]]:
     """Return the value on a line, None if it is not JSON, and every problem of it."""
     try:
-        value = parse_line(line.removesuffix(b"\n"))
+        value = parse_line(line.removesuffix(b"\n"), first=first)
     except InvalidLine as invalid:
         return None, [invalid.problem]
     return value, list(record_problems(value))

@@ -18,10 +18,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, TypeAlias, cast, get_args
 
-from pydantic_core import from_json
-
 from bedrock_rft._core.atomic_file import file_error
-from bedrock_rft.datasets._read import parse_object, read_lines, reject_signature
+from bedrock_rft.datasets._read import parse_array, parse_object, read_lines, reject_signature
 from bedrock_rft.datasets._records import plain_record
 from bedrock_rft.datasets._rules import content_text, json_type, list_names, truncate
 from bedrock_rft.datasets._source import Data, Source, open_source, read_chunks, records_in
@@ -55,7 +53,8 @@ def convert(
             records.
         format: the format; by default it is detected for each record from its fields.
         reference_answer: the field with the reference answer, such as `reference_color` of an OpenAI item. By default
-            `reference_answer`, or the only further field of an OpenAI item.
+            `reference_answer`, or the only further field of an OpenAI item. A `reference_answer` that is replaced is
+            kept as `replaced_reference_answer`.
 
     Yields:
         Records with `messages` and, if there is one, `reference_answer`. `write` checks them.
@@ -71,9 +70,10 @@ def convert(
 
 def _convert_rows(rows: Iterator[tuple[str, _Row]], format_: Format | None, answer: str | None) -> Iterator[_Row]:
     for place, row in rows:
-        fields = row
+        fields, siblings = row, dict[str, Any]()
         if isinstance(row.get("item"), dict) and "messages" not in row:
             fields = cast("_Row", row["item"])  # OpenAI's graders refer to `item.…`
+            siblings = {name: value for name, value in row.items() if name != "item"}
         detected = format_ or _detect_format(place, fields)
         try:
             record = _READERS[detected](fields, answer)
@@ -84,7 +84,9 @@ def _convert_rows(rows: Iterator[tuple[str, _Row]], format_: Format | None, answ
                 f"{place} is not a record of the format '{detected}': a field is missing or of another type. "
                 f"The record has: {list_names(fields)}."
             ) from None
-        yield record
+        if clashes := siblings.keys() & record.keys():
+            raise DatasetError(f"{place} and its item both have {list_names(sorted(clashes))}. Rename one of them.")
+        yield record | siblings
 
 
 class _FormatError(Exception):
@@ -119,11 +121,7 @@ def _array_items(source: Source, head: bytes) -> Iterator[Any] | None:
     if not head.lstrip().startswith(b"["):
         return None
     reject_signature(source.name, head)
-    try:
-        items = from_json(b"".join(read_chunks(source)), allow_inf_nan=False)
-    except ValueError:
-        return None  # the reader of lines explains the error
-    return cast("Iterator[Any]", iter(items))
+    return iter(parse_array(source.name, b"".join(read_chunks(source))))
 
 
 def _parquet_rows(source: Source) -> Iterator[Any]:
@@ -144,14 +142,14 @@ def _parquet_rows(source: Source) -> Iterator[Any]:
 
 def _detect_format(place: str, row: _Row) -> Format:
     """Return the format of a record according to its fields."""
-    if "prompt" in row:
-        if "reward_model" in row:
-            return "sagemaker"
-        if "completion" in row:
-            return "completion"
+    fields = {name for name, value in row.items() if value is not None}  # Arrow fills missing fields with null
+    if {"prompt", "reward_model"} <= fields:
+        return "sagemaker"
+    if {"prompt", "completion"} <= fields:
+        return "completion"
     if isinstance(row.get("conversations"), list):
         return "sharegpt"
-    if "instruction" in row and "output" in row:
+    if {"instruction", "output"} <= fields:
         return "alpaca"
     messages = row.get("messages")
     if isinstance(messages, list) and messages and isinstance(messages[-1], dict):
@@ -176,6 +174,8 @@ def _build_record(messages: list[_Row], answer: Any, row: _Row, *used: str) -> _
         used = (*used, "system")
     if answer is not _MISSING:
         record["reference_answer"] = answer
+        if row.get("reference_answer") is not None and row["reference_answer"] != answer:
+            record["replaced_reference_answer"] = row["reference_answer"]
     return record | {name: value for name, value in row.items() if name not in {*record, *used}}
 
 
@@ -199,8 +199,8 @@ def _read_sft(row: _Row, named: str | None) -> _Row:
     if not before:
         raise _FormatError("no message precedes the assistant's message")
     if named:
-        return _build_record(before, _require(row, named), row | _further_fields(last), named)
-    if "reference_answer" in row:
+        return _build_record(before, _require(row, named), row | {"assistant_message": last}, named)
+    if row.get("reference_answer") is not None:
         raise _FormatError(
             "it has a reference_answer and ends with an assistant turn; choose one, for example with "
             "reference_answer='reference_answer'"
@@ -244,7 +244,7 @@ def _read_nova(row: _Row, named: str | None) -> _Row:
 def _read_sagemaker(row: _Row, named: str | None) -> _Row:
     model = cast("_Row", row["reward_model"])
     answer = _require(row, named) if named else _require(model, "ground_truth")
-    further = {name: value for name, value in model.items() if name not in {"ground_truth", "style"}}
+    further = {name: value for name, value in model.items() if name != "ground_truth" and (name, value) != _RULE}
     rest = {name: value for name, value in row.items() if name != "reward_model"}
     if named and "ground_truth" in model:
         further["ground_truth"] = model["ground_truth"]
@@ -272,10 +272,14 @@ def _read_alpaca(row: _Row, named: str | None) -> _Row:
         messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
     parts = [row["instruction"], row.get("input")]
     messages.append({"role": "user", "content": "\n\n".join(part for part in parts if part)})
+    if row.get("label") is False:
+        return _build_record(messages, _MISSING, row, "instruction", "input", "history")
     reference = _require(row, named) if named else row["output"]
     used = ("instruction", "input", "history", named or "output")
     return _build_record(messages, reference, row, *used)
 
+
+_RULE = ("style", "rule")  # the usual style of verl, which says nothing about the record
 
 _READERS: Mapping[Format, Callable[[_Row, str | None], _Row]] = {
     "openai-rft": _read_openai,

@@ -21,6 +21,7 @@ from bedrock_rft.errors import DatasetError
 __all__ = [
     "InvalidLine",
     "file_problem",
+    "parse_array",
     "parse_line",
     "parse_object",
     "read",
@@ -38,6 +39,8 @@ _SIGNATURES = (
     (b"PK\x03\x04", "zip", "the file is a zip archive", "Extract it first: unzip"),
     (b"PAR1", "parquet", "the file is Parquet, not JSON lines", _CONVERT),
     (b"\x28\xb5\x2f\xfd", "zstd", "the file is compressed with zstd", f"{_COMPRESSED}: unzstd"),
+    (b"BZh", "bzip2", "the file is compressed with bzip2", f"{_COMPRESSED}: bunzip2"),
+    (b"\xfd7zXZ", "xz", "the file is compressed with xz", f"{_COMPRESSED}: unxz"),
     (b"\xff\xfe", *_UTF_16),
     (b"\xfe\xff", *_UTF_16),
     (b"{\x00", *_UTF_16),
@@ -45,7 +48,10 @@ _SIGNATURES = (
 )
 _BOM = b"\xef\xbb\xbf"
 
-_REASON = re.compile(r"(?P<reason>.*) at line \d+ column (?P<column>\d+)$", re.DOTALL)
+_ARRAY = make_error(
+    "array", None, "the file is a JSON array", "Write one object per line: datasets.write(path, datasets.convert(…))"
+)
+_REASON = re.compile(r"(?P<reason>.*) at line (?P<line>\d+) column (?P<column>\d+)$", re.DOTALL)
 _TOKENS = (b"NaN", b"-Infinity", b"Infinity", b"True", b"False", b"None", b"undefined")
 _PYTHON_TOKENS = ("True", "False", "None")
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
@@ -128,17 +134,12 @@ def read_lines(source: Source) -> Iterator[tuple[int, bytes]]:
 def parse_object(name: str, number: int, line: bytes) -> dict[str, Any]:
     """Return the JSON object on a line. Raise DatasetError, with the advice of `validate`, if there is none."""
     try:
-        value = parse_line(line)
+        value = parse_line(line, first=number == 1)
     except InvalidLine as error:
-        column = error.problem.column
-        raise _line_error(name, number, f"{error}", column) from None
+        raise _line_error(name, number, str(error), error.problem.column) from None
     if isinstance(value, dict):
         return cast("dict[str, Any]", value)
-    if number == 1 and isinstance(value, list) and value:
-        raise _line_error(name, number, "the file is a JSON array. Write one object per line.")
-    raise _line_error(
-        name, number, f"{json_type(cast('Any', value))} instead of an object. Write one JSON object per line."
-    )
+    raise _line_error(name, number, f"{json_type(value)} instead of an object. Write one JSON object per line.")
 
 
 def reject_signature(name: str, head: bytes) -> None:
@@ -154,16 +155,31 @@ def _line_error(name: str, number: int, text: str, column: int | None = None) ->
     return DatasetError(f"{shown}, line {number}: {text}", path=name, line=number, column=column)
 
 
-def parse_line(line: bytes) -> Any:
+def parse_line(line: bytes, *, first: bool = False) -> Any:
     """Return the value on a line, as strictly as RFC 8259 and I-JSON: no NaN, no duplicate keys, no lone surrogates.
 
     Raises:
-        InvalidLine: the line is not strict JSON.
+        InvalidLine: the line is not strict JSON, or it is the first one and the file is a JSON array.
     """
     try:
-        return from_json(line, allow_inf_nan=False, catch_duplicate_keys=True)
+        value = from_json(line, allow_inf_nan=False, catch_duplicate_keys=True)
     except ValueError as error:
-        raise InvalidLine(_explain(line, error)) from None
+        array = first and line.lstrip().startswith(b"[") and not _is_python_literal(line)
+        raise InvalidLine(_ARRAY if array else _explain(line, error)) from None
+    if first and value and isinstance(value, list):
+        raise InvalidLine(_ARRAY)
+    return value
+
+
+def parse_array(name: str, content: bytes) -> list[Any]:
+    """Return the items of a JSON array, parsed as strictly as lines. Raise DatasetError if it cannot be parsed."""
+    try:
+        return cast("list[Any]", from_json(content, allow_inf_nan=False, catch_duplicate_keys=True))
+    except ValueError as error:
+        place = _REASON.match(str(error))
+        number = int(place["line"]) if place else 1
+        problem = _explain(content.split(b"\n")[number - 1], error)
+        raise _line_error(name, number, f"{problem.summary}. {problem.remedy}.", problem.column) from None
 
 
 def file_problem(head: bytes) -> Problem | None:
@@ -212,6 +228,11 @@ def _syntax_error(line: bytes, reason: str, column: int) -> tuple[str, str]:  # 
             return f"{name} is not JSON, although some parsers accept it", "Write null, or leave the field out"
     if reason == "trailing characters" and rest.lstrip(b", \t").startswith(b"{"):
         return "extra data after the object: two objects on one line", "Write one JSON object per line"
+    if rest.startswith(_BOM):
+        return (
+            "not JSON: a byte order mark (BOM) within the file, as joined files have",
+            "Save each as UTF-8 without BOM",
+        )
     if rest[:1] == b"'":
         return (
             "not JSON: single quotes",

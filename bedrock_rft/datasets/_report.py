@@ -90,7 +90,8 @@ class Problem:
         return ", ".join(part for part in known if part)
 
     def __str__(self) -> str:
-        text = f"{self.place}: {self.summary}" if self.place else self.summary
+        place = self.place if self.line is not None or not self.place else f"field {self.place}"
+        text = f"{place}: {self.summary}" if place else self.summary
         return sanitize_line(f"{text[:1].upper()}{text[1:]}. {self.remedy}.", _MAX_PROBLEM_CHARS)
 
     def __repr__(self) -> str:

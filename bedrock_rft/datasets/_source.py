@@ -25,7 +25,10 @@ CHUNK_SIZE = 1 << 20
 
 _DEFAULT_NAME = "data.jsonl"
 _MAX_PATH_CHARS = 4096
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_MAX_NAME_BYTES = 255  # of a file, in every usual file system
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # pathlib.Path removes the second slash
+_DOWNLOADS = {"s3": "aws s3 cp s3://… train.jsonl", "gs": "gcloud storage cp gs://… train.jsonl",
+              "http": "curl -o train.jsonl http://…", "https": "curl -o train.jsonl https://…"}  # fmt: skip
 _TEXT_MODE = "The training file is open in text mode. Open it with mode 'rb'."
 
 Data: TypeAlias = str | os.PathLike[str] | bytes | IO[bytes] | Iterable[Mapping[str, Any] | BaseModel]
@@ -195,10 +198,9 @@ def local_path(value: str | os.PathLike[str]) -> Path:
     url = _URL.match(text)
     if url is not None:
         scheme = url[1].lower()
-        command = "aws s3 cp s3://… train.jsonl" if scheme == "s3" else "curl -o train.jsonl …"
+        example = f", for example with `{_DOWNLOADS[scheme]}`" if scheme in _DOWNLOADS else ""
         raise ConfigurationError(
-            f"A URL ({scheme}://…) was given as a path. Download the file first, for example with "
-            f"`{command}`, and give its path."
+            f"A URL ({scheme}://…) was given as a path. Download the file first{example}, and give its path."
         )
     try:
         return Path(text).expanduser()
@@ -220,6 +222,7 @@ def read_chunks(source: Source, size: int = CHUNK_SIZE) -> Generator[bytes, None
 def _is_content(text: str) -> bool:
     return (
         len(text) > _MAX_PATH_CHARS
+        or max(map(len, os.fsencode(text).split(os.sep.encode()))) > _MAX_NAME_BYTES
         or "\n" in text
         or "\r" in text
         or (text.lstrip()[:1] in {"{", "["} and any(mark in text for mark in "\"':"))

@@ -61,7 +61,8 @@ _INFINITE = warning(
 _CLOSED_TASK = re.compile(
     r"\b(?:choose|choices?|options?|select|pick|which of|one of|extract\w*|copy|quote\w*|verbatim|passage|context|"
     r"paragraph|article|document|excerpt|transcript|according to|classif\w+|categor\w+|labels?|correct the|"
-    r"rewrite|translate|sort|arrange|find the|based on)\b|(?:^\s*\(?[A-Ea-e1-5][).]\s.*\n?){2}",
+    r"rewrite|translate|sort|arrange|find the|based on|text|summari[sz]e|repeat)\b|"
+    r"(?:^\s*\(?[A-Ea-e1-5][).]\s.*\n?){2}|(?<!\w)\(?A[).:]\s(?s:.+?)(?<!\w)\(?B[).:]\s",
     re.IGNORECASE | re.MULTILINE,
 )
 
@@ -193,7 +194,10 @@ class Statistics:
             self._log.add(line, _BLANK)
         for name, value in message.items():
             if name not in {"role", "content"}:
-                self._count_field(f"messages[].{name}", 1)
+                path = f"messages[].{truncate(name)}"
+                self._count_field(path, 1)
+                if value is None and path in self.extra_fields:
+                    self._nulls[path] += 1
                 if _is_infinite(value):
                     self._log.add(line, _INFINITE)
 
@@ -285,12 +289,14 @@ class Statistics:
 
     def _warn_of_nulls(self) -> None:
         """Warn of fields that every record has and that are null in some of them: the mark of an Arrow table."""
+        self._nested["messages[]"] = sum(self.roles.values())
         for path, nulls in sorted(self._nulls.items()):
             parent = path.rpartition(".")[0]
             total = self._nested.get(parent, self.valid)
             count = self._nested.get(path) or self.extra_fields[path]
             if total == count > nulls > 0:
-                summary = f"null in {nulls:,} of {count:,} records, and present in all; Arrow fills missing keys so"
+                objects = "messages" if path.startswith("messages[]") else "records"
+                summary = f"null in {nulls:,} of {count:,} {objects}, and present in all; Arrow fills missing keys so"
                 remedy = "Remove the nulls if the key was missing before: pandas, datasets and pyarrow add them"
                 self._log.add(None, warning("null-filled", path, summary, remedy))
 

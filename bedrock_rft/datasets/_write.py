@@ -61,7 +61,8 @@ def write(
         ConfigurationError: `records` is not an iterable of records.
     """
     reject_removed(removed)
-    rows = None if isinstance(records, (str, bytes)) else iterate_records(records)
+    is_file = isinstance(records, (str, bytes)) or hasattr(records, "read")
+    rows = None if is_file else iterate_records(records)
     if rows is None:
         name = type(records).__name__
         raise ConfigurationError(

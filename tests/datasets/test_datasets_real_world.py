@@ -58,6 +58,22 @@ LOSSLESS: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"instruction": "And now?", "input": "", "output": "3", "history": [["How?", "So."]]},
         {"messages": [user("How?"), ANSWER, user("And now?")], "reference_answer": "3"},
     ),
+    (
+        {"instruction": "Add.", "input": "", "output": "3", "label": False},
+        {"messages": [user("Add.")], "output": "3", "label": False},
+    ),
+    (
+        {"item": {"messages": [user("How?")], "color": "red"}, "id": "a", "weight": 2},
+        {"messages": [user("How?")], "reference_answer": "red", "id": "a", "weight": 2},
+    ),
+    (
+        {"prompt": "How?", "reward_model": {"style": "model", "ground_truth": "So."}},
+        {"messages": [user("How?")], "reference_answer": "So.", "reward_model": {"style": "model"}},
+    ),
+    (
+        {"messages": [user("How?"), ANSWER], "reference_answer": None, "prompt": None, "completion": None},
+        {"messages": [user("How?")], "reference_answer": "So.", "prompt": None, "completion": None},
+    ),
 ]
 
 
@@ -66,13 +82,28 @@ def test_conversion_keeps_everything(row: dict[str, Any], record: dict[str, Any]
     assert list(convert([row])) == [record]
 
 
+def test_values_that_a_named_reference_answer_replaces_are_kept() -> None:
+    [record] = convert([{"messages": [user("How?"), ANSWER], "b": 2}], reference_answer="b")
+    assert record == {"messages": [user("How?")], "reference_answer": 2, "assistant_message": ANSWER}
+    [record] = convert([{"messages": [user("How?")], "reference_answer": 1, "b": 2}], reference_answer="b")
+    assert record == {"messages": [user("How?")], "reference_answer": 2, "replaced_reference_answer": 1}
+    with pytest.raises(DatasetError, match="both have reference_answer"):
+        list(convert([{"item": {"messages": [user("How?")], "reference_answer": 1}, "reference_answer": 2}]))
+
+
 def test_a_json_array_is_converted_and_named_elsewhere(tmp_path: Path) -> None:
     path = tmp_path / "alpaca.json"
     path.write_text(json.dumps([{"instruction": "Add.", "input": "", "output": "3"}] * 2, indent=1))
     assert [record["reference_answer"] for record in convert(path)] == ["3", "3"]
     assert [problem.code for problem in validate(path).errors] == ["array"]
-    with pytest.raises(DatasetError):
+    with pytest.raises(DatasetError, match=r"a JSON array.*datasets\.convert"):
         list(read(path))
+    for content, message in (
+        (b'[{"output": 1, "output": 2}]', "the key 'output' appears twice"),
+        (b'[\n{"output": 1},\n{"output": ,}\n]', "line 3: not JSON"),
+    ):
+        with pytest.raises(DatasetError, match=message):
+            list(convert(content))
 
 
 READERS: list[Callable[[Any], object]] = [
@@ -90,7 +121,11 @@ READERS: list[Callable[[Any], object]] = [
         ('{"a": 1}\n'.encode("utf-16"), "Save the file as UTF-8"),
         (b"{'messages': [{'role': 'user', 'content': 'How?'}], 'ok': True}\n", "json.dumps"),
         (b'{"messages": None}\n', "JSON has null"),
+        (b"[{'role': 'user'}]", "as Python prints"),
+        (b'{"prompt": "?", "completion": "!"}\n\xef\xbb\xbf{"a": 1}\n', "byte order mark"),
         (b"\x1f\x8b\x08\x00", "gunzip"),
+        (b"BZh91AY", "bunzip2"),
+        (b"\xfd7zXZ\x00", "unxz"),
     ],
 )
 def test_the_same_advice_everywhere(tmp_path: Path, reader: Any, content: bytes, advice: str) -> None:
@@ -108,14 +143,14 @@ def split_in_half(data: Any) -> object:
 @pytest.mark.parametrize("reader", [*READERS, split_in_half])
 def test_text_is_not_a_path_and_stays_out_of_messages(reader: Any) -> None:
     text = "\n".join(map(json.dumps, rows()))
-    for given in (text, text[:70], "x" * 5000):
+    for given in (text, text[:70], "x" * 5000, "What is " * 40):
         with pytest.raises(BedrockRFTError) as raised:
             reader(given)
         assert "What is" not in str(raised.value)
         assert len(str(raised.value)) < 400
     with pytest.raises(ConfigurationError, match="looks like the content of a file"):
         reader(text)
-    for url in ("s3://bucket/train.jsonl", "https://user:secret@host/train.jsonl"):
+    for url in ("s3://bucket/train.jsonl", Path("s3://bucket/train.jsonl"), "https://user:secret@host/train.jsonl"):
         with pytest.raises(ConfigurationError, match="Download the file first") as refused:
             reader(url)
         assert "secret" not in str(refused.value)
@@ -147,7 +182,12 @@ def test_an_answer_in_the_prompt_is_reported_once() -> None:
     report = validate(asked("The answer is the blue whale. What is it?"))
     [found] = [problem for problem in report.warnings if problem.code == "answer-in-prompt"]
     assert "100 of 100 records (100.0%)" in found.summary
-    for prompt in ("Which of these?\nA) the blue whale\nB) a cat", "Extract the animal: I saw the blue whale."):
+    for prompt in (
+        "Which of these?\nA) the blue whale\nB) a cat",
+        "What is an animal? (A) the blue whale (B) a stone",
+        "Extract the animal: I saw the blue whale.",
+        "Summarize: I saw the blue whale.",
+    ):
         assert not validate(asked(prompt)).warnings
 
 
@@ -160,6 +200,21 @@ def test_one_prompt_with_two_references_is_an_error() -> None:
     assert validate([*rows(), rows(1)[0]]).ok
     missing = {"messages": rows(1)[0]["messages"]}
     assert validate([*rows(), missing]).ok
+
+
+def test_lists_of_other_values_have_one_problem_for_each() -> None:
+    report = validate(["text", 7])  # type: ignore[list-item]
+    assert str(report.errors[1]) == (
+        "Line 1: the record is of type str. Give mappings such as dicts, or pydantic models."
+    )
+    assert report.counts == {"not-json": 2, "too-few": 1}
+
+
+def test_an_open_file_is_not_written_as_records(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_text("{}\n")
+    with path.open("rb") as file, pytest.raises(ConfigurationError, match=r"datasets\.read"):
+        write(tmp_path / "copy.jsonl", file)  # type: ignore[arg-type]
 
 
 def test_the_error_shows_five_problems_by_line() -> None:
@@ -203,6 +258,11 @@ def test_columns_filled_with_null_are_reported() -> None:
         row["info"] = {"split": "train", "hint": None if number % 3 else "x"}
     found = [problem for problem in validate(records).warnings if problem.code == "null-filled"]
     assert [problem.field for problem in found] == ["info.hint", "level"]
+    assert str(found[1]).startswith("Field level: null in 60 of 120 records")
+    named = [{**row, "messages": [{**user("How?"), "name": None}, {**user(str(n)), "name": "x"}]}
+             for n, row in enumerate(rows())]  # fmt: skip
+    [in_messages] = validate(named).warnings
+    assert str(in_messages).startswith("Field messages[].name: null in 120 of 240 messages")
     for row in records[::2]:
         del row["level"]
     assert "level" not in [problem.field for problem in validate(records).warnings]
