@@ -30,6 +30,10 @@ _CLIENT_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "--region": {"help": "the AWS region; by default as for Client"},
     "--profile": {"help": "a profile of the AWS configuration"},
 }
+_DEPLOY_SETTINGS = (
+    "name", "timeout", "memory", "models", "requirements", "include", "allow", "runtime", "architecture", "role_arn",
+    "permissions_boundary", "bucket", "keep_versions",
+)  # fmt: skip
 _PLANNED: Mapping[str, Mapping[str, Any]] = {
     "--plan": {"action": "store_true", "help": "show the steps and change nothing"},
     **_CLIENT_OPTIONS,
@@ -98,28 +102,14 @@ def _deploy(options: Options) -> int:
     for tag in options.tag:
         if "=" not in tag:
             raise ConfigurationError(f"--tag {sanitize_line(tag, 80)} is not KEY=VALUE.")
-    settings: dict[str, Any] = {
-        "name": options.name,
-        "timeout": options.timeout,
-        "memory": options.memory,
-        "models": options.judge,
-        "requirements": options.requirement,
-        "include": options.include,
-        "runtime": options.runtime,
-        "architecture": options.architecture,
-        "role_arn": options.role,
-        "permissions_boundary": options.permissions_boundary,
-        "bucket": options.bucket,
-        "keep_versions": options.keep_versions,
-        "allow": options.allow,
-        "tags": dict(tag.split("=", 1) for tag in options.tag),
-    }
+    settings = {name: getattr(options, name) for name in _DEPLOY_SETTINGS}
+    settings["tags"] = dict(tag.split("=", 1) for tag in options.tag)
     with _open_client(region=options.region, profile=options.profile, auth="aws") as client:
         if options.plan:
             print_line(str(client.rewards.plan(options.reward, **settings)))
             return 0
         gold = load_gold(options.gold) if options.gold else None
-        shown: list[object]
+        shown: Sequence[object]
         try:
             deployed = client.rewards.deploy(
                 options.reward, dataset=options.data, check=not options.no_check, gold=gold, **settings
@@ -235,12 +225,12 @@ _COMMANDS: Mapping[str, _Command] = {
             "--gold": {"metavar": "FILE:NAME", "help": "a function that returns the right answer to a record"},
             "--timeout": {"type": int, "help": "seconds that an invocation may take"},
             "--memory": {"type": int, "help": "megabytes"},
-            "--judge": {**_MANY, "help": "a model that it invokes; may be repeated"},
-            "--requirement": {**_MANY, "help": "name==version; may be repeated"},
+            "--judge": {**_MANY, "dest": "models", "help": "a model that it invokes; may be repeated"},
+            "--requirement": {**_MANY, "dest": "requirements", "help": "name==version; may be repeated"},
             "--include": {**_MANY, "help": "a further file; may be repeated"},
             "--runtime": {"default": "python3.13", "help": "Lambda's name of a Python version (python3.13)"},
             "--architecture": {"default": "x86_64", "help": "x86_64 or arm64 (x86_64)"},
-            "--role": {"metavar": "ARN", "help": "an execution role that exists"},
+            "--role": {"metavar": "ARN", "dest": "role_arn", "help": "an execution role that exists"},
             "--permissions-boundary": {"metavar": "ARN", "help": "permissions boundary of the created role"},
             "--bucket": {"help": "S3 bucket for a package above 50 MB"},
             "--keep-versions": {"type": int, "help": "delete older versions, except those of running jobs"},

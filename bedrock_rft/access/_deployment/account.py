@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
-from urllib.parse import urlsplit
 
-from bedrock_rft._auth.aws_credentials import chain
 from bedrock_rft._auth.aws_failures import read_aws_failure
-from bedrock_rft._auth.botocore_clients import service_client
 from bedrock_rft._auth.config import Config
-from bedrock_rft._auth.endpoint import is_loopback
+from bedrock_rft.access._aws_services import AwsServices
 from bedrock_rft.access._deployment.api_errors import api_error
+from bedrock_rft.access._deployment.plan import Action, PlannedStep, Step
 from bedrock_rft.access._deployment.retry import SHORT_SECONDS, is_busy, is_too_early, retry_until_accepted
 from bedrock_rft.errors import APIResponseError, ConfigurationError, NotFoundError
 
@@ -25,39 +23,17 @@ class Account:
     """The services of an AWS account, called with a client's region and AWS credentials.
 
     A client that has an API key cannot sign with it, so botocore's credential chain is used instead.
-
-    Attributes:
-        id: the 12 digits of the account.
-        caller: the ARN of the caller.
-        partition: the partition, such as `aws`.
-        region: the client's region.
-
-    Raises:
-        ConfigurationError: there are no AWS credentials, or the client is for a local service and the account is real.
     """
 
     def __init__(self, config: Config) -> None:
         self.region = config.region
-        self._config = config
-        self._credentials = config.aws
-        if self._credentials is None:
-            self._credentials = chain(None)
-            self._credentials.none_found = (
-                "No AWS credentials: Lambda and IAM take no Bedrock API key. Run 'aws configure' or 'aws sso login', "
-                "or make the client with profile=… or credentials=…."
-            )
-        self._clients: dict[str, Any] = {}
+        self._services = AwsServices(config, {}, timeout=config.timeout, retries=_RETRIES)
+        self.origin = self._services.credentials.origin
         self._function, self._policy_options = "", ""
         self._refuse_real_account("lambda", "iam", "sts")
         identity = self.call("sts", "GetCallerIdentity", expect=("Account", "Arn"))
-        self.id = str(identity["Account"])
-        self.caller = str(identity["Arn"])
+        self.id, self.caller = str(identity["Account"]), str(identity["Arn"])
         self.partition = self.caller.split(":", 2)[1] if self.caller.startswith("arn:") else "aws"
-
-    @property
-    def origin(self) -> str:
-        """The source of the credentials."""
-        return self._credentials.origin if self._credentials is not None else ""
 
     @property
     def facts(self) -> tuple[tuple[str, str], ...]:
@@ -85,21 +61,9 @@ class Account:
         return f"arn:{self.partition}:iam::{self.id}:role{path}{name}"
 
     def call(self, service: str, operation: str, *, expect: Sequence[str] = (), **parameters: Any) -> dict[str, Any]:
-        """Call an operation such as `CreateRole`. botocore retries throttled calls.
-
-        Args:
-            service: botocore's name of the service.
-            operation: the operation as AWS spells it.
-            expect: fields that the response must have; `Role.Arn` is a field of a field.
-            parameters: the parameters of the operation.
-
-        Raises:
-            APIError: the call failed; after a denial the message names the action and a policy that allows it.
-            APIResponseError: an expected field is missing.
-            ConfigurationError: botocore refused a parameter, or the credentials could not be resolved.
-        """
+        """Call an operation such as `CreateRole`. botocore retries throttled calls."""
         method = re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower()  # botocore's spelling of the operation
-        client = self._client(service)
+        client = self._services.client(service)
         try:
             response = getattr(client, method)(**parameters)
         except Exception as error:  # noqa: BLE001 - botocore raises its parsers' and its HTTP library's errors too
@@ -149,6 +113,15 @@ class Account:
 
         retry_until_accepted(lambda: self.find(service, operation, **parameters), is_retryable)
 
+    def planned(
+        self, action: Action, kind: str, name: str, details: Sequence[str], call: str, **parameters: Any
+    ) -> PlannedStep:
+        """Return the step that makes one call, such as `iam:TagRole`, which is also the IAM action that it needs."""
+        service, operation = call.split(":")
+        run = self.delete if action == "delete" else self.call_existing
+        step = Step(action, kind, name, tuple(details), (call,))
+        return PlannedStep(step, lambda: run(service, operation, **parameters))
+
     def list_all(self, service: str, operation: str, key: str, **parameters: Any) -> Iterator[Any]:
         """Yield every item of a list, across its pages. Raises as `call`."""
         page_parameters = dict(parameters)
@@ -160,29 +133,14 @@ class Account:
                 return
             page_parameters = {**parameters, "Marker": following}
 
-    def _client(self, service: str) -> Any:
-        if service not in self._clients and self._credentials is not None:
-            self._clients[service] = service_client(
-                service,
-                region=self.region,
-                credentials=self._credentials,
-                ca_bundle=self._config.ca_bundle,
-                timeout=self._config.timeout,
-                retries=_RETRIES,
-            )
-        return self._clients[service]
-
     def _refuse_real_account(self, *services: str) -> None:
         """Raise `ConfigurationError` if a client for a local service would change a real account."""
-        base = self._config.base_url
-        if not base.startswith("local:") and not is_loopback(urlsplit(base).hostname or ""):
-            return
         for service in services:
-            host = urlsplit(str(self._client(service).meta.endpoint_url)).hostname or ""
-            if not is_loopback(host):
+            host = self._services.real_host(service)
+            if host:
                 raise ConfigurationError(
-                    f"This client uses a local service ({base}), but {host} is AWS, and a real account would be "
-                    f"changed. Make a client for AWS, or point AWS_ENDPOINT_URL_{service.upper()} at this machine too."
+                    f"This client uses a local service, but {host} is AWS, and a real account would be changed. Make a "
+                    f"client for AWS, or point AWS_ENDPOINT_URL_{service.upper()} at this machine too."
                 )
 
 

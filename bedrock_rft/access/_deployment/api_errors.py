@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from bedrock_rft._auth.aws_failures import AwsFailure
 from bedrock_rft._core.text import sanitize_line
@@ -26,7 +28,13 @@ from bedrock_rft.errors import (
 __all__ = ["api_error"]
 
 _DENIAL = re.compile(r"perform:? ([a-z0-9-]+:[A-Za-z*]+)(?: on (?:resource:? )?(\S+))?")
-_CONFLICT, _SERVER_ERROR = 409, 500
+_SERVER_ERROR = 500
+_TYPES: Mapping[str | int, type[APIStatusError]] = {
+    "not_found": NotFoundError,
+    "throttled": RateLimitError,
+    "credentials": AuthenticationError,
+    409: ConflictError,
+}
 _ASK_FOR_MORE = "or ask for a higher quota at https://console.aws.amazon.com/servicequotas"
 _QUOTAS = {
     ("CodeStorageExceededException", ""): (
@@ -61,16 +69,7 @@ _QUOTAS = {
 def api_error(
     failure: AwsFailure, service: str, operation: str, *, origin: str, policy: str, trust: str
 ) -> BedrockRFTError:
-    """Return the exception for a failed call.
-
-    Args:
-        failure: what botocore reported.
-        service: the service, such as `iam`.
-        operation: the operation, such as `CreateRole`.
-        origin: the source of the credentials.
-        policy: the command that prints a policy which allows the operation.
-        trust: the command that prints the trust policy of the function's role.
-    """
+    """Return the exception for a failed call."""
     doing = f"{service} {operation}"
     error: BedrockRFTError
     if failure.status:
@@ -87,37 +86,20 @@ def _status_error(
 ) -> APIStatusError:
     request = f" (request {failure.request_id})" if failure.request_id else ""
     head = f"{doing}: {failure.code}: {failure.message or 'no explanation'}{request}."
+    about: dict[str, Any] = {"status": failure.status, "code": failure.code, "request_id": failure.request_id}
     if failure.kind != "denied":
-        error_type = _error_type(failure)
-        return error_type(
-            f"{head}{_advice(failure, error_type, origin, trust)}",
-            status=failure.status,
-            code=failure.code,
-            request_id=failure.request_id,
-        )
+        error_type = _TYPES.get(failure.kind) or _TYPES.get(failure.status)
+        if error_type is None:
+            error_type = InternalServerError if failure.status >= _SERVER_ERROR else BadRequestError
+        return error_type(f"{head}{_advice(failure, error_type, origin, trust)}", **about)
     named = _DENIAL.search(failure.message)
     action = named[1] if named else f"{service}:{'InvokeFunction' if operation == 'Invoke' else operation}"
     resource = named[2].rstrip(".,") if named and named[2] else None
     denied = PermissionDeniedError(
-        f"{head} {_permission_advice(action, resource, failure.message, origin, policy)}",
-        status=failure.status,
-        code=failure.code,
-        request_id=failure.request_id,
+        f"{head} {_permission_advice(action, resource, failure.message, origin, policy)}", **about
     )
     denied.action, denied.resource = action, resource
     return denied
-
-
-def _error_type(failure: AwsFailure) -> type[APIStatusError]:
-    if failure.kind == "not_found":
-        return NotFoundError
-    if failure.kind == "throttled":
-        return RateLimitError
-    if failure.kind == "credentials":
-        return AuthenticationError
-    if failure.status == _CONFLICT:
-        return ConflictError
-    return InternalServerError if failure.status >= _SERVER_ERROR else BadRequestError
 
 
 def _permission_advice(action: str, resource: str | None, message: str, origin: str, policy: str) -> str:

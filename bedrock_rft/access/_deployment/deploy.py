@@ -84,24 +84,7 @@ class DeployedReward(ShortRepr):
 
 @dataclass(frozen=True)
 class Deployment:
-    """The settings of a deployment, validated before anything is sent.
-
-    Attributes:
-        name: the name of the function.
-        package: its code.
-        timeout: seconds that an invocation may take; None for the package's default.
-        memory: megabytes; None for the package's default.
-        models: judge models beside those of the package.
-        tags: tags beside the package's own.
-        role_arn: the ARN of an execution role that exists; None creates one.
-        permissions_boundary: the ARN of the role's permissions boundary; None leaves the present one.
-        bucket: the S3 bucket for a package that is too large for a request.
-        keep_versions: the number of versions to keep; None keeps all.
-        used: versions that running jobs use.
-
-    Raises:
-        ConfigurationError: Lambda or IAM would not accept a setting.
-    """
+    """The settings of a deployment, validated before anything is sent."""
 
     name: str
     package: Package
@@ -150,16 +133,7 @@ class Deployment:
 
     @classmethod
     def of(cls, reward: object, options: Mapping[str, Any], **settings: Any) -> Deployment:
-        """Package a reward unless it is a package already.
-
-        Args:
-            reward: a reward, a handler, a function, a module, `path/to/file.py:name`, or a package.
-            options: further arguments of `rewards.package`.
-            settings: the other attributes.
-
-        Raises:
-            ConfigurationError: it cannot be packaged, or a setting is invalid.
-        """
+        """Package a reward unless it is a package already."""
         check_name(settings["name"])
         if not isinstance(reward, Package):
             from bedrock_rft.rewards._packaging.package import package
@@ -179,12 +153,7 @@ class Deployment:
 
 
 def plan_deployment(config: Config, deployment: Deployment) -> Plan:
-    """Return what `deploy` would do. Nothing is changed.
-
-    Raises:
-        APIError: a call failed.
-        ConfigurationError: there are no AWS credentials, or a function or role of that name was not created by deploy.
-    """
+    """Return what `deploy` would do. Nothing is changed."""
     return _compare(Account(config), deployment, [])[0]
 
 
@@ -199,18 +168,6 @@ def deploy(
     """Create or update the function and its role, publish a version, and check it with records.
 
     It can be repeated at any time: finished steps are not repeated.
-
-    Args:
-        config: the client's settings.
-        deployment: what to deploy.
-        client: the client, which invokes the function in the check.
-        dataset: the records for the check; None skips it.
-        gold: returns the right answer to a record, for the check.
-
-    Raises:
-        APIError: a call failed, or the function does not become ready.
-        ConfigurationError: there are no AWS credentials, or a function or role of that name was not created by deploy.
-        RewardError: it is deployed, and the check found errors.
     """
     made = _carry_out(Account(config), deployment)
     if dataset is None:

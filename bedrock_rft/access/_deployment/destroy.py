@@ -16,11 +16,7 @@ __all__ = ["deployment_name", "destroy", "plan_destruction"]
 
 
 def deployment_name(reward: object, region: str) -> str:
-    """Return the name of a deployment that is given as a deployed reward, an ARN or a name.
-
-    Raises:
-        ConfigurationError: it is none of these, or a function of another region.
-    """
+    """Return the name of a deployment that is given as a deployed reward, an ARN or a name."""
     text = reward if isinstance(reward, str) else getattr(reward, "arn", None)
     if not isinstance(text, str) or not text.startswith("arn:"):
         return check_name(text)
@@ -41,10 +37,6 @@ def destroy(account: Account, name: str) -> Plan:
     """Delete a function, its versions, its role and the role's policy, if they were created by deploying this name.
 
     Missing parts are no error, so it can be repeated at any time.
-
-    Raises:
-        APIError: a call failed.
-        ConfigurationError: the function was not created by deploying this name, or its role has other policies.
     """
     planned = _planned_steps(account, name)
     for step in planned:

@@ -67,19 +67,7 @@ _UNMANAGED_SETTINGS = (
 
 @dataclass(frozen=True)
 class DesiredFunction:
-    """The function as it should be.
-
-    Attributes:
-        name: its name.
-        arn: its ARN without a qualifier.
-        package: its code.
-        role_arn: its execution role.
-        timeout: seconds that an invocation may take.
-        memory: megabytes.
-        tags: all of its tags.
-        bucket: the S3 bucket for a package that is too large for a request.
-        relax_trust: lets Lambda assume the role for every function of the account; None for a role of the user's.
-    """
+    """The function as it should be."""
 
     name: str
     arn: str
@@ -124,13 +112,7 @@ class DesiredFunction:
 
 @dataclass(frozen=True)
 class Function:
-    """The function as it is.
-
-    Attributes:
-        settings: the configuration of `$LATEST`.
-        tags: its tags.
-        versions: the configurations of its versions, the newest first.
-    """
+    """The function as it is."""
 
     settings: Mapping[str, Any]
     tags: Mapping[str, str]
@@ -170,11 +152,7 @@ def foreign_function(arn: str, owner: str, advice: str) -> ConfigurationError:
 
 
 def function_steps(account: Account, found: Function | None, desired: DesiredFunction) -> list[PlannedStep]:
-    """Return the steps from what exists to a published version. The last one returns the version's configuration.
-
-    Raises:
-        ConfigurationError: there is a function of this name that deploy did not create.
-    """
+    """Return the steps from what exists to a published version. The last one returns the version's configuration."""
     if found is None:
         settings = ", ".join(f"{name}: {value}" for name, value in desired.settings.items() if name != "Role")
         details = (_describe_size(desired), settings)
@@ -195,16 +173,7 @@ def function_steps(account: Account, found: Function | None, desired: DesiredFun
 def prune_steps(
     account: Account, found: Function | None, name: str, keep: int, used: Collection[str], *, publishes: bool
 ) -> list[PlannedStep]:
-    """Return the steps that delete all but the newest versions, and that keep those of running jobs and of aliases.
-
-    Args:
-        account: the account.
-        found: the function as it is.
-        name: its name.
-        keep: the number of versions to keep, a version that is about to be published included.
-        used: the versions that running jobs use.
-        publishes: True if a version is about to be published.
-    """
+    """Return the steps that delete all but the newest versions, and that keep those of running jobs and of aliases."""
     surplus = [str(version["Version"]) for version in (found.versions if found else ())[keep - publishes :]]
     if not surplus:
         return []
@@ -220,11 +189,8 @@ def prune_steps(
             reason = "a running job uses it" if version in used else f"the alias {aliases[version]} uses it"
             planned.append(PlannedStep(Step("leave", "version", arn, (reason,))))
             continue
-        step = Step("delete", "version", arn, (), ("lambda:DeleteFunction", "lambda:ListAliases"))
-        parameters = {"FunctionName": name, "Qualifier": version}
-        planned.append(
-            PlannedStep(step, lambda sent=parameters: account.delete("lambda", "DeleteFunction", **sent))  # type: ignore[misc]
-        )
+        target = {"FunctionName": name, "Qualifier": version}
+        planned.append(account.planned("delete", "version", arn, (), "lambda:DeleteFunction", **target))
     return planned
 
 
@@ -252,23 +218,14 @@ def _version_step(account: Account, found: Function, desired: DesiredFunction, *
 
 def delete_function_steps(account: Account, name: str) -> list[PlannedStep]:
     """Return the steps that delete a function with all of its versions."""
-    step = Step(
-        "delete", "function", account.function_arn(name), ("with all of its versions",), ("lambda:DeleteFunction",)
+    arn, group = account.function_arn(name), f"{LOG_GROUPS}{name}"
+    details = (
+        "Lambda created it, and it holds the function's output. To delete it:",
+        f"aws logs delete-log-group --region {account.region} --log-group-name {group}",
     )
-    group = f"{LOG_GROUPS}{name}"
-    log = Step(
-        "leave",
-        "log",
-        group,
-        (
-            "Lambda created it, and it holds the function's output. To delete it:",
-            f"aws logs delete-log-group --region {account.region} --log-group-name {group}",
-        ),
-    )
-    return [
-        PlannedStep(step, lambda: account.delete("lambda", "DeleteFunction", FunctionName=name)),
-        PlannedStep(log),
-    ]
+    whole = ("with all of its versions",)
+    deletion = account.planned("delete", "function", arn, whole, "lambda:DeleteFunction", FunctionName=name)
+    return [deletion, PlannedStep(Step("leave", "log", group, details))]
 
 
 def is_conflict(error: APIStatusError) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bedrock_rft._core.text import sanitize_line
-from bedrock_rft.access._deployment.plan import PlannedStep, Step
+from bedrock_rft.access._deployment.plan import PlannedStep
 from bedrock_rft.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -112,13 +112,13 @@ def tag_steps(
     outdated = [key for key in present if key not in desired and (key == GIVEN_TAGS or _hash_key(key) in given)]
     tags: Any = dict(desired) if service == "lambda" else [{"Key": key, "Value": desired[key]} for key in desired]
 
-    def planned(detail: str, operation: str, **parameters: Any) -> PlannedStep:
-        step = Step("change", kind, arn, (detail,), (f"{service}:{operation}",))
-        return PlannedStep(step, lambda: account.call_existing(service, operation, **resource, **parameters))
-
-    steps = [planned(f"tags: {', '.join(missing)}", f"Tag{noun}", Tags=tags)] if missing else []
+    steps: list[PlannedStep] = []
+    if missing:
+        detail, call = f"tags: {', '.join(missing)}", f"{service}:Tag{noun}"
+        steps.append(account.planned("change", kind, arn, [detail], call, **resource, Tags=tags))
     if outdated:
-        steps.append(planned(f"tags no longer given: {', '.join(outdated)}", f"Untag{noun}", TagKeys=outdated))
+        detail, call = f"tags no longer given: {', '.join(outdated)}", f"{service}:Untag{noun}"
+        steps.append(account.planned("change", kind, arn, [detail], call, **resource, TagKeys=outdated))
     return steps
 
 

@@ -110,30 +110,7 @@ class Plan(ShortRepr):
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        left = "style='text-align:left;vertical-align:top'"
-        facts = "".join(
-            f"<tr><th {left}>{escape_html(name)}</th><td {left}>{escape_html(value)}</td></tr>"
-            for name, value in self.facts
-        )
-        steps = "".join(
-            f"<tr><td {left}>{_SIGNS[step.action]}</td><td {left}>{escape_html(self._word(step))}</td>"
-            f"<td {left}>{escape_html(step.kind)}</td>"
-            f"<td {left}>{'<br>'.join(escape_html(line) for line in (step.name, *step.details))}</td></tr>"
-            for step in self.steps
-        )
-        needs = (
-            f"<p>IAM actions needed: {escape_html(', '.join(self.needs))}.</p>" if self.needs and not self.done else ""
-        )
-        policies = "".join(
-            f"<details><summary>{escape_html(title)}</summary><pre>{_escaped_lines(policy.json())}</pre>"
-            f"<ul>{_reason_items(policy)}</ul>"
-            "</details>"
-            for title, policy in self.policies
-        )
-        return (
-            f"<div><p><b>{escape_html(self.title)}</b>: {escape_html(self.verdict)}</p>"
-            f"<table>{facts}</table><table>{steps}</table>{needs}{policies}</div>"
-        )
+        return f"<pre>{chr(10).join(map(escape_html, str(self).splitlines()))}</pre>"
 
     def _word(self, step: Step) -> str:
         return _PAST[step.action] if self.done else step.action
@@ -151,15 +128,3 @@ def _short(value: object) -> str:
 def _fact_lines(facts: Sequence[tuple[str, str]]) -> list[str]:
     width = max((len(name) for name, _ in facts), default=0)
     return [clip(f"  {name:<{width}}  {sanitize_line(value)}") for name, value in facts]
-
-
-def _reason_items(policy: Policy) -> str:
-    return "".join(
-        f"<li><b>{escape_html(statement.sid or '')}</b> {escape_html(statement.reason)}</li>"
-        for statement in policy.statement
-        if statement.reason
-    )
-
-
-def _escaped_lines(text: str) -> str:
-    return "\n".join(escape_html(line) for line in text.splitlines())

@@ -56,20 +56,12 @@ def cannot_assume(error: APIStatusError) -> bool:
 def retry_until_accepted(
     call: Callable[[], T], is_retryable: Callable[[APIStatusError], bool], seconds: float = MAX_SECONDS
 ) -> T:
-    """Call a function, again while it fails with an error that passes by itself.
-
-    Raises:
-        APIStatusError: it failed for another reason, or for too long.
-    """
+    """Call a function, again while it fails with an error that passes by itself."""
     return _retrying(_fails_with(is_retryable), _is_over(seconds))(call)
 
 
 def retry_on_conflict(call: Callable[[], T], is_conflict: Callable[[APIStatusError], bool]) -> T:
-    """Call a function, up to seven more times while another deployer changes the same resources.
-
-    Raises:
-        APIStatusError: it failed for another reason, or in every attempt.
-    """
+    """Call a function, up to seven more times while another deployer changes the same resources."""
     return _retrying(_fails_with(is_conflict), lambda state: state.attempt_number >= _MAX_CONFLICTS)(call)
 
 
@@ -102,11 +94,7 @@ def _is_over(seconds: float) -> _Condition:
     return lambda state: max(state.idle_for, state.seconds_since_start or 0.0) + state.upcoming_sleep > seconds
 
 
-def _retrying(
-    should_retry: _Condition,
-    should_stop: _Condition,
-    **settings: Any,
-) -> tenacity.Retrying:
+def _retrying(should_retry: _Condition, should_stop: _Condition, **settings: Any) -> tenacity.Retrying:
     import tenacity
 
     return tenacity.Retrying(

@@ -10,16 +10,8 @@ from urllib.parse import unquote
 
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.access._deployment.account import Account
-from bedrock_rft.access._deployment.names import (
-    MANAGED,
-    OWNER,
-    POLICY,
-    ROLE_PATH,
-    is_ours,
-    role_name,
-    tag_steps,
-)
-from bedrock_rft.access._deployment.plan import PlannedStep, Step
+from bedrock_rft.access._deployment.names import MANAGED, OWNER, POLICY, ROLE_PATH, is_ours, role_name, tag_steps
+from bedrock_rft.access._deployment.plan import Action, PlannedStep, Step
 from bedrock_rft.access._policies.policy import Policy
 from bedrock_rft.access._policies.rft_policies import execution_policy, trust_policy
 from bedrock_rft.errors import ConfigurationError
@@ -31,17 +23,7 @@ _DESCRIPTION = "Execution role of a reward function for reinforcement fine-tunin
 
 @dataclass(frozen=True)
 class DesiredRole:
-    """The role as it should be.
-
-    Attributes:
-        owner: the name of the deployment.
-        name: the name of the role.
-        arn: its ARN.
-        trust: its trust policy.
-        permissions: its inline policy.
-        tags: all of its tags.
-        boundary: the ARN of its permissions boundary; None leaves the present one.
-    """
+    """The role as it should be."""
 
     owner: str
     name: str
@@ -82,16 +64,7 @@ class DesiredRole:
 
 @dataclass(frozen=True)
 class Role:
-    """The role as it is.
-
-    Attributes:
-        arn: its ARN, whose path may differ from the desired one.
-        trust: its trust policy.
-        permissions: the inline policy that deploy manages; None if it is missing.
-        tags: its tags.
-        others: commands that remove its other policies.
-        boundary: the ARN of its permissions boundary; None if it has none.
-    """
+    """The role as it is."""
 
     arn: str
     trust: dict[str, Any]
@@ -137,14 +110,9 @@ def foreign_role(arn: str, owner: str) -> ConfigurationError:
 
 
 def role_steps(account: Account, found: Role | None, desired: DesiredRole) -> list[PlannedStep]:
-    """Return the steps from what exists to the desired role.
-
-    Raises:
-        ConfigurationError: there is a role of this name that deploy did not create.
-    """
+    """Return the steps from what exists to the desired role."""
     if found is None:
-        step = Step("create", "policy", POLICY, needs=_PUT)
-        return [_creation_step(account, desired), _policy_step(account, desired, step)]
+        return [_creation_step(account, desired), _policy_step(account, desired, "create")]
     if not is_ours(found.tags, desired.owner):
         raise foreign_role(found.arn, desired.owner)
     planned = _role_change_steps(account, found, desired)
@@ -156,10 +124,9 @@ def role_steps(account: Account, found: Role | None, desired: DesiredRole) -> li
             details.append("its trust policy has no aws:SourceArn")
         planned.append(PlannedStep(Step("leave", "role", found.arn, tuple(details))))
     if found.permissions is None:
-        planned.append(_policy_step(account, desired, Step("create", "policy", POLICY, needs=_PUT)))
+        planned.append(_policy_step(account, desired, "create"))
     elif found.permissions != desired.permissions.document():
-        step = Step("change", "policy", POLICY, _policy_changes(found, desired), _PUT)
-        planned.append(_policy_step(account, desired, step))
+        planned.append(_policy_step(account, desired, "change", _policy_changes(found, desired)))
     else:
         planned.append(PlannedStep(Step("leave", "policy", POLICY)))
     if found.others:
@@ -170,8 +137,8 @@ def role_steps(account: Account, found: Role | None, desired: DesiredRole) -> li
 
 def _role_change_steps(account: Account, found: Role, desired: DesiredRole) -> list[PlannedStep]:
     def change(detail: str, operation: str, **parameters: Any) -> PlannedStep:
-        step = Step("change", "role", found.arn, (detail,), (f"iam:{operation}",))
-        return PlannedStep(step, lambda: account.call_existing("iam", operation, RoleName=desired.name, **parameters))
+        call = f"iam:{operation}"
+        return account.planned("change", "role", found.arn, [detail], call, RoleName=desired.name, **parameters)
 
     planned: list[PlannedStep] = []
     if found.trust not in (desired.trust.document(), desired.relaxed_trust.document()):
@@ -196,27 +163,19 @@ def relax_trust(account: Account, desired: DesiredRole) -> Step:
 
 
 def delete_role_steps(account: Account, name: str, found: Role) -> list[PlannedStep]:
-    """Return the steps that delete a role.
-
-    Raises:
-        ConfigurationError: the role has other policies, which must be removed first.
-    """
+    """Return the steps that delete a role."""
     if found.others:
         raise ConfigurationError(
             f"The role {sanitize_line(found.arn, 300)} has policies that deploy did not attach. Nothing was deleted. "
             f"Remove them first: {'; '.join(sanitize_line(command, 300) for command in found.others)}."
         )
-    planned: list[PlannedStep] = []
+    role = {"RoleName": name}
+    planned = [account.planned("delete", "role", found.arn, (), "iam:DeleteRole", **role)]
     if found.permissions is not None:
-        step = Step("delete", "policy", POLICY, needs=("iam:DeleteRolePolicy",))
-        policy = {"RoleName": name, "PolicyName": POLICY}
-        planned.append(PlannedStep(step, lambda: account.delete("iam", "DeleteRolePolicy", **policy)))
-    step = Step("delete", "role", found.arn, needs=("iam:DeleteRole",))
-    planned.append(PlannedStep(step, lambda: account.delete("iam", "DeleteRole", RoleName=name)))
+        planned.insert(
+            0, account.planned("delete", "policy", POLICY, (), "iam:DeleteRolePolicy", **role, PolicyName=POLICY)
+        )
     return planned
-
-
-_PUT = ("iam:PutRolePolicy",)
 
 
 def _creation_step(account: Account, desired: DesiredRole) -> PlannedStep:
@@ -240,13 +199,9 @@ def _creation_step(account: Account, desired: DesiredRole) -> PlannedStep:
     return PlannedStep(Step("create", "role", desired.arn, tuple(details), tuple(needs)), run)
 
 
-def _policy_step(account: Account, desired: DesiredRole, step: Step) -> PlannedStep:
-    def run() -> object:
-        document = desired.permissions.json(indent=None)
-        policy = {"RoleName": desired.name, "PolicyName": POLICY, "PolicyDocument": document}
-        return account.call_existing("iam", "PutRolePolicy", **policy)
-
-    return PlannedStep(step, run)
+def _policy_step(account: Account, desired: DesiredRole, action: Action, details: Sequence[str] = ()) -> PlannedStep:
+    policy = {"PolicyName": POLICY, "PolicyDocument": desired.permissions.json(indent=None)}
+    return account.planned(action, "policy", POLICY, details, "iam:PutRolePolicy", RoleName=desired.name, **policy)
 
 
 def _policy_changes(found: Role, desired: DesiredRole) -> tuple[str, ...]:

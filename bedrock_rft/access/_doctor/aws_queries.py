@@ -7,15 +7,12 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
-from bedrock_rft._auth.aws_credentials import AwsCredentials
 from bedrock_rft._auth.aws_failures import read_aws_failure
-from bedrock_rft._auth.botocore_clients import service_client
-from bedrock_rft._auth.endpoint import is_loopback
 from bedrock_rft._core.findings import Finding
 from bedrock_rft._core.redaction import redact
 from bedrock_rft._core.text import sanitize_line
+from bedrock_rft.access._aws_services import AwsServices
 from bedrock_rft.errors import ConfigurationError
 
 __all__ = ["Aws", "AwsQuery", "CallerIdentity", "QueryFailure", "allow_statement"]
@@ -47,12 +44,7 @@ _EXPECTED_FIELDS = {
 
 @dataclass(frozen=True)
 class QueryFailure:
-    """Reason why a query has no result.
-
-    Attributes:
-        code: the service's error code, or the name of the exception.
-        text: the message, without secrets.
-    """
+    """Reason why a query has no result."""
 
     code: str
     text: str
@@ -87,12 +79,7 @@ class QueryFailure:
 
 @dataclass(frozen=True)
 class CallerIdentity:
-    """An identity as returned by STS.
-
-    Attributes:
-        arn: its ARN.
-        account: its account number, 12 digits.
-    """
+    """An identity as returned by STS."""
 
     arn: str
     account: str
@@ -118,40 +105,19 @@ class AwsQuery(Protocol):
 
 
 class Aws:
-    """An `AwsQuery` with a client's credentials, or with those that botocore finds for a client with an API key.
+    """An `AwsQuery` that calls botocore."""
 
-    Args:
-        credentials: the AWS credentials.
-        regions: region by service; the client's own region under the empty name.
-        ca_bundle: PEM file of trusted authorities. Default: the usual ones.
-        seconds: timeout for one query.
-        local_only: True if only services on this machine may be queried, because the client uses the local service.
-    """
-
-    def __init__(
-        self,
-        credentials: AwsCredentials,
-        regions: Mapping[str, str],
-        *,
-        ca_bundle: str | None,
-        seconds: float,
-        local_only: bool,
-    ) -> None:
-        self.credentials = credentials
-        self._regions, self._local_only = regions, local_only
-        self._ca_bundle, self._seconds = ca_bundle, seconds
-        self._client_lock, self._identity_lock = threading.Lock(), threading.Lock()
-        self._clients: dict[str, Any] = {}
+    def __init__(self, services: AwsServices) -> None:
+        self._services, self.credentials = services, services.credentials
+        self._lock = threading.Lock()
         self._identity: CallerIdentity | QueryFailure | None = None
 
     def __call__(self, service: str, operation: str, /, **parameters: Any) -> Mapping[str, Any] | QueryFailure:
         try:
-            client = self._client(service)
-            host = urlsplit(str(client.meta.endpoint_url)).hostname or ""
-            if self._local_only and not is_loopback(host):
+            if self._services.real_host(service):
                 reason = "the client uses the local service, whose identities AWS does not know"
                 return QueryFailure("LocalOnly", reason)
-            response: Mapping[str, Any] = getattr(client, operation)(**parameters)
+            response: Mapping[str, Any] = getattr(self._services.client(service), operation)(**parameters)
         except ConfigurationError as error:
             return QueryFailure(type(error).__name__, sanitize_line(redact(str(error)), 400).rstrip("."))
         except Exception as error:  # noqa: BLE001 - botocore raises many types for responses it cannot parse
@@ -166,7 +132,7 @@ class Aws:
     @property
     def identity(self) -> CallerIdentity | QueryFailure:
         """The identity of the credentials; queried once."""
-        with self._identity_lock:
+        with self._lock:
             if self._identity is None:
                 response = self("sts", "get_caller_identity")
                 self._identity = (
@@ -181,25 +147,9 @@ class Aws:
         """The identity of the credentials if it was queried successfully."""
         return self._identity if isinstance(self._identity, CallerIdentity) else None
 
-    def _client(self, service: str) -> Any:
-        with self._client_lock:  # threads may share botocore's clients but not create them concurrently
-            if service not in self._clients:
-                self._clients[service] = service_client(
-                    service,
-                    region=self._regions.get(service, self._regions[""]),
-                    credentials=self.credentials,
-                    ca_bundle=self._ca_bundle,
-                    timeout=self._seconds,
-                    retries=1,
-                )
-            return self._clients[service]
-
     def close(self) -> None:
         """Close all connections."""
-        with self._client_lock:
-            for client in self._clients.values():
-                client.close()
-            self._clients.clear()
+        self._services.close()
 
 
 def allow_statement(

@@ -32,14 +32,7 @@ _REQUIRED = {*FILES[:2], *JOBS[:2], BEARER, _INVOKE}
 
 
 def check_caller(identity: CallerIdentity | QueryFailure, origin: str, *, signs: bool, region: str) -> Finding:
-    """Report whose credentials they are.
-
-    Args:
-        identity: response of STS.
-        origin: source of the credentials.
-        signs: True if the client signs with them, False if it uses an API key.
-        region: region of the jobs.
-    """
+    """Report whose credentials they are."""
     if isinstance(identity, QueryFailure):
         unknown = "The caller's identity is not known"
         if identity.not_sent:
@@ -65,14 +58,7 @@ def unknown_permissions(needed: Policy, reason: str, remedy: str = "") -> Findin
 
 @dataclass(frozen=True)
 class _Simulation:
-    """The decisions of IAM on the requests of a job.
-
-    Attributes:
-        query: sends the queries.
-        principal: ARN of the identity.
-        context: values of condition keys in its requests.
-        models: the models to train; each is a request of its own.
-    """
+    """The decisions of IAM on the requests of a job."""
 
     query: AwsQuery
     principal: str
@@ -103,18 +89,7 @@ def check_permissions(
     models: Sequence[str] = (),
     resource_policy: bool = False,
 ) -> Iterator[Finding]:
-    """Check that an identity has the permissions of a policy, on every resource that its requests use.
-
-    Args:
-        query: sends the queries.
-        identity: the identity.
-        needed: the permissions.
-        context: values of condition keys in its requests.
-        reward: the reward function as the job names it; IAM compares the ARN with its qualifier.
-        models: the models to train.
-        resource_policy: True if the reward function has a resource policy, which may allow the invocation although the
-            caller's policies do not.
-    """
+    """Check that an identity has the permissions of a policy, on every resource that its requests use."""
     if identity.is_root:
         yield unknown_permissions(needed, "IAM cannot simulate the root user of an account")
         return

@@ -32,14 +32,7 @@ def check_identity(identity: Identity) -> Iterator[Finding]:
 
 
 def check_key(key: ApiKey, region: str, now: datetime, remedy: str = "") -> Iterator[Finding]:
-    """Check the kind, expiry and region of an API key, as far as the key itself contains them.
-
-    Args:
-        key: the key's own properties.
-        region: the client's region.
-        now: the time.
-        remedy: how to give the user of a long-term key the permissions for jobs.
-    """
+    """Check the kind, expiry and region of an API key, as far as the key itself contains them."""
     if key.kind == "long-term":
         yield Finding(
             "warning",

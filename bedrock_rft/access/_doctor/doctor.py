@@ -7,17 +7,15 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
-from typing import Any, Protocol, overload
+from typing import TYPE_CHECKING, Any, overload
 from urllib.parse import urlsplit
 
 from bedrock_rft._auth import api_key as api_keys
-from bedrock_rft._auth.aws_credentials import AwsCredentials, chain
 from bedrock_rft._auth.config import Config
-from bedrock_rft._auth.endpoint import is_loopback
 from bedrock_rft._auth.identity import Identity
 from bedrock_rft._core.findings import Finding, Findings
-from bedrock_rft._core.redaction import Secret
 from bedrock_rft._transport.transport import Transport, run_sync
+from bedrock_rft.access._aws_services import AwsServices
 from bedrock_rft.access._doctor import client_checks, function_checks, function_environment, role_checks
 from bedrock_rft.access._doctor.aws_queries import Aws, QueryFailure
 from bedrock_rft.access._doctor.caller_checks import check_caller, check_permissions, unknown_permissions
@@ -29,32 +27,13 @@ from bedrock_rft.access._policies.rft_policies import caller_policy
 from bedrock_rft.errors import BedrockRFTError, ConfigurationError
 from bedrock_rft.types.arn import LambdaArn
 
+if TYPE_CHECKING:
+    from bedrock_rft import AsyncClient, Client
+
 __all__ = ["Report", "doctor"]
 
 _QUERY_SECONDS = 8.0
 _NO_ACCOUNT = "0" * 12
-_NO_CREDENTIALS = (
-    "There are no AWS credentials, and IAM, STS and Lambda do not accept Bedrock API keys. Run 'aws configure' or "
-    "'aws sso login', or use Client(profile=…)."
-)
-
-
-class _BlockingClient(Protocol):
-    """`Client`."""
-
-    @property
-    def identity(self) -> Identity: ...
-
-    def __enter__(self) -> Any: ...
-
-
-class _AsyncClient(Protocol):
-    """`AsyncClient`."""
-
-    @property
-    def identity(self) -> Identity: ...
-
-    async def __aenter__(self) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -84,7 +63,7 @@ class Report(Findings):
 
 @overload
 def doctor(
-    client: _BlockingClient,
+    client: Client,
     *,
     reward: object | None = ...,
     models: Sequence[str] | str = ...,
@@ -93,7 +72,7 @@ def doctor(
 ) -> Report: ...
 @overload
 def doctor(
-    client: _AsyncClient,
+    client: AsyncClient,
     *,
     reward: object | None = ...,
     models: Sequence[str] | str = ...,
@@ -101,7 +80,7 @@ def doctor(
     seconds: float = ...,
 ) -> Coroutine[Any, Any, Report]: ...
 def doctor(
-    client: _BlockingClient | _AsyncClient,
+    client: Client | AsyncClient,
     *,
     reward: object | None = None,
     models: Sequence[str] | str = (),
@@ -165,7 +144,7 @@ class _Examination:
         aws = self._create_aws()
         checks = {
             "endpoint": lambda: run_sync(check_endpoint(transport, self.config, self.models)),
-            "API key": self._check_key,
+            "API key": lambda: run_sync(self._check_key(wait=False)),
             **self._aws_checks(aws),
         }
         return self._report(run_checks(checks, self.seconds), aws)
@@ -190,7 +169,7 @@ class _Examination:
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run, "endpoint", lambda: check_endpoint(transport, self.config, self.models))
-            tasks.start_soon(run, "API key", self._check_key_async)
+            tasks.start_soon(run, "API key", lambda: self._check_key(wait=True))
             tasks.start_soon(run_aws_checks)
         return self._report([*findings["endpoint"], *findings["API key"], *findings["AWS"]], aws)
 
@@ -211,19 +190,10 @@ class _Examination:
         )
 
     def _create_aws(self) -> Aws:
-        credentials: AwsCredentials | None = self.config.aws
-        if credentials is None:
-            credentials = chain(None)
-            credentials.none_found = _NO_CREDENTIALS
-        reward_region = self.reward.region if self.reward else self.config.region
-        base = self.config.base_url
-        return Aws(
-            credentials,
-            {"": self.config.region, **dict.fromkeys(("lambda", "ec2", "kms", "bedrock"), reward_region)},
-            ca_bundle=self.config.ca_bundle,
-            seconds=min(self.seconds, _QUERY_SECONDS),
-            local_only=base.startswith("local:") or is_loopback(urlsplit(base).hostname or ""),
-        )
+        region = self.reward.region if self.reward else self.config.region
+        regions = {"lambda": region, "ec2": region, "kms": region, "bedrock": region}
+        timeout = min(self.seconds, _QUERY_SECONDS)
+        return Aws(AwsServices(self.config, regions, timeout=timeout, retries=1))
 
     def _aws_checks(self, aws: Aws) -> dict[str, Callable[[], Iterator[Finding]]]:
         checks: dict[str, Callable[[], Iterator[Finding]]] = {"caller": partial(self._check_caller, aws)}
@@ -231,22 +201,17 @@ class _Examination:
             checks["reward function"] = partial(self._check_function, aws, self.reward)
         return checks
 
-    def _check_key(self) -> list[Finding]:
+    async def _check_key(self, *, wait: bool) -> list[Finding]:
+        """Check the API key; `wait` lets an async provider of keys run."""
+        if self.config.key is None:
+            return []
         try:
-            return [] if self.config.key is None else self._key_findings(self.config.key.ask_now())
+            key = await self.config.key.ask_soon() if wait else self.config.key.ask_now()
         except BedrockRFTError as error:
             return [Finding("error", "key", "The API key cannot be used", error.message)]
-
-    async def _check_key_async(self) -> list[Finding]:
-        try:
-            return [] if self.config.key is None else self._key_findings(await self.config.key.ask_soon())
-        except BedrockRFTError as error:
-            return [Finding("error", "key", "The API key cannot be used", error.message)]
-
-    def _key_findings(self, key: Secret[str]) -> list[Finding]:
-        parsed = api_keys.parse_key(key.reveal())
         remedy = self._policy_remedy("Give its user", self.reward.account if self.reward else "", api_key=True)
-        return list(client_checks.check_key(parsed, self.config.region, datetime.now(timezone.utc), remedy))
+        parsed, now = api_keys.parse_key(key.reveal()), datetime.now(timezone.utc)
+        return list(client_checks.check_key(parsed, self.config.region, now, remedy))
 
     def _check_caller(self, aws: Aws) -> Iterator[Finding]:
         identity, region = aws.identity, self.config.region

@@ -53,13 +53,7 @@ async def check_endpoint(transport: Transport, config: Config, models: tuple[str
 
 
 def check_clock(headers: Mapping[str, str], before: datetime, after: datetime) -> Finding:
-    """Compare this machine's clock with the service's.
-
-    Args:
-        headers: headers of a response.
-        before: local time when the request was sent.
-        after: local time when the response arrived.
-    """
+    """Compare this machine's clock with the service's."""
     summary = "The service's time is not known"
     try:
         server_time = parsedate_to_datetime(headers.get("date", ""))

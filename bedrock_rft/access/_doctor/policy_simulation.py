@@ -22,14 +22,7 @@ _MAX_PAGES = 10
 
 @dataclass(frozen=True)
 class Decision:
-    """Decision on one action.
-
-    Attributes:
-        action: IAM action, such as `bedrock-mantle:CreateFile`.
-        resource: ARN of the resource, or `*`.
-        verdict: `unknown` if it depends on a condition key without a value in the simulation.
-        reason: how it was decided.
-    """
+    """Decision on one action."""
 
     action: str
     resource: str
@@ -51,21 +44,9 @@ def resolve_principal(query: AwsQuery, arn: str, role: str | None) -> str | Quer
 
 
 def simulate(
-    query: AwsQuery,
-    principal: str,
-    actions: Sequence[str],
-    resource: str,
-    context: Mapping[str, str] | None = None,
+    query: AwsQuery, principal: str, actions: Sequence[str], resource: str, context: Mapping[str, str] | None = None
 ) -> tuple[Decision, ...] | QueryFailure:
-    """Simulate actions on a resource with the policies of an identity, its boundary and its organisation.
-
-    Args:
-        query: sends the queries.
-        principal: ARN of a user or a role.
-        actions: IAM actions.
-        resource: ARN of the resource as requests name it, or `*`.
-        context: values of condition keys in the requests.
-    """
+    """Simulate actions on a resource with the policies of an identity, its boundary and its organisation."""
     entries = [
         {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "string"}
         for key, value in (context or {}).items()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.access._doctor.policy_simulation import Verdict
@@ -16,6 +15,12 @@ __all__ = ["TrustDecision", "evaluate_trust"]
 
 _LAMBDA = "lambda.amazonaws.com"
 _ACTION = "sts:AssumeRole"
+_ACCOUNT, _SOURCE = "aws:sourceaccount", "aws:sourcearn"
+_CONTEXT = {
+    "aws:principalisawsservice": "true",
+    "aws:principalservicename": _LAMBDA,
+    "aws:securetransport": "true",
+}
 _NEGATED = {
     "StringNotEquals": "StringEquals",
     "StringNotEqualsIgnoreCase": "StringEqualsIgnoreCase",
@@ -25,14 +30,8 @@ _NEGATED = {
 }
 
 
-@dataclass(frozen=True)
-class TrustDecision:
-    """Decision on whether Lambda may assume a role.
-
-    Attributes:
-        verdict: `unknown` if the policy uses conditions that cannot be evaluated here.
-        reason: the statement or condition that decided.
-    """
+class TrustDecision(NamedTuple):
+    """Decision on whether Lambda may assume a role; `unknown` if a condition cannot be evaluated here."""
 
     verdict: Verdict
     reason: str
@@ -43,10 +42,6 @@ def evaluate_trust(document: object, reward: LambdaArn) -> TrustDecision:
 
     The condition keys that Lambda sends are `aws:SourceAccount` and `aws:SourceArn`. The source ARN is the function's,
     with or without the qualifier; a policy that distinguishes the two is `unknown`.
-
-    Args:
-        document: the trust policy as botocore returns it.
-        reward: ARN of the function.
     """
     if not isinstance(document, Mapping):
         return TrustDecision("denied", "the role has no trust policy")
@@ -55,22 +50,11 @@ def evaluate_trust(document: object, reward: LambdaArn) -> TrustDecision:
     bare, _ = function_arns(reward)
     # Without a qualifier a job invokes $LATEST.
     sources = (bare, reward if reward.qualifier else f"{bare}:$LATEST")
-    decisions = [_evaluate(listed, _context(reward, source)) for source in sources]
-    if len({decision.verdict for decision in decisions}) == 1:
-        return decisions[0]
-    return TrustDecision(
-        "unknown", "it distinguishes the function's versions, and not every form of aws:SourceArn passes"
-    )
-
-
-def _context(reward: LambdaArn, source: str) -> Mapping[str, str]:
-    return {
-        "aws:sourceaccount": reward.account,
-        "aws:sourcearn": source,
-        "aws:principalisawsservice": "true",
-        "aws:principalservicename": _LAMBDA,
-        "aws:securetransport": "true",
-    }
+    first, second = (_evaluate(listed, {**_CONTEXT, _ACCOUNT: reward.account, _SOURCE: arn}) for arn in sources)
+    if first.verdict == second.verdict:
+        return first
+    reason = "it distinguishes the function's versions, and not every form of aws:SourceArn passes"
+    return TrustDecision("unknown", reason)
 
 
 def _evaluate(statements: Sequence[Any], context: Mapping[str, str]) -> TrustDecision:
@@ -100,23 +84,15 @@ def _evaluate(statements: Sequence[Any], context: Mapping[str, str]) -> TrustDec
 
 def _covers(statement: Mapping[str, Any]) -> bool:
     """Return whether a statement concerns sts:AssumeRole by Lambda."""
-    if "NotPrincipal" in statement:
-        principal = not _names_lambda(statement["NotPrincipal"])
-    else:
-        principal = _names_lambda(statement.get("Principal"))
-    if "NotAction" in statement:
-        action = not any(_matches_pattern(pattern, _ACTION, fold=True) for pattern in _texts(statement["NotAction"]))
-    else:
-        action = any(_matches_pattern(pattern, _ACTION, fold=True) for pattern in _texts(statement.get("Action")))
-    return principal and action
+    principal = _names_lambda(statement.get("NotPrincipal", statement.get("Principal")))
+    patterns = _texts(statement.get("NotAction", statement.get("Action")))
+    action = any(_matches_pattern(pattern.lower(), _ACTION.lower()) for pattern in patterns)
+    return principal != ("NotPrincipal" in statement) and action != ("NotAction" in statement)
 
 
 def _names_lambda(principal: Any) -> bool:
-    if principal == "*":
-        return True
-    if not isinstance(principal, Mapping):
-        return False
-    return any(name in (_LAMBDA, "*") for name in _texts(cast("Mapping[str, Any]", principal).get("Service")))
+    services = cast("Mapping[str, Any]", principal).get("Service") if isinstance(principal, Mapping) else None
+    return principal == "*" or any(name in (_LAMBDA, "*") for name in _texts(services))
 
 
 def _conditions_hold(conditions: Any, context: Mapping[str, str]) -> tuple[bool | None, str]:
@@ -134,26 +110,20 @@ def _conditions_hold(conditions: Any, context: Mapping[str, str]) -> tuple[bool 
 
 
 def _condition_holds(operator: str, key: str, values: Sequence[str], context: Mapping[str, str]) -> bool | None:
-    name, quantified = operator.rpartition(":")[2], ":" in operator
-    optional = name.endswith("IfExists")
-    name = name.removesuffix("IfExists")
     value = context.get(key.lower())
-    if value is None or quantified:
+    if value is None or ":" in operator:
         return None
+    name = operator.removesuffix("IfExists")  # every key in the context exists
     if name == "Null":
         return "false" in [text.lower() for text in values]
-    del optional  # every key in the context exists
-    negated = name in _NEGATED
     match = _MATCHERS.get(_NEGATED.get(name, name))
-    if match is None:
-        return None
-    return any(match(text, value) for text in values) != negated
+    return None if match is None else any(match(text, value) for text in values) != (name in _NEGATED)
 
 
-def _matches_pattern(pattern: str, text: str, *, fold: bool = False) -> bool:
+def _matches_pattern(pattern: str, text: str) -> bool:
     """Match IAM's wildcards `*` and `?`."""
     expression = "".join(".*" if char == "*" else "." if char == "?" else re.escape(char) for char in pattern)
-    return re.fullmatch(expression, text, re.IGNORECASE | re.DOTALL if fold else re.DOTALL) is not None
+    return re.fullmatch(expression, text, re.DOTALL) is not None
 
 
 def _matches_arn(pattern: str, text: str) -> bool:

@@ -286,30 +286,14 @@ OBJECT_PREFIX = "bedrock-rft/"
 """The beginning of the keys of packages in S3."""
 
 _DEPLOY = (
-    "CreateFunction",
-    "UpdateFunctionCode",
-    "UpdateFunctionConfiguration",
-    "PublishVersion",
-    "TagResource",
-    "UntagResource",
-    "GetFunction",
-    "GetFunctionConfiguration",
-    "ListVersionsByFunction",
-    "ListAliases",
-    "ListTags",
+    "CreateFunction", "UpdateFunctionCode", "UpdateFunctionConfiguration", "PublishVersion", "TagResource",
+    "UntagResource", "GetFunction", "GetFunctionConfiguration", "ListVersionsByFunction", "ListAliases", "ListTags",
     "DeleteFunction",
-)
+)  # fmt: skip
 _CHANGE_ROLE = (
-    "UpdateAssumeRolePolicy",
-    "TagRole",
-    "UntagRole",
-    "DeleteRolePolicy",
-    "DeleteRole",
-    "GetRole",
-    "GetRolePolicy",
-    "ListRolePolicies",
-    "ListAttachedRolePolicies",
-)
+    "UpdateAssumeRolePolicy", "TagRole", "UntagRole", "DeleteRolePolicy", "DeleteRole", "GetRole", "GetRolePolicy",
+    "ListRolePolicies", "ListAttachedRolePolicies",
+)  # fmt: skip
 
 
 def documented_invoke_policy(function: str) -> Policy:
