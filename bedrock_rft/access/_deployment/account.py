@@ -28,12 +28,16 @@ class Account:
     def __init__(self, config: Config) -> None:
         self.region = config.region
         self._services = AwsServices(config, {}, timeout=config.timeout, retries=_RETRIES)
-        self.origin = self._services.credentials.origin
         self._function, self._policy_options = "", ""
         self._refuse_real_account("lambda", "iam", "sts")
         identity = self.call("sts", "GetCallerIdentity", expect=("Account", "Arn"))
         self.id, self.caller = str(identity["Account"]), str(identity["Arn"])
         self.partition = self.caller.split(":", 2)[1] if self.caller.startswith("arn:") else "aws"
+
+    @property
+    def origin(self) -> str:
+        """The source of the credentials."""
+        return self._services.credentials.origin
 
     @property
     def facts(self) -> tuple[tuple[str, str], ...]:

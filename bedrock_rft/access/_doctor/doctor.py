@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, Protocol, overload
 from urllib.parse import urlsplit
 
 from bedrock_rft._auth import api_key as api_keys
@@ -27,13 +27,28 @@ from bedrock_rft.access._policies.rft_policies import caller_policy
 from bedrock_rft.errors import BedrockRFTError, ConfigurationError
 from bedrock_rft.types.arn import LambdaArn
 
-if TYPE_CHECKING:
-    from bedrock_rft import AsyncClient, Client
-
 __all__ = ["Report", "doctor"]
 
 _QUERY_SECONDS = 8.0
 _NO_ACCOUNT = "0" * 12
+
+
+class _Client(Protocol):
+    """`Client`; this layer does not know the class."""
+
+    @property
+    def identity(self) -> Identity: ...
+
+    def __enter__(self) -> Any: ...
+
+
+class _AsyncClient(Protocol):
+    """`AsyncClient`."""
+
+    @property
+    def identity(self) -> Identity: ...
+
+    async def __aenter__(self) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -63,7 +78,7 @@ class Report(Findings):
 
 @overload
 def doctor(
-    client: Client,
+    client: _Client,
     *,
     reward: object | None = ...,
     models: Sequence[str] | str = ...,
@@ -72,7 +87,7 @@ def doctor(
 ) -> Report: ...
 @overload
 def doctor(
-    client: AsyncClient,
+    client: _AsyncClient,
     *,
     reward: object | None = ...,
     models: Sequence[str] | str = ...,
@@ -80,7 +95,7 @@ def doctor(
     seconds: float = ...,
 ) -> Coroutine[Any, Any, Report]: ...
 def doctor(
-    client: Client | AsyncClient,
+    client: _Client | _AsyncClient,
     *,
     reward: object | None = None,
     models: Sequence[str] | str = (),
