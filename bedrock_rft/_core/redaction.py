@@ -8,7 +8,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 from bedrock_rft._core.errors import ConfigurationError
 
-__all__ = ["RedactedMapping", "Secret", "as_secret", "redact"]
+__all__ = ["SECRET_PATTERNS", "RedactedMapping", "Secret", "as_secret", "redact"]
 
 T = TypeVar("T")
 
@@ -25,9 +25,38 @@ _SECRETS = re.compile(
     | \b (?:bedrock-api-key-|ABSK|IQoJ|FwoG) [A-Za-z0-9+/=_-]{{8,}}"""
 )
 
+SECRET_PATTERNS: Mapping[str, re.Pattern[str]] = {
+    "an AWS access key": re.compile(r"(?<![A-Za-z0-9])(?:AKIA|ASIA)(?![A-Z0-9]{9}EXAMPLE)[A-Z0-9]{16}(?![A-Za-z0-9])"),
+    "an AWS secret key": re.compile(
+        r"(?i)(?:secret|aws)[\w .-]{0,30}[\"']?\s{0,3}[:=]\s{0,3}[\"']?(?![A-Za-z0-9/+]{30}EXAMPLEKEY)"
+        r"[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"
+    ),
+    "an AWS session token": re.compile(r"(?:IQoJb3JpZ2lu|FwoGZXIvYXdz)[A-Za-z0-9/+=]{20,}"),
+    "a Bedrock API key": re.compile(r"bedrock-api-key-[A-Za-z0-9+/=_-]{20,}|(?<![A-Za-z0-9])ABSK[A-Za-z0-9+/]{20,}"),
+    "an OpenAI or Anthropic key": re.compile(r"(?<![A-Za-z0-9_-])sk-(?:[a-z]{2,12}[0-9]{0,2}-)?[A-Za-z0-9_-]{20,}"),
+    "a GitHub token": re.compile(r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{22,})"),
+    "a Hugging Face token": re.compile(r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{30,}"),
+    "a Slack token": re.compile(r"(?<![A-Za-z0-9])xox[abeoprs]-[A-Za-z0-9-]{10,}"),
+    "a private key": re.compile(r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?s:.{0,8000}?(?=-----END|\Z)|.{0,400})"),
+    "a JSON web token": re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
+    "a password in a URL": re.compile(
+        r"[a-z][a-z0-9+.-]{1,20}://[^\s/:@\"'{}<>]{1,80}:[^\s/:@\"'{}<>]{3,80}@[A-Za-z0-9]"
+    ),
+}
+"""The known forms of secrets by kind. Matches need no name of a field before the secret, except an AWS secret key."""
+
+_TOKENS = [
+    pattern
+    for kind, pattern in SECRET_PATTERNS.items()
+    if kind not in ("an AWS access key", "an AWS secret key", "a password in a URL")
+]
+"""The kinds of which the whole match is secret."""
+
 
 def redact(text: str) -> str:
     """Replace keys, tokens and signatures in a text of unknown origin by `****`."""
+    for pattern in _TOKENS:
+        text = pattern.sub("****", text)
     return _SECRETS.sub(lambda match: next((each for each in match.groups() if each), "") + "****", text)
 
 

@@ -76,11 +76,7 @@ class AnswerKey:
 
     @classmethod
     def from_gold(cls, records: Sequence[Mapping[str, Any]], rows: Sequence[str], gold: Gold) -> AnswerKey:
-        """Call `gold` for every record.
-
-        Raises:
-            ConfigurationError: `gold` raised, or returned something else than text.
-        """
+        """Call `gold` for every record."""
         rights: list[str | None] = []
         for record, row in zip(records, rows, strict=True):
             try:
@@ -124,13 +120,7 @@ def form_probes(records: Sequence[Mapping[str, Any]], form: AnswerForm, seed: in
 
 
 def build_probes(records: Sequence[Mapping[str, Any]], key: AnswerKey | None, seed: int) -> list[Probe]:
-    """Return answers of every kind to every record.
-
-    Args:
-        records: the sample.
-        key: the right answers; None if none could be built.
-        seed: for the choice of wrong answers.
-    """
+    """Return answers of every kind to every record."""
     rng = random.Random(seed)  # noqa: S311 - a choice of samples
     probes: list[Probe] = []
     for place in range(len(records)):

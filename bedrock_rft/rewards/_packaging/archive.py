@@ -6,16 +6,16 @@ import base64
 import hashlib
 import io
 import os
-import tempfile
 import unicodedata
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from bedrock_rft._core.atomic_file import AtomicFile
 from bedrock_rft._core.findings import WIDTH, clip
 from bedrock_rft._core.text import ShortRepr, sanitize_line
-from bedrock_rft.errors import ConfigurationError
+from bedrock_rft.errors import ConfigurationError, DatasetError
 
 __all__ = ["LARGEST", "LARGEST_UNZIPPED", "Package", "PackagedFile", "build_zip", "validate_file_name"]
 
@@ -79,19 +79,13 @@ class Package:
 
     def write(self, path: str | os.PathLike[str]) -> Path:
         """Write the zip atomically and return its path. Raises `ConfigurationError` if that fails."""
-        target = Path(path)
         try:
-            descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(self.content)
-                Path(name).replace(target)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
-        except OSError as error:
-            raise ConfigurationError(f"The package cannot be written to {target}: {error.strerror}.") from error
-        return target
+            with AtomicFile(path) as file:
+                file.write(self.content)
+                file.commit()
+        except DatasetError as error:
+            raise ConfigurationError(f"The package cannot be written: {error.message}") from error
+        return file.path
 
     def __repr__(self) -> str:
         head = f"<Package {_count_files(self.files)}, {_size(len(self.content))}, {self.runtime}, {self.architecture}: "
@@ -113,11 +107,7 @@ class Package:
 
 
 def validate_file_name(name: str) -> str:
-    """Return a path in the zip in normal form.
-
-    Raises:
-        ConfigurationError: the path leads out of the zip, or is not valid on every system.
-    """
+    """Return a path in the zip in normal form."""
     parts = name.split("/")
     invalid_part = any(not part.strip() or part in (".", "..") or part != part.strip() for part in parts)
     invalid_character = any(not character.isprintable() or character in '\\:*?"<>|' for character in name)
@@ -130,11 +120,7 @@ def validate_file_name(name: str) -> str:
 
 
 def build_zip(files: Mapping[str, bytes]) -> tuple[bytes, tuple[PackagedFile, ...]]:
-    """Return the zip of some files, and the list of them.
-
-    Raises:
-        ConfigurationError: a name is invalid or occurs twice, or the files exceed Lambda's limit when unpacked.
-    """
+    """Return the zip of some files, and the list of them."""
     ordered = sorted((validate_file_name(name), content) for name, content in files.items())
     folded = [name.casefold() for name, _ in ordered]
     duplicate = next((name for name in folded if folded.count(name) > 1), None)

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any, NoReturn, cast
@@ -20,34 +20,37 @@ from bedrock_rft.rewards._runtime.function import Function
 from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.reward import Combined, Leaf, Reward
 
-__all__ = ["DOCSTRING", "WrittenSources", "write_function_sources", "write_reward_sources"]
+__all__ = ["DOCSTRING", "Sources", "write_function_sources", "write_reward_sources"]
 
 DOCSTRING = f'"""Entry point of a reward function for Lambda, written by bedrock_rft {__version__}."""\n\n'
 _PACKAGE = "bedrock_rft.rewards"
 
 
 @dataclass(frozen=True)
-class WrittenSources:
-    """Sources of a Lambda function.
+class Sources:
+    """Sources of a Lambda function, the handler setting, and the settings that the reward needs.
 
     Attributes:
-        files: Python text by file name.
+        files: the contents by name.
+        direct: whether Lambda calls the user's own object, which then has to be a handler.
         notebooks: for each module written from a notebook, the notebook's global names and the names whose values have
             to be the same in the package.
     """
 
-    files: dict[str, str]
+    files: dict[str, bytes]
+    handler: str = "lambda_function.lambda_handler"
+    requirements: Sequence[str] = ()
+    models: Sequence[str] = ()
+    timeout: int = 300
+    memory: int = 512
+    direct: bool = False
     notebooks: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = field(
         default_factory=dict[str, "tuple[Mapping[str, Any], tuple[str, ...]]"]
     )
 
 
-def write_reward_sources(handler: Handler) -> WrittenSources:
-    """Write the sources for a reward.
-
-    Raises:
-        ConfigurationError: a part of the reward cannot be written as source; the message has its name.
-    """
+def write_reward_sources(handler: Handler) -> Sources:
+    """Write the sources for a reward."""
     writer = _Writer()
     total = writer.expression(cast("Reward", handler.reward))
     lines = [f"import {module}" for module in writer.sources.modules]
@@ -57,15 +60,15 @@ def write_reward_sources(handler: Handler) -> WrittenSources:
     return writer.sources.write(DOCSTRING + "\n".join(lines) + "\n")
 
 
-def write_function_sources(function: Callable[..., Any]) -> WrittenSources:
+def write_function_sources(function: Callable[..., Any]) -> Sources:
     """Write the sources for a function of (event, context). Raises as `write_reward_sources`."""
-    sources = _Sources()
+    sources = _Modules()
     name = sources.add_function(function)
     module = name.partition(".")[0]
     return sources.write(f"{DOCSTRING}import {module}\n\nlambda_handler = {name}\n")
 
 
-class _Sources:
+class _Modules:
     """The modules of which parts are packaged, with the names that are needed."""
 
     def __init__(self) -> None:
@@ -75,12 +78,12 @@ class _Sources:
     def modules(self) -> list[str]:
         return sorted(module for module, *_ in self._modules.values())
 
-    def write(self, entry: str) -> WrittenSources:
+    def write(self, entry: str) -> Sources:
         """Return the files, with the entry point."""
-        written = WrittenSources({"lambda_function.py": entry})
+        written = Sources({"lambda_function.py": entry.encode()})
         for module, source, names in self._modules.values():
             part = slice_module(source, names)
-            written.files[f"{module}.py"] = part.text
+            written.files[f"{module}.py"] = part.text.encode()
             if source.notebook:
                 written.notebooks[module] = (source.space, part.comparable)
         return written
@@ -142,7 +145,7 @@ class _Writer:
     """Writes a reward as an expression, with a statement for each of its leaves."""
 
     def __init__(self) -> None:
-        self.sources = _Sources()
+        self.sources = _Modules()
         self.imports: set[str] = set()
         self.lines: list[str] = []
         self._names: dict[int, str] = {}

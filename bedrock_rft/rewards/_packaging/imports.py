@@ -27,11 +27,7 @@ _PACKAGE = "bedrock_rft"
 
 
 def decode_source(name: str, content: bytes) -> str:
-    """Return the text of a Python file, by its byte order mark or its declared encoding, as Python itself reads it.
-
-    Raises:
-        ConfigurationError: the bytes are not valid in that encoding.
-    """
+    """Return the text of a Python file, by its byte order mark or its declared encoding, as Python itself reads it."""
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
         return io.TextIOWrapper(io.BytesIO(content), encoding).read()
@@ -55,19 +51,7 @@ def parse_source(name: str, text: str) -> ast.Module:
 
 
 def check_imports(sources: Mapping[str, str], present: Collection[str], ours: Mapping[str, Collection[str]]) -> bool:
-    """Check that every import works in Lambda, except those whose failure the code handles.
-
-    Args:
-        sources: Python texts by file name.
-        present: the names of the files in the package.
-        ours: the modules of this package that can be packaged, with their public names.
-
-    Returns:
-        Whether one of the sources imports this package.
-
-    Raises:
-        ConfigurationError: a module will be missing. The message has the file, the line, and the argument to add.
-    """
+    """Check that every import works in Lambda, except those whose failure the code handles."""
     top_names = {name.split("/")[0].removesuffix(".py").split(".")[0] for name in present}
     uses_package = False
     for name, text in sources.items():

@@ -33,16 +33,7 @@ def can_load(brought: Iterable[str], *, runtime: str, processor: str) -> bool:
 
 
 def load_package(content: bytes, handler: str, *, direct: bool) -> Sequence[str]:
-    """Load a zip and return the ids of the models that its judges call.
-
-    Args:
-        content: the zip.
-        handler: the handler setting, `module.name`.
-        direct: whether Lambda calls the user's own object, which then has to be a handler.
-
-    Raises:
-        ConfigurationError: the zip cannot be loaded, or Lambda could not call the handler.
-    """
+    """Load a zip and return the ids of the models that its judges call."""
     process = SubprocessTarget(content, handler, "package", _TIMEOUT, _MEMORY)
     try:
         description = process.start()
@@ -64,16 +55,7 @@ def load_package(content: bytes, handler: str, *, direct: bool) -> Sequence[str]
 
 
 def changed_names(content: bytes, module: str, fingerprints: Mapping[str, str]) -> list[str]:
-    """Return the names whose values in the package differ from those in the notebook.
-
-    Args:
-        content: the zip.
-        module: the module in the zip that has the notebook's statements.
-        fingerprints: fingerprints of the notebook's values.
-
-    Returns:
-        The names, in order; empty if the module cannot be loaded here.
-    """
+    """Return the names whose values in the package differ from those in the notebook."""
     with tempfile.TemporaryDirectory(prefix="package-", ignore_cleanup_errors=True) as folder:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             archive.extractall(folder)

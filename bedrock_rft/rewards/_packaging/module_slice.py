@@ -44,11 +44,7 @@ class ModuleSlice:
 
 
 def slice_module(source: ModuleSource, names: list[str]) -> ModuleSlice:
-    """Return the part of a module that some names need.
-
-    Raises:
-        ConfigurationError: a name that is needed cannot be packaged; the message has the name.
-    """
+    """Return the part of a module that some names need."""
     slicer = _Slicer(source)
     for name in names:
         slicer.add(name, name)

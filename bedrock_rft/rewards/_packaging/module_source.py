@@ -60,15 +60,7 @@ class ModuleSource:
 
 
 def read_source(space: Mapping[str, Any], label: str) -> ModuleSource:
-    """Read the source of a module.
-
-    Args:
-        space: the `__globals__` of one of its functions.
-        label: the object that is being packaged, for the error.
-
-    Raises:
-        ConfigurationError: the source cannot be read.
-    """
+    """Read the source of a module."""
     module = str(space.get("__name__", "__main__"))
     file, cells = space.get("__file__"), cast("list[Any] | None", space.get("In"))
     notebook = isinstance(cells, list) and not isinstance(file, str)

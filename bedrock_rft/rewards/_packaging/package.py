@@ -6,11 +6,11 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import cast
 
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._core.version import __version__
@@ -18,7 +18,7 @@ from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.rewards._packaging.archive import LARGEST_UNZIPPED, Package, build_zip, validate_file_name
 from bedrock_rft.rewards._packaging.entry_writer import (
     DOCSTRING,
-    WrittenSources,
+    Sources,
     write_function_sources,
     write_reward_sources,
 )
@@ -39,26 +39,7 @@ RUNTIMES = ("python3.13", "python3.14", "python3.12", "python3.11", "python3.10"
 """Lambda runtimes that this package supports; the first is the default."""
 
 _ENTRY_FILE = "lambda_function.py"
-_TIMEOUT = 300
-_MEMORY = 512
 _MAX_MEMORY = 10_240
-
-
-@dataclass(frozen=True)
-class _Sources:
-    """The sources of a reward, the handler setting, and its requirements."""
-
-    files: Mapping[str, bytes]
-    handler: str = "lambda_function.lambda_handler"
-    requirements: Sequence[str] = ()
-    models: Sequence[str] = ()
-    timeout: int = _TIMEOUT
-    memory: int = _MEMORY
-    direct: bool = False
-    """Whether Lambda calls the user's own object, which then has to be a handler."""
-    notebooks: Mapping[str, tuple[Mapping[str, Any], tuple[str, ...]]] = field(
-        default_factory=dict[str, "tuple[Mapping[str, Any], tuple[str, ...]]"]
-    )
 
 
 def package(
@@ -142,9 +123,6 @@ def write_sources(reward: object, folder: Path) -> None:
     """Write the sources of a reward that is an object into a folder, without its requirements.
 
     The entry point is `lambda_handler` in `lambda_function.py`.
-
-    Raises:
-        ConfigurationError: the reward cannot be written as source, or a notebook's statements give other values.
     """
     sources = _collect_sources(reward)
     if sources.notebooks:
@@ -165,19 +143,18 @@ def _check_settings(runtime: str, architecture: str, lists: Mapping[str, object]
             raise ConfigurationError(f"{name} must be a list, such as ['{sanitize_line(given, 80)}'].")
 
 
-def _collect_sources(reward: object) -> _Sources:
+def _collect_sources(reward: object) -> Sources:
     if isinstance(reward, (Reward, Handler)):
         handler = reward if isinstance(reward, Handler) else Handler(reward)
         total = cast("Reward", handler.reward)
         tests = [leaf for leaf in total.leaves if isinstance(leaf, PassesTests)]
-        memory = min(_MAX_MEMORY, _MEMORY + sum(leaf.memory for leaf in tests))
-        seconds = 3 * _TIMEOUT if tests else _TIMEOUT
-        return _from_written(
-            write_reward_sources(handler),
+        written = write_reward_sources(handler)
+        return replace(
+            written,
             requirements=total.requirements,
             models=total.models,
-            timeout=seconds,
-            memory=memory,
+            timeout=3 * written.timeout if tests else written.timeout,
+            memory=min(_MAX_MEMORY, written.memory + sum(leaf.memory for leaf in tests)),
         )
     if isinstance(reward, ModuleType):
         if not hasattr(reward, "lambda_handler") or not isinstance(reward.__file__, str):
@@ -193,18 +170,18 @@ def _collect_sources(reward: object) -> _Sources:
             raise ConfigurationError(f"{path.name} is already a package. Package the sources that it was made from.")
         return _from_file(path, name)
     if callable(reward):
-        return _from_written(write_function_sources(reward))
+        return write_function_sources(reward)
     raise ConfigurationError(
         f"The reward is of type {type(reward).__name__}. Pass a Reward, a Handler, a function, a module or "
         "'file.py:name'."
     )
 
 
-def _from_file(path: Path, name: str) -> _Sources:
+def _from_file(path: Path, name: str) -> Sources:
     if path.suffix != ".py":
         raise ConfigurationError(f"'{path.name}' is not a Python file.")
     if path.name == _ENTRY_FILE:
-        return _Sources({_ENTRY_FILE: _read(path, path.name)}, f"lambda_function.{name}", direct=True)
+        return Sources({_ENTRY_FILE: _read(path, path.name)}, f"lambda_function.{name}", direct=True)
     stem = path.stem.replace(".", "_")  # a dot would separate a package from a module
     entry = (
         f"{DOCSTRING}from importlib import import_module\n\n"
@@ -212,7 +189,7 @@ def _from_file(path: Path, name: str) -> _Sources:
         'if hasattr(lambda_handler, "leaves"):  # a reward; Lambda needs its handler\n'
         "    lambda_handler = lambda_handler.handler\n"
     )
-    return _Sources({_ENTRY_FILE: entry.encode(), f"{stem}.py": _read(path, path.name)})
+    return Sources({_ENTRY_FILE: entry.encode(), f"{stem}.py": _read(path, path.name)})
 
 
 def _included(include: Iterable[str | os.PathLike[str]] | Mapping[str, str | os.PathLike[str]]) -> dict[str, bytes]:
@@ -257,26 +234,7 @@ def _check_name(name: str) -> None:
         raise ConfigurationError(f"'{name}' would hide the module '{top}' in Lambda. Rename it.")
 
 
-def _from_written(
-    written: WrittenSources,
-    *,
-    requirements: Sequence[str] = (),
-    models: Sequence[str] = (),
-    timeout: int = _TIMEOUT,
-    memory: int = _MEMORY,
-) -> _Sources:
-    files = {name: text.encode() for name, text in written.files.items()}
-    return _Sources(
-        files,
-        requirements=requirements,
-        models=models,
-        timeout=timeout,
-        memory=memory,
-        notebooks=written.notebooks,
-    )
-
-
-def _compare_notebooks(content: bytes, sources: _Sources) -> None:
+def _compare_notebooks(content: bytes, sources: Sources) -> None:
     """Raise `ConfigurationError` if a name has another value in the package than in the notebook."""
     for module, (space, names) in sources.notebooks.items():
         changed = changed_names(content, module, fingerprint_names(space, list(names)))

@@ -42,11 +42,7 @@ _SETTINGS = ("NO_INDEX", "FIND_LINKS", "INDEX_URL", "EXTRA_INDEX_URL", "NO_BINAR
 
 
 def pin_requirements(requirements: Sequence[str]) -> tuple[str, ...]:
-    """Return requirements in the form `name==version`. A name alone gets the version that is installed here.
-
-    Raises:
-        ConfigurationError: a requirement has another form, is not installed, or occurs with two versions.
-    """
+    """Return requirements in the form `name==version`. A name alone gets the version that is installed here."""
     pinned: dict[str, str] = {}
     for requirement in requirements:
         text = requirement.strip()
@@ -72,11 +68,7 @@ def pin_requirements(requirements: Sequence[str]) -> tuple[str, ...]:
 
 
 def install_requirements(requirements: Sequence[str], *, runtime: str, architecture: str) -> dict[str, bytes]:
-    """Download wheels for Lambda with pip, as it is configured here, and return their files by name.
-
-    Raises:
-        ConfigurationError: pip is missing or failed, or a dependency is not among the requirements.
-    """
+    """Download wheels for Lambda with pip, as it is configured here, and return their files by name."""
     if not requirements:
         return {}
     with tempfile.TemporaryDirectory(prefix="package-") as folder:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
+from bedrock_rft._core.redaction import SECRET_PATTERNS
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
 
@@ -24,24 +25,6 @@ _FILE_KINDS: Mapping[str, tuple[str, ...]] = {
     "a database": (".sqlite", ".sqlite3", ".db", ".h5", ".hdf5"),
     "an archive": (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".whl"),
     "a file of environment variables": (".env",),
-}
-_SECRETS: Mapping[str, re.Pattern[str]] = {
-    "an AWS access key": re.compile(r"(?<![A-Za-z0-9])(?:AKIA|ASIA)(?![A-Z0-9]{9}EXAMPLE)[A-Z0-9]{16}(?![A-Za-z0-9])"),
-    "an AWS secret key": re.compile(
-        r"(?i)(?:secret|aws)[\w .-]{0,30}[\"']?\s{0,3}[:=]\s{0,3}[\"']?(?![A-Za-z0-9/+]{30}EXAMPLEKEY)"
-        r"[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"
-    ),
-    "an AWS session token": re.compile(r"(?:IQoJb3JpZ2lu|FwoGZXIvYXdz)[A-Za-z0-9/+=]{20}"),
-    "a Bedrock API key": re.compile(r"bedrock-api-key-[A-Za-z0-9+/=_-]{20}|(?<![A-Za-z0-9])ABSK[A-Za-z0-9+/]{20}"),
-    "an OpenAI or Anthropic key": re.compile(r"(?<![A-Za-z0-9_-])sk-(?:[a-z]{2,12}[0-9]{0,2}-)?[A-Za-z0-9_-]{20}"),
-    "a GitHub token": re.compile(r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{30}|github_pat_[A-Za-z0-9_]{22})"),
-    "a Hugging Face token": re.compile(r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{30}"),
-    "a Slack token": re.compile(r"(?<![A-Za-z0-9])xox[abeoprs]-[A-Za-z0-9-]{10}"),
-    "a private key": re.compile(r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?s:.{0,400})"),
-    "a JSON web token": re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8}"),
-    "a password in a URL": re.compile(
-        r"[a-z][a-z0-9+.-]{1,20}://[^\s/:@\"'{}<>]{1,80}:[^\s/:@\"'{}<>]{3,80}@[A-Za-z0-9]"
-    ),
 }
 _HOME = re.compile(
     r"(?:(?<![\w./:-])|(?<=file://))/(?:home|Users)/[A-Za-z0-9._-]+/|(?<![\w])[A-Za-z]:(?:\\{1,2}|/)Users(?:\\{1,2}|/)"
@@ -71,15 +54,7 @@ def _raise_for_name(name: str, reason: str) -> None:
 
 
 def check_secrets(files: Mapping[str, bytes], *, allow: Collection[str] = ()) -> None:
-    """Check for text that looks like a secret, or is a path of this machine. The message does not contain it.
-
-    Args:
-        files: contents by name.
-        allow: findings that are not secrets, each in the form that the error has.
-
-    Raises:
-        ConfigurationError: with the file, the line and the kind of secret; or `allow` has an entry without a finding.
-    """
+    """Check for text that looks like a secret, or is a path of this machine. The message does not contain it."""
     unused = {str(entry) for entry in allow}
     for name, content in files.items():
         text = content.decode("latin-1")  # never fails, and keeps ASCII, of which secrets consist
@@ -98,7 +73,7 @@ def check_secrets(files: Mapping[str, bytes], *, allow: Collection[str] = ()) ->
 
 def _iter_findings(text: str) -> Iterator[tuple[str, str, re.Match[str]]]:
     """Yield the kind of each finding, the remedy, and the match."""
-    for kind, pattern in _SECRETS.items():
+    for kind, pattern in SECRET_PATTERNS.items():
         for match in pattern.finditer(text):
             yield kind, "Read it from the function's environment or a secret store", match
     folders = [re.compile(re.escape(folder)) for folder in _local_folders()]

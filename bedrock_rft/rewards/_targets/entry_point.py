@@ -29,11 +29,7 @@ def load_handler(handler: EntryPoint | Reward) -> EntryPoint:
 
 
 def call_handler(entry: EntryPoint, event: object, *, timeout: float) -> Any:
-    """Call an entry point with a copy of the event made through JSON. It is abandoned after the timeout in seconds.
-
-    Raises:
-        RewardError: the function raised, or exceeded the timeout.
-    """
+    """Call an entry point with a copy of the event made through JSON. It is abandoned after the timeout in seconds."""
     copy = json.loads(json.dumps(event))
     context = LambdaContext(timeout)
     results: list[Any] = []

@@ -84,9 +84,8 @@ def _notebook_sources(definition: Any, reward: object) -> Iterator[tuple[str, by
     except ConfigurationError:
         yield "", _definition_bytes(definition)
         return
-    texts = {name: text.encode() for name, text in made.items()}
-    yield from texts.items()
-    yield from imported_sources(texts.values(), Path.cwd())
+    yield from made.items()
+    yield from imported_sources(made.values(), Path.cwd())
 
 
 def _definition_bytes(definition: Any) -> bytes:

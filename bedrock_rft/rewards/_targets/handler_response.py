@@ -42,22 +42,13 @@ class ScoredRollout:
 
 
 def parse_scores(result: Sequence[Any], ids: Sequence[str]) -> list[ScoredRollout]:
-    """Return the scores of a parsed response, in the order of `ids`.
-
-    Raises:
-        RewardError: a rollout has no score, two scores, or a score that is not a number; `.rollout` names the
-            rollout and `.code` the rule.
-    """
+    """Return the scores of a parsed response, in the order of `ids`."""
     items = _by_id(result, ids)
     return [ScoredRollout(name, _score(items[name], name), dict(_metrics(items[name], name))) for name in ids]
 
 
 def parse_response(result: object) -> list[Any]:
-    """Return a handler's result as it arrives after Lambda sent it as JSON.
-
-    Raises:
-        RewardError: the result is not a list, cannot be sent as JSON, or exceeds 6 MB.
-    """
+    """Return a handler's result as it arrives after Lambda sent it as JSON."""
     _check_type(result)
     try:
         text = json.dumps(result, ensure_ascii=False, default=_decimal)

@@ -96,16 +96,7 @@ class LambdaTarget:
     """A function in Lambda, invoked as the service invokes it."""
 
     def __init__(self, arn: str, client: Any, timeout: float | None) -> None:
-        """Read the function's settings, if the caller may see them.
-
-        Args:
-            arn: the function's, with or without a qualifier.
-            client: botocore's for Lambda, a client of this package, or None for botocore's own credentials.
-            timeout: seconds that an invocation may take; None for the function's own.
-
-        Raises:
-            ConfigurationError: the ARN is not a function's, or there are no AWS credentials.
-        """
+        """Read the function's settings, if the caller may see them."""
         self.name, self.arn = arn, arn
         region = LambdaArn(arn).region
         given = client if hasattr(client, "invoke") else None

@@ -24,11 +24,7 @@ _SHOWN_CHARS = 120
 
 
 def resolve_target(reward: object, *, timeout: float | None, memory: int, client: Any) -> Target:
-    """Return the target for a reward, without invoking it; `check` describes the arguments.
-
-    Raises:
-        ConfigurationError: the reward has an unknown type, cannot be found, or there are no AWS credentials.
-    """
+    """Return the target for a reward, without invoking it; `check` describes the arguments."""
     limit = _DEFAULT_TIMEOUT if timeout is None else timeout
     arn = lambda_arn(reward)
     if arn is not None:
@@ -59,11 +55,7 @@ def lambda_arn(reward: object) -> str | None:
 
 
 def load_gold(text: str) -> Callable[[Mapping[str, Any]], str]:
-    """Return the function that `path/to/file.py:name` names, for `gold=`. The folder of the file stays importable.
-
-    Raises:
-        ConfigurationError: there is no such file or function.
-    """
+    """Return the function that `path/to/file.py:name` names, for `gold=`. The folder of the file stays importable."""
     path, name = split_reward_path(text, "gold")
     sys.path.insert(0, str(path.parent))
     # Dataclasses and pickle look up their module by name. Bytecode is not used: it may be that of the file before an

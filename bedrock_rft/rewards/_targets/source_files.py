@@ -19,9 +19,6 @@ def source_with_imports(file: Path) -> Iterator[tuple[str, bytes]]:
     """Yield the name and content of a file and of the user's modules that it imports, directly or not.
 
     The standard library, this package and installed packages are not followed.
-
-    Raises:
-        OSError: the file itself cannot be read.
     """
     content = file.read_bytes()
     yield file.name, content
@@ -31,13 +28,7 @@ def source_with_imports(file: Path) -> Iterator[tuple[str, bytes]]:
 def imported_sources(
     texts: Iterable[bytes], folder: Path, *, seen: set[Path] | None = None
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield the name and content of each module of the user that some sources import, directly or not.
-
-    Args:
-        texts: the sources.
-        folder: the folder of the sources; imports are looked up there first.
-        seen: files that are not yielded again.
-    """
+    """Yield the name and content of each module of the user that some sources import, directly or not."""
     known = set[Path]() if seen is None else seen
     pending = [(text, folder) for text in texts]
     while pending and len(known) < _MAX_FILES:

@@ -42,19 +42,7 @@ class SubprocessTarget:
         *,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Prepare the subprocess; the first invocation starts it.
-
-        Args:
-            source: a `.py` file, a `.zip` file, or the bytes of one.
-            handler: the name in the file, or `module.name` in a zip.
-            name: the name that reports use.
-            timeout: seconds that an invocation may take.
-            memory: megabytes that the process may use.
-            environment: variables of the process; by default none of the user's.
-
-        Raises:
-            ConfigurationError: the zip cannot be unpacked.
-        """
+        """Prepare the subprocess; the first invocation starts it."""
         self.name, self.timeout, self.memory = name, timeout, memory
         self._stack = contextlib.ExitStack()
         self._source, self._source_handler = source, handler
@@ -96,11 +84,7 @@ class SubprocessTarget:
         return Outcome(_replacement(response.get("kind"), response.get("result")), seconds, printed)
 
     def start(self) -> dict[str, Any]:
-        """Start the subprocess and return its description of the handler: `reward`, `models` and `wrong`.
-
-        Raises:
-            RewardError: the handler cannot be loaded.
-        """
+        """Start the subprocess and return its description of the handler: `reward`, `models` and `wrong`."""
         # Without bytecode: a module that was edited within one second would run as it was before the edit.
         flags = ["-I", "-B", "-S"] if self._packaged else ["-I", "-B"]
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="check-", ignore_cleanup_errors=True))

@@ -82,9 +82,6 @@ def invoke_until_accepted(target: Target, event: object) -> Any:
 
     A function that is throttled or being updated is invoked again for ten minutes, and after a lost connection four
     times.
-
-    Raises:
-        RewardError: the invocation failed, or the function stayed busy.
     """
     import tenacity
 

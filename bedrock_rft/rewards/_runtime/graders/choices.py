@@ -28,13 +28,7 @@ class _Patterns(NamedTuple):
 
 
 def parse_choice(text: str, letters: str, *, marked: bool) -> str | None:
-    """Return the letter that an answer names, or None if it names none or several.
-
-    Args:
-        text: the answer without thoughts.
-        letters: the letters of the choices, in upper case.
-        marked: whether the text was delimited as the final answer, by a box, a marker or tags.
-    """
+    """Return the letter that an answer names, or None if it names none or several."""
     patterns = _compile_patterns(letters)
     text = text.strip()
     alone = patterns.alone.fullmatch(text) if len(text) <= _MAX_TEXT else None
