@@ -102,6 +102,21 @@ def test_an_alarm_is_raised_once() -> None:
     assert raised == [(8, "reward_low")]  # at step 45 of 67: a healthy run may begin slowly
 
 
+def test_the_end_of_a_job_of_unknown_length_can_raise_an_alarm() -> None:
+    rows = [{name: value for name, value in row.items() if name != "total_steps"} for row in ill("reward_flat")]
+    state, _ = folded(events(rows))
+    assert state.alarms == ()  # the job is running, so a rise may still come
+    _, change = state.after(job(created_at=NOW, status="succeeded"), [], (), Thresholds())
+    assert [alarm.code for alarm in change.alarms] == ["reward_flat"]
+
+
+def test_alarms_use_the_range_of_the_reward() -> None:
+    who = job(created_at=NOW, status="succeeded")
+    for reward_range, codes in (((0, 1), ["reward_flat"]), ((0, 10), ["reward_low"]), (None, [])):
+        _, change = State().after(who, events(ill("reward_flat")), (), Thresholds(), reward_range)
+        assert [alarm.code for alarm in change.alarms] == codes
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.4, "0 s"), (59, "59 s"), (60, "1 min"), (3900, "1 h 05 min"), (200_000, "2 d 7 h")]
 )
@@ -309,6 +324,16 @@ def test_watching_returns_the_ended_job_in_both_colours(service: Service) -> Non
         "status": "succeeded",
         "fine_tuned_model": ended.fine_tuned_model,
     }
+
+
+def test_watching_takes_the_range_of_the_reward(service: Service) -> None:
+    name, stream = started(service), io.StringIO()
+    with Client(transport=LocalTransport(service)) as client:
+        with pytest.raises(ConfigurationError, match=r"reward_range is \(1, 0\)"):
+            client.jobs.watch(name, style="none", reward_range=(1, 0))
+        client.jobs.watch(name, style="json", file=stream, poll_interval=0.01, reward_range=(0, 100))
+    found = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert "reward_low" in {one["code"] for one in found if one["kind"] == "alarm"}
 
 
 def test_it_raises_as_a_wait_does(service: Service) -> None:

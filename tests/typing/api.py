@@ -59,6 +59,8 @@ def blocking(client: Client) -> None:
     assert_type(client.jobs.follow(job, after="e"), Iterator[Event])
     assert_type(client.jobs.events(job), Iterator[Event])
     assert_type(client.jobs.watch(job, style="plain", trackers=[MLflow(), TensorBoard("runs")]), Job)
+    assert_type(client.jobs.watch(job, reward_range=(-1, 1)), Job)
+    assert_type(client.jobs.metrics(job).health(reward_range=None).verdict, str)
     assert_type(client.jobs.metrics(job), Metrics)
     assert_type(client.jobs.metrics(job).health(Thresholds(reward_low=0.1)).ok, bool)
     assert_type(client.jobs.metrics(job)[0], TrainingMetrics)
