@@ -19,7 +19,7 @@ Range = tuple[float, float]
 _MARGIN = 2.0  # standard errors of a bound: about one mean in 40 lies above its bound
 _BETWEEN_THIRDS = 2 / 3  # share of a steady rise that the means of the first and last third show
 _HIGH = 0.8  # a reward from this share on is fine without a rise, because little room is left
-_DOUBTFUL = 3.0  # standard errors of a fall that forbid to call the reward flat, but may still be noise
+_DOUBTFUL = 3.0  # standard errors of a change that may be noise, but forbids to call the reward flat
 _KEPT = 0.5  # a reward that has lost more than half of its gain does not rise
 
 
@@ -40,8 +40,8 @@ class _Reward:
         first, best, last: mean of the first, the best and the last steps.
         noise: standard deviation of one step around the trend.
         fall: the fall from the best steps to the last ones that is largest in standard errors.
-        least_fall: smallest fall that matters.
-        may_fall: whether the last third is below an earlier one by more than noise usually explains.
+        least_rise, least_fall: smallest rise and fall that matter.
+        may_fall: whether the last steps are below the best ones by more than noise usually explains.
         rise: size of the rise, in standard errors.
         rises: whether there is a rise that is real, large enough to matter, and not lost again.
         scale: lowest and highest value, unless unknown.
@@ -59,12 +59,20 @@ class _Reward:
         self.fall = max(falls)
         # Without a scale, a fall counts if it exceeds the noise of one step.
         self.least_fall = (thresholds.fall_least if scale else 1.0) * self.span
-        third = falls[0]
-        self.may_fall = third.errors >= _DOUBTFUL and third.best - third.last >= self.least_fall
-        least = thresholds.flat_gain * self.span if scale else NOTHING * max(map(abs, values))
-        self.rise = windows.largest_rise(values, least)
+        # The last third is compared with few others, so a smaller number of errors is as unlikely.
+        self.may_fall = any(
+            fall.errors >= (_DOUBTFUL if fall is falls[0] else _DOUBTFUL + 1)
+            and fall.best - fall.last >= self.least_fall
+            for fall in falls
+        )
+        self.least_rise = thresholds.flat_gain * self.span if scale else NOTHING * max(map(abs, values))
+        self.rise = windows.largest_rise(values, self.least_rise)
         gain = self.last - self.first
-        self.rises = self.rise >= thresholds.rise_errors and gain >= max(least, _KEPT * (self.best - self.first))
+        self.rises = (
+            self.rise >= thresholds.rise_errors
+            and gain >= max(self.least_rise, _KEPT * (self.best - self.first))
+            and not self.may_fall
+        )
 
     @property
     def span(self) -> float:
@@ -172,7 +180,8 @@ def _flat(reward: _Reward, scale: Range, thresholds: Thresholds) -> Finding | No
     if (
         reward.may_fall
         or reward.rise >= thresholds.rise_errors
-        or gain + _MARGIN * reward.noise * math.sqrt(2 / third) >= _BETWEEN_THIRDS * visible
+        or windows.early_rise(reward.values, reward.least_rise) >= _DOUBTFUL
+        or gain + _MARGIN * reward.noise * math.sqrt(2 / third) >= _BETWEEN_THIRDS * visible * (reward.progress or 1.0)
         or reward.upper(len(reward.values)) >= scale[1] - visible
     ):
         return None

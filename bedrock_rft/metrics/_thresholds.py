@@ -24,7 +24,7 @@ class Thresholds(ShortRepr):
             dataset. Source: AWS user guide, Reinforcement fine-tuning for Amazon Nova models (15 %).
         reward_high: a reward above this share from the start leaves little to learn. Source: the same (95 %).
         flat_share: share of the steps that must be over before a reward is called low or flat, because a healthy run
-            may learn nothing visible in its first half.
+            may begin to learn after half of the job.
         flat_visible: a reward is called flat only if a rise of this share through the job was possible and would have
             been visible above the noise. Closer to the maximum, it may be a plateau that was reached in a few steps.
         rise_errors: a rise of this many standard errors is real; over all windows, fewer than one run without a trend
@@ -57,7 +57,7 @@ class Thresholds(ShortRepr):
     window: int = 10
     reward_low: float = 0.15
     reward_high: float = 0.95
-    flat_share: float = 2 / 3
+    flat_share: float = 0.75
     flat_visible: float = 0.3
     rise_errors: float = 3.5
     flat_gain: float = 0.05

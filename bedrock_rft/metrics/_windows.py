@@ -8,7 +8,17 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-__all__ = ["Fall", "deviation", "falls", "largest_rise", "noise", "rolling_means", "stretches", "window_sizes"]
+__all__ = [
+    "Fall",
+    "deviation",
+    "early_rise",
+    "falls",
+    "largest_rise",
+    "noise",
+    "rolling_means",
+    "stretches",
+    "window_sizes",
+]
 
 _NORMAL = 1.4826  # standard deviations of a normal distribution per median absolute deviation
 _SHORTEST = 5  # steps of the shortest window; the mean of fewer steps is hardly less noisy than one step
@@ -65,6 +75,21 @@ def largest_rise(values: Sequence[float], least: float) -> float:
         for last, mean in late:
             if mean - early >= least:
                 largest = max(largest, _in_errors(mean - early, single, 1 / first + 1 / last))
+    return largest
+
+
+def early_rise(values: Sequence[float], least: float) -> float:
+    """Return the largest rise from the first steps to all others, in standard errors, over the windows.
+
+    Rises smaller than `least` do not count.
+    """
+    single, total, count = _noise(values), math.fsum(values), len(values)
+    largest = 0.0
+    for first in window_sizes(count, _FIRST):
+        early = math.fsum(values[:first])
+        rise = (total - early) / (count - first) - early / first
+        if rise >= least:
+            largest = max(largest, _in_errors(rise, single, 1 / first + 1 / (count - first)))
     return largest
 
 

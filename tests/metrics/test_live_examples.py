@@ -56,7 +56,19 @@ def test_the_command_comes_back_to_a_job(tmp_path: Path) -> None:
         job = client.jobs.create("openai.gpt-oss-20b", training_file=file, reward=arn)
         command = ("-m", "bedrock_rft", "watch")
         shared = service.environment("aws")
-        done = run(*command, job.id, "--style", "json", "--poll-interval", 0.1, "--reward-range", 0, 100, cwd=tmp_path, **shared)
+        done = run(
+            *command,
+            job.id,
+            "--style",
+            "json",
+            "--poll-interval",
+            0.1,
+            "--reward-range",
+            0,
+            100,
+            cwd=tmp_path,
+            **shared,
+        )
         lost = run(*command, "local-ftjob-none", "--poll-interval", 0.05, cwd=tmp_path, **shared)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout.splitlines()[-1])["status"] == "succeeded"

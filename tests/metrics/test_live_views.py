@@ -99,7 +99,7 @@ def test_an_alarm_is_raised_once() -> None:
     rows = ill("reward_low")
     _, changes = folded(*(events(rows[at : at + 5]) for at in range(0, 60, 5)))
     raised = [(number, alarm.code) for number, change in enumerate(changes) for alarm in change.alarms]
-    assert raised == [(8, "reward_low")]  # at step 45 of 67: a healthy run may begin slowly
+    assert raised == [(10, "reward_low")]  # at step 55 of 67: a healthy run may begin slowly
 
 
 def test_the_end_of_a_job_of_unknown_length_can_raise_an_alarm() -> None:

@@ -88,6 +88,12 @@ def _quick(rng: random.Random) -> Path:
     return lambda share: end - (end - start) * math.exp(-speed * share)
 
 
+def _quick_low(rng: random.Random) -> Path:
+    """Learn in the first tenth, then stay at a level that leaves room."""
+    start, end, speed = rng.uniform(0.1, 0.3), rng.uniform(0.55, 0.75), rng.uniform(20, 50)
+    return lambda share: end - (end - start) * math.exp(-speed * share)
+
+
 def _slow(rng: random.Random) -> Path:
     """Earn hardly anything for a third to a half of the job, then learn."""
     start, end = rng.uniform(0.02, 0.08), rng.uniform(0.6, 0.9)
@@ -104,6 +110,7 @@ def _good(rng: random.Random) -> Path:
 HEALTHY: dict[str, Callable[[random.Random], Path]] = {
     "steady learner": _steady,
     "quick learner": _quick,
+    "quick, low plateau": _quick_low,
     "slow start": _slow,
     "already good": _good,
 }
