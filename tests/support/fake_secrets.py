@@ -134,11 +134,11 @@ def _as_json(thing: Any) -> str:
 
 
 def inspected(thing: Any) -> str:
-    """Return the output of `rich.inspect` with everything it can show."""
+    """Return what `rich.inspect` shows of the attributes. Of methods it shows signatures only, slowly."""
     from rich import inspect
 
     file = io.StringIO()
-    inspect(thing, console=Console(file=file, width=10_000), all=True)
+    inspect(thing, console=Console(file=file, width=10_000), private=True, dunder=True, docs=False)
     return file.getvalue()
 
 
