@@ -67,7 +67,7 @@ def train(client: Client, folder: Path, data: Path | None, model: str) -> tuple[
     """Tune a model on most of the dataset, and return it with the records held back for the evaluation."""
     if data is None:
         data = folder / "word_problems.jsonl"
-        word_problems.write(data)
+        word_problems.write(data, count=120)
     parts = datasets.split(data, train=folder / "train.jsonl", validation=folder / "validation.jsonl")
     job = client.jobs.create(
         model,

@@ -115,7 +115,7 @@ def arguments() -> argparse.Namespace:
         metavar="DIRECTORY",
         help="use the local service, with its state in this directory (rehearsal)",
     )
-    parser.add_argument("--pace", type=float, default=0.05, help="seconds per step of the local service")
+    parser.add_argument("--pace", type=float, default=0.02, help="seconds per step of the local service")
     options = parser.parse_args()
     if options.local:
         options.reward = options.reward or REHEARSED

@@ -71,7 +71,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Watch a job.")
     parser.add_argument("job", nargs="?", metavar="JOB_ID", help="the job to watch")
     parser.add_argument("--local", action="store_true", help="watch a job on the local service")
-    parser.add_argument("--pace", type=float, default=0.1, help="seconds per step of the local service")
+    parser.add_argument("--pace", type=float, default=0.05, help="seconds per step of the local service")
     parser.add_argument("--style", default="auto", help="auto, terminal, plain, json or none")
     parser.add_argument("--csv", type=Path, help="save the metrics here")
     parser.add_argument("--png", type=Path, help="plot the curves here")
