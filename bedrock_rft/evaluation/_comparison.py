@@ -78,14 +78,7 @@ class _Gains:
 
 @dataclass(frozen=True)
 class _Pair:
-    """Paired results of one model and the base model.
-
-    Attributes:
-        result: the model.
-        answered: differences on the prompts that both answered.
-        complete: differences on all prompts, missing answers counted as the lowest score.
-        missing_differs: True if the models miss different shares of answers.
-    """
+    """Differences on the prompts that both models answered, and on all prompts with missing answers as lowest score."""
 
     result: ModelResult
     answered: _Gains

@@ -19,28 +19,25 @@ _MAX_DISTINCT = 12
 _MAX_CHARACTERS = 60
 _YEAR_2000, _YEAR_2100 = 946_684_800, 4_102_444_800  # Unix time
 
-_Key = tuple[int, float, str]
-"""Sort key of a group: numbers and ranges first, then text, then missing values."""
-_Bucket = Callable[[Any], tuple[_Key, str]]
+_Bucket = tuple[int, float, str]
+"""A group's sort key and label: numbers and ranges first, then text, then missing values."""
 
 
 def group_by_field(name: str, prompts: Sequence[Prompt], results: Sequence[ModelResult]) -> list[Group]:
     """Return the mean score of each model for each value of a record field."""
     bucket = _bucket_function([prompt.fields.get(name) for prompt in prompts])
-    members: dict[tuple[_Key, str], list[int]] = defaultdict(list)
+    members: dict[_Bucket, list[int]] = defaultdict(list)
     for prompt in prompts:
         members[bucket(prompt.fields.get(name))].append(prompt.index)
-    means = {result.label: result.prompts for result in results}
+    scores = {result.label: result.prompts for result in results}
     return [
         Group(
             field=name,
             value=label,
             prompts=len(indices),
-            means={
-                model: mean([scores[index] for index in indices if index in scores]) for model, scores in means.items()
-            },
+            means={model: mean([of[index] for index in indices if index in of]) for model, of in scores.items()},
         )
-        for (_, label), indices in sorted(members.items())
+        for (_, _, label), indices in sorted(members.items())
     ]
 
 
@@ -52,42 +49,35 @@ def text_of(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _bucket_function(values: Sequence[Any]) -> _Bucket:
+def _bucket_function(values: Sequence[Any]) -> Callable[[Any], _Bucket]:
     present = [value for value in values if value is not None]
-    dates = [_parse_date(value) for value in present]
-    if present and all(isinstance(value, str) for value in present) and None not in dates:
-        to_number: Callable[[Any], float | None] = _parse_date
-        to_text: Callable[[float], str] = _format_date
-    else:
-        to_number = _as_number
-        scale = _epoch_scale([number for number in map(_as_number, present) if number is not None])
-        to_text = _format_number if scale is None else (lambda number: _format_date(number / scale))
+    to_number: Callable[[Any], float | None] = _as_number
+    to_text: Callable[[float], str] = _format_number
+    if present and all(_parse_date(value) is not None for value in present):
+        to_number, to_text = _parse_date, _format_date
+    elif scale := _epoch_scale([number for number in map(_as_number, present) if number is not None]):
+        to_text = lambda number: _format_date(number / scale)  # noqa: E731 - one of several
     numbers = sorted(number for number in map(to_number, present) if number is not None)
     if len(set(numbers)) <= _MAX_DISTINCT:
-        return lambda value: _exact_bucket(value, to_number, to_text)
-    cuts = [numbers[len(numbers) * quarter // _QUARTERS] for quarter in range(1, _QUARTERS)]
-    edges = [numbers[0], *cuts, numbers[-1]]
+        cuts, edges = [], []
+    else:
+        cuts = [numbers[len(numbers) * quarter // _QUARTERS] for quarter in range(1, _QUARTERS)]
+        edges = [numbers[0], *cuts, numbers[-1]]
 
-    def range_bucket(value: Any) -> tuple[_Key, str]:
+    def bucket(value: Any) -> _Bucket:
+        if value is None:
+            return 2, 0.0, "missing"
         number = to_number(value)
-        if number is None:
-            return ((2, 0.0, ""), "missing") if value is None else ((2, 1.0, ""), "not a number")
-        place = sum(number >= cut for cut in cuts)
-        return (0, float(place), ""), f"{to_text(edges[place])} to {to_text(edges[place + 1])}"
+        if edges:
+            if number is None:
+                return 2, 1.0, "not a number"
+            place = sum(number >= cut for cut in cuts)
+            return 0, float(place), f"{to_text(edges[place])} to {to_text(edges[place + 1])}"
+        if number is None or isinstance(value, str):
+            return 1, 0.0, text_of(value)[:_MAX_CHARACTERS]
+        return 0, number, to_text(number)
 
-    return range_bucket
-
-
-def _exact_bucket(
-    value: Any, to_number: Callable[[Any], float | None], to_text: Callable[[float], str]
-) -> tuple[_Key, str]:
-    if value is None:
-        return (2, 0.0, ""), "missing"
-    number = to_number(value)
-    if number is None or isinstance(value, str):
-        text = text_of(value)[:_MAX_CHARACTERS]
-        return (1, 0.0, text), text
-    return (0, number, ""), to_text(number)
+    return bucket
 
 
 def _as_number(value: Any) -> float | None:

@@ -7,7 +7,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from bedrock_rft._core.text import sanitize_line
@@ -21,13 +21,7 @@ __all__ = ["Model", "Prompt", "Question", "parse_models", "parse_prompts", "plan
 
 @dataclass(frozen=True)
 class Model:
-    """A model to evaluate.
-
-    Attributes:
-        id: the id that requests name.
-        label: the name in the report.
-        tuned: True for the final model of a job.
-    """
+    """A model to evaluate, by the id that requests name and a label; `tuned` marks the final model of a job."""
 
     id: str
     label: str
@@ -67,14 +61,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Question:
-    """One request: a prompt, a model and the number of the sample.
-
-    Attributes:
-        prompt: the prompt.
-        model: the model.
-        sample: number of the sample, from 0.
-        key: digest of prompt, model, sample and sampling parameters.
-    """
+    """One request: a prompt, a model and the number of the sample, from 0. `key` is a digest of all."""
 
     prompt: Prompt
     model: Model
@@ -129,12 +116,13 @@ def parse_models(given: object) -> list[Model]:
         ConfigurationError: an item is none of these, has no model yet, or repeats another.
     """
     if isinstance(given, Mapping):
-        labelled = [(_parse_model(value), str(label)) for label, value in cast("Mapping[str, Any]", given).items()]
-        models = [Model(model.id, label, model.tuned) for model, label in labelled]
-    elif isinstance(given, Iterable) and not isinstance(given, (str, Payload)):
-        models = _with_unique_labels([_parse_model(value) for value in cast("list[Any]", given)])
+        named = cast("Mapping[object, Any]", given).items()
+        models = [replace(_parse_model(value), label=str(label)) for label, value in named]
     else:
-        models = [_parse_model(given)]
+        one = isinstance(given, (str, Payload)) or not isinstance(given, Iterable)
+        models = [_parse_model(value) for value in cast("Iterable[Any]", [given] if one else given)]
+        labels = Counter(model.label for model in models)
+        models = [replace(model, label=model.id) if labels[model.label] > 1 else model for model in models]
     if not models:
         raise ConfigurationError("models is empty. Name at least one model, such as the base model's id.")
     repeated = [model_id for model_id, count in Counter(model.id for model in models).items() if count > 1]
@@ -144,11 +132,6 @@ def parse_models(given: object) -> list[Model]:
             "Remove one."
         )
     return models
-
-
-def _with_unique_labels(models: Sequence[Model]) -> list[Model]:
-    labels = Counter(model.label for model in models)
-    return [Model(model.id, model.id if labels[model.label] > 1 else model.label, model.tuned) for model in models]
 
 
 def _parse_model(value: Any) -> Model:

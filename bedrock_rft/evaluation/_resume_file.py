@@ -30,14 +30,7 @@ _LOCK_OFFSET = 2**31 - 2
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer of a model.
-
-    Attributes:
-        text: the answer.
-        finish_reason: why generation ended, such as `stop` or `length`.
-        prompt_tokens: tokens of the prompt.
-        completion_tokens: tokens of the answer.
-    """
+    """An answer of a model, with the reason why generation ended, such as `stop` or `length`."""
 
     text: str
     finish_reason: str | None = None
@@ -47,12 +40,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class AnswerScore:
-    """The score of an answer.
-
-    Attributes:
-        score: the reward.
-        parts: the values of `metrics_list` by name.
-    """
+    """The score of an answer, with the values of `metrics_list` by name."""
 
     score: float
     parts: Mapping[str, float] = field(default_factory=dict[str, float])
@@ -65,11 +53,7 @@ class ResumeFile:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None, scorer: str) -> None:
-        """Open or create a file.
-
-        Args:
-            path: the file; None keeps everything in memory.
-            scorer: identifies the reward. Scores of another reward are ignored.
+        """Open or create a file; None keeps everything in memory. Scores of another scorer are ignored.
 
         Raises:
             ConfigurationError: the file cannot be opened, has other content, or is in use by another evaluation.
@@ -79,18 +63,19 @@ class ResumeFile:
         self._scorer = scorer
         self._lock = threading.Lock()
         self._descriptor: int | None = None
-        self._path: Path | None = None
         if path is None:
             return
-        self._path = file = Path(path).expanduser()
+        self._path = Path(path).expanduser()
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
         try:
-            self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600)
-            self._lock_file(file, self._descriptor)
-            self._load(file, self._descriptor)
+            self._descriptor = os.open(self._path, flags, 0o600)
+            self._lock_file(self._descriptor)
+            self._load(self._descriptor)
         except OSError as error:
             self.close()
+            reason = error.strerror or error
             raise ConfigurationError(
-                f"resume: cannot use {file}: {error.strerror or error}. Name a file in an existing, writable folder."
+                f"resume: cannot use {self._path}: {reason}. Name a file in an existing, writable folder."
             ) from error
         except BaseException:
             self.close()
@@ -127,17 +112,26 @@ class ResumeFile:
                         "kept. Free some space, then run again with the same file."
                     ) from error
 
-    def _lock_file(self, path: Path, descriptor: int) -> None:
-        locked = _try_lock(descriptor)
-        if locked is False:
-            raise ConfigurationError(
-                f"resume: {path} is in use by another evaluation, and both would pay for the same answers. Wait until "
-                "that one has ended, or name another file."
-            )
-        if locked is None:
-            warn_once(f"{path} is on a file system without locks; use it for one evaluation at a time.")
+    def _lock_file(self, descriptor: int) -> None:
+        """Lock the file until it is closed, without waiting. The system releases the lock when the process ends."""
+        try:
+            if sys.platform == "win32":
+                os.lseek(descriptor, _LOCK_OFFSET, os.SEEK_SET)
+                try:
+                    msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+                finally:
+                    os.lseek(descriptor, 0, os.SEEK_SET)
+            else:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in _LOCKED:
+                raise ConfigurationError(
+                    f"resume: {self._path} is in use by another evaluation, and both would pay for the same answers. "
+                    "Wait until that one has ended, or name another file."
+                ) from None
+            warn_once(f"{self._path} is on a file system without locks; use it for one evaluation at a time.")
 
-    def _load(self, path: Path, descriptor: int) -> None:
+    def _load(self, descriptor: int) -> None:
         with os.fdopen(os.dup(descriptor), "rb") as opened:
             data = opened.read()
         complete = data.rfind(b"\n") + 1
@@ -148,7 +142,7 @@ class ResumeFile:
                 self._load_line(json.loads(line))
             except (ValueError, TypeError, KeyError, AttributeError):
                 raise ConfigurationError(
-                    f"resume: line {number} of {path} was not written by an evaluation. Name another file."
+                    f"resume: line {number} of {self._path} was not written by an evaluation. Name another file."
                 ) from None
 
     def _load_line(self, line: Any) -> None:
@@ -158,24 +152,3 @@ class ResumeFile:
             self.answers[key] = Answer(**{name: fields[name] for name in Answer.__dataclass_fields__ if name in fields})
         elif fields["by"] == self._scorer:
             self.scores[str(fields["scored"])] = AnswerScore(float(fields["score"]), dict(fields["parts"]))
-
-
-def _try_lock(descriptor: int) -> bool | None:
-    """Lock an open file until it is closed, without waiting.
-
-    Returns:
-        False if another process has the lock, None if the file system has no locks. The operating system releases the
-        lock when the process ends.
-    """
-    try:
-        if sys.platform == "win32":
-            os.lseek(descriptor, _LOCK_OFFSET, os.SEEK_SET)
-            try:
-                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-            finally:
-                os.lseek(descriptor, 0, os.SEEK_SET)
-        else:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return False if error.errno in _LOCKED else None
-    return True

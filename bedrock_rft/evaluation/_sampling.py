@@ -32,8 +32,7 @@ _BUSY_SECONDS = 600.0
 """Time for which one question is retried while the service is over capacity."""
 _NO_CAPACITY = 503
 _DECREASE = 0.7
-_DECREASE_INTERVAL = 1.0
-"""Seconds within which several throttled responses count once, because they describe the same moment."""
+_DECREASE_INTERVAL = 1.0  # seconds; throttled responses within it count once
 
 
 class UnsuccessfulResponse(Exception):  # noqa: N818 - not an error yet: it may be retried

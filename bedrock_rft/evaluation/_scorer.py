@@ -18,7 +18,7 @@ __all__ = ["Scorer", "as_entry_point", "concerns_single_answer", "create_scorer"
 
 _LOCAL_TIMEOUT = 900.0
 """Seconds for a batch on this machine; the longest timeout of a Lambda function."""
-_LOCAL_MEMORY = 1024
+_LOCAL_MEMORY_MB = 1024
 _LAMBDA_INVOCATIONS = 8
 """Concurrent invocations of a deployed function."""
 _CONCERNS_ALL = ("timeout", "not_invoked", "busy", "not_loaded")
@@ -44,18 +44,9 @@ class Scorer:
 
 
 def create_scorer(reward: object, client: Any) -> Scorer:
-    """Resolve a reward and return its scorer.
-
-    Args:
-        reward: a reward, a handler or a function of (event, context); `path/to/file.py:name`; the zip of a Lambda; the
-            ARN of a deployed function, or an object with an `.arn`.
-        client: a client of this package whose AWS credentials invoke a deployed function, or None.
-
-    Raises:
-        ConfigurationError: the reward is none of these, or cannot be found.
-    """
+    """Resolve a reward, as `resolve_target` does, and return its scorer."""
     timeout = None if lambda_arn(reward) else _LOCAL_TIMEOUT
-    target = resolve_target(reward, timeout=timeout, memory=_LOCAL_MEMORY, client=client)
+    target = resolve_target(reward, timeout=timeout, memory=_LOCAL_MEMORY_MB, client=client)
     entry_point = as_entry_point(target)
 
     def score(entries: Sequence[Mapping[str, Any]]) -> list[AnswerScore]:
@@ -68,10 +59,7 @@ def create_scorer(reward: object, client: Any) -> Scorer:
 
 
 def as_entry_point(target: Target) -> EntryPoint:
-    """Return a function of (event, context) that invokes a target, and repeats while a deployed function is busy.
-
-    It raises `RewardError` if the invocation fails.
-    """
+    """Return a function of (event, context) that invokes a target, again while it is busy. Raises `RewardError`."""
     if isinstance(target, InProcessTarget):
         return lambda event, _: target.call(event)
     return lambda event, _: invoke_until_accepted(target, event)

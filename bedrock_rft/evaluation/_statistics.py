@@ -64,12 +64,7 @@ class Interval(ShortRepr):
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Result of a two-sided sign-flip permutation test.
-
-    Attributes:
-        p: the p-value.
-        smallest: the smallest p-value that the test could have returned.
-    """
+    """The p-value of a two-sided sign-flip permutation test, and the smallest one that the test could have returned."""
 
     p: float
     smallest: float
@@ -141,7 +136,7 @@ def share_interval(units: Sequence[float], answers: int) -> Interval:
     count, share = len(units), mean(units)
     effective = float(count)
     if answers > count > 1:
-        variance = math.fsum((unit - share) ** 2 for unit in units) / (count - 1)
+        variance = _variance(units, share)
         if variance > 0:
             shrink = (_Z / _t_quantile(count - 1)) ** 2
             effective = min(max(share * (1 - share) * count / variance * shrink, count), answers)
@@ -170,7 +165,7 @@ def mean_interval(units: Sequence[float], bounds: tuple[float, float], seed: int
     """
     count, value = len(units), mean(units)
     low, high = min(bounds[0], *units), max(bounds[1], *units)
-    error = _standard_error(units, value)
+    error = math.sqrt(_variance(units, value) / count)
     if error <= _TOLERANCE * max(abs(low), abs(high)):
         reach = min(1.0, _RULE_OF_THREE / count)
         return Interval(value, value - reach * (value - low), value + reach * (high - value))
@@ -234,10 +229,8 @@ def passes(score: float, mark: float) -> bool:
     return score >= mark or math.isclose(score, mark, rel_tol=1e-9, abs_tol=1e-9)
 
 
-def _standard_error(units: Sequence[float], value: float) -> float:
-    if len(units) < 2:  # noqa: PLR2004 - one value has no variance
-        return 0.0
-    return math.sqrt(math.fsum((unit - value) ** 2 for unit in units) / (len(units) - 1) / len(units))
+def _variance(units: Sequence[float], value: float) -> float:
+    return math.fsum((unit - value) ** 2 for unit in units) / max(1, len(units) - 1)
 
 
 def _studentised_means(units: Sequence[float], value: float, seed: int) -> Iterator[float]:
@@ -291,8 +284,7 @@ def _t_quantile(degrees: int) -> float:
     if degrees == 1:
         return math.tan(math.pi * (0.5 - LEVEL / 2))
     if degrees == 2:  # noqa: PLR2004 - closed form
-        tail = 1 - LEVEL
-        return tail * math.sqrt(2 / (1 - tail**2))
+        return (1 - LEVEL) * math.sqrt(2 / (1 - (1 - LEVEL) ** 2))
     z, v = _Z, degrees
     return (
         z
