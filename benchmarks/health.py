@@ -4,7 +4,7 @@
 `--runs 20 --every 10` it takes about one.
 
 - Faults: how often the alarm of the fault is raised, from all steps (end) and at any time while the run is watched
-  (any). `cannot tell` is the share of runs whose check is `unknown` at the end, and `ok` the share for which it says
+  (any). `undecided` is the share of runs whose check is `unknown` at the end, and `ok` the share for which it says
   that all is well.
 - Healthy runs: how often any alarm is raised falsely, at the end and at any time.
 
@@ -91,7 +91,7 @@ def measure(family: str, reward: str, steps: int, runs: int, every: int) -> Rate
 def print_faults(lengths: list[int], runs: int, every: int) -> None:
     """Print the rates of hits."""
     print(
-        "| fault | alarm | steps | reward | hit, end | hit, any | cannot tell | ok |\n|---|---|---|---|---|---|---|---|"
+        "| fault | alarm | steps | reward | hit, end | hit, any | undecided | ok |\n|---|---|---|---|---|---|---|---|"
     )
     for fault, (code, _, _) in FAULTS.items():
         fine, unknown = CHECKS[code]
@@ -110,7 +110,7 @@ def print_faults(lengths: list[int], runs: int, every: int) -> None:
 
 def print_healthy(lengths: list[int], runs: int, every: int) -> None:
     """Print the rates of false alarms."""
-    print("\n| healthy family | steps | reward | false, end | false, any | of these | cannot tell |")
+    print("\n| healthy family | steps | reward | false, end | false, any | of these | undecided |")
     print("|---|---|---|---|---|---|---|")
     for family in HEALTHY:
         for steps in lengths:

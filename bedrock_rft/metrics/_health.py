@@ -108,8 +108,7 @@ def _entropy(points: Points, thresholds: Thresholds) -> Finding:
         )
     if early / _HOLDS <= late <= early * _HOLDS:
         return Finding("ok", "entropy", f"Entropy holds: {evidence}")
-    change = "falls" if late < early else "grows"
-    return Finding("unknown", "entropy", f"Entropy {change}: {evidence}", "this can be healthy or the start of a fault")
+    return _changes("entropy", "Entropy", early, late, evidence)
 
 
 def _gradient(points: Points, thresholds: Thresholds) -> Finding:
@@ -144,10 +143,7 @@ def _gradient(points: Points, thresholds: Thresholds) -> Finding:
     if first / _STEADY <= last <= first * _STEADY:
         apart = f", except for {_at(spikes)}" if spikes else ""
         return Finding("ok", "gradient", f"The gradient norm is steady{apart}: {evidence}")
-    change = "falls" if last < first else "grows"
-    return Finding(
-        "unknown", "gradient", f"The gradient norm {change}: {evidence}", "this can be healthy or the start of a fault"
-    )
+    return _changes("gradient", "The gradient norm", first, last, evidence)
 
 
 def _spikes(logs: Points, thresholds: Thresholds) -> list[tuple[float, float]]:
@@ -187,9 +183,14 @@ def _length(points: Points, thresholds: Thresholds) -> Finding:
         )
     if early / _HOLDS <= late < early * _HOLDS:
         return Finding("ok", "length", f"Response length holds: {evidence}")
+    return _changes("length", "Response length", early, late, evidence)
+
+
+def _changes(code: str, subject: str, early: float, late: float, evidence: str) -> Finding:
+    """Return a finding on a change that is too large to be ok and too small or uncertain for an alarm."""
     change = "falls" if late < early else "grows"
     return Finding(
-        "unknown", "length", f"Response length {change}: {evidence}", "this can be healthy or the start of a fault"
+        "unknown", code, f"{subject} {change}: {evidence}", "this can be healthy, noise, or the start of a fault"
     )
 
 

@@ -130,7 +130,7 @@ class Metrics(Table, Sequence[TrainingMetrics]):
 
         The checks look for a reward that falls, does not rise, stays low or is at its maximum from the start, for
         collapsing entropy, a growing or unstable gradient, responses that grow or shrink several times, steps without
-        any advantage, and numbers that are not finite. A check that cannot tell is `unknown`.
+        any advantage, and numbers that are not finite. A check that cannot decide is `unknown`.
 
         Args:
             thresholds: limits of the checks; see `Thresholds` for the values and their reasons.

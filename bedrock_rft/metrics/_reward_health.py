@@ -33,20 +33,7 @@ def check_range(value: Range | None) -> None:
 
 
 class _Reward:
-    """Rewards and their trend.
-
-    Attributes:
-        values: the rewards.
-        first, best, last: mean of the first, the best and the last steps.
-        noise: standard deviation of one step around the trend.
-        fall: the fall from the best steps to the last ones that is largest in standard errors.
-        least_rise, least_fall: smallest rise and fall that matter.
-        may_fall: whether the last steps are below the best ones by more than noise usually explains.
-        rise: size of the rise, in standard errors.
-        rises: whether there is a rise that is real, large enough to matter, and not lost again.
-        scale: lowest and highest value, unless unknown.
-        progress: share of the job that is over, unless unknown.
-    """
+    """Rewards and their trend: means, rise and fall in standard errors, and the conclusions from them."""
 
     def __init__(
         self, values: Sequence[float], progress: float | None, scale: Range | None, thresholds: Thresholds

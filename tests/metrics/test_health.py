@@ -65,7 +65,7 @@ def test_healthy_families_raise_no_alarm_while_they_are_watched(family: str) -> 
         for run in [generate(family, reward, 67, seed)]
         if (found := {code for step in (*range(3, 67, 8), 67) for code in codes(judge(run.until(step)))})
     ]
-    assert len(raised) <= (9 if "low plateau" in family else 1), raised  # of 36; docs/runs.md says why
+    assert len(raised) <= (9 if "low plateau" in family else 1), raised  # of 36; docs/runs.md has the reason
 
 
 @pytest.mark.parametrize("fault", FAULTS)
