@@ -52,7 +52,7 @@ class AtomicFile:
             Path(self._file.name).unlink(missing_ok=True)
 
     def restart(self) -> None:
-        """Discard what was written."""
+        """Discard the bytes written so far."""
         self._open_file.seek(0)
         self._open_file.truncate()
 

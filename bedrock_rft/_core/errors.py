@@ -35,8 +35,13 @@ __all__ = [
 class BedrockRFTError(Exception):
     """Base class of every exception that the network, the service or the file system can cause."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, **attributes: Any) -> None:
+        """Create an error with attributes of its class."""
         super().__init__(sanitize_text(message))
+        for name, value in attributes.items():
+            if name not in dir(type(self)):
+                raise TypeError(f"{type(self).__name__} has no attribute {name!r}")
+            setattr(self, name, value)
 
     @property
     def message(self) -> str:
@@ -79,15 +84,11 @@ class DatasetError(BedrockRFTError, ValueError):
             columns are in bytes.
     """
 
+    problems: Sequence[str] = ()
     path: str | None = None
     line: int | None = None
     column: int | None = None
     field: str | None = None
-
-    def __init__(self, message: str, *, problems: Sequence[str] = (), **place: str | int | None) -> None:
-        super().__init__(message)
-        self.problems = tuple(problems)
-        self.__dict__.update(place)
 
 
 class DatasetPermissionError(DatasetError, PermissionError):
@@ -104,20 +105,10 @@ class RewardError(BedrockRFTError):
         report: the report of the check that found the error, if any.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        rollout: str | None = None,
-        code: str = "reward",
-        cause: str | None = None,
-        report: Any = None,
-    ) -> None:
-        super().__init__(message)
-        self.rollout = rollout
-        self.code = code
-        self.cause = cause
-        self.report: Any = report
+    rollout: str | None = None
+    code: str = "reward"
+    cause: str | None = None
+    report: Any = None
 
 
 class APIError(BedrockRFTError):
@@ -144,10 +135,8 @@ class APIConnectionError(APIError):
         sent: False if no part of the request can have reached the service.
     """
 
-    def __init__(self, message: str, *, reason: str = "other", sent: bool = True) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.sent = sent
+    reason: str = "other"
+    sent: bool = True
 
 
 class APITimeoutError(APIConnectionError, TimeoutError):
@@ -162,10 +151,8 @@ class APIResponseError(APIError):
         request_id: the request id of the service, if the response has one.
     """
 
-    def __init__(self, message: str, *, status: int = 0, request_id: str | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.request_id = request_id
+    status: int = 0
+    request_id: str | None = None
 
 
 class RedirectRefusedError(APIResponseError):
@@ -184,22 +171,12 @@ class APIStatusError(APIError):
         retry_after: seconds to wait before a retry, if the service named them.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int,
-        code: str | None = None,
-        param: str | None = None,
-        type: str | None = None,  # noqa: A002 - the name of the field in the service's JSON
-        request_id: str | None = None,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code, self.param, self.type = code, param, type
-        self.request_id = request_id
-        self.retry_after = retry_after
+    status: int = 0
+    code: str | None = None
+    param: str | None = None
+    type: str | None = None
+    request_id: str | None = None
+    retry_after: float | None = None
 
 
 class BadRequestError(APIStatusError):
@@ -247,11 +224,9 @@ class AmbiguousCreateError(BedrockRFTError):
         since: Unix time in seconds; the job cannot have been created earlier.
     """
 
-    def __init__(self, message: str, *, marker: str, training_file: str, since: float) -> None:
-        super().__init__(message)
-        self.marker = marker
-        self.training_file = training_file
-        self.since = since
+    marker: str = ""
+    training_file: str = ""
+    since: float = 0.0
 
 
 # Tracebacks and pickles show the module that users import.

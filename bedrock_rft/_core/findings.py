@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import html
 import json
-import math
 import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from bedrock_rft._core.atomic_file import AtomicFile
 from bedrock_rft._core.text import ShortRepr, sanitize_line
@@ -113,7 +112,9 @@ class Findings(ShortRepr):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values, with `verdict` and `ok`. NaN and infinity become None."""
-        found: dict[str, Any] = _json(asdict(self))
+        from pydantic_core import to_json  # slow to import
+
+        found: dict[str, Any] = json.loads(to_json(asdict(self), inf_nan_mode="null", fallback=str))
         return {**found, "verdict": self.verdict, "ok": self.ok}
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
@@ -160,17 +161,6 @@ def write_text(text: str, path: str | os.PathLike[str] | None) -> str:
                 file.write(content)
                 file.commit()
     return text
-
-
-def _json(value: Any) -> Any:
-    """Convert a value to JSON types, with None for NaN and infinity."""
-    if isinstance(value, Mapping):
-        return {str(name): _json(inner) for name, inner in cast("Mapping[object, Any]", value).items()}
-    if isinstance(value, (list, tuple)):
-        return [_json(inner) for inner in cast("Sequence[Any]", value)]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if isinstance(value, (str, int, type(None))) else str(value)
 
 
 def escape_html(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import sys
@@ -59,16 +60,17 @@ def write(stream: TextIO | None, text: str) -> bool:
 def encodable(text: str, encoding: str | None) -> str:
     """Return text with each character that an encoding lacks replaced by a similar one or escaped."""
     codec = encoding or "ascii"
-    replaced = (one if _fits(one, codec) else one.translate(_SUBSTITUTES) for one in text)
-    return "".join(replaced).encode(codec, errors="backslashreplace").decode(codec)
+    return text.encode(codec, "bedrock_rft.similar").decode(codec)
 
 
-def _fits(text: str, codec: str) -> bool:
-    try:
-        text.encode(codec)
-    except UnicodeEncodeError:
-        return False
-    return True
+def _similar(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    similar = error.object[error.start : error.end].translate(_SUBSTITUTES)
+    return similar.encode("ascii", "backslashreplace").decode(), error.end
+
+
+codecs.register_error("bedrock_rft.similar", _similar)
 
 
 def _discard(stream: TextIO) -> None:

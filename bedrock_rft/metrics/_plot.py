@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -24,7 +25,7 @@ _LOST = "#c62828"
 
 
 class _Shown(Figure):
-    """Return a figure that a notebook displays exactly once, with or without pyplot."""
+    """Figure that a notebook displays exactly once, with or without pyplot."""
 
     def _repr_png_(self) -> bytes:
         png = io.BytesIO()
@@ -57,47 +58,24 @@ def figure(title: str, runs: Sequence[tuple[str, Run]]) -> Figure:
 def _draw(axis: Axes, panel: Panel, checkpoints: Sequence[tuple[int, int]]) -> None:
     steps = [step for curve in panel.curves for step, _ in curve.points]
     several = len({curve.run for curve in panel.curves}) > 1
+    edge: Any = {"transform": axis.get_xaxis_transform(), "clip_on": False}  # marks on the edge of the panel
     for run, step in checkpoints:
         if min(steps) <= step <= max(steps):
             if not several:
-                axis.axvline(step, color=COLOURS[run % len(COLOURS)], linewidth=0.8, linestyle=":", alpha=0.7)
-            axis.plot(
-                step,
-                0,
-                marker="^",
-                color=COLOURS[run % len(COLOURS)],
-                markersize=5,
-                transform=axis.get_xaxis_transform(),
-                clip_on=False,
-            )
+                axis.axvline(step, color=_colour(run), linewidth=0.8, linestyle=":", alpha=0.7)
+            axis.plot(step, 0, marker="^", color=_colour(run), markersize=5, **edge)
     for curve in panel.curves:
-        colour = COLOURS[curve.run % len(COLOURS)]
+        style: Any = {"color": _colour(curve.run), "linewidth": 1}
         points = curve.finite
         even = smooth(points)
         if curve.validation:
-            axis.plot(
-                *_split(points),
-                color=colour,
-                linestyle="--",
-                linewidth=1,
-                marker="o",
-                markersize=4,
-                markerfacecolor="none",
-                alpha=0.8,
-            )
+            style |= {"linestyle": "--", "marker": "o", "markersize": 4, "markerfacecolor": "none", "alpha": 0.8}
+            axis.plot(*_split(points), **style)
         else:
-            axis.plot(
-                *_split(points),
-                color=colour,
-                linewidth=1,
-                alpha=0.35 if even else 1.0,
-                marker="o" if len(points) == 1 else "",
-            )
-            axis.plot(*_split(even), color=colour, linewidth=1.8)
-        for gone in curve.lost:
-            axis.plot(
-                gone, 1, marker="x", color=_LOST, markersize=6, transform=axis.get_xaxis_transform(), clip_on=False
-            )
+            axis.plot(*_split(points), alpha=0.35 if even else 1.0, marker="o" if len(points) == 1 else "", **style)
+            axis.plot(*_split(even), **style | {"linewidth": 1.8})
+        for step in curve.lost:
+            axis.plot(step, 1, marker="x", color=_LOST, markersize=6, **edge)
     low, high = extent(value for curve in panel.curves for _, value in curve.finite) or (0.0, 1.0)
     if low == high:  # otherwise matplotlib would scale up rounding errors
         room = abs(high) / 10 or 1.0
@@ -109,6 +87,10 @@ def _draw(axis: Axes, panel: Panel, checkpoints: Sequence[tuple[int, int]]) -> N
     axis.tick_params(labelsize=8)
 
 
+def _colour(run: int) -> str:
+    return COLOURS[run % len(COLOURS)]
+
+
 def _split(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
     return [step for step, _ in points], [value for _, value in points]
 
@@ -117,7 +99,7 @@ def _legend(made: Figure, drawn: Sequence[Panel], checkpoints: Sequence[tuple[in
     curves = [curve for panel in drawn for curve in panel.curves]
     names = {curve.run: curve.label for curve in curves if not curve.validation}
     entries = [
-        (Line2D([], [], color=COLOURS[run % len(COLOURS)], linewidth=1.8), sanitize_line(label, 60))
+        (Line2D([], [], color=_colour(run), linewidth=1.8), sanitize_line(label, 60))
         for run, label in (names.items() if len({curve.run for curve in curves}) > 1 else ())
     ]
     if any(curve.validation for curve in curves):
@@ -127,9 +109,8 @@ def _legend(made: Figure, drawn: Sequence[Panel], checkpoints: Sequence[tuple[in
     if any(curve.lost for curve in curves):
         entries.append((Line2D([], [], color=_LOST, linestyle="", marker="x"), "not a finite number"))
     if entries:
-        lines, labels = [line for line, _ in entries], [label for _, label in entries]
-        legend = made.legend(
-            lines, labels, loc="outside lower center", ncols=min(4, len(entries)), fontsize=9, frameon=False
-        )
+        lines, labels = zip(*entries, strict=True)
+        placed: Any = {"loc": "outside lower center", "ncols": min(4, len(entries)), "fontsize": 9, "frameon": False}
+        legend = made.legend(lines, labels, **placed)
         for text in legend.get_texts():
             text.set_parse_math(False)

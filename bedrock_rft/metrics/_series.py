@@ -84,10 +84,10 @@ class Curve:
     """One metric of one job.
 
     Attributes:
-        label: what it is called in a legend.
+        label: name in a legend.
         points: step and value; the value may be NaN or infinite.
-        run: the place of its run among those compared.
-        validation: whether it was measured on the validation file.
+        run: index of the job.
+        validation: True if it was measured on the validation file.
     """
 
     label: str
@@ -147,27 +147,25 @@ def extent(values: Iterable[float]) -> tuple[float, float] | None:
 def panels(runs: Sequence[tuple[str, Run]]) -> tuple[Panel, ...]:
     """Return one panel for each metric that any of the jobs has, with labelled curves."""
     found: dict[str, list[Curve]] = {}
-    for place, (label, run) in enumerate(runs):
+    for index, (label, run) in enumerate(runs):
         training = [name for name in run.names if not is_validation(name)]
         for name in run.names:
-            points = run.series(name)
-            if not points:  # no step has a number
-                continue
             validation = is_validation(name)
-            home = _home(name, training) if validation else name
-            called = label if len(runs) > 1 else "validation" if validation else "training"
-            found.setdefault(home, []).append(Curve(called, points, place, validation))
-    ordered = sorted(found, key=lambda name: list(TITLES).index(name) if name in TITLES else len(TITLES))
+            shown = label if len(runs) > 1 else "validation" if validation else "training"
+            if points := run.series(name):
+                panel = _panel_name(name, training) if validation else name
+                found.setdefault(panel, []).append(Curve(shown, points, index, validation))
+    ordered = [*(name for name in TITLES if name in found), *(name for name in found if name not in TITLES)]
     return tuple(Panel(TITLES.get(name, name), tuple(found[name])) for name in ordered)
 
 
 def checkpoint_steps(runs: Sequence[tuple[str, Run]]) -> tuple[tuple[int, int], ...]:
     """Return the checkpoints of all jobs, as index of the job and step."""
-    found = ((place, one.step_number) for place, (_, run) in enumerate(runs) for one in run.checkpoints)
-    return tuple((place, step) for place, step in found if step is not None)
+    found = ((index, one.step_number) for index, (_, run) in enumerate(runs) for one in run.checkpoints)
+    return tuple((index, step) for index, step in found if step is not None)
 
 
-def _home(name: str, training: Sequence[str]) -> str:
+def _panel_name(name: str, training: Sequence[str]) -> str:
     """Return the training metric that shares a panel with a validation metric, or its own name."""
     bare = _VALIDATION.sub("", name, count=1)
     for other in training:

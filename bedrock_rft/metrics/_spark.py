@@ -12,35 +12,31 @@ __all__ = ["sparkline"]
 
 _BARS = "▁▂▃▄▅▆▇█"
 _PLAIN = "_.-~=+*#"
-_GONE = "!"
+_NOT_FINITE = "!"
 
 
 def sparkline(values: Sequence[float], width: int, *, unicode: bool = True) -> str:
     """Return values as bars between their minimum and maximum.
 
     Args:
-        values: in order. Where there are more than fit, each bar is the mean of its share; NaN and the infinities show
-            as `!`.
-        width: the most columns.
-        unicode: block elements; else characters that every terminal has.
+        values: the values in order. If there are more than columns, each bar is a mean. NaN and infinity are `!`.
+        width: maximum number of columns.
+        unicode: use block elements instead of ASCII characters.
     """
     shades = _BARS if unicode else _PLAIN
     finite = [value for value in values if math.isfinite(value)]
     low, high = extent(finite) or (0.0, 0.0)
     span = high / 2 - low / 2  # halves, because the range of very large values overflows
+    count = min(len(values), width)
+    edges = [len(values) * index // count for index in range(count + 1)] if count else []
     bars: list[str] = []
-    for share in _shares(values, width):
-        if not all(map(math.isfinite, share)):
-            bars.append(_GONE)
+    for start, stop in itertools.pairwise(edges):
+        mean = sum(value / (stop - start) for value in values[start:stop])
+        if not math.isfinite(mean):
+            bars.append(_NOT_FINITE)
         elif not span:
             bars.append(shades[len(shades) // 2 - 1])
         else:
-            place = (sum(value / len(share) for value in share) / 2 - low / 2) / span
-            bars.append(shades[min(len(shades) - 1, max(0, int(place * len(shades))))])
+            height = int((mean / 2 - low / 2) / span * len(shades))
+            bars.append(shades[min(len(shades) - 1, max(0, height))])
     return "".join(bars)
-
-
-def _shares(values: Sequence[float], width: int) -> list[Sequence[float]]:
-    count = min(len(values), width)
-    edges = [len(values) * place // count for place in range(count + 1)] if count else [0]
-    return [values[start:stop] for start, stop in itertools.pairwise(edges)]

@@ -1,7 +1,7 @@
 """Payloads of the service, as frozen pydantic models.
 
-What users send is checked strictly; what the service sends is read leniently: unknown fields, statuses, event types and
-graders are kept (see `bedrock_rft.types._payload`).
+Requests are validated strictly. Responses are read leniently: unknown fields, statuses, event types and graders are
+kept (see `bedrock_rft.types._payload`).
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class LambdaArn(str):
     """The validated ARN of a reward function. It is a string, with its parts as properties.
 
     The pattern is AWS's own with a partition, 1 to 512 characters. For anything else `LambdaArn(text)` raises a
-    `ConfigurationError` that says what is wrong.
+    `ConfigurationError` with the reason.
     """
 
     __slots__ = ()
