@@ -69,13 +69,13 @@ def _draw(axis: Axes, panel: Panel, checkpoints: Sequence[tuple[int, int]]) -> N
         points = curve.finite
         even = smooth(points)
         if curve.validation:
-            style |= {"linestyle": "--", "marker": "o", "markersize": 4, "markerfacecolor": "none", "alpha": 0.8}
-            axis.plot(*_split(points), **style)
+            dots: Any = {"linestyle": "--", "marker": "o", "markersize": 4, "markerfacecolor": "none", "alpha": 0.8}
+            axis.plot(*_split(points), **style, **dots)
         else:
             axis.plot(*_split(points), alpha=0.35 if even else 1.0, marker="o" if len(points) == 1 else "", **style)
             axis.plot(*_split(even), **style | {"linewidth": 1.8})
-        for step in curve.lost:
-            axis.plot(step, 1, marker="x", color=_LOST, markersize=6, **edge)
+        for lost in curve.lost:
+            axis.plot(lost, 1, marker="x", color=_LOST, markersize=6, **edge)
     low, high = extent(value for curve in panel.curves for _, value in curve.finite) or (0.0, 1.0)
     if low == high:  # otherwise matplotlib would scale up rounding errors
         room = abs(high) / 10 or 1.0

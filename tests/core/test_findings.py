@@ -1,4 +1,4 @@
-"""What checks found, as it is shown: the worst first, at 80 columns, with foreign text made harmless."""
+"""Reports show the most severe findings first, in 80 columns, and escape text of unknown origin."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Facts(Findings):
         return [("function", ARN), ("x", "1")]
 
 
-def test_a_report_reads_well() -> None:
+def test_a_report_is_sorted_and_wrapped() -> None:
     report = Facts(
         "Checked reward.py",
         (
@@ -64,14 +64,14 @@ def test_a_report_can_be_written_to_a_device_without_replacing_it() -> None:
     assert Path("/dev/null").is_char_device()
 
 
-def test_nothing_found_is_well() -> None:
+def test_a_report_without_findings_is_ok() -> None:
     report = Findings("Checked", ())
     assert report.ok
     assert str(report) == "Checked: ok"
 
 
 @given(st.text(), st.text(), st.text(), st.text())
-def test_foreign_text_is_harmless(title: str, what: str, why: str, mend: str) -> None:
+def test_text_of_unknown_origin_is_escaped(title: str, what: str, why: str, mend: str) -> None:
     report = Findings(title, (Finding("error", "x", what, why, mend),))
     shown = str(report)
     assert not any(ord(char) < 32 and char != "\n" for char in shown.replace("\t", ""))
@@ -92,7 +92,7 @@ def test_a_long_title_leaves_room_for_the_verdict() -> None:
 
 
 @pytest.mark.parametrize(("old", "new"), [("what", "summary"), ("why", "reason"), ("mend", "remedy")])
-def test_an_old_name_names_the_new_one(old: str, new: str) -> None:
+def test_a_renamed_attribute_names_the_new_one(old: str, new: str) -> None:
     finding = Finding("ok", "a", "Fine")
     with pytest.raises(AttributeError, match=f"renamed to Finding.{new}"):
         getattr(finding, old)
@@ -101,7 +101,7 @@ def test_an_old_name_names_the_new_one(old: str, new: str) -> None:
 
 
 @pytest.mark.parametrize(("old", "new"), [("Call", "Request"), ("Reply", "Response")])
-def test_an_old_public_name_names_the_new_one(old: str, new: str) -> None:
+def test_a_renamed_public_name_names_the_new_one(old: str, new: str) -> None:
     import bedrock_rft
 
     with pytest.raises(ImportError, match=f"use bedrock_rft.{new}"):

@@ -1,4 +1,4 @@
-"""No secret shows: not in an object, an error, a traceback with variables, a pickle, nor in memory after the end."""
+"""No secret is in the repr of an object, an error, a traceback with variables, a pickle, or in memory after closing."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ ARN = "arn:aws:lambda:us-west-2:123456789012:function:reward"
 COLOURS = {"blocking": Client, "async": AsyncClient}
 modes = pytest.mark.parametrize("mode", IDENTITIES)
 either = pytest.mark.parametrize("mode", ["short", "aws"])
-colours = pytest.mark.parametrize("colour", COLOURS)
+colours = pytest.mark.parametrize("api", COLOURS)
 
 
 @pytest.fixture
@@ -53,9 +53,9 @@ def server() -> Iterator[Faults]:
         yield found
 
 
-def opened(server: Faults, mode: str, colour: str = "blocking", **settings: Any) -> Any:
+def opened(server: Faults, mode: str, api: str = "blocking", **settings: Any) -> Any:
     given = {"base_url": server.base_url, "region": "us-west-2", "max_retries": 0, "timeout": 5.0, **settings}
-    return COLOURS[colour](**given, **IDENTITIES[mode]())
+    return COLOURS[api](**given, **IDENTITIES[mode]())
 
 
 def closed(client: Any) -> None:
@@ -66,7 +66,7 @@ def closed(client: Any) -> None:
 
 
 def reachable(root: Any) -> Iterator[Any]:
-    """Everything a user, or a printer, gets to from a thing through attributes and containers; code is no secret."""
+    """Return everything that attributes and containers of an object lead to, except code."""
     seen: set[int] = set()
     waiting = [root]
     while waiting:
@@ -81,18 +81,18 @@ def reachable(root: Any) -> Iterator[Any]:
             names = (slots,) if isinstance(slots, str) else slots
             waiting += [getattr(one, name) for name in names if hasattr(one, name)]
         if isinstance(one, dict):
-            waiting += list(one.values())  # pyright: ignore[reportUnknownArgumentType] - whatever it is
+            waiting += list(one.values())  # pyright: ignore[reportUnknownArgumentType] - any object
         elif isinstance(one, (list, tuple, set, frozenset)):
-            waiting += list(one)  # pyright: ignore[reportUnknownArgumentType] - whatever it is
+            waiting += list(one)  # pyright: ignore[reportUnknownArgumentType] - any object
 
 
 @modes
 @colours
-def test_objects(server: Faults, mode: str, colour: str) -> None:
-    client = opened(server, mode, colour)
-    inner = client._session if colour == "async" else client._async._session
+def test_objects(server: Faults, mode: str, api: str) -> None:
+    client = opened(server, mode, api)
+    inner = client._session if api == "async" else client._async._session
     _ = client.openai
-    if colour == "blocking":
+    if api == "blocking":
         client.models.list()
     named = [client, client.identity, client.files, client.jobs, client.openai, inner, inner.config, inner.transport]
     named += [inner.config.key, inner.config.aws, inner.transport._http]
@@ -130,16 +130,16 @@ def test_the_local_service() -> None:
 
 @modes
 @colours
-def test_closing_lets_go(server: Faults, mode: str, colour: str) -> None:
-    """Nothing that hangs on a closed client holds a secret, closures and the HTTP library's own objects included."""
-    client = opened(server, mode, colour)
-    if colour == "blocking":
+def test_closing_drops_secrets(server: Faults, mode: str, api: str) -> None:
+    """No object of a closed client has a secret, including closures and objects of the HTTP library."""
+    client = opened(server, mode, api)
+    if api == "blocking":
         list(client.models.list())
         client.openai.models.list()
     closed(client)
     assert client.identity.base_url
     assert repr(client)
-    if colour == "blocking":
+    if api == "blocking":
         with pytest.raises(ConfigurationError, match="closed"):
             client.models.retrieve("m")
     gc.collect()
@@ -149,7 +149,7 @@ def test_closing_lets_go(server: Faults, mode: str, colour: str) -> None:
 
 
 def everything(root: Any) -> Iterator[str | bytes]:
-    """Every text that the collector reaches from a thing, code aside."""
+    """Return every text that the garbage collector reaches from an object, except code."""
     seen: set[int] = set()
     waiting = [root]
     while waiting:
@@ -164,11 +164,11 @@ def everything(root: Any) -> Iterator[str | bytes]:
         else:
             waiting += gc.get_referents(one)
         if isinstance(one, dict):
-            waiting += dict.keys(one)  # pyright: ignore[reportUnknownArgumentType,reportUnknownMemberType] - whatever it is
+            waiting += dict.keys(one)  # pyright: ignore[reportUnknownArgumentType,reportUnknownMemberType] - any object
 
 
 def test_secrets_do_not_compare(server: Faults) -> None:
-    """What is equal to a secret, or hashes as it does, tells of it: each is only itself, also as a dict's key."""
+    """Secrets compare and hash by identity, because equality and hashes would reveal their values."""
     for mode in IDENTITIES:
         one, other = opened(server, mode), opened(server, mode)
         for name in ("key", "aws"):
@@ -240,8 +240,8 @@ print(sorted(held()))
 """
 
 
-def test_nothing_in_the_process_holds_a_secret_after_its_client(server: Faults) -> None:
-    """Not a cache, nor a dict by its keys: all that the process refers to is looked through, once clients are gone."""
+def test_no_secret_is_in_memory_after_its_client_is_gone(server: Faults) -> None:
+    """Search everything that the process refers to, including caches and keys, after its clients are gone."""
     control = "control" * 5
     backwards = [secret[::-1] for secret in (control, LONG, SECRET, TOKEN)]
     done = subprocess.run(  # noqa: S603 - our own
@@ -255,7 +255,7 @@ def test_nothing_in_the_process_holds_a_secret_after_its_client(server: Faults) 
     assert done.stdout == "['control']\n"  # a dict's key, which was kept to be found
 
 
-def test_a_client_does_not_travel(server: Faults) -> None:
+def test_a_client_cannot_be_pickled(server: Faults) -> None:
     for mode in IDENTITIES:
         client = opened(server, mode)
         with pytest.raises(TypeError):
@@ -320,14 +320,14 @@ async def _streamed(client: Any) -> Any:
 
 
 def broken_off(exchange: faults.Exchange) -> None:
-    """A stream that ends in the middle of an event."""
+    """Send a stream that ends in the middle of an event."""
     exchange.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
     exchange.write(b'9\r\ndata: {"i\r\n')
     exchange.reset()
 
 
 def echo(exchange: faults.Exchange) -> None:
-    """A service, or a proxy, that repeats what it was sent."""
+    """Respond with the request, as some proxies do."""
     headers = dict(exchange.request.headers)
     exchange.send(403, f"Refused: {headers}".encode(), {"x-request-id": headers["authorization"]})
 
@@ -366,7 +366,7 @@ FAULTS: dict[str, tuple[Callable[[Any], Any], tuple[str, str, Any]]] = {
 
 
 def failure(client: Any, operation: Callable[[Any], Any]) -> BaseException:
-    """What an operation raises, whatever it is."""
+    """Return the exception that an operation raises."""
     try:
         if isinstance(client, AsyncClient):
             asyncio.run(_soon(client, operation))
@@ -403,7 +403,7 @@ def test_a_secret_in_a_frame_would_be_seen() -> None:
 @either
 @colours
 @pytest.mark.parametrize("case", FAULTS)
-def test_errors(server: Faults, mode: str, colour: str, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors(server: Faults, mode: str, api: str, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from bedrock_rft._resources import create_job as _create
     from bedrock_rft._resources import wait as _watch
 
@@ -411,7 +411,7 @@ def test_errors(server: Faults, mode: str, colour: str, case: str, monkeypatch: 
     monkeypatch.setattr(_watch, "_REJECTION_PERIOD", 0.05)
     operation, (method, path, fault) = FAULTS[case]
     server.script(method, path, faults.always(fault))
-    client = opened(server, mode, colour, timeout=0.3 if case == "timeout" else 2.0)
+    client = opened(server, mode, api, timeout=0.3 if case == "timeout" else 2.0)
     error = failure(client, operation)
     assert said_of(error, signatures(server)) == []
     if case in {"401 echoed", "create, ambiguous", "upload refused", "wait, down"}:
@@ -422,21 +422,21 @@ def test_errors(server: Faults, mode: str, colour: str, case: str, monkeypatch: 
 
 
 def signatures(server: Faults) -> list[str]:
-    """The signatures that were sent, in part: whoever prints one prints these."""
+    """Return parts of the signatures that were sent."""
     sent = [request.headers.get("authorization", "") for request in server.requests]
     return [header[-40:] for header in sent if "Signature=" in header]
 
 
 @either
 @colours
-def test_a_refused_connection_and_an_unknown_certificate(mode: str, colour: str) -> None:
+def test_a_refused_connection_and_an_unknown_certificate(mode: str, api: str) -> None:
     nobody = Faults(up=False)
-    client = opened(nobody, mode, colour)
+    client = opened(nobody, mode, api)
     assert said_of(failure(client, models)) == []
     closed(client)
     nobody.__exit__()
     with Faults() as plain:  # speaks HTTP where TLS is expected
-        client = opened(plain, mode, colour, base_url=plain.base_url.replace("http:", "https:"))
+        client = opened(plain, mode, api, base_url=plain.base_url.replace("http:", "https:"))
         error = failure(client, models)
         assert isinstance(error, BedrockRFTError)
         assert said_of(error) == []
@@ -464,7 +464,7 @@ def test_cancelled_tasks(server: Faults, mode: str) -> None:
 @either
 @colours
 @pytest.mark.parametrize("behaviour", [b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", b"", b"nonsense\r\n\r\n"])
-def test_a_proxys_password(mode: str, colour: str, behaviour: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_passwords(mode: str, api: str, behaviour: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 
     listener = socket.create_server(("127.0.0.1", 0))
@@ -482,10 +482,10 @@ def test_a_proxys_password(mode: str, colour: str, behaviour: bytes, monkeypatch
 
     threading.Thread(target=serve, daemon=True).start()
     monkeypatch.setenv("HTTPS_PROXY", f"http://user:{PROXY}@127.0.0.1:{listener.getsockname()[1]}")
-    kind: Any = COLOURS[colour]
+    kind: Any = COLOURS[api]
     client = kind("us-west-2", max_retries=0, timeout=2.0, **IDENTITIES[mode]())
     assert said_of(client) == []
-    inner = client._session if colour == "async" else client._async._session
+    inner = client._session if api == "async" else client._async._session
     for thing in reachable(inner.transport._http):
         if not isinstance(thing, (bytes, str, dict)):
             assert secrets_in(repr(thing)) == [], type(thing)
@@ -497,7 +497,7 @@ def test_a_proxys_password(mode: str, colour: str, behaviour: bytes, monkeypatch
 
 
 class Provider:
-    """Credentials that print themselves, as a user's own may, and that fail on demand."""
+    """Credentials that print themselves, as those of a user may, and that can fail."""
 
     def __init__(self, fails: bool = False) -> None:
         self.access_key, self.secret_key, self.token = ACCESS_KEY, SECRET, TOKEN
@@ -539,14 +539,14 @@ SETTINGS: dict[str, Callable[[], dict[str, Any]]] = {
 
 @colours
 @pytest.mark.parametrize("case", SETTINGS)
-def test_refused_settings(case: str, colour: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment is full of secrets besides."""
+def test_refused_settings(case: str, api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment has secrets too."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
     monkeypatch.setenv("AWS_SESSION_TOKEN", TOKEN)
     monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", LONG)
     monkeypatch.setenv("SOMEBODY_ELSES_SECRET", PROXY)
-    error = refused(COLOURS[colour], case)
+    error = refused(COLOURS[api], case)
     assert said_of(error) == []
 
 
@@ -574,14 +574,14 @@ FAILING: dict[str, Callable[[], dict[str, Any]]] = {
 
 @colours
 @pytest.mark.parametrize("case", FAILING)
-def test_identities_that_fail_later(server: Faults, case: str, colour: str) -> None:
-    client = COLOURS[colour]("us-west-2", base_url=server.base_url, max_retries=0, **FAILING[case]())
+def test_identities_that_fail_later(server: Faults, case: str, api: str) -> None:
+    client = COLOURS[api]("us-west-2", base_url=server.base_url, max_retries=0, **FAILING[case]())
     error = failure(client, models)
     assert isinstance(error, BedrockRFTError)
     assert said_of(error) == []
     closed(client)
 
 
-def test_nothing_of_tls_is_trusted_by_mistake() -> None:
+def test_tls_is_always_verified() -> None:
     assert ssl.create_default_context().verify_mode == ssl.CERT_REQUIRED
     assert "verify=False" not in "".join(path.read_text() for path in Path(bedrock_rft.__file__).parent.rglob("*.py"))

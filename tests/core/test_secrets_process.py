@@ -1,4 +1,4 @@
-"""What a whole program shows: its log with every logger at DEBUG, its children, its files, and what an import does."""
+"""A whole program shows no secret: in its log at DEBUG, its child processes and its files; importing has no effects."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from support.fault_server import Faults
 from bedrock_rft import Client
 from bedrock_rft.errors import APIStatusError, BedrockRFTError
 
-# Whatever can be done, by one who logs all there is; a file of records beside it.
+# A program that uses every operation and logs everything, with a file of records.
 PROGRAM = """
 import asyncio, logging, os, sys
 import botocore.session, httpx, openai, urllib3
@@ -123,7 +123,7 @@ def test_a_program_that_logs_everything(server: Faults, mode: str) -> None:
     assert "\x1b" not in done.stderr + done.stdout
 
 
-def test_the_log_is_silent_and_leaves_logging_alone(server: Faults) -> None:
+def test_nothing_is_logged_by_default(server: Faults) -> None:
     code = (
         "import logging\nbefore = list(logging.root.handlers), logging.root.level\n"
         "from bedrock_rft import Client\n"
@@ -138,7 +138,7 @@ def test_the_log_is_silent_and_leaves_logging_alone(server: Faults) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_foreign_text_begins_no_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_text_of_unknown_origin_cannot_start_a_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     from bedrock_rft._core.log import log
 
     log.warning("event %s of %s: %s", "a\nb\r\x1b[2J\x00", "\u2028", ValueError("x\ny"))
@@ -146,7 +146,7 @@ def test_foreign_text_begins_no_line_of_the_log(caplog: pytest.LogCaptureFixture
 
 
 @pytest.mark.parametrize("mode", IDENTITIES)
-def test_an_answers_control_characters_are_escaped(server: Faults, mode: str) -> None:
+def test_control_characters_of_a_response_are_escaped(server: Faults, mode: str) -> None:
     server.script("GET", "/models", faults.always(echoed))
     with (
         Client(base_url=server.base_url, region="us-west-2", **IDENTITIES[mode]()) as client,
@@ -161,10 +161,8 @@ CANARY = "canary-word"  # in every body, either way, and in a header
 
 
 @pytest.mark.parametrize("mode", ["long", "aws"])
-def test_debug_says_what_was_asked_and_nothing_of_what_is_in_it(
-    server: Faults, mode: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Method, path, status, request id, attempt and delay, and one line of INFO at most for each event of a job."""
+def test_debug_logs_requests_without_their_content(server: Faults, mode: str, caplog: pytest.LogCaptureFixture) -> None:
+    """DEBUG has method, path, status, request id, attempt and delay; INFO at most one line for each event of a job."""
     caplog.set_level(logging.DEBUG, "bedrock_rft")
     server.script("GET", "/models", [faults.status(503, CANARY.encode(), {"x-canary": CANARY})])
     event = {"object": "fine_tuning.job.event", "created_at": 1, "level": "info", "message": CANARY, "type": "message"}
@@ -206,8 +204,8 @@ for event in json.loads(sys.argv[2]):
 """
 
 
-def test_a_packaged_reward_prints_nothing_of_its_events(tmp_path: Path) -> None:
-    """Prompts, answers and references stay out of the function's log, whatever goes wrong with them."""
+def test_a_packaged_reward_logs_nothing_of_its_events(tmp_path: Path) -> None:
+    """Prompts, answers and references are not in the function's log, even if they cause errors."""
     from bedrock_rft.rewards import package
 
     source = (
@@ -231,7 +229,7 @@ def refused_there(url: str, mode: str) -> None:
         client.request("GET", "/refused")
 
 
-def test_an_error_comes_home_from_another_process(server: Faults) -> None:
+def test_an_error_can_be_sent_from_another_process(server: Faults) -> None:
     server.script("GET", "/refused", faults.always(echoed))
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         for mode in ("long", "aws"):
@@ -241,11 +239,11 @@ def test_an_error_comes_home_from_another_process(server: Faults) -> None:
             assert said_of(error) == []  # the other process' traceback comes along as its cause
 
 
-# botocore, which resolves credentials, logs what it is told
+# botocore resolves credentials and logs them
 
 
 class Sts(BaseHTTPRequestHandler):
-    """Lends the fake secrets to whoever asks, as STS does for a role."""
+    """Return the fake secrets to every request, as STS does for a role."""
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -262,7 +260,7 @@ class Sts(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its base's name
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -276,7 +274,7 @@ def sts() -> Iterator[str]:
     server.server_close()
 
 
-def test_a_role_is_assumed_without_a_word(
+def test_an_assumed_role_is_not_logged(
     server: Faults, sts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from bedrock_rft._auth.botocore_clients import service_client
@@ -324,8 +322,8 @@ before = dict(os.environ)
 
 
 @pytest.mark.parametrize("mode", ["api_key", "aws"])
-def test_no_child_no_file_no_variable(server: Faults, mode: str, tmp_path: Path) -> None:
-    """A program that uploads, creates and waits starts nothing, and writes nothing but what was asked for."""
+def test_no_child_process_file_or_variable_is_left(server: Faults, mode: str, tmp_path: Path) -> None:
+    """A program that uploads, creates and waits starts no process and writes no other file."""
     code = WATCHING + (
         "from bedrock_rft import Client\n"
         "with Client() as client:\n"
@@ -348,7 +346,7 @@ def test_no_child_no_file_no_variable(server: Faults, mode: str, tmp_path: Path)
     assert list(tmp_path.rglob("*")) == []  # temporary copies are gone
 
 
-def test_the_local_services_directory_holds_its_keys_in_one_private_file(tmp_path: Path) -> None:
+def test_the_local_service_keeps_its_keys_in_one_private_file(tmp_path: Path) -> None:
     from bedrock_rft.local import LocalService
 
     with LocalService(tmp_path / "state") as service:
@@ -364,7 +362,7 @@ def test_the_local_services_directory_holds_its_keys_in_one_private_file(tmp_pat
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes")
-def test_temporary_copies_are_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_temporary_copies_are_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tempfile
 
     from bedrock_rft.datasets._source import open_source as source
@@ -384,8 +382,8 @@ def test_temporary_copies_are_the_users_own(tmp_path: Path, monkeypatch: pytest.
 COMMANDS = ("__main__", "access.__main__", "local.__main__", "rehearsal.__main__", "rewards.__main__")
 
 
-def test_no_flag_of_any_command_takes_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What stands on a command line is read by everybody on the machine, and kept in the shell's history."""
+def test_no_command_line_argument_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All users of the machine can read command lines, and shells keep them."""
     import argparse
     from importlib import import_module
 
@@ -410,8 +408,8 @@ def test_no_flag_of_any_command_takes_a_secret(monkeypatch: pytest.MonkeyPatch) 
     assert {flag for flag, valued in flags if any(word in flag for word in words) and valued} == set()
 
 
-def test_an_import_does_nothing() -> None:
-    """Every module of the package: no socket, process, thread, handler of signals, logging or environment changed."""
+def test_importing_has_no_effects() -> None:
+    """Importing every module opens no socket and changes no process, thread, signal handler, logging or environment."""
     code = """
 import contextlib, logging, os, pkgutil, signal, sys, threading
 import asyncio, ssl
@@ -437,7 +435,7 @@ assert (list(logging.root.handlers), logging.root.level, logging.lastResort) == 
 levels = {name: each.level for name, each in logging.root.manager.loggerDict.items()
           if name.startswith("bedrock_rft") and isinstance(each, logging.Logger)}
 assert set(levels.values()) <= {logging.NOTSET}, levels
-# urllib3, under botocore, looks whether there is IPv6 by binding a port of this machine and closing it.
+# urllib3, which botocore uses, checks for IPv6 by binding and closing a port.
 own = [(event, given[1:]) for event, given in events if event != "socket.__new__"]
 print([each for each in own if each != ("socket.bind", (("::1", 0),))])
 """
@@ -450,7 +448,7 @@ print([each for each in own if each != ("socket.bind", (("::1", 0),))])
     assert done.stderr == ""
 
 
-def test_every_reach_outside_is_known() -> None:
+def test_every_call_that_starts_processes_or_evaluates_code_is_known() -> None:
     """Only rewards start processes or evaluate code, because users ask them to run the code of a model."""
     words = ("subprocess", "os.system", "eval(", "exec(", "pickle", "marshal", "shelve", "ctypes", "yaml", "telnetlib")
     import bedrock_rft
@@ -467,7 +465,7 @@ def test_every_reach_outside_is_known() -> None:
     assert found == set()
 
 
-def test_the_proofs_that_are_named_are_there() -> None:
+def test_tests_that_the_documentation_names_exist() -> None:
     root = Path(__file__).parents[2]
     named = re.findall(r"`((?:tests|\.ci)/[\w./]+)`", (root / "SECURITY.md").read_text())
     assert len(named) > 10

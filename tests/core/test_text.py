@@ -1,4 +1,4 @@
-"""Text of unknown origin becomes printable, and a line stays a line."""
+"""Text of unknown origin becomes printable, and a line remains one line."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def test_control_characters_are_escaped(text: str, line: str) -> None:
     assert sanitize_line(text) == line
 
 
-def test_text_of_several_lines_keeps_its_lines() -> None:
+def test_line_breaks_of_text_are_kept() -> None:
     assert sanitize_text("a\n\tb\x00") == "a\n\tb\\x00"

@@ -1,4 +1,4 @@
-"""Watching as a newcomer starts it: the example and the command, each in a process of its own."""
+"""The example and the command for watching a job, each in its own process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run(*arguments: object, cwd: Path, **environment: str) -> subprocess.Complet
     )
 
 
-def test_the_example_shows_keeps_and_judges_a_run(tmp_path: Path) -> None:
+def test_the_example_shows_a_job_and_its_health(tmp_path: Path) -> None:
     files = ("--csv", tmp_path / "run.csv", "--png", tmp_path / "run.png")
     done = run("-W", "error", EXAMPLES / "watch_run.py", "--local", "--pace", 0, *files, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -43,13 +43,13 @@ def test_the_example_shows_keeps_and_judges_a_run(tmp_path: Path) -> None:
     assert (tmp_path / "run.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_example_asks_for_what_it_needs(tmp_path: Path) -> None:
+def test_the_example_names_missing_settings(tmp_path: Path) -> None:
     done = run(EXAMPLES / "watch_run.py", cwd=tmp_path)
     assert done.returncode == 2
     assert "give the id of a job, or --local" in done.stderr
 
 
-def test_the_command_comes_back_to_a_job(tmp_path: Path) -> None:
+def test_the_command_resumes_watching_a_job(tmp_path: Path) -> None:
     with LocalService(tmp_path, reward=REWARD) as service, Client(**service.client_options(auth="aws")) as client:
         file = client.files.upload(records())
         arn = "arn:aws:lambda:us-west-2:123456789012:function:my-reward"

@@ -1,4 +1,4 @@
-"""A run while it is watched: everything once, on whatever it is shown, and nothing of the service's that acts."""
+"""Live views show everything once, on every kind of output, and escape text of the service."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ from bedrock_rft.types import Checkpoint, Event, Job
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\r\x9b31m\u202e<script>document.title='ran'</script><img src=http://other.example/x>"
 
 
-def said(text: str, **fields: Any) -> Event:
+def message(text: str, **fields: Any) -> Event:
     return Event.model_validate({"id": text, "message": text, "created_at": NOW, **fields})
 
 
-def folded(*looks: list[Event], now: Job | None = None, saved: tuple[int, ...] = ()) -> tuple[State, list[Change]]:
+def state_after(*polls: list[Event], now: Job | None = None, saved: tuple[int, ...] = ()) -> tuple[State, list[Change]]:
     state, changes = State(), list[Change]()
     kept = [Checkpoint(id=f"c{step}", step_number=step, created_at=NOW) for step in saved]
-    for look in looks:
-        state, change = state.after(now or job(created_at=NOW, status="running"), look, kept, Thresholds())
+    for poll in polls:
+        state, change = state.after(now or job(created_at=NOW, status="running"), poll, kept, Thresholds())
         changes.append(change)
     return state, changes
 
@@ -53,7 +53,7 @@ def hostile() -> tuple[State, Change]:
     steps = [step | {HOSTILE: 0.5} for step in healthy(steps=20)]
     who = job(HOSTILE, created_at=NOW, status=f"running{HOSTILE}", fine_tuned_model=HOSTILE)
     saved = [Checkpoint(id=HOSTILE, step_number=3, fine_tuned_model_checkpoint=HOSTILE)]
-    log = [said(HOSTILE, level=HOSTILE), *events(steps)]
+    log = [message(HOSTILE, level=HOSTILE), *events(steps)]
     return State().after(who, log, saved, Thresholds())
 
 
@@ -63,12 +63,14 @@ def service(tmp_path: Path) -> Iterator[Service]:
         yield rehearsal
 
 
-# What is known
+# State
 
 
-def test_each_look_says_what_is_new() -> None:
+def test_each_poll_reports_only_changes() -> None:
     rows = healthy()
-    state, (first, second, third) = folded([said("begun"), *events(rows[:5])], events(rows[5:9]), [], saved=(3, 7))
+    state, (first, second, third) = state_after(
+        [message("begun"), *events(rows[:5])], events(rows[5:9]), [], saved=(3, 7)
+    )
     assert (first.status, second.status, third.status) == ("running", None, None)
     assert [step.metrics.step for step in first.steps] == [1, 2, 3, 4, 5]
     assert first.steps[0].at == NOW + 10
@@ -81,30 +83,30 @@ def test_each_look_says_what_is_new() -> None:
     assert [one.step_number for one in state.metrics.checkpoints] == [3, 7]
 
 
-def test_the_time_left_is_told_by_the_latest_steps() -> None:
-    state, _ = folded(events(healthy()[:20]))
+def test_remaining_time_is_estimated_from_the_latest_steps() -> None:
+    state, _ = state_after(events(healthy()[:20]))
     assert state.elapsed(NOW + 205) == 205
     assert state.remaining(NOW + 200) == pytest.approx((67 - 20) * 10)
     assert state.remaining(NOW + 205) == pytest.approx((67 - 20) * 10 - 5)
     assert state.remaining(NOW + 900) == pytest.approx((67 - 21) * 10)  # the next step is late, the rest is not
-    ended, _ = folded(events(healthy()), now=job(created_at=NOW, finished_at=NOW + 700, status="succeeded"))
+    ended, _ = state_after(events(healthy()), now=job(created_at=NOW, finished_at=NOW + 700, status="succeeded"))
     assert ended.elapsed(NOW + 9000) == 700
     assert ended.remaining(NOW) is None
-    assert folded(events(healthy()[:1]))[0].remaining(NOW) is None
-    assert folded(events(healthy()[:9], created_at=None))[0].remaining(NOW) is None
+    assert state_after(events(healthy()[:1]))[0].remaining(NOW) is None
+    assert state_after(events(healthy()[:9], created_at=None))[0].remaining(NOW) is None
     assert State().elapsed(NOW) is None
 
 
-def test_an_alarm_is_raised_once() -> None:
+def test_an_alarm_is_reported_once() -> None:
     rows = ill("reward_low")
-    _, changes = folded(*(events(rows[at : at + 5]) for at in range(0, 60, 5)))
+    _, changes = state_after(*(events(rows[at : at + 5]) for at in range(0, 60, 5)))
     raised = [(number, alarm.code) for number, change in enumerate(changes) for alarm in change.alarms]
     assert raised == [(10, "reward_low")]  # at step 55 of 67: a healthy run may begin slowly
 
 
 def test_the_end_of_a_job_of_unknown_length_can_raise_an_alarm() -> None:
     rows = [{name: value for name, value in row.items() if name != "total_steps"} for row in ill("reward_flat")]
-    state, _ = folded(events(rows))
+    state, _ = state_after(events(rows))
     assert state.alarms == ()  # the job is running, so a rise may still come
     _, change = state.after(job(created_at=NOW, status="succeeded"), [], (), Thresholds())
     assert [alarm.code for alarm in change.alarms] == ["reward_flat"]
@@ -120,22 +122,22 @@ def test_alarms_use_the_range_of_the_reward() -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.4, "0 s"), (59, "59 s"), (60, "1 min"), (3900, "1 h 05 min"), (200_000, "2 d 7 h")]
 )
-def test_durations_are_told_in_two_units(seconds: float, text: str) -> None:
+def test_durations_have_at_most_two_units(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
 
 
-# Shown
+# Views
 
 
-def test_plain_lines_say_everything_once_in_80_columns() -> None:
+def test_plain_lines_show_everything_once_in_80_columns() -> None:
     stream = io.StringIO()
     shown = view("plain", stream)
     rows = ill("advantages_zero")
-    looks = [[said("begun", level="warn"), *events(rows[:5])], events(rows[5:40]), [said("word " * 40)]]
+    polls = [[message("begun", level="warn"), *events(rows[:5])], events(rows[5:40]), [message("word " * 40)]]
     state = State()
-    for look in looks:
+    for poll in polls:
         saved = [Checkpoint(id="c", step_number=4, fine_tuned_model_checkpoint="ft:4", created_at=NOW)]
-        state, change = state.after(job(created_at=NOW, status="running"), look, saved, Thresholds())
+        state, change = state.after(job(created_at=NOW, status="running"), poll, saved, Thresholds())
         shown.show(state, change)
     lines = stream.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
@@ -146,12 +148,12 @@ def test_plain_lines_say_everything_once_in_80_columns() -> None:
     assert "".join(lines).count("word") == 40
 
 
-def test_json_is_one_object_a_line_with_every_step() -> None:
+def test_json_has_one_object_a_line_and_every_step() -> None:
     stream = io.StringIO()
     rows = ill("not_finite")
     state, change = State().after(
         job(status="failed", error={"code": "e", "message": "why"}),
-        [said("begun"), *events(rows)],
+        [message("begun"), *events(rows)],
         [Checkpoint(id="c", step_number=4)],
         Thresholds(),
     )
@@ -170,7 +172,7 @@ def test_json_is_one_object_a_line_with_every_step() -> None:
 def test_the_terminal_shows_status_steps_time_curves_and_messages() -> None:
     stream = io.StringIO()
     shown = view("terminal", stream)
-    state, (change,) = folded([said("begun"), *events(healthy()[:30])], saved=(17,))
+    state, (change,) = state_after([message("begun"), *events(healthy()[:30])], saved=(17,))
     shown.show(state, change)
     shown.close()
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
@@ -183,7 +185,7 @@ def test_the_terminal_shows_status_steps_time_curves_and_messages() -> None:
 
 
 @pytest.mark.parametrize("style", ["plain", "json", "terminal"])
-def test_nothing_of_the_services_acts_on_a_terminal(style: Any) -> None:
+def test_control_characters_of_the_service_do_not_reach_a_terminal(style: Any) -> None:
     stream = io.StringIO()
     shown = view(style, stream)
     shown.show(*hostile())
@@ -196,7 +198,7 @@ def test_nothing_of_the_services_acts_on_a_terminal(style: Any) -> None:
         assert not re.search(r"[^\n -~ -￿]", text)
 
 
-def test_the_panel_shows_curves_and_runs_nothing(tmp_path: Path) -> None:
+def test_the_panel_shows_curves_and_runs_no_script(tmp_path: Path) -> None:
     from bedrock_rft.metrics._live.notebook import panel
 
     state, _ = hostile()
@@ -232,7 +234,7 @@ def test_a_notebook_has_one_panel_that_is_updated(service: Service) -> None:
     assert "client.jobs.watch" in outputs[-1].data["text/html"]
 
 
-def test_the_style_follows_from_where_the_output_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_automatic_style_depends_on_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
     class Tty(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -252,10 +254,10 @@ def test_the_style_follows_from_where_the_output_goes(monkeypatch: pytest.Monkey
     with pytest.raises(MissingExtraError, match=re.escape("pip install 'bedrock_rft[rich]'")):
         view("terminal", Tty())
     with pytest.raises(ConfigurationError, match="style must be one of auto, terminal"):
-        view("fancy", None)  # type: ignore[arg-type] # what is refused
+        view("fancy", None)  # type: ignore[arg-type] # an invalid value
 
 
-def test_a_kernel_gets_a_panel() -> None:
+def test_a_notebook_kernel_gets_a_panel() -> None:
     from IPython.core.interactiveshell import InteractiveShell
 
     shell: Any = InteractiveShell.instance()
@@ -268,12 +270,12 @@ def test_a_kernel_gets_a_panel() -> None:
         InteractiveShell.clear_instance()
 
 
-def test_what_a_stream_cannot_encode_is_written_otherwise() -> None:
+def test_characters_that_a_stream_cannot_encode_are_escaped() -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
     for style in ("plain", "terminal"):
         shown = view(style, stream)
-        state, (change,) = folded([said("größer"), *events(healthy()[:30])])
+        state, (change,) = state_after([message("größer"), *events(healthy()[:30])])
         shown.show(state, change)
         shown.close()
     assert b"gr\\xf6\\xdfer" in raw.getvalue()
@@ -290,20 +292,20 @@ def test_views_survive_a_missing_or_closed_standard_output(
     for name in ("stdout", "stderr"):
         monkeypatch.setattr(sys, name, closed if state == "closed" else None)
     shown = view(style, None)
-    now, (change,) = folded([said("begun"), *events(healthy()[:30])])
+    now, (change,) = state_after([message("begun"), *events(healthy()[:30])])
     shown.show(now, change)
     shown.leave("ftjob-1")
     shown.close()
 
 
-def test_plain_text_holds_nothing_that_turns_it_round() -> None:
+def test_bidirectional_controls_are_escaped() -> None:
     assert sanitize_line("a\u202eb\u2066c\ud800") == r"a\u202eb\u2066c\ud800"
 
 
-# Watched
+# Watching a job
 
 
-def test_watching_returns_the_ended_job_in_both_colours(service: Service) -> None:
+def test_watching_returns_the_ended_job_sync_and_async(service: Service) -> None:
     first, second = started(service), started(service)
     stream, seen = io.StringIO(), list[Event]()
     with Client(transport=LocalTransport(service)) as client:
@@ -336,7 +338,7 @@ def test_watching_takes_the_range_of_the_reward(service: Service) -> None:
     assert "reward_low" in {one["code"] for one in found if one["kind"] == "alarm"}
 
 
-def test_it_raises_as_a_wait_does(service: Service) -> None:
+def test_watching_raises_as_waiting_does(service: Service) -> None:
     name = started(service)
     with Client(transport=LocalTransport(service)) as client:
         client.jobs.cancel(name)
@@ -345,7 +347,7 @@ def test_it_raises_as_a_wait_does(service: Service) -> None:
         assert client.jobs.watch(name, style="none", raise_on_failure=False).status == "cancelled"
 
 
-def test_its_time_ends(tmp_path: Path) -> None:
+def test_watching_times_out(tmp_path: Path) -> None:
     stream = io.StringIO()
     with Service(tmp_path, reward=REWARD, pace=60) as slow, Client(transport=LocalTransport(slow)) as client:
         name = started(slow)
@@ -354,7 +356,7 @@ def test_its_time_ends(tmp_path: Path) -> None:
     assert "training has started" in stream.getvalue()
 
 
-def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(tmp_path: Path) -> None:
+def test_ctrl_c_leaves_the_job_running_and_shows_how_to_resume(tmp_path: Path) -> None:
     stream = io.StringIO()
 
     def press(_: Event) -> None:
@@ -411,7 +413,7 @@ def script(tmp_path: Path) -> Path:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo-terminals of this kind")
-def test_on_a_terminal_of_80_columns(script: Path) -> None:
+def test_watching_on_a_terminal_of_80_columns(script: Path) -> None:
     import fcntl
     import pty
     import struct
@@ -433,7 +435,7 @@ def test_on_a_terminal_of_80_columns(script: Path) -> None:
     try:
         while (part := _read(master)) is not None:
             seen += part
-            # Between two frames: one that is broken off shares its last line with what comes after it.
+            # Between two frames: an interrupted frame shares its last line with later output.
             if b"of 100" in seen and not pressed and not select.select([master], [], [], 0.05)[0]:
                 pressed = True
                 child.send_signal(signal.SIGINT)
@@ -461,7 +463,7 @@ def _read(master: int) -> bytes | None:
         return None
 
 
-def test_what_tmux_shows_of_it(script: Path) -> None:
+def test_tmux_shows_the_view(script: Path) -> None:
     if shutil.which("tmux") is None:
         pytest.skip("tmux is not installed")
     server = ["tmux", "-L", f"rft-{os.getpid()}"]

@@ -1,4 +1,4 @@
-"""The numbers of a run: each step once, nothing lost, and the same in every form they are taken out in."""
+"""Metrics have each step once, lose nothing, and are equal in every format."""
 
 # matplotlib leaves its keyword arguments without types.
 # pyright: reportUnknownMemberType=false
@@ -49,7 +49,7 @@ def run(seed: int = 0, **fields: Any) -> Metrics:
 
 
 def bad() -> Metrics:
-    """NaN, infinities, validation, text, and names as no service should send them."""
+    """Return metrics with NaN, infinities, validation, text and hostile names."""
     steps = healthy()
     steps[20] |= {"actor_grad_norm": math.nan, "critic_rewards_mean": math.inf}
     steps[21] |= {HOSTILE: 0.5, "phase": HOSTILE, "parts": {"a": [1]}}
@@ -58,10 +58,10 @@ def bad() -> Metrics:
     return metrics(steps, job(f"ftjob-{HOSTILE}"), checkpoints=(17,))
 
 
-# A value
+# Metrics as a sequence
 
 
-def test_it_is_a_sequence_of_steps() -> None:
+def test_metrics_are_a_sequence_of_steps() -> None:
     found = run()
     assert len(found) == STEPS
     assert [step.step for step in found[-3:]] == [65, 66, 67]
@@ -73,7 +73,7 @@ def test_it_is_a_sequence_of_steps() -> None:
     assert found.total_steps == STEPS
 
 
-def test_each_step_is_there_once_with_all_that_was_said_of_it() -> None:
+def test_events_about_one_step_are_merged() -> None:
     events = [
         event(step=2, critic_rewards_mean=0.2),
         event("message", step=9),
@@ -96,7 +96,7 @@ def test_each_step_is_there_once_with_all_that_was_said_of_it() -> None:
 @pytest.mark.parametrize(
     "name", ["val_loss", "valid_reward_mean", "validation/reward", "eval-score", "full_valid_loss"]
 )
-def test_validation_is_told_by_its_beginning(name: str) -> None:
+def test_validation_metrics_are_recognised_by_a_prefix(name: str) -> None:
     assert is_validation(name)
     assert not any(map(is_validation, [*NAMES, "value_loss", "evaluations", "validity", "tests_passed"]))
 
@@ -111,7 +111,7 @@ def test_validation_is_told_by_its_beginning(name: str) -> None:
         ("validation_speed", "validation_speed"),
     ],
 )
-def test_validation_is_drawn_with_what_it_is_of(name: str, home: str) -> None:
+def test_validation_metrics_share_a_panel_with_their_training_metric(name: str, home: str) -> None:
     steps = healthy()
     steps[3][name] = 0.5
     (panel,) = [each for each in panels([("a", metrics(steps))]) if any(curve.validation for curve in each.curves)]
@@ -130,7 +130,7 @@ def test_a_metric_with_the_name_of_a_method_is_a_metric() -> None:
     assert "model_dump" in metrics([{"step": 1, "model_dump": 2.0}]).names
 
 
-# Taken out
+# Formats
 
 
 def test_csv_reads_back_as_it_was(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ STEP = st.dictionaries(
 
 
 @given(st.lists(STEP, max_size=4))
-def test_whatever_the_service_measures_can_be_shown_and_taken_out(steps: list[dict[str, Any]]) -> None:
+def test_any_metrics_can_be_shown_and_converted(steps: list[dict[str, Any]]) -> None:
     found = Metrics(tuple(TrainingMetrics.salvage(step) for step in steps))
     both = compare(found, found)
     assert len(list(csv.reader(io.StringIO(both.to_csv(), newline="")))) == 1 + 2 * len(steps)
@@ -181,7 +181,7 @@ def test_whatever_the_service_measures_can_be_shown_and_taken_out(steps: list[di
 
 
 class Checker(HTMLParser):
-    """Every tag that is opened is closed, in order."""
+    """Checks that every tag is closed in order."""
 
     def check(self, text: str) -> None:
         self.open: list[str] = []
@@ -211,7 +211,7 @@ def test_a_missing_library_names_its_command(
         getattr(run(), call)()
 
 
-def test_reading_and_showing_loads_no_library() -> None:
+def test_reading_and_showing_metrics_loads_no_plotting_library() -> None:
     code = (
         "import sys; from bedrock_rft.metrics import Metrics; from bedrock_rft.types import Event\n"
         "event = Event.model_validate({'type': 'metrics', 'data': {'step': 1, 'critic_rewards_mean': 0.5}})\n"
@@ -222,10 +222,10 @@ def test_reading_and_showing_loads_no_library() -> None:
     assert done.stdout.strip() == "set()"
 
 
-# Shown
+# Plots and text
 
 
-def test_the_table_fits_a_terminal_and_holds_no_control_character() -> None:
+def test_the_table_fits_a_terminal_and_has_no_control_characters() -> None:
     text = str(bad())
     lines = text.splitlines()
     assert all(len(line) <= 80 for line in lines)
@@ -252,7 +252,7 @@ def test_a_sparkline_has_its_width(values: list[float], width: int) -> None:
 
 
 @pytest.mark.parametrize("true", [0.0, 0.5, 519.0])
-def test_what_is_only_rounding_is_a_flat_line(true: float) -> None:
+def test_rounding_errors_are_a_flat_line(true: float) -> None:
     noise = [true + (1 + abs(true)) * 1e-16 * (place * 7 % 5 - 2) for place in range(30)]
     steps = [{"step": place, "critic_advantages_mean": value} for place, value in enumerate(noise)]
     found = Metrics(tuple(TrainingMetrics.model_validate(step) for step in steps))
@@ -265,7 +265,7 @@ def test_what_is_only_rounding_is_a_flat_line(true: float) -> None:
     assert high - low > 0.05 + abs(true) / 100
 
 
-def test_what_is_small_beside_itself_is_a_curve() -> None:
+def test_small_changes_are_a_curve() -> None:
     assert extent([0.0, 2e-9]) == (0.0, 2e-9)
     assert extent([1.0, 1.0 + 1e-8]) == (1.0, 1.0 + 1e-8)
     assert extent([-1e-9, 1e-9]) == (0.0, 0.0)
@@ -283,7 +283,7 @@ def test_ticks_lie_between_their_bounds(low: float, span: float) -> None:
     assert all(low <= at <= low + span for at in found)
 
 
-def test_a_long_curve_keeps_its_spikes() -> None:
+def test_a_thinned_curve_keeps_its_spikes() -> None:
     curve = [(float(step), math.sin(step)) for step in range(10_000)]
     curve[7_777] = (7_777.0, 50.0)
     few = thinned(curve)
@@ -292,7 +292,7 @@ def test_a_long_curve_keeps_its_spikes() -> None:
     assert list(few) == sorted(few)
 
 
-def test_smoothing_is_a_mean_of_what_is_near() -> None:
+def test_smoothing_is_a_moving_average() -> None:
     line = [(float(step), 2.0 * step) for step in range(48)]
     even = smooth(line)
     assert [value for _, value in even[10:-10]] == pytest.approx([value for _, value in line[10:-10]])
@@ -300,7 +300,7 @@ def test_smoothing_is_a_mean_of_what_is_near() -> None:
     assert smooth(line[:10]) == ()
 
 
-def test_the_page_stands_alone_in_a_browser(tmp_path: Path) -> None:
+def test_the_page_needs_no_other_resource(tmp_path: Path) -> None:
     seen = open_page(f"<!doctype html><title>still</title>{bad()._repr_html_()}", tmp_path)
     assert seen.requests == ()
     assert "<title>still</title>" in seen.dom
@@ -334,17 +334,17 @@ def test_a_plot_has_a_panel_for_each_metric_and_marks_checkpoints(tmp_path: Path
     assert figure._repr_png_() == (tmp_path / "run.png").read_bytes()  # type: ignore[attr-defined] # for notebooks
 
 
-def test_a_plot_takes_names_as_they_come(tmp_path: Path) -> None:
+def test_a_plot_accepts_any_metric_name(tmp_path: Path) -> None:
     steps = healthy(steps=3)
     steps[1] |= {"$\\frac{": 1.0, "_hidden": 2.0, "<b>": math.nan}
     metrics(steps, job("ftjob-$x^$")).plot().savefig(tmp_path / "run.png")
     Metrics().plot().savefig(tmp_path / "none.png")
 
 
-# Compared
+# Comparisons
 
 
-def test_runs_are_named_by_what_sets_them_apart() -> None:
+def test_runs_are_labelled_with_differing_hyperparameters() -> None:
     both = run(0, name="ftjob-1", rate=0.3).compare(run(1, name="ftjob-2", rate=1.0))
     assert [label for label, _ in both.runs] == [
         "learning_rate_multiplier 0.3 (ftjob-1)",
@@ -355,10 +355,10 @@ def test_runs_are_named_by_what_sets_them_apart() -> None:
     with pytest.raises(ConfigurationError, match="2 jobs and 1 labels"):
         compare(run(), run(), labels=["a"])
     with pytest.raises(ConfigurationError, match="takes Metrics"):
-        compare("ftjob-1")  # type: ignore[arg-type] # what is refused
+        compare("ftjob-1")  # type: ignore[arg-type] # an invalid value
 
 
-def test_compared_runs_come_out_together() -> None:
+def test_a_comparison_converts_all_runs() -> None:
     both = compare(run(), metrics([{"step": 1, "run": "theirs"}], job("ftjob-2")))
     frame: Any = both.to_pandas()
     assert list(frame["run_"]) == ["ftjob-1"] * STEPS + ["ftjob-2"]

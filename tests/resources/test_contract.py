@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Generator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -82,8 +82,8 @@ class _Resource:
             answer = method(*arguments, **named)
             if inspect.isasyncgen(answer):
                 return [item async for item in answer]
-            if isinstance(answer, Iterator):
-                return list(cast("Iterator[Any]", answer))
+            if hasattr(answer, "__next__"):
+                return list(answer)
             return await maybe_await(answer)
 
         return call

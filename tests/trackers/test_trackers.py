@@ -1,4 +1,4 @@
-"""Trackers: told everything in order, never in the way of a wait, and a run that is watched again is the same run."""
+"""Trackers receive everything in order, never end a watch, and keep one run for each job."""
 
 from __future__ import annotations
 
@@ -37,37 +37,37 @@ ID = "ftjob-1:a/'b"
 
 
 class Recorder:
-    """Keeps what it is told, as `Tracker` says; fails as often as it is asked to."""
+    """Tracker that keeps its calls, and fails a number of times."""
 
     def __init__(self, failures: int = 0) -> None:
-        self.said: list[Any] = []
+        self.calls: list[Any] = []
         self.failures = failures
 
-    def _take(self, what: Any) -> None:
+    def _record(self, call: Any) -> None:
         if self.failures:
             self.failures -= 1
             raise OSError("down\x1b[2J, bedrock-api-key-c2VjcmV0c2VjcmV0")
-        self.said.append(what)
+        self.calls.append(call)
 
     def started(self, job: Job) -> None:
-        self._take(("started", job.id))
+        self._record(("started", job.id))
 
     def step(self, metrics: TrainingMetrics, at: float | None) -> None:
         assert at is not None
-        self._take(metrics.step)
+        self._record(metrics.step)
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
-        self._take(("checkpoint", checkpoint.step_number))
+        self._record(("checkpoint", checkpoint.step_number))
 
     def ended(self, job: Job) -> None:
-        self._take(("ended", job.status))
+        self._record(("ended", job.status))
 
     def close(self) -> None:
-        self.said.append("closed")
+        self.calls.append("closed")
 
 
 def changes(*sizes: int, end: bool = True) -> Iterator[Change]:
-    """A run in looks that bring so many steps each."""
+    """Return the changes of polls with these numbers of new steps."""
     state, at = State(), 0
     for size in sizes:
         last = end and at + size == len(ROWS)
@@ -79,8 +79,8 @@ def changes(*sizes: int, end: bool = True) -> Iterator[Change]:
         yield change
 
 
-def watched(*trackers: Tracker, sizes: tuple[int, ...] = (4, 5), end: bool = True) -> None:
-    """A watch, which may break off where the sizes end."""
+def deliver(*trackers: Tracker, sizes: tuple[int, ...] = (4, 5), end: bool = True) -> None:
+    """Deliver the changes of polls, as a watch does."""
     delivery = Delivery(trackers)
     for change in changes(*sizes, end=end):
         delivery.take(change)
@@ -90,36 +90,36 @@ def watched(*trackers: Tracker, sizes: tuple[int, ...] = (4, 5), end: bool = Tru
 EVERYTHING = [("started", ID), 1, 2, 3, 4, ("checkpoint", 3), 5, 6, 7, 8, 9, ("ended", "succeeded"), "closed"]
 
 
-# What every tracker is told
+# Delivery
 
 
-def test_it_is_told_everything_in_order() -> None:
+def test_a_tracker_receives_everything_in_order() -> None:
     recorder = Recorder()
     assert isinstance(recorder, Tracker)
-    watched(recorder)
-    assert recorder.said == EVERYTHING
+    deliver(recorder)
+    assert recorder.calls == EVERYTHING
 
 
 @pytest.mark.parametrize("failures", [1, 2])
-def test_what_it_could_not_take_it_is_told_later(failures: int) -> None:
+def test_failed_updates_are_repeated_in_order(failures: int) -> None:
     first, second = Recorder(failures), Recorder()
-    with pytest.warns(BedrockRFTWarning, match="Recorder could not record an update") as said:
-        watched(first, second, sizes=(2, 2, 5))
-    assert len(said) == 1
-    assert "\x1b" not in str(said[0].message)
-    assert "c2VjcmV0" not in str(said[0].message)
-    assert sorted(map(str, first.said)) == sorted(map(str, EVERYTHING))
-    assert [one for one in first.said if isinstance(one, int)] == list(range(1, 10))
-    assert second.said == EVERYTHING
+    with pytest.warns(BedrockRFTWarning, match="Recorder could not record an update") as caught:
+        deliver(first, second, sizes=(2, 2, 5))
+    assert len(caught) == 1
+    assert "\x1b" not in str(caught[0].message)
+    assert "c2VjcmV0" not in str(caught[0].message)
+    assert sorted(map(str, first.calls)) == sorted(map(str, EVERYTHING))
+    assert [one for one in first.calls if isinstance(one, int)] == list(range(1, 10))
+    assert second.calls == EVERYTHING
 
 
-def test_what_it_never_took_is_said() -> None:
-    with pytest.warns(BedrockRFTWarning) as said:
-        watched(Recorder(99))
-    assert re.search(r"did not receive 12 updates", str(said[-1].message))
+def test_undelivered_updates_give_a_warning() -> None:
+    with pytest.warns(BedrockRFTWarning) as caught:
+        deliver(Recorder(99))
+    assert re.search(r"did not receive 12 updates", str(caught[-1].message))
 
 
-def test_a_wait_goes_on_whatever_a_tracker_does(tmp_path: Path) -> None:
+def test_a_failing_tracker_does_not_end_a_watch(tmp_path: Path) -> None:
     good, bad = Recorder(), Recorder(10_000)
     with Service(tmp_path, reward=REWARD) as service:
         name = started(service)
@@ -132,19 +132,19 @@ def test_a_wait_goes_on_whatever_a_tracker_does(tmp_path: Path) -> None:
                 await other.jobs.watch(name, style="none", trackers=[recorder], poll_interval=0.01)
             return recorder
 
-        twin = asyncio.run(again())
+        second = asyncio.run(again())
     assert ended.status == "succeeded"
-    assert [one for one in good.said if isinstance(one, int)] == list(range(1, 26))
-    assert good.said[-2:] == [("ended", "succeeded"), "closed"]
-    assert sorted(map(str, twin.said)) == sorted(map(str, good.said))
+    assert [one for one in good.calls if isinstance(one, int)] == list(range(1, 26))
+    assert good.calls[-2:] == [("ended", "succeeded"), "closed"]
+    assert sorted(map(str, second.calls)) == sorted(map(str, good.calls))
 
 
-def test_what_is_no_tracker_is_refused(tmp_path: Path) -> None:
+def test_an_object_without_the_methods_is_refused(tmp_path: Path) -> None:
     with Service(tmp_path, reward=REWARD) as service, Client(transport=LocalTransport(service)) as client:
         file = client.files.upload(records())
         name = client.jobs.create("openai.gpt-oss-20b", training_file=file, reward=ARN).id
         with pytest.raises(ConfigurationError, match="StringIO is not a tracker: it needs the methods started"):
-            client.jobs.watch(name, style="none", trackers=[io.StringIO()])  # type: ignore[list-item] # what is refused
+            client.jobs.watch(name, style="none", trackers=[io.StringIO()])  # type: ignore[list-item] # an invalid value
 
 
 @pytest.mark.parametrize(
@@ -160,10 +160,10 @@ def test_a_missing_library_names_its_command(
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError, match=re.escape(f"pip install 'bedrock_rft[{extra}]'")):
-        watched(tracker)
+        deliver(tracker)
 
 
-# With the real libraries: a watch breaks off, another begins anew
+# With the real libraries: one watch is interrupted, and others start again
 
 
 def test_mlflow_keeps_one_run_with_each_step_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,12 +172,12 @@ def test_mlflow_keeps_one_run_with_each_step_once(tmp_path: Path, monkeypatch: p
         mlflow: Any = pytest.importorskip("mlflow")
         monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
         uri = (tmp_path / "mlflow").as_uri()
-        watched(MLflow(uri, tags={"team": "a"}), sizes=(4,), end=False)
+        deliver(MLflow(uri, tags={"team": "a"}), sizes=(4,), end=False)
         client = mlflow.MlflowClient(tracking_uri=uri)
         experiment = client.get_experiment_by_name("bedrock_rft").experiment_id
         assert [run.info.status for run in client.search_runs([experiment])] == ["RUNNING"]
-        watched(MLflow(uri, tags={"team": "a"}))
-        watched(MLflow(uri), sizes=(9,))
+        deliver(MLflow(uri, tags={"team": "a"}))
+        deliver(MLflow(uri), sizes=(9,))
         (run,) = client.search_runs([experiment])
         assert run.info.status == "FINISHED"
         assert run.info.run_name == ID
@@ -201,9 +201,9 @@ def test_tensorboard_shows_each_step_once(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a library's own
         module: Any = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-        watched(TensorBoard(tmp_path), sizes=(4,), end=False)
-        watched(TensorBoard(tmp_path))
-        watched(TensorBoard(tmp_path), sizes=(9,))
+        deliver(TensorBoard(tmp_path), sizes=(4,), end=False)
+        deliver(TensorBoard(tmp_path))
+        deliver(TensorBoard(tmp_path), sizes=(9,))
         (home,) = tmp_path.iterdir()
         assert home.name == "ftjob-1_a__b"
         assert len(list(home.iterdir())) == 3
@@ -250,7 +250,7 @@ def test_wandb_resumes_the_run_of_the_job(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def transactions(raw: bytes) -> Iterator[Any]:
-    """The records of a run kept offline: a log of blocks, as LevelDB writes it, after a header of seven bytes."""
+    """Return the records of an offline run: a log of blocks in the format of LevelDB, after a header of seven bytes."""
     protocol: Any = import_module("wandb.proto.wandb_internal_pb2")
     at, whole = 7, b""
     while at + 7 <= len(raw):

@@ -1,4 +1,4 @@
-"""Strict out, lenient in; and right where OpenAI's own types are wrong for this service."""
+"""Requests are strict, responses lenient, and types right if those of OpenAI are wrong for this service."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def reinforcement(grader: Any, **settings: Any) -> dict[str, Any]:
     return {"type": "reinforcement", "reinforcement": {"grader": grader, "hyperparameters": settings}}
 
 
-class TestWhereOpenAIsTypesAreWrong:
-    """Each with what OpenAI's own type makes of it, so that a day when that changes is noticed."""
+class TestTypesThatOpenAIGetsWrong:
+    """Each test includes the result of OpenAI's type, so that a change there is noticed."""
 
     fields: ClassVar[dict[str, Any]] = {
         "id": "j", "object": "fine_tuning.job", "created_at": 1, "model": "m", "organization_id": "o", "seed": 0,
@@ -37,7 +37,7 @@ class TestWhereOpenAIsTypesAreWrong:
         "method": reinforcement(LAMBDA, n_epochs=1),
     }  # fmt: skip
 
-    def test_a_lambda_grader_is_one(self) -> None:
+    def test_a_lambda_grader_is_recognised(self) -> None:
         theirs = FineTuningJob.construct(**self.fields)
         assert theirs.method is not None
         assert theirs.method.reinforcement is not None
@@ -48,7 +48,7 @@ class TestWhereOpenAIsTypesAreWrong:
         assert isinstance(ours.method.reinforcement.grader, LambdaGrader)
         assert ours.reward == ARN
 
-    def test_an_events_numbers_are_typed(self) -> None:
+    def test_metrics_of_an_event_are_typed(self) -> None:
         data = {"step": 4, "total_steps": 67, "critic_rewards_mean": 0.4375, "new_metric": 2}
         fields: Any = {"id": "e", "object": "o", "created_at": 1, "level": "info", "message": "m"}
         fields |= {"type": "metrics", "data": data}
@@ -58,13 +58,13 @@ class TestWhereOpenAIsTypesAreWrong:
         assert (ours.metrics.step, ours.metrics.critic_rewards_mean) == (4, 0.4375)
         assert ours.metrics.model_extra == {"new_metric": 2}
 
-    def test_statuses_are_open(self) -> None:
+    def test_unknown_statuses_are_kept(self) -> None:
         with pytest.raises(ValueError, match="status"):
             FineTuningJob.model_validate(self.fields)
         assert job(**self.fields).status == "paused"
 
 
-class TestLenientIn:
+class TestLenientResponses:
     def test_unknown_fields_are_kept(self) -> None:
         assert job(new={"a": 1}).model_extra == {"new": {"a": 1}}
 
@@ -76,7 +76,7 @@ class TestLenientIn:
             {"method": reinforcement(LAMBDA, n_epochs="auto", batch_size=None)},
         ],
     )  # fmt: skip
-    def test_odd_values_do_no_harm(self, fields: Any) -> None:
+    def test_unexpected_values_are_replaced_by_defaults(self, fields: Any) -> None:
         found = job(**fields)
         assert found.id == "j"
         assert not found.is_terminal
@@ -94,14 +94,14 @@ class TestLenientIn:
     @pytest.mark.parametrize(
         "content", [b"", b"{", b"[]", b"7", b'"text"', b"null", b"{}", b'{"id": null}', b"\xff\xfe"]
     )
-    def test_without_an_id_it_is_no_job(self, content: bytes) -> None:
+    def test_a_job_needs_an_id(self, content: bytes) -> None:
         with pytest.raises(ValueError):  # noqa: PT011 - the reasons are many
             Job.read(content)
 
-    def test_a_byte_order_mark_is_passed_over(self) -> None:
+    def test_a_byte_order_mark_is_ignored(self) -> None:
         assert Job.read(b'\xef\xbb\xbf{"id": "j"}').id == "j"
 
-    def test_a_list_loses_only_what_cannot_be_read(self) -> None:
+    def test_a_list_loses_only_invalid_items(self) -> None:
         page = Page[Event].read(b'{"data": [null, {"id": "a"}, 7, {"id": null, "message": "m"}], "has_more": null}')
         assert [event.id for event in page.data] == ["a", ""]
         assert not page.has_more
@@ -111,7 +111,7 @@ class TestLenientIn:
             with pytest.raises(ValueError, match="data"):
                 Page[Event].read(content)
 
-    def test_numbers_that_are_none(self) -> None:
+    def test_values_that_are_not_numbers_become_none(self) -> None:
         content = b'{"type": "metrics", "data": {"step": "4", "critic_rewards_mean": NaN, "actor_entropy": "low"}}'
         metrics = Event.read(content).metrics
         assert metrics is not None
@@ -130,13 +130,13 @@ class TestLenientIn:
 
     @settings(max_examples=200)
     @given(st.dictionaries(names, json_values, max_size=8))
-    def test_whatever_comes_beside_the_id_it_is_a_job_and_an_event(self, fields: dict[str, Any]) -> None:
+    def test_any_fields_with_an_id_are_a_job_and_an_event(self, fields: dict[str, Any]) -> None:
         content = json.dumps({**fields, "id": "j"}).encode()
         assert Job.read(content).id == "j"
         assert Event.read(content).id == "j"
         assert [one.id for one in Page[Event].read(b'{"data": [' + content + b"]}").data] == ["j"]
 
-    def test_they_are_frozen_and_pickle(self) -> None:
+    def test_payloads_are_frozen_and_can_be_pickled(self) -> None:
         found = job(method=reinforcement(LAMBDA))
         with pytest.raises(ValueError, match="frozen"):
             found.status = "failed"
@@ -175,11 +175,11 @@ class TestLambdaArn:
             (ARN.replace(":aws:", "::"), "the partition, such as 'aws', is missing"),
         ],
     )  # fmt: skip
-    def test_refused_with_the_reason(self, arn: Any, why: str) -> None:
+    def test_invalid_arns_are_refused_with_the_reason(self, arn: Any, why: str) -> None:
         with pytest.raises(ConfigurationError, match=why):
             LambdaArn(arn)
 
-    def test_its_parts(self) -> None:
+    def test_parts_of_an_arn(self) -> None:
         arn = LambdaArn("arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:my-reward:prod")
         assert (arn.aws_partition, arn.region, arn.account) == ("aws-us-gov", "us-gov-west-1", "123456789012")
         assert (arn.name, arn.qualifier) == ("my-reward", "prod")
@@ -187,7 +187,7 @@ class TestLambdaArn:
         assert arn.partition(":")[0] == "arn"  # still a string
 
     @given(st.text())
-    def test_any_text_is_one_or_is_refused(self, text: str) -> None:
+    def test_any_text_is_an_arn_or_is_refused(self, text: str) -> None:
         with pytest.raises(ConfigurationError):
             LambdaArn(text)
 
@@ -209,7 +209,7 @@ class TestHyperparameters:
             {"learning_rate_multiplier": "1.0"}, {"learning_rate_multiplier": True}, "n_epochs=1", 7, [("n_epochs", 1)],
         ],
     )  # fmt: skip
-    def test_nonsense_is_refused(self, value: Any) -> None:
+    def test_invalid_values_are_refused(self, value: Any) -> None:
         with pytest.raises(ConfigurationError):
             Hyperparameters.of(value)
 
@@ -223,17 +223,17 @@ class TestHyperparameters:
             ("learning_rate", "learning_rate_multiplier"),
         ],
     )
-    def test_a_near_miss_is_refused_with_the_name_that_is_meant(self, name: str, meant: str) -> None:
+    def test_a_misspelled_name_is_refused_with_the_right_one(self, name: str, meant: str) -> None:
         with pytest.raises(ConfigurationError, match=f"did you mean '{meant}'"):
             Hyperparameters(**{name: 1})
 
-    def test_any_other_name_is_passed_on_with_a_warning(self) -> None:
+    def test_an_unknown_name_is_sent_with_a_warning(self) -> None:
         with pytest.warns(BedrockRFTWarning, match="'kl_coefficient' is not a documented") as caught:
             assert Hyperparameters(kl_coefficient=0.1).sent() == {"kl_coefficient": 0.1}  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
         assert caught[0].filename == __file__
 
 
-def test_what_is_sent() -> None:
+def test_the_request_has_only_settings_that_are_set() -> None:
     grader = LambdaGrader.of(ARN)
     method = CreateMethod(reinforcement=CreateReinforcement(grader=grader, hyperparameters={"n_epochs": 1}))
     body = CreateJob(model="m", training_file="f", method=method, metadata={"a": "b"})
