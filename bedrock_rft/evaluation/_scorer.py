@@ -8,9 +8,8 @@ from typing import Any
 
 from bedrock_rft.errors import RewardError
 from bedrock_rft.evaluation._resume_file import AnswerScore
-from bedrock_rft.rewards._targets.entry_point import EntryPoint
+from bedrock_rft.rewards._targets.entry_point import EntryPoint, InProcessTarget
 from bedrock_rft.rewards._targets.handler_response import parse_response, parse_scores
-from bedrock_rft.rewards._targets.in_process_target import InProcessTarget
 from bedrock_rft.rewards._targets.resolve import lambda_arn, resolve_target
 from bedrock_rft.rewards._targets.target import Target, invoke_until_accepted
 
@@ -62,7 +61,7 @@ def as_entry_point(target: Target) -> EntryPoint:
     """Return a function of (event, context) that invokes a target, again while it is busy. Raises `RewardError`."""
     if isinstance(target, InProcessTarget):
         return lambda event, _: target.call(event)
-    return lambda event, _: invoke_until_accepted(target, event)
+    return lambda event, _: invoke_until_accepted(target, event).unwrap()
 
 
 def concerns_single_answer(error: RewardError) -> bool:

@@ -209,13 +209,13 @@ def instant(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("instant")
 def test_a_busy_function_is_invoked_again_and_a_lost_connection_a_few_times() -> None:
     busy = FlakyTarget(12, code="busy")
-    assert invoke_until_accepted(busy, 7) == 7
+    assert invoke_until_accepted(busy, 7).unwrap() == 7
     assert busy.calls == 13
     lost = FlakyTarget(12, code="busy", cause=CONNECTION_LOST)
     with pytest.raises(RewardError):
-        invoke_until_accepted(lost, 7)
+        invoke_until_accepted(lost, 7).unwrap()
     assert lost.calls == 5
     broken = FlakyTarget(1, code="raised")
     with pytest.raises(RewardError):
-        invoke_until_accepted(broken, 7)
+        invoke_until_accepted(broken, 7).unwrap()
     assert broken.calls == 1

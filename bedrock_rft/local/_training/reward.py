@@ -20,9 +20,8 @@ from bedrock_rft.errors import ConfigurationError, RewardError
 from bedrock_rft.local._training.dataset import Record
 from bedrock_rft.rewards import Package, Reward
 from bedrock_rft.rewards._packaging.package import write_sources
-from bedrock_rft.rewards._targets.entry_point import EntryPoint
+from bedrock_rft.rewards._targets.entry_point import EntryPoint, InProcessTarget
 from bedrock_rft.rewards._targets.handler_response import parse_response, parse_scores
-from bedrock_rft.rewards._targets.in_process_target import InProcessTarget
 from bedrock_rft.rewards._targets.resolve import reward_name, split_reward_path
 from bedrock_rft.rewards._targets.subprocess_target import SubprocessTarget
 

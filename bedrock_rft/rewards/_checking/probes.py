@@ -47,13 +47,7 @@ _LARGE_PROBES = 2
 
 @dataclass(frozen=True)
 class Probe:
-    """One answer to one record.
-
-    Attributes:
-        kind: what kind of answer it is, such as `right` or `empty`.
-        record: the index of the record in the sample.
-        answer: the text of the answer.
-    """
+    """One answer to the record with an index in the sample; `kind` is `right` or `empty`, for example."""
 
     kind: str
     record: int

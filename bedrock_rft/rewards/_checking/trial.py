@@ -11,7 +11,7 @@ from typing import Any
 from bedrock_rft.errors import RewardError
 from bedrock_rft.rewards._checking.probes import PayloadShape, Probe, payload_entry
 from bedrock_rft.rewards._targets.handler_response import ScoredRollout, parse_response, parse_scores
-from bedrock_rft.rewards._targets.target import Outcome, Target
+from bedrock_rft.rewards._targets.target import Outcome, Target, invoke_until_accepted
 
 __all__ = ["Batch", "ErrorGroup", "Trial"]
 
@@ -134,21 +134,9 @@ class Trial:
 
     def _invoke(self, event: object) -> Outcome:
         """Invoke the target, a few times if a deployed function is busy; later invocations do not wait again."""
-        import tenacity
-
-        def is_busy(outcome: Outcome) -> bool:
-            return outcome.error is not None and outcome.error.code == "busy"
-
-        outcome = self.target.invoke(event)
-        if not is_busy(outcome) or self.target.arn is None or self._stays_busy:
-            return outcome
-        outcome = tenacity.Retrying(
-            retry=tenacity.retry_if_result(is_busy),
-            stop=tenacity.stop_after_attempt(_BUSY_ATTEMPTS),
-            wait=tenacity.wait_random_exponential(0.5, 8.0),
-            retry_error_callback=lambda state: state.outcome.result() if state.outcome is not None else outcome,
-        )(self.target.invoke, event)
-        self._stays_busy = is_busy(outcome)
+        patient = self.target.arn is not None and not self._stays_busy
+        outcome = invoke_until_accepted(self.target, event, attempts=_BUSY_ATTEMPTS if patient else 1)
+        self._stays_busy |= outcome.error is not None and outcome.error.code == "busy"
         return outcome
 
     def _causes(self, group: ErrorGroup, places: Sequence[int]) -> bool:

@@ -22,14 +22,7 @@ _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 @dataclass(frozen=True, eq=False)
 class Statement:
-    """A top-level statement. An import of several names counts as one statement for each name.
-
-    Attributes:
-        node: the syntax tree.
-        text: the source text.
-        location: the file or the cell, and the line, for messages.
-        cell: the number of the notebook cell; 0 in a file.
-    """
+    """A top-level statement of a file (cell 0) or a notebook cell. Imports have one statement for each name."""
 
     node: ast.stmt
     text: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -24,7 +23,12 @@ from bedrock_rft.rewards._packaging.entry_writer import (
 )
 from bedrock_rft.rewards._packaging.imports import check_imports, decode_source
 from bedrock_rft.rewards._packaging.load_check import can_load, changed_names, load_package
-from bedrock_rft.rewards._packaging.requirements import ARCHITECTURES, install_requirements, pin_requirements
+from bedrock_rft.rewards._packaging.requirements import (
+    ARCHITECTURES,
+    install_requirements,
+    pin_requirements,
+    requirement_name,
+)
 from bedrock_rft.rewards._packaging.secret_scan import check_file_name, check_secrets
 from bedrock_rft.rewards._packaging.value_fingerprint import fingerprint_names
 from bedrock_rft.rewards._runtime import PUBLIC_NAMES
@@ -89,7 +93,8 @@ def package(
         own[name] = content
     for name in own:
         _check_name(name)
-    extra = (one for one in sources.requirements if not _is_named(one, requirements))
+    named = set(map(requirement_name, requirements))
+    extra = (one for one in sources.requirements if requirement_name(one) not in named)
     pinned = pin_requirements([*requirements, *extra])
     brought = install_requirements(pinned, runtime=runtime, architecture=architecture)
     texts = {name: decode_source(name, content) for name, content in own.items() if name.endswith(".py")}
@@ -247,11 +252,6 @@ def _compare_notebooks(content: bytes, sources: Sources) -> None:
                 "values that the reward needs in one cell, or write the reward into a file and package "
                 "'path/to/file.py:name'."
             )
-
-
-def _is_named(requirement: str, requirements: Sequence[str]) -> bool:
-    names = {re.sub(r"[-_.]+", "-", re.split(r"[\[=]", one.strip())[0]).lower() for one in requirements}
-    return re.sub(r"[-_.]+", "-", requirement).lower() in names
 
 
 @cache

@@ -15,7 +15,14 @@ from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.rewards._packaging.archive import LARGEST_UNZIPPED
 
-__all__ = ["ARCHITECTURES", "check_dependencies_named", "install_requirements", "pin_requirements", "wheel_platforms"]
+__all__ = [
+    "ARCHITECTURES",
+    "check_dependencies_named",
+    "install_requirements",
+    "pin_requirements",
+    "requirement_name",
+    "wheel_platforms",
+]
 
 ARCHITECTURES = {"x86_64": "x86_64", "arm64": "aarch64"}
 """Lambda's names of processors, and the names in the tags of wheels."""
@@ -61,7 +68,7 @@ def pin_requirements(requirements: Sequence[str]) -> tuple[str, ...]:
                 f"The requirement '{shown}' is not of the form 'name==version'. Give an exact version, so that every "
                 "build is the same."
             )
-        name = _normalize_name(match.group(1))
+        name = requirement_name(match.group(1))
         if pinned.setdefault(name, text) != text:
             raise ConfigurationError(f"The requirement '{name}' occurs twice: {pinned[name]} and {text}. Remove one.")
     return tuple(pinned[name] for name in sorted(pinned))
@@ -172,7 +179,7 @@ def _read_files(folder: Path) -> list[tuple[str, bytes]]:
 
 def check_dependencies_named(requirements: Sequence[str], files: dict[str, bytes]) -> None:
     """Raise `ConfigurationError` if a dependency is not among the requirements: its version could change."""
-    named = {_normalize_name(re.split(r"[\[=]", requirement)[0]) for requirement in requirements}
+    named = set(map(requirement_name, requirements))
     folders = {name.split("/")[0] for name in files}
     installed = {_split_release(folder) for folder in folders if folder.endswith(".dist-info")}
     missing = sorted(f"{name}=={version}" for name, version in installed if name not in named)
@@ -185,8 +192,9 @@ def check_dependencies_named(requirements: Sequence[str], files: dict[str, bytes
 
 def _split_release(folder: str) -> tuple[str, str]:
     name, _, version = folder.removesuffix(".dist-info").rpartition("-")
-    return _normalize_name(name), version
+    return requirement_name(name), version
 
 
-def _normalize_name(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+def requirement_name(requirement: str) -> str:
+    """Return the normalized name of a requirement, without extras and version."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[\[=]", requirement.strip())[0]).lower()

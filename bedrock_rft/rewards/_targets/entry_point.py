@@ -1,55 +1,112 @@
-"""Check the entry point of a reward function and call it as Lambda does."""
+"""A reward that is invoked in this process."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import logging
+import sys
 import threading
-from collections.abc import Callable
-from typing import Any
+import time
+from collections.abc import Callable, Generator
+from typing import Any, TextIO, cast
 
 from bedrock_rft.errors import ConfigurationError, RewardError
 from bedrock_rft.rewards._runtime.reward import Reward
+from bedrock_rft.rewards._targets.fingerprint import fingerprint_object
 from bedrock_rft.rewards._targets.subprocess_worker import LambdaContext, describe_exception, signature_fault
-from bedrock_rft.rewards._targets.target import handler_error
+from bedrock_rft.rewards._targets.target import MAX_OUTPUT_CHARS, Outcome, handler_error, timeout_error
 
-__all__ = ["EntryPoint", "call_handler", "load_handler"]
+__all__ = ["EntryPoint", "InProcessTarget"]
 
 EntryPoint = Callable[[Any, Any], Any]
 """A Lambda entry point: takes the event and the context, returns the result."""
 
 
-def load_handler(handler: EntryPoint | Reward) -> EntryPoint:
-    """Return the entry point of a reward. Raise `ConfigurationError` if Lambda could not call it."""
-    if isinstance(handler, Reward):
-        return handler.handler
-    fault = signature_fault(handler)
-    if fault is not None:
-        raise ConfigurationError(f"The reward handler cannot be called by Lambda: {fault}.")
-    return handler
+class InProcessTarget:
+    """A function in this process.
+
+    A call that exceeds the timeout is abandoned in its thread. A function that ends the process ends this one.
+    """
+
+    arn = None
+
+    def __init__(self, reward: Any, name: str, timeout: float) -> None:
+        """Raise `ConfigurationError` if Lambda could not call the reward."""
+        self.name, self.timeout = name, timeout
+        self._reward = reward
+        self._entry: EntryPoint = reward.handler if isinstance(reward, Reward) else reward
+        fault = signature_fault(self._entry)
+        if fault is not None:
+            raise ConfigurationError(f"The reward handler cannot be called by Lambda: {fault}.")
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint_object(self._reward)
+
+    def call(self, event: object) -> Any:
+        """Call the function with a copy of the event made through JSON, and let it print.
+
+        Raises:
+            RewardError: it raised, or exceeded the timeout.
+        """
+        copy = json.loads(json.dumps(event))
+        results: list[Any] = []
+        failures: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                results.append(self._entry(copy, LambdaContext(self.timeout)))
+            except BaseException as error:  # noqa: BLE001 - sys.exit() too must be reported
+                failures.append(error)
+
+        # A thread cannot be stopped. One that exceeds the timeout continues as a daemon, and its result is not read.
+        thread = threading.Thread(target=run, name="local-reward", daemon=True)
+        thread.start()
+        thread.join(self.timeout)
+        if failures:
+            raise handler_error("raised", describe_exception(failures[0])) from failures[0]
+        if not results:
+            raise timeout_error("did not answer", self.timeout)
+        return results[0]
+
+    def invoke(self, event: object) -> Outcome:
+        began = time.monotonic()
+        output = io.StringIO()
+        stdout, stderr = (cast("TextIO", _ThreadOutput(stream, output)) for stream in (sys.stdout, sys.stderr))
+        # Lambda writes prints and log records to the same log.
+        with (
+            contextlib.redirect_stdout(stdout),
+            contextlib.redirect_stderr(stderr),
+            _captured_log(logging.StreamHandler(output)),
+        ):
+            try:
+                result, error = self.call(event), None
+            except RewardError as raised:
+                result, error = None, raised
+        return Outcome(result, time.monotonic() - began, output.getvalue()[:MAX_OUTPUT_CHARS], error)
+
+    def close(self) -> None:
+        pass
 
 
-def call_handler(entry: EntryPoint, event: object, *, timeout: float) -> Any:
-    """Call an entry point with a copy of the event made through JSON. It is abandoned after the timeout in seconds."""
-    copy = json.loads(json.dumps(event))
-    context = LambdaContext(timeout)
-    results: list[Any] = []
-    failures: list[BaseException] = []
+class _ThreadOutput:
+    """A standard stream that captures the threads started after it, and lets all other threads print as before."""
 
-    def run() -> None:
-        try:
-            results.append(entry(copy, context))
-        except BaseException as error:  # noqa: BLE001 - sys.exit() too must be reported
-            failures.append(error)
+    def __init__(self, stream: TextIO, captured: TextIO) -> None:
+        self._stream, self._captured = stream, captured
+        self._others = {thread.ident for thread in threading.enumerate()}
 
-    # A thread cannot be stopped. One that exceeds the timeout continues as a daemon, and its result is not read.
-    thread = threading.Thread(target=run, name="local-reward", daemon=True)
-    thread.start()
-    thread.join(timeout)
-    if failures:
-        raise handler_error("raised", describe_exception(failures[0])) from failures[0]
-    if not results:
-        raise RewardError(
-            f"The reward handler did not answer within {timeout:g} seconds. Make it faster, or raise its timeout.",
-            code="timeout",
-        )
-    return results[0]
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream if threading.get_ident() in self._others else self._captured, name)
+
+
+@contextlib.contextmanager
+def _captured_log(handler: logging.Handler) -> Generator[None]:
+    logger = logging.getLogger("bedrock_rft.rewards")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

@@ -28,13 +28,7 @@ _SHAPE = f'[{{"id": …, "{_SCORE}": 0.0 to 1.0}}, …]'
 
 @dataclass(frozen=True)
 class ScoredRollout:
-    """The handler's result for one rollout.
-
-    Attributes:
-        id: the id of the rollout.
-        score: its reward.
-        metrics: the values of its `metrics_list`, by name.
-    """
+    """The handler's result for one rollout, with the values of its `metrics_list` by name."""
 
     id: str
     score: float

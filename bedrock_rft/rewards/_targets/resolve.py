@@ -14,7 +14,7 @@ from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.rewards._packaging.archive import Package
 from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.reward import Reward
-from bedrock_rft.rewards._targets.in_process_target import InProcessTarget
+from bedrock_rft.rewards._targets.entry_point import InProcessTarget
 from bedrock_rft.rewards._targets.target import Target
 
 __all__ = ["lambda_arn", "load_gold", "resolve_target", "reward_name", "split_reward_path"]

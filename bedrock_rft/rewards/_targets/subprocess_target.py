@@ -19,7 +19,7 @@ from typing import Any, cast
 
 from bedrock_rft.errors import ConfigurationError, RewardError
 from bedrock_rft.rewards._targets.fingerprint import digest, fingerprint_file
-from bedrock_rft.rewards._targets.target import Outcome, handler_error
+from bedrock_rft.rewards._targets.target import Outcome, handler_error, timeout_error
 
 __all__ = ["SubprocessTarget", "clean_environment"]
 
@@ -101,7 +101,7 @@ class SubprocessTarget:
             start_new_session=os.name == "posix",
         )
         self._requests, self._responses = self._process.stdin, self._process.stdout
-        response = self._exchange_line(b"", _START_TIMEOUT, "was not loaded within")
+        response = self._exchange_line(b"", _START_TIMEOUT, "was not loaded")
         if "failed" in response:
             self._stop()
             raise handler_error(str(response["failed"]), str(response["text"]))
@@ -111,7 +111,7 @@ class SubprocessTarget:
         if self._process is None:
             self.start()
         line = json.dumps({"event": event, "seconds": self.timeout}).encode() + b"\n"
-        return self._exchange_line(line, self.timeout, "did not answer within")
+        return self._exchange_line(line, self.timeout, "did not answer")
 
     def _exchange_line(self, line: bytes, seconds: float, overrun: str) -> dict[str, Any]:
         """Send a line and return the next one. Raises `RewardError` if the process is too slow or ends."""
@@ -129,10 +129,7 @@ class SubprocessTarget:
         if thread.is_alive():
             self._stop()
             thread.join(5)
-            raise RewardError(
-                f"The reward handler {overrun} {seconds:g} seconds. Make it faster, or raise its timeout.",
-                code="timeout",
-            )
+            raise timeout_error(overrun, seconds)
         if not received or not received[0]:
             code = self._stop(grace=0.2)  # a process that is ending by itself sets its own exit code
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import RewardError
@@ -19,6 +20,7 @@ __all__ = [
     "handler_error",
     "invoke_until_accepted",
     "raised_error",
+    "timeout_error",
 ]
 
 MAX_OUTPUT_CHARS = 4000
@@ -49,6 +51,12 @@ class Outcome:
     printed: str = ""
     error: RewardError | None = None
 
+    def unwrap(self) -> Any:
+        """Return the result. Raises `RewardError` if the invocation failed."""
+        if self.error is not None:
+            raise self.error
+        return self.result
+
 
 class Target(Protocol):
     """A reward function that can be invoked, wherever it runs."""
@@ -77,36 +85,34 @@ class Target(Protocol):
         ...
 
 
-def invoke_until_accepted(target: Target, event: object) -> Any:
-    """Invoke a target and return its result, again while the function is busy.
+def invoke_until_accepted(target: Target, event: object, *, attempts: int | None = None) -> Outcome:
+    """Invoke a target, again while the function is throttled or being updated: for ten minutes, or `attempts` times.
 
-    A function that is throttled or being updated is invoked again for ten minutes, and after a lost connection four
-    times.
+    After a lost connection, it is invoked four times more.
     """
     import tenacity
 
-    def is_busy(state: tenacity.RetryCallState) -> bool:
-        error = state.outcome.exception() if state.outcome is not None else None
-        return isinstance(error, RewardError) and error.code == "busy"
+    def is_busy(outcome: Outcome) -> bool:
+        return outcome.error is not None and outcome.error.code == "busy"
 
     def is_enough(state: tenacity.RetryCallState) -> bool:
-        error = state.outcome.exception() if state.outcome is not None else None
-        if isinstance(error, RewardError) and error.cause == CONNECTION_LOST:
-            return state.attempt_number >= _CONNECTION_ATTEMPTS
-        return (state.seconds_since_start or 0.0) > _BUSY_DEADLINE
-
-    def invoke_once() -> Any:
-        outcome = target.invoke(event)
-        if outcome.error is not None:
-            raise outcome.error
-        return outcome.result
+        outcome: Outcome | None = state.outcome.result() if state.outcome is not None else None
+        lost = outcome is not None and outcome.error is not None and outcome.error.cause == CONNECTION_LOST
+        most = min(attempts or math.inf, _CONNECTION_ATTEMPTS if lost else math.inf)
+        return state.attempt_number >= most or (state.seconds_since_start or 0.0) > _BUSY_DEADLINE
 
     return tenacity.Retrying(
-        retry=is_busy,
+        retry=tenacity.retry_if_result(is_busy),
         stop=is_enough,
         wait=tenacity.wait_random_exponential(_FIRST_PAUSE, _LONGEST_PAUSE),
-        reraise=True,
-    )(invoke_once)
+        retry_error_callback=lambda state: cast("tenacity.Future", state.outcome).result(),
+    )(target.invoke, event)
+
+
+def timeout_error(failure: str, seconds: float) -> RewardError:
+    """Return the error for a handler that is too slow."""
+    text = f"The reward handler {failure} within {seconds:g} seconds. Make it faster, or raise its timeout."
+    return RewardError(text, code="timeout")
 
 
 def handler_error(failure: str, text: str) -> RewardError:

@@ -26,7 +26,7 @@ _ASSERTION = re.compile(r"(?:_?assert|fail|raises)", re.IGNORECASE)
 
 
 class _UnusableTestError(BaseException):
-    """A test that cannot tell right code from wrong code. Not an `Exception`, so that tests do not catch it."""
+    """A test that passes with any code. Not an `Exception`, so that tests do not catch it."""
 
 
 class _Pytest(types.ModuleType):
@@ -177,7 +177,7 @@ class _Runner:
             self._run_test(test["code"], space)
         except _UnusableTestError:
             raise
-        except (Exception, SystemExit, KeyboardInterrupt):  # noqa: BLE001 - whatever the code does, it fails the test
+        except (Exception, SystemExit, KeyboardInterrupt):  # noqa: BLE001 - code that raises anything fails the test
             return False
         if not self._assertions:
             raise _UnusableTestError(f"it asserts nothing when it is run: {test['code'].strip()[:80]!r}")
@@ -213,7 +213,7 @@ class _Runner:
                     instance = value()
                     set_up = getattr(instance, "setup_method", None)
                     if set_up is not None:
-                        set_up(*([None] if _needs_argument(instance) else []))
+                        set_up(*[None] * len(inspect.signature(set_up).parameters))
                     _call_test(getattr(instance, method))
             elif isinstance(value, types.FunctionType) and name.startswith("test") and name not in called:
                 _call_test(value)
@@ -249,8 +249,7 @@ class _Runner:
             given.seek(0)
             os.dup2(given.fileno(), 0)
             os.dup2(written.fileno(), 1)
-            sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
-            sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+            _open_streams()
             try:
                 space: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins}
                 code = f"{self._task['setup']}\n{self._task['code']}" if self._task["setup"] else self._task["code"]
@@ -273,11 +272,6 @@ def _top_level_calls(tree: ast.Module) -> list[ast.Call]:
     definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     statements = [node for node in tree.body if not isinstance(node, definitions)]
     return [inner for node in statements for inner in ast.walk(node) if isinstance(inner, ast.Call)]
-
-
-def _needs_argument(instance: Any) -> bool:
-    setup = getattr(instance, "setup_method", None)
-    return setup is not None and bool(inspect.signature(setup).parameters)
 
 
 def _call_test(function: Any) -> None:
@@ -407,6 +401,10 @@ def _silence() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)
+    _open_streams()
+
+
+def _open_streams() -> None:
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
