@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -30,7 +31,6 @@ __all__ = [
     "reject_signature",
 ]
 
-
 _COMPRESSED = "Decompress it first"
 _UTF_16 = ("utf-16", "the file looks like UTF-16, not UTF-8", "Save the file as UTF-8")
 _CONVERT = "Convert it: datasets.write('train.jsonl', datasets.convert(…))"
@@ -53,7 +53,8 @@ _ARRAY = make_error(
 )
 _REASON = re.compile(r"(?P<reason>.*) at line (?P<line>\d+) column (?P<column>\d+)$", re.DOTALL)
 _TOKENS = (b"NaN", b"-Infinity", b"Infinity", b"True", b"False", b"None", b"undefined")
-_PYTHON_TOKENS = ("True", "False", "None")
+_JSON_NAMES = {"True": "true", "False": "false", "None": "null"}
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _DUPLICATE = "Detected duplicate key "
 _WRITE_JSON = "Write the file with json.dumps or datasets.write"
@@ -206,7 +207,9 @@ def _explain(line: bytes, error: ValueError) -> Problem:
         key = truncate(reason.removeprefix(_DUPLICATE).strip('"'))
         return make_error("duplicate-key", key, f"the key '{key}' appears twice in one object", "Keep one", column)
     if _ESCAPED_SURROGATE.search(line):
-        path = _surrogate_path(_parse_leniently(line))
+        path = None
+        with contextlib.suppress(ValueError, RecursionError):
+            path = _surrogate_path(json.loads(line))
         if path is not None:
             summary = "half of a surrogate pair, which UTF-8 cannot encode"
             return make_error("surrogate", path or None, summary, "Remove the \\ud8… escape", column)
@@ -222,22 +225,15 @@ def _syntax_error(line: bytes, reason: str, column: int) -> tuple[str, str]:  # 
         # The parser stops at a token's first letter, or after its sign.
         if rest.startswith(token) or (before.endswith(b"-") and line[column - 2 :].startswith(token)):
             name = token.decode()
-            if name in _PYTHON_TOKENS:
-                json_name = {"True": "true", "False": "false"}.get(name, "null")
-                return f"{name} is not JSON", f"JSON has {json_name}; write the file with json.dumps or datasets.write"
+            if name in _JSON_NAMES:
+                return f"{name} is not JSON", f"JSON has {_JSON_NAMES[name]}; {_WRITE_JSON.lower()}"
             return f"{name} is not JSON, although some parsers accept it", "Write null, or leave the field out"
     if reason == "trailing characters" and rest.lstrip(b", \t").startswith(b"{"):
         return "extra data after the object: two objects on one line", "Write one JSON object per line"
     if rest.startswith(_BOM):
-        return (
-            "not JSON: a byte order mark (BOM) within the file, as joined files have",
-            "Save each as UTF-8 without BOM",
-        )
-    if rest[:1] == b"'":
-        return (
-            "not JSON: single quotes",
-            "JSON strings are in double quotes; write the file with json.dumps or datasets.write",
-        )
+        return "not JSON: a byte order mark (BOM), as joined files have within them", "Save each as UTF-8 without BOM"
+    if rest.startswith(b"'"):
+        return "not JSON: single quotes", f"JSON strings are in double quotes; {_WRITE_JSON.lower()}"
     for beginning, summary, remedy in _REASONS:
         if reason.startswith(beginning):
             return summary, remedy
@@ -255,26 +251,15 @@ def _is_python_literal(line: bytes) -> bool:
         return False
 
 
-def _parse_leniently(line: bytes) -> object:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _surrogate_path(value: object) -> str | None:
+def _surrogate_path(value: object, path: str = "") -> str | None:
     """Return the path of the first lone surrogate within a value, such as `messages[0].content`; None without one."""
-    pending: list[tuple[Any, str]] = [(value, "")]
-    while pending:
-        item, path = pending.pop()
-        if isinstance(item, str):
-            if not item.isascii() and any("\ud800" <= letter <= "\udfff" for letter in item):
-                return path
-        elif isinstance(item, dict):
-            fields = list(cast("dict[str, Any]", item).items())
-            pending += [(name, path) for name, _ in fields]
-            pending += [(inner, f"{path}.{name}" if path else truncate(name)) for name, inner in reversed(fields)]
-        elif isinstance(item, list):
-            inners = cast("list[Any]", item)  # type: ignore[redundant-cast] # pyright needs it
-            pending += [(inners[index], f"{path}[{index}]") for index in reversed(range(len(inners)))]
-    return None
+    if isinstance(value, str):
+        return path if _SURROGATE.search(value) else None
+    inner: list[tuple[object, str]] = []
+    if isinstance(value, dict):
+        for name, item in cast("dict[str, Any]", value).items():
+            inner += [(name, path), (item, f"{path}.{name}" if path else truncate(name))]
+    elif isinstance(value, list):
+        inner = [(item, f"{path}[{index}]") for index, item in enumerate(cast("list[Any]", value))]  # type: ignore[redundant-cast] # pyright needs it
+    found = (_surrogate_path(item, inner_path) for item, inner_path in inner)
+    return next((place for place in found if place is not None), None)

@@ -7,7 +7,7 @@ import json
 import os
 import textwrap
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -82,12 +82,8 @@ class Problem:
     @property
     def place(self) -> str:
         """The line, the column and the field, as far as they are known."""
-        known = [
-            f"line {self.line}" if self.line is not None else "",
-            f"column {self.column}" if self.column is not None else "",
-            self.field or "",
-        ]
-        return ", ".join(part for part in known if part)
+        named = (("line ", self.line), ("column ", self.column), ("", self.field))
+        return ", ".join(f"{name}{value}" for name, value in named if value)
 
     def __str__(self) -> str:
         place = self.place if self.line is not None or not self.place else f"field {self.place}"
@@ -208,16 +204,18 @@ class Report:
         """
         if self.ok:
             return self
-        total = sum(self.counts[code] for code in {problem.code for problem in self.errors})
+        total = self._total(self.errors)
         # An invalid line is often the reason for a file with too few records, so lines come first.
         ordered = sorted(self.errors, key=lambda problem: problem.line is None)
         first = ordered[0]
-        message = f"{sanitize_line(self.name, 100)}: {first}"
+        name = sanitize_line(self.name, 100)
+        message = f"{name}: {first}"
         if total > 1:
             shown = ordered[:_PROBLEMS_IN_ERROR]
-            message = f"{sanitize_line(self.name, 100)} has {total:,} errors:" + "".join(f"\n  {p}" for p in shown)
+            lines = [f"{name} has {total:,} errors:", *map(str, shown)]
             if total > len(shown):
-                message += f"\n  … and {total - len(shown):,} more: see .problems"
+                lines.append(f"… and {total - len(shown):,} more: see .problems")
+            message = "\n  ".join(lines)
         raise DatasetError(
             message,
             problems=[str(problem) for problem in self.errors],
@@ -235,24 +233,31 @@ class Report:
         return f"<Report {sanitize_line(self.name, 40)}: {self.records:,} records, {self.verdict}>"
 
     def __str__(self) -> str:
-        return "\n".join([*self._head(), *self._listed("error", self.errors), *self._listed("warning", self.warnings)])
-
-    def _head(self) -> list[str]:
         records = f"{self.records:,} record{'' if self.records == 1 else 's'}"
         facts = [(name, value) for name, value in self._facts() if value]
         wide = max((len(name) for name, _ in facts), default=0)
         lines = [_clip(f"{sanitize_line(self.name, 40)}  {records}, {_bytes(self.size)}  {self.verdict}")]
         lines.append(f"  sha256 {self.sha256}")  # never clipped
-        return lines + [_clip(f"  {name:<{wide}}  {sanitize_line(value)}") for name, value in facts]
+        lines += [_clip(f"  {name:<{wide}}  {sanitize_line(value)}") for name, value in facts]
+        for problems, more in self._by_code():
+            for problem in problems:
+                text = f"{problem.severity}: {problem}"
+                lines += textwrap.wrap(text, _WIDTH, initial_indent="  ", subsequent_indent="      ")
+            if more:
+                lines.append(f"      … and {more:,} more like this")
+        return "\n".join(lines)
 
     @property
     def verdict(self) -> str:
         """The number of errors or warnings in a few words."""
         if self.ok:
-            warned = sum(self.counts[code] for code in {problem.code for problem in self.warnings})
+            warned = self._total(self.warnings)
             return f"ok, {warned:,} warning{'' if warned == 1 else 's'}" if warned else "ok"
-        errors = sum(self.counts[code] for code in {problem.code for problem in self.errors})
+        errors = self._total(self.errors)
         return f"{errors:,} ERROR{'' if errors == 1 else 'S'}"
+
+    def _total(self, problems: Sequence[Problem]) -> int:
+        return sum(self.counts[code] for code in {problem.code for problem in problems})
 
     def _facts(self) -> list[tuple[str, str]]:
         lengths, compared = self.prompt_lengths, self.compared
@@ -271,40 +276,30 @@ class Report:
             ("extra fields", _listing(self.extra_fields)),
         ]
 
-    def _listed(self, title: str, problems: Sequence[Problem]) -> list[str]:
+    def _by_code(self) -> Iterator[tuple[Sequence[Problem], int]]:
+        """Yield the first problems of each rule to show, and the number of further ones."""
         by_code: dict[str, list[Problem]] = {}
-        for problem in problems:
+        for problem in self.problems:
             by_code.setdefault(problem.code, []).append(problem)
-        lines: list[str] = []
-        for code, same_code in by_code.items():
-            for problem in same_code[:_LINES_SHOWN]:
-                lines += _wrap(f"{title}: {problem}")
-            if (more := self.counts[code] - min(len(same_code), _LINES_SHOWN)) > 0:
-                lines.append(f"      … and {more:,} more like this")
-        return lines
+        for code, problems in by_code.items():
+            shown = problems[:_LINES_SHOWN]
+            yield shown, self.counts[code] - len(shown)
 
     def _repr_html_(self) -> str:
-        facts = f"<tr><th align='left'>sha256</th><td align='left'>{self.sha256}</td></tr>" + "".join(
+        facts = "".join(
             f"<tr><th align='left'>{_escaped(name)}</th><td align='left'>{_escaped(value)}</td></tr>"
-            for name, value in self._facts()
+            for name, value in [("sha256", self.sha256), *self._facts()]
             if value
         )
         problems = "".join(
-            f"<li><b>{problem.severity}</b> {_escaped(str(problem))}</li>" for problem in self._first_of_each()
+            f"<li><b>{problem.severity}</b> {_escaped(str(problem))}</li>"
+            for shown, _ in self._by_code()
+            for problem in shown
         )
         return (
             f"<div><p><b>{_escaped(self.name)}</b>: {self.records:,} records, {_bytes(self.size)}, "
             f"<b>{_escaped(self.verdict)}</b></p><table>{facts}</table><ul>{problems}</ul></div>"
         )
-
-    def _first_of_each(self) -> list[Problem]:
-        shown: dict[str, int] = {}
-        kept: list[Problem] = []
-        for problem in self.problems:
-            shown[problem.code] = shown.get(problem.code, 0) + 1
-            if shown[problem.code] <= _LINES_SHOWN:
-                kept.append(problem)
-        return kept
 
 
 def _escaped(text: str) -> str:
@@ -317,10 +312,6 @@ def _listing(counts: Mapping[str, int]) -> str:
 
 def _clip(line: str) -> str:
     return line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "…"
-
-
-def _wrap(line: str) -> list[str]:
-    return textwrap.wrap(line, _WIDTH, initial_indent="  ", subsequent_indent="      ")
 
 
 def _bytes(size: int) -> str:

@@ -7,9 +7,10 @@ import io
 import os
 import re
 import stat
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol, TypeAlias, cast
+from typing import IO, Any, TypeAlias, cast
 
 from pydantic import BaseModel
 
@@ -36,122 +37,38 @@ Data: TypeAlias = str | os.PathLike[str] | bytes | IO[bytes] | Iterable[Mapping[
 Arrow table, a Hugging Face dataset."""
 
 
-class Source(Protocol):
-    """A source of bytes that can be opened several times."""
+@dataclass(frozen=True)
+class Source:
+    """A source of bytes that can be opened several times.
+
+    Attributes:
+        name: the name of the file.
+        open: opens the source at its first byte.
+        close: removes a temporary copy. The user's files stay open.
+    """
 
     name: str
-
-    def open(self) -> contextlib.AbstractContextManager[IO[bytes]]:
-        """Open the source at its first byte."""
-        ...
-
-    def close(self) -> None:
-        """Remove temporary copies. The user's files stay open."""
-        ...
-
-
-class _PathSource:
-    """A regular file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.name = path.name
-        shown = sanitize_line(str(path), 200)
-        try:
-            mode = path.stat().st_mode
-        except OSError as error:
-            dangling = " (a symbolic link to nothing)" if path.is_symlink() else ""
-            raise file_error(f"{shown}{dangling} cannot be read", error) from error
-        except ValueError as error:  # a NUL in it
-            raise DatasetError(f"{shown} is not a valid path: {error}.") from error
-        if not stat.S_ISREG(mode):
-            kind = "a directory" if stat.S_ISDIR(mode) else "a pipe or a device"
-            raise DatasetError(f"{shown} is {kind}. Give the path of a JSONL file.")
-
-    def open(self) -> IO[bytes]:
-        return self._path.open("rb", buffering=0)  # chunks are large, so a buffer would only copy
-
-    def close(self) -> None:
-        pass
-
-
-class _BytesSource:
-    """Content in memory."""
-
-    name = _DEFAULT_NAME
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def open(self) -> IO[bytes]:
-        return io.BytesIO(self._content)
-
-    def close(self) -> None:
-        pass
-
-
-class _FileSource:
-    """A seekable file object. Every reading starts at the position where it was given."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._start = file.tell()
-        name = getattr(file, "name", None)
-        self.name = Path(name).name if isinstance(name, str) else _DEFAULT_NAME
-        if self._start and file.seek(0, os.SEEK_END) == self._start:
-            raise DatasetError(
-                f"The file object of {sanitize_line(self.name, 100)} is at its end, so there is nothing to read. "
-                "Call seek(0) first, or give the path."
-            )
-        file.seek(self._start)
-
-    @contextlib.contextmanager
-    def open(self) -> Generator[IO[bytes], None, None]:
-        self._file.seek(self._start)
-        yield self._file
-
-    def close(self) -> None:
-        pass
-
-
-class _TemporaryCopy:
-    """A temporary copy, mode 0600, of data that can be read only once."""
-
-    name = _DEFAULT_NAME
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        import tempfile  # slow to import, and most datasets are files
-
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the source
-        try:
-            self._file.writelines(chunks)
-        except BaseException:
-            self._file.close()
-            raise
-
-    @contextlib.contextmanager
-    def open(self) -> Generator[IO[bytes], None, None]:
-        self._file.seek(0)
-        yield self._file
-
-    def close(self) -> None:
-        self._file.close()
+    open: Callable[[], contextlib.AbstractContextManager[IO[bytes]]]
+    close: Callable[[], None] = lambda: None
 
 
 def open_source(data: Data) -> Source:
-    """Return the source for whatever may be given as a dataset.
+    """Return the source for data of any accepted type.
 
     Raises:
         DatasetError: the file does not exist or is not a regular file, or JSON cannot represent a record.
         ConfigurationError: the object cannot be read as a dataset.
     """
     if isinstance(data, (bytes, bytearray, memoryview)):
-        return _BytesSource(bytes(data))
+        content = bytes(data)
+        return Source(_DEFAULT_NAME, lambda: io.BytesIO(content))
     if isinstance(data, (str, os.PathLike)):
-        return _PathSource(local_path(data))
+        path = local_path(data)
+        _check_regular_file(path)
+        return Source(path.name, lambda: path.open("rb", buffering=0))  # chunks are large; a buffer would only copy
     records = records_in(data)
     if records is not None:
-        return _TemporaryCopy(encode_record(number, record) for number, record in enumerate(records, 1))
+        return _temporary_copy(encode_record(number, record) for number, record in enumerate(records, 1))
     return _open_file(cast("IO[bytes]", data))
 
 
@@ -229,7 +146,22 @@ def _is_content(text: str) -> bool:
     )
 
 
+def _check_regular_file(path: Path) -> None:
+    shown = sanitize_line(str(path), 200)
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        dangling = " (a symbolic link to nothing)" if path.is_symlink() else ""
+        raise file_error(f"{shown}{dangling} cannot be read", error) from error
+    except ValueError as error:  # a NUL in it
+        raise DatasetError(f"{shown} is not a valid path: {error}.") from error
+    if not stat.S_ISREG(mode):
+        kind = "a directory" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise DatasetError(f"{shown} is {kind}. Give the path of a JSONL file.")
+
+
 def _open_file(file: IO[bytes]) -> Source:
+    """Return the source for a file object. Each time it is read from its current position."""
     if getattr(file, "closed", False):
         raise ConfigurationError("The file object is closed. Open it again with mode 'rb', or give the path.")
     try:
@@ -239,6 +171,33 @@ def _open_file(file: IO[bytes]) -> Source:
     if not isinstance(head, bytes):
         raise ConfigurationError(_TEXT_MODE)
     seekable = getattr(file, "seekable", None)
-    if seekable is not None and seekable():
-        return _FileSource(file)
-    return _TemporaryCopy(iter(lambda: file.read(CHUNK_SIZE), b""))
+    if seekable is None or not seekable():
+        return _temporary_copy(iter(lambda: file.read(CHUNK_SIZE), b""))
+    name = getattr(file, "name", None)
+    name = Path(name).name if isinstance(name, str) else _DEFAULT_NAME
+    start = file.tell()
+    if start and file.seek(0, os.SEEK_END) == start:
+        raise DatasetError(
+            f"The file object of {sanitize_line(name, 100)} is at its end, so there is nothing to read. "
+            "Call seek(0) first, or give the path."
+        )
+    return Source(name, lambda: _rewound(file, start))
+
+
+def _temporary_copy(chunks: Iterable[bytes]) -> Source:
+    """Copy data that can be read only once to a temporary file of mode 0600."""
+    import tempfile  # slow to import, and most datasets are files
+
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the source
+    try:
+        file.writelines(chunks)
+    except BaseException:
+        file.close()
+        raise
+    return Source(_DEFAULT_NAME, lambda: _rewound(file, 0), file.close)
+
+
+@contextlib.contextmanager
+def _rewound(file: IO[bytes], start: int) -> Generator[IO[bytes], None, None]:
+    file.seek(start)
+    yield file

@@ -15,7 +15,7 @@ import pytest
 from bedrock_rft import AsyncClient, Client, ConfigurationError, DatasetError
 from bedrock_rft._transport.multipart import Upload
 from bedrock_rft.datasets import Limits, validate
-from bedrock_rft.datasets._source import open_source
+from bedrock_rft.datasets._source import Source, open_source
 from bedrock_rft.local import LocalService
 
 
@@ -43,18 +43,12 @@ def test_one_pass_checks_and_hashes() -> None:
     opened = 0
     inner = open_source(content())
 
-    class Counting:
-        name = "train.jsonl"
+    def counting_open() -> Any:
+        nonlocal opened
+        opened += 1
+        return inner.open()
 
-        def open(self) -> Any:
-            nonlocal opened
-            opened += 1
-            return inner.open()
-
-        def close(self) -> None:
-            inner.close()
-
-    sent = Upload(Counting(), limits=Limits())
+    sent = Upload(Source("train.jsonl", counting_open, inner.close), limits=Limits())
     assert opened == 1
     assert sent.checked is not None
     assert sent.checked.ok
