@@ -32,6 +32,8 @@ Format: TypeAlias = Literal["openai-rft", "sft", "completion", "nova", "sagemake
 
 _Row: TypeAlias = dict[str, Any]
 _MISSING: Any = object()
+_RULE = ("style", "rule")  # the usual style of verl's rewards, which is no property of the record
+_SHAREGPT_NAMES = {"from": "role", "value": "content"}
 _PARQUET = b"PAR1"
 _ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant", "model": "assistant",
           "developer": "system"}  # fmt: skip
@@ -235,10 +237,22 @@ def _read_completion(row: _Row, named: str | None) -> _Row:
 
 
 def _read_nova(row: _Row, named: str | None) -> _Row:
-    messages = cast("list[_Row]", row["messages"])
-    rest = {name: value for name, value in row.items() if name != "schemaVersion"}
-    answers = messages[-1].get("role") == "assistant" and "reference_answer" not in row
-    return (_read_sft if answers else _read_openai)(rest, named)
+    return _read_chat({name: value for name, value in row.items() if name != "schemaVersion"}, named)
+
+
+def _read_sharegpt(row: _Row, named: str | None) -> _Row:
+    turns = [
+        {_SHAREGPT_NAMES.get(name, name): value for name, value in turn.items()}
+        for turn in cast("list[_Row]", row["conversations"])
+    ]
+    rest = {name: value for name, value in row.items() if name != "conversations"}
+    return _read_chat(rest | {"messages": turns}, named)
+
+
+def _read_chat(row: _Row, named: str | None) -> _Row:
+    last = _normalize_messages(row["messages"])[-1]
+    answers = last.get("role") == "assistant" and row.get("reference_answer") is None
+    return (_read_sft if answers else _read_openai)(row, named)
 
 
 def _read_sagemaker(row: _Row, named: str | None) -> _Row:
@@ -253,33 +267,17 @@ def _read_sagemaker(row: _Row, named: str | None) -> _Row:
     return _build_record(_prompt_messages(row["prompt"]), answer, rest, "prompt", *([named] if named else []))
 
 
-def _read_sharegpt(row: _Row, named: str | None) -> _Row:
-    turns = [
-        {_SHAREGPT_NAMES.get(name, name): value for name, value in turn.items()}
-        for turn in cast("list[_Row]", row["conversations"])
-    ]
-    rest = {name: value for name, value in row.items() if name != "conversations"} | {"messages": turns}
-    answers = _normalize_messages(turns)[-1].get("role") == "assistant"
-    return (_read_sft if answers else _read_openai)(rest, named)
-
-
-_SHAREGPT_NAMES = {"from": "role", "value": "content"}
-
-
 def _read_alpaca(row: _Row, named: str | None) -> _Row:
     messages: list[_Row] = []
     for question, answer in cast("list[tuple[Any, Any]]", row.get("history") or []):
         messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
     parts = [row["instruction"], row.get("input")]
     messages.append({"role": "user", "content": "\n\n".join(part for part in parts if part)})
-    if row.get("label") is False:
-        return _build_record(messages, _MISSING, row, "instruction", "input", "history")
-    reference = _require(row, named) if named else row["output"]
-    used = ("instruction", "input", "history", named or "output")
-    return _build_record(messages, reference, row, *used)
+    used = ("instruction", "input", "history")
+    if row.get("label") is False and not named:
+        return _build_record(messages, _MISSING, row, *used)
+    return _build_record(messages, _require(row, named or "output"), row, *used, named or "output")
 
-
-_RULE = ("style", "rule")  # the usual style of verl, which says nothing about the record
 
 _READERS: Mapping[Format, Callable[[_Row, str | None], _Row]] = {
     "openai-rft": _read_openai,

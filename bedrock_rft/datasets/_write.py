@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
 from bedrock_rft._core.atomic_file import AtomicFile
 from bedrock_rft._core.text import sanitize_line
-from bedrock_rft.datasets._check import CHUNK_SIZE, DatasetCheck, reject_removed
+from bedrock_rft.datasets._check import DatasetCheck, reject_removed
 from bedrock_rft.datasets._records import encode_record, iterate_records, plain_record
 from bedrock_rft.datasets._report import Limits, Report
 from bedrock_rft.datasets._rules import list_names, truncate
@@ -24,6 +25,7 @@ Column: TypeAlias = str | Callable[[Mapping[str, Any]], Any]
 
 Records: TypeAlias = Iterable[Mapping[str, Any] | BaseModel]
 
+_LINES_AT_ONCE = 64  # fewer calls than with single lines
 _COUNT_PROBLEMS = {"too-few", "too-many"}
 
 
@@ -78,7 +80,8 @@ def write_lines(path: str | os.PathLike[str], lines: Iterable[bytes], limits: Li
     """Write lines that end with a line feed. Raise DatasetError if one of them is not a valid record."""
     with AtomicFile(local_path(path)) as file:
         check = DatasetCheck(file.path.name, limits=limits)
-        for chunk in _join_lines(lines):
+        remaining = iter(lines)
+        while chunk := b"".join(islice(remaining, _LINES_AT_ONCE)):
             file.write(chunk)
             check.feed(chunk)
         report = check.finish()
@@ -86,19 +89,6 @@ def write_lines(path: str | os.PathLike[str], lines: Iterable[bytes], limits: Li
             report.raise_for_errors()
         file.commit()
     return report
-
-
-def _join_lines(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Join lines into chunks."""
-    pending: list[bytes] = []
-    size = 0
-    for line in lines:
-        pending.append(line)
-        size += len(line)
-        if size >= CHUNK_SIZE:
-            yield b"".join(pending)
-            pending, size = [], 0
-    yield b"".join(pending)
 
 
 def _map_columns(
