@@ -75,7 +75,7 @@ def _convert_rows(rows: Iterator[tuple[str, _Row]], format_: Format | None, answ
         fields, siblings = row, dict[str, Any]()
         if isinstance(row.get("item"), dict) and "messages" not in row:
             fields = cast("_Row", row["item"])  # OpenAI's graders refer to `item.…`
-            siblings = {name: value for name, value in row.items() if name != "item"}
+            siblings = _without(row, "item")
         detected = format_ or _detect_format(place, fields)
         try:
             record = _READERS[detected](fields, answer)
@@ -165,20 +165,20 @@ def _detect_format(place: str, row: _Row) -> Format:
     )
 
 
-def _build_record(messages: list[_Row], answer: Any, row: _Row, *used: str) -> _Row:
-    """Return a record with all fields of the row that were not used."""
+def _build_record(messages: list[_Row], answer: Any, row: _Row, field: str | None = None) -> _Row:
+    """Return a record with all fields of the row except `field`, which the answer was in."""
     record: _Row = {"messages": messages}
     system = row.get("system")
     if isinstance(system, (str, list)):
         text = _join_blocks(cast("Any", system))
         if text and messages[:1] != [{"role": "system", "content": text}]:
             record["messages"] = [{"role": "system", "content": text}, *messages]
-        used = (*used, "system")
+        row = _without(row, "system")
     if answer is not _MISSING:
         record["reference_answer"] = answer
         if row.get("reference_answer") is not None and row["reference_answer"] != answer:
             record["replaced_reference_answer"] = row["reference_answer"]
-    return record | {name: value for name, value in row.items() if name not in {*record, *used}}
+    return record | _without(row, field, *record)
 
 
 def _read_openai(row: _Row, named: str | None) -> _Row:
@@ -200,44 +200,27 @@ def _read_sft(row: _Row, named: str | None) -> _Row:
         raise _FormatError("the last message does not have the role 'assistant'")
     if not before:
         raise _FormatError("no message precedes the assistant's message")
-    if named:
-        return _build_record(before, _require(row, named), row | {"assistant_message": last}, named)
-    if row.get("reference_answer") is not None:
+    if not named and row.get("reference_answer") is not None:
         raise _FormatError(
             "it has a reference_answer and ends with an assistant turn; choose one, for example with "
             "reference_answer='reference_answer'"
         )
-    if not last.get("content"):
+    if not named and not last.get("content"):
         raise _FormatError("the last assistant message has no text")
-    if row.get("label") is False:
-        return _build_record(before, _MISSING, row | {"assistant_message": last})
-    return _build_record(before, last["content"], row | _further_fields(last))
-
-
-def _further_fields(message: _Row) -> _Row:
-    """Return further fields of the turn that becomes the reference answer, such as its reasoning."""
-    further = {name: value for name, value in message.items() if name not in {"role", "content"}}
-    return {"assistant_message": further} if further else {}
+    return _answered(before, last, row, named)
 
 
 def _read_completion(row: _Row, named: str | None) -> _Row:
-    completion = row["completion"]
-    further: _Row = {}
-    if isinstance(completion, list):  # TRL's conversational form
-        *others, last = cast("list[_Row]", completion)
+    last: _Row = {"content": row["completion"]}
+    if isinstance(row["completion"], list):  # TRL's conversational form
+        *others, last = cast("list[_Row]", row["completion"])
         if others or last.get("role") != "assistant":
             raise _FormatError("the completion is not a single message of the assistant")
-        completion, further = last["content"], _further_fields(last)
-    messages = _prompt_messages(row["prompt"])
-    if named:
-        return _build_record(messages, _require(row, named), row | further, "prompt", named)
-    if row.get("label") is False:  # an answer that people rejected
-        return _build_record(messages, _MISSING, row, "prompt")
-    return _build_record(messages, completion, row | further, "prompt", "completion")
+    return _answered(_prompt_messages(row["prompt"]), last, _without(row, "prompt"), named, "completion")
 
 
 def _read_nova(row: _Row, named: str | None) -> _Row:
-    return _read_chat({name: value for name, value in row.items() if name != "schemaVersion"}, named)
+    return _read_chat(_without(row, "schemaVersion"), named)
 
 
 def _read_sharegpt(row: _Row, named: str | None) -> _Row:
@@ -245,8 +228,7 @@ def _read_sharegpt(row: _Row, named: str | None) -> _Row:
         {_SHAREGPT_NAMES.get(name, name): value for name, value in turn.items()}
         for turn in cast("list[_Row]", row["conversations"])
     ]
-    rest = {name: value for name, value in row.items() if name != "conversations"}
-    return _read_chat(rest | {"messages": turns}, named)
+    return _read_chat(_without(row, "conversations") | {"messages": turns}, named)
 
 
 def _read_chat(row: _Row, named: str | None) -> _Row:
@@ -258,13 +240,11 @@ def _read_chat(row: _Row, named: str | None) -> _Row:
 def _read_sagemaker(row: _Row, named: str | None) -> _Row:
     model = cast("_Row", row["reward_model"])
     answer = _require(row, named) if named else _require(model, "ground_truth")
-    further = {name: value for name, value in model.items() if name != "ground_truth" and (name, value) != _RULE}
-    rest = {name: value for name, value in row.items() if name != "reward_model"}
-    if named and "ground_truth" in model:
-        further["ground_truth"] = model["ground_truth"]
-    if further:
-        rest["reward_model"] = further
-    return _build_record(_prompt_messages(row["prompt"]), answer, rest, "prompt", *([named] if named else []))
+    further = {name: value for name, value in model.items() if (name, value) != _RULE}
+    if not named:
+        del further["ground_truth"]
+    rest = _without(row, "prompt", "reward_model", named) | ({"reward_model": further} if further else {})
+    return _build_record(_prompt_messages(row["prompt"]), answer, rest)
 
 
 def _read_alpaca(row: _Row, named: str | None) -> _Row:
@@ -273,10 +253,26 @@ def _read_alpaca(row: _Row, named: str | None) -> _Row:
         messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
     parts = [row["instruction"], row.get("input")]
     messages.append({"role": "user", "content": "\n\n".join(part for part in parts if part)})
-    used = ("instruction", "input", "history")
-    if row.get("label") is False and not named:
-        return _build_record(messages, _MISSING, row, *used)
-    return _build_record(messages, _require(row, named or "output"), row, *used, named or "output")
+    rest = _without(row, "instruction", "input", "history")
+    return _answered(messages, {"content": row["output"]}, rest, named, "output")
+
+
+def _answered(messages: list[_Row], last: _Row, row: _Row, named: str | None, field: str | None = None) -> _Row:
+    """Return a record whose reference answer is the text of the last turn, unless another is named.
+
+    Args:
+        messages: the turns before.
+        last: the assistant's turn.
+        row: further fields; with `label: false`, people rejected the turn, so it is no reference answer.
+        named: the field with the reference answer instead.
+        field: the field of the row that contains the turn.
+    """
+    if named or row.get("label") is False:
+        answer = _require(row, named) if named else _MISSING
+        return _build_record(messages, answer, row if field else row | {"assistant_message": last}, named)
+    # Further fields of the turn, such as its reasoning.
+    further = _without(last, "role", "content")
+    return _build_record(messages, last["content"], row | ({"assistant_message": further} if further else {}), field)
 
 
 _READERS: Mapping[Format, Callable[[_Row, str | None], _Row]] = {
@@ -288,6 +284,10 @@ _READERS: Mapping[Format, Callable[[_Row, str | None], _Row]] = {
     "sharegpt": _read_sharegpt,
     "alpaca": _read_alpaca,
 }
+
+
+def _without(row: _Row, *names: str | None) -> _Row:
+    return {name: value for name, value in row.items() if name not in names}
 
 
 def _require(row: _Row, name: str) -> Any:
