@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import re
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import BinaryIO
+from urllib.parse import unquote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
@@ -21,46 +23,24 @@ from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 from starlette.responses import StreamingResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from bedrock_rft._transport.multipart import CHUNK
 from bedrock_rft._transport.transport import Response
 from bedrock_rft.local._http.keys import Keys
-from bedrock_rft.local._http.messages import PREFIX, media_type, parse_download, parse_request, route_path
+from bedrock_rft.local._http.messages import PREFIX, media_type, parse_request, route_path
 from bedrock_rft.local._http.signature import InvalidSignature
 from bedrock_rft.local._service.responses import ServiceError, add_request_id, empty_not_found, error_response
 from bedrock_rft.local._service.service import Service
 
-__all__ = ["create_app"]
+__all__ = ["App"]
 
 _METHODS = ("GET", "POST", "DELETE")
 _MAX_JSON_BYTES = 4 << 20
 _BODY_TIMEOUT = 60.0  # seconds without a byte of the body
 _POLL_SECONDS = 0.25  # how often a request that waits for its body checks whether the server is stopping
+_DOWNLOAD = re.compile("/files/([^/]+)/content")
 _UPLOAD_PATH = f"{PREFIX}/files".encode()
-
-
-def create_app(service: Service, keys: Keys, host: str, *, max_upload_bytes: int, stopping: threading.Event) -> ASGIApp:
-    """Build the ASGI application.
-
-    Args:
-        service: answers the requests.
-        keys: authenticates them.
-        host: the only accepted `Host` header, `127.0.0.1:PORT`. A page of another site can make a browser send requests
-            here, but the browser then names that site as the host or the origin.
-        max_upload_bytes: limit for the body of an upload, which is written to disk.
-        stopping: set when the server stops, so that no request keeps waiting for its body.
-    """
-    gateway = _Gateway(service, keys, host, max_upload_bytes, stopping)
-
-    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        with contextlib.suppress(ClientDisconnect):
-            response = await gateway.respond(HTTPRequest(scope, receive))
-            await response(scope, receive, send)
-
-    return serve
 
 
 def _http_response(response: Response) -> HTTPResponse:
@@ -119,28 +99,42 @@ class _RequestBody:
                 if self._stopping.is_set():
                     raise ServiceError(503, "The local service is stopping.", code="service_unavailable")
                 if waited >= _BODY_TIMEOUT:
-                    raise ServiceError(
-                        408, f"No byte of the body arrived for {_BODY_TIMEOUT:g} seconds.", code="request_timeout"
-                    )
+                    message = f"No byte of the body arrived for {_BODY_TIMEOUT:g} seconds."
+                    raise ServiceError(408, message, code="request_timeout")
             return task.result()
         finally:
             task.cancel()
 
 
-class _Gateway:
-    """Authenticates requests and passes them to the service."""
+class App:
+    """The ASGI application: it authenticates requests and passes them to the service."""
 
     def __init__(
-        self, service: Service, keys: Keys, host: str, max_upload_bytes: int, stopping: threading.Event
+        self, service: Service, keys: Keys, host: str, *, max_upload_bytes: int, stopping: threading.Event
     ) -> None:
+        """Serve a service.
+
+        Args:
+            service: answers the requests.
+            keys: authenticates them.
+            host: the only accepted `Host` header, `127.0.0.1:PORT`. A page of another site can make a browser send
+                requests here, but the browser then names that site as the host or the origin.
+            max_upload_bytes: limit for the body of an upload, which is written to disk.
+            stopping: set when the server stops, so that no request keeps waiting for its body.
+        """
         self._service = service
         self._keys = keys
         self._host = host
         self._max_upload_bytes = max_upload_bytes
         self._stopping = stopping
 
-    async def respond(self, request: HTTPRequest) -> HTTPResponse:
-        """Return the response to any request; a rejected one gets an error response."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            with contextlib.suppress(ClientDisconnect):
+                response = await self._respond(HTTPRequest(scope, receive))
+                await response(scope, receive, send)
+
+    async def _respond(self, request: HTTPRequest) -> HTTPResponse:
         try:
             return await self._authenticate_and_handle(request, _RequestBody(request, self._stopping))
         except ServiceError as error:
@@ -149,10 +143,8 @@ class _Gateway:
             rejection = ServiceError(error.status, error.message, code=error.code, type="authentication_error")
         except OSError as error:
             # An upload is spooled to a temporary file, which fails if the disk is full.
-            reason = error.strerror or type(error).__name__
-            rejection = ServiceError(
-                507, f"The upload could not be stored: {reason}.", code="insufficient_storage", type="server_error"
-            )
+            message = f"The upload could not be stored: {error.strerror or type(error).__name__}."
+            rejection = ServiceError(507, message, code="insufficient_storage", type="server_error")
         return _http_response(add_request_id(error_response(rejection)))
 
     async def _authenticate_and_handle(self, request: HTTPRequest, body: _RequestBody) -> HTTPResponse:
@@ -163,47 +155,46 @@ class _Gateway:
         multipart = media == "multipart/form-data" and request.method == "POST"
         if not multipart and media not in {"", "application/json"}:
             # Browsers send text/plain and forms to other sites without a preflight request, but never JSON.
-            raise ServiceError(
-                415,
+            raise _unsupported(
                 f"The Content-Type '{media[:100]}' is not supported. Send application/json, or multipart/form-data to "
-                "upload a file.",
-                code="unsupported_media_type",
+                "upload a file."
             )
         if multipart:
             return _http_response(await self._store_upload(request, body))
         content = b"".join([chunk async for chunk in body.read_chunks(_MAX_JSON_BYTES)])
         self._check_sender(request, body.sha256)
         if content and not media:
-            raise ServiceError(415, "The body has no Content-Type header.", code="unsupported_media_type")
+            raise _unsupported("The body has no Content-Type header.")
         path = route_path(request.scope["raw_path"])
         if path is None:
             return _http_response(add_request_id(empty_not_found()))
         parsed = parse_request(request.method, path, request.url.query, content)
-        file = parse_download(parsed)
-        if file is None:
+        download = _DOWNLOAD.fullmatch(path) if request.method == "GET" else None
+        if download is None:
             return _http_response(await run_in_threadpool(self._service.handle, parsed))
-        head, chunks = await run_in_threadpool(self._service.open_file, file)
+        head, chunks = await run_in_threadpool(self._service.open_file, unquote(download[1]))
         return StreamingResponse(chunks, head.status, dict(head.headers)) if head.ok else _http_response(head)
 
     def _check_target(self, request: HTTPRequest) -> None:
         if request.headers.getlist("host") != [self._host]:
-            raise ServiceError(
-                421, f"The Host header must be {self._host}, and occur once.", code="misdirected_request"
-            )
+            message = f"The Host header must be {self._host}, and occur once."
+            raise ServiceError(421, message, code="misdirected_request")
         if any(origin != f"http://{self._host}" for origin in request.headers.getlist("origin")):
             raise ServiceError(403, "Requests from other web sites are refused.", code="forbidden_origin")
         if request.method not in _METHODS:
             raise ServiceError(405, f"The method {request.method[:20]} is not supported.", code="method_not_allowed")
 
     def _check_sender(self, request: HTTPRequest, body_sha256: str | None) -> None:
-        headers = [(_decode(name), _decode(value)) for name, value in request.headers.raw]
-        self._keys.check(
-            request.method, request.scope["raw_path"], request.scope["query_string"], headers, body_sha256=body_sha256
-        )
+        headers = [
+            (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
+            for name, value in request.headers.raw
+        ]
+        scope = request.scope
+        self._keys.check(request.method, scope["raw_path"], scope["query_string"], headers, body_sha256)
 
     async def _store_upload(self, request: HTTPRequest, body: _RequestBody) -> Response:
         if request.scope["raw_path"] != _UPLOAD_PATH:
-            raise ServiceError(415, "Only POST /v1/files takes multipart/form-data.", code="unsupported_media_type")
+            raise _unsupported("Only POST /v1/files takes multipart/form-data.")
         # The parser spools to an anonymous temporary file; the service stores it once the signature is verified.
         try:
             chunks = body.read_chunks(self._max_upload_bytes)
@@ -226,8 +217,8 @@ def _body_too_large(limit: int) -> ServiceError:
     return ServiceError(413, f"The body is larger than {limit} bytes.", code="request_too_large")
 
 
-def _decode(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogateescape")
+def _unsupported(message: str) -> ServiceError:
+    return ServiceError(415, message, code="unsupported_media_type")
 
 
 def _read_file(file: BinaryIO) -> Iterator[bytes]:

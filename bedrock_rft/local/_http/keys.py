@@ -89,25 +89,15 @@ class Keys:
         """
         values = [value for name, value in headers if name.lower() == "authorization"]
         if len(values) != 1:
-            raise InvalidSignature(
-                401, "missing_authentication", "Send one Authorization header: a bearer key or a signature."
-            )
+            message = "Send one Authorization header: a bearer key or a signature."
+            raise InvalidSignature(401, "missing_authentication", message)
         scheme, _, key = values[0].partition(" ")
-        now = datetime.now(timezone.utc)
+        key, now, find = key.strip(), datetime.now(timezone.utc), self._find_credential
         if scheme.lower() != "bearer":
-            verify(
-                method,
-                raw_path,
-                raw_query,
-                headers,
-                body_sha256,
-                lookup=self._find_credential,
-                region=self.region,
-                now=now,
-            )
-        elif key.strip().startswith(SHORT_TERM_PREFIX):
-            verify_short_term_key(key.strip(), lookup=self._find_credential, region=self.region, now=now)
-        elif not hmac.compare_digest(key.strip().encode("utf-8", "surrogateescape"), self.api_key.reveal().encode()):
+            verify(method, raw_path, raw_query, headers, body_sha256, lookup=find, region=self.region, now=now)
+        elif key.startswith(SHORT_TERM_PREFIX):
+            verify_short_term_key(key, lookup=find, region=self.region, now=now)
+        elif not hmac.compare_digest(key.encode("utf-8", "surrogateescape"), self.api_key.reveal().encode()):
             raise InvalidSignature(401, "invalid_api_key", "Invalid bearer token.")
 
     def _find_credential(self, access_key: str) -> Credential | None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 from pydantic_core import from_json
 
 from bedrock_rft._transport.transport import Request
 from bedrock_rft.local._service.responses import ServiceError
 
-__all__ = ["PREFIX", "media_type", "parse_download", "parse_request", "route_path"]
+__all__ = ["PREFIX", "media_type", "parse_request", "route_path"]
 
 PREFIX = "/v1"
 """Path of the base URL."""
@@ -38,10 +38,3 @@ def parse_request(method: str, path: str, query: str, body: bytes) -> Request:
     except ValueError:
         raise ServiceError(400, "The body is not valid JSON.") from None
     return Request(method, path, query=dict(parse_qsl(query, keep_blank_values=True)), json=content)
-
-
-def parse_download(request: Request) -> str | None:
-    """Return the id of the file that a `GET /files/{id}/content` request names; None for any other request."""
-    parts = [unquote(part) for part in request.path.split("/")[1:]]
-    matches = request.method == "GET" and len(parts) == 3 and (parts[0], parts[2]) == ("files", "content")  # noqa: PLR2004
-    return (parts[1] or None) if matches else None

@@ -71,7 +71,7 @@ class LocalService:
             import uvicorn
             from starlette import formparsers
 
-            from bedrock_rft.local._http.app import create_app
+            from bedrock_rft.local._http.app import App
 
             # Starlette imports python-multipart lazily, under two names, and would only fail at the first upload.
             if getattr(formparsers, "multipart", None) is None:
@@ -91,7 +91,7 @@ class LocalService:
             )
             stopping = threading.Event()
             config = uvicorn.Config(
-                create_app(self.service, self._keys, host, max_upload_bytes=largest_upload, stopping=stopping),
+                App(self.service, self._keys, host, max_upload_bytes=largest_upload, stopping=stopping),
                 loop="asyncio",
                 http="h11",
                 ws="none",
@@ -141,25 +141,21 @@ class LocalService:
         Raises:
             ConfigurationError: `auth` is neither.
         """
-        if _check_auth(auth) == "api_key":
-            key = self._keys.api_key.reveal()
-            variables = {
-                "AWS_BEARER_TOKEN_BEDROCK": key,
-                "OPENAI_BASE_URL": self.base_url,
-                "OPENAI_API_KEY": key,
-            }
-        else:
-            credential = self._keys.credential.reveal()
-            variables = {
-                "AWS_ACCESS_KEY_ID": credential.access_key,
-                "AWS_SECRET_ACCESS_KEY": credential.secret_key,
-                "AWS_SESSION_TOKEN": credential.token or "",
-            }
-        return {
+        variables = {
             "AWS_ENDPOINT_URL_BEDROCK_MANTLE": self.base_url,
             "AWS_BEDROCK_BASE_URL": self.base_url,
             "AWS_REGION": self.region,
+        }
+        if _check_auth(auth) == "api_key":
+            key = self._keys.api_key.reveal()
+            keys = {"AWS_BEARER_TOKEN_BEDROCK": key, "OPENAI_BASE_URL": self.base_url, "OPENAI_API_KEY": key}
+            return {**variables, **keys}
+        credential = self._keys.credential.reveal()
+        return {
             **variables,
+            "AWS_ACCESS_KEY_ID": credential.access_key,
+            "AWS_SECRET_ACCESS_KEY": credential.secret_key,
+            "AWS_SESSION_TOKEN": credential.token or "",
         }
 
     def close(self) -> None:

@@ -117,13 +117,7 @@ class Service:
         with contextlib.ExitStack() as resources:
 
             def load(handler: Handler) -> RewardFunction:
-                loaded = RewardFunction(
-                    handler,
-                    payload=payload,
-                    wrap_text=wrap_text,
-                    invocation_size=invocation_size,
-                    timeout=reward_timeout,
-                )
+                loaded = RewardFunction(handler, payload, wrap_text, invocation_size, reward_timeout)
                 resources.callback(loaded.close)
                 return loaded
 
@@ -241,9 +235,8 @@ def _respond(work: Callable[[], Response]) -> Response:
         # The traceback is for the log; a response shows no path.
         _log.exception("The local service could not handle a request.")
         if _is_disk_full(error):
-            failure = ServiceError(
-                507, "The disk is full. Free space, then repeat the request.", code="insufficient_storage"
-            )
+            failure = ServiceError(507, "The disk is full. Free space, then repeat the request.")
+            failure.code = "insufficient_storage"
         else:
             failure = ServiceError(500, "The local service failed. Its log has the reason.", code="server_error")
         failure.type = "server_error"

@@ -61,22 +61,12 @@ class RewardFunction:
     def __init__(
         self,
         handler: EntryPoint | Reward | Package | str | os.PathLike[str],
-        *,
         payload: Literal["metadata", "top_level"] = "metadata",
         wrap_text: bool = False,
         invocation_size: int = 16,
         timeout: float = 300.0,
     ) -> None:
-        """Load the handler.
-
-        Args:
-            handler: a reward, a function of `(event, context)`, `path/to/file.py:handler_name`, the zip of a Lambda
-                function, or a package.
-            payload: position of the reference answer and further fields: under `metadata`, as documented, or at the top
-                level, as AWS's sample reads them.
-            wrap_text: send a reference answer that is a string as `{"text": …}`, as AWS's sample reads it.
-            invocation_size: rollouts per invocation; the service's own number is not known.
-            timeout: seconds that an invocation may take, at most 900.
+        """Load the handler. `Service` describes the arguments.
 
         Raises:
             ConfigurationError: the handler cannot be loaded, or a setting is invalid.
