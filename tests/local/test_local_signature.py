@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from bedrock_rft.local._http import signature as _signature
 from bedrock_rft.local._http.signature import (
     Credential,
-    InvalidSignature,
+    InvalidSignatureError,
     verify,
     verify_short_term_key,
 )
@@ -71,8 +71,8 @@ def nobody(_key: str) -> None:
     return None
 
 
-def refusal(headers: Headers, **other: Any) -> InvalidSignature:
-    with pytest.raises(InvalidSignature) as caught:
+def refusal(headers: Headers, **other: Any) -> InvalidSignatureError:
+    with pytest.raises(InvalidSignatureError) as caught:
         check(headers, **other)
     return caught.value
 
@@ -175,9 +175,9 @@ def test_signer_and_verifier_agree(
     target += "?" + "&".join(pairs) if pairs else ""
     headers = signed(method, target, body, custom=header)
     assert check(headers, method, target, body) == CREDENTIAL.access_key
-    with pytest.raises(InvalidSignature):
+    with pytest.raises(InvalidSignatureError):
         check(headers, method, target + ("&" if pairs else "?") + "more=1", body)
-    with pytest.raises(InvalidSignature):
+    with pytest.raises(InvalidSignatureError):
         check(headers, method, target, body + b"!")
 
 
@@ -306,7 +306,7 @@ def test_other_short_term_keys_are_refused() -> None:
         ("bedrock-api-key-w6k=", {}),
     ]
     for key, options in cases:
-        with pytest.raises(InvalidSignature) as caught:
+        with pytest.raises(InvalidSignatureError) as caught:
             check_key(key, **options)
         assert caught.value.status == 401
         assert caught.value.code == "invalid_api_key"

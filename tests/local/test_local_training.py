@@ -230,7 +230,6 @@ def test_scores_come_back_in_order_and_in_batches() -> None:
     reward = RewardFunction(handler, invocation_size=2)
     assert reward.score(rollouts(5)) == [0.0, 0.1, 0.2, 0.3, 0.4]
     assert sizes == [2, 2, 1]
-    assert reward.last_metrics == {"size": 1.8}
     assert reward.score([]) == []
 
 

@@ -28,8 +28,7 @@ from starlette.types import Message, Receive, Scope, Send
 from bedrock_rft._transport.multipart import CHUNK
 from bedrock_rft._transport.transport import Response
 from bedrock_rft.local._http.keys import Keys
-from bedrock_rft.local._http.messages import PREFIX, media_type, parse_request, route_path
-from bedrock_rft.local._http.signature import InvalidSignature
+from bedrock_rft.local._service.requests import PREFIX, media_type, parse_request, route_path
 from bedrock_rft.local._service.responses import ServiceError, add_request_id, empty_not_found, error_response
 from bedrock_rft.local._service.service import Service
 
@@ -139,8 +138,6 @@ class App:
             return await self._authenticate_and_handle(request, _RequestBody(request, self._stopping))
         except ServiceError as error:
             rejection = error
-        except InvalidSignature as error:
-            rejection = ServiceError(error.status, error.message, code=error.code, type="authentication_error")
         except OSError as error:
             # An upload is spooled to a temporary file, which fails if the disk is full.
             message = f"The upload could not be stored: {error.strerror or type(error).__name__}."

@@ -17,7 +17,7 @@ from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.local._http.signature import (
     SHORT_TERM_PREFIX,
     Credential,
-    InvalidSignature,
+    InvalidSignatureError,
     verify,
     verify_short_term_key,
 )
@@ -85,12 +85,12 @@ class Keys:
         """Authenticate a request. Without the body's hash (None), everything but the signature itself is checked.
 
         Raises:
-            InvalidSignature: the key or the signature is not valid.
+            InvalidSignatureError: the key or the signature is not valid.
         """
         values = [value for name, value in headers if name.lower() == "authorization"]
         if len(values) != 1:
             message = "Send one Authorization header: a bearer key or a signature."
-            raise InvalidSignature(401, "missing_authentication", message)
+            raise InvalidSignatureError(401, message, "missing_authentication")
         scheme, _, key = values[0].partition(" ")
         key, now, find = key.strip(), datetime.now(timezone.utc), self._find_credential
         if scheme.lower() != "bearer":
@@ -98,7 +98,7 @@ class Keys:
         elif key.startswith(SHORT_TERM_PREFIX):
             verify_short_term_key(key, lookup=find, region=self.region, now=now)
         elif not hmac.compare_digest(key.encode("utf-8", "surrogateescape"), self.api_key.reveal().encode()):
-            raise InvalidSignature(401, "invalid_api_key", "Invalid bearer token.")
+            raise InvalidSignatureError(401, "Invalid bearer token.", "invalid_api_key")
 
     def _find_credential(self, access_key: str) -> Credential | None:
         credential = self.credential.reveal()

@@ -15,7 +15,7 @@ from typing_extensions import Self, Unpack
 
 from bedrock_rft.errors import ConfigurationError, MissingExtraError
 from bedrock_rft.local._http.keys import Keys
-from bedrock_rft.local._http.messages import PREFIX
+from bedrock_rft.local._service.requests import PREFIX
 from bedrock_rft.local._service.service import Service, ServiceOptions, close_at_exit
 
 __all__ = ["Auth", "LocalService"]

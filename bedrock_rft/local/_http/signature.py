@@ -20,7 +20,9 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-__all__ = ["SERVICE", "SHORT_TERM_PREFIX", "Credential", "InvalidSignature", "verify", "verify_short_term_key"]
+from bedrock_rft.local._service.responses import ServiceError
+
+__all__ = ["SERVICE", "SHORT_TERM_PREFIX", "Credential", "InvalidSignatureError", "verify", "verify_short_term_key"]
 
 SERVICE = "bedrock-mantle"
 """Service name in the credential scope of a request."""
@@ -42,13 +44,7 @@ _DATE = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
 
 @dataclass(frozen=True)
 class Credential:
-    """AWS credentials; their repr shows the access key only.
-
-    Attributes:
-        access_key: the public part.
-        secret_key: the secret part, which is never sent.
-        token: the session token, sent in a signed header; None for a long-term key.
-    """
+    """AWS credentials; their repr shows the access key only. A long-term key has no session token."""
 
     access_key: str
     secret_key: str
@@ -59,18 +55,10 @@ class Credential:
 
 
 @dataclass(eq=False)
-class InvalidSignature(Exception):  # noqa: N818 - it becomes an error response
-    """The request is not authenticated.
+class InvalidSignatureError(ServiceError):
+    """The request is not authenticated. The status is 401, or 403 if the clocks differ."""
 
-    Attributes:
-        status: 401, or 403 if the clocks differ.
-        code: the service's error code.
-        message: the service's error message.
-    """
-
-    status: int
-    code: str
-    message: str
+    type: str = "authentication_error"
 
 
 @dataclass(frozen=True)
@@ -98,22 +86,13 @@ def verify(
 ) -> str:
     """Verify a request that is signed in its headers.
 
-    Args:
-        method: the HTTP method.
-        raw_path: the path of the request line, not decoded.
-        raw_query: the query of the request line, not decoded, without the question mark.
-        headers: names in any case, in the order received.
-        body_sha256: hex digest of the received body. None before the body was read; then everything but the signature
-            itself is checked.
-        lookup: returns the credential of an access key.
-        region: the region that the signature must be scoped to.
-        now: the current time, aware.
+    Before the body was read, its hash is None; then everything but the signature itself is checked.
 
     Returns:
         The access key that signed.
 
     Raises:
-        InvalidSignature: the request is not signed, or not validly.
+        InvalidSignatureError: the request is not signed, or not validly.
     """
     values = _merge_headers(headers)
     authorization = _parse_authorization(values)
@@ -148,17 +127,11 @@ def verify(
 def verify_short_term_key(key: str, *, lookup: Callable[[str], Credential | None], region: str, now: datetime) -> str:
     """Verify a short-term API key: a presigned `CallWithBearerToken` URL in base64, as AWS's own generator makes it.
 
-    Args:
-        key: the bearer token.
-        lookup: returns the credential of an access key.
-        region: the region that the signature must be scoped to.
-        now: the current time, aware.
-
     Returns:
         The access key that signed.
 
     Raises:
-        InvalidSignature: it is not such a key, has expired, or was not signed by a known credential.
+        InvalidSignatureError: it is not such a key, has expired, or was not signed by a known credential.
     """
     host, query = _decode_short_term_key(key)
     fields = dict(parse_qsl(query, keep_blank_values=True))
@@ -185,7 +158,7 @@ def verify_short_term_key(key: str, *, lookup: Callable[[str], Credential | None
     if not _equal(_sign(credential, authorization, stamp, request), authorization.signature):
         raise _invalid_key()
     if not signed_at - _SKEW <= now < signed_at + timedelta(seconds=int(seconds)):
-        raise InvalidSignature(401, "invalid_api_key", "The bearer token has expired.")
+        raise InvalidSignatureError(401, "The bearer token has expired.", "invalid_api_key")
     return credential.access_key
 
 
@@ -198,8 +171,8 @@ def _decode_short_term_key(key: str) -> tuple[str, str]:
     return (host, query) if slash else ("", "")
 
 
-def _invalid_key() -> InvalidSignature:
-    return InvalidSignature(401, "invalid_api_key", "Invalid bearer token.")
+def _invalid_key() -> InvalidSignatureError:
+    return InvalidSignatureError(401, "Invalid bearer token.", "invalid_api_key")
 
 
 class _Signer(SigV4Auth):  # type: ignore[misc] # botocore has no annotations
@@ -250,7 +223,7 @@ def _merge_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
 def _parse_authorization(values: dict[str, str]) -> _Authorization:
     text = values.get("authorization", "")
     if text.partition(" ")[0] != _ALGORITHM:
-        raise InvalidSignature(401, "MissingAuthenticationTokenException", "Missing Authentication Token")
+        raise InvalidSignatureError(401, "Missing Authentication Token", "MissingAuthenticationTokenException")
     match = _AUTHORIZATION.fullmatch(text)
     if match is None:
         raise _malformed(
@@ -260,18 +233,18 @@ def _parse_authorization(values: dict[str, str]) -> _Authorization:
     return _Authorization(key, date, region, service, tuple(signed.split(";")), signature)
 
 
-def _unknown_sender() -> InvalidSignature:
-    return InvalidSignature(
-        401, "UnrecognizedClientException", "The security token included in the request is invalid."
+def _unknown_sender() -> InvalidSignatureError:
+    return InvalidSignatureError(
+        401, "The security token included in the request is invalid.", "UnrecognizedClientException"
     )
 
 
-def _malformed(problem: str) -> InvalidSignature:
-    return InvalidSignature(401, "IncompleteSignatureException", f"The Authorization header {problem}.")
+def _malformed(problem: str) -> InvalidSignatureError:
+    return InvalidSignatureError(401, f"The Authorization header {problem}.", "IncompleteSignatureException")
 
 
-def _invalid(message: str, status: int = 401) -> InvalidSignature:
-    return InvalidSignature(status, "InvalidSignatureException", message)
+def _invalid(message: str, status: int = 401) -> InvalidSignatureError:
+    return InvalidSignatureError(status, message, "InvalidSignatureException")
 
 
 def _check_scope(authorization: _Authorization, region: str) -> None:

@@ -5,15 +5,30 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import parse_qsl
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import from_json
 
+from bedrock_rft._transport.transport import Request
 from bedrock_rft.local._service.responses import ServiceError
 from bedrock_rft.types.arn import LambdaArn
 from bedrock_rft.types.models import KNOWN_MODELS
 
-__all__ = ["CreateJob", "ListParameters", "Strict", "is_base_model", "validate_body"]
+__all__ = [
+    "PREFIX",
+    "CreateJob",
+    "ListParameters",
+    "Strict",
+    "is_base_model",
+    "media_type",
+    "parse_request",
+    "route_path",
+    "validate_body",
+]
 
+PREFIX = "/v1"
+"""Path of the base URL."""
 _MAX_LIMIT = 100
 _MAX_SETTING_CHARS = 1000
 _UNSUPPORTED_KINDS = ("literal_error", "too_long", "none_required")
@@ -135,3 +150,27 @@ class ListParameters(BaseModel):
     after: str | None = None
     order: Literal["asc", "desc"] = "desc"
     purpose: str = ""
+
+
+def media_type(headers: Mapping[str, str]) -> str:
+    """Return the media type of a body in lower case, without parameters; empty if no Content-Type is given."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def route_path(raw_path: bytes) -> str | None:
+    """Return the path below the base URL, still percent-encoded; None if the path is outside of it."""
+    text = raw_path.decode("ascii", "replace")
+    return text[len(PREFIX) :] if text.startswith(f"{PREFIX}/") else None
+
+
+def parse_request(method: str, path: str, query: str, body: bytes) -> Request:
+    """Parse a request whose body is JSON or empty.
+
+    Raises:
+        ServiceError: 400 if the body is not JSON.
+    """
+    try:
+        content = from_json(body) if body else None
+    except ValueError:
+        raise ServiceError(400, "The body is not valid JSON.") from None
+    return Request(method, path, query=dict(parse_qsl(query, keep_blank_values=True)), json=content)

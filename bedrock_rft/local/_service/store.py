@@ -39,14 +39,9 @@ CREATE TABLE policies (
     model TEXT PRIMARY KEY, job TEXT NOT NULL, created INTEGER NOT NULL, tuned INTEGER NOT NULL, state TEXT NOT NULL
 );
 """
-_ASCENDING = (
-    "SELECT payload FROM things WHERE kind = ? AND parent = ? AND seq > ? AND (? = '' OR label = ?) "
-    "ORDER BY seq LIMIT ?"
-)
-_DESCENDING = (
-    "SELECT payload FROM things WHERE kind = ? AND parent = ? AND seq < ? AND (? = '' OR label = ?) "
-    "ORDER BY seq DESC LIMIT ?"
-)
+_PAGE = "SELECT payload FROM things WHERE kind = ? AND parent = ? AND (? = '' OR label = ?) "
+_ASCENDING = f"{_PAGE} AND seq > ? ORDER BY seq LIMIT ?"
+_DESCENDING = f"{_PAGE} AND seq < ? ORDER BY seq DESC LIMIT ?"
 
 
 @dataclass(frozen=True)
@@ -59,13 +54,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Progress:
-    """The progress of a job.
-
-    Attributes:
-        step: the last finished step, 0 before the first.
-        tokens: tokens trained on so far.
-        state: the policy after that step, as JSON; empty before the first.
-    """
+    """The progress of a job: the last finished step, the tokens so far, and the policy after that step as JSON."""
 
     step: int = 0
     tokens: int = 0
@@ -89,7 +78,6 @@ class Store:
 
     def __init__(self, directory: Path) -> None:
         self._lock = threading.RLock()
-        self._depth = 0
         # Failed jobs, each with its last event, for which the disk has no room.
         self._unsaved: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
         try:
@@ -143,11 +131,10 @@ class Store:
     def transaction(self) -> Generator[None, None, None]:
         """Commit everything or nothing; a transaction within another is part of it."""
         with self._lock:
-            if self._depth:
+            if self._db.in_transaction:
                 yield
                 return
             self._db.execute("BEGIN IMMEDIATE")
-            self._depth += 1
             try:
                 yield
                 self._db.execute("COMMIT")
@@ -155,8 +142,6 @@ class Store:
                 if self._db.in_transaction:  # SQLite rolls some failures back itself, a full disk for one
                     self._db.execute("ROLLBACK")
                 raise
-            finally:
-                self._depth -= 1
 
     def _fetch_one(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
         with self._lock:
@@ -209,7 +194,7 @@ class Store:
                     raise KeyError(after)
                 start = row[0]
             rows = self._fetch_all(
-                _ASCENDING if ascending else _DESCENDING, kind, parent, start, label, label, limit + 1
+                _ASCENDING if ascending else _DESCENDING, kind, parent, label, label, start, limit + 1
             )
         payloads: list[dict[str, Any]] = [json.loads(row[0]) for row in rows[:limit]]
         unsaved = self._unsaved
@@ -233,11 +218,7 @@ class Store:
         return payload
 
     def read_file(self, file: str, *, include_deleted: bool = False) -> Iterator[bytes]:
-        """Return the content of a file in chunks of 1 MiB.
-
-        Args:
-            file: its id.
-            include_deleted: read a deleted file too, if its content is kept for a job.
+        """Return the content of a file in chunks of 1 MiB, of a deleted one if it is kept for a job and wanted.
 
         Raises:
             FileNotFoundError: there is no such file.

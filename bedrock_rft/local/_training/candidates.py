@@ -82,12 +82,8 @@ def candidates(records: Sequence[Record], index: int, gold: Gold | None = None) 
     """Return the possible answers to one prompt; they depend on the arguments only.
 
     Wrong answers are the right answers of a few other records. A record without a reference answer has no right
-    candidate, and if no other record has a different answer, there is no wrong one.
-
-    Args:
-        records: all records of a file.
-        index: the position of the prompt.
-        gold: returns the right answer to a record; adds a right answer, and the one of another record as a wrong one.
+    candidate, and if no other record has a different answer, there is no wrong one. `gold` adds its answer to the
+    record as a right one, and its answer to another record as a wrong one.
     """
     full, final = _reference_answer(records[index])
     found = _render("right", [(full, final)]) if final else []
@@ -135,26 +131,19 @@ def count_tokens(text: str) -> int:
 def _render(kind: str, answers: Sequence[tuple[str, str]]) -> list[Candidate]:
     if not answers:
         return []
-    verbatim = Candidate(f"{kind} verbatim", answers[0][0])
-    forms = enumerate(_FORMS.items(), 1)
-    return [
-        verbatim,
-        *(
-            Candidate(f"{kind} {name}", form.format(answers[number % len(answers)][1]))
-            for number, (name, form) in forms
-        ),
-    ]
+    texts = {"verbatim": answers[0][0]}
+    for number, (name, form) in enumerate(_FORMS.items(), 1):
+        texts[name] = form.format(answers[number % len(answers)][1])
+    return [Candidate(f"{kind} {name}", text) for name, text in texts.items()]
 
 
 def _wrong_answers(records: Sequence[Record], index: int, right: str) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
+    found: dict[tuple[str, str], None] = {}
     for attempt in range(1, _MAX_TRIES + 1):
         full, final = _reference_answer(records[_distant_index(index, attempt, len(records))])
-        if final and final != right and (full, final) not in found:
-            found.append((full, final))
-        if len(found) == _MAX_WRONG:
-            break
-    return found
+        if final and final != right:
+            found[full, final] = None
+    return list(found)[:_MAX_WRONG]
 
 
 def _reference_answer(record: Record) -> tuple[str, str]:

@@ -64,12 +64,7 @@ def prompt_key(messages: Sequence[Mapping[str, Any]]) -> str:
 
 
 def read_records(chunks: Iterable[bytes], *, minimum: int = 100, maximum: int = 20_000) -> list[Record]:
-    """Read a training file.
-
-    Args:
-        chunks: the bytes of the file, divided anywhere.
-        minimum: the fewest records that the service accepts.
-        maximum: the most records that the service accepts.
+    """Read a training file from its bytes, divided anywhere.
 
     Raises:
         InvalidFile: the file has an error; the message is about the first one.

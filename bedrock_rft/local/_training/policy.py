@@ -86,17 +86,10 @@ def sample_answers(
     seed: int | None = None,
     gold: Gold | None = None,
 ) -> list[str]:
-    """Sample answers to one prompt.
+    """Sample `n` answers to the record at `index`, with a policy from `Trainer.state` or the untuned one.
 
-    Args:
-        state: the result of `Trainer.state`; None for the untuned model.
-        records: all records of the prompt's file, as in training. For a prompt of no file, a list of one.
-        index: the position of the prompt in the records.
-        n: number of answers.
-        temperature: 0 or less always takes the most likely answer.
-        top_p: sample from the most likely answers that reach this probability.
-        seed: makes the answers repeatable. Prompts with the same seed are sampled independently.
-        gold: returns the right answer to a record, as in training.
+    The candidates depend on all records of the file and on `gold`, as in training. At a temperature of 0 the most
+    likely answer is always chosen. Prompts with the same seed are sampled independently.
 
     Raises:
         ConfigurationError: the state is invalid.

@@ -53,9 +53,6 @@ class RewardFunction:
     """A reward that scores batches of rollouts. Its output is logged.
 
     A file or a package runs in a subprocess. So does an object once `isolate` has written its sources.
-
-    Attributes:
-        last_metrics: the mean of each named value in the `metrics_list` of the last call of `score`.
     """
 
     def __init__(
@@ -79,7 +76,6 @@ class RewardFunction:
             raise ConfigurationError(
                 f"timeout is {timeout}; Lambda allows more than 0 and at most {_MAX_TIMEOUT} seconds."
             )
-        self.last_metrics: dict[str, float] = {}
         self._nested = payload == "metadata"
         self._wrap_text = wrap_text
         self._size = invocation_size
@@ -127,17 +123,12 @@ class RewardFunction:
                 for each answer.
         """
         scores: list[float] = []
-        metrics: dict[str, list[float]] = {}
         for start in range(0, len(answers), self._size):
             batch = answers[start : start + self._size]
             event = [self._event_entry(answer) for answer in batch]
             _check_size(event)
             result = parse_response(self._invoke(event))
-            for score in parse_scores(result, [answer.id for answer in batch]):
-                scores.append(score.score)
-                for name, value in score.metrics.items():
-                    metrics.setdefault(name, []).append(value)
-        self.last_metrics = {name: sum(values) / len(values) for name, values in metrics.items()}
+            scores += [score.score for score in parse_scores(result, [answer.id for answer in batch])]
         return scores
 
     def close(self) -> None:

@@ -63,30 +63,15 @@ class Trainer:
         seed: int = 0,
         gold: Gold | None = None,
     ) -> None:
-        """Start from the untuned policy.
-
-        Args:
-            records: the training file.
-            reward: scores the answers.
-            validation: the validation file; at most 64 of its prompts, chosen by the seed, are used.
-            n_epochs: passes over the records.
-            batch_size: prompts per step.
-            learning_rate_multiplier: scales the learning rate.
-            group_size: answers per prompt, at least 2, because advantages compare the answers of a group.
-            seed: random seed for the order of the records and for sampling.
-            gold: returns the right answer to a record; adds such answers to the candidates.
+        """Start from the untuned policy. At most 64 prompts of the validation file, chosen by the seed, are used.
 
         Raises:
             ConfigurationError: there are no records, or a setting is invalid.
         """
         if not records:
             raise ConfigurationError("There are no records to train on.")
-        # A group of one has no advantages.
-        for name, value, minimum in (
-            ("n_epochs", n_epochs, 1),
-            ("batch_size", batch_size, 1),
-            ("group_size", group_size, 2),
-        ):
+        limits = {"n_epochs": (n_epochs, 1), "batch_size": (batch_size, 1), "group_size": (group_size, 2)}
+        for name, (value, minimum) in limits.items():  # a group of one has no advantages
             if value < minimum:
                 raise ConfigurationError(f"{name} is {value}; it must be at least {minimum}.")
         if not 0 < learning_rate_multiplier < math.inf:
@@ -109,10 +94,7 @@ class Trainer:
         """Take one step and return its metrics, under the service's names.
 
         Rewards, entropy (nats per answer), advantages and lengths (tokens) are means over the step's rollouts, before
-        the update. Validation metrics are added after every tenth of the run and after its last step.
-
-        Args:
-            number: the number of the step, from 1.
+        the update. Validation metrics are added after every tenth of the run and its last step. Steps count from 1.
 
         Raises:
             RewardError: the reward failed; the policy has not moved.
