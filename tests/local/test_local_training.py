@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from bedrock_rft.errors import ConfigurationError, RewardError
 from bedrock_rft.local._training.candidates import BASE_WEIGHTS, candidates, count_tokens
-from bedrock_rft.local._training.dataset import InvalidFile, Record, prompt_key, read_records
+from bedrock_rft.local._training.dataset import InvalidFileError, Record, prompt_key, read_records
 from bedrock_rft.local._training.policy import Policy, entropy, greedy, sample_answers, softmax
 from bedrock_rft.local._training.reward import RewardFunction, SampledAnswer
 from bedrock_rft.local._training.trainer import Trainer, _advantages
@@ -155,7 +155,7 @@ BAD_LINES: list[tuple[bytes, str]] = [
 def test_the_first_bad_line_is_named(line: bytes, said: str) -> None:
     lines = [json.dumps(row(number)).encode() for number in range(100)]
     lines[56] = line
-    with pytest.raises(InvalidFile) as caught:
+    with pytest.raises(InvalidFileError) as caught:
         read_records([b"\n".join(lines)])
     assert "Line 57" in caught.value.message
     assert said in caught.value.message
@@ -178,7 +178,7 @@ def test_the_first_bad_line_is_named(line: bytes, said: str) -> None:
     ids=["empty", "newlines", "few", "many", "bom", "utf-16", "array", "gzip", "zip", "parquet"],
 )
 def test_a_file_that_is_wrong_as_a_whole(content: bytes, said: str) -> None:
-    with pytest.raises(InvalidFile, match=said):
+    with pytest.raises(InvalidFileError, match=said):
         read_records([content])
 
 
@@ -197,7 +197,7 @@ JSON = st.recursive(
 def test_any_bytes_are_read_or_refused(chunks: list[bytes]) -> None:
     try:
         read_records(chunks, minimum=1)
-    except InvalidFile as verdict:
+    except InvalidFileError as verdict:
         assert verdict.message.endswith(".")  # noqa: PT017 - either outcome is fine; a third one is not
 
 

@@ -18,7 +18,7 @@ from bedrock_rft.local._service.requests import Strict, is_base_model, validate_
 from bedrock_rft.local._service.responses import LABEL, ServiceError, json_response, new_id
 from bedrock_rft.local._service.store import Store
 from bedrock_rft.local._training.candidates import Gold, count_tokens
-from bedrock_rft.local._training.dataset import InvalidFile, Record, prompt_key, read_records
+from bedrock_rft.local._training.dataset import InvalidFileError, Record, prompt_key, read_records
 from bedrock_rft.local._training.policy import sample_answers
 
 __all__ = ["Answer", "Inference", "Message", "SamplingOptions", "TextFormat", "event_stream", "split_words"]
@@ -220,7 +220,7 @@ class Inference:
                 return self._files[file]
             try:
                 records = read_records(self._store.read_file(file, include_deleted=True), minimum=1)
-            except (InvalidFile, FileNotFoundError):
+            except (InvalidFileError, FileNotFoundError):
                 return []
             self._files[file] = records
             while len(self._files) > _CACHED_FILES:

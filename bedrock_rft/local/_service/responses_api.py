@@ -67,18 +67,21 @@ class Responses:
             messages.insert(0, Message(role="system", content=options.instructions))
         answer = Answer.truncate(self._inference.sample(options, messages)[0], options.max_output_tokens)
         prompt = sum(count_tokens(message.text) for message in messages)
+        status = "incomplete" if answer.truncated else "completed"
+        part: dict[str, Any] = {"type": "output_text", "text": answer.text, "annotations": [], "logprobs": []}
+        message = {"id": new_id("msg"), "type": "message", "role": "assistant", "status": status, "content": [part]}
         response: dict[str, Any] = {
             "id": new_id("resp"),
             "object": "response",
             "created_at": int(time.time()),
-            "status": "incomplete" if answer.truncated else "completed",
+            "status": status,
             "error": None,
             "incomplete_details": {"reason": "max_output_tokens"} if answer.truncated else None,
             "instructions": options.instructions,
             "max_output_tokens": options.max_output_tokens,
             "metadata": options.metadata or {},
             "model": options.model,
-            "output": [_output_message(new_id("msg"), answer)],
+            "output": [message],
             "parallel_tool_calls": True,
             "previous_response_id": None,
             "temperature": 1.0 if options.temperature is None else options.temperature,
@@ -102,21 +105,10 @@ class Responses:
         )
 
 
-def _output_message(key: str, answer: Answer) -> dict[str, Any]:
-    status = "incomplete" if answer.truncated else "completed"
-    part: dict[str, Any] = {"type": "output_text", "text": answer.text, "annotations": [], "logprobs": []}
-    return {"id": key, "type": "message", "role": "assistant", "status": status, "content": [part]}
-
-
 def _stream_events(response: dict[str, Any], answer: Answer) -> Iterator[dict[str, Any]]:
     message = response["output"][0]
-    started: dict[str, Any] = {
-        **response,
-        "status": "in_progress",
-        "incomplete_details": None,
-        "output": [],
-        "usage": None,
-    }
+    reset: dict[str, Any] = {"status": "in_progress", "incomplete_details": None, "output": [], "usage": None}
+    started: dict[str, Any] = {**response, **reset}
     position = {"item_id": message["id"], "output_index": 0, "content_index": 0}
     part = message["content"][0]
     yield {"type": "response.created", "response": started}

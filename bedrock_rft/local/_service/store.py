@@ -169,16 +169,7 @@ class Store:
         row = self._fetch_one("SELECT payload FROM things WHERE id = ? AND kind = ?", key, kind)
         return None if row is None else json.loads(row[0])
 
-    def page(
-        self,
-        kind: str,
-        *,
-        parent: str = "",
-        label: str = "",
-        after: str | None = None,
-        limit: int,
-        ascending: bool = False,
-    ) -> Page:
+    def page(self, kind: str, *, parent: str, label: str, after: str | None, limit: int, ascending: bool) -> Page:
         """Return one page, newest first unless `ascending`.
 
         Raises:
@@ -187,15 +178,13 @@ class Store:
         with self._lock:
             start = 0 if ascending else 1 << 62
             if after is not None:
-                row = self._fetch_one(
-                    "SELECT seq FROM things WHERE id = ? AND kind = ? AND parent = ?", after, kind, parent
-                )
+                sql = "SELECT seq FROM things WHERE id = ? AND kind = ? AND parent = ?"
+                row = self._fetch_one(sql, after, kind, parent)
                 if row is None:
                     raise KeyError(after)
                 start = row[0]
-            rows = self._fetch_all(
-                _ASCENDING if ascending else _DESCENDING, kind, parent, label, label, start, limit + 1
-            )
+            sql = _ASCENDING if ascending else _DESCENDING
+            rows = self._fetch_all(sql, kind, parent, label, label, start, limit + 1)
         payloads: list[dict[str, Any]] = [json.loads(row[0]) for row in rows[:limit]]
         unsaved = self._unsaved
         return Page([unsaved.get(payload["id"], (payload, {}))[0] for payload in payloads], len(rows) > limit)

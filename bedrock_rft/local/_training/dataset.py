@@ -12,22 +12,15 @@ from typing import Any, cast
 from bedrock_rft.datasets._check import DatasetCheck
 from bedrock_rft.datasets._read import parse_line
 from bedrock_rft.datasets._report import Limits, Report
+from bedrock_rft.errors import DatasetError
 
-__all__ = ["InvalidFile", "Record", "prompt_key", "read_records"]
+__all__ = ["InvalidFileError", "Record", "prompt_key", "read_records"]
 
 _NOT_DOCUMENTED = {"conflicting-references"}  # errors of `datasets` that the service may accept
 
 
-class InvalidFile(Exception):  # noqa: N818 - the outcome of a job, shown to its owner
-    """The file is not a valid training file.
-
-    Attributes:
-        message: one sentence for the owner of the job; it names the line if one is the cause.
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+class InvalidFileError(DatasetError):
+    """The file is not a valid training file. The message names the line if one is the cause."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +60,7 @@ def read_records(chunks: Iterable[bytes], *, minimum: int = 100, maximum: int = 
     """Read a training file from its bytes, divided anywhere.
 
     Raises:
-        InvalidFile: the file has an error; the message is about the first one.
+        InvalidFileError: the file has an error; the message is about the first one.
     """
     check = DatasetCheck("file", limits=Limits(min_records=minimum, max_records=maximum), limit=1)
     records: list[Record] = []
@@ -108,7 +101,7 @@ def _raise_for_errors(report: Report) -> None:
     errors += [problem for problem in report.warnings if problem.code == "too-large"]
     if errors:
         first = min(errors, key=lambda problem: (problem.line is None, problem.line or 0))
-        raise InvalidFile(str(first))
+        raise InvalidFileError(str(first))
 
 
 def _joined_text(content: object) -> str:

@@ -6,11 +6,13 @@ generalise to other prompts; those of a prompt memorise it over several epochs.
 
 from __future__ import annotations
 
-import json
 import math
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
+
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.local._training.candidates import BASE_WEIGHTS, Candidate, Gold, candidates
@@ -21,6 +23,14 @@ __all__ = ["Policy", "entropy", "greedy", "nucleus", "sample", "sample_answers",
 _MAX_LOGIT = 30.0  # odds of e^30 to 1; a larger logit would only overflow at a high learning rate
 _DIGITS = 5
 _KEY_CHARS = 16
+
+
+class _State(TypedDict):
+    styles: dict[str, FiniteFloat]
+    prompts: dict[str, dict[str, FiniteFloat]]
+
+
+_STATE = TypeAdapter(_State)
 
 
 class Policy:
@@ -65,14 +75,11 @@ class Policy:
             ConfigurationError: the state is invalid.
         """
         try:
-            state = json.loads(text)
-            styles = _parse_numbers(state["styles"])
-            prompts = {str(key): _parse_numbers(own) for key, own in state["prompts"].items()}
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-            raise ConfigurationError(
-                f"The saved training state cannot be read ({type(error).__name__}: {error}). Train again."
-            ) from error
-        return cls(styles, prompts)
+            state = _STATE.validate_json(text)
+        except ValidationError as error:
+            reason = error.errors(include_url=False)[0]["msg"]
+            raise ConfigurationError(f"The saved training state cannot be read: {reason}. Train again.") from error
+        return cls(state["styles"], state["prompts"])
 
 
 def sample_answers(
@@ -143,10 +150,3 @@ def entropy(probabilities: Sequence[float]) -> float:
 def _shift(logit: float, by: float) -> float:
     # Rounded here and not when it is saved, so that a resumed run continues with the same numbers.
     return round(min(max(logit + by, -_MAX_LOGIT), _MAX_LOGIT), _DIGITS)
-
-
-def _parse_numbers(value: Any) -> dict[str, float]:
-    numbers = {str(name): float(number) for name, number in cast("dict[Any, Any]", value).items()}
-    if not all(math.isfinite(number) for number in numbers.values()):
-        raise ValueError("a logit is not finite")
-    return numbers

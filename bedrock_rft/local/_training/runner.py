@@ -18,11 +18,11 @@ from bedrock_rft.local._service.responses import LABEL
 from bedrock_rft.local._service.routes import ACTIVE, new_event
 from bedrock_rft.local._service.store import Store
 from bedrock_rft.local._training.candidates import Gold
-from bedrock_rft.local._training.dataset import InvalidFile, Record, read_records
+from bedrock_rft.local._training.dataset import InvalidFileError, Record, read_records
 from bedrock_rft.local._training.reward import RewardFunction
 from bedrock_rft.local._training.run import FUNCTION, JobFailure, JobRun
 from bedrock_rft.local._training.trainer import Trainer
-from bedrock_rft.local._training.worker_thread import JobWorker
+from bedrock_rft.local._training.worker_thread import STOP_TIMEOUT, JobWorker
 from bedrock_rft.types.arn import LambdaArn
 
 __all__ = ["JobRunner", "Settings"]
@@ -38,16 +38,7 @@ _TRAINER_SETTINGS = ("n_epochs", "batch_size", "learning_rate_multiplier")
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of all jobs.
-
-    Attributes:
-        rewards: one reward for every function, or a mapping by function name or ARN.
-        seed: random seed of the training.
-        pace: seconds between steps.
-        minimum_records: the smallest training file accepted.
-        group_size: answers sampled per prompt.
-        gold: returns the right answer to a record.
-    """
+    """Settings of all jobs, as `Service` describes them; the rewards by function name or ARN, or one for all."""
 
     rewards: RewardFunction | Mapping[str, RewardFunction] | None = None
     seed: int = 0
@@ -82,7 +73,7 @@ class JobRunner:
         for worker in self._workers:
             worker.stop()
         for worker in self._workers:
-            worker.join()
+            worker.join(STOP_TIMEOUT)
 
     def _train_or_fail(self, job: dict[str, Any], worker: JobWorker) -> None:
         with self._failures(job):
@@ -143,7 +134,7 @@ class JobRunner:
     def _read_records(self, job: dict[str, Any], name: str, minimum: int) -> list[Record]:
         try:
             return read_records(self._store.read_file(job[name]), minimum=minimum)
-        except InvalidFile as error:
+        except InvalidFileError as error:
             raise JobFailure(f"invalid_{name}", error.message, name) from error
         except FileNotFoundError as error:
             raise JobFailure(f"invalid_{name}", f"The file '{job[name]}' was deleted.", name) from error

@@ -102,12 +102,8 @@ class Trainer:
         """
         if not 1 <= number <= self.total_steps:
             raise ConfigurationError(f"There is no step {number}; the run has steps 1 to {self.total_steps}.")
-        generator = self._generator(f"step {number}")
-        groups = [self._group(self._records, index, self._group_size, generator) for index in self._batch(number)]
-        answers = _sampled_answers(groups, f"local-step-{number}")
-        scores = self._reward.score(answers)
         size = self._group_size
-        lengths = [count_tokens(answer.answer) for answer in answers]
+        groups, scores, lengths = self._sample(self._records, self._batch(number), size, f"step-{number}")
         advantages = [_advantages(scores[index * size : (index + 1) * size]) for index in range(len(groups))]
         metrics: dict[str, float | int] = {
             "step": number,
@@ -139,13 +135,8 @@ class Trainer:
         chosen = self._generator("validation").sample(
             range(len(self._validation)), min(_MAX_VALIDATION_PROMPTS, len(self._validation))
         )
-        generator = self._generator(f"validation {self.done}")
-        groups = [self._group(self._validation, index, 1, generator) for index in chosen]
-        answers = _sampled_answers(groups, f"local-validation-{self.done}")
-        return {
-            "validation_rewards_mean": _mean(self._reward.score(answers)),
-            "validation_response_length_mean": _mean([count_tokens(answer.answer) for answer in answers]),
-        }
+        _, scores, lengths = self._sample(self._validation, chosen, 1, f"validation-{self.done}")
+        return {"validation_rewards_mean": _mean(scores), "validation_response_length_mean": _mean(lengths)}
 
     def state(self) -> str:
         """Return the policy as JSON, for `restore` and `sample_answers`."""
@@ -176,10 +167,19 @@ class Trainer:
             self._order = epoch, order
         return self._order[1][index * self._batch_size : (index + 1) * self._batch_size]
 
-    def _group(self, records: Sequence[Record], index: int, size: int, generator: random.Random) -> _Group:
-        options = candidates(records, index, self._gold)
-        probabilities = softmax(self._policy.logits(records[index].prompt_key, options))
-        return _Group(records[index], options, probabilities, sample(probabilities, size, generator))
+    def _sample(
+        self, records: Sequence[Record], indices: Sequence[int], size: int, purpose: str
+    ) -> tuple[list[_Group], list[float], list[int]]:
+        """Sample answers to some prompts; return the groups, and the score and the length in tokens of each answer."""
+        generator = self._generator(purpose.replace("-", " "))
+        groups: list[_Group] = []
+        for index in indices:
+            options = candidates(records, index, self._gold)
+            probabilities = softmax(self._policy.logits(records[index].prompt_key, options))
+            groups.append(_Group(records[index], options, probabilities, sample(probabilities, size, generator)))
+        pairs = [(group.record, group.options[position].text) for group in groups for position in group.chosen]
+        answers = [SampledAnswer(f"local-{purpose}-{n}", record, text) for n, (record, text) in enumerate(pairs)]
+        return groups, self._reward.score(answers), [count_tokens(text) for _, text in pairs]
 
     def _update(self, groups: Sequence[_Group], advantages: Sequence[Sequence[float]]) -> float:
         """Move the policy along its gradient, and return the norm of the gradient."""
@@ -195,11 +195,6 @@ class Trainer:
             squares += slope**2
             self._policy.shift_style(style, self._rate * _STYLE_RATE * slope)
         return math.sqrt(squares)
-
-
-def _sampled_answers(groups: Sequence[_Group], prefix: str) -> list[SampledAnswer]:
-    pairs = [(group.record, group.options[position].text) for group in groups for position in group.chosen]
-    return [SampledAnswer(f"{prefix}-{number}", record, text) for number, (record, text) in enumerate(pairs)]
 
 
 def _advantages(scores: Sequence[float]) -> list[float]:

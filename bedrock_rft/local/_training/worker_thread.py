@@ -9,14 +9,16 @@ from typing import Any
 
 from bedrock_rft.local._service.store import Store
 
-__all__ = ["JobWorker"]
+__all__ = ["STOP_TIMEOUT", "JobWorker"]
 
-_STOP_TIMEOUT = 5.0  # seconds that stopping waits for an invocation of the reward function
+STOP_TIMEOUT = 5.0
+"""Seconds that stopping waits for an invocation of the reward function."""
+
 _SAVE_INTERVAL = 1.0  # seconds between attempts to store a failure on a full disk
 
 
-class JobWorker:
-    """Works through the jobs that are in certain statuses, oldest first.
+class JobWorker(threading.Thread):
+    """A thread that works through the jobs in certain statuses, oldest first.
 
     Attributes:
         stopping: the work should end after the current step.
@@ -25,18 +27,13 @@ class JobWorker:
     def __init__(
         self, store: Store, statuses: tuple[str, ...], work: Callable[[dict[str, Any], JobWorker], None], *, name: str
     ) -> None:
-        """Prepare the thread; nothing runs before `start`."""
+        # A daemon, because a reward function that never returns must not keep the process alive.
+        super().__init__(name=name, daemon=True)
         self.stopping = False
         self._store = store
         self._statuses = statuses
         self._work = work
         self._changed = threading.Event()
-        # A daemon, because a reward function that never returns must not keep the process alive.
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
 
     def wake(self) -> None:
         """Notify the thread that a job has changed."""
@@ -52,11 +49,8 @@ class JobWorker:
         self.stopping = True
         self._changed.set()
 
-    def join(self) -> None:
-        """Wait for the thread to end, a few seconds at most."""
-        self._thread.join(_STOP_TIMEOUT)
-
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Work until `stop` is called."""
         try:
             while not self.stopping:
                 job = self._store.next_job(*self._statuses)
