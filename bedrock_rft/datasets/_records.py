@@ -18,11 +18,17 @@ from typing_extensions import Self
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError, DatasetError
 from bedrock_rft.types._payload import Payload, explain
-from bedrock_rft.types.chat import TextPart
 
 __all__ = ["TrainingMessage", "TrainingRecord", "encode_record", "iterate_records", "plain_record"]
 
 _ROWS = 1000  # of a frame that are converted at once
+
+
+class TextPart(Payload):
+    """Part of a message: `{"type": "text", "text": …}`."""
+
+    type: str = "text"
+    text: str = ""
 
 
 class TrainingMessage(Payload):
