@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
 
-from bedrock_rft._core.findings import Finding
+from bedrock_rft._core.findings import Finding, Severity
 from bedrock_rft._core.text import ShortRepr
 
 __all__ = ["Curve"]
@@ -61,64 +61,38 @@ class Curve(ShortRepr):
 
     def findings(self) -> list[Finding]:
         """Return one finding: the direction of the curve, and its likely cause."""
-        change = f"from {self.first:.2f} to {self.last:.2f} over {len(self.rewards):,} steps"
-        low, high = self.bounds
-        span = high - low
+        level, code, summary, reason, remedy = self._judge()
+        return [Finding(level, code, summary, reason, remedy)]
+
+    def _judge(self) -> tuple[Severity, str, str, str, str]:
+        first, last, low, span = self.first, self.last, self.bounds[0], self.bounds[1] - self.bounds[0]
+        change = f"from {first:.2f} to {last:.2f} over {len(self.rewards):,} steps"
         if span <= _SAME:
-            return [
-                Finding(
-                    "error",
-                    "flat",
-                    f"All rehearsed answers scored {self.first:.3g}, so there is no training signal",
-                    "the local policy wrote right and wrong answers in several forms, all with the same score",
-                    "Check what the reward compares, and the form of the answers it accepts; gold= can write them",
-                )
-            ]
-        if min(self.first, self.last) >= low + _SATURATED * span:
-            return [
-                Finding(
-                    "warning",
-                    "saturated",
-                    f"The mean reward was {self.first:.2f} from the first step",
-                    "nearly all answers of the local policy pass, including wrong ones",
-                    "Make the reward stricter",
-                )
-            ]
+            summary = f"All rehearsed answers scored {first:.3g}, so there is no training signal"
+            reason = "the local policy wrote right and wrong answers in several forms, all with the same score"
+            remedy = "Check what the reward compares, and the form of the answers it accepts; gold= can write them"
+            return "error", "flat", summary, reason, remedy
+        if min(first, last) >= low + _SATURATED * span:
+            reason = "nearly all answers of the local policy pass, including wrong ones"
+            summary = f"The mean reward was {first:.2f} from the first step"
+            return "warning", "saturated", summary, reason, "Make the reward stricter"
         if len(self.rewards) < _MIN_STEPS:
-            return [
-                Finding(
-                    "unknown",
-                    "few_steps",
-                    f"The mean reward went {change}, which is too few steps to see a direction",
-                    "",
-                    "Rehearse on more records with limit=",
-                )
-            ]
-        rise = self.last - self.first
+            summary = f"The mean reward went {change}, which is too few steps to see a direction"
+            return "unknown", "few_steps", summary, "", "Rehearse on more records with limit="
         threshold = max(_MIN_RISE * span, _NOISE_FACTOR * self.noise)
-        if rise < -threshold:
-            return [
-                Finding(
-                    "error",
-                    "falls",
-                    f"The mean reward fell {change}",
-                    "each update makes answers with higher scores more likely, so the scores do not depend on the "
-                    "answers alone",
-                    "Check that the reward gives the same answer the same score",
-                )
-            ]
-        if rise < threshold:
-            return [
-                Finding(
-                    "warning",
-                    "stays",
-                    f"The mean reward did not rise by more than noise: {change}",
-                    f"{self.signal_share:.0%} of the prompts had answers of the local policy that differ in score",
-                    "Give part of the reward for partial success",
-                )
-            ]
+        if last - first < -threshold:
+            reason = (
+                "each update makes answers with higher scores more likely, so the scores do not depend on the answers "
+                "alone"
+            )
+            remedy = "Check that the reward gives the same answer the same score"
+            return "error", "falls", f"The mean reward fell {change}", reason, remedy
+        if last - first < threshold:
+            summary = f"The mean reward did not rise by more than noise: {change}"
+            reason = f"{self.signal_share:.0%} of the prompts had answers of the local policy that differ in score"
+            return "warning", "stays", summary, reason, "Give part of the reward for partial success"
         reason = (
             "answers differ in score, so there is a training signal. This does not show that right answers score "
             "higher than wrong ones, and a real model learns at its own pace"
         )
-        return [Finding("ok", "learns", f"The mean reward rose {change}", reason)]
+        return "ok", "learns", f"The mean reward rose {change}", reason, ""

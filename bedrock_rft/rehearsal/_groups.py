@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bedrock_rft._core.findings import Finding
+from bedrock_rft._core.findings import Finding, Severity
 from bedrock_rft._core.text import ShortRepr
 from bedrock_rft.evaluation._statistics import agresti_coull, passes
 
@@ -92,51 +92,43 @@ class Groups(ShortRepr):
         return [Counter(round(score, _SAME_DIGITS) for score in group) for group in self.scores]
 
     def __str__(self) -> str:
-        low, high = self.signal_interval
-        least = "at least " if self.is_lower_bound else ""
         return (
-            f"in groups of {self.group_size}, the answers to {least}{self.signal_share:.0%} of the prompts would "
-            f"differ in score (95 % interval {low:.0%} to {high:.0%}), estimated from {self.samples} answers each; "
-            f"{self.solved_share:.0%} of the prompts are solved already"
+            f"in groups of {self.group_size}, the answers to {self._share} of the prompts would differ in score "
+            f"({self._interval}), estimated from {self.samples} answers each; {self.solved_share:.0%} of the prompts "
+            "are solved already"
         )
+
+    @property
+    def _share(self) -> str:
+        return f"{'at least ' * self.is_lower_bound}{self.signal_share:.0%}"
+
+    @property
+    def _interval(self) -> str:
+        low, high = self.signal_interval
+        return f"95 % interval {low:.0%} to {high:.0%}"
 
     def findings(self) -> list[Finding]:
         """Return one finding: whether the base model's answers give a training signal."""
-        low, high = self.signal_interval
-        share = f"{'at least ' if self.is_lower_bound else ''}{self.signal_share:.0%}"
-        basis = (
+        high = self.signal_interval[1]
+        reason = (
             f"estimated for groups of {self.group_size} from {self.samples} answers to each of {len(self.scores)} "
-            f"prompts; the 95 % interval is {low:.0%} to {high:.0%}"
+            f"prompts ({self._interval})"
         )
         if not self.observed_share:
-            return [
-                Finding(
-                    "error" if high < _LITTLE else "warning",
-                    "no_signal",
-                    "No prompt has answers of the base model that differ in score",
-                    f"GRPO compares answers to the same prompt; {basis}",
-                    "Give part of the reward for partial success, use prompts of another difficulty, or sample at a "
-                    "higher temperature",
-                )
-            ]
-        if high < _LITTLE or (self.signal_share < _LITTLE and not self.is_lower_bound):
-            return [
-                Finding(
-                    "warning",
-                    "little_signal",
-                    f"Only {share} of the prompts would have answers of the base model that differ in score",
-                    f"the others cost rollouts and add no signal; {basis}",
-                    "Leave out the prompts that are always right or always wrong",
-                )
-            ]
-        return [
-            Finding(
-                "ok",
-                "signal",
-                f"{share} of the prompts would have answers of the base model that differ in score",
-                basis,
+            level: Severity = "error" if high < _LITTLE else "warning"
+            summary = "No prompt has answers of the base model that differ in score"
+            reason = f"GRPO compares answers to the same prompt; {reason}"
+            remedy = (
+                "Give part of the reward for partial success, use prompts of another difficulty, or sample at a higher "
+                "temperature"
             )
-        ]
+            return [Finding(level, "no_signal", summary, reason, remedy)]
+        summary = f"{self._share} of the prompts would have answers of the base model that differ in score"
+        if high < _LITTLE or (self.signal_share < _LITTLE and not self.is_lower_bound):
+            reason = f"the others cost rollouts and add no signal; {reason}"
+            remedy = "Leave out the prompts that are always right or always wrong"
+            return [Finding("warning", "little_signal", f"Only {summary}", reason, remedy)]
+        return [Finding("ok", "signal", summary, reason)]
 
 
 def _chance_of_equal(counts: Counter[float], size: int) -> float:

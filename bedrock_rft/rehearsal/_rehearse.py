@@ -73,13 +73,8 @@ class Plan:
 
     def validated(self) -> Plan:
         """Return the plan itself. Raises `ConfigurationError` if a setting is invalid."""
-        for name, value, minimum in (
-            ("limit", self.limit, 1),
-            ("samples", self.samples, 0),
-            ("prompts", self.prompts, 1),
-        ):
-            if value is None and name == "limit":
-                continue
+        limit = 1 if self.limit is None else self.limit
+        for name, value, minimum in (("limit", limit, 1), ("samples", self.samples, 0), ("prompts", self.prompts, 1)):
             if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
                 raise ConfigurationError(f"{name} is {value}; it must be a whole number, {minimum} or more.")
         if self.samples == 1:
@@ -196,16 +191,7 @@ async def run(client: Any, dataset: object, reward: object, plan: Plan) -> Rehea
 
 @dataclass(frozen=True)
 class _LocalResults:
-    """The results of this machine.
-
-    Attributes:
-        name: the name of the dataset.
-        data: the report on it.
-        records: its records; empty if they could not be read.
-        reward: the report on the reward; None if there were no records.
-        job: the rehearsed job; None if the reward cannot be invoked.
-        unreadable: why the records could not be read.
-    """
+    """The results of this machine. `reward` is None without records, `job` if the reward cannot be invoked."""
 
     name: str
     data: DataReport
@@ -234,6 +220,7 @@ def _run_locally(dataset: object, reward: object, plan: Plan, client: Any) -> _L
     checked = check(reward, records, client=client, seed=plan.seed, gold=plan.gold)
     if "not_a_handler" in {finding.code for finding in checked.errors}:
         return _LocalResults(data.name, data, records, checked, None)
+    form = find_form(checked.form, records)
     target = resolve_target(reward, timeout=None, memory=_MEMORY_MB, client=client)
     try:
         job = run_local_job(
@@ -244,23 +231,11 @@ def _run_locally(dataset: object, reward: object, plan: Plan, client: Any) -> _L
             seed=plan.seed,
             payload=plan.payload,
             wrap_text=plan.wrap_text,
-            gold=plan.gold or _answer_writer(checked.form, records),
+            gold=plan.gold or (form and (lambda record: form.render(record) or "")),
         )
     finally:
         target.close()
     return _LocalResults(data.name, data, records, checked, job)
-
-
-def _answer_writer(form_name: str, records: Sequence[Mapping[str, Any]]) -> Gold | None:
-    """Return a function that writes right answers in a form of the reward check; None for an unknown form."""
-    form = find_form(form_name, records)
-    if form is None:
-        return None
-
-    def write(record: Mapping[str, Any]) -> str:
-        return form.render(record) or ""
-
-    return write
 
 
 def _choose(records: Sequence[Mapping[str, Any]], count: int, seed: int) -> Sequence[Mapping[str, Any]]:
@@ -273,9 +248,8 @@ def _choose(records: Sequence[Mapping[str, Any]], count: int, seed: int) -> Sequ
 def _report(local: _LocalResults, plan: Plan, evaluation: Evaluation | None) -> Rehearsal:
     findings = _data_findings(local.data)
     if local.unreadable:
-        findings.append(
-            Finding("unknown", "not_rehearsed", "The reward was not checked and no job was rehearsed", local.unreadable)
-        )
+        summary = "The reward was not checked and no job was rehearsed"
+        findings.append(Finding("unknown", "not_rehearsed", summary, local.unreadable))
     findings += local.reward.findings if local.reward is not None else ()
     curve, load = _curve(local.job), _load(local)
     findings += _job_findings(local, curve)
@@ -329,8 +303,8 @@ def _load(local: _LocalResults) -> Load | None:
         return None
     return Load(
         records=len(local.records),
-        n_epochs=job.n_epochs,
-        batch_size=job.batch_size,
+        n_epochs=job.hyperparameter("n_epochs"),
+        batch_size=job.hyperparameter("batch_size"),
         group_size=GROUP_SIZE,
         invocation_size=INVOCATION_SIZE,
         seconds=job.recorder.seconds / job.recorder.rollouts,
@@ -348,7 +322,7 @@ def _job_findings(local: _LocalResults, curve: Curve | None) -> list[Finding]:
         return [Finding("error", "job_failed", "The rehearsed job failed", reason)]
     if curve is None:
         return []
-    errors = {finding.code for finding in local.reward.errors} if local.reward is not None else set[str]()
+    errors = {finding.code for finding in local.reward.errors} if local.reward else set[str]()
     findings = _payload_findings(local.reward, curve)
     for finding in curve.findings():
         # The check has reported a constant reward already; and a rising curve must not hide an error of the reward.
@@ -360,24 +334,15 @@ def _job_findings(local: _LocalResults, curve: Curve | None) -> list[Finding]:
 
 def _payload_findings(reward: RewardReport | None, curve: Curve) -> list[Finding]:
     """Return a finding if the reward scores right answers in another payload shape only."""
-    means = reward.shapes if reward is not None else dict[str, float | None]()
-    shapes = {name: mean for name, mean in means.items() if mean}
+    shapes = {name: mean for name, mean in reward.shapes.items() if mean} if reward else {}
     if not shapes or curve.bounds != (0.0, 0.0):
         return []
     shape = max(shapes, key=shapes.__getitem__)
-    options = [*(['payload="top_level"'] if shape.startswith("top") else [])]
-    options += ["wrap_text=True"] if shape.endswith("wrapped") else []
-    if not options:
-        return []
-    return [
-        Finding(
-            "error",
-            "payload_shape",
-            "All rehearsed answers scored 0, because the reward reads another payload shape",
-            f"right answers score {shapes[shape]:.2f} if the reference answer is sent as '{shape}'",
-            f"Rehearse with {', '.join(options)}, or read the reference answer in all documented places",
-        )
-    ]
+    options = ['payload="top_level"'] * shape.startswith("top") + ["wrap_text=True"] * shape.endswith("wrapped")
+    summary = "All rehearsed answers scored 0, because the reward reads another payload shape"
+    reason = f"right answers score {shapes[shape]:.2f} if the reference answer is sent as '{shape}'"
+    remedy = f"Rehearse with {', '.join(options)}, or read the reference answer in all documented places"
+    return [Finding("error", "payload_shape", summary, reason, remedy)] if options else []
 
 
 def _base_findings(
@@ -385,23 +350,14 @@ def _base_findings(
 ) -> list[Finding]:
     if evaluation is not None:
         return judge_base_model(evaluation, base)
+    summary = "The base model was not sampled"
     if plan.samples:
-        return [
-            Finding(
-                "unknown", "not_asked", "The base model was not sampled", "fix the errors of the data or the reward"
-            )
-        ]
+        return [Finding("unknown", "not_asked", summary, "fix the errors of the data or the reward")]
     if local.job is None:
         return []
-    return [
-        Finding(
-            "unknown",
-            "not_asked",
-            "The base model was not sampled, so its reward is unknown",
-            "the answers of the rehearsal are the local policy's",
-            f"Pass samples=4 for {4 * min(plan.prompts, len(local.records))} answers, billed by the token",
-        )
-    ]
+    summary += ", so its reward is unknown"
+    remedy = f"Pass samples=4 for {4 * min(plan.prompts, len(local.records))} answers, billed by the token"
+    return [Finding("unknown", "not_asked", summary, "the answers of the rehearsal are the local policy's", remedy)]
 
 
 def judge_base_model(evaluation: Evaluation, base: Groups | None) -> list[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from bedrock_rft._core.findings import Finding, Findings, clip, escape_html, sta
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.datasets import Report as DataReport
 from bedrock_rft.evaluation import Evaluation
+from bedrock_rft.evaluation._report import findings_list
 from bedrock_rft.metrics import Metrics
 from bedrock_rft.metrics._spark import sparkline
 from bedrock_rft.rehearsal._curve import Curve
@@ -21,6 +22,8 @@ from bedrock_rft.rewards import Report as RewardReport
 __all__ = ["Rehearsal"]
 
 _SPARKLINE_WIDTH = 32
+_LOAD_FIGURES = "steps rollouts calls calls_at_once call_seconds"
+_BASE_FIGURES = "mean signal_share signal_interval solved_share samples group_size"
 _STYLE = """
 .rft-rehearsal{font:14px/1.5 system-ui,sans-serif;max-width:60rem}
 .rft-rehearsal .n{border-left:3px solid #d9730d;padding:.3rem .8rem;margin:.6rem 0}
@@ -145,8 +148,8 @@ class Rehearsal(Findings):
             "settings": dict(self.settings),
             "rewards": [*self.curve.rewards] if self.curve is not None else [],
             "signal_share": self.curve.signal_share if self.curve is not None else None,
-            "load": _load_dict(self.load),
-            "base": _base_dict(self.base),
+            "load": self.load and {**vars(self.load), **_to_dict(self.load, _LOAD_FIGURES)},
+            "base": self.base and _to_dict(self.base, _BASE_FIGURES),
             "evaluation": self.evaluation.to_dict() if self.evaluation is not None else None,
         }
 
@@ -162,9 +165,9 @@ class Rehearsal(Findings):
         parts = [
             f"<h2>{escape_html(self.title)}: {escape_html(self.verdict)}</h2>",
             f"<p class='n'>{escape_html(self.notice)}</p>",
-            f"<h3>Fix first</h3><ol>{_list_items(first)}</ol>" if first else "",
+            f"<h3>Fix first</h3><ol>{findings_list(first)}</ol>" if first else "",
             f"<table>{rows}</table>",
-            f"<ul>{_list_items(rest)}</ul>" if rest else "",
+            f"<ul>{findings_list(rest)}</ul>" if rest else "",
             self._render_curves(),
             self._render_evaluation(),
         ]
@@ -190,33 +193,5 @@ class Rehearsal(Findings):
         return f"<details><summary>Answers of the base model</summary>{self.evaluation._repr_html_()}</details>"
 
 
-def _list_items(findings: Iterable[Finding]) -> str:
-    return "".join(
-        f"<li><b class='{finding.level}'>{finding.level}</b> {escape_html(str(finding))}</li>" for finding in findings
-    )
-
-
-def _load_dict(load: Load | None) -> dict[str, Any] | None:
-    if load is None:
-        return None
-    return {
-        **vars(load),
-        "steps": load.steps,
-        "rollouts": load.rollouts,
-        "calls": load.calls,
-        "calls_at_once": load.calls_at_once,
-        "call_seconds": load.call_seconds,
-    }
-
-
-def _base_dict(base: Groups | None) -> dict[str, Any] | None:
-    if base is None:
-        return None
-    return {
-        "mean": base.mean,
-        "signal_share": base.signal_share,
-        "signal_interval": list(base.signal_interval),
-        "solved_share": base.solved_share,
-        "samples": base.samples,
-        "group_size": base.group_size,
-    }
+def _to_dict(part: Load | Groups, names: str) -> dict[str, Any]:
+    return {name: getattr(part, name) for name in names.split()}

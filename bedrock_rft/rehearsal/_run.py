@@ -1,21 +1,26 @@
-"""Run one job, from upload to its end, on the local service in this process."""
+"""Run one job, from upload to its end, on the local service in this process, and measure its reward."""
 
 from __future__ import annotations
 
 import math
+import re
+import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from bedrock_rft._auth.config import config_for_transport
 from bedrock_rft._resources.base import Session
 from bedrock_rft._resources.files import AsyncFiles, Files
 from bedrock_rft._resources.jobs import AsyncJobs, Jobs
+from bedrock_rft.errors import RewardError
 from bedrock_rft.local import LocalTransport, Service
 from bedrock_rft.local._service.service import PayloadShape
 from bedrock_rft.metrics import Metrics
-from bedrock_rft.rehearsal._recorder import Recorder
 from bedrock_rft.rewards._targets.entry_point import EntryPoint
+from bedrock_rft.rewards._targets.handler_response import parse_response, parse_scores
 from bedrock_rft.types import Job
 
 __all__ = ["GROUP_SIZE", "INVOCATION_SIZE", "RehearsedJob", "run_local_job"]
@@ -29,41 +34,66 @@ _FUNCTION = "arn:aws:lambda:us-west-2:000000000000:function:rehearsal"
 _MODEL = "openai.gpt-oss-20b"
 _EARLY = 0.25  # share of the run in which the policy is still close to the untuned one
 _NO_IDENTITY = ("api_key", "profile", "credentials", "auth", "base_url", "ca_bundle", "region", "project")
+_ROLLOUT_ID = re.compile(r"local-step-(\d+)-(\d+)")
+
+
+class Recorder:
+    """A reward function that measures another one, and returns its results.
+
+    Attributes:
+        rollouts: number of rollouts.
+        slowest: seconds of the slowest invocation.
+        seconds: seconds of all invocations.
+        scores: scores of the answers by step and prompt.
+    """
+
+    def __init__(self, entry: EntryPoint) -> None:
+        self._entry = entry
+        self.scores: defaultdict[tuple[int, int], list[float]] = defaultdict(list)
+        self.rollouts = 0
+        self.slowest = self.seconds = 0.0
+
+    def __call__(self, event: Any, context: Any) -> Any:
+        started = time.perf_counter()
+        result = self._entry(event, context)
+        duration = time.perf_counter() - started
+        entries = cast("Sequence[Mapping[str, Any]]", event)
+        self.rollouts += len(entries)
+        self.seconds += duration
+        self.slowest = max(self.slowest, duration)
+        with suppress(RewardError):  # the local service reports an invalid result
+            for rollout in parse_scores(parse_response(result), [entry["id"] for entry in entries]):
+                if match := _ROLLOUT_ID.fullmatch(rollout.id):
+                    step, number = map(int, match.groups())
+                    self.scores[step, number // GROUP_SIZE].append(rollout.score)
+        return result
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The lowest and the highest score."""
+        scores = [score for group in self.scores.values() for score in group] or [0.0]
+        return min(scores), max(scores)
 
 
 @dataclass(frozen=True)
 class RehearsedJob:
-    """A job that ran on the local service.
-
-    Attributes:
-        job: the job after its end.
-        metrics: the metrics of its steps.
-        recorder: the measured invocations of the reward function.
-    """
+    """A job that ran on the local service, with the metrics of its steps and the measured reward function."""
 
     job: Job
     metrics: Metrics
     recorder: Recorder
 
-    @property
-    def n_epochs(self) -> int:
-        """Passes over the records."""
-        return int(self._hyperparameter("n_epochs"))
-
-    @property
-    def batch_size(self) -> int:
-        """Prompts per step."""
-        return int(self._hyperparameter("batch_size"))
-
-    def _hyperparameter(self, name: str) -> Any:
+    def hyperparameter(self, name: str) -> int:
+        """Return a hyperparameter of the job that is a whole number."""
         method = self.job.method
         hyperparameters = method.reinforcement.hyperparameters if method and method.reinforcement else None
-        return getattr(hyperparameters, name)
+        return int(getattr(hyperparameters, name))
 
     @property
     def early_groups(self) -> list[Sequence[float]]:
         """The scores of the answers to each prompt in the first quarter of the run."""
-        return self.recorder.groups(max(1, math.ceil(len(self.metrics) * _EARLY / self.n_epochs)))
+        steps = max(1, math.ceil(len(self.metrics) * _EARLY / self.hyperparameter("n_epochs")))
+        return [scores for (step, _), scores in sorted(self.recorder.scores.items()) if step <= steps]
 
 
 def run_local_job(
@@ -77,19 +107,8 @@ def run_local_job(
     wrap_text: bool = False,
     gold: Callable[[Mapping[str, Any]], str] | None = None,
 ) -> RehearsedJob:
-    """Run a job on the local service.
-
-    Args:
-        records: the training records.
-        entry: the reward function.
-        hyperparameters: the hyperparameters of the job.
-        timeout: seconds that an invocation of the reward function may take.
-        seed: random seed of the training.
-        payload: position of the reference answer in a rollout.
-        wrap_text: send a reference answer that is a string as `{"text": …}`.
-        gold: returns the right answer to a record.
-    """
-    recorder = Recorder(entry, GROUP_SIZE)
+    """Run a job on the local service. `timeout` limits the seconds of one invocation of the reward function."""
+    recorder = Recorder(entry)
     with Service(
         reward=recorder,
         seed=seed,
