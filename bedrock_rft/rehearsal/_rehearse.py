@@ -231,7 +231,7 @@ def _run_locally(dataset: object, reward: object, plan: Plan, client: Any) -> _L
             seed=plan.seed,
             payload=plan.payload,
             wrap_text=plan.wrap_text,
-            gold=plan.gold or (form and (lambda record: form.render(record) or "")),
+            gold=plan.gold or ((lambda record: form.render(record) or "") if form else None),
         )
     finally:
         target.close()
