@@ -14,9 +14,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+from botocore.session import Session
+
 from bedrock_rft._auth.aws_credentials import chain
 from bedrock_rft._auth.botocore_clients import service_client
 from support.moto_server import Aws
+
+_SESSION: Any = Session()
+KNOWS_PROFILES = "GetInferenceProfile" in _SESSION.get_service_model("bedrock").operation_names
+"""Whether the installed botocore can read inference profiles; 1.35.0 cannot."""
 
 ACTION = "SimulatePrincipalPolicy"
 _ENVELOPE = (

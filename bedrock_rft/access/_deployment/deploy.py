@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -103,7 +102,11 @@ class Deployment:
         check_tags(self.tags, self.name)
         _check_range("timeout", self.timeout, 1, _MAX_TIMEOUT, "seconds")
         _check_range("memory", self.memory, *_MEMORY, "megabytes")
-        _check_range("keep_versions", self.keep_versions, 1, sys.maxsize, "versions")
+        keep = self.keep_versions
+        if keep is not None and (isinstance(keep, bool) or not isinstance(keep, int) or keep < 1):
+            raise ConfigurationError(
+                f"keep_versions is {sanitize_line(repr(keep), 40)}. Pass a whole number from 1 on."
+            )
         if self.bucket is not None and not (isinstance(self.bucket, str) and _BUCKET.fullmatch(self.bucket)):
             raise ConfigurationError(
                 f"bucket is {sanitize_line(repr(self.bucket), 80)}. Pass the name of an S3 bucket in the region of "

@@ -117,7 +117,12 @@ class Aws:
             if self._services.real_host(service):
                 reason = "the client uses the local service, whose identities AWS does not know"
                 return QueryFailure("LocalOnly", reason)
-            response: Mapping[str, Any] = getattr(self._services.client(service), operation)(**parameters)
+            client = self._services.client(service)
+            if not hasattr(client, operation):
+                return QueryFailure(
+                    "UnknownOperation", f"update botocore, which does not know {service} {operation} yet"
+                )
+            response: Mapping[str, Any] = getattr(client, operation)(**parameters)
         except ConfigurationError as error:
             return QueryFailure(type(error).__name__, sanitize_line(redact(str(error)), 400).rstrip("."))
         except Exception as error:  # noqa: BLE001 - botocore raises many types for responses it cannot parse
