@@ -7,7 +7,7 @@ Method:
 
 - Every side reads the same generated files, the largest that the service accepts: 20,000 records of 1 KB and 4,000
   records of 25 KB. A larger one (`--megabytes`) shows that memory does not grow. Each side runs in a new process: it
-  imports what it needs, reads a small file, and then the clock starts. Sides take turns. Speeds are medians over the
+  imports its libraries, reads a small file, and then the clock starts. Sides take turns. Speeds are medians over the
   rounds, and so are the ratios, each within one round, because a busy machine slows both.
 - Memory is the growth of the peak of the process while it reads the file, in the worst round.
 - `ours` is `datasets.validate`: all checks, the statistics and the SHA-256. `sha256` is `hashlib` alone. `together` is

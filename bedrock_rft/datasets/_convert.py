@@ -2,15 +2,15 @@
 
 | format | records have |
 |---|---|
-| `openai-rft` | `messages` that end with the user; the reference answer is in a field beside them |
+| `openai-rft` | `messages` that end with the user; the reference answer is in another field |
 | `sft` | `messages` that end with the assistant, whose turn becomes the reference answer |
 | `completion` | `prompt` and `completion`; with `label: false` the completion is not a reference answer |
-| `nova` | `messages` of Amazon Nova: RFT rows, or Converse turns with `system` beside them |
+| `nova` | `messages` of Amazon Nova: RFT rows, or Converse turns with a `system` field |
 | `sagemaker` | `prompt` with messages, and `reward_model.ground_truth` |
 | `sharegpt` | `conversations` with `from` and `value`; the last answer becomes the reference answer |
 | `alpaca` | `instruction`, `input` and `output`, perhaps with `history` |
 
-In every format, a `system` field beside the messages becomes the system message.
+In every format, a `system` field of the record becomes the system message.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SHAREGPT_NAMES = {"from": "role", "value": "content"}
 _PARQUET = b"PAR1"
 _ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant", "model": "assistant",
           "developer": "system"}  # fmt: skip
-_OWN_FIELDS = {"messages", "reference_answer", "id", "tools", "metadata"}  # of OpenAI, beside which the answer is
+_OWN_FIELDS = {"messages", "reference_answer", "id", "tools", "metadata"}  # of OpenAI; the answer is in another field
 
 
 def convert(
@@ -92,7 +92,7 @@ def _convert_rows(rows: Iterator[tuple[str, _Row]], format_: Format | None, answ
 
 
 class _FormatError(Exception):
-    """The reason why a record does not follow its format."""
+    """The reason that a record does not follow its format."""
 
 
 def _rows(data: Data) -> Iterator[tuple[str, _Row]]:
@@ -270,7 +270,7 @@ def _answered(messages: list[_Row], last: _Row, row: _Row, named: str | None, fi
     if named or row.get("label") is False:
         answer = _require(row, named) if named else _MISSING
         return _build_record(messages, answer, row if field else row | {"assistant_message": last}, named)
-    # Further fields of the turn, such as its reasoning.
+    # The other fields of the turn: for example, its reasoning.
     further = _without(last, "role", "content")
     return _build_record(messages, last["content"], row | ({"assistant_message": further} if further else {}), field)
 

@@ -69,7 +69,7 @@ _REASONS = (
 )
 
 
-class InvalidLine(ValueError):  # noqa: N818 - caught in this package, where it becomes a problem or a DatasetError
+class InvalidLine(ValueError):  # noqa: N818 - the package turns it into a problem or a DatasetError
     """A line that is not strict JSON; `problem` explains it."""
 
     def __init__(self, problem: Problem) -> None:
@@ -78,7 +78,7 @@ class InvalidLine(ValueError):  # noqa: N818 - caught in this package, where it 
 
 
 def read(source: object) -> Iterator[dict[str, Any]]:
-    """Yield the records of a training file, or of whatever `write` accepts, as plain dicts.
+    """Yield the records of a training file, or of any data that `write` accepts, as plain dicts.
 
     Each must be an object; `validate` checks the rest.
 
@@ -184,7 +184,7 @@ def parse_array(name: str, content: bytes) -> list[Any]:
 
 
 def file_problem(head: bytes) -> Problem | None:
-    """Return what a file's first bytes show it to be, if that is not JSON lines. A BOM is a problem too."""
+    """Return the problem that the first bytes of a file show: another format, or a byte order mark."""
     for signature, code, summary, remedy in _SIGNATURES:
         if head.startswith(signature):
             return make_error(code, None, summary, remedy)

@@ -1,7 +1,7 @@
 """Typed records, records from any iterable, and their encoding as JSON lines.
 
-Frames of pandas, polars, pyarrow and Hugging Face are recognized without importing these libraries: whoever has a
-frame has imported its library.
+Frames of pandas, polars, pyarrow and Hugging Face are recognized without importing these libraries: if there is a
+frame, its library is already imported.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ _CLOSED_TASK = re.compile(
 
 @dataclass(slots=True)
 class _Shape:
-    """What records of one shape share: the roles of their messages, and the names and types of their fields.
+    """The roles of the messages of a record, the names and types of its fields, and the number of such records.
 
     `plain` is True if these give no reason for a warning.
     """

@@ -1,4 +1,4 @@
-"""What a training file must be: every kind of bad file with its verdict, and the line and field it names."""
+"""Validation of training files: each kind of invalid file with its code, line and field."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def joined(rows: list[bytes]) -> bytes:
 
 
 def with_line(line: bytes | str) -> bytes:
-    """100 rows, of which the 57th is this."""
+    """Return 100 rows; the 57th is the given line."""
     rows = lines()
     rows[LINE - 1] = line.encode() if isinstance(line, str) else line
     return joined(rows)
@@ -59,7 +59,7 @@ GOOD = joined(lines())
 DEEP = b'{"messages": ' + b"[" * 200_000 + b"]" * 200_000 + b"}"
 STRANGE = "a\u2028b\u2029c\u0085d\u000be\u000cf"
 
-# id, content, and for a rejection: the rule's code, the line, and what the message says
+# id, content, the code of the error, its line, and a part of its message
 REJECTED: list[tuple[str, bytes, str, int | None, str]] = [
     ("B002", b"\xef\xbb\xbf" + GOOD, "bom", 1, "byte order mark"),
     ("B003", GOOD.decode().encode("utf-16"), "utf-16", 1, "UTF-16"),
@@ -107,7 +107,7 @@ REJECTED: list[tuple[str, bytes, str, int | None, str]] = [
     ("B052", with_messages({"role": "user", "content": 7}), "content", LINE, "a number"),
     ("B053 image", with_messages({"role": "user", "content": [{"type": "image_url"}]}), "content-part", LINE, "[0]"),
     ("B053 none", with_messages({"role": "user", "content": []}), "content", LINE, "empty"),
-    ("a message that is none", with_messages(USER, "hello"), "message", LINE, "messages[1]: a string instead"),
+    ("a message that is not an object", with_messages(USER, "hello"), "message", LINE, "messages[1]: a string instead"),
     ("B056", with_messages({"role": "system", "content": "a"}), "no-user", LINE, "no message has the role 'user'"),
     ("B059", with_line('{"mesages": []}'), "messages-missing", LINE, "Rename 'mesages' to 'messages'"),
     ("B072", joined(lines(20_001)), "too-many", None, "20,001 records, at most 20,000"),
@@ -153,13 +153,15 @@ ACCEPTED: list[tuple[str, bytes, str | None, int | None]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("content", "code", "line", "says"), [r[1:] for r in REJECTED], ids=[r[0] for r in REJECTED])
-def test_rejected(content: bytes, code: str, line: int | None, says: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "code", "line", "message"), [r[1:] for r in REJECTED], ids=[r[0] for r in REJECTED]
+)
+def test_invalid_files_are_rejected(content: bytes, code: str, line: int | None, message: str) -> None:
     report = validate(content)
     assert not report.ok
     found = [problem for problem in report.errors if problem.code == code]
     assert [problem.line for problem in found] == [line]
-    assert says in str(found[0])
+    assert message in str(found[0])
     assert found[0].remedy
     with pytest.raises(DatasetError) as raised:
         report.raise_for_errors()
@@ -171,7 +173,7 @@ def test_rejected(content: bytes, code: str, line: int | None, says: str) -> Non
 
 
 @pytest.mark.parametrize(("content", "code", "line"), [r[1:] for r in ACCEPTED], ids=[r[0] for r in ACCEPTED])
-def test_accepted(content: bytes, code: str | None, line: int | None) -> None:
+def test_valid_files_are_accepted_perhaps_with_a_warning(content: bytes, code: str | None, line: int | None) -> None:
     report = validate(content)
     assert report.raise_for_errors() is report
     assert report.records == report.valid == content.strip().count(b"\n") + 1
@@ -185,7 +187,7 @@ def test_accepted(content: bytes, code: str | None, line: int | None) -> None:
         assert "BEGIN" not in str(found)
 
 
-def test_a_zip_archive_and_a_huge_line(tmp_path: Path) -> None:  # B083, B032
+def test_zip_archives_and_huge_lines_are_errors(tmp_path: Path) -> None:  # B083, B032
     with zipfile.ZipFile(tmp_path / "train.zip", "w") as archive:
         archive.writestr("train.jsonl", GOOD)
     assert [problem.code for problem in validate(tmp_path / "train.zip").errors] == ["zip"]
@@ -197,19 +199,19 @@ def test_a_zip_archive_and_a_huge_line(tmp_path: Path) -> None:  # B083, B032
     assert (report.records, report.valid, report.size) == (100, 99, len(huge))
 
 
-def test_a_huge_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_huge_last_line_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bedrock_rft.datasets._check._MAX_LINE_SIZE", 1 << 20)
     report = validate(BytesIO(GOOD + b"x" * (3 << 20)))
     assert [(problem.code, problem.line) for problem in report.errors] == [("line-too-long", 101)]
 
 
-def test_columns_are_named() -> None:  # B023
+def test_a_syntax_error_has_its_column() -> None:  # B023
     [found] = validate(with_line('{"messages": [],}')).errors
     assert (found.line, found.column, found.field) == (LINE, 17, None)
     assert str(found).startswith("Line 57, column 17: not JSON: a trailing comma. ")
 
 
-def test_places_that_are_no_files(tmp_path: Path) -> None:  # B081, B087, B091
+def test_paths_that_are_not_files_raise(tmp_path: Path) -> None:  # B081, B087, B091
     with pytest.raises(DatasetError, match="is a directory"):
         validate(tmp_path)
     with pytest.raises(DatasetError, match=r"nowhere\.jsonl cannot be read"):
@@ -221,7 +223,9 @@ def test_places_that_are_no_files(tmp_path: Path) -> None:  # B081, B087, B091
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither")
-def test_links_pipes_devices_and_what_may_not_be_read(tmp_path: Path) -> None:  # B086, B087, B089, B090, B091
+def test_links_are_followed_and_pipes_devices_and_protected_files_raise(
+    tmp_path: Path,
+) -> None:  # B086, B087, B089, B090, B091
     path, link = tmp_path / "train.jsonl", tmp_path / "link"
     path.write_bytes(GOOD)
     link.symlink_to(path)
@@ -241,7 +245,7 @@ def test_links_pipes_devices_and_what_may_not_be_read(tmp_path: Path) -> None:  
             validate(place)
 
 
-def test_what_may_not_be_read_or_written_is_a_permission_error_too(  # B091
+def test_denied_access_raises_a_permission_error(  # B091
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "train.jsonl"
@@ -255,16 +259,16 @@ def test_what_may_not_be_read_or_written_is_a_permission_error_too(  # B091
     refused: list[Callable[[], object]] = [
         lambda: validate(path), lambda: list(read(path)), lambda: list(convert(path)), lambda: write(path, [row(1)]),
     ]  # fmt: skip
-    for what in refused:
+    for access in refused:
         with pytest.raises(PermissionError, match=r"train\.jsonl cannot be (read|written): Perm") as raised:
-            what()
+            access()
         assert isinstance(raised.value, DatasetPermissionError)
         assert isinstance(raised.value, DatasetError)
         assert raised.value.errno == 13
         assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)  # noqa: S301 - ours
 
 
-def test_names_are_shown_safely(tmp_path: Path) -> None:  # B093, B094
+def test_control_characters_are_escaped_in_the_report(tmp_path: Path) -> None:  # B093, B094
     content = {"messages": [{"role": "\x1b[31mbot", "content": "a"}]}
     path = tmp_path / ("n" * 240 + ".jsonl")
     path.write_bytes(with_line(json.dumps(content)))
@@ -273,14 +277,14 @@ def test_names_are_shown_safely(tmp_path: Path) -> None:  # B093, B094
     assert "\\x1b[31mbot" in str(report)
 
 
-def test_markup_in_the_data_is_not_markup_in_the_report() -> None:
+def test_markup_in_the_data_is_escaped_in_the_report() -> None:
     content = with_line('{"messages": [{"role": "<script>alert(1)</script>", "content": "a"}], "<b>x</b>": 1}')
     page = validate(content)._repr_html_()
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
 
 
-def test_what_can_be_validated(tmp_path: Path) -> None:  # B104, B106, B107
+def test_validate_accepts_paths_bytes_files_and_records(tmp_path: Path) -> None:  # B104, B106, B107
     path = tmp_path / "train.jsonl"
     path.write_bytes(GOOD)
     with path.open("rb") as file:
@@ -297,7 +301,7 @@ def test_what_can_be_validated(tmp_path: Path) -> None:  # B104, B106, B107
             validate(given)
 
 
-def test_records_that_are_no_json_are_named() -> None:
+def test_records_that_json_cannot_represent_are_reported_by_line() -> None:
     records: list[Any] = [row(n) for n in range(100)]
     for place, value in ((10, float("nan")), (20, "\ud800"), (30, object()), (40, 10**5000)):
         records[place] = row(place, reference_answer=value)
@@ -307,7 +311,7 @@ def test_records_that_are_no_json_are_named() -> None:
     assert (report.records, report.valid) == (100, 95)
 
 
-def test_a_file_of_the_shape_that_aws_shows_passes_without_a_word() -> None:
+def test_a_file_like_the_example_of_aws_has_no_problems() -> None:
     question = 'How many clips are {n} and {n}? Let\'s think step by step and output the final answer after "####".'
     rows = [
         {
@@ -324,7 +328,7 @@ def test_a_file_of_the_shape_that_aws_shows_passes_without_a_word() -> None:
     assert report.roles == {"user": 300}
 
 
-def test_what_the_records_look_like() -> None:
+def test_statistics_describe_the_records() -> None:
     rows = [row(n, reference_answer=n, level="a") for n in range(60)] + [
         {"messages": [{"role": "system", "content": "s" * n, "name": "x"}, USER], "reference_answer": "x"}
         for n in range(1, 61)
@@ -347,14 +351,14 @@ def test_what_the_records_look_like() -> None:
     assert "number on 60 (from line 1), string on 60 (from line 61)" in changes.summary
 
 
-def test_duplicates_are_prompts_not_rows() -> None:
+def test_records_with_equal_prompts_are_duplicates() -> None:
     rows = [row(n % 90, level=n) for n in range(100)]
     report = validate(rows)
     assert (report.duplicate_prompts, report.compared, report.duplicate_share) == (10, 100, 0.1)
     assert [(p.line, "line 1" in p.summary) for p in report.warnings][:2] == [(91, True), (92, False)]
 
 
-def test_every_problem_to_a_cap_and_all_of_them_counted() -> None:
+def test_all_problems_are_counted_and_the_first_are_kept() -> None:
     report = validate(b'{"messages": 1}\n' * 500 + b"null\n" + GOOD, limit=5)
     assert report.counts == {"messages": 500, "not-an-object": 1}
     assert [problem.line for problem in report.errors] == [1, 2, 3, 4, 5, 501]
@@ -363,7 +367,7 @@ def test_every_problem_to_a_cap_and_all_of_them_counted() -> None:
     assert report.verdict == "501 ERRORS"
 
 
-def test_errors_and_warnings_of_one_file_are_kept_apart() -> None:
+def test_errors_and_warnings_of_a_file_are_separate() -> None:
     rows = lines(300)
     rows[9], rows[199] = b"{", json.dumps(row(1, id=3, reference_answer=None)).encode()
     rows[10] = b'{"messages": [{"role": "user", "content": "a"}]}'
@@ -384,7 +388,7 @@ def test_reports_fit_a_terminal_and_survive_pickling() -> None:
         assert "<table>" in report._repr_html_()
 
 
-def test_chunks_may_be_cut_anywhere() -> None:
+def test_chunks_may_end_anywhere() -> None:
     content = with_line("null") + "ü".encode() * 3
     whole = validate(content)
     for size in (1, 7, 4096):
@@ -398,23 +402,23 @@ def test_chunks_may_be_cut_anywhere() -> None:
     lambda: Limits(min_records=-1), lambda: Limits(min_records=10, max_records=5), lambda: Limits(min_records=True),
     lambda: validate(GOOD, limit=0), lambda: validate(GOOD, limit="a"),  # type: ignore[arg-type]
 ])  # fmt: skip
-def test_settings_that_make_no_sense(make: Callable[[], object]) -> None:
+def test_invalid_settings_raise(make: Callable[[], object]) -> None:
     with pytest.raises(ConfigurationError):
         make()
 
 
-def test_other_bounds() -> None:
+def test_limits_replace_those_of_the_service() -> None:
     few = joined(lines(3))
     assert not validate(few).ok
     assert validate(few, limits=Limits(min_records=1)).ok
     assert validate(few, limits=Limits(min_records=1, warn_prompt_chars=5)).counts == {"long-prompt": 3}
 
 
-def test_a_problem_says_where_what_and_how() -> None:
+def test_a_problem_is_printed_with_its_place_summary_and_remedy() -> None:
     problem = Problem("error", "role", "unknown role 'bot'", "Use user", 57, None, "messages[0].role")
     assert str(problem) == "Line 57, messages[0].role: unknown role 'bot'. Use user."
 
 
-def test_errors_are_of_the_packages_own() -> None:
+def test_an_unknown_home_directory_raises_an_error_of_the_package() -> None:
     with pytest.raises(BedrockRFTError):
         validate("~nobody-has-this-name/train.jsonl")

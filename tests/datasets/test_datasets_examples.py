@@ -1,12 +1,19 @@
-"""The examples about data sets do what they say."""
+"""The examples about datasets, and the code of docs/datasets.md."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from bedrock_rft import datasets
+from bedrock_rft.local import LocalService
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def run(name: str, *arguments: object, code: int = 0) -> str:
@@ -16,26 +23,38 @@ def run(name: str, *arguments: object, code: int = 0) -> str:
     return done.stdout
 
 
-def test_write_and_check(tmp_path: Path) -> None:
-    said = run("datasets_write", tmp_path)
-    assert "200 records" in said
-    assert "180 to train in all.train.jsonl" in said
+def test_the_examples_write_and_check_files(tmp_path: Path) -> None:
+    output = run("datasets_write", tmp_path)
+    assert "200 records" in output
+    assert "180 to train in all.train.jsonl" in output
     assert "ok" in run("datasets_check", tmp_path / "all.train.jsonl")
     assert "20 records, at least 100" in run("datasets_check", tmp_path / "all.validation.jsonl", code=1)
 
 
-def test_frames(tmp_path: Path) -> None:
+def test_the_example_writes_frames(tmp_path: Path) -> None:
     for line in run("datasets_frames", tmp_path).splitlines():
         assert line.endswith(("is not installed", ": 100 records"))
 
 
-def test_convert(tmp_path: Path) -> None:
-    said = run("datasets_convert", tmp_path)
-    assert "SFT chat: {'messages': [{'role': 'user', 'content': '2 + 2?'}], 'reference_answer': '4'}" in said
-    assert "5 records" in said
+def test_the_example_converts_other_formats(tmp_path: Path) -> None:
+    output = run("datasets_convert", tmp_path)
+    assert "SFT chat: {'messages': [{'role': 'user', 'content': '2 + 2?'}], 'reference_answer': '4'}" in output
+    assert "5 records" in output
 
 
-def test_nothing_heavy_is_imported() -> None:
+def test_the_code_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "datasets.md").read_text("utf-8"), re.DOTALL)
+    assert len(blocks) == 9
+    monkeypatch.chdir(tmp_path)
+    rows = ({"messages": [{"role": "user", "content": f"{n}?"}], "reference_answer": str(n)} for n in range(120))
+    datasets.write("train.jsonl", rows)
+    with LocalService() as service:
+        options = service.client_options(auth="aws")
+        code = "\n".join(blocks).replace("Client()", "Client(**options)") + "\nclient.close()\n"
+        exec(compile(code, "docs/datasets.md", "exec"), {"options": options})  # noqa: S102 - our own documentation
+
+
+def test_datasets_import_no_large_library() -> None:
     code = (
         "import sys\nfrom bedrock_rft.datasets import validate, write, split, convert\n"
         "validate(b'{}'); print({'pandas', 'polars', 'datasets', 'openai', 'httpx', 'numpy'} & set(sys.modules))"

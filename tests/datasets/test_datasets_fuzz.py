@@ -1,4 +1,4 @@
-"""Whatever comes: what the writer writes validates, a damaged byte is seen on its line, nothing foreign is raised."""
+"""Random records and bytes: written files are valid, damaged lines are reported, and only own errors are raised."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ GOOD = b"".join(
 
 
 def prompt(record: dict[str, Any]) -> str:
-    """The prompt, with text parts joined: for equal prompts, different references are an error."""
+    """Return a key of the prompt with text parts joined, because different answers to a prompt are an error."""
     texts = [message["content"] for message in record["messages"]]
     return repr([text if isinstance(text, str) else "".join(part["text"] for part in text) for text in texts])
 
 
 @given(rows=st.lists(records(), min_size=1, max_size=5, unique_by=prompt))
-def test_what_the_writer_writes_validates(rows: list[dict[str, Any]]) -> None:
+def test_written_files_are_valid(rows: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as place:
         path = Path(place, "train.jsonl")
         written = write(path, rows, limits=ANY)
@@ -97,7 +97,7 @@ def test_a_damaged_byte_keeps_the_records_or_is_reported_on_its_line(place: int,
     report = validate(damaged, limits=ANY)
     lines = {problem.line for problem in report.errors}
     number = GOOD.count(b"\n", 0, place) + 1
-    # A line feed removed or put in makes the damage show where the two lines meet.
+    # If a line feed is added or removed, the damage may be on the next line.
     assert (report.ok and report.records == 6) or lines & {number, number + 1}
     assert lines <= {number, number + 1}
     if report.ok:
@@ -107,7 +107,7 @@ def test_a_damaged_byte_keeps_the_records_or_is_reported_on_its_line(place: int,
 @settings(max_examples=300)
 @example(content=b"PAR1")
 @given(content=st.binary(max_size=400) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
-def test_no_bytes_raise_anything_foreign(content: bytes) -> None:
+def test_any_bytes_raise_only_errors_of_the_package(content: bytes) -> None:
     report = validate(content, limits=ANY)
     assert report.size == len(content)
     assert report.records >= report.valid
@@ -119,7 +119,7 @@ def test_no_bytes_raise_anything_foreign(content: bytes) -> None:
 
 @settings(max_examples=300)
 @given(rows=st.lists(anything, max_size=4), whole=anything)
-def test_no_records_raise_anything_foreign(rows: list[Any], whole: Any) -> None:
+def test_any_records_raise_only_errors_of_the_package(rows: list[Any], whole: Any) -> None:
     report = validate(rows, limits=ANY)
     assert report.records == len(rows)
     again = validate("\n".join(json.dumps(row) for row in [*rows, whole]).encode(), limits=ANY)

@@ -55,8 +55,8 @@ def test_chunks_of_any_size_give_the_same_report(content: bytes, every: int) -> 
     assert list(cut.extra_fields) == list(whole.extra_fields)
 
 
-def test_lines_that_make_sense_only_together_are_each_wrong() -> None:
-    """One record on two lines and three on the next are as many values as lines with what stands between them."""
+def test_values_that_span_lines_are_an_error_on_each_line() -> None:
+    """A parser of all lines at once would find as many values as lines here."""
     broken = [b'{"messages": [{"role": "user", "content": "?"}', b'{"role": "user", "content": "!"}]}', b"{},{},{}"]
     report = checked(b"\n".join([line(1), *broken, line(2)]))
     assert [(problem.line, problem.code) for problem in report.errors if problem.code == "not-json"] == [
@@ -65,7 +65,7 @@ def test_lines_that_make_sense_only_together_are_each_wrong() -> None:
     assert (report.records, report.valid) == (5, 2)
 
 
-def test_what_is_compared_is_bounded_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_compared_records_is_limited_and_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(statistics, "_MAX_COMPARED", 50)
     rows = b"\n".join(line(n) for n in [*range(40), *range(60)])
     report = validate(rows)
@@ -95,7 +95,7 @@ KEYS = ["AKIAIOSFODNN7EXAMPLE", "-----BEGIN PRIVATE KEY-----", "-----BEGIN EC PR
 
 @pytest.mark.parametrize("before", ["", "K", "KK", "K" * 5000, "no " * 3000, "Kind " * 900])
 @pytest.mark.parametrize("kind", KEYS)
-def test_a_key_is_found_wherever_it_stands(before: str, kind: str) -> None:
+def test_keys_are_found_anywhere_in_a_line(before: str, kind: str) -> None:
     first = json.dumps({"K": f"{before} {kind}", **json.loads(line(1))}).encode()
     content = b"\n".join([first, line(2), line(3, note="AKIA, PRIVATE KEY, KEY-----")])
     for every in (None, 7, 500):

@@ -91,7 +91,7 @@ def test_values_that_a_named_reference_answer_replaces_are_kept() -> None:
         list(convert([{"item": {"messages": [user("How?")], "reference_answer": 1}, "reference_answer": 2}]))
 
 
-def test_a_json_array_is_converted_and_named_elsewhere(tmp_path: Path) -> None:
+def test_json_arrays_are_converted_and_reported_by_other_functions(tmp_path: Path) -> None:
     path = tmp_path / "alpaca.json"
     path.write_text(json.dumps([{"instruction": "Add.", "input": "", "output": "3"}] * 2, indent=1))
     assert [record["reference_answer"] for record in convert(path)] == ["3", "3"]
@@ -128,7 +128,9 @@ READERS: list[Callable[[Any], object]] = [
         (b"\xfd7zXZ\x00", "unxz"),
     ],
 )
-def test_the_same_advice_everywhere(tmp_path: Path, reader: Any, content: bytes, advice: str) -> None:
+def test_validate_read_and_convert_give_the_same_advice(
+    tmp_path: Path, reader: Any, content: bytes, advice: str
+) -> None:
     path = tmp_path / "train.jsonl"
     path.write_bytes(content)
     with pytest.raises(DatasetError) as raised:
@@ -141,7 +143,7 @@ def split_in_half(data: Any) -> object:
 
 
 @pytest.mark.parametrize("reader", [*READERS, split_in_half])
-def test_text_is_not_a_path_and_stays_out_of_messages(reader: Any) -> None:
+def test_content_given_as_a_path_raises_without_showing_it(reader: Any) -> None:
     text = "\n".join(map(json.dumps, rows()))
     for given in (text, text[:70], "x" * 5000, "What is " * 40):
         with pytest.raises(BedrockRFTError) as raised:

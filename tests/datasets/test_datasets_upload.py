@@ -1,4 +1,4 @@
-"""Uploads are checked in the pass that hashes them, and send nothing twice where asked not to."""
+"""Uploads are checked in the pass that computes their hash, and can reuse a file of the service."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_one_pass_checks_and_hashes() -> None:
     assert (unchecked.size, unchecked.content_sha256) == (sent.size, sent.content_sha256)
 
 
-def test_bad_data_never_leaves(client: Client) -> None:
+def test_invalid_data_is_not_sent(client: Client) -> None:
     bad = content() + b'{"messages": [{"role": "bot", "content": null}]}\n'
     with pytest.raises(
         DatasetError, match=r"(?s)Line 101, messages\[0\].role: unknown role 'bot'.*validate=False"
@@ -98,9 +98,7 @@ def test_a_file_that_changed_between_check_and_upload_is_refused(client: Client,
     assert list(client.files.list()) == []
 
 
-def test_the_same_content_is_found_where_asked_for(
-    client: Client, service: LocalService, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_reuse_finds_the_same_content(client: Client, service: LocalService, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "bedrock_rft")
     first = client.files.upload(content(), filename="a.jsonl")
     assert client.files.upload(content(), filename="a.jsonl").id != first.id  # never unless asked for
@@ -114,17 +112,17 @@ def test_the_same_content_is_found_where_asked_for(
     other = content().replace(b"What is 0?", b"What is 9?")
     assert client.files.upload(content(), filename="b.jsonl", reuse=True).id not in ids
     assert client.files.upload(other, filename="a.jsonl", reuse=True).id not in ids
-    # Another process has no record of the hash, and reads what the service has.
-    with Client(**service.client_options(auth="aws")) as stranger:
-        assert stranger.files.upload(content(), filename="b.jsonl", reuse=True).id not in ids
-        assert stranger.files.upload(content(), filename="a.jsonl", reuse=True).id in ids
+    # A client in another process does not know the hash, and compares the content of the service's file.
+    with Client(**service.client_options(auth="aws")) as other_client:
+        assert other_client.files.upload(content(), filename="b.jsonl", reuse=True).id not in ids
+        assert other_client.files.upload(content(), filename="a.jsonl", reuse=True).id in ids
         client.files.delete(again)
-        assert stranger.files.upload(content(), filename="a.jsonl", reuse=True).id != again.id
-        assert len(list(stranger.files.list())) == 3
+        assert other_client.files.upload(content(), filename="a.jsonl", reuse=True).id != again.id
+        assert len(list(other_client.files.list())) == 3
 
 
 @pytest.mark.anyio
-async def test_async_too(service: LocalService) -> None:
+async def test_async_uploads_check_and_reuse(service: LocalService) -> None:
     async with AsyncClient(**service.client_options(auth="api_key")) as client:
         first = await client.files.upload(content())
         assert (await client.files.upload(content(), reuse=True)).id == first.id

@@ -1,4 +1,4 @@
-"""Records in, JSON lines out; other formats; a pair of files without a prompt in both."""
+"""Writing, conversion and splitting of training files."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def expected(count: int = 100) -> list[dict[str, Any]]:
     ]
 
 
-def test_what_is_written_is_valid_whole_private_and_always_the_same(tmp_path: Path) -> None:
+def test_written_files_are_valid_private_and_reproducible(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     report = write(path, rows())
     assert report.ok
@@ -60,7 +60,7 @@ def test_what_is_written_is_valid_whole_private_and_always_the_same(tmp_path: Pa
     assert [place.name for place in tmp_path.iterdir()] == ["train.jsonl"]
 
 
-def test_typed_records() -> None:
+def test_typed_records_are_validated() -> None:
     record = TrainingRecord.of("What is 6 times 7?", system="Be brief.", reference_answer="42", level=3)
     assert [message.role for message in record.messages] == ["system", "user"]
     assert record.model_extra == {"level": 3}
@@ -77,7 +77,7 @@ def test_typed_records() -> None:
 
 def write_and_read(record: object) -> Any:
     path = Path(os.environ["PYTEST_PLACE"]) / "one.jsonl"
-    write(path, [record])  # type: ignore[list-item] # whatever it is
+    write(path, [record])  # type: ignore[list-item] # of any type
     return read(path)[0]
 
 
@@ -86,7 +86,7 @@ def _place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PYTEST_PLACE", str(tmp_path_factory.mktemp("one")))
 
 
-def test_columns_are_mapped_and_the_others_passed_on(tmp_path: Path) -> None:
+def test_columns_are_mapped_and_other_columns_are_kept(tmp_path: Path) -> None:
     given = [dict(zip(table(), values, strict=True)) for values in zip(*table().values(), strict=True)]
     write(
         tmp_path / "a.jsonl", given, prompt="question", system=lambda _: "Be brief.", reference_answer="answer"
@@ -110,14 +110,14 @@ UNWRITABLE: list[tuple[list[Any], str]] = [
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("records", "says"), UNWRITABLE)
-def test_what_cannot_be_written_leaves_nothing(tmp_path: Path, records: Any, says: str) -> None:
-    with pytest.raises(DatasetError, match=says):
+@pytest.mark.parametrize(("records", "message"), UNWRITABLE)
+def test_invalid_records_leave_no_file(tmp_path: Path, records: Any, message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
         write(tmp_path / "train.jsonl", records)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_old_file_stays_where_the_new_one_fails(tmp_path: Path) -> None:
+def test_an_existing_file_stays_if_writing_fails(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     write(path, rows())
     before = path.read_bytes()
@@ -132,14 +132,14 @@ def failing() -> Iterator[dict[str, Any]]:
     raise RuntimeError("mine")
 
 
-def test_how_many_is_for_the_report_to_say(tmp_path: Path) -> None:
+def test_the_number_of_records_is_a_problem_in_the_report(tmp_path: Path) -> None:
     report = write(tmp_path / "few.jsonl", rows(3))
     assert [problem.code for problem in report.errors] == ["too-few"]
     assert len(read(tmp_path / "few.jsonl")) == 3
     assert write(tmp_path / "few.jsonl", rows(3), limits=Limits(min_records=1)).ok
 
 
-def test_places_and_things_that_cannot_be(tmp_path: Path) -> None:
+def test_invalid_paths_and_records_raise(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="cannot be written"):
         write(tmp_path / "no" / "train.jsonl", rows())
     (tmp_path / "directory").mkdir()
@@ -152,7 +152,7 @@ def test_places_and_things_that_cannot_be(tmp_path: Path) -> None:
         write("", rows())
 
 
-def test_pandas(tmp_path: Path) -> None:
+def test_pandas_frames_are_written(tmp_path: Path) -> None:
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(table())
     path = tmp_path / "train.jsonl"
@@ -167,7 +167,7 @@ def test_pandas(tmp_path: Path) -> None:
     assert (found[6]["score"], found[5]["flag"]) == (6.0, 5)
 
 
-def test_polars(tmp_path: Path) -> None:
+def test_polars_frames_are_written(tmp_path: Path) -> None:
     polars = pytest.importorskip("polars")
     frame = polars.DataFrame(table())
     for given in (frame, frame.lazy()):
@@ -177,7 +177,7 @@ def test_polars(tmp_path: Path) -> None:
         assert read(tmp_path / "a.jsonl") == expected()
 
 
-def test_hugging_face(tmp_path: Path) -> None:
+def test_hugging_face_datasets_are_written(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     if not hasattr(datasets, "Dataset"):  # the folder of these tests, found as a namespace package
         pytest.skip("Hugging Face datasets is not installed")
@@ -226,14 +226,14 @@ CONVERTED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("kind", "row", "record"), CONVERTED)
-def test_other_formats(tmp_path: Path, kind: Any, row: dict[str, Any], record: dict[str, Any]) -> None:
+def test_other_formats_are_converted(tmp_path: Path, kind: Any, row: dict[str, Any], record: dict[str, Any]) -> None:
     path = tmp_path / "other.jsonl"
     path.write_text(json.dumps(row) + "\n\n")
     assert list(convert(path)) == list(convert([row], format=kind)) == [record]
     assert write(tmp_path / "train.jsonl", convert(path), limits=ANY).ok
 
 
-def test_a_reference_is_named() -> None:
+def test_the_reference_answer_can_be_named() -> None:
     row = {"messages": [user("How?")], "a": 1, "b": 2}
     assert list(convert([row], reference_answer="b")) == [{"messages": [user("How?")], "reference_answer": 2, "a": 1}]
     for given in ({"prompt": "How?", "completion": "So.", "b": 2}, {"messages": [user("How?"), SO], "b": 2}):
@@ -259,18 +259,18 @@ UNCONVERTIBLE: list[tuple[Any, dict[str, Any], str]] = [
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("data", "options", "says"), UNCONVERTIBLE)
-def test_what_cannot_be_converted_says_why(data: Any, options: Any, says: str) -> None:
-    with pytest.raises(DatasetError, match=says):
+@pytest.mark.parametrize(("data", "options", "message"), UNCONVERTIBLE)
+def test_records_that_cannot_be_converted_raise_with_the_reason(data: Any, options: Any, message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
         list(convert(data, **options))
 
 
-def test_there_is_no_such_format() -> None:
+def test_an_unknown_format_raises() -> None:
     with pytest.raises(ConfigurationError, match="Use openai-rft, sft"):
         convert([], format="csv")  # type: ignore[arg-type]
 
 
-def test_a_split_leaks_nothing_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_split_keeps_all_records_and_shares_no_prompt(tmp_path: Path) -> None:
     path = tmp_path / "all.jsonl"
     given = [
         {"messages": [user(f"{' ' * (n % 3)}What is {n % 120}?")], "reference_answer": str(n % 120), "n": n}
@@ -292,7 +292,7 @@ def test_a_split_leaks_nothing_and_loses_nothing(tmp_path: Path) -> None:
     assert split(path, share=0.2, seed=8).train.read_bytes() != first
 
 
-def test_small_splits_have_both_sides(tmp_path: Path) -> None:
+def test_small_files_are_split_into_two(tmp_path: Path) -> None:
     path = tmp_path / "all.jsonl"
     write(path, rows(2))
     for share in (0.001, 0.5, 0.999):
@@ -303,7 +303,7 @@ def test_small_splits_have_both_sides(tmp_path: Path) -> None:
         split(path)
 
 
-def test_splits_that_make_no_sense(tmp_path: Path) -> None:
+def test_invalid_splits_raise(tmp_path: Path) -> None:
     path = tmp_path / "all.jsonl"
     path.write_bytes(b"null\n")
     with pytest.raises(DatasetError, match="Line 1"):
