@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from threading import Lock
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
@@ -140,9 +139,8 @@ class Inference:
     def __init__(self, store: Store, gold: Gold | None = None) -> None:
         self._store = store
         self._gold = gold
-        self._files: OrderedDict[str, list[Record]] = OrderedDict()
         self._positions: dict[str, dict[str, int]] = {}
-        self._lock = Lock()
+        self._load_records = lru_cache(_CACHED_FILES)(self._read_records)
 
     def create_chat_completion(self, request: Request) -> Response:
         """`POST /chat/completions`."""
@@ -212,20 +210,12 @@ class Inference:
             self._positions[file] = {record.prompt_key: record.index for record in reversed(records)}
         return self._positions[file]
 
-    def _load_records(self, file: str) -> list[Record]:
-        """Return the records of a file, cached for the last few files; none if it is gone or not a training file."""
-        with self._lock:
-            if file in self._files:
-                self._files.move_to_end(file)
-                return self._files[file]
-            try:
-                records = read_records(self._store.read_file(file, include_deleted=True), minimum=1)
-            except (InvalidFileError, FileNotFoundError):
-                return []
-            self._files[file] = records
-            while len(self._files) > _CACHED_FILES:
-                self._files.popitem(last=False)
-            return records
+    def _read_records(self, file: str) -> list[Record]:
+        """Return the records of a file; none if it is gone or not a training file."""
+        try:
+            return read_records(self._store.read_file(file, include_deleted=True), minimum=1)
+        except (InvalidFileError, FileNotFoundError):
+            return []
 
 
 def split_words(text: str) -> list[str]:
