@@ -105,7 +105,7 @@ def _handler(service: Service, make_response: Callable[..., Any]) -> Callable[[A
 
 
 def _respond(service: Service, request: Any) -> Response:
-    path = route_path(request.url.raw_path.partition(b"?")[0]) or ""
+    path = route_path(request.url.raw_path.partition(b"?")[0])
     try:
         if media_type(request.headers) == "multipart/form-data":
             return _store_upload(service, request.headers["content-type"], request.content)

@@ -25,15 +25,15 @@ def service() -> Iterator[LocalService]:
         yield found
 
 
-def lives(service: LocalService) -> bool:
+def is_alive(service: LocalService) -> bool:
     headers = {"Authorization": f"Bearer {key(service)}"}
     return httpx.get(f"{service.base_url}/models", headers=headers, trust_env=False, timeout=10).status_code == 200
 
 
-# Who is let in
+# Access
 
 
-def test_it_listens_on_loopback_alone(service: LocalService) -> None:
+def test_it_listens_on_loopback_only(service: LocalService) -> None:
     assert service.base_url.startswith(f"http://{HOST}:")
     others = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}
     for address in others - {HOST}:
@@ -41,7 +41,7 @@ def test_it_listens_on_loopback_alone(service: LocalService) -> None:
             socket.create_connection((str(address), port(service)), timeout=0.5)
 
 
-def test_two_servers_take_two_ports_and_two_keys(service: LocalService) -> None:
+def test_two_servers_have_different_ports_and_keys(service: LocalService) -> None:
     with LocalService() as other:
         assert port(other) != port(service)
         assert key(other) != key(service)
@@ -63,7 +63,7 @@ def test_a_second_host_header_is_refused(service: LocalService, lines: list[str]
 
 
 def test_requests_from_pages_of_other_sites_are_refused(service: LocalService) -> None:
-    """DNS rebinding, a preflight, and what a page may send without one."""
+    """DNS rebinding, a preflight request, and requests that need none."""
     rebound = head(service).replace(f"{HOST}:{port(service)}".encode(), f"evil.example:{port(service)}".encode())
     assert status(exchange(service, rebound)) == 421
     preflight = [
@@ -88,7 +88,7 @@ def test_requests_from_pages_of_other_sites_are_refused(service: LocalService) -
     "method", ["TRACE /v1/models", "CONNECT evil.example:443", "OPTIONS /v1/models", "PUT /v1/files", "PATCH /v1/files"]
 )
 @pytest.mark.parametrize("admitted", [True, False])
-def test_other_methods_are_none(service: LocalService, method: str, admitted: bool) -> None:
+def test_other_methods_are_not_allowed(service: LocalService, method: str, admitted: bool) -> None:
     request = head(service, "X-Mine: echoed-by-trace", request=f"{method} HTTP/1.1", admitted=admitted)
     answer = send_all(service, request)
     assert status(answer) == 405
@@ -108,10 +108,10 @@ def test_other_methods_are_none(service: LocalService, method: str, admitted: bo
         "\x16\x03\x01\x02\x00",
     ],
 )
-def test_odd_request_lines(service: LocalService, request_line: str) -> None:
+def test_malformed_request_lines_do_not_stop_the_server(service: LocalService, request_line: str) -> None:
     answer = send_all(service, head(service, request=request_line))
     assert not answer or status(answer) in {400, 404, 405}
-    assert lives(service)
+    assert is_alive(service)
 
 
 def test_a_request_without_a_key_is_refused(service: LocalService) -> None:
@@ -127,7 +127,7 @@ def test_an_unauthenticated_upload_is_not_stored(service: LocalService) -> None:
     assert status(answer) == 401  # and no 100 before it
 
 
-# What a request may look like
+# The form of a request
 
 
 @pytest.mark.parametrize(
@@ -176,15 +176,15 @@ def test_malformed_headers_are_refused(service: LocalService, lines: list[str]) 
         b"0\r\nTrailer: \x00\r\n\r\n",
     ],
 )
-def test_broken_chunks(service: LocalService, body: bytes) -> None:
+def test_malformed_chunks_are_refused_and_do_not_stop_the_server(service: LocalService, body: bytes) -> None:
     lines = ["Content-Type: application/json", "Transfer-Encoding: chunked"]
     answer = send_all(service, head(service, *lines, request="POST /v1/chat/completions HTTP/1.1"), body)
     assert not answer or status(answer) == 400
     assert answer.count(b"HTTP/1.1 ") <= 1
-    assert lives(service)
+    assert is_alive(service)
 
 
-def test_chunks_are_read_where_they_are_sound(service: LocalService) -> None:
+def test_valid_chunks_are_read(service: LocalService) -> None:
     lines = ["Content-Type: application/json", "Transfer-Encoding: chunked"]
     request = head(service, *lines, request="POST /v1/chat/completions HTTP/1.1")
     answer = exchange(service, request, b"2\r\n{}\r\n0\r\n\r\n")
@@ -200,7 +200,7 @@ def test_a_connection_is_reused_even_after_an_error(service: LocalService) -> No
             assert status(read_response(peer)) == expected
 
 
-def test_a_head_in_pieces_is_a_head(service: LocalService) -> None:
+def test_a_head_may_arrive_byte_by_byte(service: LocalService) -> None:
     pieces = [bytes([byte]) for byte in head(service)]
     assert status(exchange(service, *pieces)) == 200
 
@@ -284,13 +284,13 @@ def test_an_incomplete_body_does_not_delay_shutdown(caplog: pytest.LogCaptureFix
         lines = ["Content-Type: application/json", "Content-Length: 1000"]
         peer = socket.create_connection((HOST, port(service)), timeout=10)
         peer.sendall(head(service, *lines, request="POST /v1/chat/completions HTTP/1.1") + b"{")
-        assert lives(service)
+        assert is_alive(service)
     peer.close()
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 def test_files_are_not_held_in_memory(tmp_path: Path) -> None:
-    """Neither on the way in nor on the way out, in a server of its own process."""
+    """Upload and download a large file to a server in its own process, and measure its memory."""
     code = (
         "import sys, tracemalloc\n"
         "from bedrock_rft.local import LocalService\n"
@@ -320,7 +320,7 @@ def test_files_are_not_held_in_memory(tmp_path: Path) -> None:
     assert int(out) < 24 << 20
 
 
-# What it says, and when it ends
+# Errors and the end of the service
 
 
 def test_error_responses_show_nothing_of_the_machine(service: LocalService, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -373,7 +373,7 @@ def test_a_fork_does_not_remove_the_directory_of_its_parent() -> None:
 
 
 def temporary(folder: Path) -> list[Path]:
-    """The directories of rehearsals in a folder for temporary files; the reward's process has one of its own."""
+    """Return the directories of local services in a folder for temporary files."""
     return sorted(folder.glob("bedrock-rft-local-*"))
 
 
@@ -389,7 +389,7 @@ def banner(process: subprocess.Popen[str]) -> str:
 COMMAND = ("-m", "bedrock_rft.local")
 
 
-def test_the_command_stops_with_standard_input_on_request(tmp_path: Path) -> None:
+def test_the_command_stops_at_the_end_of_standard_input_if_asked_to(tmp_path: Path) -> None:
     where = {**os.environ, "TMPDIR": str(tmp_path), "TEMP": str(tmp_path), "TMP": str(tmp_path)}
     with run("", *COMMAND, "--stop-with-stdin", stdin=subprocess.PIPE, env=where) as process:
         shown = banner(process)
@@ -407,7 +407,7 @@ def test_the_command_stops_with_standard_input_on_request(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("arguments", [(), ("--stop-with-stdin",)])
-def test_the_command_outlives_an_empty_standard_input(arguments: tuple[str, ...], tmp_path: Path) -> None:
+def test_the_command_keeps_running_with_an_empty_standard_input(arguments: tuple[str, ...], tmp_path: Path) -> None:
     where = {**os.environ, "TMPDIR": str(tmp_path), "TEMP": str(tmp_path), "TMP": str(tmp_path)}
     with run("", *COMMAND, *arguments, stdin=subprocess.DEVNULL, env=where) as process:
         shown = banner(process)
@@ -420,7 +420,7 @@ def test_the_command_outlives_an_empty_standard_input(arguments: tuple[str, ...]
 
 
 def test_real_credentials_are_not_read(tmp_path: Path) -> None:
-    """A rehearsal beside a whole AWS configuration, which it neither opens nor repeats."""
+    """Start a service with a complete AWS configuration, which it neither opens nor prints."""
     for name in ("config", "credentials"):
         (tmp_path / name).write_text("[default]\naws_access_key_id = AKIDREAL\naws_secret_access_key = real-secret\n")
     code = (

@@ -128,14 +128,14 @@ def test_a_job_over_http(client: httpx.Client) -> None:
     assert "".join(json.loads(line)["choices"][0]["delta"].get("content", "") for line in lines[:-1]) == whole
 
 
-def test_a_large_upload_goes_through_a_file_and_arrives_whole(client: httpx.Client) -> None:
+def test_a_large_upload_arrives_complete(client: httpx.Client) -> None:
     content = os.urandom(3 << 20)
     file = uploaded(client, content, '../"x"\n.jsonl')
     assert client.get(f"files/{file['id']}/content").content == content
     assert "/" in file["filename"]
 
 
-def test_every_answer_has_an_id_and_no_version(client: httpx.Client) -> None:
+def test_every_response_has_a_request_id_and_names_no_version(client: httpx.Client) -> None:
     for reply in (client.get("models"), client.get("nowhere"), client.get("files/x"), client.put("models")):
         assert reply.headers["x-request-id"].startswith("local-req-")
         assert "server" not in reply.headers
@@ -151,7 +151,7 @@ def test_queries_arrive_as_they_were_signed(client: httpx.Client) -> None:
     assert client.get("files", params={"limit": "x"}).json()["error"]["param"] == "limit"
 
 
-# Who gets in
+# Access
 
 
 @pytest.mark.parametrize("key", [None, "", "Bearer", "Bearer wrong", "Bearer local-key-", "Basic eA=="])

@@ -80,7 +80,7 @@ def until(service: Service, job: str, *statuses: str) -> dict[str, Any]:
 
 
 def events(service: Service, job: str) -> list[dict[str, Any]]:
-    """All of them, oldest first."""
+    """Return all events of a job, oldest first."""
     found: list[dict[str, Any]] = []
     query: dict[str, Any] = {"limit": 7}
     while True:
@@ -107,7 +107,7 @@ def service() -> Iterator[Service]:
         yield found
 
 
-# A job's life
+# Jobs
 
 
 def test_a_job_from_upload_to_answer(service: Service) -> None:
@@ -121,15 +121,15 @@ def test_a_job_from_upload_to_answer(service: Service) -> None:
     assert done["metadata"] == {"why": "test"}
     assert done["fine_tuned_model"].startswith(f"local-ft:{MODEL}:")
     assert steps(service, job) == list(range(1, 31))
-    told = events(service, job)
-    first = next(each for each in told if each["type"] == "metrics")
+    found_events = events(service, job)
+    first = next(each for each in found_events if each["type"] == "metrics")
     assert first["message"] == "Step 1/30: training metrics"
     assert set(first["data"]) == {
         "step", "total_steps", "critic_rewards_mean", "actor_pg_loss", "actor_entropy", "actor_grad_norm",
         "critic_advantages_mean", "response_length_mean",
     }  # fmt: skip
-    assert all(each["id"].startswith("local-ftevent-") for each in told)
-    assert all("Local service" in each["message"] for each in told if each["type"] == "message")
+    assert all(each["id"].startswith("local-ftevent-") for each in found_events)
+    assert all("Local service" in each["message"] for each in found_events if each["type"] == "message")
     ask = {"messages": rows[3]["messages"], "temperature": 0}
     tuned = service.handle(Request("POST", "/chat/completions", json={"model": done["fine_tuned_model"], **ask})).json()
     base = service.handle(Request("POST", "/chat/completions", json={"model": MODEL, **ask})).json()
@@ -176,10 +176,10 @@ def test_cancelling_takes_effect_between_steps() -> None:
         assert until(service, waiting, "queued")
         reply = service.handle(Request("POST", f"{JOBS}/{job}/cancel"))
         assert reply.json()["status"] == "cancelled"
-        told = events(service, job)
-        assert "cancelled" in told[-1]["message"]
+        found_events = events(service, job)
+        assert "cancelled" in found_events[-1]["message"]
         until(service, waiting, "running")
-        assert events(service, job) == told
+        assert events(service, job) == found_events
         again = service.handle(Request("POST", f"{JOBS}/{job}/cancel"))
         assert again.status == 400
         assert "cancelled" in problem(again)["message"]
@@ -199,14 +199,14 @@ def test_a_restart_continues_after_the_last_stored_step(tmp_path: Path) -> None:
 
     with Service(tmp_path, reward=slowly, pace=0.001) as service:
         job = create(service, get(service, "/files")["data"][0]["id"])
-    told = 0
+    found_events = 0
     for _ in range(3):
         with Service(tmp_path, reward=slowly, pace=0.001) as service:
-            assert len(steps(service, job)) >= told
+            assert len(steps(service, job)) >= found_events
             for _ in range(8):
                 calls.acquire(timeout=10)
         with Service(tmp_path, reward=handler, pace=60) as service:
-            told = len(steps(service, job))
+            found_events = len(steps(service, job))
     with Service(tmp_path, reward=handler) as service:
         assert until(service, job)["status"] == "succeeded"
         assert [each["data"] for each in events(service, job) if each["data"]] == whole
@@ -226,33 +226,33 @@ def returns_nothing(_event: object, _context: object) -> None:
     return None
 
 
-@pytest.mark.parametrize(("reward", "said"), [(raises, "raised KeyError"), (returns_nothing, "None")])
-def test_a_reward_that_fails_fails_the_job(reward: Any, said: str) -> None:
+@pytest.mark.parametrize(("reward", "expected"), [(raises, "raised KeyError"), (returns_nothing, "None")])
+def test_a_reward_that_fails_fails_the_job(reward: Any, expected: str) -> None:
     with Service(reward=reward) as service:
         job = create(service, upload(service))
         failed = until(service, job)
         assert failed["status"] == "failed"
         assert failed["error"]["code"] == "reward_function_error"
-        assert said in failed["error"]["message"]
+        assert expected in failed["error"]["message"]
         assert failed["finished_at"]
         assert failed["fine_tuned_model"] is None
         assert events(service, job)[-1]["level"] == "error"
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [
         (b"not json\n", "not JSON"),
         (json.dumps(records(1)[0]).encode(), "at least 100 are needed"),
         (b"\x1f\x8b", "gzip"),
     ],
 )
-def test_an_invalid_file_fails_the_job(service: Service, content: bytes, said: str) -> None:
+def test_an_invalid_file_fails_the_job(service: Service, content: bytes, expected: str) -> None:
     failed = until(service, create(service, upload(service, content)))
     assert failed["status"] == "failed"
     assert failed["error"]["code"] == "invalid_training_file"
     assert failed["error"]["param"] == "training_file"
-    assert said in failed["error"]["message"]
+    assert expected in failed["error"]["message"]
 
 
 def test_a_deleted_file_fails_the_job() -> None:

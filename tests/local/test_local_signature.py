@@ -1,4 +1,4 @@
-"""The signature check: AWS's published examples, botocore as the signer, and everything that must not pass."""
+"""The signature check with AWS's published examples, with botocore as the signer, and with invalid signatures."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def signed(
     service: str = "bedrock-mantle",
     custom: str = "1",
 ) -> Headers:
-    """What botocore sends."""
+    """Return the headers that botocore sends."""
     request: Any = AWSRequest(
         method=method, url=f"http://{HOST}{target}", data=body, headers={"Host": HOST, "X-Custom": custom}
     )

@@ -1,4 +1,4 @@
-"""The training half of a rehearsal: files read, rewards asked, a policy that learns from them and only from them."""
+"""Training in the local service: reading files, invoking rewards, and learning from the scores."""
 
 from __future__ import annotations
 
@@ -75,10 +75,10 @@ def mean(values: list[float | int]) -> float:
     return sum(values) / len(values)
 
 
-# The file
+# Training files
 
 
-def test_a_good_file_is_read_whole_wherever_it_is_cut() -> None:
+def test_a_valid_file_is_read_completely_from_chunks_of_any_size() -> None:
     content = jsonl([row(number, id=f"mine-{number}", level=number % 3) for number in range(100)])
     whole = read_records([content])
     assert [record.index for record in whole] == list(range(100))
@@ -90,7 +90,7 @@ def test_a_good_file_is_read_whole_wherever_it_is_cut() -> None:
     assert read_records([content.replace(b"\n", b"\r\n")]) == whole
 
 
-def test_a_missing_reference_is_not_a_null_one() -> None:
+def test_a_missing_reference_is_not_null() -> None:
     bare = {"messages": row(1)["messages"]}
     missing, null = read_records([jsonl([bare, {**bare, "reference_answer": None}])], minimum=1)
     assert (missing.has_reference, null.has_reference) == (False, True)
@@ -151,18 +151,18 @@ BAD_LINES: list[tuple[bytes, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("line", "said"), BAD_LINES, ids=range(len(BAD_LINES)))
-def test_the_first_bad_line_is_named(line: bytes, said: str) -> None:
+@pytest.mark.parametrize(("line", "message"), BAD_LINES, ids=range(len(BAD_LINES)))
+def test_the_first_bad_line_is_named(line: bytes, message: str) -> None:
     lines = [json.dumps(row(number)).encode() for number in range(100)]
     lines[56] = line
     with pytest.raises(InvalidFileError) as caught:
         read_records([b"\n".join(lines)])
     assert "Line 57" in caught.value.message
-    assert said in caught.value.message
+    assert message in caught.value.message
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "is empty"),
         (b"\n\n\n", "no records"),
@@ -177,8 +177,8 @@ def test_the_first_bad_line_is_named(line: bytes, said: str) -> None:
     ],
     ids=["empty", "newlines", "few", "many", "bom", "utf-16", "array", "gzip", "zip", "parquet"],
 )
-def test_a_file_that_is_wrong_as_a_whole(content: bytes, said: str) -> None:
-    with pytest.raises(InvalidFileError, match=said):
+def test_a_file_that_is_invalid_as_a_whole(content: bytes, message: str) -> None:
+    with pytest.raises(InvalidFileError, match=message):
         read_records([content])
 
 
@@ -201,7 +201,7 @@ def test_any_bytes_are_read_or_refused(chunks: list[bytes]) -> None:
         assert verdict.message.endswith(".")  # noqa: PT017 - either outcome is fine; a third one is not
 
 
-# The reward
+# Rewards
 
 
 def rollouts(count: int = 3) -> list[SampledAnswer]:
@@ -286,7 +286,7 @@ def cycle() -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [
         (lambda: None, "forget its return"),
         (lambda: {"statusCode": 200, "body": "[]"}, "{statusCode, body} envelope"),
@@ -327,8 +327,8 @@ def cycle() -> list[Any]:
         (lambda: [item(0, metrics_list=[{"name": "x"}]), *GOOD[1:]], "a metric that is not"),
     ],
 )
-def test_invalid_results_are_named(answer: Callable[[], object], said: str) -> None:
-    with pytest.raises(RewardError, match=said):
+def test_invalid_results_are_named(answer: Callable[[], object], message: str) -> None:
+    with pytest.raises(RewardError, match=message):
         RewardFunction(lambda _event, _context: answer()).score(rollouts())
 
 
@@ -344,7 +344,7 @@ class _Unprintable(Exception):  # noqa: N818 - it only exists to be raised
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (KeyError("ground_truth"), "raised KeyError: 'ground_truth'"),
         (SystemExit(3), "raised SystemExit: 3"),
@@ -352,12 +352,12 @@ class _Unprintable(Exception):  # noqa: N818 - it only exists to be raised
         (_Unprintable(), "raised _Unprintable"),
     ],
 )
-def test_a_handler_that_raises_is_the_cause(error: BaseException, said: str) -> None:
+def test_a_handler_that_raises_is_the_cause(error: BaseException, message: str) -> None:
     def handler(event: Any, context: Any) -> Any:
         del event, context
         raise error
 
-    with pytest.raises(RewardError, match=said) as caught:
+    with pytest.raises(RewardError, match=message) as caught:
         RewardFunction(handler).score(rollouts())
     assert caught.value.__cause__ is error
 
@@ -394,7 +394,7 @@ def test_an_edited_handler_file_is_loaded_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("handler", "said"),
+    ("handler", "message"),
     [
         ("reward.py", "neither 'path/to/file.py:name'"),
         ("reward:handler", "neither 'path/to/file.py:name'"),
@@ -413,13 +413,13 @@ def test_an_edited_handler_file_is_loaded_again(tmp_path: Path) -> None:
     ],
 )
 def test_a_handler_that_cannot_be_called(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, handler: Any, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, handler: Any, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("reward.py").write_text("number = 7\nasync def later(event, context): return []\n")
     Path("broken.py").write_text("def handler(:\n")
     Path("exits.py").write_text("raise SystemExit(1)\n")
-    with pytest.raises(ConfigurationError, match=said):
+    with pytest.raises(ConfigurationError, match=message):
         RewardFunction(handler)
 
 
@@ -501,8 +501,8 @@ def test_a_softmax_is_a_distribution_at_any_temperature(logits: list[float], tem
 
 
 def test_the_untuned_model_is_right_in_about_a_third() -> None:
-    said = [sample_answers(None, records(), index, n=20, seed=index) for index in range(100)]
-    share = mean([last_word_is_right(text, str(index + 1)) for index, texts in enumerate(said) for text in texts])
+    message = [sample_answers(None, records(), index, n=20, seed=index) for index in range(100)]
+    share = mean([last_word_is_right(text, str(index + 1)) for index, texts in enumerate(message) for text in texts])
     assert 0.2 < share < 0.5
 
 
@@ -642,10 +642,10 @@ def test_answers_can_be_repeated_and_follow_what_was_learned() -> None:
     assert sample_answers(state, rows, 5, n=4, seed=1) == sample_answers(state, rows, 5, n=4, seed=1)
     assert len(sample_answers(state, rows, 5, n=4)) == 4
     assert len(set(sample_answers(state, rows, 5, n=4, temperature=0))) == 1
-    said = sample_answers(state, rows, 5, n=200, seed=2)
-    assert mean([last_word_is_right(text, "6") for text in said]) > 0.9
+    message = sample_answers(state, rows, 5, n=200, seed=2)
+    assert mean([last_word_is_right(text, "6") for text in message]) > 0.9
     hot = sample_answers(state, rows, 5, n=200, temperature=100, seed=2)
-    assert len(set(hot)) > len(set(said))
+    assert len(set(hot)) > len(set(message))
 
 
 def test_tokens_are_words_and_marks() -> None:

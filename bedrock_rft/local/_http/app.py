@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import re
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import BinaryIO
 from urllib.parse import unquote
 
@@ -29,7 +29,7 @@ from bedrock_rft._transport.multipart import CHUNK
 from bedrock_rft._transport.transport import Response
 from bedrock_rft.local._http.keys import Keys
 from bedrock_rft.local._service.requests import PREFIX, media_type, parse_request, route_path
-from bedrock_rft.local._service.responses import ServiceError, add_request_id, empty_not_found, error_response
+from bedrock_rft.local._service.responses import ServiceError, add_request_id, error_response
 from bedrock_rft.local._service.service import Service
 
 __all__ = ["App"]
@@ -43,18 +43,7 @@ _UPLOAD_PATH = f"{PREFIX}/files".encode()
 
 
 def _http_response(response: Response) -> HTTPResponse:
-    headers = dict(response.headers)
-    if headers.get("content-type", "").startswith("text/event-stream"):
-        return StreamingResponse(_split_events(response.content), response.status, headers)
-    return HTTPResponse(response.content, response.status, headers)
-
-
-async def _split_events(content: bytes) -> AsyncIterator[bytes]:
-    """Yield server-sent events one by one, so that each is sent alone."""
-    for event in content.split(b"\n\n"):
-        if event:
-            yield event + b"\n\n"
-            await asyncio.sleep(0)
+    return HTTPResponse(response.content, response.status, dict(response.headers))
 
 
 class _RequestBody:
@@ -163,8 +152,6 @@ class App:
         if content and not media:
             raise _unsupported("The body has no Content-Type header.")
         path = route_path(request.scope["raw_path"])
-        if path is None:
-            return _http_response(add_request_id(empty_not_found()))
         parsed = parse_request(request.method, path, request.url.query, content)
         download = _DOWNLOAD.fullmatch(path) if request.method == "GET" else None
         if download is None:

@@ -24,18 +24,14 @@ from bedrock_rft.local._http.signature import (
 
 __all__ = ["Keys"]
 
+Headers = Sequence[tuple[str, str]]
+
 _LETTERS = string.ascii_uppercase + string.digits
 
 
 @dataclass(frozen=True)
 class Keys:
-    """A bearer key and an AWS credential with a session token.
-
-    Attributes:
-        region: signatures must be scoped to it.
-        api_key: accepted as `Authorization: Bearer …`.
-        credential: accepted as the signer of a request, and of a short-term API key.
-    """
+    """A bearer key, and an AWS credential that may sign requests and short-term API keys for a region."""
 
     region: str
     api_key: Secret[str]
@@ -74,14 +70,7 @@ class Keys:
             ) from None  # the error's text may repeat a key
         return keys
 
-    def check(
-        self,
-        method: str,
-        raw_path: bytes,
-        raw_query: bytes,
-        headers: Sequence[tuple[str, str]],
-        body_sha256: str | None,
-    ) -> None:
+    def check(self, method: str, raw_path: bytes, raw_query: bytes, headers: Headers, body_sha256: str | None) -> None:
         """Authenticate a request. Without the body's hash (None), everything but the signature itself is checked.
 
         Raises:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
 from botocore.auth import SigV4Auth
@@ -61,8 +61,7 @@ class InvalidSignatureError(ServiceError):
     type: str = "authentication_error"
 
 
-@dataclass(frozen=True)
-class _Authorization:
+class _Authorization(NamedTuple):
     """The parsed `Authorization` header."""
 
     access_key: str
@@ -108,7 +107,7 @@ def verify(
         raise _unknown_sender()
     if body_sha256 is None:
         return authorization.access_key
-    # Signers that get the path decoded encode it twice; signers that get the URL encode what it holds once more. Both
+    # Signers that get the path decoded encode it twice; signers that get the URL encode its path once more. Both
     # are the same unless the URL has characters that need no encoding, such as the colon of a tuned model's name.
     path = raw_path.decode("utf-8", "surrogateescape")
     signed = {name: values[name] for name in authorization.signed}
@@ -207,7 +206,7 @@ def _sign(
 
 
 def _encode(text: str) -> str:
-    """Encode what is left of a text after decoding it, with the unreserved characters as they are."""
+    """Decode a text, and encode all but its unreserved characters."""
     return quote(unquote_to_bytes(text.encode("utf-8", "surrogateescape")), safe="")
 
 

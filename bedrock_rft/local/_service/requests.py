@@ -157,10 +157,10 @@ def media_type(headers: Mapping[str, str]) -> str:
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def route_path(raw_path: bytes) -> str | None:
-    """Return the path below the base URL, still percent-encoded; None if the path is outside of it."""
+def route_path(raw_path: bytes) -> str:
+    """Return the path below the base URL, still percent-encoded; empty if the path is outside of it."""
     text = raw_path.decode("ascii", "replace")
-    return text[len(PREFIX) :] if text.startswith(f"{PREFIX}/") else None
+    return text[len(PREFIX) :] if text.startswith(f"{PREFIX}/") else ""
 
 
 def parse_request(method: str, path: str, query: str, body: bytes) -> Request:

@@ -11,16 +11,7 @@ from uuid import uuid4
 from bedrock_rft._transport.transport import Response
 from bedrock_rft.local._service.store import Page
 
-__all__ = [
-    "LABEL",
-    "ServiceError",
-    "add_request_id",
-    "empty_not_found",
-    "error_response",
-    "json_response",
-    "list_response",
-    "new_id",
-]
+__all__ = ["LABEL", "ServiceError", "add_request_id", "error_response", "json_response", "list_response", "new_id"]
 
 LABEL = "Local service"
 """Prefix of every message that the service itself writes into a job's events."""
@@ -35,15 +26,7 @@ def new_id(kind: str) -> str:
 
 @dataclass(eq=False)
 class ServiceError(Exception):
-    """A request that is answered with an error.
-
-    Attributes:
-        status: the HTTP status.
-        message: text for the sender.
-        code: the service's error code, such as `validation_error`.
-        param: the part of the request that is at fault.
-        type: the service's class of error.
-    """
+    """A request that gets an error response; `param` is the part of the request that is at fault."""
 
     status: int
     message: str
@@ -70,11 +53,6 @@ def error_response(error: ServiceError) -> Response:
     """Return an error in the service's envelope."""
     body = {"code": error.code, "message": error.message, "param": error.param, "type": error.type}
     return Response(error.status, dict(_JSON), json.dumps({"error": body}).encode())
-
-
-def empty_not_found() -> Response:
-    """Return the service's response to an unknown path: 404 without a body."""
-    return Response(404, {}, b"")
 
 
 def add_request_id(response: Response) -> Response:

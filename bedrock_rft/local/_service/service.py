@@ -14,7 +14,6 @@ import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, TypedDict, cast
 from urllib.parse import unquote
 
@@ -23,7 +22,7 @@ from typing_extensions import Self
 from bedrock_rft._transport.transport import Request, Response
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.local._service.chat import Inference
-from bedrock_rft.local._service.responses import ServiceError, add_request_id, empty_not_found, error_response
+from bedrock_rft.local._service.responses import ServiceError, add_request_id, error_response
 from bedrock_rft.local._service.responses_api import Responses
 from bedrock_rft.local._service.routes import Files, Jobs, Models
 from bedrock_rft.local._service.store import Store
@@ -171,8 +170,8 @@ class Service:
                 if method == request.method:
                     return route(request, *map(unquote, match.groups()))
                 methods.append(method)
-        if not methods:
-            return empty_not_found()
+        if not methods:  # the service's response to an unknown path
+            return Response(404, {}, b"")
         return Response(405, {"allow": ", ".join(methods)}, b"")
 
     def close(self) -> None:
@@ -184,9 +183,7 @@ class Service:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -14,7 +14,6 @@ import sqlite3
 import threading
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,16 +43,14 @@ _ASCENDING = f"{_PAGE} AND seq > ? ORDER BY seq LIMIT ?"
 _DESCENDING = f"{_PAGE} AND seq < ? ORDER BY seq DESC LIMIT ?"
 
 
-@dataclass(frozen=True)
-class Page:
+class Page(NamedTuple):
     """One page of a list, and whether another follows."""
 
     data: list[dict[str, Any]]
     has_more: bool
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(NamedTuple):
     """The progress of a job: the last finished step, the tokens so far, and the policy after that step as JSON."""
 
     step: int = 0

@@ -1,6 +1,6 @@
 """The candidate answers of the local policy: about a dozen for each prompt, right and wrong, in several forms.
 
-The style of an answer is its form and whether it is right. All prompts share the styles, so what the policy learns on
+The style of an answer is its form, with "right" or "wrong". All prompts share the styles, so what the policy learns on
 one prompt changes its answers to others. The answers to a prompt depend on its file only, so a trained policy chooses
 among the same ones again.
 """
@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.local._training.dataset import Record
@@ -69,12 +68,10 @@ _RAMBLING = (
 ) * 3 + "But wait, let me think about that once more, since none of this is certain and"
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """One possible answer."""
+class Candidate(NamedTuple):
+    """A possible answer, with its style, a key of `BASE_WEIGHTS`: no two candidates of a prompt share one."""
 
     style: str
-    """A key of `BASE_WEIGHTS`; no two candidates of a prompt share one."""
     text: str
 
 
@@ -108,13 +105,11 @@ def _call_gold(gold: Gold, record: Record) -> str:
     try:
         answer = gold(fields)
     except Exception as error:
-        raise ConfigurationError(
-            f"gold raised {type(error).__name__} for record {record.index + 1}: {error}"
-        ) from error
+        message = f"gold raised {type(error).__name__} for record {record.index + 1}: {error}"
+        raise ConfigurationError(message) from error
     if not isinstance(answer, str):
-        raise ConfigurationError(
-            f"gold returned {type(answer).__name__} for record {record.index + 1}; it must return text."
-        )
+        message = f"gold returned {type(answer).__name__} for record {record.index + 1}; it must return text."
+        raise ConfigurationError(message)
     return answer
 
 

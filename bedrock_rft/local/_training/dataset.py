@@ -25,15 +25,7 @@ class InvalidFileError(DatasetError):
 
 @dataclass(frozen=True)
 class Record:
-    """A prompt of a training file.
-
-    Attributes:
-        index: position among the records, from 0.
-        messages: the conversation as in the file.
-        reference_answer: any JSON value; None if it is missing.
-        extras: all other fields, including a user's own `id`.
-        has_reference: False if `reference_answer` is missing rather than null.
-    """
+    """A prompt of a training file. Its index counts from 0, and `extras` are its other fields, even a user's `id`."""
 
     index: int
     messages: list[dict[str, Any]]

@@ -36,13 +36,7 @@ _MEMORY_MB = 10_240  # Lambda's limit
 
 @dataclass(frozen=True)
 class SampledAnswer:
-    """One answer to one prompt.
-
-    Attributes:
-        id: the id of the rollout; unique within a call of `RewardFunction.score`.
-        record: the prompt, with the reference answer and the other fields of its line.
-        answer: the text of the model.
-    """
+    """One answer to one prompt. The id of the rollout is unique within a call of `RewardFunction.score`."""
 
     id: str
     record: Record
@@ -73,9 +67,7 @@ class RewardFunction:
         if invocation_size < 1:
             raise ConfigurationError(f"invocation_size is {invocation_size}; it must be at least 1.")
         if not 0 < timeout <= _MAX_TIMEOUT:
-            raise ConfigurationError(
-                f"timeout is {timeout}; Lambda allows more than 0 and at most {_MAX_TIMEOUT} seconds."
-            )
+            raise ConfigurationError(f"timeout is {timeout}; Lambda allows more than 0 and at most 900 seconds.")
         self._nested = payload == "metadata"
         self._wrap_text = wrap_text
         self._size = invocation_size

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from bedrock_rft.errors import RewardError
@@ -80,7 +80,7 @@ class JobRun:
         message = f"Step {metrics['step']}/{metrics['total_steps']}: training metrics"
         self._unwritten.append(new_event(message, data=metrics))
         tokens = self._progress.tokens + self._trainer.tokens
-        self._progress = replace(self._progress, step=metrics["step"], tokens=tokens)
+        self._progress = self._progress._replace(step=metrics["step"], tokens=tokens)
         return metrics
 
     def _write(self, checkpoint: dict[str, Any] | None) -> bool:
@@ -94,7 +94,7 @@ class JobRun:
                 self._store.add("event", event, parent=self._job["id"])
             if checkpoint is not None:
                 self._add_checkpoint(checkpoint, state)
-            self._store.save_progress(self._job["id"], replace(self._progress, state=state))
+            self._store.save_progress(self._job["id"], self._progress._replace(state=state))
         self._unwritten = []
         self._due = time.monotonic() + (time.monotonic() - started) * _WRITE_SHARE
         return True

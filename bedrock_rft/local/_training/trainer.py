@@ -11,7 +11,7 @@ import json
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.local._training.candidates import Candidate, Gold, candidates, count_tokens
@@ -28,8 +28,7 @@ _MAX_VALIDATION_PROMPTS = 64
 _VALIDATIONS = 10
 
 
-@dataclass(frozen=True)
-class _Group:
+class _Group(NamedTuple):
     """The sampled answers to one prompt."""
 
     record: Record
