@@ -11,7 +11,7 @@ from typing import Any, cast
 __all__ = ["ShortRepr", "sanitize_line", "sanitize_text", "short_repr"]
 
 _MAX_CHARS = 2000
-_REPR_CHARS, _REPR_VALUE_CHARS = 100, 60
+_REPR_CHARS, _REPR_VALUE_CHARS = 176, 60
 # Bidirectional controls among them, and surrogates, which no encoding has.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -39,7 +39,7 @@ class ShortRepr:
 
 
 def short_repr(value: object, names: Iterable[str]) -> str:
-    """Return the class of a value and its attributes that are set, in one line of about 100 characters."""
+    """Return the class of a value and its attributes that are set, in one line of at most 176 characters and an ellipsis."""
     head, parts = f"{type(value).__name__}(", list[str]()
     for name in names:
         part = f"{name}={text}" if (text := _short_value(getattr(value, name))) else ""

@@ -45,7 +45,8 @@ class _Resource:
         self._store = store
 
     def _list(self, request: Request, kind: str, parent: str = "") -> Response:
-        query = validate_body(ListParameters, request.query)
+        given = {name: value for name, value in request.query.items() if value is not None}
+        query = validate_body(ListParameters, given)
         label = query.purpose if kind == "file" else ""
         try:
             page = self._store.page(
