@@ -122,7 +122,8 @@ def _gradient(points: Points, thresholds: Thresholds) -> Finding:
         return Finding("unknown", "gradient", f"The gradient norm is {where} of {len(points)}")
     first = math.exp(statistics.median(value for _, value in logs[:size]))
     last = math.exp(statistics.median(value for _, value in logs[-size:]))
-    evidence = f"{first:.3g} at first, {last:.3g} lately, over {len(points)} steps"
+    counted = f"{len(logs)} steps{' with a gradient' if len(logs) < len(points) else ''}"
+    evidence = f"{first:.3g} at first, {last:.3g} lately, over {counted}"
     if last >= first * thresholds.gradient_ratio:
         return Finding(
             "warning",
