@@ -39,7 +39,7 @@ class ShortRepr:
 
 
 def short_repr(value: object, names: Iterable[str]) -> str:
-    """Return the class of a value and its attributes that are set, in one line of at most 176 characters and an ellipsis."""
+    """Return the class of a value and its attributes that are set, as far as they fit in one line."""
     head, parts = f"{type(value).__name__}(", list[str]()
     for name in names:
         part = f"{name}={text}" if (text := _short_value(getattr(value, name))) else ""

@@ -6,17 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from bedrock_rft._core.findings import escape_html
-from bedrock_rft.metrics._series import (
-    COLOURS,
-    Curve,
-    Panel,
-    Run,
-    checkpoint_steps,
-    extent,
-    panels,
-    smooth,
-    thinned,
-)
+from bedrock_rft.metrics._series import COLOURS, Curve, Panel, Run, checkpoint_steps, extent, panels, smooth, thin
 
 __all__ = ["STYLE", "charts", "fragment", "ticks"]
 
@@ -24,7 +14,7 @@ _WIDE, _HIGH = 280, 170
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 10, 22
 _MANY_TICKS = 4
 
-_LOST = "<span style='color:#c62828'>&times; not a finite number</span>"
+_NOT_FINITE = "<span style='color:#c62828'>&times; not a finite number</span>"
 
 STYLE = """
 .rft-run{font:14px/1.5 system-ui,sans-serif;max-width:60rem}
@@ -59,7 +49,7 @@ def charts(runs: Sequence[tuple[str, Run]]) -> str:
         *(_swatch(COLOURS[place % len(COLOURS)], label) for place, label in enumerate(labels)),
         *(["<span>○ validation</span>"] if any(curve.validation for curve in curves) else []),
         *(["<span>▲ checkpoint</span>"] if checkpoints else []),
-        *([_LOST] if any(curve.lost for curve in curves) else []),
+        *([_NOT_FINITE] if any(curve.not_finite for curve in curves) else []),
     ]
     key = f"<p class='k'>{''.join(legend)}</p>" if legend else ""
     return f"{key}<div class='p'>{''.join(_chart(panel, checkpoints) for panel in drawn)}</div>"
@@ -132,22 +122,22 @@ def _mark(scale: _Scale, run: int, step: int, *, line: bool) -> str:
 def _curve(scale: _Scale, curve: Curve, among: int) -> str:
     colour = COLOURS[curve.run % len(COLOURS)]
     label = escape_html(curve.label)
-    lost = "".join(
+    marks = "".join(
         f"<path d='M{scale.x(step) - 3:.1f} {_TOP - 3}l6 6m0 -6l-6 6' stroke='#c62828' class='l'>"
         f"<title>{label}: not a finite number at step {step:,.0f}</title></path>"
-        for step in curve.lost
+        for step in curve.not_finite
     )
-    points = thinned(curve.finite)
+    points = thin(curve.finite)
     if curve.validation:
         dots = "".join(_dot(scale, step, value, colour, label) for step, value in points)
-        return f"<g><polyline points='{_path(scale, points)}' stroke='{colour}' class='v'/>{dots}{lost}</g>"
-    even = thinned(smooth(curve.finite))
+        return f"<g><polyline points='{_path(scale, points)}' stroke='{colour}' class='v'/>{dots}{marks}</g>"
+    even = thin(smooth(curve.finite))
     if len(points) == 1:
-        return f"<g>{_dot(scale, *points[0], colour, label)}{lost}</g>"
+        return f"<g>{_dot(scale, *points[0], colour, label)}{marks}</g>"
     raw = f"<polyline points='{_path(scale, points)}' stroke='{colour}' class='{'r' if even else 'm'}'/>"
     above = f"<polyline points='{_path(scale, even)}' stroke='{colour}' class='m'/>" if even else ""
     title = f"<title>{label}</title>" if among > 1 else ""
-    return f"<g>{title}{raw}{above}{lost}</g>"
+    return f"<g>{title}{raw}{above}{marks}</g>"
 
 
 def _dot(scale: _Scale, step: float, value: float, colour: str, label: str) -> str:

@@ -21,7 +21,7 @@ from bedrock_rft.metrics._series import COLOURS, Panel, Run, checkpoint_steps, e
 __all__ = ["figure"]
 
 _ACROSS = 3
-_LOST = "#c62828"
+_NOT_FINITE_COLOUR = "#c62828"
 
 
 class _Shown(Figure):
@@ -59,11 +59,11 @@ def _draw(axis: Axes, panel: Panel, checkpoints: Sequence[tuple[int, int]]) -> N
     steps = [step for curve in panel.curves for step, _ in curve.points]
     several = len({curve.run for curve in panel.curves}) > 1
     edge: Any = {"transform": axis.get_xaxis_transform(), "clip_on": False}  # marks on the edge of the panel
-    for run, step in checkpoints:
-        if min(steps) <= step <= max(steps):
+    for run, saved in checkpoints:
+        if min(steps) <= saved <= max(steps):
             if not several:
-                axis.axvline(step, color=_colour(run), linewidth=0.8, linestyle=":", alpha=0.7)
-            axis.plot(step, 0, marker="^", color=_colour(run), markersize=5, **edge)
+                axis.axvline(saved, color=_colour(run), linewidth=0.8, linestyle=":", alpha=0.7)
+            axis.plot(saved, 0, marker="^", color=_colour(run), markersize=5, **edge)
     for curve in panel.curves:
         style: Any = {"color": _colour(curve.run), "linewidth": 1}
         points = curve.finite
@@ -74,8 +74,8 @@ def _draw(axis: Axes, panel: Panel, checkpoints: Sequence[tuple[int, int]]) -> N
         else:
             axis.plot(*_split(points), alpha=0.35 if even else 1.0, marker="o" if len(points) == 1 else "", **style)
             axis.plot(*_split(even), **style | {"linewidth": 1.8})
-        for lost in curve.lost:
-            axis.plot(lost, 1, marker="x", color=_LOST, markersize=6, **edge)
+        for step in curve.not_finite:
+            axis.plot(step, 1, marker="x", color=_NOT_FINITE_COLOUR, markersize=6, **edge)
     low, high = extent(value for curve in panel.curves for _, value in curve.finite) or (0.0, 1.0)
     if low == high:  # otherwise matplotlib would scale up rounding errors
         room = abs(high) / 10 or 1.0
@@ -106,8 +106,8 @@ def _legend(made: Figure, drawn: Sequence[Panel], checkpoints: Sequence[tuple[in
         entries.append((Line2D([], [], color="grey", linestyle="--", marker="o", markerfacecolor="none"), "validation"))
     if checkpoints:
         entries.append((Line2D([], [], color="grey", linestyle=":", marker="^"), "checkpoint"))
-    if any(curve.lost for curve in curves):
-        entries.append((Line2D([], [], color=_LOST, linestyle="", marker="x"), "not a finite number"))
+    if any(curve.not_finite for curve in curves):
+        entries.append((Line2D([], [], color=_NOT_FINITE_COLOUR, linestyle="", marker="x"), "not a finite number"))
     if entries:
         lines, labels = zip(*entries, strict=True)
         placed: Any = {"loc": "outside lower center", "ncols": min(4, len(entries)), "fontsize": 9, "frameon": False}

@@ -27,7 +27,7 @@ __all__ = [
     "number",
     "panels",
     "smooth",
-    "thinned",
+    "thin",
 ]
 
 COLOURS = ("#2f7fc1", "#d9730d", "#2e9e5b", "#c2379b", "#8f6fd6", "#9a7b1f", "#1fa3a3", "#c94a4a")
@@ -101,7 +101,7 @@ class Curve:
         return tuple(point for point in self.points if abs(point[1]) < _LARGEST)
 
     @property
-    def lost(self) -> tuple[float, ...]:
+    def not_finite(self) -> tuple[float, ...]:
         """Return the steps whose value is NaN or infinite."""
         return tuple(step for step, value in self.points if not abs(value) < _LARGEST)
 
@@ -190,8 +190,8 @@ def smooth(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], 
     return tuple(drawn)
 
 
-def thinned(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
-    """Reduce points, keeping the minimum and maximum of each part, so that no spike is lost."""
+def thin(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    """Reduce points, keeping the minimum and maximum of each part, so that spikes stay."""
     if len(points) <= _DRAWN:
         return tuple(points)
     size = -(-len(points) // (_DRAWN // 2))

@@ -26,7 +26,7 @@ from bedrock_rft import ConfigurationError, Event, TrainingMetrics
 from bedrock_rft.errors import MissingExtraError
 from bedrock_rft.metrics import Metrics, compare
 from bedrock_rft.metrics._html import ticks
-from bedrock_rft.metrics._series import extent, is_validation, panels, smooth, thinned
+from bedrock_rft.metrics._series import extent, is_validation, panels, smooth, thin
 from bedrock_rft.metrics._spark import sparkline
 
 NAMES = [
@@ -286,7 +286,7 @@ def test_ticks_lie_between_their_bounds(low: float, span: float) -> None:
 def test_a_thinned_curve_keeps_its_spikes() -> None:
     curve = [(float(step), math.sin(step)) for step in range(10_000)]
     curve[7_777] = (7_777.0, 50.0)
-    few = thinned(curve)
+    few = thin(curve)
     assert len(few) <= 400
     assert (7_777.0, 50.0) in few
     assert list(few) == sorted(few)
