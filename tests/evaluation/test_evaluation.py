@@ -1,4 +1,4 @@
-"""Models asked and compared: nothing lost, nothing asked twice, and a report that says what it knows."""
+"""Evaluations over real sockets: requests, retries, resuming, settings and reports."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_tuned_model_is_compared_with_its_base(service: LocalService, data: Pa
             reward=right,
             samples=4,
             by=["parity", "size"],
-            progress=lambda what, done, total: reported.append((what, done, total)),
+            progress=lambda stage, done, total: reported.append((stage, done, total)),
         )
     base, tuned = report.models
     assert (base.answers, tuned.answers, base.failed) == (480, 480, 0)
@@ -111,7 +111,7 @@ def test_a_tuned_model_is_compared_with_its_base(service: LocalService, data: Pa
     assert "http" not in page.replace('http-equiv="Content-Security-Policy"', "")
 
 
-def test_the_async_client_evaluates_too(service: LocalService, data: Path) -> None:
+def test_an_async_client_evaluates(service: LocalService, data: Path) -> None:
     async def run() -> Evaluation:
         async with AsyncClient(**service.client_options("aws")) as client:
             return await client.evaluate(data, models=[MODEL], reward=right, limit=20, progress=False)
@@ -119,7 +119,7 @@ def test_the_async_client_evaluates_too(service: LocalService, data: Path) -> No
     assert asyncio.run(run()).models[0].answers == 20
 
 
-def test_a_blocking_client_evaluates_inside_a_notebooks_loop(service: LocalService, data: Path) -> None:
+def test_a_sync_client_evaluates_inside_a_running_loop(service: LocalService, data: Path) -> None:
     async def cell() -> Evaluation:
         with Client(**service.client_options("api_key")) as client:
             return client.evaluate(data, models=MODEL, reward=right.handler, limit=5)
@@ -138,9 +138,9 @@ def test_an_async_reward_scores(service: LocalService, data: Path) -> None:
     assert 0 < report.models[0].score.value <= 0.5
 
 
-@pytest.mark.parametrize("colour", ["blocking", "async"])
-def test_nothing_is_lost_and_nothing_asked_twice(service: LocalService, data: Path, colour: str) -> None:
-    """`make soak` does the same with 2,000 prompts, and looks at memory."""
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_every_question_is_answered_once_over_a_flaky_connection(service: LocalService, data: Path, mode: str) -> None:
+    """`make soak` does the same with 2,000 prompts, and measures memory."""
 
     async def run(options: dict[str, Any], settings: dict[str, Any]) -> Evaluation:
         async with AsyncClient(**options) as client:
@@ -149,17 +149,19 @@ def test_nothing_is_lost_and_nothing_asked_twice(service: LocalService, data: Pa
     with FlakyProxy(service.base_url, share=0.2) as proxy:
         options: dict[str, Any] = {**service.client_options("api_key"), "base_url": proxy.base_url}
         settings: dict[str, Any] = {"models": [MODEL], "reward": right, "concurrency": 64, "progress": False}
-        if colour == "async":
+        if mode == "async":
             report = asyncio.run(run(options, settings))
         else:
             with Client(**options) as client:
                 report = client.evaluate(data, **settings)
     assert (report.models[0].answers, report.models[0].failed) == (120, 0)
-    assert proxy.done["passed"] == 120, "what has been answered is not asked again"
+    assert proxy.done["passed"] == 120, "no answered question is sent again"
     assert all(proxy.done[fault] for fault in ("refused", "throttled", "reset", "truncated"))
 
 
-def test_a_run_that_was_killed_asks_nothing_twice(service: LocalService, data: Path, tmp_path: Path) -> None:
+def test_a_killed_run_resumes_without_repeating_answered_questions(
+    service: LocalService, data: Path, tmp_path: Path
+) -> None:
     script = tmp_path / "run.py"
     script.write_text(
         textwrap.dedent(
@@ -174,8 +176,8 @@ def test_a_run_that_was_killed_asks_nothing_twice(service: LocalService, data: P
 
             base_url, data, state, pause = sys.argv[1:]
 
-            def progress(what, done, total):
-                if what == "asked" and done == int(pause):
+            def progress(stage, done, total):
+                if stage == "asked" and done == int(pause):
                     print("half way", flush=True)
                     import time
                     time.sleep(60)
@@ -197,7 +199,7 @@ def test_a_run_that_was_killed_asks_nothing_twice(service: LocalService, data: P
             assert first.stdout.readline() == "half way\n"
             settled = -1
             while settled != (settled := proxy.done["passed"]):
-                time.sleep(0.3)  # what was under way comes in, since only the asking stands still
+                time.sleep(0.3)  # requests in flight finish, and no new one starts
             first.kill()
         with state.open("ab") as file:
             file.write(b'{"answered": "cut sho')
@@ -205,13 +207,13 @@ def test_a_run_that_was_killed_asks_nothing_twice(service: LocalService, data: P
         second = subprocess.run([*command, "-1"], env=environment, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603 - ours
     assert second.stdout.split() == [str(kept), "360"]
     assert kept >= 150
-    # What was sent off as the process died is all that may be asked again.
+    # Only requests in flight when the process died may be sent again.
     assert 360 <= proxy.done["passed"] <= 360 + 8
     if os.name == "posix":
         assert state.stat().st_mode & 0o777 == 0o600
 
 
-def test_more_is_asked_and_what_is_known_is_kept(service: LocalService, data: Path, tmp_path: Path) -> None:
+def test_a_larger_run_reuses_stored_answers(service: LocalService, data: Path, tmp_path: Path) -> None:
     state = tmp_path / "state.jsonl"
     with FlakyProxy(service.base_url, share=0.0) as proxy:
         options: dict[str, Any] = {**service.client_options("api_key"), "base_url": proxy.base_url}
@@ -224,10 +226,10 @@ def test_more_is_asked_and_what_is_known_is_kept(service: LocalService, data: Pa
             scores = report.models[0].score
             other = client.evaluate(data, models=[MODEL], reward=-right, samples=2, limit=15, resume=state)
     assert proxy.done["passed"] == 30
-    assert other.models[0].score.value == pytest.approx(-scores.value), "another reward scores the same answers anew"
+    assert other.models[0].score.value == pytest.approx(-scores.value), "another reward scores the stored answers again"
 
 
-def test_a_file_that_is_something_else_is_refused(tmp_path: Path) -> None:
+def test_a_resume_file_with_other_content_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not an evaluation\n")
     with pytest.raises(ConfigurationError, match=r"line 1 of .* was not written by an evaluation"):
         ResumeFile(tmp_path / "notes.txt", "x")
@@ -236,7 +238,7 @@ def test_a_file_that_is_something_else_is_refused(tmp_path: Path) -> None:
 
 
 @given(st.text(), st.floats(allow_nan=False, allow_infinity=False), st.binary(max_size=20))
-def test_what_was_kept_is_found_again(text: str, score: float, rest: bytes) -> None:
+def test_stored_answers_and_scores_are_read_back(text: str, score: float, rest: bytes) -> None:
     from tempfile import TemporaryDirectory
 
     with TemporaryDirectory() as folder:
@@ -256,7 +258,7 @@ def test_what_was_kept_is_found_again(text: str, score: float, rest: bytes) -> N
         assert other.scores == {}
 
 
-def test_a_model_that_does_not_exist_ends_it_at_once(service: LocalService, data: Path) -> None:
+def test_an_unknown_model_ends_the_evaluation_at_once(service: LocalService, data: Path) -> None:
     with FlakyProxy(service.base_url, share=0.0) as proxy:
         options: dict[str, Any] = {**service.client_options("api_key"), "base_url": proxy.base_url}
         with Client(**options) as client, pytest.raises(NotFoundError, match="no-such-model"):
@@ -264,14 +266,14 @@ def test_a_model_that_does_not_exist_ends_it_at_once(service: LocalService, data
         assert proxy.done["passed"] <= 4
 
 
-def test_what_is_refused_everywhere_ends_it(service: LocalService, data: Path) -> None:
+def test_an_evaluation_ends_if_the_service_rejects_every_question(service: LocalService, data: Path) -> None:
     from bedrock_rft import BadRequestError
 
     with Client(**service.client_options("api_key")) as client, pytest.raises(BadRequestError, match="temperature"):
         client.evaluate(data, models=[MODEL], reward=right, sampling={"temperature": 7})
 
 
-def test_what_is_refused_here_and_there_is_counted(service: LocalService) -> None:
+def test_single_rejected_questions_are_counted_as_missing(service: LocalService) -> None:
     rows = records(30)
     rows[3]["messages"] = [{"role": "user", "content": 7}]
     with Client(**service.client_options("api_key")) as client:
@@ -281,7 +283,7 @@ def test_what_is_refused_here_and_there_is_counted(service: LocalService) -> Non
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"samples": 0}, "samples is 0"),
         ({"concurrency": 5000}, "from 1 to 1024"),
@@ -298,15 +300,15 @@ def test_what_is_refused_here_and_there_is_counted(service: LocalService) -> Non
         ({"reward": 7}, "type int"),
     ],
 )
-def test_what_makes_no_sense_is_refused_before_anything_is_asked(
-    service: LocalService, data: Path, settings: dict[str, Any], said: str
+def test_invalid_settings_are_rejected_before_any_request(
+    service: LocalService, data: Path, settings: dict[str, Any], message: str
 ) -> None:
     wanted: dict[str, Any] = {"models": [MODEL], "reward": right, **settings}
-    with Client(**service.client_options("api_key")) as client, pytest.raises(ConfigurationError, match=said):
+    with Client(**service.client_options("api_key")) as client, pytest.raises(ConfigurationError, match=message):
         client.evaluate(data, **wanted)
 
 
-def test_a_job_without_a_model_is_named(service: LocalService, data: Path) -> None:
+def test_a_job_without_a_model_is_an_error_that_names_it(service: LocalService, data: Path) -> None:
     with Client(**service.client_options("api_key")) as client:
         job = client.jobs.create(MODEL, training_file=client.files.upload(data), reward=ARN)
         with pytest.raises(ConfigurationError, match="has no tuned model"):
@@ -314,7 +316,7 @@ def test_a_job_without_a_model_is_named(service: LocalService, data: Path) -> No
         client.jobs.wait(job, poll_interval=0.05)
 
 
-def test_nothing_to_ask_is_said(service: LocalService) -> None:
+def test_an_empty_dataset_is_an_error(service: LocalService) -> None:
     with Client(**service.client_options("api_key")) as client:
         with pytest.raises(DatasetError, match="no records"):
             client.evaluate([], models=[MODEL], reward=right)
@@ -323,7 +325,7 @@ def test_nothing_to_ask_is_said(service: LocalService) -> None:
 
 
 @pytest.mark.parametrize(("value", "code"), [(0.0, "base_too_low"), (0.5, "base_score"), (1.0, "base_too_high")])
-def test_advice_before_training(service: LocalService, data: Path, value: float, code: str) -> None:
+def test_a_base_model_gets_advice_before_training(service: LocalService, data: Path, value: float, code: str) -> None:
     @reward
     def constant(rollout: Rollout) -> float:
         del rollout
@@ -338,7 +340,7 @@ def test_advice_before_training(service: LocalService, data: Path, value: float,
         assert "base_score" in {finding.code for finding in eased.findings}
 
 
-def test_a_reward_that_raises_shows(service: LocalService, data: Path) -> None:
+def test_a_reward_that_raises_is_reported(service: LocalService, data: Path) -> None:
     @reward
     def broken(rollout: Rollout) -> float:
         raise ValueError(rollout.answer)
@@ -349,7 +351,7 @@ def test_a_reward_that_raises_shows(service: LocalService, data: Path) -> None:
     assert report.models[0].parts["reward_error"] == 1.0
 
 
-def test_hostile_text_is_inert(service: LocalService) -> None:
+def test_hostile_text_is_escaped(service: LocalService) -> None:
     rows = records(30)
     rows[0]["kind"] = "<script>alert(1)</script>\x1b[31m"
     with Client(**service.client_options("api_key")) as client:
@@ -360,43 +362,43 @@ def test_hostile_text_is_inert(service: LocalService) -> None:
 
 
 @given(st.lists(st.lists(st.text(max_size=40), min_size=9, max_size=9), min_size=1, max_size=4))
-def test_a_wide_table_is_folded_and_nothing_left_out(rows: list[list[str]]) -> None:
+def test_a_wide_table_continues_below_with_all_columns(rows: list[list[str]]) -> None:
     head = [f"column {number}" for number in range(9)]
     lines = format_table([head, *([cell or "-" for cell in row] for row in rows)])
     assert all(len(line) <= 80 for line in lines)
     assert [name for name in head if not any(name in line for line in lines)] == []
 
 
-def test_how_many_are_asked_at_once_follows_the_service() -> None:
+def test_the_concurrency_limit_follows_throttling() -> None:
     async def run() -> None:
-        lanes = AdaptiveLimiter(8)
-        under_way, most = 0, 0
+        limiter = AdaptiveLimiter(8)
+        active, most = 0, 0
 
         async def one() -> None:
-            nonlocal under_way, most
-            async with lanes:
-                under_way += 1
-                most = max(most, under_way)
+            nonlocal active, most
+            async with limiter:
+                active += 1
+                most = max(most, active)
                 await asyncio.sleep(0)
-                under_way -= 1
+                active -= 1
 
         await asyncio.gather(*(one() for _ in range(50)))
         assert most == 8
-        lanes.decrease()
-        lanes.decrease()
-        assert lanes.limit == pytest.approx(8 * 0.7), "several refusals of one moment count once"
+        limiter.decrease()
+        limiter.decrease()
+        assert limiter.limit == pytest.approx(8 * 0.7), "several throttled responses within a second count once"
         most = 0
         await asyncio.gather(*(one() for _ in range(50)))
         assert most == 5
         for _ in range(200):
-            lanes.increase()
-        assert lanes.limit == 8
+            limiter.increase()
+        assert limiter.limit == 8
 
     asyncio.run(run())
 
 
 @given(st.integers(1, 8).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n), st.integers(1, n))))
-def test_pass_at_k_is_the_share_of_draws_with_a_pass(counts: tuple[int, int, int]) -> None:
+def test_pass_at_k_is_the_share_of_draws_with_a_passing_answer(counts: tuple[int, int, int]) -> None:
     passed, samples, k = counts
     draws = list(combinations(range(samples), k))
     share = sum(any(one < passed for one in draw) for draw in draws) / len(draws)

@@ -1,4 +1,4 @@
-"""The examples that measure and rehearse, each in a process of its own, as a newcomer starts them."""
+"""Run examples/evaluate.py and examples/rehearse.py as a user would."""
 
 from __future__ import annotations
 

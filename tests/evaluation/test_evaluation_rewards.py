@@ -1,4 +1,4 @@
-"""Answers scored by whatever trained, wherever it runs, as they come; and a reward that cannot, found out early."""
+"""Scoring in an evaluation: every kind of reward, reuse of scores, failures, and progress."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def ask(client: Client, data: object, reward: object, **settings: Any) -> Any:
     return client.evaluate(data, reward=reward, **wanted)  # type: ignore[arg-type] # a path
 
 
-def test_the_same_reward_says_the_same_wherever_it_is(
+def test_a_reward_gives_the_same_scores_in_every_place(
     client: Client, data: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with zipfile.ZipFile(tmp_path / "reward.zip", "w") as archive:
@@ -103,7 +103,7 @@ def test_the_same_reward_says_the_same_wherever_it_is(
     space: dict[str, Any] = {}
     exec(SOURCE, space)  # noqa: S102 - ours
     handler = space["lambda_handler"]
-    state = tmp_path / "state"  # asked once, scored by each
+    state = tmp_path / "state"  # answered once, scored by each
     found: dict[str, Any] = {}
     with FakeLambda(handler, refuse_every=3) as function:
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", function.url)
@@ -115,7 +115,7 @@ def test_the_same_reward_says_the_same_wherever_it_is(
             "deployed": ARN,
         }.items():
             found[name] = ask(client, data, target, resume=state, samples=3)
-    assert function.done["refused"] > 0, "it was throttled, and asked again"
+    assert function.done["refused"] > 0, "it was throttled, and invoked again"
     assert function.done["answered"] == -(-120 // 16)
     scores = {name: report.models[0].scores for name, report in found.items()}
     assert all(one == scores["reward"] for one in scores.values())
@@ -124,7 +124,7 @@ def test_the_same_reward_says_the_same_wherever_it_is(
     assert found["zip"].models[0].parts["length"] == found["deployed"].models[0].parts["length"] > 0
 
 
-def test_nothing_is_scored_twice_unless_the_reward_has_changed(
+def test_scores_are_reused_until_the_reward_changes(
     client: Client, proxy: FlakyProxy, data: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
@@ -154,7 +154,7 @@ def test_nothing_is_scored_twice_unless_the_reward_has_changed(
     for _ in range(2):
         ask(client, data, counting, resume=state)
     assert len(calls) == 40
-    assert proxy.done["passed"] == 40, "and asked once, whatever scores"
+    assert proxy.done["passed"] == 40, "each question is sent once for all rewards"
 
 
 HELPED = """
@@ -167,7 +167,7 @@ def lambda_handler(event, context):
 """
 
 
-def test_what_a_reward_imports_of_the_users_is_part_of_it(
+def test_a_changed_module_that_the_reward_imports_changes_its_key(
     client: Client, proxy: FlakyProxy, data: Path, tmp_path: Path
 ) -> None:
     file, helper, deep = tmp_path / "reward.py", tmp_path / "helper.py", tmp_path / "pkg" / "deep" / "constants.py"
@@ -199,7 +199,7 @@ def test_what_a_reward_imports_of_the_users_is_part_of_it(
     assert again() == 0.75
     helper.write_text(helper.read_text().replace("inner.VALUE", "1.0"))
     assert again() == 1.0
-    assert proxy.done["passed"] == 40, "and nothing was asked again"
+    assert proxy.done["passed"] == 40, "no question is sent again"
 
 
 CELL = """
@@ -210,12 +210,14 @@ def part():
     return {}
 
 @reward
-def told(rollout):
+def scored(rollout):
     return part() * beside.VALUE
 """
 
 
-def test_of_a_notebook_what_would_be_packaged_is_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_objects_that_a_notebook_reward_refers_to_change_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "beside.py").write_text("VALUE = 1\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
@@ -223,13 +225,13 @@ def test_of_a_notebook_what_would_be_packaged_is_part_of_it(tmp_path: Path, monk
     def key(value: str) -> str:
         space: dict[str, Any] = {"__name__": "__main__", "In": ["", CELL.format(value)]}
         exec(space["In"][1], space)  # noqa: S102 - a cell
-        scorer = create_scorer(space["told"], None)
+        scorer = create_scorer(space["scored"], None)
         scorer.close()
         return scorer.key
 
     first = key("0.5")
     assert key("0.5") == first
-    assert key("0.75") != first, "a helper in another cell, or in the same, is part of it"
+    assert key("0.75") != first, "a helper in the same or another cell changes the key"
     (tmp_path / "beside.py").write_text("VALUE = 2\n")
     assert key("0.5") != first
 
@@ -243,7 +245,7 @@ sys.stdin.read()
 """
 
 
-def test_a_file_to_resume_from_is_one_evaluations_alone(
+def test_a_resume_file_is_locked_against_a_second_evaluation(
     client: Client, proxy: FlakyProxy, data: Path, tmp_path: Path
 ) -> None:
     state = tmp_path / "state"
@@ -254,10 +256,10 @@ def test_a_file_to_resume_from_is_one_evaluations_alone(
         assert other.stdout.readline().strip() == b"held"
         with pytest.raises(ConfigurationError, match=r"state is in use by another evaluation.* Wait until"):
             ask(client, data, right, resume=state)
-        assert proxy.done["passed"] == 0, "nothing is paid for"
+        assert proxy.done["passed"] == 0, "no request is sent"
         other.kill()
         other.wait()
-        assert ask(client, data, right, resume=state).models[0].answers == 40, "the lock went with its process"
+        assert ask(client, data, right, resume=state).models[0].answers == 40, "the lock is released with its process"
     kept = ResumeFile(state, "a")
     with pytest.raises(ConfigurationError, match="is in use"):
         ResumeFile(state, "a")
@@ -266,7 +268,7 @@ def test_a_file_to_resume_from_is_one_evaluations_alone(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fcntl")
-def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_locks_gives_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import fcntl
 
     def flock(descriptor: int, how: int) -> None:
@@ -277,7 +279,7 @@ def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest
         ResumeFile(tmp_path / "state", "a").close()
 
 
-def test_a_score_that_is_only_the_floor_is_tried_again(client: Client, data: Path, tmp_path: Path) -> None:
+def test_a_floor_score_after_an_error_is_computed_again(client: Client, data: Path, tmp_path: Path) -> None:
     down = True
 
     @reward
@@ -295,7 +297,7 @@ def test_a_score_that_is_only_the_floor_is_tried_again(client: Client, data: Pat
     assert "reward_errors" not in {finding.code for finding in second.findings}
 
 
-def test_a_reward_that_cannot_score_ends_it_before_all_is_asked(
+def test_a_reward_that_cannot_score_ends_the_evaluation_early(
     client: Client, proxy: FlakyProxy, data: Path, tmp_path: Path, file: Path
 ) -> None:
     def broken(event: Any, context: Any) -> Any:
@@ -304,7 +306,7 @@ def test_a_reward_that_cannot_score_ends_it_before_all_is_asked(
 
     with pytest.raises(RewardError, match="no such field"):
         ask(client, data, broken, limit=None, samples=8, concurrency=4)
-    assert proxy.done["passed"] < 480, "of 960: as soon as the first batch is answered, no more is asked"
+    assert proxy.done["passed"] < 480, "fewer than half of 960: no more requests after the first batch was scored"
     asked = proxy.done["passed"]
     file.write_text("import nothing_of_the_kind")
     with pytest.raises(RewardError, match="nothing_of_the_kind"):
@@ -314,7 +316,7 @@ def test_a_reward_that_cannot_score_ends_it_before_all_is_asked(
         ask(client, data, f"{tmp_path}/none.py:lambda_handler")
 
 
-def test_one_answer_that_cannot_be_scored_costs_no_other_its_score(client: Client, data: Path) -> None:
+def test_one_answer_without_a_score_does_not_affect_the_others(client: Client, data: Path) -> None:
     def choosy(event: Any, context: Any) -> Any:
         if any(one["messages"][0]["content"] == "What is 7 + 7?" for one in event):
             raise ValueError("not seven")
@@ -325,7 +327,7 @@ def test_one_answer_that_cannot_be_scored_costs_no_other_its_score(client: Clien
     assert "not seven" in str(next(one for one in report.warnings if one.code == "not_scored"))
 
 
-def test_large_answers_fit_into_what_lambda_takes(client: Client) -> None:
+def test_batches_of_large_answers_stay_below_the_size_limit_of_lambda(client: Client) -> None:
     rows = records(20)
     for row in rows:
         row["background"] = "x" * 600_000
@@ -340,7 +342,7 @@ def test_large_answers_fit_into_what_lambda_takes(client: Client) -> None:
     assert len(sizes) == 20
 
 
-def test_an_interrupt_in_a_notebook_stops_the_asking(client: Client, proxy: FlakyProxy, data: Path) -> None:
+def test_an_interrupt_in_a_notebook_stops_the_requests(client: Client, proxy: FlakyProxy, data: Path) -> None:
     if threading.current_thread() is not threading.main_thread() or os.name != "posix":
         pytest.skip("signals reach the main thread alone")
 
@@ -352,7 +354,7 @@ def test_an_interrupt_in_a_notebook_stops_the_asking(client: Client, proxy: Flak
     async def cell() -> None:
         ask(client, data, right, limit=None, samples=8, concurrency=2, progress=progress)
 
-    loop = asyncio.new_event_loop()  # `asyncio.run` would take the signal for itself
+    loop = asyncio.new_event_loop()  # `asyncio.run` would handle the signal itself
     try:
         with pytest.raises(KeyboardInterrupt):
             loop.run_until_complete(cell())
@@ -361,16 +363,16 @@ def test_an_interrupt_in_a_notebook_stops_the_asking(client: Client, proxy: Flak
     asked = proxy.done["passed"]
     assert asked < 100
     time.sleep(0.5)
-    assert proxy.done["passed"] <= asked + 2, "what was under way has come in, and nothing else"
+    assert proxy.done["passed"] <= asked + 2, "only requests in flight finish"
 
 
-def test_samples_of_one_seed_differ_and_come_again(client: Client, data: Path) -> None:
+def test_samples_with_one_seed_differ_and_are_repeatable(client: Client, data: Path) -> None:
     first, second = (ask(client, data, right, samples=4, sampling={"seed": 1}) for _ in range(2))
     assert first.models[0].scores == second.models[0].scores
     assert any(len(set(scores)) > 1 for scores in first.models[0].scores.values())
 
 
-def test_several_tuned_models_are_told_apart(service: LocalService, data: Path) -> None:
+def test_several_tuned_models_have_distinct_labels(service: LocalService, data: Path) -> None:
     with Client(**service.client_options("api_key")) as client:
         file = client.files.upload(data)
         settings = {"n_epochs": 1, "batch_size": 60}
@@ -382,7 +384,7 @@ def test_several_tuned_models_are_told_apart(service: LocalService, data: Path) 
             ask(client, data, right, models={"a": jobs[0], "b": jobs[0].fine_tuned_model})
 
 
-def test_a_report_without_answers_is_still_one(client: Client) -> None:
+def test_a_report_without_answers_can_be_shown(client: Client) -> None:
     rows = records(2)
     for row in rows:
         row["messages"] = [{"role": "user", "content": 7}]
@@ -393,7 +395,7 @@ def test_a_report_without_answers_is_still_one(client: Client) -> None:
         assert "nan" not in shown.lower()
 
 
-def test_progress_is_a_bar_on_a_terminal_and_log_lines_elsewhere(
+def test_progress_is_a_bar_on_a_terminal_and_log_lines_otherwise(
     client: Client,
     data: Path,
     capsys: pytest.CaptureFixture[str],
@@ -403,7 +405,7 @@ def test_progress_is_a_bar_on_a_terminal_and_log_lines_elsewhere(
     caplog.set_level("INFO", logger="bedrock_rft")
     ask(client, data, right, progress=True)
     assert capsys.readouterr().err == ""
-    assert "evaluation: asked" not in caplog.text, "a short run leaves no line"
+    assert "evaluation: asked" not in caplog.text, "a short run logs nothing"
     monkeypatch.setattr(_progress, "_SECONDS_BETWEEN_LINES", 0.0)
     ask(client, data, right, progress=True)
     lines = [line for line in caplog.messages if line.startswith("evaluation: ")]
@@ -414,7 +416,7 @@ def test_progress_is_a_bar_on_a_terminal_and_log_lines_elsewhere(
     bar = ProgressReporter(40, 39, 0, progress=True)
     bar.advance("asked")
     bar.close()
-    assert "| 39/40 [" in capsys.readouterr().err, "tqdm's"
+    assert "| 39/40 [" in capsys.readouterr().err, "the bar of tqdm"
     caplog.clear()
     monkeypatch.setitem(sys.modules, "tqdm", None)
     without = ProgressReporter(40, 39, 0, progress=True)
@@ -425,7 +427,7 @@ def test_progress_is_a_bar_on_a_terminal_and_log_lines_elsewhere(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="there are no such limits")
-def test_a_full_disk_is_said_and_what_is_there_is_kept(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_and_stored_answers_are_kept(tmp_path: Path) -> None:
     import resource
 
     path = tmp_path / "state"

@@ -97,7 +97,7 @@ def test_p_values_are_adjusted_for_the_number_of_models() -> None:
     assert several.comparisons[0].difference.adjusted_p == pytest.approx(3 * 0.03125)
 
 
-def test_copies_of_a_prompt_are_not_new_evidence() -> None:
+def test_copies_of_a_prompt_count_once() -> None:
     rows = [{"messages": [{"role": "user", "content": f"Prompt {n % 4}"}]} for n in range(40)]
     report = evaluate({"base": lambda _index, _sample: 0.0, "tuned": lambda _index, _sample: 1.0}, records=rows)
     assert report.comparisons[0].verdict == "undecided"
@@ -177,7 +177,7 @@ def test_floating_sums_reach_the_pass_mark(score: float, expected: bool) -> None
     assert evaluate({"base": lambda _index, _sample: score}).models[0].pass_at[1] == float(expected)
 
 
-def test_parts_and_groups_have_the_means_denominator() -> None:
+def test_parts_and_groups_use_the_denominator_of_the_mean() -> None:
     rows = [{"messages": [{"role": "user", "content": f"{n}"}], "kind": "a"} for n in range(10)]
 
     def score(index: int, sample: int) -> float | None:
@@ -253,7 +253,7 @@ def test_a_limit_samples_at_random() -> None:
 
 
 @pytest.mark.parametrize("local", [False, True])
-def test_the_facts_stand_in_every_form(local: bool) -> None:
+def test_text_page_and_json_contain_the_facts(local: bool) -> None:
     report = evaluate({"base": lambda _index, _sample: 0.5}, local_service=local)
     note = "on the local service: no model was trained; its answers know the references"
     for form in (" ".join(str(report).split()), report.to_html(), report.to_json()):

@@ -33,8 +33,8 @@ def score(one):
     fields = {**one, **(one.get("metadata") or {})}
     wanted = fields.get("reference_answer")
     wanted = wanted["text"] if isinstance(wanted, dict) else wanted
-    said = one["messages"][-1]["content"] if one["messages"] else ""
-    return float(bool(wanted) and said.strip(" .}").endswith(str(wanted)))
+    answer = one["messages"][-1]["content"] if one["messages"] else ""
+    return float(bool(wanted) and answer.strip(" .}").endswith(str(wanted)))
 """
 
 
@@ -82,7 +82,7 @@ def good(data: Path) -> Rehearsal:
 
 def test_a_good_run_has_no_errors(good: Rehearsal) -> None:
     assert good.ok
-    assert codes(good) == {"not_asked"}, "whether the real model earns anything is open, and said to be"
+    assert codes(good) == {"not_asked"}, "the base model was not sampled"
     assert good.first == ()
     assert good.curve is not None
     assert good.curve.last > good.curve.first + 0.3
@@ -91,7 +91,7 @@ def test_a_good_run_has_no_errors(good: Rehearsal) -> None:
     assert {"learns", "data", "sound", "load"} <= {finding.code for finding in good.findings}
 
 
-def test_the_load_on_the_function_is_worked_out(good: Rehearsal) -> None:
+def test_the_load_on_the_function_is_computed(good: Rehearsal) -> None:
     load = good.load
     assert load is not None
     assert (load.steps, load.rollouts, load.calls, load.calls_at_once) == (30, 120 * 2 * 8, 120, 4)
@@ -105,12 +105,12 @@ def test_the_report_fits_80_columns_and_is_json(good: Rehearsal, tmp_path: Path)
     assert all(len(line) <= 80 for line in text.splitlines())
     assert "30 steps: 2 epochs, 8 prompts a step" in text
     assert "assumed\n" not in text, "both were given"
-    told = json.loads(good.to_json(tmp_path / "report.json"))
-    assert told == json.loads((tmp_path / "report.json").read_text())
-    assert told["ok"] is True
-    assert told["load"]["calls"] == 120
-    assert told["rewards"] == [*good.curve.rewards] if good.curve else False
-    assert "no model was trained" in told["notice"]
+    written = json.loads(good.to_json(tmp_path / "report.json"))
+    assert written == json.loads((tmp_path / "report.json").read_text())
+    assert written["ok"] is True
+    assert written["load"]["calls"] == 120
+    assert written["rewards"] == [*good.curve.rewards] if good.curve else False
+    assert "no model was trained" in written["notice"]
 
 
 def test_a_run_of_large_batches_is_rehearsed_long_enough() -> None:
@@ -173,7 +173,7 @@ def test_findings_to_fix_are_ordered() -> None:
     lines = str(report).splitlines()
     assert "Fix first" in lines
     assert any(line.startswith("  1. error: ") for line in lines)
-    assert "flat" not in codes(report), "it is not said twice"
+    assert "flat" not in codes(report), "the check has reported it already"
     doubled = rehearse([*records(), *records()], indifferent)
     assert [finding.level for finding in doubled.first] == ["error", "warning"]
 
@@ -207,9 +207,9 @@ def test_the_base_model_is_sampled_only_on_request(service: LocalService, data: 
         options: dict[str, Any] = {**service.client_options("api_key"), "base_url": proxy.base_url}
         with Client(**options) as client:
             assert client.rehearse(data, reward=right, limit=16).evaluation is None
-            assert client.rehearse(records(40), reward=right, samples=4).evaluation is None, "its data are too few"
+            assert client.rehearse(records(40), reward=right, samples=4).evaluation is None, "there are too few records"
             assert client.rehearse(data, reward=indifferent, limit=16, samples=4).evaluation is None, (
-                "nor is its reward one"
+                "the reward is constant"
             )
             assert proxy.done["passed"] == 0
             report = client.rehearse(data, reward=right, limit=48, samples=4, prompts=20, progress=False)
@@ -245,7 +245,7 @@ def test_an_async_client_rehearses_too(service: LocalService, data: Path) -> Non
     report, ticks = asyncio.run(run())
     assert report.base is not None
     assert len(report.base.scores) == 8
-    assert ticks > 10, "the loop goes on meanwhile"
+    assert ticks > 10, "the event loop is not blocked"
 
 
 def test_a_sync_client_rehearses_inside_a_running_loop(service: LocalService, data: Path) -> None:
@@ -257,7 +257,7 @@ def test_a_sync_client_rehearses_inside_a_running_loop(service: LocalService, da
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"limit": 0}, "limit is 0"),
         ({"samples": 1}, "at least 2"),
@@ -268,12 +268,12 @@ def test_a_sync_client_rehearses_inside_a_running_loop(service: LocalService, da
         ({"reward_range": (1, 0)}, "reward_range is"),
     ],
 )
-def test_invalid_arguments_are_refused(data: Path, settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigurationError, match=said):
+def test_invalid_arguments_are_refused(data: Path, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
         rehearse(data, right, **settings)
 
 
-def test_it_needs_no_identity_no_extra_and_no_socket(data: Path, tmp_path: Path) -> None:
+def test_a_rehearsal_needs_no_identity_no_extra_and_no_socket(data: Path, tmp_path: Path) -> None:
     (tmp_path / "reward.py").write_text(SOURCE)
     code = (
         "import sys, socket\n"
@@ -289,19 +289,19 @@ def test_it_needs_no_identity_no_extra_and_no_socket(data: Path, tmp_path: Path)
 def test_the_command(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "reward.py"
     file.write_text(SOURCE + "\ndef zero(event, context):\n    return []\n")
-    page, told = tmp_path / "report.html", tmp_path / "report.json"
+    page, written = tmp_path / "report.html", tmp_path / "report.json"
     good = [str(data), "--reward", f"{file}:lambda_handler", "--batch-size", "8", "--limit", "40"]
-    assert main([*good, "--html", str(page), "--json", str(told)]) == 0
+    assert main([*good, "--html", str(page), "--json", str(written)]) == 0
     assert " 15 steps: 1 epoch, 8 prompts a step; n_epochs assumed" in capsys.readouterr().out
-    assert json.loads(told.read_text())["settings"] == {"batch_size": 8}
+    assert json.loads(written.read_text())["settings"] == {"batch_size": 8}
     assert "<svg" in page.read_text(encoding="utf-8")
     assert main([str(data), "--reward", f"{file}:zero"]) == 1
     capsys.readouterr()
     for wrong in ([str(tmp_path / "none.jsonl"), *good[1:]], [*good, "--json", str(tmp_path / "none" / "x")]):
         assert main(wrong) == 2
-        said = capsys.readouterr()
-        assert said.err.startswith("error: ")
-        assert len(said.err.splitlines()) == 1
+        output = capsys.readouterr()
+        assert output.err.startswith("error: ")
+        assert len(output.err.splitlines()) == 1
     with pytest.raises(SystemExit, match="2"):
         main([str(data)])
 
@@ -469,7 +469,7 @@ def test_a_failed_job_has_no_ok_for_its_load(data: Path) -> None:
     assert "load" not in found
 
 
-def test_a_reward_for_another_payload_shape_gets_the_options_named(data: Path) -> None:
+def test_the_finding_for_another_payload_shape_names_the_options(data: Path) -> None:
     def sample(event: Any, context: Any) -> Any:
         del context
         return [
