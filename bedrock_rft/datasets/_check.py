@@ -71,10 +71,9 @@ class DatasetCheck:
         self._sha256 = hashlib.sha256()
         self._digests = (self._sha256, *digests)
         self._size = self._line = 0
-        self._limit = limit
-        self._blank_lines: list[int] = []  # the first ones; errors if a record follows
-        self._blanks = self._last_blank = 0
-        self._blanks_before = 0  # the last run of empty lines
+        self._blanks = 0
+        self._first_blank = 1  # of consecutive empty lines
+        self._last_blank = 0
         self._partial: list[bytes] = []  # the line that has begun
         self._partial_size = 0
         self._stopped = False
@@ -125,7 +124,8 @@ class DatasetCheck:
             self._end_line()
         self._statistics.finish()
         records = self._line - self._blanks
-        self._log_blank_lines()
+        if self._blanks and self._last_blank == self._line:  # only empty lines follow the last record
+            self._log.discard(_BLANK_LINE.code, range(self._first_blank, self._line + 1))
         if not self._stopped:
             self._check_count(records)
         found, log = self._statistics, self._log
@@ -171,11 +171,10 @@ class DatasetCheck:
             return
         if not line.strip(_WHITESPACE):
             self._blanks += 1
-            if self._blanks <= self._limit:
-                self._blank_lines.append(self._line)
             if self._last_blank != self._line - 1:
-                self._blanks_before = self._blanks - 1
+                self._first_blank = self._line
             self._last_blank = self._line
+            self._log.add(self._line, _BLANK_LINE)
             return
         self._check_secrets(line)
         value, problems = _explain(line, first=self._line - self._blanks == 1)
@@ -198,14 +197,6 @@ class DatasetCheck:
             self._stopped = problem.code != "bom"
             self._line -= self._stopped  # such a file has no records
         return line.removeprefix(_BOM)
-
-    def _log_blank_lines(self) -> None:
-        """Log the empty lines that a record follows."""
-        blanks = self._blanks_before if self._last_blank == self._line else self._blanks
-        for line in self._blank_lines[:blanks]:
-            self._log.add(line, _BLANK_LINE)
-        if blanks > len(self._blank_lines):
-            self._log.counts[_BLANK_LINE.code] += blanks - len(self._blank_lines)
 
     def _check_count(self, found: int) -> None:
         limits, log = self._limits, self._log.add

@@ -113,6 +113,12 @@ class ProblemLog:
         if self.counts[problem.code] <= self._max_problems:
             self._problems.append(replace(problem, line=line))
 
+    def discard(self, code: str, lines: range) -> None:
+        """Remove the problems with a code, one on each of the lines."""
+        self.counts[code] -= len(lines)
+        self.counts += Counter[str]()  # without zeros
+        self._problems = [found for found in self._problems if found.code != code or found.line not in lines]
+
     def sorted(self, severity: Severity) -> tuple[Problem, ...]:
         """Return the problems of a severity by line; those of the whole file come first."""
         found = [problem for problem in self._problems if problem.severity == severity]

@@ -1,4 +1,4 @@
-"""Rules for one record. They explain each violation, and run only for records that the fast check rejected."""
+"""Rules for one record. They explain each problem, and run only for records that the fast check rejected."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from bedrock_rft.datasets._report import Problem
 
 __all__ = [
     "ROLES",
-    "Problem",
     "content_text",
+    "error",
     "join_text_parts",
     "json_type",
     "list_names",
     "record_problems",
     "truncate",
+    "warning",
 ]
 
 ROLES = ("system", "user", "assistant")
