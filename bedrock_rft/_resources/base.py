@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 from urllib.parse import quote
 
 from bedrock_rft._auth.config import Config
@@ -21,6 +21,7 @@ __all__ = ["AsyncResource", "Resource", "Session", "blocking", "blocking_iter", 
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 A = TypeVar("A", bound="AsyncResource")
 M = TypeVar("M", bound=Payload)
 
@@ -50,37 +51,57 @@ class AsyncResource:
     async def _send(self, request: Request, model: type[M]) -> M:
         return parse_response(model, await self._session.exchange(request), request, self._session.config)
 
-    async def _pages(
-        self, path: str, item: type[M], query: Query, *, after: str | None = None
-    ) -> AsyncGenerator[M, None]:
-        """Yield every item of a list once, across all pages. A page without new items is the last."""
+    def _pages(self, path: str, item: type[M], query: Query, *, after: str | None = None) -> PagedIterator[M]:
+        """Iterate over every item of a list once, across all pages."""
+        return PagedIterator(self._fetch_pages(path, item, query, after))
+
+    async def _fetch_pages(
+        self, path: str, item: type[M], query: Query, after: str | None
+    ) -> AsyncGenerator[Sequence[M], None]:
+        """Yield the new items of each page. A page without new items is the last."""
         page_type: type[Page[M]] = _page_type(item)
-        seen: set[str] = set()
+        seen = {""}  # items without an id are yielded, but do not count as new
         while True:
-            request = Request("GET", path, query={**query, "after": after})
-            page = await self._send(request, page_type)
+            page = await self._send(Request("GET", path, query={**query, "after": after}), page_type)
+            new: list[M] = []
             fresh = False
+            after = None
             for one in page.data:
-                key = _key(one)
+                key: str = cast("Any", one).id
+                if key:
+                    after = key
                 if key not in seen:
-                    if key:  # items without an id are yielded, but do not count as new
-                        fresh = True
-                        seen.add(key)
-                    yield one
-            after = next((key for one in reversed(page.data) if (key := _key(one))), None)
-            if not page.has_more or not fresh or after is None:
+                    fresh = True
+                    seen.add(key)
+                    new.append(one)
+                elif not key:
+                    new.append(one)
+            yield new
+            if not page.has_more or not fresh:
                 return
+
+
+class PagedIterator(AsyncIterator[T], Generic[T]):
+    """Async iterator over the items of pages. A sync client iterates over `pages` itself, which costs less."""
+
+    def __init__(self, pages: AsyncGenerator[Sequence[T], None]) -> None:
+        self.pages = pages
+        self._items: Iterator[T] = iter(())
+
+    async def __anext__(self) -> T:
+        while True:
+            for item in self._items:
+                return item
+            self._items = iter(await self.pages.__anext__())
+
+    async def aclose(self) -> None:
+        await self.pages.aclose()
 
 
 @functools.cache
 def _page_type(item: type[Any]) -> type[Any]:
     page: Any = Page
     return page[item]  # type: ignore[no-any-return] # created at run time, once for each payload
-
-
-def _key(item: Any) -> str:
-    key: str = item.id
-    return key
 
 
 class Resource:
@@ -151,8 +172,8 @@ def blocking_iter(method: Callable[Concatenate[A, P], AsyncIterator[R]]) -> Call
     @functools.wraps(method)
     def sync_method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
         check_arguments(signature, self, method.__name__, args, kwargs)
-        items = iterate_sync(cast("AsyncGenerator[R, None]", method(self._async, *args, **kwargs)))
-        return Items(items, f"{type(self).__name__}.{method.__name__}()")
+        source = cast("AsyncGenerator[R, None] | PagedIterator[R]", method(self._async, *args, **kwargs))
+        return Items(iterate_sync(source), f"{type(self).__name__}.{method.__name__}()")
 
     # `wraps` copies the annotation AsyncIterator; editors and `help` should show Iterator.
     returned = str(signature.return_annotation).replace("AsyncIterator", "Iterator")
@@ -166,6 +187,9 @@ class Items(Iterator[R]):
     def __init__(self, items: Generator[R, None, None], name: str) -> None:
         self._items, self._name = items, name
 
+    def __iter__(self) -> Iterator[R]:
+        return self._items  # a loop over the generator itself costs less
+
     def __next__(self) -> R:
         return next(self._items)
 
@@ -177,8 +201,12 @@ class Items(Iterator[R]):
         return f"<{self._name}: iterate, or use list(…)>"
 
 
-def iterate_sync(source: AsyncGenerator[R, None]) -> Generator[R, None, None]:
-    """Iterate over an async generator that never suspends."""
+def iterate_sync(source: AsyncGenerator[R, None] | PagedIterator[R]) -> Generator[R, None, None]:
+    """Iterate over an async generator or a `PagedIterator` that never suspends."""
+    if isinstance(source, PagedIterator):
+        for page in iterate_sync(source.pages):
+            yield from page
+        return
     step = source.__anext__
     try:
         while True:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
-from pydantic import field_validator
+from typing_extensions import Self
 
 from bedrock_rft.types._payload import Payload
 
@@ -24,7 +24,10 @@ class Page(Payload, Generic[T]):
     has_more: bool = False
     """False if the service does not return it."""
 
-    @field_validator("data", mode="before")
     @classmethod
-    def _read_null(cls, value: Any) -> Any:
-        return () if value is None else value
+    def salvage(cls, data: Any) -> Self:
+        """Validate data without the parts that do not fit; null is an empty list."""
+        # Not a validator before: with one, pydantic would build every item twice.
+        if isinstance(data, dict) and "data" in data and data["data"] is None:
+            data = {**cast("dict[str, Any]", data), "data": []}
+        return super().salvage(data)

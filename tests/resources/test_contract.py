@@ -80,7 +80,7 @@ class _Resource:
 
         async def call(*arguments: Any, **named: Any) -> Any:
             answer = method(*arguments, **named)
-            if inspect.isasyncgen(answer):
+            if isinstance(answer, AsyncIterator):
                 return [item async for item in answer]
             if hasattr(answer, "__next__"):
                 return list(answer)
