@@ -24,11 +24,7 @@ _NONE_FOUND = (
     "'aws configure' or 'aws sso login', or pass api_key=…, profile=… or credentials=…."
 )
 _PARTS = {"access_key": "access key id", "secret_key": "secret access key", "token": "session token"}
-_VARIABLES = {
-    "access_key": "AWS_ACCESS_KEY_ID",
-    "secret_key": "AWS_SECRET_ACCESS_KEY",
-    "token": "AWS_SESSION_TOKEN",
-}
+_VARIABLES = {"access_key": "AWS_ACCESS_KEY_ID", "secret_key": "AWS_SECRET_ACCESS_KEY", "token": "AWS_SESSION_TOKEN"}
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 
 

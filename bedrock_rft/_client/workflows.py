@@ -105,17 +105,7 @@ class AsyncWorkflows(AsyncResource):
         from bedrock_rft.evaluation._evaluate import Settings, run
 
         settings = Settings(
-            samples,
-            concurrency,
-            sampling,
-            limit,
-            by,
-            pass_mark,
-            resume,
-            progress,
-            seed,
-            thresholds,
-            reward_range,
+            samples, concurrency, sampling, limit, by, pass_mark, resume, progress, seed, thresholds, reward_range
         )
         return await run(dataset, models, reward, self, settings, timeout=timeout)
 

@@ -89,9 +89,7 @@ class AsyncFiles(AsyncResource):
             _log_warnings(upload)
             if reuse and (same := await self._find_identical(upload)) is not None:
                 log.info(
-                    "%s is already on the service as %s and was not sent again",
-                    sanitize_line(upload.filename),
-                    same.id,
+                    "%s is already on the service as %s and was not sent again", sanitize_line(upload.filename), same.id
                 )
                 return same
             self._suggest_reuse(upload)

@@ -12,7 +12,7 @@ from bedrock_rft._transport.proxy import find_proxy
 from bedrock_rft._transport.transport import Request
 from bedrock_rft.errors import APIConnectionError, APIError, APITimeoutError
 
-__all__ = ["map_connection_error", "strip_exception"]
+__all__ = ["map_connection_error"]
 
 _NOT_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"}
 _TIMEOUTS = {"ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout", "TimeoutException"}
@@ -28,16 +28,17 @@ _STRICTNESS = (
 def map_connection_error(
     error: BaseException, request: Request, config: Config, outer_error: BaseException | None
 ) -> APIError:
-    """Return the error to raise if no complete response arrived.
+    """Return the error to raise if no complete response arrived, with the exception of the HTTP library as its cause.
 
-    Args:
-        error: the exception of the HTTP library or the OpenAI SDK.
-        request: the request that was being sent.
-        config: the endpoint.
-        outer_error: the exception that the caller was handling, `sys.exc_info()[1]` before the request. Python adds it
-            to the chain, but it does not concern this request: a refused connection in it must not make a creation
-            look as if it was never sent.
+    Python adds `outer_error`, which the caller was handling, to the chain. It does not concern this request: a refused
+    connection in it must not make a creation look as if it was never sent.
     """
+    mapped = _describe(error, request, config, outer_error)
+    mapped.__cause__ = _strip(error, outer_error)
+    return mapped
+
+
+def _describe(error: BaseException, request: Request, config: Config, outer_error: BaseException | None) -> APIError:
     names = {kind.__name__ for cause in _causes(error, outer_error) for kind in type(cause).__mro__}
     # The outermost exception of the HTTP library is the current failure; the ones it was raised from may be older.
     current = next((c for c in _causes(error, outer_error) if type(c).__module__.startswith("httpx")), error)
@@ -61,13 +62,13 @@ def map_connection_error(
             reason="header",
             sent=False,
         )
-    proxy = find_proxy(config.base_url)
-    peer = f"the proxy {proxy.address} ({proxy.source})" if proxy is not None and not sent else endpoint
-    advice = (
-        f"Check {proxy.source}, or add {host} to NO_PROXY."
-        if proxy is not None and not sent
-        else "Check base_url, the region and any proxy."
-    )
+    proxy = None if sent else find_proxy(config.base_url)
+    peer, advice = endpoint, "Check base_url, the region and any proxy."
+    if proxy is not None:
+        peer, advice = (
+            f"the proxy {proxy.address} ({proxy.source})",
+            f"Check {proxy.source}, or add {host} to NO_PROXY.",
+        )
     upload = _upload_note(request, sent=sent)
     if names & _TIMEOUTS:
         step = (
@@ -80,7 +81,7 @@ def map_connection_error(
             sent=sent,
         )
     reason, text = _reason(names, detail, endpoint)
-    if proxy is not None and reason == "tls" and not sent:
+    if proxy is not None and reason == "tls":
         peer = f"{endpoint}, or the proxy {proxy.address} ({proxy.source}),"
     return APIConnectionError(f"{request.summary}: {peer} {text}.{upload} {advice}", reason=reason, sent=sent)
 
@@ -128,11 +129,8 @@ def _reason(names: set[str], detail: str, endpoint: str) -> tuple[str, str]:
     return "other", f"could not be reached: {detail}"
 
 
-def strip_exception(error: BaseException, outer_error: BaseException | None) -> BaseException:
-    """Remove the requests, frames and header values that an exception and its causes refer to: they may be secret.
-
-    The exception that the caller was handling (`outer_error`) belongs to the caller and is left unchanged.
-    """
+def _strip(error: BaseException, outer_error: BaseException | None) -> BaseException:
+    """Remove the requests, frames and header values that an exception and its causes refer to: they may be secret."""
     for cause in _causes(error, outer_error):
         cause.__traceback__ = None
         if _is_header_error(cause):

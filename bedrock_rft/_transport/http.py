@@ -6,8 +6,10 @@ import json
 import os
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from datetime import timezone
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from bedrock_rft._auth.config import Config
 from bedrock_rft._core.version import __version__
@@ -18,10 +20,12 @@ __all__ = [
     "REFUSED",
     "USER_AGENT",
     "build_url",
+    "clock_offset",
     "encode_json",
     "origin",
     "origin_of",
     "own_headers",
+    "parse_http_date",
     "run_blocking",
     "sleep",
     "stream_upload",
@@ -41,20 +45,15 @@ _PROTOCOL = frozenset({"host", "content-type", "content-length", "transfer-encod
 
 
 def build_url(base: str, path: str, query: Query) -> str:
-    """Return the whole URL. All query characters are encoded except unreserved ones, as signatures require.
-
-    Spaces become `%20` and never `+`, because client and service may disagree on the meaning of a plus sign.
-    """
-    pairs = [f"{_encode(name)}={_encode(_to_text(value))}" for name, value in query.items() if value is not None]
-    return base + path + ("?" + "&".join(pairs) if pairs else "")
-
-
-def _encode(text: str) -> str:
-    return quote(text, safe="-_.~")
-
-
-def _to_text(value: str | float | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    """Return the whole URL. In the query only unreserved characters are not encoded, as signatures require."""
+    texts = {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in query.items()
+        if value is not None
+    }
+    # Spaces become %20 and never +, because client and service may disagree on the meaning of a plus sign.
+    encoded = urlencode(texts, safe="-_.~", quote_via=quote)
+    return f"{base}{path}?{encoded}" if encoded else base + path
 
 
 def origin(address: str) -> tuple[str, str, int]:
@@ -73,14 +72,7 @@ def _default_port(scheme: str) -> int:
 
 
 def own_headers(headers: Mapping[str, str], config: Config) -> dict[str, str]:
-    """Return the headers to send, names in lower case, without those meant for OpenAI's own service.
-
-    The OpenAI SDK reads such headers from environment variables that were set for another service.
-
-    Args:
-        headers: the headers of a request of the HTTP library.
-        config: the project to name instead, if any.
-    """
+    """Return the headers to send, names in lower case, without those that the SDK adds for OpenAI's own service."""
     result = {name.lower(): value for name, value in headers.items()}
     result.pop("openai-organization", None)
     result.pop("openai-project", None)
@@ -96,6 +88,23 @@ def own_headers(headers: Mapping[str, str], config: Config) -> dict[str, str]:
     if config.project is not None:
         result["openai-project"] = config.project
     return result
+
+
+def parse_http_date(text: str) -> float | None:
+    """Return the Unix time of an HTTP date; None if it is not one."""
+    try:
+        moment = parsedate_to_datetime(text)
+        # HTTP dates are in GMT; without a zone Python would assume local time.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+
+
+def clock_offset(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that the service's clock is ahead of this machine's; None if the headers do not show it."""
+    # The date of a cached response, which has an age, is outdated.
+    moment = None if "age" in headers else parse_http_date(headers.get("date", ""))
+    return None if moment is None else moment - time.time()
 
 
 def strip_credentials(request: Any) -> None:

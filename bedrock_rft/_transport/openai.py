@@ -6,16 +6,15 @@ import contextvars
 import ssl
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
-from types import ModuleType
-from typing import Any, TypeVar, cast
+from collections.abc import AsyncGenerator, Generator
+from typing import Any, cast
 
 import openai
 
 from bedrock_rft._auth.api_key import KeySource
 from bedrock_rft._auth.config import Config
 from bedrock_rft._core.redaction import Secret
-from bedrock_rft._transport.connection_errors import map_connection_error, strip_exception
+from bedrock_rft._transport.connection_errors import map_connection_error
 from bedrock_rft._transport.http import (
     REFUSED,
     build_url,
@@ -23,38 +22,28 @@ from bedrock_rft._transport.http import (
     origin,
     origin_of,
     own_headers,
-    run_blocking,
-    sleep,
     stream_upload,
     strip_credentials,
 )
-from bedrock_rft._transport.http_client import build_http_client, check_open
-from bedrock_rft._transport.http_library import http_library
+from bedrock_rft._transport.http_client import check_open
+from bedrock_rft._transport.http_transport import HttpTransport
 from bedrock_rft._transport.inference import create_openai_client
-from bedrock_rft._transport.response_body import read_response
 from bedrock_rft._transport.transport import Request, Response, Upload, maybe_await
 from bedrock_rft.errors import ConfigurationError
 
 __all__ = ["OpenAITransport"]
 
-T = TypeVar("T")
-
 # openai 2.0 sends only bytes or form fields, so the auth puts a streamed body into the request.
 _upload: contextvars.ContextVar[Upload | None] = contextvars.ContextVar("upload", default=None)
 
 
-class OpenAITransport:
+class OpenAITransport(HttpTransport):
     """Sends requests through `openai.OpenAI` or `AsyncOpenAI`, with the current key and without the SDK's retries."""
 
     def __init__(self, config: Config, *, blocking: bool) -> None:
-        self._config = config
-        self._blocking = blocking
-        self._library = library = http_library()
-        auth = type("BearerAuth", (_BearerAuth, library.Auth), {})(config, library, blocking=blocking)
-        self._http = build_http_client(config, auth, library, blocking=blocking)
+        super().__init__(config, _BearerAuth, blocking=blocking, stream_in_threads=not blocking)
         self._openai = create_openai_client(config, self._http, max_retries=0, blocking=blocking)
         self._streamed = {"stream": True, "stream_cls": openai.Stream[Any] if blocking else openai.AsyncStream[Any]}
-        self._library_errors = (library.HTTPError, library.StreamError, library.InvalidURL)
         self._network_errors = (*self._library_errors, openai.OpenAIError, ssl.SSLError)
 
     async def send(self, request: Request) -> Response:
@@ -66,7 +55,7 @@ class OpenAITransport:
         uploading = _upload.set(request.upload)
         response: Any = None
         other_error: BaseException | None = None
-        deadline = time.monotonic() + self._config.timeout
+        started = time.monotonic()
         try:
             response = await maybe_await(self._start(request))
         except openai.APIStatusError as error:
@@ -74,22 +63,16 @@ class OpenAITransport:
         except Exception as error:  # noqa: BLE001 - openai 2.0 wraps all exceptions, openai 3 those of its HTTP library
             root = (error.__cause__ or error) if isinstance(error, openai.APIConnectionError) else error
             if isinstance(root, self._network_errors) or type(root).__name__ == "EndOfStream":
-                raise map_connection_error(error, request, self._config, outer_error) from strip_exception(
-                    error, outer_error
-                )
+                raise map_connection_error(error, request, self._config, outer_error)  # noqa: B904 - it sets the cause
             other_error = root
         finally:
             _upload.reset(uploading)
         if other_error is not None:  # raised by the key function, a callback or this package
             raise other_error
-        if request.upload is not None:  # an upload may take longer than its response
-            deadline = time.monotonic() + self._config.timeout
         try:
-            return await read_response(response, request, deadline, blocking=self._blocking)
+            return await self._read(response, request, started)
         except self._library_errors as error:
-            raise map_connection_error(error, request, self._config, outer_error) from strip_exception(
-                error, outer_error
-            )
+            raise map_connection_error(error, request, self._config, outer_error)  # noqa: B904 - it sets the cause
 
     def _start(self, request: Request) -> Any:
         arguments: dict[str, Any] = {
@@ -103,36 +86,14 @@ class OpenAITransport:
         method = getattr(self._openai, request.method.lower())
         return method(build_url("", request.path, request.query), **arguments)
 
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-        await sleep(seconds, blocking=self._blocking)
-
-    async def run(self, work: Callable[[], T]) -> T:
-        """Run a blocking function, in a thread if there is an event loop that it would block."""
-        return await run_blocking(work, blocking=self._blocking)
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await maybe_await(self._openai.close())
-
-    def openai(self, *, max_retries: int, blocking: bool) -> Any:
-        """Return an OpenAI client on the connections of this transport, with the current key for each attempt."""
-        return create_openai_client(
-            self._config, self._http, max_retries=max_retries, blocking=blocking, for_inference=True
-        )
-
 
 class _BearerAuth:
-    """Auth flows that set the current key on every attempt, for the configured origin only.
+    """Auth flows that set the current key on every attempt, for the configured origin only."""
 
-    Combine it with the `Auth` class of the HTTP library.
-    """
-
-    def __init__(self, config: Config, library: ModuleType, *, blocking: bool) -> None:
+    def __init__(self, config: Config, *, stream_in_threads: bool) -> None:
         self._config = config
         self._origin = origin(config.base_url)
-        self._library = library
-        self._blocking = blocking
+        self._blocking = not stream_in_threads
         self._source = cast("KeySource", config.key)
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
@@ -171,8 +132,8 @@ class _BearerAuth:
         upload = _upload.get()
         if upload is not None:
             body = stream_upload(upload, blocking=self._blocking)
-            request.stream = self._library.Request("POST", request.url, content=body).stream
+            request.stream = type(request)("POST", request.url, content=body).stream
             headers.pop("transfer-encoding", None)
             headers |= {"content-type": upload.content_type, "content-length": str(upload.length)}
-        request.headers = self._library.Headers(headers, encoding=request.headers.encoding)
+        request.headers = type(request.headers)(headers, encoding=request.headers.encoding)
         return key

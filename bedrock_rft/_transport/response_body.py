@@ -27,19 +27,12 @@ _STREAMED_METHODS = frozenset({"GET", "POST"})
 
 
 async def read_response(response: Any, request: Request, deadline: float, *, blocking: bool) -> Response:
-    """Read a response to its end, or to the bound of its size.
+    """Read a response to its end, its largest size, or the deadline by `time.monotonic`. Files have no deadline.
 
-    Args:
-        response: a response of the HTTP library, opened as a stream, that passed `limit_response`.
-        request: the request it belongs to.
-        deadline: the time of `time.monotonic` after which reading stops. Files have no deadline.
-        blocking: True if the response belongs to a blocking client.
-
-    Raises:
-        APIResponseError: the body is too large, or compressed although that was not requested.
-        Exception: the HTTP library's error, `ReadTimeout` after the deadline.
+    Raises `APIResponseError` if it is too large, or compressed although that was not requested, and the errors of the
+    HTTP library, with `ReadTimeout` after the deadline.
     """
-    headers = {name.lower(): value for name, value in response.headers.items()}
+    headers = dict(response.headers.items())
     if _LOCATION in response.extensions:
         headers["location"] = response.extensions[_LOCATION]
     success = bool(response.is_success)
@@ -87,19 +80,11 @@ async def _chunks(response: Any, *, blocking: bool) -> AsyncIterator[bytes]:
 def limit_response(response: Any, *, base_path: str) -> None:
     """Bound the size and duration of a response. Response hook of the HTTP clients of both transports.
 
-    At most `MAX_ERROR_BODY` bytes of an error are read, by this package or by the OpenAI SDK; a compressed error body
-    is dropped. It also hides the target of a redirect, which the HTTP library would parse, and fail if it is no URL.
-
-    Args:
-        response: a response of the HTTP library whose body was not read yet.
-        base_path: the path of the base URL, which error messages leave out.
-
-    Raises:
-        APIResponseError: the SDK would read a compressed body.
+    It also hides the target of a redirect, which the HTTP library would parse, and fail if it is no URL. Messages leave
+    out `base_path`, the path of the base URL. Raises `APIResponseError` if the SDK would read a compressed body.
     """
-    location = response.headers.pop("location", None)
-    if location is not None:
-        response.extensions[_LOCATION] = location
+    if "location" in response.headers:
+        response.extensions[_LOCATION] = response.headers.pop("location")
     if not response.is_success:
         limit_error_body(response, drop_compressed=True)
     elif response.request.method not in _STREAMED_METHODS:
@@ -115,12 +100,7 @@ async def limit_response_async(response: Any, *, base_path: str) -> None:
 
 
 def limit_error_body(response: Any, *, drop_compressed: bool) -> None:
-    """Bound the body of an error response to `MAX_ERROR_BODY` bytes, before decompression.
-
-    Args:
-        response: a response of httpx or httpx2 whose body was not read yet.
-        drop_compressed: ignore a body that is compressed; the status alone is enough.
-    """
+    """Bound the body of an error response to `MAX_ERROR_BODY` bytes before decompression, or drop a compressed one."""
     limit = MAX_ERROR_BODY
     if drop_compressed and _is_compressed(response):
         del response.headers["content-encoding"]

@@ -68,13 +68,7 @@ def is_throttled(response: Response) -> bool:
 
 
 def is_retryable(request: Request, outcome: Response | BaseException, attempt: int) -> bool:
-    """Return True if a request may be sent again and that may help.
-
-    Args:
-        request: the request that was sent.
-        outcome: its response, or the exception that was raised instead.
-        attempt: the number of attempts so far.
-    """
+    """Return True if a request may be sent again and that may help, after `attempt` attempts."""
     if isinstance(outcome, APIConnectionError):
         # A request that was not sent had no effect. A rejected certificate or header stays rejected.
         return outcome.reason not in {"certificate", "header"} and (request.may_repeat or not outcome.sent)
@@ -108,20 +102,9 @@ async def send_with_retries(
     *,
     sleep: Callable[[float], Awaitable[None]] | None = None,
 ) -> Response:
-    """Send a request, and send it again while that is safe and may help.
+    """Send a request, and send it again while that is safe and may help. `sleep` replaces that of the transport.
 
-    Args:
-        transport: sends the request.
-        request: the request.
-        config: the number of retries, and the identity and endpoint that errors name.
-        budget: the retry budget of the client.
-        sleep: waits between attempts instead of the transport.
-
-    Returns:
-        A successful response; `.attempts` is the number of attempts.
-
-    Raises:
-        APIError: no attempt succeeded; `.attempts` and `.elapsed` (seconds) describe them.
+    Raises `APIError` if no attempt succeeded; `.attempts` and `.elapsed` (seconds) describe them.
     """
     started = time.monotonic()
     outcome = await _attempt(transport, request)

@@ -7,7 +7,6 @@ import hashlib
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from datetime import datetime, timedelta, timezone
-from email.utils import parsedate_to_datetime
 from typing import IO, Any, TypeVar, cast
 from urllib.parse import quote, unquote_to_bytes
 
@@ -17,7 +16,15 @@ from botocore.awsrequest import AWSRequest
 from bedrock_rft._auth.aws_credentials import AwsCredentials, Frozen
 from bedrock_rft._auth.config import Config
 from bedrock_rft._auth.endpoint import SERVICE
-from bedrock_rft._transport.http import REFUSED, origin, origin_of, own_headers, run_blocking, strip_credentials
+from bedrock_rft._transport.http import (
+    REFUSED,
+    clock_offset,
+    origin,
+    origin_of,
+    own_headers,
+    run_blocking,
+    strip_credentials,
+)
 from bedrock_rft._transport.http_library import library_of
 from bedrock_rft._transport.multipart import CHUNK
 from bedrock_rft._transport.response_body import limit_error_body
@@ -62,10 +69,8 @@ class RequestSigner:
     def __init__(self, config: Config, *, own_client: bool = True) -> None:
         """Sign for the endpoint and with the credentials of a configuration.
 
-        Args:
-            config: endpoint, region and AWS credentials.
-            own_client: True on this package's own HTTP clients, whose headers are set here and whose requests lose
-                their credentials once they are sent. False on a user's client.
+        On this package's own clients (`own_client`), headers are set here, and requests lose their credentials once
+        they are sent.
         """
         self.base_url = config.base_url
         self.region = config.region
@@ -187,7 +192,8 @@ def _body_digest(request: Any) -> str | None:
 
 def _replace_body(request: Any, spool: IO[bytes]) -> str:
     """Make a temporary file the body of a request, and return its SHA-256."""
-    stream = type("SpoolStream", (_SpoolStream, *_stream_types(request)), {})(spool)
+    library = library_of(request)
+    stream = type("SpoolStream", (_SpoolStream, library.SyncByteStream, library.AsyncByteStream), {})(spool)
     request.headers.pop("transfer-encoding", None)
     request.headers["content-length"] = str(spool.tell())
     request.stream = stream
@@ -195,11 +201,6 @@ def _replace_body(request: Any, spool: IO[bytes]) -> str:
     for chunk in stream:
         digest.update(chunk)
     return digest.hexdigest()
-
-
-def _stream_types(request: Any) -> tuple[type[Any], type[Any]]:
-    library = library_of(request)
-    return library.SyncByteStream, library.AsyncByteStream
 
 
 class _SpoolStream:
@@ -240,12 +241,5 @@ def _is_signable(name: str, value: str) -> bool:
 
 def _clock_offset(response: Any) -> timedelta | None:
     """Return how far the service's clock is ahead of this machine's; None if the response does not show it."""
-    if "age" in response.headers:  # the date of a cached response is outdated
-        return None
-    try:
-        server_time = parsedate_to_datetime(response.headers.get("date", ""))
-    except (TypeError, ValueError, IndexError):
-        return None
-    if server_time.tzinfo is None:
-        server_time = server_time.replace(tzinfo=timezone.utc)
-    return server_time - datetime.now(timezone.utc)
+    seconds = clock_offset(response.headers)
+    return None if seconds is None else timedelta(seconds=seconds)

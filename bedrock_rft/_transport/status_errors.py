@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import re
 import time
-from datetime import timezone
-from email.utils import parsedate_to_datetime
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from bedrock_rft._auth.config import Config
 from bedrock_rft._core.redaction import redact
 from bedrock_rft._core.text import sanitize_line
+from bedrock_rft._transport.http import clock_offset, parse_http_date
 from bedrock_rft._transport.transport import Request, Response
 from bedrock_rft.errors import (
     APIError,
@@ -39,29 +38,17 @@ _EXCERPT = 300  # characters of an unexpected body that a message quotes
 
 # Codes are compared without case, separators and the suffix "Exception" or "Error", because each layer of the service
 # spells them differently.
-_BY_CODE: dict[str, type[APIStatusError]] = {
-    "accessdenied": PermissionDeniedError,
-    "permissiondenied": PermissionDeniedError,
-    "unauthorizedoperation": PermissionDeniedError,
-    "invalidapikey": AuthenticationError,
-    "expiredtoken": AuthenticationError,
-    "requestexpired": AuthenticationError,
-    "requesttimetooskewed": AuthenticationError,
-    "invalidsignature": AuthenticationError,
-    "signaturedoesnotmatch": AuthenticationError,
-    "incompletesignature": AuthenticationError,
-    "unrecognizedclient": AuthenticationError,
-    "invalidclienttokenid": AuthenticationError,
-    "missingauthenticationtoken": AuthenticationError,
-    "throttling": RateLimitError,
-    "throttled": RateLimitError,
-    "toomanyrequests": RateLimitError,
-    "ratelimit": RateLimitError,
-    "ratelimitexceeded": RateLimitError,
-    "requestlimitexceeded": RateLimitError,
-    "resourcenotfound": NotFoundError,
-    "validation": BadRequestError,
+_CODES: dict[type[APIStatusError], str] = {
+    PermissionDeniedError: "accessdenied permissiondenied unauthorizedoperation",
+    AuthenticationError: (
+        "invalidapikey expiredtoken requestexpired requesttimetooskewed invalidsignature signaturedoesnotmatch "
+        "incompletesignature unrecognizedclient invalidclienttokenid missingauthenticationtoken"
+    ),
+    RateLimitError: "throttling throttled toomanyrequests ratelimit ratelimitexceeded requestlimitexceeded",
+    NotFoundError: "resourcenotfound",
+    BadRequestError: "validation",
 }
+_BY_CODE = {code: error for error, codes in _CODES.items() for code in codes.split()}
 _BY_STATUS: dict[int, type[APIStatusError]] = {
     401: AuthenticationError,
     403: PermissionDeniedError,
@@ -115,10 +102,13 @@ def map_status_error(response: Response, request: Request, config: Config) -> AP
     error_type = error_class(response, details)
     text = sanitize_line(_redacted(details.message or "", config) or _describe_body(response, config), _EXCERPT * 3)
     label = f"HTTP {response.status}" + (f" {sanitize_line(details.code, 100)}" if details.code else "")
-    action, resource = (
-        _permission(details.message or "", request, config) if error_type is PermissionDeniedError else (None, None)
+    denied = error_type is PermissionDeniedError
+    action, resource = _permission(details.message or "", request, config) if denied else ("", "")
+    advice = (
+        _permission_advice(action, resource, request, config)
+        if denied
+        else _advice(error_type, response, details, config)
     )
-    advice = _advice(error_type, response, details, action, resource, request, config)
     error = error_type(
         f"{request.summary}: {label}: {text}{_request_note(response)}.{advice}",
         status=response.status,
@@ -181,24 +171,17 @@ def _project_arn(config: Config) -> str:
     return f"arn:{partition}:bedrock-mantle:{config.region}:*:project/{config.project or 'default'}"
 
 
-def _advice(
-    error: type[APIStatusError],
-    response: Response,
-    details: ErrorBody,
-    action: str | None,
-    resource: str | None,
-    request: Request,
-    config: Config,
-) -> str:
-    if error is PermissionDeniedError:
-        long_term = config.identity.key_kind == "long-term" and request.path.startswith(("/files", "/fine_tuning"))
-        reason = (
+def _permission_advice(action: str, resource: str, request: Request, config: Config) -> str:
+    advice = f" Allow {action} on {resource} to the identity from {config.identity.source}."
+    if config.identity.key_kind == "long-term" and request.path.startswith(("/files", "/fine_tuning")):
+        advice += (
             " The default policy of a long-term API key (AmazonBedrockLimitedAccess) allows neither files nor jobs: "
             "attach a policy to the key's IAM user, or use AWS credentials."
-            if long_term
-            else ""
         )
-        return f" Allow {action} on {resource} to the identity from {config.identity.source}.{reason}"
+    return advice
+
+
+def _advice(error: type[APIStatusError], response: Response, details: ErrorBody, config: Config) -> str:
     if error is AuthenticationError:
         words = f"{details.code} {details.message}"
         # An expired signature most likely comes from a clock that is slow, not from old credentials.
@@ -214,16 +197,12 @@ def _advice(
 
 
 def _clock_advice(response: Response) -> str:
-    cached = "age" in response.headers  # the date of a cached response is outdated
-    server_time = None if cached else _parse_date(response.headers.get("date", ""))
-    if server_time is None:
+    offset = clock_offset(response.headers)
+    if offset is None:
         return " If the signature was rejected, check this machine's clock."
-    difference = server_time - time.time()
     far = 240
     return (
-        f" This machine's clock differs from the service's by {difference:.0f} s. Correct it."
-        if abs(difference) > far
-        else ""
+        f" This machine's clock differs from the service's by {offset:.0f} s. Correct it." if abs(offset) > far else ""
     )
 
 
@@ -233,21 +212,11 @@ def retry_after(response: Response) -> float | None:
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text, re.ASCII):
         seconds = float(text)
     else:
-        moment = _parse_date(text)
+        moment = parse_http_date(text)
         if moment is None:
             return None
         seconds = moment - time.time()
     return seconds if 0 < seconds < math.inf else None
-
-
-def _parse_date(text: str) -> float | None:
-    """Return the Unix time of an HTTP date; None if it is not one."""
-    try:
-        moment = parsedate_to_datetime(text)
-        # HTTP dates are in GMT; without a zone Python would assume local time.
-        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
-    except (TypeError, ValueError, IndexError, OverflowError):
-        return None
 
 
 def parse_response(model: type[P], response: Response, request: Request, config: Config) -> P:

@@ -1,0 +1,55 @@
+"""Base class of both transports: one HTTP client, waiting, closing, and OpenAI clients on the same connections."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from bedrock_rft._auth.config import Config
+from bedrock_rft._transport.http import run_blocking, sleep
+from bedrock_rft._transport.http_client import build_http_client
+from bedrock_rft._transport.http_library import http_library
+from bedrock_rft._transport.response_body import read_response
+from bedrock_rft._transport.transport import Request, Response, maybe_await
+
+__all__ = ["HttpTransport"]
+
+T = TypeVar("T")
+
+
+class HttpTransport:
+    """HTTP client of the library that the OpenAI SDK uses, with an auth of this package on every request."""
+
+    def __init__(self, config: Config, auth: type[Any], *, blocking: bool, **auth_options: Any) -> None:
+        self._config = config
+        self._blocking = blocking
+        self._library = library = http_library()
+        auth_class = type(auth.__name__, (auth, library.Auth), {})
+        self._http = build_http_client(config, auth_class(config, **auth_options), library, blocking=blocking)
+        self._library_errors = (library.HTTPError, library.StreamError, library.InvalidURL)
+
+    async def _read(self, response: Any, request: Request, started: float) -> Response:
+        """Read a response until the timeout after the request started. An upload may take longer than its response."""
+        began = started if request.upload is None else time.monotonic()
+        return await read_response(response, request, began + self._config.timeout, blocking=self._blocking)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await sleep(seconds, blocking=self._blocking)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run a blocking function, in a thread if there is an event loop that it would block."""
+        return await run_blocking(work, blocking=self._blocking)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await maybe_await(self._http.close() if self._blocking else self._http.aclose())
+
+    def openai(self, *, max_retries: int, blocking: bool) -> Any:
+        """Return an OpenAI client with the auth of this transport, on its connections."""
+        from bedrock_rft._transport.inference import create_openai_client
+
+        return create_openai_client(
+            self._config, self._http, max_retries=max_retries, blocking=blocking, for_inference=True
+        )
