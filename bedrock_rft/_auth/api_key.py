@@ -52,33 +52,27 @@ def validate_key(given: Secret[Any], name: str) -> Secret[str]:
     return Secret(given.reveal().strip())
 
 
+_KEY_PROBLEMS = (
+    ("", "is empty. Give a Bedrock API key, or leave it out to use AWS credentials."),
+    (r"(?is)bearer .*", "begins with 'Bearer'. Give the key alone: the word belongs to the header."),
+    (r"(?s).*\$\{.*|\$\w+", "is an unexpanded variable. Let the shell or your settings expand it."),
+    (r"(?s)[\"'].*", "begins with a quotation mark. Remove the quotes around the key."),
+    (r"(?s).*[^\x21-\x7e].*", "contains a space, a control or a non-ASCII character. Copy the key again."),
+    (
+        r"(AKIA|ASIA)[A-Z0-9]{16}",
+        "is an AWS access key id, not a Bedrock API key. Use AWS credentials (profile=… or credentials=…).",
+    ),
+)
+
+
 def _key_problem(key: object, name: str) -> str:
     """Return the problem of a key, or "". It does not raise, because a traceback may show its local variables."""
     if not isinstance(key, str):
         return f"{name} must be a string, not {type(key).__name__}."
     text = key.strip()
-    rules = (
-        (not text, "is empty. Give a Bedrock API key, or leave it out to use AWS credentials."),
-        (len(text) > _MAX_CHARS, f"has {len(text)} characters. No Bedrock API key is that long."),
-        (
-            text.lower().startswith("bearer "),
-            "begins with 'Bearer'. Give the key alone: the word belongs to the header.",
-        ),
-        (
-            "${" in text or re.fullmatch(r"\$\w+", text),
-            "is an unexpanded variable. Let the shell or your settings expand it.",
-        ),
-        (text[:1] in {'"', "'"}, "begins with a quotation mark. Remove the quotes around the key."),
-        (
-            not re.fullmatch(r"[\x21-\x7e]+", text),
-            "contains a space, a control or a non-ASCII character. Copy the key again.",
-        ),
-        (
-            re.fullmatch(r"(AKIA|ASIA)[A-Z0-9]{16}", text),
-            "is an AWS access key id, not a Bedrock API key. Use AWS credentials (profile=… or credentials=…).",
-        ),
-    )
-    return next((f"{name} {complaint}" for broken, complaint in rules if broken), "")
+    if len(text) > _MAX_CHARS:
+        return f"{name} has {len(text)} characters. No Bedrock API key is that long."
+    return next((f"{name} {problem}" for pattern, problem in _KEY_PROBLEMS if re.fullmatch(pattern, text)), "")
 
 
 def parse_key(key: str) -> ApiKey:
@@ -113,11 +107,7 @@ class KeySource:
     region: str = ""
 
     def check(self, given: Secret[Any]) -> Secret[str]:
-        """Return the key if it can be sent now.
-
-        Raises:
-            ConfigurationError: the key has expired, is for another region, or is malformed.
-        """
+        """Return the key, or raise `ConfigurationError` if it is malformed, for another region, or has expired."""
         key = validate_key(given, self.name)
         about = parse_key(key.reveal())
         if about.expires_at is not None and about.expires_at <= datetime.now(timezone.utc):

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, NamedTuple, NoReturn, Protocol, cast
+from typing import Any, NamedTuple, NoReturn
 
 from bedrock_rft._auth.aws_failures import hide_proxy_password
 from bedrock_rft._auth.botocore_sessions import environment_profile, existing_profile, new_session
@@ -17,26 +17,18 @@ from bedrock_rft._core.redaction import RedactedMapping, Secret, redact
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["AwsCredentials", "Frozen", "FrozenCredentials", "chain", "given", "profile_region"]
+__all__ = ["AwsCredentials", "Frozen", "chain", "given", "profile_region"]
 
 _NONE_FOUND = (
     "No identity: there is no Bedrock API key and there are no AWS credentials. Set AWS_BEARER_TOKEN_BEDROCK, run "
     "'aws configure' or 'aws sso login', or pass api_key=…, profile=… or credentials=…."
 )
-_PARTS = {"access_key": "access key id", "secret_key": "secret access key", "token": "session token"}
-_VARIABLES = {"access_key": "AWS_ACCESS_KEY_ID", "secret_key": "AWS_SECRET_ACCESS_KEY", "token": "AWS_SESSION_TOKEN"}
+_PARTS = {  # the name and the variable of each
+    "access_key": ("access key id", "AWS_ACCESS_KEY_ID"),
+    "secret_key": ("secret access key", "AWS_SECRET_ACCESS_KEY"),
+    "token": ("session token", "AWS_SESSION_TOKEN"),
+}
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
-
-
-class FrozenCredentials(Protocol):
-    """A consistent set of credentials, such as botocore's `ReadOnlyCredentials`."""
-
-    @property
-    def access_key(self) -> str: ...
-    @property
-    def secret_key(self) -> str: ...
-    @property
-    def token(self) -> str | None: ...
 
 
 class Frozen(NamedTuple):
@@ -56,10 +48,8 @@ class Frozen(NamedTuple):
 class AwsCredentials:
     """Source of the credentials that sign requests. It is resolved when it is first needed.
 
-    Args:
-        load: returns the credentials object, such as a botocore `Credentials`, or None if there is none.
-        origin: name of the source, for messages.
-        session: returns the botocore session whose settings (endpoints, FIPS, partitions) other AWS services use.
+    `load` returns the credentials object, such as a botocore `Credentials`, or None if there is none. `session` returns
+    the botocore session whose settings (endpoints, FIPS, partitions) other AWS services use.
     """
 
     def __init__(self, load: Callable[[], Any], origin: str, session: Callable[[], Any] = new_session) -> None:
@@ -84,11 +74,7 @@ class AwsCredentials:
         return f"{self._origin} ({method})" if method and method != "explicit" else self._origin
 
     def find(self) -> Any:
-        """Resolve the credentials object once. It is asked for current credentials at every attempt.
-
-        Raises:
-            ConfigurationError: there are no credentials, or the profile does not exist.
-        """
+        """Resolve the credentials object once. Raise `ConfigurationError` if there is none, or no such profile."""
         with self._lock:
             if self._found is None:
                 redact_botocore_logs()
@@ -133,22 +119,21 @@ class AwsCredentials:
     def freeze(self) -> Frozen:
         """Return the current credentials. botocore refreshes them if they are about to expire.
 
-        Raises:
-            ConfigurationError: they could not be resolved or refreshed, or contain characters that no header can hold.
+        Raises `ConfigurationError` if that fails, or if they contain characters that no header can hold.
         """
         # No local variable holds a secret, because tracebacks may show them.
         found = Secret(self.find())
-        frozen = cast("Secret[FrozenCredentials]", _call(lambda: found.reveal().get_frozen_credentials(), self._origin))
+        frozen = _call(lambda: found.reveal().get_frozen_credentials(), self._origin)
         key, secret, token = (Secret(getattr(frozen.reveal(), name)) for name in _PARTS)
         if not isinstance(key.reveal(), str) or not isinstance(secret.reveal(), str) or not key.reveal():
             raise ConfigurationError(
                 f"The AWS credentials from {self.origin} are incomplete: the access key id or the secret is missing."
             )
-        for name, value in zip(_PARTS, (key, secret, token), strict=True):
+        for (name, variable), value in zip(_PARTS.values(), (key, secret, token), strict=True):
             if value.reveal() and not _HEADER_SAFE.fullmatch(str(value.reveal())):
-                from_variable = f" ({_VARIABLES[name]})" if getattr(found.reveal(), "method", "") == "env" else ""
+                from_variable = f" ({variable})" if getattr(found.reveal(), "method", "") == "env" else ""
                 raise ConfigurationError(
-                    f"The {_PARTS[name]}{from_variable} from {self.origin} contains a space, a line break or a "
+                    f"The {name}{from_variable} from {self.origin} contains a space, a line break or a "
                     "non-ASCII character, so no request can be signed with it. Copy it again."
                 )
         return Frozen(key.reveal(), secret.reveal(), token.reveal() or None)

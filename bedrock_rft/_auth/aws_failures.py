@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any, Literal, cast
 from urllib.parse import unquote
 
@@ -24,23 +23,18 @@ _MAX_CHARS = 600
 _PROXY_VARIABLES = {"http_proxy", "https_proxy", "all_proxy"}
 _MIN_PART = 3
 """Shortest part of a password that is searched for: ordinary words contain shorter ones."""
-_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "NotAuthorized"}
-_MISSING = {"ResourceNotFoundException", "NoSuchEntity", "NoSuchEntityException", "ResourceNotFound"}
-_THROTTLED = {"TooManyRequestsException", "Throttling", "ThrottlingException", "RequestLimitExceeded", "SlowDown"}
-_REJECTED_IDENTITY = {
-    "AuthFailure",
-    "IncompleteSignature",
-    "MissingAuthenticationToken",
-    "RequestExpired",
-    "RequestTimeTooSkewed",
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidAccessKeyId",
-    "InvalidClientTokenId",
-    "InvalidSignatureException",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
+_CODES: dict[FailureKind, str] = {
+    "denied": "AccessDenied AccessDeniedException UnauthorizedOperation AuthorizationError NotAuthorized",
+    "not_found": "ResourceNotFoundException NoSuchEntity NoSuchEntityException ResourceNotFound",
+    "throttled": "TooManyRequestsException Throttling ThrottlingException RequestLimitExceeded SlowDown",
+    "credentials": (
+        "AuthFailure IncompleteSignature MissingAuthenticationToken RequestExpired RequestTimeTooSkewed ExpiredToken "
+        "ExpiredTokenException InvalidAccessKeyId InvalidClientTokenId InvalidSignatureException SignatureDoesNotMatch "
+        "UnrecognizedClientException"
+    ),
 }
+_BY_CODE = {code: kind for kind, codes in _CODES.items() for code in codes.split()}
+_BY_STATUS: dict[int, FailureKind] = {401: "credentials", 403: "denied", 404: "not_found", 429: "throttled"}
 _NO_IDENTITY = {"CredentialRetrievalError", "NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError"}
 _TIMEOUTS = {"ReadTimeoutError", "ConnectTimeoutError"}
 
@@ -126,16 +120,8 @@ def _from_response(response: dict[str, Any]) -> AwsFailure:
     status = int(metadata.get("HTTPStatusCode") or 0)
     code = sanitize_line(str(error.get("Code") or ""), 100) or f"HTTP {status}"
     message = _clean(error.get("Message") or error.get("message") or "")
-    kind: FailureKind = "refused"
-    if code in _DENIED or "not authorized to perform" in message:
-        kind = "denied"
-    elif code in _MISSING or status == HTTPStatus.NOT_FOUND:
-        kind = "not_found"
-    elif code in _THROTTLED or status == HTTPStatus.TOO_MANY_REQUESTS:
-        kind = "throttled"
-    elif code in _REJECTED_IDENTITY or status == HTTPStatus.UNAUTHORIZED:
-        kind = "credentials"
-    elif status == HTTPStatus.FORBIDDEN:
+    kind: FailureKind = _BY_CODE.get(code) or _BY_STATUS.get(status, "refused")
+    if "not authorized to perform" in message:
         kind = "denied"
     return AwsFailure(kind, code, message, status, sanitize_line(str(metadata.get("RequestId") or ""), 100) or None)
 

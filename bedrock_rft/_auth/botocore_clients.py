@@ -26,18 +26,8 @@ def service_client(
     """Return a botocore client that uses the credentials and the profile of a Bedrock client.
 
     Endpoints are botocore's: the profile's `endpoint_url`, `services` and FIPS settings apply, and so do variables such
-    as `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_LAMBDA`.
-
-    Args:
-        service: botocore's name of the service, such as `lambda`.
-        region: the AWS region, also for global services.
-        credentials: the source of credentials. They are resolved now, and refreshed by botocore.
-        ca_bundle: path of a file or folder of PEM certificates to trust instead of the default ones.
-        timeout: seconds to wait for a response. A Lambda invocation may take 900.
-        retries: number of retries; botocore decides if a retry is safe.
-
-    Raises:
-        ConfigurationError: there are no credentials, or the service or region does not exist.
+    as `AWS_ENDPOINT_URL_LAMBDA`. The timeout is for a response, in seconds. Raises `ConfigurationError` if there are no
+    credentials, or if the service or region does not exist.
     """
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError

@@ -20,12 +20,9 @@ _CERTIFICATE = re.compile(
 
 
 def read_ca_folder(folder: Path) -> str:
-    """Return all valid PEM certificates in the files of a folder, whatever their names.
+    """Return all valid PEM certificates in the files of a folder, or raise `ConfigurationError` if there are none.
 
     OpenSSL itself finds certificates in a folder only by the names that `openssl rehash` gives them.
-
-    Raises:
-        ConfigurationError: no file contains a valid certificate.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     certificates = dict[str, None]()
@@ -51,10 +48,7 @@ def _is_valid(context: ssl.SSLContext, certificate: str) -> bool:
 
 @functools.cache
 def ca_file(ca_bundle: str) -> str:
-    """Return the path of a PEM file with the authorities of a file or folder.
-
-    For a folder it is a temporary file, which is removed when the process ends.
-    """
+    """Return the path of a PEM file with the authorities; for a folder, a temporary file until the process ends."""
     path = Path(ca_bundle)
     if not path.is_dir():
         return ca_bundle

@@ -33,13 +33,8 @@ def check_region(region: object, name: str) -> str:
         raise ConfigurationError(f"{name} must be a string such as 'us-west-2', not {type(region).__name__}.")
     text = region.strip()
     if _REGION.fullmatch(text) is None:
-        why = (
-            "it is empty"
-            if not text
-            else "it is an availability zone"
-            if re.fullmatch(r".*-\d[a-f]", text)
-            else "it is not one"
-        )
+        zone = re.fullmatch(r".*-\d[a-f]", text)
+        why = "it is an availability zone" if zone else "it is not one" if text else "it is empty"
         raise ConfigurationError(
             f"{name} should be a region such as 'us-west-2', but {why}: {sanitize_line(repr(text), 60)}."
         )
@@ -54,15 +49,10 @@ def default_url(region: str) -> str:
 
 
 def base_url(text: object, name: str) -> str:
-    """Return a base URL without a trailing slash.
+    """Return a base URL without a trailing slash, and with `/v1` if it has no path.
 
-    Args:
-        text: the URL. `/v1` is appended if it has no path.
-        name: the name of the setting, for messages.
-
-    Raises:
-        ConfigurationError: the URL is invalid, or credentials could not be sent to it safely. The message does not
-            contain user names or passwords.
+    Raises `ConfigurationError`, without user names or passwords, if it is invalid, or if credentials could not be sent
+    to it safely.
     """
     try:
         return _parse_base_url(text, name)

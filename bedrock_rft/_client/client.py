@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 from urllib.parse import quote
 
 from typing_extensions import Self
@@ -16,11 +16,10 @@ from bedrock_rft._auth.config import config_for_transport, resolve
 from bedrock_rft._auth.identity import Auth, Identity
 from bedrock_rft._client.workflows import AsyncWorkflows, Workflows
 from bedrock_rft._core.redaction import as_secret
-from bedrock_rft._resources.base import AsyncResource, Session, blocking
+from bedrock_rft._resources.base import AsyncResource, Resource, Session, blocking
 from bedrock_rft._resources.files import AsyncFiles, Files
 from bedrock_rft._resources.jobs import AsyncJobs, Jobs
 from bedrock_rft._resources.models import AsyncModels, Models
-from bedrock_rft._transport.connect import create_transport
 from bedrock_rft._transport.transport import Query, Request, Response, Transport
 from bedrock_rft.errors import ConfigurationError
 
@@ -29,17 +28,17 @@ __all__ = ["AsyncClient", "Client"]
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 
 
-class AsyncClient(AsyncWorkflows):
-    """Async client for reinforcement fine-tuning of open-weight models on Amazon Bedrock.
+KeyT = TypeVar("KeyT")
 
-    The arguments are those of `Client`. AWS credentials are resolved at the first request, in a thread.
-    """
+
+class _Settings(Generic[KeyT]):
+    """The arguments of both clients."""
 
     def __init__(
         self,
         region: str | None = None,
         *,
-        api_key: ApiKeyInput | None = None,
+        api_key: KeyT | None = None,
         profile: str | None = None,
         credentials: object | None = None,
         auth: Auth | None = None,
@@ -64,22 +63,24 @@ class AsyncClient(AsyncWorkflows):
             "ca_bundle": ca_bundle,
         }
         del api_key, credentials, base_url  # tracebacks may show local variables
-        super().__init__(_open_session(settings, transport, blocking=False))
-        self._create_resources(blocking=False)
+        self._open(settings, transport)
 
-    @classmethod
-    def _for_sync(cls, session: Session) -> Self:
-        """Create the async client that a sync client wraps."""
-        client = cls.__new__(cls)
-        AsyncResource.__init__(client, session)
-        client._create_resources(blocking=True)
-        return client
+    def _open(self, settings: Mapping[str, Any], transport: Transport | None) -> None:
+        raise NotImplementedError
 
-    def _create_resources(self, *, blocking: bool) -> None:
+
+class AsyncClient(_Settings[ApiKeyInput], AsyncWorkflows):
+    """Async client for reinforcement fine-tuning of open-weight models on Amazon Bedrock.
+
+    The arguments are those of `Client`. AWS credentials are resolved at the first request, in a thread.
+    """
+
+    def _open(self, settings: Mapping[str, Any], transport: Transport | None, *, blocking: bool = False) -> None:
+        AsyncResource.__init__(self, _open_session(settings, transport, blocking=blocking))
         self.files = AsyncFiles(self._session)
         self.jobs = AsyncJobs(self._session)
         self.models = AsyncModels(self._session)
-        self._set_up(blocking=blocking)
+        self._blocking = blocking
 
     @property
     def identity(self) -> Identity:
@@ -124,7 +125,7 @@ class AsyncClient(AsyncWorkflows):
         return _describe(self, "_session")
 
 
-class Client(Workflows):
+class Client(_Settings[str | Callable[[], str]], Workflows):
     """Reinforcement fine-tuning of open-weight models on Amazon Bedrock.
 
     ```python
@@ -154,37 +155,10 @@ class Client(Workflows):
         ConfigurationError: there is no region or identity, or arguments contradict each other. Nothing was sent.
     """
 
-    def __init__(
-        self,
-        region: str | None = None,
-        *,
-        api_key: str | Callable[[], str] | None = None,
-        profile: str | None = None,
-        credentials: object | None = None,
-        auth: Auth | None = None,
-        base_url: str | None = None,
-        project: str | None = None,
-        timeout: float = 60.0,
-        max_retries: int = 2,
-        ca_bundle: str | os.PathLike[str] | None = None,
-        transport: Transport | None = None,
-    ) -> None:
-        """Resolve settings and identity. Nothing is sent."""
-        settings = {
-            "region": region,
-            "api_key": as_secret(api_key),
-            "profile": profile,
-            "credentials": as_secret(credentials),
-            "auth": auth,
-            "base_url": as_secret(base_url),
-            "project": project,
-            "timeout": timeout,
-            "max_retries": max_retries,
-            "ca_bundle": ca_bundle,
-        }
-        del api_key, credentials, base_url  # tracebacks may show local variables
-        source = AsyncClient._for_sync(_open_session(settings, transport, blocking=True))
-        super().__init__(source)
+    def _open(self, settings: Mapping[str, Any], transport: Transport | None) -> None:
+        source = AsyncClient.__new__(AsyncClient)
+        source._open(settings, transport, blocking=True)
+        Resource.__init__(self, source)
         self.files = Files(source.files)
         self.jobs = Jobs(source.jobs)
         self.models = Models(source.models)
@@ -220,7 +194,13 @@ def _open_session(settings: Mapping[str, Any], transport: Transport | None, *, b
     config = resolve(**settings)
     if blocking and config.aws is not None:
         config.aws.find()  # raise for a missing identity now, not at the first request
-    return Session(create_transport(config, blocking=blocking), config)
+    if config.auth == "api_key":  # a client imports the transport of its identity only
+        from bedrock_rft._transport.openai import OpenAITransport
+
+        return Session(OpenAITransport(config, blocking=blocking), config)
+    from bedrock_rft._transport.sigv4 import SigV4Transport
+
+    return Session(SigV4Transport(config, blocking=blocking), config)
 
 
 def _quote_path(path: str) -> str:

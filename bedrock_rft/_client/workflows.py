@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from bedrock_rft._client.rewards import AsyncRewards, Rewards
@@ -26,18 +27,16 @@ __all__ = ["AsyncWorkflows", "Workflows"]
 class AsyncWorkflows(AsyncResource):
     """Workflows of `AsyncClient`: inference, rewards, evaluation, rehearsal."""
 
-    def _set_up(self, *, blocking: bool) -> None:
-        self._blocking = blocking
-        self._openai_client: Any = None
+    _blocking = False
 
-    @property
+    @cached_property
     def openai(self) -> openai.AsyncOpenAI:
         """Return an `openai.AsyncOpenAI` with the endpoint and the identity of this client."""
-        if self._openai_client is None:
-            session = self._session
-            retries = session.config.max_retries
-            self._openai_client = session.transport.openai(max_retries=retries, blocking=self._blocking)
-        return cast("openai.AsyncOpenAI", self._openai_client)
+        session = self._session
+        client: openai.AsyncOpenAI = session.transport.openai(
+            max_retries=session.config.max_retries, blocking=self._blocking
+        )
+        return client
 
     @property
     def rewards(self) -> AsyncRewards:

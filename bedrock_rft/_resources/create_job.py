@@ -72,59 +72,41 @@ def check_metadata(metadata: Mapping[str, str] | None, marker: str) -> dict[str,
 async def create(jobs: AsyncResource, body: CreateJob, *, marker: str) -> Job:
     """Send the request once. If its outcome is unclear, search for the job by its marker.
 
-    Raises:
-        AmbiguousCreateError: a job may exist; the request was not repeated.
-        APIError: the service rejected the request, or it did not reach the service.
+    Raises `AmbiguousCreateError` if a job may exist, and other `APIError`s if none was created.
     """
     began = time.time()
     # If the process crashes before the response arrives, only this log line allows finding the job.
     log.info("creating a fine-tuning job with the marker %s", marker)
-    request = Request("POST", JOBS, json=body.sent(), headers={"Idempotency-Key": marker})
-    try:
-        return await jobs._send(request, Job)
-    except APIError as error:
-        if _unclear(error):
+    fields = body.sent()
+    while True:
+        request = Request("POST", JOBS, json=fields, headers={"Idempotency-Key": marker})
+        try:
+            return await jobs._send(request, Job)
+        except APIError as error:
             lost = error
-        elif isinstance(error, BadRequestError) and "metadata" in f"{error.param} {error.message}":
-            lost = None
-        else:
-            raise
-    if lost is None:
-        return await _create_without_metadata(jobs, body, marker, began)
-    # Outside the handler, because errors of the search are not caused by the lost response.
-    found = await _search(jobs, body, marker, began)
-    if found is None:
-        raise _ambiguous(body, marker, began, lost) from lost
-    log.warning("the response to creating job %s was lost (%s); found by its marker", found.id, type(lost).__name__)
-    return found
-
-
-async def _create_without_metadata(jobs: AsyncResource, body: CreateJob, marker: str, began: float) -> Job:
-    """Create the job without metadata, which the service rejected. It cannot be searched for without a marker."""
-    warn_once(
-        "The service rejected the metadata of a job. The job is created without, so it cannot be found by its name."
-    )
-    body_without_metadata = {key: value for key, value in body.sent().items() if key != "metadata"}
-    try:
-        request = Request("POST", JOBS, json=body_without_metadata, headers={"Idempotency-Key": marker})
-        return await jobs._send(request, Job)
-    except APIError as error:
-        if not _unclear(error):
-            raise
-        raise _ambiguous(body, marker, began, error) from error
+        # Outside the handler, because errors of the search are not caused by the lost response.
+        if _unclear(lost):
+            found = await _search(jobs, body, marker, began) if "metadata" in fields else None
+            if found is None:
+                raise _ambiguous(body, marker, began, lost) from lost
+            cause = type(lost).__name__
+            log.warning("the response to creating job %s was lost (%s); found by its marker", found.id, cause)
+            return found
+        if not isinstance(lost, BadRequestError) or "metadata" not in f"{lost.param} {lost.message}":
+            raise lost
+        if fields.pop("metadata", None) is None:
+            raise lost
+        warn_once(
+            "The service rejected the metadata of a job. The job is created without, so it cannot be found by its name."
+        )
 
 
 async def find(
     jobs: AsyncResource, marker: str, *, model: str | None = None, training_file: str | None = None, since: float = 0.0
 ) -> Job | None:
-    """Return the job with a marker in its current state, or None if the list has none.
+    """Return the job with a marker in its current state, or None if no listed job with this model and file has it.
 
-    Args:
-        jobs: the jobs resource.
-        marker: the marker, or the name that the job was created with.
-        model: consider only jobs for this model.
-        training_file: consider only jobs with this training file.
-        since: Unix time in seconds; the job cannot have been created earlier.
+    It was not created before `since`, a Unix time in seconds.
     """
     older = 0
     async for job in jobs._pages(JOBS, Job, page_query(None)):

@@ -147,24 +147,16 @@ async def poll_until_done(
     events: bool,
     after: str | None = None,
 ) -> AsyncIterator[Poll]:
-    """Poll a job until it ends, and yield each successful poll.
+    """Poll a job until it ends, and yield each successful poll, with its new events after `after` if `events`.
 
-    Args:
-        jobs: the jobs resource.
-        job: the job or its id.
-        interval: initial seconds between polls; grows to six times that, with jitter.
-        timeout: seconds until `WaitTimeoutError`, by the wall clock or the monotonic clock, whichever ends first, so
-            that time in which the machine was suspended counts. One more poll is made before giving up.
-        events: fetch new events as well.
-        after: the id of an event after which to start.
+    The interval grows from `interval` seconds to six times that, with jitter. After `timeout` seconds, one more poll is
+    made before `WaitTimeoutError`.
 
     Raises:
-        WaitTimeoutError: the timeout expired.
         APIConnectionError: the certificate is not trusted, a header cannot be sent, or the host was unknown at the
             first poll.
         ConfigurationError: the request could not be signed or sent at the first poll, or three times in a row later.
-        NotFoundError: three times in a row, and the job is not new.
-        APIStatusError: any other rejection, three times in a row.
+        APIStatusError: a rejection, three times in a row; for a new job that is not found, within a minute.
     """
     import tenacity  # imported here, because it imports asyncio, which other sync calls do not need
 

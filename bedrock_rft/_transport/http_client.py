@@ -34,10 +34,9 @@ _ANOTHER_LOOP = (
 
 
 def build_http_client(config: Config, auth: Any, library: ModuleType, *, blocking: bool) -> Any:
-    """Return a client of `library` for the endpoint in `config`, with `auth` on every request.
+    """Return a client of `library` for an endpoint, with `auth` on every request.
 
-    Raises:
-        ConfigurationError: the proxy in the environment, or the CA bundle, cannot be used.
+    Raises `ConfigurationError` if the proxy in the environment, or the CA bundle, cannot be used.
     """
     options = client_options(config, library)
     hook = functools.partial(
@@ -76,10 +75,9 @@ def client_options(config: Config, library: ModuleType) -> dict[str, Any]:
 
 @functools.cache
 def client_factory(library: ModuleType, *, blocking: bool) -> type[Any]:
-    """Return a subclass of the library's `Client` or `AsyncClient`.
+    """Return a subclass of the library's `Client` or `AsyncClient` that keeps no cookies.
 
-    Its instances keep no cookies and open new connections in a forked process. An async instance also opens new
-    connections if the event loop of the old ones is closed.
+    It opens new connections in a forked process, and if the event loop of the old ones is closed.
     """
 
     def extract_cookies(_cookies: Any, _response: Any) -> None:
@@ -195,10 +193,8 @@ def check_open(http_client: Any) -> None:
 def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
     """Return the TLS context for a file or a folder of certificate authorities; None means the usual ones.
 
-    One context is shared by all clients, because loading certificates is the slowest part of creating a client.
-
-    Raises:
-        ConfigurationError: there is no readable certificate.
+    All clients share it, because loading certificates is the slowest part of creating a client. Raises
+    `ConfigurationError` if there is no readable certificate.
     """
     if ca_bundle is None:
         import certifi

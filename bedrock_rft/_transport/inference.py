@@ -18,14 +18,8 @@ def create_openai_client(
 ) -> Any:
     """Return an OpenAI client on an HTTP client that authenticates every request.
 
-    Args:
-        config: the endpoint and the project.
-        http_client: a client of the HTTP library that the SDK uses. Its auth sets the key, or signs, and removes
-            foreign headers.
-        max_retries: the number of retries by the SDK itself.
-        blocking: True for `OpenAI`, False for `AsyncOpenAI`.
-        for_inference: True for the client that users get as `client.openai`. It has the SDK's own timeout, and closing
-            it leaves the shared connections open.
+    One `for_inference` is what users get as `client.openai`: it has the SDK's own timeout, and closing it leaves the
+    shared connections open.
     """
     client: Any = (openai.OpenAI if blocking else openai.AsyncOpenAI)(
         api_key=_PLACEHOLDER,

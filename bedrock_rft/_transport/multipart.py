@@ -27,14 +27,11 @@ class Upload:
     """The body of `POST /files`.
 
     Attributes:
-        filename: the name that the service will show.
-        purpose: the use of the file, such as `fine-tune`.
         size: bytes of the file.
         length: bytes of the whole body.
         sha256: hex digest of the whole body, which the signature covers.
         content_sha256: hex digest of the file alone.
         checked: the report on the content, or None if it was not validated.
-        content_type: `multipart/form-data` with the boundary.
     """
 
     def __init__(
@@ -46,17 +43,9 @@ class Upload:
         progress: Progress | None = None,
         limits: Limits | None = None,
     ) -> None:
-        """Read the source once, to compute its length and hash. If that fails the source is closed.
+        """Read the source once, to compute its length and hash, and validate it unless `limits` is None.
 
-        Args:
-            source: the bytes of the file.
-            filename: the name that the service will show; by default the source's name.
-            purpose: the use of the file, such as `fine-tune`.
-            progress: called with the bytes sent and the size of the file.
-            limits: limits to validate the content against while it is read; None skips validation.
-
-        Raises:
-            DatasetError: the file is empty, cannot be read, or is invalid.
+        Raises `DatasetError` if the file is empty, cannot be read, or is invalid. The source is closed then.
         """
         self._source = source
         self._progress = progress
@@ -124,9 +113,7 @@ class Upload:
     def chunks(self) -> Iterator[bytes]:
         """Read the file again and yield the whole body.
 
-        Raises:
-            DatasetError: the file has changed since its hash was computed. The end of the body is not sent then, so
-                the service cannot accept it.
+        If the file has changed, `DatasetError` is raised before the end, so that the service cannot accept the body.
         """
         digest, sent = hashlib.sha256(self._head), 0
         yield self._head

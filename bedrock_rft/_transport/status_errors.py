@@ -220,37 +220,22 @@ def retry_after(response: Response) -> float | None:
 
 
 def parse_response(model: type[P], response: Response, request: Request, config: Config) -> P:
-    """Return the payload of a successful response.
-
-    Raises:
-        APIResponseError: the body is not a payload of this model.
-    """
+    """Return the payload of a successful response. Raise `APIResponseError` if the body is none of this model."""
     try:
         return model.read(response.content)
     except ValueError:
-        host = urlsplit(config.base_url).netloc
-        text = (
-            f"{request.summary}: HTTP {response.status} from {host} {_unexpected_body(response, config)}"
-            f"{_request_note(response)}.{_body_advice(response)}"
-        )
+        excerpt = sanitize_line(_describe_body(response, config), _EXCERPT)
+    problem, advice = f"is not a response of the service: {excerpt!r}", ""
+    if _is_truncated_json(response):
+        problem = f"is JSON that ends too early, after {len(response.content)} bytes: it begins with {excerpt!r}"
+        advice = " The response was truncated on its way, by a proxy for example. Try again."
+    elif _is_html(response.content.decode("utf-8", "replace")):
+        advice = " A proxy or a log-in page may have answered: check base_url and the network."
+    host = urlsplit(config.base_url).netloc
+    text = f"{request.summary}: HTTP {response.status} from {host} {problem}{_request_note(response)}.{advice}"
     error = APIResponseError(text, status=response.status, request_id=response.request_id)
     error.method, error.path, error.attempts = request.method, request.path, response.attempts
     raise error
-
-
-def _unexpected_body(response: Response, config: Config) -> str:
-    excerpt = sanitize_line(_describe_body(response, config), _EXCERPT)
-    if _is_truncated_json(response):
-        return f"is JSON that ends too early, after {len(response.content)} bytes: it begins with {excerpt!r}"
-    return f"is not a response of the service: {excerpt!r}"
-
-
-def _body_advice(response: Response) -> str:
-    if _is_truncated_json(response):
-        return " The response was truncated on its way, by a proxy for example. Try again."
-    if _is_html(response.content.decode("utf-8", "replace")):
-        return " A proxy or a log-in page may have answered: check base_url and the network."
-    return ""
 
 
 def _is_truncated_json(response: Response) -> bool:
