@@ -33,7 +33,7 @@ _CODES: dict[FailureKind, str] = {
         "UnrecognizedClientException"
     ),
 }
-_BY_CODE = {code: kind for kind, codes in _CODES.items() for code in codes.split()}
+_BY_CODE: dict[str, FailureKind] = {code: kind for kind, codes in _CODES.items() for code in codes.split()}
 _BY_STATUS: dict[int, FailureKind] = {401: "credentials", 403: "denied", 404: "not_found", 429: "throttled"}
 _NO_IDENTITY = {"CredentialRetrievalError", "NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError"}
 _TIMEOUTS = {"ReadTimeoutError", "ConnectTimeoutError"}
