@@ -187,8 +187,8 @@ class Items(Iterator[R]):
     def __init__(self, items: Generator[R, None, None], name: str) -> None:
         self._items, self._name = items, name
 
-    def __iter__(self) -> Iterator[R]:
-        return self._items  # a loop over the generator itself costs less
+    def __iter__(self) -> Iterator[R]:  # noqa: PYI034 - not `self`: a loop over the generator itself costs less
+        return self._items
 
     def __next__(self) -> R:
         return next(self._items)

@@ -56,7 +56,7 @@ def test_a_function_of_the_clients_region_is_taken(server: Faults, value: str, r
 
 BAD: list[tuple[Any, str]] = [
     (arn(partition="AWS"), "does not follow"),
-    (arn(partition=""), "the partition is missing"),
+    (arn(partition=""), "the partition, such as 'aws', is missing"),
     ("arn:aws:s3:::bucket", "Lambda"),
     ("arn:aws:iam::123456789012:role/r", "Lambda"),
     (arn(rest="layer:reward:1"), "function"),

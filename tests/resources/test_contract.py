@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import json
 from collections.abc import AsyncIterator, Generator
 from pathlib import Path
@@ -80,7 +79,7 @@ class _Resource:
 
         async def call(*arguments: Any, **named: Any) -> Any:
             answer = method(*arguments, **named)
-            if isinstance(answer, AsyncIterator):
+            if hasattr(answer, "__aiter__"):
                 return [item async for item in answer]
             if hasattr(answer, "__next__"):
                 return list(answer)
