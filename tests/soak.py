@@ -37,7 +37,7 @@ from urllib.parse import parse_qs
 from botocore.credentials import Credentials
 
 from bedrock_rft import AmbiguousCreateError, AsyncClient, Client
-from bedrock_rft.local._http.signature import Credential, InvalidSignature, verify
+from bedrock_rft.local._http.signature import Credential, InvalidSignatureError, verify
 
 __all__ = ["Outcome", "run", "served"]
 
@@ -117,7 +117,7 @@ class Service:
                 method, path, query, headers, sha256(body).hexdigest(),
                 lookup={KEY: Credential(KEY, SECRET, TOKEN)}.get, region="us-west-2", now=datetime.now(timezone.utc),
             )  # fmt: skip
-        except InvalidSignature:
+        except InvalidSignatureError:
             return False
         return True
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from typing_extensions import Self
 
 from bedrock_rft._auth.config import Config
-from bedrock_rft._transport.connection_errors import map_connection_error, strip_exception
+from bedrock_rft._transport.connection_errors import map_connection_error
 from bedrock_rft._transport.retry import backoff_seconds, is_retryable, is_throttled
 from bedrock_rft._transport.status_errors import map_status_error, retry_after
 from bedrock_rft._transport.transport import Request, Response
@@ -104,7 +104,7 @@ def chat_sampler(
             raise UnsuccessfulResponse(response) from None
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
-            raise map_connection_error(cause, _REQUEST, config, None) from strip_exception(cause, None)
+            raise map_connection_error(cause, _REQUEST, config, None)  # noqa: B904 - it sets the cause
         except (openai.OpenAIError, ValueError, TypeError) as error:
             raise APIResponseError(f"POST /chat/completions: the response is not a chat completion: {error}") from None
         return _parse_completion(completion)

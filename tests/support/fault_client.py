@@ -23,7 +23,7 @@ from botocore.credentials import Credentials
 
 from bedrock_rft import AsyncClient, Client
 from bedrock_rft.errors import APIError, APIResponseError, APIStatusError, BedrockRFTError
-from bedrock_rft.local._http.signature import Credential, InvalidSignature, verify
+from bedrock_rft.local._http.signature import Credential, InvalidSignatureError, verify
 from support.fault_server import Exchange, Fault, Faults, Request, status
 
 __all__ = [
@@ -90,7 +90,7 @@ class Caller:
 
 
 def signer(request: Request, known: Mapping[str, Credential], *, off: timedelta = timedelta(0)) -> str:
-    """Return the access key that signed a request. Raises `InvalidSignature`."""
+    """Return the access key that signed a request. Raises `InvalidSignatureError`."""
     url = urlsplit(request.target)
     return verify(
         request.method,
@@ -127,7 +127,7 @@ class Gate:
     def __call__(self, request: Request) -> Fault | None:
         try:
             self.entered.append(self._who(request))
-        except InvalidSignature as refused:
+        except InvalidSignatureError as refused:
             self.refused += 1
             time = format_datetime(datetime.now(timezone.utc) + self.off, usegmt=True)
             said = {"__type": refused.code, "message": refused.message}
@@ -139,7 +139,7 @@ class Gate:
         if kind != "Bearer":
             return signer(request, self.credentials, off=self.off)
         if key not in self.keys:
-            raise InvalidSignature(401, "invalid_api_key", "The API key is not valid.")
+            raise InvalidSignatureError(401, "invalid_api_key", "The API key is not valid.")
         return key
 
 

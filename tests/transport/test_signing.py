@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from bedrock_rft import Client, ConfigurationError, SigV4Auth
 from bedrock_rft.local import LocalService
-from bedrock_rft.local._http.signature import Credential, InvalidSignature, verify
+from bedrock_rft.local._http.signature import Credential, InvalidSignatureError, verify
 
 HOST = "http://127.0.0.1:9"
 BASE = f"{HOST}/v1"
@@ -49,7 +49,7 @@ def judge(accepted: list[bytes], **options: Any) -> httpx.MockTransport:
         body = request.read()
         try:
             verified(request, body, **options)
-        except InvalidSignature as refused:
+        except InvalidSignatureError as refused:
             return httpx.Response(refused.status, json={"error": {"code": refused.code, "message": refused.message}})
         accepted.append(body)
         return httpx.Response(200, json={})
@@ -122,7 +122,7 @@ def test_whatever_is_changed_on_the_way_is_refused(change: str) -> None:
         request.headers["X-Amz-Security-Token"] = "another"
     elif change == "date":
         request.headers["X-Amz-Date"] = "20200101T000000Z"
-    with pytest.raises(InvalidSignature):
+    with pytest.raises(InvalidSignatureError):
         verified(request, b"other" if change == "body" else body)
 
 
@@ -187,7 +187,7 @@ def test_a_wrong_clock_is_corrected_from_the_answer(minutes: int) -> None:
         now = datetime.now(timezone.utc) + theirs
         try:
             verified(request, request.read(), now=now)
-        except InvalidSignature as refused:
+        except InvalidSignatureError as refused:
             return httpx.Response(
                 refused.status, headers={"Date": format_datetime(now, usegmt=True)}, text=refused.message
             )
@@ -208,7 +208,7 @@ async def test_a_wrong_clock_is_corrected_for_all_that_are_under_way() -> None:
         now = datetime.now(timezone.utc) + theirs
         try:
             verified(request, await request.aread(), now=now)
-        except InvalidSignature:
+        except InvalidSignatureError:
             if barrier is not None:
                 await barrier.wait()  # all are refused before the first is signed again
             return httpx.Response(403, headers={"Date": format_datetime(now, usegmt=True)})
@@ -255,7 +255,7 @@ def test_replaced_credentials_are_used_at_once() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         try:
             verified(request, request.read())
-        except InvalidSignature:
+        except InvalidSignatureError:
             return httpx.Response(403, json={"__type": "ExpiredTokenException", "message": "The token has expired"})
         return httpx.Response(200)
 
