@@ -89,19 +89,16 @@ class LocalTransport:
         from bedrock_rft._transport.http_library import http_library
 
         http = http_library()
-        transport: Any = http.MockTransport(_handler(self.service, http.Response))
+
+        def handle(request: Any) -> Any:
+            response = _respond(self.service, request)
+            return http.Response(response.status, headers=dict(response.headers), content=response.content)
+
+        transport: Any = http.MockTransport(handle)
         settings: dict[str, Any] = {"base_url": _URL, "api_key": "local-service", "max_retries": max_retries}
         if self.blocking if blocking is None else blocking:
             return openai.OpenAI(**settings, http_client=http.Client(transport=transport, trust_env=False))
         return openai.AsyncOpenAI(**settings, http_client=http.AsyncClient(transport=transport, trust_env=False))
-
-
-def _handler(service: Service, make_response: Callable[..., Any]) -> Callable[[Any], Any]:
-    def handle(request: Any) -> Any:
-        response = _respond(service, request)
-        return make_response(response.status, headers=dict(response.headers), content=response.content)
-
-    return handle
 
 
 def _respond(service: Service, request: Any) -> Response:

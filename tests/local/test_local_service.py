@@ -199,14 +199,14 @@ def test_a_restart_continues_after_the_last_stored_step(tmp_path: Path) -> None:
 
     with Service(tmp_path, reward=slowly, pace=0.001) as service:
         job = create(service, get(service, "/files")["data"][0]["id"])
-    found_events = 0
+    stored = 0
     for _ in range(3):
         with Service(tmp_path, reward=slowly, pace=0.001) as service:
-            assert len(steps(service, job)) >= found_events
+            assert len(steps(service, job)) >= stored
             for _ in range(8):
                 calls.acquire(timeout=10)
         with Service(tmp_path, reward=handler, pace=60) as service:
-            found_events = len(steps(service, job))
+            stored = len(steps(service, job))
     with Service(tmp_path, reward=handler) as service:
         assert until(service, job)["status"] == "succeeded"
         assert [each["data"] for each in events(service, job) if each["data"]] == whole

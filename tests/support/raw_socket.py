@@ -25,9 +25,9 @@ def head(service: LocalService, *lines: str, request: str = "GET /v1/models HTTP
     return "\r\n".join([request, f"Host: {HOST}:{port(service)}", *known, *lines, "", ""]).encode()
 
 
-def send_all(service: LocalService, *pieces: bytes) -> bytes:
+def send_all(service: LocalService, *pieces: bytes, timeout: float = 10) -> bytes:
     """Send bytes, and return everything that the server sends until it closes the connection or stays silent."""
-    with socket.create_connection((HOST, port(service)), timeout=10) as peer:
+    with socket.create_connection((HOST, port(service)), timeout=timeout) as peer:
         answer = b""
         with contextlib.suppress(ConnectionError, TimeoutError, socket.timeout):
             for piece in pieces:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import json
-import os
 import secrets
 import string
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from bedrock_rft.local._http.signature import (
     verify,
     verify_short_term_key,
 )
+from bedrock_rft.local._service.store import open_private
 
 __all__ = ["Keys"]
 
@@ -61,7 +61,7 @@ class Keys:
                 return cls(region, Secret(api_key), Secret(credential))
             keys = cls.generate(region)
             text = json.dumps({"api_key": keys.api_key.reveal(), "credential": asdict(keys.credential.reveal())})
-            with open(path, "x", encoding="utf-8", opener=_open_private) as file:
+            with open(path, "x", encoding="utf-8", opener=open_private) as file:
                 file.write(text)
         except (OSError, ValueError, TypeError, KeyError) as error:
             reason = getattr(error, "strerror", None) or "it is not a key file of the local service"
@@ -92,7 +92,3 @@ class Keys:
     def _find_credential(self, access_key: str) -> Credential | None:
         credential = self.credential.reveal()
         return credential if access_key == credential.access_key else None
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -147,7 +147,7 @@ class ListParameters(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     limit: Annotated[int, Field(ge=1), AfterValidator(lambda limit: min(limit, _MAX_LIMIT))] = 20
-    after: str | None = None
+    after: str = ""
     order: Literal["asc", "desc"] = "desc"
     purpose: str = ""
 

@@ -49,19 +49,10 @@ class _Resource:
         query = validate_body(ListParameters, given)
         label = query.purpose if kind == "file" else ""
         try:
-            page = self._store.page(
-                kind,
-                parent=parent,
-                label=label,
-                after=query.after or None,
-                limit=query.limit,
-                ascending=query.order == "asc",
-            )
+            ascending = query.order == "asc"
+            return list_response(self._store.page(kind, parent, label, query.after, query.limit, ascending=ascending))
         except KeyError:
-            raise ServiceError(
-                400, f"after: there is no {kind} '{(query.after or '')[:100]}'.", param="after"
-            ) from None
-        return list_response(page)
+            raise ServiceError(400, f"after: there is no {kind} '{query.after[:100]}'.", param="after") from None
 
     def _get(self, kind: str, key: str) -> dict[str, Any]:
         payload = self._store.get(kind, key)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["Model", "Page", "Progress", "Store"]
+__all__ = ["Model", "Page", "Progress", "Store", "open_private"]
 
 _CHUNK = 1 << 20
 _VERSION = 1  # SQLite's user_version; a file with another version is refused rather than misread
@@ -92,14 +92,13 @@ class Store:
         self._db = sqlite3.connect(database, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             self._prepare(directory)
-        except sqlite3.Error as error:
+        except BaseException as error:
             self._db.close()
-            raise ConfigurationError(
-                f"The directory {directory} cannot be used: {error}. Stop the other local service that uses it, or "
-                "choose another directory."
-            ) from error
-        except BaseException:
-            self._db.close()
+            if isinstance(error, sqlite3.Error):
+                message = (
+                    f"The directory {directory} cannot be used: {error}. Stop the other local service that uses it"
+                )
+                raise ConfigurationError(f"{message}, or choose another directory.") from error
             raise
 
     def _prepare(self, directory: Path) -> None:
@@ -166,7 +165,7 @@ class Store:
         row = self._fetch_one("SELECT payload FROM things WHERE id = ? AND kind = ?", key, kind)
         return None if row is None else json.loads(row[0])
 
-    def page(self, kind: str, *, parent: str, label: str, after: str | None, limit: int, ascending: bool) -> Page:
+    def page(self, kind: str, parent: str, label: str, after: str, limit: int, *, ascending: bool) -> Page:
         """Return one page, newest first unless `ascending`.
 
         Raises:
@@ -174,7 +173,7 @@ class Store:
         """
         with self._lock:
             start = 0 if ascending else 1 << 62
-            if after is not None:
+            if after:
                 sql = "SELECT seq FROM things WHERE id = ? AND kind = ? AND parent = ?"
                 row = self._fetch_one(sql, after, kind, parent)
                 if row is None:
@@ -193,7 +192,7 @@ class Store:
         path = self._contents / payload["id"]
         size = 0
         try:
-            with open(path, "xb", opener=_open_private) as file:
+            with open(path, "xb", opener=open_private) as file:
                 for chunk in chunks:
                     size += file.write(chunk)
             payload = {**payload, "bytes": size}
@@ -325,7 +324,8 @@ class Store:
         return [(row[0], row[1]) for row in rows]
 
 
-def _open_private(path: str, flags: int) -> int:
+def open_private(path: str, flags: int) -> int:
+    """Open a file that only its owner can read; the `opener` of `open`."""
     return os.open(path, flags, 0o600)
 
 
