@@ -1,4 +1,4 @@
-"""The doctor, on an AWS of our own: what it says of access that lacks something, and what of it mends that."""
+"""Tests of the doctor against emulated AWS services: findings, reasons and remedies."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def iam(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[Iam]:
 
 
 def made(aws: Aws, *, settings: dict[str, Any] | None = None, policy: str | None = None) -> None:
-    """A reward function and its role, as they should be but for what is given."""
+    """Create a reward function and its role. They are correct except for the given settings."""
     iam, functions = aws.client("iam"), aws.client("lambda")
     trust = trust_policy(reward=REWARD).json()
     role = iam.create_role(RoleName="reward", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
@@ -87,7 +87,7 @@ def made(aws: Aws, *, settings: dict[str, Any] | None = None, policy: str | None
 
 
 def caller(aws: Aws, policy: str | None = None) -> Any:
-    """A session of a role with a policy, as a person signs in."""
+    """Return the credentials of a session of a role with a policy."""
     iam, sts = aws.client("iam"), aws.client("sts")
     trust = json.dumps(
         {
@@ -113,10 +113,10 @@ def one(report: Report, code: str) -> Finding:
 
 @pytest.fixture
 def look(service: LocalService) -> Callable[..., Report]:
-    """The doctor's report on a client whose endpoint is the rehearsal, with AWS credentials that moto knows."""
+    """Return a function that runs the doctor on the local service, with AWS credentials that moto knows."""
 
     def doctored(credentials: Any, **asked: Any) -> Report:
-        # The rehearsal has credentials of its own: its key lets the client in, and AWS is asked with the others.
+        # The local service accepts its own key only, and moto accepts the given credentials only.
         options = service.client_options("api_key")
         with Client(**options) as client:
             config = client._async._session.config
@@ -128,7 +128,7 @@ def look(service: LocalService) -> Callable[..., Report]:
 
 
 @needs_profiles
-def test_all_is_well_where_the_policies_are_the_packages_own(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
+def test_no_findings_with_the_packages_own_policies(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
     made(aws)
     needed = caller_policy("us-west-2", reward=VERSION)
     report = look(caller(aws, needed.json()), reward=VERSION, models=[MODEL], judges=JUDGES)
@@ -145,9 +145,7 @@ def test_all_is_well_where_the_policies_are_the_packages_own(aws: Aws, iam: Iam,
     assert iam.asked.count("SimulatePrincipalPolicy") == 8, "of the profile, in each of its three regions"
 
 
-def test_what_is_denied_is_mended_by_the_statement_that_is_named(
-    aws: Aws, iam: Iam, look: Callable[..., Report]
-) -> None:
+def test_the_printed_statements_allow_denied_actions(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
     made(aws)
     person = caller(aws)
     report = look(person, reward=VERSION)
@@ -161,7 +159,7 @@ def test_what_is_denied_is_mended_by_the_statement_that_is_named(
     assert "SimulatePrincipalPolicy" in iam.asked
 
 
-def test_denials_that_no_policy_mends_say_so(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
+def test_final_denials_offer_no_statement(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
     made(aws)
     iam.extra = {
         "bedrock-mantle:CreateFile": "<OrganizationsDecisionDetail><AllowedByOrganizations>false"
@@ -178,20 +176,22 @@ def test_denials_that_no_policy_mends_say_so(aws: Aws, iam: Iam, look: Callable[
         assert mend == "No further policy can allow it. Ask the administrator of that policy."
 
 
-def test_what_hangs_on_a_condition_is_not_guessed(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
+def test_actions_that_depend_on_a_condition_are_unknown_without_its_value(
+    aws: Aws, iam: Iam, look: Callable[..., Report]
+) -> None:
     made(aws)
     policy = caller_policy("us-west-2", reward=VERSION, models=[MODEL]).json()
     person = caller(aws, policy)
     report = look(person, reward=VERSION)
     assert one(report, "may_createjobs").level == "unknown"
     assert "bedrock-mantle:Model" in one(report, "may_createjobs").reason
-    # Told of the model, the simulation knows.
+    # With a model, the condition has a value.
     assert one(look(person, reward=VERSION, models=MODEL), "may_createjobs").level == "ok"
     assert one(look(person, reward=VERSION, models="qwen.qwen3-32b"), "may_createjobs").level == "error"
     assert "SimulatePrincipalPolicy" in iam.asked
 
 
-def test_without_the_simulation_permissions_are_not_known(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
+def test_permissions_are_unknown_without_the_simulation(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
     made(aws)
     iam.refuses = {"SimulatePrincipalPolicy"}
     report = look(caller(aws), reward=VERSION, judges=JUDGES)
@@ -212,7 +212,7 @@ def caller_again(aws: Aws) -> Any:
     return Credentials(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
 
 
-def test_where_moto_answers_nonsense_it_is_unknown(aws: Aws, look: Callable[..., Report]) -> None:
+def test_an_unreadable_simulation_is_unknown(aws: Aws, look: Callable[..., Report]) -> None:
     made(aws)
     report = look(caller(aws), reward=VERSION)
     assert one(report, "permissions").reason.startswith("IAM's policy simulation failed: ")
@@ -229,7 +229,7 @@ def test_where_moto_answers_nonsense_it_is_unknown(aws: Aws, look: Callable[...,
         ({"Runtime": "nodejs22.x"}, "reward_runtime", "unknown", ""),
     ],
 )
-def test_settings_of_the_function_that_hinder_a_job(
+def test_unsuitable_settings_of_the_function_are_found(
     aws: Aws, iam: Iam, look: Callable[..., Report], settings: dict[str, Any], code: str, level: str, says: str
 ) -> None:
     made(aws, settings=settings)
@@ -242,7 +242,7 @@ def test_settings_of_the_function_that_hinder_a_job(
     assert iam.asked
 
 
-def test_a_function_that_is_throttled_public_or_not_there(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
+def test_a_throttled_public_or_missing_function_is_found(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
     made(aws)
     functions = aws.client("lambda")
     person = caller(aws, caller_policy("us-west-2", reward=REWARD).json())
@@ -262,7 +262,7 @@ def test_a_function_that_is_throttled_public_or_not_there(aws: Aws, iam: Iam, lo
     assert iam.asked
 
 
-def test_a_function_elsewhere_is_said_to_be(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
+def test_a_function_of_another_region_or_account_is_found(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
     person = caller(aws)
     east = look(person, reward=VERSION.replace("us-west-2", "us-east-1"))
     assert "us-east-1" in one(east, "reward_region").summary
@@ -276,7 +276,9 @@ def test_a_function_elsewhere_is_said_to_be(aws: Aws, iam: Iam, look: Callable[.
 
 
 @needs_profiles
-def test_a_role_that_can_do_too_little_or_too_much(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
+def test_missing_and_excessive_permissions_of_the_role_are_found(
+    aws: Aws, iam: Iam, look: Callable[..., Report]
+) -> None:
     made(aws, policy=execution_policy("arn:aws:lambda:us-west-2:123456789012:function:other").json())
     admin = aws.client("iam").create_policy(
         PolicyName="AdministratorAccess", PolicyDocument=caller_policy("us-west-2", "123456789012").json()
@@ -302,7 +304,7 @@ def test_a_role_that_can_do_too_little_or_too_much(aws: Aws, iam: Iam, look: Cal
     assert iam.asked
 
 
-def test_with_a_key_alone_what_aws_would_say_is_unknown(
+def test_checks_that_need_aws_credentials_are_unknown_with_only_a_key(
     aws: Aws, service: LocalService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
@@ -317,7 +319,7 @@ def test_with_a_key_alone_what_aws_would_say_is_unknown(
     assert aws.url
 
 
-def test_a_keys_permissions_are_told_only_by_the_credentials_it_was_made_from(
+def test_the_permissions_of_a_key_need_the_credentials_that_made_it(
     aws: Aws, iam: Iam, service: LocalService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     person = caller(aws, caller_policy("us-west-2", "123456789012", api_key="short-term").json())
@@ -335,7 +337,7 @@ def test_a_keys_permissions_are_told_only_by_the_credentials_it_was_made_from(
     assert iam.asked
 
 
-def test_a_rehearsal_asks_nothing_of_the_real_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_of_the_local_service_sends_nothing_to_aws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAFAKE000000000001")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "fake")
 
@@ -362,7 +364,7 @@ async def test_an_async_client_gets_the_same_report(aws: Aws, iam: Iam, service:
     assert iam.asked
 
 
-def test_an_endpoint_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endpoint_that_refuses_connections_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -375,7 +377,7 @@ def test_an_endpoint_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.remedy == "Check base_url, and whether the service or a proxy listens there."
 
 
-def test_looks_end_in_time_and_never_raise() -> None:
+def test_checks_end_in_time_and_never_raise() -> None:
     import threading
 
     stuck = threading.Event()
@@ -428,11 +430,11 @@ def test_the_clock_is_compared_with_the_services(headers: dict[str, str], level:
         ("", date(2026, 1, 1), "unknown"),
     ],
 )
-def test_runtimes_end_with_their_python(runtime: str, today: date, level: str) -> None:
+def test_runtimes_end_with_their_python_version(runtime: str, today: date, level: str) -> None:
     assert function_checks.check_runtime(LambdaArn(VERSION), {"Runtime": runtime}, today).level == level
 
 
-def test_what_lambda_says_of_its_state_is_passed_on() -> None:
+def test_the_state_of_the_function_is_reported() -> None:
     arn = LambdaArn(VERSION)
     for said, level in (
         ({"State": "Active", "LastUpdateStatus": "Successful"}, "ok"),
@@ -462,13 +464,15 @@ def test_what_lambda_says_of_its_state_is_passed_on() -> None:
         (lambda: "bedrock-api-key-abc", "us-west-2", [("unknown", "key")]),
     ],
 )
-def test_what_a_key_says_of_itself(key: Callable[[], str], region: str, found: list[tuple[str, str]]) -> None:
+def test_the_kind_expiry_and_region_of_a_key_are_checked(
+    key: Callable[[], str], region: str, found: list[tuple[str, str]]
+) -> None:
     said = list(client_checks.check_key(read(key()), region, NOW))
     assert [(each.level, each.code) for each in said] == found
     assert secrets_in("".join(map(str, said))) == []
 
 
-def test_what_beats_a_role_in_the_environment_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_identity_that_shadows_another_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", LONG)
     monkeypatch.setenv("AWS_PROFILE", "good-role")
     with Client("us-west-2") as client:
@@ -481,7 +485,7 @@ def test_what_beats_a_role_in_the_environment_is_a_warning(monkeypatch: pytest.M
         assert client_checks.check_region(client._async._session.config).level == "warning"
 
 
-def test_only_misuse_raises(service: LocalService) -> None:
+def test_only_invalid_arguments_raise(service: LocalService) -> None:
     with pytest.raises(ConfigurationError, match="takes a Client or an AsyncClient, not str"):
         doctor("client")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]
     with Client(**service.client_options("api_key")) as client:
@@ -502,7 +506,7 @@ def test_no_secret_is_in_a_report(aws: Aws, iam: Iam, look: Callable[..., Report
     assert iam.asked
 
 
-def test_the_command_says_it_all(
+def test_the_command_prints_the_report(
     aws: Aws,
     iam: Iam,
     service: LocalService,
@@ -533,7 +537,7 @@ def test_the_example_runs_on_this_machine(aws: Aws, iam: Iam) -> None:
 
 @pytest.fixture
 def silent() -> Iterator[str]:
-    """An endpoint that takes connections and says nothing."""
+    """Yield the URL of an endpoint that accepts connections and sends nothing."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
@@ -541,7 +545,7 @@ def silent() -> Iterator[str]:
 
 
 @pytest.mark.anyio
-async def test_an_endpoint_that_says_nothing_is_not_waited_for(silent: str) -> None:
+async def test_a_silent_endpoint_ends_with_the_time_limit(silent: str) -> None:
     with Client("us-west-2", api_key="some-key", base_url=silent, timeout=1) as client:
         report = doctor(client, seconds=0.2)
     assert one(report, "endpoint").summary == "The check of the endpoint did not finish within 0.2 s"
@@ -551,7 +555,7 @@ async def test_an_endpoint_that_says_nothing_is_not_waited_for(silent: str) -> N
 
 
 @pytest.mark.anyio
-async def test_a_key_that_cannot_be_had_is_a_finding(silent: str) -> None:
+async def test_a_failing_key_provider_is_a_finding(silent: str) -> None:
     def none() -> str:
         raise ConfigurationError("No key today.")
 
@@ -564,7 +568,7 @@ async def test_a_key_that_cannot_be_had_is_a_finding(silent: str) -> None:
     assert one(same, "key") == one(report, "key")
 
 
-def test_a_user_is_looked_at_as_a_role_is(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
+def test_the_permissions_of_a_user_are_checked(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
     client = aws.client("iam")
     client.create_user(UserName="bob")
     key = client.create_access_key(UserName="bob")["AccessKey"]
@@ -577,7 +581,7 @@ def test_a_user_is_looked_at_as_a_role_is(aws: Aws, iam: Iam, look: Callable[...
     assert "SimulatePrincipalPolicy" in iam.asked
 
 
-def test_no_key_is_in_a_report(aws: Aws, service: LocalService, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_api_key_is_in_a_report(aws: Aws, service: LocalService, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     for key in (LONG, SHORT):
         with Client("us-west-2", api_key=key, base_url=service.base_url) as client:
@@ -588,7 +592,7 @@ def test_no_key_is_in_a_report(aws: Aws, service: LocalService, monkeypatch: pyt
     assert aws.url
 
 
-def test_who_this_is_where_aws_does_not_say() -> None:
+def test_failures_of_sts_are_errors_or_unknown() -> None:
     expired = QueryFailure("ExpiredToken", "The security token included in the request is expired")
     found = check_caller(expired, "profile 'dev'", signs=True, region="us-west-2")
     assert (found.level, found.remedy) == ("error", "Renew the credentials from profile 'dev'.")
@@ -610,9 +614,7 @@ def test_who_this_is_where_aws_does_not_say() -> None:
     assert [each.level for each in check_permissions(nobody, root, needed, {}, resource_policy=False)] == ["unknown"]
 
 
-def test_a_policy_of_the_functions_own_may_allow_what_the_callers_do_not(
-    aws: Aws, iam: Iam, look: Callable[..., Report]
-) -> None:
+def test_a_resource_policy_may_allow_the_invocation(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
     made(aws)
     document = caller_policy("us-west-2", "123456789012").json()
     person = caller(aws, document)

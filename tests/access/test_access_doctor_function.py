@@ -1,4 +1,4 @@
-"""The doctor on the function that a job invokes: qualifier, trust policy and surroundings, and remedies that work."""
+"""Tests of the doctor on the reward function: qualifier, trust policy, URL, KMS key, VPC, and remedies."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def test_the_remedy_for_a_trust_policy_works(
         ({"Runtime": "python3.9"}, "reward_runtime", {"Runtime": "python3.13"}),
     ],
 )
-def test_a_setting_is_changed_by_a_command_and_of_a_version_by_deploying_again(
+def test_settings_change_by_command_and_those_of_versions_by_deploying_again(
     aws: Aws, look: Callable[..., Report], settings: dict[str, Any], code: str, parameters: dict[str, Any]
 ) -> None:
     made(aws, settings=settings)
@@ -319,7 +319,7 @@ def test_a_vpc_without_a_route_to_the_judges_is_found(endpoints: Any, routes: An
     assert ("ec2:DescribeRouteTables" in finding.remedy) == (level == "unknown")
 
 
-def test_a_vpc_matters_only_to_judges() -> None:
+def test_a_vpc_is_checked_only_for_judges() -> None:
     query = answering({})
     assert levels(check_network(query, LambdaArn(VERSION), IN_VPC, [])) == [("ok", "reward_network")]
     assert list(check_network(query, LambdaArn(VERSION), {"VpcConfig": {"SubnetIds": []}}, ["m"])) == []
@@ -377,7 +377,7 @@ def test_an_image_or_another_runtime_is_unknown(configuration: dict[str, Any]) -
     assert findings[-1].level == "unknown"
 
 
-def test_an_api_key_alone_gets_everything_that_needs_no_credentials(
+def test_an_api_key_gets_all_checks_that_need_no_credentials(
     service: LocalService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):

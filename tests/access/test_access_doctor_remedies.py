@@ -1,4 +1,4 @@
-"""The doctor passes only what it checked, and its remedies remove the findings that they are printed for."""
+"""Tests of the doctor: no result without a check, and every remedy removes its finding."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def iam(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[Iam]:
 
 @pytest.fixture
 def look(service: LocalService, iam: Iam) -> Callable[..., Report]:
-    """A function that runs the doctor with AWS credentials."""
+    """Return a function that runs the doctor with AWS credentials."""
     assert iam.asked is not None
 
     def run(credentials: Credentials, **settings: Any) -> Report:
@@ -69,7 +69,7 @@ def look(service: LocalService, iam: Iam) -> Callable[..., Report]:
 
 @pytest.fixture
 def execute(aws: Aws, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[[str], Any]:
-    """A function that runs the commands in a remedy: this package's own as they are, AWS's by botocore."""
+    """Return a function that runs the commands in a remedy; botocore runs those of the AWS CLI."""
 
     def run(remedy: str) -> Any:
         result: Any = None
@@ -257,7 +257,7 @@ def test_the_regions_of_a_profile_that_cannot_be_read_are_unknown(
 
 @contextmanager
 def proxy(answer: bytes) -> Generator[str, None, None]:
-    """A server that answers every request with the same body."""
+    """Run a server that answers every request with the same body."""
 
     class Endpoint(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -299,7 +299,7 @@ def test_an_empty_answer_of_a_proxy_is_unknown_and_never_ready(
     assert {"reward", "reward_timeout", "reward_memory", "reward_url", "reward_policy"} <= codes(report, "unknown")
 
 
-def test_a_doctor_that_may_see_nothing_says_so(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
+def test_a_doctor_without_permissions_has_no_ok_verdict(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
     made(aws)
     person = caller(aws)
     iam.refuses = {"SimulatePrincipalPolicy", "GetRole", "ListAttachedRolePolicies", "GetInferenceProfile"}

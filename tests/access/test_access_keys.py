@@ -1,4 +1,4 @@
-"""Short-term keys: made offline from AWS credentials, good for as long as is said, and seen by nobody."""
+"""Tests of short-term keys: offline creation, expiry and renewal, and no secret in any output."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_key_is_a_signature_that_the_service_can_verify() -> None:
     assert secret.hex() == signature
 
 
-def test_what_can_be_told_of_a_key_is_told() -> None:
+def test_a_minted_key_has_a_region_and_an_expiry() -> None:
     key = minted(expires_in=900)
     about = read(key.reveal())
     assert (about.kind, about.region, about.expires_at) == ("short-term", WEST, key.expires_at)
@@ -67,7 +67,7 @@ def test_what_can_be_told_of_a_key_is_told() -> None:
     assert repr(key) == f"MintedKey('****', us-west-2, until {key.expires_at:%Y-%m-%d %H:%M} UTC)"
 
 
-def test_a_key_and_its_provider_show_nothing() -> None:
+def test_a_key_and_its_provider_show_no_secret() -> None:
     key = minted()
     middle = key.reveal()[400:430]
     assert secrets_in(key.reveal(), [middle]), "the search would find it"
@@ -89,12 +89,12 @@ def test_a_key_ends_with_its_session() -> None:
 @pytest.mark.parametrize(
     "lives", [0, -1, 0.5, 43_201, float("nan"), float("inf"), True, "1h", None, timedelta(hours=13), timedelta(0)]
 )
-def test_a_lifetime_that_is_none_is_refused(lives: Any) -> None:
+def test_an_invalid_lifetime_is_refused(lives: Any) -> None:
     with pytest.raises(ConfigurationError, match="1 second to 12 hours"):
         minted(expires_in=lives)
 
 
-def test_a_session_that_is_over_makes_no_key() -> None:
+def test_an_ended_session_makes_no_key() -> None:
     ended = Credentials(ACCESS_KEY, SECRET, TOKEN)
     vars(ended)["_expiry_time"] = datetime.now(timezone.utc) - timedelta(minutes=1)
     with pytest.raises(ConfigurationError, match=r"The session .* ended at .* UTC, and a key ends with it\. Sign in"):
@@ -103,7 +103,7 @@ def test_a_session_that_is_over_makes_no_key() -> None:
         api_key_provider(WEST, credentials=ended)()
 
 
-def test_without_credentials_or_region_nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_key_without_credentials_or_region(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match="No identity"):
         mint_api_key(WEST)
     with pytest.raises(ConfigurationError, match="No region"):
@@ -114,13 +114,13 @@ def test_without_credentials_or_region_nothing_is_made(monkeypatch: pytest.Monke
     assert mint_api_key(credentials=Credentials(ACCESS_KEY, SECRET)).region == "eu-west-1"
 
 
-def test_without_the_extra_its_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "aws_bedrock_token_generator", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'bedrock_rft\[keys\]'"):
         minted()
 
 
-def test_what_the_generator_raises_shows_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_the_generator_show_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(aws_credentials_provider: Any, **_: Any) -> str:
         raise ValueError(aws_credentials_provider.load().secret_key)
 
@@ -128,14 +128,14 @@ def test_what_the_generator_raises_shows_no_credentials(monkeypatch: pytest.Monk
     with pytest.raises(ConfigurationError, match="could not make a key: ValueError") as caught:
         api_key_provider(WEST, credentials=Credentials(ACCESS_KEY, SECRET, TOKEN))()
     error = caught.value
-    # The frame of this test holds the fake, so what is looked at begins below it.
+    # The frame of this test holds the fake secret, so the search begins below it.
     assert error.__traceback__ is not None
     error.__traceback__ = error.__traceback__.tb_next
     assert said_of(error) == []
 
 
 class Clock:
-    """Stands in for the class `datetime` where the provider asks what time it is."""
+    """Fake of the class `datetime` with a time that tests set."""
 
     def __init__(self) -> None:
         self.time = datetime.now(timezone.utc)
@@ -202,7 +202,7 @@ def test_threads_share_one_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What a small endpoint gets as `Authorization`."""
+    """Yield the `Authorization` headers that a small server receives."""
     found: list[str] = []
 
     class Endpoint(BaseHTTPRequestHandler):
@@ -229,7 +229,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 @pytest.mark.anyio
-async def test_a_client_takes_a_provider(seen: list[str]) -> None:
+async def test_a_client_accepts_a_provider(seen: list[str]) -> None:
     provider = api_key_provider(WEST, credentials=Credentials(ACCESS_KEY, SECRET, TOKEN))
     with Client(WEST, api_key=provider) as client:
         assert list(client.models.list()) == []

@@ -1,4 +1,4 @@
-"""Policies: exactly what each purpose needs, said in JSON for IAM and in words for people."""
+"""Tests of the policies: exact permissions, JSON for IAM, and reasons for people."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ REWARD = "arn:aws:lambda:us-west-2:123456789012:function:my-reward"
 PROJECT = "arn:aws:bedrock-mantle:us-west-2:123456789012:project/default"
 JUDGES = ["us.amazon.nova-lite-v1:0", "amazon.nova-micro-v1:0"]
 
-# AWS's service authorization reference, as far as policies here name it: what an action acts on, and its conditions.
+# From AWS's service authorization reference: the resource type and the condition keys of each action.
 DOCUMENTED: dict[str, tuple[str, set[str]]] = {
     "CallWithBearerToken": ("*", {"BearerTokenType"}),
     "CancelFineTuningJob": ("project", {"FineTuningJob"}),
@@ -75,13 +75,13 @@ POLICIES = {
 
 @pytest.fixture(scope="module")
 def parliament() -> Any:
-    """The linter, which leaves files open when it is imported, and has odd escapes when it is compiled."""
+    """Import the linter without its warnings about open files and invalid escapes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return import_module("parliament")
 
 
-def test_a_caller_may_do_what_jobs_need_and_no_more() -> None:
+def test_the_callers_policy_has_exactly_the_permissions_of_jobs() -> None:
     assert POLICIES["caller"].document() == {
         "Version": "2012-10-17",
         "Statement": [
@@ -122,7 +122,7 @@ def test_a_caller_may_do_what_jobs_need_and_no_more() -> None:
     }
 
 
-def test_a_key_a_project_and_models_show_in_the_callers_policy() -> None:
+def test_the_callers_policy_has_the_key_project_and_models() -> None:
     statements = {each["Sid"]: each for each in POLICIES["caller with a key"].document()["Statement"]}
     assert statements["ApiKey"] == {
         "Sid": "ApiKey",
@@ -138,7 +138,7 @@ def test_a_key_a_project_and_models_show_in_the_callers_policy() -> None:
     assert "ApiKey" not in POLICIES["caller"].json()
 
 
-def test_the_partition_is_the_regions() -> None:
+def test_arns_have_the_partition_of_the_region() -> None:
     govcloud = POLICIES["caller in GovCloud"]
     assert {each.resource for each in govcloud.statement[:4]} == {
         ("arn:aws-us-gov:bedrock-mantle:us-gov-west-1:123456789012:project/default",)
@@ -149,7 +149,7 @@ def test_the_partition_is_the_regions() -> None:
     assert {resource.split(":")[1] for resource in named} == {"aws-us-gov"}
 
 
-def test_the_documents_examples_are_made_exactly() -> None:
+def test_documented_examples_are_exact() -> None:
     invoke = """{ "Version": "2012-10-17", "Statement": [ { "Effect": "Allow", "Action": [ "lambda:InvokeFunction" ],
     "Resource": [ "arn:aws:lambda:*:*:function:reward-function-name" ] } ] }"""
     judge = """{ "Version": "2012-10-17", "Statement": [ { "Effect": "Allow", "Action": [ "bedrock:InvokeModel" ],
@@ -158,7 +158,7 @@ def test_the_documents_examples_are_made_exactly() -> None:
     assert documented_judge_policy().json(None) == re.sub(r"\s", "", judge)
 
 
-def test_a_role_is_lambdas_alone_and_this_functions() -> None:
+def test_only_lambda_assumes_the_role_for_this_function() -> None:
     (statement,) = POLICIES["trust"].document()["Statement"]
     assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
     assert statement["Condition"] == {
@@ -169,7 +169,7 @@ def test_a_role_is_lambdas_alone_and_this_functions() -> None:
     assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
 
 
-def test_a_function_writes_its_own_log_and_asks_named_judges() -> None:
+def test_a_function_writes_its_log_and_invokes_named_judges() -> None:
     (logs, *judges) = POLICIES["execution with judges"].document()["Statement"]
     group = "arn:aws:logs:us-west-2:123456789012:log-group:/aws/lambda/my-reward"
     assert logs["Resource"] == [group, f"{group}:*"]
@@ -192,7 +192,7 @@ def test_a_function_writes_its_own_log_and_asks_named_judges() -> None:
     assert judge_policy([provisioned], "us-west-2").statement[0].resource == (provisioned,)
 
 
-def test_a_role_is_passed_to_lambda_alone() -> None:
+def test_the_role_is_passed_only_to_lambda() -> None:
     deployer = {each.sid: each for each in POLICIES["deployer"].statement}
     assert deployer["PassRole"].document() == {
         "Sid": "PassRole",
@@ -205,7 +205,7 @@ def test_a_role_is_passed_to_lambda_alone() -> None:
     assert {each.resource for each in deployer_policy(REWARD, role=path).statement if each.sid == "Role"} == {(path,)}
 
 
-def test_a_role_can_be_made_only_within_its_boundary() -> None:
+def test_a_role_can_be_created_only_with_its_boundary() -> None:
     statements = {each["Sid"]: each for each in POLICIES["deployer within a boundary"].document()["Statement"]}
     within = statements["RoleWithin"]
     assert within["Action"] == [f"iam:{name}" for name in ("CreateRole", "PutRolePolicy", "PutRolePermissionsBoundary")]
@@ -216,14 +216,14 @@ def test_a_role_can_be_made_only_within_its_boundary() -> None:
         deployer_policy(REWARD, role="r", permissions_boundary="limits")
 
 
-def test_whoever_watches_changes_nothing_and_opens_no_file() -> None:
+def test_the_watchers_policy_is_read_only() -> None:
     for action in POLICIES["watcher"].actions:
         assert re.fullmatch(r"bedrock-mantle:((Get|List)\w+|CallWithBearerToken)", action)
         assert action != "bedrock-mantle:GetFile"
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_every_statement_says_why_and_the_json_does_not(name: str) -> None:
+def test_every_statement_has_a_reason_that_the_json_leaves_out(name: str) -> None:
     policy = POLICIES[name]
     assert all(each.reason.endswith(".") for each in policy.statement)
     shown = str(policy)
@@ -235,7 +235,7 @@ def test_every_statement_says_why_and_the_json_does_not(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_no_action_has_a_wildcard_and_no_resource_is_wider_than_it_must_be(name: str) -> None:
+def test_no_wildcard_in_actions_and_no_needless_one_in_resources(name: str) -> None:
     for each in POLICIES[name].statement:
         assert not any("*" in action for action in each.action)
         for resource in each.resource:
@@ -252,7 +252,7 @@ def test_no_action_has_a_wildcard_and_no_resource_is_wider_than_it_must_be(name:
 
 
 def test_mantle_statements_are_as_documented() -> None:
-    """Parliament does not know the service, so its documented actions stand above."""
+    """Parliament does not know the service, so DOCUMENTED lists its actions."""
     for policy in POLICIES.values():
         for each in policy.statement:
             for action in each.action:
@@ -267,12 +267,12 @@ def test_mantle_statements_are_as_documented() -> None:
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_a_linter_finds_nothing_else(name: str, parliament: Any) -> None:
-    """Everything parliament says of these policies is expected here, word by word, or a failure."""
+def test_a_linter_finds_only_expected_issues(name: str, parliament: Any) -> None:
+    """Compare the issues that parliament finds with a complete list."""
     found = parliament.analyze_policy_string(POLICIES[name].json(), include_community_auditors=True).findings
     said = {(finding.issue, _detail(finding)) for finding in found}
-    # It knows neither this service nor trust policies, and takes each of InvokeModel's kinds of resources for required,
-    # where any will do: those are looked at below.
+    # It knows neither this service nor trust policies. It requires each resource type of InvokeModel, although one is
+    # enough; these are compared below.
     said -= {("UNKNOWN_PREFIX", "Unknown prefix bedrock-mantle"), ("RESOURCE_MISMATCH", "bedrock:InvokeModel")}
     deploys = {
         ("PERMISSIONS_MANAGEMENT_ACTIONS", ""),
@@ -281,7 +281,7 @@ def test_a_linter_finds_nothing_else(name: str, parliament: Any) -> None:
     }
     expected: dict[str, set[tuple[str, str]]] = {
         "trust": {("MALFORMED", "Statement contains neither Resource nor NotResource")},
-        # Whoever deploys a function, and writes its role, may do what that role may.
+        # An identity that deploys a function and writes its role has the permissions of that role.
         "deployer": deploys,
         "deployer of large packages": deploys,
         # AWS's own examples compare a boundary as text.
@@ -302,21 +302,21 @@ def test_a_linter_finds_nothing_else(name: str, parliament: Any) -> None:
 
 
 def _detail(finding: Any) -> str:
-    """What a finding is about, as far as it is to be compared."""
+    """Return the part of a finding that is compared."""
     if finding.issue == "RESOURCE_MISMATCH":
         return ", ".join(sorted({one["action"] for one in finding.detail}))
     return str(finding.location.get("type", finding.detail))
 
 
 def _kinds_of_model(parliament: Any) -> set[str]:
-    """The resources that InvokeModel knows, as parliament's definitions have them."""
+    """Return the resource types of InvokeModel in parliament's definitions."""
     (service,) = [each for each in parliament.iam_definition if each["prefix"] == "bedrock"]
     (action,) = [each for each in service["privileges"] if each["privilege"] == "InvokeModel"]
     named = {each["resource_type"].rstrip("*") for each in action["resource_types"]}
     return {re.sub(r"\$\{[^}]*\}", "*", each["arn"]) for each in service["resources"] if each["resource"] in named}
 
 
-def test_the_linter_would_find_what_is_wrong(parliament: Any) -> None:
+def test_the_linter_finds_errors(parliament: Any) -> None:
     for right, wrong, issue in (
         ("CreateLogStream", "CreateLogStrm", "UNKNOWN_ACTION"),
         ("arn:aws:logs:", "arn:aws:lambda:", "RESOURCE_MISMATCH"),
@@ -325,7 +325,7 @@ def test_the_linter_would_find_what_is_wrong(parliament: Any) -> None:
         assert {finding.issue for finding in parliament.analyze_policy_string(text).findings} == {issue}
 
 
-def test_iam_takes_them(aws: Aws) -> None:
+def test_iam_accepts_every_policy(aws: Aws) -> None:
     iam = aws.client("iam")
     iam.create_role(RoleName="r", AssumeRolePolicyDocument=POLICIES["trust"].json())
     for place, (name, policy) in enumerate(POLICIES.items()):
@@ -341,7 +341,7 @@ DIGITS = st.from_regex(r"[0-9]{12}", fullmatch=True)
 
 
 @given(NAMES, DIGITS, st.sampled_from(["us-west-2", "eu-central-1", "us-gov-west-1"]), st.booleans())
-def test_whatever_the_function_its_policies_name_it_alone(name: str, account: str, region: str, key: bool) -> None:
+def test_policies_name_only_their_function(name: str, account: str, region: str, key: bool) -> None:
     partition = "aws-us-gov" if "gov" in region else "aws"
     arn = f"arn:{partition}:lambda:{region}:{account}:function:{name}"
     for policy in (
@@ -382,7 +382,7 @@ def test_whatever_the_function_its_policies_name_it_alone(name: str, account: st
         (lambda: judge_policy([f"m{n}.{'x' * 90}" for n in range(80)], "us-west-2"), "IAM accepts 10240"),
     ],
 )
-def test_what_makes_no_sense_is_refused(make: Any, says: str) -> None:
+def test_invalid_arguments_are_refused(make: Any, says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         make()
 
@@ -427,7 +427,7 @@ def test_sizes_are_counted_as_iam_does() -> None:
         Policy(statement=many)
 
 
-def test_policies_add_up_and_do_not_change() -> None:
+def test_policies_can_be_added_and_are_frozen() -> None:
     both = POLICIES["caller"] + judge_policy(["amazon.nova-micro-v1:0"], "us-west-2")
     assert both.actions[-2:] == ("lambda:InvokeFunction", "bedrock:InvokeModel")
     document = both.document()
@@ -437,7 +437,7 @@ def test_policies_add_up_and_do_not_change() -> None:
         both.statement[0].effect = "Deny"  # pyright: ignore[reportAttributeAccessIssue] # refused at run time as well
 
 
-def test_what_managed_policies_do_not_allow() -> None:
+def test_managed_policies_list_missing_actions() -> None:
     managed = {each.name: each for each in MANAGED_POLICIES}
     create = {"bedrock-mantle:CreateFile", "bedrock-mantle:CreateFineTuningJob"}
     assert managed["AmazonBedrockMantleFullAccess"].missing() == ()

@@ -1,4 +1,4 @@
-"""Rewards deployed: created, planned, updated, left, checked and taken away, by botocore's own clients over HTTP."""
+"""Tests of deployments over HTTP: create, plan, update, check and destroy."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def versions(here: Here) -> list[str]:
 # Deploying
 
 
-def test_a_reward_becomes_a_version_with_a_role_of_its_own(here: Here, client: Client) -> None:
+def test_deploy_creates_a_role_a_function_and_a_version(here: Here, client: Client) -> None:
     reward = client.rewards.deploy(made(), name="sums", dataset=DATA, tags={"team": "research"})
     assert (reward.arn, reward.version, reward.role_arn, reward.changed) == (f"{ARN}:1", "1", ROLE, True)
     assert [step.name for step in reward.plan.steps] == [ROLE, "bedrock-rft", ARN, f"{ARN}:1"]
@@ -109,7 +109,7 @@ def policy(here: Here) -> list[dict[str, Any]]:
     return statements
 
 
-def test_a_role_may_write_its_own_log_and_ask_its_judges_alone(here: Here, client: Client) -> None:
+def test_a_role_may_only_write_its_log_and_invoke_its_judges(here: Here, client: Client) -> None:
     client.rewards.deploy(made(), name="sums")
     [logs] = policy(here)
     group = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/sums"
@@ -131,7 +131,7 @@ def test_a_role_may_write_its_own_log_and_ask_its_judges_alone(here: Here, clien
 
 
 def test_a_judge_in_another_region_is_allowed_there(here: Here, client: Client) -> None:
-    """An inference profile's account is the function's."""
+    """The account of an inference profile is the account of the function."""
     plain = Judge("openai.gpt-oss-120b-1:0", "Is it right?", region="us-east-1")
     profile = Judge("eu.amazon.nova-lite-v1:0", "Is it plain?", region="eu-west-1", name="plain")
     client.rewards.deploy(plain + profile, name="sums")
@@ -143,10 +143,10 @@ def test_a_judge_in_another_region_is_allowed_there(here: Here, client: Client) 
     assert behind["Condition"] == {"ArnEquals": {"bedrock:InferenceProfileArn": [arn]}}
 
 
-# Running it again
+# Deploying again
 
 
-def test_nothing_changes_where_nothing_changed(here: Here, client: Client) -> None:
+def test_deploying_again_without_changes_writes_nothing(here: Here, client: Client) -> None:
     first = client.rewards.deploy(made(), name="sums", tags={"team": "research"})
     here.gate.clear()
     again = client.rewards.deploy(made(), name="sums", tags={"team": "research"})
@@ -168,9 +168,7 @@ def test_nothing_changes_where_nothing_changed(here: Here, client: Client) -> No
     ],
     ids=["code", "timeout", "memory", "runtime", "tags", "judge"],
 )
-def test_what_changed_is_changed_and_nothing_else(
-    here: Here, client: Client, change: dict[str, Any], writes: list[str]
-) -> None:
+def test_only_differences_are_written(here: Here, client: Client, change: dict[str, Any], writes: list[str]) -> None:
     client.rewards.deploy(made(), name="sums")
     here.gate.clear()
     package = change.get("package", made())
@@ -185,7 +183,7 @@ def test_what_changed_is_changed_and_nothing_else(
     assert here.gate.writes == []
 
 
-def test_an_old_version_stays_as_it_was(here: Here, client: Client) -> None:
+def test_an_old_version_does_not_change(here: Here, client: Client) -> None:
     first = client.rewards.deploy(made(), name="sums")
     second = client.rewards.deploy(made(SOURCE + "# changed\n"), name="sums")
     third = client.rewards.deploy(made(), name="sums")
@@ -193,7 +191,7 @@ def test_an_old_version_stays_as_it_was(here: Here, client: Client) -> None:
     assert settings_of(here, "1")["CodeSha256"] == settings_of(here, "3")["CodeSha256"] == first.code_sha256
 
 
-def test_what_others_set_is_kept_and_published(here: Here, client: Client) -> None:
+def test_settings_of_others_are_kept_and_published(here: Here, client: Client) -> None:
     client.rewards.deploy(made(), name="sums", tags={"team": "research"})
     service = here.service("lambda")
     service.update_function_configuration(FunctionName="sums", Environment={"Variables": {"A": "very-secret"}})
@@ -352,7 +350,7 @@ def test_without_a_list_of_the_jobs_no_version_is_deleted(here: Here, client: Cl
     deploy_versions(client, 2)
     here.gate.clear()
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound, and not listening: refused
+        taken.bind(("127.0.0.1", 0))  # bound but not listening, so connections are refused
         nowhere = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
         identity = Credentials(ACCESS_KEY, SECRET, TOKEN)
         with (
@@ -375,7 +373,7 @@ def test_the_role_is_sent_only_if_it_changes(here: Here, client: Client) -> None
     assert "iam:PassRole" in client.rewards.plan(made(), name="sums", timeout=60, role_arn=own).needs
 
 
-def test_what_others_undid_is_done_again(here: Here, client: Client) -> None:
+def test_changes_by_others_are_reverted(here: Here, client: Client) -> None:
     client.rewards.deploy(made(), name="sums")
     iam = here.service("iam")
     iam.put_role_policy(RoleName=f"sums-{REGION}", PolicyName="bedrock-rft", PolicyDocument=json.dumps(WIDE))
@@ -399,7 +397,7 @@ ANYBODY = {
 # Planning
 
 
-def test_a_plan_writes_nothing_and_says_what_would_be_done(here: Here, client: Client) -> None:
+def test_a_plan_writes_nothing_and_lists_the_steps(here: Here, client: Client) -> None:
     plan = client.rewards.plan(made(models=("amazon.nova-lite-v1:0",)), name="sums")
     assert here.gate.writes == []
     assert [(step.action, step.kind) for step in plan.steps] == [
@@ -447,7 +445,7 @@ def test_a_plan_fits_a_terminal_and_a_notebook(client: Client) -> None:
         assert all(action in page for action in plan.needs)
 
 
-def test_what_is_called_is_what_the_deployers_policy_allows(here: Here, client: Client) -> None:
+def test_the_deployers_policy_allows_every_call(here: Here, client: Client) -> None:
     plan = client.rewards.plan(made(), name="sums")
     client.rewards.deploy(made(), name="sums", dataset=DATA)
     iam = here.service("iam")
@@ -466,7 +464,7 @@ def test_what_is_called_is_what_the_deployers_policy_allows(here: Here, client: 
     assert {*plan.needs} <= {*allowed.actions}
 
 
-def test_the_removed_argument_names_its_successor(client: Client) -> None:
+def test_removed_arguments_name_their_successors(client: Client) -> None:
     with pytest.raises(ConfigurationError, match=r"Use client\.rewards\.plan\(reward, name=…\)"):
         client.rewards.deploy(made(), name="sums", plan=True)  # type: ignore[arg-type] # as before 0.3
     with pytest.raises(ConfigurationError, match=r"Use client\.rewards\.plan_destroy\(reward\)"):
@@ -476,7 +474,7 @@ def test_the_removed_argument_names_its_successor(client: Client) -> None:
 # The check
 
 
-def test_the_deployed_function_is_checked_where_it_runs(here: Here, client: Client) -> None:
+def test_the_check_invokes_the_deployed_version(here: Here, client: Client) -> None:
     reward = client.rewards.deploy(made(), name="sums", dataset=DATA)
     assert reward.report is not None
     assert reward.report.ok
@@ -489,7 +487,7 @@ def test_the_deployed_function_is_checked_where_it_runs(here: Here, client: Clie
     assert len(repr(reward)) < 400
 
 
-def test_a_reward_that_fails_its_check_is_no_jobs(client: Client) -> None:
+def test_a_failed_check_raises(client: Client) -> None:
     blind = made(SOURCE.replace("RIGHT = 1.0", "RIGHT = 0.0"))
     with pytest.raises(RewardError, match=r"function:sums:1 is deployed, but its check found .*ERROR") as caught:
         client.rewards.deploy(blind, name="sums", dataset=DATA)
@@ -498,7 +496,7 @@ def test_a_reward_that_fails_its_check_is_no_jobs(client: Client) -> None:
     assert client.rewards.deploy(blind, name="sums", dataset=DATA, check=False).report is None
 
 
-def test_the_check_of_a_deployed_function_takes_gold(client: Client) -> None:
+def test_the_check_of_a_deployed_function_accepts_gold(client: Client) -> None:
     reversed_source = SOURCE.replace("== [str(reference)]", "== [str(reference)[::-1]]")
     package = made(reversed_source.replace("float(", "0.1 * bool(numbers) + 0.9 * float("))
     unsure = client.rewards.deploy(package, name="sums", dataset=WIDER)
@@ -517,7 +515,7 @@ def test_there_is_no_check_without_records(here: Here, client: Client) -> None:
     assert "InvokeFunction" not in [asked.operation for asked in here.gate.asked]
 
 
-# What is not ours
+# Foreign resources
 
 
 def foreign_function(here: Here, **tags: str) -> None:
@@ -533,9 +531,7 @@ def foreign_function(here: Here, **tags: str) -> None:
     "tags", [{"x": "y"}, {"bedrock-rft:managed": "reward"}, {"bedrock-rft:managed": "reward", "bedrock-rft:name": "s"}]
 )
 @pytest.mark.parametrize("plan", [False, True])
-def test_a_function_of_somebody_elses_is_left_alone(
-    here: Here, client: Client, tags: dict[str, str], *, plan: bool
-) -> None:
+def test_a_foreign_function_is_not_changed(here: Here, client: Client, tags: dict[str, str], *, plan: bool) -> None:
     foreign_function(here, **tags)
     with pytest.raises(ConfigurationError, match=r"was not created by deploying 'sums'.*Choose another name="):
         (client.rewards.plan if plan else client.rewards.deploy)(made(), name="sums")
@@ -544,7 +540,7 @@ def test_a_function_of_somebody_elses_is_left_alone(
     assert here.gate.writes == []
 
 
-def test_a_role_of_somebody_elses_is_left_alone(here: Here, client: Client) -> None:
+def test_a_foreign_role_is_not_changed(here: Here, client: Client) -> None:
     here.service("iam").create_role(RoleName=f"sums-{REGION}", AssumeRolePolicyDocument=json.dumps(ANYBODY))
     here.gate.clear()
     with pytest.raises(ConfigurationError, match=r"The role .*sums-us-west-2 was not created .*role_arn="):
@@ -558,7 +554,7 @@ def test_a_role_of_somebody_elses_is_left_alone(here: Here, client: Client) -> N
     ]
 
 
-def test_a_role_of_ones_own_is_used_as_it_is(here: Here, client: Client) -> None:
+def test_role_arn_is_used_unchanged(here: Here, client: Client) -> None:
     iam = here.service("iam")
     own = iam.create_role(RoleName="own", Path="/team/", AssumeRolePolicyDocument=json.dumps(ANYBODY))["Role"]["Arn"]
     here.gate.clear()
@@ -570,7 +566,7 @@ def test_a_role_of_ones_own_is_used_as_it_is(here: Here, client: Client) -> None
     assert iam.get_role(RoleName="own")["Role"]["Arn"] == own
 
 
-def test_a_role_stays_within_its_boundary(here: Here, client: Client) -> None:
+def test_a_role_keeps_its_permissions_boundary(here: Here, client: Client) -> None:
     iam = here.service("iam")
     first, other = (
         iam.create_policy(PolicyName=name, PolicyDocument=json.dumps(LIMITS))["Policy"]["Arn"] for name in ("a", "b")
@@ -605,7 +601,7 @@ def test_a_role_stays_within_its_boundary(here: Here, client: Client) -> None:
     client.rewards.destroy("sums", force=True)
 
 
-def test_a_role_that_is_used_no_longer_is_named(here: Here, client: Client) -> None:
+def test_a_role_that_is_no_longer_used_is_named(here: Here, client: Client) -> None:
     client.rewards.deploy(made(), name="sums")
     own = here.service("iam").create_role(RoleName="own", AssumeRolePolicyDocument=json.dumps(ANYBODY))["Role"]["Arn"]
     reward = client.rewards.deploy(made(), name="sums", role_arn=own)
@@ -615,10 +611,10 @@ def test_a_role_that_is_used_no_longer_is_named(here: Here, client: Client) -> N
     assert [role["RoleName"] for role in here.service("iam").list_roles()["Roles"]] == ["own"]
 
 
-# Taking it away
+# Destroying
 
 
-def test_what_was_made_is_taken_away_and_only_that(here: Here, client: Client) -> None:
+def test_destroy_deletes_only_the_deployment(here: Here, client: Client) -> None:
     reward = client.rewards.deploy(made(), name="sums")
     client.rewards.deploy(made(SOURCE + "# changed\n"), name="sums")
     client.rewards.deploy(made(), name="other")
@@ -635,7 +631,7 @@ def test_what_was_made_is_taken_away_and_only_that(here: Here, client: Client) -
 
 
 @pytest.mark.parametrize("given", ["sums", f"{ARN}:1", ARN])
-def test_it_may_be_taken_away_twice(here: Here, client: Client, given: str) -> None:
+def test_destroy_can_be_repeated(here: Here, client: Client, given: str) -> None:
     client.rewards.deploy(made(), name="sums")
     assert client.rewards.destroy(given, force=True).changes
     here.gate.clear()
@@ -646,7 +642,7 @@ def test_it_may_be_taken_away_twice(here: Here, client: Client, given: str) -> N
     assert client.rewards.deploy(made(), name="sums").version == "1"
 
 
-def test_a_role_with_further_policies_is_not_stripped_of_them(here: Here, client: Client) -> None:
+def test_a_role_with_other_policies_is_not_deleted(here: Here, client: Client) -> None:
     client.rewards.deploy(made(), name="sums")
     iam = here.service("iam")
     iam.put_role_policy(RoleName=f"sums-{REGION}", PolicyName="more", PolicyDocument=json.dumps(WIDE))
@@ -663,7 +659,7 @@ def test_a_role_with_further_policies_is_not_stripped_of_them(here: Here, client
     assert here.gate.writes == []
 
 
-def test_its_arn_makes_a_job_and_what_a_running_job_needs_is_kept(here: Here) -> None:
+def test_a_function_that_a_running_job_needs_is_kept(here: Here) -> None:
     handler = f"{EXAMPLES / 'reward.py'}:lambda_handler"
     with LocalService(reward=handler, pace=60) as service, Client(**service.client_options()) as rehearsal:
         reward = rehearsal.rewards.deploy(made(), name="sums")
@@ -680,11 +676,11 @@ def test_its_arn_makes_a_job_and_what_a_running_job_needs_is_kept(here: Here) ->
         assert rehearsal.rewards.destroy("sums").changes
 
 
-def test_where_jobs_cannot_be_seen_nothing_is_taken_away(here: Here, client: Client) -> None:
+def test_nothing_is_deleted_if_jobs_cannot_be_listed(here: Here, client: Client) -> None:
     client.rewards.deploy(made(), name="sums")
     here.gate.clear()
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound, and not listening: refused
+        taken.bind(("127.0.0.1", 0))  # bound but not listening, so connections are refused
         nowhere = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
         identity = Credentials(ACCESS_KEY, SECRET, TOKEN)
         with Client(REGION, credentials=identity, base_url=nowhere, max_retries=0) as lost:
@@ -696,11 +692,11 @@ def test_where_jobs_cannot_be_seen_nothing_is_taken_away(here: Here, client: Cli
             assert lost.rewards.destroy("sums", force=True).changes
 
 
-# Who and where
+# Identities and regions
 
 
 @pytest.mark.usefixtures("here")
-def test_it_is_the_same_with_await() -> None:
+def test_the_async_client_plans_deploys_and_destroys() -> None:
     async def both() -> tuple[Plan, DeployedReward, Plan]:
         async with AsyncClient(REGION, credentials=Credentials(ACCESS_KEY, SECRET, TOKEN)) as client:
             plan = await client.rewards.plan(made(), name="sums")
@@ -712,7 +708,7 @@ def test_it_is_the_same_with_await() -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_a_client_with_a_key_takes_aws_credentials_from_the_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_with_a_key_uses_credentials_of_the_chain(monkeypatch: pytest.MonkeyPatch) -> None:
     with Client(REGION, api_key="ABSKfake9Long8Term7Key") as client:
         with pytest.raises(ConfigurationError, match="Lambda take no Bedrock API key"):
             client.rewards.deploy(made(), name="sums")
@@ -724,7 +720,7 @@ def test_a_client_with_a_key_takes_aws_credentials_from_the_chain(monkeypatch: p
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("region", ["us-gov-west-1", "eu-central-1"])
-def test_names_are_those_of_the_partition(region: str) -> None:
+def test_deployed_arns_have_the_partition_of_the_region(region: str) -> None:
     partition = "aws-us-gov" if "gov" in region else "aws"
     with Client(region, credentials=Credentials(ACCESS_KEY, SECRET, TOKEN)) as client:
         reward = client.rewards.deploy(made(models=("amazon.nova-lite-v1:0",)), name="sums")
@@ -736,7 +732,7 @@ def test_names_are_those_of_the_partition(region: str) -> None:
         assert client.rewards.destroy(reward, force=True).verdict == "3 deleted"
 
 
-def test_a_rehearsal_changes_no_account(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_of_the_local_service_changes_no_account(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     with Client(REGION, api_key="k", base_url="http://127.0.0.1:9/v1") as client:
@@ -783,7 +779,7 @@ def test_a_rehearsal_changes_no_account(monkeypatch: pytest.MonkeyPatch) -> None
         ({"tags": {str(n): "" for n in range(49)}}, "tags has 49 entries"),
     ],
 )
-def test_what_aws_would_refuse_is_refused_before_anything_is_written(
+def test_invalid_settings_are_refused_before_anything_is_written(
     here: Here, client: Client, settings: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(ConfigurationError) as caught:
@@ -795,7 +791,7 @@ def test_what_aws_would_refuse_is_refused_before_anything_is_written(
         assert here.gate.asked == []
 
 
-def test_roles_have_names_that_iam_takes_and_that_differ() -> None:
+def test_role_names_are_valid_and_distinct() -> None:
     assert role_name("sums", REGION) == "sums-us-west-2"
     longest = [role_name("x" * 63 + end, region) for end in "ab" for region in (REGION, "ap-southeast-1")]
     assert len({*longest}) == 4
@@ -803,7 +799,7 @@ def test_roles_have_names_that_iam_takes_and_that_differ() -> None:
     assert role_name("x" * 54, REGION) == "x" * 54 + "-us-west-2"
 
 
-def test_what_is_destroyed_has_a_name(client: Client) -> None:
+def test_destroy_refuses_invalid_names(client: Client) -> None:
     with pytest.raises(ConfigurationError, match="in eu-west-1, but this client is in us-west-2"):
         client.rewards.destroy(ARN.replace("us-west-2", "eu-west-1"))
     for given in (7, None, "a b", "arn:aws:s3:::bucket"):
@@ -811,7 +807,7 @@ def test_what_is_destroyed_has_a_name(client: Client) -> None:
             client.rewards.destroy(given)
 
 
-def test_nothing_secret_is_in_what_is_sent_shown_or_kept(here: Here, client: Client) -> None:
+def test_no_secret_is_sent_or_shown(here: Here, client: Client) -> None:
     reward = client.rewards.deploy(made(), name="sums", dataset=DATA)
     assert all(secrets_in(asked.body) == [] for asked in here.gate.asked)
     for shown in (repr(reward), str(reward), str(reward.plan), repr(reward.plan), reward.plan._repr_html_()):

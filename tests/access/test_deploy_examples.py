@@ -1,4 +1,4 @@
-"""Deploying as a newcomer does it: from a shell, and with the example."""
+"""Tests of deployments from a shell and with the example."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REWARD = f"{EXAMPLES / 'reward.py'}:lambda_handler"
 
 @pytest.fixture
 def shell(here: Here, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Here:
-    """A shell in an empty folder but for some data, with AWS credentials in its environment."""
+    """Prepare a folder with some data, and AWS credentials in the environment."""
     import json
 
     monkeypatch.chdir(tmp_path)
@@ -48,7 +48,7 @@ def test_a_shell_plans_deploys_and_destroys(shell: Here, capsys: pytest.CaptureF
     assert "Destroy sums: 3 deleted" in capsys.readouterr().out
 
 
-def test_a_shell_is_told_what_is_wrong_and_that_it_is(shell: Here, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_print_errors_and_exit_with_a_status(shell: Here, capsys: pytest.CaptureFixture[str]) -> None:
     blind = Path("blind.py")
     answers = "[{'id': one['id'], 'aggregate_reward_score': 0.0} for one in event]"
     blind.write_text(f"def lambda_handler(event, context):\n    return {answers}\n")
@@ -79,7 +79,7 @@ def run(*arguments: object, cwd: Path, **environment: str) -> subprocess.Complet
 
 
 @pytest.mark.usefixtures("shell")
-def test_the_example_goes_the_whole_way_on_this_machine(tmp_path: Path) -> None:
+def test_the_example_runs_completely_on_this_machine(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_ENDPOINT")}
     done = run("--local", "--data", "train.jsonl", cwd=tmp_path, **environment)
     assert (done.returncode, done.stderr) == (0, "")

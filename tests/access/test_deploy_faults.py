@@ -1,4 +1,4 @@
-"""Deployments that go wrong: cut off anywhere, too early, at odds with another, throttled, denied, or lost."""
+"""Tests of failed deployments: interruptions, eventual consistency, conflicts, denials, throttling, lost links."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ STOPPED = ("400 Error", [("content-type", "text/html")], b"<html>a proxy's page<
 
 
 def cut_off_at(here: Here, number: int, *, carried_out: bool) -> None:
-    """The program ends at its n-th write, whose answer it never sees."""
+    """End the program at its n-th write, before it receives the response."""
     seen: list[Asked] = []
 
     def answer(asked: Asked, forward: Forward) -> tuple[str, Any, bytes]:
@@ -49,12 +49,12 @@ def cut_off_at(here: Here, number: int, *, carried_out: bool) -> None:
     here.gate.rules.append(Rule("*", answer))
 
 
-# Cut off
+# Interruptions
 
 
 @pytest.mark.parametrize("carried_out", [False, True])
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
-def test_a_half_made_deployment_is_completed_by_running_it_again(
+def test_an_interrupted_deployment_is_completed_by_a_rerun(
     here: Here, client: Client, number: int, *, carried_out: bool
 ) -> None:
     cut_off_at(here, number, carried_out=carried_out)
@@ -72,7 +72,7 @@ def test_a_half_made_deployment_is_completed_by_running_it_again(
 
 @pytest.mark.parametrize("carried_out", [False, True])
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_a_half_made_update_is_completed_by_running_it_again(
+def test_an_interrupted_update_is_completed_by_a_rerun(
     here: Here, client: Client, number: int, *, carried_out: bool
 ) -> None:
     client.rewards.deploy(made(), name="sums")
@@ -91,7 +91,7 @@ def test_a_half_made_update_is_completed_by_running_it_again(
 
 @pytest.mark.parametrize("carried_out", [False, True])
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_a_half_done_destruction_is_completed_by_running_it_again(
+def test_an_interrupted_deletion_is_completed_by_a_rerun(
     here: Here, client: Client, number: int, *, carried_out: bool
 ) -> None:
     client.rewards.deploy(made(), name="sums")
@@ -108,7 +108,7 @@ def test_a_half_done_destruction_is_completed_by_running_it_again(
     assert here.service("iam").list_roles()["Roles"] == []
 
 
-# Too early
+# Eventual consistency
 
 EARLY = "The role defined for the function cannot be assumed by Lambda."
 
@@ -119,14 +119,14 @@ def clock() -> Clock:
     return found
 
 
-def test_a_role_that_is_not_known_everywhere_yet_is_waited_for(here: Here, client: Client) -> None:
+def test_a_role_that_lambda_does_not_know_yet_is_retried(here: Here, client: Client) -> None:
     here.gate.refuse("CreateFunction", 400, "InvalidParameterValueException", EARLY, times=5)
     assert client.rewards.deploy(made(), name="sums").version == "1"
     assert here.gate.writes.count("CreateFunction") == 6
     assert 5 < clock().now < _retry.MAX_SECONDS
 
 
-def test_it_is_not_waited_for_for_ever(here: Here, client: Client) -> None:
+def test_retries_for_a_new_role_end(here: Here, client: Client) -> None:
     here.gate.refuse("CreateFunction", 400, "InvalidParameterValueException", EARLY)
     with pytest.raises(APIStatusError, match="cannot be assumed by Lambda") as caught:
         client.rewards.deploy(made(), name="sums")
@@ -205,7 +205,7 @@ def test_another_invalid_value_is_not_tried_again(here: Here, client: Client) ->
     assert here.gate.writes.count("CreateFunction") == 1
 
 
-def test_it_is_waited_until_the_function_is_ready(here: Here, client: Client) -> None:
+def test_deploy_polls_until_the_function_is_ready(here: Here, client: Client) -> None:
     here.gate.change("GetFunctionConfiguration", times=2, State="Pending", StateReason="The function is being created.")
     assert client.rewards.deploy(made(), name="sums").version == "1"
     here.gate.clear()
@@ -215,7 +215,7 @@ def test_it_is_waited_until_the_function_is_ready(here: Here, client: Client) ->
     assert operations.index("UpdateFunctionConfiguration") > operations.index("GetFunctionConfiguration") + 2
 
 
-def test_a_function_that_does_not_become_ready_is_said_to_be_none(here: Here, client: Client) -> None:
+def test_a_function_that_does_not_become_ready_is_an_error(here: Here, client: Client) -> None:
     here.gate.change("GetFunctionConfiguration", State="Pending")
     with pytest.raises(APIError, match=r"not ready after 180 s\. Run it again; finished steps are not repeated"):
         client.rewards.deploy(made(), name="sums")
@@ -240,7 +240,7 @@ def test_a_function_that_failed_is_not_published(here: Here, client: Client, fie
     assert "PublishVersion" not in here.gate.writes
 
 
-def test_what_judges_a_role_may_ask_is_known_before_they_are_asked(here: Here, client: Client) -> None:
+def test_the_check_starts_after_new_permissions_are_effective(here: Here, client: Client) -> None:
     slept: Clock = vars(_deploy)["time"]
     client.rewards.deploy(made(), name="sums", dataset=DATA)
     assert slept.now == 0
@@ -268,7 +268,7 @@ UPDATING = (409, "ResourceConflictException", "An update is in progress")
         ("CreateFunction", (404, "ResourceNotFoundException", "The role cannot be found")),
     ],
 )
-def test_a_first_deployment_waits_for_what_is_not_known_everywhere(
+def test_a_first_deployment_retries_what_aws_does_not_know_yet(
     here: Here, client: Client, operation: str, error: tuple[int, str, str]
 ) -> None:
     here.gate.refuse(operation, *error, times=3)
@@ -296,7 +296,7 @@ def test_a_first_deployment_waits_for_what_is_not_known_everywhere(
         ("PublishVersion", UPDATING),
     ],
 )
-def test_an_update_waits_for_what_is_not_known_everywhere(
+def test_an_update_retries_what_aws_does_not_know_yet(
     here: Here, client: Client, operation: str, error: tuple[int, str, str]
 ) -> None:
     client.rewards.deploy(made(), name="sums")
@@ -330,7 +330,7 @@ def test_a_role_that_get_role_does_not_know_yet_is_used(here: Here, client: Clie
         ("DeleteRole", (409, "DeleteConflict", "Cannot delete entity, must delete policies first.")),
     ],
 )
-def test_a_deletion_waits_for_other_changes(
+def test_a_deletion_is_retried_during_other_changes(
     here: Here, client: Client, operation: str, error: tuple[int, str, str]
 ) -> None:
     client.rewards.deploy(made(), name="sums")
@@ -379,11 +379,11 @@ def test_a_quota_error_names_the_quota_and_the_remedy(
     assert here.gate.writes.count(operation) == 1
 
 
-# At odds with another
+# Conflicts
 
 
 def after_another(here: Here, operation: str, code: str, message: str) -> None:
-    """Another program does the same a moment before."""
+    """Let another program do the same shortly before."""
     first: list[bool] = []
 
     def answer(_: Asked, forward: Forward) -> tuple[str, Any, bytes]:
@@ -410,7 +410,7 @@ def after_another(here: Here, operation: str, code: str, message: str) -> None:
         ("PublishVersion", "PreconditionFailedException", '{"message": "The RevisionId provided does not match"}'),
     ],
 )
-def test_two_that_deploy_the_same_both_succeed(
+def test_two_equal_deployments_at_once_both_succeed(
     here: Here, client: Client, operation: str, code: str, message: str
 ) -> None:
     after_another(here, operation, code, message)
@@ -419,7 +419,7 @@ def test_two_that_deploy_the_same_both_succeed(
     assert not client.rewards.deploy(made(), name="sums").changed
 
 
-def test_of_two_that_deploy_different_code_each_gets_its_own(here: Here, client: Client) -> None:
+def test_two_different_deployments_at_once_each_get_their_version(here: Here, client: Client) -> None:
     other = made(SOURCE + "# the other's\n")
 
     def answer(_: Asked, forward: Forward) -> tuple[str, Any, bytes]:
@@ -432,7 +432,7 @@ def test_of_two_that_deploy_different_code_each_gets_its_own(here: Here, client:
     assert (reward.version, settings_of(here, "2")["CodeSha256"]) == ("2", made().code_sha256)
 
 
-def test_an_update_that_is_going_on_is_waited_for(here: Here, client: Client) -> None:
+def test_an_update_in_progress_is_retried(here: Here, client: Client) -> None:
     client.rewards.deploy(made(), name="sums")
     busy = "The operation cannot be performed at this time. An update is in progress for resource"
     for operation in ("UpdateFunctionCode", "UpdateFunctionConfiguration"):
@@ -440,14 +440,14 @@ def test_an_update_that_is_going_on_is_waited_for(here: Here, client: Client) ->
     assert client.rewards.deploy(made(SOURCE + "# changed\n"), name="sums", timeout=9).version == "2"
 
 
-def test_another_one_that_never_ends_is_an_error(here: Here, client: Client) -> None:
+def test_an_update_that_never_ends_is_an_error(here: Here, client: Client) -> None:
     here.gate.refuse("PublishVersion", 409, "ResourceConflictException", "The function is being updated.")
     with pytest.raises(ConflictError, match="being updated"):
         client.rewards.deploy(made(), name="sums")
     assert here.gate.writes.count("PublishVersion") == 8
 
 
-def test_what_is_published_is_what_was_sent(here: Here, client: Client) -> None:
+def test_the_published_code_is_the_code_that_was_sent(here: Here, client: Client) -> None:
     client.rewards.deploy(made(), name="sums")
     assert b'"CodeSha256": "%b"' % made().code_sha256.encode() in next(
         asked.body for asked in here.gate.asked if asked.operation == "PublishVersion"
@@ -463,7 +463,7 @@ def test_lists_are_read_to_their_end(here: Here, client: Client) -> None:
     assert listed == ["", "Marker=more"]
 
 
-# Denied
+# Denials
 
 
 def denied(action: str, resource: str, why: str = "no identity-based policy allows the {0} action") -> str:
@@ -487,7 +487,7 @@ def denied(action: str, resource: str, why: str = "no identity-based policy allo
         ("PublishVersion", "lambda:PublishVersion", ARN),
     ],
 )
-def test_a_denial_names_what_is_missing_and_the_policy_that_allows_it(
+def test_a_denial_names_the_action_and_the_policy_that_allows_it(
     here: Here, client: Client, operation: str, action: str, resource: str
 ) -> None:
     code = "AccessDeniedException" if action.startswith("lambda") else "AccessDenied"
@@ -512,14 +512,14 @@ def test_the_command_that_a_denial_names_prints_that_policy(capsys: pytest.Captu
     assert '"iam:PutRolePolicy"' in capsys.readouterr().out
 
 
-def test_an_explicit_denial_is_no_missing_policy(here: Here, client: Client) -> None:
+def test_an_explicit_deny_names_no_policy(here: Here, client: Client) -> None:
     why = "with an explicit deny in a service control policy"
     here.gate.refuse("CreateRole", 403, "AccessDenied", denied("iam:CreateRole", ROLE, why))
     with pytest.raises(PermissionDeniedError, match=r"A policy denies iam:CreateRole .* no other policy can allow it"):
         client.rewards.deploy(made(), name="sums")
 
 
-def test_tags_that_may_not_be_seen_are_a_denial_and_not_a_stranger(here: Here, client: Client) -> None:
+def test_tags_that_cannot_be_read_are_a_denial(here: Here, client: Client) -> None:
     client.rewards.deploy(made(), name="sums")
     here.gate.change("GetFunction", Tags=None)
     here.gate.refuse("ListTags", 403, "AccessDeniedException", denied("lambda:ListTags", ARN))
@@ -528,23 +528,23 @@ def test_tags_that_may_not_be_seen_are_a_denial_and_not_a_stranger(here: Here, c
 
 
 @pytest.mark.parametrize(("status", "code"), [(403, "ExpiredToken"), (403, "InvalidClientTokenId")])
-def test_credentials_that_are_no_good_are_said_to_be_so(here: Here, client: Client, status: int, code: str) -> None:
+def test_invalid_credentials_are_an_authentication_error(here: Here, client: Client, status: int, code: str) -> None:
     here.gate.refuse("GetCallerIdentity", status, code, "The security token included in the request is expired")
     with pytest.raises(AuthenticationError, match=r"sts GetCallerIdentity: \w+: .*credentials=\. Renew them"):
         client.rewards.deploy(made(), name="sums")
 
 
-# Throttled, and lost
+# Throttling and lost connections
 
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Botocore's own pauses take no time either."""
+    """Let the pauses of botocore take no time."""
     monkeypatch.setattr(botocore.endpoint, "time", Clock())
 
 
 @pytest.mark.usefixtures("at_once")
-def test_throttling_is_waited_out(here: Here, client: Client) -> None:
+def test_throttling_is_retried(here: Here, client: Client) -> None:
     here.gate.refuse("CreateFunction", 429, "TooManyRequestsException", "Rate exceeded", times=2)
     here.gate.refuse("CreateRole", 400, "Throttling", "Rate exceeded", times=2)
     assert client.rewards.deploy(made(), name="sums").version == "1"
@@ -552,7 +552,7 @@ def test_throttling_is_waited_out(here: Here, client: Client) -> None:
 
 
 @pytest.mark.usefixtures("at_once")
-def test_throttling_that_does_not_end_is_an_error_of_its_own(here: Here, client: Client) -> None:
+def test_lasting_throttling_is_a_rate_limit_error(here: Here, client: Client) -> None:
     here.gate.refuse("CreateRole", 400, "Throttling", "Rate exceeded")
     with pytest.raises(RateLimitError, match="Run it again; finished steps are not repeated"):
         client.rewards.deploy(made(), name="sums")
@@ -560,9 +560,9 @@ def test_throttling_that_does_not_end_is_an_error_of_its_own(here: Here, client:
 
 
 @pytest.mark.usefixtures("at_once")
-def test_nobody_there_is_an_error_of_its_own(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_connection_is_a_connection_error(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound, and not listening: refused
+        taken.bind(("127.0.0.1", 0))  # bound but not listening, so connections are refused
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", f"http://127.0.0.1:{taken.getsockname()[1]}")
         with pytest.raises(APIConnectionError, match=r"lambda GetFunction: .*AWS_ENDPOINT_URL_LAMBDA") as caught:
             client.rewards.deploy(made(), name="sums")
@@ -581,7 +581,9 @@ def test_no_error_and_no_log_shows_a_secret(here: Here, client: Client, caplog: 
             here.gate.refuse(operation, 403, "AccessDeniedException", ECHO)
             with pytest.raises(APIError) as caught:
                 client.rewards.deploy(made(), name="sums", dataset=DATA)
-            shown = said_of(caught.value, PARTS)  # apart: an assertion keeps what it compares in its frame
+            shown = said_of(
+                caught.value, PARTS
+            )  # separate, because an assertion keeps its operands in the frame
             assert shown == []
         here.gate.clear()
         client.rewards.deploy(made(), name="sums", dataset=DATA)
@@ -592,7 +594,7 @@ def test_no_error_and_no_log_shows_a_secret(here: Here, client: Client, caplog: 
 
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("page", [b"<html>log in <br> here</html>", b"\x00\xff", b'{"message": "no XML"}'])
-def test_an_answer_of_somebody_elses_is_said_to_be_so(here: Here, client: Client, page: bytes) -> None:
+def test_a_response_of_a_proxy_is_a_response_error(here: Here, client: Client, page: bytes) -> None:
     def answer(_: Asked, __: Forward) -> tuple[str, Any, bytes]:
         return "200 OK", [("content-type", "text/html")], page
 
@@ -603,7 +605,9 @@ def test_an_answer_of_somebody_elses_is_said_to_be_so(here: Here, client: Client
     assert here.gate.writes == []
 
 
-def test_a_parameter_that_botocore_refuses_is_ours(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_parameter_that_botocore_refuses_is_a_configuration_error(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def tags(*_: object) -> dict[str, int]:
         return {"x": 7}
 

@@ -301,7 +301,7 @@ class _Examination:
     def _check_unqualified_policy(
         self, aws: Aws, bare: LambdaArn, policy: Mapping[str, Any] | QueryFailure
     ) -> Iterator[Finding]:
-        """Report a policy of the function itself that allows everyone. It has one of its own, which covers its URL."""
+        """Report a policy of the unqualified function that allows everyone. It also covers the function URL."""
         own = aws("lambda", "get_policy", FunctionName=bare)
         if isinstance(own, QueryFailure) or (
             not isinstance(policy, QueryFailure) and own["Policy"] == policy["Policy"]
