@@ -581,9 +581,7 @@ def test_no_error_and_no_log_shows_a_secret(here: Here, client: Client, caplog: 
             here.gate.refuse(operation, 403, "AccessDeniedException", ECHO)
             with pytest.raises(APIError) as caught:
                 client.rewards.deploy(made(), name="sums", dataset=DATA)
-            shown = said_of(
-                caught.value, PARTS
-            )  # separate, because an assertion keeps its operands in the frame
+            shown = said_of(caught.value, PARTS)  # separate, because an assertion keeps its operands in the frame
             assert shown == []
         here.gate.clear()
         client.rewards.deploy(made(), name="sums", dataset=DATA)
