@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from bedrock_rft._auth.aws_failures import read_aws_failure
 from bedrock_rft._core.findings import Finding
@@ -96,12 +96,8 @@ class CallerIdentity:
         return self.arn.endswith(":root")
 
 
-class AwsQuery(Protocol):
-    """Calls one read-only operation of an AWS service, by its names in botocore."""
-
-    def __call__(self, service: str, operation: str, /, **parameters: Any) -> Mapping[str, Any] | QueryFailure:
-        """Return the response or the failure. It does not raise."""
-        ...
+AwsQuery = Callable[..., "Mapping[str, Any] | QueryFailure"]
+"""Calls one read-only operation, by botocore's names of the service and of the operation. It does not raise."""
 
 
 class Aws:

@@ -34,30 +34,17 @@ def check_identity(identity: Identity) -> Iterator[Finding]:
 def check_key(key: ApiKey, region: str, now: datetime, remedy: str = "") -> Iterator[Finding]:
     """Check the kind, expiry and region of an API key, as far as the key itself contains them."""
     if key.kind == "long-term":
-        yield Finding(
-            "warning",
-            "key",
-            "The API key is a long-term key",
-            "the default policy of long-term keys cannot create a file or a job, and a lost key stays valid",
-            remedy,
-        )
+        reason = "the default policy of long-term keys cannot create a file or a job, and a lost key stays valid"
+        yield Finding("warning", "key", "The API key is a long-term key", reason, remedy)
     elif key.kind == "opaque":
-        yield Finding(
-            "unknown",
-            "key",
-            "The kind and the expiry of the API key are not known",
-            "the key does not have the form of Bedrock's own keys",
-        )
+        reason = "the key does not have the form of Bedrock's own keys"
+        yield Finding("unknown", "key", "The kind and the expiry of the API key are not known", reason)
     else:
         yield _short_term_finding(key, now)
         if key.expires_at is not None and key.region != region:
-            yield Finding(
-                "error",
-                "key_region",
-                f"The key works in {key.region} only, and the client uses {region}",
-                "",
-                f"Make a key for {region}, or use region='{key.region}'.",
-            )
+            summary = f"The key works in {key.region} only, and the client uses {region}"
+            remedy = f"Make a key for {region}, or use region='{key.region}'."
+            yield Finding("error", "key_region", summary, "", remedy)
 
 
 def _short_term_finding(key: ApiKey, now: datetime) -> Finding:
@@ -79,13 +66,7 @@ def check_region(config: Config) -> Finding:
         return Finding("ok", "region", f"Requests are for {region}, at a custom endpoint")
     if region in RFT_REGIONS:
         return Finding("ok", "region", f"Reinforcement fine-tuning is documented for {region}")
-    known = (
-        "the endpoint exists there, but jobs are" if region in KNOWN_REGIONS else "neither the endpoint nor jobs are"
-    )
-    return Finding(
-        "warning",
-        "region",
-        f"Reinforcement fine-tuning is not documented for {region}",
-        f"{known} known to be offered; AWS adds regions",
-        f"Use region='{min(RFT_REGIONS)}'.",
-    )
+    offered = "the endpoint exists there, but jobs are" if region in KNOWN_REGIONS else "neither endpoint nor jobs are"
+    summary = f"Reinforcement fine-tuning is not documented for {region}"
+    reason = f"{offered} known to be offered; AWS adds regions"
+    return Finding("warning", "region", summary, reason, f"Use region='{min(RFT_REGIONS)}'.")

@@ -42,14 +42,13 @@ async def check_endpoint(transport: Transport, config: Config, models: tuple[str
     if response.ok:
         return [responds, clock, *check_models(response, models)]
     refused = map_status_error(response, request, config)
+    if not isinstance(refused, (PermissionDeniedError, AuthenticationError)):
+        summary = f"{config.base_url} responds, but not as the service does"
+        return [Finding("error", "endpoint", summary, refused.message), clock]
+    summary = "The endpoint does not accept this identity"
     if isinstance(refused, PermissionDeniedError):
         summary = "The endpoint accepts this identity, but does not allow it to list models"
-        return [responds, clock, Finding("error", "admitted", summary, refused.message)]
-    if isinstance(refused, AuthenticationError):
-        summary = "The endpoint does not accept this identity"
-        return [responds, clock, Finding("error", "admitted", summary, refused.message)]
-    summary = f"{config.base_url} responds, but not as the service does"
-    return [Finding("error", "endpoint", summary, refused.message), clock]
+    return [responds, clock, Finding("error", "admitted", summary, refused.message)]
 
 
 def check_clock(headers: Mapping[str, str], before: datetime, after: datetime) -> Finding:
@@ -66,14 +65,9 @@ def check_clock(headers: Mapping[str, str], before: datetime, after: datetime) -
     skew = max(ahead, behind)
     if skew < _MAX_SKEW:
         return Finding("ok", "clock", "This machine's clock agrees with the service's")
-    return Finding(
-        "warning",
-        "clock",
-        f"This machine's clock is {skew.total_seconds():.0f} s {'ahead' if ahead > behind else 'behind'}",
-        "signatures and short-term keys are valid for minutes around the true time; this client corrects the "
-        "difference, other tools may not",
-        "Synchronise the clock (NTP).",
-    )
+    summary = f"This machine's clock is {skew.total_seconds():.0f} s {'ahead' if ahead > behind else 'behind'}"
+    reason = "signatures and short-term keys are valid for minutes; this client corrects the difference, others may not"
+    return Finding("warning", "clock", summary, reason, "Synchronise the clock (NTP).")
 
 
 def check_models(response: Response, models: tuple[str, ...]) -> Iterator[Finding]:
@@ -95,10 +89,5 @@ def check_models(response: Response, models: tuple[str, ...]) -> Iterator[Findin
     if not models and trainable:
         yield Finding("ok", "models", f"{len(served)} models are served; known to be trainable: {', '.join(trainable)}")
     elif not models:
-        yield Finding(
-            "warning",
-            "models",
-            "No model that is known to be trainable is served here",
-            "",
-            "Check the region, and the project's models.",
-        )
+        summary = "No model that is known to be trainable is served here"
+        yield Finding("warning", "models", summary, "", "Check the region, and the project's models.")

@@ -58,22 +58,14 @@ def _setting_remedy(arn: LambdaArn, option: str, keyword: str) -> str:
 def check_arn(arn: LambdaArn, region: str) -> Iterator[Finding]:
     """Check the function's region, and that its ARN names a version."""
     if arn.region != region:
-        yield Finding(
-            "error",
-            "reward_region",
-            f"The reward function is in {arn.region}, and the client uses {region}",
-            "jobs cannot use a function of another region",
-            f"Deploy it in {region}, or use region='{arn.region}'.",
-        )
+        summary = f"The reward function is in {arn.region}, and the client uses {region}"
+        remedy = f"Deploy it in {region}, or use region='{arn.region}'."
+        yield Finding("error", "reward_region", summary, "jobs cannot use a function of another region", remedy)
     if not is_published(arn):
         command = f"aws lambda publish-version --function-name {arn.name} --region {arn.region}"
-        yield Finding(
-            "warning",
-            "reward_version",
-            "The reward's ARN names no version",
-            "an update of the function changes the reward of a running job",
-            f"Publish a version and use the ARN that is printed: `{command}`",
-        )
+        reason = "an update of the function changes the reward of a running job"
+        remedy = f"Publish a version and use the ARN that is printed: `{command}`"
+        yield Finding("warning", "reward_version", "The reward's ARN names no version", reason, remedy)
 
 
 def check_account(arn: LambdaArn, caller: str, policy: Mapping[str, Any] | QueryFailure) -> Iterator[Finding]:

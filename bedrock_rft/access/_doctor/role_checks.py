@@ -33,13 +33,11 @@ def check_role_account(role: str, arn: LambdaArn, caller: str) -> Finding | None
     """Return a finding if the role cannot be checked because another account owns it; None if it can."""
     account = role.split(":")[4] if role.count(":") >= 5 else ""  # noqa: PLR2004 - an ARN has six parts
     if account and account != arn.account:
-        return Finding(
-            "error",
-            "role_account",
-            f"The function's role belongs to account {sanitize_line(account, 20)}, and the function to {arn.account}",
-            "Lambda can only use a role of the function's own account",
-            "Deploy it again with a role of its account.",
+        summary = (
+            f"The function's role belongs to account {sanitize_line(account, 20)}, and the function to {arn.account}"
         )
+        reason = "Lambda can only use a role of the function's own account"
+        return Finding("error", "role_account", summary, reason, "Deploy it again with a role of its account.")
     if arn.account != caller or not account:
         reason = f"it belongs to account {arn.account}, and the caller to {caller}" if account else "it is not named"
         return Finding("unknown", "role", "The function's role cannot be read", reason)

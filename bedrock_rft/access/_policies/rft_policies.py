@@ -151,8 +151,8 @@ def doctor_policy(
         region: AWS region of the jobs.
         account: account number, 12 digits. Default: the account of the reward function.
         reward: ARN of the reward function. Default: every function of the account.
-        project: id of the Bedrock project, or `*` for any. Default: the default project.
-        api_key: True if requests use a Bedrock API key; `short-term` allows short-term keys only.
+        project: as for `caller_policy`.
+        api_key: as for `caller_policy`.
 
     Raises:
         ConfigurationError: an argument is invalid.
