@@ -157,13 +157,13 @@ def test_a_failed_invocation_is_an_outcome_with_advice(respond: Respond, code: s
 
 
 @pytest.mark.parametrize("body", [b"{}", b"null", b"[]", b"7"])
-def test_an_odd_result_is_a_result(body: bytes) -> None:
+def test_an_unusual_result_is_a_result(body: bytes) -> None:
     outcome = invoked(responding(200, body, x_amz_log_result="no base64!"))
     assert outcome.error is None
     assert outcome.result == json.loads(body)
 
 
-def test_settings_that_may_not_be_seen_leave_lambdas_own_limits() -> None:
+def test_without_access_to_the_settings_the_limits_of_lambda_apply() -> None:
     with ScriptedLambda(silent, timeout=None) as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL_LAMBDA", server.url)
         target = LambdaTarget(ARN, None, None)
@@ -172,7 +172,7 @@ def test_settings_that_may_not_be_seen_leave_lambdas_own_limits() -> None:
         target.close()
 
 
-def test_the_read_timeout_is_the_functions_own_and_a_margin() -> None:
+def test_the_read_timeout_is_that_of_the_function_and_a_margin() -> None:
     with ScriptedLambda(silent, timeout=120) as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL_LAMBDA", server.url)
         target = LambdaTarget(ARN, None, 10.0)

@@ -239,7 +239,7 @@ def test_wheel_platforms_follow_the_runtime(processor: str) -> None:
 
 
 def write_wheel(folder: Path, name: str, tag: str, value: str) -> None:
-    """Write a wheel with one module whose VALUE says which wheel it came from."""
+    """Write a wheel with one module whose VALUE names the wheel."""
     info = f"{name}-1.0.dist-info"
     with zipfile.ZipFile(folder / f"{name}-1.0-{tag}.whl", "w") as archive:
         archive.writestr(f"{name}.py", f"VALUE = {value!r}\n")

@@ -1,4 +1,4 @@
-"""A check of a reward refuses every broken one, in its own words, and lets good ones pass."""
+"""The check of a reward: a finding for each kind of broken reward, and none for good ones."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ Asked = Callable[[Any, Any], Any]
 
 
 def each(make: Callable[[Entry], Any]) -> Asked:
-    """A handler that answers each rollout with whatever `make` makes of it."""
+    """Return a handler whose result for each rollout is that of `make`."""
 
     def handler(event: Any, context: Any) -> Any:
         del context
@@ -320,7 +320,7 @@ SHAPE_ROWS: dict[str, tuple[Any, str, str]] = {
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_every_broken_handler_is_refused_in_its_own_words(row: str) -> None:
+def test_every_broken_handler_gets_its_own_finding(row: str) -> None:
     handler, code, words = ROWS[row]
     report = check(handler, records())
     if code is None:
@@ -349,7 +349,7 @@ def test_every_broken_handler_is_refused_in_its_own_words(row: str) -> None:
         (scored(lambda entry: float(wanted(entry) in said(entry).split())), "guessing"),
     ],
 )
-def test_what_may_be_wrong_is_a_warning(handler: Any, code: str) -> None:
+def test_a_possible_fault_is_a_warning(handler: Any, code: str) -> None:
     assert code in {finding.code for finding in check(handler, records()).warnings}
 
 
@@ -521,7 +521,7 @@ NO_GOLDS: list[tuple[Callable[[Mapping[str, Any]], Any] | str, str]] = [
 
 
 @pytest.mark.parametrize(("gold", "words"), NO_GOLDS)
-def test_a_gold_that_is_no_function_of_a_record_is_an_error(gold: Any, words: str) -> None:
+def test_an_invalid_gold_function_is_an_error(gold: Any, words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         check(good, records(), gold=gold)
 
@@ -549,7 +549,7 @@ HACKED: list[tuple[Callable[[Entry], float], str]] = [
 
 
 @pytest.mark.parametrize(("value", "code"), HACKED)
-def test_a_reward_that_can_be_hacked_is_found_out(value: Any, code: str) -> None:
+def test_a_reward_that_can_be_hacked_is_reported(value: Any, code: str) -> None:
     rows = [{**record, "reference_answer": str(100 + 7 * place)} for place, record in enumerate(records())]
     report = check(scored(value), rows)
     assert code in {finding.code for finding in (*report.errors, *report.warnings)}, str(report)
@@ -568,7 +568,7 @@ def test_noise_is_one_finding(value: Any, level: str) -> None:
     assert [(finding.level, finding.code) for finding in found] == [(level, "not_deterministic")], str(report)
 
 
-def test_an_outline_of_forms_can_be_written_again() -> None:
+def test_a_form_is_found_by_the_name_in_the_report() -> None:
     from bedrock_rft.rewards._checking.answer_forms import find_form
 
     rows = records()
@@ -579,7 +579,7 @@ def test_an_outline_of_forms_can_be_written_again() -> None:
     assert find_form("no such form", rows) is None
 
 
-def test_every_finding_there_is_is_provoked() -> None:
+def test_every_finding_is_provoked_by_a_test() -> None:
     """No code in the check that no test of this file sees."""
     folder = Path(rewards.__file__).parent
     told: set[str] = set()
@@ -595,14 +595,14 @@ def test_every_finding_there_is_is_provoked() -> None:
     assert {code for code in told if f'"{code}"' not in seen} == set()
 
 
-def test_one_that_never_answers_is_given_up() -> None:
+def test_a_reward_that_hangs_is_abandoned() -> None:
     began = time.monotonic()
     report = check(hang, records(), timeout=0.2)
     assert {finding.code for finding in report.errors} == {"timeout"}
     assert time.monotonic() - began < 4
 
 
-def test_one_that_is_slow_is_said() -> None:
+def test_a_slow_reward_gets_a_warning() -> None:
     def slow(event: Any, context: Any) -> Any:
         time.sleep(0.12)
         return good(event, context)
@@ -612,7 +612,7 @@ def test_one_that_is_slow_is_said() -> None:
     assert report.seconds_per_rollout > 0
 
 
-def test_what_it_prints_is_seen() -> None:
+def test_a_reward_that_prints_the_event_gets_a_warning() -> None:
     def printing(event: Any, context: Any) -> Any:
         sys.stdout.write(f"{event}\n")
         return good(event, context)
@@ -624,7 +624,7 @@ def divides(rollout: Rollout) -> float:
     return 1.0 / (len(rollout.answer) % 2)
 
 
-def test_errors_behind_a_floor_are_seen() -> None:
+def test_errors_behind_a_floor_are_reported() -> None:
     @reward
     def brittle(rollout: Rollout) -> float:
         return 1.0 / (len(rollout.answer) % 2)
@@ -676,7 +676,7 @@ def test_good_rewards_pass(made: Any, data: Any) -> None:
     assert report.invocations > 10
 
 
-def test_what_is_sound_and_what_cannot_be_known_is_said() -> None:
+def test_the_report_has_sound_and_unknown_results() -> None:
     report = check(NUMBER, records())
     assert [finding.code for finding in report.findings] == ["sound"]
     assert report.verdict == "ok"
@@ -684,12 +684,12 @@ def test_what_is_sound_and_what_cannot_be_known_is_said() -> None:
     assert "no_wrong" in {finding.code for finding in same.unknown}
 
 
-def test_a_metric_of_any_type_is_taken() -> None:
+def test_a_metric_may_have_any_type() -> None:
     typed = {"metrics_list": [{"name": "n", "value": 1, "type": "Another"}]}
     assert check(of_all(lambda results: [{**one, **typed} for one in results]), records()).ok
 
 
-def test_records_without_references_are_said() -> None:
+def test_records_without_references_are_reported() -> None:
     bare = [{"messages": record["messages"]} for record in records()]
     report = check(Length(100, tolerance=50), bare)
     assert {finding.code for finding in report.unknown} == {"no_reference"}
@@ -770,7 +770,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("missing", "not_loaded", "has no attribute 'missing'"),
     ],
 )
-def test_a_file_survives_nothing_here_and_is_reported(file: Path, name: str, code: str, words: str) -> None:
+def test_a_file_that_crashes_is_reported(file: Path, name: str, code: str, words: str) -> None:
     report = check(f"{file}:{name}", records(8), timeout=0.5 if name == "hangs" else 20)
     assert {finding.code for finding in report.errors} == {code}, str(report)
     assert words in report.errors[0].summary
@@ -794,7 +794,7 @@ def breaks(event, context):
 
 
 @pytest.mark.parametrize("where", ["here", "file"])
-def test_the_row_and_the_cause_of_what_breaks_a_batch_are_told(tmp_path: Path, where: str) -> None:
+def test_the_record_that_breaks_a_batch_is_named(tmp_path: Path, where: str) -> None:
     text = BREAKS.format(break_='raise ValueError("no \\x1b[31mway\\n" + "x" * 5000)')
     (tmp_path / "breaks.py").write_text(text)
     rows: list[Any] = [{**record, "id": f"q\u202e{place}"} for place, record in enumerate(records(), 1)]
@@ -815,7 +815,7 @@ def test_the_row_and_the_cause_of_what_breaks_a_batch_are_told(tmp_path: Path, w
     assert report.invocations > int(re.findall(r"of (\d+) invocations", first.reason)[0])
 
 
-def test_a_package_may_import_what_every_lambda_runtime_has(tmp_path: Path) -> None:
+def test_a_package_may_import_the_libraries_of_lambda(tmp_path: Path) -> None:
     import zipfile
 
     source = "import botocore.session\ndef lambda_handler(event, context):\n" + textwrap.indent(GOOD_BODY, "    ")
@@ -841,7 +841,7 @@ return out
 """
 
 
-def test_the_row_that_ends_a_process_is_told(tmp_path: Path) -> None:
+def test_the_record_that_ends_a_process_is_named(tmp_path: Path) -> None:
     (tmp_path / "breaks.py").write_text(BREAKS.format(break_="os._exit(3)"))
     rows = records(8)
     rows[3] = {**rows[3], "reference_answer": "31"}
@@ -850,7 +850,7 @@ def test_the_row_that_ends_a_process_is_told(tmp_path: Path) -> None:
     assert "answer to record 4" in died.reason
 
 
-def test_what_breaks_only_among_others_blames_nobody() -> None:
+def test_an_error_that_needs_several_rollouts_names_no_record() -> None:
     def breaks(event: Any, context: Any) -> Any:
         if len(event) > 1:
             raise ValueError("too many")
@@ -860,7 +860,7 @@ def test_what_breaks_only_among_others_blames_nobody() -> None:
     assert raised.reason.endswith("invocations")
 
 
-def test_a_score_that_is_none_is_blamed_on_its_row() -> None:
+def test_a_missing_score_names_its_record() -> None:
     handler = of_all(
         lambda results: [
             {**one, "aggregate_reward_score": None} if place == 1 else one for place, one in enumerate(results)
@@ -871,7 +871,7 @@ def test_a_score_that_is_none_is_blamed_on_its_row() -> None:
 
 
 @pytest.mark.parametrize("name", ["good", "looks", "prints"])
-def test_a_file_sees_nothing_of_the_users(file: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_has_an_empty_environment(file: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY", "HTTPS_PROXY"):
         monkeypatch.setenv(variable, "fake-secret-0123456789")
     report = check(f"{file}:{name}", records())
@@ -889,12 +889,12 @@ def test_a_file_sees_nothing_of_the_users(file: Path, name: str, monkeypatch: py
         ("arn:aws:s3:::bucket", "not the ARN of a Lambda function"),
     ],
 )
-def test_what_is_no_reward_is_an_error(target: Any, words: str) -> None:
+def test_an_object_that_is_not_a_reward_is_an_error(target: Any, words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         check(target, records())
 
 
-def test_what_is_no_data_is_an_error(tmp_path: Path) -> None:
+def test_an_object_that_is_not_a_dataset_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no records"):
         check(good, [])
     with pytest.raises(DatasetError, match="cannot be read"):
@@ -914,7 +914,7 @@ ODD = st.recursive(
 
 @settings(max_examples=40)
 @given(ODD, st.lists(st.dictionaries(st.text(max_size=5), ODD, max_size=3), min_size=1, max_size=4))
-def test_whatever_comes_back_the_check_reports(result: Any, rows: list[dict[str, Any]]) -> None:
+def test_any_result_gives_a_report(result: Any, rows: list[dict[str, Any]]) -> None:
     def odd(event: Any, context: Any) -> Any:
         del event, context
         return result
@@ -948,7 +948,7 @@ def test_the_command_checks_a_file(file: Path, tmp_path: Path) -> None:
     assert main(["check", f"{file}:none", str(tmp_path / "none.jsonl")]) == 2
 
 
-def test_the_sentence_for_awss_sample_is_exact() -> None:
+def test_the_finding_for_the_sample_of_aws_is_exact() -> None:
     source = textwrap.dedent(
         """
         def handler(event, context):

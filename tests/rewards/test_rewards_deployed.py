@@ -1,4 +1,4 @@
-"""A deployed reward is checked as a local one is: through Lambda's own API, and in the same words."""
+"""Checks of deployed rewards, through the API of Lambda, give the reports of local ones."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def codes(report: Report) -> set[str]:
     return {finding.code for finding in report.findings}
 
 
-def test_it_says_the_same_wherever_the_reward_is(deployed: Callable[..., Any]) -> None:
+def test_a_deployed_reward_gets_the_same_report(deployed: Callable[..., Any]) -> None:
     local = check(REWARD, RECORDS)
     with deployed(REWARD.handler) as function:
         remote = check(ARN, RECORDS)
@@ -126,7 +126,7 @@ def rollout(entry: Any, reference: Any) -> Any:
         (text_only, "reads_text_only", "if the service sends plain strings, every perfect answer scores 0"),
     ],
 )
-def test_what_is_broken_is_refused_in_the_same_words(
+def test_a_broken_deployed_reward_gets_the_same_findings(
     deployed: Callable[..., Any], result: Any, code: str, words: str
 ) -> None:
     with deployed(answers(result)):
@@ -142,7 +142,7 @@ def test_what_is_broken_is_refused_in_the_same_words(
         )
 
 
-def test_what_it_prints_is_seen_in_its_log(deployed: Callable[..., Any]) -> None:
+def test_prints_are_found_in_the_log_of_the_function(deployed: Callable[..., Any]) -> None:
     def printing(event: Any, context: Any) -> Any:
         print(json.dumps(event))  # noqa: T201 - what is to be found
         return REWARD.handler(event, context)
@@ -151,7 +151,7 @@ def test_what_it_prints_is_seen_in_its_log(deployed: Callable[..., Any]) -> None
         assert "prints_event" in codes(check(ARN, RECORDS, size=4))
 
 
-def test_one_that_may_not_be_invoked_is_said(deployed: Callable[..., Any]) -> None:
+def test_a_denied_invocation_is_reported(deployed: Callable[..., Any]) -> None:
     with deployed(REWARD.handler, refuse_every=1):
         report = check(ARN, RECORDS, size=4)
     (finding,) = report.errors
@@ -163,14 +163,14 @@ def test_one_that_may_not_be_invoked_is_said(deployed: Callable[..., Any]) -> No
     assert "fake-secret" not in str(report)
 
 
-def test_one_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_function_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:9")
     (finding,) = check(ARN, RECORDS, size=4).errors
     assert finding.code == "busy"
     assert "EndpointConnectionError" in finding.summary
 
 
-def test_one_that_takes_too_long_is_slow(deployed: Callable[..., Any]) -> None:
+def test_a_slow_function_gets_a_warning(deployed: Callable[..., Any]) -> None:
     def slow(event: Any, context: Any) -> Any:
         time.sleep(0.06)
         return REWARD.handler(event, context)

@@ -1,4 +1,4 @@
-"""The examples about rewards do what they say, as a newcomer starts them."""
+"""The examples and the page about rewards run as a newcomer starts them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(name: str, *arguments: object, cwd: Path, code: int = 0) -> str:
     return done.stdout
 
 
-def test_a_composed_reward_is_checked_packaged_and_rehearsed(tmp_path: Path) -> None:
+def test_the_gsm8k_example_checks_packages_and_rehearses(tmp_path: Path) -> None:
     said = run("reward_gsm8k.py", "--out", "mine.zip", cwd=tmp_path)
     assert (tmp_path / "mine.zip").stat().st_size > 10_000
     assert re.findall(r"^(\d\.\d\d)  '", said, re.MULTILINE) == ["1.00", "0.94", "0.00"]
@@ -40,7 +40,7 @@ def test_a_composed_reward_is_checked_packaged_and_rehearsed(tmp_path: Path) -> 
     assert means[-1] > means[0] + 0.3
 
 
-def test_a_composed_reward_that_does_not_fit_the_data_stops_before_anything_is_made(tmp_path: Path) -> None:
+def test_the_gsm8k_example_stops_if_the_check_finds_errors(tmp_path: Path) -> None:
     datasets.write(
         tmp_path / "train.jsonl", (TrainingRecord.of(f"Spell {n}.", reference_answer="word") for n in range(99))
     )
@@ -49,7 +49,7 @@ def test_a_composed_reward_that_does_not_fit_the_data_stops_before_anything_is_m
     assert not (tmp_path / "reward.zip").exists()
 
 
-def test_a_judge_is_asked_on_this_machine(tmp_path: Path) -> None:
+def test_the_judge_example_runs_on_this_machine(tmp_path: Path) -> None:
     said = run("reward_judge.py", "--local", cwd=tmp_path)
     assert re.findall(r"^(\d\.\d\d)  ", said, re.MULTILINE) == ["0.98", "0.76", "0.00"]
     assert "judge_cost_usd" in said
@@ -58,7 +58,7 @@ def test_a_judge_is_asked_on_this_machine(tmp_path: Path) -> None:
     assert (tmp_path / "reward.zip").exists()
 
 
-def test_the_page_shows_what_is_printed(
+def test_the_code_of_the_page_prints_its_text_blocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("word_problems.py", "--count", 100, "--out", "train.jsonl", cwd=tmp_path)

@@ -261,7 +261,7 @@ def test_passes_tests() -> None:
         "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
     ],
 )
-def test_code_gains_nothing_by_ending_early_or_by_not_ending(code: str) -> None:
+def test_code_that_exits_or_hangs_fails(code: str) -> None:
     began = time.monotonic()
     assert grade(PassesTests(seconds=0.7), code, TESTS) == 0
     assert time.monotonic() - began < 8

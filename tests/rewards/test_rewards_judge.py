@@ -1,4 +1,4 @@
-"""A judge hosted by Bedrock, asked by botocore over a real socket: its verdicts, its failures, and what it costs."""
+"""A judge, called through botocore over a real socket: scores, failures and costs."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def module(folder: Path, source: str, name: str | None = None) -> ModuleType:
 
 
 class Shell:
-    """As much of IPython's as runs a cell magic."""
+    """The part of IPython's shell that runs a cell magic."""
 
     def __init__(self, space: dict[str, Any]) -> None:
         self._space = space
@@ -113,7 +113,7 @@ class Shell:
 
 
 def notebook(*cells: str) -> dict[str, Any]:
-    """Cells as IPython runs them: in one namespace, which keeps what was written as `In`."""
+    """Run cells as IPython does: in one namespace, which keeps their texts as `In`."""
     written = ["", *map(textwrap.dedent, cells)]
     space: dict[str, Any] = {"__name__": "__main__", "In": written, "get_ipython": lambda: Shell(space)}
     for cell in written:
@@ -128,7 +128,7 @@ def notebook(*cells: str) -> dict[str, Any]:
 COMPOSED = 0.9 * Numeric() + 0.1 * Format(boxed=True, name="boxed") - 0.25 * Matches("sorry", flags=2)
 
 
-def test_a_composed_reward_works_where_nothing_is_installed(tmp_path: Path) -> None:
+def test_a_combined_reward_needs_nothing_installed(tmp_path: Path) -> None:
     made = package(Handler(COMPOSED, floor=-0.5, concurrency=3))
     event: list[Any] = [*ASKED, {"id": "c", "messages": []}, {"id": "d", "messages": 7}]
     assert alone(made, tmp_path, event) == Handler(COMPOSED, floor=-0.5)(event)
@@ -140,7 +140,7 @@ def test_a_composed_reward_works_where_nothing_is_installed(tmp_path: Path) -> N
     assert "bedrock_rft/errors.py" not in names(made)
 
 
-def test_every_way_to_compose_is_written_down_as_it_is(tmp_path: Path) -> None:
+def test_every_combination_is_written_as_code(tmp_path: Path) -> None:
     number, tidy = Numeric(tolerance=0.5, relative=0.25), Format(tags=("think",))
     total = (number + -1 * tidy).clip(-0.5, 0.75).gate(number, at_least=0.5, otherwise=-0.125, lazy=True).named("all")
     total = 2 * total + 0.5 * (number + tidy).named("inner") + number.named("again")
@@ -149,7 +149,7 @@ def test_every_way_to_compose_is_written_down_as_it_is(tmp_path: Path) -> None:
     assert alone(made, tmp_path)[0]["metrics_list"][0]["name"] == "numeric"
 
 
-def test_twice_is_the_same_bytes() -> None:
+def test_two_builds_give_the_same_bytes() -> None:
     code = (
         "import base64, sys\nfrom bedrock_rft.rewards import Format, JsonEqual, Numeric, package\n"
         "made = package(0.9 * Numeric() + 0.1 * Format(tags=('a', 'b'), boxed=True) + 0.0 * JsonEqual())\n"
@@ -177,7 +177,7 @@ def test_twice_is_the_same_bytes() -> None:
     assert [(one.name, one.size) for one in made.files] == [(entry.filename, entry.file_size) for entry in entries]
 
 
-def test_programs_may_be_run_and_nothing_else() -> None:
+def test_only_scripts_have_execute_permission() -> None:
     content, _ = build_zip({"own.py": b"", "lib/fast.so": b"", "start.sh": b"", "notes.txt": b""})
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         modes = {entry.filename: oct(entry.external_attr >> 16) for entry in archive.infolist()}
@@ -186,7 +186,7 @@ def test_programs_may_be_run_and_nothing_else() -> None:
     }  # fmt: skip
 
 
-def test_what_is_shown_is_short_and_what_is_printed_fits(tmp_path: Path) -> None:
+def test_the_repr_is_short_and_the_text_fits_the_terminal(tmp_path: Path) -> None:
     made = package(COMPOSED)
     assert len(repr(made)) <= 80
     assert "content" not in repr(made)
@@ -252,7 +252,7 @@ if __name__ == "__main__":
 '''
 
 
-def test_functions_go_in_with_what_they_refer_to_and_nothing_else(tmp_path: Path) -> None:
+def test_functions_are_packaged_with_the_names_that_they_use_only(tmp_path: Path) -> None:
     source = MINE.replace(", pandas_that_is_not_there as pd", "").replace("pd.read_csv", "open")
     mine = module(tmp_path, source, "mine")
     total = 0.5 * mine.has_number + 0.25 * mine.parts + 0.125 * mine.short + 0.125 * mine.waits + 0 * mine.numeric
@@ -267,7 +267,7 @@ def test_functions_go_in_with_what_they_refer_to_and_nothing_else(tmp_path: Path
     assert names(package(mine.lambda_handler)) == {"lambda_function.py", "source_mine.py"}
 
 
-def test_a_notebooks_cells_go_in_as_they_were_run_last(tmp_path: Path) -> None:
+def test_notebook_cells_are_packaged_as_they_ran_last(tmp_path: Path) -> None:
     space = notebook(
         "from bedrock_rft.rewards import *",
         "FLOOR = 0.25\nSHIFT = FLOOR",
@@ -288,7 +288,7 @@ def test_a_notebooks_cells_go_in_as_they_were_run_last(tmp_path: Path) -> None:
     assert "0.25\n" in text(made, "source_main.py")
 
 
-def test_in_a_notebook_what_is_referred_to_comes_first(tmp_path: Path) -> None:
+def test_notebook_statements_follow_those_that_they_use(tmp_path: Path) -> None:
     space = notebook(
         "from bedrock_rft.rewards import *", "x = 1\nBASE = 0.25", "TOP = BASE", "@reward\ndef r(_): return TOP"
     )
@@ -315,7 +315,7 @@ def test_a_script_is_not_run_again(tmp_path: Path) -> None:
     assert "print" not in carried
 
 
-def test_a_file_goes_in_whole_with_the_files_that_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_packaged_whole_with_included_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "words.txt").write_text("four\n")
@@ -344,7 +344,7 @@ def test_a_file_goes_in_whole_with_the_files_that_are_named(tmp_path: Path, monk
     assert scores(alone(example, tmp_path)) == [1.0, 1.0]
 
 
-def test_models_and_limits_of_graders_are_known() -> None:
+def test_a_package_knows_the_models_and_limits_of_its_graders() -> None:
     judge = Judge("anthropic.claude-3-haiku-20240307-v1:0", "right?", scale=(1, 5), input_price=0.25)
     other = Judge("us.amazon.nova-lite-v1:0", {"a": "one", "b": "two"}, weights={"a": 2.0}, name="other")
     made = package(0.5 * judge + 0.5 * other.gate(Numeric(), lazy=True), models=["one.more"])
@@ -424,7 +424,9 @@ CASES: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_cannot_be_carried_is_named(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_that_cannot_be_packaged_is_refused_by_name(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     (tmp_path / "mine_helper.py").write_text("K = 1\n")
     source, words = CASES[case]
@@ -435,7 +437,7 @@ def test_what_cannot_be_carried_is_named(case: str, tmp_path: Path, monkeypatch:
     assert "\n" not in str(caught.value)
 
 
-def test_what_a_reward_changes_itself_begins_anew(tmp_path: Path) -> None:
+def test_values_that_a_reward_changes_itself_start_again(tmp_path: Path) -> None:
     mine = module(
         tmp_path,
         HEAD + "CACHE = {}\nSEEN = []\nCOUNT = 0\n@reward\ndef r(rollout):\n    global COUNT\n"
@@ -450,7 +452,7 @@ def test_what_a_reward_changes_itself_begins_anew(tmp_path: Path) -> None:
         package(both.r)
 
 
-def test_a_grader_of_ones_own_goes_in_with_its_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_custom_grader_is_packaged_with_its_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = (
         "from dataclasses import dataclass\nfrom bedrock_rft.rewards._runtime.reward import Leaf\n"
         "@dataclass(frozen=True, eq=False, repr=False)\nclass Starts(Leaf):\n    word: str\n    name: str = 'starts'\n"
@@ -468,7 +470,7 @@ def test_a_grader_of_ones_own_goes_in_with_its_class(tmp_path: Path, monkeypatch
         assert scores(alone(made, tmp_path)) == [1.0, 1.0]
 
 
-def test_closures_and_objects_are_named() -> None:
+def test_closures_and_objects_are_refused_by_name() -> None:
     with pytest.raises(
         ConfigurationError, match=r"'closure.<locals>.long_enough' uses 'threshold' of the enclosing function"
     ):
@@ -488,7 +490,7 @@ def test_closures_and_objects_are_named() -> None:
         package(reward(name="typed")(typed["f"]))
 
 
-def test_a_name_is_told_from_others_that_are_spelled_alike(tmp_path: Path) -> None:
+def test_attributes_and_local_variables_do_not_count_as_global_names(tmp_path: Path) -> None:
     mine = module(
         tmp_path,
         "from bedrock_rft.rewards import reward\nn = [0]\nn.append(1)\nkey = [0]\nkey.append(1)\n"
@@ -515,7 +517,7 @@ SECRETS: dict[str, str] = {
 
 
 @pytest.mark.parametrize("kind", SECRETS)
-def test_a_secret_is_refused_and_not_repeated(kind: str, tmp_path: Path) -> None:
+def test_a_secret_is_refused_without_repeating_it(kind: str, tmp_path: Path) -> None:
     secret = SECRETS[kind]
     (tmp_path / "notes.txt").write_text(f"first\nsecond {secret}\n")
     (tmp_path / "mine.py").write_text(f'"""Mine.\n\n{secret}\n"""\ndef lambda_handler(event, context): return []\n')
@@ -535,7 +537,7 @@ def test_a_secret_is_refused_and_not_repeated(kind: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("kind", SECRETS)
-def test_what_is_no_secret_is_let_through_by_its_own_name_alone(kind: str, tmp_path: Path) -> None:
+def test_a_finding_is_allowed_only_by_its_own_entry(kind: str, tmp_path: Path) -> None:
     first = SECRETS[kind]
     other = re.sub(r"\w(?=\W*$)", "7", first)
     file = tmp_path / "notes.txt"
@@ -555,7 +557,7 @@ def test_what_is_no_secret_is_let_through_by_its_own_name_alone(kind: str, tmp_p
         package(Numeric(), include=[tmp_path / "other.txt"], allow=[found[1]])
 
 
-def test_an_allowance_for_nothing_is_refused() -> None:
+def test_an_allow_entry_without_a_finding_is_refused() -> None:
     with pytest.raises(
         ConfigurationError, match=r"allow has entries without a finding: \*, x.py:aws-secret-key:00000000\. "
     ):
@@ -564,7 +566,7 @@ def test_an_allowance_for_nothing_is_refused() -> None:
         package(Numeric(), allow="*")
 
 
-def test_what_only_looks_like_a_path_is_let_through() -> None:
+def test_text_that_resembles_a_path_is_accepted() -> None:
     check_secrets({"a.py": b"tree.find('/root/item/name'); url = 'https://example.com/home/user/x'; '/tmp/x'"})
     with pytest.raises(ConfigurationError, match="a path of this machine"):
         check_secrets({"a.py": b"open('file:///home/someone/x')"})
@@ -572,7 +574,7 @@ def test_what_only_looks_like_a_path_is_let_through() -> None:
         check_secrets({"a.py": f"open('{Path.cwd()}/x')".encode()})
 
 
-def test_no_value_of_this_process_gets_into_a_zip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_zip_contains_no_value_of_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fakes = [f"fake-{name}-0123456789" for name in ("key", "token", "password")]
     for name, fake in zip(("AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY", "MY_PASSWORD"), fakes, strict=True):
         monkeypatch.setenv(name, fake)
@@ -598,7 +600,7 @@ def test_no_value_of_this_process_gets_into_a_zip(tmp_path: Path, monkeypatch: p
         ".ipynb_checkpoints/a.py",
     ],
 )  # fmt: skip
-def test_stray_files_are_refused(name: str, tmp_path: Path) -> None:
+def test_files_that_do_not_belong_in_lambda_are_refused(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("x = 1\n")
@@ -611,7 +613,7 @@ def test_stray_files_are_refused(name: str, tmp_path: Path) -> None:
             package(Numeric(), include={"innocent.txt": path})
 
 
-def test_links_folders_and_what_is_not_there_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_links_folders_and_missing_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "a.txt").write_text("a")
@@ -658,7 +660,7 @@ def test_links_folders_and_what_is_not_there_are_refused(tmp_path: Path, monkeyp
         (lambda: package(Numeric(), requirements=["not-installed-anywhere"]), "has no version"),
     ],
 )
-def test_what_cannot_be_packaged_says_why(make: Callable[[], object], words: str) -> None:
+def test_unsupported_arguments_are_explained(make: Callable[[], object], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         make()
 
@@ -687,7 +689,7 @@ def test_a_file_that_does_not_load_is_refused(source: str | bytes, words: str, t
         package(f"{path}:lambda_handler")
 
 
-def test_what_lambda_brings_along_is_not_missed(tmp_path: Path) -> None:
+def test_libraries_that_lambda_has_may_be_imported(tmp_path: Path) -> None:
     path = tmp_path / "asks.py"
     path.write_text(
         "import botocore.session, boto3\n"
@@ -698,7 +700,7 @@ def test_what_lambda_brings_along_is_not_missed(tmp_path: Path) -> None:
     assert names(package(f"{path}:lambda_handler")) == {"asks.py", "lambda_function.py"}
 
 
-def test_what_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packages_beyond_the_limits_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from bedrock_rft.rewards._packaging import archive as _package_zip
 
     (tmp_path / "b.bin").write_bytes(b"0" * 300_000)
@@ -709,12 +711,12 @@ def test_what_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
         package(Numeric(), include=[tmp_path / "b.bin"])
 
 
-def test_two_files_are_not_one_where_case_does_not_count() -> None:
+def test_names_that_differ_in_case_only_are_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"Two files of the package are named 'a\.txt'"):
         build_zip({"A.txt": b"1", "a.txt": b"2"})
 
 
-def test_the_quotas_are_lambdas() -> None:
+def test_the_limits_are_those_of_lambda() -> None:
     assert (LARGEST, LARGEST_UNZIPPED) == (52_428_800, 262_144_000)
 
 
@@ -731,7 +733,7 @@ def wheel(folder: Path, name: str, version: str, tag: str, files: dict[str, str]
         archive.writestr(f"{info}/RECORD", "")
 
 
-def test_requirements_larger_than_lambda_takes_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requirements_beyond_the_limit_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.py").write_bytes(b"x" * 600)
     (tmp_path / "b.py").write_bytes(b"x" * 600)
     assert [name for name, _ in _package_vendor._read_files(tmp_path)] == ["a.py", "b.py"]
@@ -740,7 +742,7 @@ def test_requirements_larger_than_lambda_takes_are_not_read(tmp_path: Path, monk
         _package_vendor._read_files(tmp_path)
 
 
-def test_requirements_are_vendored_for_lambdas_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requirements_are_installed_for_the_platform_of_lambda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     wheel(
@@ -775,7 +777,7 @@ def test_requirements_are_vendored_for_lambdas_platform(tmp_path: Path, monkeypa
         package(target)
 
 
-def test_an_index_keeps_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_password_of_an_index_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "http://user:fakepassword@127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_RETRIES", "0")
     with pytest.raises(ConfigurationError, match="pip found no wheel of each of tinything==1") as caught:
@@ -785,7 +787,7 @@ def test_an_index_keeps_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "nothing at https://example.com/simple" in explain_pip_failure(said, ["a==1"], "python3.13", "x86_64")
 
 
-def test_what_a_requirement_needs_is_to_be_named_too() -> None:
+def test_dependencies_of_requirements_must_be_named() -> None:
     there = {"needy-2.0.dist-info/METADATA": b"", "tiny_thing-1.5.dist-info/METADATA": b"", "needy.py": b""}
     with pytest.raises(
         ConfigurationError, match=r"need others: tiny-thing==1\.5\. Name them too.*'tiny-thing==1\.5'\]"
@@ -794,7 +796,7 @@ def test_what_a_requirement_needs_is_to_be_named_too() -> None:
     check_dependencies_named(["needy==2.0", "Tiny.Thing==1.5"], there)
 
 
-def test_json_schema_brings_its_validator_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_schema_is_packaged_with_its_validator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import fastjsonschema
 
     from bedrock_rft.rewards import JsonSchema
@@ -821,7 +823,7 @@ def test_json_schema_brings_its_validator_along(tmp_path: Path, monkeypatch: pyt
 @given(
     st.text(max_size=30) | st.lists(st.sampled_from(["a", "..", ".", "", "é", "C:", "~", " ", "x.py"])).map("/".join)
 )
-def test_no_name_leads_out_of_the_zip(name: str) -> None:
+def test_names_that_lead_out_of_the_zip_are_refused(name: str) -> None:
     try:
         kept = validate_file_name(name)
     except ConfigurationError:
@@ -840,7 +842,7 @@ def test_no_name_leads_out_of_the_zip(name: str) -> None:
     st.sampled_from([secret for kind, secret in SECRETS.items() if "key" in kind]),
     st.binary(max_size=50),
 )
-def test_a_secret_is_found_wherever_it_stands(before: bytes, secret: str, after: bytes) -> None:
+def test_a_secret_is_found_anywhere_in_a_file(before: bytes, secret: str, after: bytes) -> None:
     content = before + b"\n" + secret.encode() + b"\n" + after
     with pytest.raises(ConfigurationError, match="contains text that looks like"):
         check_secrets({"a.bin": content})
@@ -852,7 +854,7 @@ def test_the_runtime_imports_nothing_outside_itself() -> None:
     assert "bedrock_rft.rewards._runtime.graders.answer_match" in modules
     for name, content in files.items():
         if name == "bedrock_rft/rewards/__init__.py":
-            continue  # its other names are loaded lazily, and only where the whole package is installed
+            continue  # its other names are loaded lazily, and only if the whole package is installed
         for node in ast.walk(ast.parse(content)):
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("bedrock_rft"):
                 assert node.module in modules, (name, node.module)
@@ -866,7 +868,7 @@ def records() -> list[dict[str, Any]]:
     ]
 
 
-def test_a_package_is_checked_as_it_is(tmp_path: Path) -> None:
+def test_check_accepts_a_package(tmp_path: Path) -> None:
     made = package(0.9 * Numeric() + 0.1 * Format(marker="####"))
     report = check(made, records())
     assert report.ok, str(report)

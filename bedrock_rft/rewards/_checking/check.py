@@ -6,7 +6,7 @@ import os
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from bedrock_rft._core.findings import Finding
 from bedrock_rft._core.text import sanitize_line
@@ -206,7 +206,9 @@ class _Check:
             yield constant
             yield from print_findings(self._trial, self._records)
             return
-        gaps = self._repeat(probes, values, shape)
+        second = self._trial.scores(probes, shape, size=_BATCH)
+        compared = [pair for pair in zip(values, second, strict=True) if None not in pair]
+        gaps = [abs(cast("float", one) - cast("float", other)) for one, other in compared]
         moved = [gap for gap in gaps if gap > SAME]
         noise = max(moved, default=0.0)
         pairs = pair_scores(probes, values)
@@ -322,12 +324,6 @@ class _Check:
             )
             return Finding("error", "always_zero", f"Every answer scores 0{scope}", reason, remedy)
         return Finding("error", "all_equal", f"Every answer scores {greatest:g}", reason, remedy)
-
-    def _repeat(self, probes: Sequence[Probe], values: Sequence[float | None], shape: PayloadShape) -> list[float]:
-        """Score the same probes again and return the differences."""
-        second = self._trial.scores(probes, shape, size=_BATCH)
-        pairs = zip(values, second, strict=True)
-        return [abs(one - other) for one, other in pairs if one is not None and other is not None]
 
     def _compare_alone(
         self, probes: Sequence[Probe], values: Sequence[float | None], shape: PayloadShape, noise: float

@@ -183,7 +183,7 @@ def _order_findings(scores: Mapping[str, Scores], right: Scores, wrong: Scores, 
             "right_not_best",
             f"Right answers score {right.mean:.3f} on average, wrong ones {wrong.mean:.3f}",
             "a run would learn to be wrong, or nothing",
-            "Check what the reward compares, and in which form it expects the answer; gold= can write it",
+            "Check the comparison of the reward, and the form of the answer that it expects; gold= can write it",
         )
         return
     rivals = {

@@ -88,7 +88,7 @@ class Package:
         return file.path
 
     def __repr__(self) -> str:
-        head = f"<Package {_count_files(self.files)}, {_size(len(self.content))}, {self.runtime}, {self.architecture}: "
+        head = f"<Package {len(self.files)} file{'' if len(self.files) == 1 else 's'}, {_size(len(self.content))}, {self.runtime}, {self.architecture}: "
         return f"{head}{sanitize_line(self.reward, WIDTH - len(head) - 1)}>"
 
     def __str__(self) -> str:
@@ -151,10 +151,6 @@ def build_zip(files: Mapping[str, bytes]) -> tuple[bytes, tuple[PackagedFile, ..
 
 def _rows(name: str, values: Sequence[str]) -> list[tuple[str, str]]:
     return [("" if index else name, value) for index, value in enumerate(values)]
-
-
-def _count_files(files: Sequence[object]) -> str:
-    return f"{len(files)} file{'' if len(files) == 1 else 's'}"
 
 
 def _size(count: int) -> str:

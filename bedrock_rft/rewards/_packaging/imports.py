@@ -77,8 +77,7 @@ def _required_imports(name: str, tree: ast.Module) -> Iterator[tuple[ast.stmt, s
             if node.level:
                 raise ConfigurationError(
                     f"{sanitize_line(name, 80)}, line {node.lineno}, has a relative import, but is not part of a "
-                    "package "
-                    "in the zip. Import by the full name of the module, and name its files in include=[…]."
+                    "package in the zip. Import by the full name of the module, and name its files in include=[…]."
                 )
             yield node, node.module or "", tuple(alias.name for alias in node.names)
         elif isinstance(node, ast.Try) and any(map(_catches_import_error, node.handlers)):

@@ -111,14 +111,13 @@ class _Slicer:
                 f"'{shown}' is changed after it is assigned ({self._source.changes[name]}), and the change would be "
                 f"lost; make the value in one statement, or {_FILE}"
             )
-        # What the reward changes itself while it runs, such as a cache, starts again from its assignment.
+        # Values that the reward itself changes while it runs, such as caches, start again from their assignment.
         expression = _assigned_expression(statements[0].node) if len(statements) == 1 and not changes else None
         space = self._source.space
         if expression is not None and name in space and not _is_unchanged(expression, space[name]):
             _raise(
                 f"'{shown}' no longer has the value that was assigned to it ({statements[0].location}), and its "
-                "current "
-                "value cannot be packaged; assign the value that the reward needs"
+                "current value cannot be packaged; assign the value that the reward needs"
             )
 
 

@@ -181,18 +181,14 @@ def check_dependencies_named(requirements: Sequence[str], files: dict[str, bytes
     """Raise `ConfigurationError` if a dependency is not among the requirements: its version could change."""
     named = set(map(requirement_name, requirements))
     folders = {name.split("/")[0] for name in files}
-    installed = {_split_release(folder) for folder in folders if folder.endswith(".dist-info")}
-    missing = sorted(f"{name}=={version}" for name, version in installed if name not in named)
+    releases = [folder[: -len(".dist-info")].rpartition("-") for folder in folders if folder.endswith(".dist-info")]
+    installed = {requirement_name(name): version for name, _, version in releases}
+    missing = sorted(f"{name}=={version}" for name, version in installed.items() if name not in named)
     if missing:
         raise ConfigurationError(
             f"The requirements need others: {', '.join(missing)}. Name them too, so that every build is the same: "
             f"requirements={[*requirements, *missing]!r}."
         )
-
-
-def _split_release(folder: str) -> tuple[str, str]:
-    name, _, version = folder.removesuffix(".dist-info").rpartition("-")
-    return requirement_name(name), version
 
 
 def requirement_name(requirement: str) -> str:

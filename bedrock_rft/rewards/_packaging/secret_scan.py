@@ -66,8 +66,7 @@ def check_secrets(files: Mapping[str, bytes], *, allow: Collection[str] = ()) ->
     if unused:
         raise ConfigurationError(
             f"allow has entries without a finding: {sanitize_line(', '.join(sorted(unused)), 200)}. The file or its "
-            "text "
-            "changed. Remove them, and check what is found now."
+            "text changed. Remove these entries, and check the present findings."
         )
 
 

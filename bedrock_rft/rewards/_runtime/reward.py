@@ -48,7 +48,7 @@ class Reward:
 
     @property
     def asynchronous(self) -> bool:
-        """Whether computing it waits for something, such as a judge."""
+        """True if computing it waits for something, such as a judge."""
         return any(leaf.asynchronous for leaf in self.leaves)
 
     @property
@@ -158,8 +158,13 @@ class Leaf(Reward):
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that differ from the defaults."""
-        given = {one: getattr(self, one.name) for one in dataclasses.fields(cast("Any", self)) if one.init}
-        return {one.name: value for one, value in given.items() if _differs(value, _default(one))}
+        changed: dict[str, Any] = {}
+        for one in dataclasses.fields(cast("Any", self)):
+            value = getattr(self, one.name)
+            default = one.default if one.default_factory is dataclasses.MISSING else one.default_factory()
+            if one.init and (type(value) is not type(default) or value != default):
+                changed[one.name] = value
+        return changed
 
     def __repr__(self) -> str:
         """Return Python code that creates the reward."""
@@ -167,14 +172,6 @@ class Leaf(Reward):
 
     def named(self: L, name: str) -> L:  # noqa: PYI019 - typing has Self from Python 3.11 on; Lambda also runs 3.10
         return cast("L", dataclasses.replace(cast("Any", self), name=name))
-
-
-def _default(field: dataclasses.Field[Any]) -> Any:
-    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-
-
-def _differs(value: Any, default: Any) -> bool:
-    return type(value) is not type(default) or bool(value != default)
 
 
 class Combined(Reward):

@@ -76,18 +76,15 @@ def _check_type(result: object) -> None:
         _fail("returned_none", "returned None: did it forget its return statement?")
     if isinstance(result, Mapping):
         if "statusCode" in result or "body" in result:
-            _fail(
-                "envelope",
-                "returned the {statusCode, body} envelope of an HTTP endpoint; return the plain list",
-            )
+            _fail("envelope", "returned the {statusCode, body} envelope of an HTTP endpoint; return the plain list")
         _fail("one_object", "returned one object, not a list; return a list even for a single rollout")
     if isinstance(result, (str, bytes)):
         _fail("text", "returned text; return the list itself, without json.dumps")
-    if inspect.iscoroutine(result) or inspect.isawaitable(result):
+    if inspect.isawaitable(result):
         if inspect.iscoroutine(result):
             result.close()
         _fail("coroutine", "returned a coroutine, which Lambda does not await; make it an ordinary function")
-    if inspect.isgenerator(result) or inspect.isasyncgen(result) or hasattr(result, "__next__"):
+    if hasattr(result, "__next__") or hasattr(result, "__anext__"):
         _fail("generator", "returned a generator, which Lambda cannot send; return a list")
     _fail("not_a_list", f"returned {type(result).__name__}, not a list")
 
@@ -125,55 +122,41 @@ def _score(item: dict[str, Any], rollout: str) -> float:
     if _SCORE not in item:
         misnomer = next((name for name in _MISNOMERS if name in item), None)
         hint = f"; it has '{misnomer}': rename it to '{_SCORE}'" if misnomer else ""
-        _fail("score_missing", f"gave rollout {rollout:.40} no {_SCORE}{hint}", rollout)
+        _fail_rollout("score_missing", f"no {_SCORE}{hint}", rollout)
     value = item[_SCORE]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        _fail(
-            "score_not_number",
-            f"gave rollout {rollout:.40} {_type_name(value)} as {_SCORE}, not a number; convert it with float(…)",
-            rollout,
-        )
+        fault = f"{_type_name(value)} as {_SCORE}, not a number; convert it with float(…)"
+        _fail_rollout("score_not_number", fault, rollout)
     if isinstance(value, float) and not math.isfinite(value):
-        _fail(
-            "score_not_finite",
-            f"gave rollout {rollout:.40} the score {value}; guard against dividing by zero and empty means",
-            rollout,
-        )
+        fault = f"the score {value}; guard against dividing by zero and empty means"
+        _fail_rollout("score_not_finite", fault, rollout)
     if abs(value) > _MAX_SCORE:
-        _fail(
-            "score_too_large",
-            f"gave rollout {rollout:.40} a score beyond {_MAX_SCORE:g}; keep scores between 0 and 1",
-            rollout,
-        )
+        fault = f"a score beyond {_MAX_SCORE:g}; keep scores between 0 and 1"
+        _fail_rollout("score_too_large", fault, rollout)
     return float(value)
 
 
 def _metrics(item: dict[str, Any], rollout: str) -> list[tuple[str, float]]:
     """Return the named values of one item, without those that are too large to be meaningful."""
-    listed = item.get("metrics_list")
-    if listed is None:
-        return []
+    listed: object = [] if item.get("metrics_list") is None else item["metrics_list"]
     if not isinstance(listed, list):
-        _fail(
-            "metrics_not_list",
-            f"gave rollout {rollout:.40} {_type_name(item['metrics_list'])} as metrics_list, not a list",
-            rollout,
-        )
+        _fail_rollout("metrics_not_list", f"{_type_name(listed)} as metrics_list, not a list", rollout)
     found: list[tuple[str, float]] = []
-    for entry in cast("list[Any]", item["metrics_list"]):
+    for entry in cast("list[Any]", listed):
         metric = cast("dict[str, Any]", entry) if isinstance(entry, dict) else {}
         name, value = metric.get("name"), metric.get("value")
         if not isinstance(name, str) or isinstance(value, bool) or not isinstance(value, (int, float)):
-            _fail(
-                "metric_misshapen",
-                f'gave rollout {rollout:.40} a metric that is not {{"name": text, "value": number, "type": …}}',
-                rollout,
-            )
+            fault = 'a metric that is not {"name": text, "value": number, "type": …}'
+            _fail_rollout("metric_misshapen", fault, rollout)
         if not math.isfinite(value):
-            _fail("metric_not_finite", f"gave rollout {rollout:.40} the metric {name} the value {value}", rollout)
+            _fail_rollout("metric_not_finite", f"the metric {name} the value {value}", rollout)
         if abs(value) <= _MAX_SCORE:
             found.append((name, float(value)))
     return found
+
+
+def _fail_rollout(code: str, fault: str, rollout: str) -> NoReturn:
+    _fail(code, f"gave rollout {rollout:.40} {fault}", rollout)
 
 
 def _type_name(value: object) -> str:

@@ -52,7 +52,7 @@ class PassesTests(Leaf):
     for tests with stdin.
 
     Everything runs in a process with an empty environment and a temporary folder, with limits on time, memory and file
-    size, and without child processes, where the system supports that (not on Windows). The standard library and the
+    size, and without child processes, if the system supports that (not on Windows). The standard library and the
     packages installed beside this one are available: in Lambda, those given as `requirements` to `package`.
 
     Attributes:
