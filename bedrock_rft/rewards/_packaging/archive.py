@@ -88,7 +88,8 @@ class Package:
         return file.path
 
     def __repr__(self) -> str:
-        head = f"<Package {len(self.files)} file{'' if len(self.files) == 1 else 's'}, {_size(len(self.content))}, {self.runtime}, {self.architecture}: "
+        count = f"{len(self.files)} file{'' if len(self.files) == 1 else 's'}"
+        head = f"<Package {count}, {_size(len(self.content))}, {self.runtime}, {self.architecture}: "
         return f"{head}{sanitize_line(self.reward, WIDTH - len(head) - 1)}>"
 
     def __str__(self) -> str:

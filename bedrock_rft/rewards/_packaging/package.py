@@ -247,8 +247,8 @@ def _compare_notebooks(content: bytes, sources: Sources) -> None:
             shown = ", ".join(f"'{sanitize_line(name)}'" for name in changed)
             raise ConfigurationError(
                 f"The reward cannot be packaged: the statements of the notebook that make {shown} give other values "
-                "when they are run again, because something changed them later or they depend on earlier values. Assign the "
-                "values that the reward needs in one cell, or write the reward into a file and package "
+                "when they are run again, because something changed them later or they depend on earlier values. "
+                "Assign the values that the reward needs in one cell, or write the reward into a file and package "
                 "'path/to/file.py:name'."
             )
 
