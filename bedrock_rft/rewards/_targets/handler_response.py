@@ -138,11 +138,11 @@ def _score(item: dict[str, Any], rollout: str) -> float:
 
 def _metrics(item: dict[str, Any], rollout: str) -> list[tuple[str, float]]:
     """Return the named values of one item, without those that are too large to be meaningful."""
-    listed: object = [] if item.get("metrics_list") is None else item["metrics_list"]
+    listed: Any = [] if item.get("metrics_list") is None else item["metrics_list"]
     if not isinstance(listed, list):
         _fail_rollout("metrics_not_list", f"{_type_name(listed)} as metrics_list, not a list", rollout)
     found: list[tuple[str, float]] = []
-    for entry in cast("list[Any]", listed):
+    for entry in cast("list[Any]", listed):  # type: ignore[redundant-cast] # pyright needs it
         metric = cast("dict[str, Any]", entry) if isinstance(entry, dict) else {}
         name, value = metric.get("name"), metric.get("value")
         if not isinstance(name, str) or isinstance(value, bool) or not isinstance(value, (int, float)):
