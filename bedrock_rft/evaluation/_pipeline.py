@@ -25,12 +25,7 @@ _BATCH_CHARACTERS = 1_000_000
 
 @dataclass
 class Unscored:
-    """Questions without a score and the reasons, by question key.
-
-    Attributes:
-        unanswered: questions that the service rejected.
-        ungraded: answers that the reward could not score.
-    """
+    """Reasons by question key: questions that the service rejected, and answers that the reward could not score."""
 
     unanswered: dict[str, str] = field(default_factory=dict[str, str])
     ungraded: dict[str, str] = field(default_factory=dict[str, str])

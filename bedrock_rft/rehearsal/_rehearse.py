@@ -183,7 +183,8 @@ async def run(client: Any, dataset: object, reward: object, plan: Plan) -> Rehea
     work = partial(_run_locally, dataset, reward, plan, client)
     local = await run_in_thread(work) if client is not None and not client._blocking else work()
     evaluation = None
-    if plan.samples and local.is_sound:
+    # Answers of the base model are worth their tokens only if neither the data nor the reward has errors.
+    if plan.samples and local.data.ok and local.reward is not None and local.reward.ok:
         chosen = _choose(local.records, plan.prompts, plan.seed)
         evaluation = await evaluate(chosen, [plan.model], reward, client, plan.evaluation_settings, timeout=120.0)
     return _report(local, plan, evaluation)
@@ -199,11 +200,6 @@ class _LocalResults:
     reward: RewardReport | None
     job: RehearsedJob | None
     unreadable: str = ""
-
-    @property
-    def is_sound(self) -> bool:
-        """True if neither the data nor the reward has errors, so that sampling the base model is worth its tokens."""
-        return self.data.ok and self.reward is not None and self.reward.ok
 
 
 def _run_locally(dataset: object, reward: object, plan: Plan, client: Any) -> _LocalResults:
@@ -250,7 +246,7 @@ def _report(local: _LocalResults, plan: Plan, evaluation: Evaluation | None) -> 
     if local.unreadable:
         summary = "The reward was not checked and no job was rehearsed"
         findings.append(Finding("unknown", "not_rehearsed", summary, local.unreadable))
-    findings += local.reward.findings if local.reward is not None else ()
+    findings += local.reward.findings if local.reward else ()
     curve, load = _curve(local.job), _load(local)
     findings += _job_findings(local, curve)
     base = None
@@ -258,18 +254,18 @@ def _report(local: _LocalResults, plan: Plan, evaluation: Evaluation | None) -> 
         scores = [*evaluation.models[0].scores.values()]
         base = Groups(scores, max(evaluation.pass_mark, *map(max, scores)), GROUP_SIZE)
     findings += _base_findings(local, plan, evaluation, base)
-    if load is not None and (local.job is None or local.job.job.status == "succeeded"):
+    if load and local.job and local.job.job.status == "succeeded":
         findings += load.findings()
     return Rehearsal(
         title=f"Rehearsal of {local.name}",
         findings=tuple(findings),
-        target=local.reward.target if local.reward is not None else "",
+        target=local.reward.target if local.reward else "",
         data=local.data,
         reward=local.reward,
         records=len(local.records),
         rehearsed=min(plan.max_records, len(local.records)),
         settings=plan.job_settings,
-        metrics=local.job.metrics if local.job is not None else None,
+        metrics=local.job and local.job.metrics,
         curve=curve,
         load=load,
         evaluation=evaluation,

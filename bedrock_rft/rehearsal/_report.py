@@ -93,7 +93,10 @@ class Rehearsal(Findings):
             scores += f", wrong ones {wrong.mean:.3f}" if right and wrong else ""
             rows.append(("reward", f"{self.target}: {self.reward.verdict}{scores}"))
         if self.load is not None:
-            rows.append(("run", self._describe_steps(self.load)))
+            load, epochs = self.load, self.load.n_epochs
+            missing = [name for name in ("n_epochs", "batch_size") if name not in self.settings]
+            steps = f"{load.steps:,} steps: {epochs} epoch{'s' * (epochs > 1)}, {load.batch_size} prompts a step"
+            rows.append(("run", f"{steps}; {' and '.join(missing)} assumed" if missing else steps))
         if self.curve is not None:
             part = f" (on {self.rehearsed:,} of the records)" if self.rehearsed < self.records else ""
             bars = sparkline(self.curve.rewards, _SPARKLINE_WIDTH)
@@ -111,12 +114,6 @@ class Rehearsal(Findings):
             rows.append(("base model", f"{model.label}: {model.score}, {model.answers:,} answers, {tokens}"))
             rows.append(("", str(self.base)))
         return rows
-
-    def _describe_steps(self, load: Load) -> str:
-        epochs = f"{load.n_epochs} epoch{'s' * (load.n_epochs > 1)}"
-        missing = [name for name in ("n_epochs", "batch_size") if name not in self.settings]
-        assumed = f"; {' and '.join(missing)} assumed" if missing else ""
-        return f"{load.steps:,} steps: {epochs}, {load.batch_size} prompts a step{assumed}"
 
     def __str__(self) -> str:
         facts = self.facts()
@@ -168,13 +165,15 @@ class Rehearsal(Findings):
             f"<h3>Fix first</h3><ol>{findings_list(first)}</ol>" if first else "",
             f"<table>{rows}</table>",
             f"<ul>{findings_list(rest)}</ul>" if rest else "",
-            self._render_curves(),
-            self._render_evaluation(),
+            self._render_curve(),
         ]
+        if self.evaluation is not None:
+            parts.append("<details><summary>Answers of the base model</summary>")
+            parts.append(f"{self.evaluation._repr_html_()}</details>")
         return f"<div class='rft-rehearsal'><style>{_STYLE}</style>{''.join(parts)}</div>"
 
-    def _render_curves(self) -> str:
-        if self.metrics is None or self.curve is None:
+    def _render_curve(self) -> str:
+        if self.curve is None:
             return ""
         from bedrock_rft.metrics._html import STYLE, charts
         from bedrock_rft.types import TrainingMetrics
@@ -186,11 +185,6 @@ class Rehearsal(Findings):
         ]
         drawn = charts([("", Metrics(tuple(rewards)))])
         return f"<h3>The rehearsed job{part}</h3><div class='rft-run'><style>{STYLE}</style>{drawn}</div>"
-
-    def _render_evaluation(self) -> str:
-        if self.evaluation is None:
-            return ""
-        return f"<details><summary>Answers of the base model</summary>{self.evaluation._repr_html_()}</details>"
 
 
 def _to_dict(part: Load | Groups, names: str) -> dict[str, Any]:
