@@ -265,7 +265,7 @@ def _report(local: _LocalResults, plan: Plan, evaluation: Evaluation | None) -> 
         records=len(local.records),
         rehearsed=min(plan.max_records, len(local.records)),
         settings=plan.job_settings,
-        metrics=local.job and local.job.metrics,
+        metrics=local.job.metrics if local.job else None,
         curve=curve,
         load=load,
         evaluation=evaluation,
