@@ -97,13 +97,11 @@ class DatasetCheck:
         if self._stopped:
             return
         add = self._statistics.add
-        for line in lines:
-            self._line += 1
+        for number, line in enumerate(lines, self._line + 1):
+            self._line = number
             try:
                 # pydantic's parser; unlike pydantic's validate_json, it rejects a key that appears twice.
-                valid = add(
-                    self._line, from_json(line, allow_inf_nan=False, cache_mode="keys", catch_duplicate_keys=True)
-                )
+                valid = add(number, from_json(line, allow_inf_nan=False, cache_mode="keys", catch_duplicate_keys=True))
             except (ValueError, LookupError, TypeError, AttributeError):
                 valid = False
             if not valid:
