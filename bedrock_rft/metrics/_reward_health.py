@@ -20,7 +20,7 @@ _MARGIN = 2.0  # standard errors of a bound: about one mean in 40 lies above its
 _BETWEEN_THIRDS = 2 / 3  # share of a steady rise that the means of the first and last third show
 _HIGH = 0.8  # a reward from this share on is fine without a rise, because little room is left
 _DOUBTFUL = 3.0  # standard errors of a change that may be noise, but forbids to call the reward flat
-_KEPT = 0.5  # a reward that has lost more than half of its gain does not rise
+_KEPT = 2 / 3  # a reward that has lost more than a third of its gain is not called rising
 
 
 def check_range(value: Range | None) -> None:

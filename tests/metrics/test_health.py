@@ -410,7 +410,7 @@ def test_no_ok_contradicts_its_numbers(
         means = rolling_means(values, size)
         first, last, best = means[0], means[-1], max(means)
         if "rises" in finding.summary:
-            assert last - first >= max(0.05, (best - first) / 2) - 1e-9
+            assert last - first >= max(0.05, (best - first) * 2 / 3) - 1e-9
         elif finding.code == "reward":
             assert "is high" in finding.summary
             assert last >= 0.8
