@@ -62,7 +62,8 @@ _CLOSED_TASK = re.compile(
     r"\b(?:choose|choices?|options?|select|pick|which of|one of|extract\w*|copy|quote\w*|verbatim|passage|context|"
     r"paragraph|article|document|excerpt|transcript|according to|classif\w+|categor\w+|labels?|correct the|"
     r"rewrite|translate|sort|arrange|find the|based on|text|summari[sz]e|repeat)\b|"
-    r"(?:^\s*\(?[A-Ea-e1-5][).]\s.*\n?){2}|(?<!\w)\(?A[).:]\s(?s:.+?)(?<!\w)\(?B[).:]\s",
+    # Bounded, so that a prompt of line feeds or of options alone takes no quadratic time.
+    r"(?:^[ \t]{,99}\(?[A-E1-5][).]\s.*\n?){2}|(?<!\w)\(?A[).:]\s(?s:.{1,300}?)(?<!\w)\(?B[).:]\s",
     re.IGNORECASE | re.MULTILINE,
 )
 
