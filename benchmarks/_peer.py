@@ -1,4 +1,4 @@
-"""Which OpenAI SDK is the peer, asked in a process of its own."""
+"""Print the versions of Python and of the OpenAI SDK as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fresh processes, so that nothing is warmed, slowed or swollen by what was measured before it.
+"""Start fresh processes, so that one measurement does not affect the next.
 
 The one that starts them imports the standard library only: on Linux the peak memory of a new process begins at its
 parent's, and a large parent would hide growth.
@@ -34,13 +34,13 @@ _CREDENTIALS = {
 
 @functools.cache
 def environment() -> dict[str, str]:
-    """The shell's environment, with static AWS credentials and nobody else's settings."""
+    """Return the environment with static AWS credentials, and without other settings of AWS or OpenAI."""
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(_FOREIGN)}
     return kept | _CREDENTIALS
 
 
 def answer(script: str, *arguments: str) -> Any:
-    """What a script of this directory prints, read as JSON."""
+    """Run a script of this directory, and return the JSON that it prints."""
     command = [sys.executable, str(HERE / script), *arguments]
     done = subprocess.run(command, env=environment(), check=True, stdout=subprocess.PIPE)
     return json.loads(done.stdout)
@@ -54,7 +54,7 @@ def lifetime(code: str) -> float:
 
 
 def time_to_line(code: str, *arguments: str) -> float:
-    """Milliseconds from starting Python with some code to the line it prints; what it does afterwards is free."""
+    """Return the milliseconds from starting Python with some code to the line that it prints."""
     began = time.perf_counter()
     command = [sys.executable, "-c", code, *arguments]
     with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE) as process:

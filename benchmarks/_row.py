@@ -1,4 +1,4 @@
-"""One line of the table: two sides, what is made of them, and whether that is enough."""
+"""One row of the table: the values of two sides, their ratio or difference, and the target."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is met; None where it cannot be said."""
+        """Return whether the target is met, or None if there is no ratio."""
         return statistics.median(self.figures) <= self.target if self.figures else None
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What the second client of a process costs to make, when the first has paid for imports and certificates."""
+"""Measure the time to create a second client, after the first one has loaded modules and certificates."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _row(auth: Auth, rounds: int) -> Row:
 
 
 def main(side: str, auth: Auth) -> None:
-    """Print the milliseconds it took as JSON, or null where the side is missing."""
+    """Print the milliseconds it took as JSON, or null if the side is missing."""
     make = ours if side == "ours" else theirs
     first = make(auth, PUBLIC)
     began = time.perf_counter()

@@ -1,6 +1,6 @@
-"""A neutral other end: canned answers over loopback HTTP, from a process of its own, so that neither side pays for it.
+"""Server with fixed responses over loopback HTTP, in its own process, so that it costs neither side anything.
 
-It knows neither side and checks nothing. `GET` of a job answers one job, `GET …/events` pages of a log, `POST /files`
+It checks nothing. `GET` of a job returns one job, `GET …/events` pages of a log, `POST /files`
 reads the body and forgets it. It prints its port, and stops when its standard input ends, as it does with its parent.
 """
 

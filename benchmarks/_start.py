@@ -1,4 +1,4 @@
-"""What it costs to begin: importing the package, and a fresh process up to its first answer."""
+"""Measure the time of importing the package, and of a fresh process up to its first response."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an upload adds to the peak memory of a fresh process that has its client already and has sent nothing yet."""
+"""Measure how much an upload adds to the peak memory of a fresh process with a client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What bedrock_rft costs, beside the OpenAI SDK doing the same, against a canned server on this machine.
+"""Compare the cost of bedrock_rft with that of the OpenAI SDK, against a server with fixed responses on this machine.
 
 `make bench`, or `make bench ARGS="retrieve events --rounds 25"`.
 
@@ -50,7 +50,7 @@ BENCHMARKS: dict[str, Benchmark] = {
 
 
 def main() -> None:
-    """Run what was asked for, and print each line as soon as it is known."""
+    """Run the benchmarks, and print each row when it is complete."""
     asked = _arguments()
     about = _process.answer("_peer.py") | {"cores": os.cpu_count(), "rounds": asked.rounds}
     rows: list[Row] = []

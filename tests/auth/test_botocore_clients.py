@@ -1,4 +1,4 @@
-"""Other AWS services are asked with the client's own credentials, refreshed, on the endpoints botocore is told."""
+"""Clients of other AWS services use the client's credentials, refreshed, and the configured endpoints."""
 
 from __future__ import annotations
 

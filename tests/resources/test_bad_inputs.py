@@ -1,4 +1,4 @@
-"""What is refused before anything is sent, and what is let through: values of every kind that users really pass."""
+"""Arguments that users really pass: invalid ones raise before anything is sent, valid ones are accepted."""
 
 from __future__ import annotations
 

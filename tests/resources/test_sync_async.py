@@ -1,4 +1,4 @@
-"""Two colours from one source: the blocking classes say exactly what the async ones say."""
+"""Sync and async classes have the same methods, parameters and docstrings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting outlives what it should, ends for what it may, and delivers each event once, oldest first."""
+"""Waiting survives outages, ends when it should, and delivers each event once, oldest first."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from bedrock_rft.types.jobs import Job
 JOB = "/fine_tuning/jobs/ftjob-1"
 EVENTS = f"{JOB}/events"
 row = pytest.mark.row
-LONG = 10.0  # seconds: what is interrupted here would take a minute, and a busy machine takes its time
+LONG = 10.0  # seconds: the interrupted waits would take a minute, and a busy machine is slow
 LONG_AGO = 1_700_000_000
 DENIED = {"error": {"code": "access_denied", "message": "No.", "type": "permission_denied_error"}}
 
@@ -116,13 +116,13 @@ def page(data: Any, **fields: Any) -> Fault:
     return status(200, {"object": "list", "data": data, **fields})
 
 
-# What a wait outlives.
+# Outages that a wait survives.
 
 
 @row("W02")
 @pytest.mark.parametrize(("mode", "colour"), WAYS)
 def test_a_service_that_is_gone_for_a_while_is_waited_for(mode: str, colour: str) -> None:
-    """Nobody listens at all, for longer than a call is tried."""
+    """The port is closed for longer than a request is retried."""
     with Faults(up=False) as late:
         late.add_job()
         timer = threading.Timer(0.3, late.rise)

@@ -1,4 +1,4 @@
-"""Interruptions, forks, and many calls at once: every answer belongs to its question, and nothing is left behind."""
+"""Interruptions, forks and many requests at once: each response belongs to its request, and nothing is left open."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from bedrock_rft._transport import http_client
 from bedrock_rft.errors import APITimeoutError
 
 row = pytest.mark.row
-LONG = 10.0  # seconds: what is interrupted here would take thirty, and a busy machine takes its time
+LONG = 10.0  # seconds: the interrupted requests would take thirty, and a busy machine is slow
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def either(request: pytest.FixtureRequest, server: Faults) -> Iterator[Caller]:
 
 
 def measured() -> tuple[float, ...]:
-    """MiB that this process takes, and its open files; nothing where the system does not say."""
+    """Return the memory in MiB and the open files of this process, or an empty tuple on other systems."""
     return (*_memory(), *_files()) if _memory() and _files() else ()
 
 
@@ -86,7 +86,7 @@ with Client() as client:
 @row("I01")
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_a_program_ends_by_ctrl_c_within_two_seconds(either: Caller, tmp_path: Path) -> None:
-    """As the shell sees it: by the signal, with one traceback, and no file left. A busy machine has three tries."""
+    """The signal ends the program, with one traceback and no file left. A busy machine has three tries."""
     either.server.script_early("POST", "/files", always(stall))
     took = 10.0
     for _ in range(3):
@@ -97,7 +97,7 @@ def test_a_program_ends_by_ctrl_c_within_two_seconds(either: Caller, tmp_path: P
         ) as process:  # fmt: skip
             while len(either.server.begun) == begun and process.poll() is None:
                 time.sleep(0.01)
-            assert len(list(tmp_path.rglob("*"))) <= 1  # what is sent, unless the system keeps its name to itself
+            assert len(list(tmp_path.rglob("*"))) <= 1  # the upload, unless the system hides temporary files
             at = time.monotonic()
             process.send_signal(signal.SIGINT)
             _, said = process.communicate(timeout=20)
@@ -158,7 +158,7 @@ print(codes)
 
 
 def environment(caller: Caller) -> dict[str, str]:
-    """For a process that calls as one kind of user."""
+    """Return the environment of a process with this identity."""
     identity = (
         {"AWS_BEARER_TOKEN_BEDROCK": KEY}
         if caller.mode == "api_key"
@@ -193,7 +193,7 @@ def settings(caller: Caller) -> dict[str, Any]:
 @row("T04", quiet=True)
 @pytest.mark.skipif(not measured(), reason="the system does not say what a process takes")
 def test_two_thousand_calls_take_one_connection_and_no_memory(caller: Caller) -> None:
-    """The async client is what the blocking one runs on: it is asked less often, for its own connection."""
+    """The async client sends fewer requests, because the sync one uses the same code."""
     many = 2000 if caller.colour == "blocking" else 300
 
     async def soon() -> tuple[list[str], list[tuple[float, ...]]]:
@@ -250,10 +250,10 @@ def test_clients_that_were_closed_leave_nothing(caller: Caller) -> None:
         return client.models.retrieve("m")
 
     def taken() -> tuple[int, int]:
-        gc.collect()  # what was not closed warns, and warnings are errors
+        gc.collect()  # an unclosed resource warns, and warnings are errors
         return int(measured()[1]), threading.active_count()
 
-    caller(ask)  # what is opened once for the process is
+    caller(ask)  # opens everything that the process opens once
     before = taken()
     for _ in range(30):
         caller(ask)

@@ -29,7 +29,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    """The certificate of the authority that clients are told to trust."""
+    """The certificate of the authority that clients trust."""
     path = tmp_path / "ours.pem"
     OURS.cert_pem.write_to_path(str(path))
     return path

@@ -1,4 +1,4 @@
-"""An upload is what was measured, byte for byte, as often as it is sent; or it is an error."""
+"""An upload sends exactly the bytes that were measured, at every attempt, or raises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the service says is understood in every shape it is known to come in, and in some it may come in one day."""
+"""Responses of the service are parsed in every known form, and in some future ones."""
 
 from __future__ import annotations
 
@@ -290,7 +290,7 @@ def test_other_keys_and_other_routes_are_not_told_so(either: Caller) -> None:
     assert "long-term" not in str(either.fails(PermissionDeniedError, retrieve))
 
 
-# What the service echoes.
+# Echoes of secrets.
 
 
 @row("S401e")
@@ -319,7 +319,7 @@ def test_an_echoed_secret_is_not_repeated(caller: Caller, code: int, shape: str)
         assert secret not in shown
 
 
-# What may come one day.
+# Future forms.
 
 
 def reply(caller: Caller, path: str, body: object) -> None:

@@ -1,4 +1,4 @@
-"""Whatever the service, a proxy or a peer sends: it is read, or refused in this package's own words, and never more."""
+"""Any response of a service, proxy or peer is parsed, or raises an exception of this package."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def config() -> Config:
     return resolve(region="us-west-2", base_url="http://127.0.0.1:9/v1", **IDENTITIES["long"]())
 
 
-# What comes back
+# Responses
 
 
 @thorough
@@ -147,8 +147,8 @@ def test_a_date_says_the_same_as_a_number(seconds: int) -> None:
 # Pages
 
 
-class Told:
-    """A carrier that answers what it is told to."""
+class ScriptedTransport:
+    """A transport that returns a given response."""
 
     region = "us-west-2"
 
@@ -187,7 +187,7 @@ pages = st.fixed_dictionaries(
 @given(answers=st.lists(pages, max_size=6))
 @example(answers=[{"data": [{"id": "a"}], "has_more": True}] * 6)
 def test_pages_of_any_shape_end_and_repeat_nothing(answers: list[Any]) -> None:
-    carrier = Told([json.dumps(page).encode() for page in answers])
+    carrier = ScriptedTransport([json.dumps(page).encode() for page in answers])
     with Client(transport=carrier) as client:
         try:
             found = list(client.jobs.events("j"))
@@ -203,7 +203,7 @@ def test_pages_of_any_shape_end_and_repeat_nothing(answers: list[Any]) -> None:
     assert [event.id for event in found].count("") >= first.count("")
 
 
-# What is given
+# Arguments
 
 ARNS = st.from_regex(r"arn:aws[a-z-]*:lambda:[a-z0-9-]*:\d*:function:\S*", fullmatch=True)
 

@@ -1,4 +1,4 @@
-"""Faults on real sockets: what is tried again, what is not, and that a creation makes one job or says it may have."""
+"""Which faults are retried, on real sockets, and that a creation makes at most one job or raises."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def caller(request: pytest.FixtureRequest, server: Faults) -> Iterator[Caller]:
 
 @pytest.fixture(params=["api_key", "aws"])
 def either(request: pytest.FixtureRequest, server: Faults) -> Iterator[Caller]:
-    """Both identities, where the colour cannot matter: the code above the carriers is the same."""
+    """Both identities with a sync client, for code that all transports share."""
     caller = Caller(server, request.param, "blocking")
     yield caller
     caller.check_identity()

@@ -1,4 +1,4 @@
-"""What is signed is what an independent verifier accepts, and nothing is signed for anywhere else."""
+"""An independent verifier accepts every signature, and nothing is signed for another origin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What travels, where to, and how much is read, in both auth modes and both colours."""
+"""Content, destination and limits of requests and responses, with both identities, sync and async."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Answer = Callable[["Peer", BaseHTTPRequestHandler], None]
 
 @dataclass
 class Peer:
-    """A server that writes down what reaches it, and answers as it is told."""
+    """A server that records requests and sends scripted responses."""
 
     url: str = ""
     headers: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
