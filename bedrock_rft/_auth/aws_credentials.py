@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NamedTuple, NoReturn
@@ -109,7 +109,7 @@ class AwsCredentials:
             self._load.forget()
 
     @contextmanager
-    def session(self) -> Iterator[Any]:
+    def session(self) -> Generator[Any, None, None]:
         """Lock and yield the botocore session that creates clients. Starting one takes longer than using it."""
         with self._session_lock:
             if self._session is None:

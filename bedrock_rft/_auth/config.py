@@ -121,11 +121,8 @@ def resolve(
 
 def config_for_transport(transport: object, **settings: Any) -> Config:
     """Return the settings of a client with its own transport, which defines endpoint and identity."""
-    stray = [
-        name
-        for name in ("api_key", "profile", "credentials", "auth", "base_url", "ca_bundle")
-        if settings[name] is not None
-    ]
+    names = ("api_key", "profile", "credentials", "auth", "base_url", "ca_bundle")
+    stray = [name for name in names if settings[name] is not None]
     if stray:
         raise ConfigurationError(
             f"transport= defines endpoint and identity, so {' and '.join(stray)} cannot be used. Remove one of them."
@@ -178,29 +175,20 @@ def _identity(
     env: Mapping[str, str],
     url: str | None,
 ) -> _ResolvedIdentity:
-    explicit = [
-        n for n, v in (("api_key", api_key), ("profile", profile), ("credentials", credentials)) if v is not None
-    ]
+    given_settings = {"api_key": api_key, "profile": profile, "credentials": credentials}
+    explicit = [name for name, value in given_settings.items() if value is not None]
     if len(explicit) > 1:
         raise ConfigurationError(f"{' and '.join(explicit)} contradict each other. Pass one identity.")
     if auth not in (None, "api_key", "aws"):
         raise ConfigurationError(f"auth must be 'api_key' or 'aws', not {auth!r}.")
-    mode = {"api_key": "api_key", "profile": "aws", "credentials": "aws"}.get(explicit[0]) if explicit else None
-    if mode and auth and mode != auth:
+    if explicit and auth is not None and auth != ("api_key" if explicit == ["api_key"] else "aws"):
         raise ConfigurationError(f"{explicit[0]}= and auth='{auth}' contradict each other.")
     keys_found, shadowed = _environment_keys(env, url)
     environment_aws = _environment_aws(env)
-    if api_key is not None:
-        source = KeySource(api_key if callable(api_key.reveal()) else validate_key(api_key, "api_key"), "api_key=")
-        overridden = [f"{name}: api_key= was given" for name, _ in keys_found] + [
-            f"{n}: api_key= was given" for n in environment_aws
-        ]
-        return _ResolvedIdentity("api_key", "api_key=", key=source, shadowed=shadowed + overridden)
-    if profile is not None or credentials is not None:
-        aws = given(credentials) if credentials is not None else chain(_printable_text(profile, "profile"))
-        names = [name for name, _ in keys_found] + environment_aws
-        overridden = [f"{name}: {explicit[0]}= was given" for name in names]
-        return _ResolvedIdentity("aws", aws.origin, aws=aws, shadowed=shadowed + overridden)
+    if explicit:
+        overridden = [*(name for name, _ in keys_found), *environment_aws]
+        shadowed += [f"{name}: {explicit[0]}= was given" for name in overridden]
+        return _explicit_identity(api_key, profile, credentials, shadowed)
     if keys_found and auth != "aws":
         name, key = keys_found[0]
         overridden = [f"{other}: {name} comes first" for other in [n for n, _ in keys_found[1:]] + environment_aws]
@@ -220,6 +208,16 @@ def _identity(
     return _ResolvedIdentity(
         "aws", aws.origin, aws=aws, shadowed=shadowed + [f"{n}: auth='aws' was given" for n, _ in keys_found]
     )
+
+
+def _explicit_identity(
+    api_key: Secret[Any] | None, profile: str | None, credentials: Secret[Any] | None, shadowed: list[str]
+) -> _ResolvedIdentity:
+    if api_key is not None:
+        source = KeySource(api_key if callable(api_key.reveal()) else validate_key(api_key, "api_key"), "api_key=")
+        return _ResolvedIdentity("api_key", "api_key=", key=source, shadowed=shadowed)
+    aws = given(credentials) if credentials is not None else chain(_printable_text(profile, "profile"))
+    return _ResolvedIdentity("aws", aws.origin, aws=aws, shadowed=shadowed)
 
 
 def _environment_keys(env: Mapping[str, str], url: str | None) -> tuple[list[tuple[str, Secret[str]]], list[str]]:

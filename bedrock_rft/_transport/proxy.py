@@ -69,27 +69,30 @@ def _variable(kind: str) -> str:
 
 def _parse(url: str, source: str) -> Proxy:
     url = url if "://" in url else f"http://{url}"
-    secret = Secret(url)
+    problem = _problem(url)
+    if problem is not None:
+        return Proxy(Secret(url), source, "", problem)
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    shown = f"[{host}]" if ":" in host else host
+    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme, 1080)
+    return Proxy(Secret(url), source, sanitize_line(f"{shown}:{port}", 300))
+
+
+def _problem(url: str) -> str | None:
     if not url.isprintable():
-        return Proxy(secret, source, "", "it contains a control character")
+        return "it contains a control character"
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-        host.encode("idna")  # fails for what cannot be resolved, such as labels of more than 63 characters
+        host, _ = parts.hostname or "", parts.port
+        host.encode("idna")  # fails for a host that cannot be resolved, such as one with an empty label
     except ValueError:
-        return Proxy(
-            secret, source, "", "its host or port is invalid; reserved characters in a password must be encoded"
-        )
+        return "its host or port is invalid; reserved characters in a password must be encoded"
     if "@" in parts.path + parts.query + parts.fragment:
-        return Proxy(secret, source, "", "reserved characters in its user name or password must be percent-encoded")
+        return "reserved characters in its user name or password must be percent-encoded"
     if parts.scheme not in _SCHEMES:
-        known = ", ".join(sorted(_SCHEMES))
-        return Proxy(secret, source, "", f"its scheme must be one of {known}")
-    if not host or " " in host:
-        return Proxy(secret, source, "", "it has no valid host")
-    shown = f"[{host}]" if ":" in host else host
-    default = {"https": 443, "http": 80}.get(parts.scheme, 1080)
-    return Proxy(secret, source, sanitize_line(f"{shown}:{port or default}", 300))
+        return f"its scheme must be one of {', '.join(sorted(_SCHEMES))}"
+    return "it has no valid host" if not host or " " in host else None
 
 
 def _matches_no_proxy(entry: str, host: str, port: int) -> bool:
