@@ -163,6 +163,15 @@ def test_a_reward_that_rises_and_falls_back_does_not_rise_even_if_the_fall_is_un
     assert all("at best" in doubt.summary for doubt in doubts)
 
 
+def test_a_reward_that_loses_half_of_its_gain_in_strong_noise_does_not_rise() -> None:
+    found = [
+        reward_finding(rewards(*(min(1.0, max(0.0, value)) for value in (*rising, *lower))))
+        for seed in range(60)
+        for rising, lower in [(line(0.3, 0.8, 47, 0.15, seed), line(0.5, 0.5, 20, 0.15, seed + 1000))]
+    ]
+    assert sum(finding.level == "ok" for finding in found) <= 1
+
+
 def test_a_plateau_after_quick_learning_is_not_flat() -> None:
     finding = reward_finding(rewards(0.2, 0.3, 0.4, 0.5, 0.6, *line(0.65, 0.65, 295, 0.05)))
     assert (finding.level, finding.summary[:16]) == ("ok", "The reward rises")
