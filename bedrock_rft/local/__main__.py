@@ -50,17 +50,9 @@ def main(arguments: Sequence[str] | None = None, output: TextIO = sys.stdout) ->
         else:
             output.write("Standard input is not a pipe or a terminal: its end will not stop the service.\n")
     try:
-        service = LocalService(
-            options.directory,
-            reward=options.reward,
-            port=options.port,
-            pace=options.pace,
-            payload=options.payload,
-            wrap_text=options.wrap_text,
-            seed=options.seed,
-            gold=load_gold(options.gold) if options.gold else None,
-            region=options.region,
-        )
+        gold = load_gold(options.gold) if options.gold else None
+        names = ("reward", "port", "pace", "payload", "wrap_text", "seed", "region")
+        service = LocalService(options.directory, gold=gold, **{name: getattr(options, name) for name in names})
     except ConfigurationError as error:
         output.write(f"error: {error}\n")
         return 2

@@ -6,7 +6,6 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-re
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -132,7 +131,11 @@ def verify_short_term_key(key: str, *, lookup: Callable[[str], Credential | None
     Raises:
         InvalidSignatureError: it is not such a key, has expired, or was not signed by a known credential.
     """
-    host, query = _decode_short_term_key(key)
+    try:
+        url = base64.b64decode(key.removeprefix(SHORT_TERM_PREFIX), validate=True).decode("ascii")
+    except ValueError:
+        raise _invalid_key() from None
+    host, _, query = url.partition("/?")
     fields = dict(parse_qsl(query, keep_blank_values=True))
     parts = fields.get("X-Amz-Credential", "").split("/")
     stamp, seconds = fields.get("X-Amz-Date", ""), fields.get("X-Amz-Expires", "")
@@ -159,15 +162,6 @@ def verify_short_term_key(key: str, *, lookup: Callable[[str], Credential | None
     if not signed_at - _SKEW <= now < signed_at + timedelta(seconds=int(seconds)):
         raise InvalidSignatureError(401, "The bearer token has expired.", "invalid_api_key")
     return credential.access_key
-
-
-def _decode_short_term_key(key: str) -> tuple[str, str]:
-    try:
-        url = base64.b64decode(key.removeprefix(SHORT_TERM_PREFIX), validate=True).decode("ascii")
-    except (binascii.Error, ValueError):
-        raise _invalid_key() from None
-    host, slash, query = url.partition("/?")
-    return (host, query) if slash else ("", "")
 
 
 def _invalid_key() -> InvalidSignatureError:

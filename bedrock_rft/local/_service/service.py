@@ -117,8 +117,7 @@ class Service:
 
             def load(handler: Handler) -> RewardFunction:
                 loaded = RewardFunction(handler, payload, wrap_text, invocation_size, reward_timeout)
-                resources.callback(loaded.close)
-                return loaded
+                return resources.enter_context(contextlib.closing(loaded))
 
             rewards: RewardFunction | Mapping[str, RewardFunction] | None = None
             if isinstance(reward, Mapping):

@@ -18,7 +18,7 @@ from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.local._training.candidates import BASE_WEIGHTS, Candidate, Gold, candidates
 from bedrock_rft.local._training.dataset import Record
 
-__all__ = ["Policy", "entropy", "greedy", "nucleus", "sample", "sample_answers", "softmax"]
+__all__ = ["Policy", "entropy", "greedy", "nucleus", "sample_answers", "softmax"]
 
 _MAX_LOGIT = 30.0  # odds of e^30 to 1; a larger logit would only overflow at a high learning rate
 _DIGITS = 5
@@ -109,7 +109,7 @@ def sample_answers(
         return [options[greedy(logits)].text] * n
     generator = random.Random(None if seed is None else f"{seed}: {key}")  # noqa: S311 - no secret depends on it
     probabilities = nucleus(softmax(logits, temperature), top_p)
-    return [options[position].text for position in sample(probabilities, n, generator)]
+    return [option.text for option in generator.choices(options, probabilities, k=n)]
 
 
 def softmax(logits: Sequence[float], temperature: float = 1.0) -> list[float]:
@@ -130,11 +130,6 @@ def nucleus(probabilities: Sequence[float], top_p: float) -> list[float]:
         kept[position] = probabilities[position]
         total += probabilities[position]
     return kept
-
-
-def sample(probabilities: Sequence[float], count: int, generator: random.Random) -> list[int]:
-    """Draw positions with replacement."""
-    return generator.choices(range(len(probabilities)), probabilities, k=count)
 
 
 def greedy(logits: Sequence[float]) -> int:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.local._training.candidates import Candidate, Gold, candidates, count_tokens
 from bedrock_rft.local._training.dataset import Record
-from bedrock_rft.local._training.policy import Policy, entropy, sample, softmax
+from bedrock_rft.local._training.policy import Policy, entropy, softmax
 from bedrock_rft.local._training.reward import RewardFunction, SampledAnswer
 
 __all__ = ["Trainer"]
@@ -175,7 +175,14 @@ class Trainer:
         for index in indices:
             options = candidates(records, index, self._gold)
             probabilities = softmax(self._policy.logits(records[index].prompt_key, options))
-            groups.append(_Group(records[index], options, probabilities, sample(probabilities, size, generator)))
+            groups.append(
+                _Group(
+                    records[index],
+                    options,
+                    probabilities,
+                    generator.choices(range(len(options)), probabilities, k=size),
+                )
+            )
         pairs = [(group.record, group.options[position].text) for group in groups for position in group.chosen]
         answers = [SampledAnswer(f"local-{purpose}-{n}", record, text) for n, (record, text) in enumerate(pairs)]
         return groups, self._reward.score(answers), [count_tokens(text) for _, text in pairs]
