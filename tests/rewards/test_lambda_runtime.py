@@ -126,6 +126,12 @@ def test_lone_surrogates_in_an_answer_do_not_matter(process: LambdaRuntime) -> N
     assert (response.kind, scores(response.body)) == ("response", {"\u00e9\u4e2d\U0001f600": 0.1})
 
 
+def test_an_id_that_utf_8_cannot_encode_costs_one_rollout(process: LambdaRuntime) -> None:
+    response = process.invoke([rollout("bad \ud800", "41"), rollout("good", "41", reference_answer=42)])
+    assert response.kind == "response", process.log
+    assert scores(response.body) == {"bad ?": 0.0, "good": 0.1}
+
+
 def test_bad_entries_and_bad_events(process: LambdaRuntime) -> None:
     good = rollout("good", "41", reference_answer=42)
     response = process.invoke([good, {"id": "bad", "messages": None}, 7])

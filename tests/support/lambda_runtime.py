@@ -27,6 +27,7 @@ _PREFIX = "/2018-06-01/runtime"
 _ARN = "arn:aws:lambda:us-west-2:123456789012:function:reward"
 _FIND = """
 import importlib.metadata, json
+import awslambdaric.bootstrap, botocore, runtime_client  # compiled for this Python
 names = "awslambdaric simplejson snapshot-restore-py botocore jmespath python-dateutil urllib3 six".split()
 found = {str(dist.locate_file(file.parts[0])) for dist in map(importlib.metadata.distribution, names)
          for file in dist.files if file.parts[0] != ".."}

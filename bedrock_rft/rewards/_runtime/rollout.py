@@ -148,11 +148,19 @@ class Score:
         return self.value
 
     def result(self, rollout_id: Any) -> Result:
-        """Return the result for the service, with the rollout's id unchanged."""
-        entries = [Metric(name=name, value=value, type="Reward") for name, value in self.parts.items()]
+        """Return the result for the service, with the rollout's id unchanged.
+
+        Characters that UTF-8 cannot encode, such as a lone surrogate, become `?` in ids and names, because they end
+        the process in the Lambda runtimes from Python 3.12 on.
+        """
+        entries = [Metric(name=_encodable(name), value=value, type="Reward") for name, value in self.parts.items()]
         metrics = {ERROR_METRIC: 0.0 if self.error is None else 1.0, **self.metrics}
-        entries += [Metric(name=name, value=value, type="Metric") for name, value in metrics.items()]
-        return Result(id=rollout_id, aggregate_reward_score=self.value, metrics_list=entries)
+        entries += [Metric(name=_encodable(name), value=value, type="Metric") for name, value in metrics.items()]
+        return Result(id=_encodable(rollout_id), aggregate_reward_score=self.value, metrics_list=entries)
+
+
+def _encodable(value: Any) -> Any:
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def finite_float(value: object, label: str) -> float:
