@@ -144,7 +144,7 @@ def test_a_broken_deployed_reward_gets_the_same_findings(
 
 def test_prints_are_found_in_the_log_of_the_function(deployed: Callable[..., Any]) -> None:
     def printing(event: Any, context: Any) -> Any:
-        print(json.dumps(event))  # noqa: T201 - what is to be found
+        print(json.dumps(event))  # noqa: T201 - the text to be found
         return REWARD.handler(event, context)
 
     with deployed(printing):

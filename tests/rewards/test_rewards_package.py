@@ -783,7 +783,7 @@ def test_the_password_of_an_index_is_not_shown(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ConfigurationError, match="pip found no wheel of each of tinything==1") as caught:
         package(Numeric(), requirements=["tinything==1"])
     assert "fakepassword" not in str(caught.value)
-    said = "ERROR: nothing at https://user:fakepassword@example.com/simple"  # as an older pip says it
+    said = "ERROR: nothing at https://user:fakepassword@example.com/simple"  # as an older pip prints it
     assert "nothing at https://example.com/simple" in explain_pip_failure(said, ["a==1"], "python3.13", "x86_64")
 
 
