@@ -24,7 +24,7 @@ hypothesis.settings.load_profile("same")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-pytest_plugins = ("support.fault_matrix_plugin", "support.moto_server", "support.aws_gate")
+pytest_plugins = ("support.quick_aws", "support.fault_matrix_plugin", "support.moto_server", "support.aws_gate")
 
 
 @pytest.hookimpl(optionalhook=True, hookwrapper=True)

@@ -174,10 +174,13 @@ class Here:
     """An AWS that is empty at the start of every test."""
 
     gate: Gate
+    clients: dict[tuple[str, str], Any]
 
     def service(self, name: str, region: str = REGION) -> Any:
         """Botocore's own client, with which a test looks at what is there, or puts something there."""
-        return service_client(name, region=region, credentials=credentials())
+        if (name, region) not in self.clients:
+            self.clients[name, region] = service_client(name, region=region, credentials=credentials())
+        return self.clients[name, region]
 
 
 def credentials() -> Any:
@@ -185,7 +188,7 @@ def credentials() -> Any:
 
 
 @pytest.fixture(scope="session")
-def aws_server() -> Iterator[tuple[Gate, Any]]:
+def aws_server(quick_moto: None) -> Iterator[tuple[Gate, Any]]:  # noqa: ARG001 - it is for its effect
     """One server for every test of this process."""
     spec = importlib.util.spec_from_file_location("aws_here", EXAMPLES / "aws_here.py")
     assert spec is not None
@@ -197,8 +200,19 @@ def aws_server() -> Iterator[tuple[Gate, Any]]:
         yield gate, server
 
 
+@pytest.fixture(scope="session")
+def aws_clients() -> Iterator[dict[tuple[str, str], Any]]:
+    """Botocore's clients of the tests themselves. Creating one takes longer than a call."""
+    clients: dict[tuple[str, str], Any] = {}
+    yield clients
+    for one in clients.values():
+        one.close()
+
+
 @pytest.fixture
-def here(aws_server: tuple[Gate, Any], monkeypatch: pytest.MonkeyPatch) -> Here:
+def here(
+    aws_server: tuple[Gate, Any], aws_clients: dict[tuple[str, str], Any], monkeypatch: pytest.MonkeyPatch
+) -> Here:
     """An empty AWS that botocore is told of by the environment, and a clock that needs no time."""
     gate, server = aws_server
     server.empty()
@@ -207,7 +221,7 @@ def here(aws_server: tuple[Gate, Any], monkeypatch: pytest.MonkeyPatch) -> Here:
         monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", server.url)
     monkeypatch.setattr(_retry, "time", Clock())
     monkeypatch.setattr(_deploy, "time", Clock())
-    return Here(gate)
+    return Here(gate, aws_clients)
 
 
 class Clock:

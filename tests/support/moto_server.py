@@ -31,7 +31,7 @@ class Aws:
 
 
 @pytest.fixture(scope="session")
-def moto_server() -> Iterator[str]:
+def moto_server(quick_moto: None) -> Iterator[str]:  # noqa: ARG001 - it is for its effect
     """The address of a server that every test of this process shares."""
     from moto.server import ThreadedMotoServer
 
