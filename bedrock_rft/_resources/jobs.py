@@ -178,11 +178,13 @@ def _check_same(existing: Job, body: CreateJob, name: str) -> Job:
     """Return the existing job with this name, or raise `ConfigurationError` if it differs from the request."""
     wanted = body.method.reinforcement
     reported = existing.method.reinforcement if existing.method else None
+    # A null that the service states is a job without a validation file; a field that is missing says nothing.
+    no_file = "none" if "validation_file" in existing.model_fields_set else None
     pairs: list[tuple[str, object, object]] = [
         ("model", existing.model, body.model),
         ("reward", existing.reward, wanted.grader.arn),
         ("training_file", existing.training_file, body.training_file),
-        ("validation_file", existing.validation_file, body.validation_file),
+        ("validation_file", existing.validation_file or no_file, body.validation_file or "none"),
     ]
     settings = reported.hyperparameters if reported else None
     for key, value in wanted.hyperparameters.items():

@@ -156,8 +156,10 @@ class AsyncMonitoring(AsyncResource):
         check_range(reward_range)
         live_view, delivery = view(style, file), Delivery(trackers)
         state, limits, work = State(), thresholds or Thresholds(), self._session.transport.run
+        seen = isinstance(job, Job)
         try:
             async for poll in poll_until_done(self, job, interval=poll_interval, timeout=timeout, events=True):
+                seen = True
                 saved = await self._checkpoints_or_none(poll.job) if poll.events or poll.job.is_terminal else ()
                 state, change = state.after(poll.job, poll.events, saved, limits, reward_range)
                 live_view.show(state, change)
@@ -166,7 +168,7 @@ class AsyncMonitoring(AsyncResource):
                     if on_event is not None:
                         on_event(event)
         except (KeyboardInterrupt, asyncio.CancelledError):
-            live_view.leave(identifier(job, "job"))
+            live_view.leave(identifier(job, "job"), seen=seen)
             raise
         finally:
             live_view.close()

@@ -101,9 +101,12 @@ def local_path(value: str | os.PathLike[str]) -> Path:
     """Return the path of a local file with `~` expanded.
 
     Raises:
-        ConfigurationError: the value is empty, the content of a file or a URL. The message does not repeat it.
+        ConfigurationError: the value is no path, empty, the content of a file or a URL. The message does not repeat it.
         DatasetError: the home directory is unknown.
     """
+    if not isinstance(cast("object", value), (str, os.PathLike)):
+        name = type(value).__name__
+        raise ConfigurationError(f"An object of type {name} was given as a path. Give the path of a file.")
     text = os.fsdecode(os.fspath(value))
     if not text:
         raise ConfigurationError("The path of the training file is empty.")

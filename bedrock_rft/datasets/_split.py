@@ -76,9 +76,9 @@ def split(
     if type(seed) is not int:
         raise ConfigurationError(f"seed={seed!r} is not valid. Give an integer.")
     source = local_path(path)
-    train_path = local_path(train) if train is not None else source.with_name(f"{source.stem}.train.jsonl")
+    train_path = local_path(train) if train is not None else source.parent / f"{source.stem}.train.jsonl"
     validation_path = (
-        local_path(validation) if validation is not None else source.with_name(f"{source.stem}.validation.jsonl")
+        local_path(validation) if validation is not None else source.parent / f"{source.stem}.validation.jsonl"
     )
     if len({file.resolve() for file in (source, train_path, validation_path)}) < 3:  # noqa: PLR2004 - the three files
         raise ConfigurationError("path, train and validation must be three different files.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -320,4 +321,10 @@ def test_invalid_splits_raise(tmp_path: Path) -> None:
     for options in senseless:
         with pytest.raises(ConfigurationError):
             split(path, **options)
+    wrong: list[Any] = [None, b"{}", io.StringIO(), [{}]]
+    for no_path in wrong:
+        with pytest.raises(ConfigurationError, match="was given as a path"):
+            split(no_path)
+    with pytest.raises(DatasetError, match="directory"):
+        split(".")
     assert [place.name for place in tmp_path.iterdir()] == ["all.jsonl"]

@@ -356,6 +356,21 @@ def test_watching_times_out(tmp_path: Path) -> None:
     assert "training has started" in stream.getvalue()
 
 
+def test_a_job_that_was_never_reached_is_not_called_running(service: Service) -> None:
+    stream = io.StringIO()
+
+    async def interrupted() -> None:
+        async with AsyncClient(transport=LocalTransport(service, blocking=False)) as client:
+            task = asyncio.create_task(client.jobs.watch("ftjob-1", style="plain", file=stream))
+            await asyncio.sleep(0)
+            task.cancel()
+            await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(interrupted())
+    assert stream.getvalue().startswith("Job ftjob-1 was never reached, so its state is unknown.\n  resume ")
+
+
 def test_ctrl_c_leaves_the_job_running_and_shows_how_to_resume(tmp_path: Path) -> None:
     stream = io.StringIO()
 

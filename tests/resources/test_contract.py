@@ -210,6 +210,16 @@ async def test_a_name_finds_its_job_again(rft: Either) -> None:
     assert sorted(job.id for job in await rft.jobs.list(limit=1)) == sorted([first.id, other.id])
 
 
+async def test_a_name_with_another_validation_file_raises(rft: Either) -> None:
+    file, more = await rft.files.upload(records()), await rft.files.upload(records(101))
+    for name, before, after in (("added", None, more), ("removed", more, None), ("other", more, file)):
+        request = {"training_file": file, "reward": ARN, "name": name}
+        first = await rft.jobs.create(MODEL, **request, validation_file=before)
+        assert (await rft.jobs.create(MODEL, **request, validation_file=before)).id == first.id
+        with pytest.raises(ConfigurationError, match=r"validation_file is .* there and .* here"):
+            await rft.jobs.create(MODEL, **request, validation_file=after)
+
+
 async def test_a_job_that_fails_says_why(rft: Either) -> None:
     few = await rft.files.upload(records(5), validate=False)
     with pytest.raises(JobFailedError, match=r"5.*100") as failed:

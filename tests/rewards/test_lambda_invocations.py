@@ -127,6 +127,8 @@ def function_error(name: str, message: str) -> Respond:
         (service_error(502, "KMSDisabledException", "disabled"), "", "KMS key is enabled"),
         (service_error(413, "RequestEntityTooLargeException", "too large"), "not_invoked", "at most 6 MB"),
         (service_error(413, "RequestTooLargeException", "too large"), "not_invoked", "at most 6 MB"),
+        (responding(413, b"<html>413</html>"), "not_invoked", "at most 6 MB"),
+        (responding(200, b"[" * 100_000), "not_invoked", "not JSON"),
         (function_error("Runtime.OutOfMemory", "out of memory"), "out_of_memory", "Deploy it with more: memory="),
         (function_error("Runtime.ExitError", "exited with error: signal: killed"), "out_of_memory", "memory="),
         (function_error("Runtime.ExitError", "exited with error: exit status 3"), "died", "look for os._exit"),

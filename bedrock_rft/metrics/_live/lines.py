@@ -28,9 +28,9 @@ class View:
     def show(self, state: State, change: Change) -> None:
         """Show the state after a poll."""
 
-    def leave(self, job: str) -> None:
+    def leave(self, job: str, *, seen: bool = True) -> None:
         """Print how to resume."""
-        for line in words.resume_hint(job):
+        for line in words.resume_hint(job, seen=seen):
             print_error(line)
 
     def close(self) -> None:
@@ -57,9 +57,9 @@ class Plain(View):
             for line in wrap(f"{alarm.level}: {alarm}"):
                 self._print(line)
 
-    def leave(self, job: str) -> None:
+    def leave(self, job: str, *, seen: bool = True) -> None:
         """Print how to resume."""
-        for line in words.resume_hint(job):
+        for line in words.resume_hint(job, seen=seen):
             self._print(line)
 
     def _print_dated(self, text: str, at: float | None) -> None:

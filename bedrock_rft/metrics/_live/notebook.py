@@ -42,9 +42,9 @@ class Notebook(View):
         self._state = state
         self._update(panel(state, time.time()))
 
-    def leave(self, job: str) -> None:
+    def leave(self, job: str, *, seen: bool = True) -> None:
         """Show how to resume in the panel."""
-        hint = "".join(f"<p>{escape_html(line)}</p>" for line in words.resume_hint(job))
+        hint = "".join(f"<p>{escape_html(line)}</p>" for line in words.resume_hint(job, seen=seen))
         self._update(f"{panel(self._state, time.time())}{hint}" if self._handle else hint)
 
     def _update(self, text: str) -> None:

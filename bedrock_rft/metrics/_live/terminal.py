@@ -66,10 +66,10 @@ class Terminal(View):
             self._live.start()
         self._live.refresh()
 
-    def leave(self, job: str) -> None:
+    def leave(self, job: str, *, seen: bool = True) -> None:
         """Print how to resume below the last drawing."""
         self.close()
-        for line in words.resume_hint(job):
+        for line in words.resume_hint(job, seen=seen):
             self._console.print(Text(line))
 
     def close(self) -> None:

@@ -58,11 +58,11 @@ def format_event(event: Event) -> str:
     return f"{level}{sanitize_line(event.message, 500)}"
 
 
-def resume_hint(job: str) -> tuple[str, ...]:
-    """Return the lines to print when watching is interrupted."""
+def resume_hint(job: str, *, seen: bool) -> tuple[str, ...]:
+    """Return the lines to print when watching is interrupted. The state of a job that was never seen is unknown."""
     name = sanitize_line(job, 100)
     return (
-        f"Job {name} is still running.",
+        f"Job {name} is still running." if seen else f"Job {name} was never reached, so its state is unknown.",
         f"  resume     client.jobs.watch({name!r})",
         f"  stop it    client.jobs.cancel({name!r})",
     )

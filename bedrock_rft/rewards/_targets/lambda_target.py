@@ -8,6 +8,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, cast
 from uuid import uuid4
 
@@ -140,7 +141,7 @@ class LambdaTarget:
             return Outcome(None, seconds, printed, self._not_invoked(lost))
         try:
             result = json.loads(payload)
-        except ValueError:
+        except (ValueError, RecursionError):  # the latter for brackets nested a thousand deep
             return Outcome(None, seconds, printed, _not_lambda(payload))
         if response.get("FunctionError"):
             fields = cast("dict[str, Any]", result) if isinstance(result, dict) else {}
@@ -150,6 +151,8 @@ class LambdaTarget:
     def _not_invoked(self, failure: AwsFailure) -> RewardError:
         """Return the error for an invocation without a response from the function."""
         remedy = _REMEDIES.get(failure.code, _KMS_REMEDY if failure.code.startswith("KMS") else "")
+        if failure.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:  # also from a proxy, which sends no error code
+            remedy = _TOO_LARGE
         code, cause = "not_invoked", None
         if failure.kind == "timeout" and failure.sent:
             code = "timeout"
