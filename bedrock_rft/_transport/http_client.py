@@ -120,12 +120,40 @@ _restarting = threading.Lock()
 
 
 class _SyncClient(_ProcessBoundClient):
+    """If requests of other threads are under way, the last of them closes the connections.
+
+    The pool forgets its connections when it is closed, and would not close one that is still being opened.
+    """
+
+    def _restart(self) -> None:
+        self._lock, self._active, self._closing = threading.Lock(), 0, False
+        super()._restart()
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closing or bool(self._http_base.is_closed.fget(self))  # type: ignore[attr-defined]
+
     def send(self, request: Any, **options: Any) -> Any:
         self._restart_if_forked()
-        return self._http_base.send(self, request, **options)
+        with self._lock:
+            if self._closing:
+                raise RuntimeError("Cannot send a request, as the client has been closed.")  # as httpx does
+            self._active += 1
+        try:
+            return self._http_base.send(self, request, **options)
+        finally:
+            with self._lock:
+                self._active -= 1
+                last = self._closing and not self._active
+            if last:
+                self._http_base.close(self)
 
     def close(self) -> None:
-        self._http_base.close(self)
+        with self._lock:
+            self._closing = True
+            idle = not self._active
+        if idle:
+            self._http_base.close(self)
         self._init_options.forget()
 
 

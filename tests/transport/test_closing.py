@@ -1,0 +1,49 @@
+"""Close clients while other threads use them."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import Any
+
+import pytest
+
+from bedrock_rft import Client
+from bedrock_rft.errors import ConfigurationError
+from bedrock_rft.local import LocalService
+
+
+@pytest.mark.parametrize("auth", ["api_key", "aws"])
+@pytest.mark.parametrize("through_openai", [False, True])
+def test_a_connection_that_was_being_opened_is_closed_with_its_client(
+    auth: str, monkeypatch: pytest.MonkeyPatch, *, through_openai: bool
+) -> None:
+    connecting, closed = threading.Event(), threading.Event()
+    connect = socket.create_connection
+    opened: list[socket.socket] = []
+
+    def connect_later(*arguments: Any, **options: Any) -> socket.socket:
+        connecting.set()
+        assert closed.wait(10)
+        opened.append(connect(*arguments, **options))
+        return opened[-1]
+
+    with LocalService() as service:
+        client = Client(**service.client_options(auth))
+        monkeypatch.setattr(socket, "create_connection", connect_later)
+        results: list[Any] = []
+
+        def request() -> None:
+            listing = client.openai.models.list() if through_openai else client.models.list()
+            results.append([model.id for model in listing])
+
+        thread = threading.Thread(target=request)
+        thread.start()
+        assert connecting.wait(10)
+        client.close()
+        with pytest.raises(ConfigurationError, match="is closed"):
+            client.models.retrieve("openai.gpt-oss-20b")
+        closed.set()
+        thread.join(10)
+    assert results, "a request that had begun is completed"
+    assert [each.fileno() for each in opened] == [-1]
