@@ -131,7 +131,7 @@ class _SyncClient(_ProcessBoundClient):
 
     @property
     def is_closed(self) -> bool:
-        return self._closing or bool(self._http_base.is_closed.fget(self))  # type: ignore[attr-defined]
+        return self._closing or bool(self._http_base.is_closed.fget(self))
 
     def send(self, request: Any, **options: Any) -> Any:
         self._restart_if_forked()

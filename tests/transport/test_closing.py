@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -16,7 +16,7 @@ from bedrock_rft.local import LocalService
 @pytest.mark.parametrize("auth", ["api_key", "aws"])
 @pytest.mark.parametrize("through_openai", [False, True])
 def test_a_connection_that_was_being_opened_is_closed_with_its_client(
-    auth: str, monkeypatch: pytest.MonkeyPatch, *, through_openai: bool
+    auth: Literal["api_key", "aws"], monkeypatch: pytest.MonkeyPatch, *, through_openai: bool
 ) -> None:
     connecting, closed = threading.Event(), threading.Event()
     connect = socket.create_connection
