@@ -26,8 +26,18 @@ class Page(Payload, Generic[T]):
 
     @classmethod
     def salvage(cls, data: Any) -> Self:
-        """Validate data without the parts that do not fit; null is an empty list."""
+        """Validate data without the parts that do not fit; null is an empty list.
+
+        Raises:
+            ValueError: the data is not a list, or none of its items can be read. Reading it as an empty list would
+                make a search for a job find nothing, and create a second one.
+        """
         # Not a validator before: with one, pydantic would build every item twice.
         if isinstance(data, dict) and "data" in data and data["data"] is None:
             data = {**cast("dict[str, Any]", data), "data": []}
-        return super().salvage(data)
+        items: Any = cast("dict[str, Any]", data).get("data") if isinstance(data, dict) else None
+        has_items = isinstance(items, list) and len(items) > 0
+        page = super().salvage(data)
+        if has_items and not page.data:
+            raise ValueError("none of the items of the list can be read")
+        return page

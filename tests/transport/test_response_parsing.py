@@ -375,7 +375,18 @@ def test_an_empty_list_is_empty(either: Caller, body: object) -> None:
 
 
 @row("V06")
-@pytest.mark.parametrize("body", [{}, {"data": {}}, {"data": 7, "has_more": True}, {"object": "list"}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"data": [1, 2]},
+        {"data": [{}]},
+        {"data": ["a"], "has_more": False},
+        {"data": {}},
+        {"data": 7, "has_more": True},
+        {"object": "list"},
+    ],
+)
 def test_a_response_without_a_list_is_not_an_empty_list(either: Caller, body: object) -> None:
     """A search by name that took it for empty would create a second job."""
     reply(either, JOBS, body)
