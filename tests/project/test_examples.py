@@ -38,11 +38,11 @@ def run(name: str, *arguments: object, cwd: Path, **environment: str) -> subproc
     )
 
 
-@pytest.fixture
-def problems(tmp_path: Path) -> Path:
-    path = tmp_path / "train.jsonl"
-    assert run("word_problems.py", "--count", 120, "--out", path, cwd=tmp_path).returncode == 0
-    return path
+@pytest.fixture(scope="module")
+def problems(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("problems")
+    assert run("word_problems.py", "--count", 120, "--out", "train.jsonl", cwd=folder).returncode == 0
+    return folder / "train.jsonl"
 
 
 # The generator
