@@ -29,9 +29,9 @@ pytest_plugins = ("support.quick_aws", "support.fault_matrix_plugin", "support.m
 
 @pytest.hookimpl(optionalhook=True, hookwrapper=True)
 def pytest_xdist_auto_num_workers() -> Generator[None, Any, None]:
-    """With `-n auto`, half as many again as processors: tests wait for about half of their time."""
+    """With `-n auto`, start two workers per processor: tests wait for about half of their time."""
     outcome = yield
-    outcome.force_result(outcome.get_result() * 3 // 2 or 1)
+    outcome.force_result(outcome.get_result() * 2)
 
 
 @pytest.fixture(scope="session")
