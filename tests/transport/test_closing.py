@@ -15,7 +15,7 @@ from bedrock_rft.local import LocalService
 
 @pytest.mark.parametrize("auth", ["api_key", "aws"])
 @pytest.mark.parametrize("through_openai", [False, True])
-def test_a_connection_that_was_being_opened_is_closed_with_its_client(
+def test_a_connection_that_opens_during_close_is_closed(
     auth: Literal["api_key", "aws"], monkeypatch: pytest.MonkeyPatch, *, through_openai: bool
 ) -> None:
     connecting, closed = threading.Event(), threading.Event()

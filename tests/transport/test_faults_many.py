@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from botocore.credentials import Credentials
 from soak import _files, _memory
-from support.fault_client import ACCESS_KEY, KEY, SECRET, TOKEN, WAYS, Caller, create, ctrl_c, examine
+from support.fault_client import ACCESS_KEY, KEY, SECRET, TOKEN, WAYS, Caller, check_error, create, ctrl_c
 from support.fault_server import Faults, always, carried_out, slow, stall
 
 from bedrock_rft import AsyncClient, Client
@@ -45,13 +45,13 @@ def caller(request: pytest.FixtureRequest, server: Faults) -> Iterator[Caller]:
 
 
 @pytest.fixture(params=["api_key", "aws"])
-def either(request: pytest.FixtureRequest, server: Faults) -> Iterator[Caller]:
-    caller = Caller(server, request.param, "blocking")
+def sync_caller(request: pytest.FixtureRequest, server: Faults) -> Iterator[Caller]:
+    caller = Caller(server, request.param, "sync")
     yield caller
     caller.check_identity()
 
 
-def measured() -> tuple[float, ...]:
+def measure_process() -> tuple[float, ...]:
     """Return the memory in MiB and the open files of this process, or an empty tuple on other systems."""
     return (*_memory(), *_files()) if _memory() and _files() else ()
 
@@ -60,12 +60,12 @@ def measured() -> tuple[float, ...]:
 
 
 @row("I01")
-def test_ctrl_c_ends_an_upload_and_leaves_no_file(
+def test_ctrl_c_ends_an_upload_and_leaves_no_temporary_file(
     caller: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     caller.server.script_early("POST", "/files", [ctrl_c(stall, after=0.1)])
-    records = [{"text": "x" * 1000}] * 16_000  # more than the buffers of two sockets take
+    records = [{"text": "x" * 1000}] * 16_000  # more than the buffers of two sockets hold
     before = threading.active_count()
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
@@ -73,7 +73,7 @@ def test_ctrl_c_ends_an_upload_and_leaves_no_file(
     assert len(caller.server.begun) == 1
     assert time.monotonic() - began < LONG
     assert list(tmp_path.rglob("*")) == []
-    assert threading.active_count() <= before + 2  # the server's own
+    assert threading.active_count() <= before + 2  # threads of the server
 
 
 INTERRUPTED = """
@@ -85,17 +85,17 @@ with Client() as client:
 
 @row("I01")
 @pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_a_program_ends_by_ctrl_c_within_two_seconds(either: Caller, tmp_path: Path) -> None:
-    """The signal ends the program, with one traceback and no file left. A busy machine has three tries."""
-    either.server.script_early("POST", "/files", always(stall))
+def test_ctrl_c_ends_a_program_within_two_seconds(sync_caller: Caller, tmp_path: Path) -> None:
+    """The signal ends the program with one traceback and no file left. Try three times, as the machine may be busy."""
+    sync_caller.server.script_early("POST", "/files", always(stall))
     took = 10.0
     for _ in range(3):
-        begun = len(either.server.begun)
-        with subprocess.Popen(  # noqa: S603 - our own
-            [sys.executable, "-c", INTERRUPTED], env={**environment(either), "TMPDIR": str(tmp_path)},
+        begun = len(sync_caller.server.begun)
+        with subprocess.Popen(  # noqa: S603 - runs a fixed script
+            [sys.executable, "-c", INTERRUPTED], env={**environment(sync_caller), "TMPDIR": str(tmp_path)},
             stderr=subprocess.PIPE, text=True,
         ) as process:  # fmt: skip
-            while len(either.server.begun) == begun and process.poll() is None:
+            while len(sync_caller.server.begun) == begun and process.poll() is None:
                 time.sleep(0.01)
             assert len(list(tmp_path.rglob("*"))) <= 1  # the upload, unless the system hides temporary files
             at = time.monotonic()
@@ -113,7 +113,7 @@ def test_a_program_ends_by_ctrl_c_within_two_seconds(either: Caller, tmp_path: P
 
 
 @row("I04")
-def test_ctrl_c_during_a_creation_leaves_a_trace_of_it(caller: Caller, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_marker_is_logged_if_ctrl_c_interrupts_a_creation(caller: Caller, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "bedrock_rft")
     caller.server.script("POST", "/fine_tuning/jobs", [ctrl_c(carried_out(slow(3)), after=0.1)])
     began = time.monotonic()
@@ -124,12 +124,12 @@ def test_ctrl_c_during_a_creation_leaves_a_trace_of_it(caller: Caller, caplog: p
     assert job.fields["metadata"]["bedrock_rft_marker"] in caplog.text
 
 
-# A fork.
+# Forks.
 
 FORKED = """
 import os, sys, warnings
 from bedrock_rft import Client
-warnings.simplefilter("ignore", DeprecationWarning)  # a thread of somebody's, if any, plays no part here
+warnings.simplefilter("ignore", DeprecationWarning)  # other threads do not matter here
 
 def ask(client, who):
     for number in range(20):
@@ -170,19 +170,19 @@ def environment(caller: Caller) -> dict[str, str]:
 
 @row("T02")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
-def test_a_fork_shares_no_connection(either: Caller) -> None:
-    done = subprocess.run(  # noqa: S603 - our own
-        [sys.executable, "-c", FORKED], env=environment(either),
+def test_forked_processes_share_no_connection(sync_caller: Caller) -> None:
+    done = subprocess.run(  # noqa: S603 - runs a fixed script
+        [sys.executable, "-c", FORKED], env=environment(sync_caller),
         capture_output=True, text=True, timeout=50, check=False,
     )  # fmt: skip
     assert (done.stdout, done.stderr) == ("[0, 0]\n", "")
     users: dict[int, set[str]] = {}
-    for request in either.server.requests:
+    for request in sync_caller.server.requests:
         users.setdefault(request.peer, set()).add(request.path.split("/")[-1].split("-")[0])
     assert sorted(sorted(names) for names in users.values()) == [["after", "before", "parent"], ["one"], ["two"]]
 
 
-# Many.
+# Many calls.
 
 
 def settings(caller: Caller) -> dict[str, Any]:
@@ -191,28 +191,28 @@ def settings(caller: Caller) -> dict[str, Any]:
 
 
 @row("T04", quiet=True)
-@pytest.mark.skipif(not measured(), reason="the system does not say what a process takes")
-def test_two_thousand_calls_take_one_connection_and_no_memory(caller: Caller) -> None:
+@pytest.mark.skipif(not measure_process(), reason="the system does not say what a process takes")
+def test_two_thousand_calls_use_one_connection_and_no_more_memory(caller: Caller) -> None:
     """The async client sends fewer requests, because the sync one uses the same code."""
-    many = 2000 if caller.colour == "blocking" else 300
+    many = 2000 if caller.client_kind == "sync" else 300
 
-    async def soon() -> tuple[list[str], list[tuple[float, ...]]]:
+    async def run_async() -> tuple[list[str], list[tuple[float, ...]]]:
         async with AsyncClient(**settings(caller)) as client:
             said, taken = [], list[tuple[float, ...]]()
             for count in (100, many):
                 said = [(await client.models.retrieve(f"m{number}")).id for number in range(count)]
-                taken.append(measured())
+                taken.append(measure_process())
         return said, taken
 
-    def now() -> tuple[list[str], list[tuple[float, ...]]]:
+    def run_sync() -> tuple[list[str], list[tuple[float, ...]]]:
         with Client(**settings(caller)) as client:
             said, taken = [], list[tuple[float, ...]]()
             for count in (100, many):
                 said = [client.models.retrieve(f"m{number}").id for number in range(count)]
-                taken.append(measured())
+                taken.append(measure_process())
         return said, taken
 
-    said, (warm, end) = asyncio.run(soon()) if caller.colour == "async" else now()
+    said, (warm, end) = asyncio.run(run_async()) if caller.client_kind == "async" else run_sync()
     assert said == [f"m{number}" for number in range(many)]
     assert end[0] - warm[0] < 20  # MiB
     assert end[1] <= warm[1]  # open files
@@ -226,54 +226,54 @@ def test_waiting_for_a_free_connection_times_out(caller: Caller, monkeypatch: py
     given: dict[str, Any] = {**settings(caller), "timeout": 0.3, "max_retries": 0}
     names = [f"m{number}" for number in range(6)]
 
-    async def soon() -> list[Any]:
+    async def run_async() -> list[Any]:
         async with AsyncClient(**given) as client:
             return await asyncio.gather(*map(client.models.retrieve, names), return_exceptions=True)
 
-    def now() -> list[Any]:
+    def run_sync() -> list[Any]:
         with Client(**given) as client, ThreadPoolExecutor(6) as pool:
             return [asked.exception() for asked in [pool.submit(client.models.retrieve, name) for name in names]]
 
-    errors = asyncio.run(soon()) if caller.colour == "async" else now()
+    errors = asyncio.run(run_async()) if caller.client_kind == "async" else run_sync()
     assert {type(error) for error in errors} == {APITimeoutError}
     waited = [error for error in errors if "no free connection" in str(error)]
     assert 2 <= len(waited) <= 4
     assert {error.sent for error in waited} == {False}
     for error in waited:
-        examine(error)
+        check_error(error)
 
 
 @row("T06")
-@pytest.mark.skipif(not measured(), reason="the system does not say what is open")
-def test_clients_that_were_closed_leave_nothing(caller: Caller) -> None:
+@pytest.mark.skipif(not measure_process(), reason="the system does not say what is open")
+def test_closed_clients_leave_no_open_files_or_threads(caller: Caller) -> None:
     def ask(client: Any) -> Any:
         return client.models.retrieve("m")
 
-    def taken() -> tuple[int, int]:
+    def count_open() -> tuple[int, int]:
         gc.collect()  # an unclosed resource warns, and warnings are errors
-        return int(measured()[1]), threading.active_count()
+        return int(measure_process()[1]), threading.active_count()
 
-    caller(ask)  # opens everything that the process opens once
-    before = taken()
+    caller(ask)  # opens files that the process opens only once
+    before = count_open()
     for _ in range(30):
         caller(ask)
-    deadline = time.monotonic() + LONG  # the server is in this process, and has to notice that its peers are gone
-    while taken() > before and time.monotonic() < deadline:
+    deadline = time.monotonic() + LONG  # the server of this process needs time to notice closed connections
+    while count_open() > before and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert taken() <= before
+    assert count_open() <= before
     assert caller.server.connections == 31
 
 
 @row("T01")
-def test_a_hundred_at_once_get_their_own_answers(caller: Caller) -> None:
+def test_a_hundred_concurrent_calls_get_their_own_responses(caller: Caller) -> None:
     asked = [f"m{number}" for number in range(100)]
 
-    async def soon() -> list[str]:
+    async def run_async() -> list[str]:
         async with AsyncClient(**settings(caller)) as client:
             return [model.id for model in await asyncio.gather(*map(client.models.retrieve, asked))]
 
-    def now() -> list[str]:
+    def run_sync() -> list[str]:
         with Client(**settings(caller)) as client, ThreadPoolExecutor(50) as pool:
             return [model.id for model in pool.map(client.models.retrieve, asked)]
 
-    assert (asyncio.run(soon()) if caller.colour == "async" else now()) == asked
+    assert (asyncio.run(run_async()) if caller.client_kind == "async" else run_sync()) == asked

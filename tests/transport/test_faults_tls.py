@@ -1,4 +1,4 @@
-"""Faults while a connection is secured: certificates that are not to be trusted, and peers that never shake hands."""
+"""Faults of TLS: untrusted certificates and failed handshakes."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from bedrock_rft._transport import retry as _retry
 from bedrock_rft.errors import APIConnectionError, APITimeoutError
 
 row = pytest.mark.row
-ways = pytest.mark.parametrize(("mode", "colour"), WAYS)
+ways = pytest.mark.parametrize(("mode", "client_kind"), WAYS)
 OURS = trustme.CA(organization_name="Ours")
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def _shorten_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_retry, "_FIRST", 0.01)
 
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    """The certificate of the authority that clients trust."""
+    """Write the certificate of the trusted authority."""
     path = tmp_path / "ours.pem"
     OURS.cert_pem.write_to_path(str(path))
     return path
@@ -41,7 +41,7 @@ def models(client: Any) -> Any:
 
 def peer(certificate: trustme.LeafCert) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    certificate.configure_cert(context)  # pyright: ignore[reportUnknownMemberType] # it takes pyOpenSSL's contexts too
+    certificate.configure_cert(context)  # pyright: ignore[reportUnknownMemberType] # its signature includes pyOpenSSL contexts
     return context
 
 
@@ -58,11 +58,11 @@ UNTRUSTED = [
 @pytest.mark.parametrize(("certificate", "why"), UNTRUSTED)
 @pytest.mark.parametrize("operation", [models, create])
 @ways
-def test_a_certificate_that_is_not_trusted_is_not_argued_with(
-    mode: str, colour: str, operation: Any, certificate: trustme.LeafCert, why: str, bundle: Path
+def test_an_untrusted_certificate_raises_without_a_retry(
+    mode: str, client_kind: str, operation: Any, certificate: trustme.LeafCert, why: str, bundle: Path
 ) -> None:
     with Faults(tls=peer(certificate)) as server:
-        error = Caller(server, mode, colour).fails(APIConnectionError, operation, ca_bundle=bundle)
+        error = Caller(server, mode, client_kind).fails(APIConnectionError, operation, ca_bundle=bundle)
         assert server.connections == 1
         assert server.requests == []
     assert (error.reason, error.sent, error.attempts) == ("certificate", False, 1)
@@ -74,9 +74,9 @@ def test_a_certificate_that_is_not_trusted_is_not_argued_with(
 
 @row("N09")
 @ways
-def test_a_peer_that_closes_during_the_handshake(mode: str, colour: str) -> None:
+def test_a_connection_closed_during_the_handshake_is_retried_and_raises(mode: str, client_kind: str) -> None:
     with Faults(tls="close") as server:
-        error = Caller(server, mode, colour).fails(APIConnectionError, models)
+        error = Caller(server, mode, client_kind).fails(APIConnectionError, models)
         assert server.connections == error.attempts == 3
     assert error.reason in {"tls", "closed"}
     assert not isinstance(error, APITimeoutError)
@@ -85,10 +85,10 @@ def test_a_peer_that_closes_during_the_handshake(mode: str, colour: str) -> None
 
 @row("N08")
 @ways
-def test_a_peer_that_speaks_no_tls_is_said(mode: str, colour: str) -> None:
+def test_a_server_without_tls_raises_a_tls_error(mode: str, client_kind: str) -> None:
     with Faults() as server:
         plain = server.base_url.replace("http:", "https:")
-        error = Caller(server, mode, colour).fails(APIConnectionError, models, base_url=plain)
+        error = Caller(server, mode, client_kind).fails(APIConnectionError, models, base_url=plain)
         assert server.requests == []
     assert (error.reason, error.sent, error.attempts) == ("tls", False, 3)
     assert f"127.0.0.1:{server.port}" in str(error)
@@ -96,10 +96,10 @@ def test_a_peer_that_speaks_no_tls_is_said(mode: str, colour: str) -> None:
 
 @row("N10")
 @ways
-def test_a_handshake_that_is_never_answered_is_a_timeout(mode: str, colour: str) -> None:
+def test_an_unanswered_handshake_times_out(mode: str, client_kind: str) -> None:
     began = time.monotonic()
     with Faults(tls="silent") as server:
-        error = Caller(server, mode, colour).fails(APITimeoutError, models, timeout=0.3)
+        error = Caller(server, mode, client_kind).fails(APITimeoutError, models, timeout=0.3)
         assert server.connections == error.attempts == 3
     assert not error.sent
     assert time.monotonic() - began < 10
@@ -107,33 +107,33 @@ def test_a_handshake_that_is_never_answered_is_a_timeout(mode: str, colour: str)
 
 @row("N09")
 @pytest.mark.parametrize("mode", ["api_key", "aws"])
-def test_a_job_is_created_once_though_the_first_handshake_broke_off(mode: str, bundle: Path) -> None:
+def test_a_job_is_created_once_after_a_failed_handshake(mode: str, bundle: Path) -> None:
     with Faults(tls="close") as server:
-        caller = Caller(server, mode, "blocking")
+        caller = Caller(server, mode, "sync")
         good = peer(OURS.issue_cert("127.0.0.1"))
 
-        def soon(client: Any) -> Any:
+        def create_after_failure(client: Any) -> Any:
             with pytest.raises(APIConnectionError):
                 list(client.models.list())
             server.tls = good
             return create(client)
 
-        assert caller(soon, ca_bundle=bundle).id == "ftjob-1"
+        assert caller(create_after_failure, ca_bundle=bundle).id == "ftjob-1"
         caller.check_identity()
         assert len(server.jobs) == 1
 
 
 @row("N11")
-@pytest.mark.parametrize("told", ["ca_bundle", "AWS_CA_BUNDLE", "SSL_CERT_FILE"])
+@pytest.mark.parametrize("setting", ["ca_bundle", "AWS_CA_BUNDLE", "SSL_CERT_FILE"])
 @ways
-def test_an_authority_that_is_named_is_trusted(
-    mode: str, colour: str, told: str, bundle: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_configured_authority_is_trusted(
+    mode: str, client_kind: str, setting: str, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings: dict[str, Any] = {"ca_bundle": bundle} if told == "ca_bundle" else {}
+    settings: dict[str, Any] = {"ca_bundle": bundle} if setting == "ca_bundle" else {}
     if not settings:
-        monkeypatch.setenv(told, str(bundle))
+        monkeypatch.setenv(setting, str(bundle))
     with Faults(tls=peer(OURS.issue_cert("127.0.0.1"))) as server:
-        caller = Caller(server, mode, colour)
+        caller = Caller(server, mode, client_kind)
         assert [model.id for model in caller(models, **settings)] == [MODEL]
         caller.check_identity()
         assert len(server.requests) == 1

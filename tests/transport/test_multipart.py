@@ -32,7 +32,7 @@ def upload(data: Any, **options: Any) -> Upload:
 
 
 def parts(sent: Upload) -> dict[str, Any]:
-    """The body, read by another library's parser of multipart messages."""
+    """Parse the body with the standard library's parser."""
     body = b"".join(sent.chunks())
     assert len(body) == sent.length
     assert hashlib.sha256(body).hexdigest() == sent.sha256
@@ -45,7 +45,7 @@ class Row(BaseModel):
     reference_answer: str
 
 
-def test_every_kind_of_data(tmp_path: Path) -> None:
+def test_paths_bytes_and_file_objects_are_uploaded_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     path.write_bytes(CONTENT)
     with path.open("rb") as opened:
@@ -66,7 +66,7 @@ def test_records_become_json_lines() -> None:
     sent.close()
 
 
-def test_a_file_object_is_read_from_where_it_stands() -> None:
+def test_a_file_object_is_read_from_its_current_position() -> None:
     file = io.BytesIO(b"head\n" + CONTENT)
     file.seek(5)
     sent = upload(file)
@@ -86,14 +86,14 @@ class Pipe(io.RawIOBase):
         return self._rest.readinto(buffer)
 
 
-def test_what_can_be_read_once_is_copied() -> None:
+def test_data_that_can_be_read_only_once_is_copied() -> None:
     sent = upload(Pipe())
     assert [b"".join(sent.content()) for _ in range(2)] == [CONTENT, CONTENT]
     sent.close()
 
 
 @given(name=st.text(min_size=1, max_size=60), content=st.binary(min_size=1, max_size=300))
-def test_no_name_and_no_content_can_break_out_of_its_part(name: str, content: bytes) -> None:
+def test_no_filename_or_content_can_leave_its_part(name: str, content: bytes) -> None:
     found = parts(upload(content, filename=name))
     assert found.keys() == {"purpose", "file"}
     assert found["purpose"].get_payload(decode=True) == b"fine-tune"
@@ -110,25 +110,25 @@ def test_no_name_and_no_content_can_break_out_of_its_part(name: str, content: by
         (io.StringIO("{}"), "text mode"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_uploaded_says_why(data: Any, why: str) -> None:
+def test_invalid_data_raises_with_the_reason(data: Any, why: str) -> None:
     with pytest.raises((ConfigurationError, DatasetError), match=why):
         upload(data)
 
 
-def test_places_that_are_no_files(tmp_path: Path) -> None:
+def test_directories_and_broken_links_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="is a directory"):
         upload(tmp_path)
     link = tmp_path / "link"
     try:
         link.symlink_to(tmp_path / "gone")
-    except OSError:  # Windows, without the right to make one
+    except OSError:  # Windows without the privilege for links
         return
     with pytest.raises(DatasetError, match="symbolic link to nothing"):
         upload(link)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no FIFOs")
-def test_a_pipe_and_a_device_are_refused_without_opening_them(tmp_path: Path) -> None:
+def test_pipes_and_devices_are_refused_without_opening_them(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     for place in (tmp_path / "fifo", Path("/dev/zero")):
         with pytest.raises(DatasetError, match="a pipe or a device"):
@@ -136,7 +136,7 @@ def test_a_pipe_and_a_device_are_refused_without_opening_them(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("change", ["longer", "shorter", "other", "gone"])
-def test_a_file_that_changed_is_broken_off(tmp_path: Path, change: str) -> None:
+def test_an_upload_of_a_changed_file_stops_before_its_end(tmp_path: Path, change: str) -> None:
     path = tmp_path / "train.jsonl"
     path.write_bytes(CONTENT)
     sent = upload(path)
@@ -147,11 +147,11 @@ def test_a_file_that_changed_is_broken_off(tmp_path: Path, change: str) -> None:
     body = bytearray()
     with pytest.raises(DatasetError, match=r"changed while|cannot be read"):
         body.extend(byte for chunk in sent.chunks() for byte in chunk)
-    assert len(body) < sent.length  # the service cannot take it for a whole body
+    assert len(body) < sent.length  # so the service cannot mistake it for the whole body
 
 
 @pytest.mark.parametrize("auth", ["aws", "api_key"])
-def test_a_file_that_went_away_makes_no_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, auth: Any) -> None:
+def test_a_deleted_file_raises_before_any_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, auth: Any) -> None:
     path = tmp_path / "train.jsonl"
     path.write_bytes(CONTENT)
 
@@ -163,14 +163,14 @@ def test_a_file_that_went_away_makes_no_request(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(_files, "Upload", Vanishing)
     with LocalService() as service:
         options = service.client_options(auth=auth)
-    with Client(**options) as client:  # nobody listens any more
+    with Client(**options) as client:  # the service is closed
         with pytest.raises(DatasetError, match=r"train\.jsonl cannot be read: No such file") as raised:
             client.files.upload(path, validate=False)
         assert str(path) in str(raised.value)
 
 
 @pytest.mark.parametrize("auth", ["aws", "api_key"])
-def test_a_file_that_changed_makes_no_file_on_the_service(tmp_path: Path, auth: Any) -> None:
+def test_a_changed_file_creates_no_file_on_the_service(tmp_path: Path, auth: Any) -> None:
     path = tmp_path / "train.jsonl"
     path.write_bytes(CONTENT * 2 * (CHUNK // len(CONTENT)))
 
@@ -184,7 +184,7 @@ def test_a_file_that_changed_makes_no_file_on_the_service(tmp_path: Path, auth: 
         assert list(client.files.list()) == []
 
 
-def test_temporary_copies_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_temporary_copies_are_removed_after_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
     def records() -> Iterator[dict[str, Any]]:
@@ -196,7 +196,7 @@ def test_temporary_copies_are_removed(tmp_path: Path, monkeypatch: pytest.Monkey
     assert list(tmp_path.iterdir()) == []
 
 
-def test_progress_counts_the_file_and_begins_again_for_every_attempt() -> None:
+def test_progress_counts_file_bytes_and_restarts_with_every_attempt() -> None:
     heard: list[tuple[int, int]] = []
 
     def progress(sent: int, total: int) -> None:

@@ -66,7 +66,7 @@ class TestProxies:
             (HOST, "API.AWS"), (HOST, "https://bedrock-mantle.us-west-2.api.aws"),
         ],
     )  # fmt: skip
-    def test_no_proxy_is_honoured(self, monkeypatch: pytest.MonkeyPatch, address: str, entry: str) -> None:
+    def test_no_proxy_entries_bypass_the_proxy(self, monkeypatch: pytest.MonkeyPatch, address: str, entry: str) -> None:
         monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
         assert find_proxy(address) is not None
         monkeypatch.setenv("NO_PROXY", entry)
@@ -81,64 +81,72 @@ class TestProxies:
             (HOST, "10.0.0.0/8"), (HOST, "::/0"),
         ],
     )  # fmt: skip
-    def test_other_entries_leave_the_proxy(self, monkeypatch: pytest.MonkeyPatch, address: str, entry: str) -> None:
+    def test_unrelated_no_proxy_entries_keep_the_proxy(
+        self, monkeypatch: pytest.MonkeyPatch, address: str, entry: str
+    ) -> None:
         monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
         monkeypatch.setenv("NO_PROXY", entry)
         assert find_proxy(address) is not None
 
     @modes
-    def test_a_client_is_made_with_ipv6_entries(self, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    def test_a_client_accepts_ipv6_entries_in_no_proxy(self, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
         monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
         for entry in ("::1", "[::1]", "fd00::/8", "[fd00::]/8", "2001:db8::7,[::1]:443"):
             monkeypatch.setenv("NO_PROXY", entry)
             Client("us-west-2", **MODES[mode]).close()
 
-    def test_a_variable_without_a_scheme_and_one_in_lower_case(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_lower_case_variable_without_a_scheme_sets_the_proxy(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("all_proxy", "u:pw@proxy.example:3128")
         proxy = find_proxy(HOST)
         assert proxy is not None
         assert (proxy.address, proxy.source, proxy.problem) == ("proxy.example:3128", "all_proxy", None)
         assert "pw" not in repr(proxy)
 
-    @pytest.mark.parametrize("colour", ["blocking", "async"])
+    @pytest.mark.parametrize("client_kind", ["sync", "async"])
     @modes
-    def test_a_proxy_that_refuses_is_named(self, monkeypatch: pytest.MonkeyPatch, mode: str, colour: str) -> None:
+    def test_a_proxy_that_refuses_the_connection_is_named_in_the_error(
+        self, monkeypatch: pytest.MonkeyPatch, mode: str, client_kind: str
+    ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
-        error = self._failure(monkeypatch, mode, colour, f"http://jo:hidden@127.0.0.1:{port}")
+        error = self._failure(monkeypatch, mode, client_kind, f"http://jo:hidden@127.0.0.1:{port}")
         assert error.reason == "refused"
         assert not error.sent
         assert f"the proxy 127.0.0.1:{port} (HTTPS_PROXY) refused the connection" in str(error)
         assert "NO_PROXY" in str(error)
 
-    @pytest.mark.parametrize("colour", ["blocking", "async"])
+    @pytest.mark.parametrize("client_kind", ["sync", "async"])
     @modes
-    def test_a_proxy_without_an_address_is_named(self, monkeypatch: pytest.MonkeyPatch, mode: str, colour: str) -> None:
-        error = self._failure(monkeypatch, mode, colour, "http://jo:hidden@proxy.invalid:3128")
+    def test_a_proxy_without_an_address_is_named_in_the_error(
+        self, monkeypatch: pytest.MonkeyPatch, mode: str, client_kind: str
+    ) -> None:
+        error = self._failure(monkeypatch, mode, client_kind, "http://jo:hidden@proxy.invalid:3128")
         assert error.reason == "dns"
         assert "the proxy proxy.invalid:3128 (HTTPS_PROXY) has no address" in str(error)
 
     @pytest.mark.parametrize("status", ["403 Forbidden", "407 Proxy Authentication Required", "502 Bad Gateway"])
     @modes
-    def test_a_proxy_that_opens_no_connection_is_named(
+    def test_a_proxy_that_opens_no_tunnel_is_named_in_the_error(
         self, monkeypatch: pytest.MonkeyPatch, mode: str, status: str
     ) -> None:
         with _proxy(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode()) as port:
-            error = self._failure(monkeypatch, mode, "blocking", f"http://jo:hidden@127.0.0.1:{port}")
+            error = self._failure(monkeypatch, mode, "sync", f"http://jo:hidden@127.0.0.1:{port}")
         assert error.reason == "proxy"
         assert f"the proxy 127.0.0.1:{port} (HTTPS_PROXY) did not open a connection to bedrock-mantle" in str(error)
         assert status[:3] in str(error)
 
     @modes
-    def test_a_proxy_that_does_not_answer_is_named(self, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    def test_a_proxy_that_does_not_answer_is_named_in_the_error(
+        self, monkeypatch: pytest.MonkeyPatch, mode: str
+    ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
-            error = self._failure(monkeypatch, mode, "blocking", f"http://127.0.0.1:{port}")
+            error = self._failure(monkeypatch, mode, "sync", f"http://127.0.0.1:{port}")
         assert isinstance(error, APITimeoutError)
 
-    def _failure(self, monkeypatch: pytest.MonkeyPatch, mode: str, colour: str, proxy: str) -> APIConnectionError:
+    def _failure(self, monkeypatch: pytest.MonkeyPatch, mode: str, client_kind: str, proxy: str) -> APIConnectionError:
         monkeypatch.setenv("HTTPS_PROXY", proxy)
-        kind: Any = Client if colour == "blocking" else AsyncClient
+        kind: Any = Client if client_kind == "sync" else AsyncClient
         client = kind("us-west-2", max_retries=0, timeout=1.0, **MODES[mode])
 
         async def ask_async() -> None:
@@ -150,7 +158,7 @@ class TestProxies:
                 client.models.retrieve("m")
 
         with pytest.raises(APIConnectionError) as raised:
-            ask() if colour == "blocking" else asyncio.run(ask_async())
+            ask() if client_kind == "sync" else asyncio.run(ask_async())
         assert "hidden" not in str(raised.value)
         return raised.value
 
@@ -164,7 +172,7 @@ class TestProxies:
         ],
     )  # fmt: skip
     @modes
-    def test_an_unusable_proxy_is_refused_without_its_password(
+    def test_the_error_for_an_unusable_proxy_hides_its_password(
         self, monkeypatch: pytest.MonkeyPatch, mode: str, proxy: str
     ) -> None:
         monkeypatch.setenv("HTTPS_PROXY", proxy)
@@ -176,7 +184,7 @@ class TestProxies:
 
 @contextlib.contextmanager
 def _proxy(response: bytes) -> Generator[int, None, None]:
-    """A proxy that gives every request the same response."""
+    """Run a proxy with one response to every request."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -197,21 +205,21 @@ def _proxy(response: bytes) -> Generator[int, None, None]:
 class TestAuthorities:
     def _server(self, certificate: trustme.LeafCert) -> Faults:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        certificate.configure_cert(context)  # pyright: ignore[reportUnknownMemberType] # it takes pyOpenSSL's contexts too
+        certificate.configure_cert(context)  # pyright: ignore[reportUnknownMemberType] # its signature includes pyOpenSSL contexts
         return Faults(tls=context)
 
     @pytest.mark.parametrize("name", ["ours.pem", "ours.crt", "ours", "0a1b2c3d.0"])
     @modes
-    def test_a_folder_of_authorities(self, tmp_path: Path, mode: str, name: str) -> None:
+    def test_ca_bundle_can_be_a_directory(self, tmp_path: Path, mode: str, name: str) -> None:
         (tmp_path / "README").write_text("hello")
         (tmp_path / "broken.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
         (tmp_path / "folder").mkdir()
         OURS.cert_pem.write_to_path(str(tmp_path / name))
         with self._server(OURS.issue_cert("127.0.0.1")) as server:
-            for colour in ("blocking", "async"):
-                assert Caller(server, mode, colour)(models, ca_bundle=tmp_path)
+            for client_kind in ("sync", "async"):
+                assert Caller(server, mode, client_kind)(models, ca_bundle=tmp_path)
 
-    def test_a_folder_of_authorities_for_other_aws_services(self, tmp_path: Path) -> None:
+    def test_other_aws_services_accept_a_ca_directory(self, tmp_path: Path) -> None:
         OURS.cert_pem.write_to_path(str(tmp_path / "ours.crt"))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         OURS.issue_cert("127.0.0.1").configure_cert(context)  # pyright: ignore[reportUnknownMemberType]
@@ -237,7 +245,7 @@ class TestAuthorities:
 
     @pytest.mark.skipif(ssl.OPENSSL_VERSION_INFO < (3, 0), reason="needs OpenSSL 3")
     @modes
-    def test_a_certificate_that_only_strict_versions_of_python_refuse(
+    def test_a_certificate_without_a_key_identifier_is_accepted_in_strict_mode(
         self, tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Python sets this flag since 3.13."""
@@ -251,14 +259,14 @@ class TestAuthorities:
         monkeypatch.setattr(ssl, "create_default_context", create_strict)
         authority, context = _without_key_identifiers(tmp_path)
         with Faults(tls=context) as server:
-            error = Caller(server, mode, "blocking").fails(APIConnectionError, models, ca_bundle=authority)
+            error = Caller(server, mode, "sync").fails(APIConnectionError, models, ca_bundle=authority)
         assert (error.reason, error.sent, error.attempts) == ("certificate", False, 1)
         for part in ("RFC 5280", "3.13", "Key Identifier", "ca_bundle="):
             assert part in str(error)
 
 
 def _without_key_identifiers(folder: Path) -> tuple[Path, ssl.SSLContext]:
-    """An authority and a server whose certificate lacks the Authority Key Identifier, as those of many proxies do."""
+    """Create an authority and a certificate without the Authority Key Identifier, as many proxies do."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -302,18 +310,18 @@ def _without_key_identifiers(folder: Path) -> tuple[Path, ssl.SSLContext]:
 
 class TestEventLoops:
     @modes
-    def test_a_client_works_in_one_loop_after_another(self, mode: str) -> None:
+    def test_an_async_client_works_in_successive_event_loops(self, mode: str) -> None:
         with Faults() as server, warnings.catch_warnings():
             warnings.simplefilter("error")
             client = AsyncClient(**self._options(server, mode))
             for _ in range(3):
                 assert asyncio.run(self._ids(client))
             asyncio.run(client.close())
-            gc.collect()  # a socket left open would warn now
-            assert server.connections == 3  # none of them outlived its loop
+            gc.collect()  # an open socket would cause a warning here
+            assert server.connections == 3  # every loop used a new connection
 
     @modes
-    def test_so_does_the_openai_client(self, mode: str) -> None:
+    def test_the_async_openai_client_works_in_successive_event_loops(self, mode: str) -> None:
         async def ask() -> None:
             await client.openai.get("/models", cast_to=object)
 
@@ -325,7 +333,7 @@ class TestEventLoops:
             asyncio.run(client.close())
 
     @modes
-    def test_a_loop_that_was_closed_without_clean_up(self, mode: str) -> None:
+    def test_a_client_works_after_its_event_loop_was_closed_without_clean_up(self, mode: str) -> None:
         with Faults() as server, warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)  # the sockets of that loop cannot be closed in it
             client = AsyncClient(**self._options(server, mode))
@@ -337,7 +345,7 @@ class TestEventLoops:
             gc.collect()
 
     @modes
-    def test_a_second_loop_beside_an_open_one_is_refused(self, mode: str) -> None:
+    def test_use_in_a_second_event_loop_is_refused_while_the_first_is_open(self, mode: str) -> None:
         with Faults() as server:
             client = AsyncClient(**self._options(server, mode))
             loop = asyncio.new_event_loop()
@@ -350,7 +358,7 @@ class TestEventLoops:
             loop.close()
 
     @modes
-    def test_a_closed_client_stays_closed_in_another_loop(self, mode: str) -> None:
+    def test_a_closed_client_stays_closed_in_another_event_loop(self, mode: str) -> None:
         with Faults() as server:
             client = AsyncClient(**self._options(server, mode))
             asyncio.run(self._ids(client))
@@ -366,12 +374,12 @@ class TestEventLoops:
 
 
 class TestLibraries:
-    def test_it_is_the_one_of_the_openai_sdk(self) -> None:
+    def test_the_http_library_is_the_one_of_the_openai_sdk(self) -> None:
         library = http_library()
         assert issubclass(openai.DefaultHttpxClient, library.Client)
         assert library_of(openai.DefaultAsyncHttpxClient) is library
 
-    def test_it_is_found_without_loading_the_sdk(self) -> None:
+    def test_the_http_library_is_found_without_importing_the_openai_sdk(self) -> None:
         code = (
             "import sys; from bedrock_rft._transport.http_library import http_library; name = http_library().__name__;"
             "assert 'openai' not in sys.modules; import openai;"
@@ -380,7 +388,7 @@ class TestLibraries:
         subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603
 
     @modes
-    def test_a_process_loads_one(self, mode: str) -> None:
+    def test_a_process_imports_only_one_http_library(self, mode: str) -> None:
         other = "httpx" if http_library().__name__ == "httpx2" else "httpx2"
         argument = "api_key='k'" if mode == "api_key" else "auth='aws'"
         code = (
@@ -391,7 +399,7 @@ class TestLibraries:
         subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603
 
     @pytest.mark.parametrize("name", ["httpx", "httpx2"])
-    def test_sigv4auth_signs_in_a_client_of_either(self, name: str) -> None:
+    def test_sigv4auth_signs_for_httpx_and_httpx2(self, name: str) -> None:
         library = pytest.importorskip(name)
 
         def grade(event: Any, _: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Responses of the service are parsed in every known form, and in some future ones."""
+"""Responses are parsed in every known format and in possible future ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LONG_TERM = "ABSKZmFrZS1sb25nLXRlcm0ta2V5"
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def _shorten_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_retry, "_FIRST", 0.01)
 
 
@@ -50,8 +50,8 @@ def caller(request: pytest.FixtureRequest, server: Faults) -> Iterator[Caller]:
 
 
 @pytest.fixture(params=["api_key", "aws"])
-def either(request: pytest.FixtureRequest, server: Faults) -> Iterator[Caller]:
-    caller = Caller(server, request.param, "blocking")
+def sync_caller(request: pytest.FixtureRequest, server: Faults) -> Iterator[Caller]:
+    caller = Caller(server, request.param, "sync")
     yield caller
     caller.check_identity()
 
@@ -84,7 +84,7 @@ ENVELOPES: dict[str, tuple[object, dict[str, str]]] = {
 
 @row("S403d")
 @pytest.mark.parametrize(("body", "headers"), ENVELOPES.values(), ids=ENVELOPES)
-def test_every_envelope_is_read(caller: Caller, body: object, headers: dict[str, str]) -> None:
+def test_every_error_format_is_parsed(caller: Caller, body: object, headers: dict[str, str]) -> None:
     caller.server.script("GET", "/models", always(status(400, body, headers)))
     error = caller.fails(BadRequestError, models)
     assert (error.status, error.code, error.request_id) == (400, "a_code", "req-1")
@@ -109,39 +109,41 @@ BODIES = [
 @row("S500d")
 @pytest.mark.parametrize("code", [400, 403, 404, 500, 503])
 @pytest.mark.parametrize("body", BODIES)
-def test_anything_else_goes_by_its_status(either: Caller, code: int, body: bytes) -> None:
-    either.server.script("GET", "/models", always(status(code, body)))
-    error = either.fails(APIStatusError, models)
+def test_an_error_without_a_known_format_is_raised_by_its_status(sync_caller: Caller, code: int, body: bytes) -> None:
+    sync_caller.server.script("GET", "/models", always(status(code, body)))
+    error = sync_caller.fails(APIStatusError, models)
     assert (error.status, error.request_id) == (code, "req-1")
     assert "req-1" in str(error)
 
 
 @row("S403d")
-def test_a_code_in_the_header_alone_is_enough(caller: Caller) -> None:
+def test_the_error_code_is_read_from_the_header(caller: Caller) -> None:
     caller.server.script("GET", "/models", always(status(403, b"", {"x-amzn-ErrorType": "AccessDeniedException:"})))
     assert caller.fails(PermissionDeniedError, models).code == "AccessDeniedException"
 
 
-def test_a_page_is_cut_to_its_title(either: Caller) -> None:
-    either.server.script("GET", "/models", always(html(403, title="\n Blocked \x1b[31mby policy")))
-    message = str(either.fails(PermissionDeniedError, models))
+def test_an_html_error_page_is_reduced_to_its_title(sync_caller: Caller) -> None:
+    sync_caller.server.script("GET", "/models", always(html(403, title="\n Blocked \x1b[31mby policy")))
+    message = str(sync_caller.fails(PermissionDeniedError, models))
     assert "an HTML page titled 'Blocked \\x1b[31mby policy'" in message
     assert "xxx" not in message
 
 
-def test_a_long_explanation_is_cut_and_its_advice_kept(either: Caller) -> None:
-    either.server.script("GET", "/models", always(status(429, {"message": "long " * 5000}, {"Retry-After": "3600"})))
-    message = str(either.fails(RateLimitError, models))
+def test_a_long_message_is_cut_and_the_advice_kept(sync_caller: Caller) -> None:
+    sync_caller.server.script(
+        "GET", "/models", always(status(429, {"message": "long " * 5000}, {"Retry-After": "3600"}))
+    )
+    message = str(sync_caller.fails(RateLimitError, models))
     assert message.endswith(
         "The service asks for a pause of 3600 s. Send fewer requests, or ask AWS for a higher quota."
     )
 
 
-def test_an_empty_404_says_that_the_path_is_wrong(either: Caller) -> None:
-    either.server.script("GET", "/models", always(status(404)))
-    message = str(either.fails(NotFoundError, models))
+def test_an_empty_404_suggests_a_wrong_path(sync_caller: Caller) -> None:
+    sync_caller.server.script("GET", "/models", always(status(404)))
+    message = str(sync_caller.fails(NotFoundError, models))
     assert "wrong path" in message
-    assert either.server.base_url in message
+    assert sync_caller.server.base_url in message
 
 
 # The code comes before the status.
@@ -171,45 +173,45 @@ def test_an_empty_404_says_that_the_path_is_wrong(either: Caller) -> None:
         (507, {"error": {"code": 507, "message": "No."}}, InternalServerError),
     ],
 )
-def test_the_code_decides_before_the_status(
-    either: Caller, code: int, body: object, kind: type[APIStatusError]
+def test_the_error_code_takes_precedence_over_the_status(
+    sync_caller: Caller, code: int, body: object, kind: type[APIStatusError]
 ) -> None:
-    either.server.script("GET", "/models", always(status(code, body)))
-    error = either.fails(APIStatusError, models)
+    sync_caller.server.script("GET", "/models", always(status(code, body)))
+    error = sync_caller.fails(APIStatusError, models)
     assert type(error) is kind
     assert error.status == code
 
 
 @row("A06")
-def test_an_expired_token_is_renewed_by_the_user(either: Caller) -> None:
+def test_the_error_for_an_expired_token_says_how_to_renew_it(sync_caller: Caller) -> None:
     said = {"__type": "ExpiredTokenException", "message": "The security token included in the request is expired"}
-    either.server.script("GET", "/models", always(status(403, said)))
-    message = str(either.fails(AuthenticationError, models))
+    sync_caller.server.script("GET", "/models", always(status(403, said)))
+    message = str(sync_caller.fails(AuthenticationError, models))
     assert "expired" in message
     assert "aws sso login" in message
-    assert len(either.server.requests) <= 2
+    assert len(sync_caller.server.requests) <= 2
 
 
 @pytest.mark.parametrize("mode", ["api_key", "aws"])
 @pytest.mark.parametrize("off", [-600, 600])
-def test_a_clock_that_is_wrong_is_said(server: Faults, mode: str, off: int) -> None:
-    either = Caller(server, mode, "blocking")  # which corrects its clock and signs by that
+def test_the_error_for_a_wrong_clock_reports_the_difference(server: Faults, mode: str, off: int) -> None:
+    sync_caller = Caller(server, mode, "sync")  # signs with the corrected clock
 
     said = {"__type": "InvalidSignatureException", "message": "Signature expired or not yet current."}
 
     def refuse(exchange: Exchange) -> None:
         status(403, {**said, "message": "No match."}, {"Date": formatdate(time.time() + off, usegmt=True)})(exchange)
 
-    either.server.script("GET", "/models", always(refuse))
-    message = str(either.fails(AuthenticationError, models))
+    sync_caller.server.script("GET", "/models", always(refuse))
+    message = str(sync_caller.fails(AuthenticationError, models))
     assert "clock differs" in message
-    assert len(either.server.requests) <= 2
+    assert len(sync_caller.server.requests) <= 2
 
 
 @row("A10")
-def test_without_a_date_the_clock_is_only_suspected(either: Caller) -> None:
-    either.server.script("GET", "/models", always(status(401, {"__type": "InvalidSignatureException"})))
-    assert "check this machine's clock" in str(either.fails(AuthenticationError, models))
+def test_without_a_date_the_error_suggests_checking_the_clock(sync_caller: Caller) -> None:
+    sync_caller.server.script("GET", "/models", always(status(401, {"__type": "InvalidSignatureException"})))
+    assert "check this machine's clock" in str(sync_caller.fails(AuthenticationError, models))
 
 
 # Denials.
@@ -236,14 +238,14 @@ ROUTES: list[tuple[str, str, Callable[[Any], Any], str]] = [
 
 @pytest.mark.parametrize(("method", "path", "operation", "action"), ROUTES, ids=[f"{r[0]} {r[1]}" for r in ROUTES])
 @pytest.mark.parametrize("code", [401, 403])
-def test_a_denial_names_what_is_missing_and_where(
-    either: Caller, code: int, method: str, path: str, operation: Any, action: str
+def test_a_denial_names_the_missing_action_and_its_resource(
+    sync_caller: Caller, code: int, method: str, path: str, operation: Any, action: str
 ) -> None:
-    either.server.script(method, path, always(status(code, DENIED)))
-    error = either.fails(PermissionDeniedError, operation)
+    sync_caller.server.script(method, path, always(status(code, DENIED)))
+    error = sync_caller.fails(PermissionDeniedError, operation)
     assert error.action == f"bedrock-mantle:{action}"
     assert error.resource == "arn:aws:bedrock-mantle:us-west-2:*:project/default"
-    source = "api_key=" if either.mode == "api_key" else "credentials="
+    source = "api_key=" if sync_caller.mode == "api_key" else "credentials="
     for part in (
         f"Allow bedrock-mantle:{action} on {error.resource} to",
         source,
@@ -251,43 +253,43 @@ def test_a_denial_names_what_is_missing_and_where(
         f"HTTP {code} access_denied",
     ):
         assert part in str(error)
-    assert len(either.server.requests) == 1
+    assert len(sync_caller.server.requests) == 1
 
 
-def test_the_services_own_statement_wins(either: Caller) -> None:
+def test_a_denial_quotes_action_and_resource_from_the_services_message(sync_caller: Caller) -> None:
     resource = "arn:aws:bedrock-mantle:us-west-2:123456789012:project/proj_1"
     said = (
         "User: arn:aws:iam::123456789012:user/x is not authorized to perform: bedrock-mantle:CallWithBearerToken on "
         f"resource: {resource} because no identity-based policy allows the bedrock-mantle:CallWithBearerToken action"
     )
-    either.server.script("GET", "/models", always(status(403, {"code": "AccessDenied", "message": said})))
-    error = either.fails(PermissionDeniedError, models)
+    sync_caller.server.script("GET", "/models", always(status(403, {"code": "AccessDenied", "message": said})))
+    error = sync_caller.fails(PermissionDeniedError, models)
     assert (error.action, error.resource) == ("bedrock-mantle:CallWithBearerToken", resource)
     assert f"Allow {error.action} on {resource} to" in str(error)
 
 
 @pytest.mark.parametrize("mode", ["api_key", "aws"])
 def test_a_denial_names_the_project_and_the_partition(server: Faults, mode: str) -> None:
-    either = Caller(server, mode, "blocking")
-    either.server.script("GET", "/models", always(status(403, DENIED)))
-    error = either.fails(PermissionDeniedError, models, project="proj_1", region="us-gov-west-1")
+    sync_caller = Caller(server, mode, "sync")
+    sync_caller.server.script("GET", "/models", always(status(403, DENIED)))
+    error = sync_caller.fails(PermissionDeniedError, models, project="proj_1", region="us-gov-west-1")
     assert error.resource == "arn:aws-us-gov:bedrock-mantle:us-gov-west-1:*:project/proj_1"
 
 
 @pytest.mark.parametrize(("path", "operation"), [("/files", ROUTES[0][2]), (JOBS, ROUTES[5][2])])
-def test_a_long_term_key_is_told_why_it_cannot(server: Faults, path: str, operation: Any) -> None:
+def test_a_denial_explains_the_limits_of_a_long_term_key(server: Faults, path: str, operation: Any) -> None:
     server.script("POST", path, always(status(403, DENIED)))
-    message = str(Caller(server, "api_key", "blocking").fails(PermissionDeniedError, operation, api_key=LONG_TERM))
+    message = str(Caller(server, "api_key", "sync").fails(PermissionDeniedError, operation, api_key=LONG_TERM))
     assert "long-term" in message
     assert "AmazonBedrockLimitedAccess" in message
     assert LONG_TERM not in message
 
 
-def test_other_keys_and_other_routes_are_not_told_so(either: Caller) -> None:
-    either.server.script("GET", "/models", always(status(403, DENIED)))
-    assert "long-term" not in str(either.fails(PermissionDeniedError, models))
-    either.server.script("GET", JOB, always(status(403, DENIED)))
-    assert "long-term" not in str(either.fails(PermissionDeniedError, retrieve))
+def test_other_denials_do_not_mention_long_term_keys(sync_caller: Caller) -> None:
+    sync_caller.server.script("GET", "/models", always(status(403, DENIED)))
+    assert "long-term" not in str(sync_caller.fails(PermissionDeniedError, models))
+    sync_caller.server.script("GET", JOB, always(status(403, DENIED)))
+    assert "long-term" not in str(sync_caller.fails(PermissionDeniedError, retrieve))
 
 
 # Echoes of secrets.
@@ -296,7 +298,7 @@ def test_other_keys_and_other_routes_are_not_told_so(either: Caller) -> None:
 @row("S401e")
 @pytest.mark.parametrize("code", [200, 400, 401, 403, 500])
 @pytest.mark.parametrize("shape", ["nested", "flat", "text", "page"])
-def test_an_echoed_secret_is_not_repeated(caller: Caller, code: int, shape: str) -> None:
+def test_a_secret_in_a_response_is_redacted(caller: Caller, code: int, shape: str) -> None:
     def echo(exchange: Exchange) -> None:
         sent = exchange.request.headers
         wrong = sent["authorization"] + "\n" + f"x-amz-security-token:{sent.get('x-amz-security-token')}"
@@ -319,7 +321,7 @@ def test_an_echoed_secret_is_not_repeated(caller: Caller, code: int, shape: str)
         assert secret not in shown
 
 
-# Future forms.
+# Future formats.
 
 
 def reply(caller: Caller, path: str, body: object) -> None:
@@ -335,7 +337,7 @@ def test_an_unknown_status_is_passed_through(caller: Caller) -> None:
 
 
 @row("V03")
-def test_optional_fields_may_be_absent(caller: Caller) -> None:
+def test_a_job_without_optional_fields_is_parsed(caller: Caller) -> None:
     reply(caller, JOB, {"id": "ftjob-1"})
     job = caller(retrieve)
     assert (job.status, job.model, job.method, job.fine_tuned_model, job.created_at) == ("", "", None, None, None)
@@ -352,9 +354,9 @@ def test_unknown_fields_are_kept(caller: Caller) -> None:
 @pytest.mark.parametrize(
     "name", ["status", "model", "created_at", "method", "error", "metadata", "fine_tuned_model", "training_file"]
 )
-def test_a_field_of_another_type_loses_itself_alone(either: Caller, name: str, odd: object) -> None:
-    reply(either, JOB, {"id": "ftjob-1", "seed": 4, name: odd})
-    job = either(retrieve)
+def test_a_field_of_another_type_does_not_affect_other_fields(sync_caller: Caller, name: str, odd: object) -> None:
+    reply(sync_caller, JOB, {"id": "ftjob-1", "seed": 4, name: odd})
+    job = sync_caller(retrieve)
     assert job.id == "ftjob-1"
     assert (job.model_extra or {})["seed"] == 4
     assert str(job)
@@ -362,16 +364,16 @@ def test_a_field_of_another_type_loses_itself_alone(either: Caller, name: str, o
 
 @row("V04")
 @pytest.mark.parametrize("body", [{"status": "running"}, {"id": None}, {"id": 7}, {"id": {}}, {"error": {}}])
-def test_an_id_may_not(either: Caller, body: object) -> None:
-    reply(either, JOB, body)
-    either.fails(APIResponseError, retrieve)
+def test_a_job_without_an_id_raises(sync_caller: Caller, body: object) -> None:
+    reply(sync_caller, JOB, body)
+    sync_caller.fails(APIResponseError, retrieve)
 
 
 @row("V06")
 @pytest.mark.parametrize("body", [{"data": None}, {"data": []}])
-def test_an_empty_list_is_empty(either: Caller, body: object) -> None:
-    reply(either, JOBS, body)
-    assert either(jobs) == []
+def test_null_and_empty_lists_are_empty(sync_caller: Caller, body: object) -> None:
+    reply(sync_caller, JOBS, body)
+    assert sync_caller(jobs) == []
 
 
 @row("V06")
@@ -387,51 +389,51 @@ def test_an_empty_list_is_empty(either: Caller, body: object) -> None:
         {"object": "list"},
     ],
 )
-def test_a_response_without_a_list_is_not_an_empty_list(either: Caller, body: object) -> None:
-    """A search by name that took it for empty would create a second job."""
-    reply(either, JOBS, body)
-    either.fails(APIResponseError, jobs)
+def test_a_response_without_readable_items_raises(sync_caller: Caller, body: object) -> None:
+    """If the response counted as an empty list, a search by name would create a second job."""
+    reply(sync_caller, JOBS, body)
+    sync_caller.fails(APIResponseError, jobs)
 
 
 @row("V11")
-def test_a_list_item_that_is_none_is_skipped(caller: Caller) -> None:
+def test_invalid_list_items_are_skipped(caller: Caller) -> None:
     reply(caller, JOBS, {"data": [None, {"id": "a"}, 7, {"no": "id"}, {"id": "b"}], "has_more": False})
     assert [job.id for job in caller(jobs)] == ["a", "b"]
 
 
 @row("V07")
-def test_an_empty_error_is_no_failure(either: Caller) -> None:
-    reply(either, JOB, {"id": "ftjob-1", "status": "succeeded", "error": {}})
-    assert either(lambda client: client.jobs.wait("ftjob-1")).status == "succeeded"
+def test_an_empty_error_is_not_a_failure(sync_caller: Caller) -> None:
+    reply(sync_caller, JOB, {"id": "ftjob-1", "status": "succeeded", "error": {}})
+    assert sync_caller(lambda client: client.jobs.wait("ftjob-1")).status == "succeeded"
 
 
 @row("V08")
 @pytest.mark.parametrize("value", ["auto", None, 4, 0.5])
-def test_hyperparameters_may_be_anything(either: Caller, value: object) -> None:
+def test_hyperparameters_of_any_scalar_are_kept(sync_caller: Caller, value: object) -> None:
     method = {"type": "reinforcement", "reinforcement": {"hyperparameters": {"n_epochs": value, "new": value}}}
-    reply(either, JOB, {"id": "ftjob-1", "method": method})
-    found = either(retrieve).method.reinforcement.hyperparameters
+    reply(sync_caller, JOB, {"id": "ftjob-1", "method": method})
+    found = sync_caller(retrieve).method.reinforcement.hyperparameters
     assert found.n_epochs == value
     assert found.model_extra["new"] == value
 
 
 @pytest.mark.parametrize("value", [[1], {"a": 1}])
-def test_a_hyperparameter_of_an_unknown_shape_takes_nothing_along(either: Caller, value: object) -> None:
+def test_a_hyperparameter_of_an_unknown_shape_does_not_affect_others(sync_caller: Caller, value: object) -> None:
     method = {"type": "reinforcement", "reinforcement": {"hyperparameters": {"n_epochs": value, "batch_size": 4}}}
-    reply(either, JOB, {"id": "ftjob-1", "method": method})
-    found = either(retrieve).method.reinforcement.hyperparameters
+    reply(sync_caller, JOB, {"id": "ftjob-1", "method": method})
+    found = sync_caller(retrieve).method.reinforcement.hyperparameters
     assert (found.n_epochs, found.batch_size) == (None, 4)
 
 
 @row("V10")
-def test_unknown_methods_and_graders_are_kept(either: Caller) -> None:
+def test_unknown_methods_and_graders_are_kept(sync_caller: Caller) -> None:
     method = {
         "type": "evolution",
         "evolution": {"population": 7},
         "reinforcement": {"grader": {"type": "oracle", "oracle": {"name": "Delphi"}}},
     }
-    reply(either, JOB, {"id": "ftjob-1", "method": method, "new": {"field": [1]}})
-    job = either(retrieve)
+    reply(sync_caller, JOB, {"id": "ftjob-1", "method": method, "new": {"field": [1]}})
+    job = sync_caller(retrieve)
     assert job.method.type == "evolution"
     assert job.method.model_extra == {"evolution": {"population": 7}}
     assert job.method.reinforcement.grader.type == "oracle"
@@ -441,13 +443,13 @@ def test_unknown_methods_and_graders_are_kept(either: Caller) -> None:
 
 
 @row("V12")
-def test_a_stream_may_hold_unknown_keys_and_lack_its_end(either: Caller) -> None:
+def test_a_stream_with_unknown_keys_and_no_end_marker_is_read(sync_caller: Caller) -> None:
     chunk = (
         '{"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "new": {"k": 1}, '
         '"choices": [{"index": 0, "delta": {"content": "%s", "odd": 1}, "finish_reason": null, "more": []}]}'
     )
     body = "".join(f"data: {chunk % word}\n\n" for word in ("Hel", "lo")).encode()
-    either.server.script("POST", "/chat/completions", [status(200, body, {"Content-Type": "text/event-stream"})])
+    sync_caller.server.script("POST", "/chat/completions", [status(200, body, {"Content-Type": "text/event-stream"})])
 
     def chat(client: Any) -> str:
         with client.openai.chat.completions.create(
@@ -455,12 +457,12 @@ def test_a_stream_may_hold_unknown_keys_and_lack_its_end(either: Caller) -> None
         ) as stream:
             return "".join(part.choices[0].delta.content for part in stream)
 
-    assert either(chat) == "Hello"
-    either.check_identity()
+    assert sync_caller(chat) == "Hello"
+    sync_caller.check_identity()
 
 
 @row("P25")
-def test_two_calls_get_their_own_answers(either: Caller) -> None:
-    either.server.script("GET", JOB, [status(200, {"id": "ftjob-1", "status": "running"}), close])
-    either.server.add_job(statuses=["succeeded"])
-    assert either(retrieve, retrieve).status == "succeeded"
+def test_two_calls_get_their_own_responses(sync_caller: Caller) -> None:
+    sync_caller.server.script("GET", JOB, [status(200, {"id": "ftjob-1", "status": "running"}), close])
+    sync_caller.server.add_job(statuses=["succeeded"])
+    assert sync_caller(retrieve, retrieve).status == "succeeded"

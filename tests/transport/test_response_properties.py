@@ -1,4 +1,4 @@
-"""Any response of a service, proxy or peer is parsed, or raises an exception of this package."""
+"""Any response is parsed, or raises an exception of this package."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from support.fake_secrets import IDENTITIES, SECRET, SHORT, secrets_in
+from support.fake_secrets import IDENTITIES, SECRET, SHORT, find_secrets
 from support.fault_server import Exchange, Faults, always
 
 from bedrock_rft import Client, ConfigurationError, Event, File, Job, LambdaArn
@@ -75,24 +75,26 @@ def config() -> Config:
 @example(body=b"[" * 5000, kind=Page[Event])
 @example(body=b'{"id": "\\ud800"}', kind=Job)
 @example(body=b'{"created_at": 1e400}', kind=Job)
-def test_a_body_is_read_or_is_no_value(body: bytes, kind: Any) -> None:
+def test_any_body_is_parsed_or_has_no_value(body: bytes, kind: Any) -> None:
     try:
         found = kind.read(body)
     except ValueError:
         return
     assert isinstance(found, kind)
     found.model_dump_json()
-    assert pickle.loads(pickle.dumps(found)) is not None  # noqa: S301 - our own bytes
+    assert pickle.loads(pickle.dumps(found)) is not None  # noqa: S301 - pickled here
 
 
 @thorough
 @given(body=bodies, status=st.sampled_from([200, 201, 204]), top=headers)
 @example(body=b'{"id": ""}', status=200, top={})
-def test_a_success_is_read_or_refused(config: Config, body: bytes, status: int, top: dict[str, str]) -> None:
+def test_any_success_is_parsed_or_raises_a_response_error(
+    config: Config, body: bytes, status: int, top: dict[str, str]
+) -> None:
     try:
         job = parse_response(Job, Response(status, top, body), CALL, config)
     except APIResponseError as error:
-        told_properly(error)
+        check_message(error)
     else:
         assert job.id
 
@@ -104,19 +106,19 @@ def test_a_success_is_read_or_refused(config: Config, body: bytes, status: int, 
 @example(body=b'{"error": {"code": "\\u0000", "message": "\\n\\u001b"}}', status=400, top={})
 @example(body=b"\x00\t\x00", status=400, top={})
 @example(body=b"", status=302, top={"location": "http://[::1"})
-def test_a_refusal_is_an_error_that_can_be_printed(
+def test_any_error_response_raises_a_printable_error(
     config: Config, body: bytes, status: int, top: dict[str, str]
 ) -> None:
     error = map_status_error(Response(status, top, body), CALL, config)
-    told_properly(error)
-    assert secrets_in(str(error).replace(SECRET, "")) == []
+    check_message(error)
+    assert find_secrets(str(error).replace(SECRET, "")) == []
 
 
-def told_properly(error: APIError) -> None:
+def check_message(error: APIError) -> None:
     said = str(error)
     assert 0 < len(said) <= 2000
     assert not [each for each in said if ord(each) < 32 or 127 <= ord(each) < 160 or each in "\u2028\u2029"]
-    assert str(pickle.loads(pickle.dumps(error))) == said  # noqa: S301 - our own bytes
+    assert str(pickle.loads(pickle.dumps(error))) == said  # noqa: S301 - pickled here
 
 
 @thorough
@@ -125,7 +127,7 @@ def told_properly(error: APIError) -> None:
 @example(stated="Thu, 01 Jan 1970 00:00:00 GMT")
 @example(stated="Fri, 31 Dec 9999 23:59:59 -2359")
 @example(stated="٣")
-def test_a_pause_is_a_time_to_come_or_none(stated: str) -> None:
+def test_retry_after_is_not_negative_or_none(stated: str) -> None:
     for status in (429, 503):
         reply = Response(status, {"retry-after": stated}, b"")
         found = retry_after(reply)
@@ -137,7 +139,7 @@ def test_a_pause_is_a_time_to_come_or_none(stated: str) -> None:
 
 @thorough
 @given(seconds=st.integers(1, 10**6))
-def test_a_date_says_the_same_as_a_number(seconds: int) -> None:
+def test_retry_after_as_a_date_equals_seconds(seconds: int) -> None:
     then = datetime.now(timezone.utc) + timedelta(seconds=seconds + 0.5)
     found = retry_after(Response(429, {"retry-after": format_datetime(then, usegmt=True)}, b""))
     assert found is not None or seconds == 1
@@ -186,7 +188,7 @@ pages = st.fixed_dictionaries(
 @thorough
 @given(answers=st.lists(pages, max_size=6))
 @example(answers=[{"data": [{"id": "a"}], "has_more": True}] * 6)
-def test_pages_of_any_shape_end_and_repeat_nothing(answers: list[Any]) -> None:
+def test_pages_of_any_shape_end_without_repeating_items(answers: list[Any]) -> None:
     carrier = ScriptedTransport([json.dumps(page).encode() for page in answers])
     with Client(transport=carrier) as client:
         try:
@@ -212,7 +214,7 @@ ARNS = st.from_regex(r"arn:aws[a-z-]*:lambda:[a-z0-9-]*:\d*:function:\S*", fullm
 @given(
     given_=st.text(max_size=80) | st.from_regex(r"arn:aws[a-z-]*:lambda:[a-z0-9-]*:\d*:function:\S*", fullmatch=True)
 )
-def test_an_arn_is_one_or_is_refused(given_: str) -> None:
+def test_any_text_is_a_valid_arn_or_is_refused(given_: str) -> None:
     try:
         arn = LambdaArn(given_)
     except ConfigurationError:
@@ -241,7 +243,7 @@ def test_an_arn_keeps_its_parts(partition: str, region: str, account: str, name:
 @given(inside=st.binary(max_size=120) | st.text(max_size=120).map(lambda given_: given_.encode("utf-8", "replace")))
 @example(inside=b"?X-Amz-Credential=a/b/us-west-2&X-Amz-Date=20260101T000000Z&X-Amz-Expires=99999999999999999999")
 @example(inside=b"?X-Amz-Credential=a/b&X-Amz-Date=20260101T000000Z&X-Amz-Expires=1")
-def test_a_short_term_key_of_any_content_is_looked_at(inside: bytes) -> None:
+def test_short_term_keys_with_any_content_are_parsed_or_refused(inside: bytes) -> None:
     wrapped = base64.b64encode(inside).decode()
     for spelled in (wrapped, wrapped.rstrip("="), inside.decode("latin-1")):
         about = keys.parse_key(f"bedrock-api-key-{spelled}")
@@ -251,7 +253,7 @@ def test_a_short_term_key_of_any_content_is_looked_at(inside: bytes) -> None:
 
 @thorough
 @given(since=st.integers(0, 2 * 10**9), lasting=st.integers(1, 43200))
-def test_a_short_term_key_says_when_it_ends(since: int, lasting: int) -> None:
+def test_the_expiry_of_a_short_term_key_is_parsed(since: int, lasting: int) -> None:
     made = datetime(2020, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=since)
     url = (
         f"bedrock.amazonaws.com/?X-Amz-Credential=A%2F{made:%Y%m%d}%2Feu-west-1%2Fbedrock%2Faws4_request"
@@ -265,7 +267,7 @@ def test_a_short_term_key_says_when_it_ends(since: int, lasting: int) -> None:
 
 @thorough
 @given(key=st.text(max_size=60) | st.binary(max_size=10) | st.integers())
-def test_a_key_can_stand_in_a_header_or_is_refused(key: Any) -> None:
+def test_a_key_is_valid_in_a_header_or_is_refused(key: Any) -> None:
     try:
         found = keys.validate_key(Secret(key), "api_key").reveal()
     except ConfigurationError as error:
@@ -295,7 +297,7 @@ def test_an_address_is_safe_or_is_refused(url: str) -> None:
 
 
 class Streaming:
-    """A server whose next answer to a chat is known to the test alone."""
+    """A server with a scripted response to a chat request."""
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
@@ -332,7 +334,7 @@ extras = st.sampled_from(["", ": comment", "event: message", "id: 7", "retry: 10
     unknown=st.dictionaries(st.sampled_from(["new", "x-y"]), st.none() | st.integers() | text, max_size=2),
     cuts=st.lists(st.integers(0, 4000), max_size=12),
 )
-def test_a_stream_says_what_was_said_however_it_is_cut(
+def test_a_stream_has_the_same_content_however_it_is_split(
     streaming: tuple[Streaming, Any],
     said: list[str],
     end: str,
@@ -360,7 +362,7 @@ def test_a_stream_says_what_was_said_however_it_is_cut(
     assert [chunk.choices[0].delta.content for chunk in chunks] == said
 
 
-# The service in a box
+# The local service
 
 
 @pytest.fixture(scope="module")
@@ -370,7 +372,7 @@ def service() -> Iterator[LocalService]:
 
 
 def requests(service: LocalService) -> Callable[[list[tuple[int, bytes, str]]], bytes]:
-    """A sound request with pieces written over, pushed in, or taken out."""
+    """Return a function that damages a valid request by overwriting, inserting or deleting pieces."""
     host = service.base_url.split("/")[2]
     key = service.client_options("api_key")["api_key"]
     sound = (
@@ -409,7 +411,7 @@ damage = st.lists(st.tuples(st.integers(0, 400), pieces, ways), min_size=1, max_
 
 @settings(thorough, max_examples=250)
 @given(how=damage, noise=st.none() | st.binary(max_size=200))
-def test_whatever_a_peer_sends_the_next_is_served(
+def test_the_local_service_works_after_any_request(
     service: LocalService, caplog: pytest.LogCaptureFixture, how: list[tuple[int, bytes, str]], noise: bytes | None
 ) -> None:
     host, port = service.base_url.split("/")[2].split(":")

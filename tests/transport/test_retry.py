@@ -1,4 +1,4 @@
-"""Which faults are retried, on real sockets, and that a creation makes at most one job or raises."""
+"""Retries on real sockets; a creation makes at most one job, or raises."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def upload(client: Any) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def _shorten_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_retry, "_FIRST", 0.01)
     monkeypatch.setattr(_create, "_SEARCH_DELAYS", (0.0, 0.02, 0.02, 0.02))
 
@@ -82,7 +82,7 @@ def server() -> Iterator[Faults]:
 
 @pytest.fixture
 def elsewhere() -> Iterator[Faults]:
-    """Another origin, which nothing must reach."""
+    """Another origin, which must receive no request."""
     with Faults() as faults:
         yield faults
         assert faults.requests == []
@@ -90,16 +90,16 @@ def elsewhere() -> Iterator[Faults]:
 
 @pytest.fixture(params=WAYS, ids="-".join)
 def caller(request: pytest.FixtureRequest, server: Faults) -> Iterator[Caller]:
-    mode, colour = request.param
-    caller = Caller(server, mode, colour)
+    mode, client_kind = request.param
+    caller = Caller(server, mode, client_kind)
     yield caller
     caller.check_identity()
 
 
 @pytest.fixture(params=["api_key", "aws"])
-def either(request: pytest.FixtureRequest, server: Faults) -> Iterator[Caller]:
+def sync_caller(request: pytest.FixtureRequest, server: Faults) -> Iterator[Caller]:
     """Both identities with a sync client, for code that all transports share."""
-    caller = Caller(server, request.param, "blocking")
+    caller = Caller(server, request.param, "sync")
     yield caller
     caller.check_identity()
 
@@ -109,10 +109,12 @@ def either(request: pytest.FixtureRequest, server: Faults) -> Iterator[Caller]:
 
 @row("N01")
 @pytest.mark.parametrize("operation", [models, create])
-@pytest.mark.parametrize(("mode", "colour"), WAYS)
-def test_a_refused_connection_is_tried_three_times_and_named(mode: str, colour: str, operation: Any) -> None:
+@pytest.mark.parametrize(("mode", "client_kind"), WAYS)
+def test_a_refused_connection_is_tried_three_times_and_named_in_the_error(
+    mode: str, client_kind: str, operation: Any
+) -> None:
     with Faults(up=False) as down:
-        error = Caller(down, mode, colour).fails(APIConnectionError, operation)
+        error = Caller(down, mode, client_kind).fails(APIConnectionError, operation)
         assert error.attempts == 3
         assert error.reason == "refused"
         assert not error.sent
@@ -121,17 +123,17 @@ def test_a_refused_connection_is_tried_three_times_and_named(mode: str, colour: 
 
 
 @pytest.mark.parametrize("operation", [pytest.param(models, marks=row("N02")), pytest.param(create, marks=row("N03"))])
-@pytest.mark.parametrize(("mode", "colour"), WAYS)
-def test_a_connection_refused_for_a_while_is_made_in_the_end(
-    mode: str, colour: str, operation: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("mode", "client_kind"), WAYS)
+def test_a_connection_refused_for_a_while_succeeds(
+    mode: str, client_kind: str, operation: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_retry, "_FIRST", 0.2)
-    monkeypatch.setattr(_retry, "random", SimpleNamespace(uniform=max))  # all of the time that jitter may take
+    monkeypatch.setattr(_retry, "random", SimpleNamespace(uniform=max))  # the longest delay that jitter allows
     with Faults(up=False) as late:
-        timer = threading.Timer(0.3, late.rise)
+        timer = threading.Timer(0.3, late.start_listening)
         timer.start()
         try:
-            Caller(late, mode, colour)(operation)
+            Caller(late, mode, client_kind)(operation)
         finally:
             timer.join()
         assert len(late.requests) == 1
@@ -139,10 +141,8 @@ def test_a_connection_refused_for_a_while_is_made_in_the_end(
 
 
 @pytest.mark.parametrize("chosen", [min, max])
-def test_three_attempts_outlast_a_restart_of_seven_tenths_of_a_second(
-    chosen: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.undo()  # the pauses are the package's own
+def test_three_attempts_cover_a_restart_of_0_7_seconds(chosen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # use the package's delays
     monkeypatch.setattr(_retry, "random", SimpleNamespace(uniform=chosen))
     pauses = [
         _retry.backoff_seconds(APIConnectionError("x", reason="refused", sent=False), attempt) for attempt in (1, 2)
@@ -151,26 +151,28 @@ def test_three_attempts_outlast_a_restart_of_seven_tenths_of_a_second(
     assert _retry.backoff_seconds(APIConnectionError("x", sent=True), 1) in {
         0,
         0.5,
-    }  # whom many ask at once, they spread
+    }  # spread over time, because many clients may retry at once
 
 
 @row("N04")
 @pytest.mark.parametrize("operation", [models, create])
-def test_a_host_without_an_address_is_named(caller: Caller, operation: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The resolver is the system's: what it says of a name that is none differs, and takes its time."""
+def test_a_host_without_an_address_is_named_in_the_error(
+    caller: Caller, operation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replace the resolver, because the system's is slow and its message differs between systems."""
     import socket
 
-    def nowhere(*_: Any, **__: Any) -> Any:
+    def fail_to_resolve(*_: Any, **__: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(socket, "getaddrinfo", nowhere)
+    monkeypatch.setattr(socket, "getaddrinfo", fail_to_resolve)
     error = caller.fails(APIConnectionError, operation, base_url="https://no-such-host.example/v1")
     assert (error.reason, error.sent, error.attempts) == ("dns", False, 3)
     for word in ("no-such-host.example:443", "DNS", "base_url", "region"):
         assert word in str(error)
 
 
-# Response.
+# Responses.
 
 ONCE = [
     pytest.param(close, id="closed", marks=row("P01")),
@@ -184,17 +186,17 @@ ONCE = [
 
 
 @pytest.mark.parametrize("fault", ONCE)
-def test_a_broken_answer_is_asked_for_again(caller: Caller, fault: Fault) -> None:
+def test_a_request_with_a_broken_response_is_sent_again(caller: Caller, fault: Fault) -> None:
     caller.server.script("GET", "/models", [fault])
     assert [model.id for model in caller(models)] == [MODEL]
     assert len(caller.server.requests) == 2
 
 
 @pytest.mark.parametrize("fault", [close, reset, truncated, reset_midway, bad_chunks])
-def test_an_answer_that_stays_broken_is_a_connection_error(either: Caller, fault: Fault) -> None:
-    either.server.script("GET", "/models", always(fault))
-    error = either.fails(APIConnectionError, models)
-    assert error.attempts == len(either.server.requests) == 3
+def test_repeated_broken_responses_raise_a_connection_error(sync_caller: Caller, fault: Fault) -> None:
+    sync_caller.server.script("GET", "/models", always(fault))
+    error = sync_caller.fails(APIConnectionError, models)
+    assert error.attempts == len(sync_caller.server.requests) == 3
     assert error.reason == "closed"
     assert "base_url" in str(error)
 
@@ -215,7 +217,7 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("fault", FOREIGN)
-def test_what_is_no_answer_of_the_service_is_a_response_error(caller: Caller, fault: Fault) -> None:
+def test_a_response_that_is_not_the_services_raises_a_response_error(caller: Caller, fault: Fault) -> None:
     caller.server.script("GET", f"{JOBS}/ftjob-1", always(fault))
     error = caller.fails(APIResponseError, retrieve)
     assert error.status in {200, 204}
@@ -226,27 +228,27 @@ def test_what_is_no_answer_of_the_service_is_a_response_error(caller: Caller, fa
 
 
 @row("P04")
-def test_the_first_bytes_of_a_foreign_answer_are_shown(either: Caller) -> None:
-    either.server.script("GET", f"{JOBS}/ftjob-1", [status(200, b'{"id": "ftjob-1", "sta')])
-    error = either.fails(APIResponseError, retrieve)
+def test_the_error_shows_the_first_bytes_of_an_invalid_response(sync_caller: Caller) -> None:
+    sync_caller.server.script("GET", f"{JOBS}/ftjob-1", [status(200, b'{"id": "ftjob-1", "sta')])
+    error = sync_caller.fails(APIResponseError, retrieve)
     assert '{"id": "ftjob-1", "sta' in str(error)
     assert "is JSON that ends too early, after 22 bytes" in str(error)
     assert "truncated" in str(error)
 
 
 @row("P06")
-def test_a_page_in_place_of_an_answer_is_named_and_not_repeated(either: Caller) -> None:
-    either.server.script("GET", "/models", [html(200, title="Hotel <b>Wi-Fi</b>")])
-    message = str(either.fails(APIResponseError, models))
+def test_the_error_for_an_html_page_quotes_only_its_title(sync_caller: Caller) -> None:
+    sync_caller.server.script("GET", "/models", [html(200, title="Hotel <b>Wi-Fi</b>")])
+    message = str(sync_caller.fails(APIResponseError, models))
     for word in ("HTML", "Hotel", "proxy", "base_url"):
         assert word in message
     assert "xxx" not in message
 
 
 @row("P10")
-def test_a_server_error_that_is_a_page_shows_its_title_only(either: Caller) -> None:
-    either.server.script("GET", "/models", always(html(502, title="Bad Gateway")))
-    error = either.fails(InternalServerError, models)
+def test_a_server_error_with_an_html_page_quotes_only_its_title(sync_caller: Caller) -> None:
+    sync_caller.server.script("GET", "/models", always(html(502, title="Bad Gateway")))
+    error = sync_caller.fails(InternalServerError, models)
     assert error.status == 502
     assert error.attempts == 3
     assert "Bad Gateway" in str(error)
@@ -254,26 +256,26 @@ def test_a_server_error_that_is_a_page_shows_its_title_only(either: Caller) -> N
 
 
 @row("P16")
-def test_what_is_not_compressed_as_it_says_is_a_response_error(caller: Caller) -> None:
+def test_a_false_content_encoding_raises_a_response_error(caller: Caller) -> None:
     caller.server.script("GET", "/models", always(status(200, b"no gzip at all", {"Content-Encoding": "gzip"})))
     assert "compressed" in str(caller.fails(APIResponseError, models))
 
 
 @row("P21")
-def test_a_byte_order_mark_is_no_trouble(either: Caller) -> None:
-    either.server.script("GET", f"{JOBS}/ftjob-1", [status(200, b'\xef\xbb\xbf{"id": "ftjob-1"}')])
-    assert either(retrieve).id == "ftjob-1"
+def test_json_with_a_byte_order_mark_is_parsed(sync_caller: Caller) -> None:
+    sync_caller.server.script("GET", f"{JOBS}/ftjob-1", [status(200, b'\xef\xbb\xbf{"id": "ftjob-1"}')])
+    assert sync_caller(retrieve).id == "ftjob-1"
 
 
 @pytest.mark.parametrize("ending", [pytest.param(close, marks=row("P25")), pytest.param(reset, marks=row("P26"))])
 @pytest.mark.parametrize("second", [models, create])
-def test_a_kept_connection_that_ended_is_not_used_again(caller: Caller, ending: Any, second: Any) -> None:
+def test_a_closed_keep_alive_connection_is_not_reused(caller: Caller, ending: Any, second: Any) -> None:
     def ended(exchange: Exchange) -> None:
         answer(exchange)
         ending(exchange)
 
     def pause(_client: Any) -> None:
-        time.sleep(0.1)  # for the end to arrive
+        time.sleep(0.1)  # until the client can see the closed connection
 
     caller.server.script("GET", "/models", [ended])
     caller(models, pause, second)
@@ -281,9 +283,9 @@ def test_a_kept_connection_that_ended_is_not_used_again(caller: Caller, ending: 
 
 
 @row("L01")
-def test_no_answer_in_time_is_a_timeout_of_both_families(either: Caller) -> None:
-    either.server.script("GET", "/models", always(slow(0.3)))
-    error = either.fails(APITimeoutError, models, timeout=0.1)
+def test_a_missing_response_raises_an_error_that_is_also_a_timeout_error(sync_caller: Caller) -> None:
+    sync_caller.server.script("GET", "/models", always(slow(0.3)))
+    error = sync_caller.fails(APITimeoutError, models, timeout=0.1)
     assert isinstance(error, TimeoutError)
     assert error.attempts == 3
     assert "0.1 s" in str(error)
@@ -296,7 +298,7 @@ def test_no_answer_in_time_is_a_timeout_of_both_families(either: Caller) -> None
 @pytest.mark.parametrize(
     "code", [pytest.param(code, marks=row(f"S{code}a")) for code in (408, 429, 500, 502, 503, 504)]
 )
-def test_a_passing_trouble_is_outlived(caller: Caller, code: int) -> None:
+def test_a_temporary_error_is_retried(caller: Caller, code: int) -> None:
     caller.server.script("GET", "/models", [status(code, SAID)])
     caller(models)
     assert len(caller.server.requests) == 2
@@ -313,10 +315,12 @@ def test_a_passing_trouble_is_outlived(caller: Caller, code: int) -> None:
         pytest.param(504, InternalServerError, marks=row("S504b")),
     ],
 )
-def test_a_lasting_trouble_ends_after_three_attempts(either: Caller, code: int, kind: type[APIStatusError]) -> None:
-    either.server.script("GET", "/models", always(status(code, SAID)))
-    error = either.fails(kind, models)
-    assert error.attempts == len(either.server.requests) == 3
+def test_a_lasting_error_raises_after_three_attempts(
+    sync_caller: Caller, code: int, kind: type[APIStatusError]
+) -> None:
+    sync_caller.server.script("GET", "/models", always(status(code, SAID)))
+    error = sync_caller.fails(kind, models)
+    assert error.attempts == len(sync_caller.server.requests) == 3
     assert (error.status, error.code, error.request_id) == (code, "some_code", "req-1")
     for part in ("GET /models", f"HTTP {code}", "some_code", "The service's own words.", "req-1"):
         assert part in str(error)
@@ -336,7 +340,7 @@ def test_a_lasting_trouble_ends_after_three_attempts(either: Caller, code: int, 
         pytest.param(501, InternalServerError, marks=row("S501c")),
     ],
 )
-def test_a_refusal_is_not_repeated(caller: Caller, code: int, kind: type[APIStatusError]) -> None:
+def test_a_client_error_is_not_retried(caller: Caller, code: int, kind: type[APIStatusError]) -> None:
     caller.server.script("GET", "/models", always(status(code, SAID)))
     error = caller.fails(kind, models)
     assert error.attempts == len(caller.server.requests) == 1
@@ -345,39 +349,39 @@ def test_a_refusal_is_not_repeated(caller: Caller, code: int, kind: type[APIStat
 
 
 @row("S409")
-def test_a_conflict_is_tried_once_more(either: Caller) -> None:
-    either.server.script("GET", "/models", [status(409, SAID)])
-    either(models)
-    either.server.script("GET", "/models", always(status(409, SAID)))
-    assert either.fails(ConflictError, models).attempts == 2
+def test_a_conflict_is_retried_once(sync_caller: Caller) -> None:
+    sync_caller.server.script("GET", "/models", [status(409, SAID)])
+    sync_caller(models)
+    sync_caller.server.script("GET", "/models", always(status(409, SAID)))
+    assert sync_caller.fails(ConflictError, models).attempts == 2
 
 
 @row("S503w")
-def test_throttling_counts_as_such_whatever_its_status(either: Caller) -> None:
+def test_throttling_is_retried_with_any_status(sync_caller: Caller) -> None:
     aws = {"__type": "com.amazon.coral.service#ThrottlingException", "message": "Slow down."}
-    either.server.script("GET", "/models", [status(503, aws), status(400, aws)])
-    either(models)
-    assert len(either.server.requests) == 3
+    sync_caller.server.script("GET", "/models", [status(503, aws), status(400, aws)])
+    sync_caller(models)
+    assert len(sync_caller.server.requests) == 3
 
 
-def test_no_retries_are_none(either: Caller) -> None:
-    either.server.script("GET", "/models", always(status(503)))
-    assert either.fails(InternalServerError, models, max_retries=0).attempts == 1
+def test_max_retries_0_makes_one_attempt(sync_caller: Caller) -> None:
+    sync_caller.server.script("GET", "/models", always(status(503)))
+    assert sync_caller.fails(InternalServerError, models, max_retries=0).attempts == 1
 
 
-def test_a_client_in_an_outage_stops_repeating_every_call(either: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retries_decrease_during_an_outage(sync_caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_retry.RetryBudget.__init__, "__defaults__", (15,))
-    either.server.script("GET", "/models", always(status(503)))
+    sync_caller.server.script("GET", "/models", always(status(503)))
 
     def fails(client: Any) -> None:
         with pytest.raises(InternalServerError):
             list(client.models.list())
 
-    either(fails, fails, fails)
-    assert len(either.server.requests) == 3 + 2 + 1
+    sync_caller(fails, fails, fails)
+    assert len(sync_caller.server.requests) == 3 + 2 + 1
 
 
-def test_a_refused_upload_is_sent_again_byte_for_byte(caller: Caller) -> None:
+def test_a_failed_upload_is_sent_again_byte_for_byte(caller: Caller) -> None:
     caller.server.script("POST", "/files", [status(503), carried_out(close)])
     caller(upload)
     bodies = {request.body for request in caller.server.requests}
@@ -388,37 +392,37 @@ def test_a_refused_upload_is_sent_again_byte_for_byte(caller: Caller) -> None:
 # Retry-After.
 
 
-def gap(server: Faults) -> float:
+def seconds_between_requests(server: Faults) -> float:
     first, second = server.requests
     return second.at - first.at
 
 
 @row("R01")
-def test_seconds_to_wait_are_waited(either: Caller) -> None:
-    either.server.script("GET", "/models", [status(429, SAID, {"Retry-After": "1"})])
-    either(models)
-    assert 1.0 <= gap(either.server) < 1.9
+def test_retry_after_in_seconds_is_respected(sync_caller: Caller) -> None:
+    sync_caller.server.script("GET", "/models", [status(429, SAID, {"Retry-After": "1"})])
+    sync_caller(models)
+    assert 1.0 <= seconds_between_requests(sync_caller.server) < 1.9
 
 
 @row("R02")
-def test_a_moment_to_wait_for_is_waited_for(either: Caller) -> None:
+def test_retry_after_as_a_date_is_respected(sync_caller: Caller) -> None:
     moment = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(seconds=2)
 
     def busy(exchange: Exchange) -> None:
         exchange.send(503, b"", {"Retry-After": format_datetime(moment, usegmt=True)})
 
-    either.server.script("GET", "/models", [busy])
-    either(models)
-    assert 0.5 < gap(either.server) < 2.5
+    sync_caller.server.script("GET", "/models", [busy])
+    sync_caller(models)
+    assert 0.5 < seconds_between_requests(sync_caller.server) < 2.5
     assert datetime.now(timezone.utc) >= moment
 
 
 @row("R03")
 @pytest.mark.parametrize("code", [429, 503])
-def test_an_hour_is_neither_slept_nor_hammered(either: Caller, code: int) -> None:
-    either.server.script("GET", "/models", always(status(code, SAID, {"Retry-After": "3600"})))
-    error = either.fails(APIStatusError, models)
-    assert error.attempts == len(either.server.requests) == 1
+def test_retry_after_of_an_hour_raises_at_once(sync_caller: Caller, code: int) -> None:
+    sync_caller.server.script("GET", "/models", always(status(code, SAID, {"Retry-After": "3600"})))
+    error = sync_caller.fails(APIStatusError, models)
+    assert error.attempts == len(sync_caller.server.requests) == 1
     assert error.retry_after == 3600
     assert "3600 s" in str(error)
 
@@ -437,17 +441,17 @@ def test_an_hour_is_neither_slept_nor_hammered(either: Caller, code: int) -> Non
         "9" * 400,
     ],
 )
-def test_nonsense_to_wait_for_is_passed_over(either: Caller, value: str) -> None:
-    either.server.script("GET", "/models", [status(429, SAID, {"Retry-After": value})])
-    either(models)
-    assert gap(either.server) < 1
+def test_an_invalid_retry_after_is_ignored(sync_caller: Caller, value: str) -> None:
+    sync_caller.server.script("GET", "/models", [status(429, SAID, {"Retry-After": value})])
+    sync_caller(models)
+    assert seconds_between_requests(sync_caller.server) < 1
 
 
 @row("R04h")
 @pytest.mark.parametrize("value", ["99999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
-def test_ages_are_refused(either: Caller, value: str) -> None:
-    either.server.script("GET", "/models", [status(429, SAID, {"Retry-After": value})])
-    assert either.fails(RateLimitError, models).attempts == 1
+def test_an_enormous_retry_after_raises_at_once(sync_caller: Caller, value: str) -> None:
+    sync_caller.server.script("GET", "/models", [status(429, SAID, {"Retry-After": value})])
+    assert sync_caller.fails(RateLimitError, models).attempts == 1
 
 
 # Redirects.
@@ -470,7 +474,7 @@ def test_a_redirect_is_not_followed(caller: Caller, elsewhere: Faults, code: int
     [pytest.param(upload, "/files", marks=row("D10")), pytest.param(create, JOBS, marks=row("D11"))],
 )
 @pytest.mark.parametrize("code", [307, 308])
-def test_data_and_jobs_do_not_follow_either(
+def test_uploads_and_creations_do_not_follow_redirects(
     caller: Caller, elsewhere: Faults, operation: Any, path: str, code: int
 ) -> None:
     caller.server.script("POST", path, always(status(code, b"", {"Location": elsewhere.base_url + path})))
@@ -489,17 +493,17 @@ def test_data_and_jobs_do_not_follow_either(
         pytest.param("", "another path", marks=row("D16")),
     ],
 )
-def test_no_redirect_of_any_kind_is_followed(either: Caller, target: str, named: str) -> None:
-    either.server.script("GET", "/models", always(status(302, b"", {"Location": target})))
-    assert named in str(either.fails(RedirectRefusedError, models))
-    assert len(either.server.requests) == 1
+def test_redirects_to_unusual_targets_are_not_followed(sync_caller: Caller, target: str, named: str) -> None:
+    sync_caller.server.script("GET", "/models", always(status(302, b"", {"Location": target})))
+    assert named in str(sync_caller.fails(RedirectRefusedError, models))
+    assert len(sync_caller.server.requests) == 1
 
 
 # Creation.
 
 
-def made(exchange: Exchange) -> None:
-    """Carry out, frame the answer well, and cut its JSON short."""
+def cut_json(exchange: Exchange) -> None:
+    """Carry out the request, and send truncated JSON with a correct length."""
     code, body = exchange.carry_out()
     exchange.send(code, body[:-10])
 
@@ -525,35 +529,35 @@ LOST = [
     ),
     pytest.param(reset_midway, id="reset midway", marks=row("C09")),
     pytest.param(truncated, id="cut"),
-    pytest.param(made, id="cut JSON", marks=row("C10")),
+    pytest.param(cut_json, id="cut JSON", marks=row("C10")),
     pytest.param(carried_out(html(200)), id="page", marks=row("P08")),
     pytest.param(carried_out(status(200, {"status": "queued"})), id="no id"),
 ]
 
 
-def one_post(server: Faults) -> Any:
-    """The body of the one and only creation."""
+def get_creation_body(server: Faults) -> Any:
+    """Return the body of the only creation."""
     [post] = server.sent("POST", JOBS)
     return post.json()
 
 
 @pytest.mark.parametrize("fault", LOST)
-def test_a_job_whose_answer_was_lost_is_found(caller: Caller, fault: Fault) -> None:
+def test_a_job_with_a_lost_response_is_found(caller: Caller, fault: Fault) -> None:
     caller.server.script("POST", JOBS, always(fault))
     job = caller(create, timeout=0.3)
     assert len(caller.server.jobs) == 1
     assert job.id == "ftjob-1"
-    marker = one_post(caller.server)["metadata"]["bedrock_rft_marker"]
+    marker = get_creation_body(caller.server)["metadata"]["bedrock_rft_marker"]
     assert job.metadata["bedrock_rft_marker"] == marker
     assert caller.server.sent("POST", JOBS)[0].headers["idempotency-key"] == marker
 
 
 @row("C01")
 @pytest.mark.parametrize("fault", [close, reset, status(500), status(503), status(408), status(409), html(200)])
-def test_a_job_that_may_not_exist_is_not_created_again(either: Caller, fault: Fault) -> None:
-    either.server.script("POST", JOBS, always(fault))
-    error = either.fails(AmbiguousCreateError, create)
-    assert one_post(either.server)["metadata"]["bedrock_rft_marker"] == error.marker
+def test_an_ambiguous_creation_is_not_repeated(sync_caller: Caller, fault: Fault) -> None:
+    sync_caller.server.script("POST", JOBS, always(fault))
+    error = sync_caller.fails(AmbiguousCreateError, create)
+    assert get_creation_body(sync_caller.server)["metadata"]["bedrock_rft_marker"] == error.marker
     assert error.training_file == "file-1"
     assert abs(error.since - time.time()) < 60
     for word in (error.marker, "no job id", "client.jobs.find(", "file-1", MODEL, f"POST {JOBS}"):
@@ -562,88 +566,88 @@ def test_a_job_that_may_not_exist_is_not_created_again(either: Caller, fault: Fa
 
 
 @row("C02")
-def test_a_list_that_lags_is_looked_at_again(caller: Caller) -> None:
+def test_a_lagging_list_is_searched_again(caller: Caller) -> None:
     caller.server.list_lag = 2
     caller.server.script("POST", JOBS, [carried_out(close)])
     assert caller(create).id == "ftjob-1"
-    one_post(caller.server)
+    get_creation_body(caller.server)
 
 
 @row("C03")
-def test_a_list_without_metadata_is_confirmed_job_by_job(caller: Caller) -> None:
+def test_jobs_are_retrieved_if_the_list_lacks_metadata(caller: Caller) -> None:
     caller.server.list_metadata = False
     caller.server.add_job(model=MODEL, training_file="file-1", metadata={"bedrock_rft_marker": "theirs"})
     caller.server.add_job(model="another", training_file="file-1")
     caller.server.script("POST", JOBS, [carried_out(close)])
     assert caller(create).id == "ftjob-3"
-    one_post(caller.server)
+    get_creation_body(caller.server)
     assert not caller.server.sent("GET", f"{JOBS}/ftjob-2")
 
 
 @row("C05")
 @pytest.mark.parametrize("listed", [True, False])
-def test_a_job_of_somebody_else_is_not_adopted(either: Caller, listed: bool) -> None:
-    def stranger(exchange: Exchange) -> None:
+def test_a_job_with_another_marker_is_not_adopted(sync_caller: Caller, listed: bool) -> None:
+    def create_other_jobs(exchange: Exchange) -> None:
         body: dict[str, Any] = exchange.request.json()
         exchange.faults.add_job(**{**body, "metadata": {"bedrock_rft_marker": "theirs"}})
         exchange.faults.add_job(**{**body, "metadata": None})
         exchange.close()
 
-    either.server.list_metadata = listed
-    either.server.script("POST", JOBS, [stranger])
-    either.fails(AmbiguousCreateError, create)
-    one_post(either.server)
+    sync_caller.server.list_metadata = listed
+    sync_caller.server.script("POST", JOBS, [create_other_jobs])
+    sync_caller.fails(AmbiguousCreateError, create)
+    get_creation_body(sync_caller.server)
 
-    either.server.requests.clear()
-    either.server.script("POST", JOBS, [carried_out(stranger)])
-    marker = either(create).metadata["bedrock_rft_marker"]
-    assert marker == one_post(either.server)["metadata"]["bedrock_rft_marker"]
+    sync_caller.server.requests.clear()
+    sync_caller.server.script("POST", JOBS, [carried_out(create_other_jobs)])
+    marker = sync_caller(create).metadata["bedrock_rft_marker"]
+    assert marker == get_creation_body(sync_caller.server)["metadata"]["bedrock_rft_marker"]
 
 
 @row("C14")
-def test_the_look_goes_through_all_pages(either: Caller) -> None:
-    def crowd(exchange: Exchange) -> None:
+def test_the_search_for_a_job_covers_all_pages(sync_caller: Caller) -> None:
+    def create_many_jobs(exchange: Exchange) -> None:
         exchange.carry_out()
         for _ in range(300):
             exchange.faults.add_job(model=MODEL, training_file="theirs", metadata={"a": "b"})
         exchange.close()
 
-    either.server.script("POST", JOBS, [crowd])
-    assert either(create).id == "ftjob-1"
-    one_post(either.server)
-    assert len(either.server.sent("GET", JOBS)) == 4
+    sync_caller.server.script("POST", JOBS, [create_many_jobs])
+    assert sync_caller(create).id == "ftjob-1"
+    get_creation_body(sync_caller.server)
+    assert len(sync_caller.server.sent("GET", JOBS)) == 4
 
 
-def test_the_look_stops_at_jobs_that_are_too_old(either: Caller) -> None:
+def test_the_search_for_a_job_stops_at_older_jobs(sync_caller: Caller) -> None:
     for _ in range(500):
-        either.server.add_job(created_at=int(time.time()) - 3600, model=MODEL, training_file="file-1")
-    either.server.script("POST", JOBS, [close])
-    either.fails(AmbiguousCreateError, create)
-    assert len(either.server.sent("GET", JOBS)) == 4 * 2
-    assert len(either.server.requests) == 1 + 4 * 2
+        sync_caller.server.add_job(created_at=int(time.time()) - 3600, model=MODEL, training_file="file-1")
+    sync_caller.server.script("POST", JOBS, [close])
+    sync_caller.fails(AmbiguousCreateError, create)
+    assert len(sync_caller.server.sent("GET", JOBS)) == 4 * 2
+    assert len(sync_caller.server.requests) == 1 + 4 * 2
 
 
 @row("C04")
-@pytest.mark.parametrize("trouble", [status(503), status(403, SAID), close, html(200)])
-def test_a_look_that_fails_leaves_it_unclear(either: Caller, trouble: Fault) -> None:
-    either.server.script("POST", JOBS, [carried_out(close)])
-    either.server.script("GET", JOBS, always(trouble))
-    either.fails(AmbiguousCreateError, create)
-    one_post(either.server)
+@pytest.mark.parametrize("fault", [status(503), status(403, SAID), close, html(200)])
+def test_a_failed_search_leaves_the_creation_ambiguous(sync_caller: Caller, fault: Fault) -> None:
+    sync_caller.server.script("POST", JOBS, [carried_out(close)])
+    sync_caller.server.script("GET", JOBS, always(fault))
+    sync_caller.fails(AmbiguousCreateError, create)
+    get_creation_body(sync_caller.server)
 
 
 @row("C04")
-def test_a_look_that_fails_once_is_taken_again(either: Caller) -> None:
-    either.server.script("POST", JOBS, [carried_out(close)])
-    either.server.script("GET", JOBS, [status(403, SAID)])
-    assert either(create).id == "ftjob-1"
+def test_a_search_that_fails_once_is_repeated(sync_caller: Caller) -> None:
+    sync_caller.server.script("POST", JOBS, [carried_out(close)])
+    sync_caller.server.script("GET", JOBS, [status(403, SAID)])
+    assert sync_caller(create).id == "ftjob-1"
 
 
 @row("C08")
 @pytest.mark.parametrize(
     "refusal", [status(429), status(503, {"error": {"code": "ThrottlingException", "message": "Slow."}})]
 )
-def test_throttling_made_no_job_so_it_is_asked_again(caller: Caller, refusal: Fault) -> None:
+def test_a_throttled_creation_is_sent_again(caller: Caller, refusal: Fault) -> None:
     caller.server.script("POST", JOBS, [refusal])
     assert caller(create).id == "ftjob-1"
     posts = caller.server.sent("POST", JOBS)
@@ -652,57 +656,57 @@ def test_throttling_made_no_job_so_it_is_asked_again(caller: Caller, refusal: Fa
     assert len(caller.server.jobs) == 1
 
 
-def test_lasting_throttling_is_no_unclear_creation(either: Caller) -> None:
-    either.server.script("POST", JOBS, always(status(429, SAID)))
-    assert either.fails(RateLimitError, create).attempts == 3
-    assert not either.server.sent("GET")
+def test_lasting_throttling_does_not_make_a_creation_ambiguous(sync_caller: Caller) -> None:
+    sync_caller.server.script("POST", JOBS, always(status(429, SAID)))
+    assert sync_caller.fails(RateLimitError, create).attempts == 3
+    assert not sync_caller.server.sent("GET")
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 422])
-def test_a_refused_creation_is_said_at_once(either: Caller, code: int) -> None:
-    either.server.script("POST", JOBS, always(status(code, SAID)))
-    error = either.fails(APIStatusError, create)
-    assert error.attempts == len(either.server.requests) == 1
+def test_a_refused_creation_raises_at_once(sync_caller: Caller, code: int) -> None:
+    sync_caller.server.script("POST", JOBS, always(status(code, SAID)))
+    error = sync_caller.fails(APIStatusError, create)
+    assert error.attempts == len(sync_caller.server.requests) == 1
 
 
 @row("C15")
-def test_a_refused_marker_is_left_out_with_a_warning(either: Caller) -> None:
+def test_a_rejected_marker_is_omitted_with_a_warning(sync_caller: Caller) -> None:
     refusal = {"error": {"code": "validation_error", "message": "unknown field `metadata`", "param": "metadata"}}
-    either.server.script("POST", JOBS, [status(400, refusal)])
+    sync_caller.server.script("POST", JOBS, [status(400, refusal)])
     with pytest.warns(BedrockRFTWarning, match="rejected the metadata"):
-        assert either(create).id == "ftjob-1"
-    assert "metadata" not in either.server.sent("POST", JOBS)[1].json()
-    assert len(either.server.jobs) == 1
+        assert sync_caller(create).id == "ftjob-1"
+    assert "metadata" not in sync_caller.server.sent("POST", JOBS)[1].json()
+    assert len(sync_caller.server.jobs) == 1
 
 
 @row("C15")
-def test_without_a_marker_no_job_is_guessed(either: Caller) -> None:
+def test_without_a_marker_no_job_is_adopted(sync_caller: Caller) -> None:
     refusal = {"error": {"code": "validation_error", "message": "unknown field", "param": "metadata"}}
-    either.server.script("POST", JOBS, [status(400, refusal), carried_out(close)])
+    sync_caller.server.script("POST", JOBS, [status(400, refusal), carried_out(close)])
     with pytest.warns(BedrockRFTWarning, match="rejected the metadata"):
-        either.fails(AmbiguousCreateError, create)
-    assert len(either.server.sent("POST", JOBS)) == 2
-    assert len(either.server.jobs) == 1
+        sync_caller.fails(AmbiguousCreateError, create)
+    assert len(sync_caller.server.sent("POST", JOBS)) == 2
+    assert len(sync_caller.server.jobs) == 1
 
 
 @row("C11")
-def test_a_name_finds_the_job_that_an_earlier_run_made(caller: Caller) -> None:
+def test_a_name_finds_the_job_of_an_earlier_run(caller: Caller) -> None:
     def named(client: Any) -> Any:
         return client.jobs.create(MODEL, training_file="file-1", reward=ARN, name="run-1")
 
     caller.server.script("POST", JOBS, [carried_out(close)])
     first, second = caller(named), caller(named)
     assert first.id == second.id == "ftjob-1"
-    assert one_post(caller.server)["metadata"]["bedrock_rft_marker"] == "run-1"
+    assert get_creation_body(caller.server)["metadata"]["bedrock_rft_marker"] == "run-1"
 
 
-def test_the_marker_is_logged_before_anything_is_sent(either: Caller, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_marker_is_logged_before_anything_is_sent(sync_caller: Caller, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "bedrock_rft")
-    either.server.script("POST", JOBS, [carried_out(close)])
-    marker = either(create).metadata["bedrock_rft_marker"]
-    told = [record for record in caplog.records if record.name == "bedrock_rft"]
-    assert marker in told[0].getMessage()
-    assert "found by its marker" in told[-1].getMessage()
+    sync_caller.server.script("POST", JOBS, [carried_out(close)])
+    marker = sync_caller(create).metadata["bedrock_rft_marker"]
+    messages = [record for record in caplog.records if record.name == "bedrock_rft"]
+    assert marker in messages[0].getMessage()
+    assert "found by its marker" in messages[-1].getMessage()
 
 
 # Cancelling and deleting.
@@ -710,38 +714,38 @@ def test_the_marker_is_logged_before_anything_is_sent(either: Caller, caplog: py
 
 @row("C12")
 @pytest.mark.parametrize("lost", [close, reset, status(500), status(503), status(504)])
-def test_a_job_is_cancelled_though_the_answer_was_lost(caller: Caller, lost: Fault) -> None:
+def test_a_cancellation_with_a_lost_response_succeeds(caller: Caller, lost: Fault) -> None:
     caller.server.add_job(statuses=["running"])
     caller.server.script("POST", f"{JOBS}/ftjob-1/cancel", [carried_out(lost)])
     assert caller(lambda client: client.jobs.cancel("ftjob-1")).status == "cancelled"
 
 
-def test_a_job_that_cannot_be_cancelled_is_said(either: Caller) -> None:
-    either.server.add_job(statuses=["succeeded"])
-    either.server.script("POST", f"{JOBS}/ftjob-1/cancel", always(status(409, SAID)))
-    assert "own words" in str(either.fails(ConflictError, lambda client: client.jobs.cancel("ftjob-1")))
+def test_cancelling_a_finished_job_raises_a_conflict(sync_caller: Caller) -> None:
+    sync_caller.server.add_job(statuses=["succeeded"])
+    sync_caller.server.script("POST", f"{JOBS}/ftjob-1/cancel", always(status(409, SAID)))
+    assert "own words" in str(sync_caller.fails(ConflictError, lambda client: client.jobs.cancel("ftjob-1")))
 
 
 @row("C13")
 @pytest.mark.parametrize("lost", [close, reset, status(500), status(503), status(504)])
-def test_a_file_is_deleted_though_the_answer_was_lost(caller: Caller, lost: Fault) -> None:
+def test_a_deletion_with_a_lost_response_succeeds(caller: Caller, lost: Fault) -> None:
     caller.server.files["file-1"] = b"x"
     caller.server.script("DELETE", "/files/file-1", [carried_out(lost)])
     assert caller(lambda client: client.files.delete("file-1")).id == "file-1"
     assert caller.server.files == {}
 
 
-def test_a_file_that_never_was_is_said(either: Caller) -> None:
-    assert "file-9" in str(either.fails(NotFoundError, lambda client: client.files.delete("file-9")))
+def test_deleting_an_unknown_file_raises(sync_caller: Caller) -> None:
+    assert "file-9" in str(sync_caller.fails(NotFoundError, lambda client: client.files.delete("file-9")))
 
 
-def test_what_the_caller_was_handling_is_no_part_of_a_fault(either: Caller) -> None:
-    either.server.script("POST", JOBS, [carried_out(close)])
+def test_an_exception_being_handled_does_not_affect_a_creation(sync_caller: Caller) -> None:
+    sync_caller.server.script("POST", JOBS, [carried_out(close)])
     kept: list[object] = []
     try:
         httpx.get("http://127.0.0.1:1/")
     except httpx.ConnectError as mine:
-        kept += [either(create).id, mine.__traceback__]
+        kept += [sync_caller(create).id, mine.__traceback__]
     assert kept[0] == "ftjob-1"
     assert kept[1] is not None
-    one_post(either.server)
+    get_creation_body(sync_caller.server)

@@ -1,4 +1,4 @@
-"""An independent verifier accepts every signature, and nothing is signed for another origin."""
+"""An independent verifier accepts every signature; requests to another origin are not signed."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ BASE = f"{HOST}/v1"
 KEY, SECRET, TOKEN = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "session/token+with=odd~characters"
 
 
-def verified(request: httpx.Request, body: bytes, *, token: str | None = TOKEN, now: datetime | None = None) -> str:
-    """Ask the verifier, with what goes onto the wire: the raw target and the raw headers."""
+def verify_request(
+    request: httpx.Request, body: bytes, *, token: str | None = TOKEN, now: datetime | None = None
+) -> str:
+    """Verify the raw target and headers of a request, and return the access key."""
     path, _, query = request.url.raw_path.partition(b"?")
     return verify(
         request.method,
@@ -42,13 +44,13 @@ def verified(request: httpx.Request, body: bytes, *, token: str | None = TOKEN, 
     )
 
 
-def judge(accepted: list[bytes], **options: Any) -> httpx.MockTransport:
-    """A server that accepts what the verifier does. It stands behind a real client, where the socket would be."""
+def verifying_transport(accepted: list[bytes], **options: Any) -> httpx.MockTransport:
+    """Return a transport that verifies each request, and responds with 200 or the verifier's error."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         body = request.read()
         try:
-            verified(request, body, **options)
+            verify_request(request, body, **options)
         except InvalidSignatureError as refused:
             return httpx.Response(refused.status, json={"error": {"code": refused.code, "message": refused.message}})
         accepted.append(body)
@@ -57,11 +59,11 @@ def judge(accepted: list[bytes], **options: Any) -> httpx.MockTransport:
     return httpx.MockTransport(answer)
 
 
-def signer(token: str | None = TOKEN) -> SigV4Auth:
+def make_auth(token: str | None = TOKEN) -> SigV4Auth:
     return SigV4Auth("us-west-2", credentials=Credentials(KEY, SECRET, token), base_url=BASE)
 
 
-OPTIONAL = "!$&'()*+,;=:@"  # a path may hold these as they are or escaped
+OPTIONAL = "!$&'()*+,;=:@"  # allowed in a path unescaped or escaped
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 header_names = st.from_regex(r"x-[a-z][a-z0-9-]{0,15}", fullmatch=True).filter(
@@ -82,7 +84,7 @@ tokens = st.none() | st.from_regex(r"[A-Za-z0-9+/=]{1,200}", fullmatch=True)
 )
 @example("GET", ["a b", "ü+%2F*~'()"], [("b", "2"), ("a", "1"), ("a", "0"), ("", "x"), ("c", "")], {}, b"", None)
 @example("POST", ["x"], [("q", "1+1 =2&3?"), ("Q", "é")], {"x-odd": "  a   b  ", "x-empty": ""}, b"\x00", "t" * 200)
-def test_whatever_is_signed_is_accepted(
+def test_every_signed_request_is_accepted(
     method: str,
     segments: list[str],
     query: list[tuple[str, Any]],
@@ -92,24 +94,24 @@ def test_whatever_is_signed_is_accepted(
 ) -> None:
     accepted: list[bytes] = []
     path = "/v1/" + "/".join(quote(part, safe=OPTIONAL) for part in segments)
-    with httpx.Client(auth=signer(token), transport=judge(accepted, token=token)) as http:
+    with httpx.Client(auth=make_auth(token), transport=verifying_transport(accepted, token=token)) as http:
         response = http.request(method, HOST + path, params=query, headers=headers, content=body)
     assert response.status_code == 200, response.text
     assert accepted == [body]
 
 
 @pytest.mark.parametrize("change", ["method", "path", "query", "header", "token", "body", "date"])
-def test_whatever_is_changed_on_the_way_is_refused(change: str) -> None:
+def test_every_change_after_signing_is_refused(change: str) -> None:
     sent: list[httpx.Request] = []
 
     def keep(request: httpx.Request) -> httpx.Response:
         sent.append(request)
         return httpx.Response(200)
 
-    with httpx.Client(auth=signer(), transport=httpx.MockTransport(keep)) as http:
+    with httpx.Client(auth=make_auth(), transport=httpx.MockTransport(keep)) as http:
         http.post(f"{BASE}/files", params={"a": "1"}, headers={"OpenAI-Project": "proj_a"}, content=b"body")
     request, body = sent[0], b"body"
-    assert verified(request, body) == KEY
+    assert verify_request(request, body) == KEY
     if change == "method":
         request.method = "PUT"
     elif change == "path":
@@ -123,21 +125,21 @@ def test_whatever_is_changed_on_the_way_is_refused(change: str) -> None:
     elif change == "date":
         request.headers["X-Amz-Date"] = "20200101T000000Z"
     with pytest.raises(InvalidSignatureError):
-        verified(request, b"other" if change == "body" else body)
+        verify_request(request, b"other" if change == "body" else body)
 
 
 def stream() -> Iterator[bytes]:
     yield from (b"a" * 70_000, b"b" * 3)
 
 
-async def astream() -> AsyncIterator[bytes]:
+async def stream_async() -> AsyncIterator[bytes]:
     for chunk in stream():
         yield chunk
 
 
-def test_streamed_bodies_are_signed_by_their_real_hash() -> None:
+def test_streamed_bodies_are_signed_with_their_hash() -> None:
     accepted: list[bytes] = []
-    with httpx.Client(auth=signer(), transport=judge(accepted)) as http:
+    with httpx.Client(auth=make_auth(), transport=verifying_transport(accepted)) as http:
         assert http.post(f"{BASE}/files", content=stream()).status_code == 200
         files = {"file": ("a.jsonl", io.BytesIO(b"{}\n"), "application/jsonl")}
         assert http.post(f"{BASE}/files", data={"purpose": "fine-tune"}, files=files).status_code == 200
@@ -146,15 +148,15 @@ def test_streamed_bodies_are_signed_by_their_real_hash() -> None:
 
 
 @pytest.mark.anyio
-async def test_streamed_bodies_are_signed_in_async_too() -> None:
+async def test_async_streamed_bodies_are_signed_with_their_hash() -> None:
     accepted: list[bytes] = []
-    async with httpx.AsyncClient(auth=signer(), transport=judge(accepted)) as http:
-        assert (await http.post(f"{BASE}/files", content=astream())).status_code == 200
+    async with httpx.AsyncClient(auth=make_auth(), transport=verifying_transport(accepted)) as http:
+        assert (await http.post(f"{BASE}/files", content=stream_async())).status_code == 200
         assert (await http.get(f"{BASE}/models")).status_code == 200
     assert accepted == [b"".join(stream()), b""]
 
 
-def test_over_sockets_in_anybodys_client() -> None:
+def test_signing_works_over_sockets_in_other_clients() -> None:
     with LocalService() as service:
         options = service.client_options()
         auth = SigV4Auth(options["region"], credentials=options["credentials"], base_url=options["base_url"])
@@ -171,22 +173,22 @@ def test_over_sockets_in_anybodys_client() -> None:
         assert asyncio.run(asked()) == 200
 
 
-def test_nothing_is_signed_for_another_origin() -> None:
-    with httpx.Client(auth=signer(), transport=judge([])) as http:
+def test_a_request_to_another_origin_is_not_signed() -> None:
+    with httpx.Client(auth=make_auth(), transport=verifying_transport([])) as http:
         for url in ("http://127.0.0.1:10/v1/models", "https://127.0.0.1:9/v1/models", "http://localhost:9/v1/models"):
             with pytest.raises(ConfigurationError, match="Refusing to sign"):
                 http.get(url)
 
 
 @pytest.mark.parametrize("minutes", [-10, 10])
-def test_a_wrong_clock_is_corrected_from_the_answer(minutes: int) -> None:
+def test_a_wrong_clock_is_corrected_from_the_response(minutes: int) -> None:
     accepted: list[int] = []
     theirs = timedelta(minutes=minutes)
 
     def answer(request: httpx.Request) -> httpx.Response:
         now = datetime.now(timezone.utc) + theirs
         try:
-            verified(request, request.read(), now=now)
+            verify_request(request, request.read(), now=now)
         except InvalidSignatureError as refused:
             return httpx.Response(
                 refused.status, headers={"Date": format_datetime(now, usegmt=True)}, text=refused.message
@@ -194,52 +196,52 @@ def test_a_wrong_clock_is_corrected_from_the_answer(minutes: int) -> None:
         accepted.append(1)
         return httpx.Response(200)
 
-    with httpx.Client(auth=signer(), transport=httpx.MockTransport(answer)) as http:
+    with httpx.Client(auth=make_auth(), transport=httpx.MockTransport(answer)) as http:
         assert [http.get(f"{BASE}/models").status_code for _ in range(2)] == [200, 200]
     assert len(accepted) == 2
 
 
 @pytest.mark.anyio
-async def test_a_wrong_clock_is_corrected_for_all_that_are_under_way() -> None:
+async def test_a_wrong_clock_is_corrected_for_all_concurrent_requests() -> None:
     barrier = asyncio.Barrier(6) if hasattr(asyncio, "Barrier") else None
     theirs = timedelta(hours=1)
 
     async def answer(request: httpx.Request) -> httpx.Response:
         now = datetime.now(timezone.utc) + theirs
         try:
-            verified(request, await request.aread(), now=now)
+            verify_request(request, await request.aread(), now=now)
         except InvalidSignatureError:
             if barrier is not None:
                 await barrier.wait()  # all are refused before the first is signed again
             return httpx.Response(403, headers={"Date": format_datetime(now, usegmt=True)})
         return httpx.Response(200)
 
-    async with httpx.AsyncClient(auth=signer(), transport=httpx.MockTransport(answer)) as http:
+    async with httpx.AsyncClient(auth=make_auth(), transport=httpx.MockTransport(answer)) as http:
         answers = await asyncio.gather(*(http.get(f"{BASE}/models") for _ in range(6)))
     assert [one.status_code for one in answers] == [200] * 6
 
 
-def test_a_header_outside_ascii_travels_unsigned() -> None:
+def test_a_header_outside_ascii_is_sent_unsigned() -> None:
     accepted: list[bytes] = []
-    with httpx.Client(auth=signer(), transport=judge(accepted)) as http:
+    with httpx.Client(auth=make_auth(), transport=verifying_transport(accepted)) as http:
         assert http.get(f"{BASE}/models", headers=[(b"x-name", "é".encode())]).status_code == 200
 
 
-def test_an_old_date_of_a_cached_answer_corrects_nothing() -> None:
+def test_the_old_date_of_a_cached_response_does_not_change_the_clock() -> None:
     requests: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
         requests.append(request.headers["x-amz-date"])
         return httpx.Response(403, headers={"Date": "Mon, 01 Jan 2024 00:00:00 GMT", "Age": "600"})
 
-    with httpx.Client(auth=signer(), transport=httpx.MockTransport(answer)) as http:
+    with httpx.Client(auth=make_auth(), transport=httpx.MockTransport(answer)) as http:
         assert http.get(f"{BASE}/models").status_code == 403
     assert len(requests) == 1
     assert not requests[0].startswith("2024")
 
 
 class Rotating:
-    """A provider whose credentials are replaced: the old ones are revoked."""
+    """A provider of rotated credentials; the old ones are revoked."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -249,12 +251,12 @@ class Rotating:
         return Credentials("AKIDOLD" if self.asked == 1 else KEY, SECRET, TOKEN)
 
 
-def test_replaced_credentials_are_used_at_once() -> None:
+def test_rotated_credentials_are_used_at_once() -> None:
     provider = Rotating()
 
     def answer(request: httpx.Request) -> httpx.Response:
         try:
-            verified(request, request.read())
+            verify_request(request, request.read())
         except InvalidSignatureError:
             return httpx.Response(403, json={"__type": "ExpiredTokenException", "message": "The token has expired"})
         return httpx.Response(200)

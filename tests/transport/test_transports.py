@@ -74,12 +74,12 @@ def peer() -> Iterator[Peer]:
 
         do_GET = do_POST = do_DELETE = do_PUT = do_PATCH = do
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its base's name
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
             pass
 
     class Server(ThreadingHTTPServer):
         def handle_error(self, request: Any, client_address: Any) -> None:
-            """A client that gave up is what some tests are about."""
+            """Ignore disconnected clients, which some tests cause."""
 
     server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -105,9 +105,7 @@ def client(peer: Peer, mode: str, **options: Any) -> Client:
 
 @row("A12")
 @modes
-def test_nothing_of_another_services_environment_travels(
-    peer: Peer, mode: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_settings_for_other_services_are_not_sent(peer: Peer, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "OPENAI_ORG_ID": "org-foreign", "OPENAI_PROJECT_ID": "proj_foreign", "OPENAI_ADMIN_KEY": "sk-foreign",
         "OPENAI_API_KEY": "sk-foreign", "OPENAI_CUSTOM_HEADERS": "X-Foreign: 1\nAuthorization: Bearer foreign",
@@ -137,7 +135,7 @@ def test_nothing_of_another_services_environment_travels(
 
 
 @modes
-def test_a_project_is_named_on_purpose(peer: Peer, mode: str) -> None:
+def test_only_an_explicit_project_is_sent(peer: Peer, mode: str) -> None:
     with client(peer, mode, project="proj_mine") as rft:
         rft.models.retrieve("m")
         rft.openai.chat.completions.create(**CHAT)
@@ -157,7 +155,7 @@ def test_cookies_are_not_kept(peer: Peer, mode: str) -> None:
 
 @row("A15")
 @modes
-def test_a_netrc_is_not_used(peer: Peer, mode: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_netrc_credentials_are_not_used(peer: Peer, mode: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login foreign password foreign\n")
     (tmp_path / ".netrc").chmod(0o600)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -168,7 +166,7 @@ def test_a_netrc_is_not_used(peer: Peer, mode: str, monkeypatch: pytest.MonkeyPa
 
 
 @modes
-def test_the_openai_client_goes_to_one_origin(peer: Peer, mode: str) -> None:
+def test_the_openai_client_refuses_other_origins(peer: Peer, mode: str) -> None:
     with client(peer, mode) as rft, pytest.raises((ConfigurationError, openai.APIConnectionError)) as refused:
         rft.openai.get("http://localhost:9/v1/models", cast_to=object)
     error = refused.value if isinstance(refused.value, ConfigurationError) else refused.value.__cause__
@@ -177,7 +175,7 @@ def test_the_openai_client_goes_to_one_origin(peer: Peer, mode: str) -> None:
 
 
 @modes
-def test_paths_and_queries_arrive_as_they_were_meant(peer: Peer, mode: str) -> None:
+def test_paths_and_queries_are_encoded(peer: Peer, mode: str) -> None:
     with client(peer, mode) as rft:
         rft.models.retrieve("a/b?c#d e'(ü)%2F")
         rft.request("GET", "/models", query={"q": "1+1 =2&3?", "é": True, "n": None, "f": 1.5})
@@ -188,7 +186,7 @@ def test_paths_and_queries_arrive_as_they_were_meant(peer: Peer, mode: str) -> N
 
 
 class TestKeys:
-    def test_a_function_is_asked_for_every_attempt(self, peer: Peer) -> None:
+    def test_a_key_function_is_called_for_every_request(self, peer: Peer) -> None:
         keys = iter(f"key-{number}" for number in range(9))
         with Client("us-west-2", base_url=peer.url, api_key=lambda: next(keys)) as rft:
             rft.models.retrieve("m")
@@ -209,7 +207,7 @@ class TestKeys:
                 rft.models.retrieve("m")
         assert len(peer.headers) == 3
 
-    def test_async_functions(self, peer: Peer) -> None:
+    def test_async_key_functions_work_in_async_clients_only(self, peer: Peer) -> None:
         async def key() -> str:
             return "key-async"
 
@@ -228,7 +226,7 @@ class TestKeys:
         ):
             rft.models.retrieve("m")
 
-    def test_what_a_function_gives_is_checked(self, peer: Peer) -> None:
+    def test_the_result_of_a_key_function_is_checked(self, peer: Peer) -> None:
         def asked(given: Any) -> None:
             with Client("us-west-2", base_url=peer.url, api_key=lambda: given) as rft:
                 rft.models.retrieve("m")
@@ -241,13 +239,13 @@ class TestKeys:
 
 class TestBounds:
     @modes
-    def test_an_answer_of_any_size_is_not_read_to_its_end(self, peer: Peer, mode: str) -> None:
+    def test_a_response_larger_than_16_mib_raises(self, peer: Peer, mode: str) -> None:
         peer.answer = lambda found, handler: found.reply(handler, body=b" " * (17 << 20))
         with client(peer, mode) as rft, pytest.raises(APIResponseError, match="larger than 16 MiB"):
             rft.models.retrieve("m")
 
     @modes
-    def test_a_dripping_answer_is_given_up(self, peer: Peer, mode: str) -> None:
+    def test_a_response_that_arrives_byte_by_byte_times_out(self, peer: Peer, mode: str) -> None:
         def drip(_: Peer, handler: BaseHTTPRequestHandler) -> None:
             handler.send_response(200)
             handler.send_header("Content-Length", "1000")
@@ -272,7 +270,7 @@ class TestBounds:
         assert peer.headers[0]["accept-encoding"] == "identity"
 
     @modes
-    def test_a_large_file_goes_to_disk(self, peer: Peer, mode: str, tmp_path: Path) -> None:
+    def test_a_large_file_is_written_to_disk(self, peer: Peer, mode: str, tmp_path: Path) -> None:
         content = b"x" * (20 << 20)
         peer.answer = lambda found, handler: found.reply(handler, body=content)
         with client(peer, mode) as rft:
@@ -281,7 +279,7 @@ class TestBounds:
 
 
 @modes
-def test_json_without_a_spelling_is_refused_before_it_is_sent(peer: Peer, mode: str) -> None:
+def test_values_without_a_json_form_are_refused_before_sending(peer: Peer, mode: str) -> None:
     with client(peer, mode) as rft:
         for odd in ({"a": float("nan")}, {"a": object()}, {"a": "\ud800"}):
             with pytest.raises(ConfigurationError, match="cannot be written as JSON"):
@@ -291,7 +289,7 @@ def test_json_without_a_spelling_is_refused_before_it_is_sent(peer: Peer, mode: 
 
 @modes
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-def test_every_method_carries_its_body(peer: Peer, mode: str, method: str) -> None:
+def test_every_method_sends_its_body(peer: Peer, mode: str, method: str) -> None:
     with client(peer, mode) as rft:
         assert rft.request(method, "/x", json={"ü": 1}).status == 200
     assert json.loads(peer.bodies[0]) == {"ü": 1}
@@ -299,20 +297,20 @@ def test_every_method_carries_its_body(peer: Peer, mode: str, method: str) -> No
 
 
 @modes
-def test_a_second_client_shares_what_is_dear(mode: str) -> None:
+def test_a_second_client_shares_the_tls_context_but_not_the_transport(mode: str) -> None:
     with Client("us-west-2", **MODES[mode]) as first, Client("us-west-2", **MODES[mode]) as second:
         assert first._async._session.transport is not second._async._session.transport
     assert tls_context(None) is tls_context(None)
 
 
-def test_the_flavour_of_the_openai_sdk_is_found() -> None:
+def test_the_http_library_provides_the_openai_sdks_base_classes() -> None:
     library = http_library()
     assert issubclass(openai.DefaultHttpxClient, library.Client)
     assert issubclass(openai.DefaultAsyncHttpxClient, library.AsyncClient)
 
 
 @modes
-def test_a_list_that_does_not_move_on_ends(peer: Peer, mode: str) -> None:
+def test_a_list_with_a_stuck_cursor_ends(peer: Peer, mode: str) -> None:
     stuck = {"data": [{"id": "e1"}, {"message": "without an id"}], "has_more": True}
     peer.answer = lambda found, handler: found.reply(handler, body=stuck)
     with client(peer, mode) as rft:
@@ -321,20 +319,20 @@ def test_a_list_that_does_not_move_on_ends(peer: Peer, mode: str) -> None:
 
 
 @modes
-def test_a_deletion_may_be_answered_without_a_word(peer: Peer, mode: str) -> None:
+def test_an_empty_response_to_a_deletion_is_accepted(peer: Peer, mode: str) -> None:
     peer.answer = lambda found, handler: found.reply(handler, status=204, body=b"")
     with client(peer, mode) as rft:
         assert rft.files.delete("file-1").id == "file-1"
 
 
 @modes
-def test_only_training_data_is_checked_to_be_such(peer: Peer, mode: str) -> None:
+def test_only_training_data_is_validated(peer: Peer, mode: str) -> None:
     with client(peer, mode) as rft:
         assert rft.files.upload(b"{}", purpose="batch").id == "m"
 
 
 @modes
-def test_a_closed_client_says_so(peer: Peer, mode: str) -> None:
+def test_a_closed_client_raises(peer: Peer, mode: str) -> None:
     rft = client(peer, mode)
     rft.close()
     with pytest.raises(ConfigurationError, match="is closed"):
@@ -343,7 +341,7 @@ def test_a_closed_client_says_so(peer: Peer, mode: str) -> None:
 
 
 @modes
-def test_a_slow_upload_is_not_late(peer: Peer, mode: str) -> None:
+def test_a_slow_upload_does_not_time_out(peer: Peer, mode: str) -> None:
     def progress(sent: int, total: int) -> None:
         assert sent <= total
         time.sleep(0.4)
@@ -354,7 +352,7 @@ def test_a_slow_upload_is_not_late(peer: Peer, mode: str) -> None:
 
 
 @modes
-def test_what_a_callback_raises_is_the_users_own(peer: Peer, mode: str) -> None:
+def test_an_exception_of_a_callback_is_raised_unchanged(peer: Peer, mode: str) -> None:
     def progress(sent: int, total: int) -> None:
         raise LookupError(f"{sent} of {total}")
 
@@ -363,7 +361,7 @@ def test_what_a_callback_raises_is_the_users_own(peer: Peer, mode: str) -> None:
     assert len(peer.paths) <= 1
 
 
-def test_what_a_function_for_keys_raises_is_no_lost_connection(peer: Peer) -> None:
+def test_an_exception_of_a_key_function_is_raised_unchanged(peer: Peer) -> None:
     asked: list[int] = []
 
     def sealed() -> str:
@@ -395,9 +393,7 @@ def test_closing_the_openai_client_leaves_the_client_open(peer: Peer, mode: str)
 
 @row("A12")
 @modes
-def test_headers_of_the_protocol_are_not_taken_from_the_environment(
-    peer: Peer, mode: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_custom_headers_of_the_environment_are_not_sent(peer: Peer, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "Host: evil.example\nContent-Type: text/x\nX-Gone: 1\nX-Odd: é")
     with client(peer, mode) as rft:
         lent = rft.openai
@@ -412,7 +408,7 @@ def test_headers_of_the_protocol_are_not_taken_from_the_environment(
 
 @pytest.mark.parametrize("proxy", ["ftp://u:hidden@127.0.0.1:1", "http://127.0.0.1:port"])
 @modes
-def test_a_proxy_that_makes_no_sense_is_named(mode: str, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_proxy_is_refused_with_its_variable(mode: str, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     with pytest.raises(ConfigurationError, match="HTTPS_PROXY") as refused:
         Client("us-west-2", **MODES[mode])
@@ -420,7 +416,7 @@ def test_a_proxy_that_makes_no_sense_is_named(mode: str, proxy: str, monkeypatch
 
 
 @modes
-def test_certificates_that_are_none_are_named(mode: str, tmp_path: Path) -> None:
+def test_a_ca_bundle_without_certificates_is_refused(mode: str, tmp_path: Path) -> None:
     (tmp_path / "bad.pem").write_text("hello")
     with pytest.raises(ConfigurationError, match="no PEM certificates"):
         Client("us-west-2", ca_bundle=tmp_path / "bad.pem", **MODES[mode])
