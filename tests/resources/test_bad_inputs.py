@@ -1,4 +1,4 @@
-"""Arguments that users really pass: invalid ones raise before anything is sent, valid ones are accepted."""
+"""Invalid arguments raise before anything is sent; valid ones are accepted."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ GOOD = [
 
 @pytest.mark.filterwarnings("default::bedrock_rft.errors.BedrockRFTWarning")
 @pytest.mark.parametrize(("value", "region"), GOOD)
-def test_a_function_of_the_clients_region_is_taken(server: Faults, value: str, region: str) -> None:
+def test_a_function_in_the_clients_region_is_accepted(server: Faults, value: str, region: str) -> None:
     create(server, reward=value, region=region)
     assert value in str(server.sent("POST")[-1].json())
 
@@ -87,7 +87,7 @@ BAD: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("value", "named"), BAD)
-def test_what_is_no_function_to_be_had_is_refused(server: Faults, value: Any, named: str) -> None:
+def test_an_invalid_function_arn_is_refused(server: Faults, value: Any, named: str) -> None:
     before = len(server.requests)
     with pytest.raises(ConfigurationError) as refused:
         create(server, reward=value)
@@ -106,7 +106,7 @@ def test_what_is_no_function_to_be_had_is_refused(server: Faults, value: Any, na
         ({"hyperparameters": {"n_epochs": 1_000_000_000}}, "us-west-2"),
     ],
 )
-def test_what_is_the_services_to_judge_is_sent_as_it_is(server: Faults, body: dict[str, Any], region: str) -> None:
+def test_values_for_the_service_to_judge_are_sent_unchanged(server: Faults, body: dict[str, Any], region: str) -> None:
     create(server, region=region, **body)
     for value in body.values():
         assert (value if isinstance(value, str) else str(value["n_epochs"])) in server.sent("POST")[-1].body.decode()
@@ -116,11 +116,11 @@ def test_what_is_the_services_to_judge_is_sent_as_it_is(server: Faults, body: di
     "value",
     [{}, {"n_epochs": 1, "batch_size": 4, "learning_rate_multiplier": 1.0}, {"learning_rate_multiplier": 1}],
 )
-def test_hyperparameters_that_make_sense_are_taken(server: Faults, value: dict[str, Any]) -> None:
+def test_valid_hyperparameters_are_accepted(server: Faults, value: dict[str, Any]) -> None:
     create(server, hyperparameters=value)
 
 
-def test_a_hyperparameter_of_tomorrow_is_taken_with_a_warning(server: Faults) -> None:
+def test_an_unknown_hyperparameter_is_sent_with_a_warning(server: Faults) -> None:
     with pytest.warns(BedrockRFTWarning, match="temperature_schedule"):
         create(server, hyperparameters={"temperature_schedule": "cosine"})
     assert "cosine" in str(server.sent("POST")[-1].json())
@@ -140,7 +140,7 @@ def test_a_hyperparameter_of_tomorrow_is_taken_with_a_warning(server: Faults) ->
         ("n_epochs=1", "hyperparameters"),
     ],
 )
-def test_hyperparameters_that_make_none_are_refused(server: Faults, value: Any, named: str) -> None:
+def test_invalid_hyperparameters_are_refused(server: Faults, value: Any, named: str) -> None:
     before = len(server.requests)
     with pytest.raises(ConfigurationError, match=named):
         create(server, hyperparameters=value)
@@ -157,14 +157,14 @@ def test_hyperparameters_that_make_none_are_refused(server: Faults, value: Any, 
     ],
 )
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
-def test_both_colours_refuse_settings_alike(kind: Any, settings: dict[str, Any], named: str) -> None:
+def test_sync_and_async_clients_refuse_the_same_settings(kind: Any, settings: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigurationError, match=named) as refused:
         kind(**{"region": "us-west-2", "api_key": "key", **settings})
     assert "hunter2" not in str(refused.value)
 
 
 @pytest.mark.parametrize(("key", "sent"), [("\tkey", "key"), ("key\n", "key"), (" key ", "key")])
-def test_a_key_is_sent_without_what_was_pasted_around_it(server: Faults, key: str, sent: str) -> None:
+def test_whitespace_around_a_key_is_removed(server: Faults, key: str, sent: str) -> None:
     with Client("us-west-2", api_key=key, base_url=server.base_url) as client:
         client.models.retrieve("m")
     assert server.requests[-1].headers["authorization"] == f"Bearer {sent}"

@@ -1,4 +1,4 @@
-"""One contract over every way in: in process, the OpenAI SDK over HTTP, signed HTTP; blocking and async."""
+"""The same behaviour in process, over HTTP with the OpenAI SDK, and over signed HTTP; sync and async."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def reward(event: Any, context: Any) -> list[dict[str, Any]]:
     ]
 
 
-def names(folder: Path) -> list[str]:
+def filenames(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
 
 
@@ -57,8 +57,8 @@ def broken(event: Any, context: Any) -> None:
     del event, context
 
 
-class Either:
-    """A client of either colour, asked with `await`: the contract is written once."""
+class AwaitableClient:
+    """Wrapper with async methods for either client, so that each test runs with both."""
 
     def __init__(self, client: Client | AsyncClient) -> None:
         self.client: Any = client
@@ -89,7 +89,7 @@ class _Resource:
 
 
 @contextlib.contextmanager
-def way_in(way: str, *, blocking: bool, **options: Any) -> Generator[dict[str, Any], None, None]:
+def client_settings(way: str, *, blocking: bool, **options: Any) -> Generator[dict[str, Any], None, None]:
     options = {"reward": {"reward": reward, "broken": broken}, **options}
     if way == "in process":
         with Service(**options) as service:
@@ -103,27 +103,27 @@ def way_in(way: str, *, blocking: bool, **options: Any) -> Generator[dict[str, A
     params=[(way, blocking) for way in WAYS for blocking in (True, False)],
     ids=lambda p: f"{p[0]}-{'blocking' if p[1] else 'async'}",
 )
-async def rft(request: pytest.FixtureRequest) -> AsyncIterator[Either]:
+async def rft(request: pytest.FixtureRequest) -> AsyncIterator[AwaitableClient]:
     way, blocking = request.param
-    with way_in(way, blocking=blocking) as settings:
+    with client_settings(way, blocking=blocking) as settings:
         if blocking:
             with Client(**settings) as client:
-                yield Either(client)
+                yield AwaitableClient(client)
         else:
             async with AsyncClient(**settings) as client:
-                yield Either(client)
+                yield AwaitableClient(client)
 
 
 pytestmark = pytest.mark.anyio
 
 
-async def finished(rft: Either, **options: Any) -> Any:
+async def wait_until_finished(rft: AwaitableClient, **options: Any) -> Any:
     file = await rft.files.upload(records())
     job = await rft.jobs.create(MODEL, training_file=file, reward=ARN, **options)
     return await rft.jobs.wait(job, poll_interval=0.02)
 
 
-async def test_from_a_file_to_a_tuned_model(rft: Either, tmp_path: Path) -> None:
+async def test_a_job_runs_from_its_file_to_a_tuned_model(rft: AwaitableClient, tmp_path: Path) -> None:
     path = tmp_path / "treino ü 1.jsonl"
     size = path.write_bytes(b"".join(json.dumps(record).encode() + b"\n" for record in records()))
     heard: list[tuple[int, int]] = []
@@ -165,8 +165,8 @@ async def test_from_a_file_to_a_tuned_model(rft: Either, tmp_path: Path) -> None
     assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == answer.choices[0].message.content
 
 
-async def test_events_resume_behind_one_that_was_seen(rft: Either) -> None:
-    job = await finished(rft)
+async def test_events_resume_after_a_given_event(rft: AwaitableClient) -> None:
+    job = await wait_until_finished(rft)
     every = await rft.jobs.follow(job, poll_interval=0.02)
     rest = await rft.jobs.follow(job, after=every[9].id, poll_interval=0.02)
     assert [event.id for event in rest] == [event.id for event in every[10:]]
@@ -174,7 +174,7 @@ async def test_events_resume_behind_one_that_was_seen(rft: Either) -> None:
     assert [event.id for event in newest_first] == [event.id for event in reversed(every)]
 
 
-async def test_files(rft: Either, tmp_path: Path) -> None:
+async def test_files_are_uploaded_listed_read_and_deleted(rft: AwaitableClient, tmp_path: Path) -> None:
     content = b"".join(json.dumps(record).encode() + b"\n" for record in records(3))
     file = await rft.files.upload(content, filename="three.jsonl", validate=False)
     assert (await rft.files.retrieve(file.id)).filename == "three.jsonl"
@@ -182,7 +182,7 @@ async def test_files(rft: Either, tmp_path: Path) -> None:
     target = tmp_path / "copy.jsonl"
     assert await rft.files.content(file, to=target) == b""
     assert target.read_bytes() == content
-    assert names(tmp_path) == [target.name]
+    assert filenames(tmp_path) == [target.name]
     others = [(await rft.files.upload(content, filename=f"{n}.jsonl", validate=False)).id for n in range(4)]
     listed = [f.id for f in await rft.files.list(limit=2, purpose="fine-tune")]
     assert sorted(listed) == sorted([file.id, *others])
@@ -192,10 +192,10 @@ async def test_files(rft: Either, tmp_path: Path) -> None:
             await gone(file)
     with pytest.raises(NotFoundError):
         await rft.files.content(file, to=tmp_path / "none.jsonl")
-    assert names(tmp_path) == [target.name]
+    assert filenames(tmp_path) == [target.name]
 
 
-async def test_a_name_finds_its_job_again(rft: Either) -> None:
+async def test_a_name_finds_its_existing_job(rft: AwaitableClient) -> None:
     file = await rft.files.upload(records())
     first = await rft.jobs.create(MODEL, training_file=file, reward=ARN, name="run-1")
     again = await rft.files.upload(records(), reuse=True)
@@ -210,7 +210,7 @@ async def test_a_name_finds_its_job_again(rft: Either) -> None:
     assert sorted(job.id for job in await rft.jobs.list(limit=1)) == sorted([first.id, other.id])
 
 
-async def test_a_name_with_another_validation_file_raises(rft: Either) -> None:
+async def test_a_name_with_another_validation_file_raises(rft: AwaitableClient) -> None:
     file, more = await rft.files.upload(records()), await rft.files.upload(records(101))
     for name, before, after in (("added", None, more), ("removed", more, None), ("other", more, file)):
         request = {"training_file": file, "reward": ARN, "name": name}
@@ -220,7 +220,7 @@ async def test_a_name_with_another_validation_file_raises(rft: Either) -> None:
             await rft.jobs.create(MODEL, **request, validation_file=after)
 
 
-async def test_a_job_that_fails_says_why(rft: Either) -> None:
+async def test_a_failed_job_has_a_reason(rft: AwaitableClient) -> None:
     few = await rft.files.upload(records(5), validate=False)
     with pytest.raises(JobFailedError, match=r"5.*100") as failed:
         await rft.jobs.wait(await rft.jobs.create(MODEL, training_file=few, reward=ARN), poll_interval=0.02)
@@ -232,7 +232,7 @@ async def test_a_job_that_fails_says_why(rft: Either) -> None:
     assert "None" in job.error.message
 
 
-async def test_bad_input_is_refused_before_any_request(rft: Either) -> None:
+async def test_bad_input_is_refused_before_any_request(rft: AwaitableClient) -> None:
     for arguments in (
         {"reward": "arn:aws:lambda:us-east-1:123456789012:function:r"},
         {"reward": "reward"},
@@ -258,7 +258,7 @@ async def test_bad_input_is_refused_before_any_request(rft: Either) -> None:
     assert await rft.files.list() == []
 
 
-async def test_what_the_service_refuses(rft: Either) -> None:
+async def test_errors_of_the_service_are_raised(rft: AwaitableClient) -> None:
     with pytest.raises(BadRequestError, match="no-such-file") as refused:
         await rft.jobs.create(MODEL, training_file="no-such-file", reward=ARN)
     assert refused.value.param == "training_file"
@@ -270,7 +270,7 @@ async def test_what_the_service_refuses(rft: Either) -> None:
         await rft.request("GET", "/uploads")
 
 
-async def test_raw_requests(rft: Either) -> None:
+async def test_raw_requests_return_responses(rft: AwaitableClient) -> None:
     reply = await rft.request("get", "/models", query={"a": "b c", "none": None, "flag": True})
     assert reply.status == 200
     assert {model["id"] for model in reply.json()["data"]} == {m.id for m in await rft.models.list()}
@@ -284,9 +284,9 @@ async def test_raw_requests(rft: Either) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("blocking", [True, False])
-async def test_a_long_job_is_waited_for_and_cancelled(way: str, *, blocking: bool) -> None:
-    with way_in(way, blocking=blocking, pace=0.5) as settings:
-        rft = Either(Client(**settings) if blocking else AsyncClient(**settings))
+async def test_waiting_times_out_and_the_job_can_be_cancelled(way: str, *, blocking: bool) -> None:
+    with client_settings(way, blocking=blocking, pace=0.5) as settings:
+        rft = AwaitableClient(Client(**settings) if blocking else AsyncClient(**settings))
         job = await rft.jobs.create(MODEL, training_file=await rft.files.upload(records()), reward=ARN)
         with pytest.raises(WaitTimeoutError, match="was not cancelled") as late:
             await rft.jobs.wait(job, timeout=0.3, poll_interval=0.05)

@@ -36,19 +36,19 @@ def public(kind: type) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("source", "twin"), PAIRS)
-def test_every_public_method_has_its_twin(source: type, twin: type) -> None:
+def test_sync_and_async_classes_have_the_same_methods(source: type, twin: type) -> None:
     assert public(source).keys() == public(twin).keys()
 
 
 @pytest.mark.parametrize(("source", "twin"), PAIRS)
-def test_twins_say_the_same(source: type, twin: type) -> None:
+def test_sync_and_async_methods_have_the_same_signature_and_docstring(source: type, twin: type) -> None:
     for name, method in public(source).items():
         other = public(twin)[name]
         if isinstance(method, (property, cached_property)):
             assert (method.__doc__ or "").replace("AsyncOpenAI", "OpenAI") == other.__doc__
             continue
         assert inspect.getdoc(method) == inspect.getdoc(other)
-        assert inspect.getdoc(method), f"{source.__name__}.{name} says nothing"
+        assert inspect.getdoc(method), f"{source.__name__}.{name} has no docstring"
         ours, theirs = inspect.signature(method), inspect.signature(other)
         assert list(ours.parameters.values()) == list(theirs.parameters.values())
         assert str(theirs.return_annotation) == str(ours.return_annotation).replace("AsyncIterator", "Iterator")
@@ -56,7 +56,7 @@ def test_twins_say_the_same(source: type, twin: type) -> None:
         assert not inspect.isasyncgenfunction(other)
 
 
-def test_constructors_agree() -> None:
+def test_constructors_have_the_same_parameters() -> None:
     ours, theirs = (inspect.signature(kind.__init__).parameters for kind in (AsyncClient, Client))
     assert list(ours) == list(theirs)
     assert [p.default for p in ours.values()] == [p.default for p in theirs.values()]
@@ -64,7 +64,7 @@ def test_constructors_agree() -> None:
     assert all(f"{name}:" in documented for name in theirs if name != "self")
 
 
-def test_the_first_argument_is_positional_and_the_rest_are_named() -> None:
+def test_only_the_first_argument_is_positional() -> None:
     for source, _ in PAIRS:
         for name, method in public(source).items():
             if callable(method) and name != "request":
@@ -77,15 +77,15 @@ class Counting(AsyncResource):
         self.closed = False
 
     async def one(self) -> int:
-        """One."""
+        """Return 1."""
         return 1
 
     async def sleepy(self) -> None:
-        """Never."""
+        """Suspend."""
         await asyncio.sleep(0)
 
     async def count(self) -> AsyncIterator[int]:
-        """Up."""
+        """Count up."""
         try:
             for number in range(3):
                 yield number
@@ -99,22 +99,22 @@ class Twin(Resource):
     count = blocking_iter(Counting.count)
 
 
-def test_a_loop_that_is_left_early_closes_its_source() -> None:
+def test_leaving_an_iteration_early_closes_its_source() -> None:
     source = Counting()
     numbers = Twin(source).count()
     assert next(numbers) == 0
-    numbers.close()  # type: ignore[attr-defined] # an Iterator by contract, a generator in fact
+    numbers.close()  # type: ignore[attr-defined] # annotated as Iterator, but a generator
     assert source.closed
 
 
-def test_it_works_inside_a_running_loop() -> None:
+def test_sync_clients_work_inside_a_running_event_loop() -> None:
     async def notebook() -> list[int]:
         return [Twin(Counting()).one(), *Twin(Counting()).count()]
 
     assert asyncio.run(notebook()) == [1, 0, 1, 2]
 
 
-def test_a_transport_that_suspends_is_found_out() -> None:
+def test_a_transport_that_suspends_raises() -> None:
     with pytest.raises(RuntimeError, match="its transport is async"):
         Twin(Counting()).sleepy()
     with pytest.raises(ValueError, match="through"):

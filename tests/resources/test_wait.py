@@ -1,4 +1,4 @@
-"""Waiting survives outages, ends when it should, and delivers each event once, oldest first."""
+"""Waiting continues during outages, ends when it should, and returns each event once, oldest first."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ DENIED = {"error": {"code": "access_denied", "message": "No.", "type": "permissi
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def _shorten_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_retry, "_FIRST", 0.01)
 
 
@@ -67,8 +67,8 @@ def caller(request: pytest.FixtureRequest, server: Faults) -> Iterator[Caller]:
 
 
 @pytest.fixture(params=["api_key", "aws"])
-def either(request: pytest.FixtureRequest, server: Faults) -> Iterator[Caller]:
-    caller = Caller(server, request.param, "blocking")
+def sync_caller(request: pytest.FixtureRequest, server: Faults) -> Iterator[Caller]:
+    caller = Caller(server, request.param, "sync")
     yield caller
     caller.check_identity()
 
@@ -87,11 +87,11 @@ def follow(**settings: Any) -> Callable[[Any], Any]:
     return lambda client: client.jobs.follow("ftjob-1", **given)
 
 
-def stays(server: Faults, *statuses: str) -> None:
+def set_statuses(server: Faults, *statuses: str) -> None:
     server.jobs[0].statuses = list(statuses)
 
 
-def ids(events: Iterable[Event]) -> list[str]:
+def event_ids(events: Iterable[Event]) -> list[str]:
     return [event.id for event in events]
 
 
@@ -116,35 +116,35 @@ def page(data: Any, **fields: Any) -> Fault:
     return status(200, {"object": "list", "data": data, **fields})
 
 
-# Outages that a wait survives.
+# Outages.
 
 
 @row("W02")
-@pytest.mark.parametrize(("mode", "colour"), WAYS)
-def test_a_service_that_is_gone_for_a_while_is_waited_for(mode: str, colour: str) -> None:
-    """The port is closed for longer than a request is retried."""
+@pytest.mark.parametrize(("mode", "client_kind"), WAYS)
+def test_a_wait_continues_while_the_service_is_down(mode: str, client_kind: str) -> None:
+    """Keep the port closed for longer than a request is retried."""
     with Faults(up=False) as late:
         late.add_job()
-        timer = threading.Timer(0.3, late.rise)
+        timer = threading.Timer(0.3, late.start_listening)
         timer.start()
         try:
-            assert Caller(late, mode, colour)(wait(poll_interval=0.001)).status == "succeeded"
+            assert Caller(late, mode, client_kind)(wait(poll_interval=0.001)).status == "succeeded"
         finally:
             timer.join()
 
 
 @row("W06")
-def test_a_job_may_go_back_to_an_earlier_status(caller: Caller) -> None:
-    stays(caller.server, "running", "queued", "validating_files", "running", "succeeded")
+def test_a_wait_continues_if_the_status_goes_back(caller: Caller) -> None:
+    set_statuses(caller.server, "running", "queued", "validating_files", "running", "succeeded")
     assert caller(wait()).status == "succeeded"
 
 
 @row("W10")
-def test_a_machine_that_slept_does_not_wait_on(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While it sleeps only the wall clock moves, so the time limit is over; a last look is taken all the same."""
+def test_time_asleep_counts_towards_the_timeout(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """During sleep only the wall clock advances, so the timeout passes; a last poll follows."""
     slept = SimpleNamespace(**{name: getattr(time, name) for name in ("monotonic", "time", "sleep")})
     monkeypatch.setattr(_watch, "time", slept)
-    stays(caller.server, "running", "succeeded")
+    set_statuses(caller.server, "running", "succeeded")
 
     def sleeps(exchange: Exchange) -> None:
         answer(exchange)
@@ -154,7 +154,7 @@ def test_a_machine_that_slept_does_not_wait_on(caller: Caller, monkeypatch: pyte
     assert caller(wait(timeout=3600, poll_interval=0.01)).status == "succeeded"
     assert len(caller.server.requests) == 2
 
-    stays(caller.server, "running")
+    set_statuses(caller.server, "running")
     slept.time = time.time
     caller.server.script("GET", JOB, [sleeps])
     assert "3600 s" in str(caller.fails(WaitTimeoutError, wait(timeout=3600, poll_interval=0.01)))
@@ -164,32 +164,34 @@ def test_a_machine_that_slept_does_not_wait_on(caller: Caller, monkeypatch: pyte
 @pytest.mark.parametrize(
     "fault", [status(503), status(500), status(408), status(429), close, reset, html(200), html(302)]
 )
-def test_a_storm_is_outlived(caller: Caller, fault: Fault) -> None:
+def test_a_wait_survives_twelve_errors_in_a_row(caller: Caller, fault: Fault) -> None:
     caller.server.script("GET", JOB, [fault] * 12)
     assert caller(wait(poll_interval=0.00002)).status == "succeeded"
 
 
 @row("W03")
-def test_every_second_answer_may_be_lost(caller: Caller) -> None:
-    stays(caller.server, *["running"] * 6, "succeeded")
+def test_follow_returns_all_events_if_every_second_response_is_lost(caller: Caller) -> None:
+    set_statuses(caller.server, *["running"] * 6, "succeeded")
     caller.server.log = events(3, 2, 1)
     caller.server.script("GET", JOB, [answer, reset] * 10)
     caller.server.script("GET", EVENTS, [reset, answer] * 10)
-    assert ids(caller(follow())) == ["e1", "e2", "e3"]
+    assert event_ids(caller(follow())) == ["e1", "e2", "e3"]
 
 
-def test_a_refusal_is_given_two_more_chances(either: Caller) -> None:
-    either.server.script("GET", JOB, [status(403, DENIED), status(401, DENIED)])
-    assert either(wait()).status == "succeeded"
+def test_two_rejections_do_not_end_a_wait(sync_caller: Caller) -> None:
+    sync_caller.server.script("GET", JOB, [status(403, DENIED), status(401, DENIED)])
+    assert sync_caller(wait()).status == "succeeded"
 
 
-def test_a_refusal_after_an_outage_is_a_first_one(either: Caller) -> None:
-    either.server.script("GET", JOB, [close] * 12 + [status(403, DENIED)] * 2 + [close] * 3 + [status(403, DENIED)] * 2)
-    assert either(wait(poll_interval=0.00002)).status == "succeeded"
+def test_an_outage_resets_the_count_of_rejections(sync_caller: Caller) -> None:
+    sync_caller.server.script(
+        "GET", JOB, [close] * 12 + [status(403, DENIED)] * 2 + [close] * 3 + [status(403, DENIED)] * 2
+    )
+    assert sync_caller(wait(poll_interval=0.00002)).status == "succeeded"
 
 
 @row("W13")
-def test_a_new_job_may_not_be_found_at_first(caller: Caller) -> None:
+def test_a_new_job_that_is_not_found_at_first_is_waited_for(caller: Caller) -> None:
     new = Job(id="ftjob-1", created_at=int(time.time()))
     caller.server.script("GET", JOB, [status(404)] * 5)
     assert caller(lambda client: client.jobs.wait(new, poll_interval=0.001)).status == "succeeded"
@@ -197,31 +199,33 @@ def test_a_new_job_may_not_be_found_at_first(caller: Caller) -> None:
 
 @row("W05")
 @pytest.mark.filterwarnings("default::bedrock_rft.errors.BedrockRFTWarning")
-def test_an_unknown_status_is_said_once_and_waited_through(either: Caller) -> None:
-    stays(either.server, "pausing", "pausing", "pausing", "succeeded")
-    with pytest.warns(BedrockRFTWarning, match="pausing") as told:
-        assert either(wait()).status == "succeeded"
-    assert len(told) == 1
+def test_an_unknown_status_warns_once_and_the_wait_continues(sync_caller: Caller) -> None:
+    set_statuses(sync_caller.server, "pausing", "pausing", "pausing", "succeeded")
+    with pytest.warns(BedrockRFTWarning, match="pausing") as caught:
+        assert sync_caller(wait()).status == "succeeded"
+    assert len(caught) == 1
 
 
 @row("W12")
-def test_a_wait_is_no_faster_than_it_is_asked_to_be(either: Caller) -> None:
-    stays(either.server, "running", "succeeded")
-    either.server.script("GET", JOB, [answer, status(429, b"", {"Retry-After": "1"})])
-    assert either(wait()).status == "succeeded"
-    _, asked, then = either.server.sent("GET", JOB)
+def test_a_wait_respects_retry_after(sync_caller: Caller) -> None:
+    set_statuses(sync_caller.server, "running", "succeeded")
+    sync_caller.server.script("GET", JOB, [answer, status(429, b"", {"Retry-After": "1"})])
+    assert sync_caller(wait()).status == "succeeded"
+    _, asked, then = sync_caller.server.sent("GET", JOB)
     assert 1 <= then.at - asked.at < 1.9
 
 
-def test_an_outage_costs_other_calls_nothing(either: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_outage_during_a_wait_leaves_retries_for_other_calls(
+    sync_caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(_retry.RetryBudget.__init__, "__defaults__", (15,))
-    either.server.script("GET", JOB, [status(503)] * 12)
-    either.server.script("GET", "/models", [status(503)] * 2)
-    either(wait(poll_interval=0.00001), lambda client: client.models.list())
-    assert len(either.server.sent("GET", "/models")) == 3
+    sync_caller.server.script("GET", JOB, [status(503)] * 12)
+    sync_caller.server.script("GET", "/models", [status(503)] * 2)
+    sync_caller(wait(poll_interval=0.00001), lambda client: client.models.list())
+    assert len(sync_caller.server.sent("GET", "/models")) == 3
 
 
-def test_credentials_that_cannot_be_had_for_a_moment_do_not_end_it(server: Faults) -> None:
+def test_temporarily_unavailable_credentials_do_not_end_a_wait(server: Faults) -> None:
     asked: list[int] = []
 
     def key() -> str:
@@ -230,26 +234,26 @@ def test_credentials_that_cannot_be_had_for_a_moment_do_not_end_it(server: Fault
             raise ConfigurationError("The key store is locked.")
         return KEY
 
-    stays(server, "running", "running", "succeeded")
+    set_statuses(server, "running", "running", "succeeded")
     with Client("us-west-2", base_url=server.base_url, api_key=key) as client:
         assert wait()(client).status == "succeeded"
 
 
-def test_a_repeated_failure_warns_once(either: Caller, caplog: pytest.LogCaptureFixture) -> None:
-    either.server.script("GET", JOB, [status(503)] * 12)
+def test_a_repeated_failure_warns_once(sync_caller: Caller, caplog: pytest.LogCaptureFixture) -> None:
+    sync_caller.server.script("GET", JOB, [status(503)] * 12)
     with pytest.warns(BedrockRFTWarning, match=r"Job ftjob-1 could not be polled since \d\d:\d\d:\d\d") as caught:
-        either(wait())
+        sync_caller(wait())
     assert len(caught) == 1
     assert sum("polling job ftjob-1 has failed since" in record.getMessage() for record in caplog.records) == 1
 
 
-def test_a_long_outage_is_told_once_a_minute(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_long_outage_warns_once_a_minute(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     clock = SimpleNamespace(now=1000.0)
     fake = SimpleNamespace(**{name: getattr(time, name) for name in ("time", "strftime", "localtime")})
     fake.monotonic = lambda: clock.now
     monkeypatch.setattr(_watch, "time", fake)
     trouble = _watch.FailureTracker("ftjob-1")
-    with pytest.warns(BedrockRFTWarning) as caught:  # noqa: PT031 - the loop is what warns
+    with pytest.warns(BedrockRFTWarning) as caught:  # noqa: PT031 - the loop causes the warnings
         for _ in range(60):  # ten minutes
             assert trouble.poll_again(InternalServerError("x", status=503), None)
             clock.now += 10.0
@@ -258,7 +262,7 @@ def test_a_long_outage_is_told_once_a_minute(monkeypatch: pytest.MonkeyPatch, ca
 
 
 @pytest.mark.parametrize("failures", [1, 50, 5000])
-def test_pauses_stay_bounded_however_long_an_outage_lasts(failures: int) -> None:
+def test_the_poll_interval_is_bounded_during_an_outage(failures: int) -> None:
     pace = _watch._Intervals(5.0)
     assert 0 < pace.next_pause(InternalServerError("x", status=503), failures) <= 60
     assert 0 < pace.next_pause(NotFoundError("x", status=404), failures) <= 20
@@ -266,7 +270,7 @@ def test_pauses_stay_bounded_however_long_an_outage_lasts(failures: int) -> None
     assert pace.next_pause(RateLimitError("x", status=429, retry_after=1e30), failures) <= 3600
 
 
-def test_looks_grow_rarer_and_never_all_at_once() -> None:
+def test_the_poll_interval_grows_and_has_jitter() -> None:
     pauses = [_watch._Intervals(5.0).next_pause(None, 0) for _ in range(50)]
     assert len(set(pauses)) > 1
     pace = _watch._Intervals(5.0)
@@ -276,11 +280,11 @@ def test_looks_grow_rarer_and_never_all_at_once() -> None:
     assert max(pauses) <= 30
 
 
-# What ends it.
+# Ends of a wait.
 
 
 @pytest.mark.parametrize(
-    ("fault", "kind", "looks"),
+    ("fault", "kind", "polls"),
     [
         pytest.param(status(404), NotFoundError, 3, marks=row("W04")),
         (status(403, DENIED), PermissionDeniedError, 3),
@@ -288,33 +292,35 @@ def test_looks_grow_rarer_and_never_all_at_once() -> None:
         (status(400), BadRequestError, 3),
     ],
 )
-def test_a_refusal_that_persists_ends_it(caller: Caller, fault: Fault, kind: type[APIStatusError], looks: int) -> None:
+def test_a_persistent_rejection_ends_a_wait(
+    caller: Caller, fault: Fault, kind: type[APIStatusError], polls: int
+) -> None:
     caller.server.script("GET", JOB, always(fault))
     error = caller.fails(kind, wait())
     assert "ftjob-1" in str(error)
-    assert len(caller.server.requests) == looks
+    assert len(caller.server.requests) == polls
 
 
 @row("W04")
-def test_a_job_that_disappears_ends_it(either: Caller) -> None:
-    stays(either.server, "running")
-    either.server.script("GET", JOB, [answer, answer, *[status(404)] * 3])
-    assert "ftjob-1" in str(either.fails(NotFoundError, wait()))
+def test_a_job_that_disappears_ends_a_wait(sync_caller: Caller) -> None:
+    set_statuses(sync_caller.server, "running")
+    sync_caller.server.script("GET", JOB, [answer, answer, *[status(404)] * 3])
+    assert "ftjob-1" in str(sync_caller.fails(NotFoundError, wait()))
 
 
-def test_a_new_job_that_is_never_found_ends_it(either: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_job_that_is_never_found_ends_a_wait(sync_caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_watch, "_REJECTION_PERIOD", 0.3)
-    either.server.script("GET", JOB, always(status(404)))
+    sync_caller.server.script("GET", JOB, always(status(404)))
 
-    new = Job(id="ftjob-1", created_at=int(time.time()) + 1)  # by the service's clock
+    new = Job(id="ftjob-1", created_at=int(time.time()) + 1)  # the service's clock is ahead
     began = time.monotonic()
-    either.fails(NotFoundError, lambda client: client.jobs.wait(new, poll_interval=0.01))
+    sync_caller.fails(NotFoundError, lambda client: client.jobs.wait(new, poll_interval=0.01))
     assert time.monotonic() - began < 5
 
 
 @row("W07")
-def test_a_failed_job_is_an_error_with_the_reason(caller: Caller) -> None:
-    stays(caller.server, "running", "failed")
+def test_a_failed_job_raises_with_its_reason(caller: Caller) -> None:
+    set_statuses(caller.server, "running", "failed")
     problem = {"code": "invalid_training_file", "message": "Line 7\x1b[31m is bad.", "param": "training_file"}
     caller.server.jobs[0].fields["error"] = problem
     error = caller.fails(JobFailedError, wait())
@@ -326,30 +332,30 @@ def test_a_failed_job_is_an_error_with_the_reason(caller: Caller) -> None:
 
 
 @row("W08")
-def test_a_cancelled_job_is_an_error(either: Caller) -> None:
-    stays(either.server, "running", "cancelled")
-    error = either.fails(JobCancelledError, wait())
+def test_a_cancelled_job_raises(sync_caller: Caller) -> None:
+    set_statuses(sync_caller.server, "running", "cancelled")
+    error = sync_caller.fails(JobCancelledError, wait())
     assert "cancelled" in str(error)
     assert (error.job_id, error.status, error.error) == ("ftjob-1", "cancelled", None)
 
 
 @pytest.mark.parametrize("ending", ["failed", "cancelled"])
-def test_either_is_returned_if_so_wished(either: Caller, ending: str) -> None:
-    stays(either.server, "running", ending)
-    assert either(wait(raise_on_failure=False)).status == ending
+def test_raise_on_failure_false_returns_failed_and_cancelled_jobs(sync_caller: Caller, ending: str) -> None:
+    set_statuses(sync_caller.server, "running", ending)
+    assert sync_caller(wait(raise_on_failure=False)).status == ending
 
 
-def test_a_failed_job_without_a_reason_is_still_told(either: Caller) -> None:
-    stays(either.server, "failed")
-    assert "gave no reason" in str(either.fails(JobFailedError, wait()))
+def test_a_failed_job_without_a_reason_raises(sync_caller: Caller) -> None:
+    set_statuses(sync_caller.server, "failed")
+    assert "gave no reason" in str(sync_caller.fails(JobFailedError, wait()))
 
 
-# Its own time.
+# Timeouts.
 
 
 @row("W09")
-def test_time_is_over_and_the_job_goes_on(caller: Caller) -> None:
-    stays(caller.server, "running")
+def test_a_wait_times_out_without_cancelling_the_job(caller: Caller) -> None:
+    set_statuses(caller.server, "running")
     began = time.monotonic()
     error = caller.fails(WaitTimeoutError, wait(timeout=0.3))
     assert 0.3 <= time.monotonic() - began < 2
@@ -360,16 +366,16 @@ def test_time_is_over_and_the_job_goes_on(caller: Caller) -> None:
     assert not caller.server.sent("POST")
 
 
-def test_the_last_look_is_taken_when_time_is_over(either: Caller) -> None:
-    stays(either.server, "running", "succeeded")
-    assert either(wait(timeout=0.3, poll_interval=60)).status == "succeeded"
-    assert len(either.server.requests) == 2
+def test_a_last_poll_is_made_at_the_time_limit(sync_caller: Caller) -> None:
+    set_statuses(sync_caller.server, "running", "succeeded")
+    assert sync_caller(wait(timeout=0.3, poll_interval=60)).status == "succeeded"
+    assert len(sync_caller.server.requests) == 2
 
 
 @row("W11")
-def test_a_job_without_a_status_is_not_waited_for_beyond_that(either: Caller) -> None:
-    either.server.script("GET", JOB, always(edited(lambda job: {"id": job["id"]})))
-    assert either.fails(WaitTimeoutError, wait(timeout=0.2)).job.status == ""
+def test_a_wait_for_a_job_without_a_status_times_out(sync_caller: Caller) -> None:
+    sync_caller.server.script("GET", JOB, always(edited(lambda job: {"id": job["id"]})))
+    assert sync_caller.fails(WaitTimeoutError, wait(timeout=0.2)).job.status == ""
 
 
 @pytest.mark.parametrize(
@@ -383,24 +389,24 @@ def test_a_job_without_a_status_is_not_waited_for_beyond_that(either: Caller) ->
     ],
 )
 @pytest.mark.parametrize("seen", [True, False])
-def test_time_is_over_in_an_outage_too(either: Caller, fault: Fault, seen: bool) -> None:
-    stays(either.server, "running")
-    either.server.script("GET", JOB, [answer] if seen else [])
-    either.server.script("GET", JOB, always(fault))
+def test_a_wait_times_out_during_an_outage(sync_caller: Caller, fault: Fault, seen: bool) -> None:
+    set_statuses(sync_caller.server, "running")
+    sync_caller.server.script("GET", JOB, [answer] if seen else [])
+    sync_caller.server.script("GET", JOB, always(fault))
     began = time.monotonic()
-    error = either.fails(WaitTimeoutError, wait(timeout=0.1, poll_interval=0.05))
+    error = sync_caller.fails(WaitTimeoutError, wait(timeout=0.1, poll_interval=0.05))
     assert time.monotonic() - began < 2
     assert "last poll failed" in str(error)
     assert error.job.id == "ftjob-1"
     assert isinstance(error.__cause__, Exception)
-    assert len(either.server.requests) < 20
+    assert len(sync_caller.server.requests) < 20
 
 
 @pytest.mark.parametrize("bad", [0, -1, math.nan, "5"])
 @pytest.mark.parametrize("name", ["timeout", "poll_interval"])
-def test_nonsense_is_refused_before_anything_is_sent(either: Caller, name: str, bad: Any) -> None:
-    either.fails(ConfigurationError, wait(**{name: bad}))
-    assert either.server.requests == []
+def test_invalid_wait_options_are_refused_before_sending(sync_caller: Caller, name: str, bad: Any) -> None:
+    sync_caller.fails(ConfigurationError, wait(**{name: bad}))
+    assert sync_caller.server.requests == []
 
 
 # Interruption.
@@ -408,8 +414,8 @@ def test_nonsense_is_refused_before_anything_is_sent(either: Caller, name: str, 
 
 @row("I02")
 @pytest.mark.parametrize("operation", [wait, follow])
-def test_ctrl_c_leaves_the_job_alone(caller: Caller, operation: Any, caplog: pytest.LogCaptureFixture) -> None:
-    stays(caller.server, "running")
+def test_ctrl_c_does_not_cancel_the_job(caller: Caller, operation: Any, caplog: pytest.LogCaptureFixture) -> None:
+    set_statuses(caller.server, "running")
     caller.server.script("GET", JOB, [ctrl_c(answer, after=0.1)])
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
@@ -420,15 +426,15 @@ def test_ctrl_c_leaves_the_job_alone(caller: Caller, operation: Any, caplog: pyt
     assert "client.jobs.cancel('ftjob-1')" in caplog.text
 
 
-def test_ctrl_c_is_one_even_when_time_is_over(either: Caller) -> None:
-    stays(either.server, "running")
-    either.server.script("GET", JOB, [answer, ctrl_c(slow(1.0), after=0.1)])
+def test_ctrl_c_during_the_last_poll_raises_keyboard_interrupt(sync_caller: Caller) -> None:
+    set_statuses(sync_caller.server, "running")
+    sync_caller.server.script("GET", JOB, [answer, ctrl_c(slow(1.0), after=0.1)])
     with pytest.raises(KeyboardInterrupt):
-        either(wait(timeout=0.2, poll_interval=60))
+        sync_caller(wait(timeout=0.2, poll_interval=60))
 
 
 @row("I03")
-def test_ctrl_c_ends_the_pause_before_a_retry(caller: Caller) -> None:
+def test_ctrl_c_ends_the_delay_before_a_retry(caller: Caller) -> None:
     caller.server.script("GET", "/models", [ctrl_c(status(429, b"", {"Retry-After": "60"}), after=0.1)])
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
@@ -437,8 +443,8 @@ def test_ctrl_c_ends_the_pause_before_a_retry(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_a_cancelled_task_leaves_the_job_alone(server: Faults, late: bool) -> None:
-    stays(server, "running")
+def test_cancelling_the_task_does_not_cancel_the_job(server: Faults, late: bool) -> None:
+    set_statuses(server, "running")
     server.script("GET", JOB, [answer, *[slow(1.0)] * 9] if late else [])
 
     async def main() -> None:
@@ -454,7 +460,7 @@ def test_a_cancelled_task_leaves_the_job_alone(server: Faults, late: bool) -> No
     assert not server.sent("POST")
 
 
-def test_an_error_of_the_callback_is_the_callers_own(caller: Caller) -> None:
+def test_an_exception_of_on_event_is_raised_unchanged(caller: Caller) -> None:
     caller.server.log = events(2, 1)
 
     def broken(_: Event) -> None:
@@ -467,25 +473,25 @@ def test_an_error_of_the_callback_is_the_callers_own(caller: Caller) -> None:
 # Events.
 
 
-def test_events_come_once_oldest_first_while_the_job_runs(caller: Caller) -> None:
-    stays(caller.server, *["running"] * 4, "succeeded")
-    grown = [[], events(1), events(2, 1), events(2, 1), events(5, 4, 3, 2, 1)]
-    caller.server.script("GET", EVENTS, [page(log) for log in grown])
-    assert ids(caller(follow())) == ["e1", "e2", "e3", "e4", "e5"]
+def test_events_are_returned_once_oldest_first_while_the_job_runs(caller: Caller) -> None:
+    set_statuses(caller.server, *["running"] * 4, "succeeded")
+    logs = [[], events(1), events(2, 1), events(2, 1), events(5, 4, 3, 2, 1)]
+    caller.server.script("GET", EVENTS, [page(log) for log in logs])
+    assert event_ids(caller(follow())) == ["e1", "e2", "e3", "e4", "e5"]
     assert len(caller.server.sent("GET", EVENTS)) == 5
 
 
-def test_a_callback_gets_them_too(caller: Caller) -> None:
+def test_on_event_receives_every_event(caller: Caller) -> None:
     caller.server.log = events(3, 2, 1)
     got: list[Event] = []
     job = caller(wait(on_event=got.append))
     assert job.status == "succeeded"
-    assert ids(got) == ["e1", "e2", "e3"]
+    assert event_ids(got) == ["e1", "e2", "e3"]
 
 
-def test_without_a_callback_nobody_asks_for_events(either: Caller) -> None:
-    either(wait())
-    assert not either.server.sent("GET", EVENTS)
+def test_events_are_not_requested_without_on_event(sync_caller: Caller) -> None:
+    sync_caller(wait())
+    assert not sync_caller.server.sent("GET", EVENTS)
 
 
 def cursor_of(data: list[dict[str, Any]]) -> str | None:
@@ -493,7 +499,7 @@ def cursor_of(data: list[dict[str, Any]]) -> str | None:
 
 
 def pages(*listing: list[dict[str, Any]]) -> Iterator[Fault]:
-    """Pages as they are, each found by the last id of the one before."""
+    """Return a fault that serves these pages, each selected by the last id of the page before."""
 
     def fault(exchange: Exchange) -> None:
         after = exchange.request.query.get("after")
@@ -518,17 +524,17 @@ SHAPES = [
 
 
 @pytest.mark.parametrize("listing", SHAPES)
-@pytest.mark.parametrize("looks", [1, 3])
-def test_each_event_once_in_order_whatever_the_pages(
-    caller: Caller, listing: list[list[dict[str, Any]]], looks: int
+@pytest.mark.parametrize("polls", [1, 3])
+def test_each_event_is_returned_once_in_order_from_any_pages(
+    caller: Caller, listing: list[list[dict[str, Any]]], polls: int
 ) -> None:
-    stays(caller.server, *["running"] * looks, "succeeded")
+    set_statuses(caller.server, *["running"] * polls, "succeeded")
     caller.server.script("GET", EVENTS, pages(*listing))
-    assert ids(caller(follow())) == ["e1", "e2", "e3", "e4", "e5"]
+    assert event_ids(caller(follow())) == ["e1", "e2", "e3", "e4", "e5"]
 
 
 @pytest.mark.parametrize("listing", SHAPES)
-def test_metrics_come_step_by_step_whatever_the_pages(caller: Caller, listing: list[list[dict[str, Any]]]) -> None:
+def test_metrics_are_returned_by_step_from_any_pages(caller: Caller, listing: list[list[dict[str, Any]]]) -> None:
     caller.server.script("GET", EVENTS, pages(*listing))
     found = caller(lambda client: client.jobs.metrics("ftjob-1"))
     assert [metrics.step for metrics in found] == [1, 2, 3, 4, 5]
@@ -536,66 +542,66 @@ def test_metrics_come_step_by_step_whatever_the_pages(caller: Caller, listing: l
 
 
 @pytest.mark.parametrize("missing", [pytest.param({}, marks=row("E05")), pytest.param({"id": None}, marks=row("E06"))])
-@pytest.mark.parametrize("looks", [1, 3])
-def test_events_without_an_id_are_not_lost_nor_repeated(either: Caller, missing: dict[str, None], looks: int) -> None:
+@pytest.mark.parametrize("polls", [1, 3])
+def test_events_without_an_id_are_returned_once(sync_caller: Caller, missing: dict[str, None], polls: int) -> None:
     nameless = [{**{key: value for key, value in event(n).items() if key != "id"}, **missing} for n in (4, 2)]
-    stays(either.server, *["running"] * looks, "succeeded")
-    either.server.script("GET", EVENTS, pages([event(5), nameless[0], event(3)], [nameless[1], event(1)]))
-    found = either(follow())
+    set_statuses(sync_caller.server, *["running"] * polls, "succeeded")
+    sync_caller.server.script("GET", EVENTS, pages([event(5), nameless[0], event(3)], [nameless[1], event(1)]))
+    found = sync_caller(follow())
     assert [one.message for one in found] == [f"Step {number}" for number in range(1, 6)]
-    assert ids(found) == ["e1", "", "e3", "", "e5"]
+    assert event_ids(found) == ["e1", "", "e3", "", "e5"]
 
 
 @row("E07")
 @pytest.mark.parametrize("data", [events(3, 2, 1), events(1, 2, 3)])
-def test_a_cursor_that_does_not_move_is_not_followed_for_ever(either: Caller, data: list[dict[str, Any]]) -> None:
-    either.server.script("GET", EVENTS, always(page(data, has_more=True)))
-    stays(either.server, "running", "succeeded")
-    assert ids(either(follow())) == ["e1", "e2", "e3"]
-    assert len(either.server.sent("GET", EVENTS)) <= 6
-    assert len(either(lambda client: client.jobs.metrics("ftjob-1"))) == 3
+def test_a_stuck_cursor_ends_the_listing(sync_caller: Caller, data: list[dict[str, Any]]) -> None:
+    sync_caller.server.script("GET", EVENTS, always(page(data, has_more=True)))
+    set_statuses(sync_caller.server, "running", "succeeded")
+    assert event_ids(sync_caller(follow())) == ["e1", "e2", "e3"]
+    assert len(sync_caller.server.sent("GET", EVENTS)) <= 6
+    assert len(sync_caller(lambda client: client.jobs.metrics("ftjob-1"))) == 3
 
 
 @row("E08")
-def test_pages_that_go_in_circles_end(either: Caller) -> None:
+def test_circular_pages_end(sync_caller: Caller) -> None:
     def circle(exchange: Exchange) -> None:
         page(events(3, 2) if exchange.request.query.get("after") == "e1" else events(2, 1), has_more=True)(exchange)
 
-    stays(either.server, "succeeded")
-    either.server.script("GET", EVENTS, always(circle))
-    assert ids(either(follow())) == ["e1", "e2", "e3"]
+    set_statuses(sync_caller.server, "succeeded")
+    sync_caller.server.script("GET", EVENTS, always(circle))
+    assert event_ids(sync_caller(follow())) == ["e1", "e2", "e3"]
 
 
 @row("E09")
-def test_a_page_that_does_not_say_whether_there_is_more_is_the_last(either: Caller) -> None:
-    either.server.script("GET", EVENTS, always(page(events(2, 1))))
-    assert ids(either(follow())) == ["e1", "e2"]
+def test_a_page_without_has_more_is_the_last(sync_caller: Caller) -> None:
+    sync_caller.server.script("GET", EVENTS, always(page(events(2, 1))))
+    assert event_ids(sync_caller(follow())) == ["e1", "e2"]
 
 
 @row("E10")
-def test_a_late_event_is_delivered_once(caller: Caller) -> None:
-    stays(caller.server, "running", "running", "succeeded")
+def test_a_late_event_is_returned_once(caller: Caller) -> None:
+    set_statuses(caller.server, "running", "running", "succeeded")
     logs = [events(4, 3, 1), events(4, 3, 2, 1), events(5, 4, 3, 2, 1)]
     caller.server.script("GET", EVENTS, [page(log) for log in logs])
-    assert ids(caller(follow())) == ["e1", "e3", "e4", "e2", "e5"]
+    assert event_ids(caller(follow())) == ["e1", "e3", "e4", "e2", "e5"]
 
 
-def test_an_event_that_came_late_on_an_old_page_is_found_in_the_end(either: Caller) -> None:
-    stays(either.server, "running", "succeeded")
+def test_a_late_event_on_an_old_page_is_found(sync_caller: Caller) -> None:
+    set_statuses(sync_caller.server, "running", "succeeded")
     first, then = events(*range(300, 100, -1), *range(99, 0, -1)), events(*range(300, 0, -1))
 
     def log(exchange: Exchange) -> None:
         exchange.faults.log = then if len(exchange.faults.sent("GET", JOB)) > 1 else first
         answer(exchange)
 
-    either.server.script("GET", EVENTS, always(log))
-    found = ids(either(follow()))
+    sync_caller.server.script("GET", EVENTS, always(log))
+    found = event_ids(sync_caller(follow()))
     assert len(found) == len(set(found)) == 300
     assert found[-1] == "e100"
 
 
 @row("E13", "E14", "E15", "E17", "E18")
-def test_numbers_that_are_none_are_no_trouble(caller: Caller) -> None:
+def test_unusual_event_data_is_parsed(caller: Caller) -> None:
     odd = json.dumps(
         {
             "data": [
@@ -611,7 +617,7 @@ def test_numbers_that_are_none_are_no_trouble(caller: Caller) -> None:
     caller.server.script("GET", EVENTS, always(status(200, odd.encode())))
     none, other, bare, nan, text = caller(follow())
     assert none.message == "\x1b[31mred\x00\u2028"
-    for shown in (f"{none}", f"{none!r}"):  # as is, and harmless where it is printed
+    for shown in (f"{none}", f"{none!r}"):  # the text is unchanged, but printing it is safe
         assert "red" in shown
         assert not {"\x1b", "\x00", "\u2028"} & set(shown)
     assert other.type == "system"
@@ -628,21 +634,21 @@ def test_numbers_that_are_none_are_no_trouble(caller: Caller) -> None:
 
 
 @row("E19")
-def test_five_hundred_events_come_in_pages_of_a_hundred(caller: Caller) -> None:
+def test_events_are_requested_in_pages_of_a_hundred(caller: Caller) -> None:
     caller.server.log = events(*range(500, 0, -1))
-    stays(caller.server, "succeeded")
-    assert ids(caller(follow())) == [f"e{number}" for number in range(1, 501)]
+    set_statuses(caller.server, "succeeded")
+    assert event_ids(caller(follow())) == [f"e{number}" for number in range(1, 501)]
     assert len(caller.server.requests) == 1 + 5
     assert {request.query["limit"] for request in caller.server.sent("GET", EVENTS)} == {"100"}
 
 
 @row("E16")
 @pytest.mark.parametrize("fault", [close, status(503), html(200), status(404)])
-def test_a_page_that_is_lost_loses_no_event(either: Caller, fault: Fault) -> None:
-    stays(either.server, "running", "succeeded")
-    either.server.log = events(*range(250, 0, -1))
-    either.server.script("GET", EVENTS, [answer, fault, answer, answer, fault])
-    assert ids(either(follow())) == [f"e{number}" for number in range(1, 251)]
+def test_a_lost_page_loses_no_event(sync_caller: Caller, fault: Fault) -> None:
+    set_statuses(sync_caller.server, "running", "succeeded")
+    sync_caller.server.log = events(*range(250, 0, -1))
+    sync_caller.server.script("GET", EVENTS, [answer, fault, answer, answer, fault])
+    assert event_ids(sync_caller(follow())) == [f"e{number}" for number in range(1, 251)]
 
 
 # Resuming.
@@ -651,27 +657,29 @@ def test_a_page_that_is_lost_loses_no_event(either: Caller, fault: Fault) -> Non
 @row("E20")
 @pytest.mark.parametrize("seconds", [None, 7])
 @pytest.mark.parametrize("seen", [0, 1, 3, 5])
-def test_following_goes_on_behind_an_event(caller: Caller, seen: int, seconds: int | None) -> None:
+def test_following_resumes_after_a_given_event(caller: Caller, seen: int, seconds: int | None) -> None:
     log = events(5, 4, 3, 2, 1)
     caller.server.log = log if seconds is None else [{**one, "created_at": seconds} for one in log]
     after = f"e{seen}" if seen else None
-    assert ids(caller(follow(after=after))) == [f"e{number}" for number in range(seen + 1, 6)]
+    assert event_ids(caller(follow(after=after))) == [f"e{number}" for number in range(seen + 1, 6)]
 
 
-def test_following_waits_for_what_comes_behind_an_event(either: Caller) -> None:
-    stays(either.server, "running", "running", "succeeded")
-    either.server.script("GET", EVENTS, [page(log) for log in ([], events(2, 1), events(4, 3, 2, 1))])
-    assert ids(either(follow(after="e2"))) == ["e3", "e4"]
+def test_following_waits_for_events_after_a_given_event(sync_caller: Caller) -> None:
+    set_statuses(sync_caller.server, "running", "running", "succeeded")
+    sync_caller.server.script("GET", EVENTS, [page(log) for log in ([], events(2, 1), events(4, 3, 2, 1))])
+    assert event_ids(sync_caller(follow(after="e2"))) == ["e3", "e4"]
 
 
-def test_an_event_that_is_gone_cannot_be_resumed_after(either: Caller, caplog: pytest.LogCaptureFixture) -> None:
-    either.server.log = events(2, 1)
-    assert ids(either(follow(after="lost"))) == ["e1", "e2"]
+def test_resuming_after_a_missing_event_returns_all_events_with_a_warning(
+    sync_caller: Caller, caplog: pytest.LogCaptureFixture
+) -> None:
+    sync_caller.server.log = events(2, 1)
+    assert event_ids(sync_caller(follow(after="lost"))) == ["e1", "e2"]
     assert "lost is no longer in the log" in caplog.text
 
 
-def test_stopping_to_follow_leaves_the_job_alone(server: Faults) -> None:
-    stays(server, "running")
+def test_leaving_follow_early_does_not_cancel_the_job(server: Faults) -> None:
+    set_statuses(server, "running")
     server.log = events(2, 1)
     with Client("us-west-2", base_url=server.base_url, api_key=KEY) as client:
         for one in client.jobs.follow("ftjob-1", poll_interval=0.01):
@@ -680,18 +688,18 @@ def test_stopping_to_follow_leaves_the_job_alone(server: Faults) -> None:
     assert not server.sent("POST")
 
 
-def test_following_ends_with_its_time_too(either: Caller) -> None:
-    stays(either.server, "running")
-    either.server.log = events(1)
-    either.fails(WaitTimeoutError, follow(timeout=0.2))
+def test_following_times_out(sync_caller: Caller) -> None:
+    set_statuses(sync_caller.server, "running")
+    sync_caller.server.log = events(1)
+    sync_caller.fails(WaitTimeoutError, follow(timeout=0.2))
 
 
-# Nothing is silent, and nothing that time cannot solve is waited for
+# Permanent errors and unknown states
 
 
-def test_a_job_that_was_never_reached_is_not_called_running(either: Caller) -> None:
-    either.server.script("GET", JOB, [status(503)] * 200)
-    error = either.fails(WaitTimeoutError, wait(timeout=0.1))
+def test_the_timeout_error_reports_an_unknown_state_if_no_poll_succeeded(sync_caller: Caller) -> None:
+    sync_caller.server.script("GET", JOB, [status(503)] * 200)
+    error = sync_caller.fails(WaitTimeoutError, wait(timeout=0.1))
     assert "could not be polled within 0.1 s, so its state is unknown" in str(error)
     assert "still running" not in str(error)
 
@@ -709,13 +717,13 @@ def test_a_header_that_cannot_be_sent_raises_at_once(
 
 
 @pytest.mark.parametrize("reason", ["certificate", "header", "dns"])
-def test_what_time_cannot_solve_ends_the_first_poll(reason: str) -> None:
+def test_permanent_errors_end_the_first_poll(reason: str) -> None:
     failures = _watch.FailureTracker("ftjob-1")
     assert not failures.poll_again(APIConnectionError("x", reason=reason, sent=False), None)
     assert not _watch.FailureTracker("ftjob-1").poll_again(ConfigurationError("x"), None)
 
 
-def test_an_unknown_host_is_an_outage_once_it_was_reached() -> None:
+def test_an_unknown_host_is_temporary_after_a_successful_poll() -> None:
     failures = _watch.FailureTracker("ftjob-1")
     failures.reset()
     assert failures.poll_again(APIConnectionError("x", reason="dns", sent=False), None)
@@ -723,7 +731,7 @@ def test_an_unknown_host_is_an_outage_once_it_was_reached() -> None:
     assert not failures.poll_again(APIConnectionError("x", reason="header", sent=False), None)
 
 
-def test_warnings_that_are_errors_do_not_end_a_wait() -> None:
+def test_warnings_turned_into_errors_do_not_end_a_wait() -> None:
     failures = _watch.FailureTracker("ftjob-1")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
