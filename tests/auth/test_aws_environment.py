@@ -1,4 +1,4 @@
-"""AWS settings as people really have them: stale profiles, line ends in variables, processes that print secrets."""
+"""Common problems of AWS settings: stale profiles, line ends in variables, processes that print secrets."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def lambda_endpoint(client: Client) -> str:
 @pytest.mark.parametrize("stale", ["", " ", "gone"])
 @pytest.mark.parametrize("variable", ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"])
 @pytest.mark.parametrize("settings", ["profile", "credentials", "environment", "policy"])
-def test_a_stale_profile_does_not_matter_if_it_is_not_used(
+def test_an_unused_stale_profile_is_ignored(
     settings: str, variable: str, stale: str, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert config.exists()
@@ -71,7 +71,7 @@ def test_a_stale_profile_does_not_matter_if_it_is_not_used(
         assert lambda_endpoint(client) == "https://lambda.us-west-2.amazonaws.com"
 
 
-def test_a_stale_profile_that_is_used_is_named(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stale_profile_in_use_is_named_in_the_error(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert config.exists()
     monkeypatch.setenv("AWS_PROFILE", "gone")
     with pytest.raises(ConfigurationError, match="AWS_PROFILE names the profile 'gone', which does not exist"):
@@ -82,7 +82,7 @@ def test_a_stale_profile_that_is_used_is_named(config: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize(("profile", "endpoint"), [("box", ":4566"), ("each", ":4567"), ("fips", "lambda-fips.")])
 @pytest.mark.parametrize("how", ["argument", "AWS_PROFILE", "botocore session", "boto3 session"])
-def test_the_settings_of_a_profile_reach_every_client(
+def test_the_settings_of_a_profile_apply_to_every_client(
     how: str, profile: str, endpoint: str, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert config.exists()
@@ -109,7 +109,7 @@ def test_the_settings_of_a_profile_reach_every_client(
 )
 @pytest.mark.parametrize("edge", ["\r", "\n", "\r\n", " ", "\t", "\u00a0"])
 @pytest.mark.parametrize("service", [False, True])
-def test_a_variable_with_a_line_end_is_refused_by_name(
+def test_a_variable_with_a_line_end_is_refused_with_its_name(
     name: str, edge: str, monkeypatch: pytest.MonkeyPatch, *, service: bool
 ) -> None:
     token = "AWS_SECURITY_TOKEN" if name == "AWS_SECURITY_TOKEN" else "AWS_SESSION_TOKEN"
@@ -126,14 +126,14 @@ def test_a_variable_with_a_line_end_is_refused_by_name(
 
 
 @pytest.mark.parametrize("middle", ["\n", " ", "é", "\x00"])
-def test_a_value_that_no_header_can_hold_is_refused_without_showing_it(middle: str) -> None:
+def test_a_value_that_is_invalid_in_a_header_is_refused_without_showing_it(middle: str) -> None:
     for parts in ((KEY_ID + middle + "A", SECRET, None), (KEY_ID, SECRET + middle + "A", None)):
         with pytest.raises(ConfigurationError, match="contains a space, a line break or a non-ASCII") as caught:
             AwsCredentials(lambda parts=parts: Credentials(*parts), "the test").freeze()  # type: ignore[misc]
         assert SECRET not in str(caught.value)
 
 
-def test_an_openai_key_that_is_not_used_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_explains_an_unused_openai_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-proj-0123456789")
     with pytest.raises(ConfigurationError, match="OPENAI_API_KEY: it is not a Bedrock API key") as caught:
         Client("us-west-2")
@@ -154,7 +154,7 @@ SCRIPTS = {
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_the_output_of_a_credential_process_is_not_shown(script: str, config: Path) -> None:
+def test_the_error_hides_the_output_of_a_credential_process(script: str, config: Path) -> None:
     code = config.with_name("process.py")
     code.write_text(SCRIPTS[script])
     python = Path(sys.executable).as_posix()
@@ -178,7 +178,7 @@ def test_a_role_with_mfa_needs_a_terminal(config: Path, monkeypatch: pytest.Monk
     def no_terminal(_prompt: str) -> str:
         raise EOFError
 
-    # botocore prompts with getpass, which has no terminal to ask when the tests run in one.
+    # botocore prompts with getpass; replace it, because the tests may run in a terminal.
     monkeypatch.setattr("getpass.unix_getpass", no_terminal, raising=False)
 
     def unix_getpass(prompt: str = "", stream: object = None) -> str:

@@ -33,7 +33,7 @@ class Rotating:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, str]]]:
-    """The headers of every request that a small Lambda endpoint got."""
+    """Run a small Lambda endpoint, and yield the headers of its requests."""
     found: list[dict[str, str]] = []
 
     class Endpoint(BaseHTTPRequestHandler):
@@ -45,7 +45,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, str]]]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as the class it overrides
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
@@ -58,7 +58,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, str]]]:
     server.server_close()
 
 
-def test_credentials_that_rotate_are_frozen_for_each_request(seen: list[dict[str, str]]) -> None:
+def test_rotating_credentials_are_frozen_for_each_request(seen: list[dict[str, str]]) -> None:
     client = service_client("lambda", region="us-west-2", credentials=given(Secret(Rotating())))
     for _ in range(2):
         assert client.get_function_configuration(FunctionName="reward")["Timeout"] == 300
@@ -68,7 +68,7 @@ def test_credentials_that_rotate_are_frozen_for_each_request(seen: list[dict[str
         assert int(key[4:]) == int(headers["x-amz-security-token"].rpartition("-")[2]), "key and token belong together"
 
 
-def test_the_chains_credentials_are_used(seen: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_credential_chain_is_used(seen: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAFROMENVIRONMENT")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "fake-secret")
     service_client("lambda", region="eu-west-1", credentials=chain(None)).get_function_configuration(FunctionName="x")
@@ -76,7 +76,7 @@ def test_the_chains_credentials_are_used(seen: list[dict[str, str]], monkeypatch
     assert "/eu-west-1/lambda/" in seen[0]["authorization"]
 
 
-def test_no_credentials_and_no_such_region_are_errors_of_ours() -> None:
+def test_missing_credentials_and_unknown_regions_raise_package_errors() -> None:
     with pytest.raises(ConfigurationError, match="No identity"):
         service_client("lambda", region="us-west-2", credentials=chain(None))
     with pytest.raises(ConfigurationError, match="Could not create a client for AWS lambda"):

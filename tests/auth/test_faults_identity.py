@@ -1,4 +1,4 @@
-"""Identities that are wrong, expire, are replaced or mixed up, and clocks that differ from the service's."""
+"""Wrong, expired and rotated identities, and clocks that differ from the service's."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def triple(number: int) -> Credential:
     return Credential(f"AKIAFAKE{number}", f"{SECRET}{number}", f"{TOKEN}{number}")
 
 
-def expect(gate: Gate, *numbers: int) -> None:
-    """Let in these, and no others."""
+def set_accepted(gate: Gate, *numbers: int) -> None:
+    """Accept these identities and no others."""
     gate.keys = {key(number) for number in numbers}
     gate.credentials = {triple(number).access_key: triple(number) for number in numbers}
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def _shorten_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_retry, "_FIRST", 0.01)
 
 
@@ -64,7 +64,7 @@ def signing(request: pytest.FixtureRequest, server: Faults) -> Caller:
 
 @pytest.fixture
 def gate(server: Faults) -> Gate:
-    """A server that lets in the usual two identities."""
+    """Let the server accept the default identities only."""
     gate = Gate({KEY}, dict(OURS))
     server.guard = gate
     return gate
@@ -82,12 +82,12 @@ def wait(client: Any) -> Any:
     return client.jobs.wait("ftjob-1", poll_interval=0.001)
 
 
-# Wrong, or for another service.
+# Wrong identities.
 
 
 @row("A02")
 @pytest.mark.parametrize("operation", [models, create, upload])
-def test_a_wrong_identity_is_said_in_the_services_words(caller: Caller, gate: Gate, operation: Any) -> None:
+def test_a_wrong_identity_raises_with_the_services_message(caller: Caller, gate: Gate, operation: Any) -> None:
     wrong = (
         {"api_key": "another-key-9876543210"}
         if caller.mode == "api_key"
@@ -102,22 +102,22 @@ def test_a_wrong_identity_is_said_in_the_services_words(caller: Caller, gate: Ga
 
 
 @row("A13", mode="api_key")
-@pytest.mark.parametrize("colour", ["blocking", "async"])
-def test_a_key_that_is_given_comes_before_credentials_that_are_about(
-    server: Faults, gate: Gate, colour: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("client_kind", ["sync", "async"])
+def test_an_api_key_argument_takes_precedence_over_environment_credentials(
+    server: Faults, gate: Gate, client_kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("AWS_SESSION_TOKEN", TOKEN)
     monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "another-key")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-another")
-    Caller(server, "api_key", colour)(models)
+    Caller(server, "api_key", client_kind)(models)
     assert gate.entered == [KEY]
     assert "x-amz-security-token" not in server.requests[0].headers
 
 
 @row("A14")
-def test_credentials_that_are_given_come_before_a_key_that_is_about(
+def test_a_credentials_argument_takes_precedence_over_an_environment_key(
     signing: Caller, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_BEARER_TOKEN_BEDROCK", "OPENAI_API_KEY"):
@@ -128,33 +128,33 @@ def test_credentials_that_are_given_come_before_a_key_that_is_about(
 
 
 @row("A16")
-def test_what_was_just_allowed_may_be_refused_once(caller: Caller, gate: Gate) -> None:
+def test_a_single_denial_raises_for_a_call_but_not_for_a_wait(caller: Caller, gate: Gate) -> None:
     denied = status(403, {"error": {"code": "access_denied", "message": "Not yet."}})
     caller.server.script("GET", "/models", [denied])
     assert "Not yet." in str(caller.fails(PermissionDeniedError, models))
     assert len(gate.entered) == 1
-    caller.server.script("GET", JOB, [denied])  # a wait has time to ask again
+    caller.server.script("GET", JOB, [denied])  # a wait polls again
     assert caller(wait).status == "succeeded"
 
 
-# Short-lived.
+# Short-lived credentials.
 
 
 class Vault:
-    """Lends keys and credentials that are good for three requests each."""
+    """Provider of keys and credentials that are valid for three requests each."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
 
     def _now(self) -> int:
         number = len(self._gate.entered) // 3
-        expect(self._gate, number)
+        set_accepted(self._gate, number)
         return number
 
     def key(self) -> str:
         return key(self._now())
 
-    async def key_soon(self) -> str:
+    async def key_async(self) -> str:
         return self.key()
 
     def get_frozen_credentials(self) -> Credential:
@@ -162,17 +162,17 @@ class Vault:
 
 
 @row("A03")
-def test_a_wait_outlives_its_credentials(caller: Caller, gate: Gate) -> None:
+def test_a_wait_continues_with_refreshed_credentials(caller: Caller, gate: Gate) -> None:
     vault = Vault(gate)
-    keys = vault.key_soon if caller.colour == "async" else vault.key
+    keys = vault.key_async if caller.client_kind == "async" else vault.key
     settings: dict[str, Any] = {"api_key": keys} if caller.mode == "api_key" else {"credentials": vault}
     assert caller(wait, **settings).status == "succeeded"
     assert (len(gate.entered), len(set(gate.entered)), gate.refused) == (8, 3, 0)
 
 
 @row("A03")
-def test_so_does_every_attempt_of_one_call(caller: Caller, gate: Gate) -> None:
-    """Between two attempts the old identity has expired."""
+def test_every_attempt_of_one_call_uses_current_credentials(caller: Caller, gate: Gate) -> None:
+    """Let the identity expire between two attempts."""
     vault = Vault(gate)
     settings: dict[str, Any] = {"api_key": vault.key} if caller.mode == "api_key" else {"credentials": vault}
     caller.server.script("POST", "/files", [status(503)] * 3)
@@ -181,15 +181,15 @@ def test_so_does_every_attempt_of_one_call(caller: Caller, gate: Gate) -> None:
 
 
 @row("A04")
-def test_a_wait_outlives_the_replacement_of_its_credentials(
+def test_a_wait_continues_after_credentials_are_replaced(
     caller: Caller, gate: Gate, aws_files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever rotates them writes the new ones down, and revokes the old ones."""
+    """Write the new credentials to the file, and revoke the old ones."""
     file = aws_files / "credentials"
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
 
     def write(number: int) -> None:
-        expect(gate, number)
+        set_accepted(gate, number)
         new = triple(number)
         file.write_text(
             f"[dev]\naws_access_key_id = {new.access_key}\naws_secret_access_key = {new.secret_key}\n"
@@ -212,7 +212,7 @@ def test_a_wait_outlives_the_replacement_of_its_credentials(
 
 
 @row("A05")
-def test_a_wait_outlives_a_vault_that_is_shut_for_a_moment(caller: Caller, gate: Gate) -> None:
+def test_a_wait_continues_if_credentials_are_unavailable_for_a_moment(caller: Caller, gate: Gate) -> None:
     asked: list[int] = []
 
     def shut() -> None:
@@ -235,7 +235,7 @@ def test_a_wait_outlives_a_vault_that_is_shut_for_a_moment(caller: Caller, gate:
 
 
 @row("A06")
-def test_a_session_that_has_expired_for_good_is_to_be_renewed(caller: Caller) -> None:
+def test_the_error_for_an_expired_session_says_how_to_renew_it(caller: Caller) -> None:
     said = {"__type": "ExpiredTokenException", "message": "The security token included in the request is expired"}
     caller.server.script("GET", "/models", always(status(403, said)))
     message = str(caller.fails(AuthenticationError, models))
@@ -257,7 +257,7 @@ def test_a_session_that_has_expired_for_good_is_to_be_renewed(caller: Caller) ->
     ],
 )
 @pytest.mark.parametrize("operation", [models, create, upload])
-def test_a_clock_that_is_wrong_is_corrected_by_the_services(
+def test_a_wrong_clock_is_corrected_from_the_services_date(
     signing: Caller, gate: Gate, operation: Any, ahead: int
 ) -> None:
     gate.off = timedelta(minutes=ahead)
@@ -268,7 +268,7 @@ def test_a_clock_that_is_wrong_is_corrected_by_the_services(
 
 @row("A10", mode="aws")
 @pytest.mark.parametrize("ahead", [10, -10])
-def test_a_clock_that_cannot_be_corrected_is_named(signing: Caller, gate: Gate, ahead: int) -> None:
+def test_without_a_date_the_error_suggests_checking_the_local_clock(signing: Caller, gate: Gate, ahead: int) -> None:
     gate.off, gate.dated = timedelta(minutes=ahead), False
     assert "check this machine's clock" in str(signing.fails(AuthenticationError, models))
     assert 1 <= gate.refused <= 2
@@ -276,7 +276,7 @@ def test_a_clock_that_cannot_be_corrected_is_named(signing: Caller, gate: Gate, 
 
 @row("A11")
 @pytest.mark.parametrize("code", [200, 401, 403, 503])
-def test_the_date_of_a_cached_answer_corrects_nothing(signing: Caller, gate: Gate, code: int) -> None:
+def test_the_date_of_a_cached_response_does_not_correct_the_clock(signing: Caller, gate: Gate, code: int) -> None:
     old = {"Date": format_datetime(datetime.now(timezone.utc) - timedelta(hours=2), usegmt=True), "Age": "7200"}
     said = {"__type": "InvalidSignatureException", "message": "Signature expired.", "data": None}
     signing.server.script("GET", "/models", [status(code, said, old)])
@@ -288,7 +288,7 @@ def test_the_date_of_a_cached_answer_corrects_nothing(signing: Caller, gate: Gat
     assert gate.refused == 0
 
 
-# Side by side.
+# Several clients.
 
 
 def identity(mode: str, number: int) -> dict[str, Any]:
@@ -300,7 +300,7 @@ def identity(mode: str, number: int) -> dict[str, Any]:
 
 @row("T03")
 def test_two_clients_do_not_mix_their_identities(caller: Caller, gate: Gate) -> None:
-    expect(gate, 0, 1)
+    set_accepted(gate, 0, 1)
     given: dict[str, Any] = {"base_url": caller.server.base_url, "region": "us-west-2", "timeout": 5.0}
 
     async def both() -> None:
@@ -311,7 +311,7 @@ def test_two_clients_do_not_mix_their_identities(caller: Caller, gate: Gate) -> 
             asks = [client.models.retrieve(f"m{n}") for _ in range(20) for n, client in enumerate((one, other))]
             await asyncio.gather(*asks)
 
-    if caller.colour == "async":
+    if caller.client_kind == "async":
         asyncio.run(both())
     else:
         with (
@@ -329,9 +329,9 @@ def test_two_clients_do_not_mix_their_identities(caller: Caller, gate: Gate) -> 
 
 
 @row("T07")
-def test_credentials_change_while_ten_threads_call(caller: Caller, gate: Gate) -> None:
-    """botocore's own refreshing: so near its end a session is renewed for every request."""
-    expect(gate, *range(500))
+def test_credentials_can_change_while_ten_threads_call(caller: Caller, gate: Gate) -> None:
+    """Use botocore's refreshing: a session close to its expiry is renewed for every request."""
+    set_accepted(gate, *range(500))
     lock = threading.Lock()
     lent: list[int] = []
 
@@ -357,7 +357,7 @@ def test_credentials_change_while_ten_threads_call(caller: Caller, gate: Gate) -
         async with AsyncClient(**given) as client:
             await asyncio.gather(*(client.models.retrieve(f"m{number}") for number in range(100)))
 
-    if caller.colour == "async":
+    if caller.client_kind == "async":
         asyncio.run(many())
     else:
         with Client(**given) as client, ThreadPoolExecutor(10) as pool:

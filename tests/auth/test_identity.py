@@ -37,7 +37,7 @@ def env(monkeypatch: pytest.MonkeyPatch, **settings: str) -> None:
 
 
 class TestRegion:
-    def test_order(self, monkeypatch: pytest.MonkeyPatch, aws_files: Path) -> None:
+    def test_region_sources_have_an_order_of_precedence(self, monkeypatch: pytest.MonkeyPatch, aws_files: Path) -> None:
         assert aws_files.exists()
         assert resolve(profile="dev").region == "eu-west-1"
         env(monkeypatch, AWS_DEFAULT_REGION="us-east-2")
@@ -47,22 +47,22 @@ class TestRegion:
         assert resolve(api_key=short_term("us-west-2")).region == "us-west-2"
         assert resolve(region="sa-east-1", profile="dev").region == "sa-east-1"
 
-    def test_the_region_of_a_session(self) -> None:
+    def test_the_region_of_a_session_is_used(self) -> None:
         session: Any = Session()
         session.set_config_variable("region", "eu-north-1")
         assert resolve(credentials=session).region == "eu-north-1"
 
-    def test_a_host_that_names_its_region_is_signed_for_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_region_in_the_host_is_used(self, monkeypatch: pytest.MonkeyPatch) -> None:
         env(monkeypatch, OPENAI_BASE_URL=MANTLE, OPENAI_API_KEY=KEY, AWS_REGION="eu-west-1")
         config = resolve()
         assert (config.region, config.identity.region_source) == ("us-west-2", "the endpoint's host")
 
-    def test_none_says_how_to_set_it(self) -> None:
+    def test_the_error_without_a_region_says_how_to_set_it(self) -> None:
         with pytest.raises(ConfigurationError, match=r"region='us-west-2'.*AWS_REGION.*aws configure"):
             resolve(api_key=KEY)
 
     @pytest.mark.parametrize("region", ["us-west-2", "us-gov-west-1", "ap-southeast-3", "us-iso-east-1", " us-west-2 "])
-    def test_accepted(self, region: str) -> None:
+    def test_a_valid_region_is_accepted(self, region: str) -> None:
         assert resolve(region=region, api_key=KEY, base_url="http://localhost/v1").region == region.strip()
 
     @pytest.mark.parametrize(
@@ -73,11 +73,11 @@ class TestRegion:
             b"us-west-2",
         ],
     )  # fmt: skip
-    def test_refused(self, region: Any) -> None:
+    def test_an_invalid_region_is_refused(self, region: Any) -> None:
         with pytest.raises(ConfigurationError, match="region"):
             resolve(region=region, api_key=KEY)
 
-    def test_an_unknown_one_is_a_warning_once(self) -> None:
+    def test_an_unknown_region_warns_once(self) -> None:
         with pytest.warns(BedrockRFTWarning, match="zz-new-9") as caught:
             assert [resolve(region="zz-new-9", api_key=KEY).region for _ in range(2)] == ["zz-new-9"] * 2
         assert len(caught) == 1
@@ -85,7 +85,7 @@ class TestRegion:
 
 
 class TestBaseUrl:
-    def test_order(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_base_url_sources_have_an_order_of_precedence(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def url(**arguments: Any) -> str:
             return resolve(region="us-west-2", api_key=KEY, **arguments).base_url
 
@@ -96,18 +96,18 @@ class TestBaseUrl:
         assert url() == "http://localhost:2/v1"
         assert url(base_url="http://[::1]:3") == "http://[::1]:3/v1"
 
-    def test_another_service_of_the_openai_sdk_is_passed_over_and_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_base_url_of_another_service_is_ignored_and_reported(self, monkeypatch: pytest.MonkeyPatch) -> None:
         env(monkeypatch, OPENAI_BASE_URL="https://api.openai.com/v1", OPENAI_API_KEY="sk-other")
         config = resolve(region="us-west-2", api_key=KEY)
         assert config.base_url == MANTLE
         assert any("OPENAI_BASE_URL" in entry for entry in config.identity.shadowed)
 
-    def test_privatelink_with_a_region_of_its_own(self) -> None:
+    def test_the_region_is_read_from_a_privatelink_host(self) -> None:
         url = "https://vpce-0abc-def.bedrock-mantle.us-west-2.vpce.amazonaws.com/v1"
         assert resolve(base_url=url, api_key=KEY).region == "us-west-2"
         assert resolve(base_url="https://vpce-0abc.example.internal/v1", region="us-west-2", api_key=KEY).base_url
 
-    def test_region_and_host_that_disagree(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_region_that_differs_from_the_host_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         env(monkeypatch, OPENAI_BASE_URL=MANTLE)
         with pytest.raises(ConfigurationError, match=r"eu-west-1.*OPENAI_BASE_URL points to us-west-2"):
             resolve(region="eu-west-1", api_key=KEY)
@@ -123,7 +123,7 @@ class TestBaseUrl:
             ("https://bedrock-mantle.us-west-2.api.aws", MANTLE),
         ],
     )
-    def test_accepted(self, url: str, kept: str | None) -> None:
+    def test_a_valid_base_url_is_accepted(self, url: str, kept: str | None) -> None:
         assert resolve(region="us-west-2", api_key=KEY, base_url=url).base_url == (kept or url)
 
     @pytest.mark.parametrize(
@@ -141,14 +141,14 @@ class TestBaseUrl:
             "https://bedrock-mantle.us-west-2.api.aws/v1?x=1", "https://[::1/v1", "https://h:port/v1", 7,
         ],
     )  # fmt: skip
-    def test_refused(self, url: Any) -> None:
+    def test_an_invalid_base_url_is_refused(self, url: Any) -> None:
         with pytest.raises(ConfigurationError, match="base_url") as refused:
             resolve(region="us-west-2", api_key=KEY, base_url=url)
         assert "hunter2" not in str(refused.value)
 
 
 class TestIdentity:
-    def test_order(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_identity_sources_have_an_order_of_precedence(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def source(**arguments: Any) -> str:
             return resolve(region="us-west-2", **arguments).identity.source
 
@@ -161,11 +161,11 @@ class TestIdentity:
         assert source(profile="dev") == "profile 'dev'"
         assert source(auth="aws") == "the AWS credential chain"
 
-    def test_an_openai_key_of_bedrock_form_needs_no_base_url(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_openai_key_in_bedrock_format_needs_no_base_url(self, monkeypatch: pytest.MonkeyPatch) -> None:
         env(monkeypatch, OPENAI_API_KEY=KEY)
         assert resolve(region="us-west-2").identity.source == "OPENAI_API_KEY"
 
-    def test_any_other_openai_key_belongs_to_someone_else(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_openai_key_in_another_format_is_ignored_and_reported(self, monkeypatch: pytest.MonkeyPatch) -> None:
         env(monkeypatch, OPENAI_API_KEY="sk-proj-1234", OPENAI_BASE_URL="https://api.openai.com/v1")
         config = resolve(region="us-west-2")
         assert config.auth == "aws"
@@ -173,12 +173,12 @@ class TestIdentity:
         with pytest.raises(ConfigurationError, match="OPENAI_API_KEY: it is not a Bedrock API key"):
             resolve(region="us-west-2", auth="api_key")
 
-    def test_an_openai_key_that_is_sent_here_is_said_aloud(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_sending_a_key_in_openai_format_warns(self, monkeypatch: pytest.MonkeyPatch) -> None:
         env(monkeypatch, OPENAI_API_KEY="sk-proj-1234", OPENAI_BASE_URL=MANTLE)
         with pytest.warns(BedrockRFTWarning, match="looks like a key for OpenAI"):
             resolve()
 
-    def test_the_key_of_a_server_on_this_machine_goes_nowhere_else(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_key_of_a_loopback_server_is_sent_nowhere_else(self, monkeypatch: pytest.MonkeyPatch) -> None:
         env(monkeypatch, OPENAI_API_KEY="sk-local", OPENAI_BASE_URL="http://localhost:1/v1")
         config = resolve(base_url=MANTLE)
         assert config.auth == "aws"
@@ -194,11 +194,11 @@ class TestIdentity:
             {"profile": "dev", "auth": "api_key"}, {"auth": "basic"}, {"credentials": "AKIA"}, {"profile": ""},
         ],
     )  # fmt: skip
-    def test_contradictions(self, arguments: Any) -> None:
+    def test_contradictory_identities_are_refused(self, arguments: Any) -> None:
         with pytest.raises(ConfigurationError):
             resolve(region="us-west-2", **arguments)
 
-    def test_what_it_beat(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_identity_reports_unused_alternatives(self, monkeypatch: pytest.MonkeyPatch) -> None:
         env(monkeypatch, AWS_BEARER_TOKEN_BEDROCK=KEY, AWS_ACCESS_KEY_ID="AKIDENV", AWS_SECRET_ACCESS_KEY="hidden-key")
         text = str(resolve(region="us-west-2").identity)
         assert "AWS_ACCESS_KEY_ID: AWS_BEARER_TOKEN_BEDROCK comes first" in text
@@ -208,7 +208,7 @@ class TestIdentity:
             assert "hidden" not in shown
             assert KEY not in shown
 
-    def test_the_chain_and_its_profiles(self, monkeypatch: pytest.MonkeyPatch, aws_files: Path) -> None:
+    def test_profiles_and_the_credential_chain_are_used(self, monkeypatch: pytest.MonkeyPatch, aws_files: Path) -> None:
         assert aws_files.exists()
         with Client(profile="dev") as client:
             assert client.identity.source == "profile 'dev' (shared-credentials-file)"
@@ -218,17 +218,17 @@ class TestIdentity:
         with pytest.raises(ConfigurationError, match="nowhere"):
             Client(profile="nowhere")
 
-    def test_no_identity_is_an_error_before_anything_is_sent(self) -> None:
+    def test_a_missing_identity_raises_before_sending(self) -> None:
         with pytest.raises(ConfigurationError, match=r"No identity.*aws configure.*api_key="):
             Client(region="us-west-2")
 
     @pytest.mark.anyio
-    async def test_an_async_client_looks_at_its_first_call(self) -> None:
+    async def test_an_async_client_resolves_its_identity_at_the_first_call(self) -> None:
         async with AsyncClient(region="us-west-2") as client:
             with pytest.raises(ConfigurationError, match="No identity"):
                 await client.models.retrieve("m")
 
-    def test_anything_that_freezes(self) -> None:
+    def test_any_object_with_get_frozen_credentials_is_accepted(self) -> None:
         class Provider:
             def get_frozen_credentials(self) -> ReadOnlyCredentials:
                 return ReadOnlyCredentials("AKIDP", "s", None)
@@ -237,22 +237,22 @@ class TestIdentity:
         assert aws is not None
         assert aws.freeze() == ("AKIDP", "s", None)
 
-    def test_incomplete_credentials(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_incomplete_credentials_raise(self, monkeypatch: pytest.MonkeyPatch) -> None:
         env(monkeypatch, AWS_ACCESS_KEY_ID="AKIDENV")
         with pytest.raises(ConfigurationError, match="could not be resolved"):
             Client(region="us-west-2")
 
 
 class TestKeys:
-    def test_an_expired_one_says_when(self) -> None:
+    def test_an_expired_key_raises_with_its_expiry(self) -> None:
         with pytest.raises(ConfigurationError, match=r"expired at \d{4}-\d\d-\d\d \d\d:\d\d UTC"):
             resolve(api_key=short_term(age=13))
 
-    def test_one_for_another_region_says_which(self) -> None:
+    def test_a_key_for_another_region_raises_with_both_regions(self) -> None:
         with pytest.raises(ConfigurationError, match=r"valid in us-east-1 only.*us-west-2"):
             resolve(region="us-west-2", api_key=short_term("us-east-1"))
 
-    def test_what_it_says_of_itself(self) -> None:
+    def test_the_identity_has_the_kind_and_expiry_of_the_key(self) -> None:
         identity = resolve(api_key=short_term()).identity
         assert identity.key_kind == "short-term"
         assert identity.expires_at is not None
@@ -260,7 +260,7 @@ class TestKeys:
         assert resolve(region="us-west-2", api_key=KEY).identity.key_kind == "long-term"
 
     @pytest.mark.parametrize("key", [KEY, "opaque-key", " padded ", "bedrock-api-key-QUJDQUJD", "key\n"])
-    def test_accepted(self, key: str) -> None:
+    def test_a_valid_key_is_accepted(self, key: str) -> None:
         config = resolve(region="us-west-2", api_key=key)
         assert config.key is not None
         assert config.key.static() == key.strip()
@@ -272,7 +272,7 @@ class TestKeys:
             b"abc", "${AWS_BEARER_TOKEN_BEDROCK}", "ke y",
         ],
     )  # fmt: skip
-    def test_refused_without_repeating_it(self, key: Any) -> None:
+    def test_an_invalid_key_is_refused_without_repeating_it(self, key: Any) -> None:
         with pytest.raises(ConfigurationError) as refused:
             resolve(region="us-west-2", api_key=key)
         assert not key or str(key) not in str(refused.value)
@@ -294,12 +294,12 @@ class TestKeys:
         {"max_retries": True}, {"project": "a\r\nb"}, {"ca_bundle": "/nowhere.pem"},
     ],
 )  # fmt: skip
-def test_settings_that_make_no_sense(arguments: Any) -> None:
+def test_invalid_settings_are_refused(arguments: Any) -> None:
     with pytest.raises(ConfigurationError):
         resolve(region="us-west-2", api_key=KEY, **arguments)
 
 
-def test_nothing_secret_prints_or_pickles() -> None:
+def test_secrets_are_not_printed_or_pickled() -> None:
     secret = short_term()
     config: Config = resolve(api_key=secret)
     assert secret not in repr(config)

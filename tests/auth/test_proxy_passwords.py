@@ -46,10 +46,10 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("url", URLS)
-def test_a_failure_hides_the_password_of_the_proxy(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_request_hides_the_password_of_the_proxy(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", url)
     client = service_client("lambda", region="us-west-2", credentials=chain(None), timeout=3, retries=0)
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - botocore raises unrelated types here
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - botocore raises unrelated types
         client.list_functions()
     client.close()
     failure = read_aws_failure(caught.value)
@@ -89,6 +89,6 @@ def test_a_client_that_cannot_be_created_hides_the_password_of_the_proxy(monkeyp
     assert PASSWORD not in "".join(traceback.format_exception(caught.value))
 
 
-def test_other_messages_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_messages_are_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://jo:a%2Fb@proxy.example:8080")
     assert read_aws_failure(OSError("a cable is unplugged")).message == "a cable is unplugged"
