@@ -17,7 +17,7 @@ import bedrock_rft
 PACKAGE = Path(bedrock_rft.__file__).parent
 PYPROJECT = PACKAGE.parent / "pyproject.toml"
 
-# Modules that another distribution than one of the same name provides.
+# Modules from a distribution with another name.
 # pydantic pins its core; openai requires jiter.
 DISTRIBUTIONS = {"mlflow": "mlflow-skinny", "pydantic_core": "pydantic", "jiter": "openai"}
 # Modules that are used only if the user has them for another reason.
@@ -70,5 +70,5 @@ def test_every_import_is_declared() -> None:
 
 
 @pytest.mark.parametrize("name", OPTIONAL)
-def test_every_optional_import_exists(name: str) -> None:
+def test_every_optional_import_is_used(name: str) -> None:
     assert name in imported()

@@ -1,4 +1,4 @@
-"""Run the examples as their docstrings say, each in a separate process."""
+"""Run the examples as documented in their docstrings, each in a separate process."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ def run(name: str, *arguments: object, cwd: Path, **environment: str) -> subproc
     )
 
 
-@pytest.fixture(scope="module")
-def problems(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("problems")
-    assert run("word_problems.py", "--count", 120, "--out", "train.jsonl", cwd=folder).returncode == 0
-    return folder / "train.jsonl"
+@pytest.fixture
+def problems(tmp_path: Path) -> Path:
+    path = tmp_path / "train.jsonl"
+    assert run("word_problems.py", "--count", 120, "--out", path, cwd=tmp_path).returncode == 0
+    return path
 
 
 # The generator
 
 
-def test_problems_are_the_same_bytes_everywhere(tmp_path: Path) -> None:
+def test_generated_problems_are_reproducible(tmp_path: Path) -> None:
     import hashlib
 
     done = run("word_problems.py", "--count", 300, "--seed", 7, "--out", "a.jsonl", cwd=tmp_path)
@@ -58,7 +58,7 @@ def test_problems_are_the_same_bytes_everywhere(tmp_path: Path) -> None:
     assert (tmp_path / "a.jsonl").read_bytes() != (tmp_path / "b.jsonl").read_bytes()
 
 
-def test_problems_are_different_and_worked_out(problems: Path) -> None:
+def test_generated_problems_are_distinct_and_correct(problems: Path) -> None:
     records = [json.loads(line) for line in problems.read_text(encoding="utf-8").splitlines()]
     assert len({record["messages"][0]["content"] for record in records}) == len(records) == 120
     for record in records:
@@ -97,7 +97,7 @@ def rollout(answer: object, **fields: object) -> dict[str, Any]:
         {"metadata": {"reference_answer": [{"type": "text", "text": "#### 42"}]}},
     ],
 )
-def test_reward_reads_every_shape(fields: dict[str, object]) -> None:
+def test_reward_reads_every_rollout_format(fields: dict[str, object]) -> None:
     right, wrong = rollout("That makes 42.", **fields), rollout("That makes 41.", **fields)
     assert [answer["aggregate_reward_score"] for answer in handler([right, wrong])] == [1.0, 0.0]
 
@@ -153,16 +153,16 @@ ODD: list[Any] = [
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_one_odd_rollout_costs_only_itself(odd: Any) -> None:
+def test_an_invalid_rollout_does_not_affect_the_others(odd: Any) -> None:
     good = rollout("42", metadata={"reference_answer": "42"})
     assert [answer["aggregate_reward_score"] for answer in handler([good, odd, good])] == [1.0, 0.0, 1.0]
 
 
-def test_reward_answers_an_empty_batch() -> None:
+def test_reward_accepts_an_empty_batch() -> None:
     assert handler([]) == []
 
 
-def test_reference_answers_score_one(problems: Path) -> None:
+def test_reference_answers_have_a_score_of_one(problems: Path) -> None:
     records = [json.loads(line) for line in problems.read_text(encoding="utf-8").splitlines()]
     event = [rollout(record["reference_answer"], metadata=record) for record in records]
     assert {answer["aggregate_reward_score"] for answer in handler(event)} == {1.0}
@@ -171,7 +171,7 @@ def test_reference_answers_score_one(problems: Path) -> None:
 # The quickstart
 
 
-def test_quickstart_goes_both_ways_in(problems: Path, tmp_path: Path) -> None:
+def test_quickstart_runs_with_both_identities(problems: Path, tmp_path: Path) -> None:
     done = run("quickstart.py", "--seconds", 0, "--data", problems, cwd=tmp_path, COLUMNS="80")
     assert (done.returncode, done.stderr) == (0, "")
     assert "nothing is sent to AWS" in done.stdout.replace("\n", " ")
@@ -186,7 +186,7 @@ def test_quickstart_goes_both_ways_in(problems: Path, tmp_path: Path) -> None:
     assert done.stdout.isascii() or "\u2588" in done.stdout
 
 
-def test_quickstart_says_what_is_wrong_with_a_file_before_it_is_sent(tmp_path: Path) -> None:
+def test_quickstart_reports_an_invalid_file_before_sending_it(tmp_path: Path) -> None:
     few = tmp_path / "few.jsonl"
     run("word_problems.py", "--count", 3, "--out", few, cwd=tmp_path)
     done = run("quickstart.py", "--data", few, cwd=tmp_path)
@@ -194,13 +194,13 @@ def test_quickstart_says_what_is_wrong_with_a_file_before_it_is_sent(tmp_path: P
     assert "error: few.jsonl: 3 records, at least 100 are needed to train." in done.stdout
 
 
-def test_quickstart_says_that_a_file_is_missing(tmp_path: Path) -> None:
+def test_quickstart_reports_a_missing_file(tmp_path: Path) -> None:
     done = run("quickstart.py", "--data", "missing.jsonl", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (1, "")
     assert "error: missing.jsonl cannot be read" in done.stdout
 
 
-def test_quickstart_shows_a_reward_without_signal_as_a_flat_line(tmp_path: Path) -> None:
+def test_quickstart_reports_a_reward_without_a_signal(tmp_path: Path) -> None:
     def record(number: int) -> str:
         content = [{"type": "text", "text": f"Which colour has No. {number}? \U0001f3a8\u2028"}]
         messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": content}]
@@ -214,7 +214,7 @@ def test_quickstart_shows_a_reward_without_signal_as_a_flat_line(tmp_path: Path)
     assert "Which colour has No. 0? ?" in done.stdout
 
 
-def test_quickstart_names_the_extra_of_its_progress_bar(tmp_path: Path) -> None:
+def test_quickstart_names_the_extra_for_its_progress_bar(tmp_path: Path) -> None:
     (tmp_path / "tqdm.py").write_text("raise ImportError")
     done = run("quickstart.py", cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert done.returncode == 1
@@ -222,10 +222,10 @@ def test_quickstart_names_the_extra_of_its_progress_bar(tmp_path: Path) -> None:
     assert "pip install 'bedrock_rft[progress]'" in done.stderr
 
 
-# The script that may be killed
+# The resumable script
 
 
-def test_killed_and_started_again_there_is_one_job(problems: Path, tmp_path: Path) -> None:
+def test_a_killed_and_restarted_script_has_one_job(problems: Path, tmp_path: Path) -> None:
     settings = ("--name", "run-1", "--data", problems, "--local", "state", "--poll-interval", 0.05)
     first = subprocess.Popen(  # noqa: S603
         command("training_script.py", *settings, "--pace", 0.2),
@@ -261,7 +261,7 @@ def test_killed_and_started_again_there_is_one_job(problems: Path, tmp_path: Pat
         assert job.status == "succeeded"
 
 
-def test_training_script_takes_the_environment(problems: Path, tmp_path: Path) -> None:
+def test_training_script_reads_the_environment(problems: Path, tmp_path: Path) -> None:
     reward = "arn:aws:lambda:us-west-2:123456789012:function:numbers"
     with LocalService(reward=f"{EXAMPLES / 'reward.py'}:lambda_handler") as service:
         settings = {"RFT_NAME": "run-2", "RFT_DATA": str(problems), "RFT_REWARD": reward}
@@ -277,7 +277,7 @@ def test_training_script_takes_the_environment(problems: Path, tmp_path: Path) -
     assert "identity  API key  (from OPENAI_API_KEY)" in done.stdout
 
 
-def test_training_script_asks_for_what_it_needs(tmp_path: Path) -> None:
+def test_training_script_reports_missing_arguments(tmp_path: Path) -> None:
     done = run("training_script.py", "--name", "run-3", cwd=tmp_path)
     assert done.returncode == 2
     assert "--data or RFT_DATA is needed" in done.stderr
@@ -290,7 +290,7 @@ def test_training_script_asks_for_what_it_needs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("local", [True, False])
-def test_raw_http_signs_for_clients_of_ones_own(local: bool, tmp_path: Path) -> None:
+def test_raw_http_signs_for_other_http_clients(local: bool, tmp_path: Path) -> None:
     with LocalService() as service:
         done = run("raw_http.py", *["--local"] * local, cwd=tmp_path, **({} if local else service.environment("aws")))
     assert (done.returncode, done.stderr) == (0, "")
@@ -309,13 +309,13 @@ def test_async_jobs_compares_learning_rates(problems: Path, tmp_path: Path) -> N
     assert len(set(re.findall(r"local-ftjob-\w+", done.stdout))) == 3
 
 
-def test_async_jobs_asks_for_what_it_needs(tmp_path: Path) -> None:
+def test_async_jobs_reports_missing_arguments(tmp_path: Path) -> None:
     done = run("async_jobs.py", cwd=tmp_path)
     assert done.returncode == 2
     assert "--data and --reward are needed, or --local" in done.stderr
 
 
-# Every example, as a newcomer tries it first
+# Every example with --local only
 
 ELSEWHERE = {"raw_http.py", "reward_judge.py"}  # other tests run these with --local alone
 SCRIPTS = sorted(
@@ -326,7 +326,7 @@ SCRIPTS = sorted(
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_every_example_runs_with_local_alone(name: str, tmp_path: Path) -> None:
+def test_every_example_runs_with_only_local(name: str, tmp_path: Path) -> None:
     done = run(name, "--local", cwd=tmp_path, AWS_MAX_ATTEMPTS="1")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
     assert "Traceback" not in done.stdout

@@ -1,4 +1,4 @@
-"""No module of the package imports itself by way of others, whether at the top, inside functions or for types only."""
+"""The package has no import cycles, including imports in functions and for types only."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_package_has_no_import_cycles() -> None:
         ({"__init__": "lazy_names(__name__, {'a': ('A',)})", "a": "from pkg import TABLE"}, [["pkg", "pkg.a"]]),
     ],
 )
-def test_cycles_are_found(files: dict[str, str], cycles: list[list[str]], tmp_path: Path) -> None:
+def test_the_check_finds_import_cycles(files: dict[str, str], cycles: list[list[str]], tmp_path: Path) -> None:
     package = tmp_path / "pkg"
     package.mkdir()
     for name, text in ({"__init__": ""} | files).items():

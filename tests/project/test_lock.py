@@ -23,7 +23,7 @@ def asked() -> list[Requirement]:
     return [Requirement(each) for each in found if re.match(r"[\w.\[\],-]+\s*([<>=!~]|$)", each)]
 
 
-def test_it_pins_what_is_asked_for() -> None:
+def test_the_lock_file_pins_every_dependency() -> None:
     pins: dict[str, set[Version]] = {}
     for name, version in re.findall(r"(?m)^([\w.-]+)(?:\[[\w,]+\])?==([\w.!+]+)", LOCK):
         pins.setdefault(canonicalize_name(name), set()).add(Version(version))
@@ -39,7 +39,7 @@ def test_it_pins_what_is_asked_for() -> None:
     assert stale == [], "run `make lock`"
 
 
-def test_every_pin_has_hashes_and_none_an_address() -> None:
+def test_every_pin_has_hashes_and_no_address() -> None:
     pins = len(re.findall(r"(?m)^[\w.-]+(?:\[[\w,]+\])?==", LOCK))
     hashed = len(re.findall(r"(?m)^[\w.-]+(?:\[[\w,]+\])?==.*\\\n    --hash=sha256:[0-9a-f]{64}", LOCK))
     assert pins == hashed > 50

@@ -15,17 +15,17 @@ NOTEBOOK = EXAMPLES / "quickstart.ipynb"
 
 
 def opened() -> Any:
-    return nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call] # it has no annotations
+    return nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call] # without annotations
 
 
-def test_it_is_kept_without_what_it_said() -> None:
+def test_the_notebook_is_stored_without_output() -> None:
     notebook = opened()
     nbformat.validate(notebook)
     for cell in notebook.cells:
         assert cell.cell_type == "markdown" or (cell.outputs == [] and cell.execution_count is None)
 
 
-def test_it_runs_from_top_to_bottom_and_its_pictures_are_seen(tmp_path: Path) -> None:
+def test_the_notebook_runs_and_shows_its_pictures(tmp_path: Path) -> None:
     shutil.copy(EXAMPLES / "word_problems.py", tmp_path)
     where = {"metadata": {"path": str(tmp_path)}}
     done: Any = NotebookClient(opened(), timeout=100, kernel_name="python3", resources=where).execute()

@@ -56,7 +56,7 @@ def at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws: Mapping[str, s
     generator = ROOT / "examples" / "word_problems.py"
     subprocess.run([sys.executable, generator, "--count", "100", "--out", "train.jsonl"], check=True)  # noqa: S603
     (tmp_path / "reward.py").write_bytes((ROOT / "examples" / "reward.py").read_bytes())
-    # A reader waits for a job of hours; this one has a job of a second.
+    # The documented job takes hours; this one takes a second.
     monkeypatch.setattr(_watch._Intervals, "next_pause", soon)
     with LocalService(reward=f"{ROOT / 'examples' / 'reward.py'}:lambda_handler") as service:
         for auth in ("aws", "api_key"):
@@ -77,7 +77,7 @@ def run(page: Path) -> None:
         namespace["REWARD"] = REWARD
     try:
         for line, code in blocks(page, "python"):
-            # Padded, so that a traceback names the page's own line.
+            # Padded, so that line numbers in a traceback match the page.
             exec(compile("\n" * (line - 1) + code, str(script), "exec", dont_inherit=True), namespace)  # noqa: S102
     finally:
         for value in namespace.values():
@@ -98,13 +98,13 @@ def test_python_blocks_run_in_order(page: Path, capsys: pytest.CaptureFixture[st
         assert re.search(r"from 0\.\d\d to [01]\.\d\d", said)
 
 
-def test_there_are_blocks_to_run() -> None:
+def test_the_pages_have_python_blocks() -> None:
     assert len(blocks(README, "python")) >= 8
     assert blocks(README, "sh")[0][1].startswith("make demo")
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md", ROOT / "SECURITY.md"], ids=named)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_every_link_has_a_target(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert missing == []

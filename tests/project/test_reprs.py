@@ -50,7 +50,7 @@ DATACLASSES = {
 
 
 @pytest.mark.parametrize("name", sorted(DATACLASSES))
-def test_a_value_with_much_in_it_has_a_short_repr(name: str) -> None:
+def test_the_repr_of_a_large_value_is_short(name: str) -> None:
     shown = repr(filled(DATACLASSES[name]))
     assert len(shown) <= MAX_CHARS, shown
     assert "\n" not in shown
@@ -91,7 +91,7 @@ PAYLOADS = {name: value for name, value in public_classes().items() if issubclas
 
 
 @pytest.mark.parametrize("name", sorted(PAYLOADS))
-def test_a_payload_with_much_in_it_has_a_short_repr(name: str) -> None:
+def test_the_repr_of_a_large_payload_is_short(name: str) -> None:
     payload = PAYLOADS[name]
     values: dict[str, Any] = dict.fromkeys(payload.model_fields, LONG)
     shown = repr(payload.model_construct(**values))
@@ -99,7 +99,7 @@ def test_a_payload_with_much_in_it_has_a_short_repr(name: str) -> None:
     assert "\n" not in shown
 
 
-def test_a_list_of_objects_is_readable() -> None:
+def test_the_repr_of_a_list_of_objects_is_readable() -> None:
     jobs = [Job(id=f"ftjob-{number}", status="running", model="openai.gpt-oss-20b") for number in range(2)]
     assert repr(jobs) == (
         "[Job(id='ftjob-0', status='running', model='openai.gpt-oss-20b'), "
@@ -108,7 +108,7 @@ def test_a_list_of_objects_is_readable() -> None:
     assert repr(Page[Job](data=tuple(jobs))) == "Page[Job](data=[2], has_more=False)"
 
 
-def test_clients_resources_and_lists_have_a_short_repr_without_secrets(tmp_path: Path) -> None:
+def test_the_repr_of_clients_resources_and_lists_is_short_without_secrets(tmp_path: Path) -> None:
     with Client("us-west-2", api_key=SECRET) as client:
         shown = [repr(each) for each in (client, client.files, client.jobs, client.models, client.rewards)]
         shown.append(repr(client.identity))

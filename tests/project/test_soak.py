@@ -1,4 +1,4 @@
-"""A small soak: the large one is `make soak`."""
+"""A short version of `make soak`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from bedrock_rft._transport import retry as _retry
 @pytest.mark.row("T08", quiet=True)
 @pytest.mark.parametrize("auth", ["aws", "api_key"])
 @pytest.mark.parametrize(("calls", "workers", "tasks", "faulty"), [(2000, 400, False, 0.02), (300, 300, True, 0.05)])
-def test_nothing_is_lost_and_nothing_doubled(
+def test_no_call_is_lost_and_no_job_is_duplicated(
     auth: str, calls: int, workers: int, tasks: bool, faulty: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_create, "_SEARCH_DELAYS", (0.0, 0.05, 0.1))  # what was never made is not waited for
+    monkeypatch.setattr(_create, "_SEARCH_DELAYS", (0.0, 0.05, 0.1))  # shorter waits for jobs that do not exist
     monkeypatch.setattr(_retry, "_FIRST", 0.05)
     outcome = run(calls=calls, workers=workers, tasks=tasks, auth=auth, seed=3, faulty=faulty)
-    assert outcome.held, outcome
+    assert outcome.passed, outcome
     assert outcome.calls == calls
     assert outcome.faults >= 10
     assert outcome.made >= len(outcome.asked) - outcome.unsure > 0
