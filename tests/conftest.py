@@ -1,4 +1,4 @@
-"""What every test stands on: an environment that says nothing, and warnings that are said afresh."""
+"""Shared fixtures: an environment without settings, and no warnings given before."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import pytest
 
 from bedrock_rft._core import warnings as _warn
 
-# The same examples in every run, since a change must not fail for what it did not touch; `--hypothesis-profile=search`
-# looks for others.
+# The same examples in every run, so that a failure has to do with the change; `--hypothesis-profile=search` looks for
+# others.
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("search", derandomize=False, deadline=None)
 hypothesis.settings.load_profile("same")
 
-# Bytecode is kept even where the environment is against it: the tests start some hundred processes, and each would
-# compile the package afresh.
+# Bytecode is written even if the environment disables it: the tests start some hundred processes, and each would
+# compile the package again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
@@ -29,9 +29,9 @@ pytest_plugins = ("support.quick_aws", "support.fault_matrix_plugin", "support.m
 
 @pytest.hookimpl(optionalhook=True, hookwrapper=True)
 def pytest_xdist_auto_num_workers() -> Generator[None, Any, None]:
-    """With `-n auto`, start two workers per processor: tests wait for about half of their time."""
+    """Start 1.5 workers for each processor with `-n auto`, because tests wait for about half of their time."""
     outcome = yield
-    outcome.force_result(outcome.get_result() * 2)
+    outcome.force_result(outcome.get_result() * 3 // 2 or 1)
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +53,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def aws_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A configuration with the profiles `dev` (eu-west-1) and `empty` (nothing)."""
+    """Create AWS files with the profiles `dev` (eu-west-1) and `empty` (nothing)."""
     config, credentials = tmp_path / "config", tmp_path / "credentials"
     config.write_text("[profile dev]\nregion = eu-west-1\n[profile empty]\noutput = json\n")
     credentials.write_text("[dev]\naws_access_key_id = AKIDEV\naws_secret_access_key = dev-secret\n")

@@ -1,12 +1,12 @@
-"""Many signed calls at once to a service that fails now and then: nothing is lost, nothing doubled, nothing piles up.
+"""Send many concurrent signed calls to a service that fails now and then, and check every result.
 
-`make soak`, or `python tests/soak.py --calls 10000`: from 64 threads, then from 1,000 tasks. A server in a process of
-its own checks every signature, and in 5 % of the exchanges breaks off, answers 503, or cuts its answer short; half of
-the time having done what it was asked. The exit status says whether all of this held:
+`make soak`, or `python tests/soak.py --calls 10000`: from 64 threads, then from 1,000 tasks. A server in a
+separate process checks every signature. In 5 % of the exchanges it resets the connection, responds with 503, or
+truncates its response; half of the time it has carried out the request. The exit status is 0 if:
 
-- every question got an answer, and its own;
-- every creation made one job, or said that it cannot tell and made at most one;
-- memory and open files are after the warm-up what they are at the end.
+- every call got its own response;
+- every creation made one job, or raised `AmbiguousCreateError` and made at most one;
+- memory and open files did not grow after the warm-up.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ API_KEY = "soak-api-key"
 ARN = "arn:aws:lambda:us-west-2:123456789012:function:reward"
 JOBS = "/v1/fine_tuning/jobs"
 FAULTY = 0.05
-CREATIONS = 50  # one call in so many creates a job
-GROWTH = 16  # MiB that memory may grow by after the warm-up
-RETRIES = 6  # 5 % six times over is one call in a hundred million
+CREATIONS = 50  # one of this many calls creates a job
+GROWTH = 16  # MiB of memory growth allowed after the warm-up
+RETRIES = 6  # 0.05 ** 7 is about one call in a billion
 
 
 # The service
@@ -56,7 +56,7 @@ RETRIES = 6  # 5 % six times over is one call in a hundred million
 
 @dataclass
 class Service:
-    """Answers, and writes down what it did."""
+    """Server that counts its requests and faults."""
 
     dice: random.Random
     faulty: float
@@ -77,21 +77,21 @@ class Service:
         headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
         stated = {name.lower(): value for name, value in headers}
         body = await reader.readexactly(int(stated.get("content-length", 0)))
-        if target == "/told":
+        if target == "/summary":
             return await self._send(writer, 200, {"jobs": self.jobs, "done": self.done})
         self.done["requests"] += 1
-        if not self._signed(method, target, headers, body):
+        if not self._is_signed(method, target, headers, body):
             self.done["unsigned"] += 1
             return await self._send(writer, 401, {"error": {"code": "invalid_api_key", "message": "no"}})
         fault = self.dice.choice(["reset", "503", "cut"]) if self.dice.random() < self.faulty else ""
-        first = self.dice.random() < 0.5  # whether it fails before it has done anything
+        first = self.dice.random() < 0.5  # fail before carrying out the request
         self.done[f"fault {fault}"] += bool(fault)
         if not (fault and first):
             status, answer = self._carry_out(method, target, body)
         else:
             status, answer = 200, {}
         if fault == "reset":
-            # Lingering for no time makes closing a reset.
+            # With a linger time of 0, close sends a reset.
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
             return False
@@ -106,7 +106,7 @@ class Service:
         await writer.drain()
         return not cut
 
-    def _signed(self, method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> bool:
+    def _is_signed(self, method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> bool:
         from datetime import datetime, timezone
 
         if ("authorization", f"Bearer {API_KEY}") in [(name.lower(), value) for name, value in headers]:
@@ -140,16 +140,16 @@ class Service:
         return (200, self.jobs[int(number[1])]) if number else (404, {})
 
 
-async def _forever(seed: int, faulty: float) -> None:
-    service = Service(random.Random(seed), faulty)  # noqa: S311 - which exchanges fail
+async def _serve_until_eof(seed: int, faulty: float) -> None:
+    service = Service(random.Random(seed), faulty)  # noqa: S311 - chooses faults
     server = await asyncio.start_server(service.serve, "127.0.0.1", 0, backlog=2048)
-    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201 - for the process that started this one
+    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201 - read by the parent process
     await asyncio.to_thread(sys.stdin.read)
 
 
 @contextlib.contextmanager
 def served(seed: int = 0, faulty: float = FAULTY) -> Generator[str, None, None]:
-    """The service in a process of its own: its address, up to the port."""
+    """Run the service in a separate process, and yield its address up to the port."""
     command = [sys.executable, __file__, "--serve", "--seed", str(seed), "--faulty", str(faulty)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
         assert process.stdout is not None
@@ -162,23 +162,23 @@ def served(seed: int = 0, faulty: float = FAULTY) -> Generator[str, None, None]:
 
 @dataclass
 class Outcome:
-    """What became of the calls.
+    """Results of a run.
 
     Attributes:
-        way: who called.
-        calls: how many calls there were.
-        lost: what was raised instead of an answer.
-        wrong: answers to other questions.
-        asked: creations.
-        made: jobs there are for them.
+        way: the kind of callers.
+        calls: number of calls.
+        lost: calls that raised an unexpected exception.
+        wrong: responses that belong to another call.
+        asked: creations, with the ids of their jobs.
+        made: jobs that exist.
         doubled: creations with more than one job.
-        missing: creations that returned a job the service does not have under that name.
-        unsure: creations that could not tell.
+        missing: creations that returned a job that does not exist, and jobs of no creation.
+        unsure: creations that raised `AmbiguousCreateError`.
         unsigned: requests without a valid signature.
-        faults: exchanges that the service spoiled.
-        seconds: how long all of it took.
-        memory: MiB after the warm-up and at the end; empty where the system does not say.
-        files: open files before, and after the client was closed; empty likewise.
+        faults: exchanges that failed on purpose.
+        seconds: duration of the run.
+        memory: MiB after the warm-up and at the end; empty if the system does not report it.
+        files: open files before, and after the client was closed; empty if the system does not report them.
     """
 
     way: str
@@ -197,14 +197,14 @@ class Outcome:
     files: tuple[int, ...] = ()
 
     @property
-    def held(self) -> bool:
-        """Whether nothing was lost, doubled or piled up."""
+    def passed(self) -> bool:
+        """Return True if nothing was lost or duplicated, and nothing grew."""
         flat = not self.memory or self.memory[1] - self.memory[0] < GROWTH
         closed = not self.files or self.files[1] <= self.files[0]
         return flat and closed and not (self.lost or self.wrong or self.doubled or self.missing or self.unsigned)
 
-    def took(self, number: int, answer: Any) -> None:
-        """Note an answer, or what was raised in its stead."""
+    def record(self, number: int, answer: Any) -> None:
+        """Record a response or an exception."""
         self.calls += 1
         name = f"call-{number}"
         if isinstance(answer, AmbiguousCreateError):
@@ -212,26 +212,26 @@ class Outcome:
             self.asked[name] = ""
         elif isinstance(answer, BaseException):
             self.lost.append(f"{name}: {answer!r}")
-        elif creates(number):
+        elif is_creation(number):
             self.asked[name] = answer.id
         else:
             self.wrong += answer.id != name
 
-    def compare(self, told: dict[str, Any]) -> None:
-        """Hold what callers were told against what the service did."""
+    def compare(self, summary: dict[str, Any]) -> None:
+        """Compare the responses with the jobs of the service."""
         there: dict[str, list[str]] = {}
-        for job in told["jobs"]:
+        for job in summary["jobs"]:
             there.setdefault(job["metadata"]["call"], []).append(job["id"])
         self.made = sum(map(len, there.values()))
         self.doubled = sum(len(ids) > 1 for ids in there.values())
         self.missing = sum(bool(job) and there.get(name) != [job] for name, job in self.asked.items())
         self.missing += len(set(there) - set(self.asked))
-        self.unsigned = told["done"].get("unsigned", 0)
-        self.faults = sum(count for name, count in told["done"].items() if name.startswith("fault "))
+        self.unsigned = summary["done"].get("unsigned", 0)
+        self.faults = sum(count for name, count in summary["done"].items() if name.startswith("fault "))
 
 
-def creates(number: int) -> bool:
-    """Whether a call creates a job."""
+def is_creation(number: int) -> bool:
+    """Return True if this call creates a job."""
     return number % CREATIONS == 0
 
 
@@ -242,7 +242,7 @@ def settings(address: str, auth: str) -> dict[str, Any]:
     return {"region": "us-west-2", "base_url": f"{address}/v1", "max_retries": RETRIES, "timeout": 60.0, **who}
 
 
-def described(number: int) -> dict[str, Any]:
+def job_arguments(number: int) -> dict[str, Any]:
     return {"training_file": "file-1", "reward": ARN, "metadata": {"call": f"call-{number}"}}
 
 
@@ -251,14 +251,14 @@ def _threads(outcome: Outcome, address: str, auth: str, numbers: range, workers:
 
         def call(number: int) -> Any:
             try:
-                if creates(number):
-                    return client.jobs.create("openai.gpt-oss-20b", **described(number))
+                if is_creation(number):
+                    return client.jobs.create("openai.gpt-oss-20b", **job_arguments(number))
                 return client.models.retrieve(f"call-{number}")
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is counted
+            except Exception as error:  # noqa: BLE001 - every exception is counted
                 return error
 
         for place, answer in enumerate(pool.map(call, numbers)):
-            outcome.took(numbers[place], answer)
+            outcome.record(numbers[place], answer)
             if place + 1 == warm:
                 outcome.memory = _memory()
         outcome.memory += _memory()
@@ -272,13 +272,13 @@ async def _tasks(outcome: Outcome, address: str, auth: str, numbers: range, work
             for number in waiting:
                 answer: Any
                 try:
-                    if creates(number):
-                        answer = await client.jobs.create("openai.gpt-oss-20b", **described(number))
+                    if is_creation(number):
+                        answer = await client.jobs.create("openai.gpt-oss-20b", **job_arguments(number))
                     else:
                         answer = await client.models.retrieve(f"call-{number}")
-                except Exception as error:  # noqa: BLE001 - whatever it is, it is counted
+                except Exception as error:  # noqa: BLE001 - every exception is counted
                     answer = error
-                outcome.took(number, answer)
+                outcome.record(number, answer)
                 if outcome.calls == warm:
                     outcome.memory = _memory()
 
@@ -287,11 +287,11 @@ async def _tasks(outcome: Outcome, address: str, auth: str, numbers: range, work
 
 
 def run(*, calls: int, workers: int, tasks: bool, auth: str = "aws", seed: int = 0, faulty: float = FAULTY) -> Outcome:
-    """Make calls from so many threads or tasks at once, and compare with what the service did."""
+    """Call from a number of concurrent threads or tasks, and compare the results with the jobs of the service."""
     outcome = Outcome(f"{workers:,} {'tasks' if tasks else 'threads'}, {auth}")
     numbers, warm = range(calls), max(calls * 2 // 5, 1)
     with served(seed, faulty) as address:
-        once(address, auth, tasks=tasks)
+        warm_up(address, auth, tasks=tasks)
         before, began = _files(), time.monotonic()
         if tasks:
             asyncio.run(_tasks(outcome, address, auth, numbers, workers, warm))
@@ -300,20 +300,20 @@ def run(*, calls: int, workers: int, tasks: bool, auth: str = "aws", seed: int =
         outcome.seconds = time.monotonic() - began
         gc.collect()
         outcome.files = before + _files()
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{address}/told") as told:
-            outcome.compare(json.loads(told.read()))
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{address}/summary") as summary:
+            outcome.compare(json.loads(summary.read()))
     return outcome
 
 
-def once(address: str, auth: str, *, tasks: bool) -> None:
-    """One call ahead, so that what is loaded once is there before anything is measured."""
+def warm_up(address: str, auth: str, *, tasks: bool) -> None:
+    """Make one call, so that modules are loaded before anything is measured."""
 
-    async def soon() -> None:
+    async def call_async() -> None:
         async with AsyncClient(**settings(address, auth)) as client:
             await client.models.retrieve("first")
 
     if tasks:
-        asyncio.run(soon())
+        asyncio.run(call_async())
     else:
         with Client(**settings(address, auth)) as client:
             client.models.retrieve("first")
@@ -334,7 +334,7 @@ def _files() -> tuple[int, ...]:
     return ()
 
 
-def _room() -> None:
+def _raise_file_limit() -> None:
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
@@ -346,13 +346,13 @@ COLUMNS = ("calls", "calls/s", "faults", "lost", "wrong", "jobs asked", "made", 
 
 
 def row(outcome: Outcome) -> list[str]:
-    """An outcome as a line of the table."""
+    """Return a line of the table."""
     memory = " → ".join(f"{each:.0f}" for each in outcome.memory) or "not measured"
     files = " → ".join(map(str, outcome.files)) or "not measured"
     return [
         f"{outcome.calls:,}", f"{outcome.calls / outcome.seconds:,.0f}", f"{outcome.faults:,}", str(len(outcome.lost)),
         str(outcome.wrong + outcome.missing), str(len(outcome.asked)), str(outcome.made), str(outcome.doubled),
-        str(outcome.unsure), memory, files, "held" if outcome.held else "BROKEN",
+        str(outcome.unsure), memory, files, "held" if outcome.passed else "BROKEN",
     ]  # fmt: skip
 
 
@@ -363,12 +363,12 @@ def main() -> int:
     parser.add_argument("--tasks", type=int, default=1000)
     parser.add_argument("--auth", choices=("aws", "api_key"), default="aws")
     parser.add_argument("--seed", type=int, default=0, help="which exchanges fail")
-    parser.add_argument("--faulty", type=float, default=FAULTY, help="the share of exchanges that are spoiled")
+    parser.add_argument("--faulty", type=float, default=FAULTY, help="the share of exchanges that fail")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    _room()
+    _raise_file_limit()
     if options.serve:
-        asyncio.run(_forever(options.seed, options.faulty))
+        asyncio.run(_serve_until_eof(options.seed, options.faulty))
         return 0
     outcomes: list[Outcome] = []
     for workers, tasks in ((options.threads, False), (options.tasks, True)):
@@ -380,7 +380,7 @@ def main() -> int:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table:
         print("  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True)))  # noqa: T201 - a script
-    return 0 if all(outcome.held for outcome in outcomes) else 1
+    return 0 if all(outcome.passed for outcome in outcomes) else 1
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from botocore.credentials import Credentials
-from support.fake_secrets import LONG, SECRET, SHORT, said_of, secrets_in, short_term
+from support.fake_secrets import LONG, SECRET, SHORT, find_leaks, find_secrets, short_term
 from support.iam_simulator import KNOWS_PROFILES, Iam, iam_server
 from support.moto_server import Aws
 
@@ -393,7 +393,7 @@ def test_checks_end_in_time_and_never_raise() -> None:
     stuck.set()
     assert [finding.level for finding in found] == ["unknown", "unknown", "ok"]
     assert str(found[0]) == "The check of the slow did not finish within 0.05 s. Allow more time with seconds=."
-    assert secrets_in(str(found[1])) == []
+    assert find_secrets(str(found[1])) == []
     assert "RuntimeError" in found[1].reason
 
 
@@ -469,7 +469,7 @@ def test_the_kind_expiry_and_region_of_a_key_are_checked(
 ) -> None:
     said = list(client_checks.check_key(read(key()), region, NOW))
     assert [(each.level, each.code) for each in said] == found
-    assert secrets_in("".join(map(str, said))) == []
+    assert find_secrets("".join(map(str, said))) == []
 
 
 def test_an_identity_that_shadows_another_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -501,7 +501,7 @@ def test_no_secret_is_in_a_report(aws: Aws, iam: Iam, look: Callable[..., Report
     made(aws)
     person = caller(aws)
     report = look(person, reward=VERSION, judges=JUDGES)
-    assert said_of(report, [person.secret_key, str(person.token)[:30]]) == []
+    assert find_leaks(report, [person.secret_key, str(person.token)[:30]]) == []
     assert max(len(line) for line in str(report).splitlines() if "arn:" not in line) <= 80
     assert iam.asked
 
@@ -588,7 +588,7 @@ def test_no_api_key_is_in_a_report(aws: Aws, service: LocalService, monkeypatch:
             report = doctor(client, reward=SimpleNamespace(arn=VERSION))
         assert report.reward == VERSION
         assert one(report, "admitted").level == "error"
-        assert said_of(report) == []
+        assert find_leaks(report) == []
     assert aws.url
 
 

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, quote
 
 import pytest
 from botocore.credentials import Credentials, RefreshableCredentials
-from support.fake_secrets import ACCESS_KEY, SECRET, TOKEN, said_of, secrets_in
+from support.fake_secrets import ACCESS_KEY, SECRET, TOKEN, find_leaks, find_secrets
 
 from bedrock_rft import AsyncClient, Client, ConfigurationError
 from bedrock_rft._auth.api_key import parse_key as read
@@ -70,11 +70,11 @@ def test_a_minted_key_has_a_region_and_an_expiry() -> None:
 def test_a_key_and_its_provider_show_no_secret() -> None:
     key = minted()
     middle = key.reveal()[400:430]
-    assert secrets_in(key.reveal(), [middle]), "the search would find it"
-    assert said_of(key, [middle]) == []
+    assert find_secrets(key.reveal(), [middle]), "the search would find it"
+    assert find_leaks(key, [middle]) == []
     provider = api_key_provider(WEST, credentials=Credentials(ACCESS_KEY, SECRET, TOKEN))
     assert provider().startswith("bedrock-api-key-")
-    assert said_of(provider, [provider()[400:430]]) == []
+    assert find_leaks(provider, [provider()[400:430]]) == []
 
 
 def test_a_key_ends_with_its_session() -> None:
@@ -131,7 +131,7 @@ def test_errors_of_the_generator_show_no_credentials(monkeypatch: pytest.MonkeyP
     # The frame of this test holds the fake secret, so the search begins below it.
     assert error.__traceback__ is not None
     error.__traceback__ = error.__traceback__.tb_next
-    assert said_of(error) == []
+    assert find_leaks(error) == []
 
 
 class Clock:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from botocore.credentials import Credentials
 from support.aws_gate import ACCOUNT, EXAMPLES, REGION, Here
-from support.fake_secrets import ACCESS_KEY, SECRET, TOKEN, secrets_in
+from support.fake_secrets import ACCESS_KEY, SECRET, TOKEN, find_secrets
 
 from bedrock_rft import APIConnectionError, AsyncClient, Client, ConfigurationError, NotFoundError, RewardError
 from bedrock_rft.access import DeployedReward, Plan, Step, deployer_policy
@@ -809,6 +809,6 @@ def test_destroy_refuses_invalid_names(client: Client) -> None:
 
 def test_no_secret_is_sent_or_shown(here: Here, client: Client) -> None:
     reward = client.rewards.deploy(made(), name="sums", dataset=DATA)
-    assert all(secrets_in(asked.body) == [] for asked in here.gate.asked)
+    assert all(find_secrets(asked.body) == [] for asked in here.gate.asked)
     for shown in (repr(reward), str(reward), str(reward.plan), repr(reward.plan), reward.plan._repr_html_()):
-        assert secrets_in(shown) == []
+        assert find_secrets(shown) == []

@@ -12,7 +12,7 @@ from typing import Any
 import botocore.endpoint
 import pytest
 from support.aws_gate import ACCOUNT, REGION, Asked, Clock, Here, Rule
-from support.fake_secrets import said_of, secrets_in
+from support.fake_secrets import find_leaks, find_secrets
 from test_deploy import ANYBODY, ARN, DATA, ROLE, SOURCE, made, policy, settings_of, versions
 
 from bedrock_rft import (
@@ -566,7 +566,7 @@ def test_a_refused_connection_is_a_connection_error(client: Client, monkeypatch:
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", f"http://127.0.0.1:{taken.getsockname()[1]}")
         with pytest.raises(APIConnectionError, match=r"lambda GetFunction: .*AWS_ENDPOINT_URL_LAMBDA") as caught:
             client.rewards.deploy(made(), name="sums")
-    assert said_of(caught.value) == []
+    assert find_leaks(caught.value) == []
 
 
 PARTS = ("fake9Echoed8Token7",)
@@ -581,13 +581,13 @@ def test_no_error_and_no_log_shows_a_secret(here: Here, client: Client, caplog: 
             here.gate.refuse(operation, 403, "AccessDeniedException", ECHO)
             with pytest.raises(APIError) as caught:
                 client.rewards.deploy(made(), name="sums", dataset=DATA)
-            shown = said_of(caught.value, PARTS)  # separate, because an assertion keeps its operands in the frame
+            shown = find_leaks(caught.value, PARTS)  # separate, because an assertion keeps its operands in the frame
             assert shown == []
         here.gate.clear()
         client.rewards.deploy(made(), name="sums", dataset=DATA)
     logged = "\n".join(record.getMessage() for record in caplog.records)
     assert "botocore" in {record.name.partition(".")[0] for record in caplog.records}
-    assert secrets_in(logged, PARTS) == []
+    assert find_secrets(logged, PARTS) == []
 
 
 @pytest.mark.usefixtures("at_once")

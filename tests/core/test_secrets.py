@@ -26,9 +26,9 @@ from support.fake_secrets import (
     SECRET,
     SHORT,
     TOKEN,
-    reported,
-    said_of,
-    secrets_in,
+    find_leaks,
+    find_secrets,
+    report_with_pytest,
     short_term,
 )
 from support.fault_server import Faults
@@ -41,10 +41,10 @@ from bedrock_rft.local import LocalService
 
 MODEL = "openai.gpt-oss-20b"
 ARN = "arn:aws:lambda:us-west-2:123456789012:function:reward"
-COLOURS = {"blocking": Client, "async": AsyncClient}
+APIS = {"blocking": Client, "async": AsyncClient}
 modes = pytest.mark.parametrize("mode", IDENTITIES)
 either = pytest.mark.parametrize("mode", ["short", "aws"])
-colours = pytest.mark.parametrize("api", COLOURS)
+each_api = pytest.mark.parametrize("api", APIS)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def server() -> Iterator[Faults]:
 
 def opened(server: Faults, mode: str, api: str = "blocking", **settings: Any) -> Any:
     given = {"base_url": server.base_url, "region": "us-west-2", "max_retries": 0, "timeout": 5.0, **settings}
-    return COLOURS[api](**given, **IDENTITIES[mode]())
+    return APIS[api](**given, **IDENTITIES[mode]())
 
 
 def closed(client: Any) -> None:
@@ -87,7 +87,7 @@ def reachable(root: Any) -> Iterator[Any]:
 
 
 @modes
-@colours
+@each_api
 def test_objects(server: Faults, mode: str, api: str) -> None:
     client = opened(server, mode, api)
     inner = client._session if api == "async" else client._async._session
@@ -97,22 +97,22 @@ def test_objects(server: Faults, mode: str, api: str) -> None:
     named = [client, client.identity, client.files, client.jobs, client.openai, inner, inner.config, inner.transport]
     named += [inner.config.key, inner.config.aws, inner.transport._http]
     for thing in named:
-        assert said_of(thing) == [], type(thing)
+        assert find_leaks(thing) == [], type(thing)
     for thing in reachable(client):
         if not type(thing).__module__.startswith(("botocore", "ssl", "threading")):
-            assert secrets_in(f"{thing!r} {thing!s}") == [], type(thing)
+            assert find_secrets(f"{thing!r} {thing!s}") == [], type(thing)
     closed(client)
 
 
 def test_a_signer() -> None:
     auth = SigV4Auth("us-west-2", **IDENTITIES["aws"]())
-    assert said_of(auth) == []
-    assert said_of(auth._aws) == []
+    assert find_leaks(auth) == []
+    assert find_leaks(auth._aws) == []
     frozen = auth._aws.freeze()  # what botocore signs with; its own attributes are the secrets
-    assert secrets_in(f"{frozen} {[frozen]} {pprint.pformat(frozen)} {pretty_repr(frozen)}") == []
+    assert find_secrets(f"{frozen} {[frozen]} {pprint.pformat(frozen)} {pretty_repr(frozen)}") == []
     with pytest.raises(TypeError):
         pickle.dumps(frozen)
-    assert said_of(frozen._asdict()) != []  # the proof can fail
+    assert find_leaks(frozen._asdict()) != []  # the proof can fail
 
 
 def test_the_local_service() -> None:
@@ -121,15 +121,15 @@ def test_the_local_service() -> None:
         also = [key for key in keys if len(key) > 20 and "127.0.0.1" not in key]
         assert len(also) == 3
         for thing in (service, service._keys, service.service):
-            assert said_of(thing, also) == []
-        assert secrets_in(str(service.client_options("aws")), also) == []
+            assert find_leaks(thing, also) == []
+        assert find_secrets(str(service.client_options("aws")), also) == []
         for thing in reachable(service):
             if not type(thing).__module__.startswith("botocore"):
-                assert secrets_in(f"{thing!r} {thing!s}", also) == [], type(thing)
+                assert find_secrets(f"{thing!r} {thing!s}", also) == [], type(thing)
 
 
 @modes
-@colours
+@each_api
 def test_closing_drops_secrets(server: Faults, mode: str, api: str) -> None:
     """No object of a closed client has a secret, including closures and objects of the HTTP library."""
     client = opened(server, mode, api)
@@ -145,7 +145,7 @@ def test_closing_drops_secrets(server: Faults, mode: str, api: str) -> None:
     gc.collect()
     held = list(everything(client))
     assert len(held) > 10
-    assert not [text for text in held if secrets_in(text)]
+    assert not [text for text in held if find_secrets(text)]
 
 
 def everything(root: Any) -> Iterator[str | bytes]:
@@ -396,12 +396,12 @@ def test_a_secret_in_a_frame_would_be_seen() -> None:
 
     with pytest.raises(LookupError) as raised:
         leaky()
-    assert {each.split(":")[0] for each in said_of(raised.value)} >= {"locals", "rich local kept of leaky"}
-    assert secrets_in(reported(raised.value)) != []
+    assert {each.split(":")[0] for each in find_leaks(raised.value)} >= {"locals", "rich local kept of leaky"}
+    assert find_secrets(report_with_pytest(raised.value)) != []
 
 
 @either
-@colours
+@each_api
 @pytest.mark.parametrize("case", FAULTS)
 def test_errors(server: Faults, mode: str, api: str, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from bedrock_rft._resources import create_job as _create
@@ -413,9 +413,9 @@ def test_errors(server: Faults, mode: str, api: str, case: str, monkeypatch: pyt
     server.script(method, path, faults.always(fault))
     client = opened(server, mode, api, timeout=0.3 if case == "timeout" else 2.0)
     error = failure(client, operation)
-    assert said_of(error, signatures(server)) == []
+    assert find_leaks(error, signatures(server)) == []
     if case in {"401 echoed", "create, ambiguous", "upload refused", "wait, down"}:
-        assert secrets_in(reported(error), signatures(server)) == []
+        assert find_secrets(report_with_pytest(error), signatures(server)) == []
     if "inference" not in case and "by its caller" not in case and "interrupted" not in case:
         assert isinstance(error, BedrockRFTError)
     closed(client)
@@ -428,18 +428,18 @@ def signatures(server: Faults) -> list[str]:
 
 
 @either
-@colours
+@each_api
 def test_a_refused_connection_and_an_unknown_certificate(mode: str, api: str) -> None:
     nobody = Faults(up=False)
     client = opened(nobody, mode, api)
-    assert said_of(failure(client, models)) == []
+    assert find_leaks(failure(client, models)) == []
     closed(client)
     nobody.__exit__()
     with Faults() as plain:  # speaks HTTP where TLS is expected
         client = opened(plain, mode, api, base_url=plain.base_url.replace("http:", "https:"))
         error = failure(client, models)
         assert isinstance(error, BedrockRFTError)
-        assert said_of(error) == []
+        assert find_leaks(error) == []
         closed(client)
 
 
@@ -458,11 +458,11 @@ def test_cancelled_tasks(server: Faults, mode: str) -> None:
                 return error
         raise AssertionError("not cancelled")
 
-    assert said_of(asyncio.run(cancelled())) == []
+    assert find_leaks(asyncio.run(cancelled())) == []
 
 
 @either
-@colours
+@each_api
 @pytest.mark.parametrize("behaviour", [b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", b"", b"nonsense\r\n\r\n"])
 def test_proxy_passwords(mode: str, api: str, behaviour: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
@@ -482,16 +482,16 @@ def test_proxy_passwords(mode: str, api: str, behaviour: bytes, monkeypatch: pyt
 
     threading.Thread(target=serve, daemon=True).start()
     monkeypatch.setenv("HTTPS_PROXY", f"http://user:{PROXY}@127.0.0.1:{listener.getsockname()[1]}")
-    kind: Any = COLOURS[api]
+    kind: Any = APIS[api]
     client = kind("us-west-2", max_retries=0, timeout=2.0, **IDENTITIES[mode]())
-    assert said_of(client) == []
+    assert find_leaks(client) == []
     inner = client._session if api == "async" else client._async._session
     for thing in reachable(inner.transport._http):
         if not isinstance(thing, (bytes, str, dict)):
-            assert secrets_in(repr(thing)) == [], type(thing)
+            assert find_secrets(repr(thing)) == [], type(thing)
     error = failure(client, models)
     assert isinstance(error, BedrockRFTError)
-    assert said_of(error) == []
+    assert find_leaks(error) == []
     closed(client)
     listener.close()
 
@@ -537,7 +537,7 @@ SETTINGS: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 
-@colours
+@each_api
 @pytest.mark.parametrize("case", SETTINGS)
 def test_refused_settings(case: str, api: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment has secrets too."""
@@ -546,8 +546,8 @@ def test_refused_settings(case: str, api: str, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("AWS_SESSION_TOKEN", TOKEN)
     monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", LONG)
     monkeypatch.setenv("SOMEBODY_ELSES_SECRET", PROXY)
-    error = refused(COLOURS[api], case)
-    assert said_of(error) == []
+    error = refused(APIS[api], case)
+    assert find_leaks(error) == []
 
 
 def refused(kind: Any, case: str) -> BaseException:
@@ -561,7 +561,7 @@ def refused(kind: Any, case: str) -> BaseException:
 def test_refused_settings_of_the_signer() -> None:
     with pytest.raises(ConfigurationError) as raised:
         SigV4Auth("no region", credentials=Provider())
-    assert said_of(raised.value) == []
+    assert find_leaks(raised.value) == []
 
 
 FAILING: dict[str, Callable[[], dict[str, Any]]] = {
@@ -572,13 +572,13 @@ FAILING: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 
-@colours
+@each_api
 @pytest.mark.parametrize("case", FAILING)
 def test_identities_that_fail_later(server: Faults, case: str, api: str) -> None:
-    client = COLOURS[api]("us-west-2", base_url=server.base_url, max_retries=0, **FAILING[case]())
+    client = APIS[api]("us-west-2", base_url=server.base_url, max_retries=0, **FAILING[case]())
     error = failure(client, models)
     assert isinstance(error, BedrockRFTError)
-    assert said_of(error) == []
+    assert find_leaks(error) == []
     closed(client)
 
 

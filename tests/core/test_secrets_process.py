@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from support import fault_server as faults
-from support.fake_secrets import IDENTITIES, LONG, SECRET, TOKEN, said_of, secrets_in
+from support.fake_secrets import IDENTITIES, LONG, SECRET, TOKEN, find_leaks, find_secrets
 from support.fault_server import Faults
 
 from bedrock_rft import Client
@@ -118,7 +118,7 @@ def test_a_program_that_logs_everything(server: Faults, mode: str) -> None:
     assert done.stdout.endswith("done\n"), done.stderr[-2000:]
     for logger in ("bedrock_rft", "httpcore", "openai._base_client"):
         assert logger in done.stderr or (logger[0] == "o" and mode == "aws")
-    assert secrets_in(done.stdout + done.stderr) == []
+    assert find_secrets(done.stdout + done.stderr) == []
     assert not [line for line in done.stderr.splitlines() if line.startswith("FORGED")]
     assert "\x1b" not in done.stderr + done.stdout
 
@@ -236,7 +236,7 @@ def test_an_error_can_be_sent_from_another_process(server: Faults) -> None:
             error = pool.submit(refused_there, server.base_url, mode).exception()
             assert isinstance(error, APIStatusError)
             assert (error.status, error.method, error.path, error.attempts) == (403, "GET", "/refused", 1)
-            assert said_of(error) == []  # the other process' traceback comes along as its cause
+            assert find_leaks(error) == []  # the other process' traceback comes along as its cause
 
 
 # botocore resolves credentials and logs them
@@ -301,7 +301,7 @@ def test_an_assumed_role_is_not_logged(
     said = "\n".join(caplog.messages)
     assert "CanonicalRequest" in said
     assert "SecretAccessKey>****" in said
-    assert secrets_in(said) == []
+    assert find_secrets(said) == []
     assert server.requests[-1].headers["x-amz-security-token"] == TOKEN
 
 
@@ -341,7 +341,7 @@ def test_no_child_process_file_or_variable_is_left(server: Faults, mode: str, tm
         capture_output=True, text=True, timeout=60, check=True, cwd=tmp_path,
     )  # fmt: skip
     children, opened = json.loads(done.stdout.splitlines()[-1])
-    assert [each for each in children if secrets_in(str(each))] == []
+    assert [each for each in children if find_secrets(str(each))] == []
     assert [path for path in opened if not path.startswith((str(tmp_path), "/dev/"))] == []
     assert list(tmp_path.rglob("*")) == []  # temporary copies are gone
 

@@ -1,4 +1,4 @@
-"""AWS on loopback, with a gate in front: it tells what was asked, and answers in AWS's stead where a test says so."""
+"""AWS on loopback, behind a gate that records requests, and responds itself if a test sets a rule."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _READS = ("Get", "List", "Invoke")
 
 @dataclass(frozen=True)
 class Asked:
-    """One request, as IAM sees it."""
+    """A request, as IAM sees it."""
 
     action: str
     resource: str
@@ -68,7 +68,7 @@ class Asked:
 
 @dataclass
 class Rule:
-    """What is answered in AWS's stead."""
+    """A response that replaces AWS's."""
 
     operation: str
     answer: Callable[[Asked, Callable[[], tuple[str, Any, bytes]]], tuple[str, Any, bytes]]
@@ -77,7 +77,7 @@ class Rule:
 
 @dataclass
 class Gate:
-    """Every request that came, and the rules for what is answered."""
+    """Recorded requests, and rules that replace responses."""
 
     asked: list[Asked] = field(default_factory=list[Asked])
     rules: list[Rule] = field(default_factory=list[Rule])
@@ -91,21 +91,21 @@ class Gate:
         self.rules.clear()
 
     def refuse(self, operation: str, status: int, code: str, message: str, *, times: float = float("inf")) -> None:
-        """Answer with an error, in the form of the service."""
+        """Respond with an error in the service's format."""
         self.rules.append(Rule(operation, lambda asked, _: _error(asked, status, code, message), times))
 
     def change(self, operation: str, times: float = float("inf"), **fields: object) -> None:
-        """Let it through, and put other fields into the JSON of its answer."""
+        """Forward the request, and change fields of the JSON response."""
 
         def answer(_: Asked, forward: Callable[[], tuple[str, Any, bytes]]) -> tuple[str, Any, bytes]:
             status, headers, body = forward()
-            told = {**json.loads(body), **fields}
-            return status, headers, json.dumps({name: one for name, one in told.items() if one is not None}).encode()
+            changed = {**json.loads(body), **fields}
+            return status, headers, json.dumps({name: one for name, one in changed.items() if one is not None}).encode()
 
         self.rules.append(Rule(operation, answer, times))
 
     def around(self, inner: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
-        """This gate, in front of an application."""
+        """Return the application behind this gate."""
 
         def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
             if environ["PATH_INFO"].startswith("/moto-api"):
@@ -115,14 +115,14 @@ class Gate:
             self.asked.append(asked)
 
             def forward() -> tuple[str, Any, bytes]:
-                told: list[Any] = []
+                answered: list[Any] = []
 
                 def begin(status: str, headers: Any, *_: object) -> None:
-                    told.extend((status, headers))
+                    answered.extend((status, headers))
 
                 environ["wsgi.input"] = io.BytesIO(body)
                 content = b"".join(inner(environ, begin))
-                return told[0], told[1], content
+                return answered[0], answered[1], content
 
             status, headers, content = self._answer(asked, forward)
             start(status, [(name, v) for name, v in headers if name.lower() != "content-length"])
@@ -156,7 +156,7 @@ def _asked(environ: dict[str, Any], body: bytes) -> Asked:
             arn = name if name.startswith("arn:") else f"arn:{partition}:lambda:{region}:{ACCOUNT}:function:{name}"
             version = parse_qs(query).get("Qualifier")
             return Asked(f"lambda:{operation}", f"{arn}:{version[0]}" if version else arn, body, query)
-    raise AssertionError(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']} is no operation that is known here")
+    raise AssertionError(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']} is not a known operation")
 
 
 def _error(asked: Asked, status: int, code: str, message: str) -> tuple[str, Any, bytes]:
@@ -164,8 +164,8 @@ def _error(asked: Asked, status: int, code: str, message: str) -> tuple[str, Any
     if asked.action.startswith("lambda:"):
         body = json.dumps({"Type": "User", "message": message}).encode()
         return f"{status} Error", [("x-amzn-errortype", code), ("content-type", "application/json"), *request], body
-    told = f"<Type>Sender</Type><Code>{code}</Code><Message>{message}</Message>"
-    text = f"<ErrorResponse><Error>{told}</Error><RequestId>{request[0][1]}</RequestId></ErrorResponse>"
+    details = f"<Type>Sender</Type><Code>{code}</Code><Message>{message}</Message>"
+    text = f"<ErrorResponse><Error>{details}</Error><RequestId>{request[0][1]}</RequestId></ErrorResponse>"
     return f"{status} Error", [("content-type", "text/xml"), *request], text.encode()
 
 
@@ -177,7 +177,7 @@ class Here:
     clients: dict[tuple[str, str], Any]
 
     def service(self, name: str, region: str = REGION) -> Any:
-        """Botocore's own client, with which a test looks at what is there, or puts something there."""
+        """Return a botocore client to inspect or prepare resources."""
         if (name, region) not in self.clients:
             self.clients[name, region] = service_client(name, region=region, credentials=credentials())
         return self.clients[name, region]
@@ -188,8 +188,8 @@ def credentials() -> Any:
 
 
 @pytest.fixture(scope="session")
-def aws_server(quick_moto: None) -> Iterator[tuple[Gate, Any]]:  # noqa: ARG001 - it is for its effect
-    """One server for every test of this process."""
+def aws_server(quick_moto: None) -> Iterator[tuple[Gate, Any]]:  # noqa: ARG001 - used for its effect
+    """Run one server for all tests of this process."""
     spec = importlib.util.spec_from_file_location("aws_here", EXAMPLES / "aws_here.py")
     assert spec is not None
     assert spec.loader is not None
@@ -202,7 +202,7 @@ def aws_server(quick_moto: None) -> Iterator[tuple[Gate, Any]]:  # noqa: ARG001 
 
 @pytest.fixture(scope="session")
 def aws_clients() -> Iterator[dict[tuple[str, str], Any]]:
-    """Botocore's clients of the tests themselves. Creating one takes longer than a call."""
+    """Keep the botocore clients of tests, because creating one takes longer than a call."""
     clients: dict[tuple[str, str], Any] = {}
     yield clients
     for one in clients.values():
@@ -213,7 +213,7 @@ def aws_clients() -> Iterator[dict[tuple[str, str], Any]]:
 def here(
     aws_server: tuple[Gate, Any], aws_clients: dict[tuple[str, str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> Here:
-    """An empty AWS that botocore is told of by the environment, and a clock that needs no time."""
+    """Set up an empty AWS in the environment of botocore, and a clock that does not wait."""
     gate, server = aws_server
     server.empty()
     gate.clear()
@@ -225,7 +225,7 @@ def here(
 
 
 class Clock:
-    """Time that passes when somebody sleeps, and only then."""
+    """Clock that advances only by `sleep`."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -238,6 +238,6 @@ class Clock:
 
 
 @pytest.fixture
-def client(here: Here) -> Iterator[Client]:  # noqa: ARG001 - before there is a client, botocore knows where to go
+def client(here: Here) -> Iterator[Client]:  # noqa: ARG001 - sets the endpoints before the client exists
     with Client(REGION, credentials=Credentials(ACCESS_KEY, SECRET, TOKEN)) as made:
         yield made

@@ -15,7 +15,7 @@ __all__ = ["Seen", "open_page"]
 
 _FLAGS = (
     "--headless",
-    "--no-sandbox",  # it refuses to run as root with one, and containers have no other user
+    "--no-sandbox",  # as root, which containers use, it runs only without a sandbox
     "--disable-gpu",
     "--disable-quic",
     "--disable-sync",
@@ -24,7 +24,7 @@ _FLAGS = (
     "--no-first-run",
     "--hide-scrollbars",
     "--virtual-time-budget=1000",
-    "--host-resolver-rules=MAP * ~NOTFOUND",  # nothing leaves the machine, whatever a page asks for
+    "--host-resolver-rules=MAP * ~NOTFOUND",  # no request leaves the machine
 )
 
 
@@ -33,8 +33,8 @@ class Seen:
     """A page as a browser rendered it.
 
     Attributes:
-        dom: the document after everything in it has run, as HTML.
-        requests: every address that the page asked for, also in vain; not its own.
+        dom: the document after its scripts have run, as HTML.
+        requests: every address that the page requested, failed ones included; not its own.
         picture: a PNG of it.
     """
 
@@ -52,7 +52,7 @@ def open_page(html: str, folder: Path, *, width: int = 900, height: int = 1200, 
         pytest.skip("Chromium is not installed: Debian's package is chromium")
     page, log, picture = folder / "page.html", folder / "net.json", folder / "page.png"
     page.write_text(html, encoding="utf-8")
-    done = subprocess.run(  # noqa: S603 - a browser, on a page of ours
+    done = subprocess.run(  # noqa: S603 - opens a generated page
         [
             chromium,
             *_FLAGS,
@@ -74,5 +74,5 @@ def open_page(html: str, folder: Path, *, width: int = 900, height: int = 1200, 
 def _asked(log: dict[str, Any]) -> tuple[str, ...]:
     start = log["constants"]["logEventTypes"]["URL_REQUEST_START_JOB"]
     made = [event.get("params", {}) for event in log["events"] if event["type"] == start]
-    # What the browser asks for itself, its updates say, has no origin.
+    # Requests of the browser itself, such as for updates, have no origin.
     return tuple(each["url"] for each in made if "url" in each and each.get("initiator") != "not an origin")

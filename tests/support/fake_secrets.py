@@ -1,4 +1,4 @@
-"""Fake secrets, and every printer that might show them."""
+"""Fake secrets, and checks of everything that might print them."""
 
 from __future__ import annotations
 
@@ -26,8 +26,19 @@ from rich.pretty import pretty_repr
 from rich.traceback import Traceback
 
 __all__ = [
-    "IDENTITIES", "LONG", "PROXY", "SECRET", "SHORT", "TOKEN", "inspected", "printed", "reported", "said_of",
-    "secrets_in", "short_term", "told",
+    "IDENTITIES",
+    "LONG",
+    "PROXY",
+    "SECRET",
+    "SHORT",
+    "TOKEN",
+    "find_leaks",
+    "find_secrets",
+    "inspect_with_rich",
+    "report_with_pytest",
+    "short_term",
+    "show_exception",
+    "show_value",
 ]  # fmt: skip
 
 
@@ -59,41 +70,41 @@ IDENTITIES: dict[str, Any] = {
 
 _PARTS = [
     *(secret[start : start + 20] for secret in (LONG, SECRET, PROXY, TOKEN) for start in (4, len(secret) - 20)),
-    *(SHORT[start : start + 20] for start in (100, 200, 300)),  # before that, every such key is alike
+    *(SHORT[start : start + 20] for start in (100, 200, 300)),  # the beginning is the same in all of these keys
 ]
 _NEEDLES = [*_PARTS, *(spelled for part in _PARTS if (spelled := quote(part, safe="")) != part)]
 _SIGNATURE = re.compile(r"Signature=[0-9a-f]{64}")
 
 
-def secrets_in(text: str | bytes, also: Iterable[str] = ()) -> list[str]:
+def find_secrets(text: str | bytes, also: Iterable[str] = ()) -> list[str]:
     """Return the parts of fake secrets, and the signatures, that a text contains."""
     content = text.decode("latin-1") if isinstance(text, bytes) else text
     return [needle for needle in (*_NEEDLES, *also) if needle in content] + _SIGNATURE.findall(content)
 
 
-def printed(thing: Any) -> Iterator[tuple[str, str | bytes]]:
-    """Yield an object as each printer shows it, with the name of the printer."""
+def show_value(thing: Any) -> Iterator[tuple[str, str | bytes]]:
+    """Yield the name and the output of every way to print an object."""
     yield "repr", repr(thing)
     yield "str", str(thing)
     yield "format", f"{thing}"
-    yield "%r", "%r" % (cast("object", thing),)  # noqa: UP031 - one more way
+    yield "%r", "%r" % (cast("object", thing),)  # noqa: UP031 - another way to print
     yield "list", str([cast("object", thing)])
     yield "dict", str(dict(a=(cast("object", thing),)))  # noqa: C408 - as short
     yield "pprint", pprint.pformat(thing)
     yield "rich", pretty_repr(thing, max_width=10_000)
-    yield "IPython", _shown_by_ipython(thing)
-    yield "inspect", inspected(thing)
+    yield "IPython", _format_with_ipython(thing)
+    yield "inspect", inspect_with_rich(thing)
     yield "json", _as_json(thing)
     if hasattr(thing, "__dict__"):
         fields: dict[str, Any] = dict(vars(thing))  # pyright: ignore[reportUnknownArgumentType]
         yield "vars", str(fields)
         yield "vars, rich", pretty_repr(fields, max_width=10_000)
-        yield "vars, IPython", _shown_by_ipython(fields)
+        yield "vars, IPython", _format_with_ipython(fields)
     if hasattr(thing, "__dataclass_fields__"):
         yield "fields", str({each.name: getattr(thing, each.name) for each in dataclasses.fields(thing)})
         try:
             yield "asdict", str(dataclasses.asdict(thing))
-        except TypeError as error:  # a secret is not copied
+        except TypeError as error:  # a secret cannot be copied
             yield "asdict", str(error)
     if isinstance(thing, BaseModel):
         yield "model_dump", str(thing.model_dump())
@@ -101,17 +112,17 @@ def printed(thing: Any) -> Iterator[tuple[str, str | bytes]]:
     for name, way in {"copy": copy.copy, "deepcopy": copy.deepcopy}.items():
         try:
             twin = way(thing)
-        except Exception as error:  # noqa: BLE001 - refused in whatever words
+        except Exception as error:  # noqa: BLE001 - any refusal is checked for secrets
             yield name, str(error)
         else:
             yield name, str(getattr(twin, "__dict__", twin))
     try:
         yield "pickle", pickle.dumps(thing)
-    except Exception as error:  # noqa: BLE001 - refused in whatever words
+    except Exception as error:  # noqa: BLE001 - any refusal is checked for secrets
         yield "pickle", str(error)
 
 
-def _shown_by_ipython(thing: Any) -> str:
+def _format_with_ipython(thing: Any) -> str:
     untyped: Any = ipython
     return str(untyped.pretty(thing, max_width=10_000))
 
@@ -119,22 +130,22 @@ def _shown_by_ipython(thing: Any) -> str:
 def _as_json(thing: Any) -> str:
     """Render an object by its attributes, a few levels deep, as error reporters do."""
 
-    def opened(each: Any, depth: int) -> Any:
+    def expand(each: Any, depth: int) -> Any:
         if depth and isinstance(each, dict):
             items: dict[Any, Any] = dict(each)  # pyright: ignore[reportUnknownArgumentType]
-            return {str(name): opened(value, depth - 1) for name, value in items.items()}
+            return {str(name): expand(value, depth - 1) for name, value in items.items()}
         if depth and isinstance(each, (list, tuple)):
             values: list[Any] = list(each)  # pyright: ignore[reportUnknownArgumentType]
-            return [opened(value, depth - 1) for value in values]
+            return [expand(value, depth - 1) for value in values]
         if depth and hasattr(each, "__dict__") and not isinstance(each, type):
-            return opened(vars(each), depth - 1)
+            return expand(vars(each), depth - 1)
         return str(each)
 
-    return json.dumps(opened(thing, 6))
+    return json.dumps(expand(thing, 6))
 
 
-def inspected(thing: Any) -> str:
-    """Return what `rich.inspect` shows of the attributes. Of methods it shows signatures only, slowly."""
+def inspect_with_rich(thing: Any) -> str:
+    """Return the output of `rich.inspect` for the attributes. Methods would be slow, and have only signatures."""
     from rich import inspect
 
     file = io.StringIO()
@@ -142,14 +153,14 @@ def inspected(thing: Any) -> str:
     return file.getvalue()
 
 
-def told(error: BaseException) -> Iterator[tuple[str, str | bytes]]:
-    """Yield an exception as each printer shows it: chain, frames and local variables."""
-    yield from printed(error)
+def show_exception(error: BaseException) -> Iterator[tuple[str, str | bytes]]:
+    """Yield the name and the output of every way to print an exception: chain, frames and local variables."""
+    yield from show_value(error)
     yield "notes", str(getattr(error, "__notes__", ()))
     yield "traceback", "".join(traceback.format_exception(error))
     whole = traceback.TracebackException.from_exception(error, capture_locals=True)
     yield "locals", "".join(whole.format())
-    # What rich shows of a traceback beside lines of source, whose colouring would take most of the time.
+    # The content of a rich traceback without the source lines, because highlighting them is slow.
     trace = Traceback.extract(
         type(error), error, error.__traceback__, show_locals=True, locals_max_length=1000, locals_max_string=100_000
     )
@@ -169,13 +180,13 @@ def told(error: BaseException) -> Iterator[tuple[str, str | bytes]]:
         cause = cause.__cause__ or cause.__context__
 
 
-def reported(error: BaseException) -> str:
+def report_with_pytest(error: BaseException) -> str:
     """Return the output of `pytest -l` for a failed test. It is slow, because it reads much source."""
     kept: Any = pytest.ExceptionInfo
     return str(kept.from_exception(error).getrepr(showlocals=True, truncate_locals=False))
 
 
-def said_of(thing: Any, also: Iterable[str] = ()) -> list[str]:
-    """Map each printer that shows secrets to the secrets it shows."""
-    shown = told(thing) if isinstance(thing, BaseException) else printed(thing)
-    return [f"{name}: {', '.join(found)}" for name, text in shown if (found := secrets_in(text, also))]
+def find_leaks(thing: Any, also: Iterable[str] = ()) -> list[str]:
+    """Return a line for each way to print an object that shows secrets, with the secrets."""
+    shown = show_exception(thing) if isinstance(thing, BaseException) else show_value(thing)
+    return [f"{name}: {', '.join(found)}" for name, text in shown if (found := find_secrets(text, also))]

@@ -1,4 +1,4 @@
-"""Who calls the server that misbehaves: either identity in either colour, and what must hold for every error."""
+"""Clients that call the faulty server, with both identities, sync and async, and checks of every error."""
 
 from __future__ import annotations
 
@@ -27,8 +27,19 @@ from bedrock_rft.local._http.signature import Credential, InvalidSignatureError,
 from support.fault_server import Exchange, Fault, Faults, Request, status
 
 __all__ = [
-    "ACCESS_KEY", "ARN", "KEY", "MODEL", "SECRET", "TOKEN", "WAYS", "Caller", "Gate", "create", "ctrl_c",
-    "examine", "signer",
+    "ACCESS_KEY",
+    "ARN",
+    "KEY",
+    "MODEL",
+    "SECRET",
+    "TOKEN",
+    "WAYS",
+    "Caller",
+    "Gate",
+    "check_error",
+    "create",
+    "ctrl_c",
+    "signer",
 ]  # fmt: skip
 
 E = TypeVar("E", bound=BedrockRFTError)
@@ -41,8 +52,8 @@ ACCESS_KEY = "AKIAFAKE00000001"
 ARN = "arn:aws:lambda:us-west-2:123456789012:function:reward"
 MODEL = "openai.gpt-oss-20b"
 
-WAYS = [(mode, colour) for mode in ("api_key", "aws") for colour in ("blocking", "async")]
-"""Every identity in every colour."""
+WAYS = [(mode, client_kind) for mode in ("api_key", "aws") for client_kind in ("sync", "async")]
+"""Both identities, each with the sync and the async client."""
 
 _HERE = str(Path(__file__).parents[1])
 
@@ -54,34 +65,34 @@ def create(client: Any) -> Any:
 
 @dataclass(frozen=True)
 class Caller:
-    """Calls a server as one kind of user."""
+    """Caller of a server, with one identity and one kind of client."""
 
     server: Faults
     mode: str
-    colour: str
+    client_kind: str
 
     def __call__(self, *operations: Operation, **settings: Any) -> Any:
-        """Do operations on one client, one after another; return what the last one answered, lists as lists."""
+        """Run operations on one client, one after another; return the last result, iterators as lists."""
         given: dict[str, Any] = {"base_url": self.server.base_url, "region": "us-west-2", "timeout": 5.0, **settings}
         if self.mode == "api_key":
             given.setdefault("api_key", KEY)
         elif "profile" not in given:
             given.setdefault("credentials", Credentials(ACCESS_KEY, SECRET, TOKEN))
-        if self.colour == "async":
-            return asyncio.run(_soon(given, operations))
+        if self.client_kind == "async":
+            return asyncio.run(_run_async(given, operations))
         with Client(**given) as client:
-            return [_now(operation(client)) for operation in operations][-1]
+            return [_list_result(operation(client)) for operation in operations][-1]
 
     def fails(self, kind: type[E], *operations: Operation, **settings: Any) -> E:
-        """The error that operations end with. It is one of ours, tells what it should, and no secret."""
+        """Return the error that operations raise, after checking its content."""
         with pytest.raises(kind) as raised:
             self(*operations, **settings)
         error = raised.value
-        examine(error)
+        check_error(error)
         return error
 
     def check_identity(self) -> None:
-        """Every request that arrived was made out to this service by this identity, with nothing left over."""
+        """Check that every request arrived with this identity."""
         for request in self.server.requests:
             if self.mode == "api_key":
                 assert request.headers["authorization"] == f"Bearer {KEY}"
@@ -106,15 +117,15 @@ def signer(request: Request, known: Mapping[str, Credential], *, off: timedelta 
 
 @dataclass
 class Gate:
-    """Lets in whom it knows, as the service does. It is a server's `guard`.
+    """Check of identities, for a server's `guard`; it refuses unknown ones as the service does.
 
     Attributes:
-        keys: API keys.
-        credentials: by access key.
-        off: how far its clock is from this machine's.
-        dated: whether it says in its answers what time it has.
+        keys: accepted API keys.
+        credentials: credentials by access key.
+        off: difference between its clock and this machine's.
+        dated: send the Date header with refusals.
         entered: the key, or access key, of every request that was let in.
-        refused: how many were not.
+        refused: number of refused requests.
     """
 
     keys: set[str] = field(default_factory=set[str])
@@ -126,7 +137,7 @@ class Gate:
 
     def __call__(self, request: Request) -> Fault | None:
         try:
-            self.entered.append(self._who(request))
+            self.entered.append(self._identify(request))
         except InvalidSignatureError as refused:
             self.refused += 1
             time = format_datetime(datetime.now(timezone.utc) + self.off, usegmt=True)
@@ -134,7 +145,7 @@ class Gate:
             return status(refused.status, said, {"Date": time} if self.dated else None)
         return None
 
-    def _who(self, request: Request) -> str:
+    def _identify(self, request: Request) -> str:
         kind, _, key = request.headers["authorization"].partition(" ")
         if kind != "Bearer":
             return signer(request, self.credentials, off=self.off)
@@ -144,7 +155,7 @@ class Gate:
 
 
 def ctrl_c(then: Fault, *, after: float = 0.0) -> Fault:
-    """Press Ctrl-C, a while after a request has arrived, and do something else with it meanwhile."""
+    """Return a fault that sends SIGINT a while after a request has arrived, during another fault."""
 
     def press() -> None:
         main = threading.main_thread().ident
@@ -160,7 +171,7 @@ def ctrl_c(then: Fault, *, after: float = 0.0) -> Fault:
     return fault
 
 
-async def _soon(settings: dict[str, Any], operations: tuple[Operation, ...]) -> Any:
+async def _run_async(settings: dict[str, Any], operations: tuple[Operation, ...]) -> Any:
     result: Any = None
     async with AsyncClient(**settings) as client:
         for operation in operations:
@@ -172,12 +183,12 @@ async def _soon(settings: dict[str, Any], operations: tuple[Operation, ...]) -> 
     return result
 
 
-def _now(result: Any) -> Any:
+def _list_result(result: Any) -> Any:
     return list(result) if hasattr(result, "__next__") else result
 
 
-def examine(error: BedrockRFTError) -> None:
-    """What holds for every error."""
+def check_error(error: BedrockRFTError) -> None:
+    """Check the rules for every error."""
     assert 20 < len(str(error)) <= 2000
     assert "\n" not in str(error).splitlines()[0]
     twin = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
@@ -190,7 +201,7 @@ def examine(error: BedrockRFTError) -> None:
         assert f"{error.method} {error.path}" in str(error)
     if isinstance(error, (APIStatusError, APIResponseError)) and error.request_id:
         assert f"HTTP {error.status}" in str(error)
-    shown = [str(error), repr(error), str(error.args), pickle.dumps(error).decode("latin-1"), *_told(error)]
+    shown = [str(error), repr(error), str(error.args), pickle.dumps(error).decode("latin-1"), *_traceback_texts(error)]
     for secret in (KEY, SECRET, TOKEN):
         assert not [text for text in shown if secret in text]
 
@@ -199,13 +210,13 @@ def _fields(error: BedrockRFTError) -> dict[str, Any]:
     return {name: value for name, value in vars(error).items() if not name.startswith("__")}
 
 
-def _told(error: BaseException) -> Iterator[str]:
-    """Whatever a traceback with local variables would print, of an error and of what led to it."""
+def _traceback_texts(error: BaseException) -> Iterator[str]:
+    """Yield the texts of a traceback with local variables, for an error and its causes."""
     cause: BaseException | None = error
     while cause is not None:
         yield repr(cause)
         yield "".join(traceback.format_exception(cause))
         for frame, _ in traceback.walk_tb(cause.__traceback__):
-            if not frame.f_code.co_filename.startswith(_HERE):  # this test knows the secrets; the package must not say
+            if not frame.f_code.co_filename.startswith(_HERE):  # frames of tests hold the secrets
                 yield from (repr(value) for value in frame.f_locals.values())
         cause = cause.__cause__ or cause.__context__

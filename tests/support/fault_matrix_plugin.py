@@ -1,7 +1,7 @@
-"""What a run of the tests says of the matrix: a plugin that gathers the outcomes of tests marked with rows.
+"""Pytest plugin that collects the outcomes of tests marked with rows of the reliability matrix.
 
-`--matrix=write` writes the document, `--matrix=check` fails a run that does not agree with it, and
-`--matrix-json=FILE` keeps the outcomes. Works with pytest-xdist: what a test is about travels with its report.
+`--matrix=write` writes the document, `--matrix=check` fails a run with other results, and
+`--matrix-json=FILE` keeps the outcomes. Works with pytest-xdist: the rows of a test are part of its report.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 
 from support.fault_matrix import BOTH, DOCUMENT, FAILED, PASSED, ROWS, SKIPPED, render, verdicts
 
-_LONGEST = 60.0  # seconds that any fault may take, on a busy machine
+_LONGEST = 60.0  # seconds allowed for any test of a row, on a busy machine
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "row(*names, mode=None, quiet=False): the rows of the reliability matrix that a test tries"
     )
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(_Gathered(config), "reliability-matrix")
+        config.pluginmanager.register(_OutcomeCollector(config), "reliability-matrix")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = kept
 
 
-@pytest.hookimpl(tryfirst=True)  # so that a test that fails in its fixtures is known to be about its rows
+@pytest.hookimpl(tryfirst=True)  # so that failures in fixtures count for the rows too
 def pytest_runtest_setup(item: pytest.Item) -> None:
     pairs = [(name, mode) for name in _names(item) for mode in _modes(item) if mode in ROWS[name].modes]
     if pairs:
@@ -64,7 +64,7 @@ def _names(item: pytest.Item) -> list[str]:
 
 
 def _modes(item: pytest.Item) -> tuple[str, ...]:
-    """The identity that a test calls with: by its mark, else by its parameters."""
+    """Return the identities of a test, from its mark or else from its parameters."""
     stated = [mark.kwargs["mode"] for mark in item.iter_markers("row") if "mode" in mark.kwargs]
     if stated:
         return tuple(stated)
@@ -79,31 +79,33 @@ def _modes(item: pytest.Item) -> tuple[str, ...]:
 
 
 @pytest.fixture(autouse=True)
-def _judged(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What holds for every row, beside what its test says: nothing secret is said, and it ends."""
+def _check_row(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Check every test of a row: nothing that was logged or printed holds a secret, and the time is bounded."""
     if request.node.get_closest_marker("row") is None:
         yield
         return
     from support.fault_client import KEY, SECRET, TOKEN
 
     capfd: pytest.CaptureFixture[str] = request.getfixturevalue("capfd")
-    said, root, began = _Said(), logging.getLogger(), time.monotonic()
+    recorder, root, began = _LogRecorder(), logging.getLogger(), time.monotonic()
     level = root.level
-    root.addHandler(said)
-    if not any(mark.kwargs.get("quiet") for mark in request.node.iter_markers("row")):  # thousands of calls say much
-        root.setLevel(logging.DEBUG)  # of every library: none of theirs has a level of its own
+    root.addHandler(recorder)
+    if not any(
+        mark.kwargs.get("quiet") for mark in request.node.iter_markers("row")
+    ):  # thousands of calls log too much
+        root.setLevel(logging.DEBUG)  # also for other libraries, whose loggers have no level
     try:
         yield
     finally:
         root.setLevel(level)
-        root.removeHandler(said)
-    shown = "\n".join((*said.lines, *capfd.readouterr()))
+        root.removeHandler(recorder)
+    shown = "\n".join((*recorder.lines, *capfd.readouterr()))
     for secret in (KEY, SECRET, TOKEN):
         assert secret not in shown
     assert time.monotonic() - began < _LONGEST
 
 
-class _Said(logging.Handler):
+class _LogRecorder(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
         self.lines: list[str] = []
@@ -112,8 +114,8 @@ class _Said(logging.Handler):
         self.lines.append(self.format(record))
 
 
-class _Gathered:
-    """The outcomes of all rows of a run."""
+class _OutcomeCollector:
+    """Collector of the outcomes of all rows in a run."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -135,7 +137,7 @@ class _Gathered:
                 yield from ((row, mode) for row, mode in pairs)
 
     def _verdicts(self) -> dict[tuple[str, str], str]:
-        """One of each row and mode: a single failure decides, then anything that was left out."""
+        """Return the worst outcome of each row and identity."""
         worst = (FAILED, SKIPPED, PASSED)
         return {pair: next(each for each in worst if each in found) for pair, found in self._found.items()}
 
@@ -146,17 +148,17 @@ class _Gathered:
         if kept:
             listed = [[row, mode, verdict] for (row, mode), verdict in sorted(found.items())]
             Path(kept).write_text(json.dumps(listed), encoding="utf-8")
-        what = self._config.getoption("--matrix")
-        if what == "write":
+        action = self._config.getoption("--matrix")
+        if action == "write":
             DOCUMENT.write_text(render(found), encoding="utf-8")
-        if what == "check":
+        if action == "check":
             document = DOCUMENT.read_text(encoding="utf-8") if DOCUMENT.exists() else ""
             if document != render(found):
-                said = verdicts(document)
+                documented = verdicts(document)
                 self._wrong = [
-                    f"{row} with {mode}: the page says {said.get((row, mode))}, this run {found.get((row, mode))}"
-                    for row, mode in sorted(found.keys() | said.keys())
-                    if said.get((row, mode)) != found.get((row, mode))
+                    f"{row} with {mode}: the page says {documented.get((row, mode))}, this run {found.get((row, mode))}"
+                    for row, mode in sorted(found.keys() | documented.keys())
+                    if documented.get((row, mode)) != found.get((row, mode))
                 ] or ["its words differ"]
                 session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
 

@@ -1,4 +1,4 @@
-"""A loopback server that misbehaves as told, over real sockets, and remembers every request it read."""
+"""Loopback server that produces scripted faults over real sockets, and records every request."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ JOBS = "/fine_tuning/jobs"
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it was read."""
+    """A received request."""
 
     method: str
     path: str
@@ -58,9 +58,9 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     at: float
-    """`time.monotonic()` when it had been read."""
+    """`time.monotonic()` after reading it."""
     peer: int = 0
-    """The port it came from: one number for each connection."""
+    """The client's port, which identifies the connection."""
 
     def json(self) -> Any:
         return json.loads(self.body)
@@ -68,21 +68,21 @@ class Request:
 
 @dataclass
 class Job:
-    """A job in memory. Its statuses are used up by looking at it; the last one stays."""
+    """A job in memory. Each poll moves it to its next status; the last one stays."""
 
     fields: dict[str, Any]
     statuses: list[str] = field(default_factory=lambda: ["validating_files", "running", "succeeded"])
     unlisted: int = 0
-    """How many more lists leave it out."""
+    """The number of further lists that omit it."""
 
-    def seen(self) -> dict[str, Any]:
+    def poll(self) -> dict[str, Any]:
         now = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
         self.fields["status"] = now
         return self.fields
 
 
 class Exchange:
-    """A request being answered: what a fault acts on."""
+    """A request and its connection, which a fault can act on."""
 
     def __init__(self, handler: _Handler, request: Request, faults: Faults) -> None:
         self._handler = handler
@@ -90,12 +90,12 @@ class Exchange:
         self.faults = faults
 
     def carry_out(self) -> tuple[int, bytes]:
-        """Do what was asked; return the status and the body of a proper answer."""
+        """Carry out the request; return status and body of the correct response."""
         code, found = self.faults.carry_out(self.request)
         return code, b"" if found is None else found if isinstance(found, bytes) else json.dumps(found).encode()
 
     def send(self, code: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
-        """Answer, framed as it should be unless `headers` say otherwise."""
+        """Send a response, with correct framing unless `headers` override it."""
         given = {"Content-Length": str(len(body)), "Content-Type": "application/json", "x-request-id": "req-1"}
         given |= dict(headers or {})
         head = "".join(f"{name}: {value}\r\n" for name, value in given.items())
@@ -103,7 +103,7 @@ class Exchange:
         self.write(f"HTTP/1.1 {code} {reason}\r\n{head}\r\n".encode() + body)
 
     def write(self, data: bytes) -> bool:
-        """Write bytes as they are; whether the peer takes any."""
+        """Write bytes unchanged; return False if the peer is gone."""
         with contextlib.suppress(OSError):  # the client may have given up
             self._handler.wfile.write(data)
             self._handler.wfile.flush()
@@ -111,25 +111,25 @@ class Exchange:
         return False
 
     def read(self, size: int) -> bytes:
-        """Some of a body that was not read yet."""
+        """Read some of an unread body."""
         with contextlib.suppress(OSError):
             return self._handler.rfile.read(size)
         return b""
 
-    def gone(self, seconds: float) -> bool:
-        """Wait for the peer to go away, without reading what it sends; whether it did."""
+    def wait_for_disconnect(self, seconds: float) -> bool:
+        """Wait for the peer to disconnect, without reading; return True if it did."""
         poll = select.poll()
         poll.register(self._handler.connection, select.POLLRDHUP | select.POLLHUP)
         return bool(poll.poll(seconds * 1000))
 
     def close(self) -> None:
-        """End the connection in order."""
+        """Close the connection in order."""
         self._handler.close_connection = True
 
     def reset(self) -> None:
-        """End the connection as a crash does."""
+        """Reset the connection."""
         self._handler.close_connection = True
-        # Lingering for no time makes close() send RST rather than FIN.
+        # With a linger time of 0, close() sends RST instead of FIN.
         self._handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
@@ -137,12 +137,12 @@ Fault = Callable[[Exchange], None]
 
 
 def answer(exchange: Exchange) -> None:
-    """No fault."""
+    """Send the correct response."""
     exchange.send(*exchange.carry_out())
 
 
 def status(code: int, body: object = b"", headers: Mapping[str, str] | None = None) -> Fault:
-    """Answer with a status, having done nothing. A body that is no bytes is written as JSON."""
+    """Return a fault that sends a status and does nothing else. A body other than bytes is written as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     return lambda exchange: exchange.send(code, content, headers)
 
@@ -153,7 +153,7 @@ def html(code: int, *, title: str = "Log in", size: int = 5000) -> Fault:
 
 
 def raw(data: bytes) -> Fault:
-    """Write bytes as they are and close."""
+    """Return a fault that writes bytes unchanged and closes."""
 
     def fault(exchange: Exchange) -> None:
         exchange.write(data)
@@ -168,7 +168,7 @@ def bad_chunks(exchange: Exchange) -> None:
 
 
 def close(exchange: Exchange) -> None:
-    """Not a byte."""
+    """Close without a response."""
     exchange.close()
 
 
@@ -177,22 +177,22 @@ def reset(exchange: Exchange) -> None:
 
 
 def truncated(exchange: Exchange) -> None:
-    """Carry out, promise the whole answer, send half of it and close."""
+    """Carry out, announce the whole response, send half of it and close."""
     code, body = exchange.carry_out()
     exchange.send(code, body[: len(body) // 2], {"Content-Length": str(len(body))})
     exchange.close()
 
 
 def reset_midway(exchange: Exchange) -> None:
-    """As `truncated`, by a reset."""
+    """Do the same as `truncated`, but reset the connection."""
     code, body = exchange.carry_out()
     exchange.send(code, body[: len(body) // 2], {"Content-Length": str(len(body))})
-    time.sleep(0.05)  # what was sent should arrive before the reset throws it away
+    time.sleep(0.05)  # let the data arrive before the reset discards it
     exchange.reset()
 
 
 def reset_early(size: int) -> Fault:
-    """Read some of the body, and end the connection as a crash does."""
+    """Return a fault that reads some of the body, and resets the connection."""
 
     def fault(exchange: Exchange) -> None:
         exchange.read(size)
@@ -202,13 +202,13 @@ def reset_early(size: int) -> Fault:
 
 
 def stall(exchange: Exchange) -> None:
-    """Read nothing of the body, until the peer gives up."""
-    exchange.gone(10)
+    """Read nothing of the body until the peer gives up."""
+    exchange.wait_for_disconnect(10)
     exchange.reset()
 
 
 def endless(piece: bytes, *, head: bytes, pause: float = 0.0, most: int = 1 << 30) -> Fault:
-    """Write a head, and a piece of a body again and again for as long as the peer takes it."""
+    """Return a fault that writes a head, then a piece of a body repeatedly while the peer accepts it."""
 
     def fault(exchange: Exchange) -> None:
         exchange.close()
@@ -232,7 +232,7 @@ def slow(seconds: float) -> Fault:
 
 
 def carried_out(then: Fault) -> Fault:
-    """Do what was asked, and lose the answer to another fault."""
+    """Return a fault that carries out the request, then acts as another fault."""
 
     def fault(exchange: Exchange) -> None:
         exchange.carry_out()
@@ -242,7 +242,7 @@ def carried_out(then: Fault) -> Fault:
 
 
 def edited(change: Callable[[Any], object]) -> Fault:
-    """Carry out, and change the answer before it leaves."""
+    """Return a fault that carries out the request, and changes the response."""
 
     def fault(exchange: Exchange) -> None:
         code, body = exchange.carry_out()
@@ -256,27 +256,27 @@ def always(fault: Fault) -> Iterator[Fault]:
 
 
 class Faults:
-    """The server. Without a script it is a small, well-behaved service.
+    """Server that is a small, correct service unless a script adds faults.
 
     Attributes:
-        requests: every request that was read, in order.
-        jobs: newest last.
-        list_lag: how many lists leave out a job that was just made.
-        list_metadata: whether lists show a job's metadata.
-        statuses: what a new job goes through, a status a look.
+        requests: received requests, in order.
+        jobs: all jobs, newest last.
+        list_lag: number of lists that omit a new job.
+        list_metadata: include metadata in lists.
+        statuses: the statuses of a new job, one for each poll.
         log: events of every job, newest first.
-        connections: how many were accepted.
-        begun: requests that met a fault before their body was read.
-        written: bytes that endless answers came to.
-        guard: says of a request what to refuse it with; None lets it in.
+        connections: number of accepted connections.
+        begun: requests with a fault before their body was read.
+        written: bytes sent by endless responses.
+        guard: returns the refusal of a request, or None to accept it.
     """
 
     def __init__(self, *, up: bool = True, tls: ssl.SSLContext | str | None = None) -> None:
-        """Take a port.
+        """Bind a port.
 
         Args:
-            up: listen at once; until it does, connections are refused.
-            tls: speak TLS; or "close" or "silent" in place of a handshake.
+            up: listen at once; otherwise connections are refused until `start_listening`.
+            tls: use TLS; or "close" or "silent" in place of a handshake.
         """
         self.connections = 0
         self.begun: list[Request] = []
@@ -307,11 +307,11 @@ class Faults:
 
     def __enter__(self) -> Self:
         if self._up:
-            self.rise()
+            self.start_listening()
         return self
 
-    def rise(self) -> None:
-        """Begin to listen."""
+    def start_listening(self) -> None:
+        """Accept connections."""
         self._server.server_activate()
         self._thread.start()
 
@@ -323,39 +323,39 @@ class Faults:
         self._server.server_close()
 
     def script(self, method: str, path: str, faults: Iterable[Fault]) -> None:
-        """Misbehave on requests, one fault each, then no more. Method and path (from the base URL on) are patterns."""
+        """Add faults, one for each matching request. Method and path (after the base URL) are patterns."""
         self._scripts.append((method, re.compile(path), iter(faults)))
 
-    def settle(self) -> None:
-        """Wait for an endless answer to notice that nobody takes it any more."""
+    def wait_for_endless_response(self) -> None:
+        """Wait for an endless response to end after its client has disconnected."""
         deadline = time.monotonic() + 10
         while not self.written and time.monotonic() < deadline:
             time.sleep(0.01)
 
     def script_early(self, method: str, path: str, faults: Iterable[Fault]) -> None:
-        """As `script`, before the body of a request is read."""
+        """Add faults as `script` does, but before the body of a request is read."""
         self._early.append((method, re.compile(path), iter(faults)))
 
     def sent(self, method: str, path: str = r".*") -> list[Request]:
-        """The requests that were read for a method and a path."""
+        """Return the requests for a method and a path."""
         return [one for one in self.requests if one.method == method and re.fullmatch(path, one.path)]
 
     def add_job(self, *, statuses: Iterable[str] | None = None, **fields: Any) -> str:
-        """Make a job as somebody else would."""
+        """Add a job, as another program could; return its id."""
         job_id = f"ftjob-{len(self.jobs) + 1}"
         given = {"id": job_id, "object": "fine_tuning.job", "created_at": int(time.time()), "model": "", **fields}
         self.jobs.append(Job(given, list(statuses or self.statuses)))
         return job_id
 
     def take(self, request: Request) -> Fault:
-        """Note a request and say what becomes of it."""
+        """Record a request, and return its fault."""
         with self._lock:
             self.requests.append(request)
             refused = self.guard(request) if self.guard is not None else None
             return refused or _next(self._scripts, request) or answer
 
     def take_early(self, request: Request) -> Fault | None:
-        """Say what becomes of a request whose body was not read yet; None lets it go on."""
+        """Return the fault for a request with an unread body, or None to continue."""
         with self._lock:
             fault = _next(self._early, request)
             if fault is not None:
@@ -363,7 +363,7 @@ class Faults:
             return fault
 
     def carry_out(self, request: Request) -> tuple[int, object]:
-        """What the service does and answers."""
+        """Carry out a request as the service does; return status and body."""
         with self._lock:
             for method, path, operation in _ROUTES:
                 match = re.fullmatch(path, request.path)
@@ -409,7 +409,7 @@ class Faults:
 
     def _get(self, _: Request, job_id: str) -> tuple[int, object]:
         job = self._job(job_id)
-        return (200, job.seen()) if job else (404, _refusal("not_found", f"No job {job_id}."))
+        return (200, job.poll()) if job else (404, _refusal("not_found", f"No job {job_id}."))
 
     def _cancel(self, _: Request, job_id: str) -> tuple[int, object]:
         job = self._job(job_id)
@@ -418,7 +418,7 @@ class Faults:
         if job.fields.get("status") == "cancelled":
             return 400, _refusal("invalid_state", "The job is cancelled already.")
         job.statuses = ["cancelled"]
-        return 200, job.seen()
+        return 200, job.poll()
 
     def _events(self, request: Request, _: str) -> tuple[int, object]:
         return 200, paged(self.log, request)
@@ -434,7 +434,7 @@ def _next(scripts: list[tuple[str, re.Pattern[str], Iterator[Fault]]], request: 
 
 
 def paged(items: list[Any], request: Request) -> dict[str, Any]:
-    """The page that was asked for."""
+    """Return the requested page."""
     ids: list[Any] = [item.get("id") for item in items]
     after = request.query.get("after")
     start = ids.index(after) + 1 if after in ids else 0
@@ -493,20 +493,20 @@ class _Server(ThreadingHTTPServer):
     def shutdown_request(self, request: Any) -> None:
         self._open.discard(request)
         if request.fileno() < 0:
-            return  # it went over into TLS, and is closed
+            return  # was wrapped in TLS, and is closed
         if request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)[:4] == struct.pack("i", 1):
-            request.close()  # a reset: an orderly shutdown would come before it
+            request.close()  # reset without an orderly shutdown first
         else:
             super().shutdown_request(request)
 
     def hang_up(self) -> None:
-        """Wake the threads that wait for a further request on a kept connection."""
+        """Wake the threads that wait for another request on a keep-alive connection."""
         for connection in list(self._open):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is what some tests are about."""
+        """Ignore disconnected clients, which some tests cause."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -514,7 +514,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def handle_one_request(self) -> None:
-        """Any method alike."""
+        """Handle every method in the same way."""
         self.raw_requestline = self.rfile.readline(65537)
         if not self.raw_requestline or not self.parse_request():
             self.close_connection = True
@@ -540,4 +540,4 @@ class _Handler(BaseHTTPRequestHandler):
         faults.take(request)(Exchange(self, request, faults))
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the standard library's name
-        """Say nothing."""
+        """Print nothing."""

@@ -1,4 +1,4 @@
-"""A proxy on loopback that loses some requests: before the service sees them, or with its answer in hand."""
+"""Loopback proxy that fails some requests, before or after forwarding them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _BODY = b'{"error": {"code": "%s", "message": "an injected fault", "param": null
 
 
 class FlakyProxy:
-    """Passes HTTP/1.1 with lengths on, and fails a share of requests, chosen by a seed.
+    """Proxy for HTTP/1.1 with lengths, which fails a share of requests chosen by a seed.
 
     Attributes:
-        done: how many requests were passed on whole, and how many met each fault.
+        done: number of forwarded requests (`passed`), and of requests for each fault.
     """
 
     def __init__(self, target: str, *, share: float = 0.05, seed: int = 0, faults: tuple[str, ...] = FAULTS) -> None:
@@ -38,7 +38,7 @@ class FlakyProxy:
 
     @property
     def base_url(self) -> str:
-        """What stands in the place of the target's."""
+        """The URL to use instead of the target's."""
         assert self._server is not None
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}{self._target.path}"
 
@@ -60,15 +60,15 @@ class FlakyProxy:
 
     async def _close(self) -> None:
         assert self._server is not None
-        # Whom a server has accepted just as it is closed it forgets to close: so first nobody is accepted any more.
-        with contextlib.suppress(NotImplementedError):  # there is no such thing on Windows
+        # A server does not close a connection accepted while closing, so stop accepting first.
+        with contextlib.suppress(NotImplementedError):  # not available on Windows
             self._loop.remove_reader(self._server.sockets[0].fileno())
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
-            for task in self._tasks:  # one that has not begun would close nothing
+            for task in self._tasks:  # a task that has not started closes nothing
                 task.cancel()
             await asyncio.wait(others, timeout=0.01)
         self._server.close()
-        await asyncio.sleep(0)  # transports that were closed let go of their sockets
+        await asyncio.sleep(0)  # closed transports release their sockets
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -104,7 +104,7 @@ class FlakyProxy:
                         end.close()
 
     def _directed(self, request: bytes) -> bytes:
-        """The request as its destination reads it: the service answers to its own name only."""
+        """Return the request with the Host header of the target, because the service accepts no other."""
         head, _, body = request.partition(b"\r\n\r\n")
         lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"host:")]
         lines.insert(1, b"host: " + self._target.netloc.encode())
@@ -112,7 +112,7 @@ class FlakyProxy:
 
 
 async def _message(reader: asyncio.StreamReader) -> bytes:
-    """A request or an answer, whole; empty where the peer has gone."""
+    """Read a complete request or response; empty if the peer has disconnected."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError:

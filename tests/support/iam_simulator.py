@@ -1,4 +1,4 @@
-"""IAM's simulation, which moto leaves out: an endpoint that evaluates the policies moto holds, and passes on others."""
+"""IAM's policy simulation, which moto lacks: an endpoint that evaluates moto's policies and forwards other requests."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ PROFILES = {
 
 @dataclass
 class Iam:
-    """What a test may set, and what was asked.
+    """Settings and recorded operations of the endpoint.
 
     Attributes:
         refuses: operations that are answered with AccessDenied.
-        extra: further elements of the result of an action, such as what an organisation says.
+        extra: further elements of the result of an action, such as the decision of an organisation.
         profiles: the models of inference profiles, by id; the endpoint serves Bedrock's GetInferenceProfile too.
         asked: every operation, in order.
     """
@@ -93,7 +93,7 @@ class Iam:
         return 200, json.dumps({} if models is None else {"models": [{"modelArn": arn} for arn in models]}).encode()
 
     def _statements(self, arn: str) -> list[Mapping[str, Any]]:
-        """Every statement of the inline policies of a role or a user, as moto holds them."""
+        """Return all statements of the inline policies of a role or a user in moto."""
         client = self.client
         kind = "role" if ":role/" in arn else "user"
         name = {f"{kind.title()}Name": arn.rpartition("/")[2]}
@@ -137,7 +137,7 @@ def _context(form: Mapping[str, list[str]]) -> dict[str, str]:
 
 @contextmanager
 def iam_server(aws: Aws) -> Generator[tuple[str, Iam], None, None]:
-    """The endpoint, and what a test may set of it."""
+    """Run the endpoint, and yield its settings."""
     iam = Iam(aws)
 
     class Endpoint(BaseHTTPRequestHandler):

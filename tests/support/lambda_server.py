@@ -1,4 +1,4 @@
-"""As much of AWS Lambda as invokes one function of ours, on loopback, over its real API."""
+"""AWS Lambda's API for invoking one function, on loopback."""
 
 from __future__ import annotations
 
@@ -22,44 +22,46 @@ ARN = "arn:aws:lambda:us-west-2:123456789012:function:reward"
 
 
 class FakeLambda:
-    """Answers invocations of whatever function is asked for; every so many it refuses, as one that is throttled.
+    """Lambda endpoint that invokes a handler for any function name; it throttles one of `refuse_every` invocations.
 
     Attributes:
-        url: for AWS_ENDPOINT_URL_LAMBDA.
-        revision: of the function; it changes when the function does.
-        done: how many invocations there were, by what came of them.
+        url: the value for AWS_ENDPOINT_URL_LAMBDA.
+        revision: the revision id of the function.
+        done: number of invocations by result.
     """
 
     def __init__(self, handler: Callable[[Any, Any], Any], *, refuse_every: int = 0) -> None:
         self.revision = "1"
         self.done: Counter[str] = Counter()
-        lock, told = Lock(), self
+        lock, fake = Lock(), self
 
         class Api(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            wbufsize = -1  # one packet an answer: two wait for each other
+            wbufsize = -1  # one packet for each response, because a second would wait for an acknowledgement
 
             def do_GET(self) -> None:
-                settings = {"FunctionName": "reward", "Timeout": 60, "RevisionId": told.revision}
+                settings = {"FunctionName": "reward", "Timeout": 60, "RevisionId": fake.revision}
                 self._send(200, json.dumps(settings).encode())
 
             def do_POST(self) -> None:
                 event = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 with lock:
-                    refused = refuse_every and sum(told.done.values()) % refuse_every == 0
-                    told.done["refused" if refused else "answered"] += 1
+                    refused = refuse_every and sum(fake.done.values()) % refuse_every == 0
+                    fake.done["refused" if refused else "answered"] += 1
                 if refused:
                     self._send(429, b'{"Type": "User", "message": "Rate Exceeded."}', "TooManyRequestsException")
                     return
-                said, printed = io.StringIO(), self.headers.get("x-amz-log-type") == "Tail"
+                output, tail_requested = io.StringIO(), self.headers.get("x-amz-log-type") == "Tail"
                 try:
-                    with redirect_stdout(said):
+                    with redirect_stdout(output):
                         body, failed = json.dumps(handler(event, None)).encode(), False
-                except Exception as error:  # noqa: BLE001 - whatever the function raises is told
+                except Exception as error:  # noqa: BLE001 - reported in the response
                     text = {"errorType": type(error).__name__, "errorMessage": str(error), "stackTrace": _stack(error)}
                     body, failed = json.dumps(text).encode(), True
-                log = f"START RequestId: 1 Version: 1\n{said.getvalue()}END RequestId: 1\nREPORT RequestId: 1 Duration"
-                self._send(200, body, failed=failed, log=log[-4096:] if printed else "")
+                log = (
+                    f"START RequestId: 1 Version: 1\n{output.getvalue()}END RequestId: 1\nREPORT RequestId: 1 Duration"
+                )
+                self._send(200, body, failed=failed, log=log[-4096:] if tail_requested else "")
 
             def _send(self, status: int, body: bytes, kind: str = "", *, failed: bool = False, log: str = "") -> None:
                 self.send_response(status)
@@ -96,7 +98,7 @@ class FakeLambda:
 
 
 def _stack(error: Exception) -> list[str]:
-    """As Lambda's runtime for Python tells it: without its own frames."""
+    """Return the stack trace in the format of Lambda's Python runtime, without its own frames."""
     return traceback.format_list(traceback.extract_tb(error.__traceback__)[1:])
 
 

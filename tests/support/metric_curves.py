@@ -1,4 +1,4 @@
-"""Runs made up from a seed, in the shape of published ones: what a healthy job says, step by step."""
+"""Generated runs in the shape of published ones, with healthy and faulty metrics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STEPS = 67
 
 
 def healthy(seed: int = 0, steps: int = STEPS) -> list[dict[str, Any]]:
-    """Reward from 0.56 to between 0.85 and 0.97, entropy falling slowly from 0.62, the rest steady; all of it noisy."""
+    """Generate a noisy healthy run: reward from 0.56 to between 0.85 and 0.97, entropy falling slowly from 0.62."""
     rolls = random.Random(seed)  # noqa: S311 - seeded draws, nothing secret
     goal, speed, drift = rolls.uniform(0.85, 0.97), rolls.uniform(2.0, 5.0), rolls.uniform(-40, 90)
     noise = rolls.uniform(0.04, 0.10)
@@ -90,7 +90,7 @@ DISEASES: dict[str, Callable[[dict[str, Any], float, random.Random], None]] = {
 
 
 def ill(disease: str, seed: int = 0, steps: int = STEPS) -> list[dict[str, Any]]:
-    """A run that is healthy but for one thing."""
+    """Generate a run with one fault."""
     rolls, found = random.Random(seed), healthy(seed, steps)  # noqa: S311 - seeded draws, nothing secret
     for step in found:
         DISEASES[disease](step, step["step"] / steps, rolls)
@@ -98,13 +98,13 @@ def ill(disease: str, seed: int = 0, steps: int = STEPS) -> list[dict[str, Any]]
 
 
 def metrics(steps: list[dict[str, Any]], job: Job | None = None, checkpoints: tuple[int, ...] = ()) -> Metrics:
-    """The same as `client.jobs.metrics` returns it."""
+    """Return the metrics as `client.jobs.metrics` does."""
     saved = tuple(Checkpoint(id=f"ftckpt-{step}", step_number=step) for step in checkpoints)
     return Metrics(tuple(TrainingMetrics.model_validate(step) for step in steps), job, saved)
 
 
 def job(name: str = "ftjob-1", *, rate: float = 1.0, status: str = "succeeded", **fields: Any) -> Job:
-    """A job with the hyperparameters that its replies carry."""
+    """Return a job with its hyperparameters."""
     reward = {"type": "lambda", "lambda": {"function": "arn:aws:lambda:us-west-2:123456789012:function:my-reward"}}
     settings = {"n_epochs": 1, "batch_size": 4, "learning_rate_multiplier": rate}
     method = {"type": "reinforcement", "reinforcement": {"grader": reward, "hyperparameters": settings}}

@@ -26,13 +26,13 @@ class Aws:
     region: str = REGION
 
     def client(self, service: str) -> Any:
-        """Botocore's client, as the package makes one."""
+        """Return a botocore client, created by the package."""
         return service_client(service, region=self.region, credentials=chain(None))
 
 
 @pytest.fixture(scope="session")
-def moto_server(quick_moto: None) -> Iterator[str]:  # noqa: ARG001 - it is for its effect
-    """The address of a server that every test of this process shares."""
+def moto_server(quick_moto: None) -> Iterator[str]:  # noqa: ARG001 - used for its effect
+    """Yield the address of a server that all tests of this process share."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -44,7 +44,7 @@ def moto_server(quick_moto: None) -> Iterator[str]:  # noqa: ARG001 - it is for 
 
 @pytest.fixture
 def aws(moto_server: str, monkeypatch: pytest.MonkeyPatch) -> Aws:
-    """An empty AWS that botocore is told of, as is this package, by the environment."""
+    """Set up an empty AWS in the environment of botocore and this package."""
     with urllib.request.urlopen(urllib.request.Request(f"{moto_server}/moto-api/reset", method="POST")):  # noqa: S310 - http
         pass
     for service in SERVICES:

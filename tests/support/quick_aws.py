@@ -1,4 +1,4 @@
-"""Answers of botocore and moto that never change, computed once per process instead of once per client or request."""
+"""Cache constant results of botocore and moto, computed once for each process and not for each client or request."""
 
 from __future__ import annotations
 
