@@ -58,7 +58,7 @@ def _row(name: str, target: float, what: str, auth: Auth, url: str, rounds: int)
 
 
 def main(side: str, what: str, auth: Auth, url: str) -> None:
-    """Run one turn for every line on standard input; print its milliseconds, for one request or all events."""
+    """Run one turn for every line on standard input; print its milliseconds for one request or all events."""
     divisor = 1 if what == "events" else _RETRIEVES
     make = {
         ("ours", "retrieve"): _retrieve_ours,

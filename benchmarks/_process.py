@@ -1,6 +1,6 @@
 """Start fresh processes, so that one measurement does not affect the next.
 
-The one that starts them imports the standard library only: on Linux the peak memory of a new process begins at its
+The parent process imports the standard library only: on Linux the peak memory of a new process begins at its
 parent's, and a large parent would hide growth.
 """
 
@@ -19,10 +19,10 @@ from typing import Any
 
 HERE = Path(__file__).parent
 
-# Settings of the shell that would send a side elsewhere, or make it slower than it is.
+# Settings of the shell that would change the server or the speed of a side.
 _FOREIGN = ("AWS_", "OPENAI_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "SSL_CERT_", "PYTHONDONT", "PYTHONDEVMODE")
 
-# AWS's own examples: they open nothing.
+# Example keys from the AWS documentation, without access.
 _CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
     "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
@@ -47,7 +47,7 @@ def answer(script: str, *arguments: str) -> Any:
 
 
 def lifetime(code: str) -> float:
-    """Milliseconds from starting Python with some code to its end."""
+    """Return the milliseconds from starting Python with some code to its end."""
     began = time.perf_counter()
     subprocess.run([sys.executable, "-c", code], env=environment(), check=True)
     return (time.perf_counter() - began) * 1000
@@ -67,7 +67,7 @@ def time_to_line(code: str, *arguments: str) -> float:
 
 @contextlib.contextmanager
 def turns(script: str, *arguments: str) -> Generator[Callable[[], Any], None, None]:
-    """A script of this directory that waits between its turns; calling what comes gives the JSON of the next one."""
+    """Run a script of this directory turn by turn; yield a function that runs a turn and returns its JSON."""
     command = [sys.executable, str(HERE / script), *arguments]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=environment(), stdin=pipe, stdout=pipe, text=True, bufsize=1) as process:
@@ -83,9 +83,9 @@ def turns(script: str, *arguments: str) -> Generator[Callable[[], Any], None, No
 
 @contextlib.contextmanager
 def serving() -> Generator[str, None, None]:
-    """The base URL of a canned server that runs meanwhile."""
+    """Run a server with fixed responses, and yield its base URL."""
     command = [sys.executable, str(HERE / "_server.py")]
     with subprocess.Popen(command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         port = int(server.stdout.readline()) if server.stdout else 0
         yield f"http://127.0.0.1:{port}/v1"
-        # Leaving closes its standard input, and that ends it.
+        # Leaving the block closes its standard input, which ends it.

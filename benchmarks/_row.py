@@ -13,16 +13,16 @@ HEAD = f"{'benchmark':<17}{'ours':>10}{'peer':>12}   {'figure (min..max)':<24}{'
 
 @dataclass(frozen=True)
 class Row:
-    """A benchmark's rounds.
+    """The rounds of a benchmark.
 
     Attributes:
         name: what was measured.
         unit: of both sides.
-        ours: one value a round.
-        peer: the other side's, round by round; None where there is none.
+        ours: one value for each round.
+        peer: values of the other side; None if it has none.
         figure: `ratio` ours by peer, `over` ours less peer, `ours` alone.
         target: what the median of the figures may be at most.
-        why: the word that stands for a peer that is missing.
+        why: the text to print instead of a missing peer.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Row:
 
     @property
     def figures(self) -> list[float]:
-        """One a round, each made of values measured next to each other."""
+        """Return one figure for each round."""
         if self.figure == "ours":
             return self.ours
         pairs = list(zip(self.ours, self.peer or [], strict=False))
@@ -67,10 +67,10 @@ class Row:
         return ("+" if self.figure == "over" and figure >= 0 else "") + self._value(figure)
 
     def _value(self, value: float) -> str:
-        return f"{value:.{2 if abs(value) < 10 else 0}f} {self.unit}"  # noqa: PLR2004 - three digits say enough
+        return f"{value:.{2 if abs(value) < 10 else 0}f} {self.unit}"  # noqa: PLR2004 - three digits are enough
 
     def as_json(self) -> dict[str, Any]:
-        """The line for a program to read, with every round."""
+        """Return a line of JSON with every round."""
         return {
             "name": self.name,
             "unit": self.unit,

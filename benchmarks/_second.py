@@ -13,7 +13,7 @@ from _sides import PUBLIC, Auth, ours, theirs
 
 
 def second(_url: str, rounds: int) -> list[Row]:
-    """A second client for the public endpoint; nothing is sent."""
+    """Measure a second client for the public endpoint, without sending anything."""
     return [_row(auth, rounds) for auth in ("aws", "api_key")]
 
 
@@ -28,7 +28,7 @@ def _row(auth: Auth, rounds: int) -> Row:
 
 
 def main(side: str, auth: Auth) -> None:
-    """Print the milliseconds it took as JSON, or null if the side is missing."""
+    """Print the milliseconds as JSON, or null if the side is missing."""
     make = ours if side == "ours" else theirs
     first = make(auth, PUBLIC)
     began = time.perf_counter()

@@ -1,7 +1,7 @@
-"""Server with fixed responses over loopback HTTP, in its own process, so that it costs neither side anything.
+"""Server with fixed responses over loopback HTTP, in its own process, so that it costs neither side time.
 
-It checks nothing. `GET` of a job returns one job, `GET …/events` pages of a log, `POST /files`
-reads the body and forgets it. It prints its port, and stops when its standard input ends, as it does with its parent.
+It checks no request. `GET` of a job returns one job, `GET …/events` pages of a log, `POST /files`
+reads and discards the body. It prints its port, and stops when its standard input ends.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ FILE = {
 
 
 def event(step: int) -> dict[str, Any]:
-    """One line of a job's log, with the numbers of a training step."""
+    """Return an event with the metrics of a training step."""
     return {
         "id": event_id(step),
         "object": "fine_tuning.job.event",
@@ -84,7 +84,7 @@ def event(step: int) -> dict[str, Any]:
 
 
 def event_id(step: int) -> str:
-    """An id in the form the service gives events."""
+    """Return an id in the service's format for events."""
     return f"ftevent-00000000-0000-4000-8000-{step:012d}"
 
 
@@ -93,7 +93,7 @@ PLACE = {event_id(step): EVENTS - step for step in range(EVENTS, 0, -1)}
 
 
 def page(query: str) -> bytes:
-    """The events behind the cursor, as one page."""
+    """Return the page of events after the cursor."""
     fields = parse_qs(query)
     size = min(int(fields.get("limit", [str(DEFAULT_PAGE)])[0]), LARGEST_PAGE)
     start = PLACE[fields["after"][0]] + 1 if "after" in fields else 0
@@ -102,18 +102,18 @@ def page(query: str) -> bytes:
 
 
 class Canned(BaseHTTPRequestHandler):
-    """One connection, kept open."""
+    """Handler of a keep-alive connection."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        """Answer a job, or a page of its events."""
+        """Send a job, or a page of its events."""
         parts = urlsplit(self.path)
         self._answer(page(parts.query) if parts.path.endswith("/events") else json.dumps(JOB).encode())
 
     def do_POST(self) -> None:
-        """Read the body and forget it."""
+        """Read and discard the body."""
         if "chunked" in self.headers.get("Transfer-Encoding", ""):
             self._skip_chunks()
         else:
@@ -134,7 +134,7 @@ class Canned(BaseHTTPRequestHandler):
             left -= got
 
     def _answer(self, body: bytes) -> None:
-        # In one write: two small packets would wait for each other.
+        # One write, because a second small packet would wait for an acknowledgement.
         head = (
             f"HTTP/1.1 {HTTPStatus.OK.value} OK\r\nContent-Type: application/json\r\n"
             f"x-request-id: req_canned\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -148,7 +148,7 @@ def main() -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(server.server_address[1], flush=True)
     sys.stdin.buffer.read()
-    os._exit(0)  # with no regard for connections that are still open
+    os._exit(0)  # without waiting for open connections
 
 
 if __name__ == "__main__":

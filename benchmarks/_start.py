@@ -24,7 +24,7 @@ _TWICE = 2  # a process that lives for 20 ms needs more rounds than one that liv
 
 
 def importing(_url: str, rounds: int) -> list[Row]:
-    """`import bedrock_rft`, over a Python that does nothing."""
+    """Measure `import bedrock_rft`, compared with an empty program."""
     _process.lifetime("import bedrock_rft")
     ours, bare = list[float](), list[float]()
     for _ in range(_TWICE * rounds):
@@ -34,7 +34,7 @@ def importing(_url: str, rounds: int) -> list[Row]:
 
 
 def cold(url: str, rounds: int) -> list[Row]:
-    """A fresh process up to its first retrieved job, with AWS credentials."""
+    """Measure a fresh process up to its first retrieved job, with AWS credentials."""
     has_peer = _process.answer("_peer.py")["bedrock"]
     _process.time_to_line(_OURS, url)
     ours, theirs = list[float](), list[float]()

@@ -18,7 +18,7 @@ _ENOUGH = 3  # memory hardly varies from round to round
 
 
 def upload(url: str, rounds: int) -> list[Row]:
-    """512 MiB of training data, given as a path."""
+    """Measure an upload of 512 MiB, given as a path."""
     with tempfile.TemporaryDirectory() as place:
         file = Path(place, "train.jsonl")
         _write(file)
@@ -36,7 +36,7 @@ def _why(peer: dict[str, str]) -> dict[str, str]:
 
 
 def _write(file: Path) -> None:
-    # As many records as are surely taken, each as long as that needs: what is uploaded is checked as for any user.
+    # A number of records that the validation accepts, each long enough for the size.
     question = "What is 6 times 7? " * (_SIZE // _RECORDS // len("What is 6 times 7? ") + 1)
     with file.open("wb") as out:
         for number in range(_RECORDS):
@@ -47,7 +47,7 @@ def _write(file: Path) -> None:
 
 
 def main(side: str, auth: Auth, url: str, file: Path) -> None:
-    """Upload, and print as JSON by how many MB the peak grew."""
+    """Upload, and print the growth of the peak in MB as JSON."""
     if side == "ours":
         client = ours(auth, url)
         before = _peak()

@@ -32,7 +32,7 @@ from typing import Any
 
 SIDES = ("ours", "sha256", "together", "json", "orjson", "msgspec", "pydantic")
 FILES = {"20,000 of 1 KB": (1_000, 20_000), "4,000 of 25 KB": (25_000, 4_000)}
-_MIN_RATIO = 1.0  # of the speed of together
+_MIN_RATIO = 1.0  # times the speed of together
 _MAX_GROWTH = 10.0  # MB more than together
 
 
@@ -68,7 +68,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _generate(file: Path, record: int, count: int) -> None:
-    """Chat records with words, quotes and line breaks, as prompts have them."""
+    """Return chat records with words, quotes and line breaks, as in real prompts."""
     dice = random.Random(0)  # noqa: S311 - the same file every time
     letters = "abcdefghijklmnopqrstuvwxyz"
     words = ["".join(dice.choices(letters, k=dice.randint(2, 9))) for _ in range(3000)]

@@ -4,8 +4,8 @@
 
 How the figures are made:
 
-- Everything is measured in fresh processes, against a server in another one, so neither side pays for it. Both sides
-  get the same answers, the same static credentials and no settings of the shell.
+- Everything is measured in fresh processes, against a server in another process, so neither side pays for it. Both
+  sides get the same responses, the same static credentials and no settings of the shell.
 - The two sides take turns within one run, and a figure is the median over the rounds, with the least and the greatest.
   A ratio is made round by round, of two values measured next to each other: a machine that is busy for a while slows
   both. Absolute times differ from machine to machine; the ratios hardly do.
