@@ -36,7 +36,7 @@ class Page(Payload, Generic[T]):
         if isinstance(data, dict) and "data" in data and data["data"] is None:
             data = {**cast("dict[str, Any]", data), "data": []}
         items: Any = cast("dict[str, Any]", data).get("data") if isinstance(data, dict) else None
-        has_items = isinstance(items, list) and len(items) > 0
+        has_items = isinstance(items, list) and items != []
         page = super().salvage(data)
         if has_items and not page.data:
             raise ValueError("none of the items of the list can be read")

@@ -382,7 +382,7 @@ def test_null_and_empty_lists_are_empty(sync_caller: Caller, body: object) -> No
     [
         {},
         {"data": [1, 2]},
-        {"data": [{}]},
+        {"data": [{"no": "id"}]},
         {"data": ["a"], "has_more": False},
         {"data": {}},
         {"data": 7, "has_more": True},
