@@ -88,7 +88,7 @@ async def create(jobs: AsyncResource, body: CreateJob, *, marker: str) -> Job:
         if _unclear(lost):
             found = await _search(jobs, body, marker, began) if "metadata" in fields else None
             if found is None:
-                raise _ambiguous(body, marker, began, lost) from lost
+                raise _ambiguous_error(body, marker, began, lost) from lost
             cause = type(lost).__name__
             log.warning("the response to creating job %s was lost (%s); found by its marker", found.id, cause)
             return found
@@ -155,7 +155,7 @@ def _unclear(error: APIError) -> bool:
     return not isinstance(error, RedirectRefusedError)
 
 
-def _ambiguous(body: CreateJob, marker: str, began: float, why: APIError) -> AmbiguousCreateError:
+def _ambiguous_error(body: CreateJob, marker: str, began: float, why: APIError) -> AmbiguousCreateError:
     return AmbiguousCreateError(
         f"A job for {sanitize_line(body.model, 200)} may or may not have been created: no job id was returned "
         f"({sanitize_line(str(why), 800)}). The request was not repeated. Search with client.jobs.find({marker!r}) "

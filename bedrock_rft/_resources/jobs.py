@@ -203,7 +203,7 @@ def _check_same(existing: Job, body: CreateJob, name: str) -> Job:
         )
     if existing.status in {"failed", "cancelled"}:
         warn_once(
-            f"Job {existing.id} with the name '{name}' is {existing.status}. It is returned, and no job was created. "
+            f"Job {existing.id} with the name '{name}' is {existing.status}. It is returned; no new job was created. "
             "To train again, use another name."
         )
     return existing

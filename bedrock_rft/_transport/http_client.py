@@ -214,7 +214,7 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 def check_open(http_client: Any) -> None:
     """Raise `ConfigurationError` if an HTTP client is closed."""
     if http_client.is_closed:
-        raise ConfigurationError("This client is closed. Create a new one, or keep it open in a `with` block.")
+        raise ConfigurationError("This client is closed. Create a new one, and use it inside its `with` block.")
 
 
 @functools.cache

@@ -60,7 +60,7 @@ class SigV4Auth(RequestSigner, _Auth):
         credentials: object | None = None,
         base_url: str | None = None,
     ) -> None:
-        """Resolve region and endpoint. The arguments, and the variables used without them, are those of `Client`.
+        """Resolve region and endpoint. Arguments and environment variables are those of `Client`.
 
         Raises:
             ConfigurationError: there is no region, or the arguments contradict each other.

@@ -50,7 +50,9 @@ _NO_REFERENCE = warning(
     "missing; the documentation requires it, an AWS blog post calls it optional",
     "Add the value that the reward compares with",
 )
-_NULL_REFERENCE = warning("reference-null", "reference_answer", "null", "Give the value that the reward compares with")
+_NULL_REFERENCE = warning(
+    "reference-null", "reference_answer", "null", "Add the reference answer, so that the reward can compare with it"
+)
 _OWN_ID = warning(
     "own-id", "id", "the service gives every record its own id", "Rename the field if the reward needs its value"
 )

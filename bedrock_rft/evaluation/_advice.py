@@ -100,7 +100,7 @@ def _base_finding(base: ModelResult, thresholds: Thresholds, reward_range: tuple
         return Finding("warning", "base_too_high", summary, reason, remedy)
     if base.score.low < too_low or base.score.high > too_high:
         side = f"below {too_low:g}" if base.score.low < too_low else f"above {too_high:g}"
-        reason = f"the true mean may be {side}, and there training makes little sense"
+        reason = f"the true mean may be {side}, where training is of little use"
         return Finding("unknown", "base_unclear", summary, reason, "Evaluate more prompts")
     return Finding("ok", "base_score", summary, "some answers earn a reward, and there is room to improve")
 

@@ -31,7 +31,7 @@ class ScoreScale:
     Attributes:
         low: lowest possible score, which a missing answer counts as.
         high: highest possible score.
-        samples: planned answers to each prompt and model.
+        samples: planned number of answers per prompt and model.
         seed: random seed of resampling and permutations.
     """
 

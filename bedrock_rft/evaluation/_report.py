@@ -50,7 +50,7 @@ class Evaluation(Findings):
     Attributes:
         reward: name of the reward.
         prompts: number of prompts.
-        samples: answers to each prompt and model.
+        samples: number of answers per prompt and model.
         pass_mark: an answer passes if its score is at least this.
         reward_range: lowest and highest score of the reward, as given.
         models: in the given order.

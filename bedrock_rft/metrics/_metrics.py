@@ -263,7 +263,7 @@ class Comparison(Table, ShortRepr):
         return self.runs[0][1].title if len(self.runs) == 1 else f"{len(self.runs)} runs"
 
     def checkpoints(self) -> tuple[tuple[int, int], ...]:
-        """Return the checkpoints, as index of the job and step."""
+        """Return the checkpoints as pairs of a job's index and a step."""
         return checkpoint_steps(self.runs)
 
     def __str__(self) -> str:

@@ -34,7 +34,7 @@ COLOURS = ("#2f7fc1", "#d9730d", "#2e9e5b", "#c2379b", "#8f6fd6", "#9a7b1f", "#1
 """Distinguishable with most colour-vision deficiencies, on light and dark pages."""
 
 NOTHING = 1e-9
-"""Rounding error of a mean whose true value is 0, and relative error of other means."""
+"""Tolerances for rounding: absolute for means of 0, relative for other means."""
 
 TITLES = {
     "critic_rewards_mean": "reward",
@@ -160,7 +160,7 @@ def panels(runs: Sequence[tuple[str, Run]]) -> tuple[Panel, ...]:
 
 
 def checkpoint_steps(runs: Sequence[tuple[str, Run]]) -> tuple[tuple[int, int], ...]:
-    """Return the checkpoints of all jobs, as index of the job and step."""
+    """Return the checkpoints of all jobs as pairs of a job's index and a step."""
     found = ((index, one.step_number) for index, (_, run) in enumerate(runs) for one in run.checkpoints)
     return tuple((index, step) for index, step in found if step is not None)
 

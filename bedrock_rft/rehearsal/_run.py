@@ -84,7 +84,7 @@ class RehearsedJob:
     recorder: Recorder
 
     def hyperparameter(self, name: str) -> int:
-        """Return a hyperparameter of the job that is a whole number."""
+        """Return the named hyperparameter of the job as an int."""
         method = self.job.method
         hyperparameters = method.reinforcement.hyperparameters if method and method.reinforcement else None
         return int(getattr(hyperparameters, name))

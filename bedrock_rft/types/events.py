@@ -11,7 +11,7 @@ class TrainingMetrics(Payload):
     """Metrics of one training step. Names that the service adds later are kept in `model_extra`.
 
     A value that is not a number reads as None. NaN and the infinities are kept as floats, and become null when the
-    model is written as JSON again. How to read them follows AWS's guide to reinforcement fine-tuning.
+    model is written as JSON again. The interpretations follow AWS's guide to reinforcement fine-tuning.
     """
 
     step: int | None = None
@@ -36,7 +36,7 @@ class Event(Payload):
     """An event of a job (`GET /fine_tuning/jobs/{id}/events`)."""
 
     id: str = ""
-    """Opaque. Empty if the service sent none."""
+    """Opaque id of the event; empty if the service sent none."""
     object: str = "fine_tuning.job.event"
     created_at: int | None = None
     """Unix seconds. Many events share a second, so it cannot serve as a cursor."""

@@ -13,7 +13,7 @@ from bedrock_rft.types.method import LambdaGrader, Method
 __all__ = ["TERMINAL", "CreateJob", "CreateMethod", "CreateReinforcement", "Job", "JobProblem", "JobStatus"]
 
 JobStatus = Literal["validating_files", "queued", "running", "succeeded", "failed", "cancelled"] | str
-"""Known statuses. Other values are kept, and do not end a wait."""
+"""Known statuses. Unknown ones are passed on, and count as not final."""
 
 TERMINAL = frozenset({"succeeded", "failed", "cancelled"})
 """Final statuses."""

@@ -31,7 +31,7 @@ ROLE_PATH = "/bedrock-rft/"
 """The path of every role that is created, so that a deployer's policy can name them all."""
 
 POLICY = "bedrock-rft"
-"""The name of the one inline policy of such a role."""
+"""Name of the single inline policy on the role of a deployed function."""
 
 MANAGED, OWNER, GIVEN_TAGS = "bedrock-rft:managed", "bedrock-rft:name", "bedrock-rft:tags"
 """Tags of a deployment: `reward`, the name it was deployed under, and hashes of the names of the user's tags."""
@@ -70,7 +70,7 @@ def role_name(name: str, region: str) -> str:
 
 
 def check_tags(tags: Mapping[str, str] | None, name: str) -> dict[str, str]:
-    """Return the user's tags with those that mark a deployment. Raises `ConfigurationError`."""
+    """Validate the user's tags, and return them with the tags of a deployment. Raises `ConfigurationError`."""
     given = dict(tags or {})
     if len(given) > _MAX_TAGS:
         raise ConfigurationError(f"tags has {len(given)} entries; {_MAX_TAGS} are possible beside the package's own.")

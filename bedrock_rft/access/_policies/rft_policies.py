@@ -182,7 +182,7 @@ def doctor_policy(
             "ReadNetwork",
             ("ec2:DescribeVpcEndpoints", "ec2:DescribeRouteTables"),
             ("*",),
-            "Read the routes of its VPC; the actions support no resource but '*'.",
+            "Read the routes of the function's VPC; these actions accept only the resource '*'.",
         ),
         _statement(
             "ReadProfiles",

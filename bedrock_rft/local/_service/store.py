@@ -239,7 +239,7 @@ class Store:
     # Jobs
 
     def next_job(self, *statuses: str) -> dict[str, Any] | None:
-        """Return the oldest job of the first status that has any."""
+        """Try the statuses in the given order, and return the oldest job of the first one that has jobs."""
         for status in statuses:
             rows = self._fetch_all(
                 "SELECT id, payload FROM things WHERE kind = 'job' AND parent = '' AND label = ? ORDER BY seq", status

@@ -49,7 +49,7 @@ def _style_for(stream: TextIO | None) -> Style:
 
 
 def _in_notebook() -> bool:
-    """Check if the code runs in a notebook kernel. IPython in a terminal has none."""
+    """Check if the code runs in a notebook kernel. IPython in a terminal does not count."""
     module: Any = sys.modules.get("IPython")
     shell = module.get_ipython() if module is not None else None
     return getattr(shell, "kernel", None) is not None

@@ -293,9 +293,9 @@ def _guess_findings(scores: Mapping[str, Scores], right: Scores, halfway: float,
         yield Finding(
             "warning",
             "markers_score",
-            f"The form alone, without an answer, scores {markers.mean:.3f}; right answers score {right.mean:.3f}",
+            f"Formatting alone, without an answer, scores {markers.mean:.3f}; right answers score {right.mean:.3f}",
             "a model learns the markers first, and may stay there",
-            "Give less credit for the form, or only together with a right answer (.gate)",
+            "Give less credit for formatting, or give it only with a right answer (.gate)",
         )
 
 

@@ -98,7 +98,7 @@ class AnswerKey:
 
 
 def form_probes(records: Sequence[Mapping[str, Any]], form: AnswerForm, seed: int) -> list[Probe]:
-    """Return a right and a wrong answer to every record in a form, as far as there are."""
+    """Return a right and a wrong answer to each record, written in the given form, if they can be built."""
     rng = random.Random(seed)  # noqa: S311 - a choice of samples
     key = AnswerKey.from_form(records, form)
     probes: list[Probe] = []

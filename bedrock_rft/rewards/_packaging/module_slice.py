@@ -80,7 +80,7 @@ class _Slicer:
         self._statements.update(dict.fromkeys(statements))
 
     def ordered(self) -> list[Statement]:
-        """Return the statements: in a file in their order, in a notebook after those that they refer to."""
+        """Return the statements in an order that runs: file order, or in a notebook each after those it depends on."""
         if self._source.notebook:
             return list(self._statements)
         return sorted(self._statements, key=lambda statement: (statement.node.lineno, statement.node.col_offset))

@@ -16,7 +16,7 @@ _log = logging.getLogger("bedrock_rft.rewards")
 _log.addHandler(logging.NullHandler())
 
 _MARGIN = 2.0
-"""Seconds between the end of scoring and Lambda's own deadline, at most."""
+"""Largest safety margin in seconds: scoring ends this long before Lambda's deadline."""
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,8 @@ class JsonEqual(Leaf):
     may be missing in the answer, because columnar files such as Parquet fill missing fields with null.
 
     Attributes:
-        partial: return the share of the reference's values that the answer has, less what it adds.
+        partial: give partial credit: the share of the reference's values that the answer has, minus a penalty for
+            additional ones.
         name: the name in `metrics_list`.
 
     Raises:

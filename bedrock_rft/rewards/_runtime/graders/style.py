@@ -30,7 +30,7 @@ class Length(Leaf):
 
     Raises:
         ValueError: the lengths contradict each other.
-        TypeError: an argument has a name of version 0.2.
+        TypeError: an argument uses its name from version 0.2.
 
     Source:
         The soft overlong punishment of DAPO (Yu et al., 2025), shifted to the range from 0 to 1.
