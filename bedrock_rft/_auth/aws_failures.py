@@ -79,6 +79,8 @@ def read_aws_failure(error: BaseException) -> AwsFailure:
         return AwsFailure("timeout", code, message, sent="ConnectTimeoutError" not in names)
     if names & {"HTTPClientError", "EndpointConnectionError", "IncompleteReadError"}:
         return AwsFailure("connection", code, message, sent="EndpointConnectionError" not in names)
+    if isinstance(error, (AttributeError, LookupError, TypeError)):  # from botocore's own parser
+        code, message = "UnreadableResponse", "the response has a form that botocore cannot read"
     return AwsFailure("unreadable", code, message)
 
 

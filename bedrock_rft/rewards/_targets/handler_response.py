@@ -73,7 +73,7 @@ def _check_type(result: object) -> None:
     if isinstance(result, (list, tuple)):
         return
     if result is None:
-        _fail("returned_none", "returned None: did it forget its return statement?")
+        _fail("returned_none", "returned None (did it forget its return statement?)")
     if isinstance(result, Mapping):
         if "statusCode" in result or "body" in result:
             _fail("envelope", "returned the {statusCode, body} envelope of an HTTP endpoint; return the plain list")

@@ -43,7 +43,14 @@ _BUSY = {
 }
 _SERVER_ERROR = 500
 _TOO_LARGE = "Lambda takes events of at most 6 MB; send fewer rollouts at once, or shorten the answers"
+_NOT_FROM_LAMBDA = "The response names no AWS error, so a proxy may have sent it; check the network and any proxy"
+_NOT_READY = "The function is not ready yet; try again in a minute"
 _REMEDIES = {
+    **dict.fromkeys(("403", "404"), _NOT_FROM_LAMBDA),
+    **dict.fromkeys(
+        ("ResourceConflictException", "ResourceNotReadyException", "SnapStartNotReadyException"), _NOT_READY
+    ),
+    "EC2ThrottledException": "AWS limits how fast functions join a VPC; try again later",
     "AccessDeniedException": "Allow lambda:InvokeFunction on it to the identity that invokes it",
     "ResourceNotFoundException": "Check its ARN, its qualifier and its region",
     "RequestTooLargeException": _TOO_LARGE,
