@@ -179,7 +179,7 @@ def _length(points: Points, thresholds: Thresholds) -> Finding:
             "warning",
             "length_collapse",
             f"Responses have become very short: {evidence}",
-            "unless the task needs short answers only, the model has stopped to reason or to answer",
+            "unless the task needs short answers only, the model no longer reasons or answers",
             "Read some answers, check that empty or cut answers earn no reward, and use an earlier checkpoint",
         )
     if early / _HOLDS <= late < early * _HOLDS:
