@@ -23,7 +23,7 @@ MAX_ERROR_BODY = 64 << 10
 
 _LOCATION = "bedrock_rft.location"
 _STREAMED_METHODS = frozenset({"GET", "POST"})
-"""Methods whose successful responses the caller reads as a stream. The OpenAI SDK reads all other bodies itself."""
+"""HTTP methods whose successful responses are streamed. The OpenAI SDK reads the bodies of all others itself."""
 
 
 async def read_response(response: Any, request: Request, deadline: float, *, blocking: bool) -> Response:

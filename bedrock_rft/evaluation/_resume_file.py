@@ -87,7 +87,7 @@ class ResumeFile:
         self._write({"answered": key, **asdict(answer)})
 
     def add_score(self, key: str, score: AnswerScore) -> None:
-        """Keep a score. A floor score given because the reward raised is not written, so the next run retries it."""
+        """Keep a score. If the reward raised, its floor score is not written, so that the next run tries again."""
         self.scores[key] = score
         if not score.parts.get(ERROR_METRIC):
             self._write({"scored": key, "by": self._scorer, "score": score.score, "parts": dict(score.parts)})

@@ -160,7 +160,7 @@ def _falls(points: Sequence[tuple[float, float]], reward: _Reward, thresholds: T
 
 
 def _flat(reward: _Reward, scale: Range, thresholds: Thresholds) -> Finding | None:
-    """Return a finding if there was room for a rise, and a rise would have been visible above the noise."""
+    """Return a finding if the reward did not rise, had room to, and a rise would have been visible above the noise."""
     visible = thresholds.flat_visible * reward.span
     third = max(1, len(reward.values) // 3)
     gain = statistics.fmean(reward.values[-third:]) - statistics.fmean(reward.values[:third])

@@ -44,7 +44,7 @@ def is_busy(error: APIStatusError) -> bool:
 
 
 def is_too_early(error: APIStatusError) -> bool:
-    """Return whether a service does not know yet a role or a function that exists."""
+    """Return whether a service does not yet see a role or a function that exists."""
     return cannot_assume(error) or isinstance(error, NotFoundError)
 
 

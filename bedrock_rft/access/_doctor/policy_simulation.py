@@ -36,7 +36,7 @@ def is_final(reason: str) -> bool:
 
 
 def resolve_principal(query: AwsQuery, arn: str, role: str | None) -> str | QueryFailure:
-    """Return the ARN to simulate: for an assumed role the ARN of the role, whose path STS leaves out."""
+    """Return the ARN whose policies to simulate: for an assumed role, the role's ARN with the path that STS omits."""
     if role is None:
         return arn
     response = query("iam", "get_role", RoleName=role)
