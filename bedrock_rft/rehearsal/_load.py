@@ -66,7 +66,7 @@ class Load(ShortRepr):
 
     @property
     def call_seconds(self) -> float:
-        """Seconds of the slowest invocation: the longest measured, or a full batch at the mean pace if that is longer."""
+        """Seconds of the slowest invocation: measured, or a full batch at the mean pace if that is longer."""
         return max(self.slowest, self.seconds * self.invocation_size)
 
     @property
