@@ -184,7 +184,7 @@ def _identity(
     if explicit and auth is not None and auth != ("api_key" if explicit == ["api_key"] else "aws"):
         raise ConfigurationError(f"{explicit[0]}= and auth='{auth}' contradict each other.")
     keys_found, shadowed = _environment_keys(env, url)
-    environment_aws = _environment_aws(env)
+    environment_aws = _aws_variables(env)
     if explicit:
         overridden = [*(name for name, _ in keys_found), *environment_aws]
         shadowed += [f"{name}: {explicit[0]}= was given" for name in overridden]
@@ -242,7 +242,7 @@ def _environment_keys(env: Mapping[str, str], url: str | None) -> tuple[list[tup
     return found, shadowed
 
 
-def _environment_aws(env: Mapping[str, str]) -> list[str]:
+def _aws_variables(env: Mapping[str, str]) -> list[str]:
     return [name for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE") if name in env]
 
 

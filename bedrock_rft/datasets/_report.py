@@ -119,7 +119,7 @@ class ProblemLog:
         self.counts += Counter[str]()  # without zeros
         self._problems = [found for found in self._problems if found.code != code or found.line not in lines]
 
-    def sorted(self, severity: Severity) -> tuple[Problem, ...]:
+    def with_severity(self, severity: Severity) -> tuple[Problem, ...]:
         """Return the problems of a severity by line; those of the whole file come first."""
         found = [problem for problem in self._problems if problem.severity == severity]
         # Warnings of one line come from several checks. Errors are already in the order of the fields.

@@ -201,7 +201,7 @@ def sign_flip_test(gains: Sequence[float], seed: int) -> PairedTest:
         return PairedTest(min(1.0, extreme / 2 ** len(changed)), 2 / 2 ** len(changed))
     flips = max(_FEWEST_FLIPS, min(_FLIPS, 8 * _FLIPPED_BYTES // len(changed)))
     limit = observed - _TOLERANCE * scale * len(changed)
-    extreme = sum(abs(total) >= limit for total in _random_sums(changed, flips, seed))
+    extreme = sum(abs(total) >= limit for total in _sign_flip_sums(changed, flips, seed))
     return PairedTest((extreme + 1) / (flips + 1), 1 / (flips + 1))
 
 
@@ -266,7 +266,7 @@ def _signed_sums(gains: Sequence[float]) -> Counter[float] | None:
     return Counter({total * _TOLERANCE: ways for total, ways in sums.items()})
 
 
-def _random_sums(gains: Sequence[float], flips: int, seed: int) -> Iterator[float]:
+def _sign_flip_sums(gains: Sequence[float], flips: int, seed: int) -> Iterator[float]:
     """Yield sums with random signs, eight values at a time from a table of their 256 sums."""
     rng = random.Random(seed)  # noqa: S311 - statistics
     tables = [_sums_of_byte(gains[start : start + 8]) for start in range(0, len(gains), 8)]

@@ -74,7 +74,7 @@ class Rehearsal(Findings):
 
     @property
     def notice(self) -> str:
-        """The limits of a rehearsal."""
+        """Text that names the limits of a rehearsal."""
         base = "; the base model was sampled as well" if self.evaluation is not None else ""
         if self.evaluation is not None and self.evaluation.local_service:
             base = "; the base model's answers come from the local service and know the references"

@@ -102,7 +102,7 @@ class Account:
 
         return retry_until_accepted(attempt, is_busy)
 
-    def find(self, service: str, operation: str, **parameters: Any) -> dict[str, Any] | None:
+    def get_or_none(self, service: str, operation: str, **parameters: Any) -> dict[str, Any] | None:
         """Call an operation on one resource. Return None if there is no such resource. Raises as `call`."""
         try:
             return self.call(service, operation, **parameters)
@@ -115,7 +115,7 @@ class Account:
         def is_retryable(error: Any) -> bool:
             return is_busy(error) or error.code == "DeleteConflict"
 
-        retry_until_accepted(lambda: self.find(service, operation, **parameters), is_retryable)
+        retry_until_accepted(lambda: self.get_or_none(service, operation, **parameters), is_retryable)
 
     def planned(
         self, action: Action, kind: str, name: str, details: Sequence[str], call: str, **parameters: Any

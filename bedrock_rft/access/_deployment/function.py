@@ -131,7 +131,7 @@ def fits_request(package: Package) -> bool:
 
 def find_function(account: Account, name: str, *, versions: bool = True) -> Function | None:
     """Return the function as it is, or None if it does not exist."""
-    found = account.find("lambda", "GetFunction", FunctionName=name, expect=("Configuration",))
+    found = account.get_or_none("lambda", "GetFunction", FunctionName=name, expect=("Configuration",))
     if found is None:
         return None
     settings, tags = found["Configuration"], found.get("Tags")
@@ -258,7 +258,7 @@ def _code_steps(account: Account, found: Function, desired: DesiredFunction) -> 
     if not differences:
         return []
 
-    def run() -> object:
+    def apply() -> object:
         _wait_until_settled(account, desired.name)
         code = {**desired.uploaded, "Architectures": [desired.package.architecture]}
         account.call_existing("lambda", "UpdateFunctionCode", FunctionName=desired.name, **code)
@@ -266,7 +266,7 @@ def _code_steps(account: Account, found: Function, desired: DesiredFunction) -> 
 
     details = (_describe_size(desired), *differences)
     step = Step("change", "code", desired.arn, details, ("lambda:UpdateFunctionCode",))
-    return [*_upload_steps(account, desired), PlannedStep(step, run)]
+    return [*_upload_steps(account, desired), PlannedStep(step, apply)]
 
 
 def _settings_steps(account: Account, found: Function, desired: DesiredFunction) -> list[PlannedStep]:
@@ -274,7 +274,7 @@ def _settings_steps(account: Account, found: Function, desired: DesiredFunction)
     if not changed:
         return []
 
-    def run() -> object:
+    def apply() -> object:
         _wait_until_settled(account, desired.name)
         _call_with_role(
             desired,
@@ -286,7 +286,7 @@ def _settings_steps(account: Account, found: Function, desired: DesiredFunction)
         return _check_state(_wait_until_settled(account, desired.name))
 
     needs = ("lambda:UpdateFunctionConfiguration", *(_PASS_ROLE if "Role" in changed else ()))
-    return [PlannedStep(Step("change", "settings", desired.arn, _differences(found.settings, changed), needs), run)]
+    return [PlannedStep(Step("change", "settings", desired.arn, _differences(found.settings, changed), needs), apply)]
 
 
 def _create(account: Account, desired: DesiredFunction) -> object:
@@ -320,7 +320,7 @@ def _call_with_role(desired: DesiredFunction, call: Callable[[], object]) -> Non
 
 
 def _publish_step(account: Account, desired: DesiredFunction, reasons: tuple[str, ...] = ()) -> PlannedStep:
-    def run() -> object:
+    def apply() -> object:
         settings = _check_state(_wait_until_settled(account, desired.name))
         revision = {"RevisionId": settings["RevisionId"]} if settings.get("RevisionId") else {}
         parameters: dict[str, Any] = {
@@ -342,7 +342,7 @@ def _publish_step(account: Account, desired: DesiredFunction, reasons: tuple[str
             )
         return published
 
-    return PlannedStep(Step("create", "version", f"{desired.arn}:…", reasons, ("lambda:PublishVersion",)), run)
+    return PlannedStep(Step("create", "version", f"{desired.arn}:…", reasons, ("lambda:PublishVersion",)), apply)
 
 
 def _wait_until_settled(account: Account, name: str, version: str | None = None) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class Role:
 
 def find_role(account: Account, name: str) -> Role | None:
     """Return the role as it is, or None if it does not exist."""
-    found = account.find("iam", "GetRole", expect=("Role.Arn",), RoleName=name)
+    found = account.get_or_none("iam", "GetRole", expect=("Role.Arn",), RoleName=name)
     if found is None:
         return None
     role = found["Role"]
@@ -84,7 +84,9 @@ def find_role(account: Account, name: str) -> Role | None:
     attached = account.list_all("iam", "ListAttachedRolePolicies", "AttachedPolicies", RoleName=name)
     inline = None
     if POLICY in names:
-        inline = account.find("iam", "GetRolePolicy", expect=("PolicyDocument",), RoleName=name, PolicyName=POLICY)
+        inline = account.get_or_none(
+            "iam", "GetRolePolicy", expect=("PolicyDocument",), RoleName=name, PolicyName=POLICY
+        )
     others = [
         f"aws iam delete-role-policy --role-name {name} --policy-name {policy}" for policy in names if policy != POLICY
     ]

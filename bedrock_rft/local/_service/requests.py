@@ -71,7 +71,7 @@ class Hyperparameters(Strict):
     learning_rate_multiplier: _Multiplier = 1.0
 
     @model_validator(mode="after")
-    def _bound_extras(self) -> Hyperparameters:
+    def _limit_extra_fields(self) -> Hyperparameters:
         for name, value in (self.model_extra or {}).items():
             if not isinstance(value, (str, int, float, type(None))) or len(f"{name}{value}") > _MAX_SETTING_CHARS:
                 raise ValueError(f"{name[:100]} must be a number, a string, a boolean or null")

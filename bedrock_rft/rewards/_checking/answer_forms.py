@@ -75,7 +75,7 @@ class AnswerForm:
 
     def render(self, record: Mapping[str, Any]) -> str | None:
         """Return the right answer to a record in this form; None if the record has no such source."""
-        text = _source_text(self.source, record)
+        text = _text_from_source(self.source, record)
         return None if text is None else self.fill(text)
 
 
@@ -121,7 +121,7 @@ def _sources(records: Sequence[Mapping[str, Any]]) -> list[str]:
     return [*sources, *(f"field {name}" for name in [*fields][:_MAX_FIELDS])]
 
 
-def _source_text(source: str, record: Mapping[str, Any]) -> str | None:  # noqa: PLR0911 - one for each source
+def _text_from_source(source: str, record: Mapping[str, Any]) -> str | None:  # noqa: PLR0911 - one for each source
     if source.startswith("record field "):
         return _plain(record.get(source.removeprefix("record field ")))
     value = _unwrap(record.get("reference_answer"))

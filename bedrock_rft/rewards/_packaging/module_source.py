@@ -110,7 +110,7 @@ def _add_statements(source: ModuleSource, location: str, text: str, number: int,
         place = f"{location}, line {node.lineno}"
         if isinstance(node, ast.ImportFrom) and node.module == "__future__":
             continue
-        for statement in _split(node, text, lines, place, number):
+        for statement in _split_statement(node, text, lines, place, number):
             for name in dict.fromkeys(_bound_names(statement.node)):
                 known = source.bindings.setdefault(name, [])
                 if known and known[-1].cell != number and not _uses_itself(name, statement.node):
@@ -147,7 +147,7 @@ def top_level_names(node: ast.AST) -> set[str]:
     return names
 
 
-def _split(node: ast.stmt, text: str, lines: list[str], place: str, number: int) -> Iterator[Statement]:
+def _split_statement(node: ast.stmt, text: str, lines: list[str], place: str, cell: int) -> Iterator[Statement]:
     """Yield one statement for each name of an import, so that no unused import is packaged."""
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         for alias in _aliases(node):
@@ -156,14 +156,14 @@ def _split(node: ast.stmt, text: str, lines: list[str], place: str, number: int)
                 if isinstance(node, ast.Import)
                 else ast.ImportFrom(node.module, [alias], node.level)
             )
-            yield Statement(ast.copy_location(single, node), ast.unparse(single), place, number)
+            yield Statement(ast.copy_location(single, node), ast.unparse(single), place, cell)
         return
     decorators: list[ast.expr] = getattr(node, "decorator_list", [])
     if decorators:
         segment = "\n".join(lines[decorators[0].lineno - 1 : node.end_lineno])
     else:
         segment = ast.get_source_segment(text, node) or ast.unparse(node)
-    yield Statement(node, segment, place, number)
+    yield Statement(node, segment, place, cell)
 
 
 def _aliases(node: ast.Import | ast.ImportFrom) -> list[ast.alias]:

@@ -136,12 +136,12 @@ def _is_generated(member: Any) -> bool:
 def _describe_function(function: types.FunctionType, module: str, inner: Any) -> Any:
     if function.__module__ != module and not function.__closure__:
         return ("function", function.__module__, function.__qualname__, _state(vars(function), inner))
-    cells = tuple(inner(cell.cell_contents) for cell in function.__closure__ or () if _is_filled(cell))
+    cells = tuple(inner(cell.cell_contents) for cell in function.__closure__ or () if _has_contents(cell))
     defaults = (inner(function.__defaults__), inner(function.__kwdefaults__))
     return ("function", _describe_code(function.__code__), defaults, cells, _state(vars(function), inner))
 
 
-def _is_filled(cell: Any) -> bool:
+def _has_contents(cell: Any) -> bool:
     try:
         return cell.cell_contents is not None
     except ValueError:

@@ -53,7 +53,7 @@ class Reward:
 
     @property
     def requirements(self) -> tuple[str, ...]:
-        """Packages that its Lambda function needs; packaging pins a requirement without a version."""
+        """Packages that the reward's Lambda function needs. Those without a version are pinned to the installed one."""
         return tuple(dict.fromkeys(name for leaf in self.leaves if leaf is not self for name in leaf.requirements))
 
     @property

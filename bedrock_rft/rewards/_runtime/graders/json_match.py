@@ -83,8 +83,8 @@ class JsonEqual(Leaf):
     may be missing in the answer, because columnar files such as Parquet fill missing fields with null.
 
     Attributes:
-        partial: give partial credit: the share of the reference's values that the answer has, minus a penalty for
-            additional ones.
+        partial: give partial credit: the number of right values, divided by the number of values in the reference or in
+            the answer, whichever has more.
         name: the name in `metrics_list`.
 
     Raises:

@@ -92,8 +92,9 @@ _CONTINUATION = re.compile(
 def answer_number(text: str) -> Fraction | None:
     r"""Return the number that is the final answer of a text, or None.
 
-    After a `####` or inside a box or tags there has to be one number, with its unit. Otherwise, the last number or
-    formula of the text counts, and it is None if that is not a plain number.
+    The text after a `####`, or inside a box or tags, must be a single number with or without a unit, else the result
+    is None. Without such a marker, or if a whole sentence follows it, the last number or formula counts; a formula
+    gives None.
     """
     answer = find_final_answer(text[-_WINDOW * 10 :])
     if answer.marked and len(answer) <= _MAX_SPAN:

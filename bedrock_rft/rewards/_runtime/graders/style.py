@@ -30,7 +30,7 @@ class Length(Leaf):
 
     Raises:
         ValueError: the lengths contradict each other.
-        TypeError: an argument uses its name from version 0.2.
+        TypeError: an argument is unknown, or uses its old name from version 0.2.
 
     Source:
         The soft overlong punishment of DAPO (Yu et al., 2025), shifted to the range from 0 to 1.
@@ -45,7 +45,7 @@ class Length(Leaf):
     if not TYPE_CHECKING:
 
         def __new__(cls, *_: Any, **named: Any) -> Length:  # noqa: PYI034 - typing has Self from Python 3.11 on
-            """Name the new name of an argument of version 0.2."""
+            """Refuse unknown arguments, and tell the new name of one that was renamed after version 0.2."""
             old = next((name for name in named if name not in cls.__annotations__), None)
             if old is not None:
                 hint = f"; it was renamed to {_OLD_NAMES[old]!r}" if old in _OLD_NAMES else ""
