@@ -36,7 +36,10 @@ _DROPPED = re.compile(
     r"\\(?:left|right|displaystyle|textstyle|big|Big|bigg|Bigg|bf|rm|!|\(|\)|\[|\])(?![A-Za-z])|\*\*|__|`|\u200b|\\\\$"
 )
 _SPACING = re.compile(r"\\(?:[,;: ]|quad|qquad|enspace|thinspace)(?![A-Za-z])|~")
-_DEGREES = re.compile(r"\^\s?\{?\s?\\circ\s?\}?|\\degree(?![A-Za-z])|\u00b0")
+_DEGREES = re.compile(
+    r"(?:\^\s?\{?\s?\\circ\s?\}?|\\degree(?![A-Za-z])|\u00b0)(?:\s?(?:\u27e6[CF]\u27e7|[CF](?![A-Za-z])))?"
+    r"|[\u2103\u2109]"
+)
 _FRACTION = re.compile(r"\\[dtc]?frac\s?(?:\{\s?([^{}]{1,60}?)\s?\}|(\d))\s?(?:\{\s?([^{}]{1,60}?)\s?\}|(\d))(?![\d{])")
 
 _SOME = rf"\d{{1,{_MAX_DIGITS}}}"
@@ -46,7 +49,7 @@ _POWER = r"(?:\s?(?:[eE]|(?:\*|x|\\times|\\cdot)\s?10\s?\^\s?)\s?(?P<power>\{?\s
 _SHORT_UNITS = (
     "m|s|g|h|l|L|J|N|W|V|A|K|C|F|T|Pa|Hz|kg|km|cm|mm|nm|um|mg|ml|mL|dl|cl|ft|in|yd|mi|lb|oz|hr|ms|kW|kJ|kB|KB|MB|GB|TB|"
     "eV|dB|th|st|nd|rd|pm|am|kN|kV|mA|mV|mW|MW|GW|ha|rad|sec|min|mph|kph|mol|day|USD|EUR|GBP|lbs|yds|hrs|gal|ohm|kWh|kPa|"
-    "cal|deg|gm|kmh|bps|GHz|MHz|kHz|bit"
+    "cal|deg|gm|kmh|bps|GHz|MHz|kHz|bit|[\u00b5\u03bc][msglLAFWV]"
 )
 _FUNCTIONS = (
     r"sin|cos|tan|cot|csc|log|exp|sqrt|cbrt|theta|alpha|beta|gamma|delta|lambda|sigma|omega|infinity|inf|mod|half|"
@@ -57,7 +60,8 @@ _EXPONENT = r"(?:\s?\^\s?\{?\s?-?\d\s?\}?|[23](?!\d|\.\d))?"
 _UNIT = rf"(?:(?:{_SHORT_UNITS})(?![A-Za-z])|(?!(?:{_FUNCTIONS})(?![A-Za-z]))[A-Za-z\u00b5\u03a9]{{3,40}}){_EXPONENT}"
 _WORD = rf"(?:of|in|per|a|an|each|the|by|at|for|on|is|are|no|{_UNIT}|(?:and|to) (?!\d|a half)[A-Za-z]{{2,}})"
 _ATTACHED = (
-    r"(?=[ (\u27e6\u00b5]|[mgLWV](?![A-Za-z])|(?!\w{3}(?!\w))[A-Za-z]{2}|(?:min|sec|mol|mph|USD|EUR|day|kWh)(?!\w))"
+    r"(?=[ (\u27e6\u00b5\u03bc]|[mgLWV](?![A-Za-z])|(?!\w{3}(?!\w))[A-Za-z]{2}|"
+    r"(?:min|sec|mol|mph|USD|EUR|day|kWh)(?!\w))"
 )
 _UNITS = (
     rf"(?:{_ATTACHED}\s?\(?\s?(?:\u27e6[^\u27e6\u27e7]{{0,100}}\u27e7{_EXPONENT}|{_UNIT})\)?"
