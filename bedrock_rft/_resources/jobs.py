@@ -178,7 +178,7 @@ def _check_same(existing: Job, body: CreateJob, name: str) -> Job:
     """Return the existing job with this name, or raise `ConfigurationError` if it differs from the request."""
     wanted = body.method.reinforcement
     reported = existing.method.reinforcement if existing.method else None
-    # A null that the service states is a job without a validation file; a field that is missing says nothing.
+    # Null is a job without a validation file; if the field is missing, nothing is known.
     no_file = "none" if "validation_file" in existing.model_fields_set else None
     pairs: list[tuple[str, object, object]] = [
         ("model", existing.model, body.model),

@@ -443,6 +443,8 @@ def test_a_reward_that_wants_the_tags_of_its_prompt_is_sound() -> None:
 REFERENCES: list[tuple[Callable[[int], Any], Callable[[Any], str]]] = [
     (lambda n: {"answer": f"word {n}", "unit": "apples"}, lambda found: found["answer"]),
     (lambda n: json.dumps({"sql": f"SELECT {n}", "db": "a"}), lambda found: json.loads(found)["sql"]),
+    (lambda n: {"task": {"id": n, "target": {"value": f"w{n}x"}}}, lambda found: found["task"]["target"]["value"]),
+    (lambda n: json.dumps({"target": {"value": f"w{n}x"}}), lambda found: json.loads(found)["target"]["value"]),
     (lambda n: [f"first {n}", f"second {n}"], lambda found: found[0]),
     (lambda n: f"We count.\n#### {n}", lambda found: found),
     (lambda n: f"word {n}", json.dumps),

@@ -40,6 +40,7 @@ _FURTHER = {
     "in an SQL code block": f"{_THOUGHTS}\n```sql\n<text>\n```",
 }
 _TAG = re.compile(r"<([A-Za-z][\w-]{0,30})>")
+_MAX_DEPTH = 3
 _MAX_FIELDS = 12
 _OWN_FIELDS = ("messages", "id", "reference_answer")
 
@@ -139,15 +140,21 @@ def _text_from_source(source: str, record: Mapping[str, Any]) -> str | None:  # 
 
 
 def _fields(value: Any) -> Mapping[str, Any]:
-    """Return the fields of a reference that is an object, or text that holds one as JSON."""
+    """Return the fields of a reference that is an object or its JSON text; names of inner fields are `outer.inner`."""
     if isinstance(value, str) and value.lstrip().startswith("{"):
         try:
             value = json.loads(value)
         except ValueError:
             return {}
-    if not isinstance(value, dict):
-        return {}
-    return {str(name): inner for name, inner in cast("dict[str, Any]", value).items()}
+    return dict(_flatten(value, "", _MAX_DEPTH))
+
+
+def _flatten(value: Any, prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, dict) or not depth:
+        return
+    for name, inner in cast("dict[Any, Any]", value).items():
+        yield f"{prefix}{name}", inner
+        yield from _flatten(inner, f"{prefix}{name}.", depth - 1)
 
 
 def _plain(value: Any) -> str | None:

@@ -45,7 +45,7 @@ class Length(Leaf):
     if not TYPE_CHECKING:
 
         def __new__(cls, *_: Any, **named: Any) -> Length:  # noqa: PYI034 - typing has Self from Python 3.11 on
-            """Refuse unknown arguments, and tell the new name of one that was renamed after version 0.2."""
+            """Refuse unknown arguments; the error for one that was renamed after version 0.2 names the new one."""
             old = next((name for name in named if name not in cls.__annotations__), None)
             if old is not None:
                 hint = f"; it was renamed to {_OLD_NAMES[old]!r}" if old in _OLD_NAMES else ""
