@@ -24,14 +24,20 @@ hypothesis.settings.load_profile("same")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-pytest_plugins = ("support.quick_aws", "support.fault_matrix_plugin", "support.moto_server", "support.aws_gate")
+pytest_plugins = (
+    "support.quick_aws",
+    "support.fault_matrix_plugin",
+    "support.moto_server",
+    "support.aws_gate",
+    "support.doctor_setup",
+)
 
 
 @pytest.hookimpl(optionalhook=True, hookwrapper=True)
 def pytest_xdist_auto_num_workers() -> Generator[None, Any, None]:
-    """Start 1.5 workers for each processor with `-n auto`, because tests wait for about half of their time."""
+    """Start two workers for each processor with `-n auto`, because tests wait for about half of their time."""
     outcome = yield
-    outcome.force_result(outcome.get_result() * 3 // 2 or 1)
+    outcome.force_result(outcome.get_result() * 2 or 1)
 
 
 @pytest.fixture(scope="session")

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import socket
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from botocore.credentials import Credentials
+from support.doctor_setup import (
+    JUDGES,
+    MODEL,
+    REWARD,
+    VERSION,
+    assume_caller,
+    codes,
+    create_caller,
+    create_function,
+    find_one,
+    needs_profiles,
+    run_doctor,
+)
 from support.fake_secrets import LONG, SECRET, SHORT, find_leaks, find_secrets, short_term
-from support.iam_simulator import KNOWS_PROFILES, Iam, iam_server
+from support.iam_simulator import Iam
 from support.moto_server import Aws
 
 from bedrock_rft import AsyncClient, Client, ConfigurationError
 from bedrock_rft._auth.api_key import parse_key as read
-from bedrock_rft._auth.aws_credentials import given
 from bedrock_rft._core.findings import Finding
-from bedrock_rft._core.redaction import Secret
-from bedrock_rft.access import Report, caller_policy, doctor, execution_policy, mint_api_key, trust_policy
+from bedrock_rft.access import Report, caller_policy, doctor, execution_policy, mint_api_key
 from bedrock_rft.access.__main__ import main
 from bedrock_rft.access._doctor import client_checks, endpoint_checks, function_checks
 from bedrock_rft.access._doctor.aws_queries import CallerIdentity, QueryFailure
@@ -36,102 +45,18 @@ from bedrock_rft.access._doctor.concurrent_checks import run_checks
 from bedrock_rft.local import LocalService, LocalTransport, Service
 from bedrock_rft.types import LambdaArn
 
-REWARD = "arn:aws:lambda:us-west-2:123456789012:function:my-reward"
-VERSION = f"{REWARD}:1"
-MODEL = "openai.gpt-oss-20b"
-JUDGES = [*(["us.amazon.nova-lite-v1:0"] if KNOWS_PROFILES else []), "amazon.nova-micro-v1:0"]
-needs_profiles = pytest.mark.skipif(not KNOWS_PROFILES, reason="this botocore does not know inference profiles")
-
-
-def nothing(_: object, __: object) -> list[object]:
-    return []
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[LocalService]:
-    with LocalService(reward=nothing) as found:
-        yield found
-
 
 @pytest.fixture
-def iam(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[Iam]:
-    with iam_server(aws) as (url, found):
-        monkeypatch.setenv("AWS_ENDPOINT_URL_IAM", url)
-        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK", url)
-        yield found
-
-
-def made(aws: Aws, *, settings: dict[str, Any] | None = None, policy: str | None = None) -> None:
-    """Create a reward function and its role. They are correct except for the given settings."""
-    iam, functions = aws.client("iam"), aws.client("lambda")
-    trust = trust_policy(reward=REWARD).json()
-    role = iam.create_role(RoleName="reward", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
-    document = execution_policy(REWARD, judges=JUDGES).json() if policy is None else policy
-    iam.put_role_policy(RoleName="reward", PolicyName="p", PolicyDocument=document)
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as package:
-        package.writestr("reward.py", "def handler(event, context):\n    return []\n")
-    functions.create_function(
-        **{
-            "FunctionName": "my-reward",
-            "Runtime": "python3.13",
-            "Role": role,
-            "Handler": "reward.handler",
-            "Code": {"ZipFile": file.getvalue()},
-            "Timeout": 300,
-            "MemorySize": 512,
-            "Publish": True,
-            **(settings or {}),
-        }
-    )
-
-
-def caller(aws: Aws, policy: str | None = None) -> Any:
-    """Return the credentials of a session of a role with a policy."""
-    iam, sts = aws.client("iam"), aws.client("sts")
-    trust = json.dumps(
-        {
-            "Version": "2012-10-17",
-            "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}],
-        }
-    )
-    arn = iam.create_role(RoleName="scientist", Path="/team/", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
-    if policy is not None:
-        iam.put_role_policy(RoleName="scientist", PolicyName="rft", PolicyDocument=policy)
-    found = sts.assume_role(RoleArn=arn, RoleSessionName="ada")["Credentials"]
-    return Credentials(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
-
-
-def codes(report: Report, level: str) -> set[str]:
-    return {finding.code for finding in report.findings if finding.level == level}
-
-
-def one(report: Report, code: str) -> Finding:
-    (found,) = [finding for finding in report.findings if finding.code == code]
-    return found
-
-
-@pytest.fixture
-def look(service: LocalService) -> Callable[..., Report]:
-    """Return a function that runs the doctor on the local service, with AWS credentials that moto knows."""
-
-    def doctored(credentials: Any, **asked: Any) -> Report:
-        # The local service accepts its own key only, and moto accepts the given credentials only.
-        options = service.client_options("api_key")
-        with Client(**options) as client:
-            config = client._async._session.config
-            aws = replace(config, key=None, aws=given(Secret(credentials)), auth="aws")
-            object.__setattr__(client._async._session, "config", aws)
-            return doctor(client, **asked)
-
-    return doctored
+def look(doctor_service: LocalService) -> Callable[..., Report]:
+    """Return a function that runs the doctor with AWS credentials."""
+    return partial(run_doctor, doctor_service)
 
 
 @needs_profiles
 def test_no_findings_with_the_packages_own_policies(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
-    made(aws)
+    create_function(aws)
     needed = caller_policy("us-west-2", reward=VERSION)
-    report = look(caller(aws, needed.json()), reward=VERSION, models=[MODEL], judges=JUDGES)
+    report = look(create_caller(aws, needed.json()), reward=VERSION, models=[MODEL], judges=JUDGES)
     assert report.verdict == "ok", str(report)
     assert report.who == "arn:aws:sts::123456789012:assumed-role/scientist/ada"
     allowed = {name for finding in report.findings for name in re.findall(r"[a-z-]+:[A-Z]\w+", finding.summary)}
@@ -146,8 +71,8 @@ def test_no_findings_with_the_packages_own_policies(aws: Aws, iam: Iam, look: Ca
 
 
 def test_the_printed_statements_allow_denied_actions(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
-    made(aws)
-    person = caller(aws)
+    create_function(aws)
+    person = create_caller(aws)
     report = look(person, reward=VERSION)
     assert codes(report, "error") == {"may_files", "may_createjobs", "may_jobs", "may_invokereward"}
     assert codes(report, "warning") == {"may_inference"}
@@ -160,7 +85,7 @@ def test_the_printed_statements_allow_denied_actions(aws: Aws, iam: Iam, look: C
 
 
 def test_final_denials_offer_no_statement(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
-    made(aws)
+    create_function(aws)
     iam.extra = {
         "bedrock-mantle:CreateFile": "<OrganizationsDecisionDetail><AllowedByOrganizations>false"
         "</AllowedByOrganizations></OrganizationsDecisionDetail>",
@@ -169,7 +94,7 @@ def test_final_denials_offer_no_statement(aws: Aws, iam: Iam, look: Callable[...
     }
     deny = {"Effect": "Deny", "Action": ["lambda:*"], "Resource": ["*"]}
     policy = {"Version": "2012-10-17", "Statement": [deny]}
-    report = look(caller(aws, json.dumps(policy)), reward=VERSION)
+    report = look(create_caller(aws, json.dumps(policy)), reward=VERSION)
     whys = {finding.reason: finding.remedy for finding in report.errors}
     for why in ("a policy of the organisation", "the permissions boundary", "explicitly denied by a policy"):
         (mend,) = [mend for said, mend in whys.items() if said.startswith(why)]
@@ -179,43 +104,37 @@ def test_final_denials_offer_no_statement(aws: Aws, iam: Iam, look: Callable[...
 def test_actions_that_depend_on_a_condition_are_unknown_without_its_value(
     aws: Aws, iam: Iam, look: Callable[..., Report]
 ) -> None:
-    made(aws)
+    create_function(aws)
     policy = caller_policy("us-west-2", reward=VERSION, models=[MODEL]).json()
-    person = caller(aws, policy)
+    person = create_caller(aws, policy)
     report = look(person, reward=VERSION)
-    assert one(report, "may_createjobs").level == "unknown"
-    assert "bedrock-mantle:Model" in one(report, "may_createjobs").reason
+    assert find_one(report, "may_createjobs").level == "unknown"
+    assert "bedrock-mantle:Model" in find_one(report, "may_createjobs").reason
     # With a model, the condition has a value.
-    assert one(look(person, reward=VERSION, models=MODEL), "may_createjobs").level == "ok"
-    assert one(look(person, reward=VERSION, models="qwen.qwen3-32b"), "may_createjobs").level == "error"
+    assert find_one(look(person, reward=VERSION, models=MODEL), "may_createjobs").level == "ok"
+    assert find_one(look(person, reward=VERSION, models="qwen.qwen3-32b"), "may_createjobs").level == "error"
     assert "SimulatePrincipalPolicy" in iam.asked
 
 
 def test_permissions_are_unknown_without_the_simulation(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
-    made(aws)
+    create_function(aws)
     iam.refuses = {"SimulatePrincipalPolicy"}
-    report = look(caller(aws), reward=VERSION, judges=JUDGES)
+    report = look(create_caller(aws), reward=VERSION, judges=JUDGES)
     assert codes(report, "unknown") == {"permissions", "role_ownlog"}
     assert not report.errors
-    found = one(report, "permissions")
+    found = find_one(report, "permissions")
     assert "CreateFineTuningJob" in found.summary
     assert '"iam:SimulatePrincipalPolicy"' in found.remedy
     assert '"arn:aws:iam::123456789012:role/team/scientist"' in found.remedy, "with the path that STS leaves out"
     iam.refuses = {"GetRole", "ListAttachedRolePolicies"}
-    report = look(caller_again(aws), reward=VERSION)
+    report = look(assume_caller(aws), reward=VERSION)
     assert {"permissions", "role"} <= codes(report, "unknown")
 
 
-def caller_again(aws: Aws) -> Any:
-    arn = "arn:aws:iam::123456789012:role/team/scientist"
-    found = aws.client("sts").assume_role(RoleArn=arn, RoleSessionName="ada")["Credentials"]
-    return Credentials(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
-
-
 def test_an_unreadable_simulation_is_unknown(aws: Aws, look: Callable[..., Report]) -> None:
-    made(aws)
-    report = look(caller(aws), reward=VERSION)
-    assert one(report, "permissions").reason.startswith("IAM's policy simulation failed: ")
+    create_function(aws)
+    report = look(create_caller(aws), reward=VERSION)
+    assert find_one(report, "permissions").reason.startswith("IAM's policy simulation failed: ")
     assert not report.errors
 
 
@@ -232,9 +151,9 @@ def test_an_unreadable_simulation_is_unknown(aws: Aws, look: Callable[..., Repor
 def test_unsuitable_settings_of_the_function_are_found(
     aws: Aws, iam: Iam, look: Callable[..., Report], settings: dict[str, Any], code: str, level: str, says: str
 ) -> None:
-    made(aws, settings=settings)
-    report = look(caller(aws, caller_policy("us-west-2", reward=VERSION).json()), reward=VERSION)
-    found = one(report, code)
+    create_function(aws, settings=settings)
+    report = look(create_caller(aws, caller_policy("us-west-2", reward=VERSION).json()), reward=VERSION)
+    found = find_one(report, code)
     assert found.level == level
     assert says in found.remedy
     others = {finding.code for finding in report.findings if finding.level != "ok"}
@@ -243,9 +162,9 @@ def test_unsuitable_settings_of_the_function_are_found(
 
 
 def test_a_throttled_public_or_missing_function_is_found(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
-    made(aws)
+    create_function(aws)
     functions = aws.client("lambda")
-    person = caller(aws, caller_policy("us-west-2", reward=REWARD).json())
+    person = create_caller(aws, caller_policy("us-west-2", reward=REWARD).json())
     functions.put_function_concurrency(FunctionName="my-reward", ReservedConcurrentExecutions=0)
     functions.add_permission(
         FunctionName="my-reward", StatementId="everybody", Action="lambda:InvokeFunction", Principal="*"
@@ -253,20 +172,20 @@ def test_a_throttled_public_or_missing_function_is_found(aws: Aws, iam: Iam, loo
     report = look(person, reward=REWARD)
     assert codes(report, "error") == {"reward_concurrency"}
     assert codes(report, "warning") == {"reward_policy", "reward_version"}
-    assert "--statement-id everybody" in one(report, "reward_policy").remedy
+    assert "--statement-id everybody" in find_one(report, "reward_policy").remedy
     functions.put_function_concurrency(FunctionName="my-reward", ReservedConcurrentExecutions=2)
-    assert one(look(person, reward=REWARD), "reward_concurrency").level == "warning"
+    assert find_one(look(person, reward=REWARD), "reward_concurrency").level == "warning"
     gone = look(person, reward=REWARD.replace("my-reward", "other"))
-    assert one(gone, "reward").summary == f"There is no function {REWARD.replace('my-reward', 'other')}"
-    assert one(gone, "reward").level == "error"
+    assert find_one(gone, "reward").summary == f"There is no function {REWARD.replace('my-reward', 'other')}"
+    assert find_one(gone, "reward").level == "error"
     assert iam.asked
 
 
 def test_a_function_of_another_region_or_account_is_found(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
-    person = caller(aws)
+    person = create_caller(aws)
     east = look(person, reward=VERSION.replace("us-west-2", "us-east-1"))
-    assert "us-east-1" in one(east, "reward_region").summary
-    assert one(east, "reward_region").level == "error"
+    assert "us-east-1" in find_one(east, "reward_region").summary
+    assert find_one(east, "reward_region").level == "error"
     arn = LambdaArn(VERSION)
     none = QueryFailure("ResourceNotFoundException", "")
     assert [each.level for each in function_checks.check_account(arn, "210987654321", none)] == ["error"]
@@ -279,16 +198,16 @@ def test_a_function_of_another_region_or_account_is_found(aws: Aws, iam: Iam, lo
 def test_missing_and_excessive_permissions_of_the_role_are_found(
     aws: Aws, iam: Iam, look: Callable[..., Report]
 ) -> None:
-    made(aws, policy=execution_policy("arn:aws:lambda:us-west-2:123456789012:function:other").json())
+    create_function(aws, policy=execution_policy("arn:aws:lambda:us-west-2:123456789012:function:other").json())
     admin = aws.client("iam").create_policy(
         PolicyName="AdministratorAccess", PolicyDocument=caller_policy("us-west-2", "123456789012").json()
     )["Policy"]["Arn"]
     aws.client("iam").attach_role_policy(RoleName="reward", PolicyArn=admin)
-    report = look(caller(aws, caller_policy("us-west-2", reward=VERSION).json()), reward=VERSION, judges=JUDGES)
+    report = look(create_caller(aws, caller_policy("us-west-2", reward=VERSION).json()), reward=VERSION, judges=JUDGES)
     assert codes(report, "error") == {"role_judges", "role_judgeprofiles", "role_modelsofprofiles"}
     assert codes(report, "warning") == {"role_ownlog", "role_powers"}
     for code in codes(report, "error"):
-        (_, statement, _) = one(report, code).remedy.split("`")
+        (_, statement, _) = find_one(report, code).remedy.split("`")
         assert json.loads(statement)["Action"] == ["bedrock:InvokeModel"]
     wrong = json.dumps(
         {
@@ -299,41 +218,41 @@ def test_missing_and_excessive_permissions_of_the_role_are_found(
         }
     )
     aws.client("iam").update_assume_role_policy(RoleName="reward", PolicyDocument=wrong)
-    report = look(caller_again(aws), reward=VERSION)
-    assert one(report, "role").level == "error"
+    report = look(assume_caller(aws), reward=VERSION)
+    assert find_one(report, "role").level == "error"
     assert iam.asked
 
 
 def test_checks_that_need_aws_credentials_are_unknown_with_only_a_key(
-    aws: Aws, service: LocalService, monkeypatch: pytest.MonkeyPatch
+    aws: Aws, doctor_service: LocalService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    with Client(**service.client_options("api_key")) as client:
+    with Client(**doctor_service.client_options("api_key")) as client:
         report = doctor(client, reward=VERSION)
     assert codes(report, "unknown") == {"key", "who", "permissions", "reward"}
     assert not report.errors
     for code in ("permissions", "reward"):
-        assert one(report, code).reason == "no request to AWS was possible"
-    assert one(report, "who").reason.startswith("There are no AWS credentials")
-    assert "CallWithBearerToken" in one(report, "permissions").summary
+        assert find_one(report, code).reason == "no request to AWS was possible"
+    assert find_one(report, "who").reason.startswith("There are no AWS credentials")
+    assert "CallWithBearerToken" in find_one(report, "permissions").summary
     assert aws.url
 
 
 def test_the_permissions_of_a_key_need_the_credentials_that_made_it(
-    aws: Aws, iam: Iam, service: LocalService, monkeypatch: pytest.MonkeyPatch
+    aws: Aws, iam: Iam, doctor_service: LocalService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    person = caller(aws, caller_policy("us-west-2", "123456789012", api_key="short-term").json())
+    person = create_caller(aws, caller_policy("us-west-2", "123456789012", api_key="short-term").json())
     key = mint_api_key("us-west-2", credentials=person)
-    with Client("us-west-2", api_key=key.reveal(), base_url=service.base_url) as client:
+    with Client("us-west-2", api_key=key.reveal(), base_url=doctor_service.base_url) as client:
         stranger = doctor(client)
-        assert one(stranger, "permissions").level == "unknown"
-        assert "may belong to someone else" in one(stranger, "permissions").reason
+        assert find_one(stranger, "permissions").level == "unknown"
+        assert "may belong to someone else" in find_one(stranger, "permissions").reason
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", person.access_key)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", person.secret_key)
         monkeypatch.setenv("AWS_SESSION_TOKEN", str(person.token))
         own = doctor(client)
-    assert one(own, "may_apikey").level == "ok"
-    assert one(own, "admitted").level == "error", "the rehearsal does not know this key"
+    assert find_one(own, "may_apikey").level == "ok"
+    assert find_one(own, "admitted").level == "error", "the rehearsal does not know this key"
     assert iam.asked
 
 
@@ -349,15 +268,15 @@ def test_a_client_of_the_local_service_sends_nothing_to_aws(monkeypatch: pytest.
         monkeypatch.setattr(socket, "getaddrinfo", refuse)
         report = doctor(client, reward=VERSION)
     assert codes(report, "unknown") == {"clock", "who", "permissions", "reward"}
-    assert "uses the local service" in one(report, "who").reason
+    assert "uses the local service" in find_one(report, "who").reason
 
 
 @pytest.mark.anyio
-async def test_an_async_client_gets_the_same_report(aws: Aws, iam: Iam, service: LocalService) -> None:
-    made(aws)
-    with Client(**service.client_options("api_key")) as client:
+async def test_an_async_client_gets_the_same_report(aws: Aws, iam: Iam, doctor_service: LocalService) -> None:
+    create_function(aws)
+    with Client(**doctor_service.client_options("api_key")) as client:
         report = doctor(client, reward=VERSION)
-    async with AsyncClient(**service.client_options("api_key")) as other:
+    async with AsyncClient(**doctor_service.client_options("api_key")) as other:
         same = await doctor(other, reward=VERSION)
     assert set(same.findings) == set(report.findings)
     assert same.facts() == report.facts()
@@ -371,7 +290,7 @@ def test_an_endpoint_that_refuses_connections_is_an_error(monkeypatch: pytest.Mo
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
     with Client("us-west-2", api_key="some-key", base_url=url) as client:
         report = doctor(client)
-    found = one(report, "endpoint")
+    found = find_one(report, "endpoint")
     assert found.level == "error"
     assert "refused" in found.reason
     assert found.remedy == "Check base_url, and whether the service or a proxy listens there."
@@ -485,10 +404,10 @@ def test_an_identity_that_shadows_another_is_a_warning(monkeypatch: pytest.Monke
         assert client_checks.check_region(client._async._session.config).level == "warning"
 
 
-def test_only_invalid_arguments_raise(service: LocalService) -> None:
+def test_only_invalid_arguments_raise(doctor_service: LocalService) -> None:
     with pytest.raises(ConfigurationError, match="takes a Client or an AsyncClient, not str"):
         doctor("client")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]
-    with Client(**service.client_options("api_key")) as client:
+    with Client(**doctor_service.client_options("api_key")) as client:
         with pytest.raises(ConfigurationError, match="not the ARN of a Lambda function"):
             doctor(client, reward="my-reward")
         with pytest.raises(ConfigurationError, match=r"seconds is nan\. It must be a positive number"):
@@ -498,8 +417,8 @@ def test_only_invalid_arguments_raise(service: LocalService) -> None:
 
 
 def test_no_secret_is_in_a_report(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
-    made(aws)
-    person = caller(aws)
+    create_function(aws)
+    person = create_caller(aws)
     report = look(person, reward=VERSION, judges=JUDGES)
     assert find_leaks(report, [person.secret_key, str(person.token)[:30]]) == []
     assert max(len(line) for line in str(report).splitlines() if "arn:" not in line) <= 80
@@ -509,12 +428,12 @@ def test_no_secret_is_in_a_report(aws: Aws, iam: Iam, look: Callable[..., Report
 def test_the_command_prints_the_report(
     aws: Aws,
     iam: Iam,
-    service: LocalService,
+    doctor_service: LocalService,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    made(aws, settings={"Timeout": 3})
-    for name, value in service.environment("api_key").items():
+    create_function(aws, settings={"Timeout": 3})
+    for name, value in doctor_service.environment("api_key").items():
         monkeypatch.setenv(name, value)
     assert main(["doctor", "--region", "us-west-2", "--reward", VERSION, "--model", MODEL]) == 1
     said = capsys.readouterr().out
@@ -524,7 +443,7 @@ def test_the_command_prints_the_report(
 
 
 def test_the_example_runs_on_this_machine(aws: Aws, iam: Iam) -> None:
-    made(aws)
+    create_function(aws)
     example = Path(__file__).parents[2] / "examples" / "access_doctor.py"
     command = [sys.executable, "-W", "error", str(example), "--local", "--reward", VERSION]
     done = subprocess.run(command, check=False, capture_output=True, text=True, encoding="utf-8")  # noqa: S603 - ours
@@ -548,10 +467,10 @@ def silent() -> Iterator[str]:
 async def test_a_silent_endpoint_ends_with_the_time_limit(silent: str) -> None:
     with Client("us-west-2", api_key="some-key", base_url=silent, timeout=1) as client:
         report = doctor(client, seconds=0.2)
-    assert one(report, "endpoint").summary == "The check of the endpoint did not finish within 0.2 s"
+    assert find_one(report, "endpoint").summary == "The check of the endpoint did not finish within 0.2 s"
     async with AsyncClient("us-west-2", api_key="some-key", base_url=silent, timeout=1) as other:
         same = await doctor(other, seconds=0.2)
-    assert one(same, "endpoint") == one(report, "endpoint")
+    assert find_one(same, "endpoint") == find_one(report, "endpoint")
 
 
 @pytest.mark.anyio
@@ -561,11 +480,11 @@ async def test_a_failing_key_provider_is_a_finding(silent: str) -> None:
 
     with Client("us-west-2", api_key=none, base_url=silent, timeout=1) as client:
         report = doctor(client, seconds=5)
-    assert one(report, "key").reason == "No key today."
-    assert one(report, "endpoint").reason == "No key today."
+    assert find_one(report, "key").reason == "No key today."
+    assert find_one(report, "endpoint").reason == "No key today."
     async with AsyncClient("us-west-2", api_key=none, base_url=silent, timeout=1) as other:
         same = await doctor(other, seconds=5)
-    assert one(same, "key") == one(report, "key")
+    assert find_one(same, "key") == find_one(report, "key")
 
 
 def test_the_permissions_of_a_user_are_checked(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
@@ -581,13 +500,13 @@ def test_the_permissions_of_a_user_are_checked(aws: Aws, iam: Iam, look: Callabl
     assert "SimulatePrincipalPolicy" in iam.asked
 
 
-def test_no_api_key_is_in_a_report(aws: Aws, service: LocalService, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_api_key_is_in_a_report(aws: Aws, doctor_service: LocalService, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     for key in (LONG, SHORT):
-        with Client("us-west-2", api_key=key, base_url=service.base_url) as client:
+        with Client("us-west-2", api_key=key, base_url=doctor_service.base_url) as client:
             report = doctor(client, reward=SimpleNamespace(arn=VERSION))
         assert report.reward == VERSION
-        assert one(report, "admitted").level == "error"
+        assert find_one(report, "admitted").level == "error"
         assert find_leaks(report) == []
     assert aws.url
 
@@ -615,14 +534,14 @@ def test_failures_of_sts_are_errors_or_unknown() -> None:
 
 
 def test_a_resource_policy_may_allow_the_invocation(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
-    made(aws)
+    create_function(aws)
     document = caller_policy("us-west-2", "123456789012").json()
-    person = caller(aws, document)
-    assert one(look(person, reward=REWARD), "may_invokereward").level == "error"
+    person = create_caller(aws, document)
+    assert find_one(look(person, reward=REWARD), "may_invokereward").level == "error"
     aws.client("lambda").add_permission(
         FunctionName="my-reward", StatementId="s", Action="lambda:InvokeFunction", Principal="123456789012"
     )
-    found = one(look(person, reward=REWARD), "may_invokereward")
+    found = find_one(look(person, reward=REWARD), "may_invokereward")
     assert (found.level, found.reason) == (
         "unknown",
         "no policy of the identity allows it; the function's resource policy may",

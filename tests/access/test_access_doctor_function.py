@@ -6,20 +6,17 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from datetime import date
+from functools import partial
 from typing import Any
 
 import pytest
-from botocore.credentials import Credentials
-from support.iam_simulator import Iam, iam_server
+from support.doctor_setup import MODEL, assume_caller, codes, create_caller, create_function, find_one, run_doctor
+from support.iam_simulator import Iam
 from support.moto_server import Aws
-from test_access_doctor import MODEL, caller, caller_again, codes, made, nothing, one
 
 from bedrock_rft import Client
-from bedrock_rft._auth.aws_credentials import given
 from bedrock_rft._core.findings import Finding
-from bedrock_rft._core.redaction import Secret
 from bedrock_rft.access import Report, caller_policy, doctor, documented_invoke_policy, trust_policy
 from bedrock_rft.access.__main__ import main
 from bedrock_rft.access._doctor.aws_queries import QueryFailure
@@ -35,32 +32,11 @@ VERSION = f"{BARE}:1"
 JOBS = caller_policy("us-west-2", "123456789012").document()["Statement"]
 
 
-@pytest.fixture(scope="module")
-def service() -> Iterator[LocalService]:
-    with LocalService(reward=nothing) as running:
-        yield running
-
-
 @pytest.fixture
-def iam(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[Iam]:
-    with iam_server(aws) as (url, found):
-        monkeypatch.setenv("AWS_ENDPOINT_URL_IAM", url)
-        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK", url)
-        yield found
-
-
-@pytest.fixture
-def look(service: LocalService, iam: Iam) -> Callable[..., Report]:
+def look(doctor_service: LocalService, iam: Iam) -> Callable[..., Report]:
+    """Return a function that runs the doctor with AWS credentials."""
     assert iam.asked is not None
-
-    def run(credentials: Credentials, **settings: Any) -> Report:
-        with Client(**service.client_options("api_key")) as client:
-            config = client._async._session.config
-            signing = replace(config, key=None, aws=given(Secret(credentials)), auth="aws")
-            object.__setattr__(client._async._session, "config", signing)
-            return doctor(client, models=[MODEL], **settings)
-
-    return run
+    return partial(run_doctor, doctor_service, models=[MODEL])
 
 
 def policy(*statements: Mapping[str, Any]) -> str:
@@ -92,9 +68,9 @@ DOCUMENTED = documented_invoke_policy("my-reward").document()["Statement"][0]
 def test_the_arn_of_the_job_is_simulated(
     aws: Aws, look: Callable[..., Report], statements: tuple[Mapping[str, Any], ...], reward: str, level: str, says: str
 ) -> None:
-    made(aws)
-    person = caller(aws, policy(*statements))
-    finding = one(look(person, reward=reward), "may_invokereward")
+    create_function(aws)
+    person = create_caller(aws, policy(*statements))
+    finding = find_one(look(person, reward=reward), "may_invokereward")
     assert finding.level == level
     assert says in finding.reason
     if level == "ok":
@@ -105,12 +81,16 @@ def test_the_arn_of_the_job_is_simulated(
         (_, statement, rest) = finding.remedy.split("`")
         mended = policy(*statements, json.loads(statement))
         aws.client("iam").put_role_policy(RoleName="scientist", PolicyName="rft", PolicyDocument=mended)
-        assert one(look(caller_again(aws), reward=reward), "may_invokereward").level == "ok", "the first remedy works"
+        assert find_one(look(assume_caller(aws), reward=reward), "may_invokereward").level == "ok", (
+            "the first remedy works"
+        )
         assert (BARE in rest) == ("job invokes" in says), "the second remedy is the unqualified ARN"
         aws.client("iam").put_role_policy(RoleName="scientist", PolicyName="rft", PolicyDocument=policy(*statements))
     if "job invokes" in says or "denied" in says:
         assert BARE in finding.remedy
-        assert one(look(caller_again(aws), reward=BARE), "may_invokereward").level == "ok", "and so does the second"
+        assert find_one(look(assume_caller(aws), reward=BARE), "may_invokereward").level == "ok", (
+            "and so does the second"
+        )
 
 
 def trust(*statements: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,12 +154,12 @@ def test_trust_policies_are_evaluated(document: Any, verdict: str, says: str) ->
 def test_the_remedy_for_a_trust_policy_works(
     aws: Aws, look: Callable[..., Report], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made(aws)
+    create_function(aws)
     client = aws.client("iam")
     wrong = trust({"Condition": {"StringEquals": {"aws:SourceAccount": "210987654321"}}})
     client.update_assume_role_policy(RoleName="reward", PolicyDocument=json.dumps(wrong))
-    person = caller(aws, caller_policy("us-west-2", reward=VERSION).json())
-    finding = one(look(person, reward=VERSION), "role")
+    person = create_caller(aws, caller_policy("us-west-2", reward=VERSION).json())
+    finding = find_one(look(person, reward=VERSION), "role")
     assert finding.level == "error"
     assert "requires 210987654321" in finding.reason
     (_, command, _) = finding.remedy.split("`")
@@ -187,7 +167,7 @@ def test_the_remedy_for_a_trust_policy_works(
     assert main(shlex.split(printing)[3:]) == 0
     role = shlex.split(putting)[shlex.split(putting).index("--role-name") + 1]
     client.update_assume_role_policy(RoleName=role, PolicyDocument=capsys.readouterr().out)
-    assert one(look(person, reward=VERSION), "role").level == "ok"
+    assert find_one(look(person, reward=VERSION), "role").level == "ok"
 
 
 @pytest.mark.parametrize(
@@ -201,21 +181,21 @@ def test_the_remedy_for_a_trust_policy_works(
 def test_settings_change_by_command_and_those_of_versions_by_deploying_again(
     aws: Aws, look: Callable[..., Report], settings: dict[str, Any], code: str, parameters: dict[str, Any]
 ) -> None:
-    made(aws, settings=settings)
-    person = caller(aws, caller_policy("us-west-2", reward=VERSION).json())
-    published = one(look(person, reward=VERSION), code)
+    create_function(aws, settings=settings)
+    person = create_caller(aws, caller_policy("us-west-2", reward=VERSION).json())
+    published = find_one(look(person, reward=VERSION), code)
     assert "aws lambda" not in published.remedy, "no command changes a published version"
     assert "client.rewards.deploy" in published.remedy
-    changeable = one(look(person, reward=BARE), code)
+    changeable = find_one(look(person, reward=BARE), code)
     (name, value) = next(iter(parameters.items()))
     option = {"Timeout": "--timeout", "MemorySize": "--memory-size", "Runtime": "--runtime"}[name]
     assert f"{option} {value}`" in changeable.remedy
     functions = aws.client("lambda")
     functions.update_function_configuration(FunctionName="my-reward", **parameters)
-    assert one(look(person, reward=BARE), code).level == "ok"
-    assert one(look(person, reward=VERSION), code).level != "ok", "the version stays as it is"
+    assert find_one(look(person, reward=BARE), code).level == "ok"
+    assert find_one(look(person, reward=VERSION), code).level != "ok", "the version stays as it is"
     newer = functions.publish_version(FunctionName="my-reward")["FunctionArn"]
-    assert one(look(person, reward=newer), code).level == "ok"
+    assert find_one(look(person, reward=newer), code).level == "ok"
 
 
 def test_a_command_names_the_qualifier_if_the_setting_has_one() -> None:
@@ -226,14 +206,14 @@ def test_a_command_names_the_qualifier_if_the_setting_has_one() -> None:
 
 
 def test_a_function_url_without_authentication_is_found(aws: Aws, look: Callable[..., Report]) -> None:
-    made(aws)
-    person = caller(aws, caller_policy("us-west-2", reward=VERSION).json())
+    create_function(aws)
+    person = create_caller(aws, caller_policy("us-west-2", reward=VERSION).json())
     assert "reward_url" not in {finding.code for finding in look(person, reward=VERSION).findings}
     functions = aws.client("lambda")
     functions.create_function_url_config(FunctionName="my-reward", AuthType="NONE")
     report = look(person, reward=VERSION)
     assert codes(report, "warning") == {"reward_url"}
-    command = re.split("`", one(report, "reward_url").remedy)[1]
+    command = re.split("`", find_one(report, "reward_url").remedy)[1]
     assert command.endswith("--function-name my-reward --region us-west-2 --auth-type AWS_IAM")
     functions.update_function_url_config(FunctionName="my-reward", AuthType="AWS_IAM")
     assert look(person, reward=VERSION).verdict == "ok"
@@ -378,17 +358,17 @@ def test_an_image_or_another_runtime_is_unknown(configuration: dict[str, Any]) -
 
 
 def test_an_api_key_gets_all_checks_that_need_no_credentials(
-    service: LocalService, monkeypatch: pytest.MonkeyPatch
+    doctor_service: LocalService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     elsewhere = VERSION.replace("us-west-2", "us-east-1").removesuffix(":1")
-    with Client(**service.client_options("api_key")) as client:
+    with Client(**doctor_service.client_options("api_key")) as client:
         report = doctor(client, reward=elsewhere, models=[MODEL, "no-such-model"], judges=["us.amazon.nova-lite-v1:0"])
     assert codes(report, "error") == {"reward_region", "models"}
     assert codes(report, "warning") == {"reward_version"}
     assert codes(report, "ok") >= {"identity", "region", "endpoint", "clock"}
     assert codes(report, "unknown") == {"key", "who", "permissions", "reward"}
-    command = one(report, "permissions").remedy.split("`")[1]
+    command = find_one(report, "permissions").remedy.split("`")[1]
     assert main(shlex.split(command)[3:]) == 0

@@ -6,22 +6,29 @@ import json
 import re
 import shlex
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.credentials import Credentials
-from support.iam_simulator import KNOWS_PROFILES, Iam, iam_server
+from support.doctor_setup import (
+    JUDGES,
+    MODEL,
+    assume_caller,
+    codes,
+    create_caller,
+    create_function,
+    find_one,
+    needs_profiles,
+    run_doctor,
+)
+from support.iam_simulator import KNOWS_PROFILES, Iam
 from support.moto_server import Aws
-from test_access_doctor import JUDGES, MODEL, caller, caller_again, codes, made, needs_profiles, nothing, one
 
 from bedrock_rft import Client
-from bedrock_rft._auth.aws_credentials import given
-from bedrock_rft._core.redaction import Secret
 from bedrock_rft.access import Report, caller_policy, doctor, doctor_policy, execution_policy
 from bedrock_rft.access.__main__ import main
 from bedrock_rft.access._doctor.aws_queries import Aws as Queries
@@ -36,35 +43,11 @@ PROFILE = "us.amazon.nova-lite-v1:0"
 CALLER = caller_policy("us-west-2", reward=VERSION).json()
 
 
-@pytest.fixture(scope="module")
-def service() -> Iterator[LocalService]:
-    with LocalService(reward=nothing) as running:
-        yield running
-
-
 @pytest.fixture
-def iam(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[Iam]:
-    with iam_server(aws) as (url, found):
-        monkeypatch.setenv("AWS_ENDPOINT_URL_IAM", url)
-        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK", url)
-        monkeypatch.setenv("AWS_ENDPOINT_URL_KMS", aws.url)
-        yield found
-
-
-@pytest.fixture
-def look(service: LocalService, iam: Iam) -> Callable[..., Report]:
+def look(doctor_service: LocalService, iam: Iam) -> Callable[..., Report]:
     """Return a function that runs the doctor with AWS credentials."""
     assert iam.asked is not None
-
-    def run(credentials: Credentials, **settings: Any) -> Report:
-        with Client(**service.client_options("api_key")) as client:
-            config = client._async._session.config
-            signing = replace(config, key=None, aws=given(Secret(credentials)), auth="aws")
-            object.__setattr__(client._async._session, "config", signing)
-            checked: dict[str, Any] = {"models": [MODEL], "judges": JUDGES, **settings}
-            return doctor(client, **checked)
-
-    return run
+    return partial(run_doctor, doctor_service, models=[MODEL], judges=JUDGES)
 
 
 @pytest.fixture
@@ -155,7 +138,7 @@ def disable_key(aws: Aws) -> None:
     functions.delete_function(FunctionName="my-reward")
     aws.client("iam").delete_role_policy(RoleName="reward", PolicyName="p")
     aws.client("iam").delete_role(RoleName="reward")
-    made(aws, settings={"KMSKeyArn": key})  # moto takes the key at the creation only
+    create_function(aws, settings={"KMSKeyArn": key})  # moto takes the key at the creation only
     if not functions.get_function_configuration(FunctionName="my-reward").get("KMSKeyArn"):
         pytest.skip("this moto keeps no key of a function")
     client.disable_key(KeyId=key.rpartition("/")[2])
@@ -183,8 +166,8 @@ def test_each_command_runs_as_printed_and_removes_the_finding(
     code: str,
     reward: str,
 ) -> None:
-    made(aws)
-    person = caller(aws, CALLER)
+    create_function(aws)
+    person = create_caller(aws, CALLER)
     spoil(aws)
     (found,) = [each for each in look(person, reward=reward).findings if each.code == code and each.level != "ok"]
     execute(found.remedy)
@@ -195,9 +178,9 @@ def test_each_command_runs_as_printed_and_removes_the_finding(
 def test_the_command_that_publishes_a_version_removes_the_warning(
     aws: Aws, look: Callable[..., Report], execute: Callable[[str], Any]
 ) -> None:
-    made(aws)
-    person = caller(aws, CALLER)
-    published = execute(one(look(person, reward=BARE), "reward_version").remedy)
+    create_function(aws)
+    person = create_caller(aws, CALLER)
+    published = execute(find_one(look(person, reward=BARE), "reward_version").remedy)
     assert look(person, reward=published["FunctionArn"]).verdict == "ok"
 
 
@@ -209,17 +192,19 @@ def put_policy(aws: Aws, *statements: Any) -> None:
 def test_each_of_several_models_is_simulated_and_the_remedy_allows_only_these(
     aws: Aws, look: Callable[..., Report]
 ) -> None:
-    made(aws)
+    create_function(aws)
     allowed = caller_policy("us-west-2", reward=VERSION, models=MODEL)
-    person = caller(aws, allowed.json())
-    found = one(look(person, reward=VERSION, models=[MODEL, OTHER_MODEL]), "may_createjobs")
+    person = create_caller(aws, allowed.json())
+    found = find_one(look(person, reward=VERSION, models=[MODEL, OTHER_MODEL]), "may_createjobs")
     assert (found.level, found.summary) == (
         "error",
         f"Not allowed: bedrock-mantle:CreateFineTuningJob with {OTHER_MODEL}",
     )
     put_policy(aws, *allowed.document()["Statement"], json.loads(found.remedy.split("`")[1]))
-    assert one(look(caller_again(aws), reward=VERSION, models=[MODEL, OTHER_MODEL]), "may_createjobs").level == "ok"
-    assert one(look(caller_again(aws), reward=VERSION, models="qwen.other"), "may_createjobs").level == "error"
+    assert (
+        find_one(look(assume_caller(aws), reward=VERSION, models=[MODEL, OTHER_MODEL]), "may_createjobs").level == "ok"
+    )
+    assert find_one(look(assume_caller(aws), reward=VERSION, models="qwen.other"), "may_createjobs").level == "error"
 
 
 def only_here(statement: Mapping[str, Any]) -> dict[str, Any]:
@@ -232,9 +217,9 @@ def only_here(statement: Mapping[str, Any]) -> dict[str, Any]:
 @needs_profiles
 def test_each_region_of_an_inference_profile_is_simulated(aws: Aws, look: Callable[..., Report]) -> None:
     statements = execution_policy(BARE, judges=JUDGES).document()["Statement"]
-    made(aws, policy=json.dumps({"Version": "2012-10-17", "Statement": [*map(only_here, statements)]}))
-    person = caller(aws, CALLER)
-    found = one(look(person, reward=VERSION), "role_modelsofprofiles")
+    create_function(aws, policy=json.dumps({"Version": "2012-10-17", "Statement": [*map(only_here, statements)]}))
+    person = create_caller(aws, CALLER)
+    found = find_one(look(person, reward=VERSION), "role_modelsofprofiles")
     assert found.level == "error"
     document = {"Version": "2012-10-17", "Statement": [json.loads(found.remedy.split("`")[1])]}
     aws.client("iam").put_role_policy(RoleName="reward", PolicyName="more", PolicyDocument=json.dumps(document))
@@ -245,14 +230,14 @@ def test_each_region_of_an_inference_profile_is_simulated(aws: Aws, look: Callab
 def test_the_regions_of_a_profile_that_cannot_be_read_are_unknown(
     aws: Aws, iam: Iam, look: Callable[..., Report]
 ) -> None:
-    made(aws)
-    person = caller(aws, CALLER)
+    create_function(aws)
+    person = create_caller(aws, CALLER)
     iam.refuses = {"GetInferenceProfile"}
-    found = one(look(person, reward=VERSION), "role_modelsofprofiles")
+    found = find_one(look(person, reward=VERSION), "role_modelsofprofiles")
     assert found.level == "unknown"
     assert json.loads(found.remedy.split("`")[1])["Action"] == ["bedrock:GetInferenceProfile"]
     iam.refuses, iam.profiles = set(), {}
-    assert "has no models" in one(look(person, reward=VERSION), "role_modelsofprofiles").reason
+    assert "has no models" in find_one(look(person, reward=VERSION), "role_modelsofprofiles").reason
 
 
 @contextmanager
@@ -285,14 +270,14 @@ def proxy(answer: bytes) -> Generator[str, None, None]:
 def test_an_empty_answer_of_a_proxy_is_unknown_and_never_ready(
     aws: Aws, look: Callable[..., Report], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made(aws)
-    person = caller(aws, CALLER)
+    create_function(aws)
+    person = create_caller(aws, CALLER)
     with proxy(b"{}") as url:
         for name in ("LAMBDA", "BEDROCK", "KMS", "EC2"):
             monkeypatch.setenv(f"AWS_ENDPOINT_URL_{name}", url)
         report = look(person, reward=VERSION)
-    assert one(report, "reward").level == "unknown"
-    assert "a proxy may have sent it" in one(report, "reward").reason
+    assert find_one(report, "reward").level == "unknown"
+    assert "a proxy may have sent it" in find_one(report, "reward").reason
     with proxy(b'{"FunctionName": "my-reward"}') as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", url)
         report = look(person, reward=VERSION)
@@ -300,8 +285,8 @@ def test_an_empty_answer_of_a_proxy_is_unknown_and_never_ready(
 
 
 def test_a_doctor_without_permissions_has_no_ok_verdict(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
-    made(aws)
-    person = caller(aws)
+    create_function(aws)
+    person = create_caller(aws)
     iam.refuses = {"SimulatePrincipalPolicy", "GetRole", "ListAttachedRolePolicies", "GetInferenceProfile"}
     report = look(person, reward=VERSION)
     assert report.verdict.endswith("checks could not run")
@@ -311,7 +296,7 @@ def test_a_doctor_without_permissions_has_no_ok_verdict(aws: Aws, iam: Iam, look
 def test_the_doctors_policy_allows_every_query(
     aws: Aws, look: Callable[..., Report], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made(aws)
+    create_function(aws)
     queries: set[str] = set()
     send = Queries.__call__
 
@@ -320,7 +305,7 @@ def test_the_doctors_policy_allows_every_query(
         return send(self, service_name, operation, **parameters)
 
     monkeypatch.setattr(Queries, "__call__", record)
-    person = caller(aws, CALLER)
+    person = create_caller(aws, CALLER)
     look(person, reward=VERSION)
     look(person, reward=BARE)
     allowed = {*doctor_policy("us-west-2", reward=BARE).actions}
@@ -339,17 +324,17 @@ def test_an_expired_signature_names_the_clock() -> None:
 
 
 def test_commands_for_the_root_user_and_for_long_term_keys_run(
-    service: LocalService, monkeypatch: pytest.MonkeyPatch
+    doctor_service: LocalService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = CallerIdentity("arn:aws:iam::123456789012:root", "123456789012")
     commands = [check_caller(root, "x", signs=True, region="us-west-2").remedy.split("`")[1]]
     monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    with Client("us-west-2", api_key="ABSKfake9Long8Term7Key", base_url=service.base_url) as client:
+    with Client("us-west-2", api_key="ABSKfake9Long8Term7Key", base_url=doctor_service.base_url) as client:
         report = doctor(client, reward=VERSION)
         without = doctor(client)
-    commands += [one(report, code).remedy.split("`")[1] for code in ("key", "permissions")]
+    commands += [find_one(report, code).remedy.split("`")[1] for code in ("key", "permissions")]
     for command in commands:
         assert main(shlex.split(command)[3:]) == 0
-    assert "access.caller_policy('us-west-2', ACCOUNT, api_key=True)" in one(without, "key").remedy
-    assert "`" not in one(without, "permissions").remedy
+    assert "access.caller_policy('us-west-2', ACCOUNT, api_key=True)" in find_one(without, "key").remedy
+    assert "`" not in find_one(without, "permissions").remedy

@@ -12,6 +12,17 @@ from typing import Any
 import pytest
 from botocore.credentials import Credentials
 from support.aws_gate import ACCOUNT, EXAMPLES, REGION, Here
+from support.deploy_setup import (
+    ANYBODY,
+    ARN,
+    DATA,
+    ROLE,
+    SOURCE,
+    build_package,
+    list_versions,
+    read_role_policy,
+    read_settings,
+)
 from support.fake_secrets import ACCESS_KEY, SECRET, TOKEN, find_secrets
 
 from bedrock_rft import APIConnectionError, AsyncClient, Client, ConfigurationError, NotFoundError, RewardError
@@ -22,62 +33,22 @@ from bedrock_rft.local import LocalService
 from bedrock_rft.rewards import Judge
 from bedrock_rft.rewards._packaging.archive import LARGEST, Package, build_zip
 
-ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:sums"
-ROLE = f"arn:aws:iam::{ACCOUNT}:role/bedrock-rft/sums-{REGION}"
-DATA = [
-    {"messages": [{"role": "user", "content": f"What is {a} and {b}?"}], "reference_answer": str(a + b)}
-    for a, b in ((1, 2), (3, 9), (20, 5), (7, 7), (6, 11), (40, 2))
-]
 WIDER = [
     {"messages": [{"role": "user", "content": f"What is {n} and 4?"}], "reference_answer": str(n + 4)}
     for n in (119, 233, 458, 572, 685, 792)
 ]
-SOURCE = """
-import re
-
-def score(rollout):
-    metadata = rollout.get("metadata") or {}
-    reference = metadata.get("reference_answer", rollout.get("reference_answer"))
-    if isinstance(reference, dict):
-        reference = reference.get("text")
-    messages = rollout.get("messages") or [{}]
-    numbers = re.findall(r"-?[0-9]+", str(messages[-1].get("content") or ""))[-1:]
-    return float(numbers == [str(reference)] and RIGHT)
-
-def lambda_handler(event, context):
-    return [{"id": rollout["id"], "aggregate_reward_score": score(rollout)} for rollout in event]
-
-RIGHT = 1.0
-"""
-
-
-def made(source: str = SOURCE, **settings: Any) -> Package:
-    content, files = build_zip({"lambda_function.py": source.encode()})
-    about: dict[str, Any] = {"reward": "sums", "handler": "lambda_function.lambda_handler", "runtime": "python3.13"}
-    return Package(content, files=files, **dict[str, Any]({"architecture": "x86_64", **about, **settings}))
-
-
-def settings_of(here: Here, qualifier: str = "$LATEST") -> dict[str, Any]:
-    found = here.service("lambda").get_function_configuration(FunctionName="sums", Qualifier=qualifier)
-    names = ("CodeSha256", "Handler", "Runtime", "Timeout", "MemorySize", "Role", "Architectures")
-    return {name: found[name] for name in names}
-
-
-def versions(here: Here) -> list[str]:
-    found = here.service("lambda").list_versions_by_function(FunctionName="sums")["Versions"]
-    return [one["Version"] for one in found if one["Version"] != "$LATEST"]
 
 
 # Deploying
 
 
 def test_deploy_creates_a_role_a_function_and_a_version(here: Here, client: Client) -> None:
-    reward = client.rewards.deploy(made(), name="sums", dataset=DATA, tags={"team": "research"})
+    reward = client.rewards.deploy(build_package(), name="sums", dataset=DATA, tags={"team": "research"})
     assert (reward.arn, reward.version, reward.role_arn, reward.changed) == (f"{ARN}:1", "1", ROLE, True)
     assert [step.name for step in reward.plan.steps] == [ROLE, "bedrock-rft", ARN, f"{ARN}:1"]
     assert (
-        settings_of(here, "1")
-        == settings_of(here)
+        read_settings(here, "1")
+        == read_settings(here)
         == {
             "CodeSha256": reward.code_sha256,
             "Handler": "lambda_function.lambda_handler",
@@ -88,7 +59,7 @@ def test_deploy_creates_a_role_a_function_and_a_version(here: Here, client: Clie
             "Architectures": ["x86_64"],
         }
     )
-    assert reward.code_sha256 == made().code_sha256
+    assert reward.code_sha256 == build_package().code_sha256
     role = here.service("iam").get_role(RoleName=f"sums-{REGION}")["Role"]
     assert role["Path"] == "/bedrock-rft/"
     [trust] = role["AssumeRolePolicyDocument"]["Statement"]
@@ -103,19 +74,15 @@ def test_deploy_creates_a_role_a_function_and_a_version(here: Here, client: Clie
     assert {tag["Key"]: tag["Value"] for tag in role["Tags"]} == tags
 
 
-def policy(here: Here) -> list[dict[str, Any]]:
-    found = here.service("iam").get_role_policy(RoleName=f"sums-{REGION}", PolicyName="bedrock-rft")
-    statements: list[dict[str, Any]] = found["PolicyDocument"]["Statement"]
-    return statements
-
-
 def test_a_role_may_only_write_its_log_and_invoke_its_judges(here: Here, client: Client) -> None:
-    client.rewards.deploy(made(), name="sums")
-    [logs] = policy(here)
+    client.rewards.deploy(build_package(), name="sums")
+    [logs] = read_role_policy(here)
     group = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/sums"
     assert {*logs["Resource"]} <= {group, f"{group}:*"}
-    again = client.rewards.deploy(made(models=("amazon.nova-lite-v1:0",)), name="sums", models=["amazon.nova-pro-v1:0"])
-    _, judges = policy(here)
+    again = client.rewards.deploy(
+        build_package(models=("amazon.nova-lite-v1:0",)), name="sums", models=["amazon.nova-pro-v1:0"]
+    )
+    _, judges = read_role_policy(here)
     assert judges["Action"] == ["bedrock:InvokeModel"]
     model = f"arn:aws:bedrock:{REGION}::foundation-model/amazon.nova"
     assert judges["Resource"] == [f"{model}-lite-v1:0", f"{model}-pro-v1:0"]
@@ -126,8 +93,8 @@ def test_a_role_may_only_write_its_log_and_invoke_its_judges(here: Here, client:
         ("leave", "version"),
     ]
     assert "gains bedrock:InvokeModel" in str(again.plan)
-    assert "loses bedrock:InvokeModel" in str(client.rewards.deploy(made(), name="sums").plan)
-    assert len(policy(here)) == 1
+    assert "loses bedrock:InvokeModel" in str(client.rewards.deploy(build_package(), name="sums").plan)
+    assert len(read_role_policy(here)) == 1
 
 
 def test_a_judge_in_another_region_is_allowed_there(here: Here, client: Client) -> None:
@@ -135,7 +102,7 @@ def test_a_judge_in_another_region_is_allowed_there(here: Here, client: Client) 
     plain = Judge("openai.gpt-oss-120b-1:0", "Is it right?", region="us-east-1")
     profile = Judge("eu.amazon.nova-lite-v1:0", "Is it plain?", region="eu-west-1", name="plain")
     client.rewards.deploy(plain + profile, name="sums")
-    _, direct, spread, behind = policy(here)
+    _, direct, spread, behind = read_role_policy(here)
     assert direct["Resource"] == ["arn:aws:bedrock:us-east-1::foundation-model/openai.gpt-oss-120b-1:0"]
     arn = f"arn:aws:bedrock:eu-west-1:{ACCOUNT}:inference-profile/eu.amazon.nova-lite-v1:0"
     assert spread["Resource"] == [arn]
@@ -147,64 +114,64 @@ def test_a_judge_in_another_region_is_allowed_there(here: Here, client: Client) 
 
 
 def test_deploying_again_without_changes_writes_nothing(here: Here, client: Client) -> None:
-    first = client.rewards.deploy(made(), name="sums", tags={"team": "research"})
+    first = client.rewards.deploy(build_package(), name="sums", tags={"team": "research"})
     here.gate.clear()
-    again = client.rewards.deploy(made(), name="sums", tags={"team": "research"})
+    again = client.rewards.deploy(build_package(), name="sums", tags={"team": "research"})
     assert here.gate.writes == []
     assert (again.arn, again.changed) == (first.arn, False)
     assert str(again) == f"{ARN}:1: nothing changed"
-    assert versions(here) == ["1"]
+    assert list_versions(here) == ["1"]
 
 
 @pytest.mark.parametrize(
     ("change", "writes"),
     [
-        ({"package": made(SOURCE + "# changed\n")}, ["UpdateFunctionCode", "PublishVersion"]),
+        ({"package": build_package(SOURCE + "# changed\n")}, ["UpdateFunctionCode", "PublishVersion"]),
         ({"timeout": 60}, ["UpdateFunctionConfiguration", "PublishVersion"]),
         ({"memory": 1024}, ["UpdateFunctionConfiguration", "PublishVersion"]),
-        ({"package": made(runtime="python3.12")}, ["UpdateFunctionConfiguration", "PublishVersion"]),
+        ({"package": build_package(runtime="python3.12")}, ["UpdateFunctionConfiguration", "PublishVersion"]),
         ({"tags": {"team": "research"}}, ["TagRole", "TagResource"]),
         ({"models": ["amazon.nova-lite-v1:0"]}, ["PutRolePolicy"]),
     ],
     ids=["code", "timeout", "memory", "runtime", "tags", "judge"],
 )
 def test_only_differences_are_written(here: Here, client: Client, change: dict[str, Any], writes: list[str]) -> None:
-    client.rewards.deploy(made(), name="sums")
+    client.rewards.deploy(build_package(), name="sums")
     here.gate.clear()
-    package = change.get("package", made())
+    package = change.get("package", build_package())
     settings: dict[str, Any] = {name: value for name, value in change.items() if name != "package"}
     reward = client.rewards.deploy(package, name="sums", **settings)
     assert here.gate.writes == writes
     version = "2" if "PublishVersion" in writes else "1"
     assert (reward.version, reward.changed) == (version, True)
-    assert settings_of(here, version) == settings_of(here)
+    assert read_settings(here, version) == read_settings(here)
     here.gate.clear()
     assert not client.rewards.deploy(package, name="sums", **settings).changed
     assert here.gate.writes == []
 
 
 def test_an_old_version_does_not_change(here: Here, client: Client) -> None:
-    first = client.rewards.deploy(made(), name="sums")
-    second = client.rewards.deploy(made(SOURCE + "# changed\n"), name="sums")
-    third = client.rewards.deploy(made(), name="sums")
+    first = client.rewards.deploy(build_package(), name="sums")
+    second = client.rewards.deploy(build_package(SOURCE + "# changed\n"), name="sums")
+    third = client.rewards.deploy(build_package(), name="sums")
     assert [one.version for one in (first, second, third)] == ["1", "2", "3"]
-    assert settings_of(here, "1")["CodeSha256"] == settings_of(here, "3")["CodeSha256"] == first.code_sha256
+    assert read_settings(here, "1")["CodeSha256"] == read_settings(here, "3")["CodeSha256"] == first.code_sha256
 
 
 def test_settings_of_others_are_kept_and_published(here: Here, client: Client) -> None:
-    client.rewards.deploy(made(), name="sums", tags={"team": "research"})
+    client.rewards.deploy(build_package(), name="sums", tags={"team": "research"})
     service = here.service("lambda")
     service.update_function_configuration(FunctionName="sums", Environment={"Variables": {"A": "very-secret"}})
     service.tag_resource(Resource=ARN, Tags={"cost": "42"})
     here.gate.clear()
-    again = client.rewards.deploy(made(), name="sums", tags={"team": "research"})
+    again = client.rewards.deploy(build_package(), name="sums", tags={"team": "research"})
     assert here.gate.writes == ["PublishVersion"]
     assert again.version == "2"
     assert "Environment: not as in version 1" in str(again.plan)
     assert "very-secret" not in str(again.plan) + again.plan._repr_html_()
     version = service.get_function_configuration(FunctionName="sums", Qualifier="2")
     assert version["Environment"] == {"Variables": {"A": "very-secret"}}
-    assert not client.rewards.deploy(made(), name="sums", tags={"team": "research"}).changed
+    assert not client.rewards.deploy(build_package(), name="sums", tags={"team": "research"}).changed
     assert service.list_tags(Resource=ARN)["Tags"]["cost"] == "42"
 
 
@@ -223,17 +190,17 @@ def test_settings_of_others_are_kept_and_published(here: Here, client: Client) -
 def test_settings_that_differ_from_the_newest_version_are_published(
     here: Here, client: Client, settings: dict[str, Any]
 ) -> None:
-    client.rewards.deploy(made(), name="sums")
+    client.rewards.deploy(build_package(), name="sums")
     latest = here.service("lambda").get_function(FunctionName="sums")["Configuration"]
     latest["LastModified"] = str(latest["LastModified"])
     here.gate.change("GetFunction", Configuration={**latest, **settings})
-    plan = client.rewards.plan(made(), name="sums")
+    plan = client.rewards.plan(build_package(), name="sums")
     assert [(step.action, step.kind) for step in plan.steps][-2:] == [("leave", "function"), ("create", "version")]
     assert plan.steps[-1].details == (f"{next(iter(settings))}: not as in version 1",)
 
 
 def test_tags_that_are_no_longer_given_are_removed(here: Here, client: Client) -> None:
-    client.rewards.deploy(made(), name="sums", tags={"team": "research", "stage": "trial"})
+    client.rewards.deploy(build_package(), name="sums", tags={"team": "research", "stage": "trial"})
     iam, functions = here.service("iam"), here.service("lambda")
     functions.tag_resource(Resource=ARN, Tags={"cost": "42"})
     iam.tag_role(RoleName=f"sums-{REGION}", Tags=[{"Key": "cost", "Value": "42"}])
@@ -243,14 +210,14 @@ def test_tags_that_are_no_longer_given_are_removed(here: Here, client: Client) -
         return {*functions.list_tags(Resource=ARN)["Tags"]}, {tag["Key"] for tag in role["Tags"]}
 
     own = {"bedrock-rft:managed", "bedrock-rft:name", "cost"}
-    changed = client.rewards.deploy(made(), name="sums", tags={"team": "research"})
+    changed = client.rewards.deploy(build_package(), name="sums", tags={"team": "research"})
     assert changed.version == "1"
     assert "tags no longer given: stage" in str(changed.plan)
     assert tags() == ({*own, "bedrock-rft:tags", "team"},) * 2
-    assert not client.rewards.deploy(made(), name="sums", tags={"team": "research"}).changed
-    client.rewards.deploy(made(), name="sums")
+    assert not client.rewards.deploy(build_package(), name="sums", tags={"team": "research"}).changed
+    client.rewards.deploy(build_package(), name="sums")
     assert tags() == (own, own)
-    assert not client.rewards.deploy(made(), name="sums").changed
+    assert not client.rewards.deploy(build_package(), name="sums").changed
 
 
 def large() -> Package:
@@ -270,7 +237,7 @@ def test_a_package_above_the_limit_of_a_request_is_refused_before_anything_is_cr
 
 
 def test_the_largest_zip_that_lambda_documents_fits_a_request() -> None:
-    package = made()
+    package = build_package()
     object.__setattr__(package, "content", bytes(LARGEST))
     assert fits_request(package)
     object.__setattr__(package, "content", bytes(LARGEST + 1024**2))
@@ -292,10 +259,10 @@ def test_a_large_package_goes_through_a_bucket(here: Here, client: Client) -> No
     )
     reward = client.rewards.deploy(package, name="sums", bucket="packages", dataset=DATA)
     assert here.gate.writes == ["CreateRole", "PutRolePolicy", "PutObject", "CreateFunction", "PublishVersion"]
-    assert settings_of(here, reward.version)["CodeSha256"] == package.code_sha256
+    assert read_settings(here, reward.version)["CodeSha256"] == package.code_sha256
     here.gate.clear()
     assert not client.rewards.deploy(package, name="sums", bucket="packages").changed
-    assert client.rewards.deploy(made(), name="sums", bucket="packages").version == "2"
+    assert client.rewards.deploy(build_package(), name="sums", bucket="packages").version == "2"
     assert here.gate.writes == ["UpdateFunctionCode", "PublishVersion"], "a small package needs no bucket"
     here.gate.clear()
     client.rewards.deploy(package, name="sums", bucket="packages")
@@ -313,18 +280,18 @@ def test_a_bucket_that_does_not_exist_is_an_error_with_a_remedy(here: Here, clie
 
 def deploy_versions(client: Client, count: int) -> None:
     for number in range(count):
-        client.rewards.deploy(made(SOURCE + f"# {number}\n"), name="sums")
+        client.rewards.deploy(build_package(SOURCE + f"# {number}\n"), name="sums")
 
 
 def test_old_versions_are_deleted_on_request(here: Here, client: Client) -> None:
     deploy_versions(client, 4)
     here.service("lambda").create_alias(FunctionName="sums", Name="live", FunctionVersion="1")
     with LocalService() as service, Client(**service.client_options()) as other:
-        plan = other.rewards.plan(made(), name="sums", keep_versions=2)
-        assert versions(here) == ["1", "2", "3", "4"]
-        reward = other.rewards.deploy(made(), name="sums", keep_versions=2)
-        assert not other.rewards.deploy(made(), name="sums", keep_versions=2).changed
-    assert (reward.version, versions(here)) == ("5", ["1", "4", "5"])
+        plan = other.rewards.plan(build_package(), name="sums", keep_versions=2)
+        assert list_versions(here) == ["1", "2", "3", "4"]
+        reward = other.rewards.deploy(build_package(), name="sums", keep_versions=2)
+        assert not other.rewards.deploy(build_package(), name="sums", keep_versions=2).changed
+    assert (reward.version, list_versions(here)) == ("5", ["1", "4", "5"])
     pruned = [(step.action, step.name, step.details) for step in plan.steps[-3:]]
     assert pruned == [
         ("delete", f"{ARN}:3", ()),
@@ -337,13 +304,13 @@ def test_old_versions_are_deleted_on_request(here: Here, client: Client) -> None
 def test_a_version_that_a_running_job_uses_is_kept(here: Here) -> None:
     handler = f"{EXAMPLES / 'reward.py'}:lambda_handler"
     with LocalService(reward=handler, pace=60) as service, Client(**service.client_options()) as client:
-        first = client.rewards.deploy(made(), name="sums")
+        first = client.rewards.deploy(build_package(), name="sums")
         file = client.files.upload((DATA * 20)[:100], validate=False)
         client.jobs.create("openai.gpt-oss-20b", training_file=file, reward=first)
         deploy_versions(client, 2)
-        kept = client.rewards.deploy(made(), name="sums", keep_versions=1)
+        kept = client.rewards.deploy(build_package(), name="sums", keep_versions=1)
         assert "a running job uses it" in str(kept.plan)
-    assert versions(here) == ["1", "4"]
+    assert list_versions(here) == ["1", "4"]
 
 
 def test_without_a_list_of_the_jobs_no_version_is_deleted(here: Here, client: Client) -> None:
@@ -357,48 +324,44 @@ def test_without_a_list_of_the_jobs_no_version_is_deleted(here: Here, client: Cl
             Client(REGION, credentials=identity, base_url=nowhere, max_retries=0) as lost,
             pytest.raises(APIConnectionError, match=r"Nothing was changed, .* Leave out keep_versions="),
         ):
-            lost.rewards.deploy(made(), name="sums", keep_versions=1)
+            lost.rewards.deploy(build_package(), name="sums", keep_versions=1)
     assert here.gate.asked == []
 
 
 def test_the_role_is_sent_only_if_it_changes(here: Here, client: Client) -> None:
-    client.rewards.deploy(made(), name="sums")
-    plan = client.rewards.plan(made(), name="sums", timeout=60)
+    client.rewards.deploy(build_package(), name="sums")
+    plan = client.rewards.plan(build_package(), name="sums", timeout=60)
     assert "iam:PassRole" not in plan.needs
     here.gate.clear()
-    client.rewards.deploy(made(), name="sums", timeout=60)
+    client.rewards.deploy(build_package(), name="sums", timeout=60)
     (update,) = [asked for asked in here.gate.asked if asked.operation == "UpdateFunctionConfiguration"]
     assert json.loads(update.body) == {"Timeout": 60}
     own = here.service("iam").create_role(RoleName="own", AssumeRolePolicyDocument=json.dumps(ANYBODY))["Role"]["Arn"]
-    assert "iam:PassRole" in client.rewards.plan(made(), name="sums", timeout=60, role_arn=own).needs
+    assert "iam:PassRole" in client.rewards.plan(build_package(), name="sums", timeout=60, role_arn=own).needs
 
 
 def test_changes_by_others_are_reverted(here: Here, client: Client) -> None:
-    client.rewards.deploy(made(), name="sums")
+    client.rewards.deploy(build_package(), name="sums")
     iam = here.service("iam")
     iam.put_role_policy(RoleName=f"sums-{REGION}", PolicyName="bedrock-rft", PolicyDocument=json.dumps(WIDE))
     iam.update_assume_role_policy(RoleName=f"sums-{REGION}", PolicyDocument=json.dumps(ANYBODY))
     here.service("lambda").update_function_configuration(FunctionName="sums", Timeout=3)
-    reward = client.rewards.deploy(made(), name="sums")
+    reward = client.rewards.deploy(build_package(), name="sums")
     assert [step.kind for step in reward.plan.steps if step.action == "change"] == ["role", "policy", "settings"]
     assert "Timeout: 3 → 300" in str(reward.plan)
-    assert [one["Sid"] for one in policy(here)] == ["OwnLog"]
-    assert not client.rewards.deploy(made(), name="sums").changed
+    assert [one["Sid"] for one in read_role_policy(here)] == ["OwnLog"]
+    assert not client.rewards.deploy(build_package(), name="sums").changed
 
 
 WIDE = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
 LIMITS = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "logs:*", "Resource": "*"}]}
-ANYBODY = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
-}
 
 
 # Planning
 
 
 def test_a_plan_writes_nothing_and_lists_the_steps(here: Here, client: Client) -> None:
-    plan = client.rewards.plan(made(models=("amazon.nova-lite-v1:0",)), name="sums")
+    plan = client.rewards.plan(build_package(models=("amazon.nova-lite-v1:0",)), name="sums")
     assert here.gate.writes == []
     assert [(step.action, step.kind) for step in plan.steps] == [
         ("create", "role"),
@@ -420,14 +383,14 @@ def test_a_plan_writes_nothing_and_lists_the_steps(here: Here, client: Client) -
     for _, each in plan.policies:
         assert all(statement.reason for statement in each.statement)
         assert all(" ".join(statement.reason.split()[:4]) in text for statement in each.statement)
-    done = client.rewards.deploy(made(models=("amazon.nova-lite-v1:0",)), name="sums").plan
+    done = client.rewards.deploy(build_package(models=("amazon.nova-lite-v1:0",)), name="sums").plan
     assert (done.done, str(done).splitlines()[0]) == (True, "Deploy sums: 4 created")
     assert [step.kind for step in done.steps] == [step.kind for step in plan.steps]
 
 
 def test_a_plan_fits_a_terminal_and_a_notebook(client: Client) -> None:
-    client.rewards.deploy(made(), name="sums")
-    evil = made(reward="<script>alert(1)</script>\x1b[2J")
+    client.rewards.deploy(build_package(), name="sums")
+    evil = build_package(reward="<script>alert(1)</script>\x1b[2J")
     plans: list[Plan] = [
         client.rewards.plan(evil, name="sums", timeout=9),
         client.rewards.plan(evil, name="sums-" + "x" * 59),
@@ -446,13 +409,13 @@ def test_a_plan_fits_a_terminal_and_a_notebook(client: Client) -> None:
 
 
 def test_the_deployers_policy_allows_every_call(here: Here, client: Client) -> None:
-    plan = client.rewards.plan(made(), name="sums")
-    client.rewards.deploy(made(), name="sums", dataset=DATA)
+    plan = client.rewards.plan(build_package(), name="sums")
+    client.rewards.deploy(build_package(), name="sums", dataset=DATA)
     iam = here.service("iam")
     iam.update_assume_role_policy(RoleName=f"sums-{REGION}", PolicyDocument=json.dumps(ANYBODY))
     here.gate.asked[-1:] = []
-    client.rewards.deploy(made(SOURCE + "# changed\n"), name="sums", timeout=60, tags={"team": "research"})
-    client.rewards.deploy(made(SOURCE + "# changed\n"), name="sums", timeout=60)
+    client.rewards.deploy(build_package(SOURCE + "# changed\n"), name="sums", timeout=60, tags={"team": "research"})
+    client.rewards.deploy(build_package(SOURCE + "# changed\n"), name="sums", timeout=60)
     client.rewards.destroy("sums", force=True)
     allowed = deployer_policy(ARN, role=ROLE)
     for asked in here.gate.asked:
@@ -466,7 +429,7 @@ def test_the_deployers_policy_allows_every_call(here: Here, client: Client) -> N
 
 def test_removed_arguments_name_their_successors(client: Client) -> None:
     with pytest.raises(ConfigurationError, match=r"Use client\.rewards\.plan\(reward, name=…\)"):
-        client.rewards.deploy(made(), name="sums", plan=True)  # type: ignore[arg-type] # as before 0.3
+        client.rewards.deploy(build_package(), name="sums", plan=True)  # type: ignore[arg-type] # as before 0.3
     with pytest.raises(ConfigurationError, match=r"Use client\.rewards\.plan_destroy\(reward\)"):
         client.rewards.destroy("sums", plan=True)  # type: ignore[arg-type] # as before 0.3
 
@@ -475,7 +438,7 @@ def test_removed_arguments_name_their_successors(client: Client) -> None:
 
 
 def test_the_check_invokes_the_deployed_version(here: Here, client: Client) -> None:
-    reward = client.rewards.deploy(made(), name="sums", dataset=DATA)
+    reward = client.rewards.deploy(build_package(), name="sums", dataset=DATA)
     assert reward.report is not None
     assert reward.report.ok
     assert reward.report.target == f"{ARN}:1"
@@ -488,7 +451,7 @@ def test_the_check_invokes_the_deployed_version(here: Here, client: Client) -> N
 
 
 def test_a_failed_check_raises(client: Client) -> None:
-    blind = made(SOURCE.replace("RIGHT = 1.0", "RIGHT = 0.0"))
+    blind = build_package(SOURCE.replace("RIGHT = 1.0", "RIGHT = 0.0"))
     with pytest.raises(RewardError, match=r"function:sums:1 is deployed, but its check found .*ERROR") as caught:
         client.rewards.deploy(blind, name="sums", dataset=DATA)
     assert caught.value.report is not None
@@ -498,7 +461,7 @@ def test_a_failed_check_raises(client: Client) -> None:
 
 def test_the_check_of_a_deployed_function_accepts_gold(client: Client) -> None:
     reversed_source = SOURCE.replace("== [str(reference)]", "== [str(reference)[::-1]]")
-    package = made(reversed_source.replace("float(", "0.1 * bool(numbers) + 0.9 * float("))
+    package = build_package(reversed_source.replace("float(", "0.1 * bool(numbers) + 0.9 * float("))
     unsure = client.rewards.deploy(package, name="sums", dataset=WIDER)
     assert unsure.report is not None
     assert {finding.code for finding in unsure.report.unknown} == {"no_right_answer"}
@@ -511,7 +474,7 @@ def test_the_check_of_a_deployed_function_accepts_gold(client: Client) -> None:
 
 
 def test_there_is_no_check_without_records(here: Here, client: Client) -> None:
-    assert client.rewards.deploy(made(), name="sums").report is None
+    assert client.rewards.deploy(build_package(), name="sums").report is None
     assert "InvokeFunction" not in [asked.operation for asked in here.gate.asked]
 
 
@@ -522,7 +485,12 @@ def foreign_function(here: Here, **tags: str) -> None:
     iam = here.service("iam")
     role = iam.create_role(RoleName="theirs", AssumeRolePolicyDocument=json.dumps(ANYBODY))["Role"]["Arn"]
     here.service("lambda").create_function(
-        FunctionName="sums", Runtime="python3.13", Role=role, Handler="a.b", Code={"ZipFile": made().content}, Tags=tags
+        FunctionName="sums",
+        Runtime="python3.13",
+        Role=role,
+        Handler="a.b",
+        Code={"ZipFile": build_package().content},
+        Tags=tags,
     )
     here.gate.clear()
 
@@ -534,7 +502,7 @@ def foreign_function(here: Here, **tags: str) -> None:
 def test_a_foreign_function_is_not_changed(here: Here, client: Client, tags: dict[str, str], *, plan: bool) -> None:
     foreign_function(here, **tags)
     with pytest.raises(ConfigurationError, match=r"was not created by deploying 'sums'.*Choose another name="):
-        (client.rewards.plan if plan else client.rewards.deploy)(made(), name="sums")
+        (client.rewards.plan if plan else client.rewards.deploy)(build_package(), name="sums")
     with pytest.raises(ConfigurationError, match=r"was not created by deploying 'sums'.*Delete it yourself"):
         client.rewards.plan_destroy("sums") if plan else client.rewards.destroy("sums", force=True)
     assert here.gate.writes == []
@@ -544,7 +512,7 @@ def test_a_foreign_role_is_not_changed(here: Here, client: Client) -> None:
     here.service("iam").create_role(RoleName=f"sums-{REGION}", AssumeRolePolicyDocument=json.dumps(ANYBODY))
     here.gate.clear()
     with pytest.raises(ConfigurationError, match=r"The role .*sums-us-west-2 was not created .*role_arn="):
-        client.rewards.deploy(made(), name="sums")
+        client.rewards.deploy(build_package(), name="sums")
     assert here.gate.writes == []
     plan = client.rewards.destroy("sums", force=True)
     assert here.gate.writes == []
@@ -558,7 +526,7 @@ def test_role_arn_is_used_unchanged(here: Here, client: Client) -> None:
     iam = here.service("iam")
     own = iam.create_role(RoleName="own", Path="/team/", AssumeRolePolicyDocument=json.dumps(ANYBODY))["Role"]["Arn"]
     here.gate.clear()
-    reward = client.rewards.deploy(made(models=("amazon.nova-lite-v1:0",)), name="sums", role_arn=own)
+    reward = client.rewards.deploy(build_package(models=("amazon.nova-lite-v1:0",)), name="sums", role_arn=own)
     assert reward.role_arn == own
     assert not any(asked.action.startswith("iam:") for asked in here.gate.asked)
     assert "it needs bedrock:InvokeModel on amazon.nova-lite-v1:0" in str(reward.plan).replace("\n     ", "")
@@ -577,24 +545,24 @@ def test_a_role_keeps_its_permissions_boundary(here: Here, client: Client) -> No
         found: str | None = role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn")
         return found
 
-    plan = client.rewards.plan(made(), name="sums", permissions_boundary=first)
+    plan = client.rewards.plan(build_package(), name="sums", permissions_boundary=first)
     assert f"permissions boundary: {first}" in str(plan).replace("\n      ", "")
     assert "iam:PutRolePermissionsBoundary" in plan.needs
     here.gate.clear()
-    client.rewards.deploy(made(), name="sums", permissions_boundary=first)
+    client.rewards.deploy(build_package(), name="sums", permissions_boundary=first)
     assert boundary() == first
     assert here.gate.writes[0].endswith("CreateRole"), "and never without it"
-    assert not client.rewards.deploy(made(), name="sums", permissions_boundary=first).changed
+    assert not client.rewards.deploy(build_package(), name="sums", permissions_boundary=first).changed
 
-    changed = client.rewards.deploy(made(), name="sums", permissions_boundary=other)
+    changed = client.rewards.deploy(build_package(), name="sums", permissions_boundary=other)
     assert boundary() == other
     assert f"{first} → {other}" in " ".join(changed.plan.steps[0].details)
-    kept = client.rewards.deploy(made(), name="sums")
+    kept = client.rewards.deploy(build_package(), name="sums")
     assert (kept.changed, boundary()) == (False, other), "left out, it stays"
     assert f"stays: {other}" in " ".join(kept.plan.steps[0].details)
 
     iam.delete_role_permissions_boundary(RoleName=f"sums-{REGION}")
-    client.rewards.deploy(made(), name="sums", permissions_boundary=first)
+    client.rewards.deploy(build_package(), name="sums", permissions_boundary=first)
     assert boundary() == first
     allowed = deployer_policy(ARN, role=ROLE, permissions_boundary=first)
     assert {*changed.plan.needs, *plan.needs} <= {*allowed.actions}
@@ -602,10 +570,10 @@ def test_a_role_keeps_its_permissions_boundary(here: Here, client: Client) -> No
 
 
 def test_a_role_that_is_no_longer_used_is_named(here: Here, client: Client) -> None:
-    client.rewards.deploy(made(), name="sums")
+    client.rewards.deploy(build_package(), name="sums")
     own = here.service("iam").create_role(RoleName="own", AssumeRolePolicyDocument=json.dumps(ANYBODY))["Role"]["Arn"]
-    reward = client.rewards.deploy(made(), name="sums", role_arn=own)
-    assert settings_of(here, reward.version)["Role"] == own
+    reward = client.rewards.deploy(build_package(), name="sums", role_arn=own)
+    assert read_settings(here, reward.version)["Role"] == own
     assert f"{ROLE} is no longer used; destroy deletes it" in reward.plan.steps[0].details
     client.rewards.destroy("sums", force=True)
     assert [role["RoleName"] for role in here.service("iam").list_roles()["Roles"]] == ["own"]
@@ -615,9 +583,9 @@ def test_a_role_that_is_no_longer_used_is_named(here: Here, client: Client) -> N
 
 
 def test_destroy_deletes_only_the_deployment(here: Here, client: Client) -> None:
-    reward = client.rewards.deploy(made(), name="sums")
-    client.rewards.deploy(made(SOURCE + "# changed\n"), name="sums")
-    client.rewards.deploy(made(), name="other")
+    reward = client.rewards.deploy(build_package(), name="sums")
+    client.rewards.deploy(build_package(SOURCE + "# changed\n"), name="sums")
+    client.rewards.deploy(build_package(), name="other")
     here.gate.clear()
     planned = client.rewards.plan_destroy(reward)
     assert here.gate.writes == []
@@ -632,18 +600,18 @@ def test_destroy_deletes_only_the_deployment(here: Here, client: Client) -> None
 
 @pytest.mark.parametrize("given", ["sums", f"{ARN}:1", ARN])
 def test_destroy_can_be_repeated(here: Here, client: Client, given: str) -> None:
-    client.rewards.deploy(made(), name="sums")
+    client.rewards.deploy(build_package(), name="sums")
     assert client.rewards.destroy(given, force=True).changes
     here.gate.clear()
     again = client.rewards.destroy(given, force=True)
     assert not again.changes
     assert str(again).startswith("Destroy sums: nothing changed")
     assert here.gate.writes == []
-    assert client.rewards.deploy(made(), name="sums").version == "1"
+    assert client.rewards.deploy(build_package(), name="sums").version == "1"
 
 
 def test_a_role_with_other_policies_is_not_deleted(here: Here, client: Client) -> None:
-    client.rewards.deploy(made(), name="sums")
+    client.rewards.deploy(build_package(), name="sums")
     iam = here.service("iam")
     iam.put_role_policy(RoleName=f"sums-{REGION}", PolicyName="more", PolicyDocument=json.dumps(WIDE))
     arn = iam.create_policy(PolicyName="shared", PolicyDocument=json.dumps(WIDE))["Policy"]["Arn"]
@@ -653,7 +621,7 @@ def test_a_role_with_other_policies_is_not_deleted(here: Here, client: Client) -
         client.rewards.destroy("sums", force=True)
     assert f"aws iam delete-role-policy --role-name sums-{REGION} --policy-name more" in str(caught.value)
     assert f"aws iam detach-role-policy --role-name sums-{REGION} --policy-arn {arn}" in str(caught.value)
-    again = client.rewards.deploy(made(), name="sums")
+    again = client.rewards.deploy(build_package(), name="sums")
     assert not again.changed
     assert "not attached by deploy" in str(again.plan)
     assert here.gate.writes == []
@@ -662,8 +630,8 @@ def test_a_role_with_other_policies_is_not_deleted(here: Here, client: Client) -
 def test_a_function_that_a_running_job_needs_is_kept(here: Here) -> None:
     handler = f"{EXAMPLES / 'reward.py'}:lambda_handler"
     with LocalService(reward=handler, pace=60) as service, Client(**service.client_options()) as rehearsal:
-        reward = rehearsal.rewards.deploy(made(), name="sums")
-        other = rehearsal.rewards.deploy(made(), name="other")
+        reward = rehearsal.rewards.deploy(build_package(), name="sums")
+        other = rehearsal.rewards.deploy(build_package(), name="other")
         file = rehearsal.files.upload((DATA * 20)[:100], validate=False)
         job = rehearsal.jobs.create("openai.gpt-oss-20b", training_file=file, reward=reward)
         assert job.reward == f"{ARN}:1"
@@ -677,7 +645,7 @@ def test_a_function_that_a_running_job_needs_is_kept(here: Here) -> None:
 
 
 def test_nothing_is_deleted_if_jobs_cannot_be_listed(here: Here, client: Client) -> None:
-    client.rewards.deploy(made(), name="sums")
+    client.rewards.deploy(build_package(), name="sums")
     here.gate.clear()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound but not listening, so connections are refused
@@ -699,8 +667,8 @@ def test_nothing_is_deleted_if_jobs_cannot_be_listed(here: Here, client: Client)
 def test_the_async_client_plans_deploys_and_destroys() -> None:
     async def both() -> tuple[Plan, DeployedReward, Plan]:
         async with AsyncClient(REGION, credentials=Credentials(ACCESS_KEY, SECRET, TOKEN)) as client:
-            plan = await client.rewards.plan(made(), name="sums")
-            reward = await client.rewards.deploy(made(), name="sums", dataset=DATA)
+            plan = await client.rewards.plan(build_package(), name="sums")
+            reward = await client.rewards.deploy(build_package(), name="sums", dataset=DATA)
             return plan, reward, await client.rewards.destroy(reward, force=True)
 
     plan, reward, gone = asyncio.run(both())
@@ -711,10 +679,10 @@ def test_the_async_client_plans_deploys_and_destroys() -> None:
 def test_a_client_with_a_key_uses_credentials_of_the_chain(monkeypatch: pytest.MonkeyPatch) -> None:
     with Client(REGION, api_key="ABSKfake9Long8Term7Key") as client:
         with pytest.raises(ConfigurationError, match="Lambda take no Bedrock API key"):
-            client.rewards.deploy(made(), name="sums")
+            client.rewards.deploy(build_package(), name="sums")
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-        plan = client.rewards.plan(made(), name="sums")
+        plan = client.rewards.plan(build_package(), name="sums")
     assert dict(plan.facts)["identity"] == "AWS credentials from the AWS credential chain (env)"
 
 
@@ -723,7 +691,7 @@ def test_a_client_with_a_key_uses_credentials_of_the_chain(monkeypatch: pytest.M
 def test_deployed_arns_have_the_partition_of_the_region(region: str) -> None:
     partition = "aws-us-gov" if "gov" in region else "aws"
     with Client(region, credentials=Credentials(ACCESS_KEY, SECRET, TOKEN)) as client:
-        reward = client.rewards.deploy(made(models=("amazon.nova-lite-v1:0",)), name="sums")
+        reward = client.rewards.deploy(build_package(models=("amazon.nova-lite-v1:0",)), name="sums")
         assert reward.arn == f"arn:{partition}:lambda:{region}:{ACCOUNT}:function:sums:1"
         assert reward.role_arn == f"arn:{partition}:iam::{ACCOUNT}:role/bedrock-rft/sums-{region}"
         for _, each in reward.plan.policies:
@@ -737,7 +705,7 @@ def test_a_client_of_the_local_service_changes_no_account(monkeypatch: pytest.Mo
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     with Client(REGION, api_key="k", base_url="http://127.0.0.1:9/v1") as client:
         with pytest.raises(ConfigurationError, match=r"uses a local service, but lambda\.us-west-2\.amazonaws\.com"):
-            client.rewards.plan(made(), name="sums")
+            client.rewards.plan(build_package(), name="sums")
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:9")
         with pytest.raises(ConfigurationError, match=r"iam\.amazonaws\.com .*AWS_ENDPOINT_URL_IAM"):
             client.rewards.destroy("sums", force=True)
@@ -783,7 +751,7 @@ def test_invalid_settings_are_refused_before_anything_is_written(
     here: Here, client: Client, settings: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        client.rewards.deploy(made(), **dict[str, Any]({"name": "sums", **settings}))
+        client.rewards.deploy(build_package(), **dict[str, Any]({"name": "sums", **settings}))
     assert says in str(caught.value)
     assert "\x1b" not in str(caught.value)
     assert here.gate.writes == []
@@ -808,7 +776,7 @@ def test_destroy_refuses_invalid_names(client: Client) -> None:
 
 
 def test_no_secret_is_sent_or_shown(here: Here, client: Client) -> None:
-    reward = client.rewards.deploy(made(), name="sums", dataset=DATA)
+    reward = client.rewards.deploy(build_package(), name="sums", dataset=DATA)
     assert all(find_secrets(asked.body) == [] for asked in here.gate.asked)
     for shown in (repr(reward), str(reward), str(reward.plan), repr(reward.plan), reward.plan._repr_html_()):
         assert find_secrets(shown) == []

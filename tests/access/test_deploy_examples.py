@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from support.aws_gate import EXAMPLES, REGION, Here
+from support.deploy_setup import ARN, DATA, ROLE, read_settings
 from support.fake_secrets import ACCESS_KEY, SECRET
-from test_deploy import ARN, DATA, ROLE, settings_of
 
 from bedrock_rft.access.__main__ import main
 
@@ -41,7 +41,7 @@ def test_a_shell_plans_deploys_and_destroys(shell: Here, capsys: pytest.CaptureF
     lines = capsys.readouterr().out.splitlines()
     assert (lines[0], lines[-1]) == ("Deploy sums: 4 created", f"{ARN}:1")
     assert f"Check of {ARN}:1: ok" in lines
-    assert settings_of(shell, "1")["Timeout"] == 60
+    assert read_settings(shell, "1")["Timeout"] == 60
     assert shell.service("lambda").list_tags(Resource=ARN)["Tags"]["team"] == "a=b"
     assert main(["destroy", "sums", "--force", "--plan"]) == 0
     assert main(["destroy", f"{ARN}:1", "--force"]) == 0

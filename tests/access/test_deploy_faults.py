@@ -12,8 +12,18 @@ from typing import Any
 import botocore.endpoint
 import pytest
 from support.aws_gate import ACCOUNT, REGION, Asked, Clock, Here, Rule
+from support.deploy_setup import (
+    ANYBODY,
+    ARN,
+    DATA,
+    ROLE,
+    SOURCE,
+    build_package,
+    list_versions,
+    read_role_policy,
+    read_settings,
+)
 from support.fake_secrets import find_leaks, find_secrets
-from test_deploy import ANYBODY, ARN, DATA, ROLE, SOURCE, made, policy, settings_of, versions
 
 from bedrock_rft import (
     APIConnectionError,
@@ -59,15 +69,15 @@ def test_an_interrupted_deployment_is_completed_by_a_rerun(
 ) -> None:
     cut_off_at(here, number, carried_out=carried_out)
     with pytest.raises(APIError):
-        client.rewards.deploy(made(), name="sums")
+        client.rewards.deploy(build_package(), name="sums")
     here.gate.clear()
-    reward = client.rewards.deploy(made(), name="sums")
+    reward = client.rewards.deploy(build_package(), name="sums")
     whole = ["CreateRole", "PutRolePolicy", "CreateFunction", "PublishVersion"]
     assert here.gate.writes == whole[number if carried_out else number - 1 :]
-    assert (reward.arn, versions(here)) == (f"{ARN}:1", ["1"])
-    assert settings_of(here, "1")["Role"] == ROLE
-    assert [one["Sid"] for one in policy(here)] == ["OwnLog"]
-    assert not client.rewards.deploy(made(), name="sums").changed
+    assert (reward.arn, list_versions(here)) == (f"{ARN}:1", ["1"])
+    assert read_settings(here, "1")["Role"] == ROLE
+    assert [one["Sid"] for one in read_role_policy(here)] == ["OwnLog"]
+    assert not client.rewards.deploy(build_package(), name="sums").changed
 
 
 @pytest.mark.parametrize("carried_out", [False, True])
@@ -75,8 +85,8 @@ def test_an_interrupted_deployment_is_completed_by_a_rerun(
 def test_an_interrupted_update_is_completed_by_a_rerun(
     here: Here, client: Client, number: int, *, carried_out: bool
 ) -> None:
-    client.rewards.deploy(made(), name="sums")
-    changed = made(SOURCE + "# changed\n")
+    client.rewards.deploy(build_package(), name="sums")
+    changed = build_package(SOURCE + "# changed\n")
     cut_off_at(here, number, carried_out=carried_out)
     with pytest.raises(APIError):
         client.rewards.deploy(changed, name="sums", timeout=60)
@@ -84,9 +94,9 @@ def test_an_interrupted_update_is_completed_by_a_rerun(
     reward = client.rewards.deploy(changed, name="sums", timeout=60)
     whole = ["UpdateFunctionCode", "UpdateFunctionConfiguration", "PublishVersion"]
     assert here.gate.writes == whole[number if carried_out else number - 1 :]
-    assert (reward.version, versions(here)) == ("2", ["1", "2"])
-    assert settings_of(here, "2")["Timeout"] == 60
-    assert settings_of(here, "2")["CodeSha256"] == changed.code_sha256
+    assert (reward.version, list_versions(here)) == ("2", ["1", "2"])
+    assert read_settings(here, "2")["Timeout"] == 60
+    assert read_settings(here, "2")["CodeSha256"] == changed.code_sha256
 
 
 @pytest.mark.parametrize("carried_out", [False, True])
@@ -94,7 +104,7 @@ def test_an_interrupted_update_is_completed_by_a_rerun(
 def test_an_interrupted_deletion_is_completed_by_a_rerun(
     here: Here, client: Client, number: int, *, carried_out: bool
 ) -> None:
-    client.rewards.deploy(made(), name="sums")
+    client.rewards.deploy(build_package(), name="sums")
     cut_off_at(here, number, carried_out=carried_out)
     with pytest.raises(APIError):
         client.rewards.destroy("sums", force=True)
@@ -121,7 +131,7 @@ def clock() -> Clock:
 
 def test_a_role_that_lambda_does_not_know_yet_is_retried(here: Here, client: Client) -> None:
     here.gate.refuse("CreateFunction", 400, "InvalidParameterValueException", EARLY, times=5)
-    assert client.rewards.deploy(made(), name="sums").version == "1"
+    assert client.rewards.deploy(build_package(), name="sums").version == "1"
     assert here.gate.writes.count("CreateFunction") == 6
     assert 5 < clock().now < _retry.MAX_SECONDS
 
@@ -129,7 +139,7 @@ def test_a_role_that_lambda_does_not_know_yet_is_retried(here: Here, client: Cli
 def test_retries_for_a_new_role_end(here: Here, client: Client) -> None:
     here.gate.refuse("CreateFunction", 400, "InvalidParameterValueException", EARLY)
     with pytest.raises(APIStatusError, match="cannot be assumed by Lambda") as caught:
-        client.rewards.deploy(made(), name="sums")
+        client.rewards.deploy(build_package(), name="sums")
     assert caught.value.code == "InvalidParameterValueException"
     assert clock().now <= _retry.MAX_SECONDS
     assert 10 < here.gate.writes.count("CreateFunction") < 100
@@ -147,7 +157,7 @@ def test_a_role_that_lambda_cannot_assume_gets_a_trust_policy_without_the_source
 ) -> None:
     settings: dict[str, Any] = {}
     if operation == "UpdateFunctionConfiguration":
-        client.rewards.deploy(made(), name="sums")
+        client.rewards.deploy(build_package(), name="sums")
         settings = {"timeout": 60}
     here.gate.clear()
 
@@ -159,15 +169,15 @@ def test_a_role_that_lambda_cannot_assume_gets_a_trust_policy_without_the_source
         return "400 Error", headers, body
 
     here.gate.rules.append(Rule(operation, answer))
-    plan = client.rewards.plan(made(), name="sums", **settings)
+    plan = client.rewards.plan(build_package(), name="sums", **settings)
     assert "iam:UpdateAssumeRolePolicy" in plan.needs or operation == "UpdateFunctionConfiguration"
-    reward = client.rewards.deploy(made(), name="sums", **settings)
+    reward = client.rewards.deploy(build_package(), name="sums", **settings)
     assert trust_of_role(here) == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
     assert "without aws:SourceArn, because Lambda could not assume the role with it" in " ".join(
         str(reward.plan).split()
     )
     assert here.gate.writes.count("UpdateAssumeRolePolicy") == 1
-    again = client.rewards.deploy(made(), name="sums", **settings)
+    again = client.rewards.deploy(build_package(), name="sums", **settings)
     assert not again.changed
     assert "its trust policy has no aws:SourceArn" in str(again.plan)
 
@@ -178,39 +188,39 @@ def test_a_role_of_the_user_that_lambda_cannot_assume_is_explained_after_seconds
     with pytest.raises(
         APIStatusError, match=r"must let lambda\.amazonaws\.com assume it\. 'python -m bedrock_rft"
     ) as caught:
-        client.rewards.deploy(made(), name="sums", role_arn=role["Role"]["Arn"])
+        client.rewards.deploy(build_package(), name="sums", role_arn=role["Role"]["Arn"])
     assert f"policy trust --reward {ARN}' prints one" in str(caught.value)
     assert clock().now <= 10
 
 
 @pytest.mark.parametrize("operation", ["UpdateFunctionCode", "UpdateFunctionConfiguration", "PublishVersion"])
 def test_a_function_that_is_deleted_meanwhile_is_created_again(here: Here, client: Client, operation: str) -> None:
-    client.rewards.deploy(made(), name="sums")
+    client.rewards.deploy(build_package(), name="sums")
 
     def answer(_: Asked, forward: Forward) -> tuple[str, Any, bytes]:
         here.service("lambda").delete_function(FunctionName="sums")
         return forward()
 
     here.gate.rules.append(Rule(operation, answer, times=1))
-    changed = made(SOURCE + "# changed\n")
+    changed = build_package(SOURCE + "# changed\n")
     reward = client.rewards.deploy(changed, name="sums", timeout=60)
-    assert settings_of(here, reward.version)["CodeSha256"] == changed.code_sha256
+    assert read_settings(here, reward.version)["CodeSha256"] == changed.code_sha256
     assert not client.rewards.deploy(changed, name="sums", timeout=60).changed
 
 
 def test_another_invalid_value_is_not_tried_again(here: Here, client: Client) -> None:
     here.gate.refuse("CreateFunction", 400, "InvalidParameterValueException", "The runtime parameter is not supported.")
     with pytest.raises(APIStatusError, match="runtime parameter"):
-        client.rewards.deploy(made(), name="sums")
+        client.rewards.deploy(build_package(), name="sums")
     assert here.gate.writes.count("CreateFunction") == 1
 
 
 def test_deploy_polls_until_the_function_is_ready(here: Here, client: Client) -> None:
     here.gate.change("GetFunctionConfiguration", times=2, State="Pending", StateReason="The function is being created.")
-    assert client.rewards.deploy(made(), name="sums").version == "1"
+    assert client.rewards.deploy(build_package(), name="sums").version == "1"
     here.gate.clear()
     here.gate.change("GetFunctionConfiguration", times=3, LastUpdateStatus="InProgress")
-    assert client.rewards.deploy(made(), name="sums", timeout=9).version == "2"
+    assert client.rewards.deploy(build_package(), name="sums", timeout=9).version == "2"
     operations = [asked.operation for asked in here.gate.asked]
     assert operations.index("UpdateFunctionConfiguration") > operations.index("GetFunctionConfiguration") + 2
 
@@ -218,7 +228,7 @@ def test_deploy_polls_until_the_function_is_ready(here: Here, client: Client) ->
 def test_a_function_that_does_not_become_ready_is_an_error(here: Here, client: Client) -> None:
     here.gate.change("GetFunctionConfiguration", State="Pending")
     with pytest.raises(APIError, match=r"not ready after 180 s\. Run it again; finished steps are not repeated"):
-        client.rewards.deploy(made(), name="sums")
+        client.rewards.deploy(build_package(), name="sums")
     assert "PublishVersion" not in here.gate.writes
 
 
@@ -236,17 +246,17 @@ def test_a_function_that_does_not_become_ready_is_an_error(here: Here, client: C
 def test_a_function_that_failed_is_not_published(here: Here, client: Client, fields: Any, says: str) -> None:
     here.gate.change("GetFunctionConfiguration", **fields)
     with pytest.raises(APIError, match=says):
-        client.rewards.deploy(made(), name="sums")
+        client.rewards.deploy(build_package(), name="sums")
     assert "PublishVersion" not in here.gate.writes
 
 
 def test_the_check_starts_after_new_permissions_are_effective(here: Here, client: Client) -> None:
     slept: Clock = vars(_deploy)["time"]
-    client.rewards.deploy(made(), name="sums", dataset=DATA)
+    client.rewards.deploy(build_package(), name="sums", dataset=DATA)
     assert slept.now == 0
-    client.rewards.deploy(made(models=("amazon.nova-lite-v1:0",)), name="sums", dataset=DATA)
+    client.rewards.deploy(build_package(models=("amazon.nova-lite-v1:0",)), name="sums", dataset=DATA)
     assert slept.now == 10
-    client.rewards.deploy(made(models=("amazon.nova-lite-v1:0",)), name="sums", dataset=DATA)
+    client.rewards.deploy(build_package(models=("amazon.nova-lite-v1:0",)), name="sums", dataset=DATA)
     assert slept.now == 10
     assert here.gate.writes.count("PutRolePolicy") == 2
 
@@ -272,8 +282,8 @@ def test_a_first_deployment_retries_what_aws_does_not_know_yet(
     here: Here, client: Client, operation: str, error: tuple[int, str, str]
 ) -> None:
     here.gate.refuse(operation, *error, times=3)
-    assert client.rewards.deploy(made(), name="sums").version == "1"
-    assert versions(here) == ["1"]
+    assert client.rewards.deploy(build_package(), name="sums").version == "1"
+    assert list_versions(here) == ["1"]
 
 
 @pytest.mark.parametrize(
@@ -299,25 +309,27 @@ def test_a_first_deployment_retries_what_aws_does_not_know_yet(
 def test_an_update_retries_what_aws_does_not_know_yet(
     here: Here, client: Client, operation: str, error: tuple[int, str, str]
 ) -> None:
-    client.rewards.deploy(made(), name="sums")
+    client.rewards.deploy(build_package(), name="sums")
     here.service("iam").update_assume_role_policy(RoleName=f"sums-{REGION}", PolicyDocument=json.dumps(ANYBODY))
     here.gate.clear()
     here.gate.refuse(operation, *error, times=3)
     if operation == "ListTags":
         here.gate.change("GetFunction", Tags=None)
     tags = {"team": "research"}
-    assert client.rewards.deploy(made(SOURCE + "# changed\n"), name="sums", timeout=9, tags=tags).version == "2"
+    assert (
+        client.rewards.deploy(build_package(SOURCE + "# changed\n"), name="sums", timeout=9, tags=tags).version == "2"
+    )
     here.gate.clear()
-    assert not client.rewards.deploy(made(SOURCE + "# changed\n"), name="sums", timeout=9, tags=tags).changed
+    assert not client.rewards.deploy(build_package(SOURCE + "# changed\n"), name="sums", timeout=9, tags=tags).changed
 
 
 def test_a_role_that_get_role_does_not_know_yet_is_used(here: Here, client: Client) -> None:
     cut_off_at(here, 1, carried_out=True)
     with pytest.raises(APIError):
-        client.rewards.deploy(made(), name="sums")
+        client.rewards.deploy(build_package(), name="sums")
     here.gate.clear()
     here.gate.refuse("GetRole", *NO_ROLE, times=4)
-    assert client.rewards.deploy(made(), name="sums").version == "1"
+    assert client.rewards.deploy(build_package(), name="sums").version == "1"
     assert here.gate.writes.count("CreateRole") == 4
 
 
@@ -333,7 +345,7 @@ def test_a_role_that_get_role_does_not_know_yet_is_used(here: Here, client: Clie
 def test_a_deletion_is_retried_during_other_changes(
     here: Here, client: Client, operation: str, error: tuple[int, str, str]
 ) -> None:
-    client.rewards.deploy(made(), name="sums")
+    client.rewards.deploy(build_package(), name="sums")
     here.gate.refuse(operation, *error, times=3)
     assert client.rewards.destroy("sums", force=True).verdict == "3 deleted"
     assert here.service("iam").list_roles()["Roles"] == []
@@ -350,11 +362,11 @@ def test_a_deletion_is_retried_during_other_changes(
 def test_a_response_without_an_expected_field_is_an_error_that_names_it(
     here: Here, client: Client, operation: str, field: str
 ) -> None:
-    client.rewards.deploy(made(), name="sums")
+    client.rewards.deploy(build_package(), name="sums")
     without: dict[str, Any] = {field: None}
     here.gate.change(operation, **without)
     with pytest.raises(APIResponseError, match=rf"lambda {operation}: the response has no field '{field}'"):
-        client.rewards.deploy(made(SOURCE + "# changed\n"), name="sums")
+        client.rewards.deploy(build_package(SOURCE + "# changed\n"), name="sums")
 
 
 @pytest.mark.parametrize(
@@ -374,7 +386,7 @@ def test_a_quota_error_names_the_quota_and_the_remedy(
 ) -> None:
     here.gate.refuse(operation, status, code, message)
     with pytest.raises(APIStatusError, match="quota") as caught:
-        client.rewards.deploy(made(), name="sums")
+        client.rewards.deploy(build_package(), name="sums")
     assert advice in str(caught.value)
     assert here.gate.writes.count(operation) == 1
 
@@ -414,51 +426,51 @@ def test_two_equal_deployments_at_once_both_succeed(
     here: Here, client: Client, operation: str, code: str, message: str
 ) -> None:
     after_another(here, operation, code, message)
-    reward = client.rewards.deploy(made(), name="sums")
-    assert (reward.arn, versions(here)) == (f"{ARN}:1", ["1"])
-    assert not client.rewards.deploy(made(), name="sums").changed
+    reward = client.rewards.deploy(build_package(), name="sums")
+    assert (reward.arn, list_versions(here)) == (f"{ARN}:1", ["1"])
+    assert not client.rewards.deploy(build_package(), name="sums").changed
 
 
 def test_two_different_deployments_at_once_each_get_their_version(here: Here, client: Client) -> None:
-    other = made(SOURCE + "# the other's\n")
+    other = build_package(SOURCE + "# the other's\n")
 
     def answer(_: Asked, forward: Forward) -> tuple[str, Any, bytes]:
         here.service("lambda").update_function_code(FunctionName="sums", ZipFile=other.content)
         return forward()
 
     here.gate.rules.append(Rule("PublishVersion", answer, times=1))
-    reward = client.rewards.deploy(made(), name="sums")
-    assert settings_of(here, "1")["CodeSha256"] == other.code_sha256
-    assert (reward.version, settings_of(here, "2")["CodeSha256"]) == ("2", made().code_sha256)
+    reward = client.rewards.deploy(build_package(), name="sums")
+    assert read_settings(here, "1")["CodeSha256"] == other.code_sha256
+    assert (reward.version, read_settings(here, "2")["CodeSha256"]) == ("2", build_package().code_sha256)
 
 
 def test_an_update_in_progress_is_retried(here: Here, client: Client) -> None:
-    client.rewards.deploy(made(), name="sums")
+    client.rewards.deploy(build_package(), name="sums")
     busy = "The operation cannot be performed at this time. An update is in progress for resource"
     for operation in ("UpdateFunctionCode", "UpdateFunctionConfiguration"):
         here.gate.refuse(operation, 409, "ResourceConflictException", busy, times=3)
-    assert client.rewards.deploy(made(SOURCE + "# changed\n"), name="sums", timeout=9).version == "2"
+    assert client.rewards.deploy(build_package(SOURCE + "# changed\n"), name="sums", timeout=9).version == "2"
 
 
 def test_an_update_that_never_ends_is_an_error(here: Here, client: Client) -> None:
     here.gate.refuse("PublishVersion", 409, "ResourceConflictException", "The function is being updated.")
     with pytest.raises(ConflictError, match="being updated"):
-        client.rewards.deploy(made(), name="sums")
+        client.rewards.deploy(build_package(), name="sums")
     assert here.gate.writes.count("PublishVersion") == 8
 
 
 def test_the_published_code_is_the_code_that_was_sent(here: Here, client: Client) -> None:
-    client.rewards.deploy(made(), name="sums")
-    assert b'"CodeSha256": "%b"' % made().code_sha256.encode() in next(
+    client.rewards.deploy(build_package(), name="sums")
+    assert b'"CodeSha256": "%b"' % build_package().code_sha256.encode() in next(
         asked.body for asked in here.gate.asked if asked.operation == "PublishVersion"
     )
 
 
 def test_lists_are_read_to_their_end(here: Here, client: Client) -> None:
-    client.rewards.deploy(made(), name="sums")
+    client.rewards.deploy(build_package(), name="sums")
     here.gate.clear()
     here.gate.change("ListVersionsByFunction", times=1, NextMarker="more", Versions=[])
-    assert not client.rewards.deploy(made(), name="sums").changed
+    assert not client.rewards.deploy(build_package(), name="sums").changed
     listed = [asked.query for asked in here.gate.asked if asked.operation == "ListVersionsByFunction"]
     assert listed == ["", "Marker=more"]
 
@@ -493,7 +505,7 @@ def test_a_denial_names_the_action_and_the_policy_that_allows_it(
     code = "AccessDeniedException" if action.startswith("lambda") else "AccessDenied"
     here.gate.refuse(operation, 403, code, denied(action, resource))
     with pytest.raises(PermissionDeniedError) as caught:
-        client.rewards.deploy(made(), name="sums")
+        client.rewards.deploy(build_package(), name="sums")
     error = caught.value
     assert (error.action, error.status, error.code) == (action, 403, code)
     assert error.request_id == "11111111-2222-3333-4444-555555555555"
@@ -516,22 +528,22 @@ def test_an_explicit_deny_names_no_policy(here: Here, client: Client) -> None:
     why = "with an explicit deny in a service control policy"
     here.gate.refuse("CreateRole", 403, "AccessDenied", denied("iam:CreateRole", ROLE, why))
     with pytest.raises(PermissionDeniedError, match=r"A policy denies iam:CreateRole .* no other policy can allow it"):
-        client.rewards.deploy(made(), name="sums")
+        client.rewards.deploy(build_package(), name="sums")
 
 
 def test_tags_that_cannot_be_read_are_a_denial(here: Here, client: Client) -> None:
-    client.rewards.deploy(made(), name="sums")
+    client.rewards.deploy(build_package(), name="sums")
     here.gate.change("GetFunction", Tags=None)
     here.gate.refuse("ListTags", 403, "AccessDeniedException", denied("lambda:ListTags", ARN))
     with pytest.raises(PermissionDeniedError, match="Allow lambda:ListTags"):
-        client.rewards.deploy(made(), name="sums")
+        client.rewards.deploy(build_package(), name="sums")
 
 
 @pytest.mark.parametrize(("status", "code"), [(403, "ExpiredToken"), (403, "InvalidClientTokenId")])
 def test_invalid_credentials_are_an_authentication_error(here: Here, client: Client, status: int, code: str) -> None:
     here.gate.refuse("GetCallerIdentity", status, code, "The security token included in the request is expired")
     with pytest.raises(AuthenticationError, match=r"sts GetCallerIdentity: \w+: .*credentials=\. Renew them"):
-        client.rewards.deploy(made(), name="sums")
+        client.rewards.deploy(build_package(), name="sums")
 
 
 # Throttling and lost connections
@@ -547,7 +559,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_throttling_is_retried(here: Here, client: Client) -> None:
     here.gate.refuse("CreateFunction", 429, "TooManyRequestsException", "Rate exceeded", times=2)
     here.gate.refuse("CreateRole", 400, "Throttling", "Rate exceeded", times=2)
-    assert client.rewards.deploy(made(), name="sums").version == "1"
+    assert client.rewards.deploy(build_package(), name="sums").version == "1"
     assert here.gate.writes == [*["CreateRole"] * 3, "PutRolePolicy", *["CreateFunction"] * 3, "PublishVersion"]
 
 
@@ -555,7 +567,7 @@ def test_throttling_is_retried(here: Here, client: Client) -> None:
 def test_lasting_throttling_is_a_rate_limit_error(here: Here, client: Client) -> None:
     here.gate.refuse("CreateRole", 400, "Throttling", "Rate exceeded")
     with pytest.raises(RateLimitError, match="Run it again; finished steps are not repeated"):
-        client.rewards.deploy(made(), name="sums")
+        client.rewards.deploy(build_package(), name="sums")
     assert here.gate.writes.count("CreateRole") == 5
 
 
@@ -565,7 +577,7 @@ def test_a_refused_connection_is_a_connection_error(client: Client, monkeypatch:
         taken.bind(("127.0.0.1", 0))  # bound but not listening, so connections are refused
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", f"http://127.0.0.1:{taken.getsockname()[1]}")
         with pytest.raises(APIConnectionError, match=r"lambda GetFunction: .*AWS_ENDPOINT_URL_LAMBDA") as caught:
-            client.rewards.deploy(made(), name="sums")
+            client.rewards.deploy(build_package(), name="sums")
     assert find_leaks(caught.value) == []
 
 
@@ -580,11 +592,11 @@ def test_no_error_and_no_log_shows_a_secret(here: Here, client: Client, caplog: 
             here.gate.clear()
             here.gate.refuse(operation, 403, "AccessDeniedException", ECHO)
             with pytest.raises(APIError) as caught:
-                client.rewards.deploy(made(), name="sums", dataset=DATA)
+                client.rewards.deploy(build_package(), name="sums", dataset=DATA)
             shown = find_leaks(caught.value, PARTS)  # separate, because an assertion keeps its operands in the frame
             assert shown == []
         here.gate.clear()
-        client.rewards.deploy(made(), name="sums", dataset=DATA)
+        client.rewards.deploy(build_package(), name="sums", dataset=DATA)
     logged = "\n".join(record.getMessage() for record in caplog.records)
     assert "botocore" in {record.name.partition(".")[0] for record in caplog.records}
     assert find_secrets(logged, PARTS) == []
@@ -598,7 +610,7 @@ def test_a_response_of_a_proxy_is_a_response_error(here: Here, client: Client, p
 
     here.gate.rules.append(Rule("GetRole", answer))
     with pytest.raises(APIError, match=r"iam GetRole") as caught:
-        client.rewards.deploy(made(), name="sums")
+        client.rewards.deploy(build_package(), name="sums")
     assert isinstance(caught.value, APIResponseError)
     assert here.gate.writes == []
 
@@ -611,4 +623,4 @@ def test_a_parameter_that_botocore_refuses_is_a_configuration_error(
 
     monkeypatch.setattr(_deploy, "check_tags", tags)
     with pytest.raises(ConfigurationError, match="iam CreateRole was not sent"):
-        client.rewards.deploy(made(), name="sums")
+        client.rewards.deploy(build_package(), name="sums")

@@ -149,10 +149,10 @@ def _fields(value: Any) -> Mapping[str, Any]:
     return dict(_flatten(value, "", _MAX_DEPTH))
 
 
-def _flatten(value: Any, prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
+def _flatten(value: object, prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
     if not isinstance(value, dict) or not depth:
         return
-    for name, inner in cast("dict[Any, Any]", value).items():
+    for name, inner in cast("Any", value).items():
         yield f"{prefix}{name}", inner
         yield from _flatten(inner, f"{prefix}{name}.", depth - 1)
 
