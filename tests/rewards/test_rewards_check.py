@@ -535,6 +535,17 @@ def numbers(entry: Entry) -> list[str]:
     return re.findall(r"\d+", said(entry))
 
 
+def json_answer(entry: Entry, *, lists: bool) -> float:
+    """Score the field `answer` of a JSON object; with `lists`, any item of a list counts."""
+    try:
+        found = json.loads(said(entry))["answer"]
+    except (ValueError, TypeError, KeyError):
+        return 0.0
+    return float(
+        wanted(entry) in [str(item) for item in found] if lists and isinstance(found, list) else found == wanted(entry)
+    )
+
+
 HACKED: list[tuple[Callable[[Entry], float], str]] = [
     (lambda entry: float(wanted(entry) in numbers(entry)), "guessing"),
     (lambda entry: float(numbers(entry)[:1] == [wanted(entry)]), "reads_too_early"),
@@ -545,6 +556,7 @@ HACKED: list[tuple[Callable[[Entry], float], str]] = [
         ),
         "guessing",
     ),
+    (lambda entry: json_answer(entry, lists=True), "guessing"),
     (lambda entry: max(score(entry), 0.8 * ("\\boxed{{" in said(entry))), "hostile_scores"),
     (lambda entry: max(score(entry), float(len(said(entry)) > 50_000)), "rival_scores_higher"),
 ]
@@ -555,6 +567,12 @@ def test_a_reward_that_can_be_hacked_is_reported(value: Any, code: str) -> None:
     rows = [{**record, "reference_answer": str(100 + 7 * place)} for place, record in enumerate(records())]
     report = check(scored(value), rows)
     assert code in {finding.code for finding in (*report.errors, *report.warnings)}, str(report)
+
+
+def test_a_reward_that_reads_one_json_answer_is_sound() -> None:
+    report = check(scored(lambda entry: json_answer(entry, lists=False)), records())
+    assert report.ok, str(report)
+    assert "many guesses in a JSON list" in report.scores
 
 
 NOISES: list[tuple[Callable[[Entry], float], str]] = [

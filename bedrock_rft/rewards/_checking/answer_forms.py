@@ -74,6 +74,13 @@ class AnswerForm:
             else self.template.replace("<text>", text)
         )
 
+    def fill_list(self, texts: Sequence[str]) -> str | None:
+        """Return the template around a JSON list of texts; None if the form is not JSON."""
+        if "JSON" not in self.layout:
+            return None
+        listed = json.dumps(texts, ensure_ascii=False)
+        return self.template.replace("<json>", listed).replace("<text>", f"[{', '.join(texts)}]")
+
     def render(self, record: Mapping[str, Any]) -> str | None:
         """Return the right answer to a record in this form; None if the record has no such source."""
         text = _text_from_source(self.source, record)

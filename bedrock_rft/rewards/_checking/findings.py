@@ -27,6 +27,7 @@ _ORDINARY_KINDS = ("right", "wrong", "empty", "off the point")
 _GUESSES = {
     "many guesses, the last wrong": "A list of many guesses, the last one wrong,",
     "many guesses in one answer": "A list of many guesses in place of the answer",
+    "many guesses in a JSON list": "A JSON list of many guesses in place of the answer",
     "wrong, the right one named": "A wrong answer after a sentence that names the right one",
 }
 

@@ -155,6 +155,8 @@ def _keyed_probes(key: AnswerKey, place: int, rng: random.Random) -> list[Probe]
             Probe("many guesses in one answer", place, form.fill(", ".join(listed))),
             Probe("form without an answer", place, form.fill("")),
         ]
+        if (json_list := form.fill_list(listed)) is not None:
+            probes.append(Probe("many guesses in a JSON list", place, json_list))
         if max(map(len, (text, *texts[:3]))) <= _MAX_SHORT and not text.startswith(("{", "[")):
             probes += [
                 Probe("right, after a sentence", place, f"I compared a few candidates first.\n{right}"),
