@@ -538,12 +538,12 @@ def numbers(entry: Entry) -> list[str]:
 def json_answer(entry: Entry, *, lists: bool) -> float:
     """Score the field `answer` of a JSON object; with `lists`, any item of a list counts."""
     try:
-        found = json.loads(said(entry))["answer"]
+        found: Any = json.loads(said(entry))["answer"]
     except (ValueError, TypeError, KeyError):
         return 0.0
-    return float(
-        wanted(entry) in [str(item) for item in found] if lists and isinstance(found, list) else found == wanted(entry)
-    )
+    if lists and isinstance(found, list):
+        return float(wanted(entry) in map(str, cast("list[Any]", found)))
+    return float(found == wanted(entry))
 
 
 HACKED: list[tuple[Callable[[Entry], float], str]] = [
