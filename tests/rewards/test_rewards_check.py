@@ -539,10 +539,10 @@ def json_answer(entry: Entry, *, lists: bool) -> float:
     """Score the field `answer` of a JSON object; with `lists`, any item of a list counts."""
     try:
         found: Any = json.loads(said(entry))["answer"]
+        if lists and not isinstance(found, str):
+            return float(wanted(entry) in [str(item) for item in found])
     except (ValueError, TypeError, KeyError):
         return 0.0
-    if lists and isinstance(found, list):
-        return float(wanted(entry) in map(str, cast("list[Any]", found)))
     return float(found == wanted(entry))
 
 
