@@ -32,7 +32,7 @@ from bedrock_rft.rewards.__main__ import main
 from bedrock_rft.rewards._packaging import package as packaging
 from bedrock_rft.rewards._packaging import requirements as _package_vendor
 from bedrock_rft.rewards._packaging.archive import LARGEST, LARGEST_UNZIPPED, build_zip, validate_file_name
-from bedrock_rft.rewards._packaging.requirements import check_dependencies_named, explain_pip_failure
+from bedrock_rft.rewards._packaging.requirements import check_releases, explain_pip_failure
 from bedrock_rft.rewards._packaging.secret_scan import check_file_name, check_secrets
 
 PLAIN = {"id": "a", "metadata": {"reference_answer": "4"}}
@@ -619,9 +619,14 @@ def test_links_folders_and_missing_files_are_refused(tmp_path: Path, monkeypatch
     (tmp_path / "real" / "a.txt").write_text("a")
     (tmp_path / "link.txt").symlink_to(tmp_path / "real" / "a.txt")
     (tmp_path / "linked").symlink_to(tmp_path / "real")
+    os.mkfifo(tmp_path / "pipe")
     for given_, words in (
         (["link.txt"], "is a symbolic link"),
         (["linked/a.txt"], "is a symbolic link"),
+        ([tmp_path / "linked" / "a.txt"], "is a symbolic link"),
+        ({"a.txt": tmp_path / "linked" / ".." / "real" / "a.txt"}, "is a symbolic link"),
+        (["pipe"], "is not a regular file"),
+        ({"zero": "/dev/zero"}, "is not a regular file"),
         ([tmp_path / "link.txt"], "is a symbolic link"),
         (["real"], "is a folder"),
         (["none.txt"], "cannot be read: No such file"),
@@ -792,8 +797,13 @@ def test_dependencies_of_requirements_must_be_named() -> None:
     with pytest.raises(
         ConfigurationError, match=r"need others: tiny-thing==1\.5\. Name them too.*'tiny-thing==1\.5'\]"
     ):
-        check_dependencies_named(["Needy[all]==2.0"], there)
-    check_dependencies_named(["needy==2.0", "Tiny.Thing==1.5"], there)
+        check_releases(["Needy[all]==2.0"], there)
+    check_releases(["needy==2.0", "Tiny.Thing==1.5"], there)
+    check_releases(["needy==2", "tiny-thing==v1.5.0"], there)
+    with pytest.raises(
+        ConfigurationError, match=r"something else than needy==2\.1, other==1\. Check the package index"
+    ):
+        check_releases(["needy==2.1", "tiny-thing==1.5", "other==1"], there)
 
 
 def test_json_schema_is_packaged_with_its_validator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from bedrock_rft._core.findings import WIDTH, clip
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.errors import ConfigurationError, DatasetError
 
-__all__ = ["LARGEST", "LARGEST_UNZIPPED", "Package", "PackagedFile", "build_zip", "validate_file_name"]
+__all__ = ["LARGEST", "LARGEST_UNZIPPED", "Package", "PackagedFile", "build_zip", "unpack_zip", "validate_file_name"]
 
 LARGEST = 50 * 1024 * 1024
 LARGEST_UNZIPPED = 250 * 1024 * 1024
@@ -27,6 +27,8 @@ _STORED = 5 * 1024 * 1024
 """Bytes up to which files are not compressed, because compressed bytes differ between versions of zlib."""
 
 _MAX_NAME = 200
+_MAX_FILES = 50_000
+_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _DATE = (1980, 1, 1, 0, 0, 0)
 _EXECUTABLE = (".so", ".sh")
 
@@ -148,6 +150,38 @@ def build_zip(files: Mapping[str, bytes]) -> tuple[bytes, tuple[PackagedFile, ..
             archive.writestr(entry, content, compresslevel=9)
     content = buffer.getvalue()
     return content, tuple(PackagedFile(name, len(content)) for name, content in ordered)
+
+
+def unpack_zip(archive: bytes | Path, folder: Path, name: str) -> None:
+    """Unpack the zip of a Lambda function if it keeps Lambda's limits. Raise `ConfigurationError` if it cannot be.
+
+    The list of files gives the size of each, and no more is read of it. So the limits hold before anything is written.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive) if isinstance(archive, bytes) else archive) as file:
+            problem = _zip_problem(file.infolist())
+            if not problem:
+                file.extractall(folder)
+    except Exception as error:  # noqa: BLE001 - zipfile raises many types for archives that are damaged
+        problem = f"it is damaged, or no zip: {type(error).__name__}: {error}"
+    if problem:
+        raise ConfigurationError(f"{name} cannot be unpacked: {sanitize_line(problem, 200)}.")
+
+
+def _zip_problem(entries: Sequence[zipfile.ZipInfo]) -> str:
+    total = sum(entry.file_size for entry in entries)
+    if total > LARGEST_UNZIPPED:
+        return f"it has {_size(total)} unpacked, and the limit of Lambda is {_size(LARGEST_UNZIPPED)}"
+    if len(entries) > _MAX_FILES:
+        return f"it has {len(entries):,} files; at most {_MAX_FILES:,} are read"
+    encrypted = next((entry.filename for entry in entries if entry.flag_bits & 1), None)
+    if encrypted is not None:
+        return f"'{encrypted}' is encrypted. Make a zip without a password"
+    unknown = next((entry for entry in entries if entry.compress_type not in _METHODS), None)
+    if unknown is not None:
+        method = f"the compression method {unknown.compress_type}"
+        return f"'{unknown.filename}' has {method}. Make a zip that only deflates files"
+    return ""
 
 
 def _rows(name: str, values: Sequence[str]) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -203,26 +204,36 @@ def _included(include: Iterable[str | os.PathLike[str]] | Mapping[str, str | os.
         raise ConfigurationError(f"include must be a list of files, such as ['{os.fspath(include)}'].")
     if isinstance(include, Mapping):
         given = cast("Mapping[str, str | os.PathLike[str]]", include)
-        return {validate_file_name(name): _read(Path(path), name) for name, path in given.items()}
+        return {validate_file_name(name): _read_included(Path(path), name) for name, path in given.items()}
     named: dict[str, Path] = {}
     for path in map(Path, include):
         name = path.name if path.is_absolute() else path.as_posix()
         if name in named:
             raise ConfigurationError(f"Two files of include are named '{name}'. Name them: include={{name: path}}.")
         named[name] = path
-    return {validate_file_name(name): _read(path, name) for name, path in named.items()}
+    return {validate_file_name(name): _read_included(path, name) for name, path in named.items()}
+
+
+def _read_included(path: Path, name: str) -> bytes:
+    folders = path.absolute().parents[:-2]  # links at the top, such as /tmp of macOS, are the system's
+    linked = next((folder for folder in folders if folder.is_symlink()), None)
+    if linked is not None:
+        raise ConfigurationError(f"'{path}' is in '{linked}', which is a symbolic link. Name the file itself.")
+    return _read(path, name)
 
 
 def _read(path: Path, name: str) -> bytes:
     check_file_name(name)
     check_file_name(path.name)
-    links = [path] if path.is_absolute() else [path, *path.parents]
-    if any(link.is_symlink() for link in links):
-        raise ConfigurationError(f"'{path}' is a symbolic link, or in a folder that is one. Name the file itself.")
+    if path.is_symlink():
+        raise ConfigurationError(f"'{path}' is a symbolic link. Name the file itself.")
     try:
         if path.is_dir():
             raise ConfigurationError(f"'{path}' is a folder. Name each of its files that the reward needs.")
-        if path.stat().st_size > LARGEST_UNZIPPED:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe or a device may block, or never end
+            raise ConfigurationError(f"'{path}' is not a regular file. Name a file.")
+        if status.st_size > LARGEST_UNZIPPED:
             raise ConfigurationError(f"'{path}' is larger than Lambda's limit. Leave it out.")
         return path.read_bytes()
     except (OSError, ValueError) as error:

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bedrock_rft._core.text import sanitize_line
@@ -17,7 +17,7 @@ from bedrock_rft.rewards._packaging.archive import LARGEST_UNZIPPED
 
 __all__ = [
     "ARCHITECTURES",
-    "check_dependencies_named",
+    "check_releases",
     "install_requirements",
     "pin_requirements",
     "requirement_name",
@@ -44,6 +44,14 @@ _UNREACHABLE = re.compile(
     r"connection error|Connection refused|Temporary failure in name resolution|Network is unreachable",
     re.IGNORECASE,
 )
+_ARCHIVE = re.compile(r"\.(whl|zip|tar|t[abglx]z|tbz2?|tar\.\w+)", re.IGNORECASE)
+_ENVIRONMENT = re.compile(
+    r"PIP_\w+|(HTTPS?|ALL|NO)_PROXY|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|NETRC|HOME|PATH|LANG|LC_\w+|"
+    r"TMPDIR|TEMP|TMP|XDG_\w+|SYSTEMROOT|WINDIR|USERPROFILE|APPDATA|LOCALAPPDATA|PROGRAMDATA",
+    re.IGNORECASE,
+)
+"""The variables that pip reads, with those of its HTTP library."""
+_PATHS = {"PIP_FIND_LINKS", "PIP_CONSTRAINT", "PIP_CERT", "PIP_CLIENT_CERT", "PIP_CONFIG_FILE", "PIP_CACHE_DIR"}
 _SETTINGS = ("NO_INDEX", "FIND_LINKS", "INDEX_URL", "EXTRA_INDEX_URL", "NO_BINARY", "ONLY_BINARY", "REQUIRE_HASHES",
              "CONSTRAINT", "PREFIX", "ROOT", "TARGET", "REQUIRE_VIRTUALENV", "PROXY", "CERT")  # fmt: skip
 
@@ -63,6 +71,8 @@ def pin_requirements(requirements: Sequence[str]) -> tuple[str, ...]:
                     "version."
                 ) from None
         match = _PINNED.fullmatch(text)
+        if match is not None and _ARCHIVE.search(match.group(3)):
+            raise ConfigurationError(f"The requirement '{shown}' is the name of an archive. Write the version alone.")
         if match is None:
             raise ConfigurationError(
                 f"The requirement '{shown}' is not of the form 'name==version'. Give an exact version, so that every "
@@ -79,9 +89,12 @@ def install_requirements(requirements: Sequence[str], *, runtime: str, architect
     if not requirements:
         return {}
     with tempfile.TemporaryDirectory(prefix="package-") as folder:
-        _run_pip(requirements, folder, runtime, ARCHITECTURES[architecture])
-        files = dict(_read_files(Path(folder)))
-    check_dependencies_named(requirements, files)
+        installed, empty = Path(folder, "installed"), Path(folder, "empty")
+        installed.mkdir()
+        empty.mkdir()
+        _run_pip(requirements, installed, empty, runtime, ARCHITECTURES[architecture])
+        files = dict(_read_files(installed))
+    check_releases(requirements, files)
     return files
 
 
@@ -100,15 +113,17 @@ def wheel_platforms(runtime: str, processor: str) -> list[str]:
     return [*tags, f"linux_{processor}"]
 
 
-def _run_pip(requirements: Sequence[str], folder: str, runtime: str, processor: str) -> None:
+def _run_pip(requirements: Sequence[str], target: Path, empty: Path, runtime: str, processor: str) -> None:
+    """Install requirements into a folder. pip runs isolated, so that it uses no file of the working folder."""
     version = runtime.removeprefix("python")
-    options = ["--target", folder, "--only-binary=:all:", "--no-compile", "--no-input", "--verbose"]
+    options = ["--target", str(target), "--only-binary=:all:", "--no-compile", "--no-input", "--verbose"]
     options += ["--disable-pip-version-check", "--progress-bar=off", "--implementation=cp", "--python-version", version]
     # pip prefers the tag that is named first, and a compiled wheel to a pure one.
     options += [f"--platform={platform}" for platform in wheel_platforms(runtime, processor)]
     try:
         done = subprocess.run(  # noqa: S603 - the form of the requirements was checked
-            [sys.executable, "-m", "pip", "install", *options, *requirements],
+            [sys.executable, "-I", "-m", "pip", "install", *options, *requirements],
+            cwd=empty,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -116,7 +131,7 @@ def _run_pip(requirements: Sequence[str], folder: str, runtime: str, processor: 
             errors="replace",
             timeout=_TIMEOUT,
             check=False,
-            env={**os.environ, "PIP_USER": "0"},  # --user and --target exclude each other
+            env=_pip_environment(),
         )
     except subprocess.TimeoutExpired:
         raise ConfigurationError(
@@ -124,6 +139,15 @@ def _run_pip(requirements: Sequence[str], folder: str, runtime: str, processor: 
         ) from None
     if done.returncode:
         raise ConfigurationError(explain_pip_failure(done.stdout, requirements, runtime, processor))
+
+
+def _pip_environment() -> dict[str, str]:
+    """Return pip's own settings. Their paths are absolute, because pip runs in another folder."""
+    found = {name: value for name, value in os.environ.items() if _ENVIRONMENT.fullmatch(name)}
+    for name in _PATHS & found.keys():
+        words = (Path(word) for word in found[name].split())
+        found[name] = " ".join(str(word.absolute() if word.exists() else word) for word in words)
+    return {**found, "PIP_USER": "0"}  # --user and --target exclude each other
 
 
 def explain_pip_failure(output: str, requirements: Sequence[str], runtime: str, processor: str) -> str:
@@ -177,18 +201,38 @@ def _read_files(folder: Path) -> list[tuple[str, bytes]]:
     return files
 
 
-def check_dependencies_named(requirements: Sequence[str], files: dict[str, bytes]) -> None:
-    """Raise `ConfigurationError` if a dependency is not among the requirements: its version could change."""
-    named = set(map(requirement_name, requirements))
+def check_releases(requirements: Sequence[str], files: Mapping[str, bytes]) -> None:
+    """Raise `ConfigurationError` if a requirement is not in the files, or a dependency is not among the requirements.
+
+    The version of a dependency that is not named could change.
+    """
+    named = {requirement_name(requirement): requirement.partition("==")[2] for requirement in requirements}
     folders = {name.split("/")[0] for name in files}
     releases = [folder[: -len(".dist-info")].rpartition("-") for folder in folders if folder.endswith(".dist-info")]
     installed = {requirement_name(name): version for name, _, version in releases}
+    absent = [
+        f"{name}=={version}"
+        for name, version in named.items()
+        if name not in installed or _release(installed[name]) != _release(version)
+    ]
+    if absent:
+        raise ConfigurationError(
+            f"pip installed something else than {', '.join(absent)}. Check the package index that it is configured for."
+        )
     missing = sorted(f"{name}=={version}" for name, version in installed.items() if name not in named)
     if missing:
         raise ConfigurationError(
             f"The requirements need others: {', '.join(missing)}. Name them too, so that every build is the same: "
             f"requirements={[*requirements, *missing]!r}."
         )
+
+
+def _release(version: str) -> list[int]:
+    """Return the numbers of a version, which may be written in several ways, without zeros at the end."""
+    numbers = [int(number) for number in re.findall(r"\d+", version.partition("+")[0])]
+    while numbers and not numbers[-1]:
+        numbers.pop()
+    return numbers
 
 
 def requirement_name(requirement: str) -> str:

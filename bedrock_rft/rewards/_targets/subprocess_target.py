@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import signal
@@ -12,12 +11,12 @@ import sys
 import tempfile
 import threading
 import time
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from bedrock_rft.errors import ConfigurationError, RewardError
+from bedrock_rft.rewards._packaging.archive import unpack_zip
 from bedrock_rft.rewards._targets.fingerprint import digest, fingerprint_file
 from bedrock_rft.rewards._targets.target import Outcome, handler_error, timeout_error
 
@@ -57,11 +56,10 @@ class SubprocessTarget:
     def _unpack(self, archive: Path | bytes) -> Path:
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="reward-")))
         try:
-            with zipfile.ZipFile(io.BytesIO(archive) if isinstance(archive, bytes) else archive) as file:
-                file.extractall(folder)
-        except (OSError, zipfile.BadZipFile) as error:
+            unpack_zip(archive, folder, self.name)
+        except ConfigurationError:
             self._stack.close()
-            raise ConfigurationError(f"{self.name} cannot be unpacked: {error}") from error
+            raise
         module, _, self._handler = self._handler.rpartition(".")
         return folder / f"{module.replace('.', '/')}.py"
 
