@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
     from bedrock_rft.rewards._checking.check import check
     from bedrock_rft.rewards._checking.report import Report
+    from bedrock_rft.rewards._openai.translate import from_openai
+    from bedrock_rft.rewards._openai.write import openai_source
     from bedrock_rft.rewards._packaging.archive import Package, PackagedFile
     from bedrock_rft.rewards._packaging.package import package
+    from bedrock_rft.rewards._runtime.formula import Formula
     from bedrock_rft.rewards._runtime.function import reward
     from bedrock_rft.rewards._runtime.graders.answer_match import Choice, Exact, Matches, Numeric
     from bedrock_rft.rewards._runtime.graders.extraction import after_marker, boxed, final_answer
@@ -24,7 +27,10 @@ if TYPE_CHECKING:
     from bedrock_rft.rewards._runtime.graders.llm_judge import Judge, JudgeError
     from bedrock_rft.rewards._runtime.graders.math_match import MathEqual
     from bedrock_rft.rewards._runtime.graders.numbers import last_number
+    from bedrock_rft.rewards._runtime.graders.prompted_judge import LabelModel, ScoreModel
     from bedrock_rft.rewards._runtime.graders.style import Format, Length
+    from bedrock_rft.rewards._runtime.graders.templated import PythonGrader, Similarity, StringCheck
+    from bedrock_rft.rewards._runtime.graders.templates import openai_inputs
     from bedrock_rft.rewards._runtime.graders.unit_tests import PassesTests
     from bedrock_rft.rewards._runtime.handler import Handler
     from bedrock_rft.rewards._runtime.reward import Reward
@@ -33,6 +39,8 @@ if TYPE_CHECKING:
 _NAMES_BY_MODULE = {
     "_checking.check": ("check",),
     "_checking.report": ("Report",),
+    "_openai.translate": ("from_openai",),
+    "_openai.write": ("openai_source",),
     "_packaging.archive": ("Package", "PackagedFile"),
     "_packaging.package": ("package",),
     **{f"_runtime.{module}": names for module, names in PUBLIC_NAMES.items()},
@@ -43,11 +51,13 @@ __all__ = [
     "Choice",
     "Exact",
     "Format",
+    "Formula",
     "Handler",
     "JsonEqual",
     "JsonSchema",
     "Judge",
     "JudgeError",
+    "LabelModel",
     "Length",
     "Matches",
     "MathEqual",
@@ -55,15 +65,22 @@ __all__ = [
     "Package",
     "PackagedFile",
     "PassesTests",
+    "PythonGrader",
     "Report",
     "Reward",
     "Rollout",
     "Score",
+    "ScoreModel",
+    "Similarity",
+    "StringCheck",
     "after_marker",
     "boxed",
     "check",
     "final_answer",
+    "from_openai",
     "last_number",
+    "openai_inputs",
+    "openai_source",
     "package",
     "reward",
 ]

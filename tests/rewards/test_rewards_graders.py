@@ -17,6 +17,7 @@ from bedrock_rft.rewards import (
     Choice,
     Exact,
     Format,
+    Formula,
     JsonEqual,
     JsonSchema,
     Length,
@@ -25,6 +26,8 @@ from bedrock_rft.rewards import (
     PassesTests,
     Reward,
     Rollout,
+    Similarity,
+    StringCheck,
     after_marker,
     boxed,
     final_answer,
@@ -323,6 +326,9 @@ GRADERS: list[tuple[Reward, Any]] = [
     (JsonEqual(partial=True), {"a": [1, {"b": None}]}),
     (Length(10, tolerance=10), None),
     (Format(tags=("think",), boxed=True, marker="####"), None),
+    (StringCheck(operation="ilike"), "a"),
+    (Similarity("fuzzy_match"), "a b"),
+    (Formula("max(a, 1) - a ^ 2", {"a": Exact()}), "a"),
 ]
 
 

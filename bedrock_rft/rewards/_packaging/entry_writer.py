@@ -16,6 +16,7 @@ from bedrock_rft._core.version import __version__
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.rewards._packaging.module_slice import slice_module
 from bedrock_rft.rewards._packaging.module_source import ModuleSource, read_source
+from bedrock_rft.rewards._runtime.formula import Formula
 from bedrock_rft.rewards._runtime.function import Function
 from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.reward import Combined, Leaf, Reward
@@ -154,6 +155,8 @@ class _Writer:
         """Return Python code that makes the reward. A reward that occurs twice is made once."""
         if id(reward) not in self._names:
             if isinstance(reward, Combined):
+                if isinstance(reward, Formula):
+                    self.imports.add("Formula")
                 return reward.expression(self.expression)
             if not isinstance(reward, Leaf):
                 return self._existing_name(reward) or _raise_nameless(reward)

@@ -36,6 +36,7 @@ _OLDEST_GLIBC_MINOR = {"x86_64": 5, "aarch64": 17}
 _PINNED = re.compile(
     r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(\[[A-Za-z0-9._, -]*\])?==([A-Za-z0-9][A-Za-z0-9.+!_-]*)"
 )
+_WITHOUT_WHEEL = frozenset({"rouge-score"})  # pure Python, published as source only
 _LOCAL_RECORDS = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})  # they describe this machine
 _TIMEOUT = 600
 _MAX_REASON = 600
@@ -92,7 +93,11 @@ def install_requirements(requirements: Sequence[str], *, runtime: str, architect
         installed, empty = Path(folder, "installed"), Path(folder, "empty")
         installed.mkdir()
         empty.mkdir()
-        _run_pip(requirements, installed, empty, runtime, ARCHITECTURES[architecture])
+        sources = [one for one in requirements if requirement_name(one) in _WITHOUT_WHEEL]
+        wheels = [one for one in requirements if one not in sources]
+        for group, option in ((wheels, "--only-binary=:all:"), (sources, "--no-deps")):
+            if group:
+                _run_pip(group, installed, empty, runtime, ARCHITECTURES[architecture], option)
         files = dict(_read_files(installed))
     check_releases(requirements, files)
     return files
@@ -113,10 +118,10 @@ def wheel_platforms(runtime: str, processor: str) -> list[str]:
     return [*tags, f"linux_{processor}"]
 
 
-def _run_pip(requirements: Sequence[str], target: Path, empty: Path, runtime: str, processor: str) -> None:
+def _run_pip(requirements: Sequence[str], target: Path, empty: Path, runtime: str, processor: str, option: str) -> None:
     """Install requirements into a folder. pip runs isolated, so that it uses no file of the working folder."""
     version = runtime.removeprefix("python")
-    options = ["--target", str(target), "--only-binary=:all:", "--no-compile", "--no-input", "--verbose"]
+    options = [option, "--target", str(target), "--no-compile", "--no-input", "--verbose"]
     options += ["--disable-pip-version-check", "--progress-bar=off", "--implementation=cp", "--python-version", version]
     # pip prefers the tag that is named first, and a compiled wheel to a pure one.
     options += [f"--platform={platform}" for platform in wheel_platforms(runtime, processor)]

@@ -13,5 +13,9 @@ PUBLIC_NAMES = {
     "reward": ("Reward",),
     "rollout": ("Rollout", "Score"),
     "graders.style": ("Format", "Length"),
+    "formula": ("Formula",),
+    "graders.prompted_judge": ("LabelModel", "ScoreModel"),
+    "graders.templated": ("PythonGrader", "Similarity", "StringCheck"),
+    "graders.templates": ("openai_inputs",),
 }
 """Names of `bedrock_rft.rewards` by the module of this package that defines them."""

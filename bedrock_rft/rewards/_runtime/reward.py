@@ -13,7 +13,7 @@ from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.rollout import Rollout, Score, finite_float
 from bedrock_rft.rewards._runtime.scoring import ScoringContext, score_rollout
 
-__all__ = ["Combined", "Grade", "Leaf", "Named", "Reward", "validate_name"]
+__all__ = ["Combined", "Grade", "Leaf", "Named", "Reward", "check_unique_names", "validate_name"]
 
 Grade: TypeAlias = "bool | float | Mapping[str, float] | Score | Reward"
 """Return type of a function of one rollout. A mapping has parts; a `Reward` is computed for the same rollout."""
@@ -215,7 +215,7 @@ class Sum(Combined):
     terms: tuple[Reward, ...]
 
     def __post_init__(self) -> None:
-        _check_unique_names(self)
+        check_unique_names(self)
 
     async def compute(self, context: ScoringContext) -> float:
         return math.fsum([await term.compute(context) for term in self.terms])
@@ -259,7 +259,7 @@ class Gate(Combined):
     def __post_init__(self) -> None:
         finite_float(self.at_least, "at_least")
         finite_float(self.otherwise, "otherwise")
-        _check_unique_names(self)
+        check_unique_names(self)
 
     async def compute(self, context: ScoringContext) -> float:
         closed = await self.by.compute(context) < self.at_least
@@ -286,7 +286,7 @@ class Named(Combined):
 
     def __post_init__(self) -> None:
         validate_name(self.name)
-        _check_unique_names(self)
+        check_unique_names(self)
 
     async def compute(self, context: ScoringContext) -> float:
         value = await self.reward.compute(context)
@@ -321,7 +321,8 @@ def _iter_names(reward: Reward, visited: set[int]) -> Iterator[str]:
         yield from _iter_names(operand, visited)
 
 
-def _check_unique_names(reward: Reward) -> None:
+def check_unique_names(reward: Reward) -> None:
+    """Raise `ValueError` if two parts of a reward have the same name."""
     names = list(_iter_names(reward, set()))
     duplicate = next((name for name in names if names.count(name) > 1), None)
     if duplicate is not None:

@@ -158,6 +158,23 @@ class Judge(Leaf):
             await asyncio.sleep(random.uniform(0, min(8.0, 0.5 * 2**attempt)))  # noqa: S311 - jitter
 
     def _converse(self, rollout: Rollout) -> Mapping[str, Any]:
+        extra = self.additional_model_request_fields
+        response = _client(self.region, self.seconds).converse(
+            modelId=self.model,
+            inferenceConfig=self._inference_settings(),
+            **self._conversation(rollout),
+            **({"additionalModelRequestFields": dict(extra)} if extra else {}),
+        )
+        return cast("Mapping[str, Any]", response)
+
+    def _inference_settings(self) -> dict[str, Any]:
+        settings: dict[str, Any] = {"maxTokens": self.max_tokens}
+        if self.temperature is not None:
+            settings["temperature"] = self.temperature
+        return settings
+
+    def _conversation(self, rollout: Rollout) -> dict[str, Any]:
+        """Return the fields `system` and `messages` of the request."""
         fence = f"====={secrets.token_hex(8)}"
         low, high = self.scale
         names = self.named_criteria
@@ -174,27 +191,11 @@ class Judge(Leaf):
             reference=_to_text(rollout.reference)[-_MAX_CHARACTERS:],
             answer=strip_thoughts(rollout.answer)[-_MAX_CHARACTERS:],
         )
-        settings: dict[str, Any] = {"maxTokens": self.max_tokens}
-        if self.temperature is not None:
-            settings["temperature"] = self.temperature
-        extra = self.additional_model_request_fields
-        optional = {"additionalModelRequestFields": dict(extra)} if extra else {}
-        response = _client(self.region, self.seconds).converse(
-            modelId=self.model,
-            system=[{"text": system}],
-            messages=[{"role": "user", "content": [{"text": prompt}]}],
-            inferenceConfig=settings,
-            **optional,
-        )
-        return cast("Mapping[str, Any]", response)
+        return {"system": [{"text": system}], "messages": [{"role": "user", "content": [{"text": prompt}]}]}
 
     def _parse_scores(self, response: Mapping[str, Any]) -> dict[str, float]:
         """Return the score of each criterion, from 0 to 1."""
-        text = _response_text(response)
-        try:
-            judgement = find_json(_REASONING.sub("", strip_thoughts(text)), last=True)
-        except ValueError:
-            judgement = None
+        judgement = self._parse_json(response)
         names = list(self.named_criteria)
         if len(names) == 1 and isinstance(judgement, (int, float)) and not isinstance(judgement, bool):
             judgement = {names[0]: judgement}
@@ -203,6 +204,14 @@ class Judge(Leaf):
             raise JudgeError(f"{self.model} gave no score (stop reason: {reason})")
         values = {str(name).strip().lower(): value for name, value in cast("Mapping[str, Any]", judgement).items()}
         return {name: self._normalise(values.get(name.strip().lower()), name) for name in names}
+
+    def _parse_json(self, response: Mapping[str, Any]) -> Any:
+        """Return the last JSON value of the response, or None."""
+        text = _REASONING.sub("", strip_thoughts(_response_text(response)))
+        try:
+            return find_json(text, last=True)
+        except ValueError:
+            return None
 
     def _normalise(self, value: Any, name: str) -> float:
         low, high = self.scale

@@ -1,0 +1,1 @@
+"""Translate graders that were written for OpenAI."""
