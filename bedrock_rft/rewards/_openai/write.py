@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from bedrock_rft.rewards._openai.translate import find_grader, from_openai
@@ -107,13 +107,13 @@ def _literal(value: Any) -> str:
         if "\n" in value and '"""' not in value and "\\" not in value and not value.endswith('"'):
             return f'"""{value}"""'
         return f'"{plain[1:-1]}"' if plain[0] == "'" and '"' not in value else plain
-    if isinstance(value, tuple) and any(isinstance(one, tuple) for one in cast("tuple[Any, ...]", value)):
-        pairs = [f"        ({', '.join(map(_literal, one))}),\n" for one in cast("tuple[Any, ...]", value)]
+    if isinstance(value, tuple) and any(isinstance(one, tuple) for one in cast("Sequence[Any]", value)):
+        pairs = [f"        ({', '.join(map(_literal, one))}),\n" for one in cast("Sequence[Any]", value)]
         return f"[\n{''.join(pairs)}    ]"
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_literal, cast('list[Any]', value)))}]"
+        return f"[{', '.join(map(_literal, cast('Sequence[Any]', value)))}]"
     if isinstance(value, dict):
-        pairs = [f"{_literal(key)}: {_literal(one)}" for key, one in cast("dict[Any, Any]", value).items()]
+        pairs = [f"{_literal(key)}: {_literal(one)}" for key, one in cast("Mapping[Any, Any]", value).items()]
         return f"{{{', '.join(pairs)}}}"
     return repr(value)
 

@@ -118,7 +118,7 @@ def _check(node: ast.expr, names: frozenset[str], formula: str) -> None:
         _check(one, names, formula)
 
 
-def _evaluate(node: Any, values: Mapping[str, float]) -> float:
+def _evaluate(node: Any, values: Mapping[str, float]) -> Any:
     match node:
         case ast.Constant():
             return float(node.value)  # type: ignore[arg-type] # `_check` allows numbers only
@@ -133,5 +133,5 @@ def _evaluate(node: Any, values: Mapping[str, float]) -> float:
             return _FUNCTIONS[node.func.id](*arguments) if len(arguments) > 1 else _single(node.func.id, arguments[0])
 
 
-def _single(function: str, value: float) -> float:
+def _single(function: str, value: float) -> Any:
     return value if function in _SEVERAL else _FUNCTIONS[function](value)
