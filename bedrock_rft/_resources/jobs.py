@@ -12,6 +12,7 @@ from bedrock_rft._core.warnings import warn_once
 from bedrock_rft._resources.base import blocking, blocking_iter, checked_arguments, identifier, page_query, segment
 from bedrock_rft._resources.create_job import JOBS, check_metadata, check_name, create, find
 from bedrock_rft._resources.monitoring import AsyncMonitoring, Monitoring
+from bedrock_rft._resources.raw_job import parse_create_body
 from bedrock_rft._transport.transport import Request
 from bedrock_rft.errors import BadRequestError, ConfigurationError, ConflictError
 from bedrock_rft.types.arn import LambdaArn
@@ -91,6 +92,30 @@ class AsyncJobs(AsyncMonitoring):
             return _check_same(existing, body, name)
         return await create(self, body, marker=marker)
 
+    @checked_arguments
+    async def create_raw(
+        self,
+        body: Mapping[str, Any],
+        *,
+        reward: LambdaArn | LambdaGrader | Deployed | str | None = None,
+        name: str | None = None,
+    ) -> Job:
+        """Create a job from a body that was written for OpenAI's `fine_tuning.jobs.create`, as safely as `create`.
+
+        Values that are null, `auto` or `default` are left to the service.
+
+        Args:
+            body: the body, with `model`, `training_file` and `method`. Its grader must be a Lambda function, unless
+                `reward` is given.
+            reward: the deployed reward, instead of the grader of the body.
+            name: as for `create`.
+
+        Raises:
+            ConfigurationError: the body has fields without a counterpart, all of which are named; nothing was sent.
+            AmbiguousCreateError, APIStatusError: as for `create`.
+        """
+        return await self.create(**parse_create_body(body, reward), name=name)
+
     def _check_region(self, arn: LambdaArn) -> None:
         config = self._session.config
         if arn.region != config.region:
@@ -142,6 +167,7 @@ class Jobs(Monitoring):
     """`client.jobs`: reinforcement fine-tuning jobs."""
 
     create = blocking(AsyncJobs.create)
+    create_raw = blocking(AsyncJobs.create_raw)
     retrieve = blocking(AsyncJobs.retrieve)
     list = blocking_iter(AsyncJobs.list)
     find = blocking(AsyncJobs.find)

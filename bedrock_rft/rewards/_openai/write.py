@@ -104,7 +104,8 @@ def _literal(value: Any) -> str:
     """Write a value with double quotes, and text with several lines as it is read."""
     if isinstance(value, str):
         plain = repr(value)
-        if "\n" in value and '"""' not in value and "\\" not in value and not value.endswith('"'):
+        readable = "\n" in value and value.replace("\n", "").replace("\t", "").isprintable()
+        if readable and '"""' not in value and "\\" not in value and not value.endswith('"'):
             return f'"""{value}"""'
         return f'"{plain[1:-1]}"' if plain[0] == "'" and '"' not in value else plain
     if isinstance(value, tuple) and any(isinstance(one, tuple) for one in cast("Sequence[Any]", value)):
