@@ -112,7 +112,8 @@ class KeySource:
         about = parse_key(key.reveal())
         if about.expires_at is not None and about.expires_at <= datetime.now(timezone.utc):
             raise ConfigurationError(
-                f"The short-term key from {self.name} expired at {about.expires_at:%Y-%m-%d %H:%M} UTC. Make a new one."
+                f"The short-term key from {self.name} expired at {about.expires_at:%Y-%m-%d %H:%M} UTC. Make a new "
+                "one, or check this machine's clock."
             )
         if about.region and self.region and about.region != self.region:
             raise ConfigurationError(

@@ -191,7 +191,9 @@ def _identity(
         return _explicit_identity(api_key, profile, credentials, shadowed)
     if keys_found and auth != "aws":
         name, key = keys_found[0]
-        overridden = [f"{other}: {name} comes first" for other in [n for n, _ in keys_found[1:]] + environment_aws]
+        reason = "auth='api_key' was given" if auth else f"{name} comes first"
+        overridden = [f"{other}: {name} comes first" for other, _ in keys_found[1:]]
+        overridden += [f"{other}: {reason}" for other in environment_aws]
         return _ResolvedIdentity(
             "api_key", name, key=KeySource(validate_key(key, name), name), shadowed=shadowed + overridden
         )

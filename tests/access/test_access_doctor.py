@@ -372,21 +372,17 @@ def test_the_state_of_the_function_is_reported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "region", "found"),
+    ("key", "found"),
     [
-        (lambda: LONG, "us-west-2", [("warning", "key")]),
-        (lambda: "opaque", "us-west-2", [("unknown", "key")]),
-        (lambda: short_term(stamp=NOW), "us-west-2", [("ok", "key")]),
-        (lambda: short_term(stamp=NOW - timedelta(hours=11, minutes=30)), "us-west-2", [("warning", "key")]),
-        (lambda: short_term(stamp=NOW - timedelta(hours=13)), "us-west-2", [("error", "key")]),
-        (lambda: short_term(stamp=NOW), "eu-west-1", [("ok", "key"), ("error", "key_region")]),
-        (lambda: "bedrock-api-key-abc", "us-west-2", [("unknown", "key")]),
+        (lambda: LONG, [("warning", "key")]),
+        (lambda: "opaque", [("unknown", "key")]),
+        (lambda: short_term(stamp=NOW), [("ok", "key")]),
+        (lambda: short_term(stamp=NOW - timedelta(hours=11, minutes=30)), [("warning", "key")]),
+        (lambda: "bedrock-api-key-abc", [("unknown", "key")]),
     ],
 )
-def test_the_kind_expiry_and_region_of_a_key_are_checked(
-    key: Callable[[], str], region: str, found: list[tuple[str, str]]
-) -> None:
-    said = list(client_checks.check_key(read(key()), region, NOW))
+def test_the_kind_and_the_expiry_of_a_key_are_checked(key: Callable[[], str], found: list[tuple[str, str]]) -> None:
+    said = list(client_checks.check_key(read(key()), NOW))
     assert [(each.level, each.code) for each in said] == found
     assert find_secrets("".join(map(str, said))) == []
 

@@ -93,6 +93,9 @@ def test_the_arn_of_the_job_is_simulated(
         )
 
 
+UNKNOWN = {"Condition": {"StringEquals": {"aws:SourceOrgID": "o-1"}}}
+
+
 def trust(*statements: Mapping[str, Any]) -> dict[str, Any]:
     lambda_may = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
     return {"Version": "2012-10-17", "Statement": [{**lambda_may, **statement} for statement in statements]}
@@ -141,6 +144,14 @@ def trust(*statements: Mapping[str, Any]) -> dict[str, Any]:
         (trust({"Condition": {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}}), "unknown", "IpAddress"),
         (trust({"Condition": {"StringEqualsIfExists": {"aws:SourceAccount": "1"}}}), "denied", "aws:SourceAccount"),
         (trust({"Condition": {"DateLessThan": {"aws:SourceAccount": "1"}}}), "unknown", "DateLessThan"),
+        (trust(UNKNOWN, {}), "allowed", ""),
+        (trust({}, UNKNOWN), "allowed", ""),
+        (trust(UNKNOWN, {"Condition": {"StringEquals": {"aws:SourceAccount": "1"}}}), "unknown", "aws:SourceOrgID"),
+        (trust(UNKNOWN, {"Effect": "Deny"}), "denied", "denies it explicitly"),
+        (trust({}, {"Effect": "Deny", **UNKNOWN}), "unknown", "aws:SourceOrgID"),
+        (trust({"Action": "sts:TagSession"}, {"Effect": "Deny", **UNKNOWN}), "denied", "no statement"),
+        ({"Statement": ["x", *trust({})["Statement"]]}, "unknown", "cannot be read"),
+        ({"Statement": ["x", *trust({"Effect": "Deny"})["Statement"]]}, "denied", "denies it explicitly"),
         (None, "denied", "no trust policy"),
         ({"Statement": ["x"]}, "unknown", "cannot be read"),
     ],
@@ -253,16 +264,19 @@ def test_the_url_of_an_alias_is_found_and_a_denied_query_is_unknown() -> None:
         ({"KeyMetadata": {"KeyState": "Enabled"}}, "ok", ""),
         ({"KeyMetadata": {"KeyState": "Disabled"}}, "error", "aws kms enable-key"),
         ({"KeyMetadata": {"KeyState": "PendingDeletion"}}, "error", "cancel-key-deletion"),
-        (QueryFailure("NotFoundException", "none"), "error", "another key"),
+        (QueryFailure("NotFoundException", "none"), "error", "--kms-key-arn ''"),
         (DENIED, "unknown", "kms:DescribeKey"),
     ],
 )
 def test_a_disabled_kms_key_is_found(response: Any, level: str, says: str) -> None:
     query = answering({"describe_key": response})
-    (finding,) = check_kms_key(query, {"KMSKeyArn": "arn:aws:kms:us-west-2:123456789012:key/k"})
+    key = {"KMSKeyArn": "arn:aws:kms:us-west-2:123456789012:key/k"}
+    (finding,) = check_kms_key(query, LambdaArn(BARE), key)
     assert finding.level == level
     assert says in finding.remedy
-    assert list(check_kms_key(query, {})) == []
+    (published,) = check_kms_key(query, LambdaArn(VERSION), key)
+    assert ("publish a version" in published.remedy) == (says == "--kms-key-arn ''")
+    assert list(check_kms_key(query, LambdaArn(BARE), {})) == []
 
 
 NAT = {"DestinationCidrBlock": "0.0.0.0/0", "NatGatewayId": "nat-1", "State": "active"}
@@ -336,7 +350,6 @@ def test_the_remedy_for_a_vpc_works(aws: Aws, monkeypatch: pytest.MonkeyPatch) -
     ("role", "account", "expected"),
     [
         ("arn:aws:iam::123456789012:role/reward", "123456789012", None),
-        ("arn:aws:iam::210987654321:role/reward", "123456789012", ("error", "role_account")),
         ("arn:aws:iam::123456789012:role/reward", "210987654321", ("unknown", "role")),
         ("", "123456789012", ("unknown", "role")),
     ],

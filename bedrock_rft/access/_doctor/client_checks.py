@@ -31,8 +31,8 @@ def check_identity(identity: Identity) -> Iterator[Finding]:
             yield Finding("warning", "shadowed", f"{name} is set and not used", reason, remedy)
 
 
-def check_key(key: ApiKey, region: str, now: datetime, remedy: str = "") -> Iterator[Finding]:
-    """Check the kind, expiry and region of an API key, as far as the key itself contains them."""
+def check_key(key: ApiKey, now: datetime, remedy: str = "") -> Iterator[Finding]:
+    """Check the kind and the expiry of an API key that can be sent: it has not expired, and is for the region."""
     if key.kind == "long-term":
         reason = "the default policy of long-term keys cannot create a file or a job, and a lost key stays valid"
         yield Finding("warning", "key", "The API key is a long-term key", reason, remedy)
@@ -41,20 +41,14 @@ def check_key(key: ApiKey, region: str, now: datetime, remedy: str = "") -> Iter
         yield Finding("unknown", "key", "The kind and the expiry of the API key are not known", reason)
     else:
         yield _short_term_finding(key, now)
-        if key.expires_at is not None and key.region != region:
-            summary = f"The key works in {key.region} only, and the client uses {region}"
-            remedy = f"Make a key for {region}, or use region='{key.region}'."
-            yield Finding("error", "key_region", summary, "", remedy)
 
 
 def _short_term_finding(key: ApiKey, now: datetime) -> Finding:
     if key.expires_at is None:
         return Finding("unknown", "key", "The expiry of the short-term key is not known", "its form is a new one")
-    end, left = f"{key.expires_at:%Y-%m-%d %H:%M} UTC", key.expires_at - now
-    remedy = "Make a new key, or renew keys automatically: Client(api_key=access.api_key_provider())."
-    if left <= timedelta(0):
-        return Finding("error", "key", f"The short-term key expired at {end}", "", remedy)
-    if left < _SHORT:
+    end = f"{key.expires_at:%Y-%m-%d %H:%M} UTC"
+    if key.expires_at - now < _SHORT:
+        remedy = "Make a new key, or renew keys automatically: Client(api_key=access.api_key_provider())."
         return Finding("warning", "key", f"The short-term key expires at {end}", "jobs take hours", remedy)
     return Finding("ok", "key", f"The API key is a short-term key for {key.region}, valid until {end}")
 

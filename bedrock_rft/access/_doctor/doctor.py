@@ -226,7 +226,7 @@ class _Examination:
             return [Finding("error", "key", "The API key cannot be used", error.message)]
         remedy = self._policy_remedy("Give its user", self.reward.account if self.reward else "", api_key=True)
         parsed, now = api_keys.parse_key(key.reveal()), datetime.now(timezone.utc)
-        return list(client_checks.check_key(parsed, self.config.region, now, remedy))
+        return list(client_checks.check_key(parsed, now, remedy))
 
     def _check_caller(self, aws: Aws) -> Iterator[Finding]:
         identity, region = aws.identity, self.config.region
@@ -281,7 +281,7 @@ class _Examination:
         yield function_checks.check_resource_policy(arn, policy)
         yield from self._check_unqualified_policy(aws, LambdaArn(bare), policy)
         yield from function_environment.check_function_url(aws, arn)
-        yield from function_environment.check_kms_key(aws, configuration)
+        yield from function_environment.check_kms_key(aws, arn, configuration)
         yield from function_environment.check_network(aws, arn, configuration, self.judges)
         identity = aws.identity
         if isinstance(identity, QueryFailure):

@@ -39,7 +39,7 @@ def check_function_url(query: AwsQuery, arn: LambdaArn) -> Iterator[Finding]:
             yield Finding("warning", "reward_url", summary, reason, remedy)
 
 
-def check_kms_key(query: AwsQuery, configuration: Mapping[str, Any]) -> Iterator[Finding]:
+def check_kms_key(query: AwsQuery, arn: LambdaArn, configuration: Mapping[str, Any]) -> Iterator[Finding]:
     """Check that the KMS key of the function's environment variables is enabled."""
     key = configuration.get("KMSKeyArn")
     if not key:
@@ -48,7 +48,13 @@ def check_kms_key(query: AwsQuery, configuration: Mapping[str, Any]) -> Iterator
     response = query("kms", "describe_key", KeyId=key)
     if isinstance(response, QueryFailure):
         if response.missing:
-            remedy = "Deploy the function with another key."
+            function = f"--function-name {arn.name} --region {arn.region}"
+            remedy = (
+                "Use AWS's own key, and add the environment variables to this command, because their values are lost: "
+                f"`aws lambda update-function-configuration {function} --kms-key-arn '' --environment Variables={{}}`"
+            )
+            if is_published(arn):
+                remedy += ". Then publish a version, and use its ARN."
             yield Finding("error", "reward_key", f"The KMS key {name} does not exist", response.text, remedy)
         else:
             summary = f"The state of the KMS key {name} cannot be read"

@@ -30,18 +30,14 @@ _WIDE_POLICIES = {
 
 
 def check_role_account(role: str, arn: LambdaArn, caller: str) -> Finding | None:
-    """Return a finding if the role cannot be checked because another account owns it; None if it can."""
-    account = role.split(":")[4] if role.count(":") >= 5 else ""  # noqa: PLR2004 - an ARN has six parts
-    if account and account != arn.account:
-        summary = (
-            f"The function's role belongs to account {sanitize_line(account, 20)}, and the function to {arn.account}"
-        )
-        reason = "Lambda can only use a role of the function's own account"
-        return Finding("error", "role_account", summary, reason, "Deploy it again with a role of its account.")
-    if arn.account != caller or not account:
-        reason = f"it belongs to account {arn.account}, and the caller to {caller}" if account else "it is not named"
-        return Finding("unknown", "role", "The function's role cannot be read", reason)
-    return None
+    """Return a finding if the role cannot be read, because it is the caller's account that has no such role.
+
+    Lambda accepts roles of the function's own account only.
+    """
+    if arn.account == caller and role.startswith("arn:"):
+        return None
+    reason = f"it belongs to account {arn.account}, and the caller to {caller}" if role else "it is not named"
+    return Finding("unknown", "role", "The function's role cannot be read", reason)
 
 
 def check_trust(role: str, arn: LambdaArn, response: Mapping[str, Any] | QueryFailure) -> Finding:

@@ -58,28 +58,33 @@ def evaluate_trust(document: object, reward: LambdaArn) -> TrustDecision:
 
 
 def _evaluate(statements: Sequence[Any], context: Mapping[str, str]) -> TrustDecision:
-    allowed, uncertain = False, ""
+    """Decide as IAM does: a Deny that applies wins, and without an Allow nothing is allowed."""
+    allowed, may_allow, may_deny = False, "", ""
     failed = "no statement names lambda.amazonaws.com with sts:AssumeRole"
     for statement in statements:
         if not isinstance(statement, Mapping):
-            return TrustDecision("unknown", "a statement cannot be read")
+            may_allow = may_deny = "a statement cannot be read"
+            continue
         fields = cast("Mapping[str, Any]", statement)
         if not _covers(fields):
             continue
         holds, reason = _conditions_hold(fields.get("Condition"), context)
-        denies = fields.get("Effect") == "Deny"
-        if holds is None:
-            uncertain = reason
-        elif holds and denies:
-            sid = sanitize_line(str(fields.get("Sid") or "a statement"), 60)
-            return TrustDecision("denied", f"{sid} denies it explicitly")
+        if fields.get("Effect") == "Deny":
+            if holds:
+                sid = sanitize_line(str(fields.get("Sid") or "a statement"), 60)
+                return TrustDecision("denied", f"{sid} denies it explicitly")
+            may_deny = may_deny if holds is False else reason
         elif holds:
             allowed = True
-        elif not denies:
+        elif holds is None:
+            may_allow = reason
+        else:
             failed = reason
-    if uncertain:
-        return TrustDecision("unknown", uncertain)
-    return TrustDecision("allowed", "its trust policy allows it") if allowed else TrustDecision("denied", failed)
+    if may_deny and (allowed or may_allow):
+        return TrustDecision("unknown", may_deny)
+    if allowed:
+        return TrustDecision("allowed", "its trust policy allows it")
+    return TrustDecision("unknown", may_allow) if may_allow else TrustDecision("denied", failed)
 
 
 def _covers(statement: Mapping[str, Any]) -> bool:
