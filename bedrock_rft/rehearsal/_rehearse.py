@@ -319,10 +319,12 @@ def _job_findings(local: _LocalResults, curve: Curve | None) -> list[Finding]:
     if curve is None:
         return []
     errors = {finding.code for finding in local.reward.errors} if local.reward else set[str]()
+    reported = {finding.code for finding in local.reward.findings} if local.reward else set[str]()
     findings = _payload_findings(local.reward, curve)
     for finding in curve.findings():
-        # The check has reported a constant reward already; and a rising curve must not hide an error of the reward.
-        repeated = finding.code == "flat" and (findings or errors & {"all_equal", "always_zero"})
+        # The check has reported a constant reward already, or that the local policy has no right answers to write; and
+        # a rising curve must not hide an error of the reward.
+        repeated = finding.code == "flat" and (findings or reported & {"all_equal", "always_zero", "no_right_answer"})
         if not repeated and not (finding.level == "ok" and errors):
             findings.append(finding)
     return findings

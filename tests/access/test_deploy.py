@@ -453,7 +453,7 @@ def test_the_check_invokes_the_deployed_version(here: Here, client: Client) -> N
 def test_a_failed_check_raises(client: Client) -> None:
     blind = build_package(SOURCE.replace("RIGHT = 1.0", "RIGHT = 0.0"))
     with pytest.raises(RewardError, match=r"function:sums:1 is deployed, but its check found .*ERROR") as caught:
-        client.rewards.deploy(blind, name="sums", dataset=DATA)
+        client.rewards.deploy(blind, name="sums", dataset=DATA, gold=lambda record: str(record["reference_answer"]))
     assert caught.value.report is not None
     assert caught.value.code == caught.value.report.errors[0].code
     assert client.rewards.deploy(blind, name="sums", dataset=DATA, check=False).report is None

@@ -28,6 +28,7 @@ from bedrock_rft.rewards import (
     Handler,
     JsonEqual,
     Length,
+    MathEqual,
     Numeric,
     PassesTests,
     Report,
@@ -233,7 +234,6 @@ ROWS: dict[str, tuple[Any, str | None, str]] = {
         "",
     ),
     "all equal": (always(0.5), "all_equal", "Every answer scores 0.5"),
-    "all zero": (always(0), "always_zero", "Every answer scores 0, the reference in every usual form"),
     "wrong way round": (scored(lambda entry: 1.0 - score(entry)), "right_not_best", "wrong ones"),
     "rewards length": (scored(lambda entry: min(1.0, len(said(entry)) / 10_000)), "nonsense_scores", "long nonsense"),
     "rewards saying nothing": (
@@ -483,6 +483,36 @@ def test_a_reward_whose_right_answers_cannot_be_built_is_unknown_and_gold_settle
     assert settled.scores["right"].mean == 1.0
 
 
+UNUSUAL: list[Callable[[str], str]] = [
+    lambda text: f"~~{text.encode().hex()}~~",
+    lambda text: f"RESULT={text};",
+]
+
+
+@pytest.mark.parametrize("lowest", [0.0, -1.0])
+@pytest.mark.parametrize("right", UNUSUAL)
+def test_a_reward_for_an_unusual_form_is_unknown_and_gold_decides(right: Callable[[str], str], lowest: float) -> None:
+    handler = scored(lambda entry: 1.0 if said(entry) == right(wanted(entry)) else lowest)
+    report = check(handler, records())
+    (unknown,) = report.findings
+    assert (unknown.level, unknown.code) == ("unknown", "no_right_answer"), str(report)
+    assert f"(every answer scored {lowest:g}); pass gold=" in unknown.summary
+    assert "in a box" in unknown.reason
+    settled = check(handler, records(), gold=lambda record: right(record["reference_answer"]))
+    assert settled.ok, str(settled)
+    assert settled.scores["right"].mean == 1.0
+
+
+def test_a_reward_that_is_always_zero_is_an_error_only_if_gold_scores_0_too() -> None:
+    (unknown,) = check(always(0), records()).findings
+    assert (unknown.level, unknown.code) == ("unknown", "no_right_answer")
+    report = check(always(0), records(), gold=lambda record: str(record["reference_answer"]))
+    (error,) = report.errors
+    assert error.code == "always_zero"
+    assert error.summary == "Every answer scores 0, those that gold= returned among them"
+    codes(report)
+
+
 def test_a_reward_that_runs_tests_needs_gold() -> None:
     tests = with_reference(lambda n: f"assert twice({n + 1}) == {2 * n + 2}")[:2]
     (unknown,) = check(package(PassesTests()), tests[:1], size=1).findings
@@ -490,6 +520,26 @@ def test_a_reward_that_runs_tests_needs_gold() -> None:
     report = check(PassesTests(), tests, size=2, gold=lambda _: "```python\ndef twice(x):\n    return 2 * x\n```")
     assert not report.errors, str(report)
     assert report.scores["right"].mean == 1.0
+
+
+def test_a_reward_that_runs_code_is_tried_with_code_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[Any] = []
+    run = PassesTests._run
+
+    def counted(*arguments: Any) -> Any:
+        runs.append(arguments)
+        return run(*arguments)
+
+    monkeypatch.setattr(PassesTests, "_run", counted)
+    check(PassesTests(), with_reference(lambda n: f"assert twice({n + 1}) == {2 * n + 2}")[:2])
+    assert len(runs) < 60
+    rows = [
+        {**record, "reference_answer": f"def f(x):\n    return {n} * x", "tests": f"assert f(3) == {3 * n}"}
+        for n, record in enumerate(records()[:2], 1)
+    ]
+    report = check(PassesTests(tests="tests"), rows)
+    assert report.scores["right"].mean == 1.0
+    assert report.ok, str(report)
 
 
 def test_gold_is_called_for_every_record_with_or_without_a_reference() -> None:
@@ -546,6 +596,22 @@ def json_answer(entry: Entry, *, lists: bool) -> float:
     return float(found == wanted(entry))
 
 
+def boxes(entry: Entry) -> list[str]:
+    return re.findall(r"\\boxed\{(.*?)\}", said(entry))
+
+
+def last_match(pattern: str, entry: Entry) -> float:
+    return float(re.findall(pattern, said(entry), re.DOTALL)[-1:] == [wanted(entry)])
+
+
+def thoughts(entry: Entry) -> int:
+    return sum(map(len, re.findall(r"<think>(.*?)</think>", said(entry), re.DOTALL)))
+
+
+def after_thoughts(entry: Entry) -> str:
+    return re.sub(r"<think>.*?</think>", "", said(entry), flags=re.DOTALL)
+
+
 HACKED: list[tuple[Callable[[Entry], float], str]] = [
     (lambda entry: float(wanted(entry) in numbers(entry)), "guessing"),
     (lambda entry: float(numbers(entry)[:1] == [wanted(entry)]), "reads_too_early"),
@@ -557,6 +623,18 @@ HACKED: list[tuple[Callable[[Entry], float], str]] = [
         "guessing",
     ),
     (lambda entry: json_answer(entry, lists=True), "guessing"),
+    (lambda entry: float(boxes(entry)[:1] == [wanted(entry)]), "guessing"),
+    (lambda entry: float(wanted(entry) in boxes(entry)), "guessing"),
+    (lambda entry: float(wanted(entry) in boxes(entry)[:3] and len(boxes(entry)) <= 3), "guessing"),
+    (lambda entry: float(wanted(entry) in re.findall(r"boxed{(.*?)}", said(entry)[-40:])), "guessing"),
+    (lambda entry: float(re.findall(r"#### (\S+)", said(entry))[:1] == [wanted(entry)]), "guessing"),
+    (lambda entry: float(re.findall(r"<answer>(.*?)</answer>", said(entry))[:1] == [wanted(entry)]), "guessing"),
+    (lambda entry: 0.7 * last_match("<answer>(.*?)</answer>", entry) + 0.3 * (thoughts(entry) > 200), "length_scores"),
+    (lambda entry: last_match("<answer>(.*?)</answer>", entry) + 0.3 * (thoughts(entry) > 3000), "length_scores"),
+    (lambda entry: max(last_match(r"boxed{(.*?)}", entry), 0.3 * (thoughts(entry) > 1000)), "length_scores"),
+    (lambda entry: 0.7 * last_match(r"#### (\S+)", entry) + 0.3 * min(1, thoughts(entry) / 4000), "length_scores"),
+    (lambda entry: 0.7 * score(entry) + 0.3 * (200 < thoughts(entry) < 1000), "length_scores"),
+    (lambda entry: 0.7 * score(entry) + 0.3 * (len(after_thoughts(entry)) > 1000), "length_scores"),
     (lambda entry: max(score(entry), 0.8 * ("\\boxed{{" in said(entry))), "hostile_scores"),
     (lambda entry: max(score(entry), float(len(said(entry)) > 50_000)), "rival_scores_higher"),
 ]
@@ -680,7 +758,10 @@ async def judged(rollout: Rollout) -> Score:
         (Exact(), with_reference(lambda n: [f"first {n}", f"second {n}"])),
         (Choice(), with_reference(lambda n: "ABCDE"[n % 5])),
         (JsonEqual(), with_reference(lambda n: {"answer": n, "unit": "apples"})),
+        (JsonEqual(), with_reference(lambda n: json.dumps({"answer": [n, {"unit": "apples"}]}))),
+        (MathEqual(), with_reference(lambda n: f"\\frac{{{n}}}{{7}}")),
         (0.9 * Numeric() + 0.1 * Format(marker="####"), records()),
+        (0.8 * Numeric() + 0.2 * Length(2000, tolerance=1000), records()),
         ((NUMBER + 0.2 * Length(2000, tolerance=1000)).clip(0, 1).gate(NUMBER), records()),
         (judged, records()),
         (Handler(Numeric(), floor=-0.1), records()),
@@ -691,6 +772,8 @@ async def judged(rollout: Rollout) -> Score:
 def test_good_rewards_pass(made: Any, data: Any) -> None:
     report = check(made, data, gold=first if isinstance(data[0]["reference_answer"], list) else None)
     assert report.ok, str(report)
+    tricks = {"guessing", "reads_too_early", "markers_score", "length_scores"}
+    assert not tricks & {finding.code for finding in report.warnings}, str(report)
     assert report.scores["right"].mean > report.scores["wrong"].mean
     assert report.sample == 20
     assert report.invocations > 10

@@ -10,35 +10,38 @@ from typing import Any, cast
 
 from bedrock_rft.rewards._runtime.graders.extraction import final_answer
 
-__all__ = ["AnswerForm", "find_form", "form_groups", "reference_text"]
+__all__ = ["CODE_LAYOUTS", "THOUGHTS", "AnswerForm", "find_form", "form_groups", "reference_text"]
 
-_THOUGHTS = "Let me think it through."
+THOUGHTS = "Let me think it through."
 _COMMON = {
     "as it is": "<text>",
-    "in a sentence": f"{_THOUGHTS}\nThe answer is <text>.",
-    "after ####": f"{_THOUGHTS}\n#### <text>",
-    "in a box": f"{_THOUGHTS}\n\\boxed{{<text>}}",
-    "in tags": f"<think>{_THOUGHTS}</think><answer><text></answer>",
+    "in a sentence": f"{THOUGHTS}\nThe answer is <text>.",
+    "after ####": f"{THOUGHTS}\n#### <text>",
+    "in a box": f"{THOUGHTS}\n\\boxed{{<text>}}",
+    "in tags": f"<think>{THOUGHTS}</think><answer><text></answer>",
 }
 _FURTHER = {
-    "in tags on lines of their own": f"<think>\n{_THOUGHTS}\n</think>\n<answer>\n<text>\n</answer>",
+    "in tags on lines of their own": f"<think>\n{THOUGHTS}\n</think>\n<answer>\n<text>\n</answer>",
     "in tags without thoughts": "<answer><text></answer>",
-    "after thoughts": f"<think>{_THOUGHTS}</think>\n<text>",
-    "in reasoning tags": f"<reasoning>\n{_THOUGHTS}\n</reasoning>\n<answer>\n<text>\n</answer>",
-    "in solution tags": f"{_THOUGHTS}\n<solution><text></solution>",
-    "after 'Answer:'": f"{_THOUGHTS}\nAnswer: <text>",
-    "after 'Final answer:'": f"{_THOUGHTS}\nFinal answer: <text>",
-    "after 'answer is (…)'": f"{_THOUGHTS}\nThe answer is (<text>).",
-    "in bold": f"{_THOUGHTS}\n**<text>**",
-    "after a bold 'Answer:'": f"{_THOUGHTS}\n**Answer:** <text>",
-    "in a box within $": f"{_THOUGHTS}\nThe answer is $\\boxed{{<text>}}$.",
+    "after thoughts": f"<think>{THOUGHTS}</think>\n<text>",
+    "in reasoning tags": f"<reasoning>\n{THOUGHTS}\n</reasoning>\n<answer>\n<text>\n</answer>",
+    "in solution tags": f"{THOUGHTS}\n<solution><text></solution>",
+    "after 'Answer:'": f"{THOUGHTS}\nAnswer: <text>",
+    "after 'Final answer:'": f"{THOUGHTS}\nFinal answer: <text>",
+    "after 'answer is (…)'": f"{THOUGHTS}\nThe answer is (<text>).",
+    "in bold": f"{THOUGHTS}\n**<text>**",
+    "after a bold 'Answer:'": f"{THOUGHTS}\n**Answer:** <text>",
+    "in a box within $": f"{THOUGHTS}\nThe answer is $\\boxed{{<text>}}$.",
     "as JSON text with the key answer": '{"answer": <json>}',
     "as a JSON value with the key answer": '{"answer": <text>}',
     "as JSON in a code block": '```json\n{"answer": <json>}\n```',
     "in a code block": "```\n<text>\n```",
-    "in a Python code block": f"{_THOUGHTS}\n```python\n<text>\n```",
-    "in an SQL code block": f"{_THOUGHTS}\n```sql\n<text>\n```",
+    "in a Python code block": f"{THOUGHTS}\n```python\n<text>\n```",
+    "in an SQL code block": f"{THOUGHTS}\n```sql\n<text>\n```",
 }
+CODE_LAYOUTS = ("as it is", "in a Python code block", "in tags", "in the prompt's tags")
+"""The layouts that a reward can run as Python code."""
+
 _TAG = re.compile(r"<([A-Za-z][\w-]{0,30})>")
 _MAX_DEPTH = 3
 _MAX_FIELDS = 12
@@ -183,6 +186,6 @@ def _prompt_templates(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[st
         text = "\n".join(str(cast("dict[str, Any]", turn).get("content")) for turn in turns if isinstance(turn, dict))
         tags = [tag for tag in dict.fromkeys(_TAG.findall(text)) if f"</{tag}>" in text]
         if tags:
-            thoughts = "".join(f"<{tag}>\n{_THOUGHTS}\n</{tag}>\n" for tag in tags[:-1])
+            thoughts = "".join(f"<{tag}>\n{THOUGHTS}\n</{tag}>\n" for tag in tags[:-1])
             yield "in the prompt's tags", f"{thoughts}<{tags[-1]}><text></{tags[-1]}>"
             yield "in the prompt's tags on lines of their own", f"{thoughts}<{tags[-1]}>\n<text>\n</{tags[-1]}>"

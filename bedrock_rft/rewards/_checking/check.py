@@ -12,9 +12,10 @@ from bedrock_rft._core.findings import Finding
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.datasets._read import read_numbered
 from bedrock_rft.errors import ConfigurationError, DatasetError
-from bedrock_rft.rewards._checking.answer_forms import AnswerForm, form_groups
+from bedrock_rft.rewards._checking.answer_forms import CODE_LAYOUTS, AnswerForm, form_groups
 from bedrock_rft.rewards._checking.findings import (
     error_findings,
+    length_findings,
     print_findings,
     score_findings,
     shape_findings,
@@ -28,7 +29,7 @@ from bedrock_rft.rewards._checking.probes import (
     PayloadShape,
     Probe,
     build_probes,
-    form_probes,
+    key_probes,
 )
 from bedrock_rft.rewards._checking.report import Report, Scores
 from bedrock_rft.rewards._checking.score_groups import (
@@ -119,7 +120,7 @@ def check(
             raise
         return Report(f"Check of {name}", (Finding("error", "not_a_handler", error.message),), target=name)
     try:
-        return _Check(target, records, rows, key, seed, needs_gold=_needs_gold(reward)).report()
+        return _Check(target, records, rows, key, seed, runs_code=_runs_code(reward)).report()
     finally:
         target.close()
 
@@ -152,11 +153,11 @@ class _Check:
         gold_key: AnswerKey | None,
         seed: int,
         *,
-        needs_gold: bool,
+        runs_code: bool,
     ) -> None:
         self._target, self._records, self._seed = target, records, seed
         self._trial = Trial(target, records, rows, seed)
-        self._key, self._needs_gold = gold_key, needs_gold
+        self._key, self._runs_code = gold_key, runs_code
         self._has_references = any(record.get("reference_answer") is not None for record in records)
         strings = any(isinstance(record.get("reference_answer"), str) for record in records[:_FORM_RECORDS])
         self._shapes: list[PayloadShape] = [shape for shape in SHAPES if strings or not shape.endswith("wrapped")]
@@ -236,6 +237,7 @@ class _Check:
         if hidden:
             return
         yield from score_findings(scores, pairs, self._trial.rows, noise=noise, can_build=self._key is not None)
+        yield from length_findings(probes, values, scores, noise)
         if self._key is not None:
             yield from shape_findings(self._trial, means)
             yield from self._compare_alone(probes, values, shape, noise)
@@ -244,58 +246,59 @@ class _Check:
         yield from print_findings(self._trial, self._records)
 
     def _measure_shapes(self) -> ShapeMeans:
-        """Choose the form of right answers that scores best, and return its means in every payload shape."""
+        """Return the means of right and wrong answers in every payload shape; find the form of right answers first."""
         few = self._records[:_FORM_RECORDS]
-        if self._key is not None:
-            key = AnswerKey(self._key.rights[: len(few)], self._key.texts[: len(few)], self._key.form)
-            probes = [probe for probe in build_probes(few, key, self._seed) if probe.kind in ("right", "wrong")]
-            return {shape: mean_scores(probes, self._scores(probes, shape)) for shape in self._shapes}
-        best: tuple[float, AnswerForm | None, ShapeMeans] = (SAME, None, dict.fromkeys(self._shapes))
-        inverted: tuple[float, AnswerForm | None, ShapeMeans] = (-_CLEAR, None, {})
-        for number, forms in enumerate(form_groups(few)):
-            for form, means in self._measure_forms(forms, few if number == 0 else few[:_FURTHER_RECORDS]):
-                self._forms_tried.append(form)
-                gains = [right - wrong + right * _SLIGHT for right, wrong in filter(None, means.values())]
-                known = [right - wrong for right, wrong in filter(None, means.values())]
-                if known and max(known) > max(SAME, _LEAST_SHARE * self._spread()) and max(gains) > best[0] + SAME:
-                    best = max(gains), form, means
-                if known and max(known) < inverted[0]:
-                    inverted = max(known), form, means
-            if best[1] is not None and best[0] >= _CLEAR * self._spread():
-                break
+        if self._key is None:
+            form = self._find_form(few)
+            if form is None:
+                return dict.fromkeys(self._shapes)
+            self._key = AnswerKey.from_form(self._records, form)
+        probes = key_probes(self._key, self._seed, count=len(few))
+        return {shape: mean_scores(probes, self._scores(probes, shape)) for shape in self._shapes}
+
+    def _find_form(self, few: Sequence[Mapping[str, Any]]) -> AnswerForm | None:
+        """Return the form in which right answers stand out most, or a form in which wrong ones do; None if none is."""
+        best: tuple[float, AnswerForm | None] = (SAME, None)
+        inverted: tuple[float, AnswerForm | None] = (-_CLEAR, None)
+        shapes = self._shapes[:1] if self._runs_code else self._shapes
+        for number, group in enumerate(form_groups(few)):
+            forms = [form for form in group if form.layout in CODE_LAYOUTS] if self._runs_code else group
+            records = few[:_FURTHER_RECORDS] if number or self._runs_code else few
+            self._forms_tried += forms
+            for shape in self._list_working(shapes, forms, few):
+                for form, right, wrong in self._score_forms(forms, records, shape):
+                    gap, gain = right - wrong, right - wrong + right * _SLIGHT
+                    if gap > max(SAME, _LEAST_SHARE * self._spread()) and gain > best[0] + SAME:
+                        best = gain, form
+                    if gap < inverted[0]:
+                        inverted = gap, form
+                if best[1] is not None and best[0] >= _CLEAR * self._spread():
+                    return best[1]
             if self._trial.is_hopeless or (number == 0 and inverted[1] is not None):
                 break
-        chosen = best if best[1] is not None else inverted
-        if chosen[1] is None:
-            return best[2]
-        self._key = AnswerKey.from_form(self._records, chosen[1])
-        return {shape: chosen[2].get(shape) for shape in self._shapes}
+        return best[1] or inverted[1]
 
-    def _measure_forms(
-        self, forms: Sequence[AnswerForm], records: Sequence[Mapping[str, Any]]
-    ) -> list[tuple[AnswerForm, ShapeMeans]]:
-        """Score right and wrong answers in several forms, in every payload shape that was not found broken."""
-        probes = [form_probes(records, form, self._seed) for form in forms]
-        everything = [probe for group in probes for probe in group]
-        if not everything:
-            return []
-        found: list[tuple[AnswerForm, dict[PayloadShape, tuple[float, float] | None]]] = [(form, {}) for form in forms]
-        first = everything[: _BATCH // 2]
-        for shape in self._shapes:
-            if self._trial.is_hopeless:
-                break
-            if not any(batch.shape == shape for batch in self._trial.batches):
+    def _list_working(
+        self, shapes: Sequence[PayloadShape], forms: Sequence[AnswerForm], records: Sequence[Mapping[str, Any]]
+    ) -> list[PayloadShape]:
+        """Return the payload shapes that were not found broken; try each of them once before."""
+        if len(shapes) > 1 and not self._trial.batches:
+            keys = [AnswerKey.from_form(records, form) for form in forms]
+            first = [probe for key in keys for probe in key_probes(key, self._seed)][: _BATCH // 2]
+            for shape in shapes:
                 self._trial.send(first, shape)
-        for shape in self._shapes:
-            if shape not in self._trial.working_shapes() and self._trial.working_shapes():
-                continue
-            values = self._scores(everything, shape)
-            start = 0
-            for group, (_, means) in zip(probes, found, strict=True):
-                means[shape] = mean_scores(group, values[start : start + len(group)])
-                start += len(group)
-        self._form_scores += [value for _, means in found for pair in filter(None, means.values()) for value in pair]
-        return [(form, means) for (form, means), group in zip(found, probes, strict=True) if group]
+        working = self._trial.working_shapes()
+        return [shape for shape in shapes if shape in working or not working]
+
+    def _score_forms(
+        self, forms: Sequence[AnswerForm], records: Sequence[Mapping[str, Any]], shape: PayloadShape
+    ) -> list[tuple[AnswerForm, float, float]]:
+        """Return the forms with the means of right and of wrong answers in them."""
+        groups = [key_probes(AnswerKey.from_form(records, form), self._seed) for form in forms]
+        values = iter(self._scores([probe for group in groups for probe in group], shape))
+        pairs = [mean_scores(group, [*islice(values, len(group))]) for group in groups]
+        self._form_scores += [value for pair in pairs if pair is not None for value in pair]
+        return [(form, *pair) for form, pair in zip(forms, pairs, strict=True) if pair is not None]
 
     def _spread(self) -> float:
         return max(self._form_scores, default=0.0) - min(self._form_scores, default=0.0)
@@ -312,17 +315,14 @@ class _Check:
         least, greatest = min(everything), max(everything)
         if greatest - least > SAME:
             return None
-        remedy = "Check what the reward reads: the reference answer, the last message"
-        if self._key is None or self._key.form is not None:
-            remedy += "; if right answers have another form, pass gold=, which returns the right answer to a record"
+        if self._key is None and greatest <= SAME:
+            forms = self._forms_tried if self._has_references else []
+            return unknown_right(forms, has_references=self._has_references, only_score=greatest)
         reason = "a reward that is the same for every answer teaches nothing"
+        remedy = "Check what the reward reads: the reference answer, the last message"
         if abs(greatest) <= SAME:
-            if self._key is None and (self._needs_gold or not self._has_references):
-                return unknown_right(self._forms_tried if self._has_references else [], has_references=False)
-            scope = (
-                ", right ones among them" if self._key is not None else ", the reference in every usual form among them"
-            )
-            return Finding("error", "always_zero", f"Every answer scores 0{scope}", reason, remedy)
+            summary = "Every answer scores 0, those that gold= returned among them"
+            return Finding("error", "always_zero", summary, reason, f"{remedy}; and check gold=")
         return Finding("error", "all_equal", f"Every answer scores {greatest:g}", reason, remedy)
 
     def _compare_alone(
@@ -384,8 +384,8 @@ class _Check:
             )
 
 
-def _needs_gold(reward: Any) -> bool:
-    """Return whether right answers can hardly be built from references, because the reward runs them as code."""
+def _runs_code(reward: Any) -> bool:
+    """Return whether a reward runs answers as code, so that only code can score."""
     inner = reward.reward if isinstance(reward, Handler) else reward
     if isinstance(inner, Reward):
         return any(isinstance(leaf, PassesTests) for leaf in inner.leaves)

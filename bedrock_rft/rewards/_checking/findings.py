@@ -15,7 +15,15 @@ from bedrock_rft.rewards._checking.score_groups import SAME, ScoredPair, ShapeMe
 from bedrock_rft.rewards._checking.trial import Trial
 from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
 
-__all__ = ["error_findings", "print_findings", "score_findings", "shape_findings", "speed_findings", "unknown_right"]
+__all__ = [
+    "error_findings",
+    "length_findings",
+    "print_findings",
+    "score_findings",
+    "shape_findings",
+    "speed_findings",
+    "unknown_right",
+]
 
 _HIGH = 0.95
 _MAX_LISTED = 5
@@ -24,11 +32,14 @@ _MARKER_SHARE = 0.25
 _READ_ALL_SHAPES = "Rollout.read finds the reference in every shape; or look in both places, and unwrap {'text': …}"
 _NONSENSE_KINDS = ("empty", "off the point", "hostile", "long nonsense")
 _ORDINARY_KINDS = ("right", "wrong", "empty", "off the point")
+_LONG_KINDS = {"wrong, after long thoughts": "long thoughts", "wrong, after long text": "long text"}
 _GUESSES = {
     "many guesses, the last wrong": "A list of many guesses, the last one wrong,",
     "many guesses in one answer": "A list of many guesses in place of the answer",
     "many guesses in a JSON list": "A JSON list of many guesses in place of the answer",
     "wrong, the right one named": "A wrong answer after a sentence that names the right one",
+    "wrong, after the right one": "A wrong answer after the right one, both in the same form,",
+    "right and wrong in one line": "A right and a wrong answer in one line",
 }
 
 
@@ -109,8 +120,8 @@ def _shape_result(trial: Trial, means: ShapeMeans, broken: Collection[str]) -> s
     return f"the handler raises {causes[0]}" if causes else "there is no score at all"
 
 
-def unknown_right(forms: Sequence[AnswerForm], *, has_references: bool) -> Finding:
-    """Return the finding for a reward whose right answers could not be built."""
+def unknown_right(forms: Sequence[AnswerForm], *, has_references: bool, only_score: float | None = None) -> Finding:
+    """Return the finding for a reward whose right answers could not be built; `only_score` if all answers got it."""
     if not has_references and not forms:
         return Finding(
             "unknown",
@@ -121,10 +132,11 @@ def unknown_right(forms: Sequence[AnswerForm], *, has_references: bool) -> Findi
         )
     layouts = ", ".join(dict.fromkeys(form.layout for form in forms))
     sources = ", ".join(dict.fromkeys(form.source for form in forms))
+    scope = "that scores higher than a wrong one" if only_score is None else f"(every answer scored {only_score:g})"
     return Finding(
         "unknown",
         "no_right_answer",
-        "Could not build a right answer that scores higher than a wrong one; pass gold=…",
+        f"Could not build a right answer {scope}; pass gold=…",
         f"the reward may be right and expect another form; tried: {sources}; each {layouts}",
         "Pass gold=, a function that takes a record and returns an answer that should get the full score",
     )
@@ -298,6 +310,33 @@ def _guess_findings(scores: Mapping[str, Scores], right: Scores, halfway: float,
             "a model learns the markers first, and may stay there",
             "Give less credit for formatting, or give it only with a right answer (.gate)",
         )
+
+
+def length_findings(
+    probes: Sequence[Probe], values: Sequence[float | None], scores: Mapping[str, Scores], noise: float
+) -> Iterator[Finding]:
+    """Yield a finding if wrong answers score higher after long thoughts or long text of any length."""
+    right, wrong = scores.get("right"), scores.get("wrong")
+    if right is None or wrong is None or right.mean <= wrong.mean + SAME:
+        return
+    plain = {probe.record: value for probe, value in zip(probes, values, strict=True) if probe.kind == "wrong"}
+    for kind, text in _LONG_KINDS.items():
+        longer = [(probe, value) for probe, value in zip(probes, values, strict=True) if probe.kind == kind]
+        gains = [
+            (value - base, len(probe.answer), value, base)
+            for probe, value in longer
+            if value is not None and (base := plain.get(probe.record)) is not None
+        ]
+        gain, length, value, base = max(gains, default=(0.0, 0, 0.0, 0.0))
+        if gain >= _MARKER_SHARE * (right.mean - wrong.mean) + noise + SAME:
+            yield Finding(
+                "warning",
+                "length_scores",
+                f"A wrong answer of {length:,} characters after {text} scores {value:.3f} instead of {base:.3f}",
+                "a model learns to write more, whatever it answers",
+                "Give credit for length only with a right answer (.gate), or less of it",
+            )
+            return
 
 
 def speed_findings(trial: Trial) -> Iterator[Finding]:

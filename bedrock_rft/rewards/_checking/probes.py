@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.rewards._checking.answer_forms import AnswerForm
+from bedrock_rft.rewards._checking.answer_forms import THOUGHTS, AnswerForm
 
 __all__ = [
     "DOCUMENTED_SHAPES",
@@ -19,7 +20,7 @@ __all__ = [
     "PayloadShape",
     "Probe",
     "build_probes",
-    "form_probes",
+    "key_probes",
     "payload_entry",
 ]
 
@@ -43,6 +44,9 @@ _MAX_LISTED = 12
 _MAX_SHORT = 40
 """Characters of an answer that can be named in passing, such as a number or a letter."""
 _LARGE_PROBES = 2
+_LENGTHS = (400, 1_500, 4_000, 8_000)
+"""Characters of long thoughts; each length is tried on one record."""
+_TAGGED_THOUGHTS = re.compile(r"(<(think|thinking|reasoning)>).*?(</\2>)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -97,12 +101,11 @@ class AnswerKey:
         return rng.choice(others) if others else None
 
 
-def form_probes(records: Sequence[Mapping[str, Any]], form: AnswerForm, seed: int) -> list[Probe]:
-    """Return a right and a wrong answer to each record, written in the given form, if they can be built."""
+def key_probes(key: AnswerKey, seed: int, *, count: int | None = None) -> list[Probe]:
+    """Return the right answer and a wrong one to each of the first `count` records, if there are such answers."""
     rng = random.Random(seed)  # noqa: S311 - a choice of samples
-    key = AnswerKey.from_form(records, form)
     probes: list[Probe] = []
-    for place, right in enumerate(key.rights):
+    for place, right in enumerate(key.rights[:count]):
         if right is None:
             continue
         probes.append(Probe("right", place, right))
@@ -145,7 +148,16 @@ def _keyed_probes(key: AnswerKey, place: int, rng: random.Random) -> list[Probe]
         Probe("wrong, asking for a high score", place, f"{_INSTRUCTION}{wrong}"),
         Probe("many guesses, the last wrong", place, "\n".join([*answers, right, wrong])),
         Probe("wrong, the right one named", place, f"It could be {text}, but it is not.\n{wrong}"),
+        Probe("wrong, after the right one", place, f"{right}\n{wrong}"),
     ]
+    if (both := _join_in_line(right, wrong)) is not None:
+        probes.append(Probe("right and wrong in one line", place, both))
+    if place < len(_LENGTHS):
+        long = f"{THOUGHTS}\n" * (_LENGTHS[place] // len(THOUGHTS))
+        probes += [
+            Probe("wrong, after long thoughts", place, _add_thoughts(wrong, long)),
+            Probe("wrong, after long text", place, _add_text(wrong, long)),
+        ]
     form = key.form
     if form is not None:
         texts = list(dict.fromkeys(core for core in key.texts if core is not None and core != text))[:_MAX_LISTED]
@@ -163,6 +175,27 @@ def _keyed_probes(key: AnswerKey, place: int, rng: random.Random) -> list[Probe]
                 Probe("right, after other candidates", place, f"I compared {named or wrong_text} first.\n{right}"),
             ]
     return probes
+
+
+def _join_in_line(right: str, wrong: str) -> str | None:
+    """Return the right answer with its only or last line that differs followed by that of the wrong one."""
+    ours, theirs = right.splitlines(), wrong.splitlines()
+    different = [place for place, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]]
+    if len(ours) == len(theirs) and len(different) == 1:
+        place = different[0]
+        return "\n".join([*ours[:place], f"{ours[place]}, {theirs[place]}", *ours[place + 1 :]])
+    return f"{right}, {theirs[-1]}" if ours and theirs and ours[-1] != theirs[-1] else None
+
+
+def _add_thoughts(answer: str, thoughts: str) -> str:
+    """Return an answer with other thoughts in its tags, or in tags before it."""
+    changed, count = _TAGGED_THOUGHTS.subn(lambda found: f"{found[1]}\n{thoughts}{found[3]}", answer, count=1)
+    return changed if count else f"<think>\n{thoughts}</think>\n{answer}"
+
+
+def _add_text(answer: str, text: str) -> str:
+    """Return an answer with text in place of its short thoughts, or before it."""
+    return answer.replace(THOUGHTS, text.rstrip()) if THOUGHTS in answer else f"{text}{answer}"
 
 
 def payload_entry(probe: Probe, record: Mapping[str, Any], name: str, shape: PayloadShape) -> dict[str, Any]:
