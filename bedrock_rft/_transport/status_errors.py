@@ -187,7 +187,8 @@ def _advice(error: type[APIStatusError], response: Response, details: ErrorBody,
         # An expired signature most likely comes from a clock that is slow, not from old credentials.
         late = re.search(r"(?i)signature expired|not yet current|request.?(has )?expired|skewed", words)
         if not late and re.search(r"(?i)expired", words):
-            return " Renew the credentials ('aws sso login', a new session token) or create a new API key."
+            clock = _clock_advice(response) if clock_offset(response.headers) is not None else ""
+            return f"{clock} Renew the credentials ('aws sso login', a new session token) or create a new API key."
         return f" The identity came from {config.identity.source}.{_clock_advice(response)}"
     if error is NotFoundError and not response.content.strip():
         return f" An empty response means a wrong path. Files and jobs are below '/v1'; base_url is {config.base_url}."

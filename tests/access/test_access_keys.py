@@ -8,22 +8,28 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, quote
 
 import pytest
 from botocore.credentials import Credentials, RefreshableCredentials
 from support.fake_secrets import ACCESS_KEY, SECRET, TOKEN, find_leaks, find_secrets
+from support.fault_client import Gate
+from support.fault_server import Faults, Request
 
 from bedrock_rft import AsyncClient, Client, ConfigurationError
+from bedrock_rft._auth import api_key
 from bedrock_rft._auth.api_key import parse_key as read
 from bedrock_rft._core.redaction import Secret
 from bedrock_rft.access import MintedKey, _keys, api_key_provider, mint_api_key
 from bedrock_rft.access.__main__ import main
-from bedrock_rft.errors import MissingExtraError
+from bedrock_rft.errors import AuthenticationError, MissingExtraError
+from bedrock_rft.local._http.signature import Credential, verify_short_term_key
 
 WEST = "us-west-2"
 
@@ -236,6 +242,50 @@ async def test_a_client_accepts_a_provider(seen: list[str]) -> None:
     async with AsyncClient(WEST, api_key=provider) as other:
         assert [model async for model in other.models.list()] == []
     assert seen == [f"Bearer {provider()}"] * 2
+
+
+@dataclass
+class KeyGate(Gate):
+    """Gate that takes short-term keys of one credential, by its own clock."""
+
+    def _identify(self, request: Request) -> str:
+        known = {ACCESS_KEY: Credential(ACCESS_KEY, SECRET, TOKEN)}
+        key = request.headers["authorization"].removeprefix("Bearer ")
+        now = datetime.now(timezone.utc) + self.off
+        return verify_short_term_key(key, lookup=known.get, region=WEST, now=now)
+
+
+def key_of(source: str) -> Any:
+    credentials = Credentials(ACCESS_KEY, SECRET, TOKEN)
+    if source == "provider":
+        return api_key_provider(WEST, credentials=credentials)
+    return mint_api_key(WEST, credentials=credentials).reveal()
+
+
+@pytest.mark.parametrize("source", ["key", "provider"])
+def test_clocks_that_differ_by_minutes_do_not_matter_and_larger_differences_are_named(source: str) -> None:
+    with Faults() as server:
+        gate = server.guard = KeyGate()
+        with Client(WEST, api_key=key_of(source), base_url=server.base_url) as client:
+            for minutes in (-4, 0, 4, 60):
+                gate.off = timedelta(minutes=minutes)
+                list(client.models.list())
+            for minutes, difference in ((-10, "-60[01]"), (13 * 60, "46(800|799)")):
+                gate.off, gate.dated = timedelta(minutes=minutes), True
+                with pytest.raises(AuthenticationError, match=rf"clock differs from the service's by {difference} s"):
+                    list(client.models.list())
+                gate.dated = False
+                with pytest.raises(AuthenticationError, match="create a new API key"):
+                    list(client.models.list())
+
+
+def test_an_expired_key_names_the_clock_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    key = minted().reveal()
+    clock.time += timedelta(hours=13)
+    monkeypatch.setattr(api_key, "datetime", SimpleNamespace(now=clock.now, strptime=datetime.strptime))
+    with pytest.raises(ConfigurationError, match=r"expired at .* Make a new one, or check this machine's clock"):
+        Client(WEST, api_key=key)
 
 
 def test_the_command_prints_a_key_and_nothing_else(
