@@ -45,6 +45,7 @@ def convert(
     *,
     format: Format | None = None,  # noqa: A002 - the usual word
     reference_answer: str | None = None,
+    keep: bool = False,
 ) -> Iterator[_Row]:
     """Read another format record by record: `datasets.write("train.jsonl", datasets.convert("chats.jsonl"))`.
 
@@ -57,6 +58,7 @@ def convert(
         reference_answer: the field with the reference answer, such as `reference_color` of an OpenAI item. By default
             `reference_answer`, or the only further field of an OpenAI item. A `reference_answer` that is replaced is
             kept as `replaced_reference_answer`.
+        keep: keep that field under its own name too, if the format is `openai-rft`, because a grader may refer to it.
 
     Yields:
         Records with `messages` and, if there is one, `reference_answer`. `write` checks them.
@@ -67,10 +69,12 @@ def convert(
     """
     if format is not None and format not in get_args(Format):
         raise ConfigurationError(f"Unknown format {truncate(str(format))!r}. Use {', '.join(get_args(Format))}.")
-    return _convert_rows(_rows(data), format, reference_answer)
+    return _convert_rows(_rows(data), format, reference_answer, keep=keep)
 
 
-def _convert_rows(rows: Iterator[tuple[str, _Row]], format_: Format | None, answer: str | None) -> Iterator[_Row]:
+def _convert_rows(
+    rows: Iterator[tuple[str, _Row]], format_: Format | None, answer: str | None, *, keep: bool
+) -> Iterator[_Row]:
     for place, row in rows:
         fields, siblings = row, dict[str, Any]()
         if isinstance(row.get("item"), dict) and "messages" not in row:
@@ -86,6 +90,8 @@ def _convert_rows(rows: Iterator[tuple[str, _Row]], format_: Format | None, answ
                 f"{place} is not a record of the format '{detected}': a field is missing or of another type. "
                 f"The record has: {list_names(fields)}."
             ) from None
+        if keep and detected == "openai-rft":
+            record = _without(fields, "system") | record
         if clashes := siblings.keys() & record.keys():
             raise DatasetError(f"{place} and its item both have {list_names(sorted(clashes))}. Rename one of them.")
         yield record | siblings

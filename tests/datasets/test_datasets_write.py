@@ -266,6 +266,16 @@ def test_records_that_cannot_be_converted_raise_with_the_reason(data: Any, optio
         list(convert(data, **options))
 
 
+def test_the_field_of_the_answer_is_kept_for_graders_that_refer_to_it() -> None:
+    row = {"messages": [user("How?")], "system": "Be brief.", "color": "red", "n": 1}
+    (record,) = convert([row], reference_answer="color", keep=True)
+    assert record == {
+        "messages": [system("Be brief."), user("How?")], "color": "red", "n": 1, "reference_answer": "red"
+    }  # fmt: skip
+    (plain,) = convert([row], reference_answer="color")
+    assert "color" not in plain
+
+
 def test_an_unknown_format_raises() -> None:
     with pytest.raises(ConfigurationError, match="Use openai-rft, sft"):
         convert([], format="csv")  # type: ignore[arg-type]
