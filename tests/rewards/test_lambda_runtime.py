@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bedrock_rft.rewards import Judge, Length, Numeric, Package, package
+from bedrock_rft.rewards import Handler, Judge, Length, Numeric, Package, PassesTests, package
 from bedrock_rft.rewards._packaging.package import RUNTIMES
 
 if sys.platform != "linux":
@@ -20,25 +20,51 @@ pytest.importorskip("awslambdaric", reason="awslambdaric is not installed")
 
 from support.lambda_runtime import LambdaRuntime, find_interpreter
 
-SOURCE = """
-import asyncio, os, sys, time
-from bedrock_rft.rewards import Handler, reward
+SOURCE = r"""
+import asyncio, os, re, sys, threading, time
+from bedrock_rft.rewards import Handler, Score, reward
+
+EXITS = {error.__name__: error for error in (
+    ValueError, SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError, BaseException)}
+
+def hang(how):
+    if how == "pattern":
+        re.fullmatch("(a|aa)+", "a" * 200 + "b")
+    if how == "stubborn":
+        while True:
+            try:
+                time.sleep(3600)
+            except Exception:
+                pass
+    while how == "loop":
+        pass
+    if how == "lock":
+        threading.Event().wait()
+    if how == "sleep":
+        time.sleep(3600)
 
 @reward
 async def slept(rollout):
-    await asyncio.sleep(60 if rollout.answer == "wait" else 0.3)
+    if rollout.answer in EXITS:
+        await asyncio.ensure_future(leave(rollout))
+    if rollout.answer == "to_thread":
+        await asyncio.to_thread(hang, "sleep")
+    hang(rollout.answer)
+    await asyncio.sleep(3600 if rollout.answer == "wait" else 0.3)
     return 1.0
+
+async def leave(rollout):
+    raise EXITS[rollout.answer](rollout.answer * 3)
 
 @reward
 def behaves(rollout):
-    if rollout.answer == "raise":
-        raise ValueError(rollout.answer * 3)
-    if rollout.answer == "sys.exit":
-        sys.exit(3)
+    if rollout.answer in EXITS:
+        raise EXITS[rollout.answer](rollout.answer * 3)
     if rollout.answer == "os._exit":
         os._exit(3)
-    if rollout.answer == "hang":
-        time.sleep(60)
+    if rollout.answer == "metrics":
+        return Score(1.0, {"\ud800": 1.0}, {f"{number} \u00e9 \ud800": 0.5 for number in range(2000)})
+    hang(rollout.answer)
     return 1.0
 
 async_handler = Handler(slept, floor=-1.0)
@@ -46,7 +72,11 @@ lambda_handler = Handler(behaves, floor=-1.0)
 
 def raises(event, context):
     raise KeyError("reference_answer")
+
+def large(event, context):
+    return ["x" * 6_300_000]
 """
+EXITS = ("ValueError", "SystemExit", "KeyboardInterrupt", "GeneratorExit", "CancelledError", "BaseException")
 
 
 @pytest.fixture(scope="module", params=sorted(RUNTIMES))
@@ -151,14 +181,55 @@ def test_a_cold_start_is_quick(graders: Package, runtime: str, tmp_path: Path) -
     assert time.monotonic() - began < 10  # Lambda allows ten seconds
 
 
-def test_a_raise_or_an_exit_costs_one_rollout(behaviours: Package, runtime: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("handler", ["lambda_handler", "async_handler"])
+def test_any_exception_costs_one_rollout(behaviours: Package, runtime: str, tmp_path: Path, handler: str) -> None:
+    with LambdaRuntime(behaviours, tmp_path, runtime, handler=f"lambda_function.{handler}") as running:
+        response = running.invoke([rollout(name, name) for name in ("fine", *EXITS)])
+        assert scores(response.body) == {"fine": 1.0, **dict.fromkeys(EXITS, -1.0)}
+        assert errors(response.body) == [0.0] + [1.0] * len(EXITS)
+        assert "ValueErrorValueError" not in running.log  # the text of an exception may quote the answer
+
+
+@pytest.mark.parametrize(
+    ("handler", "kinds"),
+    [
+        ("lambda_handler", ("sleep", "loop", "pattern", "lock", "stubborn")),
+        ("async_handler", ("sleep", "loop", "pattern", "wait", "to_thread")),
+    ],
+)
+def test_work_that_does_not_end_costs_one_rollout(
+    behaviours: Package, runtime: str, tmp_path: Path, handler: str, kinds: tuple[str, ...]
+) -> None:
+    with LambdaRuntime(behaviours, tmp_path, runtime, handler=f"lambda_function.{handler}") as running:
+        assert scores(running.invoke([rollout("warm", "")]).body) == {"warm": 1.0}
+        for kind in kinds:
+            response = running.invoke([rollout("one", ""), rollout("two", kind)], timeout=1.5)
+            assert response.kind == "response", (kind, response)
+            assert scores(response.body) == {"one": 1.0, "two": -1.0}, kind
+
+
+def test_the_floor_is_kept_at_a_deadline_of_six_seconds(runtime: str, tmp_path: Path) -> None:
+    tests = package(Handler(PassesTests(), floor=-1.0), runtime=runtime)
+    with LambdaRuntime(tests, tmp_path, runtime) as running:
+        event = [
+            rollout(name, code, reference_answer="assert x == 1")
+            for name, code in [("right", "x = 1"), ("endless", "while True: pass"), ("last", "x = 1")]
+        ]
+        assert scores(running.invoke(event[:1]).body) == {"right": 1.0}
+        response = running.invoke(event, timeout=6.0)
+        assert response.kind == "response", response
+        assert scores(response.body) == {"right": 1.0, "endless": 0.0, "last": -1.0}, "5 s is the limit of the grader"
+
+
+def test_a_response_above_six_megabytes(behaviours: Package, runtime: str, tmp_path: Path) -> None:
     with LambdaRuntime(behaviours, tmp_path, runtime) as running:
-        response = running.invoke([rollout(name, name) for name in ("fine", "raise", "sys.exit")])
-        assert scores(response.body) == {"fine": 1.0, "raise": -1.0, "sys.exit": -1.0}
-        assert errors(response.body) == [0.0, 1.0, 1.0]
-        assert "raiseraise" not in running.log  # the text of an exception may quote the answer
-        hung = running.invoke([rollout("hang", "hang")], timeout=1.0)
-        assert hung == ("exited", "timeout")
+        response = running.invoke([rollout(str(number), "metrics") for number in range(100)])
+        assert response.kind == "response"
+        names = [metric["name"] for metric in response.body[-1]["metrics_list"]]
+        assert names == ["behaves/?", "behaves", "reward_error"]
+        assert "metrics were left out" in running.log
+    with LambdaRuntime(behaviours, tmp_path / "large", runtime, handler="lambda_function.large") as running:
+        assert running.invoke([])[0] == "too_large"
 
 
 def test_ending_the_process_ends_the_invocation(behaviours: Package, runtime: str, tmp_path: Path) -> None:
@@ -166,16 +237,12 @@ def test_ending_the_process_ends_the_invocation(behaviours: Package, runtime: st
         assert running.invoke([rollout("one", "os._exit")]) == ("exited", 3)
 
 
-def test_async_rewards_run_at_once_and_end_before_the_deadline(
-    behaviours: Package, runtime: str, tmp_path: Path
-) -> None:
+def test_async_rewards_run_at_once(behaviours: Package, runtime: str, tmp_path: Path) -> None:
     with LambdaRuntime(behaviours, tmp_path, runtime, handler="lambda_function.async_handler") as running:
         began = time.monotonic()
         response = running.invoke([rollout(str(number), "") for number in range(16)])
         assert set(scores(response.body).values()) == {1.0}
         assert time.monotonic() - began < 16 * 0.3
-        late = running.invoke([rollout("one", ""), rollout("two", "wait")], timeout=3.0)
-        assert (late.kind, scores(late.body)) == ("response", {"one": 1.0, "two": -1.0})
 
 
 def test_a_function_that_raises_reports_its_exception(behaviours: Package, runtime: str, tmp_path: Path) -> None:
@@ -189,3 +256,22 @@ def test_a_missing_handler_is_an_error_of_the_start(behaviours: Package, runtime
     with LambdaRuntime(behaviours, tmp_path, runtime, handler="lambda_function.missing") as running:
         response = running.wait(20)
         assert (response.kind, response.body["errorType"]) == ("init_error", "Runtime.HandlerNotFound")
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("import missing", "Runtime.ImportModuleError"),
+        ("raise ValueError('at the start')", "ValueError"),
+        ("def broken(:", "Runtime.UserCodeSyntaxError"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_an_error_of_the_start(
+    runtime: str, tmp_path: Path, line: str, kind: str
+) -> None:
+    source = tmp_path / "lambda_function.py"
+    source.write_text("def lambda_handler(event, context):\n    return []\n", encoding="utf-8")
+    packed = package(f"{source}:lambda_handler", runtime=runtime)
+    with LambdaRuntime(packed, tmp_path / "run", runtime, source=line) as running:
+        response = running.wait(20)
+        assert (response.kind, response.body["errorType"]) == ("init_error", kind)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import logging
 import math
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,7 +25,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bedrock_rft
+from bedrock_rft import RewardError
 from bedrock_rft.rewards import Handler, Numeric, Reward, Rollout, Score, reward
+from bedrock_rft.rewards._runtime.reward import Leaf
+from bedrock_rft.rewards._targets.handler_response import parse_response
 
 FOUR = Rollout.of("2 + 2?", "The answer is 4.", reference="4")
 
@@ -263,15 +270,243 @@ class Context:
         return max(0, int((self._until - time.monotonic()) * 1000))
 
 
+def values(results: list[dict[str, Any]]) -> list[float]:
+    return [result["aggregate_reward_score"] for result in results]
+
+
 def test_rollouts_get_the_floor_if_no_time_is_left() -> None:
+    begun: list[str] = []
+
     @reward
     def slow(rollout: Rollout) -> float:
-        time.sleep(0.05 if rollout.id != "0" else 0.3)
+        begun.append(rollout.id)
+        time.sleep({"0": 0.1, "1": 30.0}.get(rollout.id, 0.0))
         return 1.0
 
-    results = Handler(slow)([entry(str(number)) for number in range(3)], Context(0.2))
-    assert [result["aggregate_reward_score"] for result in results] == [1.0, 0.0, 0.0]
+    results = Handler(slow)([entry(str(number)) for number in range(3)], Context(1.0))
+    assert (values(results), begun) == ([1.0, 0.0, 0.0], ["0", "1"])
     assert (results[1]["metrics_list"][-1]["name"], results[1]["metrics_list"][-1]["value"]) == ("reward_error", 1.0)
+
+
+def test_no_rollout_begins_that_would_take_longer_than_the_time_left() -> None:
+    @reward
+    def slow(rollout: Rollout) -> float:
+        time.sleep(1.0 if rollout.id == "0" else 0.0)
+        return 1.0
+
+    assert values(Handler(slow)([entry("0"), entry("1")], Context(1.6))) == [1.0, 0.0]
+
+    @dataclass(frozen=True, eq=False)
+    class Limited(Leaf):
+        seconds: float = 60.0
+        name: str = "limited"
+
+        def grade(self, rollout: Rollout) -> float:  # noqa: ARG002 - as in Leaf
+            time.sleep(0.2)
+            return 1.0
+
+    results = Handler(Limited(), floor=-1.0)([entry(str(number)) for number in range(6)], Context(1.0))
+    assert values(results) == [1.0, 1.0, 1.0, -1.0, -1.0, -1.0], "it begins in the first half only"
+
+
+def hang(kind: str) -> float:
+    """Do work that takes longer than a test waits, but does not slow down the tests after it for long."""
+    until = time.monotonic() + 4
+    if kind == "sleep":
+        time.sleep(30)
+    if kind == "process":
+        subprocess.run([sys.executable, "-c", "import time; time.sleep(30)"], check=True)
+    if kind == "future":
+        with ThreadPoolExecutor() as threads:
+            threads.submit(time.sleep, 4).result()
+    while kind == "stubborn" and time.monotonic() < until:
+        with contextlib.suppress(Exception):
+            time.sleep(1)
+    while kind == "loop" and time.monotonic() < until:
+        pass
+    return 1.0
+
+
+@reward
+def hanging(rollout: Rollout) -> float:
+    return hang(rollout.answer)
+
+
+@reward
+async def hanging_async(rollout: Rollout) -> float:
+    if rollout.answer == "to_thread":
+        return await asyncio.to_thread(hang, "sleep")
+    until = time.monotonic() + 4
+    if rollout.answer == "uncancellable":
+        while time.monotonic() < until:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.01)
+    return hang(rollout.answer)
+
+
+@pytest.mark.parametrize("thread", ["main", "other"])
+@pytest.mark.parametrize(
+    ("total", "kind"),
+    [
+        *((hanging, kind) for kind in ("sleep", "loop", "stubborn", "process", "future")),
+        *((hanging_async, kind) for kind in ("sleep", "loop", "to_thread", "uncancellable")),
+    ],
+    ids=str,
+)
+def test_work_that_cannot_be_cancelled_costs_one_rollout(total: Reward, kind: str, thread: str) -> None:
+    handler, event = Handler(total, floor=-1.0), [entry("1", "fine"), entry("2", kind)]
+    began = time.monotonic()
+    if thread == "main":
+        results = handler(event, Context(1.0))
+    else:
+        with ThreadPoolExecutor(1) as threads:
+            results = threads.submit(handler, event, Context(1.0)).result()
+    assert values(results) == [1.0, -1.0]
+    assert time.monotonic() - began < 3.0
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert values(handler(event[:1], Context(5.0))) == [1.0], "the next invocation is not affected"
+
+
+def test_a_timer_and_a_handler_of_the_caller_are_restored() -> None:
+    def on_alarm(*_: object) -> None:
+        raise AssertionError
+
+    previous = signal.signal(signal.SIGALRM, on_alarm)
+    signal.setitimer(signal.ITIMER_REAL, 60)
+    try:
+        assert values(hanging.handler([entry("1", "fine"), entry("2", "sleep")], Context(0.5))) == [1.0, 0.0]
+        assert signal.getsignal(signal.SIGALRM) is on_alarm
+        assert 50 < signal.getitimer(signal.ITIMER_REAL)[0] < 60
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def test_a_reward_may_use_an_alarm_of_its_own() -> None:
+    def give_up(*_: object) -> None:
+        raise TimeoutError
+
+    @reward
+    def alarmed(_: Rollout) -> float:
+        signal.signal(signal.SIGALRM, give_up)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        try:
+            time.sleep(30)
+        except TimeoutError:
+            return 0.5
+        return 1.0
+
+    assert values(alarmed.handler([entry("1"), entry("2")], Context(5.0))) == [0.5, 0.5]
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+
+
+class OddError(Exception):
+    loggable = True
+
+    def __str__(self) -> str:
+        return "\ud800"
+
+
+EXITS: list[type[BaseException]] = [
+    SystemExit,
+    KeyboardInterrupt,
+    GeneratorExit,
+    asyncio.CancelledError,
+    BaseException,
+    OddError,
+]
+
+
+@pytest.mark.parametrize("error", EXITS)
+@pytest.mark.parametrize("way", ["sync", "async", "task", "thread"])
+def test_any_exception_of_a_reward_costs_one_rollout(
+    error: type[BaseException], way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def leave(rollout: Rollout) -> float:
+        if rollout.id == "2":
+            raise error
+        return 1.0
+
+    async def leave_async(rollout: Rollout) -> float:
+        await asyncio.sleep(0.01)
+        return leave(rollout)
+
+    async def leave_task(rollout: Rollout) -> float:
+        return await asyncio.ensure_future(leave_async(rollout))
+
+    async def leave_thread(rollout: Rollout) -> float:
+        return await asyncio.to_thread(leave, rollout)
+
+    ways: dict[str, Any] = {"sync": leave, "async": leave_async, "task": leave_task, "thread": leave_thread}
+    results = Handler(reward(ways[way]), floor=-1.0)([entry("1"), entry("2"), entry("3")], Context(30.0))
+    assert values(results) == [1.0, -1.0, 1.0]
+    caplog.text.encode()  # a lone surrogate in the log would end the process
+
+
+def test_ctrl_c_ends_a_call_without_a_deadline() -> None:
+    @reward
+    def interrupted(_: Rollout) -> float:
+        signal.raise_signal(signal.SIGINT)
+        return 1.0
+
+    @reward
+    async def interrupted_async(rollout: Rollout) -> float:
+        return interrupted(rollout).value
+
+    for total in (interrupted, interrupted_async):
+        with pytest.raises(KeyboardInterrupt):
+            total.handler([entry("1")])
+
+
+def test_a_reward_that_stops_its_event_loop_or_cancels_every_task_costs_no_other_score() -> None:
+    @reward
+    async def meddles(rollout: Rollout) -> float:
+        if rollout.id == "2":
+            asyncio.get_running_loop().stop()
+        await asyncio.sleep(0.01)
+        return 1.0
+
+    assert values(meddles.handler([entry("1"), entry("2")], Context(5.0))) == [1.0, 1.0]
+
+
+def test_lone_surrogates_are_replaced_in_ids_and_names() -> None:
+    @reward
+    def named(_: Rollout) -> Score:
+        return Score(1.0, {"part \ud800": 1.0}, {"metric \udfff": 1.0})
+
+    results = named.handler([entry({"deep": ["\ud800"]}), entry("\ud800"), entry(7)])
+    json.dumps(results, ensure_ascii=False).encode()
+    assert [result["id"] for result in results] == [{"deep": ["?"]}, "?", 7]
+    assert "named/part ?" in str(results[0])
+
+
+def test_the_check_refuses_a_response_that_lambda_cannot_send() -> None:
+    with pytest.raises(RewardError, match="cannot be sent as JSON") as caught:
+        parse_response([{"id": "1", "aggregate_reward_score": 1.0, "note": "\ud800"}])
+    assert caught.value.code == "not_json"
+    with pytest.raises(RewardError, match="at most 6 MB"):
+        parse_response([{"id": "x" * 6_300_000, "aggregate_reward_score": 1.0}])
+
+
+def test_metrics_are_left_out_of_a_response_that_lambda_would_reject(caplog: pytest.LogCaptureFixture) -> None:
+    @reward
+    def verbose(rollout: Rollout) -> Score:
+        many = {f"{number} {'é' * 100}": 0.5 for number in range(100)}
+        return Score(1.0, many if rollout.id.endswith("parts") else {"a": 1.0}, many)
+
+    limit = 6 * 1024 * 1024
+    small = verbose.handler([entry("1")])
+    assert len(small[0]["metrics_list"]) == 103
+    results = verbose.handler([entry(str(number)) for number in range(200)])
+    assert len(json.dumps(results)) < limit
+    assert {metric["name"] for metric in results[0]["metrics_list"]} == {"verbose/a", "verbose", "reward_error"}
+    results = verbose.handler([entry(f"{number} parts") for number in range(200)])
+    assert len(json.dumps(results)) < limit
+    assert [metric["name"] for metric in results[199]["metrics_list"]] == ["reward_error"]
+    results = correct.handler([entry("x" * 50_250)] * 125)
+    assert len(json.dumps(results)) < limit
+    assert (len(results), results[0]["metrics_list"]) == (125, [])
+    assert "Lambda sends at most 6 MB; kept: Reward, reward_error" in caplog.text
 
 
 def test_async_rewards_run_concurrently_and_late_ones_are_cancelled() -> None:

@@ -23,6 +23,7 @@ from bedrock_rft.rewards import Package
 
 __all__ = ["LambdaRuntime", "Response", "find_interpreter"]
 
+_MAX_RESPONSE_BYTES = 6_291_556
 _PREFIX = "/2018-06-01/runtime"
 _ARN = "arn:aws:lambda:us-west-2:123456789012:function:reward"
 _FIND = """
@@ -36,7 +37,7 @@ print(json.dumps(sorted(found)))
 
 
 class Response(NamedTuple):
-    """One message of the runtime: `response`, `error`, `init_error` or `exited`, with its JSON body."""
+    """One message of the runtime: `response`, `too_large`, `error`, `init_error` or `exited`, with its JSON body."""
 
     kind: str
     body: Any
@@ -57,7 +58,10 @@ def find_interpreter(runtime: str) -> tuple[str, list[str]] | None:
 class LambdaRuntime:
     """A process of awslambdaric with an unpacked package, in an environment that has nothing else."""
 
-    def __init__(self, package: Package, folder: Path, runtime: str, *, handler: str | None = None) -> None:
+    def __init__(
+        self, package: Package, folder: Path, runtime: str, *, handler: str | None = None, source: str | None = None
+    ) -> None:
+        """Start the process; `source` replaces the file that has the handler."""
         found = find_interpreter(runtime)
         assert found is not None, runtime
         interpreter, paths = found
@@ -67,6 +71,8 @@ class LambdaRuntime:
             (libraries / path.name).symlink_to(path)
         with zipfile.ZipFile(io.BytesIO(package.content)) as archive:
             archive.extractall(task)
+        if source is not None:
+            (task / "lambda_function.py").write_text(source, encoding="utf-8")
         self._log = folder / "log"
         self._responses: queue.Queue[Response] = queue.Queue()
         self._events: queue.Queue[tuple[bytes, float]] = queue.Queue()
@@ -151,9 +157,10 @@ def _runtime_api(
         def do_POST(self) -> None:
             body = self._read_body()
             kind = "init_error" if self.path == f"{_PREFIX}/init/error" else self.path.rpartition("/")[2]
-            responses.put(Response(kind, json.loads(body)))
+            too_large = kind == "response" and len(body) > _MAX_RESPONSE_BYTES
+            responses.put(Response("too_large" if too_large else kind, json.loads(body)))
             accepted = b'{"status":"OK"}'
-            self.send_response(202)
+            self.send_response(413 if too_large else 202)
             self.send_header("Content-Length", str(len(accepted)))
             self.end_headers()
             self.wfile.write(accepted)

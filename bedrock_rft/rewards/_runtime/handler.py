@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from bedrock_rft.rewards._runtime.rollout import finite_float
+from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC, Result, finite_float
 from bedrock_rft.rewards._runtime.scoring import Scorable, score_batch
 
 __all__ = ["Handler"]
@@ -15,8 +16,8 @@ __all__ = ["Handler"]
 _log = logging.getLogger("bedrock_rft.rewards")
 _log.addHandler(logging.NullHandler())
 
-_MARGIN = 2.0
-"""Largest safety margin in seconds: scoring ends this long before Lambda's deadline."""
+_MAX_RESPONSE_BYTES = 6 * 1024 * 1024
+"""Lambda's limit for a response, which is 100 bytes larger."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,16 @@ class Handler:
     """The function that Lambda calls with an event and a context.
 
     Every rollout gets exactly one result, in the same order and with the same id. A rollout that cannot be scored, or
-    for which no time is left, gets the floor, and its metric `reward_error` is 1; otherwise that metric is 0, so the
+    is not scored in time, gets the floor, and its metric `reward_error` is 1; otherwise that metric is 0, so the
     mean of the metric is the share of rollouts that failed. The handler prints nothing from the event.
+
+    Scoring ends 2 s before Lambda's deadline, or after nine tenths of the time if that is less than 20 s. What still
+    runs then is interrupted or abandoned. A reward that is not async begins no rollout if the time left is less than
+    that of the longest rollout so far, or less than the limit of its graders (`seconds`), but always in the first half
+    of the time. Native code that neither releases the interpreter nor checks for signals cannot be interrupted.
+
+    From a response above 6 MB, which Lambda rejects, metrics are left out: first those that are not part of the reward,
+    then its parts, then `reward_error`.
 
     Attributes:
         reward: the reward that scores each rollout.
@@ -63,10 +72,8 @@ class Handler:
         errors = [score.error for score in scores if score.error is not None]
         if errors:
             _log.warning("%d of %d rollouts got the floor; first error: %s", len(errors), len(scores), errors[0])
-        return [
-            cast("dict[str, Any]", score.result(_rollout_id(entry)))
-            for entry, score in zip(entries, scores, strict=True)
-        ]
+        results = [score.result(_rollout_id(entry)) for entry, score in zip(entries, scores, strict=True)]
+        return cast("list[dict[str, Any]]", _without_excess(results))
 
 
 def _parse_event(event: object) -> Sequence[Any]:
@@ -83,9 +90,23 @@ def _rollout_id(entry: Any) -> Any:
     return entry.get("id", "") if hasattr(entry, "get") else ""
 
 
+def _without_excess(results: list[Result]) -> list[Result]:
+    """Leave out metrics until Lambda can send the results, measured with the escapes of the runtimes before 3.12."""
+    for kept in (("Reward", ERROR_METRIC), (ERROR_METRIC,), ()):
+        if len(json.dumps(results)) <= _MAX_RESPONSE_BYTES:
+            break
+        _log.warning("metrics were left out, because Lambda sends at most 6 MB; kept: %s", ", ".join(kept) or "none")
+        results = [
+            Result(
+                id=result["id"],
+                aggregate_reward_score=result["aggregate_reward_score"],
+                metrics_list=[one for one in result["metrics_list"] if one["type"] in kept or one["name"] in kept],
+            )
+            for result in results
+        ]
+    return results
+
+
 def _remaining_seconds(context: Any) -> float | None:
     remaining = getattr(context, "get_remaining_time_in_millis", None)
-    if not callable(remaining):
-        return None
-    seconds = cast("int", remaining()) / 1000
-    return seconds - min(_MARGIN, seconds / 10)
+    return cast("int", remaining()) / 1000 if callable(remaining) else None

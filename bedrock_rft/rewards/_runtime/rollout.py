@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, SupportsFloat, TypedDict, cast
 
-__all__ = ["ERROR_METRIC", "Metric", "Result", "Rollout", "Score", "finite_float"]
+__all__ = ["ERROR_METRIC", "Metric", "Result", "Rollout", "Score", "encodable", "finite_float"]
 
 ERROR_METRIC = "reward_error"
 """Name of the metric that is 1 for a rollout that could not be scored and 0 for every other rollout."""
@@ -153,14 +153,21 @@ class Score:
         Characters that UTF-8 cannot encode, such as a lone surrogate, become `?` in ids and names, because they end
         the process in the Lambda runtimes from Python 3.12 on.
         """
-        entries = [Metric(name=_encodable(name), value=value, type="Reward") for name, value in self.parts.items()]
+        entries = [Metric(name=encodable(name), value=value, type="Reward") for name, value in self.parts.items()]
         metrics = {ERROR_METRIC: 0.0 if self.error is None else 1.0, **self.metrics}
-        entries += [Metric(name=_encodable(name), value=value, type="Metric") for name, value in metrics.items()]
-        return Result(id=_encodable(rollout_id), aggregate_reward_score=self.value, metrics_list=entries)
+        entries += [Metric(name=encodable(name), value=value, type="Metric") for name, value in metrics.items()]
+        return Result(id=encodable(rollout_id), aggregate_reward_score=self.value, metrics_list=entries)
 
 
-def _encodable(value: Any) -> Any:
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+def encodable(value: Any) -> Any:
+    """Return a JSON value in which `?` replaces the characters that UTF-8 cannot encode."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [encodable(item) for item in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        return {encodable(name): encodable(item) for name, item in cast("dict[str, Any]", value).items()}
+    return value
 
 
 def finite_float(value: object, label: str) -> float:

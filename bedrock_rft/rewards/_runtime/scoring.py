@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import time
 import traceback
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from bedrock_rft.rewards._runtime.rollout import Rollout, Score, finite_float
+from bedrock_rft.rewards._runtime.deadline import OutOfTimeError, run_until
+from bedrock_rft.rewards._runtime.rollout import Rollout, Score, encodable, finite_float
 
 __all__ = ["Scorable", "ScoringContext", "score_batch", "score_rollout"]
 
 T = TypeVar("T")
 
+_MARGIN = 2.0
+"""Largest safety margin in seconds: scoring ends this long before Lambda's deadline."""
+
+_MIN_THREADS = 32
 _OUT_OF_TIME = "no time was left to score it"
 _NOT_ASYNC = "a reward that is not async waited for something; make its function async"
 
@@ -33,11 +41,16 @@ class ScoringContext:
 
     def add_metrics(self, metrics: Mapping[str, float]) -> None:
         """Store metrics that are not part of the reward."""
-        self.metrics.update({name: finite_float(value, name) for name, value in metrics.items()})
+        self.metrics.update({f"{name}": finite_float(value, name) for name, value in metrics.items()})
 
 
 class Scorable(Protocol):
     """The part of `Reward` that scoring needs. A protocol, because `Reward` imports this module."""
+
+    @property
+    def leaves(self) -> Sequence[object]:
+        """Return the rewards that it combines; `seconds` of one is its own time limit."""
+        ...
 
     @property
     def asynchronous(self) -> bool:
@@ -66,52 +79,145 @@ async def _score(reward: Scorable, context: ScoringContext) -> Score:
 def score_batch(
     reward: Scorable, entries: Sequence[object], *, floor: float, concurrency: int, seconds: float | None
 ) -> list[Score]:
-    """Score the entries of an event, in order. One that raises, or for which no time is left, gets the floor.
+    """Score the entries of an event, in order. One that raises, or is not scored in time, gets the floor.
 
-    Only async rewards are interrupted when the time, in seconds, is over.
+    Args:
+        reward: the reward.
+        entries: the entries.
+        floor: the value of an entry that cannot be scored.
+        concurrency: the number of entries that are scored at the same time if the reward is async.
+        seconds: the time until the response must be on its way, or None. Scoring ends up to 2 s earlier.
     """
-    deadline = None if seconds is None else time.monotonic() + seconds
-    if not reward.asynchronous:
-        return [_score_without_waiting(reward, entry, floor, deadline) for entry in entries]
-    return _run_coroutine(_score_concurrently(reward, entries, floor, concurrency, deadline), can_wait=True)
+    scores = [Score(floor, error=_OUT_OF_TIME)] * len(entries)
+    margin = 0.0 if seconds is None else min(_MARGIN, seconds / 10)
+    end = None if seconds is None else time.monotonic() + seconds - margin
+    if reward.asynchronous:
+        batch = _AsyncBatch(reward, entries, scores, floor, end, margin / 4)
+        late = None if end is None else end + batch.grace
+        run_until(lambda: batch.run(concurrency), late, interval=batch.grace, new_thread=_in_event_loop())
+    else:
+        _score_in_turn(reward, entries, scores, floor, end)
+    return list(scores)  # a copy, because abandoned work may still end
 
 
-def _score_without_waiting(reward: Scorable, entry: object, floor: float, deadline: float | None) -> Score:
+def _score_in_turn(
+    reward: Scorable, entries: Sequence[object], scores: list[Score], floor: float, end: float | None
+) -> None:
+    """Score one entry after the other, and begin none for which the time of the longest one so far is not left."""
+    longest = math.fsum(float(getattr(leaf, "seconds", 0.0)) for leaf in reward.leaves)
+    began = time.monotonic()
+    for position, entry in enumerate(entries):
+        start = time.monotonic()
+        if end is not None and start + min(longest, (end - began) / 2) >= end:
+            return
+
+        def score(position: int = position, entry: object = entry) -> None:
+            scores[position] = _score_without_waiting(reward, entry, floor, end)
+
+        run_until(score, end)
+        longest = max(longest, time.monotonic() - start)
+
+
+def _score_without_waiting(reward: Scorable, entry: object, floor: float, end: float | None) -> Score:
     try:
-        return _run_coroutine(_score_or_floor(reward, entry, floor, deadline), can_wait=False)
+        scoring = _score_or_floor(reward, entry, floor, lambda error: _ends_batch(error, end))
+        return _run_coroutine(scoring, can_wait=False)
     except _NotAsyncError:
         return Score(floor, error=_NOT_ASYNC)
 
 
-async def _score_concurrently(
-    reward: Scorable, entries: Sequence[object], floor: float, concurrency: int, deadline: float | None
-) -> list[Score]:
-    import asyncio
+@dataclass
+class _AsyncBatch:
+    """Scores entries concurrently in its own event loop, which it leaves soon after the end, whatever still runs.
 
-    semaphore = asyncio.Semaphore(concurrency)
+    Tasks are cancelled at the end. If one blocks the loop, a first interruption, after the grace, ends that one, so
+    that others can end. A second one, after twice the grace, ends the loop.
+    """
 
-    async def score_next(entry: object) -> Score:
-        async with semaphore:
-            return await _score_or_floor(reward, entry, floor, deadline)
+    reward: Scorable
+    entries: Sequence[object]
+    scores: list[Score]
+    floor: float
+    end: float | None
+    grace: float
 
-    tasks = [asyncio.ensure_future(score_next(entry)) for entry in entries]
-    if not tasks:
-        return []
-    timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
-    _, unfinished = await asyncio.wait(tasks, timeout=timeout)
-    for task in unfinished:
-        task.cancel()
-    return [Score(floor, error=_OUT_OF_TIME) if task in unfinished else task.result() for task in tasks]
+    def run(self, concurrency: int) -> None:
+        import asyncio
+        from concurrent.futures import ThreadPoolExecutor
+
+        loop = asyncio.new_event_loop()
+        # Not the loop's own executor: threads that work for abandoned rollouts would fill it, and closing waits for it.
+        executor = ThreadPoolExecutor(max(_MIN_THREADS, concurrency), thread_name_prefix="reward")
+        loop.set_default_executor(executor)
+        scoring = loop.create_task(self._score_all(concurrency))
+        try:
+            while not scoring.done():
+                try:
+                    loop.run_until_complete(scoring)
+                except BaseException as error:  # such as SystemExit in a task that a reward started
+                    if self._ends_batch(error):
+                        raise
+        finally:
+            loop.set_exception_handler(_ignore)  # it would report abandoned tasks
+            for task in asyncio.all_tasks(loop):
+                task.cancel()
+            executor.shutdown(wait=False, cancel_futures=True)
+            loop.close()
+
+    async def _score_all(self, concurrency: int) -> None:
+        import asyncio
+
+        semaphore = asyncio.Semaphore(concurrency)
+        expired = False
+
+        async def score_next(position: int) -> None:
+            async with semaphore:
+                if self.end is None or time.monotonic() < self.end:
+                    score = await _score_or_floor(self.reward, self.entries[position], self.floor, self._ends_batch)
+                    self.scores[position] = self.scores[position] if expired else score
+
+        tasks = {asyncio.ensure_future(score_next(position)) for position in range(len(self.entries))}
+        if tasks:
+            seconds = None if self.end is None else max(0.0, self.end - time.monotonic())
+            _, tasks = await asyncio.wait(tasks, timeout=seconds)
+        if tasks and self.end is not None and time.monotonic() > self.end + self.grace / 2:  # one blocked the loop
+            await asyncio.wait(tasks, timeout=self.grace / 2)
+        expired = True
+        unfinished = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in unfinished:
+            task.cancel()
+        if unfinished:
+            await asyncio.wait(unfinished, timeout=None if self.end is None else self.grace)
+        await asyncio.get_running_loop().shutdown_asyncgens()
+
+    def _ends_batch(self, error: BaseException) -> bool:
+        last = None if self.end is None else self.end + 2 * self.grace
+        return _ends_batch(error, last)
 
 
-async def _score_or_floor(reward: Scorable, entry: object, floor: float, deadline: float | None) -> Score:
-    if deadline is not None and time.monotonic() >= deadline:
-        return Score(floor, error=_OUT_OF_TIME)
+def _ignore(*_: object) -> None:
+    """Do nothing."""
+
+
+def _ends_batch(error: BaseException, last: float | None) -> bool:
+    """Return whether an exception ends a batch: an interruption after the last moment; Ctrl-C without a deadline."""
+    if last is None:
+        return isinstance(error, KeyboardInterrupt)
+    return isinstance(error, OutOfTimeError) and time.monotonic() >= last
+
+
+async def _score_or_floor(
+    reward: Scorable, entry: object, floor: float, ends_batch: Callable[[BaseException], bool]
+) -> Score:
     context: ScoringContext | None = None
     try:
         context = ScoringContext(Rollout.read(entry))
         return await _score(reward, context)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - one bad rollout must not cost the whole batch its scores
+    except BaseException as error:
+        if ends_batch(error):
+            raise
+        if isinstance(error, OutOfTimeError):
+            return Score(floor, error=_OUT_OF_TIME)
         parts, metrics = (context.parts, context.metrics) if context else ({}, {})
         return Score(floor, parts, metrics, _describe_error(error))
 
@@ -122,9 +228,20 @@ def _describe_error(error: BaseException) -> str:
     user_frames = [frame for frame in frames if "bedrock_rft" not in frame.filename.replace("\\", "/").split("/")]
     frame = (user_frames or frames)[-1]
     file = frame.filename.replace("\\", "/").rpartition("/")[2]
-    kind = type(error).__name__
-    description = f"{kind}: {error}" if getattr(error, "loggable", False) is True else kind
-    return f"{description} in {file}, line {frame.lineno}"
+    description = kind = type(error).__name__
+    with contextlib.suppress(Exception):  # the exception's class is the user's code
+        description = f"{kind}: {error}" if getattr(error, "loggable", False) is True else kind
+    return encodable(f"{description} in {file}, line {frame.lineno}")
+
+
+def _in_event_loop() -> bool:
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _run_coroutine(coroutine: Coroutine[Any, Any, T], *, can_wait: bool) -> T:
@@ -137,11 +254,9 @@ def _run_coroutine(coroutine: Coroutine[Any, Any, T], *, can_wait: bool) -> T:
             return result
         coroutine.close()
         raise _NotAsyncError(_NOT_ASYNC)
-    import asyncio  # here and above only: it takes a third of the time of a cold start
+    import asyncio  # inside functions only: it takes a third of the time of a cold start
 
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not _in_event_loop():
         return asyncio.run(coroutine)
     from concurrent.futures import ThreadPoolExecutor
 

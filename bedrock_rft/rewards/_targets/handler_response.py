@@ -47,13 +47,13 @@ def parse_response(result: object) -> list[Any]:
     try:
         text = json.dumps(result, ensure_ascii=False, default=_decimal)
         value = cast("list[Any]", json.loads(text))
+        size = len(text.encode())  # a lone surrogate would end the process in Lambda
     except (TypeError, ValueError, RecursionError) as error:
         raise RewardError(
             f"The reward handler's result cannot be sent as JSON: {error}. Convert scores with float(…) and leave out "
             "other objects.",
             code="not_json",
         ) from error
-    size = len(text.encode("utf-8", "surrogatepass"))
     if size > MAX_RESPONSE_BYTES:
         raise RewardError(
             f"The reward handler's result has {size / 1024**2:.1f} MB; Lambda sends at most 6 MB. Return less text.",

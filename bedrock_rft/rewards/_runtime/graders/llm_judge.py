@@ -11,9 +11,7 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, cast
 
 from bedrock_rft.rewards._runtime.graders.extraction import strip_thoughts
@@ -151,7 +149,7 @@ class Judge(Leaf):
         while True:
             attempt += 1
             try:
-                return await asyncio.get_running_loop().run_in_executor(_thread_pool(), self._converse, rollout)
+                return await asyncio.get_running_loop().run_in_executor(None, self._converse, rollout)
             except Exception as error:
                 if attempt >= self.attempts or not _is_retryable(error):
                     raise JudgeError(f"{self.model}: {_error_code(error)}") from error
@@ -262,12 +260,6 @@ def _client(region: str | None, seconds: float) -> Any:
             region_name = region or os.environ.get("AWS_REGION")  # botocore itself does not read this variable
             _clients[region, seconds] = session.create_client("bedrock-runtime", region_name=region_name, config=config)
         return _clients[region, seconds]
-
-
-@cache
-def _thread_pool() -> ThreadPoolExecutor:
-    """Return the threads for calls of judges; asyncio has only a few threads on a small machine."""
-    return ThreadPoolExecutor(_MAX_CONNECTIONS, thread_name_prefix="judge")
 
 
 def _get_path(value: Any, *path: str) -> Any:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import re
-import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from bedrock_rft.rewards._runtime.deadline import run_until
 from bedrock_rft.rewards._runtime.graders.extraction import find_final_answer
 from bedrock_rft.rewards._runtime.graders.latex import canonical_text
 from bedrock_rft.rewards._runtime.graders.numbers import parse_number
@@ -52,8 +53,7 @@ class MathEqual(Leaf):
 
     Attributes:
         digits: the number of significant digits to which decimals have to agree.
-        seconds: the time limit for parsing and for comparing one answer. It holds on Linux and macOS, in the main
-            thread, which is where Lambda calls the handler.
+        seconds: the time limit for parsing and for comparing one answer.
         name: the name in `metrics_list`.
 
     Raises:
@@ -83,7 +83,7 @@ class MathEqual(Leaf):
         if isinstance(reference, bool) or not isinstance(reference, (str, int, float)):
             raise ValueError(f"the reference must be text or a number, not {type(reference).__name__}")  # noqa: TRY004 - as for text
         wanted_text = _final_expression(str(reference))
-        wanted = _parse_reference(wanted_text, self._limit())
+        wanted = _parse_reference(wanted_text, self.seconds)
         answer = _final_expression(rollout.answer)
         if not answer:
             return False
@@ -93,16 +93,22 @@ class MathEqual(Leaf):
             return difference <= abs(numbers[1]) / 10**9 and (difference == 0 or numbers[1].denominator != 1)
         if canonical_text(answer) == canonical_text(wanted_text):
             return True
-        parsed = _parse(answer, self._limit())
+        parsed = _parse(answer, self.seconds)
         verify: Any = _import_math_verify().verify
-        with contextlib.suppress(Exception):  # an expression that cannot be compared is not equal
-            return bool(parsed and verify(wanted, parsed, float_rounding=self.digits, timeout_seconds=self._limit()))
-        return False
+        compare = partial(verify, wanted, parsed, float_rounding=self.digits, timeout_seconds=None)
+        return bool(parsed and _try(compare, self.seconds))
 
-    def _limit(self) -> float | None:
-        """Return the time limit, or None if signals cannot be used here."""
-        usable = os.name == "posix" and threading.current_thread() is threading.main_thread()
-        return max(1, round(self.seconds)) if usable else None
+
+def _try(function: Callable[[], Any], seconds: float) -> Any:
+    """Return a function's result, or None if it raises or does not end in time."""
+    results: list[Any] = []
+
+    def call() -> None:
+        with contextlib.suppress(Exception):
+            results.append(function())
+
+    run_until(call, time.monotonic() + seconds)
+    return results[0] if results else None
 
 
 def _import_math_verify() -> ModuleType:
@@ -131,22 +137,17 @@ def _final_expression(text: str) -> str:
     return found if len(found) <= _MAX_CHARACTERS else ""
 
 
-def _parse(expression: str, limit: float | None) -> list[Any]:
+def _parse(expression: str, seconds: float) -> list[Any]:
     """Return the forms that math-verify reads an expression as; none for text that it cannot read."""
     if not expression or _LARGE_VALUE.search(expression) or not _is_balanced(expression):
         return []
     expression = re.sub(r"(?<=[\w)])\s?\*\*\s?(?=[\w({-])", "^", expression)
     parse: Any = _import_math_verify().parse
-    forms: list[Any] = []
-    with contextlib.suppress(Exception):
-        forms = parse(f"\\boxed{{{expression}}}", parsing_timeout=limit)
-        if not _is_parsed(forms) and "\\" not in expression:
-            forms = parse(expression, parsing_timeout=limit)
-    return forms if _is_parsed(forms) else []
-
-
-def _is_parsed(forms: list[Any]) -> bool:
-    return any(not isinstance(form, str) for form in forms)
+    for text in (f"\\boxed{{{expression}}}", *(() if "\\" in expression else (expression,))):
+        forms: list[Any] = _try(partial(parse, text, parsing_timeout=None), seconds) or []
+        if any(not isinstance(form, str) for form in forms):
+            return forms
+    return []
 
 
 def _is_balanced(expression: str) -> bool:
@@ -163,10 +164,10 @@ def _is_balanced(expression: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _parse_reference(expression: str, limit: float | None) -> list[Any]:
+def _parse_reference(expression: str, seconds: float) -> list[Any]:
     rest = _COMMAND.sub(lambda found: " " if "{" in found.group() else "0", expression)
     is_formula = re.search(r"\w", rest) is not None and not _WORD.search(rest)
-    forms = _parse(expression, limit) if is_formula else []
+    forms = _parse(expression, seconds) if is_formula else []
     if not forms:
         raise ValueError("the reference is not a mathematical expression; use Exact() for text")
     return forms

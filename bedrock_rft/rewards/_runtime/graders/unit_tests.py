@@ -256,7 +256,7 @@ def _run_process(task: bytes, folder: str, seconds: float) -> bytes:
     environment = {"PATH": os.defpath, "HOME": folder, "TMPDIR": folder, "PYTHONDONTWRITEBYTECODE": "1", **threads}
     if not posix:  # Windows cannot start a process without these
         environment = {name: os.environ[name] for name in ("SYSTEMROOT", "TEMP", "PATH") if name in os.environ}
-    process = subprocess.Popen(  # noqa: S603 - running the answer is the purpose of this grader
+    with subprocess.Popen(  # noqa: S603 - running the answer is the purpose of this grader
         [sys.executable, "-I", "-S", "-X", "utf8", str(_RUNNER)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -264,14 +264,14 @@ def _run_process(task: bytes, folder: str, seconds: float) -> bytes:
         cwd=folder,
         env=environment,
         start_new_session=posix,
-    )
-    try:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return process.communicate(task, timeout=seconds)[0]
-    finally:
-        with contextlib.suppress(OSError):  # ends the processes that it started as well
-            if posix:
-                os.killpg(process.pid, signal.SIGKILL)
-            else:
-                process.kill()
-    return process.communicate()[0]
+    ) as process:
+        try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.communicate(task, timeout=seconds)[0]
+        finally:
+            with contextlib.suppress(OSError):  # ends the processes that it started as well
+                if posix:
+                    os.killpg(process.pid, signal.SIGKILL)
+                else:
+                    process.kill()
+        return process.communicate()[0]

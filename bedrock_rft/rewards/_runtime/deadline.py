@@ -1,0 +1,66 @@
+"""Run work until a deadline, and continue after it even if the work cannot be cancelled."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["OutOfTimeError", "run_until"]
+
+
+class OutOfTimeError(KeyboardInterrupt):
+    """Interrupts work in the main thread. Like Ctrl-C, it ends an event loop, and `except Exception` misses it."""
+
+
+def run_until(
+    work: Callable[[], object], deadline: float | None, *, interval: float = 0.25, new_thread: bool = False
+) -> None:
+    """Run `work` and return when it ends, at the latest at the deadline.
+
+    In the main thread, a timer signal interrupts it. It stays there because rewards and libraries that set alarms of
+    their own need the main thread. In other threads and on Windows it runs in a daemon thread, which is abandoned at
+    the deadline. Calls may be nested: the earliest deadline counts.
+
+    Args:
+        work: a function without arguments.
+        deadline: the time by `time.monotonic()`, or None to wait for as long as it takes.
+        interval: the seconds between interruptions of work that does not end after the first one.
+        new_thread: use a daemon thread anyway, because an event loop runs in this one.
+    """
+    seconds = None if deadline is None else max(0.001, deadline - time.monotonic())
+    main = os.name == "posix" and threading.current_thread() is threading.main_thread()
+    if new_thread or (seconds is not None and not main):
+        thread = threading.Thread(target=work, name="reward", daemon=True)
+        thread.start()
+        thread.join(seconds)
+    elif seconds is None:
+        work()
+    else:
+        _interrupt_after(seconds, max(0.001, interval), work)
+
+
+def _interrupt_after(seconds: float, interval: float, work: Callable[[], object]) -> None:
+    began = time.monotonic()
+    outer_seconds, outer_interval = signal.getitimer(signal.ITIMER_REAL)
+    outer_handler = signal.signal(signal.SIGALRM, _interrupt)
+    signal.setitimer(signal.ITIMER_REAL, min(seconds, outer_seconds or seconds), interval)
+    try:
+        try:
+            work()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except OutOfTimeError:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.signal(signal.SIGALRM, outer_handler if outer_handler is not None else signal.SIG_DFL)
+        if outer_seconds:
+            remaining = max(0.001, outer_seconds - (time.monotonic() - began))
+            signal.setitimer(signal.ITIMER_REAL, remaining, outer_interval)
+
+
+def _interrupt(*_: Any) -> None:
+    raise OutOfTimeError
