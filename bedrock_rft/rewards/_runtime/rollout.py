@@ -164,7 +164,7 @@ def encodable(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, list):
-        return [encodable(item) for item in cast("list[Any]", value)]
+        return [encodable(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
     if isinstance(value, dict):
         return {encodable(name): encodable(item) for name, item in cast("dict[str, Any]", value).items()}
     return value

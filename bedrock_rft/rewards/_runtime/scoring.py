@@ -231,7 +231,7 @@ def _describe_error(error: BaseException) -> str:
     description = kind = type(error).__name__
     with contextlib.suppress(Exception):  # the exception's class is the user's code
         description = f"{kind}: {error}" if getattr(error, "loggable", False) is True else kind
-    return encodable(f"{description} in {file}, line {frame.lineno}")
+    return str(encodable(f"{description} in {file}, line {frame.lineno}"))
 
 
 def _in_event_loop() -> bool:
