@@ -20,6 +20,8 @@ _MARGIN = 2.0  # standard errors of a bound: about one mean in 40 lies above its
 _BETWEEN_THIRDS = 2 / 3  # share of a steady rise that the means of the first and last third show
 _HIGH = 0.8  # a reward from this share on is fine without a rise, because little room is left
 _DOUBTFUL = 3.0  # standard errors of a change that may be noise, but forbids to call the reward flat
+_QUICK = 1 / 40  # time constant of a quick learner as a share of the job: it reaches its plateau in the first tenth
+_PLATEAU = 0.5  # a reward below this share is flat even if it rose in the first steps and has stayed there since
 _KEPT = 2 / 3  # a reward that has lost more than a third of its gain is not called rising
 
 
@@ -52,6 +54,9 @@ class _Reward:
             and fall.best - fall.last >= self.least_fall
             for fall in falls
         )
+        # A collapse in the very last step hardly changes the mean of a window.
+        drop = self.best - values[-1]
+        self.may_fall |= self.noise > 0 and drop >= max(self.least_fall, thresholds.fall_errors * self.noise)
         self.least_rise = thresholds.flat_gain * self.span if scale else NOTHING * max(map(abs, values))
         self.rise = windows.largest_rise(values, self.least_rise)
         gain = self.last - self.first
@@ -127,7 +132,7 @@ def reward_finding(
     # A constant reward above the minimum comes from a reward function that does not look at the answer.
     constant = reward.noise <= NOTHING and values[0] > scale[0] + NOTHING
     return (_flat(reward, scale, thresholds) if late or constant else None) or _unknown(
-        reward, _doubt(reward, thresholds, late=late)
+        reward, _doubt(reward, scale, thresholds, late=late)
     )
 
 
@@ -170,6 +175,7 @@ def _flat(reward: _Reward, scale: Range, thresholds: Thresholds) -> Finding | No
         or windows.early_rise(reward.values, reward.least_rise) >= _DOUBTFUL
         or gain + _MARGIN * reward.noise * math.sqrt(2 / third) >= _BETWEEN_THIRDS * visible * (reward.progress or 1.0)
         or reward.upper(len(reward.values)) >= scale[1] - visible
+        or _may_hide_rise(reward, scale, visible)
     ):
         return None
     return Finding(
@@ -182,7 +188,23 @@ def _flat(reward: _Reward, scale: Range, thresholds: Thresholds) -> Finding | No
     )
 
 
-def _doubt(reward: _Reward, thresholds: Thresholds, *, late: bool) -> str:
+def _may_hide_rise(reward: _Reward, scale: Range, visible: float) -> bool:
+    """Return whether a quick learner may have gained the visible rise in the first steps, above which noise hides it.
+
+    The gain is fitted by least squares as an exponential approach to the level of the later steps.
+    """
+    planned = len(reward.values) / (reward.progress or 1.0)
+    start = min(int(planned * 4 * _QUICK), len(reward.values) * 2 // 3)
+    level = statistics.fmean(reward.values[start:])
+    if level < scale[0] + _PLATEAU * reward.span:
+        return False
+    weights = [math.exp(-step / (_QUICK * planned)) for step in range(1, len(reward.values) + 1)]
+    size = math.fsum(weight * weight for weight in weights)
+    gain = math.fsum(weight * (level - value) for weight, value in zip(weights, reward.values, strict=True)) / size
+    return gain + reward.noise / math.sqrt(size) >= visible
+
+
+def _doubt(reward: _Reward, scale: Range, thresholds: Thresholds, *, late: bool) -> str:
     """Return the reason why the trend is unknown."""
     if reward.may_fall:
         return "it may be falling, but noise could explain that"
@@ -191,6 +213,9 @@ def _doubt(reward: _Reward, thresholds: Thresholds, *, late: bool) -> str:
         return f"{over} of the job is over, so a rise may still come"
     third = max(1, len(reward.values) // 3)
     least = thresholds.rise_errors * reward.noise * math.sqrt(2 / third)
+    visible = thresholds.flat_visible * reward.span
+    if least < visible and _may_hide_rise(reward, scale, visible):
+        return f"single steps vary by {reward.noise:.2g}, which may hide a rise in the first few steps"
     return f"single steps vary by {reward.noise:.2g}, which hides changes smaller than {least:.2g}"
 
 

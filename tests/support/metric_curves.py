@@ -42,7 +42,7 @@ def _low(step: dict[str, Any], _share: float, rolls: random.Random) -> None:
 
 
 def _flat(step: dict[str, Any], _share: float, rolls: random.Random) -> None:
-    step["critic_rewards_mean"] = rolls.gauss(0.5, 0.08)
+    step["critic_rewards_mean"] = rolls.gauss(0.45, 0.08)
 
 
 def _saturated(step: dict[str, Any], _share: float, rolls: random.Random) -> None:
