@@ -15,6 +15,7 @@ from bedrock_rft.evaluation._statistics import (
     holm,
     mean,
     mean_interval,
+    p_text,
     sign_flip_test,
 )
 
@@ -40,9 +41,9 @@ class ScoreScale:
     samples: int
     seed: int
 
-    def filled(self, scores: Sequence[float]) -> list[float]:
-        """Return the scores of a prompt with each missing answer counted as the lowest score."""
-        return [*scores, *[self.low] * (self.samples - len(scores))]
+    def filled(self, scores: Sequence[float], *, highest: bool = False) -> list[float]:
+        """Return the scores of a prompt with each missing answer counted as the lowest or as the highest score."""
+        return [*scores, *[self.high if highest else self.low] * (self.samples - len(scores))]
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,21 @@ class _Gains:
 
 @dataclass(frozen=True)
 class _Pair:
-    """Differences on the prompts that both models answered, and on all prompts with missing answers as lowest score."""
+    """Differences from the base model.
+
+    Attributes:
+        result: the model.
+        answered: differences on the prompts that both models answered.
+        complete: the same on all prompts with missing answers counted as the lowest score.
+        unfavourable: the same with each missing answer counted against the sign of `answered`, which bounds the effect
+            of missing answers; prompts that neither model answered count as equal.
+        missing_differs: True if one model lacks clearly more answers.
+    """
 
     result: ModelResult
     answered: _Gains
     complete: _Gains
+    unfavourable: _Gains
     missing_differs: bool = False
 
 
@@ -96,12 +107,11 @@ def compare_with_base(
     """
     base, *others = results
     pairs = [_pair(base, other, clusters, scale) for other in others if not base.scores.keys().isdisjoint(other.scores)]
-    adjusted = holm([pair.answered.test.p for pair in pairs])
-    adjusted_complete = holm([pair.complete.test.p for pair in pairs])
-    return [
-        _comparison(base, pair, p, complete_p, scale)
-        for pair, p, complete_p in zip(pairs, adjusted, adjusted_complete, strict=True)
+    adjusted = [
+        holm([gains.test.p for gains in several])
+        for several in zip(*((pair.answered, pair.complete, pair.unfavourable) for pair in pairs), strict=True)
     ]
+    return [_comparison(base, pair, ps, scale) for pair, *ps in zip(pairs, *adjusted, strict=True)]
 
 
 def _pair(base: ModelResult, other: ModelResult, clusters: Mapping[int, str], scale: ScoreScale) -> _Pair:
@@ -110,40 +120,56 @@ def _pair(base: ModelResult, other: ModelResult, clusters: Mapping[int, str], sc
         {index: after[index] - before[index] for index in before if index in after}, clusters, scale.seed
     )
     if not base.failed and not other.failed:
-        return _Pair(other, answered, answered)
+        return _Pair(other, answered, answered, answered)
     scores = {index: (base.scores.get(index, ()), other.scores.get(index, ())) for index in clusters}
     filled = {index: mean(scale.filled(new)) - mean(scale.filled(old)) for index, (old, new) in scores.items()}
     missing = {index: (len(old) - len(new)) / scale.samples for index, (old, new) in scores.items()}
+    rises = mean(answered.values) > 0
+    against = {
+        index: mean(scale.filled(new, highest=not rises)) - mean(scale.filled(old, highest=rises)) if old or new else 0.0
+        for index, (old, new) in scores.items()
+    }
     differs = abs(other.missing_share - base.missing_share) > _MISSING_TOLERANCE
     differs = differs or _Gains.of(missing, clusters, scale.seed).test.p < LEVEL
-    return _Pair(other, answered, _Gains.of(filled, clusters, scale.seed), differs)
+    complete, unfavourable = (_Gains.of(gains, clusters, scale.seed) for gains in (filled, against))
+    return _Pair(other, answered, complete, unfavourable, differs)
 
 
-def _comparison(base: ModelResult, pair: _Pair, adjusted: float, complete_p: float, scale: ScoreScale) -> Comparison:
-    difference = pair.answered.difference(adjusted, scale)
-    verdict, reason = _judge(difference, len(pair.answered.units))
-    complete = None
-    if base.failed or pair.result.failed:
-        complete = pair.complete.difference(complete_p, scale)
-        if verdict != "undecided" and pair.missing_differs:
-            verdict = "undecided"
-            reason = (
-                f"{pair.result.missing_share:.0%} of its answers are missing, and {base.missing_share:.0%} of those of "
-                f"{base.label}, so the models were not scored on the same prompts"
-            )
-        elif verdict not in ("undecided", _judge(complete, len(pair.complete.units))[0]):
-            verdict = "undecided"
-            reason = (
-                f"the difference is {complete.interval.value:+.3f} and not significant if missing answers count as the "
-                "lowest score"
-            )
-    return Comparison(pair.result.label, base.label, difference, verdict, reason, complete)
+def _comparison(base: ModelResult, pair: _Pair, adjusted: Sequence[float], scale: ScoreScale) -> Comparison:
+    label, gains = pair.result.label, (pair.answered, pair.complete, pair.unfavourable)
+    difference = pair.answered.difference(adjusted[0], scale)
+    verdict, reason = _judge(difference.interval.value, difference.adjusted_p, pair.answered)
+    if not base.failed and not pair.result.failed:
+        return Comparison(label, base.label, difference, verdict, reason)
+    complete = pair.complete.difference(adjusted[1], scale)
+    others = [_judge(mean(each.values), p, each)[0] for each, p in zip(gains[1:], adjusted[1:], strict=True)]
+    objection = ""
+    if pair.missing_differs:
+        objection = (
+            f"{pair.result.missing_share:.0%} of its answers are missing, and {base.missing_share:.0%} of those of "
+            f"{base.label}, so the models were not scored on the same prompts"
+        )
+    elif others[0] != verdict:
+        objection = (
+            f"the difference is {complete.interval.value:+.3f} and not significant if missing answers count as the "
+            "lowest score"
+        )
+    elif others[1] != verdict:
+        low, high = (label, base.label) if verdict == "better" else (base.label, label)
+        objection = (
+            f"the difference is {mean(pair.unfavourable.values):+.3f} and not significant if missing answers of {low} "
+            f"count as the lowest score and those of {high} as the highest"
+        )
+    if objection and verdict != "undecided":
+        verdict, reason = "undecided", objection
+    return Comparison(label, base.label, difference, verdict, reason, complete)
 
 
-def _judge(difference: Difference, prompts: int) -> tuple[Verdict, str]:
+def _judge(difference: float, p: float, gains: _Gains) -> tuple[Verdict, str]:
+    prompts = len(gains.units)
     if prompts < MIN_PROMPTS:
         count = f"{prompts} different prompt{'s' * (prompts != 1)}"
         return "undecided", f"{count} cannot show a difference; it takes at least {MIN_PROMPTS}"
-    if difference.adjusted_p >= LEVEL:
-        return "undecided", f"the difference is within chance (p {difference.p_text})"
-    return ("better" if difference.interval.value > 0 else "worse"), f"p {difference.p_text}"
+    if p >= LEVEL:
+        return "undecided", f"the difference is within chance (p {p_text(p)})"
+    return ("better" if difference > 0 else "worse"), f"p {p_text(p)}"

@@ -27,6 +27,7 @@ __all__ = [
     "holm",
     "mean",
     "mean_interval",
+    "p_text",
     "pass_at_k",
     "passes",
     "share_interval",
@@ -95,9 +96,12 @@ class Difference(ShortRepr):
     @property
     def p_text(self) -> str:
         """The adjusted p-value for display, no more precise than the test can resolve."""
-        if self.adjusted_p < 0.001:  # noqa: PLR2004 - as many digits as are shown
-            return "< 0.001"
-        return f"{self.adjusted_p:.3f}"
+        return p_text(self.adjusted_p)
+
+
+def p_text(p: float) -> str:
+    """Return a p-value for display."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"  # noqa: PLR2004 - as many digits as are shown
 
 
 def mean(values: Sequence[float]) -> float:

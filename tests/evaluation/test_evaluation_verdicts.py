@@ -135,6 +135,34 @@ def test_missing_answers_that_could_explain_a_difference_leave_it_undecided() ->
     assert large.comparisons[0].verdict == "better"
 
 
+def test_missing_answers_that_hide_right_and_wrong_ones_leave_it_undecided() -> None:
+    # Each model is right where the other is wrong on 10 prompts, but the base model's right answers are missing there,
+    # and as many of the tuned model elsewhere.
+    def base(index: int, _: int) -> float | None:
+        return None if index < 10 else float(index >= 30)
+
+    def tuned(index: int, _: int) -> float | None:
+        return None if 20 <= index < 30 else float(index >= 10)
+
+    report = evaluate({"base": base, "tuned": tuned}, count=240)
+    (comparison,) = report.comparisons
+    assert comparison.difference.adjusted_p < 0.05
+    assert comparison.difference_with_missing is not None
+    assert comparison.difference_with_missing.adjusted_p < 0.05
+    assert comparison.verdict == "undecided"
+    assert "tuned count as the lowest score and those of base as the highest" in comparison.reason
+    worse = evaluate({"base": tuned, "tuned": base}, count=240).comparisons[0]
+    assert "base count as the lowest score and those of tuned as the highest" in worse.reason
+
+
+def test_prompts_that_no_model_answered_do_not_count_against_a_verdict() -> None:
+    report = evaluate(
+        {"base": lambda i, _: None if i < 9 else float(i > 30), "tuned": lambda i, _: None if i < 9 else float(i > 20)},
+        count=300,
+    )
+    assert report.comparisons[0].verdict == "better"
+
+
 @pytest.mark.parametrize(
     ("count", "value", "code"),
     [
