@@ -37,7 +37,7 @@ _MAX_KEY, _MAX_VALUE = 64, 512  # characters
 _SEARCH_DELAYS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)  # seconds; lists may lag behind
 _SEARCH_TIMEOUT = 60.0  # seconds after which no further search starts
 _CLOCK_SKEW = 600.0  # seconds that the clocks of client and service may differ
-_UNCLEAR_STATUS = frozenset({408, 409})
+_AMBIGUOUS_STATUS = frozenset({408, 409})
 _SERVER_SIDE = 500
 
 
@@ -85,7 +85,7 @@ async def create(jobs: AsyncResource, body: CreateJob, *, marker: str) -> Job:
         except APIError as error:
             lost = error
         # Outside the handler, because errors of the search are not caused by the lost response.
-        if _unclear(lost):
+        if _may_have_created_job(lost):
             found = await _search(jobs, body, marker, began) if "metadata" in fields else None
             if found is None:
                 raise _ambiguous_error(body, marker, began, lost) from lost
@@ -144,14 +144,14 @@ async def _search(jobs: AsyncResource, body: CreateJob, marker: str, began: floa
     return None
 
 
-def _unclear(error: APIError) -> bool:
+def _may_have_created_job(error: APIError) -> bool:
     """Check if the service may have created the job although the request failed."""
     if isinstance(error, APIConnectionError):
         return error.sent
     if isinstance(error, APIStatusError):
         # By status, because the text may be a proxy's. Only throttling guarantees that nothing was created.
-        unclear = error.status in _UNCLEAR_STATUS or error.status >= _SERVER_SIDE
-        return unclear and not isinstance(error, RateLimitError)
+        ambiguous = error.status in _AMBIGUOUS_STATUS or error.status >= _SERVER_SIDE
+        return ambiguous and not isinstance(error, RateLimitError)
     return not isinstance(error, RedirectRefusedError)
 
 

@@ -45,7 +45,7 @@ async def read_response(response: Any, request: Request, deadline: float, *, blo
     content = _Content()
     try:
         if success and _is_compressed(response):
-            raise _compressed(request.summary, response)
+            raise _compression_error(request.summary, response)
         async for chunk in _chunks(response, blocking=blocking):
             if sink is not None:
                 sink.write(chunk)
@@ -90,7 +90,7 @@ def limit_response(response: Any, *, base_path: str) -> None:
     elif response.request.method not in _STREAMED_METHODS:
         summary = f"{response.request.method} {response.request.url.path.removeprefix(base_path)}"
         if _is_compressed(response):
-            raise _compressed(summary, response)
+            raise _compression_error(summary, response)
         response.stream = _limited(response, MAX_BODY, _too_large(summary, response))
 
 
@@ -125,7 +125,7 @@ def _too_large(summary: str, response: Any) -> APIResponseError:
     )
 
 
-def _compressed(summary: str, response: Any) -> APIResponseError:
+def _compression_error(summary: str, response: Any) -> APIResponseError:
     encoding = response.headers["content-encoding"][:40]
     return APIResponseError(
         f"{summary}: HTTP {response.status_code} is compressed ({encoding!r}), although the request asked for an "

@@ -144,14 +144,14 @@ def _required(options: Options, name: str) -> str:
     return value
 
 
-def _project_policy(make: Callable[..., Policy], *names: str) -> Callable[[Options], Policy]:
+def _project_policy(build_policy: Callable[..., Policy], *names: str) -> Callable[[Options], Policy]:
     """Return a function that makes a policy for a project from options."""
 
     def run(options: Options) -> Policy:
         settings = {name: getattr(options, "model" if name == "models" else name) for name in names}
         region, account = _required(options, "region"), _required(options, "account")
         api_key = "short-term" if options.short_term_keys else options.api_key
-        return make(region, account, project=options.project, api_key=api_key, **settings)
+        return build_policy(region, account, project=options.project, api_key=api_key, **settings)
 
     return run
 

@@ -126,7 +126,9 @@ def _pair(base: ModelResult, other: ModelResult, clusters: Mapping[int, str], sc
     missing = {index: (len(old) - len(new)) / scale.samples for index, (old, new) in scores.items()}
     rises = mean(answered.values) > 0
     against = {
-        index: mean(scale.filled(new, highest=not rises)) - mean(scale.filled(old, highest=rises)) if old or new else 0.0
+        index: mean(scale.filled(new, highest=not rises)) - mean(scale.filled(old, highest=rises))
+        if old or new
+        else 0.0
         for index, (old, new) in scores.items()
     }
     differs = abs(other.missing_share - base.missing_share) > _MISSING_TOLERANCE

@@ -187,11 +187,11 @@ def _length(points: Points, thresholds: Thresholds) -> Finding:
     return _changes("length", "Response length", early, late, evidence)
 
 
-def _changes(code: str, subject: str, early: float, late: float, evidence: str) -> Finding:
+def _changes(code: str, title: str, early: float, late: float, evidence: str) -> Finding:
     """Return a finding on a change that is too large to be ok and too small or uncertain for an alarm."""
     change = "falls" if late < early else "grows"
     return Finding(
-        "unknown", code, f"{subject} {change}: {evidence}", "this can be healthy, noise, or the start of a fault"
+        "unknown", code, f"{title} {change}: {evidence}", "this can be healthy, noise, or the start of a fault"
     )
 
 

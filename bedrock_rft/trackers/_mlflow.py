@@ -68,10 +68,10 @@ class MLflow:
                 client.log_param(run.info.run_id, _name(name), str(value))
         self._run = run.info.run_id
 
-    def step(self, metrics: TrainingMetrics, at: float | None) -> None:
+    def step(self, metrics: TrainingMetrics, timestamp: float | None) -> None:
         """Log metrics that are missing in the run."""
         entities: Any = import_module("mlflow.entities")
-        step, moment = metrics.step or 0, int((at if at is not None else time.time()) * 1000)
+        step, moment = metrics.step or 0, int((time.time() if timestamp is None else timestamp) * 1000)
         named = [(_name(name), value) for name, value in scalars(metrics)]
         fresh = [entities.Metric(name, value, moment, step) for name, value in named if (name, step) not in self._known]
         if fresh:

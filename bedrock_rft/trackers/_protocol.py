@@ -30,12 +30,12 @@ class Tracker(Protocol):
         """Start recording. Called once, first."""
         ...
 
-    def step(self, metrics: TrainingMetrics, at: float | None) -> None:
+    def step(self, metrics: TrainingMetrics, timestamp: float | None, /) -> None:
         """Record the metrics of a step. Later metrics of the same step cause another call.
 
         Args:
             metrics: the metrics.
-            at: Unix time of their event, or None if the service gives none.
+            timestamp: Unix time of their event, or None if the service gives none.
         """
         ...
 

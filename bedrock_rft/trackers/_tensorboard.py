@@ -45,10 +45,10 @@ class TensorBoard:
         for name, value in job_settings(job).items():
             self._writer.add_text(_tag(name), str(value), 0)
 
-    def step(self, metrics: TrainingMetrics, at: float | None) -> None:
+    def step(self, metrics: TrainingMetrics, timestamp: float | None) -> None:
         """Write the metrics."""
         for name, value in scalars(metrics):
-            self._writer.add_scalar(_tag(name), value, metrics.step or 0, walltime=at)
+            self._writer.add_scalar(_tag(name), value, metrics.step or 0, walltime=timestamp)
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         """Write the name of the checkpoint."""

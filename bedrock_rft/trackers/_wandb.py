@@ -37,9 +37,9 @@ class WeightsAndBiases:
         settings = {"id": name, "name": job.id, "resume": "allow", "config": job_settings(job), **self._options}
         self._run = wandb.init(**settings)
 
-    def step(self, metrics: TrainingMetrics, at: float | None) -> None:
+    def step(self, metrics: TrainingMetrics, timestamp: float | None) -> None:
         """Log the metrics, unless the run has a later step."""
-        del at  # the library uses its own clock
+        del timestamp  # the library uses its own clock
         numbers = dict(scalars(metrics))
         if metrics.step is None:
             self._run.summary.update(numbers)

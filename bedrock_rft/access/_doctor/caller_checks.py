@@ -46,8 +46,8 @@ def check_caller(identity: CallerIdentity | QueryFailure, origin: str, *, signs:
         command = f"python -m bedrock_rft.access policy caller --region {region} --account {identity.account}"
         remedy = f"Use a role or a user with the policy of `{command}`"
         return Finding("warning", "who", f"{identity.arn} is the account's root user", "no policy limits it", remedy)
-    subject = "Requests are made as" if signs else "The AWS credentials that were found next to the API key belong to"
-    return Finding("ok", "who", f"{subject} {identity.arn}", f"credentials from {origin}")
+    source = "Requests are made as" if signs else "The AWS credentials that were found next to the API key belong to"
+    return Finding("ok", "who", f"{source} {identity.arn}", f"credentials from {origin}")
 
 
 def unknown_permissions(needed: Policy, reason: str, remedy: str = "") -> Finding:

@@ -16,7 +16,7 @@ from bedrock_rft.rewards._checking.answer_forms import CODE_LAYOUTS, AnswerForm,
 from bedrock_rft.rewards._checking.findings import (
     error_findings,
     length_findings,
-    print_findings,
+    output_findings,
     score_findings,
     shape_findings,
     speed_findings,
@@ -205,7 +205,7 @@ class _Check:
         constant = self._constant_finding(scores)
         if constant is not None:
             yield constant
-            yield from print_findings(self._trial, self._records)
+            yield from output_findings(self._trial, self._records)
             return
         second = self._trial.scores(probes, shape, size=_BATCH)
         compared = [pair for pair in zip(values, second, strict=True) if None not in pair]
@@ -243,7 +243,7 @@ class _Check:
             yield from self._compare_alone(probes, values, shape, noise)
         yield from self._send_bad_rollouts(shape)
         yield from self._send_large_event(shape)
-        yield from print_findings(self._trial, self._records)
+        yield from output_findings(self._trial, self._records)
 
     def _measure_shapes(self) -> ShapeMeans:
         """Return the means of right and wrong answers in every payload shape; find the form of right answers first."""

@@ -18,7 +18,7 @@ from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
 __all__ = [
     "error_findings",
     "length_findings",
-    "print_findings",
+    "output_findings",
     "score_findings",
     "shape_findings",
     "speed_findings",
@@ -352,7 +352,7 @@ def speed_findings(trial: Trial) -> Iterator[Finding]:
         )
 
 
-def print_findings(trial: Trial, records: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+def output_findings(trial: Trial, records: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     """Yield findings if the function writes the user's data into its log, or if rollouts got the floor."""
     printed = "\n".join(batch.outcome.printed for batch in trial.batches)
     prompts = map(_last_message, records)

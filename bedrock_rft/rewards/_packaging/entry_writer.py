@@ -53,7 +53,7 @@ class Sources:
 def write_reward_sources(handler: Handler) -> Sources:
     """Write the sources for a reward."""
     writer = _Writer()
-    total = writer.expression(cast("Reward", handler.reward))
+    total = writer.render_source(cast("Reward", handler.reward))
     lines = [f"import {module}" for module in writer.sources.modules]
     lines.append(f"from {_PACKAGE} import {', '.join(sorted({'Handler', *writer.imports}))}")
     settings = f"floor={_literal(handler.floor, 'floor')}, concurrency={handler.concurrency}"
@@ -151,13 +151,13 @@ class _Writer:
         self.lines: list[str] = []
         self._names: dict[int, str] = {}
 
-    def expression(self, reward: Reward) -> str:
+    def render_source(self, reward: Reward) -> str:
         """Return Python code that makes the reward. A reward that occurs twice is made once."""
         if id(reward) not in self._names:
             if isinstance(reward, Combined):
                 if isinstance(reward, Formula):
                     self.imports.add("Formula")
-                return reward.expression(self.expression)
+                return reward.render_source(self.render_source)
             if not isinstance(reward, Leaf):
                 return self._existing_name(reward) or _raise_nameless(reward)
             name = f"part_{len(self._names) + 1}"

@@ -85,8 +85,8 @@ class Formula(Combined):
     def operands(self) -> tuple[Reward, ...]:
         return tuple(self.rewards.values())
 
-    def expression(self, write: Callable[[Reward], str]) -> str:
-        rewards = ", ".join(f"{name!r}: {write(reward)}" for name, reward in self.rewards.items())
+    def render_source(self, render: Callable[[Reward], str]) -> str:
+        rewards = ", ".join(f"{name!r}: {render(reward)}" for name, reward in self.rewards.items())
         return f"Formula({self.formula!r}, {{{rewards}}})"
 
 

@@ -182,12 +182,12 @@ class Combined(Reward):
     def operands(self) -> tuple[Reward, ...]:
         return (self.reward,)
 
-    def expression(self, write: Callable[[Reward], str]) -> str:
-        """Return Python code that makes the reward; `write` returns that of an operand."""
+    def render_source(self, render: Callable[[Reward], str]) -> str:
+        """Return Python code that makes the reward; `render` returns that of an operand."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        return self.expression(repr)
+        return self.render_source(repr)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -203,9 +203,9 @@ class Weighted(Combined):
     async def compute(self, context: ScoringContext) -> float:
         return self.weight * await self.reward.compute(context)
 
-    def expression(self, write: Callable[[Reward], str]) -> str:
+    def render_source(self, render: Callable[[Reward], str]) -> str:
         weight = self.weight if isinstance(self.weight, int) else float(self.weight)
-        return f"{weight!r} * {_operand(self.reward, write)}"
+        return f"{weight!r} * {_operand(self.reward, render)}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -223,8 +223,8 @@ class Sum(Combined):
     def operands(self) -> tuple[Reward, ...]:
         return self.terms
 
-    def expression(self, write: Callable[[Reward], str]) -> str:
-        return " + ".join(map(write, self.terms))
+    def render_source(self, render: Callable[[Reward], str]) -> str:
+        return " + ".join(map(render, self.terms))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -242,8 +242,8 @@ class Clip(Combined):
     async def compute(self, context: ScoringContext) -> float:
         return min(max(await self.reward.compute(context), self.low), self.high)
 
-    def expression(self, write: Callable[[Reward], str]) -> str:
-        return f"{_operand(self.reward, write)}.clip({float(self.low)!r}, {float(self.high)!r})"
+    def render_source(self, render: Callable[[Reward], str]) -> str:
+        return f"{_operand(self.reward, render)}.clip({float(self.low)!r}, {float(self.high)!r})"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -271,10 +271,10 @@ class Gate(Combined):
     def operands(self) -> tuple[Reward, ...]:
         return (self.by, self.reward)
 
-    def expression(self, write: Callable[[Reward], str]) -> str:
+    def render_source(self, render: Callable[[Reward], str]) -> str:
         limits = f"at_least={float(self.at_least)!r}, otherwise={float(self.otherwise)!r}"
         lazy = ", lazy=True" if self.lazy else ""
-        return f"{_operand(self.reward, write)}.gate({write(self.by)}, {limits}{lazy})"
+        return f"{_operand(self.reward, render)}.gate({render(self.by)}, {limits}{lazy})"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -293,12 +293,12 @@ class Named(Combined):
         context.parts[self.name] = value
         return value
 
-    def expression(self, write: Callable[[Reward], str]) -> str:
-        return f"{_operand(self.reward, write)}.named({self.name!r})"
+    def render_source(self, render: Callable[[Reward], str]) -> str:
+        return f"{_operand(self.reward, render)}.named({self.name!r})"
 
 
-def _operand(reward: Reward, write: Callable[[Reward], str]) -> str:
-    return f"({write(reward)})" if isinstance(reward, (Sum, Weighted)) else write(reward)
+def _operand(reward: Reward, render: Callable[[Reward], str]) -> str:
+    return f"({render(reward)})" if isinstance(reward, (Sum, Weighted)) else render(reward)
 
 
 def validate_name(name: object) -> None:

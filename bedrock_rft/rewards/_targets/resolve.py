@@ -72,7 +72,7 @@ def load_gold(text: str) -> Callable[[Mapping[str, Any]], str]:
     return cast("Callable[[Mapping[str, Any]], str]", function)
 
 
-def split_reward_path(text: str, subject: str = "The reward") -> tuple[Path, str]:
+def split_reward_path(text: str, label: str = "The reward") -> tuple[Path, str]:
     """Split `path/to/file.py:name` into the file and the name. Raise `ConfigurationError` if there is no such file."""
     location, colon, name = text.rpartition(":")
     if not colon or "/" in name or "\\" in name:  # the colon after a drive letter is not a separator
@@ -80,20 +80,20 @@ def split_reward_path(text: str, subject: str = "The reward") -> tuple[Path, str
     shown = sanitize_line(text, _SHOWN_CHARS)
     if "\n" in text:
         raise ConfigurationError(
-            f"{subject} is text of several lines, not a path: '{shown}'. Save it as a file and pass 'file.py:name', "
+            f"{label} is text of several lines, not a path: '{shown}'. Save it as a file and pass 'file.py:name', "
             "or pass the function itself."
         )
     if not location.endswith((".py", ".zip")) or (location.endswith(".py") and not name.isidentifier()):
-        raise ConfigurationError(f"{subject} '{shown}' is neither 'path/to/file.py:name' nor 'path/to/file.zip'.")
+        raise ConfigurationError(f"{label} '{shown}' is neither 'path/to/file.py:name' nor 'path/to/file.zip'.")
     try:
         path = Path(location).expanduser()
         missing = not path.is_file()
     except (OSError, ValueError, RuntimeError) as error:  # too long, a null character, or an unknown home directory
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise ConfigurationError(f"{subject} '{shown}' cannot be read: {reason}.") from None
+        raise ConfigurationError(f"{label} '{shown}' cannot be read: {reason}.") from None
     if missing:
         raise ConfigurationError(
-            f"There is no file '{sanitize_line(str(path), _SHOWN_CHARS)}' for {subject[0].lower()}{subject[1:]}."
+            f"There is no file '{sanitize_line(str(path), _SHOWN_CHARS)}' for {label[0].lower()}{label[1:]}."
         )
     return path.resolve(), name or "lambda_function.lambda_handler"
 
