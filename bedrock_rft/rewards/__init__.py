@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from bedrock_rft.rewards._batch.invoke import Invocation, invoke
+    from bedrock_rft.rewards._batch.score import ScoredAnswer, score
     from bedrock_rft.rewards._checking.check import check
     from bedrock_rft.rewards._checking.report import Report
     from bedrock_rft.rewards._openai.translate import from_openai
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from bedrock_rft.rewards._runtime.rollout import Rollout, Score
 
 _NAMES_BY_MODULE = {
+    "_batch.invoke": ("Invocation", "invoke"),
+    "_batch.score": ("ScoredAnswer", "score"),
     "_checking.check": ("check",),
     "_checking.report": ("Report",),
     "_openai.translate": ("from_openai",),
@@ -53,6 +57,7 @@ __all__ = [
     "Format",
     "Formula",
     "Handler",
+    "Invocation",
     "JsonEqual",
     "JsonSchema",
     "Judge",
@@ -71,6 +76,7 @@ __all__ = [
     "Rollout",
     "Score",
     "ScoreModel",
+    "ScoredAnswer",
     "Similarity",
     "StringCheck",
     "after_marker",
@@ -78,11 +84,13 @@ __all__ = [
     "check",
     "final_answer",
     "from_openai",
+    "invoke",
     "last_number",
     "openai_inputs",
     "openai_source",
     "package",
     "reward",
+    "score",
 ]
 
 

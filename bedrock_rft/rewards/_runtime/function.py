@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias, overload
+from typing import Any, TypeAlias, overload
 
 from bedrock_rft.rewards._runtime.reward import Grade, Leaf
 from bedrock_rft.rewards._runtime.rollout import Rollout, finite_float
@@ -53,6 +54,29 @@ class Function(Leaf):
 
     def __repr__(self) -> str:
         return self.name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the name of the function, as Python does; the decorator gave that name to the reward."""
+        module, path = self.function.__module__, self.function.__qualname__
+        try:
+            found = _find(module, path)
+        except (ImportError, AttributeError):
+            found = None
+        if found is not self.function:
+            raise TypeError(f"{path} is not at the top level of the module {module}")
+        return _rebuild, (module, path, self.name, dict(self.weights))
+
+
+def _rebuild(module: str, path: str, name: str, weights: Mapping[str, float]) -> Function:
+    return Function(_find(module, path), name, weights)
+
+
+def _find(module: str, path: str) -> RewardFunction:
+    """Return the function with a name, or that of the reward with the name."""
+    found: Any = importlib.import_module(module)
+    for step in path.split("."):
+        found = getattr(found, step)
+    return found.function if isinstance(found, Function) else found
 
 
 @overload

@@ -7,6 +7,7 @@ import inspect
 import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias, TypeVar, cast
 
 from bedrock_rft.rewards._runtime.handler import Handler
@@ -169,6 +170,13 @@ class Leaf(Reward):
     def __repr__(self) -> str:
         """Return Python code that creates the reward."""
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.settings().items())})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out cached values, which often cannot be pickled."""
+        cached = {
+            name for kind in type(self).__mro__ for name, one in vars(kind).items() if isinstance(one, cached_property)
+        }
+        return {name: value for name, value in vars(self).items() if name not in cached}
 
     def named(self: L, name: str) -> L:  # noqa: PYI019 - typing has Self from Python 3.11 on; Lambda also runs 3.10
         return cast("L", dataclasses.replace(cast("Any", self), name=name))

@@ -1,0 +1,1 @@
+"""Score given answers: one batch, or any number in order."""

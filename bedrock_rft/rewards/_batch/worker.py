@@ -1,0 +1,96 @@
+"""Score batches in a worker: a thread, another process, or another machine."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bedrock_rft.errors import RewardError
+from bedrock_rft.rewards._targets.handler_response import parse_response, parse_scores
+from bedrock_rft.rewards._targets.resolve import resolve_target
+from bedrock_rft.rewards._targets.target import Target, invoke_until_accepted
+
+__all__ = ["Job", "Result", "close_targets", "concerns_single_answer", "score_entries"]
+
+Result = tuple[float | None, Mapping[str, float], str | None]
+"""The score of an answer, the values of `metrics_list`, and the error if there is no score."""
+
+_CONCERNS_ALL = ("timeout", "not_invoked", "busy", "not_loaded")
+_MAX_TARGETS = 8
+
+_targets: OrderedDict[tuple[str, int], Target] = OrderedDict()
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Job:
+    """A reward to score with, and a key by which a worker keeps its target between batches."""
+
+    key: str
+    reward: Any
+    timeout: float | None
+    memory: int
+    client: Any = None
+
+
+def score_entries(job: Job, entries: Sequence[Mapping[str, Any]]) -> list[Result]:
+    """Score a batch, in order. If the whole batch fails, each answer is scored alone.
+
+    Raises:
+        RewardError: the error concerns every answer, such as a reward that cannot be loaded.
+    """
+    target = _target(job)
+    try:
+        return _score(target, entries)
+    except RewardError as error:
+        if not concerns_single_answer(error):
+            raise
+        return [_score_one(target, entry) for entry in entries]
+
+
+def concerns_single_answer(error: RewardError) -> bool:
+    """Return whether an error may concern one answer only, so that the others of its batch are worth another try."""
+    return error.code not in _CONCERNS_ALL
+
+
+def close_targets(key: str) -> None:
+    """Close the targets of a job in this process."""
+    with _lock:
+        closing = [_targets.pop(place) for place in list(_targets) if place[0] == key]
+    for target in closing:
+        target.close()
+
+
+def _score(target: Target, entries: Sequence[Mapping[str, Any]]) -> list[Result]:
+    event = [{**entry, "id": str(place)} for place, entry in enumerate(entries)]  # ids may occur twice
+    response = parse_response(invoke_until_accepted(target, event).unwrap())
+    scores = parse_scores(response, [entry["id"] for entry in event])
+    return [(one.score, one.metrics, None) for one in scores]
+
+
+def _score_one(target: Target, entry: Mapping[str, Any]) -> Result:
+    try:
+        return _score(target, [entry])[0]
+    except RewardError as error:
+        if not concerns_single_answer(error):
+            raise
+        return None, {}, error.message
+
+
+def _target(job: Job) -> Target:
+    """Return the target of a job for this thread, because a subprocess handles one batch at a time."""
+    place = (job.key, threading.get_ident())
+    with _lock:
+        if place in _targets:
+            _targets.move_to_end(place)
+            return _targets[place]
+    made = resolve_target(job.reward, timeout=job.timeout, memory=job.memory, client=job.client)
+    with _lock:
+        _targets[place] = made
+        oldest = _targets.popitem(last=False)[1] if len(_targets) > _MAX_TARGETS * 4 else None
+    if oldest is not None:
+        oldest.close()
+    return made
