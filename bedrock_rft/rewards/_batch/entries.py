@@ -38,7 +38,7 @@ def _entry(row: object, number: int) -> dict[str, Any]:
     if isinstance(row, Rollout):
         metadata = {**row.extra, "reference_answer": row.reference}
         return {"id": row.id, "messages": list(row.messages), "metadata": metadata}
-    parts: tuple[Any, ...] = cast("tuple[Any, ...]", row) if isinstance(row, tuple) else (row,)
+    parts: Sequence[Any] = cast("Sequence[Any]", row) if isinstance(row, tuple) else (row,)
     record: Any = parts[0] if parts else None
     if not isinstance(record, Mapping):
         raise ConfigurationError(f"Row {number} is {type(record).__name__}. Pass records with an answer, or rollouts.")

@@ -84,7 +84,8 @@ def invoke(
         outcome = target.invoke(event)
     finally:
         target.close()
-    scores, error = (), outcome.error
+    scores: tuple[ScoredRollout, ...] = ()
+    error = outcome.error
     if error is None:
         try:
             scores = tuple(parse_scores(parse_response(outcome.result), [str(entry["id"]) for entry in event]))
