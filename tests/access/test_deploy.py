@@ -27,6 +27,7 @@ from support.fake_secrets import ACCESS_KEY, SECRET, TOKEN, find_secrets
 
 from bedrock_rft import APIConnectionError, AsyncClient, Client, ConfigurationError, NotFoundError, RewardError
 from bedrock_rft.access import DeployedReward, Plan, Step, deployer_policy
+from bedrock_rft.access._deployment import function
 from bedrock_rft.access._deployment.function import fits_request
 from bedrock_rft.access._deployment.names import role_name
 from bedrock_rft.local import LocalService
@@ -222,17 +223,25 @@ def test_tags_that_are_no_longer_given_are_removed(here: Here, client: Client) -
 
 def large() -> Package:
     """Return a package that is too large for a request."""
-    content, files = build_zip({"lambda_function.py": SOURCE.encode(), "data.bin": os.urandom(51 * 1024 * 1024)})
+    content, files = build_zip({"lambda_function.py": SOURCE.encode(), "data.bin": os.urandom(300_000)})
     return Package(content, "lambda_function.lambda_handler", "python3.13", "x86_64", files, "sums")
+
+
+@pytest.fixture
+def low_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lower Lambda's limit on a request, because sending 50 MB takes seconds."""
+    monkeypatch.setattr(function, "_MAX_REQUEST", 300_000)
 
 
 def test_a_package_above_the_limit_of_a_request_is_refused_before_anything_is_created(
     here: Here, client: Client
 ) -> None:
+    package = build_package()
+    object.__setattr__(package, "content", bytes(51 * 1024**2))
     with pytest.raises(
         ConfigurationError, match=r"has 51 MB; .* at most 50 MB in a request\. Nothing was created\. Pass bucket="
     ):
-        client.rewards.deploy(large(), name="sums")
+        client.rewards.deploy(package, name="sums")
     assert here.gate.asked == []
 
 
@@ -244,6 +253,7 @@ def test_the_largest_zip_that_lambda_documents_fits_a_request() -> None:
     assert not fits_request(package)
 
 
+@pytest.mark.usefixtures("low_limit")
 def test_a_large_package_goes_through_a_bucket(here: Here, client: Client) -> None:
     storage = here.service("s3")
     storage.create_bucket(Bucket="packages", CreateBucketConfiguration={"LocationConstraint": REGION})
@@ -269,6 +279,7 @@ def test_a_large_package_goes_through_a_bucket(here: Here, client: Client) -> No
     assert here.gate.writes == ["PutObject", "UpdateFunctionCode", "PublishVersion"]
 
 
+@pytest.mark.usefixtures("low_limit")
 def test_a_bucket_that_does_not_exist_is_an_error_with_a_remedy(here: Here, client: Client) -> None:
     with pytest.raises(NotFoundError, match=r"s3 PutObject: NoSuchBucket: .*Create the bucket in the region"):
         client.rewards.deploy(large(), name="sums", bucket="packages")

@@ -50,7 +50,7 @@ def test_a_shell_plans_deploys_and_destroys(shell: Here, capsys: pytest.CaptureF
 
 def test_the_commands_print_errors_and_exit_with_a_status(shell: Here, capsys: pytest.CaptureFixture[str]) -> None:
     blind = Path("blind.py")
-    answers = "[{'id': one['id'], 'aggregate_reward_score': 0.0} for one in event]"
+    answers = "[{'id': one['id'], 'aggregate_reward_score': 1.0} for one in event]"
     blind.write_text(f"def lambda_handler(event, context):\n    return {answers}\n")
     deploy = ["deploy", "blind.py:lambda_handler", "--name", "sums", "--data", "train.jsonl"]
     assert main(deploy) == 1

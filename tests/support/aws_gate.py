@@ -18,11 +18,11 @@ from botocore.credentials import Credentials
 
 from bedrock_rft import Client
 from bedrock_rft._auth.aws_credentials import given
-from bedrock_rft._auth.botocore_clients import service_client
 from bedrock_rft._core.redaction import Secret
 from bedrock_rft.access._deployment import deploy as _deploy
 from bedrock_rft.access._deployment import retry as _retry
 from support.fake_secrets import ACCESS_KEY, SECRET, TOKEN
+from support.quick_aws import shared_client
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ACCOUNT = "123456789012"
@@ -174,13 +174,10 @@ class Here:
     """An AWS that is empty at the start of every test."""
 
     gate: Gate
-    clients: dict[tuple[str, str], Any]
 
     def service(self, name: str, region: str = REGION) -> Any:
         """Return a botocore client to inspect or prepare resources."""
-        if (name, region) not in self.clients:
-            self.clients[name, region] = service_client(name, region=region, credentials=credentials())
-        return self.clients[name, region]
+        return shared_client(name, region=region, credentials=credentials())
 
 
 def credentials() -> Any:
@@ -200,19 +197,8 @@ def aws_server(quick_moto: None) -> Iterator[tuple[Gate, Any]]:  # noqa: ARG001 
         yield gate, server
 
 
-@pytest.fixture(scope="session")
-def aws_clients() -> Iterator[dict[tuple[str, str], Any]]:
-    """Keep the botocore clients of tests, because creating one takes longer than a call."""
-    clients: dict[tuple[str, str], Any] = {}
-    yield clients
-    for one in clients.values():
-        one.close()
-
-
 @pytest.fixture
-def here(
-    aws_server: tuple[Gate, Any], aws_clients: dict[tuple[str, str], Any], monkeypatch: pytest.MonkeyPatch
-) -> Here:
+def here(aws_server: tuple[Gate, Any], shared_clients: None, monkeypatch: pytest.MonkeyPatch) -> Here:  # noqa: ARG001
     """Set up an empty AWS in the environment of botocore, and a clock that does not wait."""
     gate, server = aws_server
     server.empty()
@@ -221,7 +207,7 @@ def here(
         monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", server.url)
     monkeypatch.setattr(_retry, "time", Clock())
     monkeypatch.setattr(_deploy, "time", Clock())
-    return Here(gate, aws_clients)
+    return Here(gate)
 
 
 class Clock:

@@ -16,8 +16,6 @@ from urllib.parse import parse_qs, unquote
 
 from botocore.session import Session
 
-from bedrock_rft._auth.aws_credentials import chain
-from bedrock_rft._auth.botocore_clients import service_client
 from support.moto_server import Aws
 
 _SESSION: Any = Session()
@@ -61,7 +59,7 @@ class Iam:
     asked: list[str] = field(default_factory=list[str])
 
     def __post_init__(self) -> None:
-        self.client: Any = service_client("iam", region=self.aws.region, credentials=chain(None))
+        self.client = self.aws.client("iam")
 
     def answer(self, form: Mapping[str, list[str]], body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
         operation = form["Action"][0]
@@ -173,4 +171,3 @@ def iam_server(aws: Aws) -> Generator[tuple[str, Iam], None, None]:
     server.shutdown()
     thread.join()
     server.server_close()
-    iam.client.close()

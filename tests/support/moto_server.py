@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bedrock_rft._auth.aws_credentials import chain
-from bedrock_rft._auth.botocore_clients import service_client
+from support.quick_aws import shared_client
 
 ACCOUNT = "123456789012"
 REGION = "us-west-2"
@@ -27,7 +27,7 @@ class Aws:
 
     def client(self, service: str) -> Any:
         """Return a botocore client, created by the package."""
-        return service_client(service, region=self.region, credentials=chain(None))
+        return shared_client(service, region=self.region, credentials=chain(None))
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +43,7 @@ def moto_server(quick_moto: None) -> Iterator[str]:  # noqa: ARG001 - used for i
 
 
 @pytest.fixture
-def aws(moto_server: str, monkeypatch: pytest.MonkeyPatch) -> Aws:
+def aws(moto_server: str, shared_clients: None, monkeypatch: pytest.MonkeyPatch) -> Aws:  # noqa: ARG001 - see above
     """Set up an empty AWS in the environment of botocore and this package."""
     with urllib.request.urlopen(urllib.request.Request(f"{moto_server}/moto-api/reset", method="POST")):  # noqa: S310 - http
         pass

@@ -1,13 +1,52 @@
-"""Cache constant results of botocore and moto, computed once for each process and not for each client or request."""
+"""Share botocore's clients, and cache constant results of botocore and moto: once for each process."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import threading
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, cast
 
 import pytest
 from botocore import hooks
+from botocore.credentials import Credentials
+
+from bedrock_rft._auth.aws_credentials import AwsCredentials
+from bedrock_rft._auth.botocore_clients import service_client
+from bedrock_rft.access import _aws_services
+
+_CLIENTS: dict[tuple[object, ...], Any] = {}
+_LOCK = threading.Lock()
+
+
+def shared_client(service: str, *, region: str, credentials: AwsCredentials, **settings: Any) -> Any:
+    """Return the botocore client of a service; calls with the same settings and constant credentials share one.
+
+    Creating one takes longer than most calls.
+    """
+    found = credentials.find()
+    if type(found) is not Credentials and not hasattr(found, "frozen"):  # they may rotate
+        return service_client(service, region=region, credentials=credentials, **settings)
+    endpoint = os.environ.get(f"AWS_ENDPOINT_URL_{service.upper()}")
+    key = (service, region, endpoint, *credentials.freeze(), *sorted(settings.items()))
+    with _LOCK:
+        if key not in _CLIENTS:
+            _CLIENTS[key] = service_client(service, region=region, credentials=credentials, **settings)
+        return _CLIENTS[key]
+
+
+@pytest.fixture
+def shared_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let deployments and the doctor share botocore's clients."""
+    monkeypatch.setattr(_aws_services, "service_client", shared_client)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _close_clients() -> Iterator[None]:
+    yield
+    for client in _CLIENTS.values():
+        client.close()
 
 
 def _alias_once(aliaser: Any) -> None:
@@ -25,8 +64,9 @@ def _alias_once(aliaser: Any) -> None:
 
 @pytest.fixture(scope="session")
 def quick_moto() -> None:
-    """Let moto list its folders once instead of with each request."""
+    """Let moto list its folders and the methods of its classes once instead of with each request."""
     from moto import backends
+    from moto.core import responses
 
     listed = cast("Any", backends)
     modules: Callable[[], Any] = listed.list_of_moto_modules
@@ -36,6 +76,9 @@ def quick_moto() -> None:
         return tuple(modules())
 
     listed.list_of_moto_modules = once
+    answers = cast("Any", responses)
+    if hasattr(answers, "method_names_from_class"):
+        answers.method_names_from_class = cache(answers.method_names_from_class)
 
 
 _alias_once(cast("Any", hooks).EventAliaser)
