@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from bedrock_rft.rewards._runtime.handler import Handler
     from bedrock_rft.rewards._runtime.reward import Reward
     from bedrock_rft.rewards._runtime.rollout import Rollout, Score
+    from bedrock_rft.rewards._runtime.trl import from_trl, to_trl
 
 _NAMES_BY_MODULE = {
     "_batch.invoke": ("Invocation", "invoke"),
@@ -84,6 +85,7 @@ __all__ = [
     "check",
     "final_answer",
     "from_openai",
+    "from_trl",
     "invoke",
     "last_number",
     "openai_inputs",
@@ -91,6 +93,7 @@ __all__ = [
     "package",
     "reward",
     "score",
+    "to_trl",
 ]
 
 

@@ -20,6 +20,7 @@ from bedrock_rft.rewards._runtime.formula import Formula
 from bedrock_rft.rewards._runtime.function import Function
 from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.reward import Combined, Leaf, Reward
+from bedrock_rft.rewards._runtime.trl import TrlReward
 
 __all__ = ["DOCSTRING", "Sources", "write_function_sources", "write_reward_sources"]
 
@@ -183,6 +184,10 @@ class _Writer:
         named = self._existing_name(leaf)
         if named is not None:
             return named
+        if isinstance(leaf, TrlReward):
+            self.imports.add("from_trl")
+            settings = f"name={leaf.name!r}, conversational={leaf.conversational!r}"
+            return f"from_trl({self.sources.add_function(leaf.function)}, {settings})"
         self.imports.add("reward")
         settings = f"name={leaf.name!r}" + (f", weights={_literal(leaf.weights, 'weights')}" if leaf.weights else "")
         return f"reward({settings})({self.sources.add_function(leaf.function)})"

@@ -17,5 +17,6 @@ PUBLIC_NAMES = {
     "graders.prompted_judge": ("LabelModel", "ScoreModel"),
     "graders.templated": ("PythonGrader", "Similarity", "StringCheck"),
     "graders.templates": ("openai_inputs",),
+    "trl": ("from_trl", "to_trl"),
 }
 """Names of `bedrock_rft.rewards` by the module of this package that defines them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
 import math
@@ -64,11 +65,12 @@ class Function(Leaf):
             found = None
         if found is not self.function:
             raise TypeError(f"{path} is not at the top level of the module {module}")
-        return _rebuild, (module, path, self.name, dict(self.weights))
+        settings = {one.name: getattr(self, one.name) for one in dataclasses.fields(self) if one.name != "function"}
+        return _rebuild, (type(self), module, path, settings)
 
 
-def _rebuild(module: str, path: str, name: str, weights: Mapping[str, float]) -> Function:
-    return Function(_find(module, path), name, weights)
+def _rebuild(kind: type[Function], module: str, path: str, settings: Mapping[str, Any]) -> Function:
+    return kind(_find(module, path), **settings)
 
 
 def _find(module: str, path: str) -> RewardFunction:
