@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     import openai
 
+    from bedrock_rft.costs import Estimate, Prices
     from bedrock_rft.evaluation import Evaluation, Thresholds
     from bedrock_rft.rehearsal import Rehearsal
     from bedrock_rft.types import Checkpoint, Hyperparameters, Job, Model
@@ -25,7 +26,7 @@ __all__ = ["AsyncWorkflows", "Workflows"]
 
 
 class AsyncWorkflows(AsyncResource):
-    """Workflows of `AsyncClient`: inference, rewards, evaluation, rehearsal."""
+    """Workflows of `AsyncClient`: inference, rewards, evaluation, rehearsal, estimates."""
 
     _blocking = False
 
@@ -180,9 +181,68 @@ class AsyncWorkflows(AsyncResource):
         )
         return await run(self, dataset, reward, plan)
 
+    async def estimate(
+        self,
+        dataset: str | os.PathLike[str] | Iterable[Any],
+        *,
+        reward: Any = None,
+        hyperparameters: Hyperparameters | Mapping[str, Any] | None = None,
+        model: str = "openai.gpt-oss-20b",
+        evaluation: int = 100,
+        samples: int = 1,
+        reward_seconds: float | tuple[float, float] | None = None,
+        memory: int | None = None,
+        answer_tokens: int | tuple[int, int] | None = None,
+        prices: Prices | None = None,
+        history: bool = True,
+    ) -> Estimate:
+        """Estimate a run before it starts: steps, rollouts, invocations, tokens, training hours and money, as ranges.
+
+        ```python
+        print(client.estimate("train.jsonl", reward=correct, hyperparameters={"n_epochs": 1, "batch_size": 16}))
+        ```
+
+        Nothing is uploaded or created. The pace is measured from the events of up to five finished jobs of this account
+        with this model; without such a job it is an assumption, and the estimate says so.
+
+        Args:
+            dataset: a path, or records.
+            reward: a reward on this machine is timed on a few records. A deployed one, and one that calls a model, is
+                not invoked.
+            hyperparameters: the hyperparameters of the planned job.
+            model: the base model.
+            evaluation: prompts that the base and the tuned model answer afterwards; 0 for no evaluation.
+            samples: answers to each of them.
+            reward_seconds: seconds to score one rollout in Lambda, or the lowest and the highest, instead of timing.
+            memory: megabytes of the function; by default the package's, or 512.
+            answer_tokens: tokens of one answer, or the lowest and the highest; by default an assumption.
+            prices: prices to use; by default `Prices.load()`.
+            history: False does not read finished jobs, so nothing is sent.
+
+        Raises:
+            DatasetError: there are no records, or they cannot be read.
+            ConfigurationError: an argument is invalid, or the prices cannot be read.
+        """
+        from bedrock_rft.rehearsal._estimate import estimate_run
+
+        return await estimate_run(
+            self,
+            dataset,
+            reward=reward,
+            hyperparameters=hyperparameters,
+            model=model,
+            evaluation=evaluation,
+            samples=samples,
+            reward_seconds=reward_seconds,
+            memory=memory,
+            answer_tokens=answer_tokens,
+            prices=prices,
+            history=history,
+        )
+
 
 class Workflows(Resource):
-    """Workflows of `Client`: inference, rewards, evaluation, rehearsal."""
+    """Workflows of `Client`: inference, rewards, evaluation, rehearsal, estimates."""
 
     @property
     def rewards(self) -> Rewards:
@@ -196,3 +256,4 @@ class Workflows(Resource):
 
     evaluate = blocking(AsyncWorkflows.evaluate)
     rehearse = blocking(AsyncWorkflows.rehearse)
+    estimate = blocking(AsyncWorkflows.estimate)

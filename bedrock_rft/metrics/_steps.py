@@ -7,7 +7,7 @@ from typing import Any
 
 from bedrock_rft.types.events import Event, TrainingMetrics
 
-__all__ = ["event_metrics", "merge_steps", "metric_value"]
+__all__ = ["event_metrics", "merge_steps", "metric_value", "step_times"]
 
 _METRICS = "metrics"
 
@@ -41,6 +41,12 @@ def merge_steps(events: Iterable[Event], known: Iterable[TrainingMetrics] = ()) 
                 TrainingMetrics.model_validate(_values(earlier) | _values(metrics)) if earlier else metrics
             )
     return (*(steps[step] for step in sorted(steps)), *(metrics for metrics in found if metrics.step is None))
+
+
+def step_times(events: Iterable[Event]) -> tuple[tuple[int, float], ...]:
+    """Return the step and the Unix time of each event with metrics that has both."""
+    found = ((event_metrics(event), event.created_at) for event in events)
+    return tuple((one.step, at) for one, at in found if one is not None and one.step is not None and at is not None)
 
 
 def metric_value(step: TrainingMetrics, name: str) -> Any:

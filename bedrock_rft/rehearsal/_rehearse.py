@@ -11,6 +11,9 @@ from typing import Any, cast
 
 from bedrock_rft._core.findings import Finding
 from bedrock_rft._transport.transport import run_sync
+from bedrock_rft.costs import Estimate, Prices, Range
+from bedrock_rft.costs._estimate import estimate
+from bedrock_rft.costs._pace import ASSUMED
 from bedrock_rft.datasets import Report as DataReport
 from bedrock_rft.datasets import read, validate
 from bedrock_rft.errors import ConfigurationError, DatasetError
@@ -22,6 +25,7 @@ from bedrock_rft.evaluation._progress import Progress
 from bedrock_rft.evaluation._scorer import as_entry_point
 from bedrock_rft.local._service.service import PayloadShape
 from bedrock_rft.rehearsal._curve import Curve
+from bedrock_rft.rehearsal._estimate import MEMORY, build_workload, slower_in_lambda
 from bedrock_rft.rehearsal._groups import Groups
 from bedrock_rft.rehearsal._load import Load
 from bedrock_rft.rehearsal._report import Rehearsal
@@ -187,7 +191,7 @@ async def run(client: Any, dataset: object, reward: object, plan: Plan) -> Rehea
     if plan.samples and local.data.ok and local.reward is not None and local.reward.ok:
         chosen = _choose(local.records, plan.prompts, plan.seed)
         evaluation = await evaluate(chosen, [plan.model], reward, client, plan.evaluation_settings, timeout=120.0)
-    return _report(local, plan, evaluation)
+    return _report(local, plan, evaluation, reward)
 
 
 @dataclass(frozen=True)
@@ -241,7 +245,7 @@ def _choose(records: Sequence[Mapping[str, Any]], count: int, seed: int) -> Sequ
     return [records[position] for position in positions]
 
 
-def _report(local: _LocalResults, plan: Plan, evaluation: Evaluation | None) -> Rehearsal:
+def _report(local: _LocalResults, plan: Plan, evaluation: Evaluation | None, reward: object) -> Rehearsal:
     findings = _data_findings(local.data)
     if local.unreadable:
         summary = "The reward was not checked and no job was rehearsed"
@@ -270,7 +274,17 @@ def _report(local: _LocalResults, plan: Plan, evaluation: Evaluation | None) -> 
         load=load,
         evaluation=evaluation,
         base=base,
+        estimate=_estimate(local, plan, load, reward) if load else None,
     )
+
+
+def _estimate(local: _LocalResults, plan: Plan, load: Load, reward: object) -> Estimate:
+    """Estimate the planned run. Nothing is sent, so the pace is assumed."""
+    memory = getattr(reward, "memory", None) or MEMORY
+    basis = f"measured by the rehearsal, up to {slower_in_lambda(memory):.1f} times as long in Lambda"
+    seconds = Range(load.seconds, load.seconds * slower_in_lambda(memory))
+    work = build_workload(local.records, reward, plan.job_settings, seconds, basis, memory=memory)
+    return estimate(local.name, work, plan.model, Prices.load(), ASSUMED)
 
 
 def _data_findings(data: DataReport) -> list[Finding]:

@@ -9,6 +9,8 @@ from typing import Any
 
 from bedrock_rft._core.findings import Finding, Findings, clip, escape_html, standalone_page, wrap, write_text
 from bedrock_rft._core.text import sanitize_line
+from bedrock_rft.costs import Estimate
+from bedrock_rft.costs._ranges import format_hours, format_money
 from bedrock_rft.datasets import Report as DataReport
 from bedrock_rft.evaluation import Evaluation
 from bedrock_rft.evaluation._report import findings_list
@@ -53,6 +55,8 @@ class Rehearsal(Findings):
         load: the load of the planned run on the reward; None if the reward was never invoked.
         evaluation: the evaluation of the base model, if requested.
         base: the scores of the base model's answers by prompt.
+        estimate: hours and money of the planned run, as `client.estimate` works them out, with an assumed pace; None if
+            the reward was never invoked.
     """
 
     target: str = ""
@@ -66,6 +70,7 @@ class Rehearsal(Findings):
     load: Load | None = None
     evaluation: Evaluation | None = None
     base: Groups | None = None
+    estimate: Estimate | None = None
 
     @property
     def first(self) -> tuple[Finding, ...]:
@@ -108,6 +113,12 @@ class Rehearsal(Findings):
             rows.append(("calls", f"{load.calls:,} of the reward, up to {load.calls_at_once:,} at once"))
             slowest, total = format_duration(load.call_seconds), format_duration(load.total_seconds)
             rows.append(("time", f"slowest call about {slowest} of {load.timeout:g} s allowed; all calls {total}"))
+        if self.estimate is not None:
+            cost, hours = self.estimate, self.estimate.hours
+            money = (
+                f"about {format_money(cost.total, cost.currency)} for {format_hours(hours)} of training and the rest"
+            )
+            rows.append(("money", f"{money}; the pace and how hours are billed are not published: see .estimate"))
         if self.evaluation is not None and self.base is not None:
             model = self.evaluation.models[0]
             tokens = f"{model.prompt_tokens + model.completion_tokens:,} tokens"
@@ -148,6 +159,7 @@ class Rehearsal(Findings):
             "load": self.load and {**vars(self.load), **_to_dict(self.load, _LOAD_FIGURES)},
             "base": self.base and _to_dict(self.base, _BASE_FIGURES),
             "evaluation": self.evaluation.to_dict() if self.evaluation is not None else None,
+            "estimate": self.estimate.to_dict() if self.estimate is not None else None,
         }
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:

@@ -20,7 +20,10 @@ from bedrock_rft.metrics import Metrics, compare
 from bedrock_rft.types import Checkpoint, Event, Job, Page
 from bedrock_rft.types._payload import Payload
 
-PACKAGES = ("access", "datasets", "evaluation", "local", "metrics", "rehearsal", "rewards", "trackers", "types")
+PACKAGES = (
+    *("access", "costs", "datasets", "evaluation", "local", "metrics"),
+    *("rehearsal", "rewards", "trackers", "types"),
+)
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 LONG = "long text " * 500
 MAX_CHARS = 200

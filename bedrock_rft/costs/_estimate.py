@@ -1,0 +1,366 @@
+"""The estimate of a run before it starts: steps, rollouts, invocations, tokens, hours and money."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bedrock_rft._core.findings import clip, wrap, write_text
+from bedrock_rft._core.text import ShortRepr, sanitize_line
+from bedrock_rft.costs._pace import Pace
+from bedrock_rft.costs._prices import UNKNOWN, Price, Prices, canonical_model
+from bedrock_rft.costs._ranges import Range, add, format_hours, format_money
+
+__all__ = ["Estimate", "Item", "JudgeLoad", "Workload", "estimate", "settings_of"]
+
+_PUBLISHED_STEPS, _EXPECTED_STEPS = 67, 75  # 300 records, batch 4, 1 epoch: 75 steps were to be expected
+_GROUP = Range(4, 16)
+_CHARS_PER_TOKEN = (3.0, 5.0)
+_VERDICT_TOKENS = 10
+_HOUR, _MILLION = 3600.0, 1e6
+_ROUNDED = 0.001  # seconds to which Lambda rounds up
+
+
+@dataclass(frozen=True)
+class JudgeLoad:
+    """A judge that each rollout calls once.
+
+    Attributes:
+        model: the id of the judge's model.
+        prompt_chars: characters of its instructions, without the rollout.
+        max_tokens: the largest number of tokens of a response.
+    """
+
+    model: str
+    prompt_chars: int
+    max_tokens: int
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The sizes of a planned run.
+
+    Attributes:
+        records: prompts in the training file.
+        prompt_chars: mean characters of a prompt and its reference.
+        n_epochs: passes over the records.
+        batch_size: prompts per step.
+        assumed: names of the hyperparameters that were not given.
+        answer_tokens: tokens of one answer.
+        answer_basis: how `answer_tokens` was obtained.
+        rollout_seconds: seconds to score one rollout in Lambda; None if unknown.
+        rollout_basis: how it was obtained.
+        memory: megabytes of the function.
+        architecture: of the function, `x86_64` or `arm64`.
+        judges: the judges of the reward.
+        evaluation: prompts that the base and the tuned model answer afterwards; 0 for no evaluation.
+        samples: answers to each of them.
+    """
+
+    records: int
+    prompt_chars: float
+    n_epochs: int
+    batch_size: int
+    assumed: tuple[str, ...]
+    answer_tokens: Range
+    answer_basis: str
+    rollout_seconds: Range | None
+    rollout_basis: str
+    memory: int = 512
+    architecture: str = "x86_64"
+    judges: tuple[JudgeLoad, ...] = ()
+    evaluation: int = 100
+    samples: int = 1
+
+    @property
+    def steps(self) -> Range:
+        """Return the steps: those of the published run in proportion, up to all records."""
+        most = self.n_epochs * math.ceil(self.records / self.batch_size)
+        return Range(max(1, most * _PUBLISHED_STEPS // _EXPECTED_STEPS), most)
+
+    @property
+    def rollouts(self) -> Range:
+        """Return the answers to score."""
+        prompts = self.n_epochs * self.records
+        return Range(min(self.steps.low * self.batch_size, prompts) * _GROUP.low, prompts * _GROUP.high)
+
+    @property
+    def invocations(self) -> Range:
+        """Return the invocations of the reward function: from one a step to one a rollout."""
+        return Range(self.steps.low, self.rollouts.high)
+
+    @property
+    def prompt_tokens(self) -> Range:
+        """Return the tokens of a prompt."""
+        return _tokens(self.prompt_chars)
+
+
+@dataclass(frozen=True)
+class Item(ShortRepr):
+    """One part of an estimate.
+
+    Attributes:
+        name: such as `training`.
+        quantity: how much of `unit` is used; None if unknown.
+        unit: such as `hours`.
+        money: its cost in the currency of the estimate; None if unknown.
+        basis: the price, and how the quantity was obtained.
+        monthly: True if it is billed every month, and not once.
+    """
+
+    name: str
+    quantity: Range | None
+    unit: str
+    money: Range | None
+    basis: str
+    monthly: bool = False
+
+
+@dataclass(frozen=True)
+class Estimate(ShortRepr):
+    """The expected steps, hours, tokens and money of a run. Print it, or write it with `to_json`.
+
+    All figures are ranges, because neither the service's answers per prompt, its pace, nor its billing is published.
+
+    Attributes:
+        title: the dataset and the model.
+        steps: training steps.
+        rollouts: answers to score.
+        invocations: invocations of the reward function.
+        hours: training hours, without the time before the first and after the last step unless that was measured.
+        items: the parts.
+        currency: of all amounts.
+        assumptions: the assumptions of the figures.
+        notice: a warning about the prices.
+        unknown: facts that are not published.
+    """
+
+    title: str
+    steps: Range
+    rollouts: Range
+    invocations: Range
+    hours: Range
+    items: tuple[Item, ...]
+    currency: str
+    assumptions: tuple[str, ...] = ()
+    notice: str = ""
+    unknown: tuple[str, ...] = UNKNOWN
+
+    @property
+    def total(self) -> Range:
+        """Return the money for everything that is billed once and whose cost is known; see `missing`."""
+        return add(item.money for item in self.items if item.money is not None and not item.monthly)
+
+    @property
+    def monthly(self) -> Range:
+        """Return the money for each month in which the tuned model is kept, as far as it is known."""
+        return add(item.money for item in self.items if item.money is not None and item.monthly)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Return the names of the items whose cost is unknown."""
+        return tuple(item.name for item in self.items if item.money is None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the estimate as JSON values."""
+        return {
+            "title": self.title,
+            "currency": self.currency,
+            "total": self.total.to_dict(),
+            "monthly": self.monthly.to_dict(),
+            "missing": list(self.missing),
+            **{name: getattr(self, name).to_dict() for name in ("steps", "rollouts", "invocations", "hours")},
+            "items": [
+                {
+                    **vars(item),
+                    "quantity": item.quantity and item.quantity.to_dict(),
+                    "money": item.money and item.money.to_dict(),
+                }
+                for item in self.items
+            ],
+            "assumptions": list(self.assumptions),
+            "notice": self.notice,
+            "unknown": list(self.unknown),
+        }
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return JSON text, and write it to `path` if given. Raises `DatasetError` if that fails."""
+        return write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False), path)
+
+    def __str__(self) -> str:
+        missing = f", without {', '.join(self.missing)}" if self.missing else ""
+        lines = [
+            clip(sanitize_line(self.title)),
+            *wrap(f"about {format_money(self.total, self.currency)}{missing}; {_month(self.monthly, self.currency)}"),
+            *wrap(
+                f"{self.steps} steps, {self.rollouts} rollouts, {self.invocations} invocations, "
+                f"{format_hours(self.hours)} of training"
+            ),
+        ]
+        for item in self.items:
+            money = "cost unknown" if item.money is None else format_money(item.money, self.currency)
+            quantity = f"{item.quantity} {item.unit}" if item.quantity is not None else "amount unknown"
+            lines += wrap(f"{item.name}: {money}{' a month' * item.monthly}, {quantity} ({sanitize_line(item.basis)})")
+        lines += [line for each in self.assumptions for line in wrap(f"assumed: {sanitize_line(each)}")]
+        lines += wrap(f"prices: {sanitize_line(self.notice)}") if self.notice else []
+        return "\n".join([*lines, *wrap(f"not known: {'; '.join(self.unknown)}")])
+
+
+def estimate(
+    title: str, load: Workload, model: str, prices: Prices, pace: Pace, *, region: str | None = None
+) -> Estimate:
+    """Work out an estimate.
+
+    Args:
+        title: names the dataset.
+        load: the sizes of the run.
+        model: the base model.
+        prices: the prices.
+        pace: the pace of training.
+        region: the region of the run, whose prices are preferred.
+    """
+    table = _Table(prices, region)
+    seconds = pace.step_seconds(load.batch_size).times(load.steps)
+    seconds = Range(seconds.low, seconds.high + pace.around.high) if pace.around else seconds
+    hours = seconds.times(1 / _HOUR)
+    items = [
+        _training(table, hours, model, pace),
+        *_reward(table, load),
+        *_judges(table, load),
+        *_evaluation(table, load, model),
+        _storage(table, model),
+    ]
+    assumptions = [
+        "the answers per prompt are not documented: 4 to 16",
+        "the one published run (300 records, 4 a step) had 67 steps, not 75, so steps may be 11 % fewer than expected",
+        f"an answer has {load.answer_tokens} tokens: {load.answer_basis}",
+        "a token has 3 to 5 characters",
+    ]
+    if load.assumed:
+        values = ", ".join(f"{name} {getattr(load, name)}" for name in load.assumed)
+        assumptions.insert(0, f"{values}, as in the documented example, because the service chooses them")
+    if pace.around is None:
+        assumptions.append("the hours are those between the first and the last step; the rest was never measured")
+    return Estimate(
+        f"Estimate for {title} with {model}",
+        load.steps,
+        load.rollouts,
+        load.invocations,
+        hours,
+        tuple(items),
+        prices.currency,
+        (*assumptions, *table.foreign()),
+        prices.notice or f"prices of {prices.origin}",
+    )
+
+
+@dataclass
+class _Table:
+    """Prices that remember which of them are of another region."""
+
+    prices: Prices
+    region: str | None
+    used: list[Price] = field(default_factory=list[Price])
+
+    def find(self, item: str, subject: str) -> Price | None:
+        price = self.prices.find(item, subject, region=self.region)
+        self.used += [price] if price is not None else []
+        return price
+
+    def foreign(self) -> Sequence[str]:
+        regions = sorted({price.region for price in self.used if self.region and price.region != self.region})
+        return [f"prices of {', '.join(regions)}, because none of {self.region} are known"] if regions else []
+
+
+def _training(table: _Table, hours: Range, model: str, pace: Pace) -> Item:
+    price = table.find("training", model)
+    if price is None:
+        return Item("training", hours, "hours", None, f"no price of {model} is known; pace: {pace.basis}")
+    # The lowest amount is billed by the second, the highest in whole hours.
+    money = Range(hours.low * price.amount, math.ceil(hours.high) * price.amount)
+    return Item("training", hours, "hours", money, f"{price}, from exact to whole hours; pace: {pace.basis}")
+
+
+def _reward(table: _Table, load: Workload) -> list[Item]:
+    compute, requests = table.find("lambda_compute", load.architecture), table.find("lambda_requests", "lambda")
+    count = load.invocations
+    asked = Item(
+        "Lambda requests",
+        count,
+        "invocations",
+        count.times(requests.amount / _MILLION) if requests else None,
+        f"{requests or 'price unknown'}; from one a step to one a rollout; the free tier is not subtracted",
+    )
+    if load.rollout_seconds is None:
+        return [Item("Lambda compute", None, "GB-seconds", None, load.rollout_basis), asked]
+    gigabytes = load.memory / 1024
+    seconds = load.rollouts.times(load.rollout_seconds)
+    used = Range(seconds.low, seconds.high + count.high * _ROUNDED).times(gigabytes)
+    basis = f"{compute or 'price unknown'}; {load.memory:,} MB; {load.rollout_basis}; the free tier is not subtracted"
+    return [Item("Lambda compute", used, "GB-seconds", used.times(compute.amount) if compute else None, basis), asked]
+
+
+def _judges(table: _Table, load: Workload) -> list[Item]:
+    items: list[Item] = []
+    for judge in load.judges:
+        read = _tokens(judge.prompt_chars).plus(load.prompt_tokens).plus(load.answer_tokens)
+        written = Range(min(_VERDICT_TOKENS, judge.max_tokens), judge.max_tokens)
+        basis = "one call a rollout, without retries"
+        items.append(
+            _inference(
+                table, f"judge {canonical_model(judge.model)}", judge.model, "", load.rollouts, read, written, basis
+            )
+        )
+    return items
+
+
+def _evaluation(table: _Table, load: Workload, model: str) -> list[Item]:
+    answers = Range(load.evaluation * load.samples, load.evaluation * load.samples)
+    if not answers.high:
+        return []
+    basis = f"{load.evaluation:,} prompts, {load.samples} answer{'s' * (load.samples > 1)} each"
+    read, written = load.prompt_tokens, load.answer_tokens
+    return [
+        _inference(table, "evaluation, base model", model, "", answers, read, written, basis),
+        _inference(table, "evaluation, tuned model", model, "tuned_", answers, read, written, basis),
+    ]
+
+
+def _inference(
+    table: _Table, name: str, model: str, kind: str, count: Range, read: Range, written: Range, basis: str
+) -> Item:
+    sent, received = table.find(f"{kind}input", model), table.find(f"{kind}output", model)
+    tokens = count.times(read.plus(written))
+    if sent is None or received is None:
+        return Item(name, tokens, "tokens", None, f"no price of {model} is known; {basis}")
+    money = count.times(read).times(sent.amount / _MILLION).plus(count.times(written).times(received.amount / _MILLION))
+    rate = (
+        f"{sent.currency} {sent.amount:g} in and {received.amount:g} out per {sent.unit} ({sent.region}, {sent.date})"
+    )
+    return Item(name, tokens, "tokens", money, f"{rate}; {basis}")
+
+
+def _storage(table: _Table, model: str) -> Item:
+    price, one = table.find("storage", model), Range(1, 1)
+    basis = f"{price}; from when to when is not published" if price else f"no price of {model} is known"
+    return Item(
+        "storage of the tuned model", one, "model", one.times(price.amount) if price else None, basis, monthly=True
+    )
+
+
+def _tokens(chars: float) -> Range:
+    return Range(chars / _CHARS_PER_TOKEN[1], chars / _CHARS_PER_TOKEN[0])
+
+
+def _month(money: Range, currency: str) -> str:
+    return f"{format_money(money, currency)} a month while the tuned model is kept" if money.high else "storage unknown"
+
+
+def settings_of(hyperparameters: Mapping[str, Any]) -> tuple[int, int, tuple[str, ...]]:
+    """Return `n_epochs`, `batch_size`, and the names of those that are assumed, as in the documented example."""
+    assumed = tuple(name for name in ("n_epochs", "batch_size") if name not in hyperparameters)
+    return hyperparameters.get("n_epochs", 1), hyperparameters.get("batch_size", 4), assumed
