@@ -117,8 +117,12 @@ def blocking(method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]]) -> Cal
 
     @functools.wraps(method)
     def sync_method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        check_arguments(signature, self, method.__name__, args, kwargs)
-        return run_sync(method(self._async, *args, **kwargs))
+        try:
+            coroutine = method(self._async, *args, **kwargs)
+        except TypeError:
+            check_arguments(signature, self, method.__name__, args, kwargs)
+            raise
+        return run_sync(coroutine)
 
     return sync_method
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 from bedrock_rft._core.log import log
 from bedrock_rft._core.text import sanitize_line
@@ -12,9 +13,10 @@ from bedrock_rft._transport.transport import Request
 from bedrock_rft.types.events import Event
 from bedrock_rft.types.pages import Page
 
-__all__ = ["EventLog", "oldest_first"]
+if TYPE_CHECKING:  # pydantic would create the type of page that many processes do not need
+    Fetch = Callable[[Request, type[Page[Event]]], Awaitable[Page[Event]]]
 
-Fetch = Callable[[Request, type[Page[Event]]], Awaitable[Page[Event]]]
+__all__ = ["EventLog", "oldest_first"]
 
 
 class EventLog:

@@ -22,13 +22,12 @@ from bedrock_rft._resources.event_log import oldest_first
 from bedrock_rft._resources.wait import log_job_continues, poll_until_done
 from bedrock_rft._transport.transport import Request
 from bedrock_rft.errors import BedrockRFTError, JobCancelledError, JobFailedError
-from bedrock_rft.metrics import Comparison, Metrics, compare
 from bedrock_rft.types.checkpoints import Checkpoint
 from bedrock_rft.types.events import Event
 from bedrock_rft.types.jobs import Job
 
 if TYPE_CHECKING:
-    from bedrock_rft.metrics import Thresholds
+    from bedrock_rft.metrics import Comparison, Metrics, Thresholds
     from bedrock_rft.metrics._live import Style
     from bedrock_rft.trackers import Tracker
 
@@ -182,6 +181,8 @@ class AsyncMonitoring(AsyncResource):
 
         They are read from the events. Metrics without a step come last, in the order of the log.
         """
+        from bedrock_rft.metrics import Metrics
+
         path = f"{JOBS}/{segment(job, 'job')}"
         events = [event async for event in self._pages(f"{path}/events", Event, page_query(None))]
         job_now = await self._send(Request("GET", path), Job)
@@ -202,6 +203,8 @@ class AsyncMonitoring(AsyncResource):
             jobs: jobs, ids of jobs, or metrics that were read earlier.
             labels: names of the jobs. Default: their ids, with the hyperparameters that differ.
         """
+        from bedrock_rft.metrics import Metrics, compare
+
         return compare(*[job if isinstance(job, Metrics) else await self.metrics(job) for job in jobs], labels=labels)
 
     def checkpoints(self, job: Job | str, *, limit: int | None = None) -> AsyncIterator[Checkpoint]:
