@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NamedTuple, NoReturn
 
-from bedrock_rft._auth.aws_failures import hide_proxy_password
+from bedrock_rft._auth.aws_failures import hide_proxy_password, redact_botocore_logs
 from bedrock_rft._auth.botocore_sessions import environment_profile, existing_profile, new_session
-from bedrock_rft._core.log import redact_botocore_logs
 from bedrock_rft._core.redaction import RedactedMapping, Secret, redact
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError

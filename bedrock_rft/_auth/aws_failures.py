@@ -1,7 +1,8 @@
-"""Read botocore exceptions into one form that every caller of another AWS service uses, without secrets."""
+"""Describe failures of botocore in one form for every caller, and keep secrets out of them and of botocore's logs."""
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from urllib.parse import unquote
 from bedrock_rft._core.redaction import redact
 from bedrock_rft._core.text import sanitize_line
 
-__all__ = ["AwsFailure", "FailureKind", "hide_proxy_password", "read_aws_failure"]
+__all__ = ["AwsFailure", "FailureKind", "hide_proxy_password", "read_aws_failure", "redact_botocore_logs"]
 
 FailureKind = Literal[
     "denied", "not_found", "throttled", "credentials", "refused", "invalid", "timeout", "connection", "unreadable"
@@ -37,6 +38,9 @@ _BY_CODE: dict[str, FailureKind] = {code: kind for kind, codes in _CODES.items()
 _BY_STATUS: dict[int, FailureKind] = {401: "credentials", 403: "denied", 404: "not_found", 429: "throttled"}
 _NO_IDENTITY = {"CredentialRetrievalError", "NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError"}
 _TIMEOUTS = {"ReadTimeoutError", "ConnectTimeoutError"}
+_LOGGERS_WITH_SECRETS = (
+    "botocore.auth", "botocore.endpoint", "botocore.httpsession", "botocore.parsers", "urllib3.connectionpool",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,41 @@ def read_aws_failure(error: BaseException) -> AwsFailure:
 
 
 def hide_proxy_password(message: str) -> str:
-    """Return the message, or an explanation in its place if it repeats a proxy's password or a part of one.
+    """Return the message, or an explanation in its place if it repeats a proxy's password or a part of one."""
+    source = _proxy_with_password_in(message)
+    if source is None:
+        return message
+    return (
+        f"the proxy in {source} cannot be used; check its scheme, host and port, and percent-encode reserved "
+        "characters in its password (the original message is hidden because it contains the password)"
+    )
+
+
+def redact_botocore_logs() -> None:
+    """Remove session tokens, signatures, keys and proxy passwords from the DEBUG logs of botocore and urllib3."""
+    for name in _LOGGERS_WITH_SECRETS:
+        logging.getLogger(name).addFilter(_redact_record)
+
+
+def _redact_record(record: logging.LogRecord) -> bool:
+    message = record.getMessage()
+    redacted = _hide_line(redact(message))
+    if redacted != message:
+        record.msg, record.args = redacted, ()
+    if record.exc_info and record.exc_info[0] is not None:
+        trace = logging.Formatter().formatException(record.exc_info)
+        if (hidden := _hide_line(trace)) != trace:
+            record.exc_info, record.exc_text = None, f"{record.exc_info[0].__name__}: {hidden}"
+    return True
+
+
+def _hide_line(text: str) -> str:
+    source = _proxy_with_password_in(text)
+    return f"(hidden because it contains a part of the proxy password in {source})" if source else text
+
+
+def _proxy_with_password_in(message: str) -> str | None:
+    """Return the source of the proxy URL whose password, or a part of it, is in a message.
 
     botocore and urllib3 quote a proxy URL that they cannot use, cut at characters that the password may contain.
     """
@@ -99,11 +137,8 @@ def hide_proxy_password(message: str) -> str:
             unquote(password),
         }
         if any(part and part in message for part in parts):
-            return (
-                f"the proxy in {source} cannot be used; check its scheme, host and port, and percent-encode reserved "
-                "characters in its password (the original message is hidden because it contains the password)"
-            )
-    return message
+            return source
+    return None
 
 
 def _proxy_urls() -> Iterator[tuple[str, str]]:

@@ -6,9 +6,8 @@ from functools import cache
 from typing import Any, cast
 
 from bedrock_rft._auth.aws_credentials import AwsCredentials
-from bedrock_rft._auth.aws_failures import read_aws_failure
+from bedrock_rft._auth.aws_failures import read_aws_failure, redact_botocore_logs
 from bedrock_rft._auth.ca_bundle import ca_file
-from bedrock_rft._core.log import redact_botocore_logs
 from bedrock_rft.errors import ConfigurationError
 
 __all__ = ["service_client"]

@@ -60,24 +60,21 @@ class AsyncResource:
     ) -> AsyncGenerator[Sequence[M], None]:
         """Yield the new items of each page. A page without new items is the last."""
         page_type: type[Page[M]] = _page_type(item)
-        seen = {""}  # items without an id are yielded, but do not count as new
+        seen: set[str] = set()
         while True:
             page = await self._send(Request("GET", path, query={**query, "after": after}), page_type)
+            found: Sequence[Any] = page.data
+            known = len(seen)
             new: list[M] = []
-            fresh = False
-            after = None
-            for one in page.data:
-                key: str = cast("Any", one).id
-                if key:
-                    after = key
+            for one in found:
+                key: str = one.id
                 if key not in seen:
-                    fresh = True
-                    seen.add(key)
                     new.append(one)
-                elif not key:
-                    new.append(one)
+                    if key:  # items without an id are yielded, but do not count as new
+                        seen.add(key)
             yield new
-            if not page.has_more or not fresh:
+            after = next((one.id for one in reversed(found) if one.id), None)
+            if not page.has_more or len(seen) == known:
                 return
 
 

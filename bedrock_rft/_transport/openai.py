@@ -84,7 +84,7 @@ class OpenAITransport(HttpTransport):
         if request.method in {"GET", "POST"}:  # the SDK cannot stream the small responses of the other methods
             arguments |= self._streamed
         method = getattr(self._openai, request.method.lower())
-        return method(build_url("", request.path, request.query), **arguments)
+        return method(build_url(self._config.base_url, request.path, request.query), **arguments)
 
 
 class _BearerAuth:

@@ -18,7 +18,7 @@ class Page(Payload, Generic[T]):
 
     object: str = "list"
     data: tuple[T, ...]
-    """Required: a response without it is not a list, and must not be read as an empty one. Null is an empty list."""
+    """Required: a response without it, or with null, is not a list, and must not be read as an empty one."""
     first_id: str | None = None
     last_id: str | None = None
     has_more: bool = False
@@ -26,17 +26,14 @@ class Page(Payload, Generic[T]):
 
     @classmethod
     def salvage(cls, data: Any) -> Self:
-        """Validate data without the parts that do not fit; null is an empty list.
+        """Validate data without the parts that do not fit.
 
         Raises:
             ValueError: the data is not a list, or none of its items can be read. Reading it as an empty list would
                 make a search for a job find nothing, and create a second one.
         """
-        # Not a validator before: with one, pydantic would build every item twice.
-        if isinstance(data, dict) and "data" in data and data["data"] is None:
-            data = {**cast("dict[str, Any]", data), "data": []}
         items: Any = cast("dict[str, Any]", data).get("data") if isinstance(data, dict) else None
-        has_items = isinstance(items, list) and items != []
+        has_items = bool(items)  # before the validation, which removes items that do not fit
         page = super().salvage(data)
         if has_items and not page.data:
             raise ValueError("none of the items of the list can be read")

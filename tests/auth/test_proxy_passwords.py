@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 import urllib.request
 from pathlib import Path
@@ -46,7 +47,10 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("url", URLS)
-def test_a_failed_request_hides_the_password_of_the_proxy(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_request_hides_the_password_of_the_proxy(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("HTTPS_PROXY", url)
     client = service_client("lambda", region="us-west-2", credentials=chain(None), timeout=3, retries=0)
     with pytest.raises(Exception) as caught:  # noqa: PT011 - botocore raises unrelated types
@@ -55,6 +59,21 @@ def test_a_failed_request_hides_the_password_of_the_proxy(url: str, monkeypatch:
     failure = read_aws_failure(caught.value)
     assert PASSWORD not in str(failure)
     assert failure.code
+    assert PASSWORD not in caplog.text
+
+
+def test_the_part_of_a_password_that_urllib3_reads_as_a_port_is_not_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://localhost:4711/{PASSWORD}@127.0.0.1:9")
+    client = service_client("lambda", region="us-west-2", credentials=chain(None), timeout=3, retries=0)
+    with pytest.raises(Exception, match="proxy"):
+        client.list_functions()
+    client.close()
+    assert "(hidden because it contains a part of the proxy password in HTTPS_PROXY)" in caplog.text
+    assert PASSWORD not in caplog.text
+    assert "4711" not in caplog.text
 
 
 @pytest.mark.parametrize("url", URLS)

@@ -370,9 +370,8 @@ def test_a_job_without_an_id_raises(sync_caller: Caller, body: object) -> None:
 
 
 @row("V06")
-@pytest.mark.parametrize("body", [{"data": None}, {"data": []}])
-def test_null_and_empty_lists_are_empty(sync_caller: Caller, body: object) -> None:
-    reply(sync_caller, JOBS, body)
+def test_an_empty_list_is_empty(sync_caller: Caller) -> None:
+    reply(sync_caller, JOBS, {"data": []})
     assert sync_caller(jobs) == []
 
 
@@ -381,6 +380,8 @@ def test_null_and_empty_lists_are_empty(sync_caller: Caller, body: object) -> No
     "body",
     [
         {},
+        {"data": None},
+        {"data": None, "has_more": True},
         {"data": [1, 2]},
         {"data": [{"no": "id"}]},
         {"data": ["a"], "has_more": False},

@@ -100,6 +100,16 @@ def test_every_signed_request_is_accepted(
     assert accepted == [body]
 
 
+@pytest.mark.parametrize("path", ["/v1//models/", "/v1/./models", "/v1/files/../models//", "/..", "//", "/v1/%2e%2e/a"])
+def test_empty_and_dot_segments_are_signed_as_the_service_reads_them(path: str) -> None:
+    accepted: list[bytes] = []
+    with httpx.Client(auth=make_auth(), transport=verifying_transport(accepted)) as http:
+        request = http.build_request("GET", HOST)
+        request.url = request.url.copy_with(raw_path=path.encode())
+        assert http.send(request).status_code == 200
+    assert accepted == [b""]
+
+
 @pytest.mark.parametrize("change", ["method", "path", "query", "header", "token", "body", "date"])
 def test_every_change_after_signing_is_refused(change: str) -> None:
     sent: list[httpx.Request] = []
