@@ -63,7 +63,7 @@ class AsyncResource:
         seen: set[str] = set()
         while True:
             page = await self._send(Request("GET", path, query={**query, "after": after}), page_type)
-            found: Sequence[Any] = page.data
+            found: Sequence[Any] = cast("Any", page.data)
             known = len(seen)
             new: list[M] = []
             for one in found:
