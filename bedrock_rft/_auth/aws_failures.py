@@ -110,10 +110,10 @@ def _redact_record(record: logging.LogRecord) -> bool:
     redacted = _hide_line(redact(message))
     if redacted != message:
         record.msg, record.args = redacted, ()
-    if record.exc_info and record.exc_info[0] is not None:
+    if record.exc_info:
         trace = logging.Formatter().formatException(record.exc_info)
         if (hidden := _hide_line(trace)) != trace:
-            record.exc_info, record.exc_text = None, f"{record.exc_info[0].__name__}: {hidden}"
+            record.exc_info, record.exc_text = None, hidden
     return True
 
 
