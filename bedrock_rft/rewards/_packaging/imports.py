@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.metadata
 import importlib.util
 import io
@@ -110,12 +111,12 @@ def _check_package_import(
 
 
 def _raise_missing(location: str, top: str) -> NoReturn:
-    remedy = f"Name its file in include=[…], or its release in requirements=['{top}==…']"
-    release = _installed_release(top)
-    if release is not None:
+    if (release := _installed_release(top)) is not None:
         remedy = f"Add requirements=['{release}']"
     elif (file := _source_file(top)) is not None:
         remedy = f"Add include=['{file}']"
+    else:
+        remedy = f"Name its file in include=[…], or its release in requirements=['{top}==…']"
     raise ConfigurationError(
         f"{location}, imports '{sanitize_line(top, 80)}', which is neither in the standard library nor in the package. "
         f"{remedy}."
@@ -124,6 +125,10 @@ def _raise_missing(location: str, top: str) -> NoReturn:
 
 def _installed_release(top: str) -> str | None:
     """Return the installed release that contains a module, as a requirement."""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return (
+            f"{top}=={importlib.metadata.version(top)}"  # most have the name of their module; the others take a second
+        )
     found = importlib.metadata.packages_distributions().get(top)
     return f"{found[0]}=={importlib.metadata.version(found[0])}" if found else None
 

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import ast
 import builtins
-import copy
 import symtable
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from bedrock_rft._core.text import sanitize_line
-from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.rewards._packaging.module_source import ModuleSource, Statement, root_name
+from bedrock_rft.rewards._packaging.module_source import (
+    ModuleSource,
+    Statement,
+    bound_names,
+    raise_unpackageable,
+    root_name,
+)
 
 __all__ = ["ModuleSlice", "slice_module"]
 
@@ -75,7 +79,7 @@ class _Slicer:
         for statement in statements:
             _check_block(name, statement)
         for statement in statements:
-            for other in _referenced_names(statement.node, future=source.future):
+            for other in _referenced_names(statement, future=source.future):
                 self.add(other, name)
         self._statements.update(dict.fromkeys(statements))
 
@@ -90,8 +94,8 @@ class _Slicer:
             return
         shown, by = sanitize_line(name), sanitize_line(user)
         if name in self._source.space:
-            _raise(f"'{by}' uses '{shown}', but no statement of its module assigns it; {_FILE}")
-        _raise(f"'{by}' uses '{shown}', which is not defined; define it")
+            raise_unpackageable(f"'{by}' uses '{shown}', but no statement of its module assigns it; {_FILE}")
+        raise_unpackageable(f"'{by}' uses '{shown}', which is not defined; define it")
 
     def check(self) -> tuple[str, ...]:
         """Check that running the statements again gives the current values; return the names to compare."""
@@ -107,7 +111,7 @@ class _Slicer:
         if not statements or any(isinstance(one.node, (ast.Import, ast.ImportFrom)) for one in statements):
             return
         if name in self._source.changes and (assigned or not changes):
-            _raise(
+            raise_unpackageable(
                 f"'{shown}' is changed after it is assigned ({self._source.changes[name]}), and the change would be "
                 f"lost; make the value in one statement, or {_FILE}"
             )
@@ -115,7 +119,7 @@ class _Slicer:
         expression = _assigned_expression(statements[0].node) if len(statements) == 1 and not changes else None
         space = self._source.space
         if expression is not None and name in space and not _is_unchanged(expression, space[name]):
-            _raise(
+            raise_unpackageable(
                 f"'{shown}' no longer has the value that was assigned to it ({statements[0].location}), and its "
                 "current value cannot be packaged; assign the value that the reward needs"
             )
@@ -147,7 +151,7 @@ def _check_block(name: str, statement: Statement) -> None:
         if isinstance(node, ast.If) and "__name__" in ast.unparse(node.test):
             block = "if __name__"
         if block is not None:
-            _raise(
+            raise_unpackageable(
                 f"'{sanitize_line(name)}' is assigned inside '{block}' ({statement.location}), which does not run in "
                 f"Lambda; assign it at the top level, or {_FILE}"
             )
@@ -176,39 +180,18 @@ def _is_unchanged(expression: ast.expr, value: Any) -> bool:
         return False
 
 
-class _AnnotationRemover(ast.NodeTransformer):
-    """Removes annotations, if they are never evaluated."""
-
-    def visit_arg(self, node: ast.arg) -> ast.arg:
-        node.annotation = None
-        return node
-
-    def _remove_returns(self, node: Any) -> Any:
-        node.returns = None
-        return self.generic_visit(node)
-
-    visit_FunctionDef = _remove_returns  # noqa: N815 - a method name of ast
-    visit_AsyncFunctionDef = _remove_returns  # noqa: N815 - as above
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:
-        node.annotation = ast.Constant(None)
-        return self.generic_visit(node)
-
-
-def _referenced_names(node: ast.stmt, *, future: bool) -> list[str]:
+def _referenced_names(statement: Statement, *, future: bool) -> list[str]:
     """Return the global names that a statement refers to, including those in its functions."""
-    if future:
-        node = _AnnotationRemover().visit(copy.deepcopy(node))
-    text = ast.unparse(ast.fix_missing_locations(node))
+    # With this import, a symbol table does not have the names in annotations, which are never evaluated.
+    text = f"from __future__ import annotations\n{statement.text}" if future else statement.text
     table = symtable.symtable(text, "source", "exec")
-    names = [symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced()]
+    own = {*bound_names(statement.node)}
+    # From Python 3.12 on, a table has the variables of comprehensions too; they are assigned, but not bound.
+    symbols = (symbol for symbol in table.get_symbols() if symbol.is_referenced())
+    names = {symbol.get_name() for symbol in symbols if not symbol.is_assigned() or symbol.get_name() in own}
     tables = list(table.get_children())
     while tables:
         inner = tables.pop()
-        names += [symbol.get_name() for symbol in inner.get_symbols() if symbol.is_global()]
+        names |= {symbol.get_name() for symbol in inner.get_symbols() if symbol.is_global()}
         tables += inner.get_children()
-    return sorted(set(names))
-
-
-def _raise(reason: str) -> NoReturn:
-    raise ConfigurationError(f"The reward cannot be packaged: {reason}.")
+    return sorted(names)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import ast
+import copy
 import linecache
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.rewards._packaging.imports import parse_source
 
-__all__ = ["ModuleSource", "Statement", "read_source", "root_name", "top_level_names"]
+__all__ = ["ModuleSource", "Statement", "bound_names", "raise_unpackageable", "read_source", "root_name"]
 
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 _RUN_IN_KERNEL = frozenset({"time", "capture", "prun"})
@@ -110,8 +111,8 @@ def _add_statements(source: ModuleSource, location: str, text: str, number: int,
         place = f"{location}, line {node.lineno}"
         if isinstance(node, ast.ImportFrom) and node.module == "__future__":
             continue
-        for statement in _split_statement(node, text, lines, place, number):
-            for name in dict.fromkeys(_bound_names(statement.node)):
+        for statement in _split_statement(node, lines, place, number):
+            for name in dict.fromkeys(bound_names(statement.node)):
                 known = source.bindings.setdefault(name, [])
                 if known and known[-1].cell != number and not _uses_itself(name, statement.node):
                     known.clear()
@@ -123,14 +124,10 @@ def _add_statements(source: ModuleSource, location: str, text: str, number: int,
 
 def _uses_itself(name: str, node: ast.stmt) -> bool:
     """Return whether a statement computes the new value of a name from its old value."""
-    if isinstance(node, ast.AugAssign):
-        return True
-    if isinstance(node, (ast.Import, ast.ImportFrom)):
-        return False
-    return name in top_level_names(node)
+    return isinstance(node, ast.AugAssign) or name in _names_read_at_once(node)
 
 
-def top_level_names(node: ast.AST) -> set[str]:
+def _names_read_at_once(node: ast.AST) -> set[str]:
     """Return the names that a statement reads when it is executed, not in the bodies of functions."""
     names: set[str] = set()
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -143,27 +140,24 @@ def top_level_names(node: ast.AST) -> set[str]:
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             names.add(node.id)
     for child in children:
-        names |= top_level_names(child)
+        names |= _names_read_at_once(child)
     return names
 
 
-def _split_statement(node: ast.stmt, text: str, lines: list[str], place: str, cell: int) -> Iterator[Statement]:
+def _split_statement(node: ast.stmt, lines: Sequence[str], place: str, cell: int) -> Iterator[Statement]:
     """Yield one statement for each name of an import, so that no unused import is packaged."""
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         for alias in _aliases(node):
-            single = (
-                ast.Import([alias])
-                if isinstance(node, ast.Import)
-                else ast.ImportFrom(node.module, [alias], node.level)
-            )
-            yield Statement(ast.copy_location(single, node), ast.unparse(single), place, cell)
+            single = copy.copy(node)
+            single.names = [alias]
+            yield Statement(single, ast.unparse(single), place, cell)
         return
     decorators: list[ast.expr] = getattr(node, "decorator_list", [])
-    if decorators:
-        segment = "\n".join(lines[decorators[0].lineno - 1 : node.end_lineno])
-    else:
-        segment = ast.get_source_segment(text, node) or ast.unparse(node)
-    yield Statement(node, segment, place, cell)
+    first, column = (decorators[0].lineno, 0) if decorators else (node.lineno, node.col_offset)
+    own = [line.encode() for line in lines[first - 1 : node.end_lineno]]  # columns count bytes
+    own[-1] = own[-1][: node.end_col_offset]
+    own[0] = own[0][column:]
+    yield Statement(node, b"\n".join(own).decode(), place, cell)
 
 
 def _aliases(node: ast.Import | ast.ImportFrom) -> list[ast.alias]:
@@ -177,7 +171,7 @@ def _aliases(node: ast.Import | ast.ImportFrom) -> list[ast.alias]:
     return [ast.alias(str(name)) for name in public]
 
 
-def _bound_names(node: ast.AST) -> Iterator[str]:
+def bound_names(node: ast.AST) -> Iterator[str]:
     """Yield the names that a statement binds in its own scope."""
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         for alias in node.names:
@@ -192,7 +186,7 @@ def _bound_names(node: ast.AST) -> Iterator[str]:
         yield node.id
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, (ast.Lambda, *_COMPREHENSIONS)):
-            yield from _bound_names(child)
+            yield from bound_names(child)
 
 
 def _changed_names(node: ast.AST) -> Iterator[str]:
@@ -213,3 +207,7 @@ def root_name(node: ast.expr) -> Iterator[str]:
         node = node.value
     if isinstance(node, ast.Name):
         yield sanitize_line(node.id)
+
+
+def raise_unpackageable(reason: str) -> NoReturn:
+    raise ConfigurationError(f"The reward cannot be packaged: {reason}.")

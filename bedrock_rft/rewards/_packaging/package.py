@@ -99,9 +99,10 @@ def package(
     pinned = pin_requirements([*requirements, *extra])
     brought = install_requirements(pinned, runtime=runtime, architecture=architecture)
     texts = {name: decode_source(name, content) for name, content in own.items() if name.endswith(".py")}
-    if check_imports(texts, [*own, *brought], _packaged_modules()):
-        own.update(runtime_files())
+    uses_runtime = check_imports(texts, [*own, *brought], _packaged_modules())
     check_secrets(own, allow=allow)
+    if uses_runtime:
+        own.update(runtime_files())
     conflict = next((name for name in own if name in brought), None)
     if conflict is not None:
         raise ConfigurationError(f"A requirement also has a file '{conflict}'. Rename yours.")
@@ -190,7 +191,7 @@ def _from_file(path: Path, name: str) -> Sources:
         return Sources({_ENTRY_FILE: _read(path, path.name)}, f"lambda_function.{name}", direct=True)
     stem = path.stem.replace(".", "_")  # a dot would separate a package from a module
     entry = (
-        f"{DOCSTRING}from importlib import import_module\n\n"
+        f"{DOCSTRING}\nfrom importlib import import_module\n\n"
         f"lambda_handler = import_module({stem!r}).{name}\n"
         'if hasattr(lambda_handler, "leaves"):  # a reward; Lambda needs its handler\n'
         "    lambda_handler = lambda_handler.handler\n"
