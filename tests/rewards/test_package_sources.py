@@ -128,6 +128,8 @@ KEPT: dict[str, list[str]] = {
     "partial": ["import functools\ndef g(a, b): return a * b\nh = functools.partial(g, 0.5)", GRADE.format("h(b=0.5)")],
     "grader": ["from bedrock_rft.rewards import Exact\nE = Exact(ignore_case=False)", GRADE.format("E(r).value")],
     "enum": ["import enum\nclass W(enum.Enum):\n    LOW = 0.25", GRADE.format("W.LOW.value")],
+    "comprehension": ["Q = ['a', 'b']\nA = [x.upper() for x in Q if (y := x)]", GRADE.format("float(A[0] == 'A')")],
+    "several in a line": ["é = 0.25; A = 0.5; B = 0.75", GRADE.format("A")],
     "environment": ["import os\nK = float(os.environ.get('NOT_SET_ANYWHERE', '0.5'))", GRADE.format("K")],
 }
 

@@ -28,7 +28,6 @@ from bedrock_rft.rewards import (
     Handler,
     JsonEqual,
     Length,
-    MathEqual,
     Numeric,
     PassesTests,
     Report,
@@ -531,13 +530,13 @@ def test_a_reward_that_runs_code_is_tried_with_code_only(monkeypatch: pytest.Mon
         return run(*arguments)
 
     monkeypatch.setattr(PassesTests, "_run", counted)
-    check(PassesTests(), with_reference(lambda n: f"assert twice({n + 1}) == {2 * n + 2}")[:2])
-    assert len(runs) < 60
+    check(PassesTests(), with_reference(lambda n: f"assert twice({n + 1}) == {2 * n + 2}")[:2], size=1)
+    assert len(runs) < 30
     rows = [
         {**record, "reference_answer": f"def f(x):\n    return {n} * x", "tests": f"assert f(3) == {3 * n}"}
         for n, record in enumerate(records()[:2], 1)
     ]
-    report = check(PassesTests(tests="tests"), rows)
+    report = check(PassesTests(tests="tests"), rows, size=1)
     assert report.scores["right"].mean == 1.0
     assert report.ok, str(report)
 
@@ -759,7 +758,6 @@ async def judged(rollout: Rollout) -> Score:
         (Choice(), with_reference(lambda n: "ABCDE"[n % 5])),
         (JsonEqual(), with_reference(lambda n: {"answer": n, "unit": "apples"})),
         (JsonEqual(), with_reference(lambda n: json.dumps({"answer": [n, {"unit": "apples"}]}))),
-        (MathEqual(), with_reference(lambda n: f"\\frac{{{n}}}{{7}}")),
         (0.9 * Numeric() + 0.1 * Format(marker="####"), records()),
         (0.8 * Numeric() + 0.2 * Length(2000, tolerance=1000), records()),
         ((NUMBER + 0.2 * Length(2000, tolerance=1000)).clip(0, 1).gate(NUMBER), records()),

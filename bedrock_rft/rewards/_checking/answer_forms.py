@@ -84,9 +84,13 @@ class AnswerForm:
         listed = json.dumps(texts, ensure_ascii=False)
         return self.template.replace("<json>", listed).replace("<text>", f"[{', '.join(texts)}]")
 
+    def read_text(self, record: Mapping[str, Any]) -> str | None:
+        """Return the text of the right answer to a record, without the layout; None if it has no such source."""
+        return _text_from_source(self.source, record)
+
     def render(self, record: Mapping[str, Any]) -> str | None:
         """Return the right answer to a record in this form; None if the record has no such source."""
-        text = _text_from_source(self.source, record)
+        text = self.read_text(record)
         return None if text is None else self.fill(text)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, cast
 
 from bedrock_rft._core.findings import Finding
@@ -265,9 +265,13 @@ class _Check:
             forms = [form for form in group if form.layout in CODE_LAYOUTS] if self._runs_code else group
             records = few[:_FURTHER_RECORDS] if number or self._runs_code else few
             self._forms_tried += forms
-            for shape in self._list_working(shapes, forms, few):
-                for form, right, wrong in self._score_forms(forms, records, shape):
-                    gap, gain = right - wrong, right - wrong + right * _SLIGHT
+            probes = [key_probes(AnswerKey.from_form(records, form), self._seed) for form in forms]
+            for shape in self._list_working(shapes, probes):
+                for form, pair in zip(forms, self._mean_pairs(probes, shape), strict=True):
+                    if pair is None:
+                        continue
+                    gap = pair[0] - pair[1]
+                    gain = gap + pair[0] * _SLIGHT
                     if gap > max(SAME, _LEAST_SHARE * self._spread()) and gain > best[0] + SAME:
                         best = gain, form
                     if gap < inverted[0]:
@@ -279,26 +283,21 @@ class _Check:
         return best[1] or inverted[1]
 
     def _list_working(
-        self, shapes: Sequence[PayloadShape], forms: Sequence[AnswerForm], records: Sequence[Mapping[str, Any]]
-    ) -> list[PayloadShape]:
+        self, shapes: Sequence[PayloadShape], probes: Sequence[Sequence[Probe]]
+    ) -> Sequence[PayloadShape]:
         """Return the payload shapes that were not found broken; try each of them once before."""
         if len(shapes) > 1 and not self._trial.batches:
-            keys = [AnswerKey.from_form(records, form) for form in forms]
-            first = [probe for key in keys for probe in key_probes(key, self._seed)][: _BATCH // 2]
             for shape in shapes:
-                self._trial.send(first, shape)
+                self._trial.send([*chain(*probes)][: _BATCH // 2], shape)
         working = self._trial.working_shapes()
-        return [shape for shape in shapes if shape in working or not working]
+        return [shape for shape in shapes if shape in working] or shapes
 
-    def _score_forms(
-        self, forms: Sequence[AnswerForm], records: Sequence[Mapping[str, Any]], shape: PayloadShape
-    ) -> list[tuple[AnswerForm, float, float]]:
-        """Return the forms with the means of right and of wrong answers in them."""
-        groups = [key_probes(AnswerKey.from_form(records, form), self._seed) for form in forms]
-        values = iter(self._scores([probe for group in groups for probe in group], shape))
-        pairs = [mean_scores(group, [*islice(values, len(group))]) for group in groups]
+    def _mean_pairs(self, probes: Sequence[Sequence[Probe]], shape: PayloadShape) -> list[tuple[float, float] | None]:
+        """Return the means of right and of wrong answers in each group of probes."""
+        values = iter(self._scores([*chain(*probes)], shape))
+        pairs = [mean_scores(group, [*islice(values, len(group))]) for group in probes]
         self._form_scores += [value for pair in pairs if pair is not None for value in pair]
-        return [(form, *pair) for form, pair in zip(forms, pairs, strict=True) if pair is not None]
+        return pairs
 
     def _spread(self) -> float:
         return max(self._form_scores, default=0.0) - min(self._form_scores, default=0.0)
@@ -378,7 +377,7 @@ class _Check:
             yield Finding(
                 "error",
                 "large_payload",
-                f"An event of {batch.size / 1e6:.1f} MB gets no valid response",
+                f"An event of {_BATCH * len(text) / 1e6:.1f} MB gets no valid response",
                 batch.reason,
                 "Long answers make large events; do little work per character, and return little text",
             )

@@ -92,8 +92,8 @@ class AnswerKey:
     @classmethod
     def from_form(cls, records: Sequence[Mapping[str, Any]], form: AnswerForm) -> AnswerKey:
         """Write the reference answer of every record in a form."""
-        bare = AnswerForm(form.source, "as it is", "<text>")
-        return cls([form.render(record) for record in records], [bare.render(record) for record in records], form)
+        texts = [form.read_text(record) for record in records]
+        return cls([None if text is None else form.fill(text) for text in texts], texts, form)
 
     def wrong_for(self, place: int, rng: random.Random) -> int | None:
         """Return the index of another record whose right answer is wrong for this one; None if there is none."""

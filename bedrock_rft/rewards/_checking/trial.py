@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,11 +23,10 @@ _BUSY_ATTEMPTS = 4
 
 @dataclass(frozen=True)
 class Batch:
-    """One invocation: the probes, the bytes of the event, and a result for each probe unless there is an error."""
+    """One invocation: the probes, and a result for each of them unless there is an error."""
 
     probes: Sequence[Probe]
     shape: PayloadShape
-    size: int
     outcome: Outcome
     scored: Sequence[ScoredRollout]
     error: RewardError | None = None
@@ -74,16 +72,15 @@ class Trial:
         ids = [self._next_id() for _ in probes] + [entry["id"] for entry in extra]
         named = zip(probes, ids, strict=False)
         event = [*(payload_entry(probe, self.records[probe.record], name, shape) for probe, name in named), *extra]
-        size = len(json.dumps(event))
         outcome = self._invoke(event)
         try:
             result, scored = _parse(outcome, ids)
         except RewardError as error:
             if keep_error:
                 self._add_error(ErrorGroup(error, 1, frozenset({shape}), event, probes))
-            batch = Batch(probes, shape, size, outcome, (), error)
+            batch = Batch(probes, shape, outcome, (), error)
         else:
-            batch = Batch(probes, shape, size, outcome, scored[: len(probes)])
+            batch = Batch(probes, shape, outcome, scored[: len(probes)])
             if [item["id"] for item in result] != ids:
                 reordered = RewardError("The results come in another order than the rollouts", code="reordered")
                 self._add_error(ErrorGroup(reordered))
@@ -134,9 +131,10 @@ class Trial:
 
     def _invoke(self, event: object) -> Outcome:
         """Invoke the target, a few times if a deployed function is busy; later invocations do not wait again."""
-        patient = self.target.arn is not None and not self._stays_busy
-        outcome = invoke_until_accepted(self.target, event, attempts=_BUSY_ATTEMPTS if patient else 1)
-        self._stays_busy |= outcome.error is not None and outcome.error.code == "busy"
+        if self.target.arn is None or self._stays_busy:
+            return self.target.invoke(event)
+        outcome = invoke_until_accepted(self.target, event, attempts=_BUSY_ATTEMPTS)
+        self._stays_busy = outcome.error is not None and outcome.error.code == "busy"
         return outcome
 
     def _causes(self, group: ErrorGroup, places: Sequence[int]) -> bool:
