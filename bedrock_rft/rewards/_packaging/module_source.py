@@ -185,7 +185,9 @@ def bound_names(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
         yield node.id
     for child in ast.iter_child_nodes(node):
-        if not isinstance(child, (ast.Lambda, *_COMPREHENSIONS)):
+        if isinstance(child, _COMPREHENSIONS):
+            yield from (inner.target.id for inner in ast.walk(child) if isinstance(inner, ast.NamedExpr))
+        elif not isinstance(child, ast.Lambda):
             yield from bound_names(child)
 
 
