@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from bedrock_rft.rewards._runtime.graders.llm_judge import Judge, JudgeError
     from bedrock_rft.rewards._runtime.graders.math_match import MathEqual
     from bedrock_rft.rewards._runtime.graders.numbers import last_number
+    from bedrock_rft.rewards._runtime.graders.overlap import Repetition, SetF1, TokenF1
     from bedrock_rft.rewards._runtime.graders.prompted_judge import LabelModel, ScoreModel
     from bedrock_rft.rewards._runtime.graders.style import Format, Length
     from bedrock_rft.rewards._runtime.graders.templated import PythonGrader, Similarity, StringCheck
     from bedrock_rft.rewards._runtime.graders.templates import openai_inputs
+    from bedrock_rft.rewards._runtime.graders.tool_call import ToolCall
     from bedrock_rft.rewards._runtime.graders.unit_tests import PassesTests
     from bedrock_rft.rewards._runtime.handler import Handler
     from bedrock_rft.rewards._runtime.reward import Reward
@@ -72,14 +74,18 @@ __all__ = [
     "PackagedFile",
     "PassesTests",
     "PythonGrader",
+    "Repetition",
     "Report",
     "Reward",
     "Rollout",
     "Score",
     "ScoreModel",
     "ScoredAnswer",
+    "SetF1",
     "Similarity",
     "StringCheck",
+    "TokenF1",
+    "ToolCall",
     "after_marker",
     "boxed",
     "check",

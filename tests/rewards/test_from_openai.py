@@ -146,7 +146,7 @@ def test_scores(grader: Json, given: Rollout, score: float) -> None:
     reward = from_openai(grader)
     assert reward(given).value == pytest.approx(score, abs=1e-4)
     space: Json = {}
-    exec(openai_source(grader), space)  # noqa: S102 - what the SDK wrote
+    exec(openai_source(grader), space)  # noqa: S102 - the SDK wrote it
     assert space["total"](given).value == pytest.approx(score, abs=1e-4)
     assert space["total"](given).parts == reward(given).parts
 

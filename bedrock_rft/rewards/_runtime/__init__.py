@@ -14,6 +14,8 @@ PUBLIC_NAMES = {
     "rollout": ("Rollout", "Score"),
     "graders.style": ("Format", "Length"),
     "formula": ("Formula",),
+    "graders.overlap": ("Repetition", "SetF1", "TokenF1"),
+    "graders.tool_call": ("ToolCall",),
     "graders.prompted_judge": ("LabelModel", "ScoreModel"),
     "graders.templated": ("PythonGrader", "Similarity", "StringCheck"),
     "graders.templates": ("openai_inputs",),

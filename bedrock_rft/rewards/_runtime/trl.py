@@ -20,7 +20,7 @@ _NOT_COLUMNS = frozenset({"completion_ids", "trainer_state", "log_extra", "log_m
 def to_trl(
     reward: Reward | Handler, *, reference: str = "reference_answer", floor: float = 0.0, name: str | None = None
 ) -> Callable[..., list[float]]:
-    """Return a reward function for TRL, such as for `GRPOTrainer(reward_funcs=…)`.
+    """Return a reward function for TRL: `GRPOTrainer(reward_funcs=to_trl(reward), …)`.
 
     It takes `prompts`, `completions` and the columns of the dataset, and returns a score for each completion. Prompts
     and completions may be text or messages. The columns become `rollout.extra`.

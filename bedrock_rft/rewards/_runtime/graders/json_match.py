@@ -13,7 +13,7 @@ from bedrock_rft.rewards._runtime.graders.extraction import fenced_blocks, strip
 from bedrock_rft.rewards._runtime.reward import Leaf
 from bedrock_rft.rewards._runtime.rollout import Rollout
 
-__all__ = ["JsonEqual", "JsonSchema", "find_json"]
+__all__ = ["JsonEqual", "JsonSchema", "find_json", "json_equal"]
 
 _START = re.compile(r"[\[{]")
 _MAX_ATTEMPTS = 50
@@ -105,24 +105,25 @@ class JsonEqual(Leaf):
 
     def _compare(self, wanted: Any, found: Any) -> float:
         if not self.partial:
-            return float(_equal(wanted, found))
+            return float(json_equal(wanted, found))
         found_leaves = _leaves(found)
         leaves = {path: leaf for path, leaf in _leaves(wanted).items() if leaf is not None or path in found_leaves}
-        right = sum(path in found_leaves and _equal(leaf, found_leaves[path]) for path, leaf in leaves.items())
+        right = sum(path in found_leaves and json_equal(leaf, found_leaves[path]) for path, leaf in leaves.items())
         size = max(len(leaves), len(found_leaves))
         return right / size if size else 1.0
 
 
-def _equal(wanted: Any, found: Any) -> bool:
+def json_equal(wanted: Any, found: Any) -> bool:
+    """Return whether two JSON values are equal as `JsonEqual` describes."""
     if isinstance(wanted, bool) or isinstance(found, bool):
         return wanted is found
     if isinstance(wanted, dict) and isinstance(found, dict):
         left, right = cast("Mapping[str, Any]", wanted), cast("Mapping[str, Any]", found)
         required = {name for name, value in left.items() if value is not None}
-        return required <= right.keys() <= left.keys() and all(_equal(left[name], right[name]) for name in right)
+        return required <= right.keys() <= left.keys() and all(json_equal(left[name], right[name]) for name in right)
     if isinstance(wanted, list) and isinstance(found, list):
         first, second = cast("Sequence[Any]", wanted), cast("Sequence[Any]", found)
-        return len(first) == len(second) and all(map(_equal, first, second))
+        return len(first) == len(second) and all(map(json_equal, first, second))
     return bool(wanted == found)
 
 
