@@ -20,8 +20,8 @@ _WIDTH = 100
 def openai_source(grader: object, *, judge: str | Mapping[str, str] | None = None) -> str:
     """Return readable Python code of a file with the reward for a grader that was written for OpenAI.
 
-    The file defines the reward as `total`, and its Lambda entry point as `lambda_handler`. The source of a single Python
-    grader becomes code of the file; the sources of several are text in it.
+    The file defines the reward as `total`, and its Lambda entry point as `lambda_handler`. The source of a single
+    Python grader becomes code of the file; the sources of several are text in it.
 
     Args:
         grader: as for `from_openai`.
