@@ -27,14 +27,7 @@ _MISSING_TOLERANCE = 0.05
 
 @dataclass(frozen=True)
 class ScoreScale:
-    """Scale of the scores in an evaluation.
-
-    Attributes:
-        low: lowest possible score, which a missing answer counts as.
-        high: highest possible score.
-        samples: planned number of answers per prompt and model.
-        seed: random seed of resampling and permutations.
-    """
+    """Lowest and highest score, of which a missing answer counts as one; planned answers per prompt; random seed."""
 
     low: float
     high: float
@@ -100,11 +93,7 @@ class _Pair:
 def compare_with_base(
     results: Sequence[ModelResult], clusters: Mapping[int, str], scale: ScoreScale
 ) -> list[Comparison]:
-    """Compare each further model with the first one.
-
-    There is a verdict if the sign-flip test is significant at 5 % after Holm's correction over the models, on at least
-    6 different prompts, and if missing answers cannot explain the difference. `clusters` are by the prompt's position.
-    """
+    """Compare each further model with the first; `clusters` are by the prompt's position."""
     base, *others = results
     pairs = [_pair(base, other, clusters, scale) for other in others if not base.scores.keys().isdisjoint(other.scores)]
     adjusted = [

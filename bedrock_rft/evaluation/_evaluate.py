@@ -22,13 +22,12 @@ from bedrock_rft.datasets import read
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.evaluation._advice import Thresholds
 from bedrock_rft.evaluation._concurrency import run_coroutine
-from bedrock_rft.evaluation._pipeline import run_pipeline
+from bedrock_rft.evaluation._pipeline import Scorer, create_scorer, run_pipeline
 from bedrock_rft.evaluation._progress import Progress, ProgressReporter
 from bedrock_rft.evaluation._questions import Prompt, parse_models, parse_prompts, plan_questions, sample_prompts
 from bedrock_rft.evaluation._report import Evaluation
 from bedrock_rft.evaluation._resume_file import ResumeFile
 from bedrock_rft.evaluation._sampling import Sampler, chat_sampler
-from bedrock_rft.evaluation._scorer import Scorer, create_scorer
 from bedrock_rft.evaluation._summary import build_evaluation
 
 __all__ = ["Settings", "run"]
@@ -85,16 +84,7 @@ class Settings:
 async def run(
     dataset: object, models: object, reward: object, client: Any, settings: Settings, *, timeout: float
 ) -> Evaluation:
-    """Evaluate through the OpenAI client of a `Client` or `AsyncClient`.
-
-    A blocking client runs in threads and a new event loop, an async client in the caller's loop.
-
-    Raises:
-        APIError: the error concerns every question.
-        RewardError: the reward cannot score.
-        DatasetError: the dataset has no prompts.
-        ConfigurationError: a setting, the models, the reward or the resume file cannot be used.
-    """
+    """Evaluate through the OpenAI client of a `Client`, in a new event loop, or of an `AsyncClient`, in this one."""
     config, blocking = client._session.config, client._blocking
     sampler = chat_sampler(client.openai, config, settings.validated().sampling or {}, timeout, blocking=blocking)
     with closing(create_scorer(reward, client)) as scorer:

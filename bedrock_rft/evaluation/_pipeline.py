@@ -3,24 +3,80 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from bedrock_rft._auth.config import Config
 from bedrock_rft.errors import APIError, RewardError
 from bedrock_rft.evaluation._concurrency import gather_or_cancel, run_in_thread
 from bedrock_rft.evaluation._progress import ProgressReporter
 from bedrock_rft.evaluation._questions import Question
-from bedrock_rft.evaluation._resume_file import Answer, ResumeFile
+from bedrock_rft.evaluation._resume_file import Answer, AnswerScore, ResumeFile
 from bedrock_rft.evaluation._sampling import AdaptiveLimiter, Sampler, sample_all
-from bedrock_rft.evaluation._scorer import Scorer, concerns_single_answer
+from bedrock_rft.rewards._targets.entry_point import EntryPoint, InProcessTarget
+from bedrock_rft.rewards._targets.handler_response import parse_response, parse_scores
+from bedrock_rft.rewards._targets.resolve import lambda_arn, resolve_target
+from bedrock_rft.rewards._targets.target import Target, invoke_until_accepted
 
-__all__ = ["Unscored", "run_pipeline"]
+__all__ = ["Scorer", "Unscored", "as_entry_point", "create_scorer", "run_pipeline"]
 
 _BATCH_SIZE = 16
 _BATCH_CHARACTERS = 1_000_000
 """Limit for one batch: even with four bytes a character the event stays below Lambda's 6 MB."""
+_LOCAL_TIMEOUT = 900.0
+"""Seconds for a batch on this machine; the longest timeout of a Lambda function."""
+_LOCAL_MEMORY_MB = 1024
+_LAMBDA_INVOCATIONS = 8
+"""Concurrent invocations of a deployed function."""
+_CONCERNS_ALL = ("timeout", "not_invoked", "busy", "not_loaded")
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A reward that is ready to score.
+
+    Attributes:
+        name: the reward's name in the report.
+        key: identifies the reward and its code; scores kept under another key are not reused.
+        concurrency: number of batches to score at once.
+        score: scores a batch of entries in the service's format, in order. Raises `RewardError`.
+        close: releases resources.
+    """
+
+    name: str
+    key: str
+    concurrency: int
+    score: Callable[[Sequence[Mapping[str, Any]]], Sequence[AnswerScore]]
+    close: Callable[[], None]
+
+
+def create_scorer(reward: object, client: Any) -> Scorer:
+    """Resolve a reward, as `resolve_target` does, and return its scorer."""
+    timeout = None if lambda_arn(reward) else _LOCAL_TIMEOUT
+    target = resolve_target(reward, timeout=timeout, memory=_LOCAL_MEMORY_MB, client=client)
+    entry_point = as_entry_point(target)
+
+    def score(entries: Sequence[Mapping[str, Any]]) -> list[AnswerScore]:
+        response = parse_response(entry_point(entries, None))
+        scores = parse_scores(response, [str(entry["id"]) for entry in entries])
+        return [AnswerScore(result.score, dict(result.metrics)) for result in scores]
+
+    concurrency = 1 if target.arn is None else _LAMBDA_INVOCATIONS
+    return Scorer(target.name, f"{target.name} {target.fingerprint}", concurrency, score, target.close)
+
+
+def as_entry_point(target: Target) -> EntryPoint:
+    """Return a function of (event, context) that invokes a target, again while it is busy. Raises `RewardError`."""
+    if isinstance(target, InProcessTarget):
+        return lambda event, _: target.call(event)
+    return lambda event, _: invoke_until_accepted(target, event).unwrap()
+
+
+def _concerns_single_answer(error: RewardError) -> bool:
+    """Return whether an error may concern one answer only, so that the others of its batch are worth another try."""
+    return error.code not in _CONCERNS_ALL
 
 
 @dataclass
@@ -41,12 +97,7 @@ async def run_pipeline(
     *,
     concurrency: int,
 ) -> Unscored:
-    """Sample all missing answers and compute all missing scores.
-
-    Raises:
-        APIError: the error concerns every question.
-        RewardError: the reward cannot score any answer, or cannot be reached.
-    """
+    """Sample missing answers and compute missing scores. Raises `APIError` or `RewardError` if it concerns all."""
     remaining = [question for question in questions if question.key not in kept.answers]
     scoring = _Scoring(scorer, kept, progress)
     for question in questions:
@@ -101,7 +152,7 @@ class _Scoring:
             try:
                 await self._score(batch)
             except RewardError as error:
-                if not concerns_single_answer(error) or not await self._score_singly(batch):
+                if not _concerns_single_answer(error) or not await self._score_singly(batch):
                     raise
 
     async def _score(self, batch: Sequence[Question]) -> None:
@@ -121,7 +172,7 @@ class _Scoring:
             try:
                 await self._score([question])
             except RewardError as error:
-                if not concerns_single_answer(error):
+                if not _concerns_single_answer(error):
                     raise
                 self.unscored.ungraded[question.key] = error.message
                 failed += 1

@@ -70,11 +70,7 @@ class Question:
 
 
 def parse_prompts(records: Iterable[Mapping[str, Any]]) -> list[Prompt]:
-    """Convert records to prompts.
-
-    Raises:
-        DatasetError: there are no records, or a record has no messages.
-    """
+    """Convert records to prompts. Raises `DatasetError` if there are none, or one has no messages."""
     prompts: list[Prompt] = []
     copies: Counter[str] = Counter()
     for index, record in enumerate(records):
@@ -110,11 +106,7 @@ def sample_prompts(prompts: Sequence[Prompt], limit: int | None, seed: int) -> l
 
 
 def parse_models(given: object) -> list[Model]:
-    """Convert ids, jobs, checkpoints or a mapping from labels to these into models.
-
-    Raises:
-        ConfigurationError: an item is none of these, has no model yet, or repeats another.
-    """
+    """Convert ids, jobs, checkpoints or a mapping from labels to these. Raises `ConfigurationError` for others."""
     if isinstance(given, Mapping):
         named = cast("Mapping[object, Any]", given).items()
         models = [replace(_parse_model(value), label=str(label)) for label, value in named]

@@ -221,10 +221,7 @@ def _format_score(value: float) -> str:
 
 
 def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Align columns, the first to the left and all others to the right; empty columns are dropped.
-
-    Columns that do not fit into the terminal's width follow below in a second table.
-    """
+    """Align columns, drop empty ones, and continue below if they do not fit into the terminal's width."""
     kept = [column for column in range(len(rows[0])) if any(row[column] for row in rows[1:])]
     cells = [[sanitize_line(row[column], _FIRST_WIDTH if column == 0 else _WIDTH) for column in kept] for row in rows]
     widths = [max(len(row[column]) for row in cells) for column in range(len(kept))]

@@ -53,11 +53,7 @@ class ResumeFile:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None, scorer: str) -> None:
-        """Open or create a file; None keeps everything in memory. Scores of another scorer are ignored.
-
-        Raises:
-            ConfigurationError: the file cannot be opened, has other content, or is in use by another evaluation.
-        """
+        """Open or create a file. Raises `ConfigurationError` if it has other content or is in use."""
         self.answers: dict[str, Answer] = {}
         self.scores: dict[str, AnswerScore] = {}
         self._scorer = scorer

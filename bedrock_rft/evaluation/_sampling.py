@@ -45,10 +45,7 @@ class UnsuccessfulResponse(Exception):  # noqa: N818 - not an error yet: it may 
 
 
 class AdaptiveLimiter:
-    """Concurrency limit that drops when the service throttles requests and recovers slowly (AIMD).
-
-    Use it as `async with limiter:` around each request.
-    """
+    """Concurrency limit that drops when the service throttles requests and recovers slowly (AIMD)."""
 
     def __init__(self, maximum: int) -> None:
         self._maximum = maximum
@@ -134,11 +131,7 @@ async def sample_all(
     on_answer: Callable[[Question, Answer], None],
     on_refusal: Callable[[Question, APIError], None],
 ) -> None:
-    """Send all questions, at most `workers` at a time. `on_refusal` is called if the service rejects a question.
-
-    Raises:
-        APIError: the error concerns every question, such as an unknown model or a missing permission.
-    """
+    """Send all questions, at most `workers` at a time. Raises `APIError` if it concerns every question."""
     answered, refused = 0, 0
 
     async def work() -> None:

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any, overload
 from bedrock_rft._core.findings import WIDTH, clip
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.errors import ConfigurationError, MissingExtraError
-from bedrock_rft.metrics._series import KNOWN, checkpoint_steps, is_validation, number
-from bedrock_rft.metrics._spark import sparkline
-from bedrock_rft.metrics._steps import merge_steps, metric_value
-from bedrock_rft.metrics._table import Table, columns
+from bedrock_rft.metrics._series import KNOWN, checkpoint_steps, is_validation, number, sparkline
+from bedrock_rft.metrics._table import Table, columns, merge_steps, metric_value
 from bedrock_rft.types.checkpoints import Checkpoint
 from bedrock_rft.types.events import Event, TrainingMetrics
 from bedrock_rft.types.jobs import Job

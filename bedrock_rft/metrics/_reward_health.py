@@ -85,14 +85,7 @@ class _Reward:
 def reward_finding(
     points: Sequence[tuple[float, float]], progress: float | None, reward_range: Range | None, thresholds: Thresholds
 ) -> Finding:
-    """Judge the reward.
-
-    Args:
-        points: step and finite reward, in order; at least `thresholds.enough`.
-        progress: share of the job that is over; None if unknown.
-        reward_range: lowest and highest value of the reward; None if unknown.
-        thresholds: limits.
-    """
+    """Judge the reward by step. `progress` is the share of the job that is over; None if unknown."""
     values = [value for _, value in points]
     scale, note = _scale(values, reward_range)
     reward = _Reward(values, progress, scale, thresholds)
@@ -189,10 +182,7 @@ def _flat(reward: _Reward, scale: Range, thresholds: Thresholds) -> Finding | No
 
 
 def _may_hide_rise(reward: _Reward, scale: Range, visible: float) -> bool:
-    """Return whether a quick learner may have gained the visible rise in the first steps, above which noise hides it.
-
-    The gain is fitted by least squares as an exponential approach to the level of the later steps.
-    """
+    """Return whether noise may hide a rise in the first steps, fitted as an exponential approach to the later level."""
     planned = len(reward.values) / (reward.progress or 1.0)
     start = min(int(planned * 4 * _QUICK), len(reward.values) * 2 // 3)
     level = statistics.fmean(reward.values[start:])

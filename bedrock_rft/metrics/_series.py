@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 import re
@@ -27,6 +28,7 @@ __all__ = [
     "number",
     "panels",
     "smooth",
+    "sparkline",
     "thin",
 ]
 
@@ -55,6 +57,9 @@ _FEW = 20  # points up to which curves are not smoothed
 _SHARE = 12  # a moving average covers one twelfth of the points
 _KIND = re.compile(r"reward|entropy|length")
 _DRAWN = 400  # maximum number of points of a curve; a panel has fewer columns
+_BARS = "▁▂▃▄▅▆▇█"
+_PLAIN = "_.-~=+*#"
+_NOT_FINITE = "!"
 _LARGEST = 1e300  # larger values are treated as infinite, because their sums would overflow
 
 
@@ -201,3 +206,24 @@ def thin(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ..
         ends = {min(stretch, key=operator.itemgetter(1)), max(stretch, key=operator.itemgetter(1))}
         kept += sorted(ends)
     return tuple(kept)
+
+
+def sparkline(values: Sequence[float], width: int, *, unicode: bool = True) -> str:
+    """Return values as bars, each a mean if there are more values than columns. NaN and infinity are `!`."""
+    shades = _BARS if unicode else _PLAIN
+    finite = [value for value in values if math.isfinite(value)]
+    low, high = extent(finite) or (0.0, 0.0)
+    span = high / 2 - low / 2  # halves, because the range of very large values overflows
+    count = min(len(values), width)
+    edges = [len(values) * index // count for index in range(count + 1)] if count else []
+    bars: list[str] = []
+    for start, stop in itertools.pairwise(edges):
+        mean = sum(value / (stop - start) for value in values[start:stop])
+        if not math.isfinite(mean):
+            bars.append(_NOT_FINITE)
+        elif not span:
+            bars.append(shades[len(shades) // 2 - 1])
+        else:
+            height = int((mean / 2 - low / 2) / span * len(shades))
+            bars.append(shades[min(len(shades) - 1, max(0, height))])
+    return "".join(bars)

@@ -1,4 +1,4 @@
-"""Metrics as tables and JSON: CSV, pandas and polars."""
+"""Training steps from events, and as tables: JSON, CSV, pandas and polars."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import io
 import json
 import os
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bedrock_rft._core.findings import write_text
 from bedrock_rft.errors import MissingExtraError
 from bedrock_rft.metrics._series import KNOWN, number
-from bedrock_rft.metrics._steps import metric_value
-from bedrock_rft.types.events import TrainingMetrics
+from bedrock_rft.types.events import Event, TrainingMetrics
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
-__all__ = ["Table", "columns"]
+__all__ = ["Table", "columns", "event_metrics", "merge_steps", "metric_value", "step_times"]
 
+_METRICS = "metrics"
 _LARGEST_INTEGER = 2**63 - 1
 
 
@@ -74,10 +74,7 @@ class Table:
 
 
 def columns(steps: Sequence[TrainingMetrics]) -> dict[str, list[Any]]:
-    """Return every field of every step by name, with None for missing values.
-
-    A column has numbers, booleans or text only. Other values, and those of mixed columns, become JSON text.
-    """
+    """Return every field by name. Mixed columns, and values other than numbers, booleans and text, are JSON text."""
     names = dict.fromkeys(("step", "total_steps", *KNOWN))
     for step in steps:
         names.update(dict.fromkeys(step.model_extra or {}))
@@ -96,3 +93,43 @@ def _column(values: list[Any]) -> list[Any]:
 
 def _all(values: Sequence[Any], *kinds: type) -> bool:
     return all(value is None or type(value) in kinds for value in values)
+
+
+def event_metrics(event: Event) -> TrainingMetrics | None:
+    """Return the metrics of an event, or None; those of a type such as `validation_metrics` get its prefix."""
+    if event.type == _METRICS or event.data is None or not event.type.endswith(_METRICS):
+        return event.metrics
+    prefix = event.type.removesuffix(_METRICS).strip("_.-/ ")
+    values = _values(event.data)
+    return TrainingMetrics.model_validate(
+        {name if name in {"step", "total_steps"} else f"{prefix}_{name}": value for name, value in values.items()}
+    )
+
+
+def merge_steps(events: Iterable[Event], known: Iterable[TrainingMetrics] = ()) -> tuple[TrainingMetrics, ...]:
+    """Return each step once, in order, then metrics without a step. The newest value of a metric counts."""
+    found = [*known, *(metrics for event in events if (metrics := event_metrics(event)) is not None)]
+    steps: dict[int, TrainingMetrics] = {}
+    for metrics in found:
+        if metrics.step is not None:
+            earlier = steps.get(metrics.step)
+            steps[metrics.step] = (
+                TrainingMetrics.model_validate(_values(earlier) | _values(metrics)) if earlier else metrics
+            )
+    return (*(steps[step] for step in sorted(steps)), *(metrics for metrics in found if metrics.step is None))
+
+
+def step_times(events: Iterable[Event]) -> tuple[tuple[int, float], ...]:
+    """Return the step and the Unix time of each event with metrics that has both."""
+    found = ((event_metrics(event), event.created_at) for event in events)
+    return tuple((one.step, at) for one, at in found if one is not None and one.step is not None and at is not None)
+
+
+def metric_value(step: TrainingMetrics, name: str) -> Any:
+    """Return the value of a metric by name, including undocumented names, or None."""
+    extra = step.model_extra or {}
+    return extra[name] if name in extra else getattr(step, name) if name in TrainingMetrics.model_fields else None
+
+
+def _values(metrics: TrainingMetrics) -> dict[str, Any]:
+    return {name: value for name, value in metrics if value is not None}

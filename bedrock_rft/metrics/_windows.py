@@ -45,10 +45,7 @@ def noise(values: Sequence[float]) -> float:
 
 
 def window_sizes(count: int, shortest: int = _SHORTEST) -> tuple[int, ...]:
-    """Return the window sizes to compare: a third of the steps, halved down to a few.
-
-    A long window shows a slow change in strong noise, and a short one shows a change in the first or last steps.
-    """
+    """Return the window sizes to compare: long ones show slow changes in noise, short ones late changes."""
     sizes = [max(1, count // 3)]
     while sizes[-1] // 2 >= shortest:
         sizes.append(sizes[-1] // 2)
@@ -62,11 +59,7 @@ def rolling_means(values: Sequence[float], size: int) -> list[float]:
 
 
 def largest_rise(values: Sequence[float], least: float) -> float:
-    """Return the largest rise from first to last steps, in standard errors, over all pairs of windows.
-
-    The first window may be very short, because a quick learner has only a few steps before its plateau. Rises smaller
-    than `least` do not count.
-    """
+    """Return the largest rise of at least `least` from first to last steps, in standard errors, over all windows."""
     single = _noise(values)
     largest = 0.0
     late = [(size, statistics.fmean(values[-size:])) for size in window_sizes(len(values))]
@@ -79,10 +72,7 @@ def largest_rise(values: Sequence[float], least: float) -> float:
 
 
 def early_rise(values: Sequence[float], least: float) -> float:
-    """Return the largest rise from the first steps to all others, in standard errors, over the windows.
-
-    Rises smaller than `least` do not count.
-    """
+    """Return the largest rise of at least `least` from the first steps to all others, in standard errors."""
     single, total, count = _noise(values), math.fsum(values), len(values)
     largest = 0.0
     for first in window_sizes(count, _FIRST):

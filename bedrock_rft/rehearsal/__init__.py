@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING
 from bedrock_rft._core.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from bedrock_rft.rehearsal._curve import Curve
-    from bedrock_rft.rehearsal._groups import Groups
-    from bedrock_rft.rehearsal._load import Load
+    from bedrock_rft.rehearsal._figures import Curve, Groups, Load
     from bedrock_rft.rehearsal._rehearse import rehearse
     from bedrock_rft.rehearsal._report import Rehearsal
 
@@ -22,9 +20,7 @@ __all__ = ["Curve", "Groups", "Load", "Rehearsal", "rehearse"]
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "_curve": ("Curve",),
-        "_groups": ("Groups",),
-        "_load": ("Load",),
+        "_figures": ("Curve", "Groups", "Load"),
         "_rehearse": ("rehearse",),
         "_report": ("Rehearsal",),
     },

@@ -19,7 +19,7 @@ from bedrock_rft.costs._pace import ASSUMED, JobTimes
 from bedrock_rft.costs._prices import canonical_model
 from bedrock_rft.datasets import read
 from bedrock_rft.errors import BedrockRFTError, ConfigurationError, DatasetError
-from bedrock_rft.metrics._steps import step_times
+from bedrock_rft.metrics._table import step_times
 from bedrock_rft.rewards._runtime.graders.llm_judge import Judge
 from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.reward import Reward

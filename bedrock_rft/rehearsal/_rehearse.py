@@ -21,13 +21,11 @@ from bedrock_rft.evaluation import Evaluation
 from bedrock_rft.evaluation._concurrency import run_in_thread
 from bedrock_rft.evaluation._evaluate import Settings
 from bedrock_rft.evaluation._evaluate import run as evaluate
+from bedrock_rft.evaluation._pipeline import as_entry_point
 from bedrock_rft.evaluation._progress import Progress
-from bedrock_rft.evaluation._scorer import as_entry_point
 from bedrock_rft.local._service.service import PayloadShape
-from bedrock_rft.rehearsal._curve import Curve
 from bedrock_rft.rehearsal._estimate import MEMORY, build_workload, slower_in_lambda
-from bedrock_rft.rehearsal._groups import Groups
-from bedrock_rft.rehearsal._load import Load
+from bedrock_rft.rehearsal._figures import Curve, Groups, Load
 from bedrock_rft.rehearsal._report import Rehearsal
 from bedrock_rft.rehearsal._run import GROUP_SIZE, INVOCATION_SIZE, RehearsedJob, run_local_job
 from bedrock_rft.rewards import Report as RewardReport
@@ -160,22 +158,8 @@ def rehearse(
     source = getattr(client, "_async", client)
     if source is client is not None:
         raise ConfigurationError("client must be a Client. With an AsyncClient, use await client.rehearse(…).")
-    plan = Plan(
-        hyperparameters,
-        limit,
-        model,
-        samples,
-        prompts,
-        sampling,
-        concurrency,
-        resume,
-        progress,
-        seed,
-        gold,
-        payload,
-        wrap_text,
-        reward_range,
-    )
+    base = (hyperparameters, limit, model, samples, prompts, sampling, concurrency, resume, progress)
+    plan = Plan(*base, seed, gold, payload, wrap_text, reward_range)
     return run_sync(run(source, dataset, reward, plan))
 
 

@@ -15,10 +15,8 @@ from bedrock_rft.datasets import Report as DataReport
 from bedrock_rft.evaluation import Evaluation
 from bedrock_rft.evaluation._report import findings_list
 from bedrock_rft.metrics import Metrics
-from bedrock_rft.metrics._spark import sparkline
-from bedrock_rft.rehearsal._curve import Curve
-from bedrock_rft.rehearsal._groups import Groups
-from bedrock_rft.rehearsal._load import Load, format_duration
+from bedrock_rft.metrics._series import sparkline
+from bedrock_rft.rehearsal._figures import Curve, Groups, Load, format_duration
 from bedrock_rft.rewards import Report as RewardReport
 
 __all__ = ["Rehearsal"]

@@ -5,9 +5,7 @@ Pass trackers to `client.jobs.watch(job, trackers=[…])`. Each adapter needs it
 
 from __future__ import annotations
 
-from bedrock_rft.trackers._mlflow import MLflow
+from bedrock_rft.trackers._adapters import MLflow, TensorBoard, WeightsAndBiases
 from bedrock_rft.trackers._protocol import Tracker
-from bedrock_rft.trackers._tensorboard import TensorBoard
-from bedrock_rft.trackers._wandb import WeightsAndBiases
 
 __all__ = ["MLflow", "TensorBoard", "Tracker", "WeightsAndBiases"]

@@ -16,6 +16,8 @@ from bedrock_rft.types.jobs import Job
 
 __all__ = ["Tracker", "distinct_name", "job_settings", "load_library", "scalars"]
 
+_LONGEST = 250  # characters of a name that every tracker takes
+
 
 @runtime_checkable
 class Tracker(Protocol):
@@ -82,13 +84,10 @@ def job_settings(job: Job) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def distinct_name(name: str, invalid: re.Pattern[str], longest: int) -> str:
-    """Return a name without invalid characters.
-
-    A name that had to change ends with a hash of the original, so that different names stay different.
-    """
+def distinct_name(name: str, invalid: re.Pattern[str]) -> str:
+    """Return a valid name; one that had to change ends with a hash, so that different names stay different."""
     cleaned = invalid.sub("_", name)
-    if cleaned == name and len(name) <= longest:
+    if cleaned == name and len(name) <= _LONGEST:
         return name
     suffix = f"_{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
-    return cleaned[: longest - len(suffix)] + suffix
+    return cleaned[: _LONGEST - len(suffix)] + suffix

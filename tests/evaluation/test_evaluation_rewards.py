@@ -22,9 +22,9 @@ from support.lambda_server import ARN, FakeLambda
 
 from bedrock_rft import BedrockRFTWarning, Client, ConfigurationError, RewardError, datasets
 from bedrock_rft.evaluation import _progress
+from bedrock_rft.evaluation._pipeline import create_scorer
 from bedrock_rft.evaluation._progress import ProgressReporter
 from bedrock_rft.evaluation._resume_file import Answer, AnswerScore, ResumeFile
-from bedrock_rft.evaluation._scorer import create_scorer
 from bedrock_rft.local import LocalService
 from bedrock_rft.rewards import Rollout, reward
 

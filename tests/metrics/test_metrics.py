@@ -26,8 +26,7 @@ from bedrock_rft import ConfigurationError, Event, TrainingMetrics
 from bedrock_rft.errors import MissingExtraError
 from bedrock_rft.metrics import Metrics, compare
 from bedrock_rft.metrics._html import ticks
-from bedrock_rft.metrics._series import extent, is_validation, panels, smooth, thin
-from bedrock_rft.metrics._spark import sparkline
+from bedrock_rft.metrics._series import extent, is_validation, panels, smooth, sparkline, thin
 
 NAMES = [
     "critic_rewards_mean",

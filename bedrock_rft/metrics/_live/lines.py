@@ -70,10 +70,7 @@ class Plain(View):
 
 
 class Json(View):
-    """View with one JSON object a line. Its `kind` is `status`, `step`, `message`, `checkpoint` or `alarm`.
-
-    Numbers that are not finite are null, as JSON has none.
-    """
+    """View with one JSON object a line, of the `kind` status, step, message, checkpoint or alarm; NaN is null."""
 
     def show(self, state: State, change: Change) -> None:
         """Write the changes."""

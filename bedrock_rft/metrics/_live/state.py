@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from bedrock_rft._core.findings import Finding
 from bedrock_rft.metrics import Metrics, Thresholds
-from bedrock_rft.metrics._steps import event_metrics, merge_steps
+from bedrock_rft.metrics._table import event_metrics, merge_steps
 from bedrock_rft.types.checkpoints import Checkpoint
 from bedrock_rft.types.events import Event, TrainingMetrics
 from bedrock_rft.types.jobs import Job
@@ -71,15 +71,7 @@ class State:
         thresholds: Thresholds,
         reward_range: tuple[float, float] | None = (0.0, 1.0),
     ) -> tuple[State, Change]:
-        """Return the state after a poll, and the changes.
-
-        Args:
-            job: the job as of this poll.
-            events: new events, oldest first.
-            checkpoints: all checkpoints.
-            thresholds: limits for alarms.
-            reward_range: lowest and highest value of the reward; None if unknown.
-        """
+        """Return the state after a poll with new events, oldest first, and all checkpoints; and the changes."""
         known = {one.id for one in self.metrics.checkpoints}
         fresh = tuple(sorted((one for one in checkpoints if one.id not in known), key=lambda one: one.step_number or 0))
         saved = (*self.metrics.checkpoints, *fresh)

@@ -16,7 +16,7 @@ from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.metrics._live import words
 from bedrock_rft.metrics._live.lines import View
 from bedrock_rft.metrics._live.state import Change, State
-from bedrock_rft.metrics._spark import sparkline
+from bedrock_rft.metrics._series import sparkline
 
 __all__ = ["Terminal"]
 

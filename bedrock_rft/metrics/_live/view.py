@@ -15,12 +15,7 @@ __all__ = ["view"]
 
 
 def view(style: Style, file: TextIO | None) -> View:
-    """Return the view for a style; `auto` depends on the output.
-
-    Raises:
-        ConfigurationError: there is no such style, or it needs IPython, which is not installed.
-        MissingExtraError: the style needs the extra 'rich', which is not installed.
-    """
+    """Return the view for a style. Raises `ConfigurationError` or `MissingExtraError` if it cannot be shown."""
     if style not in get_args(Style):
         raise ConfigurationError(f"style must be one of {', '.join(get_args(Style))}.")
     if style == "auto":
