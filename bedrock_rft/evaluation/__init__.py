@@ -15,16 +15,7 @@ if TYPE_CHECKING:
     from bedrock_rft.evaluation._results import Comparison, Example, Group, ModelResult
     from bedrock_rft.evaluation._statistics import Difference, Interval
 
-__all__ = [
-    "Comparison",
-    "Difference",
-    "Evaluation",
-    "Example",
-    "Group",
-    "Interval",
-    "ModelResult",
-    "Thresholds",
-]
+__all__ = ["Comparison", "Difference", "Evaluation", "Example", "Group", "Interval", "ModelResult", "Thresholds"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,

@@ -8,16 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bedrock_rft._core.findings import (
-    WIDTH,
-    Finding,
-    Findings,
-    clip,
-    escape_html,
-    standalone_page,
-    wrap,
-    write_text,
-)
+from bedrock_rft._core.findings import WIDTH, Finding, Findings, clip, escape_html, standalone_page, wrap, write_text
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.evaluation._results import Comparison, Example, Group, ModelResult
 from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC

@@ -176,11 +176,7 @@ def mean_interval(units: Sequence[float], bounds: tuple[float, float], seed: int
     ratios = sorted(_studentised_means(units, value, seed))
     last = len(ratios) - 1
     lower, upper = ratios[round(last * LEVEL / 2)], ratios[round(last * (1 - LEVEL / 2))]
-    return Interval(
-        value,
-        min(value, max(low, value - error * upper)),
-        max(value, min(high, value - error * lower)),
-    )
+    return Interval(value, min(value, max(low, value - error * upper)), max(value, min(high, value - error * lower)))
 
 
 def sign_flip_test(gains: Sequence[float], seed: int) -> PairedTest:

@@ -17,10 +17,5 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "Metrics", "Style", "Thresholds", "compare"]
 
 __getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "_live": ("Style",),
-        "_metrics": ("Comparison", "Metrics", "compare"),
-        "_thresholds": ("Thresholds",),
-    },
+    __name__, {"_live": ("Style",), "_metrics": ("Comparison", "Metrics", "compare"), "_thresholds": ("Thresholds",)}
 )

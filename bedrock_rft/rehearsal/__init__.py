@@ -18,10 +18,5 @@ if TYPE_CHECKING:
 __all__ = ["Curve", "Groups", "Load", "Rehearsal", "rehearse"]
 
 __getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "_figures": ("Curve", "Groups", "Load"),
-        "_rehearse": ("rehearse",),
-        "_report": ("Rehearsal",),
-    },
+    __name__, {"_figures": ("Curve", "Groups", "Load"), "_rehearse": ("rehearse",), "_report": ("Rehearsal",)}
 )
