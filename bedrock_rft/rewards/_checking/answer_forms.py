@@ -44,7 +44,7 @@ CODE_LAYOUTS = ("as it is", "in a Python code block", "in tags", "in the prompt'
 
 _TAG = re.compile(r"<([A-Za-z][\w-]{0,30})>")
 _MAX_DEPTH = 3
-_MAX_FIELDS = 12
+_MAX_SOURCES = 16
 _OWN_FIELDS = ("messages", "id", "reference_answer")
 
 
@@ -86,7 +86,7 @@ class AnswerForm:
 
     def read_text(self, record: Mapping[str, Any]) -> str | None:
         """Return the text of the right answer to a record, without the layout; None if it has no such source."""
-        return _text_from_source(self.source, record)
+        return _plain(_values_by_source(record).get(self.source))
 
     def render(self, record: Mapping[str, Any]) -> str | None:
         """Return the right answer to a record in this form; None if the record has no such source."""
@@ -120,37 +120,25 @@ def find_form(name: str, records: Sequence[Mapping[str, Any]]) -> AnswerForm | N
 
 
 def _sources(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    references = [_unwrap(record.get("reference_answer")) for record in records]
-    known = [value for value in references if value is not None]
-    if not known:
-        fields = dict.fromkeys(str(name) for record in records for name in record if name not in _OWN_FIELDS)
-        return [f"record field {name}" for name in [*fields][:_MAX_FIELDS]]
-    sources = ["final answer"]
-    if any(isinstance(value, str) and reference_text(value) != value.strip() for value in known):
-        sources.append("reference as text")
-    if any(isinstance(value, str) for value in known):
-        sources.append("reference as JSON")
-    if any(isinstance(value, list) for value in known):
-        sources.append("first item")
-    fields = dict.fromkeys(name for value in known for name in _fields(value))
-    return [*sources, *(f"field {name}" for name in [*fields][:_MAX_FIELDS])]
+    by_record = [_values_by_source(record) for record in records]
+    known = [values for values in by_record if "final answer" in values] or by_record
+    names = dict.fromkeys(name for values in known for name in values)
+    if all(_plain(values.get("reference as text")) in (None, values.get("final answer")) for values in known):
+        names.pop("reference as text", None)
+    return [*names][:_MAX_SOURCES]
 
 
-def _text_from_source(source: str, record: Mapping[str, Any]) -> str | None:  # noqa: PLR0911 - one for each source
-    if source.startswith("record field "):
-        return _plain(record.get(source.removeprefix("record field ")))
+def _values_by_source(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that may be the right answer to a record: its reference and parts of it, or its fields."""
     value = _unwrap(record.get("reference_answer"))
     if value is None:
-        return None
-    if source == "final answer":
-        return reference_text(value)
-    if source == "reference as JSON":
-        return json.dumps(value, ensure_ascii=False)
-    if source == "reference as text":
-        return value.strip() if isinstance(value, str) else None
-    if source == "first item":
-        return _plain(value[0]) if isinstance(value, list) and value else None
-    return _plain(_fields(value).get(source.removeprefix("field ")))
+        return {f"record field {name}": record[name] for name in record if name not in _OWN_FIELDS}
+    found: dict[str, Any] = {"final answer": reference_text(value)}
+    if isinstance(value, str):
+        found |= {"reference as text": value, "reference as JSON": json.dumps(value, ensure_ascii=False)}
+    if isinstance(value, list) and value:
+        found["first item"] = cast("list[Any]", value)[0]
+    return found | {f"field {name}": inner for name, inner in _fields(value).items()}
 
 
 def _fields(value: Any) -> Mapping[str, Any]:

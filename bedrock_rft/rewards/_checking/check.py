@@ -22,18 +22,11 @@ from bedrock_rft.rewards._checking.findings import (
     speed_findings,
     unknown_right,
 )
-from bedrock_rft.rewards._checking.probes import (
-    SHAPES,
-    AnswerKey,
-    Gold,
-    PayloadShape,
-    Probe,
-    build_probes,
-    key_probes,
-)
-from bedrock_rft.rewards._checking.report import Report, Scores
-from bedrock_rft.rewards._checking.score_groups import (
+from bedrock_rft.rewards._checking.probes import SHAPES, AnswerKey, Gold, PayloadShape, Probe, build_probes, key_probes
+from bedrock_rft.rewards._checking.report import (
     SAME,
+    Report,
+    Scores,
     ShapeMeans,
     best_shape,
     exceeds_noise,

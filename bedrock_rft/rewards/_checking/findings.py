@@ -10,8 +10,7 @@ from typing import Any, cast
 from bedrock_rft._core.findings import Finding, Severity
 from bedrock_rft.rewards._checking.answer_forms import AnswerForm
 from bedrock_rft.rewards._checking.probes import DOCUMENTED_SHAPES, PayloadShape, Probe
-from bedrock_rft.rewards._checking.report import Scores
-from bedrock_rft.rewards._checking.score_groups import SAME, ScoredPair, ShapeMeans
+from bedrock_rft.rewards._checking.report import SAME, ScoredPair, Scores, ShapeMeans, pair_scores
 from bedrock_rft.rewards._checking.trial import Trial
 from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
 
@@ -143,12 +142,7 @@ def unknown_right(forms: Sequence[AnswerForm], *, has_references: bool, only_sco
 
 
 def score_findings(
-    scores: Mapping[str, Scores],
-    pairs: Sequence[ScoredPair],
-    rows: Sequence[str],
-    *,
-    noise: float,
-    can_build: bool,
+    scores: Mapping[str, Scores], pairs: Sequence[ScoredPair], rows: Sequence[str], *, noise: float, can_build: bool
 ) -> Iterator[Finding]:
     """Yield findings about the scores of right, wrong and odd answers; `rows` are the user's names of records."""
     least = min((kind.least for kind in scores.values()), default=0.0)
@@ -319,14 +313,9 @@ def length_findings(
     right, wrong = scores.get("right"), scores.get("wrong")
     if right is None or wrong is None or right.mean <= wrong.mean + SAME:
         return
-    plain = {probe.record: value for probe, value in zip(probes, values, strict=True) if probe.kind == "wrong"}
     for kind, text in _LONG_KINDS.items():
-        longer = [(probe, value) for probe, value in zip(probes, values, strict=True) if probe.kind == kind]
-        gains = [
-            (value - base, len(probe.answer), value, base)
-            for probe, value in longer
-            if value is not None and (base := plain.get(probe.record)) is not None
-        ]
+        pairs = pair_scores(probes, values, kind)
+        gains = [(value - base, len(probe.answer), value, base) for probe, value, base in pairs if base is not None]
         gain, length, value, base = max(gains, default=(0.0, 0, 0.0, 0.0))
         if gain >= _MARKER_SHARE * (right.mean - wrong.mean) + noise + SAME:
             yield Finding(

@@ -16,12 +16,7 @@ from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._core.version import __version__
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.rewards._packaging.archive import LARGEST_UNZIPPED, Package, build_zip, validate_file_name
-from bedrock_rft.rewards._packaging.entry_writer import (
-    DOCSTRING,
-    Sources,
-    write_function_sources,
-    write_reward_sources,
-)
+from bedrock_rft.rewards._packaging.entry_writer import DOCSTRING, Sources, write_function_sources, write_reward_sources
 from bedrock_rft.rewards._packaging.imports import check_imports, decode_source
 from bedrock_rft.rewards._packaging.load_check import can_load, changed_names, load_package
 from bedrock_rft.rewards._packaging.requirements import (

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import inspect
 import re
+import sys
+import sysconfig
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -14,11 +18,12 @@ from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.rewards._packaging.entry_writer import write_function_sources, write_reward_sources
 from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.reward import Reward
-from bedrock_rft.rewards._targets.source_files import imported_sources, source_with_imports
 
 __all__ = ["digest", "fingerprint_file", "fingerprint_object"]
 
 _PACKAGE_FOLDER = Path(__file__).resolve().parents[2]
+_PACKAGE = "bedrock_rft"
+_MAX_FILES = 500
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
@@ -31,12 +36,9 @@ def digest(pieces: Iterable[bytes]) -> str:
 
 
 def fingerprint_file(path: Path, handler: str) -> str:
-    """Fingerprint a handler in a file: the file itself and every module of the user that it imports.
-
-    Installed packages are not read.
-    """
-    sources = source_with_imports(path) if path.suffix == ".py" else [(path.name, path.read_bytes())]
-    return digest([*_named_contents(sources), handler.encode()])
+    """Fingerprint a handler in a file with every module of the user that it imports; no installed packages."""
+    sources = _source_with_imports(path) if path.suffix == ".py" else [(path.name, path.read_bytes())]
+    return _digest_files([*sources, ("", handler.encode())])
 
 
 def fingerprint_object(reward: object) -> str:
@@ -45,47 +47,40 @@ def fingerprint_object(reward: object) -> str:
     Code in a file counts with the modules of the user that it imports; code from a notebook counts as its package
     would contain it. Installed packages are not read.
     """
-    return digest(_object_pieces(reward))
-
-
-def _object_pieces(reward: object) -> Iterator[bytes]:
-    yield _ADDRESS.sub("", repr(reward)).encode()
     inner = reward.reward if isinstance(reward, Handler) else reward
     leaves: Sequence[object] = inner.leaves if isinstance(inner, Reward) else (inner,)
+    files = [("", _ADDRESS.sub("", repr(reward)).encode())]
     for leaf in leaves:
-        yield from _source_pieces(getattr(leaf, "function", leaf), reward)
+        files += _sources_of(getattr(leaf, "function", leaf), reward)
+    return _digest_files(files)
 
 
-def _named_contents(files: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
-    for name, content in files:
-        yield name.encode() + b"\0" + content
+def _digest_files(files: Iterable[tuple[str, bytes]]) -> str:
+    return digest(name.encode() + b"\0" + content for name, content in files)
 
 
-def _source_pieces(code: Any, reward: object) -> Iterator[bytes]:
+def _sources_of(code: Any, reward: object) -> list[tuple[str, bytes]]:
     unwrapped = inspect.unwrap(code) if callable(code) else code
     is_definition = inspect.isroutine(unwrapped) or inspect.isclass(unwrapped)
     definition = cast("Any", unwrapped if is_definition else type(unwrapped))
     try:
         file = Path(inspect.getsourcefile(definition) or "")
         if _PACKAGE_FOLDER in file.resolve().parents:
-            yield __version__.encode()  # one of the package's own graders
-        else:
-            yield from _named_contents(source_with_imports(file))
+            return [("", __version__.encode())]  # one of the package's own graders
+        return [*_source_with_imports(file)]
     except (OSError, TypeError):
-        yield from _named_contents(_notebook_sources(definition, reward))
+        return _notebook_sources(definition, reward)
 
 
-def _notebook_sources(definition: Any, reward: object) -> Iterator[tuple[str, bytes]]:
+def _notebook_sources(definition: Any, reward: object) -> list[tuple[str, bytes]]:
     try:
         if isinstance(reward, (Reward, Handler)):
             made = write_reward_sources(reward if isinstance(reward, Handler) else Handler(reward)).files
         else:
             made = write_function_sources(cast("Any", reward)).files
     except ConfigurationError:
-        yield "", _definition_bytes(definition)
-        return
-    yield from made.items()
-    yield from imported_sources(made.values(), Path.cwd())
+        return [("", _definition_bytes(definition))]
+    return [*made.items(), *_imported_sources(made.values(), Path.cwd(), set())]
 
 
 def _definition_bytes(definition: Any) -> bytes:
@@ -94,3 +89,75 @@ def _definition_bytes(definition: Any) -> bytes:
     except (OSError, TypeError):
         code = getattr(definition, "__code__", None)
         return code.co_code + _ADDRESS.sub("", repr(code.co_consts)).encode() if code else b""
+
+
+def _source_with_imports(file: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and content of a file and of the user's modules that it imports, directly or not."""
+    content = file.read_bytes()
+    yield file.name, content
+    yield from _imported_sources([content], file.parent, {file.resolve()})
+
+
+def _imported_sources(texts: Iterable[bytes], folder: Path, known: set[Path]) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and content of each module of the user that some sources import, directly or not."""
+    pending = [(text, folder) for text in texts]
+    while pending and len(known) < _MAX_FILES:
+        text, location = pending.pop(0)
+        for name, file in _imported_files(text, location, folder):
+            if file.resolve() in known:
+                continue
+            known.add(file.resolve())
+            try:
+                content = file.read_bytes()
+            except OSError:
+                continue
+            yield name, content
+            pending.append((content, file.parent))
+
+
+def _imported_files(text: bytes, location: Path, folder: Path) -> Iterator[tuple[str, Path]]:
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _module_files(alias.name.split("."), _search_folders(alias.name, folder))
+        elif isinstance(node, ast.ImportFrom):
+            parts = (node.module or "").split(".") if node.module else []
+            relative = [location, *location.parents][node.level - 1 : node.level]
+            folders = relative if node.level else _search_folders(parts[0], folder)
+            for alias in node.names:
+                yield from _module_files([*parts, alias.name], folders)
+
+
+def _search_folders(name: str, folder: Path) -> list[Path]:
+    """Return the folders that may hold a module of the user."""
+    top = name.split(".", maxsplit=1)[0]
+    if top in sys.stdlib_module_names or top == _PACKAGE:
+        return []
+    try:
+        spec = importlib.util.find_spec(top)  # only the top-level name: finding a submodule would run its package
+    except (ImportError, ValueError, AttributeError):
+        spec = None
+    locations = [*(spec.submodule_search_locations or ()), spec.origin or ""] if spec else []
+    return [folder, *(Path(place).parent for place in locations if place and not _is_installed(Path(place)))]
+
+
+def _is_installed(file: Path) -> bool:
+    homes = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    return any(str(parent) in homes or parent.name in ("site-packages", "dist-packages") for parent in file.parents)
+
+
+def _module_files(parts: list[str], folders: Iterable[Path]) -> Iterator[tuple[str, Path]]:
+    """Yield the files of a module and of its parent packages, from the first folder that has any."""
+    for folder in folders:
+        found: list[tuple[str, Path]] = []
+        for count in range(1, len(parts) + 1):
+            inner = folder.joinpath(*parts[:count])
+            files = (inner.with_name(f"{inner.name}.py"), inner / "__init__.py")
+            found += [(".".join(parts[:count]), file) for file in files if file.is_file()]
+        if found:
+            yield from found
+            return

@@ -110,11 +110,7 @@ def _by_id(result: Sequence[Any], ids: Sequence[str]) -> dict[str, dict[str, Any
     missing = [name for name in ids if name not in items]
     if missing:
         shown = ", ".join(f"{name:.40}" for name in missing[:3]) + (", …" if len(missing) > 3 else "")  # noqa: PLR2004 - as many as were shown
-        _fail(
-            "ids_missing",
-            f"left out {len(missing)} of {len(ids)} rollouts ({shown}); score every id",
-            missing[0],
-        )
+        _fail("ids_missing", f"left out {len(missing)} of {len(ids)} rollouts ({shown}); score every id", missing[0])
     return items
 
 

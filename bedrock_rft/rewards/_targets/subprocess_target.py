@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -44,14 +45,11 @@ class SubprocessTarget:
         """Prepare the subprocess; the first invocation starts it."""
         self.name, self.timeout, self.memory = name, timeout, memory
         self._stack = contextlib.ExitStack()
-        self._source, self._source_handler = source, handler
-        self._handler = handler
+        self._source, self._source_handler, self._handler = source, handler, handler
         self._environment = environment
         self._packaged = isinstance(source, bytes) or source.suffix == ".zip"
         self._path = self._unpack(source) if isinstance(source, bytes) or self._packaged else source
-        self._process: subprocess.Popen[bytes] | None = None
-        self._requests: Any = None
-        self._responses: Any = None
+        self._process: Any = None  # Popen[bytes] with pipes
 
     def _unpack(self, archive: Path | bytes) -> Path:
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="reward-")))
@@ -98,7 +96,6 @@ class SubprocessTarget:
             env=clean_environment(folder) if self._environment is None else self._environment,
             start_new_session=os.name == "posix",
         )
-        self._requests, self._responses = self._process.stdin, self._process.stdout
         response = self._exchange_line(b"", _START_TIMEOUT, "was not loaded")
         if "failed" in response:
             self._stop()
@@ -114,12 +111,13 @@ class SubprocessTarget:
     def _exchange_line(self, line: bytes, seconds: float, overrun: str) -> dict[str, Any]:
         """Send a line and return the next one. Raises `RewardError` if the process is too slow or ends."""
         received: list[bytes] = []
+        process = self._process
 
         def talk() -> None:
             with contextlib.suppress(OSError, ValueError):
-                self._requests.write(line)
-                self._requests.flush()
-                received.append(self._responses.readline())
+                process.stdin.write(line)
+                process.stdin.flush()
+                received.append(process.stdout.readline())
 
         thread = threading.Thread(target=talk, name="reward-check", daemon=True)
         thread.start()
@@ -150,8 +148,8 @@ class SubprocessTarget:
                 os.killpg(process.pid, signal.SIGKILL)
             else:
                 process.kill()
-        code = process.wait()
-        for pipe in (self._requests, self._responses):
+        code: int = process.wait()
+        for pipe in (process.stdin, process.stdout):
             with contextlib.suppress(OSError):
                 pipe.close()
         return code
@@ -173,11 +171,5 @@ def clean_environment(folder: str) -> dict[str, str]:
 def _replacement(kind: object, result: Any) -> Any:
     """Return the result, or an object of the same kind as a result that the process could not send."""
     if kind == "coroutine":
-        return _coroutine()
-    if kind in ("generator", "async_generator"):
-        return iter(())
-    return b"" if kind == "bytes" else result
-
-
-async def _coroutine() -> None:
-    pass
+        return asyncio.sleep(0)
+    return {"generator": iter(()), "bytes": b""}.get(str(kind), result)
