@@ -137,7 +137,7 @@ def _values_by_source(record: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(value, str):
         found |= {"reference as text": value, "reference as JSON": json.dumps(value, ensure_ascii=False)}
     if isinstance(value, list) and value:
-        found["first item"] = cast("list[Any]", value)[0]
+        found["first item"] = _plain(value[0])
     return found | {f"field {name}": inner for name, inner in _fields(value).items()}
 
 
