@@ -88,3 +88,59 @@ def test_a_function_of_trl_is_packaged(tmp_path: Path, monkeypatch: pytest.Monke
     made = package(0.5 * from_trl(right, name="right") + 0.5 * Exact())
     scored = rewards.invoke(made, [Rollout.of("?", "4", "4"), Rollout("r2", Rollout.of("?", "5").messages, "4")])
     assert [one.score for one in scored.scores] == [1.0, 0.0]
+
+
+@reward
+def even_numbers(rollout: Rollout) -> float:
+    assert rollout.reference == str(2 * rollout.extra["level"])
+    assert rollout.prompt == f"{rollout.extra['level']} + {rollout.extra['level']} ="
+    return sum(word.isdigit() and int(word) % 2 == 0 for word in rollout.answer.split()) / 8
+
+
+@pytest.mark.filterwarnings("ignore")  # of libraries that TRL uses
+def test_a_step_of_the_grpo_trainer(tmp_path: Path) -> None:
+    pytest.importorskip("trl")
+    # Without annotations, and not installed for the type checkers.
+    torch, datasets, tokenizers, pre, transformers, trl = (
+        cast("Any", import_module(name))
+        for name in ("torch", "datasets", "tokenizers", "tokenizers.pre_tokenizers", "transformers", "trl")
+    )
+    words = ["<pad>", "<eos>", "<unk>", *map(str, range(20)), "+", "?", "="]
+    model_of_words = tokenizers.models.WordLevel({word: place for place, word in enumerate(words)}, unk_token="<unk>")
+    tokenizer = tokenizers.Tokenizer(model_of_words)
+    tokenizer.pre_tokenizer = pre.Whitespace()
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>", padding_side="left"
+    )
+    torch.manual_seed(0)
+    settings = dict.fromkeys(("hidden_size", "intermediate_size"), 16) | dict.fromkeys(("num_hidden_layers",), 1)
+    heads = dict.fromkeys(("num_attention_heads", "num_key_value_heads"), 2)
+    tiny = transformers.Qwen2Config(vocab_size=len(words), eos_token_id=1, pad_token_id=0, **settings, **heads)
+    model = transformers.Qwen2ForCausalLM(tiny)
+    trainer = trl.GRPOTrainer(
+        model=model,
+        reward_funcs=to_trl(even_numbers, reference="answer"),
+        args=trl.GRPOConfig(
+            output_dir=str(tmp_path),
+            per_device_train_batch_size=4,
+            num_generations=4,
+            max_completion_length=8,
+            max_steps=1,
+            logging_steps=1,
+            report_to=[],
+            use_cpu=True,
+            bf16=False,
+            save_strategy="no",
+            disable_tqdm=True,
+        ),
+        train_dataset=datasets.Dataset.from_list(
+            [{"prompt": f"{n} + {n} =", "answer": str(2 * n), "level": n} for n in range(4)]
+        ),
+        processing_class=fast,
+    )
+    before = [parameter.clone() for parameter in model.parameters()]
+    trainer.train()
+    (log,) = [entry for entry in trainer.state.log_history if "rewards/even_numbers/mean" in entry]
+    assert 0 < log["rewards/even_numbers/mean"] < 1
+    assert log["reward_std"] > 0
+    assert not all(torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))

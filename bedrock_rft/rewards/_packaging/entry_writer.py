@@ -19,6 +19,7 @@ from bedrock_rft.rewards._runtime.formula import Formula
 from bedrock_rft.rewards._runtime.function import Function
 from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.reward import Combined, Leaf, Reward
+from bedrock_rft.rewards._runtime.trl import TrlReward
 
 __all__ = ["DOCSTRING", "Sources", "write_function_sources", "write_reward_sources"]
 
@@ -114,6 +115,10 @@ class _Writer:
             return f"{kind.__name__}({_settings(leaf)})"
         if (named := self._existing_name(leaf)) is not None:
             return named
+        if isinstance(leaf, TrlReward):
+            self.imports.add("from_trl")
+            settings = f"name={leaf.name!r}, conversational={leaf.conversational!r}"
+            return f"from_trl({self.add_function(leaf.function)}, {settings})"
         if isinstance(leaf, Function):
             self.imports.add("reward")
             weights = f", weights={_literal(leaf.weights, 'weights')}" if leaf.weights else ""
