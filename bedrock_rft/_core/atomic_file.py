@@ -21,12 +21,7 @@ class AtomicFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Prepare to write a file.
-
-        Raises:
-            ConfigurationError: the path is empty.
-            DatasetError: the home directory in the path is unknown.
-        """
+        """Raise `ConfigurationError` for an empty path, `DatasetError` if the home directory in it is unknown."""
         if not os.fspath(path):
             raise ConfigurationError("The path to write the file to is empty.")
         try:
@@ -84,11 +79,9 @@ class AtomicFile:
 
 
 def file_error(action: str, error: Exception) -> DatasetError:
-    """Return the exception for a failed file operation, a PermissionError as well if the system denied access.
+    """Return the exception for an action such as "train.jsonl cannot be read"; a PermissionError if access was denied.
 
-    Args:
-        action: the failure as a clause, such as "train.jsonl cannot be read".
-        error: the exception of the system; its text may repeat the path, so only its reason is quoted.
+    The text of the system's error may repeat the path, so only its reason is quoted.
     """
     reason = (error.strerror if isinstance(error, OSError) else None) or error
     if not isinstance(error, PermissionError):

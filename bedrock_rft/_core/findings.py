@@ -169,12 +169,7 @@ def escape_html(text: str) -> str:
 
 
 def standalone_page(title: str, body: str) -> str:
-    """Return a self-contained page. Its content security policy forbids scripts and external resources.
-
-    Args:
-        title: the title, of unknown origin; it is escaped.
-        body: HTML.
-    """
+    """Return a self-contained page of HTML. Its content security policy forbids scripts and external resources."""
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"

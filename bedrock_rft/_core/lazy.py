@@ -15,12 +15,9 @@ __all__ = ["lazy_names"]
 def lazy_names(
     package: str, modules: Mapping[str, Sequence[str]], renamed: Mapping[str, str] | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return the `__getattr__` and `__dir__` of a package.
+    """Return the `__getattr__` and `__dir__` of a package whose public names are given by the module that defines them.
 
-    Args:
-        package: the package's `__name__`.
-        modules: public names by the module that defines them, relative to the package.
-        renamed: old names, each with what to use instead. Asking for one raises `ImportError` with that advice.
+    Each name in `renamed` raises an `ImportError` with its text: what to use instead.
     """
     homes = {name: f"{package}.{module}" for module, names in modules.items() for name in names}
 

@@ -32,13 +32,10 @@ def print_error(text: str) -> None:
 
 
 def write(stream: TextIO | None, text: str) -> bool:
-    """Write text to a stream and flush it.
+    """Write text to a stream, flush it, and return True; replace characters that the stream cannot encode.
 
-    Characters that the stream cannot encode are replaced. If a stream is missing (as under `pythonw`), closed or full,
-    or if its reader has gone away, the text is dropped: the work matters more than its report.
-
-    Returns:
-        True if the text was written.
+    If the stream is missing (as under `pythonw`), closed or full, or if its reader has gone away, drop the text and
+    return False: the work matters more than its report.
     """
     if stream is None:
         return False

@@ -70,10 +70,7 @@ def check_metadata(metadata: Mapping[str, str] | None, marker: str) -> dict[str,
 
 
 async def create(jobs: AsyncResource, body: CreateJob, *, marker: str) -> Job:
-    """Send the request once. If its outcome is unclear, search for the job by its marker.
-
-    Raises `AmbiguousCreateError` if a job may exist, and other `APIError`s if none was created.
-    """
+    """Send the request once. If its outcome is unclear, search for the job, and raise `AmbiguousCreateError`."""
     began = time.time()
     # If the process crashes before the response arrives, only this log line allows finding the job.
     log.info("creating a fine-tuning job with the marker %s", marker)
@@ -104,10 +101,7 @@ async def create(jobs: AsyncResource, body: CreateJob, *, marker: str) -> Job:
 async def find(
     jobs: AsyncResource, marker: str, *, model: str | None = None, training_file: str | None = None, since: float = 0.0
 ) -> Job | None:
-    """Return the job with a marker in its current state, or None if no listed job with this model and file has it.
-
-    It was not created before `since`, a Unix time in seconds.
-    """
+    """Return the job with a marker, created after `since` (Unix seconds) for this model and file, or None."""
     older = 0
     async for job in jobs._pages(JOBS, Job, page_query(None)):
         older = older + 1 if job.created_at is not None and job.created_at < since - _CLOCK_SKEW else 0

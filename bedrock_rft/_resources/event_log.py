@@ -30,10 +30,9 @@ class EventLog:
         self._ascending = False  # newest first, as OpenAI lists them, until a page shows another order
 
     async def new_events(self, *, final: bool) -> tuple[Event, ...]:
-        """Return the events that were not returned before.
+        """Return the events that were not returned before: read pages until one has no new event.
 
-        Pages are read until one has no new event. The final call reads all pages, so that an event that was inserted
-        late among older ones is not lost.
+        The final call reads all pages, because an event may have been inserted among older ones.
         """
         found: dict[str, Event] = {}
         cursor, cursors = None, set[str]()

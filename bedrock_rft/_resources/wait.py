@@ -147,16 +147,11 @@ async def poll_until_done(
     events: bool,
     after: str | None = None,
 ) -> AsyncIterator[Poll]:
-    """Poll a job until it ends, and yield each successful poll, with its new events after `after` if `events`.
+    """Yield each successful poll of a job, with its new events after `after` if `events`, until the job ends.
 
     The interval grows from `interval` seconds to six times that, with jitter. After `timeout` seconds, one more poll is
-    made before `WaitTimeoutError`.
-
-    Raises:
-        APIConnectionError: the certificate is not trusted, a header cannot be sent, or the host was unknown at the
-            first poll.
-        ConfigurationError: the request could not be signed or sent at the first poll, or three times in a row later.
-        APIStatusError: a rejection, three times in a row; for a new job that is not found, within a minute.
+    made before `WaitTimeoutError`. Raise at once for problems that time does not solve, and for a rejection or a
+    request that cannot be sent three times in a row; for a new job that is not found, after a minute.
     """
     import tenacity  # imported here, because it imports asyncio, which other sync calls do not need
 

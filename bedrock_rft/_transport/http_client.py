@@ -34,10 +34,7 @@ _ANOTHER_LOOP = (
 
 
 def build_http_client(config: Config, auth: Any, library: ModuleType, *, blocking: bool) -> Any:
-    """Return a client of `library` for an endpoint, with `auth` on every request.
-
-    Raises `ConfigurationError` if the proxy in the environment, or the CA bundle, cannot be used.
-    """
+    """Return a client with `auth` on every request. Raise `ConfigurationError` if proxy or CA bundle are unusable."""
     options = client_options(config, library)
     hook = functools.partial(
         limit_response if blocking else limit_response_async, base_path=urlsplit(config.base_url).path
@@ -75,10 +72,7 @@ def client_options(config: Config, library: ModuleType) -> dict[str, Any]:
 
 @functools.cache
 def client_factory(library: ModuleType, *, blocking: bool) -> type[Any]:
-    """Return a subclass of the library's `Client` or `AsyncClient` that keeps no cookies.
-
-    It opens new connections in a forked process, and if the event loop of the old ones is closed.
-    """
+    """Return a class of clients that keep no cookies, and reconnect in a forked process or a new event loop."""
 
     def extract_cookies(_cookies: Any, _response: Any) -> None:
         pass
@@ -219,10 +213,9 @@ def check_open(http_client: Any) -> None:
 
 @functools.cache
 def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
-    """Return the TLS context for a file or a folder of certificate authorities; None means the usual ones.
+    """Return the TLS context for a file or folder of certificates, or for the usual ones; raise `ConfigurationError`.
 
-    All clients share it, because loading certificates is the slowest part of creating a client. Raises
-    `ConfigurationError` if there is no readable certificate.
+    All clients share it, because loading certificates is the slowest part of creating a client.
     """
     if ca_bundle is None:
         import certifi

@@ -32,10 +32,7 @@ def http_library() -> ModuleType:
 
 
 def _openai_major() -> int | None:
-    """Return the major version of the installed OpenAI SDK, or None if it cannot be read from its files.
-
-    Importing the SDK, or `importlib.metadata`, takes longer than a signed request.
-    """
+    """Return the major version of the OpenAI SDK from its files: importing it takes longer than a signed request."""
     spec = importlib.util.find_spec("openai")
     if spec is None or spec.origin is None:
         return None

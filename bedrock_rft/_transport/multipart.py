@@ -43,10 +43,7 @@ class Upload:
         progress: Progress | None = None,
         limits: Limits | None = None,
     ) -> None:
-        """Read the source once, to compute its length and hash, and validate it unless `limits` is None.
-
-        Raises `DatasetError` if the file is empty, cannot be read, or is invalid. The source is closed then.
-        """
+        """Read the source to measure it, and validate it against `limits`. `DatasetError` closes the source."""
         self._source = source
         self._progress = progress
         self._reported = -1
@@ -111,10 +108,7 @@ class Upload:
             next(reading, b"")
 
     def chunks(self) -> Iterator[bytes]:
-        """Read the file again and yield the whole body.
-
-        If the file has changed, `DatasetError` is raised before the end, so that the service cannot accept the body.
-        """
+        """Yield the whole body; raise `DatasetError` before its end if the file changed, so that the upload fails."""
         digest, sent = hashlib.sha256(self._head), 0
         yield self._head
         for chunk in self.content():

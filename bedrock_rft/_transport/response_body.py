@@ -27,10 +27,9 @@ _STREAMED_METHODS = frozenset({"GET", "POST"})
 
 
 async def read_response(response: Any, request: Request, deadline: float, *, blocking: bool) -> Response:
-    """Read a response to its end, its largest size, or the deadline by `time.monotonic`. Files have no deadline.
+    """Read a response until its end. The deadline is by `time.monotonic`; files have none.
 
-    Raises `APIResponseError` if it is too large, or compressed although that was not requested, and the errors of the
-    HTTP library, with `ReadTimeout` after the deadline.
+    Raise `APIResponseError` if it is too large or compressed, and `ReadTimeout` of the HTTP library after the deadline.
     """
     headers = dict(response.headers.items())
     if _LOCATION in response.extensions:

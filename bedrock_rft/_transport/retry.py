@@ -102,10 +102,7 @@ async def send_with_retries(
     *,
     sleep: Callable[[float], Awaitable[None]] | None = None,
 ) -> Response:
-    """Send a request, and send it again while that is safe and may help. `sleep` replaces that of the transport.
-
-    Raises `APIError` if no attempt succeeded; `.attempts` and `.elapsed` (seconds) describe them.
-    """
+    """Send a request, and again while that is safe and may help. `sleep` replaces that of the transport."""
     started = time.monotonic()
     outcome = await _attempt(transport, request)
     if isinstance(outcome, Response) and outcome.ok:

@@ -53,10 +53,9 @@ class RequestSigner:
     """Auth flows that sign the requests of either HTTP library. Combine it with that library's `Auth` class."""
 
     def __init__(self, config: Config, *, own_client: bool = True) -> None:
-        """Sign for the endpoint and with the credentials of a configuration.
+        """Sign with the credentials of a configuration.
 
-        On this package's own clients (`own_client`), headers are set here, and requests lose their credentials once
-        they are sent.
+        On this package's `own_client`, also set headers, and remove the credentials from requests that were sent.
         """
         self.base_url = config.base_url
         self.region = config.region
@@ -139,10 +138,9 @@ class RequestSigner:
         return frozen
 
     def _needs_new_signature(self, response: Any, used: Frozen, skew: float) -> bool:
-        """Return True if a new signature may be accepted. Correct the clock, and drop credentials that were replaced.
+        """Return True if a new signature may be accepted; correct the clock, or drop credentials that were replaced.
 
-        Clock and credentials are compared with those of this very request, because another request may have corrected
-        them meanwhile.
+        The comparison is with this very request, because another one may have corrected them meanwhile.
         """
         offset = clock_offset(response.headers)
         if offset is not None and abs(offset - skew) >= _MAX_SKEW:
@@ -220,10 +218,10 @@ def _canonical_target(raw_path: bytes) -> bytes:
 
 
 def _authorization(credentials: Frozen, region: str, method: str, target: bytes, headers: Mapping[str, str]) -> str:
-    """Return the `Authorization` header for a request, with all of the given headers signed.
+    """Return the `Authorization` header of Signature Version 4 with all of the given headers signed.
 
-    This is Signature Version 4 as AWS documents it. Importing botocore's signer, which loads urllib3, would take a
-    sixth of the time to the first response. The local service verifies signatures with botocore's.
+    Importing botocore's signer, which loads urllib3, would take a sixth of the time to the first response. The local
+    service verifies signatures with botocore's.
     """
     path, _, query = target.decode().partition("?")
     pairs = sorted(pair.partition("=") for pair in query.split("&"))

@@ -72,10 +72,7 @@ def parse_error_body(response: Response) -> ErrorBody:
 
 
 def error_class(response: Response, details: ErrorBody) -> type[APIStatusError]:
-    """Return the exception class of an error response.
-
-    A known error code decides before the status: the service sends IAM denials as 401, and throttling as several.
-    """
+    """Return the class of an error. A known code decides first: IAM denials come as 401, and throttling as several."""
     for name in (details.code, details.type):
         folded = re.sub(r"[^a-z]", "", (name or "").lower())
         folded = re.sub(r"(exception|error)$", "", folded)

@@ -150,13 +150,7 @@ async def maybe_await(value: T | Awaitable[T]) -> T:
 
 
 def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never suspends, without an event loop.
-
-    It works in any thread and inside a running event loop, such as a notebook's.
-
-    Raises:
-        RuntimeError: the coroutine suspended, because its transport is async.
-    """
+    """Run a coroutine that never suspends, also inside a running event loop. Raise `RuntimeError` if it suspends."""
     try:
         coroutine.send(None)
     except StopIteration as done:

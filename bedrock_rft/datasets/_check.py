@@ -49,17 +49,7 @@ class DatasetCheck:
     def __init__(
         self, name: str, *, limits: Limits | None = None, limit: int = 20, digests: Sequence[_Digest] = ()
     ) -> None:
-        """Start a check.
-
-        Args:
-            name: the name of the file in the report.
-            limits: the limits for the whole file; by default those that the service documents.
-            limit: number of problems to keep of each rule, from 1.
-            digests: further hash objects to update with every byte.
-
-        Raises:
-            ConfigurationError: `limits` or `limit` is not valid.
-        """
+        """Start a check that keeps `limit` problems of each rule, and updates `digests` with every byte."""
         if type(limit) is not int or limit < 1:
             raise ConfigurationError(f"limit={limit!r} is not valid. Give the number of problems to keep of each rule.")
         if limits is not None and not isinstance(limits, Limits):

@@ -264,14 +264,9 @@ def _read_alpaca(row: _Row, named: str | None) -> _Row:
 
 
 def _answered(messages: list[_Row], last: _Row, row: _Row, named: str | None, field: str | None = None) -> _Row:
-    """Return a record whose reference answer is the text of the last turn, unless another is named.
+    """Return a record whose reference answer is the text of the assistant's turn `last`, unless another field is named.
 
-    Args:
-        messages: the turns before.
-        last: the assistant's turn.
-        row: further fields; with `label: false`, people rejected the turn, so it is no reference answer.
-        named: the field with the reference answer instead.
-        field: the field of the row that contains the turn.
+    With `label: false` in the row, people rejected the turn, so it is no reference answer. `field` contains the turn.
     """
     if named or row.get("label") is False:
         answer = _require(row, named) if named else _MISSING

@@ -112,11 +112,7 @@ def read_numbered(source: object) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def read_lines(source: Source) -> Iterator[tuple[int, bytes]]:
-    """Yield every line that is not empty with its number, without its line feed.
-
-    Raises:
-        DatasetError: the file cannot be read, or is not JSON lines but UTF-16, compressed, Parquet and the like.
-    """
+    """Yield every line that is not empty with its number. Raise DatasetError for UTF-16, gzip, Parquet and the like."""
     number, partial = 0, b""
     for chunk in read_chunks(source):
         *lines, partial = (partial + chunk).split(b"\n")
@@ -157,11 +153,7 @@ def _line_error(name: str, number: int, text: str, column: int | None = None) ->
 
 
 def parse_line(line: bytes, *, first: bool = False) -> Any:
-    """Return the value on a line, as strictly as RFC 8259 and I-JSON: no NaN, no duplicate keys, no lone surrogates.
-
-    Raises:
-        InvalidLine: the line is not strict JSON, or it is the first one and the file is a JSON array.
-    """
+    """Return the value on a line without NaN, duplicate keys or lone surrogates. Raise `InvalidLine` otherwise."""
     try:
         value = from_json(line, allow_inf_nan=False, catch_duplicate_keys=True)
     except ValueError as error:

@@ -76,12 +76,9 @@ class TrainingRecord(Payload):
 
 
 def iterate_records(data: object) -> Iterator[Any] | None:  # noqa: PLR0911 - one for each library
-    """Return an iterator over records; None if the object contains none.
+    """Return an iterator over records, or None. A value that a pandas or polars frame lacks is left out of its record.
 
-    A value that a pandas or polars frame lacks (null, NaN, NaT, NA) is left out of its record.
-
-    Raises:
-        ConfigurationError: the object is a dataset of several splits.
+    Raise `ConfigurationError` for a dataset of several splits.
     """
     frame = cast("Any", data)  # narrowing it would make its items unknown
     if _is_instance(data, "pandas", "DataFrame"):
@@ -103,11 +100,7 @@ def iterate_records(data: object) -> Iterator[Any] | None:  # noqa: PLR0911 - on
 
 
 def encode_record(number: int, record: object) -> bytes:
-    """Return a record as a line of JSON. Equal records give equal bytes.
-
-    Raises:
-        DatasetError: JSON cannot represent the record.
-    """
+    """Return a record as a line of JSON; equal records give equal bytes. Raise DatasetError if JSON cannot have it."""
     try:
         return _ENCODER.encode(plain_record(number, record)).encode() + b"\n"
     except UnicodeEncodeError as error:
@@ -122,11 +115,7 @@ def encode_record(number: int, record: object) -> bytes:
 
 
 def plain_record(number: int, record: object) -> dict[str, Any]:
-    """Return a record as a dict of plain values: arrays become lists, models become dicts.
-
-    Raises:
-        DatasetError: the record is neither a mapping nor a model.
-    """
+    """Return a record as a dict with lists for arrays and dicts for models. Raise DatasetError for any other type."""
     if not isinstance(record, (Mapping, BaseModel)):
         raise DatasetError(
             f"Record {number} is of type {type(record).__name__}. Give mappings such as dicts, or pydantic models."

@@ -95,11 +95,7 @@ class Problem:
 
 
 class ProblemLog:
-    """The problems of a file. All are counted, and the first of each rule are kept, so memory is bounded.
-
-    Attributes:
-        counts: the number of problems by code.
-    """
+    """The problems of a file. All are counted, by code, and the first of each rule are kept, so memory is bounded."""
 
     def __init__(self, max_problems: int) -> None:
         """Keep at most `max_problems` of each rule."""

@@ -53,12 +53,7 @@ class Source:
 
 
 def open_source(data: Data) -> Source:
-    """Return the source for data of any accepted type.
-
-    Raises:
-        DatasetError: the file does not exist or is not a regular file, or JSON cannot represent a record.
-        ConfigurationError: the object cannot be read as a dataset.
-    """
+    """Return the source for data of any accepted type. Raise DatasetError or ConfigurationError if there is none."""
     if isinstance(data, (bytes, bytearray, memoryview)):
         content = bytes(data)
         return Source(_DEFAULT_NAME, lambda: io.BytesIO(content))
@@ -73,11 +68,7 @@ def open_source(data: Data) -> Source:
 
 
 def records_in(data: Data) -> Iterator[Any] | None:
-    """Return the records if the data is an iterable of records; None for a path, bytes or a file object.
-
-    Raises:
-        ConfigurationError: the object cannot be read as a dataset.
-    """
+    """Return the records of an iterable; None for a path, bytes or a file. Raise ConfigurationError for the rest."""
     if isinstance(data, (bytes, bytearray, memoryview, str, os.PathLike)):
         return None
     if isinstance(data, io.TextIOBase):
@@ -98,12 +89,7 @@ def records_in(data: Data) -> Iterator[Any] | None:
 
 
 def local_path(value: str | os.PathLike[str]) -> Path:
-    """Return the path of a local file with `~` expanded.
-
-    Raises:
-        ConfigurationError: the value is no path, empty, the content of a file or a URL. The message does not repeat it.
-        DatasetError: the home directory is unknown.
-    """
+    """Return the path of a local file with `~` expanded. Errors for content or a URL do not repeat the value."""
     if not isinstance(cast("object", value), (str, os.PathLike)):
         name = type(value).__name__
         raise ConfigurationError(f"An object of type {name} was given as a path. Give the path of a file.")

@@ -120,11 +120,8 @@ class Statistics:
     def add(self, line: int, fields: Any) -> bool:
         """Count a record, and log its warnings. Return False, and count nothing, unless it certainly breaks no rule.
 
-        A record with text parts returns False too: `join_text_parts` makes it simple. This is one function, because
-        calls would cost a tenth of a check.
-
-        Raises:
-            LookupError, TypeError, AttributeError: the value is not a record; nothing was counted.
+        A record with text parts returns False too: `join_text_parts` makes it simple. LookupError, TypeError and
+        AttributeError mean no record. This is one function, because calls would cost a tenth of a check.
         """
         turns: list[Any] = []
         length, plain = 0, True

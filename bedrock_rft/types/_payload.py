@@ -37,13 +37,7 @@ class Payload(BaseModel):
         """Parse a response leniently, because the service may change.
 
         A value of an unexpected type is replaced by the default of its field, and a list item that cannot be parsed is
-        left out. Only fields without a default, such as an id, are required.
-
-        Args:
-            content: the JSON text, UTF-8 with or without a byte order mark.
-
-        Raises:
-            ValueError: the content is not JSON, or a required field is missing.
+        left out. Raise `ValueError` if the content is not JSON, or if a field without a default is missing.
         """
         content = content.removeprefix(b"\xef\xbb\xbf")
         try:

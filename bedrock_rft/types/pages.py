@@ -26,11 +26,9 @@ class Page(Payload, Generic[T]):
 
     @classmethod
     def salvage(cls, data: Any) -> Self:
-        """Validate data without the parts that do not fit.
+        """Validate data without the parts that do not fit. Raise `ValueError` if no item of a list can be read.
 
-        Raises:
-            ValueError: the data is not a list, or none of its items can be read. Reading it as an empty list would
-                make a search for a job find nothing, and create a second one.
+        As an empty list, it would make a search for a job find nothing, and create a second one.
         """
         items: Any = cast("dict[str, Any]", data).get("data") if isinstance(data, dict) else None
         has_items = bool(items)  # before the validation, which removes items that do not fit
