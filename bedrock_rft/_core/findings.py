@@ -6,7 +6,7 @@ import html
 import json
 import os
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from bedrock_rft._core.atomic_file import AtomicFile
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 
-__all__ = ["WIDTH", "Finding", "Findings", "Severity", "clip", "escape_html", "standalone_page", "wrap", "write_text"]
+__all__ = [
+    "WIDTH", "Finding", "Findings", "Severity", "clip", "escape_html", "standalone_page", "summary_html", "wrap",
+    "write_text",
+]  # fmt: skip
 
 WIDTH = 80
 """Columns of a terminal line."""
@@ -135,16 +138,8 @@ class Findings(ShortRepr):
         return f"<{type(self).__name__} {sanitize_line(self.title, WIDTH)}: {self.verdict}>"
 
     def _repr_html_(self) -> str:
-        left = "style='text-align:left'"
-        facts = "".join(
-            f"<tr><th {left}>{escape_html(name)}</th><td {left}>{escape_html(value)}</td></tr>"
-            for name, value in self.facts()
-        )
-        found = "".join(f"<li><b>{finding.level}</b> {escape_html(str(finding))}</li>" for finding in self.findings)
-        return (
-            f"<div><p><b>{escape_html(self.title)}</b>: {escape_html(self.verdict)}</p>"
-            f"<table>{facts}</table><ul>{found}</ul></div>"
-        )
+        found = [(finding.level, str(finding)) for finding in self.findings]
+        return summary_html(self.title, self.verdict, self.facts(), found)
 
     def _of(self, level: Severity) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.findings if finding.level == level)
@@ -166,6 +161,18 @@ def write_text(text: str, path: str | os.PathLike[str] | None) -> str:
 def escape_html(text: str) -> str:
     """Escape text of unknown origin for HTML."""
     return html.escape(sanitize_line(text))
+
+
+def summary_html(
+    title: str, verdict: str, facts: Iterable[tuple[str, str]], findings: Iterable[tuple[str, str]]
+) -> str:
+    """Return a report as HTML: names and values in a table, then levels and texts in a list."""
+    left = "style='text-align:left'"
+    rows = "".join(
+        f"<tr><th {left}>{escape_html(name)}</th><td {left}>{escape_html(value)}</td></tr>" for name, value in facts
+    )
+    items = "".join(f"<li><b>{level}</b> {escape_html(text)}</li>" for level, text in findings)
+    return f"<div><p><b>{escape_html(title)}</b>: {escape_html(verdict)}</p><table>{rows}</table><ul>{items}</ul></div>"
 
 
 def standalone_page(title: str, body: str) -> str:

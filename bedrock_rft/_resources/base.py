@@ -14,8 +14,7 @@ from bedrock_rft._transport.retry import RetryBudget, send_with_retries
 from bedrock_rft._transport.status_errors import parse_response
 from bedrock_rft._transport.transport import SUSPENDED, Query, Request, Response, Transport, run_sync
 from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.types._payload import Payload
-from bedrock_rft.types.pages import Page
+from bedrock_rft.types._payload import Page, Payload
 
 __all__ = ["AsyncResource", "Resource", "Session", "blocking", "blocking_iter", "identifier", "segment"]
 

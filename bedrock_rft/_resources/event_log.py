@@ -10,8 +10,8 @@ from bedrock_rft._core.log import log
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._resources.base import PAGE
 from bedrock_rft._transport.transport import Request
+from bedrock_rft.types._payload import Page
 from bedrock_rft.types.events import Event
-from bedrock_rft.types.pages import Page
 
 if TYPE_CHECKING:  # pydantic would create the type of page that many processes do not need
     Fetch = Callable[[Request, type[Page[Event]]], Awaitable[Page[Event]]]

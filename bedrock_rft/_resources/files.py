@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
-
-from typing_extensions import Self
 
 from bedrock_rft._core.atomic_file import AtomicFile
 from bedrock_rft._core.log import log
@@ -182,26 +181,15 @@ class Files(Resource):
     delete = blocking(AsyncFiles.delete)
 
 
-class _MemorySink:
+class _MemorySink(io.BytesIO):
     """Sink that keeps a download in memory."""
 
-    def __init__(self) -> None:
-        self._content = bytearray()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._content.clear()
-
     def restart(self) -> None:
-        self._content.clear()
-
-    def write(self, chunk: bytes, /) -> None:
-        self._content += chunk
+        self.seek(0)
+        self.truncate()
 
     def commit(self) -> bytes:
-        return bytes(self._content)
+        return self.getvalue()
 
 
 class _HashSink:

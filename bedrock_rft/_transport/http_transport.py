@@ -13,9 +13,11 @@ from bedrock_rft._transport.http_library import http_library
 from bedrock_rft._transport.response_body import read_response
 from bedrock_rft._transport.transport import Request, Response, maybe_await
 
-__all__ = ["HttpTransport"]
+__all__ = ["HttpTransport", "create_openai_client"]
 
 T = TypeVar("T")
+
+_PLACEHOLDER = "set-for-every-attempt"
 
 
 class HttpTransport:
@@ -48,8 +50,44 @@ class HttpTransport:
 
     def openai(self, *, max_retries: int, blocking: bool) -> Any:
         """Return an OpenAI client with the auth of this transport, on its connections."""
-        from bedrock_rft._transport.inference import create_openai_client
-
         return create_openai_client(
             self._config, self._http, max_retries=max_retries, blocking=blocking, for_inference=True
         )
+
+
+def create_openai_client(
+    config: Config, http_client: Any, *, max_retries: int, blocking: bool, for_inference: bool = False
+) -> Any:
+    """Return an OpenAI client on an HTTP client that authenticates every request.
+
+    One `for_inference` is what users get as `client.openai`: it has the SDK's own timeout, and closing it leaves the
+    shared connections open.
+    """
+    import openai  # slow to import, and a client with AWS credentials may not need it
+
+    client: Any = (openai.OpenAI if blocking else openai.AsyncOpenAI)(
+        api_key=_PLACEHOLDER,
+        base_url=config.base_url,
+        max_retries=max_retries,
+        http_client=http_client,
+        timeout=openai.DEFAULT_TIMEOUT if for_inference else config.timeout,
+    )
+    # The SDK reads these from variables that are meant for OpenAI's own service. The auth removes them from requests;
+    # here they are removed from the object.
+    client.organization, client.project = None, config.project
+    client.webhook_secret = None
+    client._custom_headers = {}
+    if hasattr(client, "admin_api_key"):
+        client.admin_api_key = None
+    if for_inference:
+        # The transport owns the connections: `with client.openai as …` must not close them.
+        client.close = _keep_open if blocking else _keep_open_async
+    return client
+
+
+def _keep_open() -> None:
+    pass
+
+
+async def _keep_open_async() -> None:
+    pass

@@ -26,8 +26,7 @@ from bedrock_rft._transport.http import (
     strip_credentials,
 )
 from bedrock_rft._transport.http_client import check_open
-from bedrock_rft._transport.http_transport import HttpTransport
-from bedrock_rft._transport.inference import create_openai_client
+from bedrock_rft._transport.http_transport import HttpTransport, create_openai_client
 from bedrock_rft._transport.transport import Request, Response, Upload, maybe_await
 from bedrock_rft.errors import ConfigurationError
 

@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 from bedrock_rft._core.atomic_file import file_error
 from bedrock_rft.datasets._read import parse_array, parse_object, read_lines, reject_signature
 from bedrock_rft.datasets._records import plain_record
-from bedrock_rft.datasets._rules import content_text, json_type, list_names, truncate
+from bedrock_rft.datasets._rules import ROLES_OF_OTHERS, content_text, json_type, list_names, truncate
 from bedrock_rft.datasets._source import Data, Source, open_source, read_chunks, records_in
 from bedrock_rft.errors import ConfigurationError, DatasetError
 
@@ -35,8 +35,6 @@ _MISSING: Any = object()
 _RULE = ("style", "rule")  # the usual style of verl's rewards, which is no property of the record
 _SHAREGPT_NAMES = {"from": "role", "value": "content"}
 _PARQUET = b"PAR1"
-_ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant", "model": "assistant",
-          "developer": "system"}  # fmt: skip
 _OWN_FIELDS = {"messages", "reference_answer", "id", "tools", "metadata"}  # of OpenAI; the answer is in another field
 
 
@@ -305,7 +303,7 @@ def _normalize_messages(messages: Any) -> list[_Row]:
     """Return messages with the service's roles and with text as strings. The check rejects everything else."""
     return [
         message
-        | ({"role": _ROLES[message["role"]]} if message.get("role") in _ROLES else {})
+        | ({"role": ROLES_OF_OTHERS[message["role"]]} if message.get("role") in ROLES_OF_OTHERS else {})
         | ({"content": _join_blocks(message["content"])} if isinstance(message.get("content"), list) else {})
         for message in cast("list[_Row]", messages)
     ]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import html
 import json
 import os
-import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from bedrock_rft._core.findings import write_text
+from bedrock_rft._core.findings import clip, summary_html, wrap, write_text
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.errors import ConfigurationError, DatasetError
 
@@ -22,7 +20,6 @@ Severity = Literal["error", "warning"]
 _MAX_PROBLEM_CHARS = 400
 _LINES_SHOWN = 3
 _PROBLEMS_IN_ERROR = 5
-_WIDTH = 80
 
 
 @dataclass(frozen=True)
@@ -236,15 +233,14 @@ class Report:
 
     def __str__(self) -> str:
         records = f"{self.records:,} record{'' if self.records == 1 else 's'}"
-        facts = [(name, value) for name, value in self._facts() if value]
+        facts = self._facts()
         wide = max((len(name) for name, _ in facts), default=0)
-        lines = [_clip(f"{sanitize_line(self.name, 40)}  {records}, {_bytes(self.size)}  {self.verdict}")]
+        lines = [clip(f"{sanitize_line(self.name, 40)}  {records}, {_bytes(self.size)}  {self.verdict}")]
         lines.append(f"  sha256 {self.sha256}")  # never clipped
-        lines += [_clip(f"  {name:<{wide}}  {sanitize_line(value)}") for name, value in facts]
+        lines += [clip(f"  {name:<{wide}}  {sanitize_line(value)}") for name, value in facts]
         for problems, more in self._by_code():
             for problem in problems:
-                text = f"{problem.severity}: {problem}"
-                lines += textwrap.wrap(text, _WIDTH, initial_indent="  ", subsequent_indent="      ")
+                lines += wrap(f"{problem.severity}: {problem}")
             if more:
                 lines.append(f"      … and {more:,} more like this")
         return "\n".join(lines)
@@ -270,13 +266,14 @@ class Report:
         )
         among = f"{'the first ' if compared < self.valid else ''}{compared:,}"
         duplicates = f"{self.duplicate_prompts:,} of {among} ({self.duplicate_share:.1%})" if compared else ""
-        return [
+        facts = [
             ("roles", _listing(self.roles)),
             ("prompts", prompts),
             ("duplicate prompts", duplicates),
             ("reference_answer", _listing(self.reference_types)),
             ("extra fields", _listing(self.extra_fields)),
         ]
+        return [(name, value) for name, value in facts if value]
 
     def _by_code(self) -> Iterator[tuple[Sequence[Problem], int]]:
         """Yield the first problems of each rule to show, and the number of further ones."""
@@ -288,32 +285,13 @@ class Report:
             yield shown, self.counts[code] - len(shown)
 
     def _repr_html_(self) -> str:
-        facts = "".join(
-            f"<tr><th align='left'>{_escaped(name)}</th><td align='left'>{_escaped(value)}</td></tr>"
-            for name, value in [("sha256", self.sha256), *self._facts()]
-            if value
-        )
-        problems = "".join(
-            f"<li><b>{problem.severity}</b> {_escaped(str(problem))}</li>"
-            for shown, _ in self._by_code()
-            for problem in shown
-        )
-        return (
-            f"<div><p><b>{_escaped(self.name)}</b>: {self.records:,} records, {_bytes(self.size)}, "
-            f"<b>{_escaped(self.verdict)}</b></p><table>{facts}</table><ul>{problems}</ul></div>"
-        )
-
-
-def _escaped(text: str) -> str:
-    return html.escape(sanitize_line(text))
+        verdict = f"{self.records:,} records, {_bytes(self.size)}, {self.verdict}"
+        problems = [(problem.severity, str(problem)) for shown, _ in self._by_code() for problem in shown]
+        return summary_html(self.name, verdict, [("sha256", self.sha256), *self._facts()], problems)
 
 
 def _listing(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in counts.items())
-
-
-def _clip(line: str) -> str:
-    return line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "…"
 
 
 def _bytes(size: int) -> str:

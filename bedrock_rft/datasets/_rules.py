@@ -10,6 +10,7 @@ from bedrock_rft.datasets._report import Problem
 
 __all__ = [
     "ROLES",
+    "ROLES_OF_OTHERS",
     "content_text",
     "error",
     "join_text_parts",
@@ -25,13 +26,9 @@ ROLES = ("system", "user", "assistant")
 _MAX_QUOTED_CHARS = 40
 _TEXT_PART = '{"type": "text", "text": "…"}'
 _USE_A_ROLE = "Use system, user or assistant"
-_ROLES_OF_OTHERS = {
-    "human": "user",
-    "bot": "assistant",
-    "gpt": "assistant",
-    "model": "assistant",
-    "developer": "system",
-}
+ROLES_OF_OTHERS = {"human": "user", "developer": "system"} | dict.fromkeys(
+    ("assistant", "bot", "chatgpt", "gpt", "model"), "assistant"
+)
 
 
 def error(code: str, field: str | None, summary: str, remedy: str, column: int | None = None) -> Problem:
@@ -145,7 +142,7 @@ def _message_problems(path: str, message: object) -> Iterator[Problem]:
 
 def _unknown_role(path: str, role: str) -> Problem:
     name = role.strip().lower()
-    intended = name if name in ROLES else _ROLES_OF_OTHERS.get(name)
+    intended = name if name in ROLES else ROLES_OF_OTHERS.get(name)
     hint = f"; '{intended}' may be meant" if intended else ""
     return error("role", path, f"unknown role '{truncate(role)}'", _USE_A_ROLE + hint)
 

@@ -6,6 +6,7 @@ kept (see `bedrock_rft.types._payload`).
 
 from __future__ import annotations
 
+from bedrock_rft.types._payload import Page
 from bedrock_rft.types.arn import LambdaArn
 from bedrock_rft.types.checkpoints import Checkpoint, CheckpointMetrics
 from bedrock_rft.types.events import Event, TrainingMetrics
@@ -22,7 +23,6 @@ from bedrock_rft.types.method import (
     Reinforcement,
 )
 from bedrock_rft.types.models import Model
-from bedrock_rft.types.pages import Page
 
 __all__ = [
     "Checkpoint",

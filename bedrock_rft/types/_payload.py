@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import operator
-from typing import Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
@@ -13,6 +13,8 @@ from typing_extensions import Self
 
 from bedrock_rft._core.errors import ConfigurationError
 from bedrock_rft._core.text import short_repr
+
+T = TypeVar("T")
 
 Id = Annotated[str, Field(min_length=1)]
 """A non-empty id: an empty one in a path would address the list of all objects."""
@@ -82,6 +84,31 @@ def _existing_place(data: Any, place: tuple[int | str, ...]) -> tuple[int | str,
                 data = cast("Any", data)[step]
                 steps.append(step)
     return tuple(steps)
+
+
+class Page(Payload, Generic[T]):
+    """One page of a list. Operations iterate over all pages."""
+
+    object: str = "list"
+    data: tuple[T, ...]
+    """Required: a response without it, or with null, is not a list, and must not be read as an empty one."""
+    first_id: str | None = None
+    last_id: str | None = None
+    has_more: bool = False
+    """False if the service does not return it."""
+
+    @classmethod
+    def salvage(cls, data: Any) -> Self:
+        """Validate data without the parts that do not fit. Raise `ValueError` if no item of a list can be read.
+
+        As an empty list, it would make a search for a job find nothing, and create a second one.
+        """
+        items: Any = cast("dict[str, Any]", data).get("data") if isinstance(data, dict) else None
+        has_items = bool(items)  # before the validation, which removes items that do not fit
+        page = super().salvage(data)
+        if has_items and not page.data:
+            raise ValueError("none of the items of the list can be read")
+        return page
 
 
 class Request(Payload):
