@@ -339,7 +339,7 @@ GROUPS = (
             T01 | must | a hundred calls, from threads or tasks
             T02 | should | a process forks with a live connection
             T03 | must | two clients with different identities, in turn
-            T04 | must | two thousand calls, one after another
+            T04 | must | a thousand calls, one after another
             T06 | must | thirty clients opened and closed
             T07 | must | credentials change while ten threads call
             T08 | should | two thousand calls from four hundred threads, 2 % of the exchanges fail
