@@ -16,11 +16,7 @@ __all__ = ["TrustDecision", "evaluate_trust"]
 _LAMBDA = "lambda.amazonaws.com"
 _ACTION = "sts:AssumeRole"
 _ACCOUNT, _SOURCE = "aws:sourceaccount", "aws:sourcearn"
-_CONTEXT = {
-    "aws:principalisawsservice": "true",
-    "aws:principalservicename": _LAMBDA,
-    "aws:securetransport": "true",
-}
+_CONTEXT = {"aws:principalisawsservice": "true", "aws:principalservicename": _LAMBDA, "aws:securetransport": "true"}
 _NEGATED = {
     "StringNotEquals": "StringEquals",
     "StringNotEqualsIgnoreCase": "StringEqualsIgnoreCase",
