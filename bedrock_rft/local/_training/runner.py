@@ -1,28 +1,31 @@
 """Run jobs: validate them on one thread and train them on another, so that validation never waits for training.
 
-A job's status changes only from the status that the writer expects, so a cancellation is never overwritten.
+A job's status changes only from the status that the writer expects, so a cancellation is never overwritten. The events
+of a training step and the policy after it are stored in one transaction, and only while the job is running. So a
+cancellation takes effect between steps, and a restarted service continues after the last stored step: no event is lost
+or repeated.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
+import math
 import sqlite3
+import threading
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
-from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.local._service.responses import LABEL
+from bedrock_rft.errors import ConfigurationError, RewardError
+from bedrock_rft.local._service.responses import LABEL, new_id
 from bedrock_rft.local._service.routes import ACTIVE, new_event
 from bedrock_rft.local._service.store import Store
 from bedrock_rft.local._training.candidates import Gold
 from bedrock_rft.local._training.dataset import InvalidFileError, Record, read_records
 from bedrock_rft.local._training.reward import RewardFunction
-from bedrock_rft.local._training.run import FUNCTION, JobFailure, JobRun
 from bedrock_rft.local._training.trainer import Trainer
-from bedrock_rft.local._training.worker_thread import STOP_TIMEOUT, JobWorker
 from bedrock_rft.types.arn import LambdaArn
 
 __all__ = ["JobRunner", "Settings"]
@@ -34,6 +37,11 @@ _SHARED_PROCESS = (
     "crashes, the service ends too."
 )
 _TRAINER_SETTINGS = ("n_epochs", "batch_size", "learning_rate_multiplier")
+_FUNCTION = "method.reinforcement.grader.lambda.function"  # the field of a job that names the reward function
+_CHECKPOINTS = 4
+_WRITE_SHARE = 10  # steps are stored together if storing each would take more than a tenth of the time
+_STOP_TIMEOUT = 5.0  # seconds that stopping waits for an invocation of the reward function
+_SAVE_INTERVAL = 1.0  # seconds between attempts to store a failure on a full disk
 
 
 @dataclass(frozen=True)
@@ -54,9 +62,9 @@ class JobRunner:
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
         self._settings = settings
-        self._training = JobWorker(store, ("running", "queued"), self._train_or_fail, name="local-training")
-        validating = JobWorker(store, ("validating_files",), self._validate_or_fail, name="local-validating")
-        self._workers = (validating, self._training)
+        self._training = JobWorker(store, ("running", "queued"), partial(self._attempt, self._train), "local-training")
+        validate = partial(self._attempt, self._validate)
+        self._workers = (JobWorker(store, ("validating_files",), validate, "local-validating"), self._training)
 
     def start(self) -> None:
         """Start, with unfinished jobs first."""
@@ -73,21 +81,12 @@ class JobRunner:
         for worker in self._workers:
             worker.stop()
         for worker in self._workers:
-            worker.join(STOP_TIMEOUT)
+            worker.join(_STOP_TIMEOUT)
 
-    def _train_or_fail(self, job: dict[str, Any], worker: JobWorker) -> None:
-        with self._failures(job):
-            self._train(job, worker)
-
-    def _validate_or_fail(self, job: dict[str, Any], _worker: JobWorker) -> None:
-        with self._failures(job):
-            self._validate(job)
-
-    @contextlib.contextmanager
-    def _failures(self, job: dict[str, Any]) -> Generator[None]:
+    def _attempt(self, work: _Work, job: dict[str, Any], worker: JobWorker) -> None:
         """Turn any exception into the job's error, because an active job would be run again and again."""
         try:
-            yield
+            work(job, worker)
         except JobFailure as failure:
             self._fail(job, failure)
         except ConfigurationError as error:
@@ -121,7 +120,7 @@ class JobRunner:
         job.update(status=status)
         return True
 
-    def _validate(self, job: dict[str, Any]) -> None:
+    def _validate(self, job: dict[str, Any], _worker: JobWorker) -> None:
         records, _ = self._read_files(job)
         self._find_reward(job)
         self._change_status(job, "queued", f"the training file is valid: {len(records)} records. The job is queued.")
@@ -150,7 +149,7 @@ class JobRunner:
                 return cast("Mapping[str, RewardFunction]", rewards)[name]
         started = "without a reward; pass reward=…" if rewards is None else f"with these: {', '.join(sorted(rewards))}"
         message = f"Function not found: {arn}. The local service was started {started}."
-        raise JobFailure("reward_function_not_found", message, FUNCTION)
+        raise JobFailure("reward_function_not_found", message, _FUNCTION)
 
     def _train(self, job: dict[str, Any], worker: JobWorker) -> None:
         records, validation = self._read_files(job)
@@ -171,3 +170,166 @@ class JobRunner:
         if job["status"] == "queued" and not self._change_status(job, "running", started, warning):
             return
         JobRun(self._store, job, trainer, worker, self._settings.pace).run()
+
+
+@dataclass(eq=False)
+class JobFailure(Exception):  # noqa: N818 - it becomes the job's error
+    """The error of a failed job."""
+
+    code: str
+    message: str
+    param: str | None = None
+
+
+class JobRun:
+    """The training of a job, from its last stored step on."""
+
+    def __init__(self, store: Store, job: dict[str, Any], trainer: Trainer, worker: JobWorker, pace: float) -> None:
+        """Restore a new trainer to the last stored step. The run pauses for `pace` seconds after each step."""
+        self._store = store
+        self._job = job
+        self._trainer = trainer
+        self._worker = worker
+        self._pace = pace
+        self._progress = store.load_progress(job["id"])
+        if self._progress.state:
+            trainer.restore(self._progress.state)
+        total = trainer.total_steps
+        self._checkpoint_steps = {math.ceil(total * quarter / _CHECKPOINTS) for quarter in range(1, _CHECKPOINTS + 1)}
+        self._unwritten: list[dict[str, Any]] = []
+        self._due = 0.0
+
+    def run(self) -> None:
+        """Train until the job is done or cancelled, or the service stops.
+
+        Raises:
+            JobFailure: the reward function failed.
+        """
+        while self._trainer.done < self._trainer.total_steps:
+            metrics = self._step()
+            is_checkpoint = metrics["step"] in self._checkpoint_steps
+            if is_checkpoint or self._pace or self._worker.stopping or time.monotonic() >= self._due:
+                if not self._write(metrics if is_checkpoint else None):
+                    return
+                self._wait_pace()
+            if self._worker.stopping:
+                return
+        self._finish()
+
+    def _step(self) -> dict[str, Any]:
+        try:
+            metrics: dict[str, Any] = dict(self._trainer.step(self._trainer.done + 1))
+        except RewardError as error:
+            raise JobFailure("reward_function_error", error.message, _FUNCTION) from error
+        message = f"Step {metrics['step']}/{metrics['total_steps']}: training metrics"
+        self._unwritten.append(new_event(message, data=metrics))
+        tokens = self._progress.tokens + self._trainer.tokens
+        self._progress = self._progress._replace(step=metrics["step"], tokens=tokens)
+        return metrics
+
+    def _write(self, checkpoint: dict[str, Any] | None) -> bool:
+        """Store the steps since the last call; return False if the job is no longer running."""
+        started = time.monotonic()
+        state = self._trainer.state()
+        with self._store.transaction():
+            if not self._is_running():
+                return False
+            for event in self._unwritten:
+                self._store.add("event", event, parent=self._job["id"])
+            if checkpoint is not None:
+                self._add_checkpoint(checkpoint, state)
+            self._store.save_progress(self._job["id"], self._progress._replace(state=state))
+        self._unwritten = []
+        self._due = time.monotonic() + (time.monotonic() - started) * _WRITE_SHARE
+        return True
+
+    def _is_running(self) -> bool:
+        job = self._store.get("job", self._job["id"])
+        return job is not None and job["status"] == "running"
+
+    def _add_checkpoint(self, metrics: dict[str, Any], state: str) -> None:
+        step, job, now = metrics["step"], self._job["id"], int(time.time())
+        model = f"{self._model_name}:step-{step}"
+        payload = {
+            "id": new_id("ftckpt"),
+            "object": "fine_tuning.job.checkpoint",
+            "created_at": now,
+            "fine_tuning_job_id": job,
+            "fine_tuned_model_checkpoint": model,
+            "step_number": step,
+            "metrics": metrics,
+        }
+        self._store.add("checkpoint", payload, parent=job)
+        self._store.save_policy(model, job=job, created=now, tuned=False, state=state)
+        self._store.add("event", new_event(f"{LABEL}: checkpoint created at step {step}: {model}."), parent=job)
+
+    @property
+    def _model_name(self) -> str:
+        return f"local-ft:{self._job['model']}:{self._job['id'].rpartition('-')[2][:12]}"
+
+    def _wait_pace(self) -> None:
+        until = time.monotonic() + self._pace
+        while not self._worker.stopping and (left := until - time.monotonic()) > 0 and self._is_running():
+            self._worker.pause(left)
+
+    def _finish(self) -> None:
+        job, now, model = self._job["id"], int(time.time()), self._model_name
+        fields: dict[str, Any] = {"fine_tuned_model": model, "trained_tokens": self._progress.tokens}
+        with self._store.transaction():
+            if not self._store.update_job(job, expect=("running",), status="succeeded", finished_at=now, **fields):
+                return
+            self._store.save_policy(model, job=job, created=now, tuned=True, state=self._trainer.state())
+            self._store.add("event", new_event(f"{LABEL}: the tuned model is ready: {model}."), parent=job)
+            self._store.add("event", new_event(f"{LABEL}: the job has succeeded."), parent=job)
+
+
+_Work = Callable[[dict[str, Any], "JobWorker"], None]
+
+
+class JobWorker(threading.Thread):
+    """A thread that works through the jobs in certain statuses, oldest first.
+
+    Attributes:
+        stopping: the work should end after the current step.
+    """
+
+    def __init__(self, store: Store, statuses: tuple[str, ...], work: _Work, name: str) -> None:
+        # A daemon, because a reward function that never returns must not keep the process alive.
+        super().__init__(name=name, daemon=True)
+        self.stopping = False
+        self._store = store
+        self._statuses = statuses
+        self._work = work
+        self._changed = threading.Event()
+
+    def wake(self) -> None:
+        """Notify the thread that a job has changed."""
+        self._changed.set()
+
+    def pause(self, seconds: float) -> None:
+        """Wait, until a job changes at the latest."""
+        if self._changed.wait(seconds):
+            self._changed.clear()
+
+    def stop(self) -> None:
+        """Ask the thread to end after the current step."""
+        self.stopping = True
+        self._changed.set()
+
+    def run(self) -> None:
+        """Work until `stop` is called."""
+        try:
+            while not self.stopping:
+                job = self._store.next_job(*self._statuses)
+                if job is not None:
+                    self._work(job, self)
+                elif self._store.has_unsaved_failures:
+                    self._store.save_failures()
+                    self.pause(_SAVE_INTERVAL)
+                else:
+                    self._changed.wait()
+                    self._changed.clear()
+        except sqlite3.ProgrammingError:
+            # A reward function ran longer than `join` waits, and the store is closed. Its step is repeated next time.
+            if not self.stopping:
+                raise
