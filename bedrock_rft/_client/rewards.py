@@ -192,7 +192,7 @@ class AsyncRewards(AsyncResource):
     async def plan_destroy(self, reward: object) -> Plan:
         """Return what `destroy` would delete. Nothing is changed. Arguments and errors are those of `destroy`."""
         from bedrock_rft.access._deployment.account import Account
-        from bedrock_rft.access._deployment.destroy import deployment_name, plan_destruction
+        from bedrock_rft.access._deployment.deploy import deployment_name, plan_destruction
 
         config = self._session.config
         name = deployment_name(reward, config.region)
@@ -219,7 +219,7 @@ class AsyncRewards(AsyncResource):
             APIError: a call failed.
         """
         from bedrock_rft.access._deployment.account import Account
-        from bedrock_rft.access._deployment.destroy import deployment_name, destroy
+        from bedrock_rft.access._deployment.deploy import deployment_name, destroy
 
         if plan is not None:
             raise ConfigurationError("destroy(plan=…) was removed. Use client.rewards.plan_destroy(reward).")

@@ -38,10 +38,10 @@ from bedrock_rft._auth.api_key import parse_key as read
 from bedrock_rft._core.findings import Finding
 from bedrock_rft.access import Report, caller_policy, doctor, execution_policy, mint_api_key
 from bedrock_rft.access.__main__ import main
-from bedrock_rft.access._doctor import client_checks, endpoint_checks, function_checks
+from bedrock_rft.access._doctor import client_checks, function_checks
 from bedrock_rft.access._doctor.aws_queries import CallerIdentity, QueryFailure
 from bedrock_rft.access._doctor.caller_checks import check_caller, check_permissions
-from bedrock_rft.access._doctor.concurrent_checks import run_checks
+from bedrock_rft.access._doctor.doctor import run_checks
 from bedrock_rft.local import LocalService, LocalTransport, Service
 from bedrock_rft.types import LambdaArn
 
@@ -331,7 +331,7 @@ NOW = datetime(2026, 5, 4, 12, 0, tzinfo=timezone.utc)
     ],
 )
 def test_the_clock_is_compared_with_the_services(headers: dict[str, str], level: str, says: str) -> None:
-    found = endpoint_checks.check_clock(headers, NOW, NOW + timedelta(milliseconds=80))
+    found = client_checks.check_clock(headers, NOW, NOW + timedelta(milliseconds=80))
     assert found.level == level
     assert says in found.summary
 

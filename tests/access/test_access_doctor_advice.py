@@ -37,7 +37,7 @@ from bedrock_rft._auth.config import resolve
 from bedrock_rft._core.findings import Finding
 from bedrock_rft.access import Report, Statement, api_key_provider, caller_policy, doctor, mint_api_key
 from bedrock_rft.access._doctor.client_checks import check_identity, check_region
-from bedrock_rft.access._doctor.concurrent_checks import run_checks
+from bedrock_rft.access._doctor.doctor import run_checks
 from bedrock_rft.access._doctor.function_checks import check_arn
 from bedrock_rft.local import LocalService
 from bedrock_rft.types import LambdaArn

@@ -20,10 +20,14 @@ from bedrock_rft._core.findings import Finding
 from bedrock_rft.access import Report, caller_policy, doctor, documented_invoke_policy, trust_policy
 from bedrock_rft.access.__main__ import main
 from bedrock_rft.access._doctor.aws_queries import QueryFailure
-from bedrock_rft.access._doctor.function_checks import check_configuration, check_resource_policy
-from bedrock_rft.access._doctor.function_environment import check_function_url, check_kms_key, check_network
-from bedrock_rft.access._doctor.role_checks import check_role_account
-from bedrock_rft.access._doctor.trust_policy import evaluate_trust
+from bedrock_rft.access._doctor.function_checks import (
+    check_configuration,
+    check_function_url,
+    check_kms_key,
+    check_network,
+    check_resource_policy,
+)
+from bedrock_rft.access._doctor.role_checks import check_role_account, evaluate_trust
 from bedrock_rft.local import LocalService
 from bedrock_rft.types import LambdaArn
 

@@ -6,10 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bedrock_rft._core.findings import Finding, Severity
-from bedrock_rft.access._doctor.aws_queries import AwsQuery, CallerIdentity, QueryFailure, allow_statement
-from bedrock_rft.access._doctor.policy_simulation import (
+from bedrock_rft.access._doctor.aws_queries import (
     NO_POLICY_HELPS,
+    AwsQuery,
+    CallerIdentity,
     Decision,
+    QueryFailure,
+    allow_statement,
     is_final,
     resolve_principal,
     simulate,

@@ -1,17 +1,22 @@
-"""Offline checks of a client: its identity, its API key and its region."""
+"""Checks of a client: its identity, key and region, and the endpoint with its clock and models."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
 
 from bedrock_rft._auth.api_key import ApiKey
 from bedrock_rft._auth.config import Config
 from bedrock_rft._auth.endpoint import KNOWN_REGIONS, RFT_REGIONS, host_region
 from bedrock_rft._auth.identity import Identity
 from bedrock_rft._core.findings import Finding
+from bedrock_rft._transport.status_errors import map_status_error
+from bedrock_rft._transport.transport import Request, Response, Transport
+from bedrock_rft.errors import APIConnectionError, AuthenticationError, BedrockRFTError, PermissionDeniedError
+from bedrock_rft.types.models import KNOWN_MODELS
 
-__all__ = ["check_identity", "check_key", "check_region"]
+__all__ = ["check_clock", "check_endpoint", "check_identity", "check_key", "check_models", "check_region"]
 
 _SHORT = timedelta(hours=1)
 _METHODS = {"api_key": "an API key", "aws": "AWS credentials"}
@@ -64,3 +69,81 @@ def check_region(config: Config) -> Finding:
     summary = f"Reinforcement fine-tuning is not documented for {region}"
     reason = f"{offered} known to be offered; AWS adds regions"
     return Finding("warning", "region", summary, reason, f"Use region='{min(RFT_REGIONS)}'.")
+
+
+_MAX_SKEW = timedelta(seconds=60)
+_REMEDIES = {
+    "dns": "Check base_url, the region and this machine's DNS; a PrivateLink endpoint needs private DNS.",
+    "refused": "Check base_url, and whether the service or a proxy listens there.",
+    "certificate": "Trust the authority that signed it: ca_bundle='authorities.pem', or AWS_CA_BUNDLE.",
+    "tls": "Check whether a proxy or firewall intercepts the connection.",
+    "timeout": "Check firewalls and proxies: HTTPS_PROXY, and NO_PROXY for a PrivateLink endpoint.",
+    "proxy": "Check HTTPS_PROXY.",
+}
+
+
+async def check_endpoint(transport: Transport, config: Config, models: tuple[str, ...]) -> list[Finding]:
+    """Check that the endpoint responds, that the clocks agree, and that it serves the models."""
+    request = Request("GET", "/models")
+    before = datetime.now(timezone.utc)
+    try:
+        response = await transport.send(request)
+    except APIConnectionError as error:
+        remedy = _REMEDIES.get(error.reason, "")
+        return [Finding("error", "endpoint", f"{config.base_url} does not respond", error.message, remedy)]
+    except BedrockRFTError as error:
+        return [Finding("error", "endpoint", "The request could not be sent", error.message)]
+    clock = check_clock(response.headers, before, datetime.now(timezone.utc))
+    responds = Finding("ok", "endpoint", f"{config.base_url} responds")
+    if response.ok:
+        return [responds, clock, *check_models(response, models)]
+    refused = map_status_error(response, request, config)
+    if not isinstance(refused, (PermissionDeniedError, AuthenticationError)):
+        summary = f"{config.base_url} responds, but not as the service does"
+        return [Finding("error", "endpoint", summary, refused.message), clock]
+    summary = "The endpoint does not accept this identity"
+    if isinstance(refused, PermissionDeniedError):
+        summary = "The endpoint accepts this identity, but does not allow it to list models"
+    return [responds, clock, Finding("error", "admitted", summary, refused.message)]
+
+
+def check_clock(headers: Mapping[str, str], before: datetime, after: datetime) -> Finding:
+    """Compare this machine's clock with the service's."""
+    summary = "The service's time is not known"
+    try:
+        server_time = parsedate_to_datetime(headers.get("date", ""))
+    except (TypeError, ValueError):
+        return Finding("unknown", "clock", summary, "the response has no Date header")
+    if server_time.tzinfo is None or "age" in headers:
+        return Finding("unknown", "clock", summary, "the response comes from a cache")
+    # The header has whole seconds, and was written between `before` and `after`.
+    ahead, behind = before - (server_time + timedelta(seconds=1)), server_time - after
+    skew = max(ahead, behind)
+    if skew < _MAX_SKEW:
+        return Finding("ok", "clock", "This machine's clock agrees with the service's")
+    summary = f"This machine's clock is {skew.total_seconds():.0f} s {'ahead' if ahead > behind else 'behind'}"
+    reason = "signatures and short-term keys are valid for minutes; this client corrects the difference, others may not"
+    return Finding("warning", "clock", summary, reason, "Synchronise the clock (NTP).")
+
+
+def check_models(response: Response, models: tuple[str, ...]) -> Iterator[Finding]:
+    """Check that models are served and known to be trainable; without models, list the trainable ones."""
+    try:
+        served = {str(model["id"]) for model in response.json()["data"]}
+    except (ValueError, TypeError, KeyError):
+        yield Finding("error", "models", "The list of models cannot be read", "a proxy may have responded")
+        return
+    trainable = sorted(KNOWN_MODELS & served)
+    for name in models:
+        if name not in served:
+            remedy = f"Known to be trainable here: {', '.join(trainable) or 'none'}."
+            yield Finding("error", "models", f"'{name}' is not served here", "", remedy)
+        elif name not in KNOWN_MODELS:
+            yield Finding("warning", "models", f"'{name}' is served, but not known to be trainable", "AWS adds models")
+        else:
+            yield Finding("ok", "models", f"'{name}' is served and known to be trainable")
+    if not models and trainable:
+        yield Finding("ok", "models", f"{len(served)} models are served; known to be trainable: {', '.join(trainable)}")
+    elif not models:
+        summary = "No model that is known to be trainable is served here"
+        yield Finding("warning", "models", summary, "", "Check the region, and the project's models.")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
@@ -14,20 +16,21 @@ from bedrock_rft._auth import api_key as api_keys
 from bedrock_rft._auth.config import Config
 from bedrock_rft._auth.identity import Identity
 from bedrock_rft._core.findings import Finding, Findings
+from bedrock_rft._core.redaction import redact
+from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._transport.transport import Transport, run_sync
 from bedrock_rft.access._aws_services import AwsServices
-from bedrock_rft.access._doctor import client_checks, function_checks, function_environment, role_checks
+from bedrock_rft.access._doctor import client_checks, function_checks, role_checks
 from bedrock_rft.access._doctor.aws_queries import Aws, QueryFailure
 from bedrock_rft.access._doctor.caller_checks import check_caller, check_permissions, unknown_permissions
-from bedrock_rft.access._doctor.concurrent_checks import failure_finding, run_checks, timeout_finding
-from bedrock_rft.access._doctor.endpoint_checks import check_endpoint
+from bedrock_rft.access._doctor.client_checks import check_endpoint
 from bedrock_rft.access._policies.arns import function_arns
 from bedrock_rft.access._policies.judge_policies import judge_policy
 from bedrock_rft.access._policies.rft_policies import caller_policy
 from bedrock_rft.errors import BedrockRFTError, ConfigurationError
 from bedrock_rft.types.arn import LambdaArn
 
-__all__ = ["Report", "doctor"]
+__all__ = ["Report", "doctor", "failure_finding", "run_checks", "timeout_finding"]
 
 _QUERY_SECONDS = 8.0
 _NO_ACCOUNT = "0" * 12
@@ -280,9 +283,9 @@ class _Examination:
         policy = aws("lambda", "get_policy", FunctionName=arn)
         yield function_checks.check_resource_policy(arn, policy)
         yield from self._check_unqualified_policy(aws, LambdaArn(bare), policy)
-        yield from function_environment.check_function_url(aws, arn)
-        yield from function_environment.check_kms_key(aws, arn, configuration)
-        yield from function_environment.check_network(aws, arn, configuration, self.judges)
+        yield from function_checks.check_function_url(aws, arn)
+        yield from function_checks.check_kms_key(aws, arn, configuration)
+        yield from function_checks.check_network(aws, arn, configuration, self.judges)
         identity = aws.identity
         if isinstance(identity, QueryFailure):
             return
@@ -309,3 +312,46 @@ class _Examination:
             return
         finding = function_checks.check_resource_policy(bare, own)
         yield from [finding] if finding.level != "ok" else []
+
+
+Check = Callable[[], Iterable[Finding]]
+
+
+def run_checks(checks: Mapping[str, Check], seconds: float) -> list[Finding]:
+    """Return the findings of all checks in order; a check that raises or exceeds the time limit is a finding itself.
+
+    Each check runs in a daemon thread, which does not keep the program alive.
+    """
+    findings: dict[str, list[Finding]] = {}
+
+    def run(name: str, check: Check) -> None:
+        try:
+            findings[name] = list(check())
+        except Exception as error:  # noqa: BLE001 - one failed check must not prevent the report
+            findings[name] = [failure_finding(name, error)]
+
+    threads = [threading.Thread(target=run, args=item, daemon=True, name="doctor") for item in checks.items()]
+    deadline = time.monotonic() + seconds
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    finished = dict(findings)
+    return [finding for name in checks for finding in finished.get(name, [timeout_finding(name, seconds)])]
+
+
+def failure_finding(name: str, error: Exception) -> Finding:
+    """Return the finding for a check that raised."""
+    reason = sanitize_line(redact(f"{type(error).__name__}: {error}"), 300)
+    return Finding("unknown", name.replace(" ", "_"), f"The check of the {name} failed", reason)
+
+
+def timeout_finding(name: str, seconds: float) -> Finding:
+    """Return the finding for a check that exceeded the time limit."""
+    return Finding(
+        "unknown",
+        name.replace(" ", "_"),
+        f"The check of the {name} did not finish within {seconds:g} s",
+        "",
+        "Allow more time with seconds=.",
+    )
