@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
+from bedrock_rft._core.findings import Finding
 from bedrock_rft._core.log import log
 from bedrock_rft._core.text import sanitize_line
+from bedrock_rft._core.warnings import warn
 from bedrock_rft._resources.base import (
     AsyncResource,
     Resource,
@@ -27,8 +31,11 @@ from bedrock_rft.types.events import Event
 from bedrock_rft.types.jobs import Job
 
 if TYPE_CHECKING:
+    from bedrock_rft.costs import Prices
+    from bedrock_rft.costs._limits import CostLimits
     from bedrock_rft.metrics import Comparison, Metrics, Thresholds
     from bedrock_rft.metrics._live import Style
+    from bedrock_rft.metrics._live.state import Change, State
     from bedrock_rft.trackers import Tracker
 
 __all__ = ["AsyncMonitoring", "Monitoring"]
@@ -119,12 +126,16 @@ class AsyncMonitoring(AsyncResource):
         reward_range: tuple[float, float] | None = (0.0, 1.0),
         raise_on_failure: bool = True,
         file: TextIO | None = None,
+        max_cost: float | None = None,
+        max_hours: float | None = None,
+        on_limit: Literal["warn", "cancel"] = "warn",
+        prices: Prices | None = None,
     ) -> Job:
         """Wait until a job ends, and show its progress: a panel in a notebook or a terminal, or lines of text.
 
-        The view has the status, steps, elapsed and remaining time, curves, the last messages, and alarms if the metrics
-        indicate a problem. As with `wait`, Ctrl-C leaves the job running, and prints how to resume. A job that is
-        watched again is shown from its first step.
+        The view has the status, steps, elapsed and remaining time, money so far and at the end as ranges, curves, the
+        last messages, and alarms if the metrics indicate a problem. As with `wait`, Ctrl-C leaves the job running, and
+        prints how to resume. A job that is watched again is shown from its first step.
 
         Args:
             job: the job or its id.
@@ -137,15 +148,23 @@ class AsyncMonitoring(AsyncResource):
             reward_range: lowest and highest value of the reward, the scale of the alarms; None if unknown.
             raise_on_failure: raise if the job failed or was cancelled; otherwise return it.
             file: stream to write to, instead of standard output.
+            max_cost: a limit of money, in the currency of the prices. It is compared with the published price for the
+                time since the job was created, without rounding, at each poll.
+            max_hours: a limit of hours since the job was created.
+            on_limit: `warn` warns at 80 % of a limit and when it is reached. `cancel` also cancels the job then, once
+                and for all: a cancelled job cannot be resumed, and it is not known whether it is billed.
+            prices: prices to use; by default `bedrock_rft.costs.Prices.load()`.
 
         Raises:
             JobFailedError, JobCancelledError: the job ended without success; it is `.job`.
             WaitTimeoutError: the timeout expired; the job was not cancelled.
-            ConfigurationError: `style` or `reward_range` is not valid.
+            ConfigurationError: `style`, `reward_range`, a limit or the prices are not valid.
             MissingExtraError: the view or a tracker needs a library that is not installed.
         """
         import asyncio
 
+        from bedrock_rft.costs import Prices
+        from bedrock_rft.costs._limits import CostLimits
         from bedrock_rft.metrics import Thresholds
         from bedrock_rft.metrics._live.state import State
         from bedrock_rft.metrics._live.view import view
@@ -154,13 +173,19 @@ class AsyncMonitoring(AsyncResource):
 
         check_range(reward_range)
         live_view, delivery = view(style, file), Delivery(trackers)
-        state, limits, work = State(), thresholds or Thresholds(), self._session.transport.run
+        budget = CostLimits(max_cost, max_hours, on_limit)
+        state, limits, work = (
+            State(prices=prices or Prices.load()),
+            thresholds or Thresholds(),
+            self._session.transport.run,
+        )
         seen = isinstance(job, Job)
         try:
             async for poll in poll_until_done(self, job, interval=poll_interval, timeout=timeout, events=True):
                 seen = True
                 saved = await self._checkpoints_or_none(poll.job) if poll.events or poll.job.is_terminal else ()
                 state, change = state.after(poll.job, poll.events, saved, limits, reward_range)
+                state, change = await self._check_limits(budget, state, change)
                 live_view.show(state, change)
                 await work(partial(delivery.take, change))
                 for event in poll.events:
@@ -175,6 +200,22 @@ class AsyncMonitoring(AsyncResource):
         if raise_on_failure:
             _raise_for(state.job)
         return state.job
+
+    async def _check_limits(self, budget: CostLimits, state: State, change: Change) -> tuple[State, Change]:
+        """Return the state with the limits that are near or reached, and cancel the job if that was asked for."""
+        if not budget.any or state.job.is_terminal or (cost := state.cost(time.time())) is None:
+            return state, change
+        found = [*budget.check(cost)]
+        if budget.reached and budget.cancels:
+            try:
+                await cast("Any", self).cancel(state.job)
+            except BedrockRFTError as error:  # the next poll tries again
+                remedy = f"client.jobs.cancel({state.job.id!r})"
+                found.append(Finding("error", "not_cancelled", "The job was not cancelled", str(error), remedy))
+        for finding in found:
+            warn(f"Job {state.job.id}: {finding}")
+        alarms = (*change.alarms, *found)
+        return replace(state, limits=(*state.limits, *found)), replace(change, alarms=alarms)
 
     async def metrics(self, job: Job | str) -> Metrics:
         """Return the metrics of every training step so far, in order, with the checkpoints.

@@ -1,6 +1,7 @@
 """Prices, estimates and costs of runs: ranges, each with how it was obtained.
 
-`client.estimate` returns an `Estimate` before a run. Prices are published figures that may be out
+`client.estimate` returns an `Estimate` before a run, and `client.jobs.metrics(job).cost()` a `Cost` while it runs and
+after it. Prices are published figures that may be out
 of date; `Prices.load` reads others.
 """
 
@@ -12,16 +13,18 @@ from bedrock_rft._core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from bedrock_rft.costs._estimate import Estimate, Item
+    from bedrock_rft.costs._job_cost import Cost
     from bedrock_rft.costs._pace import Pace
     from bedrock_rft.costs._prices import Price, Prices
     from bedrock_rft.costs._ranges import Range
 
-__all__ = ["Estimate", "Item", "Pace", "Price", "Prices", "Range"]
+__all__ = ["Cost", "Estimate", "Item", "Pace", "Price", "Prices", "Range"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "_estimate": ("Estimate", "Item"),
+        "_job_cost": ("Cost",),
         "_pace": ("Pace",),
         "_prices": ("Price", "Prices"),
         "_ranges": ("Range",),

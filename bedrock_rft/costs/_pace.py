@@ -46,6 +46,10 @@ class JobTimes:
         (first, began), (last, ended) = self.steps[0], self.steps[-1]
         return (ended - began) / (last - first)
 
+    def latest(self, count: int) -> JobTimes:
+        """Return the same job with its latest steps only."""
+        return JobTimes(self.job, self.steps[-count:])
+
     @property
     def seconds_around(self) -> float | None:
         """Return the seconds of a finished job before its first and after its last step, or None if unknown."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
@@ -12,7 +13,7 @@ from bedrock_rft._core.findings import WIDTH, clip
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.errors import ConfigurationError, MissingExtraError
 from bedrock_rft.metrics._series import KNOWN, checkpoint_steps, is_validation, number, sparkline
-from bedrock_rft.metrics._table import Table, columns, merge_steps, metric_value
+from bedrock_rft.metrics._table import Table, columns, merge_steps, metric_value, step_times
 from bedrock_rft.types.checkpoints import Checkpoint
 from bedrock_rft.types.events import Event, TrainingMetrics
 from bedrock_rft.types.jobs import Job
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from bedrock_rft._core.findings import Findings
+    from bedrock_rft.costs import Cost, Prices
+    from bedrock_rft.metrics._gains import Gains
     from bedrock_rft.metrics._thresholds import Thresholds
 
 __all__ = ["Comparison", "Metrics", "compare"]
@@ -43,16 +46,19 @@ class Metrics(Table, Sequence[TrainingMetrics]):
         steps: the metrics by step; those without a step come last.
         job: the job when the metrics were read.
         checkpoints: the models saved during the job.
+        times: the step and the Unix time in seconds of each event with metrics that has both.
     """
 
     steps: tuple[TrainingMetrics, ...] = ()
     job: Job | None = None
     checkpoints: tuple[Checkpoint, ...] = ()
+    times: tuple[tuple[int, float], ...] = ()
 
     @classmethod
     def of(cls, events: Iterable[Event], job: Job | None = None, checkpoints: Iterable[Checkpoint] = ()) -> Metrics:
         """Return the metrics in events, oldest first, such as those from `client.jobs.follow`."""
-        return cls(merge_steps(events), job, tuple(checkpoints))
+        found = tuple(events)
+        return cls(merge_steps(found), job, tuple(checkpoints), step_times(found))
 
     @overload
     def __getitem__(self, index: int) -> TrainingMetrics: ...
@@ -60,7 +66,7 @@ class Metrics(Table, Sequence[TrainingMetrics]):
     def __getitem__(self, index: slice) -> Metrics: ...
     def __getitem__(self, index: int | slice) -> TrainingMetrics | Metrics:
         if isinstance(index, slice):
-            return Metrics(self.steps[index], self.job, self.checkpoints)
+            return Metrics(self.steps[index], self.job, self.checkpoints, self.times)
         return self.steps[index]
 
     def __len__(self) -> int:
@@ -102,6 +108,7 @@ class Metrics(Table, Sequence[TrainingMetrics]):
             "job": _json_values(self.job) if self.job else None,
             "steps": [_json_values(step) for step in self.steps],
             "checkpoints": [_json_values(checkpoint) for checkpoint in self.checkpoints],
+            "times": [list(each) for each in self.times],
         }
 
     def _columns(self) -> Mapping[str, Sequence[Any]]:
@@ -116,6 +123,25 @@ class Metrics(Table, Sequence[TrainingMetrics]):
             MissingExtraError: the extra 'plot' is not installed.
         """
         return Comparison.of(self).plot()
+
+    def cost(self, *, prices: Prices | None = None, now: float | None = None) -> Cost:
+        """Return time and money of the job, so far and at its end, as ranges that name their origin.
+
+        Args:
+            prices: prices to use; by default `bedrock_rft.costs.Prices.load()`.
+            now: Unix seconds; by default the time of this machine. Only a job that has not ended depends on it.
+
+        Raises:
+            ConfigurationError: the metrics have no job, or the prices cannot be read.
+        """
+        from bedrock_rft.costs import Prices
+        from bedrock_rft.costs._job_cost import job_cost
+        from bedrock_rft.costs._pace import JobTimes
+
+        if self.job is None:
+            raise ConfigurationError("These metrics have no job. Read them with client.jobs.metrics(job).")
+        times = JobTimes.of(self.job, self.times)
+        return job_cost(times, self.total_steps, prices or Prices.load(), time.time() if now is None else now)
 
     def compare(self, *others: Metrics) -> Comparison:
         """Compare this job with others; see `bedrock_rft.metrics.compare`."""
@@ -254,6 +280,22 @@ class Comparison(Table, ShortRepr):
         except ImportError:
             raise MissingExtraError("plot()", "plot") from None
         return figure(self.title, self.runs)
+
+    def costs(self, *, prices: Prices | None = None, now: float | None = None) -> Gains:
+        """Return the cost of each job, the reward that it gained, and the cost per point of reward.
+
+        The gain is the mean of the last ten steps without that of the first ten. A point is 0.01 of reward.
+
+        Args:
+            prices: prices to use; by default `bedrock_rft.costs.Prices.load()`.
+            now: Unix seconds; by default the time of this machine.
+
+        Raises:
+            ConfigurationError: a run has no job, or the prices cannot be read.
+        """
+        from bedrock_rft.metrics._gains import Gain, Gains
+
+        return Gains(tuple(Gain.of(label, run, run.cost(prices=prices, now=now)) for label, run in self.runs))
 
     @property
     def title(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from bedrock_rft._core.findings import WIDTH, clip, wrap
 from bedrock_rft._core.output import print_error, write
 from bedrock_rft._core.text import sanitize_line
+from bedrock_rft.costs import Cost
 from bedrock_rft.metrics._live import words
 from bedrock_rft.metrics._live.state import Change, State
 
@@ -24,6 +25,7 @@ class View:
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
+        self._shown_money: float | None = None
 
     def show(self, state: State, change: Change) -> None:
         """Show the state after a poll."""
@@ -35,6 +37,14 @@ class View:
 
     def close(self) -> None:
         """End the view and keep its last output."""
+
+    def _new_cost(self, state: State, change: Change) -> Cost | None:
+        """Return the cost if it is worth a line: the status is new, or a further hour may be billed."""
+        cost = state.cost(time.time())
+        if cost is None or cost.so_far is None or (change.status is None and cost.so_far.high == self._shown_money):
+            return None
+        self._shown_money = cost.so_far.high
+        return cost
 
     def _print(self, line: str) -> None:
         write(self._stream, f"{line}\n")
@@ -53,6 +63,9 @@ class Plain(View):
             self._print_dated(f"checkpoint{step}: {model}", one.created_at)
         if change.status is not None or change.steps:
             self._print(clip(f"{_clock(None)} {_summary(state)}"))
+        if self._new_cost(state, change):
+            for line in wrap(words.money(state, time.time()), indent=" " * _CLOCK, further=" " * _CLOCK):
+                self._print(line)
         for alarm in change.alarms:
             for line in wrap(f"{alarm.level}: {alarm}"):
                 self._print(line)
@@ -70,11 +83,10 @@ class Plain(View):
 
 
 class Json(View):
-    """View with one JSON object a line, of the `kind` status, step, message, checkpoint or alarm; NaN is null."""
+    """View with one JSON object a line, of the `kind` status, step, message, checkpoint, alarm or cost; NaN is null."""
 
     def show(self, state: State, change: Change) -> None:
         """Write the changes."""
-        del state
         job = change.job
         for event in change.messages:
             self._write("message", job.id, event.model_dump_json())
@@ -84,6 +96,8 @@ class Json(View):
             self._write("checkpoint", job.id, one.model_dump_json())
         for alarm in change.alarms:
             self._write("alarm", job.id, **asdict(alarm))
+        if cost := self._new_cost(state, change):
+            self._write("cost", job.id, cost.to_json())
         if change.status is not None:
             model = {"fine_tuned_model": job.fine_tuned_model} if job.fine_tuned_model else {}
             error = {"error": json.loads(job.error.model_dump_json())} if job.status == "failed" and job.error else {}

@@ -60,10 +60,12 @@ def panel(state: State, now: float) -> str:
     model = escape_html(job.fine_tuned_model or job.model)
     width = min(100, 100 * step / total) if step and total else None
     values = [(escape_html(words.metric_title(name)), value) for name, value in words.latest_values(state)]
-    alarms = [f"<b class='{alarm.level}'>{alarm.level}</b> {escape_html(str(alarm))}" for alarm in state.alarms]
+    shown = (*state.limits, *state.alarms)
+    alarms = [f"<b class='{alarm.level}'>{alarm.level}</b> {escape_html(str(alarm))}" for alarm in shown]
     messages = [escape_html(words.format_event(event)) for event in state.messages]
     parts = [
         _row([f"<b>{escape_html(job.id)}</b>", escape_html(job.status), model, *words.progress(state, now)]),
+        _row([escape_html(words.money(state, now))]),
         f"<div class='b'><div style='width:{width:.1f}%'></div></div>" if width is not None else "",
         _row([f"{name} <b>{words.format_number(value)}</b>" for name, value in values]),
         charts([("", state.metrics)]) if state.metrics else "",

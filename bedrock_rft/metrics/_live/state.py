@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from bedrock_rft._core.findings import Finding
+from bedrock_rft.costs import Cost, Prices
+from bedrock_rft.costs._job_cost import job_cost
+from bedrock_rft.costs._pace import JobTimes
 from bedrock_rft.metrics import Metrics, Thresholds
-from bedrock_rft.metrics._table import event_metrics, merge_steps
+from bedrock_rft.metrics._table import event_metrics, merge_steps, step_times
 from bedrock_rft.types.checkpoints import Checkpoint
 from bedrock_rft.types.events import Event, TrainingMetrics
 from bedrock_rft.types.jobs import Job
@@ -55,6 +58,8 @@ class State:
         metrics: every step so far, with the job and its checkpoints.
         messages: the last events without metrics.
         alarms: current problems.
+        limits: limits of time and money that are near or reached.
+        prices: the prices for `cost`; None shows no money.
     """
 
     metrics: Metrics = field(default_factory=Metrics)
@@ -62,6 +67,8 @@ class State:
     alarms: tuple[Finding, ...] = ()
     _reported: frozenset[str] = frozenset()
     _times: tuple[tuple[int, float], ...] = ()
+    limits: tuple[Finding, ...] = ()
+    prices: Prices | None = None
 
     def after(
         self,
@@ -84,7 +91,8 @@ class State:
                 measured.append(Measured(found, event.created_at))
         metrics, alarms = replace(self.metrics, job=job, checkpoints=saved), self.alarms
         if measured:
-            metrics = replace(metrics, steps=merge_steps(events, self.metrics))
+            steps, seen = merge_steps(events, self.metrics), (*self.metrics.times, *step_times(events))
+            metrics = replace(metrics, steps=steps, times=seen)
         if measured or job.is_terminal:  # some checks need to know that no further step comes
             health = metrics.health(thresholds, reward_range=reward_range)
             alarms = (*health.errors, *health.warnings)
@@ -95,6 +103,8 @@ class State:
             alarms,
             self._reported | {alarm.code for alarm in alarms},
             (*self._times, *times)[-_PACE:],
+            self.limits,
+            self.prices,
         )
         before = self.metrics.job
         change = Change(
@@ -116,6 +126,12 @@ class State:
     def step(self) -> int | None:
         """Return the last known step."""
         return max((step.step for step in self.metrics if step.step is not None), default=None)
+
+    def cost(self, now: float) -> Cost | None:
+        """Return time and money as of `now`, in Unix seconds; None without prices."""
+        if self.prices is None:
+            return None
+        return job_cost(JobTimes.of(self.job, self.metrics.times), self.metrics.total_steps, self.prices, now)
 
     def elapsed(self, now: float) -> float | None:
         """Return seconds from the creation of the job until `now`, in Unix seconds, or until its end."""

@@ -83,11 +83,13 @@ class Terminal(View):
         parts: list[RenderableType] = [self._head(state), self._progress(state)]
         if state.metrics:
             parts.append(self._table)
+        if money := words.money(state, time.time()):
+            parts.append(_line(money, "dim"))
         steps = sorted(one.step_number for one in state.metrics.checkpoints if one.step_number is not None)
         if steps:
             parts.append(_line(f"checkpoints  {', '.join(f'{step:,}' for step in steps)}"))
         parts += [_line(f"  {words.format_event(event)}", "dim") for event in state.messages]
-        for alarm in state.alarms:
+        for alarm in (*state.limits, *state.alarms):
             colour = "red" if alarm.level == "error" else "yellow"
             parts += [Text(line, style=colour) for line in wrap(f"{alarm.level}: {alarm}")]
         return Group(*parts)

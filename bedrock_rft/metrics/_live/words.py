@@ -41,6 +41,12 @@ def progress(state: State, now: float) -> list[str]:
     return parts
 
 
+def money(state: State, now: float) -> str:
+    """Return the money so far and at the end, with what is unknown about it; empty if there is none to show."""
+    cost = state.cost(now)
+    return f"cost {cost.summary} (published price; rounding is not known)" if cost is not None and cost.summary else ""
+
+
 def format_number(value: float) -> str:
     """Format a number with four digits; rounding errors become 0."""
     return f"{0.0 if abs(value) < NOTHING else value:.4g}"

@@ -1,0 +1,147 @@
+"""Time and money of a job, so far and at its end, from its events."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from bedrock_rft._core.findings import wrap, write_text
+from bedrock_rft._core.text import ShortRepr, sanitize_line
+from bedrock_rft.costs._pace import JobTimes
+from bedrock_rft.costs._prices import UNKNOWN, Prices
+from bedrock_rft.costs._ranges import Range, format_hours, format_money
+
+__all__ = ["Cost", "job_cost"]
+
+_HOUR = 3600.0
+_RECENT = 20  # steps whose pace is compared with that of all steps
+_SKEW = 60.0  # seconds by which clocks may differ without a note
+
+
+@dataclass(frozen=True)
+class Cost(ShortRepr):
+    """Time and money of a job. Print it, or write it with `to_json`.
+
+    Amounts are ranges, because the billing of training is not published: the lowest is for the exact time between the
+    first and the last step, the highest for whole hours from the creation of the job to its end.
+
+    Attributes:
+        job: the id of the job.
+        status: its status.
+        elapsed: hours from its creation to its end or until now; None if unknown.
+        training: hours so far that may be billed.
+        remaining: hours until the last step, at the pace of its steps; None if unknown, 0 after the end.
+        so_far: money so far; None if there is no price of the model, or no time.
+        at_end: money at the end; None if it cannot be estimated yet.
+        metered: money for `elapsed` without rounding, which limits are compared with; None if unknown.
+        currency: of all amounts.
+        basis: the price, and how the times were obtained.
+        unknown: facts that are not published.
+    """
+
+    job: str
+    status: str
+    elapsed: float | None
+    training: Range
+    remaining: Range | None
+    so_far: Range | None
+    at_end: Range | None
+    metered: float | None
+    currency: str
+    basis: tuple[str, ...]
+    unknown: tuple[str, ...] = UNKNOWN
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the cost as JSON values."""
+        ranges = ("training", "remaining", "so_far", "at_end")
+        found = {name: value.to_dict() if isinstance(value, Range) else value for name, value in vars(self).items()}
+        return {**found, **{name: found[name] for name in ranges}, "basis": [*self.basis], "unknown": [*self.unknown]}
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return JSON text, and write it to `path` if given. Raises `DatasetError` if that fails."""
+        return write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False), path)
+
+    @property
+    def summary(self) -> str:
+        """Return the money in a few words; empty if it is unknown."""
+        if self.so_far is None:
+            return ""
+        so_far = format_money(self.so_far, self.currency)
+        if self.at_end is None:
+            return f"{so_far} so far"
+        at_end = format_money(self.at_end, self.currency)
+        return at_end if self.at_end == self.so_far else f"{so_far} so far, {at_end} at the end"
+
+    def __str__(self) -> str:
+        job = sanitize_line(self.job, 60)
+        lines = [*wrap(f"{job}, {sanitize_line(self.status, 30)}: {self.summary or 'cost unknown'}", indent="")]
+        if self.elapsed is not None:
+            lines.append(f"  {self.elapsed:.2f} hours since its creation; {format_hours(self.training)} may be billed")
+        if self.remaining is not None and self.remaining.high:
+            lines.append(f"  {format_hours(self.remaining)} until the last step")
+        lines += [line for each in self.basis for line in wrap(sanitize_line(each))]
+        return "\n".join([*lines, *wrap(f"not known: {'; '.join(self.unknown)}")])
+
+
+def job_cost(
+    times: JobTimes, total_steps: int | None, prices: Prices, now: float, *, region: str | None = None
+) -> Cost:
+    """Work out time and money of a job.
+
+    Args:
+        times: the job, and the times of its steps.
+        total_steps: the steps that it will take; None if unknown.
+        prices: the prices.
+        now: Unix seconds.
+        region: the region whose prices are preferred.
+    """
+    job, steps = times.job, times.steps
+    price = prices.find("training", job.model, region=region)
+    basis = [f"{price}" if price else f"no price of {job.model or 'the model'} is known"]
+    known = [at for at in (job.created_at, *(at for _, at in steps)) if at is not None]
+    if not known:
+        nothing = "neither the job nor its events have a time"
+        return Cost(job.id, job.status, None, Range(0, 0), None, None, None, None, prices.currency, (*basis, nothing))
+    begun, last = min(known), max(known)
+    ended = job.finished_at if job.is_terminal else now
+    if ended is None:
+        basis.append("the job has no time of its end, so its last step counts as the end")
+    elif not job.is_terminal and now < last - _SKEW:
+        basis.append("the clock of this machine is behind that of the service, so the last step counts as now")
+    stop = max(last, ended or last)
+    elapsed = (stop - begun) / _HOUR
+    between = (steps[-1][1] - steps[0][1]) / _HOUR if steps else 0.0
+    billed = job.status not in {"failed", "cancelled"}
+    training = Range(between if billed else 0.0, elapsed)
+    basis.append(
+        f"from {len(steps):,} steps with a time; at least the time between them, at most all since the creation"
+        if steps
+        else "no step has a time yet; at most all time since the creation"
+    )
+    if not billed:
+        basis.append(f"a {job.status} job may not be billed")
+    remaining = Range(0.0, 0.0) if job.is_terminal else _remaining(times, total_steps, stop)
+    so_far = _bill(training, price.amount) if price else None
+    at_end = _bill(training.plus(remaining), price.amount) if price and remaining is not None else None
+    metered = elapsed * price.amount if price else None
+    return Cost(
+        job.id, job.status, elapsed, training, remaining, so_far, at_end, metered, prices.currency, tuple(basis)
+    )
+
+
+def _bill(hours: Range, amount: float) -> Range:
+    """Return the money from exact to whole hours."""
+    return Range(hours.low * amount, math.ceil(hours.high) * amount)
+
+
+def _remaining(times: JobTimes, total: int | None, now: float) -> Range | None:
+    """Return hours until the last step, at the pace of all steps and of the latest ones."""
+    paces = [pace for part in (times, times.latest(_RECENT)) if (pace := part.seconds_per_step) is not None]
+    if not paces or total is None or total < times.steps[-1][0]:
+        return None
+    left, low, high = total - times.steps[-1][0], min(paces), max(paces)
+    passed = min(now - times.steps[-1][1], low) if left else 0.0
+    return Range(max(0.0, left * low - passed) / _HOUR, left * high / _HOUR)

@@ -1,0 +1,88 @@
+"""Cost per point of reward of several jobs."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from bedrock_rft._core.findings import WIDTH, clip, write_text
+from bedrock_rft._core.text import ShortRepr, sanitize_line
+from bedrock_rft.costs import Cost, Range
+from bedrock_rft.costs._ranges import format_money
+from bedrock_rft.metrics._series import Run
+
+__all__ = ["Gain", "Gains"]
+
+_REWARD = "critic_rewards_mean"
+_ENDS = 10
+_POINT = 0.01
+_LABEL = 40
+
+
+@dataclass(frozen=True)
+class Gain(ShortRepr):
+    """Cost and gain of one job.
+
+    Attributes:
+        label: the name of the job.
+        cost: time and money.
+        reward: the mean reward of the last ten steps without that of the first ten; None without enough steps.
+    """
+
+    label: str
+    cost: Cost
+    reward: float | None
+
+    @classmethod
+    def of(cls, label: str, run: Run, cost: Cost) -> Gain:
+        """Return the gain of a run. With fewer than 20 steps, its halves are compared."""
+        values = [value for _, value in run.series(_REWARD)]
+        size = min(_ENDS, len(values) // 2)
+        return cls(label, cost, sum(values[-size:]) / size - sum(values[:size]) / size if size else None)
+
+    @property
+    def per_point(self) -> Range | None:
+        """Return the money for 0.01 of reward; None if the cost is unknown or the reward did not rise."""
+        money = self.cost.at_end or self.cost.so_far
+        return money.times(_POINT / self.reward) if money and self.reward is not None and self.reward > 0 else None
+
+
+@dataclass(frozen=True)
+class Gains(ShortRepr):
+    """Cost and gain of several jobs. Print it, or write it with `to_json`.
+
+    Attributes:
+        rows: each job.
+    """
+
+    rows: tuple[Gain, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "rows": [
+                {
+                    "label": row.label,
+                    "cost": row.cost.to_dict(),
+                    "reward": row.reward,
+                    "per_point": row.per_point and row.per_point.to_dict(),
+                }
+                for row in self.rows
+            ]
+        }
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return JSON text, and write it to `path` if given. Raises `DatasetError` if that fails."""
+        return write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False), path)
+
+    def __str__(self) -> str:
+        lines = ["Cost, gain in reward, and cost of 0.01 of reward (not known: how hours are billed)"]
+        lines[0] = clip(lines[0], WIDTH)
+        for row in self.rows:
+            reward = "no rewards" if row.reward is None else f"{row.reward:+.3f}"
+            point = "none" if row.per_point is None else format_money(row.per_point, row.cost.currency)
+            lines.append(f"  {sanitize_line(row.label, _LABEL)}")
+            lines.append(f"    {row.cost.summary or 'cost unknown'}; {reward}; {point}")
+        return "\n".join(lines)
