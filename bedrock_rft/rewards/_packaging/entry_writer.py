@@ -13,8 +13,7 @@ from typing import Any, NoReturn, cast
 
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._core.version import __version__
-from bedrock_rft.rewards._packaging.module_slice import slice_module
-from bedrock_rft.rewards._packaging.module_source import ModuleSource, raise_unpackageable, read_source
+from bedrock_rft.rewards._packaging.module_slice import ModuleSource, raise_unpackageable, read_source, slice_module
 from bedrock_rft.rewards._runtime.formula import Formula
 from bedrock_rft.rewards._runtime.function import Function
 from bedrock_rft.rewards._runtime.handler import Handler
@@ -45,8 +44,8 @@ class Sources:
     timeout: int = 300
     memory: int = 512
     direct: bool = False
-    notebooks: dict[str, tuple[Mapping[str, Any], tuple[str, ...]]] = field(
-        default_factory=dict[str, "tuple[Mapping[str, Any], tuple[str, ...]]"]
+    notebooks: dict[str, tuple[Mapping[str, Any], list[str]]] = field(
+        default_factory=dict[str, "tuple[Mapping[str, Any], list[str]]"]
     )
 
 
@@ -87,10 +86,10 @@ class _Writer:
         """Return the files: the entry point with these lines, and the needed parts of modules."""
         written = Sources({"lambda_function.py": "\n".join([DOCSTRING, *lines, ""]).encode()})
         for module, source, names in self.modules.values():
-            part = slice_module(source, names)
-            written.files[f"{module}.py"] = part.text.encode()
+            text, compared = slice_module(source, names)
+            written.files[f"{module}.py"] = text.encode()
             if source.notebook:
-                written.notebooks[module] = (source.space, part.comparable)
+                written.notebooks[module] = (source.space, compared)
         return written
 
     def render_source(self, reward: Reward) -> str:

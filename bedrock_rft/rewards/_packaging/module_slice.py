@@ -1,4 +1,4 @@
-"""Take the part of a module that some names need: the statements that bind them, and those that these refer to.
+"""Take the part of a module or notebook that some names need: the statements that bind them and all that they refer to.
 
 Only source text is packaged, never a value: a name that is set from the environment stays an expression, and its value
 on this machine does not get into the package.
@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import ast
 import builtins
+import copy
+import linecache
 import symtable
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, cast
 
 from bedrock_rft._core.text import sanitize_line
-from bedrock_rft.rewards._packaging.module_source import (
-    ModuleSource,
-    Statement,
-    bound_names,
-    raise_unpackageable,
-    root_name,
-)
+from bedrock_rft.errors import ConfigurationError
+from bedrock_rft.rewards._packaging.imports import parse_source
 
-__all__ = ["ModuleSlice", "slice_module"]
+__all__ = ["ModuleSource", "raise_unpackageable", "read_source", "slice_module"]
 
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+_RUN_IN_KERNEL = frozenset({"time", "capture", "prun"})
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _MODULE_NAMES = frozenset({"__name__", "__file__", "__doc__", "__builtins__", "__spec__", "__package__"})
 _EMPTY = {"set()": set[Any](), "dict()": dict[Any, Any](), "list()": list[Any]()}
 _BLOCKS = {"For": "for", "AsyncFor": "for", "While": "while", "With": "with", "AsyncWith": "with", "Match": "match"}
@@ -33,29 +34,214 @@ _MUTATORS = frozenset(
 _FILE = "write the reward into a file and package 'path/to/file.py:name'"
 
 
+@dataclass(frozen=True, eq=False)
+class Statement:
+    """A top-level statement of a file (cell 0) or a notebook cell. Imports have one statement for each name."""
+
+    node: ast.stmt
+    text: str
+    location: str
+    cell: int
+
+
 @dataclass(frozen=True)
-class ModuleSlice:
-    """A part of a module.
+class ModuleSource:
+    """The top-level statements of a module.
 
     Attributes:
-        text: the source.
-        comparable: the names whose values have to be the same in the package as they are now. The names that the
-            functions of the slice change themselves, such as caches, are not among them.
+        module: the module's name.
+        space: its current global names.
+        notebook: whether it consists of notebook cells, which run in any order.
+        future: whether it has `from __future__ import annotations`.
+        bindings: the statements that bind each name, in order. In a notebook, those of the last cell that binds it, and
+            earlier ones if that cell uses the earlier value.
+        changes: the location of a top-level statement that changes the value of a name in place.
     """
 
-    text: str
-    comparable: tuple[str, ...]
+    module: str
+    space: Mapping[str, Any]
+    notebook: bool
+    future: bool = False
+    bindings: dict[str, list[Statement]] = field(default_factory=dict[str, list[Statement]])
+    changes: dict[str, str] = field(default_factory=dict[str, str])
 
 
-def slice_module(source: ModuleSource, names: list[str]) -> ModuleSlice:
-    """Return the part of a module that some names need."""
+def read_source(space: Mapping[str, Any], label: str) -> ModuleSource:
+    """Read the source of a module."""
+    module = str(space.get("__name__", "__main__"))
+    file, cells = space.get("__file__"), cast("list[Any] | None", space.get("In"))
+    notebook = isinstance(cells, list) and not isinstance(file, str)
+    texts: list[tuple[str, str, int]]
+    if notebook:
+        texts = [(f"cell {number}", _cell_code(str(text)), number) for number, text in enumerate(cells or ())]
+    else:
+        lines = linecache.getlines(file, dict(space)) if isinstance(file, str) else []
+        if not lines:
+            raise ConfigurationError(
+                f"The source of {label} cannot be read. Write it into a file, and package 'path/to/file.py:name'."
+            )
+        texts = [(str(file).replace("\\", "/").rpartition("/")[2], "".join(lines).removeprefix("\ufeff"), 0)]
+    trees = [(location, text, number, _parse(location, text, notebook=notebook)) for location, text, number in texts]
+    source = ModuleSource(module, space, notebook, future=any(_has_future_annotations(tree) for *_, tree in trees))
+    for location, text, number, tree in trees:
+        _add_statements(source, location, text, number, tree)
+    return source
+
+
+def _cell_code(cell: str) -> str:
+    """Return the code of a cell. IPython keeps a cell with a magic such as `%%time` as a call of `run_cell_magic`."""
+    try:
+        (node,) = ast.parse(cell).body
+    except (SyntaxError, ValueError):
+        return cell
+    call = node.value if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else None
+    if call is None or not ast.unparse(call.func).endswith(".run_cell_magic"):
+        return cell
+    constants = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
+    magic, _, body = (*constants, "", "", "")[:3]
+    return str(body) if magic in _RUN_IN_KERNEL else ""
+
+
+def _parse(location: str, text: str, *, notebook: bool) -> ast.Module:
+    try:
+        return parse_source(location, text)
+    except ConfigurationError:
+        if not notebook:
+            raise
+        return ast.Module([], [])  # such a cell never ran
+
+
+def _has_future_annotations(tree: ast.Module) -> bool:
+    return any(
+        isinstance(node, ast.ImportFrom) and node.module == "__future__" and "annotations" in ast.unparse(node)
+        for node in tree.body
+    )
+
+
+def _add_statements(source: ModuleSource, location: str, text: str, number: int, tree: ast.Module) -> None:
+    lines = text.split("\n")
+    for node in tree.body:
+        place = f"{location}, line {node.lineno}"
+        if isinstance(node, ast.ImportFrom) and node.module == "__future__":
+            continue
+        for statement in _split_statement(node, lines, place, number):
+            for name in dict.fromkeys(_bound_names(statement.node)):
+                known = source.bindings.setdefault(name, [])
+                if known and known[-1].cell != number and not _uses_itself(name, statement.node):
+                    known.clear()
+                    source.changes.pop(name, None)
+                known.append(statement)
+        for name in _changed_names(node):
+            source.changes[name] = place
+
+
+def _uses_itself(name: str, node: ast.stmt) -> bool:
+    """Return whether a statement computes the new value of a name from its old value."""
+    return isinstance(node, ast.AugAssign) or name in _names_read_at_once(node)
+
+
+def _names_read_at_once(node: ast.AST) -> set[str]:
+    """Return the names that a statement reads when it is executed, not in the bodies of functions."""
+    names: set[str] = set()
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        children: list[ast.AST] = [*node.decorator_list, *node.args.defaults]
+        children += [default for default in node.args.kw_defaults if default is not None]
+    elif isinstance(node, ast.Lambda):
+        children = [*node.args.defaults]
+    else:
+        children = list(ast.iter_child_nodes(node))
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            names.add(node.id)
+    for child in children:
+        names |= _names_read_at_once(child)
+    return names
+
+
+def _split_statement(node: ast.stmt, lines: Sequence[str], place: str, cell: int) -> Iterator[Statement]:
+    """Yield one statement for each name of an import, so that no unused import is packaged."""
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        for alias in _aliases(node):
+            single = copy.copy(node)
+            single.names = [alias]
+            yield Statement(single, ast.unparse(single), place, cell)
+        return
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    first, column = (decorators[0].lineno, 0) if decorators else (node.lineno, node.col_offset)
+    own = [line.encode() for line in lines[first - 1 : node.end_lineno]]  # columns count bytes
+    own[-1] = own[-1][: node.end_col_offset]
+    own[0] = own[0][column:]
+    yield Statement(node, b"\n".join(own).decode(), place, cell)
+
+
+def _aliases(node: ast.Import | ast.ImportFrom) -> list[ast.alias]:
+    """Return the names of an import. A star is replaced by the names that the module has."""
+    if node.names[0].name != "*" or isinstance(node, ast.Import):
+        return node.names
+    module = sys.modules.get(node.module or "")
+    if module is None:  # the cell failed
+        return []
+    public = getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]
+    return [ast.alias(str(name)) for name in public]
+
+
+def _bound_names(node: ast.AST) -> Iterator[str]:
+    """Yield the names that a statement binds in its own scope."""
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        for alias in node.names:
+            yield alias.asname or alias.name.split(".")[0]
+        return
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        yield node.name
+        return
+    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        return  # false at run time
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        yield node.id
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, _COMPREHENSIONS):
+            yield from (inner.target.id for inner in ast.walk(child) if isinstance(inner, ast.NamedExpr))
+        elif not isinstance(child, ast.Lambda):
+            yield from _bound_names(child)
+
+
+def _changed_names(node: ast.AST) -> Iterator[str]:
+    """Yield the names whose values a statement changes in place, by an assignment to a part or by a method call."""
+    if isinstance(node, _SCOPES):
+        return
+    if isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.ctx, (ast.Store, ast.Del)):
+        yield from _root_name(node)
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute):
+        yield from _root_name(node.value.func)
+    for child in ast.iter_child_nodes(node):
+        yield from _changed_names(child)
+
+
+def _root_name(node: ast.expr) -> Iterator[str]:
+    """Yield the name at the start of an expression such as `name.attribute[0]`, if there is one."""
+    while isinstance(node, (ast.Subscript, ast.Attribute)):
+        node = node.value
+    if isinstance(node, ast.Name):
+        yield sanitize_line(node.id)
+
+
+def raise_unpackageable(reason: str) -> NoReturn:
+    raise ConfigurationError(f"The reward cannot be packaged: {reason}.")
+
+
+def slice_module(source: ModuleSource, names: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the source of the part of a module that some names need, and the names to compare.
+
+    These have to have the same values in the package as they have now. The names that the functions of the part change
+    themselves, such as caches, are not among them.
+    """
     slicer = _Slicer(source)
     for name in names:
         slicer.add(name, name)
-    comparable = slicer.check()
-    texts = [statement.text for statement in slicer.ordered()]
+    compared, statements = slicer.check(), list(slicer.statements)
+    if not source.notebook:  # in a notebook, each statement follows those that it depends on
+        statements.sort(key=lambda statement: (statement.node.lineno, statement.node.col_offset))
     first = ["from __future__ import annotations"] if source.future else []
-    return ModuleSlice("\n\n".join([*first, *texts]) + "\n", comparable)
+    return "\n\n".join([*first, *(statement.text for statement in statements)]) + "\n", compared
 
 
 class _Slicer:
@@ -64,7 +250,7 @@ class _Slicer:
     def __init__(self, source: ModuleSource) -> None:
         self._source = source
         self._names: set[str] = set()
-        self._statements: dict[Statement, None] = {}
+        self.statements: dict[Statement, None] = {}
 
     def add(self, name: str, user: str) -> None:
         """Add a name, after the names that its statements refer to."""
@@ -77,17 +263,11 @@ class _Slicer:
             return
         statements = source.bindings[name]
         for statement in statements:
-            _check_block(name, statement)
+            _check_block(name, statement.node, statement.location)
         for statement in statements:
             for other in _referenced_names(statement, future=source.future):
                 self.add(other, name)
-        self._statements.update(dict.fromkeys(statements))
-
-    def ordered(self) -> list[Statement]:
-        """Return the statements in an order that runs: file order, or in a notebook each after those it depends on."""
-        if self._source.notebook:
-            return list(self._statements)
-        return sorted(self._statements, key=lambda statement: (statement.node.lineno, statement.node.col_offset))
+        self.statements.update(dict.fromkeys(statements))
 
     def _check_defined(self, name: str, user: str) -> None:
         if hasattr(builtins, name) or name in _MODULE_NAMES:
@@ -97,18 +277,18 @@ class _Slicer:
             raise_unpackageable(f"'{by}' uses '{shown}', but no statement of its module assigns it; {_FILE}")
         raise_unpackageable(f"'{by}' uses '{shown}', which is not defined; define it")
 
-    def check(self) -> tuple[str, ...]:
+    def check(self) -> list[str]:
         """Check that running the statements again gives the current values; return the names to compare."""
-        changed_by_reward = {name for statement in self._statements for name in _changed_by_functions(statement.node)}
-        for name in sorted(self._names):
-            self._check_value(name, self._source.bindings.get(name, []), changes=name in changed_by_reward)
-        names = sorted(self._names - changed_by_reward)
-        return tuple(name for name in names if name in self._source.bindings)
+        changed_by_reward = {name for statement in self.statements for name in _changed_by_functions(statement.node)}
+        known = sorted(name for name in self._names if name in self._source.bindings)
+        for name in known:
+            self._check_value(name, self._source.bindings[name], changes=name in changed_by_reward)
+        return [name for name in known if name not in changed_by_reward]
 
     def _check_value(self, name: str, statements: list[Statement], *, changes: bool) -> None:
         shown = sanitize_line(name)
         assigned = all(isinstance(one.node, (ast.Assign, ast.AnnAssign, ast.AugAssign)) for one in statements)
-        if not statements or any(isinstance(one.node, (ast.Import, ast.ImportFrom)) for one in statements):
+        if any(isinstance(one.node, (ast.Import, ast.ImportFrom)) for one in statements):
             return
         if name in self._source.changes and (assigned or not changes):
             raise_unpackageable(
@@ -133,9 +313,9 @@ def _changed_by_functions(node: ast.stmt) -> Iterator[str]:
         if isinstance(inner, ast.Global):
             yield from inner.names
         elif isinstance(inner, (ast.Subscript, ast.Attribute)) and isinstance(inner.ctx, (ast.Store, ast.Del)):
-            yield from root_name(inner)
+            yield from _root_name(inner)
         elif isinstance(inner, ast.Call) and isinstance(inner.func, ast.Attribute) and inner.func.attr in _MUTATORS:
-            yield from root_name(inner.func)
+            yield from _root_name(inner.func)
 
 
 def _assigned_expression(node: ast.stmt) -> ast.expr | None:
@@ -145,26 +325,21 @@ def _assigned_expression(node: ast.stmt) -> ast.expr | None:
     return node.value if single and isinstance(node, (ast.Assign, ast.AnnAssign)) else None
 
 
-def _check_block(name: str, statement: Statement) -> None:
-    for node in _statements_in_scope(statement.node):
-        block = _BLOCKS.get(type(node).__name__)
-        if isinstance(node, ast.If) and "__name__" in ast.unparse(node.test):
-            block = "if __name__"
-        if block is not None:
-            raise_unpackageable(
-                f"'{sanitize_line(name)}' is assigned inside '{block}' ({statement.location}), which does not run in "
-                f"Lambda; assign it at the top level, or {_FILE}"
-            )
-
-
-def _statements_in_scope(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield a statement and the statements inside it, without those of functions and classes."""
+def _check_block(name: str, node: ast.AST, location: str) -> None:
+    """Check that a statement binds no name in a loop, for example; functions and classes have their own scope."""
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return
-    yield node
+    block = _BLOCKS.get(type(node).__name__)
+    if isinstance(node, ast.If) and "__name__" in ast.unparse(node.test):
+        block = "if __name__"
+    if block is not None:
+        raise_unpackageable(
+            f"'{sanitize_line(name)}' is assigned inside '{block}' ({location}), which does not run in Lambda; assign "
+            f"it at the top level, or {_FILE}"
+        )
     for child in ast.iter_child_nodes(node):
         if isinstance(child, (ast.stmt, ast.ExceptHandler)):
-            yield from _statements_in_scope(child)
+            _check_block(name, child, location)
 
 
 def _is_unchanged(expression: ast.expr, value: Any) -> bool:
@@ -185,7 +360,7 @@ def _referenced_names(statement: Statement, *, future: bool) -> list[str]:
     # With this import, a symbol table does not have the names in annotations, which are never evaluated.
     text = f"from __future__ import annotations\n{statement.text}" if future else statement.text
     table = symtable.symtable(text, "source", "exec")
-    own = {*bound_names(statement.node)}
+    own = {*_bound_names(statement.node)}
     # From Python 3.12 on, a table has the variables of comprehensions too; they are assigned, but not bound.
     symbols = (symbol for symbol in table.get_symbols() if symbol.is_referenced())
     names = {symbol.get_name() for symbol in symbols if not symbol.is_assigned() or symbol.get_name() in own}

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
+import platform
+import re
 import stat
+import subprocess
 import sys
+import tempfile
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -14,11 +21,11 @@ from typing import cast
 
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._core.version import __version__
-from bedrock_rft.errors import ConfigurationError
+from bedrock_rft.errors import ConfigurationError, RewardError
+from bedrock_rft.rewards._packaging import value_fingerprint
 from bedrock_rft.rewards._packaging.archive import LARGEST_UNZIPPED, Package, build_zip, validate_file_name
 from bedrock_rft.rewards._packaging.entry_writer import DOCSTRING, Sources, write_function_sources, write_reward_sources
-from bedrock_rft.rewards._packaging.imports import check_imports, decode_source
-from bedrock_rft.rewards._packaging.load_check import can_load, changed_names, load_package
+from bedrock_rft.rewards._packaging.imports import LAMBDA_MODULES, check_imports, decode_source
 from bedrock_rft.rewards._packaging.requirements import (
     ARCHITECTURES,
     install_requirements,
@@ -32,6 +39,7 @@ from bedrock_rft.rewards._runtime.graders.unit_tests import PassesTests
 from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.reward import Reward
 from bedrock_rft.rewards._targets.resolve import reward_name, split_reward_path
+from bedrock_rft.rewards._targets.subprocess_target import SubprocessTarget, clean_environment
 
 __all__ = ["RUNTIMES", "package", "runtime_files", "write_sources"]
 
@@ -40,6 +48,7 @@ RUNTIMES = ("python3.13", "python3.14", "python3.12", "python3.11", "python3.10"
 
 _ENTRY_FILE = "lambda_function.py"
 _MAX_MEMORY = 10_240
+_LOAD_MEMORY, _LOAD_TIMEOUT = 2048, 30.0
 
 
 def package(
@@ -103,8 +112,8 @@ def package(
         raise ConfigurationError(f"A requirement also has a file '{conflict}'. Rename yours.")
     content, files = build_zip({**brought, **own})
     called: Sequence[str] = ()
-    if can_load(brought, runtime=runtime, processor=ARCHITECTURES[architecture]):
-        called = load_package(content, sources.handler, direct=sources.direct)
+    if _can_load(brought, runtime=runtime, processor=ARCHITECTURES[architecture]):
+        called = _load_package(content, sources.handler, direct=sources.direct)
         _compare_notebooks(content, sources)
     all_models = tuple(dict.fromkeys([*sources.models, *called, *models]))
     return Package(
@@ -246,10 +255,41 @@ def _check_name(name: str) -> None:
         raise ConfigurationError(f"'{name}' would hide the module '{top}' in Lambda. Rename it.")
 
 
+def _can_load(brought: Iterable[str], *, runtime: str, processor: str) -> bool:
+    """Return whether files of requirements can be loaded here: machine code has to be for this platform."""
+    native = any(name.endswith(".so") or ".so." in name for name in brought)
+    here = (f"python{sys.version_info.major}.{sys.version_info.minor}", sys.platform, platform.machine())
+    return not native or here == (runtime, "linux", processor)
+
+
+def _load_package(content: bytes, handler: str, *, direct: bool) -> Sequence[str]:
+    """Load a zip and return the ids of the models that its judges call."""
+    process = SubprocessTarget(content, handler, "package", _LOAD_TIMEOUT, _LOAD_MEMORY)
+    try:
+        description = process.start()
+    except RewardError as error:
+        missing = re.search(r"No module named '(\w+)", error.message)
+        if missing is not None and missing.group(1) in LAMBDA_MODULES:  # Lambda has it, this environment does not
+            return ()
+        raise ConfigurationError(f"The package cannot be loaded. {error.message}") from error
+    finally:
+        process.close()
+    name = handler.rpartition(".")[2]
+    if direct and description.get("reward"):
+        raise ConfigurationError(
+            f"'{name}' is a reward, which Lambda cannot call. Write {name} = ….handler in its file."
+        )
+    if description.get("wrong"):
+        raise ConfigurationError(f"Lambda could not call '{name}': {sanitize_line(str(description['wrong']))}.")
+    return [str(model) for model in description.get("models", ())]
+
+
 def _compare_notebooks(content: bytes, sources: Sources) -> None:
     """Raise `ConfigurationError` if a name has another value in the package than in the notebook."""
     for module, (space, names) in sources.notebooks.items():
-        changed = changed_names(content, module, fingerprint_names(space, list(names)))
+        here = fingerprint_names(space, names)
+        there = _fingerprint_in_package(content, module, [*here])
+        changed = [name for name, fingerprint in here.items() if there.get(name, fingerprint) != fingerprint]
         if changed:
             shown = ", ".join(f"'{sanitize_line(name)}'" for name in changed)
             raise ConfigurationError(
@@ -258,6 +298,29 @@ def _compare_notebooks(content: bytes, sources: Sources) -> None:
                 "Assign the values that the reward needs in one cell, or write the reward into a file and package "
                 "'path/to/file.py:name'."
             )
+
+
+def _fingerprint_in_package(content: bytes, module: str, names: list[str]) -> dict[str, str]:
+    """Fingerprint values of a packaged module in a clean process; an empty result if it cannot be loaded."""
+    with tempfile.TemporaryDirectory(prefix="package-", ignore_cleanup_errors=True) as folder:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            archive.extractall(folder)
+        paths = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+        try:
+            done = subprocess.run(  # noqa: S603 - the package that was just built
+                [sys.executable, "-I", "-B", "-S", str(value_fingerprint.__file__)],
+                input=json.dumps([folder, module, names, paths]),
+                env=clean_environment(folder),
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                timeout=_LOAD_TIMEOUT,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return {}
+    found: dict[str, str] = {} if done.returncode else json.loads(done.stdout.rpartition("\n")[2])
+    return found
 
 
 @cache
