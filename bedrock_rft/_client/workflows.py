@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -62,6 +63,7 @@ class AsyncWorkflows(AsyncResource):
         seed: int = 0,
         thresholds: Thresholds | None = None,
         reward_range: tuple[float, float] = (0.0, 1.0),
+        executor: Executor | None = None,
     ) -> Evaluation:
         """Sample models on the prompts of a dataset, score the answers with a reward, and compare the models.
 
@@ -95,6 +97,7 @@ class AsyncWorkflows(AsyncResource):
             seed: random seed for `limit` and for the statistics.
             thresholds: limits for the advice on a base model that is too weak or too good.
             reward_range: smallest and largest value of the reward. Advice is given only for means within it.
+            executor: scores the answers, as in `rewards.score`: a process pool, or the executor of a Dask cluster.
 
         Raises:
             APIError: a problem that affects every request, such as an unknown model or a missing permission.
@@ -105,7 +108,18 @@ class AsyncWorkflows(AsyncResource):
         from bedrock_rft.evaluation._evaluate import Settings, run
 
         settings = Settings(
-            samples, concurrency, sampling, limit, by, pass_mark, resume, progress, seed, thresholds, reward_range
+            samples,
+            concurrency,
+            sampling,
+            limit,
+            by,
+            pass_mark,
+            resume,
+            progress,
+            seed,
+            thresholds,
+            reward_range,
+            executor,
         )
         return await run(dataset, models, reward, self, settings, timeout=timeout)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -51,6 +52,7 @@ class Settings:
     seed: int = 0
     thresholds: Thresholds | None = None
     reward_range: tuple[float, float] = (0.0, 1.0)
+    executor: Executor | None = None
 
     def validated(self) -> Settings:
         """Return these settings. Raises `ConfigurationError` if one is invalid."""
@@ -87,7 +89,7 @@ async def run(
     """Evaluate through the OpenAI client of a `Client`, in a new event loop, or of an `AsyncClient`, in this one."""
     config, blocking = client._session.config, client._blocking
     sampler = chat_sampler(client.openai, config, settings.validated().sampling or {}, timeout, blocking=blocking)
-    with closing(create_scorer(reward, client)) as scorer:
+    with closing(create_scorer(reward, client, settings.executor)) as scorer:
         work = partial(_evaluate, dataset, models, scorer, sampler, config, settings)
         return run_coroutine(work) if blocking else await work()
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
+from uuid import uuid4
 
 from bedrock_rft._auth.config import Config
 from bedrock_rft.errors import APIError, RewardError
@@ -15,6 +17,8 @@ from bedrock_rft.evaluation._progress import ProgressReporter
 from bedrock_rft.evaluation._questions import Question
 from bedrock_rft.evaluation._resume_file import Answer, AnswerScore, ResumeFile
 from bedrock_rft.evaluation._sampling import AdaptiveLimiter, Sampler, sample_all
+from bedrock_rft.rewards._batch.score import check_pickle, worker_died
+from bedrock_rft.rewards._batch.worker import Job, concerns_single_answer, score_together
 from bedrock_rft.rewards._targets.entry_point import EntryPoint, InProcessTarget
 from bedrock_rft.rewards._targets.handler_response import parse_response, parse_scores
 from bedrock_rft.rewards._targets.resolve import lambda_arn, resolve_target
@@ -30,7 +34,6 @@ _LOCAL_TIMEOUT = 900.0
 _LOCAL_MEMORY_MB = 1024
 _LAMBDA_INVOCATIONS = 8
 """Concurrent invocations of a deployed function."""
-_CONCERNS_ALL = ("timeout", "not_invoked", "busy", "not_loaded")
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,8 @@ class Scorer:
     close: Callable[[], None]
 
 
-def create_scorer(reward: object, client: Any) -> Scorer:
-    """Resolve a reward, as `resolve_target` does, and return its scorer."""
+def create_scorer(reward: object, client: Any, executor: Executor | None = None) -> Scorer:
+    """Resolve a reward, as `resolve_target` does, and return its scorer, which may use an executor."""
     timeout = None if lambda_arn(reward) else _LOCAL_TIMEOUT
     target = resolve_target(reward, timeout=timeout, memory=_LOCAL_MEMORY_MB, client=client)
     entry_point = as_entry_point(target)
@@ -63,8 +66,24 @@ def create_scorer(reward: object, client: Any) -> Scorer:
         scores = parse_scores(response, [str(entry["id"]) for entry in entries])
         return [AnswerScore(result.score, dict(result.metrics)) for result in scores]
 
-    concurrency = 1 if target.arn is None else _LAMBDA_INVOCATIONS
-    return Scorer(target.name, f"{target.name} {target.fingerprint}", concurrency, score, target.close)
+    job = Job(uuid4().hex, reward, timeout, _LOCAL_MEMORY_MB)
+    scoring = score if executor is None else _executor_scoring(executor, job)
+    concurrency = 1 if target.arn is None and executor is None else _LAMBDA_INVOCATIONS
+    return Scorer(target.name, f"{target.name} {target.fingerprint}", concurrency, scoring, target.close)
+
+
+def _executor_scoring(executor: Executor, job: Job) -> Callable[[Sequence[Mapping[str, Any]]], list[AnswerScore]]:
+    """Return a function that scores a batch in a worker. Raises `ConfigurationError` if a process cannot get it."""
+    check_pickle(job, executor)
+
+    def score(entries: Sequence[Mapping[str, Any]]) -> list[AnswerScore]:
+        try:
+            results = executor.submit(score_together, job, entries).result()
+        except BrokenExecutor as error:
+            raise worker_died(error) from error
+        return [AnswerScore(cast("float", value), dict(metrics)) for value, metrics, _ in results]
+
+    return score
 
 
 def as_entry_point(target: Target) -> EntryPoint:
@@ -72,11 +91,6 @@ def as_entry_point(target: Target) -> EntryPoint:
     if isinstance(target, InProcessTarget):
         return lambda event, _: target.call(event)
     return lambda event, _: invoke_until_accepted(target, event).unwrap()
-
-
-def _concerns_single_answer(error: RewardError) -> bool:
-    """Return whether an error may concern one answer only, so that the others of its batch are worth another try."""
-    return error.code not in _CONCERNS_ALL
 
 
 @dataclass
@@ -152,7 +166,7 @@ class _Scoring:
             try:
                 await self._score(batch)
             except RewardError as error:
-                if not _concerns_single_answer(error) or not await self._score_singly(batch):
+                if not concerns_single_answer(error) or not await self._score_singly(batch):
                     raise
 
     async def _score(self, batch: Sequence[Question]) -> None:
@@ -172,7 +186,7 @@ class _Scoring:
             try:
                 await self._score([question])
             except RewardError as error:
-                if not _concerns_single_answer(error):
+                if not concerns_single_answer(error):
                     raise
                 self.unscored.ungraded[question.key] = error.message
                 failed += 1

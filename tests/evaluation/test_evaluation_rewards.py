@@ -13,6 +13,9 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +125,23 @@ def test_a_reward_gives_the_same_scores_in_every_place(
     assert 0 < found["reward"].models[0].score.value < 1
     assert [found[name].reward for name in ("reward", "file", "deployed")] == ["right", "reward.py:lambda_handler", ARN]
     assert found["zip"].models[0].parts["length"] == found["deployed"].models[0].parts["length"] > 0
+
+
+def no_scores(event: Any, context: Any, lock: Any = None) -> Any:
+    raise NotImplementedError
+
+
+def test_answers_are_scored_on_an_executor(client: Client, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(SOURCE)
+    settings: dict[str, Any] = {"limit": 24, "resume": tmp_path / "answers.jsonl"}
+    alone = ask(client, data, right, **settings)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        found = ask(client, data, f"{tmp_path / 'mine.py'}:lambda_handler", executor=pool, **settings)
+        with pytest.raises(ConfigurationError, match="cannot be sent to other processes"):
+            ask(client, data, partial(no_scores, lock=threading.Lock()), executor=pool)
+    assert found.models[0].scores == alone.models[0].scores
+    with ThreadPoolExecutor(2) as threads:
+        assert ask(client, data, 1.0 * right, executor=threads, **settings).models[0].scores == alone.models[0].scores
 
 
 def test_scores_are_reused_until_the_reward_changes(

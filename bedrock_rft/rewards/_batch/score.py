@@ -22,7 +22,7 @@ from bedrock_rft.rewards._batch.entries import read_entries
 from bedrock_rft.rewards._batch.worker import Job, Result, close_targets, score_entries
 from bedrock_rft.rewards._targets.resolve import lambda_arn, resolve_target
 
-__all__ = ["ScoredAnswer", "score"]
+__all__ = ["ScoredAnswer", "check_pickle", "score", "worker_died"]
 
 _BATCH_CHARACTERS = 1_000_000
 """Even with four bytes a character the event stays below Lambda's 6 MB."""
@@ -98,8 +98,7 @@ def score(
         raise ConfigurationError(f"batch_size is {batch_size!r}. Use a whole number of at least 1.")
     limit = _LONGEST_TIMEOUT if timeout is None and arn is None else timeout
     job = Job(uuid4().hex, reward, limit, memory, client)
-    if isinstance(executor, ProcessPoolExecutor):
-        _check_pickle(job)
+    check_pickle(job, executor)
     probe = resolve_target(reward, timeout=limit, memory=memory, client=client)  # finds mistakes before the first row
     fingerprint = f"{probe.name} {probe.fingerprint}" if resume is not None else ""
     probe.close()
@@ -165,14 +164,19 @@ def _run(
             yield pending[0][0], pending[0][1].result()
             pending.popleft()
     except BrokenExecutor as error:
-        raise RewardError(
-            f"A worker process ended while it scored answers: {sanitize_line(str(error), 300)} Look for a crash or for "
-            "too little memory, then run again with a new executor; with resume= it continues here.",
-            code="died",
-        ) from error
+        raise worker_died(error) from error
     finally:
         for _, future in pending:
             future.cancel()
+
+
+def worker_died(error: BrokenExecutor) -> RewardError:
+    """Return the error for an executor whose worker ended."""
+    return RewardError(
+        f"A worker process ended while it scored answers: {sanitize_line(str(error), 300)} Look for a crash or for "
+        "too little memory, then run again with a new executor; with resume= it continues here.",
+        code="died",
+    )
 
 
 def _batches(entries: Iterator[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
@@ -189,7 +193,10 @@ def _batches(entries: Iterator[dict[str, Any]], size: int) -> Iterator[list[dict
         yield batch
 
 
-def _check_pickle(job: Job) -> None:
+def check_pickle(job: Job, executor: Executor | None) -> None:
+    """Raise `ConfigurationError` if the workers of an executor are processes that the reward cannot be sent to."""
+    if not isinstance(executor, ProcessPoolExecutor):
+        return
     try:
         pickle.dumps(job)
     except Exception as error:

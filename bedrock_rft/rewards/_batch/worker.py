@@ -13,7 +13,7 @@ from bedrock_rft.rewards._targets.handler_response import parse_response, parse_
 from bedrock_rft.rewards._targets.resolve import resolve_target
 from bedrock_rft.rewards._targets.target import Target, invoke_until_accepted
 
-__all__ = ["Job", "Result", "close_targets", "concerns_single_answer", "score_entries"]
+__all__ = ["Job", "Result", "close_targets", "concerns_single_answer", "score_entries", "score_together"]
 
 Result = tuple[float | None, Mapping[str, float], str | None]
 """The score of an answer, the values of `metrics_list`, and the error if there is no score."""
@@ -42,13 +42,17 @@ def score_entries(job: Job, entries: Sequence[Mapping[str, Any]]) -> list[Result
     Raises:
         RewardError: the error concerns every answer, such as a reward that cannot be loaded.
     """
-    target = _target(job)
     try:
-        return _score(target, entries)
+        return score_together(job, entries)
     except RewardError as error:
         if not concerns_single_answer(error):
             raise
-        return [_score_one(target, entry) for entry in entries]
+        return [_score_one(_target(job), entry) for entry in entries]
+
+
+def score_together(job: Job, entries: Sequence[Mapping[str, Any]]) -> list[Result]:
+    """Score a batch, in order. Raises `RewardError` if an answer has no score."""
+    return _score(_target(job), entries)
 
 
 def concerns_single_answer(error: RewardError) -> bool:
