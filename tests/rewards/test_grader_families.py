@@ -144,7 +144,28 @@ NUMBERS: list[tuple[str, str | None]] = [
     ("\\boxed{10^6}", None),
     ("\\boxed{3, 4}", None),
     ("\\boxed{(3, 4)}", None),
-    ("\\boxed{5!}", "5"),
+    ("\\boxed{5!}", None),
+    ("5!", None),
+    ("#### 5!", None),
+    ("$5!$", None),
+    ("x = 5!", None),
+    ("The answer is $5!$.", None),
+    ("The answer is **5**!", "5"),
+    ("The answer is 5! = 120.", "120"),
+    ("5!!", None),
+    ("(5)!", None),
+    ("#### 42 sq ft", "42"),
+    ("#### 42 sq. ft.", "42"),
+    ("The area is 42 sq ft.", "42"),
+    ("42 cu yd", "42"),
+    ("42 \u03a9", "42"),
+    ("42 \u2126", "42"),
+    ("42\u03a9", "42"),
+    ("4.7 k\u03a9", "47/10"),
+    ("\\boxed{42\\,\\Omega}", "42"),
+    ("42 \u00c5", "42"),
+    ("42 yr", "42"),
+    ("1.5 Wh", "3/2"),
     ("\\boxed{3x}", None),
     ("\\boxed{2\\pi}", None),
     ("2 pi", None),
@@ -256,7 +277,27 @@ def test_numbers(text: str, number: str | None) -> None:
 
 @pytest.mark.parametrize(
     "reference",
-    ["42_5", "x^2", "3, 4", "5 or 6", "2\\pi", "AZ2", "\\sqrt{2}", "A", "5 - 3", "(1,2)", "none", "", None, True, [5]],
+    [
+        "5!",
+        "n!",
+        "The number of ways is 5!",
+        "42 x",
+        "42_5",
+        "x^2",
+        "3, 4",
+        "5 or 6",
+        "2\\pi",
+        "AZ2",
+        "\\sqrt{2}",
+        "A",
+        "5 - 3",
+        "(1,2)",
+        "none",
+        "",
+        None,
+        True,
+        [5],
+    ],
 )
 def test_references_that_are_not_plain_numbers_are_rejected(reference: Any) -> None:
     with pytest.raises(ValueError, match="use MathEqual"):
@@ -274,6 +315,8 @@ def test_references_that_are_not_plain_numbers_are_rejected(reference: Any) -> N
         (0.1, "1/10"),
         ("5 cm^2", "5"),
         ("\\frac{3}{4}", "3/4"),
+        ("42 sq ft", "42"),
+        ("42 \u03a9", "42"),
     ],
 )
 def test_references_that_are_plain_numbers(reference: Any, number: str) -> None:
@@ -382,6 +425,17 @@ CHOICES = [
     ("The answer is B/C", "B", 0),
     ("The answer is \\(B\\).", "B", 1),
     ("Answer: \\[B\\]", "B", 1),
+    ('{"answer": "C"}', "C", 1),
+    ('{"answer": "C"}', "B", 0),
+    ('```json\n{"answer": "(C)"}\n```', "C", 1),
+    ('{"reasoning": "The answer is B, or so it seems", "answer": "C"}', "C", 1),
+    ('{"reasoning": "The answer is B, or so it seems", "answer": "C"}', "B", 0),
+    ('I think so.\n{"final_answer": "C) Rome", "confidence": 0.9}', "C", 1),
+    ('{"answer": "A or C"}', "C", 0),
+    ('{"answer": ["A", "C"]}', "C", 0),
+    ('{"answer": "A"} {"answer": "C"}', "C", 0),
+    ('{"choice": "C", "answer": "A"}', "C", 0),
+    ('{"A": "Paris", "C": "Rome"}', "C", 0),
 ]
 
 
@@ -496,6 +550,8 @@ FORMULAS = [
     ("\\boxed{\\sqrt[3]{8}}", "2", 1),
     ("\\boxed{5 \\text{ cm}^2}", "5", 1),
     ("\\boxed{-2x}", "2x", 0),
+    ("\\boxed{5!}", "120", 1),
+    ("\\boxed{5}", "5!", 0),
 ]
 
 

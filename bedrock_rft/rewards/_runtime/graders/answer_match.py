@@ -25,6 +25,9 @@ _ANSWER_PHRASE = re.compile(
     r"(?:answer|result)\s?(?:is|:|=)?\s?(?:\*\*)?\s?(?:(?<=is):|(?<=is\s):)?\s?(?<=[s:=*\s])\s?([^\n]{1,400})",
     re.IGNORECASE,
 )
+_JSON_FIELD = re.compile(
+    r'"(?:(?:final|correct|right)[_ ]?)?(?:answer|choice|option|letter)"\s*:\s*"([^"\n]{1,400})"', re.IGNORECASE
+)
 _SCALE_WORD = re.compile(r"(?<=\d)[\s-]?(?:hundred|thousand|million|billion|trillion)\b", re.IGNORECASE)
 
 
@@ -135,9 +138,10 @@ class Numeric(Leaf):
 class Choice(Leaf):
     r"""Score 1 if the answer names the same choice as the reference.
 
-    Accepted forms include `B`, `(B)`, `B.`, `B) Paris`, `\boxed{B}`, `#### B`, `Answer: B` and `the answer is (b)`. The
-    last answer phrase decides. An answer that lists several choices, such as `A. B. C. D.` or `A or B`, scores 0. If
-    the record has a field with the options, as a list or by letter, the text of an option is accepted too.
+    Accepted forms include `B`, `(B)`, `B.`, `B) Paris`, `\boxed{B}`, `#### B`, `Answer: B`, `the answer is (b)` and
+    JSON such as `{"answer": "B"}`. The last answer phrase decides. An answer that lists several choices, such as
+    `A. B. C. D.` or `A or B`, scores 0. If the record has a field with the options, as a list or by letter, the text
+    of an option is accepted too.
 
     Attributes:
         letters: the letters of the choices.
@@ -176,8 +180,12 @@ class Choice(Leaf):
 
     def _parse(self, answer: str, texts: Mapping[str, str]) -> str | None:
         final = find_final_answer(answer[-_MAX_CHARACTERS:])
-        letter = texts.get(_fold_option(str(final)))
-        return letter if letter is not None else parse_choice(final, self.letters.upper(), marked=final.marked)
+        fields = _JSON_FIELD.findall(final) if final.rstrip("` \n").endswith("}") else []
+        letters = {self._parse_text(text, texts, marked=final.marked or bool(fields)) for text in fields or [final]}
+        return letters.pop() if len(letters) == 1 else None
+
+    def _parse_text(self, text: str, texts: Mapping[str, str], *, marked: bool) -> str | None:
+        return texts.get(_fold_option(str(text))) or parse_choice(text, self.letters.upper(), marked=marked)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

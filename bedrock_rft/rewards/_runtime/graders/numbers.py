@@ -20,9 +20,10 @@ _TAIL = 200
 _MINUS = dict.fromkeys(map(ord, "\u2212\u2013\ufe63\uff0d"), "-")
 _SPACES = dict.fromkeys(map(ord, "\u00a0\u202f\u2009\u2007\u2008\u200a"), " ")
 _OTHER = {ord("\u2019"): "'", ord("\u00d7"): "*", ord("\u00b7"): "*", ord("\u22c5"): "*", ord("\u2044"): "/"}
+_SIGNS = {0x2126: "\u03a9", 0x212B: "\u00c5"}
 _FULL_WIDTH = {0xFF10 + digit: str(digit) for digit in range(10)} | {0xFF0E: ".", 0xFF0C: ","}
 _VULGAR = {0xBC: " 1/4", 0xBD: " 1/2", 0xBE: " 3/4", 0x2153: " 1/3", 0x2154: " 2/3", 0x215B: " 1/8"}
-_TRANSLATION = {**_MINUS, **_SPACES, **_OTHER, **_FULL_WIDTH, **_VULGAR}
+_TRANSLATION = {**_MINUS, **_SPACES, **_OTHER, **_SIGNS, **_FULL_WIDTH, **_VULGAR}
 _SUPERSCRIPT_DIGITS = "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
 _SUPERSCRIPTS = re.compile(f"\u207b?[{_SUPERSCRIPT_DIGITS}]{{1,9}}")
 _SUPERSCRIPT_VALUES = {ord(digit): str(value) for value, digit in enumerate(_SUPERSCRIPT_DIGITS)} | {0x207B: "-"}
@@ -49,7 +50,8 @@ _POWER = r"(?:\s?(?:[eE]|(?:\*|x|\\times|\\cdot)\s?10\s?\^\s?)\s?(?P<power>\{?\s
 _SHORT_UNITS = (
     "m|s|g|h|l|L|J|N|W|V|A|K|C|F|T|Pa|Hz|kg|km|cm|mm|nm|um|mg|ml|mL|dl|cl|ft|in|yd|mi|lb|oz|hr|ms|kW|kJ|kB|KB|MB|GB|TB|"
     "eV|dB|th|st|nd|rd|pm|am|kN|kV|mA|mV|mW|MW|GW|ha|rad|sec|min|mph|kph|mol|day|USD|EUR|GBP|lbs|yds|hrs|gal|ohm|kWh|kPa|"
-    "cal|deg|gm|kmh|bps|GHz|MHz|kHz|bit|[\u00b5\u03bc][msglLAFWV]"
+    "cal|deg|gm|kmh|bps|GHz|MHz|kHz|bit|sq|cu|qt|fl|yr|wk|Wh|Ah|MJ|GJ|mM|nM|Sv|Bq|lx|Wb|dm|[\u00b5\u03bc][msglLAFWV]|"
+    "[kMGm\u00b5\u03bc]?\u03a9|\u00c5"
 )
 _FUNCTIONS = (
     r"sin|cos|tan|cot|csc|log|exp|sqrt|cbrt|theta|alpha|beta|gamma|delta|lambda|sigma|omega|infinity|inf|mod|half|"
@@ -60,7 +62,7 @@ _EXPONENT = r"(?:\s?\^\s?\{?\s?-?\d\s?\}?|[23](?!\d|\.\d))?"
 _UNIT = rf"(?:(?:{_SHORT_UNITS})(?![A-Za-z])|(?!(?:{_FUNCTIONS})(?![A-Za-z]))[A-Za-z\u00b5\u03a9]{{3,40}}){_EXPONENT}"
 _WORD = rf"(?:of|in|per|a|an|each|the|by|at|for|on|is|are|no|{_UNIT}|(?:and|to) (?!\d|a half)[A-Za-z]{{2,}})"
 _ATTACHED = (
-    r"(?=[ (\u27e6\u00b5\u03bc]|[mgLWV](?![A-Za-z])|(?!\w{3}(?!\w))[A-Za-z]{2}|"
+    r"(?=[ (\u27e6\u00b5\u03bc\u03a9\u00c5]|[mgLWVkM]\u03a9|[mgLWV](?![A-Za-z])|(?!\w{3}(?!\w))[A-Za-z]{2}|"
     r"(?:min|sec|mol|mph|USD|EUR|day|kWh)(?!\w))"
 )
 _UNITS = (
@@ -74,7 +76,7 @@ _NUMBER = re.compile(
     rf"(?:(?:(?P<whole>{_SOME})\s)?(?P<above>{_SOME})\s?/\s?(?P<below>{_SOME})(?![\d.,/])"
     rf"|(?P<number>{_NUMERAL}){_POWER})"
     rf"(?:[\s-]?(?P<scale>{'|'.join(_SCALES)})(?![A-Za-z]))?"
-    rf"\s?(?:%|\\%|percent\b|{_CURRENCY})?\s?\u00b0?{_UNITS}\s?(?:\$|[.,;:!?*\"'\u201d)]\s?){{0,6}}"
+    rf"\s?(?:%|\\%|percent\b|{_CURRENCY})?\s?\u00b0?{_UNITS}\s?(?:\$|[.,;:?*\"'\u201d)]\s?){{0,6}}"
 )
 _PREFIX = re.compile(
     rf"\s?(?:(?!(?:{_FUNCTIONS})\b)(?:[A-Za-z]{{2,40}}|a|A|I)['\u2019]?s?[,:]?\s{{1,3}}|[\u2248~:\s]){{0,40}}"
@@ -152,6 +154,7 @@ def _normalize(text: str) -> str:
         text = _TEXT_GROUP.sub(_inline_text, text)
         text = text.replace("\\%", "%").replace("\\$", "$")
         text = re.sub(r"\\(?:cdot|times)(?![A-Za-z])", "*", text)
+        text = re.sub(r"\\(?:Omega|ohm)(?![A-Za-z])", "\u03a9", text)
     text = _DEGREES.sub("\u00b0", text)
     return _SPACING.sub(" ", _DROPPED.sub("", text))
 
@@ -230,6 +233,8 @@ def _last_in_sentence(text: str) -> Fraction | None:
     while re.fullmatch(r"[-=:;|>]+", tokens[end]):
         end -= 1
     formula = " ".join(tokens[begin : end + 1])
+    if begin and formula.endswith("!"):  # the end of a sentence; otherwise it is a factorial
+        formula = formula[:-1]
     continuation = _CONTINUATION.match(" ".join(tokens[end + 1 : end + 4]))
     if continuation is not None:
         return _parse(f"{formula} {continuation.group()}")
