@@ -763,6 +763,109 @@ def test_an_object_that_equals_everything_passes_nothing(code: str) -> None:
         assert grade(PassesTests(), code, tests) == 0
 
 
+FLOATS = "assert abs(add(1, 2) - 3) < 1e-9\nassert abs(3 - add(1, 2)) < 1e-9\n"
+CLOSE = "import pytest\ndef test_add():\n    assert add(1, 2) == pytest.approx(3)\n"
+ALMOST = CASE.replace("assertEqual", "assertAlmostEqual")
+
+
+CHEATS = [
+    ("import unittest\nunittest.TestCase.assertEqual = lambda *args: None\n", CASE),
+    ("import unittest\nunittest.TestCase.run = lambda self, result: result.startTest(self)\n", CASE),
+    ("import unittest\nunittest.TestResult.wasSuccessful = lambda self: True\n", CASE),
+    ("import sys\nsys.modules['unittest'] = type(sys)('unittest')\n", CASE),
+    ("import pytest\npytest.approx = lambda value: 0\n", CLOSE),
+    ("import sys\nf = type(sys)('pytest')\nf.approx = lambda value: 0\nsys.modules['pytest'] = f\n", CLOSE),
+    ("import builtins\nbuiltins.abs = lambda value: 0\n", FLOATS),
+    ("def abs(value): return 0\n", FLOATS),
+    ("abs = lambda value: 0\n", FLOATS),
+    ("import math\nmath.isclose = lambda *args: True\n", "import math\nassert math.isclose(add(1, 2), 3)"),
+    ("import sys\nsys.modules['checks'] = type(sys)('checks')\n", "import checks\nassert add(1, 2) == 3"),
+    (
+        "import statistics as s\ns.mean = lambda value: 3\n",
+        "import statistics\nassert statistics.mean([add(1, 2)]) == 3",
+    ),
+    ('import json\njson.dumps = lambda value: \'{"passed": 1, "error": null}\'\n', "assert add(1, 2) == 3"),
+    ("import __main__\n__main__._honest = lambda value: 3\n", "assert add(1, 2) == 3"),
+    ("import builtins\nbuiltins.sum = lambda value: 1\n", "assert add(1, 2) == 3"),
+]
+
+
+@pytest.mark.parametrize(("cheat", "tests"), CHEATS)
+def test_what_the_answer_patches_is_undone(cheat: str, tests: str) -> None:
+    assert grade(PassesTests(), f"{cheat}\n{WRONG}", tests) == 0
+    if "import checks" not in tests:
+        assert grade(PassesTests(), f"{cheat}\n{RIGHT}", tests) == 1
+
+
+HOSTILE = {
+    "difference": "__sub__ = __rsub__ = lambda self, other: 0",
+    "order": "__sub__ = __rsub__ = lambda *a: a[0]\n    __abs__ = lambda self: self\n    __lt__ = lambda *a: True",
+    "equality": "__eq__ = lambda self, other: True\n    __hash__ = lambda self: hash(3)",
+    "no inequality": "__ne__ = lambda self, other: False",
+    "truth": "__eq__ = lambda self, other: self\n    __bool__ = lambda self: True",
+    "contents": "__contains__ = lambda self, other: True",
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize("base", ["object", "float", "int"])
+def test_hostile_objects_pass_nothing(kind: str, base: str) -> None:
+    tests = [
+        *(FLOATS, CLOSE, CASE, ALMOST, {"fn_name": "add", "inputs": [[1, 2]], "outputs": [3]}),
+        *("assert add(1, 2) in {3}", "assert {add(1, 2)} == {3}", "assert 3 in add(1, 2)"),
+        *("assert not add(1, 2) != 3", "assert 2 < add(1, 2) < 4"),
+    ]
+    code = f"class E({base}):\n    {HOSTILE[kind]}\ndef add(a, b): return E()\n"
+    assert grade(PassesTests(), code, tests) == 0
+
+
+def test_a_function_under_test_may_have_the_name_of_a_builtin() -> None:
+    code = "def sum(values):\n    return 7\n"
+    assert grade(PassesTests(), code, "assert sum([1, 2]) == 7") == 1
+    assert grade(PassesTests(), code, TESTS["HumanEval"].replace("1, 2) == 3", "[1]) == 7"), entry_point="sum") == 1
+    helper = "def abs(x): return x\ndef add(a, b): return abs(a) + abs(b)\n"
+    assert grade(PassesTests(), helper, "assert add(-1, 2) == 1") == 1, "the code itself uses its own function"
+
+
+def test_honest_classes_pass() -> None:
+    code = """
+from fractions import Fraction
+import dataclasses, enum, functools
+
+@dataclasses.dataclass(order=True)
+class Money:
+    cents: int
+    def __sub__(self, other): return Money(self.cents - (other.cents if isinstance(other, Money) else other))
+    def __abs__(self): return Money(abs(self.cents))
+
+class Colour(enum.Enum):
+    RED = 1
+
+class Count:
+    def __init__(self): self.n = 0
+    def __iter__(self): return self
+    def __next__(self):
+        self.n += 1
+        return self.n
+
+class Bag:
+    def __init__(self, *items): self.items = items
+    def __contains__(self, item): return item in self.items
+
+def third(): return Fraction(1, 3)
+"""
+    tests = [
+        "assert Money(5) - 3 == Money(2) and abs(Money(3) - Money(5)) <= Money(2)",
+        "assert Colour.RED == Colour.RED and Colour.RED in [Colour.RED]",
+        "c = Count()\nassert next(c) == 1 and c == c and next(c) == 2",
+        "assert 3 in Bag(3) and 4 not in Bag(3)",
+        "assert third() - third() == 0 and abs(third() - 1 / 3) < 1e-9",
+        "from unittest.mock import ANY\nassert Money(1) == ANY and {'a': Money(1)} == {'a': ANY}",
+        "import collections\nassert collections.Counter('aab') - collections.Counter('a') == {'a': 1, 'b': 1}",
+    ]
+    assert [grade(PassesTests(), code, test) for test in tests] == [1] * len(tests)
+
+
 def test_classes_of_the_answer_may_define_equality() -> None:
     code = (
         "class P:\n    def __init__(self, x): self.x = x\n"

@@ -187,7 +187,7 @@ class _AsyncBatch:
         for task in unfinished:
             task.cancel()
         if unfinished:
-            await asyncio.wait(unfinished, timeout=None if self.end is None else self.grace)
+            await asyncio.wait(unfinished, timeout=None if self.end is None else self.grace / 2)
         await asyncio.get_running_loop().shutdown_asyncgens()
 
     def _ends_batch(self, error: BaseException) -> bool:

@@ -1,7 +1,9 @@
 """`PassesTests`: a grader that runs the answer's Python code against tests, in a separate process with limits.
 
-This is not a sandbox. The limits and the empty environment stop accidents and simple cheating. Code that intends harm
-can use the network and read what the function's user can read, and code that knows this module can forge its result.
+This is no sandbox, and no proof against cheating. The limits and the empty environment stop accidents. Code that
+intends harm can use the network and read what the function's user can read. The tests run in the same process as the
+answer: what it patches is undone before each test, and objects that pass any comparison fail, but code that knows this
+module can change its result.
 """
 
 from __future__ import annotations
@@ -54,6 +56,12 @@ class PassesTests(Leaf):
     Everything runs in a process with an empty environment and a temporary folder, with limits on time, memory and file
     size, and without child processes, if the system supports that (not on Windows). The standard library and the
     packages installed beside this one are available: in Lambda, those given as `requirements` to `package`.
+
+    The tests run in the same process as the answer, so a determined answer can cheat, for example from a thread,
+    through the frames of its callers, or with objects that behave differently when they are tried. These cheats fail:
+    patches of loaded modules, of builtins, of unittest and pytest and of modules that the tests import; builtins that
+    the answer defines; objects that are equal to, near, below or above anything, or contain anything. If such answers
+    are to be expected, look at the best-scored ones of a run.
 
     Attributes:
         tests: the record field with the tests, or None for the reference.
