@@ -1,16 +1,17 @@
-"""Sign requests of httpx and httpx2 with SigV4, with the credentials of this moment for each attempt."""
+"""Sign requests of httpx and httpx2 with SigV4: botocore computes the signature, credentials are resolved each time."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
-import hmac
 import re
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from datetime import datetime, timedelta, timezone
 from typing import IO, Any, TypeVar, cast
 from urllib.parse import quote, unquote_to_bytes
+
+from botocore.auth import SigV4Auth as _BotocoreSigner
+from botocore.awsrequest import AWSRequest
 
 from bedrock_rft._auth.aws_credentials import AwsCredentials, Frozen
 from bedrock_rft._auth.config import Config
@@ -33,7 +34,8 @@ __all__ = ["RequestSigner"]
 
 T = TypeVar("T")
 
-_MAX_SKEW = 240.0  # seconds; the service allows five minutes, and a minute is the most that a request travels
+_TIMESTAMP = "%Y%m%dT%H%M%SZ"
+_MAX_SKEW = timedelta(minutes=4)  # the service allows five minutes; a minute is the most that a request travels
 
 # Path and query that need no further encoding. Most do not.
 _CANONICAL = re.compile(rb"[\w/.~-]*(\?[\w.~-]+=[\w.~-]*(&[\w.~-]+=[\w.~-]*)*)?", re.ASCII)
@@ -49,19 +51,32 @@ _UNSIGNED = frozenset(
 )  # fmt: skip
 
 
+class _Signer(_BotocoreSigner):  # type: ignore[misc] # botocore has no annotations
+    """botocore's signer with a given time, and without its debug log, which shows the session token."""
+
+    def sign(self, request: Any, now: datetime) -> None:
+        request.context["timestamp"] = now.strftime(_TIMESTAMP)
+        signer: Any = self  # botocore has no annotations
+        signer._modify_request_before_signing(request)
+        canonical = signer.canonical_request(request)
+        signature = signer.signature(signer.string_to_sign(request, canonical), request)
+        signer._inject_signature_to_request(request, signature)
+
+
 class RequestSigner:
     """Auth flows that sign the requests of either HTTP library. Combine it with that library's `Auth` class."""
 
     def __init__(self, config: Config, *, own_client: bool = True) -> None:
-        """Sign with the credentials of a configuration.
+        """Sign for the endpoint and with the credentials of a configuration.
 
-        On this package's `own_client`, also set headers, and remove the credentials from requests that were sent.
+        On this package's own clients (`own_client`), headers are set here, and requests lose their credentials once
+        they are sent.
         """
         self.base_url = config.base_url
         self.region = config.region
         self._origin = origin(config.base_url)
         self._aws = cast("AwsCredentials", config.aws)
-        self._skew = 0.0  # seconds that the service's clock is ahead of this machine's
+        self._skew = timedelta(0)
         self._config = config if own_client else None
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
@@ -113,7 +128,7 @@ class RequestSigner:
         if self._config is None:  # this package's own clients bound every response
             limit_error_body(response, drop_compressed=False)
 
-    def _sign(self, request: Any, digest: str, skew: float) -> Frozen:
+    def _sign(self, request: Any, digest: str, skew: timedelta) -> Frozen:
         if origin_of(request.url) != self._origin:
             raise ConfigurationError(
                 f"Refusing to sign a request to {request.url.host}: this signature is for {self.base_url} only."
@@ -126,23 +141,25 @@ class RequestSigner:
             request.url = request.url.copy_with(raw_path=target)
         found = request.headers
         headers = own_headers(found, self._config) if self._config is not None else {**found}
-        for name in ("authorization", "x-amz-security-token"):
+        for name in ("authorization", "x-amz-date", "x-amz-security-token"):
             headers.pop(name, None)
         headers["x-amz-content-sha256"] = digest
-        headers["x-amz-date"] = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() + skew))
-        if frozen.token:
-            headers["x-amz-security-token"] = frozen.token
         signed = {name: value for name, value in headers.items() if _is_signable(name, value)}
-        headers["authorization"] = _authorization(frozen, self.region, request.method, target, signed)
+        draft = AWSRequest(method=request.method, url=str(request.url), headers=signed)
+        _Signer(frozen, SERVICE, self.region).sign(draft, datetime.now(timezone.utc) + skew)
+        for name in ("X-Amz-Date", "X-Amz-Security-Token", "Authorization"):
+            if name in draft.headers:
+                headers[name.lower()] = draft.headers[name]
         request.headers = type(found)(headers, encoding=found.encoding)
         return frozen
 
-    def _needs_new_signature(self, response: Any, used: Frozen, skew: float) -> bool:
-        """Return True if a new signature may be accepted; correct the clock, or drop credentials that were replaced.
+    def _needs_new_signature(self, response: Any, used: Frozen, skew: timedelta) -> bool:
+        """Return True if a new signature may be accepted. Correct the clock, and drop credentials that were replaced.
 
-        The comparison is with this very request, because another one may have corrected them meanwhile.
+        Clock and credentials are compared with those of this very request, because another request may have corrected
+        them meanwhile.
         """
-        offset = clock_offset(response.headers)
+        offset = _clock_offset(response)
         if offset is not None and abs(offset - skew) >= _MAX_SKEW:
             self._skew = offset
             return True
@@ -217,52 +234,12 @@ def _canonical_target(raw_path: bytes) -> bytes:
     return (strict + ("?" + "&".join(pairs) if mark and pairs else "")).encode()
 
 
-def _authorization(credentials: Frozen, region: str, method: str, target: bytes, headers: Mapping[str, str]) -> str:
-    """Return the `Authorization` header of Signature Version 4 with all of the given headers signed.
-
-    Importing botocore's signer, which loads urllib3, would take a sixth of the time to the first response. The local
-    service verifies signatures with botocore's.
-    """
-    path, _, query = target.decode().partition("?")
-    pairs = sorted(pair.partition("=") for pair in query.split("&"))
-    names = ";".join(sorted(headers))
-    canonical_request = "\n".join(
-        [
-            method,
-            quote(_normalize_path(path), safe="/~"),  # encoded a second time
-            "&".join("".join(pair) for pair in pairs),
-            *(f"{name}:{' '.join(value.split())}" for name, value in sorted(headers.items())),
-            "",
-            names,
-            headers["x-amz-content-sha256"],
-        ]
-    )
-    moment = headers["x-amz-date"]
-    scope = (moment[:8], region, SERVICE, "aws4_request")
-    text = "\n".join(
-        ["AWS4-HMAC-SHA256", moment, "/".join(scope), hashlib.sha256(canonical_request.encode()).hexdigest()]
-    )
-    # No local variable holds the derived key, because tracebacks may show them.
-    signature = functools.reduce(_hmac, (*scope, text), f"AWS4{credentials.secret_key}".encode()).hex()
-    credential = "/".join((credentials.access_key, *scope))
-    return f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature={signature}"
-
-
-def _hmac(key: bytes, text: str) -> bytes:
-    return hmac.digest(key, text.encode(), "sha256")
-
-
-def _normalize_path(path: str) -> str:
-    """Remove empty segments and dot segments, as the service does before it computes a signature."""
-    kept: list[str] = []
-    for segment in path.split("/"):
-        if segment == "..":
-            del kept[-1:]
-        elif segment not in {"", "."}:
-            kept.append(segment)
-    return "/" + "/".join(kept) + ("/" if kept and path.endswith("/") else "")
-
-
 def _is_signable(name: str, value: str) -> bool:
     # Client and service may decode bytes outside ASCII differently.
     return name not in _UNSIGNED and value.isascii() and value.isprintable()
+
+
+def _clock_offset(response: Any) -> timedelta | None:
+    """Return how far the service's clock is ahead of this machine's; None if the response does not show it."""
+    seconds = clock_offset(response.headers)
+    return None if seconds is None else timedelta(seconds=seconds)
