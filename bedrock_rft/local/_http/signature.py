@@ -9,10 +9,10 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
 from botocore.auth import SigV4Auth
@@ -39,6 +39,7 @@ _AUTHORIZATION = re.compile(
     r"SignedHeaders=([^,\s]+), ?Signature=([^,\s]+)"
 )
 _DATE = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
+_STAMP = "%Y%m%dT%H%M%SZ"
 
 
 @dataclass(frozen=True)
@@ -60,17 +61,6 @@ class InvalidSignatureError(ServiceError):
     type: str = "authentication_error"
 
 
-class _Authorization(NamedTuple):
-    """The parsed `Authorization` header."""
-
-    access_key: str
-    date: str
-    region: str
-    service: str
-    signed: tuple[str, ...]
-    signature: str
-
-
 def verify(
     method: str,
     raw_path: bytes,
@@ -82,54 +72,55 @@ def verify(
     region: str,
     now: datetime,
 ) -> str:
-    """Verify a request that is signed in its headers.
+    """Return the access key of a request that is signed in its headers. Raise `InvalidSignatureError` if it is not.
 
     Before the body was read, its hash is None; then everything but the signature itself is checked.
-
-    Returns:
-        The access key that signed.
-
-    Raises:
-        InvalidSignatureError: the request is not signed, or not validly.
     """
     values = _merge_headers(headers)
-    authorization = _parse_authorization(values)
-    credential = lookup(authorization.access_key)
-    _check_scope(authorization, region)
+    text = values.get("authorization", "")
+    if text.partition(" ")[0] != _ALGORITHM:
+        raise InvalidSignatureError(401, "Missing Authentication Token", "MissingAuthenticationTokenException")
+    match = _AUTHORIZATION.fullmatch(text)
+    if match is None:
+        raise _malformed(
+            "is not of the form 'Credential=KEY/DATE/REGION/SERVICE/aws4_request, SignedHeaders=…, Signature=…'"
+        )
+    key, date, scope_region, service, signed_names, signature = match.groups()
+    if service != SERVICE:
+        raise _invalid(f"Credential should be scoped to correct service: '{SERVICE}'.")
+    if scope_region != region:
+        raise _invalid(f"Credential should be scoped to a valid region, not '{scope_region[:60]}'.")
+    credential = lookup(key)
     if credential is None:
         raise _unknown_sender()
-    _check_signed_headers(authorization, values)
-    _check_time(authorization, values, now)
+    _check_signed_headers(signed_names.split(";"), values)
+    _check_time(date, values["x-amz-date"], now)
     if body_sha256 is not None and not _equal(values.get("x-amz-content-sha256", body_sha256), body_sha256):
         raise _invalid("The X-Amz-Content-SHA256 header does not match the body that was received.")
     if credential.token is not None and not _equal(values.get("x-amz-security-token", ""), credential.token):
         raise _unknown_sender()
     if body_sha256 is None:
-        return authorization.access_key
+        return key
     # Signers that get the path decoded encode it twice; signers that get the URL encode its path once more. Both
     # are the same unless the URL has characters that need no encoding, such as the colon of a tuned model's name.
     path = raw_path.decode("utf-8", "surrogateescape")
-    signed = {name: values[name] for name in authorization.signed}
+    signed = {name: values[name] for name in signed_names.split(";")}
     signatures = [
-        _sign(credential, authorization, values["x-amz-date"], (method, target, raw_query, signed, body_sha256))
+        _sign(credential, SERVICE, region, values["x-amz-date"], (method, target, raw_query, signed, body_sha256))
         for target in (path, "/".join(map(_encode, path.split("/"))))
     ]
-    if not any([_equal(signature, authorization.signature) for signature in signatures]):  # noqa: C419 - constant time
+    if not any([_equal(each, signature) for each in signatures]):  # noqa: C419 - constant time
         raise _invalid(
             "The request signature we calculated does not match the signature you provided. "
             "Check your AWS Secret Access Key and signing method."
         )
-    return authorization.access_key
+    return key
 
 
 def verify_short_term_key(key: str, *, lookup: Callable[[str], Credential | None], region: str, now: datetime) -> str:
-    """Verify a short-term API key: a presigned `CallWithBearerToken` URL in base64, as AWS's own generator makes it.
+    """Return the access key that signed a short-term API key. Raise `InvalidSignatureError` if none did, or it expired.
 
-    Returns:
-        The access key that signed.
-
-    Raises:
-        InvalidSignatureError: it is not such a key, has expired, or was not signed by a known credential.
+    The key is a presigned `CallWithBearerToken` URL in base64, as AWS's own generator makes it.
     """
     try:
         url = base64.b64decode(key.removeprefix(SHORT_TERM_PREFIX), validate=True).decode("ascii")
@@ -153,11 +144,10 @@ def verify_short_term_key(key: str, *, lookup: Callable[[str], Credential | None
     credential = lookup(parts[0])
     if credential is None or not _equal(fields.get("X-Amz-Security-Token", ""), credential.token or ""):
         raise _invalid_key()
-    authorization = _Authorization(parts[0], parts[1], parts[2], parts[3], ("host",), fields.get("X-Amz-Signature", ""))
     # The signature covers all parameters but itself and the version, which the generator appends to the signed URL.
     signed = "&".join(pair for pair in query.split("&") if pair.partition("=")[0] not in {"X-Amz-Signature", "Version"})
     request = ("POST", "/", signed.encode(), {"host": host}, hashlib.sha256().hexdigest())
-    if not _equal(_sign(credential, authorization, stamp, request), authorization.signature):
+    if not _equal(_sign(credential, _KEY_SERVICE, region, stamp, request), fields.get("X-Amz-Signature", "")):
         raise _invalid_key()
     if not signed_at - _SKEW <= now < signed_at + timedelta(seconds=int(seconds)):
         raise InvalidSignatureError(401, "The bearer token has expired.", "invalid_api_key")
@@ -179,18 +169,13 @@ class _Signer(SigV4Auth):  # type: ignore[misc] # botocore has no annotations
 
 
 def _sign(
-    credential: Credential,
-    authorization: _Authorization,
-    stamp: str,
-    request: tuple[str, str, bytes, dict[str, str], str],
+    credential: Credential, service: str, region: str, stamp: str, request: tuple[str, str, bytes, dict[str, str], str]
 ) -> str:
     """Return the signature of a method, path, query, headers and body's hash; empty if they cannot be signed."""
     method, path, raw_query, headers, body_sha256 = request
     pairs = [piece.partition("=") for piece in raw_query.decode("utf-8", "surrogateescape").split("&") if piece]
     query = "&".join(f"{_encode(name)}={_encode(value)}" for name, _, value in pairs)
-    signer: Any = _Signer(
-        Credentials(credential.access_key, credential.secret_key), authorization.service, authorization.region
-    )
+    signer: Any = _Signer(Credentials(credential.access_key, credential.secret_key), service, region)
     message: Any = AWSRequest(method, f"http://local.invalid{path or '/'}?{query}", headers)
     message.context.update(timestamp=stamp, body_sha256=body_sha256)
     try:
@@ -213,19 +198,6 @@ def _merge_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     return values
 
 
-def _parse_authorization(values: dict[str, str]) -> _Authorization:
-    text = values.get("authorization", "")
-    if text.partition(" ")[0] != _ALGORITHM:
-        raise InvalidSignatureError(401, "Missing Authentication Token", "MissingAuthenticationTokenException")
-    match = _AUTHORIZATION.fullmatch(text)
-    if match is None:
-        raise _malformed(
-            "is not of the form 'Credential=KEY/DATE/REGION/SERVICE/aws4_request, SignedHeaders=…, Signature=…'"
-        )
-    key, date, region, service, signed, signature = match.groups()
-    return _Authorization(key, date, region, service, tuple(signed.split(";")), signature)
-
-
 def _unknown_sender() -> InvalidSignatureError:
     return InvalidSignatureError(
         401, "The security token included in the request is invalid.", "UnrecognizedClientException"
@@ -240,45 +212,34 @@ def _invalid(message: str, status: int = 401) -> InvalidSignatureError:
     return InvalidSignatureError(status, message, "InvalidSignatureException")
 
 
-def _check_scope(authorization: _Authorization, region: str) -> None:
-    if authorization.service != SERVICE:
-        raise _invalid(f"Credential should be scoped to correct service: '{SERVICE}'.")
-    if authorization.region != region:
-        raise _invalid(f"Credential should be scoped to a valid region, not '{authorization.region[:60]}'.")
-
-
-def _check_signed_headers(authorization: _Authorization, values: dict[str, str]) -> None:
-    signed = set(authorization.signed)
-    if list(authorization.signed) != sorted(signed) or not signed <= values.keys():
+def _check_signed_headers(names: Sequence[str], values: Mapping[str, str]) -> None:
+    if list(names) != sorted({*names}) or not {*names} <= values.keys():
         raise _malformed("signs headers that the request does not have, or does not list them in order")
-    missing = {"host", "x-amz-date", *(name for name in values if name.startswith("x-amz-"))} - signed
+    missing = {"host", "x-amz-date", *(name for name in values if name.startswith("x-amz-"))} - {*names}
     if missing:
         raise _invalid(f"Headers that must be signed are not: {', '.join(sorted(missing))}.")
 
 
-def _check_time(authorization: _Authorization, values: dict[str, str], now: datetime) -> None:
-    stamp = values["x-amz-date"]
+def _check_time(date: str, stamp: str, now: datetime) -> None:
     signed_at = _parse_date(stamp)
     if signed_at is None:
         raise _malformed("comes with an X-Amz-Date that is not of the form 20260131T235959Z")
-    if authorization.date != stamp[:8]:
+    if date != stamp[:8]:
         raise _invalid(f"Credential should be scoped to the date of X-Amz-Date, {stamp[:8]}.")
-    server_time, earliest, latest = (moment.strftime("%Y%m%dT%H%M%SZ") for moment in (now, now - _SKEW, now + _SKEW))
+    limits = [(now + offset).strftime(_STAMP) for offset in (-_SKEW, timedelta(0), _SKEW)]
     if signed_at > now + _SKEW:
-        raise _invalid(
-            f"Signature not yet current: {stamp} is still later than {latest} ({server_time} + 5 min.)", status=403
-        )
+        late = f"Signature not yet current: {stamp} is still later than {limits[2]} ({limits[1]} + 5 min.)"
+        raise _invalid(late, status=403)
     if signed_at < now - _SKEW:
-        raise _invalid(
-            f"Signature expired: {stamp} is now earlier than {earliest} ({server_time} - 5 min.)", status=403
-        )
+        early = f"Signature expired: {stamp} is now earlier than {limits[0]} ({limits[1]} - 5 min.)"
+        raise _invalid(early, status=403)
 
 
 def _parse_date(stamp: str) -> datetime | None:
     if _DATE.fullmatch(stamp) is None:
         return None
     try:
-        return datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+        return datetime.strptime(stamp, _STAMP).replace(tzinfo=timezone.utc)
     except ValueError:
         return None
 
