@@ -1,16 +1,21 @@
-"""botocore clients for other AWS services, such as Lambda, IAM and STS."""
+"""botocore clients for other AWS services, such as Lambda, IAM and STS, with the credentials of a client."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, cast
+from urllib.parse import urlsplit
 
-from bedrock_rft._auth.aws_credentials import AwsCredentials
+from bedrock_rft._auth.aws_credentials import AwsCredentials, chain
 from bedrock_rft._auth.aws_failures import read_aws_failure, redact_botocore_logs
 from bedrock_rft._auth.ca_bundle import ca_file
+from bedrock_rft._auth.config import Config
+from bedrock_rft._auth.endpoint import is_loopback
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["service_client"]
+__all__ = ["AwsServices", "service_client"]
 
 
 def service_client(
@@ -28,7 +33,7 @@ def service_client(
     as `AWS_ENDPOINT_URL_LAMBDA`. The timeout is for a response, in seconds. Raises `ConfigurationError` if there are no
     credentials, or if the service or region does not exist.
     """
-    from botocore.config import Config
+    from botocore.config import Config as Settings
     from botocore.exceptions import BotoCoreError
 
     redact_botocore_logs()
@@ -42,7 +47,7 @@ def service_client(
                 service,
                 region_name=region,
                 verify=ca_file(ca_bundle) if ca_bundle else None,
-                config=Config(
+                config=Settings(
                     read_timeout=timeout,
                     connect_timeout=min(timeout, 10.0),
                     retries={"total_max_attempts": retries + 1, "mode": "standard"},
@@ -78,23 +83,56 @@ def _refreshing(found: Any) -> Any:
         """Read from the source for every request, so that rotated credentials are used."""
 
         def __init__(self) -> None:
-            self.method = "explicit"
-            self.account_id = None
+            super().__init__("none", "none", method="explicit")
 
         def get_frozen_credentials(self) -> Any:
             return found.get_frozen_credentials()
 
-        @property
-        def access_key(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-            return str(found.get_frozen_credentials().access_key)
-
-        @property
-        def secret_key(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-            return str(found.get_frozen_credentials().secret_key)
-
-        @property
-        def token(self) -> str | None:  # pyright: ignore[reportIncompatibleVariableOverride]
-            token: str | None = found.get_frozen_credentials().token
-            return token
-
     return Delegating()
+
+
+class AwsServices:
+    """Clients of AWS services. For a client with an API key, they use the credentials that botocore finds.
+
+    `regions` has the region of each service that is not in the client's own; `timeout` is in seconds for one call.
+    """
+
+    def __init__(self, config: Config, regions: Mapping[str, str], *, timeout: float, retries: int) -> None:
+        self._config, self._regions, self._timeout, self._retries = config, regions, timeout, retries
+        self._lock = threading.Lock()
+        self._clients: dict[str, Any] = {}
+        self.credentials: AwsCredentials = config.aws or chain(None)
+        if config.aws is None:
+            self.credentials.none_found = (
+                "There are no AWS credentials, and IAM, STS and Lambda take no Bedrock API key. Run 'aws configure' or "
+                "'aws sso login', or make the client with profile=… or credentials=…."
+            )
+
+    def client(self, service: str) -> Any:
+        """Return botocore's client of a service. Raises `ConfigurationError` if there are no credentials."""
+        with self._lock:  # threads may share botocore's clients but not create them concurrently
+            if service not in self._clients:
+                self._clients[service] = service_client(
+                    service,
+                    region=self._regions.get(service, self._config.region),
+                    credentials=self.credentials,
+                    ca_bundle=self._config.ca_bundle,
+                    timeout=self._timeout,
+                    retries=self._retries,
+                )
+            return self._clients[service]
+
+    def real_host(self, service: str) -> str:
+        """Return the host of a service of AWS, if the client itself uses a local service; otherwise an empty text."""
+        base = self._config.base_url
+        if not base.startswith("local:") and not is_loopback(urlsplit(base).hostname or ""):
+            return ""
+        host = urlsplit(str(self.client(service).meta.endpoint_url)).hostname or ""
+        return "" if is_loopback(host) else host
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._lock:
+            for client in self._clients.values():
+                client.close()
+            self._clients.clear()

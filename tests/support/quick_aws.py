@@ -12,12 +12,12 @@ import pytest
 from botocore import hooks
 from botocore.credentials import Credentials
 
+from bedrock_rft._auth import botocore_clients
 from bedrock_rft._auth.aws_credentials import AwsCredentials
-from bedrock_rft._auth.botocore_clients import service_client
-from bedrock_rft.access import _aws_services
 
 _CLIENTS: dict[tuple[object, ...], Any] = {}
 _LOCK = threading.Lock()
+_create = botocore_clients.service_client
 
 
 def shared_client(service: str, *, region: str, credentials: AwsCredentials, **settings: Any) -> Any:
@@ -27,19 +27,19 @@ def shared_client(service: str, *, region: str, credentials: AwsCredentials, **s
     """
     found = credentials.find()
     if type(found) is not Credentials and not hasattr(found, "frozen"):  # they may rotate
-        return service_client(service, region=region, credentials=credentials, **settings)
+        return _create(service, region=region, credentials=credentials, **settings)
     endpoint = os.environ.get(f"AWS_ENDPOINT_URL_{service.upper()}")
     key = (service, region, endpoint, *credentials.freeze(), *sorted(settings.items()))
     with _LOCK:
         if key not in _CLIENTS:
-            _CLIENTS[key] = service_client(service, region=region, credentials=credentials, **settings)
+            _CLIENTS[key] = _create(service, region=region, credentials=credentials, **settings)
         return _CLIENTS[key]
 
 
 @pytest.fixture
 def shared_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let deployments and the doctor share botocore's clients."""
-    monkeypatch.setattr(_aws_services, "service_client", shared_client)
+    monkeypatch.setattr(botocore_clients, "service_client", shared_client)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from bedrock_rft._auth.aws_failures import AwsFailure, read_aws_failure
+from bedrock_rft._auth.botocore_clients import AwsServices
 from bedrock_rft._auth.config import Config
 from bedrock_rft._core.text import sanitize_line
-from bedrock_rft.access._aws_services import AwsServices
 from bedrock_rft.access._deployment.plan import Action, PlannedStep, Step
 from bedrock_rft.access._deployment.retry import SHORT_SECONDS, is_busy, is_too_early, retry_until_accepted
 from bedrock_rft.errors import (

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bedrock_rft._auth.aws_failures import read_aws_failure
+from bedrock_rft._auth.botocore_clients import AwsServices
 from bedrock_rft._core.findings import Finding
 from bedrock_rft._core.redaction import redact
 from bedrock_rft._core.text import sanitize_line
-from bedrock_rft.access._aws_services import AwsServices
 from bedrock_rft.errors import ConfigurationError
 
 __all__ = [

@@ -13,13 +13,13 @@ from typing import Any, Protocol, overload
 from urllib.parse import urlsplit
 
 from bedrock_rft._auth import api_key as api_keys
+from bedrock_rft._auth.botocore_clients import AwsServices
 from bedrock_rft._auth.config import Config
 from bedrock_rft._auth.identity import Identity
 from bedrock_rft._core.findings import Finding, Findings
 from bedrock_rft._core.redaction import redact
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._transport.transport import Transport, run_sync
-from bedrock_rft.access._aws_services import AwsServices
 from bedrock_rft.access._doctor import client_checks, function_checks, role_checks
 from bedrock_rft.access._doctor.aws_queries import Aws, QueryFailure
 from bedrock_rft.access._doctor.caller_checks import check_caller, check_permissions, unknown_permissions

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from typing_extensions import Self, Unpack
 
 from bedrock_rft.errors import ConfigurationError, MissingExtraError
-from bedrock_rft.local._http.keys import Keys
+from bedrock_rft.local._http.signature import Keys
 from bedrock_rft.local._service.requests import PREFIX
 from bedrock_rft.local._service.service import Service, ServiceOptions, close_at_exit
 

@@ -1,4 +1,4 @@
-"""Signature Version 4 verification: botocore signs the received request again, and the signatures are compared.
+"""The keys of the local service, and signatures: botocore signs the received request again, and both are compared.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
@@ -8,10 +8,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 import re
+import secrets
+import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
@@ -19,9 +23,20 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from bedrock_rft._core.redaction import Secret
+from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.local._service.responses import ServiceError
+from bedrock_rft.local._service.store import open_private
 
-__all__ = ["SERVICE", "SHORT_TERM_PREFIX", "Credential", "InvalidSignatureError", "verify", "verify_short_term_key"]
+__all__ = [
+    "SERVICE",
+    "SHORT_TERM_PREFIX",
+    "Credential",
+    "InvalidSignatureError",
+    "Keys",
+    "verify",
+    "verify_short_term_key",
+]
 
 SERVICE = "bedrock-mantle"
 """Service name in the credential scope of a request."""
@@ -246,3 +261,73 @@ def _parse_date(stamp: str) -> datetime | None:
 
 def _equal(left: str, right: str) -> bool:
     return hmac.compare_digest(left.encode("utf-8", "surrogateescape"), right.encode("utf-8", "surrogateescape"))
+
+
+_LETTERS = string.ascii_uppercase + string.digits
+
+
+@dataclass(frozen=True)
+class Keys:
+    """A bearer key, and an AWS credential that may sign requests and short-term API keys for a region."""
+
+    region: str
+    api_key: Secret[str]
+    credential: Secret[Credential]
+
+    @classmethod
+    def generate(cls, region: str) -> Keys:
+        """Generate random keys."""
+        credential = Credential(
+            access_key="LOCAL" + "".join(secrets.choice(_LETTERS) for _ in range(15)),
+            secret_key=secrets.token_urlsafe(30),
+            token=f"local-token-{secrets.token_urlsafe(48)}",
+        )
+        return cls(region, Secret(f"local-key-{secrets.token_urlsafe(32)}"), Secret(credential))
+
+    @classmethod
+    def load_or_generate(cls, path: Path, region: str) -> Keys:
+        """Load the keys that an earlier service wrote to a file (mode 0600), or generate and write them.
+
+        Raises `ConfigurationError` if the file cannot be read or written, or holds something else.
+        """
+        try:
+            if path.exists():
+                fields = json.loads(path.read_text(encoding="utf-8"))
+                api_key, credential = str(fields["api_key"]), Credential(**fields["credential"])
+                return cls(region, Secret(api_key), Secret(credential))
+            keys = cls.generate(region)
+            text = json.dumps({"api_key": keys.api_key.reveal(), "credential": asdict(keys.credential.reveal())})
+            with open(path, "x", encoding="utf-8", opener=open_private) as file:
+                file.write(text)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            reason = getattr(error, "strerror", None) or "it is not a key file of the local service"
+            raise ConfigurationError(
+                f"The keys of the local service in {path} cannot be used: {reason}. Remove the file to get new keys."
+            ) from None  # the error's text may repeat a key
+        return keys
+
+    def check(
+        self,
+        method: str,
+        raw_path: bytes,
+        raw_query: bytes,
+        headers: Sequence[tuple[str, str]],
+        body_sha256: str | None,
+    ) -> None:
+        """Authenticate a request, or raise `InvalidSignatureError`. Without the body's hash, all but the signature."""
+        values = [value for name, value in headers if name.lower() == "authorization"]
+        if len(values) != 1:
+            message = "Send one Authorization header: a bearer key or a signature."
+            raise InvalidSignatureError(401, message, "missing_authentication")
+        scheme, _, key = values[0].partition(" ")
+        key, now, find = key.strip(), datetime.now(timezone.utc), self._find_credential
+        if scheme.lower() != "bearer":
+            verify(method, raw_path, raw_query, headers, body_sha256, lookup=find, region=self.region, now=now)
+        elif key.startswith(SHORT_TERM_PREFIX):
+            verify_short_term_key(key, lookup=find, region=self.region, now=now)
+        elif not hmac.compare_digest(key.encode("utf-8", "surrogateescape"), self.api_key.reveal().encode()):
+            raise InvalidSignatureError(401, "Invalid bearer token.", "invalid_api_key")
+
+    def _find_credential(self, access_key: str) -> Credential | None:
+        credential = self.credential.reveal()
+        return credential if access_key == credential.access_key else None
