@@ -13,7 +13,14 @@ from urllib.parse import unquote
 from bedrock_rft._core.redaction import redact
 from bedrock_rft._core.text import sanitize_line
 
-__all__ = ["AwsFailure", "FailureKind", "hide_proxy_password", "read_aws_failure", "redact_botocore_logs"]
+__all__ = [
+    "AwsFailure",
+    "FailureKind",
+    "failure_kind",
+    "hide_proxy_password",
+    "read_aws_failure",
+    "redact_botocore_logs",
+]
 
 FailureKind = Literal[
     "denied", "not_found", "throttled", "credentials", "refused", "invalid", "timeout", "connection", "unreadable"
@@ -26,7 +33,7 @@ _MIN_PART = 3
 """Shortest part of a password that is searched for: ordinary words contain shorter ones."""
 _CODES: dict[FailureKind, str] = {
     "denied": "AccessDenied AccessDeniedException UnauthorizedOperation AuthorizationError NotAuthorized",
-    "not_found": "ResourceNotFoundException NoSuchEntity NoSuchEntityException ResourceNotFound",
+    "not_found": "ResourceNotFoundException NoSuchEntity NoSuchEntityException NotFoundException ResourceNotFound",
     "throttled": "TooManyRequestsException Throttling ThrottlingException RequestLimitExceeded SlowDown",
     "credentials": (
         "AuthFailure IncompleteSignature MissingAuthenticationToken RequestExpired RequestTimeTooSkewed ExpiredToken "
@@ -65,6 +72,11 @@ class AwsFailure:
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}" if self.message else self.code
+
+
+def failure_kind(code: str) -> FailureKind | None:
+    """Return the kind of a failure that its code alone decides."""
+    return _BY_CODE.get(code)
 
 
 def read_aws_failure(error: BaseException) -> AwsFailure:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bedrock_rft._auth.aws_failures import read_aws_failure
+from bedrock_rft._auth.aws_failures import FailureKind, failure_kind, read_aws_failure
 from bedrock_rft._auth.botocore_clients import AwsServices
 from bedrock_rft._core.findings import Finding
 from bedrock_rft._core.redaction import redact
@@ -29,15 +29,6 @@ __all__ = [
     "simulate",
 ]
 
-_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "NotAuthorized"}
-_MISSING = {
-    "ResourceNotFoundException",
-    "NoSuchEntity",
-    "NoSuchEntityException",
-    "NotFoundException",
-    "ResourceNotFound",
-}
-_NOT_SENT = {"ConfigurationError", "LocalOnly"}
 _EXPECTED_FIELDS = {
     "get_caller_identity": "Arn",
     "get_role": "Role",
@@ -62,24 +53,24 @@ class QueryFailure:
     text: str
 
     @property
-    def denied(self) -> bool:
-        """True if the identity lacks the permission for the query."""
-        return self.code in _DENIED
+    def kind(self) -> FailureKind | None:
+        """The kind of failure, such as `denied` or `not_found`; None for another one."""
+        return failure_kind(self.code)
 
     @property
     def missing(self) -> bool:
         """True if the resource does not exist."""
-        return self.code in _MISSING
+        return self.kind == "not_found"
 
     @property
     def not_sent(self) -> bool:
         """True if no request was sent: there are no credentials, or the client uses the local service."""
-        return self.code in _NOT_SENT
+        return self.code in {"ConfigurationError", "LocalOnly"}
 
     def finding(self, code: str, summary: str, actions: str | tuple[str, ...], *resources: str) -> Finding:
         """Return the finding `unknown`, with the permission for the query as its remedy if the query was denied."""
         remedy = ""
-        if self.denied:
+        if self.kind == "denied":
             remedy = f"Allow it: {allow_statement((actions,) if isinstance(actions, str) else actions, resources)}"
         return Finding("unknown", code, summary, str(self), remedy)
 
@@ -213,35 +204,27 @@ def simulate(
         {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "string"}
         for key, value in (context or {}).items()
     ]
-    parameters = {
+    parameters: dict[str, Any] = {
         "PolicySourceArn": principal,
         "ActionNames": list(actions),
         "ResourceArns": [resource],
         **({"ContextEntries": entries} if entries else {}),
     }
-    results: list[Mapping[str, Any]] = []
-    marker: dict[str, str] = {}
+    results: dict[str, Mapping[str, Any]] = {}
     for _ in range(_MAX_PAGES):
-        page = query("iam", "simulate_principal_policy", **parameters, **marker)
+        page = query("iam", "simulate_principal_policy", **parameters)
         if isinstance(page, QueryFailure):
             return page
-        results += page.get("EvaluationResults", ())
+        results.update({str(result.get("EvalActionName")): result for result in page.get("EvaluationResults", ())})
         if not page.get("IsTruncated") or not page.get("Marker"):
             break
-        marker = {"Marker": page["Marker"]}
-    return tuple(_decisions(actions, resource, {str(result.get("EvalActionName")): result for result in results}))
+        parameters["Marker"] = page["Marker"]
+    return tuple(_decision(action, resource, results.get(action)) for action in actions)
 
 
-def _decisions(actions: Sequence[str], resource: str, results: Mapping[str, Mapping[str, Any]]) -> Iterator[Decision]:
-    for action in actions:
-        result = results.get(action)
-        if result is None:
-            yield Decision(action, resource, "unknown", "the simulation has no result for it")
-        else:
-            yield _decision(action, resource, result)
-
-
-def _decision(action: str, resource: str, result: Mapping[str, Any]) -> Decision:
+def _decision(action: str, resource: str, result: Mapping[str, Any] | None) -> Decision:
+    if result is None:
+        return Decision(action, resource, "unknown", "the simulation has no result for it")
     missing = [sanitize_line(str(key), 60) for key in result.get("MissingContextValues", ())]
     verdict = result.get("EvalDecision")
     if missing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,9 +28,6 @@ __all__ = ["check_caller", "check_permissions", "unknown_permissions"]
 
 _INVOKE = "lambda:InvokeFunction"
 _MODEL = "bedrock-mantle:Model"
-_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidClientTokenId", "AuthFailure",
-            "UnrecognizedClientException"}  # fmt: skip
-_SIGNATURE = {"RequestExpired", "RequestTimeTooSkewed", "SignatureDoesNotMatch", "InvalidSignatureException"}
 # Without these there is no job; without the others a job cannot be read, listed or cancelled.
 _REQUIRED = {*FILES[:2], *JOBS[:2], BEARER, _INVOKE}
 
@@ -40,8 +38,9 @@ def check_caller(identity: CallerIdentity | QueryFailure, origin: str, *, signs:
         unknown = "The caller's identity is not known"
         if identity.not_sent:
             return Finding("unknown", "who", unknown, identity.text)
-        if signs and identity.code in _EXPIRED | _SIGNATURE:
-            clock = "Synchronise this machine's clock (NTP). If it is right: " if identity.code in _SIGNATURE else ""
+        if signs and identity.kind == "credentials":
+            late = re.search("Signature|RequestExpired|Skewed", identity.code)
+            clock = "Synchronise this machine's clock (NTP). If it is right: " if late else ""
             remedy = f"{clock}Renew the credentials from {origin}."
             return Finding("error", "who", "AWS does not accept these credentials", str(identity), remedy)
         return Finding("unknown", "who", unknown, str(identity))
