@@ -30,6 +30,7 @@ pytest_plugins = (
     "support.moto_server",
     "support.aws_gate",
     "support.doctor_setup",
+    "support.command",
 )
 
 

@@ -12,9 +12,9 @@ from bedrock_rft._resources.jobs import AsyncJobs
 from bedrock_rft.errors import APIError, ConfigurationError
 
 if TYPE_CHECKING:
-    from bedrock_rft.access import DeployedReward, Plan
+    from bedrock_rft.access import DeployedReward, LogLine, Plan
     from bedrock_rft.access._deployment.deploy import Deployment
-    from bedrock_rft.types import Job
+    from bedrock_rft.types import Job, LambdaArn
 
 __all__ = ["AsyncRewards", "Rewards"]
 
@@ -234,6 +234,41 @@ class AsyncRewards(AsyncResource):
                 )
         return await self._session.transport.run(lambda: destroy(Account(config), name))
 
+    async def retrieve(self, name: str) -> LambdaArn:
+        """Return the ARN of the newest version of a function, as `jobs.create` takes it.
+
+        Args:
+            name: the name that it was deployed under.
+
+        Raises:
+            ConfigurationError: there is no function of that name, or no version was published.
+            APIError: a call failed.
+        """
+        from bedrock_rft.access._deployment.account import Account
+        from bedrock_rft.access._deployment.function import newest_version
+
+        config = self._session.config
+        return await self._session.transport.run(lambda: newest_version(Account(config), name))
+
+    async def logs(self, reward: object, *, since: float = 3600.0) -> list[LogLine]:
+        """Return the log of a deployed reward from CloudWatch, oldest line first. It lags behind by seconds.
+
+        Args:
+            reward: the value that `deploy` returned, its ARN, or its name.
+            since: the number of seconds to look back.
+
+        Raises:
+            PermissionDeniedError: the identity lacks `logs:FilterLogEvents`.
+            APIError: a call failed.
+        """
+        from bedrock_rft.access._deployment.account import Account
+        from bedrock_rft.access._deployment.destroy import deployment_name
+        from bedrock_rft.access._deployment.logs import read_log
+
+        config = self._session.config
+        name = deployment_name(reward, config.region)
+        return await self._session.transport.run(lambda: [*read_log(Account(config), name, since)])
+
     async def _running_jobs(self, name: str, advice: str) -> AsyncIterator[Job]:
         """Yield the jobs that have not ended and need the function."""
         region = self._session.config.region
@@ -254,3 +289,5 @@ class Rewards(Resource):
     deploy = blocking(AsyncRewards.deploy)
     plan_destroy = blocking(AsyncRewards.plan_destroy)
     destroy = blocking(AsyncRewards.destroy)
+    retrieve = blocking(AsyncRewards.retrieve)
+    logs = blocking(AsyncRewards.logs)

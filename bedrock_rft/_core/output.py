@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TextIO
 
-__all__ = ["encodable", "print_error", "print_line", "write"]
+__all__ = ["discard", "encodable", "print_error", "print_line", "write"]
 
 # Readable substitutes for characters that cp437, cp1252 or ASCII lack. Others are escaped.
 _SUBSTITUTES = str.maketrans(
@@ -46,7 +46,7 @@ def write(stream: TextIO | None, text: str) -> bool:
             stream.write(encodable(text, stream.encoding))
         stream.flush()
     except BrokenPipeError:
-        _discard(stream)
+        discard(stream)
     except (OSError, ValueError):  # ValueError: the stream is closed
         return False
     else:
@@ -70,7 +70,8 @@ def _similar(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("bedrock_rft.similar", _similar)
 
 
-def _discard(stream: TextIO) -> None:
+def discard(stream: TextIO) -> None:
+    """Send all further output of a stream whose reader has gone away to nowhere."""
     # Python flushes the standard streams at exit, and would report the broken pipe once more.
     with contextlib.suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)

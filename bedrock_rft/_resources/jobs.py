@@ -71,6 +71,39 @@ class AsyncJobs(AsyncMonitoring):
             ConfigurationError: an argument is invalid; nothing was sent.
             APIStatusError: the service rejected the request.
         """
+        marker = check_name(name)
+        body = await self.prepare(
+            model,
+            training_file=training_file,
+            reward=reward,
+            validation_file=validation_file,
+            hyperparameters=hyperparameters,
+            metadata=metadata,
+            name=marker,
+        )
+        if name is not None and (existing := await find(self, marker, model=body.model)) is not None:
+            return _check_same(existing, body, name)
+        return await create(self, body, marker=marker)
+
+    @checked_arguments
+    async def prepare(
+        self,
+        model: Model | str,
+        *,
+        training_file: File | str,
+        reward: LambdaArn | LambdaGrader | Deployed | str,
+        validation_file: File | str | None = None,
+        hyperparameters: Hyperparameters | Mapping[str, Any] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        name: str | None = None,
+    ) -> CreateJob:
+        """Return the request that `create` would send, without sending anything.
+
+        The arguments are those of `create`. Without a name, the marker is a new one in every call.
+
+        Raises:
+            ConfigurationError: an argument is invalid.
+        """
         for argument, file in (("training_file", training_file), ("validation_file", validation_file)):
             _refuse_path(argument, file)
         grader = _grader(reward)
@@ -88,9 +121,7 @@ class AsyncJobs(AsyncMonitoring):
             warn_once(
                 f"'{sanitize_line(body.model, 80)}' is not a known model for reinforcement fine-tuning. Used anyway."
             )
-        if name is not None and (existing := await find(self, marker, model=body.model)) is not None:
-            return _check_same(existing, body, name)
-        return await create(self, body, marker=marker)
+        return body
 
     @checked_arguments
     async def create_raw(
@@ -167,6 +198,7 @@ class Jobs(Monitoring):
     """`client.jobs`: reinforcement fine-tuning jobs."""
 
     create = blocking(AsyncJobs.create)
+    prepare = blocking(AsyncJobs.prepare)
     create_raw = blocking(AsyncJobs.create_raw)
     retrieve = blocking(AsyncJobs.retrieve)
     list = blocking_iter(AsyncJobs.list)

@@ -130,6 +130,7 @@ class AsyncMonitoring(AsyncResource):
         max_hours: float | None = None,
         on_limit: Literal["warn", "cancel"] = "warn",
         prices: Prices | None = None,
+        advice: bool = True,
     ) -> Job:
         """Wait until a job ends, and show its progress: a panel in a notebook or a terminal, or lines of text.
 
@@ -154,6 +155,7 @@ class AsyncMonitoring(AsyncResource):
             on_limit: `warn` warns at 80 % of a limit and when it is reached. `cancel` also cancels the job then, once
                 and for all: a cancelled job cannot be resumed, and it is not known whether it is billed.
             prices: prices to use; by default `bedrock_rft.costs.Prices.load()`.
+            advice: if Ctrl-C interrupts it, print how to resume.
 
         Raises:
             JobFailedError, JobCancelledError: the job ended without success; it is `.job`.
@@ -192,7 +194,8 @@ class AsyncMonitoring(AsyncResource):
                     if on_event is not None:
                         on_event(event)
         except (KeyboardInterrupt, asyncio.CancelledError):
-            live_view.leave(identifier(job, "job"), seen=seen)
+            if advice:
+                live_view.leave(identifier(job, "job"), seen=seen)
             raise
         finally:
             live_view.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bedrock_rft.access._deployment.deploy import DeployedReward
+from bedrock_rft.access._deployment.logs import LogLine
 from bedrock_rft.access._deployment.plan import Plan, Step
 from bedrock_rft.access._doctor.doctor import Report, doctor
 from bedrock_rft.access._keys import ApiKeyProvider, MintedKey, api_key_provider, mint_api_key
@@ -24,6 +25,7 @@ __all__ = [
     "MANAGED_POLICIES",
     "ApiKeyProvider",
     "DeployedReward",
+    "LogLine",
     "ManagedPolicy",
     "MintedKey",
     "Plan",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import math
+import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from bedrock_rft._core.findings import WIDTH, Finding, Findings, clip, escape_html, standalone_page, wrap, write_text
 from bedrock_rft._core.text import sanitize_line
+from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.evaluation._results import Comparison, Example, Group, ModelResult
 from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
 
@@ -18,6 +23,7 @@ __all__ = ["Evaluation", "findings_list", "format_table"]
 _FIRST_WIDTH, _WIDTH = 30, 20
 """Maximum characters of a table's first column and of its other columns."""
 _BAR_WIDTH, _BAR_HEIGHT = 200, 10
+_DERIVED = ("verdict", "ok", "note")
 _PREVIEW_CHARACTERS = 90
 _LOCAL_NOTE = "on the local service: no model was trained; its answers know the references"
 _STYLE = """
@@ -77,6 +83,33 @@ class Evaluation(Findings):
     seed: int = 0
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
     local_service: bool = False
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Evaluation:
+        """Read a report that `to_json` wrote.
+
+        Raises:
+            ConfigurationError: the file cannot be read, or is no such report.
+        """
+        from pydantic import TypeAdapter, ValidationError  # slow to import
+
+        name = sanitize_line(os.fspath(path), 200)
+        try:
+            fields: Any = json.loads(Path(path).read_bytes())
+            fields = {name: value for name, value in fields.items() if name not in _DERIVED}
+            kind = TypeAdapter(cls)
+            try:
+                return kind.validate_python(fields)
+            except ValidationError as misfit:
+                for error in misfit.errors(include_url=False):
+                    if error["type"] == "float_type" and error["input"] is None:  # a number that was not finite
+                        *parents, last = error["loc"]
+                        functools.reduce(operator.getitem, parents, fields)[last] = math.nan
+                return kind.validate_python(fields)
+        except OSError as error:
+            raise ConfigurationError(f"{name} cannot be read: {error.strerror}.") from None
+        except (ValueError, AttributeError, LookupError, TypeError):
+            raise ConfigurationError(f"{name} is not a report of an evaluation that to_json wrote.") from None
 
     def facts(self) -> Sequence[tuple[str, str]]:
         """Return names and values that identify the evaluation."""

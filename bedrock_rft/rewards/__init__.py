@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from bedrock_rft.rewards._runtime.reward import Reward
     from bedrock_rft.rewards._runtime.rollout import Rollout, Score
     from bedrock_rft.rewards._runtime.trl import from_trl, to_trl
+    from bedrock_rft.rewards._targets.resolve import load_gold
 
 _NAMES_BY_MODULE = {
     "_batch.invoke": ("Invocation", "invoke"),
@@ -50,6 +51,7 @@ _NAMES_BY_MODULE = {
     "_openai.write": ("openai_source",),
     "_packaging.archive": ("Package", "PackagedFile"),
     "_packaging.package": ("package",),
+    "_targets.resolve": ("load_gold",),
     **{f"_runtime.{module}": names for module, names in PUBLIC_NAMES.items()},
 }
 _MODULE_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
@@ -94,6 +96,7 @@ __all__ = [
     "from_trl",
     "invoke",
     "last_number",
+    "load_gold",
     "openai_inputs",
     "openai_source",
     "package",

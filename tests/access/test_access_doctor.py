@@ -35,9 +35,9 @@ from support.moto_server import Aws
 
 from bedrock_rft import AsyncClient, Client, ConfigurationError
 from bedrock_rft._auth.api_key import parse_key as read
+from bedrock_rft._cli.app import run as main
 from bedrock_rft._core.findings import Finding
 from bedrock_rft.access import Report, caller_policy, doctor, execution_policy, mint_api_key
-from bedrock_rft.access.__main__ import main
 from bedrock_rft.access._doctor import client_checks, function_checks
 from bedrock_rft.access._doctor.aws_queries import CallerIdentity, QueryFailure
 from bedrock_rft.access._doctor.caller_checks import check_caller, check_permissions
@@ -431,10 +431,10 @@ def test_the_command_prints_the_report(
     create_function(aws, settings={"Timeout": 3})
     for name, value in doctor_service.environment("api_key").items():
         monkeypatch.setenv(name, value)
-    assert main(["doctor", "--region", "us-west-2", "--reward", VERSION, "--model", MODEL]) == 1
+    assert main(["doctor", "--region", "us-west-2", "--reward", VERSION, "--model", MODEL]) == 3
     said = capsys.readouterr().out
     assert said.startswith("Access to 127.0.0.1: 1 ERROR")
-    assert "timeout=300" in " ".join(said.split())
+    assert "timeout 300" in " ".join(said.split())
     assert iam.asked
 
 

@@ -16,9 +16,9 @@ from support.iam_simulator import Iam
 from support.moto_server import Aws
 
 from bedrock_rft import Client
+from bedrock_rft._cli.app import run as main
 from bedrock_rft._core.findings import Finding
 from bedrock_rft.access import Report, caller_policy, doctor, documented_invoke_policy, trust_policy
-from bedrock_rft.access.__main__ import main
 from bedrock_rft.access._doctor.aws_queries import QueryFailure
 from bedrock_rft.access._doctor.function_checks import (
     check_configuration,
@@ -179,7 +179,7 @@ def test_the_remedy_for_a_trust_policy_works(
     assert "requires 210987654321" in finding.reason
     (_, command, _) = finding.remedy.split("`")
     printing, _, putting = command.partition(" > trust.json && ")
-    assert main(shlex.split(printing)[3:]) == 0
+    assert main(shlex.split(printing)[1:]) == 0
     role = shlex.split(putting)[shlex.split(putting).index("--role-name") + 1]
     client.update_assume_role_policy(RoleName=role, PolicyDocument=capsys.readouterr().out)
     assert find_one(look(person, reward=VERSION), "role").level == "ok"
@@ -388,4 +388,4 @@ def test_an_api_key_gets_all_checks_that_need_no_credentials(
     assert codes(report, "ok") >= {"identity", "region", "endpoint", "clock"}
     assert codes(report, "unknown") == {"key", "who", "permissions", "reward"}
     command = find_one(report, "permissions").remedy.split("`")[1]
-    assert main(shlex.split(command)[3:]) == 0
+    assert main(shlex.split(command)[1:]) == 0

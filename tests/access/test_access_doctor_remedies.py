@@ -29,8 +29,8 @@ from support.iam_simulator import KNOWS_PROFILES, Iam
 from support.moto_server import Aws
 
 from bedrock_rft import Client
+from bedrock_rft._cli.app import run as main
 from bedrock_rft.access import Report, caller_policy, doctor, doctor_policy, execution_policy
-from bedrock_rft.access.__main__ import main
 from bedrock_rft.access._doctor.aws_queries import Aws as Queries
 from bedrock_rft.access._doctor.aws_queries import CallerIdentity, QueryFailure
 from bedrock_rft.access._doctor.caller_checks import check_caller
@@ -58,10 +58,10 @@ def execute(aws: Aws, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cal
         result: Any = None
         for command in remedy.split("`")[1].split(" && "):
             words = shlex.split(command)
-            if words[:3] == ["python", "-m", "bedrock_rft.access"]:
+            if words[0] == "bedrock-rft":
                 *words, arrow, name = words
                 assert arrow == ">"
-                assert main(words[3:]) == 0
+                assert main(words[1:]) == 0
                 (tmp_path / name).write_text(capsys.readouterr().out)
             else:
                 assert words[0] == "aws"
@@ -335,6 +335,6 @@ def test_commands_for_the_root_user_and_for_long_term_keys_run(
         without = doctor(client)
     commands += [find_one(report, code).remedy.split("`")[1] for code in ("key", "permissions")]
     for command in commands:
-        assert main(shlex.split(command)[3:]) == 0
+        assert main(shlex.split(command)[1:]) == 0
     assert "access.caller_policy('us-west-2', ACCOUNT, api_key=True)" in find_one(without, "key").remedy
     assert "`" not in find_one(without, "permissions").remedy

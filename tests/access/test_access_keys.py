@@ -25,9 +25,9 @@ from support.fault_server import Faults, Request
 from bedrock_rft import AsyncClient, Client, ConfigurationError
 from bedrock_rft._auth import api_key
 from bedrock_rft._auth.api_key import parse_key as read
+from bedrock_rft._cli.app import run as main
 from bedrock_rft._core.redaction import Secret
 from bedrock_rft.access import MintedKey, _keys, api_key_provider, mint_api_key
-from bedrock_rft.access.__main__ import main
 from bedrock_rft.errors import AuthenticationError, MissingExtraError
 from bedrock_rft.local._http.signature import Credential, verify_short_term_key
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from support.moto_server import Aws
 
 from bedrock_rft import ConfigurationError
+from bedrock_rft._cli.app import run as main
 from bedrock_rft.access import (
     MANAGED_POLICIES,
     Policy,
@@ -31,7 +32,6 @@ from bedrock_rft.access import (
     trust_policy,
     watcher_policy,
 )
-from bedrock_rft.access.__main__ import main
 
 REWARD = "arn:aws:lambda:us-west-2:123456789012:function:my-reward"
 PROJECT = "arn:aws:bedrock-mantle:us-west-2:123456789012:project/default"
@@ -458,16 +458,16 @@ def test_the_command_prints_json_or_reasons(capsys: pytest.CaptureFixture[str], 
     assert json.loads(path.read_text()) == POLICIES["caller"].document()
     assert main([*asked, "--explain"]) == 0
     assert capsys.readouterr().out == f"{POLICIES['caller']}\n"
-    for kind in ("invoke", "execution", "trust", "watcher", "doctor"):
+    for kind in ("invoke", "function", "trust", "watcher", "doctor"):
         assert main(["policy", kind, "--reward", REWARD]) == 0
         assert json.loads(capsys.readouterr().out)["Version"] == "2012-10-17"
     assert main(["policy", "deployer", "--reward", REWARD, "--role", "r"]) == 0
-    assert main(["policy", "judge", "--region", "us-west-2", "--model", "amazon.nova-micro-v1:0"]) == 0
+    assert main(["policy", "judge", "--region", "us-west-2", "--judge", "amazon.nova-micro-v1:0"]) == 0
     assert main(["policy", "caller", "--reward", REWARD, "--short-term-keys"]) == 0
     assert '"SHORT_TERM"' in capsys.readouterr().out
-    assert main(["managed"]) == 0
+    assert main(["policy", "managed"]) == 0
     shown = capsys.readouterr().out
     assert "AmazonBedrockMantleFullAccess" in shown
     assert max(map(len, shown.splitlines())) <= 80
     assert main(["policy", "watcher"]) == 2
-    assert capsys.readouterr().err == "error: A watcher policy needs --region.\n"
+    assert capsys.readouterr().err.startswith("error: Missing option '--account'")

@@ -12,7 +12,7 @@ from support.aws_gate import EXAMPLES, REGION, Here
 from support.deploy_setup import ARN, DATA, ROLE, read_settings
 from support.fake_secrets import ACCESS_KEY, SECRET
 
-from bedrock_rft.access.__main__ import main
+from bedrock_rft._cli.app import run as main
 
 REWARD = f"{EXAMPLES / 'reward.py'}:lambda_handler"
 
@@ -31,20 +31,20 @@ def shell(here: Here, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Here:
 
 
 def test_a_shell_plans_deploys_and_destroys(shell: Here, capsys: pytest.CaptureFixture[str]) -> None:
-    deploy = ["deploy", REWARD, "--name", "sums", "--data", "train.jsonl", "--timeout", "60", "--tag", "team=a=b"]
-    assert main([*deploy, "--judge", "amazon.nova-lite-v1:0", "--plan"]) == 0
+    deploy = [REWARD, "--name", "sums", "--timeout", "60", "--tag", "team=a=b"]
+    assert main(["reward", "plan", *deploy, "--judge", "amazon.nova-lite-v1:0"]) == 0
     planned = capsys.readouterr().out
     assert planned.startswith("Deploy sums: 4 to create\n")
     assert "amazon.nova-lite-v1:0" in planned
     assert shell.gate.writes == []
-    assert main(deploy) == 0
+    assert main(["reward", "deploy", *deploy, "--data", "train.jsonl"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert (lines[0], lines[-1]) == ("Deploy sums: 4 created", f"{ARN}:1")
     assert f"Check of {ARN}:1: ok" in lines
     assert read_settings(shell, "1")["Timeout"] == 60
     assert shell.service("lambda").list_tags(Resource=ARN)["Tags"]["team"] == "a=b"
-    assert main(["destroy", "sums", "--force", "--plan"]) == 0
-    assert main(["destroy", f"{ARN}:1", "--force"]) == 0
+    assert main(["reward", "destroy", "sums", "--force", "--plan"]) == 0
+    assert main(["reward", "destroy", f"{ARN}:1", "--force", "--yes"]) == 0
     assert "Destroy sums: 3 deleted" in capsys.readouterr().out
 
 
@@ -52,16 +52,16 @@ def test_the_commands_print_errors_and_exit_with_a_status(shell: Here, capsys: p
     blind = Path("blind.py")
     answers = "[{'id': one['id'], 'aggregate_reward_score': 1.0} for one in event]"
     blind.write_text(f"def lambda_handler(event, context):\n    return {answers}\n")
-    deploy = ["deploy", "blind.py:lambda_handler", "--name", "sums", "--data", "train.jsonl"]
-    assert main(deploy) == 1
-    assert "is deployed, but its check found" in capsys.readouterr().out
+    deploy = ["reward", "deploy", "blind.py:lambda_handler", "--name", "sums", "--data", "train.jsonl"]
+    assert main(deploy) == 3
+    assert "is deployed, but its check found" in " ".join(capsys.readouterr().err.split())
     assert main([*deploy, "--no-check"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"{ARN}:1"
     assert main([*deploy, "--tag", "team"]) == 2
-    assert capsys.readouterr().err == "error: --tag team is not KEY=VALUE.\n"
+    assert capsys.readouterr().err.startswith("error: --tag team is not KEY=VALUE.\n")
     shell.gate.refuse("GetFunction", 403, "AccessDeniedException", "no")
-    assert main(deploy) == 2
-    assert f"policy deployer --reward {ARN} --role {ROLE}'" in capsys.readouterr().err
+    assert main(deploy) == 1
+    assert f"policy deployer --reward {ARN} --role {ROLE}'" in " ".join(capsys.readouterr().err.split())
 
 
 def run(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -185,9 +185,7 @@ def test_a_role_that_lambda_cannot_assume_gets_a_trust_policy_without_the_source
 def test_a_role_of_the_user_that_lambda_cannot_assume_is_explained_after_seconds(here: Here, client: Client) -> None:
     role = here.service("iam").create_role(RoleName="own", AssumeRolePolicyDocument=json.dumps(ANYBODY))
     here.gate.refuse("CreateFunction", 400, "InvalidParameterValueException", EARLY)
-    with pytest.raises(
-        APIStatusError, match=r"must let lambda\.amazonaws\.com assume it\. 'python -m bedrock_rft"
-    ) as caught:
+    with pytest.raises(APIStatusError, match=r"must let lambda\.amazonaws\.com assume it\. 'bedrock-rft") as caught:
         client.rewards.deploy(build_package(), name="sums", role_arn=role["Role"]["Arn"])
     assert f"policy trust --reward {ARN}' prints one" in str(caught.value)
     assert clock().now <= 10
@@ -512,13 +510,13 @@ def test_a_denial_names_the_action_and_the_policy_that_allows_it(
     said = str(error)
     assert f"Allow {action} on " in said
     assert "the identity from credentials=." in said
-    assert f"'python -m bedrock_rft.access policy deployer --reward {ARN} --role {ROLE}' prints a policy" in said
+    assert f"'bedrock-rft policy deployer --reward {ARN} --role {ROLE}' prints a policy" in said
     assert "\n" not in said
     assert pickle.loads(pickle.dumps(error)).action == action  # noqa: S301 - ours
 
 
 def test_the_command_that_a_denial_names_prints_that_policy(capsys: pytest.CaptureFixture[str]) -> None:
-    from bedrock_rft.access.__main__ import main
+    from bedrock_rft._cli.app import run as main
 
     assert main(["policy", "deployer", "--reward", ARN, "--role", ROLE]) == 0
     assert '"iam:PutRolePolicy"' in capsys.readouterr().out

@@ -379,33 +379,28 @@ def test_temporary_copies_are_private(tmp_path: Path, monkeypatch: pytest.Monkey
     assert list(tmp_path.rglob("*")) == []
 
 
-COMMANDS = ("__main__", "access.__main__", "local.__main__", "rehearsal.__main__", "rewards.__main__")
-
-
-def test_no_command_line_argument_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_command_line_argument_is_a_secret() -> None:
     """All users of the machine can read command lines, and shells keep them."""
-    import argparse
-    from importlib import import_module
+    import click
+
+    from bedrock_rft._cli.app import root
 
     flags: list[tuple[str, bool]] = []
-    add = argparse.ArgumentParser.add_argument
 
-    def noted(self: argparse.ArgumentParser, *given: Any, **settings: Any) -> Any:
-        action = add(self, *given, **settings)
-        flags.extend((name, action.nargs != 0) for name in action.option_strings or [action.dest])
-        return action
+    def collect(command: click.Command, context: click.Context) -> None:
+        for one in command.get_params(context):
+            valued = not (isinstance(one, click.Option) and one.is_flag)
+            flags.extend((name, valued) for name in (one.opts if isinstance(one, click.Option) else [str(one.name)]))
+        for name in command.list_commands(context) if isinstance(command, click.Group) else ():
+            inner = command.get_command(context, name)
+            assert inner is not None
+            collect(inner, click.Context(inner, parent=context))
 
-    package = Path(import_module("bedrock_rft").__file__ or "").parent
-    assert {".".join(path.relative_to(package).with_suffix("").parts) for path in package.rglob("__main__.py")} == set(
-        COMMANDS
-    )
-    monkeypatch.setattr(argparse.ArgumentParser, "add_argument", noted)
-    for name in COMMANDS:
-        with pytest.raises(SystemExit):
-            import_module(f"bedrock_rft.{name}").main(["--help"])
-    assert len(flags) > 40
+    collect(root, click.Context(root))
+    assert len(flags) > 100
     words = ("key", "secret", "token", "password", "credential")
-    assert {flag for flag, valued in flags if any(word in flag for word in words) and valued} == set()
+    limits = {"--max-tokens"}
+    assert {flag for flag, valued in flags if any(word in flag for word in words) and valued} == limits
 
 
 def test_importing_has_no_effects() -> None:
@@ -449,7 +444,10 @@ print([each for each in own if each != ("socket.bind", (("::1", 0),))])
 
 
 def test_every_call_that_starts_processes_or_evaluates_code_is_known() -> None:
-    """Only rewards start processes or evaluate code, because users ask them to run the code of a model."""
+    """Only rewards start processes or evaluate code, because users ask them to run the code of a model.
+
+    The command starts itself in the background.
+    """
     words = ("subprocess", "os.system", "eval(", "exec(", "pickle", "marshal", "shelve", "ctypes", "yaml", "telnetlib")
     import bedrock_rft
 
@@ -462,7 +460,7 @@ def test_every_call_that_starts_processes_or_evaluates_code_is_known() -> None:
         for word in words
         if f"import {word}" in line or (word.endswith("(") and f" {word}" in line and "def " not in line)
     }
-    assert found == set()
+    assert found == {("_cli/background.py", "subprocess")}
 
 
 def test_tests_that_the_documentation_names_exist() -> None:

@@ -379,15 +379,15 @@ def temporary(folder: Path) -> list[Path]:
 
 
 def banner(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
+    assert process.stderr is not None
     lines: list[str] = []
-    while not lines or "OPENAI_API_KEY" not in lines[-1]:
-        lines.append(process.stdout.readline())
+    while not lines or "The service listens" not in lines[-1]:
+        lines.append(process.stderr.readline())
         assert lines[-1]
     return "".join(lines)
 
 
-COMMAND = ("-m", "bedrock_rft.local")
+COMMAND = ("-m", "bedrock_rft", "local", "serve")
 
 
 def test_the_command_stops_at_the_end_of_standard_input_if_asked_to(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_the_command_resumes_watching_a_job(tmp_path: Path) -> None:
         file = client.files.upload(records())
         arn = "arn:aws:lambda:us-west-2:123456789012:function:my-reward"
         job = client.jobs.create("openai.gpt-oss-20b", training_file=file, reward=arn)
-        command = ("-m", "bedrock_rft", "watch")
+        command = ("-m", "bedrock_rft", "jobs", "watch")
         shared = service.environment("aws")
         done = run(
             *command,

@@ -18,9 +18,9 @@ from support.flaky_proxy import FlakyProxy
 from support.lambda_server import ARN, FakeLambda
 
 from bedrock_rft import AsyncClient, Client, ConfigurationError, DatasetError, datasets
+from bedrock_rft._cli.app import run as main
 from bedrock_rft.local import LocalService
 from bedrock_rft.rehearsal import Curve, Groups, Load, Rehearsal, rehearse
-from bedrock_rft.rehearsal.__main__ import main
 from bedrock_rft.rehearsal._rehearse import judge_base_model
 from bedrock_rft.rewards import Rollout, reward
 
@@ -289,27 +289,34 @@ def test_a_rehearsal_needs_no_identity_no_extra_and_no_socket(data: Path, tmp_pa
 def test_the_command(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "reward.py"
     file.write_text(SOURCE + "\ndef zero(event, context):\n    return []\n")
-    page, written = tmp_path / "report.html", tmp_path / "report.json"
-    good = [str(data), "--reward", f"{file}:lambda_handler", "--batch-size", "8", "--limit", "40"]
-    assert main([*good, "--html", str(page), "--json", str(written)]) == 0
-    assert " 15 steps: 1 epoch, 8 prompts a step; n_epochs assumed" in capsys.readouterr().out
-    assert json.loads(written.read_text())["settings"] == {"batch_size": 8}
+    page = tmp_path / "report.html"
+    good = ["rehearse", str(data), "--reward", f"{file}:lambda_handler", "--batch-size", "8", "--limit", "40"]
+    assert main([*good, "--html", str(page)]) == 0
+    assert " 15 steps: 1 epoch, 8 prompts a step; --n-epochs assumed" in capsys.readouterr().out
+    assert main([*good, "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["settings"] == {"batch_size": 8}
     assert "<svg" in page.read_text(encoding="utf-8")
-    assert main([str(data), "--reward", f"{file}:zero"]) == 1
+    assert main(["rehearse", str(data), "--reward", f"{file}:zero"]) == 3
     capsys.readouterr()
-    for wrong in ([str(tmp_path / "none.jsonl"), *good[1:]], [*good, "--json", str(tmp_path / "none" / "x")]):
-        assert main(wrong) == 2
-        output = capsys.readouterr()
-        assert output.err.startswith("error: ")
-        assert len(output.err.splitlines()) == 1
-    with pytest.raises(SystemExit, match="2"):
-        main([str(data)])
+    wrong_file, wrong_page = str(tmp_path / "none.jsonl"), ["--html", str(tmp_path / "none" / "x")]
+    for wrong, status in (([good[0], wrong_file, *good[2:]], 2), ([*good, *wrong_page], 1), (good[:2], 2)):
+        assert main(wrong) == status
+        assert capsys.readouterr().err.startswith("error: ")
 
 
 def test_the_command_samples_the_base_model(
     service: LocalService, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = [str(data), "--reward", f"{EXAMPLES / 'reward.py'}:lambda_handler", "--limit", "40", "--samples", "8"]
+    command = [
+        "rehearse",
+        str(data),
+        "--reward",
+        f"{EXAMPLES / 'reward.py'}:lambda_handler",
+        "--limit",
+        "40",
+        "--samples",
+        "8",
+    ]
     assert main([*command, "--prompts", "6"]) == 2, "there is no identity"
     assert "error: " in capsys.readouterr().err
     for name, value in service.environment("api_key").items():
@@ -507,7 +514,9 @@ def test_a_reward_that_only_gold_satisfies_has_a_signal(data: Path) -> None:
     assert "learning_rate_multiplier always looks better here" in " ".join(report.notice.split())
 
 
-def test_the_command_takes_gold_and_the_payload_shape(data: Path, tmp_path: Path) -> None:
+def test_the_command_takes_gold_and_the_payload_shape(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "strict.py").write_text(
         "def gold(record):\n    return f\"<<{record['reference_answer']}>>\"\n\n"
         "def handler(event, context):\n"
@@ -515,12 +524,12 @@ def test_the_command_takes_gold_and_the_payload_shape(data: Path, tmp_path: Path
         "def score(one):\n"
         "    return float(one['messages'][-1]['content'] == f\"<<{one.get('reference_answer')}>>\")\n"
     )
-    file, page = tmp_path / "strict.py", tmp_path / "report.json"
+    file = tmp_path / "strict.py"
     main([
-        str(data), "--reward", f"{file}:handler", "--gold", f"{file}:gold", "--payload", "top_level", "--limit", "80",
-        "--json", str(page),
+        "rehearse", str(data), "--reward", f"{file}:handler", "--gold", f"{file}:gold", "--payload", "top_level",
+        "--limit", "80", "--output", "json",
     ])  # fmt: skip
-    report = json.loads(page.read_text())
+    report = json.loads(capsys.readouterr().out)
     assert max(report["rewards"]) > 0
 
 

@@ -1040,13 +1040,13 @@ def _json(row: Any) -> bool:
 
 def test_the_command_checks_a_file(file: Path, tmp_path: Path) -> None:
     from bedrock_rft import datasets
-    from bedrock_rft.rewards.__main__ import main
+    from bedrock_rft._cli.app import run as main
 
     data = tmp_path / "train.jsonl"
     datasets.write(data, records())
-    assert main(["check", f"{file}:good", str(data)]) == 0
-    assert main(["check", f"{file}:none", str(data)]) == 1
-    assert main(["check", f"{file}:none", str(tmp_path / "none.jsonl")]) == 2
+    assert main(["reward", "check", f"{file}:good", str(data)]) == 0
+    assert main(["reward", "check", f"{file}:none", str(data)]) == 3
+    assert main(["reward", "check", f"{file}:none", str(tmp_path / "none.jsonl")]) == 2
 
 
 def test_the_finding_for_the_sample_of_aws_is_exact() -> None:

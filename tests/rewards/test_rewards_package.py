@@ -27,8 +27,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_rft import ConfigurationError, datasets
+from bedrock_rft._cli.app import run as main
 from bedrock_rft.rewards import Format, Handler, Judge, Matches, Numeric, Package, PassesTests, check, package, reward
-from bedrock_rft.rewards.__main__ import main
 from bedrock_rft.rewards._packaging import package as packaging
 from bedrock_rft.rewards._packaging import requirements as _package_vendor
 from bedrock_rft.rewards._packaging.archive import LARGEST, LARGEST_UNZIPPED, build_zip, validate_file_name
@@ -893,12 +893,12 @@ def test_the_command_packages_a_file(tmp_path: Path, capsys: pytest.CaptureFixtu
     path.write_text("from bedrock_rft.rewards import Numeric\ntotal = 0.5 * Numeric()\n")
     out = tmp_path / "reward.zip"
     (tmp_path / "note.txt").write_text("a")
-    assert main(["package", f"{path}:total", "--out", str(out), "--include", str(tmp_path / "note.txt")]) == 0
+    assert main(["reward", "package", f"{path}:total", "--out", str(out), "--include", str(tmp_path / "note.txt")]) == 0
     shown = capsys.readouterr().out
     assert "note.txt" in shown
     assert all(len(line) <= 80 for line in shown.splitlines())
     data = tmp_path / "train.jsonl"
     datasets.write(data, records())
-    assert main(["check", str(out), str(data)]) == 0
-    assert main(["package", f"{path}:none", "--out", str(out)]) == 2
+    assert main(["reward", "check", str(out), str(data)]) == 0
+    assert main(["reward", "package", f"{path}:none", "--out", str(out)]) == 2
     assert "has no attribute 'none'" in capsys.readouterr().err

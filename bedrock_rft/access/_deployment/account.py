@@ -91,8 +91,8 @@ class Account:
                 service,
                 operation,
                 origin=self.origin,
-                policy=f"python -m bedrock_rft.access policy deployer{self._policy_options}",
-                trust=f"python -m bedrock_rft.access policy trust --reward {self._function}",
+                policy=f"bedrock-rft policy deployer{self._policy_options}",
+                trust=f"bedrock-rft policy trust --reward {self._function}",
             )
         else:
             found = cast("dict[str, Any]", response)

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.access._deployment.account import Account
-from bedrock_rft.access._deployment.names import LOG_GROUPS, MANAGED, OWNER, is_ours, tag_steps
+from bedrock_rft.access._deployment.names import LOG_GROUPS, MANAGED, OWNER, check_name, is_ours, tag_steps
 from bedrock_rft.access._deployment.plan import PlannedStep, Step, describe_difference
 from bedrock_rft.access._deployment.retry import (
     MAX_SECONDS,
@@ -24,6 +24,7 @@ from bedrock_rft.access._deployment.retry import (
 from bedrock_rft.access._policies.rft_policies import OBJECT_PREFIX
 from bedrock_rft.errors import APIError, APIStatusError, ConfigurationError, ConflictError, NotFoundError
 from bedrock_rft.rewards._packaging.archive import Package
+from bedrock_rft.types.arn import LambdaArn
 
 __all__ = [
     "DesiredFunction",
@@ -141,6 +142,17 @@ def find_function(account: Account, name: str, *, versions: bool = True) -> Func
     listed = account.list_all("lambda", "ListVersionsByFunction", "Versions", FunctionName=name) if versions else ()
     numbered = [version for version in listed if str(version.get("Version")).isdigit()]
     return Function(settings, tags, tuple(sorted(numbered, key=lambda version: -int(version["Version"]))))
+
+
+def newest_version(account: Account, name: str) -> LambdaArn:
+    """Return the ARN of the newest version of a function. Raises `ConfigurationError` if there is none."""
+    arn = account.function_arn(check_name(name))
+    account.set_subject(arn, "")
+    found = find_function(account, name)
+    if found is None or found.published is None:
+        missing = "function" if found is None else "published version of the function"
+        raise ConfigurationError(f"There is no {missing} '{name}' in {account.region}. Deploy it first.")
+    return LambdaArn(f"{arn}:{found.published['Version']}")
 
 
 def foreign_function(arn: str, owner: str, advice: str) -> ConfigurationError:

@@ -45,7 +45,7 @@ def check_caller(identity: CallerIdentity | QueryFailure, origin: str, *, signs:
             return Finding("error", "who", "AWS does not accept these credentials", str(identity), remedy)
         return Finding("unknown", "who", unknown, str(identity))
     if identity.is_root:
-        command = f"python -m bedrock_rft.access policy caller --region {region} --account {identity.account}"
+        command = f"bedrock-rft policy caller --region {region} --account {identity.account}"
         remedy = f"Use a role or a user with the policy of `{command}`"
         return Finding("warning", "who", f"{identity.arn} is the account's root user", "no policy limits it", remedy)
     source = "Requests are made as" if signs else "The AWS credentials that were found next to the API key belong to"

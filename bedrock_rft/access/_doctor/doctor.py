@@ -264,7 +264,7 @@ class _Examination:
         options = f"--region {region} --account {account}"
         options += f" --reward {self.reward}" if self.reward else ""
         options += " --api-key" * api_key
-        return f"{verb} the policy of `python -m bedrock_rft.access policy caller {options}`"
+        return f"{verb} the policy of `bedrock-rft policy caller {options}`"
 
     def _key_was_made_with(self, aws: Aws) -> bool:
         """Return whether the API key was made with the AWS credentials that the queries use."""

@@ -69,7 +69,7 @@ def check_trust(role: str, arn: LambdaArn, response: Mapping[str, Any] | QueryFa
     if decision.verdict == "unknown":
         return Finding("unknown", "role", f"Not known whether Lambda may assume {role}", decision.reason)
     remedy = (
-        f"Replace its trust policy: `python -m bedrock_rft.access policy trust --reward {arn} > trust.json && "
+        f"Replace its trust policy: `bedrock-rft policy trust --reward {arn} > trust.json && "
         f"aws iam update-assume-role-policy --role-name {_name(role)} --policy-document file://trust.json`"
     )
     return Finding("error", "role", f"Lambda may not assume the function's role {role}", decision.reason, remedy)
@@ -92,8 +92,8 @@ def check_wide_policies(
     }
     if not wide:
         return
-    models = "".join(f" --model {shlex.quote(judge)}" for judge in judges)
-    printing = f"python -m bedrock_rft.access policy execution --reward {arn}{models} > execution.json"
+    models = "".join(f" --judge {shlex.quote(judge)}" for judge in judges)
+    printing = f"bedrock-rft policy function --reward {arn}{models} > execution.json"
     to_role = f"--role-name {_name(role)}"
     commands = [
         printing,

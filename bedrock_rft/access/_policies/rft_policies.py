@@ -263,6 +263,7 @@ def deployer_policy(
             "Deploy", tuple(f"lambda:{name}" for name in _DEPLOY), functions, "Create, publish and delete the function."
         ),
         _statement("Check", ("lambda:InvokeFunction",), functions, "Invoke the function to check it."),
+        _statement("ReadLog", ("logs:FilterLogEvents",), (f"{log_group_arn(reward)}:*",), "Read the function's log."),
         _statement(
             "Role",
             (*(() if boundary else bounded), *(f"iam:{name}" for name in _CHANGE_ROLE)),

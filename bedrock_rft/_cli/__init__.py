@@ -1,0 +1,30 @@
+"""The command `bedrock-rft`."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command with the arguments of this process, and exit with its status."""
+    arguments = sys.argv[1:]
+    if arguments == ["--version"]:  # the most frequent question of a script needs no library
+        from bedrock_rft._core.output import print_line
+        from bedrock_rft._core.version import __version__
+
+        print_line(f"bedrock-rft {__version__}")
+        sys.exit(0)
+    try:
+        import click
+
+        del click  # only to see if the extra is there
+    except ImportError:
+        from bedrock_rft._core.output import print_error
+
+        print_error("error: The command needs the extra 'cli': pip install 'bedrock_rft[cli]'")
+        sys.exit(1)
+    from bedrock_rft._cli.app import run
+
+    sys.exit(run(arguments))

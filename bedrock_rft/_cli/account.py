@@ -1,0 +1,70 @@
+"""`bedrock-rft whoami`, `doctor` and `key`."""
+
+from __future__ import annotations
+
+import click
+
+from bedrock_rft._cli.command import Command, many
+from bedrock_rft._cli.failures import FOUND_ERRORS, finish
+from bedrock_rft._cli.output import note, print_text, show, show_findings
+from bedrock_rft._cli.settings import open_client, settings
+
+__all__ = ["doctor", "key", "whoami"]
+
+_ARN = "ARN"
+
+
+@click.command(cls=Command, shape="bedrock_rft.Identity")
+def whoami() -> None:
+    """Show the endpoint, region and identity, and where each comes from.
+
+    Nothing is sent: the identity is not verified. 'doctor' verifies it.
+    """
+    with open_client() as client:
+        identity = client.identity
+        show(identity, text=str(identity), ids=[identity.source])
+
+
+@click.command(cls=Command, shape="bedrock_rft.access.Report")
+@click.option("--reward", metavar=_ARN, help="The reward function.")
+@many("--model", "models", metavar="ID", help="A model to train.")
+@many("--judge", "judges", metavar="ID", help="A model that the reward invokes.")
+@click.option("--timeout", type=float, default=20.0, metavar="SECONDS", help="Seconds for all checks. Default: 20.")
+def doctor(reward: str | None, models: tuple[str, ...], judges: tuple[str, ...], timeout: float) -> None:
+    """Check everything that a job needs, with a remedy for each fault.
+
+    It queries the endpoint, STS, IAM, Lambda, EC2 and KMS, and changes nothing.
+    The exit code is 3 if there are errors.
+    """
+    from bedrock_rft import access
+
+    with open_client() as client:
+        report = access.doctor(client, reward=reward, models=models, judges=judges, seconds=timeout)
+    show_findings(report)
+    finish(0 if report.ok else FOUND_ERRORS)
+
+
+@click.command(cls=Command, shape='{"key", "region", "expires_at"}')
+@click.option(
+    "--hours",
+    type=click.FloatRange(0, 12, min_open=True),
+    default=12.0,
+    metavar="HOURS",
+    help="Hours until it expires. Default: 12, the maximum.",
+)
+def key(hours: float) -> None:
+    """Print a short-term API key, made from AWS credentials.
+
+    Only the key goes to standard output:
+    export AWS_BEARER_TOKEN_BEDROCK=$(bedrock-rft key --hours 1)
+    """
+    from bedrock_rft import access
+
+    made = access.mint_api_key(settings().region, profile=settings().profile, expires_in=hours * 3600)
+    until = f"{made.expires_at:%Y-%m-%dT%H:%M:%SZ}"
+    text = made.reveal()
+    if settings().output in {"json", "jsonl"}:
+        show({"key": text, "region": made.region, "expires_at": until}, text="")
+        return
+    print_text(text)
+    note(f"for {made.region}, until {until}")

@@ -1,0 +1,73 @@
+"""Run the command: parse, execute, and turn every error into a message and an exit code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from bedrock_rft._cli.command import Group
+
+__all__ = ["COMPLETE", "PROGRAM", "root", "run"]
+
+PROGRAM = "bedrock-rft"
+
+COMPLETE = "_BEDROCK_RFT_COMPLETE"
+"""The environment variable by which a shell asks for completions."""
+
+_COMMANDS = {
+    "init": ("init", "Write a small project: data, reward, run.toml."),
+    "whoami": ("account", "Show the endpoint, region and identity."),
+    "doctor": ("account", "Check everything that a job needs."),
+    "key": ("account", "Print a short-term API key."),
+    "data": ("data", "Check, split and convert training files."),
+    "reward": ("reward", "Check, deploy and invoke reward functions."),
+    "rehearse": ("rehearse", "Rehearse a job on this machine."),
+    "files": ("files", "Upload and manage files of the service."),
+    "jobs": ("jobs", "Create, follow and compare jobs."),
+    "models": ("models", "List models, and ask one."),
+    "eval": ("evaluate", "Compare models on a dataset."),
+    "policy": ("policy", "Print IAM policies."),
+    "local": ("local", "Run the service on this machine."),
+    "completion": ("completion", "Print the completion script of a shell."),
+}
+
+_EPILOG = """\
+Exit codes:
+  0    success
+  1    an error
+  2    a wrong command line, argument or setting; nothing was sent
+  3    a check found errors
+  4    the job failed or was cancelled
+  5    a job may or may not have been created
+  124  the time limit of --timeout passed
+  130  Ctrl-C
+Results go to standard output; progress, warnings and errors go to standard
+error. Settings come from the options above, and from the environment
+variables and AWS profiles that the SDK reads.
+"""
+
+root = Group(
+    PROGRAM,
+    help="Reinforcement fine-tuning of open-weight models on Amazon Bedrock.",
+    epilog=_EPILOG,
+    lazy=_COMMANDS,
+    root=True,
+)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    instruction = os.environ.get(COMPLETE)
+    if instruction:
+        from bedrock_rft._cli.completion import complete
+
+        return complete(instruction)
+    from bedrock_rft._cli.failures import catch_failures
+
+    with catch_failures(arguments) as outcome:
+        if not arguments:
+            arguments = ["--help"]
+        with root.make_context(PROGRAM, list(arguments)) as context:
+            outcome.enter(context)
+            root.invoke(context)
+    return outcome.code

@@ -1,0 +1,141 @@
+"""Commands and groups that take the global options in any position; groups load their commands when needed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any, TypeVar
+
+import click
+
+from bedrock_rft._cli.settings import GLOBAL_OPTIONS
+
+__all__ = ["Command", "Group", "choices", "many"]
+
+WIDTH = 80
+"""Columns of help texts."""
+
+_SETTINGS: Mapping[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": WIDTH}
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Command(click.Command):
+    """A command with the global options.
+
+    Args:
+        shape: the type of the JSON output, for the help text.
+        exits: further sentences about exit codes, for the help text.
+    """
+
+    def __init__(self, *args: Any, shape: str = "", **options: Any) -> None:
+        super().__init__(*args, **{"context_settings": dict(_SETTINGS), **options})
+        self.shape = shape
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the parameters, with the global options and the help option last."""
+        *own, help_option = super().get_params(ctx)
+        return [*own, *GLOBAL_OPTIONS, help_option]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, and remember it for error messages."""
+        ctx.meta["bedrock_rft.leaf"] = ctx
+        return super().invoke(ctx)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
+        """Write the command's own options; the global ones are on the page of `bedrock-rft`."""
+        _write_options(self.params, formatter, "Options")
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the type of the JSON output, and how to find the global options."""
+        super().format_epilog(ctx, formatter)
+        formatter.write_paragraph()
+        if self.shape:
+            formatter.write_text(f"JSON output: {self.shape}")
+        formatter.write_text("Global options, in any position: see 'bedrock-rft --help'.")
+
+
+class Group(click.Group):
+    """A group of commands with the global options.
+
+    Args:
+        lazy: name, module and one-line help of commands that are imported when they run.
+    """
+
+    command_class = Command
+
+    def __init__(
+        self, *args: Any, lazy: Mapping[str, tuple[str, str]] | None = None, root: bool = False, **options: Any
+    ) -> None:
+        super().__init__(*args, **{"context_settings": dict(_SETTINGS), **options})
+        self.lazy = lazy or {}
+        self.root = root
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the parameters, with the global options and the help option last."""
+        *own, help_option = super().get_params(ctx)
+        return [*own, *GLOBAL_OPTIONS, help_option]
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
+        """Return the names of the commands, in the order of a user's work."""
+        return [*self.lazy, *self.commands]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name in self.lazy:
+            module = import_module(f"bedrock_rft._cli.{self.lazy[cmd_name][0]}")
+            found: click.Command = getattr(module, cmd_name)
+            return found
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command by its name, or suggest the nearest one."""
+        name = args[0]
+        if name not in self.list_commands(ctx) and not name.startswith("-") and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
+            advice = f" Did you mean '{ctx.command_path} {near[0]}'?" if near else ""
+            raise click.UsageError(f"There is no command '{ctx.command_path} {name}'.{advice}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands, and on the page of `bedrock-rft` the global options."""
+        self.format_commands(ctx, formatter)
+        if self.root:
+            _write_options(GLOBAL_OPTIONS, formatter, "Global options, in any position")
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
+        """Write the commands without importing them."""
+        rows = [(name, about) for name, (_, about) in self.lazy.items()]
+        rows += [(name, command.get_short_help_str(WIDTH)) for name, command in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
+        """Write the epilog with its line breaks, and how to find the global options."""
+        formatter.write_paragraph()
+        if self.root:
+            formatter.write(self.epilog or "")
+        else:
+            formatter.write_text("Global options, in any position: see 'bedrock-rft --help'.")
+
+
+def choices(*names: str) -> click.Choice[str]:
+    """Return the type of an option with a few values."""
+    return click.Choice(list(names))
+
+
+def many(*names: str, **options: Any) -> Callable[[F], F]:
+    """Return an option that may be repeated."""
+    options["help"] = f"{options['help'].rstrip('.')}; may be repeated."
+    return click.option(*names, multiple=True, **options)
+
+
+def _write_options(options: Sequence[click.Parameter], formatter: click.HelpFormatter, title: str) -> None:
+    context = click.get_current_context()
+    rows = [record for one in options if isinstance(one, click.Option) and (record := one.get_help_record(context))]
+    if rows:
+        with formatter.section(title):
+            formatter.write_dl(rows)

@@ -1,0 +1,224 @@
+"""`bedrock-rft jobs create`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bedrock_rft._cli.command import Command, many
+from bedrock_rft._cli.completion import file_ids
+from bedrock_rft._cli.failures import FOUND_ERRORS, finish, warn
+from bedrock_rft._cli.files import upload_file
+from bedrock_rft._cli.job_file import JobSettings, is_path, read_job_file, with_flags
+from bedrock_rft._cli.jobs import JOB, JOB_FIELDS
+from bedrock_rft._cli.output import note, print_text, show_one, to_json
+from bedrock_rft._cli.reward_source import is_file, load_gold, resolve_file, reward_target
+from bedrock_rft._cli.settings import confirm, open_client, settings
+
+if TYPE_CHECKING:
+    from bedrock_rft import Client
+
+__all__ = ["create"]
+
+_NO_ACCOUNT = "0" * 12
+_HYPERPARAMETERS = ("n_epochs", "batch_size", "learning_rate_multiplier")
+
+
+@click.command("create", cls=Command, shape=f'{JOB}; with --dry-run {{"request", "data", "reward", "doctor", "ok"}}')
+@click.argument("job_file", metavar="[RUN.toml]", required=False, type=click.Path(exists=True, dir_okay=False))
+@click.option("--model", metavar="ID", help="The base model, such as openai.gpt-oss-20b.")
+@click.option("--training-file", metavar="PATH|ID", shell_complete=file_ids, help="A path is checked and uploaded.")
+@click.option("--validation-file", metavar="PATH|ID", shell_complete=file_ids, help="Prompts for validation.")
+@click.option("--reward", metavar="REWARD", help="An ARN, a deployed name, or file.py:name, which is deployed.")
+@click.option("--reward-name", metavar="NAME", help="Name of the function for a file. Default: from the file.")
+@click.option("--gold", metavar="FILE:NAME", help="For the check of a reward: returns the right answer to a record.")
+@click.option("--n-epochs", type=int, metavar="N", help="Passes over the training data.")
+@click.option("--batch-size", type=int, metavar="N", help="Prompts per training step.")
+@click.option("--learning-rate-multiplier", type=float, metavar="NUMBER", help="Scales the learning rate.")
+@many("--hyperparameter", "further", metavar="NAME=VALUE", help="A further hyperparameter.")
+@many("--metadata", metavar="KEY=VALUE", help="Text to store with the job.")
+@click.option("--name", metavar="NAME", help="A unique name, by which the job is found again.")
+@click.option("--new", is_flag=True, help="Create a job even if there is one with the same content.")
+@click.option("--dry-run", is_flag=True, help="Create nothing: check everything, and print the request.")
+def create(job_file: str | None, gold: str | None, *, new: bool, dry_run: bool, **flags: Any) -> None:
+    """Create a job from run.toml, from flags, or from both; flags come first.
+
+    A path is checked and uploaded, unless the service has the same file. A reward
+    file is deployed after a confirmation. Without --name, a name is derived from
+    the content, so the same command finds its job again and creates no other.
+
+    The exit code is 3 if a check finds errors, and 5 if the job may exist.
+    """
+    if new and flags["name"]:
+        raise click.UsageError("--new and --name exclude each other: a name belongs to one job.")
+    base = read_job_file(job_file) if job_file is not None else JobSettings()
+    given = with_flags(base, _tables(flags)).checked()
+    for file in (given.training_file, given.validation_file):
+        if file is not None and is_path(file) and not Path(file).is_file():
+            raise click.UsageError(f"There is no file {file}.")
+    if dry_run:
+        with open_client() as client:
+            _dry_run(client, given, gold)
+        return
+    with open_client() as client:
+        show_one(_create(client, given, gold, new=new), JOB_FIELDS)
+
+
+def _create(client: Client, given: JobSettings, gold: str | None, *, new: bool) -> Any:
+    source, package = _reward(client, given)
+    name = given.name
+    if name is None and not new:
+        name = given.derived_name(source if package is None else package.code_sha256)
+        existing = client.jobs.find(name)
+        if existing is not None:
+            note(f"The job was created earlier. --new creates another one with the same content ({name}).")
+            if existing.status in {"failed", "cancelled"}:
+                warn(f"Job {existing.id} is {existing.status}. Pass --new to train again.")
+            return existing
+    training = str(given.training_file)
+    if is_path(training):
+        _validate(training)
+    if package is not None:
+        source = _deploy(client, given, package, gold)
+    files = {"training_file": _upload(client, training)}
+    if given.validation_file is not None:
+        files["validation_file"] = _upload(client, given.validation_file, min_records=1)
+    return client.jobs.create(
+        str(given.model),
+        reward=source,
+        hyperparameters=given.hyperparameters,
+        metadata=given.metadata,
+        name=name,
+        **files,
+    )
+
+
+def _reward(client: Client, given: JobSettings) -> tuple[str, Any]:
+    """Return the ARN of a deployed reward, or a file and its package."""
+    reward = str(given.reward)
+    if not is_file(reward):
+        return reward_target(client, reward), None
+    from bedrock_rft import rewards
+
+    source = resolve_file(reward)
+    return source, rewards.package(source)
+
+
+def _function_name(given: JobSettings) -> str:
+    """Return the name of the function that a file is deployed as."""
+    if given.reward_name is not None:
+        return given.reward_name
+    path, _, name = resolve_file(str(given.reward)).rpartition(":")
+    return re.sub(r"[^a-zA-Z0-9_-]", "-", f"{Path(path).stem}-{name}")[:64]
+
+
+def _deploy(client: Client, given: JobSettings, package: Any, gold: str | None) -> str:
+    name = _function_name(given)
+    region = client.identity.region
+    confirm(f"Deploy {given.reward} to Lambda as the function {name} in {region}?")
+    training = str(given.training_file)
+    dataset = training if is_path(training) else None
+    deployed = client.rewards.deploy(package, name=name, dataset=dataset, gold=load_gold(gold))
+    note(str(deployed.plan))
+    return str(deployed.arn)
+
+
+def _validate(path: str, min_records: int | None = None) -> Any:
+    from bedrock_rft import datasets
+
+    limits = datasets.Limits() if min_records is None else datasets.Limits(min_records=min_records)
+    return datasets.validate(path, limits=limits).raise_for_errors()
+
+
+def _upload(client: Client, file: str, min_records: int | None = None) -> Any:
+    if not is_path(file):
+        return file
+    uploaded = upload_file(client, file, reuse=True, min_records=min_records)
+    note(f"{file} is the file {uploaded.id}.")
+    return uploaded
+
+
+def _dry_run(client: Client, given: JobSettings, gold: str | None) -> None:
+    """Check everything and print the request. Nothing is created, uploaded or deployed."""
+    from bedrock_rft import access, datasets, rewards
+
+    reward, training = str(given.reward), str(given.training_file)
+    report: dict[str, Any] = {}
+    for key, file, limits in (
+        ("data", training, datasets.Limits()),
+        ("validation", given.validation_file, datasets.Limits(min_records=1)),
+    ):
+        if file is not None and is_path(file):
+            report[key] = datasets.validate(file, limits=limits)
+    target = reward_target(client, reward)
+    if is_path(training) and report["data"].ok:
+        report["reward"] = rewards.check(target, training, client=client, gold=load_gold(gold))
+    arn = None if is_file(reward) else target
+    report["doctor"] = access.doctor(client, reward=arn, models=[str(given.model)])
+    request = _request(client, given, arn)
+    ok = all(one.ok for one in report.values())
+    if settings().output in {"json", "jsonl"}:
+        found = {"request": request, **{key: to_json(one) for key, one in report.items()}, "ok": ok}
+        print_text(json.dumps(found, indent=2 if settings().output == "json" else None))
+    else:
+        for one in report.values():
+            print_text(f"{one}\n")
+        print_text(f"Request, which was not sent:\n{json.dumps(request, indent=2)}")
+    finish(0 if ok else FOUND_ERRORS)
+
+
+def _request(client: Client, given: JobSettings, arn: str | None) -> Mapping[str, Any]:
+    """Return the body of the request. What only exists after an upload or a deployment has a placeholder."""
+    placeholder = f"arn:aws:lambda:{client.identity.region}:{_NO_ACCOUNT}:function:reward"
+    files = {"training_file": given.training_file, "validation_file": given.validation_file}
+    sent = {key: "file" if file is not None and is_path(file) else file for key, file in files.items()}
+    body: dict[str, Any] = client.jobs.prepare(
+        str(given.model),
+        training_file=str(sent["training_file"]),
+        validation_file=sent["validation_file"],
+        reward=arn or placeholder,
+        hyperparameters=given.hyperparameters,
+        metadata=given.metadata,
+        name=given.name or (given.derived_name(arn or _code(given))),
+    ).sent()
+    for key, file in files.items():
+        if file is not None and is_path(file):
+            body[key] = f"<the id of {file} after its upload>"
+    if arn is None:
+        grader = body["method"]["reinforcement"]["grader"]
+        grader["lambda"]["function"] = f"<the ARN of {given.reward}, deployed as {_function_name(given)}>"
+    return body
+
+
+def _code(given: JobSettings) -> str:
+    from bedrock_rft import rewards
+
+    return rewards.package(resolve_file(str(given.reward))).code_sha256
+
+
+def _tables(flags: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the flags with hyperparameters and metadata as tables."""
+    hyperparameters = {name: flags[name] for name in _HYPERPARAMETERS if flags[name] is not None}
+    for name, text in _pairs("--hyperparameter", flags["further"]).items():
+        try:
+            hyperparameters[name] = json.loads(text)
+        except ValueError:
+            hyperparameters[name] = text
+    names = ("model", "training_file", "validation_file", "reward", "reward_name", "name")
+    return {
+        **{name: flags[name] for name in names},
+        "hyperparameters": hyperparameters,
+        "metadata": _pairs("--metadata", flags["metadata"]),
+    }
+
+
+def _pairs(flag: str, given: tuple[str, ...]) -> dict[str, str]:
+    for one in given:
+        if "=" not in one:
+            raise click.UsageError(f"{flag} {one} is not NAME=VALUE.")
+    return dict(one.split("=", 1) for one in given)

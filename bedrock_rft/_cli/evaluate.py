@@ -1,0 +1,119 @@
+"""`bedrock-rft eval`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from bedrock_rft._cli.command import Group, many
+from bedrock_rft._cli.completion import job_ids
+from bedrock_rft._cli.failures import FOUND_ERRORS, finish
+from bedrock_rft._cli.output import note, show_findings
+from bedrock_rft._cli.reward_source import reward_target
+from bedrock_rft._cli.settings import open_client
+
+__all__ = ["eval"]
+
+_SHAPE = "bedrock_rft.evaluation.Evaluation"
+
+eval = Group("eval", help="Compare models on a dataset, with the reward that trains.")  # noqa: A001 - the command's name
+
+
+@eval.command("run", shape=_SHAPE)
+@click.argument("dataset", metavar="FILE", type=click.Path(exists=True, dir_okay=False))
+@many("--model", "models", required=True, metavar="ID", shell_complete=job_ids,
+      help="A model, or a job whose model is meant; the first is the base")  # fmt: skip
+@click.option("--reward", required=True, metavar="REWARD", help="file.py:name, a zip, an ARN, or a deployed name.")
+@click.option("--samples", type=int, default=1, metavar="N", help="Answers to each prompt. Default: 1.")
+@click.option("--limit", type=int, metavar="N", help="Evaluate a random sample of this many prompts.")
+@many("--by", metavar="FIELD", help="A record field to group the results by.")
+@click.option("--pass-mark", type=float, default=1.0, metavar="SCORE", help="An answer passes from here. Default: 1.")
+@click.option("--temperature", type=float, metavar="NUMBER", help="Randomness of the answers.")
+@click.option("--max-tokens", type=int, metavar="N", help="Limit of an answer, in tokens.")
+@click.option("--sampling", metavar="JSON", help="Further fields of each request, as a JSON object.")
+@click.option("--concurrency", type=int, default=16, metavar="N", help="Most requests at once. Default: 16.")
+@click.option("--timeout", type=float, default=120.0, metavar="SECONDS", help="Seconds for a request. Default: 120.")
+@click.option("--resume", metavar="FILE", help="Keep the answers in this file, and continue from it.")
+@click.option("--seed", type=int, default=0, metavar="N", help="Random seed. Default: 0.")
+@click.option("--reward-range", type=float, nargs=2, default=(0.0, 1.0), metavar="LOW HIGH",
+              help="Lowest and highest score of the reward. Default: 0 1.")  # fmt: skip
+@click.option("--save", metavar="FILE", help="Also write the report as JSON, for 'eval show'.")
+@click.option("--html", metavar="FILE", help="Also write the report as an HTML page.")
+def run(
+    dataset: str,
+    models: tuple[str, ...],
+    reward: str,
+    temperature: float | None,
+    max_tokens: int | None,
+    sampling: str | None,
+    save: str | None,
+    html: str | None,
+    **options: Any,
+) -> None:
+    """Sample models on the prompts of FILE, score the answers, and compare.
+
+    The tokens are billed. The exit code is 3 if the report has errors.
+    """
+    fields = {"temperature": temperature, "max_completion_tokens": max_tokens, **_parse_object(sampling)}
+    given = {name: value for name, value in fields.items() if value is not None}
+    with open_client() as client:
+        report = client.evaluate(
+            dataset,
+            models=[_model(client, one) for one in models],
+            reward=reward_target(client, reward),
+            sampling=given or None,
+            progress=_print_progress if _is_terminal() else False,
+            **options,
+        )
+    for path, write in ((save, report.to_json), (html, report.to_html)):
+        if path is not None:
+            write(path)
+            note(f"The report was written to {path}.")
+    _show(report)
+
+
+@eval.command("show", shape=_SHAPE)
+@click.argument("report", metavar="FILE", type=click.Path(exists=True, dir_okay=False))
+@click.option("--html", metavar="FILE", help="Also write the report as an HTML page.")
+def show(report: str, html: str | None) -> None:
+    """Show a report that 'eval run --save' wrote."""
+    from bedrock_rft.evaluation import Evaluation
+
+    found = Evaluation.load(report)
+    if html is not None:
+        found.to_html(html)
+        note(f"The page was written to {html}.")
+    _show(found)
+
+
+def _show(report: Any) -> None:
+    show_findings(report)
+    finish(0 if report.ok else FOUND_ERRORS)
+
+
+def _model(client: Any, name: str) -> Any:
+    """Return a job for its id, and any other text as the id of a model."""
+    return client.jobs.retrieve(name) if name.startswith(("ftjob-", "local-ftjob-", "job-")) else name
+
+
+def _parse_object(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    try:
+        found: Any = json.loads(text)
+    except ValueError as error:
+        raise click.UsageError(f"--sampling is not JSON: {error}.") from None
+    if not isinstance(found, dict):
+        raise click.UsageError('--sampling must be a JSON object, such as {"top_p": 0.9}.')
+    return {str(name): value for name, value in found.items()}  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+
+
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def _print_progress(stage: str, done: int, total: int) -> None:
+    click.echo(f"\r{stage}: {done:,} of {total:,}", err=True, nl=done >= total)

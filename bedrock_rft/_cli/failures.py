@@ -1,0 +1,251 @@
+"""Errors of a command: messages in the terms of the command line, exit codes, and the log on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import re
+import sys
+import textwrap
+import traceback
+import warnings
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+
+from bedrock_rft._cli.settings import FORMATS
+from bedrock_rft._cli.wording import for_shell, remedy_of
+from bedrock_rft._core.output import print_error
+from bedrock_rft._core.text import sanitize_line
+
+__all__ = [
+    "AMBIGUOUS",
+    "ERROR",
+    "FOUND_ERRORS",
+    "INTERRUPTED",
+    "JOB_FAILED",
+    "TIMED_OUT",
+    "USAGE",
+    "OutputClosedError",
+    "catch_failures",
+    "finish",
+    "on_interrupt",
+    "print_failure",
+    "status_of",
+    "warn",
+]
+
+ERROR, USAGE, FOUND_ERRORS, JOB_FAILED, AMBIGUOUS, TIMED_OUT, INTERRUPTED = 1, 2, 3, 4, 5, 124, 130
+
+_WIDTH = 80
+# The SDK logs these beside a warning or an error that this command prints in its own words.
+_REPEATED = ("polling job %s has failed since", "stopped waiting, but job")
+
+
+class OutputClosedError(Exception):
+    """The reader of standard output has gone away, so nothing more can be printed."""
+
+
+@dataclass
+class Outcome:
+    """The exit code of a command, and what is known of its context."""
+
+    arguments: Sequence[str]
+    code: int = 0
+    context: click.Context | None = None
+    interrupts: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+
+    def enter(self, context: click.Context) -> None:
+        """Keep the context, whose settings decide on the form of errors."""
+        self.context = context
+        context.meta["bedrock_rft.interrupts"] = self.interrupts
+        if self.setting("debug"):
+            logging.getLogger("bedrock_rft").setLevel(logging.DEBUG)
+
+    def setting(self, name: str) -> Any:
+        """Return a global option; None if parsing did not get that far."""
+        found = self.context.meta.get("bedrock_rft.settings") if self.context is not None else None
+        return getattr(found, name, None)
+
+    @property
+    def debug(self) -> bool:
+        """Return whether `--debug` was given."""
+        return bool(self.setting("debug")) or "--debug" in self.arguments
+
+    @property
+    def as_json(self) -> bool:
+        """Return whether errors are printed as JSON. A wrong command line is not parsed to its end."""
+        return (self.setting("output") or _requested_format(self.arguments)) in {"json", "jsonl"}
+
+
+def finish(code: int) -> None:
+    """End the command with an exit code other than 0, after its result was printed."""
+    if code:
+        raise click.exceptions.Exit(code)
+
+
+def warn(text: str) -> None:
+    """Print a warning to standard error."""
+    _print_wrapped(f"warning: {for_shell(text)}")
+
+
+def on_interrupt(action: Callable[[], None]) -> None:
+    """Call a function if Ctrl-C ends the command."""
+    click.get_current_context().meta["bedrock_rft.interrupts"].append(action)
+
+
+def status_of(error: BaseException) -> int:
+    """Return the exit code for an error of the SDK."""
+    from bedrock_rft import errors
+
+    report = getattr(error, "report", None)
+    if isinstance(error, errors.DatasetError) and error.problems:
+        return FOUND_ERRORS
+    if isinstance(error, errors.RewardError) and report is not None:
+        return FOUND_ERRORS
+    table: tuple[tuple[type[BaseException], int], ...] = (
+        (errors.MissingExtraError, ERROR),
+        (errors.ConfigurationError, USAGE),
+        (errors.AmbiguousCreateError, AMBIGUOUS),
+        (errors.WaitTimeoutError, TIMED_OUT),
+        (errors.JobFailedError, JOB_FAILED),
+        (errors.JobCancelledError, JOB_FAILED),
+    )
+    return next((code for kind, code in table if isinstance(error, kind)), ERROR)
+
+
+@contextlib.contextmanager
+def catch_failures(arguments: Sequence[str]) -> Generator[Outcome]:
+    """Run a command; print its error and set its exit code. Warnings and the log go to standard error."""
+    outcome = Outcome(arguments)
+    with _log_to_stderr(outcome):
+        try:
+            yield outcome
+        except click.exceptions.Exit as end:
+            outcome.code = end.exit_code
+        except OutputClosedError:
+            outcome.code = 0
+        except (KeyboardInterrupt, click.Abort, EOFError):
+            outcome.code = INTERRUPTED
+            for action in outcome.interrupts:
+                action()
+            if not outcome.interrupts:
+                print_error("Stopped.")
+        except click.ClickException as error:
+            outcome.code = error.exit_code
+            _print_usage_error(outcome, error)
+        except Exception as error:  # noqa: BLE001 - every error becomes a message
+            outcome.code = _handle(outcome, error)
+
+
+def print_failure(error: BaseException, *, as_json: bool, context: click.Context | None = None) -> None:
+    """Print an error of the SDK in the terms of the command line."""
+    text = for_shell(str(getattr(error, "message", None) or error), context)
+    request_id = getattr(error, "request_id", None)
+    if as_json:
+        code = getattr(error, "code", None) or getattr(getattr(error, "error", None), "code", None)
+        _print_json(type(error).__name__, code or _code_of(error), text, remedy_of(text), request_id)
+        return
+    if request_id and request_id not in text:
+        text += f" (request {sanitize_line(request_id, 100)})"
+    _print_wrapped(f"error: {text}")
+    problems = [str(one) for one in getattr(error, "problems", ())][1:]
+    for one in problems:
+        _print_wrapped(f"  - {for_shell(one, context)}", further="    ")
+    report = getattr(error, "report", None)
+    if report is not None:
+        print_error(str(report))
+
+
+def _code_of(error: BaseException) -> str:
+    """Return a code for an error that has none: its class, such as `wait_timeout`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__.removesuffix("Error")).lower()
+
+
+def _handle(outcome: Outcome, error: Exception) -> int:
+    from bedrock_rft.errors import BedrockRFTError
+
+    if outcome.debug:
+        print_error("".join(traceback.format_exception(error)).rstrip())
+    if isinstance(error, (BedrockRFTError, OSError)):
+        print_failure(error, as_json=outcome.as_json, context=outcome.context)
+        return status_of(error)
+    text = (
+        f"{type(error).__name__}: {error}. This is a fault of bedrock-rft. Run the command with --debug, and report it."
+    )
+    print_failure(RuntimeError(text), as_json=outcome.as_json)
+    return ERROR
+
+
+def _print_usage_error(outcome: Outcome, error: click.ClickException) -> None:
+    context = getattr(error, "ctx", None)
+    text = error.format_message()
+    if isinstance(error, click.NoSuchOption):
+        near = f" Did you mean {error.possibilities[0]}?" if error.possibilities else ""
+        text = f"There is no option {error.option_name}.{near}"
+    path = context.command_path if context is not None else "bedrock-rft"
+    remedy = f"See '{path} --help'."
+    if outcome.as_json:
+        _print_json(type(error).__name__, "usage", text, remedy, None)
+        return
+    _print_wrapped(f"error: {sanitize_line(text)}")
+    print_error(remedy)
+
+
+def _print_json(kind: str, code: object, message: str, remedy: str | None, request_id: object) -> None:
+    fields = {"type": kind, "code": code, "message": message, "remedy": remedy, "request_id": request_id}
+    print_error(json.dumps({"error": fields}, indent=2, default=str))
+
+
+def _print_wrapped(text: str, further: str = "  ") -> None:
+    for line in text.splitlines() or [""]:
+        wrapped = textwrap.wrap(line, _WIDTH, subsequent_indent=further, break_long_words=False, break_on_hyphens=False)
+        print_error("\n".join(wrapped))
+
+
+def _requested_format(arguments: Sequence[str]) -> str | None:
+    for place, argument in enumerate(arguments):
+        for start in ("--output=", "-o"):
+            if argument.startswith(start) and argument.removeprefix(start) in FORMATS:
+                return argument.removeprefix(start)
+        if argument in {"-o", "--output"} and arguments[place + 1 : place + 2]:
+            return arguments[place + 1]
+    return None
+
+
+class _LogHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING and str(record.msg).startswith(_REPEATED):
+            return
+        level = "warning" if record.levelno >= logging.WARNING else record.levelname.lower()
+        _print_wrapped(f"{level}: {for_shell(record.getMessage())}")
+
+
+@contextlib.contextmanager
+def _log_to_stderr(outcome: Outcome) -> Generator[None]:
+    """Send warnings and the SDK's log to standard error; with `--debug`, everything that it logs."""
+    logger, handler = logging.getLogger("bedrock_rft"), _LogHandler()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if outcome.debug else logging.WARNING)
+    from bedrock_rft._core.errors import BedrockRFTWarning
+
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        if issubclass(category, BedrockRFTWarning):
+            warn(str(message))
+        elif outcome.debug:
+            print_error(f"{category.__name__}: {message}")
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", BedrockRFTWarning)
+            if not sys.warnoptions:
+                warnings.simplefilter("ignore", ResourceWarning)
+            warnings.showwarning = show
+            yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

@@ -1,0 +1,145 @@
+"""The settings of a job to create: from run.toml, and from flags, which come first."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import click
+
+__all__ = ["JobSettings", "is_path", "read_job_file", "with_flags"]
+
+_TEXTS = ("model", "training_file", "validation_file", "reward", "reward_name", "name")
+_TABLES = ("hyperparameters", "metadata")
+_PATHS = ("training_file", "validation_file")
+_SUFFIXES = (".jsonl", ".json", ".ndjson")
+
+
+@dataclass(frozen=True)
+class JobSettings:
+    """The settings of a job.
+
+    Attributes:
+        model: the base model.
+        training_file: a path, or the id of a file on the service.
+        validation_file: the same, for validation.
+        reward: an ARN, the name of a deployed function, or `file.py:name`.
+        reward_name: the name of the function that a file is deployed as.
+        name: the unique name of the job.
+        hyperparameters: by name.
+        metadata: by key.
+    """
+
+    model: str | None = None
+    training_file: str | None = None
+    validation_file: str | None = None
+    reward: str | None = None
+    reward_name: str | None = None
+    name: str | None = None
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def checked(self) -> JobSettings:
+        """Return the settings. Raise `click.UsageError` if one that a job needs is missing."""
+        for name in ("model", "training_file", "reward"):
+            if getattr(self, name) is None:
+                flag = f"--{name.replace('_', '-')}"
+                raise click.UsageError(f"Missing option '{flag}', or the key '{name}' in run.toml.")
+        return self
+
+    def derived_name(self, reward: str) -> str:
+        """Return a name for the content of the job, so that the same command finds its job again.
+
+        Args:
+            reward: the ARN of the reward, or a digest of its code.
+        """
+        content = [
+            self.model,
+            _digest(self.training_file),
+            _digest(self.validation_file),
+            reward,
+            dict(self.hyperparameters),
+            dict(self.metadata),
+        ]
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        return f"cli-{digest}"
+
+
+def is_path(text: str) -> bool:
+    """Return whether the text names a file on this machine, and not one on the service."""
+    return text.endswith(_SUFFIXES) or "/" in text or "\\" in text or Path(text).exists()
+
+
+def read_job_file(path: str) -> JobSettings:
+    """Read a file such as run.toml. Paths in it belong to its folder.
+
+    Raises:
+        click.UsageError: it is not TOML, or has an unknown key or a value of another type.
+    """
+    loads = _toml_parser()
+    try:
+        found = loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be read: {error.strerror}.") from None
+    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError
+        raise click.UsageError(f"{path} is not valid TOML: {error}.") from None
+    for key, value in found.items():
+        _check(path, key, value)
+    folder = Path(path).parent
+    for key in _PATHS:
+        if key in found and is_path(str(folder / found[key])) and is_path(found[key]):
+            found[key] = str(folder / found[key])
+    reward = found.get("reward", "")
+    if reward.partition(":")[0].endswith((".py", ".zip")):
+        found["reward"] = str(folder / reward)
+    return JobSettings(**found)
+
+
+def with_flags(settings: JobSettings, flags: Mapping[str, Any]) -> JobSettings:
+    """Return the settings with the flags that were given. Tables are merged."""
+    given = {name: value for name, value in flags.items() if value}
+    for name in _TABLES:
+        given[name] = {**getattr(settings, name), **flags.get(name, {})}
+    return replace(settings, **given)
+
+
+def _check(path: str, key: str, value: object) -> None:
+    if key not in {*_TEXTS, *_TABLES}:
+        near = difflib.get_close_matches(key, [*_TEXTS, *_TABLES], n=1)
+        advice = f" Did you mean '{near[0]}'?" if near else f" Use {', '.join([*_TEXTS, *_TABLES])}."
+        raise click.UsageError(f"{path} has the unknown key '{key}'.{advice}")
+    if key in _TEXTS and not (isinstance(value, str) and value):
+        raise click.UsageError(f"{path}: '{key}' must be text in quotes.")
+    if key in _TABLES and not isinstance(value, dict):
+        raise click.UsageError(f"{path}: '{key}' must be a table, such as [{key}].")
+    if key == "metadata" and not all(isinstance(each, str) for each in cast("dict[str, object]", value).values()):
+        raise click.UsageError(f"{path}: the values of 'metadata' must be text in quotes.")
+
+
+def _digest(file: str | None) -> str | None:
+    """Return the digest of a file on this machine, or the id of a file on the service."""
+    if file is None or not is_path(file):
+        return file
+    with Path(file).open("rb") as stream:
+        digest = hashlib.sha256()
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _toml_parser() -> Any:
+    from importlib import import_module
+
+    for name in ("tomllib", "tomli"):  # tomllib since Python 3.11
+        try:
+            return import_module(name).loads
+        except ImportError:
+            continue
+    from bedrock_rft.errors import MissingExtraError
+
+    raise MissingExtraError("run.toml", "cli")

@@ -1,0 +1,308 @@
+"""`bedrock-rft jobs`: list, follow, judge, compare and cancel jobs."""
+
+from __future__ import annotations
+
+import time
+from itertools import islice
+from typing import Any
+
+import click
+
+from bedrock_rft._cli.command import Group, many
+from bedrock_rft._cli.completion import job_ids
+from bedrock_rft._cli.failures import FOUND_ERRORS, JOB_FAILED, TIMED_OUT, finish, on_interrupt, warn
+from bedrock_rft._cli.output import Columns, date, note, print_text, show, show_findings, show_list, show_one
+from bedrock_rft._cli.settings import confirm, open_client, settings
+
+__all__ = ["JOB", "JOB_FIELDS", "jobs"]
+
+JOB = "bedrock_rft.types.Job"
+_LARGEST_PAGE = 100
+
+
+def _settings_of(job: Any) -> str:
+    method = job.method.reinforcement if job.method else None
+    given = method.hyperparameters if method else None
+    return ", ".join(f"{name}={value}" for name, value in given if value is not None) if given is not None else ""
+
+
+_COLUMNS: Columns = {
+    "id": lambda job: job.id,
+    "status": lambda job: job.status,
+    "model": lambda job: job.model,
+    "created": lambda job: date(job.created_at),
+}
+JOB_FIELDS: Columns = {
+    "id": lambda job: job.id,
+    "status": lambda job: job.status,
+    "name": lambda job: dict[str, Any](job.metadata or {}).get("bedrock_rft_marker"),
+    "model": lambda job: job.model,
+    "tuned model": lambda job: job.fine_tuned_model,
+    "training file": lambda job: job.training_file,
+    "validation file": lambda job: job.validation_file,
+    "reward": lambda job: job.reward,
+    "hyperparameters": _settings_of,
+    "created": lambda job: date(job.created_at),
+    "finished": lambda job: date(job.finished_at),
+    "trained tokens": lambda job: job.trained_tokens,
+    "error": lambda job: f"{job.error.code}: {job.error.message}" if job.status == "failed" and job.error else None,
+}
+"""The fields of one job, and of its creation."""
+
+_EVENT_COLUMNS: Columns = {
+    "time": lambda event: date(event.created_at),
+    "level": lambda event: event.level,
+    "message": lambda event: event.message,
+}
+_CHECKPOINT_COLUMNS: Columns = {
+    "id": lambda one: one.id,
+    "step": lambda one: one.step_number,
+    "model": lambda one: one.fine_tuned_model_checkpoint,
+}
+
+jobs = Group(
+    "jobs",
+    help="Create, follow and compare jobs. Ctrl-C never cancels a job.",
+    lazy={"create": ("create", "Create a job from run.toml or flags.")},
+)
+
+_many_jobs = click.argument("job_ids", metavar="JOB...", nargs=-1, required=True, shell_complete=job_ids)
+_one_job = click.argument("job", shell_complete=job_ids)
+_timeout = click.option(
+    "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Seconds to wait at most."
+)
+_interval = click.option(
+    "--poll-interval", type=click.FloatRange(0, min_open=True), default=5.0, metavar="SECONDS",
+    help="Seconds between the first polls. Default: 5.",
+)  # fmt: skip
+_range = click.option(
+    "--reward-range", type=float, nargs=2, default=(0.0, 1.0), metavar="LOW HIGH",
+    help="Lowest and highest value of the reward. Default: 0 1.",
+)  # fmt: skip
+
+
+@jobs.command("list", shape=f"a list of {JOB}")
+@click.option("--status", metavar="STATUS", help="Only jobs with this status.")
+@click.option("--model", metavar="ID", help="Only jobs that train this model.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Number of jobs to show. Default: all.")
+def list_jobs(status: str | None, model: str | None, limit: int | None) -> None:
+    """List the jobs, newest first."""
+    with open_client() as client:
+        page = min(limit, _LARGEST_PAGE) if limit and not (status or model) else None
+        found = (
+            job for job in client.jobs.list(limit=page) if status in {None, job.status} and model in {None, job.model}
+        )
+        show_list(islice(found, limit), _COLUMNS, empty="There are no jobs.")
+
+
+@jobs.command("get", shape=JOB)
+@_one_job
+def get(job: str) -> None:
+    """Show one job."""
+    with open_client() as client:
+        show_one(client.jobs.retrieve(job), JOB_FIELDS)
+
+
+@jobs.command("find", shape=JOB)
+@click.argument("name")
+def find(name: str) -> None:
+    """Find the job with a name, or with the marker of an unclear creation.
+
+    The exit code is 1 if no job has it. Lists may lag behind by seconds.
+    """
+    with open_client() as client:
+        job = client.jobs.find(name)
+        if job is None:
+            from bedrock_rft.errors import BedrockRFTError
+
+            raise BedrockRFTError(f"No job has the name '{name}'. Lists may lag behind, so try again in a minute.")
+        show_one(job, JOB_FIELDS)
+
+
+@jobs.command("cancel", shape=f"a list of {JOB}")
+@_many_jobs
+def cancel(job_ids: tuple[str, ...]) -> None:
+    """Cancel jobs. They cannot be resumed."""
+    confirm(f"Cancel {', '.join(job_ids)}? This cannot be undone.")
+    with open_client() as client:
+        show_list((client.jobs.cancel(job) for job in job_ids), _COLUMNS)
+
+
+@jobs.command("wait", shape=f"a list of {JOB}")
+@_many_jobs
+@_timeout
+@_interval
+def wait(job_ids: tuple[str, ...], timeout: float | None, poll_interval: float) -> None:
+    """Wait until jobs end, and show them.
+
+    The exit code is 4 if one failed or was cancelled, and 124 if the time limit
+    passed. Ctrl-C leaves the jobs running.
+    """
+    _print_how_to_resume("wait", job_ids)
+    from bedrock_rft.errors import WaitTimeoutError
+
+    end = None if timeout is None else time.monotonic() + timeout
+    ended: list[Any] = []
+    late: list[WaitTimeoutError] = []
+    with open_client() as client:
+        for job in job_ids:
+            left = None if end is None else max(0.001, end - time.monotonic())
+            try:
+                ended.append(client.jobs.wait(job, timeout=left, poll_interval=poll_interval, raise_on_failure=False))
+            except WaitTimeoutError as error:
+                late.append(error)
+                ended.append(error.job)
+    show_list(ended, JOB_FIELDS if settings().output == "csv" else _COLUMNS)
+    for one in late:
+        warn(str(one))
+    finish(_status(ended, late=bool(late)))
+
+
+@jobs.command("watch", shape='one object a line; its "kind" is status, step, message, checkpoint or alarm')
+@_many_jobs
+@click.option("--style", type=click.Choice(["auto", "terminal", "plain", "json", "none"]), default="auto",
+              help="Kind of view. Default: a panel on a terminal, otherwise lines.")  # fmt: skip
+@_timeout
+@_interval
+@_range
+@many("--tracker", "trackers", type=click.Choice(["mlflow", "wandb", "tensorboard"]), help="Record the job there too.")
+def watch(
+    job_ids: tuple[str, ...],
+    style: str,
+    timeout: float | None,
+    poll_interval: float,
+    reward_range: tuple[float, float],
+    trackers: tuple[str, ...],
+) -> None:
+    """Show the progress of jobs until they end.
+
+    The exit code is 4 if one failed or was cancelled, and 124 if the time limit
+    passed. Ctrl-C leaves the jobs running.
+    """
+    from bedrock_rft._cli.watching import watch_jobs
+
+    _print_how_to_resume("watch", job_ids)
+    form = settings().output
+    chosen = {"json": "json", "jsonl": "json", "quiet": "none"}.get(form, style)
+    options: dict[str, Any] = {
+        "timeout": timeout,
+        "poll_interval": poll_interval,
+        "reward_range": reward_range,
+        "raise_on_failure": False,
+    }
+    with open_client() as client:
+        ended, late = watch_jobs(client, job_ids, chosen, trackers, options)
+    if form == "quiet":
+        for job in ended:
+            print_text(job.id)
+    for error in late:
+        warn(str(error))
+    finish(_status(ended, late=bool(late)))
+
+
+@jobs.command("events", shape="a list of bedrock_rft.types.Event")
+@_one_job
+@click.option("-f", "--follow", is_flag=True, help="Follow new events until the job ends, oldest first.")
+@click.option("--after", metavar="EVENT", help="Start after this event.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Number of events. Default: all.")
+@_timeout
+@_interval
+def events(
+    job: str, *, follow: bool, after: str | None, limit: int | None, timeout: float | None, poll_interval: float
+) -> None:
+    """Show the events of a job, newest first; with -f, follow them."""
+    with open_client() as client:
+        if not follow:
+            found = client.jobs.events(job, after=after, limit=min(limit, _LARGEST_PAGE) if limit else None)
+            show_list(islice(found, limit), _EVENT_COLUMNS, empty="There are no events.")
+            return
+        on_interrupt(lambda: note(f"Job {job} is still running. Resume with: bedrock-rft jobs events -f {job}"))
+        followed = client.jobs.follow(job, after=after, timeout=timeout, poll_interval=poll_interval)
+        if settings().output != "table":
+            if settings().output == "json":
+                settings().output = "jsonl"  # an array would only end with the job
+            show_list(islice(followed, limit), _EVENT_COLUMNS)
+            return
+        for event in islice(followed, limit):
+            level = "" if event.level == "info" else f"{event.level}: "
+            print_text("  ".join([date(event.created_at), f"{level}{_one_line(event.message)}"]))
+
+
+@jobs.command("metrics", shape="bedrock_rft.metrics.Metrics")
+@_one_job
+@click.option("--csv", "csv_file", metavar="FILE", help="Also write the steps as CSV.")
+def metrics(job: str, csv_file: str | None) -> None:
+    """Show the metrics of every training step so far.
+
+    With -o csv and -o jsonl, each step is a line.
+    """
+    with open_client() as client:
+        found = client.jobs.metrics(job)
+    if csv_file is not None:
+        found.to_csv(csv_file)
+        note(f"The steps were written to {csv_file}.")
+    form = settings().output
+    if form == "csv":
+        print_text(found.to_csv().rstrip("\n"))
+    elif form == "jsonl":
+        show_list(found, {})
+    else:
+        show(found, text=str(found), ids=[job])
+
+
+@jobs.command("health", shape='{"title", "findings", "verdict", "ok"}')
+@_one_job
+@_range
+def health(job: str, reward_range: tuple[float, float]) -> None:
+    """Judge the health of a job by its metrics.
+
+    The exit code is 3 if there are errors.
+    """
+    with open_client() as client:
+        report = client.jobs.metrics(job).health(reward_range=reward_range)
+    show_findings(report)
+    finish(0 if report.ok else FOUND_ERRORS)
+
+
+@jobs.command("compare", shape="bedrock_rft.metrics.Comparison")
+@_many_jobs
+@many("--label", "labels", metavar="TEXT", help="A name for each job, in the same order.")
+@click.option("--plot", metavar="FILE", help="Also write the curves as an image. Needs the extra plot.")
+def compare(job_ids: tuple[str, ...], labels: tuple[str, ...], plot: str | None) -> None:
+    """Compare the metrics of jobs."""
+    with open_client() as client:
+        found = client.jobs.compare(*job_ids, labels=labels or None)
+    if plot is not None:
+        figure: Any = found.plot()
+        figure.savefig(plot)
+        note(f"The curves were written to {plot}.")
+    if settings().output == "csv":
+        print_text(found.to_csv().rstrip("\n"))
+        return
+    show(found, text=str(found), ids=list(job_ids))
+
+
+@jobs.command("checkpoints", shape="a list of bedrock_rft.types.Checkpoint")
+@_one_job
+def checkpoints(job: str) -> None:
+    """Show the checkpoints of a job: models that can be asked."""
+    with open_client() as client:
+        show_list(client.jobs.checkpoints(job), _CHECKPOINT_COLUMNS, empty="There are no checkpoints yet.")
+
+
+def _print_how_to_resume(verb: str, job_ids: tuple[str, ...]) -> None:
+    names = " ".join(job_ids)
+    be = "is" if len(job_ids) == 1 else "are"
+    on_interrupt(lambda: note(f"{names} {be} still running. Resume with: bedrock-rft jobs {verb} {names}"))
+
+
+def _status(ended: list[Any], *, late: bool) -> int:
+    if late:
+        return TIMED_OUT
+    return JOB_FAILED if any(job.status != "succeeded" for job in ended) else 0
+
+
+def _one_line(text: str) -> str:
+    from bedrock_rft._core.text import sanitize_line
+
+    return sanitize_line(text)

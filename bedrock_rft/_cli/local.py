@@ -1,0 +1,212 @@
+"""`bedrock-rft local`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import shlex
+import signal
+import stat
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bedrock_rft._cli.background import start
+from bedrock_rft._cli.command import Group, choices
+from bedrock_rft._cli.failures import ERROR, finish
+from bedrock_rft._cli.id_cache import cache_folder
+from bedrock_rft._cli.output import note, print_text, show
+from bedrock_rft._cli.reward_source import is_file, load_gold, resolve_file
+from bedrock_rft._cli.settings import settings
+from bedrock_rft._core.output import print_error
+
+__all__ = ["local"]
+
+_FORMATS = ("sh", "fish", "powershell", "dotenv", "json")
+_STDIN = 0
+_STOP_SECONDS, _STEP = 10.0, 0.05
+
+local = Group("local", help="Run the service on this machine: no model is trained, and nothing is billed.")
+
+
+@local.command("serve", shape="names and values of environment variables")
+@click.option("--reward", metavar="FILE:NAME", help="The reward, for jobs with any ARN.")
+@click.option("--directory", metavar="PATH", help="Keep files, jobs and keys here. Default: a temporary directory.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Default: a free port.")
+@click.option("--format", "form", type=choices(*_FORMATS), help="Syntax of the variables. Default: this shell's.")
+@click.option("--detach", is_flag=True, help="Serve in the background until 'local stop'.")
+@click.option("--pace", type=float, default=0.0, metavar="SECONDS", help="Seconds between training steps. Default: 0.")
+@click.option("--payload", type=choices("metadata", "top_level"), default="metadata",
+              help="Position of the reference answer in a rollout. Default: metadata.")  # fmt: skip
+@click.option("--gold", metavar="FILE:NAME", help="A function that returns the right answer to a record.")
+@click.option("--wrap-text", is_flag=True, help='Send a text reference as {"text": ...}.')
+@click.option("--seed", type=int, default=0, metavar="N", help="Random seed of the training. Default: 0.")
+@click.option("--stop-with-stdin", is_flag=True, help="Stop when standard input ends, for a parent program.")
+@click.option("--state", hidden=True)
+def serve(
+    form: str | None,
+    reward: str | None,
+    gold: str | None,
+    state: str | None,
+    directory: str | None,
+    *,
+    detach: bool,
+    stop_with_stdin: bool,
+    **options: Any,
+) -> None:
+    """Serve until Ctrl-C, and print the variables for a shell.
+
+    \b
+    eval "$(bedrock-rft local serve --detach --format sh)"
+    bedrock-rft local stop
+
+    With --auth api_key, the variables hold an API key instead of AWS credentials.
+    """  # noqa: D301 - click reads the control character
+    form = form or ("json" if settings().output in {"json", "jsonl"} else _default_format())
+    if detach:
+        _print_variables(_detach(), form)
+        return
+    from bedrock_rft.local import LocalService
+
+    _log_rewards()
+    stop = threading.Event()
+
+    def request_stop(_number: int, _frame: object) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(ValueError):  # not in the main thread
+            signal.signal(number, request_stop)
+    end = "Ctrl-C or SIGTERM"
+    if stop_with_stdin:
+        if _stdin_can_end():
+            threading.Thread(target=_stop_at_end_of_stdin, args=(stop,), daemon=True).start()
+            end = "Ctrl-C, SIGTERM or the end of its standard input"
+        else:
+            note("Standard input is not a pipe or a terminal: its end will not stop the service.")
+    source = resolve_file(reward) if reward is not None and is_file(reward) else reward
+    region = settings().region
+    given: dict[str, Any] = {**options, **({"region": region} if region else {})}
+    with contextlib.ExitStack() as stack:
+        service = stack.enter_context(LocalService(directory, reward=source, gold=load_gold(gold), **given))
+        if state is not None:
+            stack.callback(_write_state(Path(state), service.base_url))
+        note("SIMULATION: no model is trained, nothing is sent to AWS, and nothing is billed.")
+        note(f"The service listens at {service.base_url} until {end}.")
+        _print_variables(service.environment("api_key" if settings().auth == "api_key" else "aws"), form)
+        stop.wait()
+
+
+@local.command("stop", shape='a list of {"url", "pid"}')
+@click.option("--port", type=int, metavar="N", help="Stop only the service on this port. Default: all.")
+def stop(port: int | None) -> None:
+    """Stop the services that 'local serve --detach' started."""
+    stopped: list[dict[str, Any]] = []
+    for path in sorted(_folder().glob("*.json")):
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            known = json.loads(path.read_text(encoding="utf-8"))
+            if port is not None and f":{port}/" not in known["url"]:
+                continue
+            if _end(int(known["pid"]), path):
+                stopped.append({"url": known["url"], "pid": known["pid"]})
+    show(stopped, text="\n".join(f"Stopped {one['url']}." for one in stopped) or "No service was running.",
+         ids=[str(one["pid"]) for one in stopped])  # fmt: skip
+
+
+def _detach() -> Mapping[str, str]:
+    """Start this command in the background, and return the variables that it prints."""
+    folder = _folder()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    name = os.urandom(6).hex()
+    state, log = folder / f"{name}.json", folder / f"{name}.log"
+    arguments = [one for one in sys.argv[1:] if one != "--detach"]
+    process = start("bedrock_rft", [*arguments, "--state", str(state), "--format", "json"], log=log)
+    assert process.stdout is not None  # noqa: S101 - it is a pipe
+    line = process.stdout.readline()
+    process.stdout.close()
+    if line:
+        note(f"The service runs in the background. Its log is {log}. Stop it with: bedrock-rft local stop")
+        found: dict[str, str] = json.loads(line)
+        return found
+    code = process.wait()
+    print_error(log.read_text(encoding="utf-8", errors="replace").rstrip())
+    log.unlink()
+    finish(code or ERROR)
+    raise AssertionError("unreachable")
+
+
+def _write_state(path: Path, url: str) -> Callable[[], None]:
+    path.write_text(json.dumps({"pid": os.getpid(), "url": url}), encoding="utf-8")
+
+    def forget() -> None:
+        for one in (path, path.with_suffix(".log")):
+            with contextlib.suppress(OSError):
+                one.unlink()
+
+    return forget
+
+
+def _end(pid: int, state: Path) -> bool:
+    """End a service and wait until it has removed its state. Return whether it was running."""
+    import time
+
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except OSError:  # it was killed, and could not remove its state
+        state.unlink(missing_ok=True)
+        state.with_suffix(".log").unlink(missing_ok=True)
+        return False
+    deadline = time.monotonic() + _STOP_SECONDS
+    while state.exists() and time.monotonic() < deadline:
+        time.sleep(_STEP)
+    if os.name != "posix":  # SIGTERM ends the process there before it can clean up
+        state.unlink(missing_ok=True)
+    return True
+
+
+def _folder() -> Path:
+    return cache_folder() / "local"
+
+
+def _default_format() -> str:
+    if os.name == "nt":
+        return "powershell"
+    return "fish" if os.environ.get("SHELL", "").endswith("/fish") else "sh"
+
+
+def _print_variables(variables: Mapping[str, str], form: str) -> None:
+    if form == "json":
+        print_text(json.dumps(variables))
+        return
+    for name, value in variables.items():
+        quoted = "'" + value.replace("'", "''") + "'" if form == "powershell" else shlex.quote(value)
+        before = {"sh": "export {}={}", "fish": "set -gx {} {}", "powershell": "$env:{} = {}", "dotenv": "{}={}"}[form]
+        print_text(before.format(name, quoted))
+
+
+def _log_rewards() -> None:
+    """Show the output of the reward function."""
+    logging.getLogger("bedrock_rft.local.reward").setLevel(logging.INFO)
+
+
+def _stdin_can_end() -> bool:
+    """Return whether the end of standard input is a signal: under nohup, cron and systemd it is /dev/null."""
+    try:
+        mode = os.fstat(_STDIN).st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(_STDIN)
+
+
+def _stop_at_end_of_stdin(stop: threading.Event) -> None:
+    try:
+        while os.read(_STDIN, 65536):
+            pass
+    finally:
+        stop.set()

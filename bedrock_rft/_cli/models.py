@@ -1,0 +1,95 @@
+"""`bedrock-rft models`."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bedrock_rft._cli.command import Group
+from bedrock_rft._cli.completion import job_ids
+from bedrock_rft._cli.output import Columns, date, show, show_list, show_one
+from bedrock_rft._cli.settings import open_client
+
+if TYPE_CHECKING:
+    from bedrock_rft.types import Job
+
+__all__ = ["models"]
+
+_JOB = re.compile(r"(?:local-)?(?:ft)?job-", re.ASCII)
+_TIMEOUT = 600.0  # seconds; a reasoning model may think for minutes
+
+_COLUMNS: Columns = {
+    "id": lambda model: model.id,
+    "owner": lambda model: model.owned_by,
+    "created": lambda model: date(model.created),
+}
+
+models = Group("models", help="List models, and ask one.")
+
+
+@models.command("list", shape="a list of bedrock_rft.types.Model")
+def list_models() -> None:
+    """List the models that the endpoint serves."""
+    with open_client() as client:
+        show_list(client.models.list(), _COLUMNS, empty="The endpoint serves no models.")
+
+
+@models.command("get", shape="bedrock_rft.types.Model")
+@click.argument("model")
+def get(model: str) -> None:
+    """Show one model."""
+    with open_client() as client:
+        show_one(client.models.retrieve(model), _COLUMNS)
+
+
+@models.command("ask", shape="the chat completion of the service, as in OpenAI's API")
+@click.argument("model", shell_complete=job_ids)
+@click.argument("question", required=False)
+@click.option("--system", metavar="TEXT", help="A system message.")
+@click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="Limit of the answer, in tokens.")
+@click.option("--temperature", type=float, metavar="NUMBER", help="Randomness of the answer.")
+def ask(
+    model: str, question: str | None, system: str | None, max_tokens: int | None, temperature: float | None
+) -> None:
+    """Ask a model a question, and print its answer. The tokens are billed.
+
+    MODEL is the id of a model, or of a job that has succeeded. Without QUESTION,
+    the question is read from standard input.
+    """
+    if question is None:
+        question = sys.stdin.read() if sys.stdin else ""
+    if not (question or "").strip():
+        raise click.UsageError("There is no question. Pass it as an argument, or on standard input.")
+    messages = [{"role": "system", "content": system}] if system else []
+    body = {
+        "model": model,
+        "messages": [*messages, {"role": "user", "content": question}],
+        "max_completion_tokens": max_tokens,
+        "temperature": temperature,
+    }
+    with open_client(timeout=_TIMEOUT) as client:
+        if _JOB.match(model):
+            body["model"] = _tuned_model(client.jobs.retrieve(model))
+        sent = {name: value for name, value in body.items() if value is not None}
+        answer = json.loads(client.request("POST", "/chat/completions", json=sent).content)
+    text = _text_of(answer)
+    show(answer, text=text, ids=[text])
+
+
+def _tuned_model(job: Job) -> str:
+    if not job.fine_tuned_model:
+        raise click.UsageError(f"Job {job.id} is {job.status} and has no model. Wait until it succeeds.")
+    return job.fine_tuned_model
+
+
+def _text_of(answer: Any) -> str:
+    try:
+        return str(answer["choices"][0]["message"]["content"] or "")
+    except (KeyError, IndexError, TypeError):
+        from bedrock_rft.errors import APIResponseError
+
+        raise APIResponseError("The response is not a chat completion. A proxy may have sent it.") from None

@@ -1,0 +1,223 @@
+"""Results on standard output, in the format of `--output`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from datetime import datetime, timezone
+from typing import Any, cast
+
+from bedrock_rft._cli.failures import OutputClosedError
+from bedrock_rft._cli.settings import settings
+from bedrock_rft._cli.wording import for_shell
+from bedrock_rft._core.output import encodable, print_error, write
+from bedrock_rft._core.text import sanitize_line
+
+__all__ = ["Columns", "date", "note", "print_text", "show", "show_findings", "show_list", "show_one", "to_json"]
+
+Columns = Mapping[str, Callable[[Any], object]]
+"""The title of each column, and the function that returns its value for an item."""
+
+_WIDTH = 80
+_COLORS = {"succeeded": "green", "ok": "green", "failed": "red", "error": "red", "running": "cyan", "cancelled": "dim"}
+
+
+def print_text(text: str) -> None:
+    """Print a line to standard output. Raises `OutputClosedError` if its reader has gone away."""
+    if not write(sys.stdout, f"{text}\n") and sys.stdout is not None:
+        raise OutputClosedError
+
+
+def note(text: str) -> None:
+    """Print a line of progress to standard error."""
+    print_error(text)
+
+
+def date(seconds: float | None) -> str:
+    """Return a Unix time as text, in UTC."""
+    if seconds is None:
+        return ""
+    try:
+        return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M:%SZ}"
+    except (OverflowError, ValueError, OSError):
+        return str(seconds)
+
+
+def to_json(value: Any) -> Any:
+    """Return an object of the SDK as JSON values. NaN and infinity become null."""
+    for name, options in (("to_dict", {}), ("document", {}), ("model_dump_json", {"by_alias": True}), ("to_json", {})):
+        if callable(method := getattr(value, name, None)):
+            made = method(**options)
+            return json.loads(made) if isinstance(made, str) else made
+    if isinstance(value, Mapping):
+        items = cast("Mapping[Any, Any]", value).items()  # type: ignore[redundant-cast] # pyright needs it
+        return {str(key): to_json(each) for key, each in items}
+    if isinstance(value, (list, tuple)):
+        return [to_json(each) for each in cast("Sequence[Any]", value)]
+    from pydantic_core import to_json as dump  # slow to import
+
+    return json.loads(dump(value, inf_nan_mode="null", fallback=str))
+
+
+def show_list(items: Iterable[Any], columns: Columns, *, key: str = "id", empty: str = "none") -> list[Any]:
+    """Print items as rows of a table, or one by one as they arrive. Return them.
+
+    Args:
+        items: objects of the SDK.
+        columns: the columns of the table and of CSV.
+        key: the attribute that `-o quiet` prints.
+        empty: the text of an empty table, on standard error.
+    """
+    form, seen = settings().output, list[Any]()
+    if form == "csv":
+        print_text(_csv_line(columns))
+    for item in items:
+        seen.append(item)
+        if form == "jsonl":
+            print_text(_dump(to_json(item)))
+        elif form == "quiet":
+            print_text(sanitize_line(str(getattr(item, key))))
+        elif form == "csv":
+            print_text(_csv_line(_cell(value(item)) for value in columns.values()))
+    if form == "json":
+        print_text(_dump([to_json(item) for item in seen], indent=2))
+    elif form == "table" and seen:
+        print_text(_table(columns, [[_cell(value(item)) for value in columns.values()] for item in seen]))
+    elif form == "table":
+        note(empty)
+    return seen
+
+
+def show_one(item: Any, fields: Columns, *, key: str = "id") -> None:
+    """Print one object: its fields as lines, or the whole object as JSON."""
+    form = settings().output
+    if form == "table":
+        rows = [(name, _cell(value(item))) for name, value in fields.items()]
+        print_text(_table(None, [[name, value] for name, value in rows if value]))
+    elif form == "csv":
+        print_text(_csv_line(fields))
+        print_text(_csv_line(_cell(value(item)) for value in fields.values()))
+    else:
+        show(item, text="", ids=[str(getattr(item, key, "") or "")])
+
+
+def show(value: Any, *, text: str, ids: Sequence[str] = ()) -> None:
+    """Print a result that has a text of its own, and no rows.
+
+    Args:
+        value: the object, for JSON.
+        text: its text, for a table and for CSV.
+        ids: the values that `-o quiet` prints.
+    """
+    form = settings().output
+    if form == "quiet":
+        for one in ids:
+            print_text(sanitize_line(one))
+    elif form in {"json", "jsonl"}:
+        print_text(_dump(to_json(value), indent=2 if form == "json" else None))
+    else:
+        print_text(text)
+
+
+def show_findings(report: Any) -> None:
+    """Print a report: its text, its JSON, its findings as rows of CSV, or the codes of its errors."""
+    report = _reworded(report)
+    problems: Any = getattr(report, "findings", None) or getattr(report, "problems", ())
+    if settings().output == "csv":
+        names = ("code", "summary", "reason", "remedy")
+        print_text(_csv_line(["level", *names]))
+        for one in problems:
+            level = getattr(one, "level", None) or getattr(one, "severity", "")
+            print_text(_csv_line([level, *(str(getattr(one, name, "")) for name in names)]))
+        return
+    show(report, text=for_shell(str(report)), ids=list(dict.fromkeys(one.code for one in report.errors)))
+
+
+def _reworded(report: Any) -> Any:
+    """Return a report whose findings name flags and commands instead of Python arguments and calls."""
+    changed: dict[str, Any] = {}
+    for name in ("findings", "errors", "warnings"):
+        if name in {field.name for field in fields(report)}:
+            changed[name] = tuple(_reworded_finding(one) for one in getattr(report, name))
+    return replace(report, **changed)
+
+
+def _reworded_finding(finding: Any) -> Any:
+    names = [name for name in ("summary", "reason", "remedy") if hasattr(finding, name)]
+    return replace(finding, **{name: for_shell(getattr(finding, name)) for name in names})
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "" if value is None else sanitize_line(str(value))
+
+
+def _csv_line(values: Iterable[object]) -> str:
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="").writerow(list(values))
+    return stream.getvalue()
+
+
+def _dump(value: Any, indent: int | None = None) -> str:
+    # Escapes of JSON, and not Python's, if the stream cannot encode a character.
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    encoding = getattr(sys.stdout, "encoding", None)
+    try:
+        text.encode(encoding or "ascii")
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=indent, allow_nan=False)
+    return text
+
+
+def _table(head: Iterable[str] | None, rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as text of the terminal's width. Long cells are wrapped; the first column is never broken."""
+    try:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+    except ImportError:
+        from bedrock_rft.errors import MissingExtraError
+
+        raise MissingExtraError("A table", "cli") from None
+    table = Table(box=None, pad_edge=False, show_header=head is not None, header_style="bold", padding=(0, 2, 0, 0))
+    for place, title in enumerate(head or ["", ""]):
+        table.add_column(title.upper(), overflow="fold", no_wrap=place == 0)
+    encoding = getattr(sys.stdout, "encoding", None)
+    for row in rows:
+        table.add_row(*[Text(encodable(cell, encoding), style=_COLORS.get(cell, "")) for cell in row])
+    stream, color = io.StringIO(), _is_colored()
+    console = Console(
+        file=stream,
+        width=_terminal_width(),
+        force_terminal=color,
+        no_color=not color,
+        color_system="standard" if color else None,
+        legacy_windows=False,
+        emoji=False,
+        highlight=False,
+    )
+    console.print(table)
+    return "\n".join(line.rstrip() for line in stream.getvalue().rstrip("\n").split("\n"))
+
+
+def _is_terminal() -> bool:
+    try:
+        return sys.stdout is not None and sys.stdout.isatty()
+    except ValueError:
+        return False
+
+
+def _is_colored() -> bool:
+    import os
+
+    return _is_terminal() and not settings().no_color and "NO_COLOR" not in os.environ and os.name == "posix"
+
+
+def _terminal_width() -> int:
+    return max(40, shutil.get_terminal_size((_WIDTH, 24)).columns) if _is_terminal() else _WIDTH

@@ -1,0 +1,293 @@
+"""`bedrock-rft reward`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import reduce
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from bedrock_rft._cli.command import Group, choices, many
+from bedrock_rft._cli.failures import FOUND_ERRORS, finish
+from bedrock_rft._cli.output import Columns, date, note, print_text, show, show_findings, show_list
+from bedrock_rft._cli.reward_source import is_file, load_gold, resolve_file, reward_target
+from bedrock_rft._cli.settings import confirm, open_client, settings
+
+__all__ = ["deploy_options", "reward"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_RUNTIMES = ("python3.10", "python3.11", "python3.12", "python3.13", "python3.14")
+_SOURCE = "REWARD"
+_PLAN = "bedrock_rft.access.Plan"
+_POLL = 2.0  # seconds between two looks at a log
+_SCORES: Columns = {
+    "id": lambda one: one.id,
+    "score": lambda one: one.score,
+    "parts": lambda one: _parts(one.parts),
+    "error": lambda one: one.error,
+}
+_ROLLOUTS: Columns = {
+    "id": lambda one: one.id,
+    "score": lambda one: one.score,
+    "parts": lambda one: _parts(one.metrics),
+}
+_LINES: Columns = {"time": lambda line: date(line.at), "message": lambda line: line.message}
+
+reward = Group(
+    "reward",
+    help="Check, deploy and invoke reward functions. A REWARD is file.py:name, file.py "
+    "with one reward, a zip, the ARN of a deployed function, or its name.",
+)
+
+_reward = click.argument("source", metavar=_SOURCE)
+_gold = click.option("--gold", metavar="FILE:NAME", help="A function that returns the right answer to a record.")
+_package_options: Sequence[Callable[[Any], Any]] = (
+    many("--requirement", "requirements", metavar="NAME==VERSION", help="A package to install with it."),
+    many("--include", metavar="FILE", help="A further file."),
+    many("--allow", metavar="TEXT", help="Text that looks like a secret and is none, as the error names it."),
+    click.option(
+        "--runtime",
+        type=click.Choice(_RUNTIMES),
+        metavar="NAME",
+        default="python3.13",
+        help="Lambda runtime, python3.10 to python3.14. Default: python3.13.",
+    ),
+    click.option("--architecture", type=choices("x86_64", "arm64"), default="x86_64", help="Default: x86_64."),
+)
+_function_options: Sequence[Callable[[Any], Any]] = (
+    click.option("--timeout", type=int, metavar="SECONDS", help="Seconds that an invocation may take. Default: 300."),
+    click.option("--memory", type=int, metavar="MB", help="Megabytes. Default: 512."),
+    many("--judge", "models", metavar="ID", help="A model that it invokes."),
+    click.option("--role", "role_arn", metavar="ARN", help="An execution role that exists. Default: create one."),
+    click.option("--permissions-boundary", metavar="ARN", help="Permissions boundary of the created role."),
+    click.option("--bucket", metavar="NAME", help="S3 bucket for a package above 50 MB."),
+    click.option("--keep-versions", type=int, metavar="N", help="Delete older versions, but none of a running job."),
+    many("--tag", "tags", metavar="KEY=VALUE", help="A tag of the function and the role."),
+)
+
+
+def _with(options: Sequence[Callable[[Any], Any]]) -> Callable[[F], F]:
+    return lambda function: reduce(lambda inner, option: option(inner), reversed(options), function)
+
+
+@reward.command("new")
+@click.argument("path", metavar="FILE.py", default="reward.py")
+def new(path: str) -> None:
+    """Write a reward file with one function, and a test of it.
+
+    FILE.py is reward.py by default. Existing files are kept.
+    """
+    from bedrock_rft._cli.templates import reward_files, write_new
+
+    written = write_new(reward_files(Path(path)))
+    show({"files": written}, text="\n".join(written), ids=written)
+    note(f"Try it:  python -m pytest {written[-1]}")
+    note(f"Next:    bedrock-rft reward check {path} train.jsonl")
+
+
+@reward.command("check", shape="bedrock_rft.rewards.Report")
+@_reward
+@click.argument("dataset", metavar="FILE", type=click.Path(exists=True, dir_okay=False))
+@_gold
+@click.option("--size", type=click.IntRange(1), metavar="N", default=20, help="Records to try. Default: 20.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Seconds that an invocation may take. Default: 300.")
+@click.option("--seed", type=int, metavar="N", default=0, help="Random seed. Default: 0.")
+def check(source: str, dataset: str, gold: str | None, size: int, timeout: float | None, seed: int) -> None:
+    """Try a reward on the records of FILE, with right, wrong and odd answers.
+
+    The exit code is 3 if there are errors.
+    """
+    from bedrock_rft import rewards
+
+    options: dict[str, Any] = {"size": size, "timeout": timeout, "seed": seed, "gold": load_gold(gold)}
+    with _client_for(source) as client:
+        report = rewards.check(_target(client, source), dataset, client=client, **options)
+    show_findings(report)
+    finish(0 if report.ok else FOUND_ERRORS)
+
+
+@reward.command("score", shape="a list of bedrock_rft.rewards.ScoredAnswer")
+@_reward
+@click.argument("rows", metavar="FILE", type=click.Path(exists=True, dir_okay=False))
+@many("--answer", "answers", metavar="TEXT", help="An answer to the record of --line.")
+@click.option("--line", type=click.IntRange(1), metavar="N", default=1, help="The record to answer. Default: 1.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Seconds that an invocation may take.")
+@click.option("--resume", metavar="PATH", help="Keep the scores in this file, and continue from it.")
+def score(source: str, rows: str, answers: tuple[str, ...], line: int, **options: Any) -> None:
+    """Score answers with a reward.
+
+    FILE holds JSON lines: records with an answer. With --answer, FILE holds
+    records, and the answers belong to one of them.
+    """
+    from bedrock_rft import datasets, rewards
+
+    scored: Any = rows
+    if answers:
+        record = next(islice(datasets.read(rows), line - 1, None), None)
+        if record is None:
+            raise click.UsageError(f"{rows} has fewer than {line} records.")
+        scored = [(record, answer) for answer in answers]
+    with _client_for(source) as client:
+        show_list(rewards.score(_target(client, source), scored, client=client, **options), _SCORES)
+
+
+@reward.command("invoke", shape="bedrock_rft.rewards.Invocation")
+@_reward
+@click.argument("rollouts", metavar="FILE", type=click.Path(exists=True, dir_okay=False))
+@click.option("--timeout", type=float, metavar="SECONDS", help="Seconds that the invocation may take.")
+def invoke(source: str, rollouts: str, timeout: float | None) -> None:
+    """Invoke a reward once with the rollouts of FILE, as the service does.
+
+    FILE holds JSON lines: rollouts, or records with an answer.
+    """
+    from bedrock_rft import rewards
+
+    with _client_for(source) as client:
+        done = rewards.invoke(_target(client, source), rollouts, timeout=timeout, client=client)
+    if done.printed.strip():
+        note(done.printed.rstrip())
+    if settings().output in {"json", "jsonl"}:
+        show(done, text="")
+    elif done.error is None:
+        show_list(done.scores, _ROLLOUTS)
+    done.raise_for_error()
+
+
+@reward.command("package", shape='{"path", "handler", "runtime", "sha256", "files", "requirements", "models"}')
+@_reward
+@click.option("--out", required=True, metavar="PATH", help="Path of the zip.")
+@_with(_package_options)
+def package(source: str, out: str, **options: Any) -> None:
+    """Make the zip of a Lambda function, and load it in a clean process."""
+    from bedrock_rft import rewards
+
+    made = rewards.package(resolve_file(source), **options)
+    made.write(out)
+    found = {
+        "path": out,
+        "handler": made.handler,
+        "runtime": made.runtime,
+        "sha256": made.code_sha256,
+        "files": [one.name for one in made.files],
+        "requirements": list(made.requirements),
+        "models": list(made.models),
+    }
+    show(found, text=str(made), ids=[out])
+
+
+def deploy_options(function: F) -> F:
+    """Add the options of a deployment."""
+    return _with([*_function_options, *_package_options])(function)
+
+
+@reward.command("plan", shape=_PLAN)
+@_reward
+@click.option("--name", required=True, metavar="NAME", help="The name of the function.")
+@deploy_options
+def plan(source: str, name: str, **options: Any) -> None:
+    """Show what 'deploy' would create and change. Nothing is changed."""
+    with open_client(**_aws()) as client:
+        found = client.rewards.plan(resolve_file(source), name=name, **_settings(options))
+    show(found, text=str(found), ids=[step.name for step in found.steps if step.action != "leave"])
+
+
+@reward.command("deploy", shape="bedrock_rft.access.DeployedReward")
+@_reward
+@click.option("--name", required=True, metavar="NAME", help="The name of the function.")
+@click.option("--data", metavar="FILE", help="Records to check the deployed function with.")
+@click.option("--no-check", is_flag=True, help="Do not check the deployed function.")
+@_gold
+@deploy_options
+def deploy(source: str, name: str, data: str | None, gold: str | None, *, no_check: bool, **options: Any) -> None:
+    """Deploy a reward to Lambda with a role of its own, and check it.
+
+    It can be repeated: what is up to date stays. The exit code is 3 if the check
+    finds errors.
+    """
+    with open_client(**_aws()) as client:
+        made = client.rewards.deploy(
+            resolve_file(source),
+            name=name,
+            dataset=data,
+            check=not no_check,
+            gold=load_gold(gold),
+            **_settings(options),
+        )
+    parts = [str(part) for part in (made.plan, made.report) if part is not None]
+    show(made, text="\n".join([*parts, made.arn]), ids=[made.arn])
+
+
+@reward.command("logs", shape="a list of bedrock_rft.access.LogLine")
+@click.argument("name", metavar="NAME")
+@click.option("--since", type=float, metavar="MINUTES", default=60.0, help="Minutes to look back. Default: 60.")
+@click.option("-f", "--follow", is_flag=True, help="Wait for further lines.")
+def logs(name: str, since: float, *, follow: bool) -> None:
+    """Show the log of a deployed function: its name or ARN."""
+    with open_client(**_aws()) as client:
+        if not follow:
+            show_list(client.rewards.logs(name, since=since * 60), _LINES, empty="There are no lines.")
+            return
+        seen = set[str]()
+        while True:
+            for line in client.rewards.logs(name, since=since * 60):
+                if line.id not in seen:
+                    seen.add(line.id)
+                    _print_line(line)
+            time.sleep(_POLL)
+
+
+@reward.command("destroy", shape=_PLAN)
+@click.argument("name", metavar="NAME")
+@click.option("--plan", "only_plan", is_flag=True, help="Show what would be deleted, and change nothing.")
+@click.option("--force", is_flag=True, help="Delete it even if a running job needs it.")
+def destroy(name: str, *, only_plan: bool, force: bool) -> None:
+    """Delete a function, given by its name or ARN, and the role that 'deploy' made."""
+    with open_client(**_aws()) as client:
+        if only_plan:
+            found = client.rewards.plan_destroy(name)
+        else:
+            confirm(f"Delete the function {name} with all its versions, and its role?")
+            found = client.rewards.destroy(name, force=force)
+    show(found, text=str(found), ids=[step.name for step in found.steps if step.action == "delete"])
+
+
+def _aws() -> Mapping[str, Any]:
+    """Return the identity for Lambda: AWS credentials, also if the environment has an API key too."""
+    return {} if settings().auth else {"auth": "aws"}
+
+
+def _settings(options: Mapping[str, Any]) -> dict[str, Any]:
+    tags = options["tags"]
+    for tag in tags:
+        if "=" not in tag:
+            raise click.UsageError(f"--tag {tag} is not KEY=VALUE.")
+    return {**options, "tags": dict(tag.split("=", 1) for tag in tags)}
+
+
+def _client_for(source: str) -> AbstractContextManager[Any]:
+    """Return a client for a deployed reward; a file needs none."""
+    return nullcontext() if is_file(source) else open_client()
+
+
+def _target(client: Any, source: str) -> str:
+    return resolve_file(source) if client is None else reward_target(client, source)
+
+
+def _parts(parts: Mapping[str, float]) -> str:
+    return ", ".join(f"{name}={value:.4g}" for name, value in parts.items())
+
+
+def _print_line(line: Any) -> None:
+    if settings().output in {"json", "jsonl"}:
+        print_text(json.dumps({"id": line.id, "at": line.at, "message": line.message, "stream": line.stream}))
+    else:
+        from bedrock_rft._core.text import sanitize_line
+
+        print_text(f"{date(line.at)}  {sanitize_line(line.message)}")

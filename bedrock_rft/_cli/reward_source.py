@@ -1,0 +1,88 @@
+"""Find the reward that a user names: an ARN, the name of a deployed function, or a file."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["is_file", "load_gold", "resolve_file", "reward_target"]
+
+_HANDLER = "lambda_handler"
+
+
+def is_file(reward: str) -> bool:
+    """Return whether a text names a file of Python, or a zip."""
+    location = reward.rpartition(":")[0] if not reward.endswith((".py", ".zip")) else reward
+    return not reward.startswith("arn:") and location.endswith((".py", ".zip"))
+
+
+def resolve_file(reward: str) -> str:
+    """Return `file.py:name` for a file, with the name of its only reward if none is given."""
+    if not reward.endswith(".py"):
+        return reward
+    path = Path(reward).expanduser()
+    try:
+        tree = ast.parse(path.read_bytes(), filename=str(path))
+    except OSError as error:
+        raise click.UsageError(f"{reward} cannot be read: {error.strerror}.") from None
+    except (SyntaxError, ValueError) as error:
+        raise click.UsageError(f"{reward} is not valid Python: {error}.") from None
+    names = list(dict.fromkeys(_rewards(tree)))
+    if _HANDLER in names:
+        names = [_HANDLER]
+    if len(names) == 1:
+        return f"{reward}:{names[0]}"
+    found = f"It has {', '.join(names)}." if names else "It has no reward and no handler that can be recognised."
+    raise click.UsageError(f"{reward} does not name one reward. {found} Name it: {reward}:NAME.")
+
+
+def reward_target(client: Any, reward: str) -> str:
+    """Return an ARN, or `file.py:name`: the name of a deployed function is looked up."""
+    if reward.startswith("arn:"):
+        return reward
+    if is_file(reward):
+        return resolve_file(reward)
+    return str(client.rewards.retrieve(reward))
+
+
+def load_gold(text: str | None) -> Any:
+    """Return the function that `file.py:name` names, which gives the right answer to a record."""
+    if text is None:
+        return None
+    from bedrock_rft import rewards
+
+    return rewards.load_gold(text)
+
+
+def _rewards(tree: ast.Module) -> Iterator[str]:
+    """Yield the names of functions and values of a module that look like rewards or handlers."""
+    own = {alias.asname or alias.name for alias in _imported(tree)}
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            decorators = {_called(one) for one in node.decorator_list}
+            arguments = [one.arg for one in node.args.args]
+            if node.name == _HANDLER or decorators & {"reward", "rewards.reward"} or arguments == ["event", "context"]:
+                yield node.name
+        elif isinstance(node, ast.Assign) and isinstance(node.value, (ast.Call, ast.BinOp, ast.Attribute)):
+            names = [one.id for one in node.targets if isinstance(one, ast.Name)]
+            called = {_called(one) for one in ast.walk(node.value) if isinstance(one, (ast.Call, ast.Attribute))}
+            if _HANDLER in names or any(
+                name.startswith("rewards.") or name.partition(".")[0] in own for name in called
+            ):
+                yield from (name for name in names if not name.startswith("_"))
+
+
+def _imported(tree: ast.Module) -> Iterator[ast.alias]:
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bedrock_rft"):
+            yield from node.names
+
+
+def _called(node: ast.AST) -> str:
+    while isinstance(node, ast.Call):
+        node = node.func
+    return ast.unparse(node)

@@ -1,0 +1,105 @@
+"""Rewrite messages of the SDK, which name Python arguments and calls, in the terms of the command line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import click
+
+from bedrock_rft._cli.settings import GLOBAL_OPTIONS
+
+__all__ = ["for_shell", "remedy_of"]
+
+_FLAGS = {
+    "api_key": "AWS_BEARER_TOKEN_BEDROCK",
+    "credentials": "--profile",
+    "role_arn": "--role",
+    "requirements": "--requirement",
+    "models": "--model",
+}
+"""Flags whose names differ from the Python argument."""
+
+_NEGATED = {"check": "--no-check", "validate": "--no-validate", "reuse": "--no-reuse"}
+"""Arguments that are turned off by a flag."""
+
+_NOUNS = {"rewards": "reward"}
+_VERBS = {"retrieve": "get", "content": "download", "follow": "events -f", "plan_destroy": "destroy --plan"}
+
+_POLICIES = {"execution_policy": "function"}
+
+_VALUE = r"""(?:'[^']*'|"[^"]*"|\[[^\]]*\]|\([^)]*\)|\{[^}]*\}|…|\.\.\.|[A-Za-z0-9_./:+-]*[A-Za-z0-9_/+-])?"""
+_ARGUMENT = re.compile(rf"(?<![\w$&?/.'-])([a-z][a-z0-9_]*)=({_VALUE})(?!=)")
+_CALL = re.compile(r"(?:\w+ = )?(?:client|access)\.(?:(\w+)\.)?(\w+)\(((?:[^()]|\([^()]*\))*)\)")
+_ITEM = re.compile(r"^'[^']*'$|^\"[^\"]*\"$|^[\w.…-]+$")
+
+_IMPERATIVES = (
+    "Add|Allow|Ask|Attach|Check|Choose|Convert|Correct|Create|Deploy|Give|Install|Leave|Make|Name|Pass|Point|"
+    "Put|Raise|Remove|Renew|Replace|Report|Return|Run|Save|Search|See|Send|Set|Shorten|Start|Try|Update|Upload|Use|"
+    "Wait|Write|Did you mean"
+)
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z'])")
+
+
+def for_shell(text: str, context: click.Context | None = None) -> str:
+    """Return a message with flags and commands instead of Python arguments and calls.
+
+    Args:
+        text: the message of an exception, a warning or a log record.
+        context: the command, whose own arguments are recognised without an equals sign.
+    """
+    text = _CALL.sub(_command_for_call, text)
+    text = _ARGUMENT.sub(_flag_for_argument, text)
+    for name, flag in _parameters(context).items():
+        text = re.sub(rf"(?:(?<=^)|(?<=[.;:] )){name}(?= (?:is|are|must|has|have|needs|takes|and)\b|:)", flag, text)
+        if "_" in name:
+            text = re.sub(rf"(?<![\w.'/-]){name}(?![\w.'/=-])", flag, text)
+    return text
+
+
+def remedy_of(text: str) -> str | None:
+    """Return the sentences of a message that say what to do, or None if there are none."""
+    found = [sentence for sentence in _SENTENCE.split(text) if re.match(rf"(?:{_IMPERATIVES})\b", sentence)]
+    if found:
+        return " ".join(found)
+    last = re.search(rf"[:;] ((?:{_IMPERATIVES.lower()})\b[^:;]*)$", text)
+    return f"{last.group(1)[0].upper()}{last.group(1)[1:]}" if last else None
+
+
+def _parameters(context: click.Context | None) -> Mapping[str, str]:
+    context = context or click.get_current_context(silent=True)
+    if context is None:
+        return {}
+    leaf: click.Context = context.meta.get("bedrock_rft.leaf", context)
+    return {
+        str(one.name).removeprefix("global_"): max(one.opts, key=len)
+        for one in [*leaf.command.params, *GLOBAL_OPTIONS]
+        if isinstance(one, click.Option)
+    }
+
+
+def _command_for_call(match: re.Match[str]) -> str:
+    noun, verb, inner = match.group(1) or "", match.group(2), match.group(3)
+    items = re.split(r",\s*(?![^(\[]*[)\]])", inner)
+    if verb.endswith("_policy"):
+        flags = [f"--{flag} {item}" for flag, item in zip(("region", "account"), items, strict=False)]
+        return " ".join(["bedrock-rft policy", _POLICIES.get(verb, verb.removesuffix("_policy")), *flags]).replace(
+            "'", ""
+        )
+    words = ["bedrock-rft", _NOUNS.get(noun, noun), _VERBS.get(verb, verb.replace("_", "-"))]
+    for item in items:
+        if _ITEM.match(item):
+            words.append(item.strip("'\""))
+        elif argument := _ARGUMENT.match(item):
+            words.append(_flag_for_argument(argument))
+    return " ".join(word for word in words if word)
+
+
+def _flag_for_argument(match: re.Match[str]) -> str:
+    name, value = match.group(1), match.group(2) or ""
+    if value == "False":
+        return _NEGATED.get(name, f"--no-{name.replace('_', '-')}")
+    flag = _FLAGS.get(name, f"--{name.replace('_', '-')}")
+    if value in {"", "True", "…", "..."} or value[0] in "[({":
+        return flag
+    return f"{flag} {value}"

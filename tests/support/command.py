@@ -1,0 +1,124 @@
+"""Run `bedrock-rft` in this process and as a process of its own, with a local service."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bedrock_rft import Client
+from bedrock_rft._cli.app import run
+from bedrock_rft.local import LocalService
+
+__all__ = ["ARN", "Done", "command", "process", "records"]
+
+ARN = "arn:aws:lambda:us-west-2:123456789012:function:sums"
+
+
+def score(event: Any, _: object) -> list[dict[str, Any]]:
+    def right(rollout: dict[str, Any]) -> bool:
+        reference = rollout["metadata"]["reference_answer"]
+        return bool(rollout["messages"][-1]["content"].split()[-1:] == [str(reference)])
+
+    return [{"id": rollout["id"], "aggregate_reward_score": float(right(rollout))} for rollout in event]
+
+
+def records(count: int = 100) -> str:
+    lines = (
+        {"messages": [{"role": "user", "content": f"What is {n} plus {n % 7}?"}], "reference_answer": str(n + n % 7)}
+        for n in range(count)
+    )
+    return "".join(f"{json.dumps(line)}\n" for line in lines)
+
+
+@dataclass(frozen=True)
+class Done:
+    """The exit code and the output of a command."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The result as JSON values."""
+        return json.loads(self.out)
+
+    @property
+    def error(self) -> Any:
+        """The error that was printed as JSON."""
+        return json.loads(self.err)["error"]
+
+
+def command(*arguments: object, stdin: str | None = None) -> Done:
+    """Run a command in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stdout(out))
+        stack.enter_context(contextlib.redirect_stderr(err))
+        previous = sys.stdin
+        stack.callback(setattr, sys, "stdin", previous)
+        sys.stdin = io.StringIO(stdin or "")
+        code = run([str(each) for each in arguments])
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+def process(
+    *arguments: object, cwd: Path | None = None, environment: Mapping[str, str] | None = None, stdin: str = ""
+) -> Done:
+    """Run a command as a process of its own, without a terminal."""
+    done = subprocess.run(  # noqa: S603 - this Python
+        [sys.executable, "-m", "bedrock_rft", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, **(environment or {})},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def shared_service() -> Iterator[LocalService]:
+    with LocalService(reward=score) as service:
+        yield service
+
+
+@pytest.fixture
+def service(shared_service: LocalService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalService:
+    """Point the environment at a local service, in a folder with `train.jsonl`."""
+    for name, value in shared_service.environment("api_key").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.jsonl").write_text(records())
+    return shared_service
+
+
+@pytest.fixture
+def client(service: LocalService) -> Iterator[Client]:
+    with Client(**service.client_options()) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def finished_job(shared_service: LocalService) -> str:
+    """Return the id of a job that has succeeded."""
+    with Client(**shared_service.client_options()) as client:
+        file = client.files.upload(records().encode(), filename="shared.jsonl")
+        job = client.jobs.create(
+            "openai.gpt-oss-20b", training_file=file, reward=ARN, name="finished", hyperparameters={"batch_size": 25}
+        )
+        return client.jobs.wait(job, poll_interval=0.05).id
