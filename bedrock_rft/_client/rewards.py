@@ -262,7 +262,7 @@ class AsyncRewards(AsyncResource):
             APIError: a call failed.
         """
         from bedrock_rft.access._deployment.account import Account
-        from bedrock_rft.access._deployment.destroy import deployment_name
+        from bedrock_rft.access._deployment.deploy import deployment_name
         from bedrock_rft.access._deployment.logs import read_log
 
         config = self._session.config
