@@ -72,21 +72,12 @@ class _Gains:
 
 @dataclass(frozen=True)
 class _Pair:
-    """Differences from the base model.
-
-    Attributes:
-        result: the model.
-        answered: differences on the prompts that both models answered.
-        complete: the same on all prompts with missing answers counted as the lowest score.
-        unfavourable: the same with each missing answer counted against the sign of `answered`, which bounds the effect
-            of missing answers; prompts that neither model answered count as equal.
-        missing_differs: True if one model lacks clearly more answers.
-    """
+    """Differences from the base model: on answered prompts, and on all with missing answers as some score."""
 
     result: ModelResult
     answered: _Gains
-    complete: _Gains
-    unfavourable: _Gains
+    complete: _Gains  # as the lowest score
+    unfavourable: _Gains  # against the sign of `answered`, which bounds the effect of missing answers
     missing_differs: bool = False
 
 

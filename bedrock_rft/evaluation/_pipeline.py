@@ -38,15 +38,7 @@ _LAMBDA_INVOCATIONS = 8
 
 @dataclass(frozen=True)
 class Scorer:
-    """A reward that is ready to score.
-
-    Attributes:
-        name: the reward's name in the report.
-        key: identifies the reward and its code; scores kept under another key are not reused.
-        concurrency: number of batches to score at once.
-        score: scores a batch of entries in the service's format, in order. Raises `RewardError`.
-        close: releases resources.
-    """
+    """A reward that is ready to score batches of entries, in order. Scores kept under another `key` are not reused."""
 
     name: str
     key: str

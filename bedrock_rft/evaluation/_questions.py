@@ -30,25 +30,15 @@ class Model:
 
 @dataclass(frozen=True)
 class Prompt:
-    """One record of the dataset.
-
-    Attributes:
-        index: position in the dataset, from 0.
-        messages: the chat messages to send.
-        reference: the record's `reference_answer`.
-        fields: all other fields of the record.
-        key: digest of the record; equal records are numbered.
-        cluster: digest of the messages; records with the same messages share it.
-        size: characters of the record as JSON.
-    """
+    """One record of the dataset, at `index`."""
 
     index: int
     messages: list[dict[str, Any]]
     reference: Any
     fields: Mapping[str, Any]
-    key: str
-    cluster: str
-    size: int
+    key: str  # a digest of the record; equal records are numbered
+    cluster: str  # a digest of the messages
+    size: int  # characters of the record as JSON
 
     def reward_entry(self, entry_id: str, answer: str) -> dict[str, Any]:
         """Return the entry that the service sends to a reward function for an answer."""

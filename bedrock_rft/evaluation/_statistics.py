@@ -110,10 +110,9 @@ def mean(values: Sequence[float]) -> float:
 
 
 def cluster_units(values: Sequence[float], clusters: Sequence[str]) -> list[float]:
-    """Return one value for each cluster such that their mean is the mean of `values`.
+    """Return one value for each cluster such that their mean is the mean of `values`: the linearised ratio estimator.
 
-    A cluster of size s and mean c becomes m + s / average size * (c - m), the linearised ratio estimator, so that
-    methods for independent values apply to clusters of unequal sizes.
+    Methods for independent values then apply to clusters of unequal sizes.
     """
     grouped: dict[str, list[float]] = {}
     for value, cluster in zip(values, clusters, strict=True):
@@ -125,15 +124,9 @@ def cluster_units(values: Sequence[float], clusters: Sequence[str]) -> list[floa
 
 
 def share_interval(units: Sequence[float], answers: int) -> Interval:
-    """Return the Agresti-Coull interval for the mean of shares, one share for each prompt.
+    """Return the Agresti-Coull interval for the mean of shares, one for each prompt; `answers` is their number in all.
 
-    It contains Wilson's interval and has the same centre. Near 0 and 1 Wilson's covers up to 4 points less than nominal
-    with 10 prompts, this one 2 points; `benchmarks/evaluation.py` measures it.
-
-    Args:
-        units: the share of passing answers for each prompt, between 0 and 1.
-        answers: the number of answers to all prompts. With several answers to a prompt the effective sample size lies
-            between the number of prompts and the number of answers.
+    It covers more than Wilson's near 0 and 1. The effective sample size lies between the prompts and the answers.
 
     Source: Agresti and Coull 1998; Korn and Graubard 1998 for the effective sample size.
     """
@@ -158,12 +151,8 @@ def agresti_coull(share: float, size: float) -> tuple[float, float]:
 def mean_interval(units: Sequence[float], bounds: tuple[float, float], seed: int) -> Interval:
     """Return the mean of one value for each prompt with a studentised bootstrap interval.
 
-    If all values are equal, the interval follows the rule of three: a different value has a share of at most 3 / n.
-
-    Args:
-        units: one value for each prompt.
-        bounds: the lowest and highest possible value; the interval never leaves them.
-        seed: random seed of the resampling.
+    The interval stays within the bounds, the lowest and highest possible value. If all values are equal, it follows the
+    rule of three: a different value has a share of at most 3 / n.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 12.5.
     """
@@ -182,12 +171,7 @@ def mean_interval(units: Sequence[float], bounds: tuple[float, float], seed: int
 def sign_flip_test(gains: Sequence[float], seed: int) -> PairedTest:
     """Test whether paired differences are symmetric around zero by flipping their signs.
 
-    The test is exact if the number of distinct sums is small, which holds for few prompts and for scores on a grid;
-    otherwise signs are drawn at random.
-
-    Args:
-        gains: one difference for each prompt.
-        seed: random seed of the flips.
+    The test is exact if there are few distinct sums, as for few prompts or scores on a grid; otherwise signs are drawn.
     """
     changed = [abs(gain) for gain in gains if abs(gain) > _TOLERANCE]
     if not changed:
@@ -215,10 +199,7 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def pass_at_k(passed: int, samples: int, k: int) -> float:
-    """Return the unbiased estimate of the chance that at least one of `k` answers passes.
-
-    Source: Chen et al., Evaluating Large Language Models Trained on Code, 2021.
-    """
+    """Return the unbiased estimate of the chance that at least one of `k` answers passes (Chen et al. 2021)."""
     if samples - passed < k:
         return 1.0
     return 1.0 - math.comb(samples - passed, k) / math.comb(samples, k)

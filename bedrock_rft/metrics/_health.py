@@ -84,12 +84,8 @@ def _reward(points: Points, progress: float | None, reward_range: Range | None, 
     if not points:
         return Finding("unknown", "reward_missing", "There are no rewards among the metrics")
     if len(points) < thresholds.enough:
-        return Finding(
-            "unknown",
-            "reward_trend",
-            f"There are rewards of {len(points)} steps",
-            f"a trend needs at least {thresholds.enough} of them",
-        )
+        reason = f"a trend needs at least {thresholds.enough} of them"
+        return Finding("unknown", "reward_trend", f"There are rewards of {len(points)} steps", reason)
     return reward_finding(points, progress, reward_range, thresholds)
 
 
@@ -99,13 +95,9 @@ def _entropy(points: Points, thresholds: Thresholds) -> Finding:
     if late < thresholds.entropy_least or (
         late < early * thresholds.entropy_share and errors >= thresholds.change_errors
     ):
-        return Finding(
-            "warning",
-            "entropy_collapse",
-            f"Entropy has collapsed: {evidence}",
-            "the model repeats one answer, so it explores and learns little",
-            "Use an earlier checkpoint, lower learning_rate_multiplier, or use more varied prompts or fewer epochs",
-        )
+        reason = "the model repeats one answer, so it explores and learns little"
+        remedy = "Use an earlier checkpoint, lower learning_rate_multiplier, or use more varied prompts or fewer epochs"
+        return Finding("warning", "entropy_collapse", f"Entropy has collapsed: {evidence}", reason, remedy)
     if early / _HOLDS <= late <= early * _HOLDS:
         return Finding("ok", "entropy", f"Entropy holds: {evidence}")
     return _changes("entropy", "Entropy", early, late, evidence)
@@ -125,22 +117,16 @@ def _gradient(points: Points, thresholds: Thresholds) -> Finding:
     counted = f"{len(logs)} steps{' with a gradient' if len(logs) < len(points) else ''}"
     evidence = f"{first:.3g} at first, {last:.3g} lately, over {counted}"
     if last >= first * thresholds.gradient_ratio:
-        return Finding(
-            "warning",
-            "gradient_grows",
-            f"The gradient norm has grown {last / first:,.0f}-fold: {evidence}",
-            "training diverges: each step changes the model more than the one before",
-            "Use an earlier checkpoint, and lower learning_rate_multiplier or raise batch_size",
-        )
+        summary = f"The gradient norm has grown {last / first:,.0f}-fold: {evidence}"
+        reason = "training diverges: each step changes the model more than the one before"
+        remedy = "Use an earlier checkpoint, and lower learning_rate_multiplier or raise batch_size"
+        return Finding("warning", "gradient_grows", summary, reason, remedy)
     spikes = _spikes(logs, thresholds)
     if len(spikes) >= thresholds.spikes:
-        return Finding(
-            "warning",
-            "gradient_spikes",
-            f"The gradient norm spikes {len(spikes)} times, {_at(spikes)}; {evidence}",
-            "training is unstable: single steps may undo progress",
-            "Lower learning_rate_multiplier or raise batch_size, and check the prompts of those steps",
-        )
+        summary = f"The gradient norm spikes {len(spikes)} times, {_at(spikes)}; {evidence}"
+        reason = "training is unstable: single steps may undo progress"
+        remedy = "Lower learning_rate_multiplier or raise batch_size, and check the prompts of those steps"
+        return Finding("warning", "gradient_spikes", summary, reason, remedy)
     if first / _STEADY <= last <= first * _STEADY:
         apart = f", except for {_at(spikes)}" if spikes else ""
         return Finding("ok", "gradient", f"The gradient norm is steady{apart}: {evidence}")
@@ -166,22 +152,16 @@ def _length(points: Points, thresholds: Thresholds) -> Finding:
     early, late, errors = _ends(points, thresholds)
     evidence = f"{early:,.0f} tokens at first, {late:,.0f} lately, over {len(points)} steps"
     if errors >= thresholds.change_errors and late >= early * thresholds.length_ratio:
-        return Finding(
-            "warning",
-            "length_runaway",
-            f"Responses keep growing: {evidence}",
-            "unless the task needs long answers, the reward pays for length, which costs time and tokens",
+        reason = "unless the task needs long answers, the reward pays for length, which costs time and tokens"
+        remedy = (
             "Read some answers, remove length from the reward or reward brevity, and check that padding does not raise "
-            "the score",
+            "the score"
         )
+        return Finding("warning", "length_runaway", f"Responses keep growing: {evidence}", reason, remedy)
     if errors >= thresholds.change_errors and late < early * thresholds.length_share:
-        return Finding(
-            "warning",
-            "length_collapse",
-            f"Responses have become very short: {evidence}",
-            "unless the task needs short answers only, the model no longer reasons or answers",
-            "Read some answers, check that empty or cut answers earn no reward, and use an earlier checkpoint",
-        )
+        reason = "unless the task needs short answers only, the model no longer reasons or answers"
+        remedy = "Read some answers, check that empty or cut answers earn no reward, and use an earlier checkpoint"
+        return Finding("warning", "length_collapse", f"Responses have become very short: {evidence}", reason, remedy)
     if early / _HOLDS <= late < early * _HOLDS:
         return Finding("ok", "length", f"Response length holds: {evidence}")
     return _changes("length", "Response length", early, late, evidence)
@@ -216,13 +196,10 @@ def _advantages(
         earned = [reward for step, reward in known[_REWARD] if first <= step <= last]
         # If every answer earns the full reward, there is nothing left to learn, which is not a problem.
         if not _at_top(earned, reward_range, thresholds):
-            return Finding(
-                "warning",
-                "advantages_zero",
-                f"All advantages are 0 in {count} steps in a row, {first:,.0f} to {last:,.0f}",
-                "all answers to a prompt got the same reward, so these steps taught nothing",
-                "Use prompts that the model solves sometimes, or a reward with more than two values",
-            )
+            summary = f"All advantages are 0 in {count} steps in a row, {first:,.0f} to {last:,.0f}"
+            reason = "all answers to a prompt got the same reward, so these steps taught nothing"
+            remedy = "Use prompts that the model solves sometimes, or a reward with more than two values"
+            return Finding("warning", "advantages_zero", summary, reason, remedy)
     if long:
         return Finding("ok", "advantages", "Advantages are 0 while the reward is at its top; fewer epochs would do")
     if 2 * signals >= len(points):
@@ -231,12 +208,9 @@ def _advantages(
             "advantages",
             f"Rewards differ within groups, so there is a training signal, in {signals} of {len(points)} steps",
         )
-    return Finding(
-        "unknown",
-        "advantages",
-        f"The mean advantage is 0 in {len(points) - signals} of {len(points)} steps",
-        "this does not show if rewards differ within groups",
-    )
+    summary = f"The mean advantage is 0 in {len(points) - signals} of {len(points)} steps"
+    reason = "this does not show if rewards differ within groups"
+    return Finding("unknown", "advantages", summary, reason)
 
 
 def _at_top(rewards: Sequence[float], reward_range: Range | None, thresholds: Thresholds) -> bool:

@@ -100,24 +100,19 @@ def reward_finding(
     late = progress is not None and progress >= thresholds.flat_share
     third = max(1, len(values) // 3)
     if late and not reward.rises and reward.upper(third) < low:
-        return Finding(
-            "error",
-            "reward_low",
-            f"The reward stays below {low:g}: {reward.evidence}",
-            "almost no answer earns a reward, so there is little to learn from",
+        reason = "almost no answer earns a reward, so there is little to learn from"
+        remedy = (
             "Check the reward on real answers (bedrock_rft.rewards.check), reward partial success, use easier "
-            "prompts, or use supervised fine-tuning first",
+            "prompts, or use supervised fine-tuning first"
         )
+        return Finding("error", "reward_low", f"The reward stays below {low:g}: {reward.evidence}", reason, remedy)
     # The lower bound of the mean of all steps, because a good model may score this high for a few steps by chance.
     lower = statistics.fmean(values) - _MARGIN * reward.noise / math.sqrt(len(values))
     if min(reward.first, lower) >= high:
-        return Finding(
-            "warning",
-            "reward_saturated",
-            f"The reward is at its maximum from the start: {reward.evidence}",
-            "all answers earn the full reward, so there is nothing to learn",
-            "Use harder prompts or a stricter reward, and check if wrong answers can earn the reward",
-        )
+        summary = f"The reward is at its maximum from the start: {reward.evidence}"
+        reason = "all answers earn the full reward, so there is nothing to learn"
+        remedy = "Use harder prompts or a stricter reward, and check if wrong answers can earn the reward"
+        return Finding("warning", "reward_saturated", summary, reason, remedy)
     if reward.rises:
         return Finding("ok", "reward", f"The reward rises: {reward.evidence}")
     if reward.last >= scale[0] + _HIGH * reward.span:
@@ -147,14 +142,13 @@ def _falls(points: Sequence[tuple[float, float]], reward: _Reward, thresholds: T
     if fall.errors < thresholds.fall_errors or fall.best - fall.last < reward.least_fall:
         return None
     began, ended = points[fall.place][0], points[fall.place + fall.size - 1][0]
-    return Finding(
-        "warning",
-        "reward_falls",
+    summary = (
         f"The reward falls: {fall.best:.2f} in steps {began:,.0f} to {ended:,.0f}, {fall.last:.2f} in the last "
-        f"{fall.size} of {len(points)} steps",
-        "the model unlearns what the reward measures, so the last checkpoint is not the best",
-        "Use a checkpoint from the best steps, and lower learning_rate_multiplier or use fewer epochs",
+        f"{fall.size} of {len(points)} steps"
     )
+    reason = "the model unlearns what the reward measures, so the last checkpoint is not the best"
+    remedy = "Use a checkpoint from the best steps, and lower learning_rate_multiplier or use fewer epochs"
+    return Finding("warning", "reward_falls", summary, reason, remedy)
 
 
 def _flat(reward: _Reward, scale: Range, thresholds: Thresholds) -> Finding | None:
@@ -171,14 +165,12 @@ def _flat(reward: _Reward, scale: Range, thresholds: Thresholds) -> Finding | No
         or _may_hide_rise(reward, scale, visible)
     ):
         return None
-    return Finding(
-        "warning",
-        "reward_flat",
-        f"The reward does not rise: {reward.evidence}",
-        f"a rise of {visible:.2g} would have been visible, so the model does not learn what the reward measures",
+    reason = f"a rise of {visible:.2g} would have been visible, so the model does not learn what the reward measures"
+    remedy = (
         "Check that the reward separates right from wrong answers (bedrock_rft.rewards.check) and that prompts are "
-        "neither too easy nor too hard; then try another learning_rate_multiplier or more epochs",
+        "neither too easy nor too hard; then try another learning_rate_multiplier or more epochs"
     )
+    return Finding("warning", "reward_flat", f"The reward does not rise: {reward.evidence}", reason, remedy)
 
 
 def _may_hide_rise(reward: _Reward, scale: Range, visible: float) -> bool:

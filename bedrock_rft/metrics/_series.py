@@ -86,14 +86,7 @@ class Run(Protocol):
 
 @dataclass(frozen=True)
 class Curve:
-    """One metric of one job.
-
-    Attributes:
-        label: name in a legend.
-        points: step and value; the value may be NaN or infinite.
-        run: index of the job.
-        validation: True if it was measured on the validation file.
-    """
+    """One metric of one job, the `run`-th, as pairs of step and value, which may be NaN or infinite."""
 
     label: str
     points: tuple[tuple[float, float], ...]

@@ -35,8 +35,7 @@ def deviation(values: Sequence[float]) -> float:
 def noise(values: Sequence[float]) -> float:
     """Return the standard deviation of one step around the trend.
 
-    It comes from differences between consecutive steps, which a slow trend hardly changes. They are squared rather than
-    ranked, because the median difference of a reward that is mostly 0 would be 0.
+    Differences between consecutive steps are squared, because those of a reward that is mostly 0 have the median 0.
     """
     if len(values) <= 1:
         return 0.0
@@ -84,15 +83,7 @@ def early_rise(values: Sequence[float], least: float) -> float:
 
 
 class Fall(NamedTuple):
-    """Fall from the best steps to the last ones.
-
-    Attributes:
-        errors: size in standard errors.
-        best: highest mean of a window before the last one.
-        last: mean of the last window.
-        size: values in a window.
-        place: index of the first value of the best window.
-    """
+    """Fall from the best window of `size` values, at index `place`, to the last one, in standard errors."""
 
     errors: float
     best: float

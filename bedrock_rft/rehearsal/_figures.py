@@ -68,24 +68,20 @@ class Curve(ShortRepr):
 
     def findings(self) -> list[Finding]:
         """Return one finding: the direction of the curve, and its likely cause."""
-        level, code, summary, reason, remedy = self._judge()
-        return [Finding(level, code, summary, reason, remedy)]
-
-    def _judge(self) -> tuple[Severity, str, str, str, str]:
         first, last, low, span = self.first, self.last, self.bounds[0], self.bounds[1] - self.bounds[0]
         change = f"from {first:.2f} to {last:.2f} over {len(self.rewards):,} steps"
         if span <= _SAME:
             summary = f"All rehearsed answers scored {first:.3g}, so there is no training signal"
             reason = "the local policy wrote right and wrong answers in several forms, all with the same score"
             remedy = "Check what the reward compares, and the form of the answers it accepts; gold= can write them"
-            return "error", "flat", summary, reason, remedy
+            return [Finding("error", "flat", summary, reason, remedy)]
         if min(first, last) >= low + _SATURATED * span:
             reason = "nearly all answers of the local policy pass, including wrong ones"
             summary = f"The mean reward was {first:.2f} from the first step"
-            return "warning", "saturated", summary, reason, "Make the reward stricter"
+            return [Finding("warning", "saturated", summary, reason, "Make the reward stricter")]
         if len(self.rewards) < _MIN_STEPS:
             summary = f"The mean reward went {change}, which is too few steps to see a direction"
-            return "unknown", "few_steps", summary, "", "Rehearse on more records with limit="
+            return [Finding("unknown", "few_steps", summary, "", "Rehearse on more records with limit=")]
         threshold = max(_MIN_RISE * span, _NOISE_FACTOR * self.noise)
         if last - first < -threshold:
             reason = (
@@ -93,16 +89,16 @@ class Curve(ShortRepr):
                 "alone"
             )
             remedy = "Check that the reward gives the same answer the same score"
-            return "error", "falls", f"The mean reward fell {change}", reason, remedy
+            return [Finding("error", "falls", f"The mean reward fell {change}", reason, remedy)]
         if last - first < threshold:
             summary = f"The mean reward did not rise by more than noise: {change}"
             reason = f"{self.signal_share:.0%} of the prompts had answers of the local policy that differ in score"
-            return "warning", "stays", summary, reason, "Give part of the reward for partial success"
+            return [Finding("warning", "stays", summary, reason, "Give part of the reward for partial success")]
         reason = (
             "answers differ in score, so there is a training signal. This does not show that right answers score "
             "higher than wrong ones, and a real model learns at its own pace"
         )
-        return "ok", "learns", f"The mean reward rose {change}", reason, ""
+        return [Finding("ok", "learns", f"The mean reward rose {change}", reason)]
 
 
 @dataclass(frozen=True)

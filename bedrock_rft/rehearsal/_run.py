@@ -38,14 +38,7 @@ _ROLLOUT_ID = re.compile(r"local-step-(\d+)-(\d+)")
 
 
 class Recorder:
-    """A reward function that measures another one, and returns its results.
-
-    Attributes:
-        rollouts: number of rollouts.
-        slowest: seconds of the slowest invocation.
-        seconds: seconds of all invocations.
-        scores: scores of the answers by step and prompt.
-    """
+    """A reward function that measures another one: seconds, rollouts, and scores by step and prompt."""
 
     def __init__(self, entry: EntryPoint) -> None:
         self._entry = entry
