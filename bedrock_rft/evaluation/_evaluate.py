@@ -30,6 +30,7 @@ from bedrock_rft.evaluation._report import Evaluation
 from bedrock_rft.evaluation._resume_file import ResumeFile
 from bedrock_rft.evaluation._sampling import Sampler, chat_sampler
 from bedrock_rft.evaluation._summary import build_evaluation
+from bedrock_rft.metrics._reward_health import check_range
 
 __all__ = ["Settings", "run"]
 
@@ -73,13 +74,7 @@ class Settings:
             )
         if isinstance(self.by, str):
             raise ConfigurationError(f"by is a text. Use a list of record fields: by=['{self.by}'].")
-        edges: object = self.reward_range
-        numbers = [*cast("Sequence[object]", edges)] if isinstance(edges, (tuple, list)) else []
-        low, high = numbers if len(numbers) == 2 else (None, None)  # noqa: PLR2004 - low and high
-        if not (isinstance(low, (int, float)) and isinstance(high, (int, float)) and -math.inf < low < high < math.inf):
-            raise ConfigurationError(
-                f"reward_range is {edges!r}. Use the reward's lowest and highest score, such as (0, 1)."
-            )
+        check_range(self.reward_range)
         return self
 
 

@@ -32,7 +32,8 @@ def health(run: Run, thresholds: Thresholds, reward_range: Range | None) -> Find
     Raises:
         ConfigurationError: `reward_range` is not a pair of finite numbers, the lower first.
     """
-    check_range(reward_range)
+    if reward_range is not None:
+        check_range(reward_range, ", or None if unknown")
     found = list(_not_finite(run))
     known = {
         name: [(step, max(-_LARGEST, min(_LARGEST, value))) for step, value in run.series(name) if math.isfinite(value)]

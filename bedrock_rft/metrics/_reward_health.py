@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from typing import cast
 
 from bedrock_rft._core.findings import Finding
 from bedrock_rft.errors import ConfigurationError
@@ -25,13 +26,13 @@ _PLATEAU = 0.5  # a reward below this share is flat even if it rose in the first
 _KEPT = 2 / 3  # a reward that has lost more than a third of its gain is not called rising
 
 
-def check_range(value: Range | None) -> None:
-    """Raise `ConfigurationError` unless a reward range is None or a pair of finite numbers, the lower first."""
-    edges = [edge for edge in value or () if isinstance(edge, (int, float)) and math.isfinite(edge)]
-    if value is not None and not (len(value) == len(edges) == 2 and edges[0] < edges[1]):  # noqa: PLR2004 - low and high
-        raise ConfigurationError(
-            f"reward_range is {value!r}. Use the reward's lowest and highest value, such as (0, 1), or None if unknown."
-        )
+def check_range(value: object, alternative: str = "") -> None:
+    """Raise `ConfigurationError` unless a reward range is a pair of finite numbers, the lower first."""
+    given = cast("Sequence[object]", value) if isinstance(value, (tuple, list)) else ()
+    edges = [edge for edge in given if isinstance(edge, (int, float)) and math.isfinite(edge)]
+    if not (len(given) == len(edges) == 2 and edges[0] < edges[1]):  # noqa: PLR2004 - low and high
+        hint = f"Use the reward's lowest and highest score, such as (0, 1){alternative}."
+        raise ConfigurationError(f"reward_range is {value!r}. {hint}")
 
 
 class _Reward:

@@ -27,65 +27,51 @@ class Delivery:
                     f"{type(tracker).__name__} is not a tracker: it needs the methods started, step, checkpoint, ended "
                     "and close."
                 )
-        self._queues = [_Queue(tracker) for tracker in trackers]
+        self._queues = [(tracker, deque[Callable[[], None]]()) for tracker in trackers]
+        self._warned: set[tuple[int, str]] = set()
         self._started = False
 
     def take(self, change: Change) -> None:
         """Deliver the changes of a poll to all trackers. Raise `MissingExtraError` if a library is not installed."""
-        for queue in self._queues:
-            tracker = queue.tracker
+        for tracker, calls in self._queues:
             if not self._started:
-                queue.calls.append(partial(tracker.started, change.job))
-            queue.calls += [partial(tracker.step, one.metrics, one.at) for one in change.steps]
-            queue.calls += [partial(tracker.checkpoint, checkpoint) for checkpoint in change.checkpoints]
+                calls.append(partial(tracker.started, change.job))
+            calls += [partial(tracker.step, one.metrics, one.at) for one in change.steps]
+            calls += [partial(tracker.checkpoint, checkpoint) for checkpoint in change.checkpoints]
             if change.job.is_terminal:
-                queue.calls.append(partial(tracker.ended, change.job))
+                calls.append(partial(tracker.ended, change.job))
         self._started = True
-        for queue in self._queues:
-            queue.deliver()
+        self._deliver()
 
     def close(self) -> None:
         """Retry undelivered updates, then close all trackers."""
-        for queue in self._queues if self._started else ():
-            queue.deliver()
-            queue.close()
-
-
-class _Queue:
-    """Undelivered updates of one tracker."""
-
-    def __init__(self, tracker: Tracker) -> None:
-        self.tracker = tracker
-        self.calls: deque[Callable[[], None]] = deque()
-        self._name = type(tracker).__name__
-        self._warned: set[str] = set()
-
-    def deliver(self) -> None:
-        while self.calls:
+        if not self._started:
+            return
+        self._deliver()
+        for tracker, calls in self._queues:
+            if calls:
+                lost = f"did not receive {len(calls)} updates. Watch the job again to deliver them."
+                warn_once(f"The tracker {type(tracker).__name__} {lost}")
             try:
-                self.calls[0]()
+                tracker.close()
+            except Exception as error:  # noqa: BLE001 - as below
+                self._warn(tracker, "could not be closed", error)
+
+    def _deliver(self) -> None:
+        for tracker, calls in self._queues:
+            try:
+                while calls:
+                    calls[0]()
+                    calls.popleft()
             except MissingExtraError:
-                self.calls.clear()  # raised now, and not again by `close`
+                calls.clear()  # raised now, and not again by `close`
                 raise
             except Exception as error:  # noqa: BLE001 - trackers are foreign code, and must not end the watch
-                self._warn("could not record an update, which is repeated after each poll", error)
-                return
-            self.calls.popleft()
+                self._warn(tracker, "could not record an update, which is repeated after each poll", error)
 
-    def close(self) -> None:
-        if self.calls:
-            warn_once(
-                f"The tracker {self._name} did not receive {len(self.calls)} updates. Watch the job again to "
-                "deliver them."
-            )
-        try:
-            self.tracker.close()
-        except Exception as error:  # noqa: BLE001 - as above
-            self._warn("could not be closed", error)
-
-    def _warn(self, problem: str, error: Exception) -> None:
+    def _warn(self, tracker: Tracker, problem: str, error: Exception) -> None:
         # Once for any reason, because the text of a lost connection differs every time.
-        if problem not in self._warned:
-            self._warned.add(problem)
+        if (id(tracker), problem) not in self._warned:
+            self._warned.add((id(tracker), problem))
             reason = sanitize_line(redact(f"{type(error).__name__}: {error}"), 300)
-            warn_once(f"The tracker {self._name} {problem}: {reason}")
+            warn_once(f"The tracker {type(tracker).__name__} {problem}: {reason}")
