@@ -52,6 +52,13 @@ def test_equal_models_are_seldom_called_different(count: int) -> None:
     assert false / runs <= 0.05 + 2.5 * math.sqrt(0.05 * 0.95 / runs)
 
 
+def test_differences_without_equal_sums_are_tested_by_random_flips() -> None:
+    rng = random.Random(2)  # noqa: S311 - a simulation
+    gains = [rng.gauss(0, 1) for _ in range(16)]
+    assert sign_flip_test(gains, 0).smallest == 2 / 2**16
+    assert sign_flip_test([*gains, 0.5], 0).smallest == pytest.approx(1e-4)
+
+
 def test_real_differences_are_found() -> None:
     rng = random.Random(1)  # noqa: S311 - a simulation
     hits = sum(sign_flip_test([rng.gauss(0.3, 0.5) for _ in range(40)], 0).p < 0.05 for _ in range(25))
@@ -123,7 +130,8 @@ def test_intervals_of_several_samples_cover_the_truth(share: float) -> None:
     assert covered / runs == pytest.approx(0.95, abs=0.035)
 
 
-def test_means_of_graded_scores_are_covered() -> None:
+def test_means_of_graded_scores_are_covered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_statistics, "_RESAMPLES", 400)  # as for very many prompts
     rng = random.Random(4)  # noqa: S311 - a simulation
     runs = 300
     covered = 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bedrock_rft.evaluation import Evaluation
+from bedrock_rft.evaluation import Evaluation, _statistics
 from bedrock_rft.evaluation._pipeline import Unscored
 from bedrock_rft.evaluation._questions import Model, parse_prompts, plan_questions, sample_prompts
 from bedrock_rft.evaluation._resume_file import Answer, AnswerScore, ResumeFile
@@ -78,7 +78,9 @@ def test_few_prompts_give_no_verdict(count: int, verdict: str) -> None:
 
 @pytest.mark.parametrize("models", [1, 5])
 @pytest.mark.parametrize("count", [3, 12])
-def test_equal_models_are_called_equal(models: int, count: int) -> None:
+def test_equal_models_are_called_equal(models: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_RESAMPLES", "_FEWEST_RESAMPLES"):  # verdicts do not depend on intervals, which are slow
+        monkeypatch.setattr(_statistics, name, 10)
     false = 0
     for run in range(100):
         rng = random.Random(run)  # noqa: S311 - a simulation
