@@ -551,7 +551,7 @@ def test_pages_run_no_script_and_show_their_curves(service: LocalService, tmp_pa
         client.files.upload(rows)
         rehearsal = client.rehearse(rows, reward=spiteful, limit=48, samples=2, prompts=8)
         models = {hostile: "openai.gpt-oss-20b", "other": "qwen.qwen3-32b"}
-        evaluation = client.evaluate(rows, models=models, reward=spiteful, by=["kind"])
+        evaluation = client.evaluate(rows, models=models, reward=spiteful, by=["kind"], limit=40)
         assert evaluation.better
         assert evaluation.worse
 
