@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from bedrock_rft.rewards._batch.invoke import Invocation, invoke
     from bedrock_rft.rewards._batch.score import ScoredAnswer, score
+    from bedrock_rft.rewards._checking.accuracy import Accuracy, AnswerKind
     from bedrock_rft.rewards._checking.check import check
     from bedrock_rft.rewards._checking.report import Report
     from bedrock_rft.rewards._openai.translate import from_openai
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 _NAMES_BY_MODULE = {
     "_batch.invoke": ("Invocation", "invoke"),
     "_batch.score": ("ScoredAnswer", "score"),
+    "_checking.accuracy": ("Accuracy", "AnswerKind"),
     "_checking.check": ("check",),
     "_checking.report": ("Report",),
     "_openai.translate": ("from_openai",),
@@ -57,6 +59,8 @@ _NAMES_BY_MODULE = {
 _MODULE_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
 __all__ = [
+    "Accuracy",
+    "AnswerKind",
     "Choice",
     "Exact",
     "Format",

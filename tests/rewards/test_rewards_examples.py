@@ -77,4 +77,4 @@ def test_the_code_of_the_page_prints_its_text_blocks(
             line for line in said if not line.startswith("  duration ")
         ]
         shown += 1
-    assert shown == 8
+    assert shown == 9

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from bedrock_rft._core.findings import Finding
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.datasets._read import read_numbered
 from bedrock_rft.errors import ConfigurationError, DatasetError
+from bedrock_rft.rewards._checking.accuracy import Accuracy, Case, accuracy_findings, measure_accuracy, read_cases
 from bedrock_rft.rewards._checking.answer_forms import CODE_LAYOUTS, AnswerForm, form_groups
 from bedrock_rft.rewards._checking.findings import (
     error_findings,
@@ -67,6 +69,10 @@ def check(
     memory: int = 1024,
     client: Any = None,
     seed: int = 0,
+    accuracy: bool = False,
+    cases: Iterable[Case] | str | os.PathLike[str] = (),
+    max_false_positives: float = 0.25,
+    max_false_negatives: float = 0.25,
 ) -> Report:
     """Try a reward on records and report faults that a training run would suffer from.
 
@@ -90,6 +96,12 @@ def check(
         memory: megabytes that a file may use.
         client: a `Client`, or botocore's client for Lambda; by default botocore's own credentials invoke a function.
         seed: random seed for sampling records and for wrong answers.
+        accuracy: measure false negatives, for right answers in equivalent forms, and false positives, for answers that
+            attack the reward; see `Report.accuracy`.
+        cases: your own tuples of a record, an answer and the expected score, 1 for right and 0 for wrong; or the path
+            of a JSON-lines file with `record`, `answer` and `expected`. They are measured too.
+        max_false_positives: the share of wrong answers that may pass; more is an error.
+        max_false_negatives: the share of right answers that may fail; more is an error.
 
     Raises:
         DatasetError: there are no records, or they cannot be read.
@@ -103,6 +115,7 @@ def check(
         raise ConfigurationError(
             f"gold is {type(gold).__name__}. Pass a function that takes a record and returns the right answer."
         )
+    pairs = read_cases(cases)
     records, rows = _sample(dataset, size, seed)
     name = reward_name(reward)
     key = None if gold is None else AnswerKey.from_gold(records, rows, gold)
@@ -113,7 +126,13 @@ def check(
             raise
         return Report(f"Check of {name}", (Finding("error", "not_a_handler", error.message),), target=name)
     try:
-        return _Check(target, records, rows, key, seed, runs_code=_runs_code(reward)).report()
+        checking = _Check(target, records, rows, key, seed, runs_code=_runs_code(reward))
+        report = checking.report()
+        if accuracy or pairs:
+            measured = checking.measure(pairs, everything=accuracy)
+            found = accuracy_findings(measured, max_false_positives, max_false_negatives)
+            report = replace(report, accuracy=measured, findings=(*report.findings, *found))
+        return report
     finally:
         target.close()
 
@@ -155,12 +174,13 @@ class _Check:
         strings = any(isinstance(record.get("reference_answer"), str) for record in records[:_FORM_RECORDS])
         self._shapes: list[PayloadShape] = [shape for shape in SHAPES if strings or not shape.endswith("wrapped")]
         self._trial.stop_after = max(3, len(self._shapes))
+        self._shape: PayloadShape = SHAPES[0]
         self._forms_tried: list[AnswerForm] = []
         self._form_scores: list[float] = []
 
     def report(self) -> Report:
         means = self._measure_shapes()
-        shape = best_shape(means)
+        shape = self._shape = best_shape(means)
         probes = build_probes(self._records, self._key, self._seed)
         values = [] if self._trial.is_hopeless else self._trial.scores(probes, shape, size=_BATCH)
         scores = group_scores(probes, values)
@@ -186,6 +206,11 @@ class _Check:
             seconds_per_rollout=sum(batch.outcome.seconds for batch in parsed) / rollouts,
             timeout=self._target.timeout,
         )
+
+    def measure(self, cases: Sequence[Case], *, everything: bool) -> Accuracy:
+        """Measure the mistakes of the reward, after the report was made."""
+        trial = Trial(self._target, self._records, self._trial.rows, self._seed)
+        return measure_accuracy(trial, self._key if everything else None, self._shape, cases, self._seed)
 
     def _judge(
         self,

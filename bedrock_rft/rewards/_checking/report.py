@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TypeAlias
 
-from bedrock_rft._core.findings import Findings
+from bedrock_rft._core.findings import Findings, clip, escape_html, standalone_page, write_text
+from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import RewardError
+from bedrock_rft.rewards._checking.accuracy import Accuracy
 from bedrock_rft.rewards._checking.probes import SHAPES, PayloadShape, Probe
 
 __all__ = [
@@ -67,6 +70,7 @@ class Report(Findings):
         seconds: the duration of the slowest invocation.
         seconds_per_rollout: the mean over all rollouts.
         timeout: seconds that an invocation may take.
+        accuracy: false positives and false negatives by kind of answer, if they were measured.
     """
 
     target: str = ""
@@ -78,6 +82,7 @@ class Report(Findings):
     seconds: float = 0.0
     seconds_per_rollout: float = 0.0
     timeout: float = 0.0
+    accuracy: Accuracy | None = None
 
     def facts(self) -> Sequence[tuple[str, str]]:
         """Return the sample, the scores by kind of answer, and the durations."""
@@ -88,6 +93,27 @@ class Report(Findings):
         per_rollout = f"{self.seconds_per_rollout * 1000:.1f} ms per rollout"
         facts.append(("duration", f"{per_rollout}, at most {self.seconds:.2f} s of {self.timeout:g} s"))
         return facts
+
+    def __str__(self) -> str:
+        if self.accuracy is None:
+            return super().__str__()
+        rows = self.accuracy.rows()
+        wide = max((len(kind) for kind, *_ in rows), default=0)
+        lines = [
+            f"  {kind:<{wide}}  {count:>8}  {rate:>4}  {sanitize_line(shown)}" for kind, count, rate, shown in rows
+        ]
+        return "\n".join([super().__str__(), "  mistakes by kind of answer", *map(clip, lines)])
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the report as a page of HTML, and write it to `path` if given."""
+        return write_text(standalone_page(self.title, self._repr_html_()), path)
+
+    def _repr_html_(self) -> str:
+        if self.accuracy is None:
+            return super()._repr_html_()
+        cells = ("".join(f"<td>{escape_html(cell)}</td>" for cell in row) for row in self.accuracy.rows())
+        head = "<tr><th>kind of answer</th><th>mistakes</th><th>rate</th><th>example</th></tr>"
+        return f"{super()._repr_html_()}<table>{head}{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
 
     def raise_for_errors(self) -> Report:
         """Return the report itself if it has no errors.

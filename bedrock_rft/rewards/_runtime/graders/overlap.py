@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from string import punctuation
 from typing import Any, cast
 
 from bedrock_rft.rewards._runtime.graders.extraction import find_final_answer, strip_thoughts
@@ -149,7 +150,7 @@ def _f1(shared: int, found: int, wanted: int) -> float:
 def _words(text: str) -> list[str]:
     """Return the words of a text without articles. Punctuation is removed, as in SQuAD's script."""
     folded = unicodedata.normalize("NFKC", strip_thoughts(text)).casefold()
-    plain = "".join(character for character in folded if not unicodedata.category(character).startswith("P"))
+    plain = "".join(one for one in folded if one not in punctuation and not unicodedata.category(one).startswith("P"))
     return [word for word in plain.split() if word not in _ARTICLES]
 
 

@@ -1,0 +1,120 @@
+"""False positives and false negatives of a reward, measured by `check`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bedrock_rft.errors import ConfigurationError
+from bedrock_rft.rewards import Exact, Numeric, Report, Rollout, TokenF1, check, reward
+from bedrock_rft.rewards._checking.accuracy import AnswerKind, _equivalents
+
+NUMBERS = ["1234", "0.5", "12", "-3", "0.25", "1/3"]
+NAMES = ["Paris", "New York", "Rome", "Oslo"]
+
+
+def records(references: list[Any]) -> list[dict[str, Any]]:
+    return [
+        {"messages": [{"role": "user", "content": f"Question {number}?"}], "reference_answer": reference}
+        for number, reference in enumerate(references)
+    ]
+
+
+def kinds(report: Report) -> dict[str, AnswerKind]:
+    assert report.accuracy is not None
+    return {f"{'right' if one.right else 'wrong'}: {one.kind}": one for one in report.accuracy.kinds}
+
+
+@reward
+def contains(rollout: Rollout) -> bool:
+    """A reward with many false positives."""
+    return str(rollout.reference).lower() in rollout.answer.lower()
+
+
+@reward
+def literal(rollout: Rollout) -> bool:
+    """A reward with many false negatives."""
+    return rollout.answer == rollout.reference
+
+
+def test_nothing_is_measured_unless_asked_for() -> None:
+    report = check(Exact(), records(NAMES))
+    assert report.accuracy is None
+    assert "mistakes" not in str(report)
+
+
+def test_a_reward_that_finds_the_answer_anywhere_has_false_positives(tmp_path: Path) -> None:
+    report = check(contains, records(NAMES), accuracy=True)
+    assert report.accuracy is not None
+    found = kinds(report)
+    for kind in ("negation", "contradiction", "all options"):
+        assert found[f"wrong: {kind}"].rate == 1, kind
+    for kind in ("empty", "prompt echo", "another record's answer", "prompt injection", "marker stuffing"):
+        assert found[f"wrong: {kind}"].rate == 0, kind
+    assert report.accuracy.false_positives == pytest.approx(3 / 9, abs=0.05)
+    (error,) = [one for one in report.errors if one.code == "false_positives"]
+    assert "negation (100%)" in error.summary
+    line = next(line for line in str(report).splitlines() if line.startswith("  wrong: negation "))
+    assert line.split()[2:5] == ["4", "of", "4"]
+    assert "scores 1.00" in line
+    page = report.to_html(tmp_path / "report.html")
+    assert "<td>wrong: negation</td><td>4 of 4</td><td>100%</td>" in page
+    assert "&#x27;not " in page
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == page
+    stored = json.loads(report.to_json())["accuracy"]
+    assert {"kind": "empty", "right": False, "answers": 4, "mistakes": 0, "example": None} in stored["kinds"]
+
+
+def test_a_reward_that_compares_text_has_false_negatives() -> None:
+    report = check(literal, records(NUMBERS), accuracy=True)
+    assert report.accuracy is not None
+    assert report.accuracy.false_positives == 0
+    assert report.accuracy.false_negatives > 0.7
+    assert {one.code for one in report.errors} >= {"false_negatives"}
+    loose = check(literal, records(NUMBERS), accuracy=True, max_false_negatives=1)
+    assert "false_negatives" in {one.code for one in loose.warnings}
+
+
+def test_own_cases_are_measured(tmp_path: Path) -> None:
+    (record,) = records(["42"])
+    cases: list[tuple[dict[str, Any], str, float]] = [
+        (record, "42", 1),
+        (record, "forty-two", True),
+        (record, "41", 0.0),
+        (record, "42 or 43", False),
+    ]
+    report = check(Numeric(), records(NUMBERS), cases=cases)
+    right, wrong = kinds(report)["right: own cases"], kinds(report)["wrong: own cases"]
+    assert (right.answers, right.mistakes, right.example) == (2, 1, ("case 2", "forty-two", 0.0))
+    assert (wrong.answers, wrong.mistakes) == (2, 0)
+    assert {one.code for one in report.errors} == {"false_negatives"}
+    path = tmp_path / "cases.jsonl"
+    lines = [{"record": record, "answer": answer, "expected": expected} for _, answer, expected in cases]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    assert kinds(check(Numeric(), records(NUMBERS), cases=path)) == kinds(report)
+    wrong_cases: list[Any] = [[(record, "42")], [({}, 42, 1)], ["42"]]
+    for bad in wrong_cases:
+        with pytest.raises(ConfigurationError, match="Case 1 is not a record"):
+            check(Numeric(), records(NUMBERS), cases=bad)
+
+
+def test_equivalent_forms() -> None:
+    half = _equivalents("0.5")
+    assert {half[kind] for kind in ("as a fraction", "as a LaTeX fraction", "as a percentage")} == {
+        "1/2",
+        r"\frac{1}{2}",
+        "50%",
+    }
+    assert "as a decimal" not in _equivalents("1/3"), "it has none"
+    assert _equivalents("-1/4")["as a decimal"] == "-0.25"
+    assert _equivalents("72000")["with a thousands separator"] == "72,000"
+    assert json.loads(_equivalents('{"a": 1, "b": 2}')["keys in another order"]) == {"b": 2, "a": 1}
+    assert _equivalents('["a", "b"]') == {"items in another order": '["b", "a"]'}
+    assert _equivalents("B")["in parentheses"] == "(B)"
+
+
+def test_punctuation_does_not_count_as_a_word() -> None:
+    assert TokenF1()(Rollout.of("?", "$Ada Lovelace$", "Ada Lovelace")).value == 1
