@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.rewards import Exact, Numeric, Report, Rollout, TokenF1, check, reward
+from bedrock_rft.rewards import (
+    Choice,
+    Exact,
+    JsonEqual,
+    Numeric,
+    Report,
+    Reward,
+    Rollout,
+    SetF1,
+    TokenF1,
+    check,
+    reward,
+)
 from bedrock_rft.rewards._checking.accuracy import AnswerKind, _equivalents
 
 NUMBERS = ["1234", "0.5", "12", "-3", "0.25", "1/3"]
@@ -29,15 +42,15 @@ def kinds(report: Report) -> dict[str, AnswerKind]:
 
 
 @reward
-def contains(rollout: Rollout) -> bool:
+def contains(rollout: Rollout) -> float:
     """A reward with many false positives."""
-    return str(rollout.reference).lower() in rollout.answer.lower()
+    return float(str(rollout.reference).lower() in rollout.answer.lower())
 
 
 @reward
-def literal(rollout: Rollout) -> bool:
+def literal(rollout: Rollout) -> float:
     """A reward with many false negatives."""
-    return rollout.answer == rollout.reference
+    return float(rollout.answer == rollout.reference)
 
 
 def test_nothing_is_measured_unless_asked_for() -> None:
@@ -118,3 +131,24 @@ def test_equivalent_forms() -> None:
 
 def test_punctuation_does_not_count_as_a_word() -> None:
     assert TokenF1()(Rollout.of("?", "$Ada Lovelace$", "Ada Lovelace")).value == 1
+
+
+RATES: list[tuple[Reward, list[Any]]] = [
+    (Numeric(), NUMBERS),
+    (Exact(), NAMES),
+    (Choice("ABCD"), ["A", "B", "C", "D"]),
+    (JsonEqual(), [{"n": n, "unit": "kg"} for n in range(4)]),
+    (TokenF1(), ["Ada Lovelace", "Grace Hopper", "Alan Turing"]),
+    (SetF1(), [["I10", "E11.9", code] for code in ("Z79.4", "J45", "K21")]),
+]
+
+
+def test_the_rates_of_the_graders_are_those_of_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "rewards.md").read_text(encoding="utf-8")
+    rows = [tuple(cell.strip(" `") for cell in row) for row in re.findall(r"\| (.*) \| (.*%) \| (.*%) \|(.*)\|", page)]
+    for (grader, references), row in zip(RATES, rows, strict=True):
+        measured = check(grader, records(references), accuracy=True).accuracy
+        assert measured is not None
+        wrong = ", ".join(one.kind for one in measured.kinds if one.mistakes)
+        rates = f"{measured.false_positives:.0%}", f"{measured.false_negatives:.0%}"
+        assert (repr(grader).replace("letters='ABCD'", '"ABCD"'), *rates, wrong) == row
