@@ -112,7 +112,7 @@ def read_cases(cases: object) -> list[Case]:
         rows = [row for _, row in read_numbered(cast("str", cases))]
         lines = [tuple(row.get(name) for name in ("record", "answer", "expected")) for row in rows]
     for number, line in enumerate(lines, 1):
-        parts = cast("tuple[Any, ...]", line) if isinstance(line, tuple) else ()
+        parts = cast("Sequence[Any]", line) if isinstance(line, tuple) else ()
         record, answer, expected = parts if len(parts) == 3 else (None, None, None)  # noqa: PLR2004 - as named
         if not (isinstance(record, Mapping) and isinstance(answer, str) and isinstance(expected, (bool, int, float))):
             raise ConfigurationError(
@@ -245,7 +245,7 @@ def _equivalents(text: str) -> dict[str, str]:
             "indented": json.dumps(fields, indent=2, ensure_ascii=False),
         }
     if isinstance(value, list):
-        items = cast("list[Any]", value)
+        items = cast("Sequence[Any]", value)
         return {"items in another order": json.dumps(items[::-1], ensure_ascii=False)}
     return found | {
         "in upper case": text.upper(),
