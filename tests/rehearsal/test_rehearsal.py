@@ -396,6 +396,21 @@ def test_the_signal_is_estimated_for_the_planned_group_size(samples: int) -> Non
         assert groups.observed_share < truth - 0.03, "fewer answers differ less often"
 
 
+@pytest.mark.parametrize(("alpha", "beta"), [(0.1, 0.1), (1.0, 1.0), (2.0, 0.2)])
+def test_the_interval_of_the_signal_covers_the_share_for_larger_groups(alpha: float, beta: float) -> None:
+    rng = random.Random(7)  # noqa: S311 - a simulation
+    passes = [rng.betavariate(alpha, beta) for _ in range(4000)]
+    truth = sum(1 - p**8 - (1 - p) ** 8 for p in passes) / len(passes)
+    runs, covered = 80, 0
+    for _ in range(runs):
+        scores = [
+            [float(rng.random() < p) for _ in range(4)] for p in (rng.betavariate(alpha, beta) for _ in range(32))
+        ]
+        low, high = Groups(scores, 1.0, group_size=8).signal_interval
+        covered += low <= truth <= high
+    assert covered / runs >= 0.93
+
+
 def test_few_answers_with_many_scores_give_a_lower_bound() -> None:
     groups = Groups([[0.1, 0.2], [0.3, 0.3], [0.0, 0.0]], 1.0)
     assert groups.is_lower_bound
