@@ -92,6 +92,26 @@ def new(path: str) -> None:
     note(f"Next:    bedrock-rft reward check {path} train.jsonl")
 
 
+@reward.command("from-openai")
+@click.argument("grader", metavar="FILE.json", type=click.Path(exists=True, dir_okay=False))
+@click.option("--out", metavar="FILE.py", default="reward.py", help="The file to write. Default: reward.py.")
+@many("--judge", "judges", metavar="[MODEL=]ID", help="The Bedrock model in place of OpenAI's, or of its MODEL")
+def from_openai(grader: str, out: str, judges: tuple[str, ...]) -> None:
+    """Write a reward file for a grader of OpenAI.
+
+    FILE.json holds a grader, a whole fine-tuning job, or the body that creates
+    one. An existing file is kept.
+    """
+    from bedrock_rft import rewards
+    from bedrock_rft._cli.templates import write_new
+
+    by_model = dict(judge.split("=", 1) for judge in judges if "=" in judge)
+    judge: Any = by_model or (judges[0] if judges else None)
+    written = write_new({Path(out): rewards.openai_source(grader, judge=judge)})
+    show({"files": written}, text="\n".join(written), ids=written)
+    note(f"Next:    bedrock-rft reward check {out}:lambda_handler train.jsonl")
+
+
 @reward.command("check", shape="bedrock_rft.rewards.Report")
 @_reward
 @click.argument("dataset", metavar="FILE", type=click.Path(exists=True, dir_okay=False))
@@ -99,14 +119,32 @@ def new(path: str) -> None:
 @click.option("--size", type=click.IntRange(1), metavar="N", default=20, help="Records to try. Default: 20.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="Seconds that an invocation may take. Default: 300.")
 @click.option("--seed", type=int, metavar="N", default=0, help="Random seed. Default: 0.")
-def check(source: str, dataset: str, gold: str | None, size: int, timeout: float | None, seed: int) -> None:
+@click.option("--accuracy", is_flag=True, help="Measure how often it judges right and wrong answers wrongly.")
+@click.option(
+    "--cases", metavar="PATH", help="Your own answers to measure: JSON lines with record, answer and expected."
+)
+@click.option(
+    "--max-false-positives",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    default=0.25,
+    help="Wrong answers that may pass; more is an error. Default: 0.25.",
+)
+@click.option(
+    "--max-false-negatives",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    default=0.25,
+    help="Right answers that may fail; more is an error. Default: 0.25.",
+)
+def check(source: str, dataset: str, gold: str | None, cases: str | None, **options: Any) -> None:
     """Try a reward on the records of FILE, with right, wrong and odd answers.
 
     The exit code is 3 if there are errors.
     """
     from bedrock_rft import rewards
 
-    options: dict[str, Any] = {"size": size, "timeout": timeout, "seed": seed, "gold": load_gold(gold)}
+    options |= {"gold": load_gold(gold), "cases": cases or ()}
     with _client_for(source) as client:
         report = rewards.check(_target(client, source), dataset, client=client, **options)
     show_findings(report)

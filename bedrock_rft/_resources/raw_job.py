@@ -37,6 +37,8 @@ def parse_create_body(body: object, reward: object) -> dict[str, Any]:
     if not isinstance(body, Mapping):
         raise ConfigurationError(f"body must be a mapping, as for OpenAI's client, not {type(body).__name__}.")
     fields = dict(cast("Mapping[str, Any]", body))
+    if fields.get("object") == "fine_tuning.job":  # as the service reports it, with its state
+        fields = {name: fields[name] for name in (*_FIELDS, "method") if name in fields}
     method = _mapping(fields.pop("method", None), "method")
     if method.get("type", "reinforcement") != "reinforcement":
         raise ConfigurationError("method.type must be 'reinforcement': the service trains by reinforcement only.")

@@ -60,6 +60,12 @@ def test_a_reward_replaces_the_grader(server: Faults, client: Client) -> None:
     assert sent(server)["method"]["reinforcement"]["grader"] == LAMBDA
 
 
+def test_a_job_that_was_exported_is_a_body(server: Faults, client: Client) -> None:
+    state = {"id": "ftjob-1", "object": "fine_tuning.job", "seed": 42, "status": "succeeded", "result_files": []}
+    client.jobs.create_raw({**body(GRADER), **state}, reward=ARN)
+    assert {"seed", "status", "id"}.isdisjoint(sent(server))
+
+
 def test_a_job_with_a_lost_response_is_found(server: Faults, client: Client) -> None:
     server.script("POST", JOBS, [carried_out(close)])
     assert client.jobs.create_raw(body()).id == "ftjob-1"
