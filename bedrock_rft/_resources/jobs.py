@@ -136,8 +136,8 @@ class AsyncJobs(AsyncMonitoring):
         Values that are null, `auto` or `default` are left to the service.
 
         Args:
-            body: the body, with `model`, `training_file` and `method`, or a job as OpenAI returns it. The grader must be
-                a Lambda function, unless `reward` is given.
+            body: the body, with `model`, `training_file` and `method`, or a job as OpenAI returns it. The grader must
+                be a Lambda function, unless `reward` is given.
             reward: the deployed reward, instead of the grader of the body.
             name: as for `create`.
 

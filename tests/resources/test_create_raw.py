@@ -61,7 +61,13 @@ def test_a_reward_replaces_the_grader(server: Faults, client: Client) -> None:
 
 
 def test_a_job_that_was_exported_is_a_body(server: Faults, client: Client) -> None:
-    state = {"id": "ftjob-1", "object": "fine_tuning.job", "seed": 42, "status": "succeeded", "result_files": []}
+    state: dict[str, Any] = {
+        "id": "ftjob-1",
+        "object": "fine_tuning.job",
+        "seed": 42,
+        "status": "succeeded",
+        "result_files": [],
+    }
     client.jobs.create_raw({**body(GRADER), **state}, reward=ARN)
     assert {"seed", "status", "id"}.isdisjoint(sent(server))
 
