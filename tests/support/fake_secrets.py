@@ -148,8 +148,14 @@ def inspect_with_rich(thing: Any) -> str:
     """Return the output of `rich.inspect` for the attributes. Methods would be slow, and have only signatures."""
     from rich import inspect
 
+    class UnframedConsole(Console):
+        """Print the content of a panel, because padding its lines to their greatest width is slow."""
+
+        def print(self, *parts: Any, **_: Any) -> None:
+            super().print(*[part.__rich__().renderable for part in parts])
+
     file = io.StringIO()
-    inspect(thing, console=Console(file=file, width=10_000), private=True, dunder=True, docs=False)
+    inspect(thing, console=UnframedConsole(file=file, width=10_000), private=True, dunder=True, docs=False)
     return file.getvalue()
 
 
