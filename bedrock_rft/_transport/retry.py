@@ -20,17 +20,14 @@ import random
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import Any
 
 from bedrock_rft._auth.config import Config
 from bedrock_rft._core.log import log
 from bedrock_rft._transport.status_errors import error_class, map_status_error, parse_error_body, retry_after
 from bedrock_rft._transport.transport import Request, Response, Transport
 from bedrock_rft.errors import APIConnectionError, APIError, RateLimitError
-
-if TYPE_CHECKING:
-    import tenacity
 
 __all__ = ["RetryBudget", "backoff_seconds", "is_retryable", "is_throttled", "send_with_retries"]
 
@@ -103,20 +100,17 @@ async def send_with_retries(
     sleep: Callable[[float], Awaitable[None]] | None = None,
 ) -> Response:
     """Send a request, and again while that is safe and may help. `sleep` replaces that of the transport."""
-    started = time.monotonic()
+    started, attempts = time.monotonic(), 1
     outcome = await _attempt(transport, request)
-    if isinstance(outcome, Response) and outcome.ok:
-        # The usual case. Setting up tenacity would add a tenth to the cost of a request.
-        return _record_success(outcome, request, budget)
-    retries = _Retries(transport, request, config, budget, outcome)
-    try:
-        response = await retries.run(sleep or transport.sleep)
-    except APIError as error:
-        raise _with_attempts(error, request, retries.attempts, started) from error.__cause__
-    if not response.ok:
-        log.debug("%s: HTTP %d (request %s)", request.summary, response.status, response.request_id)
-        raise _with_attempts(map_status_error(response, request, config), request, retries.attempts, started)
-    return _record_success(replace(response, attempts=retries.attempts), request, budget)
+    if isinstance(outcome, APIError) or not outcome.ok:  # setting up tenacity would add a tenth to every request
+        outcome, attempts = await _retry(outcome, transport, request, config, budget, sleep or transport.sleep)
+    if isinstance(outcome, APIError):
+        raise _with_attempts(outcome, request, attempts, started) from outcome.__cause__
+    log.debug("%s: HTTP %d (request %s)", request.summary, outcome.status, outcome.request_id)
+    if not outcome.ok:
+        raise _with_attempts(map_status_error(outcome, request, config), request, attempts, started)
+    budget.earn()
+    return outcome if attempts == 1 else replace(outcome, attempts=attempts)
 
 
 async def _attempt(transport: Transport, request: Request) -> Response | APIError:
@@ -126,56 +120,35 @@ async def _attempt(transport: Transport, request: Request) -> Response | APIErro
         return error
 
 
-@dataclass
-class _Retries:
-    """The attempts at one request whose first attempt failed."""
+async def _retry(
+    first: Response | APIError,
+    transport: Transport,
+    request: Request,
+    config: Config,
+    budget: RetryBudget,
+    sleep: Callable[[float], Awaitable[None]],
+) -> tuple[Response | APIError, int]:
+    """Return the last outcome of a request whose first attempt failed, and the number of attempts."""
+    import tenacity  # imports asyncio
 
-    transport: Transport
-    request: Request
-    config: Config
-    budget: RetryBudget
-    outcome: Response | APIError
-    attempts: int = 1
-    _started: bool = False
+    outcomes, attempts = [first], 1
 
-    async def run(self, sleep: Callable[[float], Awaitable[None]]) -> Response:
-        import tenacity  # imports asyncio, so it is loaded only if a request failed
+    async def attempt() -> Response | APIError:
+        return outcomes.pop() if outcomes else await _attempt(transport, request)
 
-        retrying = tenacity.AsyncRetrying(
-            retry=lambda _: self._may_retry(),
-            wait=lambda _: backoff_seconds(self.outcome, self.attempts),
-            sleep=sleep,
-            before_sleep=self._log_failure,
-            reraise=True,
-        )
-        response: Response = await retrying(self._next_attempt)
-        return response
+    def may_retry(outcome: Response | APIError) -> bool:
+        return is_retryable(request, outcome, attempts) and attempts <= config.max_retries and budget.take()
 
-    async def _next_attempt(self) -> Response:
-        if self._started:
-            self.attempts += 1
-            self.outcome = await _attempt(self.transport, self.request)
-        self._started = True
-        if isinstance(self.outcome, Response):
-            return self.outcome
-        raise self.outcome
+    def pause(state: Any) -> float:
+        nonlocal attempts
+        seconds = backoff_seconds(state.outcome.result(), attempts)
+        log.debug("%s: attempt %d failed, next one in %.2f s", request.summary, attempts, seconds)
+        attempts += 1
+        return seconds
 
-    def _may_retry(self) -> bool:
-        return (
-            is_retryable(self.request, self.outcome, self.attempts)
-            and self.attempts <= self.config.max_retries
-            and self.budget.take()
-        )
-
-    def _log_failure(self, state: tenacity.RetryCallState) -> None:
-        seconds = state.next_action.sleep if state.next_action else 0.0
-        log.debug("%s: attempt %d failed, next one in %.2f s", self.request.summary, self.attempts, seconds)
-
-
-def _record_success(response: Response, request: Request, budget: RetryBudget) -> Response:
-    log.debug("%s: HTTP %d (request %s)", request.summary, response.status, response.request_id)
-    budget.earn()
-    return response
+    # Nothing that is raised is retried: it is an interruption, or an error of this package.
+    retrying = tenacity.AsyncRetrying(retry=tenacity.retry_if_result(may_retry), wait=pause, sleep=sleep)
+    return await retrying(attempt), attempts
 
 
 def _with_attempts(error: APIError, request: Request, attempts: int, started: float) -> APIError:

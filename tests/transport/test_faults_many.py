@@ -21,7 +21,7 @@ import pytest
 from botocore.credentials import Credentials
 from soak import _files, _memory
 from support.fault_client import ACCESS_KEY, KEY, SECRET, TOKEN, WAYS, Caller, check_error, create, ctrl_c
-from support.fault_server import Faults, always, carried_out, slow, stall
+from support.fault_server import Faults, always, carried_out, slow, stall, status
 
 from bedrock_rft import AsyncClient, Client
 from bedrock_rft._transport import http_client
@@ -122,6 +122,14 @@ def test_the_marker_is_logged_if_ctrl_c_interrupts_a_creation(caller: Caller, ca
     assert time.monotonic() - began < LONG
     [job] = caller.server.jobs
     assert job.fields["metadata"]["bedrock_rft_marker"] in caplog.text
+
+
+@row("I01")
+def test_ctrl_c_ends_a_retry(caller: Caller) -> None:
+    caller.server.script("GET", "/models/.*", [status(503, b""), ctrl_c(slow(3), after=0.1)])
+    with pytest.raises(KeyboardInterrupt):
+        caller(lambda client: client.models.retrieve("m"), timeout=30.0)
+    assert len(caller.server.requests) == 2
 
 
 # Forks.
