@@ -80,6 +80,7 @@ def _create(client: Client, given: JobSettings, gold: str | None, *, new: bool) 
             if existing.status in {"failed", "cancelled"}:
                 warn(f"Job {existing.id} is {existing.status}. Pass --new to train again.")
             return existing
+    _request(client, given, source if package is None else None, name)  # raises before anything is sent
     training = str(given.training_file)
     if is_path(training):
         _validate(training)
@@ -160,7 +161,8 @@ def _dry_run(client: Client, given: JobSettings, gold: str | None) -> None:
         report["reward"] = rewards.check(target, training, client=client, gold=load_gold(gold))
     arn = None if is_file(reward) else target
     report["doctor"] = access.doctor(client, reward=arn, models=[str(given.model)])
-    request = _request(client, given, arn)
+    name = given.name or given.derived_name(arn or rewards.package(target).code_sha256)
+    request = _request(client, given, arn, name)
     ok = all(one.ok for one in report.values())
     if settings().output in {"json", "jsonl"}:
         found = {"request": request, **{key: to_json(one) for key, one in report.items()}, "ok": ok}
@@ -172,7 +174,7 @@ def _dry_run(client: Client, given: JobSettings, gold: str | None) -> None:
     finish(0 if ok else FOUND_ERRORS)
 
 
-def _request(client: Client, given: JobSettings, arn: str | None) -> Mapping[str, Any]:
+def _request(client: Client, given: JobSettings, arn: str | None, name: str | None) -> Mapping[str, Any]:
     """Return the body of the request. What only exists after an upload or a deployment has a placeholder."""
     placeholder = f"arn:aws:lambda:{client.identity.region}:{_NO_ACCOUNT}:function:reward"
     files = {"training_file": given.training_file, "validation_file": given.validation_file}
@@ -184,7 +186,7 @@ def _request(client: Client, given: JobSettings, arn: str | None) -> Mapping[str
         reward=arn or placeholder,
         hyperparameters=given.hyperparameters,
         metadata=given.metadata,
-        name=given.name or (given.derived_name(arn or _code(given))),
+        name=name,
     ).sent()
     for key, file in files.items():
         if file is not None and is_path(file):
@@ -193,12 +195,6 @@ def _request(client: Client, given: JobSettings, arn: str | None) -> Mapping[str
         grader = body["method"]["reinforcement"]["grader"]
         grader["lambda"]["function"] = f"<the ARN of {given.reward}, deployed as {_function_name(given)}>"
     return body
-
-
-def _code(given: JobSettings) -> str:
-    from bedrock_rft import rewards
-
-    return rewards.package(resolve_file(str(given.reward))).code_sha256
 
 
 def _tables(flags: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from bedrock_rft._cli.completion import job_ids
 from bedrock_rft._cli.failures import FOUND_ERRORS, JOB_FAILED, TIMED_OUT, finish, on_interrupt, warn
 from bedrock_rft._cli.output import Columns, date, note, print_text, show, show_findings, show_list, show_one
 from bedrock_rft._cli.settings import confirm, open_client, settings
+from bedrock_rft._core.output import print_error
 
 __all__ = ["JOB", "JOB_FIELDS", "jobs"]
 
@@ -216,7 +217,7 @@ def events(
             found = client.jobs.events(job, after=after, limit=min(limit, _LARGEST_PAGE) if limit else None)
             show_list(islice(found, limit), _EVENT_COLUMNS, empty="There are no events.")
             return
-        on_interrupt(lambda: note(f"Job {job} is still running. Resume with: bedrock-rft jobs events -f {job}"))
+        on_interrupt(lambda: print_error(f"Job {job} is still running. Resume with: bedrock-rft jobs events -f {job}"))
         followed = client.jobs.follow(job, after=after, timeout=timeout, poll_interval=poll_interval)
         if settings().output != "table":
             if settings().output == "json":
@@ -293,7 +294,7 @@ def checkpoints(job: str) -> None:
 def _print_how_to_resume(verb: str, job_ids: tuple[str, ...]) -> None:
     names = " ".join(job_ids)
     be = "is" if len(job_ids) == 1 else "are"
-    on_interrupt(lambda: note(f"{names} {be} still running. Resume with: bedrock-rft jobs {verb} {names}"))
+    on_interrupt(lambda: print_error(f"{names} {be} still running. Resume with: bedrock-rft jobs {verb} {names}"))
 
 
 def _status(ended: list[Any], *, late: bool) -> int:

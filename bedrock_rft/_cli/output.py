@@ -34,8 +34,9 @@ def print_text(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Print a line of progress to standard error."""
-    print_error(text)
+    """Print a line of progress to standard error, unless a program reads JSON there."""
+    if settings().output not in {"json", "jsonl"}:
+        print_error(text)
 
 
 def date(seconds: float | None) -> str:

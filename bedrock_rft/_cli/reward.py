@@ -18,6 +18,7 @@ from bedrock_rft._cli.failures import FOUND_ERRORS, finish
 from bedrock_rft._cli.output import Columns, date, note, print_text, show, show_findings, show_list
 from bedrock_rft._cli.reward_source import is_file, load_gold, resolve_file, reward_target
 from bedrock_rft._cli.settings import confirm, open_client, settings
+from bedrock_rft._core.output import print_error
 
 __all__ = ["deploy_options", "reward"]
 
@@ -190,7 +191,7 @@ def invoke(source: str, rollouts: str, timeout: float | None) -> None:
     with _client_for(source) as client:
         done = rewards.invoke(_target(client, source), rollouts, timeout=timeout, client=client)
     if done.printed.strip():
-        note(done.printed.rstrip())
+        print_error(done.printed.rstrip())
     if settings().output in {"json", "jsonl"}:
         show(done, text="")
     elif done.error is None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from support import fault_server as faults
+from support.command import every_command
 from support.fake_secrets import IDENTITIES, LONG, SECRET, TOKEN, find_leaks, find_secrets
 from support.fault_server import Faults
 
@@ -383,20 +384,12 @@ def test_no_command_line_argument_is_a_secret() -> None:
     """All users of the machine can read command lines, and shells keep them."""
     import click
 
-    from bedrock_rft._cli.app import root
-
     flags: list[tuple[str, bool]] = []
 
-    def collect(command: click.Command, context: click.Context) -> None:
-        for one in command.get_params(context):
+    for _, inner, context in every_command():
+        for one in inner.get_params(context):
             valued = not (isinstance(one, click.Option) and one.is_flag)
             flags.extend((name, valued) for name in (one.opts if isinstance(one, click.Option) else [str(one.name)]))
-        for name in command.list_commands(context) if isinstance(command, click.Group) else ():
-            inner = command.get_command(context, name)
-            assert inner is not None
-            collect(inner, click.Context(inner, parent=context))
-
-    collect(root, click.Context(root))
     assert len(flags) > 100
     words = ("key", "secret", "token", "password", "credential")
     limits = {"--max-tokens"}

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from bedrock_rft import Client
-from bedrock_rft._cli.app import run
+from bedrock_rft._cli.app import PROGRAM, root, run
 from bedrock_rft.local import LocalService
 
-__all__ = ["ARN", "Done", "command", "process", "records"]
+__all__ = ["ARN", "Done", "command", "every_command", "process", "records", "score"]
 
 ARN = "arn:aws:lambda:us-west-2:123456789012:function:sums"
 
@@ -55,8 +56,8 @@ class Done:
 
     @property
     def error(self) -> Any:
-        """The error that was printed as JSON."""
-        return json.loads(self.err)["error"]
+        """The error that was printed as JSON, after any warnings."""
+        return json.loads(self.err[self.err.index("{\n") :])["error"]
 
 
 def command(*arguments: object, stdin: str | None = None) -> Done:
@@ -70,6 +71,20 @@ def command(*arguments: object, stdin: str | None = None) -> Done:
         sys.stdin = io.StringIO(stdin or "")
         code = run([str(each) for each in arguments])
     return Done(code, out.getvalue(), err.getvalue())
+
+
+def every_command() -> Iterator[tuple[str, click.Command, click.Context]]:
+    """Yield each command and group, with its words and its context."""
+
+    def walk(inner: click.Command, context: click.Context) -> Iterator[tuple[str, click.Command, click.Context]]:
+        yield context.command_path, inner, context
+        if isinstance(inner, click.Group):
+            for name in inner.list_commands(context):
+                found = inner.get_command(context, name)
+                assert found is not None
+                yield from walk(found, click.Context(found, parent=context, info_name=name, max_content_width=80))
+
+    yield from walk(root, click.Context(root, info_name=PROGRAM, max_content_width=80))
 
 
 def process(

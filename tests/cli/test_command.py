@@ -1,0 +1,201 @@
+"""The command: global options, formats, help texts, errors and exit codes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.command import ARN, command, every_command, score
+from support.fault_server import Faults, status
+
+from bedrock_rft import Client
+from bedrock_rft._core.version import __version__
+from bedrock_rft.local import LocalService
+
+HELP = Path(__file__).with_name("help.txt")
+
+
+def help_texts() -> str:
+    pages: list[str] = []
+    for words, _, _ in every_command():
+        done = command(*words.split()[1:], "--help")
+        assert (done.code, done.err) == (0, "")
+        pages.append(f"$ {words} --help\n{done.out}")
+    return "\n".join(pages)
+
+
+def test_each_help_page_is_as_recorded() -> None:
+    """`BEDROCK_RFT_WRITE_HELP=1 pytest tests/cli` records it anew."""
+    found = help_texts()
+    if os.environ.get("BEDROCK_RFT_WRITE_HELP"):
+        HELP.write_text(found, encoding="ascii")
+    assert found == HELP.read_text(encoding="ascii")
+    assert found.isascii()
+    assert max(map(len, found.splitlines())) <= 80
+
+
+def test_each_command_names_its_json() -> None:
+    without = {words for words, inner, _ in every_command() if not getattr(inner, "shape", None)}
+    groups = {words for words, inner, _ in every_command() if hasattr(inner, "list_commands")}
+    texts = {"files download", "completion", "reward new"}
+    assert without - groups == {f"bedrock-rft {words}" for words in texts}
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("jobs", "list", "--version"), ("--version", "jobs")])
+def test_the_version_in_any_position(arguments: tuple[str, ...]) -> None:
+    assert command(*arguments).out == f"bedrock-rft {__version__}\n"
+
+
+def test_global_options_in_any_position(service: LocalService) -> None:
+    assert service.base_url
+    for arguments in (
+        ("-o", "json", "models", "list"),
+        ("models", "--output", "json", "list"),
+        ("models", "list", "-ojson"),
+        ("--output=jsonl", "models", "list", "-o", "json"),
+    ):
+        done = command(*arguments)
+        assert {each["id"] for each in done.json} == {"openai.gpt-oss-20b", "qwen.qwen3-32b"}
+
+
+def test_settings_come_from_options_before_the_environment(service: LocalService) -> None:
+    assert command("whoami", "-o", "json").json["region"] == service.region
+    shown = command("whoami", "--region", "eu-west-1", "--project", "proj_1", "-o", "json").json
+    assert (shown["region"], shown["project"]) == ("eu-west-1", "proj_1")
+    assert "project   proj_1" in command("whoami", "--project", "proj_1").out
+    assert "endpoint  http://127.0.0.1:1/v1" in command("--base-url", "http://127.0.0.1:1/v1", "whoami").out
+
+
+def test_every_format_of_a_list(service: LocalService) -> None:
+    assert service.region
+    table, lines, rows, ids = (command("models", "list", "-o", form).out for form in ("table", "jsonl", "csv", "quiet"))
+    assert table.splitlines()[0].split() == ["ID", "OWNER", "CREATED"]
+    assert [json.loads(line)["id"] for line in lines.splitlines()] == ids.split()
+    assert [row["id"] for row in csv.DictReader(io.StringIO(rows))] == ids.split()
+    empty = command("jobs", "list", "--status", "none")
+    assert (empty.code, empty.out, empty.err) == (0, "", "There are no jobs.\n")
+    assert command("jobs", "list", "--status", "none", "-o", "json").json == []
+
+
+def test_every_format_of_an_object(client: Client, finished_job: str) -> None:
+    job = client.jobs.retrieve(finished_job)
+    assert command("jobs", "get", finished_job, "-o", "json").json == json.loads(job.model_dump_json(by_alias=True))
+    assert command("jobs", "get", finished_job, "-o", "quiet").out == f"{finished_job}\n"
+    [row] = csv.DictReader(io.StringIO(command("jobs", "get", finished_job, "-o", "csv").out))
+    assert row["tuned model"] == job.fine_tuned_model
+    shown = command("jobs", "get", finished_job).out
+    assert f"reward           {ARN}\n" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_long_cells_are_wrapped_and_not_cut(client: Client, finished_job: str) -> None:
+    shown = command("jobs", "checkpoints", finished_job).out
+    assert max(map(len, shown.splitlines())) <= 80
+    for one in client.jobs.checkpoints(finished_job):
+        assert one.id in shown
+        assert str(one.fine_tuned_model_checkpoint) in re.sub(r"\n +", "", shown)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("jobz", "list"), "There is no command 'bedrock-rft jobz'. Did you mean 'bedrock-rft jobs'?"),
+        (("jobs", "lst"), "Did you mean 'bedrock-rft jobs list'?"),
+        (("jobs", "list", "--staus", "x"), "There is no option --staus. Did you mean --status?"),
+        (("jobs", "list", "--regoin", "x"), "There is no option --regoin. Did you mean --region?"),
+        (("jobs", "get"), "Missing argument"),
+        (("-o", "yaml", "jobs", "list"), "yaml"),
+        (("files", "upload", "nowhere.jsonl"), "nowhere.jsonl"),
+        (("jobs", "cancel", "job-1"), "Pass --yes"),
+        (("whoami",), "pass --region"),
+        (("jobs", "create", "--new", "--name", "x"), "exclude each other"),
+        (("jobs", "create"), "Missing option '--model', or the key 'model' in run.toml"),
+        (("reward", "check", "reward.txt", "nowhere"), "nowhere"),
+    ],
+)
+def test_a_wrong_command_line_exits_with_2(arguments: tuple[str, ...], said: str) -> None:
+    done = command(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("error: ")
+    assert said in " ".join(done.err.split())
+    as_json = command(*arguments, "-o", "json") if "-o" not in arguments else None
+    if as_json is not None:
+        error = as_json.error
+        assert as_json.out == ""
+        assert set(error) == {"type", "code", "message", "remedy", "request_id"}
+        assert said in error["message"]
+        assert error["remedy"]
+
+
+def test_errors_of_the_service_have_their_request_id(service: LocalService) -> None:
+    assert service.region
+    done = command("jobs", "get", "job-none", "-o", "json")
+    assert done.code == 1
+    assert (done.error["type"], done.error["code"]) == ("NotFoundError", "not_found")
+    assert done.error["request_id"].startswith("local-req-")
+    assert "(request local-req-" in command("jobs", "get", "job-none").err
+
+
+def test_a_check_with_errors_exits_with_3(service: LocalService) -> None:
+    assert service.region
+    Path("few.jsonl").write_text('{"messages": [{"role": "user", "content": "a"}]}\n')
+    checked = command("data", "check", "few.jsonl", "-o", "quiet")
+    assert checked.code == 3
+    assert checked.out.split()
+    uploaded = command("files", "upload", "few.jsonl", "-o", "json")
+    assert (uploaded.code, uploaded.out) == (3, "")
+    assert uploaded.error["type"] == "DatasetError"
+    Path("zero.py").write_text("def lambda_handler(event, context):\n    return []\n")
+    assert command("reward", "check", "zero.py", "train.jsonl").code == 3
+    assert command("rehearse", "few.jsonl", "--reward", "zero.py").code == 3
+    created = ("jobs", "create", "--model", "openai.gpt-oss-20b", "--training-file", "few.jsonl", "--reward", ARN)
+    assert command(*created).code == 3
+    assert command(*created, "--dry-run").code == 3
+
+
+def test_a_cancelled_job_exits_with_4_and_a_time_limit_with_124(slow: str) -> None:
+    late = command("jobs", "wait", slow, "--timeout", 0.05, "--poll-interval", 0.02, "-o", "json")
+    assert (late.code, [job["id"] for job in late.json]) == (124, [slow])
+    assert "resume with bedrock-rft jobs wait" in " ".join(late.err.split())
+    watched = command("jobs", "watch", slow, "--timeout", 0.05, "--poll-interval", 0.02, "--style", "none")
+    assert watched.code == 124
+    cancelled = command("jobs", "cancel", slow, "-y", "-o", "json")
+    assert (cancelled.code, cancelled.json[0]["status"]) == (0, "cancelled")
+    assert command("jobs", "wait", slow, slow).code == 4
+    assert command("jobs", "watch", slow, slow, "--poll-interval", 0.05).code == 4
+
+
+def test_a_job_that_may_exist_exits_with_5(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bedrock_rft._resources.create_job._SEARCH_DELAYS", (0.0,))
+    with Faults() as faults:
+        faults.script("POST", "/fine_tuning/jobs", [status(500, {"error": {"message": "lost", "code": "internal"}})])
+        environment = {"AWS_BEARER_TOKEN_BEDROCK": "key", "AWS_REGION": "us-west-2"}
+        for name, value in {**environment, "AWS_ENDPOINT_URL_BEDROCK_MANTLE": faults.base_url}.items():
+            monkeypatch.setenv(name, value)
+        done = command(
+            "jobs", "create", "--model", "openai.gpt-oss-20b", "--training-file", "file-1", "--reward", ARN,
+            "--name", "once", "-o", "json",
+        )  # fmt: skip
+    assert done.code == 5
+    assert done.error["type"] == "AmbiguousCreateError"
+    assert done.error["remedy"].startswith("Search with bedrock-rft jobs find once before")
+
+
+@pytest.fixture
+def slow(service: LocalService, tmp_path: Path) -> Any:
+    """Yield the id of a job that takes minutes, on a service of its own."""
+    del service
+    with LocalService(reward=score, pace=30.0) as slow_service:
+        with Client(**slow_service.client_options()) as client:
+            file = client.files.upload((tmp_path / "train.jsonl").read_bytes(), filename="train.jsonl")
+            job = client.jobs.create("openai.gpt-oss-20b", training_file=file, reward=ARN)
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in slow_service.environment("api_key").items():
+                patch.setenv(name, value)
+            yield job.id

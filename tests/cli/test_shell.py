@@ -1,0 +1,226 @@
+"""The command in a real shell: a whole story, completion, old code pages, closed streams, and Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.aws_gate import Here
+from support.command import ARN, process, records, score
+
+from bedrock_rft import Client
+from bedrock_rft.local import LocalService
+
+BASH = shutil.which("bash")
+needs_bash = pytest.mark.skipif(BASH is None or os.name != "posix", reason="bash is not installed")
+needs_jq = pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+
+STORY = """
+set -euo pipefail
+bedrock-rft init -o json | jq -e '.files | length == 6' >/dev/null
+bedrock-rft data check train.jsonl -o json | jq -e '.ok and .records == 200' >/dev/null
+bedrock-rft reward check reward.py train.jsonl -o json | jq -e '.ok' >/dev/null
+eval "$(bedrock-rft local serve --detach --format sh --reward reward.py --pace 0.01)"
+bedrock-rft whoami -o json | jq -e '.base_url | startswith("http://127.0.0.1")' >/dev/null
+arn=$(bedrock-rft reward deploy reward.py --name sums --data train.jsonl -o json | jq -er .arn)
+job=$(bedrock-rft jobs create run.toml --reward "$arn" -o json | jq -er .id)
+test "$(bedrock-rft jobs create run.toml --reward sums -o json | jq -er .id)" = "$job"
+bedrock-rft jobs watch "$job" --poll-interval 0.2 -o json | jq -es '.[-1].status == "succeeded"' >/dev/null
+bedrock-rft jobs metrics "$job" -o json | jq -e '.steps | length > 3' >/dev/null
+bedrock-rft eval run train.jsonl --model openai.gpt-oss-20b --model "$job" --reward reward.py --limit 20 -o json |
+  jq -e '.models | length == 2' >/dev/null
+second=$(bedrock-rft jobs create run.toml --reward "$arn" --new --n-epochs 50 -o json | jq -er .id)
+bedrock-rft jobs cancel "$second" -y -o json | jq -e '.[0].status == "cancelled"' >/dev/null
+bedrock-rft jobs list -o json | jq -e 'map(.status) == ["cancelled", "succeeded"]' >/dev/null
+bedrock-rft local stop -o json | jq -e 'length == 1' >/dev/null
+"""
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> dict[str, str]:
+    """Return an environment with `bedrock-rft` on the PATH, and a cache of its own."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "bedrock-rft"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m bedrock_rft "$@"\n')
+    program.chmod(0o755)
+    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path)}
+
+
+def bash(script: str, cwd: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - a fixed script
+        [BASH or "bash", "-c", script], cwd=cwd, env=dict(environment), capture_output=True, text=True, timeout=180,
+        stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+
+
+@needs_bash
+@needs_jq
+def test_the_whole_story_in_a_shell(here: Here, tmp_path: Path, shell: dict[str, str]) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    try:
+        done = bash(STORY, folder, {**os.environ, **shell})
+    finally:
+        stopped = bash("bedrock-rft local stop -o quiet", folder, shell)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stderr.splitlines()) == 1, "the note of `local serve`"
+    assert stopped.stdout == "", "it was stopped before"
+    assert "CreateFunction" in here.gate.writes
+
+
+@needs_bash
+def test_output_survives_a_closed_stdout_and_a_pipe_that_closes_early(
+    service: LocalService, finished_job: str, tmp_path: Path, shell: dict[str, str]
+) -> None:
+    environment = {**shell, **service.environment("api_key")}
+    script = f"""
+    bedrock-rft jobs events {finished_job} -o jsonl | head -n 1 >/dev/null
+    echo "${{PIPESTATUS[@]}}"
+    bedrock-rft jobs events -f {finished_job} | head -n 1 >/dev/null
+    echo "${{PIPESTATUS[@]}}"
+    bedrock-rft jobs list >&-; echo $?
+    bedrock-rft --help >&-; echo $?
+    bedrock-rft jobs get none 2>&-; echo $?
+    """
+    done = bash(script, tmp_path, environment)
+    assert (done.stdout.splitlines(), done.stderr) == (["0 0", "0 0", "0", "0", "1"], "")
+
+
+def test_output_fits_an_old_code_page(service: LocalService, tmp_path: Path) -> None:
+    name = "\u043f\u0440\u0438\u0432\u0435\u0442\u2026.jsonl"
+    with Client(**service.client_options()) as client:
+        client.files.upload(records().encode(), filename=name)
+    environment = {"PYTHONIOENCODING": "cp1252"}
+    shown = process("files", "list", "-o", "json", environment=environment, cwd=tmp_path)
+    assert name in [file["filename"] for file in json.loads(shown.out)]
+    table = process("files", "list", environment={"PYTHONIOENCODING": "ascii"}, cwd=tmp_path)
+    assert (table.code, table.err) == (0, "")
+    assert "\\u043f" in table.out
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_ctrl_c_leaves_a_job_running_and_prints_how_to_resume(shell: dict[str, str]) -> None:
+    with LocalService(reward=score, pace=60) as slow, Client(**slow.client_options()) as client:
+        file = client.files.upload(records().encode(), filename="a.jsonl")
+        job = client.jobs.create("openai.gpt-oss-20b", training_file=file, reward=ARN)
+        for verb in ("wait", "watch"):
+            words = [sys.executable, "-m", "bedrock_rft", "jobs", verb, job.id]
+            with subprocess.Popen(  # noqa: S603 - ours
+                words, env={**shell, **slow.environment("api_key")}, stderr=subprocess.PIPE, stdout=subprocess.PIPE,
+                text=True,
+            ) as waiting:  # fmt: skip
+                time.sleep(2)
+                waiting.send_signal(signal.SIGINT)
+                _, err = waiting.communicate(timeout=20)
+            assert waiting.returncode == 130
+            assert err == f"{job.id} is still running. Resume with: bedrock-rft jobs {verb} {job.id}\n"
+        assert not client.jobs.retrieve(job).is_terminal
+
+
+@needs_bash
+def test_bash_completes_commands_options_and_ids(
+    service: LocalService, finished_job: str, tmp_path: Path, shell: dict[str, str]
+) -> None:
+    pexpect: Any = pytest.importorskip("pexpect", reason="pexpect is not installed")
+    environment = {**shell, **service.environment("api_key"), "TERM": "dumb", "PS1": "$ "}
+    child = pexpect.spawn(BASH, ["--norc", "--noprofile", "-i"], env=environment, encoding="utf-8", timeout=20,
+                          cwd=str(tmp_path), dimensions=(40, 160))  # fmt: skip
+    try:
+        child.sendline("bind 'set enable-bracketed-paste off'; eval \"$(bedrock-rft completion bash)\"; echo rea''dy")
+        child.expect("ready")
+        child.send("bedrock-rft jo\t")
+        child.expect("bedrock-rft jobs ")
+        child.send("chec\t")
+        child.expect("checkpoints ")
+        child.send(finished_job[:-4])
+        for _ in range(20):  # the first time, the ids are fetched in the background
+            child.send("\t")
+            if child.expect([finished_job[-4:], pexpect.TIMEOUT], timeout=1) == 0:
+                break
+        child.send("--out\t")
+        child.expect("--output ")
+        child.send("cs\t")
+        child.expect("csv ")
+    finally:
+        child.close(force=True)
+
+
+@pytest.mark.parametrize("name", ["zsh", "fish"])
+def test_other_shells_accept_the_completion_script(name: str, tmp_path: Path, shell: dict[str, str]) -> None:
+    program = shutil.which(name)
+    if program is None:
+        pytest.skip(f"{name} is not installed")
+    (tmp_path / "script").write_text(process("completion", name).out)
+    done = subprocess.run(  # noqa: S603 - the shell itself
+        [program, "-n", "script"], cwd=tmp_path, env=shell, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def complete(line: str, environment: Mapping[str, str]) -> tuple[list[str], float]:
+    """Return what is offered for a line, and the seconds it took beside starting a program."""
+    words = line.split(" ")
+    asked = {"COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1), "_BEDROCK_RFT_COMPLETE": "bash_complete"}
+    began = time.monotonic()
+    done = process(environment={**environment, **asked})
+    assert done.err == ""
+    return [each.partition(",")[2] for each in done.out.splitlines() if each], time.monotonic() - began
+
+
+def test_ids_are_cached_and_a_silent_service_delays_nobody(
+    service: LocalService, finished_job: str, tmp_path: Path
+) -> None:
+    import socket
+
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache"), **service.environment("api_key")}
+    deadline = time.monotonic() + 20
+    while finished_job not in complete("bedrock-rft jobs get local", environment)[0]:
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+    assert finished_job in complete(f"bedrock-rft jobs wait {finished_job[:12]}", environment)[0], "from the cache"
+    _, idle = complete("bedrock-rft jobs ge", environment)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        lost = {**environment, "OPENAI_BASE_URL": url, "AWS_ENDPOINT_URL_BEDROCK_MANTLE": url}
+        offered, seconds = complete("bedrock-rft jobs get local", lost)
+    assert offered == []
+    assert seconds - idle < 0.3
+
+
+def test_without_the_extra_the_command_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise ImportError\n")
+    environment = {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = process("jobs", "list", environment=environment)
+    assert (done.code, done.out) == (1, "")
+    assert "pip install 'bedrock_rft[cli]'" in done.err
+    assert process("--version", environment=environment).out.startswith("bedrock-rft ")
+
+
+def test_help_and_version_start_quickly() -> None:
+    """They may take 1.5 times as long as importing click; the least of several runs, because others use the machine."""
+
+    def seconds(*words: str) -> float:
+        began = time.perf_counter()
+        subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - this Python
+        return time.perf_counter() - began
+
+    kinds = {"click": ("-c", "import click"), "help": ("-m", "bedrock_rft", "--help"), "version": ("-m", "bedrock_rft",
+             "--version")}  # fmt: skip
+    best = dict.fromkeys(kinds, 99.0)
+    for _ in range(12):
+        for kind, words in kinds.items():
+            best[kind] = min(best[kind], seconds(*words))
+        if max(best["help"], best["version"]) <= 1.5 * best["click"]:
+            return
+    pytest.fail(str(best))

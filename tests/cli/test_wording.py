@@ -1,0 +1,47 @@
+"""Messages of the SDK in the terms of the command line."""
+
+from __future__ import annotations
+
+import pytest
+
+from bedrock_rft._cli.wording import for_shell, remedy_of
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("No region: pass region='us-west-2', or set it.", "No region: pass --region 'us-west-2', or set it."),
+        ("Pass force=True.", "Pass --force."),
+        ("check=False deploys without a check.", "--no-check deploys without a check."),
+        ("Pass keep_versions=, or memory=…", "Pass --keep-versions, or --memory"),
+        ("permissions_boundary= is for role_arn=.", "--permissions-boundary is for --role."),
+        ("requirements=['a==1'] is not valid", "--requirement is not valid"),
+        ("See client.jobs.events('ftjob-1').", "See bedrock-rft jobs events ftjob-1."),
+        ("resume with client.jobs.wait('job-1'), or", "resume with bedrock-rft jobs wait job-1, or"),
+        ("Search with client.jobs.find('once') first", "Search with bedrock-rft jobs find once first"),
+        (
+            "Deploy it: reward = client.rewards.deploy(…, name='my-reward').",
+            "Deploy it: bedrock-rft reward deploy … --name 'my-reward'.",
+        ),
+        (
+            "Compare with access.caller_policy('us-west-2', ACCOUNT).",
+            "Compare with bedrock-rft policy caller --region us-west-2 --account ACCOUNT.",
+        ),
+        ("a == b, x>=1, https://host/?name=value", "a == b, x>=1, https://host/?name=value"),
+        ("the function took 3 s", "the function took 3 s"),
+    ],
+)
+def test_python_becomes_flags_and_commands(text: str, expected: str) -> None:
+    assert for_shell(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("It failed. It was refused. Renew the key. Wait a minute.", "Renew the key. Wait a minute."),
+        ("No region: pass --region 'us-west-2', or set AWS_REGION.", "Pass --region 'us-west-2', or set AWS_REGION."),
+        ("It failed: something broke.", None),
+    ],
+)
+def test_the_remedy_is_what_to_do(text: str, remedy: str | None) -> None:
+    assert remedy_of(text) == remedy
