@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from hashlib import sha256
@@ -61,7 +62,11 @@ def check_secrets(files: Mapping[str, bytes], *, allow: Collection[str] = ()) ->
         for kind, remedy, match in _iter_findings(text):
             entry = _allow_entry(name, kind, text, match)
             if entry not in allow:
-                _raise_for_text(name, text, match.start(), kind, f"{remedy}; if it is not one, pass allow=['{entry}']")
+                line = text.count("\n", 0, match.start()) + 1
+                raise ConfigurationError(
+                    f"{sanitize_line(name, 80)}, line {line}, contains text that looks like {kind}. {remedy}; if it is "
+                    f"not one, pass allow=['{entry}']."
+                )
             unused.discard(entry)
     if unused:
         raise ConfigurationError(
@@ -78,7 +83,8 @@ def _iter_findings(text: str) -> Iterator[tuple[str, str, re.Match[str]]]:
     folders = [re.compile(re.escape(folder)) for folder in _local_folders()]
     for pattern in (*folders, _HOME, _ROOT):
         for match in pattern.finditer(text):
-            if pattern is not _ROOT or _exists(match.group()):
+            # A path below root's home that does not exist may be an XPath, for example.
+            if pattern is not _ROOT or os.path.exists(match.group()):  # noqa: PTH110 - it raises no errors
                 yield "a path of this machine", "It does not exist in Lambda; use paths relative to the code", match
 
 
@@ -90,21 +96,9 @@ def _allow_entry(name: str, kind: str, text: str, match: re.Match[str]) -> str:
     return f"{sanitize_line(name, 80)}:{slug}:{sha256(whole.encode()).hexdigest()[:8]}"
 
 
-def _exists(path: str) -> bool:
-    """Return whether a path below root's home exists; one that does not exist may be an XPath, for example."""
-    with contextlib.suppress(OSError):
-        return Path(path).exists()
-    return False
-
-
 def _local_folders() -> list[str]:
     """Return the home and the working directory, unless they are too short to identify this machine."""
     folders = [Path.cwd()]
     with contextlib.suppress(RuntimeError):  # there is no home
         folders.append(Path.home())
     return [str(folder) for folder in folders if len(folder.parts) >= _MIN_DEPTH]
-
-
-def _raise_for_text(name: str, text: str, position: int, kind: str, remedy: str) -> None:
-    line = text.count("\n", 0, position) + 1
-    raise ConfigurationError(f"{sanitize_line(name, 80)}, line {line}, contains text that looks like {kind}. {remedy}.")

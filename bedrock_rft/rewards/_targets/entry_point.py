@@ -9,7 +9,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any, TextIO, cast
 
 from bedrock_rft.errors import ConfigurationError, RewardError
@@ -75,16 +75,15 @@ class InProcessTarget:
         began = time.monotonic()
         output = io.StringIO()
         stdout, stderr = (cast("TextIO", _ThreadOutput(stream, output)) for stream in (sys.stdout, sys.stderr))
-        # Lambda writes prints and log records to the same log.
-        with (
-            contextlib.redirect_stdout(stdout),
-            contextlib.redirect_stderr(stderr),
-            _captured_log(logging.StreamHandler(output)),
-        ):
+        logger, log = logging.getLogger("bedrock_rft.rewards"), logging.StreamHandler(output)
+        logger.addHandler(log)  # Lambda writes prints and log records to the same log
+        with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
             try:
                 result, error = self.call(event), None
             except RewardError as raised:
                 result, error = None, raised
+            finally:
+                logger.removeHandler(log)
         return Outcome(result, time.monotonic() - began, output.getvalue()[:MAX_OUTPUT_CHARS], error)
 
     def close(self) -> None:
@@ -100,13 +99,3 @@ class _ThreadOutput:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream if threading.get_ident() in self._others else self._captured, name)
-
-
-@contextlib.contextmanager
-def _captured_log(handler: logging.Handler) -> Generator[None]:
-    logger = logging.getLogger("bedrock_rft.rewards")
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)

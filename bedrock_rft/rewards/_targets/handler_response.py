@@ -121,14 +121,13 @@ def _score(item: dict[str, Any], rollout: str) -> float:
         _fail_rollout("score_missing", f"no {_SCORE}{hint}", rollout)
     value = item[_SCORE]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        fault = f"{_type_name(value)} as {_SCORE}, not a number; convert it with float(…)"
-        _fail_rollout("score_not_number", fault, rollout)
+        name = _type_name(value)
+        _fail_rollout("score_not_number", f"{name} as {_SCORE}, not a number; convert it with float(…)", rollout)
     if isinstance(value, float) and not math.isfinite(value):
         fault = f"the score {value}; guard against dividing by zero and empty means"
         _fail_rollout("score_not_finite", fault, rollout)
     if abs(value) > _MAX_SCORE:
-        fault = f"a score beyond {_MAX_SCORE:g}; keep scores between 0 and 1"
-        _fail_rollout("score_too_large", fault, rollout)
+        _fail_rollout("score_too_large", f"a score beyond {_MAX_SCORE:g}; keep scores between 0 and 1", rollout)
     return float(value)
 
 

@@ -15,6 +15,7 @@ from bedrock_rft.rewards._packaging.archive import Package
 from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.reward import Reward
 from bedrock_rft.rewards._targets.entry_point import InProcessTarget
+from bedrock_rft.rewards._targets.subprocess_target import SubprocessTarget
 from bedrock_rft.rewards._targets.target import Target
 
 __all__ = ["lambda_arn", "load_gold", "resolve_target", "reward_name", "split_reward_path"]
@@ -32,12 +33,8 @@ def resolve_target(reward: object, *, timeout: float | None, memory: int, client
 
         return LambdaTarget(arn, client, timeout)
     if isinstance(reward, Package):
-        from bedrock_rft.rewards._targets.subprocess_target import SubprocessTarget
-
         return SubprocessTarget(reward.content, reward.handler, reward_name(reward), limit, memory)
     if isinstance(reward, (str, os.PathLike)):
-        from bedrock_rft.rewards._targets.subprocess_target import SubprocessTarget
-
         path, handler = split_reward_path(os.fspath(reward))
         return SubprocessTarget(path, handler, f"{path.name}:{handler}", limit, memory)
     if isinstance(reward, (Reward, Handler)) or callable(reward):
