@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import platform
 import re
 import stat
-import subprocess
 import sys
-import tempfile
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -39,7 +35,7 @@ from bedrock_rft.rewards._runtime.graders.unit_tests import PassesTests
 from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.reward import Reward
 from bedrock_rft.rewards._targets.resolve import reward_name, split_reward_path
-from bedrock_rft.rewards._targets.subprocess_target import SubprocessTarget, clean_environment
+from bedrock_rft.rewards._targets.subprocess_target import SubprocessTarget
 
 __all__ = ["RUNTIMES", "package", "runtime_files", "write_sources"]
 
@@ -113,8 +109,7 @@ def package(
     content, files = build_zip({**brought, **own})
     called: Sequence[str] = ()
     if _can_load(brought, runtime=runtime, processor=ARCHITECTURES[architecture]):
-        called = _load_package(content, sources.handler, direct=sources.direct)
-        _compare_notebooks(content, sources)
+        called = _load_package(content, sources)
     all_models = tuple(dict.fromkeys([*sources.models, *called, *models]))
     return Package(
         content,
@@ -136,10 +131,13 @@ def write_sources(reward: object, folder: Path) -> None:
     The entry point is `lambda_handler` in `lambda_function.py`.
     """
     sources = _collect_sources(reward)
-    if sources.notebooks:
-        _compare_notebooks(build_zip({**sources.files, **runtime_files()})[0], sources)
     for name, content in sources.files.items():
         (folder / name).write_bytes(content)
+    if sources.notebooks:
+        process = SubprocessTarget(folder / _ENTRY_FILE, "lambda_handler", "sources", _LOAD_TIMEOUT, _LOAD_MEMORY)
+        with closing(process), suppress(RewardError):  # loading them again reports the same error
+            process.start()
+            _compare_notebooks(process, sources)
 
 
 def _check_settings(runtime: str, architecture: str, lists: Mapping[str, object]) -> None:
@@ -262,11 +260,12 @@ def _can_load(brought: Iterable[str], *, runtime: str, processor: str) -> bool:
     return not native or here == (runtime, "linux", processor)
 
 
-def _load_package(content: bytes, handler: str, *, direct: bool) -> Sequence[str]:
-    """Load a zip and return the ids of the models that its judges call."""
-    process = SubprocessTarget(content, handler, "package", _LOAD_TIMEOUT, _LOAD_MEMORY)
+def _load_package(content: bytes, sources: Sources) -> Sequence[str]:
+    """Load a zip, compare its values with the notebook's, and return the ids of the models that its judges call."""
+    process = SubprocessTarget(content, sources.handler, "package", _LOAD_TIMEOUT, _LOAD_MEMORY)
     try:
         description = process.start()
+        _compare_notebooks(process, sources)
     except RewardError as error:
         missing = re.search(r"No module named '(\w+)", error.message)
         if missing is not None and missing.group(1) in LAMBDA_MODULES:  # Lambda has it, this environment does not
@@ -274,8 +273,8 @@ def _load_package(content: bytes, handler: str, *, direct: bool) -> Sequence[str
         raise ConfigurationError(f"The package cannot be loaded. {error.message}") from error
     finally:
         process.close()
-    name = handler.rpartition(".")[2]
-    if direct and description.get("reward"):
+    name = sources.handler.rpartition(".")[2]
+    if sources.direct and description.get("reward"):
         raise ConfigurationError(
             f"'{name}' is a reward, which Lambda cannot call. Write {name} = ….handler in its file."
         )
@@ -284,11 +283,11 @@ def _load_package(content: bytes, handler: str, *, direct: bool) -> Sequence[str
     return [str(model) for model in description.get("models", ())]
 
 
-def _compare_notebooks(content: bytes, sources: Sources) -> None:
-    """Raise `ConfigurationError` if a name has another value in the package than in the notebook."""
+def _compare_notebooks(process: SubprocessTarget, sources: Sources) -> None:
+    """Raise `ConfigurationError` if a name has another value in the started process than in the notebook."""
     for module, (space, names) in sources.notebooks.items():
         here = fingerprint_names(space, names)
-        there = _fingerprint_in_package(content, module, [*here])
+        there = process.fingerprint_names(value_fingerprint.__file__, module, [*here])
         changed = [name for name, fingerprint in here.items() if there.get(name, fingerprint) != fingerprint]
         if changed:
             shown = ", ".join(f"'{sanitize_line(name)}'" for name in changed)
@@ -298,29 +297,6 @@ def _compare_notebooks(content: bytes, sources: Sources) -> None:
                 "Assign the values that the reward needs in one cell, or write the reward into a file and package "
                 "'path/to/file.py:name'."
             )
-
-
-def _fingerprint_in_package(content: bytes, module: str, names: list[str]) -> dict[str, str]:
-    """Fingerprint values of a packaged module in a clean process; an empty result if it cannot be loaded."""
-    with tempfile.TemporaryDirectory(prefix="package-", ignore_cleanup_errors=True) as folder:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            archive.extractall(folder)
-        paths = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
-        try:
-            done = subprocess.run(  # noqa: S603 - the package that was just built
-                [sys.executable, "-I", "-B", "-S", str(value_fingerprint.__file__)],
-                input=json.dumps([folder, module, names, paths]),
-                env=clean_environment(folder),
-                cwd=folder,
-                capture_output=True,
-                text=True,
-                timeout=_LOAD_TIMEOUT,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return {}
-    found: dict[str, str] = {} if done.returncode else json.loads(done.stdout.rpartition("\n")[2])
-    return found
 
 
 @cache

@@ -1,6 +1,6 @@
 """Fingerprints of the values of a module's names, to compare a notebook with the package made from it.
 
-This file is also run as a script, in a clean process, with the standard library only.
+This file is also run by path in a clean process, with the standard library only.
 """
 
 from __future__ import annotations
@@ -9,11 +9,8 @@ import collections
 import dataclasses
 import functools
 import hashlib
-import importlib
-import json
 import random
 import re
-import sys
 import types
 from collections.abc import Mapping
 from typing import Any, cast
@@ -155,16 +152,3 @@ def _describe_code(code: types.CodeType) -> Any:
         if not isinstance(constant, frozenset)
     )
     return (code.co_name, code.co_code, constants, code.co_names, code.co_varnames, code.co_freevars)
-
-
-def _main() -> None:
-    folder, module, names, paths = json.loads(sys.stdin.read())
-    sys.path[:0] = [folder]
-    sys.path.extend(paths)
-    loaded = importlib.import_module(module)
-    report = sys.stdout
-    report.write("\n" + json.dumps(fingerprint_names(vars(loaded), names)))
-
-
-if __name__ == "__main__":
-    _main()

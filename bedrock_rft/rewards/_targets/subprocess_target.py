@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -101,6 +101,12 @@ class SubprocessTarget:
             self._stop()
             raise handler_error(str(response["failed"]), str(response["text"]))
         return response
+
+    def fingerprint_names(self, script: str, module: str, names: Sequence[str]) -> dict[str, str]:
+        """Call `fingerprint_names` of a script in the started process, for names of a module that it loaded."""
+        request = json.dumps({"script": script, "module": module, "names": names}).encode() + b"\n"
+        found: dict[str, str] = self._exchange_line(request, self.timeout, "did not answer").get("result", {})
+        return found
 
     def _exchange(self, event: object) -> dict[str, Any]:
         if self._process is None:

@@ -13,6 +13,7 @@ import io
 import json
 import logging
 import os
+import runpy
 import sys
 import time
 import traceback
@@ -74,7 +75,8 @@ def main(path: str, name: str, memory: int, folders: list[str]) -> None:
         _send(responses, description)
         for line in requests if entry is not None else ():
             request = json.loads(line)
-            _send(responses, _respond(entry, request["event"], request["seconds"]))
+            answer = _fingerprint(**request) if "script" in request else _respond(entry, **request)
+            _send(responses, answer)
 
 
 def _take_stream(descriptor: int, flags: int, mode: str) -> Any:
@@ -147,6 +149,14 @@ def _models(folder: str, entry: Any) -> list[str]:
     rewards = [value for value in values if hasattr(value, "leaves") and not isinstance(value, type)]
     found = [model for value in rewards for model in getattr(value, "models", ())]
     return list(dict.fromkeys(map(str, found)))
+
+
+def _fingerprint(script: str, module: str, names: list[str]) -> dict[str, Any]:
+    """Call `fingerprint_names` of a script for names of a loaded module."""
+    try:
+        return {"result": runpy.run_path(script)["fingerprint_names"](vars(sys.modules[module]), names)}
+    except Exception:  # noqa: BLE001 - the values are the user's objects
+        return {"result": {}}
 
 
 def _respond(entry: Any, event: Any, seconds: float) -> dict[str, Any] | bytes:
