@@ -6,8 +6,8 @@ import contextlib
 import math
 import time
 import traceback
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Coroutine, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any, Protocol, TypeVar
 
 from bedrock_rft.rewards._runtime.deadline import OutOfTimeError, run_until
@@ -88,60 +88,50 @@ def score_batch(
         concurrency: the number of entries that are scored at the same time if the reward is async.
         seconds: the time until the response must be on its way, or None. Scoring ends up to 2 s earlier.
     """
-    scores = [Score(floor, error=_OUT_OF_TIME)] * len(entries)
     margin = 0.0 if seconds is None else min(_MARGIN, seconds / 10)
     end = None if seconds is None else time.monotonic() + seconds - margin
+    batch = _Batch(reward, entries, floor, end, margin / 4 if reward.asynchronous else 0.0)
     if reward.asynchronous:
-        batch = _AsyncBatch(reward, entries, scores, floor, end, margin / 4)
         late = None if end is None else end + batch.grace
         run_until(lambda: batch.run(concurrency), late, interval=batch.grace, new_thread=_in_event_loop())
     else:
-        _score_in_turn(reward, entries, scores, floor, end)
-    return list(scores)  # a copy, because abandoned work may still end
+        batch.run_in_turn()
+    return list(batch.scores)  # a copy, because abandoned work may still end
 
 
-def _score_in_turn(
-    reward: Scorable, entries: Sequence[object], scores: list[Score], floor: float, end: float | None
-) -> None:
-    """Score one entry after the other, and begin none for which the time of the longest one so far is not left."""
-    longest = math.fsum(float(getattr(leaf, "seconds", 0.0)) for leaf in reward.leaves)
-    began = time.monotonic()
-    for position, entry in enumerate(entries):
-        start = time.monotonic()
-        if end is not None and start + min(longest, (end - began) / 2) >= end:
-            return
+class _Batch:
+    """Entries of an event, with their scores so far."""
 
-        def score(position: int = position, entry: object = entry) -> None:
-            scores[position] = _score_without_waiting(reward, entry, floor, end)
+    def __init__(
+        self, reward: Scorable, entries: Sequence[object], floor: float, end: float | None, grace: float
+    ) -> None:
+        self.reward, self.entries, self.floor, self.end, self.grace = reward, entries, floor, end, grace
+        self.scores = [Score(floor, error=_OUT_OF_TIME)] * len(entries)
 
-        run_until(score, end)
-        longest = max(longest, time.monotonic() - start)
+    def run_in_turn(self) -> None:
+        """Score one entry after the other, and begin none for which the time of the longest so far is not left."""
+        longest = math.fsum(float(getattr(leaf, "seconds", 0.0)) for leaf in self.reward.leaves)
+        began = time.monotonic()
+        for position in range(len(self.entries)):
+            start = time.monotonic()
+            if self.end is not None and start + min(longest, (self.end - began) / 2) >= self.end:
+                return
 
+            def score(position: int = position) -> None:
+                try:
+                    self.scores[position] = _run_coroutine(self._score_or_floor(position), can_wait=False)
+                except _NotAsyncError:
+                    self.scores[position] = Score(self.floor, error=_NOT_ASYNC)
 
-def _score_without_waiting(reward: Scorable, entry: object, floor: float, end: float | None) -> Score:
-    try:
-        scoring = _score_or_floor(reward, entry, floor, lambda error: _ends_batch(error, end))
-        return _run_coroutine(scoring, can_wait=False)
-    except _NotAsyncError:
-        return Score(floor, error=_NOT_ASYNC)
-
-
-@dataclass
-class _AsyncBatch:
-    """Scores entries concurrently in its own event loop, which it leaves soon after the end, whatever still runs.
-
-    Tasks are cancelled at the end. If one blocks the loop, a first interruption, after the grace, ends that one, so
-    that others can end. A second one, after twice the grace, ends the loop.
-    """
-
-    reward: Scorable
-    entries: Sequence[object]
-    scores: list[Score]
-    floor: float
-    end: float | None
-    grace: float
+            run_until(score, self.end)
+            longest = max(longest, time.monotonic() - start)
 
     def run(self, concurrency: int) -> None:
+        """Score the entries in a new event loop, which is left soon after the end, whatever still runs.
+
+        Tasks are cancelled at the end. If one blocks the loop, a first interruption, after the grace, ends that one, so
+        that others can end. A second one, after twice the grace, ends the loop.
+        """
         import asyncio
         from concurrent.futures import ThreadPoolExecutor
 
@@ -173,7 +163,7 @@ class _AsyncBatch:
         async def score_next(position: int) -> None:
             async with semaphore:
                 if self.end is None or time.monotonic() < self.end:
-                    score = await _score_or_floor(self.reward, self.entries[position], self.floor, self._ends_batch)
+                    score = await self._score_or_floor(position)
                     self.scores[position] = self.scores[position] if expired else score
 
         tasks = {asyncio.ensure_future(score_next(position)) for position in range(len(self.entries))}
@@ -190,58 +180,46 @@ class _AsyncBatch:
             await asyncio.wait(unfinished, timeout=None if self.end is None else self.grace / 2)
         await asyncio.get_running_loop().shutdown_asyncgens()
 
+    async def _score_or_floor(self, position: int) -> Score:
+        context: ScoringContext | None = None
+        try:
+            context = ScoringContext(Rollout.read(self.entries[position]))
+            return await _score(self.reward, context)
+        except BaseException as error:
+            if self._ends_batch(error):
+                raise
+            if isinstance(error, OutOfTimeError):
+                return Score(self.floor, error=_OUT_OF_TIME)
+            parts, metrics = (context.parts, context.metrics) if context else ({}, {})
+            return Score(self.floor, parts, metrics, _describe_error(error))
+
     def _ends_batch(self, error: BaseException) -> bool:
-        last = None if self.end is None else self.end + 2 * self.grace
-        return _ends_batch(error, last)
+        """Return whether an exception ends the batch: Ctrl-C without a deadline, or the last interruption."""
+        if self.end is None:
+            return isinstance(error, KeyboardInterrupt)
+        return isinstance(error, OutOfTimeError) and time.monotonic() >= self.end + 2 * self.grace
 
 
 def _ignore(*_: object) -> None:
     """Do nothing."""
 
 
-def _ends_batch(error: BaseException, last: float | None) -> bool:
-    """Return whether an exception ends a batch: an interruption after the last moment; Ctrl-C without a deadline."""
-    if last is None:
-        return isinstance(error, KeyboardInterrupt)
-    return isinstance(error, OutOfTimeError) and time.monotonic() >= last
-
-
-async def _score_or_floor(
-    reward: Scorable, entry: object, floor: float, ends_batch: Callable[[BaseException], bool]
-) -> Score:
-    context: ScoringContext | None = None
-    try:
-        context = ScoringContext(Rollout.read(entry))
-        return await _score(reward, context)
-    except BaseException as error:
-        if ends_batch(error):
-            raise
-        if isinstance(error, OutOfTimeError):
-            return Score(floor, error=_OUT_OF_TIME)
-        parts, metrics = (context.parts, context.metrics) if context else ({}, {})
-        return Score(floor, parts, metrics, _describe_error(error))
-
-
 def _describe_error(error: BaseException) -> str:
     """Return the exception's type and location. Its text is left out, because it may contain the model's answer."""
-    frames = traceback.extract_tb(error.__traceback__)
-    user_frames = [frame for frame in frames if "bedrock_rft" not in frame.filename.replace("\\", "/").split("/")]
-    frame = (user_frames or frames)[-1]
-    file = frame.filename.replace("\\", "/").rpartition("/")[2]
+    frames = [(PurePath(one.filename).parts, one.lineno) for one in traceback.extract_tb(error.__traceback__)]
+    path, line = ([frame for frame in frames if "bedrock_rft" not in frame[0]] or frames)[-1]
     description = kind = type(error).__name__
     with contextlib.suppress(Exception):  # the exception's class is the user's code
         description = f"{kind}: {error}" if getattr(error, "loggable", False) is True else kind
-    return str(encodable(f"{description} in {file}, line {frame.lineno}"))
+    return str(encodable(f"{description} in {path[-1]}, line {line}"))
 
 
 def _in_event_loop() -> bool:
-    import asyncio
+    import asyncio  # inside functions only: it takes a third of the time of a cold start
 
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+    with contextlib.suppress(RuntimeError):
+        return asyncio.get_running_loop() is not None
+    return False
 
 
 def _run_coroutine(coroutine: Coroutine[Any, Any, T], *, can_wait: bool) -> T:
@@ -254,7 +232,7 @@ def _run_coroutine(coroutine: Coroutine[Any, Any, T], *, can_wait: bool) -> T:
             return result
         coroutine.close()
         raise _NotAsyncError(_NOT_ASYNC)
-    import asyncio  # inside functions only: it takes a third of the time of a cold start
+    import asyncio
 
     if not _in_event_loop():
         return asyncio.run(coroutine)

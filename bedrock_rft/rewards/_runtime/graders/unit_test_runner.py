@@ -6,6 +6,7 @@ is undone before each test.
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
 import builtins
@@ -118,6 +119,7 @@ class _Runner:
         self._space: dict[str, Any] | None = None
         self._defined: set[str] = set()
         guards.guard_assertions()
+        sys.modules["pytest"] = _Pytest()
         for name in {"math", *_imported(test.get("code", "") for test in task["tests"])}:
             with contextlib.suppress(Exception):  # before the code can change them
                 importlib.import_module(name)
@@ -206,8 +208,7 @@ class _Runner:
         """Return the function under test for `check(candidate)`."""
         name = self._task["entry_point"]
         functions = [value for value in space.values() if isinstance(value, types.FunctionType)]
-        own = [function for function in functions if function.__globals__ is space or function.__module__ == "answer"]
-        return space[name] if name else own[-1]
+        return space[name] if name else [one for one in functions if one.__module__ == "answer"][-1]
 
     @staticmethod
     def _passes_call(space: dict[str, Any], test: dict[str, Any]) -> bool:
@@ -265,11 +266,8 @@ def _call_test(function: Any) -> None:
     cases: list[dict[str, Any]] = [{}]
     for names, values in getattr(function, "parameters", []):
         keys = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
-        cases = [
-            {**case, **dict(zip(keys, value if len(keys) > 1 else [value], strict=True))}
-            for case in cases
-            for value in values
-        ]
+        rows = [dict(zip(keys, value if len(keys) > 1 else [value], strict=True)) for value in values]
+        cases = [{**case, **row} for case in cases for row in rows]
     parameters = inspect.signature(function).parameters.items()
     required = {name for name, parameter in parameters if parameter.default is parameter.empty}
     missing = required - {name for case in cases for name in case}
@@ -278,9 +276,7 @@ def _call_test(function: Any) -> None:
     for case in cases:
         result = function(**case)
         if inspect.iscoroutine(result):
-            import asyncio
-
-            asyncio.run(result)
+            importlib.import_module("asyncio").run(result)
 
 
 def _execute(code: str, space: dict[str, Any], file: str) -> None:
@@ -289,8 +285,6 @@ def _execute(code: str, space: dict[str, Any], file: str) -> None:
     flags = 0
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.module == "__future__":
-            import __future__
-
             flags |= sum(getattr(__future__, alias.name).compiler_flag for alias in node.names)
             continue
         with contextlib.suppress(Exception, SystemExit):
@@ -311,16 +305,14 @@ def _open_streams() -> None:
 
 
 def _apply_limits(limits: dict[str, int]) -> None:
-    try:
+    with contextlib.suppress(ImportError):  # Windows
         import resource
-    except ImportError:  # Windows
-        return
-    for name, limit in limits.items():
-        kind = getattr(resource, name, None)
-        if kind is not None:
-            hard = resource.getrlimit(kind)[1]
-            value = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-            resource.setrlimit(kind, (value, value))
+
+        for name, limit in limits.items():
+            if hasattr(resource, name):
+                hard = resource.getrlimit(getattr(resource, name))[1]
+                value = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+                resource.setrlimit(getattr(resource, name), (value, value))
 
 
 def _main() -> None:
@@ -337,8 +329,8 @@ def _main() -> None:
         result["passed"] = sum([runner.passes(test) for test in task["tests"]])
     except _UnusableTestError as error:
         result["error"] = str(error)
-    except BaseException:  # noqa: BLE001 - such as running out of memory
-        result["passed"] = 0
+    except BaseException:  # noqa: BLE001, S110 - such as running out of memory
+        pass
     write(report, f"{token} {json.dumps(result)}".encode())
     leave(0)
 

@@ -32,6 +32,7 @@ __all__ = ["PassesTests", "find_code"]
 _MAX_CHARACTERS = 200_000
 _PYTHON = frozenset({"python", "py", "python3", "py3", "pycon"})
 _RUNNER = Path(__file__).with_name("unit_test_runner.py")
+_LIMITS = {"RLIMIT_FSIZE": 1024 * 1024, "RLIMIT_CORE": 0, "RLIMIT_NOFILE": 64, "RLIMIT_NPROC": 0}
 _INPUT_KEYS = ("input", "stdin", "inputs")
 _OUTPUT_KEYS = ("output", "stdout", "outputs", "expected_output")
 
@@ -91,7 +92,9 @@ class PassesTests(Leaf):
         tests = _parse_tests(rollout.reference if self.tests is None else rollout.extra.get(self.tests))
         entry_point = rollout.extra.get("entry_point")
         entry_point = entry_point if isinstance(entry_point, str) else ""
-        code = find_code(rollout.answer, _used_names(tests) | ({entry_point} if entry_point else set()))
+        used = [entry_point, *(test.get("function", "") for test in tests)]
+        used += [name for test in tests for name in _names(test.get("code", ""))[1]]
+        code = find_code(rollout.answer, {*used} - {""})
         if not code.strip():
             return Score(0.0)
         passed = self._run({"setup": self.setup, "code": code, "tests": tests, "entry_point": entry_point}, len(tests))
@@ -101,42 +104,24 @@ class PassesTests(Leaf):
     def _run(self, task: dict[str, Any], count: int) -> int:
         """Run the code and return the number of tests that it passes."""
         token = secrets.token_hex(16)
-        task = {**task, "limits": self._limits(), "paths": _package_paths(), "token": token}
+        limits = {**_LIMITS, "RLIMIT_CPU": int(self.seconds) + 1, "RLIMIT_AS": self.memory * 1024 * 1024}
+        task = {**task, "limits": limits, "paths": _package_paths(), "token": token}
         with tempfile.TemporaryDirectory(prefix="answer-", ignore_cleanup_errors=True) as folder:
             output = _run_process(json.dumps(task).encode(), folder, self.seconds)
         written_token, _, report = output.decode("utf-8", "replace").partition(" ")
         if not secrets.compare_digest(written_token.encode(), token.encode()):
             return 0
-        try:
-            result: Any = json.loads(report)
-            error, passed = result["error"], result["passed"]
-        except (ValueError, TypeError, KeyError):
-            return 0
-        if error:
-            raise ValueError(f"a test cannot be used: {error}")
-        return min(passed, count) if isinstance(passed, int) else 0
-
-    def _limits(self) -> dict[str, int]:
-        return {
-            "RLIMIT_CPU": int(self.seconds) + 1,
-            "RLIMIT_AS": self.memory * 1024 * 1024,
-            "RLIMIT_FSIZE": 1024 * 1024,
-            "RLIMIT_CORE": 0,
-            "RLIMIT_NOFILE": 64,
-            "RLIMIT_NPROC": 0,
-        }
+        result = json.loads(report)
+        if result["error"]:
+            raise ValueError(f"a test cannot be used: {result['error']}")
+        return min(int(result["passed"]), count)
 
 
 def find_code(text: str, names: Iterable[str] = ()) -> str:
-    """Return the Python code in an answer, without a reasoning model's thoughts.
+    """Return the Python code in an answer, or an empty string if there are only blocks of other languages.
 
-    Args:
-        text: the answer.
-        names: names that the tests use. Of several fenced blocks, those are taken that define them, and the blocks
-            that define what these use. If no block does, the last Python block is taken.
-
-    Returns:
-        The code, or an empty string if there are only blocks of other languages.
+    Of several fenced blocks, those are taken that define `names`, which the tests use, and the blocks that define
+    what these use. If no block does, the last Python block is taken.
     """
     text = strip_thoughts(text[-_MAX_CHARACTERS:])
     _, opened, tagged = text.rpartition("<answer>")
@@ -160,10 +145,9 @@ def _select_blocks(blocks: Sequence[str], names: Iterable[str]) -> list[str]:
     missing = set(names)
     selected: list[str] = []
     for code in reversed(blocks):
-        tree = _parse_code(code)
-        defined = _defined_names(tree) if tree is not None else set[str]()
-        if tree is not None and defined & missing:
-            missing = (missing - defined) | (_loaded_names(tree) - defined)
+        defined, used = _names(code)
+        if defined & missing:
+            missing = (missing - defined) | used
             selected.insert(0, code)
     return selected
 
@@ -175,36 +159,16 @@ def _parse_code(code: str) -> ast.Module | None:
         return None
 
 
-def _defined_names(tree: ast.Module) -> set[str]:
-    """Return the names that the top level of a module defines, other than by importing them."""
-    defined: set[str] = set()
-    for node in tree.body:
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            defined.add(node.name)
-        elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
-            defined |= {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name) and _is_stored(inner)}
-    return defined
-
-
-def _is_stored(name: ast.Name) -> bool:
-    return isinstance(name.ctx, ast.Store)
-
-
-def _loaded_names(tree: ast.Module) -> set[str]:
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and not _is_stored(node)}
-    return {name for name in names if not hasattr(builtins, name)}
-
-
-def _used_names(tests: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Return the names that tests use and do not define."""
-    used: set[str] = set()
-    for test in tests:
-        if test.get("function"):
-            used.add(str(test["function"]))
-        tree = _parse_code(str(test.get("code", "")))
-        if tree is not None:
-            used |= _loaded_names(tree) - _defined_names(tree)
-    return used
+def _names(code: str) -> tuple[set[str], set[str]]:
+    """Return the names that the top level of code defines, other than by importing, and those that it needs."""
+    tree = _parse_code(code) or ast.Module([], [])
+    definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    defined = {node.name for node in tree.body if isinstance(node, definitions)}
+    assignments = [node for node in tree.body if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign))]
+    stored = [name for node in assignments for name in ast.walk(node) if isinstance(name, ast.Name)]
+    defined |= {name.id for name in stored if isinstance(name.ctx, ast.Store)}
+    loaded = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Store)}
+    return defined, {name for name in loaded - defined if not hasattr(builtins, name)}
 
 
 def _parse_tests(value: Any) -> list[dict[str, Any]]:
@@ -221,9 +185,8 @@ def _parse_tests(value: Any) -> list[dict[str, Any]]:
 
 def _parse_test(item: Any) -> list[dict[str, Any]]:
     if isinstance(item, str) and item.strip():
-        code = (
-            "\n\n".join(code for _, code in fenced_blocks(item)) if item.lstrip().startswith(("```", "~~~")) else item
-        )
+        fenced = item.lstrip().startswith(("```", "~~~"))
+        code = "\n\n".join(code for _, code in fenced_blocks(item)) if fenced else item
         if _parse_code(code) is None:
             raise ValueError("a test is not valid Python")
         return [{"code": code}]
