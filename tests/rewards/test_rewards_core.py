@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 import bedrock_rft
 from bedrock_rft import RewardError
 from bedrock_rft.rewards import Handler, Numeric, Reward, Rollout, Score, reward
+from bedrock_rft.rewards._runtime.deadline import run_until
 from bedrock_rft.rewards._runtime.reward import Leaf
 from bedrock_rft.rewards._targets.handler_response import parse_response
 
@@ -380,6 +381,17 @@ def test_a_timer_and_a_handler_of_the_caller_are_restored() -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
+
+
+def test_of_nested_deadlines_the_earliest_counts() -> None:
+    @reward
+    def limited(rollout: Rollout) -> float:
+        run_until(functools.partial(time.sleep, 30), time.monotonic() + float(rollout.answer))
+        return 1.0
+
+    began = time.monotonic()
+    assert values(limited.handler([entry("1", "0.1"), entry("2", "20")], Context(1.0))) == [1.0, 0.0]
+    assert time.monotonic() - began < 3
 
 
 def test_a_reward_may_use_an_alarm_of_its_own() -> None:

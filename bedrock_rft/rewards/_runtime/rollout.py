@@ -51,11 +51,9 @@ class Rollout:
         messages = fields.get("messages")
         if not isinstance(messages, Sequence) or isinstance(messages, (str, bytes)):
             raise ValueError(f"messages must be a list, not {type(messages).__name__}")  # noqa: TRY004 - as above
-        parsed: list[Mapping[str, Any]] = []
-        for message in cast("list[Any]", messages):
-            if not isinstance(message, Mapping):
-                raise ValueError("each of the messages must be an object with role and content")  # noqa: TRY004 - as above
-            parsed.append(cast("Mapping[str, Any]", message))
+        parsed = cast("Sequence[Mapping[str, Any]]", messages)
+        if not all(isinstance(message, Mapping) for message in cast("Sequence[object]", messages)):
+            raise ValueError("each of the messages must be an object with role and content")
         metadata = fields.get("metadata")
         nested: Mapping[str, Any] = cast("Mapping[str, Any]", metadata) if isinstance(metadata, Mapping) else {}
         source = fields if "reference_answer" in fields else nested

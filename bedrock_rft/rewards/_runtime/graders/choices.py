@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import NamedTuple
 
 __all__ = ["parse_choice"]
 
@@ -17,46 +17,33 @@ _NOT_AN_ANSWER = re.compile(
 _CONNECTOR = r"(?:because|since|as|so|which|for|due|with|and|is|was|but|that|based|given|from|in|by|it|the)\b"
 
 
-class _Patterns(NamedTuple):
-    alone: re.Pattern[str]
-    labelled: re.Pattern[str]
-    phrase: re.Pattern[str]
-    verdict: re.Pattern[str]
-    mention: re.Pattern[str]
-    hedge: re.Pattern[str]
-    listed: re.Pattern[str]
-
-
 def parse_choice(text: str, letters: str, *, marked: bool) -> str | None:
     """Return the letter that an answer names, or None if it names none or several."""
     patterns = _compile_patterns(letters)
     text = text.strip()
-    alone = patterns.alone.fullmatch(text) if len(text) <= _MAX_TEXT else None
+    alone = patterns["alone"].fullmatch(text) if len(text) <= _MAX_TEXT else None
     if alone is not None:
         return alone.group("letter").upper()
-    for kind in (patterns.phrase, patterns.verdict):
+    for kind in (patterns["phrase"], patterns["verdict"]):
         letter, decided = _last_phrase(text, kind, patterns)
         if decided:
             return letter
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     if len(lines) > 1:
-        found = {
-            match.group("letter").upper() for line in (lines[0], lines[-1]) if (match := patterns.alone.fullmatch(line))
-        }
+        found = _letters(patterns["alone"].fullmatch(line) for line in (lines[0], lines[-1]))
         if found:
             return found.pop() if len(found) == 1 else None
     letter = _labelled(text, patterns)
     if letter is None and len(lines) > 1 and not marked:
         letter = _labelled(lines[-1], patterns)
-        others = {other.group("letter").upper() for other in patterns.listed.finditer(text[-_MAX_TEXT:])}
-        letter = letter if others <= {letter} else None
+        letter = letter if _letters(patterns["listed"].finditer(text[-_MAX_TEXT:])) <= {letter} else None
     if letter is not None:
         return letter
-    mentions = {match.group("letter").upper() for match in patterns.mention.finditer(text[-_MAX_TEXT:])}
+    mentions = _letters(patterns["mention"].finditer(text[-_MAX_TEXT:]))
     return mentions.pop() if len(mentions) == 1 else None
 
 
-def _last_phrase(text: str, pattern: re.Pattern[str], patterns: _Patterns) -> tuple[str | None, bool]:
+def _last_phrase(text: str, pattern: re.Pattern[str], patterns: dict[str, re.Pattern[str]]) -> tuple[str | None, bool]:
     """Return the letter of the last phrase such as "the answer is B", and whether there is such a phrase."""
     last = None
     for match in pattern.finditer(text):
@@ -64,22 +51,25 @@ def _last_phrase(text: str, pattern: re.Pattern[str], patterns: _Patterns) -> tu
             last = match
     if last is None:
         return None, False
-    hedged = patterns.hedge.match(text, last.end()) is not None
+    hedged = patterns["hedge"].match(text, last.end()) is not None
     return (None if hedged else last.group("letter").upper()), True
 
 
-def _labelled(text: str, patterns: _Patterns) -> str | None:
+def _labelled(text: str, patterns: dict[str, re.Pattern[str]]) -> str | None:
     """Return the letter of a text such as "B) Paris", unless it lists other letters too."""
-    match = patterns.labelled.match(text) if len(text) <= _MAX_TEXT else None
-    if match is None or patterns.hedge.match(text, match.end("letter")):
+    match = patterns["labelled"].match(text) if len(text) <= _MAX_TEXT else None
+    if match is None or patterns["hedge"].match(text, match.end("letter")):
         return None
     letter = match.group("letter").upper()
-    others = {other.group("letter").upper() for other in patterns.listed.finditer(text, match.end("letter"))}
-    return letter if others <= {letter} else None
+    return letter if _letters(patterns["listed"].finditer(text, match.end("letter"))) <= {letter} else None
+
+
+def _letters(matches: Iterable[re.Match[str] | None]) -> set[str]:
+    return {match.group("letter").upper() for match in matches if match is not None}
 
 
 @lru_cache(maxsize=64)
-def _compile_patterns(letters: str) -> _Patterns:
+def _compile_patterns(letters: str) -> dict[str, re.Pattern[str]]:
     upper, both = f"[{letters}]", f"[{letters}{letters.lower()}]"
     open_text = r"(?:\\(?:text|textbf|mathrm|mathbf|boxed|textit|mathit)\s?\{)?"
     opening = rf"(?:[\s(\[\"'*$_`:\u201c]|\\[(\[]){{0,8}}{open_text}[\s(\[*]{{0,3}}"
@@ -99,27 +89,27 @@ def _compile_patterns(letters: str) -> _Patterns:
         r"(?:answer|(?:correct|right|best|final|appropriate|suitable|likely)\s+(?:choice|option|letter|response|one))"
     )
     trailer = r"(?:\s+(?:here|to\s+(?:the|this)\s+question|choice|option|letter)){0,2}"
-    return _Patterns(
-        alone=re.compile(rf"{opening}{label}(?P<letter>{both}){closing}", re.IGNORECASE),
-        labelled=re.compile(
+    return {
+        "alone": re.compile(rf"{opening}{label}(?P<letter>{both}){closing}", re.IGNORECASE),
+        "labelled": re.compile(
             rf"{opening}{label}(?P<letter>{both})(?:[)\]}}*]{{0,4}}\s?[:)\].}}-](?=[\s*]|$)|\*\*\s|[)}}]{{1,3}}[\s\\])",
             re.DOTALL,
         ),
-        phrase=re.compile(
+        "phrase": re.compile(
             rf"(?i:{noun}{trailer}{link}){opening}(?i:(?:option|choice|letter|answer)?)[\s(*:]{{0,4}}{open_text}\s?{letter}"
         ),
-        verdict=re.compile(
+        "verdict": re.compile(
             rf"(?:(?i:option|choice|answer|letter)\s+)?(?<![\w'\u2019])[(*\"']{{0,3}}{letter}[)*\"'.:]{{0,3}}\s+(?:is|would\s+be|must\s+be|seems)\s+"
             rf"(?:therefore\s+|thus\s+|clearly\s+)?(?:the\s+)?(?:only\s+)?(?:most\s+)?"
             rf"(?:correct|right|best|accurate|appropriate|answer)\b"
         ),
-        mention=re.compile(
+        "mention": re.compile(
             rf"(?i:\b(?:answer|option|choice|choose|pick|select|go\s+with|chose|picked|selected)\s+(?:option\s+|choice\s+|answer\s+)?)[(*\"']{{0,3}}{letter}"
         ),
-        hedge=re.compile(
+        "hedge": re.compile(
             rf"[\s)\]*\"'}}.$]{{0,6}}(?:(?:\bor\b|/|\\/|\bOR\b)\s*(?:(?i:option|choice|maybe|possibly|perhaps|even)\s+)?[(*\"']{{0,3}}{both}(?![\w'\u2019])"
             rf"|(?:,|&|;|\band\b|\bor\b)\s*(?:(?:and|or)\s+)?(?:(?i:option|choice)\s+)?[(*\"']{{0,3}}{upper}(?![\w'\u2019])"
             rf"(?!\)?\s+(?:is|was|are|has|can|would|looks|seems|does|fails|cannot)\b))"
         ),
-        listed=re.compile(rf"(?<![\w'\u2019])[(*]{{0,3}}(?P<letter>{upper})(?=[).:\],/]|\s*$|\s+(?:or|and)\b)"),
-    )
+        "listed": re.compile(rf"(?<![\w'\u2019])[(*]{{0,3}}(?P<letter>{upper})(?=[).:\],/]|\s*$|\s+(?:or|and)\b)"),
+    }

@@ -13,7 +13,7 @@ from bedrock_rft.rewards._runtime.graders.extraction import fenced_blocks, strip
 from bedrock_rft.rewards._runtime.reward import Leaf
 from bedrock_rft.rewards._runtime.rollout import Rollout
 
-__all__ = ["JsonEqual", "JsonSchema", "find_json", "json_equal"]
+__all__ = ["JsonEqual", "JsonSchema", "find_json", "json_equal", "json_text", "parse_json"]
 
 _START = re.compile(r"[\[{]")
 _MAX_ATTEMPTS = 50
@@ -40,7 +40,7 @@ def find_json(text: str, *, last: bool = False) -> Any:
     text = (inside if closed else text).strip()
     blocks = [content for language, content in fenced_blocks(text) if language in _LANGUAGES]
     for candidate in [text, *reversed(blocks[-_MAX_ATTEMPTS:])]:
-        if (value := _parse(candidate)) is not _MISSING:
+        if (value := parse_json(candidate, _MISSING)) is not _MISSING:
             return value
     value = _embedded_value(text, last=last)
     if value is _MISSING:
@@ -64,11 +64,17 @@ def _embedded_value(text: str, *, last: bool) -> Any:
     return longest
 
 
-def _parse(text: str) -> Any:
+def parse_json(text: str, default: Any = None) -> Any:
+    """Return the value of a JSON text, or the default."""
     try:
         return json.loads(text, parse_constant=_reject_constant)
     except (ValueError, RecursionError):
-        return _MISSING
+        return default
+
+
+def json_text(value: Any) -> str:
+    """Return text as it is, and any other value as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _reject_constant(name: str) -> Any:
@@ -96,7 +102,7 @@ class JsonEqual(Leaf):
 
     def grade(self, rollout: Rollout) -> float:
         wanted = rollout.reference
-        if isinstance(wanted, str) and (wanted := _parse(wanted)) is _MISSING:
+        if isinstance(wanted, str) and (wanted := parse_json(wanted, _MISSING)) is _MISSING:
             raise ValueError("the reference is text that is not JSON; use Exact() for text")
         try:
             return self._compare(wanted, find_json(rollout.answer))

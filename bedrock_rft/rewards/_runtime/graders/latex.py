@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["canonical_text"]
+__all__ = ["TEXT", "canonical_text"]
 
 _MAX_CHARACTERS = 2000
-_TEXT = re.compile(
-    r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mathsf|mbox|boldsymbol|bm|operatorname|emph|"
-    r"underline)\s?\{([^{}]{0,300})\}"
+TEXT = re.compile(
+    r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mathsf|mbox|hbox|boldsymbol|bm|operatorname|"
+    r"underline|emph)\s?\{([^{}]{0,300})\}"
 )
+"""A command that sets its text in another font."""
+
 _UNIT = re.compile(
     r"(?<=[\d})])\s?(?:\\[,;: ]\s?)?\\(?:text|mathrm|mbox)\s?\{\s?[A-Za-z][^{}]{0,80}\}(?:\^\{?\d\}?)?\s?$"
 )
@@ -18,6 +20,12 @@ _REMOVED = re.compile(
     r"\\(?:left|right|displaystyle|textstyle|bf|rm|!|\(|\)|\[|\])(?![A-Za-z])|\*\*|__|`|\^\s?\{?\s?\\circ\s?\}?|\\?%|\\?\$"
 )
 _SPACING = re.compile(r"\\(?:[,;: ]|quad|qquad|\\)(?![A-Za-z])|~|\u00a0|\u202f|\u2009")
+_SYNONYMS = (
+    *((f"\\{name}", "\\frac") for name in ("dfrac", "tfrac", "cfrac")),
+    *((f"\\{name}", f"\\{name[:2]}") for name in ("neq", "leq", "geq")),
+    *zip("\u2212\u03c0\u221e\u221a", ("-", "\\pi", "\\infty", "\\sqrt "), strict=True),
+    ("{,}", ","),
+)
 _SHORT_FRACTION = re.compile(r"\\frac\s?(?:\{([^{}]{1,40})\}|(\w))\s?(?:\{([^{}]{1,40})\}|(\w))")
 _SLASH = re.compile(r"(-?)(\d{1,20})/(\d{1,20})")
 _ROOT = re.compile(r"\\sqrt\s?(\w)")
@@ -32,16 +40,11 @@ def canonical_text(text: str) -> str:
     """Return a form of the text that is equal for answers that differ in notation only. Nothing is computed."""
     if len(text) > _MAX_CHARACTERS:
         return text
-    text = _REMOVED.sub("", text.replace("\u2212", "-").replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac"))
-    text = text.replace("\\cfrac", "\\frac").replace("{,}", ",").replace("\\neq", "\\ne").replace("\\leq", "\\le")
-    text = (
-        text.replace("\\geq", "\\ge")
-        .replace("\u03c0", "\\pi")
-        .replace("\u221e", "\\infty")
-        .replace("\u221a", "\\sqrt ")
-    )
+    for written, plain in _SYNONYMS:
+        text = text.replace(written, plain)
+    text = _REMOVED.sub("", text)
     text = _UNIT.sub("", text.strip())
-    text = _SPACING.sub(" ", _TEXT.sub(r"\1", _TEXT.sub(r"\1", text)))
+    text = _SPACING.sub(" ", TEXT.sub(r"\1", TEXT.sub(r"\1", text)))
     text = " ".join(text.split()).rstrip(" .,;")
     if _WORDS.search(text):  # words, in which spaces and digits have a meaning
         return re.sub(r" ?([(),;:\[\]]) ?", r"\1", text)

@@ -15,23 +15,15 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from bedrock_rft.rewards._runtime.graders.extraction import strip_thoughts
-from bedrock_rft.rewards._runtime.graders.json_match import find_json
+from bedrock_rft.rewards._runtime.graders.json_match import find_json, json_text
 from bedrock_rft.rewards._runtime.reward import Leaf
 from bedrock_rft.rewards._runtime.rollout import Rollout, Score, finite_float
 
 __all__ = ["Judge", "JudgeError"]
 
-_RETRYABLE_CODES = frozenset(
-    {
-        "ThrottlingException",
-        "TooManyRequestsException",
-        "ServiceUnavailableException",
-        "InternalServerException",
-        "ModelTimeoutException",
-        "ModelNotReadyException",
-        "ModelErrorException",
-        "RequestTimeout",
-    }
+_RETRYABLE_CODE = re.compile(
+    "(?:Throttling|TooManyRequests|ServiceUnavailable|InternalServer|Model(?:Timeout|NotReady|Error))Exception|"
+    "RequestTimeout"
 )
 _MAX_CHARACTERS = 50_000
 _SCORE_TEXT = re.compile(r"\s*(-?\d{1,9}(?:\.\d{1,9})?)\s*(?:/\s*(\d{1,9}))?\s*")
@@ -186,7 +178,7 @@ class Judge(Leaf):
         prompt = _USER_PROMPT.format(
             fence=fence,
             question=rollout.prompt[-_MAX_CHARACTERS:],
-            reference=_to_text(rollout.reference)[-_MAX_CHARACTERS:],
+            reference=json_text(rollout.reference)[-_MAX_CHARACTERS:],
             answer=strip_thoughts(rollout.answer)[-_MAX_CHARACTERS:],
         )
         return {"system": [{"text": system}], "messages": [{"role": "user", "content": [{"text": prompt}]}]}
@@ -221,16 +213,11 @@ class Judge(Leaf):
         return (min(max(float(value), low), high) - low) / (high - low)
 
     def _metrics(self, response: Mapping[str, Any], seconds: float) -> dict[str, float]:
-        input_tokens, output_tokens = (
-            float(_get_path(response, "usage", name) or 0) for name in ("inputTokens", "outputTokens")
-        )
-        metrics = {
-            f"{self.name}_input_tokens": input_tokens,
-            f"{self.name}_output_tokens": output_tokens,
-            f"{self.name}_seconds": seconds,
-        }
+        tokens = {name: float(_get_path(response, "usage", f"{name}Tokens") or 0) for name in ("input", "output")}
+        metrics = {f"{self.name}_{name}_tokens": count for name, count in tokens.items()}
+        metrics[f"{self.name}_seconds"] = seconds
         if self.input_price is not None or self.output_price is not None:
-            cost = input_tokens * (self.input_price or 0.0) + output_tokens * (self.output_price or 0.0)
+            cost = tokens["input"] * (self.input_price or 0.0) + tokens["output"] * (self.output_price or 0.0)
             metrics[f"{self.name}_cost_usd"] = cost / 1_000_000
         return metrics
 
@@ -284,8 +271,4 @@ def _error_code(error: BaseException) -> str:
 def _is_retryable(error: BaseException) -> bool:
     status = _get_path(getattr(error, "response", None), "ResponseMetadata", "HTTPStatusCode") or 0
     connection_failed = any(kind.__name__ in ("HTTPClientError", "ConnectionError") for kind in type(error).__mro__)
-    return connection_failed or _error_code(error) in _RETRYABLE_CODES or bool(status >= 500)  # noqa: PLR2004 - a failure of the service
-
-
-def _to_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return connection_failed or _RETRYABLE_CODE.fullmatch(_error_code(error)) is not None or bool(status >= 500)  # noqa: PLR2004 - a failure of the service

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from bedrock_rft.rewards._runtime.graders.extraction import find_final_answer
+from bedrock_rft.rewards._runtime.graders.latex import TEXT
 
 __all__ = ["answer_number", "last_number", "parse_number", "reference_number"]
 
@@ -29,10 +30,6 @@ _SUPERSCRIPTS = re.compile(f"\u207b?[{_SUPERSCRIPT_DIGITS}]{{1,9}}")
 _SUPERSCRIPT_VALUES = {ord(digit): str(value) for value, digit in enumerate(_SUPERSCRIPT_DIGITS)} | {0x207B: "-"}
 
 _GROUP_SPACE = re.compile(r"(?<=\d)(?:\{,\}|,?\\[,;:! ])\s?(?=\d{3}(?!\d))")
-_TEXT_GROUP = re.compile(
-    r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mathsf|mbox|hbox|boldsymbol|bm|operatorname|"
-    r"underline|emph)\s?\{([^{}]{0,300})\}"
-)
 _DROPPED = re.compile(
     r"\\(?:left|right|displaystyle|textstyle|big|Big|bigg|Bigg|bf|rm|!|\(|\)|\[|\])(?![A-Za-z])|\*\*|__|`|\u200b|\\\\$"
 )
@@ -150,8 +147,8 @@ def _normalize(text: str) -> str:
     text = text.translate(_TRANSLATION)
     if "\\" in text or "{" in text:
         text = _GROUP_SPACE.sub(",", text)
-        text = _TEXT_GROUP.sub(_inline_text, text)
-        text = _TEXT_GROUP.sub(_inline_text, text)
+        text = TEXT.sub(_inline_text, text)
+        text = TEXT.sub(_inline_text, text)
         text = text.replace("\\%", "%").replace("\\$", "$")
         text = re.sub(r"\\(?:cdot|times)(?![A-Za-z])", "*", text)
         text = re.sub(r"\\(?:Omega|ohm)(?![A-Za-z])", "\u03a9", text)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bedrock_rft.rewards._runtime.graders.extraction import strip_thoughts
+from bedrock_rft.rewards._runtime.graders.json_match import json_text, parse_json
 from bedrock_rft.rewards._runtime.rollout import Rollout
 
 __all__ = ["MissingFromSampleError", "openai_inputs", "render", "validate_template"]
@@ -46,7 +46,7 @@ def openai_inputs(rollout: Rollout) -> tuple[dict[str, Any], dict[str, Any]]:
     tools: Any = message.get("tool_calls")
     sample: dict[str, Any] = {
         "output_text": text,
-        "output_json": _parse_json(text),
+        "output_json": parse_json(text),
         "output_tools": tools if isinstance(tools, list) else [],
         "choices": [{"index": 0, "message": {**message, "content": text}}],
     }
@@ -75,7 +75,7 @@ def render(template: str, sample: Mapping[str, Any], item: Mapping[str, Any]) ->
         MissingFromSampleError: the answer lacks a variable.
         ValueError: the record lacks a variable.
     """
-    return _SLOT.sub(lambda slot: _to_text(_look_up(slot.group(1), sample, item)), template)
+    return _SLOT.sub(lambda slot: json_text(_look_up(slot.group(1), sample, item)), template)
 
 
 def _look_up(slot: str, sample: Mapping[str, Any], item: Mapping[str, Any]) -> Any:
@@ -101,18 +101,3 @@ def _steps(slot: str) -> Iterator[str | int]:
     for step in _STEP.finditer(path.group(2)):
         name, index, _, quoted = step.groups()
         yield int(index) if index else name or quoted
-
-
-def _parse_json(text: str) -> Any:
-    try:
-        return json.loads(text, parse_constant=_reject_constant)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _reject_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not valid JSON")
-
-
-def _to_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

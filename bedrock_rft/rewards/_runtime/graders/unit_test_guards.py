@@ -58,7 +58,7 @@ class Originals:
 
 
 class Instrument(ast.NodeTransformer):
-    """Count the assertions that a test reaches, check what it compares, and use the real builtins."""
+    """Count the assertions that a test reaches, check compared values, and use the real builtins."""
 
     def __init__(self, shadowed: set[str]) -> None:
         self._shadowed = shadowed
@@ -151,7 +151,7 @@ _CHECKS: tuple[Callable[[Any], Any], ...] = (
 
 
 def guard_assertions() -> None:
-    """Make the assertions of unittest check what they compare."""
+    """Make the assertions of unittest check their arguments."""
 
     def guard(method: Callable[..., Any]) -> Callable[..., Any]:
         def guarded(self: object, *args: Any, **keywords: Any) -> Any:

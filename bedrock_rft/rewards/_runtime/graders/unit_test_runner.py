@@ -1,8 +1,8 @@
 """Script that `PassesTests` runs in a new process: executes code and tests under limits and reports the result.
 
 It reads a JSON object from stdin and writes a secret token and the result as JSON. The code that it executes has a
-different stdout, so the output and the exit status of that code do not count. What the code changes in loaded modules
-is undone before each test.
+different stdout, so the output and the exit status of that code do not count. Its changes to loaded modules are undone
+before each test.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class _Runner:
         self.restore()
 
     def restore(self) -> None:
-        """Undo what the code has changed outside its own namespace."""
+        """Undo changes outside the namespace of the code."""
         self._originals.restore()
         sys.modules.update(pytest=_Pytest(), __main__=types.ModuleType("__main__"))
 
@@ -193,7 +193,7 @@ class _Runner:
                 value(self._candidate(before))
 
     def _shadowed(self, tree: ast.Module) -> set[str]:
-        """Return the builtins that the test uses and the code replaces, unless one of them is what is tested."""
+        """Return the builtins that the test uses and the code replaces, unless one of them is under test."""
         names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
         used = {name.id for name in names if isinstance(name.ctx, ast.Load)} & self._defined
         stored = {name.id for name in names if isinstance(name.ctx, ast.Store)}

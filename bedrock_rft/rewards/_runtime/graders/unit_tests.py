@@ -2,7 +2,7 @@
 
 This is no sandbox, and no proof against cheating. The limits and the empty environment stop accidents. Code that
 intends harm can use the network and read what the function's user can read. The tests run in the same process as the
-answer: what it patches is undone before each test, and objects that pass any comparison fail, but code that knows this
+answer: its patches are undone before each test, and objects that pass any comparison fail, but code that knows this
 module can change its result.
 """
 
