@@ -166,6 +166,10 @@ def wait(job_ids: tuple[str, ...], timeout: float | None, poll_interval: float) 
 @_timeout
 @_interval
 @_range
+@click.option("--max-cost", type=float, metavar="MONEY", help="A limit of money; see --on-limit.")
+@click.option("--max-hours", type=float, metavar="HOURS", help="A limit of hours; see --on-limit.")
+@click.option("--on-limit", type=click.Choice(["warn", "cancel"]), default="warn",
+              help="Warn at a limit, or cancel the job for good. Default: warn.")  # fmt: skip
 @many("--tracker", "trackers", type=click.Choice(["mlflow", "wandb", "tensorboard"]), help="Record the job there too.")
 def watch(
     job_ids: tuple[str, ...],
@@ -174,6 +178,7 @@ def watch(
     poll_interval: float,
     reward_range: tuple[float, float],
     trackers: tuple[str, ...],
+    **limits: Any,
 ) -> None:
     """Show the progress of jobs until they end.
 
@@ -190,6 +195,7 @@ def watch(
         "poll_interval": poll_interval,
         "reward_range": reward_range,
         "raise_on_failure": False,
+        **limits,
     }
     with open_client() as client:
         ended, late = watch_jobs(client, job_ids, chosen, trackers, options)

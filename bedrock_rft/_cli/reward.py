@@ -78,7 +78,7 @@ def _with(options: Sequence[Callable[[Any], Any]]) -> Callable[[F], F]:
     return lambda function: reduce(lambda inner, option: option(inner), reversed(options), function)
 
 
-@reward.command("new")
+@reward.command("new", shape='{"files"}')
 @click.argument("path", metavar="FILE.py", default="reward.py")
 def new(path: str) -> None:
     """Write a reward file with one function, and a test of it.
@@ -93,7 +93,7 @@ def new(path: str) -> None:
     note(f"Next:    bedrock-rft reward check {path} train.jsonl")
 
 
-@reward.command("from-openai")
+@reward.command("from-openai", shape='{"files"}')
 @click.argument("grader", metavar="FILE.json", type=click.Path(exists=True, dir_okay=False))
 @click.option("--out", metavar="FILE.py", default="reward.py", help="The file to write. Default: reward.py.")
 @many("--judge", "judges", metavar="[MODEL=]ID", help="The Bedrock model in place of OpenAI's, or of its MODEL")

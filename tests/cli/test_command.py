@@ -43,7 +43,7 @@ def test_each_help_page_is_as_recorded() -> None:
 def test_each_command_names_its_json() -> None:
     without = {words for words, inner, _ in every_command() if not getattr(inner, "shape", None)}
     groups = {words for words, inner, _ in every_command() if hasattr(inner, "list_commands")}
-    texts = {"files download", "completion", "reward new"}
+    texts = {"files download", "completion"}
     assert without - groups == {f"bedrock-rft {words}" for words in texts}
 
 
