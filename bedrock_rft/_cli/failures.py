@@ -51,7 +51,7 @@ class OutputClosedError(Exception):
 
 @dataclass
 class Outcome:
-    """The exit code of a command, and what is known of its context."""
+    """The exit code of a command, with its arguments and its context."""
 
     arguments: Sequence[str]
     code: int = 0

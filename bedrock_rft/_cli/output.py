@@ -108,7 +108,7 @@ def show_one(item: Any, fields: Columns, *, key: str = "id") -> None:
 
 
 def show(value: Any, *, text: str, ids: Sequence[str] = ()) -> None:
-    """Print a result that has a text of its own, and no rows.
+    """Print a result as one text.
 
     Args:
         value: the object, for JSON.

@@ -245,10 +245,10 @@ def plan(source: str, name: str, **options: Any) -> None:
 @_gold
 @deploy_options
 def deploy(source: str, name: str, data: str | None, gold: str | None, *, no_check: bool, **options: Any) -> None:
-    """Deploy a reward to Lambda with a role of its own, and check it.
+    """Deploy a reward to Lambda with an execution role, and check it.
 
-    It can be repeated: what is up to date stays. The exit code is 3 if the check
-    finds errors.
+    It can be repeated: parts that are up to date stay. The exit code is 3 if the
+    check finds errors.
     """
     with open_client(**_aws()) as client:
         made = client.rewards.deploy(

@@ -57,14 +57,14 @@ def confirm(question: str) -> None:
     """Ask for a confirmation on a terminal. Without a terminal and without `--yes`, refuse.
 
     Raises:
-        click.UsageError: nobody can be asked.
+        click.UsageError: there is no terminal to ask on.
         click.Abort: the answer is no.
     """
     given = settings()
     if given.yes:
         return
     if given.no_input or sys.stdin is None or not sys.stdin.isatty():
-        raise click.UsageError(f"{question} Nobody can be asked here, so nothing was done. Pass --yes to confirm.")
+        raise click.UsageError(f"{question} There is no terminal to ask, so nothing was done. Pass --yes to confirm.")
     click.confirm(question, abort=True, err=True)
 
 
