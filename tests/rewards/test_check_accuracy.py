@@ -23,7 +23,11 @@ from bedrock_rft.rewards import (
     check,
     reward,
 )
-from bedrock_rft.rewards._checking.accuracy import AnswerKind, _equivalents
+from bedrock_rft.rewards._checking.accuracy import AnswerKind, _equivalents, measure_accuracy
+from bedrock_rft.rewards._checking.answer_forms import find_form
+from bedrock_rft.rewards._checking.probes import AnswerKey
+from bedrock_rft.rewards._checking.trial import Trial
+from bedrock_rft.rewards._targets.resolve import resolve_target
 
 NUMBERS = ["1234", "0.5", "12", "-3", "0.25", "1/3"]
 NAMES = ["Paris", "New York", "Rome", "Oslo"]
@@ -147,8 +151,12 @@ def test_the_rates_of_the_graders_are_those_of_the_documentation() -> None:
     page = (Path(__file__).parents[2] / "docs" / "rewards.md").read_text(encoding="utf-8")
     rows = [tuple(cell.strip(" `") for cell in row) for row in re.findall(r"\| (.*) \| (.*%) \| (.*%) \|(.*)\|", page)]
     for (grader, references), row in zip(RATES, rows, strict=True):
-        measured = check(grader, records(references), accuracy=True).accuracy
-        assert measured is not None
+        tried = records(references)
+        form = find_form("as it is", tried)  # what the whole check finds too
+        assert form is not None
+        target = resolve_target(grader, timeout=None, memory=512, client=None)
+        trial = Trial(target, tried, ["row"] * len(tried))
+        measured = measure_accuracy(trial, AnswerKey.from_form(tried, form), "metadata", [], seed=0)
         wrong = ", ".join(one.kind for one in measured.kinds if one.mistakes)
         rates = f"{measured.false_positives:.0%}", f"{measured.false_negatives:.0%}"
         assert (repr(grader).replace("letters='ABCD'", '"ABCD"'), *rates, wrong) == row

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -228,8 +229,14 @@ def _packages(source: str) -> tuple[str, ...]:
     except SyntaxError:
         return ()  # PythonGrader explains it
     modules = dict.fromkeys(name for name in _imports(tree) if name not in sys.stdlib_module_names)
-    distributions: Mapping[str, list[str]] = packages_distributions() if modules else {}
+    distributions: Mapping[str, list[str]] = _distributions() if modules else {}
     return with_dependencies(*(distributions.get(module, [module])[0] for module in modules))
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    """Return the installed distributions by module; reading them takes half a second."""
+    return packages_distributions()
 
 
 def _imports(tree: ast.Module) -> Iterator[str]:
