@@ -46,17 +46,16 @@ def charts(runs: Sequence[tuple[str, Run]]) -> str:
     curves = [curve for panel in drawn for curve in panel.curves]
     labels = [label for label, _ in runs] if len(runs) > 1 else []
     legend = [
-        *(_swatch(COLOURS[place % len(COLOURS)], label) for place, label in enumerate(labels)),
+        *(
+            f"<span><span style='color:{COLOURS[place % len(COLOURS)]}'>━</span> {escape_html(label)}</span>"
+            for place, label in enumerate(labels)
+        ),
         *(["<span>○ validation</span>"] if any(curve.validation for curve in curves) else []),
         *(["<span>▲ checkpoint</span>"] if checkpoints else []),
         *([_NOT_FINITE] if any(curve.not_finite for curve in curves) else []),
     ]
     key = f"<p class='k'>{''.join(legend)}</p>" if legend else ""
     return f"{key}<div class='p'>{''.join(_chart(panel, checkpoints) for panel in drawn)}</div>"
-
-
-def _swatch(colour: str, label: str) -> str:
-    return f"<span><span style='color:{colour}'>━</span> {escape_html(label)}</span>"
 
 
 def _chart(panel: Panel, checkpoints: Iterable[tuple[int, int]]) -> str:

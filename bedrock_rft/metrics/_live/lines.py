@@ -110,8 +110,8 @@ class Json(View):
 
 def _summary(state: State) -> str:
     summary = "  ".join([sanitize_line(state.job.status, 20), *words.progress(state, time.time())])
-    for name, value in words.latest_values(state):  # as many as fit, the reward first
-        more = f"{summary}  {words.metric_title(name)} {words.format_number(value)}"
+    for _, title, value in words.latest_values(state):  # as many as fit, the reward first
+        more = f"{summary}  {title} {value}"
         if len(more) > WIDTH - _CLOCK:
             break
         summary = more

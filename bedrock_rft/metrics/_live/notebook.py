@@ -59,7 +59,7 @@ def panel(state: State, now: float) -> str:
     job, step, total = state.job, state.step, state.metrics.total_steps
     model = escape_html(job.fine_tuned_model or job.model)
     width = min(100, 100 * step / total) if step and total else None
-    values = [(escape_html(words.metric_title(name)), value) for name, value in words.latest_values(state)]
+    values = [f"{escape_html(title)} <b>{value}</b>" for _, title, value in words.latest_values(state)]
     shown = (*state.limits, *state.alarms)
     alarms = [f"<b class='{alarm.level}'>{alarm.level}</b> {escape_html(str(alarm))}" for alarm in shown]
     messages = [escape_html(words.format_event(event)) for event in state.messages]
@@ -67,7 +67,7 @@ def panel(state: State, now: float) -> str:
         _row([f"<b>{escape_html(job.id)}</b>", escape_html(job.status), model, *words.progress(state, now)]),
         _row([escape_html(words.money(state, now))]),
         f"<div class='b'><div style='width:{width:.1f}%'></div></div>" if width is not None else "",
-        _row([f"{name} <b>{words.format_number(value)}</b>" for name, value in values]),
+        _row(values),
         charts([("", state.metrics)]) if state.metrics else "",
         _list(alarms, ""),
         _list(messages, "m"),

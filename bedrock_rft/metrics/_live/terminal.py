@@ -115,10 +115,10 @@ class Terminal(View):
         table.add_column(no_wrap=True, max_width=24)
         table.add_column(justify="right", no_wrap=True)
         table.add_column(no_wrap=True)
-        for place, (name, value) in enumerate(words.latest_values(state)[:_METRICS]):
+        for place, (name, title, value) in enumerate(words.latest_values(state)[:_METRICS]):
             curve = sparkline([each for _, each in state.metrics.series(name)], _SPARK, unicode=self._bars)
             style = "cyan" if place == 0 else "dim"
-            table.add_row(Text(words.metric_title(name)), Text(words.format_number(value)), Text(curve, style=style))
+            table.add_row(Text(title), Text(value), Text(curve, style=style))
         return table
 
 

@@ -10,11 +10,6 @@ from bedrock_rft.types.events import Event
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
-def metric_title(name: str) -> str:
-    """Return the title of a metric without its unit."""
-    return sanitize_line(TITLES.get(name, name), 40).partition(" (")[0]
-
-
 def format_duration(seconds: float) -> str:
     """Format seconds in one or two units."""
     whole = int(seconds)
@@ -30,15 +25,10 @@ def format_duration(seconds: float) -> str:
 def progress(state: State, now: float) -> list[str]:
     """Return the current step, the elapsed and the remaining time, as far as they are known."""
     step, total = state.step, state.metrics.total_steps
-    elapsed, remaining = state.elapsed(now), state.remaining(now)
-    parts: list[str] = []
-    if step is not None:
-        parts.append(f"step {step:,} of {total:,}" if total is not None and total >= step else f"step {step:,}")
-    if elapsed is not None:
-        parts.append(f"{format_duration(elapsed)} so far")
-    if remaining is not None:
-        parts.append(f"{format_duration(remaining)} left")
-    return parts
+    of_total = f" of {total:,}" if step is not None and total is not None and total >= step else ""
+    times = ((state.elapsed(now), "so far"), (state.remaining(now), "left"))
+    parts = [f"step {step:,}{of_total}"] if step is not None else []
+    return parts + [f"{format_duration(seconds)} {end}" for seconds, end in times if seconds is not None]
 
 
 def money(state: State, now: float) -> str:
@@ -47,15 +37,13 @@ def money(state: State, now: float) -> str:
     return f"cost {cost.summary} (published price; rounding is not known)" if cost is not None and cost.summary else ""
 
 
-def format_number(value: float) -> str:
-    """Format a number with four digits; rounding errors become 0."""
-    return f"{0.0 if abs(value) < NOTHING else value:.4g}"
-
-
-def latest_values(state: State) -> list[tuple[str, float]]:
-    """Return the name and latest value of each metric."""
+def latest_values(state: State) -> list[tuple[str, str, str]]:
+    """Return the name of each metric, its title without unit, and its latest value; rounding errors become 0."""
     metrics = state.metrics
-    return [(name, series[-1][1]) for name in metrics.names if (series := metrics.series(name))]
+    latest = [(name, series[-1][1]) for name in metrics.names if (series := metrics.series(name))]
+    titles = [sanitize_line(TITLES.get(name, name), 40).partition(" (")[0] for name, _ in latest]
+    values = [f"{0.0 if abs(value) < NOTHING else value:.4g}" for _, value in latest]
+    return [(name, title, value) for (name, _), title, value in zip(latest, titles, values, strict=True)]
 
 
 def format_event(event: Event) -> str:
