@@ -138,8 +138,8 @@ def test_missing_answers_that_could_explain_a_difference_leave_it_undecided() ->
 
 
 def test_missing_answers_that_hide_right_and_wrong_ones_leave_it_undecided() -> None:
-    # Each model is right where the other is wrong on 10 prompts, but the base model's right answers are missing there,
-    # and as many of the tuned model elsewhere.
+    # Each model beats the other on 10 prompts, but the base model's right answers to them are missing, and as many
+    # wrong answers of the tuned model to other prompts.
     def base(index: int, _: int) -> float | None:
         return None if index < 10 else float(index >= 30)
 
