@@ -26,7 +26,7 @@ class Thresholds(ShortRepr):
         flat_share: share of the steps that must be over before a reward is called low or flat, because a healthy run
             may begin to learn after half of the job.
         flat_visible: a reward is called flat only if a rise of this share through the job was possible and would have
-            been visible above the noise. Closer to the maximum, it may be a plateau that was reached in a few steps. Above
+            been visible above the noise. Closer to the maximum, it may be a plateau of a few steps; above
             half of the range, a rise in the first steps must have been visible too.
         rise_errors: a rise of this many standard errors is real; over all windows, fewer than one run without a trend
             in 100 exceeds it.
