@@ -63,34 +63,19 @@ def _describe_probe(trial: Trial, probe: Probe) -> str:
     return f"the '{probe.kind}' answer to {trial.rows[probe.record]}"
 
 
-_TWO_FORMS = "AWS's documentation shows plain strings, and its GSM8K sample reads wrapped ones"
-_TWO_PLACES = "AWS documents metadata, and its sample reads the top level"
-_SHAPE_RULES: tuple[tuple[str, str, str, set[PayloadShape]], ...] = (
-    (
-        "reads_text_only",
-        "The reward reads only reference_answer['text']: if the service sends plain strings",
-        _TWO_FORMS,
-        {"metadata", "top level"},
-    ),
-    (
-        "reads_plain_only",
-        "The reward does not unwrap {'text': …}: if the service wraps a string",
-        _TWO_FORMS,
-        {"metadata, wrapped", "top level, wrapped"},
-    ),
-    (
-        "reads_top_level_only",
-        "The reward reads only a top-level reference_answer: if it comes under metadata",
-        _TWO_PLACES,
-        {"metadata", "metadata, wrapped"},
-    ),
-    (
-        "reads_metadata_only",
-        "The reward reads only metadata['reference_answer']: if it comes at the top level",
-        _TWO_PLACES,
-        {"top level", "top level, wrapped"},
-    ),
+_FORMS = "AWS's documentation shows plain strings, and its GSM8K sample reads wrapped ones"
+_PLACES = "AWS documents metadata, and its sample reads the top level"
+_PLAIN: set[PayloadShape] = {"metadata", "top level"}
+_WRAPPED: set[PayloadShape] = {"metadata, wrapped", "top level, wrapped"}
+_METADATA: set[PayloadShape] = {"metadata", "metadata, wrapped"}
+_TOP: set[PayloadShape] = {"top level", "top level, wrapped"}
+_SHAPE_RULES = (
+    ("reads_text_only", "reads only reference_answer['text']: if the service sends plain strings", _FORMS, _PLAIN),
+    ("reads_plain_only", "does not unwrap {'text': …}: if the service wraps a string", _FORMS, _WRAPPED),
+    ("reads_top_level_only", "reads only a top-level reference_answer: if it comes under metadata", _PLACES, _METADATA),
+    ("reads_metadata_only", "reads only metadata['reference_answer']: if it comes at the top level", _PLACES, _TOP),
 )
+"""The code, the first half of the summary, the reason, and the shapes that the reward does not read."""
 
 
 def shape_findings(trial: Trial, means: ShapeMeans) -> list[Finding]:
@@ -100,7 +85,7 @@ def shape_findings(trial: Trial, means: ShapeMeans) -> list[Finding]:
         return []
     level: Severity = "warning" if works & DOCUMENTED_SHAPES else "error"
     findings = [
-        Finding(level, code, f"{text}, {_shape_result(trial, means, broken)}", reason, _READ_ALL_SHAPES)
+        Finding(level, code, f"The reward {text}, {_shape_result(trial, means, broken)}", reason, _READ_ALL_SHAPES)
         for code, text, reason, broken in _SHAPE_RULES
         if any(shape in means for shape in broken) and not works & broken
     ]
@@ -322,7 +307,7 @@ def length_findings(
                 "warning",
                 "length_scores",
                 f"A wrong answer of {length:,} characters after {text} scores {value:.3f} instead of {base:.3f}",
-                "a model learns to write more, whatever it answers",
+                "a model learns to write more, be it right or wrong",
                 "Give credit for length only with a right answer (.gate), or less of it",
             )
             return
