@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, Protocol, cast
+import math
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from bedrock_rft._auth.endpoint import RFT_REGIONS, host_region
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._core.warnings import warn_once
 from bedrock_rft._resources.base import blocking, blocking_iter, checked_arguments, identifier, page_query, segment
 from bedrock_rft._resources.create_job import JOBS, check_metadata, check_name, create, find
+from bedrock_rft._resources.job_arguments import check_same, missing_in, parse_grader, refuse_path, reported
 from bedrock_rft._resources.monitoring import AsyncMonitoring, Monitoring
 from bedrock_rft._resources.raw_job import parse_create_body
 from bedrock_rft._transport.transport import Request
@@ -21,9 +22,21 @@ from bedrock_rft.types.jobs import CreateJob, CreateMethod, CreateReinforcement,
 from bedrock_rft.types.method import Hyperparameters, LambdaGrader
 from bedrock_rft.types.models import KNOWN_MODELS, Model
 
+if TYPE_CHECKING:
+    from bedrock_rft.costs import Prices
+    from bedrock_rft.metrics import Sweep
+
 __all__ = ["AsyncJobs", "Deployed", "Jobs"]
 
-_FILE_SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".parquet", ".txt", ".gz")
+
+class _Unset:
+    """The default of an argument that must be given."""
+
+    def __repr__(self) -> str:
+        return "required"
+
+
+_UNSET: Any = _Unset()
 
 
 class Deployed(Protocol):
@@ -38,7 +51,7 @@ class Deployed(Protocol):
 class AsyncJobs(AsyncMonitoring):
     """`client.jobs`: reinforcement fine-tuning jobs."""
 
-    @checked_arguments
+    @overload
     async def create(
         self,
         model: Model | str,
@@ -49,6 +62,32 @@ class AsyncJobs(AsyncMonitoring):
         hyperparameters: Hyperparameters | Mapping[str, Any] | None = None,
         metadata: Mapping[str, str] | None = None,
         name: str | None = None,
+    ) -> Job: ...
+    @overload
+    async def create(
+        self,
+        model: Model | str | None = None,
+        *,
+        like: Job | str,
+        training_file: File | str | None = None,
+        reward: LambdaArn | LambdaGrader | Deployed | str | None = None,
+        validation_file: File | str | None = None,
+        hyperparameters: Hyperparameters | Mapping[str, Any] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        name: str | None = None,
+    ) -> Job: ...
+    @checked_arguments
+    async def create(
+        self,
+        model: Model | str | None = _UNSET,
+        *,
+        training_file: File | str | None = _UNSET,
+        reward: LambdaArn | LambdaGrader | Deployed | str | None = _UNSET,
+        validation_file: File | str | None = None,
+        hyperparameters: Hyperparameters | Mapping[str, Any] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        name: str | None = None,
+        like: Job | str | None = None,
     ) -> Job:
         """Create a job. One call creates at most one.
 
@@ -65,24 +104,34 @@ class AsyncJobs(AsyncMonitoring):
             name: a unique name. If a job with this name exists, it is returned, so a script can be run again. If that
                 job failed or was cancelled, a warning says so. If it has another model, reward, file or hyperparameter,
                 `ConfigurationError` is raised.
+            like: a job whose model, files, reward and hyperparameters are used for arguments that are not given. Single
+                hyperparameters can be replaced. The name and other metadata are not copied.
 
         Raises:
             AmbiguousCreateError: the job may exist; the error says how to search for it.
             ConfigurationError: an argument is invalid; nothing was sent.
             APIStatusError: the service rejected the request.
         """
+        given: dict[str, Any] = {"model": model, "training_file": training_file, "reward": reward}
+        if like is not None:
+            earlier = await self.retrieve(like)
+            for argument, value in given.items():
+                if value is _UNSET or value is None:
+                    given[argument] = getattr(earlier, argument) or missing_in(earlier, argument)
+            validation_file = validation_file or earlier.validation_file
+            hyperparameters = {**reported(earlier), **Hyperparameters.of(hyperparameters or {}).sent()}
+        elif missing := [argument for argument, value in given.items() if value is _UNSET]:
+            raise TypeError(f"jobs.create() missing a required argument: '{missing[0]}'")
         marker = check_name(name)
         body = await self.prepare(
-            model,
-            training_file=training_file,
-            reward=reward,
+            **given,
             validation_file=validation_file,
             hyperparameters=hyperparameters,
             metadata=metadata,
             name=marker,
         )
         if name is not None and (existing := await find(self, marker, model=body.model)) is not None:
-            return _check_same(existing, body, name)
+            return check_same(existing, body, name)
         return await create(self, body, marker=marker)
 
     @checked_arguments
@@ -105,8 +154,8 @@ class AsyncJobs(AsyncMonitoring):
             ConfigurationError: an argument is invalid.
         """
         for argument, file in (("training_file", training_file), ("validation_file", validation_file)):
-            _refuse_path(argument, file)
-        grader = _grader(reward)
+            refuse_path(argument, file)
+        grader = parse_grader(reward)
         self._check_region(grader.arn)
         marker = check_name(name)
         settings = Hyperparameters.of(hyperparameters or {})
@@ -122,6 +171,105 @@ class AsyncJobs(AsyncMonitoring):
                 f"'{sanitize_line(body.model, 80)}' is not a known model for reinforcement fine-tuning. Used anyway."
             )
         return body
+
+    @checked_arguments
+    async def sweep(
+        self,
+        model: Model | str,
+        *,
+        training_file: File | str,
+        reward: LambdaArn | LambdaGrader | Deployed | str,
+        name: str,
+        grid: Mapping[str, Sequence[Any]] | None = None,
+        configurations: Iterable[Mapping[str, Any]] | None = None,
+        hyperparameters: Hyperparameters | Mapping[str, Any] | None = None,
+        validation_file: File | str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        concurrency: int = 2,
+        max_cost: float | None = None,
+        max_jobs: int = 20,
+        prices: Prices | None = None,
+        start: bool = True,
+        wait: bool = False,
+        poll_interval: float = 30.0,
+        on_change: Callable[[Sweep], object] | None = None,
+    ) -> Sweep:
+        """Train with several hyperparameters: one job for each configuration, a few at a time.
+
+        ```python
+        files = {"training_file": file, "validation_file": held_out}
+        grid = {"learning_rate_multiplier": [0.3, 1.0]}
+        sweep = client.jobs.sweep("openai.gpt-oss-20b", **files, reward=arn, name="rates", grid=grid, wait=True)
+        print(sweep, sweep.best(by="validation").job)
+        ```
+
+        Each job has a name that is derived from the sweep's name and the hyperparameters. Jobs that exist are found by
+        their names and never created again, so call this again with the same arguments to continue, from any process.
+        Do not call it in two processes at the same time, because lists may lag behind by seconds. A job that failed or
+        was cancelled is not repeated.
+
+        Args:
+            model: the base model of all jobs.
+            training_file: the uploaded training file of all jobs, or its id.
+            reward: the deployed reward of all jobs.
+            name: name of the sweep, up to 117 characters.
+            grid: a list of values for each hyperparameter; every combination is a configuration.
+            configurations: the configurations themselves, instead of `grid`.
+            hyperparameters: those that all jobs have in common.
+            validation_file: prompts for validation metrics, by which the best job can be chosen.
+            metadata: up to 14 strings to store with every job.
+            concurrency: maximum number of jobs that have not ended.
+            max_cost: a limit of money, in the currency of the prices. No further job is started if the published price
+                for the time since each job was created, with a new job as expensive as the most expensive one that
+                ended, would reach it. Jobs that run are never cancelled.
+            max_jobs: a sweep with more configurations is refused.
+            prices: prices to use; by default `bedrock_rft.costs.Prices.load()`.
+            start: False creates no job, and returns the state only.
+            wait: continue until every configuration has a job that ended, or no further one may be started.
+            poll_interval: seconds between polls if `wait`.
+            on_change: called with the state after each poll in which a status changed.
+
+        Raises:
+            AmbiguousCreateError: a job may exist. This client does not create it again; other processes would, so look
+                with `client.jobs.find` first.
+            ConfigurationError: an argument is invalid, or a job with a derived name differs in model, file or reward.
+            APIStatusError: the service rejected a request.
+        """
+        from bedrock_rft._resources.sweep import SWEEP, SweepRunner, configure
+        from bedrock_rft.costs import Prices
+
+        settings = configure(name, hyperparameters, grid, configurations, max_jobs)
+        for argument, value, least in (("concurrency", concurrency, 1), ("max_cost", max_cost or 0, 0)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < math.inf:
+                raise ConfigurationError(f"{argument} must be a number from {least}.")
+        table = prices or Prices.load()
+        if max_cost is not None and table.find("training", identifier(model, "model")) is None:
+            raise ConfigurationError(f"max_cost needs a price of {identifier(model, 'model')}: pass prices=….")
+        tags = {**(metadata or {}), SWEEP: name}
+        arguments: dict[str, Any] = {
+            "model": identifier(model, "model"),
+            "training_file": training_file,
+            "validation_file": validation_file,
+            "reward": reward,
+            "metadata": tags,
+        }
+        bodies = {
+            each: await self.prepare(**arguments, hyperparameters=values, name=each)
+            for each, values in settings.items()
+        }
+        unclear: set[str] = vars(self).setdefault("_unclear", set())
+        runner = SweepRunner(
+            self,
+            name,
+            settings,
+            arguments,
+            concurrency=int(concurrency),
+            max_cost=max_cost,
+            prices=table,
+            unclear=unclear,
+            check=lambda job, each: check_same(job, bodies[each], each),
+        )
+        return await runner.run(start=start, wait=wait, poll_interval=poll_interval, on_change=on_change)
 
     @checked_arguments
     async def create_raw(
@@ -197,71 +345,42 @@ class AsyncJobs(AsyncMonitoring):
 class Jobs(Monitoring):
     """`client.jobs`: reinforcement fine-tuning jobs."""
 
-    create = blocking(AsyncJobs.create)
+    if TYPE_CHECKING:
+
+        @overload
+        def create(
+            self,
+            model: Model | str,
+            *,
+            training_file: File | str,
+            reward: LambdaArn | LambdaGrader | Deployed | str,
+            validation_file: File | str | None = None,
+            hyperparameters: Hyperparameters | Mapping[str, Any] | None = None,
+            metadata: Mapping[str, str] | None = None,
+            name: str | None = None,
+        ) -> Job: ...
+        @overload
+        def create(
+            self,
+            model: Model | str | None = None,
+            *,
+            like: Job | str,
+            training_file: File | str | None = None,
+            reward: LambdaArn | LambdaGrader | Deployed | str | None = None,
+            validation_file: File | str | None = None,
+            hyperparameters: Hyperparameters | Mapping[str, Any] | None = None,
+            metadata: Mapping[str, str] | None = None,
+            name: str | None = None,
+        ) -> Job: ...
+        def create(self, *args: Any, **kwargs: Any) -> Job:
+            """Create a job; see `AsyncJobs.create`."""
+            ...
+    else:
+        create = blocking(AsyncJobs.create)
+    sweep = blocking(AsyncJobs.sweep)
     prepare = blocking(AsyncJobs.prepare)
     create_raw = blocking(AsyncJobs.create_raw)
     retrieve = blocking(AsyncJobs.retrieve)
     list = blocking_iter(AsyncJobs.list)
     find = blocking(AsyncJobs.find)
     cancel = blocking(AsyncJobs.cancel)
-
-
-def _grader(reward: object) -> LambdaGrader:
-    if isinstance(reward, LambdaGrader):
-        return reward
-    arn: Any = reward if isinstance(reward, str) else getattr(reward, "arn", reward)
-    if not isinstance(arn, str) or arn.partition(":")[0].endswith((".py", ".zip")):
-        given = f"'{sanitize_line(arn, 80)}'" if isinstance(arn, str) else f"a {type(reward).__name__}"
-        raise ConfigurationError(
-            f"reward is {given}, not a deployed function. Deploy it first, and pass the result: reward = "
-            "client.rewards.deploy(…, name='my-reward')."
-        )
-    return LambdaGrader.of(arn)
-
-
-def _refuse_path(argument: str, value: object) -> None:
-    """Raise if a local file was passed instead of an uploaded one."""
-    path = os.fspath(cast("os.PathLike[str]", value)) if isinstance(value, os.PathLike) else value
-    if not isinstance(path, str):
-        return
-    if isinstance(value, os.PathLike) or path.endswith(_FILE_SUFFIXES) or "/" in path or "\\" in path:
-        shown = sanitize_line(path, 120)
-        raise ConfigurationError(
-            f"{argument} is the path '{shown}', not an uploaded file. Upload it first, and pass the result: "
-            f"client.files.upload({shown!r})."
-        )
-
-
-def _check_same(existing: Job, body: CreateJob, name: str) -> Job:
-    """Return the existing job with this name, or raise `ConfigurationError` if it differs from the request."""
-    wanted = body.method.reinforcement
-    reported = existing.method.reinforcement if existing.method else None
-    # Null is a job without a validation file; if the field is missing, nothing is known.
-    no_file = "none" if "validation_file" in existing.model_fields_set else None
-    pairs: list[tuple[str, object, object]] = [
-        ("model", existing.model, body.model),
-        ("reward", existing.reward, wanted.grader.arn),
-        ("training_file", existing.training_file, body.training_file),
-        ("validation_file", existing.validation_file or no_file, body.validation_file or "none"),
-    ]
-    settings = reported.hyperparameters if reported else None
-    for key, value in wanted.hyperparameters.items():
-        pairs.append((key, getattr(settings, key, None), value))
-    # A job may be reported without some fields, or with "auto" for a hyperparameter: only known values can differ.
-    different = [
-        f"{field} is {sanitize_line(str(old), 100)} there and {sanitize_line(str(new), 100)} here"
-        for field, old, new in pairs
-        if old not in (None, "", "auto") and old != new
-    ]
-    if different:
-        reuse = " upload(…, reuse=True) returns a file that is already there." if "_file is" in different[0] else ""
-        raise ConfigurationError(
-            f"The name '{name}' belongs to job {existing.id}, which differs: {'; '.join(different)}. Use another name "
-            f"for another job.{reuse}"
-        )
-    if existing.status in {"failed", "cancelled"}:
-        warn_once(
-            f"Job {existing.id} with the name '{name}' is {existing.status}. It is returned; no new job was created. "
-            "To train again, use another name."
-        )
-    return existing

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO, cast
 
 from bedrock_rft._core.findings import Finding
 from bedrock_rft._core.log import log
@@ -33,12 +33,21 @@ from bedrock_rft.types.jobs import Job
 if TYPE_CHECKING:
     from bedrock_rft.costs import Prices
     from bedrock_rft.costs._limits import CostLimits
-    from bedrock_rft.metrics import Comparison, Metrics, Thresholds
+    from bedrock_rft.metrics import Comparison, Metrics, RankedCheckpoint, Thresholds
     from bedrock_rft.metrics._live import Style
     from bedrock_rft.metrics._live.state import Change, State
     from bedrock_rft.trackers import Tracker
 
 __all__ = ["AsyncMonitoring", "Monitoring"]
+
+
+class Evaluated(Protocol):
+    """The result of `client.evaluate`."""
+
+    @property
+    def models(self) -> Sequence[Any]:
+        """Return the result of each model."""
+        ...
 
 
 class AsyncMonitoring(AsyncResource):
@@ -232,6 +241,32 @@ class AsyncMonitoring(AsyncResource):
         job_now = await self._send(Request("GET", path), Job)
         return Metrics.of(oldest_first(events), job_now, await self._checkpoints_or_none(job_now))
 
+    async def best_checkpoint(
+        self, job: Job | str, *, by: Literal["validation", "reward"] | Evaluated = "validation"
+    ) -> Checkpoint:
+        """Return the checkpoint of a job with the highest score; of equal ones, the earlier.
+
+        The best of several noisy scores is too good: evaluate it on prompts that chose nothing. `rank_checkpoints` has
+        all scores and how they were obtained.
+
+        Args:
+            job: the job or its id.
+            by: `validation` for the validation reward at the checkpoint, `reward` for the mean training reward of the
+                ten steps up to it, or an `Evaluation` of the job's checkpoints.
+
+        Raises:
+            ConfigurationError: the job has no checkpoints, or none has a score.
+        """
+        return (await self.rank_checkpoints(job, by=by))[0].checkpoint
+
+    async def rank_checkpoints(
+        self, job: Job | str, *, by: Literal["validation", "reward"] | Evaluated = "validation"
+    ) -> tuple[RankedCheckpoint, ...]:
+        """Return the checkpoints of a job with their scores, the best first; see `best_checkpoint`."""
+        from bedrock_rft.metrics._selection import rank_checkpoints
+
+        return rank_checkpoints(await self.metrics(job), by)
+
     async def _checkpoints_or_none(self, job: Job) -> tuple[Checkpoint, ...]:
         """Return the checkpoints, or none if they cannot be read: metrics are useful without them."""
         try:
@@ -270,6 +305,8 @@ class Monitoring(Resource):
     wait = blocking(AsyncMonitoring.wait)
     watch = blocking(AsyncMonitoring.watch)
     metrics = blocking(AsyncMonitoring.metrics)
+    best_checkpoint = blocking(AsyncMonitoring.best_checkpoint)
+    rank_checkpoints = blocking(AsyncMonitoring.rank_checkpoints)
     compare = blocking(AsyncMonitoring.compare)
     checkpoints = blocking_iter(AsyncMonitoring.checkpoints)
 

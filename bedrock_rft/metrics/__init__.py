@@ -10,12 +10,34 @@ from typing import TYPE_CHECKING
 from bedrock_rft._core.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from bedrock_rft.metrics._gains import Gain, Gains
     from bedrock_rft.metrics._live import Style
     from bedrock_rft.metrics._metrics import Comparison, Metrics, compare
+    from bedrock_rft.metrics._selection import RankedCheckpoint
+    from bedrock_rft.metrics._sweep import Sweep, Trial
     from bedrock_rft.metrics._thresholds import Thresholds
 
-__all__ = ["Comparison", "Metrics", "Style", "Thresholds", "compare"]
+__all__ = [
+    "Comparison",
+    "Gain",
+    "Gains",
+    "Metrics",
+    "RankedCheckpoint",
+    "Style",
+    "Sweep",
+    "Thresholds",
+    "Trial",
+    "compare",
+]
 
 __getattr__, __dir__ = lazy_names(
-    __name__, {"_live": ("Style",), "_metrics": ("Comparison", "Metrics", "compare"), "_thresholds": ("Thresholds",)}
+    __name__,
+    {
+        "_gains": ("Gain", "Gains"),
+        "_live": ("Style",),
+        "_metrics": ("Comparison", "Metrics", "compare"),
+        "_selection": ("RankedCheckpoint",),
+        "_sweep": ("Sweep", "Trial"),
+        "_thresholds": ("Thresholds",),
+    },
 )

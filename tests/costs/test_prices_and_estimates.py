@@ -260,7 +260,7 @@ def right(rollout: Rollout) -> bool:
 def test_an_estimate_reads_the_data_times_the_reward_and_sends_nothing_but_lists() -> None:
     with Service(reward=right) as service, Client(transport=LocalTransport(service)) as client:
         found = client.estimate(records(), reward=right, hyperparameters={"batch_size": 10})
-        assert list(client.files.list()) == list(client.jobs.list()) == []
+        assert not [*client.files.list(), *client.jobs.list()]
     assert found.steps == Range(8, 10)
     assert any(each.startswith("n_epochs 1, as in the documented example") for each in found.assumptions)
     compute = item(found, "Lambda compute")

@@ -28,7 +28,7 @@ from bedrock_rft import (
     datasets,
 )
 from bedrock_rft.access import DeployedReward, Plan
-from bedrock_rft.metrics import Comparison, Metrics, Thresholds
+from bedrock_rft.metrics import Comparison, Metrics, Sweep, Thresholds
 from bedrock_rft.trackers import MLflow, TensorBoard
 from bedrock_rft.types import FileDeleted
 
@@ -52,6 +52,9 @@ def blocking(client: Client) -> None:
     job = client.jobs.create("openai.gpt-oss-20b", training_file=file, reward=LambdaArn(ARN), hyperparameters=settings)
     assert_type(job, Job)
     assert_type(client.jobs.create("m", training_file="f", reward=ARN, hyperparameters={"n_epochs": 1}, name="a"), Job)
+    assert_type(client.jobs.create(like=job, hyperparameters={"n_epochs": 2}), Job)
+    assert_type(client.jobs.sweep("m", training_file="f", reward=ARN, name="s", grid={"n_epochs": [1, 2]}), Sweep)
+    assert_type(client.jobs.best_checkpoint(job, by="reward"), Checkpoint)
     assert_type(client.jobs.find("a"), Job | None)
     assert_type(client.jobs.list(limit=10), Iterator[Job])
     assert_type(client.jobs.cancel(job), Job)
@@ -84,6 +87,7 @@ async def asynchronous(client: AsyncClient) -> None:
     assert_type(await client.files.upload("train.jsonl"), File)
     assert_type(client.files.list(), AsyncIterator[File])
     job = await client.jobs.create("m", training_file="f", reward=ARN)
+    assert_type(await client.jobs.create(like="j"), Job)
     assert_type(job, Job)
     assert_type(client.jobs.follow(job), AsyncIterator[Event])
     assert_type(await client.jobs.wait(job), Job)
@@ -107,8 +111,8 @@ def settings() -> None:
 
 def refused(client: Client, anything: Any) -> None:
     client.jobs.wait("j", 5)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
-    client.jobs.create("m", training_file="f")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
-    client.jobs.create("m", training_file=7, reward=ARN)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    client.jobs.create("m", training_file="f")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
+    client.jobs.create("m", training_file=7, reward=ARN)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]
     Client(auth="basic")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     try:
         client.jobs.wait(anything)

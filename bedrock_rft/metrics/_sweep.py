@@ -1,0 +1,151 @@
+"""The state of a sweep: several jobs that differ in their hyperparameters."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bedrock_rft._core.findings import WIDTH, clip, wrap, write_text
+from bedrock_rft._core.text import ShortRepr, sanitize_line
+from bedrock_rft.costs import Cost
+from bedrock_rft.errors import ConfigurationError
+from bedrock_rft.metrics._metrics import Comparison, Metrics
+from bedrock_rft.metrics._selection import Criterion, score_of
+from bedrock_rft.types.jobs import Job
+
+__all__ = ["Sweep", "Trial"]
+
+
+@dataclass(frozen=True)
+class Trial(ShortRepr):
+    """One configuration of a sweep.
+
+    Attributes:
+        name: the name of its job, derived from the sweep and the hyperparameters.
+        hyperparameters: the hyperparameters.
+        status: the status of its job, `pending` if there is none yet, or `unclear` if it may exist.
+        metrics: the metrics, with the job; None without a job.
+        cost: time and money of the job; None without a job.
+    """
+
+    name: str
+    hyperparameters: Mapping[str, Any]
+    status: str = "pending"
+    metrics: Metrics | None = None
+    cost: Cost | None = None
+
+    @property
+    def job(self) -> Job | None:
+        """Return the job, or None if there is none yet."""
+        return self.metrics.job if self.metrics is not None else None
+
+    @property
+    def label(self) -> str:
+        """Return the hyperparameters in a few words."""
+        return ", ".join(f"{name} {value}" for name, value in self.hyperparameters.items()) or "service defaults"
+
+
+@dataclass(frozen=True)
+class Sweep(ShortRepr):
+    """The state of a sweep when it was read. Print it for a table.
+
+    Attributes:
+        name: its name.
+        trials: every configuration, in the given order.
+        held: why no further job was started, if configurations are pending; empty otherwise.
+        currency: of all amounts.
+    """
+
+    name: str
+    trials: tuple[Trial, ...]
+    held: str = ""
+    currency: str = "USD"
+
+    @property
+    def done(self) -> bool:
+        """Return True if every configuration has a job that ended."""
+        return all(trial.job is not None and trial.job.is_terminal for trial in self.trials)
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """Return the jobs that exist."""
+        return tuple(trial.job for trial in self.trials if trial.job is not None)
+
+    @property
+    def spent(self) -> float | None:
+        """Return the published price for the time since each job was created, without rounding; None if unknown."""
+        amounts = [trial.cost.metered for trial in self.trials if trial.cost is not None]
+        known = [amount for amount in amounts if amount is not None]
+        return sum(known) if len(known) == len(amounts) else None
+
+    def compare(self) -> Comparison:
+        """Compare the metrics of the jobs, labelled by their hyperparameters."""
+        found = [(trial.label, trial.metrics) for trial in self.trials if trial.metrics is not None]
+        return Comparison.of(*[metrics for _, metrics in found], labels=[label for label, _ in found])
+
+    def best(self, by: Criterion = "validation") -> Trial:
+        """Return the configuration whose tuned model has the highest score; of equal ones, the first.
+
+        The best of several noisy scores is too good: evaluate it on prompts that chose nothing.
+
+        Args:
+            by: `validation` for the last validation reward, `reward` for the mean training reward of the last ten
+                steps, an `Evaluation` of the tuned models, or a function of `Metrics` that returns a number or None.
+
+        Raises:
+            ConfigurationError: no job has succeeded, or none has a score.
+        """
+        succeeded = [trial for trial in self.trials if trial.status == "succeeded" and trial.metrics is not None]
+        if not succeeded:
+            raise ConfigurationError(f"No job of the sweep '{self.name}' has succeeded.")
+        scored = [
+            (score, trial)
+            for trial in succeeded
+            if trial.metrics and (score := score_of(trial.metrics, by)) is not None
+        ]
+        if not scored:
+            advice = "Create the sweep with validation_file=…, or use by='reward' or an evaluation of the tuned models."
+            raise ConfigurationError(f"No succeeded job of the sweep '{self.name}' has this score. {advice}")
+        return max(scored, key=lambda pair: pair[0])[1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "name": self.name,
+            "done": self.done,
+            "held": self.held,
+            "spent": self.spent,
+            "currency": self.currency,
+            "trials": [
+                {
+                    "name": trial.name,
+                    "hyperparameters": dict(trial.hyperparameters),
+                    "status": trial.status,
+                    "job": trial.job.id if trial.job else None,
+                    "fine_tuned_model": trial.job.fine_tuned_model if trial.job else None,
+                    "cost": trial.cost.to_dict() if trial.cost else None,
+                }
+                for trial in self.trials
+            ],
+        }
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return JSON text, and write it to `path` if given. Raises `DatasetError` if that fails."""
+        return write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False), path)
+
+    def __str__(self) -> str:
+        ended = sum(trial.job is not None and trial.job.is_terminal for trial in self.trials)
+        spent = f", about {self.currency} {self.spent:,.2f} by the published price" if self.spent else ""
+        lines = [clip(f"Sweep {sanitize_line(self.name, 40)}: {ended} of {len(self.trials)} ended{spent}")]
+        for trial in self.trials:
+            reward = score_of(trial.metrics, "reward") if trial.metrics is not None else None
+            validation = score_of(trial.metrics, "validation") if trial.metrics is not None else None
+            scores = [("reward", reward), ("validation", validation)]
+            shown = "".join(f"  {name} {value:.3f}" for name, value in scores if value is not None)
+            job = f"  {sanitize_line(trial.job.id, 40)}" if trial.job else ""
+            lines.append(clip(f"  {sanitize_line(trial.status, 16):<16}  {sanitize_line(trial.label)}{shown}", WIDTH))
+            lines += [f"                  {job.strip()}"] if job else []
+        return "\n".join([*lines, *(wrap(self.held) if self.held else [])])
