@@ -30,7 +30,7 @@ _HYPERPARAMETERS = ("n_epochs", "batch_size", "learning_rate_multiplier")
 
 
 @click.command("create", cls=Command, shape=f'{JOB}; with --dry-run {{"request", "data", "reward", "doctor", "ok"}}')
-@click.argument("job_file", metavar="[RUN.toml]", required=False, type=click.Path(exists=True, dir_okay=False))
+@click.argument("job_file", metavar="[RUN.toml|JSON]", required=False, type=click.Path(exists=True, dir_okay=False))
 @click.option("--model", metavar="ID", help="The base model, such as openai.gpt-oss-20b.")
 @click.option("--training-file", metavar="PATH|ID", shell_complete=file_ids, help="A path is checked and uploaded.")
 @click.option("--validation-file", metavar="PATH|ID", shell_complete=file_ids, help="Prompts for validation.")
@@ -47,6 +47,8 @@ _HYPERPARAMETERS = ("n_epochs", "batch_size", "learning_rate_multiplier")
 @click.option("--dry-run", is_flag=True, help="Create nothing: check everything, and print the request.")
 def create(job_file: str | None, gold: str | None, *, new: bool, dry_run: bool, **flags: Any) -> None:
     """Create a job from run.toml, from flags, or from both; flags come first.
+
+    JSON is a file with the body for OpenAI's client, or with a job of OpenAI.
 
     A path is checked and uploaded, unless the service has the same file. A reward
     file is deployed after a confirmation. Without --name, a name is derived from

@@ -1,4 +1,4 @@
-"""The settings of a job to create: from run.toml, and from flags, which come first."""
+"""The settings of a job to create: from run.toml or a body for OpenAI's client, and from flags, which come first."""
 
 from __future__ import annotations
 
@@ -76,11 +76,14 @@ def is_path(text: str) -> bool:
 
 
 def read_job_file(path: str) -> JobSettings:
-    """Read a file such as run.toml. Paths in it belong to its folder.
+    """Read a file such as run.toml, whose paths belong to its folder; or JSON that was written for OpenAI.
 
     Raises:
-        click.UsageError: it is not TOML, or has an unknown key or a value of another type.
+        click.UsageError: it is not TOML or JSON, or has an unknown key or a value of another type.
+        ConfigurationError: a body for OpenAI has fields without a counterpart.
     """
+    if path.endswith(".json"):
+        return _read_openai_body(path)
     loads = _toml_parser()
     try:
         found = loads(Path(path).read_text(encoding="utf-8"))
@@ -98,6 +101,35 @@ def read_job_file(path: str) -> JobSettings:
     if reward.partition(":")[0].endswith((".py", ".zip")):
         found["reward"] = str(folder / reward)
     return JobSettings(**found)
+
+
+def _read_openai_body(path: str) -> JobSettings:
+    """Read the body of OpenAI's `fine_tuning.jobs.create`, or a job. Its model and grader may have to be replaced."""
+    from bedrock_rft._resources.raw_job import is_openai_model, parse_create_body
+    from bedrock_rft.types.models import KNOWN_MODELS
+
+    try:
+        body = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise click.UsageError(f"{path} is not valid JSON: {error}.") from None
+    if not isinstance(body, dict):
+        raise click.UsageError(f"{path} is not a JSON object.")
+    fields = cast("dict[str, Any]", body)
+    given, file = str(fields.get("model") or ""), fields.get("training_file")
+    model = None if not given or is_openai_model(given) else given
+    deployed = '"lambda"' in json.dumps(fields.get("method"))
+    full = {**fields, "model": model or min(KNOWN_MODELS), "training_file": file or "file"}
+    found = parse_create_body(full, None if deployed else "reward")
+    return JobSettings(
+        model=model,
+        training_file=file,
+        validation_file=found.get("validation_file"),
+        reward=str(found["reward"]) if deployed else None,
+        hyperparameters=found["hyperparameters"],
+        metadata=found.get("metadata", {}),
+    )
 
 
 def with_flags(settings: JobSettings, flags: Mapping[str, Any]) -> JobSettings:

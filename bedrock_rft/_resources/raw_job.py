@@ -10,7 +10,7 @@ from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.types.models import KNOWN_MODELS
 
-__all__ = ["parse_create_body"]
+__all__ = ["is_openai_model", "parse_create_body"]
 
 _FIELDS = ("model", "training_file", "validation_file", "metadata")
 _UNSUPPORTED = {
@@ -52,7 +52,7 @@ def parse_create_body(body: object, reward: object) -> dict[str, Any]:
     ]
     problems += [f"{name} is missing" for name in ("model", "training_file") if not fields.get(name)]
     model = str(fields.get("model") or "")
-    if _OPENAI_MODEL.match(model):
+    if is_openai_model(model):
         known = ", ".join(sorted(KNOWN_MODELS))
         problems.append(f"model '{sanitize_line(model, 80)}' is not on Bedrock; use one of {known}")
     arn = reward if reward is not None else _grader_arn(reinforcement.get("grader"), problems)
@@ -61,6 +61,11 @@ def parse_create_body(body: object, reward: object) -> dict[str, Any]:
     kept = {name: value for name, value in settings.items() if value not in _DEFAULTS}
     given = {name: fields[name] for name in _FIELDS if fields.get(name) is not None}
     return {**given, "reward": arn, "hyperparameters": kept}
+
+
+def is_openai_model(model: str) -> bool:
+    """Return whether a model is one of OpenAI's own, which Bedrock does not train."""
+    return _OPENAI_MODEL.match(model) is not None
 
 
 def _unsupported(fields: Mapping[str, Any], prefix: str, known: tuple[str, ...] | None) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bedrock_rft._cli.app import run
+from bedrock_rft._cli.job_file import JobSettings, read_job_file
 from bedrock_rft.rewards import Rollout
 
 CHECK: dict[str, Any] = {
@@ -60,3 +61,35 @@ def test_a_judge_has_to_be_named(capsys: pytest.CaptureFixture[str]) -> None:
     for number, judge in enumerate(("amazon.nova-pro-v1:0", "o4-mini=amazon.nova-pro-v1:0")):
         assert run(["reward", "from-openai", "model.json", "--judge", judge, "--out", f"r{number}.py"]) == 0
         assert 'model="amazon.nova-pro-v1:0"' in Path(f"r{number}.py").read_text(encoding="utf-8")
+
+
+def test_a_job_of_openai_is_a_file_of_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    arn = "arn:aws:lambda:us-west-2:123456789012:function:reward"
+    settings: dict[str, Any] = {"n_epochs": 2, "batch_size": "auto"}
+    reinforcement: dict[str, Any] = {"grader": CHECK, "hyperparameters": settings}
+    job: dict[str, Any] = {
+        "object": "fine_tuning.job",
+        "id": "ftjob-1",
+        "model": "o4-mini-2025-04-16",
+        "training_file": "file-1",
+        "metadata": {"team": "a"},
+        "method": {"type": "reinforcement", "reinforcement": reinforcement},
+        "seed": 7,
+    }
+    Path("job.json").write_text(json.dumps(job))
+    kept: dict[str, Any] = {"hyperparameters": {"n_epochs": 2}, "metadata": {"team": "a"}, "training_file": "file-1"}
+    assert read_job_file("job.json") == JobSettings(**kept)
+    assert run(["jobs", "create", "job.json"]) == 2
+    assert "--model" in capsys.readouterr().err
+    reinforcement["grader"] = {"type": "lambda", "lambda": {"function": arn}}
+    Path("body.json").write_text(
+        json.dumps({**job, "object": None, "seed": None, "id": None, "model": "qwen.qwen3-32b"})
+    )
+    assert read_job_file("body.json") == JobSettings(model="qwen.qwen3-32b", reward=arn, **kept)
+    Path("body.json").write_text(json.dumps({**job, "object": None, "id": None}))
+    assert run(["jobs", "create", "body.json"]) == 2
+    assert "seed is not supported" in capsys.readouterr().err
+    for text in ("[]", "{"):
+        Path("bad.json").write_text(text)
+        assert run(["jobs", "create", "bad.json"]) == 2
+    assert "not valid JSON" in capsys.readouterr().err
