@@ -105,8 +105,8 @@ def read_job_file(path: str) -> JobSettings:
 
 def _read_openai_body(path: str) -> JobSettings:
     """Read the body of OpenAI's `fine_tuning.jobs.create`, or a job. Its model and grader may have to be replaced."""
-    from bedrock_rft._resources.raw_job import is_openai_model, parse_create_body
     from bedrock_rft.types.models import KNOWN_MODELS
+    from bedrock_rft.types.openai_body import is_openai_model, parse_create_body
 
     try:
         body = json.loads(Path(path).read_text(encoding="utf-8-sig"))

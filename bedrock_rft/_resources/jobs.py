@@ -13,7 +13,6 @@ from bedrock_rft._resources.base import blocking, blocking_iter, checked_argumen
 from bedrock_rft._resources.create_job import JOBS, check_metadata, check_name, create, find
 from bedrock_rft._resources.job_arguments import check_same, missing_in, parse_grader, refuse_path, reported
 from bedrock_rft._resources.monitoring import AsyncMonitoring, Monitoring
-from bedrock_rft._resources.raw_job import parse_create_body
 from bedrock_rft._transport.transport import Request
 from bedrock_rft.errors import BadRequestError, ConfigurationError, ConflictError
 from bedrock_rft.types.arn import LambdaArn
@@ -21,6 +20,7 @@ from bedrock_rft.types.files import File
 from bedrock_rft.types.jobs import CreateJob, CreateMethod, CreateReinforcement, Job
 from bedrock_rft.types.method import Hyperparameters, LambdaGrader
 from bedrock_rft.types.models import KNOWN_MODELS, Model
+from bedrock_rft.types.openai_body import parse_create_body
 
 if TYPE_CHECKING:
     from bedrock_rft.costs import Prices

@@ -152,7 +152,7 @@ def test_the_rates_of_the_graders_are_those_of_the_documentation() -> None:
     rows = [tuple(cell.strip(" `") for cell in row) for row in re.findall(r"\| (.*) \| (.*%) \| (.*%) \|(.*)\|", page)]
     for (grader, references), row in zip(RATES, rows, strict=True):
         tried = records(references)
-        form = find_form("as it is", tried)  # what the whole check finds too
+        form = find_form("as it is", tried)  # the whole check finds it too
         assert form is not None
         target = resolve_target(grader, timeout=None, memory=512, client=None)
         trial = Trial(target, tried, ["row"] * len(tried))

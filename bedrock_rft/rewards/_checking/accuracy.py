@@ -159,7 +159,7 @@ def accuracy_findings(accuracy: Accuracy, max_false_positives: float, max_false_
             name,
             f"{rate:.0%} of {'right answers fail' if right else 'wrong answers pass'}, most often: {worst}",
             f"the limit is {limit:.0%}",
-            "Choose a grader that reads these forms, or tell the model the form in the prompt"
+            "Choose a grader that reads these forms, or describe the form in the prompt"
             if right
             else "A model finds what pays: compare the final answer as a whole, and gate the rest by it",
         )

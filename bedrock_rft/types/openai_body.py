@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
+from bedrock_rft._core.errors import ConfigurationError
 from bedrock_rft._core.text import sanitize_line
-from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.types.models import KNOWN_MODELS
 
 __all__ = ["is_openai_model", "parse_create_body"]
