@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["OutOfTimeError", "run_until"]
+__all__ = ["OutOfTimeError", "end_interruptions", "run_until"]
 
 
 class OutOfTimeError(KeyboardInterrupt):
@@ -32,8 +32,7 @@ def run_until(
         new_thread: use a daemon thread anyway, because an event loop runs in this one.
     """
     seconds = None if deadline is None else max(0.001, deadline - time.monotonic())
-    main = os.name == "posix" and threading.current_thread() is threading.main_thread()
-    if new_thread or (seconds is not None and not main):
+    if new_thread or (seconds is not None and not _can_interrupt()):
         thread = threading.Thread(target=work, name="reward", daemon=True)
         thread.start()
         thread.join(seconds)
@@ -41,6 +40,16 @@ def run_until(
         work()
     else:
         _interrupt_after(seconds, max(0.001, interval), work)
+
+
+def end_interruptions() -> None:
+    """Interrupt the work of `run_until` no more, so that it can clean up. It must end by itself from here on."""
+    if _can_interrupt():
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _can_interrupt() -> bool:
+    return os.name == "posix" and threading.current_thread() is threading.main_thread()
 
 
 def _interrupt_after(seconds: float, interval: float, work: Callable[[], object]) -> None:

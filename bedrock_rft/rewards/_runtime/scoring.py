@@ -10,7 +10,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, Protocol, TypeVar
 
-from bedrock_rft.rewards._runtime.deadline import OutOfTimeError, run_until
+from bedrock_rft.rewards._runtime.deadline import OutOfTimeError, end_interruptions, run_until
 from bedrock_rft.rewards._runtime.rollout import Rollout, Score, encodable, finite_float
 
 __all__ = ["Scorable", "ScoringContext", "score_batch", "score_rollout"]
@@ -148,6 +148,8 @@ class _Batch:
                     if self._ends_batch(error):
                         raise
         finally:
+            if self.end is not None:
+                end_interruptions()
             loop.set_exception_handler(_ignore)  # it would report abandoned tasks
             for task in asyncio.all_tasks(loop):
                 task.cancel()
