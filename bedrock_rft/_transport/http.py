@@ -17,20 +17,9 @@ from bedrock_rft._transport.transport import Query, Request, Upload
 from bedrock_rft.errors import ConfigurationError
 
 __all__ = [
-    "REFUSED",
-    "USER_AGENT",
-    "build_url",
-    "clock_offset",
-    "encode_json",
-    "origin",
-    "origin_of",
-    "own_headers",
-    "parse_http_date",
-    "run_blocking",
-    "sleep",
-    "stream_upload",
-    "strip_credentials",
-]
+    "REFUSED", "USER_AGENT", "build_url", "clock_offset", "encode_json", "origin", "origin_of", "own_headers",
+    "parse_http_date", "run_blocking", "sleep", "stream_upload", "strip_credentials",
+]  # fmt: skip
 
 T = TypeVar("T")
 

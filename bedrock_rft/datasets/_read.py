@@ -20,16 +20,9 @@ from bedrock_rft.datasets._source import Data, Source, open_source, read_chunks,
 from bedrock_rft.errors import DatasetError
 
 __all__ = [
-    "InvalidLine",
-    "file_problem",
-    "parse_array",
-    "parse_line",
-    "parse_object",
-    "read",
-    "read_lines",
-    "read_numbered",
-    "reject_signature",
-]
+    "InvalidLine", "file_problem", "parse_array", "parse_line", "parse_object", "read", "read_lines",
+    "read_numbered", "reject_signature",
+]  # fmt: skip
 
 _COMPRESSED = "Decompress it first"
 _UTF_16 = ("utf-16", "the file looks like UTF-16, not UTF-8", "Save the file as UTF-8")
