@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO, cast
 
-from bedrock_rft._core.findings import Finding
 from bedrock_rft._core.log import log
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._core.warnings import warn
@@ -222,6 +221,8 @@ class AsyncMonitoring(AsyncResource):
             try:
                 await cast("Any", self).cancel(state.job)
             except BedrockRFTError as error:  # the next poll tries again
+                from bedrock_rft._core.findings import Finding  # slow to import
+
                 remedy = f"client.jobs.cancel({state.job.id!r})"
                 found.append(Finding("error", "not_cancelled", "The job was not cancelled", str(error), remedy))
         for finding in found:

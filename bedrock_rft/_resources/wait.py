@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from bedrock_rft._core.log import log
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._core.warnings import warn, warn_once
-from bedrock_rft._resources.base import AsyncResource, Session, identifier, segment
+from bedrock_rft._resources.base import AsyncResource, identifier, segment
 from bedrock_rft._resources.create_job import JOBS
 from bedrock_rft._resources.event_log import EventLog
 from bedrock_rft._transport.retry import RetryBudget, send_with_retries
@@ -159,7 +159,15 @@ async def poll_until_done(
     path = f"{JOBS}/{segment(job, 'job')}"
     known = job if isinstance(job, Job) else Job(id=identifier(job, "job"))
     clock, failures, intervals = _Clock(timeout), FailureTracker(known.id), _Intervals(interval)
-    fetch = _Fetcher(jobs._session, clock)
+    session, budget = jobs._session, RetryBudget()
+
+    async def sleep(seconds: float) -> None:
+        await session.transport.sleep(clock.limit(seconds))
+
+    async def fetch(request: Request, model: type[P]) -> P:
+        response = await send_with_retries(session.transport, request, session.config, budget, sleep=sleep)
+        return parse_response(model, response, request, session.config)
+
     event_log = EventLog(fetch, path, after)
 
     def poll_again(state: tenacity.RetryCallState) -> bool:
@@ -172,7 +180,7 @@ async def poll_until_done(
         wait=lambda state: clock.limit(
             intervals.next_pause(state.outcome.exception() if state.outcome else None, failures.count)
         ),
-        sleep=jobs._session.transport.sleep,
+        sleep=session.transport.sleep,
         reraise=True,
     )
     async for attempt in attempts:
@@ -215,23 +223,6 @@ def log_job_continues(job: Job | str) -> Generator[None, None, None]:
                 *[identifier(job, "job")] * 3,
             )
         raise
-
-
-class _Fetcher:
-    """Send requests of a wait, with its own retry budget and pauses that end at its timeout."""
-
-    def __init__(self, session: Session, clock: _Clock) -> None:
-        self._session = session
-        self._clock = clock
-        self._budget = RetryBudget()
-
-    async def __call__(self, request: Request, model: type[P]) -> P:
-        session = self._session
-        response = await send_with_retries(session.transport, request, session.config, self._budget, sleep=self._sleep)
-        return parse_response(model, response, request, session.config)
-
-    async def _sleep(self, seconds: float) -> None:
-        await self._session.transport.sleep(self._clock.limit(seconds))
 
 
 class _Clock:
