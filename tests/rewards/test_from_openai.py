@@ -26,6 +26,7 @@ from bedrock_rft.rewards import (
     Similarity,
     StringCheck,
     from_openai,
+    invoke,
     openai_inputs,
     openai_source,
     package,
@@ -371,6 +372,9 @@ def test_a_translated_reward_is_packaged(tmp_path: Path) -> None:
     reward = from_openai(multi("a + 0.5 * b", a=EQUAL, b=CONSTANT))
     made = package(reward)
     assert made.requirements == ()
+    given = [rollout("4", "4"), Rollout("r2", rollout("5").messages, "4")]
+    assert [one.score for one in invoke(made, given).scores] == [1.5, 0.5]
+    assert package(from_openai(MODEL, judge=JUDGE)).models == (JUDGE,)
     again = Formula("2 * n", {"n": Numeric()})
     assert again(rollout("4", 4)).value == 2
     assert from_openai(multi("a", a=similar("rouge_l"))).requirements[0] == "rouge-score"
