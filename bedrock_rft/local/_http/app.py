@@ -100,21 +100,13 @@ class App:
     def __init__(
         self, service: Service, keys: Keys, host: str, *, max_upload_bytes: int, stopping: threading.Event
     ) -> None:
-        """Serve a service.
+        """Serve a service to senders that the keys authenticate; `stopping` is set when the server stops.
 
-        Args:
-            service: answers the requests.
-            keys: authenticates them.
-            host: the only accepted `Host` header, `127.0.0.1:PORT`. A page of another site can make a browser send
-                requests here, but the browser then names that site as the host or the origin.
-            max_upload_bytes: limit for the body of an upload, which is written to disk.
-            stopping: set when the server stops, so that no request keeps waiting for its body.
+        `host` is the only accepted `Host` header, `127.0.0.1:PORT`. A page of another site can make a browser send
+        requests here, but the browser then names that site as the host or the origin.
         """
-        self._service = service
-        self._keys = keys
-        self._host = host
-        self._max_upload_bytes = max_upload_bytes
-        self._stopping = stopping
+        self._service, self._keys, self._host = service, keys, host
+        self._max_upload_bytes, self._stopping = max_upload_bytes, stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -173,8 +165,8 @@ class App:
             (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
             for name, value in request.headers.raw
         ]
-        scope = request.scope
-        self._keys.check(request.method, scope["raw_path"], scope["query_string"], headers, body_sha256)
+        path, query = request.scope["raw_path"], request.scope["query_string"]
+        self._keys.check(request.method, path, query, headers, body_sha256)
 
     async def _store_upload(self, request: HTTPRequest, body: _RequestBody) -> Response:
         if request.scope["raw_path"] != _UPLOAD_PATH:

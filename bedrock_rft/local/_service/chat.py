@@ -171,11 +171,7 @@ class Inference:
     def sample(
         self, options: SamplingOptions, messages: Iterable[Message], *, n: int = 1, seed: int | None = None
     ) -> list[str]:
-        """Sample `n` answers to a conversation.
-
-        Raises:
-            ServiceError: 404 if the model does not exist.
-        """
+        """Sample `n` answers to a conversation. Raise `ServiceError` (404) if the model does not exist."""
         state, files = self._load_model(options.model)
         key = prompt_key([{"role": message.role, "content": message.text} for message in messages])
         for file in dict.fromkeys([*files, *self._store.file_ids()]):

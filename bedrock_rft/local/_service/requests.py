@@ -107,11 +107,7 @@ T = TypeVar("T", bound=BaseModel)
 
 
 def validate_body(model: type[T], body: Any) -> T:
-    """Validate a JSON body or the parameters of a query.
-
-    Raises:
-        ServiceError: 400, naming the first invalid field.
-    """
+    """Validate a JSON body or the parameters of a query. Raise `ServiceError` (400) with the first invalid field."""
     if not isinstance(body, Mapping):
         raise ServiceError(400, "The body must be a JSON object.")
     try:
@@ -164,11 +160,7 @@ def route_path(raw_path: bytes) -> str:
 
 
 def parse_request(method: str, path: str, query: str, body: bytes) -> Request:
-    """Parse a request whose body is JSON or empty.
-
-    Raises:
-        ServiceError: 400 if the body is not JSON.
-    """
+    """Parse a request whose body is JSON or empty. Raise `ServiceError` (400) if it is not."""
     try:
         content = from_json(body) if body else None
     except ValueError:

@@ -40,20 +40,13 @@ class Record:
 
 
 def prompt_key(messages: Sequence[Mapping[str, Any]]) -> str:
-    """Return a hash of a conversation: 64 hex digits over its roles and texts.
-
-    A string and the same text in parts have the same key, and so have texts that differ in surrounding whitespace.
-    """
+    """Return a hash of the roles and texts of a conversation. Parts and surrounding whitespace make no difference."""
     turns = [(str(message.get("role", "")), _joined_text(message.get("content")).strip()) for message in messages]
     return hashlib.sha256(json.dumps(turns).encode()).hexdigest()
 
 
 def read_records(chunks: Iterable[bytes], *, minimum: int = 100, maximum: int = 20_000) -> list[Record]:
-    """Read a training file from its bytes, divided anywhere.
-
-    Raises:
-        InvalidFileError: the file has an error; the message is about the first one.
-    """
+    """Read a training file from its bytes, divided anywhere. Raise `InvalidFileError` about its first error."""
     check = DatasetCheck("file", limits=Limits(min_records=minimum, max_records=maximum), limit=1)
     records: list[Record] = []
     for line in _check_lines(chunks, check):

@@ -69,11 +69,7 @@ class Policy:
 
     @classmethod
     def load(cls, text: str) -> Policy:
-        """Read the policy from a training state.
-
-        Raises:
-            ConfigurationError: the state is invalid.
-        """
+        """Read the policy from a training state. Raise `ConfigurationError` if it is invalid."""
         try:
             state = _STATE.validate_json(text)
         except ValidationError as error:
@@ -97,9 +93,6 @@ def sample_answers(
 
     The candidates depend on all records of the file and on `gold`, as in training. At a temperature of 0 the most
     likely answer is always chosen. Prompts with the same seed are sampled independently.
-
-    Raises:
-        ConfigurationError: the state is invalid.
     """
     policy = Policy() if state is None else Policy.load(state)
     options = candidates(records, index, gold)

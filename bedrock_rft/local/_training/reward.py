@@ -57,11 +57,7 @@ class RewardFunction:
         invocation_size: int = 16,
         timeout: float = 300.0,
     ) -> None:
-        """Load the handler. `Service` describes the arguments.
-
-        Raises:
-            ConfigurationError: the handler cannot be loaded, or a setting is invalid.
-        """
+        """Load the handler, or raise `ConfigurationError`. `Service` describes the arguments."""
         if payload not in ("metadata", "top_level"):
             raise ConfigurationError(f"payload is '{payload}'; it must be 'metadata' or 'top_level'.")
         if invocation_size < 1:
@@ -88,9 +84,7 @@ class RewardFunction:
     def isolate(self) -> str | None:
         """Run a reward that was given as an object in a subprocess from now on, as its package would run.
 
-        Returns:
-            None, or the reason why it still runs in this process: it cannot be written as source, or its sources cannot
-            be loaded.
+        If its sources cannot be written or loaded, it still runs in this process, and the reason is returned.
         """
         if self._object is None:
             return self._shared_reason
@@ -108,12 +102,7 @@ class RewardFunction:
         return self._shared_reason
 
     def score(self, answers: Sequence[SampledAnswer]) -> list[float]:
-        """Return the scores of answers, in their order.
-
-        Raises:
-            RewardError: the handler raised, exited or timed out, an event was too large, or the result is not one score
-                for each answer.
-        """
+        """Return the scores of answers, in their order. Raise `RewardError` if the handler does not give each one."""
         scores: list[float] = []
         for start in range(0, len(answers), self._size):
             batch = answers[start : start + self._size]

@@ -200,11 +200,7 @@ class JobRun:
         self._due = 0.0
 
     def run(self) -> None:
-        """Train until the job is done or cancelled, or the service stops.
-
-        Raises:
-            JobFailure: the reward function failed.
-        """
+        """Train until the job is done or cancelled, or the service stops. Raise `JobFailure` if the reward failed."""
         while self._trainer.done < self._trainer.total_steps:
             metrics = self._step()
             is_checkpoint = metrics["step"] in self._checkpoint_steps
@@ -287,11 +283,7 @@ _Work = Callable[[dict[str, Any], "JobWorker"], None]
 
 
 class JobWorker(threading.Thread):
-    """A thread that works through the jobs in certain statuses, oldest first.
-
-    Attributes:
-        stopping: the work should end after the current step.
-    """
+    """A thread that works through the jobs in certain statuses, oldest first, until `stopping` is true."""
 
     def __init__(self, store: Store, statuses: tuple[str, ...], work: _Work, name: str) -> None:
         # A daemon, because a reward function that never returns must not keep the process alive.

@@ -62,11 +62,7 @@ class Trainer:
         seed: int = 0,
         gold: Gold | None = None,
     ) -> None:
-        """Start from the untuned policy. At most 64 prompts of the validation file, chosen by the seed, are used.
-
-        Raises:
-            ConfigurationError: there are no records, or a setting is invalid.
-        """
+        """Start from the untuned policy. At most 64 prompts of the validation file, chosen by the seed, are used."""
         if not records:
             raise ConfigurationError("There are no records to train on.")
         limits = {"n_epochs": (n_epochs, 1), "batch_size": (batch_size, 1), "group_size": (group_size, 2)}
@@ -93,11 +89,8 @@ class Trainer:
         """Take one step and return its metrics, under the service's names.
 
         Rewards, entropy (nats per answer), advantages and lengths (tokens) are means over the step's rollouts, before
-        the update. Validation metrics are added after every tenth of the run and its last step. Steps count from 1.
-
-        Raises:
-            RewardError: the reward failed; the policy has not moved.
-            ConfigurationError: the run has no step of this number.
+        the update. Validation metrics are added after every tenth of the run and its last step. Steps count from 1. If
+        the reward fails, the policy has not moved.
         """
         if not 1 <= number <= self.total_steps:
             raise ConfigurationError(f"There is no step {number}; the run has steps 1 to {self.total_steps}.")
@@ -120,14 +113,7 @@ class Trainer:
         return metrics
 
     def validate(self) -> dict[str, float]:
-        """Sample one answer to each validation prompt from the current policy, and score it.
-
-        Returns:
-            `validation_rewards_mean` and `validation_response_length_mean` (tokens); empty without a validation file.
-
-        Raises:
-            RewardError: the reward failed.
-        """
+        """Score one sampled answer to each validation prompt; return the means of reward and length (tokens)."""
         if not self._validation:
             return {}
         # The same prompts every time, so that the means can be compared.
@@ -142,11 +128,7 @@ class Trainer:
         return json.dumps({"step": self.done, **self._policy.dump()}, separators=(",", ":"))
 
     def restore(self, state: str) -> None:
-        """Continue from a state of a run with the same arguments.
-
-        Raises:
-            ConfigurationError: the state is invalid; the run is unchanged.
-        """
+        """Continue from a state of a run with the same arguments. Raise `ConfigurationError` if it is invalid."""
         policy = Policy.load(state)
         done = json.loads(state).get("step")
         if not isinstance(done, int) or not 0 <= done <= self.total_steps:
@@ -175,14 +157,8 @@ class Trainer:
         for index in indices:
             options = candidates(records, index, self._gold)
             probabilities = softmax(self._policy.logits(records[index].prompt_key, options))
-            groups.append(
-                _Group(
-                    records[index],
-                    options,
-                    probabilities,
-                    generator.choices(range(len(options)), probabilities, k=size),
-                )
-            )
+            chosen = generator.choices(range(len(options)), probabilities, k=size)
+            groups.append(_Group(records[index], options, probabilities, chosen))
         pairs = [(group.record, group.options[position].text) for group in groups for position in group.chosen]
         answers = [SampledAnswer(f"local-{purpose}-{n}", record, text) for n, (record, text) in enumerate(pairs)]
         return groups, self._reward.score(answers), [count_tokens(text) for _, text in pairs]
