@@ -77,7 +77,7 @@ def resolve(
     """
     api_key, credentials, base_url = as_secret(api_key), as_secret(credentials), as_secret(base_url)
     env = RedactedMapping({name: value for name, value in os.environ.items() if value.strip()})
-    url, url_source, ignored_url = _base_url(base_url, env)
+    url, url_source, unused_urls = _base_url(base_url, env)
     found = _identity(api_key, profile, credentials, auth, env, url)
     plain_key = found.key is not None and found.key.function() is None
     about = parse_key(found.key.ask.reveal()) if found.key is not None and plain_key else ApiKey("opaque")
@@ -93,7 +93,6 @@ def resolve(
                 f"OPENAI_API_KEY looks like a key for OpenAI. It is sent to {url} because OPENAI_BASE_URL points there."
             )
     project = _printable_text(project, "project")
-    shadowed = (*([ignored_url] if ignored_url else []), *_overridden_urls(url_source, env), *found.shadowed)
     return Config(
         base_url=url,
         region=where,
@@ -114,7 +113,7 @@ def resolve(
             key_kind=(about.kind if plain_key else "refreshed") if key else None,
             expires_at=about.expires_at,
             project=project,
-            shadowed=shadowed,
+            shadowed=(*unused_urls, *found.shadowed),
         ),
     )
 
@@ -141,30 +140,20 @@ def config_for_transport(transport: object, **settings: Any) -> Config:
     )
 
 
-def _base_url(given_url: Secret[Any] | None, env: Mapping[str, str]) -> tuple[str | None, str, str | None]:
-    """Return the base URL if one is set, its source, and a note on one that was ignored."""
-    openai_url = env.get("OPENAI_BASE_URL")
-    foreign = openai_url is not None and not endpoint.is_bedrock(openai_url)
-    ignored = "OPENAI_BASE_URL: its host is not a bedrock-mantle host" if foreign else None
-    if given_url is not None:
-        return endpoint.base_url(given_url.reveal(), "base_url"), "base_url=", ignored
-    if openai_url is not None and not foreign:
-        return endpoint.base_url(openai_url, "OPENAI_BASE_URL"), "OPENAI_BASE_URL", ignored
-    service_url = env.get("AWS_ENDPOINT_URL_BEDROCK_MANTLE")
-    if service_url is not None:
-        name = "AWS_ENDPOINT_URL_BEDROCK_MANTLE"
-        return endpoint.base_url(service_url, name), name, ignored
-    return None, "", ignored
-
-
-def _overridden_urls(winner: str, env: Mapping[str, str]) -> list[str]:
-    order = ["base_url=", "OPENAI_BASE_URL", "AWS_ENDPOINT_URL_BEDROCK_MANTLE"]
-    later = order[order.index(winner) + 1 :] if winner in order else []
-    return [
-        f"{name}: {winner} comes first"
-        for name in later
-        if name in env and (name[0] == "A" or endpoint.is_bedrock(env[name]))
-    ]
+def _base_url(given_url: Secret[Any] | None, env: Mapping[str, str]) -> tuple[str | None, str, list[str]]:
+    """Return the base URL if one is set, its source, and notes on the ones that are not used."""
+    found = [] if given_url is None else [("base_url=", given_url)]
+    notes: list[str] = []
+    for name in ("OPENAI_BASE_URL", "AWS_ENDPOINT_URL_BEDROCK_MANTLE"):
+        if name == "OPENAI_BASE_URL" and name in env and not endpoint.is_bedrock(env[name]):
+            notes.append(f"{name}: its host is not a bedrock-mantle host")
+        elif name in env:
+            found.append((name, Secret(env[name])))
+    if not found:
+        return None, "", notes
+    name, url = found[0]
+    notes += [f"{other}: {name} comes first" for other, _ in found[1:]]
+    return endpoint.base_url(url.reveal(), name.rstrip("=")), name, notes
 
 
 def _identity(
@@ -184,7 +173,8 @@ def _identity(
     if explicit and auth is not None and auth != ("api_key" if explicit == ["api_key"] else "aws"):
         raise ConfigurationError(f"{explicit[0]}= and auth='{auth}' contradict each other.")
     keys_found, shadowed = _environment_keys(env, url)
-    environment_aws = _aws_variables(env)
+    variables = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE")
+    environment_aws = [name for name in variables if name in env]
     if explicit:
         overridden = [*(name for name, _ in keys_found), *environment_aws]
         shadowed += [f"{name}: {explicit[0]}= was given" for name in overridden]
@@ -242,10 +232,6 @@ def _environment_keys(env: Mapping[str, str], url: str | None) -> tuple[list[tup
     if (bearer := as_secret(env.get("AWS_BEARER_TOKEN_BEDROCK"))) is not None:
         found.append(("AWS_BEARER_TOKEN_BEDROCK", bearer))
     return found, shadowed
-
-
-def _aws_variables(env: Mapping[str, str]) -> list[str]:
-    return [name for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE") if name in env]
 
 
 def _region(
