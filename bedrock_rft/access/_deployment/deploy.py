@@ -210,7 +210,7 @@ def _carry_out(account: Account, deployment: Deployment) -> DeployedReward:
         version = ""
         try:
             for each in planned:
-                result: Any = each.run() if each.run is not None else None
+                result: Any = each.run()
                 steps.append(each.step)
                 if each.step.kind == "version" and result is not None:
                     version = str(result["Version"])
@@ -305,7 +305,7 @@ def deployment_name(reward: object, region: str) -> str:
 
 def plan_destruction(account: Account, name: str) -> Plan:
     """Return what `destroy` would delete. Nothing is changed. Raises as `destroy`."""
-    return _plan(account, name, _planned_steps(account, name))
+    return Plan(f"Destroy {name}", tuple(step.step for step in _deletion_steps(account, name)), facts=account.facts)
 
 
 def destroy(account: Account, name: str) -> Plan:
@@ -313,18 +313,13 @@ def destroy(account: Account, name: str) -> Plan:
 
     Missing parts are no error, so it can be repeated at any time.
     """
-    planned = _planned_steps(account, name)
+    planned = _deletion_steps(account, name)
     for step in planned:
-        if step.run is not None:
-            step.run()
-    return replace(_plan(account, name, planned), done=True)
+        step.run()
+    return Plan(f"Destroy {name}", tuple(step.step for step in planned), facts=account.facts, done=True)
 
 
-def _plan(account: Account, name: str, planned: list[PlannedStep]) -> Plan:
-    return Plan(f"Destroy {name}", tuple(step.step for step in planned), facts=account.facts)
-
-
-def _planned_steps(account: Account, name: str) -> list[PlannedStep]:
+def _deletion_steps(account: Account, name: str) -> list[PlannedStep]:
     arn, role = account.function_arn(name), role_name(name, account.region)
     account.set_subject(arn, account.role_arn(ROLE_PATH, role))
     function = find_function(account, name, versions=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from bedrock_rft._core.text import sanitize_line
@@ -118,11 +119,7 @@ class Function:
     settings: Mapping[str, Any]
     tags: Mapping[str, str]
     versions: tuple[Mapping[str, Any], ...] = ()
-
-    @property
-    def published(self) -> Mapping[str, Any] | None:
-        """The configuration of the newest version; None if there is none."""
-        return self.versions[0] if self.versions else None
+    """The configurations of the published versions, the newest first."""
 
 
 def fits_request(package: Package) -> bool:
@@ -149,10 +146,10 @@ def newest_version(account: Account, name: str) -> LambdaArn:
     arn = account.function_arn(check_name(name))
     account.set_subject(arn, "")
     found = find_function(account, name)
-    if found is None or found.published is None:
+    if found is None or not found.versions:
         missing = "function" if found is None else "published version of the function"
         raise ConfigurationError(f"There is no {missing} '{name}' in {account.region}. Deploy it first.")
-    return LambdaArn(f"{arn}:{found.published['Version']}")
+    return LambdaArn(f"{arn}:{found.versions[0]['Version']}")
 
 
 def foreign_function(arn: str, owner: str, advice: str) -> ConfigurationError:
@@ -174,12 +171,16 @@ def function_steps(account: Account, found: Function | None, desired: DesiredFun
         return [*_upload_steps(account, desired), creation, _publish_step(account, desired)]
     if not is_ours(found.tags, desired.name):
         raise foreign_function(desired.arn, desired.name, _OTHER_NAME)
-    planned = [*_code_steps(account, found, desired), *_settings_steps(account, found, desired)]
-    changed = bool(planned)
-    planned += tag_steps(account, "lambda", desired.arn, found.tags, desired.tags)
+    changes = [*_code_steps(account, found, desired), *_settings_steps(account, found, desired)]
+    planned = [*changes, *tag_steps(account, "lambda", desired.arn, found.tags, desired.tags)]
     if not planned:
         planned.append(PlannedStep(Step("leave", "function", desired.arn)))
-    return [*planned, _version_step(account, found, desired, changed=changed)]
+    published = found.versions[0] if found.versions else None
+    outdated = () if changes or published is None else _outdated_settings(found, published, desired)
+    if changes or published is None or outdated:
+        return [*planned, _publish_step(account, desired, outdated)]
+    kept = Step("leave", "version", f"{desired.arn}:{published['Version']}")
+    return [*planned, PlannedStep(kept, lambda: published)]
 
 
 def prune_steps(
@@ -215,17 +216,6 @@ def _upload_steps(account: Account, desired: DesiredFunction) -> list[PlannedSte
     step = Step("create", "object", f"s3://{desired.bucket}/{key}", details, ("s3:PutObject", "s3:GetObject"))
     parameters: dict[str, Any] = {"Bucket": desired.bucket, "Key": key, "ExpectedBucketOwner": account.id}
     return [PlannedStep(step, lambda: account.call("s3", "PutObject", Body=desired.package.content, **parameters))]
-
-
-def _version_step(account: Account, found: Function, desired: DesiredFunction, *, changed: bool) -> PlannedStep:
-    published = found.published
-    if changed or published is None:
-        return _publish_step(account, desired)
-    outdated = _outdated_settings(found, published, desired)
-    if outdated:
-        return _publish_step(account, desired, outdated)
-    step = Step("leave", "version", f"{desired.arn}:{published['Version']}")
-    return PlannedStep(step, lambda: published)
 
 
 def delete_function_steps(account: Account, name: str) -> list[PlannedStep]:
@@ -274,7 +264,7 @@ def _code_steps(account: Account, found: Function, desired: DesiredFunction) -> 
         _wait_until_settled(account, desired.name)
         code = {**desired.uploaded, "Architectures": [desired.package.architecture]}
         account.call_existing("lambda", "UpdateFunctionCode", FunctionName=desired.name, **code)
-        return _check_state(_wait_until_settled(account, desired.name))
+        return _settled(account, desired.name)
 
     details = (_describe_size(desired), *differences)
     step = Step("change", "code", desired.arn, details, ("lambda:UpdateFunctionCode",))
@@ -288,14 +278,9 @@ def _settings_steps(account: Account, found: Function, desired: DesiredFunction)
 
     def apply() -> object:
         _wait_until_settled(account, desired.name)
-        _call_with_role(
-            desired,
-            lambda: retry_until_accepted(
-                lambda: account.call("lambda", "UpdateFunctionConfiguration", FunctionName=desired.name, **changed),
-                is_busy,
-            ),
-        )
-        return _check_state(_wait_until_settled(account, desired.name))
+        update = partial(account.call, "lambda", "UpdateFunctionConfiguration", FunctionName=desired.name, **changed)
+        _call_with_role(desired, lambda: retry_until_accepted(update, is_busy))
+        return _settled(account, desired.name)
 
     needs = ("lambda:UpdateFunctionConfiguration", *(_PASS_ROLE if "Role" in changed else ()))
     return [PlannedStep(Step("change", "settings", desired.arn, _differences(found.settings, changed), needs), apply)]
@@ -311,7 +296,7 @@ def _create(account: Account, desired: DesiredFunction) -> object:
         "Tags": dict(desired.tags),
     }
     _call_with_role(desired, lambda: account.call("lambda", "CreateFunction", **parameters))
-    return _check_state(_wait_until_settled(account, desired.name))
+    return _settled(account, desired.name)
 
 
 def _call_with_role(desired: DesiredFunction, call: Callable[[], object]) -> None:
@@ -333,18 +318,12 @@ def _call_with_role(desired: DesiredFunction, call: Callable[[], object]) -> Non
 
 def _publish_step(account: Account, desired: DesiredFunction, reasons: tuple[str, ...] = ()) -> PlannedStep:
     def apply() -> object:
-        settings = _check_state(_wait_until_settled(account, desired.name))
-        revision = {"RevisionId": settings["RevisionId"]} if settings.get("RevisionId") else {}
-        parameters: dict[str, Any] = {
-            "FunctionName": desired.name,
-            "CodeSha256": desired.package.code_sha256,
-            **revision,
-        }
-        made = retry_until_accepted(
-            lambda: account.call("lambda", "PublishVersion", expect=("Version",), **parameters),
-            lambda error: isinstance(error, NotFoundError),
-        )
-        published = _check_state(_wait_until_settled(account, desired.name, str(made["Version"])))
+        parameters = {"FunctionName": desired.name, "CodeSha256": desired.package.code_sha256}
+        revision = _settled(account, desired.name).get("RevisionId")
+        parameters.update({"RevisionId": revision} if revision else {})
+        publish = partial(account.call, "lambda", "PublishVersion", expect=("Version",), **parameters)
+        made = retry_until_accepted(publish, lambda error: isinstance(error, NotFoundError))
+        published = _settled(account, desired.name, str(made["Version"]))
         if published.get("CodeSha256") != desired.package.code_sha256:
             raise ConflictError(
                 f"Version {made['Version']} of {desired.name} has the code of another deployment that ran at the same "
@@ -359,13 +338,11 @@ def _publish_step(account: Account, desired: DesiredFunction, reasons: tuple[str
 
 def _wait_until_settled(account: Account, name: str, version: str | None = None) -> dict[str, Any]:
     """Return the settings of a function or a version once Lambda has stopped changing it."""
-    qualifier = {"Qualifier": version} if version else {}
-
+    parameters = {"FunctionName": name, **({"Qualifier": version} if version else {})}
     missing = 0
 
     def fetch() -> dict[str, Any] | None:
         nonlocal missing
-        parameters = {"FunctionName": name, **qualifier}
         try:
             settings = account.call("lambda", "GetFunctionConfiguration", expect=("FunctionName",), **parameters)
         except NotFoundError:
@@ -385,8 +362,9 @@ def _wait_until_settled(account: Account, name: str, version: str | None = None)
     return found
 
 
-def _check_state(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the same settings. Raises `APIError` if Lambda could not create or update the function."""
+def _settled(account: Account, name: str, version: str | None = None) -> dict[str, Any]:
+    """Wait likewise, and raise `APIError` if Lambda could not create or update the function."""
+    settings = _wait_until_settled(account, name, version)
     for status, reason in (("State", "StateReason"), ("LastUpdateStatus", "LastUpdateStatusReason")):
         if settings.get(status) == "Failed":
             text = str(settings.get(reason) or settings.get(f"{reason}Code") or "Lambda gave no reason")

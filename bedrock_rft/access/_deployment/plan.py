@@ -41,10 +41,10 @@ class Step(ShortRepr):
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """A step with the function that carries it out; None if there is nothing to do."""
+    """A step with the function that carries it out; by default there is nothing to do."""
 
     step: Step
-    run: Callable[[], object] | None = None
+    run: Callable[[], object] = lambda: None
 
 
 @dataclass(frozen=True)
