@@ -83,7 +83,8 @@ def _refreshing(found: Any) -> Any:
         """Read from the source for every request, so that rotated credentials are used."""
 
         def __init__(self) -> None:
-            super().__init__("none", "none", method="explicit")
+            self.method = "explicit"
+            self.account_id = None
 
         def get_frozen_credentials(self) -> Any:
             return found.get_frozen_credentials()

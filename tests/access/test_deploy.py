@@ -40,6 +40,11 @@ WIDER = [
 ]
 
 
+@pytest.fixture
+def client(aws_client: Client) -> Client:
+    return aws_client
+
+
 # Deploying
 
 

@@ -44,6 +44,11 @@ Forward = Callable[[], tuple[str, Any, bytes]]
 STOPPED = ("400 Error", [("content-type", "text/html")], b"<html>a proxy's page</html>")
 
 
+@pytest.fixture
+def client(aws_client: Client) -> Client:
+    return aws_client
+
+
 def cut_off_at(here: Here, number: int, *, carried_out: bool) -> None:
     """End the program at its n-th write, before it receives the response."""
     seen: list[Asked] = []

@@ -224,6 +224,6 @@ class Clock:
 
 
 @pytest.fixture
-def client(here: Here) -> Iterator[Client]:  # noqa: ARG001 - sets the endpoints before the client exists
+def aws_client(here: Here) -> Iterator[Client]:  # noqa: ARG001 - sets the endpoints before the client exists
     with Client(REGION, credentials=Credentials(ACCESS_KEY, SECRET, TOKEN)) as made:
         yield made
