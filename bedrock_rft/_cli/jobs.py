@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from itertools import islice
 from typing import Any
@@ -254,7 +255,9 @@ def metrics(job: str, csv_file: str | None) -> None:
     elif form == "jsonl":
         show_list(found, {})
     else:
-        show(found, text=str(found), ids=[job])
+        title, *rows = str(found).splitlines()
+        del title  # it is cut, and may be longer than a line
+        show(found, text="\n".join([*textwrap.wrap(found.title, 80, subsequent_indent="  "), *rows]), ids=[job])
 
 
 @jobs.command("health", shape='{"title", "findings", "verdict", "ok"}')

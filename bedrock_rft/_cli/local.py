@@ -11,7 +11,7 @@ import signal
 import stat
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,10 @@ from bedrock_rft._cli.reward_source import is_file, load_gold, resolve_file
 from bedrock_rft._cli.settings import settings
 from bedrock_rft._core.output import print_error
 
-__all__ = ["local"]
+__all__ = ["local", "variable_lines"]
 
 _FORMATS = ("sh", "fish", "powershell", "dotenv", "json")
+_SYNTAX = {"sh": "export {}={}", "fish": "set -gx {} {}", "powershell": "$env:{} = {}", "dotenv": "{}={}"}
 _STDIN = 0
 _STOP_SECONDS, _STEP = 10.0, 0.05
 
@@ -80,9 +81,7 @@ def serve(
     def request_stop(_number: int, _frame: object) -> None:
         stop.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(ValueError):  # not in the main thread
-            signal.signal(number, request_stop)
+    handlers = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
     end = "Ctrl-C or SIGTERM"
     if stop_with_stdin:
         if _stdin_can_end():
@@ -94,6 +93,8 @@ def serve(
     region = settings().region
     given: dict[str, Any] = {**options, **({"region": region} if region else {})}
     with contextlib.ExitStack() as stack:
+        for number, handler in handlers.items():
+            stack.callback(signal.signal, number, handler)
         service = stack.enter_context(LocalService(directory, reward=source, gold=load_gold(gold), **given))
         if state is not None:
             stack.callback(_write_state(Path(state), service.base_url))
@@ -180,14 +181,19 @@ def _default_format() -> str:
     return "fish" if os.environ.get("SHELL", "").endswith("/fish") else "sh"
 
 
-def _print_variables(variables: Mapping[str, str], form: str) -> None:
+def variable_lines(variables: Mapping[str, str], form: str) -> Iterator[str]:
+    """Yield the lines that set environment variables in the syntax of a shell."""
     if form == "json":
-        print_text(json.dumps(variables))
+        yield json.dumps(variables)
         return
     for name, value in variables.items():
         quoted = "'" + value.replace("'", "''") + "'" if form == "powershell" else shlex.quote(value)
-        before = {"sh": "export {}={}", "fish": "set -gx {} {}", "powershell": "$env:{} = {}", "dotenv": "{}={}"}[form]
-        print_text(before.format(name, quoted))
+        yield _SYNTAX[form].format(name, quoted)
+
+
+def _print_variables(variables: Mapping[str, str], form: str) -> None:
+    for line in variable_lines(variables, form):
+        print_text(line)
 
 
 def _log_rewards() -> None:

@@ -58,14 +58,15 @@ def confirm(question: str) -> None:
 
     Raises:
         click.UsageError: there is no terminal to ask on.
-        click.Abort: the answer is no.
+        click.ClickException: the answer is no.
     """
     given = settings()
     if given.yes:
         return
     if given.no_input or sys.stdin is None or not sys.stdin.isatty():
         raise click.UsageError(f"{question} There is no terminal to ask, so nothing was done. Pass --yes to confirm.")
-    click.confirm(question, abort=True, err=True)
+    if not click.confirm(question, err=True):
+        raise click.ClickException("Nothing was done.")
 
 
 def _store(context: click.Context, parameter: click.Parameter, value: Any) -> None:

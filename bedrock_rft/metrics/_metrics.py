@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "Metrics", "compare"]
 
 _REWARD = "critic_rewards_mean"
-_LABEL = 40
+_LABEL = 44  # the id of a job fits
 _LAST = 10
 _NAME = 24
 _NUMBER = 10

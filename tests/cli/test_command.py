@@ -189,7 +189,7 @@ def test_a_job_that_may_exist_exits_with_5(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.fixture
 def slow(service: LocalService, tmp_path: Path) -> Any:
-    """Yield the id of a job that takes minutes, on a service of its own."""
+    """Yield the id of a job that takes minutes, on a separate service."""
     del service
     with LocalService(reward=score, pace=30.0) as slow_service:
         with Client(**slow_service.client_options()) as client:

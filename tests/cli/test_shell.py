@@ -47,7 +47,7 @@ bedrock-rft local stop -o json | jq -e 'length == 1' >/dev/null
 
 @pytest.fixture
 def shell(tmp_path: Path) -> dict[str, str]:
-    """Return an environment with `bedrock-rft` on the PATH, and a cache of its own."""
+    """Return an environment with `bedrock-rft` on the PATH, and an empty cache."""
     folder = tmp_path / "bin"
     folder.mkdir()
     program = folder / "bedrock-rft"
@@ -169,7 +169,7 @@ def test_other_shells_accept_the_completion_script(name: str, tmp_path: Path, sh
 
 
 def complete(line: str, environment: Mapping[str, str]) -> tuple[list[str], float]:
-    """Return what is offered for a line, and the seconds it took beside starting a program."""
+    """Return the completions of a line, and the seconds that the process took."""
     words = line.split(" ")
     asked = {"COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1), "_BEDROCK_RFT_COMPLETE": "bash_complete"}
     began = time.monotonic()

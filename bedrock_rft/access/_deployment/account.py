@@ -252,7 +252,8 @@ def _transport_error(failure: AwsFailure, doing: str, service: str) -> BedrockRF
     if failure.kind == "connection":
         text = failure.message
         reason = "certificate" if "CERTIFICATE_VERIFY_FAILED" in text else "closed" if "Closed" in text else "other"
+        variable = {"logs": "CLOUDWATCH_LOGS"}.get(service, service.upper())
         return APIConnectionError(
-            f"{doing}: {text}. Check the network, any proxy, and AWS_ENDPOINT_URL_{service.upper()}.", reason=reason
+            f"{doing}: {text}. Check the network, any proxy, and AWS_ENDPOINT_URL_{variable}.", reason=reason
         )
     return APIResponseError(f"{doing}: the response is not the service's: {failure}. A proxy may have sent it.")
