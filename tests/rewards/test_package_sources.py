@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import subprocess
 import sys
 import zipfile
@@ -170,6 +171,8 @@ def test_fingerprints_of_values() -> None:
     assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
     assert fingerprint({"x", "y", "z"}) == fingerprint({"z", "y", "x"})
     assert fingerprint_names({"__name__": "m"}, ["missing"]) == {}
+    first, second, third = (random.Random(seed) for seed in (1, 2, 3))  # noqa: S311 - values
+    assert fingerprint([first, second]) != fingerprint([first, third])
 
 
 TEXT = (

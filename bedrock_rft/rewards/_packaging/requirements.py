@@ -159,10 +159,11 @@ def explain_pip_failure(output: str, requirements: Sequence[str], runtime: str, 
     """Return a message for pip's output. The passwords of package indexes are removed."""
     if "No module named pip" in output:
         return "Requirements are downloaded with pip, which is not installed here. Run: python -m ensurepip."
-    lines = re.sub(r"://[^/@\s]*@", "://", output).splitlines()
-    errors = [line.strip() for line in lines if line.lstrip().startswith("ERROR:")]
+    output = re.sub(r"://[^/@\s]*@", "://", output)
+    lines = [line.strip() for line in output.splitlines()]
+    errors = [line for line in lines if line.startswith("ERROR:")]
     last = (errors or [output.strip() or "pip printed nothing"])[-1].removeprefix("ERROR:").strip()
-    reason = sanitize_line(re.sub(r"://[^/@\s]*@", "://", last), _MAX_REASON).rstrip(".")
+    reason = sanitize_line(last, _MAX_REASON).rstrip(".")
     names = ", ".join(requirements)
     configured = [f"PIP_{name}" for name in _SETTINGS if os.environ.get(f"PIP_{name}")]
     hint = f" pip is configured by {', '.join(configured)} in the environment." if configured else ""
@@ -170,7 +171,7 @@ def explain_pip_failure(output: str, requirements: Sequence[str], runtime: str, 
         hint = " pip is configured to use no package index (PIP_NO_INDEX, or no-index in pip.conf)."
     elif "(from versions: none)" in output:
         hint = f" pip found no release at all: check the name, and that the package index can be reached.{hint}"
-    unreachable = next((line.strip() for line in lines if _UNREACHABLE.search(line)), None)
+    unreachable = next((line for line in lines if _UNREACHABLE.search(line)), None)
     if unreachable is not None:
         detail = sanitize_line(unreachable, _MAX_REASON).rstrip(".")
         return (
@@ -179,8 +180,7 @@ def explain_pip_failure(output: str, requirements: Sequence[str], runtime: str, 
         )
     return (
         f"pip found no wheel of each of {names} for {runtime} on {processor}: {reason}. Only releases with such "
-        "wheels, "
-        f"or of pure Python, can be packaged.{hint}"
+        f"wheels, or of pure Python, can be packaged.{hint}"
     )
 
 

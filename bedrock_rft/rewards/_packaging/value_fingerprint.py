@@ -43,16 +43,16 @@ def fingerprint_names(space: Mapping[str, Any], names: list[str]) -> dict[str, s
     }
 
 
-def _describe(value: Any, module: str, visited: dict[int, int], depth: int) -> Any:  # noqa: C901, PLR0911 - by type
+def _describe(value: Any, module: str, visited: dict[int, tuple[int, Any]], depth: int) -> Any:  # noqa: C901, PLR0911 - by type
     """Return nested tuples of text that describe a value."""
     kind = type(cast("object", value))
     if value is None or kind in (bool, int, float, complex, str, bytes):
         return (kind.__name__, repr(value))
     if id(value) in visited:
-        return ("repeated", visited[id(value)])
+        return ("repeated", visited[id(value)][0])
     if depth > _MAX_DEPTH:
         return ("deep", kind.__qualname__)
-    visited[id(value)] = len(visited)
+    visited[id(value)] = len(visited), value  # kept, so that no later value gets the same id
 
     def inner(part: Any) -> Any:
         return _describe(part, module, visited, depth + 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 import time
@@ -149,7 +148,10 @@ class LambdaTarget:
         try:
             result = json.loads(payload)
         except (ValueError, RecursionError):  # the latter for brackets nested a thousand deep
-            return Outcome(None, seconds, printed, _not_lambda(payload))
+            start = sanitize_line(payload[:60].decode("utf-8", "replace"))
+            text = f"The reward function could not be invoked: the response is not JSON, and begins with {start!r}."
+            error = RewardError(f"{text} A proxy may have sent it.", code="not_invoked")
+            return Outcome(None, seconds, printed, error)
         if response.get("FunctionError"):
             fields = cast("dict[str, Any]", result) if isinstance(result, dict) else {}
             return Outcome(None, seconds, printed, _function_error(fields))
@@ -203,22 +205,9 @@ def _function_error(fields: Mapping[str, Any]) -> RewardError:
         return RewardError(
             f"The reward function did not run: {text.rstrip('.')}. See its log in CloudWatch.", code="died"
         )
-    return raised_error(text + _raise_location(fields.get("stackTrace")), sanitize_line(name, 100))
-
-
-def _not_lambda(payload: bytes) -> RewardError:
-    start = sanitize_line(payload[:60].decode("utf-8", "replace"))
-    return RewardError(
-        f"The reward function could not be invoked: the response is not JSON, and begins with {start!r}. "
-        "A proxy may have sent it.",
-        code="not_invoked",
-    )
-
-
-def _raise_location(stack: object) -> str:
-    """Return the file and line that raised, from Lambda's stack trace."""
-    found = re.findall(r'([^"/\\\\]+)", line (\d+)', str(stack))
-    return f" ({sanitize_line(found[-1][0], 100)}, line {found[-1][1]})" if found else ""
+    frames = re.findall(r'([^"/\\\\]+)", line (\d+)', str(fields.get("stackTrace")))
+    place = f" ({sanitize_line(frames[-1][0], 100)}, line {frames[-1][1]})" if frames else ""
+    return raised_error(text + place, sanitize_line(name, 100))
 
 
 def _decode_log(encoded: object) -> str:
@@ -227,7 +216,7 @@ def _decode_log(encoded: object) -> str:
         return ""
     try:
         lines = base64.b64decode(encoded).decode("utf-8", "replace").splitlines()
-    except (ValueError, binascii.Error):
+    except ValueError:
         return ""
     own = ("START RequestId", "END RequestId", "REPORT RequestId", "INIT_START")
     return "\n".join(line for line in lines if not line.startswith(own))[:MAX_OUTPUT_CHARS]
