@@ -150,8 +150,8 @@ class LambdaTarget:
         except (ValueError, RecursionError):  # the latter for brackets nested a thousand deep
             start = sanitize_line(payload[:60].decode("utf-8", "replace"))
             text = f"The reward function could not be invoked: the response is not JSON, and begins with {start!r}."
-            error = RewardError(f"{text} A proxy may have sent it.", code="not_invoked")
-            return Outcome(None, seconds, printed, error)
+            failure = RewardError(f"{text} A proxy may have sent it.", code="not_invoked")
+            return Outcome(None, seconds, printed, failure)
         if response.get("FunctionError"):
             fields = cast("dict[str, Any]", result) if isinstance(result, dict) else {}
             return Outcome(None, seconds, printed, _function_error(fields))
