@@ -42,6 +42,10 @@ class Trial(ShortRepr):
         """Return the job, or None if there is none yet."""
         return self.metrics.job if self.metrics is not None else None
 
+    def score(self, by: Criterion = "validation") -> float | None:
+        """Return the score of the tuned model, or None if it has none; see `Sweep.best`."""
+        return score_of(self.metrics, by) if self.metrics is not None else None
+
     @property
     def label(self) -> str:
         """Return the hyperparameters in a few words."""
@@ -141,9 +145,7 @@ class Sweep(ShortRepr):
         spent = f", about {self.currency} {self.spent:,.2f} by the published price" if self.spent else ""
         lines = [clip(f"Sweep {sanitize_line(self.name, 40)}: {ended} of {len(self.trials)} ended{spent}")]
         for trial in self.trials:
-            reward = score_of(trial.metrics, "reward") if trial.metrics is not None else None
-            validation = score_of(trial.metrics, "validation") if trial.metrics is not None else None
-            scores = [("reward", reward), ("validation", validation)]
+            scores = [("reward", trial.score("reward")), ("validation", trial.score())]
             shown = "".join(f"  {name} {value:.3f}" for name, value in scores if value is not None)
             job = f"  {sanitize_line(trial.job.id, 40)}" if trial.job else ""
             lines.append(clip(f"  {sanitize_line(trial.status, 16):<16}  {sanitize_line(trial.label)}{shown}", WIDTH))
