@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import pickle
@@ -238,6 +239,8 @@ def test_a_reward_that_cannot_be_pickled_is_refused(pool: Executor) -> None:
     def inner(_: Rollout) -> float:
         return 1.0
 
+    assert copy.deepcopy(0.5 * inner)(Rollout.of("?", "a")).value == 0.5, "copying needs no pickle"
+    assert copy.copy(inner) is inner
     with pytest.raises(ConfigurationError, match=r"cannot be sent to other processes.*file\.py:name"):
         rewards.score(inner, rows(1), executor=pool)
 

@@ -56,6 +56,12 @@ class Function(Leaf):
     def __repr__(self) -> str:
         return self.name
 
+    def __copy__(self) -> Function:
+        return self
+
+    def __deepcopy__(self, _: Any) -> Function:
+        return self
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the name of the function, as Python does; the decorator gave that name to the reward."""
         module, path = self.function.__module__, self.function.__qualname__
