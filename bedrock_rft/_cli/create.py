@@ -29,7 +29,10 @@ _NO_ACCOUNT = "0" * 12
 _HYPERPARAMETERS = ("n_epochs", "batch_size", "learning_rate_multiplier")
 
 
-@click.command("create", cls=Command, shape=f'{JOB}; with --dry-run {{"request", "data", "reward", "doctor", "ok"}}')
+_DRY_RUN = '{"request", "data", "reward", "doctor", "estimate", "ok"}'
+
+
+@click.command("create", cls=Command, shape=f"{JOB}; with --dry-run {_DRY_RUN}")
 @click.argument("job_file", metavar="[RUN.toml|JSON]", required=False, type=click.Path(exists=True, dir_okay=False))
 @click.option("--model", metavar="ID", help="The base model, such as openai.gpt-oss-20b.")
 @click.option("--training-file", metavar="PATH|ID", shell_complete=file_ids, help="A path is checked and uploaded.")
@@ -163,15 +166,23 @@ def _dry_run(client: Client, given: JobSettings, gold: str | None) -> None:
         report["reward"] = rewards.check(target, training, client=client, gold=load_gold(gold))
     arn = None if is_file(reward) else target
     report["doctor"] = access.doctor(client, reward=arn, models=[str(given.model)])
+    estimate = None
+    if is_path(training) and report["data"].ok:
+        estimate = client.estimate(
+            training, reward=target, hyperparameters=given.hyperparameters, model=str(given.model), evaluation=0
+        )
     name = given.name or given.derived_name(arn or rewards.package(target).code_sha256)
     request = _request(client, given, arn, name)
     ok = all(one.ok for one in report.values())
     if settings().output in {"json", "jsonl"}:
-        found = {"request": request, **{key: to_json(one) for key, one in report.items()}, "ok": ok}
+        shown = {key: to_json(one) for key, one in report.items()}
+        found = {"request": request, **shown, **({"estimate": to_json(estimate)} if estimate else {}), "ok": ok}
         print_text(json.dumps(found, indent=2 if settings().output == "json" else None))
     else:
         for one in report.values():
             print_text(f"{one}\n")
+        if estimate is not None:
+            print_text(f"{estimate}\n")
         print_text(f"Request, which was not sent:\n{json.dumps(request, indent=2)}")
     finish(0 if ok else FOUND_ERRORS)
 

@@ -100,9 +100,20 @@ def list_jobs(status: str | None, model: str | None, limit: int | None) -> None:
 @jobs.command("get", shape=JOB)
 @_one_job
 def get(job: str) -> None:
-    """Show one job."""
+    """Show one job. A table has its time and money too, as ranges."""
     with open_client() as client:
-        show_one(client.jobs.retrieve(job), JOB_FIELDS)
+        found = client.jobs.retrieve(job)
+        fields = {**JOB_FIELDS, **_time_and_money(client, found)} if settings().output == "table" else JOB_FIELDS
+        show_one(found, fields)
+
+
+@jobs.command("cost", shape="bedrock_rft.costs.Cost")
+@_one_job
+def cost(job: str) -> None:
+    """Show time and money of a job, so far and at its end, as ranges."""
+    with open_client() as client:
+        found = client.jobs.metrics(job).cost()
+    show(found, text=str(found), ids=[job])
 
 
 @jobs.command("find", shape=JOB)
@@ -160,7 +171,7 @@ def wait(job_ids: tuple[str, ...], timeout: float | None, poll_interval: float) 
     finish(_status(ended, late=bool(late)))
 
 
-@jobs.command("watch", shape='one object a line; its "kind" is status, step, message, checkpoint or alarm')
+@jobs.command("watch", shape='one object a line; its "kind" is status, step, message, checkpoint, alarm or cost')
 @_many_jobs
 @click.option("--style", type=click.Choice(["auto", "terminal", "plain", "json", "none"]), default="auto",
               help="Kind of view. Default: a panel on a terminal, otherwise lines.")  # fmt: skip
@@ -298,6 +309,23 @@ def checkpoints(job: str) -> None:
     """Show the checkpoints of a job: models that can be asked."""
     with open_client() as client:
         show_list(client.jobs.checkpoints(job), _CHECKPOINT_COLUMNS, empty="There are no checkpoints yet.")
+
+
+def _time_and_money(client: Any, job: Any) -> Columns:
+    """Return the fields that need the events of a job; none if they cannot be read."""
+    from bedrock_rft.costs._ranges import format_hours
+    from bedrock_rft.errors import BedrockRFTError
+
+    try:
+        found = client.jobs.metrics(job).cost()
+    except BedrockRFTError as error:
+        warn(f"Time and money of the job could not be read: {error}")
+        return {}
+    return {
+        "elapsed": lambda _: f"{found.elapsed:.2f} hours" if found.elapsed is not None else None,
+        "remaining": lambda _: format_hours(found.remaining) if found.remaining and found.remaining.high else None,
+        "money": lambda _: f"{found.summary}; billing is not published, see: jobs cost" if found.summary else None,
+    }
 
 
 def _print_how_to_resume(verb: str, job_ids: tuple[str, ...]) -> None:

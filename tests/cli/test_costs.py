@@ -1,0 +1,44 @@
+"""Time and money in the command: `jobs get`, `jobs cost` and the estimate of a dry run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support.command import command
+from support.live_runs import ARN, REWARD, records
+
+from bedrock_rft import Client, datasets
+from bedrock_rft.local import LocalService
+
+
+@pytest.fixture
+def job(service: LocalService) -> str:
+    with Client(**service.client_options()) as client:
+        file = client.files.upload(records())
+        created = client.jobs.create(
+            "openai.gpt-oss-20b", training_file=file, reward=ARN, hyperparameters={"batch_size": 50}
+        )
+        return client.jobs.wait(created, poll_interval=0.05).id
+
+
+def test_a_job_is_shown_with_time_and_money(job: str) -> None:
+    table = command("jobs", "get", job).out
+    assert "elapsed" in table
+    assert "money" in table
+    assert "billing is not published" in " ".join(table.split())
+    assert "money" not in json.loads(command("jobs", "get", job, "-o", "json").out)
+    found = json.loads(command("jobs", "cost", job, "-o", "json").out)
+    assert found["so_far"]["low"] <= found["so_far"]["high"]
+    assert "not known" in command("jobs", "cost", job).out
+
+
+def test_a_dry_run_has_an_estimate(service: LocalService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert service.base_url
+    monkeypatch.chdir(tmp_path)
+    datasets.write("train.jsonl", records())
+    arguments = ("--model", "openai.gpt-oss-20b", "--training-file", "train.jsonl", "--reward", REWARD, "--dry-run")
+    found = json.loads(command("jobs", "create", *arguments, "-o", "json").out)
+    assert found["estimate"]["steps"] == {"low": 22, "high": 25}
+    assert found["estimate"]["missing"] == []
