@@ -11,16 +11,28 @@ from bedrock_rft._core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from bedrock_rft.evaluation._advice import Thresholds
+    from bedrock_rft.evaluation._answers import read_answers
     from bedrock_rft.evaluation._report import Evaluation
     from bedrock_rft.evaluation._results import Comparison, Example, Group, ModelResult
     from bedrock_rft.evaluation._statistics import Difference, Interval
 
-__all__ = ["Comparison", "Difference", "Evaluation", "Example", "Group", "Interval", "ModelResult", "Thresholds"]
+__all__ = [
+    "Comparison",
+    "Difference",
+    "Evaluation",
+    "Example",
+    "Group",
+    "Interval",
+    "ModelResult",
+    "Thresholds",
+    "read_answers",
+]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "_advice": ("Thresholds",),
+        "_answers": ("read_answers",),
         "_report": ("Evaluation",),
         "_results": ("Comparison", "Example", "Group", "ModelResult"),
         "_statistics": ("Difference", "Interval"),

@@ -24,12 +24,12 @@ from support.flaky_proxy import FlakyProxy
 from support.lambda_server import ARN, FakeLambda
 
 from bedrock_rft import BedrockRFTWarning, Client, ConfigurationError, RewardError, datasets
-from bedrock_rft.evaluation import _progress
+from bedrock_rft.evaluation import _progress, read_answers
 from bedrock_rft.evaluation._pipeline import create_scorer
 from bedrock_rft.evaluation._progress import ProgressReporter
 from bedrock_rft.evaluation._resume_file import Answer, AnswerScore, ResumeFile
 from bedrock_rft.local import LocalService
-from bedrock_rft.rewards import Rollout, reward
+from bedrock_rft.rewards import Rollout, reward, score
 
 MODEL = "openai.gpt-oss-20b"
 SOURCE = """
@@ -142,6 +142,19 @@ def test_answers_are_scored_on_an_executor(client: Client, data: Path, tmp_path:
     assert found.models[0].scores == alone.models[0].scores
     with ThreadPoolExecutor(2) as threads:
         assert ask(client, data, 1.0 * right, executor=threads, **settings).models[0].scores == alone.models[0].scores
+
+
+def test_stored_answers_are_scored_again_without_models(client: Client, data: Path, tmp_path: Path) -> None:
+    stored = tmp_path / "answers.jsonl"
+    report = ask(client, data, right, limit=None, samples=2, resume=stored)
+    rows = list(read_answers(stored, data, models=[MODEL], samples=2))
+    assert len(rows) == 240
+    assert [(row["model"], row["sample"]) for row in rows[:2]] == [(MODEL, 0), (MODEL, 1)]
+    scores = [one.score for one in score(right, rows)]
+    assert scores == [value for _, values in sorted(report.models[0].scores.items()) for value in values]
+    assert list(read_answers(stored, data, models=["another"])) == []
+    with pytest.raises(ConfigurationError, match="There is no file"):
+        next(read_answers(tmp_path / "none.jsonl", data, models=[MODEL]))
 
 
 def test_scores_are_reused_until_the_reward_changes(
