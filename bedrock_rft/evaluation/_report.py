@@ -222,14 +222,9 @@ def _comparison_rows(comparisons: Sequence[Comparison]) -> list[list[str]]:
 
 
 def _part_rows(report: Evaluation) -> list[list[str]]:
-    head = ["part of the reward", *(model.label for model in report.models)]
-    return [
-        head,
-        *(
-            [name, *(_format_score(model.parts.get(name, math.nan)) for model in report.models)]
-            for name in report.parts
-        ),
-    ]
+    labels, means = [model.label for model in report.models], [model.parts for model in report.models]
+    rows = [[name, *(_format_score(parts.get(name, math.nan)) for parts in means)] for name in report.parts]
+    return [["part of the reward", *labels], *rows]
 
 
 def _group_rows(report: Evaluation) -> list[list[str]]:
