@@ -394,6 +394,27 @@ def test_of_nested_deadlines_the_earliest_counts() -> None:
     assert time.monotonic() - began < 3
 
 
+def test_an_alarm_of_the_caller_reaches_the_caller() -> None:
+    class CallerError(Exception):
+        pass
+
+    def on_alarm(*_: object) -> None:
+        raise CallerError
+
+    def limited_and_a_little_more() -> None:
+        run_until(functools.partial(time.sleep, 30), time.monotonic() + 20)
+        time.sleep(5)
+
+    previous = signal.signal(signal.SIGALRM, on_alarm)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(CallerError):
+            limited_and_a_little_more()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
 def test_a_reward_may_use_an_alarm_of_its_own() -> None:
     def give_up(*_: object) -> None:
         raise TimeoutError

@@ -64,7 +64,7 @@ def _interrupt_after(seconds: float, interval: float, work: Callable[[], object]
             signal.setitimer(signal.ITIMER_REAL, 0)
     except OutOfTimeError:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        if outer_seconds and time.monotonic() - began >= outer_seconds:
+        if outer_handler is _interrupt and outer_seconds and time.monotonic() - began >= outer_seconds:
             raise
     finally:
         signal.signal(signal.SIGALRM, outer_handler if outer_handler is not None else signal.SIG_DFL)

@@ -62,17 +62,14 @@ class Handler:
             ValueError: the event does not contain rollouts.
         """
         entries = _parse_event(event)
-        scores = score_batch(
-            self.reward,
-            entries,
-            floor=self.floor,
-            concurrency=self.concurrency,
-            seconds=_remaining_seconds(context),
-        )
+        remaining = getattr(context, "get_remaining_time_in_millis", None)
+        seconds = cast("int", remaining()) / 1000 if callable(remaining) else None
+        scores = score_batch(self.reward, entries, floor=self.floor, concurrency=self.concurrency, seconds=seconds)
         errors = [score.error for score in scores if score.error is not None]
         if errors:
             _log.warning("%d of %d rollouts got the floor; first error: %s", len(errors), len(scores), errors[0])
-        results = [score.result(_rollout_id(entry)) for entry, score in zip(entries, scores, strict=True)]
+        ids = [entry.get("id", "") if hasattr(entry, "get") else "" for entry in entries]
+        results = [score.result(name) for name, score in zip(ids, scores, strict=True)]
         return cast("list[dict[str, Any]]", _without_excess(results))
 
 
@@ -84,10 +81,6 @@ def _parse_event(event: object) -> Sequence[Any]:
     raise ValueError(
         f"the event must be a list of rollouts, as the service sends it, not {type(cast('Any', event)).__name__}"
     )
-
-
-def _rollout_id(entry: Any) -> Any:
-    return entry.get("id", "") if hasattr(entry, "get") else ""
 
 
 def _without_excess(results: list[Result]) -> list[Result]:
@@ -105,8 +98,3 @@ def _without_excess(results: list[Result]) -> list[Result]:
             for result in results
         ]
     return results
-
-
-def _remaining_seconds(context: Any) -> float | None:
-    remaining = getattr(context, "get_remaining_time_in_millis", None)
-    return cast("int", remaining()) / 1000 if callable(remaining) else None
