@@ -26,6 +26,7 @@ _COMMANDS = {
     "jobs": ("jobs", "Create, follow and compare jobs."),
     "models": ("models", "List models, and ask one."),
     "eval": ("evaluate", "Compare models on a dataset."),
+    "inventory": ("inventory", "List what is in the account, and its cost."),
     "policy": ("policy", "Print IAM policies."),
     "local": ("local", "Run the service on this machine."),
     "completion": ("completion", "Print the completion script of a shell."),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import openai
 
-    from bedrock_rft.costs import Estimate, Prices
+    from bedrock_rft.costs import Estimate, Inventory, Prices
     from bedrock_rft.evaluation import Evaluation, Thresholds
     from bedrock_rft.rehearsal import Rehearsal
     from bedrock_rft.types import Checkpoint, Hyperparameters, Job, Model
@@ -254,6 +254,27 @@ class AsyncWorkflows(AsyncResource):
             history=history,
         )
 
+    async def inventory(
+        self, *, checkpoints: bool = True, functions: bool = True, prices: Prices | None = None
+    ) -> Inventory:
+        """List files, jobs, tuned models, checkpoints and functions, with age, size, monthly cost, and how to delete.
+
+        Nothing is deleted. Functions are those that `client.rewards.deploy` created in this region; listing them needs
+        AWS credentials with `lambda:ListFunctions` and `lambda:ListTags`. `incomplete` names parts without permission.
+
+        Args:
+            checkpoints: False saves a request for each job.
+            functions: False does not call Lambda.
+            prices: prices to use; by default `Prices.load()`.
+
+        Raises:
+            APIError: files or jobs cannot be listed.
+            ConfigurationError: the prices cannot be read.
+        """
+        from bedrock_rft._client.inventory import collect
+
+        return await collect(self, checkpoints=checkpoints, functions=functions, prices=prices)
+
 
 class Workflows(Resource):
     """Workflows of `Client`: inference, rewards, evaluation, rehearsal, estimates."""
@@ -271,3 +292,4 @@ class Workflows(Resource):
     evaluate = blocking(AsyncWorkflows.evaluate)
     rehearse = blocking(AsyncWorkflows.rehearse)
     estimate = blocking(AsyncWorkflows.estimate)
+    inventory = blocking(AsyncWorkflows.inventory)

@@ -34,6 +34,12 @@ def test_a_job_is_shown_with_time_and_money(job: str) -> None:
     assert "not known" in command("jobs", "cost", job).out
 
 
+def test_the_inventory_lists_and_deletes_nothing(job: str) -> None:
+    found = json.loads(command("inventory", "-o", "json", "--no-functions").out)
+    assert {each["kind"] for each in found["assets"]} == {"file", "job", "model", "checkpoint"}
+    assert job in command("inventory", "--no-functions").out
+
+
 def test_a_dry_run_has_an_estimate(service: LocalService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert service.base_url
     monkeypatch.chdir(tmp_path)

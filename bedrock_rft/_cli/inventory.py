@@ -1,0 +1,25 @@
+"""`bedrock-rft inventory`."""
+
+from __future__ import annotations
+
+import click
+
+from bedrock_rft._cli.command import Command
+from bedrock_rft._cli.output import show
+from bedrock_rft._cli.settings import open_client
+
+__all__ = ["inventory"]
+
+
+@click.command(cls=Command, shape="bedrock_rft.costs.Inventory")
+@click.option("--no-checkpoints", is_flag=True, help="Save a request for each job.")
+@click.option("--no-functions", is_flag=True, help="Do not call Lambda.")
+def inventory(*, no_checkpoints: bool, no_functions: bool) -> None:
+    """List files, jobs, tuned models, checkpoints and functions.
+
+    Each has its age, its size, its monthly cost as far as it is published, and
+    the call that deletes it. Nothing is deleted.
+    """
+    with open_client() as client:
+        found = client.inventory(checkpoints=not no_checkpoints, functions=not no_functions)
+    show(found, text=str(found), ids=[asset.id for asset in found.deletable])

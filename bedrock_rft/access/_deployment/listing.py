@@ -1,0 +1,70 @@
+"""List the functions that deployments created."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+from bedrock_rft._core.text import ShortRepr
+from bedrock_rft.access._deployment.account import Account
+from bedrock_rft.access._deployment.names import MANAGED, OWNER, ROLE_PATH
+from bedrock_rft.errors import NotFoundError
+
+__all__ = ["DeployedFunction", "list_deployed"]
+
+
+@dataclass(frozen=True)
+class DeployedFunction(ShortRepr):
+    """A function that a deployment created.
+
+    Attributes:
+        arn: its ARN without a version.
+        name: the name that it was deployed under.
+        size: bytes of its newest package.
+        changed_at: Unix seconds of its last change; None if unknown.
+    """
+
+    arn: str
+    name: str
+    size: int | None
+    changed_at: float | None
+
+
+def list_deployed(account: Account, used: Collection[str]) -> list[DeployedFunction]:
+    """Return the functions of the region with the tags of a deployment.
+
+    Tags are read only of functions whose role has the path of deployments, and of those that jobs use: an account may
+    have thousands of others.
+
+    Args:
+        account: the account.
+        used: ARNs of functions that jobs use, with or without a version.
+    """
+    names = {arn.split(":")[6] for arn in used if arn.count(":") >= 6}  # noqa: PLR2004 - the parts of an ARN
+    found: list[DeployedFunction] = []
+    marker: dict[str, str] = {}
+    while True:
+        page = account.call("lambda", "ListFunctions", **marker)
+        for each in cast("list[Mapping[str, Any]]", page.get("Functions", [])):
+            if ROLE_PATH not in str(each.get("Role", "")) and each.get("FunctionName") not in names:
+                continue
+            arn = str(each["FunctionArn"])
+            try:
+                tags = account.call("lambda", "ListTags", Resource=arn).get("Tags", {})
+            except NotFoundError:  # deleted meanwhile
+                continue
+            if tags.get(MANAGED) == "reward":
+                name = str(tags.get(OWNER) or each.get("FunctionName"))
+                found.append(DeployedFunction(arn, name, each.get("CodeSize"), _seconds(each.get("LastModified"))))
+        if not page.get("NextMarker"):
+            return found
+        marker = {"Marker": str(page["NextMarker"])}
+
+
+def _seconds(text: object) -> float | None:
+    try:
+        return datetime.strptime(str(text), "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
+    except ValueError:
+        return None

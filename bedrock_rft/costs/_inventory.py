@@ -1,0 +1,122 @@
+"""The inventory of an account: files, jobs, tuned models, checkpoints and reward functions."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bedrock_rft._core.findings import clip, wrap, write_text
+from bedrock_rft._core.text import ShortRepr, sanitize_line
+from bedrock_rft.costs._ranges import Range, add, format_money
+
+__all__ = ["Asset", "Inventory"]
+
+_DAY = 86_400
+_SHOWN = 20  # lines of a kind
+
+
+@dataclass(frozen=True)
+class Asset(ShortRepr):
+    """One thing in the account.
+
+    Attributes:
+        kind: `file`, `job`, `model`, `checkpoint` or `function`.
+        id: its id, or its ARN.
+        name: the name of the file, or the base model; empty if unknown.
+        created_at: Unix seconds; None if unknown.
+        size: bytes; None if unknown.
+        monthly: money for each month; None if it is not published.
+        delete: how to delete it; empty if it cannot be deleted.
+        note: what to know before.
+    """
+
+    kind: str
+    id: str
+    name: str = ""
+    created_at: float | None = None
+    size: int | None = None
+    monthly: Range | None = None
+    delete: str = ""
+    note: str = ""
+
+    def age(self, now: float) -> float | None:
+        """Return days since its creation until `now`, in Unix seconds; None if unknown."""
+        return max(0.0, now - self.created_at) / _DAY if self.created_at is not None else None
+
+
+@dataclass(frozen=True)
+class Inventory(ShortRepr):
+    """Files, jobs, tuned models, checkpoints and functions of an account. Print it, or write it with `to_json`.
+
+    Attributes:
+        assets: all of them.
+        now: Unix seconds of the listing.
+        currency: of all amounts.
+        incomplete: what could not be listed, and why.
+        basis: the prices.
+    """
+
+    assets: tuple[Asset, ...]
+    now: float
+    currency: str
+    incomplete: tuple[str, ...] = ()
+    basis: tuple[str, ...] = ()
+
+    @property
+    def monthly(self) -> Range:
+        """Return the money for each month, as far as it is known."""
+        return add(asset.monthly for asset in self.assets if asset.monthly is not None)
+
+    @property
+    def deletable(self) -> tuple[Asset, ...]:
+        """Return the assets that can be deleted and that nothing is known to need."""
+        return tuple(asset for asset in self.assets if asset.delete and not asset.note.startswith("needed"))
+
+    def of(self, kind: str) -> Sequence[Asset]:
+        """Return the assets of a kind; see `Asset.kind`."""
+        return tuple(asset for asset in self.assets if asset.kind == kind)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "assets": [
+                {**vars(asset), "monthly": asset.monthly and asset.monthly.to_dict(), "age_days": asset.age(self.now)}
+                for asset in self.assets
+            ],
+            "monthly": self.monthly.to_dict(),
+            "currency": self.currency,
+            "incomplete": list(self.incomplete),
+            "basis": list(self.basis),
+        }
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return JSON text, and write it to `path` if given. Raises `DatasetError` if that fails."""
+        return write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False), path)
+
+    def __str__(self) -> str:
+        kinds = list(dict.fromkeys(asset.kind for asset in self.assets))
+        counts = ", ".join(f"{len(self.of(kind)):,} {kind}{'s' * (len(self.of(kind)) != 1)}" for kind in kinds)
+        lines = [
+            clip(
+                f"Inventory: {counts or 'nothing'}; {format_money(self.monthly, self.currency)} a month as far as known"
+            )
+        ]
+        for kind in kinds:
+            found = self.of(kind)
+            for asset in found[:_SHOWN]:
+                age = asset.age(self.now)
+                facts = [
+                    f"{age:,.0f} days" if age is not None else "",
+                    f"{asset.size:,} bytes" if asset.size is not None else "",
+                    f"{format_money(asset.monthly, self.currency)} a month" if asset.monthly is not None else "",
+                ]
+                shown = ", ".join([sanitize_line(asset.name, 60), *facts] if asset.name else facts).strip(", ")
+                lines += wrap(f"{kind} {sanitize_line(asset.id, 120)}  {'; '.join(filter(None, [shown, asset.note]))}")
+                lines += [f"      delete: {sanitize_line(asset.delete, 160)}"] if asset.delete else []
+            if len(found) > _SHOWN:
+                lines.append(f"  … and {len(found) - _SHOWN:,} more of kind {kind}; see to_dict()")
+        lines += [line for each in self.incomplete for line in wrap(f"not listed: {sanitize_line(each)}")]
+        return "\n".join([*lines, *(line for each in self.basis for line in wrap(sanitize_line(each)))])
