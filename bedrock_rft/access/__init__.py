@@ -7,7 +7,6 @@ from bedrock_rft.access._deployment.logs import LogLine
 from bedrock_rft.access._deployment.plan import Plan, Step
 from bedrock_rft.access._doctor.doctor import Report, doctor
 from bedrock_rft.access._keys import ApiKeyProvider, MintedKey, api_key_provider, mint_api_key
-from bedrock_rft.access._policies.judge_policies import documented_judge_policy, judge_policy
 from bedrock_rft.access._policies.managed_policies import MANAGED_POLICIES, ManagedPolicy
 from bedrock_rft.access._policies.policy import Policy, Statement
 from bedrock_rft.access._policies.rft_policies import (
@@ -15,8 +14,10 @@ from bedrock_rft.access._policies.rft_policies import (
     deployer_policy,
     doctor_policy,
     documented_invoke_policy,
+    documented_judge_policy,
     execution_policy,
     invoke_policy,
+    judge_policy,
     trust_policy,
     watcher_policy,
 )

@@ -11,8 +11,14 @@ from typing import Any, TypeVar
 
 from bedrock_rft._transport.transport import Request, Response
 from bedrock_rft.errors import APIConnectionError
-from bedrock_rft.local._service.requests import media_type, parse_request, route_path
-from bedrock_rft.local._service.responses import ServiceError, add_request_id, error_response
+from bedrock_rft.local._service.requests import (
+    ServiceError,
+    add_request_id,
+    error_response,
+    media_type,
+    parse_request,
+    route_path,
+)
 from bedrock_rft.local._service.service import Service
 
 __all__ = ["LocalTransport"]

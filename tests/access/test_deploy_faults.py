@@ -37,8 +37,8 @@ from bedrock_rft import (
     PermissionDeniedError,
     RateLimitError,
 )
+from bedrock_rft.access._deployment import account as _retry
 from bedrock_rft.access._deployment import deploy as _deploy
-from bedrock_rft.access._deployment import retry as _retry
 
 Forward = Callable[[], tuple[str, Any, bytes]]
 STOPPED = ("400 Error", [("content-type", "text/html")], b"<html>a proxy's page</html>")

@@ -18,9 +18,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bedrock_rft.errors import ConfigurationError, RewardError
-from bedrock_rft.local._training.candidates import BASE_WEIGHTS, candidates, count_tokens
 from bedrock_rft.local._training.dataset import InvalidFileError, Record, prompt_key, read_records
-from bedrock_rft.local._training.policy import Policy, entropy, greedy, sample_answers, softmax
+from bedrock_rft.local._training.policy import (
+    BASE_WEIGHTS,
+    Policy,
+    candidates,
+    count_tokens,
+    entropy,
+    greedy,
+    sample_answers,
+    softmax,
+)
 from bedrock_rft.local._training.reward import RewardFunction, SampledAnswer
 from bedrock_rft.local._training.trainer import Trainer, _advantages
 

@@ -19,8 +19,8 @@ from botocore.credentials import Credentials
 from bedrock_rft import Client
 from bedrock_rft._auth.aws_credentials import given
 from bedrock_rft._core.redaction import Secret
+from bedrock_rft.access._deployment import account as _retry
 from bedrock_rft.access._deployment import deploy as _deploy
-from bedrock_rft.access._deployment import retry as _retry
 from support.fake_secrets import ACCESS_KEY, SECRET, TOKEN
 from support.quick_aws import shared_client
 

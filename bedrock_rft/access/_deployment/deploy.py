@@ -12,7 +12,7 @@ from bedrock_rft._auth.config import Config
 from bedrock_rft._core.findings import escape_html
 from bedrock_rft._core.log import log
 from bedrock_rft._core.text import ShortRepr, sanitize_line
-from bedrock_rft.access._deployment.account import Account
+from bedrock_rft.access._deployment.account import Account, retry_on_conflict
 from bedrock_rft.access._deployment.function import (
     DesiredFunction,
     Function,
@@ -26,7 +26,6 @@ from bedrock_rft.access._deployment.function import (
 )
 from bedrock_rft.access._deployment.names import ROLE_PATH, check_name, check_tags, is_ours, role_name
 from bedrock_rft.access._deployment.plan import Plan, PlannedStep, Step
-from bedrock_rft.access._deployment.retry import retry_on_conflict
 from bedrock_rft.access._deployment.role import DesiredRole, delete_role_steps, find_role, relax_trust, role_steps
 from bedrock_rft.access._policies.arns import check_boundary
 from bedrock_rft.access._policies.policy import Policy

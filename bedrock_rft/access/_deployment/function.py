@@ -9,19 +9,19 @@ from functools import partial
 from typing import Any, cast
 
 from bedrock_rft._core.text import sanitize_line
-from bedrock_rft.access._deployment.account import Account
-from bedrock_rft.access._deployment.names import LOG_GROUPS, MANAGED, OWNER, check_name, is_ours, tag_steps
-from bedrock_rft.access._deployment.plan import PlannedStep, Step, describe_difference
-from bedrock_rft.access._deployment.retry import (
+from bedrock_rft.access._deployment.account import (
     MAX_SECONDS,
     ROLE_SECONDS,
     SHORT_SECONDS,
+    Account,
     cannot_assume,
     is_busy,
     is_too_early,
     poll,
     retry_until_accepted,
 )
+from bedrock_rft.access._deployment.names import LOG_GROUPS, MANAGED, OWNER, check_name, is_ours, tag_steps
+from bedrock_rft.access._deployment.plan import PlannedStep, Step, describe_difference
 from bedrock_rft.access._policies.rft_policies import OBJECT_PREFIX
 from bedrock_rft.errors import APIError, APIStatusError, ConfigurationError, ConflictError, NotFoundError
 from bedrock_rft.rewards._packaging.archive import Package

@@ -25,12 +25,11 @@ from bedrock_rft.access._doctor.aws_queries import Aws, QueryFailure
 from bedrock_rft.access._doctor.caller_checks import check_caller, check_permissions, unknown_permissions
 from bedrock_rft.access._doctor.client_checks import check_endpoint
 from bedrock_rft.access._policies.arns import function_arns
-from bedrock_rft.access._policies.judge_policies import judge_policy
-from bedrock_rft.access._policies.rft_policies import caller_policy
+from bedrock_rft.access._policies.rft_policies import caller_policy, judge_policy
 from bedrock_rft.errors import BedrockRFTError, ConfigurationError
 from bedrock_rft.types.arn import LambdaArn
 
-__all__ = ["Report", "doctor", "failure_finding", "run_checks", "timeout_finding"]
+__all__ = ["Report", "doctor", "run_checks"]
 
 _QUERY_SECONDS = 8.0
 _NO_ACCOUNT = "0" * 12

@@ -25,7 +25,6 @@ __all__ = [
     "check_network",
     "check_resource_policy",
     "check_runtime",
-    "is_published",
 ]
 
 _DEFAULT_TIMEOUT = 3

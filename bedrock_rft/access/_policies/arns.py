@@ -17,7 +17,6 @@ __all__ = [
     "check_account",
     "check_boundary",
     "function_arns",
-    "log_group",
     "log_group_arn",
     "model_arn",
     "partition",

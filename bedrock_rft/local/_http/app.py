@@ -28,8 +28,15 @@ from starlette.types import Message, Receive, Scope, Send
 from bedrock_rft._transport.multipart import CHUNK
 from bedrock_rft._transport.transport import Response
 from bedrock_rft.local._http.signature import Keys
-from bedrock_rft.local._service.requests import PREFIX, media_type, parse_request, route_path
-from bedrock_rft.local._service.responses import ServiceError, add_request_id, error_response
+from bedrock_rft.local._service.requests import (
+    PREFIX,
+    ServiceError,
+    add_request_id,
+    error_response,
+    media_type,
+    parse_request,
+    route_path,
+)
 from bedrock_rft.local._service.service import Service
 
 __all__ = ["App"]

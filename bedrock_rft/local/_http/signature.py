@@ -25,18 +25,10 @@ from botocore.credentials import Credentials
 
 from bedrock_rft._core.redaction import Secret
 from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.local._service.responses import ServiceError
+from bedrock_rft.local._service.requests import ServiceError
 from bedrock_rft.local._service.store import open_private
 
-__all__ = [
-    "SERVICE",
-    "SHORT_TERM_PREFIX",
-    "Credential",
-    "InvalidSignatureError",
-    "Keys",
-    "verify",
-    "verify_short_term_key",
-]
+__all__ = ["SERVICE", "Credential", "InvalidSignatureError", "Keys", "verify", "verify_short_term_key"]
 
 SERVICE = "bedrock-mantle"
 """Service name in the credential scope of a request."""

@@ -1,27 +1,37 @@
-"""Request bodies and parameters, validated as strictly as the service does."""
+"""Requests and responses: bodies are validated as strictly as the service does, and errors have its form."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import parse_qsl
+from uuid import uuid4
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import from_json
 
-from bedrock_rft._transport.transport import Request
-from bedrock_rft.local._service.responses import ServiceError
+from bedrock_rft._transport.transport import Request, Response
+from bedrock_rft.local._service.store import Page
 from bedrock_rft.types.arn import LambdaArn
 from bedrock_rft.types.models import KNOWN_MODELS
 
 __all__ = [
+    "LABEL",
     "PREFIX",
     "CreateJob",
     "ListParameters",
+    "ServiceError",
     "Strict",
+    "add_request_id",
+    "error_response",
     "is_base_model",
+    "json_response",
+    "list_response",
     "media_type",
+    "new_id",
     "parse_request",
     "route_path",
     "validate_body",
@@ -166,3 +176,50 @@ def parse_request(method: str, path: str, query: str, body: bytes) -> Request:
     except ValueError:
         raise ServiceError(400, "The body is not valid JSON.") from None
     return Request(method, path, query=dict(parse_qsl(query, keep_blank_values=True)), json=content)
+
+
+LABEL = "Local service"
+"""Prefix of every message that the service itself writes into a job's events."""
+
+_JSON = {"content-type": "application/json"}
+
+
+def new_id(kind: str) -> str:
+    """Return an opaque id that names its kind, such as `local-file-…`."""
+    return f"local-{kind}-{uuid4().hex}"
+
+
+@dataclass(eq=False)
+class ServiceError(Exception):
+    """A request that gets an error response; `param` is the part of the request that is at fault."""
+
+    status: int
+    message: str
+    code: str = "validation_error"
+    param: str | None = None
+    type: str = "invalid_request_error"
+
+
+def json_response(payload: Mapping[str, Any]) -> Response:
+    """Return a success with a JSON body."""
+    return Response(200, dict(_JSON), json.dumps(payload, ensure_ascii=False).encode("utf-8", "backslashreplace"))
+
+
+def list_response(page: Page) -> Response:
+    """Return a success with one page of a list."""
+    data = page.data
+    first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
+    return json_response(
+        {"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": page.has_more}
+    )
+
+
+def error_response(error: ServiceError) -> Response:
+    """Return an error in the service's envelope."""
+    body = {"code": error.code, "message": error.message, "param": error.param, "type": error.type}
+    return Response(error.status, dict(_JSON), json.dumps({"error": body}).encode())
+
+
+def add_request_id(response: Response) -> Response:
+    """Return the response with a new request id."""
+    return Response(response.status, {**response.headers, "x-request-id": new_id("req")}, response.content)

@@ -8,8 +8,17 @@ from typing import Any
 
 from bedrock_rft._transport.transport import Request, Response
 from bedrock_rft.errors import DatasetError
-from bedrock_rft.local._service.requests import CreateJob, ListParameters, is_base_model, validate_body
-from bedrock_rft.local._service.responses import LABEL, ServiceError, json_response, list_response, new_id
+from bedrock_rft.local._service.requests import (
+    LABEL,
+    CreateJob,
+    ListParameters,
+    ServiceError,
+    is_base_model,
+    json_response,
+    list_response,
+    new_id,
+    validate_body,
+)
 from bedrock_rft.local._service.store import Page, Store
 from bedrock_rft.types.models import KNOWN_MODELS
 

@@ -21,12 +21,11 @@ from typing_extensions import Self
 
 from bedrock_rft._transport.transport import Request, Response
 from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.local._service.chat import Inference
-from bedrock_rft.local._service.responses import ServiceError, add_request_id, error_response
-from bedrock_rft.local._service.responses_api import Responses
+from bedrock_rft.local._service.inference import Inference, Responses
+from bedrock_rft.local._service.requests import ServiceError, add_request_id, error_response
 from bedrock_rft.local._service.routes import Files, Jobs, Models
 from bedrock_rft.local._service.store import Store
-from bedrock_rft.local._training.candidates import Gold
+from bedrock_rft.local._training.policy import Gold
 from bedrock_rft.local._training.reward import RewardFunction
 from bedrock_rft.local._training.runner import JobRunner, Settings
 from bedrock_rft.rewards import Package, Reward

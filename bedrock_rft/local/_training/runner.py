@@ -19,11 +19,11 @@ from functools import partial
 from typing import Any, cast
 
 from bedrock_rft.errors import ConfigurationError, RewardError
-from bedrock_rft.local._service.responses import LABEL, new_id
+from bedrock_rft.local._service.requests import LABEL, new_id
 from bedrock_rft.local._service.routes import ACTIVE, new_event
 from bedrock_rft.local._service.store import Store
-from bedrock_rft.local._training.candidates import Gold
 from bedrock_rft.local._training.dataset import InvalidFileError, Record, read_records
+from bedrock_rft.local._training.policy import Gold
 from bedrock_rft.local._training.reward import RewardFunction
 from bedrock_rft.local._training.trainer import Trainer
 from bedrock_rft.types.arn import LambdaArn

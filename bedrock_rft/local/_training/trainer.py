@@ -14,9 +14,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.local._training.candidates import Candidate, Gold, candidates, count_tokens
 from bedrock_rft.local._training.dataset import Record
-from bedrock_rft.local._training.policy import Policy, entropy, softmax
+from bedrock_rft.local._training.policy import Candidate, Gold, Policy, candidates, count_tokens, entropy, softmax
 from bedrock_rft.local._training.reward import RewardFunction, SampledAnswer
 
 __all__ = ["Trainer"]
