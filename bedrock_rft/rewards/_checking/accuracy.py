@@ -20,8 +20,6 @@ from bedrock_rft.rewards._checking.answer_forms import THOUGHTS
 from bedrock_rft.rewards._checking.probes import INSTRUCTION, AnswerKey, PayloadShape, Probe
 from bedrock_rft.rewards._checking.trial import Trial
 
-__all__ = ["Accuracy", "AnswerKind", "Case", "accuracy_findings", "measure_accuracy", "read_cases"]
-
 Case: TypeAlias = "tuple[Mapping[str, Any], str, float]"
 """A record, an answer, and the expected score: 1 or True for a right answer, 0 or False for a wrong one."""
 

@@ -10,8 +10,6 @@ from typing import Any, cast
 
 from bedrock_rft.rewards._runtime.graders.extraction import final_answer
 
-__all__ = ["CODE_LAYOUTS", "THOUGHTS", "AnswerForm", "find_form", "form_groups", "reference_text"]
-
 THOUGHTS = "Let me think it through."
 _COMMON = {
     "as it is": "<text>",

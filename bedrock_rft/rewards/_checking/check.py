@@ -44,8 +44,6 @@ from bedrock_rft.rewards._runtime.reward import Reward
 from bedrock_rft.rewards._targets.resolve import resolve_target, reward_name
 from bedrock_rft.rewards._targets.target import Target
 
-__all__ = ["check"]
-
 _BATCH = 16
 _FORM_RECORDS = 8
 _FURTHER_RECORDS = 3

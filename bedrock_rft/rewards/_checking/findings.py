@@ -14,16 +14,6 @@ from bedrock_rft.rewards._checking.report import SAME, ScoredPair, Scores, Shape
 from bedrock_rft.rewards._checking.trial import Trial
 from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
 
-__all__ = [
-    "error_findings",
-    "length_findings",
-    "output_findings",
-    "score_findings",
-    "shape_findings",
-    "speed_findings",
-    "unknown_right",
-]
-
 _HIGH = 0.95
 _MAX_LISTED = 5
 _MARGIN = 0.1

@@ -12,19 +12,6 @@ from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.rewards._checking.answer_forms import THOUGHTS, AnswerForm
 
-__all__ = [
-    "DOCUMENTED_SHAPES",
-    "INSTRUCTION",
-    "SHAPES",
-    "AnswerKey",
-    "Gold",
-    "PayloadShape",
-    "Probe",
-    "build_probes",
-    "key_probes",
-    "payload_entry",
-]
-
 PayloadShape = Literal["metadata", "metadata, wrapped", "top level", "top level, wrapped"]
 """The place of the reference answer, and whether text arrives as `{"text": …}`."""
 

@@ -15,19 +15,6 @@ from bedrock_rft.errors import RewardError
 from bedrock_rft.rewards._checking.accuracy import Accuracy
 from bedrock_rft.rewards._checking.probes import SHAPES, PayloadShape, Probe
 
-__all__ = [
-    "SAME",
-    "Report",
-    "ScoredPair",
-    "Scores",
-    "ShapeMeans",
-    "best_shape",
-    "exceeds_noise",
-    "group_scores",
-    "mean_scores",
-    "pair_scores",
-]
-
 
 @dataclass(frozen=True)
 class Scores:

@@ -12,8 +12,6 @@ from bedrock_rft.rewards._checking.probes import PayloadShape, Probe, payload_en
 from bedrock_rft.rewards._targets.handler_response import ScoredRollout, parse_response, parse_scores
 from bedrock_rft.rewards._targets.target import Outcome, Target, invoke_until_accepted
 
-__all__ = ["Batch", "ErrorGroup", "Trial"]
-
 _WHOLE_BATCH = {"raised", "died"}
 """Errors that cost a whole batch its scores, and that one rollout may cause."""
 

@@ -17,8 +17,6 @@ from bedrock_rft._core.findings import WIDTH, clip
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.errors import ConfigurationError, DatasetError
 
-__all__ = ["LARGEST", "LARGEST_UNZIPPED", "Package", "PackagedFile", "build_zip", "unpack_zip", "validate_file_name"]
-
 LARGEST = 50 * 1024 * 1024
 LARGEST_UNZIPPED = 250 * 1024 * 1024
 """Lambda's limits on a zip in a request, and on its unpacked size, in bytes."""

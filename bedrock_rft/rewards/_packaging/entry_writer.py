@@ -20,8 +20,6 @@ from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.reward import Combined, Leaf, Reward
 from bedrock_rft.rewards._runtime.trl import TrlReward
 
-__all__ = ["DOCSTRING", "Sources", "write_function_sources", "write_reward_sources"]
-
 DOCSTRING = f'"""Entry point of a reward function for Lambda, written by bedrock_rft {__version__}."""\n'
 _PACKAGE = "bedrock_rft.rewards"
 

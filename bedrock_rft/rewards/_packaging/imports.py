@@ -17,8 +17,6 @@ from typing import NoReturn
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["LAMBDA_MODULES", "check_imports", "decode_source", "parse_source"]
-
 LAMBDA_MODULES = frozenset(
     {"boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six", "awslambdaric"}
 )
@@ -125,10 +123,8 @@ def _raise_missing(location: str, top: str) -> NoReturn:
 
 def _installed_release(top: str) -> str | None:
     """Return the installed release that contains a module, as a requirement."""
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        return (
-            f"{top}=={importlib.metadata.version(top)}"  # most have the name of their module; the others take a second
-        )
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # most have the name of their module
+        return f"{top}=={importlib.metadata.version(top)}"
     found = importlib.metadata.packages_distributions().get(top)
     return f"{found[0]}=={importlib.metadata.version(found[0])}" if found else None
 

@@ -20,8 +20,6 @@ from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.rewards._packaging.imports import parse_source
 
-__all__ = ["ModuleSource", "raise_unpackageable", "read_source", "slice_module"]
-
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 _RUN_IN_KERNEL = frozenset({"time", "capture", "prun"})
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)

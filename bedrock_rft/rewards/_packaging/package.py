@@ -37,8 +37,6 @@ from bedrock_rft.rewards._runtime.reward import Reward
 from bedrock_rft.rewards._targets.resolve import reward_name, split_reward_path
 from bedrock_rft.rewards._targets.subprocess_target import SubprocessTarget
 
-__all__ = ["RUNTIMES", "package", "runtime_files", "write_sources"]
-
 RUNTIMES = ("python3.13", "python3.14", "python3.12", "python3.11", "python3.10")
 """Lambda runtimes that this package supports; the first is the default."""
 

@@ -15,15 +15,6 @@ from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.rewards._packaging.archive import LARGEST_UNZIPPED
 
-__all__ = [
-    "ARCHITECTURES",
-    "check_releases",
-    "install_requirements",
-    "pin_requirements",
-    "requirement_name",
-    "wheel_platforms",
-]
-
 ARCHITECTURES = {"x86_64": "x86_64", "arm64": "aarch64"}
 """Lambda's names of processors, and the names in the tags of wheels."""
 

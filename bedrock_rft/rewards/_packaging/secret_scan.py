@@ -13,8 +13,6 @@ from bedrock_rft._core.redaction import SECRET_PATTERNS
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["check_file_name", "check_secrets"]
-
 _FOLDERS = frozenset({"__pycache__", "venv", "env", "virtualenv", "node_modules", "site-packages"})
 _NAMES = frozenset({"id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "credentials", "credentials.json", "_netrc"})
 _FILE_KINDS: Mapping[str, tuple[str, ...]] = {

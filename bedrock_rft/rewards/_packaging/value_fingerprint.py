@@ -15,8 +15,6 @@ import types
 from collections.abc import Mapping
 from typing import Any, cast
 
-__all__ = ["fingerprint_names"]
-
 _MAX_DEPTH = 12
 _CLASS_DETAILS = frozenset(
     {

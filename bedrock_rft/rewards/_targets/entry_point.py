@@ -18,8 +18,6 @@ from bedrock_rft.rewards._targets.fingerprint import fingerprint_object
 from bedrock_rft.rewards._targets.subprocess_worker import LambdaContext, describe_exception, signature_fault
 from bedrock_rft.rewards._targets.target import MAX_OUTPUT_CHARS, Outcome, handler_error, timeout_error
 
-__all__ = ["EntryPoint", "InProcessTarget"]
-
 EntryPoint = Callable[[Any, Any], Any]
 """A Lambda entry point: takes the event and the context, returns the result."""
 

@@ -19,8 +19,6 @@ from bedrock_rft.rewards._packaging.entry_writer import write_function_sources, 
 from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.reward import Reward
 
-__all__ = ["digest", "fingerprint_file", "fingerprint_object"]
-
 _PACKAGE_FOLDER = Path(__file__).resolve().parents[2]
 _PACKAGE = "bedrock_rft"
 _MAX_FILES = 500

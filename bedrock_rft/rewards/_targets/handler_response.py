@@ -15,8 +15,6 @@ from typing import Any, NoReturn, cast
 
 from bedrock_rft.errors import RewardError
 
-__all__ = ["MAX_RESPONSE_BYTES", "ScoredRollout", "parse_response", "parse_scores"]
-
 MAX_RESPONSE_BYTES = 6 * 1024 * 1024
 """Lambda's quota for an event and for a response."""
 

@@ -21,8 +21,6 @@ from bedrock_rft.rewards._targets.fingerprint import digest
 from bedrock_rft.rewards._targets.target import CONNECTION_LOST, MAX_OUTPUT_CHARS, Outcome, raised_error
 from bedrock_rft.types.arn import LambdaArn
 
-__all__ = ["LambdaTarget"]
-
 _DEFAULT_TIMEOUT = 300.0
 _LONGEST_TIMEOUT = 900.0
 _READ_MARGIN = 15.0

@@ -18,8 +18,6 @@ from bedrock_rft.rewards._targets.entry_point import InProcessTarget
 from bedrock_rft.rewards._targets.subprocess_target import SubprocessTarget
 from bedrock_rft.rewards._targets.target import Target
 
-__all__ = ["lambda_arn", "load_gold", "resolve_target", "reward_name", "split_reward_path"]
-
 _DEFAULT_TIMEOUT = 300.0
 _SHOWN_CHARS = 120
 

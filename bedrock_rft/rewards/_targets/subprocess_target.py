@@ -21,8 +21,6 @@ from bedrock_rft.rewards._packaging.archive import unpack_zip
 from bedrock_rft.rewards._targets.fingerprint import digest, fingerprint_file
 from bedrock_rft.rewards._targets.target import Outcome, handler_error, timeout_error
 
-__all__ = ["SubprocessTarget", "clean_environment"]
-
 _START_TIMEOUT = 20.0
 _WORKER = str(Path(__file__).with_name("subprocess_worker.py"))
 

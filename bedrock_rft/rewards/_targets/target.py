@@ -12,17 +12,6 @@ from bedrock_rft.errors import RewardError
 if TYPE_CHECKING:
     import tenacity
 
-__all__ = [
-    "CONNECTION_LOST",
-    "MAX_OUTPUT_CHARS",
-    "Outcome",
-    "Target",
-    "handler_error",
-    "invoke_until_accepted",
-    "raised_error",
-    "timeout_error",
-]
-
 MAX_OUTPUT_CHARS = 4000
 """Characters of a function's output that an outcome keeps."""
 
