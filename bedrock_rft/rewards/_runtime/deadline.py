@@ -25,11 +25,9 @@ def run_until(
     their own need the main thread. In other threads and on Windows it runs in a daemon thread, which is abandoned at
     the deadline. Calls may be nested: the earliest deadline counts.
 
-    Args:
-        work: a function without arguments.
-        deadline: the time by `time.monotonic()`, or None to wait for as long as it takes.
-        interval: the seconds between interruptions of work that does not end after the first one.
-        new_thread: use a daemon thread anyway, because an event loop runs in this one.
+    `deadline` is a time by `time.monotonic()`, or None to wait for as long as it takes. `interval` is the time in
+    seconds between interruptions of work that does not end after the first one. `new_thread` uses a daemon thread
+    anyway, because an event loop runs in this one.
     """
     seconds = None if deadline is None else max(0.001, deadline - time.monotonic())
     if new_thread or (seconds is not None and not _can_interrupt()):

@@ -81,12 +81,7 @@ def score_batch(
 ) -> list[Score]:
     """Score the entries of an event, in order. One that raises, or is not scored in time, gets the floor.
 
-    Args:
-        reward: the reward.
-        entries: the entries.
-        floor: the value of an entry that cannot be scored.
-        concurrency: the number of entries that are scored at the same time if the reward is async.
-        seconds: the time until the response must be on its way, or None. Scoring ends up to 2 s earlier.
+    `seconds` is the time until the response must be on its way, or None. Scoring ends up to 2 s earlier.
     """
     margin = 0.0 if seconds is None else min(_MARGIN, seconds / 10)
     end = None if seconds is None else time.monotonic() + seconds - margin
