@@ -118,15 +118,11 @@ correct = rewards.Numeric()
 """
 
 
-def test_a_reward_file_is_deployed_after_a_confirmation(
-    here: Here, folder: Path, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reward_file_is_deployed_after_a_confirmation(here: Here, folder: Path, client: Client) -> None:
     (folder / "reward.py").write_text(REWARD)
     refused = create("run.toml", "--reward", "reward.py", code=2)
     assert "Deploy reward.py to Lambda as the function reward-correct" in refused.error["message"]
     assert here.gate.writes == []
-    for name, value in (("AWS_ACCESS_KEY_ID", "AKIDFAKE"), ("AWS_SECRET_ACCESS_KEY", "secret")):
-        monkeypatch.setenv(name, value)
     done = create("run.toml", "--reward", "reward.py", "--reward-name", "sums", "-y")
     job = client.jobs.retrieve(done.json["id"])
     assert job.reward == f"arn:aws:lambda:us-west-2:{ACCOUNT}:function:sums:1"

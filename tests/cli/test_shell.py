@@ -30,10 +30,8 @@ bedrock-rft init -o json | jq -e '.files | length == 6' >/dev/null
 bedrock-rft data check train.jsonl -o json | jq -e '.ok and .records == 200' >/dev/null
 bedrock-rft reward check reward.py train.jsonl -o json | jq -e '.ok' >/dev/null
 eval "$(bedrock-rft local serve --detach --format sh --reward reward.py --pace 0.01)"
-bedrock-rft whoami -o json | jq -e '.base_url | startswith("http://127.0.0.1")' >/dev/null
-arn=$(bedrock-rft reward deploy reward.py --name sums --data train.jsonl -o json | jq -er .arn)
+arn=$(bedrock-rft reward deploy reward.py --name sums --no-check -o json | jq -er .arn)
 job=$(bedrock-rft jobs create run.toml --reward "$arn" -o json | jq -er .id)
-test "$(bedrock-rft jobs create run.toml --reward sums -o json | jq -er .id)" = "$job"
 bedrock-rft jobs watch "$job" --poll-interval 0.2 -o json | jq -es '.[-1].status == "succeeded"' >/dev/null
 bedrock-rft jobs metrics "$job" -o json | jq -e '.steps | length > 3' >/dev/null
 bedrock-rft eval run train.jsonl --model openai.gpt-oss-20b --model "$job" --reward reward.py --limit 20 -o json |
@@ -83,7 +81,7 @@ def test_the_whole_story_in_a_shell(here: Here, tmp_path: Path, shell: dict[str,
 def test_output_survives_a_closed_stdout_and_a_pipe_that_closes_early(
     service: LocalService, finished_job: str, tmp_path: Path, shell: dict[str, str]
 ) -> None:
-    environment = {**shell, **service.environment("api_key")}
+    environment = {**shell, **service.environment("aws")}
     script = f"""
     bedrock-rft jobs events {finished_job} -o jsonl | head -n 1 >/dev/null
     echo "${{PIPESTATUS[@]}}"
@@ -117,7 +115,7 @@ def test_ctrl_c_leaves_a_job_running_and_prints_how_to_resume(shell: dict[str, s
         for verb in ("wait", "watch"):
             words = [sys.executable, "-m", "bedrock_rft", "jobs", verb, job.id]
             with subprocess.Popen(  # noqa: S603 - ours
-                words, env={**shell, **slow.environment("api_key")}, stderr=subprocess.PIPE, stdout=subprocess.PIPE,
+                words, env={**shell, **slow.environment("aws")}, stderr=subprocess.PIPE, stdout=subprocess.PIPE,
                 text=True,
             ) as waiting:  # fmt: skip
                 time.sleep(2)
@@ -133,7 +131,7 @@ def test_bash_completes_commands_options_and_ids(
     service: LocalService, finished_job: str, tmp_path: Path, shell: dict[str, str]
 ) -> None:
     pexpect: Any = pytest.importorskip("pexpect", reason="pexpect is not installed")
-    environment = {**shell, **service.environment("api_key"), "TERM": "dumb", "PS1": "$ "}
+    environment = {**shell, **service.environment("aws"), "TERM": "dumb", "PS1": "$ "}
     child = pexpect.spawn(BASH, ["--norc", "--noprofile", "-i"], env=environment, encoding="utf-8", timeout=20,
                           cwd=str(tmp_path), dimensions=(40, 160))  # fmt: skip
     try:
@@ -183,7 +181,7 @@ def test_ids_are_cached_and_a_silent_service_delays_nobody(
 ) -> None:
     import socket
 
-    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache"), **service.environment("api_key")}
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache"), **service.environment("aws")}
     deadline = time.monotonic() + 20
     while finished_job not in complete("bedrock-rft jobs get local", environment)[0]:
         assert time.monotonic() < deadline
@@ -192,7 +190,7 @@ def test_ids_are_cached_and_a_silent_service_delays_nobody(
     _, idle = complete("bedrock-rft jobs ge", environment)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
-        lost = {**environment, "OPENAI_BASE_URL": url, "AWS_ENDPOINT_URL_BEDROCK_MANTLE": url}
+        lost = {**environment, "AWS_ENDPOINT_URL_BEDROCK_MANTLE": url}
         offered, seconds = complete("bedrock-rft jobs get local", lost)
     assert offered == []
     assert seconds - idle < 0.3

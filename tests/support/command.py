@@ -114,7 +114,7 @@ def shared_service() -> Iterator[LocalService]:
 @pytest.fixture
 def service(shared_service: LocalService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalService:
     """Point the environment at a local service, in a folder with `train.jsonl`."""
-    for name, value in shared_service.environment("api_key").items():
+    for name, value in shared_service.environment("aws").items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
