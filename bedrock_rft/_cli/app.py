@@ -63,12 +63,14 @@ def run(arguments: Sequence[str]) -> int:
         from bedrock_rft._cli.completion import complete
 
         return complete(instruction)
+    if list(arguments) in ([], ["--help"], ["-h"]):  # before anything else is imported
+        from bedrock_rft._core.output import print_line
+
+        print_line(root.get_help(root.make_context(PROGRAM, [], resilient_parsing=True)))
+        return 0
     from bedrock_rft._cli.failures import catch_failures
 
-    with catch_failures(arguments) as outcome:
-        if not arguments:
-            arguments = ["--help"]
-        with root.make_context(PROGRAM, list(arguments)) as context:
-            outcome.enter(context)
-            root.invoke(context)
+    with catch_failures(arguments) as outcome, root.make_context(PROGRAM, list(arguments)) as context:
+        outcome.enter(context)
+        root.invoke(context)
     return outcome.code

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, TypeVar
@@ -16,7 +15,8 @@ __all__ = ["Command", "Group", "choices", "many"]
 WIDTH = 80
 """Columns of help texts."""
 
-_SETTINGS: Mapping[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": WIDTH}
+# The width is fixed, because measuring the terminal imports several libraries.
+_SETTINGS: Mapping[str, Any] = {"help_option_names": ["-h", "--help"], "terminal_width": WIDTH - 2}
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,9 +43,9 @@ class Command(click.Command):
         ctx.meta["bedrock_rft.leaf"] = ctx
         return super().invoke(ctx)
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the command's own options; the global ones are on the page of `bedrock-rft`."""
-        _write_options(self.params, formatter, "Options")
+        _write_options(ctx, self.params, formatter, "Options")
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the type of the JSON output, and how to find the global options."""
@@ -95,6 +95,8 @@ class Group(click.Group):
         """Find a command by its name, or suggest the nearest one."""
         name = args[0]
         if name not in self.list_commands(ctx) and not name.startswith("-") and not ctx.resilient_parsing:
+            import difflib  # slow to import
+
             near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
             advice = f" Did you mean '{ctx.command_path} {near[0]}'?" if near else ""
             raise click.UsageError(f"There is no command '{ctx.command_path} {name}'.{advice}", ctx)
@@ -104,7 +106,7 @@ class Group(click.Group):
         """Write the commands, and on the page of `bedrock-rft` the global options."""
         self.format_commands(ctx, formatter)
         if self.root:
-            _write_options(GLOBAL_OPTIONS, formatter, "Global options, in any position")
+            _write_options(ctx, GLOBAL_OPTIONS, formatter, "Global options, in any position")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """Write the commands without importing them."""
@@ -133,9 +135,10 @@ def many(*names: str, **options: Any) -> Callable[[F], F]:
     return click.option(*names, multiple=True, **options)
 
 
-def _write_options(options: Sequence[click.Parameter], formatter: click.HelpFormatter, title: str) -> None:
-    context = click.get_current_context()
-    rows = [record for one in options if isinstance(one, click.Option) and (record := one.get_help_record(context))]
+def _write_options(
+    ctx: click.Context, options: Sequence[click.Parameter], formatter: click.HelpFormatter, title: str
+) -> None:
+    rows = [record for one in options if isinstance(one, click.Option) and (record := one.get_help_record(ctx))]
     if rows:
         with formatter.section(title):
             formatter.write_dl(rows)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,20 +19,17 @@ FORMATS = ("table", "json", "jsonl", "csv", "quiet")
 _KEY = "bedrock_rft.settings"
 
 
-@dataclass
 class Settings:
-    """The values of the global options."""
+    """The values of the global options. It is no dataclass, because importing those takes as long as a help text."""
 
-    region: str | None = None
-    profile: str | None = None
-    auth: str | None = None
-    project: str | None = None
-    base_url: str | None = None
-    output: str = "table"
-    no_input: bool = False
-    yes: bool = False
-    debug: bool = False
-    no_color: bool = False
+    def __init__(self) -> None:
+        self.region: str | None = None
+        self.profile: str | None = None
+        self.auth: str | None = None
+        self.project: str | None = None
+        self.base_url: str | None = None
+        self.output = "table"
+        self.no_input = self.yes = self.debug = self.no_color = False
 
     def client_options(self) -> Mapping[str, Any]:
         """Return the arguments of `Client`."""

@@ -205,6 +205,16 @@ def test_without_the_extra_the_command_says_what_to_install(tmp_path: Path) -> N
     assert process("--version", environment=environment).out.startswith("bedrock-rft ")
 
 
+def test_help_imports_click_and_nothing_heavy() -> None:
+    code = (
+        "import sys; from bedrock_rft._cli import main; sys.argv[1:] = ['--help']\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print({'json', 'logging', 'dataclasses', 'pathlib', 'shutil', 'rich', 'pydantic'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - ours
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
 def test_help_and_version_start_quickly() -> None:
     """They may take 1.5 times as long as importing click; the least of several runs, because others use the machine."""
 

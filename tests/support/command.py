@@ -82,9 +82,9 @@ def every_command() -> Iterator[tuple[str, click.Command, click.Context]]:
             for name in inner.list_commands(context):
                 found = inner.get_command(context, name)
                 assert found is not None
-                yield from walk(found, click.Context(found, parent=context, info_name=name, max_content_width=80))
+                yield from walk(found, click.Context(found, parent=context, info_name=name, terminal_width=78))
 
-    yield from walk(root, click.Context(root, info_name=PROGRAM, max_content_width=80))
+    yield from walk(root, click.Context(root, info_name=PROGRAM, terminal_width=78))
 
 
 def process(
