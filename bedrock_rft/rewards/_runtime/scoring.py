@@ -62,10 +62,6 @@ class Scorable(Protocol):
         ...
 
 
-class _NotAsyncError(RuntimeError):
-    """A reward that is not declared async awaited something that was not ready."""
-
-
 def score_rollout(reward: Scorable, rollout: Rollout) -> Score:
     """Score one rollout. Uses a new thread if an event loop runs in this one. Exceptions of the reward propagate."""
     return _run_coroutine(_score(reward, ScoringContext(rollout)), can_wait=reward.asynchronous)
@@ -115,7 +111,7 @@ class _Batch:
             def score(position: int = position) -> None:
                 try:
                     self.scores[position] = _run_coroutine(self._score_or_floor(position), can_wait=False)
-                except _NotAsyncError:
+                except RuntimeError:  # it waits, without being declared async
                     self.scores[position] = Score(self.floor, error=_NOT_ASYNC)
 
             run_until(score, self.end)
@@ -228,7 +224,7 @@ def _run_coroutine(coroutine: Coroutine[Any, Any, T], *, can_wait: bool) -> T:
             result: T = finished.value
             return result
         coroutine.close()
-        raise _NotAsyncError(_NOT_ASYNC)
+        raise RuntimeError(_NOT_ASYNC)
     import asyncio
 
     if not _in_event_loop():
