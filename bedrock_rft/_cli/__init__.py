@@ -25,6 +25,10 @@ def main() -> None:
 
         print_error("error: The command needs the extra 'cli': pip install 'bedrock_rft[cli]'")
         sys.exit(1)
-    from bedrock_rft._cli.app import run
+    try:
+        from bedrock_rft._cli.app import run
 
-    sys.exit(run(arguments))
+        code = run(arguments)
+    except KeyboardInterrupt:  # while it imports
+        code = 130
+    sys.exit(code)

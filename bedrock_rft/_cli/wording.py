@@ -28,6 +28,15 @@ _VERBS = {"retrieve": "get", "content": "download", "follow": "events -f", "plan
 
 _POLICIES = {"execution_policy": "function"}
 
+_FUNCTIONS = {
+    "rewards.check": "bedrock-rft reward check",
+    "rewards.package": "bedrock-rft reward package",
+    "datasets.validate": "bedrock-rft data check",
+    "datasets.split": "bedrock-rft data split",
+    "datasets.convert": "bedrock-rft data convert",
+}
+_FUNCTION = re.compile(rf"\b(?:{'|'.join(map(re.escape, _FUNCTIONS))})\b(?!\()")
+
 _VALUE = r"""(?:'[^']*'|"[^"]*"|\[[^\]]*\]|\([^)]*\)|\{[^}]*\}|…|\.\.\.|[A-Za-z0-9_./:+-]*[A-Za-z0-9_/+-])?"""
 _ARGUMENT = re.compile(rf"(?<![\w$&?/.'-])([a-z][a-z0-9_]*)=({_VALUE})(?!=)")
 _CALL = re.compile(r"(?:\w+ = )?(?:client|access)\.(?:(\w+)\.)?(\w+)\(((?:[^()]|\([^()]*\))*)\)")
@@ -48,6 +57,7 @@ def for_shell(text: str, context: click.Context | None = None) -> str:
         text: the message of an exception, a warning or a log record.
         context: the command, whose own arguments are recognised without an equals sign.
     """
+    text = _FUNCTION.sub(lambda match: _FUNCTIONS[match.group()], text)
     text = _CALL.sub(_command_for_call, text)
     text = _ARGUMENT.sub(_flag_for_argument, text)
     for name, flag in _parameters(context).items():

@@ -113,16 +113,20 @@ def test_ctrl_c_leaves_a_job_running_and_prints_how_to_resume(shell: dict[str, s
         file = client.files.upload(records().encode(), filename="a.jsonl")
         job = client.jobs.create("openai.gpt-oss-20b", training_file=file, reward=ARN)
         for verb in ("wait", "watch"):
-            words = [sys.executable, "-m", "bedrock_rft", "jobs", verb, job.id]
+            words = [sys.executable, "-m", "bedrock_rft", "jobs", verb, job.id, "--poll-interval", "0.1", "--debug"]
             with subprocess.Popen(  # noqa: S603 - ours
-                words, env={**shell, **slow.environment("aws")}, stderr=subprocess.PIPE, stdout=subprocess.PIPE,
+                words, env={**shell, **slow.environment("aws")}, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
                 text=True,
             ) as waiting:  # fmt: skip
-                time.sleep(2)
+                assert waiting.stderr is not None
+                while "/fine_tuning/jobs" not in waiting.stderr.readline():
+                    assert waiting.poll() is None
+                time.sleep(0.2)
                 waiting.send_signal(signal.SIGINT)
                 _, err = waiting.communicate(timeout=20)
             assert waiting.returncode == 130
-            assert err == f"{job.id} is still running. Resume with: bedrock-rft jobs {verb} {job.id}\n"
+            assert err.endswith(f"{job.id} is still running. Resume with: bedrock-rft jobs {verb} {job.id}\n")
+            assert "client." not in err
         assert not client.jobs.retrieve(job).is_terminal
 
 
@@ -187,13 +191,14 @@ def test_ids_are_cached_and_a_silent_service_delays_nobody(
         assert time.monotonic() < deadline
         time.sleep(0.3)
     assert finished_job in complete(f"bedrock-rft jobs wait {finished_job[:12]}", environment)[0], "from the cache"
-    _, idle = complete("bedrock-rft jobs ge", environment)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
         lost = {**environment, "AWS_ENDPOINT_URL_BEDROCK_MANTLE": url}
-        offered, seconds = complete("bedrock-rft jobs get local", lost)
-    assert offered == []
-    assert seconds - idle < 0.3
+        pairs = [(complete("bedrock-rft jobs ge", environment), complete("bedrock-rft jobs get local", lost))
+                 for _ in range(4)]  # fmt: skip
+    assert all(offered == [] for _, (offered, _) in pairs)
+    # The least of several, because others use the machine.
+    assert min(seconds for _, (_, seconds) in pairs) - min(seconds for (_, seconds), _ in pairs) < 0.3
 
 
 def test_without_the_extra_the_command_says_what_to_install(tmp_path: Path) -> None:

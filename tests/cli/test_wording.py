@@ -28,6 +28,7 @@ from bedrock_rft._cli.wording import for_shell, remedy_of
             "Compare with bedrock-rft policy caller --region us-west-2 --account ACCOUNT.",
         ),
         ("a == b, x>=1, https://host/?name=value", "a == b, x>=1, https://host/?name=value"),
+        ("Run `datasets.validate` first.", "Run `bedrock-rft data check` first."),
         ("the function took 3 s", "the function took 3 s"),
     ],
 )
