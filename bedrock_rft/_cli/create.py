@@ -14,7 +14,7 @@ from bedrock_rft._cli.command import Command, many
 from bedrock_rft._cli.completion import file_ids
 from bedrock_rft._cli.failures import FOUND_ERRORS, finish, warn
 from bedrock_rft._cli.files import upload_file
-from bedrock_rft._cli.job_file import JobSettings, is_path, read_job_file, with_flags
+from bedrock_rft._cli.job_file import JobSettings, is_path, read_body, read_job_file, with_flags
 from bedrock_rft._cli.jobs import JOB, JOB_FIELDS
 from bedrock_rft._cli.output import note, print_text, show_one, to_json
 from bedrock_rft._cli.reward_source import is_file, load_gold, resolve_file, reward_target
@@ -46,9 +46,10 @@ _DRY_RUN = '{"request", "data", "reward", "doctor", "estimate", "ok"}'
 @many("--hyperparameter", "further", metavar="NAME=VALUE", help="A further hyperparameter.")
 @many("--metadata", metavar="KEY=VALUE", help="Text to store with the job.")
 @click.option("--name", metavar="NAME", help="A unique name, by which the job is found again.")
+@click.option("--from", "card", metavar="FILE", help="Repeat a run: JSON of 'jobs record'. Flags come first.")
 @click.option("--new", is_flag=True, help="Create a job even if there is one with the same content.")
 @click.option("--dry-run", is_flag=True, help="Create nothing: check everything, and print the request.")
-def create(job_file: str | None, gold: str | None, *, new: bool, dry_run: bool, **flags: Any) -> None:
+def create(job_file: str | None, gold: str | None, card: str | None, *, new: bool, dry_run: bool, **flags: Any) -> None:
     """Create a job from run.toml, from flags, or from both; flags come first.
 
     JSON is a file with the body for OpenAI's client, or with a job of OpenAI.
@@ -61,7 +62,14 @@ def create(job_file: str | None, gold: str | None, *, new: bool, dry_run: bool, 
     """
     if new and flags["name"]:
         raise click.UsageError("--new and --name exclude each other: a name belongs to one job.")
-    base = read_job_file(job_file) if job_file is not None else JobSettings()
+    if card is not None and job_file is not None:
+        raise click.UsageError("--from and a job file exclude each other.")
+    if card is not None:
+        from bedrock_rft.metrics import RunRecord
+
+        base = read_body(dict(RunRecord.load(card).request))
+    else:
+        base = read_job_file(job_file) if job_file is not None else JobSettings()
     given = with_flags(base, _tables(flags)).checked()
     for file in (given.training_file, given.validation_file):
         if file is not None and is_path(file) and not Path(file).is_file():

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import click
 
-__all__ = ["JobSettings", "is_path", "read_job_file", "with_flags"]
+__all__ = ["JobSettings", "is_path", "read_body", "read_job_file", "with_flags"]
 
 _TEXTS = ("model", "training_file", "validation_file", "reward", "reward_name", "name")
 _TABLES = ("hyperparameters", "metadata")
@@ -105,9 +105,6 @@ def read_job_file(path: str) -> JobSettings:
 
 def _read_openai_body(path: str) -> JobSettings:
     """Read the body of OpenAI's `fine_tuning.jobs.create`, or a job. Its model and grader may have to be replaced."""
-    from bedrock_rft.types.models import KNOWN_MODELS
-    from bedrock_rft.types.openai_body import is_openai_model, parse_create_body
-
     try:
         body = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -116,7 +113,14 @@ def _read_openai_body(path: str) -> JobSettings:
         raise click.UsageError(f"{path} is not valid JSON: {error}.") from None
     if not isinstance(body, dict):
         raise click.UsageError(f"{path} is not a JSON object.")
-    fields = cast("dict[str, Any]", body)
+    return read_body(cast("dict[str, Any]", body))
+
+
+def read_body(fields: dict[str, Any]) -> JobSettings:
+    """Return the settings of the body of a request. Raises `ConfigurationError` for fields without a counterpart."""
+    from bedrock_rft.types.models import KNOWN_MODELS
+    from bedrock_rft.types.openai_body import is_openai_model, parse_create_body
+
     given, file = str(fields.get("model") or ""), fields.get("training_file")
     model = None if not given or is_openai_model(given) else given
     deployed = '"lambda"' in json.dumps(fields.get("method"))

@@ -219,6 +219,28 @@ def watch(
     finish(_status(ended, late=bool(late)))
 
 
+@jobs.command("record", shape="bedrock_rft.metrics.RunRecord")
+@_one_job
+@click.option("--to", "path", metavar="FILE", help="Write it there: a card if it ends with .md, else JSON.")
+@click.option("--dataset", metavar="FILE", help="The training file on this machine. Default: it is downloaded.")
+@click.option("--no-download", is_flag=True, help="Do not download files to hash them.")
+def record(job: str, path: str | None, dataset: str | None, *, no_download: bool) -> None:
+    """Record a run: hashes, hyperparameters, metrics, cost and versions.
+
+    'jobs create --from card.json' repeats it.
+    """
+    with open_client() as client:
+        found = client.jobs.record(job, dataset=dataset, download=not no_download)
+    if path is None:
+        show(found, text=str(found), ids=[job])
+        return
+    if path.endswith(".md"):
+        found.to_markdown(path)
+    else:
+        found.to_json(path)
+    note(f"The record was written to {path}.")
+
+
 @jobs.command("events", shape="a list of bedrock_rft.types.Event")
 @_one_job
 @click.option("-f", "--follow", is_flag=True, help="Follow new events until the job ends, oldest first.")

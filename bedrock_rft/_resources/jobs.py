@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
@@ -24,7 +25,7 @@ from bedrock_rft.types.openai_body import parse_create_body
 
 if TYPE_CHECKING:
     from bedrock_rft.costs import Prices
-    from bedrock_rft.metrics import Sweep
+    from bedrock_rft.metrics import RunRecord, Sweep
 
 __all__ = ["AsyncJobs", "Deployed", "Jobs"]
 
@@ -271,6 +272,50 @@ class AsyncJobs(AsyncMonitoring):
         )
         return await runner.run(start=start, wait=wait, poll_interval=poll_interval, on_change=on_change)
 
+    async def record(
+        self,
+        job: Job | str,
+        *,
+        dataset: str | os.PathLike[str] | None = None,
+        reward: Any = None,
+        evaluation: Any = None,
+        download: bool = True,
+        prices: Prices | None = None,
+    ) -> RunRecord:
+        """Return the record of a run: hashes, hyperparameters, metrics, cost and versions, enough to repeat it.
+
+        ```python
+        record = client.jobs.record(job, dataset="train.jsonl")
+        record.to_json("card.json")
+        record.to_markdown("card.md")
+        again = client.jobs.create_raw(record.request, name="again")
+        ```
+
+        Args:
+            job: the job or its id.
+            dataset: the training file on this machine, which is then hashed and checked instead of the uploaded one.
+            reward: the package or the deployed reward, for the hash of its package. By default Lambda is asked, if the
+                client has AWS credentials.
+            evaluation: the result of `client.evaluate`, to store with the record.
+            download: False does not download files to hash them.
+            prices: prices to use; by default `bedrock_rft.costs.Prices.load()`.
+
+        Raises:
+            DatasetError: `dataset` cannot be read.
+            ConfigurationError: the prices cannot be read.
+        """
+        from bedrock_rft._resources.record import build_record
+
+        return await build_record(
+            self,
+            await self.metrics(job),
+            dataset=dataset,
+            reward=reward,
+            evaluation=evaluation,
+            download=download,
+            prices=prices,
+        )
+
     @checked_arguments
     async def create_raw(
         self,
@@ -378,6 +423,7 @@ class Jobs(Monitoring):
     else:
         create = blocking(AsyncJobs.create)
     sweep = blocking(AsyncJobs.sweep)
+    record = blocking(AsyncJobs.record)
     prepare = blocking(AsyncJobs.prepare)
     create_raw = blocking(AsyncJobs.create_raw)
     retrieve = blocking(AsyncJobs.retrieve)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bedrock_rft.metrics._gains import Gain, Gains
     from bedrock_rft.metrics._live import Style
     from bedrock_rft.metrics._metrics import Comparison, Metrics, compare
+    from bedrock_rft.metrics._record import RunRecord
     from bedrock_rft.metrics._selection import RankedCheckpoint
     from bedrock_rft.metrics._sweep import Sweep, Trial
     from bedrock_rft.metrics._thresholds import Thresholds
@@ -23,6 +24,7 @@ __all__ = [
     "Gains",
     "Metrics",
     "RankedCheckpoint",
+    "RunRecord",
     "Style",
     "Sweep",
     "Thresholds",
@@ -36,6 +38,7 @@ __getattr__, __dir__ = lazy_names(
         "_gains": ("Gain", "Gains"),
         "_live": ("Style",),
         "_metrics": ("Comparison", "Metrics", "compare"),
+        "_record": ("RunRecord",),
         "_selection": ("RankedCheckpoint",),
         "_sweep": ("Sweep", "Trial"),
         "_thresholds": ("Thresholds",),

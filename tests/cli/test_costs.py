@@ -40,6 +40,26 @@ def test_the_inventory_lists_and_deletes_nothing(job: str) -> None:
     assert job in command("inventory", "--no-functions").out
 
 
+def test_a_record_repeats_a_job(job: str, service: LocalService, tmp_path: Path) -> None:
+    card, page = tmp_path / "card.json", tmp_path / "card.md"
+    assert command("jobs", "record", job, "--to", str(card)).code == 0
+    assert command("jobs", "record", job, "--to", str(page), "--no-download").code == 0
+    assert page.read_text("utf-8").startswith("# Run ")
+    done = command("jobs", "create", "--from", str(card), "--batch-size", "100", "--new", "-o", "json")
+    assert done.code == 0, done.err
+    with Client(**service.client_options()) as client:
+        first, second = client.jobs.retrieve(job), client.jobs.retrieve(json.loads(done.out)["id"])
+    assert second.id != first.id
+    assert (second.model, second.training_file, second.reward) == (first.model, first.training_file, first.reward)
+    assert second.method is not None
+    assert second.method.reinforcement is not None
+    assert second.method.reinforcement.hyperparameters is not None
+    assert second.method.reinforcement.hyperparameters.batch_size == 100
+    both = command("jobs", "create", str(card), "--from", str(card))
+    assert both.code == 2
+    assert "exclude each other" in both.err
+
+
 def test_a_dry_run_has_an_estimate(service: LocalService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert service.base_url
     monkeypatch.chdir(tmp_path)

@@ -1,0 +1,121 @@
+"""The record of a run: everything that is needed to repeat it and to judge it later."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from bedrock_rft._core.findings import write_text
+from bedrock_rft._core.text import ShortRepr, sanitize_line
+from bedrock_rft.errors import ConfigurationError
+
+__all__ = ["RunRecord"]
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class RunRecord(ShortRepr):
+    """The record of one run. `client.jobs.create_raw(record.request)` repeats it.
+
+    Attributes:
+        job: id, status, times and tuned model.
+        request: the body that creates the same job again, without its name.
+        files: id, SHA-256, size, records and verdict of the training and the validation file, as far as they are known.
+        reward: ARN and the SHA-256 of its package in base64, as Lambda reports it.
+        metrics: steps, first and last rewards, checkpoints, and the verdict on the run's health.
+        evaluation: the evaluation, if one was given.
+        cost: time and money, as ranges.
+        software: versions of this package and of the OpenAI SDK.
+        service: region and endpoint.
+        unknown: what could not be recorded, and why.
+    """
+
+    job: Mapping[str, Any]
+    request: Mapping[str, Any]
+    files: Mapping[str, Mapping[str, Any]]
+    reward: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    evaluation: Mapping[str, Any] | None
+    cost: Mapping[str, Any] | None
+    software: Mapping[str, str]
+    service: Mapping[str, str]
+    unknown: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values, which `load` reads."""
+        return {"bedrock_rft_record": _VERSION, **asdict(self), "unknown": list(self.unknown)}
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return JSON text, and write it to `path` if given. Raises `DatasetError` if that fails."""
+        return write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False), path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> RunRecord:
+        """Read a record that `to_json` wrote. Raises `ConfigurationError` if the file is none."""
+        name = sanitize_line(os.fspath(path), 200)
+        try:
+            found: Any = json.loads(Path(path).read_text("utf-8-sig"))
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"{name} cannot be read: {sanitize_line(str(error), 200)}") from None
+        fields = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+        if fields.pop("bedrock_rft_record", None) != _VERSION or not isinstance(fields.get("request"), dict):
+            raise ConfigurationError(f"{name} is not the record of a run, as RunRecord.to_json writes it.")
+        try:
+            unknown: tuple[str, ...] = tuple(fields.pop("unknown", ()))
+            return cls(**fields, unknown=unknown)
+        except TypeError:
+            raise ConfigurationError(f"{name} is a record with other fields than this version writes.") from None
+
+    def to_markdown(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return a card in Markdown, and write it to `path` if given. Raises `DatasetError` if that fails."""
+        lines = [f"# Run {_cell(self.job.get('id'))}", ""]
+        for title, part in (
+            ("Job", self.job),
+            ("Request", _flat(self.request)),
+            *((f"{name.capitalize()} file", values) for name, values in self.files.items()),
+            ("Reward", self.reward),
+            ("Metrics", self.metrics),
+            ("Evaluation", _scores(self.evaluation)),
+            ("Cost", _flat(self.cost or {})),
+            ("Software", self.software),
+            ("Service", self.service),
+        ):
+            rows = [f"| {_cell(key)} | {_cell(value)} |" for key, value in part.items() if value not in (None, "", [])]
+            lines += [f"## {title}", "", "| | |", "|---|---|", *rows, ""] if rows else []
+        if self.unknown:
+            lines += ["## Not recorded", "", *(f"- {_cell(each)}" for each in self.unknown), ""]
+        lines += ["## Repeat", "", "```sh", "bedrock-rft jobs create --from card.json --new", "```", ""]
+        return write_text("\n".join(lines), path)
+
+    def __str__(self) -> str:
+        return self.to_markdown()
+
+
+def _cell(value: object) -> str:
+    """Return a value for a cell of a table, so that text of the service cannot add rows or markup."""
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list, tuple)) else str(value)
+    escaped = sanitize_line(text, 400)
+    for mark in ("\\", "|", "`", "<", "[", "*", "_"):
+        escaped = escaped.replace(mark, f"\\{mark}")
+    return escaped
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _flat(cast("Mapping[str, Any]", value), f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = value
+    return found
+
+
+def _scores(evaluation: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the score of each model, with its interval."""
+    models: list[Mapping[str, Any]] = list((evaluation or {}).get("models") or [])
+    return {str(one.get("label")): one.get("score") for one in models}
