@@ -39,6 +39,8 @@ from bedrock_rft import (
 )
 from bedrock_rft.access._deployment import account as _retry
 from bedrock_rft.access._deployment import deploy as _deploy
+from bedrock_rft.access._deployment.account import Account
+from bedrock_rft.access._deployment.function import newest_version
 
 Forward = Callable[[], tuple[str, Any, bytes]]
 STOPPED = ("400 Error", [("content-type", "text/html")], b"<html>a proxy's page</html>")
@@ -525,6 +527,14 @@ def test_the_command_that_a_denial_names_prints_that_policy(capsys: pytest.Captu
 
     assert main(["policy", "deployer", "--reward", ARN, "--role", ROLE]) == 0
     assert '"iam:PutRolePolicy"' in capsys.readouterr().out
+
+
+def test_a_denial_without_a_deployment_names_no_policy_of_the_deployer(here: Here, client: Client) -> None:
+    here.gate.refuse("GetFunction", 403, "AccessDeniedException", "no")
+    account = Account(client._async._session.config)
+    with pytest.raises(PermissionDeniedError, match=r"Allow lambda:GetFunction to the identity from .*\.$") as caught:
+        newest_version(account, "sums")
+    assert "bedrock-rft policy" not in str(caught.value)
 
 
 def test_an_explicit_deny_names_no_policy(here: Here, client: Client) -> None:

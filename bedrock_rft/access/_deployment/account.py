@@ -116,8 +116,11 @@ class Account:
         )
 
     def set_subject(self, function: str, role: str, boundary: str | None = None, bucket: str | None = None) -> None:
-        """Set the function, the role, the permissions boundary and the bucket that the advice after a denial names."""
-        self._function, self._policy_options = function, f" --reward {function} --role {role}"
+        """Set the function, the role, the permissions boundary and the bucket that the advice after a denial names.
+
+        Without a role, nothing is deployed, and the advice names no policy.
+        """
+        self._function, self._policy_options = function, f" --reward {function} --role {role}" if role else ""
         self._policy_options += f" --permissions-boundary {boundary}" if boundary else ""
         self._policy_options += f" --bucket {bucket}" if bucket else ""
         if bucket:
@@ -217,8 +220,9 @@ class Account:
         if "explicit deny" in failure.message:
             advice = f"A policy denies {on}, and no other policy can allow it. Ask the administrator of that policy."
         else:
-            policy = f"bedrock-rft policy deployer{self._policy_options}"
-            advice = f"Allow {on} to the identity from {self.origin}. '{policy}' prints a policy that allows it."
+            advice = f"Allow {on} to the identity from {self.origin}."
+            if self._policy_options:
+                advice += f" 'bedrock-rft policy deployer{self._policy_options}' prints a policy that allows it."
         if action == "iam:CreateRole":
             advice += " If roles must have a permissions boundary, pass permissions_boundary=."
         denied = PermissionDeniedError(f"{head} {advice}", **about)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
@@ -98,10 +98,12 @@ class Plan(ShortRepr):
         return write_text(json.dumps(found, indent=2), path)
 
     def __str__(self) -> str:
+        width = max((len(name) for name, _ in self.facts), default=0)
         lines = [clip(f"{sanitize_line(self.title)}: {self.verdict}")]
-        lines += _fact_lines(self.facts)
+        lines += [clip(f"  {name:<{width}}  {sanitize_line(value)}") for name, value in self.facts]
         for step in self.steps:
-            lines += wrap(f"{_SIGNS[step.action]} {self._word(step):<7} {step.kind:<8} {sanitize_line(step.name)}")
+            word = _PAST[step.action] if self.done else step.action
+            lines += wrap(f"{_SIGNS[step.action]} {word:<7} {step.kind:<8} {sanitize_line(step.name)}")
             lines += [line for detail in step.details for line in wrap(f"    {sanitize_line(detail)}")]
         if self.changes and not self.done and self.needs:
             lines += wrap(f"IAM actions needed: {', '.join(self.needs)}.")
@@ -112,9 +114,6 @@ class Plan(ShortRepr):
     def _repr_html_(self) -> str:
         return f"<pre>{chr(10).join(map(escape_html, str(self).splitlines()))}</pre>"
 
-    def _word(self, step: Step) -> str:
-        return _PAST[step.action] if self.done else step.action
-
 
 def describe_difference(name: str, present: object, desired: object) -> str:
     """Return a line that shows a setting as it is and as it should be."""
@@ -123,8 +122,3 @@ def describe_difference(name: str, present: object, desired: object) -> str:
 
 def _short(value: object) -> str:
     return "none" if value is None else value if isinstance(value, str) else json.dumps(value)
-
-
-def _fact_lines(facts: Sequence[tuple[str, str]]) -> list[str]:
-    width = max((len(name) for name, _ in facts), default=0)
-    return [clip(f"  {name:<{width}}  {sanitize_line(value)}") for name, value in facts]
