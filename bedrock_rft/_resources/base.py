@@ -71,10 +71,13 @@ class AsyncResource:
                     new.append(one)
                     if key:  # items without an id are yielded, but do not count as new
                         seen.add(key)
-            yield new
             after = next((one.id for one in reversed(found) if one.id), None)
-            if not page.has_more or len(seen) == known:
+            is_last = not page.has_more or len(seen) == known
+            del page, found  # so that the next page may use their memory, which is in the cache of the processor
+            yield new
+            if is_last:
                 return
+            del new
 
 
 class PagedIterator(AsyncIterator[T], Generic[T]):
@@ -206,6 +209,7 @@ def iterate_sync(source: AsyncGenerator[R, None] | PagedIterator[R]) -> Generato
     if isinstance(source, PagedIterator):
         for page in iterate_sync(source.pages):
             yield from page
+            del page  # so that the next page may use its memory
         return
     step = source.__anext__
     try:
