@@ -5,14 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from bedrock_rft._cli.command import Group
+from bedrock_rft._cli.command import COMPLETE, PROGRAM, Group
 
-__all__ = ["COMPLETE", "PROGRAM", "root", "run"]
-
-PROGRAM = "bedrock-rft"
-
-COMPLETE = "_BEDROCK_RFT_COMPLETE"
-"""The environment variable by which a shell asks for completions."""
+__all__ = ["root", "run"]
 
 _COMMANDS = {
     "init": ("init", "Write a small project: data, reward, run.toml."),
@@ -62,7 +57,7 @@ def run(arguments: Sequence[str]) -> int:
     if instruction:
         from bedrock_rft._cli.completion import complete
 
-        return complete(instruction)
+        return complete(root, instruction)
     if list(arguments) in ([], ["--help"], ["-h"]):  # before anything else is imported
         from bedrock_rft._core.output import print_line
 

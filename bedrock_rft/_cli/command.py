@@ -10,7 +10,12 @@ import click
 
 from bedrock_rft._cli.settings import GLOBAL_OPTIONS
 
-__all__ = ["Command", "Group", "choices", "many"]
+__all__ = ["COMPLETE", "PROGRAM", "Command", "Group", "choices", "many"]
+
+PROGRAM = "bedrock-rft"
+
+COMPLETE = "_BEDROCK_RFT_COMPLETE"
+"""The environment variable by which a shell asks for completions."""
 
 WIDTH = 80
 """Columns of help texts."""

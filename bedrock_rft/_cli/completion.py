@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bedrock_rft._cli.command import Command
+from bedrock_rft._cli.command import COMPLETE, PROGRAM, Command
 from bedrock_rft._cli.settings import settings
 
 __all__ = ["complete", "completion", "file_ids", "job_ids"]
@@ -17,7 +17,8 @@ _SHELLS = ("bash", "zsh", "fish")
 
 @click.command(cls=Command)
 @click.argument("shell", type=click.Choice(_SHELLS))
-def completion(shell: str) -> None:
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
     """Print the completion script of a shell.
 
     \b
@@ -29,20 +30,18 @@ def completion(shell: str) -> None:
     """  # noqa: D301 - click reads the control character
     from click.shell_completion import get_completion_class
 
-    from bedrock_rft._cli.app import COMPLETE, PROGRAM, root
     from bedrock_rft._cli.output import print_text
 
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"This version of click has no completion for {shell}. Update click.")
+    root = context.find_root().command
     print_text(kind(root, {}, PROGRAM, COMPLETE).source_template % _script_names(PROGRAM, COMPLETE))
 
 
-def complete(instruction: str) -> int:
+def complete(root: click.Command, instruction: str) -> int:
     """Print the completions that a shell asks for. Errors are silent, because the user is typing."""
     from click.shell_completion import shell_complete
-
-    from bedrock_rft._cli.app import COMPLETE, PROGRAM, root
 
     with contextlib.suppress(Exception):
         return shell_complete(root, {}, PROGRAM, COMPLETE, instruction)

@@ -278,7 +278,7 @@ def test_without_a_date_the_error_suggests_checking_the_local_clock(signing: Cal
 @pytest.mark.parametrize("code", [200, 401, 403, 503])
 def test_the_date_of_a_cached_response_does_not_correct_the_clock(signing: Caller, gate: Gate, code: int) -> None:
     old = {"Date": format_datetime(datetime.now(timezone.utc) - timedelta(hours=2), usegmt=True), "Age": "7200"}
-    said = {"__type": "InvalidSignatureException", "message": "Signature expired.", "data": []}
+    said: dict[str, Any] = {"__type": "InvalidSignatureException", "message": "Signature expired.", "data": []}
     signing.server.script("GET", "/models", [status(code, said, old)])
     if code in {401, 403}:
         message = str(signing.fails(AuthenticationError, models))

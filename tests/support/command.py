@@ -17,7 +17,8 @@ import click
 import pytest
 
 from bedrock_rft import Client
-from bedrock_rft._cli.app import PROGRAM, root, run
+from bedrock_rft._cli.app import root, run
+from bedrock_rft._cli.command import PROGRAM
 from bedrock_rft.local import LocalService
 
 __all__ = ["ARN", "Done", "command", "every_command", "process", "records", "score"]
