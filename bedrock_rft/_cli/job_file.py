@@ -12,6 +12,8 @@ from typing import Any, cast
 
 import click
 
+from bedrock_rft._cli.reward_source import is_file
+
 __all__ = ["JobSettings", "is_path", "read_body", "read_job_file", "with_flags"]
 
 _TEXTS = ("model", "training_file", "validation_file", "reward", "reward_name", "name")
@@ -98,7 +100,7 @@ def read_job_file(path: str) -> JobSettings:
         if key in found and is_path(str(folder / found[key])) and is_path(found[key]):
             found[key] = str(folder / found[key])
     reward = found.get("reward", "")
-    if reward.partition(":")[0].endswith((".py", ".zip")):
+    if is_file(reward):
         found["reward"] = str(folder / reward)
     return JobSettings(**found)
 

@@ -114,7 +114,7 @@ def stop(port: int | None) -> None:
             known = json.loads(path.read_text(encoding="utf-8"))
             if port is not None and f":{port}/" not in known["url"]:
                 continue
-            if _end(int(known["pid"]), path):
+            if _end(int(known["pid"]), known["url"], path):
                 stopped.append({"url": known["url"], "pid": known["pid"]})
     show(stopped, text="\n".join(f"Stopped {one['url']}." for one in stopped) or "No service was running.",
          ids=[str(one["pid"]) for one in stopped])  # fmt: skip
@@ -153,13 +153,17 @@ def _write_state(path: Path, url: str) -> Callable[[], None]:
     return forget
 
 
-def _end(pid: int, state: Path) -> bool:
+def _end(pid: int, url: str, state: Path) -> bool:
     """End a service and wait until it has removed its state. Return whether it was running."""
+    import socket
     import time
+    from urllib.parse import urlsplit
 
     try:
+        # The number may belong to another process now, if the service was killed and could not remove its state.
+        socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), timeout=1).close()
         os.kill(pid, signal.SIGTERM)
-    except OSError:  # it was killed, and could not remove its state
+    except OSError:
         state.unlink(missing_ok=True)
         state.with_suffix(".log").unlink(missing_ok=True)
         return False

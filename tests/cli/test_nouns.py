@@ -78,6 +78,13 @@ def test_files(service: LocalService, tmp_path: Path) -> None:
     assert command("files", "download", first, "--to", "copy").code == 0
     assert (tmp_path / "copy").read_bytes() == (tmp_path / "train.jsonl").read_bytes()
     assert command("files", "delete", first, other).code == 2
+    declined = command("files", "delete", first, stdin="n\n", terminal=True)
+    assert (declined.code, declined.out) == (1, "")
+    assert f"Delete {first}? [y/N]" in declined.err
+    assert "Nothing was done." in declined.err
+    assert command("files", "delete", first, stdin="y\n", terminal=True).code == 0
+    first = command("files", "upload", "train.jsonl", "--name", "other.jsonl", "-o", "quiet").out.strip()
+    assert command("files", "delete", first, "--no-input", stdin="y\n", terminal=True).code == 2
     assert [one["deleted"] for one in command("files", "delete", first, other, "-y", "-o", "json").json] == [True, True]
     assert command("files", "get", first).code == 1
 
@@ -184,6 +191,10 @@ def test_a_detached_service_is_stopped_or_its_failure_is_shown(tmp_path: Path, m
     assert stopped["url"] == url
     assert os.name != "posix" or not list((tmp_path / "bedrock_rft" / "local").iterdir())
     assert command("local", "stop").out == "No service was running.\n"
+    stale = tmp_path / "bedrock_rft" / "local" / "stale.json"
+    stale.write_text(json.dumps({"pid": os.getpid(), "url": "http://127.0.0.1:1/v1"}))
+    assert command("local", "stop").out == "No service was running.\n", "the number belongs to this process"
+    assert not stale.exists()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

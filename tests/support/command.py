@@ -61,7 +61,14 @@ class Done:
         return json.loads(self.err[self.err.index("{\n") :])["error"]
 
 
-def command(*arguments: object, stdin: str | None = None) -> Done:
+class _Terminal(io.StringIO):
+    """Standard input that claims to be a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def command(*arguments: object, stdin: str | None = None, terminal: bool = False) -> Done:
     """Run a command in this process."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.ExitStack() as stack:
@@ -69,7 +76,7 @@ def command(*arguments: object, stdin: str | None = None) -> Done:
         stack.enter_context(contextlib.redirect_stderr(err))
         previous = sys.stdin
         stack.callback(setattr, sys, "stdin", previous)
-        sys.stdin = io.StringIO(stdin or "")
+        sys.stdin = (_Terminal if terminal else io.StringIO)(stdin or "")
         code = run([str(each) for each in arguments])
     return Done(code, out.getvalue(), err.getvalue())
 
