@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime, timezone
@@ -136,7 +137,28 @@ def show_findings(report: Any) -> None:
             level = getattr(one, "level", None) or getattr(one, "severity", "")
             print_text(_csv_line([level, *(str(getattr(one, name, "")) for name in names)]))
         return
-    show(report, text=for_shell(str(report)), ids=list(dict.fromkeys(one.code for one in report.errors)))
+    show(report, text=for_shell(_unclipped(report)), ids=list(dict.fromkeys(one.code for one in report.errors)))
+
+
+def _unclipped(report: Any) -> str:
+    """Return the text of a report with its title and its facts wrapped, if they were cut at the end of a line."""
+    lines = str(report).splitlines()
+    if not hasattr(report, "facts"):
+        return "\n".join(lines)
+    if "…" in lines[0] and "…" not in report.title:
+        lines[0] = _wrap(f"{report.title}: {report.verdict}", "  ")
+    facts = report.facts()
+    wide = max((len(name) for name, _ in facts), default=0)
+    whole = (f"  {name:<{wide}}  {sanitize_line(value)}" for name, value in facts)
+    cut = {f"{line[: _WIDTH - 1]}…": _wrap(line, " " * (wide + 4)) for line in whole if len(line) > _WIDTH}
+    return "\n".join(cut.get(line, line) for line in lines)
+
+
+def _wrap(line: str, further: str) -> str:
+    wrapped = textwrap.wrap(
+        line, _WIDTH, subsequent_indent=further, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+    )
+    return "\n".join(wrapped)
 
 
 def _reworded(report: Any) -> Any:

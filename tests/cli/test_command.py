@@ -103,6 +103,17 @@ def test_long_cells_are_wrapped_and_not_cut(client: Client, finished_job: str) -
         assert str(one.fine_tuned_model_checkpoint) in re.sub(r"\n +", "", shown)
 
 
+def test_titles_and_facts_of_reports_are_wrapped_and_not_cut(service: LocalService) -> None:
+    assert service.region
+    name = f"{'long' * 20}.py"
+    Path(name).write_text("def lambda_handler(event, context):\n    return []\n")
+    checked = command("reward", "check", name, "train.jsonl").out
+    assert f"{name}:lambda_handler:" in checked
+    arn = f"{ARN}-{'x' * 40}"
+    shown = command("doctor", "--reward", arn).out
+    assert f"reward    {arn}" in shown or f"reward\n            {arn}" in shown
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
