@@ -237,6 +237,24 @@ def plan(source: str, name: str, **options: Any) -> None:
     show(found, text=str(found), ids=[step.name for step in found.steps if step.action != "leave"])
 
 
+@reward.command("export", shape="a CloudFormation template")
+@_reward
+@click.option("--name", required=True, metavar="NAME", help="The name of the function.")
+@click.option("--to", "path", metavar="FILE", help="Write the template there. Default: print it.")
+@deploy_options
+def export(source: str, name: str, path: str | None, **options: Any) -> None:
+    """Write what 'deploy' would create as a CloudFormation template.
+
+    Upload the zip of 'reward package' to the bucket and key of its parameters.
+    """
+    with open_client(**_aws()) as client:
+        text = client.rewards.plan(resolve_file(source), name=name, **_settings(options)).to_cloudformation(path)
+    if path is None:
+        print_text(text)
+    else:
+        note(f"The template was written to {path}.")
+
+
 @reward.command("deploy", shape="bedrock_rft.access.DeployedReward")
 @_reward
 @click.option("--name", required=True, metavar="NAME", help="The name of the function.")

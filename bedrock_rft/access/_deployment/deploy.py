@@ -13,6 +13,7 @@ from bedrock_rft._core.findings import escape_html
 from bedrock_rft._core.log import log
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.access._deployment.account import Account, retry_on_conflict
+from bedrock_rft.access._deployment.cloudformation import build_template
 from bedrock_rft.access._deployment.function import (
     DesiredFunction,
     Function,
@@ -262,7 +263,8 @@ def _compare(account: Account, deployment: Deployment, relaxed: list[Step]) -> t
     else:
         planned = [_own_role_step(account, deployment.role_arn, deployment.judges, role, found), *later]
     facts = (*account.facts, ("reward", deployment.package.reward), ("code", deployment.package.code_sha256))
-    plan = Plan(f"Deploy {deployment.name}", tuple(step.step for step in planned), policies, facts)
+    template = build_template(function, role if deployment.role_arn is None else None)
+    plan = Plan(f"Deploy {deployment.name}", tuple(step.step for step in planned), policies, facts, template=template)
     return plan, planned, role_arn
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from bedrock_rft._core.findings import clip, escape_html, wrap, write_text
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.access._policies.policy import Policy
+from bedrock_rft.errors import ConfigurationError
 
 __all__ = ["Action", "Plan", "PlannedStep", "Step", "describe_difference"]
 
@@ -57,6 +58,7 @@ class Plan(ShortRepr):
         policies: the policies of the role by title; each statement gives its reason.
         facts: the account, the caller, the reward and its code, by name.
         done: whether the steps have been carried out.
+        template: the CloudFormation template of a deployment; None for a deletion.
     """
 
     title: str
@@ -64,6 +66,7 @@ class Plan(ShortRepr):
     policies: tuple[tuple[str, Policy], ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
     done: bool = field(default=False)
+    template: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @property
     def changes(self) -> bool:
@@ -96,6 +99,23 @@ class Plan(ShortRepr):
             "policies": {title: policy.document() for title, policy in self.policies},
         }
         return write_text(json.dumps(found, indent=2), path)
+
+    def to_cloudformation(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return a CloudFormation template in JSON with the function, the role and its permissions.
+
+        It is written to `path` if given.
+
+        Upload the zip of `rewards.package` to the bucket and key of its parameters first. A stack with a role needs
+        `CAPABILITY_NAMED_IAM`. The output `RewardArn` is the ARN for a job. The stack cannot take over a function or a
+        role that exists.
+
+        Raises:
+            ConfigurationError: this is the plan of a deletion.
+            DatasetError: the file cannot be written.
+        """
+        if self.template is None:
+            raise ConfigurationError("Only client.rewards.plan(…) has a template, not the plan of a deletion.")
+        return write_text(json.dumps(self.template, indent=2), path)
 
     def __str__(self) -> str:
         width = max((len(name) for name, _ in self.facts), default=0)
