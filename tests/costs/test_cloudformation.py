@@ -47,7 +47,7 @@ def test_the_template_has_the_policies_of_the_plan(here: Here, aws_client: Clien
 
 
 def test_a_role_of_the_user_and_a_boundary(here: Here, aws_client: Client) -> None:
-    assert here
+    del here
     own = "arn:aws:iam::123456789012:role/own"
     template = json.loads(planned(aws_client, role_arn=own).to_cloudformation())
     assert "Role" not in template["Resources"]
@@ -65,7 +65,7 @@ def test_a_plan_of_a_deletion_has_no_template() -> None:
 
 def test_the_template_has_no_problem_for_the_linter(here: Here, aws_client: Client) -> None:
     lint: Any = pytest.importorskip("cfnlint.api")
-    assert here
+    del here
     judged = aws_client.rewards.plan(package(Judge("amazon.nova-lite-v1:0", "Is it right?")), name="judge")
     problems = lint.lint_all(judged.to_cloudformation())
     assert [str(one) for one in problems if not one.rule.id.startswith("I")] == []  # I: for information
@@ -73,7 +73,7 @@ def test_the_template_has_no_problem_for_the_linter(here: Here, aws_client: Clie
 
 def test_the_template_can_be_deployed(here: Here, aws_client: Client) -> None:
     pytest.importorskip("openapi_spec_validator")  # the emulator of CloudFormation needs it
-    assert here
+    del here
     plan, content = planned(aws_client), build_package().content
     template = json.loads(plan.to_cloudformation())
     key = template["Parameters"]["Key"]["Default"]
