@@ -429,7 +429,7 @@ print([each for each in own if each != ("socket.bind", (("::1", 0),))])
 """
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "OPENAI_"))}
     done = subprocess.run(  # noqa: S603 - our own
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False, env=clean
+        [sys.executable, "-B", "-W", "error", "-c", code], capture_output=True, text=True, check=False, env=clean
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
