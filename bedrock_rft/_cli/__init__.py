@@ -10,7 +10,7 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command with the arguments of this process, and exit with its status."""
     arguments = sys.argv[1:]
-    if arguments == ["--version"]:  # the most frequent question of a script needs no library
+    if arguments == ["--version"]:  # scripts ask for the version often, so answer without imports
         from bedrock_rft._core.output import print_line
         from bedrock_rft._core.version import __version__
 
@@ -19,7 +19,7 @@ def main() -> None:
     try:
         import click
 
-        del click  # only to see if the extra is there
+        del click  # only checks that the extra is installed
     except ImportError:
         from bedrock_rft._core.output import print_error
 
@@ -29,6 +29,6 @@ def main() -> None:
         from bedrock_rft._cli.app import run
 
         code = run(arguments)
-    except KeyboardInterrupt:  # while it imports
+    except KeyboardInterrupt:  # Ctrl-C during the imports
         code = 130
     sys.exit(code)

@@ -19,12 +19,12 @@ _COMMANDS = {
     "rehearse": ("rehearse", "Rehearse a job on this machine."),
     "files": ("files", "Upload and manage files of the service."),
     "jobs": ("jobs", "Create, follow and compare jobs."),
-    "models": ("models", "List models, and ask one."),
+    "models": ("models", "List models, and ask one a question."),
     "eval": ("evaluate", "Compare models on a dataset."),
-    "inventory": ("inventory", "List what is in the account, and its cost."),
+    "inventory": ("inventory", "List the resources of the account, and their cost."),
     "policy": ("policy", "Print IAM policies."),
     "local": ("local", "Run the service on this machine."),
-    "completion": ("completion", "Print the completion script of a shell."),
+    "completion": ("completion", "Print the completion script for a shell."),
 }
 
 _EPILOG = """\

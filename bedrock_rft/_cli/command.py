@@ -15,7 +15,7 @@ __all__ = ["COMPLETE", "PROGRAM", "Command", "Group", "choices", "many"]
 PROGRAM = "bedrock-rft"
 
 COMPLETE = "_BEDROCK_RFT_COMPLETE"
-"""The environment variable by which a shell asks for completions."""
+"""The environment variable that a shell sets to ask for completions."""
 
 WIDTH = 80
 """Columns of help texts."""
@@ -49,7 +49,7 @@ class Command(click.Command):
         return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the command's own options; the global ones are on the page of `bedrock-rft`."""
+        """Write the command's own options; `bedrock-rft --help` lists the global ones."""
         _write_options(ctx, self.params, formatter, "Options")
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -83,7 +83,7 @@ class Group(click.Group):
         return [*own, *GLOBAL_OPTIONS, help_option]
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
-        """Return the names of the commands, in the order of a user's work."""
+        """Return the names of the commands, in the order in which users need them."""
         return [*self.lazy, *self.commands]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -108,7 +108,7 @@ class Group(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands, and on the page of `bedrock-rft` the global options."""
+        """Write the commands, and in the help of `bedrock-rft` itself the global options."""
         self.format_commands(ctx, formatter)
         if self.root:
             _write_options(ctx, GLOBAL_OPTIONS, formatter, "Global options, in any position")

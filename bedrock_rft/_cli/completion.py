@@ -19,14 +19,14 @@ _SHELLS = ("bash", "zsh", "fish")
 @click.argument("shell", type=click.Choice(_SHELLS))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print the completion script of a shell.
+    """Print the completion script for a shell.
 
     \b
     bash: eval "$(bedrock-rft completion bash)"                in ~/.bashrc
     zsh:  eval "$(bedrock-rft completion zsh)"                 in ~/.zshrc
     fish: bedrock-rft completion fish | source                 in config.fish
 
-    Ids of jobs and files are completed as well. They are kept for a minute.
+    Ids of jobs and files are completed as well. They are cached for a minute.
     """  # noqa: D301 - click reads the control character
     from click.shell_completion import get_completion_class
 

@@ -35,28 +35,37 @@ _DRY_RUN = '{"request", "data", "reward", "doctor", "estimate", "ok"}'
 @click.command("create", cls=Command, shape=f"{JOB}; with --dry-run {_DRY_RUN}")
 @click.argument("job_file", metavar="[RUN.toml|JSON]", required=False, type=click.Path(exists=True, dir_okay=False))
 @click.option("--model", metavar="ID", help="The base model, such as openai.gpt-oss-20b.")
-@click.option("--training-file", metavar="PATH|ID", shell_complete=file_ids, help="A path is checked and uploaded.")
-@click.option("--validation-file", metavar="PATH|ID", shell_complete=file_ids, help="Prompts for validation.")
+@click.option(
+    "--training-file",
+    metavar="PATH|ID",
+    shell_complete=file_ids,
+    help="A path, which is checked and uploaded, or an id.",
+)
+@click.option("--validation-file", metavar="PATH|ID", shell_complete=file_ids, help="The same, for validation.")
 @click.option("--reward", metavar="REWARD", help="An ARN, a deployed name, or file.py:name, which is deployed.")
 @click.option("--reward-name", metavar="NAME", help="Name of the function for a file. Default: from the file.")
-@click.option("--gold", metavar="FILE:NAME", help="For the check of a reward: returns the right answer to a record.")
+@click.option(
+    "--gold",
+    metavar="FILE:NAME",
+    help="A function that returns the right answer to a record, for the check of a reward.",
+)
 @click.option("--n-epochs", type=int, metavar="N", help="Passes over the training data.")
 @click.option("--batch-size", type=int, metavar="N", help="Prompts per training step.")
 @click.option("--learning-rate-multiplier", type=float, metavar="NUMBER", help="Scales the learning rate.")
-@many("--hyperparameter", "further", metavar="NAME=VALUE", help="A further hyperparameter.")
+@many("--hyperparameter", "further", metavar="NAME=VALUE", help="Another hyperparameter.")
 @many("--metadata", metavar="KEY=VALUE", help="Text to store with the job.")
-@click.option("--name", metavar="NAME", help="A unique name, by which the job is found again.")
-@click.option("--from", "card", metavar="FILE", help="Repeat a run: JSON of 'jobs record'. Flags come first.")
+@click.option("--name", metavar="NAME", help="A unique name. If a job has it, that job is used.")
+@click.option("--from", "card", metavar="FILE", help="Repeat a run from the JSON of 'jobs record'. Flags override it.")
 @click.option("--new", is_flag=True, help="Create a job even if there is one with the same content.")
 @click.option("--dry-run", is_flag=True, help="Create nothing: check everything, and print the request.")
 def create(job_file: str | None, gold: str | None, card: str | None, *, new: bool, dry_run: bool, **flags: Any) -> None:
-    """Create a job from run.toml, from flags, or from both; flags come first.
+    """Create a job from run.toml, from flags, or from both; flags override the file.
 
-    JSON is a file with the body for OpenAI's client, or with a job of OpenAI.
+    JSON is a file with a request body for OpenAI's client, or with an OpenAI job.
 
     A path is checked and uploaded, unless the service has the same file. A reward
     file is deployed after a confirmation. Without --name, a name is derived from
-    the content, so the same command finds its job again and creates no other.
+    the content, so repeating the command finds the job and creates no other.
 
     The exit code is 3 if a check finds errors, and 5 if the job may exist.
     """
@@ -196,7 +205,7 @@ def _dry_run(client: Client, given: JobSettings, gold: str | None) -> None:
 
 
 def _request(client: Client, given: JobSettings, arn: str | None, name: str | None) -> Mapping[str, Any]:
-    """Return the body of the request. What only exists after an upload or a deployment has a placeholder."""
+    """Return the request body, with placeholders for values that exist only after an upload or a deployment."""
     placeholder = f"arn:aws:lambda:{client.identity.region}:{_NO_ACCOUNT}:function:reward"
     files = {"training_file": given.training_file, "validation_file": given.validation_file}
     sent = {key: "file" if file is not None and is_path(file) else file for key, file in files.items()}

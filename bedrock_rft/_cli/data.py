@@ -24,10 +24,10 @@ _file = click.argument("path", metavar="FILE", type=click.Path(exists=True, dir_
 
 @data.command("check", shape=_REPORT)
 @_file
-@click.option("--min-records", type=click.IntRange(1), metavar="N", help="Fewest records. Default: 100.")
-@click.option("--max-records", type=click.IntRange(1), metavar="N", help="Most records. Default: 20,000.")
+@click.option("--min-records", type=click.IntRange(1), metavar="N", help="Minimum number of records. Default: 100.")
+@click.option("--max-records", type=click.IntRange(1), metavar="N", help="Maximum number of records. Default: 20,000.")
 def check(path: str, min_records: int | None, max_records: int | None) -> None:
-    """Check a training file as the service does, and for what costs a run.
+    """Check a training file as the service does, and for mistakes that spoil a run.
 
     The exit code is 3 if there are errors.
     """

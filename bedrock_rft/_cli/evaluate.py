@@ -19,22 +19,22 @@ __all__ = ["eval"]
 
 _SHAPE = "bedrock_rft.evaluation.Evaluation"
 
-eval = Group("eval", help="Compare models on a dataset, with the reward that trains.")  # noqa: A001 - the command's name
+eval = Group("eval", help="Compare models on a dataset with a reward.")  # noqa: A001 - the command's name
 
 
 @eval.command("run", shape=_SHAPE)
 @click.argument("dataset", metavar="FILE", type=click.Path(exists=True, dir_okay=False))
 @many("--model", "models", required=True, metavar="ID", shell_complete=job_ids,
-      help="A model, or a job whose model is meant; the first is the base")  # fmt: skip
+      help="A model, or a job, for its tuned model; the first one is the base model")  # fmt: skip
 @click.option("--reward", required=True, metavar="REWARD", help="file.py:name, a zip, an ARN, or a deployed name.")
 @click.option("--samples", type=int, default=1, metavar="N", help="Answers to each prompt. Default: 1.")
 @click.option("--limit", type=int, metavar="N", help="Evaluate a random sample of this many prompts.")
 @many("--by", metavar="FIELD", help="A record field to group the results by.")
-@click.option("--pass-mark", type=float, default=1.0, metavar="SCORE", help="An answer passes from here. Default: 1.")
-@click.option("--temperature", type=float, metavar="NUMBER", help="Randomness of the answers.")
-@click.option("--max-tokens", type=int, metavar="N", help="Limit of an answer, in tokens.")
+@click.option("--pass-mark", type=float, default=1.0, metavar="SCORE", help="Lowest score that passes. Default: 1.")
+@click.option("--temperature", type=float, metavar="NUMBER", help="Sampling temperature of the answers.")
+@click.option("--max-tokens", type=int, metavar="N", help="Maximum tokens of an answer.")
 @click.option("--sampling", metavar="JSON", help="Further fields of each request, as a JSON object.")
-@click.option("--concurrency", type=int, default=16, metavar="N", help="Most requests at once. Default: 16.")
+@click.option("--concurrency", type=int, default=16, metavar="N", help="Maximum requests at once. Default: 16.")
 @click.option("--timeout", type=float, default=120.0, metavar="SECONDS", help="Seconds for a request. Default: 120.")
 @click.option("--resume", metavar="FILE", help="Keep the answers in this file, and continue from it.")
 @click.option("--seed", type=int, default=0, metavar="N", help="Random seed. Default: 0.")
@@ -95,7 +95,7 @@ def _show(report: Any) -> None:
 
 
 def _model(client: Any, name: str) -> Any:
-    """Return a job for its id, and any other text as the id of a model."""
+    """Return the job with this id, or a name that is no job id unchanged, as the id of a model."""
     return client.jobs.retrieve(name) if name.startswith(("ftjob-", "local-ftjob-", "job-")) else name
 
 

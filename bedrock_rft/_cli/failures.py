@@ -41,7 +41,7 @@ __all__ = [
 ERROR, USAGE, FOUND_ERRORS, JOB_FAILED, AMBIGUOUS, TIMED_OUT, INTERRUPTED = 1, 2, 3, 4, 5, 124, 130
 
 _WIDTH = 80
-# The SDK logs these beside a warning or an error that this command prints in its own words.
+# The SDK logs these in addition to a warning or an error that this command prints itself.
 _REPEATED = ("polling job %s has failed since", "stopped waiting, but job")
 
 
@@ -59,14 +59,14 @@ class Outcome:
     interrupts: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
 
     def enter(self, context: click.Context) -> None:
-        """Keep the context, whose settings decide on the form of errors."""
+        """Keep the context, whose settings determine the format of errors."""
         self.context = context
         context.meta["bedrock_rft.interrupts"] = self.interrupts
         if self.setting("debug"):
             logging.getLogger("bedrock_rft").setLevel(logging.DEBUG)
 
     def setting(self, name: str) -> Any:
-        """Return a global option; None if parsing did not get that far."""
+        """Return a global option; None if it was not parsed."""
         found = self.context.meta.get("bedrock_rft.settings") if self.context is not None else None
         return getattr(found, name, None)
 
@@ -77,7 +77,7 @@ class Outcome:
 
     @property
     def as_json(self) -> bool:
-        """Return whether errors are printed as JSON. A wrong command line is not parsed to its end."""
+        """Return whether errors are printed as JSON. An invalid command line is parsed in part only."""
         return (self.setting("output") or _requested_format(self.arguments)) in {"json", "jsonl"}
 
 
@@ -174,7 +174,7 @@ def _handle(outcome: Outcome, error: Exception) -> int:
         print_failure(error, as_json=outcome.as_json, context=outcome.context)
         return status_of(error)
     text = (
-        f"{type(error).__name__}: {error}. This is a fault of bedrock-rft. Run the command with --debug, and report it."
+        f"{type(error).__name__}: {error}. This is a bug in bedrock-rft. Run the command with --debug, and report it."
     )
     print_failure(RuntimeError(text), as_json=outcome.as_json)
     return ERROR

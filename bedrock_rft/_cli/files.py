@@ -29,12 +29,13 @@ files = Group("files", help="Upload and manage training files on the service.")
 
 @files.command("upload", shape=_FILE)
 @click.argument("path", type=click.Path(exists=True, dir_okay=False))
-@click.option("--name", metavar="NAME", help="The name that the service shows. Default: the file's.")
+@click.option("--name", metavar="NAME", help="The name on the service. Default: the name of the file.")
+@click.option("--min-records", type=click.IntRange(1), metavar="N", help="Minimum number of records. Default: 100.")
 @click.option(
-    "--min-records", type=click.IntRange(1), metavar="N", help="Fewest records, for a validation file. Default: 100."
-)
-@click.option(
-    "--purpose", default="fine-tune", metavar="TEXT", help="Purpose; only fine-tune files, the default, are checked."
+    "--purpose",
+    default="fine-tune",
+    metavar="TEXT",
+    help="Purpose. Default: fine-tune; files with another one are not checked.",
 )
 @click.option("--no-validate", is_flag=True, help="Upload without checking the records.")
 @click.option("--no-reuse", is_flag=True, help="Upload again even if the service has the same file.")

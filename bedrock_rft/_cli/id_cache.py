@@ -16,20 +16,20 @@ from bedrock_rft._cli.background import start
 __all__ = ["cache_folder", "cached_ids", "renew"]
 
 _FRESH = 60.0
-"""Seconds for which ids are used without asking again."""
+"""Seconds for which cached ids are used without a request."""
 _STALE = 3600.0
 """Seconds after which ids are not offered any more, if they could not be renewed."""
 _WAIT, _STEP = 0.15, 0.01
-"""Seconds to wait for the process in the background. Python and click take about as long to start."""
+"""Seconds to wait for the background process; Python and click need about this time to start."""
 _RETRY = 10.0
-"""Seconds after which a process is started again, if the last one brought nothing."""
+"""Seconds after which another process is started, if the last one wrote no ids."""
 _MAX_IDS = 200
 
 _IDENTITY = ("AWS_", "OPENAI_", "BEDROCK_")
 
 
 def cache_folder() -> Path:
-    """Return the folder for files that can be made again."""
+    """Return the folder for cached files."""
     if os.name == "nt":
         base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
     else:
@@ -38,7 +38,7 @@ def cache_folder() -> Path:
 
 
 def cached_ids(kind: str, options: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return ids with a few words about each: from the cache, or from the service if it responds at once.
+    """Return ids with a short description of each: from the cache, or from the service if it responds at once.
 
     Args:
         kind: `jobs` or `files`.
@@ -65,7 +65,7 @@ def cached_ids(kind: str, options: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def renew(kind: str, options: Mapping[str, Any], path: Path) -> None:
-    """Ask the service for ids and write them to the cache."""
+    """Fetch ids from the service, and write them to the cache."""
     from itertools import islice
 
     from bedrock_rft import Client

@@ -18,15 +18,15 @@ def init(folder: str) -> None:
     """Write a small project into FOLDER, by default this one.
 
     It has generated word problems (train.jsonl), a reward function with a test
-    (reward.py), a job (run.toml), a README and a .gitignore. Files that exist
-    are kept, and nothing is written then.
+    (reward.py), a job (run.toml), a README and a .gitignore. If one of
+    them exists, nothing is written.
     """
     from bedrock_rft._cli.templates import project_files, write_new
 
     written = write_new(project_files(Path(folder)))
     show({"files": written}, text="\n".join(written), ids=written)
     note("")
-    note("Go on with:")
+    note("Next steps:")
     if folder != ".":
         note(f"  cd {folder}")
     note("  bedrock-rft data check train.jsonl")

@@ -12,8 +12,8 @@ __all__ = ["inventory"]
 
 
 @click.command(cls=Command, shape="bedrock_rft.costs.Inventory")
-@click.option("--no-checkpoints", is_flag=True, help="Save a request for each job.")
-@click.option("--no-functions", is_flag=True, help="Do not call Lambda.")
+@click.option("--no-checkpoints", is_flag=True, help="Leave out checkpoints, which need a request for each job.")
+@click.option("--no-functions", is_flag=True, help="Leave out deployed functions, and do not call Lambda.")
 def inventory(*, no_checkpoints: bool, no_functions: bool) -> None:
     """List files, jobs, tuned models, checkpoints and functions.
 

@@ -1,4 +1,4 @@
-"""The settings of a job to create: from run.toml or a body for OpenAI's client, and from flags, which come first."""
+"""The settings of a job to create: from run.toml or a body for OpenAI's client, and from flags, which override it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def is_path(text: str) -> bool:
 
 
 def read_job_file(path: str) -> JobSettings:
-    """Read a file such as run.toml, whose paths belong to its folder; or JSON that was written for OpenAI.
+    """Read a TOML file, whose paths are relative to its folder, or JSON that was written for OpenAI.
 
     Raises:
         click.UsageError: it is not TOML or JSON, or has an unknown key or a value of another type.

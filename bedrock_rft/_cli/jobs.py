@@ -49,7 +49,7 @@ JOB_FIELDS: Columns = {
     "trained tokens": lambda job: job.trained_tokens,
     "error": lambda job: f"{job.error.code}: {job.error.message}" if job.status == "failed" and job.error else None,
 }
-"""The fields of one job, and of its creation."""
+"""The fields that `jobs get` and `jobs create` show."""
 
 _EVENT_COLUMNS: Columns = {
     "time": lambda event: date(event.created_at),
@@ -71,7 +71,7 @@ jobs = Group(
 _many_jobs = click.argument("job_ids", metavar="JOB...", nargs=-1, required=True, shell_complete=job_ids)
 _one_job = click.argument("job", shell_complete=job_ids)
 _timeout = click.option(
-    "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Seconds to wait at most."
+    "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Maximum seconds to wait."
 )
 _interval = click.option(
     "--poll-interval", type=click.FloatRange(0, min_open=True), default=5.0, metavar="SECONDS",
@@ -100,7 +100,7 @@ def list_jobs(status: str | None, model: str | None, limit: int | None) -> None:
 @jobs.command("get", shape=JOB)
 @_one_job
 def get(job: str) -> None:
-    """Show one job. A table has its time and money too, as ranges."""
+    """Show one job. A table also has its time and cost, as ranges."""
     with open_client() as client:
         found = client.jobs.retrieve(job)
         fields = {**JOB_FIELDS, **_time_and_money(client, found)} if settings().output == "table" else JOB_FIELDS
@@ -110,7 +110,7 @@ def get(job: str) -> None:
 @jobs.command("cost", shape="bedrock_rft.costs.Cost")
 @_one_job
 def cost(job: str) -> None:
-    """Show time and money of a job, so far and at its end, as ranges."""
+    """Show the time and cost of a job, so far and at its end, as ranges."""
     with open_client() as client:
         found = client.jobs.metrics(job).cost()
     show(found, text=str(found), ids=[job])
@@ -171,18 +171,23 @@ def wait(job_ids: tuple[str, ...], timeout: float | None, poll_interval: float) 
     finish(_status(ended, late=bool(late)))
 
 
-@jobs.command("watch", shape='one object a line; its "kind" is status, step, message, checkpoint, alarm or cost')
+@jobs.command("watch", shape='one object per line; its "kind" is status, step, message, checkpoint, alarm or cost')
 @_many_jobs
 @click.option("--style", type=click.Choice(["auto", "terminal", "plain", "json", "none"]), default="auto",
               help="Kind of view. Default: a panel on a terminal, otherwise lines.")  # fmt: skip
 @_timeout
 @_interval
 @_range
-@click.option("--max-cost", type=float, metavar="MONEY", help="A limit of money; see --on-limit.")
-@click.option("--max-hours", type=float, metavar="HOURS", help="A limit of hours; see --on-limit.")
+@click.option("--max-cost", type=float, metavar="MONEY", help="Cost limit; see --on-limit.")
+@click.option("--max-hours", type=float, metavar="HOURS", help="Limit in hours; see --on-limit.")
 @click.option("--on-limit", type=click.Choice(["warn", "cancel"]), default="warn",
               help="Warn at a limit, or cancel the job for good. Default: warn.")  # fmt: skip
-@many("--tracker", "trackers", type=click.Choice(["mlflow", "wandb", "tensorboard"]), help="Record the job there too.")
+@many(
+    "--tracker",
+    "trackers",
+    type=click.Choice(["mlflow", "wandb", "tensorboard"]),
+    help="Also log the job to this tracker.",
+)
 def watch(
     job_ids: tuple[str, ...],
     style: str,
@@ -221,7 +226,7 @@ def watch(
 
 @jobs.command("record", shape="bedrock_rft.metrics.RunRecord")
 @_one_job
-@click.option("--to", "path", metavar="FILE", help="Write it there: a card if it ends with .md, else JSON.")
+@click.option("--to", "path", metavar="FILE", help="Write the record here: Markdown if it ends with .md, else JSON.")
 @click.option("--dataset", metavar="FILE", help="The training file on this machine. Default: it is downloaded.")
 @click.option("--no-download", is_flag=True, help="Do not download files to hash them.")
 def record(job: str, path: str | None, dataset: str | None, *, no_download: bool) -> None:
@@ -289,7 +294,7 @@ def metrics(job: str, csv_file: str | None) -> None:
         show_list(found, {})
     else:
         title, *rows = str(found).splitlines()
-        del title  # it is cut, and may be longer than a line
+        del title  # it is shortened; the whole title is printed below
         show(found, text="\n".join([*textwrap.wrap(found.title, 80, subsequent_indent="  "), *rows]), ids=[job])
 
 
@@ -328,7 +333,7 @@ def compare(job_ids: tuple[str, ...], labels: tuple[str, ...], plot: str | None)
 @jobs.command("checkpoints", shape="a list of bedrock_rft.types.Checkpoint")
 @_one_job
 def checkpoints(job: str) -> None:
-    """Show the checkpoints of a job: models that can be asked."""
+    """Show the checkpoints of a job, which can be used like models."""
     with open_client() as client:
         show_list(client.jobs.checkpoints(job), _CHECKPOINT_COLUMNS, empty="There are no checkpoints yet.")
 
@@ -341,7 +346,7 @@ def _time_and_money(client: Any, job: Any) -> Columns:
     try:
         found = client.jobs.metrics(job).cost()
     except BedrockRFTError as error:
-        warn(f"Time and money of the job could not be read: {error}")
+        warn(f"The time and cost of the job could not be read: {error}")
         return {}
     return {
         "elapsed": lambda _: f"{found.elapsed:.2f} hours" if found.elapsed is not None else None,

@@ -48,7 +48,7 @@ local = Group("local", help="Run the service on this machine: no model is traine
 @click.option("--gold", metavar="FILE:NAME", help="A function that returns the right answer to a record.")
 @click.option("--wrap-text", is_flag=True, help='Send a text reference as {"text": ...}.')
 @click.option("--seed", type=int, default=0, metavar="N", help="Random seed of the training. Default: 0.")
-@click.option("--stop-with-stdin", is_flag=True, help="Stop when standard input ends, for a parent program.")
+@click.option("--stop-with-stdin", is_flag=True, help="Stop when standard input ends, such as with the parent process.")
 @click.option("--state", hidden=True)
 def serve(
     form: str | None,
@@ -160,7 +160,7 @@ def _end(pid: int, url: str, state: Path) -> bool:
     from urllib.parse import urlsplit
 
     try:
-        # The number may belong to another process now, if the service was killed and could not remove its state.
+        # The process id may belong to another process now, if the service was killed and could not remove its state.
         socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), timeout=1).close()
         os.kill(pid, signal.SIGTERM)
     except OSError:

@@ -28,7 +28,7 @@ _COLUMNS: Columns = {
     "created": lambda model: date(model.created),
 }
 
-models = Group("models", help="List models, and ask one.")
+models = Group("models", help="List models, and ask one a question.")
 
 
 @models.command("list", shape="a list of bedrock_rft.types.Model")
@@ -50,8 +50,8 @@ def get(model: str) -> None:
 @click.argument("model", shell_complete=job_ids)
 @click.argument("question", required=False)
 @click.option("--system", metavar="TEXT", help="A system message.")
-@click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="Limit of the answer, in tokens.")
-@click.option("--temperature", type=float, metavar="NUMBER", help="Randomness of the answer.")
+@click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="Maximum tokens of the answer.")
+@click.option("--temperature", type=float, metavar="NUMBER", help="Sampling temperature of the answer.")
 def ask(
     model: str, question: str | None, system: str | None, max_tokens: int | None, temperature: float | None
 ) -> None:

@@ -128,7 +128,7 @@ def show(value: Any, *, text: str, ids: Sequence[str] = ()) -> None:
 
 def show_findings(report: Any) -> None:
     """Print a report: its text, its JSON, its findings as rows of CSV, or the codes of its errors."""
-    report = _reworded(report)
+    report = _reword_report(report)
     problems: Any = getattr(report, "findings", None) or getattr(report, "problems", ())
     if settings().output == "csv":
         names = ("code", "summary", "reason", "remedy")
@@ -137,10 +137,10 @@ def show_findings(report: Any) -> None:
             level = getattr(one, "level", None) or getattr(one, "severity", "")
             print_text(_csv_line([level, *(str(getattr(one, name, "")) for name in names)]))
         return
-    show(report, text=for_shell(_unclipped(report)), ids=list(dict.fromkeys(one.code for one in report.errors)))
+    show(report, text=for_shell(_wrap_report(report)), ids=list(dict.fromkeys(one.code for one in report.errors)))
 
 
-def _unclipped(report: Any) -> str:
+def _wrap_report(report: Any) -> str:
     """Return the text of a report with its title and its facts wrapped, if they were cut at the end of a line."""
     lines = str(report).splitlines()
     if not hasattr(report, "facts"):
@@ -161,16 +161,16 @@ def _wrap(line: str, further: str) -> str:
     return "\n".join(wrapped)
 
 
-def _reworded(report: Any) -> Any:
+def _reword_report(report: Any) -> Any:
     """Return a report whose findings name flags and commands instead of Python arguments and calls."""
     changed: dict[str, Any] = {}
     for name in ("findings", "errors", "warnings"):
         if name in {field.name for field in fields(report)}:
-            changed[name] = tuple(_reworded_finding(one) for one in getattr(report, name))
+            changed[name] = tuple(_reword_finding(one) for one in getattr(report, name))
     return replace(report, **changed)
 
 
-def _reworded_finding(finding: Any) -> Any:
+def _reword_finding(finding: Any) -> Any:
     names = [name for name in ("summary", "reason", "remedy") if hasattr(finding, name)]
     return replace(finding, **{name: for_shell(getattr(finding, name)) for name in names})
 

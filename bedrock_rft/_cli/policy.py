@@ -19,7 +19,7 @@ policy = Group("policy", help="Print IAM policies as JSON, or with the reason fo
 _POLICY = "an IAM policy document"
 
 _OPTIONS: dict[str, Callable[[Any], Any]] = {
-    "account": click.option("--account", metavar="DIGITS", help="Account. Default: that of --reward."),
+    "account": click.option("--account", metavar="DIGITS", help="AWS account. Default: the account of --reward."),
     "reward": click.option("--reward", metavar="ARN", help="The reward function."),
     "function": click.option("--reward", metavar="ARN", required=True, help="The reward function."),
     "models": many("--model", "models", metavar="ID", help="A model to train."),

@@ -22,7 +22,12 @@ __all__ = ["rehearse"]
 @click.option("--n-epochs", type=int, metavar="N", help="Passes over the records in the planned job.")
 @click.option("--batch-size", type=int, metavar="N", help="Prompts per step in the planned job.")
 @click.option("--learning-rate-multiplier", type=float, metavar="NUMBER", help="Scales the learning rate.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Most records to rehearse on. Default: 400 or more.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Maximum number of records to rehearse on. Default: 400 or more.",
+)
 @click.option("--samples", type=int, default=0, metavar="N",
               help="Answers of the base model to each prompt; tokens are billed. Default: 0.")  # fmt: skip
 @click.option("--prompts", type=int, default=32, metavar="N", help="Prompts for the base model. Default: 32.")

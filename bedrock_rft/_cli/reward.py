@@ -27,7 +27,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _RUNTIMES = ("python3.10", "python3.11", "python3.12", "python3.13", "python3.14")
 _SOURCE = "REWARD"
 _PLAN = "bedrock_rft.access.Plan"
-_POLL = 2.0  # seconds between two looks at a log
+_POLL = 2.0  # seconds between two requests for a log
 _SCORES: Columns = {
     "id": lambda one: one.id,
     "score": lambda one: one.score,
@@ -50,9 +50,9 @@ reward = Group(
 _reward = click.argument("source", metavar=_SOURCE)
 _gold = click.option("--gold", metavar="FILE:NAME", help="A function that returns the right answer to a record.")
 _package_options: Sequence[Callable[[Any], Any]] = (
-    many("--requirement", "requirements", metavar="NAME==VERSION", help="A package to install with it."),
-    many("--include", metavar="FILE", help="A further file."),
-    many("--allow", metavar="TEXT", help="Text that looks like a secret and is none, as the error names it."),
+    many("--requirement", "requirements", metavar="NAME==VERSION", help="A package to install with the reward."),
+    many("--include", metavar="FILE", help="Another file to package."),
+    many("--allow", metavar="TEXT", help="Text that looks like a secret but is not, as the error shows it."),
     click.option(
         "--runtime",
         type=click.Choice(_RUNTIMES),
@@ -64,17 +64,17 @@ _package_options: Sequence[Callable[[Any], Any]] = (
 )
 _function_options: Sequence[Callable[[Any], Any]] = (
     click.option("--timeout", type=int, metavar="SECONDS", help="Seconds that an invocation may take. Default: 300."),
-    click.option("--memory", type=int, metavar="MB", help="Megabytes. Default: 512."),
-    many("--judge", "models", metavar="ID", help="A model that it invokes."),
-    click.option("--role", "role_arn", metavar="ARN", help="An execution role that exists. Default: create one."),
+    click.option("--memory", type=int, metavar="MB", help="Memory in megabytes. Default: 512."),
+    many("--judge", "models", metavar="ID", help="A model that the reward invokes."),
+    click.option("--role", "role_arn", metavar="ARN", help="An existing execution role. Default: create one."),
     click.option("--permissions-boundary", metavar="ARN", help="Permissions boundary of the created role."),
     click.option("--bucket", metavar="NAME", help="S3 bucket for a package above 50 MB."),
-    click.option("--keep-versions", type=int, metavar="N", help="Delete older versions, but none of a running job."),
+    click.option("--keep-versions", type=int, metavar="N", help="Keep this many versions, and those of running jobs."),
     many("--tag", "tags", metavar="KEY=VALUE", help="A tag of the function and the role."),
 )
 
 
-def _with(options: Sequence[Callable[[Any], Any]]) -> Callable[[F], F]:
+def _add_options(options: Sequence[Callable[[Any], Any]]) -> Callable[[F], F]:
     return lambda function: reduce(lambda inner, option: option(inner), reversed(options), function)
 
 
@@ -96,9 +96,9 @@ def new(path: str) -> None:
 @reward.command("from-openai", shape='{"files"}')
 @click.argument("grader", metavar="FILE.json", type=click.Path(exists=True, dir_okay=False))
 @click.option("--out", metavar="FILE.py", default="reward.py", help="The file to write. Default: reward.py.")
-@many("--judge", "judges", metavar="[MODEL=]ID", help="The Bedrock model in place of OpenAI's, or of its MODEL")
+@many("--judge", "judges", metavar="[MODEL=]ID", help="The Bedrock model that replaces OpenAI's models, or its MODEL")
 def from_openai(grader: str, out: str, judges: tuple[str, ...]) -> None:
-    """Write a reward file for a grader of OpenAI.
+    """Write a reward file for an OpenAI grader.
 
     FILE.json holds a grader, a whole fine-tuning job, or the body that creates
     one. An existing file is kept.
@@ -120,7 +120,7 @@ def from_openai(grader: str, out: str, judges: tuple[str, ...]) -> None:
 @click.option("--size", type=click.IntRange(1), metavar="N", default=20, help="Records to try. Default: 20.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="Seconds that an invocation may take. Default: 300.")
 @click.option("--seed", type=int, metavar="N", default=0, help="Random seed. Default: 0.")
-@click.option("--accuracy", is_flag=True, help="Measure how often it judges right and wrong answers wrongly.")
+@click.option("--accuracy", is_flag=True, help="Measure how often right answers fail and wrong ones pass.")
 @click.option(
     "--cases", metavar="PATH", help="Your own answers to measure: JSON lines with record, answer and expected."
 )
@@ -129,14 +129,14 @@ def from_openai(grader: str, out: str, judges: tuple[str, ...]) -> None:
     type=click.FloatRange(0, 1),
     metavar="SHARE",
     default=0.25,
-    help="Wrong answers that may pass; more is an error. Default: 0.25.",
+    help="Share of wrong answers that may pass; more is an error. Default: 0.25.",
 )
 @click.option(
     "--max-false-negatives",
     type=click.FloatRange(0, 1),
     metavar="SHARE",
     default=0.25,
-    help="Right answers that may fail; more is an error. Default: 0.25.",
+    help="Share of right answers that may fail; more is an error. Default: 0.25.",
 )
 def check(source: str, dataset: str, gold: str | None, cases: str | None, **options: Any) -> None:
     """Try a reward on the records of FILE, with right, wrong and odd answers.
@@ -202,7 +202,7 @@ def invoke(source: str, rollouts: str, timeout: float | None) -> None:
 @reward.command("package", shape='{"path", "handler", "runtime", "sha256", "files", "requirements", "models"}')
 @_reward
 @click.option("--out", required=True, metavar="PATH", help="Path of the zip.")
-@_with(_package_options)
+@_add_options(_package_options)
 def package(source: str, out: str, **options: Any) -> None:
     """Make the zip of a Lambda function, and load it in a clean process."""
     from bedrock_rft import rewards
@@ -223,7 +223,7 @@ def package(source: str, out: str, **options: Any) -> None:
 
 def deploy_options(function: F) -> F:
     """Add the options of a deployment."""
-    return _with([*_function_options, *_package_options])(function)
+    return _add_options([*_function_options, *_package_options])(function)
 
 
 @reward.command("plan", shape=_PLAN)
@@ -265,7 +265,7 @@ def export(source: str, name: str, path: str | None, **options: Any) -> None:
 def deploy(source: str, name: str, data: str | None, gold: str | None, *, no_check: bool, **options: Any) -> None:
     """Deploy a reward to Lambda with an execution role, and check it.
 
-    It can be repeated: parts that are up to date stay. The exit code is 3 if the
+    It can be repeated: parts that are up to date are not changed. The exit code is 3 if the
     check finds errors.
     """
     with open_client(**_aws()) as client:
@@ -286,10 +286,10 @@ def deploy(source: str, name: str, data: str | None, gold: str | None, *, no_che
 @click.option("--since", type=float, metavar="MINUTES", default=60.0, help="Minutes to look back. Default: 60.")
 @click.option("-f", "--follow", is_flag=True, help="Wait for further lines.")
 def logs(name: str, since: float, *, follow: bool) -> None:
-    """Show the log of a deployed function: its name or ARN."""
+    """Show the log of a deployed function, given by its name or ARN."""
     with open_client(**_aws()) as client:
         if not follow:
-            show_list(client.rewards.logs(name, since=since * 60), _LINES, empty="There are no lines.")
+            show_list(client.rewards.logs(name, since=since * 60), _LINES, empty="There are no log lines.")
             return
         seen = set[str]()
         while True:
@@ -316,7 +316,7 @@ def destroy(name: str, *, only_plan: bool, force: bool) -> None:
 
 
 def _aws() -> Mapping[str, Any]:
-    """Return the identity for Lambda: AWS credentials, also if the environment has an API key too."""
+    """Return the identity for Lambda: AWS credentials, even if the environment also has an API key."""
     return {} if settings().auth else {"auth": "aws"}
 
 
@@ -329,7 +329,7 @@ def _settings(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _client_for(source: str) -> AbstractContextManager[Any]:
-    """Return a client for a deployed reward; a file needs none."""
+    """Return a client for a deployed reward, or None for a file."""
     return nullcontext() if is_file(source) else open_client()
 
 

@@ -15,7 +15,7 @@ _HANDLER = "lambda_handler"
 
 
 def is_file(reward: str) -> bool:
-    """Return whether a text names a file of Python, or a zip."""
+    """Return whether a text names a Python file or a zip."""
     location = reward.rpartition(":")[0] if not reward.endswith((".py", ".zip")) else reward
     return not reward.startswith("arn:") and location.endswith((".py", ".zip"))
 
@@ -60,29 +60,29 @@ def load_gold(text: str | None) -> Any:
 
 def _rewards(tree: ast.Module) -> Iterator[str]:
     """Yield the names of functions and values of a module that look like rewards or handlers."""
-    own = {alias.asname or alias.name for alias in _imported(tree)}
+    own = {alias.asname or alias.name for alias in _imported_names(tree)}
     for node in tree.body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            decorators = {_called(one) for one in node.decorator_list}
+            decorators = {_called_name(one) for one in node.decorator_list}
             arguments = [one.arg for one in node.args.args]
             if node.name == _HANDLER or decorators & {"reward", "rewards.reward"} or arguments == ["event", "context"]:
                 yield node.name
         elif isinstance(node, ast.Assign) and isinstance(node.value, (ast.Call, ast.BinOp, ast.Attribute)):
             names = [one.id for one in node.targets if isinstance(one, ast.Name)]
-            called = {_called(one) for one in ast.walk(node.value) if isinstance(one, (ast.Call, ast.Attribute))}
+            called = {_called_name(one) for one in ast.walk(node.value) if isinstance(one, (ast.Call, ast.Attribute))}
             if _HANDLER in names or any(
                 name.startswith("rewards.") or name.partition(".")[0] in own for name in called
             ):
                 yield from (name for name in names if not name.startswith("_"))
 
 
-def _imported(tree: ast.Module) -> Iterator[ast.alias]:
+def _imported_names(tree: ast.Module) -> Iterator[ast.alias]:
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bedrock_rft"):
             yield from node.names
 
 
-def _called(node: ast.AST) -> str:
+def _called_name(node: ast.AST) -> str:
     while isinstance(node, ast.Call):
         node = node.func
     return ast.unparse(node)

@@ -20,7 +20,7 @@ _KEY = "bedrock_rft.settings"
 
 
 class Settings:
-    """The values of the global options. It is no dataclass, because importing those takes as long as a help text."""
+    """The values of the global options. Not a dataclass, because importing those takes as long as a help text."""
 
     def __init__(self) -> None:
         self.region: str | None = None
@@ -66,7 +66,7 @@ def confirm(question: str) -> None:
 
 
 def _store(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-    if value:  # also while a shell completes: the ids depend on it
+    if value:  # also for shell completion, because the ids depend on it
         given: Settings = context.meta.setdefault(_KEY, Settings())
         setattr(given, str(parameter.name).removeprefix("global_"), value)
 

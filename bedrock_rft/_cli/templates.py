@@ -25,8 +25,8 @@ from bedrock_rft import rewards
 @rewards.reward
 def correct(rollout):
     """Score one answer from 0 to 1."""
-    said = rewards.last_number(rollout.answer)
-    return float(said is not None and said == rewards.last_number(str(rollout.reference)))
+    number = rewards.last_number(rollout.answer)
+    return float(number is not None and number == rewards.last_number(str(rollout.reference)))
 '''
 
 _TEST = '''\
@@ -126,7 +126,7 @@ def write_new(files: Mapping[Path, str]) -> list[str]:
     existing = [str(path) for path in files if path.exists()]
     if existing:
         exist = "exists" if len(existing) == 1 else "exist"
-        raise click.UsageError(f"{', '.join(existing)} {exist} already. Nothing was written. Choose another place.")
+        raise click.UsageError(f"{', '.join(existing)} {exist} already. Nothing was written. Choose another path.")
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")
@@ -134,7 +134,7 @@ def write_new(files: Mapping[Path, str]) -> list[str]:
 
 
 def _word_problems() -> Iterator[Mapping[str, object]]:
-    """Yield different problems; the same ones every time."""
+    """Yield distinct word problems, the same ones in every call."""
     draw = random.Random(0)  # noqa: S311 - a sample
     seen = set[str]()
     while len(seen) < _RECORDS:
@@ -146,7 +146,7 @@ def _word_problems() -> Iterator[Mapping[str, object]]:
                 (f"{name} has {first + second} {thing} and gives {second} away. How many are left?", first),
                 (f"{name} packs {factor} boxes with {second} {thing} each. How many {thing} is that?", factor * second),
                 (
-                    f"{name} counts {first} and {second} {thing}, and {factor} times as many again. How many again?",
+                    f"{name} counts {first} and {second} {thing}. Kim counts {factor} times as many. How many is that?",
                     (first + second) * factor,
                 ),
             ]

@@ -15,7 +15,7 @@ __all__ = ["watch_jobs"]
 _JOIN = 0.2  # seconds after which Ctrl-C is noticed
 
 
-class _Labelled:
+class _LabelledStream:
     """A stream that puts the number of a job before each line."""
 
     def __init__(self, label: str) -> None:
@@ -58,7 +58,7 @@ def watch_jobs(
             for place, job in enumerate(job_ids, 1):
                 write(sys.stdout, f"[{place}] is {job}\n")
         labels = [f"[{place}] " if style == "plain" else "" for place in range(1, len(job_ids) + 1)]
-        streams: list[Any] = [_Labelled(label) for label in labels]
+        streams: list[Any] = [_LabelledStream(label) for label in labels]
         pairs = zip(job_ids, streams, strict=True)
         _run_together([partial(watch, job, style=style, file=stream) for job, stream in pairs])
     return [ended[job] for job in job_ids], late

@@ -226,7 +226,7 @@ class AsyncWorkflows(AsyncResource):
             hyperparameters: the hyperparameters of the planned job.
             model: the base model.
             evaluation: prompts that the base and the tuned model answer afterwards; 0 for no evaluation.
-            samples: answers to each of them.
+            samples: answers to each of these prompts.
             reward_seconds: seconds to score one rollout in Lambda, or the lowest and the highest, instead of timing.
             memory: megabytes of the function; by default the package's, or 512.
             answer_tokens: tokens of one answer, or the lowest and the highest; by default an assumption.

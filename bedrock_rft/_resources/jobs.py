@@ -220,7 +220,7 @@ class AsyncJobs(AsyncMonitoring):
             validation_file: prompts for validation metrics, by which the best job can be chosen.
             metadata: up to 14 strings to store with every job.
             concurrency: maximum number of jobs that have not ended.
-            max_cost: a limit of money, in the currency of the prices. No further job is started if the published price
+            max_cost: a cost limit in the currency of the prices. No further job is started if the published price
                 for the time since each job was created, with a new job as expensive as the most expensive one that
                 ended, would reach it. Jobs that run are never cancelled.
             max_jobs: a sweep with more configurations is refused.

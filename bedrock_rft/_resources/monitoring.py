@@ -157,7 +157,7 @@ class AsyncMonitoring(AsyncResource):
             reward_range: lowest and highest value of the reward, the scale of the alarms; None if unknown.
             raise_on_failure: raise if the job failed or was cancelled; otherwise return it.
             file: stream to write to, instead of standard output.
-            max_cost: a limit of money, in the currency of the prices. It is compared with the published price for the
+            max_cost: a cost limit in the currency of the prices. It is compared with the published price for the
                 time since the job was created, without rounding, at each poll.
             max_hours: a limit of hours since the job was created.
             on_limit: `warn` warns at 80 % of a limit and when it is reached. `cancel` also cancels the job then, once

@@ -1,4 +1,4 @@
-"""The estimate of a run before it starts: steps, rollouts, invocations, tokens, hours and money."""
+"""The estimate of a run before it starts: steps, rollouts, invocations, tokens, hours and cost."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from bedrock_rft.costs._ranges import Range, add, format_hours, format_money
 
 __all__ = ["Estimate", "Item", "JudgeLoad", "Workload", "estimate", "settings_of"]
 
-_PUBLISHED_STEPS, _EXPECTED_STEPS = 67, 75  # 300 records, batch 4, 1 epoch: 75 steps were to be expected
+_PUBLISHED_STEPS, _EXPECTED_STEPS = 67, 75  # 300 records, batch 4, 1 epoch: 75 steps would be expected
 _GROUP = Range(4, 16)
 _CHARS_PER_TOKEN = (3.0, 5.0)
 _VERDICT_TOKENS = 10
 _HOUR, _MILLION = 3600.0, 1e6
-_ROUNDED = 0.001  # seconds to which Lambda rounds up
+_ROUNDED = 0.001  # Lambda rounds up to this many seconds
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class JudgeLoad:
 
     Attributes:
         model: the id of the judge's model.
-        prompt_chars: characters of its instructions, without the rollout.
+        prompt_chars: number of characters of its instructions, without the rollout.
         max_tokens: the largest number of tokens of a response.
     """
 
@@ -46,19 +46,19 @@ class Workload:
 
     Attributes:
         records: prompts in the training file.
-        prompt_chars: mean characters of a prompt and its reference.
+        prompt_chars: mean number of characters of a prompt and its reference.
         n_epochs: passes over the records.
         batch_size: prompts per step.
         assumed: names of the hyperparameters that were not given.
         answer_tokens: tokens of one answer.
         answer_basis: how `answer_tokens` was obtained.
         rollout_seconds: seconds to score one rollout in Lambda; None if unknown.
-        rollout_basis: how it was obtained.
+        rollout_basis: how `rollout_seconds` was obtained.
         memory: megabytes of the function.
-        architecture: of the function, `x86_64` or `arm64`.
+        architecture: the function's architecture, `x86_64` or `arm64`.
         judges: the judges of the reward.
         evaluation: prompts that the base and the tuned model answer afterwards; 0 for no evaluation.
-        samples: answers to each of them.
+        samples: answers to each of these prompts.
     """
 
     records: int
@@ -78,24 +78,24 @@ class Workload:
 
     @property
     def steps(self) -> Range:
-        """Return the steps: those of the published run in proportion, up to all records."""
+        """Return the training steps: at most one per batch, at least the share of them that the published run had."""
         most = self.n_epochs * math.ceil(self.records / self.batch_size)
         return Range(max(1, most * _PUBLISHED_STEPS // _EXPECTED_STEPS), most)
 
     @property
     def rollouts(self) -> Range:
-        """Return the answers to score."""
+        """Return the number of answers to score."""
         prompts = self.n_epochs * self.records
         return Range(min(self.steps.low * self.batch_size, prompts) * _GROUP.low, prompts * _GROUP.high)
 
     @property
     def invocations(self) -> Range:
-        """Return the invocations of the reward function: from one a step to one a rollout."""
+        """Return the invocations of the reward function: from one per step to one per rollout."""
         return Range(self.steps.low, self.rollouts.high)
 
     @property
     def prompt_tokens(self) -> Range:
-        """Return the tokens of a prompt."""
+        """Return the number of tokens in a prompt."""
         return _tokens(self.prompt_chars)
 
 
@@ -104,9 +104,9 @@ class Item(ShortRepr):
     """One part of an estimate.
 
     Attributes:
-        name: such as `training`.
+        name: the name of the part, such as `training`.
         quantity: how much of `unit` is used; None if unknown.
-        unit: such as `hours`.
+        unit: the unit of the quantity, such as `hours`.
         money: its cost in the currency of the estimate; None if unknown.
         basis: the price, and how the quantity was obtained.
         monthly: True if it is billed every month, and not once.
@@ -122,19 +122,19 @@ class Item(ShortRepr):
 
 @dataclass(frozen=True)
 class Estimate(ShortRepr):
-    """The expected steps, hours, tokens and money of a run. Print it, or write it with `to_json`.
+    """The expected steps, hours, tokens and cost of a run. Print it, or write it with `to_json`.
 
-    All figures are ranges, because neither the service's answers per prompt, its pace, nor its billing is published.
+    All figures are ranges, because the service's answers per prompt, its speed and its billing are not published.
 
     Attributes:
-        title: the dataset and the model.
+        title: names the dataset and the model.
         steps: training steps.
         rollouts: answers to score.
         invocations: invocations of the reward function.
         hours: training hours, without the time before the first and after the last step unless that was measured.
-        items: the parts.
-        currency: of all amounts.
-        assumptions: the assumptions of the figures.
+        items: the parts of the run, each with its cost.
+        currency: the currency of all amounts, such as `USD`.
+        assumptions: the assumptions behind the figures.
         notice: a warning about the prices.
         unknown: facts that are not published.
     """
@@ -152,12 +152,12 @@ class Estimate(ShortRepr):
 
     @property
     def total(self) -> Range:
-        """Return the money for everything that is billed once and whose cost is known; see `missing`."""
+        """Return the known cost of everything that is billed once; see `missing`."""
         return add(item.money for item in self.items if item.money is not None and not item.monthly)
 
     @property
     def monthly(self) -> Range:
-        """Return the money for each month in which the tuned model is kept, as far as it is known."""
+        """Return the known cost of each month in which the tuned model is kept."""
         return add(item.money for item in self.items if item.money is not None and item.monthly)
 
     @property
@@ -213,7 +213,7 @@ class Estimate(ShortRepr):
 def estimate(
     title: str, load: Workload, model: str, prices: Prices, pace: Pace, *, region: str | None = None
 ) -> Estimate:
-    """Work out an estimate.
+    """Estimate a run.
 
     Args:
         title: names the dataset.
@@ -235,8 +235,8 @@ def estimate(
         _storage(table, model),
     ]
     assumptions = [
-        "the answers per prompt are not documented: 4 to 16",
-        "the one published run (300 records, 4 a step) had 67 steps, not 75, so steps may be 11 % fewer than expected",
+        "4 to 16 answers per prompt, because their number is not documented",
+        "the one published run (300 records, 4 per step) had 67 steps, not 75, so there may be 11 % fewer steps",
         f"an answer has {load.answer_tokens} tokens: {load.answer_basis}",
         "a token has 3 to 5 characters",
     ]
@@ -244,7 +244,7 @@ def estimate(
         values = ", ".join(f"{name} {getattr(load, name)}" for name in load.assumed)
         assumptions.insert(0, f"{values}, as in the documented example, because the service chooses them")
     if pace.around is None:
-        assumptions.append("the hours are those between the first and the last step; the rest was never measured")
+        assumptions.append("the hours are from the first to the last step; the time before and after was not measured")
     return Estimate(
         f"Estimate for {title} with {model}",
         load.steps,
@@ -260,7 +260,7 @@ def estimate(
 
 @dataclass
 class _Table:
-    """Prices that remember which of them are of another region."""
+    """Finds prices, and remembers those that are for another region."""
 
     prices: Prices
     region: str | None
@@ -273,13 +273,13 @@ class _Table:
 
     def foreign(self) -> Sequence[str]:
         regions = sorted({price.region for price in self.used if self.region and price.region != self.region})
-        return [f"prices of {', '.join(regions)}, because none of {self.region} are known"] if regions else []
+        return [f"prices of {', '.join(regions)}, because none are known for {self.region}"] if regions else []
 
 
 def _training(table: _Table, hours: Range, model: str, pace: Pace) -> Item:
     price = table.find("training", model)
     if price is None:
-        return Item("training", hours, "hours", None, f"no price of {model} is known; pace: {pace.basis}")
+        return Item("training", hours, "hours", None, f"no price for {model} is known; pace: {pace.basis}")
     # The lowest amount is billed by the second, the highest in whole hours.
     money = Range(hours.low * price.amount, math.ceil(hours.high) * price.amount)
     return Item("training", hours, "hours", money, f"{price}, from exact to whole hours; pace: {pace.basis}")
@@ -293,7 +293,7 @@ def _reward(table: _Table, load: Workload) -> list[Item]:
         count,
         "invocations",
         count.times(requests.amount / _MILLION) if requests else None,
-        f"{requests or 'price unknown'}; from one a step to one a rollout; the free tier is not subtracted",
+        f"{requests or 'price unknown'}; from one per step to one per rollout; the free tier is not subtracted",
     )
     if load.rollout_seconds is None:
         return [Item("Lambda compute", None, "GB-seconds", None, load.rollout_basis), asked]
@@ -309,7 +309,7 @@ def _judges(table: _Table, load: Workload) -> list[Item]:
     for judge in load.judges:
         read = _tokens(judge.prompt_chars).plus(load.prompt_tokens).plus(load.answer_tokens)
         written = Range(min(_VERDICT_TOKENS, judge.max_tokens), judge.max_tokens)
-        basis = "one call a rollout, without retries"
+        basis = "one call per rollout, without retries"
         items.append(
             _inference(
                 table, f"judge {canonical_model(judge.model)}", judge.model, "", load.rollouts, read, written, basis
@@ -336,7 +336,7 @@ def _inference(
     sent, received = table.find(f"{kind}input", model), table.find(f"{kind}output", model)
     tokens = count.times(read.plus(written))
     if sent is None or received is None:
-        return Item(name, tokens, "tokens", None, f"no price of {model} is known; {basis}")
+        return Item(name, tokens, "tokens", None, f"no price for {model} is known; {basis}")
     money = count.times(read).times(sent.amount / _MILLION).plus(count.times(written).times(received.amount / _MILLION))
     rate = (
         f"{sent.currency} {sent.amount:g} in and {received.amount:g} out per {sent.unit} ({sent.region}, {sent.date})"
@@ -346,7 +346,7 @@ def _inference(
 
 def _storage(table: _Table, model: str) -> Item:
     price, one = table.find("storage", model), Range(1, 1)
-    basis = f"{price}; from when to when is not published" if price else f"no price of {model} is known"
+    basis = f"{price}; the billed period is not published" if price else f"no price for {model} is known"
     return Item(
         "storage of the tuned model", one, "model", one.times(price.amount) if price else None, basis, monthly=True
     )

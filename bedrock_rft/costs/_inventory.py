@@ -15,12 +15,12 @@ from bedrock_rft.costs._ranges import Range, add, format_money
 __all__ = ["Asset", "Inventory"]
 
 _DAY = 86_400
-_SHOWN = 20  # lines of a kind
+_SHOWN = 20  # assets of each kind to print
 
 
 @dataclass(frozen=True)
 class Asset(ShortRepr):
-    """One thing in the account.
+    """One resource in the account.
 
     Attributes:
         kind: `file`, `job`, `model`, `checkpoint` or `function`.
@@ -28,9 +28,9 @@ class Asset(ShortRepr):
         name: the name of the file, or the base model; empty if unknown.
         created_at: Unix seconds; None if unknown.
         size: bytes; None if unknown.
-        monthly: money for each month; None if it is not published.
+        monthly: cost of each month; None if it is not published.
         delete: how to delete it; empty if it cannot be deleted.
-        note: what to know before.
+        note: facts to know before deleting it; may be empty.
     """
 
     kind: str
@@ -52,11 +52,11 @@ class Inventory(ShortRepr):
     """Files, jobs, tuned models, checkpoints and functions of an account. Print it, or write it with `to_json`.
 
     Attributes:
-        assets: all of them.
-        now: Unix seconds of the listing.
-        currency: of all amounts.
-        incomplete: what could not be listed, and why.
-        basis: the prices.
+        assets: all resources.
+        now: the time of the listing in Unix seconds.
+        currency: the currency of all amounts, such as `USD`.
+        incomplete: resources that could not be listed, each with the reason.
+        basis: the origin of the prices.
     """
 
     assets: tuple[Asset, ...]
@@ -67,7 +67,7 @@ class Inventory(ShortRepr):
 
     @property
     def monthly(self) -> Range:
-        """Return the money for each month, as far as it is known."""
+        """Return the known cost of each month."""
         return add(asset.monthly for asset in self.assets if asset.monthly is not None)
 
     @property
@@ -80,7 +80,7 @@ class Inventory(ShortRepr):
         return tuple(asset for asset in self.assets if asset.kind == kind)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON values."""
+        """Return the inventory as JSON values."""
         return {
             "assets": [
                 {**vars(asset), "monthly": asset.monthly and asset.monthly.to_dict(), "age_days": asset.age(self.now)}

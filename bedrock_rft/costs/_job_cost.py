@@ -1,4 +1,4 @@
-"""Time and money of a job, so far and at its end, from its events."""
+"""Time and cost of a job, so far and at its end, from its events."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SKEW = 60.0  # seconds by which clocks may differ without a note
 
 @dataclass(frozen=True)
 class Cost(ShortRepr):
-    """Time and money of a job. Print it, or write it with `to_json`.
+    """Time and cost of a job. Print it, or write it with `to_json`.
 
     Amounts are ranges, because the billing of training is not published: the lowest is for the exact time between the
     first and the last step, the highest for whole hours from the creation of the job to its end.
@@ -34,10 +34,10 @@ class Cost(ShortRepr):
         elapsed: hours from its creation to its end or until now; None if unknown.
         training: hours so far that may be billed.
         remaining: hours until the last step, at the pace of its steps; None if unknown, 0 after the end.
-        so_far: money so far; None if there is no price of the model, or no time.
-        at_end: money at the end; None if it cannot be estimated yet.
-        metered: money for `elapsed` without rounding, which limits are compared with; None if unknown.
-        currency: of all amounts.
+        so_far: cost so far; None if the price of the model or the time is unknown.
+        at_end: cost at the end; None if it cannot be estimated yet.
+        metered: cost of `elapsed` without rounding, which is compared with limits; None if unknown.
+        currency: the currency of all amounts, such as `USD`.
         basis: the price, and how the times were obtained.
         unknown: facts that are not published.
     """
@@ -66,7 +66,7 @@ class Cost(ShortRepr):
 
     @property
     def summary(self) -> str:
-        """Return the money in a few words; empty if it is unknown."""
+        """Return the cost as a short text; empty if it is unknown."""
         if self.so_far is None:
             return ""
         so_far = format_money(self.so_far, self.currency)
@@ -89,7 +89,7 @@ class Cost(ShortRepr):
 def job_cost(
     times: JobTimes, total_steps: int | None, prices: Prices, now: float, *, region: str | None = None
 ) -> Cost:
-    """Work out time and money of a job.
+    """Calculate the time and cost of a job.
 
     Args:
         times: the job, and the times of its steps.
@@ -100,7 +100,7 @@ def job_cost(
     """
     job, steps = times.job, times.steps
     price = prices.find("training", job.model, region=region)
-    basis = [f"{price}" if price else f"no price of {job.model or 'the model'} is known"]
+    basis = [f"{price}" if price else f"no price for {job.model or 'the model'} is known"]
     known = [at for at in (job.created_at, *(at for _, at in steps)) if at is not None]
     if not known:
         nothing = "neither the job nor its events have a time"
@@ -108,7 +108,7 @@ def job_cost(
     begun, last = min(known), max(known)
     ended = job.finished_at if job.is_terminal else now
     if ended is None:
-        basis.append("the job has no time of its end, so its last step counts as the end")
+        basis.append("the job has no end time, so its last step counts as the end")
     elif not job.is_terminal and now < last - _SKEW:
         basis.append("the clock of this machine is behind that of the service, so the last step counts as now")
     stop = max(last, ended or last)
@@ -117,7 +117,7 @@ def job_cost(
     billed = job.status not in {"failed", "cancelled"}
     training = Range(between if billed else 0.0, elapsed)
     basis.append(
-        f"from {len(steps):,} steps with a time; at least the time between them, at most all since the creation"
+        f"from {len(steps):,} steps with a time; at least the time between them, at most all time since the creation"
         if steps
         else "no step has a time yet; at most all time since the creation"
     )
@@ -133,7 +133,7 @@ def job_cost(
 
 
 def _bill(hours: Range, amount: float) -> Range:
-    """Return the money from exact to whole hours."""
+    """Return the cost for exact hours to that for whole hours."""
     return Range(hours.low * amount, math.ceil(hours.high) * amount)
 
 

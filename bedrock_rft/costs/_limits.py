@@ -1,4 +1,4 @@
-"""Limits of time and money for a job that is watched."""
+"""Time and cost limits of a job that is watched."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _NEAR = 0.8
 class CostLimits:
     """Limits that are reported once at 80 %, and once when they are reached.
 
-    Both are compared with the time since the job was created, and money with the price for that time without rounding,
-    because the time that is billed is not published.
+    Hours are counted since the job was created, and cost is the price of that time without rounding, because the time
+    that is billed is not published.
     """
 
     def __init__(self, max_cost: float | None, max_hours: float | None, on_limit: str) -> None:
@@ -66,4 +66,4 @@ def _finding(state: str, name: str, value: float, limit: float, unit: str, *, ca
         end = "The job is cancelled" if cancels else "client.jobs.cancel(job) ends the job; it cannot be resumed"
         return Finding("error", f"{name}_limit", f"The limit of {limit:,g} {unit} is reached", used, end)
     later = "At the limit the job is cancelled" if cancels else "The job continues at the limit"
-    return Finding("warning", f"{name}_near_limit", f"80 % of the limit of {limit:,g} {unit} are reached", used, later)
+    return Finding("warning", f"{name}_near_limit", f"80 % of the limit of {limit:,g} {unit} is reached", used, later)

@@ -20,7 +20,7 @@ class JobTimes:
 
     Attributes:
         job: the job.
-        steps: pairs of a step and the time of its first event, by step. Times never fall.
+        steps: pairs of a step and the time of its first event, in order of the steps. Times never decrease.
     """
 
     job: Job
@@ -78,7 +78,7 @@ class Pace(ShortRepr):
     jobs: tuple[str, ...] = ()
 
     def step_seconds(self, batch_size: int) -> Range:
-        """Return seconds per step with another number of prompts: between unchanged and proportional."""
+        """Return the seconds per step of another number of prompts: from unchanged to proportional."""
         ratio = batch_size / self.batch_size
         return Range(self.step.low * min(1.0, ratio), self.step.high * max(1.0, ratio))
 
@@ -86,8 +86,8 @@ class Pace(ShortRepr):
     def measured(cls, finished: Sequence[JobTimes], batch_size: int) -> Pace | None:
         """Return the pace of finished jobs, as seconds per step of `batch_size` prompts.
 
-        Between one job and the next the pace may differ, and it is unknown how it depends on the prompts in a step. So
-        the range covers every job, both unchanged and in proportion to its prompts.
+        The pace may differ between jobs, and its dependence on the prompts in a step is unknown. So the range covers
+        every job, both unchanged and in proportion to its prompts.
 
         Returns:
             None if no job has two steps with a time.

@@ -1,4 +1,4 @@
-"""Prices as data: packaged figures, or those of a file."""
+"""Prices: the packaged ones, or those in a file."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Price(ShortRepr):
         subject: the model, or the architecture of a Lambda function.
         unit: the unit that costs one `amount`, such as `hour` or `million tokens`.
         amount: the amount in `currency`.
-        currency: such as `USD`.
+        currency: the currency, such as `USD`.
         region: the AWS region that the figure is for.
         date: when it was published, as a year or a month.
-        source: its origin.
+        source: where it was published.
     """
 
     item: str
@@ -64,7 +64,7 @@ class Prices(ShortRepr):
     """Published prices, which may be out of date.
 
     Attributes:
-        prices: each price.
+        prices: all prices.
         notice: a warning to show with them.
         origin: `packaged`, or the file that they were read from.
     """
@@ -144,7 +144,7 @@ def _price(row: object, place: str) -> Price:
         value = values.get(field.name)
         if field.name == "amount":
             valid = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
-            wanted = "a number from 0"
+            wanted = "a number of at least 0"
         else:
             valid, wanted = isinstance(value, str) and bool(value.strip()), "text"
         if not valid:

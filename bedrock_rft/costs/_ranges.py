@@ -11,7 +11,7 @@ from bedrock_rft.errors import ConfigurationError
 
 __all__ = ["Range", "add", "format_hours", "format_money"]
 
-_EXACT = 100  # amounts of money from here on are written without cents
+_EXACT = 100  # larger amounts of money are written without cents
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,9 @@ class Range(ShortRepr):
         )
         numbers = all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in (low, high))
         if not numbers or not 0 <= low <= high < math.inf:
-            raise ConfigurationError(f"{name} must be a number from 0, or a pair of them, the lower first.")
+            raise ConfigurationError(
+                f"{name} must be a number of at least 0, or a pair of such numbers, the lower first."
+            )
         return cls(low, high)
 
     def plus(self, other: Range) -> Range:
@@ -55,7 +57,7 @@ class Range(ShortRepr):
         return low if low == high else f"{low} to {high}"
 
     def to_dict(self) -> dict[str, float]:
-        """Return JSON values."""
+        """Return the range as JSON values."""
         return {"low": self.low, "high": self.high}
 
 

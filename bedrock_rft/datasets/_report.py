@@ -276,7 +276,7 @@ class Report:
         return [(name, value) for name, value in facts if value]
 
     def _by_code(self) -> Iterator[tuple[Sequence[Problem], int]]:
-        """Yield the first problems of each rule to show, and the number of further ones."""
+        """Yield the first problems of each rule, which are shown, and the number of its other problems."""
         by_code: dict[str, list[Problem]] = {}
         for problem in self.problems:
             by_code.setdefault(problem.code, []).append(problem)

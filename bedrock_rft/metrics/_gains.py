@@ -27,7 +27,7 @@ class Gain(ShortRepr):
 
     Attributes:
         label: the name of the job.
-        cost: time and money.
+        cost: the time and cost of the job.
         reward: the mean reward of the last ten steps without that of the first ten; None without enough steps.
     """
 

@@ -125,7 +125,7 @@ class Metrics(Table, Sequence[TrainingMetrics]):
         return Comparison.of(self).plot()
 
     def cost(self, *, prices: Prices | None = None, now: float | None = None) -> Cost:
-        """Return time and money of the job, so far and at its end, as ranges that name their origin.
+        """Return time and cost of the job, so far and at its end, as ranges that name their origin.
 
         Args:
             prices: prices to use; by default `bedrock_rft.costs.Prices.load()`.

@@ -29,7 +29,7 @@ class RunRecord(ShortRepr):
         reward: ARN and the SHA-256 of its package in base64, as Lambda reports it.
         metrics: steps, first and last rewards, checkpoints, and the verdict on the run's health.
         evaluation: the evaluation, if one was given.
-        cost: time and money, as ranges.
+        cost: time and cost, as ranges.
         software: versions of this package and of the OpenAI SDK.
         service: region and endpoint.
         unknown: what could not be recorded, and why.

@@ -28,7 +28,7 @@ class Trial(ShortRepr):
         hyperparameters: the hyperparameters.
         status: the status of its job, `pending` if there is none yet, or `unclear` if it may exist.
         metrics: the metrics, with the job; None without a job.
-        cost: time and money of the job; None without a job.
+        cost: time and cost of the job; None without a job.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Sweep(ShortRepr):
         name: its name.
         trials: every configuration, in the given order.
         held: why no further job was started, if configurations are pending; empty otherwise.
-        currency: of all amounts.
+        currency: the currency of all amounts, such as `USD`.
     """
 
     name: str

@@ -145,7 +145,7 @@ def test_an_end_before_the_last_step_and_a_creation_after_the_first() -> None:
     assert close(late.training, 2.5, 2.5)
     without = cost(steps((1, 0.5), (20, 2.0)), job("succeeded", finished_at=None))
     assert close(without.training, 1.5, 2.0)
-    assert any("no time of its end" in each for each in without.basis)
+    assert any("no end time" in each for each in without.basis)
 
 
 def test_events_in_the_wrong_order_and_twice_count_once() -> None:
@@ -158,7 +158,7 @@ def test_a_model_without_a_price_has_times_only() -> None:
     found = cost(steps((1, 0.5), (5, 1.5)), job(model="meta.llama"), hours=2.0)
     assert (found.so_far, found.at_end, found.metered) == (None, None, None)
     assert found.elapsed == pytest.approx(2.0)
-    assert "no price of meta.llama is known" in found.basis
+    assert "no price for meta.llama is known" in found.basis
 
 
 def test_metrics_without_a_job_have_no_cost() -> None:

@@ -355,9 +355,7 @@ def test_the_arguments_of_python_graders() -> None:
 
 def test_written_code_reads_well() -> None:
     written = openai_source(multi("0.5 * Name + code", Name=similar("fuzzy_match"), code=FUZZY))
-    assert written.startswith(
-        '"""Reward translated from a grader of OpenAI.\n\nIt needs these packages, here and in La'
-    )
+    assert written.startswith('"""Reward translated from an OpenAI grader.\n\nIt needs these packages, here and in La')
     assert "from bedrock_rft.rewards import Formula, Rollout, Similarity, openai_inputs, reward\n" in written
     assert FUZZY["source"] in written
     assert (

@@ -217,9 +217,9 @@ def test_rows_in_every_form(tmp_path: Path) -> None:
     [
         ([{"messages": [{"role": "user", "content": "?"}]}], "Row 1 has no answer"),
         ([{"answer": "4"}], "Row 1 has no messages"),
-        (["4"], "Row 1 is str"),
-        ([()], "Row 1 is NoneType"),
-        (4, "rows are int"),
+        (["4"], "Row 1 has the type str"),
+        ([()], "Row 1 has the type NoneType"),
+        (4, "rows has the type int"),
     ],
 )
 def test_rows_without_an_answer_are_refused(given: Any, error: str) -> None:

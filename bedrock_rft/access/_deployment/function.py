@@ -153,7 +153,7 @@ def newest_version(account: Account, name: str) -> LambdaArn:
 
 
 def foreign_function(arn: str, owner: str, advice: str) -> ConfigurationError:
-    """Return the error for a function that has the name and was not created by deploying it."""
+    """Return the error for a function of this name that `deploy` did not create."""
     return ConfigurationError(
         f"The function {sanitize_line(arn, 300)} was not created by deploying '{owner}': it has no tags "
         f"{MANAGED}=reward and {OWNER}={owner}. Nothing was changed. {advice}"

@@ -107,7 +107,7 @@ class App:
     def __init__(
         self, service: Service, keys: Keys, host: str, *, max_upload_bytes: int, stopping: threading.Event
     ) -> None:
-        """Serve a service to senders that the keys authenticate; `stopping` is set when the server stops.
+        """Serve requests that one of the keys authenticates; `stopping` is set when the server stops.
 
         `host` is the only accepted `Host` header, `127.0.0.1:PORT`. A page of another site can make a browser send
         requests here, but the browser then names that site as the host or the origin.

@@ -58,7 +58,7 @@ class State:
         metrics: every step so far, with the job and its checkpoints.
         messages: the last events without metrics.
         alarms: current problems.
-        limits: limits of time and money that are near or reached.
+        limits: time and cost limits that are near or reached.
         prices: the prices for `cost`; None shows no money.
     """
 
@@ -128,7 +128,7 @@ class State:
         return max((step.step for step in self.metrics if step.step is not None), default=None)
 
     def cost(self, now: float) -> Cost | None:
-        """Return time and money as of `now`, in Unix seconds; None without prices."""
+        """Return time and cost as of `now`, in Unix seconds; None without prices."""
         if self.prices is None:
             return None
         return job_cost(JobTimes.of(self.job, self.metrics.times), self.metrics.total_steps, self.prices, now)

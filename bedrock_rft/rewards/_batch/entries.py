@@ -16,7 +16,7 @@ __all__ = ["read_entries"]
 def read_entries(rows: object) -> Iterator[dict[str, Any]]:
     """Yield an entry for each row.
 
-    A row is a `Rollout`, a record with an `answer` (text, or a message of the assistant), a pair of a record and an
+    A row is a `Rollout`, a record with an `answer` (text, or an assistant message), a pair of a record and an
     answer, or a rollout as the service sends it, whose last message is the assistant's. Rows are an iterable, or the
     path of a JSON-lines file.
 
@@ -29,7 +29,9 @@ def read_entries(rows: object) -> Iterator[dict[str, Any]]:
             yield _entry(record, number)
         return
     if not isinstance(rows, Iterable):
-        raise ConfigurationError(f"rows are {type(rows).__name__}. Pass records with an answer, or the path of a file.")
+        raise ConfigurationError(
+            f"rows has the type {type(rows).__name__}. Pass records with an answer, or the path of a file."
+        )
     for number, row in enumerate(cast("Iterable[object]", rows), 1):
         yield _entry(row, number)
 
@@ -41,7 +43,9 @@ def _entry(row: object, number: int) -> dict[str, Any]:
     parts: Sequence[Any] = cast("Sequence[Any]", row) if isinstance(row, tuple) else (row,)
     record: Any = parts[0] if parts else None
     if not isinstance(record, Mapping):
-        raise ConfigurationError(f"Row {number} is {type(record).__name__}. Pass records with an answer, or rollouts.")
+        raise ConfigurationError(
+            f"Row {number} has the type {type(record).__name__}. Pass records with an answer, or rollouts."
+        )
     fields: dict[str, Any] = dict(cast("Mapping[str, Any]", record))
     if len(parts) > 1:
         fields["answer"] = parts[1]

@@ -25,7 +25,7 @@ class Invocation(ShortRepr):
     Attributes:
         target: the name of the reward.
         event: the rollouts that were sent.
-        response: the returned value as it is; None if the invocation failed.
+        response: the returned value, unchanged; None if the invocation failed.
         scores: the score of each rollout, with `id`, `score` and the `metrics` by name; empty if there is an error.
         seconds: the duration.
         printed: the function's output as far as it is known, shortened.

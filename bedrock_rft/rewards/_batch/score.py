@@ -25,7 +25,7 @@ from bedrock_rft.rewards._targets.resolve import lambda_arn, resolve_target
 __all__ = ["ScoredAnswer", "check_pickle", "score", "worker_died"]
 
 _BATCH_CHARACTERS = 1_000_000
-"""Even with four bytes a character the event stays below Lambda's 6 MB."""
+"""Maximum characters in a batch: even at four bytes each, the event stays below Lambda's 6 MB."""
 _BATCHES_AHEAD = 64
 _LAMBDA_BATCH, _LOCAL_BATCH = 16, 64
 _LAMBDA_INVOCATIONS = 8
@@ -40,7 +40,7 @@ class ScoredAnswer(ShortRepr):
         index: the position of the row, from 0.
         id: the id of the row, or `row-N`.
         score: the score; None if the reward could not score the answer.
-        parts: the values of `metrics_list` by name. `reward_error` is 1 if the reward raised and gave the floor.
+        parts: the values of `metrics_list` by name. `reward_error` is 1 if the reward raised and gave its floor.
         error: why there is no score, or None.
     """
 
@@ -63,7 +63,9 @@ def score(
     client: Any = None,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[ScoredAnswer]:
-    """Score given answers without a job, in the order of the rows. Rows are read and results returned as they come.
+    """Score given answers without a job, in the order of the rows.
+
+    Rows are read lazily, and results are yielded as soon as they are ready.
 
     ```python
     with ProcessPoolExecutor(2) as pool:
@@ -99,7 +101,9 @@ def score(
     limit = _LONGEST_TIMEOUT if timeout is None and arn is None else timeout
     job = Job(uuid4().hex, reward, limit, memory, client)
     check_pickle(job, executor)
-    probe = resolve_target(reward, timeout=limit, memory=memory, client=client)  # finds mistakes before the first row
+    probe = resolve_target(
+        reward, timeout=limit, memory=memory, client=client
+    )  # raises for mistakes before the first row is read
     fingerprint = f"{probe.name} {probe.fingerprint}" if resume is not None else ""
     probe.close()
     return _score(job, rows, executor, resume, fingerprint, size, progress, in_lambda=arn is not None)
@@ -119,14 +123,14 @@ def _score(
     with ExitStack() as stack:
         stack.callback(close_targets, job.key)
         stored = (
-            None if resume is None else stack.enter_context(closing(_Stored(Path(resume).expanduser(), fingerprint)))
+            None if resume is None else stack.enter_context(closing(_ScoreFile(Path(resume).expanduser(), fingerprint)))
         )
         if executor is None and in_lambda:
             executor = stack.enter_context(ThreadPoolExecutor(_LAMBDA_INVOCATIONS))
         entries = read_entries(rows)
         index = 0
         for entry in entries if stored is not None else ():
-            found = cast("_Stored", stored).next_result(index, entry)
+            found = cast("_ScoreFile", stored).next_result(index, entry)
             if found is None:
                 entries = chain([entry], entries)
                 break
@@ -206,7 +210,7 @@ def check_pickle(job: Job, executor: Executor | None) -> None:
         ) from error
 
 
-class _Stored:
+class _ScoreFile:
     """The results in a file: one line that identifies the reward, then one for each row, in order."""
 
     def __init__(self, path: Path, fingerprint: str) -> None:
@@ -254,7 +258,7 @@ class _Stored:
         self._write([{**vars(one), "row": _digest(entry)} for entry, one in zip(batch, scored, strict=True)])
 
     def _read(self) -> dict[str, Any] | None:
-        """Return the next line. A line that was cut off when the process ended is removed."""
+        """Return the next line. Remove a last line that is incomplete because the process ended."""
         place = self._file.tell()
         line = self._file.readline()
         try:

@@ -270,7 +270,7 @@ def _guess_findings(scores: Mapping[str, Scores], right: Scores, halfway: float,
             "answers that reason before the result name other numbers or letters first",
             "Read the last answer, not the first",
         )
-    markers, base = scores.get("form without an answer"), scores.get("off the point")
+    markers, base = scores.get("format without an answer"), scores.get("off the point")
     if markers and base and markers.mean - base.mean >= _MARKER_SHARE * (right.mean - base.mean) + noise:
         yield Finding(
             "warning",

@@ -153,7 +153,7 @@ def _keyed_probes(key: AnswerKey, place: int, rng: random.Random) -> list[Probe]
         named = ", ".join(core for core in texts[:3])
         probes += [
             Probe("many guesses in one answer", place, form.fill(", ".join(listed))),
-            Probe("form without an answer", place, form.fill("")),
+            Probe("format without an answer", place, form.fill("")),
         ]
         if (json_list := form.fill_list(listed)) is not None:
             probes.append(Probe("many guesses in a JSON list", place, json_list))

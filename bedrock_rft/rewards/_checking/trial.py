@@ -48,7 +48,7 @@ class ErrorGroup:
 
 @dataclass
 class Trial:
-    """Sends probes to a target and keeps the responses. `rows` has the user's name for each record."""
+    """Sends probes to a target and keeps the responses. `rows` names each record for the user, such as by its line."""
 
     target: Target
     records: Sequence[Mapping[str, Any]]

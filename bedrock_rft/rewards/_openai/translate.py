@@ -25,7 +25,7 @@ __all__ = ["JUDGE", "find_grader", "from_openai"]
 JUDGE = "openai.gpt-oss-120b-1:0"
 """The model on Bedrock that is suggested for OpenAI's model graders."""
 
-# What belongs to evals and has no effect on a reward, or is not used by OpenAI itself.
+# Fields that concern evals and not the score, or that OpenAI itself does not use.
 _WITHOUT_EFFECT = {"type", "name", "pass_threshold", "image_tag"}
 _FIELDS = {
     "string_check": {"input", "reference", "operation"},
@@ -36,7 +36,7 @@ _FIELDS = {
     "multi": {"graders", "calculate_output"},
 }
 _OTHER_METRICS = {
-    "cosine": "it compares embeddings of OpenAI's text-embedding-3-large; use rouge_l, or Judge for the meaning",
+    "cosine": "it compares embeddings of OpenAI's text-embedding-3-large; use rouge_l, or Judge to compare meanings",
     "meteor": "it needs the WordNet corpus, which no package for Lambda contains; use rouge_l",
 }
 _MAX_TOKENS = ("max_completions_tokens", "max_completion_tokens", "max_tokens")
@@ -87,7 +87,7 @@ def find_grader(value: object) -> Mapping[str, Any]:
 
 
 class _Translator:
-    """Translates a grader and those within it."""
+    """Translates a grader and the graders within it."""
 
     def __init__(self, judge: str | Mapping[str, str] | None) -> None:
         self._judge = judge
@@ -227,7 +227,7 @@ def _packages(source: str) -> tuple[str, ...]:
     try:
         tree = ast.parse(source)
     except SyntaxError:
-        return ()  # PythonGrader explains it
+        return ()  # PythonGrader raises an error that explains it
     modules = dict.fromkeys(name for name in _imports(tree) if name not in sys.stdlib_module_names)
     distributions: Mapping[str, list[str]] = _distributions() if modules else {}
     return with_dependencies(*(distributions.get(module, [module])[0] for module in modules))

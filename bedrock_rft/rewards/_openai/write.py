@@ -1,4 +1,4 @@
-"""`openai_source`: write a grader of OpenAI as a Python file with a reward."""
+"""`openai_source`: write an OpenAI grader as a Python file with a reward."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _WIDTH = 100
 
 
 def openai_source(grader: object, *, judge: str | Mapping[str, str] | None = None) -> str:
-    """Return readable Python code of a file with the reward for a grader that was written for OpenAI.
+    """Return the source of a Python file with the reward for a grader that was written for OpenAI.
 
-    The file defines the reward as `total`, and its Lambda entry point as `lambda_handler`. The source of a single
-    Python grader becomes code of the file; the sources of several are text in it.
+    The file defines the reward as `total`, and its Lambda entry point as `lambda_handler`. If there is one Python
+    grader, its source becomes code of the file; the sources of several become string literals.
 
     Args:
         grader: as for `from_openai`.
@@ -48,7 +48,7 @@ class _File:
     def write(self) -> str:
         total = self._expression(self._reward)
         requirements = ", ".join(self._reward.requirements)
-        title = '"""Reward translated from a grader of OpenAI.'
+        title = '"""Reward translated from an OpenAI grader.'
         head = (
             f'{title}\n\nIt needs these packages, here and in Lambda: {requirements}.\n"""'
             if requirements
@@ -101,7 +101,7 @@ def _call(kind: str, leaf: Leaf) -> str:
 
 
 def _literal(value: Any) -> str:
-    """Write a value with double quotes, and text with several lines as it is read."""
+    """Write a value as a literal with double quotes, and text with several lines in triple quotes."""
     if isinstance(value, str):
         plain = repr(value)
         readable = "\n" in value and value.replace("\n", "").replace("\t", "").isprintable()

@@ -13,7 +13,7 @@ __all__ = ["OutOfTimeError", "end_interruptions", "run_until"]
 
 
 class OutOfTimeError(KeyboardInterrupt):
-    """Interrupts work in the main thread. Like Ctrl-C, it ends an event loop, and `except Exception` misses it."""
+    """Interrupts work in the main thread. Like Ctrl-C, it ends an event loop and passes `except Exception`."""
 
 
 def run_until(
@@ -21,13 +21,13 @@ def run_until(
 ) -> None:
     """Run `work` and return when it ends, at the latest at the deadline.
 
-    In the main thread, a timer signal interrupts it. It stays there because rewards and libraries that set alarms of
-    their own need the main thread. In other threads and on Windows it runs in a daemon thread, which is abandoned at
-    the deadline. Calls may be nested: the earliest deadline counts.
+    In the main thread, a timer signal interrupts the work. It is not moved to another thread, because rewards and
+    libraries that set alarms need the main thread. In other threads and on Windows, it runs in a daemon thread, which
+    is abandoned at the deadline. Calls may be nested: the earliest deadline counts.
 
     `deadline` is a time by `time.monotonic()`, or None to wait for as long as it takes. `interval` is the time in
     seconds between interruptions of work that does not end after the first one. `new_thread` uses a daemon thread
-    anyway, because an event loop runs in this one.
+    in every case, for a caller whose thread runs an event loop.
     """
     seconds = None if deadline is None else max(0.001, deadline - time.monotonic())
     if new_thread or (seconds is not None and not _can_interrupt()):
@@ -41,7 +41,7 @@ def run_until(
 
 
 def end_interruptions() -> None:
-    """Interrupt the work of `run_until` no more, so that it can clean up. It must end by itself from here on."""
+    """Stop interrupting the work of `run_until`, so that it can clean up. It must then end by itself."""
     if _can_interrupt():
         signal.setitimer(signal.ITIMER_REAL, 0)
 
