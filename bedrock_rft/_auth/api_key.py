@@ -14,8 +14,6 @@ from urllib.parse import parse_qs
 from bedrock_rft._core.redaction import Secret
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["ApiKey", "ApiKeyInput", "KeySource", "has_bedrock_form", "parse_key", "validate_key"]
-
 _SHORT = "bedrock-api-key-"
 _LONG = "ABSK"
 _MAX_CHARS = 16_384  # a short-term key wraps a session token, and those reach several kilobytes

@@ -16,8 +16,6 @@ from bedrock_rft._core.redaction import RedactedMapping, Secret, redact
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["AwsCredentials", "Frozen", "chain", "given", "profile_region"]
-
 _NONE_FOUND = (
     "No identity: there is no Bedrock API key and there are no AWS credentials. Set AWS_BEARER_TOKEN_BEDROCK, run "
     "'aws configure' or 'aws sso login', or pass api_key=…, profile=… or credentials=…."

@@ -13,15 +13,6 @@ from urllib.parse import unquote
 from bedrock_rft._core.redaction import redact
 from bedrock_rft._core.text import sanitize_line
 
-__all__ = [
-    "AwsFailure",
-    "FailureKind",
-    "failure_kind",
-    "hide_proxy_password",
-    "read_aws_failure",
-    "redact_botocore_logs",
-]
-
 FailureKind = Literal[
     "denied", "not_found", "throttled", "credentials", "refused", "invalid", "timeout", "connection", "unreadable"
 ]

@@ -15,8 +15,6 @@ from bedrock_rft._auth.config import Config
 from bedrock_rft._auth.endpoint import is_loopback
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["AwsServices", "service_client"]
-
 
 def service_client(
     service: str,

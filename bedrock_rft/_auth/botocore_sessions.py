@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-__all__ = ["environment_profile", "existing_profile", "new_session"]
-
 # botocore's own order.
 _VARIABLES = ("AWS_DEFAULT_PROFILE", "AWS_PROFILE")
 

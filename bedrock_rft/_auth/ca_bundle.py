@@ -12,8 +12,6 @@ from pathlib import Path
 
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["ca_file", "read_ca_folder"]
-
 _CERTIFICATE = re.compile(
     r"-----BEGIN (?:TRUSTED )?CERTIFICATE-----.+?-----END (?:TRUSTED )?CERTIFICATE-----", re.DOTALL
 )

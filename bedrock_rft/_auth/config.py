@@ -19,8 +19,6 @@ from bedrock_rft._core.redaction import RedactedMapping, Secret, as_secret
 from bedrock_rft._core.warnings import warn_once
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["Config", "config_for_transport", "resolve"]
-
 _MAX_RETRIES = 10
 
 

@@ -10,8 +10,6 @@ from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._core.warnings import warn_once
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["SERVICE", "base_url", "check_region", "default_url", "host_region", "is_bedrock", "is_loopback"]
-
 SERVICE = "bedrock-mantle"
 """Name of the service in host names and signatures."""
 

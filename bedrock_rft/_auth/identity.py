@@ -8,8 +8,6 @@ from typing import Literal
 
 from bedrock_rft._core.text import ShortRepr
 
-__all__ = ["Auth", "Identity"]
-
 Auth = Literal["api_key", "aws"]
 
 

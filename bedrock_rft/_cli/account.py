@@ -9,8 +9,6 @@ from bedrock_rft._cli.failures import FOUND_ERRORS, finish
 from bedrock_rft._cli.output import note, print_text, show, show_findings
 from bedrock_rft._cli.settings import open_client, settings
 
-__all__ = ["doctor", "key", "whoami"]
-
 _ARN = "ARN"
 
 

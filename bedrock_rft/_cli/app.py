@@ -7,8 +7,6 @@ from collections.abc import Sequence
 
 from bedrock_rft._cli.command import COMPLETE, PROGRAM, Group
 
-__all__ = ["root", "run"]
-
 _COMMANDS = {
     "init": ("init", "Write a small project: data, reward, run.toml."),
     "whoami": ("account", "Show the endpoint, region and identity."),

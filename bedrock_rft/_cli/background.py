@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-__all__ = ["start"]
-
 _DETACHED = 0x00000008  # DETACHED_PROCESS of Windows
 _POSIX = os.name == "posix"
 

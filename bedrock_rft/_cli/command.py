@@ -10,8 +10,6 @@ import click
 
 from bedrock_rft._cli.settings import GLOBAL_OPTIONS
 
-__all__ = ["COMPLETE", "PROGRAM", "Command", "Group", "choices", "many"]
-
 PROGRAM = "bedrock-rft"
 
 COMPLETE = "_BEDROCK_RFT_COMPLETE"

@@ -10,8 +10,6 @@ import click
 from bedrock_rft._cli.command import COMPLETE, PROGRAM, Command
 from bedrock_rft._cli.settings import settings
 
-__all__ = ["complete", "completion", "file_ids", "job_ids"]
-
 _SHELLS = ("bash", "zsh", "fish")
 
 

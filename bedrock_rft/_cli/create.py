@@ -23,8 +23,6 @@ from bedrock_rft._cli.settings import confirm, open_client, settings
 if TYPE_CHECKING:
     from bedrock_rft import Client
 
-__all__ = ["create"]
-
 _NO_ACCOUNT = "0" * 12
 _HYPERPARAMETERS = ("n_epochs", "batch_size", "learning_rate_multiplier")
 

@@ -12,8 +12,6 @@ from bedrock_rft._cli.command import Group
 from bedrock_rft._cli.failures import FOUND_ERRORS, finish
 from bedrock_rft._cli.output import note, show, show_findings, show_one
 
-__all__ = ["data"]
-
 _REPORT = "bedrock_rft.datasets.Report"
 _FORMATS = ("openai-rft", "sft", "completion", "nova", "sagemaker", "sharegpt", "alpaca")
 

@@ -15,8 +15,6 @@ from bedrock_rft._cli.output import note, show_findings
 from bedrock_rft._cli.reward_source import reward_target
 from bedrock_rft._cli.settings import open_client
 
-__all__ = ["eval"]
-
 _SHAPE = "bedrock_rft.evaluation.Evaluation"
 
 eval = Group("eval", help="Compare models on a dataset with a reward.")  # noqa: A001 - the command's name

@@ -12,8 +12,6 @@ from bedrock_rft._cli.completion import file_ids
 from bedrock_rft._cli.output import Columns, date, note, show_list, show_one
 from bedrock_rft._cli.settings import confirm, open_client
 
-__all__ = ["files", "upload_file"]
-
 _FILE = "bedrock_rft.types.File"
 _COLUMNS: Columns = {
     "id": lambda file: file.id,

@@ -13,8 +13,6 @@ from typing import Any
 
 from bedrock_rft._cli.background import start
 
-__all__ = ["cache_folder", "cached_ids", "renew"]
-
 _FRESH = 60.0
 """Seconds for which cached ids are used without a request."""
 _STALE = 3600.0

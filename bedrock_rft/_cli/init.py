@@ -9,8 +9,6 @@ import click
 from bedrock_rft._cli.command import Command
 from bedrock_rft._cli.output import note, show
 
-__all__ = ["init"]
-
 
 @click.command(cls=Command, shape='{"files"}')
 @click.argument("folder", default=".", metavar="[FOLDER]")

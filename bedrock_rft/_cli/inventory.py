@@ -8,8 +8,6 @@ from bedrock_rft._cli.command import Command
 from bedrock_rft._cli.output import show
 from bedrock_rft._cli.settings import open_client
 
-__all__ = ["inventory"]
-
 
 @click.command(cls=Command, shape="bedrock_rft.costs.Inventory")
 @click.option("--no-checkpoints", is_flag=True, help="Leave out checkpoints, which need a request for each job.")

@@ -14,8 +14,6 @@ import click
 
 from bedrock_rft._cli.reward_source import is_file
 
-__all__ = ["JobSettings", "is_path", "read_body", "read_job_file", "with_flags"]
-
 _TEXTS = ("model", "training_file", "validation_file", "reward", "reward_name", "name")
 _TABLES = ("hyperparameters", "metadata")
 _PATHS = ("training_file", "validation_file")

@@ -16,8 +16,6 @@ from bedrock_rft._cli.output import Columns, date, note, print_text, show, show_
 from bedrock_rft._cli.settings import confirm, open_client, settings
 from bedrock_rft._core.output import print_error
 
-__all__ = ["JOB", "JOB_FIELDS", "jobs"]
-
 JOB = "bedrock_rft.types.Job"
 _LARGEST_PAGE = 100
 

@@ -26,8 +26,6 @@ from bedrock_rft._cli.reward_source import is_file, load_gold, resolve_file
 from bedrock_rft._cli.settings import settings
 from bedrock_rft._core.output import print_error
 
-__all__ = ["local", "variable_lines"]
-
 _FORMATS = ("sh", "fish", "powershell", "dotenv", "json")
 _SYNTAX = {"sh": "export {}={}", "fish": "set -gx {} {}", "powershell": "$env:{} = {}", "dotenv": "{}={}"}
 _STDIN = 0

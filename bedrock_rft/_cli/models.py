@@ -17,8 +17,6 @@ from bedrock_rft._cli.settings import open_client
 if TYPE_CHECKING:
     from bedrock_rft.types import Job
 
-__all__ = ["models"]
-
 _JOB = re.compile(r"(?:local-)?(?:ft)?job-", re.ASCII)
 _TIMEOUT = 600.0  # seconds; a reasoning model may think for minutes
 

@@ -19,8 +19,6 @@ from bedrock_rft._cli.wording import for_shell
 from bedrock_rft._core.output import encodable, print_error, write
 from bedrock_rft._core.text import sanitize_line
 
-__all__ = ["Columns", "date", "note", "print_text", "show", "show_findings", "show_list", "show_one", "to_json"]
-
 Columns = Mapping[str, Callable[[Any], object]]
 """The title of each column, and the function that returns its value for an item."""
 

@@ -12,8 +12,6 @@ from bedrock_rft._cli.command import Group, many
 from bedrock_rft._cli.output import print_text, show, to_json
 from bedrock_rft._cli.settings import settings
 
-__all__ = ["policy"]
-
 policy = Group("policy", help="Print IAM policies as JSON, or with the reason for each statement.")
 
 _POLICY = "an IAM policy document"

@@ -13,8 +13,6 @@ from bedrock_rft._cli.output import note, show_findings
 from bedrock_rft._cli.reward_source import is_file, load_gold, reward_target
 from bedrock_rft._cli.settings import open_client
 
-__all__ = ["rehearse"]
-
 
 @click.command(cls=Command, shape="bedrock_rft.rehearsal.Rehearsal")
 @click.argument("dataset", metavar="FILE", type=click.Path(exists=True, dir_okay=False))

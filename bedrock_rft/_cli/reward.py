@@ -20,8 +20,6 @@ from bedrock_rft._cli.reward_source import is_file, load_gold, resolve_file, rew
 from bedrock_rft._cli.settings import confirm, open_client, settings
 from bedrock_rft._core.output import print_error
 
-__all__ = ["deploy_options", "reward"]
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 _RUNTIMES = ("python3.10", "python3.11", "python3.12", "python3.13", "python3.14")

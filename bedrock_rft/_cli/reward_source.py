@@ -9,8 +9,6 @@ from typing import Any
 
 import click
 
-__all__ = ["is_file", "load_gold", "resolve_file", "reward_target"]
-
 _HANDLER = "lambda_handler"
 
 

@@ -11,8 +11,6 @@ import click
 if TYPE_CHECKING:
     from bedrock_rft import Client
 
-__all__ = ["FORMATS", "GLOBAL_OPTIONS", "Settings", "confirm", "open_client", "settings"]
-
 FORMATS = ("table", "json", "jsonl", "csv", "quiet")
 """The formats of results."""
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import click
 
-__all__ = ["project_files", "reward_files", "write_new"]
-
 _RECORDS = 200
 _NAMES = ("Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gia", "Hugo")
 _THINGS = ("apples", "books", "coins", "pencils", "shells", "stamps")

@@ -10,8 +10,6 @@ from typing import Any
 
 from bedrock_rft._core.output import write
 
-__all__ = ["watch_jobs"]
-
 _JOIN = 0.2  # seconds after which Ctrl-C is noticed
 
 

@@ -9,8 +9,6 @@ import click
 
 from bedrock_rft._cli.settings import GLOBAL_OPTIONS
 
-__all__ = ["for_shell", "remedy_of"]
-
 _FLAGS = {
     "api_key": "AWS_BEARER_TOKEN_BEDROCK",
     "credentials": "--profile",

@@ -23,8 +23,6 @@ from bedrock_rft._resources.models import AsyncModels, Models
 from bedrock_rft._transport.transport import Query, Request, Response, Transport
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["AsyncClient", "Client"]
-
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 
 

@@ -11,8 +11,6 @@ from bedrock_rft.costs._inventory import Asset, Inventory
 from bedrock_rft.errors import BedrockRFTError
 from bedrock_rft.types import Job
 
-__all__ = ["collect"]
-
 _NO_DELETE = "AWS publishes no way to delete it"
 
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from bedrock_rft.access._deployment.deploy import Deployment
     from bedrock_rft.types import Job, LambdaArn
 
-__all__ = ["AsyncRewards", "Rewards"]
-
 _ENDED = frozenset({"succeeded", "failed", "cancelled"})
 
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     ModelInput: TypeAlias = str | Job | Checkpoint | Model
 
-__all__ = ["AsyncWorkflows", "Workflows"]
-
 
 class AsyncWorkflows(AsyncResource):
     """Workflows of `AsyncClient`: inference, rewards, evaluation, rehearsal, estimates."""

@@ -11,8 +11,6 @@ from typing_extensions import Self
 from bedrock_rft._core.errors import ConfigurationError, DatasetError, DatasetPermissionError
 from bedrock_rft._core.text import sanitize_line
 
-__all__ = ["AtomicFile", "file_error"]
-
 
 class AtomicFile:
     """A file that is written beside its path with mode 0600, and moved there by `commit`.

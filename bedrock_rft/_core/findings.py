@@ -14,11 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from bedrock_rft._core.atomic_file import AtomicFile
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 
-__all__ = [
-    "WIDTH", "Finding", "Findings", "Severity", "clip", "escape_html", "standalone_page", "summary_html", "wrap",
-    "write_text",
-]  # fmt: skip
-
 WIDTH = 80
 """Columns of a terminal line."""
 

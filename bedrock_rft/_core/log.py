@@ -6,8 +6,6 @@ import logging
 
 from bedrock_rft._core.text import sanitize_line
 
-__all__ = ["log"]
-
 
 def _sanitize(record: logging.LogRecord) -> bool:
     # Ids, names and messages come from a service or a file. They must not start a line or move the cursor.

@@ -8,8 +8,6 @@ import os
 import sys
 from typing import TextIO
 
-__all__ = ["discard", "encodable", "print_error", "print_line", "write"]
-
 # Readable substitutes for characters that cp437, cp1252 or ASCII lack. Others are escaped.
 _SUBSTITUTES = str.maketrans(
     {"…": "...", "→": "->", "←": "<-", "·": "-", "≥": ">=", "≤": "<="}

@@ -8,8 +8,6 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 from bedrock_rft._core.errors import ConfigurationError
 
-__all__ = ["SECRET_PATTERNS", "RedactedMapping", "Secret", "as_secret", "redact"]
-
 T = TypeVar("T")
 
 _IS = r"""(?: ["'\s]* [:=] \s* b?["'\s]* | %3A | %3D)"""

@@ -8,8 +8,6 @@ from dataclasses import fields
 from pathlib import PurePath
 from typing import Any, cast
 
-__all__ = ["ShortRepr", "sanitize_line", "sanitize_text", "short_repr"]
-
 _MAX_CHARS = 2000
 _REPR_CHARS, _REPR_VALUE_CHARS = 176, 60
 # Bidirectional controls among them, and surrogates, which no encoding has.

@@ -8,8 +8,6 @@ import warnings
 from bedrock_rft._core.errors import BedrockRFTWarning
 from bedrock_rft._core.text import sanitize_text
 
-__all__ = ["warn", "warn_once"]
-
 _SKIPPED = {"bedrock_rft", "pydantic", "tenacity"}  # packages between the warning and the user's code
 _warned: set[str] = set()
 

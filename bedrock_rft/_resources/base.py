@@ -16,8 +16,6 @@ from bedrock_rft._transport.transport import SUSPENDED, Query, Request, Response
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.types._payload import Page, Payload
 
-__all__ = ["AsyncResource", "Resource", "Session", "blocking", "blocking_iter", "identifier", "segment"]
-
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")

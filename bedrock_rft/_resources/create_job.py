@@ -25,8 +25,6 @@ from bedrock_rft.errors import (
 )
 from bedrock_rft.types.jobs import CreateJob, Job
 
-__all__ = ["JOBS", "MARKER", "check_metadata", "check_name", "create", "find"]
-
 JOBS = "/fine_tuning/jobs"
 
 MARKER = "bedrock_rft_marker"

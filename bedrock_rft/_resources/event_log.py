@@ -16,8 +16,6 @@ from bedrock_rft.types.events import Event
 if TYPE_CHECKING:  # pydantic would create the type of page that many processes do not need
     Fetch = Callable[[Request, type[Page[Event]]], Awaitable[Page[Event]]]
 
-__all__ = ["EventLog", "oldest_first"]
-
 
 class EventLog:
     """Reader of new events of a job: each event once, oldest first."""

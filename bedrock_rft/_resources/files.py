@@ -31,9 +31,6 @@ if TYPE_CHECKING:  # creating a client must not import `datasets`
     from bedrock_rft.datasets._report import Limits
     from bedrock_rft.datasets._source import Data as UploadData
 
-__all__ = ["AsyncFiles", "Files"]
-
-
 _NO_CONTENT = 204
 _TRAINING = "fine-tune"
 _NOT_THERE = {"error", "deleted"}

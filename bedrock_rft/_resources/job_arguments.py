@@ -11,8 +11,6 @@ from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.types.jobs import CreateJob, Job
 from bedrock_rft.types.method import LambdaGrader
 
-__all__ = ["check_same", "missing_in", "parse_grader", "refuse_path", "reported"]
-
 _FILE_SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".parquet", ".txt", ".gz")
 
 

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from bedrock_rft.costs import Prices
     from bedrock_rft.metrics import RunRecord, Sweep
 
-__all__ = ["AsyncJobs", "Deployed", "Jobs"]
-
 
 class _Unset:
     """The default of an argument that must be given."""

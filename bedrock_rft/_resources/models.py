@@ -8,8 +8,6 @@ from bedrock_rft._resources.base import AsyncResource, Resource, blocking, block
 from bedrock_rft._transport.transport import Request
 from bedrock_rft.types.models import Model
 
-__all__ = ["AsyncModels", "Models"]
-
 
 class AsyncModels(AsyncResource):
     """`client.models`: base models and tuned models."""

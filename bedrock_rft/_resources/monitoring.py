@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from bedrock_rft.metrics._live.state import Change, State
     from bedrock_rft.trackers import Tracker
 
-__all__ = ["AsyncMonitoring", "Monitoring"]
-
 
 class Evaluated(Protocol):
     """The result of `client.evaluate`."""

@@ -19,8 +19,6 @@ from bedrock_rft.metrics import Metrics
 from bedrock_rft.metrics._record import RunRecord
 from bedrock_rft.types.jobs import Job
 
-__all__ = ["build_record"]
-
 _REWARD = "critic_rewards_mean"
 _ENDS = 10
 

@@ -30,8 +30,6 @@ from bedrock_rft.metrics._sweep import Sweep, Trial
 from bedrock_rft.types.jobs import TERMINAL, Job
 from bedrock_rft.types.method import Hyperparameters
 
-__all__ = ["SWEEP", "SweepRunner", "configure"]
-
 SWEEP = "bedrock_rft_sweep"
 """Metadata key of the name of a sweep."""
 

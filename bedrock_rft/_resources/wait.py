@@ -38,8 +38,6 @@ from bedrock_rft.types.jobs import Job
 if TYPE_CHECKING:
     import tenacity
 
-__all__ = ["Poll", "log_job_continues", "poll_until_done"]
-
 P = TypeVar("P", bound=Payload)
 
 _MAX_INTERVAL_FACTOR = 6.0  # the interval grows from 5 s to 30 s

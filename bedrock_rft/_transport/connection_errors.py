@@ -12,8 +12,6 @@ from bedrock_rft._transport.proxy import find_proxy
 from bedrock_rft._transport.transport import Request
 from bedrock_rft.errors import APIConnectionError, APIError, APITimeoutError
 
-__all__ = ["map_connection_error"]
-
 _NOT_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"}
 _TIMEOUTS = {"ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout", "TimeoutException"}
 _TLS_ERRORS = {"SSLError", "SSLEOFError", "SSLZeroReturnError"}

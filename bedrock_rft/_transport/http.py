@@ -16,11 +16,6 @@ from bedrock_rft._core.version import __version__
 from bedrock_rft._transport.transport import Query, Request, Upload
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = [
-    "REFUSED", "USER_AGENT", "build_url", "clock_offset", "encode_json", "origin", "origin_of", "own_headers",
-    "parse_http_date", "run_blocking", "sleep", "stream_upload", "strip_credentials",
-]  # fmt: skip
-
 T = TypeVar("T")
 
 USER_AGENT = f"bedrock-rft/{__version__}"

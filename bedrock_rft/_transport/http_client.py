@@ -23,8 +23,6 @@ from bedrock_rft.errors import ConfigurationError
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["build_http_client", "check_open", "client_factory", "client_options", "tls_context"]
-
 # The limits of the OpenAI SDK.
 _MAX_CONNECTIONS, _MAX_KEPT_ALIVE = 1000, 100
 _ANOTHER_LOOP = (

@@ -14,8 +14,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-__all__ = ["http_library", "library_of"]
-
 _LIBRARIES = ("httpx", "httpx2")
 _FIRST_WITH_HTTPX2 = 3
 

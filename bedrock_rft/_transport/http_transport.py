@@ -13,8 +13,6 @@ from bedrock_rft._transport.http_library import http_library
 from bedrock_rft._transport.response_body import read_response
 from bedrock_rft._transport.transport import Request, Response, maybe_await
 
-__all__ = ["HttpTransport", "create_openai_client"]
-
 T = TypeVar("T")
 
 _PLACEHOLDER = "set-for-every-attempt"

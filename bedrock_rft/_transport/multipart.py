@@ -14,8 +14,6 @@ if TYPE_CHECKING:  # creating a client must not import `datasets`
     from bedrock_rft.datasets._report import Limits, Report
     from bedrock_rft.datasets._source import Source
 
-__all__ = ["CHUNK", "Progress", "Upload"]
-
 CHUNK = 1 << 20
 """The largest number of bytes that is read and sent at once."""
 

@@ -30,8 +30,6 @@ from bedrock_rft._transport.http_transport import HttpTransport, create_openai_c
 from bedrock_rft._transport.transport import Request, Response, Upload, maybe_await
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["OpenAITransport"]
-
 # openai 2.0 sends only bytes or form fields, so the auth puts a streamed body into the request.
 _upload: contextvars.ContextVar[Upload | None] = contextvars.ContextVar("upload", default=None)
 

@@ -13,8 +13,6 @@ from bedrock_rft._core.redaction import Secret
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._transport.http import origin
 
-__all__ = ["Proxy", "find_proxy"]
-
 _SCHEMES = frozenset({"http", "https", "socks5", "socks5h"})
 
 

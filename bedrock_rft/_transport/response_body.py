@@ -13,8 +13,6 @@ from bedrock_rft._transport.http_library import library_of
 from bedrock_rft._transport.transport import Request, Response
 from bedrock_rft.errors import APIResponseError
 
-__all__ = ["limit_response", "limit_response_async", "read_response"]
-
 MAX_BODY = 16 << 20
 """Bytes of a successful control-plane response. Files are written to a sink instead and have no bound."""
 

@@ -29,8 +29,6 @@ from bedrock_rft._transport.status_errors import error_class, map_status_error, 
 from bedrock_rft._transport.transport import Request, Response, Transport
 from bedrock_rft.errors import APIConnectionError, APIError, RateLimitError
 
-__all__ = ["RetryBudget", "backoff_seconds", "is_retryable", "is_throttled", "send_with_retries"]
-
 MAX_RETRY_AFTER = 120.0
 _FIRST, _CAP, _CAP_THROTTLED = 0.5, 8.0, 20.0
 _RETRIED_STATUSES = frozenset({408, 500, 502, 503, 504})

@@ -30,8 +30,6 @@ from bedrock_rft._transport.multipart import CHUNK
 from bedrock_rft._transport.response_body import limit_error_body
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["RequestSigner"]
-
 T = TypeVar("T")
 
 _TIMESTAMP = "%Y%m%dT%H%M%SZ"

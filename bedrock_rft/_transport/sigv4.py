@@ -14,8 +14,6 @@ from bedrock_rft._transport.http_transport import HttpTransport
 from bedrock_rft._transport.signing import RequestSigner
 from bedrock_rft._transport.transport import Request, Response, maybe_await
 
-__all__ = ["SigV4Transport"]
-
 
 class SigV4Transport(HttpTransport):
     """Sends requests through an HTTP client that signs every attempt with the current AWS credentials."""

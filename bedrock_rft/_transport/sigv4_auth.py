@@ -12,8 +12,6 @@ from bedrock_rft._auth.config import resolve
 from bedrock_rft._core.redaction import as_secret
 from bedrock_rft._transport.signing import RequestSigner
 
-__all__ = ["SigV4Auth"]
-
 _NO_CREDENTIALS = (
     "No identity: there are no AWS credentials to sign with. Run 'aws configure' or 'aws sso login', or pass profile=… "
     "or credentials=…."

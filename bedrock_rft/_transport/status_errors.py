@@ -30,8 +30,6 @@ from bedrock_rft.types._payload import Payload
 from bedrock_rft.types.errors import ErrorBody, ErrorEnvelope
 from bedrock_rft.types.iam_actions import SERVICE_PREFIX, action_for
 
-__all__ = ["error_class", "map_status_error", "parse_error_body", "parse_response", "retry_after"]
-
 P = TypeVar("P", bound=Payload)
 
 _EXCERPT = 300  # characters of an unexpected body that a message quotes

@@ -13,8 +13,6 @@ from bedrock_rft._auth.config import resolve
 from bedrock_rft._core.redaction import Secret, as_secret
 from bedrock_rft.errors import ConfigurationError, MissingExtraError
 
-__all__ = ["ApiKeyProvider", "MintedKey", "api_key_provider", "mint_api_key"]
-
 _MAX_LIFETIME = timedelta(hours=12)
 _RENEWAL_MARGIN = timedelta(minutes=5)
 

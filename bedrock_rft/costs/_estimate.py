@@ -15,8 +15,6 @@ from bedrock_rft.costs._pace import Pace
 from bedrock_rft.costs._prices import UNKNOWN, Price, Prices, canonical_model
 from bedrock_rft.costs._ranges import Range, add, format_hours, format_money
 
-__all__ = ["Estimate", "Item", "JudgeLoad", "Workload", "estimate", "settings_of"]
-
 _PUBLISHED_STEPS, _EXPECTED_STEPS = 67, 75  # 300 records, batch 4, 1 epoch: 75 steps would be expected
 _GROUP = Range(4, 16)
 _CHARS_PER_TOKEN = (3.0, 5.0)

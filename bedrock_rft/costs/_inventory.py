@@ -12,8 +12,6 @@ from bedrock_rft._core.findings import clip, wrap, write_text
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.costs._ranges import Range, add, format_money
 
-__all__ = ["Asset", "Inventory"]
-
 _DAY = 86_400
 _SHOWN = 20  # assets of each kind to print
 

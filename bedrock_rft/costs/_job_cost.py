@@ -14,8 +14,6 @@ from bedrock_rft.costs._pace import JobTimes
 from bedrock_rft.costs._prices import UNKNOWN, Prices
 from bedrock_rft.costs._ranges import Range, format_hours, format_money
 
-__all__ = ["Cost", "job_cost"]
-
 _HOUR = 3600.0
 _RECENT = 20  # steps whose pace is compared with that of all steps
 _SKEW = 60.0  # seconds by which clocks may differ without a note

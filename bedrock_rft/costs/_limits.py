@@ -9,8 +9,6 @@ from bedrock_rft.costs._job_cost import Cost
 from bedrock_rft.costs._ranges import Range
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["CostLimits"]
-
 _NEAR = 0.8
 
 

@@ -9,8 +9,6 @@ from bedrock_rft._core.text import ShortRepr
 from bedrock_rft.costs._ranges import Range
 from bedrock_rft.types.jobs import Job
 
-__all__ = ["ASSUMED", "JobTimes", "Pace"]
-
 _BATCH = 4
 
 

@@ -14,8 +14,6 @@ from typing import Any, cast
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["UNKNOWN", "Price", "Prices", "canonical_model"]
-
 _PACKAGED = Path(__file__).with_name("prices.json")
 _VARIABLE = "BEDROCK_RFT_PRICES"
 _PROFILE = re.compile(r"^(?:us|us-gov|eu|apac|jp|au|ca|global)\.")

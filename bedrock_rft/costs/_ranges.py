@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from bedrock_rft._core.text import ShortRepr
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["Range", "add", "format_hours", "format_money"]
-
 _EXACT = 100  # larger amounts of money are written without cents
 
 

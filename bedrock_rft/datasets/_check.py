@@ -18,8 +18,6 @@ from bedrock_rft.datasets._source import Data, open_source, read_chunks, records
 from bedrock_rft.datasets._statistics import Statistics
 from bedrock_rft.errors import ConfigurationError, DatasetError
 
-__all__ = ["CHUNK_SIZE", "DatasetCheck", "validate"]
-
 CHUNK_SIZE = 1 << 18
 """Bytes that are read and checked at once: enough for few calls, few enough for the cache of a core."""
 

@@ -25,8 +25,6 @@ from bedrock_rft.datasets._rules import ROLES_OF_OTHERS, content_text, json_type
 from bedrock_rft.datasets._source import Data, Source, open_source, read_chunks, records_in
 from bedrock_rft.errors import ConfigurationError, DatasetError
 
-__all__ = ["Format", "convert"]
-
 Format: TypeAlias = Literal["openai-rft", "sft", "completion", "nova", "sagemaker", "sharegpt", "alpaca"]
 """A format that `convert` reads."""
 

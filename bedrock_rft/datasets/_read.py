@@ -19,11 +19,6 @@ from bedrock_rft.datasets._rules import json_type, truncate
 from bedrock_rft.datasets._source import Data, Source, open_source, read_chunks, records_in
 from bedrock_rft.errors import DatasetError
 
-__all__ = [
-    "InvalidLine", "file_problem", "parse_array", "parse_line", "parse_object", "read", "read_lines",
-    "read_numbered", "reject_signature",
-]  # fmt: skip
-
 _COMPRESSED = "Decompress it first"
 _UTF_16 = ("utf-16", "the file looks like UTF-16, not UTF-8", "Save the file as UTF-8")
 _CONVERT = "Convert it: datasets.write('train.jsonl', datasets.convert(…))"

@@ -19,8 +19,6 @@ from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError, DatasetError
 from bedrock_rft.types._payload import Payload, explain
 
-__all__ = ["TrainingMessage", "TrainingRecord", "encode_record", "iterate_records", "plain_record"]
-
 _ROWS = 1000  # of a frame that are converted at once
 
 

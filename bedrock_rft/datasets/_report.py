@@ -13,8 +13,6 @@ from bedrock_rft._core.findings import clip, summary_html, wrap, write_text
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.errors import ConfigurationError, DatasetError
 
-__all__ = ["Lengths", "Limits", "Problem", "ProblemLog", "Report", "Severity"]
-
 Severity = Literal["error", "warning"]
 
 _MAX_PROBLEM_CHARS = 400

@@ -8,11 +8,6 @@ from typing import Any, cast
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.datasets._report import Problem
 
-__all__ = [
-    "ROLES", "ROLES_OF_OTHERS", "content_text", "error", "join_text_parts", "json_type", "list_names",
-    "record_problems", "truncate", "warning",
-]  # fmt: skip
-
 ROLES = ("system", "user", "assistant")
 
 _MAX_QUOTED_CHARS = 40

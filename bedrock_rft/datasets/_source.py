@@ -19,8 +19,6 @@ from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.datasets._records import encode_record, iterate_records
 from bedrock_rft.errors import ConfigurationError, DatasetError
 
-__all__ = ["CHUNK_SIZE", "Data", "Source", "local_path", "open_source", "read_chunks", "records_in"]
-
 CHUNK_SIZE = 1 << 20
 """Bytes that are sent at once."""
 

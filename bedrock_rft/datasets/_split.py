@@ -27,8 +27,6 @@ from bedrock_rft.datasets._source import local_path, open_source
 from bedrock_rft.datasets._write import write_lines
 from bedrock_rft.errors import ConfigurationError, DatasetError
 
-__all__ = ["Split", "split"]
-
 _ANY_NUMBER = Limits(min_records=1, max_records=2**62, warn_records=2**62)
 
 

@@ -13,8 +13,6 @@ from typing import Any, cast
 from bedrock_rft.datasets._report import Lengths, Limits, ProblemLog
 from bedrock_rft.datasets._rules import ROLES, error, truncate, warning
 
-__all__ = ["Statistics"]
-
 _MAX_COMPARED = 40_000
 """Records whose prompts are compared: twice what a job accepts. Each takes about 100 bytes."""
 

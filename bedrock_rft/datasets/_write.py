@@ -18,8 +18,6 @@ from bedrock_rft.datasets._rules import list_names, truncate
 from bedrock_rft.datasets._source import local_path
 from bedrock_rft.errors import ConfigurationError, DatasetError
 
-__all__ = ["Column", "write", "write_lines"]
-
 Column: TypeAlias = str | Callable[[Mapping[str, Any]], Any]
 """The name of a column, or a function that returns the value for a row: `system=lambda row: "Be brief."`."""
 

@@ -11,8 +11,6 @@ from bedrock_rft.evaluation._pipeline import Unscored
 from bedrock_rft.evaluation._results import Comparison, ModelResult
 from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
 
-__all__ = ["Thresholds", "evaluation_findings"]
-
 _MANY_CUT_OFF = 0.05
 
 

@@ -13,8 +13,6 @@ from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.evaluation._questions import parse_models, parse_prompts, plan_questions
 from bedrock_rft.evaluation._resume_file import ResumeFile
 
-__all__ = ["read_answers"]
-
 
 def read_answers(
     resume: str | os.PathLike[str],

@@ -19,8 +19,6 @@ from bedrock_rft.evaluation._statistics import (
     sign_flip_test,
 )
 
-__all__ = ["ScoreScale", "compare_with_base"]
-
 _MISSING_TOLERANCE = 0.05
 """Largest difference in the share of missing answers with which two models are compared."""
 

@@ -9,8 +9,6 @@ from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
-__all__ = ["gather_or_cancel", "run_coroutine", "run_in_thread"]
-
 T = TypeVar("T")
 
 _WAKE_SECONDS = 0.2

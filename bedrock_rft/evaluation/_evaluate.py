@@ -32,8 +32,6 @@ from bedrock_rft.evaluation._sampling import Sampler, chat_sampler
 from bedrock_rft.evaluation._summary import build_evaluation
 from bedrock_rft.metrics._reward_health import check_range
 
-__all__ = ["Settings", "run"]
-
 _MAX_SAMPLES, _MAX_CONCURRENCY = 1000, 1024
 _RESERVED = ("model", "messages", "stream", "n")
 

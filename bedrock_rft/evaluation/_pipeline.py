@@ -24,8 +24,6 @@ from bedrock_rft.rewards._targets.handler_response import parse_response, parse_
 from bedrock_rft.rewards._targets.resolve import lambda_arn, resolve_target
 from bedrock_rft.rewards._targets.target import Target, invoke_until_accepted
 
-__all__ = ["Scorer", "Unscored", "as_entry_point", "create_scorer", "run_pipeline"]
-
 _BATCH_SIZE = 16
 _BATCH_CHARACTERS = 1_000_000
 """Limit for one batch: even with four bytes a character the event stays below Lambda's 6 MB."""

@@ -9,8 +9,6 @@ from typing import Any, Literal, TypeAlias
 
 from bedrock_rft._core.log import log
 
-__all__ = ["Progress", "ProgressReporter"]
-
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with the stage (`asked` or `scored`), the number done and the total."""
 

@@ -16,8 +16,6 @@ from bedrock_rft.types import Checkpoint, Job
 from bedrock_rft.types import Model as ServedModel
 from bedrock_rft.types._payload import Payload
 
-__all__ = ["Model", "Prompt", "Question", "parse_models", "parse_prompts", "plan_questions", "sample_prompts"]
-
 
 @dataclass(frozen=True)
 class Model:

@@ -18,8 +18,6 @@ from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.evaluation._results import Comparison, Example, Group, ModelResult
 from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
 
-__all__ = ["Evaluation", "findings_list", "format_table"]
-
 _FIRST_WIDTH, _WIDTH = 30, 20
 """Maximum characters of a table's first column and of its other columns."""
 _BAR_WIDTH, _BAR_HEIGHT = 200, 10

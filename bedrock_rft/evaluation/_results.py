@@ -9,8 +9,6 @@ from typing import Literal
 from bedrock_rft._core.text import ShortRepr
 from bedrock_rft.evaluation._statistics import Difference, Interval, mean
 
-__all__ = ["Comparison", "Example", "Group", "ModelResult", "Verdict"]
-
 Verdict = Literal["better", "worse", "undecided"]
 
 

@@ -21,8 +21,6 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["Answer", "AnswerScore", "ResumeFile"]
-
 _LOCKED = {errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK}
 _LOCK_OFFSET = 2**31 - 2
 """Windows blocks reads of a locked byte, so the lock covers a byte far beyond the data."""

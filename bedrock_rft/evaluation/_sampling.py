@@ -19,8 +19,6 @@ from bedrock_rft.evaluation._concurrency import gather_or_cancel, run_in_thread
 from bedrock_rft.evaluation._questions import Question
 from bedrock_rft.evaluation._resume_file import Answer
 
-__all__ = ["AdaptiveLimiter", "Sampler", "chat_sampler", "sample_all"]
-
 Sampler: TypeAlias = Callable[[Question], Awaitable[Answer]]
 """Sends one question once. Raises `APIError`, or `UnsuccessfulResponse` for the caller to decide about retries."""
 

@@ -16,24 +16,6 @@ from statistics import NormalDist
 
 from bedrock_rft._core.text import ShortRepr
 
-__all__ = [
-    "LEVEL",
-    "MIN_PROMPTS",
-    "Difference",
-    "Interval",
-    "PairedTest",
-    "agresti_coull",
-    "cluster_units",
-    "holm",
-    "mean",
-    "mean_interval",
-    "p_text",
-    "pass_at_k",
-    "passes",
-    "share_interval",
-    "sign_flip_test",
-]
-
 LEVEL = 0.05
 """Significance level of the verdicts; intervals cover 1 - LEVEL."""
 MIN_PROMPTS = 6

@@ -27,8 +27,6 @@ from bedrock_rft.evaluation._statistics import (
     share_interval,
 )
 
-__all__ = ["build_evaluation"]
-
 _EXAMPLES = 5
 _MAX_CHARACTERS = 2000
 _QUARTERS = 4

@@ -21,8 +21,6 @@ from bedrock_rft.local._service.requests import (
 )
 from bedrock_rft.local._service.service import Service
 
-__all__ = ["LocalTransport"]
-
 T = TypeVar("T")
 
 _MAX_SLEEP = 0.02  # seconds

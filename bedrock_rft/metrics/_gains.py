@@ -13,8 +13,6 @@ from bedrock_rft.costs import Cost, Range
 from bedrock_rft.costs._ranges import format_money
 from bedrock_rft.metrics._series import Run
 
-__all__ = ["Gain", "Gains"]
-
 _REWARD = "critic_rewards_mean"
 _ENDS = 10
 _POINT = 0.01

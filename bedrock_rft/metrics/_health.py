@@ -12,8 +12,6 @@ from bedrock_rft.metrics._reward_health import Range, check_range, reward_findin
 from bedrock_rft.metrics._series import NOTHING, TITLES, Run, is_validation
 from bedrock_rft.metrics._thresholds import Thresholds
 
-__all__ = ["health"]
-
 _REWARD, _ENTROPY, _GRADIENT = "critic_rewards_mean", "actor_entropy", "actor_grad_norm"
 _LENGTH, _ADVANTAGE, _LOSS = "response_length_mean", "critic_advantages_mean", "actor_pg_loss"
 _BASELINE = 50  # number of steps before a spike to compare with

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Sequence
 from bedrock_rft._core.findings import escape_html
 from bedrock_rft.metrics._series import COLOURS, Curve, Panel, Run, checkpoint_steps, extent, panels, smooth, thin
 
-__all__ = ["STYLE", "charts", "fragment", "ticks"]
-
 _WIDE, _HIGH = 280, 170
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 10, 22
 _MANY_TICKS = 4

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from bedrock_rft.metrics._gains import Gains
     from bedrock_rft.metrics._thresholds import Thresholds
 
-__all__ = ["Comparison", "Metrics", "compare"]
-
 _REWARD = "critic_rewards_mean"
 _LABEL = 44  # the id of a job fits
 _LAST = 10

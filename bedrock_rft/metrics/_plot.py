@@ -18,8 +18,6 @@ from matplotlib.ticker import MaxNLocator
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.metrics._series import COLOURS, Panel, Run, checkpoint_steps, extent, panels, smooth
 
-__all__ = ["figure"]
-
 _ACROSS = 3
 _NOT_FINITE_COLOUR = "#c62828"
 

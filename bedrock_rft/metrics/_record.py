@@ -13,8 +13,6 @@ from bedrock_rft._core.findings import write_text
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["RunRecord"]
-
 _VERSION = 1
 
 

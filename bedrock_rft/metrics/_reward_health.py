@@ -13,8 +13,6 @@ from bedrock_rft.metrics import _windows as windows
 from bedrock_rft.metrics._series import NOTHING
 from bedrock_rft.metrics._thresholds import Thresholds
 
-__all__ = ["Range", "check_range", "reward_finding"]
-
 Range = tuple[float, float]
 
 _MARGIN = 2.0  # standard errors of a bound: about one mean in 40 lies above its bound

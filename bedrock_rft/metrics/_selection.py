@@ -14,8 +14,6 @@ from bedrock_rft.metrics._metrics import Metrics
 from bedrock_rft.metrics._series import is_validation, number
 from bedrock_rft.types.checkpoints import Checkpoint
 
-__all__ = ["Criterion", "RankedCheckpoint", "rank_checkpoints", "score_of"]
-
 _REWARD = "critic_rewards_mean"
 _VALIDATION_REWARD = re.compile(r"reward", re.IGNORECASE)
 _WINDOW = 10  # steps whose mean training reward is compared

@@ -14,24 +14,6 @@ from bedrock_rft.types.checkpoints import Checkpoint
 from bedrock_rft.types.events import TrainingMetrics
 from bedrock_rft.types.jobs import Job
 
-__all__ = [
-    "COLOURS",
-    "KNOWN",
-    "NOTHING",
-    "TITLES",
-    "Curve",
-    "Panel",
-    "Run",
-    "checkpoint_steps",
-    "extent",
-    "is_validation",
-    "number",
-    "panels",
-    "smooth",
-    "sparkline",
-    "thin",
-]
-
 COLOURS = ("#2f7fc1", "#d9730d", "#2e9e5b", "#c2379b", "#8f6fd6", "#9a7b1f", "#1fa3a3", "#c94a4a")
 """Distinguishable with most colour-vision deficiencies, on light and dark pages."""
 

@@ -16,8 +16,6 @@ from bedrock_rft.metrics._metrics import Comparison, Metrics
 from bedrock_rft.metrics._selection import Criterion, score_of
 from bedrock_rft.types.jobs import Job
 
-__all__ = ["Sweep", "Trial"]
-
 
 @dataclass(frozen=True)
 class Trial(ShortRepr):

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
-__all__ = ["Table", "columns", "event_metrics", "merge_steps", "metric_value", "step_times"]
-
 _METRICS = "metrics"
 _LARGEST_INTEGER = 2**63 - 1
 

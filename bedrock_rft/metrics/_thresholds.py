@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from bedrock_rft._core.text import ShortRepr
 
-__all__ = ["Thresholds"]
-
 
 @dataclass(frozen=True)
 class Thresholds(ShortRepr):

@@ -8,18 +8,6 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-__all__ = [
-    "Fall",
-    "deviation",
-    "early_rise",
-    "falls",
-    "largest_rise",
-    "noise",
-    "rolling_means",
-    "stretches",
-    "window_sizes",
-]
-
 _NORMAL = 1.4826  # standard deviations of a normal distribution per median absolute deviation
 _SHORTEST = 5  # steps of the shortest window; the mean of fewer steps is hardly less noisy than one step
 _FIRST = 2  # steps of the shortest first window

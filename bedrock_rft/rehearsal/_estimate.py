@@ -26,8 +26,6 @@ from bedrock_rft.rewards._runtime.reward import Reward
 from bedrock_rft.rewards._targets.resolve import lambda_arn, resolve_target
 from bedrock_rft.types import Hyperparameters, Job
 
-__all__ = ["MEMORY", "build_workload", "estimate_run", "slower_in_lambda"]
-
 MEMORY = 512
 """Megabytes of a deployed reward, if nothing else was chosen."""
 

@@ -17,8 +17,6 @@ from bedrock_rft._core.findings import Finding, Severity
 from bedrock_rft._core.text import ShortRepr
 from bedrock_rft.evaluation._statistics import agresti_coull, passes
 
-__all__ = ["Curve", "Groups", "Load", "format_duration"]
-
 _PARTS = 5  # the first and the last fifth of the steps are compared
 _MIN_STEPS = 10
 _MIN_RISE = 0.05  # as a share of the range of scores

@@ -34,8 +34,6 @@ from bedrock_rft.rewards._checking.answer_forms import find_form
 from bedrock_rft.rewards._targets.resolve import resolve_target
 from bedrock_rft.types import Hyperparameters
 
-__all__ = ["MODEL", "Plan", "rehearse", "run"]
-
 MODEL = "openai.gpt-oss-20b"
 _MEMORY_MB = 1024
 _MIN_RECORDS, _MIN_STEPS = 400, 25

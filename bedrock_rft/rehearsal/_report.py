@@ -19,8 +19,6 @@ from bedrock_rft.metrics._series import sparkline
 from bedrock_rft.rehearsal._figures import Curve, Groups, Load, format_duration
 from bedrock_rft.rewards import Report as RewardReport
 
-__all__ = ["Rehearsal"]
-
 _SPARKLINE_WIDTH = 32
 _LOAD_FIGURES = "steps rollouts calls calls_at_once call_seconds"
 _BASE_FIGURES = "mean signal_share signal_interval solved_share samples group_size"

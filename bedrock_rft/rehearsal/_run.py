@@ -23,8 +23,6 @@ from bedrock_rft.rewards._targets.entry_point import EntryPoint
 from bedrock_rft.rewards._targets.handler_response import parse_response, parse_scores
 from bedrock_rft.types import Job
 
-__all__ = ["GROUP_SIZE", "INVOCATION_SIZE", "RehearsedJob", "run_local_job"]
-
 GROUP_SIZE = 8
 """Answers to each prompt; the service's own number is not documented."""
 INVOCATION_SIZE = 16

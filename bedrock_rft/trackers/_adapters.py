@@ -16,8 +16,6 @@ from bedrock_rft.types.checkpoints import Checkpoint
 from bedrock_rft.types.events import TrainingMetrics
 from bedrock_rft.types.jobs import Job
 
-__all__ = ["MLflow", "TensorBoard", "WeightsAndBiases"]
-
 _TAG = "bedrock_rft.job"
 _INVALID_IN_MLFLOW = re.compile(r"[^\w\- /]|/(?=/|$)|^/+")  # in a name that is valid on every file system
 _STATUSES = {"succeeded": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}

@@ -13,8 +13,6 @@ from bedrock_rft.errors import ConfigurationError, MissingExtraError
 from bedrock_rft.metrics._live.state import Change
 from bedrock_rft.trackers._protocol import Tracker
 
-__all__ = ["Delivery"]
-
 
 class Delivery:
     """Updates that each tracker has not received yet. An outage of a tracker delays them without loss."""

@@ -14,8 +14,6 @@ from bedrock_rft.types.checkpoints import Checkpoint
 from bedrock_rft.types.events import TrainingMetrics
 from bedrock_rft.types.jobs import Job
 
-__all__ = ["Tracker", "distinct_name", "job_settings", "load_library", "scalars"]
-
 _LONGEST = 250  # characters of a name that every tracker takes
 
 

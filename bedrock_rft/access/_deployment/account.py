@@ -32,20 +32,6 @@ from bedrock_rft.errors import (
 if TYPE_CHECKING:
     import tenacity
 
-
-__all__ = [
-    "MAX_SECONDS",
-    "ROLE_SECONDS",
-    "SHORT_SECONDS",
-    "Account",
-    "cannot_assume",
-    "is_busy",
-    "is_too_early",
-    "poll",
-    "retry_on_conflict",
-    "retry_until_accepted",
-]
-
 _RETRIES = 4
 _DENIAL = re.compile(r"perform:? ([a-z0-9-]+:[A-Za-z*]+)(?: on (?:resource:? )?(\S+))?")
 _SERVER_ERROR = 500

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from bedrock_rft.access._deployment.function import DesiredFunction
     from bedrock_rft.access._deployment.role import DesiredRole
 
-__all__ = ["build_template"]
-
 _DIGEST = 12
 
 

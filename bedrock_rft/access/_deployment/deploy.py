@@ -37,17 +37,6 @@ from bedrock_rft.types.arn import LambdaArn
 if TYPE_CHECKING:
     from bedrock_rft.rewards._checking.report import Report
 
-
-__all__ = [
-    "DeployedReward",
-    "Deployment",
-    "deploy",
-    "deployment_name",
-    "destroy",
-    "plan_deployment",
-    "plan_destruction",
-]
-
 _PERMISSION_DELAY = 10.0
 """Seconds after which a change of a role's permissions is effective as a rule."""
 

@@ -27,18 +27,6 @@ from bedrock_rft.errors import APIError, APIStatusError, ConfigurationError, Con
 from bedrock_rft.rewards._packaging.archive import Package
 from bedrock_rft.types.arn import LambdaArn
 
-__all__ = [
-    "DesiredFunction",
-    "Function",
-    "delete_function_steps",
-    "find_function",
-    "fits_request",
-    "foreign_function",
-    "function_steps",
-    "is_conflict",
-    "prune_steps",
-]
-
 _CONFLICTS = frozenset(
     {"ResourceConflictException", "PreconditionFailedException", "EntityAlreadyExists", "ConcurrentModification"}
 )

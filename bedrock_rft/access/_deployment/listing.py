@@ -12,8 +12,6 @@ from bedrock_rft.access._deployment.account import Account
 from bedrock_rft.access._deployment.names import MANAGED, OWNER, ROLE_PATH
 from bedrock_rft.errors import NotFoundError
 
-__all__ = ["DeployedFunction", "list_deployed"]
-
 
 @dataclass(frozen=True)
 class DeployedFunction(ShortRepr):

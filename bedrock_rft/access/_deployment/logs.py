@@ -10,8 +10,6 @@ from bedrock_rft._core.text import ShortRepr
 from bedrock_rft.access._deployment.account import Account
 from bedrock_rft.access._deployment.names import LOG_GROUPS
 
-__all__ = ["LogLine", "read_log"]
-
 
 @dataclass(frozen=True)
 class LogLine(ShortRepr):

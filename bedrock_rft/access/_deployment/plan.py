@@ -13,8 +13,6 @@ from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.access._policies.policy import Policy
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["Action", "Plan", "PlannedStep", "Step", "describe_difference"]
-
 Action = Literal["create", "change", "delete", "leave"]
 
 _SIGNS: dict[Action, str] = {"create": "+", "change": "~", "delete": "-", "leave": "="}

@@ -16,8 +16,6 @@ from bedrock_rft.access._policies.policy import Policy
 from bedrock_rft.access._policies.rft_policies import execution_policy, trust_policy
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["DesiredRole", "Role", "delete_role_steps", "find_role", "relax_trust", "role_steps"]
-
 _DESCRIPTION = "Execution role of a reward function for reinforcement fine-tuning on Amazon Bedrock"
 
 

@@ -15,20 +15,6 @@ from bedrock_rft._core.redaction import redact
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = [
-    "NO_POLICY_HELPS",
-    "Aws",
-    "AwsQuery",
-    "CallerIdentity",
-    "Decision",
-    "QueryFailure",
-    "Verdict",
-    "allow_statement",
-    "is_final",
-    "resolve_principal",
-    "simulate",
-]
-
 _EXPECTED_FIELDS = {
     "get_caller_identity": "Arn",
     "get_role": "Role",

@@ -24,8 +24,6 @@ from bedrock_rft.access._policies.rft_policies import model_condition
 from bedrock_rft.types.arn import LambdaArn
 from bedrock_rft.types.iam_actions import BEARER, FILES, JOBS
 
-__all__ = ["check_caller", "check_permissions", "unknown_permissions"]
-
 _INVOKE = "lambda:InvokeFunction"
 _MODEL = "bedrock-mantle:Model"
 # Without these there is no job; without the others a job cannot be read, listed or cancelled.

@@ -16,8 +16,6 @@ from bedrock_rft._transport.transport import Request, Response, Transport
 from bedrock_rft.errors import APIConnectionError, AuthenticationError, BedrockRFTError, PermissionDeniedError
 from bedrock_rft.types.models import KNOWN_MODELS
 
-__all__ = ["check_clock", "check_endpoint", "check_identity", "check_key", "check_region"]
-
 _SHORT = timedelta(hours=1)
 _METHODS = {"api_key": "an API key", "aws": "AWS credentials"}
 

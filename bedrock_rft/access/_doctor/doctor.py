@@ -29,8 +29,6 @@ from bedrock_rft.access._policies.rft_policies import caller_policy, judge_polic
 from bedrock_rft.errors import BedrockRFTError, ConfigurationError
 from bedrock_rft.types.arn import LambdaArn
 
-__all__ = ["Report", "doctor", "run_checks"]
-
 _QUERY_SECONDS = 8.0
 _NO_ACCOUNT = "0" * 12
 

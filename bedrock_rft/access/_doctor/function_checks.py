@@ -15,18 +15,6 @@ from bedrock_rft.access._doctor.aws_queries import AwsQuery, QueryFailure
 from bedrock_rft.access._policies.arns import function_arns
 from bedrock_rft.types.arn import LambdaArn
 
-__all__ = [
-    "check_account",
-    "check_arn",
-    "check_concurrency",
-    "check_configuration",
-    "check_function_url",
-    "check_kms_key",
-    "check_network",
-    "check_resource_policy",
-    "check_runtime",
-]
-
 _DEFAULT_TIMEOUT = 3
 _SHORT_TIMEOUT = 30
 _DEFAULT_MEMORY = 128

@@ -26,8 +26,6 @@ from bedrock_rft.access._policies.policy import Statement
 from bedrock_rft.access._policies.rft_policies import execution_policy
 from bedrock_rft.types.arn import LambdaArn
 
-__all__ = ["check_role_account", "check_role_permissions", "check_trust", "check_wide_policies", "evaluate_trust"]
-
 _WIDE_POLICIES = {
     "AdministratorAccess",
     "PowerUserAccess",

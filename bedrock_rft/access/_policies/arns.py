@@ -12,19 +12,6 @@ from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.types.arn import LambdaArn
 
-__all__ = [
-    "account_of",
-    "check_account",
-    "check_boundary",
-    "function_arns",
-    "log_group_arn",
-    "model_arn",
-    "partition",
-    "profile_arn",
-    "project_arn",
-    "role_arn",
-]
-
 _ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
 _PROJECT = re.compile(r"[A-Za-z0-9_.*-]{1,256}", re.ASCII)
 _ROLE = re.compile(r"[A-Za-z0-9+=,.@_-]{1,64}", re.ASCII)

@@ -9,8 +9,6 @@ from fnmatch import fnmatchcase
 from bedrock_rft._core.text import ShortRepr
 from bedrock_rft.types.iam_actions import BEARER, FILES, INFERENCE, JOBS, MODELS
 
-__all__ = ["MANAGED_POLICIES", "ManagedPolicy"]
-
 
 @dataclass(frozen=True)
 class ManagedPolicy(ShortRepr):

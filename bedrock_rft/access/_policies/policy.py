@@ -17,8 +17,6 @@ from bedrock_rft._core.findings import WIDTH
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.types._payload import Request
 
-__all__ = ["LIMITS", "Condition", "Policy", "Statement", "Texts"]
-
 LIMITS: Mapping[str, int] = {"a managed policy": 6144, "a role": 10_240, "a group": 5120, "a user": 2048}
 """IAM's limits in characters without white space. Inline policies of one role, group or user share a limit."""
 

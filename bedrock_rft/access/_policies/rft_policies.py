@@ -28,21 +28,6 @@ from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.types.arn import LambdaArn
 from bedrock_rft.types.iam_actions import BEARER, FILES, INFERENCE, JOBS, MODELS
 
-__all__ = [
-    "INVOKE",
-    "caller_policy",
-    "deployer_policy",
-    "doctor_policy",
-    "documented_invoke_policy",
-    "documented_judge_policy",
-    "execution_policy",
-    "invoke_policy",
-    "judge_policy",
-    "model_condition",
-    "trust_policy",
-    "watcher_policy",
-]
-
 _MODEL = re.compile(r"[A-Za-z0-9*?][A-Za-z0-9.:*?_-]{0,255}", re.ASCII)
 
 

@@ -39,8 +39,6 @@ from bedrock_rft.local._service.requests import (
 )
 from bedrock_rft.local._service.service import Service
 
-__all__ = ["App"]
-
 _METHODS = ("GET", "POST", "DELETE")
 _MAX_JSON_BYTES = 4 << 20
 _BODY_TIMEOUT = 60.0  # seconds without a byte of the body

@@ -17,8 +17,6 @@ from bedrock_rft.local._http.signature import Keys
 from bedrock_rft.local._service.requests import PREFIX
 from bedrock_rft.local._service.service import Service, ServiceOptions, close_at_exit
 
-__all__ = ["Auth", "LocalService"]
-
 Auth = Literal["aws", "api_key"]
 """How a client authenticates: with AWS credentials and signatures, or with an API key."""
 

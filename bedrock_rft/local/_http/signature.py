@@ -28,8 +28,6 @@ from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.local._service.requests import ServiceError
 from bedrock_rft.local._service.store import open_private
 
-__all__ = ["SERVICE", "Credential", "InvalidSignatureError", "Keys", "verify", "verify_short_term_key"]
-
 SERVICE = "bedrock-mantle"
 """Service name in the credential scope of a request."""
 

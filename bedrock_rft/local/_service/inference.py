@@ -26,8 +26,6 @@ from bedrock_rft.local._service.store import Store
 from bedrock_rft.local._training.dataset import InvalidFileError, Record, prompt_key, read_records
 from bedrock_rft.local._training.policy import Gold, count_tokens, sample_answers
 
-__all__ = ["Answer", "Inference", "Message", "Responses"]
-
 _CACHED_FILES = 4
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _UNKNOWN_PROMPT = f"{LABEL}: this prompt is not in any uploaded file, so there is no answer to it."

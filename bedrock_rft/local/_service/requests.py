@@ -18,25 +18,6 @@ from bedrock_rft.local._service.store import Page
 from bedrock_rft.types.arn import LambdaArn
 from bedrock_rft.types.models import KNOWN_MODELS
 
-__all__ = [
-    "LABEL",
-    "PREFIX",
-    "CreateJob",
-    "ListParameters",
-    "ServiceError",
-    "Strict",
-    "add_request_id",
-    "error_response",
-    "is_base_model",
-    "json_response",
-    "list_response",
-    "media_type",
-    "new_id",
-    "parse_request",
-    "route_path",
-    "validate_body",
-]
-
 PREFIX = "/v1"
 """Path of the base URL."""
 _MAX_LIMIT = 100

@@ -22,8 +22,6 @@ from bedrock_rft.local._service.requests import (
 from bedrock_rft.local._service.store import Page, Store
 from bedrock_rft.types.models import KNOWN_MODELS
 
-__all__ = ["ACTIVE", "Files", "Jobs", "Models", "new_event"]
-
 ACTIVE = ("validating_files", "queued", "running")
 _MAX_NAME_CHARS = 1024
 

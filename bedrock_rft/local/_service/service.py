@@ -31,8 +31,6 @@ from bedrock_rft.local._training.runner import JobRunner, Settings
 from bedrock_rft.rewards import Package, Reward
 from bedrock_rft.rewards._targets.entry_point import EntryPoint
 
-__all__ = ["Handler", "PayloadShape", "Service", "ServiceOptions", "close_at_exit"]
-
 _log = logging.getLogger("bedrock_rft.local")
 
 Handler = EntryPoint | Reward | Package | str | os.PathLike[str]

@@ -19,8 +19,6 @@ from typing import Any, NamedTuple
 
 from bedrock_rft.errors import ConfigurationError
 
-__all__ = ["Model", "Page", "Progress", "Store", "open_private"]
-
 _CHUNK = 1 << 20
 _VERSION = 1  # SQLite's user_version; a file with another version is refused rather than misread
 _SCHEMA = """

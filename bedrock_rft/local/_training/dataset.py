@@ -14,8 +14,6 @@ from bedrock_rft.datasets._read import parse_line
 from bedrock_rft.datasets._report import Limits, Report
 from bedrock_rft.errors import DatasetError
 
-__all__ = ["InvalidFileError", "Record", "prompt_key", "read_records"]
-
 _NOT_DOCUMENTED = {"conflicting-references"}  # errors of `datasets` that the service may accept
 
 

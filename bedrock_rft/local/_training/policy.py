@@ -20,19 +20,6 @@ from typing_extensions import TypedDict
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.local._training.dataset import Record
 
-__all__ = [
-    "BASE_WEIGHTS",
-    "Candidate",
-    "Gold",
-    "Policy",
-    "candidates",
-    "count_tokens",
-    "entropy",
-    "greedy",
-    "sample_answers",
-    "softmax",
-]
-
 _MAX_LOGIT = 30.0  # odds of e^30 to 1; a larger logit would only overflow at a high learning rate
 _DIGITS = 5
 _KEY_CHARS = 16

@@ -25,8 +25,6 @@ from bedrock_rft.rewards._targets.handler_response import parse_response, parse_
 from bedrock_rft.rewards._targets.resolve import reward_name, split_reward_path
 from bedrock_rft.rewards._targets.subprocess_target import SubprocessTarget
 
-__all__ = ["RewardFunction", "SampledAnswer"]
-
 _log = logging.getLogger("bedrock_rft.local.reward")
 
 _MAX_TIMEOUT = 900  # seconds; Lambda's limit

@@ -28,8 +28,6 @@ from bedrock_rft.local._training.reward import RewardFunction
 from bedrock_rft.local._training.trainer import Trainer
 from bedrock_rft.types.arn import LambdaArn
 
-__all__ = ["JobRunner", "Settings"]
-
 _log = logging.getLogger("bedrock_rft.local")
 
 _SHARED_PROCESS = (

@@ -18,8 +18,6 @@ from bedrock_rft.local._training.dataset import Record
 from bedrock_rft.local._training.policy import Candidate, Gold, Policy, candidates, count_tokens, entropy, softmax
 from bedrock_rft.local._training.reward import RewardFunction, SampledAnswer
 
-__all__ = ["Trainer"]
-
 _STYLE_RATE = 0.7
 _PROMPT_RATE = 0.5
 _EPSILON = 1e-4  # added to the standard deviation, as in TRL

@@ -15,8 +15,6 @@ from bedrock_rft.costs import Cost
 from bedrock_rft.metrics._live import words
 from bedrock_rft.metrics._live.state import Change, State
 
-__all__ = ["Json", "Plain", "View"]
-
 _CLOCK = 9  # columns of the time and a space
 
 

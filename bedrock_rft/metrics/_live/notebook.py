@@ -17,8 +17,6 @@ from bedrock_rft.metrics._live import words
 from bedrock_rft.metrics._live.lines import View
 from bedrock_rft.metrics._live.state import Change, State
 
-__all__ = ["Notebook", "panel"]
-
 _STYLE = """
 .rft-live .h{display:flex;flex-wrap:wrap;gap:0 1.5rem;margin:.3rem 0}
 .rft-live .b{background:#8883;height:6px;border-radius:3px;max-width:56rem}

@@ -15,8 +15,6 @@ from bedrock_rft.types.checkpoints import Checkpoint
 from bedrock_rft.types.events import Event, TrainingMetrics
 from bedrock_rft.types.jobs import Job
 
-__all__ = ["Change", "Measured", "State"]
-
 _MESSAGES = 5
 _PACE = 20  # steps whose times give the pace
 

@@ -18,8 +18,6 @@ from bedrock_rft.metrics._live.lines import View
 from bedrock_rft.metrics._live.state import Change, State
 from bedrock_rft.metrics._series import sparkline
 
-__all__ = ["Terminal"]
-
 _BARS = "▁█━"
 _BAR = 30
 _SPARK = 40

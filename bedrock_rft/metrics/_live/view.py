@@ -11,8 +11,6 @@ from bedrock_rft.errors import ConfigurationError, MissingExtraError
 from bedrock_rft.metrics._live import Style
 from bedrock_rft.metrics._live.lines import Json, Plain, View
 
-__all__ = ["view"]
-
 
 def view(style: Style, file: TextIO | None) -> View:
     """Return the view for a style. Raises `ConfigurationError` or `MissingExtraError` if it cannot be shown."""

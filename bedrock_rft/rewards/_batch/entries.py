@@ -10,8 +10,6 @@ from bedrock_rft.datasets._read import read_numbered
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.rewards._runtime.rollout import Rollout
 
-__all__ = ["read_entries"]
-
 
 def read_entries(rows: object) -> Iterator[dict[str, Any]]:
     """Yield an entry for each row.

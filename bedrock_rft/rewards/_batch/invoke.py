@@ -15,8 +15,6 @@ from bedrock_rft.rewards._batch.entries import read_entries
 from bedrock_rft.rewards._targets.handler_response import ScoredRollout, parse_response, parse_scores
 from bedrock_rft.rewards._targets.resolve import resolve_target
 
-__all__ = ["Invocation", "invoke"]
-
 
 @dataclass(frozen=True)
 class Invocation(ShortRepr):

@@ -22,8 +22,6 @@ from bedrock_rft.rewards._batch.entries import read_entries
 from bedrock_rft.rewards._batch.worker import Job, Result, close_targets, score_entries
 from bedrock_rft.rewards._targets.resolve import lambda_arn, resolve_target
 
-__all__ = ["ScoredAnswer", "check_pickle", "score", "worker_died"]
-
 _BATCH_CHARACTERS = 1_000_000
 """Maximum characters in a batch: even at four bytes each, the event stays below Lambda's 6 MB."""
 _BATCHES_AHEAD = 64

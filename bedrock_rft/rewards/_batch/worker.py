@@ -13,8 +13,6 @@ from bedrock_rft.rewards._targets.handler_response import parse_response, parse_
 from bedrock_rft.rewards._targets.resolve import resolve_target
 from bedrock_rft.rewards._targets.target import Target, invoke_until_accepted
 
-__all__ = ["Job", "Result", "close_targets", "concerns_single_answer", "score_entries", "score_together"]
-
 Result = tuple[float | None, Mapping[str, float], str | None]
 """The score of an answer, the values of `metrics_list`, and the error if there is no score."""
 

@@ -20,8 +20,6 @@ from bedrock_rft.rewards._runtime.graders.similarity import with_dependencies
 from bedrock_rft.rewards._runtime.graders.templated import PythonGrader, Similarity, StringCheck
 from bedrock_rft.rewards._runtime.reward import Reward
 
-__all__ = ["JUDGE", "find_grader", "from_openai"]
-
 JUDGE = "openai.gpt-oss-120b-1:0"
 """The model on Bedrock that is suggested for OpenAI's model graders."""
 

@@ -12,8 +12,6 @@ from bedrock_rft.rewards._runtime.formula import Formula
 from bedrock_rft.rewards._runtime.graders.templated import PythonGrader
 from bedrock_rft.rewards._runtime.reward import Leaf, Reward
 
-__all__ = ["openai_source"]
-
 _WIDTH = 100
 
 

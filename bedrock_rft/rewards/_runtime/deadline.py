@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["OutOfTimeError", "end_interruptions", "run_until"]
-
 
 class OutOfTimeError(KeyboardInterrupt):
     """Interrupts work in the main thread. Like Ctrl-C, it ends an event loop and passes `except Exception`."""

@@ -13,8 +13,6 @@ from typing import Any
 from bedrock_rft.rewards._runtime.reward import Combined, Reward, check_unique_names
 from bedrock_rft.rewards._runtime.scoring import ScoringContext
 
-__all__ = ["Formula"]
-
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,

@@ -13,8 +13,6 @@ from typing import Any, TypeAlias, overload
 from bedrock_rft.rewards._runtime.reward import Grade, Leaf
 from bedrock_rft.rewards._runtime.rollout import Rollout, finite_float
 
-__all__ = ["Function", "reward"]
-
 RewardFunction: TypeAlias = Callable[[Rollout], "Grade | Awaitable[Grade]"]
 
 

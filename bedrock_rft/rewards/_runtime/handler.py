@@ -11,8 +11,6 @@ from typing import Any, cast
 from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC, Result, finite_float
 from bedrock_rft.rewards._runtime.scoring import Scorable, score_batch
 
-__all__ = ["Handler"]
-
 _log = logging.getLogger("bedrock_rft.rewards")
 _log.addHandler(logging.NullHandler())
 

@@ -14,8 +14,6 @@ from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.rollout import Rollout, Score, finite_float
 from bedrock_rft.rewards._runtime.scoring import ScoringContext, score_rollout
 
-__all__ = ["Combined", "Grade", "Leaf", "Named", "Reward", "check_unique_names", "validate_name"]
-
 Grade: TypeAlias = "bool | float | Mapping[str, float] | Score | Reward"
 """Return type of a function of one rollout. A mapping has parts; a `Reward` is computed for the same rollout."""
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, SupportsFloat, TypedDict, cast
 
-__all__ = ["ERROR_METRIC", "Metric", "Result", "Rollout", "Score", "encodable", "finite_float"]
-
 ERROR_METRIC = "reward_error"
 """Name of the metric that is 1 for a rollout that could not be scored and 0 for every other rollout."""
 

@@ -13,8 +13,6 @@ from typing import Any, Protocol, TypeVar
 from bedrock_rft.rewards._runtime.deadline import OutOfTimeError, end_interruptions, run_until
 from bedrock_rft.rewards._runtime.rollout import Rollout, Score, encodable, finite_float
 
-__all__ = ["Scorable", "ScoringContext", "score_batch", "score_rollout"]
-
 T = TypeVar("T")
 
 _MARGIN = 2.0

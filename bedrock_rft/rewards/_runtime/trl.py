@@ -12,8 +12,6 @@ from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.reward import Grade, Reward
 from bedrock_rft.rewards._runtime.rollout import Rollout
 
-__all__ = ["TrlReward", "from_trl", "to_trl"]
-
 _NOT_COLUMNS = frozenset({"completion_ids", "trainer_state", "log_extra", "log_metric", "environments", "prompt"})
 
 

@@ -17,8 +17,6 @@ from bedrock_rft.rewards._runtime.graders.numbers import answer_number, referenc
 from bedrock_rft.rewards._runtime.reward import Leaf
 from bedrock_rft.rewards._runtime.rollout import Rollout, finite_float
 
-__all__ = ["Choice", "Exact", "Matches", "Numeric"]
-
 _MAX_CHARACTERS = 100_000
 _ROUNDING = 1e-9
 _ANSWER_PHRASE = re.compile(

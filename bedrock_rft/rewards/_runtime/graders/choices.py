@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-__all__ = ["parse_choice"]
-
 _MAX_TEXT = 2000
 _NOT_AN_ANSWER = re.compile(
     r"(?:n't|\bnot|\bnever|\bif|\bwhether|\bunless|\bwhy|\bsuppose|\bassume|\bassuming)\s+"

@@ -5,16 +5,6 @@ from __future__ import annotations
 import re
 from textwrap import dedent
 
-__all__ = [
-    "FinalAnswer",
-    "after_marker",
-    "boxed",
-    "fenced_blocks",
-    "final_answer",
-    "find_final_answer",
-    "strip_thoughts",
-]
-
 _THOUGHTS_END = re.compile(r"</(?:think|thinking|reasoning)>", re.IGNORECASE)
 _THOUGHTS_START = re.compile(r"<(?:think|thinking|reasoning)>", re.IGNORECASE)
 _BOX = re.compile(r"\\(?:boxed|fbox)\s{0,4}\{")

@@ -13,8 +13,6 @@ from bedrock_rft.rewards._runtime.graders.extraction import fenced_blocks, strip
 from bedrock_rft.rewards._runtime.reward import Leaf
 from bedrock_rft.rewards._runtime.rollout import Rollout
 
-__all__ = ["JsonEqual", "JsonSchema", "find_json", "json_equal", "json_text", "parse_json"]
-
 _START = re.compile(r"[\[{]")
 _MAX_ATTEMPTS = 50
 _MAX_CHARACTERS = 1_000_000

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["TEXT", "canonical_text"]
-
 _MAX_CHARACTERS = 2000
 TEXT = re.compile(
     r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mathsf|mbox|hbox|boldsymbol|bm|operatorname|"

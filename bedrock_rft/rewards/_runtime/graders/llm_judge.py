@@ -19,8 +19,6 @@ from bedrock_rft.rewards._runtime.graders.json_match import find_json, json_text
 from bedrock_rft.rewards._runtime.reward import Leaf
 from bedrock_rft.rewards._runtime.rollout import Rollout, Score, finite_float
 
-__all__ = ["Judge", "JudgeError"]
-
 _RETRYABLE_CODE = re.compile(
     "(?:Throttling|TooManyRequests|ServiceUnavailable|InternalServer|Model(?:Timeout|NotReady|Error))Exception|"
     "RequestTimeout"

@@ -20,8 +20,6 @@ from bedrock_rft.rewards._runtime.graders.numbers import parse_number
 from bedrock_rft.rewards._runtime.reward import Leaf
 from bedrock_rft.rewards._runtime.rollout import Rollout, finite_float
 
-__all__ = ["MathEqual"]
-
 _MAX_CHARACTERS = 500
 _MAX_DEPTH = 12
 _MAX_EXPONENT = 6

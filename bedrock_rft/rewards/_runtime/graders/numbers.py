@@ -9,8 +9,6 @@ from typing import Any
 from bedrock_rft.rewards._runtime.graders.extraction import find_final_answer
 from bedrock_rft.rewards._runtime.graders.latex import TEXT
 
-__all__ = ["answer_number", "last_number", "parse_number", "reference_number"]
-
 _MAX_DIGITS = 400
 """Largest number of digits that are read; more digits are not an answer, and cost time."""
 

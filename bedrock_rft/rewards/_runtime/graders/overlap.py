@@ -15,8 +15,6 @@ from bedrock_rft.rewards._runtime.graders.json_match import find_json
 from bedrock_rft.rewards._runtime.reward import Leaf
 from bedrock_rft.rewards._runtime.rollout import Rollout
 
-__all__ = ["Repetition", "SetF1", "TokenF1"]
-
 _MAX_CHARACTERS = 100_000
 _ARTICLES = frozenset({"a", "an", "the"})
 _SEPARATOR = re.compile(r"[,;|\n]")

@@ -16,8 +16,6 @@ from bedrock_rft.rewards._runtime.graders.templates import (
 )
 from bedrock_rft.rewards._runtime.rollout import Rollout, Score
 
-__all__ = ["LabelModel", "ScoreModel"]
-
 _SYSTEM_ROLES = ("system", "developer")
 _FORMAT = (
     'Respond with one JSON object and nothing else: {{"steps": [{{"description": "…", "conclusion": "…"}}], "result": '

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-__all__ = ["METRICS", "metric_function", "with_dependencies"]
-
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 METRICS: dict[str, str] = {

@@ -10,8 +10,6 @@ from bedrock_rft.rewards._runtime.graders.extraction import boxed, strip_thought
 from bedrock_rft.rewards._runtime.reward import Leaf
 from bedrock_rft.rewards._runtime.rollout import Rollout
 
-__all__ = ["Format", "Length"]
-
 _OLD_NAMES = {"most": "max_length", "room": "tolerance", "least": "min_length"}
 
 

@@ -17,8 +17,6 @@ from bedrock_rft.rewards._runtime.graders.templates import (
 from bedrock_rft.rewards._runtime.reward import Leaf
 from bedrock_rft.rewards._runtime.rollout import Rollout
 
-__all__ = ["PythonGrader", "Similarity", "StringCheck"]
-
 _OPERATIONS: dict[str, Callable[[str, str], bool]] = {
     "eq": str.__eq__,
     "ne": str.__ne__,

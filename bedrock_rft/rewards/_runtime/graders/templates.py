@@ -10,8 +10,6 @@ from bedrock_rft.rewards._runtime.graders.extraction import strip_thoughts
 from bedrock_rft.rewards._runtime.graders.json_match import json_text, parse_json
 from bedrock_rft.rewards._runtime.rollout import Rollout
 
-__all__ = ["MissingFromSampleError", "openai_inputs", "render", "validate_template"]
-
 _SLOT = re.compile(r"\{\{\s*(.*?)\s*\}\}", re.DOTALL)
 _STEP = re.compile(r"\.([\w-]+)|\[(\d+)\]|\[(['\"])(.+?)\3\]")
 _PATH = re.compile(rf"(item|sample)((?:{_STEP.pattern.replace(chr(92) + '3', chr(92) + '5')})+)")

@@ -13,8 +13,6 @@ from bedrock_rft.rewards._runtime.graders.json_match import find_json, json_equa
 from bedrock_rft.rewards._runtime.reward import Leaf
 from bedrock_rft.rewards._runtime.rollout import Rollout
 
-__all__ = ["ToolCall"]
-
 _TAG = re.compile(r"<tool_call>(.*?)(?:</tool_call>|$)", re.DOTALL)
 _MAX_CALLS = 50
 

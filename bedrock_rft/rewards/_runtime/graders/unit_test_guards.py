@@ -15,8 +15,6 @@ import unittest
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
-__all__ = ["DEFINITIONS", "Instrument", "Originals", "guard_assertions", "honest"]
-
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _MAX_DEPTH = 6
 _MAX_ITEMS = 1000

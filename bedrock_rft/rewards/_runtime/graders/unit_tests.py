@@ -27,8 +27,6 @@ from bedrock_rft.rewards._runtime.graders.extraction import fenced_blocks, strip
 from bedrock_rft.rewards._runtime.reward import Leaf
 from bedrock_rft.rewards._runtime.rollout import Rollout, Score, finite_float
 
-__all__ = ["PassesTests", "find_code"]
-
 _MAX_CHARACTERS = 200_000
 _PYTHON = frozenset({"python", "py", "python3", "py3", "pycon"})
 _RUNNER = Path(__file__).with_name("unit_test_runner.py")
