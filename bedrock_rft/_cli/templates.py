@@ -28,7 +28,7 @@ def correct(rollout):
 '''
 
 _TEST = '''\
-"""Try the reward on a few answers: python -m pytest {test}"""
+"""Try the reward on a few answers: python -m pytest {test} (pip install pytest)"""
 
 from {module} import correct
 
@@ -58,7 +58,7 @@ reward_name = "{name}-reward"
 
 [hyperparameters]
 n_epochs = 1
-batch_size = 16
+batch_size = 8
 
 [metadata]
 project = "{name}"

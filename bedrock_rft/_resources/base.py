@@ -227,7 +227,9 @@ def iterate_sync(source: AsyncGenerator[R, None] | PagedIterator[R]) -> Generato
 def identifier(value: object, name: str) -> str:
     """Return the id of an object, or the id itself. Raise `ConfigurationError` for anything else."""
     found = value if isinstance(value, str) else getattr(value, "id", None)
-    if not isinstance(found, str) or not found.strip():
+    if isinstance(found, str) and not found.strip():
+        raise ConfigurationError(f"{name} is an empty id. Pass the id of an object of the service.")
+    if not isinstance(found, str):
         raise ConfigurationError(f"{name} must be an object of the service or its id, not {type(value).__name__}.")
     return found
 

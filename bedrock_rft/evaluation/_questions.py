@@ -127,6 +127,8 @@ def _parse_model(value: Any) -> Model:
         )
     if isinstance(value, ServedModel):
         return Model(value.id, value.id)
+    if isinstance(value, str):
+        raise ConfigurationError("models has an empty id. Remove it, or pass the id of a model.")
     raise ConfigurationError(f"models takes ids, jobs, checkpoints or Model objects, not {type(value).__name__}.")
 
 

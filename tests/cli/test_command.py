@@ -40,6 +40,18 @@ def test_each_help_page_is_as_recorded() -> None:
     assert max(map(len, found.splitlines())) <= 80
 
 
+def test_the_page_names_every_command() -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "command.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?:`(\w+)`)? ?\| (`.*) \|$", page.partition("## From nothing")[0], re.MULTILINE)
+    named = {
+        f"bedrock-rft {noun} {verb}".replace("  ", " ")
+        for noun, verbs in rows
+        for verb in re.findall(r"`(.*?)`", verbs)
+    }
+    groups = {words for words, inner, _ in every_command() if hasattr(inner, "list_commands")}
+    assert named == {words for words, _, _ in every_command()} - groups
+
+
 def test_each_command_names_its_json() -> None:
     without = {words for words, inner, _ in every_command() if not getattr(inner, "shape", None)}
     groups = {words for words, inner, _ in every_command() if hasattr(inner, "list_commands")}

@@ -111,6 +111,31 @@ def test_a_dry_run_sends_nothing_and_prints_the_request(folder: Path, client: Cl
     assert (len(list(client.jobs.list())), len(list(client.files.list()))) == before
 
 
+def test_a_new_project_runs_on_the_local_service_with_any_arn(folder: Path) -> None:
+    assert command("init", "new").code == 0
+    refused = create("new/run.toml", "-y", code=2)
+    assert "pass any function's ARN" in refused.error["message"]
+    job = create("new/run.toml", "--reward", ARN).json["id"]
+    assert command("jobs", "wait", job).code == 0
+    codes = {each["code"] for each in command("jobs", "health", job, "-o", "json").json["findings"]}
+    assert "too_few_steps" not in codes, "the generated job has enough steps to be judged"
+    assert (folder / "new").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("jobs", "watch", ""), "job is an empty id"),
+        (("eval", "run", "train.jsonl", "--reward", "reward.py", "--model", ""), "has an empty id"),
+    ],
+)
+def test_an_empty_shell_variable_is_named(folder: Path, arguments: tuple[str, ...], message: str) -> None:
+    (folder / "reward.py").write_text(REWARD)
+    done = command(*arguments)
+    assert done.code == 2
+    assert message in " ".join(done.err.split())
+
+
 REWARD = """
 from bedrock_rft import rewards
 

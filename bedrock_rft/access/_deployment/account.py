@@ -235,7 +235,8 @@ class Account:
             if host:
                 raise ConfigurationError(
                     f"This client uses a local service, but {host} is AWS, and a real account would be changed. Make a "
-                    f"client for AWS, or point AWS_ENDPOINT_URL_{service.upper()} at this machine too."
+                    f"client for AWS, or point AWS_ENDPOINT_URL_{service.upper()} at this machine too. A job on the "
+                    "local service needs no deployment: pass any function's ARN; the service uses its own reward."
                 )
 
 
