@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import IO
 
 _DETACHED = 0x00000008  # DETACHED_PROCESS of Windows
+# `python -m` would import modules from the current folder, which may be anyone's, before those that are installed.
+_RUN = (
+    "import sys; sys.path[:] = [one for one in sys.path if one]; module = sys.argv.pop(1); "
+    "import runpy; runpy.run_module(module, run_name='__main__', alter_sys=True)"
+)
 _POSIX = os.name == "posix"
+
+
+def open_private(path: Path) -> IO[bytes]:
+    """Open a new file to write, which only this user can read."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o600), "wb")
 
 
 def start(module: str, arguments: Sequence[str], *, log: Path | None = None) -> subprocess.Popen[bytes]:
@@ -21,10 +31,10 @@ def start(module: str, arguments: Sequence[str], *, log: Path | None = None) -> 
         arguments: its arguments. Other users of the machine can read them.
         log: a file for its standard error; its standard output is then a pipe. By default both are dropped.
     """
-    errors: IO[bytes] | int = subprocess.DEVNULL if log is None else log.open("wb")
+    errors: IO[bytes] | int = subprocess.DEVNULL if log is None else open_private(log)
     try:
         process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603 - this Python, with a module of this package
-            [sys.executable, "-m", module, *arguments],
+            [sys.executable, "-c", _RUN, module, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL if log is None else subprocess.PIPE,
             stderr=errors,

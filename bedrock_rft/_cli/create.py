@@ -7,18 +7,21 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import click
 
-from bedrock_rft._cli.command import Command, many
+from bedrock_rft._cli.command import PROGRAM, Command, many
 from bedrock_rft._cli.completion import file_ids
-from bedrock_rft._cli.failures import FOUND_ERRORS, finish, warn
+from bedrock_rft._cli.failures import FOUND_ERRORS, finish, on_interrupt, warn
 from bedrock_rft._cli.files import upload_file
 from bedrock_rft._cli.job_file import JobSettings, is_path, read_body, read_job_file, with_flags
 from bedrock_rft._cli.jobs import JOB, JOB_FIELDS
+from bedrock_rft._cli.lock import one_process
 from bedrock_rft._cli.output import note, print_text, show_one, to_json
 from bedrock_rft._cli.reward_source import is_file, load_gold, resolve_file, reward_target
 from bedrock_rft._cli.settings import confirm, open_client, settings
+from bedrock_rft._core.output import print_error
 
 if TYPE_CHECKING:
     from bedrock_rft import Client
@@ -92,14 +95,22 @@ def create(job_file: str | None, gold: str | None, card: str | None, *, new: boo
 def _create(client: Client, given: JobSettings, gold: str | None, *, new: bool) -> Any:
     source, package = _reward(client, given)
     name = given.name
-    if name is None and not new:
+    if name is None and new:  # for Ctrl-C or a crash before the response
+        name = f"cli-{uuid4().hex}"
+    elif name is None:
         name = given.derived_name(source if package is None else package.code_sha256)
-        existing = client.jobs.find(name)
-        if existing is not None:
-            note(f"The job was created earlier. --new creates another one with the same content ({name}).")
-            if existing.status in {"failed", "cancelled"}:
-                warn(f"Job {existing.id} is {existing.status}. Pass --new to train again.")
-            return existing
+    with one_process(name):
+        if not (given.name or new):
+            existing = client.jobs.find(name)
+            if existing is not None:
+                note(f"The job was created earlier. --new creates another one with the same content ({name}).")
+                if existing.status in {"failed", "cancelled"}:
+                    warn(f"Job {existing.id} is {existing.status}. Pass --new to train again.")
+                return existing
+        return _create_named(client, given, gold, source, package, name)
+
+
+def _create_named(client: Client, given: JobSettings, gold: str | None, source: str, package: Any, name: str) -> Any:
     _request(client, given, source if package is None else None, name)  # raises before anything is sent
     training = str(given.training_file)
     if is_path(training):
@@ -109,6 +120,7 @@ def _create(client: Client, given: JobSettings, gold: str | None, *, new: bool) 
     files = {"training_file": _upload(client, training)}
     if given.validation_file is not None:
         files["validation_file"] = _upload(client, given.validation_file, min_records=1)
+    on_interrupt(lambda: print_error(f"Stopped. The job may exist. Search with: {PROGRAM} jobs find {name}"))
     return client.jobs.create(
         str(given.model),
         reward=source,
@@ -231,7 +243,7 @@ def _tables(flags: Mapping[str, Any]) -> Mapping[str, Any]:
     for name, text in _pairs("--hyperparameter", flags["further"]).items():
         try:
             hyperparameters[name] = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             hyperparameters[name] = text
     names = ("model", "training_file", "validation_file", "reward", "reward_name", "name")
     return {

@@ -102,7 +102,7 @@ def _parse_object(text: str | None) -> dict[str, Any]:
         return {}
     try:
         found: Any = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise click.UsageError(f"--sampling is not JSON: {error}.") from None
     if not isinstance(found, dict):
         raise click.UsageError('--sampling must be a JSON object, such as {"top_p": 0.9}.')

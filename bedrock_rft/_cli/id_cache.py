@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bedrock_rft._cli.background import start
+from bedrock_rft._cli.background import open_private, start
 
 _FRESH = 60.0
 """Seconds for which cached ids are used without a request."""
@@ -74,8 +74,8 @@ def renew(kind: str, options: Mapping[str, Any], path: Path) -> None:
         else:
             found = [(file.id, file.filename) for file in islice(client.files.list(), _MAX_IDS)]
     written = path.with_suffix(f".{os.getpid()}")
-    written.write_text(json.dumps(found), encoding="utf-8")
-    written.chmod(0o600)
+    with open_private(written) as stream:
+        stream.write(json.dumps(found).encode())
     written.replace(path)
 
 

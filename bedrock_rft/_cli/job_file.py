@@ -58,12 +58,14 @@ class JobSettings:
         Args:
             reward: the ARN of the reward, or a digest of its code.
         """
+        from bedrock_rft.types.method import Hyperparameters
+
         content = [
             self.model,
             _digest(self.training_file),
             _digest(self.validation_file),
             reward,
-            dict(self.hyperparameters),
+            Hyperparameters.of(self.hyperparameters).sent(),  # 1 and 1.0 are the same multiplier
             dict(self.metadata),
         ]
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
@@ -89,7 +91,7 @@ def read_job_file(path: str) -> JobSettings:
         found = loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise click.UsageError(f"{path} cannot be read: {error.strerror}.") from None
-    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, UnicodeDecodeError, or nested too deeply
         raise click.UsageError(f"{path} is not valid TOML: {error}.") from None
     for key, value in found.items():
         _check(path, key, value)
@@ -109,7 +111,7 @@ def _read_openai_body(path: str) -> JobSettings:
         body = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise click.UsageError(f"{path} cannot be read: {error.strerror}.") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise click.UsageError(f"{path} is not valid JSON: {error}.") from None
     if not isinstance(body, dict):
         raise click.UsageError(f"{path} is not a JSON object.")

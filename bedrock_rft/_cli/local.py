@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from bedrock_rft._cli.background import start
+from bedrock_rft._cli.background import open_private, start
 from bedrock_rft._cli.command import Group, choices
 from bedrock_rft._cli.failures import ERROR, finish
 from bedrock_rft._cli.id_cache import cache_folder
@@ -141,7 +141,8 @@ def _detach() -> Mapping[str, str]:
 
 
 def _write_state(path: Path, url: str) -> Callable[[], None]:
-    path.write_text(json.dumps({"pid": os.getpid(), "url": url}), encoding="utf-8")
+    with open_private(path) as stream:
+        stream.write(json.dumps({"pid": os.getpid(), "url": url}).encode())
 
     def forget() -> None:
         for one in (path, path.with_suffix(".log")):
