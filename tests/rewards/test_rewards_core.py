@@ -394,6 +394,23 @@ def test_of_nested_deadlines_the_earliest_counts() -> None:
     assert time.monotonic() - began < 3
 
 
+def test_a_deadline_that_passes_before_the_work_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    start_timer, begun = signal.setitimer, list[int]()
+
+    def start_late(which: int, seconds: float, interval: float = 0.0) -> tuple[float, float]:
+        before = start_timer(which, seconds, interval)
+        if seconds:
+            signal.raise_signal(signal.SIGALRM)  # as on a machine that is busy for a millisecond
+        return before
+
+    handler = signal.getsignal(signal.SIGALRM)
+    monkeypatch.setattr(signal, "setitimer", start_late)
+    run_until(lambda: begun.append(1), time.monotonic() - 1)
+    assert begun == []
+    assert signal.getsignal(signal.SIGALRM) is handler
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
 def test_an_alarm_of_the_caller_reaches_the_caller() -> None:
     class CallerError(Exception):
         pass

@@ -52,9 +52,9 @@ def _interrupt_after(seconds: float, interval: float, work: Callable[[], object]
     began = time.monotonic()
     outer_seconds, outer_interval = signal.getitimer(signal.ITIMER_REAL)
     outer_handler = signal.signal(signal.SIGALRM, _interrupt)
-    signal.setitimer(signal.ITIMER_REAL, min(seconds, outer_seconds or seconds), interval)
     try:
-        try:
+        try:  # encloses the start of the timer, which may end before the next statement
+            signal.setitimer(signal.ITIMER_REAL, min(seconds, outer_seconds or seconds), interval)
             work()
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
