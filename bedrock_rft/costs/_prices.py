@@ -87,7 +87,7 @@ class Prices(ShortRepr):
         name = "packaged" if given is None else sanitize_line(str(file), 200)
         try:
             content: Any = json.loads(file.read_text("utf-8-sig"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ConfigurationError(f"The prices in {name} cannot be read: {sanitize_line(str(error), 200)}") from None
         rows = cast("Any", content).get("prices") if isinstance(content, dict) else None
         if not isinstance(rows, list) or not rows:

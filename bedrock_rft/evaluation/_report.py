@@ -106,7 +106,7 @@ class Evaluation(Findings):
                 return kind.validate_python(fields)
         except OSError as error:
             raise ConfigurationError(f"{name} cannot be read: {error.strerror}.") from None
-        except (ValueError, AttributeError, LookupError, TypeError):
+        except (ValueError, AttributeError, LookupError, TypeError, RecursionError):
             raise ConfigurationError(f"{name} is not a report of an evaluation that to_json wrote.") from None
 
     def facts(self) -> Sequence[tuple[str, str]]:

@@ -58,7 +58,7 @@ class RunRecord(ShortRepr):
         name = sanitize_line(os.fspath(path), 200)
         try:
             found: Any = json.loads(Path(path).read_text("utf-8-sig"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ConfigurationError(f"{name} cannot be read: {sanitize_line(str(error), 200)}") from None
         fields = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
         if fields.pop("bedrock_rft_record", None) != _VERSION or not isinstance(fields.get("request"), dict):

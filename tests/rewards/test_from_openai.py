@@ -217,9 +217,12 @@ MODEL: Json = {
         (multi("a if a else 0", a=EQUAL), "only numbers"),
         (multi("sqrt(a, a)", a=EQUAL), "only numbers"),
         (multi("a", a=similar("cosine")), r"grader\.a cannot be translated"),
+        (multi("check", a=EQUAL) | {"graders": [EQUAL, EQUAL]}, "two of its graders have the same name"),
         (MODEL, rf"its model 'o4-mini-2025-04-16' is not on Bedrock\. .*judge='{JUDGE}'\. Another model"),
         ("no-such-file.json", "cannot be read"),
         ("{", "not JSON"),
+        ('{"a":' * 100_000, "not JSON"),
+        (__file__ + "\0", "cannot be read"),
         (3, "it is of type int"),
     ],
 )

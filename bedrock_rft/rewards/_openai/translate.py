@@ -139,7 +139,10 @@ class _Translator:
         graders = grader["graders"]
         by_name: Mapping[str, Any]
         if isinstance(graders, Sequence):
-            by_name = {str(_load(one).get("name")): one for one in cast("Sequence[object]", graders)}
+            pairs = [(str(_load(one).get("name")), one) for one in cast("Sequence[object]", graders)]
+            by_name = dict(pairs)
+            if len(by_name) < len(pairs):
+                _refuse(label, "two of its graders have the same name", "Give each grader a name of its own")
         else:
             inner = _load(graders)
             by_name = {str(inner.get("name")): inner} if isinstance(inner.get("type"), str) else inner
@@ -207,11 +210,12 @@ def _load(value: object) -> Mapping[str, Any]:
     if not text.lstrip().startswith("{"):
         try:
             text = Path(text).read_text(encoding="utf-8-sig")
-        except OSError as error:
-            raise ConfigurationError(f"'{sanitize_line(text, 120)}' cannot be read: {error.strerror}.") from error
+        except (OSError, ValueError) as error:  # ValueError: it is not UTF-8, or its path has a null character
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigurationError(f"'{sanitize_line(text, 120)}' cannot be read: {reason}.") from error
     try:
         loaded = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"The grader is not JSON: {error}.") from error
     return _mapping(loaded) or _refuse("grader", "the JSON is not an object", "Pass one grader or one job")
 
