@@ -101,7 +101,7 @@ class AsyncRewards(AsyncResource):
         tags: Mapping[str, str] | None = None,
         plan: None = None,
     ) -> DeployedReward:
-        """Deploy a reward to Lambda with an execution role of its own, and return the value that a job takes.
+        """Deploy a reward to Lambda with its own execution role, and return the value to pass to `jobs.create`.
 
         ```python
         reward = client.rewards.deploy(correct, name="my-reward", dataset="train.jsonl")
@@ -123,13 +123,13 @@ class AsyncRewards(AsyncResource):
             gold: a function that returns the right answer to a record, as in `rewards.check`.
             timeout: seconds that an invocation may take, 1 to 900; by default the package's, usually 300.
             memory: megabytes, 128 to 10,240; by default the package's, usually 512.
-            models: ids of models that the function may invoke, beside those of its judges.
+            models: ids of models that the function may invoke, in addition to those of its judges.
             requirements: packages to install with it, each as `name==version`.
             include: further files.
-            allow: text that looks like a secret and is none, as `rewards.package` takes it.
+            allow: text that looks like a secret but is not, as in `rewards.package`.
             runtime: Lambda's name of a Python version.
             architecture: `x86_64` or `arm64`.
-            role_arn: the ARN of an execution role to use as it is; by default a role is created.
+            role_arn: the ARN of an execution role to use unchanged; by default a role is created.
             permissions_boundary: the ARN of the permissions boundary of the created role, if your organisation requires
                 one; by default the present one stays.
             bucket: the name of an S3 bucket of the account, in the function's region. A package that is too large for a

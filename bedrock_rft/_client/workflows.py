@@ -208,14 +208,14 @@ class AsyncWorkflows(AsyncResource):
         prices: Prices | None = None,
         history: bool = True,
     ) -> Estimate:
-        """Estimate a run before it starts: steps, rollouts, invocations, tokens, training hours and money, as ranges.
+        """Estimate a run before it starts: steps, rollouts, invocations, tokens, training hours and cost, as ranges.
 
         ```python
         print(client.estimate("train.jsonl", reward=correct, hyperparameters={"n_epochs": 1, "batch_size": 16}))
         ```
 
         Nothing is uploaded or created. The pace is measured from the events of up to five finished jobs of this account
-        with this model; without such a job it is an assumption, and the estimate says so.
+        with this model; without such a job it is assumed, and the estimate lists the assumption.
 
         Args:
             dataset: a path, or records.

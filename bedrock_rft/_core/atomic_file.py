@@ -13,9 +13,9 @@ from bedrock_rft._core.text import sanitize_line
 
 
 class AtomicFile:
-    """A file that is written beside its path with mode 0600, and moved there by `commit`.
+    """A file that is written next to its path with mode 0600, and moved there by `commit`.
 
-    Without a `commit`, leaving the context removes it, and a file that existed before stays as it is.
+    Without a `commit`, leaving the context removes it, and a file that existed before is not changed.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

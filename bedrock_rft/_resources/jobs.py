@@ -107,7 +107,7 @@ class AsyncJobs(AsyncMonitoring):
                 hyperparameters can be replaced. The name and other metadata are not copied.
 
         Raises:
-            AmbiguousCreateError: the job may exist; the error says how to search for it.
+            AmbiguousCreateError: the job may exist; the error explains how to search for it.
             ConfigurationError: an argument is invalid; nothing was sent.
             APIStatusError: the service rejected the request.
         """

@@ -112,7 +112,7 @@ async def _reward(jobs: AsyncResource, job: Job, reward: Any, unknown: list[str]
     if known is None and arn is not None:
         try:
             known = await jobs._session.transport.run(lambda: _package_hash(jobs._session.config, arn))
-        except Exception as error:  # noqa: BLE001 - botocore raises errors of its own, whose text may hold secrets
+        except Exception as error:  # noqa: BLE001 - botocore raises other errors, whose text may hold secrets
             unknown.append(f"hash of the reward's package: Lambda did not return it ({type(error).__name__})")
         if known is None and not any("package" in each for each in unknown):
             unknown.append("hash of the reward's package: pass reward=, or use a client with AWS credentials")

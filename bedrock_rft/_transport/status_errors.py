@@ -216,7 +216,7 @@ def retry_after(response: Response) -> float | None:
 
 
 def parse_response(model: type[P], response: Response, request: Request, config: Config) -> P:
-    """Return the payload of a successful response. Raise `APIResponseError` if the body is none of this model."""
+    """Return the payload of a successful response. Raise `APIResponseError` if the body does not fit the model."""
     try:
         return model.read(response.content)
     except ValueError:

@@ -62,7 +62,7 @@ def split(
         share: share of the records for validation, above 0 and below 1. Each side gets at least one record. Equal
             prompts stay together, which may make the share slightly larger.
         seed: random seed; the same seed gives the same files.
-        train: path of the training file; by default `NAME.train.jsonl` beside the file.
+        train: path of the training file; by default `NAME.train.jsonl` next to the file.
         validation: path of the validation file; by default `NAME.validation.jsonl`.
 
     Raises:

@@ -18,7 +18,7 @@ from bedrock_rft.evaluation._questions import Question
 from bedrock_rft.evaluation._resume_file import Answer, AnswerScore, ResumeFile
 from bedrock_rft.evaluation._sampling import AdaptiveLimiter, Sampler, sample_all
 from bedrock_rft.rewards._batch.score import check_pickle, worker_died
-from bedrock_rft.rewards._batch.worker import Job, concerns_single_answer, score_together
+from bedrock_rft.rewards._batch.worker import ScoringTask, concerns_single_answer, score_together
 from bedrock_rft.rewards._targets.entry_point import EntryPoint, InProcessTarget
 from bedrock_rft.rewards._targets.handler_response import parse_response, parse_scores
 from bedrock_rft.rewards._targets.resolve import lambda_arn, resolve_target
@@ -56,19 +56,21 @@ def create_scorer(reward: object, client: Any, executor: Executor | None = None)
         scores = parse_scores(response, [str(entry["id"]) for entry in entries])
         return [AnswerScore(result.score, dict(result.metrics)) for result in scores]
 
-    job = Job(uuid4().hex, reward, timeout, _LOCAL_MEMORY_MB)
-    scoring = score if executor is None else _executor_scoring(executor, job)
+    task = ScoringTask(uuid4().hex, reward, timeout, _LOCAL_MEMORY_MB)
+    scoring = score if executor is None else _executor_scoring(executor, task)
     concurrency = 1 if target.arn is None and executor is None else _LAMBDA_INVOCATIONS
     return Scorer(target.name, f"{target.name} {target.fingerprint}", concurrency, scoring, target.close)
 
 
-def _executor_scoring(executor: Executor, job: Job) -> Callable[[Sequence[Mapping[str, Any]]], list[AnswerScore]]:
+def _executor_scoring(
+    executor: Executor, task: ScoringTask
+) -> Callable[[Sequence[Mapping[str, Any]]], list[AnswerScore]]:
     """Return a function that scores a batch in a worker. Raises `ConfigurationError` if a process cannot get it."""
-    check_pickle(job, executor)
+    check_pickle(task, executor)
 
     def score(entries: Sequence[Mapping[str, Any]]) -> list[AnswerScore]:
         try:
-            results = executor.submit(score_together, job, entries).result()
+            results = executor.submit(score_together, task, entries).result()
         except BrokenExecutor as error:
             raise worker_died(error) from error
         return [AnswerScore(cast("float", value), dict(metrics)) for value, metrics, _ in results]

@@ -54,7 +54,7 @@ class RunRecord(ShortRepr):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> RunRecord:
-        """Read a record that `to_json` wrote. Raises `ConfigurationError` if the file is none."""
+        """Read a record that `to_json` wrote. Raises `ConfigurationError` if the file is not a record."""
         name = sanitize_line(os.fspath(path), 200)
         try:
             found: Any = json.loads(Path(path).read_text("utf-8-sig"))

@@ -57,7 +57,7 @@ def rank_checkpoints(metrics: Metrics, by: Criterion) -> tuple[RankedCheckpoint,
         found = [_by_reward(metrics, one) for one in metrics.checkpoints]
         missing = "no reward up to a checkpoint"
     else:
-        found = [_by_evaluation(by, one) for one in metrics.checkpoints]
+        found = [_rank_by_evaluation(by, one) for one in metrics.checkpoints]
         missing = "no checkpoint in this evaluation. Evaluate models=[*client.jobs.checkpoints(job)]"
     ranked = [one for one in found if one is not None]
     if not ranked:
@@ -110,7 +110,7 @@ def _by_reward(metrics: Metrics, one: Checkpoint) -> RankedCheckpoint | None:
     return RankedCheckpoint(one, fmean(values), f"mean reward of {len(values)} training steps") if values else None
 
 
-def _by_evaluation(evaluation: Criterion, one: Checkpoint) -> RankedCheckpoint | None:
+def _rank_by_evaluation(evaluation: Criterion, one: Checkpoint) -> RankedCheckpoint | None:
     score = _evaluated(evaluation, one.fine_tuned_model_checkpoint)
     if score is None:
         return None

@@ -51,7 +51,7 @@ class Rehearsal(Findings):
         load: the load of the planned run on the reward; None if the reward was never invoked.
         evaluation: the evaluation of the base model, if requested.
         base: the scores of the base model's answers by prompt.
-        estimate: hours and money of the planned run, as `client.estimate` works them out, with an assumed pace; None if
+        estimate: hours and cost of the planned run, as `client.estimate` calculates them, with an assumed pace; None if
             the reward was never invoked.
     """
 

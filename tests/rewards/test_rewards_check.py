@@ -277,7 +277,7 @@ ROWS: dict[str, tuple[Any, str | None, str]] = {
     "breaks on one": (
         scored(lambda entry: score(entry) if entry["messages"][0] else 0.0),
         "one_bad_rollout",
-        "costs the whole batch its scores",
+        "leaves the whole batch without scores",
     ),
     "first only": (of_all(lambda results: results[:1]), "ids_missing", "left out"),
 }

@@ -37,7 +37,7 @@ _MAX_SETTINGS = 64 * 1024
 """More bytes than the other parameters of a request have."""
 _MAX_MISSING = 10
 """Answers in a row, in about 30 seconds, after which a function that is not found was deleted."""
-_OTHER_NAME = "Choose another name=, or pass its ARN to jobs.create(reward=…) as it is."
+_OTHER_NAME = "Choose another name=, or pass its ARN to jobs.create(reward=…)."
 _DESCRIPTION = "Reward function for reinforcement fine-tuning on Amazon Bedrock, deployed with bedrock_rft"
 _UNMANAGED_SETTINGS = (
     "Environment",
@@ -102,7 +102,7 @@ class DesiredFunction:
 
 @dataclass(frozen=True)
 class Function:
-    """The function as it is."""
+    """The existing function."""
 
     settings: Mapping[str, Any]
     tags: Mapping[str, str]
@@ -116,7 +116,7 @@ def fits_request(package: Package) -> bool:
 
 
 def find_function(account: Account, name: str, *, versions: bool = True) -> Function | None:
-    """Return the function as it is, or None if it does not exist."""
+    """Return the existing function, or None if it does not exist."""
     found = account.get_or_none("lambda", "GetFunction", FunctionName=name, expect=("Configuration",))
     if found is None:
         return None

@@ -73,7 +73,9 @@ def check_tags(tags: Mapping[str, str] | None, name: str) -> dict[str, str]:
     """Validate the user's tags, and return them with the tags of a deployment. Raises `ConfigurationError`."""
     given = dict(tags or {})
     if len(given) > _MAX_TAGS:
-        raise ConfigurationError(f"tags has {len(given)} entries; {_MAX_TAGS} are possible beside the package's own.")
+        raise ConfigurationError(
+            f"tags has {len(given)} entries; {_MAX_TAGS} are possible in addition to the package's own."
+        )
     folded = [str(key).casefold() for key in given]
     if len({*folded}) < len(folded):
         alike = [key for key in given if folded.count(str(key).casefold()) > 1]

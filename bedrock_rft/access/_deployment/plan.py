@@ -134,7 +134,7 @@ class Plan(ShortRepr):
 
 
 def describe_difference(name: str, present: object, desired: object) -> str:
-    """Return a line that shows a setting as it is and as it should be."""
+    """Return a line that shows the current and the planned value of a setting."""
     return f"{name}: {_short(present)} → {_short(desired)}"
 
 

@@ -62,7 +62,7 @@ class DesiredRole:
 
 @dataclass(frozen=True)
 class Role:
-    """The role as it is."""
+    """The existing role."""
 
     arn: str
     trust: dict[str, Any]
@@ -73,7 +73,7 @@ class Role:
 
 
 def find_role(account: Account, name: str) -> Role | None:
-    """Return the role as it is, or None if it does not exist."""
+    """Return the existing role, or None if it does not exist."""
     found = account.get_or_none("iam", "GetRole", expect=("Role.Arn",), RoleName=name)
     if found is None:
         return None

@@ -32,7 +32,7 @@ def progress(state: State, now: float) -> list[str]:
 
 
 def money(state: State, now: float) -> str:
-    """Return the money so far and at the end, and name the unknown part of it; empty if there is none to show."""
+    """Return the cost so far and at the end, and name the unknown part of it; empty if there is none to show."""
     cost = state.cost(now)
     return f"cost {cost.summary} (published price; rounding is not known)" if cost is not None and cost.summary else ""
 

@@ -19,7 +19,7 @@ from uuid import uuid4
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.errors import ConfigurationError, RewardError
 from bedrock_rft.rewards._batch.entries import read_entries
-from bedrock_rft.rewards._batch.worker import Job, Result, close_targets, score_entries
+from bedrock_rft.rewards._batch.worker import Result, ScoringTask, close_targets, score_entries
 from bedrock_rft.rewards._targets.resolve import lambda_arn, resolve_target
 
 _BATCH_CHARACTERS = 1_000_000
@@ -97,18 +97,18 @@ def score(
     if isinstance(size, bool) or size < 1:
         raise ConfigurationError(f"batch_size is {batch_size!r}. Use a whole number of at least 1.")
     limit = _LONGEST_TIMEOUT if timeout is None and arn is None else timeout
-    job = Job(uuid4().hex, reward, limit, memory, client)
-    check_pickle(job, executor)
+    task = ScoringTask(uuid4().hex, reward, limit, memory, client)
+    check_pickle(task, executor)
     probe = resolve_target(
         reward, timeout=limit, memory=memory, client=client
     )  # raises for mistakes before the first row is read
     fingerprint = f"{probe.name} {probe.fingerprint}" if resume is not None else ""
     probe.close()
-    return _score(job, rows, executor, resume, fingerprint, size, progress, in_lambda=arn is not None)
+    return _score(task, rows, executor, resume, fingerprint, size, progress, in_lambda=arn is not None)
 
 
 def _score(
-    job: Job,
+    task: ScoringTask,
     rows: object,
     executor: Executor | None,
     resume: str | os.PathLike[str] | None,
@@ -119,7 +119,7 @@ def _score(
     in_lambda: bool,
 ) -> Iterator[ScoredAnswer]:
     with ExitStack() as stack:
-        stack.callback(close_targets, job.key)
+        stack.callback(close_targets, task.key)
         stored = (
             None if resume is None else stack.enter_context(closing(_ScoreFile(Path(resume).expanduser(), fingerprint)))
         )
@@ -134,7 +134,7 @@ def _score(
                 break
             yield found
             index += 1
-        for batch, results in _run(job, _batches(entries, size), executor):
+        for batch, results in _run(task, _batches(entries, size), executor):
             scored = [
                 ScoredAnswer(index + place, str(entry.get("id", "")), *result)
                 for place, (entry, result) in enumerate(zip(batch, results, strict=True))
@@ -148,17 +148,17 @@ def _score(
 
 
 def _run(
-    job: Job, batches: Iterator[list[dict[str, Any]]], executor: Executor | None
+    task: ScoringTask, batches: Iterator[list[dict[str, Any]]], executor: Executor | None
 ) -> Iterator[tuple[list[dict[str, Any]], list[Result]]]:
     """Yield each batch with its results, in order; with an executor, some batches run ahead."""
     if executor is None:
         for batch in batches:
-            yield batch, score_entries(job, batch)
+            yield batch, score_entries(task, batch)
         return
     pending: deque[tuple[list[dict[str, Any]], Future[list[Result]]]] = deque()
     try:
         for batch in batches:
-            pending.append((batch, executor.submit(score_entries, job, batch)))
+            pending.append((batch, executor.submit(score_entries, task, batch)))
             if len(pending) >= _BATCHES_AHEAD:
                 yield pending[0][0], pending[0][1].result()
                 pending.popleft()
@@ -195,12 +195,12 @@ def _batches(entries: Iterator[dict[str, Any]], size: int) -> Iterator[list[dict
         yield batch
 
 
-def check_pickle(job: Job, executor: Executor | None) -> None:
+def check_pickle(task: ScoringTask, executor: Executor | None) -> None:
     """Raise `ConfigurationError` if the workers of an executor are processes that the reward cannot be sent to."""
     if not isinstance(executor, ProcessPoolExecutor):
         return
     try:
-        pickle.dumps(job)
+        pickle.dumps(task)
     except Exception as error:
         raise ConfigurationError(
             f"The reward cannot be sent to other processes: {sanitize_line(str(error), 200)}. Write it into a file, "

@@ -24,7 +24,7 @@ _lock = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Job:
+class ScoringTask:
     """A reward to score with, and a key by which a worker keeps its target between batches."""
 
     key: str
@@ -34,23 +34,23 @@ class Job:
     client: Any = None
 
 
-def score_entries(job: Job, entries: Sequence[Mapping[str, Any]]) -> list[Result]:
+def score_entries(task: ScoringTask, entries: Sequence[Mapping[str, Any]]) -> list[Result]:
     """Score a batch, in order. If the whole batch fails, each answer is scored alone.
 
     Raises:
         RewardError: the error concerns every answer, such as a reward that cannot be loaded.
     """
     try:
-        return score_together(job, entries)
+        return score_together(task, entries)
     except RewardError as error:
         if not concerns_single_answer(error):
             raise
-        return [_score_one(_target(job), entry) for entry in entries]
+        return [_score_one(_target(task), entry) for entry in entries]
 
 
-def score_together(job: Job, entries: Sequence[Mapping[str, Any]]) -> list[Result]:
+def score_together(task: ScoringTask, entries: Sequence[Mapping[str, Any]]) -> list[Result]:
     """Score a batch, in order. Raises `RewardError` if an answer has no score."""
-    return _score(_target(job), entries)
+    return _score(_target(task), entries)
 
 
 def concerns_single_answer(error: RewardError) -> bool:
@@ -59,7 +59,7 @@ def concerns_single_answer(error: RewardError) -> bool:
 
 
 def close_targets(key: str) -> None:
-    """Close the targets of a job in this process."""
+    """Close the targets of a task in this process."""
     with _lock:
         closing = [_targets.pop(place) for place in list(_targets) if place[0] == key]
     for target in closing:
@@ -82,14 +82,14 @@ def _score_one(target: Target, entry: Mapping[str, Any]) -> Result:
         return None, {}, error.message
 
 
-def _target(job: Job) -> Target:
-    """Return the target of a job for this thread, because a subprocess handles one batch at a time."""
-    place = (job.key, threading.get_ident())
+def _target(task: ScoringTask) -> Target:
+    """Return the target of a task for this thread, because a subprocess handles one batch at a time."""
+    place = (task.key, threading.get_ident())
     with _lock:
         if place in _targets:
             _targets.move_to_end(place)
             return _targets[place]
-    made = resolve_target(job.reward, timeout=job.timeout, memory=job.memory, client=job.client)
+    made = resolve_target(task.reward, timeout=task.timeout, memory=task.memory, client=task.client)
     with _lock:
         _targets[place] = made
         oldest = _targets.popitem(last=False)[1] if len(_targets) > _MAX_TARGETS * 4 else None

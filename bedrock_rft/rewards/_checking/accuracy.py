@@ -202,7 +202,7 @@ def _probes(
     rights = {"plain": answer, "after thoughts": f"<think>{THOUGHTS}</think>\n{answer}"}
     if len(text) <= _LONGEST_TEXT:
         rights |= {kind: fill(other) for kind, other in _equivalents(text).items()}
-    other = key.wrong_for(place, rng)
+    other = key.wrong_index(place, rng)
     wrong = key.rights[other] if other is not None else None
     wrongs = {"empty": "", "marker stuffing": _MARKERS, "negation": fill(f"not {text}")}
     if wrong is not None:

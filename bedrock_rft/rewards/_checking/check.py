@@ -379,7 +379,7 @@ class _Check:
             yield Finding(
                 "error",
                 "one_bad_rollout",
-                "One rollout without a reference answer or an assistant message costs the whole batch its scores",
+                "One rollout without a reference answer or an assistant message leaves the whole batch without scores",
                 batch.reason,
                 "Catch the errors of a single rollout; a Reward's handler does",
             )

@@ -116,10 +116,10 @@ class _Batch:
             longest = max(longest, time.monotonic() - start)
 
     def run(self, concurrency: int) -> None:
-        """Score the entries in a new event loop, which is left soon after the end, whatever still runs.
+        """Score the entries in a new event loop, and return soon after the end, even if something still runs.
 
-        Tasks are cancelled at the end. If one blocks the loop, a first interruption, after the grace, ends that one, so
-        that others can end. A second one, after twice the grace, ends the loop.
+        Tasks are cancelled at the end. If one blocks the loop, it is interrupted after the grace period, so that
+        others can end. After twice the grace period, the loop itself is interrupted.
         """
         import asyncio
         from concurrent.futures import ThreadPoolExecutor

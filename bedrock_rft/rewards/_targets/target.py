@@ -115,7 +115,7 @@ def handler_error(failure: str, text: str) -> RewardError:
 
 
 def raised_error(text: str, exception_name: str) -> RewardError:
-    """Return the error for a handler that raised an exception, which costs the whole batch its scores."""
+    """Return the error for a handler that raised an exception, so that the whole batch has no scores."""
     return RewardError(
         f"The reward handler raised {text}. One bad rollout must not fail a whole batch: catch it and score it 0.",
         code="raised",

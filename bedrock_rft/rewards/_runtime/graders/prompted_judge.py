@@ -1,4 +1,4 @@
-"""`ScoreModel` and `LabelModel`: judges with prompts of their own, as OpenAI's `score_model` and `label_model`."""
+"""`ScoreModel` and `LabelModel`: judges with custom prompts, as OpenAI's `score_model` and `label_model`."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class ScoreModel(_PromptedJudge):
 class LabelModel(_PromptedJudge):
     """Score 1 if a model gives the answer a passing label: OpenAI's `label_model`, on a model hosted by Bedrock.
 
-    A response that is none of the labels is an error. See `ScoreModel` for the messages.
+    A response that is not one of the labels is an error. See `ScoreModel` for the messages.
 
     Attributes:
         model: id of a model or an inference profile.

@@ -54,7 +54,7 @@ class PassesTests(Leaf):
 
     Everything runs in a process with an empty environment and a temporary folder, with limits on time, memory and file
     size, and without child processes, if the system supports that (not on Windows). The standard library and the
-    packages installed beside this one are available: in Lambda, those given as `requirements` to `package`.
+    packages installed next to this one are available: in Lambda, those given as `requirements` to `package`.
 
     The tests run in the same process as the answer, so a determined answer can cheat, for example from a thread,
     through the frames of its callers, or with objects that behave differently when they are tried. These cheats fail:
