@@ -46,7 +46,7 @@ _REPEATED = ("polling job %s has failed since", "stopped waiting, but job")
 
 
 class OutputClosedError(Exception):
-    """The reader of standard output has gone away, so nothing more can be printed."""
+    """The reader of standard output closed it, so nothing more can be printed."""
 
 
 @dataclass

@@ -27,7 +27,7 @@ _COLORS = {"succeeded": "green", "ok": "green", "failed": "red", "error": "red",
 
 
 def print_text(text: str) -> None:
-    """Print a line to standard output. Raises `OutputClosedError` if its reader has gone away."""
+    """Print a line to standard output. Raises `OutputClosedError` if its reader closed it."""
     if not write(sys.stdout, f"{text}\n") and sys.stdout is not None:
         raise OutputClosedError
 

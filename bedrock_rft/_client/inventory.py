@@ -11,7 +11,7 @@ from bedrock_rft.costs._inventory import Asset, Inventory
 from bedrock_rft.errors import BedrockRFTError
 from bedrock_rft.types import Job
 
-_NO_DELETE = "AWS publishes no way to delete it"
+_NO_DELETE = "AWS documents no way to delete it"
 
 
 async def collect(client: Any, *, checkpoints: bool, functions: bool, prices: Prices | None) -> Inventory:

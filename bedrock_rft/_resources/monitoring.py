@@ -245,7 +245,7 @@ class AsyncMonitoring(AsyncResource):
     ) -> Checkpoint:
         """Return the checkpoint of a job with the highest score; of equal ones, the earlier.
 
-        The best of several noisy scores is too good: evaluate it on prompts that chose nothing. `rank_checkpoints` has
+        The best of several noisy scores is biased upwards. Evaluate it on other prompts. `rank_checkpoints` has
         all scores and how they were obtained.
 
         Args:

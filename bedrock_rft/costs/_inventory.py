@@ -70,7 +70,7 @@ class Inventory(ShortRepr):
 
     @property
     def deletable(self) -> tuple[Asset, ...]:
-        """Return the assets that can be deleted and that nothing is known to need."""
+        """Return the assets that can be deleted and are not known to be needed."""
         return tuple(asset for asset in self.assets if asset.delete and not asset.note.startswith("needed"))
 
     def of(self, kind: str) -> Sequence[Asset]:

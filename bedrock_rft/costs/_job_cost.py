@@ -117,7 +117,7 @@ def job_cost(
     basis.append(
         f"from {len(steps):,} steps with a time; at least the time between them, at most all time since the creation"
         if steps
-        else "no step has a time yet; at most all time since the creation"
+        else "the time of no step is known yet; at most all time since the creation"
     )
     if not billed:
         basis.append(f"a {job.status} job may not be billed")

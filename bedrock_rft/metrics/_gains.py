@@ -26,7 +26,7 @@ class Gain(ShortRepr):
     Attributes:
         label: the name of the job.
         cost: the time and cost of the job.
-        reward: the mean reward of the last ten steps without that of the first ten; None without enough steps.
+        reward: the mean reward of the last ten steps minus that of the first ten; None without enough steps.
     """
 
     label: str
@@ -42,7 +42,7 @@ class Gain(ShortRepr):
 
     @property
     def per_point(self) -> Range | None:
-        """Return the money for 0.01 of reward; None if the cost is unknown or the reward did not rise."""
+        """Return the cost of 0.01 of reward; None if the cost is unknown or the reward did not rise."""
         money = self.cost.at_end or self.cost.so_far
         return money.times(_POINT / self.reward) if money and self.reward is not None and self.reward > 0 else None
 
@@ -52,13 +52,13 @@ class Gains(ShortRepr):
     """Cost and gain of several jobs. Print it, or write it with `to_json`.
 
     Attributes:
-        rows: each job.
+        rows: one for each job.
     """
 
     rows: tuple[Gain, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON values."""
+        """Return the rows as JSON values."""
         return {
             "rows": [
                 {

@@ -45,7 +45,7 @@ class RunRecord(ShortRepr):
     unknown: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON values, which `load` reads."""
+        """Return the record as JSON values, as `load` reads them."""
         return {"bedrock_rft_record": _VERSION, **asdict(self), "unknown": list(self.unknown)}
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
@@ -67,7 +67,7 @@ class RunRecord(ShortRepr):
             unknown: tuple[str, ...] = tuple(fields.pop("unknown", ()))
             return cls(**fields, unknown=unknown)
         except TypeError:
-            raise ConfigurationError(f"{name} is a record with other fields than this version writes.") from None
+            raise ConfigurationError(f"{name} is a record whose fields differ from those of this version.") from None
 
     def to_markdown(self, path: str | os.PathLike[str] | None = None) -> str:
         """Return a card in Markdown, and write it to `path` if given. Raises `DatasetError` if that fails."""

@@ -82,7 +82,7 @@ def score_of(metrics: Metrics, by: Criterion) -> float | None:
         values = [value for _, value in metrics.series(_REWARD)]
         return fmean(values[-_WINDOW:]) if values else None
     tuned = metrics.job.fine_tuned_model if metrics.job else None
-    return _evaluated(by, tuned)
+    return _evaluation_score(by, tuned)
 
 
 def _validation_series(metrics: Metrics) -> Sequence[tuple[float, float]]:
@@ -111,13 +111,13 @@ def _by_reward(metrics: Metrics, one: Checkpoint) -> RankedCheckpoint | None:
 
 
 def _rank_by_evaluation(evaluation: Criterion, one: Checkpoint) -> RankedCheckpoint | None:
-    score = _evaluated(evaluation, one.fine_tuned_model_checkpoint)
+    score = _evaluation_score(evaluation, one.fine_tuned_model_checkpoint)
     if score is None:
         return None
     return RankedCheckpoint(one, score, f"mean score in the evaluation on {evaluation.dataset or 'its prompts'}")
 
 
-def _evaluated(evaluation: Criterion, model: str | None) -> float | None:
+def _evaluation_score(evaluation: Criterion, model: str | None) -> float | None:
     """Return the mean score of a model in an evaluation, or None. Raises `ConfigurationError` for another object."""
     if not hasattr(evaluation, "models") or not hasattr(evaluation, "comparisons"):
         raise ConfigurationError("by must be 'validation', 'reward' or the result of client.evaluate(…).")

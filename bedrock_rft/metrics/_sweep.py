@@ -46,7 +46,7 @@ class Trial(ShortRepr):
 
     @property
     def label(self) -> str:
-        """Return the hyperparameters in a few words."""
+        """Return the hyperparameters as a short text."""
         return ", ".join(f"{name} {value}" for name, value in self.hyperparameters.items()) or "service defaults"
 
 
@@ -91,7 +91,7 @@ class Sweep(ShortRepr):
     def best(self, by: Criterion = "validation") -> Trial:
         """Return the configuration whose tuned model has the highest score; of equal ones, the first.
 
-        The best of several noisy scores is too good: evaluate it on prompts that chose nothing.
+        The best of several noisy scores is biased upwards. Evaluate it on prompts that were not used to choose it.
 
         Args:
             by: `validation` for the last validation reward, `reward` for the mean training reward of the last ten
@@ -114,7 +114,7 @@ class Sweep(ShortRepr):
         return max(scored, key=lambda pair: pair[0])[1]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON values."""
+        """Return the sweep as JSON values."""
         return {
             "name": self.name,
             "done": self.done,

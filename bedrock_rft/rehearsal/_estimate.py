@@ -56,11 +56,11 @@ async def estimate_run(
     table = prices or Prices.load()
     for name, value in (("evaluation", evaluation), ("samples", samples)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise ConfigurationError(f"{name} is {value}; it must be a whole number from 0.")
+            raise ConfigurationError(f"{name} is {value}; it must be a whole number of at least 0.")
     given = None if answer_tokens is None else Range.of(answer_tokens, "answer_tokens")
     megabytes = memory or getattr(reward, "memory", None) or MEMORY
 
-    def look() -> tuple[str, Workload]:
+    def read_workload() -> tuple[str, Workload]:
         records = list(read(cast("Any", dataset)))
         if not records:
             raise DatasetError("There are no records to estimate a run on.")
@@ -70,7 +70,7 @@ async def estimate_run(
         load = replace(load, evaluation=evaluation, samples=samples)
         return name, replace(load, answer_tokens=given, answer_basis="given") if given else load
 
-    name, load = await client._session.transport.run(look)
+    name, load = await client._session.transport.run(read_workload)
     pace = await _account_pace(client.jobs, model, load.batch_size) if history else None
     return estimate(name, load, model, table, pace or ASSUMED, region=client._session.config.region)
 
@@ -103,7 +103,7 @@ def build_workload(
 
 
 def slower_in_lambda(memory: int) -> float:
-    """Return by how much a function with this memory may be slower than one processor of this machine."""
+    """Return the factor by which a function with this memory may be slower than one processor of this machine."""
     return max(1.0, _FULL_PROCESSOR / memory)
 
 
