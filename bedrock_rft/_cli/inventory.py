@@ -7,6 +7,7 @@ import click
 from bedrock_rft._cli.command import Command
 from bedrock_rft._cli.output import show
 from bedrock_rft._cli.settings import open_client
+from bedrock_rft._cli.wording import for_shell
 
 
 @click.command(cls=Command, shape="bedrock_rft.costs.Inventory")
@@ -16,8 +17,8 @@ def inventory(*, no_checkpoints: bool, no_functions: bool) -> None:
     """List files, jobs, tuned models, checkpoints and functions.
 
     Each has its age, its size, its monthly cost as far as it is published, and
-    the call that deletes it. Nothing is deleted.
+    the command that deletes it. Nothing is deleted.
     """
     with open_client() as client:
         found = client.inventory(checkpoints=not no_checkpoints, functions=not no_functions)
-    show(found, text=str(found), ids=[asset.id for asset in found.deletable])
+    show(found, text=for_shell(str(found)), ids=[asset.id for asset in found.deletable])

@@ -130,7 +130,7 @@ def _detach() -> Mapping[str, str]:
     line = process.stdout.readline()
     process.stdout.close()
     if line:
-        note(f"The service runs in the background. Its log is {log}. Stop it with: bedrock-rft local stop")
+        note(f"The service runs in the background. Stop it with: bedrock-rft local stop\nIts log is {log}")
         found: dict[str, str] = json.loads(line)
         return found
     code = process.wait()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bedrock_rft._core.findings import clip, wrap, write_text
+from bedrock_rft._core.findings import wrap, write_text
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.costs._ranges import Range, add, format_money
 
@@ -97,21 +97,19 @@ class Inventory(ShortRepr):
     def __str__(self) -> str:
         kinds = list(dict.fromkeys(asset.kind for asset in self.assets))
         counts = ", ".join(f"{len(self.of(kind)):,} {kind}{'s' * (len(self.of(kind)) != 1)}" for kind in kinds)
-        lines = [
-            clip(
-                f"Inventory: {counts or 'nothing'}; {format_money(self.monthly, self.currency)} a month as far as known"
-            )
-        ]
+        money = format_money(self.monthly, self.currency)
+        lines = [*wrap(f"Inventory: {counts or 'nothing'}; {money} a month as far as known", indent="", further="  ")]
         for kind in kinds:
             found = self.of(kind)
             for asset in found[:_SHOWN]:
                 age = asset.age(self.now)
                 facts = [
+                    sanitize_line(asset.name, 60),
                     f"{age:,.0f} days" if age is not None else "",
                     f"{asset.size:,} bytes" if asset.size is not None else "",
                     f"{format_money(asset.monthly, self.currency)} a month" if asset.monthly is not None else "",
                 ]
-                shown = ", ".join([sanitize_line(asset.name, 60), *facts] if asset.name else facts).strip(", ")
+                shown = ", ".join(filter(None, facts))
                 lines += wrap(f"{kind} {sanitize_line(asset.id, 120)}  {'; '.join(filter(None, [shown, asset.note]))}")
                 lines += [f"      delete: {sanitize_line(asset.delete, 160)}"] if asset.delete else []
             if len(found) > _SHOWN:

@@ -37,7 +37,9 @@ def test_a_job_is_shown_with_time_and_money(job: str) -> None:
 def test_the_inventory_lists_and_deletes_nothing(job: str) -> None:
     found = json.loads(command("inventory", "-o", "json", "--no-functions").out)
     assert {each["kind"] for each in found["assets"]} == {"file", "job", "model", "checkpoint"}
-    assert job in command("inventory", "--no-functions").out
+    shown = command("inventory", "--no-functions").out
+    assert job in shown
+    assert "delete: bedrock-rft files delete " in shown
 
 
 def test_a_record_repeats_a_job(job: str, service: LocalService, tmp_path: Path) -> None:

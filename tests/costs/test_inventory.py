@@ -94,3 +94,13 @@ def test_ages_and_long_lists_fit() -> None:
     assert Asset("file", "f").age(found.now) is None
     assert "and 10 more" in str(found)
     assert all(len(line) <= 80 or "delete:" in line for line in str(found).splitlines())
+
+
+def test_unknown_facts_leave_no_gap_and_the_title_is_whole() -> None:
+    assets = tuple(
+        Asset(kind, kind, "base", 1000.0, monthly=Range(1.95, 1.95)) for kind in ("file", "job", "model", "checkpoint")
+    )
+    shown = str(Inventory(assets, 1000.0, "USD"))
+    assert "base, 0 days, USD 1.95 a month" in shown
+    assert "a month as far as known" in " ".join(shown.split())
+    assert "…" not in shown
