@@ -94,7 +94,7 @@ def delete(file_ids: tuple[str, ...]) -> None:
     confirm(f"Delete {', '.join(file_ids)}?")
     with open_client() as client:
         deleted = (client.files.delete(file) for file in file_ids)
-        show_list(deleted, {"id": lambda one: one.id, "deleted": lambda one: one.deleted})
+        show_list(deleted, {"id": lambda one: one.id, "deleted": lambda one: one.deleted}, actions=True)
 
 
 def upload_file(

@@ -136,7 +136,7 @@ def cancel(job_ids: tuple[str, ...]) -> None:
     """Cancel jobs. They cannot be resumed."""
     confirm(f"Cancel {', '.join(job_ids)}? This cannot be undone.")
     with open_client() as client:
-        show_list((client.jobs.cancel(job) for job in job_ids), _COLUMNS)
+        show_list((client.jobs.cancel(job) for job in job_ids), _COLUMNS, actions=True)
 
 
 @jobs.command("wait", shape=f"a list of {JOB}")

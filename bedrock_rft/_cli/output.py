@@ -64,7 +64,9 @@ def to_json(value: Any) -> Any:
     return json.loads(dump(value, inf_nan_mode="null", fallback=str))
 
 
-def show_list(items: Iterable[Any], columns: Columns, *, key: str = "id", empty: str = "none") -> list[Any]:
+def show_list(
+    items: Iterable[Any], columns: Columns, *, key: str = "id", empty: str = "none", actions: bool = False
+) -> list[Any]:
     """Print items as rows of a table, or one by one as they arrive. Return them.
 
     Args:
@@ -72,8 +74,20 @@ def show_list(items: Iterable[Any], columns: Columns, *, key: str = "id", empty:
         columns: the columns of the table and of CSV.
         key: the attribute that `-o quiet` prints.
         empty: the text of an empty table, on standard error.
+        actions: the items are results of actions, so those before an error are shown as well.
     """
     form, seen = settings().output, list[Any]()
+    try:
+        _show_as_they_arrive(items, columns, key, form, seen)
+    except BaseException:
+        if actions and seen:
+            _show_all(seen, columns, form, empty)
+        raise
+    _show_all(seen, columns, form, empty)
+    return seen
+
+
+def _show_as_they_arrive(items: Iterable[Any], columns: Columns, key: str, form: str, seen: list[Any]) -> None:
     if form == "csv":
         print_text(_csv_line(columns))
     for item in items:
@@ -84,13 +98,15 @@ def show_list(items: Iterable[Any], columns: Columns, *, key: str = "id", empty:
             print_text(sanitize_line(str(getattr(item, key))))
         elif form == "csv":
             print_text(_csv_line(_cell(value(item)) for value in columns.values()))
+
+
+def _show_all(seen: list[Any], columns: Columns, form: str, empty: str) -> None:
     if form == "json":
         print_text(_dump([to_json(item) for item in seen], indent=2))
     elif form == "table" and seen:
         print_text(_table(columns, [[_cell(value(item)) for value in columns.values()] for item in seen]))
     elif form == "table":
         note(empty)
-    return seen
 
 
 def show_one(item: Any, fields: Columns, *, key: str = "id") -> None:

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.command import ARN, command
+from support.command import ARN, command, records
 from support.fault_server import Faults, carried_out, slow, stall
 
+from bedrock_rft import Client
 from bedrock_rft._cli.background import start
 from bedrock_rft._cli.id_cache import renew
 from bedrock_rft._cli.job_file import JobSettings
@@ -132,3 +133,11 @@ def test_a_hyperparameter_of_deep_brackets_is_wrong_input(service: LocalService)
     del service
     done = command("jobs", "create", *FLAGS, "--hyperparameter", f"batch_size={DEEP}", "--dry-run")
     assert (done.code, "fault of bedrock-rft" in done.err) == (2, False)
+
+
+@pytest.mark.parametrize("form", ["table", "json", "jsonl", "csv", "quiet"])
+def test_actions_before_an_error_are_shown(client: Client, form: str) -> None:
+    file = client.files.upload(records().encode(), filename=f"{form}.jsonl", reuse=False)
+    done = command("files", "delete", file.id, "file-none", "-y", "-o", form)
+    assert done.code == 1
+    assert file.id in done.out
