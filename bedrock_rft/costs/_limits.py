@@ -46,7 +46,7 @@ class CostLimits:
             if limit is None:
                 continue
             if value is None:
-                summary = f"The limit of {limit:,g} {unit} cannot be checked"
+                summary = f"The limit of {limit:,.15g} {unit} cannot be checked"
                 new.append(Finding("warning", f"{name}_unknown", summary, cost.basis[0]))
             elif value >= limit:
                 self.reached = True
@@ -59,9 +59,11 @@ class CostLimits:
 
 
 def _finding(state: str, name: str, value: float, limit: float, unit: str, *, cancels: bool) -> Finding:
-    used = f"{value:,.2f} of {limit:,g} {unit}, counted from the creation of the job and without rounding"
+    used = f"{value:,.2f} of {limit:,.15g} {unit}, counted from the creation of the job and without rounding"
     if state == "reached":
         end = "The job is cancelled" if cancels else "client.jobs.cancel(job) ends the job; it cannot be resumed"
-        return Finding("error", f"{name}_limit", f"The limit of {limit:,g} {unit} is reached", used, end)
+        return Finding("error", f"{name}_limit", f"The limit of {limit:,.15g} {unit} is reached", used, end)
     later = "At the limit the job is cancelled" if cancels else "The job continues at the limit"
-    return Finding("warning", f"{name}_near_limit", f"80 % of the limit of {limit:,g} {unit} is reached", used, later)
+    return Finding(
+        "warning", f"{name}_near_limit", f"80 % of the limit of {limit:,.15g} {unit} is reached", used, later
+    )

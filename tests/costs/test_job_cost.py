@@ -243,6 +243,11 @@ def test_limits_are_reported_at_80_percent_and_when_reached() -> None:
     assert [len(limits.check(cost([], job(), hours=hours))) for hours in (0.5, 0.9, 0.95, 1.1, 1.2)] == [0, 1, 0, 1, 0]
 
 
+def test_a_limit_is_written_exactly() -> None:
+    [finding] = CostLimits(None, 1234567.25, "warn").check(cost([], job(), hours=1234568))
+    assert "1,234,567.25 hours is reached" in finding.summary
+
+
 def test_a_limit_without_a_price_is_reported() -> None:
     found = CostLimits(50, None, "warn").check(cost([], job(model="meta.llama"), hours=9))
     assert [finding.code for finding in found] == ["cost_unknown"]

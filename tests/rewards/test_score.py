@@ -137,6 +137,14 @@ def test_a_file_of_other_scores_is_refused(tmp_path: Path) -> None:
     assert stored.read_bytes() == before
     assert len(list(rewards.score(Exact(), rows(15), resume=stored))) == 15
     assert len(stored.read_bytes().splitlines()) == 16
+    header = before.splitlines()[0].decode()
+    for line in ("5", "[1]", "null"):
+        stored.write_text(f"{header}\n{line}\n")
+        with pytest.raises(ConfigurationError, match="was not written by score"):
+            list(rewards.score(Exact(), rows(1), resume=stored))
+    stored.write_text("[" * 100_000 + "\n")
+    with pytest.raises(ConfigurationError, match="was not written by score"):
+        list(rewards.score(Exact(), rows(1), resume=stored))
     stored.write_text("not JSON\n")
     with pytest.raises(ConfigurationError, match="was not written by score"):
         list(rewards.score(Exact(), rows(1), resume=stored))

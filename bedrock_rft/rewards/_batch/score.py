@@ -261,8 +261,8 @@ class _ScoreFile:
         line = self._file.readline()
         try:
             if line.endswith(b"\n"):
-                return cast("dict[str, Any]", json.loads(line))
-        except ValueError:
+                return dict(cast("Mapping[str, Any]", json.loads(line)))
+        except (ValueError, TypeError, RecursionError):
             raise ConfigurationError(f"resume: {self._path} was not written by score(). Name another file.") from None
         self._file.seek(place)
         self._file.truncate()
