@@ -55,8 +55,8 @@ GROUPS = (
     Group(
         "Connecting",
         "A request that was not sent is sent again, at most three times in all. A certificate that is not accepted, or "
-        "a header that cannot be sent, is an error at once. The error names the host, or the proxy, and says what to "
-        "check.",
+        "a header that cannot be sent, is an error at once. The error names the host, or the proxy, and gives "
+        "advice.",
         _rows("""
             N01 | must | the connection is refused
             N02 | must | it is refused for a while, then accepted
@@ -172,7 +172,7 @@ GROUPS = (
     Group(
         "Creating a job",
         "One call creates at most one job. If the response is lost, the job is looked up by its marker; if it is not "
-        "found, the error says that it may exist, and how to look it up again.",
+        "found, the error names the marker, with which it can be searched for later.",
         _rows("""
             C01 | must | the response is lost
             C02 | must | the same, and the list of jobs lags behind
