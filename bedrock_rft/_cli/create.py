@@ -70,6 +70,8 @@ def create(job_file: str | None, gold: str | None, card: str | None, *, new: boo
 
     The exit code is 3 if a check finds errors, and 5 if the job may exist.
     """
+    if empty := [name for name, value in flags.items() if value == ""]:
+        raise click.UsageError(f"--{empty[0].replace('_', '-')} is empty.")
     if new and flags["name"]:
         raise click.UsageError("--new and --name exclude each other: a name belongs to one job.")
     if card is not None and job_file is not None:

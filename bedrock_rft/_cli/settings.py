@@ -64,6 +64,9 @@ def confirm(question: str) -> None:
 
 
 def _store(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    if value == "" and not context.resilient_parsing:
+        # An unset variable in a script must not lead to another account or service than the one that was meant.
+        raise click.BadParameter("the value is empty.", context, parameter)
     if value:  # also for shell completion, because the ids depend on it
         given: Settings = context.meta.setdefault(_KEY, Settings())
         setattr(given, str(parameter.name).removeprefix("global_"), value)

@@ -124,7 +124,7 @@ def test_files_that_cannot_be_parsed_are_wrong_input(
     ]
     for words in commands:
         done = command(*words, "-o", "json")
-        assert "fault of bedrock-rft" not in done.err, words
+        assert "bug in bedrock-rft" not in done.err, words
         assert done.code in {1, 2}, words
         assert json.loads(done.err)["error"]["message"]
 
@@ -132,7 +132,7 @@ def test_files_that_cannot_be_parsed_are_wrong_input(
 def test_a_hyperparameter_of_deep_brackets_is_wrong_input(service: LocalService) -> None:
     del service
     done = command("jobs", "create", *FLAGS, "--hyperparameter", f"batch_size={DEEP}", "--dry-run")
-    assert (done.code, "fault of bedrock-rft" in done.err) == (2, False)
+    assert (done.code, "bug in bedrock-rft" in done.err) == (2, False)
 
 
 @pytest.mark.parametrize("form", ["table", "json", "jsonl", "csv", "quiet"])
@@ -141,3 +141,19 @@ def test_actions_before_an_error_are_shown(client: Client, form: str) -> None:
     done = command("files", "delete", file.id, "file-none", "-y", "-o", form)
     assert done.code == 1
     assert file.id in done.out
+
+
+@pytest.mark.parametrize("option", ["--region", "--profile", "--project", "--base-url"])
+def test_an_empty_global_option_is_not_the_default(service: LocalService, option: str) -> None:
+    del service
+    done = command("jobs", "list", option, "")
+    assert (done.code, done.out) == (2, "")
+    assert f"'{option}': the value is empty" in done.err
+
+
+@pytest.mark.parametrize("option", ["--name", "--validation-file", "--reward-name"])
+def test_an_empty_flag_of_a_job_is_refused(service: LocalService, option: str) -> None:
+    del service
+    done = command("jobs", "create", *FLAGS, option, "")
+    assert (done.code, done.out) == (2, "")
+    assert f"{option} is empty" in done.err
