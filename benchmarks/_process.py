@@ -49,7 +49,7 @@ def answer(script: str, *arguments: str) -> Any:
 def lifetime(code: str) -> float:
     """Return the milliseconds from starting Python with some code to its end."""
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], env=environment(), check=True)
+    subprocess.run([sys.executable, "-c", code], env=environment(), stdout=subprocess.DEVNULL, check=True)
     return (time.perf_counter() - began) * 1000
 
 

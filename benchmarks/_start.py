@@ -20,6 +20,7 @@ client = BedrockOpenAI(aws_region={REGION!r}, base_url=sys.argv[1])
 client.fine_tuning.jobs.retrieve({JOB!r})
 print(flush=True)
 """
+_HELP = "import sys; sys.argv[1:] = ['--help']; from bedrock_rft._cli import main; main()"
 _TWICE = 2  # a process that lives for 20 ms needs more rounds than one that lives for a second
 
 
@@ -43,3 +44,13 @@ def cold(url: str, rounds: int) -> list[Row]:
         if has_peer:
             theirs.append(_process.time_to_line(_THEIRS, url))
     return [Row("cold, aws", "ms", ours, theirs or None, "ratio", 0.40)]
+
+
+def command(_url: str, rounds: int) -> list[Row]:
+    """Measure `bedrock-rft --help`, compared with importing click."""
+    _process.lifetime(_HELP)
+    ours, click = list[float](), list[float]()
+    for _ in range(_TWICE * rounds):
+        ours.append(_process.lifetime(_HELP))
+        click.append(_process.lifetime("import click"))
+    return [Row("command --help", "ms", ours, click, "ratio", 1.5)]

@@ -10,6 +10,7 @@ How the figures are made:
   A ratio is made round by round, of two values measured next to each other: a machine that is busy for a while slows
   both. Absolute times differ from machine to machine; the ratios hardly do.
 - `import` is wall time over `python -c pass`. `cold` is wall time from starting Python to the first retrieved job.
+- `command` is wall time of `bedrock-rft --help` over that of importing click.
 - `retrieve` and `events` are processor time of a warm process a side, its threads included: of one job, and of 10,000
   events in pages of 100.
 - `concurrent` is processor time of one request in an async client with 16 or 64 requests at once.
@@ -33,7 +34,7 @@ import _process
 from _calls import concurrent, events, retrieve
 from _row import HEAD, Row
 from _second import second
-from _start import cold, importing
+from _start import cold, command, importing
 from _upload import upload
 
 Benchmark = Callable[[str, int], list[Row]]
@@ -41,6 +42,7 @@ Benchmark = Callable[[str, int], list[Row]]
 BENCHMARKS: dict[str, Benchmark] = {
     "import": importing,
     "cold": cold,
+    "command": command,
     "retrieve": retrieve,
     "upload": upload,
     "events": events,
