@@ -61,7 +61,7 @@ class CostLimits:
 def _finding(state: str, name: str, value: float, limit: float, unit: str, *, cancels: bool) -> Finding:
     used = f"{value:,.2f} of {limit:,.15g} {unit}, counted from the creation of the job and without rounding"
     if state == "reached":
-        end = "The job is cancelled" if cancels else "client.jobs.cancel(job) ends the job; it cannot be resumed"
+        end = "The job is being cancelled" if cancels else "client.jobs.cancel(job) ends the job; it cannot be resumed"
         return Finding("error", f"{name}_limit", f"The limit of {limit:,.15g} {unit} is reached", used, end)
     later = "At the limit the job is cancelled" if cancels else "The job continues at the limit"
     return Finding(

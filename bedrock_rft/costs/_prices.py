@@ -39,8 +39,8 @@ class Price(ShortRepr):
         amount: the amount in `currency`.
         currency: the currency, such as `USD`.
         region: the AWS region that the figure is for.
-        date: when it was published, as a year or a month.
-        source: where it was published.
+        date: the year or month of publication.
+        source: the publication that states it.
     """
 
     item: str

@@ -302,7 +302,7 @@ def test_a_limit_warns_and_leaves_the_job_running() -> None:
 def test_a_limit_cancels_only_if_asked_to() -> None:
     ended, text, found = watched("cancel", max_cost=1e-9)
     assert ended.status == "cancelled"
-    assert "The job is cancelled" in " ".join(text.split())
+    assert "The job is being cancelled" in " ".join(text.split())
     assert len(found) == 1
 
 
