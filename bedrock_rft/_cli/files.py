@@ -9,7 +9,7 @@ import click
 
 from bedrock_rft._cli.command import Group
 from bedrock_rft._cli.completion import file_ids
-from bedrock_rft._cli.output import Columns, date, note, show_list, show_one
+from bedrock_rft._cli.output import Columns, date, first, note, show_list, show_one
 from bedrock_rft._cli.settings import confirm, open_client
 
 _FILE = "bedrock_rft.types.File"
@@ -58,11 +58,9 @@ def upload(
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Number of files to show. Default: all.")
 def list_files(purpose: str | None, limit: int | None) -> None:
     """List the files."""
-    from itertools import islice
-
     with open_client() as client:
         found = client.files.list(purpose=purpose, limit=min(limit, 100) if limit else None)
-        show_list(islice(found, limit), _COLUMNS, empty="There are no files.")
+        show_list(first(found, limit), _COLUMNS, empty="There are no files.")
 
 
 @files.command("get", shape=_FILE)

@@ -70,6 +70,12 @@ def test_ctrl_c_before_the_response_names_the_job_that_may_exist(faults: Faults)
     assert len(command(*search.split(), name, "-o", "quiet").out) > 1, "the job is found by its name"
 
 
+@pytest.mark.usefixtures("service")
+@pytest.mark.parametrize("noun", ["jobs", "files"])
+def test_a_huge_limit_lists_everything(noun: str) -> None:
+    assert command(noun, "list", "--limit", "9" * 30).code == 0
+
+
 def test_equal_numbers_are_the_same_job() -> None:
     one, other = (JobSettings(hyperparameters={"learning_rate_multiplier": value}) for value in (1, 1.0))
     assert one.derived_name(ARN) == other.derived_name(ARN)
