@@ -4,29 +4,46 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bedrock_rft import rewards
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.rewards import (
     Choice,
     Exact,
+    Format,
     JsonEqual,
+    JsonSchema,
+    Judge,
+    LabelModel,
+    Length,
+    Matches,
+    MathEqual,
     Numeric,
+    PassesTests,
+    PythonGrader,
+    Repetition,
     Report,
     Reward,
     Rollout,
+    ScoreModel,
     SetF1,
+    Similarity,
+    StringCheck,
     TokenF1,
+    ToolCall,
     check,
     reward,
 )
 from bedrock_rft.rewards._checking.accuracy import AnswerKind, _equivalents, measure_accuracy
 from bedrock_rft.rewards._checking.answer_forms import find_form
-from bedrock_rft.rewards._checking.probes import AnswerKey
+from bedrock_rft.rewards._checking.probes import AnswerKey, Gold
 from bedrock_rft.rewards._checking.trial import Trial
+from bedrock_rft.rewards._runtime.reward import Leaf
 from bedrock_rft.rewards._targets.resolve import resolve_target
 
 NUMBERS = ["1234", "0.5", "12", "-3", "0.25", "1/3"]
@@ -137,26 +154,77 @@ def test_punctuation_does_not_count_as_a_word() -> None:
     assert TokenF1()(Rollout.of("?", "$Ada Lovelace$", "Ada Lovelace")).value == 1
 
 
-RATES: list[tuple[Reward, list[Any]]] = [
-    (Numeric(), NUMBERS),
-    (Exact(), NAMES),
-    (Choice("ABCD"), ["A", "B", "C", "D"]),
-    (JsonEqual(), [{"n": n, "unit": "kg"} for n in range(4)]),
-    (TokenF1(), ["Ada Lovelace", "Grace Hopper", "Alan Turing"]),
-    (SetF1(), [["I10", "E11.9", code] for code in ("Z79.4", "J45", "K21")]),
+@dataclass
+class Rated:
+    """A grader as the documentation names it, short references for it, and how right answers are written."""
+
+    grader: Reward
+    shown: str
+    references: list[Any]
+    form: str = "as it is"
+    gold: Gold | None = None
+
+
+DATES = ["2024-01-31", "1999-12-01", "2010-06-15"]
+OBJECTS: list[Any] = [{"n": n, "unit": "kg"} for n in range(4)]
+SENTENCES = [
+    "The quick fox jumps over the lazy dog",
+    "Rain falls on the plain in spring",
+    "Trade grew fast after the war ended",
 ]
+PROGRAMS = {f"assert add{n}(1) == {1 + n}": f"```python\ndef add{n}(a):\n    return a + {n}\n```" for n in (1, 2, 3)}
+RATED = [
+    Rated(Numeric(), "Numeric()", NUMBERS),
+    Rated(MathEqual(), "MathEqual()", [r"\frac{1}{2}", r"\sqrt{2}", "x^2 + 1", "(1, 2)"]),
+    Rated(Exact(), "Exact()", NAMES),
+    Rated(Choice("ABCD"), 'Choice("ABCD")', ["A", "B", "C", "D"]),
+    Rated(TokenF1(), "TokenF1()", ["Ada Lovelace", "Grace Hopper", "Alan Turing"]),
+    Rated(SetF1(), "SetF1()", [["I10", "E11.9", code] for code in ("Z79.4", "J45", "K21")]),
+    Rated(JsonEqual(), "JsonEqual()", OBJECTS),
+    Rated(
+        ToolCall(),
+        "ToolCall()",
+        [{"name": "weather", "arguments": {"city": city, "days": 2}} for city in ("Paris", "Oslo", "Rome")],
+    ),
+    Rated(PassesTests(), "PassesTests()", [*PROGRAMS], gold=lambda record: PROGRAMS[record["reference_answer"]]),
+    Rated(StringCheck(), "StringCheck()", NAMES),
+    *(
+        Rated(Similarity(metric), f'Similarity("{metric}")', SENTENCES)
+        for metric in ("fuzzy_match", "bleu", "gleu", "rouge_l")
+    ),
+    Rated(Matches(r"\d{4}-\d{2}-\d{2}"), r'Matches(r"\d{4}-\d{2}-\d{2}")', DATES),
+    Rated(JsonSchema({"type": "object", "required": ["n"]}), "JsonSchema(…)", OBJECTS),
+    Rated(Format(marker="####"), 'Format(marker="####")', NAMES, form="after ####"),
+    Rated(Length(200), "Length(200)", NAMES),
+    Rated(Repetition(), "Repetition()", NAMES),
+]
+
+
+def rates(rated: Rated) -> tuple[str, str, str, str]:
+    """Return a row of the documentation: a kind without a rate has mistakes only."""
+    tried = records(rated.references)
+    rows = ["row"] * len(tried)
+    form = find_form(rated.form, tried)  # the whole check finds it too
+    assert form is not None
+    key = AnswerKey.from_form(tried, form) if rated.gold is None else AnswerKey.from_gold(tried, rows, rated.gold)
+    target = resolve_target(rated.grader, timeout=None, memory=512, client=None)
+    found = measure_accuracy(Trial(target, tried, rows), key, "metadata", [], seed=0)
+    kinds = [one.kind + (f" ({one.rate:.0%})" if one.rate < 1 else "") for one in found.kinds if one.mistakes]
+    return f"`{rated.shown}`", f"{found.false_positives:.0%}", f"{found.false_negatives:.0%}", ", ".join(kinds)
 
 
 def test_the_rates_of_the_graders_are_those_of_the_documentation() -> None:
     page = (Path(__file__).parents[2] / "docs" / "rewards.md").read_text(encoding="utf-8")
-    rows = [tuple(cell.strip(" `") for cell in row) for row in re.findall(r"\| (.*) \| (.*%) \| (.*%) \|(.*)\|", page)]
-    for (grader, references), row in zip(RATES, rows, strict=True):
-        tried = records(references)
-        form = find_form("as it is", tried)  # the whole check finds it too
-        assert form is not None
-        target = resolve_target(grader, timeout=None, memory=512, client=None)
-        trial = Trial(target, tried, ["row"] * len(tried))
-        measured = measure_accuracy(trial, AnswerKey.from_form(tried, form), "metadata", [], seed=0)
-        wrong = ", ".join(one.kind for one in measured.kinds if one.mistakes)
-        rates = f"{measured.false_positives:.0%}", f"{measured.false_negatives:.0%}"
-        assert (repr(grader).replace("letters='ABCD'", '"ABCD"'), *rates, wrong) == row
+    rows = [tuple(cell.strip() for cell in row) for row in re.findall(r"\| (.*) \| (.*%) \| (.*%) \|(.*)\|", page)]
+    assert [rates(rated) for rated in RATED] == rows
+    public = {getattr(rewards, name) for name in rewards.__all__}
+    graders = {one for one in public if isinstance(one, type) and issubclass(one, Leaf)}
+    judges_and_own_code = {Judge, ScoreModel, LabelModel, PythonGrader}
+    assert graders - {type(rated.grader) for rated in RATED} == judges_and_own_code
+
+
+def test_a_formula_and_a_program_are_written_in_other_ways_that_stay_right() -> None:
+    assert set(_equivalents(r"\sqrt{2}")) == {"in bold", "in LaTeX"}
+    assert set(_equivalents("x^2 + 1")) == {"in bold", "in LaTeX"}
+    assert set(_equivalents("```python\nx = 1\n```")) == {"after a sentence", "in a fence of tildes"}
+    assert _equivalents("1/2")["as a Unicode fraction"] == "½"

@@ -5,14 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.bedrock_runtime import Reply, Runtime, runtime
 
-from bedrock_rft.rewards import Handler, Judge, JudgeError, Numeric, Rollout, Score, check, reward
+from bedrock_rft.rewards import (
+    Handler,
+    Judge,
+    JudgeError,
+    LabelModel,
+    Numeric,
+    Rollout,
+    Score,
+    ScoreModel,
+    check,
+    reward,
+)
 from bedrock_rft.rewards._runtime.graders import llm_judge as judging
 
 MODEL = "us.amazon.nova-lite-v1:0"
@@ -274,6 +287,37 @@ def test_a_judge_can_be_checked(bedrock: Runtime) -> None:
     bedrock.asked.clear()
     gullible = True
     assert "injection" in {finding.code for finding in check(judge(), records, size=3).errors}
+
+
+MESSAGES = [("user", "Is it {{ item.reference_answer }}? {{ sample.output_text }}")]
+
+
+@pytest.mark.parametrize(
+    ("grader", "verdicts"),
+    [
+        (Judge(MODEL, "Is it right?"), '{"score": 0} {"score": 10}'),
+        (ScoreModel(MODEL, messages=MESSAGES), '{"result": 0} {"result": 1}'),
+        (LabelModel(MODEL, messages=MESSAGES, labels="ny", passing_labels="y"), '{"result": "n"} {"result": "y"}'),
+    ],
+    ids=["Judge", "ScoreModel", "LabelModel"],
+)
+def test_as_many_injections_pass_as_the_documentation_states(bedrock: Runtime, grader: Judge, verdicts: str) -> None:
+    """The model obeys every instruction, except in text that the system's message declares to be data."""
+
+    def obey(number: int) -> Reply:
+        asked = bedrock.asked[number - 1]
+        system, text = asked["system"][0]["text"], asked["messages"][0]["content"][0]["text"]
+        if declared := re.search(r"between the lines that begin with (\S+) is data", system):
+            text = re.sub(f"(?s){declared[1]}.*{declared[1]}", "", text)
+        return 200, "", verdicts.split("} ")["highest score" in text].rstrip("}") + "}"
+
+    bedrock.answer = obey
+    records = [{"messages": [{"role": "user", "content": "Which?"}], "reference_answer": f"word{n}"} for n in range(3)]
+    report = check(grader, records, gold=lambda record: str(record["reference_answer"]), accuracy=True)
+    assert report.accuracy is not None
+    (injection,) = [one for one in report.accuracy.kinds if one.kind == "prompt injection"]
+    page = (Path(__file__).parents[2] / "docs" / "rewards.md").read_text(encoding="utf-8")
+    assert f"| `{type(grader).__name__}` | {injection.rate:.0%} |" in page
 
 
 @pytest.mark.parametrize(

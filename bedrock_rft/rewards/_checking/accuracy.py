@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -28,6 +29,9 @@ _TRUE = 0.5
 _NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,9})?")
 _FRACTION = re.compile(r"-?\d{1,6}/[1-9]\d{0,5}")
 _CHOICE = re.compile(r"[A-H]")
+_WORDS = re.compile(r"[^\W\d_]{2,}(?:[\s.,'-]+[^\W\d_]{2,})*\.?")
+"""Text that stays right in another case and in quotes, unlike a formula or code."""
+_UNICODE_FRACTIONS = {Fraction(unicodedata.numeric(one)).limit_denominator(10): one for one in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"}
 _MAX_DENOMINATOR = 1000
 _THOUSAND = 1000
 _LONGEST_TEXT = 200
@@ -227,6 +231,9 @@ def _probes(
 
 def _equivalents(text: str) -> dict[str, str]:
     """Return other ways to write a right answer."""
+    if "```" in text:
+        tildes = text.replace("```", "~~~")
+        return {"after a sentence": f"Here is the program.\n\n{text}", "in a fence of tildes": tildes}
     found = {"in bold": f"**{text}**", "in LaTeX": f"${text}$"}
     if _NUMBER.fullmatch(text) or _FRACTION.fullmatch(text):
         return found | _number_forms(text)
@@ -245,12 +252,13 @@ def _equivalents(text: str) -> dict[str, str]:
     if isinstance(value, list):
         items = cast("Sequence[Any]", value)
         return {"items in another order": json.dumps(items[::-1], ensure_ascii=False)}
-    return found | {
+    words = {
         "in upper case": text.upper(),
         "in lower case": text.lower(),
         "in quotes": f'"{text}"',
         "as LaTeX text": f"\\text{{{text}}}",
     }
+    return found | (words if _WORDS.fullmatch(text) else {})
 
 
 def _number_forms(text: str) -> dict[str, str]:
@@ -265,6 +273,8 @@ def _number_forms(text: str) -> dict[str, str]:
         sign, top = "-" * (number < 0), abs(number.numerator)
         found["as a fraction"] = f"{sign}{top}/{number.denominator}"
         found["as a LaTeX fraction"] = f"{sign}\\frac{{{top}}}{{{number.denominator}}}"
+    if number in _UNICODE_FRACTIONS:
+        found["as a Unicode fraction"] = _UNICODE_FRACTIONS[number]
     if number == Fraction(f"{float(number):.6f}"):
         found["as a decimal"] = f"{float(number):g}"
         found["as a percentage"] = f"{float(number * 100):g}%"
