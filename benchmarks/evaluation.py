@@ -19,9 +19,9 @@ import math
 import random
 from collections.abc import Callable, Sequence
 
+from bedrock_rft._core.statistics import Interval, mean_interval, share_interval
 from bedrock_rft.evaluation._comparison import ScoreScale, compare_with_base
 from bedrock_rft.evaluation._results import ModelResult
-from bedrock_rft.evaluation._statistics import Interval, mean_interval, share_interval
 
 PROMPTS = (10, 30, 100)
 TRUTHS = tuple(share / 100 for share in range(5, 96, 5))

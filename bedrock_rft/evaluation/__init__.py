@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from bedrock_rft._core.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from bedrock_rft._core.statistics import Difference, Interval
     from bedrock_rft.evaluation._advice import Thresholds
     from bedrock_rft.evaluation._answers import read_answers
     from bedrock_rft.evaluation._report import Evaluation
     from bedrock_rft.evaluation._results import Comparison, Example, Group, ModelResult
-    from bedrock_rft.evaluation._statistics import Difference, Interval
 
 __all__ = [
     "Comparison",
@@ -34,7 +34,6 @@ __getattr__, __dir__ = lazy_names(
         "_advice": ("Thresholds",),
         "_answers": ("read_answers",),
         "_report": ("Evaluation",),
-        "_results": ("Comparison", "Example", "Group", "ModelResult"),
-        "_statistics": ("Difference", "Interval"),
+        "_results": ("Comparison", "Difference", "Example", "Group", "Interval", "ModelResult"),
     },
 )

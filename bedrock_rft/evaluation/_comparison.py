@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bedrock_rft.evaluation._results import Comparison, ModelResult, Verdict
-from bedrock_rft.evaluation._statistics import (
+from bedrock_rft._core.statistics import (
     LEVEL,
     MIN_PROMPTS,
     Difference,
@@ -18,6 +17,7 @@ from bedrock_rft.evaluation._statistics import (
     p_text,
     sign_flip_test,
 )
+from bedrock_rft.evaluation._results import Comparison, ModelResult, Verdict
 
 _MISSING_TOLERANCE = 0.05
 """Largest difference in the share of missing answers with which two models are compared."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from bedrock_rft._core.statistics import Difference, Interval, mean
 from bedrock_rft._core.text import ShortRepr
-from bedrock_rft.evaluation._statistics import Difference, Interval, mean
 
 Verdict = Literal["better", "worse", "undecided"]
 

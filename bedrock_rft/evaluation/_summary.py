@@ -10,14 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, cast
 
-from bedrock_rft.evaluation._advice import Thresholds, evaluation_findings
-from bedrock_rft.evaluation._comparison import ScoreScale, compare_with_base
-from bedrock_rft.evaluation._pipeline import Unscored
-from bedrock_rft.evaluation._questions import Model, Prompt, Question
-from bedrock_rft.evaluation._report import Evaluation
-from bedrock_rft.evaluation._results import Example, Group, ModelResult
-from bedrock_rft.evaluation._resume_file import Answer, AnswerScore, ResumeFile
-from bedrock_rft.evaluation._statistics import (
+from bedrock_rft._core.statistics import (
     Interval,
     cluster_units,
     mean,
@@ -26,6 +19,13 @@ from bedrock_rft.evaluation._statistics import (
     passes,
     share_interval,
 )
+from bedrock_rft.evaluation._advice import Thresholds, evaluation_findings
+from bedrock_rft.evaluation._comparison import ScoreScale, compare_with_base
+from bedrock_rft.evaluation._pipeline import Unscored
+from bedrock_rft.evaluation._questions import Model, Prompt, Question
+from bedrock_rft.evaluation._report import Evaluation
+from bedrock_rft.evaluation._results import Example, Group, ModelResult
+from bedrock_rft.evaluation._resume_file import Answer, AnswerScore, ResumeFile
 
 _EXAMPLES = 5
 _MAX_CHARACTERS = 2000

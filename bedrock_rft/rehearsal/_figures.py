@@ -14,8 +14,8 @@ from itertools import pairwise
 from statistics import fmean
 
 from bedrock_rft._core.findings import Finding, Severity
+from bedrock_rft._core.statistics import agresti_coull, passes
 from bedrock_rft._core.text import ShortRepr
-from bedrock_rft.evaluation._statistics import agresti_coull, passes
 
 _PARTS = 5  # the first and the last fifth of the steps are compared
 _MIN_STEPS = 10

@@ -11,10 +11,10 @@ from support.live_runs import ARN, records
 
 from bedrock_rft import AmbiguousCreateError, AsyncClient, Client
 from bedrock_rft._core.errors import BedrockRFTWarning
+from bedrock_rft._core.statistics import Interval
 from bedrock_rft._transport.transport import Request, Response
 from bedrock_rft.errors import APIConnectionError, ConfigurationError, RateLimitError
 from bedrock_rft.evaluation import Evaluation, ModelResult
-from bedrock_rft.evaluation._statistics import Interval
 from bedrock_rft.local import LocalTransport, Service
 from bedrock_rft.metrics import Metrics, Sweep, Trial
 from bedrock_rft.metrics._selection import rank_checkpoints

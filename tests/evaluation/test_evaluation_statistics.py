@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_rft.evaluation import _statistics
-from bedrock_rft.evaluation._statistics import (
+from bedrock_rft._core import statistics
+from bedrock_rft._core.statistics import (
     cluster_units,
     holm,
     mean,
@@ -35,7 +35,7 @@ def test_random_flips_agree_with_exact_ones(monkeypatch: pytest.MonkeyPatch) -> 
     rng = random.Random(5)  # noqa: S311 - a simulation
     gains = [rng.choice([-1.0, 0.0, 1.0, 1.0]) for _ in range(40)]
     exact = sign_flip_test(gains, 0)
-    monkeypatch.setattr(_statistics, "_MAX_SUMS", 1)
+    monkeypatch.setattr(statistics, "_MAX_SUMS", 1)
     drawn = sign_flip_test(gains, 0)
     assert drawn.p == pytest.approx(exact.p, abs=0.01)
     assert drawn == sign_flip_test(gains, 0), "the same seed gives the same p"
@@ -131,7 +131,7 @@ def test_intervals_of_several_samples_cover_the_truth(share: float) -> None:
 
 
 def test_means_of_graded_scores_are_covered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_statistics, "_RESAMPLES", 400)  # as for very many prompts
+    monkeypatch.setattr(statistics, "_RESAMPLES", 400)  # as for very many prompts
     rng = random.Random(4)  # noqa: S311 - a simulation
     runs = 300
     covered = 0

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from bedrock_rft.evaluation import Evaluation, _statistics
+from bedrock_rft._core import statistics
+from bedrock_rft._core.statistics import passes
+from bedrock_rft.evaluation import Evaluation
 from bedrock_rft.evaluation._pipeline import Unscored
 from bedrock_rft.evaluation._questions import Model, parse_prompts, plan_questions, sample_prompts
 from bedrock_rft.evaluation._resume_file import Answer, AnswerScore, ResumeFile
-from bedrock_rft.evaluation._statistics import passes
 from bedrock_rft.evaluation._summary import build_evaluation
 
 Score = Callable[[int, int], float | None]
@@ -80,7 +81,7 @@ def test_few_prompts_give_no_verdict(count: int, verdict: str) -> None:
 @pytest.mark.parametrize("count", [3, 12])
 def test_equal_models_are_called_equal(models: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_RESAMPLES", "_FEWEST_RESAMPLES"):  # verdicts do not depend on intervals, which are slow
-        monkeypatch.setattr(_statistics, name, 10)
+        monkeypatch.setattr(statistics, name, 10)
     false = 0
     for run in range(100):
         rng = random.Random(run)  # noqa: S311 - a simulation
