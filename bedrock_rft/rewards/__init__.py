@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from bedrock_rft.rewards._runtime.handler import Handler
     from bedrock_rft.rewards._runtime.reward import Reward
     from bedrock_rft.rewards._runtime.rollout import Rollout, Score
+    from bedrock_rft.rewards._runtime.rollout_log import RolloutLog
     from bedrock_rft.rewards._runtime.trl import from_trl, to_trl
     from bedrock_rft.rewards._targets.resolve import load_gold
 
@@ -84,6 +85,7 @@ __all__ = [
     "Report",
     "Reward",
     "Rollout",
+    "RolloutLog",
     "Score",
     "ScoreModel",
     "ScoredAnswer",

@@ -12,6 +12,7 @@ PUBLIC_NAMES = {
     "graders.llm_judge": ("Judge", "JudgeError"),
     "reward": ("Reward",),
     "rollout": ("Rollout", "Score"),
+    "rollout_log": ("RolloutLog",),
     "graders.style": ("Format", "Length"),
     "formula": ("Formula",),
     "graders.overlap": ("Repetition", "SetF1", "TokenF1"),

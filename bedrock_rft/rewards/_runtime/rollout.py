@@ -74,14 +74,14 @@ class Rollout:
         """The text of the last message, or an empty string if that message is not the assistant's."""
         if not self.messages or self.messages[-1].get("role") != "assistant":
             return ""
-        return _content_text(self.messages[-1].get("content"))
+        return content_text(self.messages[-1].get("content"))
 
     @property
     def prompt(self) -> str:
         """The text of the last user message, or an empty string if there is none."""
         user_messages = (message for message in reversed(self.messages) if message.get("role") == "user")
         last = next(user_messages, None)
-        return "" if last is None else _content_text(last.get("content"))
+        return "" if last is None else content_text(last.get("content"))
 
 
 def _unwrap_text(reference: Any) -> Any:
@@ -92,7 +92,7 @@ def _unwrap_text(reference: Any) -> Any:
     return cast("Any", reference)
 
 
-def _content_text(content: object) -> str:
+def content_text(content: object) -> str:
     """Return a message's content as text: the string itself, or the joined text of its parts."""
     if isinstance(content, str):
         return content

@@ -1,0 +1,308 @@
+"""`RolloutLog`: record the rollouts that a reward scored, in S3 or in a folder. The only definition of a record."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import logging
+import math
+import os
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, cast
+from uuid import uuid4
+
+from bedrock_rft.rewards._runtime.deadline import OutOfTimeError, run_until
+from bedrock_rft.rewards._runtime.rollout import Rollout, Score, content_text
+
+VERSION = 1
+INCLUDABLE = ("prompt", "answer", "reference", "fields")
+PACKAGE_HASH_VARIABLE = "BEDROCK_RFT_PACKAGE_HASH"
+"""Environment variable with the `CodeSha256` of the package; a deployment sets it, because a zip cannot contain it."""
+
+Source: TypeAlias = Literal["lambda", "local_service", "rehearsal", "evaluation", "score"]
+
+_REDACTED = "[redacted]"
+_MAX_SECONDS = 5.0
+"""Longest time in seconds by which recording delays a response."""
+_CONNECT_TIMEOUT, _READ_TIMEOUT, _ATTEMPTS = 1.0, 2.0, 2
+_S3 = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>.*))?")
+_KMS_KEY = re.compile(r"arn:[\w-]+:kms:[\w-]+:\d{12}:key/[\w-]+")
+
+_log = logging.getLogger("bedrock_rft.rewards")
+
+
+@dataclass(frozen=True)
+class RolloutLog:
+    """Where and how the rollouts of a reward are recorded: `Handler(reward, record=RolloutLog("s3://bucket/prefix"))`.
+
+    Each invocation writes one object of gzip-compressed JSON lines, named
+    `…/function=NAME/date=2026-11-28/hour=14/REQUEST_ID.jsonl.gz` in UTC. Each line is one rollout, in the order of the
+    event; `docs/rollouts.md` describes its keys.
+
+    Attributes:
+        location: `s3://bucket/prefix` with a bucket of the function's account and region, or the path of a folder.
+        sample: the share of rollouts to record, above 0 up to 1. The id of a rollout decides, so each choice is
+            repeatable.
+        include: the texts to record, of `prompt`, `answer`, `reference` and `fields` (the record's other fields).
+        redact: regular expressions whose matches become `[redacted]`, or a function that takes and returns a text. It
+            is applied to every text that is recorded, also inside `reference` and `fields` and to `error`, but not to
+            ids and the names of reward parts and metrics.
+        max_chars: the characters that are kept of each text, after `redact`. A `fields` or a `reference` that is not a
+            text is left out if it is longer as JSON.
+        kms_key: the ARN of the KMS key that encrypts the objects; by default the bucket's encryption does.
+
+    Raises:
+        ValueError: a value is not as described.
+    """
+
+    location: str
+    sample: float = 1.0
+    include: Sequence[str] = ("prompt", "answer")
+    redact: Sequence[str] | Callable[[str], str] | None = None
+    max_chars: int = 20_000
+    kms_key: str | None = None
+
+    def __post_init__(self) -> None:
+        location = os.fspath(self.location)
+        object.__setattr__(self, "location", location)
+        if not location or (location.startswith("s3:") and not _S3.fullmatch(location)):
+            raise ValueError(f"location is {location!r}; it must be s3://bucket/prefix or the path of a folder")
+        if not 0 < self.sample <= 1:
+            raise ValueError(f"sample is {self.sample!r}; it must be above 0 and at most 1")
+        unknown = [self.include] if isinstance(self.include, str) else sorted({*self.include} - {*INCLUDABLE})
+        if unknown:
+            raise ValueError(f"include has {unknown[0]!r}; it must be a list of {', '.join(INCLUDABLE)}")
+        if isinstance(self.redact, str):
+            raise ValueError("redact must be a list of regular expressions or a function, not a text")  # noqa: TRY004
+        for pattern in () if self.redact is None or callable(self.redact) else self.redact:
+            try:
+                re.compile(pattern)
+            except (re.error, TypeError) as error:
+                raise ValueError(f"redact has {pattern!r}, which is no regular expression: {error}") from error
+        if isinstance(self.max_chars, bool) or self.max_chars < 1:
+            raise ValueError(f"max_chars is {self.max_chars!r}; it must be an integer of at least 1")
+        if self.kms_key is not None and not _KMS_KEY.fullmatch(self.kms_key):
+            raise ValueError(
+                f"kms_key is {self.kms_key!r}; it must be the ARN of a key: arn:aws:kms:REGION:ACCOUNT:key/ID"
+            )
+
+    @property
+    def bucket(self) -> str | None:
+        """The name of the bucket; None for a folder."""
+        found = _S3.fullmatch(self.location)
+        return found["bucket"] if found else None
+
+    @property
+    def prefix(self) -> str:
+        """The prefix of the objects in the bucket, empty or with a final slash."""
+        found = _S3.fullmatch(self.location)
+        prefix = (found["prefix"] or "").strip("/") if found else ""
+        return f"{prefix}/" if prefix else ""
+
+    def samples(self, rollout_id: str) -> bool:
+        """Return whether the rollout with this id is recorded."""
+        digest = hashlib.sha256(rollout_id.encode("utf-8", "replace")).digest()
+        return int.from_bytes(digest[:8], "big") < self.sample * 2**64
+
+    def write(self, origin: Origin, scored: Sequence[ScoredEntry], *, owner: str | None = None) -> None:
+        """Write the object of one invocation; nothing if no rollout of it is sampled.
+
+        Args:
+            origin: the facts that the rollouts share.
+            scored: the rollouts.
+            owner: the id of the account that must own the bucket.
+
+        Raises:
+            OSError: the folder cannot be written.
+            BotoCoreError: S3 cannot be reached.
+            ClientError: S3 rejected the request.
+        """
+        chosen = [one for one in scored if self.samples(_rollout_id(one.entry))]
+        if not chosen:
+            return
+        content, path = encode([make_record(self, origin, one) for one in chosen]), origin.path
+        if self.bucket is None:
+            file = Path(self.location, path)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            partial = file.with_suffix(".part")
+            partial.write_bytes(content)
+            partial.replace(file)
+            return
+        options = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self.kms_key} if self.kms_key else {}
+        if owner:
+            options["ExpectedBucketOwner"] = owner
+        _s3_client().put_object(Bucket=self.bucket, Key=self.prefix + path, Body=content, **options)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Facts that the rollouts of one invocation share; `time` is the end of the scoring, in UTC."""
+
+    function: str
+    source: Source
+    request_id: str
+    time: datetime
+    function_version: str | None = None
+    package_hash: str | None = None
+
+    @property
+    def path(self) -> str:
+        """The path of the object below the prefix."""
+        name, request = (re.sub(r"[^A-Za-z0-9._-]", "", text) for text in (self.function, self.request_id))
+        return f"function={name or 'reward'}/{self.time:date=%Y-%m-%d/hour=%H}/{request or uuid4().hex}.jsonl.gz"
+
+
+@dataclass(frozen=True)
+class ScoredEntry:
+    """An entry of an event with its score, and the seconds that scoring it took; None if it was not begun."""
+
+    entry: Any
+    score: Score
+    duration: float | None = None
+
+
+def make_record(log: RolloutLog, origin: Origin, scored: ScoredEntry) -> dict[str, Any]:
+    """Return the record of one rollout, redacted and cut as `log` says."""
+    try:
+        rollout, prompt_hash = Rollout.read(scored.entry), hash_prompt(scored.entry["messages"])
+    except ValueError:  # an entry that is not a rollout; its score has the error
+        rollout, prompt_hash = Rollout(_rollout_id(scored.entry), ()), None
+    record: dict[str, Any] = {
+        "v": VERSION,
+        "time": origin.time.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "request_id": origin.request_id,
+        "function": origin.function,
+        "function_version": origin.function_version,
+        "source": origin.source,
+        "rollout_id": rollout.id,
+        "prompt_hash": prompt_hash,
+        "prompt": _prompt_text(rollout) if "prompt" in log.include else None,
+        "answer": rollout.answer if "answer" in log.include else None,
+        "reference": rollout.reference if "reference" in log.include else None,
+        "fields": dict(rollout.extra) if "fields" in log.include else None,
+        "score": scored.score.value,
+        "parts": dict(scored.score.parts),
+        "metrics": dict(scored.score.metrics),
+        "error": scored.score.error,
+        "duration": None if scored.duration is None else round(scored.duration, 6),
+        "package_hash": origin.package_hash,
+        "truncated": [],
+    }
+    for name in (*INCLUDABLE, "error"):
+        value = record[name] = _redact(log, record[name])
+        if len(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)) > log.max_chars:
+            record[name] = value[: log.max_chars] if isinstance(value, str) else None
+            record["truncated"].append(name)
+    return record
+
+
+def hash_prompt(messages: Sequence[Mapping[str, Any]]) -> str:
+    """Return the SHA-256, in hexadecimal, of the canonical JSON of the messages before the assistant's last one."""
+    reduced = [{"role": one.get("role"), "content": one.get("content")} for one in _prompt_messages(messages)]
+    text = json.dumps(reduced, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def encode(records: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return the records as gzip-compressed JSON lines; equal records give equal bytes."""
+    text = "".join(f"{json.dumps(record, ensure_ascii=False)}\n" for record in records)
+    return gzip.compress(text.encode("utf-8", "replace"), compresslevel=5, mtime=0)
+
+
+def record_invocation(
+    log: RolloutLog, scored: Sequence[ScoredEntry], context: Any, name: str, seconds: float | None
+) -> bool:
+    """Record an invocation in Lambda and return whether that succeeded. A failure is logged, and never raised.
+
+    It takes at most half of `seconds`, the time that is left for the response, and at most five seconds.
+    """
+    limit = _MAX_SECONDS if seconds is None else min(_MAX_SECONDS, seconds / 2)
+    failures = [f"it took longer than {limit:.1f} s"]
+    arn = str(getattr(context, "invoked_function_arn", "")).split(":")
+    origin = Origin(
+        os.environ.get("AWS_LAMBDA_FUNCTION_NAME", name),
+        "lambda",
+        str(getattr(context, "aws_request_id", None) or uuid4()),
+        datetime.now(timezone.utc),
+        os.environ.get("AWS_LAMBDA_FUNCTION_VERSION"),
+        os.environ.get(PACKAGE_HASH_VARIABLE),
+    )
+
+    def work() -> None:
+        try:
+            log.write(origin, scored, owner=arn[4] if len(arn) > 4 else None)  # noqa: PLR2004 - the account's place
+            failures.clear()
+        except OutOfTimeError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - `redact` is the user's code, and may call sys.exit()
+            failures[:] = [_describe(error)]
+
+    run_until(work, time.monotonic() + limit)
+    if not failures:
+        return True
+    _s3_client.cache_clear()  # an interruption may have left it in any state
+    _log.warning("the rollouts were not recorded: %s", failures[0])
+    return False
+
+
+def _describe(error: BaseException) -> str:
+    """Return the type of an error and the error code of S3, without its text, which may quote an answer."""
+    response = cast("Mapping[str, Any]", getattr(error, "response", {}))
+    return " ".join(filter(None, (type(error).__name__, response.get("Error", {}).get("Code"))))
+
+
+@cache
+def _s3_client() -> Any:
+    try:
+        from botocore.config import Config
+        from botocore.session import Session
+    except ImportError as error:
+        raise ImportError("Recording in S3 needs botocore. Run: pip install botocore") from error
+    config = Config(
+        connect_timeout=_CONNECT_TIMEOUT,
+        read_timeout=_READ_TIMEOUT,
+        retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},  # a connection may be dead after a pause
+    )
+    session: Any = Session()
+    return session.create_client("s3", region_name=os.environ.get("AWS_REGION"), config=config)
+
+
+def _rollout_id(entry: Any) -> str:
+    return str(cast("Mapping[str, Any]", entry).get("id", "")) if isinstance(entry, Mapping) else ""
+
+
+def _prompt_messages(messages: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    last = max((place for place, one in enumerate(messages) if one.get("role") == "assistant"), default=len(messages))
+    return messages[:last]
+
+
+def _prompt_text(rollout: Rollout) -> str:
+    messages = _prompt_messages(rollout.messages)
+    if len(messages) < 2:  # noqa: PLR2004 - one message needs no role
+        return rollout.prompt
+    return "\n".join(f"{one.get('role')}: {content_text(one.get('content'))}" for one in messages)
+
+
+def _redact(log: RolloutLog, value: Any) -> Any:
+    """Return a JSON value with its texts redacted. A number that JSON cannot express becomes None."""
+    if isinstance(value, str):
+        if callable(log.redact):
+            return str(log.redact(value))
+        for pattern in log.redact or ():
+            value = re.sub(pattern, _REDACTED, value)
+        return value
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[Any, Any]", value).items()
+        return {_redact(log, str(name)): _redact(log, one) for name, one in pairs}
+    if isinstance(value, (list, tuple)):
+        return [_redact(log, one) for one in cast("Sequence[Any]", value)]
+    if value is None or isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return None if isinstance(value, float) else _redact(log, str(value))

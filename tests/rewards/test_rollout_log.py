@@ -1,0 +1,160 @@
+"""`RolloutLog`: the record of a rollout and its file."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import re
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bedrock_rft.rewards import RolloutLog, Score
+from bedrock_rft.rewards._runtime.rollout_log import Origin, ScoredEntry, hash_prompt, make_record
+from tests.support.rollout_files import write_rollouts
+
+ORIGIN = Origin("f", "lambda", "r-1", datetime(2026, 11, 28, 14, 3, 22, 123456, tzinfo=timezone.utc), "7", "hash=")
+KEYS = [
+    "v", "time", "request_id", "function", "function_version", "source", "rollout_id", "prompt_hash", "prompt",
+    "answer", "reference", "fields", "score", "parts", "metrics", "error", "duration", "package_hash", "truncated",
+]  # fmt: skip
+
+
+def entry(*messages: tuple[str, Any], **metadata: Any) -> dict[str, Any]:
+    return {
+        "id": "one",
+        "messages": [{"role": role, "content": content} for role, content in messages],
+        "metadata": metadata,
+    }
+
+
+def record(given: Any, score: Score | None = None, duration: float | None = 0.25, **settings: Any) -> dict[str, Any]:
+    scored = ScoredEntry(given, score or Score(1.0, {"correct": 1.0}, {"tokens": 3.0}), duration)
+    return make_record(RolloutLog("folder", **settings), ORIGIN, scored)
+
+
+def test_the_record_has_every_key_and_leaves_out_what_is_not_included() -> None:
+    found = record(entry(("user", "2 + 2?"), ("assistant", "4"), reference_answer="4", level="easy"))
+    assert list(found) == KEYS
+    assert found["time"] == "2026-11-28T14:03:22.123456Z"
+    assert (found["prompt"], found["answer"], found["reference"], found["fields"]) == ("2 + 2?", "4", None, None)
+    assert (found["score"], found["parts"], found["metrics"], found["duration"]) == (
+        1.0, {"correct": 1.0}, {"tokens": 3.0}, 0.25,
+    )  # fmt: skip
+
+
+def test_the_prompt_hash_is_of_the_messages_before_the_last_answer() -> None:
+    messages = [{"role": "user", "content": "2 + 2?"}]
+    canonical = json.dumps(messages, sort_keys=True, separators=(",", ":")).encode()
+    given = entry(("user", "2 + 2?"), ("assistant", "4"))
+    given["messages"][0]["name"] = "not part of it"
+    assert record(given, redact=["2"])["prompt_hash"] == hashlib.sha256(canonical).hexdigest()
+    assert hash_prompt(given["messages"]) == hash_prompt(messages)
+
+
+def test_several_messages_are_joined_with_their_roles() -> None:
+    found = record(entry(("system", "Add."), ("user", [{"type": "text", "text": "2 + 2?"}]), ("assistant", "4")))
+    assert found["prompt"] == "system: Add.\nuser: 2 + 2?"
+
+
+def _replace(text: str) -> str:
+    return text.replace("abc-123", "[redacted]")
+
+
+def test_redact_reaches_every_text_before_it_is_cut() -> None:
+    given = entry(
+        ("user", "key abc-123"), ("assistant", "abc-123" * 3),
+        reference_answer={"abc-123": ["abc-123", 1]}, note="abc-123",
+    )  # fmt: skip
+    everything = ("prompt", "answer", "reference", "fields")
+    failed = Score(0.0, error="ValueError: abc-123 in reward.py, line 3")
+    for redact in ([r"abc-\d+"], _replace):
+        found = record(given, failed, include=everything, redact=redact, max_chars=40)
+        assert "abc-" not in json.dumps(found)
+        assert found["reference"] == {"[redacted]": ["[redacted]", 1]}
+        assert found["error"] == "ValueError: [redacted] in reward.py, line 3"[:40]
+        assert found["truncated"] == ["error"]
+
+
+def test_texts_are_cut_and_long_fields_are_left_out() -> None:
+    given = entry(("user", "u" * 50), ("assistant", "a" * 10), reference_answer="r" * 11, rows=list(range(20)))
+    found = record(given, include=("prompt", "answer", "reference", "fields"), max_chars=10)
+    assert (found["prompt"], found["answer"], found["reference"], found["fields"]) == (
+        "u" * 10,
+        "a" * 10,
+        "r" * 10,
+        None,
+    )
+    assert found["truncated"] == ["prompt", "reference", "fields"]
+
+
+@pytest.mark.parametrize("given", ["text", None, {"id": 5}, {"id": "x", "messages": ["text"]}])
+def test_an_entry_that_is_no_rollout_has_a_record(given: Any) -> None:
+    found = record(given, Score(0.0, error="ValueError in rollout.py, line 63"), None)
+    assert (found["prompt_hash"], found["duration"], found["answer"]) == (None, None, "")
+
+
+def test_values_that_json_and_utf8_lack_are_replaced(tmp_path: Path) -> None:
+    log = RolloutLog(str(tmp_path), include=("answer", "reference"))
+    given = entry(("user", "?"), ("assistant", "half \ud83d"), reference_answer=[float("nan"), Path("x")])
+    log.write(ORIGIN, [ScoredEntry(given, Score(0.5))])
+    (line,) = gzip.decompress(next(tmp_path.rglob("*.gz")).read_bytes()).splitlines()
+    assert json.loads(line)["answer"] == "half ?"
+    assert json.loads(line)["reference"] == [None, "x"]
+
+
+def test_the_file_is_partitioned_and_its_name_is_safe(tmp_path: Path) -> None:
+    log, origin = RolloutLog(str(tmp_path)), replace(ORIGIN, function="../my reward", request_id="a/b")
+    log.write(origin, [ScoredEntry(entry(("user", "?"), ("assistant", "!")), Score(1.0))])
+    (path,) = (one.relative_to(tmp_path).as_posix() for one in tmp_path.rglob("*") if one.is_file())
+    assert path == "function=..myreward/date=2026-11-28/hour=14/ab.jsonl.gz"
+
+
+def test_the_sample_depends_on_the_id_alone() -> None:
+    log = RolloutLog("folder", sample=0.25)
+    chosen = [log.samples(f"rollout-{number}") for number in range(2000)]
+    assert 400 < sum(chosen) < 600
+    assert chosen == [log.samples(f"rollout-{number}") for number in range(2000)]
+
+
+def test_nothing_is_written_if_no_rollout_is_sampled(tmp_path: Path) -> None:
+    RolloutLog(str(tmp_path), sample=1e-9).write(ORIGIN, [ScoredEntry(entry(("user", "?")), Score(1.0))])
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_location_has_a_bucket_and_a_prefix() -> None:
+    logs = [RolloutLog(one) for one in ("s3://my-bucket/a/b/", "s3://my-bucket", "x/y")]
+    assert [(log.bucket, log.prefix) for log in logs] == [("my-bucket", "a/b/"), ("my-bucket", ""), (None, "")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"location": "s3://B/x"}, "location is 's3://B/x'"),
+        ({"location": ""}, "location is ''"),
+        ({"sample": 0}, "sample is 0"),
+        ({"include": ("answers",)}, "include has 'answers'"),
+        ({"include": "answer"}, "include has 'answer'"),
+        ({"redact": "a+"}, "must be a list"),
+        ({"redact": ["("]}, "no regular expression"),
+        ({"max_chars": 0}, "max_chars is 0"),
+        ({"kms_key": "alias/x"}, "ARN of a key"),
+    ],
+)
+def test_invalid_settings_are_rejected(settings: Any, reason: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        RolloutLog(**({"location": "folder"} | settings))
+
+
+def test_the_files_for_other_tests_hold_the_records_that_they_return(tmp_path: Path) -> None:
+    written = write_rollouts(tmp_path, steps=8, groups=3, samples=2, behaviour="errors")
+    files = sorted(tmp_path.rglob("*.gz"), key=lambda path: path.parent)
+    assert len(files) == 8
+    assert {path.parent.name for path in files} == {"hour=14", "hour=15"}
+    found = [json.loads(line) for path in files for line in gzip.decompress(path.read_bytes()).splitlines()]
+    assert sorted(map(json.dumps, found)) == sorted(map(json.dumps, written))
+    assert any(one["error"] for one in written)
