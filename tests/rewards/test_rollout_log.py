@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.rollout_files import write_rollouts
 
 from bedrock_rft.rewards import RolloutLog, Score
 from bedrock_rft.rewards._runtime.rollout_log import Origin, ScoredEntry, hash_prompt, make_record
-from tests.support.rollout_files import write_rollouts
 
 ORIGIN = Origin("f", "lambda", "r-1", datetime(2026, 11, 28, 14, 3, 22, 123456, tzinfo=timezone.utc), "7", "hash=")
 KEYS = [
