@@ -299,7 +299,7 @@ def _redact(log: RolloutLog, value: Any) -> Any:
             value = re.sub(pattern, _REDACTED, value)
         return value
     if isinstance(value, Mapping):
-        pairs = cast("Mapping[Any, Any]", value).items()
+        pairs = cast("Mapping[Any, Any]", value).items()  # type: ignore[redundant-cast] # pyright needs it
         return {_redact(log, str(name)): _redact(log, one) for name, one in pairs}
     if isinstance(value, (list, tuple)):
         return [_redact(log, one) for one in cast("Sequence[Any]", value)]
