@@ -7,14 +7,15 @@ so there is a training signal. GRPO compares the answers to one prompt: equal sc
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from statistics import fmean
 
 from bedrock_rft._core.findings import Finding, Severity
-from bedrock_rft._core.statistics import agresti_coull, passes
+from bedrock_rft._core.group_signal import Signal, count_rewards, group_signal
+from bedrock_rft._core.statistics import passes
 from bedrock_rft._core.text import ShortRepr
 
 _PARTS = 5  # the first and the last fifth of the steps are compared
@@ -24,8 +25,6 @@ _NOISE_FACTOR = 2.0  # standard errors
 _SATURATED = 0.95
 _SAME = 1e-9
 _LITTLE = 0.2
-_SAME_DIGITS = 9
-_CONCENTRATIONS = [10 ** (exponent / 8) for exponent in range(-16, 25)]
 _NEAR_TIMEOUT = 0.5
 _MINUTE, _HOUR = 60.0, 3600.0
 
@@ -113,52 +112,40 @@ class Groups(ShortRepr):
     best: float
     group_size: int = 8
 
+    @cached_property
+    def signal(self) -> Signal:
+        """The estimate for groups of the planned size, with its interval."""
+        return group_signal(self.scores, self.group_size)
+
     @property
     def samples(self) -> int:
         """The smallest number of answers to a prompt."""
-        return min(map(len, self.scores))
+        return self.signal.samples
 
     @property
     def observed_share(self) -> float:
         """Share of prompts whose answers, as many as there are, differ in score."""
-        return sum(len(counts) > 1 for counts in self._counts) / len(self.scores)
+        return sum(len(count_rewards(scores)) > 1 for scores in self.scores) / len(self.scores)
 
     @property
     def signal_share(self) -> float:
         """Expected share of prompts whose answers differ in score in a group of the planned size.
 
         With at least `group_size` answers per prompt this is the unbiased estimate. With fewer answers and two
-        different scores in all, it is the mean under a beta-binomial distribution that is fitted to the prompts. With
-        fewer answers and more scores, it is the share for groups of that many answers, a lower bound.
+        different scores in all, it is the mean under the most likely distribution of pass rates. With fewer answers and
+        more scores, it is the share for groups of that many answers, a lower bound.
         """
-        size = self.group_size
-        if self.samples >= size:
-            return sum(1 - _chance_of_equal(counts, size) for counts in self._counts) / len(self.scores)
-        values = {value for counts in self._counts for value in counts}
-        if len(values) > 2:  # noqa: PLR2004 - pass or fail
-            return sum(1 - _chance_of_equal(counts, self.samples) for counts in self._counts) / len(self.scores)
-        if len(values) < 2:  # noqa: PLR2004 - as above
-            return 0.0
-        top = max(values)
-        pairs = [(counts[top], counts.total()) for counts in self._counts]
-        alpha, beta = _fit_beta_binomial(pairs)
-        return sum(_expected_difference(alpha + k, beta + n - k, size) for k, n in pairs) / len(pairs)
+        return self.signal.share
 
     @property
     def signal_interval(self) -> tuple[float, float]:
-        """The 95 % interval of `signal_share` (Agresti-Coull), with prompts as the unit; never of width 0.
-
-        If larger groups are inferred from fewer answers, prompts count in proportion to their answers: otherwise the
-        interval of 4 answers would cover the share for groups of 8 in 85 to 93 % only.
-        """
-        inferred = self.samples < self.group_size and not self.is_lower_bound
-        share_of_answers = self.samples / self.group_size if inferred else 1.0
-        return agresti_coull(self.signal_share, len(self.scores) * share_of_answers)
+        """The 95 % interval of `signal_share` (Agresti-Coull), with prompts as the unit; never of width 0."""
+        return self.signal.low, self.signal.high
 
     @property
     def is_lower_bound(self) -> bool:
         """True if `signal_share` is a lower bound, because there are fewer answers than the planned group size."""
-        return self.samples < self.group_size and len({v for counts in self._counts for v in counts}) > 2  # noqa: PLR2004
+        return self.signal.is_lower_bound
 
     @property
     def solved_share(self) -> float:
@@ -169,10 +156,6 @@ class Groups(ShortRepr):
     def mean(self) -> float:
         """The mean score."""
         return sum(sum(group) / len(group) for group in self.scores) / len(self.scores)
-
-    @property
-    def _counts(self) -> list[Counter[float]]:
-        return [Counter(round(score, _SAME_DIGITS) for score in group) for group in self.scores]
 
     def __str__(self) -> str:
         return (
@@ -212,34 +195,6 @@ class Groups(ShortRepr):
             remedy = "Leave out the prompts that are always right or always wrong"
             return [Finding("warning", "little_signal", f"Only {summary}", reason, remedy)]
         return [Finding("ok", "signal", summary, reason)]
-
-
-def _chance_of_equal(counts: Counter[float], size: int) -> float:
-    """Return the share of the groups of `size` answers, drawn without replacement, that have one score."""
-    return sum(math.comb(count, size) for count in counts.values()) / math.comb(counts.total(), size)
-
-
-def _expected_difference(alpha: float, beta: float, size: int) -> float:
-    """Return the chance that `size` answers to a prompt with a beta-distributed pass rate differ."""
-    all_pass = math.exp(_log_beta(alpha + size, beta) - _log_beta(alpha, beta))
-    all_fail = math.exp(_log_beta(alpha, beta + size) - _log_beta(alpha, beta))
-    return max(0.0, 1 - all_pass - all_fail)
-
-
-def _fit_beta_binomial(pairs: Sequence[tuple[int, int]]) -> tuple[float, float]:
-    """Return the parameters of the most likely beta distribution with the observed mean."""
-    mean = sum(passed for passed, _ in pairs) / sum(total for _, total in pairs)
-
-    def log_likelihood(concentration: float) -> float:
-        alpha, beta = mean * concentration, (1 - mean) * concentration
-        return sum(_log_beta(alpha + k, beta + n - k) - _log_beta(alpha, beta) for k, n in pairs)
-
-    best = max(_CONCENTRATIONS, key=log_likelihood)
-    return mean * best, (1 - mean) * best
-
-
-def _log_beta(alpha: float, beta: float) -> float:
-    return math.lgamma(alpha) + math.lgamma(beta) - math.lgamma(alpha + beta)
 
 
 @dataclass(frozen=True)

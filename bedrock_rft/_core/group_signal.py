@@ -1,0 +1,142 @@
+"""The signal of groups of answers, estimated from samples.
+
+GRPO compares the answers to one prompt. A group whose rewards are all equal has advantages of 0: it costs as much as
+any other and gives no signal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bedrock_rft._core.statistics import agresti_coull
+from bedrock_rft._core.text import ShortRepr
+
+_SAME_DIGITS = 9
+_RATES = [place / 100 for place in range(101)]
+_ITERATIONS = 100
+_TWO = 2  # pass or fail
+
+
+@dataclass(frozen=True)
+class Signal(ShortRepr):
+    """The expected share of prompts whose rewards differ within a group, so that they give a training signal.
+
+    Attributes:
+        share: the expected share, from 0 to 1.
+        low: lower end of its 95 % interval (Agresti-Coull), with prompts as the unit.
+        high: upper end of the interval.
+        prompts: number of prompts.
+        samples: the smallest number of answers to a prompt.
+        group_size: answers to a prompt in one step.
+        is_lower_bound: True if `share` is a lower bound, because rewards have more than two values and there are fewer
+            answers than `group_size`.
+    """
+
+    share: float
+    low: float
+    high: float
+    prompts: int
+    samples: int
+    group_size: int
+    is_lower_bound: bool = False
+
+    @property
+    def no_signal(self) -> float:
+        """The expected share of groups without signal, from 0 to 1."""
+        return 1 - self.share
+
+    def __str__(self) -> str:
+        return f"{'at least ' * self.is_lower_bound}{self.share:.0%} [{self.low:.0%}, {self.high:.0%}]"
+
+
+def count_rewards(rewards: Sequence[float]) -> Counter[float]:
+    """Return the number of answers with each reward; rewards that differ by rounding only are equal."""
+    return Counter(round(reward, _SAME_DIGITS) for reward in rewards)
+
+
+def group_signal(groups: Sequence[Sequence[float]], size: int) -> Signal:
+    """Estimate the share of prompts whose rewards differ in a group of `size` answers, from the rewards by prompt.
+
+    With at least `size` answers to each prompt, the estimate is unbiased. With fewer answers and two different rewards
+    in all, it is the mean of `signal_chances`. With fewer answers and more rewards, it is the share for groups of that
+    many answers, a lower bound.
+
+    In larger groups than there are answers, prompts count in proportion to their answers: otherwise the interval of 4
+    answers would cover the share for groups of 8 in 85 to 93 % only.
+    """
+    counts, samples = [count_rewards(group) for group in groups], min(map(len, groups))
+    bound = samples < size and len(set[float]().union(*counts)) > _TWO
+    if samples < size and not bound:
+        return mean_signal(signal_chances(groups, size), samples, size)
+    drawn = min(samples, size)
+    share = sum(1 - _chance_of_equal(each, drawn) for each in counts) / len(counts)
+    return Signal(share, *agresti_coull(share, len(counts)), len(counts), samples, size, bound)
+
+
+def mean_signal(chances: Sequence[float], samples: int, size: int) -> Signal:
+    """Return the mean of chances as a signal, with the interval for groups of `size` inferred from `samples`."""
+    share = sum(chances) / len(chances)
+    interval = agresti_coull(share, len(chances) * min(1.0, samples / size))
+    return Signal(share, *interval, len(chances), samples, size)
+
+
+def signal_chances(groups: Sequence[Sequence[float]], size: int) -> list[float]:
+    """Return the chance of each prompt that its rewards differ in a group of `size` new answers.
+
+    The chance is the mean over the rates that the rewards of the prompt allow, weighted with the distribution of rates
+    that is most likely for all prompts together, whatever its form. Thus a prompt with 1 of 8 right answers counts less
+    if most prompts are never solved, and the mean over selected prompts is not biased by their selection. With two
+    rewards in all, the rate is that of the higher one; with more, it is that of each prompt's most common reward, and
+    other rewards are taken to differ among themselves.
+
+    Source: Kiefer and Wolfowitz 1956, estimated by expectation maximization on 101 rates.
+    """
+    counts = [count_rewards(group) for group in groups]
+    values = set[float]().union(*counts)
+    two = len(values) <= _TWO
+    top = max(values)
+    pairs = [(each[top] if two else max(each.values()), each.total()) for each in counts]
+    likelihoods = {pair: _likelihoods(*pair) for pair in pairs}
+    weights = _fit_rates(Counter(pairs), likelihoods)
+    differ = [1 - rate**size - (1 - rate) ** size * two for rate in _RATES]
+    chances: dict[tuple[int, int], float] = {}
+    for pair, likelihood in likelihoods.items():
+        posterior = [weight * likely for weight, likely in zip(weights, likelihood, strict=True)]
+        expected = sum(likely * chance for likely, chance in zip(posterior, differ, strict=True)) / sum(posterior)
+        chances[pair] = max(0.0, expected)
+    return [chances[pair] for pair in pairs]
+
+
+def _chance_of_equal(counts: Counter[float], size: int) -> float:
+    """Return the share of the groups of `size` answers, drawn without replacement, that have one reward."""
+    return sum(math.comb(count, size) for count in counts.values()) / math.comb(counts.total(), size)
+
+
+def _likelihoods(passed: int, samples: int) -> list[float]:
+    """Return the likelihood of each rate, relative to the most likely one, so that it does not vanish."""
+
+    def log_likelihood(rate: float) -> float:
+        terms = ((passed, rate), (samples - passed, 1 - rate))
+        return sum(count * (math.log(share) if share else -math.inf) for count, share in terms if count)
+
+    peak = log_likelihood(passed / samples)
+    return [math.exp(log_likelihood(rate) - peak) for rate in _RATES]
+
+
+def _fit_rates(
+    pairs: Mapping[tuple[int, int], int], likelihoods: Mapping[tuple[int, int], Sequence[float]]
+) -> list[float]:
+    """Return the most likely distribution over the rates for a number of prompts with each result."""
+    weights = [1 / len(_RATES)] * len(_RATES)
+    total = sum(pairs.values())
+    for _ in range(_ITERATIONS):
+        following = [0.0] * len(_RATES)
+        for pair, prompts in pairs.items():
+            posterior = [weight * likely for weight, likely in zip(weights, likelihoods[pair], strict=True)]
+            scale = prompts / total / sum(posterior)
+            following = [known + scale * likely for known, likely in zip(following, posterior, strict=True)]
+        weights = following
+    return weights
