@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Mapping
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -59,9 +60,16 @@ class LambdaRuntime:
     """A process of awslambdaric with an unpacked package, in an environment that has nothing else."""
 
     def __init__(
-        self, package: Package, folder: Path, runtime: str, *, handler: str | None = None, source: str | None = None
+        self,
+        package: Package,
+        folder: Path,
+        runtime: str,
+        *,
+        handler: str | None = None,
+        source: str | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
-        """Start the process; `source` replaces the file that has the handler."""
+        """Start the process with further variables; `source` replaces the file that has the handler."""
         found = find_interpreter(runtime)
         assert found is not None, runtime
         interpreter, paths = found
@@ -92,6 +100,7 @@ class LambdaRuntime:
             "LAMBDA_TASK_ROOT": str(task),
             "PYTHONPATH": str(libraries),
             "PATH": os.defpath,
+            **(variables or {}),
         }
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, cast
 
 from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC, Result, finite_float
 from bedrock_rft.rewards._runtime.scoring import Scorable, score_batch
 
+if TYPE_CHECKING:
+    from bedrock_rft.rewards._runtime.rollout_log import RolloutLog
+
 _log = logging.getLogger("bedrock_rft.rewards")
 _log.addHandler(logging.NullHandler())
+
+LOG_ERROR_METRIC = "rollout_log_error"
+"""Name of the metric that is 1 for every rollout of an invocation that could not be recorded, and otherwise 0."""
 
 _MAX_RESPONSE_BYTES = 6 * 1024 * 1024
 """Lambda's limit for a response, which is 100 bytes larger."""
@@ -34,20 +41,30 @@ class Handler:
     From a response above 6 MB, which Lambda rejects, metrics are left out: first those that are not part of the reward,
     then its parts, then `reward_error`.
 
+    With `record`, an invocation in Lambda records its rollouts after they are scored, in at most half of the time that
+    is left and in at most 5 s. If that fails, the scores stay as they are, and the metric `rollout_log_error` of each
+    rollout is 1. Outside Lambda nothing is recorded; `evaluate`, `rehearse`, `rewards.score` and the local service
+    have a `record` of their own.
+
     Attributes:
         reward: the reward that scores each rollout.
         floor: the value of a rollout that cannot be scored.
         concurrency: the number of rollouts that are scored at the same time if the reward is async.
+        record: where and how rollouts are recorded; by default they are not.
     """
 
     reward: Scorable
     floor: float = 0.0
     concurrency: int = 16
+    record: RolloutLog | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         finite_float(self.floor, "floor")
         if isinstance(self.concurrency, bool) or not isinstance(self.concurrency, int) or self.concurrency < 1:
             raise ValueError(f"concurrency must be an integer of at least 1, not {self.concurrency!r}")
+
+        if self.record is not None and not hasattr(self.record, "max_chars"):
+            raise ValueError(f"record must be a RolloutLog, not {type(self.record).__name__}")
 
     def __call__(self, event: Any, context: Any = None) -> list[dict[str, Any]]:
         """Score the rollouts of one invocation.
@@ -60,15 +77,27 @@ class Handler:
             ValueError: the event does not contain rollouts.
         """
         entries = _parse_event(event)
-        remaining = getattr(context, "get_remaining_time_in_millis", None)
-        seconds = cast("int", remaining()) / 1000 if callable(remaining) else None
-        scores = score_batch(self.reward, entries, floor=self.floor, concurrency=self.concurrency, seconds=seconds)
+        seconds = _seconds_left(context)
+        scored = score_batch(self.reward, entries, floor=self.floor, concurrency=self.concurrency, seconds=seconds)
+        scores = [score for score, _ in scored]
         errors = [score.error for score in scores if score.error is not None]
         if errors:
             _log.warning("%d of %d rollouts got the floor; first error: %s", len(errors), len(scores), errors[0])
+        if self.record is not None and "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+            from bedrock_rft.rewards._runtime.rollout_log import ScoredEntry, record_invocation
+
+            whole = [ScoredEntry(entry, *one) for entry, one in zip(entries, scored, strict=True)]
+            failed = not record_invocation(self.record, whole, context, _seconds_left(context))
+            scores = [replace(one, metrics={**one.metrics, LOG_ERROR_METRIC: float(failed)}) for one in scores]
         ids = [entry.get("id", "") if hasattr(entry, "get") else "" for entry in entries]
         results = [score.result(name) for name, score in zip(ids, scores, strict=True)]
         return cast("list[dict[str, Any]]", _without_excess(results))
+
+
+def _seconds_left(context: Any) -> float | None:
+    """Return the seconds until Lambda's deadline, or None if the context has none."""
+    remaining: Callable[[], int] | None = getattr(context, "get_remaining_time_in_millis", None)
+    return remaining() / 1000 if callable(remaining) else None
 
 
 def _parse_event(event: object) -> Sequence[Any]:

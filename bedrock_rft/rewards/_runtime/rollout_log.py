@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
@@ -86,6 +87,9 @@ class RolloutLog:
                 re.compile(pattern)
             except (re.error, TypeError) as error:
                 raise ValueError(f"redact has {pattern!r}, which is no regular expression: {error}") from error
+        object.__setattr__(self, "include", tuple(self.include))
+        if self.redact is not None and not callable(self.redact):
+            object.__setattr__(self, "redact", tuple(self.redact))
         if isinstance(self.max_chars, bool) or self.max_chars < 1:
             raise ValueError(f"max_chars is {self.max_chars!r}; it must be an integer of at least 1")
         if self.kms_key is not None and not _KMS_KEY.fullmatch(self.kms_key):
@@ -216,9 +220,7 @@ def encode(records: Sequence[Mapping[str, Any]]) -> bytes:
     return gzip.compress(text.encode("utf-8", "replace"), compresslevel=5, mtime=0)
 
 
-def record_invocation(
-    log: RolloutLog, scored: Sequence[ScoredEntry], context: Any, name: str, seconds: float | None
-) -> bool:
+def record_invocation(log: RolloutLog, scored: Sequence[ScoredEntry], context: Any, seconds: float | None) -> bool:
     """Record an invocation in Lambda and return whether that succeeded. A failure is logged, and never raised.
 
     It takes at most half of `seconds`, the time that is left for the response, and at most five seconds.
@@ -227,7 +229,7 @@ def record_invocation(
     failures = [f"it took longer than {limit:.1f} s"]
     arn = str(getattr(context, "invoked_function_arn", "")).split(":")
     origin = Origin(
-        os.environ.get("AWS_LAMBDA_FUNCTION_NAME", name),
+        os.environ.get("AWS_LAMBDA_FUNCTION_NAME", ""),
         "lambda",
         str(getattr(context, "aws_request_id", None) or uuid4()),
         datetime.now(timezone.utc),
@@ -254,8 +256,10 @@ def record_invocation(
 
 def _describe(error: BaseException) -> str:
     """Return the type of an error and the error code of S3, without its text, which may quote an answer."""
-    response = cast("Mapping[str, Any]", getattr(error, "response", {}))
-    return " ".join(filter(None, (type(error).__name__, response.get("Error", {}).get("Code"))))
+    code = ""
+    with contextlib.suppress(Exception):  # the exception may be the user's, or have no response
+        code = cast("Any", error).response["Error"]["Code"]
+    return f"{type(error).__name__} {code}".strip()
 
 
 @cache

@@ -72,10 +72,11 @@ async def _score(reward: Scorable, context: ScoringContext) -> Score:
 
 def score_batch(
     reward: Scorable, entries: Sequence[object], *, floor: float, concurrency: int, seconds: float | None
-) -> list[Score]:
-    """Score the entries of an event, in order. One that raises, or is not scored in time, gets the floor.
+) -> list[tuple[Score, float | None]]:
+    """Score the entries of an event, in order, each with the seconds that it took, or None if it was not begun.
 
-    `seconds` is the time until the response must be on its way, or None. Scoring ends up to 2 s earlier.
+    An entry that raises, or is not scored in time, gets the floor. `seconds` is the time until the response must be on
+    its way, or None. Scoring ends up to 2 s earlier.
     """
     margin = 0.0 if seconds is None else min(_MARGIN, seconds / 10)
     end = None if seconds is None else time.monotonic() + seconds - margin
@@ -85,17 +86,20 @@ def score_batch(
         run_until(lambda: batch.run(concurrency), late, interval=batch.grace, new_thread=_in_event_loop())
     else:
         batch.run_in_turn()
-    return list(batch.scores)  # a copy, because abandoned work may still end
+    now = time.monotonic()
+    times = [None if began is None else (ended or now) - began for began, ended in batch.times]
+    return list(zip(batch.scores, times, strict=True))  # copies, because abandoned work may still end
 
 
 class _Batch:
-    """Entries of an event, with their scores so far."""
+    """Entries of an event, with their scores so far, and the times at which scoring each began and ended."""
 
     def __init__(
         self, reward: Scorable, entries: Sequence[object], floor: float, end: float | None, grace: float
     ) -> None:
         self.reward, self.entries, self.floor, self.end, self.grace = reward, entries, floor, end, grace
         self.scores = [Score(floor, error=_OUT_OF_TIME)] * len(entries)
+        self.times: list[tuple[float | None, float | None]] = [(None, None)] * len(entries)
 
     def run_in_turn(self) -> None:
         """Score one entry after the other, and begin none for which the time of the longest so far is not left."""
@@ -173,6 +177,8 @@ class _Batch:
 
     async def _score_or_floor(self, position: int) -> Score:
         context: ScoringContext | None = None
+        began = time.monotonic()
+        self.times[position] = began, None
         try:
             context = ScoringContext(Rollout.read(self.entries[position]))
             return await _score(self.reward, context)
@@ -183,6 +189,8 @@ class _Batch:
                 return Score(self.floor, error=_OUT_OF_TIME)
             parts, metrics = (context.parts, context.metrics) if context else ({}, {})
             return Score(self.floor, parts, metrics, _describe_error(error))
+        finally:
+            self.times[position] = began, time.monotonic()
 
     def _ends_batch(self, error: BaseException) -> bool:
         """Return whether an exception ends the batch: Ctrl-C without a deadline, or the last interruption."""
