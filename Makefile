@@ -10,7 +10,7 @@ BIN := $(if $(filter Windows_NT,$(OS)),$(VENV)/Scripts,$(VENV)/bin)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCKED = $(PIP) install --require-hashes -r $(LOCK) && $(PIP) install --no-deps --no-build-isolation -e .
 
-.PHONY: demo test check matrix bench soak lock audit format clean
+.PHONY: demo test check docs matrix bench soak lock audit format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/quickstart.py $(if $(DATA),--data "$(DATA)")
@@ -24,6 +24,10 @@ check: $(VENV)/.check
 	$(BIN)/mypy
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+# The site, in build/docs. A warning, such as one about a dead link, is an error. Needs Python 3.11.
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -q -E -n -W --keep-going -d build/doctrees docs build/docs
 
 # Tries every fault of docs/reliability.md, and writes that page.
 matrix: $(VENV)/.test
@@ -42,7 +46,7 @@ lock: $(VENV)/.python
 	$(PIP) install uv
 	printf 'hatchling\neditables\n' | $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --upgrade \
 	  --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
-	  --extra local --extra progress --extra test --extra test-trackers --extra check pyproject.toml - --output-file requirements-ci.lock
+	  --extra local --extra progress --extra test --extra test-trackers --extra check --extra docs pyproject.toml - --output-file requirements-ci.lock
 
 audit:
 	bash .ci/audit
@@ -65,6 +69,10 @@ $(VENV)/.demo: $(VENV)/.python pyproject.toml
 
 $(VENV)/.test: $(VENV)/.python pyproject.toml $(LOCK)
 	$(if $(LOCK),$(LOCKED),$(PIP) install -e '.[local,progress,test]')
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.python pyproject.toml $(LOCK)
+	$(if $(LOCK),$(LOCKED),$(PIP) install -e '.[cli,local,docs]')
 	@touch $@
 
 $(VENV)/.check: $(VENV)/.python pyproject.toml $(LOCK)

@@ -41,7 +41,7 @@ def test_each_help_page_is_as_recorded() -> None:
 
 
 def test_the_page_names_every_command() -> None:
-    page = Path(__file__).parents[2].joinpath("docs", "command.md").read_text(encoding="utf-8")
+    page = Path(__file__).parents[2].joinpath("docs", "how-to", "use-the-command.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (?:`(\w+)`)? ?\| (`.*) \|$", page.partition("## From nothing")[0], re.MULTILINE)
     named = {
         f"bedrock-rft {noun} {verb}".replace("  ", " ")

@@ -1,19 +1,12 @@
-"""The examples about datasets, and the code of docs/datasets.md."""
+"""The examples about datasets."""
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from bedrock_rft import datasets
-from bedrock_rft.local import LocalService
-
 EXAMPLES = Path(__file__).parents[2] / "examples"
-DOCS = Path(__file__).parents[2] / "docs"
 
 
 def run(name: str, *arguments: object, code: int = 0) -> str:
@@ -40,18 +33,6 @@ def test_the_example_converts_other_formats(tmp_path: Path) -> None:
     output = run("datasets_convert", tmp_path)
     assert "SFT chat: {'messages': [{'role': 'user', 'content': '2 + 2?'}], 'reference_answer': '4'}" in output
     assert "5 records" in output
-
-
-def test_the_code_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "datasets.md").read_text("utf-8"), re.DOTALL)
-    assert len(blocks) == 9
-    monkeypatch.chdir(tmp_path)
-    rows = ({"messages": [{"role": "user", "content": f"{n}?"}], "reference_answer": str(n)} for n in range(120))
-    datasets.write("train.jsonl", rows)
-    with LocalService() as service:
-        options = service.client_options(auth="aws")
-        code = "\n".join(blocks).replace("Client()", "Client(**options)") + "\nclient.close()\n"
-        exec(compile(code, "docs/datasets.md", "exec"), {"options": options})  # noqa: S102 - our own documentation
 
 
 def test_datasets_import_no_large_library() -> None:

@@ -18,7 +18,7 @@ from bedrock_rft.local import LocalService
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 REWARD = "arn:aws:lambda:us-west-2:123456789012:function:my-reward"
 
 

@@ -214,7 +214,7 @@ def rates(rated: Rated) -> tuple[str, str, str, str]:
 
 
 def test_the_rates_of_the_graders_are_those_of_the_documentation() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "rewards.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "write-a-reward.md").read_text(encoding="utf-8")
     rows = [tuple(cell.strip() for cell in row) for row in re.findall(r"\| (.*) \| (.*%) \| (.*%) \|(.*)\|", page)]
     assert [rates(rated) for rated in RATED] == rows
     public = {getattr(rewards, name) for name in rewards.__all__}

@@ -64,7 +64,7 @@ def test_the_code_of_the_page_prints_its_text_blocks(
     run("word_problems.py", "--count", 100, "--out", "train.jsonl", cwd=tmp_path)
     (tmp_path / "reward.py").write_bytes((EXAMPLES / "reward.py").read_bytes())
     monkeypatch.chdir(tmp_path)
-    page = (ROOT / "docs" / "rewards.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "how-to" / "write-a-reward.md").read_text(encoding="utf-8")
     space: dict[str, Any] = {"__name__": "page"}
     shown = 0
     for language, block in re.findall(r"^```(python|text)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):

@@ -316,7 +316,7 @@ def test_as_many_injections_pass_as_the_documentation_states(bedrock: Runtime, g
     report = check(grader, records, gold=lambda record: str(record["reference_answer"]), accuracy=True)
     assert report.accuracy is not None
     (injection,) = [one for one in report.accuracy.kinds if one.kind == "prompt injection"]
-    page = (Path(__file__).parents[2] / "docs" / "rewards.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "write-a-reward.md").read_text(encoding="utf-8")
     assert f"| `{type(grader).__name__}` | {injection.rate:.0%} |" in page
 
 

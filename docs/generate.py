@@ -1,0 +1,235 @@
+"""Parts of the reference that come from the code: commands, codes, messages, settings and payloads, as Markdown.
+
+A page names a part in a directive, ```` ```{generated} commands ````, and `conf.py` replaces it.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import bedrock_rft
+
+PACKAGE = Path(bedrock_rft.__file__).parent
+_LITERAL = 12
+"""A message with fewer literal characters cannot be searched for."""
+
+_VARIABLE = re.compile(r"(?:AWS|OPENAI|BEDROCK_RFT|REQUESTS|SSL|XDG|HTTPS?|ALL|NO)_[A-Z_]+|NO_COLOR")
+
+
+_Call = tuple[str, str, ast.Call, Mapping[str, ast.expr]]
+"""The module, the name of the called function or class, the call, and the values of the names around it."""
+
+
+@cache
+def _modules() -> Mapping[str, ast.Module]:
+    paths = sorted(PACKAGE.rglob("*.py"))
+    return {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+
+
+@cache
+def _calls() -> Sequence[_Call]:
+    """Return all calls of the package."""
+
+    def walk(module: str, node: ast.AST, values: dict[str, ast.expr]) -> None:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Module):
+            assigned = [each for each in ast.walk(node) if isinstance(each, ast.Assign)]
+            values = values | {
+                target.id: each.value for each in assigned for target in each.targets if isinstance(target, ast.Name)
+            }
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            found.append((module, name, node, values))
+        for child in ast.iter_child_nodes(node):
+            walk(module, child, values)
+
+    found: list[_Call] = []
+    for module, tree in _modules().items():
+        walk(module, tree, {})
+    return found
+
+
+def _template(node: ast.expr | None, values: Mapping[str, ast.expr], depth: int = 0) -> str:
+    """Return a text with `…` for each part that is computed."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_template(part, values, depth) for part in node.values)
+    if isinstance(node, ast.FormattedValue):
+        return _template(node.value, values, depth) if isinstance(node.value, ast.Name) else "…"
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return _template(node.left, values, depth) + _template(node.right, values, depth)
+    if isinstance(node, ast.Name) and node.id in values and depth <= 1:
+        return _template(values[node.id], values, depth + 1)
+    return "…"
+
+
+def messages(kind: str) -> str:
+    """Return the messages of an error class as a list. A computed part is `…`."""
+    found: set[str] = set()
+    for _, called, call, values in _calls():
+        if called != kind:
+            continue
+        text = " ".join(_template(call.args[0] if call.args else None, values).split())
+        if len(text.replace("…", "").strip()) >= _LITERAL:
+            found.add(text)
+    return _text("\n".join(sorted(found, key=str.lower))) if found else "The service's own text is the message."
+
+
+def codes(area: str) -> str:
+    """Return the codes of findings or problems of a package as a table: code, levels, and summary."""
+    rows: dict[str, tuple[set[str], str]] = {}
+    for module, called, call, values in _calls():
+        if called not in {"Finding", "Problem", "error", "warning"} or not module.startswith(area):
+            continue
+        texts = [_template(each, values) for each in call.args]
+        if called in {"Finding", "Problem"}:
+            level, texts = texts[0] if texts else "…", texts[1:]
+        else:
+            level = called
+        if not texts or not re.fullmatch(r"[a-z][a-z_-]+", texts[0]):
+            continue
+        summary = next((text for text in texts[1:] if " " in text), "…")
+        levels, first = rows.setdefault(texts[0], (set(), ""))
+        levels.add(level if level != "…" else "depends")
+        if len(summary) > len(first):
+            rows[texts[0]] = levels, summary
+    return _table(
+        ("code", "level", "summary"),
+        [(f"`{code}`", ", ".join(sorted(levels)), _cell(summary)) for code, (levels, summary) in sorted(rows.items())],
+    )
+
+
+def error_tree() -> str:
+    """Return the tree of the public exceptions."""
+    from bedrock_rft import errors
+
+    return _text(re.findall(r"```\n(.*?)```", errors.__doc__ or "", re.DOTALL)[0])
+
+
+def commands() -> str:
+    """Return the help page of every command."""
+    import click
+
+    from bedrock_rft._cli.app import root
+    from bedrock_rft._cli.command import PROGRAM
+
+    def walk(inner: click.Command, context: click.Context) -> Iterator[str]:
+        level = "#" * (2 + min(2, len(context.command_path.split()) - 1))
+        yield f"{level} {context.command_path}\n\n{_text(inner.get_help(context))}"
+        if isinstance(inner, click.Group):
+            for name in inner.list_commands(context):
+                command = inner.get_command(context, name)
+                if command is not None:
+                    yield from walk(command, click.Context(command, parent=context, info_name=name, terminal_width=78))
+
+    return "\n\n".join(walk(root, click.Context(root, info_name=PROGRAM, terminal_width=78)))
+
+
+def exit_codes() -> str:
+    """Return the exit codes of the command, as its help names them."""
+    from bedrock_rft._cli.app import root
+
+    rows = re.findall(r"(?m)^  (\d+) +(.+)$", root.epilog or "")
+    return _table(("code", "meaning"), rows)
+
+
+def variables() -> Mapping[str, Sequence[str]]:
+    """Return the environment variables that the package names, with the folders of its code that do."""
+    found: dict[str, set[str]] = {}
+    for module, tree in _modules().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and _VARIABLE.fullmatch(node.value):
+                found.setdefault(node.value, set()).add(module.partition("/")[0])
+    return {name: sorted(places) for name, places in sorted(found.items())}
+
+
+def arguments(name: str) -> str:
+    """Return the arguments of a class or function as a table, from its docstring."""
+    target = cast("Any", _find(name))
+    section = re.search(r"\nArgs:\n(.*?)(?:\n\n|\Z)", inspect.getdoc(target) or "", re.DOTALL)
+    found = re.findall(r"(?ms)^    (\w+): (.*?)(?=^    \w+:|\Z)", section[1] + "\n" if section else "")
+    defaults = {
+        each.name: "" if each.default is each.empty else f"`{each.default!r}`"
+        for each in inspect.signature(target).parameters.values()
+    }
+    rows = [(f"`{one}`", defaults.get(one, ""), _cell(" ".join(text.split()))) for one, text in found]
+    return _table(("argument", "default", "meaning"), rows)
+
+
+def fields(name: str) -> str:
+    """Return the fields of a payload as a table, from its model and the texts below its fields."""
+    model = cast("Any", _find(name))
+    tree = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    texts: dict[str, str] = {}
+    types: dict[str, str] = {}
+    for one, following in zip(tree.body, [*tree.body[1:], None], strict=True):
+        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name):
+            types[one.target.id] = ast.unparse(one.annotation)
+            if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+                texts[one.target.id] = " ".join(str(following.value.value).split())
+    rows = [
+        (
+            f"`{field.alias or each}`",
+            f"`{types.get(each, '')}`".replace("|", "\\|"),
+            "yes" if field.is_required() else "",
+            _cell(texts.get(each, "")),
+        )
+        for each, field in model.model_fields.items()
+        if each in types
+    ]
+    return _table(("field", "type", "required", "meaning"), rows)
+
+
+def _find(name: str) -> object:
+    """Return an object of the package by its dotted name."""
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _text(text: str) -> str:
+    return f"```text\n{text.rstrip()}\n```"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+PARTS: Mapping[str, Callable[..., str]] = {
+    "arguments": arguments,
+    "codes": codes,
+    "commands": commands,
+    "error-tree": error_tree,
+    "exit-codes": exit_codes,
+    "fields": fields,
+    "messages": messages,
+}
+
+
+def expand(page: str) -> str:
+    """Return a page with its directives `generated` and `root-file` replaced."""
+    page = re.sub(r"(?ms)^```\{root-file\} (\S+)\n```$", lambda found: _root_file(found[1]), page)
+    return re.sub(
+        r"(?ms)^```\{generated\} ([\w-]+) ?(\S*)\n```$",
+        lambda found: PARTS[found[1]](*([found[2]] if found[2] else [])),
+        page,
+    )
+
+
+def _root_file(name: str) -> str:
+    """Return a page of the folder above this one, with its links as they are from here."""
+    text = (Path(__file__).parents[1] / name).read_text(encoding="utf-8")
+    return re.sub(r"\]\((?!https?:|#|mailto:)(docs/)?", lambda found: "](" if found[1] else "](../", text)
