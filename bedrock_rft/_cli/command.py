@@ -37,9 +37,8 @@ class Command(click.Command):
         self.shape = shape
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Return the parameters, with the global options and the help option last."""
-        *own, help_option = super().get_params(ctx)
-        return [*own, *GLOBAL_OPTIONS, help_option]
+        """Return the parameters, the global ones first, so that an own option can replace the letter of one."""
+        return [*GLOBAL_OPTIONS, *super().get_params(ctx)]
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, and remember it for error messages."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -18,7 +19,7 @@ from bedrock_rft._cli.files import upload_file
 from bedrock_rft._cli.job_file import JobSettings, is_path, read_body, read_job_file, with_flags
 from bedrock_rft._cli.jobs import JOB, JOB_FIELDS
 from bedrock_rft._cli.lock import one_process
-from bedrock_rft._cli.output import note, print_text, show_one, to_json
+from bedrock_rft._cli.output import note, print_text, report_text, reword_report, show_one, to_json
 from bedrock_rft._cli.reward_source import is_file, load_gold, resolve_file, reward_target
 from bedrock_rft._cli.settings import confirm, open_client, settings
 from bedrock_rft._core.output import print_error
@@ -30,7 +31,7 @@ _NO_ACCOUNT = "0" * 12
 _HYPERPARAMETERS = ("n_epochs", "batch_size", "learning_rate_multiplier")
 
 
-_DRY_RUN = '{"request", "data", "reward", "doctor", "estimate", "ok"}'
+_DRY_RUN = '{"request", "data", "reward", "doctor", "plan", "estimate", "ok"}'
 
 
 @click.command("create", cls=Command, shape=f"{JOB}; with --dry-run {_DRY_RUN}")
@@ -181,6 +182,8 @@ def _upload(client: Client, file: str, min_records: int | None = None) -> Any:
 def _dry_run(client: Client, given: JobSettings, gold: str | None) -> None:
     """Check everything and print the request. Nothing is created, uploaded or deployed."""
     from bedrock_rft import access, datasets, rewards
+    from bedrock_rft._core.findings import Finding
+    from bedrock_rft.errors import BedrockRFTError
 
     reward, training = str(given.reward), str(given.training_file)
     report: dict[str, Any] = {}
@@ -200,18 +203,27 @@ def _dry_run(client: Client, given: JobSettings, gold: str | None) -> None:
         estimate = client.estimate(
             training, reward=target, hyperparameters=given.hyperparameters, model=str(given.model), evaluation=0
         )
-    name = given.name or given.derived_name(arn or rewards.package(target).code_sha256)
+    plan, source = None, arn
+    if source is None:
+        package = rewards.package(target)
+        source = package.code_sha256
+        try:
+            plan = client.rewards.plan(package, name=_function_name(given))
+        except BedrockRFTError as error:
+            problem = Finding("warning", "not_deployable", "The reward file cannot be deployed from here", str(error))
+            report["doctor"] = replace(report["doctor"], findings=(*report["doctor"].findings, problem))
+    name = given.name or given.derived_name(source)
     request = _request(client, given, arn, name)
     ok = all(one.ok for one in report.values())
     if settings().output in {"json", "jsonl"}:
-        shown = {key: to_json(one) for key, one in report.items()}
-        found = {"request": request, **shown, **({"estimate": to_json(estimate)} if estimate else {}), "ok": ok}
+        shown = {key: to_json(reword_report(one)) for key, one in report.items()}
+        shown |= {key: to_json(one) for key, one in (("plan", plan), ("estimate", estimate)) if one is not None}
+        found = {"request": request, **shown, "ok": ok}
         print_text(json.dumps(found, indent=2 if settings().output == "json" else None))
     else:
-        for one in report.values():
-            print_text(f"{one}\n")
-        if estimate is not None:
-            print_text(f"{estimate}\n")
+        for text in (*map(report_text, report.values()), plan, estimate):
+            if text is not None:
+                print_text(f"{text}\n")
         print_text(f"Request, which was not sent:\n{json.dumps(request, indent=2)}")
     finish(0 if ok else FOUND_ERRORS)
 

@@ -157,7 +157,7 @@ def print_failure(error: BaseException, *, as_json: bool, context: click.Context
         _print_wrapped(f"  - {for_shell(one, context)}", further="    ")
     report = getattr(error, "report", None)
     if report is not None:
-        print_error(str(report))
+        print_error(for_shell(str(report), context))
 
 
 def _code_of(error: BaseException) -> str:

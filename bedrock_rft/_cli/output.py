@@ -150,8 +150,8 @@ def show(value: Any, *, text: str, ids: Sequence[str] = ()) -> None:
 
 def show_findings(report: Any) -> None:
     """Print a report: its text, its JSON, its findings as rows of CSV, or the codes of its errors."""
-    report = _reword_report(report)
-    problems: Any = getattr(report, "findings", None) or getattr(report, "problems", ())
+    reworded = reword_report(report)
+    problems: Any = getattr(reworded, "findings", None) or getattr(reworded, "problems", ())
     if settings().output == "csv":
         names = ("code", "summary", "reason", "remedy")
         print_text(_csv_line(["level", *names]))
@@ -159,7 +159,12 @@ def show_findings(report: Any) -> None:
             level = getattr(one, "level", None) or getattr(one, "severity", "")
             print_text(_csv_line([level, *(str(getattr(one, name, "")) for name in names)]))
         return
-    show(report, text=for_shell(_wrap_report(report)), ids=list(dict.fromkeys(one.code for one in report.errors)))
+    show(reworded, text=report_text(report), ids=list(dict.fromkeys(one.code for one in reworded.errors)))
+
+
+def report_text(report: Any) -> str:
+    """Return the text of a report in the terms of the command line."""
+    return for_shell(_wrap_report(reword_report(report)))
 
 
 def _wrap_report(report: Any) -> str:
@@ -183,7 +188,7 @@ def _wrap(line: str, further: str) -> str:
     return "\n".join(wrapped)
 
 
-def _reword_report(report: Any) -> Any:
+def reword_report(report: Any) -> Any:
     """Return a report whose findings name flags and commands instead of Python arguments and calls."""
     changed: dict[str, Any] = {}
     for name in ("findings", "errors", "warnings"):
@@ -251,7 +256,8 @@ def _table(head: Iterable[str] | None, rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in stream.getvalue().rstrip("\n").split("\n"))
 
 
-def _is_terminal() -> bool:
+def is_terminal() -> bool:
+    """Return whether standard output is a terminal."""
     try:
         return sys.stdout is not None and sys.stdout.isatty()
     except ValueError:
@@ -261,8 +267,8 @@ def _is_terminal() -> bool:
 def _is_colored() -> bool:
     import os
 
-    return _is_terminal() and not settings().no_color and "NO_COLOR" not in os.environ and os.name == "posix"
+    return is_terminal() and not settings().no_color and "NO_COLOR" not in os.environ and os.name == "posix"
 
 
 def _terminal_width() -> int:
-    return max(40, shutil.get_terminal_size((_WIDTH, 24)).columns) if _is_terminal() else _WIDTH
+    return max(40, shutil.get_terminal_size((_WIDTH, 24)).columns) if is_terminal() else _WIDTH

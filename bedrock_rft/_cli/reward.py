@@ -15,9 +15,9 @@ import click
 
 from bedrock_rft._cli.command import Group, choices, many
 from bedrock_rft._cli.failures import FOUND_ERRORS, finish
-from bedrock_rft._cli.output import Columns, date, note, print_text, show, show_findings, show_list
+from bedrock_rft._cli.output import Columns, date, is_terminal, note, print_text, show, show_findings, show_list
 from bedrock_rft._cli.reward_source import is_file, load_gold, resolve_file, reward_target
-from bedrock_rft._cli.settings import confirm, open_client, settings
+from bedrock_rft._cli.settings import FORMATS, confirm, open_client, settings
 from bedrock_rft._core.output import print_error
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -93,9 +93,16 @@ def new(path: str) -> None:
 
 @reward.command("from-openai", shape='{"files"}')
 @click.argument("grader", metavar="FILE.json", type=click.Path(exists=True, dir_okay=False))
-@click.option("--out", metavar="FILE.py", default="reward.py", help="The file to write. Default: reward.py.")
+@click.option(
+    "-o",
+    "--out",
+    "out",
+    metavar="FILE.py",
+    multiple=True,
+    help="The file to write. Default: reward.py. With a format, such as json, -o is the global option.",
+)
 @many("--judge", "judges", metavar="[MODEL=]ID", help="The Bedrock model that replaces OpenAI's models, or its MODEL")
-def from_openai(grader: str, out: str, judges: tuple[str, ...]) -> None:
+def from_openai(grader: str, out: tuple[str, ...], judges: tuple[str, ...]) -> None:
     """Write a reward file for an OpenAI grader.
 
     FILE.json holds a grader, a whole fine-tuning job, or the body that creates
@@ -104,11 +111,14 @@ def from_openai(grader: str, out: str, judges: tuple[str, ...]) -> None:
     from bedrock_rft import rewards
     from bedrock_rft._cli.templates import write_new
 
+    for form in set(out).intersection(FORMATS):
+        settings().output = form
+    path = ["reward.py", *(one for one in out if one not in FORMATS)][-1]
     by_model = dict(judge.split("=", 1) for judge in judges if "=" in judge)
     judge: Any = by_model or (judges[0] if judges else None)
-    written = write_new({Path(out): rewards.openai_source(grader, judge=judge)})
+    written = write_new({Path(path): rewards.openai_source(grader, judge=judge)})
     show({"files": written}, text="\n".join(written), ids=written)
-    note(f"Next:    bedrock-rft reward check {out}:lambda_handler train.jsonl")
+    note(f"Next:    bedrock-rft reward check {path}:lambda_handler train.jsonl")
 
 
 @reward.command("check", shape="bedrock_rft.rewards.Report")
@@ -171,6 +181,7 @@ def score(source: str, rows: str, answers: tuple[str, ...], line: int, **options
         if record is None:
             raise click.UsageError(f"{rows} has fewer than {line} records.")
         scored = [(record, answer) for answer in answers]
+    options["progress"] = settings().output in {"table", "json"} or not is_terminal()  # rows as they arrive hide it
     with _client_for(source) as client:
         show_list(rewards.score(_target(client, source), scored, client=client, **options), _SCORES)
 

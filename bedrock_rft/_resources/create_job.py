@@ -23,12 +23,9 @@ from bedrock_rft.errors import (
     RateLimitError,
     RedirectRefusedError,
 )
-from bedrock_rft.types.jobs import CreateJob, Job
+from bedrock_rft.types.jobs import MARKER, CreateJob, Job
 
 JOBS = "/fine_tuning/jobs"
-
-MARKER = "bedrock_rft_marker"
-"""Metadata key of the marker."""
 
 _MAX_ENTRIES = 15  # the service allows sixteen, one of which is the marker
 _MAX_KEY, _MAX_VALUE = 64, 512  # characters

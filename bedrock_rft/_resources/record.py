@@ -9,7 +9,6 @@ from typing import Any, cast
 
 from bedrock_rft._core.version import __version__
 from bedrock_rft._resources.base import AsyncResource
-from bedrock_rft._resources.create_job import MARKER
 from bedrock_rft._resources.files import AsyncFiles
 from bedrock_rft._resources.job_arguments import reported
 from bedrock_rft.costs import Prices
@@ -17,7 +16,7 @@ from bedrock_rft.datasets import Limits, validate
 from bedrock_rft.errors import BedrockRFTError
 from bedrock_rft.metrics import Metrics
 from bedrock_rft.metrics._record import RunRecord
-from bedrock_rft.types.jobs import Job
+from bedrock_rft.types.jobs import MARKER, Job
 
 _REWARD = "critic_rewards_mean"
 _ENDS = 10

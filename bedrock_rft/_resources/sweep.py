@@ -14,7 +14,7 @@ from typing import Any
 from bedrock_rft._core.log import log
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._core.warnings import warn_once
-from bedrock_rft._resources.create_job import MARKER, check_name
+from bedrock_rft._resources.create_job import check_name
 from bedrock_rft.costs import Prices
 from bedrock_rft.errors import (
     AmbiguousCreateError,
@@ -27,7 +27,7 @@ from bedrock_rft.errors import (
 )
 from bedrock_rft.metrics import Metrics
 from bedrock_rft.metrics._sweep import Sweep, Trial
-from bedrock_rft.types.jobs import TERMINAL, Job
+from bedrock_rft.types.jobs import MARKER, TERMINAL, Job
 from bedrock_rft.types.method import Hyperparameters
 
 SWEEP = "bedrock_rft_sweep"

@@ -45,6 +45,7 @@ _GROWTH = 1.3
 _MAX_BACKOFF = 60.0  # seconds between polls while the service cannot be reached
 _REJECTION_PERIOD = 60.0  # seconds after which a rejection, or a new job that is not found, is final
 _CONFIRMATIONS = 3
+_UNKNOWN_JOB_PAUSE = 3.0  # seconds between polls of an id that was never found, because it may be mistyped
 _KNOWN_STATUS = frozenset({"", "validating_files", "queued", "running", "succeeded", "failed", "cancelled"})
 _REQUEST_TIMEOUT = 408
 _MAX_DOUBLINGS = 20
@@ -176,7 +177,11 @@ async def poll_until_done(
         # Also after success: only leaving the loop ends it.
         retry=poll_again,
         wait=lambda state: clock.limit(
-            intervals.next_pause(state.outcome.exception() if state.outcome else None, failures.count)
+            intervals.next_pause(
+                state.outcome.exception() if state.outcome else None,
+                failures.count,
+                exists=known.created_at is not None,
+            )
         ),
         sleep=session.transport.sleep,
         reraise=True,
@@ -250,12 +255,13 @@ class _Intervals:
     def __init__(self, interval: float) -> None:
         self._next = self._interval = interval
 
-    def next_pause(self, error: BaseException | None, failures: int) -> float:
+    def next_pause(self, error: BaseException | None, failures: int, *, exists: bool = True) -> float:
         if error is not None:
             requested: float = getattr(error, "retry_after", None) or 0.0
             backoff = min(_MAX_BACKOFF, self._interval * 2.0 ** min(failures, _MAX_DOUBLINGS))
             if not _is_outage(error):
-                backoff = min(backoff, _REJECTION_PERIOD / _CONFIRMATIONS)
+                mistyped = isinstance(error, NotFoundError) and not exists
+                backoff = min(backoff, _UNKNOWN_JOB_PAUSE if mistyped else _REJECTION_PERIOD / _CONFIRMATIONS)
             return max(min(requested, _MAX_RETRY_AFTER), backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
         pause = self._next * random.uniform(0.75, 1.0)  # noqa: S311 - jitter
         self._next = min(self._next * _GROWTH, self._interval * _MAX_INTERVAL_FACTOR)

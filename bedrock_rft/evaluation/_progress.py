@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from bedrock_rft._core.log import log
+from bedrock_rft._core.progress import tqdm_bar
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with the stage (`asked` or `scored`), the number done and the total."""
@@ -23,7 +23,7 @@ class ProgressReporter:
         self._counts = {"asked": asked, "scored": scored}
         self._total = total
         self._callback = progress if callable(progress) else None
-        self._bar = _tqdm_bar(total, asked) if progress is True else None
+        self._bar = tqdm_bar("asked", total, asked) if progress is True else None
         self._logs = progress is True and self._bar is None
         self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
 
@@ -44,21 +44,3 @@ class ProgressReporter:
         """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
-
-
-def _tqdm_bar(total: int, asked: int) -> Any:
-    """Return a bar if a terminal or notebook shows it and tqdm is installed, else None."""
-    ipython: Any = sys.modules.get("IPython")
-    in_notebook = ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None
-    # Notebooks show standard error in red, as if something had failed. pythonw has no standard error.
-    stream: Any = sys.stdout if in_notebook else sys.stderr
-    if stream is None or not (in_notebook or stream.isatty()):
-        return None
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return None
-    interval = 0.5 if in_notebook else 0.1
-    return tqdm(
-        desc="asked", total=total, initial=asked, leave=False, dynamic_ncols=True, file=stream, mininterval=interval
-    )

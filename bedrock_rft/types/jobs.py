@@ -10,10 +10,13 @@ from bedrock_rft.types._payload import Id, Payload, Request
 from bedrock_rft.types.arn import LambdaArn
 from bedrock_rft.types.method import LambdaGrader, Method
 
-__all__ = ["TERMINAL", "CreateJob", "CreateMethod", "CreateReinforcement", "Job", "JobProblem", "JobStatus"]
+__all__ = ["MARKER", "TERMINAL", "CreateJob", "CreateMethod", "CreateReinforcement", "Job", "JobProblem", "JobStatus"]
 
 JobStatus = Literal["validating_files", "queued", "running", "succeeded", "failed", "cancelled"] | str
 """Known statuses. Unknown ones are passed on, and count as not final."""
+
+MARKER = "bedrock_rft_marker"
+"""The key of a job's metadata that holds its name or another unique text."""
 
 TERMINAL = frozenset({"succeeded", "failed", "cancelled"})
 """Final statuses."""

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from bedrock_rft._core.errors import ConfigurationError
 from bedrock_rft._core.text import sanitize_line
+from bedrock_rft.types.jobs import MARKER
 from bedrock_rft.types.models import KNOWN_MODELS
 
 __all__ = ["is_openai_model", "parse_create_body"]
@@ -39,6 +40,8 @@ def parse_create_body(body: object, reward: object) -> dict[str, Any]:
     fields = dict(cast("Mapping[str, Any]", body))
     if fields.get("object") == "fine_tuning.job":  # as the service reports it, with its state
         fields = {name: fields[name] for name in (*_FIELDS, "method") if name in fields}
+        fields["metadata"] = dict(_mapping(fields.get("metadata") or {}, "metadata"))
+        fields["metadata"].pop(MARKER, None)
     method = _mapping(fields.pop("method", None), "method")
     if method.get("type", "reinforcement") != "reinforcement":
         raise ConfigurationError("method.type must be 'reinforcement': the service trains by reinforcement only.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,34 @@ def test_a_job_is_created_from_a_file_and_found_again(folder: Path, client: Clie
     assert create("run.toml").json["id"] != job.id, "the content of the file differs"
 
 
+def test_a_body_for_openai_creates_one_job(folder: Path, client: Client) -> None:
+    file = client.files.upload("train.jsonl")
+    reinforcement: dict[str, Any] = {
+        "grader": {"type": "lambda", "lambda": {"function": ARN}},
+        "hyperparameters": {"n_epochs": 2, "batch_size": "auto"},
+    }
+    method = {"type": "reinforcement", "reinforcement": reinforcement}
+    body: dict[str, Any] = {"model": MODEL, "training_file": file.id, "method": method, "suffix": None}
+    path = folder / "body.json"
+    path.write_text(json.dumps(body))
+    before = len(list(client.jobs.list()))
+    dry = create(path, "--dry-run").json
+    sent = dry["request"]["method"]["reinforcement"]
+    assert (sent["grader"], sent["hyperparameters"]) == (reinforcement["grader"], {"n_epochs": 2})
+    assert len(list(client.jobs.list())) == before
+    job = client.jobs.retrieve(create(path).json["id"])
+    assert (job.model, job.training_file, job.reward) == (MODEL, file.id, ARN)
+    assert create(path).json["id"] == job.id
+    assert create(path, "--model", "qwen.qwen3-32b").json["id"] != job.id
+    assert len(list(client.jobs.list())) == before + 2
+    path.write_text(job.model_dump_json(by_alias=True))  # as `jobs get` prints it, with the marker of the first one
+    again = client.jobs.retrieve(create(path, "--new").json["id"])
+    assert (again.reward, again.training_file) == (ARN, file.id)
+    assert len(list(client.jobs.list())) == before + 3
+    path.write_text(json.dumps({**body, "suffix": "mine"}))
+    assert "suffix is not supported" in create(path, code=2).error["message"]
+
+
 def test_a_job_is_created_from_flags_and_ids(client: Client, folder: Path) -> None:
     file = client.files.upload((folder / "train.jsonl").read_bytes(), filename="given.jsonl")
     done = create(
@@ -109,6 +138,23 @@ def test_a_dry_run_sends_nothing_and_prints_the_request(folder: Path, client: Cl
     function = found["request"]["method"]["reinforcement"]["grader"]["lambda"]["function"]
     assert function == "<the ARN of reward.py, deployed as reward-correct>"
     assert (len(list(client.jobs.list())), len(list(client.files.list()))) == before
+    (problem,) = [one for one in found["doctor"]["findings"] if one["code"] == "not_deployable"]
+    assert "A job on the local service needs no deployment" in problem["reason"]
+    assert "plan" not in found
+
+
+def test_a_dry_run_has_the_plan_of_the_deployment(here: Here, folder: Path) -> None:
+    (folder / "reward.py").write_text(REWARD)
+    found = create("run.toml", "--reward", "reward.py", "--dry-run").json
+    assert {(one["action"], one["kind"]) for one in found["plan"]["steps"]} >= {
+        ("create", "role"),
+        ("create", "function"),
+    }
+    assert "not_deployable" not in {one["code"] for one in found["doctor"]["findings"]}
+    assert set(here.gate.writes) == {"SimulatePrincipalPolicy"}, "which reads only"
+    shown = command("jobs", "create", "run.toml", "--reward", "reward.py", "--dry-run").out
+    assert "Deploy reward-correct: 4 to create" in shown
+    assert "access." not in shown
 
 
 def test_a_new_project_runs_on_the_local_service_with_any_arn(folder: Path) -> None:

@@ -43,8 +43,14 @@ def started(*arguments: str) -> subprocess.Popen[str]:
 
 
 @posix
-@pytest.mark.parametrize("name", [(), ("--name", "once")])
-def test_the_same_command_at_the_same_time_creates_one_job(faults: Faults, name: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("name", [(), ("--name", "once"), ("body.json",)])
+def test_the_same_command_at_the_same_time_creates_one_job(
+    faults: Faults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    grader = {"type": "lambda", "lambda": {"function": ARN}}
+    method = {"type": "reinforcement", "reinforcement": {"grader": grader}}
+    (tmp_path / "body.json").write_text(json.dumps({"model": MODEL, "training_file": "file-1", "method": method}))
     faults.script("POST", "/fine_tuning/jobs", [slow(3), slow(3)])
     processes = [started(*name, "-o", "quiet") for _ in range(2)]
     results = [process.communicate(timeout=60) for process in processes]

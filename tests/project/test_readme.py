@@ -33,7 +33,7 @@ def named(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-def soon(*_: object) -> float:
+def soon(*_: object, **__: object) -> float:
     return 0.02
 
 

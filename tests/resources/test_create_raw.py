@@ -70,6 +70,10 @@ def test_a_job_that_was_exported_is_a_body(server: Faults, client: Client) -> No
     }
     client.jobs.create_raw({**body(GRADER), **state}, reward=ARN)
     assert {"seed", "status", "id"}.isdisjoint(sent(server))
+    own = {"team": "a", "bedrock_rft_marker": "the name of the first job"}
+    job = client.jobs.create_raw({**body(), **state, "metadata": own})
+    assert (job.metadata or {})["bedrock_rft_marker"] != own["bedrock_rft_marker"]
+    assert sent(server)["metadata"] == {"team": "a"}
 
 
 def test_a_job_with_a_lost_response_is_found(server: Faults, client: Client) -> None:

@@ -266,6 +266,7 @@ def test_the_poll_interval_is_bounded_during_an_outage(failures: int) -> None:
     pace = _watch._Intervals(5.0)
     assert 0 < pace.next_pause(InternalServerError("x", status=503), failures) <= 60
     assert 0 < pace.next_pause(NotFoundError("x", status=404), failures) <= 20
+    assert 0 < pace.next_pause(NotFoundError("x", status=404), failures, exists=False) <= 3, "a mistyped id"
     assert pace.next_pause(RateLimitError("x", status=429, retry_after=90.0), failures) == 90
     assert pace.next_pause(RateLimitError("x", status=429, retry_after=1e30), failures) <= 3600
 

@@ -54,6 +54,16 @@ def test_a_job_becomes_a_reward_file_that_is_checked(capsys: pytest.CaptureFixtu
     assert "of right answers fail" in capsys.readouterr().out
 
 
+def test_the_letter_o_names_the_file_or_the_format(capsys: pytest.CaptureFixture[str]) -> None:
+    for number, arguments in enumerate((["-o", "f0.py", "-o", "json"], ["-ojson", "--out", "f1.py"], ["-of2.py"])):
+        assert run(["reward", "from-openai", "job.json", *arguments]) == 0
+        shown = capsys.readouterr().out
+        assert (json.loads(shown)["files"] if number < 2 else shown.split()) == [f"f{number}.py"]
+        assert Path(f"f{number}.py").exists()
+    assert run(["-o", "json", "reward", "from-openai", "job.json", "-o", "f0.py"]) == 2
+    assert "f0.py exists already" in json.loads(capsys.readouterr().err)["error"]["message"]
+
+
 def test_a_judge_has_to_be_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["reward", "from-openai", "model.json"]) == 2
     assert "'o4-mini' is not on Bedrock" in capsys.readouterr().err

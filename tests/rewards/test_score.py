@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import pickle
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -202,6 +203,16 @@ def test_rows_are_read_as_results_are_used() -> None:
     assert len(read) <= 31
     assert counts == [10, 20]
     found.close()  # type: ignore[attr-defined] # a generator
+
+
+def test_progress_is_a_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert values(rewards.score(Exact(), rows(64), progress=True))
+    assert capsys.readouterr().err == "", "it is no terminal"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert values(rewards.score(Exact(), list(rows(130)), progress=True)) == expected(130)
+    assert "0/130 [" in capsys.readouterr().err
+    assert values(rewards.score(Exact(), rows(64), progress=True)) == expected(64)
+    assert "scored: 0it [" in capsys.readouterr().err, "the number of rows is unknown"
 
 
 def test_rows_in_every_form(tmp_path: Path) -> None:

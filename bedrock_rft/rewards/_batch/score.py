@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 import os
 import pickle
 from collections import deque
@@ -13,9 +14,10 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 from uuid import uuid4
 
+from bedrock_rft._core.progress import tqdm_bar
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.errors import ConfigurationError, RewardError
 from bedrock_rft.rewards._batch.entries import read_entries
@@ -59,7 +61,7 @@ def score(
     timeout: float | None = None,
     memory: int = 1024,
     client: Any = None,
-    progress: Callable[[int], None] | None = None,
+    progress: bool | Callable[[int], None] | None = None,
 ) -> Iterator[ScoredAnswer]:
     """Score given answers without a job, in the order of the rows.
 
@@ -85,7 +87,8 @@ def score(
         timeout: seconds that an invocation may take; by default the deployed function's own, or 900.
         memory: megabytes that a file may use.
         client: a `Client`, or botocore's client for Lambda; only for threads. By default botocore's own credentials.
-        progress: called with the number of results so far after each batch.
+        progress: called with the number of results so far after each batch; or True for a tqdm bar on a terminal or
+            in a notebook.
 
     Raises:
         ConfigurationError: there is no such reward, a row has no answer, the reward cannot be pickled, or the file to
@@ -104,7 +107,7 @@ def score(
     )  # raises for mistakes before the first row is read
     fingerprint = f"{probe.name} {probe.fingerprint}" if resume is not None else ""
     probe.close()
-    return _score(task, rows, executor, resume, fingerprint, size, progress, in_lambda=arn is not None)
+    return _score(task, rows, executor, resume, fingerprint, size, progress or None, in_lambda=arn is not None)
 
 
 def _score(
@@ -114,7 +117,7 @@ def _score(
     resume: str | os.PathLike[str] | None,
     fingerprint: str,
     size: int,
-    progress: Callable[[int], None] | None,
+    progress: Literal[True] | Callable[[int], None] | None,
     *,
     in_lambda: bool,
 ) -> Iterator[ScoredAnswer]:
@@ -127,6 +130,8 @@ def _score(
             executor = stack.enter_context(ThreadPoolExecutor(_LAMBDA_INVOCATIONS))
         entries = read_entries(rows)
         index = 0
+        if progress is True:
+            progress = _bar(rows, stack)
         for entry in entries if stored is not None else ():
             found = cast("_ScoreFile", stored).next_result(index, entry)
             if found is None:
@@ -145,6 +150,16 @@ def _score(
             yield from scored
             if progress is not None:
                 progress(index)
+
+
+def _bar(rows: object, stack: ExitStack) -> Callable[[int], None] | None:
+    """Return a function that shows the number of results in a bar; None if nothing would show it."""
+    total = None if isinstance(rows, str) else operator.length_hint(rows) or None
+    bar = tqdm_bar("scored", total)
+    if bar is None:
+        return None
+    stack.callback(bar.close)
+    return lambda count: bar.update(count - bar.n)
 
 
 def _run(
