@@ -10,7 +10,7 @@ BIN := $(if $(filter Windows_NT,$(OS)),$(VENV)/Scripts,$(VENV)/bin)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCKED = $(PIP) install --require-hashes -r $(LOCK) && $(PIP) install --no-deps --no-build-isolation -e .
 
-.PHONY: demo test check docs matrix bench soak lock audit format clean
+.PHONY: demo test check docs matrix bench soak lock audit dist format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/quickstart.py $(if $(DATA),--data "$(DATA)")
@@ -42,14 +42,21 @@ soak: $(VENV)/.test
 	$(BIN)/python tests/soak.py $(ARGS)
 	$(BIN)/python tests/soak_evaluation.py
 
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --upgrade \
+	--no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+
 lock: $(VENV)/.python
 	$(PIP) install uv
-	printf 'hatchling\neditables\n' | $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --upgrade \
-	  --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
-	  --extra local --extra progress --extra test --extra test-trackers --extra check --extra docs pyproject.toml - --output-file requirements-ci.lock
+	printf 'hatchling\neditables\n' | $(COMPILE) --output-file requirements-ci.lock \
+	  --extra local --extra progress --extra test --extra test-trackers --extra check --extra docs pyproject.toml -
+	$(COMPILE) --output-file .ci/release.lock .ci/release.in
 
 audit:
 	bash .ci/audit
+
+# Builds the distributions in dist/ and their SBOM in build/, and tries them in clean environments.
+dist:
+	bash .ci/release-check
 
 format: $(VENV)/.check
 	$(BIN)/ruff check --fix
