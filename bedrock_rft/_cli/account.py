@@ -28,7 +28,10 @@ def whoami() -> None:
 @many("--model", "models", metavar="ID", help="A model to train.")
 @many("--judge", "judges", metavar="ID", help="A model that the reward invokes.")
 @click.option("--timeout", type=float, default=20.0, metavar="SECONDS", help="Seconds for all checks. Default: 20.")
-def doctor(reward: str | None, models: tuple[str, ...], judges: tuple[str, ...], timeout: float) -> None:
+@click.option("--redacted", is_flag=True, help="Replace account ids, names and key ids, to publish the report.")
+def doctor(
+    reward: str | None, models: tuple[str, ...], judges: tuple[str, ...], timeout: float, redacted: bool
+) -> None:
     """Check everything that a job needs, with a remedy for each fault.
 
     It queries the endpoint, STS, IAM, Lambda, EC2 and KMS, and changes nothing.
@@ -38,7 +41,7 @@ def doctor(reward: str | None, models: tuple[str, ...], judges: tuple[str, ...],
 
     with open_client() as client:
         report = access.doctor(client, reward=reward, models=models, judges=judges, seconds=timeout)
-    show_findings(report)
+    show_findings(report.redacted() if redacted else report)
     finish(0 if report.ok else FOUND_ERRORS)
 
 

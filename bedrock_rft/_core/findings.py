@@ -7,11 +7,14 @@ import json
 import os
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from typing_extensions import Self
+
 from bedrock_rft._core.atomic_file import AtomicFile
+from bedrock_rft._core.redaction import redact_account
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 
 WIDTH = 80
@@ -107,6 +110,19 @@ class Findings(ShortRepr):
     def facts(self) -> Sequence[tuple[str, str]]:
         """Return names and values to show between the title and the findings."""
         return ()
+
+    def redacted(self) -> Self:
+        """Return a copy without account ids, names of resources, key ids and addresses, to publish it.
+
+        Equal values have equal replacements, such as `ACCOUNT-1`. Names that are in no ARN are not recognised.
+        """
+        texts = {field.name: value for field in fields(self) if isinstance(value := getattr(self, field.name), str)}
+        names = ("summary", "reason", "remedy")
+        parts = [*texts.values(), *(getattr(finding, name) for finding in self.findings for name in names)]
+        changed = iter(redact_account(parts))
+        own = {name: next(changed) for name in texts}
+        findings = [replace(finding, **{name: next(changed) for name in names}) for finding in self.findings]
+        return replace(self, **own, findings=tuple(findings))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values, with `verdict` and `ok`. NaN and infinity become None."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
 
 from bedrock_rft._core.errors import ConfigurationError
@@ -56,6 +57,40 @@ def redact(text: str) -> str:
     for pattern in _TOKENS:
         text = pattern.sub("****", text)
     return _SECRETS.sub(lambda match: next((each for each in match.groups() if each), "") + "****", text)
+
+
+_NAMED = re.compile(r"\barn:[\w-]+:[\w-]+:[\w-]*:\d{12}:[a-z-]+[:/]([\w+=,.@/:$-]+)")
+_ACCOUNT_DETAILS = {
+    "ACCOUNT": re.compile(r"(?<!\d)\d{12}(?!\d)"),
+    "KEY-ID": re.compile(r"\b(?:AKIA|ASIA|AROA|AIDA|AGPA|ANPA|ANVA|AIPA|APKA|ABIA|ACCA)[A-Z0-9]{8,}\b"),
+    "NETWORK-ID": re.compile(r"\b(?:vpce?|subnet|sg|eni)-[0-9a-f][\w-]{7,}"),
+    "PROJECT": re.compile(r"\bproj_\w+"),
+    "PROFILE": re.compile(r"(?<=\bprofile ')[^']+(?=')|(?<=--profile )[^\s`'\"]+"),
+    "EMAIL": re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w"),
+    "BUCKET": re.compile(r"(?<=:s3:::)[\w.-]+|(?<=\bs3://)[\w.-]+|\b[\w.-]+(?=\.s3[.-])"),
+}
+
+
+def redact_account(texts: Sequence[str]) -> list[str]:
+    """Replace details of an AWS account, so that texts can be published. Equal values get equal replacements.
+
+    Replaced are account ids, names of resources in ARNs and wherever else they occur, ids of keys and networks,
+    profiles, projects, buckets, email addresses and the home folder.
+    """
+    whole = "\n".join(texts)
+    names = [part for found in _NAMED.findall(whole) for part in re.split("[:/]", found)]
+    patterns = dict(_ACCOUNT_DETAILS)
+    if known := sorted({name for name in names if re.search("[A-Za-z]", name) and name != "$LATEST"}, reverse=True):
+        patterns = {"NAME": re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, known))})(?![\w-])"), **patterns}
+    for label, pattern in patterns.items():
+        numbers: dict[str, int] = {}
+
+        def number(match: re.Match[str], label: str = label, numbers: dict[str, int] = numbers) -> str:
+            return f"{label}-{numbers.setdefault(match.group(), len(numbers) + 1)}"
+
+        texts = [pattern.sub(number, text) for text in texts]
+    home = str(Path.home())
+    return [redact(text.replace(home, "~") if len(home) > 1 else text) for text in texts]
 
 
 class Secret(Generic[T]):

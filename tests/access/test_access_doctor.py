@@ -68,6 +68,10 @@ def test_no_findings_with_the_packages_own_policies(aws: Aws, iam: Iam, look: Ca
         "role_modelsofprofiles",
     }  # fmt: skip
     assert iam.asked.count("SimulatePrincipalPolicy") == 8, "of the profile, in each of its three regions"
+    published = f"{report.redacted()}{report.redacted().to_json()}"
+    assert "arn:aws:sts::ACCOUNT-1:assumed-role/NAME-" in published
+    assert not re.search(r"123456789012|scientist|\bada\b|my-reward", published)
+    assert MODEL in published
 
 
 def test_the_printed_statements_allow_denied_actions(aws: Aws, iam: Iam, look: Callable[..., Report]) -> None:
@@ -78,6 +82,7 @@ def test_the_printed_statements_allow_denied_actions(aws: Aws, iam: Iam, look: C
     assert codes(report, "warning") == {"may_inference"}
     mends = [finding.remedy for finding in (*report.errors, *report.warnings)]
     statements = [json.loads(mend.partition("`")[2].strip("`")) for mend in mends]
+    assert not re.search(r"123456789012|scientist|my-reward", f"{report.redacted()}")
     mended = json.dumps({"Version": "2012-10-17", "Statement": statements})
     aws.client("iam").put_role_policy(RoleName="scientist", PolicyName="mended", PolicyDocument=mended)
     assert look(person, reward=VERSION).verdict == "ok"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 LOCK = (ROOT / "requirements-ci.lock").read_text()
+RELEASE = (ROOT / ".ci" / "release.lock").read_text()
 
 
 def asked() -> list[Requirement]:
@@ -39,8 +41,14 @@ def test_the_lock_file_pins_every_dependency() -> None:
     assert stale == [], "run `make lock`"
 
 
-def test_every_pin_has_hashes_and_no_address() -> None:
-    pins = len(re.findall(r"(?m)^[\w.-]+(?:\[[\w,]+\])?==", LOCK))
-    hashed = len(re.findall(r"(?m)^[\w.-]+(?:\[[\w,]+\])?==.*\\\n    --hash=sha256:[0-9a-f]{64}", LOCK))
+@pytest.mark.parametrize("lock", [LOCK, RELEASE], ids=["checks", "release"])
+def test_every_pin_has_hashes_and_no_address(lock: str) -> None:
+    pins = len(re.findall(r"(?m)^[\w.-]+(?:\[[\w,]+\])?==", lock))
+    hashed = len(re.findall(r"(?m)^[\w.-]+(?:\[[\w,]+\])?==.*\\\n    --hash=sha256:[0-9a-f]{64}", lock))
     assert pins == hashed > 50
-    assert not re.search(r"(?i)https?://|file:|--(extra-)?index-url|--find-links|@", LOCK)
+    assert not re.search(r"(?i)https?://|file:|--(extra-)?index-url|--find-links|@", lock)
+
+
+def test_distributions_are_built_with_the_tool_that_is_tested() -> None:
+    [pin] = re.findall(r"(?m)^hatchling==\S+", RELEASE)
+    assert pin in LOCK
