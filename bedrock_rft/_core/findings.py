@@ -117,11 +117,13 @@ class Findings(ShortRepr):
         Equal values have equal replacements, such as `ACCOUNT-1`. Names that are in no ARN are not recognised.
         """
         texts = {field.name: value for field in fields(self) if isinstance(value := getattr(self, field.name), str)}
-        names = ("summary", "reason", "remedy")
-        parts = [*texts.values(), *(getattr(finding, name) for finding in self.findings for name in names)]
+        parts = [*texts.values(), *(text for one in self.findings for text in (one.summary, one.reason, one.remedy))]
         changed = iter(redact_account(parts))
         own = {name: next(changed) for name in texts}
-        findings = [replace(finding, **{name: next(changed) for name in names}) for finding in self.findings]
+        findings = [
+            replace(finding, summary=next(changed), reason=next(changed), remedy=next(changed))
+            for finding in self.findings
+        ]
         return replace(self, **own, findings=tuple(findings))
 
     def to_dict(self) -> dict[str, Any]:
