@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from bedrock_rft._auth.aws_credentials import AwsCredentials, chain
+from bedrock_rft._auth.aws_credentials import AwsCredentials, chain, profile_region
 from bedrock_rft._auth.aws_failures import read_aws_failure, redact_botocore_logs
 from bedrock_rft._auth.ca_bundle import ca_file
 from bedrock_rft._auth.config import Config
@@ -60,6 +61,25 @@ def service_client(
         return client
     # Outside the handler, because botocore's exception may quote the URL of a proxy with its password.
     raise ConfigurationError(f"Could not create a client for AWS {service} in {region}: {why}.")
+
+
+def client_like(owner: Any, service: str, *, region: str | None = None, timeout: float, retries: int = 3) -> Any:
+    """Return botocore's client of a service, with the AWS credentials of a client of this package if it has any.
+
+    Without them, botocore's credential chain is used. The default region is that of the client or of the environment,
+    and 'us-east-1' if there is none.
+    """
+    config: Config | None = getattr(getattr(getattr(owner, "_async", owner), "_session", None), "config", None)
+    if region is None:
+        region = config.region if config is not None else os.environ.get("AWS_REGION") or profile_region(None, None)
+    return service_client(
+        service,
+        region=region or "us-east-1",
+        credentials=config.aws if config is not None and config.aws is not None else chain(None),
+        ca_bundle=config.ca_bundle if config is not None else None,
+        timeout=timeout,
+        retries=retries,
+    )
 
 
 @cache

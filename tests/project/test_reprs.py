@@ -22,7 +22,7 @@ from bedrock_rft.types._payload import Payload
 
 PACKAGES = (
     *("access", "costs", "datasets", "evaluation", "local", "metrics"),
-    *("rehearsal", "rewards", "trackers", "types"),
+    *("rehearsal", "rewards", "rollouts", "trackers", "types"),
 )
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 LONG = "long text " * 500

@@ -11,10 +11,8 @@ from http import HTTPStatus
 from typing import Any, cast
 from uuid import uuid4
 
-from bedrock_rft._auth.aws_credentials import chain
 from bedrock_rft._auth.aws_failures import AwsFailure, read_aws_failure
-from bedrock_rft._auth.botocore_clients import service_client
-from bedrock_rft._auth.config import Config
+from bedrock_rft._auth.botocore_clients import client_like
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError, RewardError
 from bedrock_rft.rewards._targets.fingerprint import digest
@@ -105,7 +103,7 @@ class LambdaTarget:
         self.name, self.arn = arn, arn
         region = LambdaArn(arn).region
         given = client if hasattr(client, "invoke") else None
-        settings_client = given or _lambda_client(client, region, _SETTINGS_TIMEOUT)
+        settings_client = given or client_like(client, "lambda", region=region, timeout=_SETTINGS_TIMEOUT, retries=0)
         try:
             self._settings = self._read_settings(settings_client)
         finally:
@@ -116,7 +114,7 @@ class LambdaTarget:
         self.own_timeout = float(own) if isinstance(own, (int, float)) and own > 0 else None
         self.timeout = timeout or self.own_timeout or _DEFAULT_TIMEOUT
         read_timeout = (self.own_timeout or _LONGEST_TIMEOUT) + _READ_MARGIN
-        self._client = given or _lambda_client(client, region, read_timeout)
+        self._client = given or client_like(client, "lambda", region=region, timeout=read_timeout, retries=0)
 
     def _read_settings(self, client: Any) -> Mapping[str, Any]:
         try:
@@ -218,14 +216,3 @@ def _decode_log(encoded: object) -> str:
         return ""
     own = ("START RequestId", "END RequestId", "REPORT RequestId", "INIT_START")
     return "\n".join(line for line in lines if not line.startswith(own))[:MAX_OUTPUT_CHARS]
-
-
-def _lambda_client(client: Any, region: str, timeout: float) -> Any:
-    """Return botocore's client for Lambda, with the AWS credentials of a client of this package if it has any."""
-    source = getattr(client, "_async", client)
-    config: Config | None = getattr(getattr(source, "_session", None), "config", None)
-    credentials = config.aws if config is not None and config.aws is not None else chain(None)
-    bundle = config.ca_bundle if config is not None else None
-    return service_client(
-        "lambda", region=region, credentials=credentials, ca_bundle=bundle, timeout=timeout, retries=0
-    )

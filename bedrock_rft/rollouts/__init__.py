@@ -1,0 +1,18 @@
+"""Recorded rollouts: the prompts, answers and scores that a reward function recorded while a job ran.
+
+`rollouts.read("s3://bucket/prefix")`, or a folder, iterates over `Record` in time order. Names are loaded on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bedrock_rft._core.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from bedrock_rft.rollouts._read import Rollouts, read
+    from bedrock_rft.rollouts._record import Problem, Record
+
+__all__ = ["Problem", "Record", "Rollouts", "read"]
+
+__getattr__, __dir__ = lazy_names(__name__, {"_read": ("Rollouts", "read"), "_record": ("Problem", "Record")})

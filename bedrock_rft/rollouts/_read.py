@@ -1,0 +1,287 @@
+"""Iterate over recorded rollouts: choose files by their partition, load them ahead, and keep time order."""
+
+from __future__ import annotations
+
+import gzip
+import heapq
+import io
+import os
+import re
+import threading
+import zlib
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
+from types import TracebackType
+from typing import Any, BinaryIO, NamedTuple, cast
+
+from typing_extensions import Self
+
+from bedrock_rft._core.warnings import warn
+from bedrock_rft.errors import ConfigurationError
+from bedrock_rft.rollouts._record import Problem, Record, parse_lines
+from bedrock_rft.rollouts._source import File, Source, open_source
+
+Time = datetime | float | str
+"""A time: an aware datetime, Unix seconds, or ISO 8601 text, in UTC if it has no offset."""
+
+_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
+_PARTITION = re.compile(r"(function|date|hour)=([^/\\]+)")
+_BLOCK = 1 << 20
+_WHOLE = 4 << 20
+"""Bytes of the text of a file that is read at once, in a thread. Larger files are read in blocks."""
+_AHEAD = 12
+"""Files that are loaded ahead."""
+_WINDOW = 48
+"""Blocks that are merged by time: about as many invocations as end in one second."""
+_POLL = 2.0
+_MAX_PROBLEMS = 1000
+_TIME = re.compile(rb'"time":\s*"([^"]+)"')
+_DAMAGE = (OSError, EOFError, zlib.error)
+
+
+def read(
+    location: str | os.PathLike[str],
+    *,
+    since: Time | None = None,
+    until: Time | None = None,
+    function: str | None = None,
+    client: Any = None,
+    follow: bool = False,
+) -> Rollouts:
+    """Return the recorded rollouts of a location. They are read when you iterate over them.
+
+    ```python
+    for record in rollouts.read("s3://bucket/rollouts", since="2026-11-28T14:00"):
+        print(record.time, record.score, record.answer)
+    ```
+
+    Files are chosen by the date and the hour in their path before they are opened. Records come in the order of time,
+    oldest first: exactly by hour, and within an hour if files were modified in the order in which they were written.
+
+    Args:
+        location: `s3://bucket/prefix`, a folder, or one file. It may be a part of a recording, such as
+            `folder/function=grade/date=2026-11-28`.
+        since: no records before this time: an aware datetime, Unix seconds, or ISO 8601 text, in UTC if it has no
+            offset.
+        until: no records from this time on.
+        function: only the records of this function.
+        client: a `Client`, or botocore's client for S3. By default botocore's own credentials.
+        follow: True begins with the newest hour, or at `since`, and then waits for new files until `close()`.
+
+    Raises:
+        ConfigurationError: there is no such folder or file, or a time cannot be read.
+    """
+    period = Period(*(None if each is None else _to_text(each) for each in (since, until)))
+    return Rollouts(open_source(location, client), period, function, follow=follow)
+
+
+class Period(NamedTuple):
+    """A period of time, as text of the form in records; the end is not included."""
+
+    since: str | None = None
+    until: str | None = None
+
+    def touches(self, prefix: str) -> bool:
+        """Return whether a part of a day or an hour, such as `2026-11-28T14`, lies in the period."""
+        length = len(prefix)
+        return (self.since is None or prefix >= self.since[:length]) and (
+            self.until is None or prefix <= self.until[:length]
+        )
+
+    def contains(self, time: str) -> bool:
+        """Return whether a time lies in the period."""
+        return (self.since is None or time >= self.since) and (self.until is None or time < self.until)
+
+
+class Rollouts(Iterable[Record]):
+    """Recorded rollouts of a location, read anew in each iteration. Memory does not depend on their number.
+
+    Attributes:
+        location: the folder, file or `s3://` location.
+        problems: the lines and files that the last iteration skipped because they are damaged, at most 1,000.
+        skipped: the number of all these.
+    """
+
+    def __init__(self, source: Source, period: Period, function: str | None, *, follow: bool = False) -> None:
+        self.location = source.location
+        self.problems: list[Problem] = []
+        self.skipped = 0
+        self._source, self._period, self._function, self._follow = source, period, function, follow
+        self._closed = threading.Event()
+
+    def __repr__(self) -> str:
+        return f"Rollouts({self.location!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all iterations, also one that waits for new files in another thread."""
+        self._closed.set()
+
+    def __iter__(self) -> Iterator[Record]:
+        self.problems, self.skipped = [], 0
+        files = self._new_files() if self._follow else iter([self._files(self._hours(self._period))])
+        for found in files:
+            for file, block, first in self._blocks(found):
+                for number, record in parse_lines(block):
+                    if self._closed.is_set():
+                        return
+                    if isinstance(record, str):
+                        self._skip(file, first + number, record)
+                    elif self._period.contains(record.time) and self._function in {None, record.function}:
+                        yield record
+        if self.skipped:
+            warn(
+                f"{self.skipped:,} lines or files of {self.location} could not be read and were skipped, such as "
+                f"{self.problems[0]}. The attribute 'problems' lists them."
+            )
+
+    def _hours(self, period: Period) -> dict[str, list[str]]:
+        """Return the folders of each hour of the period; those of files outside such folders have the hour ''."""
+        found, waiting = defaultdict[str, list[str]](list), [""]
+        outer = dict(_PARTITION.findall(self.location))
+        while waiting:
+            path = waiting.pop()
+            names = outer | dict(_PARTITION.findall(path))
+            if "hour" in names:
+                found[f"{names.get('date', '')}T{names['hour']}"].append(path)
+                continue
+            folders, files = self._source.children(path)
+            if files:
+                found[""].append(path)
+            for folder in folders:
+                key, _, value = folder.partition("=")
+                wanted = {
+                    "function": self._function in {None, value},
+                    "date": period.touches(value),
+                    "hour": period.touches(f"{names.get('date', '')}T{value}"),
+                }
+                if wanted.get(key):
+                    waiting.append(f"{path}/{folder}" if path else folder)
+        return found
+
+    def _files(self, hours: Mapping[str, list[str]]) -> Iterator[tuple[str, File]]:
+        """Yield the hour and the file, in the order of hours and of modification."""
+        for hour in sorted(hours):
+            for file in sorted(file for path in hours[hour] for file in self._source.children(path)[1]):
+                yield hour, file
+
+    def _new_files(self) -> Iterator[Iterator[tuple[str, File]]]:
+        """Yield the files of the newest hour, or since the start of the period, then those that are added later."""
+        period, seen = self._period, dict[str, set[str]]()
+        if period.since is None:
+            newest = max(self._hours(period), default="")
+            period = Period(newest or None, period.until)
+        while not self._closed.is_set():
+            hours = self._hours(period)
+            for hour in [hour for hour in seen if hour not in hours]:
+                del seen[hour]
+            new = [(hour, file) for hour, file in self._files(hours) if file.path not in seen.setdefault(hour, set())]
+            for hour, file in new:
+                seen[hour].add(file.path)
+            yield iter(new)
+            newest = max(seen, default="")
+            if newest:  # an invocation that began in the hour before may still end
+                begin = datetime.fromisoformat(f"{newest}:00:00") - timedelta(hours=1)
+                period = Period(max(f"{begin:%Y-%m-%dT%H}", period.since or ""), period.until)
+            self._closed.wait(_POLL)
+
+    def _blocks(self, files: Iterator[tuple[str, File]]) -> Iterator[tuple[File, bytes, int]]:
+        """Yield blocks of whole lines in the order of their first times, with the number of lines before them."""
+        heap: list[tuple[str, bytes, int, File, bytes, int]] = []
+        count = 0
+        for hour, file, loaded in self._load_ahead(files):
+            for block, first in self._split(file, loaded):
+                time = _TIME.search(block, 0, 200)
+                heapq.heappush(heap, (hour, time[1] if time else b"", count, file, block, first))
+                count += 1
+                if len(heap) > _WINDOW:
+                    yield heapq.heappop(heap)[3:]
+        while heap:
+            yield heapq.heappop(heap)[3:]
+
+    def _load_ahead(self, files: Iterator[tuple[str, File]]) -> Iterator[tuple[str, File, bytes | BinaryIO]]:
+        pending: deque[tuple[str, File, Future[bytes | BinaryIO]]] = deque()
+        with ThreadPoolExecutor(_AHEAD) as pool:
+            try:
+                for hour, file in files:
+                    pending.append((hour, file, pool.submit(_load, self._source, file)))
+                    if len(pending) >= _AHEAD:
+                        yield from self._loaded(*pending.popleft())
+                while pending:
+                    yield from self._loaded(*pending.popleft())
+            finally:
+                for _, _, future in pending:
+                    future.cancel()
+
+    def _loaded(
+        self, hour: str, file: File, future: Future[bytes | BinaryIO]
+    ) -> Iterator[tuple[str, File, bytes | BinaryIO]]:
+        try:
+            yield hour, file, future.result()
+        except FileNotFoundError:
+            self._skip(file, None, "it was deleted")
+
+    def _split(self, file: File, loaded: bytes | BinaryIO) -> Iterator[tuple[bytes, int]]:
+        if isinstance(loaded, bytes):
+            if loaded:
+                yield loaded, 0
+            return
+        first, rest = 0, b""
+        with loaded:
+            try:
+                while chunk := cast("io.BufferedReader", loaded).read1(_BLOCK):
+                    lines, newline, rest = (rest + chunk).rpartition(b"\n")
+                    if newline:
+                        yield lines, first
+                        first += lines.count(b"\n") + 1
+            except _DAMAGE as error:
+                self._skip(file, None, f"damaged after line {first:,}: {error}")
+            else:
+                if rest:
+                    yield rest, first
+
+    def _skip(self, file: File, line: int | None, reason: str) -> None:
+        self.skipped += 1
+        if len(self.problems) < _MAX_PROBLEMS:
+            self.problems.append(Problem(self._source.url(file), line, reason))
+
+
+def _load(source: Source, file: File) -> bytes | BinaryIO:
+    """Return the text of a file, or a stream of it if it is large or damaged."""
+    handle = source.open(file)
+    stream = gzip.GzipFile(fileobj=handle) if handle.read(2) == b"\x1f\x8b" else handle
+    handle.seek(0)
+    try:
+        text = stream.read(_WHOLE)
+        if len(text) < _WHOLE:
+            handle.close()
+            return text
+    except _DAMAGE:
+        pass
+    handle.seek(0)
+    return cast("BinaryIO", gzip.GzipFile(fileobj=handle)) if stream is not handle else handle
+
+
+def _to_text(time: Time) -> str:
+    try:
+        if isinstance(time, str):
+            moment = datetime.fromisoformat(time.replace("Z", "+00:00"))
+            moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+        else:
+            moment = time if isinstance(time, datetime) else datetime.fromtimestamp(time, timezone.utc)
+        if moment.tzinfo is not None:
+            return moment.astimezone(timezone.utc).strftime(_FORMAT)
+    except (TypeError, ValueError, OverflowError, OSError):
+        pass
+    raise ConfigurationError(
+        f"{time!r} is not a time. Pass an aware datetime, Unix seconds, or text such as '2026-11-28T14:00:00Z'."
+    )

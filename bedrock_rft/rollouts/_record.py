@@ -1,0 +1,131 @@
+"""One recorded rollout, parsed from a line of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from jiter import from_json
+
+from bedrock_rft._core.text import ShortRepr, sanitize_line
+
+_DEFAULTS: Mapping[str, Any] = {
+    "v": 1,
+    **dict.fromkeys(("time", "request_id", "function", "function_version", "source", "rollout_id", "prompt_hash"), ""),
+    **dict.fromkeys(("prompt", "answer", "reference", "fields", "error", "duration", "package_hash")),
+    "parts": {},
+    "metrics": {},
+    "truncated": (),
+}
+
+
+@dataclass(frozen=True)
+class Record(ShortRepr):
+    """One recorded rollout. A value that is unknown or was not included in the recording is None.
+
+    Attributes:
+        time: the end of the scoring of its batch, in UTC, as in `2026-11-28T14:03:22.123456Z`; text of this form sorts
+            by time.
+        request_id: identifies the invocation of the reward function.
+        function: the name of the function, or of the reward outside Lambda.
+        function_version: the version of the function.
+        source: `lambda`, `local_service`, `rehearsal`, `evaluation` or `score`.
+        rollout_id: the id of the rollout in its batch.
+        prompt_hash: the SHA-256 of the messages before the answer; equal for equal prompts.
+        prompt: the last user message, or all messages as `role: content` if there are several.
+        answer: the text that the model generated.
+        reference: the reference answer of the record, any JSON value.
+        fields: the other fields of the record.
+        score: the reward.
+        parts: the values of the parts of the reward, by name.
+        metrics: the metrics that the reward reported, by name.
+        error: the error of the reward, if it raised one.
+        duration: seconds that scoring this rollout took.
+        package_hash: the SHA-256 of the function's package.
+        truncated: the names of the texts that were cut because they were too long.
+        v: the version of the format. Keys that later versions add are ignored.
+    """
+
+    time: str
+    request_id: str
+    function: str
+    function_version: str
+    source: str
+    rollout_id: str
+    prompt_hash: str
+    prompt: str | None
+    answer: str | None
+    reference: Any
+    fields: Mapping[str, Any] | None
+    score: float
+    parts: Mapping[str, float]
+    metrics: Mapping[str, float]
+    error: str | None
+    duration: float | None
+    package_hash: str | None
+    truncated: Sequence[str]
+    v: int = 1
+
+    @property
+    def at(self) -> float:
+        """Return the time as Unix seconds. Raises `ValueError` if `time` has another form."""
+        return datetime.fromisoformat(self.time.replace("Z", "+00:00")).timestamp()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON object of the record, with the keys of the file."""
+        return {"v": self.v, **asdict(self)}
+
+
+COLUMNS = ("v", *(name for name in Record.__dataclass_fields__ if name != "v"))
+"""The keys of a line, in order."""
+
+
+@dataclass(frozen=True)
+class Problem(ShortRepr):
+    """A line, or a whole file, that could not be read and was skipped.
+
+    Attributes:
+        file: the path or the URL of the file.
+        line: the number of the line in its file; None if the rest of the file could not be read.
+        reason: why.
+    """
+
+    file: str
+    line: int | None
+    reason: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}, line {self.line}" if self.line is not None else self.file
+        return f"{place}: {self.reason}"
+
+
+def parse_lines(block: bytes) -> Iterator[tuple[int, Record | str]]:
+    """Yield the number, from 1, and the record of each line, or the reason why it is none."""
+    try:
+        rows = from_json(b"[" + block.strip().replace(b"\n", b",") + b"]")
+    except ValueError:
+        rows = None
+    if rows is not None:
+        for number, row in enumerate(rows, 1):
+            yield number, _record(row)
+        return
+    for number, line in enumerate(block.split(b"\n"), 1):
+        if line.strip():
+            try:
+                yield number, _record(from_json(line))
+            except ValueError as error:
+                yield number, f"not JSON: {sanitize_line(str(error), 200)}"
+
+
+def _record(row: Any) -> Record | str:
+    if type(row) is not dict or type(row.get("time")) is not str:
+        return "not a recorded rollout: it has no time"
+    if type(row.get("score")) not in {float, int}:
+        return "not a recorded rollout: it has no score"
+    record: Record = object.__new__(Record)
+    values = vars(record)  # setting each field of a frozen dataclass would take most of the time
+    values.update(_DEFAULTS)
+    values.update(row)
+    return record
