@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from jiter import from_json
 
@@ -13,12 +13,14 @@ from bedrock_rft._core.text import ShortRepr, sanitize_line
 
 _DEFAULTS: Mapping[str, Any] = {
     "v": 1,
-    **dict.fromkeys(("time", "request_id", "function", "function_version", "source", "rollout_id", "prompt_hash"), ""),
-    **dict.fromkeys(("prompt", "answer", "reference", "fields", "error", "duration", "package_hash")),
+    **dict.fromkeys(("request_id", "function", "source", "rollout_id"), ""),
+    **dict.fromkeys(("function_version", "prompt_hash", "prompt", "answer", "reference", "fields")),
+    **dict.fromkeys(("error", "duration", "package_hash")),
     "parts": {},
     "metrics": {},
     "truncated": (),
 }
+_NEEDED = (("time", {str}), ("score", {float, int}))
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,10 @@ class Record(ShortRepr):
     time: str
     request_id: str
     function: str
-    function_version: str
+    function_version: str | None
     source: str
     rollout_id: str
-    prompt_hash: str
+    prompt_hash: str | None
     prompt: str | None
     answer: str | None
     reference: Any
@@ -108,7 +110,7 @@ def parse_lines(block: bytes) -> Iterator[tuple[int, Record | str]]:
     except ValueError:
         rows = None
     if rows is not None:
-        for number, row in enumerate(rows, 1):
+        for number, row in enumerate(cast("list[Any]", rows), 1):
             yield number, _record(row)
         return
     for number, line in enumerate(block.split(b"\n"), 1):
@@ -120,12 +122,13 @@ def parse_lines(block: bytes) -> Iterator[tuple[int, Record | str]]:
 
 
 def _record(row: Any) -> Record | str:
-    if type(row) is not dict or type(row.get("time")) is not str:
-        return "not a recorded rollout: it has no time"
-    if type(row.get("score")) not in {float, int}:
-        return "not a recorded rollout: it has no score"
+    if type(row) is not dict:
+        return "not a JSON object"
+    values = cast("dict[str, Any]", row)
+    for name, types in _NEEDED:
+        if type(values.get(name)) not in types:
+            return f"not a recorded rollout: it has no {name}"
     record: Record = object.__new__(Record)
-    values = vars(record)  # setting each field of a frozen dataclass would take most of the time
-    values.update(_DEFAULTS)
-    values.update(row)
+    vars(record).update(_DEFAULTS)  # setting each field of a frozen dataclass would take most of the time
+    vars(record).update(values)
     return record

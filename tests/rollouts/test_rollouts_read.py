@@ -1,0 +1,200 @@
+"""Recorded rollouts are read lazily, in the order of time, from folders, files and S3."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+import warnings
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.moto_server import Aws
+from support.rollout_files import write_rollouts
+
+from bedrock_rft import rollouts
+from bedrock_rft.errors import BedrockRFTWarning, ConfigurationError, NotFoundError
+
+STEPS, ROLLOUTS = 12, 96  # two hours, of which the first has six steps
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    folder = tmp_path_factory.mktemp("recorded")
+    return folder, write_rollouts(folder, steps=STEPS, groups=2, samples=4)
+
+
+@pytest.fixture
+def bucket(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", aws.url)
+    client = aws.client("s3")
+    client.create_bucket(Bucket="recordings", CreateBucketConfiguration={"LocationConstraint": aws.region})
+    return client
+
+
+def upload(client: Any, folder: Path, prefix: str) -> None:
+    for path in folder.rglob("*.jsonl.gz"):
+        key = f"{prefix}{path.relative_to(folder).as_posix()}"
+        client.put_object(Bucket="recordings", Key=key, Body=path.read_bytes())
+
+
+def test_records_come_in_the_order_of_time_with_every_key(recorded: tuple[Path, list[dict[str, Any]]]) -> None:
+    folder, written = recorded
+    read = [record.to_dict() for record in rollouts.read(folder)]
+    assert read == written
+    assert read == [record.to_dict() for record in rollouts.read(str(folder))]
+
+
+def test_the_order_within_an_hour_does_not_depend_on_names_or_small_delays(tmp_path: Path) -> None:
+    times = [f"2026-11-28T14:00:{second:02}.000000Z" for second in range(30)]
+    for number, time in enumerate(times):
+        write(tmp_path, f"{(number * 7) % 30:02}", [line(time, rollout_id=str(number))])
+    assert [record.time for record in rollouts.read(tmp_path)] == times
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "count"),
+    [
+        ("2026-11-28T15:00", None, 48),
+        (datetime(2026, 11, 28, 15, tzinfo=timezone.utc), None, 48),
+        (None, 1795878000, 48),
+        ("2026-11-28T16:00:00+01:00", "2026-11-28T15:10:00Z", 8),
+        ("2026-11-29", None, 0),
+    ],
+)
+def test_a_period_selects_records(
+    recorded: tuple[Path, list[dict[str, Any]]], since: Any, until: Any, count: int
+) -> None:
+    assert len([*rollouts.read(recorded[0], since=since, until=until)]) == count
+
+
+def test_files_of_other_hours_and_functions_are_not_opened(tmp_path: Path) -> None:
+    write_rollouts(tmp_path, steps=7, groups=1, samples=1)
+    other = tmp_path / "function=other" / "date=2026-11-28" / "hour=15"
+    other.mkdir(parents=True)
+    for path in (*tmp_path.rglob("hour=14/*"), other / "x.jsonl.gz"):
+        path.write_bytes(b"not opened")
+    found = rollouts.read(tmp_path, since="2026-11-28T15:00", function="math-reward")
+    assert len([*found]) == 1
+    assert not found.skipped
+
+
+@pytest.mark.parametrize("part", ["function=math-reward", "function=math-reward/date=2026-11-28/hour=14"])
+def test_a_part_of_a_recording_is_a_location_too(recorded: tuple[Path, list[dict[str, Any]]], part: str) -> None:
+    read = [*rollouts.read(recorded[0] / part, until="2026-11-28T14:10")]
+    assert [record.to_dict() for record in read] == recorded[1][:8]
+
+
+def test_one_file_is_a_location_compressed_or_not(recorded: tuple[Path, list[dict[str, Any]]], tmp_path: Path) -> None:
+    path = next(recorded[0].rglob("*.jsonl.gz"))
+    plain = tmp_path / "some.jsonl"
+    plain.write_bytes(gzip.decompress(path.read_bytes()))
+    assert [*rollouts.read(path)] == [*rollouts.read(plain)]
+    assert len([*rollouts.read(tmp_path)]) == 8
+
+
+def test_s3_is_read_like_a_folder(recorded: tuple[Path, list[dict[str, Any]]], bucket: Any) -> None:
+    upload(bucket, recorded[0], "some/prefix/")
+    assert [record.to_dict() for record in rollouts.read("s3://recordings/some/prefix")] == recorded[1]
+    found = rollouts.read("s3://recordings/some/prefix/", since="2026-11-28T15:00", client=bucket)
+    assert len([*found]) == 48
+    assert not [*rollouts.read("s3://recordings/some/pre")]
+    with pytest.raises(NotFoundError, match="There is no bucket 'nothing-here'"):
+        next(iter(rollouts.read("s3://nothing-here/x")))
+
+
+def test_a_large_file_is_streamed(tmp_path: Path) -> None:
+    lines = [line("2026-11-28T14:00:00.000000Z", answer="long text " * 3000, rollout_id=str(n)) for n in range(200)]
+    write(tmp_path, "large", lines)
+    assert [record.rollout_id for record in rollouts.read(tmp_path)] == [str(n) for n in range(200)]
+
+
+def test_damaged_lines_and_files_are_counted_and_reported(tmp_path: Path) -> None:
+    time = "2026-11-28T14:00:00.000000Z"
+    write(
+        tmp_path,
+        "a",
+        [line(time), "{broken", '"text"', '{"score": 1}', f'{{"time": "{time}", "score": "high"}}', line(time)],
+    )
+    folder = write(tmp_path, "b", [line(time)] * 2000)
+    whole = (folder / "b.jsonl.gz").read_bytes()
+    (folder / "b.jsonl.gz").write_bytes(whole[: len(whole) * 3 // 4])
+    (folder / "c.jsonl.gz").write_bytes(b"\x1f\x8b broken")
+    found = rollouts.read(tmp_path)
+    with pytest.warns(BedrockRFTWarning, match="6 lines or files of .* could not be read and were skipped"):
+        read = [*found]
+    assert 1000 < len(read) < 2000
+    assert found.skipped == 6
+    reasons = sorted(str(problem).rpartition("/")[2] for problem in found.problems)
+    assert reasons[1:4] == [
+        "a.jsonl.gz, line 3: not a JSON object",
+        "a.jsonl.gz, line 4: not a recorded rollout: it has no time",
+        "a.jsonl.gz, line 5: not a recorded rollout: it has no score",
+    ]
+    assert reasons[0].startswith("a.jsonl.gz, line 2: not JSON: ")
+    assert reasons[4].startswith("b.jsonl.gz: damaged after line 1,")
+    assert reasons[5].startswith("c.jsonl.gz: damaged after line 0: ")
+
+
+def test_later_versions_and_unknown_keys_are_read(tmp_path: Path) -> None:
+    write(tmp_path, "a", ['{"v": 9, "time": "2026-11-28T14:00:00.5Z", "score": 1, "new_key": [1], "answer": "yes"}'])
+    (record,) = rollouts.read(tmp_path)
+    assert (record.v, record.score, record.answer, record.prompt, record.parts) == (9, 1, "yes", None, {})
+    assert "new_key" not in record.to_dict()
+    assert record.at == pytest.approx(1795874400.5)
+
+
+def test_following_begins_with_the_newest_hour_and_yields_new_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bedrock_rft.rollouts._read._POLL", 0.01)
+    write_rollouts(tmp_path, steps=7, groups=1, samples=1)  # the last step begins the next hour
+    found = rollouts.read(tmp_path, follow=True)
+    records: Iterator[rollouts.Record] = iter(found)
+    assert next(records).time.startswith("2026-11-28T15:03")
+    for hour in (14, 15, 16):  # an invocation that began in the hour before may end late
+        write(tmp_path, "new", [line(f"2026-11-28T{hour}:59:00.000000Z")], hour=hour)
+        assert next(records).time == f"2026-11-28T{hour}:59:00.000000Z"
+    threading.Timer(0.05, found.close).start()
+    assert [*records] == []
+
+
+def test_following_can_begin_at_a_time(tmp_path: Path) -> None:
+    write_rollouts(tmp_path, steps=7, groups=1, samples=1)
+    with rollouts.read(tmp_path, since="2026-11-28T14:30", follow=True) as found:
+        records = iter(found)
+        assert [next(records).time[11:16] for _ in range(4)] == ["14:33", "14:43", "14:53", "15:03"]
+    assert [*records] == []
+
+
+def test_a_location_or_a_time_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="There is no folder or file"):
+        rollouts.read(tmp_path / "missing")
+    with pytest.raises(ConfigurationError, match="names no bucket"):
+        rollouts.read("s3://")
+    for time in ("yesterday", datetime(2026, 11, 28), [1]):  # noqa: DTZ001 - refused because it is naive
+        with pytest.raises(ConfigurationError, match="is not a time"):
+            rollouts.read(tmp_path, since=time)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+
+def test_nothing_is_read_before_the_iteration(tmp_path: Path) -> None:
+    found = rollouts.read(tmp_path)
+    write_rollouts(tmp_path, steps=1, groups=1, samples=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len([*found]) == len([*found]) == 3
+    assert repr(found).startswith("Rollouts('")
+
+
+def line(time: str, **values: Any) -> str:
+    return json.dumps({"v": 1, "time": time, "score": 0.5, "function": "f", **values})
+
+
+def write(folder: Path, name: str, lines: list[str], *, hour: int = 14) -> Path:
+    place = folder / "function=f" / "date=2026-11-28" / f"hour={hour}"
+    place.mkdir(parents=True, exist_ok=True)
+    (place / f"{name}.jsonl.gz").write_bytes(gzip.compress("".join(f"{one}\n" for one in lines).encode()))
+    return place
