@@ -12,6 +12,7 @@ import zlib
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, cast
@@ -39,6 +40,8 @@ _POLL = 2.0
 _MAX_PROBLEMS = 1000
 _TIME = re.compile(rb'"time":\s*"([^"]+)"')
 _DAMAGE = (OSError, EOFError, zlib.error)
+
+_Loaded = bytes | tuple[BinaryIO, io.BufferedReader]
 
 
 def read(
@@ -176,22 +179,17 @@ class Rollouts(Iterable[Record]):
 
     def _new_files(self) -> Iterator[Iterator[tuple[str, File]]]:
         """Yield the files of the newest hour, or since the start of the period, then those that are added later."""
-        period, seen = self._period, dict[str, set[str]]()
-        if period.since is None:
-            newest = max(self._hours(period), default="")
-            period = Period(newest or None, period.until)
+        period, seen = self._period, set[str]()
+        newest = max(self._hours(period), default="")
+        begin = newest if period.since is None else ""
         while not self._closed.is_set():
-            hours = self._hours(period)
-            for hour in [hour for hour in seen if hour not in hours]:
-                del seen[hour]
-            new = [(hour, file) for hour, file in self._files(hours) if file.path not in seen.setdefault(hour, set())]
-            for hour, file in new:
-                seen[hour].add(file.path)
-            yield iter(new)
-            newest = max(seen, default="")
-            if newest:  # an invocation that began in the hour before may still end
-                begin = datetime.fromisoformat(f"{newest}:00:00") - timedelta(hours=1)
-                period = Period(max(f"{begin:%Y-%m-%dT%H}", period.since or ""), period.until)
+            if newest and (begin or seen):  # an invocation that began in the hour before may still end
+                before = datetime.fromisoformat(f"{newest}:00:00") - timedelta(hours=1)
+                period = period._replace(since=max(f"{before:%Y-%m-%dT%H}", self._period.since or ""))
+            files = [*self._files(self._hours(period))]
+            yield (one for one in files if one[0] >= begin and one[1].path not in seen)
+            newest = max((hour for hour, _ in files), default=newest)
+            seen, begin = {file.path for _, file in files}, ""
             self._closed.wait(_POLL)
 
     def _blocks(self, files: Iterator[tuple[str, File]]) -> Iterator[tuple[File, bytes, int]]:
@@ -208,8 +206,8 @@ class Rollouts(Iterable[Record]):
         while heap:
             yield heapq.heappop(heap)[3:]
 
-    def _load_ahead(self, files: Iterator[tuple[str, File]]) -> Iterator[tuple[str, File, bytes | BinaryIO]]:
-        pending: deque[tuple[str, File, Future[bytes | BinaryIO]]] = deque()
+    def _load_ahead(self, files: Iterator[tuple[str, File]]) -> Iterator[tuple[str, File, _Loaded]]:
+        pending: deque[tuple[str, File, Future[_Loaded]]] = deque()
         with ThreadPoolExecutor(_AHEAD) as pool:
             try:
                 for hour, file in files:
@@ -222,23 +220,22 @@ class Rollouts(Iterable[Record]):
                 for _, _, future in pending:
                     future.cancel()
 
-    def _loaded(
-        self, hour: str, file: File, future: Future[bytes | BinaryIO]
-    ) -> Iterator[tuple[str, File, bytes | BinaryIO]]:
+    def _loaded(self, hour: str, file: File, future: Future[_Loaded]) -> Iterator[tuple[str, File, _Loaded]]:
         try:
             yield hour, file, future.result()
         except FileNotFoundError:
             self._skip(file, None, "it was deleted")
 
-    def _split(self, file: File, loaded: bytes | BinaryIO) -> Iterator[tuple[bytes, int]]:
+    def _split(self, file: File, loaded: _Loaded) -> Iterator[tuple[bytes, int]]:
         if isinstance(loaded, bytes):
             if loaded:
                 yield loaded, 0
             return
         first, rest = 0, b""
-        with loaded:
+        handle, stream = loaded
+        with handle:
             try:
-                while chunk := cast("io.BufferedReader", loaded).read1(_BLOCK):
+                while chunk := stream.read1(_BLOCK):
                     lines, newline, rest = (rest + chunk).rpartition(b"\n")
                     if newline:
                         yield lines, first
@@ -255,20 +252,18 @@ class Rollouts(Iterable[Record]):
             self.problems.append(Problem(self._source.url(file), line, reason))
 
 
-def _load(source: Source, file: File) -> bytes | BinaryIO:
-    """Return the text of a file, or a stream of it if it is large or damaged."""
+def _load(source: Source, file: File) -> _Loaded:
+    """Return the text of a file; or the open file and a stream of its text, if it is large or damaged."""
     handle = source.open(file)
-    stream = gzip.GzipFile(fileobj=handle) if handle.read(2) == b"\x1f\x8b" else handle
-    handle.seek(0)
-    try:
-        text = stream.read(_WHOLE)
-        if len(text) < _WHOLE:
-            handle.close()
-            return text
-    except _DAMAGE:
-        pass
-    handle.seek(0)
-    return cast("BinaryIO", gzip.GzipFile(fileobj=handle)) if stream is not handle else handle
+    compressed = handle.read(2) == b"\x1f\x8b"
+    for whole in (True, False):
+        handle.seek(0)
+        stream = gzip.GzipFile(fileobj=handle) if compressed else handle
+        with suppress(*_DAMAGE):
+            if whole and len(text := stream.read(_WHOLE)) < _WHOLE:
+                handle.close()
+                return text
+    return handle, cast("io.BufferedReader", stream)
 
 
 def _to_text(time: Time) -> str:
