@@ -1,0 +1,299 @@
+"""Selection of prompts by difficulty: prompts that are always or never solved cost rollouts and give no signal."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, cast
+
+from bedrock_rft._core.atomic_file import AtomicFile, file_error
+from bedrock_rft._core.findings import clip, wrap
+from bedrock_rft._core.group_signal import Signal, mean_signal
+from bedrock_rft._core.text import ShortRepr, sanitize_line
+from bedrock_rft.datasets._difficulty import GROUP_SIZE, Decision, Difficulty
+from bedrock_rft.datasets._read import parse_object, reject_signature
+from bedrock_rft.datasets._report import Limits, Report
+from bedrock_rft.datasets._source import local_path, open_source
+from bedrock_rft.datasets._write import write_lines
+from bedrock_rft.errors import ConfigurationError, DatasetError
+from bedrock_rft.rewards._runtime.rollout_log import hash_prompt
+
+Order = Literal["easy_first", "hard_first"]
+
+
+@dataclass(frozen=True)
+class Selection(ShortRepr):
+    """The result of `select`. Print it.
+
+    Attributes:
+        path: the file with the kept records.
+        note: the JSON file with the settings and each dropped record.
+        records: number of records in the source.
+        kept: number of kept records.
+        dropped: number of dropped records by reason: `too hard`, `too easy` or `not sampled`.
+        unsampled: number of records whose prompt was not sampled.
+        uncertain: number of sampled records whose 95 % interval of the pass rate reaches across a limit, so that more
+            answers might change the decision.
+        before: the expected signal of the sampled records; None if it is unknown.
+        after: the expected signal of the sampled records that are kept; None if it is unknown.
+        report: the report of `validate` on the file with the kept records.
+    """
+
+    path: Path
+    note: Path
+    records: int
+    kept: int
+    dropped: Mapping[str, int]
+    unsampled: int
+    uncertain: int
+    before: Signal | None
+    after: Signal | None
+    report: Report
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as JSON values."""
+        figures = {name: value for name, value in vars(self).items() if name != "report"}
+        signals = {name: (known := figures[name]) and asdict(known) for name in ("before", "after")}
+        return {**figures, **signals, "path": str(self.path), "note": str(self.note), "dropped": dict(self.dropped)}
+
+    def __str__(self) -> str:
+        dropped = ", ".join(f"{count:,} {reason}" for reason, count in self.dropped.items())
+        lines = [
+            clip(f"{sanitize_line(self.path.name)}: kept {self.kept:,} of {self.records:,} records"),
+            f"  dropped    {dropped or 'none'}",
+        ]
+        if self.before is not None and self.after is not None:
+            groups = f"{self.before.no_signal:.0%} of the groups before, {self.after.no_signal:.0%} after"
+            lines += wrap(f"no signal  {groups}, expected in groups of {self.after.group_size}", further=" " * 13)
+        else:
+            lines.append("  no signal  unknown, because no prompt has two answers")
+        if self.unsampled:
+            lines.append(f"  unsampled  {self.unsampled:,} records")
+        sampled = self.records - self.unsampled
+        text = f"{self.uncertain:,} of {sampled:,} decisions: the 95 % interval of the pass rate reaches across a limit"
+        lines += wrap(f"uncertain  {text}", further=" " * 13)
+        return "\n".join([*lines, *wrap(f"note       {sanitize_line(str(self.note))}", further=" " * 13)])
+
+
+class _Line(NamedTuple):
+    """A record: its place in the file, and the decision on it. `check` is a checksum of its bytes."""
+
+    number: int
+    offset: int
+    size: int
+    check: int
+    prompt_hash: str
+    decision: Decision
+
+
+def select(
+    path: str | os.PathLike[str],
+    difficulty: Difficulty | str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str],
+    low: float = 0.1,
+    high: float = 0.9,
+    order: Order | None = None,
+    unsampled: Literal["keep", "drop"] = "keep",
+    group_size: int = GROUP_SIZE,
+    limits: Limits | None = None,
+) -> Selection:
+    """Write the records whose prompts are neither too hard nor too easy. Their bytes are kept.
+
+    A record is kept if the pass rate of its prompt is at least `low` and at most `high`. Next to `out`, a JSON note
+    (`NAME.selection.json`) lists each dropped record and the reason. The files appear whole or not at all.
+
+    ```python
+    base = client.evaluate("train.jsonl", models=["openai.gpt-oss-20b"], reward=correct, samples=8)
+    print(datasets.select("train.jsonl", base.difficulty(), out="selected.jsonl"))
+    ```
+
+    Args:
+        path: the training file. It is not changed.
+        difficulty: the difficulty of its prompts, or a file that `Difficulty.to_json` wrote.
+        out: the file to write; an existing file is replaced.
+        low: the lowest pass rate to keep, from 0 to 1.
+        high: the highest pass rate to keep, from 0 to 1.
+        order: sort by pass rate, then by mean reward; unsampled records come last. By default the order is kept. The
+            service does not document whether it trains in the order of the file.
+        unsampled: drop or keep records whose prompts were not sampled.
+        group_size: planned number of answers to a prompt in a step, for the expected signal.
+        limits: other limits than the service documents for the number of records.
+
+    Raises:
+        DatasetError: fewer or more records remain than the service accepts, none of them was sampled, a record is not
+            valid, or a file changes meanwhile or cannot be read or written.
+        ConfigurationError: an argument is not valid, or `out` is the file itself.
+    """
+    _check_arguments(low, high, order, unsampled)
+    table = difficulty if isinstance(difficulty, Difficulty) else Difficulty.load(difficulty)
+    source, target = local_path(path), local_path(out)
+    note = target.with_name(f"{target.stem}.selection.json")
+    if len({file.resolve() for file in (source, target, note)}) < 3 or _is_same_file(source, target, note):  # noqa: PLR2004
+        raise ConfigurationError("path, out and the note next to out must be three different files.")
+    lines = [
+        line._replace(decision="kept") if unsampled == "keep" and line.decision == "not sampled" else line
+        for line in _decide_lines(source, table, low, high)
+    ]
+    kept = [line for line in lines if line.decision == "kept"]
+    known = [line for line in lines if line.prompt_hash in table.prompts]
+    if not known:
+        raise DatasetError(
+            f"No prompt of {sanitize_line(source.name, 100)} was sampled, so nothing can be selected. Use the "
+            "difficulty of the same file: a prompt is recognised by the role and content of its messages."
+        )
+    _check_count(source.name, len(kept), limits or Limits(), table)
+    if order is not None:
+        kept.sort(key=lambda line: _rank(table, line.prompt_hash, order))
+    uncertain = sum(_is_uncertain(table, line.prompt_hash, low, high) for line in known)
+    before, after = _expect(table, [known, [line for line in known if line.decision == "kept"]], group_size)
+    dropped = [line for line in lines if line.decision != "kept"]
+    with AtomicFile(note) as note_file:
+        report = write_lines(target, _read_lines(source, kept), limits)
+        selection = Selection(
+            path=target,
+            note=note,
+            records=len(lines),
+            kept=len(kept),
+            dropped=dict(Counter(line.decision for line in dropped)),
+            unsampled=len(lines) - len(known),
+            uncertain=uncertain,
+            before=before,
+            after=after,
+            report=report,
+        )
+        settings: dict[str, Any] = {
+            "source": str(source),
+            "sha256": report.sha256,
+            "difficulty": table.origin,
+            "pass_mark": table.pass_mark,
+            "low": low,
+            "high": high,
+            "order": order,
+            "unsampled_records": unsampled,
+            "group_size": group_size,
+            "dropped_records": [_describe(table, line) for line in dropped],
+        }
+        text = json.dumps(selection.to_dict() | settings, indent=1, ensure_ascii=False)
+        note_file.write(text.encode())
+        note_file.commit()
+    return selection
+
+
+def _check_arguments(low: float, high: float, order: object, unsampled: object) -> None:
+    if not 0 <= low <= high <= 1:
+        raise ConfigurationError(
+            f"low={low!r} and high={high!r} are not valid. Give pass rates with 0 <= low <= high <= 1."
+        )
+    if order not in (None, "easy_first", "hard_first"):
+        raise ConfigurationError(f"order={order!r} is not valid. Use 'easy_first', 'hard_first' or None.")
+    if unsampled not in ("keep", "drop"):
+        raise ConfigurationError(f"unsampled={unsampled!r} is not valid. Use 'keep' or 'drop'.")
+
+
+def _is_same_file(source: Path, *others: Path) -> bool:
+    """Return whether another path is a hard link to the source."""
+    return any(source.exists() and other.exists() and source.samefile(other) for other in others)
+
+
+def _decide_lines(path: Path, table: Difficulty, low: float, high: float) -> Iterator[_Line]:
+    """Yield every record with the decision on its prompt, without keeping its text."""
+    name, offset = open_source(path).name, 0
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if number == 1:
+                    reject_signature(name, line)
+                if line.strip():
+                    prompt_hash = _hash_record(name, number, line)
+                    decision = table.decide(prompt_hash, low, high)
+                    yield _Line(number, offset, len(line), zlib.crc32(line), prompt_hash, decision)
+                offset += len(line)
+    except OSError as error:
+        raise file_error(f"{sanitize_line(name, 200)} cannot be read", error) from error
+
+
+def _hash_record(name: str, number: int, line: bytes) -> str:
+    """Return the hash of a record's prompt, as a rollout of it has."""
+    record = parse_object(name, number, line.rstrip(b"\r\n"))
+    messages = record.get("messages")
+    if isinstance(messages, list) and messages:
+        items = cast("list[Any]", messages)  # type: ignore[redundant-cast] # pyright needs it
+        if all(isinstance(message, dict) for message in items):
+            return hash_prompt([*items, {"role": "assistant"}])  # the prompt is what precedes the answer
+    raise DatasetError(
+        f"Line {number} of {sanitize_line(name, 100)} has no messages. Run datasets.validate to see all problems.",
+        path=name,
+        line=number,
+    )
+
+
+def _read_lines(path: Path, lines: Sequence[_Line]) -> Iterator[bytes]:
+    """Yield the bytes of the lines, with a line feed after the last line of the file."""
+    name = sanitize_line(path.name, 100)
+    try:
+        with path.open("rb") as file:
+            for line in lines:
+                file.seek(line.offset)
+                found = file.read(line.size)
+                if zlib.crc32(found) != line.check:
+                    raise DatasetError(f"Line {line.number} of {name} changed during the selection. Select again.")
+                yield found if found.endswith(b"\n") else found + b"\n"
+    except OSError as error:
+        raise file_error(f"{name} cannot be read", error) from error
+
+
+def _check_count(name: str, kept: int, limits: Limits, table: Difficulty) -> None:
+    """Raise `DatasetError` if the service would not accept the number of records."""
+    if max(1, limits.min_records) <= kept <= limits.max_records:
+        return
+    rates = [prompt.pass_rate for prompt in table.prompts.values()]
+    advice = "Use a wider range of low= and high=, or more records"
+    if not any(rates):
+        advice = f"No answer reaches the pass mark {table.pass_mark:g}; use a lower pass_mark="
+    if kept > limits.max_records:
+        advice = "Use a narrower range of low= and high=, or fewer records"
+    raise DatasetError(
+        f"{kept:,} records of {sanitize_line(name, 100)} remain, and a job takes {max(1, limits.min_records):,} to "
+        f"{limits.max_records:,}. Nothing was written. {advice}."
+    )
+
+
+def _rank(table: Difficulty, prompt_hash: str, order: Order) -> tuple[bool, float, float]:
+    prompt = table.prompts.get(prompt_hash)
+    if prompt is None:
+        return True, 0.0, 0.0
+    sign = -1 if order == "easy_first" else 1
+    return False, sign * prompt.pass_rate, sign * prompt.mean
+
+
+def _is_uncertain(table: Difficulty, prompt_hash: str, low: float, high: float) -> bool:
+    """Return whether the interval of the pass rate has values on both sides of a limit."""
+    prompt = table.prompts[prompt_hash]
+    lowest, highest = prompt.interval
+    return (lowest < low <= highest) or (lowest <= high < highest)
+
+
+def _expect(table: Difficulty, several: Sequence[Sequence[_Line]], group_size: int) -> list[Signal | None]:
+    """Return the expected signal of each list of records."""
+    chances = table.chances(group_size)
+    expected: list[Signal | None] = []
+    for lines in several:
+        known = [line.prompt_hash for line in lines if line.prompt_hash in chances]
+        samples = min((table.prompts[one].samples for one in known), default=0)
+        expected.append(mean_signal([chances[one] for one in known], samples, group_size) if known else None)
+    return expected
+
+
+def _describe(table: Difficulty, line: _Line) -> dict[str, Any]:
+    """Return the row of a dropped record in the note."""
+    row: dict[str, Any] = {"line": line.number, "reason": line.decision, "prompt_hash": line.prompt_hash}
+    prompt = table.prompts.get(line.prompt_hash)
+    if prompt is not None:
+        row |= {"samples": prompt.samples, "passed": prompt.passed, "interval": prompt.interval, "mean": prompt.mean}
+    return row
