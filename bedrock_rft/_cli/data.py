@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import click
 
-from bedrock_rft._cli.command import Group
+from bedrock_rft._cli.command import Group, choices
 from bedrock_rft._cli.failures import FOUND_ERRORS, finish
 from bedrock_rft._cli.output import note, show, show_findings, show_one
 
@@ -94,6 +94,29 @@ def convert(path: str, target: str, form: str | None, reference_answer: str | No
     report = datasets.write(target, rows)
     show_findings(report)
     finish(0 if report.ok else FOUND_ERRORS)
+
+
+@data.command("select", shape="bedrock_rft.datasets.Selection")
+@_file
+@click.argument("difficulty", metavar="DIFFICULTY", type=click.Path(exists=True, dir_okay=False))
+@click.option("--out", required=True, metavar="PATH", help="The file to write.")
+@click.option("--low", type=float, default=0.1, metavar="SHARE", help="Lowest pass rate to keep. Default: 0.1.")
+@click.option("--high", type=float, default=0.9, metavar="SHARE", help="Highest pass rate to keep. Default: 0.9.")
+@click.option("--order", type=choices("easy_first", "hard_first"), help="Sort by pass rate. Default: keep the order.")
+@click.option("--unsampled", type=choices("keep", "drop"), default="keep",
+              help="Keep or drop records whose prompts were not sampled. Default: keep.")  # fmt: skip
+@click.option("--group-size", type=click.IntRange(2), default=8, metavar="N",
+              help="Planned number of answers to a prompt in a step. Default: 8.")  # fmt: skip
+def select(path: str, difficulty: str, **options: Any) -> None:
+    """Keep the records whose prompts are neither too hard nor too easy.
+
+    DIFFICULTY is a file that 'eval run --difficulty' wrote. A JSON note next
+    to the new file lists the dropped records and the reasons.
+    """
+    from bedrock_rft import datasets
+
+    made = datasets.select(path, difficulty, **options)
+    show(made, text=str(made), ids=[str(made.path)])
 
 
 def _validate(path: str, **limits: int | None) -> Any:

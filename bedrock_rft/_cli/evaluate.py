@@ -38,6 +38,8 @@ eval = Group("eval", help="Compare models on a dataset with a reward.")  # noqa:
 @click.option("--seed", type=int, default=0, metavar="N", help="Random seed. Default: 0.")
 @click.option("--reward-range", type=float, nargs=2, default=(0.0, 1.0), metavar="LOW HIGH",
               help="Lowest and highest score of the reward. Default: 0 1.")  # fmt: skip
+@click.option("--difficulty", metavar="FILE",
+              help="Also write the difficulty of each prompt for the first model, for 'data select'.")  # fmt: skip
 @click.option("--save", metavar="FILE", help="Also write the report as JSON, for 'eval show'.")
 @click.option("--html", metavar="FILE", help="Also write the report as an HTML page.")
 def run(
@@ -47,6 +49,7 @@ def run(
     temperature: float | None,
     max_tokens: int | None,
     sampling: str | None,
+    difficulty: str | None,
     save: str | None,
     html: str | None,
     **options: Any,
@@ -70,6 +73,9 @@ def run(
         if path is not None:
             write(path)
             note(f"The report was written to {path}.")
+    if difficulty is not None:
+        report.difficulty().to_json(difficulty)
+        note(f"The difficulty was written to {difficulty}.")
     _show(report)
 
 

@@ -38,6 +38,8 @@ from bedrock_rft._cli.settings import open_client
 @click.option("--wrap-text", is_flag=True, help='Send a text reference as {"text": ...}.')
 @click.option("--reward-range", type=float, nargs=2, default=(0.0, 1.0), metavar="LOW HIGH",
               help="Lowest and highest score of the reward. Default: 0 1.")  # fmt: skip
+@click.option("--difficulty", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
+              help="The difficulty of the prompts, as 'eval run --difficulty' writes it.")  # fmt: skip
 @click.option("--html", metavar="PATH", help="Also write the report as an HTML page.")
 def rehearse(dataset: str, reward: str, samples: int, html: str | None, gold: str | None, **options: Any) -> None:
     """Rehearse a job on this machine before it is billed.

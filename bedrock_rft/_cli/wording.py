@@ -31,6 +31,7 @@ _FUNCTIONS = {
     "rewards.package": "bedrock-rft reward package",
     "datasets.validate": "bedrock-rft data check",
     "datasets.split": "bedrock-rft data split",
+    "datasets.select": "bedrock-rft data select",
     "datasets.convert": "bedrock-rft data convert",
 }
 _FUNCTION = re.compile(rf"\b(?:{'|'.join(map(re.escape, _FUNCTIONS))})\b(?!\()")

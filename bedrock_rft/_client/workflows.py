@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import openai
 
     from bedrock_rft.costs import Estimate, Inventory, Prices
+    from bedrock_rft.datasets import Difficulty
     from bedrock_rft.evaluation import Evaluation, Thresholds
     from bedrock_rft.rehearsal import Rehearsal
     from bedrock_rft.types import Checkpoint, Hyperparameters, Job, Model
@@ -140,6 +141,7 @@ class AsyncWorkflows(AsyncResource):
         payload: Literal["metadata", "top_level"] = "metadata",
         wrap_text: bool = False,
         reward_range: tuple[float, float] = (0.0, 1.0),
+        difficulty: Difficulty | str | os.PathLike[str] | None = None,
     ) -> Rehearsal:
         """Rehearse a run on this machine before it is billed; see `bedrock_rft.rehearsal.rehearse`.
 
@@ -167,13 +169,15 @@ class AsyncWorkflows(AsyncResource):
             payload: position of the reference answer in a rollout: under `metadata`, or at the top level.
             wrap_text: send a reference answer that is a string as `{"text": …}`.
             reward_range: the lowest and the highest score of the reward.
+            difficulty: the difficulty of the prompts for the base model, or a file that `Difficulty.to_json` wrote,
+                instead of `samples`.
 
         Raises:
             DatasetError: there are no records.
             ConfigurationError: the reward does not exist, or an argument is invalid.
             APIError: the base model cannot be sampled.
         """
-        from bedrock_rft.rehearsal._rehearse import Plan, run
+        from bedrock_rft.rehearsal._rehearse import Plan, load_difficulty, run
 
         plan = Plan(
             hyperparameters,
@@ -190,6 +194,7 @@ class AsyncWorkflows(AsyncResource):
             payload,
             wrap_text,
             reward_range,
+            load_difficulty(difficulty),
         )
         return await run(self, dataset, reward, plan)
 

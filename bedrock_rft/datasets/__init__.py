@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bedrock_rft._core.group_signal import Signal
     from bedrock_rft.datasets._check import validate
     from bedrock_rft.datasets._convert import Format, convert
-    from bedrock_rft.datasets._difficulty import Difficulty, FieldDifficulty, PromptDifficulty
+    from bedrock_rft.datasets._difficulty import Difficulty, FieldDifficulty, PromptDifficulty, hash_messages
     from bedrock_rft.datasets._read import read
     from bedrock_rft.datasets._records import TrainingMessage, TrainingRecord
     from bedrock_rft.datasets._report import Lengths, Limits, Problem, Report
@@ -39,6 +39,7 @@ __all__ = [
     "TrainingMessage",
     "TrainingRecord",
     "convert",
+    "hash_messages",
     "read",
     "select",
     "split",
@@ -51,7 +52,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "_check": ("validate",),
         "_convert": ("Format", "convert"),
-        "_difficulty": ("Difficulty", "FieldDifficulty", "PromptDifficulty", "Signal"),
+        "_difficulty": ("Difficulty", "FieldDifficulty", "PromptDifficulty", "Signal", "hash_messages"),
         "_read": ("read",),
         "_records": ("TrainingMessage", "TrainingRecord"),
         "_report": ("Lengths", "Limits", "Problem", "Report"),

@@ -18,6 +18,7 @@ from bedrock_rft._core.group_signal import Signal, group_signal, mean_signal, si
 from bedrock_rft._core.statistics import Interval, agresti_coull, passes, share_interval
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.errors import ConfigurationError
+from bedrock_rft.rewards._runtime.rollout_log import hash_prompt
 
 GROUP_SIZE = 8
 """Answers to each prompt in a step, unless given; the service's own number is not documented."""
@@ -329,6 +330,17 @@ class Difficulty(ShortRepr):
         return [
             f"  {name:<14}  {count:>7,}  {'█' * round(_BAR_WIDTH * count / most)}".rstrip() for name, count in counts
         ]
+
+
+def hash_messages(messages: Sequence[Mapping[str, Any]]) -> str:
+    """Return the hash by which the answers to a prompt are recognised.
+
+    It is the SHA-256, in hexadecimal, of the role and content of the messages: the `prompt_hash` of recorded rollouts.
+
+    Args:
+        messages: the messages of a record, without an answer.
+    """
+    return hash_prompt([*messages, {"role": "assistant"}])  # a rollout ends with the answer
 
 
 def short_fields(fields: Mapping[str, Any]) -> dict[str, FieldValue]:

@@ -15,13 +15,12 @@ from bedrock_rft._core.atomic_file import AtomicFile, file_error
 from bedrock_rft._core.findings import clip, wrap
 from bedrock_rft._core.group_signal import Signal, mean_signal
 from bedrock_rft._core.text import ShortRepr, sanitize_line
-from bedrock_rft.datasets._difficulty import GROUP_SIZE, Decision, Difficulty
+from bedrock_rft.datasets._difficulty import GROUP_SIZE, Decision, Difficulty, hash_messages
 from bedrock_rft.datasets._read import parse_object, reject_signature
 from bedrock_rft.datasets._report import Limits, Report
 from bedrock_rft.datasets._source import local_path, open_source
 from bedrock_rft.datasets._write import write_lines
 from bedrock_rft.errors import ConfigurationError, DatasetError
-from bedrock_rft.rewards._runtime.rollout_log import hash_prompt
 
 Order = Literal["easy_first", "hard_first"]
 
@@ -225,7 +224,7 @@ def _hash_record(name: str, number: int, line: bytes) -> str:
     if isinstance(messages, list) and messages:
         items = cast("list[Any]", messages)  # type: ignore[redundant-cast] # pyright needs it
         if all(isinstance(message, dict) for message in items):
-            return hash_prompt([*items, {"role": "assistant"}])  # the prompt is what precedes the answer
+            return hash_messages(items)
     raise DatasetError(
         f"Line {number} of {sanitize_line(name, 100)} has no messages. Run datasets.validate to see all problems.",
         path=name,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from bedrock_rft._core.text import sanitize_line
+from bedrock_rft.datasets import hash_messages
 from bedrock_rft.errors import ConfigurationError, DatasetError
 from bedrock_rft.types import Checkpoint, Job
 from bedrock_rft.types import Model as ServedModel
@@ -35,7 +36,7 @@ class Prompt:
     reference: Any
     fields: Mapping[str, Any]
     key: str  # a digest of the record; equal records are numbered
-    cluster: str  # a digest of the messages
+    cluster: str  # the hash of the messages, as in recorded rollouts
     size: int  # characters of the record as JSON
 
     def reward_entry(self, entry_id: str, answer: str) -> dict[str, Any]:
@@ -63,7 +64,8 @@ def parse_prompts(records: Iterable[Mapping[str, Any]]) -> list[Prompt]:
     copies: Counter[str] = Counter()
     for index, record in enumerate(records):
         messages = record.get("messages")
-        if not isinstance(messages, list) or not messages:
+        turns = cast("list[dict[str, Any]]", messages if isinstance(messages, list) else [])
+        if not turns or not all(isinstance(turn, dict) for turn in turns):
             raise DatasetError(f"Record {index + 1} has no messages. Run `datasets.validate` to see all problems.")
         encoded = _encode(record)
         digest = _digest(encoded)
@@ -71,11 +73,11 @@ def parse_prompts(records: Iterable[Mapping[str, Any]]) -> list[Prompt]:
         prompts.append(
             Prompt(
                 index=index,
-                messages=cast("list[dict[str, Any]]", messages),
+                messages=turns,
                 reference=record.get("reference_answer"),
                 fields={k: v for k, v in record.items() if k not in ("messages", "reference_answer")},
                 key=f"{digest}.{copies[digest]}",
-                cluster=_digest(_encode(cast("object", messages))),
+                cluster=hash_messages(turns),
                 size=len(encoded),
             )
         )

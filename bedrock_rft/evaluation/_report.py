@@ -14,6 +14,8 @@ from typing import Any
 
 from bedrock_rft._core.findings import WIDTH, Finding, Findings, clip, escape_html, standalone_page, wrap, write_text
 from bedrock_rft._core.text import sanitize_line
+from bedrock_rft.datasets import Difficulty
+from bedrock_rft.datasets._difficulty import FieldValue
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.evaluation._results import Comparison, Example, Group, ModelResult
 from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
@@ -61,6 +63,8 @@ class Evaluation(Findings):
         seed: random seed of sampling, resampling and permutations.
         versions: version of this package and of the OpenAI SDK, by name.
         local_service: True if the answers came from the local service, which trains no model.
+        prompt_hashes: hash of each prompt by its position in the dataset, as in recorded rollouts.
+        record_fields: further fields of each record that are numbers, booleans or short texts, by position.
     """
 
     reward: str = ""
@@ -81,6 +85,8 @@ class Evaluation(Findings):
     seed: int = 0
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
     local_service: bool = False
+    prompt_hashes: Mapping[int, str] = field(default_factory=dict[int, str])
+    record_fields: Mapping[int, Mapping[str, FieldValue]] = field(default_factory=dict[int, Mapping[str, FieldValue]])
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Evaluation:
@@ -122,6 +128,30 @@ class Evaluation(Findings):
             ("note", self.note),
         ]
         return [(name, value) for name, value in facts if value]
+
+    def difficulty(self, model: str | None = None) -> Difficulty:
+        """Return the difficulty of each prompt for a model, for `datasets.select`. Missing answers are left out.
+
+        Args:
+            model: the label or the id of a model; by default the first one.
+
+        Raises:
+            ConfigurationError: there is no such model, it has no scored answer, or the report was saved by a version
+                that did not keep the prompts.
+        """
+        found = [one for one in self.models if model in (None, one.label, one.model)]
+        if not found:
+            known = ", ".join(one.label for one in self.models) or "none"
+            raise ConfigurationError(f"The report has no model '{sanitize_line(str(model), 200)}'; it has: {known}.")
+        rewards: dict[str, list[float]] = {}
+        fields: dict[str, Mapping[str, FieldValue]] = {}
+        for index, scores in found[0].scores.items():
+            if index not in self.prompt_hashes:
+                raise ConfigurationError("The report was saved by an earlier version without prompts. Evaluate again.")
+            rewards.setdefault(self.prompt_hashes[index], []).extend(scores)
+            fields.setdefault(self.prompt_hashes[index], self.record_fields.get(index, {}))
+        origin = f"{found[0].label} on {self.dataset}"
+        return Difficulty.from_rewards(rewards, fields=fields, pass_mark=self.pass_mark, origin=origin)
 
     @property
     def note(self) -> str:

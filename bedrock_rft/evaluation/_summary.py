@@ -17,6 +17,7 @@ from bedrock_rft._core.statistics import (
     passes,
     share_interval,
 )
+from bedrock_rft.datasets._difficulty import short_fields
 from bedrock_rft.evaluation._advice import Thresholds, evaluation_findings
 from bedrock_rft.evaluation._comparison import ScoreScale, compare_with_base
 from bedrock_rft.evaluation._pipeline import Unscored
@@ -86,6 +87,8 @@ def build_evaluation(
         groups=tuple(group for name in by for group in _group_by_field(name, prompts, results)),
         better=_examples(base, others, answers, sign=1),
         worse=_examples(base, others, answers, sign=-1),
+        prompt_hashes=clusters,
+        record_fields={prompt.index: short_fields(prompt.fields) for prompt in prompts},
     )
 
 

@@ -192,7 +192,7 @@ class Groups(ShortRepr):
         summary = f"{self._share} of the prompts would have answers of the base model that differ in score"
         if high < _LITTLE or (self.signal_share < _LITTLE and not self.is_lower_bound):
             reason = f"the others cost rollouts and add no signal; {reason}"
-            remedy = "Leave out the prompts that are always right or always wrong"
+            remedy = "Leave out the prompts that are always right or always wrong: see datasets.select"
             return [Finding("warning", "little_signal", f"Only {summary}", reason, remedy)]
         return [Finding("ok", "signal", summary, reason)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
@@ -14,8 +14,8 @@ from bedrock_rft._transport.transport import run_sync
 from bedrock_rft.costs import Estimate, Prices, Range
 from bedrock_rft.costs._estimate import estimate
 from bedrock_rft.costs._pace import ASSUMED
+from bedrock_rft.datasets import Difficulty, hash_messages, read, validate
 from bedrock_rft.datasets import Report as DataReport
-from bedrock_rft.datasets import read, validate
 from bedrock_rft.errors import ConfigurationError, DatasetError
 from bedrock_rft.evaluation import Evaluation
 from bedrock_rft.evaluation._concurrency import run_in_thread
@@ -60,6 +60,7 @@ class Plan:
     payload: PayloadShape = "metadata"
     wrap_text: bool = False
     reward_range: tuple[float, float] = (0.0, 1.0)
+    difficulty: Difficulty | None = None
 
     @property
     def job_settings(self) -> Mapping[str, Any]:
@@ -79,6 +80,8 @@ class Plan:
                 raise ConfigurationError(f"{name} is {value}; it must be a whole number, {minimum} or more.")
         if self.samples == 1:
             raise ConfigurationError("samples is 1; it must be 0 or at least 2, because answers are compared.")
+        if self.samples and self.difficulty is not None:
+            raise ConfigurationError("samples and difficulty were both given, and each stands for answers. Use one.")
         if self.payload not in ("metadata", "top_level"):
             raise ConfigurationError(f"payload is '{self.payload}'; it must be 'metadata' or 'top_level'.")
         _ = self.job_settings
@@ -119,6 +122,7 @@ def rehearse(
     payload: PayloadShape = "metadata",
     wrap_text: bool = False,
     reward_range: tuple[float, float] = (0.0, 1.0),
+    difficulty: Difficulty | str | os.PathLike[str] | None = None,
 ) -> Rehearsal:
     """Rehearse a run on this machine, before it is billed.
 
@@ -147,6 +151,8 @@ def rehearse(
         payload: position of the reference answer in a rollout: under `metadata`, or at the top level.
         wrap_text: send a reference answer that is a string as `{"text": …}`.
         reward_range: the lowest and the highest score of the reward, by which the base model is judged.
+        difficulty: the difficulty of the prompts for the base model, or a file that `Difficulty.to_json` wrote. It
+            replaces `samples`: the signal is estimated from its answers.
 
     Raises:
         DatasetError: there are no records.
@@ -157,8 +163,13 @@ def rehearse(
     if source is client is not None:
         raise ConfigurationError("client must be a Client. With an AsyncClient, use await client.rehearse(…).")
     base = (hyperparameters, limit, model, samples, prompts, sampling, concurrency, resume, progress)
-    plan = Plan(*base, seed, gold, payload, wrap_text, reward_range)
+    plan = Plan(*base, seed, gold, payload, wrap_text, reward_range, load_difficulty(difficulty))
     return run_sync(run(source, dataset, reward, plan))
+
+
+def load_difficulty(given: Difficulty | str | os.PathLike[str] | None) -> Difficulty | None:
+    """Return the difficulty, read if its path is given. Raises `ConfigurationError`."""
+    return given if given is None or isinstance(given, Difficulty) else Difficulty.load(given)
 
 
 async def run(client: Any, dataset: object, reward: object, plan: Plan) -> Rehearsal:
@@ -235,10 +246,14 @@ def _report(local: _LocalResults, plan: Plan, evaluation: Evaluation | None, rew
     findings += local.reward.findings if local.reward else ()
     curve, load = _curve(local.job), _load(local)
     findings += _job_findings(local, curve)
-    base = None
+    base, difficulty = None, _matching(plan.difficulty, local.records)
     if evaluation is not None and evaluation.models[0].answers:
         scores = [*evaluation.models[0].scores.values()]
         base = Groups(scores, max(evaluation.pass_mark, *map(max, scores)), GROUP_SIZE)
+        difficulty = evaluation.difficulty()
+    elif difficulty is not None:
+        scores = [prompt.rewards for prompt in difficulty.prompts.values()]
+        base = Groups(scores, max(difficulty.pass_mark, *map(max, scores)), GROUP_SIZE)
     findings += _base_findings(local, plan, evaluation, base)
     if load and local.job and local.job.job.status == "succeeded":
         findings += load.findings()
@@ -256,8 +271,18 @@ def _report(local: _LocalResults, plan: Plan, evaluation: Evaluation | None, rew
         load=load,
         evaluation=evaluation,
         base=base,
+        difficulty=difficulty,
         estimate=_estimate(local, plan, load, reward) if load else None,
     )
+
+
+def _matching(given: Difficulty | None, records: Sequence[Mapping[str, Any]]) -> Difficulty | None:
+    """Return the difficulty of the prompts among the records that have at least two answers; None without one."""
+    if given is None:
+        return None
+    hashes = {hash_messages(record["messages"]) for record in records if isinstance(record.get("messages"), list)}
+    known = {one: prompt for one, prompt in given.prompts.items() if one in hashes and prompt.samples > 1}
+    return replace(given, prompts=known) if known else None
 
 
 def _estimate(local: _LocalResults, plan: Plan, load: Load, reward: object) -> Estimate:
@@ -344,6 +369,12 @@ def _base_findings(
 ) -> list[Finding]:
     if evaluation is not None:
         return judge_base_model(evaluation, base)
+    if base is not None:
+        return base.findings()
+    if plan.difficulty is not None:
+        reason = "a prompt is recognised by the role and content of its messages, and needs two answers"
+        summary = "The difficulty has no prompt of this file"
+        return [Finding("unknown", "other_prompts", summary, reason, "Measure the difficulty of this file")]
     summary = "The base model was not sampled"
     if plan.samples:
         return [Finding("unknown", "not_asked", summary, "fix the errors of the data or the reward")]

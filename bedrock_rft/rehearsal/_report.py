@@ -11,6 +11,7 @@ from bedrock_rft._core.findings import Finding, Findings, clip, escape_html, sta
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.costs import Estimate
 from bedrock_rft.costs._ranges import format_hours, format_money
+from bedrock_rft.datasets import Difficulty
 from bedrock_rft.datasets import Report as DataReport
 from bedrock_rft.evaluation import Evaluation
 from bedrock_rft.evaluation._report import findings_list
@@ -51,6 +52,7 @@ class Rehearsal(Findings):
         load: the load of the planned run on the reward; None if the reward was never invoked.
         evaluation: the evaluation of the base model, if requested.
         base: the scores of the base model's answers by prompt.
+        difficulty: the difficulty of the sampled prompts for the base model; None if it is not known.
         estimate: hours and cost of the planned run, as `client.estimate` calculates them, with an assumed pace; None if
             the reward was never invoked.
     """
@@ -66,6 +68,7 @@ class Rehearsal(Findings):
     load: Load | None = None
     evaluation: Evaluation | None = None
     base: Groups | None = None
+    difficulty: Difficulty | None = None
     estimate: Estimate | None = None
 
     @property
@@ -120,6 +123,11 @@ class Rehearsal(Findings):
             tokens = f"{model.prompt_tokens + model.completion_tokens:,} tokens"
             rows.append(("base model", f"{model.label}: {model.score}, {model.answers:,} answers, {tokens}"))
             rows.append(("", str(self.base)))
+        elif self.difficulty is not None and self.base is not None:
+            rows.append(("base model", f"{self.difficulty.origin}: {self.difficulty.pass_rate} of the answers pass"))
+            rows.append(("", str(self.base)))
+        if self.difficulty is not None:
+            rows += _selection_row(self.difficulty)
         return rows
 
     def __str__(self) -> str:
@@ -197,3 +205,12 @@ class Rehearsal(Findings):
 
 def _to_dict(part: Load | Groups, names: str) -> dict[str, Any]:
     return {name: getattr(part, name) for name in names.split()}
+
+
+def _selection_row(table: Difficulty) -> Sequence[tuple[str, str]]:
+    """Return the row on the prompts that `datasets.select` would keep, if it would drop any."""
+    before, after = table.signal(low=0, high=1), table.signal(low=0.1, high=0.9)
+    if before is None or after is None or after.prompts == before.prompts:
+        return []
+    kept = f"{after.prompts:,} of {before.prompts:,} sampled prompts have a pass rate of 0.1 to 0.9"
+    return [("select", f"{kept}; groups without signal: {before.no_signal:.0%} of all, {after.no_signal:.0%} of these")]

@@ -160,6 +160,27 @@ def test_an_evaluation_is_saved_and_shown(tmp_path: Path, finished_job: str, ser
     assert command("eval", "run", "train.jsonl", "--model", "m", "--reward", "reward.py", "--sampling", "[]").code == 2
 
 
+def test_prompts_are_selected_by_difficulty(tmp_path: Path, client: Client) -> None:
+    client.files.upload("train.jsonl", reuse=True)  # the local service answers the prompts that it has seen
+    (tmp_path / "reward.py").write_text(REWARD)
+    run = command(
+        "eval", "run", "train.jsonl", "--model", "openai.gpt-oss-20b", "--reward", "reward.py", "--samples", 2,
+        "--limit", 10, "--difficulty", "difficulty.json", "-o", "quiet",
+    )  # fmt: skip
+    assert "The difficulty was written to difficulty.json." in run.err
+    choose = ("data", "select", "train.jsonl", "difficulty.json", "--out")
+    made = command(*choose, "all.jsonl", "--low", 0, "--high", 1, "-o", "json")
+    assert made.code == 0, made.err
+    assert made.json["records"] - made.json["unsampled"] == 10
+    assert (tmp_path / "all.jsonl").read_bytes() == (tmp_path / "train.jsonl").read_bytes()
+    shown = command(*choose, "all.jsonl", "--low", 0, "--high", 1, "--order", "easy_first")
+    assert shown.out.startswith("all.jsonl: kept ")
+    few = command(*choose, "few.jsonl", "--unsampled", "drop")
+    assert few.code == 1
+    assert "and a job takes 100 to 20,000" in few.err
+    assert not (tmp_path / "few.jsonl").exists()
+
+
 @pytest.mark.parametrize(
     ("form", "line"),
     [

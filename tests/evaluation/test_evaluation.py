@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,36 @@ def test_a_tuned_model_is_compared_with_its_base(service: LocalService, data: Pa
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == page
     assert "<script" not in page
     assert "http" not in page.replace('http-equiv="Content-Security-Policy"', "")
+
+
+def test_the_difficulty_of_the_base_model_selects_prompts(service: LocalService, data: Path, tmp_path: Path) -> None:
+    with Client(**service.client_options("api_key")) as client:
+        report = client.evaluate(data, models=[MODEL], reward=right, samples=4, limit=40, progress=False)
+    table = report.difficulty()
+    assert table == report.difficulty(MODEL)
+    assert (len(table.prompts), table.samples, table.pass_mark) == (40, 4, 1.0)
+    assert table.origin == "openai.gpt-oss-20b on test.jsonl, 40 of 120 records at random, seed 0"
+    assert table.pass_rate.value == pytest.approx(report.models[0].score.value)
+    assert sum(group.prompts for group in table.by("parity")) == 40
+    report.to_json(tmp_path / "report.json")
+    assert Evaluation.load(tmp_path / "report.json").difficulty() == table
+    limits = datasets.Limits(min_records=1)
+    done = datasets.select(data, table, out=tmp_path / "selected.jsonl", unsampled="drop", limits=limits)
+    rates = {each: prompt.pass_rate for each, prompt in table.prompts.items()}
+    assert done.unsampled == 80
+    assert done.kept == sum(0.1 <= rate <= 0.9 for rate in rates.values())
+    for record in datasets.read(done.path):
+        assert 0.1 <= rates[datasets.hash_messages(record["messages"])] <= 0.9
+    with pytest.raises(ConfigurationError, match=r"no model 'other'; it has: openai\.gpt-oss-20b"):
+        report.difficulty("other")
+    with pytest.raises(ConfigurationError, match="earlier version"):
+        replace(report, prompt_hashes={}).difficulty()
+
+
+def test_equal_prompts_are_one_prompt_of_the_difficulty(service: LocalService) -> None:
+    with Client(**service.client_options("api_key")) as client:
+        report = client.evaluate(records(2) * 2, models=[MODEL], reward=right, samples=2, progress=False)
+    assert [prompt.samples for prompt in report.difficulty().prompts.values()] == [4, 4]
 
 
 def test_an_async_client_evaluates(service: LocalService, data: Path) -> None:
@@ -322,6 +353,8 @@ def test_an_empty_dataset_is_an_error(service: LocalService) -> None:
             client.evaluate([], models=[MODEL], reward=right)
         with pytest.raises(DatasetError, match="Record 1 has no messages"):
             client.evaluate([{"prompt": "?"}], models=[MODEL], reward=right)
+        with pytest.raises(DatasetError, match="Record 1 has no messages"):
+            client.evaluate([{"messages": ["?"]}], models=[MODEL], reward=right)
 
 
 @pytest.mark.parametrize(("value", "code"), [(0.0, "base_too_low"), (0.5, "base_score"), (1.0, "base_too_high")])

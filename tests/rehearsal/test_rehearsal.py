@@ -469,6 +469,27 @@ def test_the_base_model_is_judged_on_the_rewards_own_scale(service: LocalService
     assert known.base.best == 10
 
 
+def test_a_known_difficulty_replaces_samples(data: Path, tmp_path: Path) -> None:
+    hashes = [datasets.hash_messages(record["messages"]) for record in datasets.read(data)]
+    rewards = {each: [float(place % 3 == 1 and answer < 4) for answer in range(8)] for place, each in enumerate(hashes)}
+    table = datasets.Difficulty.from_rewards({**rewards, "another": [1.0, 0.0]}, origin="base on train.jsonl")
+    table.to_json(tmp_path / "difficulty.json")
+    report = rehearse(data, right, limit=16, difficulty=tmp_path / "difficulty.json")
+    assert report.base is not None
+    assert report.base.signal_share == pytest.approx(1 / 3, abs=0.01)
+    assert "signal" in {finding.code for finding in report.findings}
+    assert "not_asked" not in {finding.code for finding in report.findings}
+    text = " ".join(str(report).split())
+    assert f"base on train.jsonl: {table.signal() and report.difficulty and report.difficulty.pass_rate}" in text
+    third = len(hashes) // 3
+    assert f"select {third} of {len(hashes)} sampled prompts have a pass rate of 0.1 to 0.9; groups without" in text
+    assert "not_asked" not in str(report)
+    other = rehearse(data, right, limit=16, difficulty=datasets.Difficulty.from_rewards({"another": [1.0, 0.0]}))
+    assert "other_prompts" in {finding.code for finding in other.unknown}
+    with pytest.raises(ConfigurationError, match="samples and difficulty"):
+        rehearse(data, right, samples=2, difficulty=table)
+
+
 def test_floating_sums_solve_a_prompt() -> None:
     assert Groups([[0.7 + 0.2 + 0.1] * 4, [0.0] * 4], 1.0).solved_share == 0.5
 
