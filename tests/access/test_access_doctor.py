@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import re
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta, timezone
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,6 +29,7 @@ from support.doctor_setup import (
 from support.fake_secrets import LONG, SECRET, SHORT, find_leaks, find_secrets, short_term
 from support.iam_simulator import Iam
 from support.moto_server import Aws
+from support.scripts import EXAMPLES, run_python
 
 from bedrock_rft import AsyncClient, Client, ConfigurationError
 from bedrock_rft._auth.api_key import parse_key as read
@@ -445,9 +443,7 @@ def test_the_command_prints_the_report(
 
 def test_the_example_runs_on_this_machine(aws: Aws, iam: Iam) -> None:
     create_function(aws)
-    example = Path(__file__).parents[2] / "examples" / "access_doctor.py"
-    command = [sys.executable, "-W", "error", str(example), "--local", "--reward", VERSION]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, encoding="utf-8")  # noqa: S603 - ours
+    done = run_python("-W", "error", EXAMPLES / "access_doctor.py", "--local", "--reward", VERSION)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Access to 127.0.0.1: ")
     assert "error:" not in done.stdout

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from support.aws_gate import EXAMPLES, REGION, Here
 from support.deploy_setup import ARN, DATA, ROLE, read_settings
 from support.fake_secrets import ACCESS_KEY, SECRET
+from support.scripts import run_python
 
 from bedrock_rft._cli.app import run as main
 
@@ -64,24 +62,8 @@ def test_the_commands_print_errors_and_exit_with_a_status(shell: Here, capsys: p
     assert f"policy deployer --reward {ARN} --role {ROLE}'" in " ".join(capsys.readouterr().err.split())
 
 
-def run(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603
-        [sys.executable, "-W", "error", str(EXAMPLES / "deploy_reward.py"), *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=120,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-
-
-@pytest.mark.usefixtures("shell")
 def test_the_example_runs_completely_on_this_machine(tmp_path: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_ENDPOINT")}
-    done = run("--local", "--data", "train.jsonl", cwd=tmp_path, **environment)
+    done = run_python("-W", "error", EXAMPLES / "deploy_reward.py", "--local", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert all(len(line) <= 80 or "arn:" in line for line in lines)

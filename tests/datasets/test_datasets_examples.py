@@ -6,12 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+from support.scripts import EXAMPLES, run_python
 
 
 def run(name: str, *arguments: object, code: int = 0) -> str:
-    command = [sys.executable, str(EXAMPLES / f"{name}.py"), *map(str, arguments)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, encoding="utf-8")  # noqa: S603 - ours
+    done = run_python(EXAMPLES / f"{name}.py", *arguments)
     assert done.returncode == code, done.stderr
     return done.stdout
 

@@ -2,47 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
-import pytest
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
+from support.scripts import EXAMPLES, run_python
 
 
 def run(name: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - ours
-        [sys.executable, "-W", "error", str(EXAMPLES / name), *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=120,
-        check=False,
-    )
+    return run_python("-W", "error", EXAMPLES / name, *arguments, cwd=cwd)
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("examples") / "train.jsonl"
-    assert run("word_problems.py", "--count", 120, "--out", path, cwd=path.parent).returncode == 0
-    return path
-
-
-def test_evaluate(data: Path, tmp_path: Path) -> None:
-    done = run("evaluate.py", "--local", "--data", data, "--samples", 2, cwd=tmp_path)
+def test_evaluate(tmp_path: Path) -> None:
+    done = run("evaluate.py", "--local", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "Evaluation of 6 models on 12 prompts, 2 each" in done.stdout
+    assert "Evaluation of 6 models on 12 prompts, 4 each" in done.stdout
     assert "tuned against openai.gpt-oss-20b: " in done.stdout
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
     assert "Better" in (tmp_path / "evaluation.html").read_text(encoding="utf-8")
-    assert (tmp_path / "evaluation.jsonl").read_bytes().count(b'"answered"') == 6 * 12 * 2
+    assert (tmp_path / "evaluation.jsonl").read_bytes().count(b'"answered"') == 6 * 12 * 4
 
 
-def test_rehearse(data: Path, tmp_path: Path) -> None:
+def test_rehearse(tmp_path: Path) -> None:
+    data = tmp_path / "train.jsonl"
+    assert run("word_problems.py", "--count", 120, "--out", data, cwd=tmp_path).returncode == 0
     done = run("rehearse.py", "--local", "--data", data, "--samples", 2, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "15 steps: 1 epoch, 8 prompts a step" in done.stdout

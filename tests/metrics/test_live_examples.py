@@ -4,33 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 from support.live_runs import EXAMPLES, REWARD, records
+from support.scripts import run_python
 
 from bedrock_rft import Client
 from bedrock_rft.local import LocalService
 
 
-def run(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - ours
-        [sys.executable, *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=120,
-        check=False,
-    )
-
-
 def test_the_example_shows_a_job_and_its_health(tmp_path: Path) -> None:
     files = ("--csv", tmp_path / "run.csv", "--png", tmp_path / "run.png")
-    done = run("-W", "error", EXAMPLES / "watch_run.py", "--local", "--pace", 0, *files, cwd=tmp_path)
+    done = run_python("-W", "error", EXAMPLES / "watch_run.py", "--local", "--pace", 0, *files, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80
@@ -44,7 +29,7 @@ def test_the_example_shows_a_job_and_its_health(tmp_path: Path) -> None:
 
 
 def test_the_example_names_missing_settings(tmp_path: Path) -> None:
-    done = run(EXAMPLES / "watch_run.py", cwd=tmp_path)
+    done = run_python(EXAMPLES / "watch_run.py", cwd=tmp_path)
     assert done.returncode == 2
     assert "give the id of a job, or --local" in done.stderr
 
@@ -56,7 +41,7 @@ def test_the_command_resumes_watching_a_job(tmp_path: Path) -> None:
         job = client.jobs.create("openai.gpt-oss-20b", training_file=file, reward=arn)
         command = ("-m", "bedrock_rft", "jobs", "watch")
         shared = service.environment("aws")
-        done = run(
+        done = run_python(
             *command,
             job.id,
             "--style",
@@ -67,9 +52,9 @@ def test_the_command_resumes_watching_a_job(tmp_path: Path) -> None:
             0,
             100,
             cwd=tmp_path,
-            **shared,
+            environment=shared,
         )
-        lost = run(*command, "local-ftjob-none", "--poll-interval", 0.05, cwd=tmp_path, **shared)
+        lost = run_python(*command, "local-ftjob-none", "--poll-interval", 0.05, cwd=tmp_path, environment=shared)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout.splitlines()[-1])["status"] == "succeeded"
     assert "reward_low" in done.stdout

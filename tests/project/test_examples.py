@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import runpy
 import subprocess
@@ -13,35 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.scripts import EXAMPLES, run_python
 
 from bedrock_rft import Client
 from bedrock_rft.local import LocalService, LocalTransport, Service
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 DIGEST = "5342b51a72cef624c556644f61a43c54fe2c7df102af157d559861e4fdb16d03"
 
 
-def command(name: str, *arguments: object) -> list[str]:
-    return [sys.executable, "-W", "error", str(EXAMPLES / name), *map(str, arguments)]
-
-
 def run(name: str, *arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603
-        command(name, *arguments),
-        cwd=cwd,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=120,
-        check=False,
-    )
+    return run_python("-W", "error", EXAMPLES / name, *arguments, cwd=cwd, environment=environment)
 
 
-@pytest.fixture
-def problems(tmp_path: Path) -> Path:
-    path = tmp_path / "train.jsonl"
-    assert run("word_problems.py", "--count", 120, "--out", path, cwd=tmp_path).returncode == 0
+@pytest.fixture(scope="module")
+def problems(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("problems") / "train.jsonl"
+    assert run("word_problems.py", "--count", 120, "--out", path, cwd=path.parent).returncode == 0
     return path
 
 
@@ -171,13 +157,13 @@ def test_reference_answers_have_a_score_of_one(problems: Path) -> None:
 # The quickstart
 
 
-def test_quickstart_runs_with_both_identities(problems: Path, tmp_path: Path) -> None:
-    done = run("quickstart.py", "--seconds", 0, "--data", problems, cwd=tmp_path, COLUMNS="80")
+def test_quickstart_runs_with_both_identities(tmp_path: Path) -> None:
+    done = run("quickstart.py", "--local", "--seconds", 0, cwd=tmp_path, COLUMNS="80")
     assert (done.returncode, done.stderr) == (0, "")
     assert "nothing is sent to AWS" in done.stdout.replace("\n", " ")
     assert "identity  AWS credentials, SigV4" in done.stdout
     assert "identity  API key" in done.stdout
-    assert done.stdout.count("(120 records)") == 2
+    assert done.stdout.count("(300 records)") == 2
     first, last = (float(number) for number in re.findall(r"went from (\S+) to (\d\.\d+)", done.stdout)[0])
     assert last > first + 0.2
     assert done.stdout.count("tuned model  (scored ") == 2
@@ -228,7 +214,7 @@ def test_quickstart_names_the_extra_for_its_progress_bar(tmp_path: Path) -> None
 def test_a_killed_and_restarted_script_has_one_job(problems: Path, tmp_path: Path) -> None:
     settings = ("--name", "run-1", "--data", problems, "--local", "state", "--poll-interval", 0.05)
     first = subprocess.Popen(  # noqa: S603
-        command("training_script.py", *settings, "--pace", 0.2),
+        [sys.executable, EXAMPLES / "training_script.py", *map(str, settings), "--pace", "0.2"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         text=True,
@@ -300,8 +286,8 @@ def test_raw_http_signs_for_other_http_clients(local: bool, tmp_path: Path) -> N
     assert "client.request      200  0 files" in done.stdout
 
 
-def test_async_jobs_compares_learning_rates(problems: Path, tmp_path: Path) -> None:
-    done = run("async_jobs.py", "--local", "--data", problems, cwd=tmp_path)
+def test_async_jobs_compares_learning_rates(tmp_path: Path) -> None:
+    done = run("async_jobs.py", "--local", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     rows = re.findall(r"^ *([\d.]+) +([\d.]+) +([\d.]+)  local-ft:", done.stdout, re.MULTILINE)
     assert [float(rate) for rate, _, _ in rows] == [0.1, 0.3, 1.0]
@@ -317,7 +303,19 @@ def test_async_jobs_reports_missing_arguments(tmp_path: Path) -> None:
 
 # Every example with --local only
 
-ELSEWHERE = {"raw_http.py", "reward_judge.py"}  # other tests run these with --local alone
+# Other tests run these with --local.
+ELSEWHERE = {
+    "async_jobs.py",
+    "deploy_reward.py",
+    "evaluate.py",
+    "quickstart.py",
+    "raw_http.py",
+    "rehearse.py",
+    "reward_gsm8k.py",
+    "reward_judge.py",
+    "sweep_optuna.py",
+    "watch_run.py",
+}
 SCRIPTS = sorted(
     path.name
     for path in EXAMPLES.glob("*.py")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.scripts import run_python
 
 from bedrock_rft import Client
 from bedrock_rft._resources import wait as _watch
@@ -53,8 +52,7 @@ def aws() -> Iterator[Mapping[str, str]]:
 def at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws: Mapping[str, str]) -> Iterator[None]:
     """Set up a folder with data, both kinds of identity, and fast local services."""
     monkeypatch.chdir(tmp_path)
-    generator = ROOT / "examples" / "word_problems.py"
-    subprocess.run([sys.executable, generator, "--count", "100", "--out", "train.jsonl"], check=True)  # noqa: S603
+    run_python(ROOT / "examples" / "word_problems.py", "--count", 100, "--out", "train.jsonl", cwd=tmp_path)
     (tmp_path / "reward.py").write_bytes((ROOT / "examples" / "reward.py").read_bytes())
     # The documented job takes hours; this one takes a second.
     monkeypatch.setattr(_watch._Intervals, "next_pause", soon)

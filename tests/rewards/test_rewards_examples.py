@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.scripts import EXAMPLES, run_python
 
 from bedrock_rft import datasets
 from bedrock_rft.datasets import TrainingRecord
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = ROOT / "examples"
 
 
 def run(name: str, *arguments: object, cwd: Path, code: int = 0) -> str:
-    command = [sys.executable, "-W", "error", str(EXAMPLES / name), *map(str, arguments)]
-    done = subprocess.run(  # noqa: S603 - ours
-        command, cwd=cwd, check=False, capture_output=True, text=True, encoding="utf-8"
-    )
+    done = run_python("-W", "error", EXAMPLES / name, *arguments, cwd=cwd)
     assert (done.returncode, done.stderr if code == 0 else "") == (code, "")
     assert max(map(len, done.stdout.splitlines()), default=0) <= 80
     return done.stdout
 
 
 def test_the_gsm8k_example_checks_packages_and_rehearses(tmp_path: Path) -> None:
-    said = run("reward_gsm8k.py", "--out", "mine.zip", cwd=tmp_path)
-    assert (tmp_path / "mine.zip").stat().st_size > 10_000
+    said = run("reward_gsm8k.py", "--local", cwd=tmp_path)
+    assert (tmp_path / "reward.zip").stat().st_size > 10_000
     assert re.findall(r"^(\d\.\d\d)  '", said, re.MULTILINE) == ["1.00", "0.94", "0.00"]
     assert said.count(": ok\n") == 2, "of the reward, and of the zip by itself"
     assert re.search(r"^  right answers +after ####$", said, re.MULTILINE)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from bedrock_rft import Client
 from bedrock_rft._cli.app import root, run
 from bedrock_rft._cli.command import PROGRAM
 from bedrock_rft.local import LocalService
+from support.scripts import run_python
 
 __all__ = ["ARN", "Done", "command", "every_command", "process", "records", "score"]
 
@@ -99,17 +98,7 @@ def process(
     *arguments: object, cwd: Path | None = None, environment: Mapping[str, str] | None = None, stdin: str = ""
 ) -> Done:
     """Run a command as a process of its own, without a terminal."""
-    done = subprocess.run(  # noqa: S603 - this Python
-        [sys.executable, "-m", "bedrock_rft", *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, **(environment or {})},
-        input=stdin,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=120,
-        check=False,
-    )
+    done = run_python("-m", "bedrock_rft", *arguments, cwd=cwd, environment=environment, stdin=stdin)
     return Done(done.returncode, done.stdout, done.stderr)
 
 
