@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 from typing_extensions import Self
 
 from bedrock_rft._core.warnings import warn
+from bedrock_rft.datasets import Difficulty
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.rollouts._record import Problem, Record, parse_lines
 from bedrock_rft.rollouts._source import File, Source, open_source
@@ -128,6 +129,24 @@ class Rollouts(Iterable[Record]):
     def close(self) -> None:
         """End all iterations, also one that waits for new files in another thread."""
         self._closed.set()
+
+    def difficulty(self, *, pass_mark: float = 1.0) -> Difficulty:
+        """Return the difficulty of each prompt, for `datasets.select`. Rollouts whose reward failed are left out.
+
+        A model learns during a job: for the difficulty before training, read the first step only, with `until=`.
+        Memory grows with the number of rollouts, by about 40 bytes for each.
+
+        Args:
+            pass_mark: an answer passes if its score is at least this.
+
+        Raises:
+            ConfigurationError: there are no scored rollouts, or the rollouts are followed, which never ends.
+        """
+        from bedrock_rft.rollouts._difficulty import measure_difficulty
+
+        if self._follow:
+            raise ConfigurationError("follow=True never ends. Read the rollouts without it to measure the difficulty.")
+        return measure_difficulty(self, pass_mark, f"rollouts of {self.location}")
 
     def __iter__(self) -> Iterator[Record]:
         self.problems, self.skipped = [], 0
