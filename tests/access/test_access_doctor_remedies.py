@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore import xform_name  # pyright: ignore[reportUnknownVariableType]
+from moto.awslambda.models import LambdaBackend, LambdaFunction, lambda_backends
+from moto.kms.models import kms_backends
 from support.doctor_setup import (
     JUDGES,
     MODEL,
@@ -26,7 +29,7 @@ from support.doctor_setup import (
     run_doctor,
 )
 from support.iam_simulator import KNOWS_PROFILES, Iam
-from support.moto_server import Aws
+from support.moto_server import ACCOUNT, Aws
 
 from bedrock_rft import Client
 from bedrock_rft._cli.app import run as main
@@ -56,7 +59,7 @@ def execute(aws: Aws, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cal
 
     def run(remedy: str) -> Any:
         result: Any = None
-        for command in remedy.split("`")[1].split(" && "):
+        for command in re.split(" && |; ", remedy.split("`")[1]):
             words = shlex.split(command)
             if words[0] == "bedrock-rft":
                 *words, arrow, name = words
@@ -70,9 +73,17 @@ def execute(aws: Aws, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cal
 
     def call(service_name: str, command: str, words: list[str]) -> Any:
         client = aws.client(service_name)
+        if command == "wait":
+            command, *words = words
+            waiter = client.get_waiter(command.replace("-", "_"))
+            options = dict(zip(words[::2], words[1::2], strict=True))
+            qualifier = {"Qualifier": options["--qualifier"]} if "--qualifier" in options else {}
+            return waiter.wait(FunctionName=options["--function-name"], **qualifier)
         operation = command.replace("-", "_")
         shape = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[operation]).input_shape
-        names = {"--" + re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower(): name for name in shape.members}
+        names = {"--" + xform_name(name, "-"): name for name in shape.members}
+        if command == "invoke":
+            assert words.pop() == "out.json", "the file for the response"
         options = dict(zip(words[::2], words[1::2], strict=True))
         assert options.pop("--region", "us-west-2") == "us-west-2"
         parameters: dict[str, Any] = {}
@@ -80,6 +91,10 @@ def execute(aws: Aws, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cal
             text = (tmp_path / value.removeprefix("file://")).read_text() if value.startswith("file://") else value
             if option == "--key-id":
                 text = text.rpartition("/")[2]  # moto enables a key by its id only
+            if shape.members[names[option]].type_name == "structure":
+                assert text == "Variables={}"
+                parameters[names[option]] = {"Variables": {}}
+                continue
             parameters[names[option]] = int(text) if shape.members[names[option]].type_name == "integer" else text
         return getattr(client, operation)(**parameters)
 
@@ -131,9 +146,9 @@ def shorten_timeout(aws: Aws) -> None:
     aws.client("lambda").update_function_configuration(FunctionName="my-reward", Timeout=3)
 
 
-def disable_key(aws: Aws) -> None:
-    client = aws.client("kms")
-    key = client.create_key()["KeyMetadata"]["Arn"]
+def give_key(aws: Aws) -> str:
+    """Create the function again with a KMS key, and return the key's id."""
+    key: str = aws.client("kms").create_key()["KeyMetadata"]["Arn"]
     functions = aws.client("lambda")
     functions.delete_function(FunctionName="my-reward")
     aws.client("iam").delete_role_policy(RoleName="reward", PolicyName="p")
@@ -141,7 +156,15 @@ def disable_key(aws: Aws) -> None:
     create_function(aws, settings={"KMSKeyArn": key})  # moto takes the key at the creation only
     if not functions.get_function_configuration(FunctionName="my-reward").get("KMSKeyArn"):
         pytest.skip("this moto keeps no key of a function")
-    client.disable_key(KeyId=key.rpartition("/")[2])
+    return key.rpartition("/")[2]
+
+
+def disable_key(aws: Aws) -> None:
+    aws.client("kms").disable_key(KeyId=give_key(aws))
+
+
+def delete_key(aws: Aws) -> None:
+    aws.client("kms").schedule_key_deletion(KeyId=give_key(aws))
 
 
 @pytest.mark.parametrize(
@@ -156,6 +179,7 @@ def disable_key(aws: Aws) -> None:
         (attach_wide_policies, "role_powers", VERSION),
         (shorten_timeout, "reward_timeout", BARE),
         (disable_key, "reward_key", BARE),
+        (delete_key, "reward_key", VERSION),
     ],
 )
 def test_each_command_runs_as_printed_and_removes_the_finding(
@@ -173,6 +197,55 @@ def test_each_command_runs_as_printed_and_removes_the_finding(
     execute(found.remedy)
     left = [each for each in look(person, reward=reward).findings if each.level != "ok"]
     assert [each.code for each in left] == ["reward_version"] * (reward == BARE)
+
+
+def test_a_function_without_its_key_gets_the_key_of_aws(
+    aws: Aws, look: Callable[..., Report], execute: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_function(aws)
+    person = create_caller(aws, CALLER)
+    key = give_key(aws)
+    update = LambdaFunction.update_configuration
+
+    def update_key(function: LambdaFunction, settings: dict[str, Any]) -> dict[str, Any]:
+        function.kms_key_arn = settings.get("KMSKeyArn", function.kms_key_arn)  # which moto leaves out
+        return update(function, settings)
+
+    monkeypatch.setattr(LambdaFunction, "update_configuration", update_key)
+    del kms_backends[ACCOUNT]["us-west-2"].keys[key]
+    found = find_one(look(person, reward=BARE), "reward_key")
+    assert found.level == "error"
+    execute(found.remedy)
+    assert {each.code for each in look(person, reward=BARE).findings if each.level != "ok"} == {"reward_version"}
+
+
+@pytest.mark.parametrize(("state", "code"), [("Inactive", "invoke"), ("Pending", "wait")])
+def test_a_function_becomes_ready_by_the_printed_commands(
+    aws: Aws,
+    look: Callable[..., Report],
+    execute: Callable[[str], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+    code: str,
+) -> None:
+    create_function(aws)
+    person = create_caller(aws, CALLER)
+    function = lambda_backends[ACCOUNT]["us-west-2"].get_function("my-reward", "1")
+
+    def wake(*_: Any, **__: Any) -> bytes:
+        function.state = "Pending"
+        threading.Timer(0.5, setattr, (function, "state", "Active")).start()
+        return b"{}"
+
+    monkeypatch.setattr(LambdaBackend, "invoke", wake)
+    function.state = state
+    found = find_one(look(person, reward=VERSION), "reward")
+    assert (found.level, found.summary) == ("warning", f"The function exists and is not ready: {state}")
+    assert f"aws lambda {code} " in found.remedy
+    if state == "Pending":
+        wake()
+    execute(found.remedy)
+    assert look(person, reward=VERSION).verdict == "ok"
 
 
 def test_the_command_that_publishes_a_version_removes_the_warning(

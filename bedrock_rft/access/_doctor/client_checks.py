@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
 
 from bedrock_rft._auth.api_key import ApiKey
 from bedrock_rft._auth.config import Config
 from bedrock_rft._auth.endpoint import KNOWN_REGIONS, RFT_REGIONS, host_region
 from bedrock_rft._auth.identity import Identity
 from bedrock_rft._core.findings import Finding
+from bedrock_rft._transport.proxy import find_proxy
 from bedrock_rft._transport.status_errors import map_status_error
 from bedrock_rft._transport.transport import Request, Response, Transport
 from bedrock_rft.errors import APIConnectionError, AuthenticationError, BedrockRFTError, PermissionDeniedError
@@ -73,11 +75,26 @@ _MAX_SKEW = timedelta(seconds=60)
 _REMEDIES = {
     "dns": "Check base_url, the region and this machine's DNS; a PrivateLink endpoint needs private DNS.",
     "refused": "Check base_url, and whether the service or a proxy listens there.",
-    "certificate": "Trust the authority that signed it: ca_bundle='authorities.pem', or AWS_CA_BUNDLE.",
     "tls": "Check whether a proxy or firewall intercepts the connection.",
-    "timeout": "Check firewalls and proxies: HTTPS_PROXY, and NO_PROXY for a PrivateLink endpoint.",
-    "proxy": "Check HTTPS_PROXY.",
+    "timeout": "Check firewalls, and whether this network needs a proxy: HTTPS_PROXY.",
 }
+
+
+def _connection_remedy(error: APIConnectionError, config: Config) -> str:
+    if error.reason == "certificate":
+        text = error.message.lower()
+        if "expired" in text or "not yet valid" in text:
+            return "Renew the certificate of the server, or correct this machine's clock (NTP)."
+        if "mismatch" in text or "not valid for" in text:
+            return "Correct base_url, or get a certificate for its host."
+        if "rfc 5280" in text:
+            return ""  # the message names the ways out
+        return "Trust the authority that signed it: ca_bundle='authorities.pem', or AWS_CA_BUNDLE."
+    proxy = find_proxy(config.base_url)
+    if proxy is not None and error.reason != "tls":
+        host = urlsplit(config.base_url).hostname
+        return f"Correct or unset {proxy.source}, or add {host} to NO_PROXY, as for a PrivateLink endpoint."
+    return _REMEDIES.get(error.reason, "")
 
 
 async def check_endpoint(transport: Transport, config: Config, models: tuple[str, ...]) -> list[Finding]:
@@ -87,8 +104,8 @@ async def check_endpoint(transport: Transport, config: Config, models: tuple[str
     try:
         response = await transport.send(request)
     except APIConnectionError as error:
-        remedy = _REMEDIES.get(error.reason, "")
-        return [Finding("error", "endpoint", f"{config.base_url} does not respond", error.message, remedy)]
+        summary = f"{config.base_url} does not respond"
+        return [Finding("error", "endpoint", summary, error.message, _connection_remedy(error, config))]
     except BedrockRFTError as error:
         return [Finding("error", "endpoint", "The request could not be sent", error.message)]
     clock = check_clock(response.headers, before, datetime.now(timezone.utc))

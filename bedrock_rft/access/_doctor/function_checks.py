@@ -86,7 +86,7 @@ def check_configuration(
         summary = "The function's settings cannot be read"
         yield configuration.finding("reward", summary, "lambda:GetFunctionConfiguration", *function_arns(arn))
         return
-    yield _state_finding(configuration)
+    yield _state_finding(arn, configuration)
     seconds, memory = configuration.get("Timeout"), configuration.get("MemorySize")
     remedy = _setting_remedy(arn, "--timeout 300", "timeout=300")
     if not isinstance(seconds, int):
@@ -110,7 +110,7 @@ def check_configuration(
     yield check_runtime(arn, configuration, today)
 
 
-def _state_finding(configuration: Mapping[str, Any]) -> Finding:
+def _state_finding(arn: LambdaArn, configuration: Mapping[str, Any]) -> Finding:
     state, update = configuration.get("State"), configuration.get("LastUpdateStatus")
     reason = configuration.get("StateReason") or configuration.get("LastUpdateStatusReason") or ""
     reason = sanitize_line(str(reason), 200)
@@ -119,7 +119,15 @@ def _state_finding(configuration: Mapping[str, Any]) -> Finding:
         return Finding("error", "reward", summary, reason, "Deploy it again.")
     if state in {"Pending", "Inactive"} or update == "InProgress":
         status = sanitize_line(str(state if state != "Active" else update), 20)
-        remedy = "Invoke it once, and wait until it is active."
+        function = f"--function-name {arn.name} --region {arn.region}"
+        function += f" --qualifier {arn.qualifier}" if is_published(arn) else ""
+        waiter = "function-updated-v2" if state == "Active" else "function-active-v2"
+        remedy = f"Wait until it is ready: `aws lambda wait {waiter} {function}`"
+        if state == "Inactive":
+            remedy = (
+                "Invoke it once, which may fail, and wait until it is ready: "
+                f"`aws lambda invoke {function} out.json; aws lambda wait {waiter} {function}`"
+            )
         return Finding("warning", "reward", f"The function exists and is not ready: {status}", reason, remedy)
     if state != "Active":
         reason = f"its state is {sanitize_line(str(state), 40)}" if state else _NO_VALUE
