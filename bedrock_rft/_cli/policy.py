@@ -64,11 +64,12 @@ def doctor(*, explain: bool, **options: Any) -> None:
 
 @policy.command("function", shape=_POLICY)
 @_options("function", "judges", "explain")
-def function(*, reward: str, judges: tuple[str, ...], explain: bool) -> None:
+@click.option("--record", metavar="S3-URI", help="Where the function records rollouts: s3://bucket/prefix.")
+def function(*, reward: str, judges: tuple[str, ...], record: str | None, explain: bool) -> None:
     """Print the policy for the execution role of a reward function."""
     from bedrock_rft import access
 
-    _print(access.execution_policy(reward, judges=judges), explain=explain)
+    _print(access.execution_policy(reward, judges=judges, record=record), explain=explain)
 
 
 @policy.command("trust", shape=_POLICY)

@@ -59,6 +59,7 @@ _package_options: Sequence[Callable[[Any], Any]] = (
         help="Lambda runtime, python3.10 to python3.14. Default: python3.13.",
     ),
     click.option("--architecture", type=choices("x86_64", "arm64"), default="x86_64", help="Default: x86_64."),
+    click.option("--record", metavar="S3-URI", help="Record prompts and answers there: s3://bucket/prefix."),
 )
 _function_options: Sequence[Callable[[Any], Any]] = (
     click.option("--timeout", type=int, metavar="SECONDS", help="Seconds that an invocation may take. Default: 300."),

@@ -14,6 +14,7 @@ from bedrock_rft.errors import APIError, ConfigurationError
 if TYPE_CHECKING:
     from bedrock_rft.access import DeployedReward, LogLine, Plan
     from bedrock_rft.access._deployment.deploy import Deployment
+    from bedrock_rft.rewards import RolloutLog
     from bedrock_rft.types import Job, LambdaArn
 
 _ENDED = frozenset({"succeeded", "failed", "cancelled"})
@@ -35,6 +36,7 @@ class AsyncRewards(AsyncResource):
         allow: Sequence[str] = (),
         runtime: str = "python3.13",
         architecture: str = "x86_64",
+        record: RolloutLog | str | None = None,
         role_arn: str | None = None,
         permissions_boundary: str | None = None,
         bucket: str | None = None,
@@ -51,7 +53,8 @@ class AsyncRewards(AsyncResource):
 
         Raises:
             ConfigurationError: the reward cannot be packaged, AWS would not accept a setting, there are no AWS
-                credentials, or a function or role of that name was not created by deploying it.
+                credentials, the bucket of `record` cannot be used, or a function or role of that name was not created
+                by deploying it.
             APIError: a call failed.
         """
         from bedrock_rft.access._deployment.deploy import plan_deployment
@@ -62,6 +65,7 @@ class AsyncRewards(AsyncResource):
             "allow": allow,
             "runtime": runtime,
             "architecture": architecture,
+            "record": record,
         }
         settings = {
             "name": name,
@@ -94,6 +98,7 @@ class AsyncRewards(AsyncResource):
         allow: Sequence[str] = (),
         runtime: str = "python3.13",
         architecture: str = "x86_64",
+        record: RolloutLog | str | None = None,
         role_arn: str | None = None,
         permissions_boundary: str | None = None,
         bucket: str | None = None,
@@ -129,6 +134,8 @@ class AsyncRewards(AsyncResource):
             allow: text that looks like a secret but is not, as in `rewards.package`.
             runtime: Lambda's name of a Python version.
             architecture: `x86_64` or `arm64`.
+            record: where and how the function records the rollouts that it scores, or only the location,
+                `s3://bucket/prefix` with a bucket of this account and region. By default as the handler says.
             role_arn: the ARN of an execution role to use unchanged; by default a role is created.
             permissions_boundary: the ARN of the permissions boundary of the created role, if your organisation requires
                 one; by default the present one stays.
@@ -142,7 +149,8 @@ class AsyncRewards(AsyncResource):
 
         Raises:
             ConfigurationError: the reward cannot be packaged, AWS would not accept a setting, there are no AWS
-                credentials, or a function or role of that name was not created by deploying it.
+                credentials, the bucket of `record` cannot be used, or a function or role of that name was not created
+                by deploying it.
             RewardError: it is deployed, and the check found errors; `.report` has them.
             PermissionDeniedError: an IAM action is missing; the message names it and a policy that allows it.
             APIError: another call failed.
@@ -157,6 +165,7 @@ class AsyncRewards(AsyncResource):
             "allow": allow,
             "runtime": runtime,
             "architecture": architecture,
+            "record": record,
         }
         settings = {
             "name": name,

@@ -45,7 +45,7 @@ _LAMBDA = (
     ("POST", r"/2017-03-31/tags/(.+)", "TagResource"),
     ("DELETE", r"/2017-03-31/tags/(.+)", "UntagResource"),
 )
-_READS = ("Get", "List", "Invoke")
+_READS = ("Get", "Head", "List", "Invoke")
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _asked(environ: dict[str, Any], body: bytes) -> Asked:
     region, service = re.findall(r"/([a-z0-9-]+)/([a-z0-9-]+)/aws4_request", environ["HTTP_AUTHORIZATION"])[0]
     partition = "aws-us-gov" if region.startswith("us-gov-") else "aws"
     if service == "s3":
-        operation = {"PUT": "PutObject", "GET": "GetObject"}[environ["REQUEST_METHOD"]]
+        operation = {"PUT": "PutObject", "GET": "GetObject", "HEAD": "HeadBucket"}[environ["REQUEST_METHOD"]]
         return Asked(f"s3:{operation}", f"arn:{partition}:s3:::{environ['PATH_INFO'].lstrip('/')}")
     if service != "lambda":
         fields = {name: values[0] for name, values in parse_qs(body.decode()).items()}

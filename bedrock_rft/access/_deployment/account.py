@@ -82,7 +82,7 @@ class Account:
         self.region = config.region
         self._services = AwsServices(config, {}, timeout=config.timeout, retries=_RETRIES)
         self._function, self._policy_options = "", ""
-        self._refuse_real_account("lambda", "iam", "sts")
+        self.refuse_real_account("lambda", "iam", "sts")
         identity = self.call("sts", "GetCallerIdentity", expect=("Account", "Arn"))
         self.id, self.caller = str(identity["Account"]), str(identity["Arn"])
         self.partition = self.caller.split(":", 2)[1] if self.caller.startswith("arn:") else "aws"
@@ -110,7 +110,7 @@ class Account:
         self._policy_options += f" --permissions-boundary {boundary}" if boundary else ""
         self._policy_options += f" --bucket {bucket}" if bucket else ""
         if bucket:
-            self._refuse_real_account("s3")
+            self.refuse_real_account("s3")
 
     def function_arn(self, name: str) -> str:
         """Return the ARN of a function of this account, without a qualifier."""
@@ -228,7 +228,7 @@ class Account:
                 return f" {advice}."
         return ""
 
-    def _refuse_real_account(self, *services: str) -> None:
+    def refuse_real_account(self, *services: str) -> None:
         """Raise `ConfigurationError` if a client for a local service would change a real account."""
         for service in services:
             host = self._services.real_host(service)

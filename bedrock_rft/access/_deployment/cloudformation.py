@@ -6,6 +6,7 @@ import base64
 from typing import TYPE_CHECKING, Any
 
 from bedrock_rft.access._deployment.names import LOG_GROUPS, POLICY, ROLE_PATH
+from bedrock_rft.access._deployment.recording import merge_variables
 
 if TYPE_CHECKING:
     from bedrock_rft.access._deployment.function import DesiredFunction
@@ -21,6 +22,7 @@ def build_template(function: DesiredFunction, role: DesiredRole | None) -> dict[
     new version, and earlier ones stay.
     """
     package, tags = function.package, [{"Key": key, "Value": value} for key, value in sorted(function.tags.items())]
+    variables = merge_variables({}, package.record, package.code_sha256)
     digest = base64.b64decode(package.code_sha256).hex()
     resources: dict[str, Any] = {
         "LogGroup": {
@@ -42,6 +44,7 @@ def build_template(function: DesiredFunction, role: DesiredRole | None) -> dict[
                 "Role": {"Fn::GetAtt": ["Role", "Arn"]} if role is not None else function.role_arn,
                 "Code": {"S3Bucket": {"Ref": "Bucket"}, "S3Key": {"Ref": "Key"}},
                 "Tags": tags,
+                **({"Environment": {"Variables": variables}} if variables else {}),
             },
         },
         f"Version{digest[:_DIGEST]}": {

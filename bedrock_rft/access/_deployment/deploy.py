@@ -27,6 +27,7 @@ from bedrock_rft.access._deployment.function import (
 )
 from bedrock_rft.access._deployment.names import ROLE_PATH, check_name, check_tags, is_ours, role_name
 from bedrock_rft.access._deployment.plan import Plan, PlannedStep, Step
+from bedrock_rft.access._deployment.recording import merge_variables, recording_steps, rollout_location
 from bedrock_rft.access._deployment.role import DesiredRole, delete_role_steps, find_role, relax_trust, role_steps
 from bedrock_rft.access._policies.arns import check_boundary
 from bedrock_rft.access._policies.policy import Policy
@@ -118,6 +119,11 @@ class Deployment:
                 f"{LARGEST // 1024**2} MB in a request. Nothing was created. Pass bucket=, the name of an S3 bucket "
                 "for the package, or package fewer requirements or files."
             )
+        if self.package.record is not None and self.package.record.bucket is None:
+            raise ConfigurationError(
+                f"record is the folder {sanitize_line(self.package.record.location, 200)}, and files of a function in "
+                "Lambda are lost. Nothing was created. Pass s3://bucket/prefix."
+            )
         if isinstance(self.models, str):
             raise ConfigurationError(f"models takes a list of model ids: ['{sanitize_line(self.models, 80)}'].")
         if self.role_arn is not None and not (isinstance(self.role_arn, str) and _ROLE.fullmatch(self.role_arn)):
@@ -138,6 +144,8 @@ class Deployment:
     def of(cls, reward: object, options: Mapping[str, Any], **settings: Any) -> Deployment:
         """Package a reward unless it is a package already."""
         check_name(settings["name"])
+        if isinstance(reward, Package) and options.get("record") is not None:
+            raise ConfigurationError("record= cannot change a package. Pass it to rewards.package.")
         if not isinstance(reward, Package):
             from bedrock_rft.rewards._packaging.package import package
 
@@ -178,7 +186,7 @@ def deploy(
     from bedrock_rft.rewards._checking.check import check
 
     permissions_changed = any(step.kind in {"role", "policy"} and step.action != "leave" for step in made.plan.steps)
-    if deployment.judges and permissions_changed:
+    if (deployment.judges or deployment.package.record) and permissions_changed:
         time.sleep(_PERMISSION_DELAY)
     report = check(made, dataset, timeout=deployment.seconds, client=client, gold=gold)
     if not report.ok:
@@ -224,7 +232,10 @@ def _compare(account: Account, deployment: Deployment, relaxed: list[Step]) -> t
             f"permissions_boundary is {sanitize_line(boundary, 300)}, of another account than the function's, "
             f"{account.id}."
         )
-    role = DesiredRole.of(account, deployment.name, judges=deployment.judges, tags=tags, boundary=boundary)
+    record = deployment.package.record
+    role = DesiredRole.of(
+        account, deployment.name, judges=deployment.judges, record=record, tags=tags, boundary=boundary
+    )
     role_arn = deployment.role_arn or role.arn
     function = DesiredFunction(
         deployment.name,
@@ -238,7 +249,10 @@ def _compare(account: Account, deployment: Deployment, relaxed: list[Step]) -> t
         None if deployment.role_arn else lambda: relaxed.append(relax_trust(account, role)),
     )
     account.set_subject(function.arn, role_arn, boundary, deployment.bucket)
+    bucket = recording_steps(account, record, deployment.name)
     found = find_function(account, deployment.name)
+    variables = merge_variables(found.settings if found else {}, record, deployment.package.code_sha256)
+    function = replace(function, variables=variables)
     later = function_steps(account, found, function)
     if deployment.keep_versions is not None:
         publishes = later[-1].step.action == "create"
@@ -247,10 +261,10 @@ def _compare(account: Account, deployment: Deployment, relaxed: list[Step]) -> t
         )
     policies: tuple[tuple[str, Policy], ...] = ()
     if deployment.role_arn is None:
-        planned = [*role_steps(account, find_role(account, role.name), role), *later]
+        planned = [*bucket, *role_steps(account, find_role(account, role.name), role), *later]
         policies = (("Permissions of the role", role.permissions), ("Trust policy of the role", role.trust))
     else:
-        planned = [_own_role_step(account, deployment.role_arn, deployment.judges, role, found), *later]
+        planned = [*bucket, _own_role_step(account, deployment, deployment.role_arn, role, found), *later]
     facts = (*account.facts, ("reward", deployment.package.reward), ("code", deployment.package.code_sha256))
     template = build_template(function, role if deployment.role_arn is None else None)
     plan = Plan(f"Deploy {deployment.name}", tuple(step.step for step in planned), policies, facts, template=template)
@@ -258,7 +272,7 @@ def _compare(account: Account, deployment: Deployment, relaxed: list[Step]) -> t
 
 
 def _own_role_step(
-    account: Account, arn: str, judges: Sequence[str], created: DesiredRole, found: Function | None
+    account: Account, deployment: Deployment, arn: str, created: DesiredRole, found: Function | None
 ) -> PlannedStep:
     """Return the step for a role of the user, which is neither read nor changed."""
     if arn.split(":")[4] != account.id:
@@ -266,8 +280,10 @@ def _own_role_step(
             f"role_arn is {sanitize_line(arn, 300)}, of another account than the function's, {account.id}."
         )
     details = ["your own role, not changed"]
-    if judges:
-        details.append(f"it needs bedrock:InvokeModel on {', '.join(map(sanitize_line, judges))}")
+    if deployment.judges:
+        details.append(f"it needs bedrock:InvokeModel on {', '.join(map(sanitize_line, deployment.judges))}")
+    if deployment.package.record is not None:
+        details.append(f"it needs s3:PutObject on {rollout_location(deployment.package.record, deployment.name)}*")
     if found is not None and found.settings.get("Role") == created.arn:
         details.append(f"{created.arn} is no longer used; destroy deletes it")
     return PlannedStep(Step("leave", "role", arn, tuple(details)))

@@ -22,6 +22,7 @@ from bedrock_rft.access._deployment.account import (
 )
 from bedrock_rft.access._deployment.names import LOG_GROUPS, MANAGED, OWNER, check_name, is_ours, tag_steps
 from bedrock_rft.access._deployment.plan import PlannedStep, Step, describe_difference
+from bedrock_rft.access._deployment.recording import VARIABLES
 from bedrock_rft.access._policies.rft_policies import OBJECT_PREFIX
 from bedrock_rft.errors import APIError, APIStatusError, ConfigurationError, ConflictError, NotFoundError
 from bedrock_rft.rewards._packaging.archive import Package
@@ -39,6 +40,7 @@ _MAX_MISSING = 10
 """Answers in a row, in about 30 seconds, after which a function that is not found was deleted."""
 _OTHER_NAME = "Choose another name=, or pass its ARN to jobs.create(reward=…)."
 _DESCRIPTION = "Reward function for reinforcement fine-tuning on Amazon Bedrock, deployed with bedrock_rft"
+_VARIABLES_CHANGE = f"environment variables of the recording: {', '.join(sorted(VARIABLES))}"
 _UNMANAGED_SETTINGS = (
     "Environment",
     "Layers",
@@ -68,11 +70,14 @@ class DesiredFunction:
     tags: Mapping[str, str]
     bucket: str | None = None
     relax_trust: Callable[[], object] | None = None
+    variables: Mapping[str, str] | None = None
+    """All environment variables, if some of them have to change."""
 
     @property
     def settings(self) -> dict[str, Any]:
         """The settings that deploy manages, by Lambda's names."""
         return {
+            **({} if self.variables is None else {"Environment": {"Variables": dict(self.variables)}}),
             "Runtime": self.package.runtime,
             "Handler": self.package.handler,
             "Timeout": self.timeout,
@@ -151,7 +156,8 @@ def foreign_function(arn: str, owner: str, advice: str) -> ConfigurationError:
 def function_steps(account: Account, found: Function | None, desired: DesiredFunction) -> list[PlannedStep]:
     """Return the steps from what exists to a published version. The last one returns the version's configuration."""
     if found is None:
-        settings = ", ".join(f"{name}: {value}" for name, value in desired.settings.items() if name != "Role")
+        hidden = ("Role", "Environment")
+        settings = ", ".join(f"{name}: {value}" for name, value in desired.settings.items() if name not in hidden)
         details = (_describe_size(desired), settings)
         needs = ("lambda:CreateFunction", "lambda:TagResource", *_PASS_ROLE)
         step = Step("create", "function", desired.arn, details, needs)
@@ -365,7 +371,7 @@ def _settled(account: Account, name: str, version: str | None = None) -> dict[st
 
 def _differences(settings: Mapping[str, Any], desired: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(
-        describe_difference(name, settings.get(name), value)
+        _VARIABLES_CHANGE if name == "Environment" else describe_difference(name, settings.get(name), value)
         for name, value in desired.items()
         if settings.get(name) != value
     )

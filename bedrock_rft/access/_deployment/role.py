@@ -15,6 +15,7 @@ from bedrock_rft.access._deployment.plan import Action, PlannedStep, Step
 from bedrock_rft.access._policies.policy import Policy
 from bedrock_rft.access._policies.rft_policies import execution_policy, trust_policy
 from bedrock_rft.errors import ConfigurationError
+from bedrock_rft.rewards._runtime.rollout_log import RolloutLog
 
 _DESCRIPTION = "Execution role of a reward function for reinforcement fine-tuning on Amazon Bedrock"
 
@@ -43,10 +44,11 @@ class DesiredRole:
         owner: str,
         *,
         judges: Sequence[str],
+        record: RolloutLog | None,
         tags: Mapping[str, str],
         boundary: str | None = None,
     ) -> DesiredRole:
-        """Return the role for a function of this name: it may write its log and invoke its judges."""
+        """Return the role for a function of this name: it may write its log and rollouts, and invoke its judges."""
         function = account.function_arn(owner)
         name = role_name(owner, account.region)
         return cls(
@@ -54,7 +56,12 @@ class DesiredRole:
             name,
             account.role_arn(ROLE_PATH, name),
             trust_policy(account.id, reward=function),
-            execution_policy(function, judges=judges),
+            execution_policy(
+                function,
+                judges=judges,
+                record=record.location if record else None,
+                kms_key=record.kms_key if record else None,
+            ),
             tags,
             boundary,
         )

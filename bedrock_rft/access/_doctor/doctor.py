@@ -108,8 +108,8 @@ def doctor(
     print(access.doctor(client, reward=arn, models=["openai.gpt-oss-20b"]))
     ```
 
-    It changes nothing. It queries the endpoint through the client's own connection, and STS, IAM, Lambda, EC2 and KMS
-    with the client's AWS credentials; a client with an API key uses the credentials that botocore finds. Checks that
+    It changes nothing. It queries the endpoint through the client's own connection, and STS, IAM, Lambda, EC2, KMS and
+    S3 with the client's AWS credentials; a client with an API key uses the credentials that botocore finds. Checks that
     cannot run are `unknown`, with the reason. Await the result for an `AsyncClient`.
 
     Args:
@@ -206,7 +206,7 @@ class _Examination:
 
     def _create_aws(self) -> Aws:
         region = self.reward.region if self.reward else self.config.region
-        regions = {"lambda": region, "ec2": region, "kms": region, "bedrock": region}
+        regions = dict.fromkeys(("lambda", "ec2", "kms", "bedrock", "s3"), region)
         timeout = min(self.seconds, _QUERY_SECONDS)
         return Aws(AwsServices(self.config, regions, timeout=timeout, retries=1))
 
@@ -283,6 +283,9 @@ class _Examination:
         yield from function_checks.check_function_url(aws, arn)
         yield from function_checks.check_kms_key(aws, arn, configuration)
         yield from function_checks.check_network(aws, arn, configuration, self.judges)
+        record = function_checks.recorded_location(configuration)
+        if record is not None:
+            yield function_checks.check_recording(aws, arn, record)
         identity = aws.identity
         if isinstance(identity, QueryFailure):
             return
@@ -296,7 +299,7 @@ class _Examination:
         yield role_checks.check_trust(role, arn, aws("iam", "get_role", RoleName=name))
         attached = aws("iam", "list_attached_role_policies", RoleName=name)
         yield from role_checks.check_wide_policies(role, arn, self.judges, attached)
-        yield from role_checks.check_role_permissions(aws, role, arn, self.judges)
+        yield from role_checks.check_role_permissions(aws, role, arn, self.judges, record)
 
     def _check_unqualified_policy(
         self, aws: Aws, bare: LambdaArn, policy: Mapping[str, Any] | QueryFailure

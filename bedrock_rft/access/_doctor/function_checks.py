@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, cast
 
-from bedrock_rft._core.findings import Finding
+from bedrock_rft._core.findings import Finding, Severity
 from bedrock_rft._core.text import sanitize_line
-from bedrock_rft.access._doctor.aws_queries import AwsQuery, QueryFailure
+from bedrock_rft.access._deployment.recording import LOCATION_VARIABLE, inspect_bucket
+from bedrock_rft.access._doctor.aws_queries import AwsQuery, QueryFailure, allow_statement
 from bedrock_rft.access._policies.arns import function_arns
 from bedrock_rft.types.arn import LambdaArn
 
@@ -266,6 +267,37 @@ def check_kms_key(query: AwsQuery, arn: LambdaArn, configuration: Mapping[str, A
     summary = f"The function's KMS key is not enabled but {state}"
     reason = "Lambda cannot decrypt the function's environment variables, so every invocation fails"
     yield Finding("error", "reward_key", summary, reason, f"Enable the key: `{commands}`")
+
+
+def recorded_location(configuration: Mapping[str, Any]) -> str | None:
+    """Return the location that a deployed function records its rollouts in, by its environment; None if it has none."""
+    environment: Mapping[str, Any] = configuration.get("Environment") or {}
+    location = (environment.get("Variables") or {}).get(LOCATION_VARIABLE)
+    return location if isinstance(location, str) and location.startswith("s3://") else None
+
+
+def check_recording(query: AwsQuery, arn: LambdaArn, location: str) -> Finding:
+    """Check that the bucket of the recorded rollouts exists, in the function's account and region."""
+
+    def head_bucket(**parameters: str) -> Mapping[str, Any] | str:
+        response = query("s3", "head_bucket", **parameters)
+        if not isinstance(response, QueryFailure):
+            return response
+        return {"403": "denied", "404": "not_found"}.get(response.code, response.kind or str(response))
+
+    bucket = location.removeprefix("s3://").partition("/")[0]
+    verdict, reason = inspect_bucket(head_bucket, bucket, arn.account, arn.region)
+    summary = {
+        "ok": f"The function records rollouts in {sanitize_line(location, 200)}",
+        "error": f"The function cannot record rollouts in {sanitize_line(location, 200)}",
+        "unknown": f"Not known whether the function can record rollouts in {sanitize_line(location, 200)}",
+    }[verdict]
+    remedy = "Scores are not affected. Deploy it again with record= in a bucket of its account and region."
+    if verdict != "error":
+        objects = (f"arn:{arn.aws_partition}:s3:::{sanitize_line(bucket, 63)}",)
+        remedy = f"Allow it: {allow_statement(('s3:ListBucket',), objects)}" if "denied" in reason else ""
+    level: Severity = "warning" if verdict == "error" else verdict
+    return Finding(level, "reward_recording", summary, reason, remedy)
 
 
 def check_network(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
-from bedrock_rft._core.findings import Finding
+from bedrock_rft._core.findings import Finding, Severity
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.access._deployment.names import POLICY
 from bedrock_rft.access._doctor.aws_queries import (
@@ -97,10 +97,12 @@ def check_wide_policies(
     yield Finding("warning", "role_powers", summary, reason, remedy)
 
 
-def check_role_permissions(query: AwsQuery, role: str, arn: LambdaArn, judges: tuple[str, ...]) -> Iterator[Finding]:
+def check_role_permissions(
+    query: AwsQuery, role: str, arn: LambdaArn, judges: tuple[str, ...], record: str | None = None
+) -> Iterator[Finding]:
     """Check that the role has the permissions of `execution_policy`, on every resource that its requests name."""
-    for statement in execution_policy(arn, judges=judges).statement:
-        is_log, code = statement.sid == "OwnLog", f"role_{statement.sid}".lower()
+    for statement in execution_policy(arn, judges=judges, record=record).statement:
+        code = f"role_{statement.sid}".lower()
         decisions: list[Decision] = []
         unread: QueryFailure | None = None
         for resource, context in _requests(query, statement, arn.region):
@@ -114,7 +116,7 @@ def check_role_permissions(query: AwsQuery, role: str, arn: LambdaArn, judges: t
                 yield replace(failed, reason=f"IAM's policy simulation failed: {result}")
                 return
             decisions += result
-        finding = _statement_finding(statement, code, decisions, is_log=is_log)
+        finding = _statement_finding(statement, code, decisions)
         if unread is not None and finding.level == "ok":
             summary = f"Not known whether {finding.summary[0].lower()}{finding.summary[1:]} in every region"
             profiles = statement.condition["ArnEquals"]["bedrock:InferenceProfileArn"]
@@ -132,6 +134,8 @@ def _requests(
     """
     if statement.sid == "OwnLog":
         yield f"{statement.resource[0]}:log-stream:doctor", {}
+    elif statement.sid == "Rollouts":
+        yield f"{statement.resource[0][:-1]}doctor", {}
     elif not statement.condition:
         for resource in statement.resource:
             yield resource, {}
@@ -149,9 +153,15 @@ def _requests(
             yield found, context
 
 
-def _statement_finding(statement: Statement, code: str, decisions: list[Decision], *, is_log: bool) -> Finding:
+_OTHER_TASKS = {"OwnLog": "write its log", "Rollouts": "record rollouts"}
+"""Tasks that a reward does not need, by the `sid` of the statement."""
+
+
+def _statement_finding(statement: Statement, code: str, decisions: list[Decision]) -> Finding:
     models = ", ".join(resource.rpartition("/")[2] for resource in statement.resource)
-    task = "write its log" if is_log else f"invoke {models}"
+    task = _OTHER_TASKS.get(statement.sid or "")
+    level: Severity = "warning" if task else "error"
+    task = task or f"invoke {models}"
     denied = [decision for decision in decisions if decision.verdict == "denied"]
     unknown = [decision for decision in decisions if decision.verdict == "unknown"]
     if denied:
@@ -160,7 +170,7 @@ def _statement_finding(statement: Statement, code: str, decisions: list[Decision
         remedy = f"Allow it to the role: {allow_statement(actions, statement.resource, condition)}"
         if is_final(denied[0].reason):
             remedy = f"{NO_POLICY_HELPS}."
-        return Finding("warning" if is_log else "error", code, f"The function cannot {task}", denied[0].reason, remedy)
+        return Finding(level, code, f"The function cannot {task}", denied[0].reason, remedy)
     if unknown:
         return Finding("unknown", code, f"Not known whether the function can {task}", unknown[0].reason)
     return Finding("ok", code, f"The function can {task}")

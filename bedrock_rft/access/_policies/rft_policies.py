@@ -6,7 +6,7 @@ Action names and resource types follow AWS's service authorization reference.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from bedrock_rft._auth.endpoint import check_region
@@ -187,12 +187,16 @@ def doctor_policy(
     )
 
 
-def execution_policy(reward: str, *, judges: Sequence[str] = ()) -> Policy:
-    """Return the policy for the reward function's execution role: its own log and the judges it invokes.
+def execution_policy(
+    reward: str, *, judges: Sequence[str] = (), record: str | None = None, kms_key: str | None = None
+) -> Policy:
+    """Return the policy for the reward function's execution role: its own log, its rollouts, and its judges.
 
     Args:
         reward: ARN of the reward function.
         judges: ids or ARNs of models or inference profiles in the function's region.
+        record: `s3://bucket/prefix` that the function records its rollouts in.
+        kms_key: ARN of the KMS key that encrypts them; by default the bucket's encryption does.
 
     Raises:
         ConfigurationError: an argument is invalid.
@@ -200,7 +204,24 @@ def execution_policy(reward: str, *, judges: Sequence[str] = ()) -> Policy:
     group, arn = log_group_arn(reward), LambdaArn(reward)
     actions = ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents")
     logs = _statement("OwnLog", actions, (group, f"{group}:*"), "Write output to the function's own log group.")
-    return _policy(logs, *(judge_policy(judges, arn.region, arn.account).statement if judges else ()))
+    rollouts = _record_statements(arn, record, kms_key) if record is not None else ()
+    return _policy(logs, *rollouts, *(judge_policy(judges, arn.region, arn.account).statement if judges else ()))
+
+
+def _record_statements(arn: LambdaArn, record: str, kms_key: str | None) -> Iterator[Statement]:
+    from bedrock_rft.rewards._runtime.rollout_log import RolloutLog
+
+    try:
+        log = RolloutLog(record, kms_key=kms_key)
+    except ValueError as error:
+        raise ConfigurationError(f"record: {error}.") from None
+    if log.bucket is None:
+        raise ConfigurationError(f"record is {sanitize_line(record, 200)}. Pass s3://bucket/prefix.")
+    objects = f"arn:{arn.aws_partition}:s3:::{log.bucket}/{log.prefix}function={arn.name}/*"
+    reason = "Store the rollouts that it scores, with prompts and answers; it can neither read nor delete them."
+    yield _statement("Rollouts", ("s3:PutObject",), (objects,), reason)
+    if kms_key is not None:
+        yield _statement("RolloutKey", ("kms:GenerateDataKey",), (kms_key,), "Encrypt these rollouts with this key.")
 
 
 def trust_policy(account: str | None = None, *, reward: str | None = None) -> Policy:

@@ -16,6 +16,7 @@ from bedrock_rft._core.atomic_file import AtomicFile
 from bedrock_rft._core.findings import WIDTH, clip
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.errors import ConfigurationError, DatasetError
+from bedrock_rft.rewards._runtime.rollout_log import RolloutLog
 
 LARGEST = 50 * 1024 * 1024
 LARGEST_UNZIPPED = 250 * 1024 * 1024
@@ -59,6 +60,7 @@ class Package:
         requirements: the installed releases, each as `name==version`.
         timeout: the recommended timeout in seconds; Lambda's default is 3.
         memory: the recommended memory in megabytes.
+        record: the location, `sample`, `include` and `kms_key` of the recording of rollouts; None if it has none.
     """
 
     content: bytes
@@ -71,6 +73,7 @@ class Package:
     requirements: tuple[str, ...] = ()
     timeout: int = 300
     memory: int = 512
+    record: RolloutLog | None = None
 
     @property
     def code_sha256(self) -> str:
@@ -98,6 +101,7 @@ class Package:
             ("invocation", f"up to {self.timeout} s, {self.memory} MB"),
             *_rows("models", self.models or ("none",)),
             *_rows("requirements", self.requirements or ("none",)),
+            *([] if self.record is None else [("rollouts", f"recorded in {self.record.location}")]),
             ("size", f"{_size(len(self.content))} zipped"),
             ("SHA-256", self.code_sha256),
         ]

@@ -18,6 +18,7 @@ from bedrock_rft.rewards._runtime.formula import Formula
 from bedrock_rft.rewards._runtime.function import Function
 from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.reward import Combined, Leaf, Reward
+from bedrock_rft.rewards._runtime.rollout_log import RolloutLog
 from bedrock_rft.rewards._runtime.trl import TrlReward
 
 DOCSTRING = f'"""Entry point of a reward function for Lambda, written by bedrock_rft {__version__}."""\n'
@@ -41,6 +42,7 @@ class Sources:
     models: Sequence[str] = ()
     timeout: int = 300
     memory: int = 512
+    record: RolloutLog | None = None
     direct: bool = False
     notebooks: dict[str, tuple[Mapping[str, Any], list[str]]] = field(
         default_factory=dict[str, "tuple[Mapping[str, Any], list[str]]"]
@@ -51,10 +53,36 @@ def write_reward_sources(handler: Handler) -> Sources:
     """Write the sources for a reward."""
     writer = _Writer()
     total = writer.render_source(cast("Reward", handler.reward))
+    settings = f"floor={_literal(handler.floor, 'floor')}, concurrency={handler.concurrency}"
+    if handler.record is not None:
+        settings += f", record={writer.render_record(handler.record)}"
     imports = [f"import {module}" for module in sorted(module for module, *_ in writer.modules.values())]
     imports.append(f"from {_PACKAGE} import {', '.join(sorted({'Handler', *writer.imports}))}")
-    settings = f"floor={_literal(handler.floor, 'floor')}, concurrency={handler.concurrency}"
     return writer.write([*imports, "", *writer.lines, f"lambda_handler = Handler({total}, {settings})"])
+
+
+def write_file_sources(module: str, name: str, record: RolloutLog | None) -> Sources:
+    """Write the entry point for a reward or a handler in a file, and the sources that `record` needs."""
+    writer = _Writer()
+    lines = [
+        f"lambda_handler = import_module({module!r}).{name}",
+        'if hasattr(lambda_handler, "leaves"):  # a reward; Lambda needs its handler',
+        "    lambda_handler = lambda_handler.handler",
+    ]
+    imports = ["from importlib import import_module"]
+    if record is not None:
+        lines += [
+            "if not isinstance(lambda_handler, Handler):",
+            '    raise TypeError("record= needs a Reward or a Handler, not another function")',
+            f"lambda_handler = replace(lambda_handler, record={writer.render_record(record)})",
+        ]
+        imports = [
+            "from dataclasses import replace",
+            *imports,
+            *(f"import {one}" for one, *_ in writer.modules.values()),
+        ]
+        imports.append(f"from {_PACKAGE} import Handler, RolloutLog")
+    return writer.write([*imports, "", *lines])
 
 
 def write_function_sources(function: Callable[..., Any]) -> Sources:
@@ -103,6 +131,15 @@ class _Writer:
             self.lines.append(f"{name} = {self._write_leaf(reward)}")
             self._names[id(reward)] = name
         return self._names[id(reward)]
+
+    def render_record(self, record: RolloutLog) -> str:
+        """Return Python code that makes the settings of the recording."""
+        self.imports.add("RolloutLog")
+        settings = {one.name: getattr(record, one.name) for one in dataclasses.fields(record)}
+        redact = settings.pop("redact")
+        written = [f"{name}={_literal(value, f'{name} of RolloutLog')}" for name, value in settings.items()]
+        written.append(f"redact={self.add_function(redact) if callable(redact) else _literal(redact, 'redact')}")
+        return f"RolloutLog({', '.join(written)})"
 
     def _write_leaf(self, leaf: Leaf) -> str:
         kind = type(leaf)

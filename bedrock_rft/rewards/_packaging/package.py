@@ -13,14 +13,19 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import cast
+from typing import Any, cast
 
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._core.version import __version__
 from bedrock_rft.errors import ConfigurationError, RewardError
 from bedrock_rft.rewards._packaging import value_fingerprint
 from bedrock_rft.rewards._packaging.archive import LARGEST_UNZIPPED, Package, build_zip, validate_file_name
-from bedrock_rft.rewards._packaging.entry_writer import DOCSTRING, Sources, write_function_sources, write_reward_sources
+from bedrock_rft.rewards._packaging.entry_writer import (
+    Sources,
+    write_file_sources,
+    write_function_sources,
+    write_reward_sources,
+)
 from bedrock_rft.rewards._packaging.imports import LAMBDA_MODULES, check_imports, decode_source
 from bedrock_rft.rewards._packaging.requirements import (
     ARCHITECTURES,
@@ -34,6 +39,7 @@ from bedrock_rft.rewards._runtime import PUBLIC_NAMES
 from bedrock_rft.rewards._runtime.graders.unit_tests import PassesTests
 from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.reward import Reward
+from bedrock_rft.rewards._runtime.rollout_log import RolloutLog
 from bedrock_rft.rewards._targets.resolve import reward_name, split_reward_path
 from bedrock_rft.rewards._targets.subprocess_target import SubprocessTarget
 
@@ -54,6 +60,7 @@ def package(
     allow: Sequence[str] = (),
     runtime: str = "python3.13",
     architecture: str = "x86_64",
+    record: RolloutLog | str | None = None,
 ) -> Package:
     """Build the zip of a Lambda function for a reward, and load it in a clean process.
 
@@ -73,6 +80,8 @@ def package(
             the file, the kind, and a checksum of the text.
         runtime: a Lambda runtime from `python3.10` on.
         architecture: `x86_64` or `arm64`.
+        record: where and how the function records the rollouts that it scores, or only the location,
+            `s3://bucket/prefix`. By default as the handler says, which records nothing by default.
 
     Returns:
         The zip, with its settings.
@@ -82,7 +91,7 @@ def package(
             message has its name.
     """
     _check_settings(runtime, architecture, {"requirements": requirements, "allow": allow})
-    sources = _collect_sources(reward)
+    sources = _collect_sources(reward, _resolve_record(record))
     own = {**sources.files}
     for name, content in _included(include).items():
         if name.casefold() in {known.casefold() for known in own}:
@@ -105,10 +114,10 @@ def package(
     if conflict is not None:
         raise ConfigurationError(f"A requirement also has a file '{conflict}'. Rename yours.")
     content, files = build_zip({**brought, **own})
-    called: Sequence[str] = ()
+    found: Mapping[str, Any] = {}
     if _can_load(brought, runtime=runtime, processor=ARCHITECTURES[architecture]):
-        called = _load_package(content, sources)
-    all_models = tuple(dict.fromkeys([*sources.models, *called, *models]))
+        found = _load_package(content, sources)
+    all_models = tuple(dict.fromkeys([*sources.models, *map(str, found.get("models", ())), *models]))
     return Package(
         content,
         sources.handler,
@@ -120,6 +129,7 @@ def package(
         pinned,
         sources.timeout,
         sources.memory,
+        RolloutLog(**found["record"]) if found.get("record") else sources.record,
     )
 
 
@@ -150,9 +160,17 @@ def _check_settings(runtime: str, architecture: str, lists: Mapping[str, object]
             raise ConfigurationError(f"{name} must be a list, such as ['{sanitize_line(given, 80)}'].")
 
 
-def _collect_sources(reward: object) -> Sources:
+def _resolve_record(record: RolloutLog | str | None) -> RolloutLog | None:
+    try:
+        return RolloutLog(record) if isinstance(record, str) else record
+    except ValueError as error:
+        raise ConfigurationError(f"record: {error}.") from None
+
+
+def _collect_sources(reward: object, record: RolloutLog | None = None) -> Sources:
     if isinstance(reward, (Reward, Handler)):
         handler = reward if isinstance(reward, Handler) else Handler(reward)
+        handler = handler if record is None else replace(handler, record=record)
         total = cast("Reward", handler.reward)
         tests = [leaf for leaf in total.leaves if isinstance(leaf, PassesTests)]
         written = write_reward_sources(handler)
@@ -162,21 +180,24 @@ def _collect_sources(reward: object) -> Sources:
             models=total.models,
             timeout=3 * written.timeout if tests else written.timeout,
             memory=min(_MAX_MEMORY, written.memory + sum(leaf.memory for leaf in tests)),
+            record=handler.record,
         )
     if isinstance(reward, ModuleType):
         if not hasattr(reward, "lambda_handler") or not isinstance(reward.__file__, str):
             raise ConfigurationError(
                 f"The module '{reward.__name__}' is not a file with a 'lambda_handler'. Package 'path/to/file.py:name'."
             )
-        return _from_file(Path(reward.__file__), "lambda_handler")
+        return _from_file(Path(reward.__file__), "lambda_handler", record)
     if isinstance(reward, str) and reward.startswith("arn:"):
         raise ConfigurationError("A deployed function is already packaged. Package the sources that it was made from.")
     if isinstance(reward, (str, os.PathLike)):
         path, name = split_reward_path(os.fspath(reward))
         if path.suffix != ".py":
             raise ConfigurationError(f"{path.name} is already a package. Package the sources that it was made from.")
-        return _from_file(path, name)
+        return _from_file(path, name, record)
     if callable(reward):
+        if record is not None:
+            raise ConfigurationError("record= needs a Reward or a Handler, because another function records nothing.")
         return write_function_sources(reward)
     raise ConfigurationError(
         f"The reward is of type {type(reward).__name__}. Pass a Reward, a Handler, a function, a module or "
@@ -184,19 +205,19 @@ def _collect_sources(reward: object) -> Sources:
     )
 
 
-def _from_file(path: Path, name: str) -> Sources:
+def _from_file(path: Path, name: str, record: RolloutLog | None) -> Sources:
     if path.suffix != ".py":
         raise ConfigurationError(f"'{path.name}' is not a Python file.")
     if path.name == _ENTRY_FILE:
+        if record is not None:
+            raise ConfigurationError(
+                f"record= cannot change {_ENTRY_FILE}, which is the entry point itself. Write Handler(…, "
+                "record=RolloutLog(…)) in it, or rename the file."
+            )
         return Sources({_ENTRY_FILE: _read(path, path.name)}, f"lambda_function.{name}", direct=True)
     stem = path.stem.replace(".", "_")  # a dot would separate a package from a module
-    entry = (
-        f"{DOCSTRING}\nfrom importlib import import_module\n\n"
-        f"lambda_handler = import_module({stem!r}).{name}\n"
-        'if hasattr(lambda_handler, "leaves"):  # a reward; Lambda needs its handler\n'
-        "    lambda_handler = lambda_handler.handler\n"
-    )
-    return Sources({_ENTRY_FILE: entry.encode(), f"{stem}.py": _read(path, path.name)})
+    written = write_file_sources(stem, name, record)
+    return replace(written, files={**written.files, f"{stem}.py": _read(path, path.name)}, record=record)
 
 
 def _included(include: Iterable[str | os.PathLike[str]] | Mapping[str, str | os.PathLike[str]]) -> dict[str, bytes]:
@@ -258,8 +279,8 @@ def _can_load(brought: Iterable[str], *, runtime: str, processor: str) -> bool:
     return not native or here == (runtime, "linux", processor)
 
 
-def _load_package(content: bytes, sources: Sources) -> Sequence[str]:
-    """Load a zip, compare its values with the notebook's, and return the ids of the models that its judges call."""
+def _load_package(content: bytes, sources: Sources) -> Mapping[str, Any]:
+    """Load a zip, compare its values with the notebook's, and return its models and its recording."""
     process = SubprocessTarget(content, sources.handler, "package", _LOAD_TIMEOUT, _LOAD_MEMORY)
     try:
         description = process.start()
@@ -267,7 +288,7 @@ def _load_package(content: bytes, sources: Sources) -> Sequence[str]:
     except RewardError as error:
         missing = re.search(r"No module named '(\w+)", error.message)
         if missing is not None and missing.group(1) in LAMBDA_MODULES:  # Lambda has it, this environment does not
-            return ()
+            return {}
         raise ConfigurationError(f"The package cannot be loaded. {error.message}") from error
     finally:
         process.close()
@@ -278,7 +299,7 @@ def _load_package(content: bytes, sources: Sources) -> Sequence[str]:
         )
     if description.get("wrong"):
         raise ConfigurationError(f"Lambda could not call '{name}': {sanitize_line(str(description['wrong']))}.")
-    return [str(model) for model in description.get("models", ())]
+    return description
 
 
 def _compare_notebooks(process: SubprocessTarget, sources: Sources) -> None:

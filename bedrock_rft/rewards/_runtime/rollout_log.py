@@ -33,7 +33,7 @@ _REDACTED = "[redacted]"
 _MAX_SECONDS = 5.0
 """Longest time in seconds by which recording delays a response."""
 _CONNECT_TIMEOUT, _READ_TIMEOUT, _ATTEMPTS = 1.0, 2.0, 2
-_S3 = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>.*))?")
+_S3 = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[\w!.'()/=-]*))?", re.ASCII)
 _KMS_KEY = re.compile(r"arn:[\w-]+:kms:[\w-]+:\d{12}:key/[\w-]+")
 
 _log = logging.getLogger("bedrock_rft.rewards")
@@ -48,7 +48,8 @@ class RolloutLog:
     event; `docs/rollouts.md` describes its keys.
 
     Attributes:
-        location: `s3://bucket/prefix` with a bucket of the function's account and region, or the path of a folder.
+        location: `s3://bucket/prefix` with a bucket of the function's account and region, or the path of a folder. The
+            prefix may have letters, digits and `!_.'()/=-`.
         sample: the share of rollouts to record, above 0 up to 1. The id of a rollout decides, so each choice is
             repeatable.
         include: the texts to record, of `prompt`, `answer`, `reference` and `fields` (the record's other fields).

@@ -120,6 +120,7 @@ def _load(path: str, name: str) -> tuple[Any, dict[str, Any]]:
         "ready": True,
         "reward": is_reward,
         "models": _models(folder, entry),
+        "record": _record(entry),
         "wrong": signature_fault(entry),
     }
 
@@ -149,6 +150,13 @@ def _models(folder: str, entry: Any) -> list[str]:
     rewards = [value for value in values if hasattr(value, "leaves") and not isinstance(value, type)]
     found = [model for value in rewards for model in getattr(value, "models", ())]
     return list(dict.fromkeys(map(str, found)))
+
+
+def _record(entry: Any) -> dict[str, Any] | None:
+    """Return the settings of the handler's recording that a deployment needs."""
+    record = getattr(entry, "record", None)
+    names = ("location", "sample", "include", "kms_key")
+    return {name: getattr(record, name) for name in names} if hasattr(record, "max_chars") else None
 
 
 def _fingerprint(script: str, module: str, names: list[str]) -> dict[str, Any]:
