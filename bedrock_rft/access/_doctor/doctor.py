@@ -206,7 +206,7 @@ class _Examination:
 
     def _create_aws(self) -> Aws:
         region = self.reward.region if self.reward else self.config.region
-        regions = dict.fromkeys(("lambda", "ec2", "kms", "bedrock", "s3"), region)
+        regions: Mapping[str, str] = dict.fromkeys(["lambda", "ec2", "kms", "bedrock", "s3"], region)
         timeout = min(self.seconds, _QUERY_SECONDS)
         return Aws(AwsServices(self.config, regions, timeout=timeout, retries=1))
 

@@ -272,7 +272,8 @@ def check_kms_key(query: AwsQuery, arn: LambdaArn, configuration: Mapping[str, A
 def recorded_location(configuration: Mapping[str, Any]) -> str | None:
     """Return the location that a deployed function records its rollouts in, by its environment; None if it has none."""
     environment: Mapping[str, Any] = configuration.get("Environment") or {}
-    location = (environment.get("Variables") or {}).get(LOCATION_VARIABLE)
+    variables: Mapping[str, Any] = environment.get("Variables") or {}
+    location = variables.get(LOCATION_VARIABLE)
     return location if isinstance(location, str) and location.startswith("s3://") else None
 
 
