@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import reduce
@@ -25,7 +24,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 _RUNTIMES = ("python3.10", "python3.11", "python3.12", "python3.13", "python3.14")
 _SOURCE = "REWARD"
 _PLAN = "bedrock_rft.access.Plan"
-_POLL = 2.0  # seconds between two requests for a log
 _SCORES: Columns = {
     "id": lambda one: one.id,
     "score": lambda one: one.score,
@@ -291,23 +289,30 @@ def deploy(source: str, name: str, data: str | None, gold: str | None, *, no_che
     show(made, text="\n".join([*parts, made.arn]), ids=[made.arn])
 
 
-@reward.command("logs", shape="a list of bedrock_rft.access.LogLine")
+@reward.command("logs", shape="a list of bedrock_rft.access.LogLine, or bedrock_rft.access.LogSummary")
 @click.argument("name", metavar="NAME")
 @click.option("--since", type=float, metavar="MINUTES", default=60.0, help="Minutes to look back. Default: 60.")
 @click.option("-f", "--follow", is_flag=True, help="Wait for further lines.")
-def logs(name: str, since: float, *, follow: bool) -> None:
-    """Show the log of a deployed function, given by its name or ARN."""
+@click.option("--summary", is_flag=True, help="Show invocations, errors, durations and memory, and what to change.")
+def logs(name: str, since: float, *, follow: bool, summary: bool) -> None:
+    """Show the log of a deployed function, given by its name or ARN.
+
+    With --summary, the exit code is 3 if invocations failed.
+    """
+    if follow and summary:
+        raise click.UsageError("--follow has no end, so it has no --summary. Use one of them.")
     with open_client(**_aws()) as client:
-        if not follow:
-            show_list(client.rewards.logs(name, since=since * 60), _LINES, empty="There are no log lines.")
+        if follow:
+            for line in client.rewards.logs(name, since=since * 60, follow=True):
+                _print_line(line)
             return
-        seen = set[str]()
-        while True:
-            for line in client.rewards.logs(name, since=since * 60):
-                if line.id not in seen:
-                    seen.add(line.id)
-                    _print_line(line)
-            time.sleep(_POLL)
+        lines = client.rewards.logs(name, since=since * 60)
+    if not summary:
+        show_list(lines, _LINES, empty="There are no log lines.")
+        return
+    report = lines.summary()
+    show_findings(report)
+    finish(0 if report.ok else FOUND_ERRORS)
 
 
 @reward.command("destroy", shape=_PLAN)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
-from bedrock_rft._resources.base import AsyncResource, Resource, blocking, checked_arguments
+from bedrock_rft._resources.base import AsyncResource, Items, Resource, blocking, checked_arguments, iterate_sync
 from bedrock_rft._resources.jobs import AsyncJobs
+from bedrock_rft._transport.transport import run_sync
 from bedrock_rft.errors import APIError, ConfigurationError
 
 if TYPE_CHECKING:
-    from bedrock_rft.access import DeployedReward, LogLine, Plan
+    from bedrock_rft.access import DeployedReward, LogLine, LogLines, Plan
     from bedrock_rft.access._deployment.deploy import Deployment
+    from bedrock_rft.access._deployment.logs import LogReader
     from bedrock_rft.rewards import RolloutLog
     from bedrock_rft.types import Job, LambdaArn
 
@@ -257,12 +259,31 @@ class AsyncRewards(AsyncResource):
         config = self._session.config
         return await self._session.transport.run(lambda: newest_version(Account(config), name))
 
-    async def logs(self, reward: object, *, since: float = 3600.0) -> list[LogLine]:
+    @overload
+    async def logs(self, reward: object, *, since: float = 3600.0, follow: Literal[False] = False) -> LogLines: ...
+
+    @overload
+    async def logs(self, reward: object, *, since: float = 3600.0, follow: Literal[True]) -> AsyncIterator[LogLine]: ...
+
+    async def logs(
+        self, reward: object, *, since: float = 3600.0, follow: bool = False
+    ) -> LogLines | AsyncIterator[LogLine]:
         """Return the log of a deployed reward from CloudWatch, oldest line first. It lags behind by seconds.
+
+        ```python
+        print(client.rewards.logs("my-reward").summary())
+        for line in client.rewards.logs("my-reward", follow=True):
+            print(line.message)
+        ```
 
         Args:
             reward: the value that `deploy` returned, its ARN, or its name.
             since: the number of seconds to look back.
+            follow: True yields the lines, and then new ones as they arrive, until you stop iterating.
+
+        Returns:
+            The lines as a list, whose `summary()` has invocations, errors, time-outs, durations, memory and cold
+            starts, with what to change. With `follow`, an iterator of lines.
 
         Raises:
             PermissionDeniedError: the identity lacks `logs:FilterLogEvents`.
@@ -270,11 +291,20 @@ class AsyncRewards(AsyncResource):
         """
         from bedrock_rft.access._deployment.account import Account
         from bedrock_rft.access._deployment.deploy import deployment_name
-        from bedrock_rft.access._deployment.logs import read_log
+        from bedrock_rft.access._deployment.logs import LogReader
 
-        config = self._session.config
+        config, transport = self._session.config, self._session.transport
         name = deployment_name(reward, config.region)
-        return await self._session.transport.run(lambda: [*read_log(Account(config), name, since)])
+        reader = await transport.run(lambda: LogReader(Account(config), name, since))
+        return self._follow_log(reader) if follow else await transport.run(reader.read)
+
+    async def _follow_log(self, reader: LogReader) -> AsyncIterator[LogLine]:
+        from bedrock_rft.access._deployment.logs import POLL_SECONDS
+
+        while True:
+            for line in await self._session.transport.run(reader.read):
+                yield line
+            await self._session.transport.sleep(POLL_SECONDS)
 
     async def _running_jobs(self, name: str, advice: str) -> AsyncIterator[Job]:
         """Yield the jobs that have not ended and need the function."""
@@ -297,4 +327,15 @@ class Rewards(Resource):
     plan_destroy = blocking(AsyncRewards.plan_destroy)
     destroy = blocking(AsyncRewards.destroy)
     retrieve = blocking(AsyncRewards.retrieve)
-    logs = blocking(AsyncRewards.logs)
+
+    @overload
+    def logs(self, reward: object, *, since: float = 3600.0, follow: Literal[False] = False) -> LogLines: ...
+
+    @overload
+    def logs(self, reward: object, *, since: float = 3600.0, follow: Literal[True]) -> Iterator[LogLine]: ...
+
+    def logs(self, reward: object, *, since: float = 3600.0, follow: bool = False) -> LogLines | Iterator[LogLine]:
+        lines: Any = run_sync(self._async.logs(reward, since=since, follow=follow))
+        return cast("LogLines", lines) if not follow else Items(iterate_sync(lines), "Rewards.logs()")
+
+    logs.__doc__ = AsyncRewards.logs.__doc__

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bedrock_rft.access._deployment.deploy import DeployedReward
-from bedrock_rft.access._deployment.logs import LogLine
+from bedrock_rft.access._deployment.log_summary import LogSummary
+from bedrock_rft.access._deployment.logs import LogLine, LogLines
 from bedrock_rft.access._deployment.plan import Plan, Step
 from bedrock_rft.access._doctor.doctor import Report, doctor
 from bedrock_rft.access._keys import ApiKeyProvider, MintedKey, api_key_provider, mint_api_key
@@ -27,6 +28,8 @@ __all__ = [
     "ApiKeyProvider",
     "DeployedReward",
     "LogLine",
+    "LogLines",
+    "LogSummary",
     "ManagedPolicy",
     "MintedKey",
     "Plan",

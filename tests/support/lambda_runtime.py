@@ -116,6 +116,11 @@ class LambdaRuntime:
         """The output of the process so far."""
         return self._log.read_text(encoding="utf-8", errors="replace")
 
+    @property
+    def log_events(self) -> list[str]:
+        """The output as Lambda sends it to CloudWatch: the lines of one event are separated by carriage returns."""
+        return [line for line in self._log.read_bytes().decode("utf-8", "replace").split("\n") if line]
+
     def invoke(self, event: object, *, timeout: float = 30.0) -> Response:
         """Send an event and return the response; end the process after the timeout in seconds, as Lambda does."""
         self._events.put((json.dumps(event).encode(), time.time() + timeout))
