@@ -15,15 +15,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from types import TracebackType
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from typing_extensions import Self
 
 from bedrock_rft._core.warnings import warn
 from bedrock_rft.datasets import Difficulty
 from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.rollouts._record import Problem, Record, parse_lines
+from bedrock_rft.rollouts._record import Problem, Record, parse_block
 from bedrock_rft.rollouts._source import File, Source, open_source
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
 
 Time = datetime | float | str
 """A time: an aware datetime, Unix seconds, or ISO 8601 text, in UTC if it has no offset."""
@@ -151,20 +155,53 @@ class Rollouts(Iterable[Record]):
     def __iter__(self) -> Iterator[Record]:
         self.problems, self.skipped = [], 0
         files = self._new_files() if self._follow else iter([self._files(self._hours(self._period))])
+        period, function = self._period, self._function
+        everything = period == Period() and function is None
         for found in files:
             for file, block, first in self._blocks(found):
-                for number, record in parse_lines(block):
+                records, problems = parse_block(block)
+                for number, reason in problems:
+                    self._skip(file, first + number, reason)
+                for record in records:
                     if self._closed.is_set():
                         return
-                    if isinstance(record, str):
-                        self._skip(file, first + number, record)
-                    elif self._period.contains(record.time) and self._function in {None, record.function}:
+                    if everything or (period.contains(record.time) and function in {None, record.function}):
                         yield record
         if self.skipped:
             warn(
                 f"{self.skipped:,} lines or files of {self.location} could not be read and were skipped, such as "
                 f"{self.problems[0]}. The attribute 'problems' lists them."
             )
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a `pandas.DataFrame` with one row for each rollout.
+
+        The columns are the keys of the record; `time` is a time in UTC. Each part and each metric has a column of its
+        own, such as `parts.correct`; `reference` and `fields` are JSON text, and `truncated` is text.
+
+        Raises:
+            MissingExtraError: pandas is not installed (extra 'pandas').
+        """
+        from bedrock_rft.rollouts._frames import to_pandas
+
+        return to_pandas(self)
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return a `polars.DataFrame` with the columns of `to_pandas`. Needs the extra 'polars'."""
+        from bedrock_rft.rollouts._frames import to_polars
+
+        return to_polars(self)
+
+    def to_parquet(self, path: str | os.PathLike[str]) -> None:
+        """Write a Parquet file with the columns of `to_pandas`, in chunks, so that memory stays small.
+
+        Raises:
+            MissingExtraError: polars is not installed (extra 'polars').
+            DatasetError: the file cannot be written.
+        """
+        from bedrock_rft.rollouts._frames import to_parquet
+
+        to_parquet(self, path)
 
     def _hours(self, period: Period) -> dict[str, list[str]]:
         """Return the folders of each hour of the period; those of files outside such folders have the hour ''."""
@@ -182,7 +219,7 @@ class Rollouts(Iterable[Record]):
             for folder in folders:
                 key, _, value = folder.partition("=")
                 wanted = {
-                    "function": self._function in {None, value},
+                    "function": self._function is None or value == folder_name(self._function),
                     "date": period.touches(value),
                     "hour": period.touches(f"{names.get('date', '')}T{value}"),
                 }
@@ -271,18 +308,26 @@ class Rollouts(Iterable[Record]):
             self.problems.append(Problem(self._source.url(file), line, reason))
 
 
+def folder_name(function: str) -> str:
+    """Return the name of a function as folders have it."""
+    return re.sub(r"[^A-Za-z0-9._-]", "", function) or "reward"
+
+
 def _load(source: Source, file: File) -> _Loaded:
     """Return the text of a file; or the open file and a stream of its text, if it is large or damaged."""
     handle = source.open(file)
-    compressed = handle.read(2) == b"\x1f\x8b"
-    for whole in (True, False):
-        handle.seek(0)
-        stream = gzip.GzipFile(fileobj=handle) if compressed else handle
-        with suppress(*_DAMAGE):
-            if whole and len(text := stream.read(_WHOLE)) < _WHOLE:
-                handle.close()
-                return text
-    return handle, cast("io.BufferedReader", stream)
+    start = handle.read(_WHOLE)
+    compressed = start.startswith(b"\x1f\x8b")
+    if len(start) < _WHOLE and not compressed:
+        handle.close()
+        return start
+    unzip = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    with suppress(zlib.error):
+        if compressed and len(text := unzip.decompress(start, _WHOLE)) < _WHOLE and unzip.eof and not unzip.unused_data:
+            handle.close()
+            return text
+    handle.seek(0)
+    return handle, cast("io.BufferedReader", gzip.GzipFile(fileobj=handle) if compressed else handle)
 
 
 def _to_text(time: Time) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from jiter import from_json
 
@@ -20,7 +20,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "metrics": {},
     "truncated": (),
 }
-_NEEDED = (("time", {str}), ("score", {float, int}))
+_NUMBER = {float, int}
 
 
 @dataclass(frozen=True)
@@ -103,32 +103,36 @@ class Problem(ShortRepr):
         return f"{place}: {self.reason}"
 
 
-def parse_lines(block: bytes) -> Iterator[tuple[int, Record | str]]:
-    """Yield the number, from 1, and the record of each line, or the reason why it is none."""
-    try:
-        rows = from_json(b"[" + block.strip().replace(b"\n", b",") + b"]")
+def parse_block(block: bytes) -> tuple[list[Record], list[tuple[int, str]]]:
+    """Return the records of whole lines, and the number of each other line, from 1, with the reason."""
+    records, problems = list[Record](), list[tuple[int, str]]()
+    end = b"null]" if block.endswith(b"\n") else b"]"
+    try:  # one call for all lines takes less time than a call for each
+        rows = enumerate(
+            from_json(b"".join((b"[", block.replace(b"\n", b","), end)))[: -1 if len(end) > 1 else None], 1
+        )
     except ValueError:
-        rows = None
-    if rows is not None:
-        for number, row in enumerate(cast("list[Any]", rows), 1):
-            yield number, _record(row)
-        return
+        rows = _parse_each(block, problems)
+    for number, row in rows:
+        kind = type(row)
+        if kind is not dict:
+            problems.append((number, "not a JSON object"))
+        elif type(row.get("time")) is not str:
+            problems.append((number, "not a recorded rollout: it has no time"))
+        elif type(row.get("score")) not in _NUMBER:
+            problems.append((number, "not a recorded rollout: it has no score"))
+        else:
+            record: Record = object.__new__(Record)
+            vars(record).update(_DEFAULTS)  # setting each field of a frozen dataclass would take most of the time
+            vars(record).update(row)
+            records.append(record)
+    return records, problems
+
+
+def _parse_each(block: bytes, problems: list[tuple[int, str]]) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(block.split(b"\n"), 1):
         if line.strip():
             try:
-                yield number, _record(from_json(line))
+                yield number, from_json(line)
             except ValueError as error:
-                yield number, f"not JSON: {sanitize_line(str(error), 200)}"
-
-
-def _record(row: Any) -> Record | str:
-    if type(row) is not dict:
-        return "not a JSON object"
-    values = cast("dict[str, Any]", row)
-    for name, types in _NEEDED:
-        if type(values.get(name)) not in types:
-            return f"not a recorded rollout: it has no {name}"
-    record: Record = object.__new__(Record)
-    vars(record).update(_DEFAULTS)  # setting each field of a frozen dataclass would take most of the time
-    vars(record).update(values)
-    return record
+                problems.append((number, f"not JSON: {sanitize_line(str(error), 200)}"))

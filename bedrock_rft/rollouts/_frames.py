@@ -1,0 +1,111 @@
+"""Recorded rollouts as frames of pandas and polars, and as a Parquet file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from bedrock_rft.errors import DatasetError, MissingExtraError
+from bedrock_rft.rollouts._record import COLUMNS, Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
+_CHUNK = 20_000
+_JSON = ("reference", "fields")
+_SPREAD = ("parts", "metrics")
+_NUMBERS = ("score", "duration")
+_PREFIXES = tuple(f"{name}." for name in _SPREAD)
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def to_pandas(records: Iterable[Record]) -> pd.DataFrame:
+    """Return a frame of all records, as `Rollouts.to_pandas` describes."""
+    try:
+        import pandas as pd
+    except ImportError:
+        raise MissingExtraError("to_pandas()", "pandas") from None
+    values: dict[str, list[Any]] = {}
+    count = 0
+    for chunk in _chunks(records):
+        found = _columns(chunk)
+        for name in {**values, **found}:
+            missing = [None] * len(chunk)
+            values.setdefault(name, [None] * count).extend(found.get(name, missing))
+        count += len(chunk)
+    frame: Any = pd.DataFrame(values or _columns([]))
+    numbers = [name for name in frame.columns if name in _NUMBERS or name.startswith(_PREFIXES)]
+    frame[numbers] = frame[numbers].astype("float64")
+    frame["time"] = pd.to_datetime(frame["time"], utc=True, format="ISO8601", errors="coerce")  # pyright: ignore[reportUnknownMemberType]
+    return frame  # type: ignore[no-any-return] # pandas ships no annotations that are complete
+
+
+def to_polars(records: Iterable[Record]) -> pl.DataFrame:
+    """Return a frame of all records, as `Rollouts.to_polars` describes."""
+    pl = _polars("to_polars()")
+    return pl.concat([_polars_frame(pl, chunk) for chunk in chain(_chunks(records), [[]])], how="diagonal")
+
+
+def to_parquet(records: Iterable[Record], path: str | os.PathLike[str]) -> None:
+    """Write all records to a Parquet file, as `Rollouts.to_parquet` describes."""
+    pl = _polars("to_parquet()")
+    target = Path(path).expanduser()
+    try:
+        with TemporaryDirectory(dir=target.parent, prefix=".rollouts-") as folder:
+            parts = list[str]()
+            for chunk in chain(_chunks(records), [[]]):
+                parts.append(f"{folder}/{len(parts)}.parquet")
+                _polars_frame(pl, chunk).write_parquet(parts[-1])
+            whole = f"{folder}/whole.parquet"
+            pl.concat([pl.scan_parquet(part) for part in parts], how="diagonal").sink_parquet(whole)
+            Path(whole).replace(target)
+    except OSError as error:
+        raise DatasetError(f"Cannot write {target}: {error.strerror or error}.") from error
+
+
+def _polars(method: str) -> Any:
+    try:
+        import polars as pl
+    except ImportError:
+        raise MissingExtraError(method, "polars") from None
+    return pl
+
+
+def _polars_frame(pl: Any, records: Sequence[Record]) -> Any:
+    found = _columns(records)
+    types = {
+        name: pl.Float64 if name in _NUMBERS or name.startswith(_PREFIXES) else pl.Int64 if name == "v" else pl.String
+        for name in found
+    }
+    frame = pl.DataFrame(found, schema=types, strict=False)
+    return frame.with_columns(pl.col("time").str.to_datetime(time_unit="us", time_zone="UTC", strict=False))
+
+
+def _chunks(records: Iterable[Record]) -> Iterator[list[Record]]:
+    items = iter(records)
+    while chunk := [*islice(items, _CHUNK)]:
+        yield chunk
+
+
+def _columns(records: Sequence[Record]) -> dict[str, list[Any]]:
+    """Return the values of each column: parts and metrics have one for each name, and other JSON values are text."""
+    rows = [vars(record) for record in records]
+    columns: dict[str, list[Any]] = {}
+    for name in COLUMNS:
+        if name in _SPREAD:
+            groups: list[Mapping[str, Any]] = [row[name] or {} for row in rows]
+            for key in sorted({key for group in groups for key in group}):
+                columns[f"{name}.{key}"] = [group.get(key) for group in groups]
+        elif name in _JSON:
+            columns[name] = [None if row[name] is None else _encode(row[name]) for row in rows]
+        elif name == "truncated":
+            columns[name] = [",".join(row[name] or ()) or None for row in rows]
+        else:
+            columns[name] = [row[name] for row in rows]
+    return columns

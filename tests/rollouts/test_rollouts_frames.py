@@ -1,0 +1,92 @@
+"""Recorded rollouts as frames of pandas and polars, and as Parquet."""
+
+from __future__ import annotations
+
+import builtins
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.rollout_files import write_rollouts
+
+from bedrock_rft import rollouts
+from bedrock_rft.errors import DatasetError, MissingExtraError
+
+COLUMNS = [
+    *("v", "time", "request_id", "function", "function_version", "source", "rollout_id", "prompt_hash", "prompt"),
+    *("answer", "reference", "fields", "score", "parts.correct", "parts.format", "metrics.characters", "error"),
+    *("duration", "package_hash", "truncated"),
+]
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[rollouts.Rollouts, list[dict[str, Any]]]:
+    folder = tmp_path_factory.mktemp("recorded")
+    written = write_rollouts(folder, steps=5, groups=4, samples=4, behaviour="errors")
+    return rollouts.read(folder), written
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make several chunks, whose parts may differ."""
+    monkeypatch.setattr("bedrock_rft.rollouts._frames._CHUNK", 7)
+
+
+@pytest.mark.parametrize("form", ["pandas", "polars", "parquet"])
+def test_a_frame_has_every_value(
+    recorded: tuple[rollouts.Rollouts, list[dict[str, Any]]], form: str, tmp_path: Path
+) -> None:
+    found, written = recorded
+    if form == "pandas":
+        frame: Any = found.to_pandas()
+        rows: list[dict[str, Any]] = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    elif form == "polars":
+        frame = found.to_polars()
+        rows = frame.to_dicts()
+    else:
+        import polars as pl
+
+        found.to_parquet(tmp_path / "some.parquet")
+        frame = pl.read_parquet(tmp_path / "some.parquet")
+        rows = frame.to_dicts()
+        assert [path.name for path in tmp_path.iterdir()] == ["some.parquet"]
+    assert sorted(frame.columns) == sorted(COLUMNS)
+    assert len(rows) == len(written)
+    for row, record in zip(rows, written, strict=True):
+        assert f"{row['time']:%Y-%m-%dT%H:%M:%S.%fZ}" == record["time"]
+        assert (row["score"], row["answer"], row["error"]) == (record["score"], record["answer"], record["error"])
+        assert row["parts.correct"] == record["parts"].get("correct")
+        assert row["reference"] == f'"{record["reference"]}"'
+        assert row["truncated"] is None
+
+
+def test_an_empty_recording_has_the_columns(tmp_path: Path) -> None:
+    found = rollouts.read(tmp_path)
+    columns = [name for name in COLUMNS if "." not in name]
+    assert list(found.to_pandas().columns) == columns
+    assert found.to_polars().columns == columns
+    found.to_parquet(tmp_path / "empty.parquet")
+
+
+def test_the_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *rest: Any, **options: Any) -> Any:
+        if name in {"pandas", "polars"}:
+            raise ImportError(name)
+        return real(name, *rest, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    found = rollouts.read(tmp_path)
+    for call, extra in (
+        (found.to_pandas, "pandas"),
+        (found.to_polars, "polars"),
+        (lambda: found.to_parquet("x"), "polars"),
+    ):
+        with pytest.raises(MissingExtraError, match=extra):
+            call()
+
+
+def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="Cannot write"):
+        rollouts.read(tmp_path).to_parquet(tmp_path / "missing" / "some.parquet")
