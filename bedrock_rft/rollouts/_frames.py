@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bedrock_rft.errors import DatasetError, MissingExtraError
 from bedrock_rft.rollouts._record import COLUMNS, Record
@@ -43,13 +43,15 @@ def to_pandas(records: Iterable[Record]) -> pd.DataFrame:
     numbers = [name for name in frame.columns if name in _NUMBERS or name.startswith(_PREFIXES)]
     frame[numbers] = frame[numbers].astype("float64")
     frame["time"] = pd.to_datetime(frame["time"], utc=True, format="ISO8601", errors="coerce")  # pyright: ignore[reportUnknownMemberType]
-    return frame  # type: ignore[no-any-return] # pandas ships no annotations that are complete
+    return cast("pd.DataFrame", frame)
 
 
 def to_polars(records: Iterable[Record]) -> pl.DataFrame:
     """Return a frame of all records, as `Rollouts.to_polars` describes."""
-    pl = _polars("to_polars()")
-    return pl.concat([_polars_frame(pl, chunk) for chunk in chain(_chunks(records), [[]])], how="diagonal")
+    library = _polars("to_polars()")
+    frames = [_polars_frame(library, chunk) for chunk in chain(_chunks(records), [[]])]
+    frame: pl.DataFrame = library.concat(frames, how="diagonal")
+    return frame
 
 
 def to_parquet(records: Iterable[Record], path: str | os.PathLike[str]) -> None:
