@@ -27,6 +27,9 @@ Severity = Literal["error", "warning", "unknown", "ok"]
 
 _ORDER: tuple[Severity, ...] = ("error", "warning", "unknown", "ok")
 
+LEVEL_COLOURS = {"error": "#d83a36", "warning": "#a86600", "ok": "#24863d"}
+"""Colours of text with a contrast of at least 4 to 1 on white and on black."""
+
 _RENAMED = {"what": "summary", "why": "reason", "mend": "remedy"}
 
 
@@ -180,12 +183,33 @@ def summary_html(
     title: str, verdict: str, facts: Iterable[tuple[str, str]], findings: Iterable[tuple[str, str]]
 ) -> str:
     """Return a report as HTML: names and values in a table, then levels and texts in a list."""
-    left = "style='text-align:left'"
+    head = f"<p><b>{escape_html(title)}</b>: {escape_html(verdict)}</p>"
+    return f"<div style='max-width:60rem'>{head}{facts_html(facts)}<ul>{findings_html(findings)}</ul></div>"
+
+
+def facts_html(facts: Iterable[tuple[str, str]]) -> str:
+    """Return names and values as a table with its own styles, because notebooks align tables to the right."""
+    style = "text-align:left;vertical-align:top;padding:.15rem 1rem .15rem 0"
     rows = "".join(
-        f"<tr><th {left}>{escape_html(name)}</th><td {left}>{escape_html(value)}</td></tr>" for name, value in facts
+        f"<tr><th style='{style};white-space:nowrap'>{escape_html(name)}</th>"
+        f"<td style='{style};overflow-wrap:anywhere'>{escape_html(value)}</td></tr>"
+        for name, value in facts
     )
-    items = "".join(f"<li><b>{level}</b> {escape_html(text)}</li>" for level, text in findings)
-    return f"<div><p><b>{escape_html(title)}</b>: {escape_html(verdict)}</p><table>{rows}</table><ul>{items}</ul></div>"
+    return f"<table style='margin:.5rem 0;border-collapse:collapse'>{rows}</table>"
+
+
+def findings_html(findings: Iterable[tuple[str, str]]) -> str:
+    """Return levels and texts as list items."""
+    return "".join(
+        f"<li style='text-align:left;margin:.25rem 0;overflow-wrap:anywhere'>"
+        f"<b style='color:{LEVEL_COLOURS.get(level, 'inherit')}'>{level}</b> {escape_html(text)}</li>"
+        for level, text in findings
+    )
+
+
+def scrolling(table: str) -> str:
+    """Return a table that scrolls if it is wider than the page."""
+    return f"<div style='overflow-x:auto'>{table}</div>"
 
 
 def standalone_page(title: str, body: str) -> str:

@@ -12,7 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bedrock_rft._core.findings import WIDTH, Finding, Findings, clip, escape_html, standalone_page, wrap, write_text
+from bedrock_rft._core.findings import (
+    WIDTH,
+    Findings,
+    clip,
+    escape_html,
+    facts_html,
+    findings_html,
+    scrolling,
+    standalone_page,
+    wrap,
+    write_text,
+)
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.datasets import Difficulty
 from bedrock_rft.datasets._difficulty import FieldValue
@@ -30,13 +41,12 @@ _STYLE = """
 .rft-eval{font:14px/1.5 system-ui,sans-serif;max-width:60rem}
 .rft-eval table{border-collapse:collapse;margin:.5rem 0;font:inherit}
 .rft-eval th,.rft-eval td{padding:.2rem .7rem .2rem 0;text-align:left;vertical-align:top;border-bottom:1px solid #8884}
-.rft-eval td.n,.rft-eval th.n{text-align:right;font-variant-numeric:tabular-nums}
+.rft-eval td.n,.rft-eval th.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 .rft-eval pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:0;font:12px/1.45 ui-monospace,monospace}
-.rft-eval .pair{display:grid;grid-template-columns:1fr 1fr;gap:1rem}
+.rft-eval .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,18rem),1fr));gap:1rem}
 .rft-eval summary{cursor:pointer;white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
 .rft-eval summary span{opacity:.65}
 .rft-eval details[open]{margin:.3rem 0 1rem}
-.rft-eval .error{color:#c62828}.rft-eval .warning{color:#b26a00}.rft-eval .ok{color:#2e7d32}
 """
 
 
@@ -194,14 +204,11 @@ class Evaluation(Findings):
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        facts = "".join(
-            f"<tr><th>{escape_html(name)}</th><td>{escape_html(value)}</td></tr>" for name, value in self.facts()
-        )
+        findings = findings_html((finding.level, str(finding)) for finding in self.findings)
         return (
-            f"<div class='rft-eval'><style>{_STYLE}</style><h2>{escape_html(self.title)}</h2>"
-            f"<table class='facts'>{facts}</table>"
+            f"<div class='rft-eval'><style>{_STYLE}</style><h2>{escape_html(self.title)}</h2>{facts_html(self.facts())}"
             f"<p>An answer passes if its reward is at least {self.pass_mark:g}.</p>"
-            f"<ul>{findings_list(self.findings)}</ul>"
+            f"<ul>{findings}</ul>"
             + _html_table("", _model_rows(self, page=True))
             + _html_table("Compared", _comparison_rows(self.comparisons))
             + _html_table("Parts of the reward", _part_rows(self))
@@ -286,13 +293,6 @@ def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
     return lines
 
 
-def findings_list(findings: Iterable[Finding]) -> str:
-    """Return findings as HTML list items."""
-    return "".join(
-        f"<li><b class='{finding.level}'>{finding.level}</b> {escape_html(str(finding))}</li>" for finding in findings
-    )
-
-
 def _html_table(title: str, rows: Sequence[Sequence[str]]) -> str:
     if not rows[1:]:
         return ""
@@ -302,7 +302,7 @@ def _html_table(title: str, rows: Sequence[Sequence[str]]) -> str:
         cells = (cell if isinstance(cell, _Markup) else escape_html(cell) for cell in row)
         lines.append("".join(f"<{tag}{' class=n' * (column > 0)}>{cell}</{tag}>" for column, cell in enumerate(cells)))
     head, *body = (f"<tr>{line}</tr>" for line in lines)
-    table = f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>"
+    table = scrolling(f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>")
     return f"<h3>{title}</h3>{table}" if title else table
 
 

@@ -12,14 +12,14 @@ _WIDE, _HIGH = 280, 170
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 10, 22
 _MANY_TICKS = 4
 
-_NOT_FINITE = "<span style='color:#c62828'>&times; not a finite number</span>"
+_NOT_FINITE = "<span style='color:#d83a36'>&times; not a finite number</span>"
 
 STYLE = """
 .rft-run{font:14px/1.5 system-ui,sans-serif;max-width:60rem}
 .rft-run .p{display:flex;flex-wrap:wrap;gap:.5rem 1rem}
-.rft-run figure{margin:0}
-.rft-run figcaption{font-weight:600;font-size:13px;padding-left:46px;max-width:280px;overflow-wrap:anywhere}
-.rft-run svg{display:block;overflow:visible;fill:none}
+.rft-run figure{margin:0;flex:none;width:280px}
+.rft-run figcaption{font-weight:600;font-size:13px;padding-left:46px;overflow-wrap:anywhere}
+.rft-run svg{display:block;max-width:none;overflow:visible;fill:none}
 .rft-run svg text{fill:currentColor;opacity:.7;font:10px system-ui,sans-serif}
 .rft-run svg .g{stroke:currentColor;opacity:.15}
 .rft-run svg .c{opacity:.5}.rft-run svg .c line{stroke-dasharray:2 3}

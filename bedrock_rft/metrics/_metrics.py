@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
-from bedrock_rft._core.findings import WIDTH, clip
+from bedrock_rft._core.findings import WIDTH, clip, wrap
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.errors import ConfigurationError, MissingExtraError
-from bedrock_rft.metrics._series import KNOWN, checkpoint_steps, is_validation, number, sparkline
+from bedrock_rft.metrics._series import KNOWN, NOTHING, checkpoint_steps, is_validation, number, sparkline
 from bedrock_rft.metrics._table import Table, columns, merge_steps, metric_value, step_times
 from bedrock_rft.types.checkpoints import Checkpoint
 from bedrock_rft.types.events import Event, TrainingMetrics
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 _REWARD = "critic_rewards_mean"
 _LABEL = 44  # the id of a job fits
 _LAST = 10
-_NAME = 24
+_NAME, _LONGEST_NAME = 24, 32
+"""Columns of a metric's name: at least and at most."""
 _NUMBER = 10
 
 
@@ -187,25 +188,27 @@ class Metrics(Table, Sequence[TrainingMetrics]):
         return f"step {last:,} of {total:,}" if total is not None and total >= last else f"{last:,} steps"
 
     def __str__(self) -> str:
-        lines = [clip(self.title)]
+        lines = [*wrap(self.title, indent="", further="  ")]
         if self.checkpoints:
             saved = sorted(one.step_number for one in self.checkpoints if one.step_number is not None)
             steps = ", ".join(f"{step:,}" for step in saved)
             lines.append(clip(f"  checkpoints at steps {steps}" if saved else f"  {len(self.checkpoints)} checkpoints"))
         if names := self.names:
             head = "".join(f"{title:>{_NUMBER}}" for title in ("first", "last", "lowest", "highest"))
-            lines.append(f"  {'':<{_NAME}}{head}")
-            lines += [self._row(name) for name in names]
+            width = min(_LONGEST_NAME, max(_NAME, *(len(name) + 1 for name in names)))
+            lines.append(f"  {'':<{width}}{head}")
+            lines += [self._row(name, width) for name in names]
         return "\n".join(lines)
 
-    def _row(self, name: str) -> str:
-        title = f"  {sanitize_line(name, _NAME - 1):<{_NAME}}"
+    def _row(self, name: str, width: int) -> str:
+        title = f"  {sanitize_line(name, width - 1):<{width}}"
         values = [value for _, value in self.series(name)]
         if not values:
             return title.rstrip()
         known = [value for value in values if not math.isnan(value)] or values
-        figures = (values[0], values[-1], min(known), max(known))
-        bars = sparkline(values, WIDTH - 4 - _NAME - 4 * _NUMBER)
+        shown = (values[0], values[-1], min(known), max(known))
+        figures = (0.0 if abs(each) < NOTHING else each for each in shown)  # rounding errors around 0
+        bars = sparkline(values, WIDTH - 4 - width - 4 * _NUMBER)
         return f"{title}{''.join(f'{each:>{_NUMBER}.3g}' for each in figures)}  {bars}"
 
     def __repr__(self) -> str:

@@ -34,6 +34,9 @@ TITLES = {
 KNOWN = (*TITLES, *(name for name in TrainingMetrics.model_fields if name not in {*TITLES, "step", "total_steps"}))
 """Metrics that `TrainingMetrics` has a field for."""
 
+_OFTEN_ZERO = {"critic_advantages_mean", "actor_pg_loss"}
+"""Metrics that are 0 throughout with some trainers. Such a panel is left out; a reward of 0 is not."""
+
 _VALIDATION = re.compile(r"(?:full_)?(?:val|valid|validation|eval|test)(?:[_./-]|$)", re.IGNORECASE)
 _FEW = 20  # points up to which curves are not smoothed
 _SHARE = 12  # a moving average covers one twelfth of the points
@@ -135,6 +138,9 @@ def panels(runs: Sequence[tuple[str, Run]]) -> tuple[Panel, ...]:
             if points := run.series(name):
                 panel = _panel_name(name, training) if validation else name
                 found.setdefault(panel, []).append(Curve(shown, points, index, validation))
+    for name in _OFTEN_ZERO & found.keys():
+        if all(abs(value) < NOTHING for curve in found[name] for _, value in curve.points):
+            del found[name]
     ordered = [*(name for name in TITLES if name in found), *(name for name in found if name not in TITLES)]
     return tuple(Panel(TITLES.get(name, name), tuple(found[name])) for name in ordered)
 

@@ -7,14 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bedrock_rft._core.findings import Finding, Findings, clip, escape_html, standalone_page, wrap, write_text
+from bedrock_rft._core.findings import (
+    Finding,
+    Findings,
+    clip,
+    escape_html,
+    facts_html,
+    findings_html,
+    standalone_page,
+    wrap,
+    write_text,
+)
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.costs import Estimate
 from bedrock_rft.costs._ranges import format_hours, format_money
 from bedrock_rft.datasets import Difficulty
 from bedrock_rft.datasets import Report as DataReport
 from bedrock_rft.evaluation import Evaluation
-from bedrock_rft.evaluation._report import findings_list
 from bedrock_rft.metrics import Metrics
 from bedrock_rft.metrics._series import sparkline
 from bedrock_rft.rehearsal._figures import Curve, Groups, Load, format_duration
@@ -26,13 +35,8 @@ _BASE_FIGURES = "mean signal_share signal_interval solved_share samples group_si
 _STYLE = """
 .rft-rehearsal{font:14px/1.5 system-ui,sans-serif;max-width:60rem}
 .rft-rehearsal .n{border-left:3px solid #d9730d;padding:.3rem .8rem;margin:.6rem 0}
-.rft-rehearsal table{border-collapse:collapse;margin:.5rem 0;font:inherit}
-.rft-rehearsal th,.rft-rehearsal td{padding:.15rem 1rem .15rem 0;text-align:left;vertical-align:top}
-.rft-rehearsal th{font-weight:600;white-space:nowrap}
-.rft-rehearsal li{margin:.25rem 0;overflow-wrap:anywhere}
+.rft-rehearsal table{font:inherit}
 .rft-rehearsal summary{cursor:pointer}
-.rft-rehearsal .error{color:#d03b3b}.rft-rehearsal .warning{color:#b87000}
-.rft-rehearsal .ok{color:#2e9e5b}.rft-rehearsal .unknown{opacity:.7}
 """
 
 
@@ -173,14 +177,14 @@ class Rehearsal(Findings):
     def _repr_html_(self) -> str:
         # The curve is drawn below.
         facts = [(name, value) for name, value in self.facts() if name != "rehearsal"]
-        rows = "".join(f"<tr><th>{escape_html(name)}</th><td>{escape_html(value)}</td></tr>" for name, value in facts)
-        first, rest = self.first, self.findings[len(self.first) :]
+        found = [(finding.level, str(finding)) for finding in self.findings]
+        first, rest = found[: len(self.first)], found[len(self.first) :]
         parts = [
             f"<h2>{escape_html(self.title)}: {escape_html(self.verdict)}</h2>",
             f"<p class='n'>{escape_html(self.notice)}</p>",
-            f"<h3>Fix first</h3><ol>{findings_list(first)}</ol>" if first else "",
-            f"<table>{rows}</table>",
-            f"<ul>{findings_list(rest)}</ul>" if rest else "",
+            f"<h3>Fix first</h3><ol>{findings_html(first)}</ol>" if first else "",
+            facts_html(facts),
+            f"<ul>{findings_html(rest)}</ul>" if rest else "",
             self._render_curve(),
         ]
         if self.evaluation is not None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_rft._core.findings import Finding, Findings
+from bedrock_rft._core.findings import LEVEL_COLOURS, Finding, Findings
 from bedrock_rft.errors import DatasetError
 
 ARN = "arn:aws:lambda:us-west-2:123456789012:function:" + "a-rather-long-name-for-a-reward-function-to-have"
@@ -76,10 +77,19 @@ def test_text_of_unknown_origin_is_escaped(title: str, what: str, why: str, mend
     shown = str(report)
     assert not any(ord(char) < 32 and char != "\n" for char in shown.replace("\t", ""))
     page = report._repr_html_()
-    inside = page.replace("<div>", "").replace("</div>", "")
-    for tag in ("p", "b", "table", "ul", "li"):
-        inside = inside.replace(f"<{tag}>", "").replace(f"</{tag}>", "")
-    assert "<" not in inside
+    assert "<" not in re.sub(r"</?(div|p|b|table|ul|li)( style='[\w:;.,# -]*')?>", "", page)
+
+
+def test_the_colours_of_levels_are_readable_on_light_and_dark_pages() -> None:
+    def luminance(colour: str) -> float:
+        parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    for colour in LEVEL_COLOURS.values():
+        for page in ("#ffffff", "#111111"):
+            low, high = sorted((luminance(colour), luminance(page)))
+            assert (high + 0.05) / (low + 0.05) >= 4
 
 
 def test_a_long_title_leaves_room_for_the_verdict() -> None:

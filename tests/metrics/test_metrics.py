@@ -229,7 +229,7 @@ def test_the_table_fits_a_terminal_and_has_no_control_characters() -> None:
     lines = text.splitlines()
     assert all(len(line) <= 80 for line in lines)
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", text)
-    assert lines[1] == "  checkpoints at steps 17"
+    assert "  checkpoints at steps 17" in lines[1:3]
     (grad,) = [line for line in lines if "actor_grad_norm" in line]
     assert "!" in grad.split()[-1]  # the step that is not a number
     assert str(Metrics()) == "a run, no steps yet"
@@ -250,10 +250,23 @@ def test_a_sparkline_has_its_width(values: list[float], width: int) -> None:
     assert len(sparkline(values, width)) == min(len(values), width)
 
 
+def test_an_advantage_of_zero_has_no_panel_and_a_reward_of_zero_has_one() -> None:
+    names = ("critic_rewards_mean", "critic_advantages_mean")
+    flat = [TrainingMetrics.model_validate({"step": place, **dict.fromkeys(names, 1e-17)}) for place in (1, 2)]
+    page = Metrics(tuple(flat))._repr_html_()
+    assert ("<figcaption>reward" in page, "<figcaption>advantage" in page) == (True, False)
+    assert len(Metrics(tuple(flat)).plot().axes) == 1
+    table = str(Metrics(tuple(flat)))
+    assert "critic_advantages_mean" in table
+    assert "1e-17" not in table
+    moved = TrainingMetrics.model_validate({"step": 3, **dict.fromkeys(names, 0.25)})
+    assert "<figcaption>advantage" in Metrics((*flat, moved))._repr_html_()
+
+
 @pytest.mark.parametrize("true", [0.0, 0.5, 519.0])
 def test_rounding_errors_are_a_flat_line(true: float) -> None:
     noise = [true + (1 + abs(true)) * 1e-16 * (place * 7 % 5 - 2) for place in range(30)]
-    steps = [{"step": place, "critic_advantages_mean": value} for place, value in enumerate(noise)]
+    steps = [{"step": place, "critic_rewards_mean": value} for place, value in enumerate(noise)]
     found = Metrics(tuple(TrainingMetrics.model_validate(step) for step in steps))
     assert set(sparkline(noise, 30)) == {"▄"}
     page = found._repr_html_()

@@ -95,7 +95,7 @@ def test_a_reward_that_finds_the_answer_anywhere_has_false_positives(tmp_path: P
     assert line.split()[2:5] == ["4", "of", "4"]
     assert "scores 1.00" in line
     page = report.to_html(tmp_path / "report.html")
-    assert "<td>wrong: negation</td><td>4 of 4</td><td>100%</td>" in page
+    assert "<td>wrong: negation</td><td>4 of 4</td><td>100%</td>" in re.sub(r" style='[^']*'", "", page)
     assert "&#x27;not " in page
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == page
     stored = json.loads(report.to_json())["accuracy"]

@@ -11,7 +11,7 @@ from typing import Any
 
 from IPython.display import HTML, display
 
-from bedrock_rft._core.findings import escape_html
+from bedrock_rft._core.findings import escape_html, findings_html
 from bedrock_rft.metrics._html import STYLE, charts
 from bedrock_rft.metrics._live import words
 from bedrock_rft.metrics._live.lines import View
@@ -22,7 +22,6 @@ _STYLE = """
 .rft-live .b{background:#8883;height:6px;border-radius:3px;max-width:56rem}
 .rft-live .b div{background:#2f7fc1;height:6px;border-radius:3px}
 .rft-live ul{margin:.4rem 0;padding-left:1.2rem}.rft-live ul.m{opacity:.75;font-size:13px;overflow-wrap:anywhere}
-.rft-live .error{color:#c62828}.rft-live .warning{color:#b26a00}
 """
 
 
@@ -59,16 +58,16 @@ def panel(state: State, now: float) -> str:
     width = min(100, 100 * step / total) if step and total else None
     values = [f"{escape_html(title)} <b>{value}</b>" for _, title, value in words.latest_values(state)]
     shown = (*state.limits, *state.alarms)
-    alarms = [f"<b class='{alarm.level}'>{alarm.level}</b> {escape_html(str(alarm))}" for alarm in shown]
-    messages = [escape_html(words.format_event(event)) for event in state.messages]
+    alarms = findings_html((alarm.level, str(alarm)) for alarm in shown)
+    messages = "".join(f"<li>{escape_html(words.format_event(event))}</li>" for event in state.messages)
     parts = [
         _row([f"<b>{escape_html(job.id)}</b>", escape_html(job.status), model, *words.progress(state, now)]),
         _row([escape_html(words.money(state, now))]),
         f"<div class='b'><div style='width:{width:.1f}%'></div></div>" if width is not None else "",
         _row(values),
         charts([("", state.metrics)]) if state.metrics else "",
-        _list(alarms, ""),
-        _list(messages, "m"),
+        f"<ul>{alarms}</ul>" if alarms else "",
+        f"<ul class='m'>{messages}</ul>" if messages else "",
     ]
     return f"<div class='rft-run rft-live'><style>{STYLE}{_STYLE}</style>{''.join(parts)}</div>"
 
@@ -76,7 +75,3 @@ def panel(state: State, now: float) -> str:
 def _row(items: Iterable[str]) -> str:
     spans = "".join(f"<span>{item}</span>" for item in items if item)
     return f"<div class='h'>{spans}</div>" if spans else ""
-
-
-def _list(items: list[str], kind: str) -> str:
-    return f"<ul class='{kind}'>{''.join(f'<li>{item}</li>' for item in items)}</ul>" if items else ""

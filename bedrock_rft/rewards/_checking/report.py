@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TypeAlias
 
-from bedrock_rft._core.findings import Findings, clip, escape_html, standalone_page, write_text
+from bedrock_rft._core.findings import Findings, clip, escape_html, scrolling, standalone_page, write_text
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import RewardError
 from bedrock_rft.rewards._checking.accuracy import Accuracy
@@ -98,9 +98,10 @@ class Report(Findings):
     def _repr_html_(self) -> str:
         if self.accuracy is None:
             return super()._repr_html_()
-        cells = ("".join(f"<td>{escape_html(cell)}</td>" for cell in row) for row in self.accuracy.rows())
-        head = "<tr><th>kind of answer</th><th>mistakes</th><th>rate</th><th>example</th></tr>"
-        return f"{super()._repr_html_()}<table>{head}{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
+        style = "style='text-align:left;white-space:nowrap'"
+        rows = [("kind of answer", "mistakes", "rate", "example"), *self.accuracy.rows()]
+        cells = ("".join(f"<td {style}>{escape_html(cell)}</td>" for cell in row) for row in rows)
+        return super()._repr_html_() + scrolling(f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>")
 
     def raise_for_errors(self) -> Report:
         """Return the report itself if it has no errors.
