@@ -40,6 +40,7 @@ eval = Group("eval", help="Compare models on a dataset with a reward.")  # noqa:
               help="Lowest and highest score of the reward. Default: 0 1.")  # fmt: skip
 @click.option("--difficulty", metavar="FILE",
               help="Also write the difficulty of each prompt for the first model, for 'data select'.")  # fmt: skip
+@click.option("--record", metavar="LOCATION", help="Record the answers in this folder, or at s3://bucket/prefix.")
 @click.option("--save", metavar="FILE", help="Also write the report as JSON, for 'eval show'.")
 @click.option("--html", metavar="FILE", help="Also write the report as an HTML page.")
 def run(

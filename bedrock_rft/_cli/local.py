@@ -46,6 +46,7 @@ local = Group("local", help="Run the service on this machine: no model is traine
 @click.option("--gold", metavar="FILE:NAME", help="A function that returns the right answer to a record.")
 @click.option("--wrap-text", is_flag=True, help='Send a text reference as {"text": ...}.')
 @click.option("--seed", type=int, default=0, metavar="N", help="Random seed of the training. Default: 0.")
+@click.option("--record", metavar="LOCATION", help="Record the rollouts in this folder, or at s3://bucket/prefix.")
 @click.option("--stop-with-stdin", is_flag=True, help="Stop when standard input ends, such as with the parent process.")
 @click.option("--state", hidden=True)
 def serve(

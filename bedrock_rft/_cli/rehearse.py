@@ -40,6 +40,7 @@ from bedrock_rft._cli.settings import open_client
               help="Lowest and highest score of the reward. Default: 0 1.")  # fmt: skip
 @click.option("--difficulty", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
               help="The difficulty of the prompts, as 'eval run --difficulty' writes it.")  # fmt: skip
+@click.option("--record", metavar="LOCATION", help="Record the rollouts in this folder, or at s3://bucket/prefix.")
 @click.option("--html", metavar="PATH", help="Also write the report as an HTML page.")
 def rehearse(dataset: str, reward: str, samples: int, html: str | None, gold: str | None, **options: Any) -> None:
     """Rehearse a job on this machine before it is billed.

@@ -166,6 +166,7 @@ def check(source: str, dataset: str, gold: str | None, cases: str | None, **opti
 @click.option("--line", type=click.IntRange(1), metavar="N", default=1, help="The record to answer. Default: 1.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="Seconds that an invocation may take.")
 @click.option("--resume", metavar="PATH", help="Keep the scores in this file, and continue from it.")
+@click.option("--record", metavar="LOCATION", help="Record the answers in this folder, or at s3://bucket/prefix.")
 def score(source: str, rows: str, answers: tuple[str, ...], line: int, **options: Any) -> None:
     """Score answers with a reward.
 

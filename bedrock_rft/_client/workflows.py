@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bedrock_rft.datasets import Difficulty
     from bedrock_rft.evaluation import Evaluation, Thresholds
     from bedrock_rft.rehearsal import Rehearsal
+    from bedrock_rft.rewards import RolloutLog
     from bedrock_rft.types import Checkpoint, Hyperparameters, Job, Model
 
     ModelInput: TypeAlias = str | Job | Checkpoint | Model
@@ -63,6 +64,7 @@ class AsyncWorkflows(AsyncResource):
         thresholds: Thresholds | None = None,
         reward_range: tuple[float, float] = (0.0, 1.0),
         executor: Executor | None = None,
+        record: RolloutLog | str | os.PathLike[str] | None = None,
     ) -> Evaluation:
         """Sample models on the prompts of a dataset, score the answers with a reward, and compare the models.
 
@@ -97,6 +99,8 @@ class AsyncWorkflows(AsyncResource):
             thresholds: limits for the advice on a base model that is too weak or too good.
             reward_range: smallest and largest value of the reward. Advice is given only for means within it.
             executor: scores the answers, as in `rewards.score`: a process pool, or the executor of a Dask cluster.
+            record: a folder or `s3://bucket/prefix` in which to record the scored answers, or a `RolloutLog`. The
+                records do not name the model; use a folder for each.
 
         Raises:
             APIError: a problem that affects every request, such as an unknown model or a missing permission.
@@ -119,6 +123,7 @@ class AsyncWorkflows(AsyncResource):
             thresholds,
             reward_range,
             executor,
+            record,
         )
         return await run(dataset, models, reward, self, settings, timeout=timeout)
 
@@ -142,6 +147,7 @@ class AsyncWorkflows(AsyncResource):
         wrap_text: bool = False,
         reward_range: tuple[float, float] = (0.0, 1.0),
         difficulty: Difficulty | str | os.PathLike[str] | None = None,
+        record: RolloutLog | str | os.PathLike[str] | None = None,
     ) -> Rehearsal:
         """Rehearse a run on this machine before it is billed; see `bedrock_rft.rehearsal.rehearse`.
 
@@ -171,6 +177,8 @@ class AsyncWorkflows(AsyncResource):
             reward_range: the lowest and the highest score of the reward.
             difficulty: the difficulty of the prompts for the base model, or a file that `Difficulty.to_json` wrote,
                 instead of `samples`.
+            record: a folder or `s3://bucket/prefix` in which to record the rollouts of the rehearsal, or a
+                `RolloutLog`; answers of the base model are recorded too.
 
         Raises:
             DatasetError: there are no records.
@@ -195,6 +203,7 @@ class AsyncWorkflows(AsyncResource):
             wrap_text,
             reward_range,
             load_difficulty(difficulty),
+            record,
         )
         return await run(self, dataset, reward, plan)
 

@@ -31,6 +31,7 @@ from bedrock_rft.evaluation._resume_file import ResumeFile
 from bedrock_rft.evaluation._sampling import Sampler, chat_sampler
 from bedrock_rft.evaluation._summary import build_evaluation
 from bedrock_rft.metrics._reward_health import check_range
+from bedrock_rft.rewards._batch.recorder import Recording
 
 _MAX_SAMPLES, _MAX_CONCURRENCY = 1000, 1024
 _RESERVED = ("model", "messages", "stream", "n")
@@ -52,6 +53,7 @@ class Settings:
     thresholds: Thresholds | None = None
     reward_range: tuple[float, float] = (0.0, 1.0)
     executor: Executor | None = None
+    record: Recording = None
 
     def validated(self) -> Settings:
         """Return these settings. Raises `ConfigurationError` if one is invalid."""
@@ -82,7 +84,7 @@ async def run(
     """Evaluate through the OpenAI client of a `Client`, in a new event loop, or of an `AsyncClient`, in this one."""
     config, blocking = client._session.config, client._blocking
     sampler = chat_sampler(client.openai, config, settings.validated().sampling or {}, timeout, blocking=blocking)
-    with closing(create_scorer(reward, client, settings.executor)) as scorer:
+    with closing(create_scorer(reward, client, settings.executor, settings.record)) as scorer:
         work = partial(_evaluate, dataset, models, scorer, sampler, config, settings)
         return run_coroutine(work) if blocking else await work()
 

@@ -17,6 +17,7 @@ from bedrock_rft.evaluation._progress import ProgressReporter
 from bedrock_rft.evaluation._questions import Question
 from bedrock_rft.evaluation._resume_file import Answer, AnswerScore, ResumeFile
 from bedrock_rft.evaluation._sampling import AdaptiveLimiter, Sampler, sample_all
+from bedrock_rft.rewards._batch.recorder import Recording, RolloutRecorder
 from bedrock_rft.rewards._batch.score import check_pickle, worker_died
 from bedrock_rft.rewards._batch.worker import ScoringTask, concerns_single_answer, score_together
 from bedrock_rft.rewards._targets.entry_point import EntryPoint, InProcessTarget
@@ -45,18 +46,21 @@ class Scorer:
     close: Callable[[], None]
 
 
-def create_scorer(reward: object, client: Any, executor: Executor | None = None) -> Scorer:
+def create_scorer(reward: object, client: Any, executor: Executor | None = None, record: Recording = None) -> Scorer:
     """Resolve a reward, as `resolve_target` does, and return its scorer, which may use an executor."""
     timeout = None if lambda_arn(reward) else _LOCAL_TIMEOUT
     target = resolve_target(reward, timeout=timeout, memory=_LOCAL_MEMORY_MB, client=client)
     entry_point = as_entry_point(target)
+    recorder = RolloutRecorder.of(record, "evaluation", target.arn or target.name)
 
     def score(entries: Sequence[Mapping[str, Any]]) -> list[AnswerScore]:
-        response = parse_response(entry_point(entries, None))
-        scores = parse_scores(response, [str(entry["id"]) for entry in entries])
+        response, ids = parse_response(entry_point(entries, None)), [str(entry["id"]) for entry in entries]
+        scores = parse_scores(response, ids)
+        if recorder is not None:
+            recorder.write(entries, response, ids)
         return [AnswerScore(result.score, dict(result.metrics)) for result in scores]
 
-    task = ScoringTask(uuid4().hex, reward, timeout, _LOCAL_MEMORY_MB)
+    task = ScoringTask(uuid4().hex, reward, timeout, _LOCAL_MEMORY_MB, recorder=recorder)
     scoring = score if executor is None else _executor_scoring(executor, task)
     concurrency = 1 if target.arn is None and executor is None else _LAMBDA_INVOCATIONS
     return Scorer(target.name, f"{target.name} {target.fingerprint}", concurrency, scoring, target.close)
@@ -163,8 +167,7 @@ class _Scoring:
 
     async def _score(self, batch: Sequence[Question]) -> None:
         entries = [
-            question.prompt.reward_entry(str(place), self._kept.answers[question.key].text)
-            for place, question in enumerate(batch)
+            question.prompt.reward_entry(question.key, self._kept.answers[question.key].text) for question in batch
         ]
         scores = await run_in_thread(partial(self._scorer.score, entries))
         for question, score in zip(batch, scores, strict=True):

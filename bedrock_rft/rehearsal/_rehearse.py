@@ -30,6 +30,7 @@ from bedrock_rft.rehearsal._report import Rehearsal
 from bedrock_rft.rehearsal._run import GROUP_SIZE, INVOCATION_SIZE, RehearsedJob, run_local_job
 from bedrock_rft.rewards import Report as RewardReport
 from bedrock_rft.rewards import check
+from bedrock_rft.rewards._batch.recorder import Recording, RolloutRecorder
 from bedrock_rft.rewards._checking.answer_forms import find_form
 from bedrock_rft.rewards._targets.resolve import resolve_target
 from bedrock_rft.types import Hyperparameters
@@ -61,6 +62,7 @@ class Plan:
     wrap_text: bool = False
     reward_range: tuple[float, float] = (0.0, 1.0)
     difficulty: Difficulty | None = None
+    record: Recording = None
 
     @property
     def job_settings(self) -> Mapping[str, Any]:
@@ -99,6 +101,7 @@ class Plan:
             progress=self.progress,
             seed=self.seed,
             pass_mark=self.reward_range[1],
+            record=self.record,
             reward_range=self.reward_range,
         )
 
@@ -123,6 +126,7 @@ def rehearse(
     wrap_text: bool = False,
     reward_range: tuple[float, float] = (0.0, 1.0),
     difficulty: Difficulty | str | os.PathLike[str] | None = None,
+    record: Recording = None,
 ) -> Rehearsal:
     """Rehearse a run on this machine, before it is billed.
 
@@ -153,6 +157,8 @@ def rehearse(
         reward_range: the lowest and the highest score of the reward, by which the base model is judged.
         difficulty: the difficulty of the prompts for the base model, or a file that `Difficulty.to_json` wrote. It
             replaces `samples`: the signal is estimated from its answers.
+        record: a folder or `s3://bucket/prefix` in which to record the rollouts of the rehearsal, or a `RolloutLog`;
+            answers of the base model are recorded too.
 
     Raises:
         DatasetError: there are no records.
@@ -163,7 +169,7 @@ def rehearse(
     if source is client is not None:
         raise ConfigurationError("client must be a Client. With an AsyncClient, use await client.rehearse(…).")
     base = (hyperparameters, limit, model, samples, prompts, sampling, concurrency, resume, progress)
-    plan = Plan(*base, seed, gold, payload, wrap_text, reward_range, load_difficulty(difficulty))
+    plan = Plan(*base, seed, gold, payload, wrap_text, reward_range, load_difficulty(difficulty), record)
     return run_sync(run(source, dataset, reward, plan))
 
 
@@ -224,6 +230,7 @@ def _run_locally(dataset: object, reward: object, plan: Plan, client: Any) -> _L
             seed=plan.seed,
             payload=plan.payload,
             wrap_text=plan.wrap_text,
+            rollouts=RolloutRecorder.of(plan.record, "rehearsal", target.arn or target.name),
             gold=plan.gold or ((lambda record: form.render(record) or "") if form else None),
         )
     finally:

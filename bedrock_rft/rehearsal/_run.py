@@ -19,6 +19,7 @@ from bedrock_rft.errors import RewardError
 from bedrock_rft.local import LocalTransport, Service
 from bedrock_rft.local._service.service import PayloadShape
 from bedrock_rft.metrics import Metrics
+from bedrock_rft.rewards._batch.recorder import RolloutRecorder
 from bedrock_rft.rewards._targets.entry_point import EntryPoint
 from bedrock_rft.rewards._targets.handler_response import parse_response, parse_scores
 from bedrock_rft.types import Job
@@ -38,8 +39,8 @@ _ROLLOUT_ID = re.compile(r"local-step-(\d+)-(\d+)")
 class Recorder:
     """A reward function that measures another one: seconds, rollouts, and scores by step and prompt."""
 
-    def __init__(self, entry: EntryPoint) -> None:
-        self._entry = entry
+    def __init__(self, entry: EntryPoint, rollouts: RolloutRecorder | None = None) -> None:
+        self._entry, self._rollouts = entry, rollouts
         self.scores: defaultdict[tuple[int, int], list[float]] = defaultdict(list)
         self.rollouts = 0
         self.slowest = self.seconds = 0.0
@@ -53,7 +54,11 @@ class Recorder:
         self.seconds += duration
         self.slowest = max(self.slowest, duration)
         with suppress(RewardError):  # the local service reports an invalid result
-            for rollout in parse_scores(parse_response(result), [entry["id"] for entry in entries]):
+            response, ids = parse_response(result), [entry["id"] for entry in entries]
+            scores = parse_scores(response, ids)
+            if self._rollouts is not None:
+                self._rollouts.write(entries, response, ids)
+            for rollout in scores:
                 if match := _ROLLOUT_ID.fullmatch(rollout.id):
                     step, number = map(int, match.groups())
                     self.scores[step, number // GROUP_SIZE].append(rollout.score)
@@ -96,10 +101,11 @@ def run_local_job(
     seed: int,
     payload: PayloadShape = "metadata",
     wrap_text: bool = False,
+    rollouts: RolloutRecorder | None = None,
     gold: Callable[[Mapping[str, Any]], str] | None = None,
 ) -> RehearsedJob:
     """Run a job on the local service. `timeout` limits the seconds of one invocation of the reward function."""
-    recorder = Recorder(entry)
+    recorder = Recorder(entry, rollouts)
     with Service(
         reward=recorder,
         seed=seed,

@@ -28,7 +28,7 @@ from bedrock_rft.local._service.store import Store
 from bedrock_rft.local._training.policy import Gold
 from bedrock_rft.local._training.reward import RewardFunction
 from bedrock_rft.local._training.runner import JobRunner, Settings
-from bedrock_rft.rewards import Package, Reward
+from bedrock_rft.rewards import Package, Reward, RolloutLog
 from bedrock_rft.rewards._targets.entry_point import EntryPoint
 
 _log = logging.getLogger("bedrock_rft.local")
@@ -56,6 +56,7 @@ class ServiceOptions(TypedDict, total=False):
     invocation_size: int
     reward_timeout: float
     gold: Callable[[Mapping[str, Any]], str] | None
+    record: RolloutLog | str | os.PathLike[str] | None
 
 
 class Service:
@@ -81,6 +82,7 @@ class Service:
         invocation_size: int = 16,
         reward_timeout: float = 300.0,
         gold: Callable[[Mapping[str, Any]], str] | None = None,
+        record: RolloutLog | str | os.PathLike[str] | None = None,
     ) -> None:
         """Open the directory and resume unfinished jobs.
 
@@ -102,6 +104,7 @@ class Service:
             reward_timeout: seconds that an invocation may take.
             gold: returns the right answer to a record, if it is more than the reference answer in a common form. The
                 local policy then writes such answers too.
+            record: a folder or `s3://bucket/prefix` in which to record the rollouts of all jobs, or a `RolloutLog`.
 
         Raises:
             ConfigurationError: a setting is invalid, the handler does not exist, or the directory cannot be used.
@@ -112,13 +115,13 @@ class Service:
         self.closed = False
         with contextlib.ExitStack() as resources:
 
-            def load(handler: Handler) -> RewardFunction:
-                loaded = RewardFunction(handler, payload, wrap_text, invocation_size, reward_timeout)
+            def load(handler: Handler, name: str | None = None) -> RewardFunction:
+                loaded = RewardFunction(handler, payload, wrap_text, invocation_size, reward_timeout, record, name)
                 return resources.enter_context(contextlib.closing(loaded))
 
             rewards: RewardFunction | Mapping[str, RewardFunction] | None = None
             if isinstance(reward, Mapping):
-                rewards = {name: load(handler) for name, handler in cast("Any", reward).items()}
+                rewards = {name: load(handler, name) for name, handler in cast("Any", reward).items()}
             elif reward is not None:
                 rewards = load(reward)
             path = Path(directory).expanduser() if directory is not None else _temporary_directory(resources)

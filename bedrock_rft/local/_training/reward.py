@@ -19,6 +19,7 @@ from typing import Any, Literal
 from bedrock_rft.errors import ConfigurationError, RewardError
 from bedrock_rft.local._training.dataset import Record
 from bedrock_rft.rewards import Package, Reward
+from bedrock_rft.rewards._batch.recorder import Recording, RolloutRecorder
 from bedrock_rft.rewards._packaging.package import write_sources
 from bedrock_rft.rewards._targets.entry_point import EntryPoint, InProcessTarget
 from bedrock_rft.rewards._targets.handler_response import parse_response, parse_scores
@@ -54,6 +55,8 @@ class RewardFunction:
         wrap_text: bool = False,
         invocation_size: int = 16,
         timeout: float = 300.0,
+        record: Recording = None,
+        name: str | None = None,
     ) -> None:
         """Load the handler, or raise `ConfigurationError`. `Service` describes the arguments."""
         if payload not in ("metadata", "top_level"):
@@ -78,6 +81,7 @@ class RewardFunction:
         else:
             self._object = handler
             self._target = InProcessTarget(handler, reward_name(handler), timeout)
+        self._recorder = RolloutRecorder.of(record, "local_service", name or self._target.name)
 
     def isolate(self) -> str | None:
         """Run a reward that was given as an object in a subprocess from now on, as its package would run.
@@ -107,7 +111,10 @@ class RewardFunction:
             event = [self._event_entry(answer) for answer in batch]
             _check_size(event)
             result = parse_response(self._invoke(event))
-            scores += [score.score for score in parse_scores(result, [answer.id for answer in batch])]
+            ids = [answer.id for answer in batch]
+            scores += [score.score for score in parse_scores(result, ids)]
+            if self._recorder is not None:
+                self._recorder.write(event, result, ids)
         return scores
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -21,6 +21,7 @@ from bedrock_rft._core.progress import tqdm_bar
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.errors import ConfigurationError, RewardError
 from bedrock_rft.rewards._batch.entries import read_entries
+from bedrock_rft.rewards._batch.recorder import Recording, RolloutRecorder
 from bedrock_rft.rewards._batch.worker import Result, ScoringTask, close_targets, score_entries
 from bedrock_rft.rewards._targets.resolve import lambda_arn, resolve_target
 
@@ -62,6 +63,7 @@ def score(
     memory: int = 1024,
     client: Any = None,
     progress: bool | Callable[[int], None] | None = None,
+    record: Recording = None,
 ) -> Iterator[ScoredAnswer]:
     """Score given answers without a job, in the order of the rows.
 
@@ -89,6 +91,8 @@ def score(
         client: a `Client`, or botocore's client for Lambda; only for threads. By default botocore's own credentials.
         progress: called with the number of results so far after each batch; or True for a tqdm bar on a terminal or
             in a notebook.
+        record: a folder or `s3://bucket/prefix` in which to record the scored answers, or a `RolloutLog`. Stored
+            results are not recorded again, and answers without a score are not recorded.
 
     Raises:
         ConfigurationError: there is no such reward, a row has no answer, the reward cannot be pickled, or the file to
@@ -106,6 +110,7 @@ def score(
         reward, timeout=limit, memory=memory, client=client
     )  # raises for mistakes before the first row is read
     fingerprint = f"{probe.name} {probe.fingerprint}" if resume is not None else ""
+    task = replace(task, recorder=RolloutRecorder.of(record, "score", probe.arn or probe.name))
     probe.close()
     return _score(task, rows, executor, resume, fingerprint, size, progress or None, in_lambda=arn is not None)
 

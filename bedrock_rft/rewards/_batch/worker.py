@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bedrock_rft.errors import RewardError
+from bedrock_rft.rewards._batch.recorder import RolloutRecorder
 from bedrock_rft.rewards._targets.handler_response import parse_response, parse_scores
 from bedrock_rft.rewards._targets.resolve import resolve_target
 from bedrock_rft.rewards._targets.target import Target, invoke_until_accepted
@@ -32,6 +33,7 @@ class ScoringTask:
     timeout: float | None
     memory: int
     client: Any = None
+    recorder: RolloutRecorder | None = None
 
 
 def score_entries(task: ScoringTask, entries: Sequence[Mapping[str, Any]]) -> list[Result]:
@@ -45,12 +47,12 @@ def score_entries(task: ScoringTask, entries: Sequence[Mapping[str, Any]]) -> li
     except RewardError as error:
         if not concerns_single_answer(error):
             raise
-        return [_score_one(_target(task), entry) for entry in entries]
+        return [_score_one(task, entry) for entry in entries]
 
 
 def score_together(task: ScoringTask, entries: Sequence[Mapping[str, Any]]) -> list[Result]:
     """Score a batch, in order. Raises `RewardError` if an answer has no score."""
-    return _score(_target(task), entries)
+    return _score(task, entries)
 
 
 def concerns_single_answer(error: RewardError) -> bool:
@@ -66,16 +68,19 @@ def close_targets(key: str) -> None:
         target.close()
 
 
-def _score(target: Target, entries: Sequence[Mapping[str, Any]]) -> list[Result]:
+def _score(task: ScoringTask, entries: Sequence[Mapping[str, Any]]) -> list[Result]:
     event = [{**entry, "id": str(place)} for place, entry in enumerate(entries)]  # ids may occur twice
-    response = parse_response(invoke_until_accepted(target, event).unwrap())
-    scores = parse_scores(response, [entry["id"] for entry in event])
+    response = parse_response(invoke_until_accepted(_target(task), event).unwrap())
+    ids = [entry["id"] for entry in event]
+    scores = parse_scores(response, ids)
+    if task.recorder is not None:
+        task.recorder.write(entries, response, ids)
     return [(one.score, one.metrics, None) for one in scores]
 
 
-def _score_one(target: Target, entry: Mapping[str, Any]) -> Result:
+def _score_one(task: ScoringTask, entry: Mapping[str, Any]) -> Result:
     try:
-        return _score(target, [entry])[0]
+        return _score(task, [entry])[0]
     except RewardError as error:
         if not concerns_single_answer(error):
             raise

@@ -18,6 +18,7 @@ from typing import Any, cast
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._core.version import __version__
 from bedrock_rft.errors import ConfigurationError, RewardError
+from bedrock_rft.rewards._batch.recorder import resolve_record
 from bedrock_rft.rewards._packaging import value_fingerprint
 from bedrock_rft.rewards._packaging.archive import LARGEST_UNZIPPED, Package, build_zip, validate_file_name
 from bedrock_rft.rewards._packaging.entry_writer import (
@@ -91,7 +92,7 @@ def package(
             message has its name.
     """
     _check_settings(runtime, architecture, {"requirements": requirements, "allow": allow})
-    sources = _collect_sources(reward, _resolve_record(record))
+    sources = _collect_sources(reward, resolve_record(record))
     own = {**sources.files}
     for name, content in _included(include).items():
         if name.casefold() in {known.casefold() for known in own}:
@@ -158,13 +159,6 @@ def _check_settings(runtime: str, architecture: str, lists: Mapping[str, object]
     for name, given in lists.items():
         if isinstance(given, str):
             raise ConfigurationError(f"{name} must be a list, such as ['{sanitize_line(given, 80)}'].")
-
-
-def _resolve_record(record: RolloutLog | str | None) -> RolloutLog | None:
-    try:
-        return RolloutLog(record) if isinstance(record, str) else record
-    except ValueError as error:
-        raise ConfigurationError(f"record: {error}.") from None
 
 
 def _collect_sources(reward: object, record: RolloutLog | None = None) -> Sources:

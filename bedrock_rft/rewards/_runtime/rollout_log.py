@@ -245,7 +245,7 @@ def record_invocation(log: RolloutLog, scored: Sequence[ScoredEntry], context: A
         except OutOfTimeError:
             raise
         except BaseException as error:  # noqa: BLE001 - `redact` is the user's code, and may call sys.exit()
-            failures[:] = [_describe(error)]
+            failures[:] = [describe_error(error)]
 
     run_until(work, time.monotonic() + limit)
     if not failures:
@@ -255,12 +255,12 @@ def record_invocation(log: RolloutLog, scored: Sequence[ScoredEntry], context: A
     return False
 
 
-def _describe(error: BaseException) -> str:
-    """Return the type of an error and the error code of S3, without its text, which may quote an answer."""
-    code = ""
+def describe_error(error: BaseException) -> str:
+    """Return the type of an error and its code in S3 or the system, without its text, which may quote an answer."""
+    code = error.strerror if isinstance(error, OSError) else ""
     with contextlib.suppress(Exception):  # the exception may be the user's, or have no response
         code = cast("Any", error).response["Error"]["Code"]
-    return f"{type(error).__name__} {code}".strip()
+    return f"{type(error).__name__} {code or ''}".strip()
 
 
 @cache

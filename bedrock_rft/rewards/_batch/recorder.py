@@ -1,0 +1,79 @@
+"""Record the rollouts that are scored on this machine, in the format of a reward function in Lambda."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from bedrock_rft._core.warnings import warn_once
+from bedrock_rft.errors import ConfigurationError
+from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC, Score
+from bedrock_rft.rewards._runtime.rollout_log import Origin, RolloutLog, ScoredEntry, Source, describe_error
+
+Recording = RolloutLog | str | os.PathLike[str] | None
+"""Where and how to record: the settings, or only the location."""
+
+_REQUESTS: Mapping[Source, str] = {
+    "local_service": "local",
+    "rehearsal": "rehearse",
+    "evaluation": "evaluate",
+    "score": "score",
+}
+_FLOOR = "the reward function could not score it and gave its floor"
+
+
+def resolve_record(record: Recording) -> RolloutLog | None:
+    """Return the settings of a recording. Raises `ConfigurationError` if they are invalid."""
+    try:
+        return RolloutLog(os.fspath(record)) if isinstance(record, (str, os.PathLike)) else record
+    except ValueError as error:
+        raise ConfigurationError(f"record: {error}.") from None
+
+
+@dataclass(frozen=True)
+class RolloutRecorder:
+    """Records batches under the name of their reward."""
+
+    log: RolloutLog
+    source: Source
+    function: str
+
+    @classmethod
+    def of(cls, record: Recording, source: Source, name: str) -> RolloutRecorder | None:
+        """Return the recorder for a reward's name or ARN, or None if nothing is recorded.
+
+        Raises `ConfigurationError` if the settings are invalid or the folder cannot be created.
+        """
+        log = resolve_record(record)
+        if log is None:
+            return None
+        if log.bucket is None:
+            try:
+                Path(log.location).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise ConfigurationError(f"record: cannot use '{log.location}': {error.strerror}.") from error
+        return cls(log, source, name.split(":")[6] if name.startswith("arn:") else name.replace(":", "."))
+
+    def write(self, entries: Sequence[Mapping[str, Any]], response: Sequence[Any], ids: Sequence[str]) -> None:
+        """Record a batch: the rollouts, the valid response, and the ids that it uses. A failure is a warning."""
+        items: dict[str, Mapping[str, Any]] = {item["id"]: item for item in response}
+        scored = [ScoredEntry(entry, _score(items[name])) for entry, name in zip(entries, ids, strict=True)]
+        request = f"{_REQUESTS[self.source]}-{uuid4().hex}"
+        try:
+            self.log.write(Origin(self.function, self.source, request, datetime.now(timezone.utc)), scored)
+        except Exception as error:  # noqa: BLE001 - scores are worth more than their record, and `redact` is the user's
+            warn_once(f"Rollouts could not be recorded in {self.log.location}: {describe_error(error)}")
+
+
+def _score(item: Mapping[str, Any]) -> Score:
+    listed: Sequence[Mapping[str, Any]] = item.get("metrics_list") or ()
+    parts = {one["name"]: one["value"] for one in listed if one.get("type") == "Reward"}
+    metrics = {one["name"]: one["value"] for one in listed if one.get("type") != "Reward"}
+    failed = metrics.pop(ERROR_METRIC, 0.0) >= 1.0
+    metrics.pop("rollout_log_error", None)
+    return Score(float(item["aggregate_reward_score"]), parts, metrics, _FLOOR if failed else None)
