@@ -20,8 +20,8 @@ BedrockRFTError
 └─ WaitTimeoutError (TimeoutError)      the job is still running
 ```
 
-Messages state what happened, why, and what to do. All exceptions can be pickled. None holds a secret: they keep no
-request, no request headers and no body.
+Messages state what happened, why, and what to do; `help` of each class is its entry in the documentation. All
+exceptions can be pickled. None holds a secret: they keep no request, no request headers and no body.
 """
 
 from __future__ import annotations
@@ -58,3 +58,6 @@ class JobCancelledError(_JobError):
 
 class WaitTimeoutError(_JobError, TimeoutError):
     """The timeout of a wait expired. The job is still running."""
+
+
+_errors.publish(JobCancelledError, JobFailedError, WaitTimeoutError)

@@ -21,39 +21,44 @@ PACKAGE = Path(bedrock_rft.__file__).parent
 _LITERAL = 12
 """A message with fewer literal characters cannot be searched for."""
 
-_VARIABLE = re.compile(r"(?:AWS|OPENAI|BEDROCK_RFT|REQUESTS|SSL|XDG|HTTPS?|ALL|NO)_[A-Z_]+|NO_COLOR")
+_VARIABLE = re.compile(r"""[\"']((?:AWS|OPENAI|BEDROCK_RFT|REQUESTS|SSL|XDG)_[A-Z_]+|NO_COLOR)[\"']""")
 
 
-_Call = tuple[str, str, ast.Call, Mapping[str, ast.expr]]
-"""The module, the name of the called function or class, the call, and the values of the names around it."""
-
-
-@cache
-def _modules() -> Mapping[str, ast.Module]:
-    paths = sorted(PACKAGE.rglob("*.py"))
-    return {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+_Call = tuple[str, ast.Call, Mapping[str, ast.expr]]
+"""The name of the called function or class, the call, and the values of the names around it."""
 
 
 @cache
-def _calls() -> Sequence[_Call]:
-    """Return all calls of the package."""
+def _texts() -> Mapping[Path, str]:
+    return {path: path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
 
-    def walk(module: str, node: ast.AST, values: dict[str, ast.expr]) -> None:
+
+@cache
+def _calls(path: Path) -> Sequence[_Call]:
+    """Return the calls in a module. A class that calls `super().__init__` counts as a call of the class."""
+
+    def walk(node: ast.AST, values: dict[str, ast.expr]) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Module):
             assigned = [each for each in ast.walk(node) if isinstance(each, ast.Assign)]
             values = values | {
                 target.id: each.value for each in assigned for target in each.targets if isinstance(target, ast.Name)
             }
+        if isinstance(node, ast.ClassDef):
+            inits = [each for each in ast.walk(node) if isinstance(each, ast.Call) and _is_super_init(each)]
+            found.extend((node.name, each, values) for each in inits)
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            found.append((module, name, node, values))
+            found.append((name, node, values))
         for child in ast.iter_child_nodes(node):
-            walk(module, child, values)
+            walk(child, values)
 
     found: list[_Call] = []
-    for module, tree in _modules().items():
-        walk(module, tree, {})
+    walk(ast.parse(_texts()[path]), {})
     return found
+
+
+def _is_super_init(call: ast.Call) -> bool:
+    return ast.unparse(call.func) == "super().__init__"
 
 
 def _template(node: ast.expr | None, values: Mapping[str, ast.expr], depth: int = 0) -> str:
@@ -74,7 +79,8 @@ def _template(node: ast.expr | None, values: Mapping[str, ast.expr], depth: int 
 def messages(kind: str) -> str:
     """Return the messages of an error class as a list. A computed part is `…`."""
     found: set[str] = set()
-    for _, called, call, values in _calls():
+    calls = (each for path, text in _texts().items() if kind in text for each in _calls(path))
+    for called, call, values in calls:
         if called != kind:
             continue
         text = " ".join(_template(call.args[0] if call.args else None, values).split())
@@ -86,8 +92,9 @@ def messages(kind: str) -> str:
 def codes(area: str) -> str:
     """Return the codes of findings or problems of a package as a table: code, levels, and summary."""
     rows: dict[str, tuple[set[str], str]] = {}
-    for module, called, call, values in _calls():
-        if called not in {"Finding", "Problem", "error", "warning"} or not module.startswith(area):
+    paths = [path for path in _texts() if path.is_relative_to(PACKAGE / area)]
+    for called, call, values in (each for path in paths for each in _calls(path)):
+        if called not in {"Finding", "Problem", "error", "warning"}:
             continue
         texts = [_template(each, values) for each in call.args]
         if called in {"Finding", "Problem"}:
@@ -141,14 +148,9 @@ def exit_codes() -> str:
     return _table(("code", "meaning"), rows)
 
 
-def variables() -> Mapping[str, Sequence[str]]:
-    """Return the environment variables that the package names, with the folders of its code that do."""
-    found: dict[str, set[str]] = {}
-    for module, tree in _modules().items():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and _VARIABLE.fullmatch(node.value):
-                found.setdefault(node.value, set()).add(module.partition("/")[0])
-    return {name: sorted(places) for name, places in sorted(found.items())}
+def variables() -> set[str]:
+    """Return the environment variables that the package names."""
+    return {name for text in _texts().values() for name in _VARIABLE.findall(text)}
 
 
 def arguments(name: str) -> str:
@@ -232,4 +234,5 @@ def expand(page: str) -> str:
 def _root_file(name: str) -> str:
     """Return a page of the folder above this one, with its links as they are from here."""
     text = (Path(__file__).parents[1] / name).read_text(encoding="utf-8")
-    return re.sub(r"\]\((?!https?:|#|mailto:)(docs/)?", lambda found: "](" if found[1] else "](../", text)
+    folder = Path("..", name).parent.as_posix()
+    return re.sub(r"\]\((?!https?:|#)(docs/)?", lambda found: "](" if found[1] else f"]({folder}/", text)

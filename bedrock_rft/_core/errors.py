@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from bedrock_rft._core.text import sanitize_text
 
@@ -33,7 +33,13 @@ __all__ = [
 
 
 class BedrockRFTError(Exception):
-    """Base class of every exception that the network, the service or the file system can cause."""
+    """Base class of every exception that the network, the service or the file system can cause.
+
+    Attributes:
+        help: the entry of the class in the documentation, such as `docs/troubleshooting.md#ratelimiterror`.
+    """
+
+    help: ClassVar[str] = ""
 
     def __init__(self, message: str, **attributes: Any) -> None:
         """Create an error with attributes of its class."""
@@ -229,6 +235,12 @@ class AmbiguousCreateError(BedrockRFTError):
     since: float = 0.0
 
 
-# Tracebacks and pickles show the module that users import.
-for _name in __all__:
-    globals()[_name].__module__ = "bedrock_rft.errors"
+def publish(*kinds: type[Exception]) -> None:
+    """Give classes the module that users import, which tracebacks and pickles show, and errors their `help`."""
+    for kind in kinds:
+        kind.__module__ = "bedrock_rft.errors"
+        if issubclass(kind, BedrockRFTError):
+            kind.help = f"docs/troubleshooting.md#{kind.__name__.lower()}"
+
+
+publish(*(globals()[_name] for _name in __all__))

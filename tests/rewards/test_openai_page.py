@@ -1,27 +1,22 @@
-"""docs/openai.md: the script for OpenAI's client runs, and the code prints the text blocks."""
+"""docs/openai.md: the script for OpenAI's client runs."""
 
 from __future__ import annotations
 
 import json
-import re
 import time
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.fault_server import JOBS, Faults
+from support.pages import blocks
 
-from bedrock_rft import Client, datasets, rewards
+from bedrock_rft import Client, rewards
 from bedrock_rft.errors import ConfigurationError
 
-ROOT = Path(__file__).parents[2]
-BLOCKS = re.findall(
-    r"^```(python before|python|text)\n(.*?)^```$",
-    (ROOT / "docs" / "openai.md").read_text(encoding="utf-8"),
-    re.MULTILINE | re.DOTALL,
-)
-SETUP, BEFORE = BLOCKS[0][1], BLOCKS[1][1]
+PAGE = blocks(Path(__file__).parents[2] / "docs" / "openai.md")
+SETUP = PAGE[0].text
+(BEFORE,) = (block.text for block in PAGE if block.kind == "python before")
 
 
 def at_once(_: float) -> None:
@@ -54,16 +49,3 @@ def test_the_script_before_runs_with_openais_client(
         pytest.raises(ConfigurationError, match=r"o4-mini.*of type 'multi' has to be a Lambda"),
     ):
         client.jobs.create_raw(sent.json())
-
-
-@pytest.mark.usefixtures("_folder")
-def test_the_code_of_the_page_prints_its_text_blocks(capsys: pytest.CaptureFixture[str]) -> None:
-    # `test_readme.py` runs all blocks, with deployments and jobs. Only some of them print a text.
-    space: dict[str, Any] = {"__name__": "page", "Path": Path, "datasets": datasets, "rewards": rewards}
-    shown = 0
-    for (kind, code), (following, text) in pairwise(BLOCKS):
-        if kind == "python" and following == "text":
-            exec(compile(code, "openai.md", "exec", dont_inherit=True), space)  # noqa: S102 - our own documentation
-            assert text.strip() == capsys.readouterr().out.strip()
-            shown += 1
-    assert shown == 3

@@ -1,12 +1,10 @@
-"""The examples and the page about rewards run as a newcomer starts them."""
+"""The examples about rewards run as a newcomer starts them."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
-import pytest
 from support.scripts import EXAMPLES, run_python
 
 from bedrock_rft import datasets
@@ -51,25 +49,3 @@ def test_the_judge_example_runs_on_this_machine(tmp_path: Path) -> None:
     assert ": ok\n" in said
     assert "Its role needs bedrock:InvokeModel on: us.amazon.nova-lite-v1:0" in said
     assert (tmp_path / "reward.zip").exists()
-
-
-def test_the_code_of_the_page_prints_its_text_blocks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run("word_problems.py", "--count", 100, "--out", "train.jsonl", cwd=tmp_path)
-    (tmp_path / "reward.py").write_bytes((EXAMPLES / "reward.py").read_bytes())
-    monkeypatch.chdir(tmp_path)
-    page = (ROOT / "docs" / "how-to" / "write-a-reward.md").read_text(encoding="utf-8")
-    space: dict[str, Any] = {"__name__": "page"}
-    shown = 0
-    for language, block in re.findall(r"^```(python|text)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
-        if language == "python":
-            exec(compile(block, "rewards.md", "exec", dont_inherit=True), space)  # noqa: S102 - ours
-            continue
-        said = capsys.readouterr().out.splitlines()
-        lines = block.splitlines()
-        assert [line for line in lines if not line.startswith("  duration ")] == [
-            line for line in said if not line.startswith("  duration ")
-        ]
-        shown += 1
-    assert shown == 9
