@@ -10,8 +10,6 @@ from support.scripts import EXAMPLES, run_python
 from bedrock_rft import datasets
 from bedrock_rft.datasets import TrainingRecord
 
-ROOT = Path(__file__).parents[2]
-
 
 def run(name: str, *arguments: object, cwd: Path, code: int = 0) -> str:
     done = run_python("-W", "error", EXAMPLES / name, *arguments, cwd=cwd)
