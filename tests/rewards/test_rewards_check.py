@@ -32,6 +32,7 @@ from bedrock_rft.rewards import (
     PassesTests,
     Report,
     Rollout,
+    RolloutLog,
     Score,
     check,
     package,
@@ -729,6 +730,15 @@ def test_errors_behind_a_floor_are_reported() -> None:
     for target in (brittle, package(reward(name="again")(divides))):
         (found,) = [finding for finding in check(target, records()).errors if finding.code == "reward_errors"]
         assert "(the first: ZeroDivisionError in " in found.reason
+
+
+def test_rollouts_that_cannot_be_recorded_get_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "reward")
+    report = check(Handler(Numeric(), record=RolloutLog(str(tmp_path / "file"))), records())
+    (found,) = [finding for finding in report.warnings if finding.code == "not_recorded"]
+    assert "(the first: " in found.reason
+    assert report.ok
 
 
 def with_reference(make: Callable[[int], Any]) -> list[dict[str, Any]]:

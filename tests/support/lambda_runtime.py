@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from typing_extensions import Self
 
@@ -161,7 +162,7 @@ def _runtime_api(
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
-            self.send_header("Lambda-Runtime-Aws-Request-Id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd")
+            self.send_header("Lambda-Runtime-Aws-Request-Id", str(uuid4()))
             self.send_header("Lambda-Runtime-Deadline-Ms", str(int(deadline * 1000)))
             self.send_header("Lambda-Runtime-Invoked-Function-Arn", _ARN)
             self.send_header("Lambda-Runtime-Trace-Id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700")

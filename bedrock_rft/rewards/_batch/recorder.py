@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from bedrock_rft._core.warnings import warn_once
 from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC, Score
+from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC, LOG_ERROR_METRIC, Score
 from bedrock_rft.rewards._runtime.rollout_log import Origin, RolloutLog, ScoredEntry, Source, describe_error
 
 Recording = RolloutLog | str | os.PathLike[str] | None
@@ -75,5 +75,5 @@ def _score(item: Mapping[str, Any]) -> Score:
     parts = {one["name"]: one["value"] for one in listed if one.get("type") == "Reward"}
     metrics = {one["name"]: one["value"] for one in listed if one.get("type") != "Reward"}
     failed = metrics.pop(ERROR_METRIC, 0.0) >= 1.0
-    metrics.pop("rollout_log_error", None)
+    metrics.pop(LOG_ERROR_METRIC, None)
     return Score(float(item["aggregate_reward_score"]), parts, metrics, _FLOOR if failed else None)

@@ -12,7 +12,7 @@ from bedrock_rft.rewards._checking.answer_forms import AnswerForm
 from bedrock_rft.rewards._checking.probes import DOCUMENTED_SHAPES, PayloadShape, Probe
 from bedrock_rft.rewards._checking.report import SAME, ScoredPair, Scores, ShapeMeans, pair_scores
 from bedrock_rft.rewards._checking.trial import Trial
-from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
+from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC, LOG_ERROR_METRIC
 
 _HIGH = 0.95
 _MAX_LISTED = 5
@@ -345,10 +345,19 @@ def output_findings(trial: Trial, records: Sequence[Mapping[str, Any]]) -> Itera
             f"Call the reward itself on one of them to see why, such as {_describe_probe(trial, failed[0])}",
         )
 
+    if any(scored.metrics.get(LOG_ERROR_METRIC, 0.0) > 0 for batch in trial.batches for scored in batch.scored):
+        yield Finding(
+            "warning",
+            "not_recorded",
+            "The function could not record its rollouts",
+            f"scores are not affected{_first_error(printed, 'the rollouts were not recorded: ')}",
+            "Check its bucket and role with access.doctor(client, reward=…), and read its log",
+        )
 
-def _first_error(printed: str) -> str:
+
+def _first_error(printed: str, start: str = "rollouts got the floor; first error: ") -> str:
     """Return the first error that the handler logged."""
-    found = re.search(r"rollouts got the floor; first error: (.{1,200})", printed)
+    found = re.search(start + r"(.{1,200})", printed)
     return f" (the first: {found.group(1).strip()})" if found else ""
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC, Result, finite_float
+from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC, LOG_ERROR_METRIC, Result, finite_float
 from bedrock_rft.rewards._runtime.scoring import Scorable, score_batch
 
 if TYPE_CHECKING:
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("bedrock_rft.rewards")
 _log.addHandler(logging.NullHandler())
-
-LOG_ERROR_METRIC = "rollout_log_error"
-"""Name of the metric that is 1 for every rollout of an invocation that could not be recorded, and otherwise 0."""
 
 _MAX_RESPONSE_BYTES = 6 * 1024 * 1024
 """Lambda's limit for a response, which is 100 bytes larger."""

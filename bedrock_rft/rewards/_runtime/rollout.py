@@ -11,6 +11,9 @@ from typing import Any, SupportsFloat, TypedDict, cast
 ERROR_METRIC = "reward_error"
 """Name of the metric that is 1 for a rollout that could not be scored and 0 for every other rollout."""
 
+LOG_ERROR_METRIC = "rollout_log_error"
+"""Name of the metric that is 1 for every rollout of an invocation that could not be recorded, and otherwise 0."""
+
 _REPR_CHARS = 150
 
 _ROLLOUT_FIELDS = frozenset({"id", "messages", "metadata", "reference_answer"})
