@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from bedrock_rft._cli.command import Command, many
 from bedrock_rft._cli.failures import FOUND_ERRORS, finish
 from bedrock_rft._cli.output import note, print_text, show, show_findings
-from bedrock_rft._cli.settings import open_client, settings
+from bedrock_rft._cli.settings import confirm, open_client, settings
 
 _ARN = "ARN"
 
@@ -23,25 +25,47 @@ def whoami() -> None:
         show(identity, text=str(identity), ids=[identity.source])
 
 
-@click.command(cls=Command, shape="bedrock_rft.access.Report")
+@click.command(cls=Command, shape="bedrock_rft.access.Report, or LiveReport with --live")
 @click.option("--reward", metavar=_ARN, help="The reward function.")
 @many("--model", "models", metavar="ID", help="A model to train.")
 @many("--judge", "judges", metavar="ID", help="A model that the reward invokes.")
 @click.option("--timeout", type=float, default=20.0, metavar="SECONDS", help="Seconds for all checks. Default: 20.")
 @click.option("--redacted", is_flag=True, help="Replace account ids, names and key ids, to publish the report.")
+@click.option("--live", is_flag=True, help="Compare the service with its documented facts, with a small file.")
+@click.option("--create-job", is_flag=True, help="With --live: also create a job, and cancel it.")
 def doctor(
-    reward: str | None, models: tuple[str, ...], judges: tuple[str, ...], timeout: float, redacted: bool
+    reward: str | None,
+    models: tuple[str, ...],
+    judges: tuple[str, ...],
+    timeout: float,
+    redacted: bool,
+    live: bool,
+    create_job: bool,
 ) -> None:
     """Check everything that a job needs, with a remedy for each fault.
 
     It queries the endpoint, STS, IAM, Lambda, EC2 and KMS, and changes nothing.
-    The exit code is 3 if there are errors.
+    The exit code is 3 if there are errors. With --live it instead uploads a file
+    of 100 records, reads it, deletes it, and prints a redacted report of what
+    differs from the documentation.
     """
     from bedrock_rft import access
 
+    if create_job and not (live and reward):
+        raise click.UsageError("--create-job needs --live and --reward.")
+    if create_job:
+        confirm(
+            "Create a job and cancel it at once? Training costs USD 80 an hour, by third-party copies of the price "
+            "page. Whether a cancelled job is billed is not known."
+        )
     with open_client() as client:
-        report = access.doctor(client, reward=reward, models=models, judges=judges, seconds=timeout)
-    show_findings(report.redacted() if redacted else report)
+        if live:
+            model = models[0] if models else "openai.gpt-oss-20b"
+            report: Any = access.live_check(client, create_job=create_job, reward=reward, model=model)
+        else:
+            report = access.doctor(client, reward=reward, models=models, judges=judges, seconds=timeout)
+            report = report.redacted() if redacted else report
+    show_findings(report)
     finish(0 if report.ok else FOUND_ERRORS)
 
 

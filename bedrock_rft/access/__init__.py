@@ -8,6 +8,7 @@ from bedrock_rft.access._deployment.logs import LogLine, LogLines
 from bedrock_rft.access._deployment.plan import Plan, Step
 from bedrock_rft.access._doctor.doctor import Report, doctor
 from bedrock_rft.access._keys import ApiKeyProvider, MintedKey, api_key_provider, mint_api_key
+from bedrock_rft.access._live_check import LiveReport, live_check
 from bedrock_rft.access._policies.managed_policies import MANAGED_POLICIES, ManagedPolicy
 from bedrock_rft.access._policies.policy import Policy, Statement
 from bedrock_rft.access._policies.rft_policies import (
@@ -27,6 +28,7 @@ __all__ = [
     "MANAGED_POLICIES",
     "ApiKeyProvider",
     "DeployedReward",
+    "LiveReport",
     "LogLine",
     "LogLines",
     "LogSummary",
@@ -47,6 +49,7 @@ __all__ = [
     "execution_policy",
     "invoke_policy",
     "judge_policy",
+    "live_check",
     "mint_api_key",
     "trust_policy",
     "watcher_policy",

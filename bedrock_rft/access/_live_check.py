@@ -1,0 +1,366 @@
+"""Compare the service with the facts of docs/service-facts.md, by the smallest real sequence of requests."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import warnings
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Protocol, cast
+from urllib.parse import urlsplit
+
+from bedrock_rft._auth.identity import Identity
+from bedrock_rft._core.findings import Finding, Findings
+from bedrock_rft._core.text import sanitize_line
+from bedrock_rft._core.version import __version__
+from bedrock_rft._resources.files import Files
+from bedrock_rft._resources.jobs import Jobs
+from bedrock_rft._transport.transport import Request, Response, run_sync
+from bedrock_rft.errors import (
+    BadRequestError,
+    BedrockRFTError,
+    BedrockRFTWarning,
+    ConfigurationError,
+    JobCancelledError,
+    JobFailedError,
+    NotFoundError,
+    WaitTimeoutError,
+)
+from bedrock_rft.types.files import File
+from bedrock_rft.types.jobs import Job
+
+_ROW = re.compile(
+    r"^\| ([a-z0-9-]+) \| (documented|observed|unknown) \| (.+?) \| [^|]*\| ?(upload|job|) ?\|$", re.MULTILINE
+)
+_RECORDS = 100
+_JOBS = "/fine_tuning/jobs"
+_CANCEL_SECONDS = 60.0
+_FILE = ({"id", "object", "bytes", "created_at", "filename", "purpose", "status"}, {"status_details", "expires_at"})
+_LIST = ({"object", "data", "has_more"}, {"first_id", "last_id"})
+_JOB_FIELDS = {"id", "object", "status", "created_at", "model", "training_file", "method"}
+_OPENAI_JOB_FIELDS = {
+    "finished_at", "fine_tuned_model", "validation_file", "metadata", "error", "trained_tokens", "estimated_finish",
+    "hyperparameters", "integrations", "organization_id", "result_files", "seed",
+}  # fmt: skip
+_EVENT = ({"id", "object", "created_at", "level", "message", "type", "data"}, set[str]())
+_ERROR = ({"code", "message", "param", "type"}, set[str]())
+
+
+class _Client(Protocol):
+    """`Client`; this layer does not know the class."""
+
+    files: Files
+    jobs: Jobs
+
+    @property
+    def identity(self) -> Identity: ...
+
+    def request(self, method: str, path: str, *, query: Any = None, json: Any = None) -> Response: ...
+
+
+@dataclass(frozen=True)
+class LiveReport(Findings):
+    """Differences between the service and the facts of `docs/service-facts.md`, without details of the account.
+
+    The code of a finding is the id of a fact. A fact that holds, or that was unknown and is now observed, is `ok`; a
+    difference is a `warning`; a fact that could not be compared is `unknown`. An `error` is a request that failed, or
+    something that was left behind.
+
+    Attributes:
+        service: Amazon Bedrock, a custom endpoint, or the local service, whose differences say nothing about Bedrock.
+        base_url: the endpoint.
+        region: AWS region of the requests.
+        date: day of the check, in UTC.
+    """
+
+    service: str = ""
+    base_url: str = ""
+    region: str = ""
+    date: str = ""
+
+    def facts(self) -> list[tuple[str, str]]:
+        """Return service, endpoint, region, date and version as names and values."""
+        names = ("service", "base_url", "region", "date")
+        return [*((name.replace("base_url", "endpoint"), getattr(self, name)) for name in names), ("sdk", __version__)]
+
+
+def live_check(
+    client: _Client, *, create_job: bool = False, reward: str | None = None, model: str = "openai.gpt-oss-20b"
+) -> LiveReport:
+    """Compare the service with the facts of `docs/service-facts.md`; report each difference.
+
+    It lists models, files and jobs, uploads a file with 100 records, reads it, and deletes it. None of these requests
+    has a published price. The file is always deleted, or the report has an error that names it.
+
+    Args:
+        client: a `Client`.
+        create_job: also create one job, read it, cancel it, and wait up to a minute for its end. Whether a cancelled
+            job is billed is not known.
+        reward: ARN of the reward function of that job.
+        model: base model of that job.
+
+    Raises:
+        ConfigurationError: `create_job` without a reward. All other problems are in the report.
+    """
+    if create_job and not reward:
+        raise ConfigurationError("create_job needs a reward: pass reward='arn:aws:lambda:…'.")
+    seen = _Sequence(client)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BedrockRFTWarning)  # the report shows an unknown status or model
+        seen.run(reward if create_job else None, model)
+    identity = client.identity
+    host = urlsplit(identity.base_url).hostname or identity.base_url
+    service = "Amazon Bedrock" if host.endswith((".api.aws", ".amazonaws.com")) else "a custom endpoint"
+    if seen.file_id.startswith("local-"):
+        service = "the local service, not Amazon Bedrock"
+    return LiveReport(
+        f"Live check of {service}",
+        (*seen.problems, *_compare(seen, with_job=create_job)),
+        service=service,
+        base_url=identity.base_url,
+        region=identity.region,
+        date=f"{datetime.now(timezone.utc):%Y-%m-%d}",
+    ).redacted()
+
+
+class _NotSeenError(Exception):
+    """The response that a fact is about was not received."""
+
+
+@dataclass
+class _Sequence:
+    """The requests. Each response, or the reason why there is none, is kept under a name."""
+
+    client: _Client
+    file_id: str = ""
+    name: str = field(default_factory=lambda: f"live-check-{secrets.token_hex(4)}.jsonl")
+    content: bytes = field(default_factory=lambda: b"".join(map(_record, range(_RECORDS))))
+    problems: list[Finding] = field(default_factory=list[Finding])
+    responses: dict[str, Response | Exception] = field(default_factory=dict[str, "Response | Exception"])
+
+    def __getitem__(self, name: str) -> Response:
+        found = self.responses.get(name, _NotSeenError("an earlier request failed"))
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def run(self, reward: str | None, model: str) -> None:
+        self.get("models", "/models")
+        self.get("jobs", _JOBS, limit=200)
+        self.send("missing", "/files/file-live-check-does-not-exist")
+        self.send("wrong path", "/live-check-does-not-exist")
+        file = None
+        try:
+            with self.step("the file could not be uploaded"):
+                file = self.client.files.upload(self.content, filename=self.name)
+                self.file_id = file.id
+                self.get("file", f"/files/{file.id}")
+                self.get("files", "/files", purpose="fine-tune", limit=100, order="desc")
+                self.get("one file", "/files", purpose="fine-tune", limit=1)
+                self.get("content", f"/files/{file.id}/content")
+            if file is not None and reward is not None:
+                self.run_job(file, reward, model)
+        finally:
+            self.delete(file)
+
+    def get(self, name: str, path: str, **query: Any) -> None:
+        try:
+            self.responses[name] = self.client.request("GET", path, query=query)
+        except BedrockRFTError as error:
+            self.responses[name] = error
+
+    def send(self, name: str, path: str) -> None:
+        """Send a request that should fail, once, and keep the response of any status."""
+        try:
+            transport = cast("Any", self.client)._async._session.transport
+            response = run_sync(transport.send(Request("GET", path)))
+            is_busy = response.status in {401, 429} or response.status >= 500  # noqa: PLR2004 - faults of the server
+            self.responses[name] = _NotSeenError(f"HTTP {response.status}") if is_busy else response
+        except BedrockRFTError as error:
+            self.responses[name] = error
+
+    @contextmanager
+    def step(self, failure: str, remedy: str = "") -> Generator[None]:
+        try:
+            yield
+        except BedrockRFTError as error:
+            self.problems.append(Finding("error", "request", failure[0].upper() + failure[1:], error.message, remedy))
+
+    def run_job(self, file: File, reward: str, model: str) -> None:
+        """Create one job, read it and cancel it."""
+        job: Job | None = None
+        try:
+            with self.step("the job could not be created", "If `bedrock-rft jobs list` shows it, cancel it."):
+                job = self.client.jobs.create(
+                    model, training_file=file, reward=reward, hyperparameters={"n_epochs": 1, "batch_size": 4},
+                    metadata={"purpose": "live-check"},
+                )  # fmt: skip
+                self.get("job", f"{_JOBS}/{job.id}")
+                self.get("job list", _JOBS, limit=100)
+        finally:
+            if job is not None:
+                with self.step("the job could not be cancelled", f"Cancel it: `bedrock-rft jobs cancel {job.id}`"):
+                    self.cancel(job)
+                self.get("events", f"{_JOBS}/{job.id}/events")
+                self.get("ended job", f"{_JOBS}/{job.id}")
+
+    def cancel(self, job: Job) -> None:
+        try:
+            self.client.jobs.cancel(job)
+            self.client.jobs.wait(job, timeout=_CANCEL_SECONDS, poll_interval=2)
+        except (JobCancelledError, JobFailedError, WaitTimeoutError):
+            pass  # the comparison shows the status
+        except BedrockRFTError:
+            if not self.client.jobs.retrieve(job).is_terminal:
+                raise
+
+    def delete(self, file: File | None) -> None:
+        """Delete the file, and any other that a repeated or lost upload left under its name."""
+        if file is not None:
+            with self.step(f"the file {file.id} was left behind", f"Delete it: `bedrock-rft files delete {file.id}`"):
+                self.responses["deleted"] = self.client.request("DELETE", f"/files/{file.id}")
+            self.send("gone", f"/files/{file.id}")
+        remedy = f"If `bedrock-rft files list` shows files named {self.name}, delete them."
+        with self.step("the list of files could not be read", remedy):
+            named = {each.id for each in self.client.files.list(purpose="fine-tune") if each.filename == self.name}
+            if "deleted" in self.responses:
+                self.responses["listed after"] = Response(200, {}, json.dumps(self.file_id in named).encode())
+            for other in named - {self.file_id}:
+                self.client.files.delete(other)
+
+
+def _record(number: int) -> bytes:
+    question = [{"role": "user", "content": f"What is {number} plus 1? Answer with the number."}]
+    return json.dumps({"messages": question, "reference_answer": str(number + 1)}).encode() + b"\n"
+
+
+Observation = tuple[bool | None, str]
+"""Whether a fact holds, None if it was unknown; and what was seen."""
+
+
+def _compare(seen: _Sequence, *, with_job: bool) -> Iterator[Finding]:
+    """Yield a finding for each fact that this run compares."""
+    for fact, known, marked, compared in _ROW.findall(_page()):
+        if not compared or (compared == "job" and not with_job):
+            continue
+        sentence = marked.replace("`", "")
+        try:
+            holds, value = _CHECKS[fact](seen)
+        except (NotFoundError, BadRequestError) as error:
+            holds, value = False, f"HTTP {error.status}, {error.message}"
+        except (BedrockRFTError, _NotSeenError) as error:
+            yield Finding("unknown", fact, f"Could not be compared: {sentence}", str(error))
+            continue
+        except Exception as error:  # noqa: BLE001 - a response of another form is a difference, not a fault
+            holds, value = False, f"a response of another form ({type(error).__name__}: {error})"
+        reason = f"Seen: {sanitize_line(value, 300)}"
+        if known == "unknown" and holds is None:
+            yield Finding("ok", fact, f"Not documented: {sentence}", reason)
+        elif holds:
+            yield Finding("ok", fact, sentence if marked[0] == "`" else sentence[0].upper() + sentence[1:], reason)
+        else:
+            yield Finding("warning", fact, f"Differs ({known}): {sentence}", reason, f"Report it as {fact}.")
+
+
+def _page() -> str:
+    packaged = Path(__file__).with_name("service-facts.md")
+    page = packaged if packaged.exists() else Path(__file__).parents[2] / "docs" / packaged.name
+    return page.read_text(encoding="utf-8")
+
+
+def _fields(item: Any, known: tuple[set[str], set[str]]) -> Observation:
+    """Compare the fields of an object with those that it must have and those that it may have."""
+    required, optional = known
+    missing, further = sorted(required - set(item)), sorted(set(item) - required - optional)
+    parts = [f"missing {', '.join(missing)}" * bool(missing), f"further {', '.join(further)}" * bool(further)]
+    return not missing and not further, "; ".join(filter(None, parts)) or "these fields"
+
+
+def _form(value: object) -> str:
+    """Describe an id without it: each run of six or more letters and digits as its length."""
+    return re.sub(r"[0-9A-Za-z]{6,}", lambda run: f"<{len(run[0])} characters>", str(value))
+
+
+def _equal(value: object, expected: object) -> Observation:
+    return value == expected, repr(value) if value == expected else f"{value!r}, not {expected!r}"
+
+
+def _ids(response: Response) -> list[Any]:
+    return [item["id"] for item in response.json()["data"]]
+
+
+def _first(response: Response) -> Any:
+    items = response.json()["data"]
+    if not items:
+        raise _NotSeenError("the list is empty")
+    return items[0]
+
+
+def _check_models(seen: _Sequence) -> Observation:
+    missing = {"openai.gpt-oss-20b", "qwen.qwen3-32b"} - set(_ids(seen["models"]))
+    return not missing, f"without {', '.join(sorted(missing))}" if missing else "both"
+
+
+def _check_request_ids(seen: _Sequence) -> Observation:
+    names = {name for one in seen.responses.values() if isinstance(one, Response) for name in one.headers}
+    found = sorted(names & {"x-request-id", "x-amzn-requestid"})
+    return bool(found), ", ".join(found) or "neither"
+
+
+def _check_grader(seen: _Sequence) -> Observation:
+    grader = seen["job"].json()["method"]["reinforcement"]["grader"]
+    return grader["type"] == "lambda" and ":lambda:" in grader["lambda"]["function"], json.dumps(grader)
+
+
+def _check_event_order(seen: _Sequence) -> Observation:
+    times = [event["created_at"] for event in seen["events"].json()["data"]]
+    if len(set(times)) < 2:  # noqa: PLR2004 - two events of different times
+        raise _NotSeenError("there are no two events of different times")
+    orders = {"newest first": sorted(times, reverse=True), "oldest first": sorted(times), "mixed": times}
+    return None, next(name for name, order in orders.items() if order == times)
+
+
+_CHECKS: Mapping[str, Callable[[_Sequence], Observation]] = {
+    "models-listed": _check_models,
+    "list-form": lambda seen: _fields(seen["files"].json(), _LIST),
+    "list-limit": lambda seen: (len(_ids(seen["one file"])) <= 1, f"{len(_ids(seen['one file']))} items"),
+    "jobs-limit": lambda seen: (True, f"HTTP {seen['jobs'].status}"),
+    "request-id": _check_request_ids,
+    "error-form": lambda seen: _fields(seen["missing"].json()["error"], _ERROR),
+    "missing-file": lambda seen: _equal(seen["missing"].status, 404),
+    "wrong-path": lambda seen: _equal((seen["wrong path"].status, len(seen["wrong path"].content)), (404, 0)),
+    "file-fields": lambda seen: _fields(seen["file"].json(), _FILE),
+    "file-id": lambda seen: (None, _form(seen["file"].json()["id"])),
+    "file-status": lambda seen: (None, repr(seen["file"].json()["status"])),
+    "file-bytes": lambda seen: _equal(seen["file"].json()["bytes"], len(seen.content)),
+    "file-name": lambda seen: _equal(
+        [seen["file"].json()[name] for name in ("filename", "purpose")], [seen.name, "fine-tune"]
+    ),
+    "file-retrieved": lambda seen: (seen["file"].json()["id"] == seen.file_id, f"HTTP {seen['file'].status}"),
+    "file-listed": lambda seen: (None, "listed" if seen.file_id in _ids(seen["files"]) else "not listed"),
+    "file-content": lambda seen: (seen["content"].content == seen.content, f"{len(seen['content'].content)} bytes"),
+    "file-expiry": lambda seen: (None, f"expires_at is {seen['file'].json().get('expires_at', 'missing')}"),
+    "file-deleted": lambda seen: _equal(
+        {**seen["deleted"].json(), "id": None}, {"id": None, "object": "file", "deleted": True}
+    ),
+    "file-gone": lambda seen: _equal(seen["gone"].status, 404),
+    "file-unlisted": lambda seen: (None, "listed" if seen["listed after"].json() else "not listed"),
+    "job-fields": lambda seen: _fields(seen["job"].json(), (_JOB_FIELDS, _OPENAI_JOB_FIELDS)),
+    "job-id": lambda seen: (None, _form(seen["job"].json()["id"])),
+    "job-status": lambda seen: (
+        seen["job"].json()["status"] in {"validating_files", "queued", "running"}, repr(seen["job"].json()["status"])
+    ),
+    "job-grader": _check_grader,
+    "job-metadata": lambda seen: _equal(seen["job"].json()["metadata"].get("purpose"), "live-check"),
+    "job-listed": lambda seen: (
+        seen["job"].json()["id"] in _ids(seen["job list"]), f"{len(_ids(seen['job list']))} jobs"
+    ),
+    "job-cancelled": lambda seen: _equal(seen["ended job"].json()["status"], "cancelled"),
+    "event-fields": lambda seen: _fields(_first(seen["events"]), _EVENT),
+    "event-order": _check_event_order,
+}  # fmt: skip
