@@ -179,6 +179,9 @@ def wait(job_ids: tuple[str, ...], timeout: float | None, poll_interval: float) 
 @click.option("--max-hours", type=float, metavar="HOURS", help="Limit in hours; see --on-limit.")
 @click.option("--on-limit", type=click.Choice(["warn", "cancel"]), default="warn",
               help="Warn at a limit, or cancel the job for good. Default: warn.")  # fmt: skip
+@click.option(
+    "--rollouts", metavar="LOCATION", help="Show some rollouts recorded to this folder or s3://bucket/prefix."
+)
 @many(
     "--tracker",
     "trackers",

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from urllib.parse import quote
 
 from typing_extensions import Self
@@ -22,6 +22,9 @@ from bedrock_rft._resources.jobs import AsyncJobs, Jobs
 from bedrock_rft._resources.models import AsyncModels, Models
 from bedrock_rft._transport.transport import Query, Request, Response, Transport
 from bedrock_rft.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from bedrock_rft.rollouts._latest import LatestRollouts
 
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 
@@ -77,8 +80,14 @@ class AsyncClient(_Settings[ApiKeyInput], AsyncWorkflows):
         AsyncResource.__init__(self, _open_session(settings, transport, blocking=blocking))
         self.files = AsyncFiles(self._session)
         self.jobs = AsyncJobs(self._session)
+        self.jobs.latest_rollouts = self._latest_rollouts
         self.models = AsyncModels(self._session)
         self._blocking = blocking
+
+    def _latest_rollouts(self, location: str | os.PathLike[str]) -> LatestRollouts:
+        from bedrock_rft.rollouts._latest import LatestRollouts
+
+        return LatestRollouts(location, self)
 
     @property
     def identity(self) -> Identity:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import json
 import os
@@ -212,14 +214,16 @@ def scrolling(table: str) -> str:
     return f"<div style='overflow-x:auto'>{table}</div>"
 
 
-def standalone_page(title: str, body: str) -> str:
-    """Return a self-contained page of HTML. Its content security policy forbids scripts and external resources."""
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
+def standalone_page(title: str, body: str, script: str = "") -> str:
+    """Return a self-contained page of HTML. Its content security policy forbids all else that runs or is loaded."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = "default-src 'none'; style-src 'unsafe-inline'" + (f"; script-src 'sha256-{digest}'" if script else "")
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         "<meta name='viewport' content='width=device-width'>"
-        f"<title>{escape_html(title)}</title><style>{_ALONE}</style></head><body>{body}</body></html>\n"
+        f"<title>{escape_html(title)}</title><style>{_ALONE}</style></head><body>{body}"
+        f"{f'<script>{script}</script>' if script else ''}</body></html>\n"
     )
 
 

@@ -117,7 +117,7 @@ def share_interval(units: Sequence[float], answers: int) -> Interval:
     if answers > count > 1:
         variance = _variance(units, share)
         if variance > 0:
-            shrink = (_Z / _t_quantile(count - 1)) ** 2
+            shrink = (_Z / t_quantile(count - 1)) ** 2
             effective = min(max(share * (1 - share) * count / variance * shrink, count), answers)
     return Interval(share, *agresti_coull(share, effective))
 
@@ -244,7 +244,7 @@ def _sums_of_byte(gains: Sequence[float]) -> list[float]:
     return [math.fsum(gain if byte >> place & 1 else -gain for place, gain in enumerate(gains)) for byte in range(256)]
 
 
-def _t_quantile(degrees: int) -> float:
+def t_quantile(degrees: int) -> float:
     """Return the upper quantile of Student's t for a two-sided interval (Abramowitz and Stegun 26.7.5)."""
     if degrees == 1:
         return math.tan(math.pi * (0.5 - LEVEL / 2))

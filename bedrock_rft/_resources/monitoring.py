@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from bedrock_rft.costs._limits import CostLimits
     from bedrock_rft.metrics import Comparison, Metrics, RankedCheckpoint, Thresholds
     from bedrock_rft.metrics._live import Style
-    from bedrock_rft.metrics._live.state import Change, State
+    from bedrock_rft.metrics._live.state import Change, ShownRollout, State
     from bedrock_rft.trackers import Tracker
 
 
@@ -47,8 +48,19 @@ class Evaluated(Protocol):
         ...
 
 
+class LatestRollouts(Protocol):
+    """Return the latest rollouts of a location, and the reason in `problem` if they cannot be read."""
+
+    problem: str
+
+    def __call__(self) -> Sequence[ShownRollout]: ...
+
+
 class AsyncMonitoring(AsyncResource):
     """Read-only operations of `client.jobs`."""
+
+    latest_rollouts: Callable[[str | os.PathLike[str]], LatestRollouts]
+    """Set by the client, because rollouts belong to a higher layer."""
 
     def events(self, job: Job | str, *, after: str | None = None, limit: int | None = None) -> AsyncIterator[Event]:
         """Iterate over all events of a job, newest first. `follow` yields them oldest first.
@@ -136,6 +148,7 @@ class AsyncMonitoring(AsyncResource):
         max_hours: float | None = None,
         on_limit: Literal["warn", "cancel"] = "warn",
         prices: Prices | None = None,
+        rollouts: str | os.PathLike[str] | None = None,
         advice: bool = True,
     ) -> Job:
         """Wait until a job ends, and show its progress: a panel in a notebook or a terminal, or lines of text.
@@ -161,6 +174,8 @@ class AsyncMonitoring(AsyncResource):
             on_limit: `warn` warns at 80 % of a limit and when it is reached. `cancel` also cancels the job then, once
                 and for all: a cancelled job cannot be resumed, and it is not known whether it is billed.
             prices: prices to use; by default `bedrock_rft.costs.Prices.load()`.
+            rollouts: `s3://bucket/prefix` or a folder, to which the reward function records rollouts: a panel shows
+                three of the newest file, with the lowest, a middle and the highest reward.
             advice: if Ctrl-C interrupts it, print how to resume.
 
         Raises:
@@ -181,6 +196,7 @@ class AsyncMonitoring(AsyncResource):
 
         check_range(reward_range)
         live_view, delivery = view(style, file), Delivery(trackers)
+        latest = None if rollouts is None else self.latest_rollouts(rollouts)
         budget = CostLimits(max_cost, max_hours, on_limit)
         state, limits, work = (
             State(prices=prices or Prices.load()),
@@ -194,6 +210,8 @@ class AsyncMonitoring(AsyncResource):
                 saved = await self._checkpoints_or_none(poll.job) if poll.events or poll.job.is_terminal else ()
                 state, change = state.after(poll.job, poll.events, saved, limits, reward_range)
                 state, change = await self._check_limits(budget, state, change)
+                if latest is not None:
+                    state = replace(state, rollouts=await work(latest), rollouts_problem=latest.problem)
                 live_view.show(state, change)
                 await work(partial(delivery.take, change))
                 for event in poll.events:

@@ -13,17 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from bedrock_rft._core.findings import (
-    WIDTH,
     Findings,
     clip,
     escape_html,
     facts_html,
     findings_html,
-    scrolling,
     standalone_page,
     wrap,
     write_text,
 )
+from bedrock_rft._core.tables import Markup, format_table, html_lines, html_table
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.datasets import Difficulty
 from bedrock_rft.datasets._difficulty import FieldValue
@@ -31,8 +30,6 @@ from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.evaluation._results import Comparison, Example, Group, ModelResult
 from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
 
-_FIRST_WIDTH, _WIDTH = 30, 20
-"""Maximum characters of a table's first column and of its other columns."""
 _BAR_WIDTH, _BAR_HEIGHT = 200, 10
 _DERIVED = ("verdict", "ok", "note")
 _PREVIEW_CHARACTERS = 90
@@ -209,10 +206,10 @@ class Evaluation(Findings):
             f"<div class='rft-eval'><style>{_STYLE}</style><h2>{escape_html(self.title)}</h2>{facts_html(self.facts())}"
             f"<p>An answer passes if its reward is at least {self.pass_mark:g}.</p>"
             f"<ul>{findings}</ul>"
-            + _html_table("", _model_rows(self, page=True))
-            + _html_table("Compared", _comparison_rows(self.comparisons))
-            + _html_table("Parts of the reward", _part_rows(self))
-            + _html_table("By field", _group_rows(self))
+            + html_table("", _model_rows(self, page=True))
+            + html_table("Compared", _comparison_rows(self.comparisons))
+            + html_table("Parts of the reward", _part_rows(self))
+            + html_table("By field", _group_rows(self))
             + _html_examples("Better", self.better)
             + _html_examples("Worse", self.worse)
             + "</div>"
@@ -274,52 +271,14 @@ def _format_score(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.3f}"
 
 
-def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Align columns, drop empty ones, and continue below if they do not fit into the terminal's width."""
-    kept = [column for column in range(len(rows[0])) if any(row[column] for row in rows[1:])]
-    cells = [[sanitize_line(row[column], _FIRST_WIDTH if column == 0 else _WIDTH) for column in kept] for row in rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(kept))]
-    lines: list[str] = []
-    start = 1
-    while start < len(widths) or not lines:
-        end, room = start, WIDTH - 2 - widths[0]
-        while end < len(widths) and (room := room - 2 - widths[end]) >= 0:
-            end += 1
-        lines += [""] * bool(lines)
-        for row in cells:
-            others = "".join(f"  {row[column]:>{widths[column]}}" for column in range(start, end))
-            lines.append(f"  {row[0]:<{widths[0]}}{others}".rstrip())
-        start = end
-    return lines
-
-
-def _html_table(title: str, rows: Sequence[Sequence[str]]) -> str:
-    if not rows[1:]:
-        return ""
-    lines: list[str] = []
-    for row in rows:
-        tag = "td" if lines else "th"
-        cells = (cell if isinstance(cell, _Markup) else escape_html(cell) for cell in row)
-        lines.append("".join(f"<{tag}{' class=n' * (column > 0)}>{cell}</{tag}>" for column, cell in enumerate(cells)))
-    head, *body = (f"<tr>{line}</tr>" for line in lines)
-    table = scrolling(f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>")
-    return f"<h3>{title}</h3>{table}" if title else table
-
-
-class _Markup(str):
-    """HTML of this module's own, which needs no escaping."""
-
-    __slots__ = ()
-
-
-def _draw_interval(model: ModelResult, lowest: float, highest: float) -> _Markup:
+def _draw_interval(model: ModelResult, lowest: float, highest: float) -> Markup:
     """Draw a mean with its interval on the reward's scale."""
     score = model.score
     scale = _BAR_WIDTH / (highest - lowest)
     low, value, high = ((edge - lowest) * scale for edge in (score.low, score.value, score.high))
     label = f"mean {score.value:.3f}, 95 % interval {score.low:.3f} to {score.high:.3f}"
     middle = _BAR_HEIGHT / 2 + 3
-    return _Markup(
+    return Markup(
         f"<svg width='{_BAR_WIDTH}' height='{_BAR_HEIGHT + 6}' role='img' aria-label='{label}'><title>{label}</title>"
         f"<rect x='0' y='3' width='{_BAR_WIDTH}' height='{_BAR_HEIGHT}' fill='#8883'/>"
         f"<rect x='0' y='3' width='{value:.1f}' height='{_BAR_HEIGHT}' fill='#1f77b4'/>"
@@ -333,7 +292,7 @@ def _html_examples(title: str, examples: Iterable[Example]) -> str:
     for example in examples:
         sides = "".join(
             f"<div><p><b>{escape_html(label)}</b> mean {average:.3f}, this answer {score:.3f}</p>"
-            f"<pre>{_html_lines(text)}</pre></div>"
+            f"<pre>{html_lines(text)}</pre></div>"
             for label, average, (text, score) in (
                 (example.label, example.after_mean, example.after),
                 (example.base, example.before_mean, example.before),
@@ -342,12 +301,8 @@ def _html_examples(title: str, examples: Iterable[Example]) -> str:
         items.append(
             f"<details{' open' * (not items)}><summary>prompt {example.index + 1}, {escape_html(example.label)}: "
             f"{example.gain:+.3f} <span>{escape_html(example.prompt[:_PREVIEW_CHARACTERS])}</span></summary>"
-            f"<p><b>Prompt</b></p><pre>{_html_lines(example.prompt)}</pre>"
-            f"<p><b>Reference</b></p><pre>{_html_lines(example.reference)}</pre>"
+            f"<p><b>Prompt</b></p><pre>{html_lines(example.prompt)}</pre>"
+            f"<p><b>Reference</b></p><pre>{html_lines(example.reference)}</pre>"
             f"<div class='pair'>{sides}</div></details>"
         )
     return f"<h3>{title}</h3>{''.join(items)}" if items else ""
-
-
-def _html_lines(text: str) -> str:
-    return "\n".join(escape_html(line) for line in text.split("\n"))

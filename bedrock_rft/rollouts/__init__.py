@@ -10,9 +10,19 @@ from typing import TYPE_CHECKING
 from bedrock_rft._core.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from bedrock_rft.rollouts._groups import Group
     from bedrock_rft.rollouts._read import Rollouts, read
     from bedrock_rft.rollouts._record import Problem, Record
+    from bedrock_rft.rollouts._report import RolloutReport
 
-__all__ = ["Problem", "Record", "Rollouts", "read"]
+__all__ = ["Group", "Problem", "Record", "RolloutReport", "Rollouts", "read"]
 
-__getattr__, __dir__ = lazy_names(__name__, {"_read": ("Rollouts", "read"), "_record": ("Problem", "Record")})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "_groups": ("Group",),
+        "_read": ("Rollouts", "read"),
+        "_record": ("Problem", "Record"),
+        "_report": ("RolloutReport",),
+    },
+)

@@ -10,7 +10,7 @@ import re
 import threading
 import zlib
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
@@ -28,6 +28,11 @@ from bedrock_rft.rollouts._source import File, Source, open_source
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
+
+    from bedrock_rft.metrics import Metrics
+    from bedrock_rft.rollouts._groups import Group
+    from bedrock_rft.rollouts._report import RolloutReport
+    from bedrock_rft.types import Event
 
 Time = datetime | float | str
 """A time: an aware datetime, Unix seconds, or ISO 8601 text, in UTC if it has no offset."""
@@ -148,9 +153,57 @@ class Rollouts(Iterable[Record]):
         """
         from bedrock_rft.rollouts._difficulty import measure_difficulty
 
+        return measure_difficulty(self._finite("measure the difficulty"), pass_mark, f"rollouts of {self.location}")
+
+    def groups(self, *, gap: float = 60.0) -> Iterator[Group]:
+        """Iterate over groups: the rollouts of one prompt in one step. They are recognised approximately.
+
+        Rollouts with the same prompt hash form a group if they come from one invocation, or from invocations whose
+        scoring ended at most `gap` seconds apart, because the service takes minutes for a step. Rollouts of the local
+        service and of rehearsals, whose steps take milliseconds, need the same invocation. A recording with `sample`
+        below 1 has incomplete groups. A group is yielded when an hour begins that it cannot reach, so the rollouts of
+        about one hour are in memory, at most 200,000.
+
+        Args:
+            gap: seconds.
+
+        Raises:
+            ConfigurationError: the rollouts are followed, so that no group is known to be complete.
+        """
+        from bedrock_rft.rollouts._groups import group_records
+
+        return group_records(self._finite("form groups"), gap)
+
+    def report(
+        self, events: Metrics | Iterable[Event] | None = None, *, fields: Sequence[str] = (), pass_mark: float = 1.0
+    ) -> RolloutReport:
+        """Read all rollouts once, and return a report: distributions, findings and examples.
+
+        Memory does not depend on the number of rollouts. Texts are examined in a sample of 3,000 that is drawn at
+        random, the same one each time.
+
+        ```python
+        found = rollouts.read("s3://bucket/rollouts").report(client.jobs.events(job), fields=["topic"])
+        found.to_html("report.html")
+        ```
+
+        Args:
+            events: the events of the job, or its metrics, to align rollouts with steps by their times, approximately.
+            fields: names of record fields whose values get pass rates of their own.
+            pass_mark: a rollout passes if its reward is at least this.
+
+        Raises:
+            ConfigurationError: the rollouts are followed, which never ends.
+        """
+        from bedrock_rft.rollouts._report import rollout_report
+
+        title = f"Rollouts of {self.location}"
+        return rollout_report(self._finite("report"), title, events=events, fields=fields, pass_mark=pass_mark)
+
+    def _finite(self, action: str) -> Self:
         if self._follow:
-            raise ConfigurationError("follow=True never ends. Read the rollouts without it to measure the difficulty.")
-        return measure_difficulty(self, pass_mark, f"rollouts of {self.location}")
+            raise ConfigurationError(f"follow=True never ends. Read the rollouts without it to {action}.")
+        return self
 
     def __iter__(self) -> Iterator[Record]:
         self.problems, self.skipped = [], 0

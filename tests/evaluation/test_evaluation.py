@@ -22,8 +22,8 @@ from support.flaky_proxy import FlakyProxy
 
 from bedrock_rft import AsyncClient, Client, ConfigurationError, DatasetError, NotFoundError, datasets
 from bedrock_rft._core.statistics import pass_at_k
+from bedrock_rft._core.tables import format_table
 from bedrock_rft.evaluation import Evaluation, Thresholds
-from bedrock_rft.evaluation._report import format_table
 from bedrock_rft.evaluation._resume_file import Answer, AnswerScore, ResumeFile
 from bedrock_rft.evaluation._sampling import AdaptiveLimiter
 from bedrock_rft.local import LocalService

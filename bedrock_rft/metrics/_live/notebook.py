@@ -60,6 +60,7 @@ def panel(state: State, now: float) -> str:
     shown = (*state.limits, *state.alarms)
     alarms = findings_html((alarm.level, str(alarm)) for alarm in shown)
     messages = "".join(f"<li>{escape_html(words.format_event(event))}</li>" for event in state.messages)
+    rollouts = "".join(f"<li>{_rollout(*each)}</li>" for each in words.rollout_lines(state))
     parts = [
         _row([f"<b>{escape_html(job.id)}</b>", escape_html(job.status), model, *words.progress(state, now)]),
         _row([escape_html(words.money(state, now))]),
@@ -67,9 +68,14 @@ def panel(state: State, now: float) -> str:
         _row(values),
         charts([("", state.metrics)]) if state.metrics else "",
         f"<ul>{alarms}</ul>" if alarms else "",
+        f"<ul class='m'>{rollouts}</ul>" if rollouts else "",
         f"<ul class='m'>{messages}</ul>" if messages else "",
     ]
     return f"<div class='rft-run rft-live'><style>{STYLE}{_STYLE}</style>{''.join(parts)}</div>"
+
+
+def _rollout(result: str, texts: Iterable[str]) -> str:
+    return "<br>".join([f"<b>{escape_html(result)}</b>", *map(escape_html, texts)])
 
 
 def _row(items: Iterable[str]) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from bedrock_rft._core.findings import Finding
 from bedrock_rft.costs import Cost, Prices
@@ -17,6 +18,25 @@ from bedrock_rft.types.jobs import Job
 
 _MESSAGES = 5
 _PACE = 20  # steps whose times give the pace
+
+
+class ShownRollout(Protocol):
+    """A rollout as the views show it; see `bedrock_rft.rollouts.Record`."""
+
+    @property
+    def prompt(self) -> str | None: ...
+
+    @property
+    def answer(self) -> str | None: ...
+
+    @property
+    def score(self) -> float: ...
+
+    @property
+    def parts(self) -> Mapping[str, float]: ...
+
+    @property
+    def error(self) -> str | None: ...
 
 
 @dataclass(frozen=True)
@@ -58,6 +78,8 @@ class State:
         alarms: current problems.
         limits: time and cost limits that are near or reached.
         prices: the prices for `cost`; None shows no money.
+        rollouts: some of the latest rollouts.
+        rollouts_problem: the reason why they cannot be read; empty otherwise.
     """
 
     metrics: Metrics = field(default_factory=Metrics)
@@ -67,6 +89,8 @@ class State:
     _times: tuple[tuple[int, float], ...] = ()
     limits: tuple[Finding, ...] = ()
     prices: Prices | None = None
+    rollouts: Sequence[ShownRollout] = ()
+    rollouts_problem: str = ""
 
     def after(
         self,
@@ -103,6 +127,8 @@ class State:
             (*self._times, *times)[-_PACE:],
             self.limits,
             self.prices,
+            self.rollouts,
+            self.rollouts_problem,
         )
         before = self.metrics.job
         change = Change(

@@ -86,6 +86,9 @@ class Terminal(View):
         steps = sorted(one.step_number for one in state.metrics.checkpoints if one.step_number is not None)
         if steps:
             parts.append(_line(f"checkpoints  {', '.join(f'{step:,}' for step in steps)}"))
+        for result, texts in words.rollout_lines(state):
+            parts.append(_line(result, "cyan"))
+            parts += [_line(f"  {text}", "dim" if place == 0 else "") for place, text in enumerate(texts)]
         parts += [_line(f"  {words.format_event(event)}", "dim") for event in state.messages]
         for alarm in (*state.limits, *state.alarms):
             colour = "red" if alarm.level == "error" else "yellow"

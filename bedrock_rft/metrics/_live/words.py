@@ -8,6 +8,7 @@ from bedrock_rft.metrics._series import NOTHING, TITLES
 from bedrock_rft.types.events import Event
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_PREVIEW = 240
 
 
 def format_duration(seconds: float) -> str:
@@ -44,6 +45,25 @@ def latest_values(state: State) -> list[tuple[str, str, str]]:
     titles = [sanitize_line(TITLES.get(name, name), 40).partition(" (")[0] for name, _ in latest]
     values = [f"{0.0 if abs(value) < NOTHING else value:.4g}" for _, value in latest]
     return [(name, title, value) for (name, _), title, value in zip(latest, titles, values, strict=True)]
+
+
+def rollout_lines(state: State) -> list[tuple[str, list[str]]]:
+    """Return the result of each of the latest rollouts with its prompt and its answer, or why they cannot be read."""
+    if state.rollouts_problem:
+        return [(f"rollouts: {sanitize_line(state.rollouts_problem, 300)}", [])]
+    lines: list[tuple[str, list[str]]] = []
+    for one in state.rollouts:
+        parts = "".join(f"  {sanitize_line(name, 30)} {value:.3g}" for name, value in one.parts.items())
+        result = f"reward {one.score:.3g}{parts}" if one.error is None else f"error: {sanitize_line(one.error, 200)}"
+        texts = ["not recorded" if text is None else _preview(text) for text in (one.prompt, one.answer)]
+        lines.append((result, texts))
+    return lines
+
+
+def _preview(text: str) -> str:
+    """Return the beginning and the end of a text as one line."""
+    line = sanitize_line(" ".join(text.split()), 100_000)
+    return line if len(line) <= _PREVIEW else f"{line[: _PREVIEW // 2]} … {line[-_PREVIEW // 2 :]}"
 
 
 def format_event(event: Event) -> str:

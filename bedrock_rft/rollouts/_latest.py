@@ -1,0 +1,42 @@
+"""The latest rollouts of a location, for the view of a running job."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from bedrock_rft.errors import BedrockRFTError
+from bedrock_rft.rollouts._read import Period, read
+from bedrock_rft.rollouts._record import Record, parse_block
+
+_COUNT = 3
+
+
+class LatestRollouts:
+    """The rollouts of the newest file: that with the lowest reward, that with the highest one, and one between them.
+
+    `problem` is the reason why they could not be read, or empty.
+    """
+
+    def __init__(self, location: str | os.PathLike[str], client: Any) -> None:
+        self.problem = ""
+        self._location, self._client = location, client
+        self._newest: tuple[str, str] = ("", "")
+        self._records: tuple[Record, ...] = ()
+
+    def __call__(self) -> tuple[Record, ...]:
+        """Return them. A location that cannot be read yet is tried again the next time."""
+        try:
+            found = read(self._location, client=self._client)
+            hours = found._hours(Period(self._newest[0] or None))
+            newest = max(found._files({hour: hours[hour] for hour in [max(hours)]})) if hours else None
+            if newest is not None and (newest[0], newest[1].path) != self._newest:
+                unsorted = (record for _, block, _ in found._blocks(iter([newest])) for record in parse_block(block)[0])
+                records = sorted(unsorted, key=lambda record: record.score)
+                places = {0, len(records) // 2, len(records) - 1} if records else set[int]()
+                self._records = tuple(records[place] for place in sorted(places))
+                self._newest = (newest[0], newest[1].path)
+            self.problem = ""
+        except BedrockRFTError as error:
+            self.problem = str(error)
+        return self._records
