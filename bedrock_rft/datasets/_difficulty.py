@@ -234,7 +234,7 @@ class Difficulty(ShortRepr):
         if not kept:
             return None
         samples = min(prompt.samples for prompt in kept)
-        return mean_signal([chances[prompt.prompt_hash] for prompt in kept], samples, group_size)
+        return mean_signal([chances[prompt.prompt_hash] for prompt in kept], samples, group_size, selected=True)
 
     def chances(self, group_size: int = GROUP_SIZE) -> dict[str, float]:
         """Return the chance, by hash, that the rewards of a prompt differ in a group of new answers.

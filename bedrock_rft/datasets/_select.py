@@ -66,9 +66,11 @@ class Selection(ShortRepr):
             clip(f"{sanitize_line(self.path.name)}: kept {self.kept:,} of {self.records:,} records"),
             f"  dropped    {dropped or 'none'}",
         ]
-        if self.before is not None and self.after is not None:
-            groups = f"{self.before.no_signal:.0%} of the groups before, {self.after.no_signal:.0%} after"
-            lines += wrap(f"no signal  {groups}, expected in groups of {self.after.group_size}", further=" " * 13)
+        signals = [one for one in (self.before, self.after) if one is not None]
+        if len(signals) > 1:
+            before, after = (f"{one.no_signal:.0%} [{1 - one.high:.0%}, {1 - one.low:.0%}]" for one in signals)
+            text = f"{before} of the groups before, {after} after, expected in groups of {signals[1].group_size}"
+            lines += wrap(f"no signal  {text}", further=" " * 13)
         else:
             lines.append("  no signal  unknown, because no prompt has two answers")
         if self.unsampled:
@@ -150,7 +152,10 @@ def select(
     if order is not None:
         kept.sort(key=lambda line: _rank(table, line.prompt_hash, order))
     uncertain = sum(_is_uncertain(table, line.prompt_hash, low, high) for line in known)
-    before, after = _expect(table, [known, [line for line in known if line.decision == "kept"]], group_size)
+    chances = table.chances(group_size)
+    before = _expect(table, chances, known, group_size, selected=False)
+    selected = [line for line in known if line.decision == "kept"]
+    after = _expect(table, chances, selected, group_size, selected=True)
     dropped = [line for line in lines if line.decision != "kept"]
     with AtomicFile(note) as note_file:
         report = write_lines(target, _read_lines(source, kept), limits)
@@ -278,15 +283,15 @@ def _is_uncertain(table: Difficulty, prompt_hash: str, low: float, high: float) 
     return (lowest < low <= highest) or (lowest <= high < highest)
 
 
-def _expect(table: Difficulty, several: Sequence[Sequence[_Line]], group_size: int) -> list[Signal | None]:
-    """Return the expected signal of each list of records."""
-    chances = table.chances(group_size)
-    expected: list[Signal | None] = []
-    for lines in several:
-        known = [line.prompt_hash for line in lines if line.prompt_hash in chances]
-        samples = min((table.prompts[one].samples for one in known), default=0)
-        expected.append(mean_signal([chances[one] for one in known], samples, group_size) if known else None)
-    return expected
+def _expect(
+    table: Difficulty, chances: Mapping[str, float], lines: Sequence[_Line], group_size: int, *, selected: bool
+) -> Signal | None:
+    """Return the expected signal of records; None if it is unknown."""
+    known = [line.prompt_hash for line in lines if line.prompt_hash in chances]
+    if not known:
+        return None
+    samples = min(table.prompts[one].samples for one in known)
+    return mean_signal([chances[one] for one in known], samples, group_size, selected=selected)
 
 
 def _describe(table: Difficulty, line: _Line) -> dict[str, Any]:

@@ -36,3 +36,14 @@ def test_rehearse(tmp_path: Path) -> None:
     assert "left out" in broken.stdout
     missing = run("rehearse.py", "--data", "none.jsonl", cwd=tmp_path)
     assert (missing.returncode, missing.stderr[:6]) == (2, "error:")
+
+
+def test_prompts_are_selected(tmp_path: Path) -> None:
+    done = run("select_prompts.py", "--local", "--samples", 2, "--low", 0, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Difficulty of 150 prompts\n")
+    assert "\nselected.jsonl: kept " in done.stdout
+    kept = (tmp_path / "selected.jsonl").read_bytes().splitlines()
+    assert f"kept {len(kept)} of 150 records" in done.stdout
+    assert (tmp_path / "selected.selection.json").exists()
+    assert run("select_prompts.py", cwd=tmp_path).returncode == 2

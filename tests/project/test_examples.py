@@ -313,6 +313,7 @@ ELSEWHERE = {
     "rehearse.py",
     "reward_gsm8k.py",
     "reward_judge.py",
+    "select_prompts.py",
     "sweep_optuna.py",
     "watch_run.py",
 }

@@ -132,7 +132,7 @@ class LogSummary(Findings):
 
 @dataclass
 class _Tally:
-    """What is known of the invocations so far; errors are by request id."""
+    """The invocations of a log so far; errors are by request id."""
 
     reports: list[Mapping[str, float]] = field(default_factory=list[Mapping[str, float]])
     failed: dict[str, str] = field(default_factory=dict[str, str])
