@@ -142,8 +142,10 @@ class Figures(Findings):
             ("time", f"{format_time(self.first)} to {format_time(self.last)} UTC"),
             ("reward", f"mean {self.mean:.3f}; {self.pass_rate:.1%} pass (at least {self.pass_mark:g})"),
             ("prompts", solved if self.prompts <= MOST_PROMPTS else f"of a random {MOST_PROMPTS:,}: {solved}"),
-            ("scoring", f"median {median * 1000:.1f} ms, p95 {high * 1000:.1f} ms, at most {longest:.2f} s a rollout"),
         ]
+        if not math.isnan(median):
+            times = f"median {median * 1000:.1f} ms, p95 {high * 1000:.1f} ms, at most {longest:.2f} s for one rollout"
+            facts.append(("scoring", times))
         versions = self.origins.get("version", {})
         if len(versions) > 1:
             facts.append(("versions", ", ".join(f"{name} ({count:,})" for name, count in versions.items())))
@@ -201,4 +203,4 @@ def step_rows(report: Figures, most: int) -> list[list[str]]:
 
 def format_time(at: float) -> str:
     """Return a Unix time as text in UTC."""
-    return f"{datetime.fromtimestamp(at, timezone.utc):%Y-%m-%d %H:%M}"
+    return f"{datetime.fromtimestamp(at, timezone.utc):%Y-%m-%d %H:%M:%S}"

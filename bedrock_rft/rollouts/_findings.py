@@ -30,6 +30,8 @@ EQUAL_SIZES = 0.6
 """Share of the groups that must have the most frequent size; otherwise rollouts are missing."""
 LENGTH, PART_LENGTH = 0.5, 0.8
 """Correlations of reward and length, and of a part and length, within groups; the 95 % interval must lie beyond."""
+LENGTHS_VARY = 0.1
+"""Standard deviation of lengths within groups, as a share of the mean, from which on a correlation matters."""
 DECIDES = 0.95
 """Share of the reward's variance within groups that a dominating part explains."""
 RISE, STILL, CEILING = 0.15, 0.03, 0.1
@@ -146,6 +148,10 @@ def _length(tally: Tally, sample: Sequence[Answer]) -> Found:
     listed = ", ".join(f"{sanitize_line(name, 60)} {found.value:+.2f}" for name, found in list(parts.items())[:6])
     reason = f"the correlation within groups is {whole:+}{f'; of the parts: {listed}' if listed else ''}"
     paying = {name: found for name, found in parts.items() if _exceeds(found, PART_LENGTH)}
+    spread = math.sqrt(tally.within["length and reward"][1] * tally.answers) / max(1, tally.characters)
+    if spread < LENGTHS_VARY:
+        summary = f"The lengths of answers to one prompt differ by {spread:.0%} of their mean, too little to matter"
+        return Found(Finding("ok", "reward_length", summary, reason))
     if _exceeds(whole, LENGTH):
         more = "longer" if whole.value > 0 else "shorter"
         summary = f"Of answers to one prompt, the {more} ones get the higher rewards"

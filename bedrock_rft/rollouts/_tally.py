@@ -139,6 +139,7 @@ class Tally:
     least: float = math.inf
     greatest: float = -math.inf
     answers: int = 0
+    characters: int = 0
     longest: float = 0.0
     timeline: Timeline = field(default_factory=Timeline)
     errors: Counter[str] = field(default_factory=Counter[str])
@@ -198,6 +199,7 @@ class Tally:
         sums: list[tuple[Key, float]] = [(("rollouts", ""), 1), (("score", ""), score), (("passed", ""), passed)]
         if length is not None:
             self.answers += 1
+            self.characters += length
             sums += [(("answers", ""), 1), (("length", ""), length)]
         if record.error is not None:
             kind = record.error[:_PREVIEW] if len(self.errors) < _MOST_VALUES or record.error in self.errors else _OTHER
