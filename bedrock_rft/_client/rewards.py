@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from bedrock_rft.access._deployment.deploy import Deployment
     from bedrock_rft.access._deployment.logs import LogReader
     from bedrock_rft.rewards import RolloutLog
+    from bedrock_rft.rollouts import Rollouts
+    from bedrock_rft.rollouts._read import Time
     from bedrock_rft.types import Job, LambdaArn
 
 _ENDED = frozenset({"succeeded", "failed", "cancelled"})
@@ -306,6 +308,39 @@ class AsyncRewards(AsyncResource):
                 yield line
             await self._session.transport.sleep(POLL_SECONDS)
 
+    async def rollouts(
+        self,
+        source: object,
+        *,
+        job: Job | str | None = None,
+        since: Time | None = None,
+        until: Time | None = None,
+        follow: bool = False,
+    ) -> Rollouts:
+        """Return the rollouts that a reward recorded. They are read when you iterate over them.
+
+        ```python
+        for record in client.rewards.rollouts("my-reward", job=job):
+            print(record.time, record.score, record.answer)
+        ```
+
+        Args:
+            source: the value that `deploy` returned, its ARN, or its name; or the location of recorded rollouts, as
+                `bedrock_rft.rollouts.read` takes it.
+            job: a job, or its id: only rollouts of the time in which it ran. The records do not name their job, so
+                those of other jobs with the same reward at that time are included.
+            since: no records before this time: an aware datetime, Unix seconds, or ISO 8601 text.
+            until: no records from this time on.
+            follow: True begins with the newest hour, or at `since`, and then waits for new files.
+
+        Raises:
+            ConfigurationError: the function does not record rollouts, or there is no such folder.
+            APIError: a call failed.
+        """
+        from bedrock_rft._client.rollouts import find_rollouts
+
+        return await find_rollouts(self, self._session, source, job, since=since, until=until, follow=follow)
+
     async def _running_jobs(self, name: str, advice: str) -> AsyncIterator[Job]:
         """Yield the jobs that have not ended and need the function."""
         region = self._session.config.region
@@ -327,6 +362,7 @@ class Rewards(Resource):
     plan_destroy = blocking(AsyncRewards.plan_destroy)
     destroy = blocking(AsyncRewards.destroy)
     retrieve = blocking(AsyncRewards.retrieve)
+    rollouts = blocking(AsyncRewards.rollouts)
 
     @overload
     def logs(self, reward: object, *, since: float = 3600.0, follow: Literal[False] = False) -> LogLines: ...

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
+from bedrock_rft._core.atomic_file import AtomicFile
 from bedrock_rft.errors import DatasetError, MissingExtraError
 from bedrock_rft.rollouts._record import COLUMNS, Record
 
@@ -54,14 +57,15 @@ def to_polars(records: Iterable[Record]) -> pl.DataFrame:
     return frame
 
 
-def to_parquet(records: Iterable[Record], path: str | os.PathLike[str]) -> None:
+def to_parquet(records: Iterable[Record], path: str | os.PathLike[str]) -> int:
     """Write all records to a Parquet file, as `Rollouts.to_parquet` describes."""
     pl = _polars("to_parquet()")
     target = Path(path).expanduser()
     try:
         with TemporaryDirectory(dir=target.parent, prefix=".rollouts-") as folder:
-            parts = list[str]()
+            parts, count = list[str](), 0
             for chunk in chain(_chunks(records), [[]]):
+                count += len(chunk)
                 parts.append(f"{folder}/{len(parts)}.parquet")
                 _polars_frame(pl, chunk).write_parquet(parts[-1])
             whole = f"{folder}/whole.parquet"
@@ -69,6 +73,42 @@ def to_parquet(records: Iterable[Record], path: str | os.PathLike[str]) -> None:
             Path(whole).replace(target)
     except OSError as error:
         raise DatasetError(f"Cannot write {target}: {error.strerror or error}.") from error
+    return count
+
+
+def to_jsonl(records: Iterable[Record], path: str | os.PathLike[str]) -> int:
+    """Write all records to a file of JSON lines, and return their number."""
+    return _write(path, (f"{_encode(record.to_dict())}\n" for record in records))
+
+
+def to_csv(records: Iterable[Record], path: str | os.PathLike[str]) -> int:
+    """Write all records to a CSV file, and return their number."""
+
+    def rows() -> Iterator[str]:
+        for record in records:
+            values = (getattr(record, name) for name in COLUMNS)
+            yield _csv_line(
+                value if value is None or isinstance(value, (str, int, float)) else _encode(value) for value in values
+            )
+
+    return _write(path, chain([_csv_line(COLUMNS)], rows())) - 1
+
+
+def _write(path: str | os.PathLike[str], lines: Iterable[str]) -> int:
+    """Write lines to a file, and return their number."""
+    count = 0
+    with AtomicFile(path) as file:
+        for line in lines:
+            file.write(line.encode("utf-8", "replace"))
+            count += 1
+        file.commit()
+    return count
+
+
+def _csv_line(values: Iterable[object]) -> str:
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator="\n").writerow(values)
+    return stream.getvalue()
 
 
 def _polars(method: str) -> Any:

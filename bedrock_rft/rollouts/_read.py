@@ -10,9 +10,10 @@ import re
 import threading
 import zlib
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from copy import copy
 from datetime import datetime, timedelta, timezone
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
@@ -122,7 +123,7 @@ class Rollouts(Iterable[Record]):
         self.problems: list[Problem] = []
         self.skipped = 0
         self._source, self._period, self._function, self._follow = source, period, function, follow
-        self._closed = threading.Event()
+        self._closed, self._keep = threading.Event(), list[Callable[[Record], bool]]()
 
     def __repr__(self) -> str:
         return f"Rollouts({self.location!r})"
@@ -138,6 +139,12 @@ class Rollouts(Iterable[Record]):
     def close(self) -> None:
         """End all iterations, also one that waits for new files in another thread."""
         self._closed.set()
+
+    def filter(self, keep: Callable[[Record], bool]) -> Rollouts:
+        """Return only those rollouts for which a function returns True, as in `filter(lambda record: record.error)`."""
+        chosen = copy(self)
+        chosen._keep = [*self._keep, keep]
+        return chosen
 
     def difficulty(self, *, pass_mark: float = 1.0) -> Difficulty:
         """Return the difficulty of each prompt, for `datasets.select`. Rollouts whose reward failed are left out.
@@ -209,7 +216,7 @@ class Rollouts(Iterable[Record]):
         self.problems, self.skipped = [], 0
         files = self._new_files() if self._follow else iter([self._files(self._hours(self._period))])
         period, function = self._period, self._function
-        everything = period == Period() and function is None
+        everything = period == Period() and function is None and not self._keep
         for found in files:
             for file, block, first in self._blocks(found):
                 records, problems = parse_block(block)
@@ -218,7 +225,11 @@ class Rollouts(Iterable[Record]):
                 for record in records:
                     if self._closed.is_set():
                         return
-                    if everything or (period.contains(record.time) and function in {None, record.function}):
+                    if everything or (
+                        period.contains(record.time)
+                        and function in {None, record.function}
+                        and all(keep(record) for keep in self._keep)
+                    ):
                         yield record
         if self.skipped:
             warn(
@@ -245,8 +256,8 @@ class Rollouts(Iterable[Record]):
 
         return to_polars(self)
 
-    def to_parquet(self, path: str | os.PathLike[str]) -> None:
-        """Write a Parquet file with the columns of `to_pandas`, in chunks, so that memory stays small.
+    def to_parquet(self, path: str | os.PathLike[str]) -> int:
+        """Write a Parquet file with the columns of `to_pandas`, in chunks, and return the number of rollouts.
 
         Raises:
             MissingExtraError: polars is not installed (extra 'polars').
@@ -254,7 +265,25 @@ class Rollouts(Iterable[Record]):
         """
         from bedrock_rft.rollouts._frames import to_parquet
 
-        to_parquet(self, path)
+        return to_parquet(self, path)
+
+    def to_jsonl(self, path: str | os.PathLike[str]) -> int:
+        """Write one file of JSON lines, and return the number of rollouts. Raises `DatasetError` if that fails."""
+        from bedrock_rft.rollouts._frames import to_jsonl
+
+        return to_jsonl(self, path)
+
+    def to_csv(self, path: str | os.PathLike[str]) -> int:
+        """Write comma-separated values, and return the number of rollouts. Needs no library.
+
+        The columns are the keys of the record; values that are no text and no number are JSON text.
+
+        Raises:
+            DatasetError: the file cannot be written.
+        """
+        from bedrock_rft.rollouts._frames import to_csv
+
+        return to_csv(self, path)
 
     def _hours(self, period: Period) -> dict[str, list[str]]:
         """Return the folders of each hour of the period; those of files outside such folders have the hour ''."""

@@ -20,7 +20,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "metrics": {},
     "truncated": (),
 }
-_NUMBER = {float, int}
+_OBJECT, _NUMBER = {dict}, {float, int}
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,7 @@ def parse_block(block: bytes) -> tuple[list[Record], list[tuple[int, str]]]:
     """Return the records of whole lines, and the number of each other line, from 1, with the reason."""
     records, problems = list[Record](), list[tuple[int, str]]()
     for number, row in _parse_rows(block, problems):
-        kind: type[Any] = type(row)
-        if kind is not dict:
+        if type(row) not in _OBJECT:
             problems.append((number, "not a JSON object"))
         elif type(row.get("time")) is not str:
             problems.append((number, "not a recorded rollout: it has no time"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import threading
 import warnings
@@ -12,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 from support.moto_server import Aws
 from support.rollout_files import write_rollouts
 
 from bedrock_rft import rollouts
-from bedrock_rft.errors import BedrockRFTWarning, ConfigurationError, NotFoundError
+from bedrock_rft.errors import APIConnectionError, BedrockRFTWarning, ConfigurationError, NotFoundError
 
 STEPS, ROLLOUTS = 12, 96  # two hours, of which the first has six steps
 
@@ -104,6 +106,35 @@ def test_s3_is_read_like_a_folder(recorded: tuple[Path, list[dict[str, Any]]], b
     assert not [*rollouts.read("s3://recordings/some/pre")]
     with pytest.raises(NotFoundError, match="There is no bucket 'nothing-here'"):
         next(iter(rollouts.read("s3://nothing-here/x")))
+
+
+class Flaky:
+    """S3 with one object, whose first downloads are interrupted."""
+
+    def __init__(self, content: bytes, failures: int) -> None:
+        self.content, self.failures = content, failures
+
+    def list_objects_v2(self, **_: Any) -> dict[str, Any]:
+        modified = datetime.now(timezone.utc)
+        return {"Contents": [{"Key": "p/a.jsonl.gz", "Size": len(self.content), "LastModified": modified}]}
+
+    def get_object(self, **_: Any) -> dict[str, Any]:
+        self.failures -= 1
+        body: Any = io.BytesIO(self.content)
+        if self.failures >= 0:
+            body.read = self.fail
+        return {"Body": body}
+
+    @staticmethod
+    def fail(_: int) -> bytes:
+        raise ReadTimeoutError(endpoint_url="https://s3.example.org")
+
+
+def test_an_interrupted_download_is_repeated() -> None:
+    content = gzip.compress(line("2026-11-28T14:00:00.000000Z").encode())
+    assert len([*rollouts.read("s3://b/p", client=Flaky(content, 2))]) == 1
+    with pytest.raises(APIConnectionError, match=r"of p/a\.jsonl\.gz was interrupted: ReadTimeoutError"):
+        next(iter(rollouts.read("s3://b/p", client=Flaky(content, 9))))
 
 
 def test_a_large_file_is_streamed(tmp_path: Path) -> None:
