@@ -34,8 +34,8 @@ OTHERS = frozenset({".", "aws", "curl", "docker", "export", "make", "pip", "pyth
 JOB = frozenset({"JOB", "ftjob-…"})
 """Words in commands that stand for the id of the page's last job."""
 
-DATA = frozenset({"dockerfile", "json", "powershell", "toml", "yaml"})
-"""Languages of files that are shown; JSON is parsed."""
+DATA = frozenset({"dockerfile", "json", "powershell", "sql", "toml", "yaml"})
+"""Languages of files that are shown; JSON is parsed. `test_rollouts_queries.py` runs the SQL."""
 
 BUILT = frozenset({"{eval-rst}", "{generated}", "{root-file}", "{toctree}"})
 """Directives of the site."""
