@@ -18,7 +18,7 @@ def test_recorded_rollouts_are_scored_again(tmp_path: Path) -> None:
     found = rollouts.read(tmp_path / "recorded")
     found.to_jsonl(tmp_path / "all.jsonl")
     for rows in (found, tmp_path / "recorded", next((tmp_path / "recorded").rglob("*.gz")), tmp_path / "all.jsonl"):
-        scored = [*rewards.score(rewards.Numeric(), rows)]  # type: ignore[arg-type]
+        scored = [*rewards.score(rewards.Numeric(), rows)]
         assert [one.id for one in scored] == [one["rollout_id"] for one in written]
         assert [one.score for one in scored] == [one["parts"]["correct"] for one in written]
 

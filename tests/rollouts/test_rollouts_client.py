@@ -45,7 +45,7 @@ def test_a_deployed_reward_knows_its_location(here: Here, aws_client: Client, re
 
 
 def test_a_reward_that_does_not_record_is_an_error(here: Here, aws_client: Client) -> None:
-    assert here
+    assert here.gate.writes == []
     aws_client.rewards.deploy(build_package(), name="sums", check=False)
     with pytest.raises(ConfigurationError, match="sums does not record rollouts"):
         aws_client.rewards.rollouts("sums")
