@@ -188,7 +188,7 @@ def problem(rng: random.Random) -> dict[str, Any]:
 
 def problems(count: int, seed: int) -> Iterator[dict[str, Any]]:
     """Return `count` different problems."""
-    rng = random.Random(seed)  # noqa: S311 - seeded draws, nothing secret
+    rng = random.Random(seed)
     text = set[str]()
     while len(text) < count:
         record = problem(rng)

@@ -145,7 +145,7 @@ class Sweep(ShortRepr):
         for trial in self.trials:
             scores = [("reward", trial.score("reward")), ("validation", trial.score())]
             shown = "".join(f"  {name} {value:.3f}" for name, value in scores if value is not None)
-            job = f"  {sanitize_line(trial.job.id, 40)}" if trial.job else ""
-            lines.append(clip(f"  {sanitize_line(trial.status, 16):<16}  {sanitize_line(trial.label)}{shown}", WIDTH))
-            lines += [f"                  {job.strip()}"] if job else []
+            row = f"  {sanitize_line(trial.status, 16):<16}  {sanitize_line(trial.label)}"
+            lines += [f"{row}{shown}"] if len(row + shown) <= WIDTH else [clip(row), f"{'':18}{shown}"]
+            lines += [clip(f"{'':20}{sanitize_line(trial.job.id, 80)}")] if trial.job else []
         return "\n".join([*lines, *(wrap(self.held) if self.held else [])])
