@@ -227,13 +227,13 @@ def held():
         if id(one) in seen or one is needles or one is waiting or one is seen:
             continue
         seen.add(id(one))
-        if isinstance(one, (str, bytes)):
+        if issubclass(type(one), (str, bytes)):  # not isinstance, which loads what OpenAI's lazy proxies refer to
             text = one if isinstance(one, str) else one.decode("latin-1")
             if len(text) > 20 and (a in text or b in text or c in text or d in text):
                 yield text[:7]
         else:
             waiting += gc.get_referents(one)
-        if isinstance(one, dict):
+        if issubclass(type(one), dict):
             waiting += dict.keys(one)  # which the collector leaves out where they are texts
 
 for mode in ("api_key", "aws"):
