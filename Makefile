@@ -27,7 +27,8 @@ check: $(VENV)/.check
 
 # The site, in build/docs. A warning, such as one about a dead link, is an error. Needs Python 3.11.
 docs: $(VENV)/.docs
-	$(BIN)/python -m sphinx -q -E -n -W --keep-going -d build/doctrees docs build/docs
+	@rm -rf build/docs build/doctrees
+	$(BIN)/python -m sphinx -q -n -W --keep-going -d build/doctrees docs build/docs
 
 # Tries every fault of docs/reliability.md, and writes that page.
 matrix: $(VENV)/.test

@@ -29,6 +29,7 @@ highlight_language = "default"
 add_module_names = False
 autodoc_member_order = "bysource"
 autodoc_class_signature = "mixed"
+autodoc_default_options = {"exclude-members": "model_config"}
 myst_heading_anchors = 4
 html_theme = "furo"
 html_title = f"bedrock_rft {release}"

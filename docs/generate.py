@@ -86,7 +86,9 @@ def messages(kind: str) -> str:
         text = " ".join(_template(call.args[0] if call.args else None, values).split())
         if len(text.replace("…", "").strip()) >= _LITERAL:
             found.add(text)
-    return _text("\n".join(sorted(found, key=str.lower))) if found else "The service's own text is the message."
+    if not found:
+        return "The message is a text of the service or of the system."
+    return "Messages:\n\n" + "\n".join(f"- `` {text} ``" for text in sorted(found, key=str.lower))
 
 
 def codes(area: str) -> str:
