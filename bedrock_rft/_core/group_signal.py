@@ -17,7 +17,7 @@ from bedrock_rft._core.text import ShortRepr
 
 _SAME_DIGITS = 9
 _RATES = [place / 100 for place in range(101)]
-_ITERATIONS = 400
+_ITERATIONS, _FEWEST_ITERATIONS, _FITTED_RESULTS = 400, 20, 40_000
 _TWO = 2  # pass or fail
 
 
@@ -105,7 +105,7 @@ def signal_chances(groups: Sequence[Sequence[float]], size: int) -> list[float]:
     two = len(values) <= _TWO
     top = max(values)
     pairs = [(each[top] if two else max(each.values()), each.total()) for each in counts]
-    likelihoods = {pair: _likelihoods(*pair) for pair in pairs}
+    likelihoods = {pair: _likelihoods(*pair) for pair in dict.fromkeys(pairs)}
     weights = _fit_rates(Counter(pairs), likelihoods)
     differ = [1 - rate**size - (1 - rate) ** size * two for rate in _RATES]
     chances: dict[tuple[int, int], float] = {}
@@ -140,7 +140,8 @@ def _fit_rates(
     shares = [prompts / sum(pairs.values()) for prompts in pairs.values()]
     rows = [likelihoods[pair] for pair in pairs]
     columns = list(zip(*rows, strict=True))
-    for _ in range(_ITERATIONS):
+    # Many different results are those of many answers, which need less of the distribution of the others.
+    for _ in range(max(_FEWEST_ITERATIONS, min(_ITERATIONS, _FITTED_RESULTS // len(rows)))):
         scales = [share / sum(map(mul, weights, row)) for share, row in zip(shares, rows, strict=True)]
         weights = [weight * sum(map(mul, scales, column)) for weight, column in zip(weights, columns, strict=True)]
     return weights
