@@ -17,7 +17,7 @@ _WIDE, _HIGH = 800, 200
 _STYLE = """
 .rft-rollouts{font:15px/1.5 system-ui,sans-serif;max-width:80rem;margin:auto;overflow-wrap:anywhere}
 .rft-rollouts h2{font-size:1.3rem;margin:1rem 0 .5rem}.rft-rollouts h3{font-size:1.05rem;margin:1.8rem 0 .4rem}
-.rft-rollouts table{border-collapse:collapse;font:inherit}
+.rft-rollouts table{border-collapse:collapse;font:inherit;margin:.5rem 0}
 .rft-rollouts th,.rft-rollouts td{padding:.25rem .8rem .25rem 0;text-align:left;vertical-align:top;
  border-bottom:1px solid #8884}
 .rft-rollouts td.n,.rft-rollouts th.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
