@@ -14,7 +14,7 @@ _COMMANDS = {
     "key": ("account", "Print a short-term API key."),
     "data": ("data", "Check, split and convert training files."),
     "reward": ("reward", "Check, deploy and invoke reward functions."),
-    "rollouts": ("rollouts", "Show and export recorded rollouts."),
+    "rollouts": ("rollouts", "Show, export and judge recorded rollouts."),
     "rehearse": ("rehearse", "Rehearse a job on this machine."),
     "files": ("files", "Upload and manage files of the service."),
     "jobs": ("jobs", "Create, follow and compare jobs."),

@@ -6,13 +6,15 @@ import json
 import textwrap
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import click
 
-from bedrock_rft._cli.command import Group
-from bedrock_rft._cli.output import Columns, first, note, print_text, show_list
+from bedrock_rft._cli.command import Group, many
+from bedrock_rft._cli.failures import FOUND_ERRORS, finish
+from bedrock_rft._cli.output import Columns, first, note, print_text, show_findings, show_list
 from bedrock_rft._cli.output import show as print_result
 from bedrock_rft._cli.settings import open_client, settings
 from bedrock_rft._core.text import sanitize_text
@@ -33,27 +35,29 @@ _COLUMNS: Columns = {
 
 rollouts = Group(
     "rollouts",
-    help="Show and export recorded rollouts. A LOCATION is s3://bucket/prefix, a folder, "
+    help="Show, export and judge recorded rollouts. A LOCATION is s3://bucket/prefix, a folder, "
     "a file, or the name or the ARN of a deployed reward that records.",
 )
 
 _location = click.argument("location", metavar="LOCATION")
 
 
-def _selection(function: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(
-        (
-            click.option("--since", metavar="TIME", help="None before this time, as 2026-11-28T14:00 in UTC."),
-            click.option("--until", metavar="TIME", help="None from this time on."),
-            click.option("--job", metavar="ID", help="Only the time in which this job ran."),
-            click.option("--min-score", type=float, metavar="SCORE", help="Lowest score."),
-            click.option("--max-score", type=float, metavar="SCORE", help="Highest score."),
-            click.option("--errors", is_flag=True, help="Only rollouts whose reward raised an error."),
-            click.option("--prompt", metavar="TEXT", help="Only prompts with this text, or with this hash."),
-        )
-    ):
-        function = option(function)
-    return function
+def _options(*options: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda function: reduce(lambda made, option: option(made), reversed(options), function)
+
+
+_period = _options(
+    click.option("--since", metavar="TIME", help="None before this time, as 2026-11-28T14:00 in UTC."),
+    click.option("--until", metavar="TIME", help="None from this time on."),
+    click.option("--job", metavar="ID", help="Only the time in which this job ran."),
+)
+_selection = _options(
+    _period,
+    click.option("--min-score", type=float, metavar="SCORE", help="Lowest score."),
+    click.option("--max-score", type=float, metavar="SCORE", help="Highest score."),
+    click.option("--errors", is_flag=True, help="Only rollouts whose reward raised an error."),
+    click.option("--prompt", metavar="TEXT", help="Only prompts with this text, or with this hash."),
+)
 
 
 @rollouts.command("show", shape="a list of bedrock_rft.rollouts.Record")
@@ -96,15 +100,46 @@ def export(location: str, path: str, **options: Any) -> None:
     print_result({"path": path, "rollouts": count}, text=f"{count:,} rollouts were written to {path}.", ids=[path])
 
 
+@rollouts.command("stats", shape="bedrock_rft.rollouts.RolloutReport")
+@_location
+@_period
+@many("--field", "fields", metavar="NAME", help="A record field to show pass rates by.")
+@click.option("--pass-mark", type=float, default=1.0, metavar="SCORE", help="Lowest score that passes. Default: 1.")
+@click.option("--out", metavar="FILE", type=click.Path(dir_okay=False),
+              help="Also write the report: .html for a page, .json for its data.")  # fmt: skip
+def stats(
+    location: str, job: str | None, fields: tuple[str, ...], pass_mark: float, out: str | None, **options: Any
+) -> None:
+    """Report rewards, groups, parts and errors, and what looks wrong.
+
+    With --job, rollouts are aligned with its steps. The exit code is 3 if there
+    are errors.
+    """
+    method = {".html": "to_html", ".json": "to_json", "": ""}.get(Path(out or "").suffix)
+    if method is None:
+        raise click.UsageError(f"{out} must end with .html or .json.")
+    events = None
+    if job is not None:
+        with open_client() as client:
+            events = list(client.jobs.events(job))
+    with _open(location, job=job, **options) as selected:
+        report = selected.report(events, fields=fields, pass_mark=pass_mark)
+    if out is not None:
+        getattr(report, method)(out)
+        note(f"The report was written to {out}.")
+    show_findings(report)
+    finish(0 if report.ok else FOUND_ERRORS)
+
+
 @contextmanager
 def _open(
     location: str,
     *,
     job: str | None,
-    min_score: float | None,
-    max_score: float | None,
-    errors: bool,
-    prompt: str | None,
+    min_score: float | None = None,
+    max_score: float | None = None,
+    errors: bool = False,
+    prompt: str | None = None,
     **options: Any,
 ) -> Generator[Any]:
     from bedrock_rft import rollouts as package

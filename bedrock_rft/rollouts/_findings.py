@@ -51,7 +51,7 @@ REWARDED_MARKERS, MANY_MARKERS = 0.01, 0.2
 REWARD_ERRORS, MANY_ERRORS = 0.001, 0.2
 """Shares of rollouts that could not be scored: a warning and an error."""
 _PERIODS, _FEW_PERIODS = 30, 9
-_SEED = 0
+_SEED, _ROUNDING = 0, 1e-9
 
 
 class Answer(NamedTuple):
@@ -72,16 +72,16 @@ def judge(tally: Tally) -> list[Found]:
     """Return all findings, each with its examples."""
     found = [_errors(tally)]
     if tally.rollouts < ENOUGH or tally.prompt_count < ENOUGH_PROMPTS:
-        summary = f"Fewer than {ENOUGH} rollouts or {ENOUGH_PROMPTS} prompts, so only errors were checked"
+        few = f"Fewer than {ENOUGH} rollouts or {ENOUGH_PROMPTS} prompts, so only errors were checked"
         reason = f"there are {tally.rollouts:,} rollouts of {tally.prompt_count:,} prompts"
-        return [*found, Found(Finding("unknown", "too_few", summary, reason))]
+        return [*found, Found(Finding("unknown", "too_few", few, reason))]
     found += [_signal(tally), *_parts(tally)]
     ordered = sorted(tally.sample, key=lambda one: one.at)
     sample = [Answer(one.record, one.features) for one in ordered if one.features is not None]
     if len(sample) < ENOUGH:
-        summary = "The answers were not recorded, so their texts and lengths were not checked"
+        missing = "The answers were not recorded, so their texts and lengths were not checked"
         remedy = 'Record with include=("prompt", "answer")'
-        return [*found, Found(Finding("unknown", "no_answers", summary, "", remedy))]
+        return [*found, Found(Finding("unknown", "no_answers", missing, "", remedy))]
     third = len(sample) // 3
     first, last = sample[:third], sample[-third:]
     return [
@@ -104,7 +104,7 @@ def _errors(tally: Tally) -> Found:
     most = tally.errors.most_common(3)
     kinds = "; ".join(f"{sanitize_line(kind, 100)} ({number:,})" for kind, number in most)
     summary = f"{count:,} of {tally.rollouts:,} rollouts ({share:.1%}) could not be scored"
-    remedy = "Correct the reward, and check it with client.rewards.check(…)" if level != "ok" else ""
+    remedy = "Correct the reward, and run rewards.check on it" if level != "ok" else ""
     finding = Finding(level, "reward_errors", summary, f"the most frequent errors are {kinds}", remedy)
     return Found(finding, [tally.failed[kind] for kind, _ in most])
 
@@ -114,9 +114,9 @@ def _signal(tally: Tally) -> Found:
     size, most = sizes.most_common(1)[0]
     if size == 1 or most < EQUAL_SIZES * sum(sizes.values()) or tally.groups < ENOUGH_GROUPS:
         shown = ", ".join(f"{number:,} of {each}" for each, number in sizes.most_common(3))
-        summary = "Groups could not be recognised, so the share without signal is not known"
+        unclear = "Groups could not be recognised, so the share without signal is not known"
         reason = f"groups by their number of rollouts: {shown}; only a sample, or too little, may be recorded"
-        return Found(Finding("unknown", "no_signal", summary, reason, "Record all rollouts, with sample=1.0"))
+        return Found(Finding("unknown", "no_signal", unclear, reason, "Record all rollouts, with sample=1.0"))
     value = tally.no_signal / tally.groups
     share = Interval(value, *agresti_coull(value, tally.groups))
     summary = f"{_percent(share)} of {tally.groups:,} groups of {size} have equal rewards, so they give no signal"
@@ -214,38 +214,50 @@ class _Change:
 
 def _parts(tally: Tally) -> Iterator[Found]:
     periods = [sums for *_, sums in tally.timeline.merged(_PERIODS)]
-    changes: dict[str, _Change] = {}
-    for name, (low, high) in tally.part_ranges.items():
-        if high - low > 1e-9 * max(1.0, abs(low)):
-            changes[name] = _Change(tally, name, periods)
-            continue
-        summary = f"The part '{sanitize_line(name, 60)}' is {low:g} for every rollout, so it changes no advantage"
-        reason, remedy = f"it was given {tally.part_sums[name][0]:,.0f} times", "Correct it, or remove it"
-        level: Severity = "ok" if low == 1 else "warning"  # 1 is full credit
-        yield Found(Finding(level, "part_constant", summary, reason, remedy if level == "warning" else ""))
-    known = {name: one for name, one in changes.items() if one.is_known}
-    pairs = [(up, other) for up in known.values() for other in known.values() if up.rises and other.stays_behind(up)]
-    if pairs:
-        up, other = max(pairs, key=lambda pair: pair[0].value - pair[1].value)
-        reason = "means of the first and the last third of the rollouts; the difference exceeds their noise"
-        remedy = "Read the last answers: perhaps only the easy part is learned; give the other one more weight"
-        newest = [one.record for one in sorted(tally.sample, key=lambda one: one.at)[-3:]]
-        yield Found(Finding("warning", "parts_diverge", f"Part {up}, while part {other}", reason, remedy), newest)
-    elif len(tally.part_sums) > 1 and known:
-        yield Found(Finding("ok", "parts_diverge", "No part of the reward is known to rise at another one's cost"))
-    elif len(tally.part_sums) > 1:
-        reason = "there are too few periods, or all parts are constant"
-        yield Found(Finding("unknown", "parts_diverge", "The trends of the parts are not known", reason))
-    for name, change in known.items():
-        found = tally.correlation(f"part {name} and reward")
+    varying = {name for name, (low, high) in tally.part_ranges.items() if high - low > _ROUNDING * max(1.0, abs(low))}
+    yield from (_constant(tally, name) for name in tally.part_ranges if name not in varying)
+    changes = [_Change(tally, name, periods) for name in tally.part_ranges if name in varying]
+    known = [change for change in changes if change.is_known]
+    if len(tally.part_sums) > 1:
+        yield _drift(tally, known)
+    for change in known:
+        behind = [one for one in known if one is not change and one.stays_behind(change)]
+        found = tally.correlation(f"part {change.name} and reward")
         share = 0.0 if found is None else found.value**2
-        ignored = [one for one in known.values() if one is not change and one.stays_behind(change)]
-        if share >= DECIDES and ignored and not change.stays_behind(ignored[0]):
-            shown = sanitize_line(name, 60)
-            summary = f"The part '{shown}' alone decides the reward, and part {ignored[0]}"
-            reason = f"'{shown}' explains {share:.0%} of the differences of rewards within groups"
-            remedy = "Bring the parts to one scale, or change their weights"
-            yield Found(Finding("warning", "part_dominates", summary, reason, remedy))
+        if share >= DECIDES and behind and not change.stays_behind(behind[0]):
+            yield _domination(change, behind[0], share)
+
+
+def _constant(tally: Tally, name: str) -> Found:
+    value = tally.part_ranges[name][0]
+    summary = f"The part '{sanitize_line(name, 60)}' is {value:g} for every rollout, so it changes no advantage"
+    reason = f"it was given {tally.part_sums[name][0]:,.0f} times"
+    if value == 1:  # full credit
+        return Found(Finding("ok", "part_constant", summary, reason))
+    return Found(Finding("warning", "part_constant", summary, reason, "Correct it, or remove it"))
+
+
+def _drift(tally: Tally, known: Sequence[_Change]) -> Found:
+    if not known:
+        reason = "there are too few periods, or all parts are constant"
+        return Found(Finding("unknown", "parts_diverge", "The trends of the parts are not known", reason))
+    pairs = [(up, other) for up in known for other in known if up.rises and other.stays_behind(up)]
+    if not pairs:
+        return Found(Finding("ok", "parts_diverge", "No part of the reward is known to rise at another one's cost"))
+    up, other = max(pairs, key=lambda pair: pair[0].value - pair[1].value)
+    summary = f"The part {up}, while the part {other}"
+    reason = "means of the first and the last third of the rollouts; the difference exceeds their noise"
+    remedy = "Read the last answers: perhaps only the easy part is learned; give the other one more weight"
+    newest = [one.record for one in sorted(tally.sample, key=lambda one: one.at)[-3:]]
+    return Found(Finding("warning", "parts_diverge", summary, reason, remedy), newest)
+
+
+def _domination(change: _Change, ignored: _Change, share: float) -> Found:
+    name = sanitize_line(change.name, 60)
+    summary = f"The part '{name}' alone decides the reward, and the part {ignored}"
+    reason = f"'{name}' explains {share:.0%} of the differences of rewards within groups"
+    remedy = "Bring the parts to one scale, or change their weights"
+    return Found(Finding("warning", "part_dominates", summary, reason, remedy))
 
 
 def _copies(last: Sequence[Answer]) -> Found:

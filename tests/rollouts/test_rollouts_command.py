@@ -90,3 +90,25 @@ def test_export(recorded: tuple[Path, list[dict[str, Any]]], suffix: str, tmp_pa
 
         assert pl.read_parquet(out)["rollout_id"].to_list() == [one["rollout_id"] for one in expected]
     assert command("rollouts", "export", folder, tmp_path / "out.txt").code == 2
+
+
+def test_stats_report_and_write_it(tmp_path: Path) -> None:
+    write_rollouts(tmp_path / "recorded", steps=9, groups=12, samples=8, behaviour="length_hack")
+    done = command("rollouts", "stats", tmp_path / "recorded", "--field", "level", "--out", tmp_path / "report.html")
+    assert (done.code, done.err) == (0, f"The report was written to {tmp_path / 'report.html'}.\n")
+    assert max(map(len, done.out.splitlines())) <= 80
+    assert "the longer ones get the higher rewards" in " ".join(done.out.split())
+    assert "level  rollouts" in done.out
+    assert (tmp_path / "report.html").read_text("utf-8").startswith("<!doctype html>")
+    found = command("rollouts", "stats", tmp_path / "recorded", "--since", "2026-11-28T15:00", "-o", "json").json
+    assert found["rollouts"] == 3 * 96
+    assert found["ok"] is True
+
+
+def test_stats_of_a_reward_with_errors_end_with_3(recorded: tuple[Path, list[dict[str, Any]]]) -> None:
+    folder, _ = recorded
+    done = command("rollouts", "stats", folder, "-o", "quiet")
+    assert (done.code, done.out) == (3, "reward_errors\n")
+    wrong = command("rollouts", "stats", folder, "--out", "report.pdf")
+    assert wrong.code == 2
+    assert "must end with .html or .json" in wrong.err
