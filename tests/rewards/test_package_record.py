@@ -11,6 +11,7 @@ import pytest
 
 from bedrock_rft import ConfigurationError
 from bedrock_rft.rewards import Handler, Numeric, Package, RolloutLog, package
+from bedrock_rft.rewards._runtime.recorded import recorded
 
 KEY = "arn:aws:kms:us-west-2:123456789012:key/1234abcd"
 FILE = """
@@ -75,7 +76,6 @@ def test_without_a_recording_nothing_of_it_is_packaged(file: str) -> None:
     ("name", "record", "reason"),
     [
         ("grades.py:grade", "s3://B", "record: location is 's3://B'"),
-        ("grades.py:other", "s3://rollouts", "needs a Reward or a Handler"),
         ("lambda_function.py:records", "s3://rollouts", "is the entry point itself"),
     ],
 )
@@ -89,6 +89,24 @@ def score_nothing(_: object, __: object) -> list[object]:
     return []
 
 
-def test_a_function_of_an_event_cannot_record() -> None:
-    with pytest.raises(ConfigurationError, match="needs a Reward or a Handler"):
-        package(score_nothing, record="s3://rollouts")
+def test_a_function_of_an_event_records_too(file: str) -> None:
+    for function in (score_nothing, f"{file}:other"):
+        made = package(function, record="s3://rollouts")
+        assert made.record == RolloutLog("s3://rollouts")
+        assert "lambda_handler = recorded(" in entry_point(made)
+
+
+def test_a_recorded_function_returns_its_results_with_the_metric(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def score(event: Any, _: Any) -> Any:
+        return [{"id": one["id"], "aggregate_reward_score": 0.5} for one in event] if event else "nothing"
+
+    event = [{"id": "a", "messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]}]
+    entry = recorded(score, RolloutLog(str(tmp_path)))
+    assert entry(event) == score(event, None)
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "reward")
+    metric = {"name": "rollout_log_error", "value": 0.0, "type": "Metric"}
+    assert entry(event) == [{"id": "a", "aggregate_reward_score": 0.5, "metrics_list": [metric]}]
+    assert len(list(tmp_path.rglob("function=reward/*/*/*.jsonl.gz"))) == 1
+    assert entry([]) == "nothing"

@@ -70,7 +70,8 @@ def recording_steps(account: Account, record: RolloutLog | None, name: str) -> l
     share = "all rollouts" if record.sample >= 1 else f"{record.sample:.2%} of the rollouts"
     details = [
         f"{' and '.join(record.include) or 'no texts'} of {share} will be stored in {rollout_location(record, name)}",
-        f"whoever may read the bucket can read them; encrypted with {record.kms_key or 'the default of the bucket'}",
+        "everyone with read access to the bucket can read them",
+        f"encrypted with {record.kms_key or 'the default of the bucket'}",
         f"the bucket: {reason}" if verdict == "ok" else f"its region and owner could not be checked: {reason}",
     ]
     return [PlannedStep(Step("leave", "bucket", record.bucket, tuple(details)))]

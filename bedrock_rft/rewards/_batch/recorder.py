@@ -12,8 +12,7 @@ from uuid import uuid4
 
 from bedrock_rft._core.warnings import warn_once
 from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC, LOG_ERROR_METRIC, Score
-from bedrock_rft.rewards._runtime.rollout_log import Origin, RolloutLog, ScoredEntry, Source, describe_error
+from bedrock_rft.rewards._runtime.rollout_log import Origin, RolloutLog, ScoredEntry, Source, describe_error, read_score
 
 Recording = RolloutLog | str | os.PathLike[str] | None
 """Where and how to record: the settings, or only the location."""
@@ -24,7 +23,6 @@ _REQUESTS: Mapping[Source, str] = {
     "evaluation": "evaluate",
     "score": "score",
 }
-_FLOOR = "the reward function could not score it and gave its floor"
 
 
 def resolve_record(record: Recording) -> RolloutLog | None:
@@ -62,18 +60,9 @@ class RolloutRecorder:
     def write(self, entries: Sequence[Mapping[str, Any]], response: Sequence[Any], ids: Sequence[str]) -> None:
         """Record a batch: the rollouts, the valid response, and the ids that it uses. A failure is a warning."""
         items: dict[str, Mapping[str, Any]] = {item["id"]: item for item in response}
-        scored = [ScoredEntry(entry, _score(items[name])) for entry, name in zip(entries, ids, strict=True)]
+        scored = [ScoredEntry(entry, read_score(items[name])) for entry, name in zip(entries, ids, strict=True)]
         request = f"{_REQUESTS[self.source]}-{uuid4().hex}"
         try:
             self.log.write(Origin(self.function, self.source, request, datetime.now(timezone.utc)), scored)
         except Exception as error:  # noqa: BLE001 - scores are worth more than their record, and `redact` is the user's
             warn_once(f"Rollouts could not be recorded in {self.log.location}: {describe_error(error)}")
-
-
-def _score(item: Mapping[str, Any]) -> Score:
-    listed: Sequence[Mapping[str, Any]] = item.get("metrics_list") or ()
-    parts = {one["name"]: one["value"] for one in listed if one.get("type") == "Reward"}
-    metrics = {one["name"]: one["value"] for one in listed if one.get("type") != "Reward"}
-    failed = metrics.pop(ERROR_METRIC, 0.0) >= 1.0
-    metrics.pop(LOG_ERROR_METRIC, None)
-    return Score(float(item["aggregate_reward_score"]), parts, metrics, _FLOOR if failed else None)

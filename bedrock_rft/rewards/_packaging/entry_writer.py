@@ -62,33 +62,26 @@ def write_reward_sources(handler: Handler) -> Sources:
 
 
 def write_file_sources(module: str, name: str, record: RolloutLog | None) -> Sources:
-    """Write the entry point for a reward or a handler in a file, and the sources that `record` needs."""
+    """Write the entry point for a reward, a handler or a function in a file, and the sources that `record` needs."""
     writer = _Writer()
+    entry = f"import_module({module!r}).{name}"
+    if record is not None:
+        lines = writer.render_recorded(entry, record)
+        return writer.write(["from importlib import import_module", *lines])
     lines = [
-        f"lambda_handler = import_module({module!r}).{name}",
+        f"lambda_handler = {entry}",
         'if hasattr(lambda_handler, "leaves"):  # a reward; Lambda needs its handler',
         "    lambda_handler = lambda_handler.handler",
     ]
-    imports = ["from importlib import import_module"]
-    if record is not None:
-        lines += [
-            "if not isinstance(lambda_handler, Handler):",
-            '    raise TypeError("record= needs a Reward or a Handler, not another function")',
-            f"lambda_handler = replace(lambda_handler, record={writer.render_record(record)})",
-        ]
-        imports = [
-            "from dataclasses import replace",
-            *imports,
-            *(f"import {one}" for one, *_ in writer.modules.values()),
-        ]
-        imports.append(f"from {_PACKAGE} import Handler, RolloutLog")
-    return writer.write([*imports, "", *lines])
+    return writer.write(["from importlib import import_module", "", *lines])
 
 
-def write_function_sources(function: Callable[..., Any]) -> Sources:
+def write_function_sources(function: Callable[..., Any], record: RolloutLog | None = None) -> Sources:
     """Write the sources for a function of (event, context). Raises as `write_reward_sources`."""
     writer = _Writer()
     name = writer.add_function(function)
+    if record is not None:
+        return writer.write(writer.render_recorded(name, record))
     return writer.write([f"import {name.partition('.')[0]}", "", f"lambda_handler = {name}"])
 
 
@@ -140,6 +133,17 @@ class _Writer:
         written = [f"{name}={_literal(value, f'{name} of RolloutLog')}" for name, value in settings.items()]
         written.append(f"redact={self.add_function(redact) if callable(redact) else _literal(redact, 'redact')}")
         return f"RolloutLog({', '.join(written)})"
+
+    def render_recorded(self, entry: str, record: RolloutLog) -> list[str]:
+        """Return the imports and the statement for the entry point that records the rollouts of another one."""
+        settings = self.render_record(record)
+        return [
+            *(f"import {module}" for module in sorted(module for module, *_ in self.modules.values())),
+            f"from {_PACKAGE} import RolloutLog",
+            f"from {_PACKAGE}._runtime.recorded import recorded",
+            "",
+            f"lambda_handler = recorded({entry}, {settings})",
+        ]
 
     def _write_leaf(self, leaf: Leaf) -> str:
         kind = type(leaf)

@@ -190,9 +190,7 @@ def _collect_sources(reward: object, record: RolloutLog | None = None) -> Source
             raise ConfigurationError(f"{path.name} is already a package. Package the sources that it was made from.")
         return _from_file(path, name, record)
     if callable(reward):
-        if record is not None:
-            raise ConfigurationError("record= needs a Reward or a Handler, because another function records nothing.")
-        return write_function_sources(reward)
+        return replace(write_function_sources(reward, record), record=record)
     raise ConfigurationError(
         f"The reward is of type {type(reward).__name__}. Pass a Reward, a Handler, a function, a module or "
         "'file.py:name'."

@@ -14,6 +14,12 @@ class OutOfTimeError(KeyboardInterrupt):
     """Interrupts work in the main thread. Like Ctrl-C, it ends an event loop and passes `except Exception`."""
 
 
+def seconds_left(context: Any) -> float | None:
+    """Return the seconds until the deadline of Lambda's context object, or None if it has none."""
+    remaining: Callable[[], int] | None = getattr(context, "get_remaining_time_in_millis", None)
+    return remaining() / 1000 if callable(remaining) else None
+
+
 def run_until(
     work: Callable[[], object], deadline: float | None, *, interval: float = 0.25, new_thread: bool = False
 ) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
+from bedrock_rft.rewards._runtime.deadline import seconds_left
 from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC, LOG_ERROR_METRIC, Result, finite_float
 from bedrock_rft.rewards._runtime.scoring import Scorable, score_batch
 
@@ -74,7 +75,7 @@ class Handler:
             ValueError: the event does not contain rollouts.
         """
         entries = _parse_event(event)
-        seconds = _seconds_left(context)
+        seconds = seconds_left(context)
         scored = score_batch(self.reward, entries, floor=self.floor, concurrency=self.concurrency, seconds=seconds)
         scores = [score for score, _ in scored]
         errors = [score.error for score in scores if score.error is not None]
@@ -84,17 +85,11 @@ class Handler:
             from bedrock_rft.rewards._runtime.rollout_log import ScoredEntry, record_invocation
 
             whole = [ScoredEntry(entry, *one) for entry, one in zip(entries, scored, strict=True)]
-            failed = not record_invocation(self.record, whole, context, _seconds_left(context))
+            failed = not record_invocation(self.record, whole, context)
             scores = [replace(one, metrics={**one.metrics, LOG_ERROR_METRIC: float(failed)}) for one in scores]
         ids = [entry.get("id", "") if hasattr(entry, "get") else "" for entry in entries]
         results = [score.result(name) for name, score in zip(ids, scores, strict=True)]
         return cast("list[dict[str, Any]]", _without_excess(results))
-
-
-def _seconds_left(context: Any) -> float | None:
-    """Return the seconds until Lambda's deadline, or None if the context has none."""
-    remaining: Callable[[], int] | None = getattr(context, "get_remaining_time_in_millis", None)
-    return remaining() / 1000 if callable(remaining) else None
 
 
 def _parse_event(event: object) -> Sequence[Any]:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 from uuid import uuid4
 
-from bedrock_rft.rewards._runtime.deadline import OutOfTimeError, run_until
-from bedrock_rft.rewards._runtime.rollout import Rollout, Score, content_text
+from bedrock_rft.rewards._runtime.deadline import OutOfTimeError, run_until, seconds_left
+from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC, LOG_ERROR_METRIC, Rollout, Score, content_text
 
 VERSION = 1
 INCLUDABLE = ("prompt", "answer", "reference", "fields")
@@ -29,6 +29,7 @@ PACKAGE_HASH_VARIABLE = "BEDROCK_RFT_PACKAGE_HASH"
 
 Source: TypeAlias = Literal["lambda", "local_service", "rehearsal", "evaluation", "score"]
 
+_FLOOR = "the reward function could not score it and gave its floor"
 _REDACTED = "[redacted]"
 _MAX_SECONDS = 5.0
 """Longest time in seconds by which recording delays a response."""
@@ -41,11 +42,11 @@ _log = logging.getLogger("bedrock_rft.rewards")
 
 @dataclass(frozen=True)
 class RolloutLog:
-    """Where and how the rollouts of a reward are recorded: `Handler(reward, record=RolloutLog("s3://bucket/prefix"))`.
+    """Settings for recording the rollouts of a reward: `Handler(reward, record=RolloutLog("s3://bucket/prefix"))`.
 
     Each invocation writes one object of gzip-compressed JSON lines, named
     `…/function=NAME/date=2026-11-28/hour=14/REQUEST_ID.jsonl.gz` in UTC. Each line is one rollout, in the order of the
-    event; `docs/rollouts.md` describes its keys.
+    event; `docs/how-to/see-rollouts.md` describes its keys.
 
     Attributes:
         location: `s3://bucket/prefix` with a bucket of the function's account and region, or the path of a folder. The
@@ -174,7 +175,7 @@ class ScoredEntry:
 
 
 def make_record(log: RolloutLog, origin: Origin, scored: ScoredEntry) -> dict[str, Any]:
-    """Return the record of one rollout, redacted and cut as `log` says."""
+    """Return the record of one rollout, redacted and cut."""
     try:
         rollout, prompt_hash = Rollout.read(scored.entry), hash_prompt(scored.entry["messages"])
     except ValueError:  # an entry that is not a rollout; its score has the error
@@ -221,11 +222,22 @@ def encode(records: Sequence[Mapping[str, Any]]) -> bytes:
     return gzip.compress(text.encode("utf-8", "replace"), compresslevel=5, mtime=0)
 
 
-def record_invocation(log: RolloutLog, scored: Sequence[ScoredEntry], context: Any, seconds: float | None) -> bool:
+def read_score(item: Mapping[str, Any]) -> Score:
+    """Return the score of a result in the form that the service reads. It does not have the text of an error."""
+    listed: Sequence[Mapping[str, Any]] = item.get("metrics_list") or ()
+    parts = {str(one["name"]): float(one["value"]) for one in listed if one.get("type") == "Reward"}
+    metrics = {str(one["name"]): float(one["value"]) for one in listed if one.get("type") != "Reward"}
+    failed = metrics.pop(ERROR_METRIC, 0.0) >= 1
+    metrics.pop(LOG_ERROR_METRIC, None)
+    return Score(float(item["aggregate_reward_score"]), parts, metrics, _FLOOR if failed else None)
+
+
+def record_invocation(log: RolloutLog, scored: Sequence[ScoredEntry], context: Any) -> bool:
     """Record an invocation in Lambda and return whether that succeeded. A failure is logged, and never raised.
 
-    It takes at most half of `seconds`, the time that is left for the response, and at most five seconds.
+    It takes at most half of the time that is left for the response, and at most five seconds.
     """
+    seconds = seconds_left(context)
     limit = _MAX_SECONDS if seconds is None else min(_MAX_SECONDS, seconds / 2)
     failures = [f"it took longer than {limit:.1f} s"]
     arn = str(getattr(context, "invoked_function_arn", "")).split(":")
