@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bedrock_rft.access._deployment.logs import LogReader
     from bedrock_rft.rewards import RolloutLog
     from bedrock_rft.rollouts import Rollouts
-    from bedrock_rft.rollouts._read import Time
+    from bedrock_rft.rollouts._partitions import Time
     from bedrock_rft.types import Job, LambdaArn
 
 _ENDED = frozenset({"succeeded", "failed", "cancelled"})

@@ -6,8 +6,10 @@ import os
 from typing import Any
 
 from bedrock_rft.errors import BedrockRFTError
-from bedrock_rft.rollouts._read import Period, read
+from bedrock_rft.rollouts._loading import load_blocks
+from bedrock_rft.rollouts._partitions import Period, find_hours, list_files
 from bedrock_rft.rollouts._record import Record, parse_block
+from bedrock_rft.rollouts._source import open_source
 
 _COUNT = 3
 
@@ -27,11 +29,12 @@ class LatestRollouts:
     def __call__(self) -> tuple[Record, ...]:
         """Return them. A location that cannot be read yet is tried again the next time."""
         try:
-            found = read(self._location, client=self._client)
-            hours = found._hours(Period(self._newest[0] or None))
-            newest = max(found._files({hour: hours[hour] for hour in [max(hours)]})) if hours else None
+            source = open_source(self._location, self._client)
+            hours = find_hours(source, Period(self._newest[0] or None), None)
+            newest = max(list_files(source, {max(hours): hours[max(hours)]})) if hours else None
             if newest is not None and (newest[0], newest[1].path) != self._newest:
-                unsorted = (record for _, block, _ in found._blocks(iter([newest])) for record in parse_block(block)[0])
+                blocks = load_blocks(source, iter([newest]), lambda _file, _line, _reason: None)
+                unsorted = (record for block in blocks for record in parse_block(block.text)[0])
                 records = sorted(unsorted, key=lambda record: record.score)
                 places = {0, len(records) // 2, len(records) - 1} if records else set[int]()
                 self._records = tuple(records[place] for place in sorted(places))

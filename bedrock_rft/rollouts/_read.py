@@ -1,28 +1,23 @@
-"""Iterate over recorded rollouts: choose files by their partition, load them ahead, and keep time order."""
+"""`Rollouts`: iterate over recorded rollouts, follow new ones, and pass them to frames, reports and difficulty."""
 
 from __future__ import annotations
 
-import gzip
-import heapq
-import io
 import os
-import re
 import threading
-import zlib
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
 
+from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._core.warnings import warn
 from bedrock_rft.datasets import Difficulty
 from bedrock_rft.errors import ConfigurationError
+from bedrock_rft.rollouts._loading import load_blocks
+from bedrock_rft.rollouts._partitions import Period, Time, find_hours, list_files
 from bedrock_rft.rollouts._record import Problem, Record, parse_block
 from bedrock_rft.rollouts._source import File, Source, open_source
 
@@ -35,24 +30,8 @@ if TYPE_CHECKING:
     from bedrock_rft.rollouts._report import RolloutReport
     from bedrock_rft.types import Event
 
-Time = datetime | float | str
-"""A time: an aware datetime, Unix seconds, or ISO 8601 text, in UTC if it has no offset."""
-
-_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
-_PARTITION = re.compile(r"(function|date|hour)=([^/\\]+)")
-_BLOCK = 1 << 20
-_WHOLE = 4 << 20
-"""Bytes of the text of a file that is read at once, in a thread. Larger files are read in blocks."""
-_AHEAD = 12
-"""Files that are loaded ahead."""
-_WINDOW = 48
-"""Blocks that are merged by time: about as many invocations as end in one second."""
 _POLL = 2.0
 _MAX_PROBLEMS = 1000
-_TIME = re.compile(rb'"time":\s*"([^"]+)"')
-_DAMAGE = (OSError, EOFError, zlib.error)
-
-_Loaded = bytes | tuple[BinaryIO, io.BufferedReader]
 
 
 def read(
@@ -87,26 +66,7 @@ def read(
     Raises:
         ConfigurationError: there is no such folder or file, or a time cannot be read.
     """
-    period = Period(*(None if each is None else _to_text(each) for each in (since, until)))
-    return Rollouts(open_source(location, client), period, function, follow=follow)
-
-
-class Period(NamedTuple):
-    """A period of time, as text of the form in records; the end is not included."""
-
-    since: str | None = None
-    until: str | None = None
-
-    def touches(self, prefix: str) -> bool:
-        """Return whether a part of a day or an hour, such as `2026-11-28T14`, lies in the period."""
-        length = len(prefix)
-        return (self.since is None or prefix >= self.since[:length]) and (
-            self.until is None or prefix <= self.until[:length]
-        )
-
-    def contains(self, time: str) -> bool:
-        """Return whether a time lies in the period."""
-        return (self.since is None or time >= self.since) and (self.until is None or time < self.until)
+    return Rollouts(open_source(location, client), Period.parse(since, until), function, follow=follow)
 
 
 class Rollouts(Iterable[Record]):
@@ -126,7 +86,8 @@ class Rollouts(Iterable[Record]):
         self._closed, self._keep = threading.Event(), list[Callable[[Record], bool]]()
 
     def __repr__(self) -> str:
-        return f"Rollouts({self.location!r})"
+        period = "".join(f", {name}={time!r}" for name, time in self._period._asdict().items() if time)
+        return sanitize_line(f"Rollouts({self.location!r}{period})", 180)
 
     def __enter__(self) -> Self:
         return self
@@ -214,14 +175,14 @@ class Rollouts(Iterable[Record]):
 
     def __iter__(self) -> Iterator[Record]:
         self.problems, self.skipped = [], 0
-        files = self._new_files() if self._follow else iter([self._files(self._hours(self._period))])
+        files = self._new_files() if self._follow else iter([self._files(self._period)])
         period, function = self._period, self._function
         everything = period == Period() and function is None and not self._keep
         for found in files:
-            for file, block, first in self._blocks(found):
-                records, problems = parse_block(block)
+            for block in load_blocks(self._source, found, self._skip):
+                records, problems = parse_block(block.text)
                 for number, reason in problems:
-                    self._skip(file, first + number, reason)
+                    self._skip(block.file, block.lines_before + number, reason)
                 for record in records:
                     if self._closed.is_set():
                         return
@@ -285,144 +246,25 @@ class Rollouts(Iterable[Record]):
 
         return to_csv(self, path)
 
-    def _hours(self, period: Period) -> dict[str, list[str]]:
-        """Return the folders of each hour of the period; those of files outside such folders have the hour ''."""
-        found, waiting = defaultdict[str, list[str]](list), [""]
-        outer = dict(_PARTITION.findall(self.location))
-        while waiting:
-            path = waiting.pop()
-            names = outer | dict(_PARTITION.findall(path))
-            if "hour" in names:
-                found[f"{names.get('date', '')}T{names['hour']}"].append(path)
-                continue
-            folders, files = self._source.children(path)
-            if files:
-                found[""].append(path)
-            for folder in folders:
-                key, _, value = folder.partition("=")
-                wanted = {
-                    "function": self._function is None or value == folder_name(self._function),
-                    "date": period.touches(value),
-                    "hour": period.touches(f"{names.get('date', '')}T{value}"),
-                }
-                if wanted.get(key):
-                    waiting.append(f"{path}/{folder}" if path else folder)
-        return found
-
-    def _files(self, hours: Mapping[str, list[str]]) -> Iterator[tuple[str, File]]:
-        """Yield the hour and the file, in the order of hours and of modification."""
-        for hour in sorted(hours):
-            for file in sorted(file for path in hours[hour] for file in self._source.children(path)[1]):
-                yield hour, file
+    def _files(self, period: Period) -> Iterator[tuple[str, File]]:
+        return list_files(self._source, find_hours(self._source, period, self._function))
 
     def _new_files(self) -> Iterator[Iterator[tuple[str, File]]]:
         """Yield the files of the newest hour, or since the start of the period, then those that are added later."""
         period, seen = self._period, set[str]()
-        newest = max(self._hours(period), default="")
+        newest = max(find_hours(self._source, period, self._function), default="")
         begin = newest if period.since is None else ""
         while not self._closed.is_set():
             if newest and (begin or seen):  # an invocation that began in the hour before may still end
                 before = datetime.fromisoformat(f"{newest}:00:00") - timedelta(hours=1)
                 period = period._replace(since=max(f"{before:%Y-%m-%dT%H}", self._period.since or ""))
-            files = [*self._files(self._hours(period))]
+            files = [*self._files(period)]
             yield (one for one in files if one[0] >= begin and one[1].path not in seen)
             newest = max((hour for hour, _ in files), default=newest)
             seen, begin = {file.path for _, file in files}, ""
             self._closed.wait(_POLL)
 
-    def _blocks(self, files: Iterator[tuple[str, File]]) -> Iterator[tuple[File, bytes, int]]:
-        """Yield blocks of whole lines in the order of their first times, with the number of lines before them."""
-        heap: list[tuple[str, bytes, int, File, bytes, int]] = []
-        count = 0
-        for hour, file, loaded in self._load_ahead(files):
-            for block, first in self._split(file, loaded):
-                time = _TIME.search(block, 0, 200)
-                heapq.heappush(heap, (hour, time[1] if time else b"", count, file, block, first))
-                count += 1
-                if len(heap) > _WINDOW:
-                    yield heapq.heappop(heap)[3:]
-        while heap:
-            yield heapq.heappop(heap)[3:]
-
-    def _load_ahead(self, files: Iterator[tuple[str, File]]) -> Iterator[tuple[str, File, _Loaded]]:
-        pending: deque[tuple[str, File, Future[_Loaded]]] = deque()
-        with ThreadPoolExecutor(_AHEAD) as pool:
-            try:
-                for hour, file in files:
-                    pending.append((hour, file, pool.submit(_load, self._source, file)))
-                    if len(pending) >= _AHEAD:
-                        yield from self._loaded(*pending.popleft())
-                while pending:
-                    yield from self._loaded(*pending.popleft())
-            finally:
-                for _, _, future in pending:
-                    future.cancel()
-
-    def _loaded(self, hour: str, file: File, future: Future[_Loaded]) -> Iterator[tuple[str, File, _Loaded]]:
-        try:
-            yield hour, file, future.result()
-        except FileNotFoundError:
-            self._skip(file, None, "it was deleted")
-
-    def _split(self, file: File, loaded: _Loaded) -> Iterator[tuple[bytes, int]]:
-        if isinstance(loaded, bytes):
-            if loaded:
-                yield loaded, 0
-            return
-        first, rest = 0, b""
-        handle, stream = loaded
-        with handle:
-            try:
-                while chunk := stream.read1(_BLOCK):
-                    lines, newline, rest = (rest + chunk).rpartition(b"\n")
-                    if newline:
-                        yield lines, first
-                        first += lines.count(b"\n") + 1
-            except _DAMAGE as error:
-                self._skip(file, None, f"damaged after line {first:,}: {error}")
-            else:
-                if rest:
-                    yield rest, first
-
     def _skip(self, file: File, line: int | None, reason: str) -> None:
         self.skipped += 1
         if len(self.problems) < _MAX_PROBLEMS:
             self.problems.append(Problem(self._source.url(file), line, reason))
-
-
-def folder_name(function: str) -> str:
-    """Return the name of a function as folders have it."""
-    return re.sub(r"[^A-Za-z0-9._-]", "", function) or "reward"
-
-
-def _load(source: Source, file: File) -> _Loaded:
-    """Return the text of a file; or the open file and a stream of its text, if it is large or damaged."""
-    handle = source.open(file)
-    start = handle.read(_WHOLE)
-    compressed = start.startswith(b"\x1f\x8b")
-    if len(start) < _WHOLE and not compressed:
-        handle.close()
-        return start
-    unzip = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    with suppress(zlib.error):
-        if compressed and len(text := unzip.decompress(start, _WHOLE)) < _WHOLE and unzip.eof and not unzip.unused_data:
-            handle.close()
-            return text
-    handle.seek(0)
-    return handle, cast("io.BufferedReader", gzip.GzipFile(fileobj=handle) if compressed else handle)
-
-
-def _to_text(time: Time) -> str:
-    try:
-        if isinstance(time, str):
-            moment = datetime.fromisoformat(time.replace("Z", "+00:00"))
-            moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-        else:
-            moment = time if isinstance(time, datetime) else datetime.fromtimestamp(time, timezone.utc)
-        if moment.tzinfo is not None:
-            return moment.astimezone(timezone.utc).strftime(_FORMAT)
-    except (TypeError, ValueError, OverflowError, OSError):
-        pass
-    raise ConfigurationError(
-        f"{time!r} is not a time. Pass an aware datetime, Unix seconds, or text such as '2026-11-28T14:00:00Z'."
-    )

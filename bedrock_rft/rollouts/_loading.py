@@ -1,0 +1,124 @@
+"""Load files ahead in threads, decompress them, and merge their lines by time."""
+
+from __future__ import annotations
+
+import gzip
+import heapq
+import io
+import re
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import BinaryIO, NamedTuple, cast
+
+from bedrock_rft.rollouts._source import File, Source
+
+_BLOCK = 1 << 20
+_WHOLE = 4 << 20
+"""Bytes of the text of a file that is read at once, in a thread. Larger files are read in blocks."""
+_AHEAD = 12
+"""Files that are loaded ahead."""
+_WINDOW, _WINDOW_BYTES = 48, 16 << 20
+"""Blocks that are merged by time: about as many invocations as end in one second. Large blocks are fewer."""
+_TIME = re.compile(rb'"time":\s*"([^"]+)"')
+_DAMAGE = (OSError, EOFError, zlib.error)
+
+_Loaded = bytes | tuple[BinaryIO, io.BufferedReader]
+_Skip = Callable[[File, int | None, str], None]
+
+
+class Block(NamedTuple):
+    """Whole lines of a file. Blocks are compared by their hour and the time of their first line.
+
+    `number` is the number of blocks before it, and `lines_before` that of the lines before it in its file.
+    """
+
+    hour: str
+    time: bytes
+    number: int
+    file: File
+    text: bytes
+    lines_before: int
+
+
+def load_blocks(source: Source, files: Iterator[tuple[str, File]], skip: _Skip) -> Iterator[Block]:
+    """Yield the lines of files in the order of time. `skip` is called for files that cannot be read completely."""
+    heap: list[Block] = []
+    number = size = 0
+    for hour, file, loaded in _load_ahead(source, files, skip):
+        for text, lines_before in _split(file, loaded, skip):
+            time = _TIME.search(text, 0, 200)
+            heapq.heappush(heap, Block(hour, time[1] if time else b"", number, file, text, lines_before))
+            number, size = number + 1, size + len(text)
+            while len(heap) > _WINDOW or size > _WINDOW_BYTES:
+                first = heapq.heappop(heap)
+                size -= len(first.text)
+                yield first
+    while heap:
+        yield heapq.heappop(heap)
+
+
+def _load_ahead(source: Source, files: Iterator[tuple[str, File]], skip: _Skip) -> Iterator[tuple[str, File, _Loaded]]:
+    pending: deque[tuple[str, File, Future[_Loaded]]] = deque()
+
+    def oldest() -> Iterator[tuple[str, File, _Loaded]]:
+        hour, file, future = pending.popleft()
+        try:
+            yield hour, file, future.result()
+        except FileNotFoundError:
+            skip(file, None, "it was deleted")
+        except OSError as error:
+            skip(file, None, error.strerror or str(error))
+
+    with ThreadPoolExecutor(_AHEAD) as pool:
+        try:
+            for hour, file in files:
+                pending.append((hour, file, pool.submit(_load, source, file)))
+                if len(pending) >= _AHEAD:
+                    yield from oldest()
+            while pending:
+                yield from oldest()
+        finally:
+            for _, _, future in pending:
+                future.cancel()
+
+
+def _split(file: File, loaded: _Loaded, skip: _Skip) -> Iterator[tuple[bytes, int]]:
+    """Yield blocks of whole lines, each with the number of lines before it."""
+    if isinstance(loaded, bytes):
+        if loaded:
+            yield loaded, 0
+        return
+    count, rest = 0, b""
+    handle, stream = loaded
+    with handle:
+        try:
+            while chunk := stream.read1(_BLOCK):
+                lines, newline, rest = (rest + chunk).rpartition(b"\n")
+                if newline:
+                    yield lines, count
+                    count += lines.count(b"\n") + 1
+        except _DAMAGE as error:
+            skip(file, None, f"damaged after line {count:,}: {error}")
+        else:
+            if rest:
+                yield rest, count
+
+
+def _load(source: Source, file: File) -> _Loaded:
+    """Return the text of a file; or the open file and a stream of its text, if it is large or damaged."""
+    handle = source.open(file)
+    start = handle.read(_WHOLE)
+    compressed = start.startswith(b"\x1f\x8b")
+    if len(start) < _WHOLE and not compressed:
+        handle.close()
+        return start
+    unzip = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    with suppress(zlib.error):
+        if compressed and len(text := unzip.decompress(start, _WHOLE)) < _WHOLE and unzip.eof and not unzip.unused_data:
+            handle.close()
+            return text
+    handle.seek(0)
+    return handle, cast("io.BufferedReader", gzip.GzipFile(fileobj=handle) if compressed else handle)

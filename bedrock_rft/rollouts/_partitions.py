@@ -1,0 +1,90 @@
+"""Choose files by the function, the date and the hour in their path, before they are opened."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from typing import NamedTuple
+
+from bedrock_rft.errors import ConfigurationError
+from bedrock_rft.rollouts._source import File, Source
+
+Time = datetime | float | str
+"""A time: an aware datetime, Unix seconds, or ISO 8601 text, in UTC if it has no offset."""
+
+_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
+_PARTITION = re.compile(r"(function|date|hour)=([^/\\]+)")
+
+
+class Period(NamedTuple):
+    """A period of time, as text of the form in records; the end is not included."""
+
+    since: str | None = None
+    until: str | None = None
+
+    @classmethod
+    def parse(cls, since: Time | None, until: Time | None) -> Period:
+        """Return a period. Raises `ConfigurationError` if a time cannot be read."""
+        return cls(*(None if time is None else _to_text(time) for time in (since, until)))
+
+    def touches(self, prefix: str) -> bool:
+        """Return whether a part of a day or an hour, such as `2026-11-28T14`, lies in the period."""
+        length = len(prefix)
+        return (self.since is None or prefix >= self.since[:length]) and (
+            self.until is None or prefix <= self.until[:length]
+        )
+
+    def contains(self, time: str) -> bool:
+        """Return whether a time lies in the period."""
+        return (self.since is None or time >= self.since) and (self.until is None or time < self.until)
+
+
+def find_hours(source: Source, period: Period, function: str | None) -> dict[str, list[str]]:
+    """Return the folders of each hour of the period; those of files outside such folders have the hour ''."""
+    found, waiting = defaultdict[str, list[str]](list), [""]
+    outer = dict(_PARTITION.findall(source.location))
+    wanted_function = None if function is None else re.sub(r"[^A-Za-z0-9._-]", "", function) or "reward"
+    while waiting:
+        path = waiting.pop()
+        names = outer | dict(_PARTITION.findall(path))
+        if "hour" in names:
+            found[f"{names.get('date', '')}T{names['hour']}"].append(path)
+            continue
+        folders, files = source.children(path)
+        if files:
+            found[""].append(path)
+        for folder in folders:
+            key, _, value = folder.partition("=")
+            wanted = {
+                "function": wanted_function in {None, value},
+                "date": period.touches(value),
+                "hour": period.touches(f"{names.get('date', '')}T{value}"),
+            }
+            if wanted.get(key):
+                waiting.append(f"{path}/{folder}" if path else folder)
+    return found
+
+
+def list_files(source: Source, hours: Mapping[str, list[str]]) -> Iterator[tuple[str, File]]:
+    """Yield the hour and the file, in the order of hours and of modification."""
+    for hour in sorted(hours):
+        for file in sorted(file for path in hours[hour] for file in source.children(path)[1]):
+            yield hour, file
+
+
+def _to_text(time: Time) -> str:
+    try:
+        if isinstance(time, str):
+            moment = datetime.fromisoformat(time.replace("Z", "+00:00"))
+            moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+        else:
+            moment = time if isinstance(time, datetime) else datetime.fromtimestamp(time, timezone.utc)
+        if moment.tzinfo is not None:
+            return moment.astimezone(timezone.utc).strftime(_FORMAT)
+    except (TypeError, ValueError, OverflowError, OSError):
+        pass
+    raise ConfigurationError(
+        f"{time!r} is not a time. Pass an aware datetime, Unix seconds, or text such as '2026-11-28T14:00:00Z'."
+    )
