@@ -36,9 +36,13 @@ def recording(here: Here, tmp_path: Path) -> list[dict[str, Any]]:
 def test_a_deployed_reward_knows_its_location(here: Here, aws_client: Client, recording: list[dict[str, Any]]) -> None:
     package = build_package("def lambda_handler(event, context):\n    return []\n", record=RolloutLog(LOCATION))
     deployed = aws_client.rewards.deploy(package, name="math-reward", check=False)
+    found = aws_client.rewards.rollouts(LOCATION, since="2026-11-29")
+    assert [*found] == []
     for source in (deployed, deployed.arn, "math-reward"):
-        assert [record.to_dict() for record in aws_client.rewards.rollouts(source)] == recording
-    found = aws_client.rewards.rollouts("math-reward")
+        found = aws_client.rewards.rollouts(source)
+        assert [record.to_dict() for record in found] == recording
+    aws_client.close()
+    assert len([*found]) == len(recording), "they can be read after the client was closed"
     here.gate.refuse("GetObject", 403, "AccessDenied", "Access Denied")  # the gate's name for every GET
     with pytest.raises(PermissionDeniedError, match=r"AccessDenied.* Allow s3:ListBucket on arn:aws:s3:::recordings\."):
         next(iter(found))

@@ -77,8 +77,8 @@ def score(
 
     Args:
         reward: as for `check`: a reward, a handler, `path/to/file.py:name`, a package, a zip, or a deployed function.
-        rows: rollouts, records with an `answer`, pairs of a record and an answer, or rollouts as the service sends
-            them; or the path of a JSON-lines file of these.
+        rows: rollouts, records with an `answer`, pairs of a record and an answer, recorded rollouts, or rollouts as
+            the service sends them; or the path of a JSON-lines file of these, or of a folder of recorded rollouts.
         executor: runs the batches: any `concurrent.futures.Executor`, such as a process pool, or that of a Dask
             cluster (`dask.distributed.Client(…).get_executor()`). The reward is pickled for other processes. By default
             batches run in this thread, and in eight threads if the reward is in Lambda.
