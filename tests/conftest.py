@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Generator
@@ -18,6 +19,15 @@ from bedrock_rft._core import warnings as _warn
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("search", derandomize=False, deadline=None)
 hypothesis.settings.load_profile("same")
+
+# The modules of all tests stay until the end: the garbage collector need not look through them again and again.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
 
 # Bytecode is written even if the environment disables it: the tests start some hundred processes, and each would
 # compile the package again.

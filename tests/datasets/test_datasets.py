@@ -10,6 +10,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
+from functools import cache
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,13 @@ def row(number: int, **fields: Any) -> dict[str, Any]:
     }
 
 
+@cache
+def encoded_row(number: int) -> bytes:
+    return json.dumps(row(number)).encode()
+
+
 def lines(count: int = 100) -> list[bytes]:
-    return [json.dumps(row(number)).encode() for number in range(count)]
+    return [encoded_row(number) for number in range(count)]
 
 
 def joined(rows: list[bytes]) -> bytes:
