@@ -16,7 +16,7 @@ demo: $(VENV)/.demo
 	$(BIN)/python examples/quickstart.py $(if $(DATA),--data "$(DATA)")
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 check: $(VENV)/.check
 	$(BIN)/ruff check

@@ -14,10 +14,10 @@ import pytest
 
 from bedrock_rft._core import warnings as _warn
 
-# The same examples in every run, so that a failure has to do with the change; `--hypothesis-profile=search` looks for
-# others.
-hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
-hypothesis.settings.register_profile("search", derandomize=False, deadline=None)
+# The same few examples in every run, so that a failure has to do with the change; `--hypothesis-profile=search` looks
+# for others.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None, max_examples=50)
+hypothesis.settings.register_profile("search", derandomize=False, deadline=None, max_examples=1000)
 hypothesis.settings.load_profile("same")
 
 # The modules of all tests stay until the end: the garbage collector need not look through them again and again.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.session import Session
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_rft import AsyncClient, BedrockRFTWarning, Client, ConfigurationError
@@ -281,7 +281,6 @@ class TestKeys:
     def test_reading_any_text_never_fails(self, text: str) -> None:
         assert read("bedrock-api-key-" + text).kind == "short-term"
 
-    @settings(max_examples=50)
     @given(st.binary())
     def test_reading_any_wrapped_bytes_never_fails(self, content: bytes) -> None:
         assert read("bedrock-api-key-" + base64.b64encode(content).decode()).kind == "short-term"

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bedrock_rft import BedrockRFTError
@@ -87,7 +87,6 @@ def test_written_files_are_valid(rows: list[dict[str, Any]]) -> None:
         assert [json.loads(line) for line in path.read_bytes().splitlines() if line] == rows
 
 
-@settings(max_examples=1000)
 @given(place=st.integers(0, len(GOOD) - 1), byte=st.integers(0, 255), how=st.sampled_from(["set", "insert", "delete"]))
 @example(place=GOOD.index(b"\n"), byte=0x20, how="set")
 @example(place=0, byte=ord("["), how="set")
@@ -104,7 +103,6 @@ def test_a_damaged_byte_keeps_the_records_or_is_reported_on_its_line(place: int,
         assert report.valid == 6
 
 
-@settings(max_examples=300)
 @example(content=b"PAR1")
 @given(content=st.binary(max_size=400) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_any_bytes_raise_only_errors_of_the_package(content: bytes) -> None:
@@ -117,7 +115,6 @@ def test_any_bytes_raise_only_errors_of_the_package(content: bytes) -> None:
         list(convert(content))
 
 
-@settings(max_examples=300)
 @given(rows=st.lists(anything, max_size=4), whole=anything)
 def test_any_records_raise_only_errors_of_the_package(rows: list[Any], whole: Any) -> None:
     report = validate(rows, limits=ANY)
@@ -131,7 +128,6 @@ def test_any_records_raise_only_errors_of_the_package(rows: list[Any], whole: An
             validate(given_)
 
 
-@settings(max_examples=300)
 @given(row=anything)
 def test_the_fast_check_and_the_rules_agree(row: Any) -> None:
     """A record is valid if, and only if, it breaks no rule; the fast check accepts no other."""

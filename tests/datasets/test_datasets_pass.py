@@ -7,7 +7,7 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bedrock_rft.datasets import Limits, Report, validate
@@ -45,7 +45,6 @@ def checked(content: bytes, *, every: int | None = None) -> Report:
     return check.finish()
 
 
-@settings(max_examples=200)
 @given(content=FILES, every=st.integers(1, 400))
 @example(content=b"\n".join([b"[1]", line(0), line(0), b"", line(0)]), every=1)
 @example(content=b"\n".join([b"", b"[1]", line(0)]), every=1)

@@ -12,7 +12,7 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_rft.local._http import signature as _signature
@@ -156,7 +156,6 @@ segment = st.text(min_size=1, max_size=8).filter(lambda text: text not in {".", 
 value = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20)
 
 
-@settings(max_examples=60)
 @given(
     path=st.lists(segment, max_size=4),
     query=st.lists(st.tuples(segment, st.text(max_size=6)), max_size=4),

@@ -197,7 +197,6 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=50)
 @given(
     st.lists(
         st.binary() | st.sampled_from([line for line, _ in BAD_LINES]) | JSON.map(lambda v: json.dumps(v).encode())

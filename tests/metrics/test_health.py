@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.metric_curves import DISEASES, healthy, ill, job, metrics
 from support.run_families import FAULTS, HEALTHY, REWARDS, GeneratedRun, generate
@@ -413,7 +413,6 @@ def shape(parts: list[tuple[float, int]], scale: float, seed: int) -> list[float
     return [scale * min(1.0, max(0.0, value + rng.gauss(0, 0.01))) for value in values]
 
 
-@settings(max_examples=120, deadline=None)
 @given(_PARTS, _PARTS, _PARTS, _PARTS, st.integers(0, 99))
 def test_no_ok_contradicts_its_numbers(
     reward: list[tuple[float, int]],
@@ -455,7 +454,6 @@ def test_no_ok_contradicts_its_numbers(
             assert any(value > 0 for value in values[-size:])
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.one_of(st.none(), st.floats(), st.just(0.0)), max_size=60), st.sampled_from([(0.0, 1.0), None]))
 def test_any_numbers_have_a_verdict(values: list[float | None], reward_range: tuple[float, float] | None) -> None:
     names = (REWARD, "actor_entropy", "actor_grad_norm", "response_length_mean", "critic_advantages_mean")

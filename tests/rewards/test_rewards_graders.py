@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_rft.rewards import (
@@ -362,7 +362,6 @@ def test_graders_accept_any_text(grader: Reward, reference: Any) -> None:
         "\ud800",
     ]
 
-    @settings(max_examples=60)
     @given(st.text() | st.lists(st.sampled_from(parts)).map("".join))
     def holds(answer: str) -> None:
         assert 0 <= grade(grader, answer, reference) <= 1
@@ -396,7 +395,6 @@ LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, 
 NESTED = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=5)
 
 
-@settings(max_examples=50)
 @given(st.lists(NESTED) | st.dictionaries(st.text(), NESTED))
 def test_json_equals_itself(value: Any) -> None:
     for partial in (False, True):

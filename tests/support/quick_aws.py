@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 from botocore import hooks
 from botocore.credentials import Credentials
+from botocore.loaders import JSONFileLoader, Loader
 
 from bedrock_rft._auth import botocore_clients
 from bedrock_rft._auth.aws_credentials import AwsCredentials
@@ -81,4 +82,26 @@ def quick_moto() -> None:
         answers.method_names_from_class = cache(answers.method_names_from_class)
 
 
+def _read_once() -> None:
+    """Read each of botocore's data files, and list its folders, once for all sessions."""
+    reader, loader = cast("Any", JSONFileLoader), cast("Any", Loader)
+    read, listed = reader.load_file, loader.list_available_services
+    files: dict[str, Any] = {}
+    services: dict[tuple[str, ...], Any] = {}
+
+    def load_file(self: Any, file_path: str) -> Any:
+        if files.get(file_path) is None:
+            files[file_path] = read(self, file_path)
+        return files[file_path]
+
+    def list_available_services(self: Any, type_name: str) -> Any:
+        key = (type_name, *self.search_paths)
+        if key not in services:
+            services[key] = listed(self, type_name)
+        return services[key]
+
+    reader.load_file, loader.list_available_services = load_file, list_available_services
+
+
 _alias_once(cast("Any", hooks).EventAliaser)
+_read_once()

@@ -35,8 +35,8 @@ from bedrock_rft.types.errors import ErrorEnvelope
 
 T = TypeVar("T")
 
-thorough = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-brief = settings(thorough, max_examples=40)
+thorough = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+brief = settings(thorough, max_examples=25)
 
 text = st.text(max_size=40)
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | text
@@ -409,7 +409,7 @@ pieces = st.binary(min_size=1, max_size=6) | st.sampled_from(
 damage = st.lists(st.tuples(st.integers(0, 400), pieces, ways), min_size=1, max_size=4)
 
 
-@settings(thorough, max_examples=250)
+@thorough
 @given(how=damage, noise=st.none() | st.binary(max_size=200))
 def test_the_local_service_works_after_any_request(
     service: LocalService, caplog: pytest.LogCaptureFixture, how: list[tuple[int, bytes, str]], noise: bytes | None

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 from botocore.credentials import Credentials
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bedrock_rft import Client, ConfigurationError, SigV4Auth
@@ -73,7 +73,6 @@ header_values = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), m
 tokens = st.none() | st.from_regex(r"[A-Za-z0-9+/=]{1,200}", fullmatch=True)
 
 
-@settings(max_examples=150)
 @given(
     method=st.sampled_from(["GET", "POST", "DELETE"]),
     segments=st.lists(text.filter(lambda part: part not in {"", ".", ".."} and "/" not in part), max_size=4),

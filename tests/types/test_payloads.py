@@ -8,7 +8,7 @@ import pickle
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 
@@ -127,7 +127,6 @@ class TestLenientResponses:
     )
     names = st.sampled_from([*Job.model_fields, *Event.model_fields, "new"])
 
-    @settings(max_examples=200)
     @given(st.dictionaries(names, json_values, max_size=8))
     def test_any_fields_with_an_id_are_a_job_and_an_event(self, fields: dict[str, Any]) -> None:
         content = json.dumps({**fields, "id": "j"}).encode()
