@@ -112,7 +112,8 @@ def wheel_platforms(runtime: str, processor: str) -> list[str]:
 def _run_pip(requirements: Sequence[str], target: Path, empty: Path, runtime: str, processor: str, option: str) -> None:
     """Install requirements into a folder. pip runs isolated, so that it uses no file of the working folder."""
     version = runtime.removeprefix("python")
-    options = [option, "--target", str(target), "--no-compile", "--no-input", "--verbose"]
+    # Conflicts with the packages of this environment, which Lambda does not have, are not looked for.
+    options = [option, "--target", str(target), "--no-compile", "--no-warn-conflicts", "--no-input", "--verbose"]
     options += ["--disable-pip-version-check", "--progress-bar=off", "--implementation=cp", "--python-version", version]
     # pip prefers the tag that is named first, and a compiled wheel to a pure one.
     options += [f"--platform={platform}" for platform in wheel_platforms(runtime, processor)]
