@@ -50,7 +50,6 @@ THOUGHTS = [
         (Choice("ABCD"), "\n\nB", "B", "A"),
         (Exact(), "\n\nParis", "Paris", "1"),
         (Exact(whole=True), "Paris", "Paris", "1"),
-        (MathEqual(), "$\\frac{10}{2}$", "5", "1"),
         (JsonEqual(), '{"a": 1}', {"a": 1}, {}),
         (PassesTests(), "x = 5", "assert x == 5", "assert x == 1"),
     ],
@@ -61,6 +60,11 @@ def test_thoughts_are_never_the_answer(grader: Reward, thoughts: str, answer: st
     assert grade(grader, thoughts + answer, wrong) == 0
     assert grade(grader, thoughts, wrong if not isinstance(wrong, dict) else {"a": 0}) == 0
     assert grade(grader, f"<think>{answer}", right) == 0, "thoughts that were cut off"
+
+
+@pytest.mark.parametrize("thoughts", THOUGHTS)
+def test_thoughts_are_never_the_formula(thoughts: str) -> None:
+    test_thoughts_are_never_the_answer(MathEqual(), thoughts, "$\\frac{10}{2}$", "5", "1")
 
 
 def test_extractors_ignore_thoughts() -> None:
