@@ -18,7 +18,7 @@ import _process
 from _row import Row
 from _sides import JOB, Auth, ours, ours_async, theirs, theirs_async
 
-_RETRIEVES = 200
+_RETRIEVES = 128
 _EVENTS = 10_000
 _PAGE = 100
 

@@ -27,6 +27,7 @@ gc.disable()
 def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()
+    gc.set_threshold(10_000, 10, 10)
 
 
 # Bytecode is written even if the environment disables it: the tests start some hundred processes, and each would
