@@ -48,7 +48,7 @@ def aws() -> Iterator[Any]:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws: Any) -> Iterator[Path]:
     """Set up a folder with data, a reward and a job, both kinds of identity, and a fast local service."""
     monkeypatch.chdir(tmp_path)
-    example("word_problems")["write"](Path("train.jsonl"), count=100)
+    example("word_problems")["write"](Path("train.jsonl"), count=120)
     Path("reward.py").write_bytes((ROOT / "examples" / "reward.py").read_bytes())
     Path("run.toml").write_text(
         'model = "openai.gpt-oss-20b"\ntraining_file = "train.jsonl"\nreward = "reward.py"\nreward_name = "my-reward"\n'
