@@ -12,7 +12,15 @@ from uuid import uuid4
 
 from bedrock_rft._core.warnings import warn_once
 from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.rewards._runtime.rollout_log import Origin, RolloutLog, ScoredEntry, Source, describe_error, read_score
+from bedrock_rft.rewards._runtime.rollout_log import (
+    Origin,
+    RolloutLog,
+    ScoredEntry,
+    Source,
+    clean_name,
+    describe_error,
+    read_score,
+)
 
 Recording = RolloutLog | str | os.PathLike[str] | None
 """Where and how to record: the settings, or only the location."""
@@ -55,7 +63,8 @@ class RolloutRecorder:
                 Path(log.location).mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise ConfigurationError(f"record: cannot use '{log.location}': {error.strerror}.") from error
-        return cls(log, source, name.split(":")[6] if name.startswith("arn:") else name.replace(":", "."))
+        name = name.split(":")[6] if name.startswith("arn:") else name.replace(":", ".")
+        return cls(log, source, clean_name(name))
 
     def write(self, entries: Sequence[Mapping[str, Any]], response: Sequence[Any], ids: Sequence[str]) -> None:
         """Record a batch: the rollouts, the valid response, and the ids that it uses. A failure is a warning."""

@@ -33,6 +33,7 @@ _FLOOR = "the reward function could not score it and gave its floor"
 _REDACTED = "[redacted]"
 _MAX_SECONDS = 5.0
 """Longest time in seconds by which recording delays a response."""
+_MAX_NAME = 100
 _CONNECT_TIMEOUT, _READ_TIMEOUT, _ATTEMPTS = 1.0, 2.0, 2
 _S3 = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[\w!.'()/=-]*))?", re.ASCII)
 _KMS_KEY = re.compile(r"arn:[\w-]+:kms:[\w-]+:\d{12}:key/[\w-]+")
@@ -92,7 +93,7 @@ class RolloutLog:
         object.__setattr__(self, "include", tuple(self.include))
         if self.redact is not None and not callable(self.redact):
             object.__setattr__(self, "redact", tuple(self.redact))
-        if isinstance(self.max_chars, bool) or self.max_chars < 1:
+        if isinstance(self.max_chars, bool) or not isinstance(self.max_chars, int) or self.max_chars < 1:
             raise ValueError(f"max_chars is {self.max_chars!r}; it must be an integer of at least 1")
         if self.kms_key is not None and not _KMS_KEY.fullmatch(self.kms_key):
             raise ValueError(
@@ -161,8 +162,13 @@ class Origin:
     @property
     def path(self) -> str:
         """The path of the object below the prefix."""
-        name, request = (re.sub(r"[^A-Za-z0-9._-]", "", text) for text in (self.function, self.request_id))
-        return f"function={name or 'reward'}/{self.time:date=%Y-%m-%d/hour=%H}/{request or uuid4().hex}.jsonl.gz"
+        name, request = clean_name(self.function), clean_name(self.request_id)
+        return f"function={name}/{self.time:date=%Y-%m-%d/hour=%H}/{request}.jsonl.gz"
+
+
+def clean_name(text: str) -> str:
+    """Return a text as a name of a folder or a file: without unusual characters, and not too long."""
+    return re.sub(r"[^A-Za-z0-9._-]", "", text)[:_MAX_NAME] or "unnamed"
 
 
 @dataclass(frozen=True)
@@ -203,7 +209,10 @@ def make_record(log: RolloutLog, origin: Origin, scored: ScoredEntry) -> dict[st
     }
     for name in (*INCLUDABLE, "error"):
         value = record[name] = _redact(log, record[name])
-        if len(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)) > log.max_chars:
+        if (
+            value is not None
+            and len(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)) > log.max_chars
+        ):
             record[name] = value[: log.max_chars] if isinstance(value, str) else None
             record["truncated"].append(name)
     return record
@@ -239,7 +248,8 @@ def record_invocation(log: RolloutLog, scored: Sequence[ScoredEntry], context: A
     """
     seconds = seconds_left(context)
     limit = _MAX_SECONDS if seconds is None else min(_MAX_SECONDS, seconds / 2)
-    failures = [f"it took longer than {limit:.1f} s"]
+    late = f"it took longer than {limit:.1f} s"
+    failures = [late]
     arn = str(getattr(context, "invoked_function_arn", "")).split(":")
     origin = Origin(
         os.environ.get("AWS_LAMBDA_FUNCTION_NAME", ""),
@@ -260,10 +270,12 @@ def record_invocation(log: RolloutLog, scored: Sequence[ScoredEntry], context: A
             failures[:] = [describe_error(error)]
 
     run_until(work, time.monotonic() + limit)
-    if not failures:
+    reason = "".join(failures)  # a copy, because abandoned work may still end
+    if not reason:
         return True
-    _s3_client.cache_clear()  # an interruption may have left it in any state
-    _log.warning("the rollouts were not recorded: %s", failures[0])
+    if reason == late:
+        _s3_client.cache_clear()  # the interruption may have left it in any state
+    _log.warning("the rollouts were not recorded: %s", reason)
     return False
 
 
