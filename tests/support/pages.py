@@ -103,7 +103,7 @@ class Page:
                 except Exception as error:
                     error.add_note(place) if hasattr(error, "add_note") else None
                     raise
-                previous = block.language
+                previous = block.kind
         finally:
             if self.serves:
                 command("local", "stop")
@@ -123,7 +123,7 @@ class Page:
             for line in block.text.splitlines():
                 json.loads(line)
         elif language == "text":
-            if previous in {"python", "sh"}:
+            if previous == "python" or previous.startswith("sh"):
                 assert matches(block.text, self.printed), f"line {block.line} shows other output:\n{self.printed}"
         else:
             assert language in DATA | BUILT, f"line {block.line}: the language {block.kind!r} is not checked"
