@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
@@ -42,7 +42,7 @@ rollouts = Group(
 _location = click.argument("location", metavar="LOCATION")
 
 
-def _options(*options: Callable[..., Any]) -> Callable[..., Any]:
+def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda function: reduce(lambda made, option: option(made), reversed(options), function)
 
 
@@ -68,19 +68,23 @@ _selection = _options(
 @click.option("--full", is_flag=True, help="Show texts completely.")
 def show(location: str, limit: int | None, *, follow: bool, full: bool, **options: Any) -> None:
     """Show prompts, answers and scores, oldest first."""
+    if follow and settings().output == "json":
+        raise click.UsageError("--follow never ends, so it cannot print one JSON list. Use -o jsonl.")
     with _open(location, follow=follow, **options) as selected:
-        _print(first(selected, limit or (None if follow else _SHOWN)), full=full)
+        _print(iter(selected), limit or (None if follow else _SHOWN), full=full)
 
 
-def _print(found: Iterable[Any], *, full: bool) -> None:
+def _print(found: Iterator[Any], limit: int | None, *, full: bool) -> None:
     if settings().output != "table":
-        show_list(found, _COLUMNS, key="rollout_id")
+        show_list(first(found, limit), _COLUMNS, key="rollout_id")
         return
     record = None
-    for record in found:
+    for record in first(found, limit):
         print_text("\n".join(_lines(record, None if full else _LINES)))
     if record is None:
         note("There are no such rollouts.")
+    elif limit and next(found, None) is not None:
+        note("There are more. --limit shows more.")
 
 
 @rollouts.command("export", shape='{"path", "rollouts"}')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -169,7 +170,11 @@ class _Bucket:
             return APIConnectionError(f"{head} Check the network, any proxy, and AWS_ENDPOINT_URL_S3.")
         if failure.kind == "denied":
             resource = f"{self._bucket}/{self._prefix}/*" if method == "get_object" else self._bucket
-            denied = PermissionDeniedError(f"{head} Allow {action} on arn:aws:s3:::{resource}.", **about)
+            advice = f"Allow {action} on arn:aws:s3:::{resource}."
+            named = re.search(r"perform:? (kms:\w+)", failure.message)
+            if named:
+                action, advice = named[1], f"Allow {named[1]} on the KMS key of the bucket."
+            denied = PermissionDeniedError(f"{head} {advice}", **about)
             denied.action = action
             return denied
         if failure.code == "NoSuchBucket":

@@ -44,7 +44,11 @@ def test_a_deployed_reward_knows_its_location(here: Here, aws_client: Client, re
     aws_client.close()
     assert len([*found]) == len(recording), "they can be read after the client was closed"
     here.gate.refuse("GetObject", 403, "AccessDenied", "Access Denied")  # the gate's name for every GET
+    here.gate.rules[0].times = 1
     with pytest.raises(PermissionDeniedError, match=r"AccessDenied.* Allow s3:ListBucket on arn:aws:s3:::recordings\."):
+        next(iter(found))
+    here.gate.refuse("GetObject", 403, "AccessDenied", "User is not authorized to perform: kms:Decrypt on key/1")
+    with pytest.raises(PermissionDeniedError, match=r"Allow kms:Decrypt on the KMS key of the bucket\."):
         next(iter(found))
 
 

@@ -24,7 +24,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[
 def test_show_is_readable_at_80_columns(recorded: tuple[Path, list[dict[str, Any]]]) -> None:
     folder, written = recorded
     done = command("rollouts", "show", folder)
-    assert (done.code, done.err) == (0, "")
+    assert (done.code, done.err) == (0, "There are more. --limit shows more.\n")
     lines = done.out.splitlines()
     assert max(map(len, lines)) <= 80
     heads = [line for line in lines if "  score " in line]
@@ -69,6 +69,7 @@ def test_no_rollouts_and_no_location(recorded: tuple[Path, list[dict[str, Any]]]
     assert missing.code == 2
     assert "There is no folder or file" in missing.err
     assert command("rollouts", "show", recorded[0], "--since", "yesterday").code == 2
+    assert "Use -o jsonl" in command("rollouts", "show", recorded[0], "--follow", "-o", "json").err
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
