@@ -10,6 +10,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,9 @@ def test_jobs(finished_job: str, client: Client) -> None:
 def test_reward(tmp_path: Path, service: LocalService) -> None:
     assert service.region
     (tmp_path / "reward.py").write_text(REWARD)
-    scored = command("reward", "score", "reward.py", "train.jsonl", "--line", 4, "--answer", "6", "--answer", "7")
+    answers = ("--line", 4, "--answer", "6", "--answer", "7", "--record", "recorded")
+    scored = command("reward", "score", "reward.py", "train.jsonl", *answers)
+    assert len(list((tmp_path / "recorded").rglob("*.jsonl.gz"))) == 1
     assert [line.split()[1] for line in scored.out.splitlines()[1:]] == ["1", "0"]
     rollout = {"id": "a", "messages": [{"role": "assistant", "content": "6"}], "metadata": {"reference_answer": "6"}}
     (tmp_path / "rollouts.jsonl").write_text(json.dumps(rollout))
@@ -131,9 +134,11 @@ def test_reward(tmp_path: Path, service: LocalService) -> None:
     (tmp_path / "bad.py").write_text("def lambda_handler(event, context):\n    return None\n")
     failed = command("reward", "invoke", "bad.py", "rollouts.jsonl", "-o", "json")
     assert (failed.code, failed.error["code"]) == (1, "returned_none")
-    packaged = command("reward", "package", "reward.py", "--out", "reward.zip", "-o", "json").json
+    packing = ("--out", "reward.zip", "--record", "s3://my-bucket/rollouts", "-o", "json")
+    packaged = command("reward", "package", "reward.py", *packing).json
     assert packaged["handler"] == "lambda_function.lambda_handler"
-    assert (tmp_path / "reward.zip").read_bytes()[:2] == b"PK"
+    with zipfile.ZipFile(tmp_path / "reward.zip") as archive:
+        assert b"s3://my-bucket/rollouts" in archive.read("lambda_function.py")
 
 
 def test_an_evaluation_is_saved_and_shown(tmp_path: Path, finished_job: str, service: LocalService) -> None:
