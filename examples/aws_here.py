@@ -1,9 +1,10 @@
-"""IAM, Lambda and STS emulated on this machine, to rehearse a deployment without AWS.
+"""IAM, Lambda, STS and CloudWatch Logs emulated on this machine, to rehearse a deployment without AWS.
 
     pip install 'moto[awslambda]' flask flask-cors
 
 moto stores the roles and functions. Functions are really executed: each version runs in a separate process that can
-import only the standard library and the contents of its zip, as in Lambda. A process handles one event at a time.
+import only the standard library and the contents of its zip, as in Lambda. A process handles one event at a time. Its
+output, and a REPORT line for each invocation, go to the function's log.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
+from uuid import uuid4
 
 from typing_extensions import Self
 
@@ -32,11 +35,19 @@ INVOKE = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 WORKER = """
-import contextlib, importlib, io, json, sys
+import contextlib, importlib, io, json, sys, traceback
 sys.path.insert(0, sys.argv[1])
 module, _, name = sys.argv[2].rpartition(".")
 answers, sys.stdout = sys.stdout, sys.stderr
 handler = None
+
+def peak():
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform == "linux" else 1024**2)
+
 for line in sys.stdin:
     said = io.StringIO()
     try:
@@ -45,7 +56,10 @@ for line in sys.stdin:
             told = {"result": json.dumps(handler(json.loads(line), None))}
     except Exception as error:
         told = {"error": {"errorType": type(error).__name__, "errorMessage": str(error)}}
-    print(json.dumps({**told, "log": said.getvalue()}), file=answers, flush=True)
+        lines = [f"[ERROR] {type(error).__name__}: {error}", "Traceback (most recent call last):"]
+        lines += "".join(traceback.format_tb(error.__traceback__)[1:]).splitlines()
+        print("\\r".join(lines), file=said)
+    print(json.dumps({**told, "log": said.getvalue(), "memory": peak()}), file=answers, flush=True)
 """
 
 
@@ -77,7 +91,11 @@ class Lambda:
             self._process.stdin.write(json.dumps(json.loads(event or b"null")).encode() + b"\n")
             self._process.stdin.flush()
             told = self._process.stdout.readline()
-        ended = {"error": {"errorType": "Runtime.ExitError", "errorMessage": "The process ended."}, "log": ""}
+        ended = {
+            "error": {"errorType": "Runtime.ExitError", "errorMessage": "The process ended."},
+            "log": "",
+            "memory": 0,
+        }
         found: dict[str, Any] = json.loads(told) if told else ended
         return found
 
@@ -92,6 +110,26 @@ class Lambda:
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
+
+
+def write_log(function: Any, region: str, told: dict[str, Any], seconds: float, start: float | None) -> None:
+    """Write the lines of one invocation to the function's log, as Lambda does."""
+    from moto.logs.models import logs_backends
+
+    logs, group, stream = logs_backends[ACCOUNT][region], f"/aws/lambda/{function.function_name}", function.code_sha_256
+    if group not in logs.groups:
+        logs.create_log_group(group, {})
+    if stream not in logs.groups[group].streams:
+        logs.create_log_stream(group, stream)
+    request, now, memory = uuid4(), int(time.time() * 1000), function.memory_size
+    report = (
+        f"REPORT RequestId: {request}\tDuration: {seconds * 1000:.2f} ms\tBilled Duration: {seconds * 1000:.0f} ms\t"
+    )
+    report += f"Memory Size: {memory} MB\tMax Memory Used: {told['memory']} MB\t"
+    report += f"Init Duration: {start * 1000:.2f} ms\t" if start is not None else ""
+    first, last = f"START RequestId: {request} Version: {function.version}", f"END RequestId: {request}"
+    texts = [first, *told["log"].split("\n"), last, report]
+    logs.put_log_events(group, stream, [{"timestamp": now, "message": text} for text in texts if text])
 
 
 class AwsHere:
@@ -125,7 +163,7 @@ class AwsHere:
     def environment(self) -> Mapping[str, str]:
         """Return the environment variables that keep botocore on this machine."""
         return {
-            **{f"AWS_ENDPOINT_URL_{service}": self.url for service in ("LAMBDA", "IAM", "STS")},
+            **{f"AWS_ENDPOINT_URL_{service}": self.url for service in ("LAMBDA", "IAM", "STS", "CLOUDWATCH_LOGS")},
             "AWS_ACCESS_KEY_ID": "AKIAREHEARSAL0000001",
             "AWS_SECRET_ACCESS_KEY": "rehearsal-only",
         }
@@ -166,11 +204,17 @@ class AwsHere:
             )
             yield body
             return
+        begun = time.monotonic()
         with self._lock:
             key = (function.code_sha_256, str(function.handler))
-            if key not in self._running:
+            cold = key not in self._running
+            if cold:
                 self._running[key] = Lambda(function.code_bytes, key[1])
+        ready = time.monotonic()
         told = self._running[key].invoke(event)
+        seconds = time.monotonic() - ready
+        with self._lock:
+            write_log(function, region, told, seconds, ready - begun if cold else None)
         body = told["result"].encode() if "result" in told else json.dumps(told["error"]).encode()
         log = base64.b64encode(told["log"][-4000:].encode()).decode()
         headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("x-amz-log-result", log)]

@@ -28,7 +28,7 @@ _REQUEST = re.compile(r"(START|REPORT) RequestId:\s*(\S+)")
 _STATUS = re.compile(r"Status: (\w+)(?:\s+Error Type: (\S+))?")
 _TIMED_OUT = re.compile(r"(\S+) Task timed out after ([\d.]+) seconds")
 _EXITED = re.compile(r"RequestId: (\S+) Error: Runtime exited(?: with error: (.+))?")
-_RAISED = re.compile(r"\[ERROR\] ([\w.]+)")
+_RAISED = re.compile(r"^\[ERROR\] ([\w.]+)", re.MULTILINE)
 _TRACEBACK = "Traceback (most recent call last):"
 _NAMES = {
     "durationMs": "Duration",
@@ -161,7 +161,7 @@ class _Tally:
             self._time_out(match[1], float(match[2]))
         elif match := _EXITED.match(text):
             self.failed.setdefault(match[1], "Runtime.ExitError")
-        elif (match := _RAISED.match(text)) and _TRACEBACK in text:
+        elif _TRACEBACK in text and (match := _RAISED.search(text)):
             self._fail(line.stream, match[1])
         elif text.startswith("INIT_REPORT") and "Status: timeout" in text:
             self.slow_start = True
