@@ -59,7 +59,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws: Any) -> Iterato
     monkeypatch.setattr(log, "handlers", [*log.handlers])
     monkeypatch.setattr(log, "level", log.level)
     aws.empty()
+    # AWS_ENDPOINT_URL keeps all other services of AWS on this machine too.
     endpoints = {name: value for name, value in aws.environment().items() if "ENDPOINT" in name}
+    endpoints["AWS_ENDPOINT_URL"] = aws.url
     with LocalService(reward=f"{ROOT / 'examples' / 'reward.py'}:lambda_handler") as service:
         for auth in ("aws", "api_key"):
             for name, value in {**service.environment(auth), **endpoints}.items():

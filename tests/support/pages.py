@@ -1,6 +1,7 @@
 """Run the code of a documentation page from top to bottom, and compare its output with the output that is shown.
 
 - `python` blocks run in one namespace. `python no-run` is only compiled, and `python before` has a test of its own.
+  `sh no-run` is for commands that need CloudWatch or do not end.
 - In `sh` and `console` blocks, commands of `bedrock-rft` run in this process, with the variables, `cd` and `>` of a
   shell. Other programs are in `OTHERS` and do not run. In `console`, lines after a `$ command` are its output. `exit=3`
   after the language is the expected exit code of the block.
@@ -117,16 +118,16 @@ class Page:
             ast.parse(block.text)
         elif language == "python":
             self._python(block)
-        elif language in {"sh", "console"}:
+        elif language in {"sh", "console"} and block.kind != "sh no-run":
             self._shell(block)
         elif language == "json":
             for line in block.text.splitlines():
                 json.loads(line)
         elif language == "text":
-            if previous == "python" or previous.startswith("sh"):
+            if previous == "python" or (previous.startswith("sh") and previous != "sh no-run"):
                 assert matches(block.text, self.printed), f"line {block.line} shows other output:\n{self.printed}"
         else:
-            assert language in DATA | BUILT, f"line {block.line}: the language {block.kind!r} is not checked"
+            assert language in DATA | BUILT | {"sh"}, f"line {block.line}: the language {block.kind!r} is not checked"
 
     def _python(self, block: Block) -> None:
         # The file lets inspect find the source of functions, and line numbers in a traceback are those of the page.
