@@ -317,7 +317,7 @@ class AsyncRewards(AsyncResource):
         until: Time | None = None,
         follow: bool = False,
     ) -> Rollouts:
-        """Return the rollouts that a reward recorded. They are read when you iterate over them.
+        """Return the rollouts that a reward recorded. They are read when you iterate over them; reading blocks.
 
         ```python
         for record in client.rewards.rollouts("my-reward", job=job):

@@ -18,8 +18,8 @@ from bedrock_rft.rollouts._source import File, Source
 _BLOCK = 1 << 20
 _WHOLE = 4 << 20
 """Bytes of the text of a file that is read at once, in a thread. Larger files are read in blocks."""
-_AHEAD = 12
-"""Files that are loaded ahead."""
+_AHEAD = 10
+"""Files that are loaded ahead: as many as botocore keeps connections."""
 _WINDOW, _WINDOW_BYTES = 48, 16 << 20
 """Blocks that are merged by time: about as many invocations as end in one second. Large blocks are fewer."""
 _TIME = re.compile(rb'"time":\s*"([^"]+)"')

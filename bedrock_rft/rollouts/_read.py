@@ -209,13 +209,13 @@ class Rollouts(Iterable[Record]):
         """
         from bedrock_rft.rollouts._frames import to_pandas
 
-        return to_pandas(self)
+        return to_pandas(self._finite("export them"))
 
     def to_polars(self) -> pl.DataFrame:
         """Return a `polars.DataFrame` with the columns of `to_pandas`. Needs the extra 'polars'."""
         from bedrock_rft.rollouts._frames import to_polars
 
-        return to_polars(self)
+        return to_polars(self._finite("export them"))
 
     def to_parquet(self, path: str | os.PathLike[str]) -> int:
         """Write a Parquet file with the columns of `to_pandas`, in chunks, and return the number of rollouts.
@@ -226,13 +226,13 @@ class Rollouts(Iterable[Record]):
         """
         from bedrock_rft.rollouts._frames import to_parquet
 
-        return to_parquet(self, path)
+        return to_parquet(self._finite("export them"), path)
 
     def to_jsonl(self, path: str | os.PathLike[str]) -> int:
         """Write one file of JSON lines, and return the number of rollouts. Raises `DatasetError` if that fails."""
         from bedrock_rft.rollouts._frames import to_jsonl
 
-        return to_jsonl(self, path)
+        return to_jsonl(self._finite("export them"), path)
 
     def to_csv(self, path: str | os.PathLike[str]) -> int:
         """Write comma-separated values, and return the number of rollouts. Needs no library.
@@ -244,7 +244,7 @@ class Rollouts(Iterable[Record]):
         """
         from bedrock_rft.rollouts._frames import to_csv
 
-        return to_csv(self, path)
+        return to_csv(self._finite("export them"), path)
 
     def _files(self, period: Period) -> Iterator[tuple[str, File]]:
         return list_files(self._source, find_hours(self._source, period, self._function))

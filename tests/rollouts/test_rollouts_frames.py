@@ -10,7 +10,7 @@ import pytest
 from support.rollout_files import write_rollouts
 
 from bedrock_rft import rollouts
-from bedrock_rft.errors import DatasetError, MissingExtraError
+from bedrock_rft.errors import ConfigurationError, DatasetError, MissingExtraError
 
 COLUMNS = [
     *("v", "time", "request_id", "function", "function_version", "source", "rollout_id", "prompt_hash", "prompt"),
@@ -85,6 +85,11 @@ def test_the_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     ):
         with pytest.raises(MissingExtraError, match=extra):
             call()
+
+
+def test_rollouts_that_are_followed_are_not_exported(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="follow=True never ends"):
+        rollouts.read(tmp_path, follow=True).to_csv(tmp_path / "some.csv")
 
 
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
