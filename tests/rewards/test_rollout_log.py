@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import re
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -112,6 +113,25 @@ def test_the_file_is_partitioned_and_its_name_is_safe(tmp_path: Path) -> None:
     log.write(origin, [ScoredEntry(entry(("user", "?"), ("assistant", "!")), Score(1.0))])
     (path,) = (one.relative_to(tmp_path).as_posix() for one in tmp_path.rglob("*") if one.is_file())
     assert path == "function=..myreward/date=2026-11-28/hour=14/ab.jsonl.gz"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs limits and permissions of POSIX")
+def test_a_full_disk_leaves_nothing_and_other_users_cannot_read(tmp_path: Path) -> None:
+    import resource
+    import signal
+
+    log, scored = RolloutLog(str(tmp_path)), [ScoredEntry(entry(("user", "?"), ("assistant", "!")), Score(1.0))]
+    before, limits = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+        with pytest.raises(OSError, match="too large"):
+            log.write(ORIGIN, scored)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    log.write(ORIGIN, scored)
+    assert [path.stat().st_mode & 0o077 for path in tmp_path.rglob("*.gz")] == [0]
 
 
 def test_the_sample_depends_on_the_id_alone() -> None:

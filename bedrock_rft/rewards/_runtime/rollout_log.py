@@ -139,8 +139,12 @@ class RolloutLog:
             file = Path(self.location, path)
             file.parent.mkdir(parents=True, exist_ok=True)
             partial = file.with_suffix(".part")
-            partial.write_bytes(content)
-            partial.replace(file)
+            partial.touch(mode=0o600)  # prompts and answers are for this user only
+            try:
+                partial.write_bytes(content)
+                partial.replace(file)
+            finally:
+                partial.unlink(missing_ok=True)
             return
         options = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self.kms_key} if self.kms_key else {}
         if owner:
