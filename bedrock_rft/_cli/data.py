@@ -110,8 +110,9 @@ def convert(path: str, target: str, form: str | None, reference_answer: str | No
 def select(path: str, difficulty: str, **options: Any) -> None:
     """Keep the records whose prompts are neither too hard nor too easy.
 
-    DIFFICULTY is a file that 'eval run --difficulty' wrote. A JSON note next
-    to the new file lists the dropped records and the reasons.
+    DIFFICULTY is a file that 'eval run --difficulty' or 'rollouts stats
+    --difficulty' wrote. A JSON note next to the new file lists the dropped
+    records and the reasons.
     """
     from bedrock_rft import datasets
 

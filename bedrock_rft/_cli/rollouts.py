@@ -111,8 +111,16 @@ def export(location: str, path: str, **options: Any) -> None:
 @click.option("--pass-mark", type=float, default=1.0, metavar="SCORE", help="Lowest score that passes. Default: 1.")
 @click.option("--out", metavar="FILE", type=click.Path(dir_okay=False),
               help="Also write the report: .html for a page, .json for its data.")  # fmt: skip
+@click.option("--difficulty", metavar="FILE", type=click.Path(dir_okay=False),
+              help="Also write the difficulty of each prompt, for 'data select'.")  # fmt: skip
 def stats(
-    location: str, job: str | None, fields: tuple[str, ...], pass_mark: float, out: str | None, **options: Any
+    location: str,
+    job: str | None,
+    fields: tuple[str, ...],
+    pass_mark: float,
+    out: str | None,
+    difficulty: str | None,
+    **options: Any,
 ) -> None:
     """Report rewards, groups, parts and errors, and what looks wrong.
 
@@ -128,6 +136,9 @@ def stats(
             events = list(client.jobs.events(job))
     with _open(location, job=job, **options) as selected:
         report = selected.report(events, fields=fields, pass_mark=pass_mark)
+        if difficulty is not None:
+            selected.difficulty(pass_mark=pass_mark).to_json(difficulty)
+            note(f"The difficulty was written to {difficulty}.")
     if out is not None:
         getattr(report, method)(out)
         note(f"The report was written to {out}.")

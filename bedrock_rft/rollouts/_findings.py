@@ -125,7 +125,7 @@ def _signal(tally: Tally) -> Found:
     level: Severity = "error" if share.low >= NOTHING_LEARNED else "warning" if share.low > NO_SIGNAL else "ok"
     if level == "ok":
         return Found(Finding(level, "no_signal", summary, reason))
-    remedy = "Choose prompts that are solved sometimes, or give partial credit"
+    remedy = "Choose prompts that are solved sometimes, see datasets.select, or give partial credit"
     hopeless = [one.record for one in tally.sample if _is_one_sided(tally, one.record)]
     return Found(Finding(level, "no_signal", summary, reason, remedy), hopeless[:3])
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.command import command
 from support.rollout_files import BEGAN, STEP, write_rollouts
 
 from bedrock_rft import ConfigurationError, rollouts
+from bedrock_rft.datasets import Difficulty
 
 
 def test_the_difficulty_of_the_recorded_prompts(tmp_path: Path) -> None:
@@ -23,6 +25,14 @@ def test_the_difficulty_of_the_recorded_prompts(tmp_path: Path) -> None:
     assert {prompt.samples for prompt in first.prompts.values()} == {8}
     solved = sum(one["score"] >= 0.5 for one in written[:80])
     assert sum(prompt.passed for prompt in first.prompts.values()) == solved > 0
+
+
+def test_the_command_writes_the_difficulty(tmp_path: Path) -> None:
+    write_rollouts(tmp_path / "recorded", steps=1, groups=4, samples=4)
+    path = tmp_path / "difficulty.json"
+    done = command("rollouts", "stats", tmp_path / "recorded", "--difficulty", path, "--pass-mark", 0.5)
+    assert f"The difficulty was written to {path}." in done.err
+    assert Difficulty.load(path) == rollouts.read(tmp_path / "recorded").difficulty(pass_mark=0.5)
 
 
 def test_failed_rewards_are_left_out(tmp_path: Path) -> None:
