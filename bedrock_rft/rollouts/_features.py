@@ -72,7 +72,7 @@ MIN_WORDS = 20
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What the findings need to know of one answer."""
+    """Properties of one answer, for the findings."""
 
     words: int
     ends: bool

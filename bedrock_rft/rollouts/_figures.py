@@ -127,6 +127,7 @@ class Figures(Findings):
     examples: Mapping[str, tuple[Record, ...]] = field(default_factory=dict[str, tuple[Record, ...]])
     pairs: tuple[tuple[Record, Record], ...] = ()
     sample: tuple[Record, ...] = ()
+    unreadable: int = 0
 
     def facts(self) -> Sequence[tuple[str, str]]:
         """Return the numbers of rollouts, their time, and the rewards."""
@@ -146,6 +147,8 @@ class Figures(Findings):
         if not math.isnan(median):
             times = f"median {median * 1000:.1f} ms, p95 {high * 1000:.1f} ms, at most {longest:.2f} s for one rollout"
             facts.append(("scoring", times))
+        if self.unreadable:
+            facts.append(("left out", f"{self.unreadable:,} records whose time, numbers or texts cannot be read"))
         versions = self.origins.get("version", {})
         if len(versions) > 1:
             facts.append(("versions", ", ".join(f"{name} ({count:,})" for name, count in versions.items())))

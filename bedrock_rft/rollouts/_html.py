@@ -253,12 +253,13 @@ def _foldable(text: str | None, most: int) -> str:
         return escape_html(text)
     if text is None:
         return "<span class='dim'>not recorded</span>"
-    return f"<details><summary>{_preview(text)}…</summary>{_pre(text, most)}</details>"
+    return f"<details><summary>{_preview(text)}</summary>{_pre(text, most)}</details>"
 
 
 def _preview(text: str) -> str:
     """Return the beginning of an answer, or of the last user message of a prompt with several messages."""
-    return escape_html(" ".join(text.rpartition("\nuser: ")[2][:_PREVIEW].split()))
+    shown = " ".join(text.rpartition("\nuser: ")[2].split())
+    return escape_html(shown if len(shown) <= _PREVIEW else f"{shown[:_PREVIEW]}…")
 
 
 def _attribute(value: object) -> str:

@@ -148,7 +148,7 @@ class Rollouts(Iterable[Record]):
         """Read all rollouts once, and return a report: distributions, findings and examples.
 
         Memory does not depend on the number of rollouts. Texts are examined in a sample of 3,000 that is drawn at
-        random, the same one each time.
+        random with a fixed seed.
 
         ```python
         found = rollouts.read("s3://bucket/rollouts").report(client.jobs.events(job), fields=["topic"])

@@ -67,6 +67,7 @@ class RolloutReport(Figures):
         examples: rollouts that show a finding, by its code.
         pairs: the first and the last rollout of up to 40 prompts, chosen at random among the prompts.
         sample: up to 1,000 rollouts, chosen at random, in order of time. Their long texts are cut.
+        unreadable: records that were left out, because values do not have the types of the format.
     """
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,8 +77,8 @@ class RolloutReport(Figures):
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """Return a self-contained page of HTML, and write it to `path` if given.
 
-        It has at most 1,000 rollouts in a table that can be filtered, and says how they were chosen. Everything except
-        the filter works without scripts.
+        A table that can be filtered has at most 1,000 rollouts, and the page states how they were chosen. Everything
+        except the filter works without scripts.
         """
         return write_text(standalone_page(self.title, page(self), SCRIPT), path)
 
@@ -157,6 +158,7 @@ def rollout_report(
         examples={finding.code: tuple(records) for finding, records in found if records},
         pairs=tuple((first, last) for (began, first), (ended, last) in tally.ends.values() if ended > began),
         sample=tuple(one.record for one in shown),
+        unreadable=tally.unreadable,
     )
 
 

@@ -131,6 +131,7 @@ class Tally:
     pass_mark: float
     fields: Sequence[str] = ()
     steps: Sequence[tuple[int, float]] = ()
+    unreadable: int = 0
     rollouts: int = 0
     passed: int = 0
     total: float = 0.0
@@ -170,7 +171,7 @@ class Tally:
 
     def read(self, records: Iterable[Record]) -> Tally:
         """Read all records, and return the tally itself."""
-        for members in group(self._member(record) for record in records):
+        for members in group(self._member(record) for record in self._readable(records)):
             self._add_group(members)
         for one in self.sample:
             if one.record.answer is not None:
@@ -184,6 +185,13 @@ class Tally:
         if len(self.prompts) < MOST_PROMPTS or not self._prompt_heap:
             return len(self.prompts)
         return round((len(self.prompts) - 1) / (-self._prompt_heap[0][0] / 16**16))
+
+    def _readable(self, records: Iterable[Record]) -> Iterator[Record]:
+        for record in records:
+            if _is_readable(record):
+                yield record
+            else:
+                self.unreadable += 1
 
     def _member(self, record: Record) -> Member[_Scored]:
         """Add one rollout, and return it for the grouping."""
@@ -244,7 +252,7 @@ class Tally:
 
     def _add_fields(self, record: Record, score: float, passed: bool) -> None:
         for name, values in self.by_field.items():
-            if record.fields is None or name not in record.fields:
+            if not isinstance(record.fields, dict) or name not in record.fields:
                 continue
             value = str(record.fields[name])[:_PREVIEW]
             sums = values.setdefault(value if value in values or len(values) < _MOST_VALUES else _OTHER, [0, 0, 0.0])
@@ -330,6 +338,17 @@ class Tally:
         spread = max(0.0, crosses - 2 * slope * mixed + slope * slope * squares) * groups / (groups - 1)
         half = t_quantile(int(groups) - 1) * math.sqrt(spread / square / other)
         return Interval(value, max(-1.0, value - half), min(1.0, value + half))
+
+
+def _is_readable(record: Record) -> bool:
+    """Return whether the values have the types of the format, because other programs may have written the file."""
+    texts = (record.answer, record.prompt, record.error, record.request_id, record.source)
+    try:
+        numbers = (record.at, record.score, record.duration or 0.0, *record.parts.values())
+        int(record.prompt_hash or "0", 16)
+        return all(map(math.isfinite, numbers)) and all(isinstance(text, (str, type(None))) for text in texts)
+    except (AttributeError, TypeError, ValueError, OverflowError):
+        return False
 
 
 def _keep(kept: dict[str, Any], heap: list[tuple[int, str]], key: str, most: int) -> bool:
