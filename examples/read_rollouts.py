@@ -49,10 +49,11 @@ def main() -> int:
         else:
             with Client() as client:
                 found = client.rewards.rollouts(options.location, since=options.since)
-        for title, chosen in (
-            ("lowest score", min(found, key=lambda record: record.score)),
-            ("highest score", max(found, key=lambda record: record.score)),
-        ):
+        for title, choose in (("lowest score", min), ("highest score", max)):
+            chosen = choose(found, key=lambda record: record.score, default=None)
+            if chosen is None:
+                print(f"There are no rollouts in {found.location}.")
+                return 1
             print(f"{title}: {chosen.score:.2f} {dict(chosen.parts)}\n{chosen.prompt}\n→ {chosen.answer}\n")
         report = found.report()
         report.to_html("rollouts.html")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support.aws_gate import REGION, Here
+from support.command import command
 from support.deploy_setup import build_package
 from support.fault_client import KEY
 from support.fault_server import Faults
@@ -33,7 +34,9 @@ def recording(here: Here, tmp_path: Path) -> list[dict[str, Any]]:
     return written
 
 
-def test_a_deployed_reward_knows_its_location(here: Here, aws_client: Client, recording: list[dict[str, Any]]) -> None:
+def test_a_deployed_reward_knows_its_location(
+    here: Here, aws_client: Client, recording: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     package = build_package("def lambda_handler(event, context):\n    return []\n", record=RolloutLog(LOCATION))
     deployed = aws_client.rewards.deploy(package, name="math-reward", check=False)
     found = aws_client.rewards.rollouts(LOCATION, since="2026-11-29")
@@ -41,6 +44,11 @@ def test_a_deployed_reward_knows_its_location(here: Here, aws_client: Client, re
     for source in (deployed, deployed.arn, "math-reward"):
         found = aws_client.rewards.rollouts(source)
         assert [record.to_dict() for record in found] == recording
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAFAKE000000000001")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "fake9Secret8Access7Key+/6Zm9v5YmFy4YmF63")
+    for location in ("math-reward", f"{LOCATION}/function=math-reward"):
+        done = command("rollouts", "show", location, "--region", REGION, "-o", "quiet")
+        assert done.out.split() == [one["rollout_id"] for one in recording]
     aws_client.close()
     assert len([*found]) == len(recording), "they can be read after the client was closed"
     here.gate.refuse("GetObject", 403, "AccessDenied", "Access Denied")  # the gate's name for every GET

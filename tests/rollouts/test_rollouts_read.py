@@ -109,14 +109,15 @@ def test_s3_is_read_like_a_folder(recorded: tuple[Path, list[dict[str, Any]]], b
 
 
 class Flaky:
-    """S3 with one object, whose first downloads are interrupted."""
+    """S3 with two objects, on two pages of a list, whose first downloads are interrupted."""
 
     def __init__(self, content: bytes, failures: int) -> None:
         self.content, self.failures = content, failures
 
-    def list_objects_v2(self, **_: Any) -> dict[str, Any]:
-        modified = datetime.now(timezone.utc)
-        return {"Contents": [{"Key": "p/a.jsonl.gz", "Size": len(self.content), "LastModified": modified}]}
+    def list_objects_v2(self, *, ContinuationToken: str = "a", **_: Any) -> dict[str, Any]:  # noqa: N803 - S3's name
+        found = {"Size": len(self.content), "LastModified": datetime.now(timezone.utc)}
+        page = {"Contents": [{"Key": f"p/{ContinuationToken}.jsonl.gz", **found}]}
+        return {**page, "NextContinuationToken": "b"} if ContinuationToken == "a" else page
 
     def get_object(self, **_: Any) -> dict[str, Any]:
         self.failures -= 1
@@ -130,9 +131,9 @@ class Flaky:
         raise ReadTimeoutError(endpoint_url="https://s3.example.org")
 
 
-def test_an_interrupted_download_is_repeated() -> None:
+def test_an_interrupted_download_is_repeated_and_every_page_is_read() -> None:
     content = gzip.compress(line("2026-11-28T14:00:00.000000Z").encode())
-    assert len([*rollouts.read("s3://b/p", client=Flaky(content, 2))]) == 1
+    assert len([*rollouts.read("s3://b/p", client=Flaky(content, 2))]) == 2
     with pytest.raises(APIConnectionError, match=r"of p/a\.jsonl\.gz was interrupted: ReadTimeoutError"):
         next(iter(rollouts.read("s3://b/p", client=Flaky(content, 9))))
 
