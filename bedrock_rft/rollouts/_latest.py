@@ -9,9 +9,8 @@ from bedrock_rft.errors import BedrockRFTError
 from bedrock_rft.rollouts._loading import load_blocks
 from bedrock_rft.rollouts._partitions import Period, find_hours, list_files
 from bedrock_rft.rollouts._record import Record, parse_block
-from bedrock_rft.rollouts._source import open_source
-
-_COUNT = 3
+from bedrock_rft.rollouts._source import Source, open_source
+from bedrock_rft.rollouts._tally import is_readable
 
 
 class LatestRollouts:
@@ -23,23 +22,24 @@ class LatestRollouts:
     def __init__(self, location: str | os.PathLike[str], client: Any) -> None:
         self.problem = ""
         self._location, self._client = location, client
+        self._source: Source | None = None
         self._newest: tuple[str, str] = ("", "")
         self._records: tuple[Record, ...] = ()
 
     def __call__(self) -> tuple[Record, ...]:
         """Return them. A location that cannot be read yet is tried again the next time."""
         try:
-            source = open_source(self._location, self._client)
+            source = self._source = self._source or open_source(self._location, self._client)
             hours = find_hours(source, Period(self._newest[0] or None), None)
             newest = max(list_files(source, {max(hours): hours[max(hours)]})) if hours else None
             if newest is not None and (newest[0], newest[1].path) != self._newest:
                 blocks = load_blocks(source, iter([newest]), lambda _file, _line, _reason: None)
-                unsorted = (record for block in blocks for record in parse_block(block.text)[0])
+                unsorted = (record for block in blocks for record in parse_block(block.text)[0] if is_readable(record))
                 records = sorted(unsorted, key=lambda record: record.score)
                 places = {0, len(records) // 2, len(records) - 1} if records else set[int]()
                 self._records = tuple(records[place] for place in sorted(places))
                 self._newest = (newest[0], newest[1].path)
             self.problem = ""
-        except BedrockRFTError as error:
+        except (BedrockRFTError, OSError) as error:
             self.problem = str(error)
         return self._records

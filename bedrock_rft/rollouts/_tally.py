@@ -188,7 +188,7 @@ class Tally:
 
     def _readable(self, records: Iterable[Record]) -> Iterator[Record]:
         for record in records:
-            if _is_readable(record):
+            if is_readable(record):
                 yield record
             else:
                 self.unreadable += 1
@@ -340,7 +340,7 @@ class Tally:
         return Interval(value, max(-1.0, value - half), min(1.0, value + half))
 
 
-def _is_readable(record: Record) -> bool:
+def is_readable(record: Record) -> bool:
     """Return whether the values have the types of the format, because other programs may have written the file."""
     texts = (record.answer, record.prompt, record.error, record.request_id, record.source)
     try:
