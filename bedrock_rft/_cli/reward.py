@@ -308,12 +308,17 @@ def logs(name: str, since: float, *, follow: bool, summary: bool) -> None:
                 _print_line(line)
             return
         lines = client.rewards.logs(name, since=since * 60)
-    if not summary:
-        show_list(lines, _LINES, empty="There are no log lines.")
-        return
-    report = lines.summary()
-    show_findings(report)
-    finish(0 if report.ok else FOUND_ERRORS)
+    if summary:
+        report = lines.summary()
+        show_findings(report)
+        finish(0 if report.ok else FOUND_ERRORS)
+    elif settings().output != "table":
+        show_list(lines, _LINES)
+    elif not lines:
+        note("There are no log lines.")
+    else:
+        for line in lines:
+            _print_line(line)
 
 
 @reward.command("destroy", shape=_PLAN)
@@ -361,6 +366,7 @@ def _print_line(line: Any) -> None:
     if settings().output in {"json", "jsonl"}:
         print_text(json.dumps({"id": line.id, "at": line.at, "message": line.message, "stream": line.stream}))
     else:
-        from bedrock_rft._core.text import sanitize_line
+        from bedrock_rft._core.text import sanitize_text
 
-        print_text(f"{date(line.at)}  {sanitize_line(line.message)}")
+        text = line.message.replace("\r", "\n").expandtabs(2)  # the runtime separates the lines of a traceback by \r
+        print_text(f"{date(line.at)}  {sanitize_text(text)}")

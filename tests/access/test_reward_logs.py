@@ -231,6 +231,9 @@ def test_the_log_of_an_executed_function_is_summarised(aws: Aws, aws_logs: Any, 
     assert "1 of 4 invocations failed. Their rollouts have no reward. By type: KeyError 1." in " ".join(
         shown.out.split()
     )
+    whole = command("reward", "logs", "sums")
+    assert (whole.code, "\\t" in whole.out, "\r" in whole.out) == (0, False, False)
+    assert len(command("reward", "logs", "sums", "-o", "jsonl").out.splitlines()) == len(events)
     assert command("reward", "logs", "sums", "--summary", "-f").code == 2
     assert command("reward", "logs", "sums", "--summary", "-o", "json").json["error_types"] == {"KeyError": 1}
 
