@@ -167,21 +167,16 @@ def test_each_query_that_is_refused_can_be_allowed_with_the_printed_statement(
         iam.refuses = {name.partition(":")[2] for name in gate.refuses if name.startswith(("iam:", "bedrock:"))}
         return [each for each in look(person, reward=VERSION).findings if each.level == "unknown"]
 
-    for _ in range(len(QUERIES) + 1):
-        unknown = examine()
-        if not unknown:
-            break
+    unknown = examine()
+    while unknown:
         first = next(each for each in unknown if each.remedy)
         statement = statement_of(first)
         assert statement.resource, "each statement names its resources"
         assert not set(statement.action) <= allowed, f"the remedy for {first} was carried out already"
         allowed |= set(statement.action)
-        same = [
-            each
-            for each in examine()
-            if (each.code, each.summary, each.reason) == (first.code, first.summary, first.reason)
-        ]
-        assert same == [], "the finding is gone"
+        unknown = examine()
+        found = {(each.code, each.summary, each.reason) for each in unknown}
+        assert (first.code, first.summary, first.reason) not in found, "the finding is gone"
     assert allowed == QUERIES
     assert {each.code for each in look(person, reward=VERSION).findings if each.level != "ok"} == {"reward_network"}
 
