@@ -200,6 +200,21 @@ def test_a_file_whose_upload_response_was_lost_is_deleted(running: Service) -> N
     assert {finding.code for finding in report.unknown} >= {"file-fields", "file-content", "file-deleted"}
 
 
+def test_an_interrupted_check_cancels_its_job_and_deletes_its_file(running: Service) -> None:
+    interrupted: list[str] = []
+
+    def interrupt(request: Request, _: Response) -> None:
+        if re.fullmatch("GET /fine_tuning/jobs/local-[^/]+", f"{request.method} {request.path}") and not interrupted:
+            interrupted.append(request.path)
+            raise KeyboardInterrupt
+
+    with Client(transport=Differing(running, interrupt)) as client, pytest.raises(KeyboardInterrupt):
+        live_check(client, create_job=True, reward=ARN)
+    with Client(transport=LocalTransport(running)) as client:
+        assert {job.status for job in client.jobs.list()} == {"cancelled"}
+        assert list(client.files.list()) == []
+
+
 def test_what_is_left_behind_is_named(running: Service) -> None:
     report, _ = run(running, refused="DELETE .*|POST .*/cancel", create_job=True, reward=ARN)
     assert sorted(re.sub("local-[a-z]+-[0-9a-f]+", "ID", finding.remedy) for finding in report.errors) == [
