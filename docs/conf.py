@@ -87,7 +87,7 @@ def _write_markdown(app: Any, failure: Exception | None) -> None:
     ]
     order = sorted(app.env.found_docs, key=lambda name: (name != "index", name))
     for name in order:
-        page = generate.expand(app.env.doc2path(name).read_text(encoding="utf-8"))
+        page = generate.expand_api(generate.expand(app.env.doc2path(name).read_text(encoding="utf-8")))
         page = re.sub(r"(?ms)^```\{toctree\}.*?^```\n?", "", page)
         target = Path(app.outdir, f"{name}.md")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,8 @@ def _write_markdown(app: Any, failure: Exception | None) -> None:
 
 
 def setup(app: Any) -> None:
-    """Register the handlers."""
+    """Import the package, and register the handlers."""
+    generate.load_public_names()
     app.connect("autodoc-process-docstring", _to_rst)
     app.connect("source-read", _expand)
     app.connect("build-finished", _write_markdown)

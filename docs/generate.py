@@ -6,8 +6,10 @@ A page names a part in a directive, ```` ```{generated} commands ````, and `conf
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 import inspect
+import pkgutil
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -231,6 +233,60 @@ def expand(page: str) -> str:
         lambda found: PARTS[found[1]](*([found[2]] if found[2] else [])),
         page,
     )
+
+
+def public_modules() -> list[str]:
+    """Return the names of the modules that users import, without `bedrock_rft.`."""
+    return [found.name for found in pkgutil.iter_modules([str(PACKAGE)]) if found.name[0] != "_"]
+
+
+def load_public_names() -> None:
+    """Import everything public. autodoc imports with `TYPE_CHECKING` set, which pydantic does not stand."""
+    for name in ("bedrock_rft", *(f"bedrock_rft.{module}" for module in public_modules())):
+        module = importlib.import_module(name)
+        for public in module.__all__:
+            getattr(module, public)
+
+
+def expand_api(page: str) -> str:
+    """Return a page whose directives of autodoc are replaced by signatures and docstrings, for its Markdown version."""
+
+    def block(found: re.Match[str]) -> str:
+        parts = re.findall(r"\.\. auto(module|class):: (\S+)\n((?:   :.*\n)*)", found[1])
+        return "\n".join("\n".join(_api(name, kind, with_members=":members:" in rest)) for kind, name, rest in parts)
+
+    return re.sub(r"(?ms)^```\{eval-rst\}\n(.*?)^```$", block, page)
+
+
+def _api(name: str, kind: str, *, with_members: bool) -> Iterator[str]:
+    """Yield the lines about a module or a class."""
+    name = name if "." in name else f"bedrock_rft.{name}"
+    if kind == "module":
+        module = importlib.import_module(name)
+        yield f"{inspect.getdoc(module)}\n"
+        for public in sorted(module.__all__):
+            yield from _entry(f"{name}.{public}", getattr(module, public), with_members=True)
+    else:
+        yield from _entry(name, _find(name), with_members=with_members)
+
+
+def _entry(name: str, target: Any, *, with_members: bool) -> Iterator[str]:
+    """Yield the lines about an object: its signature, its docstring, and those of its public methods."""
+    if not (callable(target) or isinstance(target, property)):
+        yield f"### `{name}`\n"
+        return
+    signature = ""
+    with contextlib.suppress(TypeError, ValueError, RuntimeError):  # a property, a type, and a model without fields
+        signature = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(cast("Any", target))))
+    signature = signature.replace("(source: Any) -> None", "")  # of a resource, which the client creates
+    yield f"{'###' if with_members else '####'} `{name}{signature}`\n\n{inspect.getdoc(target) or ''}\n"
+    if inspect.isclass(target) and with_members:
+        own = [base for base in target.__mro__ if base.__module__.startswith("bedrock_rft")]
+        members = {member: value for base in reversed(own) for member, value in vars(base).items() if member[0] != "_"}
+        for member, value in sorted(members.items()):
+            if callable(value) or isinstance(value, property | classmethod | staticmethod):
+                method = value if isinstance(value, property) else getattr(target, member)
+                yield from _entry(f"{target.__name__}.{member}", method, with_members=False)
 
 
 def _root_file(name: str) -> str:

@@ -133,3 +133,14 @@ def test_a_page_whose_output_differs_fails(tmp_path: Path, monkeypatch: pytest.M
         page.write_text(text)
         with pytest.raises(AssertionError):
             Page(page).run()
+
+
+def test_every_public_module_has_a_page() -> None:
+    folder = ROOT / "docs" / "reference"
+    modules = set(generate.public_modules())
+    assert {"errors", "rewards"} <= modules
+    assert {page.stem for page in (folder / "api").glob("*.md")} == modules | {"client"}
+    listed = re.findall(
+        r"^\| \[bedrock_rft\.(\w+)\]\(api/\1\.md\)", (folder / "api.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert set(listed) == modules
