@@ -55,7 +55,7 @@ def records(count: int = 24) -> list[dict[str, Any]]:
 
 def codes(report: Report) -> set[str]:
     assert all(len(line) <= 80 for line in str(report).splitlines())
-    assert "<table>" in report._repr_html_()
+    assert "<table " in report._repr_html_()
     assert pickle.loads(pickle.dumps(report)) == report  # noqa: S301 - ours
     return {finding.code for finding in report.findings}
 
