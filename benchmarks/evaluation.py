@@ -8,6 +8,8 @@
     - `four answers` to each prompt, right or wrong. Prompts differ in difficulty.
     - `graded` scores between 0 and 1.
     - `two parts`: half of the score is all or nothing, such as the format; the other half is graded.
+- Limit: for one answer, the true means at which no interval without random numbers can be within 2 points. An interval
+  covers a true mean for a set of outcomes, and sets of consecutive outcomes are tried.
 - Verdicts: how often a comparison calls at least one model better or worse, if all models are equal (false verdicts)
   and if each is better by 0.2 (found). With fewer than 6 prompts there is no verdict.
 """
@@ -15,6 +17,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -39,6 +42,18 @@ def exact_coverage(count: int, truth: float) -> float:
         if interval.low <= truth <= interval.high:
             covered += math.comb(count, passed) * truth**passed * (1 - truth) ** (count - passed)
     return covered
+
+
+def unattainable(count: int) -> list[float]:
+    """Return the true means at which no set of consecutive outcomes has a probability within 2 points of 95 %."""
+    found: list[float] = []
+    for truth in TRUTHS:
+        chances = [math.comb(count, k) * truth**k * (1 - truth) ** (count - k) for k in range(count + 1)]
+        sums = [0.0, *itertools.accumulate(chances)]
+        pairs = itertools.combinations(sums, 2)
+        if all(abs(after - before - 0.95) > TOLERANCE for before, after in pairs):
+            found.append(truth)
+    return found
 
 
 def simulated_coverage(draw: Callable[[random.Random], Interval], truth: float, runs: int) -> float:
@@ -140,6 +155,13 @@ def print_coverage(runs: int) -> None:
             print(f"| {name} | {count} | {figures} |", flush=True)
 
 
+def print_limit() -> None:
+    """Print the true means at which no interval of a share of one answer to each prompt can be within 2 points."""
+    for count in PROMPTS:
+        means = ", ".join(f"{truth:.2f}" for truth in unattainable(count)) or "none"
+        print(f"One answer, {count} prompts: true means that no interval covers within 2 points: {means}")
+
+
 def print_verdicts(runs: int) -> None:
     """Print the rates of false and of true verdicts."""
     print("\n| prompts | models compared | false verdicts | gain of 0.2 found |\n|---|---|---|---|")
@@ -150,11 +172,12 @@ def print_verdicts(runs: int) -> None:
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description="Coverage of intervals and error rates of verdicts.")
     parser.add_argument("--runs", type=int, default=800, help="simulations for each setting (800)")
     runs: int = parser.parse_args().runs
     print_coverage(runs)
+    print_limit()
     print_verdicts(runs)
 
 

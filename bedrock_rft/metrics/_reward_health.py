@@ -43,8 +43,9 @@ class _Reward:
         means = windows.rolling_means(values, max(1, min(thresholds.window, len(values) // 3)))
         self.first, self.best, self.last = means[0], max(means), means[-1]
         self.noise = windows.noise(values)
-        falls = windows.falls(values)
-        self.fall = max(falls)
+        falls = windows.falls(values, ended=progress == 1)
+        certain = [fall for fall in falls if fall.errors >= thresholds.fall_errors]
+        self.fall = max(certain or falls, key=lambda fall: fall.plain)
         # Without a scale, a fall counts if it exceeds the noise of one step.
         self.least_fall = (thresholds.fall_least if scale else 1.0) * self.span
         # The last third is compared with few others, so a smaller number of errors is as unlikely.

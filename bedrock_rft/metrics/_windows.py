@@ -11,6 +11,10 @@ from typing import NamedTuple
 _NORMAL = 1.4826  # standard deviations of a normal distribution per median absolute deviation
 _SHORTEST = 5  # steps of the shortest window; the mean of fewer steps is hardly less noisy than one step
 _FIRST = 2  # steps of the shortest first window
+_CUT = 3.0  # upper quartiles of a difference, beyond which it is cut
+_CORRELATED = 40  # steps that show a correlation of the noise
+_DOUBT = 8.0  # steps; the correlation is estimated too high by about this number over the number of steps
+_MOST_CORRELATED = 0.9
 _ROUNDING = 1e-9  # relative rounding error, so that a constant series has no trend
 
 
@@ -29,6 +33,36 @@ def noise(values: Sequence[float]) -> float:
         return 0.0
     squares = math.fsum((later - earlier) * (later - earlier) for earlier, later in pairwise(values))
     return math.sqrt(squares / (2 * (len(values) - 1)))
+
+
+def correlated_noise(values: Sequence[float], *, ended: bool) -> tuple[float, float]:
+    """Return the standard deviation of one step, and the correlation of consecutive steps from 0 to 0.9.
+
+    The correlation follows from the sizes of differences over two steps and over one, without the slope of the trend.
+    Large differences are cut, so that a collapse does not count as correlation. A few steps do not show it: then it is
+    0 if the job has ended, and estimated with caution if more steps will follow.
+    """
+    changes = [later - earlier for earlier, later in pairwise(values)]
+    slope = statistics.median(changes)
+    longest = _CUT * sorted(abs(change - slope) for change in changes)[len(changes) * 3 // 4] or math.inf
+    one, two = (
+        statistics.fmean(
+            min((later - earlier - lag * slope) ** 2, lag * longest**2) / 2
+            for earlier, later in zip(values, values[lag:], strict=False)
+        )
+        for lag in (1, 2)
+    )
+    few = len(values) < _CORRELATED
+    found = 0.0 if one == 0 or (few and ended) else two / one - 1 - (0 if few else _DOUBT / len(values))
+    correlation = min(_MOST_CORRELATED, max(0.0, found))
+    return math.sqrt(one / (1 - correlation)), correlation
+
+
+def mean_error(single: float, correlation: float, size: int) -> float:
+    """Return the standard error of a mean of consecutive steps; their noise is an autoregressive process of order 1."""
+    free = 1 - correlation
+    factor = (1 + correlation) / free - 2 * correlation * (1 - correlation**size) / (size * free * free)
+    return single * math.sqrt(factor / size)
 
 
 def window_sizes(count: int, shortest: int = _SHORTEST) -> tuple[int, ...]:
@@ -71,19 +105,23 @@ def early_rise(values: Sequence[float], least: float) -> float:
 
 
 class Fall(NamedTuple):
-    """Fall from the best window of `size` values, at index `place`, to the last one, in standard errors."""
+    """Fall from the best window of `size` values, at index `place`, to the last one, in standard errors.
+
+    `plain` is the same for noise without correlation; the window with the largest one shows the fall best.
+    """
 
     errors: float
     best: float
     last: float
     size: int
     place: int
+    plain: float
 
 
-def falls(values: Sequence[float]) -> list[Fall]:
+def falls(values: Sequence[float], *, ended: bool = True) -> list[Fall]:
     """Return the fall from the running maximum to the last steps for each window size, largest window first."""
     found: list[Fall] = []
-    single = _noise(values)
+    single, correlated = _noise(values), correlated_noise(values, ended=ended)
     for size in window_sizes(len(values)):
         means = rolling_means(values, size)
         earlier, last = means[:-size] or means[:1], means[-1]
@@ -91,7 +129,9 @@ def falls(values: Sequence[float]) -> list[Fall]:
         place = earlier.index(best)
         # A reward near 0 or 1 is quiet, so the noise since the best steps may exceed the noise of the whole series.
         local = max(single, noise(values[place:]))
-        found.append(Fall(_in_errors(best - last, local, 2 / size), best, last, size, place))
+        plain = _in_errors(best - last, local, 2 / size)
+        inflation = max(1.0, mean_error(*correlated, size) * math.sqrt(size) / local) if local > 0 else 1.0
+        found.append(Fall(plain / inflation, best, last, size, place, plain))
     return found
 
 

@@ -14,7 +14,16 @@ from dataclasses import dataclass
 
 from bedrock_rft.types import Checkpoint, Job
 
-__all__ = ["FAULTS", "HEALTHY", "REWARDS", "GeneratedRun", "generate"]
+__all__ = [
+    "ANSWERS",
+    "FAULTS",
+    "HEALTHY",
+    "PROMPTS",
+    "REWARDS",
+    "GeneratedRun",
+    "generate",
+    "generate_correlated",
+]
 
 PROMPTS, ANSWERS = 4, 8
 
@@ -274,6 +283,22 @@ def generate(family: str, reward: str, steps: int, seed: int, *, every: int = 1)
         },
         steps,
     )
+
+
+_NOISE = {"binary": 0.16, "partial": 0.1, "quiet": 0.01}
+"""Standard deviation of single steps by kind of reward."""
+
+
+def generate_correlated(family: str, reward: str, steps: int, seed: int, correlation: float) -> GeneratedRun:
+    """Generate the rewards of a run whose noise is an autoregressive process of order 1."""
+    rng = random.Random(f"{family} {reward} {steps} {seed} {correlation}")  # noqa: S311 - seeded draws, nothing secret
+    path = HEALTHY[family](rng)
+    noise = rng.gauss(0, _NOISE[reward])
+    points: list[tuple[float, float]] = []
+    for step in range(1, steps + 1):
+        points.append((step, min(1.0, max(0.0, path(step / steps) + noise))))
+        noise = correlation * noise + math.sqrt(1 - correlation**2) * rng.gauss(0, _NOISE[reward])
+    return GeneratedRun({"critic_rewards_mean": tuple(points)}, steps)
 
 
 def _row(rng: random.Random, groups: Sequence[Sequence[float]], step: int, steps: int) -> Row:
