@@ -34,7 +34,17 @@ _FUNCTIONS = {
     "datasets.select": "bedrock-rft data select",
     "datasets.convert": "bedrock-rft data convert",
 }
-_FUNCTION = re.compile(rf"\b(?:{'|'.join(map(re.escape, _FUNCTIONS))})\b(?!\()")
+_FUNCTION = re.compile(rf"\b(?:bedrock_rft\.)?({'|'.join(map(re.escape, _FUNCTIONS))})\b(?!\()")
+_METHOD = re.compile(r"\bclient\.(\w+)\.(\w+)\b(?!\()")
+
+_SENTENCES = {
+    "datasets.write('train.jsonl', datasets.convert(…))": "bedrock-rft data convert FILE --to train.jsonl",
+    "datasets.write(path, datasets.convert(…))": "bedrock-rft data convert FILE --to train.jsonl",
+    ", or renew keys automatically: Client(api_key=access.api_key_provider())": ": bedrock-rft key",
+}
+"""Texts that name several calls, or a call without a command."""
+_WRAPPED = re.compile(r"(?:client=)?(?:datasets\.)?\b(?:Client|Limits|Thresholds)\(([a-z_]+=[^()]*)\)")
+"""Objects whose arguments are options of a command."""
 
 _VALUE = r"""(?:'[^']*'|"[^"]*"|\[[^\]]*\]|\([^)]*\)|\{[^}]*\}|…|\.\.\.|[A-Za-z0-9_./:+-]*[A-Za-z0-9_/+-])?"""
 _ARGUMENT = re.compile(rf"(?<![\w$&?/.'-])([a-z][a-z0-9_]*)=({_VALUE})(?!=)")
@@ -56,7 +66,11 @@ def for_shell(text: str, context: click.Context | None = None) -> str:
         text: the message of an exception, a warning or a log record.
         context: the command, whose own arguments are recognised without an equals sign.
     """
-    text = _FUNCTION.sub(lambda match: _FUNCTIONS[match.group()], text)
+    for python, shell in _SENTENCES.items():
+        text = text.replace(python, shell)
+    text = _WRAPPED.sub(r"\1", text)
+    text = _FUNCTION.sub(lambda match: _FUNCTIONS[match.group(1)], text)
+    text = _METHOD.sub(lambda match: _command_words(match.group(1), match.group(2)), text)
     text = _CALL.sub(_command_for_call, text)
     text = _ARGUMENT.sub(_flag_for_argument, text)
     for name, flag in _parameters(context).items():
@@ -95,12 +109,17 @@ def _command_for_call(match: re.Match[str]) -> str:
         return " ".join(["bedrock-rft policy", _POLICIES.get(verb, verb.removesuffix("_policy")), *flags]).replace(
             "'", ""
         )
-    words = ["bedrock-rft", _NOUNS.get(noun, noun), _VERBS.get(verb, verb.replace("_", "-"))]
+    words = [_command_words(noun, verb)]
     for item in items:
         if _ITEM.match(item):
             words.append(item.strip("'\""))
         elif argument := _ARGUMENT.match(item):
             words.append(_flag_for_argument(argument))
+    return " ".join(word for word in words if word)
+
+
+def _command_words(noun: str, verb: str) -> str:
+    words = ["bedrock-rft", _NOUNS.get(noun, noun), _VERBS.get(verb, verb.replace("_", "-"))]
     return " ".join(word for word in words if word)
 
 
