@@ -211,15 +211,14 @@ def main() -> None:
     parser.add_argument("--only", choices=("faults", "healthy", "correlated", "limit"), help="print one table only")
     options = parser.parse_args()
     lengths, runs, every = options.steps, options.runs, options.every
-    tables = {
-        "faults": lambda: print_faults(lengths, runs, every),
-        "healthy": lambda: print_healthy(lengths, runs, every),
-        "correlated": lambda: print_correlated(lengths, runs, every),
-        "limit": lambda: print_limit(lengths, runs),
-    }
-    for name, table in tables.items():
-        if options.only in (None, name):
-            table()
+    if options.only in {None, "faults"}:
+        print_faults(lengths, runs, every)
+    if options.only in {None, "healthy"}:
+        print_healthy(lengths, runs, every)
+    if options.only in {None, "correlated"}:
+        print_correlated(lengths, runs, every)
+    if options.only in {None, "limit"}:
+        print_limit(lengths, runs)
 
 
 if __name__ == "__main__":
