@@ -102,6 +102,7 @@ TIMED_OUT = f"2026-11-28T14:03:22.123Z {ID} Task timed out after 3.00 seconds"
         [f"{TIMED_OUT}\n", f"END RequestId: {ID}", report()],
         [f"END RequestId: {ID}", report(more="Status: timeout"), TIMED_OUT],
         [json.dumps({"timestamp": "2026-11-28T14:03:22.123Z", "message": TIMED_OUT}), json_report()],
+        [f"RequestId: {ID} Error: Runtime exited with error: signal: killed", TIMED_OUT, report()],
     ],
 )
 def test_a_timeout_counts_once_with_its_limit(lines: list[str]) -> None:
@@ -119,6 +120,13 @@ def test_an_instance_that_ends_is_a_failure() -> None:
     assert "Deploy with memory=1024" in str(found)
     named = summarize(killed, report(used=512, more="Status: error\tError Type: Runtime.OutOfMemory"))
     assert named.error_types == {"Runtime.OutOfMemory": 1}
+
+
+def test_an_exception_that_the_function_logged_is_no_failure() -> None:
+    fields = {"level": "ERROR", "errorType": "KeyError", "errorMessage": "'x'", "requestId": ID}
+    logged = json.dumps({**fields, "message": "not scored", "logger": "bedrock_rft.rewards"})
+    assert summarize(logged, json_report()).failed == 0
+    assert summarize(json.dumps(fields), json_report()).error_types == {"KeyError": 1}
 
 
 def test_a_slow_start_is_a_warning() -> None:

@@ -117,6 +117,17 @@ def test_the_difficulty_by_a_field() -> None:
         table.by("level")
 
 
+def test_the_signal_of_a_selection_is_less_certain() -> None:
+    table = difficulty({number: number % 9 for number in range(90)})
+    every, selected = table.signal(), table.signal(low=0, high=1)
+    assert every is not None
+    assert selected is not None
+    assert selected.share == pytest.approx(every.share, abs=0.05)
+    assert selected.high - selected.low > 1.5 * (every.high - every.low)
+    assert table.signal(low=1, high=1) == table.signal(low=0.95)
+    assert table.signal(low=0.51, high=0.55) is None
+
+
 def test_the_signal_of_one_answer_is_unknown() -> None:
     table = Difficulty.from_rewards({"a": [1.0], "b": [0.0]})
     assert table.signal() is table.signal(low=0.1, high=0.9) is None
@@ -288,6 +299,20 @@ def test_invalid_arguments_and_records_are_refused(tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match=message):
             select(path, table, out=out, limits=ANY)
     assert not out.exists()
+
+
+def test_a_file_that_changes_meanwhile_is_an_error(tmp_path: Path) -> None:
+    path = write_records(tmp_path / "train.jsonl", [1, 2])
+
+    class Writer(Difficulty):
+        def chances(self, group_size: int = 8) -> dict[str, float]:
+            write_records(path, [1, 3])
+            return super().chances(group_size)
+
+    table = Writer(difficulty({1: 4, 2: 4}).prompts)
+    with pytest.raises(DatasetError, match=r"Line 2 of train\.jsonl changed during the selection\. Select again\."):
+        select(path, table, out=tmp_path / "s.jsonl", limits=ANY)
+    assert [*tmp_path.iterdir()] == [path]
 
 
 def test_a_difficulty_file_selects_as_well(tmp_path: Path) -> None:

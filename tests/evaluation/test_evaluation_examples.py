@@ -39,7 +39,7 @@ def test_rehearse(tmp_path: Path) -> None:
 
 
 def test_prompts_are_selected(tmp_path: Path) -> None:
-    done = run("select_prompts.py", "--local", "--samples", 2, "--low", 0, cwd=tmp_path)
+    done = run("select_prompts.py", "--local", "--samples", 1, "--low", 0, "--high", 1, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Difficulty of 150 prompts\n")
     assert "\nselected.jsonl: kept " in done.stdout
