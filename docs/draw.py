@@ -67,7 +67,7 @@ def run(score: Callable[[dict[str, Any]], float], data: Path) -> Metrics:
 def draw(name: str, panels: Sequence[tuple[str, Metrics, str]], columns: int) -> None:
     """Write small multiples: a title, a run and the name of a metric for each."""
     rows = -(-len(panels) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(8, 2.1 * rows), squeeze=False)
+    figure, axes = plt.subplots(rows, columns, figsize=(1.2 + 2.1 * columns, 1.8 * rows), squeeze=False)
     for axis in axes.flat[len(panels) :]:
         axis.set_axis_off()
     for axis, (title, metrics, metric) in zip(axes.flat, panels, strict=False):
@@ -107,10 +107,10 @@ def main() -> None:
     draw(
         "faults",
         [
-            ("every answer scores 0.5: reward", flat, "critic_rewards_mean"),
-            ("every answer scores 0.5: gradient norm", flat, "actor_grad_norm"),
-            ("length is rewarded: reward", hacked, "critic_rewards_mean"),
-            ("length is rewarded: response length", hacked, "response_length_mean"),
+            ("constant score: reward", flat, "critic_rewards_mean"),
+            ("constant score: gradient", flat, "actor_grad_norm"),
+            ("score of length: reward", hacked, "critic_rewards_mean"),
+            ("score of length: length", hacked, "response_length_mean"),
         ],
         2,
     )
