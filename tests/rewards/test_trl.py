@@ -53,6 +53,12 @@ def test_to_trl_takes_text_and_messages() -> None:
     assert to_trl(0.5 * Exact() + 0.5 * Numeric(), name="both").__name__ == "both"
 
 
+def test_a_misspelled_column_is_named() -> None:
+    function = to_trl(Numeric(), reference="anwser")
+    with pytest.raises(ValueError, match="no column 'anwser' with the reference answers; there are: answer, level"):
+        function(prompts=["2 + 2?"], completions=["4"], answer=["4"], level=[1], **OTHERS)
+
+
 def test_to_trl_gives_the_floor_for_a_completion_that_cannot_be_scored() -> None:
     columns: dict[str, Any] = {"prompts": ["?", "?"], "completions": ["4", "4"], "reference_answer": ["4", "four"]}
     assert to_trl(Numeric(), floor=-1.0)(**columns) == [1.0, -1.0]

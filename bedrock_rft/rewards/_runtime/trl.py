@@ -12,11 +12,12 @@ from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.reward import Grade, Reward
 from bedrock_rft.rewards._runtime.rollout import Rollout
 
+_REFERENCE = "reference_answer"
 _NOT_COLUMNS = frozenset({"completion_ids", "trainer_state", "log_extra", "log_metric", "environments", "prompt"})
 
 
 def to_trl(
-    reward: Reward | Handler, *, reference: str = "reference_answer", floor: float = 0.0, name: str | None = None
+    reward: Reward | Handler, *, reference: str = _REFERENCE, floor: float = 0.0, name: str | None = None
 ) -> Callable[..., list[float]]:
     """Return a reward function for TRL: `GRPOTrainer(reward_funcs=to_trl(reward), …)`.
 
@@ -28,10 +29,16 @@ def to_trl(
         reference: the column with the reference answers.
         floor: the score of a completion that cannot be scored, as in Lambda.
         name: the name in TRL's logs; by default that of the reward, or `reward`.
+
+    Raises:
+        ValueError: on scoring, if the dataset has no column of the name that `reference` gives.
     """
     handler = reward if isinstance(reward, Handler) else Handler(reward, floor=floor)
 
     def reward_function(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float]:
+        if reference != _REFERENCE and reference not in columns:  # a misspelled column would score 0 silently
+            names = ", ".join(sorted(set(columns) - set(_NOT_COLUMNS))) or "none"
+            raise ValueError(f"there is no column {reference!r} with the reference answers; there are: {names}")
         entries: list[dict[str, Any]] = []
         for place, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
             row = {key: values[place] for key, values in columns.items() if key not in _NOT_COLUMNS}
