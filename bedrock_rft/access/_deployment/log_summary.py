@@ -16,9 +16,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from statistics import median
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from bedrock_rft._core.findings import Finding, Findings
+from bedrock_rft._core.text import ShortRepr
 
 _UNITS = (
     r"(Billed Restore Duration|Restore Duration|Billed Duration|Init Duration|Duration|Memory Size|Max Memory Used)"
@@ -43,23 +44,21 @@ _MAX_INIT = 10.0  # seconds; Lambda then starts the instance again, within the t
 _MANY_MEGABYTES = 10_240
 
 
-class Line(Protocol):
-    """A line of a log."""
+@dataclass(frozen=True)
+class LogLine(ShortRepr):
+    """One line of a function's log.
 
-    @property
-    def at(self) -> float:
-        """Unix time in seconds."""
-        ...
+    Attributes:
+        id: identifies the line.
+        at: Unix time in seconds.
+        message: the text, unchanged from the service. Escape it before printing.
+        stream: the name of the log stream, one for each instance of the function.
+    """
 
-    @property
-    def message(self) -> str:
-        """The text."""
-        ...
-
-    @property
-    def stream(self) -> str:
-        """The name of the log stream, one for each instance."""
-        ...
+    id: str
+    at: float
+    message: str
+    stream: str
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ class _Tally:
     limit: float | None = None
     slow_start: bool = False
 
-    def add(self, line: Line) -> None:
+    def add(self, line: LogLine) -> None:
         text = line.message
         if text.startswith("{"):
             try:
@@ -199,7 +198,7 @@ class _Tally:
         self.limit = limit or self.limit
 
 
-def summarize(function: str, lines: Iterable[Line]) -> LogSummary:
+def summarize(function: str, lines: Iterable[LogLine]) -> LogSummary:
     """Return the summary of the lines of a function's log, oldest first."""
     tally, times = _Tally(), list[float]()
     for line in lines:

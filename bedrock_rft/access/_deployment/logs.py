@@ -4,33 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
-from bedrock_rft._core.text import ShortRepr
 from bedrock_rft.access._deployment.account import Account
-from bedrock_rft.access._deployment.log_summary import LogSummary, summarize
+from bedrock_rft.access._deployment.log_summary import LogLine, LogSummary, summarize
 from bedrock_rft.access._deployment.names import LOG_GROUPS
 
 POLL_SECONDS = 2.0
 _LATE = 60.0
 """Seconds within which a line may arrive after newer ones."""
-
-
-@dataclass(frozen=True)
-class LogLine(ShortRepr):
-    """One line of a function's log.
-
-    Attributes:
-        id: identifies the line.
-        at: Unix time in seconds.
-        message: the text, unchanged from the service. Escape it before printing.
-        stream: the name of the log stream, one for each instance of the function.
-    """
-
-    id: str
-    at: float
-    message: str
-    stream: str
 
 
 class LogLines(list[LogLine]):
