@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -115,7 +116,8 @@ def rollout_report(
     low, high = min(0.0, tally.least), max(1.0, tally.greatest)
     never, always, hardest, easiest = _prompts(tally.prompts)
     durations = sorted(one.record.duration for one in tally.sample if one.record.duration is not None)
-    shown = sorted(tally.sample[:SHOWN], key=lambda one: one.at)
+    drawn = random.Random(0).sample(tally.sample, min(SHOWN, len(tally.sample)))  # noqa: S311 - a sample
+    shown = sorted(drawn, key=lambda one: one.at)
     return RolloutReport(
         title,
         tuple(finding for finding, _ in found),

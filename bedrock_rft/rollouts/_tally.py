@@ -28,6 +28,7 @@ _PERIODS, _SCORES = 128, 256
 _MOST_VALUES, _MOST_NAMES = 200, 50
 _SLOWEST = 10
 _TEXT, _EXAMINED, _PREVIEW = 3000, 20_000, 200
+_LARGEST = 1e150  # the squares of larger numbers are infinite
 _OTHER = "(other values)"
 
 Key = tuple[str, str | int]
@@ -346,7 +347,9 @@ def is_readable(record: Record) -> bool:
     try:
         numbers = (record.at, record.score, record.duration or 0.0, *record.parts.values())
         int(record.prompt_hash or "0", 16)
-        return all(map(math.isfinite, numbers)) and all(isinstance(text, (str, type(None))) for text in texts)
+        return all(abs(number) < _LARGEST for number in numbers) and all(
+            isinstance(text, (str, type(None))) for text in texts
+        )
     except (AttributeError, TypeError, ValueError, OverflowError):
         return False
 

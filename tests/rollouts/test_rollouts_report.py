@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -85,6 +86,9 @@ def test_figures_of_a_run(records: list[Record]) -> None:
     assert report.parts["correct"].correlation == pytest.approx(1, abs=0.05)
     assert len(report.slowest) == 10
     assert len(report.sample) == 1000
+    counts = Counter(one.time for one in report.sample)
+    assert len(counts) == 12, "not the first 1,000"
+    assert max(counts.values()) - min(counts.values()) < 25
     assert [one.time for one in report.sample] == sorted(one.time for one in report.sample)
     assert report.hardest[0].pass_rate <= report.easiest[0].pass_rate
 
@@ -159,12 +163,12 @@ def test_a_correlation_that_prompts_alone_cause_is_not_reported() -> None:
 
 def test_records_of_other_programs_are_left_out_and_counted(records: list[Record]) -> None:
     wrong: list[dict[str, Any]] = [
-        {"time": "yesterday"}, {"score": float("nan")}, {"parts": None}, {"parts": {"a": "b"}}, {"answer": 5},
-        {"prompt_hash": "not hexadecimal"}, {"duration": "long"},
+        {"time": "yesterday"}, {"score": float("nan")}, {"score": -1e308}, {"parts": None}, {"answer": 5},
+        {"parts": {"a": "b"}}, {"prompt_hash": "not hexadecimal"}, {"duration": "long"},
     ]  # fmt: skip
     report = rollout_report([*(replace(records[0], **each) for each in wrong), *records], "a run", fields=["a"])
     assert (report.unreadable, report.rollouts) == (len(wrong), len(records))
-    assert "7 records whose time, numbers or texts cannot be read" in str(report)
+    assert "8 records whose time, numbers or texts cannot be read" in str(report)
     odd = rollout_report([replace(record, fields=[1], reference={"a": 1}) for record in records], "a run", fields=["a"])  # type: ignore[arg-type] # as a file may have it
     assert odd.fields == {"a": ()}
 
