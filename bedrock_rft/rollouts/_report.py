@@ -124,7 +124,7 @@ def rollout_report(
         rollouts=tally.rollouts,
         prompts=tally.prompt_count,
         groups=tally.groups,
-        group_size=tally.group_sizes.most_common(1)[0][0],
+        group_size=max(tally.group_sizes, key=lambda size: tally.group_sizes[size], default=0),
         first=tally.first,
         last=tally.last,
         pass_mark=pass_mark,

@@ -172,8 +172,9 @@ class Tally:
 
     def read(self, records: Iterable[Record]) -> Tally:
         """Read all records, and return the tally itself."""
-        for members in group(self._member(record) for record in self._readable(records)):
-            self._add_group(members)
+        members = (self._member(record) for record in self._readable(records))
+        for found in group(one for one in members if one.prompt_hash):
+            self._add_group(found)
         for one in self.sample:
             if one.record.answer is not None:
                 one.features = features(one.record.answer, one.record.prompt or "")
@@ -296,7 +297,7 @@ class Tally:
 
     def _add_group(self, members: list[Member[_Scored]]) -> None:
         """Add one group: whether it has a signal, and its sums of squares and products."""
-        size = len(members) if members[0].prompt_hash else 1
+        size = len(members)
         self.group_sizes[size] += 1
         if size < 2:  # noqa: PLR2004 - one reward cannot differ from others
             return

@@ -136,6 +136,7 @@ def test_too_few_rollouts_are_not_judged(records: list[Record]) -> None:
     report = rollout_report(records[:90], "a run")
     assert unknown(report) == {"too_few"}
     assert report.rollouts == 90
+    assert unknown(rollout_report([replace(record, prompt_hash=None) for record in records], "a run")) == {"too_few"}
     empty = rollout_report([], "a run")
     assert unknown(empty) == {"no_rollouts"}
     assert "no_rollouts" in empty.to_json()
