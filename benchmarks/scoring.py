@@ -3,7 +3,9 @@
 `python benchmarks/scoring.py` takes about two minutes on two idle processors.
 
 - Throughput: a reward that computes for about a millisecond for each answer, on a pool of one process and of two. They
-  alternate, and the ratio of each pair is printed, with the median.
+  alternate, and the ratio of each pair is printed, with the median. On a loaded machine, two processes also get twice
+  the share of one. The processor time of workers and of the calling process does not depend on the load; the ratio that
+  it allows on two idle processors is printed too.
 - Exactness: the worker ends within one batch, the call raises, and a second call resumes from the file. The indices,
   scores and errors of all answers are compared with the true ones.
 """
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import statistics
 import tempfile
 import time
@@ -76,6 +79,7 @@ def rate(executor: ProcessPoolExecutor, count: int) -> float:
 def throughput(count: int) -> None:
     """Print answers per second of one process and of two, and their ratio."""
     ratios: list[float] = []
+    own, workers = time.process_time(), _worker_seconds()
     with pool(1) as one, pool(2) as two:
         for executor in (one, two):
             rate(executor, 256)  # starts the workers
@@ -83,7 +87,16 @@ def throughput(count: int) -> None:
             single, double = rate(one, count), rate(two, count)
             ratios.append(double / single)
             print(f"one process {single:6.0f} answers/s   two {double:6.0f} answers/s   ratio {ratios[-1]:.2f}")
-    print(f"median ratio {statistics.median(ratios):.2f}; load of the machine {os.getloadavg()[0]:.1f}\n")
+    print(f"median ratio {statistics.median(ratios):.2f}; load of the machine {os.getloadavg()[0]:.1f}")
+    own, workers = time.process_time() - own, _worker_seconds() - workers
+    print(
+        f"processor time: workers {workers:.1f} s, caller {own:.1f} s; ratio of at most {2 * workers / (workers + own):.2f}\n"
+    )
+
+
+def _worker_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def exactness(count: int) -> None:
