@@ -89,9 +89,8 @@ def throughput(count: int) -> None:
             print(f"one process {single:6.0f} answers/s   two {double:6.0f} answers/s   ratio {ratios[-1]:.2f}")
     print(f"median ratio {statistics.median(ratios):.2f}; load of the machine {os.getloadavg()[0]:.1f}")
     own, workers = time.process_time() - own, _worker_seconds() - workers
-    print(
-        f"processor time: workers {workers:.1f} s, caller {own:.1f} s; ratio of at most {2 * workers / (workers + own):.2f}\n"
-    )
+    most = 2 * workers / (workers + own)
+    print(f"processor time: workers {workers:.1f} s, caller {own:.1f} s; ratio of at most {most:.2f}\n")
 
 
 def _worker_seconds() -> float:
