@@ -7,6 +7,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,13 +15,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bedrock_rft._core.atomic_file import AtomicFile
 from bedrock_rft.errors import DatasetError, MissingExtraError
+from bedrock_rft.rollouts._loading import Block
 from bedrock_rft.rollouts._record import COLUMNS, Record
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
-_CHUNK = 20_000
+    from bedrock_rft.rollouts._read import Rollouts
+
+_CHUNK, _CHUNK_BYTES = 20_000, 16 << 20
 _JSON = ("reference", "fields")
 _SPREAD = ("parts", "metrics")
 _NUMBERS = ("score", "duration")
@@ -49,31 +53,82 @@ def to_pandas(records: Iterable[Record]) -> pd.DataFrame:
     return cast("pd.DataFrame", frame)
 
 
-def to_polars(records: Iterable[Record]) -> pl.DataFrame:
+def to_polars(rollouts: Rollouts) -> pl.DataFrame:
     """Return a frame of all records, as `Rollouts.to_polars` describes."""
     library = _polars("to_polars()")
-    frames = [_polars_frame(library, chunk) for chunk in chain(_chunks(records), [[]])]
-    frame: pl.DataFrame = library.concat(frames, how="diagonal")
+    frame: pl.DataFrame = library.concat([*_polars_frames(library, rollouts)], how="diagonal")
     return frame
 
 
-def to_parquet(records: Iterable[Record], path: str | os.PathLike[str]) -> int:
+def to_parquet(rollouts: Rollouts, path: str | os.PathLike[str]) -> int:
     """Write all records to a Parquet file, as `Rollouts.to_parquet` describes."""
     pl = _polars("to_parquet()")
     target = Path(path).expanduser()
     try:
         with TemporaryDirectory(dir=target.parent, prefix=".rollouts-") as folder:
             parts, count = list[str](), 0
-            for chunk in chain(_chunks(records), [[]]):
-                count += len(chunk)
+            for frame in _polars_frames(pl, rollouts):
+                count += frame.height
                 parts.append(f"{folder}/{len(parts)}.parquet")
-                _polars_frame(pl, chunk).write_parquet(parts[-1])
+                frame.write_parquet(parts[-1])
             whole = f"{folder}/whole.parquet"
             pl.concat([pl.scan_parquet(part) for part in parts], how="diagonal").sink_parquet(whole)
             Path(whole).replace(target)
     except OSError as error:
         raise DatasetError(f"Cannot write {target}: {error.strerror or error}.") from error
     return count
+
+
+def _polars_frames(pl: Any, rollouts: Rollouts) -> Iterator[Any]:
+    """Yield frames of many records each, and an empty one with all columns. polars parses lines that are valid."""
+    waiting, size = list[Block](), 0
+    for block in rollouts._blocks():
+        waiting.append(block)
+        size += len(block.text)
+        if size >= _CHUNK_BYTES:
+            yield _parse_blocks(pl, rollouts, waiting)
+            waiting, size = [], 0
+    yield _parse_blocks(pl, rollouts, waiting)
+    yield _polars_frame(pl, [])
+    rollouts._warn_of_problems()
+
+
+def _parse_blocks(pl: Any, rollouts: Rollouts, blocks: Sequence[Block]) -> Any:
+    if blocks and not rollouts._keep:
+        with suppress(Exception):  # the reader below skips damaged lines, and needs no new version of polars
+            return _scan_blocks(pl, rollouts, blocks)
+    return _polars_frame(pl, [record for block in blocks for record in rollouts._records_in(block)])
+
+
+def _scan_blocks(pl: Any, rollouts: Rollouts, blocks: Sequence[Block]) -> Any:
+    """Return a frame of lines that are all valid. Raises an exception of polars, or `ValueError`, if one is not."""
+    types = {name: pl.String for name in COLUMNS if name not in _SPREAD}
+    types |= {"v": pl.Int64, "truncated": pl.List(pl.String), **dict.fromkeys(_NUMBERS, pl.Float64)}
+    lines = io.BytesIO(b"\n".join(block.text.rstrip(b"\n") for block in blocks))
+    frame = pl.read_ndjson(lines, schema_overrides=types, infer_schema_length=None)
+    columns = list[Any]()
+    for name in COLUMNS:
+        if name in _SPREAD:
+            keys = sorted(field.name for field in getattr(frame.schema[name], "fields", ()))
+            columns += [pl.col(name).struct.field(key).cast(pl.Float64).alias(f"{name}.{key}") for key in keys]
+        elif name == "truncated":
+            columns.append(pl.col(name).list.join(",").replace("", None))
+        else:
+            columns.append(_utc(pl) if name == "time" else pl.col(name))
+    if frame["time"].null_count() or frame["score"].null_count():
+        raise ValueError("a line is not a recorded rollout")
+    since, until = rollouts._period
+    for wanted in (
+        None if since is None else pl.col("time") >= since,
+        None if until is None else pl.col("time") < until,
+        None if rollouts._function is None else pl.col("function") == rollouts._function,
+    ):
+        frame = frame if wanted is None else frame.filter(wanted)
+    return frame.select(columns)
+
+
+def _utc(pl: Any) -> Any:
+    return pl.col("time").str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us", time_zone="UTC", strict=False)
 
 
 def to_jsonl(records: Iterable[Record], path: str | os.PathLike[str]) -> int:
@@ -126,7 +181,7 @@ def _polars_frame(pl: Any, records: Sequence[Record]) -> Any:
         for name in found
     }
     frame = pl.DataFrame(found, schema=types, strict=False)
-    return frame.with_columns(pl.col("time").str.to_datetime(time_unit="us", time_zone="UTC", strict=False))
+    return frame.with_columns(_utc(pl))
 
 
 def _chunks(records: Iterable[Record]) -> Iterator[list[Record]]:
@@ -145,7 +200,9 @@ def _columns(records: Sequence[Record]) -> dict[str, list[Any]]:
             for key in sorted({key for group in groups for key in group}):
                 columns[f"{name}.{key}"] = [group.get(key) for group in groups]
         elif name in _JSON:
-            columns[name] = [None if row[name] is None else _encode(row[name]) for row in rows]
+            columns[name] = [
+                row[name] if row[name] is None or isinstance(row[name], str) else _encode(row[name]) for row in rows
+            ]
         elif name == "truncated":
             columns[name] = [",".join(row[name] or ()) or None for row in rows]
         else:

@@ -16,7 +16,7 @@ from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._core.warnings import warn
 from bedrock_rft.datasets import Difficulty
 from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.rollouts._loading import load_blocks
+from bedrock_rft.rollouts._loading import Block, load_blocks
 from bedrock_rft.rollouts._partitions import Period, Time, find_hours, list_files
 from bedrock_rft.rollouts._record import Problem, Record, parse_block
 from bedrock_rft.rollouts._source import File, Source, open_source
@@ -174,35 +174,46 @@ class Rollouts(Iterable[Record]):
         return self
 
     def __iter__(self) -> Iterator[Record]:
+        for block in self._blocks():
+            for record in self._records_in(block):
+                if self._closed.is_set():
+                    return
+                yield record
+        self._warn_of_problems()
+
+    def _blocks(self) -> Iterator[Block]:
+        """Yield the lines of all files, in blocks."""
         self.problems, self.skipped = [], 0
-        files = self._new_files() if self._follow else iter([self._files(self._period)])
-        period, function = self._period, self._function
-        everything = period == Period() and function is None and not self._keep
-        for found in files:
-            for block in load_blocks(self._source, found, self._skip):
-                records, problems = parse_block(block.text)
-                for number, reason in problems:
-                    self._skip(block.file, block.lines_before + number, reason)
-                for record in records:
-                    if self._closed.is_set():
-                        return
-                    if everything or (
-                        period.contains(record.time)
-                        and function in {None, record.function}
-                        and all(keep(record) for keep in self._keep)
-                    ):
-                        yield record
+        for found in self._new_files() if self._follow else [self._files(self._period)]:
+            yield from load_blocks(self._source, found, self._skip)
+
+    def _warn_of_problems(self) -> None:
         if self.skipped:
             warn(
                 f"{self.skipped:,} lines or files of {self.location} could not be read and were skipped, such as "
                 f"{self.problems[0]}. The attribute 'problems' lists them."
             )
 
+    def _records_in(self, block: Block) -> list[Record]:
+        """Return the records of a block that were asked for."""
+        records, problems = parse_block(block.text)
+        for number, reason in problems:
+            self._skip(block.file, block.lines_before + number, reason)
+        if self._period == Period() and self._function is None and not self._keep:
+            return records
+        return [
+            record
+            for record in records
+            if self._period.contains(record.time)
+            and self._function in {None, record.function}
+            and all(keep(record) for keep in self._keep)
+        ]
+
     def to_pandas(self) -> pd.DataFrame:
         """Return a `pandas.DataFrame` with one row for each rollout.
 
         The columns are the keys of the record; `time` is a time in UTC. Each part and each metric has a column of its
-        own, such as `parts.correct`; `reference` and `fields` are JSON text, and `truncated` is text.
+        own, such as `parts.correct`. `reference` and `fields` are text: JSON, or the text itself. `truncated` is text.
 
         Raises:
             MissingExtraError: pandas is not installed (extra 'pandas').

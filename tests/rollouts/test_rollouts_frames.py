@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from support.rollout_files import write_rollouts
 
 from bedrock_rft import rollouts
-from bedrock_rft.errors import ConfigurationError, DatasetError, MissingExtraError
+from bedrock_rft.errors import BedrockRFTWarning, ConfigurationError, DatasetError, MissingExtraError
 
 COLUMNS = [
     *("v", "time", "request_id", "function", "function_version", "source", "rollout_id", "prompt_hash", "prompt"),
@@ -30,6 +31,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[rollouts.Rollout
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make several chunks, whose parts may differ."""
     monkeypatch.setattr("bedrock_rft.rollouts._frames._CHUNK", 7)
+    monkeypatch.setattr("bedrock_rft.rollouts._frames._CHUNK_BYTES", 20_000)
 
 
 @pytest.mark.parametrize("form", ["pandas", "polars", "parquet"])
@@ -56,8 +58,36 @@ def test_a_frame_has_every_value(
         assert f"{row['time']:%Y-%m-%dT%H:%M:%S.%fZ}" == record["time"]
         assert (row["score"], row["answer"], row["error"]) == (record["score"], record["answer"], record["error"])
         assert row["parts.correct"] == record["parts"].get("correct")
-        assert row["reference"] == f'"{record["reference"]}"'
+        assert row["reference"] == record["reference"]
+        assert json.loads(row["fields"]) == record["fields"]
         assert row["truncated"] is None
+
+
+def test_polars_parses_complete_recordings_and_gives_the_same_frame(
+    recorded: tuple[rollouts.Rollouts, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    found, _ = recorded
+    slow = found.filter(lambda _: True).to_polars()
+    assert found.to_polars().select(slow.columns).equals(slow)
+    some = rollouts.read(found.location, since="2026-11-28T14:15", until="2026-11-28T14:35", function="math-reward")
+    assert some.to_polars().height == len([*some]) == 32
+    lines = [
+        {"v": 2, "time": "2026-11-28T14:00:00.000000Z", "score": 1, "new": 1, "parts": {"a": 1}, "reference": [1, "x"]},
+        {"v": 1, "time": "2026-11-28T14:00:01.000000Z", "score": 0.5, "parts": {"b": 2.5}, "truncated": ["a", "b"]},
+    ]
+    path = tmp_path / "some.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    slow = rollouts.read(path).filter(lambda _: True).to_polars()
+    assert slow["parts.b"].to_list() == [None, 2.5]
+    assert slow["truncated"].to_list() == [None, "a,b"]
+    assert rollouts.read(path).to_polars().select(slow.columns).equals(slow)
+    path.write_text(
+        "\n".join([*map(json.dumps, lines), '{"time": "x", "score": "high"}', "{broken", json.dumps(lines[0])])
+    )
+    found = rollouts.read(path)
+    with pytest.warns(BedrockRFTWarning, match="2 lines"):
+        assert found.to_polars().height == 3
+    assert [problem.line for problem in found.problems] == [3, 4]
 
 
 def test_an_empty_recording_has_the_columns(tmp_path: Path) -> None:
