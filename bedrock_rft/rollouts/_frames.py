@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
-    from bedrock_rft.rollouts._read import Rollouts
-
+# Functions with `rollouts: Any` take `Rollouts`, whose module imports this one.
 _CHUNK, _CHUNK_BYTES = 20_000, 16 << 20
 _JSON = ("reference", "fields")
 _SPREAD = ("parts", "metrics")
@@ -53,14 +52,14 @@ def to_pandas(records: Iterable[Record]) -> pd.DataFrame:
     return cast("pd.DataFrame", frame)
 
 
-def to_polars(rollouts: Rollouts) -> pl.DataFrame:
+def to_polars(rollouts: Any) -> pl.DataFrame:
     """Return a frame of all records, as `Rollouts.to_polars` describes."""
     library = _polars("to_polars()")
     frame: pl.DataFrame = library.concat([*_polars_frames(library, rollouts)], how="diagonal")
     return frame
 
 
-def to_parquet(rollouts: Rollouts, path: str | os.PathLike[str]) -> int:
+def to_parquet(rollouts: Any, path: str | os.PathLike[str]) -> int:
     """Write all records to a Parquet file, as `Rollouts.to_parquet` describes."""
     pl = _polars("to_parquet()")
     target = Path(path).expanduser()
@@ -79,7 +78,7 @@ def to_parquet(rollouts: Rollouts, path: str | os.PathLike[str]) -> int:
     return count
 
 
-def _polars_frames(pl: Any, rollouts: Rollouts) -> Iterator[Any]:
+def _polars_frames(pl: Any, rollouts: Any) -> Iterator[Any]:
     """Yield frames of many records each, and an empty one with all columns. polars parses lines that are valid."""
     waiting, size = list[Block](), 0
     for block in rollouts._blocks():
@@ -93,14 +92,14 @@ def _polars_frames(pl: Any, rollouts: Rollouts) -> Iterator[Any]:
     rollouts._warn_of_problems()
 
 
-def _parse_blocks(pl: Any, rollouts: Rollouts, blocks: Sequence[Block]) -> Any:
+def _parse_blocks(pl: Any, rollouts: Any, blocks: Sequence[Block]) -> Any:
     if blocks and not rollouts._keep:
         with suppress(Exception):  # the reader below skips damaged lines, and needs no new version of polars
             return _scan_blocks(pl, rollouts, blocks)
     return _polars_frame(pl, [record for block in blocks for record in rollouts._records_in(block)])
 
 
-def _scan_blocks(pl: Any, rollouts: Rollouts, blocks: Sequence[Block]) -> Any:
+def _scan_blocks(pl: Any, rollouts: Any, blocks: Sequence[Block]) -> Any:
     """Return a frame of lines that are all valid. Raises an exception of polars, or `ValueError`, if one is not."""
     types = {name: pl.String for name in COLUMNS if name not in _SPREAD}
     types |= {"v": pl.Int64, "truncated": pl.List(pl.String), **dict.fromkeys(_NUMBERS, pl.Float64)}
