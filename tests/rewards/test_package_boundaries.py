@@ -45,6 +45,10 @@ def test_pip_runs_nothing_of_the_working_folder(tmp_path: Path, monkeypatch: pyt
 def test_the_name_of_an_archive_is_no_version(ending: str) -> None:
     with pytest.raises(ConfigurationError, match=r"'tinything==1\.0\..*' is the name of an archive"):
         package(Numeric(), requirements=[f"tinything==1.0.{ending}"])
+    with pytest.raises(
+        ConfigurationError, match=r"'tinything-1\.0\..*' is the name of an archive. Write 'name==version'"
+    ):
+        package(Numeric(), requirements=[f"tinything-1.0.{ending}"])
 
 
 def damaged(content: bytes) -> bytes:

@@ -66,7 +66,9 @@ def _entry(row: object, number: int) -> dict[str, Any]:
     answer: Any = fields.pop("answer", None)
     if answer is None:
         if not messages or cast("Any", messages[-1]).get("role") != "assistant":
-            raise ConfigurationError(f"Row {number} has no answer, and its last message is not the assistant's.")
+            raise ConfigurationError(
+                f"Row {number} has no answer, and its last message is not the assistant's. Add the field 'answer'."
+            )
         return fields
     message = answer if not isinstance(answer, str) else {"role": "assistant", "content": answer}
     metadata = {name: value for name, value in fields.items() if name not in ("id", "messages")}

@@ -55,6 +55,8 @@ def pin_requirements(requirements: Sequence[str]) -> tuple[str, ...]:
         text = requirement.strip()
         shown = sanitize_line(text, 80)
         if re.fullmatch(r"[A-Za-z0-9._-]+", text):
+            if re.search(f"{_ARCHIVE.pattern}$", text, re.IGNORECASE):
+                raise ConfigurationError(f"The requirement '{shown}' is the name of an archive. Write 'name==version'.")
             try:
                 text = f"{text}=={importlib.metadata.version(text)}"
             except importlib.metadata.PackageNotFoundError:
