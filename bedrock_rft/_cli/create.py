@@ -45,7 +45,7 @@ _DRY_RUN = '{"request", "data", "reward", "doctor", "plan", "estimate", "ok"}'
 )
 @click.option("--validation-file", metavar="PATH|ID", shell_complete=file_ids, help="The same, for validation.")
 @click.option("--reward", metavar="REWARD", help="An ARN, a deployed name, or file.py:name, which is deployed.")
-@click.option("--reward-name", metavar="NAME", help="Name of the function for a file. Default: from the file.")
+@click.option("--reward-name", metavar="NAME", help="Name to deploy a reward file as. Default: derived from the file.")
 @click.option(
     "--gold",
     metavar="FILE:NAME",

@@ -51,7 +51,7 @@ class OutputClosedError(Exception):
 
 @dataclass
 class Outcome:
-    """The exit code of a command, with its arguments and its context."""
+    """The exit code of a command, and the arguments and the click context that determine how errors are printed."""
 
     arguments: Sequence[str]
     code: int = 0

@@ -106,7 +106,7 @@ def cluster_units(values: Sequence[float], clusters: Sequence[str]) -> list[floa
 
 
 def share_interval(units: Sequence[float], answers: int) -> Interval:
-    """Return the Agresti-Coull interval for the mean of shares, one for each prompt; `answers` is their number in all.
+    """Return the Agresti-Coull interval for the mean of shares, one for each prompt; `answers` is the total number.
 
     It covers more than Wilson's near 0 and 1. The effective sample size lies between the prompts and the answers.
 

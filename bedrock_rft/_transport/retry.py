@@ -97,7 +97,7 @@ async def send_with_retries(
     *,
     sleep: Callable[[float], Awaitable[None]] | None = None,
 ) -> Response:
-    """Send a request, and again while that is safe and may help. `sleep` replaces that of the transport."""
+    """Send a request, and retry while that is safe and may help. `sleep` replaces the transport's."""
     started, attempts = time.monotonic(), 1
     outcome = await _attempt(transport, request)
     if isinstance(outcome, APIError) or not outcome.ok:  # setting up tenacity would add a tenth to every request

@@ -76,7 +76,7 @@ class Workload:
 
     @property
     def steps(self) -> Range:
-        """Return the training steps: at most one per batch, at least the share of them that the published run had."""
+        """Return the number of steps: at most one per batch, and at least the share that the published run had."""
         most = self.n_epochs * math.ceil(self.records / self.batch_size)
         return Range(max(1, most * _PUBLISHED_STEPS // _EXPECTED_STEPS), most)
 
@@ -240,7 +240,9 @@ def estimate(
     ]
     if load.assumed:
         values = ", ".join(f"{name} {getattr(load, name)}" for name in load.assumed)
-        assumptions.insert(0, f"{values}, as in the documented example, because the service chooses them")
+        assumptions.insert(
+            0, f"{values}, as in the documented example, because no value was given and the service chooses one"
+        )
     if pace.around is None:
         assumptions.append("the hours are from the first to the last step; the time before and after was not measured")
     return Estimate(
@@ -359,6 +361,6 @@ def _month(money: Range, currency: str) -> str:
 
 
 def settings_of(hyperparameters: Mapping[str, Any]) -> tuple[int, int, tuple[str, ...]]:
-    """Return `n_epochs`, `batch_size`, and the names of those that are assumed, as in the documented example."""
+    """Return `n_epochs`, `batch_size`, and the names of missing ones, which get the documented example's values."""
     assumed = tuple(name for name in ("n_epochs", "batch_size") if name not in hyperparameters)
     return hyperparameters.get("n_epochs", 1), hyperparameters.get("batch_size", 4), assumed

@@ -115,9 +115,10 @@ def job_cost(
     billed = job.status not in {"failed", "cancelled"}
     training = Range(between if billed else 0.0, elapsed)
     basis.append(
-        f"from {len(steps):,} steps with a time; at least the time between them, at most all time since the creation"
+        f"from the time of {len(steps):,} steps: at least the time between the first and the last, at most the time "
+        "since the job was created"
         if steps
-        else "the time of no step is known yet; at most all time since the creation"
+        else "no step has a time yet; at most the time since the job was created"
     )
     if not billed:
         basis.append(f"a {job.status} job may not be billed")
@@ -131,7 +132,7 @@ def job_cost(
 
 
 def _bill(hours: Range, amount: float) -> Range:
-    """Return the cost for exact hours to that for whole hours."""
+    """Return a range of costs: for the exact hours, and for hours rounded up."""
     return Range(hours.low * amount, math.ceil(hours.high) * amount)
 
 

@@ -26,7 +26,7 @@ class JobTimes:
 
     @classmethod
     def of(cls, job: Job, times: Sequence[tuple[int, float]]) -> JobTimes:
-        """Keep the first time of each step. A time before that of an earlier step becomes the earlier one's."""
+        """Keep the first time of each step. A step that seems to precede an earlier step gets the time of that one."""
         first: dict[int, float] = {}
         for step, at in times:
             first[step] = min(at, first.get(step, at))
@@ -76,7 +76,7 @@ class Pace(ShortRepr):
     jobs: tuple[str, ...] = ()
 
     def step_seconds(self, batch_size: int) -> Range:
-        """Return the seconds per step of another number of prompts: from unchanged to proportional."""
+        """Return the seconds per step with another batch size, as a range from unchanged to proportional."""
         ratio = batch_size / self.batch_size
         return Range(self.step.low * min(1.0, ratio), self.step.high * max(1.0, ratio))
 

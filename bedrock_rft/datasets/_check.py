@@ -100,7 +100,7 @@ class DatasetCheck:
                 self._check_secrets(line)
 
     def reject(self, problem: Problem) -> None:
-        """Log a record that cannot be encoded as a line."""
+        """Count a record that was rejected before the check, for example because JSON cannot represent it."""
         self._line += 1
         self._log.add(self._line, problem)
 
@@ -259,7 +259,7 @@ def reject_removed(arguments: Mapping[str, Any]) -> None:
 
 
 def _explain(line: bytes, *, first: bool) -> tuple[Any, list[Problem]]:
-    """Return the value on a line, None if it is not JSON, and every problem of it."""
+    """Return the value on a line (None if it is not JSON) and all of its problems."""
     try:
         value = parse_line(line.removesuffix(b"\n"), first=first)
     except InvalidLine as invalid:

@@ -168,7 +168,7 @@ def _detect_format(place: str, row: _Row) -> Format:
 
 
 def _build_record(messages: list[_Row], answer: Any, row: _Row, field: str | None = None) -> _Row:
-    """Return a record with all fields of the row except `field`, which the answer was in."""
+    """Return a record with all fields of the row except `field`, which held the answer."""
     record: _Row = {"messages": messages}
     system = row.get("system")
     if isinstance(system, (str, list)):

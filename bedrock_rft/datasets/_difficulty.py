@@ -145,7 +145,7 @@ class Difficulty(ShortRepr):
                 known = short_fields((fields or {}).get(prompt_hash, {}))
                 prompts[prompt_hash] = PromptDifficulty(prompt_hash, tuple(several), passed, known)
         if not prompts:
-            raise ConfigurationError("There are no rewards, so the difficulty of no prompt is known.")
+            raise ConfigurationError("There are no rewards, so there is no prompt with a known difficulty.")
         return cls(prompts, pass_mark, origin)
 
     @classmethod
@@ -335,7 +335,7 @@ class Difficulty(ShortRepr):
 
 
 def hash_messages(messages: Sequence[Mapping[str, Any]]) -> str:
-    """Return the hash by which the answers to a prompt are recognised.
+    """Return the hash that identifies a prompt, to match answers to it.
 
     It is the SHA-256, in hexadecimal, of the role and content of the messages: the `prompt_hash` of recorded rollouts.
 

@@ -223,7 +223,7 @@ def _decide_lines(path: Path, table: Difficulty, low: float, high: float) -> Ite
 
 
 def _hash_record(name: str, number: int, line: bytes) -> str:
-    """Return the hash of a record's prompt, as a rollout of it has."""
+    """Return the hash of a record's prompt, which its rollouts have too."""
     record = parse_object(name, number, line.rstrip(b"\r\n"))
     messages = record.get("messages")
     if isinstance(messages, list) and messages:
@@ -295,7 +295,7 @@ def _expect(
 
 
 def _describe(table: Difficulty, line: _Line) -> dict[str, Any]:
-    """Return the row of a dropped record in the note."""
+    """Return a dropped record as an entry of the JSON note that `select` writes."""
     row: dict[str, Any] = {"line": line.number, "reason": line.decision, "prompt_hash": line.prompt_hash}
     prompt = table.prompts.get(line.prompt_hash)
     if prompt is not None:

@@ -116,7 +116,7 @@ class Statistics:
         return len(self._lengths)
 
     def add(self, line: int, fields: Any) -> bool:
-        """Count a record, and log its warnings. Return False, and count nothing, unless it certainly breaks no rule.
+        """Count a record, and log its warnings. Return False, and count nothing, if it may break a rule.
 
         A record with text parts returns False too: `join_text_parts` makes it simple. LookupError, TypeError and
         AttributeError mean no record. This is one function, because calls would cost a tenth of a check.

@@ -25,7 +25,7 @@ _MISSING_TOLERANCE = 0.05
 
 @dataclass(frozen=True)
 class ScoreScale:
-    """Lowest and highest score, of which a missing answer counts as one; planned answers per prompt; random seed."""
+    """The lowest and the highest score, the planned number of answers per prompt, and the random seed."""
 
     low: float
     high: float
@@ -70,12 +70,12 @@ class _Gains:
 
 @dataclass(frozen=True)
 class _Pair:
-    """Differences from the base model: on answered prompts, and on all with missing answers as some score."""
+    """Differences from the base model: on answered prompts, and on all prompts with scores filled in."""
 
     result: ModelResult
     answered: _Gains
-    complete: _Gains  # as the lowest score
-    unfavourable: _Gains  # against the sign of `answered`, which bounds the effect of missing answers
+    complete: _Gains  # missing answers get the lowest score
+    unfavourable: _Gains  # missing answers get the score that counts against `answered`, as a bound
     missing_differs: bool = False
 
 

@@ -83,7 +83,7 @@ def _executor_scoring(
 
 
 def as_entry_point(target: Target) -> EntryPoint:
-    """Return a function of (event, context) that invokes a target, again while it is busy. Raises `RewardError`."""
+    """Return a function of (event, context) that invokes a target; a busy one is retried. Raises `RewardError`."""
     if isinstance(target, InProcessTarget):
         return lambda event, _: target.call(event)
     return lambda event, _: invoke_until_accepted(target, event).unwrap()

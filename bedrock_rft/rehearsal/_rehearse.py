@@ -83,7 +83,9 @@ class Plan:
         if self.samples == 1:
             raise ConfigurationError("samples is 1; it must be 0 or at least 2, because answers are compared.")
         if self.samples and self.difficulty is not None:
-            raise ConfigurationError("samples and difficulty were both given, and each stands for answers. Use one.")
+            raise ConfigurationError(
+                "samples and difficulty were both given, and both describe the answers of the base model. Use one."
+            )
         if self.payload not in ("metadata", "top_level"):
             raise ConfigurationError(f"payload is '{self.payload}'; it must be 'metadata' or 'top_level'.")
         _ = self.job_settings

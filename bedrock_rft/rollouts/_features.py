@@ -130,7 +130,7 @@ def language(text: str) -> str:
 
 
 def near_copies(answers: Sequence[tuple[str, str, int]], least: float = 0.8) -> dict[int, int]:
-    """Return the places of answers that are nearly the same as one to another prompt, and the place of that one.
+    """Return the positions of answers that are nearly equal to an answer to another prompt, each with that one's.
 
     Each item has the texts of prompt and answer, and `Features.figures`, which must be equal, because many healthy
     answers follow one pattern. Answers to prompts that are themselves near copies do not count.

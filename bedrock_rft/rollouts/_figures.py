@@ -53,7 +53,8 @@ class Part(ShortRepr):
         mean: its mean.
         spread: its standard deviation.
         correlation: its correlation with the reward within groups; None if one of them does not vary there.
-        length_correlation: its correlation with the length of the answer within groups, likewise.
+        length_correlation: its correlation with the length of the answer within groups; None if one of them does not
+            vary there.
     """
 
     mean: float
@@ -81,7 +82,7 @@ class Rate(ShortRepr):
 
 @dataclass(frozen=True)
 class Step(ShortRepr):
-    """Rollouts that are taken to belong to a step, because their times lie between those of the job's events.
+    """Rollouts that are assigned to a step, because their times lie between the times of the job's events.
 
     Attributes:
         step: the step.
@@ -142,7 +143,10 @@ class Figures(Findings):
             ("function", ", ".join(sanitize_line(name, 100) for name in self.origins.get("function", ()))),
             ("time", f"{format_time(self.first)} to {format_time(self.last)} UTC"),
             ("reward", f"mean {self.mean:.3f}; {self.pass_rate:.1%} pass (at least {self.pass_mark:g})"),
-            ("prompts", solved if self.prompts <= MOST_PROMPTS else f"of a random {MOST_PROMPTS:,}: {solved}"),
+            (
+                "prompts",
+                solved if self.prompts <= MOST_PROMPTS else f"of {MOST_PROMPTS:,} prompts drawn at random, {solved}",
+            ),
         ]
         if not math.isnan(median):
             times = f"median {median * 1000:.1f} ms, p95 {high * 1000:.1f} ms, at most {longest:.2f} s for one rollout"

@@ -43,7 +43,7 @@ RISE_ERRORS, BEHIND_ERRORS = 3.0, 2.0
 COPIED, ONE_ANSWER = 0.2, 0.5
 """Shares of near copies, and of one short answer, in the last third; the lower ends of their intervals count."""
 CUT, FINAL = 0.05, 0.2
-"""Share of answers that were cut off, likewise; and share that states a final answer, so that the others should."""
+"""Share of cut answers in the last third (lower end of its interval); share with a final answer, if one is usual."""
 LANGUAGE, FORMAT = 0.05, 0.2
 """Growth of the share of answers in another language or format, from the first third to the last."""
 REWARDED_MARKERS, MANY_MARKERS = 0.01, 0.2
@@ -355,7 +355,7 @@ def _language(first: Sequence[Answer], last: Sequence[Answer]) -> Found:
 
 
 def _format(first: Sequence[Answer], last: Sequence[Answer]) -> Found:
-    """Judge a change of format that is not rewarded: a change that is was learned."""
+    """Judge a change of format. A format that gets higher rewards was learned, so only other changes are warned of."""
     usual = Counter(one.features.format for one in first).most_common(1)[0][0]
     before, after = (_share(some, [one.features.format != usual for one in some]) for some in (first, last))
     summary = f"{_percent(after)} of the last answers do not have the format '{usual}'; at first {_percent(before)}"

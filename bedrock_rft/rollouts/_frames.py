@@ -190,7 +190,7 @@ def _chunks(records: Iterable[Record]) -> Iterator[list[Record]]:
 
 
 def _columns(records: Sequence[Record]) -> dict[str, list[Any]]:
-    """Return the values of each column: parts and metrics have one for each name, and other JSON values are text."""
+    """Return the values of each column. Each part and each metric has a column; other JSON values become text."""
     rows = [vars(record) for record in records]
     columns: dict[str, list[Any]] = {}
     for name in COLUMNS:

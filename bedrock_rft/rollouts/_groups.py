@@ -45,7 +45,7 @@ class Group(ShortRepr):
 
 @dataclass(slots=True)
 class Member(Generic[T]):
-    """A rollout as the grouping needs it; `at` is in Unix seconds."""
+    """The values of a rollout by which groups are recognised; `at` is in Unix seconds."""
 
     prompt_hash: str
     at: float

@@ -14,7 +14,7 @@ from bedrock_rft.rollouts._tally import is_readable
 
 
 class LatestRollouts:
-    """The rollouts of the newest file: that with the lowest reward, that with the highest one, and one between them.
+    """Up to three rollouts of the newest file: with the lowest reward, with the highest one, and one between them.
 
     `problem` is the reason why they could not be read, or empty.
     """
@@ -27,7 +27,7 @@ class LatestRollouts:
         self._records: tuple[Record, ...] = ()
 
     def __call__(self) -> tuple[Record, ...]:
-        """Return them. A location that cannot be read yet is tried again the next time."""
+        """Return the rollouts. If the location cannot be read yet, the next call tries again."""
         try:
             source = self._source = self._source or open_source(self._location, self._client)
             hours = find_hours(source, Period(self._newest[0] or None), None)

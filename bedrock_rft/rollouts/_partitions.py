@@ -42,7 +42,7 @@ class Period(NamedTuple):
 
 
 def find_hours(source: Source, period: Period, function: str | None) -> dict[str, list[str]]:
-    """Return the folders of each hour of the period; those of files outside such folders have the hour ''."""
+    """Return the folders by hour, for the hours of the period. A folder without an hour in its path has the key ''."""
     found, waiting = defaultdict[str, list[str]](list), [""]
     outer = dict(_PARTITION.findall(source.location))
     wanted_function = None if function is None else re.sub(r"[^A-Za-z0-9._-]", "", function) or "reward"

@@ -35,7 +35,10 @@ Key = tuple[str, str | int]
 
 
 class Timeline:
-    """Sums by time in periods of equal width, which doubles when there are too many; scores are counted likewise."""
+    """Sums for each period of time, and a histogram of the scores in it.
+
+    Periods and bins have a fixed width. If there are too many, neighbours are merged, which doubles the width.
+    """
 
     def __init__(self) -> None:
         self.width, self.unit = 2.0**-10, 0.01
@@ -93,7 +96,7 @@ class Timeline:
 
 @dataclass(slots=True)
 class PromptSums:
-    """Sums over the rollouts of one prompt, and its beginning."""
+    """Sums over the rollouts of one prompt, and the beginning of its text."""
 
     preview: str
     rollouts: int = 0
@@ -103,7 +106,7 @@ class PromptSums:
 
 @dataclass(slots=True)
 class Sampled:
-    """A rollout of the sample, its time, and the features of its answer, which are found when all is read."""
+    """A sampled rollout and its time. The features of its answer are computed after all records were read."""
 
     record: Record
     at: float
@@ -112,7 +115,7 @@ class Sampled:
 
 @dataclass(slots=True)
 class _Scored:
-    """A rollout as the sums within groups need it."""
+    """The values of a rollout that are summed within groups."""
 
     score: float
     length: int | None
@@ -183,7 +186,7 @@ class Tally:
 
     @property
     def prompt_count(self) -> int:
-        """Return the number of prompts; of more than `MOST_PROMPTS`, an estimate from the hashes that were kept."""
+        """Return the number of prompts. Above `MOST_PROMPTS`, it is estimated from the hashes that were kept."""
         if len(self.prompts) < MOST_PROMPTS or not self._prompt_heap:
             return len(self.prompts)
         return round((len(self.prompts) - 1) / (-self._prompt_heap[0][0] / 16**16))
@@ -196,7 +199,7 @@ class Tally:
                 self.unreadable += 1
 
     def _member(self, record: Record) -> Member[_Scored]:
-        """Add one rollout, and return it for the grouping."""
+        """Add one rollout, and return it as a member of a group."""
         at, score = record.at, float(record.score)
         self.rollouts += 1
         self.first, self.last = min(self.first, at), max(self.last, at)
@@ -296,7 +299,7 @@ class Tally:
             heapq.heapreplace(self.slowest, (duration, self.rollouts, _cut(record)))
 
     def _add_group(self, members: list[Member[_Scored]]) -> None:
-        """Add one group: whether it has a signal, and its sums of squares and products."""
+        """Add one group: count it by its signal, and add its sums of squares and products."""
         size = len(members)
         self.group_sizes[size] += 1
         if size < 2:  # noqa: PLR2004 - one reward cannot differ from others
@@ -316,7 +319,7 @@ class Tally:
             self._add_product(f"part {name} and length", values, lengths)
 
     def _add_product(self, name: str, first: Sequence[float | None], second: Sequence[float | None]) -> None:
-        """Add the sums of squares and products within one group, and those that the error of a slope needs."""
+        """Add the sums of squares and products within one group, and the sums for the standard error of a slope."""
         pairs = [pair for pair in zip(first, second, strict=True) if pair[0] is not None and pair[1] is not None]
         if len(pairs) < 2:  # noqa: PLR2004 - one value does not vary
             return
@@ -373,7 +376,7 @@ def _keep(kept: dict[str, Any], heap: list[tuple[int, str]], key: str, most: int
 
 
 def _cut(record: Record, most: int = _TEXT) -> Record:
-    """Return a record whose texts have their middle cut out if they are long, because findings are often at the end."""
+    """Return a record with the middle of long texts removed. The end stays, because it often shows the problem."""
     answer, prompt = _shorten(record.answer, most), _shorten(record.prompt, most)
     return (
         record if answer == record.answer and prompt == record.prompt else replace(record, answer=answer, prompt=prompt)

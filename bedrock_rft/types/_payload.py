@@ -65,13 +65,14 @@ class Payload(BaseModel):
                 places = {_existing_place(data, error["loc"]) for error in errors} - {()}
                 if not places:
                     raise
-                for *parents, last in sorted(places, key=_depth, reverse=True):
+                for *parents, last in sorted(places, key=_deletion_order, reverse=True):
                     parent: Any = functools.reduce(operator.getitem, parents, data)
                     del parent[last]
         return cls.model_validate(data)
 
 
-def _depth(place: tuple[int | str, ...]) -> tuple[int, list[tuple[int, str]]]:
+def _deletion_order(place: tuple[int | str, ...]) -> tuple[int, list[tuple[int, str]]]:
+    """Return a sort key: by depth, then by position in a list."""
     return len(place), [(step, "") if isinstance(step, int) else (-1, step) for step in place]
 
 

@@ -102,7 +102,7 @@ def test_a_queued_job_has_no_estimate_of_its_end() -> None:
     found = cost([], job("queued"), hours=0.25)
     assert close(found.so_far, 0.0, 80.0)
     assert (found.at_end, found.remaining) == (None, None)
-    assert "the time of no step is known yet" in found.basis[-1]
+    assert "no step has a time yet" in found.basis[-1]
 
 
 def test_events_without_times_or_totals() -> None:

@@ -143,8 +143,8 @@ class Account:
             return found
         raise problem  # outside the handler, so that no exception of botocore's, with its secrets, is chained
 
-    def call_existing(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
-        """Call an operation on a resource that exists, again while AWS does not know it yet or is changing it.
+    def call_when_ready(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
+        """Call an operation on an existing resource; retry while AWS does not know the resource yet or is changing it.
 
         Raises as `call`.
         """
@@ -164,7 +164,7 @@ class Account:
             return None
 
     def delete(self, service: str, operation: str, **parameters: Any) -> None:
-        """Call an operation that deletes a resource, again while AWS is changing it. Raises as `call`."""
+        """Call an operation that deletes a resource; retry while AWS is changing it. Raises as `call`."""
 
         def is_retryable(error: Any) -> bool:
             return is_busy(error) or error.code == "DeleteConflict"
@@ -176,7 +176,7 @@ class Account:
     ) -> PlannedStep:
         """Return the step that makes one call, such as `iam:TagRole`, which is also the IAM action that it needs."""
         service, operation = call.split(":")
-        run = self.delete if action == "delete" else self.call_existing
+        run = self.delete if action == "delete" else self.call_when_ready
         step = Step(action, kind, name, tuple(details), (call,))
         return PlannedStep(step, lambda: run(service, operation, **parameters))
 
@@ -184,7 +184,7 @@ class Account:
         """Yield every item of a list, across its pages. Raises as `call`."""
         page_parameters = dict(parameters)
         while True:
-            page = self.call_existing(service, operation, **page_parameters)
+            page = self.call_when_ready(service, operation, **page_parameters)
             yield from page.get(key, ())
             following = page.get("NextMarker") or (page.get("Marker") if page.get("IsTruncated") else None)
             if not following:
@@ -298,7 +298,7 @@ def cannot_assume(error: APIStatusError) -> bool:
 def retry_until_accepted(
     call: Callable[[], T], is_retryable: Callable[[APIStatusError], bool], seconds: float = MAX_SECONDS
 ) -> T:
-    """Call a function, again while it fails with an error that passes by itself."""
+    """Call a function; retry while it fails with an error that passes by itself."""
     return _retrying(_fails_with(is_retryable), _is_over(seconds))(call)
 
 

@@ -128,7 +128,7 @@ def find_function(account: Account, name: str, *, versions: bool = True) -> Func
     settings, tags = found["Configuration"], found.get("Tags")
     del found  # it holds a signed URL of the code
     if not tags:  # GetFunction leaves them out if the caller may not see them; ListTags is denied with a reason
-        tags = account.call_existing("lambda", "ListTags", Resource=account.function_arn(name)).get("Tags", {})
+        tags = account.call_when_ready("lambda", "ListTags", Resource=account.function_arn(name)).get("Tags", {})
     listed = account.list_all("lambda", "ListVersionsByFunction", "Versions", FunctionName=name) if versions else ()
     numbered = [version for version in listed if str(version.get("Version")).isdigit()]
     return Function(settings, tags, tuple(sorted(numbered, key=lambda version: -int(version["Version"]))))
@@ -180,7 +180,7 @@ def function_steps(account: Account, found: Function | None, desired: DesiredFun
 def prune_steps(
     account: Account, found: Function | None, name: str, keep: int, used: Collection[str], *, publishes: bool
 ) -> list[PlannedStep]:
-    """Return the steps that delete all but the newest versions, and that keep those of running jobs and of aliases."""
+    """Return the steps that delete old versions, except those that a running job or an alias uses."""
     surplus = [str(version["Version"]) for version in (found.versions if found else ())[keep - publishes :]]
     if not surplus:
         return []
@@ -257,7 +257,7 @@ def _code_steps(account: Account, found: Function, desired: DesiredFunction) -> 
     def apply() -> object:
         _wait_until_settled(account, desired.name)
         code = {**desired.uploaded, "Architectures": [desired.package.architecture]}
-        account.call_existing("lambda", "UpdateFunctionCode", FunctionName=desired.name, **code)
+        account.call_when_ready("lambda", "UpdateFunctionCode", FunctionName=desired.name, **code)
         return _settled(account, desired.name)
 
     details = (_describe_size(desired), *differences)
@@ -357,7 +357,7 @@ def _wait_until_settled(account: Account, name: str, version: str | None = None)
 
 
 def _settled(account: Account, name: str, version: str | None = None) -> dict[str, Any]:
-    """Wait likewise, and raise `APIError` if Lambda could not create or update the function."""
+    """Return the settings in the same way. Raise `APIError` if Lambda could not create or update the function."""
     settings = _wait_until_settled(account, name, version)
     for status, reason in (("State", "StateReason"), ("LastUpdateStatus", "LastUpdateStatusReason")):
         if settings.get(status) == "Failed":

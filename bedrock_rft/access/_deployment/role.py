@@ -164,7 +164,7 @@ def relax_trust(account: Account, desired: DesiredRole) -> Step:
     AWS documents `aws:SourceArn` in a trust policy for other cases only.
     """
     document = desired.relaxed_trust.json(indent=None)
-    account.call_existing("iam", "UpdateAssumeRolePolicy", RoleName=desired.name, PolicyDocument=document)
+    account.call_when_ready("iam", "UpdateAssumeRolePolicy", RoleName=desired.name, PolicyDocument=document)
     detail = "trust policy: without aws:SourceArn, because Lambda could not assume the role with it"
     return Step("change", "role", desired.arn, (detail,), ("iam:UpdateAssumeRolePolicy",))
 

@@ -1,4 +1,4 @@
-"""Take the part of a module or notebook that some names need: the statements that bind them and all that they refer to.
+"""Extract the statements of a module or notebook that define some names, and all that these refer to.
 
 Only source text is packaged, never a value: a name that is set from the environment stays an expression, and its value
 on this machine does not get into the package.
@@ -227,10 +227,10 @@ def raise_unpackageable(reason: str) -> NoReturn:
 
 
 def slice_module(source: ModuleSource, names: Sequence[str]) -> tuple[str, list[str]]:
-    """Return the source of the part of a module that some names need, and the names to compare.
+    """Return the source of the statements that define some names and all that they refer to, and the names to compare.
 
-    These have to have the same values in the package as they have now. The names that the functions of the part change
-    themselves, such as caches, are not among them.
+    A name to compare must have the same value in the package as it has now. Names whose values change when the reward
+    runs, such as caches, are not compared.
     """
     slicer = _Slicer(source)
     for name in names:

@@ -75,7 +75,7 @@ class Target(Protocol):
 
 
 def invoke_until_accepted(target: Target, event: object, *, attempts: int | None = None) -> Outcome:
-    """Invoke a target, again while the function is throttled or being updated: for ten minutes, or `attempts` times.
+    """Invoke a target; retry while the function is throttled or updated, for ten minutes or `attempts` times.
 
     After a lost connection, it is invoked four times more.
     """

@@ -138,15 +138,16 @@ def fenced_blocks(text: str) -> list[tuple[str, str]]:
         if opening is None:
             opening = fence
         elif fence.group(2).startswith(opening.group(2)) and not fence.group(3).strip():
-            blocks.append(_block(opening, text[opening.end() + 1 : fence.start()]))
+            blocks.append(_parse_block(opening, text[opening.end() + 1 : fence.start()]))
             opening = None
         if len(blocks) == _MAX_BLOCKS:
             return blocks
     if opening is not None:
-        blocks.append(_block(opening, text[opening.end() + 1 :]))
+        blocks.append(_parse_block(opening, text[opening.end() + 1 :]))
     return blocks
 
 
-def _block(opening: re.Match[str], content: str) -> tuple[str, str]:
+def _parse_block(opening: re.Match[str], content: str) -> tuple[str, str]:
+    """Return the language of a fenced block, and its content without common indentation."""
     words = opening.group(3).strip().lower().split()
     return words[0].strip("{}.") if words else "", dedent(content)
