@@ -76,7 +76,7 @@ def _expand(app: Any, name: str, source: list[str]) -> None:
 
 
 def _write_markdown(app: Any, failure: Exception | None) -> None:
-    """Write each page as Markdown beside its HTML, and the list of pages as llms.txt."""
+    """Write each page as Markdown next to its HTML, and the list of pages as llms.txt."""
     if failure is not None:
         return
     lines = [

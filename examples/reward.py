@@ -49,13 +49,13 @@ def answer_of(rollout: Any) -> str:
 
 
 def reference_of(rollout: Any) -> str:
-    """Return the reference answer from `metadata`, as documented, or beside `messages`, as in the AWS sample."""
+    """Return the reference answer from `metadata`, as documented, or next to `messages`, as in the AWS sample."""
     documented = field(field(rollout, "metadata"), "reference_answer")
     return text_of(field(rollout, "reference_answer") if documented is None else documented)
 
 
 def field(value: Any, name: str) -> Any:
-    """Return a field of a mapping, or None if it is missing or the value is no mapping."""
+    """Return a field of a mapping, or None if it is missing or the value is not a mapping."""
     return value.get(name) if hasattr(value, "get") else None
 
 

@@ -100,7 +100,7 @@ def _show(report: Any) -> None:
 
 
 def _model(client: Any, name: str) -> Any:
-    """Return the job with this id, or a name that is no job id unchanged, as the id of a model."""
+    """Return the job with this id. A name that is not a job id is returned unchanged, as the id of a model."""
     return client.jobs.retrieve(name) if name.startswith(("ftjob-", "local-ftjob-", "job-")) else name
 
 

@@ -48,7 +48,7 @@ def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 _period = _options(
     click.option("--since", metavar="TIME", help="None before this time, as 2026-11-28T14:00 in UTC."),
-    click.option("--until", metavar="TIME", help="None from this time on."),
+    click.option("--until", metavar="TIME", help="Only rollouts before this time."),
     click.option("--job", metavar="ID", help="Only the time in which this job ran."),
 )
 _selection = _options(

@@ -213,8 +213,8 @@ class AsyncRewards(AsyncResource):
     async def destroy(self, reward: object, *, force: bool = False, plan: None = None) -> Plan:
         """Delete the function that `deploy` created, with all its versions, and its role.
 
-        It can be repeated: missing parts are no error. The log stays, because it holds the function's output; the plan
-        names the command that deletes it.
+        It can be repeated: missing parts are not an error. The log stays, because it holds the function's output; the
+        plan names the command that deletes it.
 
         Args:
             reward: the value that `deploy` returned, its ARN, or its name.
@@ -330,7 +330,7 @@ class AsyncRewards(AsyncResource):
             job: a job, or its id: only rollouts of the time in which it ran. The records do not name their job, so
                 those of other jobs with the same reward at that time are included.
             since: no records before this time: an aware datetime, Unix seconds, or ISO 8601 text.
-            until: no records from this time on.
+            until: only records before this time.
             follow: True begins with the newest hour, or at `since`, and then waits for new files.
 
         Raises:

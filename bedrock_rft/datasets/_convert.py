@@ -30,7 +30,7 @@ Format: TypeAlias = Literal["openai-rft", "sft", "completion", "nova", "sagemake
 
 _Row: TypeAlias = dict[str, Any]
 _MISSING: Any = object()
-_RULE = ("style", "rule")  # the usual style of verl's rewards, which is no property of the record
+_RULE = ("style", "rule")  # the usual style of verl's rewards, which is not a property of the record
 _SHAREGPT_NAMES = {"from": "role", "value": "content"}
 _PARQUET = b"PAR1"
 _OWN_FIELDS = {"messages", "reference_answer", "id", "tools", "metadata"}  # of OpenAI; the answer is in another field
@@ -262,7 +262,7 @@ def _read_alpaca(row: _Row, named: str | None) -> _Row:
 def _answered(messages: list[_Row], last: _Row, row: _Row, named: str | None, field: str | None = None) -> _Row:
     """Return a record whose reference answer is the text of the assistant's turn `last`, unless another field is named.
 
-    With `label: false` in the row, people rejected the turn, so it is no reference answer. `field` contains the turn.
+    With `label: false` in the row, people rejected the turn, so it is not a reference answer. `field` holds the turn.
     """
     if named or row.get("label") is False:
         answer = _require(row, named) if named else _MISSING

@@ -153,7 +153,7 @@ class Difficulty(ShortRepr):
         """Read a file that `to_json` wrote.
 
         Raises:
-            ConfigurationError: the file cannot be read, or is no such file.
+            ConfigurationError: the file cannot be read, or is not such a file.
         """
         name = sanitize_line(os.fspath(path), 200)
         try:

@@ -100,7 +100,7 @@ class Evaluation(Findings):
         """Read a report that `to_json` wrote.
 
         Raises:
-            ConfigurationError: the file cannot be read, or is no such report.
+            ConfigurationError: the file cannot be read, or is not such a report.
         """
         from pydantic import TypeAdapter, ValidationError  # slow to import
 

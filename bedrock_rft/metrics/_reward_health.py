@@ -17,7 +17,7 @@ Range = tuple[float, float]
 
 _MARGIN = 2.0  # standard errors of a bound: about one mean in 40 lies above its bound
 _BETWEEN_THIRDS = 2 / 3  # share of a steady rise that the means of the first and last third show
-_HIGH = 0.8  # a reward from this share on is fine without a rise, because little room is left
+_HIGH = 0.8  # a reward of at least this share is fine without a rise, because little room is left
 _DOUBTFUL = 3.0  # standard errors of a change that may be noise, but forbids to call the reward flat
 _QUICK = 1 / 40  # time constant of a quick learner as a share of the job: it reaches its plateau in the first tenth
 _PLATEAU = 0.5  # a reward below this share is flat even if it rose in the first steps and has stayed there since

@@ -31,7 +31,7 @@ EQUAL_SIZES = 0.6
 LENGTH, PART_LENGTH = 0.5, 0.8
 """Correlations of reward and length, and of a part and length, within groups; the 95 % interval must lie beyond."""
 LENGTHS_VARY = 0.1
-"""Standard deviation of lengths within groups, as a share of the mean, from which on a correlation matters."""
+"""A correlation matters if the standard deviation of lengths within groups is at least this share of the mean."""
 DECIDES = 0.95
 """Share of the reward's variance within groups that a dominating part explains."""
 RISE, STILL, CEILING = 0.15, 0.03, 0.1

@@ -58,7 +58,7 @@ def read(
             `folder/function=grade/date=2026-11-28`.
         since: no records before this time: an aware datetime, Unix seconds, or ISO 8601 text, in UTC if it has no
             offset.
-        until: no records from this time on.
+        until: only records before this time.
         function: only the records of this function.
         client: a `Client`, or botocore's client for S3. By default botocore's own credentials.
         follow: True begins with the newest hour, or at `since`, and then waits for new files until `close()`.
@@ -248,7 +248,7 @@ class Rollouts(Iterable[Record]):
     def to_csv(self, path: str | os.PathLike[str]) -> int:
         """Write comma-separated values, and return the number of rollouts. Needs no library.
 
-        The columns are the keys of the record; values that are no text and no number are JSON text.
+        The columns are the keys of the record; values other than texts and numbers are JSON text.
 
         Raises:
             DatasetError: the file cannot be written.

@@ -160,7 +160,7 @@ def test_the_location_has_a_bucket_and_a_prefix() -> None:
         ({"include": ("answers",)}, "include has 'answers'"),
         ({"include": "answer"}, "include has 'answer'"),
         ({"redact": "a+"}, "must be a list"),
-        ({"redact": ["("]}, "no regular expression"),
+        ({"redact": ["("]}, "not a regular expression"),
         ({"max_chars": 0}, "max_chars is 0"),
         ({"kms_key": "alias/x"}, "ARN of a key"),
     ],

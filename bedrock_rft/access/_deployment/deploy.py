@@ -106,7 +106,7 @@ class Deployment:
         keep = self.keep_versions
         if keep is not None and (isinstance(keep, bool) or not isinstance(keep, int) or keep < 1):
             raise ConfigurationError(
-                f"keep_versions is {sanitize_line(repr(keep), 40)}. Pass a whole number from 1 on."
+                f"keep_versions is {sanitize_line(repr(keep), 40)}. Pass a whole number, 1 or more."
             )
         if self.bucket is not None and not (isinstance(self.bucket, str) and _BUCKET.fullmatch(self.bucket)):
             raise ConfigurationError(
@@ -317,7 +317,7 @@ def plan_destruction(account: Account, name: str) -> Plan:
 def destroy(account: Account, name: str) -> Plan:
     """Delete a function, its versions, its role and the role's policy, if they were created by deploying this name.
 
-    Missing parts are no error, so it can be repeated at any time.
+    Missing parts are not an error, so it can be repeated at any time.
     """
     planned = _deletion_steps(account, name)
     for step in planned:

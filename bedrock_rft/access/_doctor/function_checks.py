@@ -24,7 +24,7 @@ _DAYS_OF_NOTICE = 180
 _RUNTIME = "python3.13"
 _NO_VALUE = "the response has no such field; a proxy may have sent it"
 _FIRST_PYTHON, _LAST_PYTHON = 8, 14
-"""Versions of Python 3 with a known end of life: each October, from 2024 on (python.org's schedule)."""
+"""Versions of Python 3 with a known end of life: each October since 2024 (python.org's schedule)."""
 
 _HARMLESS_KEYS = {"lambda:functionurlauthtype", "lambda:invokedviafunctionurl", "aws:securetransport"}
 """Condition keys that do not limit who may invoke a function."""

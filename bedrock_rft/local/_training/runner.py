@@ -180,7 +180,7 @@ class JobFailure(Exception):  # noqa: N818 - it becomes the job's error
 
 
 class JobRun:
-    """The training of a job, from its last stored step on."""
+    """The training of a job, continued after its last stored step."""
 
     def __init__(self, store: Store, job: dict[str, Any], trainer: Trainer, worker: JobWorker, pace: float) -> None:
         """Restore a new trainer to the last stored step. The run pauses for `pace` seconds after each step."""

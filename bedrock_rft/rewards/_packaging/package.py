@@ -79,7 +79,7 @@ def package(
         models: ids of models that the code calls itself; those of its judges are found.
         allow: texts that only look like a secret or like a path of this machine, each in the form that the error has:
             the file, the kind, and a checksum of the text.
-        runtime: a Lambda runtime from `python3.10` on.
+        runtime: a Lambda runtime, `python3.10` or later.
         architecture: `x86_64` or `arm64`.
         record: where and how the function records the rollouts that it scores, or only the location,
             `s3://bucket/prefix`. By default as the handler says, which records nothing by default.

@@ -70,7 +70,7 @@ class Reward:
         return score_rollout(self, rollout)
 
     def named(self, name: str) -> Reward:
-        """Return the same reward under another name. A combined reward then shows its own value beside its parts."""
+        """Return the same reward under another name. A combined reward then shows its own value next to its parts."""
         return Named(self, name)
 
     def clip(self, low: float = 0.0, high: float = 1.0) -> Reward:
@@ -285,7 +285,7 @@ class Gate(Combined):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Named(Combined):
-    """A combined reward with a name, whose own value is shown beside its parts."""
+    """A combined reward with a name, whose own value is shown next to its parts."""
 
     reward: Reward
     name: str

@@ -89,7 +89,7 @@ class RolloutLog:
             try:
                 re.compile(pattern)
             except (re.error, TypeError) as error:
-                raise ValueError(f"redact has {pattern!r}, which is no regular expression: {error}") from error
+                raise ValueError(f"redact has {pattern!r}, which is not a regular expression: {error}") from error
         object.__setattr__(self, "include", tuple(self.include))
         if self.redact is not None and not callable(self.redact):
             object.__setattr__(self, "redact", tuple(self.redact))

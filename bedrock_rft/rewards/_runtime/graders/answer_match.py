@@ -39,7 +39,7 @@ class Exact(Leaf):
 
     Both texts are normalized as in `is_equiv` of the MATH dataset: `\text{}`, bold, `\left` and `\right`, `\dfrac`,
     spaces, degrees, percent and dollar signs, units in `\text{}`, a short `x =`; also 12.0 and 12, `\frac12` and 1/2,
-    and thousands separators. Apart from that, texts are compared in Unicode's NFKC form, without spaces and full stops
+    and thousands separators. Otherwise, texts are compared in Unicode's NFKC form, without spaces and full stops
     at their ends. Values are not computed: use `MathEqual` for that.
 
     Attributes:

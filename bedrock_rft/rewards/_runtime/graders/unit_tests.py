@@ -1,6 +1,6 @@
 """`PassesTests`: a grader that runs the answer's Python code against tests, in a separate process with limits.
 
-This is no sandbox, and no proof against cheating. The limits and the empty environment stop accidents. Code that
+This is not a sandbox, and does not prevent cheating. The limits and the empty environment stop accidents. Code that
 intends harm can use the network and read what the function's user can read. The tests run in the same process as the
 answer: its patches are undone before each test, and objects that pass any comparison fail, but code that knows this
 module can change its result.
