@@ -1,7 +1,7 @@
 """Run Python scripts and modules, each in a process of its own.
 
 On Linux, the processes are forked from one that has imported the package, because its imports and those of its
-libraries take longer than most scripts. Elsewhere, each is a new interpreter.
+libraries take longer than most scripts. On other systems, each is a new interpreter.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _serve() -> None:
 
 
 def _become(words: list[str], cwd: str, environment: dict[str, str], files: list[str]) -> None:
-    """Do as a new interpreter with these words on its command line."""
+    """Act like a new interpreter with these words on its command line."""
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
