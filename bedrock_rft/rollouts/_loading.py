@@ -9,8 +9,10 @@ import re
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
+from itertools import islice
 from typing import BinaryIO, NamedTuple, cast
 
 from bedrock_rft.rollouts._source import File, Source
@@ -61,28 +63,26 @@ def load_blocks(source: Source, files: Iterator[tuple[str, File]], skip: _Skip) 
 
 
 def _load_ahead(source: Source, files: Iterator[tuple[str, File]], skip: _Skip) -> Iterator[tuple[str, File, _Loaded]]:
-    pending: deque[tuple[str, File, Future[_Loaded]]] = deque()
-
-    def oldest() -> Iterator[tuple[str, File, _Loaded]]:
-        hour, file, future = pending.popleft()
-        try:
-            yield hour, file, future.result()
-        except FileNotFoundError:
-            skip(file, None, "it was deleted")
-        except OSError as error:
-            skip(file, None, error.strerror or str(error))
-
-    with ThreadPoolExecutor(_AHEAD) as pool:
-        try:
-            for hour, file in files:
-                pending.append((hour, file, pool.submit(_load, source, file)))
-                if len(pending) >= _AHEAD:
-                    yield from oldest()
-            while pending:
-                yield from oldest()
-        finally:
-            for _, _, future in pending:
-                future.cancel()
+    """Yield each file with its text. Threads load from S3; from a disk they would mainly wait for each other."""
+    pending: deque[tuple[str, File, Callable[[], _Loaded]]] = deque()
+    ahead = _AHEAD if source.is_remote else 1
+    pool = ThreadPoolExecutor(ahead)  # starts no thread before a file is submitted
+    try:
+        while True:
+            for hour, file in islice(files, ahead - len(pending)):
+                load = pool.submit(_load, source, file).result if source.is_remote else partial(_load, source, file)
+                pending.append((hour, file, load))
+            if not pending:
+                return
+            hour, file, result = pending.popleft()
+            try:
+                yield hour, file, result()
+            except FileNotFoundError:
+                skip(file, None, "it was deleted")
+            except OSError as error:
+                skip(file, None, error.strerror or str(error))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _split(file: File, loaded: _Loaded, skip: _Skip) -> Iterator[tuple[bytes, int]]:

@@ -43,6 +43,7 @@ class Source(Protocol):
     """A tree of folders and files, whose paths have `/` between names. The path of the root is empty."""
 
     location: str
+    is_remote: bool
 
     def children(self, path: str) -> tuple[list[str], list[File]]:
         """Return the names of the folders of a folder, and its files."""
@@ -72,6 +73,8 @@ def open_source(location: str | os.PathLike[str], client: Any) -> Source:
 
 
 class _Folder:
+    is_remote = False
+
     def __init__(self, path: Path) -> None:
         self.location, self._root = str(path), path
 
@@ -104,6 +107,8 @@ class _Folder:
 
 
 class _Bucket:
+    is_remote = True
+
     def __init__(self, location: str, client: Any) -> None:
         self.location = location.rstrip("/")
         self._bucket, _, key = location.removeprefix("s3://").partition("/")
