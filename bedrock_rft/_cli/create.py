@@ -83,7 +83,7 @@ def create(job_file: str | None, gold: str | None, card: str | None, *, new: boo
         base = read_body(dict(RunRecord.load(card).request))
     else:
         base = read_job_file(job_file) if job_file is not None else JobSettings()
-    given = with_flags(base, _tables(flags)).checked()
+    given = with_flags(base, _to_settings(flags)).checked()
     for file in (given.training_file, given.validation_file):
         if file is not None and is_path(file) and not Path(file).is_file():
             raise click.UsageError(f"There is no file {file}.")
@@ -251,8 +251,8 @@ def _request(client: Client, given: JobSettings, arn: str | None, name: str | No
     return body
 
 
-def _tables(flags: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the flags with hyperparameters and metadata as tables."""
+def _to_settings(flags: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the flags as settings of a job file, with hyperparameters and metadata as tables."""
     hyperparameters = {name: flags[name] for name in _HYPERPARAMETERS if flags[name] is not None}
     for name, text in _pairs("--hyperparameter", flags["further"]).items():
         try:

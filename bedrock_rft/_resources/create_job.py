@@ -89,7 +89,8 @@ async def create(jobs: AsyncResource, body: CreateJob, *, marker: str) -> Job:
         if fields.pop("metadata", None) is None:
             raise lost
         warn_once(
-            "The service rejected the metadata of a job. The job is created without, so it cannot be found by its name."
+            "The service rejected the metadata of a job. The job is created without metadata, so it cannot be found by "
+            "its name."
         )
 
 

@@ -149,8 +149,8 @@ async def poll_until_done(
     """Yield each successful poll of a job, with its new events after `after` if `events`, until the job ends.
 
     The interval grows from `interval` seconds to six times that, with jitter. After `timeout` seconds, one more poll is
-    made before `WaitTimeoutError`. Raise at once for problems that time does not solve, and for a rejection or a
-    request that cannot be sent three times in a row; for a new job that is not found, after a minute.
+    made before `WaitTimeoutError`. A problem that time does not solve is raised at once. A rejected or unsent
+    request is raised at the third failure in a row, and a new job that is not found, after a minute.
     """
     import tenacity  # imported here, because it imports asyncio, which other sync calls do not need
 

@@ -41,7 +41,7 @@ class Asset(ShortRepr):
     note: str = ""
 
     def age(self, now: float) -> float | None:
-        """Return days since its creation until `now`, in Unix seconds; None if unknown."""
+        """Return its age in days at `now` (Unix seconds); None if unknown."""
         return max(0.0, now - self.created_at) / _DAY if self.created_at is not None else None
 
 

@@ -117,7 +117,7 @@ ASSUMED = Pace(
     Range(15.0, 240.0),
     _BATCH,
     None,
-    f"an assumption: no duration of a run is published; 15 to 240 seconds per step of {_BATCH} prompts",
+    f"an assumption, because AWS has published no training times: 15 to 240 seconds per step of {_BATCH} prompts",
 )
 """Used until an account has finished a job. The published run (300 records, batch 4, 67 steps) names no times."""
 

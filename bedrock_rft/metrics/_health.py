@@ -99,7 +99,7 @@ def _entropy(points: Points, thresholds: Thresholds) -> Finding:
         return Finding("warning", "entropy_collapse", f"Entropy has collapsed: {evidence}", reason, remedy)
     if early / _HOLDS <= late <= early * _HOLDS:
         return Finding("ok", "entropy", f"Entropy holds: {evidence}")
-    return _changes("entropy", "Entropy", early, late, evidence)
+    return _change_finding("entropy", "Entropy", early, late, evidence)
 
 
 def _gradient(points: Points, thresholds: Thresholds) -> Finding:
@@ -129,7 +129,7 @@ def _gradient(points: Points, thresholds: Thresholds) -> Finding:
     if first / _STEADY <= last <= first * _STEADY:
         apart = f", except for {_at(spikes)}" if spikes else ""
         return Finding("ok", "gradient", f"The gradient norm is steady{apart}: {evidence}")
-    return _changes("gradient", "The gradient norm", first, last, evidence)
+    return _change_finding("gradient", "The gradient norm", first, last, evidence)
 
 
 def _spikes(logs: Points, thresholds: Thresholds) -> list[tuple[float, float]]:
@@ -163,10 +163,10 @@ def _length(points: Points, thresholds: Thresholds) -> Finding:
         return Finding("warning", "length_collapse", f"Responses have become very short: {evidence}", reason, remedy)
     if early / _HOLDS <= late < early * _HOLDS:
         return Finding("ok", "length", f"Response length holds: {evidence}")
-    return _changes("length", "Response length", early, late, evidence)
+    return _change_finding("length", "Response length", early, late, evidence)
 
 
-def _changes(code: str, title: str, early: float, late: float, evidence: str) -> Finding:
+def _change_finding(code: str, title: str, early: float, late: float, evidence: str) -> Finding:
     """Return a finding on a change that is too large to be ok and too small or uncertain for an alarm."""
     change = "falls" if late < early else "grows"
     return Finding(

@@ -381,8 +381,8 @@ def _base_findings(
     if base is not None:
         return base.findings()
     if plan.difficulty is not None:
-        reason = "a prompt is recognised by the role and content of its messages, and needs two answers"
-        summary = "The difficulty has no prompt of this file"
+        reason = "it has two answers to none of them; prompts are matched by the role and content of their messages"
+        summary = "The difficulty does not cover the prompts of this file"
         return [Finding("unknown", "other_prompts", summary, reason, "Measure the difficulty of this file")]
     summary = "The base model was not sampled"
     if plan.samples:

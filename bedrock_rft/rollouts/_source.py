@@ -1,4 +1,4 @@
-"""Places of recorded rollouts: a folder or a file on disk, or a prefix of an S3 bucket."""
+"""Sources of recorded rollouts: a folder or a file on disk, or a prefix of an S3 bucket."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ACTIONS = {"list_objects_v2": "s3:ListBucket", "get_object": "s3:GetObject"}
 
 
 class File(NamedTuple):
-    """A file with recorded rollouts. `modified` is only compared with that of files from the same place."""
+    """A file with recorded rollouts. `modified` is only compared between files of the same source."""
 
     modified: float
     path: str
@@ -59,7 +59,7 @@ class Source(Protocol):
 
 
 def open_source(location: str | os.PathLike[str], client: Any) -> Source:
-    """Return the place that a location names. Raises `ConfigurationError` if there is no such folder or file."""
+    """Return the source for a path or S3 location. Raises `ConfigurationError` if there is no such folder or file."""
     text = os.fspath(location)
     if text.startswith("s3://"):
         return _Bucket(text, client)

@@ -266,7 +266,7 @@ def test_an_estimate_reads_the_data_times_the_reward_and_sends_nothing_but_lists
     compute = item(found, "Lambda compute")
     assert compute.money is not None
     assert "measured here on 16 rollouts" in compute.basis
-    assert "an assumption: no duration of a run is published" in item(found, "training").basis
+    assert "an assumption, because AWS has published no training times" in item(found, "training").basis
     assert json.loads(found.to_json())["items"][0]["name"] == "training"
     assert all(len(line) <= 80 for line in str(found).splitlines())
 

@@ -131,7 +131,7 @@ def test_a_file_of_other_scores_is_refused(tmp_path: Path) -> None:
     stored = tmp_path / "scores.jsonl"
     list(rewards.score(Exact(), rows(10), resume=stored))
     before = stored.read_bytes()
-    with pytest.raises(ConfigurationError, match="no scores of this reward"):
+    with pytest.raises(ConfigurationError, match="scores of another reward"):
         list(rewards.score(Exact(ignore_case=False), rows(10), resume=stored))
     with pytest.raises(ConfigurationError, match="another row at position 0"):
         list(rewards.score(Exact(), reversed(list(rows(10))), resume=stored))

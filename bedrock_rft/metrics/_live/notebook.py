@@ -52,7 +52,7 @@ class Notebook(View):
 
 
 def panel(state: State, now: float) -> str:
-    """Render a job as HTML without scripts or external resources, as of `now`, in Unix seconds."""
+    """Render a job as HTML without scripts or external resources, as of `now` (Unix seconds)."""
     job, step, total = state.job, state.step, state.metrics.total_steps
     model = escape_html(job.fine_tuned_model or job.model)
     width = min(100, 100 * step / total) if step and total else None

@@ -152,20 +152,20 @@ class State:
         return max((step.step for step in self.metrics if step.step is not None), default=None)
 
     def cost(self, now: float) -> Cost | None:
-        """Return time and cost as of `now`, in Unix seconds; None without prices."""
+        """Return time and cost at `now` (Unix seconds); None without prices."""
         if self.prices is None:
             return None
         return job_cost(JobTimes.of(self.job, self.metrics.times), self.metrics.total_steps, self.prices, now)
 
     def elapsed(self, now: float) -> float | None:
-        """Return seconds from the creation of the job until `now`, in Unix seconds, or until its end."""
+        """Return the seconds from the creation of the job to its end, or to `now` (Unix seconds) if it runs."""
         job = self.job
         if job.created_at is None:
             return None
         return max(0.0, (job.finished_at if job.is_terminal and job.finished_at is not None else now) - job.created_at)
 
     def remaining(self, now: float) -> float | None:
-        """Return estimated seconds from `now` until the last step, from the latest steps, or None if unknown."""
+        """Estimate the seconds from `now` to the last step by the pace of the latest steps; None if unknown."""
         total, step = self.metrics.total_steps, self.step
         if self.job.is_terminal or total is None or step is None or len(self._times) < 2:  # noqa: PLR2004 - a pace needs two times
             return None

@@ -248,7 +248,8 @@ class _ScoreFile:
         elif present != header:
             self.close()
             raise ConfigurationError(
-                f"resume: {path} has no scores of this reward, or its code changed. Name another file."
+                f"resume: {path} has scores of another reward, or the reward's code or settings changed. "
+                "Name another file."
             )
 
     def close(self) -> None:

@@ -165,7 +165,7 @@ class _Translator:
                 _refuse(
                     label,
                     f"sampling_params.reasoning_effort {effort!r} is not available with {settings['model']}",
-                    f"Remove it, or use judge='{JUDGE}' with {', '.join(_EFFORTS)}",
+                    f"Remove it, or use judge='{JUDGE}' with one of {', '.join(_EFFORTS)}",
                 )
             settings["additional_model_request_fields"] = {"reasoning_effort": effort}
         if sampling:
