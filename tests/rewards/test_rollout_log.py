@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import time
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from support.rollout_files import write_rollouts
 
 from bedrock_rft.rewards import RolloutLog, Score
+from bedrock_rft.rewards._runtime import rollout_log
 from bedrock_rft.rewards._runtime.rollout_log import Origin, ScoredEntry, hash_prompt, make_record
 
 ORIGIN = Origin("f", "lambda", "r-1", datetime(2026, 11, 28, 14, 3, 22, 123456, tzinfo=timezone.utc), "7", "hash=")
@@ -178,3 +180,33 @@ def test_the_files_for_other_tests_hold_the_records_that_they_return(tmp_path: P
     found = [json.loads(line) for path in files for line in gzip.decompress(path.read_bytes()).splitlines()]
     assert sorted(map(json.dumps, found)) == sorted(map(json.dumps, written))
     assert any(one["error"] for one in written)
+
+
+class _Context:
+    """The context of an invocation with 0.4 s left, of which recording may take half."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 400
+
+
+def test_recording_stops_for_some_minutes_after_slow_failures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    attempts = rollout_log._Attempts()
+    monkeypatch.setattr(rollout_log, "_attempts", attempts)
+    monkeypatch.setattr(rollout_log, "_SLOW", 0.1)
+    slow = RolloutLog(str(tmp_path), redact=lambda text: time.sleep(60) or text)
+    fast = RolloutLog(str(tmp_path))
+    scored = [ScoredEntry(entry(("user", "1 + 1?"), ("assistant", "2")), Score(1.0))]
+
+    def run(*logs: RolloutLog) -> list[bool]:
+        return [rollout_log.record_invocation(log, scored, _Context()) for log in logs]
+
+    assert run(slow, slow, fast, slow, slow) == [False, False, True, False, False], "a success begins a new count"
+    assert run(slow) == [False]
+    assert "it took longer than 0.2 s; recording stops for 5 minutes" in caplog.messages[-1]
+    begin, lines = time.monotonic(), len(caplog.messages)
+    assert run(slow, fast) == [False, False]
+    assert (time.monotonic() - begin < 0.1, len(caplog.messages)) == (True, lines)
+    attempts.paused_until = time.monotonic()
+    assert run(fast) == [True]

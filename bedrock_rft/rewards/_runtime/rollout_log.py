@@ -33,6 +33,8 @@ _FLOOR = "the reward function could not score it and gave its floor"
 _REDACTED = "[redacted]"
 _MAX_SECONDS = 5.0
 """Longest time in seconds by which recording delays a response."""
+_SLOW, _MOST_SLOW, _PAUSE = 0.5, 3, 300.0
+"""After three failures in a row that took half a second each, recording stops for five minutes: S3 has no route."""
 _MAX_NAME = 100
 _CONNECT_TIMEOUT, _READ_TIMEOUT, _ATTEMPTS = 1.0, 2.0, 2
 _S3 = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[\w!.'()/=-]*))?", re.ASCII)
@@ -248,8 +250,12 @@ def read_score(item: Mapping[str, Any]) -> Score:
 def record_invocation(log: RolloutLog, scored: Sequence[ScoredEntry], context: Any) -> bool:
     """Record an invocation in Lambda and return whether that succeeded. A failure is logged, and never raised.
 
-    It takes at most half of the time that is left for the response, and at most five seconds.
+    It takes at most half of the time that is left for the response, and at most five seconds. After several slow
+    failures in a row it stops for some minutes, in which each invocation counts as not recorded.
     """
+    begin = time.monotonic()
+    if begin < _attempts.paused_until:
+        return False
     seconds = seconds_left(context)
     limit = _MAX_SECONDS if seconds is None else min(_MAX_SECONDS, seconds / 2)
     late = f"it took longer than {limit:.1f} s"
@@ -273,14 +279,31 @@ def record_invocation(log: RolloutLog, scored: Sequence[ScoredEntry], context: A
         except BaseException as error:  # noqa: BLE001 - `redact` is the user's code, and may call sys.exit()
             failures[:] = [describe_error(error)]
 
-    run_until(work, time.monotonic() + limit)
+    run_until(work, begin + limit)
     reason = "".join(failures)  # a copy, because abandoned work may still end
+    end = time.monotonic()
+    _attempts.slow_failures = _attempts.slow_failures + 1 if reason and end - begin >= _SLOW else 0
     if not reason:
         return True
     if reason == late:
         _s3_client.cache_clear()  # the interruption may have left it in any state
-    _log.warning("the rollouts were not recorded: %s", reason)
+    pause = ""
+    if _attempts.slow_failures >= _MOST_SLOW:
+        _attempts.slow_failures, _attempts.paused_until = 0, end + _PAUSE
+        pause = f"; recording stops for {_PAUSE / 60:.0f} minutes, so that it does not delay each invocation"
+    _log.warning("the rollouts were not recorded: %s%s", reason, pause)
     return False
+
+
+@dataclass
+class _Attempts:
+    """The slow failures in a row in this process, and the monotonic time until which nothing is recorded."""
+
+    slow_failures: int = 0
+    paused_until: float = 0.0
+
+
+_attempts = _Attempts()
 
 
 def describe_error(error: BaseException) -> str:
