@@ -132,8 +132,9 @@ class Figures(Findings):
 
     def facts(self) -> Sequence[tuple[str, str]]:
         """Return the numbers of rollouts, their time, and the rewards."""
+        left_out = [("left out", f"{self.unreadable:,} lines or files that cannot be read")] if self.unreadable else []
         if not self.rollouts:
-            return [("rollouts", "0")]
+            return [("rollouts", "0"), *left_out]
         about = "about " if self.prompts > MOST_PROMPTS else ""
         groups = f"; {self.groups:,} groups of {self.group_size} (recognised by time)" if self.groups else ""
         median, high, longest = self.duration
@@ -151,8 +152,7 @@ class Figures(Findings):
         if not math.isnan(median):
             times = f"median {median * 1000:.1f} ms, p95 {high * 1000:.1f} ms, at most {longest:.2f} s for one rollout"
             facts.append(("scoring", times))
-        if self.unreadable:
-            facts.append(("left out", f"{self.unreadable:,} records whose time, numbers or texts cannot be read"))
+        facts += left_out
         versions = self.origins.get("version", {})
         if len(versions) > 1:
             facts.append(("versions", ", ".join(f"{name} ({count:,})" for name, count in versions.items())))

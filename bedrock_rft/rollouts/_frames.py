@@ -114,7 +114,7 @@ def _scan_blocks(pl: Any, rollouts: Any, blocks: Sequence[Block]) -> Any:
             columns.append(pl.col(name).list.join(",").replace("", None))
         else:
             columns.append(_utc(pl) if name == "time" else pl.col(name))
-    if frame["time"].null_count() or frame["score"].null_count():
+    if frame.select(_utc(pl))["time"].null_count() or frame["score"].null_count():
         raise ValueError("a line is not a recorded rollout")
     since, until = rollouts._period
     for wanted in (

@@ -10,7 +10,6 @@ from bedrock_rft.rollouts._loading import load_blocks
 from bedrock_rft.rollouts._partitions import Period, find_hours, list_files
 from bedrock_rft.rollouts._record import Record, parse_block
 from bedrock_rft.rollouts._source import Source, open_source
-from bedrock_rft.rollouts._tally import is_readable
 
 
 class LatestRollouts:
@@ -34,7 +33,7 @@ class LatestRollouts:
             newest = max(list_files(source, {max(hours): hours[max(hours)]})) if hours else None
             if newest is not None and (newest[0], newest[1].path) != self._newest:
                 blocks = load_blocks(source, iter([newest]), lambda _file, _line, _reason: None)
-                unsorted = (record for block in blocks for record in parse_block(block.text)[0] if is_readable(record))
+                unsorted = (record for block in blocks for record in parse_block(block.text)[0])
                 records = sorted(unsorted, key=lambda record: record.score)
                 places = {0, len(records) // 2, len(records) - 1} if records else set[int]()
                 self._records = tuple(records[place] for place in sorted(places))

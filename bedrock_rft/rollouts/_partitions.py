@@ -45,7 +45,6 @@ def find_hours(source: Source, period: Period, function: str | None) -> dict[str
     """Return the folders by hour, for the hours of the period. A folder without an hour in its path has the key ''."""
     found, waiting = defaultdict[str, list[str]](list), [""]
     outer = dict(_PARTITION.findall(source.location))
-    wanted_function = None if function is None else re.sub(r"[^A-Za-z0-9._-]", "", function) or "reward"
     while waiting:
         path = waiting.pop()
         names = outer | dict(_PARTITION.findall(path))
@@ -58,7 +57,7 @@ def find_hours(source: Source, period: Period, function: str | None) -> dict[str
         for folder in folders:
             key, _, value = folder.partition("=")
             wanted = {
-                "function": wanted_function in {None, value},
+                "function": function in {None, value},
                 "date": period.touches(value),
                 "hour": period.touches(f"{names.get('date', '')}T{value}"),
             }

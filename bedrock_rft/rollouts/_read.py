@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._core.warnings import warn
 from bedrock_rft.datasets import Difficulty
 from bedrock_rft.errors import ConfigurationError
+from bedrock_rft.rewards._runtime.rollout_log import clean_name
 from bedrock_rft.rollouts._loading import Block, load_blocks
 from bedrock_rft.rollouts._partitions import Period, Time, find_hours, list_files
 from bedrock_rft.rollouts._record import Problem, Record, parse_block
@@ -66,7 +68,9 @@ def read(
     Raises:
         ConfigurationError: there is no such folder or file, or a time cannot be read.
     """
-    return Rollouts(open_source(location, client), Period.parse(since, until), function, follow=follow)
+    return Rollouts(
+        open_source(location, client), Period.parse(since, until), function and clean_name(function), follow=follow
+    )
 
 
 class Rollouts(Iterable[Record]):
@@ -166,7 +170,8 @@ class Rollouts(Iterable[Record]):
         from bedrock_rft.rollouts._report import rollout_report
 
         title = f"Rollouts of {self.location}"
-        return rollout_report(self._finite("report"), title, events=events, fields=fields, pass_mark=pass_mark)
+        report = rollout_report(self._finite("report"), title, events=events, fields=fields, pass_mark=pass_mark)
+        return replace(report, unreadable=self.skipped)
 
     def _finite(self, action: str) -> Self:
         if self._follow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -13,6 +14,7 @@ from bedrock_rft._core.text import ShortRepr, sanitize_line
 
 _DEFAULTS: Mapping[str, Any] = {
     "v": 1,
+    **dict.fromkeys(("time", "score")),  # are always present
     **dict.fromkeys(("request_id", "function", "source", "rollout_id"), ""),
     **dict.fromkeys(("function_version", "prompt_hash", "prompt", "answer", "reference", "fields")),
     **dict.fromkeys(("error", "duration", "package_hash")),
@@ -20,7 +22,18 @@ _DEFAULTS: Mapping[str, Any] = {
     "metrics": {},
     "truncated": (),
 }
-_OBJECT, _NUMBER = {dict}, {float, int}
+_LARGEST = 1e150  # the squares of larger numbers are infinite
+_TEXT, _MAYBE_TEXT, _OBJECT = {str}, {str, type(None)}, {dict}
+_TYPES: Mapping[str, set[type]] = {
+    "v": {int},
+    "score": {float, int},
+    "duration": {float, int, type(None)},
+    "fields": {dict, type(None)},
+    "truncated": {list, tuple},
+    **dict.fromkeys(("time", "request_id", "function", "source", "rollout_id"), _TEXT),
+    **dict.fromkeys(("function_version", "prompt_hash", "prompt", "answer", "error", "package_hash"), _MAYBE_TEXT),
+    **dict.fromkeys(("parts", "metrics"), _OBJECT),
+}
 
 
 @dataclass(frozen=True)
@@ -106,19 +119,43 @@ class Problem(ShortRepr):
 def parse_block(block: bytes) -> tuple[list[Record], list[tuple[int, str]]]:
     """Return the records of whole lines, and the number of each other line, from 1, with the reason."""
     records, problems = list[Record](), list[tuple[int, str]]()
+    known = set[tuple[type, ...]]()  # the types of records that were found valid; finding a set takes less time
+    time = ""
     for number, row in _parse_rows(block, problems):
         if type(row) not in _OBJECT:
             problems.append((number, "not a JSON object"))
-        elif type(row.get("time")) is not str:
-            problems.append((number, "not a recorded rollout: it has no time"))
-        elif type(row.get("score")) not in _NUMBER:
-            problems.append((number, "not a recorded rollout: it has no score"))
+            continue
+        record: Record = object.__new__(Record)
+        values = vars(record)
+        values.update(_DEFAULTS)  # setting each field of a frozen dataclass would take most of the time
+        values.update(row)
+        if len(values) > len(COLUMNS):  # keys of a later version, which may have the name of a method
+            for name in values.keys() - set(COLUMNS):
+                del values[name]
+        types = tuple(map(type, values.values()))  # in the order of the defaults
+        fault = "" if types in known else next((name for name in _TYPES if type(values[name]) not in _TYPES[name]), "")
+        if not fault:
+            known.add(types)
+            fault = _find_bad_value(record, record.time != time)
+        if fault:
+            problems.append((number, f"not a recorded rollout: it has no {'valid ' if fault in row else ''}{fault}"))
         else:
-            record: Record = object.__new__(Record)
-            vars(record).update(_DEFAULTS)  # setting each field of a frozen dataclass would take most of the time
-            vars(record).update(row)
+            time = record.time
             records.append(record)
     return records, problems
+
+
+def _find_bad_value(record: Record, is_new_time: bool) -> str:
+    """Return the name of a value that has the right type and is not valid, or an empty text."""
+    try:
+        if is_new_time and not (record.time.endswith("Z") and record.at < math.inf):
+            return "time"
+        if record.truncated and not all(isinstance(name, str) for name in record.truncated):
+            return "truncated"
+        numbers = (record.score, record.duration or 0, *record.parts.values(), *record.metrics.values())
+        return "" if sum(map(abs, numbers)) < _LARGEST else "number"  # less time than a test of each
+    except (TypeError, ValueError, OverflowError):
+        return "time or number"
 
 
 def _parse_rows(block: bytes, problems: list[tuple[int, str]]) -> Iterable[tuple[int, Any]]:

@@ -68,7 +68,7 @@ class RolloutReport(Figures):
         examples: rollouts that show a finding, by its code.
         pairs: the first and the last rollout of up to 40 prompts, chosen at random among the prompts.
         sample: up to 1,000 rollouts, chosen at random, in order of time. Their long texts are cut.
-        unreadable: records that were left out, because values do not have the types of the format.
+        unreadable: lines and files that were left out, because they cannot be read.
     """
 
     def to_dict(self) -> dict[str, Any]:
@@ -160,7 +160,6 @@ def rollout_report(
         examples={finding.code: tuple(records) for finding, records in found if records},
         pairs=tuple((first, last) for (began, first), (ended, last) in tally.ends.values() if ended > began),
         sample=tuple(one.record for one in shown),
-        unreadable=tally.unreadable,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import hashlib
 import heapq
 import math
 import random
@@ -28,7 +29,6 @@ _PERIODS, _SCORES = 128, 256
 _MOST_VALUES, _MOST_NAMES = 200, 50
 _SLOWEST = 10
 _TEXT, _EXAMINED, _PREVIEW = 3000, 20_000, 200
-_LARGEST = 1e150  # the squares of larger numbers are infinite
 _OTHER = "(other values)"
 
 Key = tuple[str, str | int]
@@ -135,7 +135,6 @@ class Tally:
     pass_mark: float
     fields: Sequence[str] = ()
     steps: Sequence[tuple[int, float]] = ()
-    unreadable: int = 0
     rollouts: int = 0
     passed: int = 0
     total: float = 0.0
@@ -175,7 +174,7 @@ class Tally:
 
     def read(self, records: Iterable[Record]) -> Tally:
         """Read all records, and return the tally itself."""
-        members = (self._member(record) for record in self._readable(records))
+        members = map(self._member, records)
         for found in group(one for one in members if one.prompt_hash):
             self._add_group(found)
         for one in self.sample:
@@ -190,13 +189,6 @@ class Tally:
         if len(self.prompts) < MOST_PROMPTS or not self._prompt_heap:
             return len(self.prompts)
         return round((len(self.prompts) - 1) / (-self._prompt_heap[0][0] / 16**16))
-
-    def _readable(self, records: Iterable[Record]) -> Iterator[Record]:
-        for record in records:
-            if is_readable(record):
-                yield record
-            else:
-                self.unreadable += 1
 
     def _member(self, record: Record) -> Member[_Scored]:
         """Add one rollout, and return it as a member of a group."""
@@ -345,19 +337,6 @@ class Tally:
         return Interval(value, max(-1.0, value - half), min(1.0, value + half))
 
 
-def is_readable(record: Record) -> bool:
-    """Return whether the values have the types of the format, because other programs may have written the file."""
-    texts = (record.answer, record.prompt, record.error, record.request_id, record.source)
-    try:
-        numbers = (record.at, record.score, record.duration or 0.0, *record.parts.values())
-        int(record.prompt_hash or "0", 16)
-        return all(abs(number) < _LARGEST for number in numbers) and all(
-            isinstance(text, (str, type(None))) for text in texts
-        )
-    except (AttributeError, TypeError, ValueError, OverflowError):
-        return False
-
-
 def _keep(kept: dict[str, Any], heap: list[tuple[int, str]], key: str, most: int) -> bool:
     """Return whether a prompt belongs to the `most` prompts with the smallest hashes; drop the one that no longer does.
 
@@ -365,7 +344,7 @@ def _keep(kept: dict[str, Any], heap: list[tuple[int, str]], key: str, most: int
     """
     if key in kept:
         return True
-    rank = -int(key[:16] or "0", 16)
+    rank = -int.from_bytes(hashlib.sha256(key.encode("utf-8", "replace")).digest()[:8], "big")
     if len(kept) >= most:
         if rank <= heap[0][0]:
             return False

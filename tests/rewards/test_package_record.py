@@ -110,3 +110,12 @@ def test_a_recorded_function_returns_its_results_with_the_metric(
     assert entry(event) == [{"id": "a", "aggregate_reward_score": 0.5, "metrics_list": [metric]}]
     assert len(list(tmp_path.rglob("function=reward/*/*/*.jsonl.gz"))) == 1
     assert entry([]) == "nothing"
+    results = [{"id": "a", "aggregate_reward_score": float("nan")}]
+
+    def undefined(_event: Any, _context: Any) -> Any:
+        return results
+
+    assert recorded(undefined, RolloutLog(str(tmp_path)))(event) == results, (
+        "JSON lines with NaN could not be read by other programs"
+    )
+    assert len(list(tmp_path.rglob("*.jsonl.gz"))) == 1

@@ -19,6 +19,7 @@ from support.rollout_files import write_rollouts
 
 from bedrock_rft import rollouts
 from bedrock_rft.errors import APIConnectionError, BedrockRFTWarning, ConfigurationError, NotFoundError
+from bedrock_rft.rewards._batch.recorder import RolloutRecorder
 
 STEPS, ROLLOUTS = 12, 96  # two hours, of which the first has six steps
 
@@ -164,7 +165,7 @@ def test_damaged_lines_and_files_are_counted_and_reported(tmp_path: Path) -> Non
     assert reasons[1:4] == [
         "a.jsonl.gz, line 3: not a JSON object",
         "a.jsonl.gz, line 4: not a recorded rollout: it has no time",
-        "a.jsonl.gz, line 5: not a recorded rollout: it has no score",
+        "a.jsonl.gz, line 5: not a recorded rollout: it has no valid score",
     ]
     assert reasons[0].startswith("a.jsonl.gz, line 2: not JSON: ")
     assert reasons[4].startswith("b.jsonl.gz: damaged after line 1,")
@@ -177,6 +178,38 @@ def test_later_versions_and_unknown_keys_are_read(tmp_path: Path) -> None:
     assert (record.v, record.score, record.answer, record.prompt, record.parts) == (9, 1, "yes", None, {})
     assert "new" not in record.to_dict()
     assert record.at == pytest.approx(1795874400.5)
+
+
+def test_records_with_values_of_other_types_are_skipped_and_counted(tmp_path: Path) -> None:
+    time = "2026-11-28T14:00:00.000000Z"
+    wrong: list[dict[str, Any]] = [
+        *({name: value} for name in ("function", "prompt_hash", "answer", "error") for value in ([1], {"a": 1}, 5)),
+        *({name: value} for name in ("parts", "metrics") for value in (None, [1], {"a": "b"}, {"a": None})),
+        *({"score": value} for value in (None, True, "1", float("nan"), float("inf"), -1e308, 10**400)),
+        {"time": "yesterday"}, {"time": "2026-13-28T14:00:00Z"}, {"time": "2026-11-28T14:00:00+01:00"},
+        {"duration": "long"}, {"fields": [1]}, {"truncated": [1]}, {"truncated": None}, {"v": "1"},
+    ]  # fmt: skip
+    known = json.loads(line(time, prompt_hash="a", to_dict=1, at=2))  # keys of a later version
+    write(tmp_path, "a", [json.dumps(known | each) for each in ({}, *wrong, {"reference": [1]})])
+    found = rollouts.read(tmp_path)
+    with pytest.warns(BedrockRFTWarning, match=f"^{len(wrong)} lines or files"):
+        report = found.report(fields=["a"])
+    assert (report.unreadable, report.rollouts, found.skipped) == (len(wrong), 2, len(wrong))
+    assert f"{len(wrong)} lines or files that cannot be read" in str(report)
+    for use in (found.difficulty, lambda: [*found.groups()], lambda: found.to_csv(tmp_path / "a.csv")):
+        with pytest.warns(BedrockRFTWarning):
+            assert use()
+    with pytest.warns(BedrockRFTWarning):
+        assert [record.to_dict()["reference"] for record in found] == [None, [1]]
+
+
+@pytest.mark.parametrize("name", ["größe v2", "n" * 130, "??"])
+def test_a_function_is_found_by_the_name_of_its_reward(tmp_path: Path, name: str) -> None:
+    recorder = RolloutRecorder.of(tmp_path, "score", name)
+    assert recorder is not None
+    recorder.write([{"id": "a", "messages": []}], [{"id": "a", "aggregate_reward_score": 1.0}], ["a"])
+    assert len([*rollouts.read(tmp_path, function=name)]) == 1
+    assert not [*rollouts.read(tmp_path, function="other")]
 
 
 def test_following_begins_with_the_newest_hour_and_yields_new_files(

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -160,18 +159,6 @@ def test_a_correlation_that_prompts_alone_cause_is_not_reported() -> None:
     between = Tally(1.0).read(made).correlation("length and reward")
     assert between is not None
     assert between.low < 0 < between.high
-
-
-def test_records_of_other_programs_are_left_out_and_counted(records: list[Record]) -> None:
-    wrong: list[dict[str, Any]] = [
-        {"time": "yesterday"}, {"score": float("nan")}, {"score": -1e308}, {"parts": None}, {"answer": 5},
-        {"parts": {"a": "b"}}, {"prompt_hash": "not hexadecimal"}, {"duration": "long"},
-    ]  # fmt: skip
-    report = rollout_report([*(replace(records[0], **each) for each in wrong), *records], "a run", fields=["a"])
-    assert (report.unreadable, report.rollouts) == (len(wrong), len(records))
-    assert "8 records whose time, numbers or texts cannot be read" in str(report)
-    odd = rollout_report([replace(record, fields=[1], reference={"a": 1}) for record in records], "a run", fields=["a"])  # type: ignore[arg-type] # as a file may have it
-    assert odd.fields == {"a": ()}
 
 
 # Bounds

@@ -20,7 +20,14 @@ from typing import Any, Literal, TypeAlias, cast
 from uuid import uuid4
 
 from bedrock_rft.rewards._runtime.deadline import OutOfTimeError, run_until, seconds_left
-from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC, LOG_ERROR_METRIC, Rollout, Score, content_text
+from bedrock_rft.rewards._runtime.rollout import (
+    ERROR_METRIC,
+    LOG_ERROR_METRIC,
+    Rollout,
+    Score,
+    content_text,
+    finite_float,
+)
 
 VERSION = 1
 INCLUDABLE = ("prompt", "answer", "reference", "fields")
@@ -238,13 +245,17 @@ def encode(records: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def read_score(item: Mapping[str, Any]) -> Score:
-    """Return the score of a result in the form that the service reads. It does not have the text of an error."""
+    """Return the score of a result in the form that the service reads. It does not have the text of an error.
+
+    Raises `ValueError`, `TypeError` or `KeyError` if it has another form, as with a number that is not finite.
+    """
     listed: Sequence[Mapping[str, Any]] = item.get("metrics_list") or ()
-    parts = {str(one["name"]): float(one["value"]) for one in listed if one.get("type") == "Reward"}
-    metrics = {str(one["name"]): float(one["value"]) for one in listed if one.get("type") != "Reward"}
+    values = [(one.get("type") == "Reward", str(one["name"]), finite_float(one["value"], "value")) for one in listed]
+    parts = {name: value for is_part, name, value in values if is_part}
+    metrics = {name: value for is_part, name, value in values if not is_part}
     failed = metrics.pop(ERROR_METRIC, 0.0) >= 1
     metrics.pop(LOG_ERROR_METRIC, None)
-    return Score(float(item["aggregate_reward_score"]), parts, metrics, _FLOOR if failed else None)
+    return Score(finite_float(item["aggregate_reward_score"], "score"), parts, metrics, _FLOOR if failed else None)
 
 
 def record_invocation(log: RolloutLog, scored: Sequence[ScoredEntry], context: Any) -> bool:
