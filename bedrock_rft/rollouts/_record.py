@@ -23,7 +23,9 @@ _DEFAULTS: Mapping[str, Any] = {
     "truncated": (),
 }
 _LARGEST = 1e150  # the squares of larger numbers are infinite
-_TEXT, _MAYBE_TEXT, _OBJECT = {str}, {str, type(None)}, {dict}
+_TEXT: set[type] = {str}
+_MAYBE_TEXT: set[type] = {str, type(None)}
+_OBJECT: set[type] = {dict}
 _TYPES: Mapping[str, set[type]] = {
     "v": {int},
     "score": {float, int},

@@ -195,7 +195,12 @@ def test_recording_stops_for_some_minutes_after_slow_failures(
     attempts = rollout_log._Attempts()
     monkeypatch.setattr(rollout_log, "_attempts", attempts)
     monkeypatch.setattr(rollout_log, "_SLOW", 0.1)
-    slow = RolloutLog(str(tmp_path), redact=lambda text: time.sleep(60) or text)
+
+    def wait(text: str) -> str:
+        time.sleep(60)
+        return text
+
+    slow = RolloutLog(str(tmp_path), redact=wait)
     fast = RolloutLog(str(tmp_path))
     scored = [ScoredEntry(entry(("user", "1 + 1?"), ("assistant", "2")), Score(1.0))]
 
