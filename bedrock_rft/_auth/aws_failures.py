@@ -66,7 +66,7 @@ class AwsFailure:
 
 
 def failure_kind(code: str) -> FailureKind | None:
-    """Return the kind of a failure that its code alone decides."""
+    """Return the kind of a failure if its code is enough to know it, else None."""
     return _BY_CODE.get(code)
 
 

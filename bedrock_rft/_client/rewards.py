@@ -328,7 +328,7 @@ class AsyncRewards(AsyncResource):
             source: the value that `deploy` returned, its ARN, or its name; or the location of recorded rollouts, as
                 `bedrock_rft.rollouts.read` takes it.
             job: a job, or its id: only rollouts of the time in which it ran. The records do not name their job, so
-                those of other jobs with the same reward at that time are included.
+                records of other jobs with the same reward at that time are included.
             since: no records before this time: an aware datetime, Unix seconds, or ISO 8601 text.
             until: only records before this time.
             follow: True begins with the newest hour, or at `since`, and then waits for new files.

@@ -94,9 +94,9 @@ def signal_chances(groups: Sequence[Sequence[float]], size: int) -> list[float]:
 
     The chance is the mean over the rates that the rewards of the prompt allow, weighted with the distribution of rates
     that is most likely for all prompts together; no form is assumed. Thus a prompt with 1 of 8 right answers counts
-    less if most prompts are never solved, and selecting prompts by these rewards hardly biases the mean. With two
-    rewards in all, the rate is that of the higher one; with more, it is that of each prompt's most common reward, and
-    other rewards are taken to differ among themselves.
+    less if most prompts are never solved, and selecting prompts by these rewards hardly biases the mean. A rate
+    is the share of answers with the higher reward if there are two different rewards, otherwise with the prompt's most
+    common reward; the other rewards are then taken to differ from each other.
 
     Source: Kiefer and Wolfowitz 1956, estimated by expectation maximization on 101 rates.
     """

@@ -79,13 +79,13 @@ def create_openai_client(
         client.admin_api_key = None
     if for_inference:
         # The transport owns the connections: `with client.openai as …` must not close them.
-        client.close = _keep_open if blocking else _keep_open_async
+        client.close = _do_not_close if blocking else _do_not_close_async
     return client
 
 
-def _keep_open() -> None:
+def _do_not_close() -> None:
     pass
 
 
-async def _keep_open_async() -> None:
+async def _do_not_close_async() -> None:
     pass

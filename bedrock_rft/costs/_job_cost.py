@@ -108,7 +108,7 @@ def job_cost(
     if ended is None:
         basis.append("the job has no end time, so its last step counts as the end")
     elif not job.is_terminal and now < last - _SKEW:
-        basis.append("the clock of this machine is behind that of the service, so the last step counts as now")
+        basis.append("the clock of this machine is behind the service's clock, so the last step counts as now")
     stop = max(last, ended or last)
     elapsed = (stop - begun) / _HOUR
     between = (steps[-1][1] - steps[0][1]) / _HOUR if steps else 0.0

@@ -63,7 +63,7 @@ def _finding(state: str, name: str, value: float, limit: float, unit: str, *, ca
     if state == "reached":
         end = "The job is being cancelled" if cancels else "client.jobs.cancel(job) ends the job; it cannot be resumed"
         return Finding("error", f"{name}_limit", f"The limit of {limit:,.15g} {unit} is reached", used, end)
-    later = "At the limit the job is cancelled" if cancels else "The job continues at the limit"
+    later = "At the limit the job is cancelled" if cancels else "The job is not cancelled at the limit"
     return Finding(
         "warning", f"{name}_near_limit", f"80 % of the limit of {limit:,.15g} {unit} is reached", used, later
     )

@@ -103,7 +103,7 @@ class Prices(ShortRepr):
         Args:
             item: see `Price.item`.
             subject: a model, with or without a version or the prefix of an inference profile, or an architecture.
-            region: prefer a price of this region. If there is none, that of another one is returned; see its `region`.
+            region: the preferred region. If it has no price, the price of another region is returned; see its `region`.
         """
         wanted = canonical_model(subject)
         found = [price for price in self.prices if price.item == item and canonical_model(price.subject) == wanted]

@@ -124,7 +124,7 @@ def _model_result(
 
 
 def _score_interval(scores: Mapping[int, Sequence[float]], clusters: Mapping[int, str], scale: ScoreScale) -> Interval:
-    """Return the mean over prompts with its interval; that of a share if every score is the lowest or highest."""
+    """Return the mean over prompts with its interval: that of a share, if every score is the lowest or the highest."""
     if not scores:
         return Interval(math.nan, math.nan, math.nan)
     units = cluster_units([mean(several) for several in scores.values()], [clusters[index] for index in scores])

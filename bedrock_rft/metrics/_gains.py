@@ -26,7 +26,7 @@ class Gain(ShortRepr):
     Attributes:
         label: the name of the job.
         cost: the time and cost of the job.
-        reward: the mean reward of the last ten steps minus that of the first ten; None without enough steps.
+        reward: the mean reward of the last ten steps minus the mean of the first ten; None without enough steps.
     """
 
     label: str

@@ -285,7 +285,7 @@ class Comparison(Table, ShortRepr):
     def costs(self, *, prices: Prices | None = None, now: float | None = None) -> Gains:
         """Return the cost of each job, the reward that it gained, and the cost per point of reward.
 
-        The gain is the mean of the last ten steps without that of the first ten. A point is 0.01 of reward.
+        The gain is the mean of the last ten steps minus the mean of the first ten. A point is 0.01 of reward.
 
         Args:
             prices: prices to use; by default `bedrock_rft.costs.Prices.load()`.

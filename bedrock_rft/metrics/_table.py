@@ -94,7 +94,7 @@ def _all(values: Sequence[Any], *kinds: type) -> bool:
 
 
 def event_metrics(event: Event) -> TrainingMetrics | None:
-    """Return the metrics of an event, or None; those of a type such as `validation_metrics` get its prefix."""
+    """Return the metrics of an event, or None. A type such as `validation_metrics` gives them its prefix."""
     if event.type == _METRICS or event.data is None or not event.type.endswith(_METRICS):
         return event.metrics
     prefix = event.type.removesuffix(_METRICS).strip("_.-/ ")

@@ -27,7 +27,7 @@ def deviation(values: Sequence[float]) -> float:
 def noise(values: Sequence[float]) -> float:
     """Return the standard deviation of one step around the trend.
 
-    Differences between consecutive steps are squared, because those of a reward that is mostly 0 have the median 0.
+    Differences between consecutive steps are squared, because their median is 0 if the reward is mostly 0.
     """
     if len(values) <= 1:
         return 0.0

@@ -370,7 +370,7 @@ def _format(first: Sequence[Answer], last: Sequence[Answer]) -> Found:
 
 
 def _is_higher(new: Sequence[Answer], old: Sequence[Answer]) -> bool:
-    """Return whether the mean reward of new answers is higher than that of old ones, by more than its noise."""
+    """Return whether new answers have a higher mean reward than old ones, by more than the noise."""
     one, other = ([each.record.score for each in some] for some in (new, old))
     error = math.sqrt(sum(variance(some) / len(some) for some in (one, other) if len(some) > 1))
     return not other or fmean(one) - fmean(other) > 2 * error

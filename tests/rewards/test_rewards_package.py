@@ -637,7 +637,7 @@ def test_links_folders_and_missing_files_are_refused(tmp_path: Path, monkeypatch
         ({"json.py": "real/a.txt"}, "would hide the module 'json'"),
         ({"bedrock_rft/x.txt": "real/a.txt"}, "would hide the module 'bedrock_rft'"),
         ({"lambda_function.py": "real/a.txt"}, "already has a file"),
-        ({"a": "real/a.txt", "a/b": "real/a.txt"}, "'a/b' would be in a folder whose name is that of a file"),
+        ({"a": "real/a.txt", "a/b": "real/a.txt"}, "'a/b' would be in a folder with the same name as a file"),
         ({"A.txt": "real/a.txt", "a.txt": "real/a.txt"}, "already has a file 'a.txt'"),
     ):
         with pytest.raises(ConfigurationError, match=words):

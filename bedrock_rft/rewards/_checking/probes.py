@@ -166,7 +166,7 @@ def _keyed_probes(key: AnswerKey, place: int, rng: random.Random) -> list[Probe]
 
 
 def _join_in_line(right: str, wrong: str) -> str | None:
-    """Return the right answer with its only or last line that differs followed by that of the wrong one."""
+    """Return the right answer with the wrong one's line appended to the only line that differs, or to the last line."""
     ours, theirs = right.splitlines(), wrong.splitlines()
     different = [place for place, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]]
     if len(ours) == len(theirs) and len(different) == 1:

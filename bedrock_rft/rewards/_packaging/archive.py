@@ -134,7 +134,7 @@ def build_zip(files: Mapping[str, bytes]) -> tuple[bytes, tuple[PackagedFile, ..
     names = {name for name, _ in ordered}
     nested = next((name for name in names if any(str(parent) in names for parent in PurePosixPath(name).parents)), None)
     if nested is not None:
-        raise ConfigurationError(f"'{nested}' would be in a folder whose name is that of a file. Rename one of them.")
+        raise ConfigurationError(f"'{nested}' would be in a folder with the same name as a file. Rename one of them.")
     total = sum(len(content) for _, content in ordered)
     if total > LARGEST_UNZIPPED:
         raise ConfigurationError(

@@ -42,7 +42,7 @@ _ENVIRONMENT = re.compile(
     r"TMPDIR|TEMP|TMP|XDG_\w+|SYSTEMROOT|WINDIR|USERPROFILE|APPDATA|LOCALAPPDATA|PROGRAMDATA",
     re.IGNORECASE,
 )
-"""The variables that pip reads, with those of its HTTP library."""
+"""The environment variables that pip and its HTTP library read."""
 _PATHS = {"PIP_FIND_LINKS", "PIP_CONSTRAINT", "PIP_CERT", "PIP_CLIENT_CERT", "PIP_CONFIG_FILE", "PIP_CACHE_DIR"}
 _SETTINGS = ("NO_INDEX", "FIND_LINKS", "INDEX_URL", "EXTRA_INDEX_URL", "NO_BINARY", "ONLY_BINARY", "REQUIRE_HASHES",
              "CONSTRAINT", "PREFIX", "ROOT", "TARGET", "REQUIRE_VIRTUALENV", "PROXY", "CERT")  # fmt: skip

@@ -78,7 +78,7 @@ def _rebuild(kind: type[Function], module: str, path: str, settings: Mapping[str
 
 
 def _find(module: str, path: str) -> RewardFunction:
-    """Return the function with a name, or that of the reward with the name."""
+    """Return the function with this name, or the function of the reward with this name."""
     found: Any = importlib.import_module(module)
     for step in path.split("."):
         found = getattr(found, step)

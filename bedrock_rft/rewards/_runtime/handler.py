@@ -32,9 +32,9 @@ class Handler:
     mean of the metric is the share of rollouts that failed. The handler prints nothing from the event.
 
     Scoring ends 2 s before Lambda's deadline, or after nine tenths of the time if that is less than 20 s. What still
-    runs then is interrupted or abandoned. A reward that is not async begins no rollout if the time left is less than
-    that of the longest rollout so far, or less than the limit of its graders (`seconds`), but always in the first half
-    of the time. Native code that neither releases the interpreter nor checks for signals cannot be interrupted.
+    runs then is interrupted or abandoned. In the second half of the time, a reward that is not async begins no rollout
+    if the time left is less than the longest rollout took so far, or less than the limit of its graders (`seconds`).
+    Native code that neither releases the interpreter nor checks for signals cannot be interrupted.
 
     From a response above 6 MB, which Lambda rejects, metrics are left out: first those that are not part of the reward,
     then its parts, then `reward_error`.

@@ -189,7 +189,7 @@ class Combined(Reward):
         return (self.reward,)
 
     def render_source(self, render: Callable[[Reward], str]) -> str:
-        """Return Python code that makes the reward; `render` returns that of an operand."""
+        """Return Python code that makes the reward; `render` returns the code of an operand."""
         raise NotImplementedError
 
     def __repr__(self) -> str:

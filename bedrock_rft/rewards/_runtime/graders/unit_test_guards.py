@@ -112,7 +112,7 @@ def honest(value: Any) -> Any:
 
 
 def _objects(value: object, depth: int = 0) -> Iterator[Any]:
-    """Return the objects in a value whose class is defined by the code or the tests."""
+    """Yield the objects within a value that are instances of classes from the code or the tests."""
     kind = type(value)
     if kind.__flags__ & _HEAP_TYPE:
         module = None if kind.__module__ == "answer" else sys.modules.get(kind.__module__)
