@@ -1,7 +1,7 @@
 """Plan, deploy, check and destroy a reward that is defined in this file.
 
     python examples/deploy_reward.py --data train.jsonl             # shows the plan and asks before deploying
-    python examples/deploy_reward.py --data train.jsonl --destroy   # removes what it created
+    python examples/deploy_reward.py --data train.jsonl --destroy   # removes all that it created
 
 It needs AWS credentials and a region from any source that botocore supports. With `--local` it uses AWS services
 emulated on this machine: the reward, its package, the policies and the check are real, and nothing goes to AWS.

@@ -1,7 +1,7 @@
 """Read the recorded prompts, answers and scores of a job.
 
     python examples/read_rollouts.py --local                records a rehearsal on this machine, and reads it
-    python examples/read_rollouts.py s3://bucket/prefix     reads what a deployed reward recorded
+    python examples/read_rollouts.py s3://bucket/prefix     reads the recording of a deployed reward
     python examples/read_rollouts.py my-reward --since 2026-11-28T14:00
 
 The location is also a folder, or the name or ARN of a deployed reward. The report is written to rollouts.html, and with

@@ -122,7 +122,7 @@ def stats(
     difficulty: str | None,
     **options: Any,
 ) -> None:
-    """Report rewards, groups, parts and errors, and what looks wrong.
+    """Report rewards, groups, parts, errors and findings.
 
     With --job, rollouts are aligned with its steps. The exit code is 3 if there
     are errors.

@@ -139,7 +139,8 @@ class AsyncRewards(AsyncResource):
             runtime: Lambda's name of a Python version.
             architecture: `x86_64` or `arm64`.
             record: where and how the function records the rollouts that it scores, or only the location,
-                `s3://bucket/prefix` with a bucket of this account and region. By default as the handler says.
+                `s3://bucket/prefix` with a bucket of this account and region. By default, the handler's setting
+                applies.
             role_arn: the ARN of an execution role to use unchanged; by default a role is created.
             permissions_boundary: the ARN of the permissions boundary of the created role, if your organisation requires
                 one; by default the present one stays.

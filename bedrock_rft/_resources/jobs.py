@@ -101,8 +101,8 @@ class AsyncJobs(AsyncMonitoring):
             hyperparameters: see `Hyperparameters`; the service chooses those that are left out.
             metadata: up to 15 strings to store with the job. The service may log them, so store no secrets.
             name: a unique name. If a job with this name exists, it is returned, so a script can be run again. If that
-                job failed or was cancelled, a warning says so. If it has another model, reward, file or hyperparameter,
-                `ConfigurationError` is raised.
+                job failed or was cancelled, there is a warning. If it has another model, reward, file or
+                hyperparameter, `ConfigurationError` is raised.
             like: a job whose model, files, reward and hyperparameters are used for arguments that are not given. Single
                 hyperparameters can be replaced. The name and other metadata are not copied.
 

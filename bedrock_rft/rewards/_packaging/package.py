@@ -82,7 +82,7 @@ def package(
         runtime: a Lambda runtime, `python3.10` or later.
         architecture: `x86_64` or `arm64`.
         record: where and how the function records the rollouts that it scores, or only the location,
-            `s3://bucket/prefix`. By default as the handler says, which records nothing by default.
+            `s3://bucket/prefix`. By default, the handler's own setting applies, which is to record nothing.
 
     Returns:
         The zip, with its settings.

@@ -40,7 +40,7 @@ class Handler:
     then its parts, then `reward_error`.
 
     With `record`, an invocation in Lambda records its rollouts after they are scored, in at most half of the time that
-    is left and in at most 5 s. If that fails, the scores stay as they are, and the metric `rollout_log_error` of each
+    is left and in at most 5 s. If that fails, the scores do not change, and the metric `rollout_log_error` of each
     rollout is 1. Outside Lambda nothing is recorded; `evaluate`, `rehearse`, `rewards.score` and the local service
     have a `record` of their own.
 
