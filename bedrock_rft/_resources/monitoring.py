@@ -103,7 +103,7 @@ class AsyncMonitoring(AsyncResource):
     ) -> Job:
         """Wait until a job ends. Waiting never cancels a job: Ctrl-C leaves it running.
 
-        Outages, renewed credentials and a suspended machine are tolerated, with a warning while the job cannot be polled.
+        Outages, renewed credentials and a suspended machine are tolerated, with a warning if the job cannot be polled.
         Problems that time does not solve, such as an untrusted certificate, raise at once.
 
         Args:
