@@ -243,6 +243,7 @@ class Difficulty(ShortRepr):
 
         Prompts with one answer are left out, because their chance is unknown.
         """
+        _check_group_size(group_size)
         known = [prompt for prompt in self.prompts.values() if prompt.samples > 1]
         if not known:
             return {}
@@ -360,7 +361,15 @@ def _mean_pass_rate(prompts: Sequence[PromptDifficulty]) -> Interval:
     return share_interval([prompt.pass_rate for prompt in prompts], sum(prompt.samples for prompt in prompts))
 
 
+def _check_group_size(group_size: int) -> None:
+    if group_size < 2:  # noqa: PLR2004
+        raise ConfigurationError(
+            f"group_size={group_size!r} is not valid. Rewards are compared in groups of at least 2."
+        )
+
+
 def _signal(prompts: Sequence[PromptDifficulty], group_size: int) -> Signal | None:
+    _check_group_size(group_size)
     groups = [prompt.rewards for prompt in prompts if prompt.samples > 1]
     return group_signal(groups, group_size) if groups else None
 

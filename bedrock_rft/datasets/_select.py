@@ -137,6 +137,8 @@ def select(
     note = target.with_name(f"{target.stem}.selection.json")
     if len({file.resolve() for file in (source, target, note)}) < 3 or _is_same_file(source, target, note):  # noqa: PLR2004
         raise ConfigurationError("path, out and the note next to out must be three different files.")
+    if note.is_dir():
+        raise ConfigurationError(f"The note {sanitize_line(str(note), 200)} cannot be written, because it is a folder.")
     lines = [
         line._replace(decision="kept") if unsampled == "keep" and line.decision == "not sampled" else line
         for line in _decide_lines(source, table, low, high)
@@ -184,7 +186,7 @@ def select(
             "dropped_records": [_describe(table, line) for line in dropped],
         }
         text = json.dumps(selection.to_dict() | settings, indent=1, ensure_ascii=False)
-        note_file.write(text.encode())
+        note_file.write(text.encode("utf-8", "replace"))
         note_file.commit()
     return selection
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -23,6 +22,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "truncated": (),
 }
 _LARGEST = 1e150  # the squares of larger numbers are infinite
+_LATEST = 1e11  # Unix seconds, in the year 5138; the page could not show a time after the year 9999
 _TEXT: set[type] = {str}
 _MAYBE_TEXT: set[type] = {str, type(None)}
 _OBJECT: set[type] = {dict}
@@ -150,7 +150,7 @@ def parse_block(block: bytes) -> tuple[list[Record], list[tuple[int, str]]]:
 def _find_bad_value(record: Record, is_new_time: bool) -> str:
     """Return the name of a value that has the right type and is not valid, or an empty text."""
     try:
-        if is_new_time and not (record.time.endswith("Z") and record.at < math.inf):
+        if is_new_time and not (record.time.endswith("Z") and 0 <= record.at < _LATEST):
             return "time"
         if record.truncated and not all(isinstance(name, str) for name in record.truncated):
             return "truncated"

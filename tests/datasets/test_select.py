@@ -288,10 +288,20 @@ def test_the_file_itself_is_never_written(tmp_path: Path) -> None:
 def test_invalid_arguments_and_records_are_refused(tmp_path: Path) -> None:
     path, out = write_records(tmp_path / "train.jsonl", [1, 2]), tmp_path / "s.jsonl"
     table = difficulty({1: 4})
-    options: list[dict[str, Any]] = [{"low": 0.9, "high": 0.1}, {"order": "random"}, {"unsampled": "maybe"}]
+    options: list[dict[str, Any]] = [
+        {"low": 0.9, "high": 0.1},
+        {"order": "random"},
+        {"unsampled": "maybe"},
+        {"group_size": 0},
+    ]
     for wrong in options:
         with pytest.raises(ConfigurationError, match=next(iter(wrong))):
             select(path, table, out=out, limits=ANY, **wrong)
+    folder = tmp_path / "s.selection.json"
+    folder.mkdir()
+    with pytest.raises(ConfigurationError, match=r"s\.selection\.json cannot be written, because it is a folder"):
+        select(path, table, out=out, limits=ANY)
+    folder.rmdir()
     with pytest.raises(DatasetError, match=r"No prompt of train\.jsonl was sampled"):
         select(path, difficulty({7: 4}), out=out, limits=ANY)
     for text, message in ((b"[1]\n", "line 1"), (b'{"messages": []}\n', "Line 1 of train.jsonl has no messages")):

@@ -186,8 +186,9 @@ def test_records_with_values_of_other_types_are_skipped_and_counted(tmp_path: Pa
         *({name: value} for name in ("function", "prompt_hash", "answer", "error") for value in ([1], {"a": 1}, 5)),
         *({name: value} for name in ("parts", "metrics") for value in (None, [1], {"a": "b"}, {"a": None})),
         *({"score": value} for value in (None, True, "1", float("nan"), float("inf"), -1e308, 10**400)),
-        {"time": "yesterday"}, {"time": "2026-13-28T14:00:00Z"}, {"time": "2026-11-28T14:00:00+01:00"},
-        {"duration": "long"}, {"fields": [1]}, {"truncated": [1]}, {"truncated": None}, {"v": "1"},
+        {"time": "yesterday"}, {"time": "2026-13-28T14:00:00Z"}, {"time": "9999-12-31T23:59:59Z"},
+        {"time": "2026-11-28T14:00:00+01:00"}, {"duration": "long"}, {"fields": [1]},
+        {"truncated": [1]}, {"truncated": None}, {"v": "1"},
     ]  # fmt: skip
     known = json.loads(line(time, prompt_hash="a", to_dict=1, at=2))  # keys of a later version
     write(tmp_path, "a", [json.dumps(known | each) for each in ({}, *wrong, {"reference": [1]})])
