@@ -49,7 +49,8 @@ def find_hours(source: Source, period: Period, function: str | None) -> dict[str
         path = waiting.pop()
         names = outer | dict(_PARTITION.findall(path))
         if "hour" in names:
-            found[f"{names.get('date', '')}T{names['hour']}"].append(path)
+            hour = f"{names.get('date', '')}T{names['hour']}"
+            found[hour if _is_hour(hour) else ""].append(path)
             continue
         folders, files = source.children(path)
         if files:
@@ -71,6 +72,13 @@ def list_files(source: Source, hours: Mapping[str, list[str]]) -> Iterator[tuple
     for hour in sorted(hours):
         for file in sorted(file for path in hours[hour] for file in source.children(path)[1]):
             yield hour, file
+
+
+def _is_hour(text: str) -> bool:
+    try:
+        return f"{datetime.fromisoformat(f'{text}:00:00'):%Y-%m-%dT%H}" == text
+    except ValueError:
+        return False
 
 
 def _to_text(time: Time) -> str:

@@ -64,9 +64,9 @@ def open_source(location: str | os.PathLike[str], client: Any) -> Source:
     if text.startswith("s3://"):
         return _Bucket(text, client)
     path = Path(text).expanduser()
-    if not path.exists():
+    if not text or not path.exists():
         raise ConfigurationError(
-            f"There is no folder or file {str(path)!r}. Pass the folder or the s3:// location that rollouts were "
+            f"There is no folder or file {text!r}. Pass the folder or the s3:// location that rollouts were "
             "recorded to."
         )
     return _Folder(path)

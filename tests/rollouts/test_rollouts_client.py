@@ -77,7 +77,7 @@ def test_a_job_selects_the_time_in_which_it_ran(server: Faults, tmp_path: Path) 
     times = {"before": -5, "first": 0, "last": 60, "after": 65}
     lines = [
         json.dumps(
-            {"time": f"2026-11-28T14:{10 + seconds // 60}:{seconds % 60:02}.500000Z", "score": 1, "answer": name}
+            {"time": f"2026-11-28T14:{10 + seconds // 60:02}:{seconds % 60:02}.500000Z", "score": 1, "answer": name}
         )
         for name, seconds in times.items()
     ]

@@ -228,6 +228,21 @@ def test_following_begins_with_the_newest_hour_and_yields_new_files(
     assert [*records] == []
 
 
+def test_following_continues_beside_folders_that_are_no_hours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bedrock_rft.rollouts._read._POLL", 0.01)
+    write(tmp_path, "a", [line("2026-11-28T14:00:00.000000Z")])
+    with rollouts.read(tmp_path, follow=True) as found:
+        records = iter(found)
+        assert next(records).time.startswith("2026-11-28T14")
+        for place, hour in (("date=x", "zz"), ("date=2026-11-28", "99"), ("date=2026-11-28", "15")):
+            folder = tmp_path / "function=f" / place / f"hour={hour}"
+            folder.mkdir(parents=True)
+            (folder / "b.jsonl").write_text(line("2026-11-28T15:00:00.000000Z", rollout_id=hour))
+        assert {next(records).rollout_id for _ in range(3)} == {"zz", "99", "15"}
+        write(tmp_path, "c", [line("2026-11-28T16:00:00.000000Z", rollout_id="16")], hour=16)
+        assert next(records).rollout_id == "16"
+
+
 def test_following_can_begin_at_a_time(tmp_path: Path) -> None:
     write_rollouts(tmp_path, steps=7, groups=1, samples=1)
     with rollouts.read(tmp_path, since="2026-11-28T14:30", follow=True) as found:
@@ -237,8 +252,9 @@ def test_following_can_begin_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_location_or_a_time_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="There is no folder or file"):
-        rollouts.read(tmp_path / "missing")
+    for missing in (tmp_path / "missing", ""):
+        with pytest.raises(ConfigurationError, match="There is no folder or file"):
+            rollouts.read(missing)
     with pytest.raises(ConfigurationError, match="names no bucket"):
         rollouts.read("s3://")
     for time in ("yesterday", datetime(2026, 11, 28), [1]):  # noqa: DTZ001 - refused because it is naive
