@@ -44,7 +44,7 @@ _SLOW, _MOST_SLOW, _PAUSE = 0.5, 3, 300.0
 """After three failures in a row that took half a second each, recording stops for five minutes: S3 has no route."""
 _MAX_NAME = 100
 _CONNECT_TIMEOUT, _READ_TIMEOUT, _ATTEMPTS = 1.0, 2.0, 2
-_S3 = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[\w!.'()/=-]*))?", re.ASCII)
+_S3 = re.compile(r"s3://(?!.*//)(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[\w!.'()/=-]*))?", re.ASCII)
 _KMS_KEY = re.compile(r"arn:[\w-]+:kms:[\w-]+:\d{12}:key/[\w-]+")
 
 _log = logging.getLogger("bedrock_rft.rewards")
@@ -85,7 +85,7 @@ class RolloutLog:
     def __post_init__(self) -> None:
         location = os.fspath(self.location)
         object.__setattr__(self, "location", location)
-        if not location or (location.startswith("s3:") and not _S3.fullmatch(location)):
+        if not location or (re.match(r"s3:|\w{2,}://", location) and not _S3.fullmatch(location)):
             raise ValueError(f"location is {location!r}; it must be s3://bucket/prefix or the path of a folder")
         if not 0 < self.sample <= 1:
             raise ValueError(f"sample is {self.sample!r}; it must be above 0 and at most 1")
@@ -96,7 +96,7 @@ class RolloutLog:
             raise ValueError("redact must be a list of regular expressions or a function, not a text")  # noqa: TRY004
         for pattern in () if self.redact is None or callable(self.redact) else self.redact:
             try:
-                re.compile(pattern)
+                re.compile(pattern).search("")  # a pattern of bytes fails here
             except (re.error, TypeError) as error:
                 raise ValueError(f"redact has {pattern!r}, which is not a regular expression: {error}") from error
         object.__setattr__(self, "include", tuple(self.include))
