@@ -173,6 +173,20 @@ def test_other_lines_do_not_matter(texts: list[str]) -> None:
     assert summarize(*texts).invocations == texts.count(report())
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "REPORT RequestId: x Duration: 1.2.3 ms",
+        "x Task timed out after 1.2.3 seconds",
+        '{"type": "platform.report", "record": {"metrics": {"durationMs": "x"}}}',
+        '{"type": "platform.report", "record": {"metrics": {"maxMemoryUsedMB": Infinity}}}',
+        '{"type": "platform.report", "record": {"metrics": "durationMs"}}',
+    ],
+)
+def test_lines_of_the_function_that_resemble_those_of_lambda_do_not_matter(line: str) -> None:
+    assert str(summarize(report(), line)) == str(summarize(report(), "any text"))
+
+
 def test_a_log_without_invocations_is_unknown() -> None:
     found = summarize()
     assert (found.duration_p50, found.duration_p95, found.duration_max, found.memory) == (None,) * 4

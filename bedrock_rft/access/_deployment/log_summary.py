@@ -13,6 +13,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from statistics import median
@@ -184,11 +185,13 @@ class _Tally:
             self._time_out(match[1], float(match[2]))
 
     def _report(self, request: str, values: Mapping[str, float], status: str | None, error_type: str | None) -> None:
+        if not all(map(math.isfinite, values.values())):
+            return
         self.reports.append(values)
         if status == "timeout":
             self._time_out(request, None)
         elif status not in (None, "success"):
-            self.failed[request] = error_type or self.failed.get(request, "unknown")
+            self.failed[request] = str(error_type or self.failed.get(request, "unknown"))
 
     def _fail(self, stream: str, error_type: str) -> None:
         self.failed[self.current.get(stream, stream)] = error_type
@@ -203,7 +206,8 @@ def summarize(function: str, lines: Iterable[LogLine]) -> LogSummary:
     tally, times = _Tally(), list[float]()
     for line in lines:
         times.append(line.at)
-        tally.add(line)
+        with suppress(TypeError, ValueError, AttributeError):  # of the function itself, which may print anything
+            tally.add(line)
     failed = {request: kind for request, kind in tally.failed.items() if request not in tally.timed_out}
     reports = tally.reports
     starts = [sum(one.get(name, 0.0) for name in ("Init Duration", "Restore Duration")) / 1000 for one in reports]
