@@ -108,13 +108,17 @@ def _scan_blocks(pl: Any, rollouts: Any, blocks: Sequence[Block]) -> Any:
     columns = list[Any]()
     for name in COLUMNS:
         if name in _SPREAD:
-            keys = sorted(field.name for field in getattr(frame.schema[name], "fields", ()))
+            fields = getattr(frame.schema[name], "fields", ())
+            if any(field.dtype == pl.String for field in fields):
+                raise ValueError(f"a value of {name} is text")
+            keys = sorted(field.name for field in fields)
             columns += [pl.col(name).struct.field(key).cast(pl.Float64).alias(f"{name}.{key}") for key in keys]
         elif name == "truncated":
             columns.append(pl.col(name).list.join(",").replace("", None))
         else:
             columns.append(_utc(pl) if name == "time" else pl.col(name))
-    if frame.select(_utc(pl))["time"].null_count() or frame["score"].null_count():
+    present = frame.select("v", "request_id", "function", "source", "rollout_id", "score", _utc(pl))
+    if any(column.null_count() for column in present):
         raise ValueError("a line is not a recorded rollout")
     since, until = rollouts._period
     for wanted in (

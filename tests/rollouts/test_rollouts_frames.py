@@ -90,6 +90,18 @@ def test_polars_parses_complete_recordings_and_gives_the_same_frame(
     assert [problem.line for problem in found.problems] == [3, 4]
 
 
+def test_lines_of_other_programs_give_the_same_frame(
+    tmp_path: Path, recorded: tuple[Any, list[dict[str, Any]]]
+) -> None:
+    whole = recorded[1][0]
+    lines = [whole, {"time": whole["time"], "score": 1}, whole | {"parts": {"correct": "1"}}]
+    path = tmp_path / "some.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    with pytest.warns(BedrockRFTWarning, match="1 lines"):
+        frame = rollouts.read(path).to_polars()
+    assert (frame["v"].to_list(), frame["source"].to_list()) == ([1, 1], [whole["source"], ""])
+
+
 def test_an_empty_recording_has_the_columns(tmp_path: Path) -> None:
     found = rollouts.read(tmp_path)
     columns = [name for name in COLUMNS if "." not in name]
