@@ -42,11 +42,11 @@ answers, sys.stdout = sys.stdout, sys.stderr
 handler = None
 
 def peak():
-    try:
-        import resource
-    except ImportError:  # on Windows
+    try:  # not getrusage, which on Linux also counts the process that started this one
+        with open("/proc/self/status", encoding="utf-8") as status:
+            return next(int(line.split()[1]) // 1024 for line in status if line.startswith("VmHWM"))
+    except OSError:
         return 0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform == "linux" else 1024**2)
 
 for line in sys.stdin:
     said = io.StringIO()

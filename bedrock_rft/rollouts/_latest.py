@@ -30,7 +30,7 @@ class LatestRollouts:
         try:
             source = self._source = self._source or open_source(self._location, self._client)
             hours = find_hours(source, Period(self._newest[0] or None), None)
-            newest = max(list_files(source, {max(hours): hours[max(hours)]})) if hours else None
+            newest = max(list_files(source, {max(hours): hours[max(hours)]}), default=None) if hours else None
             if newest is not None and (newest[0], newest[1].path) != self._newest:
                 blocks = load_blocks(source, iter([newest]), lambda _file, _line, _reason: None)
                 unsorted = (record for block in blocks for record in parse_block(block.text)[0])

@@ -93,15 +93,16 @@ def test_export(recorded: tuple[Path, list[dict[str, Any]]], suffix: str, tmp_pa
     assert command("rollouts", "export", folder, tmp_path / "out.txt").code == 2
 
 
-def test_stats_report_and_write_it(tmp_path: Path) -> None:
+def test_stats_report_and_write_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # a path that is longer than a line is not broken
     write_rollouts(tmp_path / "recorded", steps=9, groups=12, samples=8, behaviour="length_hack")
-    done = command("rollouts", "stats", tmp_path / "recorded", "--field", "level", "--out", tmp_path / "report.html")
-    assert (done.code, done.err) == (0, f"The report was written to {tmp_path / 'report.html'}.\n")
+    done = command("rollouts", "stats", "recorded", "--field", "level", "--out", "report.html")
+    assert (done.code, done.err) == (0, "The report was written to report.html.\n")
     assert max(map(len, done.out.splitlines())) <= 80
     assert "the longer ones get the higher rewards" in " ".join(done.out.split())
     assert "level  rollouts" in done.out
     assert (tmp_path / "report.html").read_text("utf-8").startswith("<!doctype html>")
-    found = command("rollouts", "stats", tmp_path / "recorded", "--since", "2026-11-28T15:00", "-o", "json").json
+    found = command("rollouts", "stats", "recorded", "--since", "2026-11-28T15:00", "-o", "json").json
     assert found["rollouts"] == 3 * 96
     assert found["ok"] is True
 

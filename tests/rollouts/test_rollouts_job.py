@@ -89,3 +89,6 @@ def test_rollouts_that_cannot_be_read_do_not_end_the_view(tmp_path: Path) -> Non
         assert latest() == ()
         assert "There is no folder" in latest.problem
         assert "rollouts: There is no folder" in panel(State(rollouts_problem=latest.problem), 0.0)
+        (tmp_path / "none" / "function=grade" / "date=2026-11-28" / "hour=14").mkdir(parents=True)
+        assert latest() == ()  # between the creation of the folder and that of its first file
+        assert latest.problem == ""
