@@ -137,6 +137,8 @@ def select(
     note = target.with_name(f"{target.stem}.selection.json")
     if len({file.resolve() for file in (source, target, note)}) < 3 or _is_same_file(source, target, note):  # noqa: PLR2004
         raise ConfigurationError("path, out and the note next to out must be three different files.")
+    if target.suffix == ".gz":
+        raise ConfigurationError(f"out is {target.name!r}; the file is not compressed. Use a name such as out.jsonl.")
     if note.is_dir():
         raise ConfigurationError(f"The note {sanitize_line(str(note), 200)} cannot be written, because it is a folder.")
     lines = [

@@ -11,6 +11,7 @@ from typing import Any
 
 from bedrock_rft._core.findings import standalone_page, write_text
 from bedrock_rft._core.tables import format_table
+from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.metrics import Metrics
 from bedrock_rft.metrics._table import merge_steps, step_times
 from bedrock_rft.rollouts._figures import (
@@ -107,6 +108,8 @@ def rollout_report(
 ) -> RolloutReport:
     """Read all records once, and return the report on them."""
     steps, reported = _steps(events)
+    if not math.isfinite(pass_mark):
+        raise ConfigurationError(f"pass_mark is {pass_mark}. Use the reward that a rollout needs to pass.")
     tally = Tally(pass_mark, tuple(fields), steps).read(records)
     if not tally.rollouts:
         from bedrock_rft._core.findings import Finding

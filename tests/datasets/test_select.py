@@ -297,6 +297,8 @@ def test_invalid_arguments_and_records_are_refused(tmp_path: Path) -> None:
     for wrong in options:
         with pytest.raises(ConfigurationError, match=next(iter(wrong))):
             select(path, table, out=out, limits=ANY, **wrong)
+    with pytest.raises(ConfigurationError, match="the file is not compressed"):
+        select(path, table, out=tmp_path / "s.jsonl.gz", limits=ANY)
     folder = tmp_path / "s.selection.json"
     folder.mkdir()
     with pytest.raises(ConfigurationError, match=r"s\.selection\.json cannot be written, because it is a folder"):

@@ -83,6 +83,8 @@ def test_a_folder_that_cannot_be_used_is_found_before_the_first_score(tmp_path: 
         score(right, rows(1), record=tmp_path / "file")
     with pytest.raises(ConfigurationError, match="record: location is 's3://B'"):
         score(right, rows(1), record="s3://B")
+    with pytest.raises(ConfigurationError, match="record has the type int"):
+        score(right, rows(1), record=1)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
 def _fail(text: str) -> str:

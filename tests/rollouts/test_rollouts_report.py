@@ -17,6 +17,7 @@ from support.rollout_families import BEGAN, BEHAVIOURS, HEALTHY, Case, generate
 from support.rollout_files import Behaviour, write_rollouts
 
 from bedrock_rft import rollouts
+from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.rollouts import Record, RolloutReport, _tally
 from bedrock_rft.rollouts._features import features
 from bedrock_rft.rollouts._report import rollout_report
@@ -34,6 +35,11 @@ def unknown(report: RolloutReport) -> set[str]:
 @pytest.fixture(scope="module")
 def records() -> list[Record]:
     return generate(HEALTHY["format kept from the start"], steps=12)
+
+
+def test_a_pass_mark_that_is_not_a_number_is_refused(records: list[Record]) -> None:
+    with pytest.raises(ConfigurationError, match="pass_mark is nan"):
+        rollout_report(records, "title", pass_mark=float("nan"))
 
 
 @pytest.mark.parametrize(("code", "make"), BEHAVIOURS.values(), ids=BEHAVIOURS)

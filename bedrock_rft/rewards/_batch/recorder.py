@@ -35,6 +35,10 @@ _REQUESTS: Mapping[Source, str] = {
 
 def resolve_record(record: Recording) -> RolloutLog | None:
     """Return the settings of a recording. Raises `ConfigurationError` if they are invalid."""
+    if record is not None and not isinstance(record, (RolloutLog, str, os.PathLike)):
+        raise ConfigurationError(
+            f"record has the type {type(record).__name__}. Pass a RolloutLog, a folder or s3://bucket/prefix."
+        )
     try:
         return RolloutLog(os.fspath(record)) if isinstance(record, (str, os.PathLike)) else record
     except ValueError as error:
