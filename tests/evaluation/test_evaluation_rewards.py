@@ -144,11 +144,12 @@ def test_answers_are_scored_on_an_executor(client: Client, data: Path, tmp_path:
         assert ask(client, data, 1.0 * right, executor=threads, **settings).models[0].scores == alone.models[0].scores
 
 
-def test_stored_answers_are_scored_again_without_models(client: Client, data: Path, tmp_path: Path) -> None:
-    stored = tmp_path / "answers.jsonl"
+def test_stored_answers_are_scored_again_without_models(client: Client, tmp_path: Path) -> None:
+    data, stored = tmp_path / "few.jsonl", tmp_path / "answers.jsonl"
+    datasets.write(data, records(40))
     report = ask(client, data, right, limit=None, samples=2, resume=stored)
     rows = list(read_answers(stored, data, models=[MODEL], samples=2))
-    assert len(rows) == 240
+    assert len(rows) == 80
     assert [(row["model"], row["sample"]) for row in rows[:2]] == [(MODEL, 0), (MODEL, 1)]
     scores = [one.score for one in score(right, rows)]
     assert scores == [value for _, values in sorted(report.models[0].scores.items()) for value in values]
@@ -349,14 +350,14 @@ def test_a_reward_that_cannot_score_ends_the_evaluation_early(
         ask(client, data, f"{tmp_path}/none.py:lambda_handler")
 
 
-def test_one_answer_without_a_score_does_not_affect_the_others(client: Client, data: Path) -> None:
+def test_one_answer_without_a_score_does_not_affect_the_others(client: Client) -> None:
     def choosy(event: Any, context: Any) -> Any:
         if any(one["messages"][0]["content"] == "What is 7 + 7?" for one in event):
             raise ValueError("not seven")
         return right.handler(event, context)
 
-    report = ask(client, data, choosy, limit=None)
-    assert (report.models[0].answers, report.models[0].failed) == (119, 1)
+    report = ask(client, records(40), choosy, limit=None)
+    assert (report.models[0].answers, report.models[0].failed) == (39, 1)
     assert "not seven" in str(next(one for one in report.warnings if one.code == "not_scored"))
 
 

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -310,9 +311,12 @@ def test_no_rollout_begins_that_would_take_longer_than_the_time_left() -> None:
     assert values(results) == [1.0, 1.0, 1.0, -1.0, -1.0, -1.0], "it begins in the first half only"
 
 
+LATEST = {"ended": threading.Event()}
+
+
 def hang(kind: str) -> float:
-    """Do work that takes longer than a test waits, but does not slow down the tests after it for long."""
-    until = time.monotonic() + 4
+    """Do work that takes longer than a test waits, and does not slow down the tests after it."""
+    until, ended = time.monotonic() + 4, LATEST["ended"]
     if kind == "sleep":
         time.sleep(30)
     if kind == "process":
@@ -323,7 +327,7 @@ def hang(kind: str) -> float:
     while kind == "stubborn" and time.monotonic() < until:
         with contextlib.suppress(Exception):
             time.sleep(1)
-    while kind == "loop" and time.monotonic() < until:
+    while kind == "loop" and time.monotonic() < until and not ended.is_set():
         pass
     return 1.0
 
@@ -356,14 +360,18 @@ async def hanging_async(rollout: Rollout) -> float:
 )
 def test_work_that_cannot_be_cancelled_costs_one_rollout(total: Reward, kind: str, thread: str) -> None:
     handler, event = Handler(total, floor=-1.0), [entry("1", "fine"), entry("2", kind)]
+    ended = LATEST["ended"] = threading.Event()
     began = time.monotonic()
-    if thread == "main":
-        results = handler(event, Context(1.0))
-    else:
-        with ThreadPoolExecutor(1) as threads:
-            results = threads.submit(handler, event, Context(1.0)).result()
-    assert values(results) == [1.0, -1.0]
-    assert time.monotonic() - began < 3.0
+    try:
+        if thread == "main":
+            results = handler(event, Context(0.7))
+        else:
+            with ThreadPoolExecutor(1) as threads:
+                results = threads.submit(handler, event, Context(0.7)).result()
+        assert values(results) == [1.0, -1.0]
+        assert time.monotonic() - began < 3.0
+    finally:
+        ended.set()
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     assert values(handler(event[:1], Context(5.0))) == [1.0], "the next invocation is not affected"
 
