@@ -212,16 +212,16 @@ def test_the_base_model_is_sampled_only_on_request(service: LocalService, data: 
                 "the reward is constant"
             )
             assert proxy.done["passed"] == 0
-            report = client.rehearse(data, reward=right, limit=48, samples=4, prompts=20, progress=False)
-            assert proxy.done["passed"] == 80
+            report = client.rehearse(data, reward=right, limit=16, samples=4, prompts=12, progress=False)
+            assert proxy.done["passed"] == 48
         assert report.evaluation is not None
         assert report.base is not None
-        assert len(report.base.scores) == 20
+        assert len(report.base.scores) == 12
         assert 0 < report.base.signal_share <= 1
         assert {"signal", "base_score"} <= {finding.code for finding in report.findings}
         assert "not_asked" not in codes(report)
         assert "the base model's answers come from the local service and know the references" in report.notice
-        assert "80 answers" in str(report)
+        assert "48 answers" in str(report)
         assert report.evaluation.models[0].completion_tokens > 0
         assert all(len(line) <= 80 for line in str(report).splitlines())
 
@@ -460,7 +460,7 @@ def test_the_base_model_is_judged_on_the_rewards_own_scale(service: LocalService
         return [{**one, "aggregate_reward_score": 10 * one["aggregate_reward_score"]} for one in found]
 
     with Client(**service.client_options("api_key")) as client:
-        settings: dict[str, Any] = {"limit": 16, "samples": 4, "prompts": 20, "progress": False}
+        settings: dict[str, Any] = {"limit": 16, "samples": 4, "prompts": 12, "progress": False}
         unknown = client.rehearse(data, reward=out_of_ten, **settings)
         known = client.rehearse(data, reward=out_of_ten, reward_range=(0, 10), **settings)
     assert "base_scale" in codes(unknown)

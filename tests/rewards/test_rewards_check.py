@@ -521,7 +521,7 @@ def test_a_reward_that_runs_tests_needs_gold() -> None:
     tests = with_reference(lambda n: f"assert twice({n + 1}) == {2 * n + 2}")[:2]
     (unknown,) = check(package(PassesTests()), tests[:1], size=1).findings
     assert (unknown.level, unknown.code) == ("unknown", "no_right_answer")
-    report = check(PassesTests(), tests, size=1, gold=lambda _: "```python\ndef twice(x):\n    return 2 * x\n```")
+    report = check(PassesTests(), tests[:1], size=1, gold=lambda _: "```python\ndef twice(x):\n    return 2 * x\n```")
     assert not report.errors, str(report)
     assert report.scores["right"].mean == 1.0
 
