@@ -233,7 +233,7 @@ def test_an_async_client_rehearses_too(service: LocalService, data: Path) -> Non
         async def tick() -> None:
             nonlocal ticks
             while True:
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.002)
                 ticks += 1
 
         async with AsyncClient(**service.client_options("aws")) as client:
