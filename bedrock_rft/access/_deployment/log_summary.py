@@ -179,7 +179,8 @@ class _Tally:
                 self._report(request, values, status, fields.get("errorType"))
             elif found.get("type") == "platform.initReport" and status == "timeout":
                 self.slow_start = True
-        elif found.get("level") == "ERROR" and "errorType" in found and "logger" not in found:  # of the runtime
+        # An error that the runtime wrote; older ones have `log_level`.
+        elif found.get("level", found.get("log_level")) == "ERROR" and "errorType" in found and "logger" not in found:
             self.failed[str(found.get("requestId") or self.current.get(stream, stream))] = str(found["errorType"])
         elif match := _TIMED_OUT.search(str(found.get("message", ""))):
             self._time_out(match[1], float(match[2]))
