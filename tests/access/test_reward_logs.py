@@ -126,7 +126,9 @@ def test_an_exception_that_the_function_logged_is_no_failure() -> None:
     fields = {"level": "ERROR", "errorType": "KeyError", "errorMessage": "'x'", "requestId": ID}
     logged = json.dumps({**fields, "message": "not scored", "logger": "bedrock_rft.rewards"})
     assert summarize(logged, json_report()).failed == 0
-    assert summarize(json.dumps(fields), json_report()).error_types == {"KeyError": 1}
+    older = {"log_level" if name == "level" else name: value for name, value in fields.items()}
+    for written in (fields, older):
+        assert summarize(json.dumps(written), json_report()).error_types == {"KeyError": 1}
 
 
 def test_a_slow_start_is_a_warning() -> None:
