@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from typing_extensions import Self
 
@@ -66,8 +66,29 @@ class Finding(ShortRepr):
         return " ".join(f"{sanitize_line(part)}{'' if part[-1:] in '.!?`}' else '.'}" for part in parts if part)
 
 
+class JsonReport(ShortRepr):
+    """Base class of dataclasses that are written as JSON."""
+
+    _derived: ClassVar[tuple[str, ...]] = ()
+    """Properties that are written too."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content as JSON values."""
+        return {name: _json_value(getattr(self, name)) for name in (*vars(self), *self._derived)}
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return JSON text, and write it to `path` if given. Raises `DatasetError` if that fails."""
+        return write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False), path)
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, JsonReport):
+        return value.to_dict()
+    return [_json_value(one) for one in cast("Any", value)] if isinstance(value, tuple) else value
+
+
 @dataclass(frozen=True)
-class Findings(ShortRepr):
+class Findings(JsonReport):
     """A report: the results of several checks. Print it, or display it in a notebook.
 
     Attributes:
@@ -138,9 +159,9 @@ class Findings(ShortRepr):
         found: dict[str, Any] = json.loads(to_json(asdict(self), inf_nan_mode="null", fallback=str))
         return {**found, "verdict": self.verdict, "ok": self.ok}
 
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return the report as JSON text, and write it to `path` if given."""
-        return write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False), path)
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return a self-contained HTML page without scripts, and write it to `path` if given."""
+        return write_text(standalone_page(self.title, self._repr_html_()), path)
 
     def __str__(self) -> str:
         facts = self.facts()

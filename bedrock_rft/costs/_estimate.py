@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bedrock_rft._core.findings import clip, wrap, write_text
-from bedrock_rft._core.text import ShortRepr, sanitize_line
+from bedrock_rft._core.findings import JsonReport, clip, wrap
+from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.costs._pace import Pace
 from bedrock_rft.costs._prices import UNKNOWN, Price, Prices, canonical_model
 from bedrock_rft.costs._ranges import Range, add, format_hours, format_money
@@ -25,54 +23,31 @@ _ROUNDED = 0.001  # Lambda rounds up to this many seconds
 
 @dataclass(frozen=True)
 class JudgeLoad:
-    """A judge that each rollout calls once.
-
-    Attributes:
-        model: the id of the judge's model.
-        prompt_chars: number of characters of its instructions, without the rollout.
-        max_tokens: the largest number of tokens of a response.
-    """
+    """A judge that each rollout calls once."""
 
     model: str
-    prompt_chars: int
-    max_tokens: int
+    prompt_chars: int  # of its instructions, without the rollout
+    max_tokens: int  # of a response
 
 
 @dataclass(frozen=True)
 class Workload:
-    """The sizes of a planned run.
-
-    Attributes:
-        records: prompts in the training file.
-        prompt_chars: mean number of characters of a prompt and its reference.
-        n_epochs: passes over the records.
-        batch_size: prompts per step.
-        assumed: names of the hyperparameters that were not given.
-        answer_tokens: tokens of one answer.
-        answer_basis: how `answer_tokens` was obtained.
-        rollout_seconds: seconds to score one rollout in Lambda; None if unknown.
-        rollout_basis: how `rollout_seconds` was obtained.
-        memory: megabytes of the function.
-        architecture: the function's architecture, `x86_64` or `arm64`.
-        judges: the judges of the reward.
-        evaluation: prompts that the base and the tuned model answer afterwards; 0 for no evaluation.
-        samples: answers to each of these prompts.
-    """
+    """The sizes of a planned run; each `basis` states how the figure before it was obtained."""
 
     records: int
-    prompt_chars: float
+    prompt_chars: float  # mean, of a prompt and its reference
     n_epochs: int
-    batch_size: int
-    assumed: tuple[str, ...]
+    batch_size: int  # prompts per step
+    assumed: tuple[str, ...]  # names of the hyperparameters that were not given
     answer_tokens: Range
     answer_basis: str
-    rollout_seconds: Range | None
+    rollout_seconds: Range | None  # to score one rollout in Lambda; None if unknown
     rollout_basis: str
-    memory: int = 512
+    memory: int = 512  # megabytes
     architecture: str = "x86_64"
     judges: tuple[JudgeLoad, ...] = ()
-    evaluation: int = 100
-    samples: int = 1
+    evaluation: int = 100  # prompts that the base and the tuned model answer afterwards
+    samples: int = 1  # answers to each of them
 
     @property
     def steps(self) -> Range:
@@ -98,7 +73,7 @@ class Workload:
 
 
 @dataclass(frozen=True)
-class Item(ShortRepr):
+class Item(JsonReport):
     """One part of an estimate.
 
     Attributes:
@@ -119,7 +94,7 @@ class Item(ShortRepr):
 
 
 @dataclass(frozen=True)
-class Estimate(ShortRepr):
+class Estimate(JsonReport):
     """The expected steps, hours, tokens and cost of a run. Print it, or write it with `to_json`.
 
     All figures are ranges, because the service's answers per prompt, its speed and its billing are not published.
@@ -147,6 +122,7 @@ class Estimate(ShortRepr):
     assumptions: tuple[str, ...] = ()
     notice: str = ""
     unknown: tuple[str, ...] = UNKNOWN
+    _derived = ("total", "monthly", "missing")
 
     @property
     def total(self) -> Range:
@@ -162,32 +138,6 @@ class Estimate(ShortRepr):
     def missing(self) -> tuple[str, ...]:
         """Return the names of the items whose cost is unknown."""
         return tuple(item.name for item in self.items if item.money is None)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the estimate as JSON values."""
-        return {
-            "title": self.title,
-            "currency": self.currency,
-            "total": self.total.to_dict(),
-            "monthly": self.monthly.to_dict(),
-            "missing": list(self.missing),
-            **{name: getattr(self, name).to_dict() for name in ("steps", "rollouts", "invocations", "hours")},
-            "items": [
-                {
-                    **vars(item),
-                    "quantity": item.quantity and item.quantity.to_dict(),
-                    "money": item.money and item.money.to_dict(),
-                }
-                for item in self.items
-            ],
-            "assumptions": list(self.assumptions),
-            "notice": self.notice,
-            "unknown": list(self.unknown),
-        }
-
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return JSON text, and write it to `path` if given. Raises `DatasetError` if that fails."""
-        return write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False), path)
 
     def __str__(self) -> str:
         missing = f", without {', '.join(self.missing)}" if self.missing else ""
@@ -211,16 +161,7 @@ class Estimate(ShortRepr):
 def estimate(
     title: str, load: Workload, model: str, prices: Prices, pace: Pace, *, region: str | None = None
 ) -> Estimate:
-    """Estimate a run.
-
-    Args:
-        title: names the dataset.
-        load: the sizes of the run.
-        model: the base model.
-        prices: the prices.
-        pace: the pace of training.
-        region: the region of the run, whose prices are preferred.
-    """
+    """Estimate a run. `title` names the dataset; the prices of `region` are preferred."""
     table = _Table(prices, region)
     seconds = pace.step_seconds(load.batch_size).times(load.steps)
     seconds = Range(seconds.low, seconds.high + pace.around.high) if pace.around else seconds

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bedrock_rft._core.findings import wrap, write_text
-from bedrock_rft._core.text import ShortRepr, sanitize_line
+from bedrock_rft._core.findings import JsonReport, wrap
+from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.costs._ranges import Range, add, format_money
 
 _DAY = 86_400
@@ -17,7 +15,7 @@ _SHOWN = 20  # assets of each kind to print
 
 
 @dataclass(frozen=True)
-class Asset(ShortRepr):
+class Asset(JsonReport):
     """One resource in the account.
 
     Attributes:
@@ -46,7 +44,7 @@ class Asset(ShortRepr):
 
 
 @dataclass(frozen=True)
-class Inventory(ShortRepr):
+class Inventory(JsonReport):
     """Files, jobs, tuned models, checkpoints and functions of an account. Print it, or write it with `to_json`.
 
     Attributes:
@@ -79,20 +77,10 @@ class Inventory(ShortRepr):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the inventory as JSON values."""
-        return {
-            "assets": [
-                {**vars(asset), "monthly": asset.monthly and asset.monthly.to_dict(), "age_days": asset.age(self.now)}
-                for asset in self.assets
-            ],
-            "monthly": self.monthly.to_dict(),
-            "currency": self.currency,
-            "incomplete": list(self.incomplete),
-            "basis": list(self.basis),
-        }
-
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return JSON text, and write it to `path` if given. Raises `DatasetError` if that fails."""
-        return write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False), path)
+        assets = [{**asset.to_dict(), "age_days": asset.age(self.now)} for asset in self.assets]
+        found = {**super().to_dict(), "assets": assets, "monthly": self.monthly.to_dict()}
+        del found["now"]
+        return found
 
     def __str__(self) -> str:
         kinds = list(dict.fromkeys(asset.kind for asset in self.assets))

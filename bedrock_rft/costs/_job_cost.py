@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from dataclasses import dataclass
-from typing import Any
 
-from bedrock_rft._core.findings import wrap, write_text
-from bedrock_rft._core.text import ShortRepr, sanitize_line
+from bedrock_rft._core.findings import JsonReport, wrap
+from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.costs._pace import JobTimes
 from bedrock_rft.costs._prices import UNKNOWN, Prices
 from bedrock_rft.costs._ranges import Range, format_hours, format_money
@@ -20,7 +17,7 @@ _SKEW = 60.0  # seconds by which clocks may differ without a note
 
 
 @dataclass(frozen=True)
-class Cost(ShortRepr):
+class Cost(JsonReport):
     """Time and cost of a job. Print it, or write it with `to_json`.
 
     Amounts are ranges, because the billing of training is not published: the lowest is for the exact time between the
@@ -52,16 +49,6 @@ class Cost(ShortRepr):
     basis: tuple[str, ...]
     unknown: tuple[str, ...] = UNKNOWN
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the cost as JSON values."""
-        ranges = ("training", "remaining", "so_far", "at_end")
-        found = {name: value.to_dict() if isinstance(value, Range) else value for name, value in vars(self).items()}
-        return {**found, **{name: found[name] for name in ranges}, "basis": [*self.basis], "unknown": [*self.unknown]}
-
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return JSON text, and write it to `path` if given. Raises `DatasetError` if that fails."""
-        return write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False), path)
-
     @property
     def summary(self) -> str:
         """Return the cost as a short text; empty if it is unknown."""
@@ -87,15 +74,7 @@ class Cost(ShortRepr):
 def job_cost(
     times: JobTimes, total_steps: int | None, prices: Prices, now: float, *, region: str | None = None
 ) -> Cost:
-    """Calculate the time and cost of a job.
-
-    Args:
-        times: the job, and the times of its steps.
-        total_steps: the steps that it will take; None if unknown.
-        prices: the prices.
-        now: Unix seconds.
-        region: the region whose prices are preferred.
-    """
+    """Calculate the time and cost of a job at `now` (Unix seconds). The prices of `region` are preferred."""
     job, steps = times.job, times.steps
     price = prices.find("training", job.model, region=region)
     basis = [f"{price}" if price else f"no price for {job.model or 'the model'} is known"]

@@ -13,11 +13,7 @@ _NEAR = 0.8
 
 
 class CostLimits:
-    """Limits that are reported once at 80 %, and once when they are reached.
-
-    Hours are counted since the job was created, and cost is the price of that time without rounding, because the time
-    that is billed is not published.
-    """
+    """Limits for the time since a job was created and its price, which are reported once at 80 % and once at 100 %."""
 
     def __init__(self, max_cost: float | None, max_hours: float | None, on_limit: str) -> None:
         if on_limit not in ("warn", "cancel"):

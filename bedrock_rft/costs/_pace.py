@@ -14,15 +14,10 @@ _BATCH = 4
 
 @dataclass(frozen=True)
 class JobTimes:
-    """Times of a job in Unix seconds, read from the job and its events.
-
-    Attributes:
-        job: the job.
-        steps: pairs of a step and the time of its first event, in order of the steps. Times never decrease.
-    """
+    """Times of a job in Unix seconds, read from the job and its events."""
 
     job: Job
-    steps: tuple[tuple[int, float], ...] = ()
+    steps: tuple[tuple[int, float], ...] = ()  # the time of the first event of each, in order; times never decrease
 
     @classmethod
     def of(cls, job: Job, times: Sequence[tuple[int, float]]) -> JobTimes:

@@ -7,11 +7,12 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
-from bedrock_rft._core.text import ShortRepr, sanitize_line
+from bedrock_rft._core.findings import JsonReport
+from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
 
 _PACKAGED = Path(__file__).with_name("prices.json")
@@ -28,7 +29,7 @@ UNKNOWN = (
 
 
 @dataclass(frozen=True)
-class Price(ShortRepr):
+class Price(JsonReport):
     """A published price.
 
     Attributes:
@@ -58,7 +59,7 @@ class Price(ShortRepr):
 
 
 @dataclass(frozen=True)
-class Prices(ShortRepr):
+class Prices(JsonReport):
     """Published prices, which may be out of date.
 
     Attributes:
@@ -116,13 +117,7 @@ class Prices(ShortRepr):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the prices as JSON values, in the form that `load` reads."""
-        return {"notice": self.notice, "prices": [asdict(price) for price in self.prices]}
-
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return JSON text, and write it to `path` if given. Raises `DatasetError` if that fails."""
-        from bedrock_rft._core.findings import write_text
-
-        return write_text(json.dumps(self.to_dict(), indent=2), path)
+        return {"notice": self.notice, "prices": [price.to_dict() for price in self.prices]}
 
     def __str__(self) -> str:
         lines = [f"Prices ({self.origin}): {sanitize_line(self.notice)}"]

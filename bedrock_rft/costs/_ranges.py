@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bedrock_rft._core.text import ShortRepr
+from bedrock_rft._core.findings import JsonReport
 from bedrock_rft.errors import ConfigurationError
 
 _EXACT = 100  # larger amounts of money are written without cents
 
 
 @dataclass(frozen=True)
-class Range(ShortRepr):
+class Range(JsonReport):
     """The lowest and the highest value of something that is not known exactly.
 
     Attributes:
@@ -53,10 +53,6 @@ class Range(ShortRepr):
     def __str__(self) -> str:
         low, high = _number(self.low), _number(self.high)
         return low if low == high else f"{low} to {high}"
-
-    def to_dict(self) -> dict[str, float]:
-        """Return the range as JSON values."""
-        return {"low": self.low, "high": self.high}
 
 
 def add(ranges: Iterable[Range]) -> Range:

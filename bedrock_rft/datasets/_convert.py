@@ -260,11 +260,8 @@ def _read_alpaca(row: _Row, named: str | None) -> _Row:
 
 
 def _answered(messages: list[_Row], last: _Row, row: _Row, named: str | None, field: str | None = None) -> _Row:
-    """Return a record whose reference answer is the text of the assistant's turn `last`, unless another field is named.
-
-    With `label: false` in the row, people rejected the turn, so it is not a reference answer. `field` holds the turn.
-    """
-    if named or row.get("label") is False:
+    """Return a record whose reference answer is the text of the assistant's turn `last`, which `field` holds."""
+    if named or row.get("label") is False:  # people rejected the turn
         answer = _require(row, named) if named else _MISSING
         return _build_record(messages, answer, row if field else row | {"assistant_message": last}, named)
     # The other fields of the turn: for example, its reasoning.

@@ -37,17 +37,11 @@ Arrow table, a Hugging Face dataset."""
 
 @dataclass(frozen=True)
 class Source:
-    """A source of bytes that can be opened several times.
-
-    Attributes:
-        name: the name of the file.
-        open: opens the source at its first byte.
-        close: removes a temporary copy. The user's files stay open.
-    """
+    """A source of bytes that can be opened several times, each time at its first byte."""
 
     name: str
     open: Callable[[], contextlib.AbstractContextManager[IO[bytes]]]
-    close: Callable[[], None] = lambda: None
+    close: Callable[[], None] = lambda: None  # removes a temporary copy; the user's files stay open
 
 
 def open_source(data: Data) -> Source:

@@ -70,28 +70,17 @@ _CLOSED_TASK = re.compile(
 
 @dataclass(slots=True)
 class _Shape:
-    """The roles of the messages of a record, the names and types of its fields, and the number of such records.
-
-    `plain` is True if these give no reason for a warning.
-    """
+    """The roles of the messages of a record, the names and types of its fields, and the number of such records."""
 
     roles: tuple[str, ...]
     names: tuple[str, ...]
     reference_type: type
-    plain: bool
+    plain: bool  # these give no reason for a warning
     count: int = 0
 
 
 class Statistics:
-    """Statistics of valid records. `add` logs warnings for a record, `finish` those for the whole file.
-
-    Attributes:
-        valid: number of valid records.
-        reference_types: records by the JSON type of their reference answer.
-        roles: messages by role.
-        extra_fields: records by further field.
-        duplicates: records with the messages of an earlier record, among the first `compared`.
-    """
+    """Statistics of valid records. `add` logs warnings for a record, `finish` those for the whole file."""
 
     def __init__(self, log: ProblemLog, limits: Limits) -> None:
         """Log problems to `log`."""

@@ -18,9 +18,7 @@ from bedrock_rft._core.findings import (
     escape_html,
     facts_html,
     findings_html,
-    standalone_page,
     wrap,
-    write_text,
 )
 from bedrock_rft._core.tables import Markup, format_table, html_lines, html_table
 from bedrock_rft._core.text import sanitize_line
@@ -176,10 +174,6 @@ class Evaluation(Findings):
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain JSON values, with `verdict`, `ok` and `note`."""
         return {**super().to_dict(), "note": self.note}
-
-    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return a self-contained HTML page without scripts, and write it to `path` if given."""
-        return write_text(standalone_page(self.title, self._repr_html_()), path)
 
     def __str__(self) -> str:
         facts = self.facts()

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import dataclass
-from typing import Any
 
-from bedrock_rft._core.findings import WIDTH, clip, write_text
-from bedrock_rft._core.text import ShortRepr, sanitize_line
+from bedrock_rft._core.findings import WIDTH, JsonReport, clip
+from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.costs import Cost, Range
 from bedrock_rft.costs._ranges import format_money
 from bedrock_rft.metrics._series import Run
@@ -20,7 +17,7 @@ _LABEL = 40
 
 
 @dataclass(frozen=True)
-class Gain(ShortRepr):
+class Gain(JsonReport):
     """Cost and gain of one job.
 
     Attributes:
@@ -32,6 +29,7 @@ class Gain(ShortRepr):
     label: str
     cost: Cost
     reward: float | None
+    _derived = ("per_point",)
 
     @classmethod
     def of(cls, label: str, run: Run, cost: Cost) -> Gain:
@@ -48,7 +46,7 @@ class Gain(ShortRepr):
 
 
 @dataclass(frozen=True)
-class Gains(ShortRepr):
+class Gains(JsonReport):
     """Cost and gain of several jobs. Print it, or write it with `to_json`.
 
     Attributes:
@@ -56,24 +54,6 @@ class Gains(ShortRepr):
     """
 
     rows: tuple[Gain, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the rows as JSON values."""
-        return {
-            "rows": [
-                {
-                    "label": row.label,
-                    "cost": row.cost.to_dict(),
-                    "reward": row.reward,
-                    "per_point": row.per_point and row.per_point.to_dict(),
-                }
-                for row in self.rows
-            ]
-        }
-
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return JSON text, and write it to `path` if given. Raises `DatasetError` if that fails."""
-        return write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False), path)
 
     def __str__(self) -> str:
         lines = ["Cost, gain in reward, and cost of 0.01 of reward (not known: how hours are billed)"]

@@ -25,11 +25,7 @@ Points = Sequence[tuple[float, float]]
 
 
 def health(run: Run, thresholds: Thresholds, reward_range: Range | None) -> Findings:
-    """Return findings about the health of a job. Checks without enough data are `unknown`.
-
-    Raises:
-        ConfigurationError: `reward_range` is not a pair of finite numbers, the lower first.
-    """
+    """Return findings about the health of a job; `Metrics.health` describes the arguments."""
     if reward_range is not None:
         check_range(reward_range, ", or None if unknown")
     found = list(_not_finite(run))

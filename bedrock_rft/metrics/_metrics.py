@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 from bedrock_rft._core.findings import WIDTH, clip, wrap
-from bedrock_rft._core.text import ShortRepr, sanitize_line
+from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError, MissingExtraError
 from bedrock_rft.metrics._series import KNOWN, NOTHING, checkpoint_steps, is_validation, number, sparkline
 from bedrock_rft.metrics._table import Table, columns, merge_steps, metric_value, step_times
@@ -238,7 +238,7 @@ def compare(*runs: Metrics, labels: Sequence[str] | None = None) -> Comparison:
 
 
 @dataclass(frozen=True)
-class Comparison(Table, ShortRepr):
+class Comparison(Table):
     """Metrics of several jobs. Print it, plot it, or display it in a notebook.
 
     Attributes:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from bedrock_rft._core.findings import write_text
-from bedrock_rft._core.text import ShortRepr, sanitize_line
+from bedrock_rft._core.findings import JsonReport, write_text
+from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
 
 _VERSION = 1
 
 
 @dataclass(frozen=True)
-class RunRecord(ShortRepr):
+class RunRecord(JsonReport):
     """The record of one run. `client.jobs.create_raw(record.request)` repeats it.
 
     Attributes:
@@ -46,11 +46,7 @@ class RunRecord(ShortRepr):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON values, as `load` reads them."""
-        return {"bedrock_rft_record": _VERSION, **asdict(self), "unknown": list(self.unknown)}
-
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return JSON text, and write it to `path` if given. Raises `DatasetError` if that fails."""
-        return write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False), path)
+        return {"bedrock_rft_record": _VERSION, **super().to_dict()}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> RunRecord:

@@ -38,15 +38,9 @@ class RankedCheckpoint(ShortRepr):
 
 
 def rank_checkpoints(metrics: Metrics, by: Criterion) -> tuple[RankedCheckpoint, ...]:
-    """Return the checkpoints of a job that have a score, the best first; of equal ones, the earlier first.
+    """Return the checkpoints that have a score, the best first; of equal ones, the earlier first.
 
-    Args:
-        metrics: the metrics of the job.
-        by: `validation` for the validation reward at the checkpoint, `reward` for the mean training reward of the ten
-            steps up to it, or an `Evaluation` of its checkpoints.
-
-    Raises:
-        ConfigurationError: there is no checkpoint, or none has a score.
+    Raises `ConfigurationError` if none has one.
     """
     if not metrics.checkpoints:
         raise ConfigurationError(f"{metrics.name} has no checkpoints.")
@@ -66,13 +60,7 @@ def rank_checkpoints(metrics: Metrics, by: Criterion) -> tuple[RankedCheckpoint,
 
 
 def score_of(metrics: Metrics, by: Criterion) -> float | None:
-    """Return the score of a job's tuned model, or None if it has none.
-
-    Args:
-        metrics: the metrics of the job.
-        by: `validation` for the last validation reward, `reward` for the mean training reward of the last ten steps, an
-            `Evaluation` of the tuned models, or a function of the metrics.
-    """
+    """Return the score of a job's tuned model, or None if it has none; `Sweep.best` describes `by`."""
     if callable(by):
         return number(cast("Callable[[Metrics], object]", by)(metrics))
     if by == "validation":

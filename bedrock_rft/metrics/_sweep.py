@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bedrock_rft._core.findings import WIDTH, clip, wrap, write_text
+from bedrock_rft._core.findings import WIDTH, JsonReport, clip, wrap
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.costs import Cost
 from bedrock_rft.errors import ConfigurationError
@@ -51,7 +49,7 @@ class Trial(ShortRepr):
 
 
 @dataclass(frozen=True)
-class Sweep(ShortRepr):
+class Sweep(JsonReport):
     """The state of a sweep when it was read. Print it for a table.
 
     Attributes:
@@ -65,6 +63,7 @@ class Sweep(ShortRepr):
     trials: tuple[Trial, ...]
     held: str = ""
     currency: str = "USD"
+    _derived = ("done", "spent")
 
     @property
     def done(self) -> bool:
@@ -115,28 +114,18 @@ class Sweep(ShortRepr):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the sweep as JSON values."""
-        return {
-            "name": self.name,
-            "done": self.done,
-            "held": self.held,
-            "spent": self.spent,
-            "currency": self.currency,
-            "trials": [
-                {
-                    "name": trial.name,
-                    "hyperparameters": dict(trial.hyperparameters),
-                    "status": trial.status,
-                    "job": trial.job.id if trial.job else None,
-                    "fine_tuned_model": trial.job.fine_tuned_model if trial.job else None,
-                    "cost": trial.cost.to_dict() if trial.cost else None,
-                }
-                for trial in self.trials
-            ],
-        }
-
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return JSON text, and write it to `path` if given. Raises `DatasetError` if that fails."""
-        return write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False), path)
+        trials = [
+            {
+                "name": trial.name,
+                "hyperparameters": dict(trial.hyperparameters),
+                "status": trial.status,
+                "job": trial.job.id if trial.job else None,
+                "fine_tuned_model": trial.job.fine_tuned_model if trial.job else None,
+                "cost": trial.cost.to_dict() if trial.cost else None,
+            }
+            for trial in self.trials
+        ]
+        return {**super().to_dict(), "trials": trials}
 
     def __str__(self) -> str:
         ended = sum(trial.job is not None and trial.job.is_terminal for trial in self.trials)

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bedrock_rft._core.findings import write_text
+from bedrock_rft._core.findings import JsonReport, write_text
 from bedrock_rft.errors import MissingExtraError
 from bedrock_rft.metrics._series import KNOWN, number
 from bedrock_rft.types.events import Event, TrainingMetrics
@@ -23,26 +23,14 @@ _METRICS = "metrics"
 _LARGEST_INTEGER = 2**63 - 1
 
 
-class Table:
+class Table(JsonReport):
     """Base class of metrics, which are a table of steps."""
 
     @abstractmethod
     def _columns(self) -> Mapping[str, Sequence[Any]]: ...
 
-    @abstractmethod
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON values. NaN and infinity become None."""
-
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return JSON text, and write it to `path` if given. Raises `DatasetError` if that fails."""
-        return write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False), path)
-
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return comma-separated values, a line for each step, and write them to `path` if given. Needs no library.
-
-        Raises:
-            DatasetError: the file cannot be written.
-        """
+        """Return a comma-separated line for each step, and write them to `path` if given. Raises `DatasetError`."""
         table, text = self._columns(), io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(table)

@@ -105,17 +105,14 @@ def early_rise(values: Sequence[float], least: float) -> float:
 
 
 class Fall(NamedTuple):
-    """Fall from the best window of `size` values, at index `place`, to the last one, in standard errors.
-
-    `plain` is the same for noise without correlation; the window with the largest one shows the fall best.
-    """
+    """Fall from the best window of `size` values, at index `place`, to the last one, in standard errors."""
 
     errors: float
     best: float
     last: float
     size: int
     place: int
-    plain: float
+    plain: float  # errors for noise without correlation; the window with the most shows the fall best
 
 
 def falls(values: Sequence[float], *, ended: bool = True) -> list[Fall]:

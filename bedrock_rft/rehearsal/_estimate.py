@@ -110,20 +110,13 @@ def slower_in_lambda(memory: int) -> float:
 def _reward_seconds(
     reward: Any, records: Sequence[Mapping[str, Any]], given: float | tuple[float, float] | None, memory: int
 ) -> tuple[Range | None, str]:
-    """Return seconds to score a rollout in Lambda, or None if they are unknown, and how they were obtained.
-
-    A reward on this machine is timed on a few records. One that calls a model, or that is deployed, is not invoked,
-    because that would be billed.
-    """
+    """Return seconds to score a rollout in Lambda, timed on this machine if that is not billed, and their basis."""
     if given is not None:
         return Range.of(given, "reward_seconds"), "seconds per rollout as given"
     if reward is None:
         return None, "no reward was given; pass reward= or reward_seconds="
     if lambda_arn(reward) is not None:
-        return (
-            None,
-            "a deployed function is not invoked for an estimate; pass reward_seconds=",
-        )
+        return None, "a deployed function is not invoked for an estimate; pass reward_seconds="
     if _models(reward):
         return None, "a reward that calls a model is not invoked for an estimate; pass reward_seconds="
     tried = list(islice(records, _TRIED))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,9 +13,7 @@ from bedrock_rft._core.findings import (
     escape_html,
     facts_html,
     findings_html,
-    standalone_page,
     wrap,
-    write_text,
 )
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.costs import Estimate
@@ -169,10 +166,6 @@ class Rehearsal(Findings):
             "evaluation": self.evaluation.to_dict() if self.evaluation is not None else None,
             "estimate": self.estimate.to_dict() if self.estimate is not None else None,
         }
-
-    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return a self-contained page without scripts, and write it to `path` if given."""
-        return write_text(standalone_page(self.title, self._repr_html_()), path)
 
     def _repr_html_(self) -> str:
         # The curve is drawn below.

@@ -124,17 +124,11 @@ class _Scored:
 
 @dataclass
 class Tally:
-    """Sums and samples of the rollouts read so far.
-
-    Args:
-        pass_mark: a rollout passes if its reward is at least this.
-        fields: record fields to count by.
-        steps: step and Unix time of the events of the job, in order of time.
-    """
+    """Sums and samples of the rollouts read so far."""
 
     pass_mark: float
-    fields: Sequence[str] = ()
-    steps: Sequence[tuple[int, float]] = ()
+    fields: Sequence[str] = ()  # record fields to count by
+    steps: Sequence[tuple[int, float]] = ()  # step and Unix time of the events of the job, in order of time
     rollouts: int = 0
     passed: int = 0
     total: float = 0.0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any
 
 from bedrock_rft._core.findings import Finding
 from bedrock_rft.costs import Cost, Prices
@@ -20,25 +20,6 @@ _MESSAGES = 5
 _PACE = 20  # steps whose times give the pace
 
 
-class ShownRollout(Protocol):
-    """A rollout as the views show it; see `bedrock_rft.rollouts.Record`."""
-
-    @property
-    def prompt(self) -> str | None: ...
-
-    @property
-    def answer(self) -> str | None: ...
-
-    @property
-    def score(self) -> float: ...
-
-    @property
-    def parts(self) -> Mapping[str, float]: ...
-
-    @property
-    def error(self) -> str | None: ...
-
-
 @dataclass(frozen=True)
 class Measured:
     """Metrics of a step, and the Unix time of their event, or None if the service gives none."""
@@ -49,48 +30,29 @@ class Measured:
 
 @dataclass(frozen=True)
 class Change:
-    """Changes since the previous poll.
-
-    Attributes:
-        job: the job as of this poll.
-        status: its status if it has changed.
-        steps: new metrics, in the order of their events.
-        messages: new events without metrics.
-        checkpoints: new checkpoints.
-        alarms: problems that were not reported before.
-    """
+    """Changes since the previous poll."""
 
     job: Job
-    status: str | None = None
-    steps: tuple[Measured, ...] = ()
-    messages: tuple[Event, ...] = ()
+    status: str | None = None  # if it has changed
+    steps: tuple[Measured, ...] = ()  # in the order of their events
+    messages: tuple[Event, ...] = ()  # events without metrics
     checkpoints: tuple[Checkpoint, ...] = ()
-    alarms: tuple[Finding, ...] = ()
+    alarms: tuple[Finding, ...] = ()  # that were not reported before
 
 
 @dataclass(frozen=True)
 class State:
-    """Everything known about a job.
+    """Everything known about a job."""
 
-    Attributes:
-        metrics: every step so far, with the job and its checkpoints.
-        messages: the last events without metrics.
-        alarms: current problems.
-        limits: time and cost limits that are near or reached.
-        prices: the prices for `cost`; None shows no money.
-        rollouts: some of the latest rollouts.
-        rollouts_problem: the reason why they cannot be read; empty otherwise.
-    """
-
-    metrics: Metrics = field(default_factory=Metrics)
-    messages: tuple[Event, ...] = ()
-    alarms: tuple[Finding, ...] = ()
+    metrics: Metrics = field(default_factory=Metrics)  # with the job and its checkpoints
+    messages: tuple[Event, ...] = ()  # the last events without metrics
+    alarms: tuple[Finding, ...] = ()  # current problems
+    limits: tuple[Finding, ...] = ()  # of time and cost, that are near or reached
+    prices: Prices | None = None  # None shows no money
+    rollouts: Sequence[Any] = ()  # some of the latest ones, each a `rollouts.Record`
+    rollouts_problem: str = ""  # the reason why they cannot be read
     _reported: frozenset[str] = frozenset()
     _times: tuple[tuple[int, float], ...] = ()
-    limits: tuple[Finding, ...] = ()
-    prices: Prices | None = None
-    rollouts: Sequence[ShownRollout] = ()
-    rollouts_problem: str = ""
 
     def after(
         self,
@@ -119,16 +81,13 @@ class State:
             health = metrics.health(thresholds, reward_range=reward_range)
             alarms = (*health.errors, *health.warnings)
         times = [(one.metrics.step, one.at) for one in measured if one.metrics.step is not None and one.at is not None]
-        state = State(
-            metrics,
-            (*self.messages, *messages)[-_MESSAGES:],
-            alarms,
-            self._reported | {alarm.code for alarm in alarms},
-            (*self._times, *times)[-_PACE:],
-            self.limits,
-            self.prices,
-            self.rollouts,
-            self.rollouts_problem,
+        state = replace(
+            self,
+            metrics=metrics,
+            messages=(*self.messages, *messages)[-_MESSAGES:],
+            alarms=alarms,
+            _reported=self._reported | {alarm.code for alarm in alarms},
+            _times=(*self._times, *times)[-_PACE:],
         )
         before = self.metrics.job
         change = Change(

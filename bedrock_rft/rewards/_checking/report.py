@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TypeAlias
 
-from bedrock_rft._core.findings import Findings, clip, escape_html, scrolling, standalone_page, write_text
+from bedrock_rft._core.findings import Findings, clip, escape_html, scrolling
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import RewardError
 from bedrock_rft.rewards._checking.accuracy import Accuracy
@@ -90,10 +89,6 @@ class Report(Findings):
             f"  {kind:<{wide}}  {count:>8}  {rate:>4}  {sanitize_line(shown)}" for kind, count, rate, shown in rows
         ]
         return "\n".join([super().__str__(), "  mistakes by kind of answer", *map(clip, lines)])
-
-    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return the report as a page of HTML, and write it to `path` if given."""
-        return write_text(standalone_page(self.title, self._repr_html_()), path)
 
     def _repr_html_(self) -> str:
         if self.accuracy is None:
