@@ -65,14 +65,13 @@ def _not_finite(run: Run) -> Iterator[Finding]:
     for name in run.names:
         lost = [(step, value) for step, value in run.series(name) if not math.isfinite(value)]
         if lost and not is_validation(name):
-            yield Finding(
-                "error",
-                "not_finite",
-                f"{TITLES.get(name, name)} is not a finite number: {_at(lost)}",
-                "a calculation overflowed or divided by 0, so later steps may be worthless",
+            summary = f"{TITLES.get(name, name)} is not a finite number: {_at(lost)}"
+            reason = "a calculation overflowed or divided by 0, so later steps may be worthless"
+            remedy = (
                 "Use an earlier checkpoint, lower learning_rate_multiplier, and return only finite numbers from the "
-                "reward",
+                "reward"
             )
+            yield Finding("error", "not_finite", summary, reason, remedy)
 
 
 def _reward(points: Points, progress: float | None, reward_range: Range | None, thresholds: Thresholds) -> Finding:
@@ -198,11 +197,8 @@ def _advantages(
     if long:
         return Finding("ok", "advantages", "Advantages are 0 while the reward is at its top; fewer epochs would do")
     if 2 * signals >= len(points):
-        return Finding(
-            "ok",
-            "advantages",
-            f"Rewards differ within groups, so there is a training signal, in {signals} of {len(points)} steps",
-        )
+        summary = f"Rewards differ within groups, so there is a training signal, in {signals} of {len(points)} steps"
+        return Finding("ok", "advantages", summary)
     summary = f"The mean advantage is 0 in {len(points) - signals} of {len(points)} steps"
     reason = "this does not show if rewards differ within groups"
     return Finding("unknown", "advantages", summary, reason)

@@ -17,15 +17,9 @@ from bedrock_rft.rewards._runtime.rollout import Rollout
 
 
 def read_entries(rows: object) -> Iterator[dict[str, Any]]:
-    """Yield an entry for each row.
+    """Yield an entry for each row. `rewards.score` describes rows; an answer is text, or an assistant's message.
 
-    A row is a `Rollout`, a record with an `answer` (text, or an assistant message), a pair of a record and an
-    answer, a recorded rollout, or a rollout as the service sends it, whose last message is the assistant's. Rows are an
-    iterable, or the path of a JSON-lines file, or of a folder of recorded rollouts.
-
-    Raises:
-        ConfigurationError: a row has no answer, or it was cut.
-        DatasetError: the file cannot be read.
+    Raises `ConfigurationError` if a row has no answer, or it was cut, and `DatasetError` if the file cannot be read.
     """
     if isinstance(rows, (str, os.PathLike)):
         path = Path(cast("str", rows)).expanduser()

@@ -55,10 +55,7 @@ class RolloutRecorder:
 
     @classmethod
     def of(cls, record: Recording, source: Source, name: str) -> RolloutRecorder | None:
-        """Return the recorder for a reward's name or ARN, or None if nothing is recorded.
-
-        Raises `ConfigurationError` if the settings are invalid or the folder cannot be created.
-        """
+        """Return the recorder for a reward's name or ARN, or None if nothing is recorded."""
         log = resolve_record(record)
         if log is None:
             return None

@@ -37,22 +37,13 @@ class ScoringTask:
 
 
 def score_entries(task: ScoringTask, entries: Sequence[Mapping[str, Any]]) -> list[Result]:
-    """Score a batch, in order. If the whole batch fails, each answer is scored alone.
-
-    Raises:
-        RewardError: the error concerns every answer, such as a reward that cannot be loaded.
-    """
+    """Score a batch, in order, or each answer alone. Raises `RewardError` if the error concerns every answer."""
     try:
         return score_together(task, entries)
     except RewardError as error:
         if not concerns_single_answer(error):
             raise
         return [_score_one(task, entry) for entry in entries]
-
-
-def score_together(task: ScoringTask, entries: Sequence[Mapping[str, Any]]) -> list[Result]:
-    """Score a batch, in order. Raises `RewardError` if an answer has no score."""
-    return _score(task, entries)
 
 
 def concerns_single_answer(error: RewardError) -> bool:
@@ -68,7 +59,8 @@ def close_targets(key: str) -> None:
         target.close()
 
 
-def _score(task: ScoringTask, entries: Sequence[Mapping[str, Any]]) -> list[Result]:
+def score_together(task: ScoringTask, entries: Sequence[Mapping[str, Any]]) -> list[Result]:
+    """Score a batch, in order. Raises `RewardError` if an answer has no score."""
     event = [{**entry, "id": str(place)} for place, entry in enumerate(entries)]  # ids may occur twice
     response = parse_response(invoke_until_accepted(_target(task), event).unwrap())
     ids = [entry["id"] for entry in event]
@@ -80,7 +72,7 @@ def _score(task: ScoringTask, entries: Sequence[Mapping[str, Any]]) -> list[Resu
 
 def _score_one(task: ScoringTask, entry: Mapping[str, Any]) -> Result:
     try:
-        return _score(task, [entry])[0]
+        return score_together(task, [entry])[0]
     except RewardError as error:
         if not concerns_single_answer(error):
             raise

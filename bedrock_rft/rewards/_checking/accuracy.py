@@ -103,11 +103,7 @@ class Accuracy(ShortRepr):
 
 
 def read_cases(cases: object) -> list[Case]:
-    """Return pairs of the user: tuples, or the lines of a file with `record`, `answer` and `expected`.
-
-    Raises:
-        ConfigurationError: a case has another form.
-    """
+    """Return the user's cases: tuples, or lines of a file. Raises `ConfigurationError` if one has another form."""
     found: list[Case] = []
     lines: Iterable[object] = cast("Iterable[object]", cases)
     if isinstance(cases, (str, os.PathLike)):
@@ -156,15 +152,14 @@ def accuracy_findings(accuracy: Accuracy, max_false_positives: float, max_false_
         if not kinds:
             continue
         worst = ", ".join(f"{one.kind} ({one.rate:.0%})" for one in kinds[:3])
-        yield Finding(
-            "error" if rate > limit else "warning",
-            name,
-            f"{rate:.0%} of {'right answers fail' if right else 'wrong answers pass'}, most often: {worst}",
-            f"the limit is {limit:.0%}",
+        summary = f"{rate:.0%} of {'right answers fail' if right else 'wrong answers pass'}, most often: {worst}"
+        reason = f"the limit is {limit:.0%}"
+        remedy = (
             "Choose a grader that reads these forms, or describe the form in the prompt"
             if right
-            else "A model finds what pays: compare the final answer as a whole, and gate the rest by it",
+            else "A model finds what pays: compare the final answer as a whole, and gate the rest by it"
         )
+        yield Finding("error" if rate > limit else "warning", name, summary, reason, remedy)
 
 
 def _pass_mark(trial: Trial, right: Sequence[Probe], wrong: Sequence[Probe], shape: PayloadShape) -> float:

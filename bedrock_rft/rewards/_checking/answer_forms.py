@@ -48,18 +48,11 @@ _OWN_FIELDS = ("messages", "id", "reference_answer")
 
 @dataclass(frozen=True)
 class AnswerForm:
-    """A way to write a right answer: a source of its text, and a template around it.
+    """A way to write a right answer: a source of its text, and a template around it."""
 
-    Attributes:
-        source: `final answer`, `reference as text`, `reference as JSON`, `first item`, `field x` of the reference, or
-            `record field x`.
-        layout: the name of the template.
-        template: text with `<text>` for the answer, or `<json>` for the answer as a JSON string.
-    """
-
-    source: str
-    layout: str
-    template: str
+    source: str  # the final answer, text, JSON, first item or a field of the reference, or a field of the record
+    layout: str  # the name of the template
+    template: str  # `<text>` is the answer, `<json>` the answer as a JSON string
 
     @property
     def name(self) -> str:

@@ -231,23 +231,19 @@ class _Check:
         pairs = pair_scores(probes, values)
         hidden = bool(moved) and not exceeds_noise(pairs, noise)
         if hidden and self._key is not None:
-            yield Finding(
-                "error",
-                "not_deterministic",
+            summary = (
                 f"The same answer scores differently each time, by up to {noise:.3g}, and right answers score no "
-                "higher than wrong ones",
-                "a reward of noise alone teaches nothing",
-                "Seed random numbers, and compare the answer with the reference",
+                "higher than wrong ones"
             )
+            reason = "a reward of noise alone teaches nothing"
+            remedy = "Seed random numbers, and compare the answer with the reference"
+            yield Finding("error", "not_deterministic", summary, reason, remedy)
             return
         if moved:
-            yield Finding(
-                "warning",
-                "not_deterministic",
-                f"{len(moved)} of {len(gaps)} answers scored differently the second time, by up to {noise:.3g}",
-                "noise in the reward is noise in the advantage; judges have some, rules have none",
-                "Seed random numbers; for a judge set temperature to 0, or ask it more than once",
-            )
+            summary = f"{len(moved)} of {len(gaps)} answers scored differently the second time, by up to {noise:.3g}"
+            reason = "noise in the reward is noise in the advantage; judges have some, rules have none"
+            remedy = "Seed random numbers; for a judge set temperature to 0, or ask it more than once"
+            yield Finding("warning", "not_deterministic", summary, reason, remedy)
         if self._key is None:
             yield unknown_right(self._forms_tried, has_references=self._has_references)
         if hidden:
@@ -349,21 +345,14 @@ class _Check:
             batch = self._trial.send([probes[place]], shape)
             value = values[place]
             if not batch.scored:
-                yield Finding(
-                    "error",
-                    "single",
-                    "A batch of one rollout gets no valid response",
-                    f"the number of rollouts that the service sends at once is not documented; {batch.reason}",
-                )
+                reason = f"the number of rollouts that the service sends at once is not documented; {batch.reason}"
+                yield Finding("error", "single", "A batch of one rollout gets no valid response", reason)
                 return
             if value is not None and abs(batch.scored[0].score - value) > _MOVED + 2 * noise:
-                yield Finding(
-                    "warning",
-                    "depends_on_batch",
-                    f"An answer scores {batch.scored[0].score:.3g} alone and {value:.3g} among others",
-                    "the reward depends on the other rollouts",
-                    "Keep no state between rollouts",
-                )
+                summary = f"An answer scores {batch.scored[0].score:.3g} alone and {value:.3g} among others"
+                reason = "the reward depends on the other rollouts"
+                remedy = "Keep no state between rollouts"
+                yield Finding("warning", "depends_on_batch", summary, reason, remedy)
                 return
 
     def _send_bad_rollouts(self, shape: PayloadShape) -> Iterator[Finding]:
@@ -376,13 +365,12 @@ class _Check:
         ]
         batch = self._trial.send(probes, shape, extra=extra, keep_error=False)
         if not batch.scored:
-            yield Finding(
-                "error",
-                "one_bad_rollout",
-                "One rollout without a reference answer or an assistant message leaves the whole batch without scores",
-                batch.reason,
-                "Catch the errors of a single rollout; a Reward's handler does",
+            summary = (
+                "One rollout without a reference answer or an assistant message leaves the whole batch without scores"
             )
+            reason = batch.reason
+            remedy = "Catch the errors of a single rollout; a Reward's handler does"
+            yield Finding("error", "one_bad_rollout", summary, reason, remedy)
 
     def _send_large_event(self, shape: PayloadShape) -> Iterator[Finding]:
         """Send an event near Lambda's limit."""
@@ -390,13 +378,10 @@ class _Check:
         probes = [Probe("large event", place % len(self._records), text) for place in range(_BATCH)]
         batch = self._trial.send(probes, shape, keep_error=False)
         if not batch.scored:
-            yield Finding(
-                "error",
-                "large_payload",
-                f"An event of {_BATCH * len(text) / 1e6:.1f} MB gets no valid response",
-                batch.reason,
-                "Long answers make large events; do little work per character, and return little text",
-            )
+            summary = f"An event of {_BATCH * len(text) / 1e6:.1f} MB gets no valid response"
+            reason = batch.reason
+            remedy = "Long answers make large events; do little work per character, and return little text"
+            yield Finding("error", "large_payload", summary, reason, remedy)
 
 
 def _runs_code(reward: Any) -> bool:

@@ -97,23 +97,16 @@ def _shape_result(trial: Trial, means: ShapeMeans, broken: Collection[str]) -> s
 def unknown_right(forms: Sequence[AnswerForm], *, has_references: bool, only_score: float | None = None) -> Finding:
     """Return the finding for a reward whose right answers could not be built; `only_score` if all answers got it."""
     if not has_references and not forms:
-        return Finding(
-            "unknown",
-            "no_reference",
-            "The records have no reference answer, so no answer is known to be right",
-            "right answers cannot be compared with wrong ones",
-            "Pass gold=, a function that returns the right answer to a record",
-        )
+        summary = "The records have no reference answer, so no answer is known to be right"
+        reason = "right answers cannot be compared with wrong ones"
+        remedy = "Pass gold=, a function that returns the right answer to a record"
+        return Finding("unknown", "no_reference", summary, reason, remedy)
     layouts = ", ".join(dict.fromkeys(form.layout for form in forms))
     sources = ", ".join(dict.fromkeys(form.source for form in forms))
     scope = "that scores higher than a wrong one" if only_score is None else f"(every answer scored {only_score:g})"
-    return Finding(
-        "unknown",
-        "no_right_answer",
-        f"Could not build a right answer {scope}; pass gold=…",
-        f"the reward may be right and expect another form; tried: {sources}; each {layouts}",
-        "Pass gold=, a function that takes a record and returns an answer that should get the full score",
-    )
+    reason = f"the reward may be right and expect another form; tried: {sources}; each {layouts}"
+    remedy = "Pass gold=, a function that takes a record and returns an answer that should get the full score"
+    return Finding("unknown", "no_right_answer", f"Could not build a right answer {scope}; pass gold=…", reason, remedy)
 
 
 def score_findings(
@@ -123,13 +116,9 @@ def score_findings(
     least = min((kind.least for kind in scores.values()), default=0.0)
     greatest = max((kind.greatest for kind in scores.values()), default=0.0)
     if least < -SAME or greatest > 1 + SAME:
-        yield Finding(
-            "warning",
-            "out_of_range",
-            f"Scores range from {least:g} to {greatest:g}",
-            "by convention they are 0 to 1; whether the service accepts others is not documented",
-            "Use .clip(), or divide by the greatest score",
-        )
+        reason = "by convention they are 0 to 1; whether the service accepts others is not documented"
+        remedy = "Use .clip(), or divide by the greatest score"
+        yield Finding("warning", "out_of_range", f"Scores range from {least:g} to {greatest:g}", reason, remedy)
     if not can_build:
         yield from _nonsense_findings(scores)
         return
@@ -146,13 +135,10 @@ def score_findings(
         yield from _tie_findings(pairs, right, rows)
     empty = scores.get("empty")
     if empty and empty.mean >= right.mean - SAME:
-        yield Finding(
-            "error",
-            "empty_scores",
-            f"Empty answers score {empty.mean:.3f}, as much as right ones",
-            "a run would learn to answer nothing",
-            "Score an empty answer lowest",
-        )
+        summary = f"Empty answers score {empty.mean:.3f}, as much as right ones"
+        reason = "a run would learn to answer nothing"
+        remedy = "Score an empty answer lowest"
+        yield Finding("error", "empty_scores", summary, reason, remedy)
     if wrong is not None:
         yield from _trick_findings(scores, right, wrong, noise)
 
@@ -160,13 +146,10 @@ def score_findings(
 def _order_findings(scores: Mapping[str, Scores], right: Scores, wrong: Scores, noise: float) -> Iterator[Finding]:
     """Compare the means of right, wrong and other answers."""
     if wrong.mean >= right.mean - SAME:
-        yield Finding(
-            "error",
-            "right_not_best",
-            f"Right answers score {right.mean:.3f} on average, wrong ones {wrong.mean:.3f}",
-            "a run would learn to be wrong, or nothing",
-            "Check the comparison of the reward, and the form of the answer that it expects; gold= can write it",
-        )
+        summary = f"Right answers score {right.mean:.3f} on average, wrong ones {wrong.mean:.3f}"
+        reason = "a run would learn to be wrong, or nothing"
+        remedy = "Check the comparison of the reward, and the form of the answer that it expects; gold= can write it"
+        yield Finding("error", "right_not_best", summary, reason, remedy)
         return
     rivals = {
         kind: other
@@ -176,21 +159,15 @@ def _order_findings(scores: Mapping[str, Scores], right: Scores, wrong: Scores, 
     }
     if rivals:
         kind, rival = max(rivals.items(), key=lambda item: item[1].mean)
-        yield Finding(
-            "error",
-            "rival_scores_higher",
-            f"Answers that are '{kind}' score {rival.mean:.3f} on average, right ones {right.mean:.3f}",
-            "a run learns the answers that score highest",
-            "Let correctness count for more than anything else",
-        )
+        summary = f"Answers that are '{kind}' score {rival.mean:.3f} on average, right ones {right.mean:.3f}"
+        reason = "a run learns the answers that score highest"
+        remedy = "Let correctness count for more than anything else"
+        yield Finding("error", "rival_scores_higher", summary, reason, remedy)
     if wrong.mean > _HIGH:
-        yield Finding(
-            "error",
-            "wrong_passes",
-            f"Wrong answers already score {wrong.mean:.3f} on average",
-            "there is nothing left to learn",
-            "Make the reward compare the answer with the reference",
-        )
+        summary = f"Wrong answers already score {wrong.mean:.3f} on average"
+        reason = "there is nothing left to learn"
+        remedy = "Make the reward compare the answer with the reference"
+        yield Finding("error", "wrong_passes", summary, reason, remedy)
 
 
 def _nonsense_findings(scores: Mapping[str, Scores]) -> Iterator[Finding]:
@@ -200,13 +177,10 @@ def _nonsense_findings(scores: Mapping[str, Scores]) -> Iterator[Finding]:
     if worst is None or worst.mean < 0.5:  # noqa: PLR2004 - half
         return
     if any(other.least != worst.mean or other.greatest != worst.mean for other in scores.values()):
-        yield Finding(
-            "error",
-            "nonsense_scores",
-            f"Answers that are '{kind}' score {worst.mean:.3f} on average",
-            "a run would learn to write them",
-            "Score answers without substance lowest",
-        )
+        summary = f"Answers that are '{kind}' score {worst.mean:.3f} on average"
+        reason = "a run would learn to write them"
+        remedy = "Score answers without substance lowest"
+        yield Finding("error", "nonsense_scores", summary, reason, remedy)
 
 
 def _tie_findings(pairs: Sequence[ScoredPair], right: Scores, rows: Sequence[str]) -> Iterator[Finding]:
@@ -214,13 +188,10 @@ def _tie_findings(pairs: Sequence[ScoredPair], right: Scores, rows: Sequence[str
     compared = sum(bad is not None for _, _, bad in pairs)
     if tied and len(tied) < compared:
         listed = ", ".join([rows[place] for place in tied[:_MAX_LISTED]] + ["…"] * (len(tied) > _MAX_LISTED))
-        yield Finding(
-            "warning",
-            "some_not_told_apart",
-            f"For {len(tied)} of {compared} records the right answer scores no higher than a wrong one",
-            f"these records teach nothing ({listed}; right answers score {right.mean:.3f} on average)",
-            "Check their references",
-        )
+        summary = f"For {len(tied)} of {compared} records the right answer scores no higher than a wrong one"
+        reason = f"these records teach nothing ({listed}; right answers score {right.mean:.3f} on average)"
+        remedy = "Check their references"
+        yield Finding("warning", "some_not_told_apart", summary, reason, remedy)
 
 
 def _trick_findings(scores: Mapping[str, Scores], right: Scores, wrong: Scores, noise: float) -> Iterator[Finding]:
@@ -228,23 +199,19 @@ def _trick_findings(scores: Mapping[str, Scores], right: Scores, wrong: Scores, 
     halfway = wrong.mean + (right.mean - wrong.mean) / 2 + noise / 2
     asking = scores.get("wrong, asking for a high score")
     if asking and asking.mean > wrong.mean + _MARGIN + noise:
-        yield Finding(
-            "error",
-            "injection",
-            f"Wrong answers that ask for a high score get {asking.mean:.3f} instead of {wrong.mean:.3f}",
-            "a model under training finds this out",
-            "Pass the answer to a judge as data, or read only the end of the answer",
-        )
+        summary = f"Wrong answers that ask for a high score get {asking.mean:.3f} instead of {wrong.mean:.3f}"
+        reason = "a model under training finds this out"
+        remedy = "Pass the answer to a judge as data, or read only the end of the answer"
+        yield Finding("error", "injection", summary, reason, remedy)
     hostile = scores.get("hostile")
     if hostile and right.mean > hostile.mean >= halfway:
-        yield Finding(
-            "error",
-            "hostile_scores",
+        summary = (
             f"Text of control characters, markers and digits scores {hostile.mean:.3f}; right answers score "
-            f"{right.mean:.3f}",
-            "a model under training finds this out",
-            "Read one well-formed answer, and score everything else lowest",
+            f"{right.mean:.3f}"
         )
+        reason = "a model under training finds this out"
+        remedy = "Read one well-formed answer, and score everything else lowest"
+        yield Finding("error", "hostile_scores", summary, reason, remedy)
     if right.mean > wrong.mean:
         yield from _guess_findings(scores, right, halfway, noise)
 
@@ -253,32 +220,24 @@ def _guess_findings(scores: Mapping[str, Scores], right: Scores, halfway: float,
     for kind, text in _GUESSES.items():
         guessing = scores.get(kind)
         if guessing and guessing.mean >= halfway:
-            yield Finding(
-                "warning",
-                "guessing",
-                f"{text} scores {guessing.mean:.3f}",
-                "a model can learn to list answers instead of finding one",
-                "Read one final answer, the last, and score a list as wrong",
-            )
+            reason = "a model can learn to list answers instead of finding one"
+            remedy = "Read one final answer, the last, and score a list as wrong"
+            yield Finding("warning", "guessing", f"{text} scores {guessing.mean:.3f}", reason, remedy)
             break
     plain, others = scores.get("right, after a sentence"), scores.get("right, after other candidates")
     if plain and others and plain.mean >= halfway > others.mean + noise:
-        yield Finding(
-            "warning",
-            "reads_too_early",
-            f"A right answer after other candidates scores {others.mean:.3f} instead of {plain.mean:.3f}",
-            "answers that reason before the result name other numbers or letters first",
-            "Read the last answer, not the first",
-        )
+        summary = f"A right answer after other candidates scores {others.mean:.3f} instead of {plain.mean:.3f}"
+        reason = "answers that reason before the result name other numbers or letters first"
+        remedy = "Read the last answer, not the first"
+        yield Finding("warning", "reads_too_early", summary, reason, remedy)
     markers, base = scores.get("format without an answer"), scores.get("off the point")
     if markers and base and markers.mean - base.mean >= _MARKER_SHARE * (right.mean - base.mean) + noise:
-        yield Finding(
-            "warning",
-            "markers_score",
-            f"Formatting alone, without an answer, scores {markers.mean:.3f}; right answers score {right.mean:.3f}",
-            "a model learns the markers first, and may stay there",
-            "Give less credit for formatting, or give it only with a right answer (.gate)",
+        summary = (
+            f"Formatting alone, without an answer, scores {markers.mean:.3f}; right answers score {right.mean:.3f}"
         )
+        reason = "a model learns the markers first, and may stay there"
+        remedy = "Give less credit for formatting, or give it only with a right answer (.gate)"
+        yield Finding("warning", "markers_score", summary, reason, remedy)
 
 
 def length_findings(
@@ -293,13 +252,10 @@ def length_findings(
         gains = [(value - base, len(probe.answer), value, base) for probe, value, base in pairs if base is not None]
         gain, length, value, base = max(gains, default=(0.0, 0, 0.0, 0.0))
         if gain >= _MARKER_SHARE * (right.mean - wrong.mean) + noise + SAME:
-            yield Finding(
-                "warning",
-                "length_scores",
-                f"A wrong answer of {length:,} characters after {text} scores {value:.3f} instead of {base:.3f}",
-                "a model learns to write more, be it right or wrong",
-                "Give credit for length only with a right answer (.gate), or less of it",
-            )
+            summary = f"A wrong answer of {length:,} characters after {text} scores {value:.3f} instead of {base:.3f}"
+            reason = "a model learns to write more, be it right or wrong"
+            remedy = "Give credit for length only with a right answer (.gate), or less of it"
+            yield Finding("warning", "length_scores", summary, reason, remedy)
             return
 
 
@@ -307,13 +263,10 @@ def speed_findings(trial: Trial) -> Iterator[Finding]:
     """Yield a finding if an invocation took more than half of the timeout."""
     slowest, timeout = trial.slowest, trial.target.timeout
     if slowest > timeout / 2:
-        yield Finding(
-            "warning",
-            "slow",
-            f"An invocation took {slowest:.1f} s of the {timeout:g} s that the function may take",
-            "the number of rollouts that the service sends at once is not documented",
-            "Raise the function's timeout (900 s at most), or make the reward faster or async",
-        )
+        summary = f"An invocation took {slowest:.1f} s of the {timeout:g} s that the function may take"
+        reason = "the number of rollouts that the service sends at once is not documented"
+        remedy = "Raise the function's timeout (900 s at most), or make the reward faster or async"
+        yield Finding("warning", "slow", summary, reason, remedy)
 
 
 def output_findings(trial: Trial, records: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
@@ -321,13 +274,9 @@ def output_findings(trial: Trial, records: Sequence[Mapping[str, Any]]) -> Itera
     printed = "\n".join(batch.outcome.printed for batch in trial.batches)
     prompts = map(_last_message, records)
     if any(len(text) > 20 and text[:200] in printed for text in prompts):  # noqa: PLR2004 - shorter text may be a chance
-        yield Finding(
-            "warning",
-            "prints_event",
-            "The function prints the event",
-            "prompts and answers end up in its log, and printing takes time",
-            "Remove the print",
-        )
+        reason = "prompts and answers end up in its log, and printing takes time"
+        remedy = "Remove the print"
+        yield Finding("warning", "prints_event", "The function prints the event", reason, remedy)
     rates = [
         (probe, scored.metrics.get(ERROR_METRIC, 0.0))
         for batch in trial.batches
@@ -336,23 +285,18 @@ def output_findings(trial: Trial, records: Sequence[Mapping[str, Any]]) -> Itera
     ]
     failed = [probe for probe, rate in rates if rate > 0]
     if failed:
-        yield Finding(
-            "error",
-            "reward_errors",
+        summary = (
             f"The reward raised for {fmean(rate for _, rate in rates):.0%} of ordinary answers, which then got the "
-            "floor",
-            f"the handler keeps the batch, but a run would learn from made-up scores{_first_error(printed)}",
-            f"Call the reward itself on one of them to see why, such as {_describe_probe(trial, failed[0])}",
+            "floor"
         )
+        reason = f"the handler keeps the batch, but a run would learn from made-up scores{_first_error(printed)}"
+        remedy = f"Call the reward itself on one of them to see why, such as {_describe_probe(trial, failed[0])}"
+        yield Finding("error", "reward_errors", summary, reason, remedy)
 
     if any(scored.metrics.get(LOG_ERROR_METRIC, 0.0) > 0 for batch in trial.batches for scored in batch.scored):
-        yield Finding(
-            "warning",
-            "not_recorded",
-            "The function could not record its rollouts",
-            f"scores are not affected{_first_error(printed, 'the rollouts were not recorded: ')}",
-            "Check its bucket and role with access.doctor(client, reward=…), and read its log",
-        )
+        reason = f"scores are not affected{_first_error(printed, 'the rollouts were not recorded: ')}"
+        remedy = "Check its bucket and role with access.doctor(client, reward=…), and read its log"
+        yield Finding("warning", "not_recorded", "The function could not record its rollouts", reason, remedy)
 
 
 def _first_error(printed: str, start: str = "rollouts got the floor; first error: ") -> str:

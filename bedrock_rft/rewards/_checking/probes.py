@@ -48,17 +48,11 @@ class Probe:
 
 @dataclass(frozen=True)
 class AnswerKey:
-    """The right answers to a sample of records.
-
-    Attributes:
-        rights: the right answer to each record; None if there is none.
-        texts: the core of each right answer, without the form around it.
-        form: the form around the core; None if `gold` wrote the answers.
-    """
+    """The right answers to a sample of records; None for a record without one."""
 
     rights: Sequence[str | None]
-    texts: Sequence[str | None]
-    form: AnswerForm | None = None
+    texts: Sequence[str | None]  # without the form around them
+    form: AnswerForm | None = None  # None if `gold` wrote the answers
 
     @classmethod
     def from_gold(cls, records: Sequence[Mapping[str, Any]], rows: Sequence[str], gold: Gold) -> AnswerKey:

@@ -27,14 +27,7 @@ _PACKAGE = "bedrock_rft.rewards"
 
 @dataclass(frozen=True)
 class Sources:
-    """Sources of a Lambda function, the handler setting, and the settings that the reward needs.
-
-    Attributes:
-        files: the contents by name.
-        direct: whether Lambda calls the user's own object, which then has to be a handler.
-        notebooks: for each module written from a notebook, the notebook's global names and the names whose values have
-            to be the same in the package.
-    """
+    """Sources of a Lambda function, the handler setting, and the settings that the reward needs."""
 
     files: dict[str, bytes]
     handler: str = "lambda_function.lambda_handler"
@@ -43,10 +36,11 @@ class Sources:
     timeout: int = 300
     memory: int = 512
     record: RolloutLog | None = None
-    direct: bool = False
+    direct: bool = False  # Lambda calls the user's own object, which then has to be a handler
     notebooks: dict[str, tuple[Mapping[str, Any], list[str]]] = field(
         default_factory=dict[str, "tuple[Mapping[str, Any], list[str]]"]
     )
+    """By module: a notebook's global names, and the names whose values have to be the same in the package."""
 
 
 def write_reward_sources(handler: Handler) -> Sources:
@@ -86,18 +80,12 @@ def write_function_sources(function: Callable[..., Any], record: RolloutLog | No
 
 
 class _Writer:
-    """Writes a reward as an expression, with a statement for each of its leaves, and the modules that it needs.
-
-    Attributes:
-        modules: for each module of which a part is packaged, by the id of its global names: its name in the package,
-            its source, and the names that are needed.
-        imports: the names of this package that the entry point needs.
-        lines: the statements for the leaves.
-    """
+    """Writes a reward as an expression, with a statement for each of its leaves, and the modules that it needs."""
 
     def __init__(self) -> None:
         self.modules: dict[int, tuple[str, ModuleSource, list[str]]] = {}
-        self.imports: set[str] = set()
+        """By the id of its global names, a module's name in the package, its source, and the names that are needed."""
+        self.imports: set[str] = set()  # the names of this package that the entry point needs
         self.lines: list[str] = []
         self._names: dict[int, str] = {}
 

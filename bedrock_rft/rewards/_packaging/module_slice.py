@@ -44,24 +44,16 @@ class Statement:
 
 @dataclass(frozen=True)
 class ModuleSource:
-    """The top-level statements of a module.
-
-    Attributes:
-        module: the module's name.
-        space: its current global names.
-        notebook: whether it consists of notebook cells, which run in any order.
-        future: whether it has `from __future__ import annotations`.
-        bindings: the statements that bind each name, in order. In a notebook, those of the last cell that binds it, and
-            earlier ones if that cell uses the earlier value.
-        changes: the location of a top-level statement that changes the value of a name in place.
-    """
+    """The top-level statements of a module, or of a notebook, whose cells run in any order."""
 
     module: str
-    space: Mapping[str, Any]
+    space: Mapping[str, Any]  # its current global names
     notebook: bool
-    future: bool = False
+    future: bool = False  # it has `from __future__ import annotations`
     bindings: dict[str, list[Statement]] = field(default_factory=dict[str, list[Statement]])
+    """The statements that bind each name. In a notebook, those of the last cell, and earlier ones if it uses them."""
     changes: dict[str, str] = field(default_factory=dict[str, str])
+    """The location of a top-level statement that changes the value of a name in place."""
 
 
 def read_source(space: Mapping[str, Any], label: str) -> ModuleSource:

@@ -135,10 +135,7 @@ def package(
 
 
 def write_sources(reward: object, folder: Path) -> None:
-    """Write the sources of a reward that is an object into a folder, without its requirements.
-
-    The entry point is `lambda_handler` in `lambda_function.py`.
-    """
+    """Write the sources of a reward that is an object, with `lambda_function.lambda_handler`, into a folder."""
     sources = _collect_sources(reward)
     for name, content in sources.files.items():
         (folder / name).write_bytes(content)

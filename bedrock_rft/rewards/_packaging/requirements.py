@@ -201,10 +201,7 @@ def _read_files(folder: Path) -> list[tuple[str, bytes]]:
 
 
 def check_releases(requirements: Sequence[str], files: Mapping[str, bytes]) -> None:
-    """Raise `ConfigurationError` if a requirement is not in the files, or a dependency is not among the requirements.
-
-    The version of a dependency that is not named could change.
-    """
+    """Raise `ConfigurationError` if a requirement is not in the files, or a dependency has no pinned version."""
     named = {requirement_name(requirement): requirement.partition("==")[2] for requirement in requirements}
     folders = {name.split("/")[0] for name in files}
     releases = [folder[: -len(".dist-info")].rpartition("-") for folder in folders if folder.endswith(".dist-info")]

@@ -27,11 +27,8 @@ def run_until(
 
     In the main thread, a timer signal interrupts the work. It is not moved to another thread, because rewards and
     libraries that set alarms need the main thread. In other threads and on Windows, it runs in a daemon thread, which
-    is abandoned at the deadline. Calls may be nested: the earliest deadline counts.
-
-    `deadline` is a time by `time.monotonic()`, or None to wait for as long as it takes. `interval` is the time in
-    seconds between interruptions of work that does not end after the first one. `new_thread` uses a daemon thread
-    in every case, for a caller whose thread runs an event loop.
+    is abandoned at the deadline (by `time.monotonic()`). Calls may be nested: the earliest deadline counts. `interval`
+    is the time in seconds between interruptions of work that does not end after the first one.
     """
     seconds = None if deadline is None else max(0.001, deadline - time.monotonic())
     if new_thread or (seconds is not None and not _can_interrupt()):

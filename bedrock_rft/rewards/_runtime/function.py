@@ -18,17 +18,11 @@ RewardFunction: TypeAlias = Callable[[Rollout], "Grade | Awaitable[Grade]"]
 
 @dataclass(frozen=True, eq=False)
 class Function(Leaf):
-    """A reward made by `@reward` from a function of one rollout.
-
-    Attributes:
-        function: the function.
-        name: the name in `metrics_list`.
-        weights: the weights of the parts if the function returns a mapping; parts without a weight do not count.
-    """
+    """A reward made by `@reward` from a function of one rollout."""
 
     function: RewardFunction
     name: str
-    weights: Mapping[str, float] = field(default_factory=dict[str, float])
+    weights: Mapping[str, float] = field(default_factory=dict[str, float])  # parts without a weight do not count
 
     def __post_init__(self) -> None:
         super().__post_init__()

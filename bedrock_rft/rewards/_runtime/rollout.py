@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any, SupportsFloat, TypedDict, cast
+from typing import Any, TypedDict, cast
 
 ERROR_METRIC = "reward_error"
 """Name of the metric that is 1 for a rollout that could not be scored and 0 for every other rollout."""
@@ -170,17 +170,9 @@ def encodable(value: Any) -> Any:
 
 
 def finite_float(value: object, label: str) -> float:
-    """Convert a number of any type to a finite float.
-
-    Args:
-        value: the number.
-        label: the name of the value in the error.
-
-    Raises:
-        ValueError: `value` is not a number, or is not finite.
-    """
+    """Convert a number of any type to a finite float. Raises `ValueError`, which names it by its label, for others."""
     if isinstance(value, (bool, Real)) or (hasattr(value, "__float__") and not isinstance(value, (str, bytes))):
-        result = float(cast("SupportsFloat", value))
+        result = float(cast("Any", value))
         if math.isfinite(result):
             return result
         raise ValueError(f"{label} is {result}, not a finite number")

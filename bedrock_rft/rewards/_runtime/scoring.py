@@ -122,8 +122,7 @@ class _Batch:
     def run(self, concurrency: int) -> None:
         """Score the entries in a new event loop, and return soon after the end, even if something still runs.
 
-        Tasks are cancelled at the end. If one blocks the loop, it is interrupted after the grace period, so that
-        others can end. After twice the grace period, the loop itself is interrupted.
+        If a task blocks the loop, it is interrupted after the grace period; after twice that time, the loop itself is.
         """
         import asyncio
         from concurrent.futures import ThreadPoolExecutor

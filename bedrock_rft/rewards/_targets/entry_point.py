@@ -44,11 +44,7 @@ class InProcessTarget:
         return fingerprint_object(self._reward)
 
     def call(self, event: object) -> Any:
-        """Call the function with a copy of the event made through JSON, and let it print.
-
-        Raises:
-            RewardError: it raised, or exceeded the timeout.
-        """
+        """Call the function with a copy of the event. Raises `RewardError` if it raised or exceeded the timeout."""
         copy = json.loads(json.dumps(event))
         results: list[Any] = []
         failures: list[BaseException] = []

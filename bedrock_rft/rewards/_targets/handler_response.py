@@ -10,10 +10,10 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, NoReturn, cast
 
 from bedrock_rft.errors import RewardError
+from bedrock_rft.rewards._targets.subprocess_worker import convert_decimal
 
 MAX_RESPONSE_BYTES = 6 * 1024 * 1024
 """Lambda's quota for an event and for a response."""
@@ -43,7 +43,7 @@ def parse_response(result: object) -> list[Any]:
     """Return a handler's result as it arrives after Lambda sent it as JSON."""
     _check_type(result)
     try:
-        text = json.dumps(result, ensure_ascii=False, default=_decimal)
+        text = json.dumps(result, ensure_ascii=False, default=convert_decimal)
         value = cast("list[Any]", json.loads(text))
         size = len(text.encode())  # a lone surrogate would end the process in Lambda
     except (TypeError, ValueError, RecursionError) as error:
@@ -58,13 +58,6 @@ def parse_response(result: object) -> list[Any]:
             code="too_large",
         )
     return value
-
-
-def _decimal(value: object) -> float:
-    # Lambda's runtime makes this one conversion.
-    if isinstance(value, Decimal):
-        return float(value)
-    raise TypeError(f"{type(value).__name__} is not a JSON value")
 
 
 def _check_type(result: object) -> None:

@@ -185,13 +185,13 @@ def _respond(entry: Any, event: Any, seconds: float) -> dict[str, Any] | bytes:
     if isinstance(result, bytes):
         return {"kind": "bytes", "printed": printed}
     try:
-        return json.dumps({"result": result, "printed": printed}, default=_decimal).encode()
+        return json.dumps({"result": result, "printed": printed}, default=convert_decimal).encode()
     except BaseException as error:  # noqa: BLE001 - objects may raise anything while they are encoded
         return {"failed": "not_json", "text": f"{type(error).__name__}: {error}"[:500], "printed": printed}
 
 
-def _decimal(value: object) -> float:
-    # Lambda's runtime makes this one conversion.
+def convert_decimal(value: object) -> float:
+    """Make the one conversion to JSON that Lambda's runtime makes."""
     if isinstance(value, Decimal):
         return float(value)
     raise TypeError(f"{type(value).__name__} is not a JSON value")

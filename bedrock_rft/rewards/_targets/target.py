@@ -26,18 +26,11 @@ _CONNECTION_ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of one invocation.
-
-    Attributes:
-        result: the returned value; None if the invocation failed.
-        seconds: the duration of the invocation.
-        printed: the function's output as far as it is known, shortened.
-        error: why there is no result; None if there is one.
-    """
+    """The outcome of one invocation: the returned value, or the error."""
 
     result: Any
     seconds: float
-    printed: str = ""
+    printed: str = ""  # the function's output as far as it is known, shortened
     error: RewardError | None = None
 
     def unwrap(self) -> Any:

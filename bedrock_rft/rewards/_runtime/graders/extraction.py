@@ -80,22 +80,14 @@ def after_marker(text: str, marker: str = "####") -> str | None:
 
 
 class FinalAnswer(str):
-    """The final answer as text.
-
-    Attributes:
-        marked: whether a marker, a box or a tag delimits it. Otherwise it is the whole text after the thoughts.
-    """
+    """The final answer as text."""
 
     __slots__ = ("marked",)
-    marked: bool
+    marked: bool  # a marker, a box or a tag delimits it; otherwise it is the whole text after the thoughts
 
 
 def find_final_answer(text: str) -> FinalAnswer:
-    r"""Return the final answer, with a note of whether something delimits it.
-
-    It is the text after the last `####`, otherwise the content of the last `\boxed{…}` with a minus sign before it,
-    otherwise everything after the thoughts. If there is `<answer>…</answer>`, the search is limited to the last one.
-    """
+    """Return the final answer, as `final_answer` describes, with a note of whether something delimits it."""
     text = strip_thoughts(text)
     tag = None
     for match in _ANSWER_TAG.finditer(text):

@@ -21,17 +21,10 @@ _MISSING = object()
 
 
 def find_json(text: str, *, last: bool = False) -> Any:
-    """Return the JSON value in a text, without a reasoning model's thoughts.
+    """Return the JSON value in a text, without a reasoning model's thoughts. Raises `ValueError` if there is none.
 
     It is the whole text, otherwise the last fenced block that is JSON, otherwise the longest object or array in the
-    text; of several with the same length, the last one. The search is limited to `<answer>…</answer>` if there is one.
-
-    Args:
-        text: the text.
-        last: prefer the last object or array to the longest.
-
-    Raises:
-        ValueError: there is none.
+    text, or the `last`. The search is limited to `<answer>…</answer>` if there is one.
     """
     text = strip_thoughts(text[-_MAX_CHARACTERS:])
     inside, closed, _ = text.rpartition("<answer>")[2].partition("</answer>")

@@ -40,11 +40,7 @@ def with_dependencies(*names: str) -> tuple[str, ...]:
 
 
 def metric_function(metric: str) -> Callable[[str, str], float]:
-    """Return the function that compares a text with a reference, from 0 to 1.
-
-    Raises:
-        ImportError: the library is not installed.
-    """
+    """Return the function that compares a text with a reference, from 0 to 1."""
     try:
         return _METRIC_FUNCTIONS.get(metric, _rouge)(metric)
     except ImportError as error:

@@ -27,11 +27,7 @@ _OPERATIONS: dict[str, Callable[[str, str], bool]] = {
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _Templated(Leaf):
-    """A grader that compares two texts made from templates.
-
-    A variable that the answer lacks, such as a field of `sample.output_json`, scores 0. One that the record lacks is an
-    error.
-    """
+    """A grader of two texts made from templates. A variable that the answer lacks scores 0."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

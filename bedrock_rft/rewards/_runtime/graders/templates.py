@@ -67,11 +67,9 @@ def validate_template(template: str) -> None:
 
 
 def render(template: str, sample: Mapping[str, Any], item: Mapping[str, Any]) -> str:
-    """Fill in a template. Text is inserted as it is, any other value as JSON.
+    """Fill in a template, with other values than text as JSON.
 
-    Raises:
-        MissingFromSampleError: the answer lacks a variable.
-        ValueError: the record lacks a variable.
+    Raises `MissingFromSampleError` if the answer lacks a variable, and `ValueError` if the record does.
     """
     return _SLOT.sub(lambda slot: json_text(_look_up(slot.group(1), sample, item)), template)
 
