@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
-from typing import Any, Protocol
+from typing import Any
 
 from jiter import from_json
 
@@ -33,21 +33,13 @@ _LOOKS_SECRET = warning(
 )
 
 
-class _Digest(Protocol):
-    """A hash object of `hashlib`."""
-
-    def update(self, data: bytes, /) -> None:
-        """Hash the next bytes."""
-        ...
-
-
 class DatasetCheck:
     """A check in progress: `feed` it the file from its first byte to its last, then call `finish`."""
 
     def __init__(
-        self, name: str, *, limits: Limits | None = None, limit: int = 20, digests: Sequence[_Digest] = ()
+        self, name: str, *, limits: Limits | None = None, limit: int = 20, digests: Sequence[Any] = ()
     ) -> None:
-        """Start a check that keeps `limit` problems of each rule, and updates `digests` with every byte."""
+        """Start a check that keeps `limit` problems of each rule, and updates hashes of `hashlib` with every byte."""
         if type(limit) is not int or limit < 1:
             raise ConfigurationError(f"limit={limit!r} is not valid. Give the number of problems to keep of each rule.")
         if limits is not None and not isinstance(limits, Limits):

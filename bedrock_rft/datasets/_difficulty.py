@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any, Literal, TypeAlias
 
 from bedrock_rft._core.buckets import Bucket, bucket_function
@@ -70,9 +70,7 @@ class PromptDifficulty(ShortRepr):
     @property
     def spread(self) -> float:
         """The standard deviation of the rewards; 0 for one answer."""
-        mean = self.mean
-        squares = math.fsum((reward - mean) ** 2 for reward in self.rewards)
-        return math.sqrt(squares / (self.samples - 1)) if self.samples > 1 else 0.0
+        return stdev(self.rewards) if self.samples > 1 else 0.0
 
 
 @dataclass(frozen=True)

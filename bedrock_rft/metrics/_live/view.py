@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from importlib.util import find_spec
-from typing import Any, TextIO, get_args
+from typing import TextIO, get_args
 
+from bedrock_rft._core.progress import in_notebook
 from bedrock_rft.errors import ConfigurationError, MissingExtraError
 from bedrock_rft.metrics._live import Style
 from bedrock_rft.metrics._live.lines import Json, Plain, View
@@ -17,7 +18,7 @@ def view(style: Style, file: TextIO | None) -> View:
     if style not in get_args(Style):
         raise ConfigurationError(f"style must be one of {', '.join(get_args(Style))}.")
     if style == "auto":
-        style = "notebook" if file is None and _in_notebook() else _style_for(file or sys.stdout)
+        style = "notebook" if file is None and in_notebook() else _style_for(file or sys.stdout)
     if style == "notebook":
         try:
             from bedrock_rft.metrics._live.notebook import Notebook
@@ -39,10 +40,3 @@ def _style_for(stream: TextIO | None) -> Style:
     except ValueError:  # the stream is closed
         terminal = False
     return "terminal" if terminal and find_spec("rich") is not None else "plain"
-
-
-def _in_notebook() -> bool:
-    """Check if the code runs in a notebook kernel. IPython in a terminal does not count."""
-    module: Any = sys.modules.get("IPython")
-    shell = module.get_ipython() if module is not None else None
-    return getattr(shell, "kernel", None) is not None

@@ -109,8 +109,15 @@ class _Translator:
             "string_check": lambda: StringCheck(grader["input"], grader["reference"], grader["operation"], name=named),
             "text_similarity": lambda: self._similarity(grader, label, named),
             "python": lambda: PythonGrader(grader["source"], packages=_packages(grader["source"]), name=named),
-            "score_model": lambda: self._score_model(grader, label, named),
-            "label_model": lambda: self._label_model(grader, label, named),
+            "score_model": lambda: ScoreModel(
+                **self._model_settings(grader, label), scale=tuple(grader.get("range") or (0, 1)), name=named
+            ),
+            "label_model": lambda: LabelModel(
+                **self._model_settings(grader, label),
+                labels=grader["labels"],
+                passing_labels=grader["passing_labels"],
+                name=named,
+            ),
             "multi": lambda: self._multi(grader, label),
         }
         try:
@@ -125,15 +132,6 @@ class _Translator:
         if metric in _OTHER_METRICS:
             _refuse(label, f"the metric {metric!r} is not available: {_OTHER_METRICS[metric]}", "Change the metric")
         return Similarity(metric, grader["input"], grader["reference"], name=name)
-
-    def _score_model(self, grader: Mapping[str, Any], label: str, name: str) -> Reward:
-        low, high = grader.get("range") or (0, 1)
-        settings = self._model_settings(grader, label)
-        return ScoreModel(**settings, scale=(low, high), name=name)
-
-    def _label_model(self, grader: Mapping[str, Any], label: str, name: str) -> Reward:
-        settings = self._model_settings(grader, label)
-        return LabelModel(**settings, labels=grader["labels"], passing_labels=grader["passing_labels"], name=name)
 
     def _multi(self, grader: Mapping[str, Any], label: str) -> Reward:
         graders = grader["graders"]

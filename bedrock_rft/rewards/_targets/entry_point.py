@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, TextIO, cast
 
 from bedrock_rft.errors import ConfigurationError, RewardError
+from bedrock_rft.rewards._runtime.deadline import run_until
 from bedrock_rft.rewards._runtime.reward import Reward
 from bedrock_rft.rewards._targets.fingerprint import fingerprint_object
 from bedrock_rft.rewards._targets.subprocess_worker import LambdaContext, describe_exception, signature_fault
@@ -56,9 +57,7 @@ class InProcessTarget:
                 failures.append(error)
 
         # A thread cannot be stopped. One that exceeds the timeout continues as a daemon, and its result is not read.
-        thread = threading.Thread(target=run, name="local-reward", daemon=True)
-        thread.start()
-        thread.join(self.timeout)
+        run_until(run, time.monotonic() + self.timeout, new_thread=True)
         if failures:
             raise handler_error("raised", describe_exception(failures[0])) from failures[0]
         if not results:
