@@ -110,7 +110,9 @@ class _Translator:
             "text_similarity": lambda: self._similarity(grader, label, named),
             "python": lambda: PythonGrader(grader["source"], packages=_packages(grader["source"]), name=named),
             "score_model": lambda: ScoreModel(
-                **self._model_settings(grader, label), scale=tuple(grader.get("range") or (0, 1)), name=named
+                **self._model_settings(grader, label),
+                scale=cast("tuple[float, float]", tuple(grader.get("range") or (0, 1))),
+                name=named,
             ),
             "label_model": lambda: LabelModel(
                 **self._model_settings(grader, label),
