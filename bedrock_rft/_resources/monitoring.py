@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from bedrock_rft.costs._limits import CostLimits
     from bedrock_rft.metrics import Comparison, Metrics, RankedCheckpoint, Thresholds
     from bedrock_rft.metrics._live import Style
-    from bedrock_rft.metrics._live.state import Change, ShownRollout, State
+    from bedrock_rft.metrics._live.state import Change, State
     from bedrock_rft.trackers import Tracker
 
 
@@ -53,7 +53,7 @@ class LatestRollouts(Protocol):
 
     problem: str
 
-    def __call__(self) -> Sequence[ShownRollout]: ...
+    def __call__(self) -> Sequence[Any]: ...
 
 
 class AsyncMonitoring(AsyncResource):
