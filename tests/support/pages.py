@@ -15,7 +15,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import io
-import json
 import os
 import re
 import shlex
@@ -36,7 +35,7 @@ JOB = frozenset({"JOB", "ftjob-…"})
 """Words in commands that stand for the id of the page's last job."""
 
 DATA = frozenset({"dockerfile", "json", "powershell", "sql", "toml", "yaml"})
-"""Languages of files that are shown; JSON is parsed. `test_rollouts_queries.py` runs the SQL."""
+"""Languages of files; `test_page_blocks.py` checks them, and `test_rollouts_queries.py` runs the SQL."""
 
 BUILT = frozenset({"{eval-rst}", "{generated}", "{root-file}", "{toctree}"})
 """Directives of the site."""
@@ -120,9 +119,6 @@ class Page:
             self._python(block)
         elif language in {"sh", "console"} and block.kind != "sh no-run":
             self._shell(block)
-        elif language == "json":
-            for line in block.text.splitlines():
-                json.loads(line)
         elif language == "text":
             if previous == "python" or (previous.startswith("sh") and previous != "sh no-run"):
                 assert matches(block.text, self.printed), f"line {block.line} shows other output:\n{self.printed}"
