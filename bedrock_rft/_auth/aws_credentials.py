@@ -170,7 +170,10 @@ def _unresolved(error: Exception, origin: str) -> ConfigurationError:
             f"{named[0]} names the profile '{sanitize_line(named[1], 80)}', which does not exist. Unset the variable, "
             "or set it to a profile of the AWS configuration."
         )
-    remedy = " Run 'aws sso login' again." if "SSO" in name or "Token" in name else ""
+    remedy = ""
+    if "SSO" in name or "Token" in name:
+        profile = re.search(r"profile '([^']+)'", origin)
+        remedy = f" Run 'aws sso login{f' --profile {profile[1]}' if profile else ''}' again."
     return ConfigurationError(f"The AWS credentials could not be resolved: {name}: {text}.{remedy}")
 
 

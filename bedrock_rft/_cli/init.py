@@ -29,4 +29,5 @@ def init(folder: str) -> None:
         note(f"  cd {folder}")
     note("  bedrock-rft data check train.jsonl")
     note("  bedrock-rft reward check reward.py train.jsonl")
+    note("  bedrock-rft rehearse train.jsonl --reward reward.py")
     note("  bedrock-rft jobs create run.toml --dry-run")

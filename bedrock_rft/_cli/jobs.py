@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 import time
 from typing import Any
 
@@ -293,9 +292,7 @@ def metrics(job: str, csv_file: str | None) -> None:
     elif form == "jsonl":
         show_list(found, {})
     else:
-        title, *rows = str(found).splitlines()
-        del title  # it is shortened; the whole title is printed below
-        show(found, text="\n".join([*textwrap.wrap(found.title, 80, subsequent_indent="  "), *rows]), ids=[job])
+        show(found, text=str(found), ids=[job])
 
 
 @jobs.command("health", shape='{"title", "findings", "verdict", "ok"}')

@@ -117,16 +117,23 @@ def stop(port: int | None) -> None:
                 stopped.append({"url": known["url"], "pid": known["pid"]})
     show(stopped, text="\n".join(f"Stopped {one['url']}." for one in stopped) or "No service was running.",
          ids=[str(one["pid"]) for one in stopped])  # fmt: skip
+    if {one["url"] for one in stopped} & set(os.environ.values()):
+        note("The variables of this shell still name it. Open a new shell before you use AWS.")
 
 
 def _detach() -> Mapping[str, str]:
     """Start this command in the background, and return the variables that it prints."""
-    folder = _folder()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    name = os.urandom(6).hex()
+    folder, name = _folder(), os.urandom(6).hex()
     state, log = folder / f"{name}.json", folder / f"{name}.log"
     arguments = [one for one in sys.argv[1:] if one != "--detach"]
-    process = start("bedrock_rft", [*arguments, "--state", str(state), "--format", "json"], log=log)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        process = start("bedrock_rft", [*arguments, "--state", str(state), "--format", "json"], log=log)
+    except OSError as error:
+        raise click.UsageError(
+            f"The log of the service cannot be written to {folder}: {error.strerror}. Set XDG_CACHE_HOME to a folder "
+            "that can be written."
+        ) from None
     assert process.stdout is not None  # noqa: S101 - it is a pipe
     line = process.stdout.readline()
     process.stdout.close()

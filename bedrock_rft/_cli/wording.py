@@ -38,6 +38,7 @@ _FUNCTION = re.compile(rf"\b(?:bedrock_rft\.)?({'|'.join(map(re.escape, _FUNCTIO
 _METHOD = re.compile(r"\bclient\.(\w+)\.(\w+)\b(?!\()")
 
 _SENTENCES = {
+    "or pass api_key=…, profile=… or credentials=…": "or pass --profile",
     "Write the file with json.dumps or datasets.write": "Write one JSON object per line, with a JSON library",
     "datasets.write('train.jsonl', datasets.convert(…))": "bedrock-rft data convert FILE --to train.jsonl",
     "datasets.write(path, datasets.convert(…))": "bedrock-rft data convert FILE --to train.jsonl",

@@ -226,6 +226,7 @@ def parse_response(model: type[P], response: Response, request: Request, config:
         problem = f"is JSON that ends too early, after {len(response.content)} bytes: it begins with {excerpt!r}"
         advice = " The response was truncated on its way, by a proxy for example. Try again."
     elif _is_html(response.content.decode("utf-8", "replace")):
+        problem = f"is {excerpt}, not a response of the service"
         advice = " A proxy or a log-in page may have answered: check base_url and the network."
     host = urlsplit(config.base_url).netloc
     text = f"{request.summary}: HTTP {response.status} from {host} {problem}{_request_note(response)}.{advice}"

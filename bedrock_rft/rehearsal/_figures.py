@@ -265,7 +265,7 @@ class Load(ShortRepr):
 
     def findings(self) -> list[Finding]:
         """Return one finding: whether the slowest invocation stays within the function's timeout."""
-        assumption = f"with {self.invocation_size} rollouts per invocation, which is an assumption"
+        assumption = f"this assumes {self.invocation_size} rollouts per invocation"
         summary = f"The slowest invocation takes about {format_duration(self.call_seconds)} of {self.timeout:g} s"
         if self.call_seconds > self.timeout:
             remedy = "Make the reward faster or async, or raise the function's timeout (900 s at most)"

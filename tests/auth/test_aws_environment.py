@@ -168,6 +168,16 @@ def test_the_error_hides_the_output_of_a_credential_process(script: str, config:
         chained = chained.__cause__ or chained.__context__
 
 
+@pytest.mark.parametrize("session", ["", "sso_session = corp\n[sso-session corp]\n"])
+def test_the_error_for_a_missing_sso_token_names_the_command_that_renews_it(session: str, config: Path) -> None:
+    config.write_text(
+        "[profile research]\nsso_account_id = 123456789012\nsso_role_name = Dev\n"
+        f"{session}sso_start_url = https://example.invalid/start\nsso_region = us-west-2\n"
+    )
+    with pytest.raises(ConfigurationError, match=r"Run 'aws sso login --profile research' again\.$"):
+        credentials_of(Client("us-west-2", profile="research", auth="aws")).freeze()
+
+
 def test_a_role_with_mfa_needs_a_terminal(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config.write_text(
         f"[profile base]\naws_access_key_id = {KEY_ID}\naws_secret_access_key = {SECRET}\n"

@@ -33,7 +33,8 @@ def test_init_writes_a_project_whose_parts_fit_together(tmp_path: Path, monkeypa
     folder = tmp_path / "my project"
     assert done.code == 0
     assert sorted(done.out.splitlines()) == sorted(str(Path("my project", path.name)) for path in folder.iterdir())
-    assert len([line for line in done.err.splitlines() if line.startswith("  bedrock-rft ")]) == 3
+    next_steps = [line.split()[1] for line in done.err.splitlines() if line.startswith("  bedrock-rft ")]
+    assert next_steps == ["data", "reward", "rehearse", "jobs"]
     assert command("data", "check", folder / "train.jsonl").code == 0
     checked = command("reward", "check", folder / "reward.py", folder / "train.jsonl", "--size", 5, "-o", "json")
     assert checked.json["ok"]
@@ -108,6 +109,7 @@ def test_jobs(finished_job: str, client: Client) -> None:
     steps = command("jobs", "metrics", finished_job, "-o", "csv").out
     assert len(list(csv.DictReader(io.StringIO(steps)))) == 4
     assert len(command("jobs", "metrics", finished_job, "-o", "jsonl").out.splitlines()) == 4
+    assert command("jobs", "metrics", finished_job).out.count("openai.gpt-oss-20b") == 1
     assert command("jobs", "health", finished_job, "-o", "json").json["ok"]
     compared = command("jobs", "compare", finished_job, finished_job, "--label", "a", "--label", "b", "-o", "json").json
     assert [run["label"] for run in compared["runs"]] == ["a", "b"]
@@ -213,14 +215,19 @@ def test_a_detached_service_is_stopped_or_its_failure_is_shown(tmp_path: Path, m
     with pytest.raises(urllib.error.HTTPError, match="401"):
         urllib.request.urlopen(request)  # noqa: S310 - http
     assert command("local", "stop", "--port", 1, "-o", "json").json == []
-    [stopped] = command("local", "stop", "-o", "json").json
-    assert stopped["url"] == url
+    monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_MANTLE", url)
+    done = command("local", "stop")
+    assert done.out == f"Stopped {url}.\n"
+    assert "The variables of this shell still name it" in done.err
     assert os.name != "posix" or not list((tmp_path / "bedrock_rft" / "local").iterdir())
     assert command("local", "stop").out == "No service was running.\n"
     stale = tmp_path / "bedrock_rft" / "local" / "stale.json"
     stale.write_text(json.dumps({"pid": os.getpid(), "url": "http://127.0.0.1:1/v1"}))
     assert command("local", "stop").out == "No service was running.\n", "the number belongs to this process"
     assert not stale.exists()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    (tmp_path / "file").touch()
+    assert "Set XDG_CACHE_HOME to a folder" in command(*sys.argv[1:]).err
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

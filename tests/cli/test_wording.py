@@ -40,6 +40,7 @@ from bedrock_rft._cli.wording import for_shell, remedy_of
         ),
         ("with the credentials of the key: Client(auth='aws').", "with the credentials of the key: --auth 'aws'."),
         ("or pass client=Client(profile=…).", "or pass --profile."),
+        ("or pass api_key=…, profile=… or credentials=….", "or pass --profile."),
         ("may have fewer: Limits(min_records=1).", "may have fewer: --min-records 1."),
         ("Run `datasets.validate` first.", "Run `bedrock-rft data check` first."),
         ("the function took 3 s", "the function took 3 s"),

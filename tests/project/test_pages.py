@@ -11,6 +11,7 @@ from typing import Any
 
 import generate
 import pytest
+from support.command import command
 from support.pages import Page, blocks, matches
 
 from bedrock_rft import errors
@@ -20,7 +21,6 @@ from bedrock_rft.local import LocalService
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
-REWARD = "arn:aws:lambda:us-west-2:123456789012:function:my-reward"
 RUN = ("python", "sh", "console")
 
 
@@ -49,7 +49,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws: Any) -> Iterato
     """Set up a folder with data, a reward and a job, both kinds of identity, and a fast local service."""
     monkeypatch.chdir(tmp_path)
     example("word_problems")["write"](Path("train.jsonl"), count=120)
-    Path("reward.py").write_bytes((ROOT / "examples" / "reward.py").read_bytes())
+    assert command("reward", "new", "reward.py").code == 0
     Path("run.toml").write_text(
         'model = "openai.gpt-oss-20b"\ntraining_file = "train.jsonl"\nreward = "reward.py"\nreward_name = "my-reward"\n'
     )
@@ -75,7 +75,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws: Any) -> Iterato
 )
 def test_the_code_of_a_page_runs_and_prints_the_output_that_is_shown(page: Path, folder: Path) -> None:
     assert folder.exists()
-    Page(page, {} if page == README else {"REWARD": REWARD}).run()
+    Page(page).run()
 
 
 def test_every_page_names_its_languages() -> None:

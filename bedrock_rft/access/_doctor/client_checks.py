@@ -158,7 +158,8 @@ def check_models(response: Response, models: tuple[str, ...]) -> Iterator[Findin
         else:
             yield Finding("ok", "models", f"'{name}' is served and known to be trainable")
     if not models and trainable:
-        yield Finding("ok", "models", f"{len(served)} models are served; known to be trainable: {', '.join(trainable)}")
+        number = "1 model is" if len(served) == 1 else f"{len(served)} models are"
+        yield Finding("ok", "models", f"{number} served; known to be trainable: {', '.join(trainable)}")
     elif not models:
         summary = "No model that is known to be trainable is served here"
         yield Finding("warning", "models", summary, "", "Check the region, and the project's models.")
