@@ -30,6 +30,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="write the report to this file")
     parser.add_argument("--local", action="store_true", help="use the local service")
     options = parser.parse_args()
+    if options.create_job and not options.reward:
+        parser.error("--create-job needs --reward")
     if options.create_job and not options.local:
         price = Prices.load().find("training", options.model)
         print(f"The job is cancelled at once. Training costs {price}. Whether a cancelled job is billed is not known.")

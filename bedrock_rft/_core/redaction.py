@@ -60,6 +60,8 @@ def redact(text: str) -> str:
 
 
 _NAMED = re.compile(r"\barn:[\w-]+:[\w-]+:[\w-]*:\d{12}:[a-z-]+[:/]([\w+=,.@/:$-]+)")
+_URL_HOST = re.compile(r"\bhttps?://(?:[^\s/@]*@)?([\w.-]+)")
+_PUBLIC_HOST = re.compile(r"localhost|127[.\d]+|(?:.+\.)?(?:amazonaws\.com(?:\.cn)?|amazon\.com|aws)")
 _ACCOUNT_DETAILS = {
     "ACCOUNT": re.compile(r"(?<!\d)\d{12}(?!\d)"),
     "KEY-ID": re.compile(r"\b(?:AKIA|ASIA|AROA|AIDA|AGPA|ANPA|ANVA|AIPA|APKA|ABIA|ACCA)[A-Z0-9]{8,}\b"),
@@ -74,12 +76,14 @@ _ACCOUNT_DETAILS = {
 def redact_account(texts: Sequence[str]) -> list[str]:
     """Replace details of an AWS account, so that texts can be published. Equal values get equal replacements.
 
-    Replaced are account ids, names of resources in ARNs and wherever else they occur, ids of keys and networks,
-    profiles, projects, buckets, email addresses and the home folder.
+    Replaced are account ids, names of resources in ARNs and wherever else they occur, hosts of URLs that are not AWS's
+    or this machine's, ids of keys and networks, profiles, projects, buckets, email addresses and the home folder.
     """
     whole = "\n".join(texts)
     names = [part for found in _NAMED.findall(whole) for part in re.split("[:/]", found)]
     patterns = dict(_ACCOUNT_DETAILS)
+    if hosts := sorted({host for host in _URL_HOST.findall(whole) if not _PUBLIC_HOST.fullmatch(host)}, reverse=True):
+        patterns = {"HOST": re.compile(rf"(?<![\w.-])(?:{'|'.join(map(re.escape, hosts))})(?![\w-])"), **patterns}
     if known := sorted({name for name in names if re.search("[A-Za-z]", name) and name != "$LATEST"}, reverse=True):
         patterns = {"NAME": re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, known))})(?![\w-])"), **patterns}
     for label, pattern in patterns.items():

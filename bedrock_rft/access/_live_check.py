@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol, cast
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from bedrock_rft._auth.identity import Identity
 from bedrock_rft._core.findings import Finding, Findings
@@ -22,14 +22,12 @@ from bedrock_rft._resources.files import Files
 from bedrock_rft._resources.jobs import Jobs
 from bedrock_rft._transport.transport import Request, Response, run_sync
 from bedrock_rft.errors import (
-    BadRequestError,
+    APIStatusError,
     BedrockRFTError,
     BedrockRFTWarning,
     ConfigurationError,
     JobCancelledError,
     JobFailedError,
-    NotFoundError,
-    WaitTimeoutError,
 )
 from bedrock_rft.types.files import File
 from bedrock_rft.types.jobs import Job
@@ -40,6 +38,8 @@ _ROW = re.compile(
 _RECORDS = 100
 _JOBS = "/fine_tuning/jobs"
 _CANCEL_SECONDS = 60.0
+_NOT_ABOUT_THE_FACT = {401, 403, 408, 429, *range(500, 600)}
+"""Statuses that show a missing permission or a busy service, not another behaviour."""
 _FILE = ({"id", "object", "bytes", "created_at", "filename", "purpose", "status"}, {"status_details", "expires_at"})
 _LIST = ({"object", "data", "has_more"}, {"first_id", "last_id"})
 _JOB_FIELDS = {"id", "object", "status", "created_at", "model", "training_file", "method"}
@@ -138,12 +138,14 @@ class _Sequence:
 
     client: _Client
     file_id: str = ""
+    last: str = ""
     name: str = field(default_factory=lambda: f"live-check-{secrets.token_hex(4)}.jsonl")
     content: bytes = field(default_factory=lambda: b"".join(map(_record, range(_RECORDS))))
     problems: list[Finding] = field(default_factory=list[Finding])
     responses: dict[str, Response | Exception] = field(default_factory=dict[str, "Response | Exception"])
 
     def __getitem__(self, name: str) -> Response:
+        self.last = name
         found = self.responses.get(name, _NotSeenError("an earlier request failed"))
         if isinstance(found, Exception):
             raise found
@@ -156,21 +158,23 @@ class _Sequence:
         self.send("wrong path", "/live-check-does-not-exist")
         file = None
         try:
-            with self.step("the file could not be uploaded"):
+            remedy = f"If `bedrock-rft files list` shows {self.name}, delete it."
+            with self.step("the file could not be uploaded", remedy):
                 file = self.client.files.upload(self.content, filename=self.name)
                 self.file_id = file.id
-                self.get("file", f"/files/{file.id}")
+                path = _path("/files", file)
+                self.get("file", path)
                 self.get("files", "/files", purpose="fine-tune", limit=100, order="desc")
                 self.get("one file", "/files", purpose="fine-tune", limit=1)
-                self.get("content", f"/files/{file.id}/content")
+                self.get("content", f"{path}/content")
             if file is not None and reward is not None:
                 self.run_job(file, reward, model)
         finally:
             self.delete(file)
 
-    def get(self, name: str, path: str, **query: Any) -> None:
+    def get(self, name: str, path: str, method: str = "GET", **query: Any) -> None:
         try:
-            self.responses[name] = self.client.request("GET", path, query=query)
+            self.responses[name] = self.client.request(method, path, query=query)
         except BedrockRFTError as error:
             self.responses[name] = error
 
@@ -179,7 +183,7 @@ class _Sequence:
         try:
             transport = cast("Any", self.client)._async._session.transport
             response = run_sync(transport.send(Request("GET", path)))
-            is_busy = response.status in {401, 429} or response.status >= 500  # noqa: PLR2004 - faults of the server
+            is_busy = response.status in _NOT_ABOUT_THE_FACT - {403}
             self.responses[name] = _NotSeenError(f"HTTP {response.status}") if is_busy else response
         except BedrockRFTError as error:
             self.responses[name] = error
@@ -200,20 +204,20 @@ class _Sequence:
                     model, training_file=file, reward=reward, hyperparameters={"n_epochs": 1, "batch_size": 4},
                     metadata={"purpose": "live-check"},
                 )  # fmt: skip
-                self.get("job", f"{_JOBS}/{job.id}")
+                self.get("job", _path(_JOBS, job))
                 self.get("job list", _JOBS, limit=100)
         finally:
             if job is not None:
                 with self.step("the job could not be cancelled", f"Cancel it: `bedrock-rft jobs cancel {job.id}`"):
                     self.cancel(job)
-                self.get("events", f"{_JOBS}/{job.id}/events")
-                self.get("ended job", f"{_JOBS}/{job.id}")
+                self.get("events", f"{_path(_JOBS, job)}/events")
+                self.get("ended job", _path(_JOBS, job))
 
     def cancel(self, job: Job) -> None:
         try:
             self.client.jobs.cancel(job)
             self.client.jobs.wait(job, timeout=_CANCEL_SECONDS, poll_interval=2)
-        except (JobCancelledError, JobFailedError, WaitTimeoutError):
+        except (JobCancelledError, JobFailedError):
             pass  # the comparison shows the status
         except BedrockRFTError:
             if not self.client.jobs.retrieve(job).is_terminal:
@@ -222,16 +226,24 @@ class _Sequence:
     def delete(self, file: File | None) -> None:
         """Delete the file, and any other that a repeated or lost upload left under its name."""
         if file is not None:
-            with self.step(f"the file {file.id} was left behind", f"Delete it: `bedrock-rft files delete {file.id}`"):
-                self.responses["deleted"] = self.client.request("DELETE", f"/files/{file.id}")
-            self.send("gone", f"/files/{file.id}")
+            remedy = f"Delete it: `bedrock-rft files delete {file.id}`"
+            with self.step(f"the file {self.name} may still exist", remedy):
+                self.get("deleted", _path("/files", file), "DELETE")
+                _ = self["deleted"]  # raises the error of that request
+                self.send("gone", _path("/files", file))
+                if isinstance(gone := self.responses["gone"], Response) and gone.ok:
+                    raise BedrockRFTError("It can still be read after the request that deletes it.")
         remedy = f"If `bedrock-rft files list` shows files named {self.name}, delete them."
         with self.step("the list of files could not be read", remedy):
             named = {each.id for each in self.client.files.list(purpose="fine-tune") if each.filename == self.name}
-            if "deleted" in self.responses:
+            if isinstance(self.responses.get("deleted"), Response):
                 self.responses["listed after"] = Response(200, {}, json.dumps(self.file_id in named).encode())
             for other in named - {self.file_id}:
                 self.client.files.delete(other)
+
+
+def _path(parent: str, one: File | Job) -> str:
+    return f"{parent}/{quote(one.id, safe='')}"
 
 
 def _record(number: int) -> bytes:
@@ -251,13 +263,13 @@ def _compare(seen: _Sequence, *, with_job: bool) -> Iterator[Finding]:
         sentence = marked.replace("`", "")
         try:
             holds, value = _CHECKS[fact](seen)
-        except (NotFoundError, BadRequestError) as error:
-            holds, value = False, f"HTTP {error.status}, {error.message}"
         except (BedrockRFTError, _NotSeenError) as error:
-            yield Finding("unknown", fact, f"Could not be compared: {sentence}", str(error))
-            continue
+            if not isinstance(error, APIStatusError) or error.status in _NOT_ABOUT_THE_FACT:
+                yield Finding("unknown", fact, f"Could not be compared: {sentence}", str(error))
+                continue
+            holds, value = False, f"HTTP {error.status}, {error.message}"
         except Exception as error:  # noqa: BLE001 - a response of another form is a difference, not a fault
-            holds, value = False, f"a response of another form ({type(error).__name__}: {error})"
+            holds, value = False, f"{_body(seen[seen.last])} ({type(error).__name__}: {error})"
         reason = f"Seen: {sanitize_line(value, 300)}"
         if known == "unknown" and holds is None:
             yield Finding("ok", fact, f"Not documented: {sentence}", reason)
@@ -281,9 +293,20 @@ def _fields(item: Any, known: tuple[set[str], set[str]]) -> Observation:
     return not missing and not further, "; ".join(filter(None, parts)) or "these fields"
 
 
+def _body(response: Response) -> str:
+    """Describe the form of a body without its values."""
+    try:
+        body = response.json()
+    except ValueError:
+        return f"{len(response.content)} bytes that are not JSON"
+    if isinstance(body, dict):
+        return f"an object with {', '.join(sorted(cast('dict[str, Any]', body))) or 'no fields'}"
+    return "an array" if isinstance(body, list) else f"the JSON value {json.dumps(body)}"
+
+
 def _form(value: object) -> str:
-    """Describe an id without it: each run of six or more letters and digits as its length."""
-    return re.sub(r"[0-9A-Za-z]{6,}", lambda run: f"<{len(run[0])} characters>", str(value))
+    """Describe an id without it: each run with a digit or of six or more characters as its length."""
+    return re.sub(r"[A-Za-z]*\d\w*|[A-Za-z]{6,}", lambda run: f"<{len(run[0])} characters>", str(value))
 
 
 def _equal(value: object, expected: object) -> Observation:
@@ -307,9 +330,10 @@ def _check_models(seen: _Sequence) -> Observation:
 
 
 def _check_request_ids(seen: _Sequence) -> Observation:
-    names = {name for one in seen.responses.values() if isinstance(one, Response) for name in one.headers}
-    found = sorted(names & {"x-request-id", "x-amzn-requestid"})
-    return bool(found), ", ".join(found) or "neither"
+    received = [set(one.headers) for one in seen.responses.values() if isinstance(one, Response)]
+    counts = {name: sum(name in headers for headers in received) for name in ("x-request-id", "x-amzn-requestid")}
+    found = ", ".join(f"{name} in {count} of {len(received)} responses" for name, count in counts.items() if count)
+    return bool(found), found or f"neither in {len(received)} responses"
 
 
 def _check_grader(seen: _Sequence) -> Observation:
@@ -328,12 +352,16 @@ def _check_event_order(seen: _Sequence) -> Observation:
 _CHECKS: Mapping[str, Callable[[_Sequence], Observation]] = {
     "models-listed": _check_models,
     "list-form": lambda seen: _fields(seen["files"].json(), _LIST),
-    "list-limit": lambda seen: (len(_ids(seen["one file"])) <= 1, f"{len(_ids(seen['one file']))} items"),
+    "list-limit": lambda seen: (
+        len(_ids(seen["one file"])) <= 1, f"{len(_ids(seen['one file']))} of at least {len(_ids(seen['files']))} items"
+    ),
     "jobs-limit": lambda seen: (True, f"HTTP {seen['jobs'].status}"),
     "request-id": _check_request_ids,
     "error-form": lambda seen: _fields(seen["missing"].json()["error"], _ERROR),
     "missing-file": lambda seen: _equal(seen["missing"].status, 404),
-    "wrong-path": lambda seen: _equal((seen["wrong path"].status, len(seen["wrong path"].content)), (404, 0)),
+    "wrong-path": lambda seen: _equal(
+        f"HTTP {seen['wrong path'].status} with {len(seen['wrong path'].content)} bytes", "HTTP 404 with 0 bytes"
+    ),
     "file-fields": lambda seen: _fields(seen["file"].json(), _FILE),
     "file-id": lambda seen: (None, _form(seen["file"].json()["id"])),
     "file-status": lambda seen: (None, repr(seen["file"].json()["status"])),
@@ -342,11 +370,17 @@ _CHECKS: Mapping[str, Callable[[_Sequence], Observation]] = {
         [seen["file"].json()[name] for name in ("filename", "purpose")], [seen.name, "fine-tune"]
     ),
     "file-retrieved": lambda seen: (seen["file"].json()["id"] == seen.file_id, f"HTTP {seen['file'].status}"),
-    "file-listed": lambda seen: (None, "listed" if seen.file_id in _ids(seen["files"]) else "not listed"),
-    "file-content": lambda seen: (seen["content"].content == seen.content, f"{len(seen['content'].content)} bytes"),
+    "file-listed": lambda seen: (
+        None, "listed" if seen.file_id in (ids := _ids(seen["files"])) else f"not among the first {len(ids)} files"
+    ),
+    "file-content": lambda seen: (
+        (same := seen["content"].content == seen.content),
+        f"{len(seen['content'].content)} bytes, {'the same' if same else f'not the {len(seen.content)} bytes sent'}",
+    ),
     "file-expiry": lambda seen: (None, f"expires_at is {seen['file'].json().get('expires_at', 'missing')}"),
     "file-deleted": lambda seen: _equal(
-        {**seen["deleted"].json(), "id": None}, {"id": None, "object": "file", "deleted": True}
+        {**seen["deleted"].json(), "id": seen["deleted"].json().get("id") == seen.file_id},
+        {"id": True, "object": "file", "deleted": True},
     ),
     "file-gone": lambda seen: _equal(seen["gone"].status, 404),
     "file-unlisted": lambda seen: (None, "listed" if seen["listed after"].json() else "not listed"),

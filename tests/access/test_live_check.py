@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from support.command import ARN, command, score
@@ -18,6 +20,7 @@ from bedrock_rft.access._live_check import _CHECKS
 from bedrock_rft.errors import APIConnectionError
 from bedrock_rft.local import LocalService, LocalTransport, Service
 
+FILE_ARN = "arn:aws:bedrock:us-west-2:123456789012:file/"
 PAGE = Path(__file__).parents[2] / "docs" / "service-facts.md"
 FACTS = re.findall(
     r"^\| ([a-z0-9-]+) \| (\w+) \| .* \| ?(upload|job|) ?\|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE
@@ -148,12 +151,15 @@ def drop(*names: str) -> Callable[[Any], Any]:
         (on("GET /models", lambda body: {**body, "data": []}), {"models-listed"}),
         (answered("GET /files/.*/content", 200), {"file-content"}),
         (answered("GET /files/.*/content", 404), {"file-content"}),
+        (answered("GET /files/.*/content", 405, b""), {"file-content"}),
+        (answered("GET /files", 422), {"list-form", "list-limit"}),
         (answered("GET /fine_tuning/jobs", 400), {"jobs-limit"}),
         (answered("GET /files/file-live-check.*", 404, b""), {"error-form"}),
         (answered("GET /files/file-live-check.*", 403, b'{"code": "x"}'), {"error-form", "missing-file"}),
         (answered("GET /live-check.*", 404, b"<html>"), {"wrong-path"}),
         (on("DELETE .*", lambda body: {**body, "deleted": 1}), set[str]()),
         (on("DELETE .*", drop("object")), {"file-deleted"}),
+        (answered("DELETE .*", 405, b""), {"file-deleted"}),
         (answered("DELETE .*", 204, b""), {"file-deleted"}),
         (without_headers, {"request-id"}),
         (answered("GET .*", 503), set[str]()),
@@ -165,6 +171,78 @@ def test_each_difference_is_reported_and_stops_nothing(running: Service, change:
     assert different(report) - facts <= {"request", "file-id", "file-status", "file-expiry", "file-listed"}, str(report)
     assert len(report.findings) >= sum(extent == "upload" for _, _, extent in FACTS)
     assert any(sent.startswith("DELETE /files/local-") for sent in transport.sent)
+
+
+@pytest.mark.parametrize(
+    ("change", "fact", "seen"),
+    [
+        (on("GET /files", lambda body: {"items": body["data"]}), "list-limit", "an object with items ("),
+        (on("GET /files", lambda body: body["data"]), "list-form", "an array"),
+        (answered("GET /files/local-[^/]+", 200, b"<a>"), "file-bytes", "3 bytes that are not JSON"),
+        (on("GET /files/local-[^/]+", lambda body: {**body, "url": "//ada:key@x/"}), "file-fields", "further url"),
+        (answered("GET /live-check.*", 403, b"no"), "wrong-path", "'HTTP 403 with 2 bytes', not"),
+        (answered("GET /models", 404, b""), "models-listed", "HTTP 404"),
+        (on("DELETE .*", lambda body: {**body, "id": "x"}), "file-deleted", "{'id': False, "),
+    ],
+)  # fmt: skip
+def test_a_difference_is_described(running: Service, change: Change, fact: str, seen: str) -> None:
+    report, _ = run(running, change)
+    (found,) = [finding.reason for finding in report.findings if finding.code == fact]
+    assert found.startswith(f"Seen: {seen}")
+    assert "ada" not in str(report)
+
+
+class WithoutEffect(LocalTransport):
+    """The local service, which confirms deletions and cancellations, and does neither."""
+
+    async def send(self, call: Request) -> Response:
+        if call.method == "DELETE" or call.path.endswith("/cancel"):
+            return await super().send(Request("GET", call.path.removesuffix("/cancel")))
+        return await super().send(call)
+
+
+def test_deletion_and_cancellation_without_effect_are_errors(running: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bedrock_rft.access._live_check._CANCEL_SECONDS", 0.2)
+    with Client(transport=WithoutEffect(running)) as client:
+        report = live_check(client, create_job=True, reward=ARN)
+    with Client(transport=LocalTransport(running)) as client:
+        (file,) = client.files.list()
+        (job,) = [job for job in client.jobs.list() if not job.is_terminal]
+        client.jobs.cancel(job)
+        client.files.delete(file)
+    assert [(finding.summary, finding.remedy) for finding in report.errors] == [
+        ("The job could not be cancelled", f"Cancel it: `bedrock-rft jobs cancel {job.id}`"),
+        (f"The file {file.filename} may still exist", f"Delete it: `bedrock-rft files delete {file.id}`"),
+    ]
+
+
+class WithArns(LocalTransport):
+    """The local service, whose ids are ARNs."""
+
+    async def send(self, call: Request) -> Response:
+        response = await super().send(replace(call, path=call.path.replace(quote(FILE_ARN, safe=""), "")))
+        return replace(response, content=response.content.replace(b'"local-file', f'"{FILE_ARN}local-file'.encode()))
+
+
+def test_ids_may_be_arns(running: Service) -> None:
+    with Client(transport=WithArns(running)) as client:
+        report = live_check(client)
+        assert list(client.files.list()) == []
+    assert different(report) == set()
+    assert "123456789012" not in str(report)
+    assert "arn:aws" in next(finding.reason for finding in report.findings if finding.code == "file-id")
+
+
+def test_a_file_that_cannot_be_found_again_is_named(running: Service) -> None:
+    def change(request: Request, response: Response) -> Response | None:
+        if request.path != "/files":
+            return None
+        content = response.content.replace(b'"filename"', b'"name"')
+        return replace(response, content=content if request.method == "GET" else content.replace(b'"id"', b'"key"'))
+
+    report, _ = run(running, change)
+    (found,) = report.errors
+    assert re.fullmatch(r"If `bedrock-rft files list` shows live-check-\w+\.jsonl, delete it\.", found.remedy)
 
 
 @pytest.mark.parametrize(

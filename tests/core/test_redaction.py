@@ -84,6 +84,10 @@ def test_ordinary_text_stays(text: str) -> None:
             "arn:aws:bedrock-mantle:us-west-2:123456789012:project/*",
             "arn:aws:bedrock-mantle:us-west-2:ACCOUNT-1:project/*",
         ),
+        (
+            "http://gateway.acme.example:8080/v1, not https://sts.us-west-2.amazonaws.com, gateway.acme.example or http://127.0.0.1:9/v1",
+            "http://HOST-1:8080/v1, not https://sts.us-west-2.amazonaws.com, HOST-1 or http://127.0.0.1:9/v1",
+        ),
         (f"{Path.home()}/.aws/config, 1771442218 and 0.4375", "~/.aws/config, 1771442218 and 0.4375"),
     ],
 )
