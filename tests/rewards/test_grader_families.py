@@ -440,6 +440,43 @@ CHOICES = [
     ('{"answer": "A"} {"answer": "C"}', "C", 0),
     ('{"choice": "C", "answer": "A"}', "C", 0),
     ('{"A": "Paris", "C": "Rome"}', "C", 0),
+    # A box around the value, and the choice outside it.
+    ("So the sum is $\\boxed{17}$. The answer is (C).", "C", 1),
+    ("\\begin{align*} x &= \\boxed{\\frac{5}{6}} \\end{align*}\nThe answer is (C).", "C", 1),
+    ("The answer is C, which is $\\boxed{17}$.", "C", 1),
+    ("#### 17\nThe answer is C.", "C", 1),
+    ("The answer is C. \\boxed{A, B}", "C", 0),
+    ("<answer>17</answer> The answer is C.", "C", 0),
+    # The choice that comes closest, or that is described.
+    ("That is 7.2 in total. The closest option is (C).", "C", 1),
+    ("The answer is not among the choices, but the closest is (C).", "C", 1),
+    ("The answer is not listed, but is closest to (C).", "C", 1),
+    ("The only option that has an even number is (C).", "C", 1),
+    ("The statement that best describes these roles is (C).", "C", 1),
+    ("The correct statement is (C).", "C", 1),
+    ("The answer is ... C.", "C", 1),
+    ("This is why the correct answer is (C).", "C", 1),
+    ("It explains why the answer is C", "C", 0),
+    # No choice in the end.
+    ("The closest option is (C), but it is far off.\n\nThe answer is (None of the above)", "C", 0),
+    ("At first the answer is C. The answer cannot be determined.", "C", 0),
+    ("Assume a page of $3,000 (as in option C).\n\nFinal Answer: The answer cannot be determined.", "C", 0),
+    ("Hence, option C is not required.", "C", 0),
+    ("So, the final answer is:\nB. The rate rose.\nC. The rate fell.", "B", 0),
+    ("So, the final answer is:\nB. The rate rose.\n\nC. is wrong, as it fell.", "B", 1),
+    ("The closest option is (C), but it is not correct.", "C", 0),
+    ("The closest option is (C) 17.4%, but this is not the right value.", "C", 0),
+    ("The closest option is (C) 17.4%, but it is not exact.", "C", 1),
+    ("So (B) and (C) must be the correct answers. The answer is (BC).", "C", 0),
+    ("The answer is 'B and C'.", "B", 0),
+    ("There are many ways to solve it. Let's try option C: 5.5% of", "C", 0),
+    ("So the best argument for the owner is (C).", "C", 1),
+    ("The best buy is option (C).", "C", 1),
+    # Parts of a long answer that was cut off.
+    (f"(a) The mean is {'the sum over the count, ' * 10} so it is", "A", 0),
+    (f"(a) The mean is {'the sum over the count, ' * 10}\n(b) The median is", "B", 0),
+    (f"The slope is {'the rise over the run, ' * 10}\nb", "B", 0),
+    (f"(A) The mean is {'the sum over the count, ' * 10} so it is", "A", 1),
 ]
 
 

@@ -180,6 +180,10 @@ class Choice(Leaf):
         final = find_final_answer(answer[-_MAX_CHARACTERS:])
         fields = _JSON_FIELD.findall(final) if final.rstrip("` \n").endswith("}") else []
         letters = {self._parse_text(text, texts, marked=final.marked or bool(fields)) for text in fields or [final]}
+        box = final.marked and "<answer>" not in answer.lower()
+        if letters == {None} and box and not re.search(rf"\b[{self.letters.upper()}]\b", final):
+            # A value in a box, as in "\boxed{17}. The answer is B", is not the choice.
+            letters = {self._parse_text(strip_thoughts(answer), texts, marked=True)}
         return letters.pop() if len(letters) == 1 else None
 
     def _parse_text(self, text: str, texts: Mapping[str, str], *, marked: bool) -> str | None:

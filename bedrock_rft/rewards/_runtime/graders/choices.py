@@ -7,10 +7,15 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 _MAX_TEXT = 2000
+_MAX_SMALL_LABEL = 200
+"""Length of an answer up to which "(a)" may be a choice; in longer ones, it is the number of a part."""
 _NOT_AN_ANSWER = re.compile(
-    r"(?:n't|\bnot|\bnever|\bif|\bwhether|\bunless|\bwhy|\bsuppose|\bassume|\bassuming)\s+"
+    r"(?:n't|\bnot|\bnever|\bif|\bwhether|\bunless|(?<!\bis\s)\bwhy|\bsuppose|\bassume|\bassuming)\s+"
     r"(?:(?:think|believe|say|that|the|an?|correct|right|best|final|possible)\s+){0,6}$",
     re.IGNORECASE,
+)
+_TRIAL = re.compile(
+    r"\b(?:try|test|check|consider|assume|suppose|as\s+in|like|for|with|if|not)\s+(?:the\s+)?$", re.IGNORECASE
 )
 _CONNECTOR = r"(?:because|since|as|so|which|for|due|with|and|is|was|but|that|based|given|from|in|by|it|the)\b"
 
@@ -22,22 +27,27 @@ def parse_choice(text: str, letters: str, *, marked: bool) -> str | None:
     alone = patterns["alone"].fullmatch(text) if len(text) <= _MAX_TEXT else None
     if alone is not None:
         return alone.group("letter").upper()
-    for kind in (patterns["phrase"], patterns["verdict"]):
+    for kind in (patterns["phrase"], patterns["verdict"], patterns["closing"]):
         letter, decided = _last_phrase(text, kind, patterns)
         if decided:
             return letter
+    for refusal in patterns["none"].finditer(text[-_MAX_TEXT:]):
+        text = refusal.string[refusal.end() :]
     lines = [line.strip() for line in text.split("\n") if line.strip()]
+    short = len(text) <= _MAX_SMALL_LABEL
     if len(lines) > 1:
-        found = _letters(patterns["alone"].fullmatch(line) for line in (lines[0], lines[-1]))
+        ends = [patterns["alone"].fullmatch(line) for line in (lines[0], lines[-1])]
+        found = _letters(match for match in ends if match and (short or not match.group("letter").islower()))
         if found:
             return found.pop() if len(found) == 1 else None
-    letter = _labelled(text, patterns)
+    letter = _labelled(text, patterns, small=short)
     if letter is None and len(lines) > 1 and not marked:
-        letter = _labelled(lines[-1], patterns)
+        letter = _labelled(lines[-1], patterns, small=short)
         letter = letter if _letters(patterns["listed"].finditer(text[-_MAX_TEXT:])) <= {letter} else None
     if letter is not None:
         return letter
-    mentions = _letters(patterns["mention"].finditer(text[-_MAX_TEXT:]))
+    found = patterns["mention"].finditer(text[-_MAX_TEXT:])
+    mentions = _letters(match for match in found if not _TRIAL.search(match.string, 0, match.start()))
     return mentions.pop() if len(mentions) == 1 else None
 
 
@@ -49,16 +59,21 @@ def _last_phrase(text: str, pattern: re.Pattern[str], patterns: dict[str, re.Pat
             last = match
     if last is None:
         return None, False
-    hedged = patterns["hedge"].match(text, last.end()) is not None
-    return (None if hedged else last.group("letter").upper()), True
+    start, end = last.span("letter")
+    open_ended = patterns["hedge"].match(text, last.end()) or patterns["none"].search(text, end)
+    open_ended = open_ended or patterns["refuted"].match(text, end)
+    several = "\n" in text[last.start() : start] and patterns["next"].match(text, end)
+    return (None if open_ended or several else last.group("letter").upper()), True
 
 
-def _labelled(text: str, patterns: dict[str, re.Pattern[str]]) -> str | None:
-    """Return the letter of a text such as "B) Paris", unless it lists other letters too."""
+def _labelled(text: str, patterns: dict[str, re.Pattern[str]], *, small: bool) -> str | None:
+    """Return the letter of a text such as "B) Paris", unless it lists other letters too or is small and must not be."""
     match = patterns["labelled"].match(text) if len(text) <= _MAX_TEXT else None
     if match is None or patterns["hedge"].match(text, match.end("letter")):
         return None
     letter = match.group("letter").upper()
+    if match.group("letter").islower() and not small:
+        return None
     return letter if _letters(patterns["listed"].finditer(text, match.end("letter"))) <= {letter} else None
 
 
@@ -80,11 +95,13 @@ def _compile_patterns(letters: str) -> dict[str, re.Pattern[str]]:
     ends = r"(?=\s*(?:$|[)\]*}.,:;!\n\"'$\\]))"
     letter = rf"(?P<letter>{article}{upper}{apart}|[{small}]{apart}{ends})"
     link = (
-        r"(?:\s?(?:is|was|would\s+be|should\s+be|must\s+be|has\s+to\s+be|will\s+be|are|:|=|\u2192|->|\*\*|\}|"
+        r"(?:\s?(?:\.\.\.|\u2026|is|was|would\s+be|should\s+be|must\s+be|has\s+to\s+be|will\s+be|are|:|=|\u2192|->|\*\*|\}|"
         r"must\s+therefore\s+be|is\s+(?:therefore|thus|clearly|most\s+likely|indeed))){1,4}"
     )
     noun = (
-        r"(?:answer|(?:correct|right|best|final|appropriate|suitable|likely)\s+(?:choice|option|letter|response|one))"
+        r"(?:answer|(?:correct|right|best|final|appropriate|suitable|likely|closest|nearest|only)\s+"
+        r"(?:choice|option|letter|response|statement|match|one)|(?:closest|nearest)\s+to|(?:but|and)\s+the\s+closest|"
+        r"(?:answer|option|choice|statement|one)\s+that\s+(?:[\w'\u2019-]{1,30}\s+){1,10}?(?=(?:is|are)\s))"
     )
     trailer = r"(?:\s+(?:here|to\s+(?:the|this)\s+question|choice|option|letter)){0,2}"
     return {
@@ -94,19 +111,32 @@ def _compile_patterns(letters: str) -> dict[str, re.Pattern[str]]:
             re.DOTALL,
         ),
         "phrase": re.compile(
-            rf"(?i:{noun}{trailer}{link}){opening}(?i:(?:option|choice|letter|answer)?)[\s(*:]{{0,4}}{open_text}\s?{letter}"
+            rf"(?i:{noun}{trailer}(?:{link}|(?<=\bto)\s)){opening}(?i:(?:option|choice|letter|answer)?)[\s(*:]{{0,4}}{open_text}\s?{letter}"
         ),
         "verdict": re.compile(
             rf"(?:(?i:option|choice|answer|letter)\s+)?(?<![\w'\u2019])[(*\"']{{0,3}}{letter}[)*\"'.:]{{0,3}}\s+(?:is|would\s+be|must\s+be|seems)\s+"
             rf"(?:therefore\s+|thus\s+|clearly\s+)?(?:the\s+)?(?:only\s+)?(?:most\s+)?"
             rf"(?:correct|right|best|accurate|appropriate|answer)\b"
         ),
+        "none": re.compile(
+            rf"(?i:\banswer{link}[\s(*]{{0,4}}(?:none\b|not\s+(?:listed|among|one\s+of|provided|given|in\s+the)|unable|insufficient)"
+            r"|\banswer\s+(?:cannot|can\s?not|can't)\s)"
+            rf"|(?i:\banswer{link})[\s(]{{0,3}}{upper}{{2,10}}[).]"
+        ),
+        "closing": re.compile(rf"\b(?:is|are|be)\s+(?:option\s+|choice\s+)?\**\({letter}\)[\s.*]*\Z"),
+        "refuted": re.compile(
+            r"[^\n]{0,60}?\bbut\s+(?:it|this|that)(?:\s+is|['\u2019]s)\s+(?:\w+\s+){0,2}?"
+            r"(?:incorrect|wrong|not\s+(?:the\s+)?(?:correct|right))",
+            re.IGNORECASE,
+        ),
+        "next": re.compile(rf"[)*]{{0,3}}[).:][^\n]{{0,400}}\n[(*]{{0,3}}{both}[)*]{{0,3}}[).:]"),
         "mention": re.compile(
             rf"(?i:\b(?:answer|option|choice|choose|pick|select|go\s+with|chose|picked|selected)\s+(?:option\s+|choice\s+|answer\s+)?)[(*\"']{{0,3}}{letter}"
+            rf"(?![)*\"']{{0,3}}\s+(?:is|are|does|do|can|would|was)(?:n't|\s?not|\s+(?:incorrect|wrong|false))\b)"
         ),
         "hedge": re.compile(
             rf"[\s)\]*\"'}}.$]{{0,6}}(?:(?:\bor\b|/|\\/|\bOR\b)\s*(?:(?i:option|choice|maybe|possibly|perhaps|even)\s+)?[(*\"']{{0,3}}{both}(?![\w'\u2019])"
-            rf"|(?:,|&|;|\band\b|\bor\b)\s*(?:(?:and|or)\s+)?(?:(?i:option|choice)\s+)?[(*\"']{{0,3}}{upper}(?![\w'\u2019])"
+            rf"|(?:,|&|;|\band\b|\bor\b)\s*(?:(?:and|or)\s+)?(?:(?i:option|choice)\s+)?[(*\"']{{0,3}}{upper}(?!\w|['\u2019]\w)"
             rf"(?!\)?\s+(?:is|was|are|has|can|would|looks|seems|does|fails|cannot)\b))"
         ),
         "listed": re.compile(rf"(?<![\w'\u2019])[(*]{{0,3}}(?P<letter>{upper})(?=[).:\],/]|\s*$|\s+(?:or|and)\b)"),
