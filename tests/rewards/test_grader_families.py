@@ -472,6 +472,9 @@ CHOICES = [
     ("There are many ways to solve it. Let's try option C: 5.5% of", "C", 0),
     ("So the best argument for the owner is (C).", "C", 1),
     ("The best buy is option (C).", "C", 1),
+    ("The remedy is (C), which pays for the loss.", "C", 1),
+    ("The answer is **B. Rome** and **C. Oslo**.", "B", 0),
+    ("At first the answer is B. The best answer is either (B) or (C).", "B", 0),
     # Parts of a long answer that was cut off.
     (f"(a) The mean is {'the sum over the count, ' * 10} so it is", "A", 0),
     (f"(a) The mean is {'the sum over the count, ' * 10}\n(b) The median is", "B", 0),
@@ -483,6 +486,25 @@ CHOICES = [
 @pytest.mark.parametrize(("answer", "reference", "value"), CHOICES)
 def test_choices(answer: str, reference: str, value: float) -> None:
     assert grade(Choice("ABCD"), answer, reference) == value
+
+
+OPTIONS = ["negative feedback", "a tort", "battery", "7"]
+QUOTED = [
+    ("He should be found guilty of C. battery. Battery is the harmful contact.", "C", 1),
+    ("This loop is referred to as A. negative feedback.", "A", 1),
+    ("The loop shows negative feedback (A). Such loops keep a value.", "A", 1),
+    ('It is known as "C. battery".', "C", 1),
+    ("The most likely charge is (C) Battery.", "C", 1),
+    ("He committed a battery.", "C", 0),
+    ("He is guilty of B. a tort and of C. battery.", "B", 0),
+    ("He is guilty, but C. battery is wrong.", "C", 0),
+    ("The total is D. 75", "D", 0),
+]
+
+
+@pytest.mark.parametrize(("answer", "reference", "value"), QUOTED)
+def test_quoted_options(answer: str, reference: str, value: float) -> None:
+    assert grade(Choice("ABCD"), answer, reference, options=OPTIONS) == value
 
 
 TEXTS: list[tuple[str, Any, float]] = [

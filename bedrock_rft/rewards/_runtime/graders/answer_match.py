@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,7 +11,7 @@ from typing import Any, cast
 
 from bedrock_rft.rewards._runtime.graders.choices import parse_choice
 from bedrock_rft.rewards._runtime.graders.extraction import find_final_answer, strip_thoughts
-from bedrock_rft.rewards._runtime.graders.latex import canonical_text
+from bedrock_rft.rewards._runtime.graders.latex import canonical_text, normalize_spaces
 from bedrock_rft.rewards._runtime.graders.numbers import answer_number, reference_number
 from bedrock_rft.rewards._runtime.reward import Leaf
 from bedrock_rft.rewards._runtime.rollout import Rollout, finite_float
@@ -79,7 +78,7 @@ class Exact(Leaf):
         return bool(canonical) and canonical == self._fold(canonical_text(reference))
 
     def _fold(self, text: str) -> str:
-        folded = _normalize_spaces(text)
+        folded = normalize_spaces(text)
         return folded.casefold() if self.ignore_case else folded
 
 
@@ -187,7 +186,9 @@ class Choice(Leaf):
         return letters.pop() if len(letters) == 1 else None
 
     def _parse_text(self, text: str, texts: Mapping[str, str], *, marked: bool) -> str | None:
-        return texts.get(_fold_option(str(text))) or parse_choice(text, self.letters.upper(), marked=marked)
+        return texts.get(_fold_option(str(text))) or parse_choice(
+            text, self.letters.upper(), options=texts, marked=marked
+        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -228,12 +229,8 @@ class Matches(Leaf):
         return (self._compiled.fullmatch if self.whole else self._compiled.search)(answer) is not None
 
 
-def _normalize_spaces(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).split()).strip(" .")
-
-
 def _fold_option(value: Any) -> str:
-    return _normalize_spaces(_to_text(value)).casefold()
+    return normalize_spaces(_to_text(value)).casefold()
 
 
 def _to_text(value: Any) -> str:

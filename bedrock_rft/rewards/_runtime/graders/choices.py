@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+
+from bedrock_rft.rewards._runtime.graders.latex import normalize_spaces
 
 _MAX_TEXT = 2000
 _MAX_SMALL_LABEL = 200
@@ -17,11 +19,17 @@ _NOT_AN_ANSWER = re.compile(
 _TRIAL = re.compile(
     r"\b(?:try|test|check|consider|assume|suppose|as\s+in|like|for|with|if|not)\s+(?:the\s+)?$", re.IGNORECASE
 )
+_DENIED = re.compile(
+    r"[)*\"']{0,3}\s+(?:is|are|does|do|can|would|was)(?:n't|\s?not|\s+(?:incorrect|wrong|false))\b", re.IGNORECASE
+)
 _CONNECTOR = r"(?:because|since|as|so|which|for|due|with|and|is|was|but|that|based|given|from|in|by|it|the)\b"
 
 
-def parse_choice(text: str, letters: str, *, marked: bool) -> str | None:
-    """Return the letter that an answer names, or None if it names none or several."""
+def parse_choice(text: str, letters: str, *, options: Mapping[str, str], marked: bool) -> str | None:
+    """Return the letter that an answer names, or None if it names none or several.
+
+    `options` has the letter of each option by its text, normalized and in lower case.
+    """
     patterns = _compile_patterns(letters)
     text = text.strip()
     alone = patterns["alone"].fullmatch(text) if len(text) <= _MAX_TEXT else None
@@ -46,9 +54,28 @@ def parse_choice(text: str, letters: str, *, marked: bool) -> str | None:
         letter = letter if _letters(patterns["listed"].finditer(text[-_MAX_TEXT:])) <= {letter} else None
     if letter is not None:
         return letter
-    found = patterns["mention"].finditer(text[-_MAX_TEXT:])
-    mentions = _letters(match for match in found if not _TRIAL.search(match.string, 0, match.start()))
+    tail = text[-_MAX_TEXT:]
+    mentions = {
+        match.group("letter").upper()
+        for match in patterns["mention"].finditer(tail)
+        if not _TRIAL.search(tail[max(0, match.start() - 20) : match.start()]) and not _DENIED.match(tail, match.end())
+    } or _quoted_options(normalize_spaces(tail).casefold(), options)
     return mentions.pop() if len(mentions) == 1 else None
+
+
+def _quoted_options(answer: str, options: Mapping[str, str]) -> set[str]:
+    """Return the letters of options that are quoted with their text, as in "… is B. Paris" or "… is Paris (B)"."""
+    found: set[str] = set()
+    for text, letter in options.items():
+        label, quoted = re.escape(letter.casefold()), re.escape(text)
+        before, after = (
+            rf"(?:\({label}\)|\b{label}[.:)])[ \"'*]{{1,3}}{quoted}(?!\w)",
+            rf"\b{quoted}[\"'*,]{{0,2}} \((?:option )?{label}\)",
+        )
+        match = re.search(rf"{before}|{after}", answer) if text and text in answer else None
+        if match is not None and not _DENIED.match(answer, match.end()):
+            found.add(letter)
+    return found
 
 
 def _last_phrase(text: str, pattern: re.Pattern[str], patterns: dict[str, re.Pattern[str]]) -> tuple[str | None, bool]:
@@ -96,7 +123,7 @@ def _compile_patterns(letters: str) -> dict[str, re.Pattern[str]]:
     letter = rf"(?P<letter>{article}{upper}{apart}|[{small}]{apart}{ends})"
     link = (
         r"(?:\s?(?:\.\.\.|\u2026|is|was|would\s+be|should\s+be|must\s+be|has\s+to\s+be|will\s+be|are|:|=|\u2192|->|\*\*|\}|"
-        r"must\s+therefore\s+be|is\s+(?:therefore|thus|clearly|most\s+likely|indeed))){1,4}"
+        r"must\s+therefore\s+be|is\s+(?:either|therefore|thus|clearly|most\s+likely|indeed))){1,4}"
     )
     noun = (
         r"(?:answer|(?:correct|right|best|final|appropriate|suitable|likely|closest|nearest|only)\s+"
@@ -123,7 +150,7 @@ def _compile_patterns(letters: str) -> dict[str, re.Pattern[str]]:
             r"|\banswer\s+(?:cannot|can\s?not|can't)\s)"
             rf"|(?i:\banswer{link})[\s(]{{0,3}}{upper}{{2,10}}[).]"
         ),
-        "closing": re.compile(rf"\b(?:is|are|be)\s+(?:option\s+|choice\s+)?\**\({letter}\)[\s.*]*\Z"),
+        "closing": re.compile(rf"\b(?:is|are|be)\s+(?:option\s+|choice\s+)?\**\({letter}\)\**(?=[.,;]|\s*\Z)"),
         "refuted": re.compile(
             r"[^\n]{0,60}?\bbut\s+(?:it|this|that)(?:\s+is|['\u2019]s)\s+(?:\w+\s+){0,2}?"
             r"(?:incorrect|wrong|not\s+(?:the\s+)?(?:correct|right))",
@@ -132,12 +159,12 @@ def _compile_patterns(letters: str) -> dict[str, re.Pattern[str]]:
         "next": re.compile(rf"[)*]{{0,3}}[).:][^\n]{{0,400}}\n[(*]{{0,3}}{both}[)*]{{0,3}}[).:]"),
         "mention": re.compile(
             rf"(?i:\b(?:answer|option|choice|choose|pick|select|go\s+with|chose|picked|selected)\s+(?:option\s+|choice\s+|answer\s+)?)[(*\"']{{0,3}}{letter}"
-            rf"(?![)*\"']{{0,3}}\s+(?:is|are|does|do|can|would|was)(?:n't|\s?not|\s+(?:incorrect|wrong|false))\b)"
         ),
         "hedge": re.compile(
             rf"[\s)\]*\"'}}.$]{{0,6}}(?:(?:\bor\b|/|\\/|\bOR\b)\s*(?:(?i:option|choice|maybe|possibly|perhaps|even)\s+)?[(*\"']{{0,3}}{both}(?![\w'\u2019])"
             rf"|(?:,|&|;|\band\b|\bor\b)\s*(?:(?:and|or)\s+)?(?:(?i:option|choice)\s+)?[(*\"']{{0,3}}{upper}(?!\w|['\u2019]\w)"
-            rf"(?!\)?\s+(?:is|was|are|has|can|would|looks|seems|does|fails|cannot)\b))"
+            rf"(?!\)?\s+(?:is|was|are|has|can|would|looks|seems|does|fails|cannot)\b)"
+            rf"|[^\n*]{{0,200}}\*\*,?\s+(?:and|or)\s+\*\*{upper}[).:])"
         ),
         "listed": re.compile(rf"(?<![\w'\u2019])[(*]{{0,3}}(?P<letter>{upper})(?=[).:\],/]|\s*$|\s+(?:or|and)\b)"),
     }

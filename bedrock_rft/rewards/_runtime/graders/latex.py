@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 _MAX_CHARACTERS = 2000
 TEXT = re.compile(
@@ -32,6 +33,11 @@ _GROUPED = re.compile(r"-?\d{1,3}(?:,\d{3}){1,40}(?:\.\d{1,40})?")
 _DECIMAL = re.compile(r"(?<![\d.])(\d{0,40})\.(\d{1,40})(?![\d.])")
 _WORDS = re.compile(r"(?<!\\)(?<![A-Za-z])[A-Za-z]{2,}")
 _LOOSE_SPACE = re.compile(r"(?<![A-Za-z0-9]) | (?![A-Za-z0-9])|(?<=\d) (?=[A-Za-z])|(?<=[A-Za-z]) (?=\d)")
+
+
+def normalize_spaces(text: str) -> str:
+    """Return the text in Unicode's NFKC form with single spaces, and no spaces and full stops at its ends."""
+    return " ".join(unicodedata.normalize("NFKC", text).split()).strip(" .")
 
 
 def canonical_text(text: str) -> str:
