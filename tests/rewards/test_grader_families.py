@@ -444,6 +444,7 @@ CHOICES = [
     ("So the sum is $\\boxed{17}$. The answer is (C).", "C", 1),
     ("\\begin{align*} x &= \\boxed{\\frac{5}{6}} \\end{align*}\nThe answer is (C).", "C", 1),
     ("The answer is C, which is $\\boxed{17}$.", "C", 1),
+    ("The work is $\\boxed{98\\text{ D}}$. The answer is (C).", "C", 1),
     ("#### 17\nThe answer is C.", "C", 1),
     ("The answer is C. \\boxed{A, B}", "C", 0),
     ("<answer>17</answer> The answer is C.", "C", 0),
@@ -475,6 +476,14 @@ CHOICES = [
     ("The remedy is (C), which pays for the loss.", "C", 1),
     ("The answer is **B. Rome** and **C. Oslo**.", "B", 0),
     ("At first the answer is B. The best answer is either (B) or (C).", "B", 0),
+    # Questions that the model invents after its answer.
+    (
+        "It was Rome. The answer is (B).\n\nQuestion:\nWho came next?\nOptions:\nA. x\nAnswer: The answer is (C).",
+        "B",
+        1,
+    ),
+    ("It was Rome. The answer is (B).\n\n**Question 2:** Who?\nThe answer is (C).", "C", 0),
+    ("Question 1: The answer is (B).\n\nQuestion 2: The answer is (C).", "C", 1),
     # Parts of a long answer that was cut off.
     (f"(a) The mean is {'the sum over the count, ' * 10} so it is", "A", 0),
     (f"(a) The mean is {'the sum over the count, ' * 10}\n(b) The median is", "B", 0),
@@ -498,6 +507,7 @@ QUOTED = [
     ("He committed a battery.", "C", 0),
     ("He is guilty of B. a tort and of C. battery.", "B", 0),
     ("He is guilty, but C. battery is wrong.", "C", 0),
+    ("If I consider the closest one, it would be (C) battery, but this is not the correct one.", "C", 0),
     ("The total is D. 75", "D", 0),
 ]
 

@@ -136,9 +136,10 @@ class Choice(Leaf):
     r"""Score 1 if the answer names the same choice as the reference.
 
     Accepted forms include `B`, `(B)`, `B.`, `B) Paris`, `\boxed{B}`, `#### B`, `Answer: B`, `the answer is (b)` and
-    JSON such as `{"answer": "B"}`. The last answer phrase decides. An answer that lists several choices, such as
-    `A. B. C. D.` or `A or B`, scores 0. If the record has a field with the options, as a list or by letter, the text
-    of an option is accepted too.
+    JSON such as `{"answer": "B"}`. The last answer phrase decides, also "the closest option is C"; it does not count
+    before "the answer is none of the above", nor in a further question that the model invents. An answer that lists
+    several choices, such as `A. B. C. D.` or `A or B`, scores 0. If the record has a field with the options, as a list
+    or by letter, the text of an option is accepted too, alone or quoted with its letter, as in "it is called B. Paris".
 
     Attributes:
         letters: the letters of the choices.
@@ -179,10 +180,10 @@ class Choice(Leaf):
         final = find_final_answer(answer[-_MAX_CHARACTERS:])
         fields = _JSON_FIELD.findall(final) if final.rstrip("` \n").endswith("}") else []
         letters = {self._parse_text(text, texts, marked=final.marked or bool(fields)) for text in fields or [final]}
-        box = final.marked and "<answer>" not in answer.lower()
-        if letters == {None} and box and not re.search(rf"\b[{self.letters.upper()}]\b", final):
+        others = re.search(rf"[^\W{self.letters.upper()}]", re.sub(r"\\[a-z]+|\b(?:and|or)\b", "", final))
+        if letters == {None} and others and final.marked and "<answer>" not in answer.lower():
             # A value in a box, as in "\boxed{17}. The answer is B", is not the choice.
-            letters = {self._parse_text(strip_thoughts(answer), texts, marked=True)}
+            letters = {self._parse_text(strip_thoughts(answer[-_MAX_CHARACTERS:]), texts, marked=True)}
         return letters.pop() if len(letters) == 1 else None
 
     def _parse_text(self, text: str, texts: Mapping[str, str], *, marked: bool) -> str | None:

@@ -22,6 +22,9 @@ _TRIAL = re.compile(
 _DENIED = re.compile(
     r"[)*\"']{0,3}\s+(?:is|are|does|do|can|would|was)(?:n't|\s?not|\s+(?:incorrect|wrong|false))\b", re.IGNORECASE
 )
+_NEXT_QUESTION = re.compile(r"\n\s*(?:\*\*|#{1,6}\s)?(?:Next\s)?(?:Question|Problem|Q)\b[^\n:]{0,20}:", re.IGNORECASE)
+"""A question that the model invents after its answer, as base models do."""
+
 _CONNECTOR = r"(?:because|since|as|so|which|for|due|with|and|is|was|but|that|based|given|from|in|by|it|the)\b"
 
 
@@ -35,6 +38,10 @@ def parse_choice(text: str, letters: str, *, options: Mapping[str, str], marked:
     alone = patterns["alone"].fullmatch(text) if len(text) <= _MAX_TEXT else None
     if alone is not None:
         return alone.group("letter").upper()
+    first = patterns["phrase"].search(text)
+    invented = first and _NEXT_QUESTION.search(text, first.end())
+    if invented and not _NEXT_QUESTION.match(f"\n{text}"):
+        text = text[: invented.start()]
     for kind in (patterns["phrase"], patterns["verdict"], patterns["closing"]):
         letter, decided = _last_phrase(text, kind, patterns)
         if decided:
@@ -59,11 +66,11 @@ def parse_choice(text: str, letters: str, *, options: Mapping[str, str], marked:
         match.group("letter").upper()
         for match in patterns["mention"].finditer(tail)
         if not _TRIAL.search(tail[max(0, match.start() - 20) : match.start()]) and not _DENIED.match(tail, match.end())
-    } or _quoted_options(normalize_spaces(tail).casefold(), options)
+    } or _quoted_options(normalize_spaces(tail).casefold(), options, patterns["refuted"])
     return mentions.pop() if len(mentions) == 1 else None
 
 
-def _quoted_options(answer: str, options: Mapping[str, str]) -> set[str]:
+def _quoted_options(answer: str, options: Mapping[str, str], refuted: re.Pattern[str]) -> set[str]:
     """Return the letters of options that are quoted with their text, as in "… is B. Paris" or "… is Paris (B)"."""
     found: set[str] = set()
     for text, letter in options.items():
@@ -73,7 +80,7 @@ def _quoted_options(answer: str, options: Mapping[str, str]) -> set[str]:
             rf"\b{quoted}[\"'*,]{{0,2}} \((?:option )?{label}\)",
         )
         match = re.search(rf"{before}|{after}", answer) if text and text in answer else None
-        if match is not None and not _DENIED.match(answer, match.end()):
+        if match and not _DENIED.match(answer, match.end()) and not refuted.match(answer, match.end()):
             found.add(letter)
     return found
 
