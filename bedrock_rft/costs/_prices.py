@@ -6,12 +6,12 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from bedrock_rft._core.findings import JsonReport
+from bedrock_rft._core.json_types import is_array, is_object
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
 
@@ -90,13 +90,13 @@ class Prices(JsonReport):
             content: Any = json.loads(file.read_text("utf-8-sig"))
         except (OSError, ValueError, RecursionError) as error:
             raise ConfigurationError(f"The prices in {name} cannot be read: {sanitize_line(str(error), 200)}") from None
-        rows = cast("Any", content).get("prices") if isinstance(content, dict) else None
-        if not isinstance(rows, list) or not rows:
+        rows = content.get("prices") if is_object(content) else None
+        if not is_object(content) or not is_array(rows) or not rows:
             raise ConfigurationError(f"{name} has no list 'prices'. Prices.load().to_json() shows the form.")
-        prices = tuple(_price(row, f"price {number} of {name}") for number, row in enumerate(cast("Any", rows), 1))
+        prices = tuple(_price(row, f"price {number} of {name}") for number, row in enumerate(rows, 1))
         if len({price.currency for price in prices}) > 1:
             raise ConfigurationError(f"The prices in {name} have several currencies. Use one, so that sums are right.")
-        return cls(prices, str(cast("Any", content).get("notice", "")), name)
+        return cls(prices, str(content.get("notice", "")), name)
 
     def find(self, item: str, subject: str, *, region: str | None = None) -> Price | None:
         """Return the price of an item, or None if it is not known.
@@ -130,11 +130,10 @@ def canonical_model(name: str) -> str:
 
 
 def _price(row: object, place: str) -> Price:
-    if not isinstance(row, Mapping):
+    if not is_object(row):
         raise ConfigurationError(f"{place} is not an object.")
-    values = cast("Mapping[str, Any]", row)
     for field in fields(Price):
-        value = values.get(field.name)
+        value = row.get(field.name)
         if field.name == "amount":
             valid = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
             wanted = "a number of at least 0"
@@ -142,4 +141,4 @@ def _price(row: object, place: str) -> Price:
             valid, wanted = isinstance(value, str) and bool(value.strip()), "text"
         if not valid:
             raise ConfigurationError(f"'{field.name}' of {place} must be {wanted}.")
-    return Price(**{field.name: values[field.name] for field in fields(Price)})
+    return Price(**{field.name: row[field.name] for field in fields(Price)})

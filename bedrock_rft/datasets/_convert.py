@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 from bedrock_rft._core.atomic_file import file_error
+from bedrock_rft._core.json_types import is_array, is_object
 from bedrock_rft.datasets._read import parse_array, parse_object, read_lines, reject_signature
 from bedrock_rft.datasets._records import plain_record
 from bedrock_rft.datasets._rules import ROLES_OF_OTHERS, content_text, json_type, list_names, truncate
@@ -73,9 +74,8 @@ def _convert_rows(
 ) -> Iterator[_Row]:
     for place, row in rows:
         fields, siblings = row, dict[str, Any]()
-        if isinstance(row.get("item"), dict) and "messages" not in row:
-            fields = cast("_Row", row["item"])  # OpenAI's graders refer to `item.…`
-            siblings = _without(row, "item")
+        if is_object(item := row.get("item")) and "messages" not in row:  # OpenAI's graders refer to `item.…`
+            fields, siblings = item, _without(row, "item")
         detected = format_ or _detect_format(place, fields)
         try:
             record = _READERS[detected](fields, answer)
@@ -110,9 +110,9 @@ def _rows(data: Data) -> Iterator[tuple[str, _Row]]:
         container = _parquet_rows(source) if head.startswith(_PARQUET) else _array_items(source, head)
         if container is not None:
             for number, row in enumerate(container, 1):
-                if not isinstance(row, dict):
+                if not is_object(row):
                     raise DatasetError(f"Record {number} is {json_type(row)} instead of an object.")
-                yield f"Record {number}", plain_record(number, cast("_Row", row))
+                yield f"Record {number}", plain_record(number, row)
             return
         for number, line in read_lines(source):
             yield f"{source.name}, line {number}", parse_object(source.name, number, line)
@@ -156,10 +156,10 @@ def _detect_format(place: str, row: _Row) -> Format:
     if {"instruction", "output"} <= fields:
         return "alpaca"
     messages = row.get("messages")
-    if isinstance(messages, list) and messages and isinstance(messages[-1], dict):
-        if "schemaVersion" in row or isinstance(row.get("system"), list):
+    if is_array(messages) and messages and is_object(messages[-1]):
+        if "schemaVersion" in row or is_array(row.get("system")):
             return "nova"
-        return "sft" if cast("_Row", messages[-1]).get("role") == "assistant" else "openai-rft"
+        return "sft" if messages[-1].get("role") == "assistant" else "openai-rft"
     raise DatasetError(
         f"{place} has an unknown format; its fields are: {list_names(row)}. Known formats are "
         f"{', '.join(get_args(Format))}. For other columns use datasets.write with prompt=, system= and "
@@ -172,7 +172,7 @@ def _build_record(messages: list[_Row], answer: Any, row: _Row, field: str | Non
     record: _Row = {"messages": messages}
     system = row.get("system")
     if isinstance(system, (str, list)):
-        text = _join_blocks(cast("Any", system))
+        text = _join_blocks(system)
         if text and messages[:1] != [{"role": "system", "content": text}]:
             record["messages"] = [{"role": "system", "content": text}, *messages]
         row = _without(row, "system")
@@ -214,8 +214,8 @@ def _read_sft(row: _Row, named: str | None) -> _Row:
 
 def _read_completion(row: _Row, named: str | None) -> _Row:
     last: _Row = {"content": row["completion"]}
-    if isinstance(row["completion"], list):  # TRL's conversational form
-        *others, last = cast("list[_Row]", row["completion"])
+    if is_array(row["completion"]):  # TRL's conversational form
+        *others, last = row["completion"]
         if others or last.get("role") != "assistant":
             raise _FormatError("the completion is not a single message of the assistant")
     return _answered(_prompt_messages(row["prompt"]), last, _without(row, "prompt"), named, "completion")
@@ -306,9 +306,6 @@ def _normalize_messages(messages: Any) -> list[_Row]:
 
 def _join_blocks(blocks: Any) -> Any:
     """Return Converse's `[{"text": …}]` as a string, and any other content unchanged."""
-    if not isinstance(blocks, list) or not blocks:
-        return cast("Any", blocks)
-    items = cast("list[Any]", blocks)  # type: ignore[redundant-cast] # pyright needs it
-    if all(isinstance(block, dict) and list(cast("_Row", block)) == ["text"] for block in items):
-        return content_text([{"type": "text", **block} for block in items]) or items
-    return items
+    if is_array(blocks) and blocks and all(is_object(block) and list(block) == ["text"] for block in blocks):
+        return content_text([{"type": "text", **block} for block in blocks]) or blocks
+    return blocks

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from jiter import from_json
 
+from bedrock_rft._core.json_types import is_array, is_object
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.datasets._records import plain_record
 from bedrock_rft.datasets._report import Problem
@@ -122,8 +123,8 @@ def parse_object(name: str, number: int, line: bytes) -> dict[str, Any]:
         value = parse_line(line, first=number == 1)
     except InvalidLine as error:
         raise _line_error(name, number, str(error), error.problem.column) from None
-    if isinstance(value, dict):
-        return cast("dict[str, Any]", value)
+    if is_object(value):
+        return value
     raise _line_error(name, number, f"{json_type(value)} instead of an object. Write one JSON object per line.")
 
 
@@ -236,10 +237,10 @@ def _surrogate_path(value: object, path: str = "") -> str | None:
     if isinstance(value, str):
         return path if _SURROGATE.search(value) else None
     inner: list[tuple[object, str]] = []
-    if isinstance(value, dict):
-        for name, item in cast("dict[str, Any]", value).items():
+    if is_object(value):
+        for name, item in value.items():
             inner += [(name, path), (item, f"{path}.{name}" if path else truncate(name))]
-    elif isinstance(value, list):
-        inner = [(item, f"{path}[{index}]") for index, item in enumerate(cast("list[Any]", value))]  # type: ignore[redundant-cast] # pyright needs it
+    elif is_array(value):
+        inner = [(item, f"{path}[{index}]") for index, item in enumerate(value)]
     found = (_surrogate_path(item, inner_path) for item, inner_path in inner)
     return next((place for place in found if place is not None), None)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
+from bedrock_rft._core.json_types import is_array, is_object
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.datasets._report import Problem
 
@@ -30,27 +31,23 @@ def warning(code: str, field: str | None, summary: str, remedy: str) -> Problem:
 
 def record_problems(record: object) -> Iterator[Problem]:
     """Yield every breach of the documented record format."""
-    if not isinstance(record, dict):
-        yield error(
-            "not-an-object", None, f"{json_type(record)} instead of an object", "Write one JSON object per line"
-        )
+    if not is_object(record):
+        summary = f"{json_type(record)} instead of an object"
+        yield error("not-an-object", None, summary, "Write one JSON object per line")
         return
-    fields = cast("dict[str, Any]", record)
-    if "messages" not in fields:
-        yield _missing_messages(fields)
+    if "messages" not in record:
+        yield _missing_messages(record)
         return
-    messages: Any = fields["messages"]
-    if not isinstance(messages, list):
+    messages: Any = record["messages"]
+    if not is_array(messages):
         yield error("messages", "messages", f"{json_type(messages)}, expected a list", "Give a list of messages")
         return
     if not messages:
         yield error("messages", "messages", "the list is empty", "Add at least one message with the role 'user'")
         return
-    items = cast("list[Any]", messages)  # type: ignore[redundant-cast] # pyright needs it
-    for index, message in enumerate(items):
+    for index, message in enumerate(messages):
         yield from _message_problems(f"messages[{index}]", message)
-    roles = [cast("dict[str, Any]", message).get("role") for message in items if isinstance(message, dict)]
-    if "user" not in roles:
+    if "user" not in [message.get("role") for message in messages if is_object(message)]:
         yield error("no-user", "messages", "no message has the role 'user'", "Give the prompt the role 'user'")
 
 
@@ -58,16 +55,13 @@ def content_text(content: Any) -> str | None:
     """Return the text of a message's content with its text parts joined; None if it is not text only."""
     if isinstance(content, str):
         return content
-    if not isinstance(content, list) or not content:
+    if not is_array(content) or not content:
         return None
-    parts = cast("list[Any]", content)  # type: ignore[redundant-cast] # pyright needs it
     texts: list[str] = []
-    for part in parts:
-        fields = cast("dict[str, Any]", part) if isinstance(part, dict) else {}
-        text = fields.get("text")
-        if fields.get("type") != "text" or not isinstance(text, str):
+    for part in content:
+        if not is_object(part) or part.get("type") != "text" or not isinstance(part.get("text"), str):
             return None
-        texts.append(text)
+        texts.append(part["text"])
     return "".join(texts)
 
 
@@ -110,21 +104,20 @@ def _missing_messages(fields: dict[str, Any]) -> Problem:
 
 
 def _message_problems(path: str, message: object) -> Iterator[Problem]:
-    if not isinstance(message, dict):
+    if not is_object(message):
         summary = f"{json_type(message)} instead of an object"
         yield error("message", path, summary, 'Give {"role": …, "content": …}')
         return
-    fields = cast("dict[str, Any]", message)
-    if "role" not in fields:
+    if "role" not in message:
         yield error("role-missing", f"{path}.role", "missing", _USE_A_ROLE)
-    elif not isinstance(fields["role"], str):
-        yield error("role", f"{path}.role", f"{json_type(fields['role'])}, expected a string", _USE_A_ROLE)
-    elif fields["role"] not in ROLES:
-        yield _unknown_role(f"{path}.role", fields["role"])
-    if "content" not in fields:
+    elif not isinstance(message["role"], str):
+        yield error("role", f"{path}.role", f"{json_type(message['role'])}, expected a string", _USE_A_ROLE)
+    elif message["role"] not in ROLES:
+        yield _unknown_role(f"{path}.role", message["role"])
+    if "content" not in message:
         yield error("content-missing", f"{path}.content", "missing", "Add the text of the message")
     else:
-        yield from _content_problems(f"{path}.content", fields["content"])
+        yield from _content_problems(f"{path}.content", message["content"])
 
 
 def _unknown_role(path: str, role: str) -> Problem:
@@ -137,16 +130,11 @@ def _unknown_role(path: str, role: str) -> Problem:
 def _content_problems(path: str, content: Any) -> Iterator[Problem]:
     if isinstance(content, str):
         return
-    if not isinstance(content, list) or not content:
-        summary = (
-            "the list is empty"
-            if content == []
-            else f"{json_type(cast('Any', content))}, expected a string or text parts"
-        )
+    if not is_array(content) or not content:
+        summary = "the list is empty" if content == [] else f"{json_type(content)}, expected a string or text parts"
         yield error("content", path, summary, "Give the text as a string")
         return
-    parts = cast("list[Any]", content)  # type: ignore[redundant-cast] # pyright needs it
-    for index, part in enumerate(parts):
+    for index, part in enumerate(content):
         if content_text([part]) is None:
             remedy = f"Give {_TEXT_PART}; the service accepts only text"
             yield error("content-part", f"{path}[{index}]", "not a text part", remedy)

@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 from bedrock_rft._core.atomic_file import AtomicFile, file_error
 from bedrock_rft._core.findings import clip, wrap
 from bedrock_rft._core.group_signal import Signal, mean_signal
+from bedrock_rft._core.json_types import is_array, is_object
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.datasets._difficulty import GROUP_SIZE, Decision, Difficulty, hash_messages
 from bedrock_rft.datasets._read import parse_object, reject_signature
@@ -230,10 +231,8 @@ def _hash_record(name: str, number: int, line: bytes) -> str:
     """Return the hash of a record's prompt, which its rollouts have too."""
     record = parse_object(name, number, line.rstrip(b"\r\n"))
     messages = record.get("messages")
-    if isinstance(messages, list) and messages:
-        items = cast("list[Any]", messages)  # type: ignore[redundant-cast] # pyright needs it
-        if all(isinstance(message, dict) for message in items):
-            return hash_messages(items)
+    if is_array(messages) and messages and all(map(is_object, messages)):
+        return hash_messages(messages)
     raise DatasetError(
         f"Line {number} of {sanitize_line(name, 100)} has no messages. Run datasets.validate to see all problems.",
         path=name,

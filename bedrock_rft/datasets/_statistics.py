@@ -8,8 +8,9 @@ import re
 from array import array
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
+from bedrock_rft._core.json_types import is_array, is_object
 from bedrock_rft.datasets._report import Lengths, Limits, ProblemLog
 from bedrock_rft.datasets._rules import ROLES, error, truncate, warning
 
@@ -231,9 +232,9 @@ class Statistics:
         """Check a value that is neither text nor an integer."""
         if value is None and (name in self._nulls or len(self._nulls) < _MAX_NAMES):
             self._nulls[name] += 1
-        elif type(value) is dict:
-            self._count_nested(name, cast("dict[str, Any]", value))
-        if _is_infinite(cast("Any", value)):
+        elif is_object(value):
+            self._count_nested(name, value)
+        if _is_infinite(value):
             self._log.add(line, _INFINITE)
 
     def _count_nested(self, path: str, fields: dict[str, Any]) -> None:
@@ -304,9 +305,9 @@ def _is_infinite(value: object) -> bool:
     kind = type(value)
     if kind is float:
         return value in _NAN_OR_INFINITE
-    if kind is dict:
-        for inner in cast("dict[str, Any]", value).values():
+    if is_object(value):
+        for inner in value.values():
             if type(inner) is not str and type(inner) is not int and _is_infinite(inner):
                 return True
         return False
-    return kind is list and any(map(_is_infinite, cast("list[Any]", value)))
+    return is_array(value) and any(map(_is_infinite, value))

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from bedrock_rft._core.warnings import warn_once
 from bedrock_rft.errors import ConfigurationError
@@ -140,9 +140,8 @@ class ResumeFile:
                 ) from None
 
     def _load_line(self, line: Any) -> None:
-        fields = cast("dict[str, Any]", line)
-        if "answered" in fields:
-            key = str(fields.pop("answered"))
-            self.answers[key] = Answer(**{name: fields[name] for name in Answer.__dataclass_fields__ if name in fields})
-        elif fields["by"] == self._scorer:
-            self.scores[str(fields["scored"])] = AnswerScore(float(fields["score"]), dict(fields["parts"]))
+        if "answered" in line:
+            known = {name: line[name] for name in Answer.__dataclass_fields__ if name in line}
+            self.answers[str(line["answered"])] = Answer(**known)
+        elif line["by"] == self._scorer:
+            self.scores[str(line["scored"])] = AnswerScore(float(line["score"]), dict(line["parts"]))

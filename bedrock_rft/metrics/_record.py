@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from bedrock_rft._core.findings import JsonReport, write_text
+from bedrock_rft._core.json_types import is_object
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
 
@@ -56,8 +57,8 @@ class RunRecord(JsonReport):
             found: Any = json.loads(Path(path).read_text("utf-8-sig"))
         except (OSError, ValueError, RecursionError) as error:
             raise ConfigurationError(f"{name} cannot be read: {sanitize_line(str(error), 200)}") from None
-        fields = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
-        if fields.pop("bedrock_rft_record", None) != _VERSION or not isinstance(fields.get("request"), dict):
+        fields = found if is_object(found) else {}
+        if fields.pop("bedrock_rft_record", None) != _VERSION or not is_object(fields.get("request")):
             raise ConfigurationError(f"{name} is not the record of a run, as RunRecord.to_json writes it.")
         try:
             unknown: tuple[str, ...] = tuple(fields.pop("unknown", ()))

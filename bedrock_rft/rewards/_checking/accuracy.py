@@ -14,6 +14,7 @@ from statistics import fmean
 from typing import Any, TypeAlias, cast
 
 from bedrock_rft._core.findings import Finding
+from bedrock_rft._core.json_types import is_array, is_object
 from bedrock_rft._core.text import ShortRepr
 from bedrock_rft.datasets._read import read_numbered
 from bedrock_rft.errors import ConfigurationError
@@ -238,15 +239,13 @@ def _equivalents(text: str) -> dict[str, str]:
         value = json.loads(text)
     except ValueError:
         value = None
-    if isinstance(value, dict):
-        fields = cast("dict[str, Any]", value)
+    if is_object(value):
         return {
-            "keys in another order": json.dumps(dict(reversed(fields.items())), ensure_ascii=False),
-            "indented": json.dumps(fields, indent=2, ensure_ascii=False),
+            "keys in another order": json.dumps(dict(reversed(value.items())), ensure_ascii=False),
+            "indented": json.dumps(value, indent=2, ensure_ascii=False),
         }
-    if isinstance(value, list):
-        items = cast("Sequence[Any]", value)
-        return {"items in another order": json.dumps(items[::-1], ensure_ascii=False)}
+    if is_array(value):
+        return {"items in another order": json.dumps(value[::-1], ensure_ascii=False)}
     words = {
         "in upper case": text.upper(),
         "in lower case": text.lower(),

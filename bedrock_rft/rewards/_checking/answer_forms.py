@@ -6,8 +6,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
+from bedrock_rft._core.json_types import is_object
 from bedrock_rft.rewards._runtime.graders.extraction import final_answer
 
 THOUGHTS = "Let me think it through."
@@ -143,9 +144,9 @@ def _fields(value: Any) -> Mapping[str, Any]:
 
 
 def _flatten(value: object, prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
-    if not isinstance(value, dict) or not depth:
+    if not is_object(value) or not depth:
         return
-    for name, inner in cast("Any", value).items():
+    for name, inner in value.items():
         yield f"{prefix}{name}", inner
         yield from _flatten(inner, f"{prefix}{name}.", depth - 1)
 
@@ -157,16 +158,14 @@ def _plain(value: Any) -> str | None:
 
 
 def _unwrap(value: Any) -> Any:
-    if isinstance(value, dict) and list(cast("dict[str, Any]", value)) == ["text"]:
-        return cast("dict[str, Any]", value)["text"]
-    return cast("object", value)
+    return value["text"] if is_object(value) and list(value) == ["text"] else value
 
 
 def _prompt_templates(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     """Yield a template for the tags that the prompts name: the last tag holds the answer, earlier ones thoughts."""
     for record in records[:1]:
         turns: list[Any] = list(record.get("messages") or ())
-        text = "\n".join(str(cast("dict[str, Any]", turn).get("content")) for turn in turns if isinstance(turn, dict))
+        text = "\n".join(str(turn.get("content")) for turn in turns if is_object(turn))
         tags = [tag for tag in dict.fromkeys(_TAG.findall(text)) if f"</{tag}>" in text]
         if tags:
             thoughts = "".join(f"<{tag}>\n{THOUGHTS}\n</{tag}>\n" for tag in tags[:-1])

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
+from bedrock_rft._core.json_types import is_array, is_object
 from bedrock_rft.errors import RewardError
 from bedrock_rft.rewards._targets.subprocess_worker import convert_decimal
 
@@ -83,21 +84,18 @@ def _check_type(result: object) -> None:
 def _by_id(result: Sequence[Any], ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     wanted, items = set(ids), dict[str, dict[str, Any]]()
     for place, value in enumerate(result):
-        if not isinstance(value, dict):
-            _fail(
-                "item_not_object", f"returned {_type_name(value)} as item {place}, not an object with id and {_SCORE}"
-            )
-        item = cast("dict[str, Any]", value)
-        if "id" not in item:
+        if not is_object(value):
+            fault = f"returned {_type_name(value)} as item {place}, not an object with id and {_SCORE}"
+            _fail("item_not_object", fault)
+        if "id" not in value:
             _fail("id_missing", f"returned item {place} without an id; copy it from the rollout")
-        name = item["id"]
+        name = value["id"]
         if not isinstance(name, str) or name not in wanted:
-            _fail(
-                "id_unknown", f"returned the unknown id {name!r:.40} in item {place}; copy each rollout's id as it is"
-            )
+            fault = f"returned the unknown id {name!r:.40} in item {place}; copy each rollout's id as it is"
+            _fail("id_unknown", fault)
         if name in items:
             _fail("id_twice", f"returned the id {name!r:.40} twice; return one result for each rollout", name)
-        items[name] = item
+        items[name] = value
     missing = [name for name in ids if name not in items]
     if missing:
         shown = ", ".join(f"{name:.40}" for name in missing[:3]) + (", …" if len(missing) > 3 else "")  # noqa: PLR2004 - as many as were shown
@@ -125,11 +123,11 @@ def _score(item: dict[str, Any], rollout: str) -> float:
 def _metrics(item: dict[str, Any], rollout: str) -> list[tuple[str, float]]:
     """Return the named values of one item, without those that are too large to be meaningful."""
     listed: Any = [] if item.get("metrics_list") is None else item["metrics_list"]
-    if not isinstance(listed, list):
+    if not is_array(listed):
         _fail_rollout("metrics_not_list", f"{_type_name(listed)} as metrics_list, not a list", rollout)
     found: list[tuple[str, float]] = []
-    for entry in cast("list[Any]", listed):  # type: ignore[redundant-cast] # pyright needs it
-        metric = cast("dict[str, Any]", entry) if isinstance(entry, dict) else {}
+    for entry in listed:
+        metric = entry if is_object(entry) else {}
         name, value = metric.get("name"), metric.get("value")
         if not isinstance(name, str) or isinstance(value, bool) or not isinstance(value, (int, float)):
             fault = 'a metric that is not {"name": text, "value": number, "type": …}'

@@ -8,11 +8,12 @@ import re
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 from bedrock_rft._auth.aws_failures import AwsFailure, read_aws_failure
 from bedrock_rft._auth.botocore_clients import client_like
+from bedrock_rft._core.json_types import is_object
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError, RewardError
 from bedrock_rft.rewards._targets.fingerprint import digest
@@ -123,7 +124,7 @@ class LambdaTarget:
             raise
         except Exception:  # noqa: BLE001 - invoking it reports the same failure
             return {}
-        return cast("Mapping[str, Any]", found) if isinstance(found, dict) else {}
+        return found if is_object(found) else {}
 
     @property
     def fingerprint(self) -> str:
@@ -149,8 +150,7 @@ class LambdaTarget:
             failure = RewardError(f"{text} A proxy may have sent it.", code="not_invoked")
             return Outcome(None, seconds, printed, failure)
         if response.get("FunctionError"):
-            fields = cast("dict[str, Any]", result) if isinstance(result, dict) else {}
-            return Outcome(None, seconds, printed, _function_error(fields))
+            return Outcome(None, seconds, printed, _function_error(result if is_object(result) else {}))
         return Outcome(result, seconds, printed)
 
     def _not_invoked(self, failure: AwsFailure) -> RewardError:
