@@ -169,9 +169,7 @@ class Findings(JsonReport):
         end = f": {self.verdict}"
         lines = [clip(sanitize_line(self.title), WIDTH - len(end)) + end]  # never cut the verdict
         lines += [clip(f"  {name:<{wide}}  {sanitize_line(value)}") for name, value in facts]
-        for finding in self.findings:
-            lines += wrap(f"{finding.level + ':':<8} {finding}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *finding_lines(self.findings)])
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {sanitize_line(self.title, WIDTH)}: {self.verdict}>"
@@ -258,6 +256,18 @@ def wrap(text: str, *, indent: str = "  ", further: str = "      ") -> Sequence[
     return textwrap.wrap(
         text, WIDTH, initial_indent=indent, subsequent_indent=further, break_long_words=False, break_on_hyphens=False
     )
+
+
+def fact_lines(facts: Sequence[tuple[str, str]]) -> list[str]:
+    """Return names and values as lines of a terminal, with the values aligned."""
+    width = max((len(name) for name, _ in facts), default=0)
+    texts = (f"{name:<{width}}  {sanitize_line(value)}" for name, value in facts)
+    return [line for text in texts for line in wrap(text, further=" " * (width + 4))]
+
+
+def finding_lines(findings: Iterable[Finding]) -> list[str]:
+    """Return findings as lines of a terminal."""
+    return [line for finding in findings for line in wrap(f"{finding.level + ':':<8} {finding}")]
 
 
 def _sentence(text: str) -> str:

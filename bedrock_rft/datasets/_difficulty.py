@@ -13,7 +13,7 @@ from statistics import fmean, stdev
 from typing import Any, Literal, TypeAlias
 
 from bedrock_rft._core.buckets import Bucket, bucket_function
-from bedrock_rft._core.findings import clip, summary_html, wrap, write_text
+from bedrock_rft._core.findings import clip, fact_lines, summary_html, write_text
 from bedrock_rft._core.group_signal import Signal, group_signal, mean_signal, signal_chances
 from bedrock_rft._core.statistics import Interval, agresti_coull, passes, share_interval
 from bedrock_rft._core.text import ShortRepr, sanitize_line
@@ -304,11 +304,7 @@ class Difficulty(ShortRepr):
         return write_text(json.dumps(self.to_dict(), indent=1, ensure_ascii=False), path)
 
     def __str__(self) -> str:
-        facts = self.facts()
-        wide = max(len(name) for name, _ in facts)
-        lines = [clip(f"Difficulty of {len(self.prompts):,} prompts")]
-        for name, value in facts:
-            lines += wrap(f"{name:<{wide}}  {sanitize_line(value)}", further=" " * (wide + 4))
+        lines = [clip(f"Difficulty of {len(self.prompts):,} prompts"), *fact_lines(self.facts())]
         return "\n".join([*lines, "", f"  {'pass rate':<14}  prompts", *self._histogram()])
 
     def _repr_html_(self) -> str:

@@ -16,9 +16,10 @@ from bedrock_rft._core.findings import (
     Findings,
     clip,
     escape_html,
+    fact_lines,
     facts_html,
+    finding_lines,
     findings_html,
-    wrap,
 )
 from bedrock_rft._core.tables import Markup, format_table, html_lines, html_table
 from bedrock_rft._core.text import sanitize_line
@@ -176,11 +177,7 @@ class Evaluation(Findings):
         return {**super().to_dict(), "note": self.note}
 
     def __str__(self) -> str:
-        facts = self.facts()
-        width = max((len(name) for name, _ in facts), default=0)
-        lines = [clip(sanitize_line(self.title))]
-        for name, value in facts:
-            lines += wrap(f"{name:<{width}}  {sanitize_line(value)}", indent="  ", further=" " * (width + 4))
+        lines = [clip(sanitize_line(self.title)), *fact_lines(self.facts())]
         lines += ["", *format_table(_model_rows(self, page=False)), *[""][: len(self.comparisons)]]
         for comparison in self.comparisons:
             difference = comparison.difference
@@ -189,10 +186,7 @@ class Evaluation(Findings):
             lines += [clip(f"  {sanitize_line(text)}"), f"    {counts}"]
         for rows in (_part_rows(self), _group_rows(self)):
             lines += ["", *format_table(rows)] if rows[1:] else []
-        lines.append("")
-        for finding in self.findings:
-            lines += wrap(f"{finding.level + ':':<8} {finding}")
-        return "\n".join(lines)
+        return "\n".join([*lines, "", *finding_lines(self.findings)])
 
     def _repr_html_(self) -> str:
         findings = findings_html((finding.level, str(finding)) for finding in self.findings)

@@ -11,7 +11,9 @@ from bedrock_rft._core.findings import (
     Findings,
     clip,
     escape_html,
+    fact_lines,
     facts_html,
+    finding_lines,
     findings_html,
     wrap,
 )
@@ -132,20 +134,11 @@ class Rehearsal(Findings):
         return rows
 
     def __str__(self) -> str:
-        facts = self.facts()
-        width = max((len(name) for name, _ in facts), default=0)
-        lines = [clip(f"{sanitize_line(self.title)}: {self.verdict}"), *wrap(self.notice)]
-        for name, value in facts:
-            indent = " " * (width + 4)
-            first, *rest = wrap(f"{sanitize_line(value)}", indent=indent, further=indent)
-            lines += [f"  {name:<{width}}  {first.strip()}", *rest]
-        if self.first:
-            lines.append("Fix first")
+        lines = [clip(f"{sanitize_line(self.title)}: {self.verdict}"), *wrap(self.notice), *fact_lines(self.facts())]
+        lines += ["Fix first"] if self.first else []
         for number, finding in enumerate(self.first, 1):
             lines += wrap(f"{number}. {finding.level}: {finding}")
-        for finding in self.findings[len(self.first) :]:
-            lines += wrap(f"{finding.level + ':':<8} {finding}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *finding_lines(self.findings[len(self.first) :])])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the findings, the numbers and the curve as plain JSON values."""

@@ -64,7 +64,7 @@ _FORMATS = (
     ("Markdown", re.compile(r"^(?:#{1,6} |\s*[-*] |\s*\d+\. |\|)|\*\*", re.MULTILINE)),
 )
 
-_SHINGLE, _SKETCH = 4, 24
+_SHINGLE, _SKETCH, _ALIKE = 4, 24, 0.8
 _KEYS, _TRIED = 6, 20  # texts are compared if they share one of these hashes, with so many others
 MIN_WORDS = 20
 """Shorter answers are often equal for a good reason, such as `B` or `The answer is 4.`"""
@@ -129,7 +129,7 @@ def language(text: str) -> str:
     return name if first >= _FEWEST_STOP_WORDS and first >= 2 * second else ""
 
 
-def near_copies(answers: Sequence[tuple[str, str, int]], least: float = 0.8) -> dict[int, int]:
+def near_copies(answers: Sequence[tuple[str, str, int]]) -> dict[int, int]:
     """Return the positions of answers that are nearly equal to an answer to another prompt, each with that one's.
 
     Each item has the texts of prompt and answer, and `Features.figures`, which must be equal, because many healthy
@@ -143,8 +143,8 @@ def near_copies(answers: Sequence[tuple[str, str, int]], least: float = 0.8) -> 
         near = dict.fromkeys(other for key in lowest for other in list(buckets.get(key, {}).values())[-_TRIED:])
         for other in near:
             its_prompt, its_answer, its_figures = sketches[other]
-            alike = figures == its_figures and _similarity(answer, its_answer) >= least
-            if alike and _similarity(prompt, its_prompt) < least:
+            alike = figures == its_figures and _similarity(answer, its_answer) >= _ALIKE
+            if alike and _similarity(prompt, its_prompt) < _ALIKE:
                 copies[place] = other
                 copies.setdefault(other, place)
                 break

@@ -25,7 +25,6 @@ from bedrock_rft.rewards._checking.trial import Trial
 Case: TypeAlias = "tuple[Mapping[str, Any], str, float]"
 """A record, an answer, and the expected score: 1 or True for a right answer, 0 or False for a wrong one."""
 
-_BATCH = 16
 _TRUE = 0.5
 _NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,9})?")
 _FRACTION = re.compile(r"-?\d{1,6}/[1-9]\d{0,5}")
@@ -167,7 +166,7 @@ def _pass_mark(trial: Trial, right: Sequence[Probe], wrong: Sequence[Probe], sha
     plain = [probe for probe in right if probe.kind == "plain"]
     other = [probe for probe in wrong if probe.kind == "another record's answer"]
     means = [
-        fmean(values) if (values := [one for one in trial.scores(probes, shape, size=_BATCH) if one is not None]) else 0
+        fmean(values) if (values := [one for one in trial.scores(probes, shape) if one is not None]) else 0
         for probes in (plain, other)
     ]
     return fmean(means) if means[0] > means[1] else _TRUE
@@ -176,7 +175,7 @@ def _pass_mark(trial: Trial, right: Sequence[Probe], wrong: Sequence[Probe], sha
 def _kinds(
     trial: Trial, probes: Sequence[Probe], shape: PayloadShape, pass_mark: float, *, right: bool
 ) -> Iterator[AnswerKind]:
-    scored = list(zip(probes, trial.scores(probes, shape, size=_BATCH), strict=True))
+    scored = list(zip(probes, trial.scores(probes, shape), strict=True))
     for kind in dict.fromkeys(probe.kind for probe in probes):
         values = [(probe, value) for probe, value in scored if probe.kind == kind and value is not None]
         mistakes = [(probe, value) for probe, value in values if (value >= pass_mark) is not right]
@@ -202,8 +201,7 @@ def _probes(
     rights = {"plain": answer, "after thoughts": f"<think>{THOUGHTS}</think>\n{answer}"}
     if len(text) <= _LONGEST_TEXT:
         rights |= {kind: fill(other) for kind, other in _equivalents(text).items()}
-    other = key.wrong_index(place, rng)
-    wrong = key.rights[other] if other is not None else None
+    wrong = key.wrong(place, rng)[0]
     wrongs = {"empty": "", "marker stuffing": _MARKERS, "negation": fill(f"not {text}")}
     if wrong is not None:
         wrongs |= {

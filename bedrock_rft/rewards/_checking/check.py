@@ -36,7 +36,7 @@ from bedrock_rft.rewards._checking.report import (
     mean_scores,
     pair_scores,
 )
-from bedrock_rft.rewards._checking.trial import Trial
+from bedrock_rft.rewards._checking.trial import BATCH, Trial
 from bedrock_rft.rewards._packaging.archive import Package
 from bedrock_rft.rewards._runtime.graders.unit_tests import PassesTests
 from bedrock_rft.rewards._runtime.handler import Handler
@@ -44,7 +44,6 @@ from bedrock_rft.rewards._runtime.reward import Reward
 from bedrock_rft.rewards._targets.resolve import resolve_target, reward_name
 from bedrock_rft.rewards._targets.target import Target
 
-_BATCH = 16
 _FORM_RECORDS = 8
 _FURTHER_RECORDS = 3
 _SINGLE_PROBES = 4
@@ -180,7 +179,7 @@ class _Check:
         means = self._measure_shapes()
         shape = self._shape = best_shape(means)
         probes = build_probes(self._records, self._key, self._seed)
-        values = [] if self._trial.is_hopeless else self._trial.scores(probes, shape, size=_BATCH)
+        values = self._trial.scores(probes, shape)
         scores = group_scores(probes, values)
         findings: list[Finding] = []
         if scores:
@@ -223,7 +222,7 @@ class _Check:
             yield constant
             yield from output_findings(self._trial, self._records)
             return
-        second = self._trial.scores(probes, shape, size=_BATCH)
+        second = self._trial.scores(probes, shape)
         compared = [pair for pair in zip(values, second, strict=True) if None not in pair]
         gaps = [abs(cast("float", one) - cast("float", other)) for one, other in compared]
         moved = [gap for gap in gaps if gap > SAME]
@@ -266,7 +265,7 @@ class _Check:
                 return dict.fromkeys(self._shapes)
             self._key = AnswerKey.from_form(self._records, form)
         probes = key_probes(self._key, self._seed, count=len(few))
-        return {shape: mean_scores(probes, self._scores(probes, shape)) for shape in self._shapes}
+        return {shape: mean_scores(probes, self._trial.scores(probes, shape)) for shape in self._shapes}
 
     def _find_form(self, few: Sequence[Mapping[str, Any]]) -> AnswerForm | None:
         """Return the form in which right answers stand out most, or a form in which wrong ones do; None if none is."""
@@ -300,24 +299,19 @@ class _Check:
         """Return the payload shapes that were not found broken; try each of them once before."""
         if len(shapes) > 1 and not self._trial.batches:
             for shape in shapes:
-                self._trial.send([*chain(*probes)][: _BATCH // 2], shape)
+                self._trial.send([*chain(*probes)][: BATCH // 2], shape)
         working = self._trial.working_shapes()
         return [shape for shape in shapes if shape in working] or shapes
 
     def _mean_pairs(self, probes: Sequence[Sequence[Probe]], shape: PayloadShape) -> list[tuple[float, float] | None]:
         """Return the means of right and of wrong answers in each group of probes."""
-        values = iter(self._scores([*chain(*probes)], shape))
+        values = iter(self._trial.scores([*chain(*probes)], shape))
         pairs = [mean_scores(group, [*islice(values, len(group))]) for group in probes]
         self._form_scores += [value for pair in pairs if pair is not None for value in pair]
         return pairs
 
     def _spread(self) -> float:
         return max(self._form_scores, default=0.0) - min(self._form_scores, default=0.0)
-
-    def _scores(self, probes: Sequence[Probe], shape: PayloadShape) -> list[float | None]:
-        if self._trial.is_hopeless:
-            return [None] * len(probes)
-        return self._trial.scores(probes, shape, size=_BATCH)
 
     def _constant_finding(self, scores: Mapping[str, Scores]) -> Finding | None:
         everything = [scored.score for batch in self._trial.batches for scored in batch.scored] or [
@@ -374,11 +368,11 @@ class _Check:
 
     def _send_large_event(self, shape: PayloadShape) -> Iterator[Finding]:
         """Send an event near Lambda's limit."""
-        text = "word " * (_LARGE_EVENT // _BATCH // 5)
-        probes = [Probe("large event", place % len(self._records), text) for place in range(_BATCH)]
+        text = "word " * (_LARGE_EVENT // BATCH // 5)
+        probes = [Probe("large event", place % len(self._records), text) for place in range(BATCH)]
         batch = self._trial.send(probes, shape, keep_error=False)
         if not batch.scored:
-            summary = f"An event of {_BATCH * len(text) / 1e6:.1f} MB gets no valid response"
+            summary = f"An event of {BATCH * len(text) / 1e6:.1f} MB gets no valid response"
             reason = batch.reason
             remedy = "Long answers make large events; do little work per character, and return little text"
             yield Finding("error", "large_payload", summary, reason, remedy)

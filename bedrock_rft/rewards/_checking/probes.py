@@ -77,10 +77,11 @@ class AnswerKey:
         texts = [form.read_text(record) for record in records]
         return cls([None if text is None else form.fill(text) for text in texts], texts, form)
 
-    def wrong_index(self, place: int, rng: random.Random) -> int | None:
-        """Return the index of another record whose right answer is wrong for this one; None if there is none."""
+    def wrong(self, place: int, rng: random.Random) -> tuple[str | None, str | None]:
+        """Return the right answer to another record, which is wrong for this one, and its core; None without one."""
         others = [other for other, text in enumerate(self.texts) if text is not None and text != self.texts[place]]
-        return rng.choice(others) if others else None
+        other = rng.choice(others) if others else None
+        return (None, None) if other is None else (self.rights[other], self.texts[other])
 
 
 def key_probes(key: AnswerKey, seed: int, *, count: int | None = None) -> list[Probe]:
@@ -91,8 +92,7 @@ def key_probes(key: AnswerKey, seed: int, *, count: int | None = None) -> list[P
         if right is None:
             continue
         probes.append(Probe("right", place, right))
-        other = key.wrong_index(place, rng)
-        wrong = key.rights[other] if other is not None else None
+        wrong, _ = key.wrong(place, rng)
         if wrong is not None:
             probes.append(Probe("wrong", place, wrong))
     return probes
@@ -119,9 +119,7 @@ def _keyed_probes(key: AnswerKey, place: int, rng: random.Random) -> list[Probe]
         Probe("right", place, right),
         Probe("truncated", place, right[: max(1, len(right) // 3)] if len(right) > 2 else ""),  # noqa: PLR2004
     ]
-    other = key.wrong_index(place, rng)
-    wrong = key.rights[other] if other is not None else None
-    wrong_text = key.texts[other] if other is not None else None
+    wrong, wrong_text = key.wrong(place, rng)
     if wrong is None or wrong_text is None:
         return probes
     answers = list(dict.fromkeys(answer for answer in key.rights if answer is not None))[:_MAX_LISTED]

@@ -12,6 +12,8 @@ from bedrock_rft.rewards._checking.probes import PayloadShape, Probe, payload_en
 from bedrock_rft.rewards._targets.handler_response import ScoredRollout, parse_response, parse_scores
 from bedrock_rft.rewards._targets.target import Outcome, Target, invoke_until_accepted
 
+BATCH = 16
+"""Answers in one invocation."""
 _WHOLE_BATCH = {"raised", "died"}
 """Errors that cost a whole batch its scores, and that one rollout may cause."""
 
@@ -85,18 +87,18 @@ class Trial:
         self.batches.append(batch)
         return batch
 
-    def scores(self, probes: Sequence[Probe], shape: PayloadShape, *, size: int) -> list[float | None]:
-        """Return the score of each probe, sent `size` at a time in random order; None if there is no score."""
+    def scores(self, probes: Sequence[Probe], shape: PayloadShape) -> list[float | None]:
+        """Return the score of each probe, sent in batches in random order; None if there is no score."""
         places = list(range(len(probes)))
         random.Random(self.seed).shuffle(places)  # noqa: S311 - an order
         found: list[float | None] = [None] * len(probes)
-        for start in range(0, len(places), size):
-            chosen = places[start : start + size]
+        for start in range(0, len(places), BATCH):
+            if self.is_hopeless:
+                break
+            chosen = places[start : start + BATCH]
             batch = self.send([probes[place] for place in chosen], shape)
             for place, scored in zip(chosen, batch.scored, strict=False):
                 found[place] = scored.score
-            if not batch.scored and self.is_hopeless:
-                break
         return found
 
     @property
