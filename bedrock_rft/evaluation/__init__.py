@@ -11,10 +11,10 @@ from bedrock_rft._core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from bedrock_rft._core.statistics import Difference, Interval
-    from bedrock_rft.evaluation._advice import Thresholds
-    from bedrock_rft.evaluation._answers import read_answers
     from bedrock_rft.evaluation._report import Evaluation
     from bedrock_rft.evaluation._results import Comparison, Example, Group, ModelResult
+    from bedrock_rft.evaluation._resume_file import read_answers
+    from bedrock_rft.evaluation._summary import Thresholds
 
 __all__ = [
     "Comparison",
@@ -31,9 +31,9 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "_advice": ("Thresholds",),
-        "_answers": ("read_answers",),
         "_report": ("Evaluation",),
         "_results": ("Comparison", "Difference", "Example", "Group", "Interval", "ModelResult"),
+        "_resume_file": ("read_answers",),
+        "_summary": ("Thresholds",),
     },
 )

@@ -21,7 +21,6 @@ from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._core.version import __version__
 from bedrock_rft.datasets import read
 from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.evaluation._advice import Thresholds
 from bedrock_rft.evaluation._concurrency import run_coroutine
 from bedrock_rft.evaluation._pipeline import Scorer, create_scorer, run_pipeline
 from bedrock_rft.evaluation._progress import Progress, ProgressReporter
@@ -29,7 +28,7 @@ from bedrock_rft.evaluation._questions import Prompt, parse_models, parse_prompt
 from bedrock_rft.evaluation._report import Evaluation
 from bedrock_rft.evaluation._resume_file import ResumeFile
 from bedrock_rft.evaluation._sampling import Sampler, chat_sampler
-from bedrock_rft.evaluation._summary import build_evaluation
+from bedrock_rft.evaluation._summary import Thresholds, build_evaluation
 from bedrock_rft.metrics._reward_health import check_range
 from bedrock_rft.rewards._batch.recorder import Recording
 
