@@ -74,10 +74,7 @@ class TrainingRecord(Payload):
 
 
 def iterate_records(data: object) -> Iterator[Any] | None:  # noqa: PLR0911 - one for each library
-    """Return an iterator over records, or None. A value that a pandas or polars frame lacks is left out of its record.
-
-    Raise `ConfigurationError` for a dataset of several splits.
-    """
+    """Return an iterator over records, or None. Raise `ConfigurationError` for a dataset of several splits."""
     frame = cast("Any", data)  # narrowing it would make its items unknown
     if _is_instance(data, "pandas", "DataFrame"):
         return _pandas_rows(frame)

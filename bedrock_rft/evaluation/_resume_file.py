@@ -48,10 +48,7 @@ class AnswerScore:
 
 
 class ResumeFile:
-    """Answers and scores by question key; with a path, also JSON lines that only the owner can read.
-
-    A run with more models, prompts or samples reuses the answers it finds.
-    """
+    """Answers and scores by question key; with a path, also JSON lines that only the owner can read."""
 
     def __init__(self, path: str | os.PathLike[str] | None, scorer: str) -> None:
         """Open or create a file. Raises `ConfigurationError` if it has other content or is in use."""

@@ -25,10 +25,7 @@ def deviation(values: Sequence[float]) -> float:
 
 
 def noise(values: Sequence[float]) -> float:
-    """Return the standard deviation of one step around the trend.
-
-    Differences between consecutive steps are squared, because their median is 0 if the reward is mostly 0.
-    """
+    """Return the standard deviation of one step around the trend, from squared differences of consecutive steps."""
     if len(values) <= 1:
         return 0.0
     squares = math.fsum((later - earlier) * (later - earlier) for earlier, later in pairwise(values))

@@ -155,10 +155,7 @@ def build_zip(files: Mapping[str, bytes]) -> tuple[bytes, tuple[PackagedFile, ..
 
 
 def unpack_zip(archive: bytes | Path, folder: Path, name: str) -> None:
-    """Unpack the zip of a Lambda function if it keeps Lambda's limits. Raise `ConfigurationError` if it cannot be.
-
-    The list of files gives the size of each, and no more is read of it. So the limits hold before anything is written.
-    """
+    """Unpack the zip of a Lambda function. Raise `ConfigurationError` if it is damaged or exceeds Lambda's limits."""
     try:
         with zipfile.ZipFile(io.BytesIO(archive) if isinstance(archive, bytes) else archive) as file:
             problem = _zip_problem(file.infolist())

@@ -221,8 +221,7 @@ def raise_unpackageable(reason: str) -> NoReturn:
 def slice_module(source: ModuleSource, names: Sequence[str]) -> tuple[str, list[str]]:
     """Return the source of the statements that define some names and all that they refer to, and the names to compare.
 
-    A name to compare must have the same value in the package as it has now. Names whose values change when the reward
-    runs, such as caches, are not compared.
+    Names whose values change when the reward runs, such as caches, are not compared with the package.
     """
     slicer = _Slicer(source)
     for name in names:

@@ -28,10 +28,9 @@ _BY_REPR = ("datetime", "decimal", "fractions", "uuid", "pathlib", "enum", "ipad
 
 
 def fingerprint_names(space: Mapping[str, Any], names: list[str]) -> dict[str, str]:
-    """Return a fingerprint of the value of each name. Equal values have equal fingerprints in every process.
+    """Return a fingerprint of the value of each name, which is the same in every process.
 
-    Functions and classes of the module are compared by their code and attributes. Of objects whose state is not known,
-    only the type is compared.
+    Of objects whose state is not known, only the type counts.
     """
     module = str(space.get("__name__"))
     return {

@@ -245,10 +245,7 @@ def encode(records: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def read_score(item: Mapping[str, Any]) -> Score:
-    """Return the score of a result in the form that the service reads. It does not have the text of an error.
-
-    Raises `ValueError`, `TypeError` or `KeyError` if it has another form, as with a number that is not finite.
-    """
+    """Return the score of a result. Raises `ValueError`, `TypeError` or `KeyError` if the service cannot read it."""
     listed: Sequence[Mapping[str, Any]] = item.get("metrics_list") or ()
     values = [(one.get("type") == "Reward", str(one["name"]), finite_float(one["value"], "value")) for one in listed]
     parts = {name: value for is_part, name, value in values if is_part}
@@ -259,11 +256,7 @@ def read_score(item: Mapping[str, Any]) -> Score:
 
 
 def record_invocation(log: RolloutLog, scored: Sequence[ScoredEntry], context: Any) -> bool:
-    """Record an invocation in Lambda and return whether that succeeded. A failure is logged, and never raised.
-
-    It takes at most half of the time that is left for the response, and at most five seconds. After several slow
-    failures in a row it stops for some minutes, in which each invocation counts as not recorded.
-    """
+    """Record an invocation in Lambda and return whether that succeeded. A failure is logged, and never raised."""
     begin = time.monotonic()
     if begin < _attempts.paused_until:
         return False

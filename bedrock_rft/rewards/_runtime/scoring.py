@@ -75,8 +75,7 @@ def score_batch(
 ) -> list[tuple[Score, float | None]]:
     """Score the entries of an event, in order, each with the seconds that it took, or None if it was not begun.
 
-    An entry that raises, or is not scored in time, gets the floor. `seconds` is the time until the response must be on
-    its way, or None. Scoring ends up to 2 s earlier.
+    An entry that raises, or is not scored up to 2 s before `seconds` are over, gets the floor.
     """
     margin = 0.0 if seconds is None else min(_MARGIN, seconds / 10)
     end = None if seconds is None else time.monotonic() + seconds - margin

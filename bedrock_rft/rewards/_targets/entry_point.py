@@ -24,10 +24,7 @@ EntryPoint = Callable[[Any, Any], Any]
 
 
 class InProcessTarget:
-    """A function in this process.
-
-    A call that exceeds the timeout is abandoned in its thread. A function that ends the process ends this one.
-    """
+    """A function in this process. A call that exceeds the timeout is abandoned in its thread."""
 
     arn = None
 

@@ -40,11 +40,7 @@ def fingerprint_file(path: Path, handler: str) -> str:
 
 
 def fingerprint_object(reward: object) -> str:
-    """Fingerprint a reward, a handler or a function in this process.
-
-    Code in a file counts with the modules of the user that it imports; code from a notebook counts as its package
-    would contain it. Installed packages are not read.
-    """
+    """Fingerprint a reward, a handler or a function in this process: its file, or its statements in a notebook."""
     inner = reward.reward if isinstance(reward, Handler) else reward
     leaves: Sequence[object] = inner.leaves if isinstance(inner, Reward) else (inner,)
     files = [("", _ADDRESS.sub("", repr(reward)).encode())]

@@ -25,10 +25,9 @@ _MAX_BLOCKS = 200
 
 
 def strip_thoughts(text: str) -> str:
-    """Return the text without a reasoning model's thoughts, which are never part of its answer.
+    """Return the text without a reasoning model's thoughts: up to the last `</think>`, and from an unclosed `<think>`.
 
-    Everything up to the last `</think>` is removed, even if the opening tag is missing because the prompt template
-    contained it, and everything from a `<think>` that is not closed.
+    The opening tag may be missing, because the prompt template contained it.
     """
     end = 0
     for match in _THOUGHTS_END.finditer(text):
@@ -120,10 +119,7 @@ def final_answer(text: str) -> str:
 
 
 def fenced_blocks(text: str) -> list[tuple[str, str]]:
-    """Return the language (in lower case) and the content of each fenced block, in order.
-
-    Fences may be indented, consist of backticks or tildes, and the last one may be unclosed.
-    """
+    """Return the language (in lower case) and the content of each fenced block; the last may be unclosed."""
     blocks: list[tuple[str, str]] = []
     opening: re.Match[str] | None = None
     for fence in _FENCE.finditer(text):

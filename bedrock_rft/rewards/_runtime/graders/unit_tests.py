@@ -116,11 +116,7 @@ class PassesTests(Leaf):
 
 
 def find_code(text: str, names: Iterable[str] = ()) -> str:
-    """Return the Python code in an answer, or an empty string if there are only blocks of other languages.
-
-    Of several fenced blocks, those are taken that define `names`, which the tests use, and the blocks that define
-    what these use. If no block does, the last Python block is taken.
-    """
+    """Return the Python code in an answer: the blocks that define `names` and what these use, or the last block."""
     text = strip_thoughts(text[-_MAX_CHARACTERS:])
     _, opened, tagged = text.rpartition("<answer>")
     if opened:
