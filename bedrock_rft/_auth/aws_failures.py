@@ -36,6 +36,7 @@ _BY_CODE: dict[str, FailureKind] = {code: kind for kind, codes in _CODES.items()
 _BY_STATUS: dict[int, FailureKind] = {401: "credentials", 403: "denied", 404: "not_found", 429: "throttled"}
 _NO_IDENTITY = {"CredentialRetrievalError", "NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError"}
 _TIMEOUTS = {"ReadTimeoutError", "ConnectTimeoutError"}
+_NOT_SENT = {"EndpointConnectionError", "ProxyConnectionError"}
 _LOGGERS_WITH_SECRETS = (
     "botocore.auth", "botocore.endpoint", "botocore.httpsession", "botocore.parsers", "urllib3.connectionpool",
 )  # fmt: skip
@@ -84,8 +85,8 @@ def read_aws_failure(error: BaseException) -> AwsFailure:
         return AwsFailure("invalid", code, message, sent=False)
     if names & _TIMEOUTS:
         return AwsFailure("timeout", code, message, sent="ConnectTimeoutError" not in names)
-    if names & {"HTTPClientError", "EndpointConnectionError", "IncompleteReadError"}:
-        return AwsFailure("connection", code, message, sent="EndpointConnectionError" not in names)
+    if names & {"HTTPClientError", "ConnectionError", "IncompleteReadError"}:
+        return AwsFailure("connection", code, message, sent=not names & _NOT_SENT)
     if isinstance(error, (AttributeError, LookupError, TypeError)):  # from botocore's own parser
         code, message = "UnreadableResponse", "the response has a form that botocore cannot read"
     return AwsFailure("unreadable", code, message)

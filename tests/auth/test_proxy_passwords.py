@@ -62,6 +62,17 @@ def test_a_failed_request_hides_the_password_of_the_proxy(
     assert PASSWORD not in caplog.text
 
 
+def test_a_proxy_that_refuses_the_connection_is_named_as_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    client = service_client("sts", region="us-west-2", credentials=chain(None), timeout=3, retries=0)
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - botocore raises unrelated types
+        client.get_caller_identity()
+    client.close()
+    failure = read_aws_failure(caught.value)
+    assert (failure.kind, failure.sent) == ("connection", False)
+    assert "http://127.0.0.1:9" in failure.message
+
+
 def test_the_part_of_a_password_that_urllib3_reads_as_a_port_is_not_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
