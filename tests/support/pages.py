@@ -28,7 +28,7 @@ from support.command import command, process
 
 __all__ = ["Block", "Page", "blocks", "matches"]
 
-OTHERS = frozenset({".", "aws", "curl", "docker", "export", "make", "pip", "python"})
+OTHERS = frozenset({".", "aws", "curl", "docker", "export", "make", "pip", "python", "python3"})
 """Programs that are shown, but not run."""
 
 JOB = frozenset({"JOB", "ftjob-…"})
