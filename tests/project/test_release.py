@@ -39,6 +39,20 @@ def test_workflows_have_few_permissions_and_pinned_actions(path: Path) -> None:
     assert all(f"\n{target}:" in (ROOT / "Makefile").read_text(encoding="utf-8") for target in targets)
 
 
+def test_an_action_has_the_same_pin_everywhere() -> None:
+    pins = {pin for path in WORKFLOWS for pin in re.findall(r"uses: (.*)", path.read_text(encoding="utf-8"))}
+    assert len(pins) == len({pin.partition("@")[0] for pin in pins})
+
+
+def test_only_a_pushed_tag_is_published() -> None:
+    release = (ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
+    publish = release[release.index("\n  publish:") : release.index("\n  github-release:")]
+    assert 'push:\n    tags: ["v*"]' in release
+    assert "if: github.event_name == 'push'\n    needs: build" in publish
+    assert "needs: publish" in release
+    assert "environment: pypi\n    permissions:\n      id-token: write\n    steps:" in publish
+
+
 @pytest.mark.parametrize("name", ["bug.yml", "service.yml"])
 def test_reports_ask_for_a_redacted_check(name: str) -> None:
     form = (ROOT / ".github" / "ISSUE_TEMPLATE" / name).read_text(encoding="utf-8")
