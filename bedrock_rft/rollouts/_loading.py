@@ -9,9 +9,8 @@ import re
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from itertools import islice
 from typing import BinaryIO, NamedTuple, cast
 
@@ -63,20 +62,18 @@ def load_blocks(source: Source, files: Iterator[tuple[str, File]], skip: _Skip) 
 
 
 def _load_ahead(source: Source, files: Iterator[tuple[str, File]], skip: _Skip) -> Iterator[tuple[str, File, _Loaded]]:
-    """Yield each file with its text. Threads load from S3; from a disk they would mainly wait for each other."""
-    pending: deque[tuple[str, File, Callable[[], _Loaded]]] = deque()
-    ahead = _AHEAD if source.is_remote else 1
-    pool = ThreadPoolExecutor(ahead)  # starts no thread before a file is submitted
+    """Yield each file with its text. Threads load and decompress files."""
+    pending: deque[tuple[str, File, Future[_Loaded]]] = deque()
+    pool = ThreadPoolExecutor(_AHEAD)  # starts no thread before a file is submitted
     try:
         while True:
-            for hour, file in islice(files, ahead - len(pending)):
-                load = pool.submit(_load, source, file).result if source.is_remote else partial(_load, source, file)
-                pending.append((hour, file, load))
+            for hour, file in islice(files, _AHEAD - len(pending)):
+                pending.append((hour, file, pool.submit(_load, source, file)))
             if not pending:
                 return
-            hour, file, result = pending.popleft()
+            hour, file, loaded = pending.popleft()
             try:
-                yield hour, file, result()
+                yield hour, file, loaded.result()
             except FileNotFoundError:
                 skip(file, None, "it was deleted")
             except OSError as error:
@@ -91,20 +88,22 @@ def _split(file: File, loaded: _Loaded, skip: _Skip) -> Iterator[tuple[bytes, in
         if loaded:
             yield loaded, 0
         return
-    count, rest = 0, b""
+    count, waiting = 0, list[bytes]()  # parts of a line, joined once: it may be very long
     handle, stream = loaded
     with handle:
         try:
             while chunk := stream.read1(_BLOCK):
-                lines, newline, rest = (rest + chunk).rpartition(b"\n")
+                lines, newline, rest = chunk.rpartition(b"\n")
                 if newline:
-                    yield lines, count
-                    count += lines.count(b"\n") + 1
+                    text, waiting = b"".join((*waiting, lines)), []
+                    yield text, count
+                    count += text.count(b"\n") + 1
+                waiting.append(rest)
         except _DAMAGE as error:
             skip(file, None, f"damaged after line {count:,}: {error}")
         else:
-            if rest:
-                yield rest, count
+            if text := b"".join(waiting):
+                yield text, count
 
 
 def _load(source: Source, file: File) -> _Loaded:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import builtins
 import json
+import warnings
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import polars as pl
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from support.rollout_files import write_rollouts
 
 from bedrock_rft import rollouts
@@ -30,7 +35,6 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[rollouts.Rollout
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make several chunks, whose parts may differ."""
-    monkeypatch.setattr("bedrock_rft.rollouts._frames._CHUNK", 7)
     monkeypatch.setattr("bedrock_rft.rollouts._frames._CHUNK_BYTES", 20_000)
 
 
@@ -46,8 +50,6 @@ def test_a_frame_has_every_value(
         frame = found.to_polars()
         rows = frame.to_dicts()
     else:
-        import polars as pl
-
         found.to_parquet(tmp_path / "some.parquet")
         frame = pl.read_parquet(tmp_path / "some.parquet")
         rows = frame.to_dicts()
@@ -100,6 +102,49 @@ def test_lines_of_other_programs_give_the_same_frame(
     with pytest.warns(BedrockRFTWarning, match="1 lines"):
         frame = rollouts.read(path).to_polars()
     assert (frame["v"].to_list(), frame["source"].to_list()) == ([1, 1], [whole["source"], ""])
+
+
+ODD: list[Any] = [
+    *(None, True, 0, 5, -1, 2.5, 1e200, 10**30, 10**400, "", "5", "text", [], [1], ["a"], {}, {"a": 1}, {"a": "b"}),
+    *("2026-11-28T14:00:01Z", "2026-11-28 14:00:00Z", "2026-11-28T14:00Z", "2026-02-30T14:00:00Z", {"b": {"c": None}}),
+]
+KEYS = [*rollouts.Record.__dataclass_fields__, "later", "at"]
+LINES = st.one_of(
+    st.dictionaries(st.sampled_from(KEYS), st.sampled_from(ODD), max_size=2),
+    st.sampled_from(["", " ", "{broken", "[]", "5", '{"score": NaN}', "{}\r", '{"score": 1, "time": 1} {}', "\ud800"]),
+)
+
+
+@given(st.lists(LINES, max_size=8))
+@example([{"answer": 5}, {"answer": "b"}])
+def test_all_readers_give_the_same_rows(lines: list[dict[str, Any] | str]) -> None:
+    """Valid, damaged, later and odd lines are read or skipped alike, and no value changes its type."""
+    texts = dict.fromkeys(("request_id", "function", "source", "answer"), "a")
+    base: dict[str, Any] = {**dict.fromkeys(rollouts.Record.__dataclass_fields__), **texts, "v": 1, "score": 0.5}
+    base |= {"time": "2026-11-28T14:00:00.000000Z", "parts": {"correct": 1}, "metrics": {"a": 1}, "truncated": []}
+    text = "\n".join(
+        line if isinstance(line, str) else json.dumps({**base, "rollout_id": str(number), **line})
+        for number, line in enumerate(lines)
+    )
+    with TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path, parquet = Path(folder, "some.jsonl"), Path(folder, "some.parquet")
+        path.write_bytes(text.encode("utf-8", "surrogatepass"))
+        found = rollouts.read(path)
+        expected = [(one.time[:19], one.rollout_id, one.score, one.answer, one.duration) for one in found]
+        problems = found.problems
+        for read in (found.to_polars, lambda: found.to_parquet(parquet), found.to_pandas):
+            frame: Any = read()
+            rows: list[dict[str, Any]]
+            if isinstance(frame, int):
+                rows = pl.read_parquet(parquet).to_dicts()
+                assert frame == len(rows)
+            else:
+                frame = frame if isinstance(frame, pl.DataFrame) else frame.astype(object).where(frame.notna(), None)
+                rows = frame.to_dicts() if isinstance(frame, pl.DataFrame) else frame.to_dict("records")
+            columns = ("rollout_id", "score", "answer", "duration")
+            assert [(f"{row['time']:%Y-%m-%dT%H:%M:%S}", *(row[name] for name in columns)) for row in rows] == expected
+            assert (found.problems, found.skipped) == (problems, len(problems))
 
 
 def test_an_empty_recording_has_the_columns(tmp_path: Path) -> None:
