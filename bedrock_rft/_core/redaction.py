@@ -63,7 +63,8 @@ _NAMED = re.compile(r"\barn:[\w-]+:[\w-]+:[\w-]*:\d{12}:[a-z-]+[:/]([\w+=,.@/:$-
 _URL_HOST = re.compile(r"\bhttps?://(?:[^\s/@]*@)?([\w.-]+)")
 _PUBLIC_HOST = re.compile(r"localhost|127[.\d]+|(?:.+\.)?(?:amazonaws\.com(?:\.cn)?|amazon\.com|aws)")
 _ACCOUNT_DETAILS = {
-    "ACCOUNT": re.compile(r"(?<!\d)\d{12}(?!\d)"),
+    # Twelve digits within a hexadecimal id are no account, and the id of a file to delete must stay usable.
+    "ACCOUNT": re.compile(r"(?<!\d)(?<![0-9a-f]{8})\d{12}(?!\d)(?![0-9a-f]{8})"),
     "KEY-ID": re.compile(r"\b(?:AKIA|ASIA|AROA|AIDA|AGPA|ANPA|ANVA|AIPA|APKA|ABIA|ACCA)[A-Z0-9]{8,}\b"),
     "NETWORK-ID": re.compile(r"\b(?:vpce?|subnet|sg|eni)-[0-9a-f][\w-]{7,}"),
     "PROJECT": re.compile(r"\bproj_\w+"),

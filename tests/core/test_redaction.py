@@ -71,6 +71,10 @@ def test_ordinary_text_stays(text: str) -> None:
             "s3://acme/x, arn:aws:s3:::acme and acme.s3.amazonaws.com",
             "s3://BUCKET-1/x, arn:aws:s3:::BUCKET-1 and BUCKET-1.s3.amazonaws.com",
         ),
+        (
+            "file-ccff290812794162ae4827c52febf931 of role123456789012",
+            "file-ccff290812794162ae4827c52febf931 of roleACCOUNT-1",
+        ),
         ("AKIAIOSFODNN7EXAMPLE in vpc-0a1b2c3d of ada@acme.example", "KEY-ID-1 in NETWORK-ID-1 of EMAIL-1"),
         (
             "https://vpce-0ab12cd3-x1.bedrock-mantle.us-west-2.vpce.amazonaws.com/v1",
