@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, overload
+
+from typing_extensions import Unpack
 
 from bedrock_rft._auth.endpoint import RFT_REGIONS, host_region
 from bedrock_rft._core.text import sanitize_line
@@ -47,6 +49,15 @@ class Deployed(Protocol):
         ...
 
 
+class JobOptions(TypedDict, total=False):
+    """Arguments of `create` that may be left out in any case."""
+
+    validation_file: File | str | None
+    hyperparameters: Hyperparameters | Mapping[str, Any] | None
+    metadata: Mapping[str, str] | None
+    name: str | None
+
+
 class AsyncJobs(AsyncMonitoring):
     """`client.jobs`: reinforcement fine-tuning jobs."""
 
@@ -57,10 +68,7 @@ class AsyncJobs(AsyncMonitoring):
         *,
         training_file: File | str,
         reward: LambdaArn | LambdaGrader | Deployed | str,
-        validation_file: File | str | None = None,
-        hyperparameters: Hyperparameters | Mapping[str, Any] | None = None,
-        metadata: Mapping[str, str] | None = None,
-        name: str | None = None,
+        **options: Unpack[JobOptions],
     ) -> Job: ...
     @overload
     async def create(
@@ -70,10 +78,7 @@ class AsyncJobs(AsyncMonitoring):
         like: Job | str,
         training_file: File | str | None = None,
         reward: LambdaArn | LambdaGrader | Deployed | str | None = None,
-        validation_file: File | str | None = None,
-        hyperparameters: Hyperparameters | Mapping[str, Any] | None = None,
-        metadata: Mapping[str, str] | None = None,
-        name: str | None = None,
+        **options: Unpack[JobOptions],
     ) -> Job: ...
     @checked_arguments
     async def create(
@@ -397,10 +402,7 @@ class Jobs(Monitoring):
             *,
             training_file: File | str,
             reward: LambdaArn | LambdaGrader | Deployed | str,
-            validation_file: File | str | None = None,
-            hyperparameters: Hyperparameters | Mapping[str, Any] | None = None,
-            metadata: Mapping[str, str] | None = None,
-            name: str | None = None,
+            **options: Unpack[JobOptions],
         ) -> Job: ...
         @overload
         def create(
@@ -410,10 +412,7 @@ class Jobs(Monitoring):
             like: Job | str,
             training_file: File | str | None = None,
             reward: LambdaArn | LambdaGrader | Deployed | str | None = None,
-            validation_file: File | str | None = None,
-            hyperparameters: Hyperparameters | Mapping[str, Any] | None = None,
-            metadata: Mapping[str, str] | None = None,
-            name: str | None = None,
+            **options: Unpack[JobOptions],
         ) -> Job: ...
         def create(self, *args: Any, **kwargs: Any) -> Job:
             """Create a job; see `AsyncJobs.create`."""

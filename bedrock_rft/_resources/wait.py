@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import NamedTuple, TypeVar
 
 from bedrock_rft._core.log import log
 from bedrock_rft._core.text import sanitize_line
@@ -35,9 +35,6 @@ from bedrock_rft.types._payload import Payload
 from bedrock_rft.types.events import Event
 from bedrock_rft.types.jobs import Job
 
-if TYPE_CHECKING:
-    import tenacity
-
 P = TypeVar("P", bound=Payload)
 
 _MAX_INTERVAL_FACTOR = 6.0  # the interval grows from 5 s to 30 s
@@ -55,8 +52,7 @@ _PERMANENT = frozenset({"certificate", "header"})
 _PERMANENT_AT_FIRST = frozenset({"certificate", "header", "dns"})
 
 
-@dataclass(frozen=True)
-class Poll:
+class Poll(NamedTuple):
     """Result of one poll: the job and its new events."""
 
     job: Job
@@ -152,8 +148,6 @@ async def poll_until_done(
     made before `WaitTimeoutError`. A problem that time does not solve is raised at once. A rejected or unsent
     request is raised at the third failure in a row, and a new job that is not found, after a minute.
     """
-    import tenacity  # imported here, because it imports asyncio, which other sync calls do not need
-
     _check_seconds(interval, timeout)
     path = f"{JOBS}/{segment(job, 'job')}"
     known = job if isinstance(job, Job) else Job(id=identifier(job, "job"))
@@ -169,45 +163,32 @@ async def poll_until_done(
 
     event_log = EventLog(fetch, path, after)
 
-    def poll_again(state: tenacity.RetryCallState) -> bool:
-        error = state.outcome.exception() if state.outcome else None
-        return error is None or failures.poll_again(error, clock.age(known))
-
-    attempts = tenacity.AsyncRetrying(
-        # Also after success: only leaving the loop ends it.
-        retry=poll_again,
-        wait=lambda state: clock.limit(
-            intervals.next_pause(
-                state.outcome.exception() if state.outcome else None,
-                failures.count,
-                exists=known.created_at is not None,
-            )
-        ),
-        sleep=session.transport.sleep,
-        reraise=True,
-    )
-    async for attempt in attempts:
+    while True:
         late = clock.is_over()
-        poll: Poll | None = None
-        with attempt:
+        problem: BedrockRFTError | None = None
+        try:
             known = await fetch(Request("GET", path), Job)
             poll = Poll(known, await event_log.new_events(final=known.is_terminal) if events else ())
-        if poll is None:
-            error = attempt.retry_state.outcome.exception() if attempt.retry_state.outcome else None
-            if late and isinstance(error, BedrockRFTError):  # not for Ctrl-C
+        except BedrockRFTError as error:
+            if late:
                 raise _timeout_error(known, timeout, seen=failures.seen, error=error) from error
-            continue
-        failures.reset()
-        if poll.job.status not in _KNOWN_STATUS:
-            warn_once(
-                f"Unknown job status '{sanitize_line(poll.job.status, 80)}'. Polling continues until a final status."
-            )
-        yield poll
-        if poll.job.is_terminal:
-            return
-        if late:
-            raise _timeout_error(poll.job, timeout, seen=True)
-        attempt.retry_state.set_result(None)
+            if not failures.poll_again(error, clock.age(known)):
+                raise
+            problem = error
+        else:
+            failures.reset()
+            _warn_if_unknown(known.status)
+            yield poll
+            if known.is_terminal:
+                return
+            if late:
+                raise _timeout_error(known, timeout, seen=True)
+        await sleep(intervals.next_pause(problem, failures.count, exists=known.created_at is not None))
+
+
+def _warn_if_unknown(status: str) -> None:
+    if status not in _KNOWN_STATUS:
+        warn_once(f"Unknown job status '{sanitize_line(status, 80)}'. Polling continues until a final status.")
 
 
 @contextlib.contextmanager
