@@ -1,4 +1,4 @@
-"""`bedrock-rft whoami`, `doctor` and `key`."""
+"""`bedrock-rft whoami`, `doctor`, `key` and `inventory`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from bedrock_rft._cli.command import Command, many
-from bedrock_rft._cli.failures import FOUND_ERRORS, finish
-from bedrock_rft._cli.output import note, print_text, show, show_findings
+from bedrock_rft._cli.output import finish_report, note, print_text, show
 from bedrock_rft._cli.settings import confirm, open_client, settings
+from bedrock_rft._cli.wording import for_shell
 
 _ARN = "ARN"
 
@@ -65,8 +65,7 @@ def doctor(
         else:
             report = access.doctor(client, reward=reward, models=models, judges=judges, seconds=timeout)
             report = report.redacted() if redacted else report
-    show_findings(report)
-    finish(0 if report.ok else FOUND_ERRORS)
+    finish_report(report)
 
 
 @click.command(cls=Command, shape='{"key", "region", "expires_at"}')
@@ -93,3 +92,17 @@ def key(hours: float) -> None:
         return
     print_text(text)
     note(f"for {made.region}, until {until}")
+
+
+@click.command(cls=Command, shape="bedrock_rft.costs.Inventory")
+@click.option("--no-checkpoints", is_flag=True, help="Leave out checkpoints, which need a request for each job.")
+@click.option("--no-functions", is_flag=True, help="Leave out deployed functions, and do not call Lambda.")
+def inventory(*, no_checkpoints: bool, no_functions: bool) -> None:
+    """List files, jobs, tuned models, checkpoints and functions.
+
+    Each has its age, its size, its monthly cost as far as it is published, and
+    the command that deletes it. Nothing is deleted.
+    """
+    with open_client() as client:
+        found = client.inventory(checkpoints=not no_checkpoints, functions=not no_functions)
+    show(found, text=for_shell(str(found)), ids=[asset.id for asset in found.deletable])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -135,6 +136,18 @@ def many(*names: str, **options: Any) -> Callable[[F], F]:
     """Return an option that may be repeated."""
     options["help"] = f"{options['help'].rstrip('.')}; may be repeated."
     return click.option(*names, multiple=True, **options)
+
+
+def options(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
+    """Return one decorator that adds several options, in this order."""
+    return lambda function: reduce(lambda made, option: option(made), reversed(decorators), function)
+
+
+gold_option = click.option("--gold", metavar="FILE:NAME", help="A function that returns the right answer to a record.")
+
+payload_option = click.option("--payload", type=choices("metadata", "top_level"), default="metadata",
+                              help="Position of the reference answer in a rollout. Default: metadata.")  # fmt: skip
+wrap_text_option = click.option("--wrap-text", is_flag=True, help='Send a text reference as {"text": ...}.')
 
 
 def _write_options(

@@ -9,8 +9,7 @@ from typing import Any, cast
 import click
 
 from bedrock_rft._cli.command import Group, choices
-from bedrock_rft._cli.failures import FOUND_ERRORS, finish
-from bedrock_rft._cli.output import note, show, show_findings, show_one
+from bedrock_rft._cli.output import finish_report, note, show, show_one
 
 _REPORT = "bedrock_rft.datasets.Report"
 _FORMATS = ("openai-rft", "sft", "completion", "nova", "sagemaker", "sharegpt", "alpaca")
@@ -30,8 +29,7 @@ def check(path: str, min_records: int | None, max_records: int | None) -> None:
     The exit code is 3 if there are errors.
     """
     report = _validate(path, min_records=min_records, max_records=max_records)
-    show_findings(report)
-    finish(0 if report.ok else FOUND_ERRORS)
+    finish_report(report)
 
 
 @data.command("stats", shape='{"name", "bytes", "records", "prompt_lengths", "roles", "reference_types", ...}')
@@ -92,8 +90,7 @@ def convert(path: str, target: str, form: str | None, reference_answer: str | No
 
     rows = datasets.convert(path, format=cast("Any", form), reference_answer=reference_answer, keep=keep)
     report = datasets.write(target, rows)
-    show_findings(report)
-    finish(0 if report.ok else FOUND_ERRORS)
+    finish_report(report)
 
 
 @data.command("select", shape="bedrock_rft.datasets.Selection")

@@ -1,18 +1,18 @@
-"""`bedrock-rft eval`."""
+"""`bedrock-rft eval` and `rehearse`."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from typing import Any
 
 import click
 
-from bedrock_rft._cli.command import Group, many
+from bedrock_rft._cli.command import Command, Group, gold_option, many, payload_option, wrap_text_option
 from bedrock_rft._cli.completion import job_ids
-from bedrock_rft._cli.failures import FOUND_ERRORS, finish
-from bedrock_rft._cli.output import note, show_findings
-from bedrock_rft._cli.reward_source import reward_target
+from bedrock_rft._cli.output import finish_report, note
+from bedrock_rft._cli.reward_source import is_file, load_gold, reward_target
 from bedrock_rft._cli.settings import open_client
 
 _SHAPE = "bedrock_rft.evaluation.Evaluation"
@@ -20,11 +20,19 @@ _SHAPE = "bedrock_rft.evaluation.Evaluation"
 eval = Group("eval", help="Compare models on a dataset with a reward.")  # noqa: A001 - the command's name
 
 
+_reward_option = click.option(
+    "--reward", required=True, metavar="REWARD", help="file.py:name, a zip, an ARN, or a deployed name."
+)
+_seed_option = click.option("--seed", type=int, default=0, metavar="N", help="Random seed. Default: 0.")
+_range_option = click.option("--reward-range", type=float, nargs=2, default=(0.0, 1.0), metavar="LOW HIGH",
+                             help="Lowest and highest score of the reward. Default: 0 1.")  # fmt: skip
+
+
 @eval.command("run", shape=_SHAPE)
 @click.argument("dataset", metavar="FILE", type=click.Path(exists=True, dir_okay=False))
 @many("--model", "models", required=True, metavar="ID", shell_complete=job_ids,
       help="A model, or a job, for its tuned model; the first one is the base model")  # fmt: skip
-@click.option("--reward", required=True, metavar="REWARD", help="file.py:name, a zip, an ARN, or a deployed name.")
+@_reward_option
 @click.option("--samples", type=int, default=1, metavar="N", help="Answers to each prompt. Default: 1.")
 @click.option("--limit", type=int, metavar="N", help="Evaluate a random sample of this many prompts.")
 @many("--by", metavar="FIELD", help="A record field to group the results by.")
@@ -35,9 +43,8 @@ eval = Group("eval", help="Compare models on a dataset with a reward.")  # noqa:
 @click.option("--concurrency", type=int, default=16, metavar="N", help="Maximum requests at once. Default: 16.")
 @click.option("--timeout", type=float, default=120.0, metavar="SECONDS", help="Seconds for a request. Default: 120.")
 @click.option("--resume", metavar="FILE", help="Keep the answers in this file, and continue from it.")
-@click.option("--seed", type=int, default=0, metavar="N", help="Random seed. Default: 0.")
-@click.option("--reward-range", type=float, nargs=2, default=(0.0, 1.0), metavar="LOW HIGH",
-              help="Lowest and highest score of the reward. Default: 0 1.")  # fmt: skip
+@_seed_option
+@_range_option
 @click.option("--difficulty", metavar="FILE",
               help="Also write the difficulty of each prompt for the first model, for 'data select'.")  # fmt: skip
 @click.option("--record", metavar="LOCATION", help="Record the answers in this folder, or at s3://bucket/prefix.")
@@ -77,7 +84,7 @@ def run(
     if difficulty is not None:
         report.difficulty().to_json(difficulty)
         note(f"The difficulty was written to {difficulty}.")
-    _show(report)
+    finish_report(report)
 
 
 @eval.command("show", shape=_SHAPE)
@@ -91,12 +98,60 @@ def show(report: str, html: str | None) -> None:
     if html is not None:
         found.to_html(html)
         note(f"The page was written to {html}.")
-    _show(found)
+    finish_report(found)
 
 
-def _show(report: Any) -> None:
-    show_findings(report)
-    finish(0 if report.ok else FOUND_ERRORS)
+@click.command(cls=Command, shape="bedrock_rft.rehearsal.Rehearsal")
+@click.argument("dataset", metavar="FILE", type=click.Path(exists=True, dir_okay=False))
+@_reward_option
+@click.option("--n-epochs", type=int, metavar="N", help="Passes over the records in the planned job.")
+@click.option("--batch-size", type=int, metavar="N", help="Prompts per step in the planned job.")
+@click.option("--learning-rate-multiplier", type=float, metavar="NUMBER", help="Scales the learning rate.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Maximum number of records to rehearse on. Default: 400 or more.",
+)
+@click.option("--samples", type=int, default=0, metavar="N",
+              help="Answers of the base model to each prompt; tokens are billed. Default: 0.")  # fmt: skip
+@click.option("--prompts", type=int, default=32, metavar="N", help="Prompts for the base model. Default: 32.")
+@click.option("--model", default="openai.gpt-oss-20b", metavar="ID",
+              help="The base model. Default: openai.gpt-oss-20b.")  # fmt: skip
+@_seed_option
+@gold_option
+@payload_option
+@wrap_text_option
+@_range_option
+@click.option("--difficulty", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
+              help="The difficulty of the prompts, as 'eval run --difficulty' writes it.")  # fmt: skip
+@click.option("--record", metavar="LOCATION", help="Record the rollouts in this folder, or at s3://bucket/prefix.")
+@click.option("--html", metavar="PATH", help="Also write the report as an HTML page.")
+def rehearse(dataset: str, reward: str, samples: int, html: str | None, gold: str | None, **options: Any) -> None:
+    """Rehearse a job on this machine before it is billed.
+
+    The file and the reward are checked, and the job runs on the local service.
+    No model is trained. The exit code is 3 if there are errors.
+    """
+    from bedrock_rft import rehearsal
+
+    names = ("n_epochs", "batch_size", "learning_rate_multiplier")
+    given = {name: options.pop(name) for name in names}
+    hyperparameters = {name: value for name, value in given.items() if value is not None}
+    with open_client() if samples or not is_file(reward) else contextlib.nullcontext() as client:
+        report = rehearsal.rehearse(
+            dataset,
+            reward_target(client, reward),
+            hyperparameters=hyperparameters,
+            client=client,
+            samples=samples,
+            gold=load_gold(gold),
+            **options,
+        )
+    if html is not None:
+        report.to_html(html)
+        note(f"The page was written to {html}.")
+    finish_report(report)
 
 
 def _model(client: Any, name: str) -> Any:

@@ -21,23 +21,6 @@ from bedrock_rft._cli.wording import for_shell, remedy_of
 from bedrock_rft._core.output import print_error
 from bedrock_rft._core.text import sanitize_line
 
-__all__ = [
-    "AMBIGUOUS",
-    "ERROR",
-    "FOUND_ERRORS",
-    "INTERRUPTED",
-    "JOB_FAILED",
-    "TIMED_OUT",
-    "USAGE",
-    "OutputClosedError",
-    "catch_failures",
-    "finish",
-    "on_interrupt",
-    "print_failure",
-    "status_of",
-    "warn",
-]
-
 ERROR, USAGE, FOUND_ERRORS, JOB_FAILED, AMBIGUOUS, TIMED_OUT, INTERRUPTED = 1, 2, 3, 4, 5, 124, 130
 
 _WIDTH = 80

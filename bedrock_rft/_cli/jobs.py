@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from bedrock_rft._cli.command import Group, many
 from bedrock_rft._cli.completion import job_ids
-from bedrock_rft._cli.failures import FOUND_ERRORS, JOB_FAILED, TIMED_OUT, finish, on_interrupt, warn
-from bedrock_rft._cli.output import Columns, date, first, note, print_text, show, show_findings, show_list, show_one
+from bedrock_rft._cli.failures import JOB_FAILED, TIMED_OUT, finish, on_interrupt, warn
+from bedrock_rft._cli.output import (
+    Columns,
+    date,
+    finish_report,
+    first,
+    note,
+    print_text,
+    show,
+    show_list,
+    show_one,
+)
 from bedrock_rft._cli.settings import confirm, open_client, settings
 from bedrock_rft._core.output import print_error
+from bedrock_rft._core.text import sanitize_line
 
 JOB = "bedrock_rft.types.Job"
 _LARGEST_PAGE = 100
@@ -162,9 +174,7 @@ def wait(job_ids: tuple[str, ...], timeout: float | None, poll_interval: float) 
                 late.append(error)
                 ended.append(error.job)
     show_list(ended, JOB_FIELDS if settings().output == "csv" else _COLUMNS)
-    for one in late:
-        warn(str(one))
-    finish(_status(ended, late=bool(late)))
+    _finish_waiting(ended, late)
 
 
 @jobs.command("watch", shape='one object per line; its "kind" is status, step, message, checkpoint, alarm or cost')
@@ -218,9 +228,7 @@ def watch(
     if form == "quiet":
         for job in ended:
             print_text(job.id)
-    for error in late:
-        warn(str(error))
-    finish(_status(ended, late=bool(late)))
+    _finish_waiting(ended, late)
 
 
 @jobs.command("record", shape="bedrock_rft.metrics.RunRecord")
@@ -270,7 +278,7 @@ def events(
             return
         for event in first(followed, limit):
             level = "" if event.level == "info" else f"{event.level}: "
-            print_text("  ".join([date(event.created_at), f"{level}{_one_line(event.message)}"]))
+            print_text(f"{date(event.created_at)}  {level}{sanitize_line(event.message)}")
 
 
 @jobs.command("metrics", shape="bedrock_rft.metrics.Metrics")
@@ -305,8 +313,7 @@ def health(job: str, reward_range: tuple[float, float]) -> None:
     """
     with open_client() as client:
         report = client.jobs.metrics(job).health(reward_range=reward_range)
-    show_findings(report)
-    finish(0 if report.ok else FOUND_ERRORS)
+    finish_report(report)
 
 
 @jobs.command("compare", shape="bedrock_rft.metrics.Comparison")
@@ -358,13 +365,8 @@ def _print_how_to_resume(verb: str, job_ids: tuple[str, ...]) -> None:
     on_interrupt(lambda: print_error(f"{names} {be} still running. Resume with: bedrock-rft jobs {verb} {names}"))
 
 
-def _status(ended: list[Any], *, late: bool) -> int:
-    if late:
-        return TIMED_OUT
-    return JOB_FAILED if any(job.status != "succeeded" for job in ended) else 0
-
-
-def _one_line(text: str) -> str:
-    from bedrock_rft._core.text import sanitize_line
-
-    return sanitize_line(text)
+def _finish_waiting(ended: Sequence[Any], late: Sequence[Exception]) -> None:
+    for error in late:
+        warn(str(error))
+    failed = any(job.status != "succeeded" for job in ended)
+    finish(TIMED_OUT if late else JOB_FAILED if failed else 0)

@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from bedrock_rft._cli.background import open_private, start
-from bedrock_rft._cli.command import Group, choices
+from bedrock_rft._cli.command import Group, choices, gold_option, payload_option, wrap_text_option
 from bedrock_rft._cli.failures import ERROR, finish
 from bedrock_rft._cli.id_cache import cache_folder
 from bedrock_rft._cli.output import note, print_text, show
@@ -41,10 +41,9 @@ local = Group("local", help="Run the service on this machine: no model is traine
 @click.option("--format", "form", type=choices(*_FORMATS), help="Syntax of the variables. Default: this shell's.")
 @click.option("--detach", is_flag=True, help="Serve in the background until 'local stop'.")
 @click.option("--pace", type=float, default=0.0, metavar="SECONDS", help="Seconds between training steps. Default: 0.")
-@click.option("--payload", type=choices("metadata", "top_level"), default="metadata",
-              help="Position of the reference answer in a rollout. Default: metadata.")  # fmt: skip
-@click.option("--gold", metavar="FILE:NAME", help="A function that returns the right answer to a record.")
-@click.option("--wrap-text", is_flag=True, help='Send a text reference as {"text": ...}.')
+@payload_option
+@gold_option
+@wrap_text_option
 @click.option("--seed", type=int, default=0, metavar="N", help="Random seed of the training. Default: 0.")
 @click.option("--record", metavar="LOCATION", help="Record the rollouts in this folder, or at s3://bucket/prefix.")
 @click.option("--stop-with-stdin", is_flag=True, help="Stop when standard input ends, such as with the parent process.")

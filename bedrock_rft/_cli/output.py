@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from itertools import islice
 from typing import Any, TypeVar, cast
 
-from bedrock_rft._cli.failures import OutputClosedError
+from bedrock_rft._cli.failures import FOUND_ERRORS, OutputClosedError, finish
 from bedrock_rft._cli.settings import settings
 from bedrock_rft._cli.wording import for_shell
 from bedrock_rft._core.output import encodable, print_error, write
@@ -160,6 +160,12 @@ def show_findings(report: Any) -> None:
             print_text(_csv_line([level, *(str(getattr(one, name, "")) for name in names)]))
         return
     show(reworded, text=report_text(report), ids=list(dict.fromkeys(one.code for one in reworded.errors)))
+
+
+def finish_report(report: Any) -> None:
+    """Print a report, and end the command with exit code 3 if it has errors."""
+    show_findings(report)
+    finish(0 if report.ok else FOUND_ERRORS)
 
 
 def report_text(report: Any) -> str:

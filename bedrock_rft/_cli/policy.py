@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import reduce
+from collections.abc import Callable
 from typing import Any
 
 import click
 
-from bedrock_rft._cli.command import Group, many
+from bedrock_rft._cli.command import Group, many, options
 from bedrock_rft._cli.output import print_text, show, to_json
 from bedrock_rft._cli.settings import settings
 
@@ -30,36 +29,34 @@ _PROJECT = ("account", "reward", "api_key", "short", "explain")
 
 
 def _options(*names: str) -> Callable[[Any], Any]:
-    chosen: Sequence[Callable[[Any], Any]] = [_OPTIONS[name] for name in names]
-    return lambda function: reduce(lambda inner, option: option(inner), reversed(chosen), function)
+    return options(*[_OPTIONS[name] for name in names])
 
 
 @policy.command("caller", shape=_POLICY)
 @_options("models", *_PROJECT)
-def caller(*, models: tuple[str, ...], explain: bool, **options: Any) -> None:
+def caller(*, models: tuple[str, ...], explain: bool, **given: Any) -> None:
     """Print the policy for an identity that runs jobs."""
     from bedrock_rft import access
 
-    given = _project(options)
-    _print(access.caller_policy(**given, reward=options["reward"], models=models), explain=explain)
+    _print(access.caller_policy(**_project(given), reward=given["reward"], models=models), explain=explain)
 
 
 @policy.command("watcher", shape=_POLICY)
 @_options(*_PROJECT)
-def watcher(*, explain: bool, **options: Any) -> None:
+def watcher(*, explain: bool, **given: Any) -> None:
     """Print the read-only policy for an identity that watches jobs."""
     from bedrock_rft import access
 
-    _print(access.watcher_policy(**_project(options)), explain=explain)
+    _print(access.watcher_policy(**_project(given)), explain=explain)
 
 
 @policy.command("doctor", shape=_POLICY)
 @_options(*_PROJECT)
-def doctor(*, explain: bool, **options: Any) -> None:
+def doctor(*, explain: bool, **given: Any) -> None:
     """Print the read-only policy for an identity that runs the doctor."""
     from bedrock_rft import access
 
-    _print(access.doctor_policy(**_project(options), reward=options["reward"]), explain=explain)
+    _print(access.doctor_policy(**_project(given), reward=given["reward"]), explain=explain)
 
 
 @policy.command("function", shape=_POLICY)
@@ -133,21 +130,16 @@ def _print(made: Any, *, explain: bool) -> None:
         print_text(made.json())
 
 
-def _project(options: dict[str, Any]) -> dict[str, Any]:
-    reward, account = options["reward"], options["account"]
+def _project(given: dict[str, Any]) -> dict[str, Any]:
+    reward, account = given["reward"], given["account"]
     if account is None and reward is None:
         raise click.UsageError("Missing option '--account', or '--reward' with an ARN of that account.")
     if account is None:
         from bedrock_rft import LambdaArn
 
         account = LambdaArn(reward).account
-    api_key = "short-term" if options["short_term_keys"] else options["api_key"]
-    return {
-        "region": _region(reward),
-        "account": account,
-        "project": settings().project,
-        "api_key": api_key,
-    }
+    api_key = "short-term" if given["short_term_keys"] else given["api_key"]
+    return {"region": _region(reward), "account": account, "project": settings().project, "api_key": api_key}
 
 
 def _region(reward: str | None) -> str:

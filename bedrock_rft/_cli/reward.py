@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from functools import reduce
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from bedrock_rft._cli.command import Group, choices, many
-from bedrock_rft._cli.failures import FOUND_ERRORS, finish
-from bedrock_rft._cli.output import Columns, date, is_terminal, note, print_text, show, show_findings, show_list
+from bedrock_rft._cli.command import F, Group, choices, gold_option, many, options
+from bedrock_rft._cli.output import (
+    Columns,
+    date,
+    finish_report,
+    is_terminal,
+    note,
+    print_text,
+    show,
+    show_list,
+)
 from bedrock_rft._cli.reward_source import is_file, load_gold, resolve_file, reward_target
 from bedrock_rft._cli.settings import FORMATS, confirm, open_client, settings
 from bedrock_rft._core.output import print_error
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 _RUNTIMES = ("python3.10", "python3.11", "python3.12", "python3.13", "python3.14")
 _SOURCE = "REWARD"
@@ -44,8 +49,7 @@ reward = Group(
 )
 
 _reward = click.argument("source", metavar=_SOURCE)
-_gold = click.option("--gold", metavar="FILE:NAME", help="A function that returns the right answer to a record.")
-_package_options: Sequence[Callable[[Any], Any]] = (
+_package_options = options(
     many("--requirement", "requirements", metavar="NAME==VERSION", help="A package to install with the reward."),
     many("--include", metavar="FILE", help="Another file to package."),
     many("--allow", metavar="TEXT", help="Text that looks like a secret but is not, as the error shows it."),
@@ -59,7 +63,7 @@ _package_options: Sequence[Callable[[Any], Any]] = (
     click.option("--architecture", type=choices("x86_64", "arm64"), default="x86_64", help="Default: x86_64."),
     click.option("--record", metavar="S3-URI", help="Record prompts and answers there: s3://bucket/prefix."),
 )
-_function_options: Sequence[Callable[[Any], Any]] = (
+_function_options = options(
     click.option("--timeout", type=int, metavar="SECONDS", help="Seconds that an invocation may take. Default: 300."),
     click.option("--memory", type=int, metavar="MB", help="Memory in megabytes. Default: 512."),
     many("--judge", "models", metavar="ID", help="A model that the reward invokes."),
@@ -69,10 +73,12 @@ _function_options: Sequence[Callable[[Any], Any]] = (
     click.option("--keep-versions", type=int, metavar="N", help="Keep this many versions, and those of running jobs."),
     many("--tag", "tags", metavar="KEY=VALUE", help="A tag of the function and the role."),
 )
+_deploy_options = options(_function_options, _package_options)
 
 
-def _add_options(options: Sequence[Callable[[Any], Any]]) -> Callable[[F], F]:
-    return lambda function: reduce(lambda inner, option: option(inner), reversed(options), function)
+def _share_option(name: str, about: str) -> Callable[[F], F]:
+    about = f"{about}; more is an error. Default: 0.25."
+    return click.option(name, type=click.FloatRange(0, 1), metavar="SHARE", default=0.25, help=about)
 
 
 @reward.command("new", shape='{"files"}')
@@ -82,7 +88,7 @@ def new(path: str) -> None:
 
     FILE.py is reward.py by default. Existing files are kept.
     """
-    from bedrock_rft._cli.templates import reward_files, write_new
+    from bedrock_rft._cli.init import reward_files, write_new
 
     written = write_new(reward_files(Path(path)))
     show({"files": written}, text="\n".join(written), ids=written)
@@ -108,7 +114,7 @@ def from_openai(grader: str, out: tuple[str, ...], judges: tuple[str, ...]) -> N
     one. An existing file is kept.
     """
     from bedrock_rft import rewards
-    from bedrock_rft._cli.templates import write_new
+    from bedrock_rft._cli.init import write_new
 
     for form in set(out).intersection(FORMATS):
         settings().output = form
@@ -123,7 +129,7 @@ def from_openai(grader: str, out: tuple[str, ...], judges: tuple[str, ...]) -> N
 @reward.command("check", shape="bedrock_rft.rewards.Report")
 @_reward
 @click.argument("dataset", metavar="FILE", type=click.Path(exists=True, dir_okay=False))
-@_gold
+@gold_option
 @click.option("--size", type=click.IntRange(1), metavar="N", default=20, help="Records to try. Default: 20.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="Seconds that an invocation may take. Default: 300.")
 @click.option("--seed", type=int, metavar="N", default=0, help="Random seed. Default: 0.")
@@ -131,32 +137,19 @@ def from_openai(grader: str, out: tuple[str, ...], judges: tuple[str, ...]) -> N
 @click.option(
     "--cases", metavar="PATH", help="Your own answers to measure: JSON lines with record, answer and expected."
 )
-@click.option(
-    "--max-false-positives",
-    type=click.FloatRange(0, 1),
-    metavar="SHARE",
-    default=0.25,
-    help="Share of wrong answers that may pass; more is an error. Default: 0.25.",
-)
-@click.option(
-    "--max-false-negatives",
-    type=click.FloatRange(0, 1),
-    metavar="SHARE",
-    default=0.25,
-    help="Share of right answers that may fail; more is an error. Default: 0.25.",
-)
-def check(source: str, dataset: str, gold: str | None, cases: str | None, **options: Any) -> None:
+@_share_option("--max-false-positives", "Share of wrong answers that may pass")
+@_share_option("--max-false-negatives", "Share of right answers that may fail")
+def check(source: str, dataset: str, gold: str | None, cases: str | None, **given: Any) -> None:
     """Try a reward on the records of FILE, with right, wrong and odd answers.
 
     The exit code is 3 if there are errors.
     """
     from bedrock_rft import rewards
 
-    options |= {"gold": load_gold(gold), "cases": cases or ()}
+    given |= {"gold": load_gold(gold), "cases": cases or ()}
     with _client_for(source) as client:
-        report = rewards.check(_target(client, source), dataset, client=client, **options)
-    show_findings(report)
-    finish(0 if report.ok else FOUND_ERRORS)
+        report = rewards.check(_target(client, source), dataset, client=client, **given)
+    finish_report(report)
 
 
 @reward.command("score", shape="a list of bedrock_rft.rewards.ScoredAnswer")
@@ -167,7 +160,7 @@ def check(source: str, dataset: str, gold: str | None, cases: str | None, **opti
 @click.option("--timeout", type=float, metavar="SECONDS", help="Seconds that an invocation may take.")
 @click.option("--resume", metavar="PATH", help="Keep the scores in this file, and continue from it.")
 @click.option("--record", metavar="LOCATION", help="Record the answers in this folder, or at s3://bucket/prefix.")
-def score(source: str, rows: str, answers: tuple[str, ...], line: int, **options: Any) -> None:
+def score(source: str, rows: str, answers: tuple[str, ...], line: int, **given: Any) -> None:
     """Score answers with a reward.
 
     FILE holds JSON lines: records with an answer. With --answer, FILE holds
@@ -181,9 +174,9 @@ def score(source: str, rows: str, answers: tuple[str, ...], line: int, **options
         if record is None:
             raise click.UsageError(f"{rows} has fewer than {line} records.")
         scored = [(record, answer) for answer in answers]
-    options["progress"] = settings().output in {"table", "json"} or not is_terminal()  # rows as they arrive hide it
+    given["progress"] = settings().output in {"table", "json"} or not is_terminal()  # rows as they arrive hide it
     with _client_for(source) as client:
-        show_list(rewards.score(_target(client, source), scored, client=client, **options), _SCORES)
+        show_list(rewards.score(_target(client, source), scored, client=client, **given), _SCORES)
 
 
 @reward.command("invoke", shape="bedrock_rft.rewards.Invocation")
@@ -211,12 +204,12 @@ def invoke(source: str, rollouts: str, timeout: float | None) -> None:
 @reward.command("package", shape='{"path", "handler", "runtime", "sha256", "files", "requirements", "models"}')
 @_reward
 @click.option("--out", required=True, metavar="PATH", help="Path of the zip.")
-@_add_options(_package_options)
-def package(source: str, out: str, **options: Any) -> None:
+@_package_options
+def package(source: str, out: str, **given: Any) -> None:
     """Make the zip of a Lambda function, and load it in a clean process."""
     from bedrock_rft import rewards
 
-    made = rewards.package(resolve_file(source), **options)
+    made = rewards.package(resolve_file(source), **given)
     made.write(out)
     found = {
         "path": out,
@@ -230,19 +223,14 @@ def package(source: str, out: str, **options: Any) -> None:
     show(found, text=str(made), ids=[out])
 
 
-def deploy_options(function: F) -> F:
-    """Add the options of a deployment."""
-    return _add_options([*_function_options, *_package_options])(function)
-
-
 @reward.command("plan", shape=_PLAN)
 @_reward
 @click.option("--name", required=True, metavar="NAME", help="The name of the function.")
-@deploy_options
-def plan(source: str, name: str, **options: Any) -> None:
+@_deploy_options
+def plan(source: str, name: str, **given: Any) -> None:
     """Show what 'deploy' would create and change. Nothing is changed."""
     with open_client(**_aws()) as client:
-        found = client.rewards.plan(resolve_file(source), name=name, **_settings(options))
+        found = client.rewards.plan(resolve_file(source), name=name, **_settings(given))
     show(found, text=str(found), ids=[step.name for step in found.steps if step.action != "leave"])
 
 
@@ -250,14 +238,14 @@ def plan(source: str, name: str, **options: Any) -> None:
 @_reward
 @click.option("--name", required=True, metavar="NAME", help="The name of the function.")
 @click.option("--to", "path", metavar="FILE", help="Write the template there. Default: print it.")
-@deploy_options
-def export(source: str, name: str, path: str | None, **options: Any) -> None:
+@_deploy_options
+def export(source: str, name: str, path: str | None, **given: Any) -> None:
     """Write what 'deploy' would create as a CloudFormation template.
 
     Upload the zip of 'reward package' to the bucket and key of its parameters.
     """
     with open_client(**_aws()) as client:
-        text = client.rewards.plan(resolve_file(source), name=name, **_settings(options)).to_cloudformation(path)
+        text = client.rewards.plan(resolve_file(source), name=name, **_settings(given)).to_cloudformation(path)
     if path is None:
         print_text(text)
     else:
@@ -269,9 +257,9 @@ def export(source: str, name: str, path: str | None, **options: Any) -> None:
 @click.option("--name", required=True, metavar="NAME", help="The name of the function.")
 @click.option("--data", metavar="FILE", help="Records to check the deployed function with.")
 @click.option("--no-check", is_flag=True, help="Do not check the deployed function.")
-@_gold
-@deploy_options
-def deploy(source: str, name: str, data: str | None, gold: str | None, *, no_check: bool, **options: Any) -> None:
+@gold_option
+@_deploy_options
+def deploy(source: str, name: str, data: str | None, gold: str | None, *, no_check: bool, **given: Any) -> None:
     """Deploy a reward to Lambda with an execution role, and check it.
 
     It can be repeated: parts that are up to date are not changed. The exit code is 3 if the
@@ -284,7 +272,7 @@ def deploy(source: str, name: str, data: str | None, gold: str | None, *, no_che
             dataset=data,
             check=not no_check,
             gold=load_gold(gold),
-            **_settings(options),
+            **_settings(given),
         )
     parts = [str(part) for part in (made.plan, made.report) if part is not None]
     show(made, text="\n".join([*parts, made.arn]), ids=[made.arn])
@@ -310,8 +298,7 @@ def logs(name: str, since: float, *, follow: bool, summary: bool) -> None:
         lines = client.rewards.logs(name, since=since * 60)
     if summary:
         report = lines.summary()
-        show_findings(report)
-        finish(0 if report.ok else FOUND_ERRORS)
+        finish_report(report)
     elif settings().output != "table":
         show_list(lines, _LINES)
     elif not lines:
@@ -341,12 +328,12 @@ def _aws() -> Mapping[str, Any]:
     return {} if settings().auth else {"auth": "aws"}
 
 
-def _settings(options: Mapping[str, Any]) -> dict[str, Any]:
-    tags = options["tags"]
+def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    tags = given["tags"]
     for tag in tags:
         if "=" not in tag:
             raise click.UsageError(f"--tag {tag} is not KEY=VALUE.")
-    return {**options, "tags": dict(tag.split("=", 1) for tag in tags)}
+    return {**given, "tags": dict(tag.split("=", 1) for tag in tags)}
 
 
 def _client_for(source: str) -> AbstractContextManager[Any]:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import click
 
-from bedrock_rft._cli.command import Group, many
-from bedrock_rft._cli.failures import FOUND_ERRORS, finish
-from bedrock_rft._cli.output import Columns, first, note, print_text, show_findings, show_list
+from bedrock_rft._cli.command import Group, many, options
+from bedrock_rft._cli.output import Columns, finish_report, first, note, print_text, show_list
 from bedrock_rft._cli.output import show as print_result
 from bedrock_rft._cli.settings import open_client, settings
 from bedrock_rft._core.text import sanitize_text
@@ -42,16 +40,12 @@ rollouts = Group(
 _location = click.argument("location", metavar="LOCATION")
 
 
-def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda function: reduce(lambda made, option: option(made), reversed(options), function)
-
-
-_period = _options(
+_period = options(
     click.option("--since", metavar="TIME", help="None before this time, as 2026-11-28T14:00 in UTC."),
     click.option("--until", metavar="TIME", help="Only rollouts before this time."),
     click.option("--job", metavar="ID", help="Only the time in which this job ran."),
 )
-_selection = _options(
+_selection = options(
     _period,
     click.option("--min-score", type=float, metavar="SCORE", help="Lowest score."),
     click.option("--max-score", type=float, metavar="SCORE", help="Highest score."),
@@ -142,8 +136,7 @@ def stats(
     if out is not None:
         getattr(report, method)(out)
         note(f"The report was written to {out}.")
-    show_findings(report)
-    finish(0 if report.ok else FOUND_ERRORS)
+    finish_report(report)
 
 
 @contextmanager
