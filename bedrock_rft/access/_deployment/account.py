@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -276,7 +277,7 @@ SHORT_SECONDS = 30.0
 ROLE_SECONDS = 10.0
 """The time for a role of the user's, which exists already."""
 
-_MAX_CONFLICTS = 8
+MAX_CONFLICTS = 8
 _BUSY = frozenset({"ResourceConflictException", "ConcurrentModification", "EntityTemporarilyUnmodifiable"})
 
 
@@ -296,54 +297,41 @@ def cannot_assume(error: APIStatusError) -> bool:
 
 
 def retry_until_accepted(
-    call: Callable[[], T], is_retryable: Callable[[APIStatusError], bool], seconds: float = MAX_SECONDS
+    call: Callable[[], T],
+    is_retryable: Callable[[APIStatusError], bool],
+    seconds: float = MAX_SECONDS,
+    attempts: float = math.inf,
 ) -> T:
     """Call a function; retry while it fails with an error that passes by itself."""
-    return _retrying(_fails_with(is_retryable), _is_over(seconds))(call)
+    import tenacity
 
+    def should_retry(error: BaseException) -> bool:
+        return isinstance(error, APIStatusError) and is_retryable(error)
 
-def retry_on_conflict(call: Callable[[], T], is_conflict: Callable[[APIStatusError], bool]) -> T:
-    """Call a function, up to seven more times while another deployer changes the same resources."""
-    return _retrying(_fails_with(is_conflict), lambda state: state.attempt_number >= _MAX_CONFLICTS)(call)
+    return _retrying(tenacity.retry_if_exception(should_retry), seconds, attempts)(call)
 
 
 def poll(fetch: Callable[[], T | None]) -> T | None:
     """Call a function until it returns a value. Return None if it does not in time."""
-
-    def should_retry(state: tenacity.RetryCallState) -> bool:
-        return state.outcome is not None and not state.outcome.failed and state.outcome.result() is None
-
-    return _retrying(should_retry, _is_over(MAX_SECONDS), retry_error_callback=_return_none)(fetch)
-
-
-_Condition = Callable[["tenacity.RetryCallState"], bool]
-
-
-def _fails_with(is_retryable: Callable[[APIStatusError], bool]) -> _Condition:
-    def should_retry(state: tenacity.RetryCallState) -> bool:
-        error = state.outcome.exception() if state.outcome is not None else None
-        return isinstance(error, APIStatusError) and is_retryable(error)
-
-    return should_retry
-
-
-def _return_none(_: tenacity.RetryCallState) -> None:
-    return None
-
-
-def _is_over(seconds: float) -> _Condition:
-    """Return whether the next pause would end after a number of seconds, by the clock or by the pauses so far."""
-    return lambda state: max(state.idle_for, state.seconds_since_start or 0.0) + state.upcoming_sleep > seconds
-
-
-def _retrying(should_retry: _Condition, should_stop: _Condition, **settings: Any) -> tenacity.Retrying:
     import tenacity
 
-    return tenacity.Retrying(
-        retry=should_retry,
-        stop=should_stop,
-        wait=tenacity.wait_exponential(multiplier=0.5, exp_base=1.5, max=5.0),
-        sleep=time.sleep,
-        reraise=True,
-        **settings,
-    )
+    retry = tenacity.retry_if_result(lambda value: value is None)
+    return _retrying(retry, MAX_SECONDS, retry_error_callback=lambda _: None)(fetch)
+
+
+def _retrying(
+    retry: Any,
+    seconds: float,
+    attempts: float = math.inf,
+    retry_error_callback: Callable[[tenacity.RetryCallState], Any] | None = None,
+) -> tenacity.Retrying:
+    import tenacity
+
+    def is_over(state: tenacity.RetryCallState) -> bool:
+        """Return whether the next pause would end too late, by the clock or by the pauses so far."""
+        elapsed = max(state.idle_for, state.seconds_since_start or 0.0)
+        return elapsed + state.upcoming_sleep > seconds or state.attempt_number >= attempts
+
+    wait = tenacity.wait_exponential(multiplier=0.5, exp_base=1.5, max=5.0)
+    options: dict[str, Any] = {"sleep": time.sleep, "reraise": True, "retry_error_callback": retry_error_callback}
+    return tenacity.Retrying(retry=retry, stop=is_over, wait=wait, **options)

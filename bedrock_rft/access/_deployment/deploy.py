@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -12,7 +13,7 @@ from bedrock_rft._auth.config import Config
 from bedrock_rft._core.findings import escape_html
 from bedrock_rft._core.log import log
 from bedrock_rft._core.text import ShortRepr, sanitize_line
-from bedrock_rft.access._deployment.account import Account, retry_on_conflict
+from bedrock_rft.access._deployment.account import MAX_CONFLICTS, Account, retry_until_accepted
 from bedrock_rft.access._deployment.cloudformation import build_template
 from bedrock_rft.access._deployment.function import (
     DesiredFunction,
@@ -28,8 +29,15 @@ from bedrock_rft.access._deployment.function import (
 from bedrock_rft.access._deployment.names import ROLE_PATH, check_name, check_tags, is_ours, role_name
 from bedrock_rft.access._deployment.plan import Plan, PlannedStep, Step
 from bedrock_rft.access._deployment.recording import merge_variables, recording_steps, rollout_location
-from bedrock_rft.access._deployment.role import DesiredRole, delete_role_steps, find_role, relax_trust, role_steps
-from bedrock_rft.access._policies.arns import check_boundary
+from bedrock_rft.access._deployment.role import (
+    DesiredRole,
+    delete_role_steps,
+    desired_role,
+    find_role,
+    relax_trust,
+    role_steps,
+)
+from bedrock_rft.access._policies.arns import ROLE_ARN, check_boundary
 from bedrock_rft.access._policies.policy import Policy
 from bedrock_rft.errors import APIStatusError, ConfigurationError, RewardError
 from bedrock_rft.rewards._packaging.archive import LARGEST, Package
@@ -44,7 +52,6 @@ _PERMISSION_DELAY = 10.0
 _MAX_TIMEOUT = 900
 _MEMORY = (128, 10_240)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
-_ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/(?:[\x21-\x7e]+/)?[\w+=,.@-]{1,64}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -126,7 +133,7 @@ class Deployment:
             )
         if isinstance(self.models, str):
             raise ConfigurationError(f"models takes a list of model ids: ['{sanitize_line(self.models, 80)}'].")
-        if self.role_arn is not None and not (isinstance(self.role_arn, str) and _ROLE.fullmatch(self.role_arn)):
+        if self.role_arn is not None and not (isinstance(self.role_arn, str) and ROLE_ARN.fullmatch(self.role_arn)):
             raise ConfigurationError(
                 f"role_arn is {sanitize_line(repr(self.role_arn), 120)}; the ARN of a role has the form "
                 "arn:aws:iam::123456789012:role/NAME."
@@ -220,7 +227,7 @@ def _carry_out(account: Account, deployment: Deployment) -> DeployedReward:
         done = replace(plan, steps=(*relaxed, *steps), done=True)
         return DeployedReward(arn, deployment.name, version, role_arn, deployment.package.code_sha256, done)
 
-    return retry_on_conflict(attempt, is_conflict)
+    return retry_until_accepted(attempt, is_conflict, math.inf, MAX_CONFLICTS)
 
 
 def _compare(account: Account, deployment: Deployment, relaxed: list[Step]) -> tuple[Plan, list[PlannedStep], str]:
@@ -233,9 +240,7 @@ def _compare(account: Account, deployment: Deployment, relaxed: list[Step]) -> t
             f"{account.id}."
         )
     record = deployment.package.record
-    role = DesiredRole.of(
-        account, deployment.name, judges=deployment.judges, record=record, tags=tags, boundary=boundary
-    )
+    role = desired_role(account, deployment.name, deployment.judges, record, tags, boundary)
     role_arn = deployment.role_arn or role.arn
     function = DesiredFunction(
         deployment.name,
@@ -254,17 +259,16 @@ def _compare(account: Account, deployment: Deployment, relaxed: list[Step]) -> t
     variables = merge_variables(found.settings if found else {}, record, deployment.package.code_sha256)
     function = replace(function, variables=variables)
     later = function_steps(account, found, function)
-    if deployment.keep_versions is not None:
+    if (keep := deployment.keep_versions) is not None:
         publishes = later[-1].step.action == "create"
-        later += prune_steps(
-            account, found, deployment.name, deployment.keep_versions, deployment.used, publishes=publishes
-        )
+        later += prune_steps(account, found, deployment.name, keep, deployment.used, publishes=publishes)
     policies: tuple[tuple[str, Policy], ...] = ()
     if deployment.role_arn is None:
-        planned = [*bucket, *role_steps(account, find_role(account, role.name), role), *later]
+        for_role = role_steps(account, find_role(account, role.name), role)
         policies = (("Permissions of the role", role.permissions), ("Trust policy of the role", role.trust))
     else:
-        planned = [*bucket, _own_role_step(account, deployment, deployment.role_arn, role, found), *later]
+        for_role = [_own_role_step(account, deployment, deployment.role_arn, role, found)]
+    planned = [*bucket, *for_role, *later]
     facts = (*account.facts, ("reward", deployment.package.reward), ("code", deployment.package.code_sha256))
     template = build_template(function, role if deployment.role_arn is None else None)
     plan = Plan(f"Deploy {deployment.name}", tuple(step.step for step in planned), policies, facts, template=template)

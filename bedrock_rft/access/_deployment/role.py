@@ -37,34 +37,21 @@ class DesiredRole:
         """The trust policy for every function of the account, which Lambda accepts in any case."""
         return trust_policy(self.arn.split(":")[4])
 
-    @classmethod
-    def of(
-        cls,
-        account: Account,
-        owner: str,
-        *,
-        judges: Sequence[str],
-        record: RolloutLog | None,
-        tags: Mapping[str, str],
-        boundary: str | None = None,
-    ) -> DesiredRole:
-        """Return the role for a function of this name: it may write its log and rollouts, and invoke its judges."""
-        function = account.function_arn(owner)
-        name = role_name(owner, account.region)
-        return cls(
-            owner,
-            name,
-            account.role_arn(ROLE_PATH, name),
-            trust_policy(account.id, reward=function),
-            execution_policy(
-                function,
-                judges=judges,
-                record=record.location if record else None,
-                kms_key=record.kms_key if record else None,
-            ),
-            tags,
-            boundary,
-        )
+
+def desired_role(
+    account: Account,
+    owner: str,
+    judges: Sequence[str],
+    record: RolloutLog | None,
+    tags: Mapping[str, str],
+    boundary: str | None,
+) -> DesiredRole:
+    """Return the role for a function of this name: it may write its log and rollouts, and invoke its judges."""
+    function, name = account.function_arn(owner), role_name(owner, account.region)
+    recording: dict[str, Any] = {"record": record.location, "kms_key": record.kms_key} if record else {}
+    permissions = execution_policy(function, judges=judges, **recording)
+    trust = trust_policy(account.id, reward=function)
+    return DesiredRole(owner, name, account.role_arn(ROLE_PATH, name), trust, permissions, tags, boundary)
 
 
 @dataclass(frozen=True)
@@ -89,15 +76,11 @@ def find_role(account: Account, name: str) -> Role | None:
     attached = account.list_all("iam", "ListAttachedRolePolicies", "AttachedPolicies", RoleName=name)
     inline = None
     if POLICY in names:
-        inline = account.get_or_none(
-            "iam", "GetRolePolicy", expect=("PolicyDocument",), RoleName=name, PolicyName=POLICY
-        )
-    others = [
-        f"aws iam delete-role-policy --role-name {name} --policy-name {policy}" for policy in names if policy != POLICY
-    ]
-    others += [
-        f"aws iam detach-role-policy --role-name {name} --policy-arn {policy['PolicyArn']}" for policy in attached
-    ]
+        policy = {"RoleName": name, "PolicyName": POLICY}
+        inline = account.get_or_none("iam", "GetRolePolicy", expect=("PolicyDocument",), **policy)
+    command = f"aws iam {{}} --role-name {name} {{}}"
+    others = [command.format("delete-role-policy", f"--policy-name {each}") for each in names if each != POLICY]
+    others += [command.format("detach-role-policy", f"--policy-arn {each['PolicyArn']}") for each in attached]
     return Role(
         role["Arn"],
         _document(role.get("AssumeRolePolicyDocument")),
@@ -177,33 +160,27 @@ def delete_role_steps(account: Account, name: str, found: Role) -> list[PlannedS
             f"Remove them first: {'; '.join(sanitize_line(command, 300) for command in found.others)}."
         )
     role = {"RoleName": name}
-    planned = [account.planned("delete", "role", found.arn, (), "iam:DeleteRole", **role)]
-    if found.permissions is not None:
-        planned.insert(
-            0, account.planned("delete", "policy", POLICY, (), "iam:DeleteRolePolicy", **role, PolicyName=POLICY)
-        )
-    return planned
+    policy = account.planned("delete", "policy", POLICY, (), "iam:DeleteRolePolicy", **role, PolicyName=POLICY)
+    deletion = account.planned("delete", "role", found.arn, (), "iam:DeleteRole", **role)
+    return [deletion] if found.permissions is None else [policy, deletion]
 
 
 def _creation_step(account: Account, desired: DesiredRole) -> PlannedStep:
-    def run() -> object:
-        return account.call(
-            "iam",
-            "CreateRole",
-            RoleName=desired.name,
-            Path=ROLE_PATH,
-            AssumeRolePolicyDocument=desired.trust.json(indent=None),
-            Description=_DESCRIPTION,
-            Tags=[{"Key": key, "Value": value} for key, value in desired.tags.items()],
-            **({"PermissionsBoundary": desired.boundary} if desired.boundary else {}),
-        )
-
+    role: dict[str, Any] = {
+        "RoleName": desired.name,
+        "Path": ROLE_PATH,
+        "AssumeRolePolicyDocument": desired.trust.json(indent=None),
+        "Description": _DESCRIPTION,
+        "Tags": [{"Key": key, "Value": value} for key, value in desired.tags.items()],
+    }
     details = ["if Lambda cannot assume it, its trust policy is changed once to the one without aws:SourceArn"]
     needs = ["iam:CreateRole", "iam:TagRole", "iam:UpdateAssumeRolePolicy"]
     if desired.boundary:
         details.append(f"permissions boundary: {desired.boundary}")
         needs.append("iam:PutRolePermissionsBoundary")
-    return PlannedStep(Step("create", "role", desired.arn, tuple(details), tuple(needs)), run)
+        role["PermissionsBoundary"] = desired.boundary
+    step = Step("create", "role", desired.arn, tuple(details), tuple(needs))
+    return PlannedStep(step, lambda: account.call("iam", "CreateRole", **role))
 
 
 def _policy_step(account: Account, desired: DesiredRole, action: Action, details: Sequence[str] = ()) -> PlannedStep:

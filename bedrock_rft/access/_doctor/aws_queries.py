@@ -104,9 +104,8 @@ class Aws:
                 return QueryFailure("LocalOnly", reason)
             client = self._services.client(service)
             if not hasattr(client, operation):
-                return QueryFailure(
-                    "UnknownOperation", f"update botocore, which does not know {service} {operation} yet"
-                )
+                reason = f"update botocore, which does not know {service} {operation} yet"
+                return QueryFailure("UnknownOperation", reason)
             response: Mapping[str, Any] = getattr(client, operation)(**parameters)
         except ConfigurationError as error:
             return QueryFailure(type(error).__name__, sanitize_line(redact(str(error)), 400).rstrip("."))
@@ -124,18 +123,16 @@ class Aws:
         """The identity of the credentials; queried once."""
         with self._lock:
             if self._identity is None:
-                response = self("sts", "get_caller_identity")
-                self._identity = (
-                    response
-                    if isinstance(response, QueryFailure)
-                    else CallerIdentity(sanitize_line(str(response["Arn"]), 300), str(response.get("Account", "")))
-                )
+                found = self("sts", "get_caller_identity")
+                if not isinstance(found, QueryFailure):
+                    found = CallerIdentity(sanitize_line(str(found["Arn"]), 300), str(found.get("Account", "")))
+                self._identity = found
             return self._identity
 
     @property
-    def known_identity(self) -> CallerIdentity | None:
-        """The identity of the credentials if it was queried successfully."""
-        return self._identity if isinstance(self._identity, CallerIdentity) else None
+    def known_arn(self) -> str | None:
+        """The ARN of the identity if it was queried successfully."""
+        return getattr(self._identity, "arn", None)
 
     def close(self) -> None:
         """Close all connections."""

@@ -9,8 +9,10 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
-from typing import Any, Protocol, overload
+from typing import Any, Protocol, TypedDict, overload
 from urllib.parse import urlsplit
+
+from typing_extensions import Unpack
 
 from bedrock_rft._auth import api_key as api_keys
 from bedrock_rft._auth.botocore_clients import AwsServices
@@ -76,24 +78,17 @@ class Report(Findings):
         return [*facts, ("reward", self.reward or "none given; pass reward= to check one")]
 
 
+class _Options(TypedDict, total=False):
+    reward: object | None
+    models: Sequence[str] | str
+    judges: Sequence[str]
+    seconds: float
+
+
 @overload
-def doctor(
-    client: _Client,
-    *,
-    reward: object | None = ...,
-    models: Sequence[str] | str = ...,
-    judges: Sequence[str] = ...,
-    seconds: float = ...,
-) -> Report: ...
+def doctor(client: _Client, **options: Unpack[_Options]) -> Report: ...
 @overload
-def doctor(
-    client: _AsyncClient,
-    *,
-    reward: object | None = ...,
-    models: Sequence[str] | str = ...,
-    judges: Sequence[str] = ...,
-    seconds: float = ...,
-) -> Coroutine[Any, Any, Report]: ...
+def doctor(client: _AsyncClient, **options: Unpack[_Options]) -> Coroutine[Any, Any, Report]: ...
 def doctor(
     client: _Client | _AsyncClient,
     *,
@@ -132,17 +127,9 @@ def doctor(
         raise ConfigurationError(f"seconds is {seconds!r}. It must be a positive number.")
     if judges:
         judge_policy(judges, arn.region if arn else session.config.region, arn.account if arn else _NO_ACCOUNT)
-    examination = _Examination(
-        identity=client.identity,
-        config=session.config,
-        reward=arn,
-        models=(models,) if isinstance(models, str) else tuple(models),
-        judges=tuple(judges),
-        seconds=float(seconds),
-    )
-    if async_client is client:
-        return examination.run_async(session.transport)
-    return examination.run(session.transport)
+    models = (models,) if isinstance(models, str) else tuple(models)
+    examination = _Examination(client.identity, session.config, arn, models, tuple(judges), float(seconds))
+    return (examination.run_async if async_client is client else examination.run)(session.transport)
 
 
 @dataclass(frozen=True)
@@ -192,7 +179,6 @@ class _Examination:
         offline = [*client_checks.check_identity(self.identity), client_checks.check_region(self.config)]
         if self.reward:
             offline += function_checks.check_arn(self.reward, self.config.region)
-        caller = aws.known_identity
         aws.close()
         return Report(
             f"Access to {urlsplit(self.config.base_url).hostname or self.config.base_url}",
@@ -200,7 +186,7 @@ class _Examination:
             base_url=self.config.base_url,
             region=self.config.region,
             source=self.identity.source,
-            who=caller.arn if caller else None,
+            who=aws.known_arn,
             reward=self.reward,
         )
 
@@ -291,8 +277,7 @@ class _Examination:
             return
         yield from function_checks.check_account(arn, identity.account, policy)
         role = str(configuration.get("Role") or "")
-        foreign = role_checks.check_role_account(role, arn, identity.account)
-        if foreign is not None:
+        if (foreign := role_checks.check_role_account(role, arn, identity.account)) is not None:
             yield foreign
             return
         name = role.rpartition("/")[2]
@@ -348,10 +333,5 @@ def failure_finding(name: str, error: Exception) -> Finding:
 
 def timeout_finding(name: str, seconds: float) -> Finding:
     """Return the finding for a check that exceeded the time limit."""
-    return Finding(
-        "unknown",
-        name.replace(" ", "_"),
-        f"The check of the {name} did not finish within {seconds:g} s",
-        "",
-        "Allow more time with seconds=.",
-    )
+    summary = f"The check of the {name} did not finish within {seconds:g} s"
+    return Finding("unknown", name.replace(" ", "_"), summary, "", "Allow more time with seconds=.")

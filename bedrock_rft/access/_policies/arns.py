@@ -18,7 +18,7 @@ _ROLE = re.compile(r"[A-Za-z0-9+=,.@_-]{1,64}", re.ASCII)
 _BOUNDARY = re.compile(
     r"arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/([\x21-\x7e]{1,511}/)?[A-Za-z0-9+=,.@_-]{1,128}", re.ASCII
 )
-_ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/([\x21-\x7e]{1,511}/)?[A-Za-z0-9+=,.@_-]{1,64}", re.ASCII)
+ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/([\x21-\x7e]{1,511}/)?[A-Za-z0-9+=,.@_-]{1,64}", re.ASCII)
 
 
 @functools.cache
@@ -83,7 +83,7 @@ def log_group_arn(reward: str) -> str:
 def role_arn(role: str, reward: str) -> str:
     """Return the ARN of a role in a function's account, given its name or ARN."""
     if role.startswith("arn:"):
-        if _ROLE_ARN.fullmatch(role):
+        if ROLE_ARN.fullmatch(role):
             return role
     elif _ROLE.fullmatch(role):
         arn = LambdaArn(reward)
