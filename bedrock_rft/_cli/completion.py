@@ -34,7 +34,9 @@ def completion(context: click.Context, shell: str) -> None:
     if kind is None:
         raise click.UsageError(f"This version of click has no completion for {shell}. Update click.")
     root = context.find_root().command
-    print_text(kind(root, {}, PROGRAM, COMPLETE).source_template % _script_names(PROGRAM, COMPLETE))
+    function = f"_{PROGRAM.replace('-', '_')}_completion"
+    names = {"complete_func": function, "complete_var": COMPLETE, "prog_name": PROGRAM}
+    print_text(kind(root, {}, PROGRAM, COMPLETE).source_template % names)
 
 
 def complete(root: click.Command, instruction: str) -> int:
@@ -67,11 +69,6 @@ def _ids(context: click.Context, kind: str, incomplete: str) -> list[Any]:
         groups: list[Any] = [each for each in context.params.values() if isinstance(each, tuple)]
         taken = {str(one) for group in groups for one in group}
         found = cached_ids(kind, given)
-        return [
-            CompletionItem(one, help=about) for one, about in found if one.startswith(incomplete) and one not in taken
-        ]
+        wanted = [item for item in found if item[0].startswith(incomplete) and item[0] not in taken]
+        return [CompletionItem(one, help=about) for one, about in wanted]
     return []
-
-
-def _script_names(program: str, variable: str) -> dict[str, str]:
-    return {"complete_func": f"_{program.replace('-', '_')}_completion", "complete_var": variable, "prog_name": program}

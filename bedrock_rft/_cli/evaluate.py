@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 from typing import Any
 
 import click
 
 from bedrock_rft._cli.command import Command, Group, gold_option, many, payload_option, wrap_text_option
 from bedrock_rft._cli.completion import job_ids
-from bedrock_rft._cli.output import finish_report, note
+from bedrock_rft._cli.output import finish_report, note, shows_progress
 from bedrock_rft._cli.reward_source import is_file, load_gold, reward_target
 from bedrock_rft._cli.settings import open_client
 
@@ -68,13 +67,17 @@ def run(
     """
     fields = {"temperature": temperature, "max_completion_tokens": max_tokens, **_parse_object(sampling)}
     given = {name: value for name, value in fields.items() if value is not None}
+
+    def print_progress(stage: str, done: int, total: int) -> None:
+        click.echo(f"\r{stage}: {done:,} of {total:,}", err=True, nl=done >= total)
+
     with open_client() as client:
         report = client.evaluate(
             dataset,
             models=[_model(client, one) for one in models],
             reward=reward_target(client, reward),
             sampling=given or None,
-            progress=_print_progress if _is_terminal() else False,
+            progress=print_progress if shows_progress() else False,
             **options,
         )
     for path, write in ((save, report.to_json), (html, report.to_html)):
@@ -169,11 +172,3 @@ def _parse_object(text: str | None) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise click.UsageError('--sampling must be a JSON object, such as {"top_p": 0.9}.')
     return {str(name): value for name, value in found.items()}  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
-
-
-def _is_terminal() -> bool:
-    return sys.stderr is not None and sys.stderr.isatty()
-
-
-def _print_progress(stage: str, done: int, total: int) -> None:
-    click.echo(f"\r{stage}: {done:,} of {total:,}", err=True, nl=done >= total)

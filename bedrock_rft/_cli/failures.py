@@ -89,15 +89,15 @@ def status_of(error: BaseException) -> int:
         return FOUND_ERRORS
     if isinstance(error, errors.RewardError) and report is not None:
         return FOUND_ERRORS
-    table: tuple[tuple[type[BaseException], int], ...] = (
-        (errors.MissingExtraError, ERROR),
-        (errors.ConfigurationError, USAGE),
-        (errors.AmbiguousCreateError, AMBIGUOUS),
-        (errors.WaitTimeoutError, TIMED_OUT),
-        (errors.JobFailedError, JOB_FAILED),
-        (errors.JobCancelledError, JOB_FAILED),
-    )
-    return next((code for kind, code in table if isinstance(error, kind)), ERROR)
+    table: dict[type[BaseException], int] = {
+        errors.MissingExtraError: ERROR,  # a ConfigurationError too
+        errors.ConfigurationError: USAGE,
+        errors.AmbiguousCreateError: AMBIGUOUS,
+        errors.WaitTimeoutError: TIMED_OUT,
+        errors.JobFailedError: JOB_FAILED,
+        errors.JobCancelledError: JOB_FAILED,
+    }
+    return next((code for kind, code in table.items() if isinstance(error, kind)), ERROR)
 
 
 @contextlib.contextmanager
@@ -130,22 +130,17 @@ def print_failure(error: BaseException, *, as_json: bool, context: click.Context
     request_id = getattr(error, "request_id", None)
     if as_json:
         code = getattr(error, "code", None) or getattr(getattr(error, "error", None), "code", None)
-        _print_json(type(error).__name__, code or _code_of(error), text, remedy_of(text), request_id)
+        name = type(error).__name__
+        code = code or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.removesuffix("Error")).lower()  # such as wait_timeout
+        _print_json(name, code, text, remedy_of(text), request_id)
         return
     if request_id and request_id not in text:
         text += f" (request {sanitize_line(request_id, 100)})"
     _print_wrapped(f"error: {text}")
-    problems = [str(one) for one in getattr(error, "problems", ())][1:]
-    for one in problems:
-        _print_wrapped(f"  - {for_shell(one, context)}", further="    ")
-    report = getattr(error, "report", None)
-    if report is not None:
+    for one in list(getattr(error, "problems", ()))[1:]:
+        _print_wrapped(f"  - {for_shell(str(one), context)}", further="    ")
+    if (report := getattr(error, "report", None)) is not None:
         print_error(for_shell(str(report), context))
-
-
-def _code_of(error: BaseException) -> str:
-    """Return a code for an error that has none: its class, such as `wait_timeout`."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__.removesuffix("Error")).lower()
 
 
 def _handle(outcome: Outcome, error: Exception) -> int:

@@ -9,7 +9,7 @@ import click
 
 from bedrock_rft._cli.command import Group
 from bedrock_rft._cli.completion import file_ids
-from bedrock_rft._cli.output import Columns, date, first, note, show_list, show_one
+from bedrock_rft._cli.output import Columns, date, first, note, show_list, show_one, shows_progress
 from bedrock_rft._cli.settings import confirm, open_client
 
 _FILE = "bedrock_rft.types.File"
@@ -102,12 +102,11 @@ def upload_file(
     from bedrock_rft import datasets
 
     limits: Any = validate if min_records is None or not validate else datasets.Limits(min_records=min_records)
-    shown = sys.stderr is not None and sys.stderr.isatty()
 
     def progress(sent: int, total: int) -> None:
         click.echo(f"\ruploading {path}: {sent * 100 // max(total, 1)} %", err=True, nl=sent >= total)
 
-    return client.files.upload(path, validate=limits, progress=progress if shown else None, **options)
+    return client.files.upload(path, validate=limits, progress=progress if shows_progress() else None, **options)
 
 
 def _write_bytes(content: bytes) -> None:

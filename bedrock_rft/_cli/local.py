@@ -73,13 +73,11 @@ def serve(
         return
     from bedrock_rft.local import LocalService
 
-    _log_rewards()
+    logging.getLogger("bedrock_rft.local.reward").setLevel(logging.INFO)  # shows the output of the reward function
     stop = threading.Event()
-
-    def request_stop(_number: int, _frame: object) -> None:
-        stop.set()
-
-    handlers = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {
+        number: signal.signal(number, lambda _number, _frame: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     end = "Ctrl-C or SIGTERM"
     if stop_with_stdin:
         if _stdin_can_end():
@@ -204,11 +202,6 @@ def variable_lines(variables: Mapping[str, str], form: str) -> Iterator[str]:
 def _print_variables(variables: Mapping[str, str], form: str) -> None:
     for line in variable_lines(variables, form):
         print_text(line)
-
-
-def _log_rewards() -> None:
-    """Show the output of the reward function."""
-    logging.getLogger("bedrock_rft.local.reward").setLevel(logging.INFO)
 
 
 def _stdin_can_end() -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,9 +13,6 @@ from bedrock_rft._cli.command import Group
 from bedrock_rft._cli.completion import job_ids
 from bedrock_rft._cli.output import Columns, date, show, show_list, show_one
 from bedrock_rft._cli.settings import open_client
-
-if TYPE_CHECKING:
-    from bedrock_rft.types import Job
 
 _JOB = re.compile(r"(?:local-)?(?:ft)?job-", re.ASCII)
 _TIMEOUT = 600.0  # seconds; a reasoning model may think for minutes
@@ -71,17 +68,14 @@ def ask(
     }
     with open_client(timeout=_TIMEOUT) as client:
         if _JOB.match(model):
-            body["model"] = _tuned_model(client.jobs.retrieve(model))
+            job = client.jobs.retrieve(model)
+            if not job.fine_tuned_model:
+                raise click.UsageError(f"Job {job.id} is {job.status} and has no model. Wait until it succeeds.")
+            body["model"] = job.fine_tuned_model
         sent = {name: value for name, value in body.items() if value is not None}
         answer = json.loads(client.request("POST", "/chat/completions", json=sent).content)
     text = _text_of(answer)
     show(answer, text=text, ids=[text])
-
-
-def _tuned_model(job: Job) -> str:
-    if not job.fine_tuned_model:
-        raise click.UsageError(f"Job {job.id} is {job.status} and has no model. Wait until it succeeds.")
-    return job.fine_tuned_model
 
 
 def _text_of(answer: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 import sys
 import textwrap
@@ -188,10 +189,8 @@ def _wrap_report(report: Any) -> str:
 
 
 def _wrap(line: str, further: str) -> str:
-    wrapped = textwrap.wrap(
-        line, _WIDTH, subsequent_indent=further, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
-    )
-    return "\n".join(wrapped)
+    options: Any = {"subsequent_indent": further, "break_long_words": False, "break_on_hyphens": False}
+    return "\n".join(textwrap.wrap(line, _WIDTH, **options))
 
 
 def reword_report(report: Any) -> Any:
@@ -247,10 +246,11 @@ def _table(head: Iterable[str] | None, rows: Sequence[Sequence[str]]) -> str:
     encoding = getattr(sys.stdout, "encoding", None)
     for row in rows:
         table.add_row(*[Text(encodable(cell, encoding), style=_COLORS.get(cell, "")) for cell in row])
-    stream, color = io.StringIO(), _is_colored()
+    stream = io.StringIO()
+    color = is_terminal() and not settings().no_color and "NO_COLOR" not in os.environ and os.name == "posix"
     console = Console(
         file=stream,
-        width=_terminal_width(),
+        width=max(40, shutil.get_terminal_size((_WIDTH, 24)).columns) if is_terminal() else _WIDTH,
         force_terminal=color,
         no_color=not color,
         color_system="standard" if color else None,
@@ -270,11 +270,6 @@ def is_terminal() -> bool:
         return False
 
 
-def _is_colored() -> bool:
-    import os
-
-    return is_terminal() and not settings().no_color and "NO_COLOR" not in os.environ and os.name == "posix"
-
-
-def _terminal_width() -> int:
-    return max(40, shutil.get_terminal_size((_WIDTH, 24)).columns) if is_terminal() else _WIDTH
+def shows_progress() -> bool:
+    """Return whether standard error is a terminal."""
+    return sys.stderr is not None and sys.stderr.isatty()

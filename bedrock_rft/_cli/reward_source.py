@@ -58,7 +58,9 @@ def load_gold(text: str | None) -> Any:
 
 def _rewards(tree: ast.Module) -> Iterator[str]:
     """Yield the names of functions and values of a module that look like rewards or handlers."""
-    own = {alias.asname or alias.name for alias in _imported_names(tree)}
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    ours = [node for node in imports if (node.module or "").startswith("bedrock_rft")]
+    own = {alias.asname or alias.name for node in ours for alias in node.names}
     for node in tree.body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             decorators = {_called_name(one) for one in node.decorator_list}
@@ -72,12 +74,6 @@ def _rewards(tree: ast.Module) -> Iterator[str]:
                 name.startswith("rewards.") or name.partition(".")[0] in own for name in called
             ):
                 yield from (name for name in names if not name.startswith("_"))
-
-
-def _imported_names(tree: ast.Module) -> Iterator[ast.alias]:
-    for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bedrock_rft"):
-            yield from node.names
 
 
 def _called_name(node: ast.AST) -> str:

@@ -73,7 +73,11 @@ def group_signal(groups: Sequence[Sequence[float]], size: int) -> Signal:
     if samples < size and not bound:
         return mean_signal(signal_chances(groups, size), samples, size)
     drawn = min(samples, size)
-    share = sum(1 - _chance_of_equal(each, drawn) for each in counts) / len(counts)
+    # The share of a prompt's groups, drawn without replacement, that have one reward.
+    equal = [
+        sum(math.comb(count, drawn) for count in each.values()) / math.comb(each.total(), drawn) for each in counts
+    ]
+    share = sum(1 - chance for chance in equal) / len(counts)
     return Signal(share, *agresti_coull(share, len(counts)), len(counts), samples, size, bound)
 
 
@@ -114,11 +118,6 @@ def signal_chances(groups: Sequence[Sequence[float]], size: int) -> list[float]:
         expected = sum(likely * chance for likely, chance in zip(posterior, differ, strict=True)) / sum(posterior)
         chances[pair] = max(0.0, expected)
     return [chances[pair] for pair in pairs]
-
-
-def _chance_of_equal(counts: Counter[float], size: int) -> float:
-    """Return the share of the groups of `size` answers, drawn without replacement, that have one reward."""
-    return sum(math.comb(count, size) for count in counts.values()) / math.comb(counts.total(), size)
 
 
 def _likelihoods(passed: int, samples: int) -> list[float]:

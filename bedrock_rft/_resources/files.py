@@ -88,17 +88,15 @@ class AsyncFiles(AsyncResource):
                     "%s is already on the service as %s and was not sent again", sanitize_line(upload.filename), same.id
                 )
                 return same
-            self._suggest_reuse(upload)
+            known = next((one for one, sha256 in self._uploaded.items() if sha256 == upload.content_sha256), None)
+            if known is not None:
+                name = upload.filename
+                log.info("%s was already uploaded by this client as %s; reuse=True would use that", name, known)
             file = await self._send(Request("POST", "/files", upload=upload, repeatable=True), File)
             self._uploaded[file.id] = upload.content_sha256
             return file
         finally:
             upload.close()
-
-    def _suggest_reuse(self, upload: Upload) -> None:
-        known = next((one for one, sha256 in self._uploaded.items() if sha256 == upload.content_sha256), None)
-        if known is not None:
-            log.info("%s was already uploaded by this client as %s; reuse=True would use that", upload.filename, known)
 
     async def _find_identical(self, upload: Upload) -> File | None:
         """Return the file on the service with the same name, size and content, if there is one."""

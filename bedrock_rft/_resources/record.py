@@ -33,6 +33,8 @@ async def build_record(
     prices: Prices | None,
 ) -> RunRecord:
     """Return the record of the job of some metrics; `AsyncJobs.record` describes the arguments."""
+    from importlib.metadata import version
+
     job = metrics.job or Job.model_construct(id="")
     unknown: list[str] = []
     files: dict[str, dict[str, Any]] = {}
@@ -56,7 +58,7 @@ async def build_record(
         metrics=_summary(metrics),
         evaluation=evaluation.to_dict() if evaluation is not None else None,
         cost=metrics.cost(prices=prices).to_dict(),
-        software=_versions(),
+        software={"bedrock_rft": __version__, "openai": version("openai")},
         service={"region": config.region, "endpoint": config.identity.base_url},
         unknown=tuple(unknown),
     )
@@ -148,9 +150,3 @@ def _summary(metrics: Metrics) -> dict[str, Any]:
         "health": health.verdict,
         "findings": [finding.code for finding in (*health.errors, *health.warnings)],
     }
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    return {"bedrock_rft": __version__, "openai": version("openai")}

@@ -125,7 +125,9 @@ class SweepRunner:
         """Find the jobs that exist, in one pass over the list of jobs."""
         async for job in self.jobs.list():
             name = _marker(job)
-            if name in self.settings or (not job.metadata and self._fits(job)):  # a listed job may lack its metadata
+            model, file = self.arguments["model"], self.arguments["training_file"]
+            fits = not job.metadata and job.model in {"", model} and job.training_file in {"", file}
+            if name in self.settings or fits:  # a listed job may lack its metadata
                 try:
                     current = await self.jobs.retrieve(job)
                 except NotFoundError:
@@ -134,10 +136,6 @@ class SweepRunner:
                 if name in self.settings and name not in self.found:
                     self.found[name] = self.check(current, name)
                     self.unclear.discard(name)
-
-    def _fits(self, job: Job) -> bool:
-        model, file = self.arguments["model"], self.arguments["training_file"]
-        return job.model in {"", model} and job.training_file in {"", file}
 
     async def refresh(self) -> None:
         """Fetch the jobs that have not ended. An outage keeps their last state, with a warning."""
@@ -159,9 +157,7 @@ class SweepRunner:
             if name in self.unclear:
                 await self._find_unclear(name)
                 continue
-            if active >= self.concurrency:
-                return
-            if self._exceeds():
+            if active >= self.concurrency or self._exceeds():
                 return
             await self._create(name, settings)
 

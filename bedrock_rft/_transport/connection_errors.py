@@ -63,11 +63,11 @@ def _describe(error: BaseException, request: Request, config: Config, outer_erro
     proxy = None if sent else find_proxy(config.base_url)
     peer, advice = endpoint, "Check base_url, the region and any proxy."
     if proxy is not None:
-        peer, advice = (
-            f"the proxy {proxy.address} ({proxy.source})",
-            f"Check {proxy.source}, or add {host} to NO_PROXY.",
-        )
-    upload = _upload_note(request, sent=sent)
+        peer = f"the proxy {proxy.address} ({proxy.source})"
+        advice = f"Check {proxy.source}, or add {host} to NO_PROXY."
+    upload = ""
+    if sent and request.upload is not None:
+        upload = f" The upload of {sanitize_line(request.upload.filename, 100)!r} did not complete."
     if names & _TIMEOUTS:
         step = (
             "connection" if "ConnectTimeout" in names else "free connection" if "PoolTimeout" in names else "response"
@@ -105,12 +105,6 @@ def _certificate_advice(why: str) -> str:
         f"{first}Behind a proxy with its own certificate authority, set ca_bundle= or AWS_CA_BUNDLE to the PEM file of "
         "that authority."
     )
-
-
-def _upload_note(request: Request, *, sent: bool) -> str:
-    if request.upload is None or not sent:
-        return ""
-    return f" The upload of {sanitize_line(request.upload.filename, 100)!r} did not complete."
 
 
 def _reason(names: set[str], detail: str, endpoint: str) -> tuple[str, str]:

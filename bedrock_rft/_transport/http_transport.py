@@ -79,13 +79,9 @@ def create_openai_client(
         client.admin_api_key = None
     if for_inference:
         # The transport owns the connections: `with client.openai as …` must not close them.
-        client.close = _do_not_close if blocking else _do_not_close_async
+        client.close = (lambda: None) if blocking else _do_nothing
     return client
 
 
-def _do_not_close() -> None:
-    pass
-
-
-async def _do_not_close_async() -> None:
+async def _do_nothing() -> None:
     pass

@@ -48,10 +48,13 @@ class Upload:
         self.filename = filename or source.name
         self.purpose = purpose
         boundary = os.urandom(16).hex()
+        # Escaped as browsers do, so that the name cannot end the header or the part.
+        name = self.filename.encode("utf-8", "replace").decode()
+        name = name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
         self.content_type = f"multipart/form-data; boundary={boundary}"
         self._head = (
             f'--{boundary}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\n{purpose}\r\n'
-            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{_quoted(self.filename)}"\r\n'
+            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
             "Content-Type: application/jsonl\r\n\r\n"
         ).encode()
         self._tail = f"\r\n--{boundary}--\r\n".encode()
@@ -133,9 +136,3 @@ class Upload:
     def close(self) -> None:
         """Remove temporary copies."""
         self._source.close()
-
-
-def _quoted(name: str) -> str:
-    """Escape a file name as browsers do, so that it cannot end the header or the part."""
-    safe = name.encode("utf-8", "replace").decode()
-    return safe.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")

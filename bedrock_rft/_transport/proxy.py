@@ -57,12 +57,9 @@ def find_proxy(address: str) -> Proxy | None:
     in_environment = bool(getproxies_environment())
     if not in_environment and proxy_bypass(host):  # the settings of Windows and macOS
         return None
-    return _parse(url.strip(), _variable(kind) if in_environment else "the system settings")
-
-
-def _variable(kind: str) -> str:
-    names = (f"{kind}_proxy", f"{kind.upper()}_PROXY")
-    return next((name for name in names if os.environ.get(name)), names[1])
+    lower, upper = f"{kind}_proxy", f"{kind.upper()}_PROXY"
+    variable = lower if os.environ.get(lower) else upper
+    return _parse(url.strip(), variable if in_environment else "the system settings")
 
 
 def _parse(url: str, source: str) -> Proxy:

@@ -142,7 +142,9 @@ class RequestSigner:
         for name in ("authorization", "x-amz-date", "x-amz-security-token"):
             headers.pop(name, None)
         headers["x-amz-content-sha256"] = digest
-        signed = {name: value for name, value in headers.items() if _is_signable(name, value)}
+        # Client and service may decode bytes outside ASCII differently.
+        plain = {name: value for name, value in headers.items() if value.isascii() and value.isprintable()}
+        signed = {name: value for name, value in plain.items() if name not in _UNSIGNED}
         draft = AWSRequest(method=request.method, url=str(request.url), headers=signed)
         _Signer(frozen, SERVICE, self.region).sign(draft, datetime.now(timezone.utc) + skew)
         for name in ("X-Amz-Date", "X-Amz-Security-Token", "Authorization"):
@@ -230,11 +232,6 @@ def _canonical_target(raw_path: bytes) -> bytes:
         if pair:
             pairs.append(f"{quote(unquote_to_bytes(name), safe='-_.~')}={quote(unquote_to_bytes(value), safe='-_.~')}")
     return (strict + ("?" + "&".join(pairs) if mark and pairs else "")).encode()
-
-
-def _is_signable(name: str, value: str) -> bool:
-    # Client and service may decode bytes outside ASCII differently.
-    return name not in _UNSIGNED and value.isascii() and value.isprintable()
 
 
 def _clock_offset(response: Any) -> timedelta | None:

@@ -152,7 +152,8 @@ def _load_generator() -> Any:
 def _mint(credentials: AwsCredentials, frozen: Secret[Frozen], region: str, lifetime: timedelta) -> MintedKey:
     from botocore.credentials import Credentials
 
-    end = _session_end(credentials)
+    known = getattr(credentials.find(), "_expiry_time", None)  # of botocore
+    end = known if isinstance(known, datetime) and known.tzinfo is not None else None
     if end is not None and end <= datetime.now(timezone.utc):
         raise ConfigurationError(
             f"The session of the AWS credentials from {credentials.origin} ended at {end:%Y-%m-%d %H:%M} UTC, and a "
@@ -171,9 +172,3 @@ def _mint(credentials: AwsCredentials, frozen: Secret[Frozen], region: str, life
         )
     expires_at = read(key.reveal()).expires_at or datetime.now(timezone.utc) + lifetime
     return MintedKey(key, region, min(expires_at, end or expires_at))
-
-
-def _session_end(credentials: AwsCredentials) -> datetime | None:
-    """Return the end of the credentials' session, if botocore knows it."""
-    end = getattr(credentials.find(), "_expiry_time", None)
-    return end if isinstance(end, datetime) and end.tzinfo is not None else None

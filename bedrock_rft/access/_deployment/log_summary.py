@@ -212,8 +212,10 @@ def summarize(function: str, lines: Iterable[LogLine]) -> LogSummary:
     failed = {request: kind for request, kind in tally.failed.items() if request not in tally.timed_out}
     reports = tally.reports
     starts = [sum(one.get(name, 0.0) for name in ("Init Duration", "Restore Duration")) / 1000 for one in reports]
-    cold = [seconds for one, seconds in zip(reports, starts, strict=True) if _is_cold(one)]
-    first, last = (f"{datetime.fromtimestamp(at, timezone.utc):%Y-%m-%d %H:%M}" for at in _ends(times))
+    pairs = zip(reports, starts, strict=True)
+    cold = [seconds for one, seconds in pairs if {"Init Duration", "Restore Duration"} & one.keys()]
+    ends = (min(times, default=0.0), max(times, default=0.0))
+    first, last = (f"{datetime.fromtimestamp(at, timezone.utc):%Y-%m-%d %H:%M}" for at in ends)
     figures: dict[str, Any] = {
         "invocations": len(reports),
         "failed": len(failed),
@@ -229,14 +231,6 @@ def summarize(function: str, lines: Iterable[LogLine]) -> LogSummary:
     }
     summary = LogSummary(title=f"Log of {function}", findings=(), **figures)
     return LogSummary(summary.title, tuple(_findings(function, summary, slow_start=tally.slow_start)), **figures)
-
-
-def _is_cold(report: Mapping[str, float]) -> bool:
-    return "Init Duration" in report or "Restore Duration" in report
-
-
-def _ends(times: Sequence[float]) -> tuple[float, float]:
-    return (min(times), max(times)) if times else (0.0, 0.0)
 
 
 def _findings(function: str, found: LogSummary, *, slow_start: bool) -> Iterator[Finding]:

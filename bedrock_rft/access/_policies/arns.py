@@ -69,15 +69,10 @@ def function_arns(reward: str) -> tuple[str, str]:
     return bare, f"{bare}:*"
 
 
-def log_group(reward: str) -> str:
-    """Return the name of a function's log group."""
-    return f"/aws/lambda/{LambdaArn(reward).name}"
-
-
 def log_group_arn(reward: str) -> str:
     """Return the ARN of a function's log group."""
     arn = LambdaArn(reward)
-    return f"arn:{arn.aws_partition}:logs:{arn.region}:{arn.account}:log-group:{log_group(reward)}"
+    return f"arn:{arn.aws_partition}:logs:{arn.region}:{arn.account}:log-group:/aws/lambda/{arn.name}"
 
 
 def role_arn(role: str, reward: str) -> str:

@@ -74,7 +74,9 @@ class Statement(Request):
         document: dict[str, Any] = {"Sid": self.sid} if self.sid is not None else {}
         document["Effect"] = self.effect
         if self.principal:
-            document["Principal"] = {kind: _unwrap_single(names) for kind, names in self.principal.items()}
+            document["Principal"] = {
+                kind: names[0] if len(names) == 1 else list(names) for kind, names in self.principal.items()
+            }
         document["Action"] = list(self.action)
         if self.resource:
             document["Resource"] = list(self.resource)
@@ -184,10 +186,6 @@ class Policy(Request):
         only = "" if self.is_trust or len(self.fits) == len(LIMITS) else f", fits {' and '.join(self.fits)} only"
         head = f"IAM {'trust ' * self.is_trust}policy: {count}, {self.size} characters{only}"
         return "\n".join([*_wrap(head, 0), *map(str, self.statement)])
-
-
-def _unwrap_single(names: Texts) -> str | list[str]:
-    return names[0] if len(names) == 1 else list(names)
 
 
 def _wrap(text: str, indent: int) -> list[str]:

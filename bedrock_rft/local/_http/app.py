@@ -12,8 +12,8 @@ import contextlib
 import hashlib
 import re
 import threading
-from collections.abc import AsyncGenerator, Iterator
-from typing import BinaryIO
+from collections.abc import AsyncGenerator
+from functools import partial
 from urllib.parse import unquote
 
 from starlette.concurrency import run_in_threadpool
@@ -178,8 +178,8 @@ class App:
             raise _unsupported("Only POST /v1/files takes multipart/form-data.")
         # The parser spools to an anonymous temporary file; the service stores it once the signature is verified.
         try:
-            chunks = body.read_chunks(self._max_upload_bytes)
-            form = await MultiPartParser(request.headers, chunks, max_files=1, max_fields=8).parse()
+            received = body.read_chunks(self._max_upload_bytes)
+            form = await MultiPartParser(request.headers, received, max_files=1, max_fields=8).parse()
         except (MultiPartException, ValueError):
             # Older versions of Starlette let the parser's own error through, which is a ValueError.
             raise ServiceError(400, "The body is not valid multipart/form-data.", param="file") from None
@@ -189,9 +189,9 @@ class App:
             file, purpose = form.get("file"), form.get("purpose")
             if not isinstance(file, UploadFile) or not isinstance(purpose, str):
                 raise ServiceError(400, "An upload needs the parts 'purpose' and 'file'.", param="file")
-            return await run_in_threadpool(
-                self._service.receive_file, filename=file.filename or "", purpose=purpose, chunks=_read_file(file.file)
-            )
+            chunks = iter(partial(file.file.read, CHUNK), b"")
+            receive = partial(self._service.receive_file, filename=file.filename or "", purpose=purpose)
+            return await run_in_threadpool(receive, chunks=chunks)
 
 
 def _body_too_large(limit: int) -> ServiceError:
@@ -200,8 +200,3 @@ def _body_too_large(limit: int) -> ServiceError:
 
 def _unsupported(message: str) -> ServiceError:
     return ServiceError(415, message, code="unsupported_media_type")
-
-
-def _read_file(file: BinaryIO) -> Iterator[bytes]:
-    while chunk := file.read(CHUNK):
-        yield chunk

@@ -310,14 +310,11 @@ class Keys:
             message = "Send one Authorization header: a bearer key or a signature."
             raise InvalidSignatureError(401, message, "missing_authentication")
         scheme, _, key = values[0].partition(" ")
-        key, now, find = key.strip(), datetime.now(timezone.utc), self._find_credential
+        credential = self.credential.reveal()
+        key, now, find = key.strip(), datetime.now(timezone.utc), {credential.access_key: credential}.get
         if scheme.lower() != "bearer":
             verify(method, raw_path, raw_query, headers, body_sha256, lookup=find, region=self.region, now=now)
         elif key.startswith(SHORT_TERM_PREFIX):
             verify_short_term_key(key, lookup=find, region=self.region, now=now)
         elif not hmac.compare_digest(key.encode("utf-8", "surrogateescape"), self.api_key.reveal().encode()):
             raise InvalidSignatureError(401, "Invalid bearer token.", "invalid_api_key")
-
-    def _find_credential(self, access_key: str) -> Credential | None:
-        credential = self.credential.reveal()
-        return credential if access_key == credential.access_key else None

@@ -124,7 +124,9 @@ class Service:
                 rewards = {name: load(handler, name) for name, handler in cast("Any", reward).items()}
             elif reward is not None:
                 rewards = load(reward)
-            path = Path(directory).expanduser() if directory is not None else _temporary_directory(resources)
+            path = Path(directory or tempfile.mkdtemp(prefix="bedrock-rft-local-")).expanduser()
+            if directory is None:
+                resources.callback(shutil.rmtree, path, ignore_errors=True)
             self._store = Store(path)
             resources.callback(self._store.close)
             settings = Settings(rewards, seed, pace, minimum_records, group_size, gold)
@@ -230,22 +232,14 @@ def _respond(work: Callable[[], Response]) -> Response:
     except Exception as error:  # noqa: BLE001 - every failure is a response
         # The traceback is for the log; a response shows no path.
         _log.exception("The local service could not handle a request.")
-        if _is_disk_full(error):
+        if isinstance(error, sqlite3.OperationalError):
+            is_disk_full = "full" in str(error)
+        else:
+            is_disk_full = isinstance(error, OSError) and error.errno in _DISK_FULL
+        if is_disk_full:
             failure = ServiceError(507, "The disk is full. Free space, then repeat the request.")
             failure.code = "insufficient_storage"
         else:
             failure = ServiceError(500, "The local service failed. Its log has the reason.", code="server_error")
         failure.type = "server_error"
         return add_request_id(error_response(failure))
-
-
-def _is_disk_full(error: Exception) -> bool:
-    if isinstance(error, sqlite3.OperationalError):
-        return "full" in str(error)
-    return isinstance(error, OSError) and error.errno in _DISK_FULL
-
-
-def _temporary_directory(resources: contextlib.ExitStack) -> Path:
-    path = Path(tempfile.mkdtemp(prefix="bedrock-rft-local-"))
-    resources.callback(shutil.rmtree, path, ignore_errors=True)
-    return path

@@ -205,7 +205,9 @@ class JobRun:
             if is_checkpoint or self._pace or self._worker.stopping or time.monotonic() >= self._due:
                 if not self._write(metrics if is_checkpoint else None):
                     return
-                self._wait_pace()
+                until = time.monotonic() + self._pace
+                while not self._worker.stopping and (left := until - time.monotonic()) > 0 and self._is_running():
+                    self._worker.pause(left)
             if self._worker.stopping:
                 return
         self._finish()
@@ -260,11 +262,6 @@ class JobRun:
     @property
     def _model_name(self) -> str:
         return f"local-ft:{self._job['model']}:{self._job['id'].rpartition('-')[2][:12]}"
-
-    def _wait_pace(self) -> None:
-        until = time.monotonic() + self._pace
-        while not self._worker.stopping and (left := until - time.monotonic()) > 0 and self._is_running():
-            self._worker.pause(left)
 
     def _finish(self) -> None:
         job, now, model = self._job["id"], int(time.time()), self._model_name
