@@ -75,9 +75,8 @@ def serve(
 
     logging.getLogger("bedrock_rft.local.reward").setLevel(logging.INFO)  # shows the output of the reward function
     stop = threading.Event()
-    handlers = {
-        number: signal.signal(number, lambda _number, _frame: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    signals = (signal.SIGINT, signal.SIGTERM)
+    handlers = {number: signal.signal(number, lambda _number, _frame: stop.set()) for number in signals}
     end = "Ctrl-C or SIGTERM"
     if stop_with_stdin:
         if _stdin_can_end():

@@ -74,9 +74,7 @@ def group_signal(groups: Sequence[Sequence[float]], size: int) -> Signal:
         return mean_signal(signal_chances(groups, size), samples, size)
     drawn = min(samples, size)
     # The share of a prompt's groups, drawn without replacement, that have one reward.
-    equal = [
-        sum(math.comb(count, drawn) for count in each.values()) / math.comb(each.total(), drawn) for each in counts
-    ]
+    equal = [sum(math.comb(many, drawn) for many in each.values()) / math.comb(each.total(), drawn) for each in counts]
     share = sum(1 - chance for chance in equal) / len(counts)
     return Signal(share, *agresti_coull(share, len(counts)), len(counts), samples, size, bound)
 

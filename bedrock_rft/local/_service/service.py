@@ -124,9 +124,10 @@ class Service:
                 rewards = {name: load(handler, name) for name, handler in cast("Any", reward).items()}
             elif reward is not None:
                 rewards = load(reward)
-            path = Path(directory or tempfile.mkdtemp(prefix="bedrock-rft-local-")).expanduser()
             if directory is None:
-                resources.callback(shutil.rmtree, path, ignore_errors=True)
+                directory = tempfile.mkdtemp(prefix="bedrock-rft-local-")
+                resources.callback(shutil.rmtree, directory, ignore_errors=True)
+            path = Path(directory).expanduser()
             self._store = Store(path)
             resources.callback(self._store.close)
             settings = Settings(rewards, seed, pace, minimum_records, group_size, gold)
