@@ -13,7 +13,8 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from bedrock_rft._auth.config import Config
 from bedrock_rft._core.version import __version__
-from bedrock_rft._transport.transport import Query, Request, Upload
+from bedrock_rft._transport.multipart import Upload
+from bedrock_rft._transport.transport import Query, Request
 from bedrock_rft.errors import ConfigurationError
 
 T = TypeVar("T")

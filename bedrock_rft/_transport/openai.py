@@ -27,7 +27,8 @@ from bedrock_rft._transport.http import (
 )
 from bedrock_rft._transport.http_client import check_open
 from bedrock_rft._transport.http_transport import HttpTransport, create_openai_client
-from bedrock_rft._transport.transport import Request, Response, Upload, maybe_await
+from bedrock_rft._transport.multipart import Upload
+from bedrock_rft._transport.transport import Request, Response, maybe_await
 from bedrock_rft.errors import ConfigurationError
 
 # openai 2.0 sends only bytes or form fields, so the auth puts a streamed body into the request.

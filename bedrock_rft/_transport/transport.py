@@ -16,8 +16,6 @@ from typing import Any, Protocol, TypeVar, cast
 from bedrock_rft._core.text import ShortRepr
 from bedrock_rft._transport.multipart import Upload
 
-__all__ = ["SUSPENDED", "Query", "Request", "Response", "Sink", "Transport", "Upload", "maybe_await", "run_sync"]
-
 T = TypeVar("T")
 
 Query = Mapping[str, str | int | float | bool | None]

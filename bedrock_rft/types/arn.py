@@ -11,8 +11,6 @@ from typing_extensions import Self
 
 from bedrock_rft._core.errors import ConfigurationError
 
-__all__ = ["LambdaArn"]
-
 _LONGEST = 512
 
 # AWS's published pattern, which also lets the partition be empty, as Lambda does not. ASCII only: \d would otherwise

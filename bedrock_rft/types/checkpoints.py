@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from bedrock_rft.types._payload import Id, Payload
 
-__all__ = ["Checkpoint", "CheckpointMetrics"]
-
 
 class CheckpointMetrics(Payload):
     """Metrics of a checkpoint. The names are not documented, so all are kept."""

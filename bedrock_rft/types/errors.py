@@ -8,8 +8,6 @@ from pydantic import BeforeValidator, Field
 
 from bedrock_rft.types._payload import Payload
 
-__all__ = ["ErrorBody", "ErrorEnvelope"]
-
 _Text = Annotated[str, BeforeValidator(lambda value: value if isinstance(value, str) or value is None else str(value))]
 
 

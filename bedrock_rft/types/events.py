@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from bedrock_rft.types._payload import Payload
 
-__all__ = ["Event", "TrainingMetrics"]
-
 
 class TrainingMetrics(Payload):
     """Metrics of one training step. Names that the service adds later are kept in `model_extra`.

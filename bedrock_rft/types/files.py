@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from bedrock_rft.types._payload import Id, Payload
 
-__all__ = ["File", "FileDeleted"]
-
 
 class File(Payload):
     """A file on the service (`GET /files/{id}`)."""

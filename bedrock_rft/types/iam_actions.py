@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["BEARER", "FILES", "INFERENCE", "JOBS", "MODELS", "SERVICE_PREFIX", "action_for"]
-
 SERVICE_PREFIX = "bedrock-mantle"
 
 # HTTP method, regular expression for the whole path, and IAM action of each operation.

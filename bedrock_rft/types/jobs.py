@@ -10,8 +10,6 @@ from bedrock_rft.types._payload import Id, Payload, Request
 from bedrock_rft.types.arn import LambdaArn
 from bedrock_rft.types.method import LambdaGrader, Method
 
-__all__ = ["MARKER", "TERMINAL", "CreateJob", "CreateMethod", "CreateReinforcement", "Job", "JobProblem", "JobStatus"]
-
 JobStatus = Literal["validating_files", "queued", "running", "succeeded", "failed", "cancelled"] | str
 """Known statuses. Unknown ones are passed on, and count as not final."""
 

@@ -12,17 +12,6 @@ from bedrock_rft._core.warnings import warn_once
 from bedrock_rft.types._payload import Payload, Request
 from bedrock_rft.types.arn import LambdaArn
 
-__all__ = [
-    "Grader",
-    "Hyperparameters",
-    "JobHyperparameters",
-    "LambdaFunction",
-    "LambdaGrader",
-    "Method",
-    "OtherGrader",
-    "Reinforcement",
-]
-
 
 class LambdaFunction(Request):
     """The reward function of a Lambda grader."""

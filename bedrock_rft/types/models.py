@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from bedrock_rft.types._payload import Id, Payload
 
-__all__ = ["KNOWN_MODELS", "Model"]
-
 KNOWN_MODELS = frozenset({"openai.gpt-oss-20b", "qwen.qwen3-32b"})
 """Models documented for reinforcement fine-tuning. The list will grow, so other names only give a warning."""
 

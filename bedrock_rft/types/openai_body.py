@@ -11,8 +11,6 @@ from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.types.jobs import MARKER
 from bedrock_rft.types.models import KNOWN_MODELS
 
-__all__ = ["is_openai_model", "parse_create_body"]
-
 _FIELDS = ("model", "training_file", "validation_file", "metadata")
 _UNSUPPORTED = {
     "suffix": "the service has no suffix for model names; use name= or metadata",

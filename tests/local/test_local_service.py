@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from bedrock_rft._transport.transport import Request, Response, Upload, run_sync
+from bedrock_rft._transport.multipart import Upload
+from bedrock_rft._transport.transport import Request, Response, run_sync
 from bedrock_rft.datasets._source import open_source as source
 from bedrock_rft.errors import APIConnectionError, ConfigurationError
 from bedrock_rft.local import LocalTransport, Service

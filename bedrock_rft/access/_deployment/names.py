@@ -14,19 +14,6 @@ from bedrock_rft.errors import ConfigurationError
 if TYPE_CHECKING:
     from bedrock_rft.access._deployment.account import Account
 
-__all__ = [
-    "LOG_GROUPS",
-    "MANAGED",
-    "OWNER",
-    "POLICY",
-    "ROLE_PATH",
-    "check_name",
-    "check_tags",
-    "is_ours",
-    "role_name",
-    "tag_steps",
-]
-
 ROLE_PATH = "/bedrock-rft/"
 """The path of every role that is created, so that a deployer's policy can name them all."""
 
