@@ -28,7 +28,7 @@ from bedrock_rft._transport.http import (
 from bedrock_rft._transport.http_client import check_open
 from bedrock_rft._transport.http_transport import HttpTransport, create_openai_client
 from bedrock_rft._transport.multipart import Upload
-from bedrock_rft._transport.transport import Request, Response, maybe_await
+from bedrock_rft._transport.transport import Request, Response, maybe_await, step_auth_flow
 from bedrock_rft.errors import ConfigurationError
 
 # openai 2.0 sends only bytes or form fields, so the auth puts a streamed body into the request.
@@ -39,7 +39,7 @@ class OpenAITransport(HttpTransport):
     """Sends requests through `openai.OpenAI` or `AsyncOpenAI`, with the current key and without the SDK's retries."""
 
     def __init__(self, config: Config, *, blocking: bool) -> None:
-        super().__init__(config, _BearerAuth, blocking=blocking, stream_in_threads=not blocking)
+        super().__init__(config, _BearerAuth, blocking=blocking, sync=blocking)
         self._openai = create_openai_client(config, self._http, max_retries=0, blocking=blocking)
         self._streamed = {"stream": True, "stream_cls": openai.Stream[Any] if blocking else openai.AsyncStream[Any]}
         self._network_errors = (*self._library_errors, openai.OpenAIError, ssl.SSLError)
@@ -88,37 +88,31 @@ class OpenAITransport(HttpTransport):
 class _BearerAuth:
     """Auth flows that set the current key on every attempt, for the configured origin only."""
 
-    def __init__(self, config: Config, *, stream_in_threads: bool) -> None:
+    def __init__(self, config: Config, *, sync: bool) -> None:
         self._config = config
         self._origin = origin(config.base_url)
-        self._blocking = not stream_in_threads
+        self._blocking = sync
         self._source = cast("KeySource", config.key)
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
+        """Do the same as `async_auth_flow`, for a sync client."""
+        return step_auth_flow(self.async_auth_flow(request))
+
+    async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
         """Set the key and send; send once more if the key was refused and the key function returns a newer one."""
         try:
-            key = self._authorize(request, self._source.ask_now())
+            key = self._authorize(request, await self._ask())
             response = yield request
             if response.status_code in REFUSED and self._source.function() is not None:
-                newer_key = self._source.ask_now()
+                newer_key = await self._ask()
                 if newer_key.reveal() != key.reveal():
                     self._authorize(request, newer_key)
                     yield request
         finally:
             strip_credentials(request)
 
-    async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
-        """Do the same as `sync_auth_flow`, with a blocking key function in a thread."""
-        try:
-            key = self._authorize(request, await self._source.ask_soon())
-            response = yield request
-            if response.status_code in REFUSED and self._source.function() is not None:
-                newer_key = await self._source.ask_soon()
-                if newer_key.reveal() != key.reveal():
-                    self._authorize(request, newer_key)
-                    yield request
-        finally:
-            strip_credentials(request)
+    async def _ask(self) -> Secret[str]:
+        return self._source.ask_now() if self._blocking else await self._source.ask_soon()
 
     def _authorize(self, request: Any, key: Secret[str]) -> Secret[str]:
         if origin_of(request.url) != self._origin:

@@ -43,7 +43,7 @@ async def read_response(response: Any, request: Request, deadline: float, *, blo
     try:
         if success and _is_compressed(response):
             raise _compression_error(request.summary, response)
-        async for chunk in _chunks(response, blocking=blocking):
+        async for chunk in iterate_stream(response.stream, blocking=blocking):
             if sink is not None:
                 sink.write(chunk)
                 continue
@@ -65,12 +65,13 @@ class _Content(bytearray):
         return f"<{len(self)} bytes>"
 
 
-async def _chunks(response: Any, *, blocking: bool) -> AsyncIterator[bytes]:
+async def iterate_stream(stream: Any, *, blocking: bool) -> AsyncIterator[bytes]:
+    """Yield the chunks of a body of an HTTP library."""
     if blocking:
-        for chunk in cast("Iterable[bytes]", response.stream):
+        for chunk in cast("Iterable[bytes]", stream):
             yield chunk
     else:
-        async for chunk in cast("AsyncIterable[bytes]", response.stream):
+        async for chunk in cast("AsyncIterable[bytes]", stream):
             yield chunk
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from datetime import datetime, timedelta, timezone
-from typing import IO, Any, TypeVar, cast
+from typing import IO, Any, cast
 from urllib.parse import quote, unquote_to_bytes
 
 from botocore.auth import SigV4Auth as _BotocoreSigner
@@ -27,10 +28,9 @@ from bedrock_rft._transport.http import (
 )
 from bedrock_rft._transport.http_library import library_of
 from bedrock_rft._transport.multipart import CHUNK
-from bedrock_rft._transport.response_body import limit_error_body
+from bedrock_rft._transport.response_body import iterate_stream, limit_error_body
+from bedrock_rft._transport.transport import maybe_await, step_auth_flow
 from bedrock_rft.errors import ConfigurationError
-
-T = TypeVar("T")
 
 _TIMESTAMP = "%Y%m%dT%H%M%SZ"
 _MAX_SKEW = timedelta(minutes=4)  # the service allows five minutes; a minute is the most that a request travels
@@ -79,47 +79,32 @@ class RequestSigner:
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
         """Sign and send; sign once more if the response shows that the clock or the credentials were outdated."""
-        with contextlib.ExitStack() as stack:
-            if self._config is not None:
-                stack.callback(strip_credentials, request)
-            digest = _body_digest(request)
-            if digest is None:
-                spool = stack.enter_context(_temporary_file())
-                for chunk in cast("Iterator[bytes]", request.stream):
-                    spool.write(chunk)
-                digest = _replace_body(request, spool)
-            skew = self._skew
-            used = self._sign(request, digest, skew)
-            response = yield request
-            if response.status_code in REFUSED:
-                self._limit(response)
-                response.read()
-                if self._needs_new_signature(response, used, skew):
-                    self._sign(request, digest, self._skew)
-                    yield request
+        return step_auth_flow(self._auth_flow(request, blocking=True))
 
-    async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
+    def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
         """Do the same as `sync_auth_flow`, with everything that may block in a thread."""
+        return self._auth_flow(request, blocking=False)
+
+    async def _auth_flow(self, request: Any, *, blocking: bool) -> AsyncGenerator[Any, Any]:
+        run = functools.partial(run_blocking, blocking=blocking)
         with contextlib.ExitStack() as stack:
             if self._config is not None:
                 stack.callback(strip_credentials, request)
-            digest = _body_digest(request)
-            if digest is None:
+            if (digest := _body_digest(request)) is None:
                 spool = stack.enter_context(_temporary_file())
-                async for chunk in cast("AsyncIterator[bytes]", request.stream):
-                    await _in_thread(spool.write, chunk)
-                digest = await _in_thread(_replace_body, request, spool)
+                async for chunk in iterate_stream(request.stream, blocking=blocking):
+                    await run(functools.partial(spool.write, chunk))
+                digest = await run(lambda: _replace_body(request, spool))
             skew = self._skew
-            if self._aws.may_block():
-                used = await _in_thread(self._sign, request, digest, skew)
-            else:  # a signature takes less time than the change of threads
-                used = self._sign(request, digest, skew)
+            # A signature takes less time than the change of threads.
+            sign = functools.partial(self._sign, request, digest)
+            used = await run_blocking(lambda: sign(skew), blocking=blocking or not self._aws.may_block())
             response = yield request
             if response.status_code in REFUSED:
                 self._limit(response)
-                await response.aread()
-                if await _in_thread(self._needs_new_signature, response, used, skew):
-                    await _in_thread(self._sign, request, digest, self._skew)
+                await maybe_await(response.read() if blocking else response.aread())
+                if await run(lambda: self._needs_new_signature(response, used, skew)):
+                    await run(lambda: sign(self._skew))
                     yield request
 
     def _limit(self, response: Any) -> None:
@@ -175,10 +160,6 @@ def _temporary_file() -> IO[bytes]:
     return tempfile.TemporaryFile()
 
 
-async def _in_thread(work: Callable[..., T], *arguments: Any) -> T:
-    return await run_blocking(lambda: work(*arguments), blocking=False)
-
-
 def _body_digest(request: Any) -> str | None:
     """Return the SHA-256 of the body, or None if that requires reading a stream."""
     stated: str | None = request.headers.get("x-amz-content-sha256")
@@ -215,8 +196,10 @@ class _SpoolStream:
             yield chunk
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        await _in_thread(self._file.seek, 0)
-        while chunk := await _in_thread(self._file.read, CHUNK):
+        import asyncio
+
+        await asyncio.to_thread(self._file.seek, 0)
+        while chunk := await asyncio.to_thread(self._file.read, CHUNK):
             yield chunk
 
 

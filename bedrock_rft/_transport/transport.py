@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast
 
@@ -145,6 +145,19 @@ class Transport(Protocol):
 async def maybe_await(value: T | Awaitable[T]) -> T:
     """Return a value, awaiting it if it is awaitable."""
     return await cast("Awaitable[T]", value) if inspect.isawaitable(value) else value
+
+
+def step_auth_flow(flow: AsyncGenerator[Any, Any]) -> Generator[Any, Any, None]:
+    """Step an auth flow that never suspends, for a sync client of an HTTP library."""
+    try:
+        request = run_sync(flow.__anext__())
+        while True:
+            response = yield request
+            request = run_sync(flow.asend(response))
+    except StopAsyncIteration:
+        pass
+    finally:
+        run_sync(flow.aclose())
 
 
 def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:

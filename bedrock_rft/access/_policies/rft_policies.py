@@ -55,15 +55,10 @@ def caller_policy(
     """
     resource = (project_arn(region, account_of(account, reward), project),)
     condition = model_condition(models)
+    creation = f"Start training jobs{', of these models only' if condition else ''}."
     return _policy(
         _statement("Files", FILES, resource, "Upload, read, list and delete datasets."),
-        _statement(
-            "CreateJobs",
-            JOBS[:1],
-            resource,
-            f"Start training jobs{', of these models only' if condition else ''}.",
-            condition,
-        ),
+        _statement("CreateJobs", JOBS[:1], resource, creation, condition),
         _statement("Jobs", JOBS[1:], resource, "Read, list and cancel jobs; read their events and checkpoints."),
         _statement("Inference", (INFERENCE, *MODELS), resource, "List base and tuned models, and request completions."),
         *_key_statements(api_key),
@@ -151,38 +146,20 @@ def doctor_policy(
     place = f"arn:{partition(region)}"
     functions = function_arns(reward) if reward is not None else (f"{place}:lambda:{region}:{number}:function:*",)
     names = ("GetFunctionConfiguration", "GetFunctionConcurrency", "GetFunctionUrlConfig", "GetPolicy")
-    roles = (f"{place}:iam::{number}:role/*",)
-    own = LambdaArn(reward).region if reward is not None else region
+    roles, users = (f"{place}:iam::{number}:role/*",), (f"{place}:iam::{number}:user/*",)
+    keys = (f"{place}:kms:{LambdaArn(reward).region if reward is not None else region}:{number}:key/*",)
+    profiles = tuple(f"{place}:bedrock:*:{number}:{kind}inference-profile/*" for kind in ("", "application-"))
+    simulate = "Simulate the permissions of the caller and of the function's role."
+    network = "Read the routes of the function's VPC; these actions accept only the resource '*'."
+    routing = "Read the regions of the inference profiles of its judges."
     return _policy(
         _statement("Models", MODELS[1:], (project_arn(region, number, project),), "List the models."),
-        _statement(
-            "Simulate",
-            ("iam:SimulatePrincipalPolicy",),
-            (*roles, f"{place}:iam::{number}:user/*"),
-            "Simulate the permissions of the caller and of the function's role.",
-        ),
+        _statement("Simulate", ("iam:SimulatePrincipalPolicy",), (*roles, *users), simulate),
         _statement("ReadRoles", ("iam:GetRole", "iam:ListAttachedRolePolicies"), roles, "Read these roles."),
-        _statement(
-            "ReadFunction", tuple(f"lambda:{name}" for name in names), functions, "Read the function's settings."
-        ),
-        _statement(
-            "ReadKey", ("kms:DescribeKey",), (f"{place}:kms:{own}:{number}:key/*",), "Read the state of its KMS key."
-        ),
-        _statement(
-            "ReadNetwork",
-            ("ec2:DescribeVpcEndpoints", "ec2:DescribeRouteTables"),
-            ("*",),
-            "Read the routes of the function's VPC; these actions accept only the resource '*'.",
-        ),
-        _statement(
-            "ReadProfiles",
-            ("bedrock:GetInferenceProfile",),
-            (
-                f"{place}:bedrock:*:{number}:inference-profile/*",
-                f"{place}:bedrock:*:{number}:application-inference-profile/*",
-            ),
-            "Read the regions of the inference profiles of its judges.",
-        ),
+        _statement("ReadFunction", _actions("lambda", names), functions, "Read the function's settings."),
+        _statement("ReadKey", ("kms:DescribeKey",), keys, "Read the state of its KMS key."),
+        _statement("ReadNetwork", ("ec2:DescribeVpcEndpoints", "ec2:DescribeRouteTables"), ("*",), network),
+        _statement("ReadProfiles", ("bedrock:GetInferenceProfile",), profiles, routing),
         *_key_statements(api_key),
     )
 
@@ -237,15 +214,11 @@ def trust_policy(account: str | None = None, *, reward: str | None = None) -> Po
     condition: Condition = {"StringEquals": {"aws:SourceAccount": account_of(account, reward)}}
     if reward is not None:
         condition = {**condition, "ArnLike": {"aws:SourceArn": function_arns(reward)}}
-    return _policy(
-        Statement(
-            sid="LambdaOnly",
-            principal={"Service": ("lambda.amazonaws.com",)},
-            action=("sts:AssumeRole",),
-            condition=condition,
-            reason=f"Only Lambda assumes this role, and only for {'this function' if reward else 'this account'}.",
-        )
-    )
+    reason = f"Only Lambda assumes this role, and only for {'this function' if reward else 'this account'}."
+    principal = {"Service": ("lambda.amazonaws.com",)}
+    action = ("sts:AssumeRole",)
+    sid = "LambdaOnly"
+    return _policy(Statement(sid=sid, principal=principal, action=action, condition=condition, reason=reason))
 
 
 def deployer_policy(
@@ -269,18 +242,13 @@ def deployer_policy(
     if permissions_boundary is not None:
         bounded = (*bounded, "iam:PutRolePermissionsBoundary")
         boundary = {"StringEquals": {"iam:PermissionsBoundary": check_boundary(permissions_boundary)}}
+    role_actions = (*(() if boundary else bounded), *_actions("iam", _CHANGE_ROLE))
+    changes = "Create, update and delete the function's own execution role."
     statements = [
-        _statement(
-            "Deploy", tuple(f"lambda:{name}" for name in _DEPLOY), functions, "Create, publish and delete the function."
-        ),
+        _statement("Deploy", _actions("lambda", _DEPLOY), functions, "Create, publish and delete the function."),
         _statement("Check", ("lambda:InvokeFunction",), functions, "Invoke the function to check it."),
         _statement("ReadLog", ("logs:FilterLogEvents",), (f"{log_group_arn(reward)}:*",), "Read the function's log."),
-        _statement(
-            "Role",
-            (*(() if boundary else bounded), *(f"iam:{name}" for name in _CHANGE_ROLE)),
-            roles,
-            "Create, update and delete the function's own execution role.",
-        ),
+        _statement("Role", role_actions, roles, changes),
     ]
     if boundary:
         reason = "Create the role and write its policy only with this permissions boundary."
@@ -338,6 +306,10 @@ def _statement(sid: str, action: Texts, resource: Texts, reason: str, condition:
     return Statement(sid=sid, action=action, resource=resource, condition=condition or {}, reason=reason)
 
 
+def _actions(service: str, names: Sequence[str]) -> Texts:
+    return tuple(f"{service}:{name}" for name in names)
+
+
 def _policy(*statements: Statement) -> Policy:
     return Policy(statement=statements)
 
@@ -375,17 +347,15 @@ def judge_policy(models: Sequence[str], region: str, account: str | None = None)
             "models is empty or a single text. Pass a list of model ids: ['amazon.nova-lite-v1:0']."
         )
     direct: list[str] = []
-    profiles: list[str] = []
-    profile_models: list[str] = []
+    profiles: dict[str, str] = {}  # each with its model
     for model in models:
-        if (arn := _PROFILE_ARN.fullmatch(model)) is not None:
-            named = _PROFILE.fullmatch(arn["id"])  # an application profile does not name its model
-            full_arn = model if arn["account"] else profile_arn(arn["region"], check_account(account), arn["id"])
-            profiles.append(full_arn)
-            profile_models.append(model_arn(region, named["model"] if named else "*", anywhere=True))
-        elif (match := _PROFILE.fullmatch(model)) is not None:
-            profiles.append(profile_arn(region, check_account(account), model))
-            profile_models.append(model_arn(region, match["model"], anywhere=True))
+        arn = _PROFILE_ARN.fullmatch(model)
+        named = _PROFILE.fullmatch(arn["id"] if arn else model)
+        if arn is not None or named is not None:
+            place, profile = (arn["region"], arn["id"]) if arn else (region, model)
+            full_arn = model if arn and arn["account"] else profile_arn(place, check_account(account), profile)
+            # An application profile does not name its model.
+            profiles[full_arn] = model_arn(region, named["model"] if named else "*", anywhere=True)
         elif _OTHER.fullmatch(model):
             direct.append(model)
         elif _JUDGE.fullmatch(model):
@@ -398,21 +368,15 @@ def judge_policy(models: Sequence[str], region: str, account: str | None = None)
     action = (INVOKE,)
     statements: list[Statement] = []
     if direct:
-        reason = "Invoke these judge models."
-        statements.append(Statement(sid="Judges", action=action, resource=tuple(direct), reason=reason))
+        statements.append(_statement("Judges", action, tuple(direct), "Invoke these judge models."))
     if profiles:
         reason = "Invoke judge models through these inference profiles."
-        statements.append(Statement(sid="JudgeProfiles", action=action, resource=tuple(profiles), reason=reason))
-        statements.append(
-            Statement(
-                sid="ModelsOfProfiles",
-                action=action,
-                resource=tuple(dict.fromkeys(profile_models)),
-                condition={"ArnEquals": {"bedrock:InferenceProfileArn": tuple(profiles)}},
-                reason="A profile chooses the region, so its model is allowed everywhere, only through the profile.",
-            )
-        )
-    return Policy(statement=tuple(statements))
+        statements.append(_statement("JudgeProfiles", action, tuple(profiles), reason))
+        reason = "A profile chooses the region, so its model is allowed everywhere, only through the profile."
+        condition: Condition = {"ArnEquals": {"bedrock:InferenceProfileArn": tuple(profiles)}}
+        routed = tuple(dict.fromkeys(profiles.values()))
+        statements.append(_statement("ModelsOfProfiles", action, routed, reason, condition))
+    return _policy(*statements)
 
 
 def documented_judge_policy() -> Policy:
@@ -420,9 +384,6 @@ def documented_judge_policy() -> Policy:
 
     It is wider than a judge needs; `judge_policy` names the models.
     """
-    statement = Statement(
-        action=(INVOKE,),
-        resource=("arn:aws:bedrock:*:*:foundation-model/*",),
-        reason="AWS's example: invoke every foundation model, in every region.",
-    )
-    return Policy(statement=(statement,))
+    reason = "AWS's example: invoke every foundation model, in every region."
+    resource = ("arn:aws:bedrock:*:*:foundation-model/*",)
+    return _policy(Statement(action=(INVOKE,), resource=resource, reason=reason))
