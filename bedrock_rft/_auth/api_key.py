@@ -22,14 +22,7 @@ _STAMP = "%Y%m%dT%H%M%SZ"
 
 @dataclass(frozen=True)
 class ApiKey:
-    """Properties of a key that can be read from its text. It does not contain the key.
-
-    Attributes:
-        kind: `short-term`, `long-term`, or `opaque` for any other text.
-        region: the region of a short-term key. It works in no other.
-        expires_at: the time in UTC when a short-term key expires. The session that it was made with may expire earlier.
-        access_key_id: the id of the credentials that a short-term key was made with; not a secret.
-    """
+    """Properties that the text of a key has: its kind, and if short-term its region, UTC expiry and access key id."""
 
     kind: str
     region: str | None = None

@@ -11,7 +11,6 @@ from types import FrameType
 from typing import Any, NamedTuple, NoReturn
 
 from bedrock_rft._auth.aws_failures import hide_proxy_password, redact_botocore_logs
-from bedrock_rft._auth.botocore_sessions import environment_profile, existing_profile, new_session
 from bedrock_rft._core.redaction import RedactedMapping, Secret, redact
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError
@@ -26,6 +25,32 @@ _PARTS = {  # the name and the variable of each
     "token": ("session token", "AWS_SESSION_TOKEN"),
 }
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
+# botocore's own order.
+_VARIABLES = ("AWS_DEFAULT_PROFILE", "AWS_PROFILE")
+
+
+def environment_profile() -> tuple[str, str] | None:
+    """Return the variable that names a profile, and the profile. An empty variable counts as not set."""
+    for variable in _VARIABLES:
+        name = os.environ.get(variable, "").strip()
+        if name:
+            return variable, name
+    return None
+
+
+def existing_profile() -> str | None:
+    """Return the profile that the environment names, if it exists."""
+    named = environment_profile()
+    if named is None or named[1] not in new_session().available_profiles:
+        return None
+    return named[1]
+
+
+def new_session(profile: str | None = None) -> Any:
+    """Return a botocore session with a profile, or with the default one. The environment does not choose it."""
+    from botocore.session import Session
+
+    return Session(profile=profile, session_vars={"profile": (None, None, None, None)})
 
 
 class Frozen(NamedTuple):
@@ -43,11 +68,7 @@ class Frozen(NamedTuple):
 
 
 class AwsCredentials:
-    """Source of the credentials that sign requests. It is resolved when it is first needed.
-
-    `load` returns the credentials object, such as a botocore `Credentials`, or None if there is none. `session` returns
-    the botocore session whose settings (endpoints, FIPS, partitions) other AWS services use.
-    """
+    """Source of the credentials that sign requests, resolved when needed, with the session for other services."""
 
     def __init__(self, load: Callable[[], Any], origin: str, session: Callable[[], Any] = new_session) -> None:
         self._load = Secret(load)
@@ -114,10 +135,7 @@ class AwsCredentials:
             yield self._session
 
     def freeze(self) -> Frozen:
-        """Return the current credentials. botocore refreshes them if they are about to expire.
-
-        Raises `ConfigurationError` if that fails, or if they contain characters that no header can hold.
-        """
+        """Return the current credentials, refreshed by botocore, or raise if no header can hold them."""
         # No local variable holds a secret, because tracebacks may show them.
         found = Secret(self.find())
         frozen = _call(lambda: found.reveal().get_frozen_credentials(), self._origin)
@@ -206,10 +224,7 @@ def given(value: Secret[Any]) -> AwsCredentials:
 
 
 class _Environment(NamedTuple):
-    """Credentials from three environment variables. Reading them here avoids importing a quarter of botocore.
-
-    Other forms, with an expiry or half a pair, are left to botocore.
-    """
+    """Credentials from three variables, read without a quarter of botocore; other forms are left to botocore."""
 
     frozen: Frozen
     method: str = "env"

@@ -44,16 +44,7 @@ _LOGGERS_WITH_SECRETS = (
 
 @dataclass(frozen=True)
 class AwsFailure:
-    """Why a call to an AWS service failed.
-
-    Attributes:
-        kind: what sort of failure it is.
-        code: the service's error code, or the name of the exception if there was no error response.
-        message: the explanation on one line, without secrets and without its last full stop.
-        status: the HTTP status; 0 if there was no response.
-        request_id: AWS's id of the request, if there was a response.
-        sent: whether the request may have reached the service.
-    """
+    """Reason why a call to AWS failed: a code, text without secrets, HTTP status or 0, and if it may have arrived."""
 
     kind: FailureKind
     code: str
@@ -127,10 +118,8 @@ def _hide_line(text: str) -> str:
 
 
 def _proxy_with_password_in(message: str) -> str | None:
-    """Return the source of the proxy URL whose password, or a part of it, is in a message.
-
-    botocore and urllib3 quote a proxy URL that they cannot use, cut at characters that the password may contain.
-    """
+    """Return the source of the proxy URL whose password, or a part of it, is in a message."""
+    # botocore and urllib3 quote a proxy URL that they cannot use, cut at characters that the password may contain.
     for source, url in _proxy_urls():
         user_info, at, _ = re.sub(r"^[A-Za-z0-9+.-]+:/+", "", url.strip()).rpartition("@")
         if not at:

@@ -26,12 +26,8 @@ def service_client(
     timeout: float = 60.0,
     retries: int = 3,
 ) -> Any:
-    """Return a botocore client that uses the credentials and the profile of a Bedrock client.
-
-    Endpoints are botocore's: the profile's `endpoint_url`, `services` and FIPS settings apply, and so do variables such
-    as `AWS_ENDPOINT_URL_LAMBDA`. The timeout is for a response, in seconds. Raises `ConfigurationError` if there are no
-    credentials, or if the service or region does not exist.
-    """
+    """Return a botocore client with the credentials and the profile of a client; the timeout is for a response."""
+    # Endpoints are botocore's: settings of the profile and variables such as `AWS_ENDPOINT_URL_LAMBDA` apply.
     from botocore.config import Config as Settings
     from botocore.exceptions import BotoCoreError
 
@@ -64,11 +60,7 @@ def service_client(
 
 
 def client_like(owner: Any, service: str, *, region: str | None = None, timeout: float, retries: int = 3) -> Any:
-    """Return botocore's client of a service, with the AWS credentials of a client of this package if it has any.
-
-    Without them, botocore's credential chain is used. The default region is that of the client or of the environment,
-    and 'us-east-1' if there is none.
-    """
+    """Return botocore's client of a service, with the AWS credentials and the region of a client if it has any."""
     config: Config | None = getattr(getattr(getattr(owner, "_async", owner), "_session", None), "config", None)
     if region is None:
         region = config.region if config is not None else os.environ.get("AWS_REGION") or profile_region(None, None)
@@ -111,10 +103,7 @@ def _refreshing(found: Any) -> Any:
 
 
 class AwsServices:
-    """Clients of AWS services. For a client with an API key, they use the credentials that botocore finds.
-
-    `regions` has the region of each service that is not in the client's own; `timeout` is in seconds for one call.
-    """
+    """Clients of AWS services, with `regions` that are not the client's own. With an API key, botocore signs."""
 
     def __init__(self, config: Config, regions: Mapping[str, str], *, timeout: float, retries: int) -> None:
         self._config, self._regions, self._timeout, self._retries = config, regions, timeout, retries

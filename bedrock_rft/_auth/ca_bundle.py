@@ -18,10 +18,8 @@ _CERTIFICATE = re.compile(
 
 
 def read_ca_folder(folder: Path) -> str:
-    """Return all valid PEM certificates in the files of a folder, or raise `ConfigurationError` if there are none.
-
-    OpenSSL itself finds certificates in a folder only by the names that `openssl rehash` gives them.
-    """
+    """Return all valid PEM certificates in the files of a folder, or raise `ConfigurationError` if there are none."""
+    # OpenSSL itself finds certificates in a folder only by the names that `openssl rehash` gives them.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     certificates = dict[str, None]()
     for file in sorted(folder.iterdir()):

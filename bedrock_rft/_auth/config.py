@@ -12,8 +12,14 @@ from typing import Any
 
 from bedrock_rft._auth import endpoint
 from bedrock_rft._auth.api_key import ApiKey, ApiKeyInput, KeySource, has_bedrock_form, parse_key, validate_key
-from bedrock_rft._auth.aws_credentials import AwsCredentials, chain, given, profile_region
-from bedrock_rft._auth.botocore_sessions import environment_profile, existing_profile
+from bedrock_rft._auth.aws_credentials import (
+    AwsCredentials,
+    chain,
+    environment_profile,
+    existing_profile,
+    given,
+    profile_region,
+)
 from bedrock_rft._auth.identity import Auth, Identity
 from bedrock_rft._core.redaction import RedactedMapping, Secret, as_secret
 from bedrock_rft._core.warnings import warn_once
@@ -69,10 +75,8 @@ def resolve(
     max_retries: int = 2,
     ca_bundle: str | os.PathLike[str] | None = None,
 ) -> Config:
-    """Resolve the settings of a client, or raise `ConfigurationError`. Nothing is sent.
-
-    Local variables hold secrets only inside `Secret`, because tracebacks may show them.
-    """
+    """Resolve the settings of a client, or raise `ConfigurationError`. Nothing is sent."""
+    # Local variables hold secrets only inside `Secret`, because tracebacks may show them.
     api_key, credentials, base_url = as_secret(api_key), as_secret(credentials), as_secret(base_url)
     env = RedactedMapping({name: value for name, value in os.environ.items() if value.strip()})
     url, url_source, unused_urls = _base_url(base_url, env)

@@ -47,11 +47,7 @@ def default_url(region: str) -> str:
 
 
 def base_url(text: object, name: str) -> str:
-    """Return a base URL without a trailing slash, and with `/v1` if it has no path.
-
-    Raises `ConfigurationError`, without user names or passwords, if it is invalid, or if credentials could not be sent
-    to it safely.
-    """
+    """Return a base URL with a path, `/v1` by default, or raise, without secrets, if credentials are unsafe there."""
     try:
         return _parse_base_url(text, name)
     except ConfigurationError as error:

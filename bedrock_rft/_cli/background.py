@@ -24,13 +24,7 @@ def open_private(path: Path) -> IO[bytes]:
 
 
 def start(module: str, arguments: Sequence[str], *, log: Path | None = None) -> subprocess.Popen[bytes]:
-    """Start a module of this package, which outlives this process.
-
-    Args:
-        module: the module, as for `python -m`.
-        arguments: its arguments. Other users of the machine can read them.
-        log: a file for its standard error; its standard output is then a pipe. By default both are dropped.
-    """
+    """Start a module of this package, which outlives this process; with a log, its standard output is a pipe."""
     errors: IO[bytes] | int = subprocess.DEVNULL if log is None else open_private(log)
     try:
         process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603 - this Python, with a module of this package

@@ -26,12 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Command(click.Command):
-    """A command with the global options.
-
-    Args:
-        shape: the type of the JSON output, for the help text.
-        exits: further sentences about exit codes, for the help text.
-    """
+    """A command with the global options; `shape` is the type of its JSON output, for the help text."""
 
     def __init__(self, *args: Any, shape: str = "", **options: Any) -> None:
         super().__init__(*args, **{"context_settings": dict(_SETTINGS), **options})
@@ -60,11 +55,7 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group of commands with the global options.
-
-    Args:
-        lazy: name, module and one-line help of commands that are imported when they run.
-    """
+    """A group of commands with the global options; `lazy` ones, with module and help, are imported when they run."""
 
     command_class = Command
 

@@ -36,12 +36,7 @@ def cache_folder() -> Path:
 
 
 def cached_ids(kind: str, options: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return ids with a short description of each: from the cache, or from the service if it responds at once.
-
-    Args:
-        kind: `jobs` or `files`.
-        options: the arguments of `Client`.
-    """
+    """Return ids with a short description of each: from the cache, or from the service if it responds at once."""
     path = _path(kind, options)
     age = _age(path)
     if age is None or age > _FRESH:

@@ -22,18 +22,7 @@ _SUFFIXES = (".jsonl", ".json", ".ndjson")
 
 @dataclass(frozen=True)
 class JobSettings:
-    """The settings of a job.
-
-    Attributes:
-        model: the base model.
-        training_file: a path, or the id of a file on the service.
-        validation_file: the same, for validation.
-        reward: an ARN, the name of a deployed function, or `file.py:name`.
-        reward_name: the name of the function that a file is deployed as.
-        name: the unique name of the job.
-        hyperparameters: by name.
-        metadata: by key.
-    """
+    """The settings of a job. Files are paths or ids; the reward is an ARN, a deployed name, or `file.py:name`."""
 
     model: str | None = None
     training_file: str | None = None
@@ -53,11 +42,7 @@ class JobSettings:
         return self
 
     def derived_name(self, reward: str) -> str:
-        """Return a name for the content of the job, so that the same command finds its job again.
-
-        Args:
-            reward: the ARN of the reward, or a digest of its code.
-        """
+        """Return a name for the content of the job, with the ARN of the reward or a digest of its code."""
         from bedrock_rft.types.method import Hyperparameters
 
         content = [
@@ -78,12 +63,7 @@ def is_path(text: str) -> bool:
 
 
 def read_job_file(path: str) -> JobSettings:
-    """Read a TOML file, whose paths are relative to its folder, or JSON that was written for OpenAI.
-
-    Raises:
-        click.UsageError: it is not TOML or JSON, or has an unknown key or a value of another type.
-        ConfigurationError: a body for OpenAI has fields without a counterpart.
-    """
+    """Read a TOML file, whose paths are relative to its folder, or JSON that was written for OpenAI."""
     if path.endswith(".json"):
         return _read_openai_body(path)
     loads = _toml_parser()

@@ -26,10 +26,8 @@ _PLACES = 1 << 30
 
 @contextlib.contextmanager
 def one_process(name: str) -> Generator[None]:
-    """Wait until no other process of this user on this machine works on a job with this name.
-
-    The system releases the lock when a process ends. Without a folder that can be written, there is no lock.
-    """
+    """Wait until no other process of this user on this machine works on a job with this name."""
+    # The system releases the lock when a process ends. Without a folder that can be written, there is no lock.
     try:
         cache_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
         stream = open_private(cache_folder() / "create.lock")

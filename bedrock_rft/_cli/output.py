@@ -76,15 +76,8 @@ def first(items: Iterable[T], limit: int | None) -> Iterator[T]:
 def show_list(
     items: Iterable[Any], columns: Columns, *, key: str = "id", empty: str = "none", actions: bool = False
 ) -> list[Any]:
-    """Print items as rows of a table, or one by one as they arrive. Return them.
-
-    Args:
-        items: objects of the SDK.
-        columns: the columns of the table and of CSV.
-        key: the attribute that `-o quiet` prints.
-        empty: the text of an empty table, on standard error.
-        actions: the items are results of actions, so those before an error are shown as well.
-    """
+    """Print items as rows of a table, or one by one as they arrive, and return them; `-o quiet` prints the `key`."""
+    # Results of actions are shown even if a later one fails; `empty` goes to standard error.
     form, seen = settings().output, list[Any]()
     try:
         _show_as_they_arrive(items, columns, key, form, seen)
@@ -132,13 +125,7 @@ def show_one(item: Any, fields: Columns, *, key: str = "id") -> None:
 
 
 def show(value: Any, *, text: str, ids: Sequence[str] = ()) -> None:
-    """Print a result as one text.
-
-    Args:
-        value: the object, for JSON.
-        text: its text, for a table and for CSV.
-        ids: the values that `-o quiet` prints.
-    """
+    """Print a result: the value as JSON, its `ids` for `-o quiet`, otherwise its text."""
     form = settings().output
     if form == "quiet":
         for one in ids:

@@ -48,12 +48,7 @@ def open_client(**overrides: Any) -> Client:
 
 
 def confirm(question: str) -> None:
-    """Ask for a confirmation on a terminal. Without a terminal and without `--yes`, refuse.
-
-    Raises:
-        click.UsageError: there is no terminal to ask on.
-        click.ClickException: the answer is no.
-    """
+    """Ask for a confirmation on a terminal, and raise if the answer is no; without a terminal and `--yes`, refuse."""
     given = settings()
     if given.yes:
         return

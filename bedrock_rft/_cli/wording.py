@@ -62,12 +62,7 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z'])")
 
 
 def for_shell(text: str, context: click.Context | None = None) -> str:
-    """Return a message with flags and commands instead of Python arguments and calls.
-
-    Args:
-        text: the message of an exception, a warning or a log record.
-        context: the command, whose own arguments are recognised without an equals sign.
-    """
+    """Return a message of the SDK with flags and commands of the command line instead of arguments and calls."""
     for python, shell in _SENTENCES.items():
         text = text.replace(python, shell)
     text = _WRAPPED.sub(r"\1", text)

@@ -13,10 +13,7 @@ from bedrock_rft._core.text import sanitize_line
 
 
 class AtomicFile:
-    """A file that is written next to its path with mode 0600, and moved there by `commit`.
-
-    Without a `commit`, leaving the context removes it, and a file that existed before is not changed.
-    """
+    """A file that is written next to its path with mode 0600, and moved there by `commit`, or else removed."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Raise `ConfigurationError` for an empty path, `DatasetError` if the home directory in it is unknown."""
@@ -77,10 +74,7 @@ class AtomicFile:
 
 
 def file_error(action: str, error: Exception) -> DatasetError:
-    """Return the exception for an action such as "train.jsonl cannot be read"; a PermissionError if access was denied.
-
-    The text of the system's error may repeat the path, so only its reason is quoted.
-    """
+    """Return the exception for an action such as "FILE cannot be read"; a PermissionError if access was denied."""
     reason = (error.strerror if isinstance(error, OSError) else None) or error
     if not isinstance(error, PermissionError):
         return DatasetError(f"{action}: {reason}.")

@@ -13,10 +13,7 @@ if TYPE_CHECKING:
 def lazy_names(
     package: str, modules: Mapping[str, Sequence[str]], renamed: Mapping[str, str] | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return the `__getattr__` and `__dir__` of a package whose public names are given by the module that defines them.
-
-    Each name in `renamed` raises an `ImportError` with its text: what to use instead.
-    """
+    """Return `__getattr__` and `__dir__` of a package. Names are by their module; a renamed one raises what to use."""
     homes = {name: f"{package}.{module}" for module, names in modules.items() for name in names}
 
     def load(name: str) -> Any:

@@ -30,11 +30,7 @@ def print_error(text: str) -> None:
 
 
 def write(stream: TextIO | None, text: str) -> bool:
-    """Write text to a stream, flush it, and return True; replace characters that the stream cannot encode.
-
-    If the stream is missing (as under `pythonw`), closed or full, or if its reader has gone away, drop the text and
-    return False: the work matters more than its report.
-    """
+    """Write text to a stream, and return whether that worked: the work matters more than its report."""
     if stream is None:
         return False
     try:

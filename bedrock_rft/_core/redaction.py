@@ -75,11 +75,7 @@ _ACCOUNT_DETAILS = {
 
 
 def redact_account(texts: Sequence[str]) -> list[str]:
-    """Replace details of an AWS account, so that texts can be published. Equal values get equal replacements.
-
-    Replaced are account ids, names of resources in ARNs and wherever else they occur, hosts of URLs that are not AWS's
-    or this machine's, ids of keys and networks, profiles, projects, buckets, email addresses and the home folder.
-    """
+    """Replace ids, names, hosts, networks, emails and the home folder alike, so that texts can be published."""
     whole = "\n".join(texts)
     names = [part for found in _NAMED.findall(whole) for part in re.split("[:/]", found)]
     patterns = dict(_ACCOUNT_DETAILS)
@@ -99,10 +95,7 @@ def redact_account(texts: Sequence[str]) -> list[str]:
 
 
 class Secret(Generic[T]):
-    """Hold a value that must not be printed, logged or pickled. Only `reveal` returns it.
-
-    The value is kept in a closure, which `vars`, debuggers, `copy` and pretty-printers do not inspect.
-    """
+    """Hold a value that must not be printed, logged or pickled, in a closure that debuggers do not inspect."""
 
     __slots__ = ("reveal",)
 
@@ -130,10 +123,7 @@ def as_secret(value: Any) -> Secret[Any] | None:
 
 
 class RedactedMapping(Mapping[str, str]):
-    """Mapping, such as the environment, whose `repr` shows no values.
-
-    It is not a dict, because some printers show the items of a dict regardless of its `repr`.
-    """
+    """Mapping, such as the environment, whose `repr` shows no values. Some printers show the items of any dict."""
 
     __slots__ = ("_inner",)
 

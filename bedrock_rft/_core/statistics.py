@@ -92,10 +92,7 @@ def mean(values: Sequence[float]) -> float:
 
 
 def cluster_units(values: Sequence[float], clusters: Sequence[str]) -> list[float]:
-    """Return one value for each cluster such that their mean is the mean of `values`: the linearised ratio estimator.
-
-    Methods for independent values then apply to clusters of unequal sizes.
-    """
+    """Return a value for each cluster, with the mean of `values`, for methods that need independent values."""
     grouped: dict[str, list[float]] = {}
     for value, cluster in zip(values, clusters, strict=True):
         grouped.setdefault(cluster, []).append(value)
@@ -151,10 +148,7 @@ def mean_interval(units: Sequence[float], bounds: tuple[float, float], seed: int
 
 
 def sign_flip_test(gains: Sequence[float], seed: int) -> PairedTest:
-    """Test whether paired differences are symmetric around zero by flipping their signs.
-
-    The test is exact if there are few distinct sums, as for few prompts or scores on a grid; otherwise signs are drawn.
-    """
+    """Test whether paired differences are symmetric around zero: exactly if few sums are distinct, else by drawing."""
     changed = [abs(gain) for gain in gains if abs(gain) > _TOLERANCE]
     if not changed:
         return PairedTest(1.0, 1.0)

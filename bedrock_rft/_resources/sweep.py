@@ -69,34 +69,20 @@ def configure(
 
 @dataclass
 class SweepRunner:
-    """The jobs of one sweep.
+    """The jobs of one sweep, by their names, with the hyperparameters of each and further arguments of `create`."""
 
-    Attributes:
-        jobs: the async `client.jobs`.
-        name: the name of the sweep.
-        settings: the hyperparameters of each job by its name.
-        arguments: further arguments of `create`.
-        concurrency: maximum number of jobs that have not ended.
-        max_cost: no further job is started if it might exceed this.
-        prices: the prices.
-        unclear: names of jobs that may exist although their creation failed; shared by the sweeps of a client.
-        check: returns a job that was found by a name, or raises if it differs from the configuration.
-        found: the jobs that exist, by name.
-        held: why no further job was started.
-    """
-
-    jobs: Any
+    jobs: Any  # the async `client.jobs`
     name: str
     settings: Mapping[str, Mapping[str, Any]]
     arguments: Mapping[str, Any]
     concurrency: int
     max_cost: float | None
     prices: Prices
-    unclear: set[str]
-    check: Callable[[Job, str], Job]
+    unclear: set[str]  # names of jobs that may exist although their creation failed; shared by the sweeps of a client
+    check: Callable[[Job, str], Job]  # returns a job that was found, or raises if it differs from the configuration
     found: dict[str, Job] = field(default_factory=dict[str, Job])
     _complete: dict[str, Metrics] = field(default_factory=dict[str, Metrics])
-    held: str = ""
+    held: str = ""  # why no further job was started
 
     async def run(
         self, *, start: bool, wait: bool, poll_interval: float, on_change: Callable[[Sweep], object] | None
@@ -190,11 +176,8 @@ class SweepRunner:
         self.found[name] = self.check(job, name)
 
     def _exceeds(self) -> bool:
-        """Check if a further job might exceed the limit, and note why.
-
-        A job is expected to cost as much as the most expensive one that has ended. Before one has ended, nothing is
-        known, so only the money so far counts.
-        """
+        """Check if a further job might exceed the limit, and note why."""
+        # It is expected to cost as much as the most expensive one that ended. Before that only the money so far counts.
         if self.max_cost is None:
             return False
         ended = [self._metered(job) for job in self.found.values() if job.is_terminal]

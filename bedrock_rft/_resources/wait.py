@@ -142,12 +142,9 @@ async def poll_until_done(
     events: bool,
     after: str | None = None,
 ) -> AsyncIterator[Poll]:
-    """Yield each successful poll of a job, with its new events after `after` if `events`, until the job ends.
-
-    The interval grows from `interval` seconds to six times that, with jitter. After `timeout` seconds, one more poll is
-    made before `WaitTimeoutError`. A problem that time does not solve is raised at once. A rejected or unsent
-    request is raised at the third failure in a row, and a new job that is not found, after a minute.
-    """
+    """Yield each successful poll of a job, with its new events after `after` if `events`, until the job ends."""
+    # After the timeout, one more poll is made. What time does not solve is raised at once; a rejected or unsent request
+    # at the third failure in a row; a new job that is not found, after a minute.
     _check_seconds(interval, timeout)
     path = f"{JOBS}/{segment(job, 'job')}"
     known = job if isinstance(job, Job) else Job(id=identifier(job, "job"))

@@ -26,11 +26,9 @@ _STRICTNESS = (
 def map_connection_error(
     error: BaseException, request: Request, config: Config, outer_error: BaseException | None
 ) -> APIError:
-    """Return the error to raise if no complete response arrived, with the exception of the HTTP library as its cause.
-
-    Python adds `outer_error`, which the caller was handling, to the chain. It does not concern this request: a refused
-    connection in it must not make a creation look as if it was never sent.
-    """
+    """Return the error to raise if no complete response arrived, caused by the exception of the HTTP library."""
+    # The `outer_error`, which the caller was handling, is in its chain: a refused connection in it must not make a
+    # creation look as if it was never sent.
     mapped = _describe(error, request, config, outer_error)
     mapped.__cause__ = _strip(error, outer_error)
     return mapped

@@ -112,10 +112,7 @@ _restarting = threading.Lock()
 
 
 class _SyncClient(_ProcessBoundClient):
-    """If requests of other threads are under way, the last of them closes the connections.
-
-    The pool forgets its connections when it is closed, and would not close one that is still being opened.
-    """
+    """The last request under way closes the connections, because a closed pool forgets those that are being opened."""
 
     def _restart(self) -> None:
         self._lock, self._active, self._closing = threading.Lock(), 0, False
@@ -181,10 +178,7 @@ class _AsyncClient(_ProcessBoundClient):
         await self._loop_guard.__anext__()
 
     async def _close_with_loop(self) -> AsyncGenerator[None, None]:
-        """Close the connections when the event loop shuts down its async generators, as `asyncio.run` does.
-
-        A closed event loop cannot close them any more.
-        """
+        """Close the connections when the event loop shuts down its async generators, before it is closed."""
         try:
             yield
         finally:
@@ -211,10 +205,7 @@ def check_open(http_client: Any) -> None:
 
 @functools.cache
 def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
-    """Return the TLS context for a file or folder of certificates, or for the usual ones; raise `ConfigurationError`.
-
-    All clients share it, because loading certificates is the slowest part of creating a client.
-    """
+    """Return the TLS context, shared because loading certificates is slow; raise `ConfigurationError` without any."""
     if ca_bundle is None:
         import certifi
 

@@ -56,11 +56,7 @@ class HttpTransport:
 def create_openai_client(
     config: Config, http_client: Any, *, max_retries: int, blocking: bool, for_inference: bool = False
 ) -> Any:
-    """Return an OpenAI client on an HTTP client that authenticates every request.
-
-    One `for_inference` is what users get as `client.openai`: it has the SDK's own timeout, and closing it leaves the
-    shared connections open.
-    """
+    """Return an OpenAI client on an authenticating HTTP client; `for_inference`, it becomes `client.openai`."""
     import openai  # slow to import, and a client with AWS credentials may not need it
 
     client: Any = (openai.OpenAI if blocking else openai.AsyncOpenAI)(

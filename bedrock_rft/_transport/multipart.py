@@ -22,15 +22,7 @@ Progress = Callable[[int, int], object]
 
 
 class Upload:
-    """The body of `POST /files`.
-
-    Attributes:
-        size: bytes of the file.
-        length: bytes of the whole body.
-        sha256: hex digest of the whole body, which the signature covers.
-        content_sha256: hex digest of the file alone.
-        checked: the report on the content, or None if it was not validated.
-    """
+    """The body of `POST /files`. `size` and `content_sha256` are of the file, `length` and `sha256` of the body."""
 
     def __init__(
         self,

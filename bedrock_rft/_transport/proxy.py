@@ -18,14 +18,7 @@ _SCHEMES = frozenset({"http", "https", "socks5", "socks5h"})
 
 @dataclass(frozen=True)
 class Proxy:
-    """An HTTP or SOCKS proxy.
-
-    Attributes:
-        url: the URL, which may contain a password.
-        source: the environment variable that names it, or "the system settings".
-        address: host and port without user name and password.
-        problem: why it cannot be used, or None.
-    """
+    """An HTTP or SOCKS proxy, the variable that names it, its address without password, and its problem."""
 
     url: Secret[str]
     source: str
@@ -39,11 +32,8 @@ class Proxy:
 
 
 def find_proxy(address: str) -> Proxy | None:
-    """Return the proxy for the endpoint at `address`, or None if it is connected to directly.
-
-    Hosts on loopback are always connected to directly. NO_PROXY may contain `*`, domains, addresses, networks such as
-    `10.0.0.0/8`, IPv6 addresses with or without brackets, and a port after any of them.
-    """
+    """Return the proxy for the endpoint at `address`; None for loopback hosts and those in NO_PROXY."""
+    # NO_PROXY may contain `*`, domains, addresses, networks, IPv6 with or without brackets, and a port after each.
     from urllib.request import getproxies, getproxies_environment, proxy_bypass
 
     scheme, host, port = origin(address)

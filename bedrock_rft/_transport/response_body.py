@@ -25,10 +25,7 @@ _STREAMED_METHODS = frozenset({"GET", "POST"})
 
 
 async def read_response(response: Any, request: Request, deadline: float, *, blocking: bool) -> Response:
-    """Read a response until its end. The deadline is by `time.monotonic`; files have none.
-
-    Raise `APIResponseError` if it is too large or compressed, and `ReadTimeout` of the HTTP library after the deadline.
-    """
+    """Read a response; raise if it is too large, compressed, or, unless it is a file, late by `time.monotonic`."""
     headers = dict(response.headers.items())
     if _LOCATION in response.extensions:
         headers["location"] = response.extensions[_LOCATION]
@@ -76,11 +73,8 @@ async def iterate_stream(stream: Any, *, blocking: bool) -> AsyncIterator[bytes]
 
 
 def limit_response(response: Any, *, base_path: str) -> None:
-    """Bound the size and duration of a response. Response hook of the HTTP clients of both transports.
-
-    It also hides the target of a redirect, which the HTTP library would parse, and fail if it is no URL. Messages leave
-    out `base_path`, the path of the base URL. Raises `APIResponseError` if the SDK would read a compressed body.
-    """
+    """Bound the size and duration of a response: hook of the HTTP clients. `base_path` is left out of messages."""
+    # The target of a redirect is hidden, because the HTTP library would parse it, and fail if it is no URL.
     if "location" in response.headers:
         response.extensions[_LOCATION] = response.headers.pop("location")
     if not response.is_success:

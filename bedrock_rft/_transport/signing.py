@@ -139,11 +139,8 @@ class RequestSigner:
         return frozen
 
     def _needs_new_signature(self, response: Any, used: Frozen, skew: timedelta) -> bool:
-        """Return True if a new signature may be accepted. Correct the clock, and drop credentials that were replaced.
-
-        Clock and credentials are compared with those of this very request, because another request may have corrected
-        them meanwhile.
-        """
+        """Return True if a new signature may be accepted. Correct the clock, and drop replaced credentials."""
+        # They are compared with those of this very request, as another may have corrected them meanwhile.
         offset = _clock_offset(response)
         if offset is not None and abs(offset - skew) >= _MAX_SKEW:
             self._skew = offset

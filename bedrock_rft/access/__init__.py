@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from bedrock_rft.access._deployment.deploy import DeployedReward
-from bedrock_rft.access._deployment.log_summary import LogLine, LogSummary
-from bedrock_rft.access._deployment.logs import LogLines
+from bedrock_rft.access._deployment.logs import LogLine, LogLines, LogSummary
 from bedrock_rft.access._deployment.plan import Plan, Step
 from bedrock_rft.access._doctor.doctor import Report, doctor
 from bedrock_rft.access._keys import ApiKeyProvider, MintedKey, api_key_provider, mint_api_key

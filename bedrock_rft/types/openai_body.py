@@ -29,10 +29,7 @@ _DEFAULTS = (None, "auto", "default")
 
 
 def parse_create_body(body: object, reward: object) -> dict[str, Any]:
-    """Return the arguments of `client.jobs.create` for a body. `reward`, if it is not None, replaces the grader.
-
-    Raises `ConfigurationError` that names all fields that have no counterpart.
-    """
+    """Return the arguments of `client.jobs.create` for a body, or raise with all fields without a counterpart."""
     if not isinstance(body, Mapping):
         raise ConfigurationError(f"body must be a mapping, as for OpenAI's client, not {type(body).__name__}.")
     fields = dict(cast("Mapping[str, Any]", body))

@@ -74,10 +74,7 @@ _QUOTAS = {
 
 
 class Account:
-    """The services of an AWS account, called with a client's region and AWS credentials.
-
-    A client that has an API key cannot sign with it, so botocore's credential chain is used instead.
-    """
+    """The services of an AWS account, with a client's region and its AWS credentials, or those that botocore finds."""
 
     def __init__(self, config: Config) -> None:
         self.region = config.region
@@ -103,10 +100,7 @@ class Account:
         )
 
     def set_subject(self, function: str, role: str, boundary: str | None = None, bucket: str | None = None) -> None:
-        """Set the function, the role, the permissions boundary and the bucket that the advice after a denial names.
-
-        Without a role, nothing is deployed, and the advice names no policy.
-        """
+        """Set what advice after a denial names; without a role, nothing is deployed, and it names no policy."""
         self._function, self._policy_options = function, f" --reward {function} --role {role}" if role else ""
         self._policy_options += f" --permissions-boundary {boundary}" if boundary else ""
         self._policy_options += f" --bucket {bucket}" if bucket else ""
@@ -145,10 +139,7 @@ class Account:
         raise problem  # outside the handler, so that no exception of botocore's, with its secrets, is chained
 
     def call_when_ready(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
-        """Call an operation on an existing resource; retry while AWS does not know the resource yet or is changing it.
-
-        Raises as `call`.
-        """
+        """Call an operation; retry while AWS does not know its resource yet or is changing it. Raises as `call`."""
 
         def attempt() -> dict[str, Any]:
             return retry_until_accepted(

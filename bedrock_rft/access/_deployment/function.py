@@ -294,11 +294,7 @@ def _create(account: Account, desired: DesiredFunction) -> object:
 
 
 def _call_with_role(desired: DesiredFunction, call: Callable[[], object]) -> None:
-    """Call Lambda until it can assume the role, which is new or whose trust policy it does not accept.
-
-    A role of the user's is not new, so its error is raised after seconds. For a role that deploy created, the trust
-    policy is relaxed once.
-    """
+    """Call Lambda until it can assume the role. The trust policy of a created role is relaxed once."""
     relax = desired.relax_trust
     try:
         retry_until_accepted(call, is_too_early, ROLE_SECONDS if relax is None else SHORT_SECONDS)

@@ -15,14 +15,7 @@ from bedrock_rft.errors import NotFoundError
 
 @dataclass(frozen=True)
 class DeployedFunction(ShortRepr):
-    """A function that a deployment created.
-
-    Attributes:
-        arn: its ARN without a version.
-        name: the name that it was deployed under.
-        size: bytes of its newest package.
-        changed_at: Unix seconds of its last change; None if unknown.
-    """
+    """A function that a deployment created: its ARN without a version, bytes, and Unix seconds of its last change."""
 
     arn: str
     name: str
@@ -31,15 +24,8 @@ class DeployedFunction(ShortRepr):
 
 
 def list_deployed(account: Account, used: Collection[str]) -> list[DeployedFunction]:
-    """Return the functions of the region with the tags of a deployment.
-
-    Tags are read only of functions whose role has the path of deployments, and of those that jobs use: an account may
-    have thousands of others.
-
-    Args:
-        account: the account.
-        used: ARNs of functions that jobs use, with or without a version.
-    """
+    """Return the functions of the region with the tags of a deployment; `used` are ARNs of functions that jobs use."""
+    # Only tags of these, and of roles with the path of deployments, are read: an account may have thousands of others.
     names = {arn.split(":")[6] for arn in used if arn.count(":") >= 6}  # noqa: PLR2004 - the parts of an ARN
     found: list[DeployedFunction] = []
     marker: dict[str, str] = {}

@@ -1,13 +1,289 @@
-"""Read the log of a deployed function in CloudWatch."""
+"""Read the log of a deployed function in CloudWatch, and summarise it with what to change.
+
+Lambda writes the lines as text, or as JSON if the function's log format is JSON.
+
+Source: AWS Lambda Developer Guide, "Understanding the Lambda execution environment lifecycle", "Failures during the
+invoke phase", and "Telemetry API Event schema reference".
+"""
 
 from __future__ import annotations
 
+import json
+import math
+import re
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from statistics import median
+from typing import Any, cast
 
+from bedrock_rft._core.findings import Finding, Findings
+from bedrock_rft._core.text import ShortRepr
 from bedrock_rft.access._deployment.account import Account
-from bedrock_rft.access._deployment.log_summary import LogLine, LogSummary, summarize
 from bedrock_rft.access._deployment.names import LOG_GROUPS
+
+_UNITS = (
+    r"(Billed Restore Duration|Restore Duration|Billed Duration|Init Duration|Duration|Memory Size|Max Memory Used)"
+)
+_FIELD = re.compile(rf"(?:^|\s){_UNITS}: ([\d.]+) (?:ms|MB)")
+_REQUEST = re.compile(r"(START|REPORT) RequestId:\s*(\S+)")
+_STATUS = re.compile(r"Status: (\w+)(?:\s+Error Type: (\S+))?")
+_TIMED_OUT = re.compile(r"(\S+) Task timed out after ([\d.]+) seconds")
+_EXITED = re.compile(r"RequestId: (\S+) Error: Runtime exited(?: with error: (.+))?")
+_RAISED = re.compile(r"^\[ERROR\] ([\w.]+)", re.MULTILINE)
+_TRACEBACK = "Traceback (most recent call last):"
+_NAMES = {
+    "durationMs": "Duration",
+    "memorySizeMB": "Memory Size",
+    "maxMemoryUsedMB": "Max Memory Used",
+    "initDurationMs": "Init Duration",
+    "restoreDurationMs": "Restore Duration",
+}
+_OUT_OF_MEMORY = "Runtime.OutOfMemory"
+_NEARLY_FULL = 0.9
+_MAX_INIT = 10.0  # seconds; Lambda then starts the instance again, within the time of the invocation
+_MANY_MEGABYTES = 10_240
+
+
+@dataclass(frozen=True)
+class LogLine(ShortRepr):
+    """One line of a function's log.
+
+    Attributes:
+        id: identifies the line.
+        at: Unix time in seconds.
+        message: the text, unchanged from the service. Escape it before printing.
+        stream: the name of the log stream, one for each instance of the function.
+    """
+
+    id: str
+    at: float
+    message: str
+    stream: str
+
+
+@dataclass(frozen=True)
+class LogSummary(Findings):
+    """Figures of a function's log, with findings about what to change. Print it, or display it in a notebook.
+
+    An error that the reward handles, such as an exception in a grader, is not an error of the invocation.
+
+    Attributes:
+        invocations: number of invocations that ended in the period.
+        failed: number of these that failed, without those that timed out.
+        timeouts: number of these that timed out.
+        throttles: None, because the log does not have the invocations that Lambda rejected.
+        cold_starts: number of invocations for which Lambda started, or restored, an instance.
+        durations: seconds of each invocation, shortest first, without the start of the instance.
+        starts: seconds of each start of an instance, shortest first.
+        memory_used: most megabytes that an instance used; None without an invocation.
+        memory: megabytes of the function; None without an invocation.
+        error_types: number of failed invocations by the type of the error.
+        timeout: seconds after which invocations timed out; None if none did.
+    """
+
+    invocations: int = 0
+    failed: int = 0
+    timeouts: int = 0
+    throttles: None = None
+    cold_starts: int = 0
+    durations: tuple[float, ...] = ()
+    starts: tuple[float, ...] = ()
+    memory_used: int | None = None
+    memory: int | None = None
+    error_types: Mapping[str, int] = field(default_factory=dict[str, int])
+    timeout: float | None = None
+    period: str = ""
+
+    @property
+    def duration_p50(self) -> float | None:
+        """The median of the durations in seconds; None without an invocation."""
+        return median(self.durations) if self.durations else None
+
+    @property
+    def duration_p95(self) -> float | None:
+        """The duration in seconds that 95 % of the invocations do not exceed; None without an invocation."""
+        return self.durations[math.ceil(0.95 * len(self.durations)) - 1] if self.durations else None
+
+    @property
+    def duration_max(self) -> float | None:
+        """The longest duration in seconds; None without an invocation."""
+        return self.durations[-1] if self.durations else None
+
+    def facts(self) -> Sequence[tuple[str, str]]:
+        """Return the figures by name."""
+        rows = [("invocations", f"{self.invocations:,} {self.period}".rstrip())]
+        if self.durations:
+            p50, p95, longest = (f"{value:.3f}" for value in (self.duration_p50, self.duration_p95, self.duration_max))
+            starts = f", in up to {self.starts[-1]:.3f} s" if self.starts else ""
+            rows += [
+                ("failed", f"{self.failed:,} errors, {self.timeouts:,} time-outs, throttles unknown"),
+                ("seconds", f"p50 {p50}, p95 {p95}, longest {longest}"),
+                ("memory", f"{self.memory_used:,} of {self.memory:,} MB"),
+                ("cold starts", f"{self.cold_starts:,} ({self.cold_starts / self.invocations:.0%}){starts}"),
+            ]
+        return rows
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        derived = {name: getattr(self, name) for name in ("duration_p50", "duration_p95", "duration_max")}
+        return {**super().to_dict(), **derived}
+
+
+@dataclass
+class _Tally:
+    """The invocations of a log so far; errors are by request id."""
+
+    reports: list[Mapping[str, float]] = field(default_factory=list[Mapping[str, float]])
+    failed: dict[str, str] = field(default_factory=dict[str, str])
+    timed_out: set[str] = field(default_factory=set[str])
+    current: dict[str, str] = field(default_factory=dict[str, str])
+    limit: float | None = None
+    slow_start: bool = False
+
+    def add(self, line: LogLine) -> None:
+        text = line.message
+        if text.startswith("{"):
+            try:
+                found: object = json.loads(text)
+            except (ValueError, RecursionError):
+                return
+            if isinstance(found, dict):
+                self._add_json(line.stream, cast("dict[str, Any]", found))
+        elif match := _REQUEST.match(text):
+            if match[1] == "START":
+                self.current[line.stream] = match[2]
+                return
+            status = _STATUS.search(text)
+            values = {name: float(value) for name, value in _FIELD.findall(text)}
+            self._report(match[2], values, *(status.groups() if status else (None, None)))
+        elif match := _TIMED_OUT.search(text):
+            self._time_out(match[1], float(match[2]))
+        elif match := _EXITED.match(text):
+            self.failed.setdefault(match[1], "Runtime.ExitError")
+        elif _TRACEBACK in text and (match := _RAISED.search(text)):
+            self._fail(line.stream, match[1])
+        elif text.startswith("INIT_REPORT") and "Status: timeout" in text:
+            self.slow_start = True
+
+    def _add_json(self, stream: str, found: Mapping[str, Any]) -> None:
+        record = found.get("record")
+        if isinstance(record, dict):
+            fields = cast("dict[str, Any]", record)
+            request, status = str(fields.get("requestId", "")), fields.get("status")
+            if found.get("type") == "platform.start":
+                self.current[stream] = request
+            elif found.get("type") == "platform.report":
+                metrics = cast("Mapping[str, float]", fields.get("metrics") or {})
+                values = {name: float(metrics[key]) for key, name in _NAMES.items() if key in metrics}
+                self._report(request, values, status, fields.get("errorType"))
+            elif found.get("type") == "platform.initReport" and status == "timeout":
+                self.slow_start = True
+        # An error that the runtime wrote; older ones have `log_level`.
+        elif found.get("level", found.get("log_level")) == "ERROR" and "errorType" in found and "logger" not in found:
+            self.failed[str(found.get("requestId") or self.current.get(stream, stream))] = str(found["errorType"])
+        elif match := _TIMED_OUT.search(str(found.get("message", ""))):
+            self._time_out(match[1], float(match[2]))
+
+    def _report(self, request: str, values: Mapping[str, float], status: str | None, error_type: str | None) -> None:
+        if not all(map(math.isfinite, values.values())):
+            return
+        self.reports.append(values)
+        if status == "timeout":
+            self._time_out(request, None)
+        elif status not in (None, "success"):
+            self.failed[request] = str(error_type or self.failed.get(request, "unknown"))
+
+    def _fail(self, stream: str, error_type: str) -> None:
+        self.failed[self.current.get(stream, stream)] = error_type
+
+    def _time_out(self, request: str, limit: float | None) -> None:
+        self.timed_out.add(request)
+        self.limit = limit or self.limit
+
+
+def summarize(function: str, lines: Iterable[LogLine]) -> LogSummary:
+    """Return the summary of the lines of a function's log, oldest first."""
+    tally, times = _Tally(), list[float]()
+    for line in lines:
+        times.append(line.at)
+        with suppress(TypeError, ValueError, AttributeError):  # of the function itself, which may print anything
+            tally.add(line)
+    failed = {request: kind for request, kind in tally.failed.items() if request not in tally.timed_out}
+    reports = tally.reports
+    starts = [sum(one.get(name, 0.0) for name in ("Init Duration", "Restore Duration")) / 1000 for one in reports]
+    pairs = zip(reports, starts, strict=True)
+    cold = [seconds for one, seconds in pairs if {"Init Duration", "Restore Duration"} & one.keys()]
+    ends = (min(times, default=0.0), max(times, default=0.0))
+    first, last = (f"{datetime.fromtimestamp(at, timezone.utc):%Y-%m-%d %H:%M}" for at in ends)
+    figures: dict[str, Any] = {
+        "invocations": len(reports),
+        "failed": len(failed),
+        "timeouts": len(tally.timed_out),
+        "cold_starts": len(cold),
+        "durations": tuple(sorted(one.get("Duration", 0.0) / 1000 for one in reports)),
+        "starts": tuple(sorted(cold)),
+        "memory_used": max((int(one.get("Max Memory Used", 0)) for one in reports), default=None),
+        "memory": max((int(one.get("Memory Size", 0)) for one in reports), default=None),
+        "error_types": dict(Counter(failed.values()).most_common()),
+        "timeout": tally.limit,
+        "period": f"from {first} to {last} UTC" if times else "",
+    }
+    summary = LogSummary(title=f"Log of {function}", findings=(), **figures)
+    return LogSummary(summary.title, tuple(_findings(function, summary, slow_start=tally.slow_start)), **figures)
+
+
+def _findings(function: str, found: LogSummary, *, slow_start: bool) -> Iterator[Finding]:
+    if not found.invocations:
+        reason = "the log has no REPORT line in this period; it lags behind by seconds"
+        remedy = "Wait, or read more of the log with since="
+        yield Finding("unknown", "no_invocations", f"No invocation of {function} ended", reason, remedy)
+        return
+    yield from _failures(found)
+    yield _memory(found)
+    longest = found.starts[-1] if found.starts else 0.0
+    if slow_start or longest > _MAX_INIT:
+        summary = f"An instance took more than {_MAX_INIT:.0f} s to start"
+        reason = "Lambda then starts it again, within the time of the invocation"
+        yield Finding(
+            "warning", "slow_start", summary, reason, "Package less, import less, or deploy with more memory="
+        )
+    command = (
+        "aws cloudwatch get-metric-statistics --namespace AWS/Lambda --metric-name Throttles --statistics Sum --period "
+        f"3600 --dimensions Name=FunctionName,Value={function} --start-time … --end-time …"
+    )
+    reason = "the log does not have invocations that Lambda rejected"
+    yield Finding("unknown", "throttles", "The number of throttled invocations is unknown", reason, f"Run: {command}")
+
+
+def _failures(found: LogSummary) -> Iterator[Finding]:
+    if found.timeouts:
+        after = f" after {found.timeout:g} s" if found.timeout else ""
+        summary = f"{found.timeouts:,} of {found.invocations:,} invocations timed out{after}"
+        remedy = "Deploy with a longer timeout= (900 s at most), or make the reward faster or async"
+        yield Finding("error", "timeouts", summary, "their rollouts have no reward", remedy)
+    if found.failed:
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in found.error_types.items())
+        summary = f"{found.failed:,} of {found.invocations:,} invocations failed"
+        remedy = "Read the tracebacks in the log, and run rewards.check on the reward"
+        yield Finding("error", "errors", summary, f"their rollouts have no reward. By type: {kinds}", remedy)
+    if not found.timeouts and not found.failed:
+        yield Finding("ok", "no_failures", f"All {found.invocations:,} invocations succeeded")
+
+
+def _memory(found: LogSummary) -> Finding:
+    used, given = found.memory_used or 0, found.memory or 0
+    summary = f"The function used up to {used:,} of {given:,} MB"
+    remedy = f"Deploy with memory={min(2 * given, _MANY_MEGABYTES)}, or hold less data in memory"
+    if _OUT_OF_MEMORY in found.error_types or used >= given:
+        return Finding("error", "out_of_memory", summary, "Lambda ends an instance that needs more", remedy)
+    if used > _NEARLY_FULL * given:
+        return Finding("warning", "little_memory", summary, "Lambda ends an instance that needs more", remedy)
+    return Finding("ok", "memory", summary)
+
 
 POLL_SECONDS = 2.0
 _LATE = 60.0

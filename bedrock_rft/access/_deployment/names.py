@@ -45,10 +45,8 @@ def check_name(name: object) -> str:
 
 
 def role_name(name: str, region: str) -> str:
-    """Return the name of the execution role: the function's name and region, because roles have no region.
-
-    IAM accepts 64 characters. A longer name is cut and gets a digest, so that it stays unique.
-    """
+    """Return the name of the execution role: the function's name and region, because roles have no region."""
+    # IAM accepts 64 characters; a longer name is cut and gets a digest, so that it stays unique.
     whole = f"{name}-{region}"
     if len(whole) <= _MAX_ROLE_NAME:
         return whole
@@ -87,10 +85,7 @@ def check_tags(tags: Mapping[str, str] | None, name: str) -> dict[str, str]:
 def tag_steps(
     account: Account, service: str, arn: str, present: Mapping[str, str], desired: Mapping[str, str]
 ) -> list[PlannedStep]:
-    """Return the steps that set the tags of a function or a role, and remove tags of an earlier deployment.
-
-    Tags of others stay.
-    """
+    """Return the steps that set the tags of a function or a role, and remove those of earlier deployments only."""
     if service == "iam":
         kind, noun, resource = "role", "Role", {"RoleName": arn.rpartition("/")[2]}
     else:

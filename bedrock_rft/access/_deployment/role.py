@@ -142,10 +142,8 @@ def _role_change_steps(account: Account, found: Role, desired: DesiredRole) -> l
 
 
 def relax_trust(account: Account, desired: DesiredRole) -> Step:
-    """Let Lambda assume the role for every function of the account, and return the step for the result.
-
-    AWS documents `aws:SourceArn` in a trust policy for other cases only.
-    """
+    """Let Lambda assume the role for every function of the account, and return the step for the result."""
+    # AWS documents `aws:SourceArn` in a trust policy for other cases only.
     document = desired.relaxed_trust.json(indent=None)
     account.call_when_ready("iam", "UpdateAssumeRolePolicy", RoleName=desired.name, PolicyDocument=document)
     detail = "trust policy: without aws:SourceArn, because Lambda could not assume the role with it"

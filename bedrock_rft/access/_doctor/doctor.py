@@ -303,10 +303,7 @@ Check = Callable[[], Iterable[Finding]]
 
 
 def run_checks(checks: Mapping[str, Check], seconds: float) -> list[Finding]:
-    """Return the findings of all checks in order; a check that raises or exceeds the time limit is a finding itself.
-
-    Each check runs in a daemon thread, which does not keep the program alive.
-    """
+    """Return the findings of all checks, each in a daemon thread; one that raises or is late is a finding."""
     findings: dict[str, list[Finding]] = {}
 
     def run(name: str, check: Check) -> None:

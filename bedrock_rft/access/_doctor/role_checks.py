@@ -37,10 +37,7 @@ _WIDE_POLICIES = {
 
 
 def check_role_account(role: str, arn: LambdaArn, caller: str) -> Finding | None:
-    """Return a finding if the role cannot be read, because it is the caller's account that has no such role.
-
-    Lambda accepts roles of the function's own account only.
-    """
+    """Return a finding if the role cannot be read: Lambda accepts roles of the function's own account only."""
     if arn.account == caller and role.startswith("arn:"):
         return None
     reason = f"it belongs to account {arn.account}, and the caller to {caller}" if role else "it is not named"
@@ -127,11 +124,8 @@ def check_role_permissions(
 def _requests(
     query: AwsQuery, statement: Statement, region: str
 ) -> Iterator[tuple[str | QueryFailure, Mapping[str, str]]]:
-    """Yield the resource and the context of each request that a statement allows.
-
-    A log is a stream of the group, as in Lambda's own requests. An inference profile names its model in each region;
-    if the profile cannot be read, the failure follows the model in the function's region.
-    """
+    """Yield the resource and the context of each request that a statement allows."""
+    # A profile names its model in each region. If it cannot be read, the failure follows the model in this region.
     if statement.sid == "OwnLog":
         yield f"{statement.resource[0]}:log-stream:doctor", {}
     elif statement.sid == "Rollouts":
@@ -201,11 +195,8 @@ class TrustDecision(NamedTuple):
 
 
 def evaluate_trust(document: object, reward: LambdaArn) -> TrustDecision:
-    """Decide whether Lambda may assume a role for a function.
-
-    The condition keys that Lambda sends are `aws:SourceAccount` and `aws:SourceArn`. The source ARN is the function's,
-    with or without the qualifier; a policy that distinguishes the two is `unknown`.
-    """
+    """Decide whether Lambda may assume a role for a function; it sends `aws:SourceAccount` and `aws:SourceArn`."""
+    # The source ARN has the qualifier or not; a policy that distinguishes the two is `unknown`.
     if not isinstance(document, Mapping):
         return TrustDecision("denied", "the role has no trust policy")
     statements: Any = cast("Mapping[str, Any]", document).get("Statement", [])

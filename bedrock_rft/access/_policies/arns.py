@@ -6,7 +6,7 @@ import functools
 import re
 from typing import Any
 
-from bedrock_rft._auth.botocore_sessions import new_session
+from bedrock_rft._auth.aws_credentials import new_session
 from bedrock_rft._auth.endpoint import SERVICE, check_region
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError

@@ -77,10 +77,7 @@ def verify(
     region: str,
     now: datetime,
 ) -> str:
-    """Return the access key of a request that is signed in its headers. Raise `InvalidSignatureError` if it is not.
-
-    Before the body was read, its hash is None; then everything but the signature itself is checked.
-    """
+    """Return the access key that signed the headers, or raise. Without the body's hash the signature is not checked."""
     values = _merge_headers(headers)
     text = values.get("authorization", "")
     if text.partition(" ")[0] != _ALGORITHM:
@@ -123,10 +120,7 @@ def verify(
 
 
 def verify_short_term_key(key: str, *, lookup: Callable[[str], Credential | None], region: str, now: datetime) -> str:
-    """Return the access key that signed a short-term API key. Raise `InvalidSignatureError` if none did, or it expired.
-
-    The key is a presigned `CallWithBearerToken` URL in base64, as AWS's own generator makes it.
-    """
+    """Return the access key that signed a short-term key, a presigned URL in base64, or raise."""
     try:
         url = base64.b64decode(key.removeprefix(SHORT_TERM_PREFIX), validate=True).decode("ascii")
     except ValueError:
@@ -276,10 +270,7 @@ class Keys:
 
     @classmethod
     def load_or_generate(cls, path: Path, region: str) -> Keys:
-        """Load the keys that an earlier service wrote to a file (mode 0600), or generate and write them.
-
-        Raises `ConfigurationError` if the file cannot be read or written, or holds something else.
-        """
+        """Load the keys of an earlier service, or write new ones (mode 0600), or raise `ConfigurationError`."""
         try:
             if path.exists():
                 fields = json.loads(path.read_text(encoding="utf-8"))

@@ -66,11 +66,7 @@ class Message(Strict):
 
 
 class SamplingOptions(Strict):
-    """Parameters that chat completions and responses share.
-
-    A parameter that is not declared, or a value that the declaration excludes, is rejected: it would have no effect.
-    Values that mean "off" are accepted, and so are labels for the sender's own records.
-    """
+    """Shared parameters. Others are rejected because they would have no effect, unless their value means off."""
 
     model: str
     stream: bool | None = None

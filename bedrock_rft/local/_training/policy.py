@@ -89,11 +89,7 @@ def sample_answers(
     seed: int | None = None,
     gold: Gold | None = None,
 ) -> list[str]:
-    """Sample `n` answers to the record at `index`, with a policy from `Trainer.state` or the untuned one.
-
-    The candidates depend on all records of the file and on `gold`, as in training. At a temperature of 0 the most
-    likely answer is always chosen. Prompts with the same seed are sampled independently.
-    """
+    """Sample `n` answers to a record from a saved policy or the untuned one; temperature 0 takes the most likely."""
     policy = Policy() if state is None else Policy.load(state)
     options = candidates(records, index, gold)
     key = records[index].prompt_key
@@ -199,12 +195,8 @@ class Candidate(NamedTuple):
 
 
 def candidates(records: Sequence[Record], index: int, gold: Gold | None = None) -> list[Candidate]:
-    """Return the possible answers to one prompt; they depend on the arguments only.
-
-    Wrong answers are the right answers of a few other records. A record without a reference answer has no right
-    candidate, and if no other record has a different answer, there is no wrong one. `gold` adds its answer to the
-    record as a right one, and its answer to another record as a wrong one.
-    """
+    """Return the possible answers to one prompt; they depend on the arguments only."""
+    # Wrong answers are right ones of other records. Without a reference there is no right one. `gold` adds one of each.
     full, final = _reference_answer(records[index])
     found = _render("right", [(full, final)]) if final else []
     found += _render("wrong", _wrong_answers(records, index, final))

@@ -43,10 +43,7 @@ class SampledAnswer:
 
 
 class RewardFunction:
-    """A reward that scores batches of rollouts. Its output is logged.
-
-    A file or a package runs in a subprocess. So does an object once `isolate` has written its sources.
-    """
+    """A reward that scores batches of rollouts: files and packages in a subprocess, objects there after `isolate`."""
 
     def __init__(
         self,
@@ -84,10 +81,7 @@ class RewardFunction:
         self._recorder = RolloutRecorder.of(record, "local_service", name or self._target.name)
 
     def isolate(self) -> str | None:
-        """Run a reward that was given as an object in a subprocess from now on, as its package would run.
-
-        If its sources cannot be written or loaded, it still runs in this process, and the reason is returned.
-        """
+        """Run a reward object in a subprocess from now on; return the reason if its sources cannot be loaded."""
         if self._object is None:
             return self._shared_reason
         handler, self._object = self._object, None
