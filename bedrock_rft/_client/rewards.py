@@ -63,26 +63,13 @@ class AsyncRewards(AsyncResource):
         """
         from bedrock_rft.access._deployment.deploy import plan_deployment
 
-        options = {
-            "requirements": requirements,
-            "include": include,
-            "allow": allow,
-            "runtime": runtime,
-            "architecture": architecture,
-            "record": record,
-        }
-        settings = {
-            "name": name,
-            "timeout": timeout,
-            "memory": memory,
-            "models": models,
-            "tags": tags,
-            "role_arn": role_arn,
-            "permissions_boundary": permissions_boundary,
-            "bucket": bucket,
-            "keep_versions": keep_versions,
-        }
-        deployment = await self._prepare(reward, options, settings)
+        deployment = await self._prepare(
+            reward,
+            {"requirements": requirements, "include": include, "allow": allow, "runtime": runtime,
+             "architecture": architecture, "record": record},
+            name=name, timeout=timeout, memory=memory, models=models, tags=tags, role_arn=role_arn,
+            permissions_boundary=permissions_boundary, bucket=bucket, keep_versions=keep_versions,
+        )  # fmt: skip
         return await self._session.transport.run(lambda: plan_deployment(self._session.config, deployment))
 
     @checked_arguments
@@ -164,33 +151,19 @@ class AsyncRewards(AsyncResource):
 
         if plan is not None:
             raise ConfigurationError("deploy(plan=…) was removed. Use client.rewards.plan(reward, name=…).")
-        options = {
-            "requirements": requirements,
-            "include": include,
-            "allow": allow,
-            "runtime": runtime,
-            "architecture": architecture,
-            "record": record,
-        }
-        settings = {
-            "name": name,
-            "timeout": timeout,
-            "memory": memory,
-            "models": models,
-            "tags": tags,
-            "role_arn": role_arn,
-            "permissions_boundary": permissions_boundary,
-            "bucket": bucket,
-            "keep_versions": keep_versions,
-        }
-
-        deployment = await self._prepare(reward, options, settings)
+        deployment = await self._prepare(
+            reward,
+            {"requirements": requirements, "include": include, "allow": allow, "runtime": runtime,
+             "architecture": architecture, "record": record},
+            name=name, timeout=timeout, memory=memory, models=models, tags=tags, role_arn=role_arn,
+            permissions_boundary=permissions_boundary, bucket=bucket, keep_versions=keep_versions,
+        )  # fmt: skip
         records = dataset if check else None
         return await self._session.transport.run(
             lambda: deploy_reward(self._session.config, deployment, self, dataset=records, gold=gold)
         )
 
-    async def _prepare(self, reward: object, options: Mapping[str, Any], settings: Mapping[str, Any]) -> Deployment:
+    async def _prepare(self, reward: object, options: Mapping[str, Any], **settings: Any) -> Deployment:
         """Package a reward and validate the settings. If old versions are to be deleted, find those of running jobs."""
         from bedrock_rft.access._deployment.deploy import Deployment
 
