@@ -94,16 +94,14 @@ def resolve(
             warn_once(
                 f"OPENAI_API_KEY looks like a key for OpenAI. It is sent to {url} because OPENAI_BASE_URL points there."
             )
-    project = _printable_text(project, "project")
+    common = _common(project, timeout, max_retries)
     return Config(
         base_url=url,
         region=where,
         auth=found.auth,
         key=key,
         aws=found.aws,
-        project=project,
-        timeout=_positive_seconds(timeout),
-        max_retries=_retry_count(max_retries),
+        **common,
         ca_bundle=_certificate_path(ca_bundle, env),
         identity=Identity(
             auth=found.auth,
@@ -135,9 +133,7 @@ def config_for_transport(transport: object, **settings: Any) -> Config:
         base_url=url,
         region=where,
         auth="aws",
-        project=_printable_text(settings["project"], "project"),
-        timeout=_positive_seconds(settings["timeout"]),
-        max_retries=_retry_count(settings["max_retries"]),
+        **_common(settings["project"], settings["timeout"], settings["max_retries"]),
         identity=Identity(auth=None, source=name, base_url=url, base_url_source=name, region=where, region_source=name),
     )
 
@@ -282,16 +278,14 @@ def _printable_text(value: object, name: str) -> str | None:
     return value
 
 
-def _positive_seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (0 < value < math.inf):
+def _common(project: object, timeout: Any, max_retries: Any) -> dict[str, Any]:
+    """Return the validated settings that every client has."""
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not (0 < timeout < math.inf):
         raise ConfigurationError("timeout must be a positive number of seconds.")
-    return float(value)
-
-
-def _retry_count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MAX_RETRIES:
+    if isinstance(max_retries, bool) or not isinstance(max_retries, int) or not 0 <= max_retries <= _MAX_RETRIES:
         raise ConfigurationError(f"max_retries must be a whole number from 0 to {_MAX_RETRIES}.")
-    return value
+    project = _printable_text(project, "project")
+    return {"project": project, "timeout": float(timeout), "max_retries": max_retries}
 
 
 def _certificate_path(value: str | os.PathLike[str] | None, env: Mapping[str, str]) -> str | None:

@@ -37,7 +37,7 @@ from bedrock_rft.access._deployment.role import (
     relax_trust,
     role_steps,
 )
-from bedrock_rft.access._policies.arns import ROLE_ARN, check_boundary
+from bedrock_rft.access._policies.arns import ROLE_ARN, check_boundary, check_text
 from bedrock_rft.access._policies.policy import Policy
 from bedrock_rft.errors import APIStatusError, ConfigurationError, RewardError
 from bedrock_rft.rewards._packaging.archive import LARGEST, Package
@@ -115,11 +115,8 @@ class Deployment:
             raise ConfigurationError(
                 f"keep_versions is {sanitize_line(repr(keep), 40)}. Pass a whole number, 1 or more."
             )
-        if self.bucket is not None and not (isinstance(self.bucket, str) and _BUCKET.fullmatch(self.bucket)):
-            raise ConfigurationError(
-                f"bucket is {sanitize_line(repr(self.bucket), 80)}. Pass the name of an S3 bucket in the region of "
-                "the function."
-            )
+        if self.bucket is not None:
+            check_text("bucket", self.bucket, _BUCKET, ". Pass the name of an S3 bucket in the region of the function.")
         if self.bucket is None and not fits_request(self.package):
             raise ConfigurationError(
                 f"The package has {len(self.package.content) / 1024**2:.0f} MB; Lambda accepts zips of at most "
@@ -133,11 +130,9 @@ class Deployment:
             )
         if isinstance(self.models, str):
             raise ConfigurationError(f"models takes a list of model ids: ['{sanitize_line(self.models, 80)}'].")
-        if self.role_arn is not None and not (isinstance(self.role_arn, str) and ROLE_ARN.fullmatch(self.role_arn)):
-            raise ConfigurationError(
-                f"role_arn is {sanitize_line(repr(self.role_arn), 120)}; the ARN of a role has the form "
-                "arn:aws:iam::123456789012:role/NAME."
-            )
+        if self.role_arn is not None:
+            advice = "; the ARN of a role has the form arn:aws:iam::123456789012:role/NAME."
+            check_text("role_arn", self.role_arn, ROLE_ARN, advice)
         if self.permissions_boundary is None:
             return
         if self.role_arn is not None:

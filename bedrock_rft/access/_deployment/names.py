@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.access._deployment.plan import PlannedStep
+from bedrock_rft.access._policies.arns import check_text
 from bedrock_rft.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -36,12 +37,8 @@ _VALUE = re.compile(r"[\w\s.:/=+\-@]{0,256}")
 
 def check_name(name: object) -> str:
     """Return a name that Lambda accepts. Raises `ConfigurationError`."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ConfigurationError(
-            f"name is {sanitize_line(repr(name), 80)}; a function's name is 1 to 64 letters, digits, '-' and '_', "
-            "such as 'my-reward'."
-        )
-    return name
+    advice = "; a function's name is 1 to 64 letters, digits, '-' and '_', such as 'my-reward'."
+    return check_text("name", name, _NAME, advice)
 
 
 def role_name(name: str, region: str) -> str:

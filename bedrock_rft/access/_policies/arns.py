@@ -33,14 +33,16 @@ def partition(region: str) -> str:
         return "aws"
 
 
+def check_text(name: str, value: object, pattern: re.Pattern[str], advice: str) -> str:
+    """Return a text that has the form of a pattern. Raises `ConfigurationError`, with advice, for any other value."""
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise ConfigurationError(f"{name} is {sanitize_line(repr(value), 120)}{advice}")
+    return value
+
+
 def check_account(account: object) -> str:
     """Return a valid account number. Raises `ConfigurationError`."""
-    if not isinstance(account, str) or not _ACCOUNT.fullmatch(account):
-        raise ConfigurationError(
-            f"account is {sanitize_line(repr(account), 40)}. Pass the 12 digits of an AWS account as text: "
-            "'123456789012'."
-        )
-    return account
+    return check_text("account", account, _ACCOUNT, ". Pass the 12 digits of an AWS account as text: '123456789012'.")
 
 
 def account_of(account: str | None, reward: str | None) -> str:
@@ -54,11 +56,8 @@ def account_of(account: str | None, reward: str | None) -> str:
 
 def project_arn(region: str, account: str, project: str | None) -> str:
     """Return the ARN of a Bedrock project; None is the default project."""
-    name = project or "default"
-    if not _PROJECT.fullmatch(name):
-        raise ConfigurationError(
-            f"project is {sanitize_line(name, 60)!r}. Pass the id of a Bedrock project, such as 'proj_123'."
-        )
+    advice = ". Pass the id of a Bedrock project, such as 'proj_123'."
+    name = check_text("project", project or "default", _PROJECT, advice)
     return f"arn:{partition(check_region(region, 'region'))}:{SERVICE}:{region}:{account}:project/{name}"
 
 
@@ -88,12 +87,8 @@ def role_arn(role: str, reward: str) -> str:
 
 def check_boundary(boundary: object) -> str:
     """Return a valid ARN of a managed policy. Raises `ConfigurationError`."""
-    if not isinstance(boundary, str) or not _BOUNDARY.fullmatch(boundary):
-        raise ConfigurationError(
-            f"permissions_boundary is {sanitize_line(repr(boundary), 120)}. Pass the ARN of a managed policy: "
-            "arn:aws:iam::123456789012:policy/NAME."
-        )
-    return boundary
+    advice = ". Pass the ARN of a managed policy: arn:aws:iam::123456789012:policy/NAME."
+    return check_text("permissions_boundary", boundary, _BOUNDARY, advice)
 
 
 def model_arn(region: str, model: str, *, anywhere: bool = False) -> str:
