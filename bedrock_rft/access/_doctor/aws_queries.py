@@ -124,9 +124,11 @@ class Aws:
         with self._lock:
             if self._identity is None:
                 found = self("sts", "get_caller_identity")
-                if not isinstance(found, QueryFailure):
-                    found = CallerIdentity(sanitize_line(str(found["Arn"]), 300), str(found.get("Account", "")))
-                self._identity = found
+                if isinstance(found, QueryFailure):
+                    self._identity = found
+                else:
+                    arn = sanitize_line(str(found["Arn"]), 300)
+                    self._identity = CallerIdentity(arn, str(found.get("Account", "")))
             return self._identity
 
     @property

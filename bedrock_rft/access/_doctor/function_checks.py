@@ -16,9 +16,14 @@ from bedrock_rft.access._doctor.aws_queries import AwsQuery, QueryFailure, allow
 from bedrock_rft.access._policies.arns import function_arns
 from bedrock_rft.types.arn import LambdaArn
 
-_DEFAULT_TIMEOUT = 3
-_SHORT_TIMEOUT = 30
-_DEFAULT_MEMORY = 128
+_Limit = tuple[int, Severity, str]
+_TIMEOUT_LIMITS: Sequence[_Limit] = (
+    (3, "error", "this is Lambda's default, and the first invocation or a batch of answers takes longer"),
+    (30, "warning", "a batch of answers may take longer, especially with a judge"),
+)
+_MEMORY_LIMITS: Sequence[_Limit] = (
+    (128, "warning", "this is Lambda's default; processor time is proportional to memory, and answers are long"),
+)
 _LOW_CONCURRENCY = 10
 _DAYS_OF_NOTICE = 180
 _RUNTIME = "python3.13"
@@ -88,27 +93,22 @@ def check_configuration(
         yield configuration.finding("reward", summary, "lambda:GetFunctionConfiguration", *function_arns(arn))
         return
     yield _state_finding(arn, configuration)
-    seconds, memory = configuration.get("Timeout"), configuration.get("MemorySize")
     remedy = _setting_remedy(arn, "--timeout 300", "timeout=300")
-    if not isinstance(seconds, int):
-        yield Finding("unknown", "reward_timeout", "The timeout is not known", _NO_VALUE)
-    elif seconds <= _DEFAULT_TIMEOUT:
-        reason = "this is Lambda's default, and the first invocation or a batch of answers takes longer"
-        yield Finding("error", "reward_timeout", f"The timeout is {seconds} s", reason, remedy)
-    elif seconds <= _SHORT_TIMEOUT:
-        reason = "a batch of answers may take longer, especially with a judge"
-        yield Finding("warning", "reward_timeout", f"The timeout is {seconds} s", reason, remedy)
-    else:
-        yield Finding("ok", "reward_timeout", f"The timeout is {seconds} s")
-    if not isinstance(memory, int):
-        yield Finding("unknown", "reward_memory", "The memory is not known", _NO_VALUE)
-    elif memory <= _DEFAULT_MEMORY:
-        reason = "this is Lambda's default; processor time is proportional to memory, and answers are long"
-        remedy = _setting_remedy(arn, "--memory-size 512", "memory=512")
-        yield Finding("warning", "reward_memory", f"The memory is {memory} MB", reason, remedy)
-    else:
-        yield Finding("ok", "reward_memory", f"The memory is {memory} MB")
+    yield _limit_finding("timeout", configuration.get("Timeout"), "s", _TIMEOUT_LIMITS, remedy)
+    remedy = _setting_remedy(arn, "--memory-size 512", "memory=512")
+    yield _limit_finding("memory", configuration.get("MemorySize"), "MB", _MEMORY_LIMITS, remedy)
     yield check_runtime(arn, configuration, today)
+
+
+def _limit_finding(name: str, value: object, unit: str, limits: Sequence[_Limit], remedy: str) -> Finding:
+    """Return the finding for the first limit that a setting does not exceed."""
+    code, summary = f"reward_{name}", f"The {name} is {value} {unit}"
+    if not isinstance(value, int):
+        return Finding("unknown", code, f"The {name} is not known", _NO_VALUE)
+    for largest, level, reason in limits:
+        if value <= largest:
+            return Finding(level, code, summary, reason, remedy)
+    return Finding("ok", code, summary)
 
 
 def _state_finding(arn: LambdaArn, configuration: Mapping[str, Any]) -> Finding:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple, cast
 
 from bedrock_rft._core.findings import Finding, Severity
@@ -281,8 +281,7 @@ def _condition_holds(operator: str, key: str, values: Sequence[str], context: Ma
 
 def _matches_pattern(pattern: str, text: str) -> bool:
     """Match IAM's wildcards `*` and `?`."""
-    expression = "".join(".*" if char == "*" else "." if char == "?" else re.escape(char) for char in pattern)
-    return re.fullmatch(expression, text, re.DOTALL) is not None
+    return fnmatchcase(text, pattern.replace("[", "[[]"))
 
 
 def _matches_arn(pattern: str, text: str) -> bool:
