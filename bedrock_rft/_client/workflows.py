@@ -162,10 +162,11 @@ class AsyncWorkflows(AsyncResource):
             dataset: a path, or records.
             reward: a reward, a handler, a file, a zip, or a deployed function, as for `rewards.check`.
             hyperparameters: the hyperparameters of the planned job.
-            limit: the maximum number of records that the job runs on; by default 400, or enough for 25 steps.
+            limit: the maximum number of records that the job runs on, chosen by the seed; by default 400, or enough for
+                25 steps. The load on the reward is worked out for all records.
             model: the base model.
-            samples: answers of the base model to each of `prompts` prompts; their tokens are billed.
-            prompts: number of prompts for the base model.
+            samples: answers of the base model to each of `prompts` prompts; their tokens are billed. 0 samples none.
+            prompts: number of prompts for the base model, chosen by the seed.
             sampling: further fields of each request to the base model.
             concurrency: requests at once.
             resume: a file that keeps answers, as for `evaluate`.
@@ -174,7 +175,7 @@ class AsyncWorkflows(AsyncResource):
             gold: returns the right answer to a record, as for `rewards.check`.
             payload: position of the reference answer in a rollout: under `metadata`, or at the top level.
             wrap_text: send a reference answer that is a string as `{"text": …}`.
-            reward_range: the lowest and the highest score of the reward.
+            reward_range: the lowest and the highest score of the reward, by which the base model is judged.
             difficulty: the difficulty of the prompts for the base model, or a file that `Difficulty.to_json` wrote,
                 instead of `samples`.
             record: a folder or `s3://bucket/prefix` in which to record the rollouts of the rehearsal, or a

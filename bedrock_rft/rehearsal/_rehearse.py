@@ -136,31 +136,8 @@ def rehearse(
     the model and with your reward. No model is trained. Without `samples` nothing is sent to the service and no
     identity is needed. A deployed reward is invoked, as a run would invoke it.
 
-    Args:
-        dataset: a path, or records.
-        reward: a reward, a handler or a function of `(event, context)`; `path/to/file.py:name`; the zip of a Lambda
-            function; the ARN of a deployed function, or an object with an `.arn`.
-        hyperparameters: the hyperparameters of the planned job.
-        client: a `Client` that samples the base model, and whose AWS credentials invoke a deployed function.
-        limit: the maximum number of records that the job runs on, chosen by the seed; by default 400, or enough for 25
-            steps. The load on the reward is worked out for all records.
-        model: the base model.
-        samples: answers of the base model to each of `prompts` prompts; their tokens are billed. 0 samples none.
-        prompts: number of prompts for the base model, chosen by the seed.
-        sampling: further fields of each request to the base model.
-        concurrency: requests at once.
-        resume: a file that keeps answers; see `Client.evaluate`.
-        progress: progress of the sampling; see `Client.evaluate`.
-        seed: random seed for choosing records and for training.
-        gold: returns the right answer to a record, if it is more than the reference answer in a common form; see
-            `rewards.check`.
-        payload: position of the reference answer in a rollout: under `metadata`, or at the top level.
-        wrap_text: send a reference answer that is a string as `{"text": …}`.
-        reward_range: the lowest and the highest score of the reward, by which the base model is judged.
-        difficulty: the difficulty of the prompts for the base model, or a file that `Difficulty.to_json` wrote. It
-            replaces `samples`: the signal is estimated from its answers.
-        record: a folder or `s3://bucket/prefix` in which to record the rollouts of the rehearsal, or a `RolloutLog`;
-            answers of the base model are recorded too.
+    `client` samples the base model, and its AWS credentials invoke a deployed function. `client.rehearse` has the other
+    arguments too, and describes them.
 
     Raises:
         DatasetError: there are no records.
