@@ -27,13 +27,8 @@ class Range(JsonReport):
     @classmethod
     def of(cls, value: float | tuple[float, float] | Range, name: str) -> Range:
         """Return the range for a number, a pair or a range. Raises `ConfigurationError` for anything else."""
-        low, high = (
-            (value.low, value.high)
-            if isinstance(value, Range)
-            else value
-            if isinstance(value, tuple)
-            else (value, value)
-        )
+        pair = (value.low, value.high) if isinstance(value, Range) else value
+        low, high = pair if isinstance(pair, tuple) else (pair, pair)
         numbers = all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in (low, high))
         if not numbers or not 0 <= low <= high < math.inf:
             raise ConfigurationError(

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from bedrock_rft._core.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from bedrock_rft.metrics._gains import Gain, Gains
     from bedrock_rft.metrics._live import Style
-    from bedrock_rft.metrics._metrics import Comparison, Metrics, compare
+    from bedrock_rft.metrics._metrics import Comparison, Gain, Gains, Metrics, compare
     from bedrock_rft.metrics._record import RunRecord
     from bedrock_rft.metrics._selection import RankedCheckpoint
     from bedrock_rft.metrics._sweep import Sweep, Trial
@@ -35,9 +34,8 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "_gains": ("Gain", "Gains"),
         "_live": ("Style",),
-        "_metrics": ("Comparison", "Metrics", "compare"),
+        "_metrics": ("Comparison", "Gain", "Gains", "Metrics", "compare"),
         "_record": ("RunRecord",),
         "_selection": ("RankedCheckpoint",),
         "_sweep": ("Sweep", "Trial"),

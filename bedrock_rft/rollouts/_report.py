@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bedrock_rft._core.findings import standalone_page, write_text
+from bedrock_rft._core.findings import Finding, standalone_page, write_text
 from bedrock_rft._core.tables import format_table
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.metrics import Metrics
@@ -112,8 +112,6 @@ def rollout_report(
         raise ConfigurationError(f"pass_mark is {pass_mark}. Use the reward that a rollout needs to pass.")
     tally = Tally(pass_mark, tuple(fields), steps).read(records)
     if not tally.rollouts:
-        from bedrock_rft._core.findings import Finding
-
         return RolloutReport(title, (Finding("unknown", "no_rollouts", "There are no rollouts"),), pass_mark=pass_mark)
     found = judge(tally)
     low, high = min(0.0, tally.least), max(1.0, tally.greatest)
