@@ -141,9 +141,11 @@ class Estimate(JsonReport):
 
     def __str__(self) -> str:
         missing = f", without {', '.join(self.missing)}" if self.missing else ""
+        month = f"{format_money(self.monthly, self.currency)} a month while the tuned model is kept"
+        storage = month if self.monthly.high else "storage unknown"
         lines = [
             clip(sanitize_line(self.title)),
-            *wrap(f"about {format_money(self.total, self.currency)}{missing}; {_month(self.monthly, self.currency)}"),
+            *wrap(f"about {format_money(self.total, self.currency)}{missing}; {storage}"),
             *wrap(
                 f"{self.steps} steps, {self.rollouts} rollouts, {self.invocations} invocations, "
                 f"{format_hours(self.hours)} of training"
@@ -295,10 +297,6 @@ def _storage(table: _Table, model: str) -> Item:
 
 def _tokens(chars: float) -> Range:
     return Range(chars / _CHARS_PER_TOKEN[1], chars / _CHARS_PER_TOKEN[0])
-
-
-def _month(money: Range, currency: str) -> str:
-    return f"{format_money(money, currency)} a month while the tuned model is kept" if money.high else "storage unknown"
 
 
 def settings_of(hyperparameters: Mapping[str, Any]) -> tuple[int, int, tuple[str, ...]]:

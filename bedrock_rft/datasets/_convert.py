@@ -221,10 +221,6 @@ def _read_completion(row: _Row, named: str | None) -> _Row:
     return _answered(_prompt_messages(row["prompt"]), last, _without(row, "prompt"), named, "completion")
 
 
-def _read_nova(row: _Row, named: str | None) -> _Row:
-    return _read_chat(_without(row, "schemaVersion"), named)
-
-
 def _read_sharegpt(row: _Row, named: str | None) -> _Row:
     turns = [
         {_SHAREGPT_NAMES.get(name, name): value for name, value in turn.items()}
@@ -273,7 +269,7 @@ _READERS: Mapping[Format, Callable[[_Row, str | None], _Row]] = {
     "openai-rft": _read_openai,
     "sft": _read_sft,
     "completion": _read_completion,
-    "nova": _read_nova,
+    "nova": lambda row, named: _read_chat(_without(row, "schemaVersion"), named),
     "sagemaker": _read_sagemaker,
     "sharegpt": _read_sharegpt,
     "alpaca": _read_alpaca,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from bedrock_rft._core.findings import LEVEL_COLOURS, escape_html, facts_html
 from bedrock_rft._core.tables import Markup, html_lines, html_table
@@ -163,12 +163,9 @@ def _examples(records: Sequence[Record]) -> str:
 def _head(record: Record) -> str:
     """Return time, score, parts and error of a rollout."""
     error = f" · error: {escape_html(record.error)}" if record.error is not None else ""
-    parts = f" · {_part_text(record.parts)}" if record.parts else ""
+    values = ", ".join(f"{escape_html(name[:60])} {value:.3g}" for name, value in record.parts.items())
+    parts = f" · {values}" if values else ""
     return f"{escape_html(record.time[:19].replace('T', ' '))} · reward <b>{record.score:g}</b>{parts}{error}"
-
-
-def _part_text(parts: Mapping[str, float]) -> str:
-    return ", ".join(f"{escape_html(name[:60])} {value:.3g}" for name, value in parts.items())
 
 
 def _texts(record: Record) -> str:

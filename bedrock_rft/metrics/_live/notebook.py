@@ -60,7 +60,10 @@ def panel(state: State, now: float) -> str:
     shown = (*state.limits, *state.alarms)
     alarms = findings_html((alarm.level, str(alarm)) for alarm in shown)
     messages = "".join(f"<li>{escape_html(words.format_event(event))}</li>" for event in state.messages)
-    rollouts = "".join(f"<li>{_rollout(*each)}</li>" for each in words.rollout_lines(state))
+    rollouts = "".join(
+        f"<li>{'<br>'.join([f'<b>{escape_html(result)}</b>', *map(escape_html, texts)])}</li>"
+        for result, texts in words.rollout_lines(state)
+    )
     parts = [
         _row([f"<b>{escape_html(job.id)}</b>", escape_html(job.status), model, *words.progress(state, now)]),
         _row([escape_html(words.money(state, now))]),
@@ -72,10 +75,6 @@ def panel(state: State, now: float) -> str:
         f"<ul class='m'>{messages}</ul>" if messages else "",
     ]
     return f"<div class='rft-run rft-live'><style>{STYLE}{_STYLE}</style>{''.join(parts)}</div>"
-
-
-def _rollout(result: str, texts: Iterable[str]) -> str:
-    return "<br>".join([f"<b>{escape_html(result)}</b>", *map(escape_html, texts)])
 
 
 def _row(items: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, cast
 from uuid import uuid4
@@ -177,12 +177,11 @@ def _run(
         return
     pending: deque[tuple[list[dict[str, Any]], Future[list[Result]]]] = deque()
     try:
-        for batch in batches:
-            pending.append((batch, executor.submit(score_entries, task, batch)))
-            if len(pending) >= _BATCHES_AHEAD:
-                yield pending[0][0], pending[0][1].result()
-                pending.popleft()
-        while pending:
+        while True:
+            ahead = [*islice(batches, _BATCHES_AHEAD - len(pending))]
+            pending += [(batch, executor.submit(score_entries, task, batch)) for batch in ahead]
+            if not pending:
+                return
             yield pending[0][0], pending[0][1].result()
             pending.popleft()
     except BrokenExecutor as error:

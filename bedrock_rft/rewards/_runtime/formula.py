@@ -128,8 +128,6 @@ def _evaluate(node: Any, values: Mapping[str, float]) -> Any:
             return _OPERATORS[type(node.op)](_evaluate(node.operand, values))
         case _:
             arguments = [_evaluate(argument, values) for argument in node.args]
-            return _FUNCTIONS[node.func.id](*arguments) if len(arguments) > 1 else _single(node.func.id, arguments[0])
-
-
-def _single(function: str, value: float) -> Any:
-    return value if function in _SEVERAL else _FUNCTIONS[function](value)
+            if len(arguments) == 1 and node.func.id in _SEVERAL:
+                return arguments[0]
+            return _FUNCTIONS[node.func.id](*arguments)
