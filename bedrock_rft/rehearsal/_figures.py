@@ -129,12 +129,7 @@ class Groups(ShortRepr):
 
     @property
     def signal_share(self) -> float:
-        """Expected share of prompts whose answers differ in score in a group of the planned size.
-
-        With at least `group_size` answers per prompt this is the unbiased estimate. With fewer answers and two
-        different scores in all, it is the mean under the most likely distribution of pass rates. With fewer answers and
-        more scores, it is the share for groups of that many answers, a lower bound.
-        """
+        """Expected share of prompts whose answers differ in score in a group of the planned size; see `Signal`."""
         return self.signal.share
 
     @property
