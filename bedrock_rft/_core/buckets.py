@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timezone
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 _QUARTERS = 4
 _MAX_DISTINCT = 12
 _MAX_LABEL = 60
 _YEAR_2000, _YEAR_2100 = 946_684_800, 4_102_444_800  # Unix time
 
-Bucket = tuple[int, float, str]
+T = TypeVar("T")
+_Bucket = tuple[int, float, str]
 """A group's sort key and label: numbers and ranges first, then text, then missing values."""
+
+
+def group_by_value(items: Iterable[T], value_of: Callable[[T], Any]) -> list[tuple[str, list[T]]]:
+    """Return items in groups with equal or similar values, each group with its label, in order."""
+    pairs = [(value_of(item), item) for item in items]
+    bucket = _bucket_function([value for value, _ in pairs])
+    groups: dict[_Bucket, list[T]] = {}
+    for value, item in pairs:
+        groups.setdefault(bucket(value), []).append(item)
+    return [(key[-1], groups[key]) for key in sorted(groups)]
 
 
 def text_of(value: Any) -> str:
@@ -24,7 +35,7 @@ def text_of(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def bucket_function(values: Sequence[Any]) -> Callable[[Any], Bucket]:
+def _bucket_function(values: Sequence[Any]) -> Callable[[Any], _Bucket]:
     present = [value for value in values if value is not None]
     to_number: Callable[[Any], float | None] = _as_number
     to_text: Callable[[float], str] = _format_number
@@ -39,7 +50,7 @@ def bucket_function(values: Sequence[Any]) -> Callable[[Any], Bucket]:
         cuts = [numbers[len(numbers) * quarter // _QUARTERS] for quarter in range(1, _QUARTERS)]
         edges = [numbers[0], *cuts, numbers[-1]]
 
-    def bucket(value: Any) -> Bucket:
+    def bucket(value: Any) -> _Bucket:
         if value is None:
             return 2, 0.0, "missing"
         number = to_number(value)

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Literal, TypeAlias
 
-from bedrock_rft._core.buckets import Bucket, bucket_function
+from bedrock_rft._core.buckets import group_by_value
 from bedrock_rft._core.findings import clip, fact_lines, summary_html, write_text
 from bedrock_rft._core.group_signal import Signal, group_signal, mean_signal, signal_chances
 from bedrock_rft._core.statistics import Interval, agresti_coull, passes, share_interval
@@ -193,10 +193,6 @@ class Difficulty(ShortRepr):
         if name not in names:
             known = f"They have {', '.join(names[:20])}." if names else "They have no fields."
             raise ConfigurationError(f"No prompt has the field '{sanitize_line(name, 80)}'. {known}")
-        bucket = bucket_function([prompt.fields.get(name) for prompt in prompts])
-        members: dict[Bucket, list[PromptDifficulty]] = {}
-        for prompt in prompts:
-            members.setdefault(bucket(prompt.fields.get(name)), []).append(prompt)
         return tuple(
             FieldDifficulty(
                 field=name,
@@ -207,7 +203,7 @@ class Difficulty(ShortRepr):
                 spread=fmean(prompt.spread for prompt in group),
                 signal=_signal(group, group_size),
             )
-            for (_, _, value), group in sorted(members.items())
+            for value, group in group_by_value(prompts, lambda prompt: prompt.fields.get(name))
         )
 
     def signal(

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bedrock_rft._core.buckets import Bucket, bucket_function, text_of
+from bedrock_rft._core.buckets import group_by_value, text_of
 from bedrock_rft._core.findings import Finding
 from bedrock_rft._core.statistics import (
     Interval,
@@ -197,19 +197,15 @@ def _example(base: ModelResult, other: ModelResult, answers: Mapping[str, _Answe
 
 def _group_by_field(name: str, prompts: Sequence[Prompt], results: Sequence[ModelResult]) -> list[Group]:
     """Return the mean score of each model for each value of a record field."""
-    bucket = bucket_function([prompt.fields.get(name) for prompt in prompts])
-    members: dict[Bucket, list[int]] = defaultdict(list)
-    for prompt in prompts:
-        members[bucket(prompt.fields.get(name))].append(prompt.index)
     scores = {result.label: result.prompts for result in results}
     return [
         Group(
             field=name,
             value=label,
-            prompts=len(indices),
-            means={model: mean([of[index] for index in indices if index in of]) for model, of in scores.items()},
+            prompts=len(group),
+            means={model: mean([of[one.index] for one in group if one.index in of]) for model, of in scores.items()},
         )
-        for (_, _, label), indices in sorted(members.items())
+        for label, group in group_by_value(prompts, lambda prompt: prompt.fields.get(name))
     ]
 
 

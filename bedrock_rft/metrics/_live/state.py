@@ -52,7 +52,6 @@ class State:
     rollouts: Sequence[Any] = ()  # some of the latest ones, each a `rollouts.Record`
     rollouts_problem: str = ""  # the reason why they cannot be read
     _reported: frozenset[str] = frozenset()
-    _times: tuple[tuple[int, float], ...] = ()
 
     def after(
         self,
@@ -80,14 +79,12 @@ class State:
         if measured or job.is_terminal:  # some checks need to know that no further step comes
             health = metrics.health(thresholds, reward_range=reward_range)
             alarms = (*health.errors, *health.warnings)
-        times = [(one.metrics.step, one.at) for one in measured if one.metrics.step is not None and one.at is not None]
         state = replace(
             self,
             metrics=metrics,
             messages=(*self.messages, *messages)[-_MESSAGES:],
             alarms=alarms,
             _reported=self._reported | {alarm.code for alarm in alarms},
-            _times=(*self._times, *times)[-_PACE:],
         )
         before = self.metrics.job
         change = Change(
@@ -125,11 +122,12 @@ class State:
 
     def remaining(self, now: float) -> float | None:
         """Estimate the seconds from `now` to the last step by the pace of the latest steps; None if unknown."""
-        total, step = self.metrics.total_steps, self.step
-        if self.job.is_terminal or total is None or step is None or len(self._times) < 2:  # noqa: PLR2004 - a pace needs two times
+        total, step, times = (
+            self.metrics.total_steps,
+            self.step,
+            JobTimes.of(self.job, self.metrics.times).latest(_PACE),
+        )
+        pace = times.seconds_per_step
+        if self.job.is_terminal or pace is None or total is None or step is None or total < step:
             return None
-        (first, began), (last, ended) = self._times[0], self._times[-1]
-        if last <= first or total < step:
-            return None
-        pace = max(0.0, ended - began) / (last - first)
-        return max(0.0, (total - step) * pace - max(0.0, min(now - ended, pace)))
+        return max(0.0, (total - step) * pace - max(0.0, min(now - times.steps[-1][1], pace)))
