@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from io import BytesIO
 from typing import Any
 
@@ -230,14 +231,11 @@ def validate(data: Data, *, limits: Limits | None = None, limit: int = 20, **rem
             else:
                 check.feed(line)
         return check.finish()
-    source = open_source(data)
-    try:
+    with closing(open_source(data)) as source:
         check = DatasetCheck(source.name, limits=limits, limit=limit)
         for chunk in read_chunks(source, CHUNK_SIZE):
             check.feed(chunk)
         return check.finish()
-    finally:
-        source.close()
 
 
 def reject_removed(arguments: Mapping[str, Any]) -> None:

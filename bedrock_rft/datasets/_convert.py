@@ -16,6 +16,7 @@ In every format, a `system` field of the record becomes the system message.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 from bedrock_rft._core.atomic_file import file_error
@@ -104,8 +105,7 @@ def _rows(data: Data) -> Iterator[tuple[str, _Row]]:
         for number, record in enumerate(records, 1):
             yield f"Record {number}", plain_record(number, record)
         return
-    source = open_source(data)
-    try:
+    with closing(open_source(data)) as source:
         head = next(read_chunks(source, 1 << 12), b"")
         container = _parquet_rows(source) if head.startswith(_PARQUET) else _array_items(source, head)
         if container is not None:
@@ -116,8 +116,6 @@ def _rows(data: Data) -> Iterator[tuple[str, _Row]]:
             return
         for number, line in read_lines(source):
             yield f"{source.name}, line {number}", parse_object(source.name, number, line)
-    finally:
-        source.close()
 
 
 def _array_items(source: Source, head: bytes) -> Iterator[Any] | None:

@@ -92,12 +92,9 @@ def read_numbered(source: object) -> Iterator[tuple[int, dict[str, Any]]]:
         for number, record in enumerate(records, 1):
             yield number, plain_record(number, record)
         return
-    opened = open_source(data)
-    try:
+    with contextlib.closing(open_source(data)) as opened:
         for number, line in read_lines(opened):
             yield number, parse_object(opened.name, number, line)
-    finally:
-        opened.close()
 
 
 def read_lines(source: Source) -> Iterator[tuple[int, bytes]]:

@@ -17,11 +17,10 @@ from bedrock_rft.evaluation._progress import ProgressReporter
 from bedrock_rft.evaluation._questions import Question
 from bedrock_rft.evaluation._resume_file import Answer, AnswerScore, ResumeFile
 from bedrock_rft.evaluation._sampling import AdaptiveLimiter, Sampler, sample_all
-from bedrock_rft.rewards._batch.recorder import Recording, RolloutRecorder
+from bedrock_rft.rewards._batch.recorder import Recording, RolloutRecorder, score_and_record
 from bedrock_rft.rewards._batch.score import check_pickle, worker_died
 from bedrock_rft.rewards._batch.worker import ScoringTask, concerns_single_answer, score_together
 from bedrock_rft.rewards._targets.entry_point import EntryPoint, InProcessTarget
-from bedrock_rft.rewards._targets.handler_response import parse_response, parse_scores
 from bedrock_rft.rewards._targets.resolve import lambda_arn, resolve_target
 from bedrock_rft.rewards._targets.target import Target, invoke_until_accepted
 
@@ -54,10 +53,8 @@ def create_scorer(reward: object, client: Any, executor: Executor | None = None,
     recorder = RolloutRecorder.of(record, "evaluation", target.arn or target.name)
 
     def score(entries: Sequence[Mapping[str, Any]]) -> list[AnswerScore]:
-        response, ids = parse_response(entry_point(entries, None)), [str(entry["id"]) for entry in entries]
-        scores = parse_scores(response, ids)
-        if recorder is not None:
-            recorder.write(entries, response, ids)
+        ids = [str(entry["id"]) for entry in entries]
+        scores = score_and_record(entry_point(entries, None), entries, ids, recorder)
         return [AnswerScore(result.score, dict(result.metrics)) for result in scores]
 
     task = ScoringTask(uuid4().hex, reward, timeout, _LOCAL_MEMORY_MB, recorder=recorder)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from statistics import fmean
 from typing import Any, cast
@@ -20,6 +20,7 @@ from bedrock_rft.costs._prices import canonical_model
 from bedrock_rft.datasets import read
 from bedrock_rft.errors import BedrockRFTError, ConfigurationError, DatasetError
 from bedrock_rft.metrics._table import step_times
+from bedrock_rft.rewards._batch.entries import read_entries
 from bedrock_rft.rewards._runtime.graders.llm_judge import Judge
 from bedrock_rft.rewards._runtime.handler import Handler
 from bedrock_rft.rewards._runtime.reward import Reward
@@ -119,26 +120,12 @@ def _reward_seconds(
         return None, "a deployed function is not invoked for an estimate; pass reward_seconds="
     if _models(reward):
         return None, "a reward that calls a model is not invoked for an estimate; pass reward_seconds="
-    tried = list(islice(records, _TRIED))
-    event = [
-        {
-            "id": f"estimate-{number}",
-            "messages": [
-                *record.get("messages", []),
-                {"role": "assistant", "content": str(record.get("reference_answer"))},
-            ],
-            "metadata": {name: value for name, value in record.items() if name != "messages"},
-        }
-        for number, record in enumerate(tried)
-    ]
-    target = resolve_target(reward, timeout=None, memory=max(memory, 1024), client=None)
-    try:
+    event = list(read_entries([(record, str(record.get("reference_answer"))) for record in records[:_TRIED]]))
+    with closing(resolve_target(reward, timeout=None, memory=max(memory, 1024), client=None)) as target:
         target.invoke(event)  # the first one imports and compiles
         started = time.perf_counter()
         outcome = target.invoke(event)
         seconds = (time.perf_counter() - started) / len(event)
-    finally:
-        target.close()
     if outcome.error is not None:
         return None, f"the reward failed when it was tried: {outcome.error.message}"
     slower = slower_in_lambda(memory)

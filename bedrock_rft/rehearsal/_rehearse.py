@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
@@ -199,8 +200,7 @@ def _run_locally(dataset: object, reward: object, plan: Plan, client: Any) -> _L
     if "not_a_handler" in {finding.code for finding in checked.errors}:
         return _LocalResults(data.name, data, records, checked, None)
     form = find_form(checked.form, records)
-    target = resolve_target(reward, timeout=None, memory=_MEMORY_MB, client=client)
-    try:
+    with closing(resolve_target(reward, timeout=None, memory=_MEMORY_MB, client=client)) as target:
         job = run_local_job(
             _choose(records, plan.max_records, plan.seed),
             as_entry_point(target),
@@ -212,8 +212,6 @@ def _run_locally(dataset: object, reward: object, plan: Plan, client: Any) -> _L
             rollouts=RolloutRecorder.of(plan.record, "rehearsal", target.arn or target.name),
             gold=plan.gold or ((lambda record: form.render(record) or "") if form else None),
         )
-    finally:
-        target.close()
     return _LocalResults(data.name, data, records, checked, job)
 
 

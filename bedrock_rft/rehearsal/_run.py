@@ -19,9 +19,8 @@ from bedrock_rft.errors import RewardError
 from bedrock_rft.local import LocalTransport, Service
 from bedrock_rft.local._service.service import PayloadShape
 from bedrock_rft.metrics import Metrics
-from bedrock_rft.rewards._batch.recorder import RolloutRecorder
+from bedrock_rft.rewards._batch.recorder import RolloutRecorder, score_and_record
 from bedrock_rft.rewards._targets.entry_point import EntryPoint
-from bedrock_rft.rewards._targets.handler_response import parse_response, parse_scores
 from bedrock_rft.types import Job
 
 GROUP_SIZE = 8
@@ -54,11 +53,7 @@ class Recorder:
         self.seconds += duration
         self.slowest = max(self.slowest, duration)
         with suppress(RewardError):  # the local service reports an invalid result
-            response, ids = parse_response(result), [entry["id"] for entry in entries]
-            scores = parse_scores(response, ids)
-            if self._rollouts is not None:
-                self._rollouts.write(entries, response, ids)
-            for rollout in scores:
+            for rollout in score_and_record(result, entries, [entry["id"] for entry in entries], self._rollouts):
                 if match := _ROLLOUT_ID.fullmatch(rollout.id):
                     step, number = map(int, match.groups())
                     self.scores[step, number // GROUP_SIZE].append(rollout.score)

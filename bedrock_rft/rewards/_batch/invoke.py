@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -12,7 +13,8 @@ from bedrock_rft._core.findings import write_text
 from bedrock_rft._core.text import ShortRepr
 from bedrock_rft.errors import RewardError
 from bedrock_rft.rewards._batch.entries import read_entries
-from bedrock_rft.rewards._targets.handler_response import ScoredRollout, parse_response, parse_scores
+from bedrock_rft.rewards._batch.recorder import score_and_record
+from bedrock_rft.rewards._targets.handler_response import ScoredRollout
 from bedrock_rft.rewards._targets.resolve import resolve_target
 
 
@@ -77,16 +79,13 @@ def invoke(
             raised, but is the `error` of the result.
     """
     event = list(read_entries(cast("object", [rollouts] if isinstance(rollouts, Mapping) else rollouts)))
-    target = resolve_target(reward, timeout=timeout, memory=memory, client=client)
-    try:
+    with closing(resolve_target(reward, timeout=timeout, memory=memory, client=client)) as target:
         outcome = target.invoke(event)
-    finally:
-        target.close()
     scores: tuple[ScoredRollout, ...] = ()
     error = outcome.error
     if error is None:
         try:
-            scores = tuple(parse_scores(parse_response(outcome.result), [str(entry["id"]) for entry in event]))
+            scores = tuple(score_and_record(outcome.result, event, [str(entry["id"]) for entry in event], None))
         except RewardError as fault:
             error = fault
     return Invocation(target.name, event, outcome.result, scores, outcome.seconds, outcome.printed, error)

@@ -21,6 +21,7 @@ from bedrock_rft.rewards._runtime.rollout_log import (
     describe_error,
     read_score,
 )
+from bedrock_rft.rewards._targets.handler_response import ScoredRollout, parse_response, parse_scores
 
 Recording = RolloutLog | str | os.PathLike[str] | None
 """Where and how to record: the settings, or only the location."""
@@ -76,3 +77,14 @@ class RolloutRecorder:
             self.log.write(Origin(self.function, self.source, request, datetime.now(timezone.utc)), scored)
         except Exception as error:  # noqa: BLE001 - scores are worth more than their record, and `redact` is the user's
             warn_once(f"Rollouts could not be recorded in {self.log.location}: {describe_error(error)}")
+
+
+def score_and_record(
+    result: object, entries: Sequence[Mapping[str, Any]], ids: Sequence[str], recorder: RolloutRecorder | None
+) -> list[ScoredRollout]:
+    """Return the scores in the result of a handler, and record them. Raises `RewardError` if it is not valid."""
+    response = parse_response(result)
+    scores = parse_scores(response, ids)
+    if recorder is not None:
+        recorder.write(entries, response, ids)
+    return scores

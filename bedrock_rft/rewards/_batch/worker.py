@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bedrock_rft.errors import RewardError
-from bedrock_rft.rewards._batch.recorder import RolloutRecorder
-from bedrock_rft.rewards._targets.handler_response import parse_response, parse_scores
+from bedrock_rft.rewards._batch.recorder import RolloutRecorder, score_and_record
 from bedrock_rft.rewards._targets.resolve import resolve_target
 from bedrock_rft.rewards._targets.target import Target, invoke_until_accepted
 
@@ -62,11 +61,8 @@ def close_targets(key: str) -> None:
 def score_together(task: ScoringTask, entries: Sequence[Mapping[str, Any]]) -> list[Result]:
     """Score a batch, in order. Raises `RewardError` if an answer has no score."""
     event = [{**entry, "id": str(place)} for place, entry in enumerate(entries)]  # ids may occur twice
-    response = parse_response(invoke_until_accepted(_target(task), event).unwrap())
-    ids = [entry["id"] for entry in event]
-    scores = parse_scores(response, ids)
-    if task.recorder is not None:
-        task.recorder.write(entries, response, ids)
+    result = invoke_until_accepted(_target(task), event).unwrap()
+    scores = score_and_record(result, entries, [entry["id"] for entry in event], task.recorder)
     return [(one.score, one.metrics, None) for one in scores]
 
 
