@@ -11,7 +11,7 @@ from bedrock_rft._core.findings import JsonReport, clip, wrap
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.costs._pace import Pace
 from bedrock_rft.costs._prices import UNKNOWN, Price, Prices, canonical_model
-from bedrock_rft.costs._ranges import Range, add, format_hours, format_money
+from bedrock_rft.costs._ranges import Range, add, bill, format_hours, format_money
 
 _PUBLISHED_STEPS, _EXPECTED_STEPS = 67, 75  # 300 records, batch 4, 1 epoch: 75 steps would be expected
 _GROUP = Range(4, 16)
@@ -223,9 +223,9 @@ def _training(table: _Table, hours: Range, model: str, pace: Pace) -> Item:
     price = table.find("training", model)
     if price is None:
         return Item("training", hours, "hours", None, f"no price for {model} is known; pace: {pace.basis}")
-    # The lowest amount is billed by the second, the highest in whole hours.
-    money = Range(hours.low * price.amount, math.ceil(hours.high) * price.amount)
-    return Item("training", hours, "hours", money, f"{price}, from exact to whole hours; pace: {pace.basis}")
+    return Item(
+        "training", hours, "hours", hours.bill(price.amount), f"{price}, from exact to whole hours; pace: {pace.basis}"
+    )
 
 
 def _reward(table: _Table, load: Workload) -> list[Item]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from bedrock_rft._core.findings import JsonReport, wrap
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.costs._pace import JobTimes
 from bedrock_rft.costs._prices import UNKNOWN, Prices
-from bedrock_rft.costs._ranges import Range, format_hours, format_money
+from bedrock_rft.costs._ranges import Range, bill, format_hours, format_money
 
 _HOUR = 3600.0
 _RECENT = 20  # steps whose pace is compared with that of all steps
@@ -102,17 +101,12 @@ def job_cost(
     if not billed:
         basis.append(f"a {job.status} job may not be billed")
     remaining = Range(0.0, 0.0) if job.is_terminal else _remaining(times, total_steps, stop)
-    so_far = _bill(training, price.amount) if price else None
-    at_end = _bill(training.plus(remaining), price.amount) if price and remaining is not None else None
+    so_far = bill(training, price.amount) if price else None
+    at_end = bill(training.plus(remaining), price.amount) if price and remaining is not None else None
     metered = elapsed * price.amount if price else None
     return Cost(
         job.id, job.status, elapsed, training, remaining, so_far, at_end, metered, prices.currency, tuple(basis)
     )
-
-
-def _bill(hours: Range, amount: float) -> Range:
-    """Return a range of costs: for the exact hours, and for hours rounded up."""
-    return Range(hours.low * amount, math.ceil(hours.high) * amount)
 
 
 def _remaining(times: JobTimes, total: int | None, now: float) -> Range | None:

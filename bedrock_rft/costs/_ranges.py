@@ -58,6 +58,11 @@ def add(ranges: Iterable[Range]) -> Range:
     return total
 
 
+def bill(hours: Range, amount: float) -> Range:
+    """Return the cost of hours: for the exact time, and for whole hours, because the rounding is not published."""
+    return Range(hours.low * amount, math.ceil(hours.high) * amount)
+
+
 def format_money(amount: Range, currency: str) -> str:
     """Write an amount of money, such as `USD 12.40 to 160`."""
     low, high = _money(amount.low), _money(amount.high)

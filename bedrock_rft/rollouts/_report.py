@@ -13,7 +13,6 @@ from bedrock_rft._core.findings import Finding, standalone_page, write_text
 from bedrock_rft._core.tables import format_table
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.metrics import Metrics
-from bedrock_rft.metrics._table import merge_steps, step_times
 from bedrock_rft.rollouts._figures import (
     Figures,
     Part,
@@ -168,16 +167,12 @@ def _steps(events: Metrics | Iterable[Event] | None) -> tuple[list[tuple[int, fl
     """Return step and time of each event, in order of time, and the reported rewards; nothing if times are equal."""
     if events is None:
         return [], {}
-    if isinstance(events, Metrics):
-        steps, times = events.steps, events.times
-    else:
-        found = list(events)
-        steps, times = merge_steps(found), step_times(found)
-    last = dict(sorted(times, key=lambda one: one[1]))
+    metrics = events if isinstance(events, Metrics) else Metrics.of(events)
+    last = dict(sorted(metrics.times, key=lambda one: one[1]))
     if len(set(last.values())) < len(last):  # the times are whole seconds, and local steps take less
         return [], {}
     ordered = sorted(last.items(), key=lambda item: item[1])
-    rewards = {one.step: one.critic_rewards_mean for one in steps}
+    rewards = {one.step: one.critic_rewards_mean for one in metrics.steps}
     return ordered, {step: mean for step, mean in rewards.items() if step is not None and mean is not None}
 
 

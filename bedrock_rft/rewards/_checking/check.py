@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import chain, islice
 from typing import Any, cast
@@ -122,7 +123,7 @@ def check(
         if not callable(reward):
             raise
         return Report(f"Check of {name}", (Finding("error", "not_a_handler", error.message),), target=name)
-    try:
+    with closing(target):
         checking = _Check(target, records, rows, key, seed, runs_code=_runs_code(reward))
         report = checking.report()
         if accuracy or pairs:
@@ -130,8 +131,6 @@ def check(
             found = accuracy_findings(measured, max_false_positives, max_false_negatives)
             report = replace(report, accuracy=measured, findings=(*report.findings, *found))
         return report
-    finally:
-        target.close()
 
 
 def _sample(dataset: object, size: int, seed: int) -> tuple[list[dict[str, Any]], list[str]]:

@@ -67,8 +67,11 @@ class SubprocessTarget:
 
     def invoke(self, event: object) -> Outcome:
         began = time.monotonic()
+        line = json.dumps({"event": event, "seconds": self.timeout}).encode() + b"\n"
         try:
-            response = self._exchange(event)
+            if self._process is None:
+                self.start()
+            response = self._exchange_line(line, self.timeout, "did not answer")
         except RewardError as error:
             return Outcome(None, time.monotonic() - began, error=error)
         seconds = time.monotonic() - began
@@ -105,12 +108,6 @@ class SubprocessTarget:
         request = json.dumps({"script": script, "module": module, "names": names}).encode() + b"\n"
         found: dict[str, str] = self._exchange_line(request, self.timeout, "did not answer").get("result", {})
         return found
-
-    def _exchange(self, event: object) -> dict[str, Any]:
-        if self._process is None:
-            self.start()
-        line = json.dumps({"event": event, "seconds": self.timeout}).encode() + b"\n"
-        return self._exchange_line(line, self.timeout, "did not answer")
 
     def _exchange_line(self, line: bytes, seconds: float, overrun: str) -> dict[str, Any]:
         """Send a line and return the next one. Raises `RewardError` if the process is too slow or ends."""
