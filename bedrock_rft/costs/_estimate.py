@@ -223,9 +223,8 @@ def _training(table: _Table, hours: Range, model: str, pace: Pace) -> Item:
     price = table.find("training", model)
     if price is None:
         return Item("training", hours, "hours", None, f"no price for {model} is known; pace: {pace.basis}")
-    return Item(
-        "training", hours, "hours", hours.bill(price.amount), f"{price}, from exact to whole hours; pace: {pace.basis}"
-    )
+    basis = f"{price}, from exact to whole hours; pace: {pace.basis}"
+    return Item("training", hours, "hours", bill(hours, price.amount), basis)
 
 
 def _reward(table: _Table, load: Workload) -> list[Item]:
