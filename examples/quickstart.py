@@ -145,7 +145,7 @@ def show(run: Sequence[TrainingMetrics]) -> None:
     elif max(rewards) <= 0:
         say(
             "The reward never left 0, so there was nothing to learn from: reward.py compares the final numbers of "
-            "answer and reference answer, and found none that agree. This data set wants another reward."
+            "answer and reference answer, and found none that agree. Use another reward for this file."
         )
     else:
         say(f"The reward stayed near {rewards[-1]:.2f}: it does not distinguish the answers enough to learn from.")
@@ -168,7 +168,8 @@ def compare(client: Client, job: Job, data: Path, number: int) -> None:
             for place, answer in enumerate(answers)
         ]
         scores = [result["aggregate_reward_score"] for result in lambda_handler(rollouts, None)]
-        said(name, answers[0], f"scored {scores[0]:.0f}; mean of {ASKED} answers {mean(scores):.2f}")
+        worst = scores.index(min(scores))
+        said(name, answers[worst], f"the worst of {ASKED} answers scored {scores[worst]:.0f}, the mean {mean(scores):.2f}")
 
 
 def meter(name: str, **settings: Any) -> tqdm[Any]:

@@ -166,7 +166,7 @@ def test_quickstart_runs_with_both_identities(tmp_path: Path) -> None:
     assert done.stdout.count("(300 records)") == 2
     first, last = (float(number) for number in re.findall(r"went from (\S+) to (\d\.\d+)", done.stdout)[0])
     assert last > first + 0.2
-    assert done.stdout.count("tuned model  (scored ") == 2
+    assert done.stdout.count("tuned model  (the worst of 8 answers scored 1, ") == 2
     assert "rewards in both runs" in done.stdout
     assert max(map(len, done.stdout.splitlines())) < 80
     assert done.stdout.isascii() or "\u2588" in done.stdout

@@ -161,7 +161,7 @@ class Rated:
     grader: Reward
     shown: str
     references: list[Any]
-    form: str = "as it is"
+    form: str = "as plain text"
     gold: Gold | None = None
 
 

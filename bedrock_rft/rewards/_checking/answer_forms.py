@@ -13,7 +13,7 @@ from bedrock_rft.rewards._runtime.graders.extraction import final_answer
 
 THOUGHTS = "Let me think it through."
 _COMMON = {
-    "as it is": "<text>",
+    "as plain text": "<text>",
     "in a sentence": f"{THOUGHTS}\nThe answer is <text>.",
     "after ####": f"{THOUGHTS}\n#### <text>",
     "in a box": f"{THOUGHTS}\n\\boxed{{<text>}}",
@@ -38,7 +38,7 @@ _FURTHER = {
     "in a Python code block": f"{THOUGHTS}\n```python\n<text>\n```",
     "in an SQL code block": f"{THOUGHTS}\n```sql\n<text>\n```",
 }
-CODE_LAYOUTS = ("as it is", "in a Python code block", "in tags", "in the prompt's tags")
+CODE_LAYOUTS = ("as plain text", "in a Python code block", "in tags", "in the prompt's tags")
 """The layouts that a reward can run as Python code."""
 
 _TAG = re.compile(r"<([A-Za-z][\w-]{0,30})>")
