@@ -169,7 +169,8 @@ def compare(client: Client, job: Job, data: Path, number: int) -> None:
         ]
         scores = [result["aggregate_reward_score"] for result in lambda_handler(rollouts, None)]
         worst = scores.index(min(scores))
-        said(name, answers[worst], f"the worst of {ASKED} answers scored {scores[worst]:.0f}, the mean {mean(scores):.2f}")
+        remark = f"the worst of {ASKED} answers scored {scores[worst]:.0f}, the mean {mean(scores):.2f}"
+        said(name, answers[worst], remark)
 
 
 def meter(name: str, **settings: Any) -> tqdm[Any]:

@@ -143,4 +143,4 @@ def test_every_public_module_has_a_page() -> None:
     listed = re.findall(
         r"^\| \[bedrock_rft\.(\w+)\]\(api/\1\.md\)", (folder / "api.md").read_text("utf-8"), re.MULTILINE
     )
-    assert set(listed) == modules
+    assert sorted(listed) == sorted(modules)
