@@ -41,7 +41,7 @@ def _describe(error: BaseException, request: Request, config: Config, outer_erro
     sent = not _NOT_SENT & {kind.__name__ for kind in type(current).__mro__}
     _, host, port = origin(config.base_url)
     endpoint = f"{host}:{port}"
-    detail = sanitize_line(str(current) or type(current).__name__, 200)
+    detail = sanitize_line(str(current) or type(current).__name__, 200).removesuffix(".")
     certificate = next((c for c in _causes(error, outer_error) if isinstance(c, ssl.SSLCertVerificationError)), None)
     if certificate is not None or "CERTIFICATE_VERIFY_FAILED" in detail:
         why = sanitize_line(getattr(certificate, "verify_message", "") or detail, 200)

@@ -269,7 +269,8 @@ def _compare(seen: _Sequence, *, with_job: bool) -> Iterator[Finding]:
                 continue
             holds, value = False, f"HTTP {error.status}, {error.message}"
         except Exception as error:  # noqa: BLE001 - a response of another form is a difference, not a fault
-            holds, value = False, f"{_body(seen[seen.last])} ({type(error).__name__}: {error})"
+            detail = "" if isinstance(error, ValueError) else f" ({type(error).__name__}: {error})"
+            holds, value = False, f"{_body(seen[seen.last])}{detail}"
         reason = f"Seen: {sanitize_line(value, 300)}"
         if known == "unknown" and holds is None:
             yield Finding("ok", fact, f"Not documented: {sentence}", reason)
@@ -298,7 +299,7 @@ def _body(response: Response) -> str:
     try:
         body = response.json()
     except ValueError:
-        return f"{len(response.content)} bytes that are not JSON"
+        return f"{len(response.content)} bytes that are not JSON" if response.content else "an empty body"
     if isinstance(body, dict):
         return f"an object with {', '.join(sorted(cast('dict[str, Any]', body))) or 'no fields'}"
     return "an array" if isinstance(body, list) else f"the JSON value {json.dumps(body)}"
@@ -331,6 +332,8 @@ def _check_models(seen: _Sequence) -> Observation:
 
 def _check_request_ids(seen: _Sequence) -> Observation:
     received = [set(one.headers) for one in seen.responses.values() if isinstance(one, Response)]
+    if not received:
+        raise _NotSeenError("every request failed")
     counts = {name: sum(name in headers for headers in received) for name in ("x-request-id", "x-amzn-requestid")}
     found = ", ".join(f"{name} in {count} of {len(received)} responses" for name, count in counts.items() if count)
     return bool(found), found or f"neither in {len(received)} responses"

@@ -182,6 +182,7 @@ def test_each_difference_is_reported_and_stops_nothing(running: Service, change:
         (on("GET /files/local-[^/]+", lambda body: {**body, "url": "//ada:key@x/"}), "file-fields", "further url"),
         (answered("GET /live-check.*", 403, b"no"), "wrong-path", "'HTTP 403 with 2 bytes', not"),
         (answered("GET /models", 404, b""), "models-listed", "HTTP 404"),
+        (answered("DELETE .*", 202, b""), "file-deleted", "an empty body"),
         (on("DELETE .*", lambda body: {**body, "id": "x"}), "file-deleted", "{'id': False, "),
     ],
 )  # fmt: skip
@@ -322,11 +323,17 @@ def test_a_job_that_may_exist_is_named(running: Service) -> None:
                 client.jobs.cancel(job)
 
 
+def test_a_service_that_only_fails_shows_nothing(running: Service) -> None:
+    report, _ = run(running, answered(".*", 500, b""))
+    assert {finding.level for finding in report.findings if finding.code != "request"} == {"unknown"}
+
+
 def test_the_command(service: LocalService, client: Client) -> None:
     assert service.region
     done = command("doctor", "--live")
     assert done.code == 0
     assert done.out.startswith("Live check of the local service, not Amazon Bedrock: ok\n")
+    assert "?limit=1 returns at most one item" in done.out
     assert list(client.files.list()) == []
     assert "needs --live and --reward" in command("doctor", "--create-job").err
     asked = command("doctor", "--live", "--create-job", "--reward", ARN)

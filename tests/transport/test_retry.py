@@ -199,6 +199,7 @@ def test_repeated_broken_responses_raise_a_connection_error(sync_caller: Caller,
     assert error.attempts == len(sync_caller.server.requests) == 3
     assert error.reason == "closed"
     assert "base_url" in str(error)
+    assert ".." not in str(error)
 
 
 FOREIGN = [
