@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import dataclass, field
@@ -34,14 +35,20 @@ _LAMBDA_INVOCATIONS = 8
 """Concurrent invocations of a deployed function."""
 
 
+_Score = Callable[[Sequence[Mapping[str, Any]], Sequence[str]], Sequence[AnswerScore]]
+
+
 @dataclass(frozen=True)
 class Scorer:
-    """A reward that is ready to score batches of entries, in order. Scores kept under another `key` are not reused."""
+    """A reward that is ready to score batches of entries, in order. Scores kept under another `key` are not reused.
+
+    `score` takes entries, and the models that gave their answers.
+    """
 
     name: str
     key: str
     concurrency: int
-    score: Callable[[Sequence[Mapping[str, Any]]], Sequence[AnswerScore]]
+    score: _Score
     close: Callable[[], None]
 
 
@@ -52,9 +59,10 @@ def create_scorer(reward: object, client: Any, executor: Executor | None = None,
     entry_point = as_entry_point(target)
     recorder = RolloutRecorder.of(record, "evaluation", target.arn or target.name)
 
-    def score(entries: Sequence[Mapping[str, Any]]) -> list[AnswerScore]:
-        ids = [str(entry["id"]) for entry in entries]
-        scores = score_and_record(entry_point(entries, None), entries, ids, recorder)
+    def score(entries: Sequence[Mapping[str, Any]], models: Sequence[str]) -> list[AnswerScore]:
+        ids, began = [str(entry["id"]) for entry in entries], time.perf_counter()
+        result = entry_point(entries, None)
+        scores = score_and_record(result, entries, ids, recorder, time.perf_counter() - began, models)
         return [AnswerScore(result.score, dict(result.metrics)) for result in scores]
 
     task = ScoringTask(uuid4().hex, reward, timeout, _LOCAL_MEMORY_MB, recorder=recorder)
@@ -63,15 +71,13 @@ def create_scorer(reward: object, client: Any, executor: Executor | None = None,
     return Scorer(target.name, f"{target.name} {target.fingerprint}", concurrency, scoring, target.close)
 
 
-def _executor_scoring(
-    executor: Executor, task: ScoringTask
-) -> Callable[[Sequence[Mapping[str, Any]]], list[AnswerScore]]:
+def _executor_scoring(executor: Executor, task: ScoringTask) -> _Score:
     """Return a function that scores a batch in a worker. Raises `ConfigurationError` if a process cannot get it."""
     check_pickle(task, executor)
 
-    def score(entries: Sequence[Mapping[str, Any]]) -> list[AnswerScore]:
+    def score(entries: Sequence[Mapping[str, Any]], models: Sequence[str]) -> list[AnswerScore]:
         try:
-            results = executor.submit(score_together, task, entries).result()
+            results = executor.submit(score_together, task, entries, models).result()
         except BrokenExecutor as error:
             raise worker_died(error) from error
         return [AnswerScore(cast("float", value), dict(metrics)) for value, metrics, _ in results]
@@ -166,7 +172,8 @@ class _Scoring:
         entries = [
             question.prompt.reward_entry(question.key, self._kept.answers[question.key].text) for question in batch
         ]
-        scores = await run_in_thread(partial(self._scorer.score, entries))
+        models = [question.model.id for question in batch]
+        scores = await run_in_thread(partial(self._scorer.score, entries, models))
         for question, score in zip(batch, scores, strict=True):
             self._kept.add_score(question.key, score)
             self._progress.advance("scored")

@@ -53,7 +53,8 @@ class Recorder:
         self.seconds += duration
         self.slowest = max(self.slowest, duration)
         with suppress(RewardError):  # the local service reports an invalid result
-            for rollout in score_and_record(result, entries, [entry["id"] for entry in entries], self._rollouts):
+            ids = [entry["id"] for entry in entries]
+            for rollout in score_and_record(result, entries, ids, self._rollouts, duration):
                 if match := _ROLLOUT_ID.fullmatch(rollout.id):
                     step, number = map(int, match.groups())
                     self.scores[step, number // GROUP_SIZE].append(rollout.score)

@@ -102,7 +102,7 @@ def _errors(tally: Tally) -> Found:
         return Found(Finding("ok", "reward_errors", f"All {tally.rollouts:,} rollouts were scored"))
     level: Severity = "error" if share >= MANY_ERRORS else "warning" if share >= REWARD_ERRORS else "ok"
     most = tally.errors.most_common(3)
-    kinds = "; ".join(f"{sanitize_line(kind, 100)} ({number:,})" for kind, number in most)
+    kinds = "; ".join(f"{sanitize_line(kind, 64)} ({number:,})" for kind, number in most)
     summary = f"{count:,} of {tally.rollouts:,} rollouts ({share:.1%}) could not be scored"
     remedy = "Correct the reward, and run rewards.check on it" if level != "ok" else ""
     finding = Finding(level, "reward_errors", summary, f"the most frequent errors are {kinds}", remedy)

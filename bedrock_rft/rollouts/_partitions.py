@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import NamedTuple
 
@@ -15,6 +15,8 @@ Time = datetime | float | str
 """A time: an aware datetime, Unix seconds, or ISO 8601 text, in UTC if it has no offset."""
 
 _FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
+_MAX_INNER = 20
+"""Folders of an empty location that are searched; in S3, each takes a request."""
 _PARTITION = re.compile(r"(function|date|hour)=([^/\\]+)")
 
 
@@ -53,6 +55,8 @@ def find_hours(source: Source, period: Period, function: str | None) -> dict[str
             found[hour if _is_hour(hour) else ""].append(path)
             continue
         folders, files = source.children(path)
+        if not (path or files or any(map(_PARTITION.match, folders))):
+            _check_inner(source, folders)
         if files:
             found[""].append(path)
         for folder in folders:
@@ -65,6 +69,16 @@ def find_hours(source: Source, period: Period, function: str | None) -> dict[str
             if wanted.get(key):
                 waiting.append(f"{path}/{folder}" if path else folder)
     return found
+
+
+def _check_inner(source: Source, folders: Sequence[str]) -> None:
+    """Raise `ConfigurationError` if the folders of a location without rollouts have recordings of their own."""
+    found = [name for name in sorted(folders)[:_MAX_INNER] if any(map(_PARTITION.match, source.children(name)[0]))]
+    if found:
+        raise ConfigurationError(
+            f"{source.location} has no rollouts of its own, but its folders have: {', '.join(found)}. "
+            f"Read each of them, such as {source.location}/{found[0]}."
+        )
 
 
 def list_files(source: Source, hours: Mapping[str, list[str]]) -> Iterator[tuple[str, File]]:

@@ -39,10 +39,11 @@ class Record(ShortRepr):
         parts: the values of the parts of the reward, by name.
         metrics: the metrics that the reward reported, by name.
         error: the error of the reward, if it raised one.
-        duration: seconds that scoring this rollout took.
+        duration: seconds that scoring this rollout took; outside Lambda, the mean of its batch.
         package_hash: the SHA-256 of the function's package.
         truncated: the names of the texts that were cut because they were too long.
         v: the version of the format. Keys that later versions add are ignored.
+        model: the model that gave the answer, in an evaluation.
     """
 
     time: str
@@ -64,6 +65,7 @@ class Record(ShortRepr):
     package_hash: str | None
     truncated: Sequence[str]
     v: int = 1
+    model: str | None = None
 
     @property
     def at(self) -> float:

@@ -54,7 +54,8 @@ def test_score_records_each_batch_with_the_ids_of_the_rows(tmp_path: Path) -> No
     parts = {"right/exact": 0.5, "right": 1.0}
     assert (first["source"], first["function"], first["prompt"], first["answer"]) == ("score", "right", "0 + 0?", "0")
     assert (first["parts"], first["metrics"], first["error"]) == (parts, {"tokens": 3.0}, None)
-    assert (first["duration"], first["package_hash"], first["function_version"]) == (None, None, None)
+    assert (first["model"], first["package_hash"], first["function_version"]) == (None, None, None)
+    assert all(0 < one["duration"] < 1 for one in found)
     assert first["request_id"].startswith("score-")
     (failed,) = (one for one in found if one["answer"] == "raise")
     assert failed["error"] == "the reward function could not score it and gave its floor"
@@ -122,9 +123,11 @@ def test_an_evaluation_and_a_job_on_the_local_service_record(tmp_path: Path) -> 
     assert len(found) == len({one["rollout_id"] for one in found}) == 8
     assert len({one["prompt_hash"] for one in found}) == 4
     assert sum(one["score"] for one in found) / 8 == pytest.approx(report.models[0].score.value)
-    assert {one["source"] for one in found} == {"evaluation"}
+    assert {(one["source"], one["model"]) for one in found} == {("evaluation", MODEL)}
+    assert all(0 < one["duration"] < 1 for one in found)
     trained = read(jobs)
     assert {(one["source"], one["request_id"][:6]) for one in trained} == {("local_service", "local-")}
+    assert all(0 < one["duration"] < 1 for one in trained)
     assert {one["prompt"] for one in trained} == {one["messages"][0]["content"] for one in records(8)}
 
 
@@ -132,4 +135,5 @@ def test_a_rehearsal_records(tmp_path: Path) -> None:
     rehearse(records(8), right, hyperparameters={"batch_size": 4}, record=tmp_path)
     found = read(tmp_path)
     assert {(one["source"], one["function"]) for one in found} == {("rehearsal", "right")}
+    assert all(0 < one["duration"] < 1 for one in found)
     assert len(found) >= 8 * 8

@@ -24,6 +24,7 @@ ORIGIN = Origin("f", "lambda", "r-1", datetime(2026, 11, 28, 14, 3, 22, 123456, 
 KEYS = [
     "v", "time", "request_id", "function", "function_version", "source", "rollout_id", "prompt_hash", "prompt",
     "answer", "reference", "fields", "score", "parts", "metrics", "error", "duration", "package_hash", "truncated",
+    "model",
 ]  # fmt: skip
 
 

@@ -107,10 +107,16 @@ def test_stats_report_and_write_it(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert found["ok"] is True
 
 
-def test_stats_of_a_reward_with_errors_end_with_3(recorded: tuple[Path, list[dict[str, Any]]]) -> None:
-    folder, _ = recorded
+def test_stats_of_a_reward_with_errors_end_with_3(
+    recorded: tuple[Path, list[dict[str, Any]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, written = recorded
     done = command("rollouts", "stats", folder, "-o", "quiet")
     assert (done.code, done.out) == (3, "reward_errors\n")
+    long = [one | {"error": "ValueError:" + "no/space/" * 20} for one in written]
+    (tmp_path / "some.jsonl").write_text("\n".join(map(json.dumps, long)))
+    monkeypatch.chdir(tmp_path)  # a path that is longer than a line is not broken
+    assert max(map(len, command("rollouts", "stats", "some.jsonl").out.splitlines())) <= 80
     wrong = command("rollouts", "stats", folder, "--out", "report.pdf")
     assert wrong.code == 2
     assert "must end with .html or .json" in wrong.err

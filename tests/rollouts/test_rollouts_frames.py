@@ -21,7 +21,7 @@ from bedrock_rft.errors import BedrockRFTWarning, ConfigurationError, DatasetErr
 COLUMNS = [
     *("v", "time", "request_id", "function", "function_version", "source", "rollout_id", "prompt_hash", "prompt"),
     *("answer", "reference", "fields", "score", "parts.correct", "parts.format", "metrics.characters", "error"),
-    *("duration", "package_hash", "truncated"),
+    *("duration", "package_hash", "truncated", "model"),
 ]
 
 

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import pytest
@@ -208,7 +209,7 @@ def test_records_with_values_of_other_types_are_skipped_and_counted(tmp_path: Pa
 def test_a_function_is_found_by_the_name_of_its_reward(tmp_path: Path, name: str) -> None:
     recorder = RolloutRecorder.of(tmp_path, "score", name)
     assert recorder is not None
-    recorder.write([{"id": "a", "messages": []}], [{"id": "a", "aggregate_reward_score": 1.0}], ["a"])
+    recorder.write([{"id": "a", "messages": []}], [{"id": "a", "aggregate_reward_score": 1.0}], ["a"], 0.1)
     assert len([*rollouts.read(tmp_path, function=name)]) == 1
     assert not [*rollouts.read(tmp_path, function="other")]
 
@@ -260,6 +261,31 @@ def test_a_location_or_a_time_that_cannot_be_read_is_refused(tmp_path: Path) -> 
     for time in ("yesterday", datetime(2026, 11, 28), [1]):  # noqa: DTZ001 - refused because it is naive
         with pytest.raises(ConfigurationError, match="is not a time"):
             rollouts.read(tmp_path, since=time)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+
+def test_a_folder_of_recordings_names_them(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+    write(tmp_path / "a", "x", [line("2026-11-28T14:00:00.000000Z")])
+    write(tmp_path / "b", "x", [line("2026-11-28T14:00:00.000000Z")])
+    for follow in (False, True):
+        found = rollouts.read(tmp_path, follow=follow)
+        with pytest.raises(ConfigurationError, match=r"has no rollouts of its own, but its folders have: a, b\. Read"):
+            next(iter(found))
+    assert not [*rollouts.read(tmp_path / "c")]
+    write(tmp_path, "x", [line("2026-11-28T14:00:00.000000Z")])
+    assert len([*rollouts.read(tmp_path)]) == 1
+
+
+def test_a_line_without_an_end_takes_linear_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bedrock_rft.rollouts._loading._WHOLE", 16)
+    monkeypatch.setattr("bedrock_rft.rollouts._loading._BLOCK", 16)
+    answer = "x" * 1_000_000
+    (tmp_path / "a.jsonl").write_text(line("2026-11-28T14:00:00.000000Z", answer=answer))
+    began = process_time()
+    (record,) = rollouts.read(tmp_path)
+    assert record.answer == answer
+    assert process_time() - began < 2  # copying what came before in each block takes about 6 s
 
 
 def test_nothing_is_read_before_the_iteration(tmp_path: Path) -> None:

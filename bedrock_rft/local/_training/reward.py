@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,11 +105,13 @@ class RewardFunction:
             batch = answers[start : start + self._size]
             event = [self._event_entry(answer) for answer in batch]
             _check_size(event)
+            began = time.perf_counter()
             result = parse_response(self._invoke(event))
+            seconds = time.perf_counter() - began
             ids = [answer.id for answer in batch]
             scores += [score.score for score in parse_scores(result, ids)]
             if self._recorder is not None:
-                self._recorder.write(event, result, ids)
+                self._recorder.write(event, result, ids, seconds)
         return scores
 
     def close(self) -> None:

@@ -68,10 +68,23 @@ class RolloutRecorder:
         name = name.split(":")[6] if name.startswith("arn:") else name.replace(":", ".")
         return cls(log, source, clean_name(name))
 
-    def write(self, entries: Sequence[Mapping[str, Any]], response: Sequence[Any], ids: Sequence[str]) -> None:
-        """Record a batch: the rollouts, the valid response, and the ids that it uses. A failure is a warning."""
+    def write(
+        self,
+        entries: Sequence[Mapping[str, Any]],
+        response: Sequence[Any],
+        ids: Sequence[str],
+        seconds: float,
+        models: Sequence[str] = (),
+    ) -> None:
+        """Record a batch: the rollouts, the valid response, the ids that it uses, the seconds that it took, the models.
+
+        A failure is a warning.
+        """
         items: dict[str, Mapping[str, Any]] = {item["id"]: item for item in response}
-        scored = [ScoredEntry(entry, read_score(items[name])) for entry, name in zip(entries, ids, strict=True)]
+        scored = [
+            ScoredEntry(entry, read_score(items[name]), seconds / len(ids), model)
+            for entry, name, model in zip(entries, ids, models or [None] * len(ids), strict=True)
+        ]
         request = f"{_REQUESTS[self.source]}-{uuid4().hex}"
         try:
             self.log.write(Origin(self.function, self.source, request, datetime.now(timezone.utc)), scored)
@@ -80,11 +93,16 @@ class RolloutRecorder:
 
 
 def score_and_record(
-    result: object, entries: Sequence[Mapping[str, Any]], ids: Sequence[str], recorder: RolloutRecorder | None
+    result: object,
+    entries: Sequence[Mapping[str, Any]],
+    ids: Sequence[str],
+    recorder: RolloutRecorder | None,
+    seconds: float = 0.0,
+    models: Sequence[str] = (),
 ) -> list[ScoredRollout]:
     """Return the scores in the result of a handler, and record them. Raises `RewardError` if it is not valid."""
     response = parse_response(result)
     scores = parse_scores(response, ids)
     if recorder is not None:
-        recorder.write(entries, response, ids)
+        recorder.write(entries, response, ids, seconds, models)
     return scores

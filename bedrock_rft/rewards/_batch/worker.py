@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -58,11 +59,14 @@ def close_targets(key: str) -> None:
         target.close()
 
 
-def score_together(task: ScoringTask, entries: Sequence[Mapping[str, Any]]) -> list[Result]:
-    """Score a batch, in order. Raises `RewardError` if an answer has no score."""
+def score_together(task: ScoringTask, entries: Sequence[Mapping[str, Any]], models: Sequence[str] = ()) -> list[Result]:
+    """Score a batch, in order, and record it with its models. Raises `RewardError` if an answer has no score."""
     event = [{**entry, "id": str(place)} for place, entry in enumerate(entries)]  # ids may occur twice
-    result = invoke_until_accepted(_target(task), event).unwrap()
-    scores = score_and_record(result, entries, [entry["id"] for entry in event], task.recorder)
+    target = _target(task)
+    began = time.perf_counter()
+    result = invoke_until_accepted(target, event).unwrap()
+    seconds = time.perf_counter() - began
+    scores = score_and_record(result, entries, [entry["id"] for entry in event], task.recorder, seconds, models)
     return [(one.score, one.metrics, None) for one in scores]
 
 

@@ -186,11 +186,12 @@ def clean_name(text: str) -> str:
 
 @dataclass(frozen=True)
 class ScoredEntry:
-    """An entry of an event with its score, and the seconds that scoring it took; None if it was not begun."""
+    """An entry of an event with its score, the seconds of scoring it (None if it was not begun), and the model."""
 
     entry: Any
     score: Score
     duration: float | None = None
+    model: str | None = None
 
 
 def make_record(log: RolloutLog, origin: Origin, scored: ScoredEntry) -> dict[str, Any]:
@@ -219,6 +220,7 @@ def make_record(log: RolloutLog, origin: Origin, scored: ScoredEntry) -> dict[st
         "duration": None if scored.duration is None else round(scored.duration, 6),
         "package_hash": origin.package_hash,
         "truncated": [],
+        "model": scored.model,
     }
     for name in (*INCLUDABLE, "error"):
         value = record[name] = _redact(log, record[name])
