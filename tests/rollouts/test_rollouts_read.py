@@ -280,12 +280,12 @@ def test_a_folder_of_recordings_names_them(tmp_path: Path) -> None:
 def test_a_line_without_an_end_takes_linear_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bedrock_rft.rollouts._loading._WHOLE", 16)
     monkeypatch.setattr("bedrock_rft.rollouts._loading._BLOCK", 16)
-    answer = "x" * 1_000_000
+    answer = "x" * 2_000_000
     (tmp_path / "a.jsonl").write_text(line("2026-11-28T14:00:00.000000Z", answer=answer))
     began = process_time()
     (record,) = rollouts.read(tmp_path)
     assert record.answer == answer
-    assert process_time() - began < 2  # copying what came before in each block takes about 6 s
+    assert process_time() - began < 2  # copying what came before in each block takes several seconds
 
 
 def test_nothing_is_read_before_the_iteration(tmp_path: Path) -> None:
