@@ -81,9 +81,10 @@ class RolloutRecorder:
         A failure is a warning.
         """
         items: dict[str, Mapping[str, Any]] = {item["id"]: item for item in response}
+        all_models: Sequence[str | None] = models or [None] * len(ids)
         scored = [
             ScoredEntry(entry, read_score(items[name]), seconds / len(ids), model)
-            for entry, name, model in zip(entries, ids, models or [None] * len(ids), strict=True)
+            for entry, name, model in zip(entries, ids, all_models, strict=True)
         ]
         request = f"{_REQUESTS[self.source]}-{uuid4().hex}"
         try:
