@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from bedrock_rft._core.text import ShortRepr
 from bedrock_rft.costs._ranges import Range
@@ -25,11 +26,8 @@ class JobTimes:
         first: dict[int, float] = {}
         for step, at in times:
             first[step] = min(at, first.get(step, at))
-        ordered, latest = list[tuple[int, float]](), float("-inf")
-        for step in sorted(first):
-            latest = max(latest, first[step])
-            ordered.append((step, latest))
-        return cls(job, tuple(ordered))
+        ordered = sorted(first)
+        return cls(job, tuple(zip(ordered, accumulate((first[step] for step in ordered), max), strict=True)))
 
     @property
     def seconds_per_step(self) -> float | None:

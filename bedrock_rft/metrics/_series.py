@@ -166,9 +166,7 @@ def smooth(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], 
     if len(points) < _FEW:
         return ()
     half = max(1, len(points) // _SHARE // 2)
-    sums = [0.0]
-    for _, value in points:
-        sums.append(sums[-1] + value)
+    sums = list(itertools.accumulate((value for _, value in points), initial=0.0))
     drawn: list[tuple[float, float]] = []
     for place, (step, _) in enumerate(points):
         start, stop = max(0, place - half), min(len(points), place + half + 1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, groupby, pairwise
+from operator import itemgetter
 from typing import NamedTuple
 
 _NORMAL = 1.4826  # standard deviations of a normal distribution per median absolute deviation
@@ -131,15 +132,8 @@ def falls(values: Sequence[float], *, ended: bool = True) -> list[Fall]:
 
 def stretches(steps: Sequence[tuple[float, bool]]) -> list[tuple[int, float, float]]:
     """Return runs of consecutive marked steps, longest first: length, first step, last step."""
-    found: list[tuple[int, float, float]] = []
-    last = False
-    for step, marked in steps:
-        if marked and last:
-            count, first, _ = found.pop()
-            found.append((count + 1, first, step))
-        elif marked:
-            found.append((1, step, step))
-        last = marked
+    runs = ([step for step, _ in run] for marked, run in groupby(steps, itemgetter(1)) if marked)
+    found = [(len(run), run[0], run[-1]) for run in runs]
     return sorted(found, key=lambda stretch: (-stretch[0], stretch[1]))
 
 

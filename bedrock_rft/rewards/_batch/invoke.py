@@ -82,10 +82,9 @@ def invoke(
     with closing(resolve_target(reward, timeout=timeout, memory=memory, client=client)) as target:
         outcome = target.invoke(event)
     scores: tuple[ScoredRollout, ...] = ()
-    error = outcome.error
-    if error is None:
-        try:
-            scores = tuple(score_and_record(outcome.result, event, [str(entry["id"]) for entry in event], None))
-        except RewardError as fault:
-            error = fault
+    error = None
+    try:
+        scores = tuple(score_and_record(outcome.unwrap(), event, [str(entry["id"]) for entry in event], None))
+    except RewardError as raised:
+        error = raised
     return Invocation(target.name, event, outcome.result, scores, outcome.seconds, outcome.printed, error)

@@ -162,9 +162,7 @@ class Trial:
 
 def _parse(outcome: Outcome, ids: Sequence[str]) -> tuple[list[Any], list[ScoredRollout]]:
     """Return the parsed response and its scores. Raises `RewardError`."""
-    if outcome.error is not None:
-        raise outcome.error
-    result = parse_response(outcome.result)
+    result = parse_response(outcome.unwrap())
     return result, parse_scores(result, ids)
 
 

@@ -109,12 +109,11 @@ def _has_future_annotations(tree: ast.Module) -> bool:
 
 
 def _add_statements(source: ModuleSource, location: str, text: str, number: int, tree: ast.Module) -> None:
-    lines = text.split("\n")
     for node in tree.body:
         place = f"{location}, line {node.lineno}"
         if isinstance(node, ast.ImportFrom) and node.module == "__future__":
             continue
-        for statement in _split_statement(node, lines, place, number):
+        for statement in _split_statement(node, text, place, number):
             for name in dict.fromkeys(_bound_names(statement.node)):
                 known = source.bindings.setdefault(name, [])
                 if known and known[-1].cell != number and not _uses_itself(name, statement.node):
@@ -147,7 +146,7 @@ def _names_read_at_once(node: ast.AST) -> set[str]:
     return names
 
 
-def _split_statement(node: ast.stmt, lines: Sequence[str], place: str, cell: int) -> Iterator[Statement]:
+def _split_statement(node: ast.stmt, text: str, place: str, cell: int) -> Iterator[Statement]:
     """Yield one statement for each name of an import, so that no unused import is packaged."""
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         for alias in _aliases(node):
@@ -156,11 +155,10 @@ def _split_statement(node: ast.stmt, lines: Sequence[str], place: str, cell: int
             yield Statement(single, ast.unparse(single), place, cell)
         return
     decorators: list[ast.expr] = getattr(node, "decorator_list", [])
-    first, column = (decorators[0].lineno, 0) if decorators else (node.lineno, node.col_offset)
-    own = [line.encode() for line in lines[first - 1 : node.end_lineno]]  # columns count bytes
-    own[-1] = own[-1][: node.end_col_offset]
-    own[0] = own[0][column:]
-    yield Statement(node, b"\n".join(own).decode(), place, cell)
+    whole = copy.copy(node)
+    if decorators:
+        whole.lineno, whole.col_offset = decorators[0].lineno, 0
+    yield Statement(node, ast.get_source_segment(text, whole) or "", place, cell)
 
 
 def _aliases(node: ast.Import | ast.ImportFrom) -> list[ast.alias]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from textwrap import dedent
 
 _THOUGHTS_END = re.compile(r"</(?:think|thinking|reasoning)>", re.IGNORECASE)
@@ -29,11 +30,14 @@ def strip_thoughts(text: str) -> str:
 
     The opening tag may be missing, because the prompt template contained it.
     """
-    end = 0
-    for match in _THOUGHTS_END.finditer(text):
-        end = match.end()
+    last = _last_match(_THOUGHTS_END, text)
+    end = last.end() if last else 0
     start = _THOUGHTS_START.search(text, end)
     return text[end:] if start is None else text[end : start.start()]
+
+
+def _last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    return next(iter(deque(pattern.finditer(text), maxlen=1)), None)
 
 
 def boxed(text: str) -> str | None:
@@ -44,9 +48,7 @@ def boxed(text: str) -> str | None:
 
 def _find_box(text: str) -> tuple[int, str] | None:
     """Return the start and the content of the last box."""
-    last = None
-    for match in _BOX.finditer(text):
-        last = match
+    last = _last_match(_BOX, text)
     if last is None:
         return None
     depth = 1
@@ -88,9 +90,7 @@ class FinalAnswer(str):
 def find_final_answer(text: str) -> FinalAnswer:
     """Return the final answer, as `final_answer` describes, with a note of whether something delimits it."""
     text = strip_thoughts(text)
-    tag = None
-    for match in _ANSWER_TAG.finditer(text):
-        tag = match
+    tag = _last_match(_ANSWER_TAG, text)
     tagged = False
     if tag is not None:
         inside, closed, _ = text[tag.end() :].partition("</answer>")
