@@ -20,11 +20,12 @@ _LANGUAGES = frozenset({"", "json", "jsonc", "json5"})
 _MISSING = object()
 
 
-def find_json(text: str, *, last: bool = False) -> Any:
-    """Return the JSON value in a text, without a reasoning model's thoughts. Raises `ValueError` if there is none.
+def find_json(text: str, *, last: bool = False, default: Any = _MISSING) -> Any:
+    """Return the JSON value in a text, without a reasoning model's thoughts.
 
     It is the whole text, otherwise the last fenced block that is JSON, otherwise the longest object or array in the
-    text, or the `last`. The search is limited to `<answer>…</answer>` if there is one.
+    text, or the `last`. The search is limited to `<answer>…</answer>` if there is one. Without any JSON, it is the
+    default; raises `ValueError` without a default.
     """
     text = strip_thoughts(text[-_MAX_CHARACTERS:])
     inside, closed, _ = text.rpartition("<answer>")[2].partition("</answer>")
@@ -34,9 +35,9 @@ def find_json(text: str, *, last: bool = False) -> Any:
         if (value := parse_json(candidate, _MISSING)) is not _MISSING:
             return value
     value = _embedded_value(text, last=last)
-    if value is _MISSING:
+    if value is _MISSING and default is _MISSING:
         raise ValueError("the text contains no JSON")
-    return value
+    return default if value is _MISSING else value
 
 
 def _embedded_value(text: str, *, last: bool) -> Any:

@@ -196,10 +196,7 @@ class Judge(Leaf):
     def _parse_json(self, response: Mapping[str, Any]) -> Any:
         """Return the last JSON value of the response, or None."""
         text = _REASONING.sub("", strip_thoughts(_response_text(response)))
-        try:
-            return find_json(text, last=True)
-        except ValueError:
-            return None
+        return find_json(text, last=True, default=None)
 
     def _normalise(self, value: Any, name: str) -> float:
         low, high = self.scale

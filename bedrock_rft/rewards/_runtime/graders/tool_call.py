@@ -91,15 +91,8 @@ def _answer_calls(rollout: Rollout) -> list[_Call | None]:
     if listed:
         return list(_calls(listed))
     text = strip_thoughts(rollout.answer)
-    tagged = [one for content in _TAG.findall(text) for one in _calls(_parse(content))]
-    return tagged or list(_calls(_parse(text)))
-
-
-def _parse(text: str) -> Any:
-    try:
-        return find_json(text)
-    except ValueError:
-        return None
+    tagged = [one for content in _TAG.findall(text) for one in _calls(find_json(content, default=None))]
+    return tagged or list(_calls(find_json(text, default=None)))
 
 
 def _calls(value: Any) -> Iterator[_Call | None]:
