@@ -98,6 +98,7 @@ class Findings(JsonReport):
 
     title: str
     findings: tuple[Finding, ...]
+    _derived: ClassVar[tuple[str, ...]] = ("verdict", "ok")
 
     def __post_init__(self) -> None:
         ordered = tuple(sorted(self.findings, key=lambda finding: _ORDER.index(finding.level)))
@@ -157,7 +158,7 @@ class Findings(JsonReport):
         from pydantic_core import to_json  # slow to import
 
         found: dict[str, Any] = json.loads(to_json(asdict(self), inf_nan_mode="null", fallback=str))
-        return {**found, "verdict": self.verdict, "ok": self.ok}
+        return {**found, **{name: getattr(self, name) for name in self._derived}}
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
         """Return a self-contained HTML page without scripts, and write it to `path` if given."""

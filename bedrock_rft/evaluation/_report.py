@@ -30,7 +30,6 @@ from bedrock_rft.evaluation._results import Comparison, Example, Group, ModelRes
 from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
 
 _BAR_WIDTH, _BAR_HEIGHT = 200, 10
-_DERIVED = ("verdict", "ok", "note")
 _PREVIEW_CHARACTERS = 90
 _LOCAL_NOTE = "on the local service: no model was trained; its answers know the references"
 _STYLE = """
@@ -93,6 +92,7 @@ class Evaluation(Findings):
     local_service: bool = False
     prompt_hashes: Mapping[int, str] = field(default_factory=dict[int, str])
     record_fields: Mapping[int, Mapping[str, FieldValue]] = field(default_factory=dict[int, Mapping[str, FieldValue]])
+    _derived = (*Findings._derived, "note")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Evaluation:
@@ -106,7 +106,7 @@ class Evaluation(Findings):
         name = sanitize_line(os.fspath(path), 200)
         try:
             fields: Any = json.loads(Path(path).read_bytes())
-            fields = {name: value for name, value in fields.items() if name not in _DERIVED}
+            fields = {name: value for name, value in fields.items() if name not in cls._derived}
             kind = TypeAdapter(cls)
             try:
                 return kind.validate_python(fields)
@@ -171,10 +171,6 @@ class Evaluation(Findings):
         return tuple(
             name for name in names if name != ERROR_METRIC or any(model.parts.get(name) for model in self.models)
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain JSON values, with `verdict`, `ok` and `note`."""
-        return {**super().to_dict(), "note": self.note}
 
     def __str__(self) -> str:
         lines = [clip(sanitize_line(self.title)), *fact_lines(self.facts())]
