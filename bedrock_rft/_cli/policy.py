@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -13,8 +13,6 @@ from bedrock_rft._cli.settings import settings
 
 policy = Group("policy", help="Print IAM policies as JSON, or with the reason for each statement.")
 
-_POLICY = "an IAM policy document"
-
 _OPTIONS: dict[str, Callable[[Any], Any]] = {
     "account": click.option("--account", metavar="DIGITS", help="AWS account. Default: the account of --reward."),
     "reward": click.option("--reward", metavar="ARN", help="The reward function."),
@@ -24,91 +22,58 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
     "api_key": click.option("--api-key", is_flag=True, help="Requests use a Bedrock API key."),
     "short": click.option("--short-term-keys", is_flag=True, help="Requests use short-term API keys only."),
     "explain": click.option("--explain", is_flag=True, help="Print the reason for each statement."),
+    "record": click.option(
+        "--record", metavar="S3-URI", help="Where the function records rollouts: s3://bucket/prefix."
+    ),
+    "role": click.option("--role", required=True, metavar="NAME", help="The execution role, by name or ARN."),
+    "boundary": click.option("--permissions-boundary", metavar="ARN", help="Permissions boundary of the role."),
+    "bucket": click.option("--bucket", metavar="NAME", help="S3 bucket for packages above 50 MB."),
 }
 _PROJECT = ("account", "reward", "api_key", "short", "explain")
 
-
-def _options(*names: str) -> Callable[[Any], Any]:
-    return options(*[_OPTIONS[name] for name in names])
-
-
-@policy.command("caller", shape=_POLICY)
-@_options("models", *_PROJECT)
-def caller(*, models: tuple[str, ...], explain: bool, **given: Any) -> None:
-    """Print the policy for an identity that runs jobs."""
-    from bedrock_rft import access
-
-    _print(access.caller_policy(**_project(given), reward=given["reward"], models=models), explain=explain)
-
-
-@policy.command("watcher", shape=_POLICY)
-@_options(*_PROJECT)
-def watcher(*, explain: bool, **given: Any) -> None:
-    """Print the read-only policy for an identity that watches jobs."""
-    from bedrock_rft import access
-
-    _print(access.watcher_policy(**_project(given)), explain=explain)
-
-
-@policy.command("doctor", shape=_POLICY)
-@_options(*_PROJECT)
-def doctor(*, explain: bool, **given: Any) -> None:
-    """Print the read-only policy for an identity that runs the doctor."""
-    from bedrock_rft import access
-
-    _print(access.doctor_policy(**_project(given), reward=given["reward"]), explain=explain)
+_POLICIES = {
+    "caller": ("Print the policy for an identity that runs jobs.", ("models", *_PROJECT)),
+    "watcher": ("Print the read-only policy for an identity that watches jobs.", _PROJECT),
+    "doctor": ("Print the read-only policy for an identity that runs the doctor.", _PROJECT),
+    "function": (
+        "Print the policy for the execution role of a reward function.",
+        ("function", "judges", "explain", "record"),
+    ),
+    "trust": (
+        "Print the trust policy for the execution role of a reward function.",
+        ("account", "reward", "explain"),
+    ),
+    "invoke": ("Print the policy for an identity that invokes a reward function.", ("function", "explain")),
+    "judge": ("Print the policy for a function that invokes models as judges.", ("account", "judges", "explain")),
+    "deployer": (
+        "Print the policy for an identity that deploys a reward function.",
+        ("function", "explain", "role", "boundary", "bucket"),
+    ),
+}
+"""The help of each command, and its options."""
 
 
-@policy.command("function", shape=_POLICY)
-@_options("function", "judges", "explain")
-@click.option("--record", metavar="S3-URI", help="Where the function records rollouts: s3://bucket/prefix.")
-def function(*, reward: str, judges: tuple[str, ...], record: str | None, explain: bool) -> None:
-    """Print the policy for the execution role of a reward function."""
-    from bedrock_rft import access
+def _add_command(name: str, about: str, names: Sequence[str]) -> None:
+    @policy.command(name, shape="an IAM policy document", help=about)
+    @options(*[_OPTIONS[each] for each in names])
+    def command(*, explain: bool, **given: Any) -> None:
+        from bedrock_rft import access
 
-    _print(access.execution_policy(reward, judges=judges, record=record), explain=explain)
-
-
-@policy.command("trust", shape=_POLICY)
-@_options("account", "reward", "explain")
-def trust(*, account: str | None, reward: str | None, explain: bool) -> None:
-    """Print the trust policy for the execution role of a reward function."""
-    from bedrock_rft import access
-
-    _print(access.trust_policy(account, reward=reward), explain=explain)
-
-
-@policy.command("invoke", shape=_POLICY)
-@_options("function", "explain")
-def invoke(*, reward: str, explain: bool) -> None:
-    """Print the policy for an identity that invokes a reward function."""
-    from bedrock_rft import access
-
-    _print(access.invoke_policy(reward), explain=explain)
+        if "api_key" in given:
+            given = _project(given)
+        if name == "watcher":
+            del given["reward"]
+        if name == "judge":
+            if not (models := given.pop("judges")):
+                raise click.UsageError("Missing option '--judge'.")
+            given |= {"models": models, "region": _region(None)}
+        make = access.execution_policy if name == "function" else getattr(access, f"{name}_policy")
+        made = make(**given)
+        print_text(str(made) if explain and settings().output == "table" else made.json())
 
 
-@policy.command("judge", shape=_POLICY)
-@_options("account", "judges", "explain")
-def judge(*, account: str | None, judges: tuple[str, ...], explain: bool) -> None:
-    """Print the policy for a function that invokes models as judges."""
-    from bedrock_rft import access
-
-    if not judges:
-        raise click.UsageError("Missing option '--judge'.")
-    _print(access.judge_policy(judges, _region(None), account), explain=explain)
-
-
-@policy.command("deployer", shape=_POLICY)
-@_options("function", "explain")
-@click.option("--role", required=True, metavar="NAME", help="The execution role, by name or ARN.")
-@click.option("--permissions-boundary", metavar="ARN", help="Permissions boundary of the role.")
-@click.option("--bucket", metavar="NAME", help="S3 bucket for packages above 50 MB.")
-def deployer(reward: str, role: str, permissions_boundary: str | None, bucket: str | None, *, explain: bool) -> None:
-    """Print the policy for an identity that deploys a reward function."""
-    from bedrock_rft import access
-
-    made = access.deployer_policy(reward, role=role, permissions_boundary=permissions_boundary, bucket=bucket)
-    _print(made, explain=explain)
+for _name, (_about, _names) in _POLICIES.items():
+    _add_command(_name, _about, _names)
 
 
 @policy.command("managed", shape="a list of bedrock_rft.access.ManagedPolicy")
@@ -123,13 +88,6 @@ def managed() -> None:
     show(found, text="\n".join(line for text in texts for line in text), ids=[one["arn"] for one in found])
 
 
-def _print(made: Any, *, explain: bool) -> None:
-    if explain and settings().output == "table":
-        print_text(str(made))
-    else:
-        print_text(made.json())
-
-
 def _project(given: dict[str, Any]) -> dict[str, Any]:
     reward, account = given["reward"], given["account"]
     if account is None and reward is None:
@@ -138,8 +96,9 @@ def _project(given: dict[str, Any]) -> dict[str, Any]:
         from bedrock_rft import LambdaArn
 
         account = LambdaArn(reward).account
-    api_key = "short-term" if given["short_term_keys"] else given["api_key"]
-    return {"region": _region(reward), "account": account, "project": settings().project, "api_key": api_key}
+    api_key = "short-term" if given.pop("short_term_keys") else given["api_key"]
+    found = {"region": _region(reward), "account": account, "project": settings().project, "api_key": api_key}
+    return {**given, **found}
 
 
 def _region(reward: str | None) -> str:
