@@ -86,7 +86,9 @@ def resolve(
     where, where_source = _region(region, about, url, profile, credentials, env)
     _refuse_other_region(region, where, where_source, url, url_source)
     if url is None:
-        url, url_source = endpoint.default_url(where), "the region"
+        if where not in endpoint.KNOWN_REGIONS:
+            warn_once(f"The region '{where}' is not a known region with a bedrock-mantle endpoint. It is used anyway.")
+        url, url_source = f"https://{endpoint.SERVICE}.{where}.api.aws/v1", "the region"
     key = replace(found.key, region=where) if found.key else None
     if key is not None and plain_key:
         key.check(key.ask)

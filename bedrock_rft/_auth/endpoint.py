@@ -7,7 +7,6 @@ import re
 from urllib.parse import SplitResult, urlsplit
 
 from bedrock_rft._core.text import sanitize_line
-from bedrock_rft._core.warnings import warn_once
 from bedrock_rft.errors import ConfigurationError
 
 SERVICE = "bedrock-mantle"
@@ -37,13 +36,6 @@ def check_region(region: object, name: str) -> str:
             f"{name} should be a region such as 'us-west-2', but {why}: {sanitize_line(repr(text), 60)}."
         )
     return text
-
-
-def default_url(region: str) -> str:
-    """Return the public endpoint of a region."""
-    if region not in KNOWN_REGIONS:
-        warn_once(f"The region '{region}' is not a known region with a {SERVICE} endpoint. It is used anyway.")
-    return f"https://{SERVICE}.{region}.api.aws/v1"
 
 
 def base_url(text: object, name: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from bedrock_rft._core.output import write
 
+_TRACKERS = {"mlflow": "MLflow", "wandb": "WeightsAndBiases", "tensorboard": "TensorBoard"}
 _JOIN = 0.2  # seconds after which Ctrl-C is noticed
 
 
@@ -36,6 +37,7 @@ def watch_jobs(
     client: Any, job_ids: Sequence[str], style: str, trackers: Sequence[str], options: dict[str, Any]
 ) -> tuple[list[Any], list[Any]]:
     """Show jobs until they end. Return them, and the errors of those whose time limit passed."""
+    from bedrock_rft import trackers as package
     from bedrock_rft.errors import WaitTimeoutError
 
     ended: dict[str, Any] = {}
@@ -43,7 +45,8 @@ def watch_jobs(
 
     def watch(job: str, **view: Any) -> None:
         try:
-            ended[job] = client.jobs.watch(job, trackers=_trackers(trackers), advice=False, **view, **options)
+            made = [getattr(package, _TRACKERS[name])() for name in trackers]
+            ended[job] = client.jobs.watch(job, trackers=made, advice=False, **view, **options)
         except WaitTimeoutError as error:
             ended[job] = error.job
             late.append(error)
@@ -80,12 +83,3 @@ def _run_together(tasks: Sequence[Callable[[], None]]) -> None:
             thread.join(_JOIN)
     if failures:
         raise failures[0]
-
-
-def _trackers(names: Sequence[str]) -> list[Any]:
-    if not names:
-        return []
-    from bedrock_rft import trackers
-
-    kinds = {"mlflow": "MLflow", "wandb": "WeightsAndBiases", "tensorboard": "TensorBoard"}
-    return [getattr(trackers, kinds[name])() for name in names]

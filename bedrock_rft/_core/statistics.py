@@ -228,14 +228,13 @@ def _signed_sums(gains: Sequence[float]) -> Counter[float] | None:
 def _sign_flip_sums(gains: Sequence[float], flips: int, seed: int) -> Iterator[float]:
     """Yield sums with random signs, eight values at a time from a table of their 256 sums."""
     rng = random.Random(seed)  # noqa: S311 - statistics
-    tables = [_sums_of_byte(gains[start : start + 8]) for start in range(0, len(gains), 8)]
+    tables: list[list[float]] = []
+    for start in range(0, len(gains), 8):
+        pairs = list(enumerate(gains[start : start + 8]))
+        tables.append([math.fsum(gain if byte >> place & 1 else -gain for place, gain in pairs) for byte in range(256)])
     for _ in range(flips):
         signs = rng.randbytes(len(tables))
         yield sum(table[byte] for table, byte in zip(tables, signs, strict=True))
-
-
-def _sums_of_byte(gains: Sequence[float]) -> list[float]:
-    return [math.fsum(gain if byte >> place & 1 else -gain for place, gain in enumerate(gains)) for byte in range(256)]
 
 
 def t_quantile(degrees: int) -> float:

@@ -91,7 +91,9 @@ class RequestSigner:
             if self._config is not None:
                 stack.callback(strip_credentials, request)
             if (digest := _body_digest(request)) is None:
-                spool = stack.enter_context(_temporary_file())
+                import tempfile  # only needed for a body that can be read once
+
+                spool = stack.enter_context(tempfile.TemporaryFile())
                 async for chunk in iterate_stream(request.stream, blocking=blocking):
                     await run(functools.partial(spool.write, chunk))
                 digest = await run(lambda: _replace_body(request, spool))
@@ -149,12 +151,6 @@ class RequestSigner:
             self._aws.forget()
             return self._aws.freeze() != used
         return False
-
-
-def _temporary_file() -> IO[bytes]:
-    import tempfile  # only needed for a body that can be read once
-
-    return tempfile.TemporaryFile()
 
 
 def _body_digest(request: Any) -> str | None:
