@@ -10,7 +10,7 @@ import click
 
 from bedrock_rft._cli.command import Command, Group, gold_option, many, payload_option, wrap_text_option
 from bedrock_rft._cli.completion import job_ids
-from bedrock_rft._cli.output import finish_report, note, shows_progress
+from bedrock_rft._cli.output import finish_report, shows_progress, write_file
 from bedrock_rft._cli.reward_source import is_file, load_gold, reward_target
 from bedrock_rft._cli.settings import open_client
 
@@ -80,13 +80,9 @@ def run(
             progress=print_progress if shows_progress() else False,
             **options,
         )
-    for path, write in ((save, report.to_json), (html, report.to_html)):
-        if path is not None:
-            write(path)
-            note(f"The report was written to {path}.")
-    if difficulty is not None:
-        report.difficulty().to_json(difficulty)
-        note(f"The difficulty was written to {difficulty}.")
+    write_file(save, report.to_json, "report")
+    write_file(html, report.to_html, "report")
+    write_file(difficulty, lambda path: report.difficulty().to_json(path), "difficulty")
     finish_report(report)
 
 
@@ -98,9 +94,7 @@ def show(report: str, html: str | None) -> None:
     from bedrock_rft.evaluation import Evaluation
 
     found = Evaluation.load(report)
-    if html is not None:
-        found.to_html(html)
-        note(f"The page was written to {html}.")
+    write_file(html, found.to_html, "page")
     finish_report(found)
 
 
@@ -151,9 +145,7 @@ def rehearse(dataset: str, reward: str, samples: int, html: str | None, gold: st
             gold=load_gold(gold),
             **options,
         )
-    if html is not None:
-        report.to_html(html)
-        note(f"The page was written to {html}.")
+    write_file(html, report.to_html, "page")
     finish_report(report)
 
 

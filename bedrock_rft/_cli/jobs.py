@@ -21,6 +21,7 @@ from bedrock_rft._cli.output import (
     show,
     show_list,
     show_one,
+    write_file,
 )
 from bedrock_rft._cli.settings import confirm, open_client, settings
 from bedrock_rft._core.output import print_error
@@ -246,11 +247,7 @@ def record(job: str, path: str | None, dataset: str | None, *, no_download: bool
     if path is None:
         show(found, text=str(found), ids=[job])
         return
-    if path.endswith(".md"):
-        found.to_markdown(path)
-    else:
-        found.to_json(path)
-    note(f"The record was written to {path}.")
+    write_file(path, found.to_markdown if path.endswith(".md") else found.to_json, "record")
 
 
 @jobs.command("events", shape="a list of bedrock_rft.types.Event")

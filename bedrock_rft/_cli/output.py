@@ -42,6 +42,13 @@ def note(text: str) -> None:
         print_error(text)
 
 
+def write_file(path: str | None, write: Callable[[str], object], content: str) -> None:
+    """Write a file if its path was given, and note that on standard error."""
+    if path is not None:
+        write(path)
+        note(f"The {content} was written to {path}.")
+
+
 def date(seconds: float | None) -> str:
     """Return a Unix time as text, in UTC."""
     if seconds is None:

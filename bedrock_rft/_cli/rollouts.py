@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from bedrock_rft._cli.command import Group, many, options
-from bedrock_rft._cli.output import Columns, finish_report, first, note, print_text, show_list
+from bedrock_rft._cli.output import Columns, finish_report, first, note, print_text, show_list, write_file
 from bedrock_rft._cli.output import show as print_result
 from bedrock_rft._cli.settings import open_client, settings
 from bedrock_rft._core.text import sanitize_text
@@ -130,12 +130,9 @@ def stats(
             events = list(client.jobs.events(job))
     with _open(location, job=job, **options) as selected:
         report = selected.report(events, fields=fields, pass_mark=pass_mark)
-        if difficulty is not None:
-            selected.difficulty(pass_mark=pass_mark).to_json(difficulty)
-            note(f"The difficulty was written to {difficulty}.")
+        write_file(difficulty, lambda path: selected.difficulty(pass_mark=pass_mark).to_json(path), "difficulty")
     if out is not None:
-        getattr(report, method)(out)
-        note(f"The report was written to {out}.")
+        write_file(out, getattr(report, method), "report")
     finish_report(report)
 
 
