@@ -65,11 +65,7 @@ class RequestSigner:
     """Auth flows that sign the requests of either HTTP library. Combine it with that library's `Auth` class."""
 
     def __init__(self, config: Config, *, own_client: bool = True) -> None:
-        """Sign for the endpoint and with the credentials of a configuration.
-
-        On this package's own clients (`own_client`), headers are set here, and requests lose their credentials once
-        they are sent.
-        """
+        """Sign for a configuration; an `own_client` of this package gets headers, and loses credentials once sent."""
         self.base_url = config.base_url
         self.region = config.region
         self._origin = origin(config.base_url)

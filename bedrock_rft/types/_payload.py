@@ -100,10 +100,8 @@ class Page(Payload, Generic[T]):
 
     @classmethod
     def salvage(cls, data: Any) -> Self:
-        """Validate data without the parts that do not fit. Raise `ValueError` if no item of a list can be read.
-
-        As an empty list, it would make a search for a job find nothing, and create a second one.
-        """
+        """Validate data without the parts that do not fit. Raise `ValueError` if no item of a list can be read."""
+        # As an empty list, it would make a search for a job find nothing, and create a second one.
         items: Any = cast("dict[str, Any]", data).get("data") if isinstance(data, dict) else None
         has_items = bool(items)  # before the validation, which removes items that do not fit
         page = super().salvage(data)

@@ -67,11 +67,7 @@ def caller_policy(
 
 
 def model_condition(models: Sequence[str] | str) -> Condition:
-    """Return the condition that limits jobs to these models; empty without models.
-
-    Raises:
-        ConfigurationError: one of them cannot be the id of a model.
-    """
+    """Return the condition that limits jobs to these models, empty without models, or raise for an invalid id."""
     names = (models,) if isinstance(models, str) else tuple(models)
     for name in names:
         if not isinstance(name, str) or not _MODEL.fullmatch(name):

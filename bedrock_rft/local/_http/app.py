@@ -105,11 +105,8 @@ class App:
     def __init__(
         self, service: Service, keys: Keys, host: str, *, max_upload_bytes: int, stopping: threading.Event
     ) -> None:
-        """Serve requests that one of the keys authenticates; `stopping` is set when the server stops.
-
-        `host` is the only accepted `Host` header, `127.0.0.1:PORT`. A page of another site can make a browser send
-        requests here, but the browser then names that site as the host or the origin.
-        """
+        """Serve authenticated requests whose `Host` header is `host`; `stopping` is set when the server stops."""
+        # A page of another site can make a browser send requests here, but it then names that site as host or origin.
         self._service, self._keys, self._host = service, keys, host
         self._max_upload_bytes, self._stopping = max_upload_bytes, stopping
 

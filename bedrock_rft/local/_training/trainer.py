@@ -35,16 +35,9 @@ class _Group(NamedTuple):
 
 
 class Trainer:
-    """A training run, step by step.
+    """A training run, step by step: `total_steps`, the number `done`, and the answers' `tokens` in the last one."""
 
-    The random numbers of a step depend on the seed and the step's number only, so a run that is interrupted after a
-    step and restored continues exactly as an uninterrupted one.
-
-    Attributes:
-        total_steps: number of steps; the last batch of an epoch may be smaller.
-        done: number of the last finished step, 0 before the first.
-        tokens: tokens of the answers of the last step.
-    """
+    # The random numbers of a step depend on the seed and its number only, so a restored run continues exactly.
 
     def __init__(
         self,
@@ -83,12 +76,8 @@ class Trainer:
         self.done = self.tokens = 0
 
     def step(self, number: int) -> dict[str, float | int]:
-        """Take one step and return its metrics, under the service's names.
-
-        Rewards, entropy (nats per answer), advantages and lengths (tokens) are means over the step's rollouts, before
-        the update. Validation metrics are added after every tenth of the run and its last step. Steps count from 1. If
-        the reward fails, the policy has not moved.
-        """
+        """Take one step, from 1, and return its metrics; if the reward fails, the policy has not moved."""
+        # Entropy is in nats per answer and lengths in tokens; all are means over the rollouts, before the update.
         if not 1 <= number <= self.total_steps:
             raise ConfigurationError(f"There is no step {number}; the run has steps 1 to {self.total_steps}.")
         size = self._group_size
@@ -187,10 +176,8 @@ def _advantages(scores: Sequence[float]) -> list[float]:
 
 
 def _slopes(group: _Group, advantages: Sequence[float]) -> dict[int, float]:
-    """Return the gradient of the expected advantage with respect to the logit of each sampled candidate.
-
-    The term of the softmax, a candidate's probability times the mean advantage, is 0 because advantages sum to 0.
-    """
+    """Return the gradient of the expected advantage with respect to the logit of each sampled candidate."""
+    # The term of the softmax, a candidate's probability times the mean advantage, is 0 because advantages sum to 0.
     slopes: dict[int, float] = {}
     for position, advantage in zip(group.chosen, advantages, strict=True):
         if advantage:
