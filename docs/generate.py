@@ -26,7 +26,9 @@ _LITERAL = 12
 _VARIABLE = re.compile(r"""[\"']((?:AWS|OPENAI|BEDROCK_RFT|REQUESTS|SSL|XDG)_[A-Z_]+|NO_COLOR)[\"']""")
 
 
-_Call = tuple[str, ast.Call, Mapping[str, ast.expr]]
+_Values = Mapping[str, Sequence[ast.expr]]
+"""The values that are assigned to each name, in the order of the lines."""
+_Call = tuple[str, ast.Call, _Values]
 """The name of the called function or class, the call, and the values of the names around it."""
 
 
@@ -39,12 +41,15 @@ def _texts() -> Mapping[Path, str]:
 def _calls(path: Path) -> Sequence[_Call]:
     """Return the calls in a module. A class that calls `super().__init__` counts as a call of the class."""
 
-    def walk(node: ast.AST, values: dict[str, ast.expr]) -> None:
+    def walk(node: ast.AST, values: _Values) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Module):
-            assigned = [each for each in ast.walk(node) if isinstance(each, ast.Assign)]
-            values = values | {
-                target.id: each.value for each in assigned for target in each.targets if isinstance(target, ast.Name)
-            }
+            inner = node.body if isinstance(node, ast.Module) else ast.walk(node)
+            assigned = sorted((each for each in inner if isinstance(each, ast.Assign)), key=lambda each: each.lineno)
+            own: dict[str, list[ast.expr]] = {}
+            for target, value in ((target, each.value) for each in assigned for target in each.targets):
+                for one in (each for each in ast.walk(target) if isinstance(each, ast.Name)):
+                    own.setdefault(one.id, []).append(value if one is target else ast.Constant(value=None))
+            values = {**values, **own}
         if isinstance(node, ast.ClassDef):
             inits = [each for each in ast.walk(node) if isinstance(each, ast.Call) and _is_super_init(each)]
             found.extend((node.name, each, values) for each in inits)
@@ -63,7 +68,7 @@ def _is_super_init(call: ast.Call) -> bool:
     return ast.unparse(call.func) == "super().__init__"
 
 
-def _template(node: ast.expr | None, values: Mapping[str, ast.expr], depth: int = 0) -> str:
+def _template(node: ast.expr | None, values: _Values, depth: int = 0) -> str:
     """Return a text with `…` for each part that is computed."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
@@ -74,7 +79,9 @@ def _template(node: ast.expr | None, values: Mapping[str, ast.expr], depth: int 
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         return _template(node.left, values, depth) + _template(node.right, values, depth)
     if isinstance(node, ast.Name) and node.id in values and depth <= 1:
-        return _template(values[node.id], values, depth + 1)
+        before = [each for each in values[node.id] if getattr(each, "lineno", node.lineno) <= node.lineno]
+        found = before or values[node.id]
+        return _template(found[-1] if before or len(found) == 1 else None, values, depth + 1)
     return "…"
 
 
@@ -98,16 +105,19 @@ def codes(area: str) -> str:
     rows: dict[str, tuple[set[str], str]] = {}
     paths = [path for path in _texts() if path.is_relative_to(PACKAGE / area)]
     for called, call, values in (each for path in paths for each in _calls(path)):
-        if called not in {"Finding", "Problem", "error", "warning"}:
+        if called not in {"Finding", "Problem", "error", "make_error", "warning"}:
             continue
         texts = [_template(each, values) for each in call.args]
         if called in {"Finding", "Problem"}:
             level, texts = texts[0] if texts else "…", texts[1:]
+            summary = texts[1] if texts[1:] else "…"
         else:
-            level = called
-        if not texts or not re.fullmatch(r"[a-z][a-z_-]+", texts[0]):
+            level = called.removeprefix("make_")
+            field, summary, remedy = (*texts[1:], "…", "…", "…")[:3]
+            summary = f"{field}: {summary}" if field.strip("…") else summary
+            summary = summary if summary.strip("…") else remedy
+        if not texts or not re.fullmatch(r"[a-z][a-z0-9_-]+", texts[0]):
             continue
-        summary = next((text for text in texts[1:] if " " in text), "…")
         levels, first = rows.setdefault(texts[0], (set(), ""))
         levels.add(level if level != "…" else "depends")
         if len(summary) > len(first):

@@ -105,6 +105,14 @@ def test_the_messages_of_errors_come_from_the_code() -> None:
     assert "timed out: …" in generate.messages("APITimeoutError")
 
 
+def test_the_tables_of_codes_come_from_the_code() -> None:
+    access, datasets = generate.codes("access"), generate.codes("datasets")
+    policy = "The function's resource policy has … statements, and none allows everyone"
+    assert f"| `reward_policy` | ok, unknown, warning | {policy} |" in access
+    assert "| `not-utf-8` | error | byte 0x… is not UTF-8 |" in datasets
+    assert "| `role-missing` | error | ….role: missing |" in datasets
+
+
 def test_the_page_of_settings_names_every_variable_of_the_code() -> None:
     page = (ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8").partition("## Environment")[2]
     named = set(re.findall(r"`([A-Z_]{6,})`", page))
