@@ -109,7 +109,7 @@ def verify(
     signed = {name: values[name] for name in signed_names.split(";")}
     signatures = [
         _sign(credential, SERVICE, region, values["x-amz-date"], (method, target, raw_query, signed, body_sha256))
-        for target in (path, "/".join(map(_encode, path.split("/"))))
+        for target in {path, "/".join(map(_encode, path.split("/")))}
     ]
     if not any([_equal(each, signature) for each in signatures]):  # noqa: C419 - constant time
         raise _invalid(
