@@ -30,7 +30,9 @@ FLAGS = ("--model", MODEL, "--training-file", "file-1", "--reward", ARN)
 def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faults]:
     """Point the environment at a faulty service."""
     with Faults() as faults:
-        monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "key")
+        # Not an API key: importing the OpenAI SDK would take most of the time of each process.
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAFAKE00000001")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         monkeypatch.setenv("AWS_REGION", "us-west-2")
         monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_MANTLE", faults.base_url)
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -22,6 +22,7 @@ from support import fault_server as faults
 from support.command import every_command
 from support.fake_secrets import IDENTITIES, LONG, SECRET, TOKEN, find_leaks, find_secrets
 from support.fault_server import Faults
+from support.scripts import run_python
 
 from bedrock_rft import Client
 from bedrock_rft.errors import APIStatusError, BedrockRFTError
@@ -95,16 +96,16 @@ def echoed(exchange: faults.Exchange) -> None:
 
 
 def environment(server: Faults, mode: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "OPENAI_"))}
+    """Return what to add to an environment without settings."""
     identity = (
         {"AWS_BEARER_TOKEN_BEDROCK": LONG}
         if mode == "api_key"
         else {"AWS_ACCESS_KEY_ID": "AKIAFAKE00000001", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": TOKEN}
     )
     return {
-        **kept, **identity, "AWS_REGION": "us-west-2", "AWS_ENDPOINT_URL_BEDROCK_MANTLE": server.base_url,
+        **identity, "AWS_REGION": "us-west-2", "AWS_ENDPOINT_URL_BEDROCK_MANTLE": server.base_url,
         "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_EC2_METADATA_DISABLED": "true",
-        "OPENAI_LOG": "debug", "HTTPX_LOG_LEVEL": "trace", "PYTHONPATH": os.pathsep.join(sys.path),
+        "OPENAI_LOG": "debug", "HTTPX_LOG_LEVEL": "trace",
     }  # fmt: skip
 
 
@@ -112,10 +113,7 @@ def environment(server: Faults, mode: str) -> dict[str, str]:
 def test_a_program_that_logs_everything(server: Faults, mode: str) -> None:
     server.script("GET", "/refused", faults.always(faults.status(401, b"no")))
     server.script("GET", "/echoed", faults.always(echoed))
-    done = subprocess.run(  # noqa: S603 - our own
-        [sys.executable, "-c", PROGRAM],
-        env=environment(server, mode), capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = run_python("-c", PROGRAM, environment=environment(server, mode))
     assert done.stdout.endswith("done\n"), done.stderr[-2000:]
     for logger in ("bedrock_rft", "httpcore", "openai._base_client"):
         assert logger in done.stderr or (logger[0] == "o" and mode == "aws")
@@ -135,7 +133,7 @@ def test_nothing_is_logged_by_default(server: Faults) -> None:
         "assert logger.level == logging.NOTSET and logger.propagate\n"
         "assert [type(each).__name__ for each in logger.handlers] == ['NullHandler']"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603 - our own
+    done = run_python("-c", code)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -311,6 +309,7 @@ def test_an_assumed_role_is_not_logged(
 
 WATCHING = """
 import os, subprocess, sys, threading
+sys.dont_write_bytecode = True
 children, opened = [], []
 def watch(event, given):
     if event in ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.system", "os.fork", "pty.spawn"):
@@ -336,11 +335,9 @@ def test_no_child_process_file_or_variable_is_left(server: Faults, mode: str, tm
         "assert dict(os.environ) == before\n"
         "import json; print(json.dumps([children, opened]))"
     )
-    done = subprocess.run(  # noqa: S603 - our own
-        [sys.executable, "-B", "-c", code],
-        env={**environment(server, mode), "TMPDIR": str(tmp_path), "HOME": str(tmp_path)},
-        capture_output=True, text=True, timeout=60, check=True, cwd=tmp_path,
-    )  # fmt: skip
+    folders = {"TMPDIR": str(tmp_path), "HOME": str(tmp_path)}
+    done = run_python("-c", code, cwd=tmp_path, environment={**environment(server, mode), **folders})
+    assert done.returncode == 0, done.stderr
     children, opened = json.loads(done.stdout.splitlines()[-1])
     assert [each for each in children if find_secrets(str(each))] == []
     assert [path for path in opened if not path.startswith((str(tmp_path), "/dev/"))] == []

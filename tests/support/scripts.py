@@ -37,7 +37,10 @@ def run_python(
     stdin: str = "",
     timeout: float = 120,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `python [-W error] SCRIPT …` or `python [-W error] -m MODULE …`, with these additions to the environment."""
+    """Run `python [-W error]` with `SCRIPT …`, `-m MODULE …` or `-c CODE …`, with these additions to the environment.
+
+    A `-c` needs nothing of a new interpreter: everything in `_IMPORTED` has been imported already.
+    """
     words = [str(each) for each in arguments]
     env = {**os.environ, "PYTHONIOENCODING": "utf-8", **(environment or {})}
     # The interpreter itself reads its own variables, when it starts.
@@ -126,6 +129,10 @@ def _become(words: list[str], cwd: str, environment: dict[str, str], files: list
         sys.argv = words[1:]
         sys.path[0] = cwd
         runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    elif words[0] == "-c":
+        sys.argv = ["-c", *words[2:]]
+        sys.path[0] = cwd
+        exec(compile(words[1], "<string>", "exec"), {"__name__": "__main__"})  # noqa: S102 - of our tests
     else:
         sys.argv = words
         sys.path[0] = str(Path(words[0]).resolve().parent)
