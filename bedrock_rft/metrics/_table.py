@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 _METRICS = "metrics"
+_FIELDS = frozenset(TrainingMetrics.model_fields)
 _LARGEST_INTEGER = 2**63 - 1
 
 
@@ -114,7 +115,7 @@ def step_times(events: Iterable[Event]) -> tuple[tuple[int, float], ...]:
 def metric_value(step: TrainingMetrics, name: str) -> Any:
     """Return the value of a metric by name, including undocumented names, or None."""
     extra = step.model_extra or {}
-    return extra[name] if name in extra else getattr(step, name) if name in TrainingMetrics.model_fields else None
+    return extra[name] if name in extra else getattr(step, name) if name in _FIELDS else None
 
 
 def _values(metrics: TrainingMetrics) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from zlib import crc32
 
 _TAGS = "think|thinking|thought|thoughts|reasoning|reflection|scratchpad|answer|final_answer|solution|output|result"
@@ -113,15 +114,17 @@ def unclosed(answer: str) -> str:
     return "```" if len(_FENCE.findall(answer)) % 2 else ""
 
 
+@lru_cache(4096)  # the answers to one prompt share it
 def language(text: str) -> str:
     """Return the script of a text, or the language if it is written in Latin letters; empty if it is not clear."""
     text = text[:_READ]
     latin = len(_LATIN.findall(text))
-    counts = {name: len(pattern.findall(text)) for name, pattern in _OTHER_SCRIPTS}
+    scripts = () if text.isascii() else _OTHER_SCRIPTS
+    counts = {name: len(pattern.findall(text)) for name, pattern in scripts}
     letters = latin + sum(counts.values())
     if letters == 0:
         return ""
-    script, most = max(counts.items(), key=lambda item: item[1])
+    script, most = max(counts.items(), key=lambda item: item[1], default=("", 0))
     if most >= _FOREIGN_LETTERS * letters:
         return script
     found = Counter(name for word in re.findall(r"[a-zà-ÿ]+", text.casefold()) for name in _STOP_WORDS.get(word, ()))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from hashlib import sha256
+from itertools import product
 from typing import Any
 
 from bedrock_rft.rollouts import Record
@@ -21,6 +22,7 @@ PROMPTS, GROUPS, SAMPLES = 64, 12, 8
 BEGAN = datetime(2026, 11, 28, 14, 3, 22, tzinfo=timezone.utc)
 
 _SYLLABLES = ("ra", "mo", "tel", "sin", "ka", "du", "ver", "lo", "pi", "gan", "est", "or")
+_WORDS = [["".join(word) for word in product(_SYLLABLES, repeat=length)] for length in (2, 3)]
 _SMALL = {
     "English": "the of and to is that for are with this be from which so we",
     "French": "le les des et est une que pour dans nous donc avec sont du au",
@@ -52,12 +54,13 @@ class Case:
         """Return sentences with words of the prompt and of a language."""
         if (language or self.language) == "Chinese":
             return "".join("".join(self.random.choices(_HAN, k=14)) + "。" for _ in range(count))
-        small = _SMALL[language or self.language].split()
+        small, draw = _SMALL[language or self.language].split(), self.random.random
         made: list[str] = []
         for _ in range(count):
-            words = [
-                self.random.choice(small if place % 2 else [*self.words, _word(self.random)]) for place in range(11)
-            ]
+            words: list[str] = []
+            for place in range(11):
+                options = small if place % 2 else [*self.words, _word(self.random)]
+                words.append(options[int(draw() * len(options))])  # random.choice takes twice as long
             made.append(" ".join(words).capitalize() + ".")
         return " ".join(made)
 
@@ -68,7 +71,8 @@ class Case:
 
 
 def _word(numbers: random.Random) -> str:
-    return "".join(numbers.choices(_SYLLABLES, k=numbers.randrange(2, 4)))
+    words = _WORDS[numbers.random() < 0.5]
+    return words[int(numbers.random() * len(words))]
 
 
 def _math(case: Case) -> None:

@@ -11,6 +11,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from bedrock_rft.types import Checkpoint, Job
 
@@ -67,7 +68,11 @@ def _binary(rng: random.Random, mean: float) -> list[float]:
 def _partial(rng: random.Random, mean: float) -> list[float]:
     """Draw rewards in fifths, for partial success."""
     chance = rng.betavariate(6 * mean, 6 * (1 - mean)) if 0 < mean < 1 else mean
-    return [sum(rng.random() < chance for _ in range(5)) / 5 for _ in range(ANSWERS)]
+    draw = rng.random
+    return [
+        ((draw() < chance) + (draw() < chance) + (draw() < chance) + (draw() < chance) + (draw() < chance)) / 5
+        for _ in range(ANSWERS)
+    ]
 
 
 def _quiet(rng: random.Random, mean: float) -> list[float]:
@@ -245,6 +250,7 @@ FAULTS: dict[str, tuple[str, Callable[[random.Random], Path] | None, Callable[[r
 """Faults by name: the code of the finding, and the change of the reward or of another metric."""
 
 
+@cache
 def generate(family: str, reward: str, steps: int, seed: int, *, every: int = 1) -> GeneratedRun:
     """Generate a run.
 
