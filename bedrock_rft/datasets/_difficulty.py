@@ -13,7 +13,7 @@ from statistics import fmean, stdev
 from typing import Any, Literal, TypeAlias
 
 from bedrock_rft._core.buckets import group_by_value
-from bedrock_rft._core.findings import clip, fact_lines, summary_html, write_text
+from bedrock_rft._core.findings import JsonReport, clip, fact_lines, summary_html, write_text
 from bedrock_rft._core.group_signal import Signal, group_signal, mean_signal, signal_chances
 from bedrock_rft._core.statistics import Interval, agresti_coull, passes, share_interval
 from bedrock_rft._core.text import ShortRepr, sanitize_line
@@ -32,7 +32,7 @@ Decision = Literal["kept", "too hard", "too easy", "not sampled"]
 
 
 @dataclass(frozen=True)
-class PromptDifficulty(ShortRepr):
+class PromptDifficulty(JsonReport):
     """The rewards of several answers to one prompt.
 
     Attributes:
@@ -46,6 +46,7 @@ class PromptDifficulty(ShortRepr):
     rewards: tuple[float, ...]
     passed: int
     fields: Mapping[str, FieldValue] = field(default_factory=dict[str, FieldValue])
+    _derived = ("samples", "pass_rate", "mean", "spread")
 
     @property
     def samples(self) -> int:
@@ -272,27 +273,16 @@ class Difficulty(ShortRepr):
     def to_dict(self) -> dict[str, Any]:
         """Return the table as JSON values: the summary, and a row for each prompt."""
         signal = self.signal()
-        rows = (
-            {
-                "prompt_hash": prompt.prompt_hash,
-                "samples": prompt.samples,
-                "passed": prompt.passed,
-                "pass_rate": prompt.pass_rate,
-                "low": prompt.interval[0],
-                "high": prompt.interval[1],
-                "mean": prompt.mean,
-                "spread": prompt.spread,
-                "rewards": list(prompt.rewards),
-                "fields": dict(prompt.fields),
-            }
+        rows = [
+            {**prompt.to_dict(), "low": prompt.interval[0], "high": prompt.interval[1]}
             for prompt in self.prompts.values()
-        )
+        ]
         return {
             "origin": self.origin,
             "pass_mark": self.pass_mark,
             "pass_rate": asdict(self.pass_rate),
             "signal": signal and asdict(signal),
-            "prompts": list(rows),
+            "prompts": rows,
         }
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:

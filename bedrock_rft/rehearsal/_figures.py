@@ -13,7 +13,7 @@ from functools import cached_property
 from itertools import pairwise
 from statistics import fmean
 
-from bedrock_rft._core.findings import Finding, Severity
+from bedrock_rft._core.findings import Finding, JsonReport, Severity
 from bedrock_rft._core.group_signal import Signal, count_rewards, group_signal
 from bedrock_rft._core.statistics import passes
 from bedrock_rft._core.text import ShortRepr
@@ -193,7 +193,7 @@ class Groups(ShortRepr):
 
 
 @dataclass(frozen=True)
-class Load(ShortRepr):
+class Load(JsonReport):
     """The load of one run on its reward function.
 
     The service's number of answers per prompt and of rollouts per invocation are not documented: both are assumptions.
@@ -217,6 +217,7 @@ class Load(ShortRepr):
     seconds: float
     timeout: float
     slowest: float = 0.0
+    _derived = ("steps", "rollouts", "calls", "calls_at_once", "call_seconds")
 
     @property
     def steps(self) -> int:

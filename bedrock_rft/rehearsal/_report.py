@@ -29,8 +29,7 @@ from bedrock_rft.rehearsal._figures import Curve, Groups, Load, format_duration
 from bedrock_rft.rewards import Report as RewardReport
 
 _SPARKLINE_WIDTH = 32
-_LOAD_FIGURES = "steps rollouts calls calls_at_once call_seconds"
-_BASE_FIGURES = "mean signal_share signal_interval solved_share samples group_size"
+_BASE_FIGURES = ("mean", "signal_share", "signal_interval", "solved_share", "samples", "group_size")
 _STYLE = """
 .rft-rehearsal{font:14px/1.5 system-ui,sans-serif;max-width:60rem}
 .rft-rehearsal .n{border-left:3px solid #d9730d;padding:.3rem .8rem;margin:.6rem 0}
@@ -154,8 +153,8 @@ class Rehearsal(Findings):
             "settings": dict(self.settings),
             "rewards": [*self.curve.rewards] if self.curve is not None else [],
             "signal_share": self.curve.signal_share if self.curve is not None else None,
-            "load": self.load and {**vars(self.load), **_to_dict(self.load, _LOAD_FIGURES)},
-            "base": self.base and _to_dict(self.base, _BASE_FIGURES),
+            "load": self.load and self.load.to_dict(),
+            "base": self.base and {name: getattr(self.base, name) for name in _BASE_FIGURES},
             "evaluation": self.evaluation.to_dict() if self.evaluation is not None else None,
             "estimate": self.estimate.to_dict() if self.estimate is not None else None,
         }
@@ -191,10 +190,6 @@ class Rehearsal(Findings):
         ]
         drawn = charts([("", Metrics(tuple(rewards)))])
         return f"<h3>The rehearsed job{part}</h3><div class='rft-run'><style>{STYLE}</style>{drawn}</div>"
-
-
-def _to_dict(part: Load | Groups, names: str) -> dict[str, Any]:
-    return {name: getattr(part, name) for name in names.split()}
 
 
 def _selection_row(table: Difficulty) -> Sequence[tuple[str, str]]:

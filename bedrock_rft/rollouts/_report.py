@@ -27,7 +27,7 @@ from bedrock_rft.rollouts._figures import (
 from bedrock_rft.rollouts._findings import judge
 from bedrock_rft.rollouts._html import SCRIPT, overview, page
 from bedrock_rft.rollouts._record import Record
-from bedrock_rft.rollouts._tally import SHOWN, Key, PromptSums, Tally
+from bedrock_rft.rollouts._tally import SHOWN, Key, Sums, Tally
 from bedrock_rft.types.events import Event
 
 BUCKETS = 10
@@ -139,10 +139,7 @@ def rollout_report(
         ),
         parts={name: _part(tally, name) for name in tally.part_sums},
         fields={
-            name: tuple(
-                Rate(value, int(count), passed / count, total / count)
-                for value, (count, passed, total) in sorted(values.items(), key=lambda item: -item[1][0])
-            )
+            name: tuple(map(_rate, sorted(values.values(), key=lambda sums: -sums.rollouts)))
             for name, values in tally.by_field.items()
         },
         never=never,
@@ -153,8 +150,8 @@ def rollout_report(
         duration=(_quantile(durations, 0.5), _quantile(durations, 0.95), tally.longest),
         slowest=tuple(record for *_, record in sorted(tally.slowest, key=lambda one: -one[0])),
         steps=tuple(
-            Step(step, int(count), total / count, reported.get(step))
-            for step, (count, total) in sorted(tally.by_step.items())
+            Step(step, sums.rollouts, sums.total / sums.rollouts, reported.get(step))
+            for step, sums in sorted(tally.by_step.items())
         ),
         origins={name: dict(counts.most_common()) for name, counts in tally.origins.items()},
         examples={finding.code: tuple(records) for finding, records in found if records},
@@ -208,12 +205,12 @@ def _part(tally: Tally, name: str) -> Part:
     return Part(mean, spread, *(None if found is None else found.value for found in both))
 
 
-def _prompts(prompts: Mapping[str, PromptSums]) -> tuple[int, int, tuple[Rate, ...], tuple[Rate, ...]]:
-    rates = [
-        Rate(one.preview or key[:12], one.rollouts, one.passed / one.rollouts, one.total / one.rollouts)
-        for key, one in prompts.items()
-    ]
-    rates.sort(key=lambda one: (one.pass_rate, one.mean))
+def _rate(sums: Sums) -> Rate:
+    return Rate(sums.name, sums.rollouts, sums.passed / sums.rollouts, sums.total / sums.rollouts)
+
+
+def _prompts(prompts: Mapping[str, Sums]) -> tuple[int, int, tuple[Rate, ...], tuple[Rate, ...]]:
+    rates = sorted(map(_rate, prompts.values()), key=lambda one: (one.pass_rate, one.mean))
     never, always = sum(one.pass_rate == 0 for one in rates), sum(one.pass_rate == 1 for one in rates)
     return never, always, tuple(rates[:_EXTREMES]), tuple(rates[::-1][:_EXTREMES])
 

@@ -95,13 +95,19 @@ class Timeline:
 
 
 @dataclass(slots=True)
-class PromptSums:
-    """Sums over the rollouts of one prompt, and the beginning of its text."""
+class Sums:
+    """Sums over the rollouts of a prompt, of a value of a field, or of a step."""
 
-    preview: str
+    name: str = ""
     rollouts: int = 0
     passed: int = 0
     total: float = 0.0
+
+    def add(self, score: float, passed: bool) -> None:
+        """Add one rollout."""
+        self.rollouts += 1
+        self.passed += passed
+        self.total += score
 
 
 @dataclass(slots=True)
@@ -142,11 +148,11 @@ class Tally:
     timeline: Timeline = field(default_factory=Timeline)
     errors: Counter[str] = field(default_factory=Counter[str])
     origins: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    by_field: dict[str, dict[str, list[float]]] = field(default_factory=dict[str, dict[str, list[float]]])
-    by_step: dict[int, list[float]] = field(default_factory=dict[int, list[float]])
+    by_field: dict[str, dict[str, Sums]] = field(default_factory=dict[str, dict[str, Sums]])
+    by_step: dict[int, Sums] = field(default_factory=dict[int, Sums])
     part_ranges: dict[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
     part_sums: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
-    prompts: dict[str, PromptSums] = field(default_factory=dict[str, PromptSums])
+    prompts: dict[str, Sums] = field(default_factory=dict[str, Sums])
     group_sizes: Counter[int] = field(default_factory=Counter[int])
     groups: int = 0
     no_signal: int = 0
@@ -211,7 +217,7 @@ class Tally:
         self.timeline.add_score(at, score)
         self._add_origin(record)
         self._add_fields(record, score, passed)
-        self._add_step(at, score)
+        self._add_step(at, score, passed)
         if record.prompt_hash:
             self._add_prompt(record.prompt_hash, record, at, score, passed)
         self._add_examples(record, at)
@@ -246,24 +252,18 @@ class Tally:
             if not isinstance(record.fields, dict) or name not in record.fields:
                 continue
             value = str(record.fields[name])[:_PREVIEW]
-            sums = values.setdefault(value if value in values or len(values) < _MOST_VALUES else _OTHER, [0, 0, 0.0])
-            sums[0] += 1
-            sums[1] += passed
-            sums[2] += score
+            value = value if value in values or len(values) < _MOST_VALUES else _OTHER
+            values.setdefault(value, Sums(value)).add(score, passed)
 
-    def _add_step(self, at: float, score: float) -> None:
+    def _add_step(self, at: float, score: float, passed: bool) -> None:
         place = bisect.bisect_left(self._step_times, at - 1)  # the service's times are whole seconds, rounded down
         if self.steps and place < len(self.steps):
-            sums = self.by_step.setdefault(self.steps[place][0], [0, 0.0])
-            sums[0] += 1
-            sums[1] += score
+            self.by_step.setdefault(self.steps[place][0], Sums()).add(score, passed)
 
     def _add_prompt(self, key: str, record: Record, at: float, score: float, passed: bool) -> None:
         if _keep(self.prompts, self._prompt_heap, key, MOST_PROMPTS):
-            sums = self.prompts.get(key) or self.prompts.setdefault(key, PromptSums((record.prompt or "")[:_PREVIEW]))
-            sums.rollouts += 1
-            sums.passed += passed
-            sums.total += score
+            name = (record.prompt or "")[:_PREVIEW] or key[:12]
+            (self.prompts.get(key) or self.prompts.setdefault(key, Sums(name))).add(score, passed)
         if _keep(self.ends, self._pair_heap, key, PAIRS):
             first, last = self.ends.get(key, ((math.inf, record), (-math.inf, record)))
             if at < first[0]:
