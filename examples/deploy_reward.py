@@ -4,7 +4,8 @@
     python examples/deploy_reward.py --data train.jsonl --destroy   # removes all that it created
 
 It needs AWS credentials and a region from any source that botocore supports. With `--local` it uses AWS services
-emulated on this machine: the reward, its package, the policies and the check are real, and nothing goes to AWS.
+emulated on this machine: the reward, its package, the policies and the check are real, and nothing goes to AWS. That
+needs the packages of `aws_here.py`: pip install 'moto[awslambda]' flask flask-cors
 """
 
 from __future__ import annotations
@@ -61,6 +62,9 @@ def main() -> int:
         return 1
     except BedrockRFTError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        print(f"error: {error}. Install it: pip install 'moto[awslambda]' flask flask-cors", file=sys.stderr)
         return 1
     return 0
 

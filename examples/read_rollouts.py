@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 
 import word_problems
@@ -54,7 +55,8 @@ def main() -> int:
             if chosen is None:
                 print(f"There are no rollouts in {found.location}.")
                 return 1
-            print(f"{title}: {chosen.score:.2f} {dict(chosen.parts)}\n{chosen.prompt}\n→ {chosen.answer}\n")
+            prompt = textwrap.fill(str(chosen.prompt), 80)
+            print(f"{title}: {chosen.score:.2f} {dict(chosen.parts)}\n{prompt}\n→ {chosen.answer}\n")
         report = found.report()
         report.to_html("rollouts.html")
         print(report)
