@@ -41,6 +41,8 @@ from bedrock_rft.types.jobs import Job
 
 JOB = "/fine_tuning/jobs/ftjob-1"
 EVENTS = f"{JOB}/events"
+# The client and the other parameters are tried in pairs: they do not depend on each other above the transport.
+pytestmark = pytest.mark.pairwise(identity=True)
 row = pytest.mark.row
 LONG = 10.0  # seconds: the interrupted waits would take a minute, and a busy machine is slow
 LONG_AGO = 1_700_000_000
@@ -416,6 +418,7 @@ def test_invalid_wait_options_are_refused_before_sending(sync_caller: Caller, na
 @row("I02")
 @pytest.mark.parametrize("operation", [wait, follow])
 def test_ctrl_c_does_not_cancel_the_job(caller: Caller, operation: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "bedrock_rft")
     set_statuses(caller.server, "running")
     caller.server.script("GET", JOB, [ctrl_c(answer, after=0.1)])
     began = time.monotonic()

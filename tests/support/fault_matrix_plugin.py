@@ -31,11 +31,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "row(*names, mode=None, quiet=False): the rows of the reliability matrix that a test tries"
     )
+    config.addinivalue_line(
+        "markers",
+        "pairwise(identity=False): try each value with the sync or the async client, and one identity or both",
+    )
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(_OutcomeCollector(config), "reliability-matrix")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items[:] = _select_pairs(items)
     chosen: str | None = config.getoption("--rows")
     if chosen is None:
         return
@@ -46,6 +51,42 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept = [item for item in items if names & set(_names(item))]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
+
+
+def _select_pairs(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Leave out combinations of clients and other parameters that are marked as independent of each other.
+
+    Each value is tried with the sync or the async client of both identities, in turn; with `identity=True`, of one
+    identity. Values with a row of their own are tried with both, because the matrix states both.
+    """
+    tests: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    left_out: set[pytest.Item] = set()
+    for group in tests.values():
+        mark = group[0].get_closest_marker("pairwise")
+        values = list(dict.fromkeys(_value(item) for item in group))
+        if mark is None or len(values) == 1:
+            continue
+        own_rows = len({tuple(_names(item)) for item in group}) > 1
+        one_identity = mark.kwargs.get("identity", False) and not own_rows
+        for item in group:
+            indices: dict[str, int] = getattr(item, "callspec").indices  # noqa: B009 - Item does not declare it
+            turn = values.index(_value(item))
+            if "caller" in indices:
+                identity, kind = divmod(indices["caller"], 2)
+                other = (identity + kind + turn) % 2 or (one_identity and len(values) > 3 and identity != turn // 2 % 2)
+            else:
+                other = one_identity and indices.get("sync_caller", turn % 2) != turn % 2
+            if other:
+                left_out.add(item)
+    return [item for item in items if item not in left_out]
+
+
+def _value(item: pytest.Item) -> tuple[tuple[str, int], ...]:
+    """Return the indices of the parameters of a test other than its client."""
+    indices: dict[str, int] = getattr(getattr(item, "callspec", None), "indices", {})
+    return tuple(pair for pair in indices.items() if pair[0] not in ("caller", "sync_caller"))
 
 
 @pytest.hookimpl(tryfirst=True)  # so that failures in fixtures count for the rows too
@@ -88,7 +129,9 @@ def _check_row(request: pytest.FixtureRequest) -> Iterator[None]:
 
     capfd: pytest.CaptureFixture[str] = request.getfixturevalue("capfd")
     recorder, root, began = _LogRecorder(), logging.getLogger(), time.monotonic()
-    level = root.level
+    level, others = root.level, [(handler, handler.level) for handler in root.handlers]
+    for handler, own_level in others:  # formatting each record again would take as long as many of the tests
+        handler.setLevel(max(own_level, level))
     root.addHandler(recorder)
     if not any(
         mark.kwargs.get("quiet") for mark in request.node.iter_markers("row")
@@ -99,6 +142,8 @@ def _check_row(request: pytest.FixtureRequest) -> Iterator[None]:
     finally:
         root.setLevel(level)
         root.removeHandler(recorder)
+        for handler, own_level in others:
+            handler.setLevel(own_level)
     shown = "\n".join((*recorder.lines, *capfd.readouterr()))
     for secret in (KEY, SECRET, TOKEN):
         assert secret not in shown

@@ -39,6 +39,8 @@ from bedrock_rft.errors import (
     PermissionDeniedError,
 )
 
+# Each value is tried with both identities, and with the sync and the async client in turn, which share their code.
+pytestmark = pytest.mark.pairwise()
 row = pytest.mark.row
 JOBS = "/fine_tuning/jobs"
 BODY = b'{"object":"list","data":[{"id":"m"}]}'

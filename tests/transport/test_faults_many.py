@@ -22,6 +22,7 @@ from botocore.credentials import Credentials
 from soak import _files, _memory
 from support.fault_client import ACCESS_KEY, KEY, SECRET, TOKEN, WAYS, Caller, check_error, create, ctrl_c
 from support.fault_server import Faults, always, carried_out, slow, stall, status
+from support.scripts import run_python
 
 from bedrock_rft import AsyncClient, Client
 from bedrock_rft._transport import http_client
@@ -178,11 +179,10 @@ def environment(caller: Caller) -> dict[str, str]:
 
 @row("T02")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
-def test_forked_processes_share_no_connection(sync_caller: Caller) -> None:
-    done = subprocess.run(  # noqa: S603 - runs a fixed script
-        [sys.executable, "-c", FORKED], env=environment(sync_caller),
-        capture_output=True, text=True, timeout=50, check=False,
-    )  # fmt: skip
+def test_forked_processes_share_no_connection(sync_caller: Caller, tmp_path: Path) -> None:
+    script = tmp_path / "forked.py"
+    script.write_text(FORKED, encoding="utf-8")
+    done = run_python(script, environment=environment(sync_caller), timeout=50)
     assert (done.stdout, done.stderr) == ("[0, 0]\n", "")
     users: dict[int, set[str]] = {}
     for request in sync_caller.server.requests:

@@ -27,6 +27,8 @@ from bedrock_rft.errors import (
 
 JOBS = "/fine_tuning/jobs"
 JOB = f"{JOBS}/ftjob-1"
+# The client and the other parameters are tried in pairs: they do not depend on each other above the transport.
+pytestmark = pytest.mark.pairwise(identity=True)
 row = pytest.mark.row
 LONG_TERM = "ABSKZmFrZS1sb25nLXRlcm0ta2V5"
 

@@ -52,6 +52,8 @@ from bedrock_rft.errors import (
 )
 
 JOBS = "/fine_tuning/jobs"
+# Each value is tried with both identities, and with the sync and the async client in turn, which share their code.
+pytestmark = pytest.mark.pairwise()
 row = pytest.mark.row
 SAID = {"error": {"code": "some_code", "message": "The service's own words.", "param": "model", "type": None}}
 
