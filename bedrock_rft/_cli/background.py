@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -25,9 +26,8 @@ def open_private(path: Path) -> IO[bytes]:
 
 def start(module: str, arguments: Sequence[str], *, log: Path | None = None) -> subprocess.Popen[bytes]:
     """Start a module of this package, which outlives this process; with a log, its standard output is a pipe."""
-    errors: IO[bytes] | int = subprocess.DEVNULL if log is None else open_private(log)
-    try:
-        process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603 - this Python, with a module of this package
+    with contextlib.nullcontext(subprocess.DEVNULL) if log is None else open_private(log) as errors:
+        return subprocess.Popen(  # noqa: S603 - this Python, with a module of this package
             [sys.executable, "-c", _RUN, module, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL if log is None else subprocess.PIPE,
@@ -35,7 +35,3 @@ def start(module: str, arguments: Sequence[str], *, log: Path | None = None) -> 
             start_new_session=_POSIX,
             creationflags=0 if _POSIX else _DETACHED,
         )
-        return process
-    finally:
-        if not isinstance(errors, int):
-            errors.close()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
 
 from bedrock_rft._core.text import ShortRepr
 from bedrock_rft.access._deployment.account import Account
 from bedrock_rft.access._deployment.names import MANAGED, OWNER, ROLE_PATH
-from bedrock_rft.errors import NotFoundError
 
 
 @dataclass(frozen=True)
@@ -28,23 +26,16 @@ def list_deployed(account: Account, used: Collection[str]) -> list[DeployedFunct
     # Only tags of these, and of roles with the path of deployments, are read: an account may have thousands of others.
     names = {arn.split(":")[6] for arn in used if arn.count(":") >= 6}  # noqa: PLR2004 - the parts of an ARN
     found: list[DeployedFunction] = []
-    marker: dict[str, str] = {}
-    while True:
-        page = account.call("lambda", "ListFunctions", **marker)
-        for each in cast("list[Mapping[str, Any]]", page.get("Functions", [])):
-            if ROLE_PATH not in str(each.get("Role", "")) and each.get("FunctionName") not in names:
-                continue
-            arn = str(each["FunctionArn"])
-            try:
-                tags = account.call("lambda", "ListTags", Resource=arn).get("Tags", {})
-            except NotFoundError:  # deleted meanwhile
-                continue
-            if tags.get(MANAGED) == "reward":
-                name = str(tags.get(OWNER) or each.get("FunctionName"))
-                found.append(DeployedFunction(arn, name, each.get("CodeSize"), _seconds(each.get("LastModified"))))
-        if not page.get("NextMarker"):
-            return found
-        marker = {"Marker": str(page["NextMarker"])}
+    for each in account.list_all("lambda", "ListFunctions", "Functions"):
+        if ROLE_PATH not in str(each.get("Role", "")) and each.get("FunctionName") not in names:
+            continue
+        arn = str(each["FunctionArn"])
+        response = account.get_or_none("lambda", "ListTags", Resource=arn) or {}  # it may have been deleted meanwhile
+        tags = response.get("Tags", {})
+        if tags.get(MANAGED) == "reward":
+            name = str(tags.get(OWNER) or each.get("FunctionName"))
+            found.append(DeployedFunction(arn, name, each.get("CodeSize"), _seconds(each.get("LastModified"))))
+    return found
 
 
 def _seconds(text: object) -> float | None:
