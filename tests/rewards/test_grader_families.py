@@ -115,6 +115,11 @@ NUMBERS: list[tuple[str, str | None]] = [
     ("", None),
     ("twelve", None),
     ("#### 42m^2", "42"),
+    ("#### $25,000/year", "25000"),
+    ("#### 72 Mb/hour", "72"),
+    ("#### 156kgs", "156"),
+    ("44 + 7 = 3N + 21 => 3N = 30 => N = 10", "10"),
+    ("#### a - 1", None),
     ("#### 42 m^2", "42"),
     ("#### 5 m2", "5"),
     ("#### 5 cm\xb2", "5"),
@@ -568,6 +573,18 @@ TEXTS: list[tuple[str, Any, float]] = [
     ("Answer: Oslo", "Oslo", 1),
     ("**Answer:** Oslo", "Oslo", 1),
     ("The result is 12", "12", 1),
+    ("'Paris'", "Paris", 1),
+    ('"Paris"', "Paris", 1),
+    ("\u201cParis\u201d", "Paris", 1),
+    ("Paris", "'Paris'", 1),
+    ("'Paris'", '"Paris"', 1),
+    ("'a b'", "'a  b'", 0),
+    ("' a'", "'a'", 0),
+    ("['a', 'b ']", "['a', 'b']", 0),
+    ("['a',  'b']", "['a', 'b']", 1),
+    ("'$7$'", "'$$7$$'", 0),
+    ("'a' and 'b'", "a' and 'b", 0),
+    ("It's  Ann's", "It's Ann's", 1),
 ]
 
 
@@ -949,3 +966,33 @@ def test_classes_of_the_answer_may_define_equality() -> None:
 
 def test_installed_packages_are_available() -> None:
     assert grade(PassesTests(), "import numpy as np\ndef total(x): return np.sum(x)", "assert total([1, 2]) == 3") == 1
+
+
+JSON_ANSWERS: list[tuple[Reward, str, Any, float]] = [
+    (Numeric(), '{"reasoning": "3 * 6 = 18", "answer": "18"}', "18", 1),
+    (Numeric(), '```json\n{"reasoning": "3 * 6 = 18", "answer": 18}\n```', 18, 1),
+    (Numeric(), '{"reasoning": "12 has multiples of both signs", "answer": "infinitely many"}', 12, 0),
+    (Numeric(), '{"answer": "18"}\n```\n\nEach of the 3 bags holds 3/4 of a cup.', 18, 1),
+    (Numeric(), '{"reasoning": "\\\\boxed{46}, so p is negative", "answer": "-46"}', -46, 1),
+    (Numeric(), '{"reasoning": "k is \\\\boxed{12} or 13", "answer": "12 or 13"}', 12, 0),
+    (Numeric(), '{"answer": "17"}\nNo, it is \\boxed{18}.', 18, 1),
+    (Numeric(), '{"answer": "\\"$1,800\\""}', 1800, 1),
+    (Numeric(), 'So it is 18 pounds.\n\nAnswer: \\"answer\\": \\"18\\""\n}', 18, 1),
+    (Numeric(), 'So it is 18.\n\nAnswer: \\"18\\"\n```', 18, 1),
+    (Numeric(), "<answer>18</answer>", 18, 1),
+    (Exact(), '{"reasoning": "It is in France", "answer": "Paris"}', "Paris", 1),
+    (Exact(), '{"answer": "Paris"}', "Rome", 0),
+    (Exact(), '{"answer": "(1, 2)"}', "(1,2)", 1),
+    (Exact(), '{"answer": "Paris", "n": 3}', '{"answer": "Paris", "n": 2}', 0),
+    (Exact(), '{"answer": "Paris", "n": 2}', '{"answer": "Paris", "n": 2}', 1),
+    (Exact(), '{"answer": ""}', "", 0),
+    (Exact(), '{"answer": "\\"a  b\\""}', "'a  b'", 1),
+    (Exact(), '{"answer": "\\"a b\\""}', "'a  b'", 0),
+    (MathEqual(), '{"reasoning": "8 = 4 * 2", "answer": "2\\\\sqrt{2}"}', "\\sqrt{8}", 1),
+    (MathEqual(), '{"reasoning": "8 = 4 * 2", "answer": "$\\\\boxed{2\\\\sqrt{2}}$"}', "\\sqrt{8}", 1),
+]
+
+
+@pytest.mark.parametrize(("grader", "answer", "reference", "value"), JSON_ANSWERS)
+def test_json_answer_fields(grader: Reward, answer: str, reference: Any, value: float) -> None:
+    assert grade(grader, answer, reference) == value

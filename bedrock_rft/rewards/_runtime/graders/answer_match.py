@@ -25,6 +25,7 @@ _ANSWER_PHRASE = re.compile(
 _JSON_FIELD = re.compile(
     r'"(?:(?:final|correct|right)[_ ]?)?(?:answer|choice|option|letter)"\s*:\s*"([^"\n]{1,400})"', re.IGNORECASE
 )
+_QUOTED = re.compile(r"(?<!\w)(?:'[^']{0,2000}'|\"[^\"]{0,2000}\"|\u201c[^\u201c\u201d]{0,2000}\u201d)(?!\w)")
 _SCALE_WORD = re.compile(r"(?<=\d)[\s-]?(?:hundred|thousand|million|billion|trillion)\b", re.IGNORECASE)
 
 
@@ -33,13 +34,14 @@ class Exact(Leaf):
     r"""Score 1 if the final answer is the reference as text.
 
     The final answer is the text after the last `####`, otherwise the content of the last `\boxed{…}`, otherwise the
-    text after "The answer is", otherwise everything after the thoughts; inside `<answer>…</answer>` if there is one. A
-    reference that is a list has all accepted answers.
+    text after "The answer is", otherwise everything after the thoughts; inside `<answer>…</answer>` or a JSON field
+    such as `"answer": "…"` if there is one. A reference that is a list has all accepted answers.
 
     Both texts are normalized as in `is_equiv` of the MATH dataset: `\text{}`, bold, `\left` and `\right`, `\dfrac`,
     spaces, degrees, percent and dollar signs, units in `\text{}`, a short `x =`; also 12.0 and 12, `\frac12` and 1/2,
     and thousands separators. Otherwise, texts are compared in Unicode's NFKC form, without spaces and full stops
-    at their ends. Values are not computed: use `MathEqual` for that.
+    at their ends, and without quotes around the whole text; inside quotes, spaces count. Values are not computed: use
+    `MathEqual` for that.
 
     Attributes:
         ignore_case: treat `Paris` and `paris` as equal.
@@ -58,22 +60,29 @@ class Exact(Leaf):
         return any(self._equal(answer, one) for answer in self._candidates(rollout.answer) for one in references)
 
     def _candidates(self, text: str) -> list[str]:
-        """Return the texts that may be the final answer: one, or two if an answer phrase introduces it."""
+        """Return the texts that may be the final answer: the delimited one, everything, and the one after a phrase."""
         if self.whole:
             return [strip_thoughts(text)]
         final = find_final_answer(text)
         phrases = list(_ANSWER_PHRASE.finditer(final[-2000:]))
-        return [str(final), *(match.group(1) for match in phrases[-1:])]
+        return [str(final), strip_thoughts(text), *(match.group(1) for match in phrases[-1:])]
 
     def _equal(self, answer: str, reference: str) -> bool:
-        reference = reference if self.whole else str(find_final_answer(reference))
-        plain = self._fold(answer)
-        if not plain:
+        if not self.whole and not reference.lstrip().startswith("{"):
+            reference = str(find_final_answer(reference))
+        plain, wanted = self._fold(answer), self._fold(reference)
+        if not plain or self.whole:
+            return bool(plain) and plain == wanted
+        texts = [text.strip().casefold() if self.ignore_case else text.strip() for text in (answer, reference)]
+        quoted = [_QUOTED.findall(text) for text in texts]
+        if [texts[0]] == quoted[0] and [texts[1]] == quoted[1]:
+            return texts[0][1:-1] == texts[1][1:-1]
+        if [texts[0]] == quoted[0] or [texts[1]] == quoted[1]:
+            return _unquote(texts[0]).strip(" .") == _unquote(texts[1]).strip(" .")
+        if len(quoted[0]) == len(quoted[1]) and quoted[0] != quoted[1]:  # spaces count inside quotes
             return False
-        if plain == self._fold(reference):
+        if plain == wanted:
             return True
-        if self.whole:
-            return False
         canonical = self._fold(canonical_text(answer))
         return bool(canonical) and canonical == self._fold(canonical_text(reference))
 
@@ -177,13 +186,14 @@ class Choice(Leaf):
         return {}
 
     def _parse(self, answer: str, texts: Mapping[str, str]) -> str | None:
-        final = find_final_answer(answer[-_MAX_CHARACTERS:])
-        fields = _JSON_FIELD.findall(final) if final.rstrip("` \n").endswith("}") else []
-        letters = {self._parse_text(text, texts, marked=final.marked or bool(fields)) for text in fields or [final]}
+        text = strip_thoughts(answer[-_MAX_CHARACTERS:])
+        fields = _JSON_FIELD.findall(text) if text.rstrip("` \n").endswith("}") else []
+        final = find_final_answer(text)
+        letters = {self._parse_text(one, texts, marked=final.marked) for one in fields or [final]}
         others = re.search(rf"[^\W{self.letters.upper()}]", re.sub(r"\\[a-z]+|\b(?:and|or)\b", "", final))
         if letters == {None} and others and final.marked and "<answer>" not in answer.lower():
             # A value in a box, as in "\boxed{17}. The answer is B", is not the choice.
-            letters = {self._parse_text(strip_thoughts(answer[-_MAX_CHARACTERS:]), texts, marked=True)}
+            letters = {self._parse_text(text, texts, marked=True)}
         return letters.pop() if len(letters) == 1 else None
 
     def _parse_text(self, text: str, texts: Mapping[str, str], *, marked: bool) -> str | None:
@@ -228,6 +238,11 @@ class Matches(Leaf):
         if len(answer) < len(rollout.answer):
             answer = answer.lstrip()
         return (self._compiled.fullmatch if self.whole else self._compiled.search)(answer) is not None
+
+
+def _unquote(text: str) -> str:
+    """Return a text without the quotes around the whole of it."""
+    return text[1:-1] if _QUOTED.fullmatch(text) else text
 
 
 def _fold_option(value: Any) -> str:

@@ -10,6 +10,11 @@ _THOUGHTS_END = re.compile(r"</(?:think|thinking|reasoning)>", re.IGNORECASE)
 _THOUGHTS_START = re.compile(r"<(?:think|thinking|reasoning)>", re.IGNORECASE)
 _BOX = re.compile(r"\\(?:boxed|fbox)\s{0,4}\{")
 _MINUS_BEFORE_BOX = re.compile(r"(?:^|[^\w)\]}\s])\s{0,4}[-\u2212\u2013]\s{0,4}[$({]{0,3}$")
+_JSON_ANSWER = re.compile(
+    r'"(?:(?:final|correct|right)[_ ]?)?answer\\?"\s{0,9}:\s{0,9}'
+    r'(?:\\"([^"\\]{0,400})\\"|"((?:[^"\\]|\\.){0,4000})"|(-?\d[\d.,]{0,400}(?<=\d)))',
+    re.IGNORECASE,
+)
 _ANSWER_TAG = re.compile(r"<answer>", re.IGNORECASE)
 _HEADING = re.compile(
     r"(?:\*\*|__)?\s?(?:\d{1,3}[.):]\s|(?:step|part|case|method|approach|solution|explanation|calculation|computation|"
@@ -96,6 +101,9 @@ def find_final_answer(text: str) -> FinalAnswer:
         inside, closed, _ = text[tag.end() :].partition("</answer>")
         tagged = bool(closed)
         text = inside.strip() if tagged else text
+    field = _last_match(_JSON_ANSWER, text)
+    if field is not None and not _BOX.search(text, field.end()) and "####" not in text[field.end() :]:
+        text, tagged = re.sub(r'\\(["\\/])', r"\1", field.group(field.lastindex or 0)).strip(), True
     found = after_marker(text)
     if found is None or (found.startswith("\\boxed") and _find_box(found)):
         box = _find_box(text if found is None else found)
@@ -112,7 +120,8 @@ def final_answer(text: str) -> str:
     r"""Return the final answer of a text.
 
     It is the text after the last `####`, otherwise the content of the last `\boxed{…}` with a minus sign before it,
-    otherwise everything. If there is `<answer>…</answer>`, the search is limited to the last one. The thoughts of a
+    otherwise everything. If there is `<answer>…</answer>`, the search is limited to the last one; if there is a JSON
+    field such as `"answer": "…"` with no marker and no box after it, to the value of the last one. The thoughts of a
     reasoning model, up to the last `</think>`, are never part of it.
     """
     return str(find_final_answer(text))

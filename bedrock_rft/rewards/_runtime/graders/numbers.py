@@ -32,6 +32,7 @@ _DROPPED = re.compile(
     r"\\(?:left|right|displaystyle|textstyle|big|Big|bigg|Bigg|bf|rm|!|\(|\)|\[|\])(?![A-Za-z])|\*\*|__|`|\u200b|\\\\$"
 )
 _SPACING = re.compile(r"\\(?:[,;: ]|quad|qquad|enspace|thinspace)(?![A-Za-z])|~")
+_PER_UNIT = re.compile(r"(\d)\s?/\s?(?=[A-Za-z]{3})")
 _DEGREES = re.compile(
     r"(?:\^\s?\{?\s?\\circ\s?\}?|\\degree(?![A-Za-z])|\u00b0)(?:\s?(?:\u27e6[CF]\u27e7|[CF](?![A-Za-z])))?"
     r"|[\u2103\u2109]"
@@ -45,7 +46,7 @@ _POWER = r"(?:\s?(?:[eE]|(?:\*|x|\\times|\\cdot)\s?10\s?\^\s?)\s?(?P<power>\{?\s
 _SHORT_UNITS = (
     "m|s|g|h|l|L|J|N|W|V|A|K|C|F|T|Pa|Hz|kg|km|cm|mm|nm|um|mg|ml|mL|dl|cl|ft|in|yd|mi|lb|oz|hr|ms|kW|kJ|kB|KB|MB|GB|TB|"
     "eV|dB|th|st|nd|rd|pm|am|kN|kV|mA|mV|mW|MW|GW|ha|rad|sec|min|mph|kph|mol|day|USD|EUR|GBP|lbs|yds|hrs|gal|ohm|kWh|kPa|"
-    "cal|deg|gm|kmh|bps|GHz|MHz|kHz|bit|sq|cu|qt|fl|yr|wk|Wh|Ah|MJ|GJ|mM|nM|Sv|Bq|lx|Wb|dm|[\u00b5\u03bc][msglLAFWV]|"
+    "cal|deg|gm|gms|cms|kgs|kmh|Mb|Gb|Kb|bps|GHz|MHz|kHz|bit|sq|cu|qt|fl|yr|wk|Wh|Ah|MJ|GJ|mM|nM|Sv|Bq|lx|Wb|dm|[\u00b5\u03bc][msglLAFWV]|"
     "[kMGm\u00b5\u03bc]?\u03a9|\u00c5"
 )
 _FUNCTIONS = (
@@ -58,7 +59,7 @@ _UNIT = rf"(?:(?:{_SHORT_UNITS})(?![A-Za-z])|(?!(?:{_FUNCTIONS})(?![A-Za-z]))[A-
 _WORD = rf"(?:of|in|per|a|an|each|the|by|at|for|on|is|are|no|{_UNIT}|(?:and|to) (?!\d|a half)[A-Za-z]{{2,}})"
 _ATTACHED = (
     r"(?=[ (\u27e6\u00b5\u03bc\u03a9\u00c5]|[mgLWVkM]\u03a9|[mgLWV](?![A-Za-z])|(?!\w{3}(?!\w))[A-Za-z]{2}|"
-    r"(?:min|sec|mol|mph|USD|EUR|day|kWh)(?!\w))"
+    r"(?:min|sec|mol|mph|USD|EUR|day|kWh|kgs|lbs|hrs|cms|gms)(?!\w))"
 )
 _UNITS = (
     rf"(?:{_ATTACHED}\s?\(?\s?(?:\u27e6[^\u27e6\u27e7]{{0,100}}\u27e7{_EXPONENT}|{_UNIT})\)?"
@@ -74,7 +75,7 @@ _NUMBER = re.compile(
     rf"\s?(?:%|\\%|percent\b|{_CURRENCY})?\s?\u00b0?{_UNITS}\s?(?:\$|[.,;:?*\"'\u201d)]\s?){{0,6}}"
 )
 _PREFIX = re.compile(
-    rf"\s?(?:(?!(?:{_FUNCTIONS})\b)(?:[A-Za-z]{{2,40}}|a|A|I)['\u2019]?s?[,:]?\s{{1,3}}|[\u2248~:\s]){{0,40}}"
+    rf"\s?(?:(?!(?:{_FUNCTIONS})\b)(?:[A-Za-z]{{2,40}}|(?:a|A|I)(?!\s[-+]))['\u2019]?s?[,:]?\s{{1,3}}|[\u2248~:\s]){{0,40}}"
 )
 _REMARK = re.compile(
     r"\s(?:\((?!\s?mod\b)[^()]{0,200}[A-Za-z]{2,}[^()]{0,200}(?:\)|$)).{0,200}$|[,;.]\s+[^\d=]{2,300}$"
@@ -99,7 +100,7 @@ def answer_number(text: str) -> Fraction | None:
     """
     answer = find_final_answer(text[-_WINDOW * 10 :])
     if answer.marked and len(answer) <= _MAX_SPAN:
-        number = parse_number(answer)
+        number = parse_number(answer.strip("\"' "))
         if number is not None or len(re.findall(r"(?<!\\)\b[A-Za-z]{2,}", answer)) < 4:  # noqa: PLR2004 - a sentence
             return number
     return _last_in_sentence(answer)
@@ -140,7 +141,7 @@ def parse_number(text: str) -> Fraction | None:
 
 def _normalize(text: str) -> str:
     r"""Replace LaTeX and Unicode forms by plain ones. Text in `\text{…}` is put between U+27E6 and U+27E7."""
-    text = _CALCULATION.sub("", text)
+    text = _CALCULATION.sub("", text).replace('\\"', '"')
     text = _SUPERSCRIPTS.sub(lambda found: f"^{{{found.group().translate(_SUPERSCRIPT_VALUES)}}}", text)
     text = text.translate(_TRANSLATION)
     if "\\" in text or "{" in text:
@@ -150,6 +151,7 @@ def _normalize(text: str) -> str:
         text = text.replace("\\%", "%").replace("\\$", "$")
         text = re.sub(r"\\(?:cdot|times)(?![A-Za-z])", "*", text)
         text = re.sub(r"\\(?:Omega|ohm)(?![A-Za-z])", "\u03a9", text)
+    text = _PER_UNIT.sub(r"\1 per ", text).replace("=>", "=")
     text = _DEGREES.sub("\u00b0", text)
     return _SPACING.sub(" ", _DROPPED.sub("", text))
 
