@@ -594,6 +594,10 @@ def test_texts(answer: str, reference: Any, value: float) -> None:
 
 
 FORMULAS = [
+    ("\\boxed{98\\text{ J}}", "98 joules", 1),
+    ("\\boxed{365}", "365 square miles per county", 1),
+    ("\\boxed{x}", "98 joules", 0),
+    ("It costs $5 and not $6, so $x = 7$", "7", 1),
     ("\\boxed{\\frac{\\sqrt{3}}{3}}", "1/\\sqrt{3}", 1),
     ("\\boxed{\\frac12}", "0.5", 1),
     ("\\boxed{2\\sqrt{2}}", "\\sqrt{8}", 1),
@@ -913,6 +917,9 @@ def test_a_function_under_test_may_have_the_name_of_a_builtin() -> None:
     code = "def sum(values):\n    return 7\n"
     assert grade(PassesTests(), code, "assert sum([1, 2]) == 7") == 1
     assert grade(PassesTests(), code, TESTS["HumanEval"].replace("1, 2) == 3", "[1]) == 7"), entry_point="sum") == 1
+    check = "def check(candidate):\n    assert candidate([1]) == 7\ndef test_check():\n    check(sum)\ntest_check()\n"
+    assert grade(PassesTests(), code, check) == 1
+    assert grade(PassesTests(), "def sum(values):\n    return 8\n", check) == 0
     helper = "def abs(x): return x\ndef add(a, b): return abs(a) + abs(b)\n"
     assert grade(PassesTests(), helper, "assert add(-1, 2) == 1") == 1, "the code itself uses its own function"
 

@@ -25,7 +25,9 @@ _MAX_DEPTH = 12
 _MAX_EXPONENT = 6
 _REQUIREMENTS = ("math-verify", "latex2sympy2_extended", "antlr4-python3-runtime", "sympy", "mpmath")
 _ANSWER_PHRASE = re.compile(r"answer\s?(?:is|:)?\s?(?:\*\*)?\s?:?\s?([^\n]{1,400})", re.IGNORECASE)
-_DELIMITED = re.compile(r"\$\$(.{1,900}?)\$\$|\$([^$\n]{1,900})\$|\\\((.{1,900}?)\\\)|\\\[(.{1,900}?)\\\]", re.DOTALL)
+_DELIMITED = re.compile(
+    r"\$\$(.{1,900}?)\$\$|\$(?!\s)([^$\n]{1,900})(?<![\s,])\$(?!\d)|\\\((.{1,900}?)\\\)|\\\[(.{1,900}?)\\\]", re.DOTALL
+)
 _LARGE_VALUE = re.compile(
     r"\^\s?\{?\s?[-+]?\d{5,}|\d{5,}\s?!|!\s?!|\^\s?[{(]{0,2}\s?[-+]?\d{1,9}\s?[})]?\s?\^|\d\s?\^\s?\{?\s?\d{4,}|\d!\s?\^|\^\s?\{[^{}]*!"
 )
@@ -81,11 +83,16 @@ class MathEqual(Leaf):
         if isinstance(reference, bool) or not isinstance(reference, (str, int, float)):
             raise ValueError(f"the reference must be text or a number, not {type(reference).__name__}")  # noqa: TRY004 - as for text
         wanted_text = _final_expression(str(reference))
-        wanted = _parse_reference(wanted_text, self.seconds)
         answer = _final_expression(rollout.answer)
+        numbers = parse_number(answer), parse_number(wanted_text)
+        try:
+            wanted = _parse_reference(wanted_text, self.seconds)
+        except ValueError:
+            if numbers[1] is None:
+                raise
+            wanted = _parse_reference(str(numbers[1]), self.seconds)  # a number with a unit in words
         if not answer:
             return False
-        numbers = parse_number(answer), parse_number(wanted_text)
         if numbers[0] is not None and numbers[1] is not None:
             difference = abs(numbers[0] - numbers[1])
             return difference <= abs(numbers[1]) / 10**9 and (difference == 0 or numbers[1].denominator != 1)

@@ -197,7 +197,11 @@ class _Runner:
         names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
         used = {name.id for name in names if isinstance(name.ctx, ast.Load)} & self._defined
         stored = {name.id for name in names if isinstance(name.ctx, ast.Store)}
-        replaced = {name for name in used if hasattr(builtins, name)} - stored - {self._task["entry_point"]}
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "check"]
+        candidates = {arg.id for node in calls for arg in node.args if isinstance(arg, ast.Name)}
+        replaced = (
+            {name for name in used if hasattr(builtins, name)} - stored - {self._task["entry_point"], *candidates}
+        )
         tests_other = used - replaced or any(getattr(node, "name", "") == "check" for node in tree.body)
         return replaced if tests_other else set()
 
