@@ -594,6 +594,15 @@ def test_texts(answer: str, reference: Any, value: float) -> None:
 
 
 FORMULAS = [
+    ("\\boxed{6\u221a2}", "6", 0),
+    ("\\boxed{6\u221a2}", "6\\sqrt{2}", 1),
+    ("\\boxed{\u221a54}", "3\\sqrt{6}", 1),
+    ("\\boxed{25\u221a2/2}", "25", 0),
+    ("6 * sqrt(2)", "6", 0),
+    ("6 * sqrt(2)", "\\sqrt{72}", 1),
+    ("2 + sqrt(3), 2 - sqrt(3)", "2", 0),
+    ("4*sqrt(2*(1+m^2)*a)", "4", 0),
+    ("= \\frac{9 + 9c}{2c}", "9", 0),
     ("\\boxed{98\\text{ J}}", "98 joules", 1),
     ("\\boxed{365}", "365 square miles per county", 1),
     ("\\boxed{x}", "98 joules", 0),

@@ -22,11 +22,15 @@ _SPACING = re.compile(r"\\(?:[,;: ]|quad|qquad|\\)(?![A-Za-z])|~|\u00a0|\u202f|\
 _SYNONYMS = (
     *((f"\\{name}", "\\frac") for name in ("dfrac", "tfrac", "cfrac")),
     *((f"\\{name}", f"\\{name[:2]}") for name in ("neq", "leq", "geq")),
-    *zip("\u2212\u03c0\u221e\u221a", ("-", "\\pi", "\\infty", "\\sqrt "), strict=True),
+    *zip("\u2212\u03c0\u221e", ("-", "\\pi", "\\infty"), strict=True),
     ("{,}", ","),
 )
 _SHORT_FRACTION = re.compile(r"\\frac\s?(?:\{([^{}]{1,40})\}|(\w))\s?(?:\{([^{}]{1,40})\}|(\w))")
 _SLASH = re.compile(r"(-?)(\d{1,20})/(\d{1,20})")
+_ROOT_SIGN = re.compile(
+    r"(?:\u221a\s?(?:(\d{1,20}(?:\.\d{1,20})?|[A-Za-z\u03c0])|(?=\())|(?<![A-Za-z\\])sqrt\s?(?=\())"
+    r"(?:\(([^()]{1,100}(?:\([^()]{1,100}\)[^()]{0,100}){0,4})\))?"
+)
 _ROOT = re.compile(r"\\sqrt\s?(\w)")
 _LEFT_SIDE = re.compile(r"[A-Za-z](?:_?\d|\([A-Za-z]\))?\s?=\s?(?=[^=<>]{1,200}$)")
 _GROUPED = re.compile(r"-?\d{1,3}(?:,\d{3}){1,40}(?:\.\d{1,40})?")
@@ -40,10 +44,23 @@ def normalize_spaces(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).split()).strip(" .")
 
 
+def roots_to_latex(text: str) -> str:
+    """Write square roots such as "\u221a2" and "sqrt(x + 1)" in LaTeX."""
+    return _ROOT_SIGN.sub(_latex_root, text)
+
+
+def _latex_root(found: re.Match[str]) -> str:
+    radicand, group = found.groups()
+    if radicand is None:
+        return found.group() if group is None else f"\\sqrt{{{group}}}"
+    return f"\\sqrt{{{radicand}}}" + ("" if group is None else f"({group})")
+
+
 def canonical_text(text: str) -> str:
     """Return a form of the text that is equal for answers that differ in notation only. Nothing is computed."""
     if len(text) > _MAX_CHARACTERS:
         return text
+    text = roots_to_latex(text)
     for written, plain in _SYNONYMS:
         text = text.replace(written, plain)
     text = _REMOVED.sub("", text)

@@ -15,7 +15,7 @@ from typing import Any
 
 from bedrock_rft.rewards._runtime.deadline import run_until
 from bedrock_rft.rewards._runtime.graders.extraction import find_final_answer
-from bedrock_rft.rewards._runtime.graders.latex import canonical_text
+from bedrock_rft.rewards._runtime.graders.latex import canonical_text, roots_to_latex
 from bedrock_rft.rewards._runtime.graders.numbers import parse_number
 from bedrock_rft.rewards._runtime.reward import Leaf
 from bedrock_rft.rewards._runtime.rollout import Rollout, finite_float
@@ -147,6 +147,7 @@ def _parse(expression: str, seconds: float) -> list[Any]:
     if not expression or _LARGE_VALUE.search(expression) or not _is_balanced(expression):
         return []
     expression = re.sub(r"(?<=[\w)])\s?\*\*\s?(?=[\w({-])", "^", expression)
+    expression = roots_to_latex(expression).lstrip("= ")
     parse: Any = _import_math_verify().parse
     for text in (f"\\boxed{{{expression}}}", *(() if "\\" in expression else (expression,))):
         forms: list[Any] = _try(partial(parse, text, parsing_timeout=None), seconds) or []
