@@ -450,6 +450,7 @@ CHOICES = [
     ("\\begin{align*} x &= \\boxed{\\frac{5}{6}} \\end{align*}\nThe answer is (C).", "C", 1),
     ("The answer is C, which is $\\boxed{17}$.", "C", 1),
     ("The work is $\\boxed{98\\text{ D}}$. The answer is (C).", "C", 1),
+    ("So the length is $\\boxed{\\pi}$.\nThe answer is (C)", "C", 1),
     ("#### 17\nThe answer is C.", "C", 1),
     ("The answer is C. \\boxed{A, B}", "C", 0),
     ("<answer>17</answer> The answer is C.", "C", 0),
@@ -520,6 +521,13 @@ QUOTED = [
 @pytest.mark.parametrize(("answer", "reference", "value"), QUOTED)
 def test_quoted_options(answer: str, reference: str, value: float) -> None:
     assert grade(Choice("ABCD"), answer, reference, options=OPTIONS) == value
+
+
+def test_a_letter_is_a_choice_even_if_an_option_has_it_as_its_text() -> None:
+    options = ["C", "D", "A", "B"]
+    assert grade(Choice("ABCD"), "The answer is C.", "C", options=options) == 1
+    assert grade(Choice("ABCD"), "C", "C", options=options) == 1
+    assert grade(Choice("ABCD"), "A", "C", options=options) == 0
 
 
 TEXTS: list[tuple[str, Any, float]] = [

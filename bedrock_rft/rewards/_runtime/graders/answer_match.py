@@ -190,13 +190,17 @@ class Choice(Leaf):
         fields = _JSON_FIELD.findall(text) if text.rstrip("` \n").endswith("}") else []
         final = find_final_answer(text)
         letters = {self._parse_text(one, texts, marked=final.marked) for one in fields or [final]}
-        others = re.search(rf"[^\W{self.letters.upper()}]", re.sub(r"\\[a-z]+|\b(?:and|or)\b", "", final))
-        if letters == {None} and others and final.marked and "<answer>" not in answer.lower():
+        rest = re.sub(r"\\[a-z]+|\b(?:and|or)\b|[\W_]", "", final)
+        is_value = bool(set(rest) - set(self.letters.upper())) or not rest
+        if letters == {None} and is_value and final.marked and "<answer>" not in answer.lower():
             # A value in a box, as in "\boxed{17}. The answer is B", is not the choice.
             letters = {self._parse_text(text, texts, marked=True)}
         return letters.pop() if len(letters) == 1 else None
 
     def _parse_text(self, text: str, texts: Mapping[str, str], *, marked: bool) -> str | None:
+        letter = text.strip().upper()
+        if len(letter) == 1 and letter in self.letters.upper():  # also if an option has such a text
+            return letter
         return texts.get(_fold_option(str(text))) or parse_choice(
             text, self.letters.upper(), options=texts, marked=marked
         )
