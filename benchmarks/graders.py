@@ -22,7 +22,7 @@ import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from bedrock_rft.rewards import Choice, Exact, Numeric, Rollout
 
@@ -38,14 +38,15 @@ def files(path: Path) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         if file.suffix == ".zip":
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 data = archive.read(archive.namelist()[0])
-        records = json.loads(data) if data else None
+        records: list[Any] | dict[str, Any] | None = json.loads(data) if data else None
         if isinstance(records, list):
-            yield file.name, [one for one in cast("list[Any]", records) if isinstance(one, dict)]
+            yield file.name, [one for one in records if isinstance(one, dict)]
 
 
 def verdicts(record: dict[str, Any]) -> tuple[str, str, bool, bool] | None:
     """Return the grader, the answer, and whether the grader and the other extractor accept it; None if neither can."""
-    reference, outputs = str(record.get("answer", "")).removeprefix("# "), record.get("output")
+    reference = str(record.get("answer", "")).removeprefix("# ")
+    outputs: list[Any] | str | None = record.get("output")
     if record.get("options"):
         text = record.get("generated_text") or record.get("model_outputs")
         if not isinstance(text, str):
@@ -54,7 +55,7 @@ def verdicts(record: dict[str, Any]) -> tuple[str, str, bool, bool] | None:
         return "Choice", text, bool(accepted), record.get("pred") == reference
     if not isinstance(outputs, list) or not reference:
         return None
-    output = str(cast("list[Any]", outputs)[0])
+    output = str(outputs[0])
     fields = FIELD.findall(output)
     value = (fields[-1][0] or fields[-1][1]).strip() if fields else output
     if NUMBER.fullmatch(reference):
