@@ -176,6 +176,7 @@ def check_own(words: list[str]) -> None:
 
 CHECKS: dict[str, Callable[[list[str]], None]] = {
     "aws": check_aws, "bedrock-rft": check_own, "make": check_make, "pip": check_pip, "python": check_python,
+    "python3": check_python,
 }  # fmt: skip
 
 
