@@ -882,7 +882,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("waits", "coroutine", "does not await"),
         ("envelope", "envelope", "statusCode"),
         ("number", "not_loaded", "is int, not a function"),
-        ("missing", "not_loaded", "has no attribute 'missing'"),
+        ("missing", "not_loaded", "rewards.py has no attribute 'missing'; it has good, "),
     ],
 )
 def test_a_file_that_crashes_is_reported(file: Path, name: str, code: str, words: str) -> None:

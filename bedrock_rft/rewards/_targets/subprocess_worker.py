@@ -108,7 +108,7 @@ def _load(path: str, name: str) -> tuple[Any, dict[str, Any]]:
         module = importlib.util.module_from_spec(spec)
         sys.modules["checked_reward"] = module
         spec.loader.exec_module(module)
-        found = getattr(module, name)
+        found = _attribute(module, name, os.path.basename(path))  # noqa: PTH119 - the path is a string
     except BaseException as error:  # noqa: BLE001 - the file may raise anything while it is loaded
         return None, _failure("load", error)
     is_reward = hasattr(found, "leaves") and hasattr(found, "handler")
@@ -123,6 +123,18 @@ def _load(path: str, name: str) -> tuple[Any, dict[str, Any]]:
         "record": _record(entry),
         "wrong": signature_fault(entry),
     }
+
+
+def _attribute(module: Any, name: str, file: str) -> Any:
+    """Return an attribute of the module. The error names the rewards and functions that could have been meant."""
+    if hasattr(module, name):
+        return getattr(module, name)
+    known = [
+        other
+        for other, value in vars(module).items()
+        if not other.startswith("_") and (hasattr(value, "leaves") or getattr(value, "__module__", "") == module.__name__)
+    ]
+    raise AttributeError(f"{file} has no attribute {name!r}" + (f"; it has {', '.join(known[:5])}" if known else ""))
 
 
 def signature_fault(entry: Any) -> str | None:
