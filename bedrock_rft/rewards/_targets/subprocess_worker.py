@@ -129,10 +129,11 @@ def _attribute(module: Any, name: str, file: str) -> Any:
     """Return an attribute of the module. The error names the rewards and functions that could have been meant."""
     if hasattr(module, name):
         return getattr(module, name)
+    names: dict[str, Any] = {key: value for key, value in vars(module).items() if not key.startswith("_")}
     known = [
-        other
-        for other, value in vars(module).items()
-        if not other.startswith("_") and (hasattr(value, "leaves") or getattr(value, "__module__", "") == module.__name__)
+        key
+        for key, value in names.items()
+        if hasattr(value, "leaves") or getattr(value, "__module__", "") == module.__name__
     ]
     raise AttributeError(f"{file} has no attribute {name!r}" + (f"; it has {', '.join(known[:5])}" if known else ""))
 
