@@ -18,6 +18,7 @@ import sys
 import time
 import traceback
 from decimal import Decimal
+from types import ModuleType
 from typing import Any, BinaryIO
 from uuid import uuid4
 
@@ -125,11 +126,11 @@ def _load(path: str, name: str) -> tuple[Any, dict[str, Any]]:
     }
 
 
-def _attribute(module: Any, name: str, file: str) -> Any:
+def _attribute(module: ModuleType, name: str, file: str) -> Any:
     """Return an attribute of the module. The error names the rewards and functions that could have been meant."""
     if hasattr(module, name):
         return getattr(module, name)
-    names: dict[str, Any] = {key: value for key, value in vars(module).items() if not key.startswith("_")}
+    names = {key: value for key, value in vars(module).items() if not key.startswith("_")}
     known = [
         key
         for key, value in names.items()
