@@ -246,33 +246,25 @@ class AsyncJobs(AsyncMonitoring):
         for argument, value, least in (("concurrency", concurrency, 1), ("max_cost", max_cost or 0, 0)):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < math.inf:
                 raise ConfigurationError(f"{argument} must be a number from {least}.")
-        table = prices or Prices.load()
-        if max_cost is not None and table.find("training", identifier(model, "model")) is None:
-            raise ConfigurationError(f"max_cost needs a price of {identifier(model, 'model')}: pass prices=….")
-        tags = {**(metadata or {}), SWEEP: name}
+        table, base = prices or Prices.load(), identifier(model, "model")
+        if max_cost is not None and table.find("training", base) is None:
+            raise ConfigurationError(f"max_cost needs a price of {base}: pass prices=….")
         arguments: dict[str, Any] = {
-            "model": identifier(model, "model"),
+            "model": base,
             "training_file": training_file,
             "validation_file": validation_file,
             "reward": reward,
-            "metadata": tags,
+            "metadata": {**(metadata or {}), SWEEP: name},
         }
-        bodies = {
-            each: await self.prepare(**arguments, hyperparameters=values, name=each)
-            for each, values in settings.items()
-        }
+        bodies: dict[str, CreateJob] = {}
+        for each, values in settings.items():
+            bodies[each] = await self.prepare(**arguments, hyperparameters=values, name=each)
+
+        def check(job: Job, name: str) -> Job:
+            return check_same(job, bodies[name], name)
+
         unclear: set[str] = vars(self).setdefault("_unclear", set())
-        runner = SweepRunner(
-            self,
-            name,
-            settings,
-            arguments,
-            concurrency=int(concurrency),
-            max_cost=max_cost,
-            prices=table,
-            unclear=unclear,
-            check=lambda job, each: check_same(job, bodies[each], each),
-        )
+        runner = SweepRunner(self, name, settings, arguments, int(concurrency), max_cost, table, unclear, check)
         return await runner.run(start=start, wait=wait, poll_interval=poll_interval, on_change=on_change)
 
     async def record(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from typing import Any, cast
 
@@ -38,9 +39,13 @@ async def build_record(
     job = metrics.job or Job.model_construct(id="")
     unknown: list[str] = []
     files: dict[str, dict[str, Any]] = {}
-    for kind, file, path in (("training", job.training_file, dataset), ("validation", job.validation_file, None)):
+    sources = (
+        ("training", job.training_file, dataset, Limits()),
+        ("validation", job.validation_file, None, Limits(min_records=1)),
+    )
+    for kind, file, path, limits in sources:
         if file:
-            files[kind] = await _file(jobs, file, path, unknown, download=download, smallest=kind == "validation")
+            files[kind] = await _file(jobs, file, path, unknown, download=download, limits=limits)
     config = jobs._session.config
     return RunRecord(
         job={
@@ -85,7 +90,7 @@ async def _file(
     unknown: list[str],
     *,
     download: bool,
-    smallest: bool,
+    limits: Limits,
 ) -> dict[str, Any]:
     found: dict[str, Any] = {"id": file}
     files = AsyncFiles(jobs._session)
@@ -100,7 +105,7 @@ async def _file(
         if not download:
             unknown.append(f"SHA-256 of file {file}: it was not downloaded")
         return found
-    work: Callable[[], Any] = partial(validate, source, limits=Limits(min_records=1) if smallest else Limits())
+    work: Callable[[], Any] = partial(validate, source, limits=limits)
     report = await jobs._session.transport.run(work)
     if path is not None and found.get("bytes") not in (None, report.size):
         unknown.append(f"the given dataset has {report.size:,} bytes, but file {file} has {found['bytes']:,}")
@@ -126,14 +131,11 @@ def _package_hash(config: Any, arn: str) -> str | None:
 
     if config.aws is None:
         return None
-    services = AwsServices(config, {}, timeout=config.timeout, retries=2)
-    try:
+    with closing(AwsServices(config, {}, timeout=config.timeout, retries=2)) as services:
         if services.real_host("lambda"):  # a client of a local service does not ask AWS
             return None
         found: dict[str, Any] = services.client("lambda").get_function_configuration(FunctionName=arn)
         return cast("str | None", found.get("CodeSha256"))
-    finally:
-        services.close()
 
 
 def _summary(metrics: Metrics) -> dict[str, Any]:
