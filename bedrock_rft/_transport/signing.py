@@ -94,15 +94,16 @@ class RequestSigner:
                     await run(functools.partial(spool.write, chunk))
                 digest = await run(lambda: _replace_body(request, spool))
             skew = self._skew
-            # A signature takes less time than the change of threads.
-            sign = functools.partial(self._sign, request, digest)
-            used = await run_blocking(lambda: sign(skew), blocking=blocking or not self._aws.may_block())
+            if blocking or not self._aws.may_block():  # a signature takes less time than the change of threads
+                used = self._sign(request, digest, skew)
+            else:
+                used = await run(lambda: self._sign(request, digest, skew))
             response = yield request
             if response.status_code in REFUSED:
                 self._limit(response)
                 await maybe_await(response.read() if blocking else response.aread())
                 if await run(lambda: self._needs_new_signature(response, used, skew)):
-                    await run(lambda: sign(self._skew))
+                    await run(lambda: self._sign(request, digest, self._skew))
                     yield request
 
     def _limit(self, response: Any) -> None:
