@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.flaky_proxy import FlakyProxy
+from support.scripts import run_python
 
 from bedrock_rft import AsyncClient, Client, ConfigurationError, DatasetError, NotFoundError, datasets
 from bedrock_rft._core.statistics import pass_at_k
@@ -235,7 +236,8 @@ def test_a_killed_run_resumes_without_repeating_answered_questions(
         with state.open("ab") as file:
             file.write(b'{"answered": "cut sho')
         kept = state.read_bytes().count(b'"answered"') - 1
-        second = subprocess.run([*command, "-1"], env=environment, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603 - ours
+        second = run_python(*command[1:], "-1", environment={"AWS_BEARER_TOKEN_BEDROCK": key})
+    assert (second.returncode, second.stderr) == (0, "")
     assert second.stdout.split() == [str(kept), "60"]
     assert kept >= 30
     # Only requests in flight when the process died may be sent again.

@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,7 @@ def imports(path: Path) -> Iterator[str]:
                 yield name.value.partition(".")[0]
 
 
+@cache
 def imported() -> dict[str, str]:
     """Return one file for each module that is neither Python's nor the package's."""
     own = sys.stdlib_module_names | {"bedrock_rft"}

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from support.fault_matrix import FAILED, PASSED, ROWS
 from support.mutations import MUTATIONS
+from support.scripts import run_python
 
 
 def test_a_broken_rule_fails_its_rows_and_no_others() -> None:
     script = Path(__file__).parents[1] / "support" / "mutations.py"
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300, check=False)  # noqa: S603 - runs a fixed script
+    done = run_python(script, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     expected = {
         each.rule: {row: [FAILED] * len(ROWS[row].modes) for row in each.red.split()}
