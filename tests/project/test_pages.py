@@ -62,7 +62,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws: Any) -> Iterato
     # AWS_ENDPOINT_URL keeps all other services of AWS on this machine too.
     endpoints = {name: value for name, value in aws.environment().items() if "ENDPOINT" in name}
     endpoints["AWS_ENDPOINT_URL"] = aws.url
-    with LocalService(reward=f"{ROOT / 'examples' / 'reward.py'}:lambda_handler") as service:
+    # Not the path of the file: a process would start for each page, and most pages train nothing.
+    with LocalService(reward=example("reward")["lambda_handler"]) as service:
         for auth in ("aws", "api_key"):
             for name, value in {**service.environment(auth), **endpoints}.items():
                 monkeypatch.setenv(name, value)

@@ -9,6 +9,7 @@ import re
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
@@ -140,8 +141,13 @@ def _search_folders(name: str, folder: Path) -> list[Path]:
 
 
 def _is_installed(file: Path) -> bool:
-    homes = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    return any(str(parent) in homes or parent.name in ("site-packages", "dist-packages") for parent in file.parents)
+    homes, folders = _python_folders(), ("site-packages", "dist-packages")
+    return any(str(parent) in homes or parent.name in folders for parent in file.parents)
+
+
+@cache
+def _python_folders() -> set[str]:
+    return {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 
 
 def _module_files(parts: list[str], folders: Iterable[Path]) -> Iterator[tuple[str, Path]]:
