@@ -26,7 +26,8 @@ from bedrock_rft.local import LocalService, LocalTransport, Service
 
 ARN = "arn:aws:lambda:us-west-2:123456789012:function:reward"
 MODEL = "openai.gpt-oss-20b"
-WAYS = ["in process", "api_key", "aws"]
+# In pairs: the ways to send requests and the kinds of clients do not depend on each other.
+WAYS = [("in process", True), ("api_key", False), ("aws", True), ("in process", False)]
 
 
 def records(count: int = 100) -> list[dict[str, Any]]:
@@ -100,7 +101,7 @@ def client_settings(way: str, *, blocking: bool, **options: Any) -> Generator[di
 
 
 @pytest.fixture(
-    params=[(way, blocking) for way in WAYS for blocking in (True, False)],
+    params=WAYS,
     ids=lambda p: f"{p[0]}-{'blocking' if p[1] else 'async'}",
 )
 async def rft(request: pytest.FixtureRequest) -> AsyncIterator[AwaitableClient]:
@@ -282,8 +283,7 @@ async def test_raw_requests_return_responses(rft: AwaitableClient) -> None:
             await rft.request(method, path)
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("blocking", [True, False])
+@pytest.mark.parametrize(("way", "blocking"), WAYS)
 async def test_waiting_times_out_and_the_job_can_be_cancelled(way: str, *, blocking: bool) -> None:
     with client_settings(way, blocking=blocking, pace=0.5) as settings:
         rft = AwaitableClient(Client(**settings) if blocking else AsyncClient(**settings))

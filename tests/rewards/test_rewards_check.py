@@ -782,19 +782,19 @@ async def judged(rollout: Rollout) -> Score:
     ],
 )
 def test_good_rewards_pass(made: Any, data: Any) -> None:
-    report = check(made, data, gold=first if isinstance(data[0]["reference_answer"], list) else None)
+    report = check(made, data, size=8, gold=first if isinstance(data[0]["reference_answer"], list) else None)
     assert report.ok, str(report)
     tricks = {"guessing", "reads_too_early", "markers_score", "length_scores"}
     assert not tricks & {finding.code for finding in report.warnings}, str(report)
     assert report.scores["right"].mean > report.scores["wrong"].mean
-    assert report.sample == 20
+    assert report.sample == 8
     assert report.invocations > 10
 
 
 def test_the_report_has_sound_and_unknown_results() -> None:
     report = check(NUMBER, records())
     assert [finding.code for finding in report.findings] == ["sound"]
-    assert report.verdict == "ok"
+    assert (report.verdict, report.sample) == ("ok", 20)
     same = check(scored(lambda entry: float(said(entry) == "1")), with_reference(lambda _: "1"))
     assert "no_wrong" in {finding.code for finding in same.unknown}
 
