@@ -19,11 +19,7 @@ from urllib.parse import quote
 
 import pytest
 from botocore.credentials import Credentials
-from IPython.lib import pretty as ipython
 from pydantic import BaseModel
-from rich.console import Console
-from rich.pretty import pretty_repr
-from rich.traceback import Traceback
 
 __all__ = [
     "IDENTITIES",
@@ -84,6 +80,8 @@ def find_secrets(text: str | bytes, also: Iterable[str] = ()) -> list[str]:
 
 def show_value(thing: Any) -> Iterator[tuple[str, str | bytes]]:
     """Yield the name and the output of every way to print an object."""
+    from rich.pretty import pretty_repr  # not at the start of every test process, which imports this module
+
     yield "repr", repr(thing)
     yield "str", str(thing)
     yield "format", f"{thing}"
@@ -123,7 +121,9 @@ def show_value(thing: Any) -> Iterator[tuple[str, str | bytes]]:
 
 
 def _format_with_ipython(thing: Any) -> str:
-    untyped: Any = ipython
+    from IPython.lib import pretty
+
+    untyped: Any = pretty
     return str(untyped.pretty(thing, max_width=10_000))
 
 
@@ -147,6 +147,7 @@ def _as_json(thing: Any) -> str:
 def inspect_with_rich(thing: Any) -> str:
     """Return the output of `rich.inspect` for the attributes. Methods would be slow, and have only signatures."""
     from rich import inspect
+    from rich.console import Console
 
     class UnframedConsole(Console):
         """Print the content of a panel, because padding its lines to their greatest width is slow."""
@@ -161,6 +162,9 @@ def inspect_with_rich(thing: Any) -> str:
 
 def show_exception(error: BaseException) -> Iterator[tuple[str, str | bytes]]:
     """Yield the name and the output of every way to print an exception: chain, frames and local variables."""
+    from rich.pretty import pretty_repr
+    from rich.traceback import Traceback
+
     yield from show_value(error)
     yield "notes", str(getattr(error, "__notes__", ()))
     yield "traceback", "".join(traceback.format_exception(error))

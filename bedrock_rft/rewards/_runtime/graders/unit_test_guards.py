@@ -11,7 +11,6 @@ import contextlib
 import re
 import sys
 import types
-import unittest
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -148,7 +147,7 @@ _CHECKS: tuple[Callable[[Any], Any], ...] = (
 """Whether an object is equal to anything, less or greater than anything, contains anything, or is near anything."""
 
 
-def guard_assertions() -> None:
+def guard_assertions(test_case: Any) -> None:
     """Make the assertions of unittest check their arguments."""
 
     def guard(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -157,6 +156,6 @@ def guard_assertions() -> None:
 
         return guarded
 
-    for name in dir(unittest.TestCase):
+    for name in dir(test_case):
         if name.startswith("assert") and not name.startswith(("assertRaises", "assertWarns", "assertLogs", "assertNo")):
-            setattr(unittest.TestCase, name, guard(getattr(unittest.TestCase, name)))
+            setattr(test_case, name, guard(getattr(test_case, name)))

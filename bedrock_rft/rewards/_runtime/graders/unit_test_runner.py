@@ -12,12 +12,10 @@ import ast
 import builtins
 import contextlib
 import importlib.util
-import inspect
 import json
 import os
 import sys
 import types
-import unittest
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
@@ -56,6 +54,8 @@ class _Pytest(types.ModuleType):
 
 def _raises(expected: Any, function: Any = None, *args: Any, match: str | None = None, **kwargs: Any) -> Any:
     """Replace `pytest.raises`."""
+    import unittest
+
     manager: Any = unittest.TestCase().assertRaisesRegex(expected, match or "")  # noqa: PT027
     kind: Any = manager.__class__
     kind.value = property(lambda info: info.exception)  # its name in pytest
@@ -118,10 +118,16 @@ class _Runner:
         self._assertions = 0
         self._space: dict[str, Any] | None = None
         self._defined: set[str] = set()
-        guards.guard_assertions()
+        self._unittest: Any = None
+        tests = [test.get("code", "") for test in task["tests"]]
+        # Modules are loaded before the code can change them; the slow ones only for tests that can use them.
+        if any(name in text for text in (task["setup"], task["code"], *tests) for name in ("unittest", "pytest")):
+            self._unittest = importlib.import_module("unittest")
+            guards.guard_assertions(self._unittest.TestCase)
         sys.modules["pytest"] = _Pytest()
-        for name in {"math", *_imported(test.get("code", "") for test in task["tests"])}:
-            with contextlib.suppress(Exception):  # before the code can change them
+        used = {"inspect"} if any("test" in code.lower() for code in tests) else set[str]()
+        for name in {"math", *used, *_imported(tests)}:
+            with contextlib.suppress(Exception):
                 importlib.import_module(name)
         del sys.modules["__main__"]
         self._originals = guards.Originals(globals())
@@ -175,9 +181,9 @@ class _Runner:
         defined = {name: value for name, value in space.items() if name not in before or before[name] is not value}
         called = _called(tree)
         for name, value in defined.items():
-            if isinstance(value, type) and issubclass(value, unittest.TestCase):
-                result = unittest.TestResult()
-                unittest.defaultTestLoader.loadTestsFromTestCase(value).run(result)
+            if self._unittest and isinstance(value, type) and issubclass(value, self._unittest.TestCase):
+                result = self._unittest.TestResult()
+                self._unittest.defaultTestLoader.loadTestsFromTestCase(value).run(result)
                 if not result.wasSuccessful() or not result.testsRun:
                     raise AssertionError(f"{name} failed")
             elif isinstance(value, type) and name.startswith("Test"):
@@ -185,6 +191,8 @@ class _Runner:
                     instance = value()
                     set_up = getattr(instance, "setup_method", None)
                     if set_up is not None:
+                        import inspect
+
                         set_up(*[None] * len(inspect.signature(set_up).parameters))
                     _call_test(getattr(instance, method))
             elif isinstance(value, types.FunctionType) and name.startswith("test") and name not in called:
@@ -267,6 +275,8 @@ def _called(tree: ast.Module) -> set[str]:
 
 def _call_test(function: Any) -> None:
     """Call a test function, once for each set of its parameters."""
+    import inspect
+
     cases: list[dict[str, Any]] = [{}]
     for names, values in getattr(function, "parameters", []):
         keys = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
