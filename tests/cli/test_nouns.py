@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 from support.command import ARN, command, records
 from support.moto_server import Aws
+from support.scripts import run_python
 
 from bedrock_rft import Client, access, rewards
 from bedrock_rft._cli.local import variable_lines
@@ -38,10 +38,7 @@ def test_init_writes_a_project_whose_parts_fit_together(tmp_path: Path, monkeypa
     assert command("data", "check", folder / "train.jsonl").code == 0
     checked = command("reward", "check", folder / "reward.py", folder / "train.jsonl", "--size", 5, "-o", "json")
     assert checked.json["ok"]
-    tried = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_reward.py"],
-        cwd=folder, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    tried = run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_reward.py", cwd=folder)
     assert "2 passed" in tried.stdout
     again = command("init", "my project", "-o", "json")
     assert (again.code, again.error["code"]) == (2, "usage")
