@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -992,31 +993,31 @@ def test_installed_packages_are_available() -> None:
     assert grade(PassesTests(), "import numpy as np\ndef total(x): return np.sum(x)", "assert total([1, 2]) == 3") == 1
 
 
-JSON_ANSWERS: list[tuple[Reward, str, Any, float]] = [
-    (Numeric(), '{"reasoning": "3 * 6 = 18", "answer": "18"}', "18", 1),
-    (Numeric(), '```json\n{"reasoning": "3 * 6 = 18", "answer": 18}\n```', 18, 1),
-    (Numeric(), '{"reasoning": "12 has multiples of both signs", "answer": "infinitely many"}', 12, 0),
-    (Numeric(), '{"answer": "18"}\n```\n\nEach of the 3 bags holds 3/4 of a cup.', 18, 1),
-    (Numeric(), '{"reasoning": "\\\\boxed{46}, so p is negative", "answer": "-46"}', -46, 1),
-    (Numeric(), '{"reasoning": "k is \\\\boxed{12} or 13", "answer": "12 or 13"}', 12, 0),
-    (Numeric(), '{"answer": "17"}\nNo, it is \\boxed{18}.', 18, 1),
-    (Numeric(), '{"answer": "\\"$1,800\\""}', 1800, 1),
-    (Numeric(), 'So it is 18 pounds.\n\nAnswer: \\"answer\\": \\"18\\""\n}', 18, 1),
-    (Numeric(), 'So it is 18.\n\nAnswer: \\"18\\"\n```', 18, 1),
-    (Numeric(), "<answer>18</answer>", 18, 1),
-    (Exact(), '{"reasoning": "It is in France", "answer": "Paris"}', "Paris", 1),
-    (Exact(), '{"answer": "Paris"}', "Rome", 0),
-    (Exact(), '{"answer": "(1, 2)"}', "(1,2)", 1),
-    (Exact(), '{"answer": "Paris", "n": 3}', '{"answer": "Paris", "n": 2}', 0),
-    (Exact(), '{"answer": "Paris", "n": 2}', '{"answer": "Paris", "n": 2}', 1),
-    (Exact(), '{"answer": ""}', "", 0),
-    (Exact(), '{"answer": "\\"a  b\\""}', "'a  b'", 1),
-    (Exact(), '{"answer": "\\"a b\\""}', "'a  b'", 0),
-    (MathEqual(), '{"reasoning": "8 = 4 * 2", "answer": "2\\\\sqrt{2}"}', "\\sqrt{8}", 1),
-    (MathEqual(), '{"reasoning": "8 = 4 * 2", "answer": "$\\\\boxed{2\\\\sqrt{2}}$"}', "\\sqrt{8}", 1),
+JSON_ANSWERS: list[tuple[Callable[[], Reward], str, Any, float]] = [
+    (Numeric, '{"reasoning": "3 * 6 = 18", "answer": "18"}', "18", 1),
+    (Numeric, '```json\n{"reasoning": "3 * 6 = 18", "answer": 18}\n```', 18, 1),
+    (Numeric, '{"reasoning": "12 has multiples of both signs", "answer": "infinitely many"}', 12, 0),
+    (Numeric, '{"answer": "18"}\n```\n\nEach of the 3 bags holds 3/4 of a cup.', 18, 1),
+    (Numeric, '{"reasoning": "\\\\boxed{46}, so p is negative", "answer": "-46"}', -46, 1),
+    (Numeric, '{"reasoning": "k is \\\\boxed{12} or 13", "answer": "12 or 13"}', 12, 0),
+    (Numeric, '{"answer": "17"}\nNo, it is \\boxed{18}.', 18, 1),
+    (Numeric, '{"answer": "\\"$1,800\\""}', 1800, 1),
+    (Numeric, 'So it is 18 pounds.\n\nAnswer: \\"answer\\": \\"18\\""\n}', 18, 1),
+    (Numeric, 'So it is 18.\n\nAnswer: \\"18\\"\n```', 18, 1),
+    (Numeric, "<answer>18</answer>", 18, 1),
+    (Exact, '{"reasoning": "It is in France", "answer": "Paris"}', "Paris", 1),
+    (Exact, '{"answer": "Paris"}', "Rome", 0),
+    (Exact, '{"answer": "(1, 2)"}', "(1,2)", 1),
+    (Exact, '{"answer": "Paris", "n": 3}', '{"answer": "Paris", "n": 2}', 0),
+    (Exact, '{"answer": "Paris", "n": 2}', '{"answer": "Paris", "n": 2}', 1),
+    (Exact, '{"answer": ""}', "", 0),
+    (Exact, '{"answer": "\\"a  b\\""}', "'a  b'", 1),
+    (Exact, '{"answer": "\\"a b\\""}', "'a  b'", 0),
+    (MathEqual, '{"reasoning": "8 = 4 * 2", "answer": "2\\\\sqrt{2}"}', "\\sqrt{8}", 1),
+    (MathEqual, '{"reasoning": "8 = 4 * 2", "answer": "$\\\\boxed{2\\\\sqrt{2}}$"}', "\\sqrt{8}", 1),
 ]
 
 
 @pytest.mark.parametrize(("grader", "answer", "reference", "value"), JSON_ANSWERS)
-def test_json_answer_fields(grader: Reward, answer: str, reference: Any, value: float) -> None:
-    assert grade(grader, answer, reference) == value
+def test_json_answer_fields(grader: Callable[[], Reward], answer: str, reference: Any, value: float) -> None:
+    assert grade(grader(), answer, reference) == value
