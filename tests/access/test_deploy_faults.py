@@ -601,7 +601,7 @@ def test_no_error_and_no_log_shows_a_secret(here: Here, client: Client, caplog: 
             here.gate.clear()
             here.gate.refuse(operation, 403, "AccessDeniedException", ECHO)
             with pytest.raises(APIError) as caught:
-                client.rewards.deploy(build_package(), name="sums", dataset=DATA)
+                client.rewards.deploy(build_package(), name="sums")
             shown = find_leaks(caught.value, PARTS)  # separate, because an assertion keeps its operands in the frame
             assert shown == []
         here.gate.clear()

@@ -21,6 +21,8 @@ from bedrock_rft._transport import retry as _retry
 from bedrock_rft.errors import AuthenticationError, ConfigurationError, PermissionDeniedError
 from bedrock_rft.local._http.signature import Credential
 
+# Each value is tried with both identities, and with the sync and the async client in turn, which share their code.
+pytestmark = pytest.mark.pairwise()
 row = pytest.mark.row
 JOB = "/fine_tuning/jobs/ftjob-1"
 OURS = {ACCESS_KEY: Credential(ACCESS_KEY, SECRET, TOKEN)}

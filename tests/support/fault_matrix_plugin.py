@@ -71,22 +71,30 @@ def _select_pairs(items: list[pytest.Item]) -> list[pytest.Item]:
         own_rows = len({tuple(_names(item)) for item in group}) > 1
         one_identity = mark.kwargs.get("identity", False) and not own_rows
         for item in group:
-            indices: dict[str, int] = getattr(item, "callspec").indices  # noqa: B009 - Item does not declare it
+            parameters = _parameters(item)
             turn = values.index(_value(item))
-            if "caller" in indices:
-                identity, kind = divmod(indices["caller"], 2)
-                other = (identity + kind + turn) % 2 or (one_identity and len(values) > 3 and identity != turn // 2 % 2)
+            if "caller" in parameters:
+                mode, kind = parameters["caller"]
+                identity = BOTH.index(mode)
+                other = (identity + (kind == "async") + turn) % 2 == 1
+                other = other or (one_identity and len(values) > 3 and identity != turn // 2 % 2)
             else:
-                other = one_identity and indices.get("sync_caller", turn % 2) != turn % 2
+                mode = parameters.get("sync_caller")
+                other = mode is not None and one_identity and BOTH.index(mode) != turn % 2
             if other:
                 left_out.add(item)
     return [item for item in items if item not in left_out]
 
 
+def _parameters(item: pytest.Item) -> dict[str, Any]:
+    parameters: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
+    return parameters
+
+
 def _value(item: pytest.Item) -> tuple[tuple[str, int], ...]:
-    """Return the indices of the parameters of a test other than its client."""
-    indices: dict[str, int] = getattr(getattr(item, "callspec", None), "indices", {})
-    return tuple(pair for pair in indices.items() if pair[0] not in ("caller", "sync_caller"))
+    """Return the identity of the parameters of a test other than its client, which its items share."""
+    others = {name: one for name, one in _parameters(item).items() if name not in ("caller", "sync_caller")}
+    return tuple((name, id(one)) for name, one in sorted(others.items()))
 
 
 @pytest.hookimpl(tryfirst=True)  # so that failures in fixtures count for the rows too
@@ -109,7 +117,7 @@ def _modes(item: pytest.Item) -> tuple[str, ...]:
     stated = [mark.kwargs["mode"] for mark in item.iter_markers("row") if "mode" in mark.kwargs]
     if stated:
         return tuple(stated)
-    parameters: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
+    parameters = _parameters(item)
     values: list[Any] = [*parameters.values()]
     for value in parameters.values():
         values += value if type(value) is tuple else ()
