@@ -899,6 +899,13 @@ CHEATS = [
     ('import json\njson.dumps = lambda value: \'{"passed": 1, "error": null}\'\n', "assert add(1, 2) == 3"),
     ("import __main__\n__main__._honest = lambda value: 3\n", "assert add(1, 2) == 3"),
     ("import builtins\nbuiltins.sum = lambda value: 1\n", "assert add(1, 2) == 3"),
+    (
+        (
+            "import sys\nf = type(sys)('inspect')\nf.__spec__ = sys.__spec__\nf.iscoroutine = lambda value: False\n"
+            "f.signature = lambda value: f\nf.parameters = {}\nsys.modules['inspect'] = f\n"
+        ),
+        "async def test_add():\n    assert add(1, 2) == 3\ndef test_one():\n    assert add(0, 0) == 0\n",
+    ),
 ]
 
 
