@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from bedrock_rft._core.text import sanitize_text
@@ -32,14 +34,37 @@ __all__ = [
 ]
 
 
+@functools.cache
+def _documentation() -> str:
+    """Return the address of the documentation of this version, or its folder if the build did not know the address."""
+    from importlib.metadata import PackageNotFoundError, metadata  # slow to import, and only errors need it
+
+    with suppress(PackageNotFoundError):
+        for entry in metadata("bedrock_rft").get_all("Project-URL") or ():
+            name, _, address = entry.partition(", ")
+            if name == "Documentation":
+                return str(address).rpartition("/")[0]
+    return "docs"
+
+
+class _Help:
+    def __init__(self, entry: str) -> None:
+        self._entry = entry
+
+    def __get__(self, error: BaseException | None, kind: type[BaseException] | None = None) -> str:
+        return f"{_documentation()}/troubleshooting.md#{self._entry}"
+
+
 class BedrockRFTError(Exception):
     """Base class of every exception that the network, the service or the file system can cause.
 
     Attributes:
-        help: the entry of the class in the documentation, such as `docs/troubleshooting.md#ratelimiterror`.
+        help: the address of the entry of the class in the documentation, which ends with
+            `docs/troubleshooting.md#ratelimiterror`. A package that was not built for a release has no address, and
+            gives only this path.
     """
 
-    help: ClassVar[str] = ""
+    help: ClassVar[_Help] = _Help("")
 
     def __init__(self, message: str, **attributes: Any) -> None:
         """Create an error with attributes of its class."""
@@ -240,7 +265,7 @@ def publish(*kinds: type[Exception]) -> None:
     for kind in kinds:
         kind.__module__ = "bedrock_rft.errors"
         if issubclass(kind, BedrockRFTError):
-            kind.help = f"docs/troubleshooting.md#{kind.__name__.lower()}"
+            kind.help = _Help(kind.__name__.lower())
 
 
 publish(*(globals()[_name] for _name in __all__))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 import tarfile
 import zipfile
 from email import message_from_bytes
@@ -14,6 +15,8 @@ import hatchling.build
 import pytest
 from markdown_it import MarkdownIt
 
+from bedrock_rft import errors
+from bedrock_rft._core import errors as error_classes
 from bedrock_rft._core.version import __version__
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +83,21 @@ def test_the_metadata_has_urls(known: Built) -> None:
         "Documentation": f"{REPOSITORY}/blob/v{__version__}/docs/index.md",
         "Changelog": f"{REPOSITORY}/blob/v{__version__}/CHANGELOG.md",
     }
+
+
+@pytest.mark.parametrize("built", ["known", "unknown"])
+def test_errors_give_the_address_of_their_entry(
+    built: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: Built = request.getfixturevalue(built)
+    installed = tmp_path / f"bedrock_rft-{__version__}.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_bytes(found.wheel)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setattr(error_classes, "_documentation", error_classes._documentation.__wrapped__)
+    folder = f"{REPOSITORY}/blob/v{__version__}/docs" if built == "known" else "docs"
+    assert errors.RateLimitError("…").help == f"{folder}/troubleshooting.md#ratelimiterror"
+    assert errors.RateLimitError.help == errors.RateLimitError("…").help
 
 
 def test_without_an_address_a_link_becomes_text_with_its_path(unknown: Built) -> None:
