@@ -31,7 +31,7 @@ class Mutation:
         rule: the rule that no longer holds.
         change: function that breaks the rule.
         files: the name of the test file of its rows.
-        red: the rows that have to fail, with either identity.
+        red: the rows that have to fail, with each identity that the chosen tests use.
         green: other rows of the file, which have to pass.
         chosen: the tests to run, as pytest's `-k`.
     """
