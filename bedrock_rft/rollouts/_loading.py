@@ -9,8 +9,9 @@ import re
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import BinaryIO, NamedTuple, cast
 
@@ -62,18 +63,20 @@ def load_blocks(source: Source, files: Iterator[tuple[str, File]], skip: _Skip) 
 
 
 def _load_ahead(source: Source, files: Iterator[tuple[str, File]], skip: _Skip) -> Iterator[tuple[str, File, _Loaded]]:
-    """Yield each file with its text. Threads load and decompress files."""
-    pending: deque[tuple[str, File, Future[_Loaded]]] = deque()
-    pool = ThreadPoolExecutor(_AHEAD)  # starts no thread before a file is submitted
+    """Yield each file with its text. Threads load from S3; from a disk they would mainly wait for each other."""
+    pending: deque[tuple[str, File, Callable[[], _Loaded]]] = deque()
+    ahead = _AHEAD if source.is_remote else 1
+    pool = ThreadPoolExecutor(ahead)  # starts no thread before a file is submitted
     try:
         while True:
-            for hour, file in islice(files, _AHEAD - len(pending)):
-                pending.append((hour, file, pool.submit(_load, source, file)))
+            for hour, file in islice(files, ahead - len(pending)):
+                whole = partial(_load, source, file)
+                pending.append((hour, file, pool.submit(whole).result if source.is_remote else whole))
             if not pending:
                 return
-            hour, file, loaded = pending.popleft()
+            hour, file, load = pending.popleft()
             try:
-                yield hour, file, loaded.result()
+                yield hour, file, load()
             except FileNotFoundError:
                 skip(file, None, "it was deleted")
             except OSError as error:
