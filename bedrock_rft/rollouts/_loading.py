@@ -1,4 +1,4 @@
-"""Load files ahead in threads, decompress them, and merge their lines by time."""
+"""Load and decompress files, those of S3 ahead in threads, and merge their lines by time."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from bedrock_rft.rollouts._source import File, Source
 
 _BLOCK = 1 << 20
 _WHOLE = 4 << 20
-"""Bytes of the text of a file that is read at once, in a thread. Larger files are read in blocks."""
+"""Bytes of the text of a file that is read at once. Larger files are read in blocks."""
 _AHEAD = 10
-"""Files that are loaded ahead: as many as botocore keeps connections."""
+"""Files of S3 that are loaded ahead: as many as botocore keeps connections."""
 _WINDOW, _WINDOW_BYTES = 48, 16 << 20
 """Blocks that are merged by time: about as many invocations as end in one second. Large blocks are fewer."""
 _TIME = re.compile(rb'"time":\s*"([^"]+)"')
