@@ -382,8 +382,8 @@ _CHECKS: Mapping[str, Callable[[_Sequence], Observation]] = {
     ),
     "file-expiry": lambda seen: (None, f"expires_at is {seen['file'].json().get('expires_at', 'missing')}"),
     "file-deleted": lambda seen: _equal(
-        {**seen["deleted"].json(), "id": seen["deleted"].json().get("id") == seen.file_id},
-        {"id": True, "object": "file", "deleted": True},
+        {**seen["deleted"].json(), "id": "its id" if seen["deleted"].json().get("id") == seen.file_id else "another"},
+        {"id": "its id", "object": "file", "deleted": True},
     ),
     "file-gone": lambda seen: _equal(seen["gone"].status, 404),
     "file-unlisted": lambda seen: (None, "listed" if seen["listed after"].json() else "not listed"),

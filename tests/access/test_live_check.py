@@ -183,7 +183,7 @@ def test_each_difference_is_reported_and_stops_nothing(running: Service, change:
         (answered("GET /live-check.*", 403, b"no"), "wrong-path", "'HTTP 403 with 2 bytes', not"),
         (answered("GET /models", 404, b""), "models-listed", "HTTP 404"),
         (answered("DELETE .*", 202, b""), "file-deleted", "an empty body"),
-        (on("DELETE .*", lambda body: {**body, "id": "x"}), "file-deleted", "{'id': False, "),
+        (on("DELETE .*", lambda body: {**body, "id": "x"}), "file-deleted", "{'id': 'another', "),
     ],
 )  # fmt: skip
 def test_a_difference_is_described(running: Service, change: Change, fact: str, seen: str) -> None:
