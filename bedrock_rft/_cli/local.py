@@ -149,7 +149,7 @@ def _write_state(path: Path, url: str) -> Callable[[], None]:
         stream.write(json.dumps({"pid": os.getpid(), "url": url}).encode())
 
     def forget() -> None:
-        for one in (path, path.with_suffix(".log")):
+        for one in (path.with_suffix(".log"), path):  # `stop` waits until the state is gone
             with contextlib.suppress(OSError):
                 one.unlink()
 
