@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import builtins
 import copy
+import io
 import linecache
 import symtable
 import sys
@@ -109,11 +110,13 @@ def _has_future_annotations(tree: ast.Module) -> bool:
 
 
 def _add_statements(source: ModuleSource, location: str, text: str, number: int, tree: ast.Module) -> None:
+    # Positions in a tree count bytes. A cell that is not valid Unicode has no statements.
+    lines = [line.encode(errors="replace") for line in io.StringIO(text, newline="")]
     for node in tree.body:
         place = f"{location}, line {node.lineno}"
         if isinstance(node, ast.ImportFrom) and node.module == "__future__":
             continue
-        for statement in _split_statement(node, text, place, number):
+        for statement in _split_statement(node, lines, place, number):
             for name in dict.fromkeys(_bound_names(statement.node)):
                 known = source.bindings.setdefault(name, [])
                 if known and known[-1].cell != number and not _uses_itself(name, statement.node):
@@ -146,7 +149,7 @@ def _names_read_at_once(node: ast.AST) -> set[str]:
     return names
 
 
-def _split_statement(node: ast.stmt, text: str, place: str, cell: int) -> Iterator[Statement]:
+def _split_statement(node: ast.stmt, lines: Sequence[bytes], place: str, cell: int) -> Iterator[Statement]:
     """Yield one statement for each name of an import, so that no unused import is packaged."""
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         for alias in _aliases(node):
@@ -155,10 +158,11 @@ def _split_statement(node: ast.stmt, text: str, place: str, cell: int) -> Iterat
             yield Statement(single, ast.unparse(single), place, cell)
         return
     decorators: list[ast.expr] = getattr(node, "decorator_list", [])
-    whole = copy.copy(node)
-    if decorators:
-        whole.lineno, whole.col_offset = decorators[0].lineno, 0
-    yield Statement(node, ast.get_source_segment(text, whole) or "", place, cell)
+    first, start = (decorators[0].lineno, 0) if decorators else (node.lineno, node.col_offset)
+    segment = list(lines[first - 1 : node.end_lineno])
+    segment[-1] = segment[-1][: node.end_col_offset]  # before the start, which may be in the same line
+    segment[0] = segment[0][start:]
+    yield Statement(node, b"".join(segment).decode(), place, cell)
 
 
 def _aliases(node: ast.Import | ast.ImportFrom) -> list[ast.alias]:
