@@ -10,15 +10,19 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import mul
 
 from bedrock_rft._core.statistics import agresti_coull
 from bedrock_rft._core.text import ShortRepr
 
 _SAME_DIGITS = 9
-_RATES = [place / 100 for place in range(101)]
+# Denser near 0 and 1, because the chance that rewards differ depends most on the rate there.
+_RATES = [math.sin(math.pi * place / 64) ** 2 for place in range(33)]
 _ITERATIONS, _FEWEST_ITERATIONS, _FITTED_RESULTS = 400, 20, 40_000
 _TWO = 2  # pass or fail
+
+_Result = tuple[int, int]  # answers with the reward that counts, and all answers
 
 
 @dataclass(frozen=True)
@@ -100,22 +104,28 @@ def signal_chances(groups: Sequence[Sequence[float]], size: int) -> list[float]:
     is the share of answers with the higher reward if there are two different rewards, otherwise with the prompt's most
     common reward; the other rewards are then taken to differ from each other.
 
-    Source: Kiefer and Wolfowitz 1956, estimated by expectation maximization on 101 rates.
+    Source: Kiefer and Wolfowitz 1956, estimated by expectation maximization on 33 rates.
     """
     counts = [count_rewards(group) for group in groups]
     values = set[float]().union(*counts)
     two = len(values) <= _TWO
     top = max(values)
-    pairs = [(each[top] if two else max(each.values()), each.total()) for each in counts]
-    likelihoods = {pair: _likelihoods(*pair) for pair in dict.fromkeys(pairs)}
-    weights = _fit_rates(Counter(pairs), likelihoods)
+    results = [(each[top] if two else max(each.values()), each.total()) for each in counts]
+    chances = _result_chances(tuple(sorted(Counter(results).items())), size, two)
+    return [chances[result] for result in results]
+
+
+@lru_cache(64)  # reports estimate the same prompts several times
+def _result_chances(prompts: Sequence[tuple[_Result, int]], size: int, two: bool) -> Mapping[_Result, float]:
+    """Return the chance for each result, from the number of prompts with each."""
+    rows = [_likelihoods(*result) for result, _ in prompts]
+    weights = _fit_rates([count for _, count in prompts], rows)
     differ = [1 - rate**size - (1 - rate) ** size * two for rate in _RATES]
-    chances: dict[tuple[int, int], float] = {}
-    for pair, likelihood in likelihoods.items():
-        posterior = [weight * likely for weight, likely in zip(weights, likelihood, strict=True)]
-        expected = sum(likely * chance for likely, chance in zip(posterior, differ, strict=True)) / sum(posterior)
-        chances[pair] = max(0.0, expected)
-    return [chances[pair] for pair in pairs]
+    chances: dict[_Result, float] = {}
+    for (result, _), row in zip(prompts, rows, strict=True):
+        posterior = list(map(mul, weights, row))
+        chances[result] = max(0.0, sum(map(mul, posterior, differ)) / sum(posterior))
+    return chances
 
 
 def _likelihoods(passed: int, samples: int) -> list[float]:
@@ -129,13 +139,10 @@ def _likelihoods(passed: int, samples: int) -> list[float]:
     return [math.exp(log_likelihood(rate) - peak) for rate in _RATES]
 
 
-def _fit_rates(
-    pairs: Mapping[tuple[int, int], int], likelihoods: Mapping[tuple[int, int], Sequence[float]]
-) -> list[float]:
-    """Return the most likely distribution over the rates for a number of prompts with each result."""
+def _fit_rates(prompts: Sequence[int], rows: Sequence[Sequence[float]]) -> list[float]:
+    """Return the most likely distribution over the rates for a number of prompts with each row of likelihoods."""
     weights = [1 / len(_RATES)] * len(_RATES)
-    shares = [prompts / sum(pairs.values()) for prompts in pairs.values()]
-    rows = [likelihoods[pair] for pair in pairs]
+    shares = [count / sum(prompts) for count in prompts]
     columns = list(zip(*rows, strict=True))
     # Many different results are those of many answers, which need less of the distribution of the others.
     for _ in range(max(_FEWEST_ITERATIONS, min(_ITERATIONS, _FITTED_RESULTS // len(rows)))):
