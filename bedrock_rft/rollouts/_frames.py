@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, repeat
 from math import inf
+from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
@@ -28,6 +29,7 @@ _CHUNK_BYTES = 16 << 20
 _SPREAD = ("parts", "metrics")
 _NUMBERS = ("score", "duration")
 _PREFIXES = tuple(f"{name}." for name in _SPREAD)
+_values = attrgetter(*COLUMNS)
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -141,8 +143,8 @@ def _tables(rollouts: Any, limit: float) -> Iterator[dict[str, list[Any]]]:
 def _columns(records: Sequence[Record]) -> dict[str, list[Any]]:
     """Return the values of each column. Each part and each metric has a column; other JSON values become text."""
     columns: dict[str, list[Any]] = {}
-    rows = [vars(record).values() for record in records]  # in the order of COLUMNS
-    for name, values in zip(COLUMNS, zip(*rows, strict=True) if rows else repeat(()), strict=False):
+    rows = map(_values, records)
+    for name, values in zip(COLUMNS, zip(*rows, strict=True) if records else repeat(()), strict=False):
         if name in _SPREAD:
             for key in sorted(set[str]().union(*values)):
                 columns[f"{name}.{key}"] = [value.get(key) for value in values]

@@ -11,15 +11,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from itertools import islice
-from typing import BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from bedrock_rft.rollouts._source import File, Source
 
 _BLOCK = 1 << 20
 _WHOLE = 4 << 20
 """Bytes of the text of a file that is read at once. Larger files are read in blocks."""
+_LONGEST_LINE = 64 << 20
 _AHEAD = 10
 """Files of S3 that are loaded ahead: as many as botocore keeps connections."""
 _WINDOW, _WINDOW_BYTES = 48, 16 << 20
@@ -91,17 +92,20 @@ def _split(file: File, loaded: _Loaded, skip: _Skip) -> Iterator[tuple[bytes, in
         if loaded:
             yield loaded, 0
         return
-    count, waiting = 0, list[bytes]()  # parts of a line, joined once: it may be very long
+    count, size, waiting = 0, 0, list[bytes]()  # parts of a line, joined once: it may be very long
     handle, stream = loaded
     with handle:
         try:
             while chunk := stream.read1(_BLOCK):
                 lines, newline, rest = chunk.rpartition(b"\n")
                 if newline:
-                    text, waiting = b"".join((*waiting, lines)), []
+                    text, size, waiting = b"".join((*waiting, lines)), 0, []
                     yield text, count
                     count += text.count(b"\n") + 1
                 waiting.append(rest)
+                if (size := size + len(rest)) > _LONGEST_LINE:
+                    skip(file, None, f"not read after line {count:,}: the next one is longer than 64 MiB")
+                    return
         except _DAMAGE as error:
             skip(file, None, f"damaged after line {count:,}: {error}")
         else:
@@ -117,10 +121,22 @@ def _load(source: Source, file: File) -> _Loaded:
     if len(start) < _WHOLE and not compressed:
         handle.close()
         return start
-    unzip = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    with suppress(zlib.error):
-        if compressed and len(text := unzip.decompress(start, _WHOLE)) < _WHOLE and unzip.eof and not unzip.unused_data:
+    library = _fastest_zlib()
+    unzip = library.decompressobj(16 + zlib.MAX_WBITS)
+    with suppress(library.error):
+        text: bytes = unzip.decompress(start, _WHOLE) if compressed else start
+        if len(text) < _WHOLE and unzip.eof and not unzip.unused_data:
             handle.close()
             return text
     handle.seek(0)
     return handle, cast("io.BufferedReader", gzip.GzipFile(fileobj=handle) if compressed else handle)
+
+
+@cache
+def _fastest_zlib() -> Any:
+    """Return isal (extra 'fast'), which takes half the time, or else the standard library's module."""
+    try:
+        from isal import isal_zlib
+    except ImportError:
+        return zlib
+    return isal_zlib

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
@@ -15,6 +15,7 @@ from pydantic_core import core_schema as core
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 
 _LARGEST = 1e150  # the squares of larger numbers are infinite
+_LARGEST_VERSION = 1 << 31
 _TIME = re.compile(r"(19[7-9]\d|[2-4]\d{3})-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}|\.\d{6})?Z", re.ASCII)
 
 
@@ -102,12 +103,40 @@ class Problem(ShortRepr):
 
 def parse_block(block: bytes) -> tuple[list[Record], list[tuple[int, str]]]:
     """Return the records of whole lines, and the number of each other line, from 1, with the reason."""
+    try:
+        return parse_valid_lines(block), []
+    except (ValueError, RecursionError):
+        return parse_lines(block)
+
+
+def parse_valid_lines(block: bytes) -> list[Record]:
+    """Return the records of lines that are all valid, with msgspec (extra 'fast'), which takes half the time.
+
+    Raises:
+        ValueError, RecursionError: a line is not valid, or msgspec is not installed.
+    """
+    if (decode := _decoder()) is None:
+        raise ValueError("msgspec is not installed.")
+    records, time = decode(block), ""
+    if len(records) != block.rstrip(b"\n").count(b"\n") + 1:
+        raise ValueError("A line is empty, or has several values or a part of one.")
+    for record in records:
+        if record.time != time:  # the rollouts of an invocation have one time
+            time = _check_time(record.time)
+        numbers = record.score, record.duration or 0.0, *record.parts.values(), *record.metrics.values()
+        if not -_LARGEST < min(numbers) <= max(numbers) < _LARGEST or not 0 <= record.v < _LARGEST_VERSION:
+            raise ValueError("A number is too large.")
+    return records
+
+
+def parse_lines(block: bytes) -> tuple[list[Record], list[tuple[int, str]]]:
+    """Return the same as `parse_block`, with pydantic."""
     records, problems = list[Record](), list[tuple[int, str]]()
     parse, time = _validator().validate_json, ""
     for number, line in enumerate(block.split(b"\n"), 1):
         try:
             record: Record = parse(line)
-            if record.time != time:  # the rollouts of an invocation have one time
+            if record.time != time:
                 time = _check_time(record.time)
         except ValidationError as error:
             if line.strip():
@@ -120,9 +149,27 @@ def parse_block(block: bytes) -> tuple[list[Record], list[tuple[int, str]]]:
 
 
 @cache
+def _decoder() -> Callable[[bytes], list[Record]] | None:
+    """Return msgspec's decoder of lines, or None. Its errors become `ValueError`, as those of UTF-8 are."""
+    try:
+        import msgspec
+    except ImportError:
+        return None
+    decoder = msgspec.json.Decoder(Record)
+
+    def decode(block: bytes) -> list[Record]:
+        try:
+            return decoder.decode_lines(block.decode())
+        except msgspec.DecodeError as error:
+            raise ValueError(str(error)) from None
+
+    return decode
+
+
+@cache
 def _validator() -> SchemaValidator:
     """Return the parser of a line. It takes less time than `json` and a check of each value, and ignores other keys."""
-    text, whole = core.str_schema(strict=True), core.int_schema(strict=True, ge=0, lt=1 << 31)
+    text, whole = core.str_schema(strict=True), core.int_schema(strict=True, ge=0, lt=_LARGEST_VERSION)
     number = core.float_schema(strict=True, allow_inf_nan=False, gt=-_LARGEST, lt=_LARGEST)
     numbers = core.with_default_schema(core.dict_schema(text, number), default={})
     defaults: dict[str, core.CoreSchema] = {

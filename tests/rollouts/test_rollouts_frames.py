@@ -17,6 +17,7 @@ from support.rollout_files import write_rollouts
 
 from bedrock_rft import rollouts
 from bedrock_rft.errors import BedrockRFTWarning, ConfigurationError, DatasetError, MissingExtraError
+from bedrock_rft.rollouts._record import parse_block, parse_lines, parse_valid_lines
 
 COLUMNS = [
     *("v", "time", "request_id", "function", "function_version", "source", "rollout_id", "prompt_hash", "prompt"),
@@ -108,6 +109,45 @@ ODD: list[Any] = [
     *(None, True, 0, 5, -1, 2.5, 1e200, 10**30, 10**400, "", "5", "text", [], [1], ["a"], {}, {"a": 1}, {"a": "b"}),
     *("2026-11-28T14:00:01Z", "2026-11-28 14:00:00Z", "2026-11-28T14:00Z", "2026-02-30T14:00:00Z", {"b": {"c": None}}),
 ]
+WHOLE: dict[str, Any] = {
+    **dict.fromkeys(rollouts.Record.__dataclass_fields__),
+    **dict.fromkeys(("request_id", "function", "source", "rollout_id", "answer"), "a"),
+    "v": 1,
+    "score": 0.5,
+    "time": "2026-11-28T14:00:00.000000Z",
+    "parts": {"correct": 1},
+    "metrics": {"a": 1},
+    "truncated": [],
+}
+JSON = [
+    *map(json.dumps, ODD),
+    *(
+        "-0",
+        "1e5",
+        "1E-400",
+        "1e149",
+        "1e150",
+        "9" * 160,
+        "9223372036854775808",
+        "2147483648",
+        "NaN",
+        "-Infinity",
+        "01",
+        "1.",
+    ),
+    *(
+        '"\\ud800"',
+        '"\\ud83d\\ude00"',
+        '"\\u0000"',
+        '"\x01"',
+        '"\ud800"',
+        '{"a": 1, "a": 2}',
+        '{"a": 1e400}',
+        "[[[]]]",
+        "1\n",
+    ),
+]
+ENDS = ["", "\n", "\n\n", "\r\n", " ", "{}", ",", "\x00", "\n{", "\n{}", json.dumps(WHOLE), f"\n{json.dumps(WHOLE)}\n"]
 KEYS = [*rollouts.Record.__dataclass_fields__, "later", "at"]
 LINES = st.one_of(
     st.dictionaries(st.sampled_from(KEYS), st.sampled_from(ODD), max_size=2),
@@ -119,11 +159,8 @@ LINES = st.one_of(
 @example([{"answer": 5}, {"answer": "b"}])
 def test_all_readers_give_the_same_rows(lines: list[dict[str, Any] | str]) -> None:
     """Valid, damaged, later and odd lines are read or skipped alike, and no value changes its type."""
-    texts = dict.fromkeys(("request_id", "function", "source", "answer"), "a")
-    base: dict[str, Any] = {**dict.fromkeys(rollouts.Record.__dataclass_fields__), **texts, "v": 1, "score": 0.5}
-    base |= {"time": "2026-11-28T14:00:00.000000Z", "parts": {"correct": 1}, "metrics": {"a": 1}, "truncated": []}
     text = "\n".join(
-        line if isinstance(line, str) else json.dumps({**base, "rollout_id": str(number), **line})
+        line if isinstance(line, str) else json.dumps({**WHOLE, "rollout_id": str(number), **line})
         for number, line in enumerate(lines)
     )
     with TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -131,6 +168,7 @@ def test_all_readers_give_the_same_rows(lines: list[dict[str, Any] | str]) -> No
         path, parquet = Path(folder, "some.jsonl"), Path(folder, "some.parquet")
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
         found = rollouts.read(path)
+        assert parse_block(path.read_bytes()) == parse_lines(path.read_bytes())
         expected = [(one.time[:19], one.rollout_id, one.score, one.answer, one.duration) for one in found]
         problems = found.problems
         for read in (found.to_polars, lambda: found.to_parquet(parquet), found.to_pandas):
@@ -145,6 +183,25 @@ def test_all_readers_give_the_same_rows(lines: list[dict[str, Any] | str]) -> No
             columns = ("rollout_id", "score", "answer", "duration")
             assert [(f"{row['time']:%Y-%m-%dT%H:%M:%S}", *(row[name] for name in columns)) for row in rows] == expected
             assert (found.problems, found.skipped) == (problems, len(problems))
+
+
+def test_the_extra_fast_reads_the_same_records() -> None:
+    """Whatever msgspec accepts has the values and types that pydantic gives it."""
+    accepted = 0
+    for name, text, end in [*((name, text, "") for name in KEYS for text in JSON), *(("v", "1", end) for end in ENDS)]:
+        texts = {key: json.dumps(value) for key, value in WHOLE.items()} | {name: text}
+        line = f"{{{', '.join(f'{json.dumps(key)}: {value}' for key, value in texts.items())}}}{end}"
+        block = line.encode("utf-8", "surrogatepass")
+        try:
+            found = parse_valid_lines(block)
+        except ValueError:
+            continue
+        records, problems = parse_lines(block)
+        assert (repr([one.to_dict() for one in found]), problems) == (repr([one.to_dict() for one in records]), []), (
+            line
+        )
+        accepted += 1
+    assert accepted > 200
 
 
 def test_an_empty_recording_has_the_columns(tmp_path: Path) -> None:

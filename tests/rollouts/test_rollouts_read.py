@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import sys
 import threading
 import warnings
+import zlib
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,6 +23,7 @@ from support.rollout_files import write_rollouts
 from bedrock_rft import rollouts
 from bedrock_rft.errors import APIConnectionError, BedrockRFTWarning, ConfigurationError, NotFoundError
 from bedrock_rft.rewards._batch.recorder import RolloutRecorder
+from bedrock_rft.rollouts import _loading, _record
 
 STEPS, ROLLOUTS = 12, 96  # two hours, of which the first has six steps
 
@@ -138,6 +141,25 @@ def test_an_interrupted_download_is_repeated_and_every_page_is_read() -> None:
     assert len([*rollouts.read("s3://b/p", client=Flaky(content, 2))]) == 2
     with pytest.raises(APIConnectionError, match=r"of p/a\.jsonl\.gz was interrupted: ReadTimeoutError"):
         next(iter(rollouts.read("s3://b/p", client=Flaky(content, 9))))
+
+
+@pytest.mark.parametrize("missing", [("isal",), ("msgspec",), ("isal", "msgspec")])
+def test_the_extra_fast_is_optional(
+    recorded: tuple[Path, list[dict[str, Any]]], missing: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for library in missing:
+        monkeypatch.setitem(sys.modules, library, None)
+    for function in (_loading._fastest_zlib, _record._decoder):
+        function.cache_clear()
+    try:
+        assert [record.to_dict() for record in rollouts.read(recorded[0])] == recorded[1]
+        assert (_loading._fastest_zlib() is zlib, _record._decoder() is None) == (
+            "isal" in missing,
+            "msgspec" in missing,
+        )
+    finally:
+        for function in (_loading._fastest_zlib, _record._decoder):
+            function.cache_clear()
 
 
 def test_a_large_file_is_streamed(tmp_path: Path) -> None:
@@ -286,6 +308,17 @@ def test_a_line_without_an_end_takes_linear_time(tmp_path: Path, monkeypatch: py
     (record,) = rollouts.read(tmp_path)
     assert record.answer == answer
     assert process_time() - began < 2  # copying what came before in each block takes several seconds
+
+
+def test_the_memory_for_one_line_is_bounded(tmp_path: Path) -> None:
+    whole = line("2026-11-28T14:00:00.000000Z")
+    folder = write(tmp_path, "a", [whole, whole, "x" * (65 << 20)])
+    write(tmp_path, "b", [whole])
+    found = rollouts.read(tmp_path)
+    with pytest.warns(BedrockRFTWarning, match="1 lines or files"):
+        assert len([*found]) == 3
+    (problem,) = found.problems
+    assert str(problem) == f"{folder / 'a.jsonl.gz'}: not read after line 2: the next one is longer than 64 MiB"
 
 
 def test_nothing_is_read_before_the_iteration(tmp_path: Path) -> None:
