@@ -12,12 +12,15 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO, cast
 
+from bedrock_rft._core.json_types import is_array, is_object
 from bedrock_rft.errors import ConfigurationError, RewardError
 from bedrock_rft.rewards._runtime.deadline import run_until
 from bedrock_rft.rewards._runtime.reward import Reward
 from bedrock_rft.rewards._targets.fingerprint import fingerprint_object
 from bedrock_rft.rewards._targets.subprocess_worker import LambdaContext, describe_exception, signature_fault
 from bedrock_rft.rewards._targets.target import MAX_OUTPUT_CHARS, Outcome, handler_error, timeout_error
+
+_ATOMS = {str, int, float, bool, type(None)}
 
 EntryPoint = Callable[[Any, Any], Any]
 """A Lambda entry point: takes the event and the context, returns the result."""
@@ -43,7 +46,7 @@ class InProcessTarget:
 
     def call(self, event: object) -> Any:
         """Call the function with a copy of the event. Raises `RewardError` if it raised or exceeded the timeout."""
-        copy = json.loads(json.dumps(event))
+        copy = _copy_as_json(event)
         results: list[Any] = []
         failures: list[BaseException] = []
 
@@ -78,6 +81,15 @@ class InProcessTarget:
 
     def close(self) -> None:
         pass
+
+
+def _copy_as_json(value: object) -> Any:
+    """Return a copy as it arrives after it was sent as JSON. Text is shared, because encoding an event takes long."""
+    if is_object(value) and all(type(name) is str for name in value):
+        return {name: _copy_as_json(inner) for name, inner in value.items()}
+    if is_array(value):
+        return [*map(_copy_as_json, value)]
+    return value if type(value) in _ATOMS else json.loads(json.dumps(value))
 
 
 class _ThreadOutput:

@@ -25,7 +25,9 @@ _ANSWER_PHRASE = re.compile(
 _JSON_FIELD = re.compile(
     r'"(?:(?:final|correct|right)[_ ]?)?(?:answer|choice|option|letter)"\s*:\s*"([^"\n]{1,400})"', re.IGNORECASE
 )
-_QUOTED = re.compile(r"(?<!\w)(?:'[^']{0,2000}'|\"[^\"]{0,2000}\"|\u201c[^\u201c\u201d]{0,2000}\u201d)(?!\w)")
+_QUOTED = re.compile(
+    r"(?:'(?<!\w')[^']{0,2000}'|\"(?<!\w\")[^\"]{0,2000}\"|\u201c(?<!\w\u201c)[^\u201c\u201d]{0,2000}\u201d)(?!\w)"
+)
 _SCALE_WORD = re.compile(r"(?<=\d)[\s-]?(?:hundred|thousand|million|billion|trillion)\b", re.IGNORECASE)
 
 
@@ -65,7 +67,7 @@ class Exact(Leaf):
             return [strip_thoughts(text)]
         final = find_final_answer(text)
         phrases = list(_ANSWER_PHRASE.finditer(final[-2000:]))
-        return [str(final), strip_thoughts(text), *(match.group(1) for match in phrases[-1:])]
+        return [*dict.fromkeys([str(final), strip_thoughts(text), *(match.group(1) for match in phrases[-1:])])]
 
     def _equal(self, answer: str, reference: str) -> bool:
         if not self.whole and not reference.lstrip().startswith("{"):
@@ -83,7 +85,8 @@ class Exact(Leaf):
             return False
         if plain == wanted:
             return True
-        canonical = self._fold(canonical_text(answer))
+        canonical = canonical_text(answer)
+        canonical = plain if canonical is answer else self._fold(canonical)
         return bool(canonical) and canonical == self._fold(canonical_text(reference))
 
     def _fold(self, text: str) -> str:
@@ -190,20 +193,19 @@ class Choice(Leaf):
         fields = _JSON_FIELD.findall(text) if text.rstrip("` \n").endswith("}") else []
         final = find_final_answer(text)
         letters = {self._parse_text(one, texts, marked=final.marked) for one in fields or [final]}
-        rest = re.sub(r"\\[a-z]+|\b(?:and|or)\b|[\W_]", "", final)
-        is_value = bool(set(rest) - set(self.letters.upper())) or not rest
-        if letters == {None} and is_value and final.marked and "<answer>" not in answer.lower():
+        if letters == {None} and final.marked and "<answer>" not in answer.lower():
+            rest = re.sub(r"\\[a-z]+|\b(?:and|or)\b|[\W_]", "", final)
             # A value in a box, as in "\boxed{17}. The answer is B", is not the choice.
-            letters = {self._parse_text(text, texts, marked=True)}
+            if set(rest) - set(self.letters.upper()) or not rest:
+                letters = {self._parse_text(text, texts, marked=True)}
         return letters.pop() if len(letters) == 1 else None
 
     def _parse_text(self, text: str, texts: Mapping[str, str], *, marked: bool) -> str | None:
         letter = text.strip().upper()
         if len(letter) == 1 and letter in self.letters.upper():  # also if an option has such a text
             return letter
-        return texts.get(_fold_option(str(text))) or parse_choice(
-            text, self.letters.upper(), options=texts, marked=marked
-        )
+        option = texts.get(_fold_option(str(text))) if texts else None
+        return option or parse_choice(text, self.letters.upper(), options=texts, marked=marked)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -25,6 +25,13 @@ _DENIED = re.compile(
 _NEXT_QUESTION = re.compile(r"\n\s*(?:\*\*|#{1,6}\s)?(?:Next\s)?(?:Question|Problem|Q)\b[^\n:]{0,20}:", re.IGNORECASE)
 """A question that the model invents after its answer, as base models do."""
 
+_NEEDED = {
+    "phrase": re.compile("answer|cho|opt|letter|response|statement|match|one|closest|nearest"),
+    "verdict": re.compile("correct|right|best|accurate|appropriate|answer"),
+    "closing": re.compile(r"\("),
+}
+"""Text without which a pattern cannot match, in lower case. It is found much faster, which long answers need."""
+
 _CONNECTOR = r"(?:because|since|as|so|which|for|due|with|and|is|was|but|that|based|given|from|in|by|it|the)\b"
 
 
@@ -38,11 +45,13 @@ def parse_choice(text: str, letters: str, *, options: Mapping[str, str], marked:
     alone = patterns["alone"].fullmatch(text) if len(text) <= _MAX_TEXT else None
     if alone is not None:
         return alone.group("letter").upper()
-    first = patterns["phrase"].search(text)
+    folded = text.casefold()
+    kinds = [patterns[kind] for kind, needed in _NEEDED.items() if needed.search(folded)]
+    first = patterns["phrase"].search(text) if patterns["phrase"] in kinds else None
     invented = first and _NEXT_QUESTION.search(text, first.end())
     if invented and not _NEXT_QUESTION.match(f"\n{text}"):
         text = text[: invented.start()]
-    for kind in (patterns["phrase"], patterns["verdict"], patterns["closing"]):
+    for kind in kinds:
         letter, decided = _last_phrase(text, kind, patterns)
         if decided:
             return letter

@@ -1,6 +1,6 @@
 """Guards of `PassesTests` against answers that cheat: they undo patches and find objects that pass any comparison.
 
-The script `unit_test_runner.py` loads this file by its path, so it imports the standard library only.
+They run in the process of `unit_test_runner.py`, so this file imports few modules.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ import contextlib
 import re
 import sys
 import types
-from collections.abc import Callable, Iterator
-from typing import Any, cast
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
 
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _MAX_DEPTH = 6
@@ -140,7 +143,7 @@ def _is_constant(one: Any, other: Any) -> bool:
 _CHECKS: tuple[Callable[[Any], Any], ...] = (
     *(lambda value, probe=probe: value == probe or not (value != probe) for probe in _PROBES),  # noqa: SIM202
     lambda value: value < -float("inf") or value > float("inf"),
-    lambda value: cast("Any", type(value)).__contains__(value, object()),
+    lambda value: getattr(type(value), "__contains__")(value, object()),  # noqa: B009 # pyright: ignore[reportUnknownArgumentType]
     lambda value: _is_constant(value - 918273645, value - 645.25),
     lambda value: _is_constant(918273645 - value, 645.25 - value),
 )

@@ -12,14 +12,17 @@ import ast
 import builtins
 import contextlib
 import json
+import marshal
 import os
 import secrets
 import signal
 import subprocess
 import sys
 import tempfile
+import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,7 +32,15 @@ from bedrock_rft.rewards._runtime.rollout import Rollout, Score, finite_float
 
 _MAX_CHARACTERS = 200_000
 _PYTHON = frozenset({"python", "py", "python3", "py3", "pycon"})
-_RUNNER = Path(__file__).with_name("unit_test_runner.py")
+_START = """
+import marshal, sys, types
+guards, runner, task = marshal.load(sys.stdin.buffer)
+module = types.ModuleType("unit_test_guards")
+exec(guards, vars(module))
+space = {"__name__": "__main__", "guards": module}
+exec(runner, space)
+space["main"](task)
+"""
 _LIMITS = {"RLIMIT_FSIZE": 1024 * 1024, "RLIMIT_CORE": 0, "RLIMIT_NOFILE": 64, "RLIMIT_NPROC": 0}
 _INPUT_KEYS = ("input", "stdin", "inputs")
 _OUTPUT_KEYS = ("output", "stdout", "outputs", "expected_output")
@@ -105,14 +116,14 @@ class PassesTests(Leaf):
         limits = {**_LIMITS, "RLIMIT_CPU": int(self.seconds) + 1, "RLIMIT_AS": self.memory * 1024 * 1024}
         task = {**task, "limits": limits, "paths": _package_paths(), "token": token}
         with tempfile.TemporaryDirectory(prefix="answer-", ignore_cleanup_errors=True) as folder:
-            output = _run_process(json.dumps(task).encode(), folder, self.seconds)
+            output = _run_process(task, folder, self.seconds)
         written_token, _, report = output.decode("utf-8", "replace").partition(" ")
         if not secrets.compare_digest(written_token.encode(), token.encode()):
             return 0
-        result = json.loads(report)
-        if result["error"]:
-            raise ValueError(f"a test cannot be used: {result['error']}")
-        return min(int(result["passed"]), count)
+        passed, _, fault = report.partition(" ")
+        if fault:
+            raise ValueError(f"a test cannot be used: {fault}")
+        return min(int(passed), count)
 
 
 def find_code(text: str, names: Iterable[str] = ()) -> str:
@@ -214,7 +225,13 @@ def _package_paths() -> list[str]:
     return [*found, *(path for path in (task_root, "/opt/python") if path and Path(path).is_dir())]
 
 
-def _run_process(task: bytes, folder: str, seconds: float) -> bytes:
+@cache
+def _compile_runner() -> tuple[types.CodeType, ...]:
+    files = [Path(__file__).with_name(f"unit_test_{name}.py") for name in ("guards", "runner")]
+    return tuple(compile(file.read_bytes(), file.name, "exec") for file in files)
+
+
+def _run_process(task: dict[str, Any], folder: str, seconds: float) -> bytes:
     """Run the runner in a new process and return its output."""
     posix = os.name == "posix"
     threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -222,7 +239,7 @@ def _run_process(task: bytes, folder: str, seconds: float) -> bytes:
     if not posix:  # Windows cannot start a process without these
         environment = {name: os.environ[name] for name in ("SYSTEMROOT", "TEMP", "PATH") if name in os.environ}
     with subprocess.Popen(  # noqa: S603 - running the answer is the purpose of this grader
-        [sys.executable, "-I", "-S", "-X", "utf8", str(_RUNNER)],
+        [sys.executable, "-I", "-S", "-X", "utf8", "-c", _START],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -232,7 +249,8 @@ def _run_process(task: bytes, folder: str, seconds: float) -> bytes:
     ) as process:
         try:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                return process.communicate(task, timeout=seconds)[0]
+                sent = (*_compile_runner(), json.loads(json.dumps(task)))
+                return process.communicate(marshal.dumps(sent), timeout=seconds)[0]
         finally:
             with contextlib.suppress(OSError):  # ends the processes that it started as well
                 if posix:
