@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import sys
-import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime, timezone
@@ -165,26 +164,7 @@ def finish_report(report: Any) -> None:
 
 def report_text(report: Any) -> str:
     """Return the text of a report in the terms of the command line."""
-    return for_shell(_wrap_report(reword_report(report)))
-
-
-def _wrap_report(report: Any) -> str:
-    """Return the text of a report with its title and its facts wrapped, if they were cut at the end of a line."""
-    lines = str(report).splitlines()
-    if not hasattr(report, "facts"):
-        return "\n".join(lines)
-    if "…" in lines[0] and "…" not in report.title:
-        lines[0] = _wrap(f"{report.title}: {report.verdict}", "  ")
-    facts = report.facts()
-    wide = max((len(name) for name, _ in facts), default=0)
-    whole = (f"  {name:<{wide}}  {sanitize_line(value)}" for name, value in facts)
-    cut = {f"{line[: _WIDTH - 1]}…": _wrap(line, " " * (wide + 4)) for line in whole if len(line) > _WIDTH}
-    return "\n".join(cut.get(line, line) for line in lines)
-
-
-def _wrap(line: str, further: str) -> str:
-    options: Any = {"subsequent_indent": further, "break_long_words": False, "break_on_hyphens": False}
-    return "\n".join(textwrap.wrap(line, _WIDTH, **options))
+    return for_shell(str(reword_report(report)))
 
 
 def reword_report(report: Any) -> Any:

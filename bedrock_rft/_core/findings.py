@@ -165,12 +165,8 @@ class Findings(JsonReport):
         return write_text(standalone_page(self.title, self._repr_html_()), path)
 
     def __str__(self) -> str:
-        facts = self.facts()
-        wide = max((len(name) for name, _ in facts), default=0)
-        end = f": {self.verdict}"
-        lines = [clip(sanitize_line(self.title), WIDTH - len(end)) + end]  # never cut the verdict
-        lines += [clip(f"  {name:<{wide}}  {sanitize_line(value)}") for name, value in facts]
-        return "\n".join([*lines, *finding_lines(self.findings)])
+        head = wrap(f"{sanitize_line(self.title)}: {self.verdict}", indent="", further="  ")
+        return "\n".join([*head, *fact_lines(self.facts()), *finding_lines(self.findings)])
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {sanitize_line(self.title, WIDTH)}: {self.verdict}>"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from bedrock_rft._core.findings import clip, summary_html, wrap, write_text
+from bedrock_rft._core.findings import clip, fact_lines, summary_html, wrap, write_text
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.errors import ConfigurationError, DatasetError
 
@@ -231,11 +231,9 @@ class Report:
 
     def __str__(self) -> str:
         records = f"{self.records:,} record{'' if self.records == 1 else 's'}"
-        facts = self._facts()
-        wide = max((len(name) for name, _ in facts), default=0)
         lines = [clip(f"{sanitize_line(self.name, 40)}  {records}, {_bytes(self.size)}  {self.verdict}")]
         lines.append(f"  sha256 {self.sha256}")  # never clipped
-        lines += [clip(f"  {name:<{wide}}  {sanitize_line(value)}") for name, value in facts]
+        lines += fact_lines(self._facts())
         for problems, more in self._by_code():
             for problem in problems:
                 lines += wrap(f"{problem.severity}: {problem}")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from bedrock_rft._core.findings import clip, escape_html, wrap, write_text
+from bedrock_rft._core.findings import clip, escape_html, fact_lines, wrap, write_text
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.access._policies.policy import Policy
 from bedrock_rft.errors import ConfigurationError
@@ -116,9 +116,7 @@ class Plan(ShortRepr):
         return write_text(json.dumps(self.template, indent=2), path)
 
     def __str__(self) -> str:
-        width = max((len(name) for name, _ in self.facts), default=0)
-        lines = [clip(f"{sanitize_line(self.title)}: {self.verdict}")]
-        lines += [clip(f"  {name:<{width}}  {sanitize_line(value)}") for name, value in self.facts]
+        lines = [clip(f"{sanitize_line(self.title)}: {self.verdict}"), *fact_lines(self.facts)]
         for step in self.steps:
             word = _PAST[step.action] if self.done else step.action
             lines += wrap(f"{_SIGNS[step.action]} {word:<7} {step.kind:<8} {sanitize_line(step.name)}")
