@@ -1,4 +1,4 @@
-"""Evaluations over real sockets: requests, retries, resuming, settings and reports."""
+"""Evaluations: requests, retries and resuming over real sockets; settings and reports of a service in this process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from bedrock_rft._core.tables import format_table
 from bedrock_rft.evaluation import Evaluation, Thresholds
 from bedrock_rft.evaluation._resume_file import Answer, AnswerScore, ResumeFile
 from bedrock_rft.evaluation._sampling import AdaptiveLimiter
-from bedrock_rft.local import LocalService
+from bedrock_rft.local import LocalService, LocalTransport
 from bedrock_rft.rewards import Rollout, reward
 
 ARN = "arn:aws:lambda:us-west-2:123456789012:function:reward"
@@ -66,21 +66,27 @@ def service(data: Path) -> Iterator[LocalService]:
         yield running
 
 
-def test_a_tuned_model_is_compared_with_its_base(service: LocalService, data: Path, tmp_path: Path) -> None:
-    with Client(**service.client_options("aws")) as client:
-        job = client.jobs.create(MODEL, training_file=client.files.upload(data), reward=ARN)
-        job = client.jobs.wait(job, poll_interval=0.05)
-        reported: list[tuple[str, int, int]] = []
-        report = client.evaluate(
-            data,
-            models=[MODEL, job],
-            reward=right,
-            samples=2,
-            by=["parity", "size"],
-            progress=lambda stage, done, total: reported.append((stage, done, total)),
-        )
+@pytest.fixture(scope="module")
+def client(service: LocalService) -> Iterator[Client]:
+    """A client without a connection, which costs most of the time of a request."""
+    with Client(transport=LocalTransport(service.service)) as opened:
+        yield opened
+
+
+def test_a_tuned_model_is_compared_with_its_base(client: Client, data: Path, tmp_path: Path) -> None:
+    job = client.jobs.create(MODEL, training_file=client.files.upload(data), reward=ARN)
+    job = client.jobs.wait(job, poll_interval=0.05)
+    reported: list[tuple[str, int, int]] = []
+    report = client.evaluate(
+        records(60),
+        models=[MODEL, job],
+        reward=right,
+        samples=2,
+        by=["parity", "size"],
+        progress=lambda stage, done, total: reported.append((stage, done, total)),
+    )
     base, tuned = report.models
-    assert (base.answers, tuned.answers, base.failed) == (240, 240, 0)
+    assert (base.answers, tuned.answers, base.failed) == (120, 120, 0)
     assert tuned.score.value > base.score.value + 0.3
     assert base.score.low <= base.score.value <= base.score.high
     assert base.pass_at[2] > base.pass_at[1] == pytest.approx(base.score.value)
@@ -90,19 +96,19 @@ def test_a_tuned_model_is_compared_with_its_base(service: LocalService, data: Pa
     found = compared.difference
     assert found.interval.low > 0
     assert found.p < 0.01
-    assert found.better + found.worse + found.equal == 120
+    assert found.better + found.worse + found.equal == 60
     assert [group.value for group in report.groups] == [
         "even",
         "odd",
-        *(f"{n} to {n + 30}" for n in (0, 30, 60)),
-        "90 to 119",
+        *(f"{n} to {n + 15}" for n in (0, 15, 30)),
+        "45 to 59",
     ]
-    assert sum(group.prompts for group in report.groups) == 240
+    assert sum(group.prompts for group in report.groups) == 120
     assert report.better[0].gain >= report.better[-1].gain > 0
     assert {finding.code for finding in report.findings} == {"base_score", "better"}
     assert compared.verdict == "better"
-    assert reported[-1] == ("scored", 480, 480)
-    assert ("asked", 480, 480) in reported
+    assert reported[-1] == ("scored", 240, 240)
+    assert ("asked", 240, 240) in reported
     assert all(len(line) <= 80 for line in str(report).splitlines())
     again = json.loads(report.to_json(tmp_path / "report.json"))
     assert again["models"][1]["score"]["value"] == tuned.score.value
@@ -113,9 +119,8 @@ def test_a_tuned_model_is_compared_with_its_base(service: LocalService, data: Pa
     assert "http" not in page.replace('http-equiv="Content-Security-Policy"', "")
 
 
-def test_the_difficulty_of_the_base_model_selects_prompts(service: LocalService, data: Path, tmp_path: Path) -> None:
-    with Client(**service.client_options("api_key")) as client:
-        report = client.evaluate(data, models=[MODEL], reward=right, samples=4, limit=40, progress=False)
+def test_the_difficulty_of_the_base_model_selects_prompts(client: Client, data: Path, tmp_path: Path) -> None:
+    report = client.evaluate(data, models=[MODEL], reward=right, samples=4, limit=40, progress=False)
     table = report.difficulty()
     assert table == report.difficulty(MODEL)
     assert (len(table.prompts), table.samples, table.pass_mark) == (40, 4, 1.0)
@@ -137,9 +142,8 @@ def test_the_difficulty_of_the_base_model_selects_prompts(service: LocalService,
         replace(report, prompt_hashes={}).difficulty()
 
 
-def test_equal_prompts_are_one_prompt_of_the_difficulty(service: LocalService) -> None:
-    with Client(**service.client_options("api_key")) as client:
-        report = client.evaluate(records(2) * 2, models=[MODEL], reward=right, samples=2, progress=False)
+def test_equal_prompts_are_one_prompt_of_the_difficulty(client: Client) -> None:
+    report = client.evaluate(records(2) * 2, models=[MODEL], reward=right, samples=2, progress=False)
     assert [prompt.samples for prompt in report.difficulty().prompts.values()] == [4, 4]
 
 
@@ -153,20 +157,19 @@ def test_an_async_client_evaluates(service: LocalService, data: Path) -> None:
 
 def test_a_sync_client_evaluates_inside_a_running_loop(service: LocalService, data: Path) -> None:
     async def cell() -> Evaluation:
-        with Client(**service.client_options("api_key")) as client:
+        with Client(**service.client_options("aws")) as client:
             return client.evaluate(data, models=MODEL, reward=right.handler, limit=5)
 
     assert asyncio.run(cell()).models[0].answers == 5
 
 
-def test_an_async_reward_scores(service: LocalService, data: Path) -> None:
+def test_an_async_reward_scores(client: Client, data: Path) -> None:
     @reward
     async def judged(rollout: Rollout) -> float:
         await asyncio.sleep(0)
         return float(bool(rollout.answer)) / 2
 
-    with Client(**service.client_options("api_key")) as client:
-        report = client.evaluate(data, models=[MODEL], reward=judged, limit=40)
+    report = client.evaluate(data, models=[MODEL], reward=judged, limit=20)
     assert 0 < report.models[0].score.value <= 0.5
 
 
@@ -176,18 +179,18 @@ def test_every_question_is_answered_once_over_a_flaky_connection(service: LocalS
 
     async def run(options: dict[str, Any], settings: dict[str, Any]) -> Evaluation:
         async with AsyncClient(**options) as client:
-            return await client.evaluate(data, **settings)
+            return await client.evaluate(data, progress=False, **settings)
 
     with FlakyProxy(service.base_url, share=0.2) as proxy:
         options: dict[str, Any] = {**service.client_options("api_key"), "base_url": proxy.base_url}
-        settings: dict[str, Any] = {"models": [MODEL], "reward": right, "concurrency": 64, "progress": False}
+        settings: dict[str, Any] = {"models": [MODEL], "reward": right, "concurrency": 64, "limit": 60}
         if mode == "async":
             report = asyncio.run(run(options, settings))
         else:
             with Client(**options) as client:
-                report = client.evaluate(data, **settings)
-    assert (report.models[0].answers, report.models[0].failed) == (120, 0)
-    assert proxy.done["passed"] == 120, "no answered question is sent again"
+                report = client.evaluate(data, progress=False, **settings)
+    assert (report.models[0].answers, report.models[0].failed) == (60, 0)
+    assert proxy.done["passed"] == 60, "no answered question is sent again"
     assert all(proxy.done[fault] for fault in ("refused", "throttled", "reset", "truncated"))
 
 
@@ -299,18 +302,17 @@ def test_an_unknown_model_ends_the_evaluation_at_once(service: LocalService, dat
         assert proxy.done["passed"] <= 4
 
 
-def test_an_evaluation_ends_if_the_service_rejects_every_question(service: LocalService, data: Path) -> None:
+def test_an_evaluation_ends_if_the_service_rejects_every_question(client: Client, data: Path) -> None:
     from bedrock_rft import BadRequestError
 
-    with Client(**service.client_options("api_key")) as client, pytest.raises(BadRequestError, match="temperature"):
+    with pytest.raises(BadRequestError, match="temperature"):
         client.evaluate(data, models=[MODEL], reward=right, sampling={"temperature": 7})
 
 
-def test_single_rejected_questions_are_counted_as_missing(service: LocalService) -> None:
+def test_single_rejected_questions_are_counted_as_missing(client: Client) -> None:
     rows = records(30)
     rows[3]["messages"] = [{"role": "user", "content": 7}]
-    with Client(**service.client_options("api_key")) as client:
-        report = client.evaluate(rows, models=[MODEL], reward=right, concurrency=1)
+    report = client.evaluate(rows, models=[MODEL], reward=right, concurrency=1)
     assert (report.models[0].answers, report.models[0].failed) == (29, 1)
     assert "not_answered" in {finding.code for finding in report.warnings}
 
@@ -334,63 +336,59 @@ def test_single_rejected_questions_are_counted_as_missing(service: LocalService)
     ],
 )
 def test_invalid_settings_are_rejected_before_any_request(
-    service: LocalService, data: Path, settings: dict[str, Any], message: str
+    client: Client, data: Path, settings: dict[str, Any], message: str
 ) -> None:
     wanted: dict[str, Any] = {"models": [MODEL], "reward": right, **settings}
-    with Client(**service.client_options("api_key")) as client, pytest.raises(ConfigurationError, match=message):
+    with pytest.raises(ConfigurationError, match=message):
         client.evaluate(data, **wanted)
 
 
-def test_a_job_without_a_model_is_an_error_that_names_it(service: LocalService, data: Path) -> None:
-    with Client(**service.client_options("api_key")) as client:
-        job = client.jobs.create(MODEL, training_file=client.files.upload(data), reward=ARN)
-        with pytest.raises(ConfigurationError, match="has no tuned model"):
-            client.evaluate(data, models=[job], reward=right)
-        client.jobs.wait(job, poll_interval=0.05)
+def test_a_job_without_a_model_is_an_error_that_names_it(client: Client, data: Path) -> None:
+    one_step = {"batch_size": 120}
+    job = client.jobs.create(MODEL, training_file=client.files.upload(data), reward=ARN, hyperparameters=one_step)
+    with pytest.raises(ConfigurationError, match="has no tuned model"):
+        client.evaluate(data, models=[job], reward=right)
+    client.jobs.wait(job, poll_interval=0.05)
 
 
-def test_an_empty_dataset_is_an_error(service: LocalService) -> None:
-    with Client(**service.client_options("api_key")) as client:
-        with pytest.raises(DatasetError, match="no records"):
-            client.evaluate([], models=[MODEL], reward=right)
-        with pytest.raises(DatasetError, match="Record 1 has no messages"):
-            client.evaluate([{"prompt": "?"}], models=[MODEL], reward=right)
-        with pytest.raises(DatasetError, match="Record 1 has no messages"):
-            client.evaluate([{"messages": ["?"]}], models=[MODEL], reward=right)
+def test_an_empty_dataset_is_an_error(client: Client) -> None:
+    with pytest.raises(DatasetError, match="no records"):
+        client.evaluate([], models=[MODEL], reward=right)
+    with pytest.raises(DatasetError, match="Record 1 has no messages"):
+        client.evaluate([{"prompt": "?"}], models=[MODEL], reward=right)
+    with pytest.raises(DatasetError, match="Record 1 has no messages"):
+        client.evaluate([{"messages": ["?"]}], models=[MODEL], reward=right)
 
 
 @pytest.mark.parametrize(("value", "code"), [(0.0, "base_too_low"), (0.5, "base_score"), (1.0, "base_too_high")])
-def test_a_base_model_gets_advice_before_training(service: LocalService, data: Path, value: float, code: str) -> None:
+def test_a_base_model_gets_advice_before_training(client: Client, data: Path, value: float, code: str) -> None:
     @reward
     def constant(rollout: Rollout) -> float:
         del rollout
         return value
 
-    with Client(**service.client_options("api_key")) as client:
-        report = client.evaluate(data, models=[MODEL], reward=constant, limit=100)
-        assert code in {finding.code for finding in report.findings}
-        eased = client.evaluate(
-            data, models=[MODEL], reward=constant, limit=5, thresholds=Thresholds(too_low=-1.0, too_high=2.0)
-        )
-        assert "base_score" in {finding.code for finding in eased.findings}
+    report = client.evaluate(data, models=[MODEL], reward=constant, limit=100)
+    assert code in {finding.code for finding in report.findings}
+    eased = client.evaluate(
+        data, models=[MODEL], reward=constant, limit=5, thresholds=Thresholds(too_low=-1.0, too_high=2.0)
+    )
+    assert "base_score" in {finding.code for finding in eased.findings}
 
 
-def test_a_reward_that_raises_is_reported(service: LocalService, data: Path) -> None:
+def test_a_reward_that_raises_is_reported(client: Client, data: Path) -> None:
     @reward
     def broken(rollout: Rollout) -> float:
         raise ValueError(rollout.answer)
 
-    with Client(**service.client_options("api_key")) as client:
-        report = client.evaluate(data, models=[MODEL], reward=broken, limit=10)
+    report = client.evaluate(data, models=[MODEL], reward=broken, limit=10)
     assert "reward_errors" in {finding.code for finding in report.warnings}
     assert report.models[0].parts["reward_error"] == 1.0
 
 
-def test_hostile_text_is_escaped(service: LocalService) -> None:
+def test_hostile_text_is_escaped(client: Client) -> None:
     rows = records(30)
     rows[0]["kind"] = "<script>alert(1)</script>\x1b[31m"
-    with Client(**service.client_options("api_key")) as client:
-        report = client.evaluate(rows, models={"<b>base\x1b</b>": MODEL}, reward=right, by=["kind"])
+    report = client.evaluate(rows, models={"<b>base\x1b</b>": MODEL}, reward=right, by=["kind"])
     assert "<script>" not in report.to_html()
     assert "<b>base" not in report._repr_html_()
     assert "\x1b" not in str(report)

@@ -28,7 +28,7 @@ from bedrock_rft.evaluation import _progress, read_answers
 from bedrock_rft.evaluation._pipeline import create_scorer
 from bedrock_rft.evaluation._progress import ProgressReporter
 from bedrock_rft.evaluation._resume_file import Answer, AnswerScore, ResumeFile
-from bedrock_rft.local import LocalService
+from bedrock_rft.local import LocalService, LocalTransport
 from bedrock_rft.rewards import Rollout, reward, score
 
 MODEL = "openai.gpt-oss-20b"
@@ -85,9 +85,17 @@ def proxy(service: LocalService) -> Iterator[FlakyProxy]:
 
 
 @pytest.fixture
-def client(service: LocalService, proxy: FlakyProxy) -> Iterator[Client]:
+def proxied(service: LocalService, proxy: FlakyProxy) -> Iterator[Client]:
+    """A client whose requests are counted by the proxy."""
     options: dict[str, Any] = {**service.client_options("api_key"), "base_url": proxy.base_url}
     with Client(**options) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def client(service: LocalService) -> Iterator[Client]:
+    """A client without a connection, which costs most of the time of a request."""
+    with Client(transport=LocalTransport(service.service)) as opened:
         yield opened
 
 
@@ -159,23 +167,23 @@ def test_stored_answers_are_scored_again_without_models(client: Client, tmp_path
 
 
 def test_scores_are_reused_until_the_reward_changes(
-    client: Client, proxy: FlakyProxy, data: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    proxied: Client, proxy: FlakyProxy, data: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "fake")
     state = tmp_path / "state"
-    before = ask(client, data, f"{file}:lambda_handler", resume=state)
+    before = ask(proxied, data, f"{file}:lambda_handler", resume=state)
     file.write_text(SOURCE.replace("float(", "0.5 * float("))
-    after = ask(client, data, f"{file}:lambda_handler", resume=state)
+    after = ask(proxied, data, f"{file}:lambda_handler", resume=state)
     assert after.models[0].score.value == pytest.approx(before.models[0].score.value / 2)
 
     with FakeLambda(right.handler) as function:
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", function.url)
         for expected in (3, 3):
-            ask(client, data, ARN, resume=state)
+            ask(proxied, data, ARN, resume=state)
             assert function.done["answered"] == expected
         function.revision = "2"
-        ask(client, data, ARN, resume=state)
+        ask(proxied, data, ARN, resume=state)
         assert function.done["answered"] == 6
 
     calls: list[str] = []
@@ -186,7 +194,7 @@ def test_scores_are_reused_until_the_reward_changes(
         return 1.0
 
     for _ in range(2):
-        ask(client, data, counting, resume=state)
+        ask(proxied, data, counting, resume=state)
     assert len(calls) == 40
     assert proxy.done["passed"] == 40, "each question is sent once for all rewards"
 
@@ -202,7 +210,7 @@ def lambda_handler(event, context):
 
 
 def test_a_changed_module_that_the_reward_imports_changes_its_key(
-    client: Client, proxy: FlakyProxy, data: Path, tmp_path: Path
+    proxied: Client, proxy: FlakyProxy, data: Path, tmp_path: Path
 ) -> None:
     file, helper, deep = tmp_path / "reward.py", tmp_path / "helper.py", tmp_path / "pkg" / "deep" / "constants.py"
     deep.parent.mkdir(parents=True)
@@ -223,7 +231,7 @@ def test_a_changed_module_that_the_reward_imports_changes_its_key(
 
     def again() -> Any:
         scored.clear()
-        return ask(client, data, f"{file}:lambda_handler", resume=state, progress=progress).models[0].score.value
+        return ask(proxied, data, f"{file}:lambda_handler", resume=state, progress=progress).models[0].score.value
 
     assert again() == 0.25
     (tmp_path / "stray.py").write_text("changed = 1\n")
@@ -280,7 +288,7 @@ sys.stdin.read()
 
 
 def test_a_resume_file_is_locked_against_a_second_evaluation(
-    client: Client, proxy: FlakyProxy, data: Path, tmp_path: Path
+    proxied: Client, proxy: FlakyProxy, data: Path, tmp_path: Path
 ) -> None:
     state = tmp_path / "state"
     with subprocess.Popen(  # noqa: S603 - ours
@@ -289,11 +297,11 @@ def test_a_resume_file_is_locked_against_a_second_evaluation(
         assert other.stdout is not None
         assert other.stdout.readline().strip() == b"held"
         with pytest.raises(ConfigurationError, match=r"state is in use by another evaluation.* Wait until"):
-            ask(client, data, right, resume=state)
+            ask(proxied, data, right, resume=state)
         assert proxy.done["passed"] == 0, "no request is sent"
         other.kill()
         other.wait()
-        assert ask(client, data, right, resume=state).models[0].answers == 40, "the lock is released with its process"
+        assert ask(proxied, data, right, resume=state).models[0].answers == 40, "the lock is released with its process"
     kept = ResumeFile(state, "a")
     with pytest.raises(ConfigurationError, match="is in use"):
         ResumeFile(state, "a")
@@ -332,22 +340,22 @@ def test_a_floor_score_after_an_error_is_computed_again(client: Client, data: Pa
 
 
 def test_a_reward_that_cannot_score_ends_the_evaluation_early(
-    client: Client, proxy: FlakyProxy, data: Path, tmp_path: Path, file: Path
+    proxied: Client, proxy: FlakyProxy, data: Path, tmp_path: Path, file: Path
 ) -> None:
     def broken(event: Any, context: Any) -> Any:
         del event, context
         raise ValueError("no such field")
 
     with pytest.raises(RewardError, match="no such field"):
-        ask(client, data, broken, limit=None, samples=8, concurrency=4)
+        ask(proxied, data, broken, limit=None, samples=8, concurrency=2)
     assert proxy.done["passed"] < 480, "fewer than half of 960: no more requests after the first batch was scored"
     asked = proxy.done["passed"]
     file.write_text("import nothing_of_the_kind")
     with pytest.raises(RewardError, match="nothing_of_the_kind"):
-        ask(client, data, f"{file}:lambda_handler", limit=None, samples=8, concurrency=4)
+        ask(proxied, data, f"{file}:lambda_handler", limit=None, samples=8, concurrency=2)
     assert proxy.done["passed"] - asked < 480
     with pytest.raises(ConfigurationError, match="no file"):
-        ask(client, data, f"{tmp_path}/none.py:lambda_handler")
+        ask(proxied, data, f"{tmp_path}/none.py:lambda_handler")
 
 
 def test_one_answer_without_a_score_does_not_affect_the_others(client: Client) -> None:
@@ -376,7 +384,7 @@ def test_batches_of_large_answers_stay_below_the_size_limit_of_lambda(client: Cl
     assert len(sizes) == 20
 
 
-def test_an_interrupt_in_a_notebook_stops_the_requests(client: Client, proxy: FlakyProxy, data: Path) -> None:
+def test_an_interrupt_in_a_notebook_stops_the_requests(proxied: Client, proxy: FlakyProxy, data: Path) -> None:
     if threading.current_thread() is not threading.main_thread() or os.name != "posix":
         pytest.skip("signals reach the main thread alone")
 
@@ -386,7 +394,7 @@ def test_an_interrupt_in_a_notebook_stops_the_requests(client: Client, proxy: Fl
             os.kill(os.getpid(), signal.SIGINT)
 
     async def cell() -> None:
-        ask(client, data, right, limit=None, samples=8, concurrency=2, progress=progress)
+        ask(proxied, data, right, limit=None, samples=8, concurrency=2, progress=progress)
 
     loop = asyncio.new_event_loop()  # `asyncio.run` would handle the signal itself
     try:
@@ -406,16 +414,15 @@ def test_samples_with_one_seed_differ_and_are_repeatable(client: Client, data: P
     assert any(len(set(scores)) > 1 for scores in first.models[0].scores.values())
 
 
-def test_several_tuned_models_have_distinct_labels(service: LocalService, data: Path) -> None:
-    with Client(**service.client_options("api_key")) as client:
-        file = client.files.upload(data)
-        settings = {"n_epochs": 1, "batch_size": 60}
-        jobs = [client.jobs.create(MODEL, training_file=file, reward=ARN, hyperparameters=settings) for _ in range(2)]
-        jobs = [client.jobs.wait(job, poll_interval=0.05) for job in jobs]
-        report = ask(client, data, right, models=[MODEL, *jobs], limit=4)
-        assert [one.label for one in report.models] == [MODEL, *(job.fine_tuned_model for job in jobs)]
-        with pytest.raises(ConfigurationError, match="twice"):
-            ask(client, data, right, models={"a": jobs[0], "b": jobs[0].fine_tuned_model})
+def test_several_tuned_models_have_distinct_labels(client: Client, data: Path) -> None:
+    file = client.files.upload(data)
+    settings = {"n_epochs": 1, "batch_size": 60}
+    jobs = [client.jobs.create(MODEL, training_file=file, reward=ARN, hyperparameters=settings) for _ in range(2)]
+    jobs = [client.jobs.wait(job, poll_interval=0.05) for job in jobs]
+    report = ask(client, data, right, models=[MODEL, *jobs], limit=4)
+    assert [one.label for one in report.models] == [MODEL, *(job.fine_tuned_model for job in jobs)]
+    with pytest.raises(ConfigurationError, match="twice"):
+        ask(client, data, right, models={"a": jobs[0], "b": jobs[0].fine_tuned_model})
 
 
 def test_a_report_without_answers_can_be_shown(client: Client) -> None:

@@ -9,7 +9,7 @@ import re
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
@@ -111,25 +111,31 @@ def _imported_sources(texts: Iterable[bytes], folder: Path, known: set[Path]) ->
 
 
 def _imported_files(text: bytes, location: Path, folder: Path) -> Iterator[tuple[str, Path]]:
+    for name, level in _imported_names(text):
+        parts = name.split(".")
+        relative = [location, *location.parents][level - 1 : level]
+        yield from _module_files(parts, relative if level else _search_folders(parts[0], folder))
+
+
+@lru_cache(64)  # several evaluations with one reward read the same sources
+def _imported_names(text: bytes) -> Sequence[tuple[str, int]]:
+    """Return the dotted names that a source imports, each with the level of a relative import or 0."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError):
-        return
+        return ()
+    names: list[tuple[str, int]] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield from _module_files(alias.name.split("."), _search_folders(alias.name, folder))
+            names += [(alias.name, 0) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            parts = (node.module or "").split(".") if node.module else []
-            relative = [location, *location.parents][node.level - 1 : node.level]
-            folders = relative if node.level else _search_folders(parts[0], folder)
-            for alias in node.names:
-                yield from _module_files([*parts, alias.name], folders)
+            module = f"{node.module}." if node.module else ""
+            names += [(f"{module}{alias.name}", node.level) for alias in node.names]
+    return names
 
 
-def _search_folders(name: str, folder: Path) -> list[Path]:
-    """Return the folders that may hold a module of the user."""
-    top = name.split(".", maxsplit=1)[0]
+def _search_folders(top: str, folder: Path) -> list[Path]:
+    """Return the folders that may hold a top-level module of the user."""
     if top in sys.stdlib_module_names or top == _PACKAGE:
         return []
     try:
