@@ -142,6 +142,11 @@ KEPT: dict[str, list[str]] = {
     "enum": ["import enum\nclass W(enum.Enum):\n    LOW = 0.25", GRADE.format("W.LOW.value")],
     "comprehension": ["Q = ['a', 'b']\nA = [x.upper() for x in Q if (y := x)]", GRADE.format("float(A[0] == 'A')")],
     "one of several in a line": ["é = In; A = 0.5; B = In", GRADE.format("A")],
+    "a later line of an earlier cell": ["x = 1\nBASE = 0.25", "TOP = BASE", GRADE.format("TOP")],
+    "attributes, keywords and local variables": [
+        "n = [0]\nn.append(1)\nkey = [0]\nkey.append(1)",
+        "@reward\ndef f(r):\n    n = 1\n    return max([key for key in (1, 2)], default=n) / len(dict(key=1, n=2))",
+    ],
     "environment": ["import os\nK = float(os.environ.get('NOT_SET_ANYWHERE', '0.5'))", GRADE.format("K")],
 }
 

@@ -22,13 +22,27 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import fastjsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_rft import ConfigurationError, datasets
 from bedrock_rft._cli.app import run as main
-from bedrock_rft.rewards import Format, Handler, Judge, Matches, Numeric, Package, PassesTests, check, package, reward
+from bedrock_rft.rewards import (
+    Format,
+    Handler,
+    JsonEqual,
+    JsonSchema,
+    Judge,
+    Matches,
+    Numeric,
+    Package,
+    PassesTests,
+    check,
+    package,
+    reward,
+)
 from bedrock_rft.rewards._packaging import package as packaging
 from bedrock_rft.rewards._packaging import requirements as _package_vendor
 from bedrock_rft.rewards._packaging.archive import LARGEST, LARGEST_UNZIPPED, build_zip, validate_file_name
@@ -41,26 +55,33 @@ ASKED = [
     {**shape, "messages": [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "It is 4."}]}
     for shape in (PLAIN, WRAPPED)
 ]
-# Nothing but the zip on the path, nothing installed, nothing in the environment.
+# Nothing but one zip after the other on the path, nothing installed, nothing in the environment.
 ALONE = """
 import json, sys
-sys.path.insert(0, sys.argv[1])
 from importlib import import_module
-module, name = sys.argv[2].split(".")
-handler = getattr(import_module(module), name)
-assert not {"pydantic", "openai", "httpx", "botocore"} & set(sys.modules)
-print(json.dumps(handler(json.loads(sys.argv[3]), None)))
+results, given = [], json.loads(sys.argv[1])
+for path, handler in given["zips"]:
+    sys.path.insert(0, path)
+    module, name = handler.split(".")
+    results.append(getattr(import_module(module), name)(given["event"], None))
+    assert not {"pydantic", "openai", "httpx", "botocore"} & set(sys.modules)
+    sys.path.remove(path)
+    for name, module in [*sys.modules.items()]:
+        if (getattr(module, "__file__", None) or "").startswith(path):
+            del sys.modules[name]
+print(json.dumps(results))
 """
+NUMBER = itertools.count()
 ENVIRONMENT = {
     name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ
 }  # Windows starts without nothing
 
 
-def alone(made: Package, folder: Path, event: object = ASKED) -> Any:
-    """What the zip answers in a clean process."""
-    path = made.write(folder / "reward.zip")
+def alone(folder: Path, *packages: Package, event: object = ASKED) -> list[Any]:
+    """Return the result of each package in a clean process."""
+    zips = [(str(made.write(folder / f"reward-{next(NUMBER)}.zip")), made.handler) for made in packages]
     done = subprocess.run(  # noqa: S603 - ours
-        [sys.executable, "-I", "-S", "-B", "-c", ALONE, str(path), made.handler, json.dumps(event)],
+        [sys.executable, "-I", "-S", "-B", "-c", ALONE, json.dumps({"zips": zips, "event": event})],
         env=ENVIRONMENT,
         cwd=folder,
         capture_output=True,
@@ -68,7 +89,8 @@ def alone(made: Package, folder: Path, event: object = ASKED) -> Any:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    return json.loads(done.stdout)
+    results: list[Any] = json.loads(done.stdout)
+    return results
 
 
 def scores(results: list[dict[str, Any]]) -> list[float]:
@@ -84,9 +106,6 @@ def names(made: Package) -> set[str]:
 def text(made: Package, name: str) -> str:
     with zipfile.ZipFile(io.BytesIO(made.content)) as archive:
         return archive.read(name).decode()
-
-
-NUMBER = itertools.count()
 
 
 def module(folder: Path, source: str, name: str | None = None) -> ModuleType:
@@ -128,16 +147,26 @@ def notebook(*cells: str) -> dict[str, Any]:
 COMPOSED = 0.9 * Numeric() + 0.1 * Format(boxed=True, name="boxed") - 0.25 * Matches("sorry", flags=2)
 
 
-def test_a_combined_reward_needs_nothing_installed(tmp_path: Path) -> None:
-    made = package(Handler(COMPOSED, floor=-0.5, concurrency=3))
+@pytest.fixture(scope="module")
+def composed() -> Package:
+    return package(Handler(COMPOSED, floor=-0.5, concurrency=3))
+
+
+def test_a_combined_reward_needs_nothing_installed(composed: Package, tmp_path: Path) -> None:
     event: list[Any] = [*ASKED, {"id": "c", "messages": []}, {"id": "d", "messages": 7}]
-    assert alone(made, tmp_path, event) == Handler(COMPOSED, floor=-0.5)(event)
-    assert scores(alone(made, tmp_path, event)) == [0.9, 0.9, -0.5, -0.5]
-    assert made.handler == "lambda_function.lambda_handler"
-    assert (made.runtime, made.architecture, made.models, made.requirements) == ("python3.13", "x86_64", (), ())
-    assert made.timeout >= 60
-    assert "bedrock_rft/rewards/_checking/check.py" not in names(made)
-    assert "bedrock_rft/errors.py" not in names(made)
+    (results,) = alone(tmp_path, composed, event=event)
+    assert results == Handler(COMPOSED, floor=-0.5)(event)
+    assert scores(results) == [0.9, 0.9, -0.5, -0.5]
+    assert composed.handler == "lambda_function.lambda_handler"
+    assert (composed.runtime, composed.architecture, composed.models, composed.requirements) == (
+        "python3.13",
+        "x86_64",
+        (),
+        (),
+    )
+    assert composed.timeout >= 60
+    assert "bedrock_rft/rewards/_checking/check.py" not in names(composed)
+    assert "bedrock_rft/errors.py" not in names(composed)
 
 
 def test_every_combination_is_written_as_code(tmp_path: Path) -> None:
@@ -145,36 +174,50 @@ def test_every_combination_is_written_as_code(tmp_path: Path) -> None:
     total = (number + -1 * tidy).clip(-0.5, 0.75).gate(number, at_least=0.5, otherwise=-0.125, lazy=True).named("all")
     total = 2 * total + 0.5 * (number + tidy).named("inner") + number.named("again")
     made = package(total)
-    assert alone(made, tmp_path) == total.handler(ASKED)
-    assert alone(made, tmp_path)[0]["metrics_list"][0]["name"] == "numeric"
+    (results,) = alone(tmp_path, made)
+    assert results == total.handler(ASKED)
+    assert results[0]["metrics_list"][0]["name"] == "numeric"
 
 
-def test_two_builds_give_the_same_bytes() -> None:
-    code = (
-        "import base64, sys\nfrom bedrock_rft.rewards import Format, JsonEqual, Numeric, package\n"
-        "made = package(0.9 * Numeric() + 0.1 * Format(tags=('a', 'b'), boxed=True) + 0.0 * JsonEqual())\n"
-        "sys.stdout.write(made.code_sha256)"
+BUILT = "0.9 * Numeric() + 0.1 * Format(tags=('a', 'b'), boxed=True) + 0.0 * JsonEqual()"
+
+
+def test_a_script_is_not_run_again_and_builds_the_same_bytes_as_this_process(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(
+        "from bedrock_rft import ConfigurationError\n"
+        "from bedrock_rft.rewards import Format, JsonEqual, Numeric, package, reward\n"
+        "@reward\ndef right(rollout): return rollout.answer == rollout.reference\n"
+        "print('started')\n"
+        "package(right).write('reward.zip')\n"
+        f"print(package({BUILT}).code_sha256)\n"
+        "error = ConfigurationError('x')\n"
     )
-    found = {
-        subprocess.run(  # noqa: S603 - ours
-            [sys.executable, "-c", code],
-            env={**os.environ, "PYTHONHASHSEED": seed, "TZ": zone},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for seed, zone in (("1", "UTC"), ("2", "Asia/Tokyo"))
-    }
-    assert len(found) == 1
-    made = package(COMPOSED)
-    assert made == package(COMPOSED)
-    assert made.code_sha256 == base64.b64encode(hashlib.sha256(made.content).digest()).decode()
-    with zipfile.ZipFile(io.BytesIO(made.content)) as archive:
+    seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
+    done = subprocess.run(  # noqa: S603 - ours
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONHASHSEED": seed, "TZ": "Asia/Tokyo"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    built = package(0.9 * Numeric() + 0.1 * Format(tags=("a", "b"), boxed=True) + 0.0 * JsonEqual())
+    assert (done.stdout, done.stderr) == (f"started\n{built.code_sha256}\n", "")
+    with zipfile.ZipFile(tmp_path / "reward.zip") as archive:
+        carried = archive.read("source_main.py").decode()
+    assert "ConfigurationError" not in carried
+    assert "print" not in carried
+
+
+def test_a_zip_has_sorted_entries_with_a_fixed_time(composed: Package) -> None:
+    assert composed.code_sha256 == base64.b64encode(hashlib.sha256(composed.content).digest()).decode()
+    with zipfile.ZipFile(io.BytesIO(composed.content)) as archive:
         entries = archive.infolist()
     assert [entry.filename for entry in entries] == sorted(entry.filename for entry in entries)
     assert {entry.date_time for entry in entries} == {(1980, 1, 1, 0, 0, 0)}
     assert {entry.external_attr >> 16 for entry in entries} == {0o100644}
-    assert [(one.name, one.size) for one in made.files] == [(entry.filename, entry.file_size) for entry in entries]
+    assert [(one.name, one.size) for one in composed.files] == [(entry.filename, entry.file_size) for entry in entries]
 
 
 def test_only_scripts_have_execute_permission() -> None:
@@ -186,18 +229,17 @@ def test_only_scripts_have_execute_permission() -> None:
     }  # fmt: skip
 
 
-def test_the_repr_is_short_and_the_text_fits_the_terminal(tmp_path: Path) -> None:
-    made = package(COMPOSED)
-    assert len(repr(made)) <= 80
-    assert "content" not in repr(made)
-    assert all(len(line) <= 80 for line in str(made).splitlines())
-    assert made.code_sha256 in str(made)
-    assert "lambda_function.py" in str(made)
-    assert pickle.loads(pickle.dumps(made)) == made  # noqa: S301 - ours
-    assert made.write(tmp_path / "a.zip").read_bytes() == made.content
+def test_the_repr_is_short_and_the_text_fits_the_terminal(composed: Package, tmp_path: Path) -> None:
+    assert len(repr(composed)) <= 80
+    assert "content" not in repr(composed)
+    assert all(len(line) <= 80 for line in str(composed).splitlines())
+    assert composed.code_sha256 in str(composed)
+    assert "lambda_function.py" in str(composed)
+    assert pickle.loads(pickle.dumps(composed)) == composed  # noqa: S301 - ours
+    assert composed.write(tmp_path / "a.zip").read_bytes() == composed.content
     assert os.listdir(tmp_path) == ["a.zip"]  # noqa: PTH208 - names
     with pytest.raises(ConfigurationError, match="cannot be written"):
-        made.write(tmp_path / "none" / "a.zip")
+        composed.write(tmp_path / "none" / "a.zip")
 
 
 MINE = '''
@@ -257,14 +299,13 @@ def test_functions_are_packaged_with_the_names_that_they_use_only(tmp_path: Path
     mine = module(tmp_path, source, "mine")
     total = 0.5 * mine.has_number + 0.25 * mine.parts + 0.125 * mine.short + 0.125 * mine.waits + 0 * mine.numeric
     total += 0.5 * reward(name="half")(mine.plain) + mine.has_number.named("again")
-    made = package(total)
-    assert alone(made, tmp_path) == total.handler(ASKED)
+    made, function = package(total), package(mine.lambda_handler)
+    assert alone(tmp_path, made, function) == [total.handler(ASKED), mine.lambda_handler(ASKED, None)]
     carried = text(made, "source_mine.py")
     assert carried.startswith("from __future__ import annotations\n")
     for absent in ("unused", "SECRET_FREE", "datasets", "nowhere", "after_marker", "lambda_handler", "__main__"):
         assert absent not in carried
-    assert alone(package(mine.lambda_handler), tmp_path) == mine.lambda_handler(ASKED, None)
-    assert names(package(mine.lambda_handler)) == {"lambda_function.py", "source_mine.py"}
+    assert names(function) == {"lambda_function.py", "source_mine.py"}
 
 
 def test_notebook_cells_are_packaged_as_they_ran_last(tmp_path: Path) -> None:
@@ -283,36 +324,9 @@ def test_notebook_cells_are_packaged_as_they_ran_last(tmp_path: Path) -> None:
         "total = 1.0 * right + 0.0 * Numeric()\n_ = right",
     )
     made = package(space["total"])
-    assert scores(alone(made, tmp_path)) == [0.875, 0.875]
+    assert scores(alone(tmp_path, made)[0]) == [0.875, 0.875]
     assert "SHIFT = FLOOR\n" not in text(made, "source_main.py")
     assert "0.25\n" in text(made, "source_main.py")
-
-
-def test_notebook_statements_follow_those_that_they_use(tmp_path: Path) -> None:
-    space = notebook(
-        "from bedrock_rft.rewards import *", "x = 1\nBASE = 0.25", "TOP = BASE", "@reward\ndef r(_): return TOP"
-    )
-    assert scores(alone(package(space["r"]), tmp_path)) == [0.25, 0.25]
-
-
-def test_a_script_is_not_run_again(tmp_path: Path) -> None:
-    script = tmp_path / "train.py"
-    script.write_text(
-        "from bedrock_rft import Client\n"
-        "from bedrock_rft.rewards import package, reward\n"
-        "@reward\ndef right(rollout): return rollout.answer == rollout.reference\n"
-        "print('started')\n"
-        "package(right).write('reward.zip')\n"
-        "client = Client('us-west-2', api_key='k')\n"
-    )
-    done = subprocess.run(  # noqa: S603 - ours
-        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert (done.stdout, done.stderr) == ("started\n", "")
-    with zipfile.ZipFile(tmp_path / "reward.zip") as archive:
-        carried = archive.read("source_main.py").decode()
-    assert "Client" not in carried
-    assert "print" not in carried
 
 
 def test_a_file_is_packaged_whole_with_included_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,18 +344,18 @@ def test_a_file_is_packaged_whole_with_included_files(tmp_path: Path, monkeypatc
     assert {"my-reward.py", "helping.py", "deep/words.txt", "bedrock_rft/rewards/_runtime/scoring.py"} <= names(made)
     assert "stray.py" not in names(made)
     assert made.models == ("a.model",), "what its file keeps at the top level may be asked too"
-    assert scores(alone(made, tmp_path)) == [0.5, 0.5]
     (tmp_path / "alone.py").write_text("def lambda_handler(event, context): return ['alone']\n")
-    for target in ("alone.py:lambda_handler", module(tmp_path, (tmp_path / "alone.py").read_text(), "alone")):
-        found = package(target, include={"data/a.txt": tmp_path / "deep" / "words.txt"})
-        assert names(found) == {"lambda_function.py", "alone.py", "data/a.txt"}, "this package goes in where it is used"
-        assert alone(found, tmp_path) == ["alone"]
+    targets = ("alone.py:lambda_handler", module(tmp_path, (tmp_path / "alone.py").read_text(), "alone"))
+    found = [package(target, include={"data/a.txt": tmp_path / "deep" / "words.txt"}) for target in targets]
+    for one in found:
+        assert names(one) == {"lambda_function.py", "alone.py", "data/a.txt"}, "this package goes in where it is used"
     (tmp_path / "lambda_function.py").write_text("def answer(event, context): return ['direct']\n")
     direct = package("lambda_function.py:answer")
     assert (names(direct), direct.handler) == ({"lambda_function.py"}, "lambda_function.answer")
-    assert alone(direct, tmp_path) == ["direct"]
     example = package(f"{Path(__file__).parents[2] / 'examples' / 'reward.py'}:lambda_handler")
-    assert scores(alone(example, tmp_path)) == [1.0, 1.0]
+    graded, *others, exampled = alone(tmp_path, made, *found, direct, example)
+    assert others == [["alone"], ["alone"], ["direct"]]
+    assert (scores(graded), scores(exampled)) == ([0.5, 0.5], [1.0, 1.0])
 
 
 def test_a_package_knows_the_models_and_limits_of_its_graders() -> None:
@@ -350,11 +364,10 @@ def test_a_package_knows_the_models_and_limits_of_its_graders() -> None:
     made = package(0.5 * judge + 0.5 * other.gate(Numeric(), lazy=True), models=["one.more"])
     assert made.models == (judge.model, other.model, "one.more")
     assert "us.amazon.nova-lite-v1:0" in str(made)
-    heavy = package(PassesTests(memory=1024))
+    heavy = package(PassesTests(memory=1024), runtime="python3.14", architecture="arm64")
     assert heavy.memory > 1024
     assert heavy.timeout > made.timeout
-    plain = package(Numeric(), runtime="python3.14", architecture="arm64")
-    assert (plain.runtime, plain.architecture) == ("python3.14", "arm64")
+    assert (heavy.runtime, heavy.architecture) == ("python3.14", "arm64")
 
 
 def closure() -> Any:
@@ -446,7 +459,7 @@ def test_values_that_a_reward_changes_itself_start_again(tmp_path: Path) -> None
     )
     before = mine.r.handler(ASKED)
     mine.r.handler(ASKED)
-    assert alone(package(mine.r), tmp_path) == before
+    assert alone(tmp_path, package(mine.r)) == [before]
     both = module(tmp_path, HEAD + "C = {}\nC[1] = 1\n@reward\ndef r(rollout):\n    C[2] = 1\n    return len(C)\n")
     with pytest.raises(ConfigurationError, match="'C' is changed after it is assigned"):
         package(both.r)
@@ -464,10 +477,10 @@ def test_a_custom_grader_is_packaged_with_its_class(tmp_path: Path, monkeypatch:
     mine = importlib.import_module("own_grader")
     monkeypatch.delitem(sys.modules, "own_grader")
     monkeypatch.setitem(sys.modules, "own_grader", mine)
-    for total in (1.0 * mine.named, 0.5 * mine.Starts("It", name="other") + 0.5 * mine.named):
-        made = package(total)
-        assert alone(made, tmp_path) == total.handler(ASKED)
-        assert scores(alone(made, tmp_path)) == [1.0, 1.0]
+    totals = (1.0 * mine.named, 0.5 * mine.Starts("It", name="other") + 0.5 * mine.named)
+    for total, results in zip(totals, alone(tmp_path, *map(package, totals)), strict=True):
+        assert results == total.handler(ASKED)
+        assert scores(results) == [1.0, 1.0]
 
 
 def test_closures_and_objects_are_refused_by_name() -> None:
@@ -488,16 +501,6 @@ def test_closures_and_objects_are_refused_by_name() -> None:
     exec("def f(x): return 1", typed)  # noqa: S102 - ours
     with pytest.raises(ConfigurationError, match="cannot be read"):
         package(reward(name="typed")(typed["f"]))
-
-
-def test_attributes_and_local_variables_do_not_count_as_global_names(tmp_path: Path) -> None:
-    mine = module(
-        tmp_path,
-        "from bedrock_rft.rewards import reward\nn = [0]\nn.append(1)\nkey = [0]\nkey.append(1)\n"
-        "@reward\ndef r(x):\n    n = 1\n    return max([key for key in (1, 2)], default=n) / len(dict(key=1, n=2))",
-    )
-    made = package(mine.r)
-    assert scores(alone(made, tmp_path)) == [1.0, 1.0]
 
 
 SECRETS: dict[str, str] = {
@@ -537,23 +540,28 @@ def test_a_secret_is_refused_without_repeating_it(kind: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("kind", SECRETS)
-def test_a_finding_is_allowed_only_by_its_own_entry(kind: str, tmp_path: Path) -> None:
+def test_a_finding_is_allowed_only_by_its_own_entry(kind: str) -> None:
     first = SECRETS[kind]
     other = re.sub(r"\w(?=\W*$)", "7", first)
-    file = tmp_path / "notes.txt"
-    file.write_text(f"first\n{first}\n")
     with pytest.raises(ConfigurationError) as caught:
-        package(Numeric(), include=[file])
+        check_secrets({"notes.txt": f"first\n{first}\n".encode()})
     found = re.search(r"if it is not one, pass allow=\['(notes\.txt:[a-z-]+:[0-9a-f]{8})'\]\.$", str(caught.value))
     assert found, str(caught.value)
-    file.write_text(f"further\ndown\n{first}\n")  # the entry does not depend on the line
-    assert "notes.txt" in names(package(Numeric(), include=[file], allow=[found[1]]))
-    file.write_text(f"first\n{first}\n{other}\n")
+    # The entry does not depend on the line.
+    check_secrets({"notes.txt": f"further\ndown\n{first}\n".encode()}, allow=[found[1]])
     with pytest.raises(ConfigurationError, match=f"contains text that looks like {kind}"):
-        package(Numeric(), include=[file], allow=[found[1]])
-    file.rename(tmp_path / "other.txt")
+        check_secrets({"notes.txt": f"first\n{first}\n{other}\n".encode()}, allow=[found[1]])
     with pytest.raises(ConfigurationError, match=f"other.txt, line 2, contains text that looks like {kind}"):
-        package(Numeric(), include=[tmp_path / "other.txt"], allow=[found[1]])
+        check_secrets({"other.txt": f"first\n{first}\n".encode()}, allow=[found[1]])
+
+
+def test_a_file_with_an_allowed_finding_is_packaged(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text(SECRETS["a GitHub token"])
+    with pytest.raises(ConfigurationError) as caught:
+        package(Numeric(), include=[file])
+    entry = str(caught.value).split("'")[-2]
+    assert "notes.txt" in names(package(Numeric(), include=[file], allow=[entry]))
 
 
 def test_an_allow_entry_without_a_finding_is_refused() -> None:
@@ -696,10 +704,10 @@ def test_a_file_that_does_not_load_is_refused(source: str | bytes, words: str, t
 def test_libraries_that_lambda_has_may_be_imported(tmp_path: Path) -> None:
     path = tmp_path / "asks.py"
     path.write_text(
-        "import botocore.session, boto3\n"
+        "import dateutil.tz, jmespath\n"
         "try:\n    import orjson_like as json\nexcept ImportError:\n    import json\n"
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from nowhere import Nothing\n"
-        "def lambda_handler(event, context): return [json.dumps(1)]\n"
+        "def lambda_handler(event, context):\n    import boto3, botocore.session\n    return [json.dumps(1)]\n"
     )
     assert names(package(f"{path}:lambda_handler")) == {"asks.py", "lambda_function.py"}
 
@@ -746,6 +754,19 @@ def test_requirements_beyond_the_limit_are_not_read(tmp_path: Path, monkeypatch:
         _package_vendor._read_files(tmp_path)
 
 
+def work_in_hostile_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Change to a folder with files that pip would take for its own; return the path that their code creates."""
+    here, ran = tmp_path / "here", tmp_path / "ran"
+    here.mkdir()
+    for name in ("pip.py", "sitecustomize.py", "tempfile.py"):
+        (here / name).write_text(f"from pathlib import Path\nPath({str(ran)!r}).touch()\nraise SystemExit('ran')\n")
+    (here / "tinything==1.5.tar.gz").write_bytes(b"not an archive")
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("PYTHONPATH", str(here))
+    monkeypatch.setenv("PYTHONSTARTUP", str(here / "pip.py"))
+    return ran
+
+
 def test_requirements_are_installed_for_the_platform_of_lambda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wheels = tmp_path / "wheels"
     wheels.mkdir()
@@ -755,37 +776,65 @@ def test_requirements_are_installed_for_the_platform_of_lambda(tmp_path: Path, m
     wheel(
         wheels, "native", "3.0", "cp313-cp313-manylinux2014_aarch64", {"native.cpython-313-aarch64-linux-gnu.so": "x"}
     )
+    for tag in ("py3-none-any", "cp313-cp313-manylinux_2_28_x86_64", "cp313-cp313-manylinux2014_x86_64"):
+        wheel(wheels, "several", "1.0", tag, {"several.py": f"TAG = {tag!r}\n"})
+    validator = Path(fastjsonschema.__file__).parent
+    files = {f"fastjsonschema/{path.name}": path.read_text() for path in validator.glob("*.py")}
+    wheel(wheels, "fastjsonschema", fastjsonschema.VERSION, "py3-none-any", files)
+    ran = work_in_hostile_folder(tmp_path, monkeypatch)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    monkeypatch.setenv("PIP_FIND_LINKS", "../wheels")
     monkeypatch.setenv("PIP_USER", "1")
-    (tmp_path / "uses.py").write_text(
-        "import tinything\nfrom bedrock_rft.rewards import reward\n@reward\ndef tiny(rollout): return tinything.VALUE\n"
+    source = (
+        "from bedrock_rft.rewards import reward\n@reward\ndef tiny(rollout):\n    import several, tinything\n"
+        "    return tinything.VALUE * (several.TAG == 'cp313-cp313-manylinux_2_28_x86_64')\n"
     )
-    target = f"{tmp_path / 'uses.py'}:tiny"
-    made = package(target, requirements=["tinything==1.5"])
-    assert made == package(target, requirements=["tinything==1.5"])
-    assert made.requirements == ("tinything==1.5",)
-    assert scores(alone(made, tmp_path)) == [0.5, 0.5]
+    schema = JsonSchema({"type": "object", "required": ["n"], "properties": {"n": {"minimum": 4}}})
+    total = 0.5 * schema + 1.0 * module(tmp_path, source, "uses").tiny
+    made = package(total, requirements=["tinything==1.5", "several==1.0"])
+    validated = f"fastjsonschema=={fastjsonschema.VERSION}"
+    assert made.requirements == (validated, "several==1.0", "tinything==1.5"), "a grader names its own"
+    texts = ('{"n": 4}', '{"n": 3}', "no")
+    event = [{"id": text, "messages": [{"role": "assistant", "content": text}]} for text in texts]
+    (results,) = alone(tmp_path, made, event=event)
+    assert scores(results) == [1.0, 0.5, 0.5]
     brought = {name for name in names(made) if "tiny" in name}
     info = "tinything-1.5.dist-info"
     assert brought == {"tinything/__init__.py", "tinything/a.csv"} | {
         f"{info}/{name}" for name in ("METADATA", "WHEEL", "entry_points.txt")
     }, "no scripts, no bytecode, no record of where it was installed"
-    with pytest.raises(ConfigurationError, match=r"each of native==3\.0, tinything==1\.5 for python3\.13 on x86_64"):
-        package(target, requirements=["tinything==1.5", "native==3.0"])
-    with pytest.raises(ConfigurationError, match=r"requirement also has a file 'tinything/__init__\.py'"):
-        package(target, requirements=["tinything==1.5"], include={"tinything/__init__.py": tmp_path / "uses.py"})
-    arm = package(target, requirements=["tinything==1.5", "native==3.0"], architecture="arm64")
+    (tmp_path / "tinies.py").write_text(
+        "import tinything\ndef lambda_handler(event, context): return [tinything.VALUE]\n"
+    )
+    target, both = f"{tmp_path / 'tinies.py'}:lambda_handler", ["tinything==1.5", "native==3.0"]
+    arm = package(target, requirements=both, architecture="arm64")
     assert "native.cpython-313-aarch64-linux-gnu.so" in names(arm)
+    assert {name: text(arm, name) for name in brought} == {name: text(made, name) for name in brought}
+    with pytest.raises(ConfigurationError, match=r"each of native==3\.0, tinything==1\.5 for python3\.13 on x86_64"):
+        package(target, requirements=both)
+    assert not ran.exists(), "pip runs nothing of the working folder"
     with pytest.raises(ConfigurationError, match="imports 'tinything', which is neither"):
         package(target)
+    installed = {name: text(made, name).encode() for name in brought}
+
+    def install(*_: object, **__: object) -> dict[str, bytes]:
+        return installed
+
+    monkeypatch.setattr(packaging, "install_requirements", install)
+    with pytest.raises(ConfigurationError, match=r"requirement also has a file 'tinything/__init__\.py'"):
+        package(target, requirements=both[:1], include={"tinything/__init__.py": tmp_path / "tinies.py"})
 
 
-def test_the_password_of_an_index_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_index_is_named_without_its_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.delenv("PIP_NO_INDEX", raising=False)
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     monkeypatch.setenv("PIP_INDEX_URL", "http://user:fakepassword@127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_RETRIES", "0")
-    with pytest.raises(ConfigurationError, match="pip found no wheel of each of tinything==1") as caught:
+    unreachable = r"could not reach the package index|that the package index can be reached"
+    with pytest.raises(ConfigurationError, match=unreachable) as caught:
         package(Numeric(), requirements=["tinything==1"])
+    assert "tinything==1" in str(caught.value)
     assert "fakepassword" not in str(caught.value)
     said = "ERROR: nothing at https://user:fakepassword@example.com/simple"  # as an older pip prints it
     assert "nothing at https://example.com/simple" in explain_pip_failure(said, ["a==1"], "python3.13", "x86_64")
@@ -803,30 +852,6 @@ def test_dependencies_of_requirements_must_be_named() -> None:
         ConfigurationError, match=r"something else than needy==2\.1, other==1\. Check the package index"
     ):
         check_releases(["needy==2.1", "tiny-thing==1.5", "other==1"], there)
-
-
-def test_json_schema_is_packaged_with_its_validator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import fastjsonschema
-
-    from bedrock_rft.rewards import JsonSchema
-
-    folder = Path(fastjsonschema.__file__).parent
-    wheel(
-        tmp_path,
-        "fastjsonschema",
-        fastjsonschema.VERSION,
-        "py3-none-any",
-        {f"fastjsonschema/{path.name}": path.read_text() for path in folder.glob("*.py")},
-    )
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    schema = JsonSchema({"type": "object", "required": ["n"], "properties": {"n": {"minimum": 4}}})
-    made = package(0.5 * schema)
-    assert made.requirements == (f"fastjsonschema=={fastjsonschema.VERSION}",)
-    event = [
-        {"id": "1", "messages": [{"role": "assistant", "content": text}]} for text in ('{"n": 4}', '{"n": 3}', "no")
-    ]
-    assert scores(alone(made, tmp_path, event)) == [0.5, 0.0, 0.0]
 
 
 @given(
@@ -879,11 +904,11 @@ def records() -> list[dict[str, Any]]:
 
 def test_check_accepts_a_package(tmp_path: Path) -> None:
     made = package(0.9 * Numeric() + 0.1 * Format(marker="####"))
-    report = check(made, records())
+    report = check(made, records(), size=4)
     assert report.ok, str(report)
     assert report.target == "package of 0.9 * Numeric() + 0.1 * Format(marker='####')"
     assert report.form == "after ####"
-    zipped_report = check(made.write(tmp_path / "r.zip"), records())
+    zipped_report = check(made.write(tmp_path / "r.zip"), records(), size=4)
     assert zipped_report.scores == report.scores
 
 
@@ -898,6 +923,6 @@ def test_the_command_packages_a_file(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert all(len(line) <= 80 for line in shown.splitlines())
     data = tmp_path / "train.jsonl"
     datasets.write(data, records())
-    assert main(["reward", "check", str(out), str(data)]) == 0
+    assert main(["reward", "check", str(out), str(data), "--size", "4"]) == 0
     assert main(["reward", "package", f"{path}:none", "--out", str(out)]) == 2
     assert "has no attribute 'none'" in capsys.readouterr().err

@@ -11,6 +11,7 @@ import os
 import sys
 import tokenize
 from collections.abc import Collection, Iterator, Mapping
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import NoReturn
 
@@ -109,9 +110,10 @@ def _check_package_import(
 
 
 def _raise_missing(location: str, top: str) -> NoReturn:
-    if (release := _installed_release(top)) is not None:
+    spec = _find_spec(top)
+    if (release := _installed_release(top, spec)) is not None:
         remedy = f"Add requirements=['{release}']"
-    elif (file := _source_file(top)) is not None:
+    elif (file := _source_file(spec)) is not None:
         remedy = f"Add include=['{file}']"
     else:
         remedy = f"Name its file in include=[…], or its release in requirements=['{top}==…']"
@@ -121,20 +123,23 @@ def _raise_missing(location: str, top: str) -> NoReturn:
     )
 
 
-def _installed_release(top: str) -> str | None:
+def _find_spec(top: str) -> ModuleSpec | None:
+    with contextlib.suppress(ImportError, ValueError):
+        return importlib.util.find_spec(top)
+    return None
+
+
+def _installed_release(top: str, spec: ModuleSpec | None) -> str | None:
     """Return the installed release that contains a module, as a requirement."""
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # most have the name of their module
         return f"{top}=={importlib.metadata.version(top)}"
-    found = importlib.metadata.packages_distributions().get(top)
+    # Reading the lists of files of all installed packages takes time.
+    found = importlib.metadata.packages_distributions().get(top) if spec is not None else None
     return f"{found[0]}=={importlib.metadata.version(found[0])}" if found else None
 
 
-def _source_file(top: str) -> str | None:
+def _source_file(spec: ModuleSpec | None) -> str | None:
     """Return the path of a module's own file, relative to the working directory if possible."""
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        return None
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         return None
     try:
