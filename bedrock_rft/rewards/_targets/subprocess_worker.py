@@ -6,6 +6,7 @@ itself, so that nothing that a handler prints is mistaken for a response.
 
 from __future__ import annotations
 
+import functools
 import importlib.machinery
 import importlib.util
 import inspect
@@ -13,14 +14,14 @@ import io
 import json
 import logging
 import os
-import runpy
 import sys
 import time
 import traceback
-from decimal import Decimal
-from types import ModuleType
-from typing import Any, BinaryIO
-from uuid import uuid4
+
+TYPE_CHECKING = False  # every process runs this file, so modules that it may not need are imported late
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any, BinaryIO
 
 _MAX_OUTPUT_CHARS = 4000
 
@@ -36,8 +37,14 @@ class LambdaContext:
     log_stream_name = "local"
 
     def __init__(self, seconds: float) -> None:
-        self.aws_request_id = str(uuid4())
         self._deadline = time.monotonic() + seconds
+
+    @functools.cached_property
+    def aws_request_id(self) -> str:
+        """The id of the invocation."""
+        from uuid import uuid4
+
+        return str(uuid4())
 
     def get_remaining_time_in_millis(self) -> int:
         """Return the milliseconds until the timeout."""
@@ -175,6 +182,8 @@ def _record(entry: Any) -> dict[str, Any] | None:
 
 def _fingerprint(script: str, module: str, names: list[str]) -> dict[str, Any]:
     """Call `fingerprint_names` of a script for names of a loaded module."""
+    import runpy
+
     try:
         return {"result": runpy.run_path(script)["fingerprint_names"](vars(sys.modules[module]), names)}
     except Exception:  # noqa: BLE001 - the values are the user's objects
@@ -206,6 +215,8 @@ def _respond(entry: Any, event: Any, seconds: float) -> dict[str, Any] | bytes:
 
 def convert_decimal(value: object) -> float:
     """Make the one conversion to JSON that Lambda's runtime makes."""
+    from decimal import Decimal
+
     if isinstance(value, Decimal):
         return float(value)
     raise TypeError(f"{type(value).__name__} is not a JSON value")

@@ -106,7 +106,8 @@ class PassesTests(Leaf):
         code = find_code(rollout.answer, {*used} - {""})
         if not code.strip():
             return Score(0.0)
-        passed = self._run({"setup": self.setup, "code": code, "tests": tests, "entry_point": entry_point}, len(tests))
+        task = {"setup": self.setup, "code": code, "tests": tests, "entry_point": entry_point}
+        passed = 0 if _parse_code(code) is None else self._run(task, len(tests))
         share = passed / len(tests)
         return Score(float(share == 1) if self.all_or_nothing else share, metrics={f"{self.name}_passed": passed})
 
