@@ -102,20 +102,19 @@ class _Batch:
 
     def run_in_turn(self) -> None:
         """Score one entry after the other, and begin none for which the time of the longest so far is not left."""
+        run_until(self._score_in_turn, self.end)
+
+    def _score_in_turn(self) -> None:
         longest = math.fsum(float(getattr(leaf, "seconds", 0.0)) for leaf in self.reward.leaves)
         began = time.monotonic()
         for position in range(len(self.entries)):
             start = time.monotonic()
             if self.end is not None and start + min(longest, (self.end - began) / 2) >= self.end:
                 return
-
-            def score(position: int = position) -> None:
-                try:
-                    self.scores[position] = _run_coroutine(self._score_or_floor(position), can_wait=False)
-                except RuntimeError:  # it waits, without being declared async
-                    self.scores[position] = Score(self.floor, error=_NOT_ASYNC)
-
-            run_until(score, self.end)
+            try:
+                self.scores[position] = _run_coroutine(self._score_or_floor(position), can_wait=False)
+            except RuntimeError:  # it waits, without being declared async
+                self.scores[position] = Score(self.floor, error=_NOT_ASYNC)
             longest = max(longest, time.monotonic() - start)
 
     def run(self, concurrency: int) -> None:

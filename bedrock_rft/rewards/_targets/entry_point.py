@@ -20,6 +20,7 @@ from bedrock_rft.rewards._targets.fingerprint import fingerprint_object
 from bedrock_rft.rewards._targets.subprocess_worker import LambdaContext, describe_exception, signature_fault
 from bedrock_rft.rewards._targets.target import MAX_OUTPUT_CHARS, Outcome, handler_error, timeout_error
 
+_TEXT: set[type] = {str}
 _ATOMS = {str, int, float, bool, type(None)}
 
 EntryPoint = Callable[[Any, Any], Any]
@@ -85,10 +86,10 @@ class InProcessTarget:
 
 def _copy_as_json(value: object) -> Any:
     """Return a copy as it arrives after it was sent as JSON. Text is shared, because encoding an event takes long."""
-    if is_object(value) and all(type(name) is str for name in value):
-        return {name: _copy_as_json(inner) for name, inner in value.items()}
     if is_array(value):
         return [*map(_copy_as_json, value)]
+    if is_object(value) and {*map(type, value)} <= _TEXT:
+        return {name: inner if type(inner) in _ATOMS else _copy_as_json(inner) for name, inner in value.items()}
     return value if type(value) in _ATOMS else json.loads(json.dumps(value))
 
 

@@ -48,6 +48,7 @@ class SubprocessTarget:
         self._packaged = isinstance(source, bytes) or source.suffix == ".zip"
         self._path = self._unpack(source) if isinstance(source, bytes) or self._packaged else source
         self._process: Any = None  # Popen[bytes] with pipes
+        self._load_error: RewardError | None = None
 
     def _unpack(self, archive: Path | bytes) -> Path:
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="reward-")))
@@ -69,6 +70,8 @@ class SubprocessTarget:
         began = time.monotonic()
         line = json.dumps({"event": event, "seconds": self.timeout}).encode() + b"\n"
         try:
+            if self._load_error is not None:
+                raise self._load_error  # loading takes long, and would fail again
             if self._process is None:
                 self.start()
             response = self._exchange_line(line, self.timeout, "did not answer")
@@ -100,7 +103,8 @@ class SubprocessTarget:
         response = self._exchange_line(b"", _START_TIMEOUT, "was not loaded")
         if "failed" in response:
             self._stop()
-            raise handler_error(str(response["failed"]), str(response["text"]))
+            self._load_error = handler_error(str(response["failed"]), str(response["text"]))
+            raise self._load_error
         return response
 
     def fingerprint_names(self, script: str, module: str, names: Sequence[str]) -> dict[str, str]:
