@@ -326,7 +326,7 @@ SHAPE_ROWS: dict[str, tuple[Any, str, str]] = {
 @pytest.mark.parametrize("row", ROWS)
 def test_every_broken_handler_gets_its_own_finding(row: str) -> None:
     handler, code, words = ROWS[row]
-    report = check(handler, records())
+    report = check(handler, records(), size=8)
     if code is None:
         assert report.ok, str(report)
         assert report.raise_for_errors() is report
@@ -354,13 +354,13 @@ def test_every_broken_handler_gets_its_own_finding(row: str) -> None:
     ],
 )
 def test_a_possible_fault_is_a_warning(handler: Any, code: str) -> None:
-    assert code in {finding.code for finding in check(handler, records()).warnings}
+    assert code in {finding.code for finding in check(handler, records(), size=8).warnings}
 
 
 @pytest.mark.parametrize("row", SHAPE_ROWS)
 def test_a_handler_that_reads_one_documented_shape_gets_a_warning_about_the_others(row: str) -> None:
     handler, code, words = SHAPE_ROWS[row]
-    report = check(handler, records())
+    report = check(handler, records(), size=8)
     assert report.ok, str(report)
     (finding,) = [finding for finding in report.warnings if finding.code == code]
     assert words in finding.summary
@@ -377,7 +377,7 @@ def plain_metadata(entry: Entry) -> float:
 
 @pytest.mark.parametrize(("value", "cause"), [(wrapped_at_top, "raises KeyError"), (plain_metadata, "raises KeyError")])
 def test_a_handler_that_raises_in_other_shapes_gets_a_warning(value: Any, cause: str) -> None:
-    report = check(scored(value), records())
+    report = check(scored(value), records(), size=8)
     assert {finding.code for finding in report.errors} == {"one_bad_rollout"}, str(report)
     assert any(cause in finding.summary for finding in report.warnings), str(report)
 
@@ -428,7 +428,7 @@ def strict(pattern: str) -> Asked:
     ],
 )
 def test_a_reward_that_wants_a_usual_form_is_sound(pattern: str) -> None:
-    report = check(strict(pattern), records())
+    report = check(strict(pattern), records(), size=8)
     assert report.ok, str(report)
     assert report.form
     assert report.scores["right"].mean == 1.0
@@ -463,7 +463,7 @@ def test_the_reference_is_tried_as_text_as_json_and_by_field(reference: Any, rig
         plain: Any = cast("Any", found)["text"] if wrapped else cast("Any", found)
         return float(bool(said(entry)) and said(entry) == str(right(plain)) if plain is not None else 0.0)
 
-    report = check(scored(value), with_reference(reference))
+    report = check(scored(value), with_reference(reference), size=8)
     assert report.ok, str(report)
     assert report.scores["right"].mean == 1.0
 
@@ -497,12 +497,12 @@ UNUSUAL: list[Callable[[str], str]] = [
 @pytest.mark.parametrize("right", UNUSUAL)
 def test_a_reward_for_an_unusual_form_is_unknown_and_gold_decides(right: Callable[[str], str], lowest: float) -> None:
     handler = scored(lambda entry: 1.0 if said(entry) == right(wanted(entry)) else lowest)
-    report = check(handler, records())
+    report = check(handler, records(), size=8)
     (unknown,) = report.findings
     assert (unknown.level, unknown.code) == ("unknown", "no_right_answer"), str(report)
     assert f"(every answer scored {lowest:g}); pass gold=" in unknown.summary
     assert "in a box" in unknown.reason
-    settled = check(handler, records(), gold=lambda record: right(record["reference_answer"]))
+    settled = check(handler, records(), size=8, gold=lambda record: right(record["reference_answer"]))
     assert settled.ok, str(settled)
     assert settled.scores["right"].mean == 1.0
 
@@ -647,7 +647,7 @@ HACKED: list[tuple[Callable[[Entry], float], str]] = [
 @pytest.mark.parametrize(("value", "code"), HACKED)
 def test_a_reward_that_can_be_hacked_is_reported(value: Any, code: str) -> None:
     rows = [{**record, "reference_answer": str(100 + 7 * place)} for place, record in enumerate(records())]
-    report = check(scored(value), rows)
+    report = check(scored(value), rows, size=8)
     assert code in {finding.code for finding in (*report.errors, *report.warnings)}, str(report)
 
 
