@@ -50,7 +50,7 @@ def run_coroutine(create: Callable[[], Coroutine[Any, Any, T]]) -> T:
     except RuntimeError:
         return asyncio.run(create())
     with start_blocking_portal() as portal:  # an interrupt in a notebook ends it, which cancels the requests
-        future = portal.start_task_soon(create)
+        future: Future[T] = portal.start_task_soon(create)
         while not future.done():
             wait([future], _WAKE_SECONDS)  # some systems do not wake a waiting thread for a signal
     return future.result()
