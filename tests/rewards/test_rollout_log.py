@@ -7,9 +7,11 @@ import hashlib
 import json
 import os
 import re
+import signal
 import time
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +123,6 @@ def test_the_file_is_partitioned_and_its_name_is_safe(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="needs limits and permissions of POSIX")
 def test_a_full_disk_leaves_nothing_and_other_users_cannot_read(tmp_path: Path) -> None:
     import resource
-    import signal
 
     log, scored = RolloutLog(str(tmp_path)), [ScoredEntry(entry(("user", "?"), ("assistant", "!")), Score(1.0))]
     before, limits = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -220,3 +221,21 @@ def test_recording_stops_for_some_minutes_after_slow_failures(
     assert (time.monotonic() - begin < 0.1, len(caplog.messages)) == (True, lines)
     attempts.paused_until = time.monotonic()
     assert run(fast) == [True]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals of POSIX")
+def test_an_upload_that_cannot_be_interrupted_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's search for a host name takes 10 s and more if no server answers, and ignores signals."""
+
+    class Unanswered:
+        def put_object(self, **_: Any) -> None:
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+            time.sleep(3)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+
+    monkeypatch.setattr(rollout_log, "_attempts", rollout_log._Attempts())
+    monkeypatch.setattr(rollout_log, "_s3_client", cache(Unanswered))
+    scored = [ScoredEntry(entry(("user", "1 + 1?"), ("assistant", "2")), Score(1.0))]
+    begin = time.monotonic()
+    assert not rollout_log.record_invocation(RolloutLog("s3://rollouts/run"), scored, _Context())
+    assert time.monotonic() - begin < 2

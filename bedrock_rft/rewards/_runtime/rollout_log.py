@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -158,7 +159,8 @@ class RolloutLog:
         options = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self.kms_key} if self.kms_key else {}
         if owner:
             options["ExpectedBucketOwner"] = owner
-        _s3_client().put_object(Bucket=self.bucket, Key=self.prefix + path, Body=content, **options)
+        put = _s3_client().put_object
+        _upload(lambda: put(Bucket=self.bucket, Key=self.prefix + path, Body=content, **options))
 
 
 @dataclass(frozen=True)
@@ -318,6 +320,23 @@ def describe_error(error: BaseException) -> str:
     with contextlib.suppress(Exception):  # the exception may be the user's, or have no response
         code = cast("Any", error).response["Error"]["Code"]
     return f"{type(error).__name__} {code or ''}".strip()
+
+
+def _upload(put: Callable[[], object]) -> None:
+    """Upload in a thread that an interruption abandons: the system's search for a host name cannot be interrupted."""
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            put()
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="rollout-log", daemon=True)
+    thread.start()
+    thread.join()
+    for error in errors:
+        raise error
 
 
 @cache
