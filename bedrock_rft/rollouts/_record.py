@@ -16,6 +16,7 @@ from bedrock_rft._core.text import ShortRepr, sanitize_line
 
 _LARGEST = 1e150  # the squares of larger numbers are infinite
 _LARGEST_VERSION = 1 << 31
+_NO_OBJECT = re.compile(rb"\n[^{]")  # a line that does not begin one; takes a fifth of the time of `b"\n\n" in`
 _TIME = re.compile(r"(19[7-9]\d|[2-4]\d{3})-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}|\.\d{6})?Z", re.ASCII)
 
 
@@ -118,7 +119,7 @@ def parse_valid_lines(block: bytes) -> list[Record]:
     if (decode := _decoder()) is None:
         raise ValueError("msgspec is not installed.")
     records, time = decode(block), ""
-    if len(records) != block.rstrip(b"\n").count(b"\n") + 1:
+    if len(records) != block.rstrip(b"\n").count(b"\n") + 1 or block[:1] != b"{" or _NO_OBJECT.search(block):
         raise ValueError("A line is empty, or has several values or a part of one.")
     for record in records:
         if record.time != time:  # the rollouts of an invocation have one time

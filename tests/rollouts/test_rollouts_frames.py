@@ -135,7 +135,10 @@ JSON = [
         "1\n",
     ),
 ]
-ENDS = ["", "\n", "\n\n", "\r\n", " ", "{}", ",", "\x00", "\n{", "\n{}", json.dumps(WHOLE), f"\n{json.dumps(WHOLE)}\n"]
+ENDS = [
+    *("", "\n", "\n\n", "\r\n", " ", "{}", ",", "\x00", "\n{", "\n{}", json.dumps(WHOLE), f"\n{json.dumps(WHOLE)}\n"),
+    *(f"{json.dumps(WHOLE)}{space}{json.dumps(WHOLE)}" for space in ("\n\n", " \n \n")),
+]  # two values in a line, and an empty line, have the right number of values
 KEYS = [*rollouts.Record.__dataclass_fields__, "later", "at"]
 LINES = st.one_of(
     st.dictionaries(st.sampled_from(KEYS), st.sampled_from(ODD), max_size=2),
