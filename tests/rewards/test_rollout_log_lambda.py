@@ -33,7 +33,7 @@ from bedrock_rft.rewards import Handler, RolloutLog, reward
 def hide(text):
     if "hang" in text:
         while True:
-            pass
+            time.sleep(0.01)
     if "exit" in text:
         raise SystemExit(text)
     return text.replace("hunter2", "[redacted]")
