@@ -72,10 +72,11 @@ def behaves(rollout):
 async_handler = Handler(slept, floor=-1.0)
 lambda_handler = Handler(behaves, floor=-1.0)
 
-def function(event, context):
-    if event == "large":
-        return ["x" * 6_300_000]
+def raises(event, context):
     raise KeyError("reference_answer")
+
+def large(event, context):
+    return ["x" * 6_300_000]
 """
 EXITS = ("ValueError", "SystemExit", "KeyboardInterrupt", "GeneratorExit", "CancelledError", "BaseException")
 
@@ -251,7 +252,7 @@ def test_a_response_above_six_megabytes(start: Callable[[str], LambdaRuntime]) -
     names = [metric["name"] for metric in response.body[-1]["metrics_list"]]
     assert names == ["behaves/?", "behaves", "reward_error"]
     assert "metrics were left out" in running.log
-    assert start("function").invoke("large")[0] == "too_large"
+    assert start("large").invoke([])[0] == "too_large"
 
 
 def test_ending_the_process_ends_the_invocation(behaviours: Package, runtime: str, tmp_path: Path) -> None:
@@ -267,7 +268,7 @@ def test_async_rewards_run_at_once(start: Callable[[str], LambdaRuntime]) -> Non
 
 
 def test_a_function_that_raises_reports_its_exception(start: Callable[[str], LambdaRuntime]) -> None:
-    response = start("function").invoke([])
+    response = start("raises").invoke([])
     assert (response.kind, response.body["errorType"]) == ("error", "KeyError")
     assert "lambda_function.py" in response.body["stackTrace"][-1]
 
