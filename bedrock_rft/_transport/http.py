@@ -106,16 +106,6 @@ def encode_json(request: Request) -> bytes:
         raise ConfigurationError(f"{request.summary}: the body cannot be written as JSON: {error}.") from None
 
 
-async def sleep(seconds: float, *, blocking: bool) -> None:
-    """Wait, without blocking the event loop of an async client."""
-    if blocking:
-        time.sleep(seconds)  # noqa: ASYNC251 - a blocking transport has no event loop
-    else:
-        import asyncio
-
-        await asyncio.sleep(seconds)
-
-
 async def run_blocking(work: Callable[[], T], *, blocking: bool) -> T:
     """Run a blocking function: here for a sync client, in a thread for an async one."""
     if blocking:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from bedrock_rft._auth.config import Config
-from bedrock_rft._transport.http import run_blocking, sleep
+from bedrock_rft._transport.http import run_blocking
 from bedrock_rft._transport.http_client import build_http_client
 from bedrock_rft._transport.http_library import http_library
 from bedrock_rft._transport.response_body import read_response
@@ -36,7 +36,12 @@ class HttpTransport:
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
-        await sleep(seconds, blocking=self._blocking)
+        if self._blocking:
+            time.sleep(seconds)  # noqa: ASYNC251 - a blocking transport has no event loop
+        else:
+            import asyncio
+
+            await asyncio.sleep(seconds)
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run a blocking function, in a thread if there is an event loop that it would block."""

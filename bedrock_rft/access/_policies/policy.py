@@ -35,9 +35,9 @@ class Statement(Request):
     Attributes:
         sid: name of letters and digits, unique in the policy.
         effect: `Allow` or `Deny`.
+        principal: principals by kind, such as `{"Service": "lambda.amazonaws.com"}`. In trust policies only.
         action: IAM actions, such as `bedrock-mantle:CreateFile`.
         resource: ARNs, or `*`. Empty in a trust policy.
-        principal: principals by kind, such as `{"Service": ["lambda.amazonaws.com"]}`. In trust policies only.
         condition: conditions by operator and key.
         reason: why the statement is needed. Shown in text, not part of the JSON.
     """
@@ -46,9 +46,9 @@ class Statement(Request):
 
     sid: str | None = None
     effect: Literal["Allow", "Deny"] = "Allow"
+    principal: Mapping[str, str | Texts] = Field(default_factory=dict)
     action: Texts
     resource: Texts = ()
-    principal: Mapping[str, Texts] = Field(default_factory=dict)
     condition: Condition = Field(default_factory=dict)
     reason: str = ""
 
@@ -71,21 +71,8 @@ class Statement(Request):
 
     def document(self) -> dict[str, Any]:
         """Return the statement in IAM's JSON format, as a new dictionary."""
-        document: dict[str, Any] = {"Sid": self.sid} if self.sid is not None else {}
-        document["Effect"] = self.effect
-        if self.principal:
-            document["Principal"] = {
-                kind: names[0] if len(names) == 1 else list(names) for kind, names in self.principal.items()
-            }
-        document["Action"] = list(self.action)
-        if self.resource:
-            document["Resource"] = list(self.resource)
-        if self.condition:
-            document["Condition"] = {
-                operator: {key: value if isinstance(value, str) else list(value) for key, value in keys.items()}
-                for operator, keys in self.condition.items()
-            }
-        return document
+        fields = self.model_dump(mode="json", by_alias=True, exclude={"reason"})
+        return {name: value for name, value in fields.items() if value}
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
@@ -94,12 +81,12 @@ class Statement(Request):
         yield from _wrap(f"{self.sid}: {self.reason}" if self.sid and self.reason else self.sid or self.reason, 2)
         yield from _wrap(f"{self.effect} {', '.join(self.action)}", 4)
         for kind, names in self.principal.items():
-            yield from _wrap(f"to {kind} {', '.join(names)}", 4)
+            yield from _wrap(f"to {kind} {_listed(names)}", 4)
         for resource in self.resource:
             yield from _wrap(f"on {resource}", 4)
         for operator, keys in self.condition.items():
             for key, value in keys.items():
-                yield from _wrap(f"if {key} {operator} {value if isinstance(value, str) else ', '.join(value)}", 4)
+                yield from _wrap(f"if {key} {operator} {_listed(value)}", 4)
 
 
 class Policy(Request):
@@ -186,6 +173,10 @@ class Policy(Request):
         only = "" if self.is_trust or len(self.fits) == len(LIMITS) else f", fits {' and '.join(self.fits)} only"
         head = f"IAM {'trust ' * self.is_trust}policy: {count}, {self.size} characters{only}"
         return "\n".join([*_wrap(head, 0), *map(str, self.statement)])
+
+
+def _listed(value: str | Texts) -> str:
+    return value if isinstance(value, str) else ", ".join(value)
 
 
 def _wrap(text: str, indent: int) -> list[str]:

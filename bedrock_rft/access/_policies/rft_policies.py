@@ -211,7 +211,7 @@ def trust_policy(account: str | None = None, *, reward: str | None = None) -> Po
     if reward is not None:
         condition = {**condition, "ArnLike": {"aws:SourceArn": function_arns(reward)}}
     reason = f"Only Lambda assumes this role, and only for {'this function' if reward else 'this account'}."
-    principal = {"Service": ("lambda.amazonaws.com",)}
+    principal = {"Service": "lambda.amazonaws.com"}
     action = ("sts:AssumeRole",)
     sid = "LambdaOnly"
     return _policy(Statement(sid=sid, principal=principal, action=action, condition=condition, reason=reason))
