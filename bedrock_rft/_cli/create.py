@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,22 +15,28 @@ from uuid import uuid4
 
 import click
 
+from bedrock_rft._cli.background import open_private
 from bedrock_rft._cli.command import PROGRAM, Command, many
 from bedrock_rft._cli.completion import file_ids
 from bedrock_rft._cli.failures import FOUND_ERRORS, finish, on_interrupt, warn
 from bedrock_rft._cli.files import upload_file
+from bedrock_rft._cli.id_cache import cache_folder
 from bedrock_rft._cli.job_file import JobSettings, is_path, read_body, read_job_file, with_flags
 from bedrock_rft._cli.jobs import JOB, JOB_FIELDS
-from bedrock_rft._cli.lock import one_process
 from bedrock_rft._cli.output import note, print_text, report_text, reword_report, show_one, to_json
 from bedrock_rft._cli.reward_source import is_file, load_gold, resolve_file, reward_target
 from bedrock_rft._cli.settings import confirm, open_client, settings
+from bedrock_rft._core.file_lock import try_lock
 from bedrock_rft._core.output import print_error
 
 if TYPE_CHECKING:
     from bedrock_rft import Client
 
 _NO_ACCOUNT = "0" * 12
+_LOCK_STEP = 0.1
+"""Seconds between attempts to lock."""
+_PLACES = 1 << 30
+"""Bytes of the file that names are spread over, so that other names do not wait."""
 _HYPERPARAMETERS = ("n_epochs", "batch_size", "learning_rate_multiplier")
 
 
@@ -102,7 +111,7 @@ def _create(client: Client, given: JobSettings, gold: str | None, *, new: bool) 
         name = f"cli-{uuid4().hex}"
     elif name is None:
         name = given.derived_name(source if package is None else package.code_sha256)
-    with one_process(name):
+    with _one_process(name):
         if not (given.name or new):
             existing = client.jobs.find(name)
             if existing is not None:
@@ -111,6 +120,24 @@ def _create(client: Client, given: JobSettings, gold: str | None, *, new: bool) 
                     warn(f"Job {existing.id} is {existing.status}. Pass --new to train again.")
                 return existing
         return _create_named(client, given, gold, source, package, name)
+
+
+@contextlib.contextmanager
+def _one_process(name: str) -> Generator[None]:
+    """Wait until no other process of this user on this machine creates a job with this name."""
+    try:
+        cache_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+        stream = open_private(cache_folder() / "create.lock")
+    except OSError:  # without a folder that can be written, there is no lock
+        yield
+        return
+    with stream:
+        place = int(hashlib.sha256(name.encode()).hexdigest(), 16) % _PLACES
+        if try_lock(stream.fileno(), place) is False:
+            note("Another process creates the same job. Waiting for it.")
+            while try_lock(stream.fileno(), place) is False:
+                time.sleep(_LOCK_STEP)
+        yield
 
 
 def _create_named(client: Client, given: JobSettings, gold: str | None, source: str, package: Any, name: str) -> Any:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -13,20 +11,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bedrock_rft._core.file_lock import try_lock
 from bedrock_rft._core.warnings import warn_once
 from bedrock_rft.datasets import read
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.evaluation._questions import parse_models, parse_prompts, plan_questions
 from bedrock_rft.rewards._runtime.rollout import ERROR_METRIC
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
-
-_LOCKED = {errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK}
-_LOCK_OFFSET = 2**31 - 2
-"""Windows blocks reads of a locked byte, so the lock covers a byte far beyond the data."""
 
 
 @dataclass(frozen=True)
@@ -107,22 +97,14 @@ class ResumeFile:
                     ) from error
 
     def _lock_file(self, descriptor: int) -> None:
-        """Lock the file until it is closed, without waiting. The system releases the lock when the process ends."""
-        try:
-            if sys.platform == "win32":
-                os.lseek(descriptor, _LOCK_OFFSET, os.SEEK_SET)
-                try:
-                    msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-                finally:
-                    os.lseek(descriptor, 0, os.SEEK_SET)
-            else:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in _LOCKED:
-                raise ConfigurationError(
-                    f"resume: {self._path} is in use by another evaluation, and both would pay for the same answers. "
-                    "Wait until that one has ended, or name another file."
-                ) from None
+        """Lock the file until it is closed, without waiting."""
+        locked = try_lock(descriptor)
+        if locked is False:
+            raise ConfigurationError(
+                f"resume: {self._path} is in use by another evaluation, and both would pay for the same answers. "
+                "Wait until that one has ended, or name another file."
+            )
+        if locked is None:
             warn_once(f"{self._path} is on a file system without locks; use it for one evaluation at a time.")
 
     def _load(self, descriptor: int) -> None:
