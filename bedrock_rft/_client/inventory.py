@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from typing import Any
 
 from bedrock_rft._core.log import log
@@ -62,22 +63,34 @@ async def _checkpoints(client: Any, job: Job, incomplete: list[str]) -> list[Ass
 
 async def _functions(client: Any, jobs: list[Job], active: list[Job], incomplete: list[str]) -> list[Asset]:
     from bedrock_rft.access._deployment.account import Account
-    from bedrock_rft.access._deployment.listing import list_deployed
+    from bedrock_rft.access._deployment.function import deployed_functions
 
     config = client._session.config
     used = {str(job.reward) for job in jobs if job.reward is not None}
     busy = {":".join(str(job.reward).split(":")[:7]) for job in active if job.reward is not None}
     try:
-        found = await client._session.transport.run(lambda: list_deployed(Account(config), used))
+        found = await client._session.transport.run(lambda: deployed_functions(Account(config), used))
     except BedrockRFTError as error:
         incomplete.append(f"functions: {error}")
         return []
     assets: list[Asset] = []
-    for each in found:
-        note = "needed by a job that has not ended" if each.arn in busy else "billed by the invocation only"
-        delete = f"client.rewards.destroy({each.name!r})"
-        assets.append(Asset("function", each.arn, each.name, each.changed_at, each.size, Range(0, 0), delete, note))
+    for name, each in found:
+        arn = str(each["FunctionArn"])
+        note = "needed by a job that has not ended" if arn in busy else "billed by the invocation only"
+        changed, size, delete = (
+            _seconds(each.get("LastModified")),
+            each.get("CodeSize"),
+            f"client.rewards.destroy({name!r})",
+        )
+        assets.append(Asset("function", arn, name, changed, size, Range(0, 0), delete, note))
     return assets
+
+
+def _seconds(text: object) -> float | None:
+    try:
+        return datetime.strptime(str(text), "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
+    except ValueError:
+        return None
 
 
 def _storage(table: Prices, jobs: list[Job], region: str) -> list[str]:

@@ -20,7 +20,7 @@ from bedrock_rft.access._deployment.account import (
     poll,
     retry_until_accepted,
 )
-from bedrock_rft.access._deployment.names import LOG_GROUPS, MANAGED, OWNER, check_name, is_ours, tag_steps
+from bedrock_rft.access._deployment.names import LOG_GROUPS, MANAGED, OWNER, ROLE_PATH, check_name, is_ours, tag_steps
 from bedrock_rft.access._deployment.plan import PlannedStep, Step, describe_difference
 from bedrock_rft.access._deployment.recording import VARIABLES
 from bedrock_rft.access._policies.rft_policies import OBJECT_PREFIX
@@ -143,6 +143,21 @@ def newest_version(account: Account, name: str) -> LambdaArn:
         missing = "function" if found is None else "published version of the function"
         raise ConfigurationError(f"There is no {missing} '{name}' in {account.region}. Deploy it first.")
     return LambdaArn(f"{arn}:{found.versions[0]['Version']}")
+
+
+def deployed_functions(account: Account, used: Collection[str]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the name and the settings of each function of a deployment; `used` are ARNs of functions that jobs use."""
+    # Only tags of these, and of roles with the path of deployments, are read: an account may have thousands of others.
+    names = {arn.split(":")[6] for arn in used if arn.count(":") >= 6}  # noqa: PLR2004 - the parts of an ARN
+    found: list[tuple[str, Mapping[str, Any]]] = []
+    for each in account.list_all("lambda", "ListFunctions", "Functions"):
+        if ROLE_PATH not in str(each.get("Role", "")) and each.get("FunctionName") not in names:
+            continue
+        response = account.get_or_none("lambda", "ListTags", Resource=each["FunctionArn"]) or {}  # it may be gone
+        tags = response.get("Tags", {})
+        if tags.get(MANAGED) == "reward":
+            found.append((str(tags.get(OWNER) or each.get("FunctionName")), each))
+    return found
 
 
 def foreign_function(arn: str, owner: str, advice: str) -> ConfigurationError:
