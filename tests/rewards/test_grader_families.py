@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import Any
 
@@ -27,6 +27,7 @@ from bedrock_rft.rewards import (
     last_number,
 )
 from bedrock_rft.rewards._runtime.graders.numbers import answer_number, reference_number
+from bedrock_rft.rewards._runtime.graders.unit_tests import find_code
 
 
 def grade(reward: Reward, answer: str, reference: Any = None, **extra: Any) -> float:
@@ -52,7 +53,6 @@ THOUGHTS = [
         (Exact(), "\n\nParis", "Paris", "1"),
         (Exact(whole=True), "Paris", "Paris", "1"),
         (JsonEqual(), '{"a": 1}', {"a": 1}, {}),
-        (PassesTests(), "x = 5", "assert x == 5", "assert x == 1"),
     ],
     ids=repr,
 )
@@ -66,6 +66,13 @@ def test_thoughts_are_never_the_answer(grader: Reward, thoughts: str, answer: st
 @pytest.mark.parametrize("thoughts", THOUGHTS)
 def test_thoughts_are_never_the_formula(thoughts: str) -> None:
     test_thoughts_are_never_the_answer(MathEqual(), thoughts, "$\\frac{10}{2}$", "5", "1")
+
+
+@pytest.mark.parametrize("thoughts", THOUGHTS)
+def test_thoughts_are_never_the_code(thoughts: str) -> None:
+    assert grade(PassesTests(), f"{thoughts}x = 5", ["assert x == 5", "assert x == 1", "assert x > 4"]) == 2 / 3
+    assert find_code(thoughts).strip() in ("", "Wait.")
+    assert not find_code("<think>x = 5"), "thoughts that were cut off"
 
 
 def test_extractors_ignore_thoughts() -> None:
@@ -723,7 +730,6 @@ CASE = "import unittest\nclass T(unittest.TestCase):\n    def test_add(self):\n 
 TESTS: dict[str, Any] = {
     "assertions": "assert add(1, 2) == 3\nassert add(0, 1) == 1",
     "list": ["assert add(1, 2) == 3"],
-    "JSON list": '["assert add(1, 2) == 3", "assert add(2, 2) == 4"]',
     "fenced": "```python\nassert add(1, 2) == 3\n```",
     "function": "def test_add():\n    assert add(1, 2) == 3\n",
     "called function": "def test_add():\n    assert add(1, 2) == 3\n\ntest_add()\n",
@@ -751,10 +757,32 @@ TESTS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("kind", TESTS)
-def test_kinds_of_tests(kind: str) -> None:
-    assert grade(PassesTests(), f"```python\n{RIGHT}```", TESTS[kind]) == 1
-    assert grade(PassesTests(), f"```python\n{WRONG}```", TESTS[kind]) == 0
+def several(names: Iterable[str]) -> list[Any]:
+    """Return tests of several kinds as one list, which one process runs."""
+    return [one for name in names for one in (TESTS[name] if isinstance(TESTS[name], list) else [TESTS[name]])]
+
+
+JSON_TESTS = '["assert add(1, 2) == 3", "assert add(2, 2) == 4"]'
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("assertions", "list", "fenced", "HumanEval", "HumanEval called", "raise", "from answer", "call", "loop"),
+        ("function", "called function", "class", "async"),
+        ("unittest", "unittest main"),
+        ("pytest", "raises"),
+    ],
+)
+def test_kinds_of_tests(names: tuple[str, ...]) -> None:
+    # The kinds of a group need the same modules, which are loaded if the text of a test names them.
+    assert grade(PassesTests(), f"```python\n{RIGHT}```", several(names)) == 1
+    assert grade(PassesTests(), f"```python\n{WRONG}```", several(names)) == 0
+
+
+def test_tests_may_be_json_text() -> None:
+    assert grade(PassesTests(), RIGHT, JSON_TESTS) == 1
+    assert grade(PassesTests(), WRONG, JSON_TESTS) == 0
 
 
 def test_the_function_for_check_is_named_by_entry_point() -> None:
@@ -766,32 +794,42 @@ def test_the_function_for_check_is_named_by_entry_point() -> None:
 PROGRAM = "n = int(input())\nfor _ in range(n):\n    print(sum(map(int, input().split())))\n"
 
 
+PAIRS: list[Any] = [
+    {"input": "2\n1 2\n3 4\n", "output": "3\n7\n"},
+    *({"input": "1\n1 2\n", "output": "3"}, {"input": "1\n5 5", "output": "10 \n"}),
+    {"inputs": ["1\n1 2\n"], "outputs": ["3\n"]},
+    {"stdin": "1\n1 2", "stdout": "3"},
+]
+
+
 @pytest.mark.parametrize(
-    "tests",
+    ("program", "right"),
     [
-        {"input": "2\n1 2\n3 4\n", "output": "3\n7\n"},
-        [{"input": "1\n1 2\n", "output": "3"}, {"input": "1\n5 5", "output": "10 \n"}],
-        {"inputs": ["1\n1 2\n"], "outputs": ["3\n"]},
-        json.dumps({"inputs": ["1\n1 2\n"], "outputs": ["3\n"]}),
-        {"stdin": "1\n1 2", "stdout": "3"},
+        (PROGRAM, True),
+        (f"import sys\ninput = sys.stdin.readline\n{PROGRAM}sys.exit(0)\n", True),
+        (
+            "def main():\n"
+            + "".join(f"    {line}\n" for line in PROGRAM.splitlines())
+            + "if __name__ == '__main__':\n    main()\n",
+            True,
+        ),
+        (
+            (
+                "lines = open(0).read().split('\\n')\n"
+                "for line in lines[1:]:\n    if line: print(sum(map(int, line.split())))\n"
+            ),
+            True,
+        ),
+        (PROGRAM.replace("sum", "max"), False),
+        ("print('3')\nraise ValueError", False),
     ],
 )
-def test_programs_are_compared_by_their_output(tests: Any) -> None:
-    programs = [
-        PROGRAM,
-        f"import sys\ninput = sys.stdin.readline\n{PROGRAM}sys.exit(0)\n",
-        "def main():\n"
-        + "".join(f"    {line}\n" for line in PROGRAM.splitlines())
-        + "if __name__ == '__main__':\n    main()\n",
-        (
-            "lines = open(0).read().split('\\n')\n"
-            "for line in lines[1:]:\n    if line: print(sum(map(int, line.split())))\n"
-        ),
-    ]
-    for program in programs:
-        assert grade(PassesTests(), f"```python\n{program}```", tests) == 1
-    assert grade(PassesTests(), PROGRAM.replace("sum", "max"), tests) == 0
-    assert grade(PassesTests(), "print('3')\nraise ValueError", tests) == 0
+def test_programs_are_compared_by_their_output(program: str, right: bool) -> None:
+    assert grade(PassesTests(), f"```python\n{program}```", PAIRS) == float(right)
+
+
+def test_pairs_of_input_and_output_may_be_json_text() -> None:
+    assert grade(PassesTests(), PROGRAM, json.dumps(PAIRS[3])) == 1
 
 
 @pytest.mark.parametrize(
@@ -843,8 +881,8 @@ def test_tests_that_assert_nothing_are_errors(tests: Any) -> None:
     ],
 )
 def test_right_code_passes_in_any_form(answer: str) -> None:
-    assert grade(PassesTests(setup="import math"), answer, "assert add(1, 2) == 3") == 1
-    assert grade(PassesTests(), answer, "assert add(1, 2) == 4") == 0
+    tests = ["assert add(1, 2) == 3", "assert add(0, 3) == 3 and math.pi > 3", "assert add(1, 2) == 4"]
+    assert grade(PassesTests(setup="import math"), answer, tests) == 2 / 3
 
 
 UNIVERSAL = (
@@ -866,13 +904,11 @@ UNIVERSAL = (
     ],
 )
 def test_an_object_that_equals_everything_passes_nothing(code: str) -> None:
-    for tests in (
-        "assert add(1, 2) == 3",
-        "assert not add(1, 2) != 3",
-        "assert [add(1, 2)] == [3]",
-        "assert [3] == add(1, 2)",
-    ):
-        assert grade(PassesTests(), code, tests) == 0
+    tests = [
+        *("assert add(1, 2) == 3", "assert not add(1, 2) != 3"),
+        *("assert [add(1, 2)] == [3]", "assert [3] == add(1, 2)"),
+    ]
+    assert grade(PassesTests(), code, tests) == 0
 
 
 FLOATS = "assert abs(add(1, 2) - 3) < 1e-9\nassert abs(3 - add(1, 2)) < 1e-9\n"
@@ -911,9 +947,10 @@ CHEATS = [
 
 @pytest.mark.parametrize(("cheat", "tests"), CHEATS)
 def test_what_the_answer_patches_is_undone(cheat: str, tests: str) -> None:
-    assert grade(PassesTests(), f"{cheat}\n{WRONG}", tests) == 0
-    if "import checks" not in tests:
-        assert grade(PassesTests(), f"{cheat}\n{RIGHT}", tests) == 1
+    # One process tries wrong code, and then right code twice, under another name, after the same patches.
+    again = [] if "import checks" in tests else [tests.replace("add(", "plus(")] * 2
+    score = grade(PassesTests(), f"{cheat}\n{WRONG}\n{RIGHT.replace('add', 'plus')}", [tests, *again])
+    assert score == len(again) / (1 + len(again))
 
 
 HOSTILE = {
@@ -927,15 +964,18 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-@pytest.mark.parametrize("base", ["object", "float", "int"])
-def test_hostile_objects_pass_nothing(kind: str, base: str) -> None:
+def test_hostile_objects_pass_nothing(kind: str) -> None:
+    bases = ("object", "float", "int")
     tests = [
         *(FLOATS, CLOSE, CASE, ALMOST, {"fn_name": "add", "inputs": [[1, 2]], "outputs": [3]}),
         *("assert add(1, 2) in {3}", "assert {add(1, 2)} == {3}", "assert 3 in add(1, 2)"),
         *("assert not add(1, 2) != 3", "assert 2 < add(1, 2) < 4"),
     ]
-    code = f"class E({base}):\n    {HOSTILE[kind]}\ndef add(a, b): return E()\n"
-    assert grade(PassesTests(), code, tests) == 0
+    code = "".join(
+        f"class E_{base}({base}):\n    {HOSTILE[kind]}\ndef add_{base}(a, b): return E_{base}()\n" for base in bases
+    )
+    named = [json.dumps(tests).replace("add(", f"add_{base}(").replace('"add"', f'"add_{base}"') for base in bases]
+    assert grade(PassesTests(), code, [one for each in named for one in json.loads(each)]) == 0
 
 
 def test_a_function_under_test_may_have_the_name_of_a_builtin() -> None:
@@ -982,10 +1022,17 @@ def third(): return Fraction(1, 3)
         "c = Count()\nassert next(c) == 1 and c == c and next(c) == 2",
         "assert 3 in Bag(3) and 4 not in Bag(3)",
         "assert third() - third() == 0 and abs(third() - 1 / 3) < 1e-9",
-        "from unittest.mock import ANY\nassert Money(1) == ANY and {'a': Money(1)} == {'a': ANY}",
         "import collections\nassert collections.Counter('aab') - collections.Counter('a') == {'a': 1, 'b': 1}",
     ]
-    assert [grade(PassesTests(), code, test) for test in tests] == [1] * len(tests)
+    assert grade(PassesTests(), code, tests) == 1
+    assert (
+        grade(
+            PassesTests(),
+            code,
+            "from unittest.mock import ANY\nassert Money(1) == ANY and {'a': Money(1)} == {'a': ANY}",
+        )
+        == 1
+    )
 
 
 def test_classes_of_the_answer_may_define_equality() -> None:
