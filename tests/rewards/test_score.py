@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import pickle
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 from support.lambda_server import ARN, FakeLambda
+from support.pool_rewards import careful, fragile
 
 from bedrock_rft import rewards
 from bedrock_rft.errors import ConfigurationError, RewardError
@@ -30,24 +30,6 @@ from bedrock_rft.rewards import (
     package,
     reward,
 )
-
-
-@reward
-def careful(rollout: Rollout) -> float:
-    """Score as `Exact`; end the process once if the record names a file that does not exist yet."""
-    flag = rollout.extra.get("flag")
-    if flag and not Path(str(flag)).exists():
-        Path(str(flag)).touch()
-        os._exit(7)
-    if rollout.answer == "raise":
-        raise ValueError(rollout.answer)
-    return float(rollout.answer == rollout.reference)
-
-
-def fragile(event: Any, _: Any) -> list[dict[str, Any]]:
-    """Fail the whole batch for one answer."""
-    answers = [entry["messages"][-1]["content"] for entry in event]
-    return [{"id": e["id"], "aggregate_reward_score": 1 / int(a)} for e, a in zip(event, answers, strict=True)]
 
 
 def rows(count: int, **extra: Any) -> Iterator[dict[str, Any]]:

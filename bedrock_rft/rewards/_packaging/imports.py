@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import importlib.metadata
 import importlib.util
 import io
 import os
@@ -131,11 +130,13 @@ def _find_spec(top: str) -> ModuleSpec | None:
 
 def _installed_release(top: str, spec: ModuleSpec | None) -> str | None:
     """Return the installed release that contains a module, as a requirement."""
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # most have the name of their module
-        return f"{top}=={importlib.metadata.version(top)}"
+    from importlib import metadata  # it takes long to import
+
+    with contextlib.suppress(metadata.PackageNotFoundError):  # most have the name of their module
+        return f"{top}=={metadata.version(top)}"
     # Reading the lists of files of all installed packages takes time.
-    found = importlib.metadata.packages_distributions().get(top) if spec is not None else None
-    return f"{found[0]}=={importlib.metadata.version(found[0])}" if found else None
+    found = metadata.packages_distributions().get(top) if spec is not None else None
+    return f"{found[0]}=={metadata.version(found[0])}" if found else None
 
 
 def _source_file(spec: ModuleSpec | None) -> str | None:

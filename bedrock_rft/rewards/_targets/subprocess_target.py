@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -176,5 +175,7 @@ def clean_environment(folder: str) -> dict[str, str]:
 def _replacement(kind: object, result: Any) -> Any:
     """Return the result, or an object of the same kind as a result that the process could not send."""
     if kind == "coroutine":
+        import asyncio
+
         return asyncio.sleep(0)
     return {"generator": iter(()), "bytes": b""}.get(str(kind), result)
