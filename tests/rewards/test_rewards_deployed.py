@@ -49,11 +49,11 @@ def codes(report: Report) -> set[str]:
 
 
 def test_a_deployed_reward_gets_the_same_report(deployed: Callable[..., Any]) -> None:
-    local = check(REWARD, RECORDS)
+    local = check(REWARD, RECORDS, size=6)
     with deployed(REWARD.handler) as function:
-        remote = check(ARN, RECORDS)
+        remote = check(ARN, RECORDS, size=6)
         assert function.done["answered"] == remote.invocations == local.invocations
-        assert remote.findings == local.findings == check(SimpleNamespace(arn=ARN), RECORDS).findings
+        assert remote.findings == local.findings == check(SimpleNamespace(arn=ARN), RECORDS, size=2).findings
     assert (remote.scores, remote.shapes, remote.form) == (local.scores, local.shapes, local.form)
     assert (remote.target, remote.timeout) == (ARN, 60.0), "its timeout is the function's own"
     assert remote.seconds_per_rollout > 0

@@ -7,6 +7,7 @@ import logging
 import random
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,11 @@ from bedrock_rft.rewards import (
     check,
     reward,
 )
+from bedrock_rft.rewards._checking.accuracy import measure_accuracy
+from bedrock_rft.rewards._checking.probes import AnswerKey
+from bedrock_rft.rewards._checking.trial import Trial
 from bedrock_rft.rewards._runtime.graders import llm_judge as judging
+from bedrock_rft.rewards._targets.resolve import resolve_target
 
 MODEL = "us.amazon.nova-lite-v1:0"
 ASKED = Rollout.of("What is 2 + 2?", "It is 4.", reference="4")
@@ -282,11 +287,12 @@ def test_a_judge_can_be_checked(bedrock: Runtime) -> None:
 
     gullible = False
     bedrock.answer = verdict
-    report = check(judge(), records, size=3, gold=lambda record: str(record["reference_answer"]))
+    report = check(judge(), records, size=2, gold=lambda record: str(record["reference_answer"]))
     assert report.ok, str(report)
     bedrock.asked.clear()
     gullible = True
-    assert "injection" in {finding.code for finding in check(judge(), records, size=3).errors}
+    report = check(judge(), records, size=2, gold=lambda record: str(record["reference_answer"]))
+    assert "injection" in {finding.code for finding in report.errors}
 
 
 MESSAGES = [("user", "Is it {{ item.reference_answer }}? {{ sample.output_text }}")]
@@ -313,9 +319,11 @@ def test_as_many_injections_pass_as_the_documentation_states(bedrock: Runtime, g
 
     bedrock.answer = obey
     records = [{"messages": [{"role": "user", "content": "Which?"}], "reference_answer": f"word{n}"} for n in range(3)]
-    report = check(grader, records, gold=lambda record: str(record["reference_answer"]), accuracy=True)
-    assert report.accuracy is not None
-    (injection,) = [one for one in report.accuracy.kinds if one.kind == "prompt injection"]
+    answers = [str(record["reference_answer"]) for record in records]
+    with closing(resolve_target(grader, timeout=None, memory=512, client=None)) as target:
+        trial = Trial(target, records, ["row"] * len(records))
+        found = measure_accuracy(trial, AnswerKey(answers, answers), "metadata", [], seed=0)
+    (injection,) = [one for one in found.kinds if one.kind == "prompt injection"]
     page = (Path(__file__).parents[2] / "docs" / "how-to" / "write-a-reward.md").read_text(encoding="utf-8")
     assert f"| `{type(grader).__name__}` | {injection.rate:.0%} |" in page
 
