@@ -189,10 +189,12 @@ def test_the_files_for_other_tests_hold_the_records_that_they_return(tmp_path: P
 
 
 class _Context:
-    """The context of an invocation with 0.4 s left, of which recording may take half."""
+    """The context of an invocation with little time left, of which recording may take half."""
+
+    milliseconds = 400
 
     def get_remaining_time_in_millis(self) -> int:
-        return 400
+        return self.milliseconds
 
 
 def test_recording_stops_for_some_minutes_after_slow_failures(
@@ -239,3 +241,15 @@ def test_an_upload_that_cannot_be_interrupted_is_abandoned(monkeypatch: pytest.M
     begin = time.monotonic()
     assert not rollout_log.record_invocation(RolloutLog("s3://rollouts/run"), scored, _Context())
     assert time.monotonic() - begin < 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals of POSIX")
+def test_the_compression_of_long_texts_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollout_log, "_attempts", rollout_log._Attempts())
+    given = entry(("user", "?"), ("assistant", os.urandom(1_000_000).hex()))
+    scored = [ScoredEntry(given, Score(1.0))] * 12  # they take more than 1 s
+    log, context = RolloutLog(str(tmp_path), max_chars=3_000_000), _Context()
+    context.milliseconds = 900
+    begin = time.process_time()
+    assert not rollout_log.record_invocation(log, scored, context)
+    assert time.process_time() - begin < 0.9

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import hashlib
 import json
 import logging
@@ -12,6 +11,7 @@ import os
 import re
 import threading
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -244,8 +244,9 @@ def hash_prompt(messages: Sequence[Mapping[str, Any]]) -> str:
 
 def encode(records: Sequence[Mapping[str, Any]]) -> bytes:
     """Return the records as gzip-compressed JSON lines; equal records give equal bytes."""
-    text = "".join(f"{json.dumps(record, ensure_ascii=False)}\n" for record in records)
-    return gzip.compress(text.encode("utf-8", "replace"), compresslevel=5, mtime=0)
+    gzip = zlib.compressobj(5, wbits=16 + zlib.MAX_WBITS)
+    lines = (f"{json.dumps(record, ensure_ascii=False)}\n".encode("utf-8", "replace") for record in records)
+    return b"".join([*map(gzip.compress, lines), gzip.flush()])  # line by line, because no signal interrupts zlib
 
 
 def read_score(item: Mapping[str, Any]) -> Score:
