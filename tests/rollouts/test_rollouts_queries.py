@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from support.pages import blocks
 from support.rollout_files import write_rollouts
 
+from bedrock_rft.rewards import RolloutLog, Score
+from bedrock_rft.rewards._runtime.rollout_log import Origin, ScoredEntry
 from bedrock_rft.rollouts._record import COLUMNS
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "see-rollouts.md"
@@ -39,6 +42,20 @@ def test_the_table_has_every_key_of_a_record() -> None:
     columns = re.findall(r"^  `?(\w+)`? \w", TABLE, re.MULTILINE)
     assert columns == [name for name in COLUMNS if name != "function"], "the function is a partition"
     assert re.findall(r'"?(\w+)"?: \'', VIEW) == columns
+
+
+@pytest.mark.parametrize(("function", "hour"), [("math-reward", 3), ("2026", 14)])
+def test_partitions_have_the_types_of_the_table(function: str, hour: int, tmp_path: Path) -> None:
+    """DuckDB's own choice is a number for a function such as `2026`, and a text for an hour such as `03`."""
+    origin = Origin(function, "lambda", "r", datetime(2026, 11, 28, hour, tzinfo=timezone.utc))
+    messages = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]
+    RolloutLog(str(tmp_path)).write(origin, [ScoredEntry({"id": "a", "messages": messages}, Score(1.0))])
+    database: Any = duckdb.connect()
+    database.execute(VIEW.replace("recorded/", f"{tmp_path.as_posix()}/"))
+    (row,) = query(database, LONGEST.replace("math-reward", function).replace("14 AND 15", f"{hour} AND 15"))
+    assert row["answer"] == "!"
+    (row,) = query(database, 'SELECT "function", "date", hour FROM rollouts')
+    assert row == {"function": function, "date": "2026-11-28", "hour": hour}
 
 
 def test_the_view_has_every_rollout(written: tuple[Any, list[dict[str, Any]]]) -> None:
