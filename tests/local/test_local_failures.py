@@ -453,22 +453,32 @@ def test_a_large_limit_is_lowered(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "param"),
+    ("path", "fields", "param"),
     [
-        ({"tools": [{"type": "function"}]}, "tools"),
-        ({"response_format": {"type": "json_object"}}, "response_format.type"),
-        ({"logprobs": True}, "logprobs"),
-        ({"reasoning_effort": "low"}, "reasoning_effort"),
-        ({"presence_penalty": 0.5}, "presence_penalty"),
-        ({"store": True}, "store"),
-        ({"functions": []}, "functions"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages.0.content"),
+        ("/chat/completions", {"tools": [{"type": "function"}]}, "tools"),
+        ("/chat/completions", {"response_format": {"type": "json_object"}}, "response_format.type"),
+        ("/chat/completions", {"logprobs": True}, "logprobs"),
+        ("/chat/completions", {"reasoning_effort": "low"}, "reasoning_effort"),
+        ("/chat/completions", {"presence_penalty": 0.5}, "presence_penalty"),
+        ("/chat/completions", {"store": True}, "store"),
+        ("/chat/completions", {"functions": []}, "functions"),
+        ("/chat/completions", {"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role"),
+        (
+            "/chat/completions",
+            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            "messages.0.content",
+        ),
+        ("/responses", {"tools": [{"type": "web_search"}]}, "tools"),
+        ("/responses", {"reasoning": {"effort": "low"}}, "reasoning"),
+        ("/responses", {"previous_response_id": "resp_1"}, "previous_response_id"),
+        ("/responses", {"background": True}, "background"),
+        ("/responses", {"text": {"format": {"type": "json_schema"}}}, "text.format.type"),
+        ("/responses", {"input": [{"type": "item_reference", "id": "x"}]}, "input.0.type"),
     ],
 )
-def test_unsupported_parameters_are_refused(service: Service, fields: dict[str, Any], param: str) -> None:
-    body: dict[str, Any] = {"model": MODEL, "messages": records()[0]["messages"], **fields}
-    response = service.handle(Request("POST", "/chat/completions", json=body))
+def test_unsupported_parameters_are_refused(service: Service, path: str, fields: dict[str, Any], param: str) -> None:
+    rest: dict[str, Any] = {"messages": records()[0]["messages"]} if "chat" in path else {"input": "x"}
+    response = service.handle(Request("POST", path, json={"model": MODEL, **rest, **fields}))
     assert response.status == 400
     error = response.json()["error"]
     assert "local service" in error["message"]

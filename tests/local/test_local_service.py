@@ -525,6 +525,25 @@ def test_chat_requests_are_checked(service: Service, fields: dict[str, Any]) -> 
     assert (ask(service, **fields).status, problem(ask(service, **fields))["param"]) == (400, next(iter(fields)))
 
 
+def test_responses(service: Service) -> None:
+    upload(service)
+    prompt = records()[0]["messages"][0]["content"]
+    call = {"model": MODEL, "temperature": 0}
+    shapes: list[Any] = [prompt, [{"role": "user", "content": [{"type": "input_text", "text": prompt}]}]]
+    texts = [
+        service.handle(Request("POST", "/responses", json={**call, "input": shape})).json()["output"][0]["content"][0][
+            "text"
+        ]
+        for shape in shapes
+    ]
+    assert texts[0] == texts[1]
+    assert "not in any uploaded file" not in texts[0]
+    cut = service.handle(Request("POST", "/responses", json={**call, "input": prompt, "max_output_tokens": 1})).json()
+    assert cut["status"] == "incomplete"
+    for bad in (None, 7, [{"content": "x"}], [{"role": "user", "content": [{"type": "input_image"}]}]):
+        assert service.handle(Request("POST", "/responses", json={**call, "input": bad})).status == 400
+
+
 # The directory
 
 
@@ -603,6 +622,9 @@ def test_openai_in_process(service: Service) -> None:
         answer = client.chat.completions.create(model=model, messages=rows[0]["messages"], temperature=0)
         pieces = client.chat.completions.create(model=model, messages=rows[0]["messages"], temperature=0, stream=True)
         assert "".join(each.choices[0].delta.content or "" for each in pieces) == answer.choices[0].message.content
+        assert client.responses.create(model=model, input=rows[0]["messages"], temperature=0).output_text
+        stream = client.responses.create(model=model, input="other", stream=True)
+        assert [each.type for each in stream][-1] == "response.completed"
 
 
 def test_async_openai_in_process(service: Service) -> None:

@@ -1,16 +1,16 @@
-"""Inference: chat completions, whole or streamed, from the policy that a job learned."""
+"""Inference: chat completions and responses, whole or streamed, from the policy that a job learned."""
 
 from __future__ import annotations
 
 import json
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from bedrock_rft._transport.transport import Request, Response
 from bedrock_rft.local._service.requests import (
@@ -30,37 +30,29 @@ _CACHED_FILES = 4
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _UNKNOWN_PROMPT = f"{LABEL}: this prompt is not in any uploaded file, so there is no answer to it."
 
+_TEXT_TYPES = ("text", "input_text", "output_text")
 _Empty = Annotated[list[Any], Field(max_length=0)]
 _Limit = Annotated[int, Field(gt=0)]
 _Zero = Annotated[float, Field(ge=0, le=0)]
 
 
-class _TextFormat(Strict):
+class TextFormat(Strict):
+    """The only supported format of an answer."""
+
     type: Literal["text"]
 
 
-class _StreamOptions(Strict):
-    include_usage: bool | None = None
-    include_obfuscation: bool | None = None
+class Message(Strict):
+    """A message of a conversation: text from any role."""
 
-
-class _Message(Strict):
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[dict[str, Any]] | None = None
-    name: str | None = None
-    # Fields of an assistant message that was returned by a service, and is sent back.
-    refusal: None = None
-    annotations: _Empty | None = None
-    audio: None = None
-    function_call: None = None
-    tool_calls: _Empty | None = None
-    reasoning_content: str | None = None
 
     @field_validator("content")
     @classmethod
     def _text_only(cls, content: str | list[dict[str, Any]] | None) -> str | list[dict[str, Any]] | None:
         if isinstance(content, list) and any(
-            part.get("type") != "text" or not isinstance(part.get("text"), str) for part in content
+            part.get("type") not in _TEXT_TYPES or not isinstance(part.get("text"), str) for part in content
         ):
             raise ValueError("the local service supports text parts only")
         return content
@@ -73,20 +65,13 @@ class _Message(Strict):
         return self.content or ""
 
 
-class _ChatOptions(Strict):
-    """The body of `POST /chat/completions`. Parameters that would have no effect may only have values that mean off."""
+class SamplingOptions(Strict):
+    """Shared parameters. Others are rejected because they would have no effect, unless their value means off."""
 
     model: str
-    messages: list[_Message] = Field(min_length=1)
     stream: bool | None = None
-    stream_options: _StreamOptions | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    n: Annotated[int, Field(ge=1, le=128)] | None = None
-    seed: int | None = None
-    max_tokens: _Limit | None = None
-    max_completion_tokens: _Limit | None = None
-    stop: str | Annotated[list[str], Field(max_length=4)] | None = None
     user: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
@@ -95,16 +80,42 @@ class _ChatOptions(Strict):
     tools: _Empty | None = None
     tool_choice: Literal["none", "auto"] | None = None
     parallel_tool_calls: bool | None = None
+
+
+class _ChatMessage(Message):
+    name: str | None = None
+    # Fields of an assistant message that was returned by a service, and is sent back.
+    refusal: None = None
+    annotations: _Empty | None = None
+    audio: None = None
+    function_call: None = None
+    tool_calls: _Empty | None = None
+    reasoning_content: str | None = None
+
+
+class _StreamOptions(Strict):
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class _ChatOptions(SamplingOptions):
+    messages: list[_ChatMessage] = Field(min_length=1)
+    n: Annotated[int, Field(ge=1, le=128)] | None = None
+    seed: int | None = None
+    max_tokens: _Limit | None = None
+    max_completion_tokens: _Limit | None = None
+    stop: str | Annotated[list[str], Field(max_length=4)] | None = None
+    stream_options: _StreamOptions | None = None
     frequency_penalty: _Zero | None = None
     presence_penalty: _Zero | None = None
     logprobs: Literal[False] | None = None
     logit_bias: Annotated[dict[str, Any], Field(max_length=0)] | None = None
-    response_format: _TextFormat | None = None
+    response_format: TextFormat | None = None
     modalities: list[Literal["text"]] | None = None
 
 
 @dataclass(frozen=True)
-class _Answer:
+class Answer:
     """One answer, cut after the allowed number of tokens."""
 
     text: str
@@ -112,7 +123,7 @@ class _Answer:
     truncated: bool
 
     @classmethod
-    def truncate(cls, text: str, limit: int | None, stop: Sequence[str] = ()) -> _Answer:
+    def truncate(cls, text: str, limit: int | None, stop: Sequence[str] = ()) -> Answer:
         """Cut a text before the first stop sequence, and after `limit` tokens."""
         for sequence in stop:
             text = text.partition(sequence)[0] if sequence else text
@@ -123,7 +134,7 @@ class _Answer:
 
 
 class Inference:
-    """`/chat/completions`."""
+    """`/chat/completions`, and the sampling that other routes share."""
 
     def __init__(self, store: Store, gold: Gold | None = None) -> None:
         self._store = store
@@ -136,16 +147,16 @@ class Inference:
         options = validate_body(_ChatOptions, request.json)
         limit = options.max_completion_tokens or options.max_tokens
         stop = [options.stop] if isinstance(options.stop, str) else options.stop or []
-        answers = [_Answer.truncate(text, limit, stop) for text in self._sample(options)]
+        texts = self.sample(options, options.messages, n=options.n or 1, seed=options.seed)
+        answers = [Answer.truncate(text, limit, stop) for text in texts]
         prompt = sum(count_tokens(message.text) for message in options.messages)
         completion = sum(answer.tokens for answer in answers)
         usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
         head = {"id": new_id("chatcmpl"), "created": int(time.time()), "model": options.model}
         if options.stream:
             last = usage if options.stream_options and options.stream_options.include_usage else None
-            events = (*map(json.dumps, _stream_chunks(head, answers, last)), "[DONE]")
-            headers = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store"}
-            return Response(200, headers, "".join(f"data: {event}\n\n" for event in events).encode())
+            chunks = map(json.dumps, _stream_chunks(head, answers, last))
+            return event_stream(f"data: {data}" for data in (*chunks, "[DONE]"))
         choices = [
             {
                 "index": index,
@@ -157,10 +168,12 @@ class Inference:
         ]
         return json_response({**head, "object": "chat.completion", "choices": choices, "usage": usage})
 
-    def _sample(self, options: _ChatOptions) -> list[str]:
-        """Sample answers to a conversation. Raise `ServiceError` (404) if the model does not exist."""
+    def sample(
+        self, options: SamplingOptions, messages: Iterable[Message], *, n: int = 1, seed: int | None = None
+    ) -> list[str]:
+        """Sample `n` answers to a conversation. Raise `ServiceError` (404) if the model does not exist."""
         state, files = self._load_model(options.model)
-        key = prompt_key([{"role": message.role, "content": message.text} for message in options.messages])
+        key = prompt_key([{"role": message.role, "content": message.text} for message in messages])
         for file in dict.fromkeys([*files, *self._store.file_ids()]):
             position = self._prompt_positions(file).get(key)
             if position is not None:
@@ -168,13 +181,13 @@ class Inference:
                     state,
                     self._load_records(file),
                     position,
-                    n=options.n or 1,
+                    n=n,
                     temperature=1.0 if options.temperature is None else options.temperature,
                     top_p=1.0 if options.top_p is None else options.top_p,
-                    seed=options.seed,
+                    seed=seed,
                     gold=self._gold,
                 )
-        return [_UNKNOWN_PROMPT] * (options.n or 1)
+        return [_UNKNOWN_PROMPT] * n
 
     def _load_model(self, model: str) -> tuple[str | None, Sequence[str]]:
         """Return a model's policy and the files of its job; None and no files for a base model."""
@@ -201,8 +214,19 @@ class Inference:
             return []
 
 
+def split_words(text: str) -> list[str]:
+    """Split a text before each word, as a model streams it."""
+    return re.findall(r"\s*\S+|\s+", text)
+
+
+def event_stream(events: Iterable[str]) -> Response:
+    """Return a success with server-sent events. JSON escapes line breaks, so each event's data is one line."""
+    headers = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store"}
+    return Response(200, headers, "".join(f"{event}\n\n" for event in events).encode())
+
+
 def _stream_chunks(
-    head: dict[str, Any], answers: list[_Answer], usage: dict[str, int] | None
+    head: dict[str, Any], answers: list[Answer], usage: dict[str, int] | None
 ) -> Iterator[dict[str, Any]]:
     def chunk(index: int, delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
         choice = {"index": index, "delta": delta, "finish_reason": finish, "logprobs": None}
@@ -210,8 +234,106 @@ def _stream_chunks(
 
     for index, answer in enumerate(answers):
         yield chunk(index, {"role": "assistant", "content": ""})
-        for word in re.findall(r"\s*\S+|\s+", answer.text):  # as a model streams it
+        for word in split_words(answer.text):
             yield chunk(index, {"content": word})
         yield chunk(index, {}, "length" if answer.truncated else "stop")
     if usage is not None:
         yield {**head, "object": "chat.completion.chunk", "choices": [], "usage": usage}
+
+
+class _Text(Strict):
+    format: TextFormat | None = None
+
+
+class _InputItem(Message):
+    type: Literal["message"] = "message"
+    # Fields of a message that was returned by a service, and is sent back.
+    id: str | None = None
+    status: str | None = None
+
+
+def _as_items(value: Any) -> Any:
+    return [{"role": "user", "content": value}] if isinstance(value, str) else value
+
+
+class _ResponseOptions(SamplingOptions):
+    input: Annotated[list[_InputItem], BeforeValidator(_as_items)]
+    instructions: str | None = None
+    max_output_tokens: Annotated[int, Field(gt=0)] | None = None
+    metadata: dict[str, str] | None = None
+    text: _Text | None = None
+    truncation: Literal["disabled"] | None = None
+    background: Literal[False] | None = None
+    include: Annotated[list[str], Field(max_length=0)] | None = None
+    previous_response_id: None = None
+
+
+class Responses:
+    """`/responses`."""
+
+    def __init__(self, inference: Inference) -> None:
+        self._inference = inference
+
+    def create(self, request: Request) -> Response:
+        """`POST /responses`."""
+        options = validate_body(_ResponseOptions, request.json)
+        messages: list[Message] = list(options.input)
+        if options.instructions:
+            messages.insert(0, Message(role="system", content=options.instructions))
+        answer = Answer.truncate(self._inference.sample(options, messages)[0], options.max_output_tokens)
+        prompt = sum(count_tokens(message.text) for message in messages)
+        status = "incomplete" if answer.truncated else "completed"
+        part: dict[str, Any] = {"type": "output_text", "text": answer.text, "annotations": [], "logprobs": []}
+        message = {"id": new_id("msg"), "type": "message", "role": "assistant", "status": status, "content": [part]}
+        response: dict[str, Any] = {
+            "id": new_id("resp"),
+            "object": "response",
+            "created_at": int(time.time()),
+            "status": status,
+            "error": None,
+            "incomplete_details": {"reason": "max_output_tokens"} if answer.truncated else None,
+            "instructions": options.instructions,
+            "max_output_tokens": options.max_output_tokens,
+            "metadata": options.metadata or {},
+            "model": options.model,
+            "output": [message],
+            "parallel_tool_calls": True,
+            "previous_response_id": None,
+            "temperature": 1.0 if options.temperature is None else options.temperature,
+            "tool_choice": "auto",
+            "tools": [],
+            "top_p": 1.0 if options.top_p is None else options.top_p,
+            "usage": {
+                "input_tokens": prompt,
+                "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+                "output_tokens": answer.tokens,
+                "output_tokens_details": {"reasoning_tokens": 0},
+                "total_tokens": prompt + answer.tokens,
+            },
+        }
+        if not options.stream:
+            return json_response(response)
+        events = enumerate(_stream_events(response, answer))
+        return event_stream(
+            f"event: {event['type']}\ndata: {json.dumps({**event, 'sequence_number': number})}"
+            for number, event in events
+        )
+
+
+def _stream_events(response: dict[str, Any], answer: Answer) -> Iterator[dict[str, Any]]:
+    message = response["output"][0]
+    reset: dict[str, Any] = {"status": "in_progress", "incomplete_details": None, "output": [], "usage": None}
+    started: dict[str, Any] = {**response, **reset}
+    position = {"item_id": message["id"], "output_index": 0, "content_index": 0}
+    part = message["content"][0]
+    yield {"type": "response.created", "response": started}
+    yield {"type": "response.in_progress", "response": started}
+    item: dict[str, Any] = {**message, "status": "in_progress", "content": []}
+    yield {"type": "response.output_item.added", "output_index": 0, "item": item}
+    yield {"type": "response.content_part.added", **position, "part": {**part, "text": ""}}
+    for word in split_words(answer.text):
+        yield {"type": "response.output_text.delta", **position, "delta": word, "logprobs": []}
+    yield {"type": "response.output_text.done", **position, "text": answer.text, "logprobs": []}
+    yield {"type": "response.content_part.done", **position, "part": part}
+    yield {"type": "response.output_item.done", "output_index": 0, "item": message}
+    yield {"type": f"response.{response['status']}", "response": response}

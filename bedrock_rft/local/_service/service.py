@@ -21,7 +21,7 @@ from typing_extensions import Self
 
 from bedrock_rft._transport.transport import Request, Response
 from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.local._service.inference import Inference
+from bedrock_rft.local._service.inference import Inference, Responses
 from bedrock_rft.local._service.requests import ServiceError, add_request_id, error_response
 from bedrock_rft.local._service.routes import Files, Jobs, Models
 from bedrock_rft.local._service.store import Store
@@ -209,6 +209,7 @@ def _routes(store: Store, files: Files, runner: JobRunner, seed: int, gold: Gold
         ("GET", "/models", models.list),
         ("GET", "/models/ID", models.retrieve),
         ("POST", "/chat/completions", inference.create_chat_completion),
+        ("POST", "/responses", Responses(inference).create),
     ]
     return [(method, re.compile(path.replace("ID", "([^/]+)")), route) for method, path, route in routes]
 
