@@ -358,25 +358,30 @@ def free(service: Service) -> None:
         service._store._db.execute("PRAGMA max_page_count = 1000000")
 
 
-def test_a_full_disk_fails_the_job_once_there_is_room_and_leaves_the_service_able_to_go_on() -> None:
+def test_a_full_disk_fails_the_job_and_leaves_the_service_able_to_go_on() -> None:
     with Service(reward=right, pace=0.02) as service:
         file = upload(service, records())
         job = create(service, file)
         while not any(event["type"] == "metrics" for event in events(service, job)):
             time.sleep(0.01)
         fill(service)
+        failed = wait(service, job)
+        assert failed["status"] == "failed"
+        assert failed["error"]["code"] == "storage_error"
+        assert "full" in failed["error"]["message"]
         # No page is left for a file's row either, sooner or later.
         name = "x" * 1000
         statuses = {service.receive_file(filename=name, purpose="fine-tune", chunks=[b"x"]).status for _ in range(20)}
         assert statuses <= {200, 507}
         assert 507 in statuses
-        time.sleep(0.2)
         free(service)
-        failed = wait(service, job)
-        assert failed["status"] == "failed"
-        assert failed["error"]["code"] == "storage_error"
-        assert "full" in failed["error"]["message"]
+        assert retrieve(service, job)["status"] == "failed"
         assert wait(service, create(service, file))["status"] == "succeeded"
+        assert retrieve(service, job)["status"] == "failed"
+        deadline = time.monotonic() + 10
+        while service._store.has_unsaved_failures:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a limit for the size of files")

@@ -7,6 +7,7 @@ refused.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -68,6 +69,8 @@ class Store:
 
     def __init__(self, directory: Path) -> None:
         self._lock = threading.RLock()
+        # Failed jobs, each with its last event, for which the disk has no room.
+        self._unsaved: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             directory.chmod(0o700)
@@ -149,6 +152,8 @@ class Store:
 
     def get(self, kind: str, key: str) -> dict[str, Any] | None:
         """Return the payload of an object, or None if it does not exist."""
+        if kind == "job" and key in self._unsaved:
+            return dict(self._unsaved[key][0])
         row = self._fetch_one("SELECT payload FROM things WHERE id = ? AND kind = ?", key, kind)
         return None if row is None else json.loads(row[0])
 
@@ -164,7 +169,9 @@ class Store:
                 start = row[0]
             sql = _ASCENDING if ascending else _DESCENDING
             rows = self._fetch_all(sql, kind, parent, label, label, start, limit + 1)
-        return Page([json.loads(row[0]) for row in rows[:limit]], len(rows) > limit)
+        payloads: list[dict[str, Any]] = [json.loads(row[0]) for row in rows[:limit]]
+        unsaved = self._unsaved
+        return Page([unsaved.get(payload["id"], (payload, {}))[0] for payload in payloads], len(rows) > limit)
 
     # Files
 
@@ -214,9 +221,9 @@ class Store:
 
     def next_job(self, *statuses: str) -> dict[str, Any] | None:
         """Try the statuses in the given order, and return the oldest job of the first one that has jobs."""
-        sql = "SELECT payload FROM things WHERE kind = 'job' AND label = ? ORDER BY seq LIMIT 1"
+        sql = "SELECT id, payload FROM things WHERE kind = 'job' AND label = ? ORDER BY seq"
         rows = (row for status in statuses for row in self._fetch_all(sql, status))
-        return next((json.loads(row[0]) for row in rows), None)
+        return next((json.loads(payload) for key, payload in rows if key not in self._unsaved), None)
 
     def update_job(self, job: str, *, expect: Iterable[str], **fields: Any) -> dict[str, Any] | None:
         """Update a job that is in one of the expected statuses; return None if it is not."""
@@ -225,9 +232,38 @@ class Store:
             if payload is None or payload["status"] not in expect:
                 return None
             payload.update(fields)
-            values = (json.dumps(payload), payload["status"], job)
-            self._db.execute("UPDATE things SET payload = ?, label = ? WHERE id = ?", values)
+            self._update(payload)
             return payload
+
+    def _update(self, job: dict[str, Any]) -> None:
+        values = (json.dumps(job), job["status"], job["id"])
+        self._db.execute("UPDATE things SET payload = ?, label = ? WHERE id = ?", values)
+
+    def fail_job(self, job: str, event: dict[str, Any], *, expect: Iterable[str], **fields: Any) -> None:
+        """Mark a job as failed, if it is in an expected status, and add the event; in memory while the disk is full."""
+        try:
+            with self.transaction():
+                if self.update_job(job, expect=expect, **fields) is not None:
+                    self.add("event", event, parent=job)
+        except sqlite3.ProgrammingError:  # the store is closed
+            raise
+        except sqlite3.Error:
+            payload = self.get("job", job)
+            if payload is not None and payload["status"] in expect:
+                self._unsaved[job] = {**payload, **fields}, event
+
+    @property
+    def has_unsaved_failures(self) -> bool:
+        """True while failures wait for space on the disk."""
+        return bool(self._unsaved)
+
+    def save_failures(self) -> None:
+        """Store the failures for which the disk had no room before."""
+        for job, (payload, event) in list(self._unsaved.items()):
+            with contextlib.suppress(sqlite3.OperationalError), self.transaction():
+                self._update(payload)
+                self.add("event", event, parent=job)
+                del self._unsaved[job]
 
     def load_progress(self, job: str) -> Progress:
         """Return the progress of a job."""

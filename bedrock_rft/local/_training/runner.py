@@ -86,35 +86,26 @@ class JobRunner:
         try:
             work(job, worker)
         except JobFailure as failure:
-            self._fail(job, failure, worker)
+            self._fail(job, failure)
         except ConfigurationError as error:
-            self._fail(job, JobFailure("invalid_setting", error.message), worker)
+            self._fail(job, JobFailure("invalid_setting", error.message))
         except sqlite3.ProgrammingError:  # the store is closed
             raise
         except (sqlite3.Error, OSError) as error:
             _log.exception("The job %s failed because its state could not be stored.", job["id"])
             reason = getattr(error, "strerror", None) or str(error)
             message = f"The state of the job could not be stored: {reason}. Free disk space, then create a new job."
-            self._fail(job, JobFailure("storage_error", message), worker)
+            self._fail(job, JobFailure("storage_error", message))
         except Exception as error:  # noqa: BLE001 - see above
             _log.exception("The job %s failed unexpectedly.", job["id"])
             message = f"The local service failed ({type(error).__name__}). Its log has the traceback."
-            self._fail(job, JobFailure("server_error", message), worker)
+            self._fail(job, JobFailure("server_error", message))
 
-    def _fail(self, job: dict[str, Any], failure: JobFailure, worker: JobWorker) -> None:
-        """Store the error of a job and its event. While the disk is full, try again."""
+    def _fail(self, job: dict[str, Any], failure: JobFailure) -> None:
         error = {"code": failure.code, "message": failure.message, "param": failure.param}
         event = new_event(f"{LABEL}: the job failed. {failure.message}", level="error")
         fields: dict[str, Any] = {"status": "failed", "finished_at": int(time.time()), "error": error}
-        while not worker.stopping:
-            try:
-                with self._store.transaction():
-                    if self._store.update_job(job["id"], expect=ACTIVE, **fields) is not None:
-                        self._store.add("event", event, parent=job["id"])
-            except sqlite3.OperationalError:
-                worker.pause(_SAVE_INTERVAL)
-            else:
-                return
+        self._store.fail_job(job["id"], event, expect=ACTIVE, **fields)
 
     def _change_status(self, job: dict[str, Any], status: str, message: str, warning: str | None = None) -> bool:
         """Change a job's status and add its events; return False if the status has changed meanwhile."""
@@ -319,6 +310,9 @@ class JobWorker(threading.Thread):
                 job = self._store.next_job(*self._statuses)
                 if job is not None:
                     self._work(job, self)
+                elif self._store.has_unsaved_failures:
+                    self._store.save_failures()
+                    self.pause(_SAVE_INTERVAL)
                 else:
                     self._changed.wait()
                     self._changed.clear()
