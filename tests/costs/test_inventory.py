@@ -10,12 +10,11 @@ import pytest
 from support.aws_gate import Here
 from support.deploy_setup import build_package
 from support.fake_secrets import ACCESS_KEY, SECRET
-from support.live_runs import ARN, records
+from support.live_runs import ARN, QUICK, records
 
 from bedrock_rft import Client
 from bedrock_rft.costs import Asset, Inventory, Range
 from bedrock_rft.local import LocalTransport, Service
-from bedrock_rft.rewards import Exact
 
 MODEL = "openai.gpt-oss-20b"
 DEPLOYED = "arn:aws:lambda:us-west-2:123456789012:function:sums"
@@ -23,7 +22,7 @@ DEPLOYED = "arn:aws:lambda:us-west-2:123456789012:function:sums"
 
 @pytest.fixture
 def client() -> Iterator[Client]:
-    with Service(reward=Exact()) as service, Client(transport=LocalTransport(service)) as made:
+    with Service(**QUICK) as service, Client(transport=LocalTransport(service)) as made:
         yield made
 
 
@@ -53,7 +52,7 @@ def test_files_jobs_models_and_checkpoints(client: Client) -> None:
 
 
 def test_a_file_of_a_running_job_is_not_deletable() -> None:
-    with Service(reward=Exact(), pace=5.0) as service, Client(transport=LocalTransport(service)) as client:
+    with Service(**QUICK, pace=5.0) as service, Client(transport=LocalTransport(service)) as client:
         file = client.files.upload(records())
         job = client.jobs.create(MODEL, training_file=file, reward=ARN)
         found = client.inventory(functions=False, checkpoints=False)

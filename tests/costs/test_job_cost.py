@@ -9,7 +9,7 @@ import warnings
 from typing import Any
 
 import pytest
-from support.live_runs import ARN, records
+from support.live_runs import ARN, QUICK, records
 
 from bedrock_rft import Client
 from bedrock_rft._core.errors import BedrockRFTWarning
@@ -21,7 +21,6 @@ from bedrock_rft.metrics import Metrics, Thresholds, compare
 from bedrock_rft.metrics._live.lines import Json, Plain
 from bedrock_rft.metrics._live.notebook import panel
 from bedrock_rft.metrics._live.state import Change, State
-from bedrock_rft.rewards import Exact
 from bedrock_rft.types import Event, Job
 
 MODEL = "openai.gpt-oss-20b"
@@ -264,7 +263,7 @@ def test_a_limit_without_a_price_is_reported() -> None:
 )
 def test_invalid_limits_are_refused_before_anything_is_sent(limits: dict[str, Any], message: str) -> None:
     with (
-        Service(reward=Exact()) as service,
+        Service(**QUICK) as service,
         Client(transport=LocalTransport(service)) as client,
         pytest.raises(ConfigurationError, match=message),
     ):
@@ -274,7 +273,7 @@ def test_invalid_limits_are_refused_before_anything_is_sent(limits: dict[str, An
 def watched(on_limit: Any, **limits: float) -> tuple[Job, str, list[str]]:
     """Watch a job whose limit is reached at once, and return it, the output and the warnings."""
     out = io.StringIO()
-    with Service(reward=Exact(), pace=0.05) as service, Client(transport=LocalTransport(service)) as client:
+    with Service(**QUICK, pace=0.05) as service, Client(transport=LocalTransport(service)) as client:
         file = client.files.upload(records())
         which = client.jobs.create(MODEL, training_file=file, reward=ARN, hyperparameters={"batch_size": 10})
         with warnings.catch_warnings(record=True) as caught:
@@ -307,7 +306,7 @@ def test_a_limit_cancels_only_if_asked_to() -> None:
 
 
 def test_a_job_that_was_cancelled_at_a_limit_raises() -> None:
-    with Service(reward=Exact(), pace=0.05) as service, Client(transport=LocalTransport(service)) as client:
+    with Service(**QUICK, pace=0.05) as service, Client(transport=LocalTransport(service)) as client:
         which = client.jobs.create(MODEL, training_file=client.files.upload(records()), reward=ARN)
         with pytest.warns(BedrockRFTWarning, match="reached"), pytest.raises(JobCancelledError):
             client.jobs.watch(which, style="none", poll_interval=0.05, max_hours=1e-9, on_limit="cancel")

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.live_runs import ARN, records
+from support.live_runs import ARN, QUICK, records
 
 from bedrock_rft import Client, pipelines
 from bedrock_rft.errors import BedrockRFTError, ConfigurationError, NotFoundError
 from bedrock_rft.local import LocalService, LocalTransport, Service
-from bedrock_rft.rewards import Exact
 
 MODEL = "openai.gpt-oss-20b"
 FOLDER = Path(__file__).parents[2] / "examples" / "pipeline"
@@ -23,7 +22,7 @@ FOLDER = Path(__file__).parents[2] / "examples" / "pipeline"
 
 @pytest.fixture
 def client() -> Iterator[Client]:
-    with Service(reward=Exact()) as service, Client(transport=LocalTransport(service)) as made:
+    with Service(**QUICK) as service, Client(transport=LocalTransport(service)) as made:
         yield made
 
 
@@ -107,7 +106,7 @@ def run(machine: Mapping[str, Any], functions: Any, state: Any) -> tuple[str, An
 
 def test_the_state_machine_of_the_example(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = json.loads((FOLDER / "state_machine.json").read_text("utf-8"))
-    with LocalService(reward=Exact()) as service:
+    with LocalService(**QUICK) as service:
         for name, value in service.environment("api_key").items():
             monkeypatch.setenv(name, value)
         with Client() as client:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.live_runs import ARN, records
+from support.live_runs import ARN, QUICK, records
 
 from bedrock_rft import Client
 from bedrock_rft.costs import Estimate, Item, Pace, Prices, Range
@@ -273,7 +273,7 @@ def test_an_estimate_reads_the_data_times_the_reward_and_sends_nothing_but_lists
 
 def test_the_pace_comes_from_finished_jobs_of_the_account() -> None:
     settings = {"batch_size": 25}
-    with Service(reward=right, pace=0.6) as service, Client(transport=LocalTransport(service)) as client:
+    with Service(**QUICK, pace=0.6) as service, Client(transport=LocalTransport(service)) as client:
         file = client.files.upload(records())
         job = client.jobs.create(MODEL, training_file=file, reward=ARN, hyperparameters=settings)
         client.jobs.wait(job, poll_interval=0.1)

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.live_runs import ARN, records
+from support.deploy_setup import build_package
+from support.live_runs import ARN, QUICK, records
 
 from bedrock_rft import Client, datasets
 from bedrock_rft._core.version import __version__
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.local import LocalTransport, Service
 from bedrock_rft.metrics import RunRecord
-from bedrock_rft.rewards import Exact, package
 from bedrock_rft.types import Job
 
 MODEL = "openai.gpt-oss-20b"
@@ -25,7 +25,7 @@ SETTINGS = {"n_epochs": 1, "batch_size": 50, "learning_rate_multiplier": 0.5}
 
 @pytest.fixture
 def client() -> Iterator[Client]:
-    with Service(reward=Exact()) as service, Client(transport=LocalTransport(service)) as made:
+    with Service(**QUICK) as service, Client(transport=LocalTransport(service)) as made:
         yield made
 
 
@@ -41,7 +41,7 @@ def test_a_record_has_everything_and_repeats_the_run(client: Client, tmp_path: P
     path = tmp_path / "train.jsonl"
     datasets.write(path, records())
     job = trained(client, path)
-    reward = package(Exact())
+    reward = build_package()
     record = client.jobs.record(job, reward=reward)
     assert record.files["training"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert (record.files["training"]["records"], record.files["training"]["verdict"]) == (100, "ok")
