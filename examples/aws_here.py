@@ -32,8 +32,6 @@ from typing_extensions import Self
 ACCOUNT = "123456789012"
 INVOKE = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
 
-Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-
 WORKER = """
 import contextlib, importlib, io, json, sys, traceback
 sys.path.insert(0, sys.argv[1])
@@ -132,63 +130,25 @@ def write_log(function: Any, region: str, told: dict[str, Any], seconds: float, 
     logs.put_log_events(group, stream, [{"timestamp": now, "message": text} for text in texts if text])
 
 
-class AwsHere:
-    """The emulated services, for the duration of a `with` block.
+class Emulation:
+    """WSGI application for all of the services. It executes functions, and passes other requests on to `moto`."""
 
-    Args:
-        around: WSGI middleware for every request, for example one that counts requests.
-    """
-
-    def __init__(self, around: Callable[[Application], Application] | None = None) -> None:
+    def __init__(self) -> None:
         from moto.moto_server import werkzeug_app as moto
-        from werkzeug.serving import WSGIRequestHandler, make_server
 
-        class Quiet(WSGIRequestHandler):
-            def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - as the class it overrides
-                pass
-
-        self._moto: Application = moto.DomainDispatcherApplication(moto.create_backend_app)
+        self.moto: Any = moto.DomainDispatcherApplication(moto.create_backend_app)
         self._running: dict[tuple[str, str], Lambda] = {}
         self._lock = threading.Lock()
-        self._server = make_server(
-            "127.0.0.1", 0, around(self._answer) if around else self._answer, threaded=True, request_handler=Quiet
-        )
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
-    @property
-    def url(self) -> str:
-        """Return the base URL."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+    def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer one request."""
+        asked = INVOKE.fullmatch(environ["PATH_INFO"])
+        return self.moto(environ, start) if asked is None else self._invoke(unquote(asked[1]), environ, start)
 
-    def environment(self) -> Mapping[str, str]:
-        """Return the environment variables that keep botocore on this machine."""
-        return {
-            **{f"AWS_ENDPOINT_URL_{service}": self.url for service in ("LAMBDA", "IAM", "STS", "CLOUDWATCH_LOGS")},
-            "AWS_ACCESS_KEY_ID": "AKIAREHEARSAL0000001",
-            "AWS_SECRET_ACCESS_KEY": "rehearsal-only",
-        }
-
-    def empty(self) -> None:
-        """Delete every role and function. moto keeps them per process, not per server."""
-        request = urllib.request.Request(f"{self.url}/moto-api/reset", method="POST")  # noqa: S310 - of this machine
-        with urllib.request.urlopen(request):  # noqa: S310 - as above
-            pass
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self.empty()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def close(self) -> None:
+        """End the processes of all functions."""
         for one in self._running.values():
             one.close()
-
-    def _answer(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        asked = INVOKE.fullmatch(environ["PATH_INFO"])
-        return self._moto(environ, start) if asked is None else self._invoke(unquote(asked[1]), environ, start)
 
     def _invoke(self, name: str, environ: dict[str, Any], start: Callable[..., Any]) -> Iterator[bytes]:
         from moto.awslambda.models import lambda_backends
@@ -220,3 +180,48 @@ class AwsHere:
         headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("x-amz-log-result", log)]
         start("200 OK", headers if "result" in told else [*headers, ("x-amz-function-error", "Unhandled")])
         yield body
+
+
+class AwsHere:
+    """The emulated services, for the duration of a `with` block."""
+
+    def __init__(self) -> None:
+        from werkzeug.serving import WSGIRequestHandler, make_server
+
+        class Quiet(WSGIRequestHandler):
+            def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - as the class it overrides
+                pass
+
+        self._emulation = Emulation()
+        self._server = make_server("127.0.0.1", 0, self._emulation, threaded=True, request_handler=Quiet)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Return the base URL."""
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def environment(self) -> Mapping[str, str]:
+        """Return the environment variables that keep botocore on this machine."""
+        return {
+            **{f"AWS_ENDPOINT_URL_{service}": self.url for service in ("LAMBDA", "IAM", "STS", "CLOUDWATCH_LOGS")},
+            "AWS_ACCESS_KEY_ID": "AKIAREHEARSAL0000001",
+            "AWS_SECRET_ACCESS_KEY": "rehearsal-only",
+        }
+
+    def empty(self) -> None:
+        """Delete every role and function. moto keeps them per process, not per server."""
+        request = urllib.request.Request(f"{self.url}/moto-api/reset", method="POST")  # noqa: S310 - of this machine
+        with urllib.request.urlopen(request):  # noqa: S310 - as above
+            pass
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.empty()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        self._emulation.close()

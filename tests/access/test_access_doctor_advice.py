@@ -5,14 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -30,7 +26,7 @@ from support.doctor_setup import (
 )
 from support.fake_secrets import ACCESS_KEY, SECRET
 from support.iam_simulator import Iam
-from support.moto_server import Aws
+from support.moto_server import Application, Aws, MotoServer, signed_for
 
 from bedrock_rft import Client
 from bedrock_rft._auth.config import resolve
@@ -54,71 +50,46 @@ ERRORS = {
 
 @dataclass
 class Gate:
-    """An endpoint in front of moto that refuses some actions, and that names the VPC of functions.
+    """An application in front of moto that refuses some actions, and that names the VPC of functions.
 
     Attributes:
         refuses: IAM actions that are answered with an error.
         vpc: the id of the VPC in settings of functions, for which moto has a constant.
     """
 
-    upstream: str
     refuses: set[str] = field(default_factory=set[str])
     vpc: str = "vpc-123abc"
 
-    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
-        action = self.action(path, headers, body)
-        if action in self.refuses:
-            return 403, ERRORS[action.partition(":")[0]]
-        request = urllib.request.Request(self.upstream + path, body or None, headers, method=method)  # noqa: S310 - loopback
-        try:
-            with urllib.request.urlopen(request) as reply:  # noqa: S310 - loopback
-                return reply.status, reply.read().replace(b"vpc-123abc", self.vpc.encode())
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read()
+    def around(self, inner: Application) -> Application:
+        def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+            service = signed_for(environ)
+            if service in ERRORS and f"{service}:{operation_of(environ)}" in self.refuses:
+                start("403 Error", [("x-amzn-errortype", "AccessDeniedException")])
+                return [ERRORS[service]]
 
-    def action(self, path: str, headers: dict[str, str], body: bytes) -> str:
-        if "x-amz-target" in headers:
-            return f"kms:{headers['x-amz-target'].rpartition('.')[2]}"
-        if "/functions/" in path:
-            return f"lambda:{ACTION_BY_PATH[path.partition('?')[0].rpartition('/')[2]]}"
-        return f"ec2:{body.decode().partition('Action=')[2].partition('&')[0]}"
+            def begin(status: str, headers: Any, *_: object) -> None:
+                start(status, [(name, value) for name, value in headers if name.lower() != "content-length"])
+
+            return [b"".join(inner(environ, begin)).replace(b"vpc-123abc", self.vpc.encode())]
+
+        return application
+
+
+def operation_of(environ: dict[str, Any]) -> str:
+    if "HTTP_X_AMZ_TARGET" in environ:
+        return environ["HTTP_X_AMZ_TARGET"].rpartition(".")[2]
+    if "/functions/" in environ["PATH_INFO"]:
+        return ACTION_BY_PATH.get(environ["PATH_INFO"].rpartition("/")[2], "")
+    return environ["wsgi.input"].getvalue().decode().partition("Action=")[2].partition("&")[0]
 
 
 @pytest.fixture
-def gate(aws: Aws, iam: Iam, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    assert iam.aws is aws
-    found = Gate(aws.url)
-
-    class Endpoint(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            headers = {name.lower(): value for name, value in self.headers.items() if name.lower() != "host"}
-            status, content = found.answer(self.command, self.path, headers, body)
-            self.send_response(status)
-            self.send_header(
-                "x-amzn-errortype", "AccessDeniedException" if status == 403 else "ResourceNotFoundException"
-            )
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_POST = do_GET
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as the class it overrides
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    for service in ("LAMBDA", "KMS", "EC2"):
-        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", f"http://127.0.0.1:{server.server_port}")
-    yield found
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def gate(aws: Aws, iam: Iam, moto_server: MotoServer, monkeypatch: pytest.MonkeyPatch) -> Gate:
+    assert iam.refuses == set()
+    found = Gate()
+    moto_server.application = found.around(moto_server.application)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_EC2", aws.url)
+    return found
 
 
 @pytest.fixture

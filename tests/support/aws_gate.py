@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -22,11 +19,8 @@ from bedrock_rft._core.redaction import Secret
 from bedrock_rft.access._deployment import account as _retry
 from bedrock_rft.access._deployment import deploy as _deploy
 from support.fake_secrets import ACCESS_KEY, SECRET, TOKEN
+from support.moto_server import ACCOUNT, REGION, Application, MotoServer
 from support.quick_aws import shared_client
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
-ACCOUNT = "123456789012"
-REGION = "us-west-2"
 
 _LAMBDA = (
     ("POST", r"/2015-03-31/functions/?", "CreateFunction"),
@@ -104,12 +98,10 @@ class Gate:
 
         self.rules.append(Rule(operation, answer, times))
 
-    def around(self, inner: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    def around(self, inner: Application) -> Application:
         """Return the application behind this gate."""
 
         def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-            if environ["PATH_INFO"].startswith("/moto-api"):
-                return inner(environ, start)
             body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             asked = _asked(environ, body)
             self.asked.append(asked)
@@ -184,27 +176,14 @@ def credentials() -> Any:
     return given(Secret(Credentials(ACCESS_KEY, SECRET, TOKEN)))
 
 
-@pytest.fixture(scope="session")
-def aws_server(quick_moto: None) -> Iterator[tuple[Gate, Any]]:  # noqa: ARG001 - used for its effect
-    """Run one server for all tests of this process."""
-    spec = importlib.util.spec_from_file_location("aws_here", EXAMPLES / "aws_here.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    gate = Gate()
-    with module.AwsHere(gate.around) as server:
-        yield gate, server
-
-
 @pytest.fixture
-def here(aws_server: tuple[Gate, Any], shared_clients: None, monkeypatch: pytest.MonkeyPatch) -> Here:  # noqa: ARG001
+def here(moto_server: MotoServer, shared_clients: None, monkeypatch: pytest.MonkeyPatch) -> Here:  # noqa: ARG001
     """Set up an empty AWS in the environment of botocore, and a clock that does not wait."""
-    gate, server = aws_server
-    server.empty()
-    gate.clear()
+    moto_server.empty()
+    gate = Gate()
+    moto_server.application = gate.around(moto_server.emulation)
     for service in ("LAMBDA", "IAM", "STS", "S3"):
-        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", server.url)
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", moto_server.url)
     monkeypatch.setattr(_retry, "time", Clock())
     monkeypatch.setattr(_deploy, "time", Clock())
     return Here(gate)

@@ -18,8 +18,8 @@ from bedrock_rft._core.findings import Finding
 from bedrock_rft._core.redaction import Secret
 from bedrock_rft.access import Report, doctor, execution_policy, trust_policy
 from bedrock_rft.local import LocalService
-from support.iam_simulator import KNOWS_PROFILES, Iam, iam_server
-from support.moto_server import Aws
+from support.iam_simulator import KNOWS_PROFILES, Iam
+from support.moto_server import Aws, MotoServer
 
 REWARD = "arn:aws:lambda:us-west-2:123456789012:function:my-reward"
 
@@ -43,12 +43,13 @@ def doctor_service() -> Iterator[LocalService]:
 
 
 @pytest.fixture
-def iam(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[Iam]:
-    with iam_server(aws) as (url, found):
-        monkeypatch.setenv("AWS_ENDPOINT_URL_IAM", url)
-        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK", url)
-        monkeypatch.setenv("AWS_ENDPOINT_URL_KMS", aws.url)
-        yield found
+def iam(aws: Aws, moto_server: MotoServer, monkeypatch: pytest.MonkeyPatch) -> Iam:
+    """Let the emulated IAM simulate policies, and the same server serve Bedrock and KMS."""
+    found = Iam()
+    moto_server.application = found.around(moto_server.moto)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK", aws.url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_KMS", aws.url)
+    return found
 
 
 def create_function(aws: Aws, *, settings: dict[str, Any] | None = None, policy: str | None = None) -> None:
