@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from botocore.credentials import Credentials
-from support.aws_gate import ACCOUNT, REGION, Here
+from support.aws_gate import Here
 from support.deploy_setup import (
     ANYBODY,
     ARN,
@@ -24,7 +24,7 @@ from support.deploy_setup import (
     read_settings,
 )
 from support.fake_secrets import ACCESS_KEY, SECRET, TOKEN, find_secrets
-from support.moto_server import EXAMPLES
+from support.moto_server import ACCOUNT, EXAMPLES, REGION
 
 from bedrock_rft import APIConnectionError, AsyncClient, Client, ConfigurationError, NotFoundError, RewardError
 from bedrock_rft.access import DeployedReward, Plan, Step, deployer_policy

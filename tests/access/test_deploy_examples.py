@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.aws_gate import REGION, Here
+from support.aws_gate import Here
 from support.deploy_setup import ARN, DATA, ROLE, read_settings
 from support.fake_secrets import ACCESS_KEY, SECRET
-from support.moto_server import EXAMPLES
+from support.moto_server import EXAMPLES, REGION
 from support.scripts import run_python
 
 from bedrock_rft._cli.app import run as main

@@ -11,7 +11,7 @@ from typing import Any
 
 import botocore.endpoint
 import pytest
-from support.aws_gate import ACCOUNT, REGION, Asked, Clock, Here, Rule
+from support.aws_gate import Asked, Clock, Here, Rule
 from support.deploy_setup import (
     ANYBODY,
     ARN,
@@ -24,6 +24,7 @@ from support.deploy_setup import (
     read_settings,
 )
 from support.fake_secrets import find_leaks, find_secrets
+from support.moto_server import ACCOUNT, REGION
 
 from bedrock_rft import (
     APIConnectionError,

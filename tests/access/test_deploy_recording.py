@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.aws_gate import REGION, Here
+from support.aws_gate import Here
 from support.deploy_setup import build_package, list_versions, read_role_policy
+from support.moto_server import REGION
 
 from bedrock_rft import Client, ConfigurationError
 from bedrock_rft.access import execution_policy

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.aws_gate import REGION, Here
+from support.aws_gate import Here
 from support.deploy_setup import build_package
 from support.fake_secrets import ACCESS_KEY, SECRET
+from support.moto_server import REGION
 
 from bedrock_rft import Client, ConfigurationError
 from bedrock_rft.access import Plan

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.aws_gate import REGION, Here
+from support.aws_gate import Here
 from support.command import command
 from support.deploy_setup import build_package
 from support.fault_client import KEY
 from support.fault_server import Faults
+from support.moto_server import REGION
 from support.rollout_files import write_rollouts
 
 from bedrock_rft import Client, ConfigurationError, PermissionDeniedError

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from bedrock_rft.rewards._packaging.archive import Package, build_zip
-from support.aws_gate import ACCOUNT, REGION, Here
+from support.aws_gate import Here
+from support.moto_server import ACCOUNT, REGION
 
 ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:sums"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/bedrock-rft/sums-{REGION}"
