@@ -77,10 +77,11 @@ class Gate:
 
 def operation_of(environ: dict[str, Any]) -> str:
     if "HTTP_X_AMZ_TARGET" in environ:
-        return environ["HTTP_X_AMZ_TARGET"].rpartition(".")[2]
+        return str(environ["HTTP_X_AMZ_TARGET"]).rpartition(".")[2]
     if "/functions/" in environ["PATH_INFO"]:
         return ACTION_BY_PATH.get(environ["PATH_INFO"].rpartition("/")[2], "")
-    return environ["wsgi.input"].getvalue().decode().partition("Action=")[2].partition("&")[0]
+    body: bytes = environ["wsgi.input"].getvalue()
+    return body.decode().partition("Action=")[2].partition("&")[0]
 
 
 @pytest.fixture

@@ -43,7 +43,8 @@ class Aws:
 
 def signed_for(environ: dict[str, Any]) -> str:
     """Return the service in the signature of a request."""
-    return environ.get("HTTP_AUTHORIZATION", "").partition("/aws4_request")[0].rpartition("/")[2]
+    authorization: str = environ.get("HTTP_AUTHORIZATION", "")
+    return authorization.partition("/aws4_request")[0].rpartition("/")[2]
 
 
 class Connection(socketserver.StreamRequestHandler):
