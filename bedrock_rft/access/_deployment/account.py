@@ -130,10 +130,10 @@ class Account:
                 problem.method, problem.path = "POST", f"/{service}/{operation}"
         else:
             found = cast("dict[str, Any]", response)
-            for path in expect:
-                if not _has_field(found, path):
+            for name in expect:
+                if name not in found:
                     raise APIResponseError(
-                        f"{service} {operation}: the response has no field '{path}'. A proxy may have sent it."
+                        f"{service} {operation}: the response has no field '{name}'. A proxy may have sent it."
                     )
             return found
         raise problem  # outside the handler, so that no exception of botocore's, with its secrets, is chained
@@ -230,14 +230,6 @@ class Account:
                     f"client for AWS, or point AWS_ENDPOINT_URL_{service.upper()} at this machine too. A job on the "
                     "local service needs no deployment: pass any function's ARN; the service uses its own reward."
                 )
-
-
-def _has_field(response: object, path: str) -> bool:
-    for name in path.split("."):
-        if not isinstance(response, dict) or name not in response:
-            return False
-        response = cast("dict[str, Any]", response)[name]
-    return True
 
 
 def _transport_error(failure: AwsFailure, doing: str, service: str) -> BedrockRFTError:

@@ -68,7 +68,7 @@ class Role:
 
 def find_role(account: Account, name: str) -> Role | None:
     """Return the existing role, or None if it does not exist."""
-    found = account.get_or_none("iam", "GetRole", expect=("Role.Arn",), RoleName=name)
+    found = account.get_or_none("iam", "GetRole", expect=("Role",), RoleName=name)
     if found is None:
         return None
     role = found["Role"]
