@@ -176,12 +176,7 @@ class AsyncRewards(AsyncResource):
 
     async def plan_destroy(self, reward: object) -> Plan:
         """Return what `destroy` would delete. Nothing is changed. Arguments and errors are those of `destroy`."""
-        from bedrock_rft.access._deployment.account import Account
-        from bedrock_rft.access._deployment.deploy import deployment_name, plan_destruction
-
-        config = self._session.config
-        name = deployment_name(reward, config.region)
-        return await self._session.transport.run(lambda: plan_destruction(Account(config), name))
+        return await self._destroy(reward, carry_out=False)
 
     @checked_arguments
     async def destroy(self, reward: object, *, force: bool = False, plan: None = None) -> Plan:
@@ -203,21 +198,30 @@ class AsyncRewards(AsyncResource):
                 has policies that `deploy` did not attach.
             APIError: a call failed.
         """
-        from bedrock_rft.access._deployment.account import Account
-        from bedrock_rft.access._deployment.deploy import deployment_name, destroy
-
         if plan is not None:
             raise ConfigurationError("destroy(plan=…) was removed. Use client.rewards.plan_destroy(reward).")
-        config = self._session.config
-        name = deployment_name(reward, config.region)
         if not force:
+            name = self._name(reward)
             advice = "Nothing was deleted, because a running job may need it. force=True skips this check."
             async for job in self._running_jobs(name, advice):
                 raise ConfigurationError(
                     f"Job {job.id} is {job.status} and needs the function '{name}'. Nothing was deleted. Wait for "
                     "the job, cancel it, or pass force=True."
                 )
-        return await self._session.transport.run(lambda: destroy(Account(config), name))
+        return await self._destroy(reward, carry_out=True)
+
+    async def _destroy(self, reward: object, *, carry_out: bool) -> Plan:
+        from bedrock_rft.access._deployment.account import Account
+        from bedrock_rft.access._deployment.deploy import destroy
+
+        config, name = self._session.config, self._name(reward)
+        return await self._session.transport.run(lambda: destroy(Account(config), name, carry_out=carry_out))
+
+    def _name(self, reward: object) -> str:
+        """Return the name of a deployment."""
+        from bedrock_rft.access._deployment.deploy import deployment_name
+
+        return deployment_name(reward, self._session.config.region)
 
     async def retrieve(self, name: str) -> LambdaArn:
         """Return the ARN of the newest version of a function, as `jobs.create` takes it.
@@ -266,11 +270,9 @@ class AsyncRewards(AsyncResource):
             APIError: a call failed.
         """
         from bedrock_rft.access._deployment.account import Account
-        from bedrock_rft.access._deployment.deploy import deployment_name
         from bedrock_rft.access._deployment.logs import LogReader
 
-        config, transport = self._session.config, self._session.transport
-        name = deployment_name(reward, config.region)
+        config, transport, name = self._session.config, self._session.transport, self._name(reward)
         reader = await transport.run(lambda: LogReader(Account(config), name, since))
         return self._follow_log(reader) if follow else await transport.run(reader.read)
 

@@ -308,20 +308,15 @@ def deployment_name(reward: object, region: str) -> str:
     return check_name(arn.name)
 
 
-def plan_destruction(account: Account, name: str) -> Plan:
-    """Return what `destroy` would delete. Nothing is changed. Raises as `destroy`."""
-    return Plan(f"Destroy {name}", tuple(step.step for step in _deletion_steps(account, name)), facts=account.facts)
-
-
-def destroy(account: Account, name: str) -> Plan:
+def destroy(account: Account, name: str, *, carry_out: bool) -> Plan:
     """Delete a function, its versions, its role and the role's policy, if they were created by deploying this name.
 
-    Missing parts are not an error, so it can be repeated at any time.
+    Missing parts are not an error, so it can be repeated at any time. If it is not carried out, nothing is changed.
     """
     planned = _deletion_steps(account, name)
-    for step in planned:
+    for step in planned if carry_out else ():
         step.run()
-    return Plan(f"Destroy {name}", tuple(step.step for step in planned), facts=account.facts, done=True)
+    return Plan(f"Destroy {name}", tuple(step.step for step in planned), facts=account.facts, done=carry_out)
 
 
 def _deletion_steps(account: Account, name: str) -> list[PlannedStep]:
