@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
@@ -129,7 +130,13 @@ def doctor(
         judge_policy(judges, arn.region if arn else session.config.region, arn.account if arn else _NO_ACCOUNT)
     models = (models,) if isinstance(models, str) else tuple(models)
     examination = _Examination(client.identity, session.config, arn, models, tuple(judges), float(seconds))
-    return (examination.run_async if async_client is client else examination.run)(session.transport)
+    if async_client is client:
+        return examination.run_async(session.transport)
+    return examination.run(session.transport, run_sync, wait=False)
+
+
+Check = Callable[[], Iterable[Finding]]
+_Step = Callable[[Coroutine[Any, Any, list[Finding]]], list[Finding]]
 
 
 @dataclass(frozen=True)
@@ -141,39 +148,36 @@ class _Examination:
     judges: tuple[str, ...]
     seconds: float
 
-    def run(self, transport: Transport) -> Report:
-        """Run all checks in threads."""
-        aws = self._create_aws()
-        checks = {
-            "endpoint": lambda: run_sync(check_endpoint(transport, self.config, self.models)),
-            "API key": lambda: run_sync(self._check_key(wait=False)),
-            **self._aws_checks(aws),
+    def run(self, transport: Transport, step: _Step, *, wait: bool) -> Report:
+        """Run all checks in threads, and their coroutines with `step`; `wait` lets an async provider of keys run."""
+        regions: Mapping[str, str] = dict.fromkeys(
+            ["lambda", "ec2", "kms", "bedrock", "s3"], self.reward.region if self.reward else self.config.region
+        )
+        aws = Aws(AwsServices(self.config, regions, timeout=min(self.seconds, _QUERY_SECONDS), retries=1))
+        checks: dict[str, Check] = {
+            "endpoint": lambda: step(check_endpoint(transport, self.config, self.models)),
+            "API key": lambda: step(self._check_key(wait=wait)),
+            "caller": partial(self._check_caller, aws),
         }
+        if self.reward is not None:
+            checks["reward function"] = partial(self._check_function, aws, self.reward)
         return self._report(run_checks(checks, self.seconds), aws)
 
     async def run_async(self, transport: Transport) -> Report:
-        """Run all checks without blocking the event loop."""
-        import anyio
+        """Do the same with the coroutines on this event loop, and without blocking it."""
+        import asyncio
 
-        aws = self._create_aws()
-        findings: dict[str, list[Finding]] = {}
+        loop, started = asyncio.get_running_loop(), list[Future[list[Finding]]]()
 
-        async def run(name: str, check: Callable[[], Coroutine[Any, Any, list[Finding]]]) -> None:
-            findings[name] = [timeout_finding(name, self.seconds)]
-            with anyio.move_on_after(self.seconds):
-                try:
-                    findings[name] = await check()
-                except Exception as error:  # noqa: BLE001 - one failed check must not prevent the report
-                    findings[name] = [failure_finding(name, error)]
+        def step(coroutine: Coroutine[Any, Any, list[Finding]]) -> list[Finding]:
+            started.append(asyncio.run_coroutine_threadsafe(coroutine, loop))
+            return started[-1].result()
 
-        async def run_aws_checks() -> None:
-            findings["AWS"] = await transport.run(lambda: run_checks(self._aws_checks(aws), self.seconds))
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(run, "endpoint", lambda: check_endpoint(transport, self.config, self.models))
-            tasks.start_soon(run, "API key", lambda: self._check_key(wait=True))
-            tasks.start_soon(run_aws_checks)
-        return self._report([*findings["endpoint"], *findings["API key"], *findings["AWS"]], aws)
+        try:
+            return await transport.run(lambda: self.run(transport, step, wait=True))
+        finally:
+            for late in started:
+                late.cancel()
 
     def _report(self, findings: list[Finding], aws: Aws) -> Report:
         offline = [*client_checks.check_identity(self.identity), client_checks.check_region(self.config)]
@@ -190,20 +194,8 @@ class _Examination:
             reward=self.reward,
         )
 
-    def _create_aws(self) -> Aws:
-        region = self.reward.region if self.reward else self.config.region
-        regions: Mapping[str, str] = dict.fromkeys(["lambda", "ec2", "kms", "bedrock", "s3"], region)
-        timeout = min(self.seconds, _QUERY_SECONDS)
-        return Aws(AwsServices(self.config, regions, timeout=timeout, retries=1))
-
-    def _aws_checks(self, aws: Aws) -> dict[str, Callable[[], Iterator[Finding]]]:
-        checks: dict[str, Callable[[], Iterator[Finding]]] = {"caller": partial(self._check_caller, aws)}
-        if self.reward is not None:
-            checks["reward function"] = partial(self._check_function, aws, self.reward)
-        return checks
-
     async def _check_key(self, *, wait: bool) -> list[Finding]:
-        """Check the API key; `wait` lets an async provider of keys run."""
+        """Check the API key."""
         if self.config.key is None:
             return []
         try:
@@ -299,18 +291,19 @@ class _Examination:
         yield from [finding] if finding.level != "ok" else []
 
 
-Check = Callable[[], Iterable[Finding]]
-
-
 def run_checks(checks: Mapping[str, Check], seconds: float) -> list[Finding]:
     """Return the findings of all checks, each in a daemon thread; one that raises or is late is a finding."""
     findings: dict[str, list[Finding]] = {}
+
+    def unknown(name: str, event: str, reason: str = "", remedy: str = "") -> list[Finding]:
+        return [Finding("unknown", name.replace(" ", "_"), f"The check of the {name} {event}", reason, remedy)]
 
     def run(name: str, check: Check) -> None:
         try:
             findings[name] = list(check())
         except Exception as error:  # noqa: BLE001 - one failed check must not prevent the report
-            findings[name] = [failure_finding(name, error)]
+            reason = sanitize_line(redact(f"{type(error).__name__}: {error}"), 300)
+            findings[name] = unknown(name, "failed", reason)
 
     threads = [threading.Thread(target=run, args=item, daemon=True, name="doctor") for item in checks.items()]
     deadline = time.monotonic() + seconds
@@ -318,17 +311,5 @@ def run_checks(checks: Mapping[str, Check], seconds: float) -> list[Finding]:
         thread.start()
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
-    finished = dict(findings)
-    return [finding for name in checks for finding in finished.get(name, [timeout_finding(name, seconds)])]
-
-
-def failure_finding(name: str, error: Exception) -> Finding:
-    """Return the finding for a check that raised."""
-    reason = sanitize_line(redact(f"{type(error).__name__}: {error}"), 300)
-    return Finding("unknown", name.replace(" ", "_"), f"The check of the {name} failed", reason)
-
-
-def timeout_finding(name: str, seconds: float) -> Finding:
-    """Return the finding for a check that exceeded the time limit."""
-    summary = f"The check of the {name} did not finish within {seconds:g} s"
-    return Finding("unknown", name.replace(" ", "_"), summary, "", "Allow more time with seconds=.")
+    late = f"did not finish within {seconds:g} s", "", "Allow more time with seconds=."
+    return [finding for name in checks for finding in findings.get(name, unknown(name, *late))]
