@@ -124,19 +124,21 @@ def measure_accuracy(
     trial: Trial, key: AnswerKey | None, shape: PayloadShape, cases: Sequence[Case], seed: int
 ) -> Accuracy:
     """Score equivalent right answers and attacks for each record, and the user's own cases."""
-    right, wrong, pass_mark = list[Probe](), list[Probe](), _TRUE
+    right, wrong = list[Probe](), list[Probe]()
     if key is not None:
         rng = random.Random(seed)  # noqa: S311 - a choice of samples
-        pairs = [_probes(trial.records[place], key, place, rng) for place in range(len(trial.records))]
-        right = [probe for rights, _ in pairs for probe in rights]
-        wrong = [probe for _, wrongs in pairs for probe in wrongs]
-        pass_mark = _pass_mark(trial, right, wrong, shape)
+        for place, record in enumerate(trial.records):
+            rights, wrongs = _probes(record, key, place, rng)
+            right += rights
+            wrong += wrongs
     own = Trial(trial.target, [record for record, _, _ in cases], [f"case {n + 1}" for n in range(len(cases))])
     groups = [(trial, right, True), (trial, wrong, False)]
     for is_right in (True, False):
         chosen = [n for n, case in enumerate(cases) if (case[2] >= _TRUE) is is_right]
         groups.append((own, [Probe("own cases", n, cases[n][1]) for n in chosen], is_right))
-    kinds = [one for each, probes, is_right in groups for one in _kinds(each, probes, shape, pass_mark, right=is_right)]
+    scored = [(each, _scored(each, probes, shape), is_right) for each, probes, is_right in groups]
+    pass_mark = _pass_mark(scored[0][1], scored[1][1])
+    kinds = [one for each, found, is_right in scored for one in _kinds(each.rows, found, pass_mark, right=is_right)]
     return Accuracy(tuple(sorted(kinds, key=lambda one: not one.right)), pass_mark)
 
 
@@ -162,29 +164,29 @@ def accuracy_findings(accuracy: Accuracy, max_false_positives: float, max_false_
         yield Finding("error" if rate > limit else "warning", name, summary, reason, remedy)
 
 
-def _pass_mark(trial: Trial, right: Sequence[Probe], wrong: Sequence[Probe], shape: PayloadShape) -> float:
-    plain = [probe for probe in right if probe.kind == "plain"]
-    other = [probe for probe in wrong if probe.kind == "another record's answer"]
-    means = [
-        fmean(values) if (values := [one for one in trial.scores(probes, shape) if one is not None]) else 0
-        for probes in (plain, other)
-    ]
+def _scored(trial: Trial, probes: Sequence[Probe], shape: PayloadShape) -> list[tuple[Probe, float]]:
+    pairs = zip(probes, trial.scores(probes, shape), strict=True)
+    return [(probe, value) for probe, value in pairs if value is not None]
+
+
+def _pass_mark(right: Sequence[tuple[Probe, float]], wrong: Sequence[tuple[Probe, float]]) -> float:
+    plain = [value for probe, value in right if probe.kind == "plain"]
+    other = [value for probe, value in wrong if probe.kind == "another record's answer"]
+    means = [fmean(values) if values else 0 for values in (plain, other)]
     return fmean(means) if means[0] > means[1] else _TRUE
 
 
 def _kinds(
-    trial: Trial, probes: Sequence[Probe], shape: PayloadShape, pass_mark: float, *, right: bool
+    rows: Sequence[str], scored: Sequence[tuple[Probe, float]], pass_mark: float, *, right: bool
 ) -> Iterator[AnswerKind]:
-    scored = list(zip(probes, trial.scores(probes, shape), strict=True))
-    for kind in dict.fromkeys(probe.kind for probe in probes):
-        values = [(probe, value) for probe, value in scored if probe.kind == kind and value is not None]
+    for kind in dict.fromkeys(probe.kind for probe, _ in scored):
+        values = [(probe, value) for probe, value in scored if probe.kind == kind]
         mistakes = [(probe, value) for probe, value in values if (value >= pass_mark) is not right]
         example = None
         if mistakes:
             probe, value = mistakes[0]
-            example = (trial.rows[probe.record], probe.answer.strip()[-_SHOWN_ANSWER:], value)
-        if values:
-            yield AnswerKind(kind, right, len(values), len(mistakes), example)
+            example = (rows[probe.record], probe.answer.strip()[-_SHOWN_ANSWER:], value)
+        yield AnswerKind(kind, right, len(values), len(mistakes), example)
 
 
 def _probes(
