@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.faulty_s3 import FaultyS3
 from support.rollout_files import write_rollouts
 
 from bedrock_rft.rewards import RolloutLog, Score
@@ -186,6 +187,23 @@ def test_the_files_for_other_tests_hold_the_records_that_they_return(tmp_path: P
     found = [json.loads(line) for path in files for line in gzip.decompress(path.read_bytes()).splitlines()]
     assert sorted(map(json.dumps, found)) == sorted(map(json.dumps, written))
     assert any(one["error"] for one in written)
+
+
+def test_an_object_is_encrypted_with_the_given_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("ACCESS_KEY_ID", "A"), ("SECRET_ACCESS_KEY", "s"), ("REGION", "us-west-2")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    key = "arn:aws:kms:us-west-2:123456789012:key/1234abcd"
+    scored = [ScoredEntry(entry(("user", "?"), ("assistant", "!")), Score(1.0))]
+    with FaultyS3() as s3:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3.url)
+        rollout_log._s3_client.cache_clear()
+        for kms_key in (key, None):
+            RolloutLog("s3://rollouts/run", kms_key=kms_key).write(ORIGIN, scored)
+            name = "x-amz-server-side-encryption"
+            expected = {name: "aws:kms", f"{name}-aws-kms-key-id": key} if kms_key else {}
+            assert {one: text for one, text in s3.headers.items() if one.startswith(name)} == expected
+        rollout_log._s3_client.cache_clear()
+    assert len(s3.objects) == 1
 
 
 class _Context:

@@ -70,7 +70,8 @@ class RolloutLog:
             ids and the names of reward parts and metrics.
         max_chars: the characters that are kept of each text, after `redact`. A `fields` or a `reference` that is not a
             text is left out if it is longer as JSON.
-        kms_key: the ARN of the KMS key that encrypts the objects; by default the bucket's encryption does.
+        kms_key: the ARN of the KMS key that encrypts the objects; by default the bucket's encryption does. Pass it also
+            if that uses a key of your own, so that a deployment allows the function to use the key.
 
     Raises:
         ValueError: a value is not as described.
