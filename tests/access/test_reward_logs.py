@@ -199,7 +199,9 @@ def test_a_log_without_invocations_is_unknown() -> None:
 def test_the_text_of_a_summary() -> None:
     more = "Init Duration: 300.00 ms\t"
     lines = (report(str(place), duration=101 + place, more=more * (place < 2)) for place in range(20))
-    assert str(summarize(*lines)).splitlines()[:8] == [
+    text = str(summarize(*lines))
+    assert "--start-time 2023-11-14T22:13:00Z --end-time 2023-11-14T22:14:00Z" in " ".join(text.split())
+    assert text.splitlines()[:8] == [
         "Log of sums: 1 check could not run",
         "  invocations  20 from 2023-11-14 22:13 to 2023-11-14 22:13 UTC",
         "  failed       0 errors, 0 time-outs, throttles unknown",

@@ -233,10 +233,10 @@ def summarize(function: str, lines: Iterable[LogLine]) -> LogSummary:
         "period": f"from {first} to {last} UTC" if times else "",
     }
     summary = LogSummary(title=f"Log of {function}", findings=(), **figures)
-    return LogSummary(summary.title, tuple(_findings(function, summary, slow_start=tally.slow_start)), **figures)
+    return LogSummary(summary.title, tuple(_findings(function, summary, ends, slow_start=tally.slow_start)), **figures)
 
 
-def _findings(function: str, found: LogSummary, *, slow_start: bool) -> Iterator[Finding]:
+def _findings(function: str, found: LogSummary, ends: tuple[float, float], *, slow_start: bool) -> Iterator[Finding]:
     if not found.invocations:
         reason = "the log has no REPORT line in this period; it lags behind by seconds"
         remedy = "Wait, or read more of the log with since="
@@ -251,9 +251,10 @@ def _findings(function: str, found: LogSummary, *, slow_start: bool) -> Iterator
         yield Finding(
             "warning", "slow_start", summary, reason, "Package less, import less, or deploy with more memory="
         )
+    start, end = (f"{datetime.fromtimestamp(at, timezone.utc):%Y-%m-%dT%H:%M:00Z}" for at in (ends[0], ends[1] + 60))
     command = (
         "aws cloudwatch get-metric-statistics --namespace AWS/Lambda --metric-name Throttles --statistics Sum --period "
-        f"3600 --dimensions Name=FunctionName,Value={function} --start-time … --end-time …"
+        f"3600 --dimensions Name=FunctionName,Value={function} --start-time {start} --end-time {end}"
     )
     reason = "the log does not have invocations that Lambda rejected"
     yield Finding("unknown", "throttles", "The number of throttled invocations is unknown", reason, f"Run: {command}")
