@@ -6,7 +6,6 @@ import importlib
 import json
 import logging
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.scripts import run_python
 
 from bedrock_rft._transport.transport import Request
 from bedrock_rft.local import Service
@@ -78,7 +78,7 @@ def wait(service: Service, job: str) -> dict[str, Any]:
     deadline = time.monotonic() + 30
     while (found := retrieve(service, job))["status"] not in ("succeeded", "failed", "cancelled"):
         assert time.monotonic() < deadline, found["status"]
-        time.sleep(0.01)
+        time.sleep(0.02)
     return found
 
 
@@ -112,9 +112,14 @@ def contains_reference(rollout: Rollout) -> bool:
     return str(rollout.reference) in rollout.answer
 
 
+def brief(reward: Any, **options: Any) -> Service:
+    """Start a service whose jobs may have a few records, which do not learn but are as many steps as a test needs."""
+    return Service(reward=reward, minimum_records=1, **options)
+
+
 @pytest.fixture
 def service() -> Iterator[Service]:
-    with Service(reward=right) as found:
+    with brief(right) as found:
         yield found
 
 
@@ -131,8 +136,8 @@ def test_the_output_of_a_reward_file_is_logged(
 ) -> None:
     monkeypatch.setenv("LOCAL_REWARD_SETTING", "from the environment")
     caplog.set_level(logging.INFO, "bedrock_rft.local.reward")
-    with Service(reward=reward_file(tmp_path, "pass")) as service:
-        assert wait(service, create(service, upload(service, records())))["status"] == "succeeded"
+    with brief(reward_file(tmp_path, "pass")) as service:
+        assert wait(service, create(service, upload(service, records(8))))["status"] == "succeeded"
     messages = [record.getMessage() for record in caplog.records if record.name == "bedrock_rft.local.reward"]
     assert "reward.py:lambda_handler: scored 16 from the environment" in messages
     assert capfd.readouterr().out == ""
@@ -151,8 +156,8 @@ def test_the_output_of_a_reward_file_is_logged(
 def test_a_reward_file_that_ends_its_process_fails_the_job_only(tmp_path: Path, statement: str, expected: str) -> None:
     crash = f"len(event) and os.path.exists({str(tmp_path / 'crash')!r}) and exec({statement!r})"
     (tmp_path / "crash").touch()
-    with Service(reward=reward_file(tmp_path, crash)) as service:
-        file = upload(service, records())
+    with brief(reward_file(tmp_path, crash)) as service:
+        file = upload(service, records(8))
         failed = wait(service, create(service, file))
         assert failed["status"] == "failed"
         assert failed["error"]["code"] == "reward_function_error"
@@ -171,14 +176,14 @@ def test_every_kind_of_reward_in_a_file_runs_in_a_subprocess(tmp_path: Path, kin
         "zip": tmp_path / "reward.zip",
         "package": rewards_package(contains_reference),
     }
-    with Service(reward=rewards[kind]) as service:
+    with brief(rewards[kind]) as service:
         reward: Any = service._runner._settings.rewards
         assert isinstance(reward._target, SubprocessTarget)
-        assert wait(service, create(service, upload(service, records())))["status"] == "succeeded"
+        assert wait(service, create(service, upload(service, records(8))))["status"] == "succeeded"
 
 
 def test_the_process_of_a_reward_ends_with_the_service(tmp_path: Path) -> None:
-    with Service(reward=reward_file(tmp_path, "pass")) as service:
+    with brief(reward_file(tmp_path, "pass")) as service:
         reward: Any = service._runner._settings.rewards
         process = reward._target._process
         assert process is not None
@@ -209,8 +214,8 @@ def test_a_function_runs_in_a_process_of_its_own(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO, "bedrock_rft.local.reward")
-    with Service(reward=exits_if_asked) as service:
-        file = upload(service, records())
+    with brief(exits_if_asked) as service:
+        file = upload(service, records(8))
         job = create(service, file)
         assert wait(service, job)["status"] == "succeeded"
         assert warnings_of(service, job) == []
@@ -220,8 +225,8 @@ def test_a_function_runs_in_a_process_of_its_own(
     assert warning == "exits_if_asked: to standard error"
     assert capfd.readouterr() == ("", "")
     monkeypatch.setenv("LOCAL_REWARD_EXITS", "1")
-    with Service(reward=exits_if_asked) as service:
-        failed = wait(service, create(service, upload(service, records())))
+    with brief(exits_if_asked) as service:
+        failed = wait(service, create(service, upload(service, records(8))))
         assert failed["error"]["code"] == "reward_function_error"
         assert "exit code 3" in failed["error"]["message"]
 
@@ -234,8 +239,8 @@ def test_a_reward_object_runs_in_a_process_of_its_own(kind: str) -> None:
         "grader": Exact(),
         "sum": 0.5 * contains_reference + 0.5 * Exact(),
     }
-    with Service(reward=objects[kind]) as service:
-        job = create(service, upload(service, records()))
+    with brief(objects[kind]) as service:
+        job = create(service, upload(service, records(8)))
         assert wait(service, job)["status"] == "succeeded"
         assert warnings_of(service, job) == []
         reward: Any = service._runner._settings.rewards
@@ -251,8 +256,8 @@ def test_a_function_finds_the_modules_that_this_process_finds(tmp_path: Path, mo
     )
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     grade = importlib.import_module("reward_of_a_project").grade
-    with Service(reward=grade) as service:
-        job = create(service, upload(service, records()))
+    with brief(grade) as service:
+        job = create(service, upload(service, records(8)))
         assert wait(service, job)["status"] == "succeeded"
         assert warnings_of(service, job) == []
 
@@ -271,8 +276,8 @@ def test_a_closure_runs_in_this_process_with_a_warning_and_its_output_logged(
         assert printed.wait(10)
         return right(event, context)
 
-    with Service(reward=closure) as service:
-        job = create(service, upload(service, records()))
+    with brief(closure) as service:
+        job = create(service, upload(service, records(8)))
         assert scoring.wait(10)
         print("the program prints meanwhile")  # noqa: T201 - the point
         printed.set()
@@ -293,21 +298,21 @@ def test_a_closure_that_exits_fails_the_job_only() -> None:
             sys.exit(status)
         return right(event, context)
 
-    with Service(reward=closure) as service:
-        file = upload(service, records())
+    with brief(closure) as service:
+        file = upload(service, records(8))
         assert "raised SystemExit: 3" in wait(service, create(service, file))["error"]["message"]
         statuses.clear()
         assert wait(service, create(service, file))["status"] == "succeeded"
 
 
 def test_an_event_above_6_mb_fails_as_in_lambda(service: Service) -> None:
-    rows = records()
+    rows = records(4)
     for row in rows:
         row["context"] = "x" * 400_000
     failed = wait(service, create(service, upload(service, rows)))
     assert failed["error"]["code"] == "reward_function_error"
     assert "6,291,456 bytes" in failed["error"]["message"]
-    assert wait(service, create(service, upload(service, records())))["status"] == "succeeded"
+    assert wait(service, create(service, upload(service, records(8))))["status"] == "succeeded"
 
 
 def raising_gold(record: object) -> str:
@@ -323,8 +328,8 @@ def numeric_gold(record: object) -> Any:
     ("gold", "expected"), [(raising_gold, "raised ZeroDivisionError"), (numeric_gold, "must return text")]
 )
 def test_a_gold_function_that_fails_is_named(gold: Any, expected: str) -> None:
-    with Service(reward=right, gold=gold) as service:
-        failed = wait(service, create(service, upload(service, records())))
+    with brief(right, gold=gold) as service:
+        failed = wait(service, create(service, upload(service, records(8))))
     assert failed["error"]["code"] == "invalid_setting"
     assert expected in failed["error"]["message"]
 
@@ -333,7 +338,7 @@ def test_a_gold_function_that_fails_is_named(gold: Any, expected: str) -> None:
 
 
 def test_unsupported_hyperparameters_are_accepted_with_an_event(service: Service) -> None:
-    job = create(service, upload(service, records()), hyperparameters={"n_epochs": 1, "beta": 0.1, "scheduler": "x"})
+    job = create(service, upload(service, records(8)), hyperparameters={"n_epochs": 1, "beta": 0.1, "scheduler": "x"})
     done = wait(service, job)
     assert done["status"] == "succeeded"
     assert done["method"]["reinforcement"]["hyperparameters"]["beta"] == 0.1
@@ -405,10 +410,8 @@ def test_an_upload_to_a_full_disk_is_refused_and_leaves_nothing(tmp_path: Path) 
         "    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))\n"
         "    print(send().status_code)\n"
     )
-    done = subprocess.run(  # noqa: S603 - our own
-        [sys.executable, "-c", code, str(tmp_path / "state")], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert done.stdout.splitlines() == ["507 insufficient_storage 0", "200"]
+    done = run_python("-c", code, tmp_path / "state")
+    assert done.stdout.splitlines() == ["507 insufficient_storage 0", "200"], done.stderr
 
 
 # Deleted files
@@ -433,8 +436,8 @@ def test_deleting_a_training_file_does_not_change_a_tuned_model(tmp_path: Path) 
 
 
 def test_the_content_of_a_deleted_file_is_kept_for_a_job_only(tmp_path: Path) -> None:
-    with Service(tmp_path, reward=right) as service:
-        file = upload(service, records())
+    with Service(tmp_path, reward=right, minimum_records=1) as service:
+        file = upload(service, records(8))
         wait(service, create(service, file))
         unused = upload(service, records(5))
         for key in (file, unused):

@@ -19,6 +19,7 @@ import httpx
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
+from support.scripts import run_python
 
 from bedrock_rft import Client
 from bedrock_rft.errors import ConfigurationError
@@ -76,7 +77,7 @@ def client(request: pytest.FixtureRequest, service: LocalService) -> Iterator[ht
         yield found
 
 
-def jsonl(count: int = 300) -> bytes:
+def jsonl(count: int = 120) -> bytes:
     rows = (
         {"messages": [{"role": "user", "content": f"What is {n} plus 1?"}], "reference_answer": str(n + 1)}
         for n in range(1000, 1000 + count)
@@ -104,7 +105,7 @@ def ended(client: httpx.Client, job: str) -> dict[str, Any]:
     deadline = time.monotonic() + 20
     while not (found := client.get(f"fine_tuning/jobs/{job}").json())["finished_at"]:
         assert time.monotonic() < deadline
-        time.sleep(0.01)
+        time.sleep(0.02)
     return dict(found)
 
 
@@ -281,7 +282,9 @@ def test_a_raw_colon_in_a_path_is_verified(service: LocalService) -> None:
 
 
 @pytest.mark.parametrize("auth", ["aws", "api_key"])
-def test_bedrock_openai_stays_on_this_machine(service: LocalService, auth: Any) -> None:
+def test_bedrock_openai_stays_on_this_machine(
+    service: LocalService, auth: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("openai.lib.bedrock")
     code = (
         "from openai import BedrockOpenAI\n"
@@ -289,9 +292,10 @@ def test_bedrock_openai_stays_on_this_machine(service: LocalService, auth: Any) 
         "    print(client.base_url)\n"
         "    print(sorted(model.id for model in client.models.list()))\n"
     )
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "OPENAI_"))}
-    environment = {**kept, **service.environment(auth), "AWS_EC2_METADATA_DISABLED": "true"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "OPENAI_")):
+            monkeypatch.delenv(name)
+    done = run_python("-c", code, environment={**service.environment(auth), "AWS_EC2_METADATA_DISABLED": "true"})
     assert done.returncode == 0, done.stderr
     url, models = done.stdout.splitlines()
     assert url.rstrip("/") == service.base_url
@@ -335,7 +339,7 @@ def test_keys_survive_a_restart_in_the_same_directory(tmp_path: Path) -> None:
 
 
 def test_a_new_server_resumes_in_the_same_directory(tmp_path: Path) -> None:
-    with LocalService(tmp_path, reward=handler, pace=0.01) as service, opened(service, "aws") as client:
+    with LocalService(tmp_path, reward=handler, pace=0.02) as service, opened(service, "aws") as client:
         job = created(client, uploaded(client, jsonl())["id"])["id"]
         while not client.get(f"fine_tuning/jobs/{job}/events").json()["data"][0]["data"]:
             time.sleep(0.01)
@@ -343,7 +347,7 @@ def test_a_new_server_resumes_in_the_same_directory(tmp_path: Path) -> None:
         assert ended(client, job)["status"] == "succeeded"
         page = client.get(f"fine_tuning/jobs/{job}/events", params={"limit": 100}).json()
         steps = [each["data"]["step"] for each in page["data"] if each["type"] == "metrics"]
-        assert steps == list(range(75, 0, -1))
+        assert steps == list(range(30, 0, -1))
 
 
 def test_closing_leaves_no_threads_or_listeners() -> None:
@@ -386,29 +390,41 @@ def test_no_secret_is_shown(service: LocalService) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_command_serves_until_a_signal(tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize(("number", "argument"), [(signal.SIGTERM, "--stop-with-stdin"), (signal.SIGINT, "")])
+def test_the_command_serves_until_a_signal_even_with_an_empty_standard_input(
+    tmp_path: Path, number: int, argument: str
+) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
     (tmp_path / "reward.py").write_text("def handler(event, context):\n    return []\n")
     command = [sys.executable, "-W", "error", "-m", "bedrock_rft", "local", "serve", "--auth", "api_key"]
-    command += ["--reward", f"{tmp_path}/reward.py:handler", "--format", "sh"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
+    command += ["--reward", f"{tmp_path}/reward.py:handler", "--format", "sh", *argument.split()]
+    with subprocess.Popen(  # noqa: S603 - our own
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "TMPDIR": str(folder)},
+    ) as process:  # fmt: skip
         assert process.stdout is not None
         assert process.stderr is not None
         lines: list[str] = []
         while not any("OPENAI_API_KEY" in line for line in lines):
             lines.append(process.stdout.readline())
             assert lines[-1], process.stderr.read()
-        assert "SIMULATION" in process.stderr.readline()
         variables = dict(line.strip().removeprefix("export ").split("=", 1) for line in lines if "export" in line)
         headers = {"Authorization": f"Bearer {variables['OPENAI_API_KEY']}"}
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.3)
         assert httpx.get(f"{variables['OPENAI_BASE_URL']}/models", headers=headers, trust_env=False).status_code == 200
+        assert len([*folder.glob("bedrock-rft-local-*")]) == 1
         process.send_signal(number)
         assert process.wait(10) == 0
-        assert "listens" in process.stderr.read()
+        shown = process.stderr.read()
+        assert "SIMULATION" in shown
+        assert "listens" in shown
+        assert ("not a pipe" in shown) == bool(argument)
+        assert [*folder.glob("bedrock-rft-local-*")] == []
 
 
 def test_the_command_reports_a_missing_reward() -> None:
-    command = [sys.executable, "-m", "bedrock_rft", "local", "serve", "--reward", "nowhere.py:handler"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own
+    done = run_python("-m", "bedrock_rft", "local", "serve", "--reward", "nowhere.py:handler")
     assert done.returncode == 2
     assert "There is no file 'nowhere.py'" in done.stderr

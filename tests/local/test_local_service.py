@@ -76,7 +76,7 @@ def until(service: Service, job: str, *statuses: str) -> dict[str, Any]:
     deadline = time.monotonic() + 20
     while (found := get(service, f"{JOBS}/{job}"))["status"] not in (statuses or ("succeeded", "failed", "cancelled")):
         assert time.monotonic() < deadline, f"the job stayed {found['status']}"
-        time.sleep(0.005)
+        time.sleep(0.01)
     return found
 
 
@@ -163,8 +163,8 @@ def test_a_validation_file_adds_its_metrics(service: Service) -> None:
 def test_two_services_with_one_seed_have_the_same_events() -> None:
     stories: list[list[Any]] = []
     for _ in range(2):
-        with Service(reward=handler, seed=7) as service:
-            job = create(service, upload(service))
+        with Service(reward=handler, seed=7, minimum_records=1) as service:
+            job = create(service, upload(service, records(40)))
             until(service, job, "succeeded")
             stories.append([each["data"] for each in events(service, job)])
     assert stories[0] == stories[1]
@@ -269,8 +269,8 @@ def test_a_deleted_file_fails_the_job() -> None:
 
 def test_rewards_are_found_by_name_or_arn() -> None:
     other = "arn:aws:lambda:us-west-2:123456789012:function:other"
-    with Service(reward={"reward": handler, other: handler}) as service:
-        file = upload(service)
+    with Service(reward={"reward": handler, other: handler}, minimum_records=1) as service:
+        file = upload(service, records(4))
         for arn in (ARN, f"{ARN}:prod", other, f"{other}:$LATEST"):
             assert until(service, create(service, file, arn=arn))["status"] == "succeeded"
         failed = until(service, create(service, file, arn=f"{ARN}-not"))
