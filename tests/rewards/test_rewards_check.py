@@ -800,6 +800,23 @@ def test_the_report_has_sound_and_unknown_results() -> None:
     assert "no_wrong" in {finding.code for finding in same.unknown}
 
 
+def test_a_handler_gets_json_and_may_change_it() -> None:
+    seen: list[Any] = []
+
+    def changing(event: Any, context: Any) -> Any:
+        results = good(event, context)
+        for each in event:
+            seen.append(each.pop("metadata", None))
+            each["messages"].clear()
+        return results
+
+    rows = [{**record, "size": (1, 2), "names": {1: None, "a": True}} for record in records()]
+    assert check(changing, rows, size=2).ok
+    plain = {"size": [1, 2], "names": {"1": None, "a": True}}
+    assert any(found and plain.items() <= found.items() for found in seen)
+    assert all(len(row["messages"]) == 1 and row["size"] == (1, 2) for row in rows)
+
+
 def test_a_metric_may_have_any_type() -> None:
     typed = {"metrics_list": [{"name": "n", "value": 1, "type": "Another"}]}
     assert check(of_all(lambda results: [{**one, **typed} for one in results]), records()).ok
@@ -887,6 +904,14 @@ def test_a_file_that_crashes_is_reported(file: Path, name: str, code: str, words
     report = check(f"{file}:{name}", records(8), timeout=0.5 if name == "hangs" else 20)
     assert {finding.code for finding in report.errors} == {code}, str(report)
     assert words in report.errors[0].summary
+
+
+def test_a_file_that_cannot_be_loaded_is_loaded_once(tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text("open(__file__ + '.log', 'a').write('loaded ')\nimport no_such_module\n")
+    report = check(f"{tmp_path}/bad.py:f", records(8))
+    assert {finding.code for finding in report.errors} == {"not_loaded"}
+    assert report.invocations > 1
+    assert (tmp_path / "bad.py.log").read_text() == "loaded "
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
