@@ -291,30 +291,10 @@ def retry_until_accepted(
     def should_retry(error: BaseException) -> bool:
         return isinstance(error, APIStatusError) and is_retryable(error)
 
-    return _retrying(tenacity.retry_if_exception(should_retry), seconds, attempts)(call)
-
-
-def poll(fetch: Callable[[], T | None]) -> T | None:
-    """Call a function until it returns a value. Return None if it does not in time."""
-    import tenacity
-
-    retry = tenacity.retry_if_result(lambda value: value is None)
-    return _retrying(retry, MAX_SECONDS, retry_error_callback=lambda _: None)(fetch)
-
-
-def _retrying(
-    retry: Any,
-    seconds: float,
-    attempts: float = math.inf,
-    retry_error_callback: Callable[[tenacity.RetryCallState], Any] | None = None,
-) -> tenacity.Retrying:
-    import tenacity
-
     def is_over(state: tenacity.RetryCallState) -> bool:
         """Return whether the next pause would end too late, by the clock or by the pauses so far."""
         elapsed = max(state.idle_for, state.seconds_since_start or 0.0)
         return elapsed + state.upcoming_sleep > seconds or state.attempt_number >= attempts
 
-    wait = tenacity.wait_exponential(multiplier=0.5, exp_base=1.5, max=5.0)
-    options: dict[str, Any] = {"sleep": time.sleep, "reraise": True, "retry_error_callback": retry_error_callback}
-    return tenacity.Retrying(retry=retry, stop=is_over, wait=wait, **options)
+    retry, wait = tenacity.retry_if_exception(should_retry), tenacity.wait_exponential(0.5, exp_base=1.5, max=5.0)
+    return tenacity.Retrying(retry=retry, stop=is_over, wait=wait, sleep=time.sleep, reraise=True)(call)

@@ -17,7 +17,6 @@ from bedrock_rft.access._deployment.account import (
     cannot_assume,
     is_busy,
     is_too_early,
-    poll,
     retry_until_accepted,
 )
 from bedrock_rft.access._deployment.names import LOG_GROUPS, MANAGED, OWNER, ROLE_PATH, check_name, is_ours, tag_steps
@@ -38,6 +37,7 @@ _MAX_SETTINGS = 64 * 1024
 """More bytes than the other parameters of a request have."""
 _MAX_MISSING = 10
 """Answers in a row, in about 30 seconds, after which a function that is not found was deleted."""
+_NOT_READY = "NotReady"
 _OTHER_NAME = "Choose another name=, or pass its ARN to jobs.create(reward=…)."
 _DESCRIPTION = "Reward function for reinforcement fine-tuning on Amazon Bedrock, deployed with bedrock_rft"
 _VARIABLES_CHANGE = f"environment variables of the recording: {', '.join(sorted(VARIABLES))}"
@@ -346,25 +346,19 @@ def _wait_until_settled(account: Account, name: str, version: str | None = None)
     parameters = {"FunctionName": name, **({"Qualifier": version} if version else {})}
     missing = 0
 
-    def fetch() -> dict[str, Any] | None:
-        nonlocal missing
-        try:
-            settings = account.call("lambda", "GetFunctionConfiguration", expect=("FunctionName",), **parameters)
-        except NotFoundError:
-            missing += 1
-            if missing > _MAX_MISSING:
-                raise
-            return None
-        ready = settings.get("State") != "Pending" and settings.get("LastUpdateStatus") != "InProgress"
-        return settings if ready else None
+    def fetch() -> dict[str, Any]:
+        settings = account.call("lambda", "GetFunctionConfiguration", expect=("FunctionName",), **parameters)
+        if settings.get("State") == "Pending" or settings.get("LastUpdateStatus") == "InProgress":
+            text = f"The function {name} is not ready after {MAX_SECONDS:.0f} s. Run it again; finished steps are not "
+            raise APIStatusError(f"{text}repeated.", status=409, code=_NOT_READY)
+        return settings
 
-    found = poll(fetch)
-    if found is None:
-        raise APIError(
-            f"The function {name} is not ready after {MAX_SECONDS:.0f} s. Run it again; finished steps are not "
-            "repeated."
-        )
-    return found
+    def is_waiting(error: APIStatusError) -> bool:
+        nonlocal missing
+        missing += isinstance(error, NotFoundError)
+        return error.code == _NOT_READY or (isinstance(error, NotFoundError) and missing <= _MAX_MISSING)
+
+    return retry_until_accepted(fetch, is_waiting)
 
 
 def _settled(account: Account, name: str, version: str | None = None) -> dict[str, Any]:
