@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from bedrock_rft._auth.aws_failures import AwsFailure, read_aws_failure
@@ -115,13 +115,18 @@ class Account:
         """Return the ARN of a role of this account."""
         return f"arn:{self.partition}:iam::{self.id}:role{path}{name}"
 
-    def call(self, service: str, operation: str, *, expect: Sequence[str] = (), **parameters: Any) -> dict[str, Any]:
-        """Call an operation such as `CreateRole`. botocore retries throttled calls."""
+    def call(
+        self, service: str, operation: str, *, expect: Sequence[str] = (), pages: bool = False, **parameters: Any
+    ) -> dict[str, Any]:
+        """Call an operation such as `CreateRole`, or all `pages` of a list. botocore retries throttled calls."""
         method = re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower()  # botocore's spelling of the operation
         client = self._services.client(service)
         problem: BedrockRFTError | None
         try:
-            response = getattr(client, method)(**parameters)
+            if pages:
+                response = client.get_paginator(method).paginate(**parameters).build_full_result()
+            else:
+                response = getattr(client, method)(**parameters)
         except Exception as error:  # noqa: BLE001 - botocore raises its parsers' and its HTTP library's errors too
             failure = read_aws_failure(error)
             problem = self._status_error(failure, service, operation) if failure.status else None
@@ -172,16 +177,10 @@ class Account:
         step = Step(action, kind, name, tuple(details), (call,))
         return PlannedStep(step, lambda: run(service, operation, **parameters))
 
-    def list_all(self, service: str, operation: str, key: str, **parameters: Any) -> Iterator[Any]:
-        """Yield every item of a list, across its pages. Raises as `call`."""
-        page_parameters = dict(parameters)
-        while True:
-            page = self.call_when_ready(service, operation, **page_parameters)
-            yield from page.get(key, ())
-            following = page.get("NextMarker") or (page.get("Marker") if page.get("IsTruncated") else None)
-            if not following:
-                return
-            page_parameters = {**parameters, "Marker": following}
+    def list_all(self, service: str, operation: str, key: str, **parameters: Any) -> Sequence[Any]:
+        """Return every item of a list, across its pages. Raises as `call`."""
+        items: Sequence[Any] = self.call_when_ready(service, operation, pages=True, **parameters).get(key, ())
+        return items
 
     def _status_error(self, failure: AwsFailure, service: str, operation: str) -> APIStatusError:
         request = f" (request {failure.request_id})" if failure.request_id else ""

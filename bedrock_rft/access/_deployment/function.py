@@ -343,7 +343,7 @@ def _publish_step(account: Account, desired: DesiredFunction, reasons: tuple[str
 
 def _wait_until_settled(account: Account, name: str, version: str | None = None) -> dict[str, Any]:
     """Return the settings of a function or a version once Lambda has stopped changing it."""
-    parameters = {"FunctionName": name, **({"Qualifier": version} if version else {})}
+    parameters: dict[str, Any] = {"FunctionName": name, **({"Qualifier": version} if version else {})}
     missing = 0
 
     def fetch() -> dict[str, Any]:

@@ -328,12 +328,8 @@ class LogReader:
 
     def _fetch(self) -> Iterator[LogLine]:
         parameters = {"logGroupName": f"{LOG_GROUPS}{self._name}", "startTime": int(self._start * 1000)}
-        following: str | None = ""
-        while following is not None:
-            token = {"nextToken": following} if following else {}
-            page = self._account.get_or_none("logs", "FilterLogEvents", **parameters, **token) or {}
-            for one in page.get("events", ()):
-                text = str(one.get("message", "")).rstrip("\n")
-                at, stream = one.get("timestamp", 0) / 1000, str(one.get("logStreamName", ""))
-                yield LogLine(str(one.get("eventId", "")), at, text, stream)
-            following = page.get("nextToken") or None
+        found = self._account.get_or_none("logs", "FilterLogEvents", pages=True, **parameters) or {}
+        for one in found.get("events", ()):
+            text = str(one.get("message", "")).rstrip("\n")
+            at, stream = one.get("timestamp", 0) / 1000, str(one.get("logStreamName", ""))
+            yield LogLine(str(one.get("eventId", "")), at, text, stream)

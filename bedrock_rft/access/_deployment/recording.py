@@ -44,7 +44,7 @@ def recording_steps(account: Account, record: RolloutLog | None, name: str) -> l
     if record is None or record.bucket is None:
         return []
 
-    def head_bucket(**parameters: str) -> Mapping[str, Any] | str:
+    def head_bucket(**parameters: Any) -> Mapping[str, Any] | str:
         try:
             return account.call("s3", "HeadBucket", **parameters)
         except NotFoundError:
