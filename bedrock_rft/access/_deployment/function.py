@@ -323,7 +323,7 @@ def _call_with_role(desired: DesiredFunction, call: Callable[[], object]) -> Non
 
 def _publish_step(account: Account, desired: DesiredFunction, reasons: tuple[str, ...] = ()) -> PlannedStep:
     def apply() -> object:
-        parameters = {"FunctionName": desired.name, "CodeSha256": desired.package.code_sha256}
+        parameters: dict[str, Any] = {"FunctionName": desired.name, "CodeSha256": desired.package.code_sha256}
         revision = _settled(account, desired.name).get("RevisionId")
         parameters.update({"RevisionId": revision} if revision else {})
         publish = partial(account.call, "lambda", "PublishVersion", expect=("Version",), **parameters)
