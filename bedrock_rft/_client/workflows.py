@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -12,6 +11,7 @@ from bedrock_rft._client.rewards import AsyncRewards, Rewards
 from bedrock_rft._resources.base import AsyncResource, Resource, blocking
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
     from typing import TypeAlias
 
     import openai

@@ -16,33 +16,30 @@ _NAMES = r"(?: secret_?access_?key | session_?token | access_?token | refresh_?t
 
 # Matches values after the name of a header or field in any spelling, and values with a known form. The digit in the
 # rule for bearer tokens keeps ordinary sentences such as "bearer tokens" intact.
-_SECRETS = re.compile(
-    rf"""(?ix)
+_SECRETS = rf"""(?ix)
     ( (?: x-amz-security-token | x-amz-sso_bearer_token ) {_IS} | \bbearer\s+ (?=\S*\d|\S{{20}}) )  [^\s"'&,;\\<]+
     | ( {_NAMES} (?: (?:\\?["'])* \s* [:=] \s* (?:b?\\?["'])* | >) ) [^\s"'\\<>,}}]+
     | ( \bsignature {_IS} ) [0-9a-f]{{64}}
     | \b (?:bedrock-api-key-|ABSK|IQoJ|FwoG) [A-Za-z0-9+/=_-]{{8,}}"""
-)
 
-SECRET_PATTERNS: Mapping[str, re.Pattern[str]] = {
-    "an AWS access key": re.compile(r"(?<![A-Za-z0-9])(?:AKIA|ASIA)(?![A-Z0-9]{9}EXAMPLE)[A-Z0-9]{16}(?![A-Za-z0-9])"),
-    "an AWS secret key": re.compile(
+SECRET_PATTERNS: Mapping[str, str] = {
+    "an AWS access key": r"(?<![A-Za-z0-9])(?:AKIA|ASIA)(?![A-Z0-9]{9}EXAMPLE)[A-Z0-9]{16}(?![A-Za-z0-9])",
+    "an AWS secret key": (
         r"(?i)(?:secret|aws)[\w .-]{0,30}[\"']?\s{0,3}[:=]\s{0,3}[\"']?(?![A-Za-z0-9/+]{30}EXAMPLEKEY)"
         r"[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"
     ),
-    "an AWS session token": re.compile(r"(?:IQoJb3JpZ2lu|FwoGZXIvYXdz)[A-Za-z0-9/+=]{20,}"),
-    "a Bedrock API key": re.compile(r"bedrock-api-key-[A-Za-z0-9+/=_-]{20,}|(?<![A-Za-z0-9])ABSK[A-Za-z0-9+/]{20,}"),
-    "an OpenAI or Anthropic key": re.compile(r"(?<![A-Za-z0-9_-])sk-(?:[a-z]{2,12}[0-9]{0,2}-)?[A-Za-z0-9_-]{20,}"),
-    "a GitHub token": re.compile(r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{22,})"),
-    "a Hugging Face token": re.compile(r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{30,}"),
-    "a Slack token": re.compile(r"(?<![A-Za-z0-9])xox[abeoprs]-[A-Za-z0-9-]{10,}"),
-    "a private key": re.compile(r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?s:.{0,8000}?(?=-----END|\Z)|.{0,400})"),
-    "a JSON web token": re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
-    "a password in a URL": re.compile(
-        r"[a-z][a-z0-9+.-]{1,20}://[^\s/:@\"'{}<>]{1,80}:[^\s/:@\"'{}<>]{3,80}@[A-Za-z0-9]"
-    ),
+    "an AWS session token": r"(?:IQoJb3JpZ2lu|FwoGZXIvYXdz)[A-Za-z0-9/+=]{20,}",
+    "a Bedrock API key": r"bedrock-api-key-[A-Za-z0-9+/=_-]{20,}|(?<![A-Za-z0-9])ABSK[A-Za-z0-9+/]{20,}",
+    "an OpenAI or Anthropic key": r"(?<![A-Za-z0-9_-])sk-(?:[a-z]{2,12}[0-9]{0,2}-)?[A-Za-z0-9_-]{20,}",
+    "a GitHub token": r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{22,})",
+    "a Hugging Face token": r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{30,}",
+    "a Slack token": r"(?<![A-Za-z0-9])xox[abeoprs]-[A-Za-z0-9-]{10,}",
+    "a private key": r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?s:.{0,8000}?(?=-----END|\Z)|.{0,400})",
+    "a JSON web token": r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",
+    "a password in a URL": r"[a-z][a-z0-9+.-]{1,20}://[^\s/:@\"'{}<>]{1,80}:[^\s/:@\"'{}<>]{3,80}@[A-Za-z0-9]",
 }
 """The known forms of secrets by kind. Matches need no name of a field before the secret, except an AWS secret key."""
+# All patterns are texts, which `re` compiles and keeps when they are first used: most processes redact nothing.
 
 _TOKENS = [
     pattern
@@ -55,41 +52,42 @@ _TOKENS = [
 def redact(text: str) -> str:
     """Replace keys, tokens and signatures in a text of unknown origin by `****`."""
     for pattern in _TOKENS:
-        text = pattern.sub("****", text)
-    return _SECRETS.sub(lambda match: next((each for each in match.groups() if each), "") + "****", text)
+        text = re.sub(pattern, "****", text)
+    return re.sub(_SECRETS, lambda match: next((each for each in match.groups() if each), "") + "****", text)
 
 
-_NAMED = re.compile(r"\barn:[\w-]+:[\w-]+:[\w-]*:\d{12}:[a-z-]+[:/]([\w+=,.@/:$-]+)")
-_URL_HOST = re.compile(r"\bhttps?://(?:[^\s/@]*@)?([\w.-]+)")
-_PUBLIC_HOST = re.compile(r"localhost|127[.\d]+|(?:.+\.)?(?:amazonaws\.com(?:\.cn)?|amazon\.com|aws)")
+_NAMED = r"\barn:[\w-]+:[\w-]+:[\w-]*:\d{12}:[a-z-]+[:/]([\w+=,.@/:$-]+)"
+_URL_HOST = r"\bhttps?://(?:[^\s/@]*@)?([\w.-]+)"
+_PUBLIC_HOST = r"localhost|127[.\d]+|(?:.+\.)?(?:amazonaws\.com(?:\.cn)?|amazon\.com|aws)"
 _ACCOUNT_DETAILS = {
     # Twelve digits within a hexadecimal id are no account, and the id of a file to delete must stay usable.
-    "ACCOUNT": re.compile(r"(?<!\d)(?<![0-9a-f]{8})\d{12}(?!\d)(?![0-9a-f]{8})"),
-    "KEY-ID": re.compile(r"\b(?:AKIA|ASIA|AROA|AIDA|AGPA|ANPA|ANVA|AIPA|APKA|ABIA|ACCA)[A-Z0-9]{8,}\b"),
-    "NETWORK-ID": re.compile(r"\b(?:vpce?|subnet|sg|eni)-[0-9a-f][\w-]{7,}"),
-    "PROJECT": re.compile(r"\bproj_\w+"),
-    "PROFILE": re.compile(r"(?<=\bprofile ')[^']+(?=')|(?<=--profile )[^\s`'\"]+"),
-    "EMAIL": re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w"),
-    "BUCKET": re.compile(r"(?<=:s3:::)[\w.-]+|(?<=\bs3://)[\w.-]+|\b[\w.-]+(?=\.s3[.-])"),
+    "ACCOUNT": r"(?<!\d)(?<![0-9a-f]{8})\d{12}(?!\d)(?![0-9a-f]{8})",
+    "KEY-ID": r"\b(?:AKIA|ASIA|AROA|AIDA|AGPA|ANPA|ANVA|AIPA|APKA|ABIA|ACCA)[A-Z0-9]{8,}\b",
+    "NETWORK-ID": r"\b(?:vpce?|subnet|sg|eni)-[0-9a-f][\w-]{7,}",
+    "PROJECT": r"\bproj_\w+",
+    "PROFILE": r"(?<=\bprofile ')[^']+(?=')|(?<=--profile )[^\s`'\"]+",
+    "EMAIL": r"[\w.+-]+@[\w-]+\.[\w.-]*\w",
+    "BUCKET": r"(?<=:s3:::)[\w.-]+|(?<=\bs3://)[\w.-]+|\b[\w.-]+(?=\.s3[.-])",
 }
 
 
 def redact_account(texts: Sequence[str]) -> list[str]:
     """Replace ids, names, hosts, networks, emails and the home folder alike, so that texts can be published."""
     whole = "\n".join(texts)
-    names = [part for found in _NAMED.findall(whole) for part in re.split("[:/]", found)]
+    names = [part for found in re.findall(_NAMED, whole) for part in re.split("[:/]", found)]
     patterns = dict(_ACCOUNT_DETAILS)
-    if hosts := sorted({host for host in _URL_HOST.findall(whole) if not _PUBLIC_HOST.fullmatch(host)}, reverse=True):
-        patterns = {"HOST": re.compile(rf"(?<![\w.-])(?:{'|'.join(map(re.escape, hosts))})(?![\w-])"), **patterns}
+    named_hosts = set(re.findall(_URL_HOST, whole))
+    if hosts := sorted((host for host in named_hosts if not re.fullmatch(_PUBLIC_HOST, host)), reverse=True):
+        patterns = {"HOST": rf"(?<![\w.-])(?:{'|'.join(map(re.escape, hosts))})(?![\w-])", **patterns}
     if known := sorted({name for name in names if re.search("[A-Za-z]", name) and name != "$LATEST"}, reverse=True):
-        patterns = {"NAME": re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, known))})(?![\w-])"), **patterns}
+        patterns = {"NAME": rf"(?<![\w-])(?:{'|'.join(map(re.escape, known))})(?![\w-])", **patterns}
     for label, pattern in patterns.items():
         numbers: dict[str, int] = {}
 
         def number(match: re.Match[str], label: str = label, numbers: dict[str, int] = numbers) -> str:
             return f"{label}-{numbers.setdefault(match.group(), len(numbers) + 1)}"
 
-        texts = [pattern.sub(number, text) for text in texts]
+        texts = [re.sub(pattern, number, text) for text in texts]
     home = str(Path.home())
     return [redact(text.replace(home, "~") if len(home) > 1 else text) for text in texts]
 

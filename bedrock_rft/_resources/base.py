@@ -110,14 +110,13 @@ class Resource:
 
 def blocking(method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]]) -> Callable[Concatenate[Any, P], R]:
     """Return the sync version of an async method, with the same parameters, result and docstring."""
-    signature = inspect.signature(method)
 
     @functools.wraps(method)
     def sync_method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             coroutine = method(self._async, *args, **kwargs)
         except TypeError:
-            check_arguments(signature, self, method.__name__, args, kwargs)
+            check_arguments(inspect.signature(method), self, method.__name__, args, kwargs)
             raise
         return run_sync(coroutine)
 

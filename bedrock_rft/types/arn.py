@@ -22,14 +22,14 @@ _PATTERN = re.compile(
 )
 _EXAMPLE = "arn:aws:lambda:us-west-2:123456789012:function:my-reward"
 _NOT_A_FUNCTION = (
-    (re.compile(r"https?://"), "it is a URL; the service invokes the function by its ARN"),
-    (re.compile(r"arn::"), "the partition, such as 'aws', is missing"),
-    (re.compile(r"arn:[^:]*:lambda:[^:]*:[^:]*:layer:"), "it names a layer, not a function"),
-    (re.compile(r"arn:[^:]*:iam:"), "it names an IAM identity, not a function"),
-    (re.compile(r"arn:[^:]*:(?!lambda:)[^:]+:"), "it belongs to another service, not Lambda"),
-    (re.compile(r"arn:[^:]*:lambda::"), "the region is missing"),
-    (re.compile(r"arn:[^:]*:lambda:[^:]*:(?!\d{12}:)"), "the account must be 12 digits"),
-    (re.compile(r"(\d{12}:)?function:"), "it is a partial ARN; give the whole one"),
+    (r"https?://", "it is a URL; the service invokes the function by its ARN"),
+    (r"arn::", "the partition, such as 'aws', is missing"),
+    (r"arn:[^:]*:lambda:[^:]*:[^:]*:layer:", "it names a layer, not a function"),
+    (r"arn:[^:]*:iam:", "it names an IAM identity, not a function"),
+    (r"arn:[^:]*:(?!lambda:)[^:]+:", "it belongs to another service, not Lambda"),
+    (r"arn:[^:]*:lambda::", "the region is missing"),
+    (r"arn:[^:]*:lambda:[^:]*:(?!\d{12}:)", "the account must be 12 digits"),
+    (r"(\d{12}:)?function:", "it is a partial ARN; give the whole one"),
 )
 
 
@@ -97,6 +97,6 @@ def _reason(text: str) -> str:
     if len(text) > _LONGEST:
         return f"it is longer than {_LONGEST} characters"
     for pattern, reason in _NOT_A_FUNCTION:
-        if pattern.match(text):
+        if re.match(pattern, text):
             return reason
     return "it does not follow the pattern arn:aws:lambda:REGION:ACCOUNT:function:NAME[:QUALIFIER]"
