@@ -75,8 +75,8 @@ def check_secrets(files: Mapping[str, bytes], *, allow: Collection[str] = ()) ->
 
 def _iter_findings(text: str) -> Iterator[tuple[str, str, re.Match[str]]]:
     """Yield the kind of each finding, the remedy, and the match."""
-    for kind, pattern in SECRET_PATTERNS.items():
-        for match in re.finditer(pattern, text):
+    for kind, form in SECRET_PATTERNS.items():
+        for match in re.finditer(form, text):
             yield kind, "Read it from the function's environment or a secret store", match
     folders = [re.compile(re.escape(folder)) for folder in _local_folders()]
     for pattern in (*folders, _HOME, _ROOT):
