@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import math
 import os
 import re
 import select
@@ -20,8 +21,8 @@ from typing import Any
 
 import pytest
 from support.browser import open_page
-from support.live_runs import ARN, NOW, REWARD, events, records, started
-from support.metric_curves import healthy, ill, job
+from support.live_runs import ARN, NOW, QUICK, events, records, started
+from support.metric_curves import healthy, ill, job, metrics
 
 from bedrock_rft import AsyncClient, Client
 from bedrock_rft._core.text import sanitize_line
@@ -59,7 +60,7 @@ def hostile() -> tuple[State, Change]:
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    with Service(tmp_path / "state", reward=REWARD) as rehearsal:
+    with Service(tmp_path / "state", **QUICK) as rehearsal:
         yield rehearsal
 
 
@@ -198,19 +199,28 @@ def test_control_characters_of_the_service_do_not_reach_a_terminal(style: Any) -
         assert not re.search(r"[^\n -~ -￿]", text)
 
 
-def test_the_panel_shows_curves_and_runs_no_script(tmp_path: Path) -> None:
+def test_the_panel_and_the_page_of_metrics_load_nothing_and_run_no_script(tmp_path: Path) -> None:
     from bedrock_rft.metrics._live.notebook import panel
 
     state, _ = hostile()
-    seen = open_page(f"<!doctype html><title>still</title>{panel(state, NOW + 300)}", tmp_path)
+    steps = [step | {HOSTILE: 0.5, "phase": HOSTILE} for step in healthy()]
+    steps[20] |= {"actor_grad_norm": math.nan}
+    page = metrics(steps, job(f"ftjob-{HOSTILE}"), checkpoints=(17,))._repr_html_()
+    seen = open_page(f"<!doctype html><title>still</title>{panel(state, NOW + 300)}<hr>{page}", tmp_path)
     assert seen.requests == ()
     assert "<title>still</title>" in seen.dom
     assert "<script" not in seen.dom
-    assert "&lt;script&gt;" in seen.dom
-    assert seen.dom.count("<figure>") == 7
-    assert seen.dom.count("<polyline") >= 7
-    assert "step 20 of 20" in seen.dom
-    assert "width:100.0%" in seen.dom
+    assert "\x1b" not in seen.dom
+    above, below = seen.dom.split("<hr>")
+    for part in (above, below):
+        assert "&lt;script&gt;" in part
+        assert part.count("<figure>") == 7  # six documented metrics and the service's own
+        assert part.count("<polyline") >= 7
+    assert "step 20 of 20" in above
+    assert "width:100.0%" in above
+    assert below.count("<polyline") >= 6 * 2 + 1
+    assert below.count("checkpoint at step 17") == 7
+    assert "not a finite number at step 21" in below
 
 
 def test_a_notebook_has_one_panel_that_is_updated(service: Service) -> None:
@@ -349,7 +359,7 @@ def test_watching_raises_as_waiting_does(service: Service) -> None:
 
 def test_watching_times_out(tmp_path: Path) -> None:
     stream = io.StringIO()
-    with Service(tmp_path, reward=REWARD, pace=60) as slow, Client(transport=LocalTransport(slow)) as client:
+    with Service(tmp_path, **QUICK, pace=60) as slow, Client(transport=LocalTransport(slow)) as client:
         name = started(slow)
         with pytest.raises(WaitTimeoutError):
             client.jobs.watch(name, style="plain", file=stream, timeout=0.05, poll_interval=0.01)
@@ -377,7 +387,7 @@ def test_ctrl_c_leaves_the_job_running_and_shows_how_to_resume(tmp_path: Path) -
     def press(_: Event) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    with Service(tmp_path, reward=REWARD, pace=60) as slow:
+    with Service(tmp_path, **QUICK, pace=60) as slow:
         name = started(slow)
         with Client(transport=LocalTransport(slow)) as client:
             with pytest.raises(KeyboardInterrupt):
@@ -405,11 +415,20 @@ def test_ctrl_c_leaves_the_job_running_and_shows_how_to_resume(tmp_path: Path) -
 
 
 SCRIPT = """
+import json, time
+from pathlib import Path
 from bedrock_rft import Client
-from bedrock_rft.local import LocalService
+from bedrock_rft.local import LocalTransport, Service
 
-with LocalService(reward={reward!r}, pace=0.1) as service, Client(**service.client_options(auth="api_key")) as client:
-    file = client.files.upload("train.jsonl")
+class Transport(LocalTransport):  # with the time between two frames, as over a network
+    async def sleep(self, seconds):
+        time.sleep(seconds)
+
+def score(event, _):
+    return [{{"id": one["id"], "aggregate_reward_score": 0.5}} for one in event]
+
+with Service(reward=score, pace=0.1, group_size=2) as service, Client(transport=Transport(service)) as client:
+    file = client.files.upload(json.loads(Path("train.json").read_text()))
     settings = {{"batch_size": 1}}
     job = client.jobs.create("openai.gpt-oss-20b", training_file=file, reward={arn!r}, hyperparameters=settings)
     try:
@@ -421,9 +440,9 @@ with LocalService(reward={reward!r}, pace=0.1) as service, Client(**service.clie
 
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
-    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, records())), encoding="utf-8")
+    (tmp_path / "train.json").write_text(json.dumps(records()), encoding="utf-8")
     path = tmp_path / "watch.py"
-    path.write_text(SCRIPT.format(reward=REWARD, arn=ARN), encoding="utf-8")
+    path.write_text(SCRIPT.format(arn=ARN), encoding="utf-8")
     return path
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.live_runs import ARN, REWARD, events, records, started
+from support.live_runs import ARN, QUICK, events, records, started
 from support.metric_curves import healthy, job
 
 from bedrock_rft import AsyncClient, Client
@@ -121,7 +121,7 @@ def test_undelivered_updates_give_a_warning() -> None:
 
 def test_a_failing_tracker_does_not_end_a_watch(tmp_path: Path) -> None:
     good, bad = Recorder(), Recorder(10_000)
-    with Service(tmp_path, reward=REWARD) as service:
+    with Service(tmp_path, **QUICK) as service:
         name = started(service)
         with Client(transport=LocalTransport(service)) as client, pytest.warns(BedrockRFTWarning):
             ended = client.jobs.watch(name, style="none", trackers=[bad, good], poll_interval=0.01)
@@ -140,7 +140,7 @@ def test_a_failing_tracker_does_not_end_a_watch(tmp_path: Path) -> None:
 
 
 def test_an_object_without_the_methods_is_refused(tmp_path: Path) -> None:
-    with Service(tmp_path, reward=REWARD) as service, Client(transport=LocalTransport(service)) as client:
+    with Service(tmp_path, **QUICK) as service, Client(transport=LocalTransport(service)) as client:
         file = client.files.upload(records())
         name = client.jobs.create("openai.gpt-oss-20b", training_file=file, reward=ARN).id
         with pytest.raises(ConfigurationError, match="StringIO is not a tracker: it needs the methods started"):
