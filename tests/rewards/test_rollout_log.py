@@ -87,6 +87,14 @@ def test_redact_reaches_every_text_before_it_is_cut() -> None:
         assert found["truncated"] == ["error"]
 
 
+def test_settings_may_be_iterators() -> None:
+    given = entry(("user", "key abc-123"), ("assistant", "abc-123"))
+    include, redact = (iter(one) for one in (("answer",), (r"abc-\d+",)))
+    settings: dict[str, Any] = {"include": include, "redact": redact}
+    found = record(given, **settings)
+    assert (found["prompt"], found["answer"]) == (None, "[redacted]")
+
+
 def test_texts_are_cut_and_long_fields_are_left_out() -> None:
     given = entry(("user", "u" * 50), ("assistant", "a" * 10), reference_answer="r" * 11, rows=list(range(20)))
     found = record(given, include=("prompt", "answer", "reference", "fields"), max_chars=10)

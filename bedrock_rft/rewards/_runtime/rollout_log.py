@@ -89,6 +89,8 @@ class RolloutLog:
         object.__setattr__(self, "location", location)
         if not location or (re.match(r"s3:|\w{2,}://", location) and not _S3.fullmatch(location)):
             raise ValueError(f"location is {location!r}; it must be s3://bucket/prefix or the path of a folder")
+        for name in ("include", "redact"):
+            object.__setattr__(self, name, _as_tuple(getattr(self, name)))
         if not 0 < self.sample <= 1:
             raise ValueError(f"sample is {self.sample!r}; it must be above 0 and at most 1")
         unknown = [self.include] if isinstance(self.include, str) else sorted({*self.include} - {*INCLUDABLE})
@@ -101,9 +103,6 @@ class RolloutLog:
                 re.compile(pattern).search("")  # a pattern of bytes fails here
             except (re.error, TypeError) as error:
                 raise ValueError(f"redact has {pattern!r}, which is not a regular expression: {error}") from error
-        object.__setattr__(self, "include", tuple(self.include))
-        if self.redact is not None and not callable(self.redact):
-            object.__setattr__(self, "redact", tuple(self.redact))
         if isinstance(self.max_chars, bool) or not isinstance(self.max_chars, int) or self.max_chars < 1:
             raise ValueError(f"max_chars is {self.max_chars!r}; it must be an integer of at least 1")
         if self.kms_key is not None and not _KMS_KEY.fullmatch(self.kms_key):
@@ -162,6 +161,13 @@ class RolloutLog:
             options["ExpectedBucketOwner"] = owner
         put = _s3_client().put_object
         _upload(lambda: put(Bucket=self.bucket, Key=self.prefix + path, Body=content, **options))
+
+
+def _as_tuple(value: Any) -> Any:
+    """Return a list, or an iterator, which ends when it is checked, as a tuple; and other values as they are."""
+    if isinstance(value, str) or callable(value) or not hasattr(value, "__iter__"):
+        return value
+    return tuple(value)
 
 
 @dataclass(frozen=True)
