@@ -20,9 +20,9 @@ from support.lambda_server import ARN, FakeLambda
 
 from bedrock_rft import AsyncClient, Client, ConfigurationError, DatasetError, datasets
 from bedrock_rft._cli.app import run as main
-from bedrock_rft.local import LocalService
+from bedrock_rft.local import LocalService, LocalTransport
 from bedrock_rft.rehearsal import Curve, Groups, Load, Rehearsal, rehearse
-from bedrock_rft.rehearsal._rehearse import judge_base_model
+from bedrock_rft.rehearsal._rehearse import Plan, judge_base_model
 from bedrock_rft.rewards import Rollout, reward
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -77,6 +77,13 @@ def service(data: Path) -> Iterator[LocalService]:
 
 
 @pytest.fixture(scope="module")
+def client(service: LocalService) -> Iterator[Client]:
+    """A client without a connection, which costs most of the time of a request."""
+    with Client(transport=LocalTransport(service.service)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
 def good(data: Path) -> Rehearsal:
     return rehearse(data, right, hyperparameters={"n_epochs": 2, "batch_size": 8})
 
@@ -115,14 +122,15 @@ def test_the_report_fits_80_columns_and_is_json(good: Rehearsal, tmp_path: Path)
 
 
 def test_a_run_of_large_batches_is_rehearsed_long_enough() -> None:
-    report = rehearse(records(425), right, hyperparameters={"batch_size": 17})
-    assert report.rehearsed == 425
-    assert report.metrics is not None
-    assert len(report.metrics) == 25
+    """The job runs on a maximum number of records, and has 25 steps even if a limit of 400 would give fewer."""
+    assert Plan().max_records == 400
+    assert Plan(hyperparameters={"batch_size": 17}).max_records == 25 * 17
+    assert Plan(hyperparameters={"batch_size": 17}, limit=16).max_records == 16
 
 
 def test_the_load_covers_all_records_even_with_a_limit(data: Path) -> None:
     report = rehearse(data, right, limit=16)
+    assert report.rehearsed == 16
     assert report.metrics is not None
     assert len(report.metrics) == 4
     assert report.load is not None
@@ -167,7 +175,7 @@ def test_every_kind_of_reward_is_rehearsed(
 
 
 def test_findings_to_fix_are_ordered() -> None:
-    report = rehearse(records(40), indifferent)
+    report = rehearse(records(40), indifferent, limit=16)
     assert not report.ok
     assert [finding.code for finding in report.errors][-1] == "all_equal"
     assert report.first[0].code not in ("all_equal", "flat"), "the data come first"
@@ -175,7 +183,7 @@ def test_findings_to_fix_are_ordered() -> None:
     assert "Fix first" in lines
     assert any(line.startswith("  1. error: ") for line in lines)
     assert "flat" not in codes(report), "the check has reported it already"
-    doubled = rehearse([*records(), *records()], indifferent)
+    doubled = rehearse([*records(60), *records(60)], indifferent, limit=16)
     assert [finding.level for finding in doubled.first] == ["error", "warning"]
 
 
@@ -213,16 +221,16 @@ def test_the_base_model_is_sampled_only_on_request(service: LocalService, data: 
                 "the reward is constant"
             )
             assert proxy.done["passed"] == 0
-            report = client.rehearse(data, reward=right, limit=16, samples=4, prompts=12, progress=False)
-            assert proxy.done["passed"] == 48
+            report = client.rehearse(data, reward=right, limit=16, samples=4, prompts=6, progress=False)
+            assert proxy.done["passed"] == 24
         assert report.evaluation is not None
         assert report.base is not None
-        assert len(report.base.scores) == 12
+        assert len(report.base.scores) == 6
         assert 0 < report.base.signal_share <= 1
         assert {"signal", "base_score"} <= {finding.code for finding in report.findings}
         assert "not_asked" not in codes(report)
         assert "the base model's answers come from the local service and know the references" in report.notice
-        assert "48 answers" in str(report)
+        assert "24 answers" in str(report)
         assert report.evaluation.models[0].completion_tokens > 0
         assert all(len(line) <= 80 for line in str(report).splitlines())
 
@@ -241,7 +249,7 @@ def test_an_async_client_rehearses_too(service: LocalService, data: Path) -> Non
             ticking = asyncio.ensure_future(tick())
             await client.rehearse(data, reward=right, limit=48)
             ticking.cancel()
-            return await client.rehearse(data, reward=right, limit=48, samples=2, prompts=8), ticks
+            return await client.rehearse(data, reward=right, limit=16, samples=2, prompts=8), ticks
 
     report, ticks = asyncio.run(run())
     assert report.base is not None
@@ -291,7 +299,7 @@ def test_the_command(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     file = tmp_path / "reward.py"
     file.write_text(SOURCE + "\ndef zero(event, context):\n    return []\n")
     page = tmp_path / "report.html"
-    good = ["rehearse", str(data), "--reward", f"{file}:lambda_handler", "--batch-size", "8", "--limit", "40"]
+    good = ["rehearse", str(data), "--reward", f"{file}:lambda_handler", "--batch-size", "8", "--limit", "24"]
     assert main([*good, "--html", str(page)]) == 0
     assert " 15 steps: 1 epoch, 8 prompts a step; --n-epochs assumed" in capsys.readouterr().out
     assert main([*good, "-o", "json"]) == 0
@@ -314,7 +322,7 @@ def test_the_command_samples_the_base_model(
         "--reward",
         f"{EXAMPLES / 'reward.py'}:lambda_handler",
         "--limit",
-        "40",
+        "16",
         "--samples",
         "8",
     ]
@@ -431,12 +439,12 @@ def test_no_ok_stands_beside_an_error_that_it_contradicts(data: Path) -> None:
         found = right.handler(event, context)
         return [{**one, "aggregate_reward_score": 1 - one["aggregate_reward_score"]} for one in found]
 
-    report = rehearse(data, inverted)
+    report = rehearse(data, inverted, limit=48)
     assert report.errors
     assert "learns" not in {finding.code for finding in report.findings}
 
 
-def test_no_ok_stands_beside_a_base_model_without_signal(service: LocalService, data: Path) -> None:
+def test_no_ok_stands_beside_a_base_model_without_signal(client: Client, data: Path) -> None:
     """A graded reward that gives all answers to a prompt the same score has a good mean and no signal."""
 
     def by_reference(event: Any, context: Any) -> Any:
@@ -445,8 +453,7 @@ def test_no_ok_stands_beside_a_base_model_without_signal(service: LocalService, 
             {"id": one["id"], "aggregate_reward_score": len(one["metadata"]["reference_answer"]) / 4} for one in event
         ]
 
-    with Client(**service.client_options("api_key")) as client:
-        evaluation = client.evaluate(data, models="openai.gpt-oss-20b", reward=by_reference, samples=4, limit=60)
+    evaluation = client.evaluate(data, models="openai.gpt-oss-20b", reward=by_reference, samples=4, limit=30)
     assert "base_score" in {finding.code for finding in evaluation.findings}
     findings = judge_base_model(evaluation, Groups([*evaluation.models[0].scores.values()], 1.0))
     assert "no_signal" in {finding.code for finding in findings}
@@ -455,15 +462,14 @@ def test_no_ok_stands_beside_a_base_model_without_signal(service: LocalService, 
     assert {finding.code for finding in findings} == {"base_score", "signal"}
 
 
-def test_the_base_model_is_judged_on_the_rewards_own_scale(service: LocalService, data: Path) -> None:
+def test_the_base_model_is_judged_on_the_rewards_own_scale(client: Client, data: Path) -> None:
     def out_of_ten(event: Any, context: Any) -> Any:
         found = right.handler(event, context)
         return [{**one, "aggregate_reward_score": 10 * one["aggregate_reward_score"]} for one in found]
 
-    with Client(**service.client_options("api_key")) as client:
-        settings: dict[str, Any] = {"limit": 16, "samples": 4, "prompts": 12, "progress": False}
-        unknown = client.rehearse(data, reward=out_of_ten, **settings)
-        known = client.rehearse(data, reward=out_of_ten, reward_range=(0, 10), **settings)
+    settings: dict[str, Any] = {"limit": 16, "samples": 4, "prompts": 12, "progress": False}
+    unknown = client.rehearse(data, reward=out_of_ten, **settings)
+    known = client.rehearse(data, reward=out_of_ten, reward_range=(0, 10), **settings)
     assert "base_scale" in codes(unknown)
     assert {"base_score", "signal"} <= {finding.code for finding in known.findings}
     assert known.base is not None
@@ -508,7 +514,7 @@ def test_a_failed_job_has_no_ok_for_its_load(data: Path) -> None:
             raise RuntimeError("the judge is down")
         return right.handler(event, context)
 
-    found = {finding.code for finding in rehearse(data, fails_later, limit=40).findings}
+    found = {finding.code for finding in rehearse(data, fails_later, limit=16).findings}
     assert "job_failed" in found
     assert "load" not in found
 
@@ -528,10 +534,10 @@ def test_the_finding_for_another_payload_shape_names_the_options(data: Path) -> 
             for one in event
         ]
 
-    report = rehearse(data, sample, limit=48)
+    report = rehearse(data, sample, limit=16)
     finding = next(finding for finding in report.errors if finding.code == "payload_shape")
     assert 'payload="top_level", wrap_text=True' in finding.remedy
-    report = rehearse(data, sample, limit=80, payload="top_level", wrap_text=True)
+    report = rehearse(data, sample, limit=48, payload="top_level", wrap_text=True)
     assert report.curve is not None
     assert report.curve.bounds == (0.0, 1.0)
 
@@ -544,7 +550,7 @@ def test_a_reward_that_only_gold_satisfies_has_a_signal(data: Path) -> None:
     def gold(record: Any) -> str:
         return f"<<{record['reference_answer']}>>"
 
-    report = rehearse(data, strict, limit=80, gold=gold)
+    report = rehearse(data, strict, limit=48, gold=gold)
     assert report.curve is not None
     assert report.curve.bounds == (0.0, 1.0)
     assert not {"flat", "always_zero", "all_equal"} & {finding.code for finding in report.findings}
@@ -564,13 +570,13 @@ def test_the_command_takes_gold_and_the_payload_shape(
     file = tmp_path / "strict.py"
     main([
         "rehearse", str(data), "--reward", f"{file}:handler", "--gold", f"{file}:gold", "--payload", "top_level",
-        "--limit", "80", "--output", "json",
+        "--limit", "48", "--output", "json",
     ])  # fmt: skip
     report = json.loads(capsys.readouterr().out)
     assert max(report["rewards"]) > 0
 
 
-def test_pages_run_no_script_and_show_their_curves(service: LocalService, tmp_path: Path) -> None:
+def test_pages_run_no_script_and_show_their_curves(client: Client, tmp_path: Path) -> None:
     hostile = "<script>document.title='ran'</script>]]><img src='http://other.example/x.png' onerror=alert(1)>\x1b[31m"
     rows = records()
     for row in rows:
@@ -584,13 +590,12 @@ def test_pages_run_no_script_and_show_their_curves(service: LocalService, tmp_pa
             one["metrics_list"].append({"name": hostile, "value": 1.0, "type": "Metric"})
         return found
 
-    with Client(**service.client_options("api_key")) as client:
-        client.files.upload(rows)
-        rehearsal = client.rehearse(rows, reward=spiteful, limit=48, samples=2, prompts=8)
-        models = {hostile: "openai.gpt-oss-20b", "other": "qwen.qwen3-32b"}
-        evaluation = client.evaluate(rows, models=models, reward=spiteful, by=["kind"], limit=40)
-        assert evaluation.better
-        assert evaluation.worse
+    client.files.upload(rows)
+    rehearsal = client.rehearse(rows, reward=spiteful, limit=48, samples=2, prompts=8)
+    models = {hostile: "openai.gpt-oss-20b", "other": "qwen.qwen3-32b"}
+    evaluation = client.evaluate(rows, models=models, reward=spiteful, by=["kind"], limit=40)
+    assert evaluation.better
+    assert evaluation.worse
 
     def raising(event: Any, context: Any) -> Any:
         del event, context
