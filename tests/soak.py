@@ -36,7 +36,7 @@ from urllib.parse import parse_qs
 
 from botocore.credentials import Credentials
 
-from bedrock_rft import AmbiguousCreateError, AsyncClient, Client
+import bedrock_rft  # its names load with their first use, and the server uses none
 from bedrock_rft.local._http.signature import Credential, InvalidSignatureError, verify
 
 __all__ = ["Outcome", "run", "served"]
@@ -207,7 +207,7 @@ class Outcome:
         """Record a response or an exception."""
         self.calls += 1
         name = f"call-{number}"
-        if isinstance(answer, AmbiguousCreateError):
+        if isinstance(answer, bedrock_rft.AmbiguousCreateError):
             self.unsure += 1
             self.asked[name] = ""
         elif isinstance(answer, BaseException):
@@ -247,7 +247,7 @@ def job_arguments(number: int) -> dict[str, Any]:
 
 
 def _threads(outcome: Outcome, address: str, auth: str, numbers: range, workers: int, warm: int) -> None:
-    with Client(**settings(address, auth)) as client, ThreadPoolExecutor(workers) as pool:
+    with bedrock_rft.Client(**settings(address, auth)) as client, ThreadPoolExecutor(workers) as pool:
 
         def call(number: int) -> Any:
             try:
@@ -266,7 +266,7 @@ def _threads(outcome: Outcome, address: str, auth: str, numbers: range, workers:
 
 async def _tasks(outcome: Outcome, address: str, auth: str, numbers: range, workers: int, warm: int) -> None:
     waiting = iter(numbers)
-    async with AsyncClient(**settings(address, auth)) as client:
+    async with bedrock_rft.AsyncClient(**settings(address, auth)) as client:
 
         async def work() -> None:
             for number in waiting:
@@ -309,13 +309,13 @@ def warm_up(address: str, auth: str, *, tasks: bool) -> None:
     """Make one call, so that modules are loaded before anything is measured."""
 
     async def call_async() -> None:
-        async with AsyncClient(**settings(address, auth)) as client:
+        async with bedrock_rft.AsyncClient(**settings(address, auth)) as client:
             await client.models.retrieve("first")
 
     if tasks:
         asyncio.run(call_async())
     else:
-        with Client(**settings(address, auth)) as client:
+        with bedrock_rft.Client(**settings(address, auth)) as client:
             client.models.retrieve("first")
 
 

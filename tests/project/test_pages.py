@@ -68,6 +68,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws: Any) -> Iterato
             for name, value in {**service.environment(auth), **endpoints}.items():
                 monkeypatch.setenv(name, value)
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        # Otherwise matplotlib would list the fonts of this machine again for the new folder.
+        monkeypatch.setenv("MPLCONFIGDIR", str(Path.home() / ".cache" / "matplotlib"))
         yield tmp_path
 
 

@@ -11,7 +11,7 @@ from bedrock_rft._transport import retry as _retry
 
 @pytest.mark.row("T08", quiet=True)
 @pytest.mark.parametrize("auth", ["aws", "api_key"])
-@pytest.mark.parametrize(("calls", "workers", "tasks", "faulty"), [(400, 200, False, 0.05), (300, 300, True, 0.05)])
+@pytest.mark.parametrize(("calls", "workers", "tasks", "faulty"), [(200, 100, False, 0.1), (150, 150, True, 0.1)])
 def test_no_call_is_lost_and_no_job_is_duplicated(
     auth: str, calls: int, workers: int, tasks: bool, faulty: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
