@@ -34,8 +34,8 @@ arn=$(bedrock-rft reward deploy reward.py --name sums --no-check -o json | jq -e
 job=$(bedrock-rft jobs create run.toml --reward "$arn" -o json | jq -er .id)
 bedrock-rft jobs watch "$job" --poll-interval 0.2 -o json | jq -es '.[-1].status == "succeeded"' >/dev/null
 bedrock-rft jobs metrics "$job" -o json | jq -e '.steps | length > 3' >/dev/null
-bedrock-rft eval run train.jsonl --model openai.gpt-oss-20b --model "$job" --reward reward.py --limit 8 --samples 1 -o json |
-  jq -e '.models | length == 2' >/dev/null
+bedrock-rft eval run train.jsonl --model openai.gpt-oss-20b --model "$job" --reward reward.py --limit 8 --samples 1 \\
+  -o json | jq -e '.models | length == 2' >/dev/null
 second=$(bedrock-rft jobs create run.toml --reward "$arn" --new --n-epochs 50 -o json | jq -er .id)
 bedrock-rft jobs cancel "$second" -y -o json | jq -e '.[0].status == "cancelled"' >/dev/null
 bedrock-rft jobs list -o json | jq -e 'map(.status) == ["cancelled", "succeeded"]' >/dev/null

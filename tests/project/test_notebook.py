@@ -26,8 +26,8 @@ QUICKSTART = "quickstart.ipynb"
 NOTEBOOKS = sorted(path.relative_to(EXAMPLES).as_posix() for path in EXAMPLES.rglob("*.ipynb"))
 LARGEST = 200_000
 
-# The notebooks share a kernel, which has imported everything after the first one. `%reset` collects garbage twice, which
-# takes a fifth of a second if it looks at all modules again.
+# The notebooks share a kernel, which has imported everything after the first one. `%reset` collects garbage twice, and
+# need not look at all modules again.
 PRELUDE = """
 __import__("gc").freeze()
 %reset -f

@@ -342,7 +342,7 @@ GROUPS = (
             T04 | must | a thousand calls, one after another
             T06 | must | thirty clients opened and closed
             T07 | must | credentials change while ten threads call
-            T08 | should | two thousand calls from four hundred threads, 2 % of the exchanges fail
+            T08 | should | 200 calls from 100 threads or 150 from 150 tasks, 10 % of the exchanges fail
         """),
     ),
 )
