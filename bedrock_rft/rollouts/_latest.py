@@ -11,9 +11,11 @@ from bedrock_rft.rollouts._partitions import Period, find_hours, list_files
 from bedrock_rft.rollouts._record import Record, parse_block
 from bedrock_rft.rollouts._source import Source, open_source
 
+_SHOWN = 3
+
 
 class LatestRollouts:
-    """Up to three rollouts of the newest file: with the lowest reward, with the highest one, and one between them.
+    """Up to three rollouts of the newest files: with the lowest reward, with the highest one, and one between them.
 
     `problem` is the reason why they could not be read, or empty.
     """
@@ -30,14 +32,17 @@ class LatestRollouts:
         try:
             source = self._source = self._source or open_source(self._location, self._client)
             hours = find_hours(source, Period(self._newest[0] or None), None)
-            newest = max(list_files(source, {max(hours): hours[max(hours)]}), default=None) if hours else None
-            if newest is not None and (newest[0], newest[1].path) != self._newest:
-                blocks = load_blocks(source, iter([newest]), lambda _file, _line, _reason: None)
-                unsorted = (record for block in blocks for record in parse_block(block.text)[0])
-                records = sorted(unsorted, key=lambda record: record.score)
+            files = [*list_files(source, {max(hours): hours[max(hours)]})] if hours else []
+            if files and (files[-1][0], files[-1][1].path) != self._newest:
+                found: list[Record] = []
+                for one in files[: -_SHOWN - 1 : -1]:  # newest first; an invocation may have one rollout
+                    if len(found) < _SHOWN:
+                        blocks = load_blocks(source, iter([one]), lambda _file, _line, _reason: None)
+                        found += [record for block in blocks for record in parse_block(block.text)[0]]
+                records = sorted(found, key=lambda record: record.score)
                 places = {0, len(records) // 2, len(records) - 1} if records else set[int]()
                 self._records = tuple(records[place] for place in sorted(places))
-                self._newest = (newest[0], newest[1].path)
+                self._newest = (files[-1][0], files[-1][1].path)
             self.problem = ""
         except (BedrockRFTError, OSError) as error:
             self.problem = str(error)

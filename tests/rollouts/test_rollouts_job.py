@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from bedrock_rft.local import LocalTransport, Service
 from bedrock_rft.metrics._live.notebook import panel
 from bedrock_rft.metrics._live.state import State
 from bedrock_rft.metrics._live.words import rollout_lines
+from bedrock_rft.rollouts._latest import LatestRollouts
 
 REWARD = """
 from bedrock_rft.rewards import Handler, reward
@@ -92,3 +95,15 @@ def test_rollouts_that_cannot_be_read_do_not_end_the_view(tmp_path: Path) -> Non
         (tmp_path / "none" / "function=grade" / "date=2026-11-28" / "hour=14").mkdir(parents=True)
         assert latest() == ()  # between the creation of the folder and that of its first file
         assert latest.problem == ""
+
+
+def test_three_rollouts_are_shown_if_each_invocation_has_one(tmp_path: Path) -> None:
+    folder = tmp_path / "function=grade" / "date=2026-11-28" / "hour=14"
+    folder.mkdir(parents=True)
+    latest = LatestRollouts(tmp_path, None)
+    for place in range(5):
+        record = {"time": f"2026-11-28T14:00:0{place}Z", "score": -place, "answer": "a"}
+        (folder / f"{place}.jsonl").write_text(json.dumps(record))
+        os.utime(folder / f"{place}.jsonl", (place, place))
+        assert [one.score for one in latest()] == [-place, 1 - place, 2 - place][: place + 1]
+    assert latest.problem == ""
