@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from bedrock_rft import BedrockRFTError, ConfigurationError, DatasetError, DatasetPermissionError
-from bedrock_rft.datasets import Limits, Problem, Report, TrainingRecord, convert, read, validate, write
+from bedrock_rft.datasets import Limits, Problem, Report, TrainingRecord, _check, convert, read, validate, write
 from bedrock_rft.datasets._check import DatasetCheck
 
 LINE = 57
@@ -193,11 +193,16 @@ def test_valid_files_are_accepted_perhaps_with_a_warning(content: bytes, code: s
         assert "BEGIN" not in str(found)
 
 
-def test_zip_archives_and_huge_lines_are_errors(tmp_path: Path) -> None:  # B083, B032
+def test_zip_archives_are_errors(tmp_path: Path) -> None:  # B083
     with zipfile.ZipFile(tmp_path / "train.zip", "w") as archive:
         archive.writestr("train.jsonl", GOOD)
     assert [problem.code for problem in validate(tmp_path / "train.zip").errors] == ["zip"]
-    huge = with_messages({"role": "user", "content": "x" * (64 << 20)})
+
+
+def test_a_huge_line_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # B032
+    assert _check._MAX_LINE_SIZE == 32 << 20
+    monkeypatch.setattr(_check, "_MAX_LINE_SIZE", 1 << 20)
+    huge = with_messages({"role": "user", "content": "x" * (1 << 20)})
     path = tmp_path / "huge.jsonl"
     path.write_bytes(huge)
     report = validate(path)
@@ -206,7 +211,7 @@ def test_zip_archives_and_huge_lines_are_errors(tmp_path: Path) -> None:  # B083
 
 
 def test_a_huge_last_line_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bedrock_rft.datasets._check._MAX_LINE_SIZE", 1 << 20)
+    monkeypatch.setattr(_check, "_MAX_LINE_SIZE", 1 << 20)
     report = validate(BytesIO(GOOD + b"x" * (3 << 20)))
     assert [(problem.code, problem.line) for problem in report.errors] == [("line-too-long", 101)]
 

@@ -196,10 +196,10 @@ def test_an_answer_in_the_prompt_is_reported_once() -> None:
 
 @pytest.mark.parametrize("filler", ["\n", "a. ", "(", "1) ", " "])
 def test_a_long_prompt_with_its_answer_is_checked_fast(filler: str) -> None:
-    prompt = "the blue whale " + filler * (100_000 // len(filler))
+    prompt = "the blue whale " + filler * (30_000 // len(filler))
     started = time.process_time()
     assert validate([{"messages": [user(prompt)], "reference_answer": "the blue whale"}], limits=ANY).ok
-    assert time.process_time() - started < 3
+    assert time.process_time() - started < 0.9
 
 
 def test_one_prompt_with_two_references_is_an_error() -> None:

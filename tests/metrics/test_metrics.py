@@ -331,7 +331,7 @@ def test_a_plot_has_a_panel_for_each_metric_and_marks_checkpoints() -> None:
 
 
 def test_a_plot_accepts_any_metric_name(tmp_path: Path) -> None:
-    steps = [{"step": step, "$\\frac{": 1.0, "_hidden": 2.0, "<b>": math.nan} for step in (1, 2)]
+    steps = [{"step": step, "$\\frac{$": 1.0, "_hidden": 2.0, "<b>": math.nan} for step in (1, 2)]
     figure = metrics(steps, job("ftjob-$x^$")).plot()
     figure.savefig(tmp_path / "run.png")
     assert figure._repr_png_() == (tmp_path / "run.png").read_bytes()  # type: ignore[attr-defined] # for notebooks
