@@ -13,7 +13,6 @@ from bedrock_rft._transport.transport import Request, Response
 from bedrock_rft.errors import APIConnectionError
 from bedrock_rft.local._service.requests import (
     ServiceError,
-    add_request_id,
     error_response,
     media_type,
     parse_request,
@@ -108,7 +107,7 @@ def _respond(service: Service, request: Any) -> Response:
             return _store_upload(service, request.headers["content-type"], request.content)
         return service.handle(parse_request(request.method, path, request.url.query.decode(), request.content))
     except ServiceError as error:
-        return add_request_id(error_response(error))
+        return error_response(error)
 
 
 def _store_upload(service: Service, content_type: str, body: bytes) -> Response:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import unquote
 
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.access._deployment.account import Account
@@ -83,8 +82,8 @@ def find_role(account: Account, name: str) -> Role | None:
     others += [command.format("detach-role-policy", f"--policy-arn {each['PolicyArn']}") for each in attached]
     return Role(
         role["Arn"],
-        _document(role.get("AssumeRolePolicyDocument")),
-        None if inline is None else _document(inline["PolicyDocument"]),
+        role.get("AssumeRolePolicyDocument") or {},
+        inline and inline["PolicyDocument"],
         {tag["Key"]: tag["Value"] for tag in role.get("Tags", ())},
         tuple(others),
         role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn"),
@@ -205,8 +204,3 @@ def _describe(statement: Mapping[str, Any]) -> str:
         return value if isinstance(value, str) else ", ".join(map(str, value or ()))
 
     return f"{listed(statement.get('Action'))} on {listed(statement.get('Resource'))}"
-
-
-def _document(policy: Any) -> dict[str, Any]:
-    """Return a policy that IAM sends as an object or as URL-encoded JSON."""
-    return json.loads(unquote(policy)) if isinstance(policy, str) else dict(policy or {})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
-from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from bedrock_rft._auth.api_key import ApiKey
@@ -12,6 +11,7 @@ from bedrock_rft._auth.config import Config
 from bedrock_rft._auth.endpoint import KNOWN_REGIONS, RFT_REGIONS, host_region
 from bedrock_rft._auth.identity import Identity
 from bedrock_rft._core.findings import Finding
+from bedrock_rft._transport.http import parse_http_date
 from bedrock_rft._transport.proxy import find_proxy
 from bedrock_rft._transport.status_errors import map_status_error
 from bedrock_rft._transport.transport import Request, Response, Transport
@@ -71,7 +71,7 @@ def check_region(config: Config) -> Finding:
     return Finding("warning", "region", summary, reason, f"Use region='{min(RFT_REGIONS)}'.")
 
 
-_MAX_SKEW = timedelta(seconds=60)
+_MAX_SKEW = 60.0  # seconds
 _REMEDIES = {
     "dns": "Check base_url, the region and this machine's DNS; a PrivateLink endpoint needs private DNS.",
     "refused": "Check base_url, and whether the service or a proxy listens there.",
@@ -125,18 +125,17 @@ async def check_endpoint(transport: Transport, config: Config, models: tuple[str
 def check_clock(headers: Mapping[str, str], before: datetime, after: datetime) -> Finding:
     """Compare this machine's clock with the service's."""
     summary = "The service's time is not known"
-    try:
-        server_time = parsedate_to_datetime(headers.get("date", ""))
-    except (TypeError, ValueError):
+    moment = parse_http_date(headers.get("date", ""))
+    if moment is None:
         return Finding("unknown", "clock", summary, "the response has no Date header")
-    if server_time.tzinfo is None or "age" in headers:
+    if "age" in headers:
         return Finding("unknown", "clock", summary, "the response comes from a cache")
     # The header has whole seconds, and was written between `before` and `after`.
-    ahead, behind = before - (server_time + timedelta(seconds=1)), server_time - after
+    ahead, behind = before.timestamp() - (moment + 1), moment - after.timestamp()
     skew = max(ahead, behind)
     if skew < _MAX_SKEW:
         return Finding("ok", "clock", "This machine's clock agrees with the service's")
-    summary = f"This machine's clock is {skew.total_seconds():.0f} s {'ahead' if ahead > behind else 'behind'}"
+    summary = f"This machine's clock is {skew:.0f} s {'ahead' if ahead > behind else 'behind'}"
     reason = "signatures and short-term keys are valid for minutes; this client corrects the difference, others may not"
     return Finding("warning", "clock", summary, reason, "Synchronise the clock (NTP).")
 

@@ -31,7 +31,6 @@ from bedrock_rft.local._http.signature import Keys
 from bedrock_rft.local._service.requests import (
     PREFIX,
     ServiceError,
-    add_request_id,
     error_response,
     media_type,
     parse_request,
@@ -125,7 +124,7 @@ class App:
             # An upload is spooled to a temporary file, which fails if the disk is full.
             message = f"The upload could not be stored: {error.strerror or type(error).__name__}."
             rejection = ServiceError(507, message, code="insufficient_storage", type="server_error")
-        return _http_response(add_request_id(error_response(rejection)))
+        return _http_response(error_response(rejection))
 
     async def _authenticate_and_handle(self, request: HTTPRequest, body: _RequestBody) -> HTTPResponse:
         self._check_target(request)

@@ -23,13 +23,11 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from bedrock_rft._auth.endpoint import SERVICE
 from bedrock_rft._core.redaction import Secret
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.local._service.requests import ServiceError
 from bedrock_rft.local._service.store import open_private
-
-SERVICE = "bedrock-mantle"
-"""Service name in the credential scope of a request."""
 
 SHORT_TERM_PREFIX = "bedrock-api-key-"
 """First characters of a short-term API key; the rest is a presigned URL in base64."""

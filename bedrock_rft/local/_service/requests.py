@@ -196,9 +196,9 @@ def list_response(page: Page) -> Response:
 
 
 def error_response(error: ServiceError) -> Response:
-    """Return an error in the service's envelope."""
+    """Return an error in the service's envelope, with a request id."""
     body = {"code": error.code, "message": error.message, "param": error.param, "type": error.type}
-    return Response(error.status, dict(_JSON), json.dumps({"error": body}).encode())
+    return add_request_id(Response(error.status, dict(_JSON), json.dumps({"error": body}).encode()))
 
 
 def add_request_id(response: Response) -> Response:

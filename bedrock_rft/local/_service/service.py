@@ -229,7 +229,7 @@ def _respond(work: Callable[[], Response]) -> Response:
     try:
         return add_request_id(work())
     except ServiceError as error:
-        return add_request_id(error_response(error))
+        return error_response(error)
     except Exception as error:  # noqa: BLE001 - every failure is a response
         # The traceback is for the log; a response shows no path.
         _log.exception("The local service could not handle a request.")
@@ -243,4 +243,4 @@ def _respond(work: Callable[[], Response]) -> Response:
         else:
             failure = ServiceError(500, "The local service failed. Its log has the reason.", code="server_error")
         failure.type = "server_error"
-        return add_request_id(error_response(failure))
+        return error_response(failure)

@@ -12,6 +12,7 @@ from typing import Any, cast
 from bedrock_rft.datasets._check import DatasetCheck
 from bedrock_rft.datasets._read import parse_line
 from bedrock_rft.datasets._report import Limits, Report
+from bedrock_rft.datasets._rules import content_text
 from bedrock_rft.errors import DatasetError
 
 _NOT_DOCUMENTED = {"conflicting-references"}  # errors of `datasets` that the service may accept
@@ -39,7 +40,9 @@ class Record:
 
 def prompt_key(messages: Sequence[Mapping[str, Any]]) -> str:
     """Return a hash of the roles and texts of a conversation. Parts and surrounding whitespace make no difference."""
-    turns = [(str(message.get("role", "")), _joined_text(message.get("content")).strip()) for message in messages]
+    turns = [
+        (str(message.get("role", "")), (content_text(message.get("content")) or "").strip()) for message in messages
+    ]
     return hashlib.sha256(json.dumps(turns).encode()).hexdigest()
 
 
@@ -85,11 +88,3 @@ def _raise_for_errors(report: Report) -> None:
     if errors:
         first = min(errors, key=lambda problem: (problem.line is None, problem.line or 0))
         raise InvalidFileError(str(first))
-
-
-def _joined_text(content: object) -> str:
-    if isinstance(content, str):
-        return content
-    parts = cast("list[Any]", content) if isinstance(content, (list, tuple)) else []
-    texts = [cast("dict[str, Any]", part).get("text") for part in parts if isinstance(part, dict)]
-    return "".join(text for text in texts if isinstance(text, str))
