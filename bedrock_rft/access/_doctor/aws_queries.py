@@ -106,7 +106,11 @@ class Aws:
             if not hasattr(client, operation):
                 reason = f"update botocore, which does not know {service} {operation} yet"
                 return QueryFailure("UnknownOperation", reason)
-            response: Mapping[str, Any] = getattr(client, operation)(**parameters)
+            response: Mapping[str, Any]
+            if client.can_paginate(operation):
+                response = client.get_paginator(operation).paginate(**parameters).build_full_result()
+            else:
+                response = getattr(client, operation)(**parameters)
         except ConfigurationError as error:
             return QueryFailure(type(error).__name__, sanitize_line(redact(str(error)), 400).rstrip("."))
         except Exception as error:  # noqa: BLE001 - botocore raises many types for responses it cannot parse
@@ -155,7 +159,6 @@ Verdict = Literal["allowed", "denied", "unknown"]
 _ORGANISATION = "a policy of the organisation does not allow it"
 _BOUNDARY = "the permissions boundary does not allow it"
 _EXPLICIT = "explicitly denied"
-_MAX_PAGES = 10
 
 
 @dataclass(frozen=True)
@@ -195,15 +198,10 @@ def simulate(
         "ResourceArns": [resource],
         **({"ContextEntries": entries} if entries else {}),
     }
-    results: dict[str, Mapping[str, Any]] = {}
-    for _ in range(_MAX_PAGES):
-        page = query("iam", "simulate_principal_policy", **parameters)
-        if isinstance(page, QueryFailure):
-            return page
-        results.update({str(result.get("EvalActionName")): result for result in page.get("EvaluationResults", ())})
-        if not page.get("IsTruncated") or not page.get("Marker"):
-            break
-        parameters["Marker"] = page["Marker"]
+    response = query("iam", "simulate_principal_policy", **parameters)
+    if isinstance(response, QueryFailure):
+        return response
+    results = {str(result.get("EvalActionName")): result for result in response["EvaluationResults"]}
     return tuple(_decision(action, resource, results.get(action)) for action in actions)
 
 
