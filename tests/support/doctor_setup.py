@@ -19,7 +19,7 @@ from bedrock_rft._core.redaction import Secret
 from bedrock_rft.access import Report, doctor, execution_policy, trust_policy
 from bedrock_rft.local import LocalService
 from support.iam_simulator import KNOWS_PROFILES, Iam
-from support.moto_server import Aws, MotoServer
+from support.moto_server import ACCOUNT, Aws, MotoServer
 
 REWARD = "arn:aws:lambda:us-west-2:123456789012:function:my-reward"
 
@@ -79,7 +79,7 @@ def create_function(aws: Aws, *, settings: dict[str, Any] | None = None, policy:
 
 def create_caller(aws: Aws, policy: str | None = None) -> Any:
     """Return the credentials of a session of a role with a policy."""
-    iam, sts = aws.client("iam"), aws.client("sts")
+    iam = aws.client("iam")
     trust = json.dumps(
         {
             "Version": "2012-10-17",
@@ -89,14 +89,18 @@ def create_caller(aws: Aws, policy: str | None = None) -> Any:
     arn = iam.create_role(RoleName="scientist", Path="/team/", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
     if policy is not None:
         iam.put_role_policy(RoleName="scientist", PolicyName="rft", PolicyDocument=policy)
-    found = sts.assume_role(RoleArn=arn, RoleSessionName="ada")["Credentials"]
-    return Credentials(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
+    return assume_caller(aws, arn)
 
 
-def assume_caller(aws: Aws) -> Any:
-    arn = "arn:aws:iam::123456789012:role/team/scientist"
-    found = aws.client("sts").assume_role(RoleArn=arn, RoleSessionName="ada")["Credentials"]
-    return Credentials(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
+def assume_caller(aws: Aws, arn: str = "arn:aws:iam::123456789012:role/team/scientist") -> Any:
+    """Return the credentials of a new session of the role. They are the same in all tests, which can share clients."""
+    from moto.sts.models import sts_backends
+
+    aws.client("sts").assume_role(RoleArn=arn, RoleSessionName="ada")
+    found = Credentials("ASIAFAKE000000CALLER", "fake9Secret8Caller7Key+/6Zm9v5YmFy4YmF63", "fake9Session8Token7Caller")
+    sessions: Any = sts_backends[ACCOUNT]["aws"].assumed_roles
+    sessions[-1].access_key_id = found.access_key
+    return found
 
 
 def codes(report: Report, level: str) -> set[str]:

@@ -65,9 +65,13 @@ def _alias_once(aliaser: Any) -> None:
 
 @pytest.fixture(scope="session")
 def quick_moto() -> None:
-    """Let moto list its folders and the methods of its classes once instead of with each request."""
+    """Let moto list its folders and the methods of its classes once instead of with each request; load no images."""
+    os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
+    os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"
+    os.environ["MOTO_ACCOUNT_ID"] = "123456789012"  # moto looks for the access key in every partition otherwise
     from moto import backends
     from moto.core import responses
+    from moto.moto_server import werkzeug_app
 
     listed = cast("Any", backends)
     modules: Callable[[], Any] = listed.list_of_moto_modules
@@ -77,6 +81,8 @@ def quick_moto() -> None:
         return tuple(modules())
 
     listed.list_of_moto_modules = once
+    dispatcher = cast("Any", werkzeug_app.DomainDispatcherApplication)
+    dispatcher.get_backend_for_host = cache(dispatcher.get_backend_for_host)
     answers = cast("Any", responses)
     if hasattr(answers, "method_names_from_class"):
         answers.method_names_from_class = cache(answers.method_names_from_class)
