@@ -169,7 +169,10 @@ def foreign_function(arn: str, owner: str, advice: str) -> ConfigurationError:
 
 
 def function_steps(account: Account, found: Function | None, desired: DesiredFunction) -> list[PlannedStep]:
-    """Return the steps from what exists to a published version. The last one returns the version's configuration."""
+    """Return the steps from what exists to a published version. The last one returns the version's configuration.
+
+    It also waits until Lambda has carried out the steps before it, and raises if Lambda could not.
+    """
     if found is None:
         hidden = ("Role", "Environment")
         settings = ", ".join(f"{name}: {value}" for name, value in desired.settings.items() if name not in hidden)
@@ -285,17 +288,16 @@ def _settings_steps(account: Account, found: Function, desired: DesiredFunction)
     if not changed:
         return []
 
-    def apply() -> object:
+    def apply() -> None:
         _wait_until_settled(account, desired.name)
         update = partial(account.call, "lambda", "UpdateFunctionConfiguration", FunctionName=desired.name, **changed)
         _call_with_role(desired, lambda: retry_until_accepted(update, is_busy))
-        return _settled(account, desired.name)
 
     needs = ("lambda:UpdateFunctionConfiguration", *(_PASS_ROLE if "Role" in changed else ()))
     return [PlannedStep(Step("change", "settings", desired.arn, _differences(found.settings, changed), needs), apply)]
 
 
-def _create(account: Account, desired: DesiredFunction) -> object:
+def _create(account: Account, desired: DesiredFunction) -> None:
     parameters: dict[str, Any] = {
         "FunctionName": desired.name,
         **desired.settings,
@@ -305,7 +307,6 @@ def _create(account: Account, desired: DesiredFunction) -> object:
         "Tags": dict(desired.tags),
     }
     _call_with_role(desired, lambda: account.call("lambda", "CreateFunction", **parameters))
-    return _settled(account, desired.name)
 
 
 def _call_with_role(desired: DesiredFunction, call: Callable[[], object]) -> None:

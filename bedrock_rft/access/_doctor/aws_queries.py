@@ -96,6 +96,7 @@ class Aws:
         self._services, self.credentials = services, services.credentials
         self._lock = threading.Lock()
         self._identity: CallerIdentity | QueryFailure | None = None
+        self._policies: dict[str, Mapping[str, Any] | QueryFailure] = {}
 
     def __call__(self, service: str, operation: str, /, **parameters: Any) -> Mapping[str, Any] | QueryFailure:
         try:
@@ -134,6 +135,13 @@ class Aws:
                     arn = sanitize_line(str(found["Arn"]), 300)
                     self._identity = CallerIdentity(arn, str(found.get("Account", "")))
             return self._identity
+
+    def resource_policy(self, arn: str) -> Mapping[str, Any] | QueryFailure:
+        """Return the resource-based policy of a function or a version; queried once for each."""
+        with self._lock:
+            if arn not in self._policies:
+                self._policies[arn] = self("lambda", "get_policy", FunctionName=arn)
+            return self._policies[arn]
 
     @property
     def known_arn(self) -> str | None:

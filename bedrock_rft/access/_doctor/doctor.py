@@ -225,7 +225,7 @@ class _Examination:
             yield unknown_permissions(needed, reason, remedy)
         else:
             context = {} if signs else {"bedrock-mantle:BearerTokenType": "SHORT_TERM"}
-            policy = aws("lambda", "get_policy", FunctionName=self.reward) if self.reward else None
+            policy = aws.resource_policy(self.reward) if self.reward else None
             has_policy = policy is not None and not (isinstance(policy, QueryFailure) and policy.missing)
             yield from check_permissions(
                 aws, identity, needed, context, reward=self.reward, models=self.models, resource_policy=has_policy
@@ -255,7 +255,7 @@ class _Examination:
         bare, _ = function_arns(arn)
         concurrency = aws("lambda", "get_function_concurrency", FunctionName=bare)
         yield function_checks.check_concurrency(arn, concurrency)
-        policy = aws("lambda", "get_policy", FunctionName=arn)
+        policy = aws.resource_policy(arn)
         yield function_checks.check_resource_policy(arn, policy)
         yield from self._check_unqualified_policy(aws, LambdaArn(bare), policy)
         yield from function_checks.check_function_url(aws, arn)
@@ -282,7 +282,7 @@ class _Examination:
         self, aws: Aws, bare: LambdaArn, policy: Mapping[str, Any] | QueryFailure
     ) -> Iterator[Finding]:
         """Report a policy of the unqualified function that allows everyone. It also covers the function URL."""
-        own = aws("lambda", "get_policy", FunctionName=bare)
+        own = aws.resource_policy(bare)
         if isinstance(own, QueryFailure) or (
             not isinstance(policy, QueryFailure) and own["Policy"] == policy["Policy"]
         ):
