@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from bedrock_rft._core.findings import Finding, Findings
 from bedrock_rft.metrics import _windows as windows
@@ -28,9 +28,10 @@ def health(run: Run, thresholds: Thresholds, reward_range: Range | None) -> Find
     """Return findings about the health of a job; `Metrics.health` describes the arguments."""
     if reward_range is not None:
         check_range(reward_range, ", or None if unknown")
-    found = list(_not_finite(run))
+    series = {name: run.series(name) for name in {**dict.fromkeys(run.names), **TITLES}}
+    found = list(_not_finite(series))
     known = {
-        name: [(step, max(-_LARGEST, min(_LARGEST, value))) for step, value in run.series(name) if math.isfinite(value)]
+        name: [(step, max(-_LARGEST, min(_LARGEST, value))) for step, value in series[name] if math.isfinite(value)]
         for name in TITLES
     }
     counted = max(map(len, known.values()), default=0)
@@ -61,9 +62,9 @@ def _progress(run: Run, last: float) -> float | None:
     return 1.0 if run.job is None or run.job.is_terminal else None
 
 
-def _not_finite(run: Run) -> Iterator[Finding]:
-    for name in run.names:
-        lost = [(step, value) for step, value in run.series(name) if not math.isfinite(value)]
+def _not_finite(series: Mapping[str, Points]) -> Iterator[Finding]:
+    for name, points in series.items():
+        lost = [(step, value) for step, value in points if not math.isfinite(value)]
         if lost and not is_validation(name):
             summary = f"{TITLES.get(name, name)} is not a finite number: {_at(lost)}"
             reason = "a calculation overflowed or divided by 0, so later steps may be worthless"

@@ -110,9 +110,9 @@ def test_20_noisy_steps_are_too_few_and_the_finding_says_so() -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_healthy_run_raises_no_alarm_at_any_time(seed: int) -> None:
-    steps = healthy(seed)
-    for reached in range(3, len(steps) + 1, 4):
-        assert alarms(steps[:reached]) == set()
+    run = metrics(healthy(seed))
+    for reached in range(3, len(run) + 1, 4):
+        assert codes(run[:reached].health()) == set()
 
 
 @pytest.mark.parametrize("seed", SEEDS[:5])
