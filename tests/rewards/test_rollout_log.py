@@ -19,7 +19,7 @@ import pytest
 from support.faulty_s3 import FaultyS3
 from support.rollout_files import write_rollouts
 
-from bedrock_rft.rewards import RolloutLog, Score
+from bedrock_rft.rewards import Rollout, RolloutLog, Score, ToolCall
 from bedrock_rft.rewards._runtime import rollout_log
 from bedrock_rft.rewards._runtime.rollout_log import Origin, ScoredEntry, hash_prompt, make_record
 
@@ -66,6 +66,22 @@ def test_the_prompt_hash_is_of_the_messages_before_the_last_answer() -> None:
 def test_several_messages_are_joined_with_their_roles() -> None:
     found = record(entry(("system", "Add."), ("user", [{"type": "text", "text": "2 + 2?"}]), ("assistant", "4")))
     assert found["prompt"] == "system: Add.\nuser: 2 + 2?"
+
+
+def test_tool_calls_are_recorded_redacted_and_scored_again() -> None:
+    given = entry(("user", "Weather?"), ("assistant", None), ("tool", "rain"), ("assistant", None))
+    wanted = {"name": "mail", "arguments": {"to": 'abc-123\n"é"'}}
+    call = {"id": "c", "type": "function", "function": {**wanted, "arguments": json.dumps(wanted["arguments"])}}
+    given["messages"][1]["tool_calls"] = given["messages"][3]["tool_calls"] = [call]
+    found = record(given)
+    tagged = f"<tool_call>{json.dumps(wanted, ensure_ascii=False)}</tool_call>"
+    assert (found["prompt"], found["answer"]) == (f"user: Weather?\nassistant: {tagged}\ntool: rain", tagged)
+    assert ToolCall()(Rollout.of("?", found["answer"], reference=wanted)).value == 1
+    assert "é" not in record(given, redact=['abc-123\n"é'])["answer"]
+    deep = {"function": {"name": "f", "arguments": "[" * 9000}}
+    for odd in ("text", [None], [{"function": {"arguments": "{broken"}}], {"a": 1}, [deep], [{"function": [1]}]):
+        given["messages"][3] = {"role": "assistant", "content": "So:", "tool_calls": odd}
+        assert record(given)["answer"].startswith("So:")
 
 
 def _replace(text: str) -> str:

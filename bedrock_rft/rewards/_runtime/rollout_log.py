@@ -218,8 +218,8 @@ def make_record(log: RolloutLog, origin: Origin, scored: ScoredEntry) -> dict[st
         "source": origin.source,
         "rollout_id": rollout.id,
         "prompt_hash": prompt_hash,
-        "prompt": _prompt_text(rollout) if "prompt" in log.include else None,
-        "answer": rollout.answer if "answer" in log.include else None,
+        "prompt": _prompt_text(log, rollout) if "prompt" in log.include else None,
+        "answer": _answer_text(log, rollout) if "answer" in log.include else None,
         "reference": rollout.reference if "reference" in log.include else None,
         "fields": dict(rollout.extra) if "fields" in log.include else None,
         "score": scored.score.value,
@@ -372,11 +372,34 @@ def _prompt_messages(messages: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[
     return messages[:last]
 
 
-def _prompt_text(rollout: Rollout) -> str:
+def _prompt_text(log: RolloutLog, rollout: Rollout) -> str:
     messages = _prompt_messages(rollout.messages)
     if len(messages) < 2:  # noqa: PLR2004 - one message needs no role
         return rollout.prompt
-    return "\n".join(f"{one.get('role')}: {content_text(one.get('content'))}" for one in messages)
+    return "\n".join(f"{one.get('role')}: {_message_text(log, one)}" for one in messages)
+
+
+def _answer_text(log: RolloutLog, rollout: Rollout) -> str:
+    last: Mapping[str, Any] = rollout.messages[-1] if rollout.messages else {}
+    return _message_text(log, last) if last.get("role") == "assistant" else ""
+
+
+def _message_text(log: RolloutLog, message: Mapping[str, Any]) -> str:
+    """Return the text of a message, and its tool calls in the tags in which `ToolCall` finds them."""
+    calls, text = message.get("tool_calls"), content_text(message.get("content"))
+    listed = cast("Sequence[Any]", calls) if isinstance(calls, (list, tuple)) else ()
+    tagged = [f"<tool_call>{_call_text(log, call)}</tool_call>" for call in listed]
+    return "\n".join([text, *tagged] if text else tagged)
+
+
+def _call_text(log: RolloutLog, call: Any) -> str:
+    """Return a tool call as redacted JSON. Arguments are parsed, because JSON within JSON has escapes."""
+    function = call["function"] if hasattr(call, "keys") and "function" in call else call
+    try:
+        function = _redact(log, {**function, "arguments": json.loads(function["arguments"])})
+    except (ValueError, TypeError, LookupError, RecursionError):
+        function = _redact(log, function)
+    return json.dumps(function, ensure_ascii=False)
 
 
 def _redact(log: RolloutLog, value: Any) -> Any:
