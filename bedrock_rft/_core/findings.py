@@ -9,7 +9,7 @@ import json
 import os
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
@@ -157,7 +157,7 @@ class Findings(JsonReport):
         """Return the report as JSON values, with `verdict` and `ok`. NaN and infinity become None."""
         from pydantic_core import to_json  # slow to import
 
-        found: dict[str, Any] = json.loads(to_json(asdict(self), inf_nan_mode="null", fallback=str))
+        found: dict[str, Any] = json.loads(to_json(self, inf_nan_mode="null", fallback=str))
         return {**found, **{name: getattr(self, name) for name in self._derived}}
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:

@@ -17,8 +17,11 @@ _END = re.compile(r"""[.!?。！？।؟…:;)\]}>"'”’»`*$|\d]\s*$""")  # n
 _PLACEHOLDER = r"(?:\.\.\.|…|(?:your\s|the\s)?(?:final\s)?answer(?:\shere)?|n/?a|-+|_+|\?+)?"
 _EMPTY_MARKERS = re.compile(
     rf"""<(answer|final_answer|solution|output|result)>\s*{_PLACEHOLDER}\s*</\1>
-    | \\boxed\{{\s*{_PLACEHOLDER}\s*\}} | ^\#\#\#\#[ \t]*\Z | ```\w*\s*```
-    | (?:the\ (?:final\ )?answer\ is|final\ answer|answer)\s*:?\s*\Z""",
+    | \\boxed\{{\s*{_PLACEHOLDER}\s*\}} | ```\w*\s*```""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_EMPTY_END = re.compile(
+    r"^\#\#\#\#[ \t]*\Z | (?:the\ (?:final\ )?answer\ is|final\ answer|answer)\s*:?\s*\Z",
     re.IGNORECASE | re.VERBOSE | re.MULTILINE,
 )
 
@@ -39,7 +42,8 @@ _SCRIPTS = (
     ("Greek", "\u0370-\u03ff"),
 )
 _OTHER_SCRIPTS = tuple((name, re.compile(f"[{letters}]")) for name, letters in _SCRIPTS)
-_LATIN = re.compile(r"[A-Za-z\u00c0-\u024f]")
+_NOT_LATIN = re.compile(r"[^A-Za-z\u00c0-\u024f]+")
+_LOWER_WORD = re.compile(r"[a-zà-ÿ]+")
 _FOREIGN_LETTERS = 0.3  # a script with this share of the letters is the answer's; formulas have a few Greek letters
 _LATIN_LANGUAGES = {
     "English": "the of and to is that for are with this be from which so we",
@@ -56,13 +60,14 @@ for _name, _words in _LATIN_LANGUAGES.items():
 _FEWEST_STOP_WORDS = 4
 _READ = 2000  # characters that are enough to recognise a language
 
+# Each with a text without which the expression, which takes longer, finds nothing.
 _FORMATS = (
-    ("<answer> tags", re.compile(r"<(?:final_)?answer>", re.IGNORECASE)),
-    (r"\boxed", re.compile(r"\\boxed\{")),
-    ("####", re.compile(r"^####\s", re.MULTILINE)),
-    ("JSON", re.compile(r"\A\s*(?:```(?:json)?\s*)?[{\[]")),
-    ("code block", re.compile(r"^\s*```", re.MULTILINE)),
-    ("Markdown", re.compile(r"^(?:#{1,6} |\s*[-*] |\s*\d+\. |\|)|\*\*", re.MULTILINE)),
+    ("<answer> tags", "<", re.compile(r"<(?:final_)?answer>", re.IGNORECASE)),
+    (r"\boxed", "\\", re.compile(r"\\boxed\{")),
+    ("####", "####", re.compile(r"^####\s", re.MULTILINE)),
+    ("JSON", "", re.compile(r"\A\s*(?:```(?:json)?\s*)?[{\[]")),
+    ("code block", "```", _FENCE),
+    ("Markdown", "", re.compile(r"^(?:#{1,6} |\s*[-*] |\s*\d+\. |\|)|\*\*", re.MULTILINE)),
 )
 
 _SHINGLE, _SKETCH, _ALIKE = 4, 24, 0.8
@@ -89,36 +94,43 @@ class Features:
 
 def features(answer: str, prompt: str) -> Features:
     """Return the features of an answer; `prompt` may be empty."""
-    words = answer.casefold().split()
-    empty = _EMPTY_MARKERS.search(answer[-_READ:])
+    lowered, end = answer.casefold(), answer[-_READ:]
+    words = lowered.split()
     return Features(
         words=len(words),
         ends=_END.search(answer) is not None,
-        final=_FINAL.search(answer[-_READ:]) is not None,
-        unclosed=unclosed(answer),
-        empty_marker=empty.group().strip()[:40] if empty else "",
+        final=("answer" in lowered or "boxed" in lowered or "####" in lowered) and _FINAL.search(end) is not None,
+        unclosed=_unclosed(lowered),
+        empty_marker=_empty_marker(lowered, end),
         language=language(answer),
         prompt_language=language(prompt),
-        format=next((name for name, pattern in _FORMATS if pattern.search(answer)), "plain text"),
+        format=next((name for name, part, form in _FORMATS if part in answer and form.search(answer)), "plain text"),
         exact=_hash(" ".join(words)),
         figures=_hash(" ".join([*_NUMBER.findall(answer), *words[-1:]])),
     )
 
 
-def unclosed(answer: str) -> str:
+def _empty_marker(lowered: str, end: str) -> str:
+    """Return a marker of a final answer without content, or none; most texts can have none, and are not searched."""
+    found = _EMPTY_MARKERS.search(end) if "<" in end or "\\" in end or "```" in end else None
+    if not found and lowered.rstrip().removesuffix(":").rstrip().endswith(("answer", "answer is", "####")):
+        found = _EMPTY_END.search(end)
+    return found.group().strip()[:40] if found else ""
+
+
+def _unclosed(lowered: str) -> str:
     """Return the tag or the fence that is opened last and not closed; empty if there is none."""
-    lowered = answer.casefold()
-    for match in reversed(list(_OPEN.finditer(lowered))):
+    for match in reversed(list(_OPEN.finditer(lowered)) if "<" in lowered else ()):
         if f"</{match.group(1)}>" not in lowered[match.end() :]:
             return match.group()
-    return "```" if len(_FENCE.findall(answer)) % 2 else ""
+    return "```" if "```" in lowered and len(_FENCE.findall(lowered)) % 2 else ""
 
 
 @lru_cache(4096)  # the answers to one prompt share it
 def language(text: str) -> str:
     """Return the script of a text, or the language if it is written in Latin letters; empty if it is not clear."""
     text = text[:_READ]
-    latin = len(_LATIN.findall(text))
+    latin = len(_NOT_LATIN.sub("", text))
     scripts = () if text.isascii() else _OTHER_SCRIPTS
     counts = {name: len(pattern.findall(text)) for name, pattern in scripts}
     letters = latin + sum(counts.values())
@@ -127,7 +139,8 @@ def language(text: str) -> str:
     script, most = max(counts.items(), key=lambda item: item[1], default=("", 0))
     if most >= _FOREIGN_LETTERS * letters:
         return script
-    found = Counter(name for word in re.findall(r"[a-zà-ÿ]+", text.casefold()) for name in _STOP_WORDS.get(word, ()))
+    stops = [word for word in _LOWER_WORD.findall(text.casefold()) if word in _STOP_WORDS]
+    found = Counter(name for word in stops for name in _STOP_WORDS[word])
     (name, first), (_, second) = [*found.most_common(2), ("", 0), ("", 0)][:2]
     return name if first >= _FEWEST_STOP_WORDS and first >= 2 * second else ""
 
@@ -158,8 +171,8 @@ def near_copies(answers: Sequence[tuple[str, str, int]]) -> dict[int, int]:
 
 def _sketch(text: str) -> frozenset[int]:
     """Return the smallest hashes of the sequences of four words: two sketches estimate how much two texts share."""
-    words = text.casefold().split()
-    runs = {_hash(" ".join(words[place : place + _SHINGLE])) for place in range(max(1, len(words) - _SHINGLE + 1))}
+    words = [word.encode("utf-8", "replace") for word in text.casefold().split()]
+    runs = {crc32(b" ".join(words[place : place + _SHINGLE])) for place in range(max(1, len(words) - _SHINGLE + 1))}
     return frozenset(sorted(runs)[:_SKETCH])
 
 
