@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol, cast
 
@@ -88,7 +89,8 @@ class _Folder:
                     if entry.is_dir():
                         folders.append(entry.name)
                     elif entry.name.endswith(_SUFFIXES):
-                        files.append(self._file(entry.stat(), f"{path}/{entry.name}" if path else entry.name))
+                        with suppress(FileNotFoundError):  # it was deleted meanwhile
+                            files.append(self._file(entry.stat(), f"{path}/{entry.name}" if path else entry.name))
         except FileNotFoundError:
             pass
         except OSError as error:

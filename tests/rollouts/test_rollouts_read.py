@@ -299,6 +299,14 @@ def test_a_folder_of_recordings_names_them(tmp_path: Path) -> None:
     assert len([*rollouts.read(tmp_path)]) == 1
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs symbolic links")
+def test_a_file_that_is_deleted_during_the_listing_hides_no_other(tmp_path: Path) -> None:
+    for number in range(10):
+        (tmp_path / f"{number}.jsonl").write_text(line("2026-11-28T14:00:00.000000Z"))
+        (tmp_path / f"{number}-gone.jsonl").symlink_to(tmp_path / "missing")
+    assert len([*rollouts.read(tmp_path)]) == 10
+
+
 def test_a_line_without_an_end_takes_linear_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bedrock_rft.rollouts._loading._WHOLE", 16)
     monkeypatch.setattr("bedrock_rft.rollouts._loading._BLOCK", 16)
