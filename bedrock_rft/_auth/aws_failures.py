@@ -136,10 +136,10 @@ def _proxy_with_password_in(message: str) -> str | None:
 
 def _proxy_urls() -> Iterator[tuple[str, str]]:
     """Yield the source and URL of each proxy that botocore may use."""
-    from urllib.request import getproxies, getproxies_environment
+    from urllib.request import getproxies
 
-    if getproxies_environment():
-        yield from ((name, url) for name, url in os.environ.items() if name.lower() in _PROXY_VARIABLES)
+    if names := [name for name in os.environ if name.lower().endswith("_proxy") and os.environ[name]]:
+        yield from ((name, os.environ[name]) for name in names if name.lower() in _PROXY_VARIABLES)
     else:
         yield from (("the system settings", url) for url in getproxies().values())
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from botocore.credentials import Credentials
-from support.aws_gate import Here
+from support.aws_gate import LARGE_EVENT, Here
 from support.deploy_setup import (
     ANYBODY,
     ARN,
@@ -33,6 +33,7 @@ from bedrock_rft.access._deployment.function import fits_request
 from bedrock_rft.access._deployment.names import role_name
 from bedrock_rft.local import LocalService
 from bedrock_rft.rewards import Judge
+from bedrock_rft.rewards._checking import check
 from bedrock_rft.rewards._packaging.archive import LARGEST, Package, build_zip
 
 WIDER = [
@@ -49,7 +50,10 @@ def client(aws_client: Client) -> Client:
 # Deploying
 
 
-def test_deploy_creates_a_role_a_function_and_a_version(here: Here, client: Client) -> None:
+def test_deploy_creates_a_role_a_function_and_a_version(
+    here: Here, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "_LARGE_EVENT", LARGE_EVENT)
     reward = client.rewards.deploy(build_package(), name="sums", dataset=DATA, tags={"team": "research"})
     assert (reward.arn, reward.version, reward.role_arn, reward.changed) == (f"{ARN}:1", "1", ROLE, True)
     assert [step.name for step in reward.plan.steps] == [ROLE, "bedrock-rft", ARN, f"{ARN}:1"]

@@ -18,9 +18,12 @@ from bedrock_rft._auth.aws_credentials import given
 from bedrock_rft._core.redaction import Secret
 from bedrock_rft.access._deployment import account as _retry
 from bedrock_rft.access._deployment import deploy as _deploy
+from bedrock_rft.rewards._checking import check as _check
 from support.fake_secrets import ACCESS_KEY, SECRET, TOKEN
 from support.moto_server import ACCOUNT, REGION, Application, MotoServer
 from support.quick_aws import shared_client
+
+LARGE_EVENT: int = vars(_check)["_LARGE_EVENT"]
 
 _LAMBDA = (
     ("POST", r"/2015-03-31/functions/?", "CreateFunction"),
@@ -186,6 +189,7 @@ def here(moto_server: MotoServer, shared_clients: None, monkeypatch: pytest.Monk
         monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", moto_server.url)
     monkeypatch.setattr(_retry, "time", Clock())
     monkeypatch.setattr(_deploy, "time", Clock())
+    monkeypatch.setattr(_check, "_LARGE_EVENT", LARGE_EVENT // 100)  # megabytes, in each check of a function
     return Here(gate)
 
 
