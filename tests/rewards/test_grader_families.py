@@ -867,6 +867,20 @@ def test_tests_that_assert_nothing_are_errors(tests: Any) -> None:
         f"<think>{WRONG}</think>```py\n{RIGHT}```",
         f"```python\n{WRONG}```\nBetter:\n```python\n{RIGHT}```",
         "```python\ndef h(a, b):\n    return a + b\n```\nthen\n```python\ndef add(a, b):\n    return h(a, b)\n```",
+        f"```python\n{RIGHT}print(add(1, 2))\n```\n```bash\npython add.py\n```",
+    ],
+)
+def test_code_is_found_in_any_form(answer: str) -> None:
+    space: dict[str, Any] = {}
+    exec(find_code(answer, {"add"}), space)  # noqa: S102 - our own code
+    assert space["add"](1, 2) == 3
+    assert "input" not in find_code(answer, {"add"})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        f"```python\n{RIGHT}```\nUsage:\n```python\nprint(add(1, int(input())))\n```",
         f"```python\n{RIGHT}\nif __name__ == '__main__':\n    raise SystemExit(add(1, input()))\n```",
         f"```python\nimport sys\n{RIGHT}\nsys.exit(0)\n```",
         f"```python\nimport argparse\nargs = argparse.ArgumentParser().parse_args()\n{RIGHT}```",
@@ -877,10 +891,9 @@ def test_tests_that_assert_nothing_are_errors(tests: Any) -> None:
         f"```python\nn = int(input())\n{RIGHT}```",
         f"```python\nfrom __future__ import annotations\n{RIGHT}```",
         f"```python\n{RIGHT}assert add(1, 2) == 4, 'a wrong example'\n```",
-        f"```python\n{RIGHT}print(add(1, 2))\n```\n```bash\npython add.py\n```",
     ],
 )
-def test_right_code_passes_in_any_form(answer: str) -> None:
+def test_right_code_passes_with_any_statements_around_it(answer: str) -> None:
     tests = ["assert add(1, 2) == 3", "assert add(0, 3) == 3 and math.pi > 3", "assert add(1, 2) == 4"]
     assert grade(PassesTests(setup="import math"), answer, tests) == 2 / 3
 

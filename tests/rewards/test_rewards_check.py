@@ -11,7 +11,8 @@ import re
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, cast
@@ -39,6 +40,8 @@ from bedrock_rft.rewards import (
     reward,
 )
 from bedrock_rft.rewards._checking.check import _runs_code
+from bedrock_rft.rewards._checking.trial import _parse
+from bedrock_rft.rewards._targets.subprocess_target import SubprocessTarget
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -783,12 +786,12 @@ async def judged(rollout: Rollout) -> Score:
     ],
 )
 def test_good_rewards_pass(made: Any, data: Any) -> None:
-    report = check(made, data, size=8, gold=first if isinstance(data[0]["reference_answer"], list) else None)
+    report = check(made, data, size=5, gold=first if isinstance(data[0]["reference_answer"], list) else None)
     assert report.ok, str(report)
     tricks = {"guessing", "reads_too_early", "markers_score", "length_scores"}
     assert not tricks & {finding.code for finding in report.warnings}, str(report)
     assert report.scores["right"].mean > report.scores["wrong"].mean
-    assert report.sample == 8
+    assert report.sample == 5
     assert report.invocations > 10
 
 
@@ -842,7 +845,6 @@ def good(event, context):
         out.append({"id": entry["id"], "aggregate_reward_score": float(right)})
     return out
 
-def exits(event, context): os._exit(3)
 def leaves(event, context): sys.exit(3)
 def crashes(event, context): os.kill(os.getpid(), 11)
 def hangs(event, context): time.sleep(60)
@@ -860,6 +862,7 @@ def looks(event, context):
     secret = [name for name in os.environ if name.startswith(("AWS_", "OPENAI_")) or "PROXY" in name.upper()]
     if secret or os.path.expanduser("~") == "/root": raise ValueError(f"saw {secret}")
     return good(event, context)
+def chosen(event, context): return globals()[event[0]["mode"]](event, context)
 def prints(event, context):
     print('[{"id": "1", "aggregate_reward_score": 1.0}]')
     os.write(1, b'{"result": []}\\n')
@@ -878,24 +881,9 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("name", "code", "words"),
     [
-        ("exits", "died", "ended its process (exit code 3)"),
-        ("leaves", "raised", "raised SystemExit: 3 (rewards.py, line "),
         ("hangs", "timeout", "did not answer within 0.5 seconds"),
-        pytest.param(
-            "eats",
-            "raised",
-            "MemoryError",
-            marks=pytest.mark.skipif(sys.platform != "linux", reason="limits are Linux's"),
-        ),
         ("raises", "raised", "raised KeyError: 'nothing' (rewards.py, line "),
-        ("recurses", "raised", "RecursionError"),
         ("none", "returned_none", "forget its return"),
-        ("gives", "generator", "generator"),
-        ("text", "text", "without json.dumps"),
-        ("raw", "text", "text"),
-        ("strange", "not_json", "set is not a JSON value"),
-        ("waits", "coroutine", "does not await"),
-        ("envelope", "envelope", "statusCode"),
         ("number", "not_loaded", "is int, not a function"),
         ("missing", "not_loaded", "rewards.py has no attribute 'missing'; it has good, "),
     ],
@@ -904,6 +892,41 @@ def test_a_file_that_crashes_is_reported(file: Path, name: str, code: str, words
     report = check(f"{file}:{name}", records(8), timeout=0.5 if name == "hangs" else 20)
     assert {finding.code for finding in report.errors} == {code}, str(report)
     assert words in report.errors[0].summary
+
+
+@pytest.fixture(scope="module")
+def process(file: Path) -> Iterator[SubprocessTarget]:
+    with closing(SubprocessTarget(file, "chosen", "rewards.py", 20, 1024)) as target:
+        yield target
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "words"),
+    [
+        ("leaves", "raised", "raised SystemExit: 3 (rewards.py, line "),
+        pytest.param(
+            "eats",
+            "raised",
+            "MemoryError",
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="limits are Linux's"),
+        ),
+        ("recurses", "raised", "RecursionError"),
+        ("none", "returned_none", "forget its return"),
+        ("gives", "generator", "generator"),
+        ("text", "text", "without json.dumps"),
+        ("raw", "text", "text"),
+        ("strange", "not_json", "set is not a JSON value"),
+        ("waits", "coroutine", "does not await"),
+        ("envelope", "envelope", "statusCode"),
+    ],
+)
+def test_results_of_a_process_get_their_own_errors(process: SubprocessTarget, name: str, code: str, words: str) -> None:
+    event: list[Any] = [{"id": "1", "messages": [], "metadata": {"reference_answer": "4"}, "mode": name}]
+    with pytest.raises(RewardError) as error:
+        _parse(process.invoke(event), ["1"])
+    assert error.value.code == code
+    assert words in error.value.message
+    assert _parse(process.invoke([{**event[0], "mode": "good"}]), ["1"])[1][0].score == 0.0, "it continues"
 
 
 def test_a_file_that_cannot_be_loaded_is_loaded_once(tmp_path: Path) -> None:
@@ -994,6 +1017,7 @@ def test_the_record_that_ends_a_process_is_named(tmp_path: Path) -> None:
     report = check(f"{tmp_path}/breaks.py:breaks", rows)
     (died,) = [finding for finding in report.errors if finding.code == "died"]
     assert "answer to record 4" in died.reason
+    assert "ended its process (exit code 3)" in died.summary
 
 
 def test_an_error_that_needs_several_rollouts_names_no_record() -> None:
@@ -1016,7 +1040,7 @@ def test_a_missing_score_names_its_record() -> None:
     assert re.search(r"with the '[^']+' answer to record \d+", found.reason)
 
 
-@pytest.mark.parametrize("name", ["good", "looks", "prints"])
+@pytest.mark.parametrize("name", ["looks", "prints"])
 def test_a_file_has_an_empty_environment(file: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY", "HTTPS_PROXY"):
         monkeypatch.setenv(variable, "fake-secret-0123456789")
