@@ -118,11 +118,6 @@ class Group(click.Group):
             formatter.write_text("Global options, in any position: see 'bedrock-rft --help'.")
 
 
-def choices(*names: str) -> click.Choice[str]:
-    """Return the type of an option with a few values."""
-    return click.Choice(list(names))
-
-
 def many(*names: str, **options: Any) -> Callable[[F], F]:
     """Return an option that may be repeated."""
     options["help"] = f"{options['help'].rstrip('.')}; may be repeated."
@@ -136,7 +131,7 @@ def options(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
 
 gold_option = click.option("--gold", metavar="FILE:NAME", help="A function that returns the right answer to a record.")
 
-payload_option = click.option("--payload", type=choices("metadata", "top_level"), default="metadata",
+payload_option = click.option("--payload", type=click.Choice(["metadata", "top_level"]), default="metadata",
                               help="Position of the reference answer in a rollout. Default: metadata.")  # fmt: skip
 wrap_text_option = click.option("--wrap-text", is_flag=True, help='Send a text reference as {"text": ...}.')
 

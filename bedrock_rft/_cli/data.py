@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import click
 
-from bedrock_rft._cli.command import Group, choices
+from bedrock_rft._cli.command import Group
 from bedrock_rft._cli.output import finish_report, note, show, show_one
 
 _REPORT = "bedrock_rft.datasets.Report"
@@ -99,8 +99,10 @@ def convert(path: str, target: str, form: str | None, reference_answer: str | No
 @click.option("--out", required=True, metavar="PATH", help="The file to write.")
 @click.option("--low", type=float, default=0.1, metavar="SHARE", help="Lowest pass rate to keep. Default: 0.1.")
 @click.option("--high", type=float, default=0.9, metavar="SHARE", help="Highest pass rate to keep. Default: 0.9.")
-@click.option("--order", type=choices("easy_first", "hard_first"), help="Sort by pass rate. Default: keep the order.")
-@click.option("--unsampled", type=choices("keep", "drop"), default="keep",
+@click.option(
+    "--order", type=click.Choice(["easy_first", "hard_first"]), help="Sort by pass rate. Default: keep the order."
+)
+@click.option("--unsampled", type=click.Choice(["keep", "drop"]), default="keep",
               help="Keep or drop records whose prompts were not sampled. Default: keep.")  # fmt: skip
 @click.option("--group-size", type=click.IntRange(2), default=8, metavar="N",
               help="Planned number of answers to a prompt in a step. Default: 8.")  # fmt: skip

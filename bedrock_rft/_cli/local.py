@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from bedrock_rft._cli.background import open_private, start
-from bedrock_rft._cli.command import Group, choices, gold_option, payload_option, wrap_text_option
+from bedrock_rft._cli.command import Group, gold_option, payload_option, wrap_text_option
 from bedrock_rft._cli.failures import ERROR, finish
 from bedrock_rft._cli.id_cache import cache_folder
 from bedrock_rft._cli.output import note, print_text, show
@@ -38,7 +38,7 @@ local = Group("local", help="Run the service on this machine: no model is traine
 @click.option("--reward", metavar="FILE:NAME", help="The reward, for jobs with any ARN.")
 @click.option("--directory", metavar="PATH", help="Keep files, jobs and keys here. Default: a temporary directory.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Default: a free port.")
-@click.option("--format", "form", type=choices(*_FORMATS), help="Syntax of the variables. Default: this shell's.")
+@click.option("--format", "form", type=click.Choice(_FORMATS), help="Syntax of the variables. Default: this shell's.")
 @click.option("--detach", is_flag=True, help="Serve in the background until 'local stop'.")
 @click.option("--pace", type=float, default=0.0, metavar="SECONDS", help="Seconds between training steps. Default: 0.")
 @payload_option

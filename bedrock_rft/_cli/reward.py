@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from bedrock_rft._cli.command import F, Group, choices, gold_option, many, options
+from bedrock_rft._cli.command import F, Group, gold_option, many, options
 from bedrock_rft._cli.output import (
     Columns,
     date,
@@ -60,7 +60,7 @@ _package_options = options(
         default="python3.13",
         help="Lambda runtime, python3.10 to python3.14. Default: python3.13.",
     ),
-    click.option("--architecture", type=choices("x86_64", "arm64"), default="x86_64", help="Default: x86_64."),
+    click.option("--architecture", type=click.Choice(["x86_64", "arm64"]), default="x86_64", help="Default: x86_64."),
     click.option("--record", metavar="S3-URI", help="Record prompts and answers there: s3://bucket/prefix."),
 )
 _function_options = options(

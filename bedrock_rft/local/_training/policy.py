@@ -52,10 +52,6 @@ class Policy:
         own = self.prompts.setdefault(prompt_key[:_KEY_CHARS], {})
         own[style] = _shift(own.get(style, 0.0), by)
 
-    def dump(self) -> dict[str, Any]:
-        """Return the policy as JSON values."""
-        return {"styles": self.styles, "prompts": self.prompts}
-
     @classmethod
     def load(cls, text: str) -> Policy:
         """Read the policy from a training state."""

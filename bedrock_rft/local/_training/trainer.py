@@ -103,7 +103,9 @@ class Trainer:
 
     def state(self) -> str:
         """Return the policy as JSON, for `restore` and `sample_answers`."""
-        return json.dumps({"step": self.done, **self._policy.dump()}, separators=(",", ":"))
+        policy = self._policy
+        state = {"step": self.done, "styles": policy.styles, "prompts": policy.prompts}
+        return json.dumps(state, separators=(",", ":"))
 
     def restore(self, state: str) -> None:
         """Continue from a state of a run with the same arguments."""
