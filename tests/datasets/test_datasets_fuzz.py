@@ -76,7 +76,7 @@ def prompt(record: dict[str, Any]) -> str:
     return repr([text if isinstance(text, str) else "".join(part["text"] for part in text) for text in texts])
 
 
-@given(rows=st.lists(records(), min_size=1, max_size=5, unique_by=prompt))
+@given(rows=st.lists(records(), min_size=1, max_size=3, unique_by=prompt))
 def test_written_files_are_valid(rows: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as place:
         path = Path(place, "train.jsonl")

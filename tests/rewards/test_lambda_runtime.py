@@ -217,8 +217,9 @@ def test_any_exception_costs_one_rollout(start: Callable[[str], LambdaRuntime], 
 @pytest.mark.parametrize(
     ("handler", "kinds"),
     [
-        ("lambda_handler", ("sleep", "loop", "pattern", "lock", "stubborn")),
-        ("async_handler", ("sleep", "loop", "pattern", "wait", "to_thread")),
+        # What uses the processor is tried with one handler each; test_rewards_core.py tries a loop with both.
+        ("lambda_handler", ("sleep", "pattern", "lock", "stubborn")),
+        ("async_handler", ("sleep", "loop", "wait", "to_thread")),
     ],
 )
 def test_work_that_does_not_end_costs_one_rollout(

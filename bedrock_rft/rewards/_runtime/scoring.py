@@ -7,7 +7,6 @@ import math
 import time
 import traceback
 from collections.abc import Coroutine, Mapping, Sequence
-from pathlib import PurePath
 from typing import Any, Protocol, TypeVar
 
 from bedrock_rft.rewards._runtime.deadline import OutOfTimeError, end_interruptions, run_until
@@ -202,7 +201,8 @@ def _ignore(*_: object) -> None:
 
 def _describe_error(error: BaseException) -> str:
     """Return the exception's type and location. Its text is left out, because it may contain the model's answer."""
-    frames = [(PurePath(one.filename).parts, one.lineno) for one in traceback.extract_tb(error.__traceback__)]
+    found = traceback.extract_tb(error.__traceback__)
+    frames = [(one.filename.replace("\\", "/").split("/"), one.lineno) for one in found]
     path, line = ([frame for frame in frames if "bedrock_rft" not in frame[0]] or frames)[-1]
     description = kind = type(error).__name__
     with contextlib.suppress(Exception):  # the exception's class is the user's code
