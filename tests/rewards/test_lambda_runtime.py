@@ -217,7 +217,7 @@ def test_any_exception_costs_one_rollout(start: Callable[[str], LambdaRuntime], 
 @pytest.mark.parametrize(
     ("handler", "kinds"),
     [
-        # What uses the processor is tried with one handler each; test_rewards_core.py tries a loop with both.
+        # Pairwise: work that uses the processor is tried with one handler; test_rewards_core.py tries a loop with both.
         ("lambda_handler", ("sleep", "pattern", "lock", "stubborn")),
         ("async_handler", ("sleep", "loop", "wait", "to_thread")),
     ],

@@ -152,7 +152,7 @@ KEPT: dict[str, list[str]] = {
 
 
 def test_notebooks_are_packaged_with_their_current_values(tmp_path: Path) -> None:
-    """Each notebook is a module of its own in the same package."""
+    """Each notebook is a separate module in the same package."""
     total: Any = sum(run_cells(START, *cells)["f"].named(case) for case, cells in KEPT.items())
     values = packaged_values(package(total), tmp_path)
     assert values == metric_values(total.handler(EVENT))

@@ -18,7 +18,7 @@ NOW = 1_771_443_218
 
 
 def _in_process(handler: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """Return a handler that needs no process of its own, because a closure cannot be packaged."""
+    """Return a handler that runs in this process, because a closure cannot be packaged."""
 
     def handle(event: Any, context: Any) -> Any:
         return handler(event, context)
