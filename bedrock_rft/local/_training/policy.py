@@ -12,6 +12,7 @@ import math
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 from bedrock_rft.errors import ConfigurationError
@@ -71,7 +72,7 @@ def sample_answers(
     gold: Gold | None = None,
 ) -> list[str]:
     """Sample `n` answers to a record from a saved policy or the untuned one; temperature 0 takes the most likely."""
-    policy = Policy() if state is None else Policy.load(state)
+    policy = _load_policy(state)
     options = candidates(records, index, gold)
     key = records[index].prompt_key
     logits = policy.logits(key, options)
@@ -80,6 +81,11 @@ def sample_answers(
     generator = random.Random(None if seed is None else f"{seed}: {key}")  # noqa: S311 - no secret depends on it
     probabilities = nucleus(softmax(logits, temperature), top_p)
     return [option.text for option in generator.choices(options, probabilities, k=n)]
+
+
+@lru_cache(8)  # a model answers many requests; sampling does not change a policy
+def _load_policy(state: str | None) -> Policy:
+    return Policy() if state is None else Policy.load(state)
 
 
 def softmax(logits: Sequence[float], temperature: float = 1.0) -> list[float]:
