@@ -77,12 +77,9 @@ async def _functions(client: Any, jobs: list[Job], active: list[Job], incomplete
     for name, each in found:
         arn = str(each["FunctionArn"])
         note = "needed by a job that has not ended" if arn in busy else "billed by the invocation only"
-        changed, size, delete = (
-            _seconds(each.get("LastModified")),
-            each.get("CodeSize"),
-            f"client.rewards.destroy({name!r})",
-        )
-        assets.append(Asset("function", arn, name, changed, size, Range(0, 0), delete, note))
+        delete = f"client.rewards.destroy({name!r})"
+        changed_at = _seconds(each.get("LastModified"))
+        assets.append(Asset("function", arn, name, changed_at, each.get("CodeSize"), Range(0, 0), delete, note))
     return assets
 
 

@@ -21,7 +21,7 @@ from bedrock_rft.metrics._windows import deviation, falls, largest_rise, noise, 
 from bedrock_rft.types import Job
 
 SEEDS = range(20)
-RUNS = range(6)  # of each family, for each kind of reward
+RUNS = range(12)  # of each family, for each kind of reward
 REWARD = "critic_rewards_mean"
 
 
@@ -76,7 +76,7 @@ def test_healthy_families_raise_no_alarm_while_they_are_watched(family: str) -> 
         for run in [generate(family, reward, 67, seed)]
         if (found := {code for step in (*range(3, 67, 8), 67) for code in codes(judge(run.until(step)))})
     ]
-    assert len(raised) <= 1, raised  # of 18
+    assert len(raised) <= 2, raised  # of 36
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -88,7 +88,7 @@ def test_faults_are_found(fault: str) -> None:
         for seed in RUNS
         if code not in codes(judge(generate(fault, reward, 67, seed)))
     ]
-    assert len(missed) <= 1, missed  # of 18
+    assert len(missed) <= 2, missed  # of 36
 
 
 @pytest.mark.parametrize("steps", [20, 67, 300])

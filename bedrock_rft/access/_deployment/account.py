@@ -263,6 +263,10 @@ MAX_CONFLICTS = 8
 _BUSY = frozenset({"ResourceConflictException", "ConcurrentModification", "EntityTemporarilyUnmodifiable"})
 
 
+class NotReadyError(APIError):
+    """Lambda still changes a function."""
+
+
 def is_busy(error: APIStatusError) -> bool:
     """Return whether the resource is being changed by another call."""
     return error.code in _BUSY or (error.code or "").startswith("ConcurrentModification")
@@ -280,15 +284,16 @@ def cannot_assume(error: APIStatusError) -> bool:
 
 def retry_until_accepted(
     call: Callable[[], T],
-    is_retryable: Callable[[APIStatusError], bool],
+    is_retryable: Callable[[Any], bool],
     seconds: float = MAX_SECONDS,
     attempts: float = math.inf,
+    kind: type[APIError] = APIStatusError,
 ) -> T:
-    """Call a function; retry while it fails with an error that passes by itself."""
+    """Call a function; retry while it fails with an error of a kind that passes by itself."""
     import tenacity
 
     def should_retry(error: BaseException) -> bool:
-        return isinstance(error, APIStatusError) and is_retryable(error)
+        return isinstance(error, kind) and is_retryable(error)
 
     def is_over(state: tenacity.RetryCallState) -> bool:
         """Return whether the next pause would end too late, by the clock or by the pauses so far."""

@@ -14,6 +14,7 @@ from bedrock_rft.access._deployment.account import (
     ROLE_SECONDS,
     SHORT_SECONDS,
     Account,
+    NotReadyError,
     cannot_assume,
     is_busy,
     is_too_early,
@@ -37,7 +38,6 @@ _MAX_SETTINGS = 64 * 1024
 """More bytes than the other parameters of a request have."""
 _MAX_MISSING = 10
 """Answers in a row, in about 30 seconds, after which a function that is not found was deleted."""
-_NOT_READY = "NotReady"
 _OTHER_NAME = "Choose another name=, or pass its ARN to jobs.create(reward=…)."
 _DESCRIPTION = "Reward function for reinforcement fine-tuning on Amazon Bedrock, deployed with bedrock_rft"
 _VARIABLES_CHANGE = f"environment variables of the recording: {', '.join(sorted(VARIABLES))}"
@@ -350,16 +350,18 @@ def _wait_until_settled(account: Account, name: str, version: str | None = None)
     def fetch() -> dict[str, Any]:
         settings = account.call("lambda", "GetFunctionConfiguration", expect=("FunctionName",), **parameters)
         if settings.get("State") == "Pending" or settings.get("LastUpdateStatus") == "InProgress":
-            text = f"The function {name} is not ready after {MAX_SECONDS:.0f} s. Run it again; finished steps are not "
-            raise APIStatusError(f"{text}repeated.", status=409, code=_NOT_READY)
+            raise NotReadyError(
+                f"The function {name} is not ready after {MAX_SECONDS:.0f} s. Run it again; finished steps are not "
+                "repeated."
+            )
         return settings
 
-    def is_waiting(error: APIStatusError) -> bool:
+    def is_waiting(error: APIError) -> bool:
         nonlocal missing
         missing += isinstance(error, NotFoundError)
-        return error.code == _NOT_READY or (isinstance(error, NotFoundError) and missing <= _MAX_MISSING)
+        return isinstance(error, NotReadyError) or (isinstance(error, NotFoundError) and missing <= _MAX_MISSING)
 
-    return retry_until_accepted(fetch, is_waiting)
+    return retry_until_accepted(fetch, is_waiting, kind=APIError)
 
 
 def _settled(account: Account, name: str, version: str | None = None) -> dict[str, Any]:

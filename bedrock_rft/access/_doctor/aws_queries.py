@@ -209,7 +209,7 @@ def simulate(
     response = query("iam", "simulate_principal_policy", **parameters)
     if isinstance(response, QueryFailure):
         return response
-    results = {str(result.get("EvalActionName")): result for result in response["EvaluationResults"]}
+    results = {str(result.get("EvalActionName")): result for result in response.get("EvaluationResults", ())}
     return tuple(_decision(action, resource, results.get(action)) for action in actions)
 
 

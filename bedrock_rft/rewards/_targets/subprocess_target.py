@@ -47,7 +47,7 @@ class SubprocessTarget:
         self._packaged = isinstance(source, bytes) or source.suffix == ".zip"
         self._path = self._unpack(source) if isinstance(source, bytes) or self._packaged else source
         self._process: Any = None  # Popen[bytes] with pipes
-        self._load_error: RewardError | None = None
+        self._load_failure: tuple[str, str] | None = None
 
     def _unpack(self, archive: Path | bytes) -> Path:
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="reward-")))
@@ -66,11 +66,11 @@ class SubprocessTarget:
         return fingerprint_file(self._source, self._source_handler)
 
     def invoke(self, event: object) -> Outcome:
+        if self._load_failure is not None:  # loading takes long, and would fail again
+            return Outcome(None, 0.0, error=handler_error(*self._load_failure))
         began = time.monotonic()
         line = json.dumps({"event": event, "seconds": self.timeout}).encode() + b"\n"
         try:
-            if self._load_error is not None:
-                raise self._load_error  # loading takes long, and would fail again
             if self._process is None:
                 self.start()
             response = self._exchange_line(line, self.timeout, "did not answer")
@@ -102,8 +102,8 @@ class SubprocessTarget:
         response = self._exchange_line(b"", _START_TIMEOUT, "was not loaded")
         if "failed" in response:
             self._stop()
-            self._load_error = handler_error(str(response["failed"]), str(response["text"]))
-            raise self._load_error
+            self._load_failure = str(response["failed"]), str(response["text"])
+            raise handler_error(*self._load_failure)
         return response
 
     def fingerprint_names(self, script: str, module: str, names: Sequence[str]) -> dict[str, str]:
