@@ -147,7 +147,6 @@ ACCEPTED: list[tuple[str, bytes, str | None, int | None]] = [
         with_row(messages=[{"role": "user", "content": "Say: the blue whale"}], reference_answer="the blue whale"),
         "answer-in-prompt", LINE,
     ),
-    ("B071", joined(lines(20_000)), "many", None),
     ("B073", joined(lines()[:1] * 100), "duplicate-prompt", 2),
     ("B108 key", with_row(note="AKIAIOSFODNN7EXAMPLE"), "secret", LINE),
     ("B108 private", with_row(note="-----BEGIN RSA PRIVATE KEY-----\nabc"), "secret", LINE),
@@ -191,6 +190,14 @@ def test_valid_files_are_accepted_perhaps_with_a_warning(content: bytes, code: s
         assert found.line == line
         assert "AKIA" not in str(found)
         assert "BEGIN" not in str(found)
+
+
+def test_the_largest_number_of_records_is_accepted_with_a_warning() -> None:  # B071
+    # Not a case of the test above, because each worker would encode the records when it collects the tests.
+    report = validate(joined(lines(20_000)))
+    assert report.raise_for_errors() is report
+    assert report.records == report.valid == 20_000
+    assert [problem.code for problem in report.warnings] == ["many"]
 
 
 def test_zip_archives_are_errors(tmp_path: Path) -> None:  # B083
