@@ -121,12 +121,14 @@ def resolve(
 
 
 def config_for_transport(transport: object, **settings: Any) -> Config:
-    """Return the settings of a client with its own transport, which defines endpoint and identity."""
+    """Return the settings of a client with a custom transport, which defines the endpoint and the identity."""
     names = ("api_key", "profile", "credentials", "auth", "base_url", "ca_bundle")
     stray = [name for name in names if settings[name] is not None]
     if stray:
+        has, it = ("has", "it") if len(stray) == 1 else ("have", "them")
         raise ConfigurationError(
-            f"transport= defines endpoint and identity, so {' and '.join(stray)} cannot be used. Remove one of them."
+            f"transport= defines the endpoint and the identity, so {' and '.join(f'{each}=' for each in stray)} {has} "
+            f"no effect. Remove {it}, or remove transport=."
         )
     region = settings["region"] or getattr(transport, "region", None) or "us-west-2"
     where = endpoint.check_region(region, "region")

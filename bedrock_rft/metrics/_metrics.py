@@ -287,7 +287,8 @@ class Comparison(Table):
     def costs(self, *, prices: Prices | None = None, now: float | None = None) -> Gains:
         """Return the cost of each job, the reward that it gained, and the cost per point of reward.
 
-        The gain is the mean of the last ten steps minus the mean of the first ten. A point is 0.01 of reward.
+        The gain is the mean reward of the last ten steps minus that of the first ten; see `Gain`. A point is 0.01 of
+        reward.
 
         Args:
             prices: prices to use; by default `bedrock_rft.costs.Prices.load()`.
@@ -334,7 +335,8 @@ class Gain(JsonReport):
     Attributes:
         label: the name of the job.
         cost: the time and cost of the job.
-        reward: the mean reward of the last ten steps minus the mean of the first ten; None without enough steps.
+        reward: the mean reward of the last ten steps minus that of the first ten. A run of 2 to 19 steps is split into
+            two halves instead. None if fewer than two steps have a reward.
     """
 
     label: str
@@ -344,7 +346,10 @@ class Gain(JsonReport):
 
     @classmethod
     def of(cls, label: str, run: Metrics, cost: Cost) -> Gain:
-        """Return the gain of a run. With fewer than 20 steps, its halves are compared."""
+        """Return the gain of a run: the mean reward of its last ten steps minus that of its first ten.
+
+        A run with fewer than 20 steps is split into two halves instead.
+        """
         values = [value for _, value in run.series(_REWARD)]
         size = min(_LAST, len(values) // 2)
         return cls(label, cost, sum(values[-size:]) / size - sum(values[:size]) / size if size else None)
@@ -370,7 +375,7 @@ class Gains(JsonReport):
         lines = ["Cost, gain in reward, and cost of 0.01 of reward (not known: how hours are billed)"]
         lines[0] = clip(lines[0], WIDTH)
         for row in self.rows:
-            reward = "no rewards" if row.reward is None else f"{row.reward:+.3f}"
+            reward = "too few rewards" if row.reward is None else f"{row.reward:+.3f}"
             point = "none" if row.per_point is None else format_money(row.per_point, row.cost.currency)
             lines.append(f"  {sanitize_line(row.label, _GAIN_LABEL)}")
             lines.append(f"    {row.cost.summary or 'cost unknown'}; {reward}; {point}")

@@ -24,7 +24,7 @@ from support.doctor_setup import (
     needs_profiles,
     run_doctor,
 )
-from support.fake_secrets import ACCESS_KEY, SECRET
+from support.fake_secrets import ACCESS_KEY, LONG, SECRET
 from support.iam_simulator import Iam
 from support.moto_server import Application, Aws, MotoServer, signed_for
 
@@ -259,6 +259,42 @@ def test_advice_on_identities_removes_the_warning(
         monkeypatch.delenv(name)
         assert levels() == {"ok"}
         monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize(
+    ("names", "arguments", "found"),
+    [
+        (("AWS_ACCESS_KEY_ID", "AWS_PROFILE"), {}, "Unset AWS_PROFILE or AWS_ACCESS_KEY_ID."),
+        (("OPENAI_API_KEY", "AWS_BEARER_TOKEN_BEDROCK"), {}, "Unset AWS_BEARER_TOKEN_BEDROCK or OPENAI_API_KEY."),
+        (
+            ("OPENAI_BASE_URL", "AWS_ENDPOINT_URL_BEDROCK_MANTLE"),
+            {"auth": "aws"},
+            "Unset AWS_ENDPOINT_URL_BEDROCK_MANTLE or OPENAI_BASE_URL.",
+        ),
+        (
+            ("OPENAI_BASE_URL", "AWS_ENDPOINT_URL_BEDROCK_MANTLE"),
+            {"api_key": LONG},
+            "Unset AWS_ENDPOINT_URL_BEDROCK_MANTLE or OPENAI_BASE_URL.",
+        ),
+        (("OPENAI_BASE_URL",), {"base_url": "http://localhost:2/v1"}, None),
+    ],
+)
+def test_advice_on_settings_that_auth_cannot_choose_names_both(
+    names: tuple[str, ...], arguments: dict[str, Any], found: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_PROFILE": "good-role",
+        "OPENAI_API_KEY": LONG,
+        "AWS_BEARER_TOKEN_BEDROCK": LONG,
+        "OPENAI_BASE_URL": "http://localhost:1/v1",
+        "AWS_ENDPOINT_URL_BEDROCK_MANTLE": "http://127.0.0.1:1/v1",
+    }
+    for name in names:
+        monkeypatch.setenv(name, values[name])
+    identity = resolve(region="us-west-2", **arguments).identity
+    findings = [each for each in check_identity(identity) if each.code == "shadowed"]
+    assert [each.remedy for each in findings if each.level == "warning"] == ([found] if found else [])
 
 
 def test_advice_on_keys_removes_the_finding(

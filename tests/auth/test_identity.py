@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bedrock_rft import AsyncClient, BedrockRFTWarning, Client, ConfigurationError
 from bedrock_rft._auth.api_key import parse_key as read
-from bedrock_rft._auth.config import Config, resolve
+from bedrock_rft._auth.config import Config, config_for_transport, resolve
 
 MANTLE = "https://bedrock-mantle.us-west-2.api.aws/v1"
 KEY = "ABSKQmVkcm9ja0FQSUtleS0xMjM0NTY3ODkwYWJj"
@@ -145,6 +145,20 @@ class TestBaseUrl:
         with pytest.raises(ConfigurationError, match="base_url") as refused:
             resolve(region="us-west-2", api_key=KEY, base_url=url)
         assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["base_url"], "so base_url= has no effect. Remove it, or remove transport=."),
+        (["api_key", "base_url"], "so api_key= and base_url= have no effect. Remove them, or remove transport=."),
+    ],
+)
+def test_settings_that_a_transport_defines_are_refused(names: list[str], message: str) -> None:
+    options = dict.fromkeys(("api_key", "profile", "credentials", "auth", "base_url", "ca_bundle"))
+    with pytest.raises(ConfigurationError) as refused:
+        config_for_transport(object(), **{**options, **dict.fromkeys(names, "x")})
+    assert str(refused.value) == f"transport= defines the endpoint and the identity, {message}"
 
 
 class TestIdentity:

@@ -187,7 +187,14 @@ def test_cost_per_point_of_reward() -> None:
     assert close(good.per_point, 152 / 50, 160 / 50)
     assert (short.reward, short.per_point) == (None, None)
     assert "USD 3.04 to 3.20" in str(found)
+    assert "too few rewards; none" in str(found)
     assert json.loads(found.to_json())["rows"][0]["label"] == "good"
+
+
+def test_the_gain_of_a_short_run_compares_its_halves() -> None:
+    run = Metrics.of(steps(*((step, None) for step in range(1, 6))), job("succeeded", finished_at=BEGUN + HOUR))
+    (row,) = compare(run).costs(prices=Prices.load()).rows
+    assert row.reward == pytest.approx((4 + 5 - 1 - 2) / 2 / 20)
 
 
 # Views

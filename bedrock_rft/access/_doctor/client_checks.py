@@ -20,20 +20,24 @@ from bedrock_rft.types.models import KNOWN_MODELS
 
 _SHORT = timedelta(hours=1)
 _METHODS = {"api_key": "an API key", "aws": "AWS credentials"}
+_KEY_VARIABLES = {"OPENAI_API_KEY", "AWS_BEARER_TOKEN_BEDROCK"}
 
 
 def check_identity(identity: Identity) -> Iterator[Finding]:
-    """Report which identity is used and which others are ignored."""
+    """Report which identity is used and which other settings are ignored."""
     method = _METHODS.get(identity.auth or "", "the identity of the custom transport")
     yield Finding("ok", "identity", f"Requests use {method} from {identity.source}")
-    explicit = identity.source.startswith(("api_key=", "credentials=", "profile", "the session", "transport="))
     for entry in identity.shadowed:
         name, _, reason = entry.partition(": ")
-        if explicit or "comes first" not in reason:
-            yield Finding("ok", "shadowed", f"{name} is set and not used", reason)
+        summary = f"{name} is set and not used"
+        winner = reason.removesuffix(" comes first")
+        if winner in {reason, "base_url="}:
+            yield Finding("ok", "shadowed", summary, reason)
         else:
-            remedy = f"Unset {name} or {identity.source.partition(' ')[0]}, or choose: auth='api_key', auth='aws'."
-            yield Finding("warning", "shadowed", f"{name} is set and not used", reason, remedy)
+            remedy = f"Unset {name} or {winner}"
+            if len(_KEY_VARIABLES & {name, winner}) == 1:  # auth= chooses between an API key and AWS credentials only
+                remedy += ", or choose: auth='api_key', auth='aws'"
+            yield Finding("warning", "shadowed", summary, reason, f"{remedy}.")
 
 
 def check_key(key: ApiKey, now: datetime, remedy: str = "") -> Iterator[Finding]:
