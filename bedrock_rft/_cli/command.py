@@ -129,10 +129,20 @@ def options(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
     return lambda function: reduce(lambda made, option: option(made), reversed(decorators), function)
 
 
+def parse_pairs(flag: str, given: Sequence[str]) -> dict[str, str]:
+    """Return the pairs of an option that takes KEY=VALUE and may be repeated."""
+    for one in given:
+        if "=" not in one:
+            raise click.UsageError(f"{flag} {one} is not KEY=VALUE.")
+    return dict(one.split("=", 1) for one in given)
+
+
 gold_option = click.option("--gold", metavar="FILE:NAME", help="A function that returns the right answer to a record.")
 
 payload_option = click.option("--payload", type=click.Choice(["metadata", "top_level"]), default="metadata",
                               help="Position of the reference answer in a rollout. Default: metadata.")  # fmt: skip
+range_option = click.option("--reward-range", type=float, nargs=2, default=(0.0, 1.0), metavar="LOW HIGH",
+                            help="Lowest and highest score of the reward. Default: 0 1.")  # fmt: skip
 wrap_text_option = click.option("--wrap-text", is_flag=True, help='Send a text reference as {"text": ...}.')
 
 

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import click
 
-from bedrock_rft._cli.command import PROGRAM, Command, many
+from bedrock_rft._cli.command import PROGRAM, Command, gold_option, many, parse_pairs
 from bedrock_rft._cli.completion import file_ids
 from bedrock_rft._cli.failures import FOUND_ERRORS, finish, on_interrupt, warn
 from bedrock_rft._cli.files import upload_file
@@ -54,11 +54,7 @@ _DRY_RUN = '{"request", "data", "reward", "doctor", "plan", "estimate", "ok"}'
 @click.option("--validation-file", metavar="PATH|ID", shell_complete=file_ids, help="The same, for validation.")
 @click.option("--reward", metavar="REWARD", help="An ARN, a deployed name, or file.py:name, which is deployed.")
 @click.option("--reward-name", metavar="NAME", help="Name to deploy a reward file as. Default: derived from the file.")
-@click.option(
-    "--gold",
-    metavar="FILE:NAME",
-    help="A function that returns the right answer to a record, for the check of a reward.",
-)
+@gold_option
 @click.option("--n-epochs", type=int, metavar="N", help="Passes over the training data.")
 @click.option("--batch-size", type=int, metavar="N", help="Prompts per training step.")
 @click.option("--learning-rate-multiplier", type=float, metavar="NUMBER", help="Scales the learning rate.")
@@ -140,10 +136,12 @@ def _one_process(name: str) -> Generator[None]:
 
 
 def _create_named(client: Client, given: JobSettings, gold: str | None, source: str, package: Any, name: str) -> Any:
+    from bedrock_rft import datasets
+
     _request(client, given, source if package is None else None, name)  # raises before anything is sent
     training = str(given.training_file)
     if is_path(training):
-        _validate(training)
+        datasets.validate(training).raise_for_errors()
     if package is not None:
         source = _deploy(client, given, package, gold)
     files = {"training_file": _upload(client, training)}
@@ -188,13 +186,6 @@ def _deploy(client: Client, given: JobSettings, package: Any, gold: str | None) 
     deployed = client.rewards.deploy(package, name=name, dataset=dataset, gold=load_gold(gold))
     note(str(deployed.plan))
     return str(deployed.arn)
-
-
-def _validate(path: str, min_records: int | None = None) -> Any:
-    from bedrock_rft import datasets
-
-    limits = datasets.Limits() if min_records is None else datasets.Limits(min_records=min_records)
-    return datasets.validate(path, limits=limits).raise_for_errors()
 
 
 def _upload(client: Client, file: str, min_records: int | None = None) -> Any:
@@ -280,7 +271,7 @@ def _request(client: Client, given: JobSettings, arn: str | None, name: str | No
 def _to_settings(flags: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the flags as settings of a job file, with hyperparameters and metadata as tables."""
     hyperparameters = {name: flags[name] for name in _HYPERPARAMETERS if flags[name] is not None}
-    for name, text in _pairs("--hyperparameter", flags["further"]).items():
+    for name, text in parse_pairs("--hyperparameter", flags["further"]).items():
         try:
             hyperparameters[name] = json.loads(text)
         except (ValueError, RecursionError):
@@ -289,12 +280,5 @@ def _to_settings(flags: Mapping[str, Any]) -> Mapping[str, Any]:
     return {
         **{name: flags[name] for name in names},
         "hyperparameters": hyperparameters,
-        "metadata": _pairs("--metadata", flags["metadata"]),
+        "metadata": parse_pairs("--metadata", flags["metadata"]),
     }
-
-
-def _pairs(flag: str, given: tuple[str, ...]) -> dict[str, str]:
-    for one in given:
-        if "=" not in one:
-            raise click.UsageError(f"{flag} {one} is not NAME=VALUE.")
-    return dict(one.split("=", 1) for one in given)

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from bedrock_rft._cli.command import Command, Group, gold_option, many, payload_option, wrap_text_option
+from bedrock_rft._cli.command import Command, Group, gold_option, many, payload_option, range_option, wrap_text_option
 from bedrock_rft._cli.completion import job_ids
+from bedrock_rft._cli.models import model_or_job
 from bedrock_rft._cli.output import finish_report, shows_progress, write_file
 from bedrock_rft._cli.reward_source import is_file, load_gold, reward_target
 from bedrock_rft._cli.settings import open_client
@@ -23,8 +24,6 @@ _reward_option = click.option(
     "--reward", required=True, metavar="REWARD", help="file.py:name, a zip, an ARN, or a deployed name."
 )
 _seed_option = click.option("--seed", type=int, default=0, metavar="N", help="Random seed. Default: 0.")
-_range_option = click.option("--reward-range", type=float, nargs=2, default=(0.0, 1.0), metavar="LOW HIGH",
-                             help="Lowest and highest score of the reward. Default: 0 1.")  # fmt: skip
 
 
 @eval.command("run", shape=_SHAPE)
@@ -43,7 +42,7 @@ _range_option = click.option("--reward-range", type=float, nargs=2, default=(0.0
 @click.option("--timeout", type=float, default=120.0, metavar="SECONDS", help="Seconds for a request. Default: 120.")
 @click.option("--resume", metavar="FILE", help="Keep the answers in this file, and continue from it.")
 @_seed_option
-@_range_option
+@range_option
 @click.option("--difficulty", metavar="FILE",
               help="Also write the difficulty of each prompt for the first model, for 'data select'.")  # fmt: skip
 @click.option("--record", metavar="LOCATION", help="Record the answers in this folder, or at s3://bucket/prefix.")
@@ -74,7 +73,7 @@ def run(
     with open_client() as client:
         report = client.evaluate(
             dataset,
-            models=[_model(client, one) for one in models],
+            models=[model_or_job(client, one) for one in models],
             reward=reward_target(client, reward),
             sampling=given or None,
             progress=print_progress if shows_progress() else False,
@@ -119,7 +118,7 @@ def show(report: str, html: str | None) -> None:
 @gold_option
 @payload_option
 @wrap_text_option
-@_range_option
+@range_option
 @click.option("--difficulty", metavar="FILE", type=click.Path(exists=True, dir_okay=False),
               help="The difficulty of the prompts, as 'eval run --difficulty' writes it.")  # fmt: skip
 @click.option("--record", metavar="LOCATION", help="Record the rollouts in this folder, or at s3://bucket/prefix.")
@@ -147,11 +146,6 @@ def rehearse(dataset: str, reward: str, samples: int, html: str | None, gold: st
         )
     write_file(html, report.to_html, "page")
     finish_report(report)
-
-
-def _model(client: Any, name: str) -> Any:
-    """Return the job with this id. A name that is not a job id is returned unchanged, as the id of a model."""
-    return client.jobs.retrieve(name) if name.startswith(("ftjob-", "local-ftjob-", "job-")) else name
 
 
 def _parse_object(text: str | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from bedrock_rft._cli.command import Group, many
+from bedrock_rft._cli.command import Group, many, range_option
 from bedrock_rft._cli.completion import job_ids
 from bedrock_rft._cli.failures import JOB_FAILED, TIMED_OUT, finish, on_interrupt, warn
 from bedrock_rft._cli.output import (
@@ -32,9 +32,9 @@ _LARGEST_PAGE = 100
 
 
 def _settings_of(job: Any) -> str:
-    method = job.method.reinforcement if job.method else None
-    given = method.hyperparameters if method else None
-    return ", ".join(f"{name}={value}" for name, value in given if value is not None) if given is not None else ""
+    from bedrock_rft.types.jobs import hyperparameters_of
+
+    return ", ".join(f"{name}={value}" for name, value in hyperparameters_of(job).items())
 
 
 _COLUMNS: Columns = {
@@ -85,10 +85,6 @@ _timeout = click.option(
 _interval = click.option(
     "--poll-interval", type=click.FloatRange(0, min_open=True), default=5.0, metavar="SECONDS",
     help="Seconds between the first polls. Default: 5.",
-)  # fmt: skip
-_range = click.option(
-    "--reward-range", type=float, nargs=2, default=(0.0, 1.0), metavar="LOW HIGH",
-    help="Lowest and highest value of the reward. Default: 0 1.",
 )  # fmt: skip
 
 
@@ -184,7 +180,7 @@ def wait(job_ids: tuple[str, ...], timeout: float | None, poll_interval: float) 
               help="Kind of view. Default: a panel on a terminal, otherwise lines.")  # fmt: skip
 @_timeout
 @_interval
-@_range
+@range_option
 @click.option("--max-cost", type=float, metavar="MONEY", help="Cost limit; see --on-limit.")
 @click.option("--max-hours", type=float, metavar="HOURS", help="Limit in hours; see --on-limit.")
 @click.option("--on-limit", type=click.Choice(["warn", "cancel"]), default="warn",
@@ -302,7 +298,7 @@ def metrics(job: str, csv_file: str | None) -> None:
 
 @jobs.command("health", shape='{"title", "findings", "verdict", "ok"}')
 @_one_job
-@_range
+@range_option
 def health(job: str, reward_range: tuple[float, float]) -> None:
     """Judge the health of a job by its metrics.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from typing import Any
 
@@ -14,7 +13,6 @@ from bedrock_rft._cli.completion import job_ids
 from bedrock_rft._cli.output import Columns, date, show, show_list, show_one
 from bedrock_rft._cli.settings import open_client
 
-_JOB = re.compile(r"(?:local-)?(?:ft)?job-", re.ASCII)
 _TIMEOUT = 600.0  # seconds; a reasoning model may think for minutes
 
 _COLUMNS: Columns = {
@@ -67,8 +65,8 @@ def ask(
         "temperature": temperature,
     }
     with open_client(timeout=_TIMEOUT) as client:
-        if _JOB.match(model):
-            job = client.jobs.retrieve(model)
+        job = model_or_job(client, model)
+        if job != model:
             if not job.fine_tuned_model:
                 raise click.UsageError(f"Job {job.id} is {job.status} and has no model. Wait until it succeeds.")
             body["model"] = job.fine_tuned_model
@@ -76,6 +74,11 @@ def ask(
         answer = json.loads(client.request("POST", "/chat/completions", json=sent).content)
     text = _text_of(answer)
     show(answer, text=text, ids=[text])
+
+
+def model_or_job(client: Any, name: str) -> Any:
+    """Return the job with this id. A name that is not a job id is returned unchanged, as the id of a model."""
+    return client.jobs.retrieve(name) if name.startswith(("ftjob-", "local-ftjob-", "job-")) else name
 
 
 def _text_of(answer: Any) -> str:

@@ -134,8 +134,8 @@ def show(value: Any, *, text: str, ids: Sequence[str] = ()) -> None:
         print_text(text)
 
 
-def show_findings(report: Any) -> None:
-    """Print a report: its text, its JSON, its findings as rows of CSV, or the codes of its errors."""
+def finish_report(report: Any) -> None:
+    """Print a report or its findings, and end the command with exit code 3 if there are errors."""
     reworded = reword_report(report)
     problems: Any = getattr(reworded, "findings", None) or getattr(reworded, "problems", ())
     if settings().output == "csv":
@@ -144,13 +144,8 @@ def show_findings(report: Any) -> None:
         for one in problems:
             level = getattr(one, "level", None) or getattr(one, "severity", "")
             print_text(_csv_line([level, *(str(getattr(one, name, "")) for name in names)]))
-        return
-    show(reworded, text=report_text(report), ids=list(dict.fromkeys(one.code for one in reworded.errors)))
-
-
-def finish_report(report: Any) -> None:
-    """Print a report, and end the command with exit code 3 if it has errors."""
-    show_findings(report)
+    else:
+        show(reworded, text=report_text(report), ids=list(dict.fromkeys(one.code for one in reworded.errors)))
     finish(0 if report.ok else FOUND_ERRORS)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
@@ -11,7 +10,7 @@ from typing import Any
 
 import click
 
-from bedrock_rft._cli.command import F, Group, gold_option, many, options
+from bedrock_rft._cli.command import F, Group, gold_option, many, options, parse_pairs
 from bedrock_rft._cli.output import (
     Columns,
     date,
@@ -25,6 +24,7 @@ from bedrock_rft._cli.output import (
 from bedrock_rft._cli.reward_source import is_file, load_gold, resolve_file, reward_target
 from bedrock_rft._cli.settings import FORMATS, confirm, open_client, settings
 from bedrock_rft._core.output import print_error
+from bedrock_rft._core.text import sanitize_text
 
 _RUNTIMES = ("python3.10", "python3.11", "python3.12", "python3.13", "python3.14")
 _SOURCE = "REWARD"
@@ -291,21 +291,20 @@ def logs(name: str, since: float, *, follow: bool, summary: bool) -> None:
     if follow and summary:
         raise click.UsageError("--follow has no end, so it has no --summary. Use one of them.")
     with open_client(**_aws()) as client:
-        if follow:
-            for line in client.rewards.logs(name, since=since * 60, follow=True):
-                _print_line(line)
-            return
-        lines = client.rewards.logs(name, since=since * 60)
-    if summary:
-        report = lines.summary()
-        finish_report(report)
-    elif settings().output != "table":
-        show_list(lines, _LINES)
-    elif not lines:
-        note("There are no log lines.")
-    else:
-        for line in lines:
-            _print_line(line)
+        rewards: Any = client.rewards  # `follow` decides the type
+        lines = rewards.logs(name, since=since * 60, follow=follow)
+        if summary:
+            finish_report(lines.summary())
+        elif settings().output != "table":
+            if follow and settings().output == "json":
+                settings().output = "jsonl"  # an array would never end
+            show_list(lines, _LINES)
+        elif not (follow or lines):
+            note("There are no log lines.")
+        else:
+            for line in lines:
+                text = line.message.replace("\r", "\n").expandtabs(2)  # the lines of a traceback are separated by \r
+                print_text(f"{date(line.at)}  {sanitize_text(text)}")
 
 
 @reward.command("destroy", shape=_PLAN)
@@ -329,11 +328,7 @@ def _aws() -> Mapping[str, Any]:
 
 
 def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    tags = given["tags"]
-    for tag in tags:
-        if "=" not in tag:
-            raise click.UsageError(f"--tag {tag} is not KEY=VALUE.")
-    return {**given, "tags": dict(tag.split("=", 1) for tag in tags)}
+    return {**given, "tags": parse_pairs("--tag", given["tags"])}
 
 
 def _client_for(source: str) -> AbstractContextManager[Any]:
@@ -347,13 +342,3 @@ def _target(client: Any, source: str) -> str:
 
 def _parts(parts: Mapping[str, float]) -> str:
     return ", ".join(f"{name}={value:.4g}" for name, value in parts.items())
-
-
-def _print_line(line: Any) -> None:
-    if settings().output in {"json", "jsonl"}:
-        print_text(json.dumps({"id": line.id, "at": line.at, "message": line.message, "stream": line.stream}))
-    else:
-        from bedrock_rft._core.text import sanitize_text
-
-        text = line.message.replace("\r", "\n").expandtabs(2)  # the runtime separates the lines of a traceback by \r
-        print_text(f"{date(line.at)}  {sanitize_text(text)}")

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, cast
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._core.warnings import warn_once
 from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.types.jobs import CreateJob, Job
+from bedrock_rft.types.jobs import CreateJob, Job, hyperparameters_of
 from bedrock_rft.types.method import LambdaGrader
 
 _FILE_SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".parquet", ".txt", ".gz")
@@ -21,10 +21,8 @@ def missing_in(job: Job, argument: str) -> NoReturn:
 
 def reported(job: Job) -> dict[str, Any]:
     """Return the hyperparameters that a job reports, without those that the service chose as `auto`."""
-    method = job.method.reinforcement if job.method else None
-    found = dict(method.hyperparameters) if method and method.hyperparameters else {}
     whole = ("n_epochs", "batch_size")
-    known = {key: value for key, value in found.items() if value is not None and not isinstance(value, str)}
+    known = {key: value for key, value in hyperparameters_of(job).items() if not isinstance(value, str)}
     return {key: int(value) if key in whole and value == int(value) else value for key, value in known.items()}
 
 
@@ -58,7 +56,6 @@ def refuse_path(argument: str, value: object) -> None:
 def check_same(existing: Job, body: CreateJob, name: str) -> Job:
     """Return the existing job with this name, or raise `ConfigurationError` if it differs from the request."""
     wanted = body.method.reinforcement
-    reported = existing.method.reinforcement if existing.method else None
     # Null is a job without a validation file; if the field is missing, nothing is known.
     no_file = "none" if "validation_file" in existing.model_fields_set else None
     pairs: list[tuple[str, object, object]] = [
@@ -67,9 +64,8 @@ def check_same(existing: Job, body: CreateJob, name: str) -> Job:
         ("training_file", existing.training_file, body.training_file),
         ("validation_file", existing.validation_file or no_file, body.validation_file or "none"),
     ]
-    settings = reported.hyperparameters if reported else None
-    for key, value in wanted.hyperparameters.items():
-        pairs.append((key, getattr(settings, key, None), value))
+    settings = hyperparameters_of(existing)
+    pairs += [(key, settings.get(key), value) for key, value in wanted.hyperparameters.items()]
     # A job may be reported without some fields, or with "auto" for a hyperparameter: only known values can differ.
     different = [
         f"{field} is {sanitize_line(str(old), 100)} there and {sanitize_line(str(new), 100)} here"

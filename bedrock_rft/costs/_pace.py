@@ -8,7 +8,7 @@ from itertools import accumulate
 
 from bedrock_rft._core.text import ShortRepr
 from bedrock_rft.costs._ranges import Range
-from bedrock_rft.types.jobs import Job
+from bedrock_rft.types.jobs import Job, hyperparameters_of
 
 _BATCH = 4
 
@@ -116,6 +116,5 @@ ASSUMED = Pace(
 
 
 def _reported_batch(job: Job) -> int | None:
-    method = job.method.reinforcement if job.method else None
-    size = method.hyperparameters.batch_size if method and method.hyperparameters else None
-    return size if isinstance(size, int) and not isinstance(size, bool) and size > 0 else None
+    size = hyperparameters_of(job).get("batch_size")
+    return size if isinstance(size, int) and size > 0 else None

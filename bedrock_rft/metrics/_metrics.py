@@ -17,7 +17,7 @@ from bedrock_rft.metrics._series import KNOWN, NOTHING, checkpoint_steps, is_val
 from bedrock_rft.metrics._table import Table, columns, merge_steps, metric_value, step_times
 from bedrock_rft.types.checkpoints import Checkpoint
 from bedrock_rft.types.events import Event, TrainingMetrics
-from bedrock_rft.types.jobs import Job
+from bedrock_rft.types.jobs import Job, hyperparameters_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -389,7 +389,7 @@ def _json_values(model: BaseModel) -> dict[str, Any]:
 
 def _labels(runs: Sequence[Metrics]) -> list[str]:
     """Return the ids of the jobs, with the hyperparameters that differ."""
-    settings = [_settings(run) for run in runs]
+    settings = [hyperparameters_of(run.job) for run in runs]
     names = dict.fromkeys(name for each in settings for name in each)
     differing = [name for name in names if len({str(each.get(name)) for each in settings}) > 1]
     found: list[str] = []
@@ -398,12 +398,6 @@ def _labels(runs: Sequence[Metrics]) -> list[str]:
         name = sanitize_line(run.job.id, 80) if run.job else f"run {place}"
         found.append(f"{described} ({name})" if described else name)
     return found
-
-
-def _settings(run: Metrics) -> dict[str, Any]:
-    method = run.job.method if run.job else None
-    given = method.reinforcement.hyperparameters if method and method.reinforcement else None
-    return {name: value for name, value in given if value is not None} if given is not None else {}
 
 
 def _distinct(labels: Iterable[str]) -> list[str]:

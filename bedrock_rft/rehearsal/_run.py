@@ -22,6 +22,7 @@ from bedrock_rft.metrics import Metrics
 from bedrock_rft.rewards._batch.recorder import RolloutRecorder, score_and_record
 from bedrock_rft.rewards._targets.entry_point import EntryPoint
 from bedrock_rft.types import Job
+from bedrock_rft.types.jobs import hyperparameters_of
 
 GROUP_SIZE = 8
 """Answers to each prompt; the service's own number is not documented."""
@@ -77,9 +78,7 @@ class RehearsedJob:
 
     def hyperparameter(self, name: str) -> int:
         """Return the named hyperparameter of the job as an int."""
-        method = self.job.method
-        hyperparameters = method.reinforcement.hyperparameters if method and method.reinforcement else None
-        return int(getattr(hyperparameters, name))
+        return int(hyperparameters_of(self.job)[name])
 
     @property
     def early_groups(self) -> list[Sequence[float]]:

@@ -12,7 +12,7 @@ from bedrock_rft.errors import MissingExtraError
 from bedrock_rft.metrics._series import number
 from bedrock_rft.types.checkpoints import Checkpoint
 from bedrock_rft.types.events import TrainingMetrics
-from bedrock_rft.types.jobs import Job
+from bedrock_rft.types.jobs import Job, hyperparameters_of
 
 _LONGEST = 250  # characters of a name that every tracker takes
 
@@ -70,14 +70,12 @@ def scalars(metrics: TrainingMetrics) -> Iterator[tuple[str, float]]:
 
 def job_settings(job: Job) -> dict[str, Any]:
     """Return the settings of a job, for the parameters of a run."""
-    method = job.method.reinforcement if job.method else None
-    settings = method.hyperparameters if method else None
     found = {
         "model": job.model or None,
         "training_file": job.training_file or None,
         "validation_file": job.validation_file,
         "reward": str(job.reward) if job.reward else None,
-        **(dict(settings) if settings is not None else {}),
+        **hyperparameters_of(job),
     }
     return {name: value for name, value in found.items() if value is not None}
 

@@ -63,6 +63,13 @@ class Job(Payload):
         return grader.arn if isinstance(grader, LambdaGrader) else None
 
 
+def hyperparameters_of(job: Job | None) -> dict[str, Any]:
+    """Return the hyperparameters that a job reports, without those that are null."""
+    method = job.method.reinforcement if job and job.method else None
+    found = method.hyperparameters if method else None
+    return {name: value for name, value in found if value is not None} if found else {}
+
+
 class CreateReinforcement(Request):
     """Reward and hyperparameters of a job to create."""
 
