@@ -204,7 +204,10 @@ class _LogHandler(logging.Handler):
 
 @contextlib.contextmanager
 def _log_to_stderr(outcome: Outcome) -> Generator[None]:
-    """Send warnings and the SDK's log to standard error; with `--debug`, everything that it logs."""
+    """Print the SDK's warnings and its log records of level WARNING or higher to standard error.
+
+    With `--debug`, print all its log records and the warnings of other libraries too.
+    """
     logger, handler = logging.getLogger("bedrock_rft"), _LogHandler()
     level = logger.level
     logger.addHandler(handler)

@@ -57,8 +57,8 @@ class AsyncRewards(AsyncResource):
 
         Raises:
             ConfigurationError: the reward cannot be packaged, AWS would not accept a setting, there are no AWS
-                credentials, the bucket of `record` cannot be used, or a function or role of that name was not created
-                by deploying it.
+                credentials, the bucket of `record` cannot be used, or a function or role that has this name was not
+                created by `deploy`.
             APIError: a call failed.
         """
         from bedrock_rft.access._deployment.deploy import plan_deployment
@@ -105,10 +105,10 @@ class AsyncRewards(AsyncResource):
         ```
 
         The reward is packaged, its function and role are created or updated, a version is published, and the version is
-        invoked with the records as a job would. It can be repeated: nothing is changed or published if nothing differs,
-        and an interrupted deployment is completed. A function or role of that name that was not created by deploying it
-        is not changed. Lambda and IAM are called with the client's AWS credentials; a client with an API key uses
-        botocore's credential chain.
+        invoked with the records as a job would. You can call `deploy` again: an interrupted deployment is completed,
+        and if nothing differs, nothing is changed or published. A function or role that has this name but was not
+        created by `deploy` is left unchanged, and the call raises `ConfigurationError`. Lambda and IAM are called with
+        the client's AWS credentials; a client with an API key uses botocore's credential chain.
 
         Args:
             reward: a reward, a handler, a function, a module or `path/to/file.py:name`, as `rewards.package` takes
@@ -141,8 +141,8 @@ class AsyncRewards(AsyncResource):
 
         Raises:
             ConfigurationError: the reward cannot be packaged, AWS would not accept a setting, there are no AWS
-                credentials, the bucket of `record` cannot be used, or a function or role of that name was not created
-                by deploying it.
+                credentials, the bucket of `record` cannot be used, or a function or role that has this name was not
+                created by `deploy`.
             RewardError: it is deployed, and the check found errors; `.report` has them.
             PermissionDeniedError: an IAM action is missing; the message names it and a policy that allows it.
             APIError: another call failed.

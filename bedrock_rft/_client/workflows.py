@@ -273,11 +273,12 @@ class AsyncWorkflows(AsyncResource):
         """List files, jobs, tuned models, checkpoints and functions, with age, size, monthly cost, and how to delete.
 
         Nothing is deleted. Functions are those that `client.rewards.deploy` created in this region; listing them needs
-        AWS credentials with `lambda:ListFunctions` and `lambda:ListTags`. `incomplete` names parts without permission.
+        AWS credentials with `lambda:ListFunctions` and `lambda:ListTags`. `Inventory.incomplete`
+        names what could not be listed because a permission is missing.
 
         Args:
-            checkpoints: False saves a request for each job.
-            functions: False does not call Lambda.
+            checkpoints: False lists no checkpoints, and avoids one request for each job.
+            functions: False lists no functions, and does not call Lambda.
             prices: prices to use; by default `Prices.load()`.
 
         Raises:

@@ -77,7 +77,7 @@ def group_signal(groups: Sequence[Sequence[float]], size: int) -> Signal:
     if samples < size and not bound:
         return mean_signal(signal_chances(groups, size), samples, size)
     drawn = min(samples, size)
-    # The share of a prompt's groups, drawn without replacement, that have one reward.
+    # For each prompt: the chance that `drawn` of its answers, drawn without replacement, have the same reward.
     equal = [sum(math.comb(many, drawn) for many in each.values()) / math.comb(each.total(), drawn) for each in counts]
     share = sum(1 - chance for chance in equal) / len(counts)
     return Signal(share, *agresti_coull(share, len(counts)), len(counts), samples, size, bound)
@@ -96,15 +96,13 @@ def mean_signal(chances: Sequence[float], samples: int, size: int, *, selected: 
 
 
 def signal_chances(groups: Sequence[Sequence[float]], size: int) -> list[float]:
-    """Return the chance of each prompt that its rewards differ in a group of `size` new answers.
+    """Return, for each prompt, the probability that the rewards of `size` new answers are not all equal.
 
-    The chance is the mean over the rates that the rewards of the prompt allow, weighted with the distribution of rates
-    that is most likely for all prompts together; no form is assumed. Thus a prompt with 1 of 8 right answers counts
-    less if most prompts are never solved, and selecting prompts by these rewards hardly biases the mean. A rate
-    is the share of answers with the higher reward if there are two different rewards, otherwise with the prompt's most
-    common reward; the other rewards are then taken to differ from each other.
-
-    Source: Kiefer and Wolfowitz 1956, estimated by expectation maximization on 33 rates.
+    The method is empirical Bayes. The success rate of a prompt is the probability of the higher reward or, with more
+    than two different rewards, of its most common reward; its other rewards are then assumed to differ from each other.
+    A nonparametric prior over 33 rates is fitted to all prompts by expectation maximization (Kiefer and Wolfowitz
+    1956). The result is the posterior mean, so a prompt with 1 of 8 right answers counts less if most prompts are never
+    solved, and selecting prompts by these rewards hardly biases the mean.
     """
     counts = [count_rewards(group) for group in groups]
     values = set[float]().union(*counts)

@@ -79,7 +79,11 @@ def _is_ascending(events: Sequence[Event], assumed: bool) -> bool:
 
 
 def _in_order(events: list[Event], *, ascending: bool) -> list[Event]:
-    """Sort oldest first. The order of the list decides within a second and for events without a time."""
+    """Sort events oldest first; `ascending` is the order of the list.
+
+    The order of the list decides between events of the same second. An event without a time stays next to the event
+    before it.
+    """
     timed: list[tuple[int, Event]] = []
     now = 0
     for event in events if ascending else events[::-1]:

@@ -99,7 +99,7 @@ class _FormatError(Exception):
 
 
 def _rows(data: Data) -> Iterator[tuple[str, _Row]]:
-    """Yield each row with its place for messages."""
+    """Yield each row with its location for error messages, such as `train.jsonl, line 3`."""
     records = records_in(data)
     if records is not None:
         for number, record in enumerate(records, 1):

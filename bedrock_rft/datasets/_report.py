@@ -90,10 +90,13 @@ class Problem:
 
 
 class ProblemLog:
-    """The problems of a file. All are counted, by code, and the first of each rule are kept, so memory is bounded."""
+    """The problems of a file.
+
+    Every problem is counted by its code, but only the first `max_problems` of each code are kept, so memory is bounded.
+    """
 
     def __init__(self, max_problems: int) -> None:
-        """Keep at most `max_problems` of each rule."""
+        """Keep at most `max_problems` problems of each code."""
         self.counts: Counter[str] = Counter()
         self._max_problems = max_problems
         self._problems: list[Problem] = []

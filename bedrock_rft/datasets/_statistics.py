@@ -106,11 +106,12 @@ class Statistics:
         return len(self._lengths)
 
     def add(self, line: int, fields: Any) -> bool:
-        """Count a record, and log its warnings. Return False, and count nothing, if it may break a rule.
+        """Count a record and log its warnings. Return False, without counting, if the record may break a rule.
 
-        A record with text parts returns False too: `join_text_parts` makes it simple. LookupError, TypeError and
-        AttributeError mean no record. This is one function, because calls would cost a tenth of a check.
+        The content of each message must be a string, as `join_text_parts` makes it. Raises LookupError, TypeError or
+        AttributeError if `fields` does not have this shape.
         """
+        # Not split into functions, because their calls would make a check 10 % slower.
         turns: list[Any] = []
         length, plain = 0, True
         for message in fields["messages"]:
@@ -205,7 +206,7 @@ class Statistics:
             self._log.add(self._first_answer_in_prompt, found)
 
     def lengths(self) -> Lengths:
-        """Return the lengths of the compared prompts."""
+        """Return statistics of the prompt lengths, for the records that were also searched for duplicates."""
         ordered = sorted(self._lengths)
         if not ordered:
             return Lengths()

@@ -119,7 +119,7 @@ def _model_result(
     every = [answer for several in answers.values() for answer in several]
     passed = [(sum(passes(score, pass_mark) for score in several), len(several)) for several in scores.values()]
     fewest = min((len(several) for several in scores.values()), default=0)
-    # The powers of two up to the number of answers that every prompt has, and that number.
+    # pass@k is reported for powers of two up to the fewest answers of any prompt, and for that number itself.
     ks = sorted({*(1 << power for power in range(fewest.bit_length())), fewest} - {0})
     score = complete = _score_interval(scores, clusters, scale)
     if failed:
@@ -253,7 +253,10 @@ def _answer_findings(result: ModelResult) -> Iterator[Finding]:
 
 
 def _base_finding(base: ModelResult, thresholds: Thresholds, reward_range: tuple[float, float]) -> Finding:
-    """Judge the base model by its interval on the reward's scale, never by the mean alone."""
+    """Return a finding on whether the base model's mean reward leaves room to learn.
+
+    The finding depends on the confidence interval of the mean, relative to `reward_range`.
+    """
     lowest, highest = reward_range
     summary = f"{base.label} scores {base.score} on average"
     scores = [score for answers in base.scores.values() for score in answers]

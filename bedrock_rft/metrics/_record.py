@@ -24,7 +24,8 @@ class RunRecord(JsonReport):
     Attributes:
         job: id, status, times and tuned model.
         request: the body that creates the same job again, without its name.
-        files: id, SHA-256, size, records and verdict of the training and the validation file, as far as they are known.
+        files: id, SHA-256, size, number of records and validation verdict of the training file and of the validation
+            file, as far as they are known.
         reward: ARN and the SHA-256 of its package in base64, as Lambda reports it.
         metrics: steps, first and last rewards, checkpoints, and the verdict on the run's health.
         evaluation: the evaluation, if one was given.

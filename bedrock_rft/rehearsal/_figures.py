@@ -114,7 +114,7 @@ class Groups(ShortRepr):
 
     @cached_property
     def signal(self) -> Signal:
-        """The estimate for groups of the planned size, with its interval."""
+        """The estimated share of prompts whose scores differ in a group of the planned size, with its interval."""
         return group_signal(self.scores, self.group_size)
 
     @property

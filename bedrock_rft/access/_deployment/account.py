@@ -91,8 +91,8 @@ class Account:
         return self._services.credentials.origin
 
     @property
-    def facts(self) -> tuple[tuple[str, str], ...]:
-        """The account, the caller and the credentials, by name."""
+    def description(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of a label and a text that describe the account, the caller and the credentials."""
         return (
             ("account", f"{self.id}, {self.region}"),
             ("caller", self.caller),

@@ -264,7 +264,7 @@ def _compare(account: Account, deployment: Deployment, relaxed: list[Step]) -> t
     else:
         for_role = [_own_role_step(account, deployment, deployment.role_arn, role, found)]
     planned = [*bucket, *for_role, *later]
-    facts = (*account.facts, ("reward", deployment.package.reward), ("code", deployment.package.code_sha256))
+    facts = (*account.description, ("reward", deployment.package.reward), ("code", deployment.package.code_sha256))
     template = build_template(function, role if deployment.role_arn is None else None)
     plan = Plan(f"Deploy {deployment.name}", tuple(step.step for step in planned), policies, facts, template=template)
     return plan, planned, role_arn
@@ -316,7 +316,7 @@ def destroy(account: Account, name: str, *, carry_out: bool) -> Plan:
     planned = _deletion_steps(account, name)
     for step in planned if carry_out else ():
         step.run()
-    return Plan(f"Destroy {name}", tuple(step.step for step in planned), facts=account.facts, done=carry_out)
+    return Plan(f"Destroy {name}", tuple(step.step for step in planned), facts=account.description, done=carry_out)
 
 
 def _deletion_steps(account: Account, name: str) -> list[PlannedStep]:

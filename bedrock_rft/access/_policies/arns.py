@@ -75,7 +75,10 @@ def log_group_arn(reward: str) -> str:
 
 
 def role_arn(role: str, reward: str) -> str:
-    """Return the ARN of a role in a function's account, given its name or ARN."""
+    """Return the ARN of a role, given its ARN, or its name in the account of the function `reward`.
+
+    Raises `ConfigurationError` if `role` is neither.
+    """
     if role.startswith("arn:"):
         if ROLE_ARN.fullmatch(role):
             return role

@@ -1,4 +1,4 @@
-"""IAM policies as values: JSON for AWS, and a reason for each statement."""
+"""Models of IAM policies and their statements. Each statement has a reason, which the JSON for AWS leaves out."""
 
 from __future__ import annotations
 

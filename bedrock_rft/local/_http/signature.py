@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
 from botocore.auth import SigV4Auth
@@ -75,7 +75,11 @@ def verify(
     region: str,
     now: datetime,
 ) -> str:
-    """Return the access key that signed the headers, or raise. Without the body's hash the signature is not checked."""
+    """Check the Signature Version 4 headers of a request, and return the access key id that signed them.
+
+    If `body_sha256` is None, the key, the scope, the time and the token are checked, but not the signature itself.
+    Raises `InvalidSignatureError`.
+    """
     values = _merge_headers(headers)
     text = values.get("authorization", "")
     if text.partition(" ")[0] != _ALGORITHM:
@@ -106,7 +110,13 @@ def verify(
     path = raw_path.decode("utf-8", "surrogateescape")
     signed = {name: values[name] for name in signed_names.split(";")}
     signatures = [
-        _sign(credential, SERVICE, region, values["x-amz-date"], (method, target, raw_query, signed, body_sha256))
+        _sign(
+            credential,
+            SERVICE,
+            region,
+            values["x-amz-date"],
+            _SignedParts(method, target, raw_query, signed, body_sha256),
+        )
         for target in {path, "/".join(map(_encode, path.split("/")))}
     ]
     if not any([_equal(each, signature) for each in signatures]):  # noqa: C419 - constant time
@@ -118,7 +128,10 @@ def verify(
 
 
 def verify_short_term_key(key: str, *, lookup: Callable[[str], Credential | None], region: str, now: datetime) -> str:
-    """Return the access key that signed a short-term key, a presigned URL in base64, or raise."""
+    """Check a short-term key, a presigned URL in base64, and return the access key id that signed it.
+
+    Raises `InvalidSignatureError`.
+    """
     try:
         url = base64.b64decode(key.removeprefix(SHORT_TERM_PREFIX), validate=True).decode("ascii")
     except ValueError:
@@ -143,8 +156,8 @@ def verify_short_term_key(key: str, *, lookup: Callable[[str], Credential | None
         raise _invalid_key()
     # The signature covers all parameters but itself and the version, which the generator appends to the signed URL.
     signed = "&".join(pair for pair in query.split("&") if pair.partition("=")[0] not in {"X-Amz-Signature", "Version"})
-    request = ("POST", "/", signed.encode(), {"host": host}, hashlib.sha256().hexdigest())
-    if not _equal(_sign(credential, _KEY_SERVICE, region, stamp, request), fields.get("X-Amz-Signature", "")):
+    parts_signed = _SignedParts("POST", "/", signed.encode(), {"host": host}, hashlib.sha256().hexdigest())
+    if not _equal(_sign(credential, _KEY_SERVICE, region, stamp, parts_signed), fields.get("X-Amz-Signature", "")):
         raise _invalid_key()
     if not signed_at - _SKEW <= now < signed_at + timedelta(seconds=int(seconds)):
         raise InvalidSignatureError(401, "The bearer token has expired.", "invalid_api_key")
@@ -165,11 +178,19 @@ class _Signer(SigV4Auth):  # type: ignore[misc] # botocore has no annotations
         return request.context["body_sha256"]
 
 
-def _sign(
-    credential: Credential, service: str, region: str, stamp: str, request: tuple[str, str, bytes, dict[str, str], str]
-) -> str:
-    """Return the signature of a method, path, query, headers and body's hash; empty if they cannot be signed."""
-    method, path, raw_query, headers, body_sha256 = request
+class _SignedParts(NamedTuple):
+    """The parts of a request that its signature covers."""
+
+    method: str
+    path: str
+    raw_query: bytes
+    headers: dict[str, str]
+    body_sha256: str
+
+
+def _sign(credential: Credential, service: str, region: str, stamp: str, parts: _SignedParts) -> str:
+    """Return the signature of the parts of a request; empty if a header or the path is not UTF-8."""
+    method, path, raw_query, headers, body_sha256 = parts
     pairs = [piece.partition("=") for piece in raw_query.decode("utf-8", "surrogateescape").split("&") if piece]
     query = "&".join(f"{_encode(name)}={_encode(value)}" for name, _, value in pairs)
     signer: Any = _Signer(Credentials(credential.access_key, credential.secret_key), service, region)
@@ -177,7 +198,7 @@ def _sign(
     message.context.update(timestamp=stamp, body_sha256=body_sha256)
     try:
         return str(signer.signature(signer.string_to_sign(message, signer.canonical_request(message)), message))
-    except UnicodeError:  # a header or the path is not UTF-8
+    except UnicodeError:
         return ""
 
 

@@ -134,7 +134,7 @@ class Answer:
 
 
 class Inference:
-    """`/chat/completions`, and the sampling that other routes share."""
+    """Route `/chat/completions`, and the sampling of answers that other routes share."""
 
     def __init__(self, store: Store, gold: Gold | None = None) -> None:
         self._store = store
@@ -143,7 +143,7 @@ class Inference:
         self._load_records = lru_cache(_CACHED_FILES)(self._read_records)
 
     def create_chat_completion(self, request: Request) -> Response:
-        """`POST /chat/completions`."""
+        """Handle `POST /chat/completions`."""
         options = validate_body(_ChatOptions, request.json)
         limit = options.max_completion_tokens or options.max_tokens
         stop = [options.stop] if isinstance(options.stop, str) else options.stop or []
@@ -269,13 +269,13 @@ class _ResponseOptions(SamplingOptions):
 
 
 class Responses:
-    """`/responses`."""
+    """Routes under `/responses`."""
 
     def __init__(self, inference: Inference) -> None:
         self._inference = inference
 
     def create(self, request: Request) -> Response:
-        """`POST /responses`."""
+        """Handle `POST /responses`."""
         options = validate_body(_ResponseOptions, request.json)
         messages: list[Message] = list(options.input)
         if options.instructions:

@@ -166,7 +166,7 @@ _JSON = {"content-type": "application/json"}
 
 
 def new_id(kind: str) -> str:
-    """Return an opaque id that names its kind, such as `local-file-…`."""
+    """Return a random id that contains the kind of object, such as `local-file-…`."""
     return f"local-{kind}-{uuid4().hex}"
 
 

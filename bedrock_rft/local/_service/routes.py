@@ -69,10 +69,10 @@ class _Resource:
 
 
 class Files(_Resource):
-    """`/files`."""
+    """Routes under `/files`."""
 
     def upload(self, request: Request) -> Response:
-        """`POST /files`."""
+        """Handle `POST /files`."""
         if request.upload is None:
             message = "Upload a file as multipart/form-data with the parts 'purpose' and 'file'."
             raise ServiceError(400, message, param="file")
@@ -101,15 +101,15 @@ class Files(_Resource):
         return json_response(self._store.add_file(payload, chunks))
 
     def list(self, request: Request) -> Response:
-        """`GET /files`."""
+        """Handle `GET /files`."""
         return self._list(request, "file")
 
     def retrieve(self, _: Request, file: str) -> Response:
-        """`GET /files/{id}`."""
+        """Handle `GET /files/{id}`."""
         return json_response(self._get("file", file))
 
     def content(self, request: Request, file: str) -> Response:
-        """`GET /files/{id}/content`; writes into the request's sink if it has one."""
+        """Handle `GET /files/{id}/content`: write the content into the request's sink if it has one, else return it."""
         head, chunks = self.open(file)
         if request.sink is None:
             return Response(head.status, head.headers, b"".join(chunks))
@@ -127,14 +127,14 @@ class Files(_Resource):
         return Response(200, {"content-type": "application/octet-stream"}, b""), chunks
 
     def delete(self, _: Request, file: str) -> Response:
-        """`DELETE /files/{id}`."""
+        """Handle `DELETE /files/{id}`."""
         if not self._store.delete_file(file):
             raise _not_found("file", file)
         return json_response({"id": file, "object": "file", "deleted": True})
 
 
 class Jobs(_Resource):
-    """`/fine_tuning/jobs`."""
+    """Routes under `/fine_tuning/jobs`."""
 
     def __init__(self, store: Store, *, wake: Callable[[], None], seed: int) -> None:
         super().__init__(store)
@@ -142,7 +142,10 @@ class Jobs(_Resource):
         self._seed = seed
 
     def create(self, request: Request) -> Response:
-        """`POST /fine_tuning/jobs`. An `Idempotency-Key` is ignored, because the service is not known to support it."""
+        """Handle `POST /fine_tuning/jobs`.
+
+        An `Idempotency-Key` is ignored, because the service is not known to support it.
+        """
         body = validate_body(CreateJob, request.json)
         if not is_base_model(body.model):
             known = ", ".join(sorted(KNOWN_MODELS))
@@ -190,15 +193,15 @@ class Jobs(_Resource):
         self._store.add("event", new_event(message, level=level), parent=job)
 
     def list(self, request: Request) -> Response:
-        """`GET /fine_tuning/jobs`."""
+        """Handle `GET /fine_tuning/jobs`."""
         return self._list(request, "job")
 
     def retrieve(self, _: Request, job: str) -> Response:
-        """`GET /fine_tuning/jobs/{id}`."""
+        """Handle `GET /fine_tuning/jobs/{id}`."""
         return json_response(self._get("job", job))
 
     def cancel(self, _: Request, job: str) -> Response:
-        """`POST /fine_tuning/jobs/{id}/cancel`. The job cannot be resumed."""
+        """Handle `POST /fine_tuning/jobs/{id}/cancel`. The job cannot be resumed."""
         with self._store.transaction():
             before = self._get("job", job)
             payload = self._store.update_job(job, expect=ACTIVE, status="cancelled", finished_at=_now())
@@ -210,27 +213,27 @@ class Jobs(_Resource):
         return json_response(payload)
 
     def events(self, request: Request, job: str) -> Response:
-        """`GET /fine_tuning/jobs/{id}/events`."""
+        """Handle `GET /fine_tuning/jobs/{id}/events`."""
         self._get("job", job)
         return self._list(request, "event", job)
 
     def checkpoints(self, request: Request, job: str) -> Response:
-        """`GET /fine_tuning/jobs/{id}/checkpoints`."""
+        """Handle `GET /fine_tuning/jobs/{id}/checkpoints`."""
         self._get("job", job)
         return self._list(request, "checkpoint", job)
 
 
 class Models(_Resource):
-    """`/models`: the base models and the tuned ones."""
+    """Routes under `/models`, for base models and tuned models."""
 
     def list(self, _: Request) -> Response:
-        """`GET /models`."""
+        """Handle `GET /models`."""
         base = [_model(name, 0, name.partition(".")[0]) for name in sorted(KNOWN_MODELS)]
         tuned = [_model(name, created, "local-service") for name, created in self._store.tuned_models()]
         return list_response(Page(base + tuned, has_more=False))
 
     def retrieve(self, _: Request, model: str) -> Response:
-        """`GET /models/{id}`, also for checkpoints."""
+        """Handle `GET /models/{id}`, also for checkpoints."""
         if is_base_model(model):
             return json_response(_model(model, 0, model.partition(".")[0]))
         known = self._store.find_model(model)

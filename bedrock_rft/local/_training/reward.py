@@ -44,7 +44,10 @@ class SampledAnswer:
 
 
 class RewardFunction:
-    """A reward that scores batches of rollouts: files and packages in a subprocess, objects there after `isolate`."""
+    """A reward that scores batches of rollouts.
+
+    Files and packages run in a subprocess. Reward objects run in this process until `isolate` is called.
+    """
 
     def __init__(
         self,

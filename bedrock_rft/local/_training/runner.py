@@ -82,14 +82,18 @@ class JobRunner:
             worker.join(_STOP_TIMEOUT)
 
     def _attempt(self, work: _Work, job: dict[str, Any], worker: JobWorker) -> None:
-        """Turn any exception into the job's error, because an active job would be run again and again."""
+        """Run a part of a job, and mark the job as failed if an exception is raised.
+
+        Otherwise the job would stay active and be run again and again. `sqlite3.ProgrammingError` is raised again,
+        because it means that the store is closed.
+        """
         try:
             work(job, worker)
         except JobFailure as failure:
             self._fail(job, failure)
         except ConfigurationError as error:
             self._fail(job, JobFailure("invalid_setting", error.message))
-        except sqlite3.ProgrammingError:  # the store is closed
+        except sqlite3.ProgrammingError:
             raise
         except (sqlite3.Error, OSError) as error:
             _log.exception("The job %s failed because its state could not be stored.", job["id"])

@@ -95,7 +95,7 @@ def reference_text(value: Any) -> str:
 def form_groups(records: Sequence[Mapping[str, Any]]) -> Iterator[list[AnswerForm]]:
     """Yield groups of forms to try, the usual ones first."""
     sources = _sources(records)
-    prompt_forms = dict(_prompt_templates(records))
+    prompt_forms = dict(_answer_templates_from_tags(records))
     for place, source in enumerate(sources):
         common = [AnswerForm(source, layout, template) for layout, template in _COMMON.items()]
         further = [AnswerForm(source, layout, template) for layout, template in (prompt_forms | _FURTHER).items()]
@@ -161,8 +161,11 @@ def _unwrap(value: Any) -> Any:
     return value["text"] if is_object(value) and list(value) == ["text"] else value
 
 
-def _prompt_templates(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Yield a template for the tags that the prompts name: the last tag holds the answer, earlier ones thoughts."""
+def _answer_templates_from_tags(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Yield templates of answers with the tags that the first prompt names, each with a description.
+
+    The last tag encloses the answer; earlier tags enclose the reasoning.
+    """
     for record in records[:1]:
         turns: list[Any] = list(record.get("messages") or ())
         text = "\n".join(str(turn.get("content")) for turn in turns if is_object(turn))

@@ -130,7 +130,10 @@ class Trial:
         return group.probes[places[0]] if places and self._causes(group, places) else None
 
     def _invoke(self, event: object) -> Outcome:
-        """Invoke the target, a few times if a deployed function is busy; later invocations do not wait again."""
+        """Invoke the target, with retries while a deployed function is busy.
+
+        If the function is still busy after the retries, later calls do not retry.
+        """
         if self.target.arn is None or self._stays_busy:
             return self.target.invoke(event)
         outcome = invoke_until_accepted(self.target, event, attempts=_BUSY_ATTEMPTS)

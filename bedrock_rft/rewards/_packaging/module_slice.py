@@ -244,7 +244,10 @@ class _Slicer:
         self.statements: dict[Statement, None] = {}
 
     def add(self, name: str, user: str) -> None:
-        """Add a name, after the names that its statements refer to."""
+        """Add the statements that bind a name, preceded by the statements that they depend on.
+
+        `user` is the name that refers to `name`.
+        """
         if name in self._names:
             return
         self._names.add(name)
@@ -273,21 +276,22 @@ class _Slicer:
         changed_by_reward = {name for statement in self.statements for name in _changed_by_functions(statement.node)}
         known = sorted(name for name in self._names if name in self._source.bindings)
         for name in known:
-            self._check_value(name, self._source.bindings[name], changes=name in changed_by_reward)
+            self._check_value(name, self._source.bindings[name], is_changed_by_reward=name in changed_by_reward)
         return [name for name in known if name not in changed_by_reward]
 
-    def _check_value(self, name: str, statements: list[Statement], *, changes: bool) -> None:
+    def _check_value(self, name: str, statements: list[Statement], *, is_changed_by_reward: bool) -> None:
         shown = sanitize_line(name)
         assigned = all(isinstance(one.node, (ast.Assign, ast.AnnAssign, ast.AugAssign)) for one in statements)
         if any(isinstance(one.node, (ast.Import, ast.ImportFrom)) for one in statements):
             return
-        if name in self._source.changes and (assigned or not changes):
+        if name in self._source.changes and (assigned or not is_changed_by_reward):
             raise_unpackageable(
                 f"'{shown}' is changed after it is assigned ({self._source.changes[name]}), and the change would be "
                 f"lost; make the value in one statement, or {_FILE}"
             )
         # Values that the reward itself changes while it runs, such as caches, start again from their assignment.
-        expression = _assigned_expression(statements[0].node) if len(statements) == 1 and not changes else None
+        single = len(statements) == 1 and not is_changed_by_reward
+        expression = _assigned_expression(statements[0].node) if single else None
         space = self._source.space
         if expression is not None and name in space and not _is_unchanged(expression, space[name]):
             raise_unpackageable(

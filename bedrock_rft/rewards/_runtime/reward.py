@@ -308,7 +308,7 @@ def _operand(reward: Reward, render: Callable[[Reward], str]) -> str:
 
 
 def validate_name(name: object) -> None:
-    """Raise `ValueError` if `name` cannot be the name of a part."""
+    """Raise `ValueError` if `name` is not a valid name of a reward: printable text that is not blank."""
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
         raise ValueError(f"the name of a reward must be printable text, not {name!r}")
 

@@ -75,7 +75,7 @@ def from_trl(function: Callable[..., Any], *, conversational: bool = True, name:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TrlReward(Function):
-    """A reward made by `from_trl`."""
+    """A reward that calls a reward function of TRL with one rollout at a time. Made by `from_trl`."""
 
     conversational: bool = True
 
@@ -89,12 +89,12 @@ class TrlReward(Function):
             completion_ids=[None],
             **columns,
         )
-        return self._awaited(result) if inspect.isawaitable(result) else self._only(result)
+        return self._await_score(result) if inspect.isawaitable(result) else self._single_score(result)
 
-    async def _awaited(self, result: Awaitable[Any]) -> Grade:
-        return self._only(await result)
+    async def _await_score(self, result: Awaitable[Any]) -> Grade:
+        return self._single_score(await result)
 
-    def _only(self, result: Any) -> float:
+    def _single_score(self, result: Any) -> float:
         scores = list(result)
         if len(scores) != 1:
             raise ValueError(f"{self.name} returned {len(scores)} scores for one completion")

@@ -1,4 +1,4 @@
-"""Metrics of text similarity, each computed by a library that is loaded with it."""
+"""Metrics of text similarity. The library of a metric is imported when the metric is first used."""
 
 from __future__ import annotations
 
