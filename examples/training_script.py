@@ -107,7 +107,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", default=env("RFT_MODEL", "openai.gpt-oss-20b"), help="the base model (RFT_MODEL)")
     parser.add_argument("--epochs", type=int, default=1, help="passes over the data")
     parser.add_argument("--batch-size", type=int, default=4, help="prompts per step")
-    parser.add_argument("--poll-interval", type=float, default=5.0, help="seconds between the first polls")
+    parser.add_argument("--poll-interval", type=float, default=5.0, help="seconds between polls at first")
     parser.add_argument(
         "--local",
         nargs="?",

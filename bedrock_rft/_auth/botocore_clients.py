@@ -37,7 +37,7 @@ def service_client(
     try:
         with credentials.session() as session:
             session._credentials = _refreshing(found)  # the public setter takes strings, which cannot be refreshed
-            session.register_component("data_loader", _models(session.get_config_variable("data_path")))
+            session.register_component("data_loader", _description_loader(session.get_config_variable("data_path")))
             client = session.create_client(
                 service,
                 region_name=region,
@@ -75,7 +75,7 @@ def client_like(owner: Any, service: str, *, region: str | None = None, timeout:
 
 
 @cache
-def _models(path: str | None) -> Any:
+def _description_loader(path: str | None) -> Any:
     """Return a shared loader of service descriptions. Reading them takes most of the time to create a client."""
     from botocore import loaders
 

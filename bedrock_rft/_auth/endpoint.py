@@ -67,7 +67,10 @@ def _parse_base_url(text: object, name: str) -> str:
     if parts.scheme not in {"http", "https"} or not host:
         raise ConfigurationError(f"{name} needs a scheme and a host. {_EXAMPLE}")
     if parts.username is not None or parts.password is not None:
-        raise ConfigurationError(f"{name} contains a user name or password, so its host is '{host}'. Remove that part.")
+        raise ConfigurationError(
+            f"{name} contains '@': the text between '//' and '@' is a user name or password, and the host is '{host}'. "
+            "Remove that text and the '@'."
+        )
     _refuse_parts(parts, url, host, name)
     return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/') or '/v1'}"
 

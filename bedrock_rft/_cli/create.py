@@ -192,7 +192,7 @@ def _upload(client: Client, file: str, min_records: int | None = None) -> Any:
     if not is_path(file):
         return file
     uploaded = upload_file(client, file, reuse=True, min_records=min_records)
-    note(f"{file} is the file {uploaded.id}.")
+    note(f"{file} is uploaded as {uploaded.id}.")
     return uploaded
 
 
@@ -227,7 +227,8 @@ def _dry_run(client: Client, given: JobSettings, gold: str | None) -> None:
         try:
             plan = client.rewards.plan(package, name=_function_name(given))
         except BedrockRFTError as error:
-            problem = Finding("warning", "not_deployable", "The reward file cannot be deployed from here", str(error))
+            summary = "The deployment of the reward file could not be planned"
+            problem = Finding("warning", "not_deployable", summary, str(error))
             report["doctor"] = replace(report["doctor"], findings=(*report["doctor"].findings, problem))
     name = given.name or given.derived_name(source)
     request = _request(client, given, arn, name)

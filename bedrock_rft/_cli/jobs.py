@@ -84,7 +84,7 @@ _timeout = click.option(
 )
 _interval = click.option(
     "--poll-interval", type=click.FloatRange(0, min_open=True), default=5.0, metavar="SECONDS",
-    help="Seconds between the first polls. Default: 5.",
+    help="Seconds between polls at first; the interval then grows. Default: 5.",
 )  # fmt: skip
 
 

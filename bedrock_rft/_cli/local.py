@@ -54,7 +54,11 @@ local = Group("local", help="Run the service on this machine: no model is traine
 @wrap_text_option
 @click.option("--seed", type=int, default=0, metavar="N", help="Random seed of the training. Default: 0.")
 @click.option("--record", metavar="LOCATION", help="Record the rollouts in this folder, or at s3://bucket/prefix.")
-@click.option("--stop-with-stdin", is_flag=True, help="Stop when standard input ends, such as with the parent process.")
+@click.option(
+    "--stop-with-stdin",
+    is_flag=True,
+    help="Stop when standard input is closed, for example because the parent process has ended.",
+)
 @click.option("--state", hidden=True)
 def serve(
     form: str | None,
@@ -122,7 +126,9 @@ def stop(port: int | None) -> None:
     show(stopped, text="\n".join(f"Stopped {one['url']}." for one in stopped) or "No service was running.",
          ids=[str(one["pid"]) for one in stopped])  # fmt: skip
     if {one["url"] for one in stopped} & set(os.environ.values()):
-        note("The variables of this shell still name it. Open a new shell before you use AWS.")
+        note(
+            "This shell's environment variables still point to a stopped service. Open a new shell before you use AWS."
+        )
 
 
 def _detach() -> Mapping[str, str]:
@@ -184,7 +190,7 @@ def _end(pid: int, url: str, state: Path) -> bool:
     from urllib.parse import urlsplit
 
     try:
-        # The process id may belong to another process now, if the service was killed and could not remove its state.
+        # Connect first: if the service was killed, its state file remains, and another process may have its id by now.
         socket.create_connection(("127.0.0.1", urlsplit(url).port or 0), timeout=1).close()
         os.kill(pid, signal.SIGTERM)
     except OSError:

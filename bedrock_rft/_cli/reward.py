@@ -61,7 +61,7 @@ _package_options = options(
         help="Lambda runtime, python3.10 to python3.14. Default: python3.13.",
     ),
     click.option("--architecture", type=click.Choice(["x86_64", "arm64"]), default="x86_64", help="Default: x86_64."),
-    click.option("--record", metavar="S3-URI", help="Record prompts and answers there: s3://bucket/prefix."),
+    click.option("--record", metavar="S3-URI", help="Record prompts and answers at S3-URI: s3://bucket/prefix."),
 )
 _function_options = options(
     click.option("--timeout", type=int, metavar="SECONDS", help="Seconds that an invocation may take. Default: 300."),
@@ -237,7 +237,7 @@ def plan(source: str, name: str, **given: Any) -> None:
 @reward.command("export", shape="a CloudFormation template")
 @_reward
 @click.option("--name", required=True, metavar="NAME", help="The name of the function.")
-@click.option("--to", "path", metavar="FILE", help="Write the template there. Default: print it.")
+@click.option("--to", "path", metavar="FILE", help="Write the template to FILE. Default: standard output.")
 @_deploy_options
 def export(source: str, name: str, path: str | None, **given: Any) -> None:
     """Write what 'deploy' would create as a CloudFormation template.

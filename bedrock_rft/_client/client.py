@@ -129,7 +129,7 @@ class AsyncClient(_Settings[ApiKeyInput], AsyncWorkflows):
         await self.close()
 
     def __repr__(self) -> str:
-        return _describe(self, "_session")
+        return _describe(self, initialised="_session" in vars(self))
 
 
 class Client(_Settings[str | Callable[[], str]], Workflows):
@@ -185,12 +185,12 @@ class Client(_Settings[str | Callable[[], str]], Workflows):
         self.close()
 
     def __repr__(self) -> str:
-        return _describe(self, "_async")
+        return _describe(self, initialised="_async" in vars(self))
 
 
-def _describe(client: AsyncClient | Client, last_attribute: str) -> str:
+def _describe(client: AsyncClient | Client, *, initialised: bool) -> str:
     name = type(client).__name__
-    if last_attribute not in vars(client):
+    if not initialised:
         return f"<{name}, not initialised>"  # shown in tracebacks of invalid settings
     return f"{name}({client.identity.base_url!r}, auth={client.identity.auth!r})"
 

@@ -96,7 +96,8 @@ class AsyncWorkflows(AsyncResource):
             progress: True shows a tqdm bar (extra 'progress') or logs the progress; a function receives
                 (stage, done, total), with the stages `asked` and `scored`; False shows nothing.
             seed: random seed for `limit` and for the statistics.
-            thresholds: limits for the advice on a base model that is too weak or too good.
+            thresholds: limits for the advice on a base model that is too weak or too good; see
+                `bedrock_rft.evaluation.Thresholds`.
             reward_range: smallest and largest value of the reward. Advice is given only for means within it.
             executor: scores the answers, as in `rewards.score`: a process pool, or the executor of a Dask cluster.
             record: a folder or `s3://bucket/prefix` in which to record the scored answers, or a `RolloutLog`. The

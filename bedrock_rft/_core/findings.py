@@ -112,17 +112,17 @@ class Findings(JsonReport):
     @property
     def errors(self) -> tuple[Finding, ...]:
         """Return the errors."""
-        return self._of("error")
+        return self._with_level("error")
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
         """Return the warnings."""
-        return self._of("warning")
+        return self._with_level("warning")
 
     @property
     def unknown(self) -> tuple[Finding, ...]:
         """Return the checks that could not run."""
-        return self._of("unknown")
+        return self._with_level("unknown")
 
     @property
     def verdict(self) -> str:
@@ -175,7 +175,7 @@ class Findings(JsonReport):
         found = [(finding.level, str(finding)) for finding in self.findings]
         return summary_html(self.title, self.verdict, self.facts(), found)
 
-    def _of(self, level: Severity) -> tuple[Finding, ...]:
+    def _with_level(self, level: Severity) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.findings if finding.level == level)
 
 

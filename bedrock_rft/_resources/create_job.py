@@ -55,8 +55,13 @@ def check_metadata(metadata: Mapping[str, str] | None, marker: str) -> dict[str,
             f"metadata has {len(own)} entries; at most {_MAX_ENTRIES} are allowed, because the SDK adds a marker."
         )
     for key, value in own.items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise ConfigurationError("metadata maps strings to strings.")
+        if not isinstance(key, str):
+            raise ConfigurationError(f"The keys of metadata must be strings, not {type(key).__name__}.")
+        if not isinstance(value, str):
+            kind = type(value).__name__
+            raise ConfigurationError(
+                f"The values of metadata must be strings; the value of {sanitize_line(key, 100)!r} is {kind}."
+            )
         if not 0 < len(key) <= _MAX_KEY or len(value) > _MAX_VALUE:
             raise ConfigurationError(f"metadata keys have 1 to {_MAX_KEY} characters and values up to {_MAX_VALUE}.")
         if key == MARKER:
@@ -81,8 +86,11 @@ async def create(jobs: AsyncResource, body: CreateJob, *, marker: str) -> Job:
             found = await _search(jobs, body, marker, began) if "metadata" in fields else None
             if found is None:
                 raise _ambiguous_error(body, marker, began, lost) from lost
-            cause = type(lost).__name__
-            log.warning("the response to creating job %s was lost (%s); found by its marker", found.id, cause)
+            text = (
+                "the response to the request that creates a job was lost (%s); job %s was found by the marker in its "
+                "metadata"
+            )
+            log.warning(text, type(lost).__name__, found.id)
             return found
         if not isinstance(lost, BadRequestError) or "metadata" not in f"{lost.param} {lost.message}":
             raise lost

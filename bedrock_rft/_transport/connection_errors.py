@@ -16,7 +16,8 @@ _NOT_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "Uns
 _TIMEOUTS = {"ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout", "TimeoutException"}
 _TLS_ERRORS = {"SSLError", "SSLEOFError", "SSLZeroReturnError"}
 _CLOSED_ERRORS = {"ReadError", "WriteError", "CloseError", "RemoteProtocolError", "EndOfStream", "ConnectionResetError"}
-# Errors of certificates that Python refuses only since it sets `VERIFY_X509_STRICT` (3.13), or with recent OpenSSL.
+# Parts of the error texts for certificates that only newer versions reject: Python 3.13, which sets
+# `VERIFY_X509_STRICT`, or a recent OpenSSL.
 _STRICTNESS = (
     "authority key identifier", "subject key identifier", "basic constraints", "key usage", "ca cert does not include",
     "path length", "invalid extension", "not marked critical", "ca md too weak", "key too small",

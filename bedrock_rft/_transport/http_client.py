@@ -223,5 +223,6 @@ def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
 
 @functools.cache
 def _no_authorities() -> ssl.SSLContext:
-    # For plain HTTP to loopback. It trusts no authority, so it cannot connect anywhere by mistake.
+    # Plain HTTP to loopback needs no TLS, but the client takes a context. This context trusts no certificate authority,
+    # so an HTTPS request made by mistake fails.
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

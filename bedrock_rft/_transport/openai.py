@@ -31,7 +31,7 @@ from bedrock_rft._transport.multipart import Upload
 from bedrock_rft._transport.transport import Request, Response, maybe_await, step_auth_flow
 from bedrock_rft.errors import ConfigurationError
 
-# openai 2.0 sends only bytes or form fields, so the auth puts a streamed body into the request.
+# openai 2.0 cannot stream a request body. `_BearerAuth` therefore replaces the body of the request with this upload.
 _upload: contextvars.ContextVar[Upload | None] = contextvars.ContextVar("upload", default=None)
 
 

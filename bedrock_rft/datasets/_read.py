@@ -53,7 +53,7 @@ _REASONS = (
     ("trailing comma", "not JSON: a trailing comma", "Remove the comma"),
     ("control character", "not JSON: a raw control character in a string", "Escape it; a line feed is \\n"),
     ("recursion limit", "nested too deeply to be read", "Use fewer than 200 levels"),
-    ("number out of range", "a number with more digits than can be read", "Write it as a string"),
+    ("number out of range", "a number with more digits than can be read", "Write the number as a string"),
     ("EOF", "not JSON: the line ends too early", "Write each object on one line, without line breaks in it"),
 )
 

@@ -162,7 +162,7 @@ def _open_file(file: IO[bytes]) -> Source:
             f"The file object of {sanitize_line(name, 100)} is at its end, so there is nothing to read. "
             "Call seek(0) first, or give the path."
         )
-    return Source(name, lambda: _rewound(file, start))
+    return Source(name, lambda: _seek_to(file, start))
 
 
 def _temporary_copy(chunks: Iterable[bytes]) -> Source:
@@ -175,10 +175,10 @@ def _temporary_copy(chunks: Iterable[bytes]) -> Source:
     except BaseException:
         file.close()
         raise
-    return Source(_DEFAULT_NAME, lambda: _rewound(file, 0), file.close)
+    return Source(_DEFAULT_NAME, lambda: _seek_to(file, 0), file.close)
 
 
 @contextlib.contextmanager
-def _rewound(file: IO[bytes], start: int) -> Generator[IO[bytes], None, None]:
-    file.seek(start)
+def _seek_to(file: IO[bytes], offset: int) -> Generator[IO[bytes], None, None]:
+    file.seek(offset)
     yield file

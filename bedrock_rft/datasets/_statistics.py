@@ -56,7 +56,7 @@ _OWN_ID = warning(
     "own-id", "id", "the service gives every record its own id", "Rename the field if the reward needs its value"
 )
 _INFINITE = warning(
-    "too-large", None, "a number is too large for most parsers, which read infinity", "Write it as a string"
+    "too-large", None, "a number is too large: most parsers read it as infinity", "Write the number as a string"
 )
 # In such tasks the answer is in the prompt by design.
 _CLOSED_TASK = re.compile(

@@ -126,12 +126,12 @@ async def _evaluate(
     )
 
 
-def _describe_dataset(dataset: object, used: int, total: int, seed: int) -> str:
+def _describe_dataset(dataset: object, sampled_records: int, total_records: int, seed: int) -> str:
     path = isinstance(dataset, (str, os.PathLike))
     name = Path(os.fspath(cast("str", dataset))).name if path else "records in memory"
-    if used == total:
-        return f"{name}, {total:,} record{'s' * (total != 1)}"
-    return f"{name}, {used:,} of {total:,} records at random, seed {seed}"
+    if sampled_records == total_records:
+        return f"{name}, {total_records:,} record{'s' * (total_records != 1)}"
+    return f"{name}, {sampled_records:,} of {total_records:,} records at random, seed {seed}"
 
 
 def _check_fields(by: Sequence[str], prompts: Sequence[Prompt]) -> None:

@@ -53,7 +53,10 @@ class Scorer:
 
 
 def create_scorer(reward: object, client: Any, executor: Executor | None = None, record: Recording = None) -> Scorer:
-    """Resolve a reward, as `resolve_target` does, and return its scorer, which may use an executor."""
+    """Resolve a reward, as `resolve_target` does, and return its scorer, which may use an executor.
+
+    A deployed reward is invoked with the AWS credentials of `client`, a `Client` or an `AsyncClient`.
+    """
     timeout = None if lambda_arn(reward) else _LOCAL_TIMEOUT
     target = resolve_target(reward, timeout=timeout, memory=_LOCAL_MEMORY_MB, client=client)
     entry_point = as_entry_point(target)

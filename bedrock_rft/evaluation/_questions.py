@@ -95,25 +95,25 @@ def sample_prompts(prompts: Sequence[Prompt], limit: int | None, seed: int) -> l
     return [prompts[index] for index in sorted(order[:limit])]
 
 
-def parse_models(given: object) -> list[Model]:
+def parse_models(models: object) -> list[Model]:
     """Convert ids, jobs, checkpoints or a mapping from labels to these. Raises `ConfigurationError` for others."""
-    if isinstance(given, Mapping):
-        named = cast("Mapping[object, Any]", given).items()
-        models = [replace(_parse_model(value), label=str(label)) for label, value in named]
+    if isinstance(models, Mapping):
+        labelled = cast("Mapping[object, Any]", models).items()
+        parsed = [replace(_parse_model(value), label=str(label)) for label, value in labelled]
     else:
-        one = isinstance(given, (str, Payload)) or not isinstance(given, Iterable)
-        models = [_parse_model(value) for value in cast("Iterable[Any]", [given] if one else given)]
-        labels = Counter(model.label for model in models)
-        models = [replace(model, label=model.id) if labels[model.label] > 1 else model for model in models]
-    if not models:
+        is_single = isinstance(models, (str, Payload)) or not isinstance(models, Iterable)
+        parsed = [_parse_model(value) for value in cast("Iterable[Any]", [models] if is_single else models)]
+        labels = Counter(model.label for model in parsed)
+        parsed = [replace(model, label=model.id) if labels[model.label] > 1 else model for model in parsed]
+    if not parsed:
         raise ConfigurationError("models is empty. Name at least one model, such as the base model's id.")
-    repeated = [model_id for model_id, count in Counter(model.id for model in models).items() if count > 1]
+    repeated = [model_id for model_id, count in Counter(model.id for model in parsed).items() if count > 1]
     if repeated:
         raise ConfigurationError(
             f"models names '{sanitize_line(repeated[0], 200)}' twice, so every answer would be paid for twice. "
             "Remove one."
         )
-    return models
+    return parsed
 
 
 def _parse_model(value: Any) -> Model:

@@ -106,9 +106,9 @@ class Metrics(Table, Sequence[TrainingMetrics]):
     def to_dict(self) -> dict[str, Any]:
         """Return job, steps and checkpoints as JSON values. NaN and infinity become None."""
         return {
-            "job": _json_values(self.job) if self.job else None,
-            "steps": [_json_values(step) for step in self.steps],
-            "checkpoints": [_json_values(checkpoint) for checkpoint in self.checkpoints],
+            "job": _to_json_values(self.job) if self.job else None,
+            "steps": [_to_json_values(step) for step in self.steps],
+            "checkpoints": [_to_json_values(checkpoint) for checkpoint in self.checkpoints],
             "times": [list(each) for each in self.times],
         }
 
@@ -158,7 +158,7 @@ class Metrics(Table, Sequence[TrainingMetrics]):
         any advantage, and numbers that are not finite. A check that cannot decide is `unknown`.
 
         Args:
-            thresholds: limits of the checks; see `Thresholds` for the values and their reasons.
+            thresholds: limits of the checks; see `bedrock_rft.metrics.Thresholds` for the values and their reasons.
             reward_range: lowest and highest value of the reward. With None, the reward is compared with its own noise
                 only, so it is never called low, flat or at its maximum.
 
@@ -382,8 +382,8 @@ class Gains(JsonReport):
         return "\n".join(lines)
 
 
-def _json_values(model: BaseModel) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(model.model_dump_json(exclude_none=True))
+def _to_json_values(item: BaseModel) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(item.model_dump_json(exclude_none=True))
     return values
 
 

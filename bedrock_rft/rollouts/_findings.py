@@ -70,12 +70,12 @@ class Found(NamedTuple):
 
 def judge(tally: Tally) -> list[Found]:
     """Return all findings, each with its examples."""
-    found = [_errors(tally)]
+    found = [_errors_finding(tally)]
     if tally.rollouts < ENOUGH or tally.prompt_count < ENOUGH_PROMPTS:
         few = f"Fewer than {ENOUGH} rollouts or {ENOUGH_PROMPTS} prompts, so only errors were checked"
         reason = f"there are {tally.rollouts:,} rollouts of {tally.prompt_count:,} prompts"
         return [*found, Found(Finding("unknown", "too_few", few, reason))]
-    found += [_signal(tally), *_parts(tally)]
+    found += [_signal_finding(tally), *_part_findings(tally)]
     ordered = sorted(tally.sample, key=lambda one: one.at)
     sample = [Answer(one.record, one.features) for one in ordered if one.features is not None]
     if len(sample) < ENOUGH:
@@ -86,16 +86,16 @@ def judge(tally: Tally) -> list[Found]:
     first, last = sample[:third], sample[-third:]
     return [
         *found,
-        _length(tally, sample),
-        _copies(last),
-        _cut_off(sample),
-        _language(first, last),
-        _format(first, last),
-        _markers(last, (min(0.0, tally.least), max(1.0, tally.greatest))),
+        _length_finding(tally, sample),
+        _copies_finding(last),
+        _cut_off_finding(sample),
+        _language_finding(first, last),
+        _format_finding(first, last),
+        _markers_finding(last, (min(0.0, tally.least), max(1.0, tally.greatest))),
     ]
 
 
-def _errors(tally: Tally) -> Found:
+def _errors_finding(tally: Tally) -> Found:
     count = sum(tally.errors.values())
     share = count / tally.rollouts
     if not count:
@@ -109,7 +109,7 @@ def _errors(tally: Tally) -> Found:
     return Found(finding, [tally.failed[kind] for kind, _ in most])
 
 
-def _signal(tally: Tally) -> Found:
+def _signal_finding(tally: Tally) -> Found:
     sizes = tally.group_sizes
     size, most = sizes.most_common(1)[0]
     if size == 1 or most < EQUAL_SIZES * sum(sizes.values()) or tally.groups < ENOUGH_GROUPS:
@@ -135,7 +135,7 @@ def _is_one_sided(tally: Tally, record: Record) -> bool:
     return sums is not None and sums.rollouts > 1 and sums.passed in {0, sums.rollouts}
 
 
-def _length(tally: Tally, sample: Sequence[Answer]) -> Found:
+def _length_finding(tally: Tally, sample: Sequence[Answer]) -> Found:
     """Judge the correlation within groups, so that hard prompts with long answers do not matter."""
     whole, parts = tally.correlation("length and reward"), dict[str, Interval]()
     if whole is None or tally.within["length and reward"][-1] < ENOUGH_GROUPS:
@@ -212,23 +212,23 @@ class _Change:
         return f"'{sanitize_line(self.name, 60)}' went from {self.first:.2f} to {self.last:.2f}"
 
 
-def _parts(tally: Tally) -> Iterator[Found]:
+def _part_findings(tally: Tally) -> Iterator[Found]:
     periods = [sums for *_, sums in tally.timeline.merged(_PERIODS)]
     varying = {name for name, (low, high) in tally.part_ranges.items() if high - low > _ROUNDING * max(1.0, abs(low))}
-    yield from (_constant(tally, name) for name in tally.part_ranges if name not in varying)
+    yield from (_constant_part_finding(tally, name) for name in tally.part_ranges if name not in varying)
     changes = [_Change(tally, name, periods) for name in tally.part_ranges if name in varying]
     known = [change for change in changes if change.is_known]
     if len(tally.part_sums) > 1:
-        yield _drift(tally, known)
+        yield _diverging_parts_finding(tally, known)
     for change in known:
         behind = [one for one in known if one is not change and one.stays_behind(change)]
         found = tally.correlation(f"part {change.name} and reward")
         share = 0.0 if found is None else found.value**2
         if share >= DECIDES and behind and not change.stays_behind(behind[0]):
-            yield _domination(change, behind[0], share)
+            yield _dominating_part_finding(change, behind[0], share)
 
 
-def _constant(tally: Tally, name: str) -> Found:
+def _constant_part_finding(tally: Tally, name: str) -> Found:
     value = tally.part_ranges[name][0]
     summary = f"The part '{sanitize_line(name, 60)}' is {value:g} for every rollout, so it changes no advantage"
     reason = f"it was given {tally.part_sums[name][0]:,.0f} times"
@@ -237,7 +237,7 @@ def _constant(tally: Tally, name: str) -> Found:
     return Found(Finding("warning", "part_constant", summary, reason, "Correct it, or remove it"))
 
 
-def _drift(tally: Tally, known: Sequence[_Change]) -> Found:
+def _diverging_parts_finding(tally: Tally, known: Sequence[_Change]) -> Found:
     if not known:
         reason = "there are too few periods, or all parts are constant"
         return Found(Finding("unknown", "parts_diverge", "The trends of the parts are not known", reason))
@@ -247,12 +247,16 @@ def _drift(tally: Tally, known: Sequence[_Change]) -> Found:
     up, other = max(pairs, key=lambda pair: pair[0].value - pair[1].value)
     summary = f"The part {up}, while the part {other}"
     reason = "means of the first and the last third of the rollouts; the difference exceeds their noise"
-    remedy = "Read the last answers: perhaps only the easy part is learned; give the other one more weight"
+    easy, neglected = (sanitize_line(change.name, 60) for change in (up, other))
+    remedy = (
+        f"Read the most recent answers. If the model has learned only the easy part '{easy}', give '{neglected}' "
+        "more weight"
+    )
     newest = [one.record for one in sorted(tally.sample, key=lambda one: one.at)[-3:]]
     return Found(Finding("warning", "parts_diverge", summary, reason, remedy), newest)
 
 
-def _domination(change: _Change, ignored: _Change, share: float) -> Found:
+def _dominating_part_finding(change: _Change, ignored: _Change, share: float) -> Found:
     name = sanitize_line(change.name, 60)
     summary = f"The part '{name}' alone decides the reward, and the part {ignored}"
     reason = f"'{name}' explains {share:.0%} of the differences of rewards within groups"
@@ -260,7 +264,7 @@ def _domination(change: _Change, ignored: _Change, share: float) -> Found:
     return Found(Finding("warning", "part_dominates", summary, reason, remedy))
 
 
-def _copies(last: Sequence[Answer]) -> Found:
+def _copies_finding(last: Sequence[Answer]) -> Found:
     remedy = "Read the examples: one answer may always be rewarded, or the model has collapsed"
     long, short = ([one for one in last if (one.features.words >= MIN_WORDS) is wanted] for wanted in (True, False))
     measured: list[str] = []
@@ -294,7 +298,7 @@ def _copies(last: Sequence[Answer]) -> Found:
     )
 
 
-def _cut_off(sample: Sequence[Answer]) -> Found:
+def _cut_off_finding(sample: Sequence[Answer]) -> Found:
     whole = [one for one in sample if "answer" not in one.record.truncated]
     if len(whole) < ENOUGH // 2:
         summary, reason = "It is not known if answers were cut off", "the record cut them itself"
@@ -333,7 +337,7 @@ def _open_share(answers: Sequence[Answer]) -> Interval:
     return _share(answers, [not one.features.ends for one in answers])
 
 
-def _language(first: Sequence[Answer], last: Sequence[Answer]) -> Found:
+def _language_finding(first: Sequence[Answer], last: Sequence[Answer]) -> Found:
     before, after = ([one for one in some if one.features.language] for some in (first, last))
     if min(len(before), len(after)) < ENOUGH // 4:
         summary, reason = "The language of the answers is not known", "they are short, or in a script that is not known"
@@ -354,7 +358,7 @@ def _language(first: Sequence[Answer], last: Sequence[Answer]) -> Found:
     return Found(Finding("warning", "language_switch", summary, reason, remedy), _records(odd))
 
 
-def _format(first: Sequence[Answer], last: Sequence[Answer]) -> Found:
+def _format_finding(first: Sequence[Answer], last: Sequence[Answer]) -> Found:
     """Judge a change of format. A format that gets higher rewards was learned, so only other changes are warned of."""
     usual = Counter(one.features.format for one in first).most_common(1)[0][0]
     before, after = (_share(some, [one.features.format != usual for one in some]) for some in (first, last))
@@ -376,7 +380,7 @@ def _is_higher(new: Sequence[Answer], old: Sequence[Answer]) -> bool:
     return not other or fmean(one) - fmean(other) > 2 * error
 
 
-def _markers(last: Sequence[Answer], reward_range: tuple[float, float]) -> Found:
+def _markers_finding(last: Sequence[Answer], reward_range: tuple[float, float]) -> Found:
     empty = [one for one in last if one.features.empty_marker]
     share = _share(last, [bool(one.features.empty_marker) for one in last])
     summary = f"{_percent(share)} of the last answers have the grader's markers around nothing"

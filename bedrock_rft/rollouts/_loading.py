@@ -28,7 +28,7 @@ _WINDOW, _WINDOW_BYTES = 48, 16 << 20
 _TIME = re.compile(rb'"time":\s*"([^"]+)"')
 _DAMAGE = (OSError, EOFError, zlib.error)
 
-_Loaded = bytes | tuple[BinaryIO, io.BufferedReader]
+_FileContent = bytes | tuple[BinaryIO, io.BufferedReader]
 _Skip = Callable[[File, int | None, str], None]
 
 
@@ -50,8 +50,8 @@ def load_blocks(source: Source, files: Iterator[tuple[str, File]], skip: _Skip) 
     """Yield the lines of files in the order of time. `skip` is called for files that cannot be read completely."""
     heap: list[Block] = []
     number = size = 0
-    for hour, file, loaded in _load_ahead(source, files, skip):
-        for text, lines_before in _split(file, loaded, skip):
+    for hour, file, content in _load_ahead(source, files, skip):
+        for text, lines_before in _split(file, content, skip):
             time = _TIME.search(text, 0, 200)
             heapq.heappush(heap, Block(hour, time[1] if time else b"", number, file, text, lines_before))
             number, size = number + 1, size + len(text)
@@ -63,9 +63,11 @@ def load_blocks(source: Source, files: Iterator[tuple[str, File]], skip: _Skip) 
         yield heapq.heappop(heap)
 
 
-def _load_ahead(source: Source, files: Iterator[tuple[str, File]], skip: _Skip) -> Iterator[tuple[str, File, _Loaded]]:
+def _load_ahead(
+    source: Source, files: Iterator[tuple[str, File]], skip: _Skip
+) -> Iterator[tuple[str, File, _FileContent]]:
     """Yield each file with its text. Threads load from S3; from a disk they would mainly wait for each other."""
-    pending: deque[tuple[str, File, Callable[[], _Loaded]]] = deque()
+    pending: deque[tuple[str, File, Callable[[], _FileContent]]] = deque()
     ahead = _AHEAD if source.is_remote else 1
     pool = ThreadPoolExecutor(ahead)  # starts no thread before a file is submitted
     try:
@@ -86,14 +88,14 @@ def _load_ahead(source: Source, files: Iterator[tuple[str, File]], skip: _Skip) 
         pool.shutdown(cancel_futures=True)
 
 
-def _split(file: File, loaded: _Loaded, skip: _Skip) -> Iterator[tuple[bytes, int]]:
+def _split(file: File, content: _FileContent, skip: _Skip) -> Iterator[tuple[bytes, int]]:
     """Yield blocks of whole lines, each with the number of lines before it."""
-    if isinstance(loaded, bytes):
-        if loaded:
-            yield loaded, 0
+    if isinstance(content, bytes):
+        if content:
+            yield content, 0
         return
     count, size, waiting = 0, 0, list[bytes]()  # parts of a line, joined once: it may be very long
-    handle, stream = loaded
+    handle, stream = content
     with handle:
         try:
             while chunk := stream.read1(_BLOCK):
@@ -113,7 +115,7 @@ def _split(file: File, loaded: _Loaded, skip: _Skip) -> Iterator[tuple[bytes, in
                 yield text, count
 
 
-def _load(source: Source, file: File) -> _Loaded:
+def _load(source: Source, file: File) -> _FileContent:
     """Return the text of a file; or the open file and a stream of its text, if it is large or damaged."""
     handle = source.open(file)
     start = handle.read(_WHOLE)

@@ -110,7 +110,9 @@ def _unknown(name: str) -> None:
     meant = _ALIASES.get(folded) or (close[0] if close else None)
     if meant:
         raise ValueError(f"unknown hyperparameter '{name}'; did you mean '{meant}'?")
-    warn_once(f"'{name}' is not a documented hyperparameter ({', '.join(_DOCUMENTED)}). It is sent unchanged.")
+    warn_once(
+        f"'{name}' is not a documented hyperparameter. It is sent unchanged. Documented: {', '.join(_DOCUMENTED)}."
+    )
 
 
 class JobHyperparameters(Payload):

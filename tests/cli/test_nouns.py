@@ -215,7 +215,7 @@ def test_a_detached_service_is_stopped_or_its_failure_is_shown(tmp_path: Path, m
     monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_MANTLE", url)
     done = command("local", "stop")
     assert done.out == f"Stopped {url}.\n"
-    assert "The variables of this shell still name it" in done.err
+    assert "still point to a stopped service" in done.err
     assert os.name != "posix" or not list((tmp_path / "bedrock_rft" / "local").iterdir())
     assert command("local", "stop").out == "No service was running.\n"
     stale = tmp_path / "bedrock_rft" / "local" / "stale.json"

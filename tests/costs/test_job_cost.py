@@ -210,7 +210,9 @@ def test_every_view_shows_the_money_as_a_range() -> None:
     which = job("succeeded", finished_at=BEGUN + int(2.5 * HOUR))
     events = steps((1, 0.5), (20, 2.4))
     text = shown(Plain(io.StringIO()), events, which)
-    assert "cost USD 152 to 240 (published price; rounding is not known)" in " ".join(text.split())
+    assert "cost USD 152 to 240 (at the published price; AWS does not say how it rounds hours)" in " ".join(
+        text.split()
+    )
     assert all(len(line) <= 80 for line in text.splitlines())
     rows = [json.loads(line) for line in shown(Json(io.StringIO()), events, which).splitlines()]
     assert [row["at_end"] for row in rows if row["kind"] == "cost"] == [{"low": pytest.approx(152.0), "high": 240.0}]

@@ -315,8 +315,8 @@ def cycle() -> list[Any]:
         (lambda: GOOD[:1], r"left out 2 of 3 rollouts \(r1, r2\)"),
         (list[Row], "left out 3 of 3"),
         (lambda: [{"id": "r0"}, *GOOD[1:]], "no aggregate_reward_score"),
-        (lambda: [{"id": "r0", "score": 1}, *GOOD[1:]], "it has 'score': rename it"),
-        (lambda: [{"id": "r0", "reward": 1}, *GOOD[1:]], "it has 'reward': rename it"),
+        (lambda: [{"id": "r0", "score": 1}, *GOOD[1:]], "rename 'score' to 'aggregate_reward_score'"),
+        (lambda: [{"id": "r0", "reward": 1}, *GOOD[1:]], "rename 'reward' to 'aggregate_reward_score'"),
         (lambda: [item(0, math.nan), *GOOD[1:]], "the score nan"),
         (lambda: [item(0, math.inf), *GOOD[1:]], "the score inf"),
         (lambda: [item(0, Decimal("NaN")), *GOOD[1:]], "the score nan"),
@@ -330,8 +330,8 @@ def cycle() -> list[Any]:
         (lambda: [item(0, note={1, 2}), *GOOD[1:]], "cannot be sent as JSON: set"),
         (cycle, "cannot be sent as JSON"),
         (lambda: [item(0, note="x" * 7_000_000), *GOOD[1:]], "6.7 MB; Lambda sends at most 6 MB"),
-        (lambda: [item(0, metrics_list={}), *GOOD[1:]], "an object as metrics_list"),
-        (lambda: [item(0, metrics_list=[{"name": "x"}]), *GOOD[1:]], "a metric that is not"),
+        (lambda: [item(0, metrics_list={}), *GOOD[1:]], "an object in metrics_list of rollout"),
+        (lambda: [item(0, metrics_list=[{"name": "x"}]), *GOOD[1:]], "a malformed metric for rollout"),
     ],
 )
 def test_invalid_results_are_named(answer: Callable[[], object], message: str) -> None:

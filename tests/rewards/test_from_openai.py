@@ -238,7 +238,7 @@ def test_refusals_name_the_alternative(grader: Any, error: str) -> None:
         ({"sampling_params": {"reasoning_effort": "minimal"}}, JUDGE, "reasoning_effort 'minimal'.*low, medium, high"),
         ({"sampling_params": {"reasoning_effort": "low"}}, "amazon.nova-pro-v1:0", f"use judge='{JUDGE}'"),
         ({"input": [{"role": "user", "content": {"type": "input_image"}}]}, JUDGE, "'input_image'. Describe it"),
-        ({"input": [{"role": "assistant", "content": "x"}]}, JUDGE, "must be the user's"),
+        ({"input": [{"role": "assistant", "content": "x"}]}, JUDGE, "must have the role 'user'"),
         ({"input": [{"role": "tool", "content": "x"}]}, JUDGE, "the roles of messages"),
         ({"range": [1, 0]}, JUDGE, "scale must be"),
         ({}, {"gpt-4o": JUDGE}, r"judge=\{'o4-mini-2025-04-16': …\}"),

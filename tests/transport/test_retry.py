@@ -710,7 +710,7 @@ def test_the_marker_is_logged_before_anything_is_sent(sync_caller: Caller, caplo
     marker = sync_caller(create).metadata["bedrock_rft_marker"]
     messages = [record for record in caplog.records if record.name == "bedrock_rft"]
     assert marker in messages[0].getMessage()
-    assert "found by its marker" in messages[-1].getMessage()
+    assert "found by the marker in its metadata" in messages[-1].getMessage()
 
 
 # Cancelling and deleting.

@@ -21,10 +21,10 @@ from bedrock_rft.access._deployment.function import (
     delete_function_steps,
     find_function,
     fits_request,
-    foreign_function,
     function_steps,
     is_conflict,
     prune_steps,
+    unmanaged_function_error,
 )
 from bedrock_rft.access._deployment.names import ROLE_PATH, check_name, check_tags, is_ours, role_name
 from bedrock_rft.access._deployment.plan import Plan, PlannedStep, Step
@@ -216,7 +216,8 @@ def _carry_out(account: Account, deployment: Deployment) -> DeployedReward:
                     steps[-1] = replace(each.step, name=f"{account.function_arn(deployment.name)}:{version}")
         except APIStatusError as error:
             if is_conflict(error):
-                log.info("deploying %s: another deployer changed it; comparing again (%s)", deployment.name, error)
+                text = "deploying %s: another process changed the function; retrying with a new plan (%s)"
+                log.info(text, deployment.name, error)
             raise
         arn = LambdaArn(f"{account.function_arn(deployment.name)}:{version}")
         done = replace(plan, steps=(*relaxed, *steps), done=True)
@@ -324,7 +325,7 @@ def _deletion_steps(account: Account, name: str) -> list[PlannedStep]:
     account.set_subject(arn, account.role_arn(ROLE_PATH, role))
     function = find_function(account, name, versions=False)
     if function is not None and not is_ours(function.tags, name):
-        raise foreign_function(arn, name, "Delete it yourself if you want it deleted.")
+        raise unmanaged_function_error(arn, name, "Delete it yourself if you want it deleted.")
     found = find_role(account, role)
     if function is not None:
         planned = delete_function_steps(account, name)

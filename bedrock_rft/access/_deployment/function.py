@@ -160,7 +160,7 @@ def deployed_functions(account: Account, used: Collection[str]) -> list[tuple[st
     return found
 
 
-def foreign_function(arn: str, owner: str, advice: str) -> ConfigurationError:
+def unmanaged_function_error(arn: str, owner: str, advice: str) -> ConfigurationError:
     """Return the error for a function of this name that `deploy` did not create."""
     return ConfigurationError(
         f"The function {sanitize_line(arn, 300)} was not created by deploying '{owner}': it has no tags "
@@ -182,7 +182,7 @@ def function_steps(account: Account, found: Function | None, desired: DesiredFun
         creation = PlannedStep(step, lambda: _create(account, desired))
         return [*_upload_steps(account, desired), creation, _publish_step(account, desired)]
     if not is_ours(found.tags, desired.name):
-        raise foreign_function(desired.arn, desired.name, _OTHER_NAME)
+        raise unmanaged_function_error(desired.arn, desired.name, _OTHER_NAME)
     changes = [*_code_steps(account, found, desired), *_settings_steps(account, found, desired)]
     planned = [*changes, *tag_steps(account, "lambda", desired.arn, found.tags, desired.tags)]
     if not planned:

@@ -43,7 +43,10 @@ def check_identity(identity: Identity) -> Iterator[Finding]:
 def check_key(key: ApiKey, now: datetime, remedy: str = "") -> Iterator[Finding]:
     """Check the kind and the expiry of an API key that can be sent: it has not expired, and is for the region."""
     if key.kind == "long-term":
-        reason = "the default policy of long-term keys cannot create a file or a job, and a lost key stays valid"
+        reason = (
+            "the default policy of long-term keys does not allow creating files or jobs, and a leaked key stays valid "
+            "until you revoke it"
+        )
         yield Finding("warning", "key", "The API key is a long-term key", reason, remedy)
     elif key.kind == "opaque":
         reason = "the key does not have the form of Bedrock's own keys"

@@ -321,6 +321,7 @@ class JobWorker(threading.Thread):
                     self._changed.wait()
                     self._changed.clear()
         except sqlite3.ProgrammingError:
-            # A reward function ran longer than `join` waits, and the store is closed. Its step is repeated next time.
+            # The service closed the store while a reward function was still running, because stopping waits only
+            # `_STOP_TIMEOUT` seconds. The interrupted step is repeated at the next start.
             if not self.stopping:
                 raise

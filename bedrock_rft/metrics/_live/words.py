@@ -35,7 +35,9 @@ def progress(state: State, now: float) -> list[str]:
 def money(state: State, now: float) -> str:
     """Return the cost so far and at the end, and name the unknown part of it; empty if there is none to show."""
     cost = state.cost(now)
-    return f"cost {cost.summary} (published price; rounding is not known)" if cost is not None and cost.summary else ""
+    if cost is None or not cost.summary:
+        return ""
+    return f"cost {cost.summary} (at the published price; AWS does not say how it rounds hours)"
 
 
 def latest_values(state: State) -> list[tuple[str, str, str]]:

@@ -179,7 +179,7 @@ def _nonsense_findings(scores: Mapping[str, Scores]) -> Iterator[Finding]:
     if any(other.least != worst.mean or other.greatest != worst.mean for other in scores.values()):
         summary = f"Answers that are '{kind}' score {worst.mean:.3f} on average"
         reason = "a run would learn to write them"
-        remedy = "Score answers without substance lowest"
+        remedy = "Give empty, off-topic and nonsense answers the lowest score"
         yield Finding("error", "nonsense_scores", summary, reason, remedy)
 
 

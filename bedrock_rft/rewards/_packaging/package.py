@@ -294,9 +294,11 @@ def _load_package(content: bytes, sources: Sources) -> Mapping[str, Any]:
 def _compare_notebooks(process: SubprocessTarget, sources: Sources) -> None:
     """Raise `ConfigurationError` if a name has another value in the started process than in the notebook."""
     for module, (space, names) in sources.notebooks.items():
-        here = fingerprint_names(space, names)
-        there = process.fingerprint_names(value_fingerprint.__file__, module, [*here])
-        changed = [name for name, fingerprint in here.items() if there.get(name, fingerprint) != fingerprint]
+        in_notebook = fingerprint_names(space, names)
+        in_process = process.fingerprint_names(value_fingerprint.__file__, module, [*in_notebook])
+        changed = [
+            name for name, fingerprint in in_notebook.items() if in_process.get(name, fingerprint) != fingerprint
+        ]
         if changed:
             shown = ", ".join(f"'{sanitize_line(name)}'" for name in changed)
             raise ConfigurationError(

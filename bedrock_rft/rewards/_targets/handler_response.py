@@ -106,17 +106,20 @@ def _by_id(result: Sequence[Any], ids: Sequence[str]) -> dict[str, dict[str, Any
 def _score(item: dict[str, Any], rollout: str) -> float:
     if _SCORE not in item:
         misnomer = next((name for name in _MISNOMERS if name in item), None)
-        hint = f"; it has '{misnomer}': rename it to '{_SCORE}'" if misnomer else ""
-        _fail_rollout("score_missing", f"no {_SCORE}{hint}", rollout)
+        hint = f"; rename '{misnomer}' to '{_SCORE}'" if misnomer else ""
+        _fail_rollout("score_missing", f"no {_SCORE} for", rollout, hint)
     value = item[_SCORE]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         name = _type_name(value)
-        _fail_rollout("score_not_number", f"{name} as {_SCORE}, not a number; convert it with float(…)", rollout)
+        _fail_rollout(
+            "score_not_number", f"{name} as {_SCORE} of", rollout, "; it must be a number: convert it with float(…)"
+        )
     if isinstance(value, float) and not math.isfinite(value):
-        fault = f"the score {value}; guard against dividing by zero and empty means"
-        _fail_rollout("score_not_finite", fault, rollout)
+        advice = "; guard against dividing by zero and empty means"
+        _fail_rollout("score_not_finite", f"the score {value} for", rollout, advice)
     if abs(value) > _MAX_SCORE:
-        _fail_rollout("score_too_large", f"a score beyond {_MAX_SCORE:g}; keep scores between 0 and 1", rollout)
+        advice = "; keep scores between 0 and 1"
+        _fail_rollout("score_too_large", f"a score beyond {_MAX_SCORE:g} for", rollout, advice)
     return float(value)
 
 
@@ -124,23 +127,23 @@ def _metrics(item: dict[str, Any], rollout: str) -> list[tuple[str, float]]:
     """Return the named values of one item, without those that are too large to be meaningful."""
     listed: Any = [] if item.get("metrics_list") is None else item["metrics_list"]
     if not is_array(listed):
-        _fail_rollout("metrics_not_list", f"{_type_name(listed)} as metrics_list, not a list", rollout)
+        _fail_rollout("metrics_not_list", f"{_type_name(listed)} in metrics_list of", rollout, "; it must be a list")
     found: list[tuple[str, float]] = []
     for entry in listed:
         metric = entry if is_object(entry) else {}
         name, value = metric.get("name"), metric.get("value")
         if not isinstance(name, str) or isinstance(value, bool) or not isinstance(value, (int, float)):
-            fault = 'a metric that is not {"name": text, "value": number, "type": …}'
-            _fail_rollout("metric_misshapen", fault, rollout)
+            shape = '; each metric must be {"name": text, "value": number, "type": …}'
+            _fail_rollout("metric_misshapen", "a malformed metric for", rollout, shape)
         if not math.isfinite(value):
-            _fail_rollout("metric_not_finite", f"the metric {name} the value {value}", rollout)
+            _fail_rollout("metric_not_finite", f"the value {value} for the metric {name} of", rollout)
         if abs(value) <= _MAX_SCORE:
             found.append((name, float(value)))
     return found
 
 
-def _fail_rollout(code: str, fault: str, rollout: str) -> NoReturn:
-    _fail(code, f"gave rollout {rollout:.40} {fault}", rollout)
+def _fail_rollout(code: str, value: str, rollout: str, advice: str = "") -> NoReturn:
+    _fail(code, f"returned {value} rollout {rollout:.40}{advice}", rollout)
 
 
 def _type_name(value: object) -> str:

@@ -106,9 +106,10 @@ class SubprocessTarget:
             raise handler_error(*self._load_failure)
         return response
 
-    def fingerprint_names(self, script: str, module: str, names: Sequence[str]) -> dict[str, str]:
-        """Call `fingerprint_names` of a script in the started process, for names of a module that it loaded."""
-        request = json.dumps({"script": script, "module": module, "names": names}).encode() + b"\n"
+    def fingerprint_names(self, fingerprint_module_path: str, module: str, names: Sequence[str]) -> dict[str, str]:
+        """Run `value_fingerprint.py` in the started process, and return fingerprints of names of a module there."""
+        arguments = {"fingerprint_module_path": fingerprint_module_path, "module": module, "names": names}
+        request = json.dumps(arguments).encode() + b"\n"
         found: dict[str, str] = self._exchange_line(request, self.timeout, "did not answer").get("result", {})
         return found
 

@@ -83,7 +83,7 @@ def main(path: str, name: str, memory: int, folders: list[str]) -> None:
         _send(responses, description)
         for line in requests if entry is not None else ():
             request = json.loads(line)
-            answer = _fingerprint(**request) if "script" in request else _respond(entry, **request)
+            answer = _fingerprint(**request) if "names" in request else _respond(entry, **request)
             _send(responses, answer)
 
 
@@ -180,12 +180,13 @@ def _record(entry: Any) -> dict[str, Any] | None:
     return {name: getattr(record, name) for name in names} if hasattr(record, "max_chars") else None
 
 
-def _fingerprint(script: str, module: str, names: list[str]) -> dict[str, Any]:
-    """Call `fingerprint_names` of a script for names of a loaded module."""
+def _fingerprint(fingerprint_module_path: str, module: str, names: list[str]) -> dict[str, Any]:
+    """Run `value_fingerprint.py` in this process, and return the fingerprints of named values of a loaded module."""
     import runpy
 
     try:
-        return {"result": runpy.run_path(script)["fingerprint_names"](vars(sys.modules[module]), names)}
+        fingerprint_names = runpy.run_path(fingerprint_module_path)["fingerprint_names"]
+        return {"result": fingerprint_names(vars(sys.modules[module]), names)}
     except Exception:  # noqa: BLE001 - the values are the user's objects
         return {"result": {}}
 

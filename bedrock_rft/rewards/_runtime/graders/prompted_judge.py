@@ -40,8 +40,10 @@ class _PromptedJudge(Judge):
         unknown = set(roles) - {"user", "assistant"}
         if unknown:
             raise ValueError(f"the roles of messages are system, developer, user and assistant, not {sorted(unknown)}")
-        if not self.messages or roles[:1] == ["assistant"]:
-            raise ValueError("messages need a text, and the first one after the system's must be the user's")
+        if not self.messages:
+            raise ValueError("messages is empty; pass at least one message")
+        if roles[:1] == ["assistant"]:
+            raise ValueError("the first message after the system messages must have the role 'user', not 'assistant'")
         for _, text in self.messages:
             validate_template(text)
 
