@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and errors of the file system as exceptions of this package."""
+"""Files that are written whole or not at all, and exceptions for errors of the file system."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from bedrock_rft._core.text import sanitize_line
 
 
 class AtomicFile:
-    """A file that is written next to its path with mode 0600, and moved there by `commit`, or else removed."""
+    """A temporary file next to `path`, with mode 0600, that `commit` moves to `path`. Otherwise it is removed."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Raise `ConfigurationError` for an empty path, `DatasetError` if the home directory in it is unknown."""
+        """Raise `ConfigurationError` for an empty path, `DatasetError` if the home directory of `~` is unknown."""
         if not os.fspath(path):
             raise ConfigurationError("The path to write the file to is empty.")
         try:
@@ -47,14 +47,14 @@ class AtomicFile:
         self._open_file.truncate()
 
     def write(self, chunk: bytes, /) -> None:
-        """Write the next bytes. Raise DatasetError if that fails."""
+        """Write the next bytes. Raises `DatasetError` if they cannot be written."""
         try:
             self._open_file.write(chunk)
         except OSError as error:
             raise self._error(error) from error
 
     def commit(self) -> None:
-        """Move the file to its path, replacing a file there. Raise DatasetError if that fails."""
+        """Move the file to its path, and replace an older file. Raises `DatasetError` if it cannot be moved."""
         file = self._open_file
         try:
             file.close()
@@ -74,7 +74,7 @@ class AtomicFile:
 
 
 def file_error(action: str, error: Exception) -> DatasetError:
-    """Return the exception for an action such as "FILE cannot be read"; a PermissionError if access was denied."""
+    """Return the exception for an action such as "FILE cannot be read"; a `PermissionError` too if access is denied."""
     reason = (error.strerror if isinstance(error, OSError) else None) or error
     if not isinstance(error, PermissionError):
         return DatasetError(f"{action}: {reason}.")

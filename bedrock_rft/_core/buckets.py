@@ -18,7 +18,7 @@ _Bucket = tuple[int, float, str]
 
 
 def group_by_value(items: Iterable[T], value_of: Callable[[T], Any]) -> list[tuple[str, list[T]]]:
-    """Return items in groups with equal or similar values, each group with its label, in order."""
+    """Return groups of items with equal or similar values, ordered by value, each group with its label."""
     pairs = [(value_of(item), item) for item in items]
     bucket = _bucket_function([value for value, _ in pairs])
     groups: dict[_Bucket, list[T]] = {}
@@ -27,7 +27,7 @@ def group_by_value(items: Iterable[T], value_of: Callable[[T], Any]) -> list[tup
     return [(key[-1], groups[key]) for key in sorted(groups)]
 
 
-def text_of(value: Any) -> str:
+def value_text(value: Any) -> str:
     """Return message content, or any JSON value, as text."""
     if isinstance(value, list):
         parts = (cast("dict[str, Any]", part) for part in cast("Sequence[Any]", value) if isinstance(part, dict))
@@ -60,7 +60,7 @@ def _bucket_function(values: Sequence[Any]) -> Callable[[Any], _Bucket]:
             place = sum(number >= cut for cut in cuts)
             return 0, float(place), f"{to_text(edges[place])} to {to_text(edges[place + 1])}"
         if number is None or isinstance(value, str):
-            return 1, 0.0, text_of(value)[:_MAX_LABEL]
+            return 1, 0.0, value_text(value)[:_MAX_LABEL]
         return 0, number, to_text(number)
 
     return bucket

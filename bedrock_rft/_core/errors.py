@@ -247,7 +247,7 @@ class InternalServerError(APIStatusError):
 
 
 class AmbiguousCreateError(BedrockRFTError):
-    """A job may or may not have been created. The request was not repeated, so there is at most one.
+    """A job may or may not have been created. The request was not repeated, so there is at most one such job.
 
     Attributes:
         marker: the marker in the metadata of the job; `client.jobs.find(marker)` searches for it.
@@ -261,7 +261,7 @@ class AmbiguousCreateError(BedrockRFTError):
 
 
 def publish(*kinds: type[Exception]) -> None:
-    """Give classes the module that users import, which tracebacks and pickles show, and errors their `help`."""
+    """Set the module of classes to `bedrock_rft.errors`, for imports, tracebacks and pickles, and set their `help`."""
     for kind in kinds:
         kind.__module__ = "bedrock_rft.errors"
         if issubclass(kind, BedrockRFTError):

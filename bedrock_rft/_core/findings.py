@@ -22,7 +22,7 @@ from bedrock_rft._core.text import ShortRepr, sanitize_line
 WIDTH = 80
 """Columns of a terminal line."""
 
-_ALONE = ":root{color-scheme:light dark}body{margin:2rem auto;padding:0 1rem;max-width:62rem}"
+_PAGE_STYLE = ":root{color-scheme:light dark}body{margin:2rem auto;padding:0 1rem;max-width:62rem}"
 
 Severity = Literal["error", "warning", "unknown", "ok"]
 """`unknown` means that a check could not run; it is never a guess."""
@@ -42,10 +42,10 @@ class Finding(ShortRepr):
     Attributes:
         level: the severity: `error` if a job would fail or learn nothing, `warning` if it might, `unknown` if the check
             could not run, `ok` if nothing is wrong.
-        code: identifies the check; stable between versions.
+        code: the identifier of the check, which stays the same between versions.
         summary: one sentence without its full stop.
-        reason: why it matters, or how it was found out.
-        remedy: the one command, change or policy statement that fixes it.
+        reason: why the result matters, or how it was obtained.
+        remedy: the one command, change or policy statement that fixes the problem.
     """
 
     level: Severity
@@ -62,7 +62,7 @@ class Finding(ShortRepr):
             raise AttributeError(f"'Finding' object has no attribute {name!r}")
 
     def __str__(self) -> str:
-        parts = (self.summary, _sentence(self.reason), self.remedy)
+        parts = (self.summary, _capitalize(self.reason), self.remedy)
         return " ".join(f"{sanitize_line(part)}{'' if part[-1:] in '.!?`}' else '.'}" for part in parts if part)
 
 
@@ -70,14 +70,14 @@ class JsonReport(ShortRepr):
     """Base class of dataclasses that are written as JSON."""
 
     _derived: ClassVar[tuple[str, ...]] = ()
-    """Properties that are written too."""
+    """Names of the properties that `to_dict` adds to the fields."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content as JSON values."""
         return {name: _json_value(getattr(self, name)) for name in (*vars(self), *self._derived)}
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return JSON text, and write it to `path` if given. Raises `DatasetError` if that fails."""
+        """Return JSON text, and write it to `path` if given. Raises `DatasetError` if the file cannot be written."""
         return write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False), path)
 
 
@@ -128,9 +128,9 @@ class Findings(JsonReport):
     def verdict(self) -> str:
         """Return a summary in a few words, such as `1 ERROR, 2 warnings`."""
         counted = [
-            _count(len(self.errors), "ERROR"),
-            _count(len(self.warnings), "warning"),
-            _count(len(self.unknown), "check") + " could not run" if self.unknown else "",
+            _format_count(len(self.errors), "ERROR"),
+            _format_count(len(self.warnings), "warning"),
+            _format_count(len(self.unknown), "check") + " could not run" if self.unknown else "",
         ]
         return ", ".join(part for part in counted if part) or "ok"
 
@@ -141,7 +141,8 @@ class Findings(JsonReport):
     def redacted(self) -> Self:
         """Return a copy without account ids, names of resources, key ids and addresses, to publish it.
 
-        Equal values have equal replacements, such as `ACCOUNT-1`. Names that are in no ARN are not recognised.
+        Equal values have equal replacements, such as `ACCOUNT-1`. A name is recognised only if it is also part
+        of an ARN.
         """
         texts = {field.name: value for field in fields(self) if isinstance(value := getattr(self, field.name), str)}
         parts = [*texts.values(), *(text for one in self.findings for text in (one.summary, one.reason, one.remedy))]
@@ -180,7 +181,7 @@ class Findings(JsonReport):
 
 
 def write_text(text: str, path: str | os.PathLike[str] | None) -> str:
-    """Write text to `path` if given, as UTF-8, whole or not at all, and return it. Raises `DatasetError`."""
+    """Return text, and write it to `path` if given: as UTF-8, whole or not at all. Raises `DatasetError`."""
     if path is not None:
         content = text.encode("utf-8", "backslashreplace")
         if Path(path).is_char_device() or Path(path).is_fifo():  # such as /dev/stdout; it must not be replaced
@@ -225,20 +226,20 @@ def findings_html(findings: Iterable[tuple[str, str]]) -> str:
     )
 
 
-def scrolling(table: str) -> str:
+def scrollable_table(table: str) -> str:
     """Return a table that scrolls if it is wider than the page."""
     return f"<div style='overflow-x:auto'>{table}</div>"
 
 
 def standalone_page(title: str, body: str, script: str = "") -> str:
-    """Return a self-contained page of HTML. Its content security policy forbids all else that runs or is loaded."""
+    """Return a self-contained page of HTML. Its security policy allows no other script, and loads nothing."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = "default-src 'none'; style-src 'unsafe-inline'" + (f"; script-src 'sha256-{digest}'" if script else "")
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         "<meta name='viewport' content='width=device-width'>"
-        f"<title>{escape_html(title)}</title><style>{_ALONE}</style></head><body>{body}"
+        f"<title>{escape_html(title)}</title><style>{_PAGE_STYLE}</style></head><body>{body}"
         f"{f'<script>{script}</script>' if script else ''}</body></html>\n"
     )
 
@@ -267,11 +268,11 @@ def finding_lines(findings: Iterable[Finding]) -> list[str]:
     return [line for finding in findings for line in wrap(f"{finding.level + ':':<8} {finding}")]
 
 
-def _sentence(text: str) -> str:
+def _capitalize(text: str) -> str:
     """Capitalise the first letter, unless the text begins with a name in mixed case."""
     first = text.partition(" ")[0]
     return text[:1].upper() + text[1:] if first.isalpha() and first.islower() else text
 
 
-def _count(number: int, noun: str) -> str:
+def _format_count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 'S' if noun.isupper() else 's'}" if number else ""

@@ -17,7 +17,7 @@ from bedrock_rft._core.statistics import agresti_coull
 from bedrock_rft._core.text import ShortRepr
 
 _SAME_DIGITS = 9
-# Denser near 0 and 1, because the chance that rewards differ depends most on the rate there.
+# The rates are denser near 0 and 1, because the chance that rewards differ depends most on the rate there.
 _RATES = [math.sin(math.pi * place / 64) ** 2 for place in range(33)]
 _ITERATIONS, _FEWEST_ITERATIONS, _FITTED_RESULTS = 400, 20, 40_000
 _TWO = 2  # pass or fail
@@ -31,7 +31,7 @@ class Signal(ShortRepr):
 
     Attributes:
         share: the expected share, from 0 to 1.
-        low: lower end of its 95 % interval (Agresti-Coull), with prompts as the unit.
+        low: lower end of the 95 % interval of `share` (Agresti-Coull), with prompts as the unit.
         high: upper end of the interval.
         prompts: number of prompts.
         samples: the smallest number of answers to a prompt.
@@ -69,8 +69,8 @@ def group_signal(groups: Sequence[Sequence[float]], size: int) -> Signal:
     in all, it is the mean of `signal_chances`. With fewer answers and more rewards, it is the share for groups of that
     many answers, a lower bound.
 
-    In larger groups than there are answers, prompts count in proportion to their answers: otherwise the interval of 4
-    answers would cover the share for groups of 8 in 85 to 93 % only.
+    If `size` exceeds the number of answers, the interval is wider: each prompt counts in proportion to its answers.
+    Otherwise the interval from 4 answers would cover the share for groups of 8 in only 85 to 93 % of cases.
     """
     counts, samples = [count_rewards(group) for group in groups], min(map(len, groups))
     bound = samples < size and len(set[float]().union(*counts)) > _TWO
@@ -84,11 +84,11 @@ def group_signal(groups: Sequence[Sequence[float]], size: int) -> Signal:
 
 
 def mean_signal(chances: Sequence[float], samples: int, size: int, *, selected: bool = False) -> Signal:
-    """Return the mean of chances as a signal, with the interval for groups of `size` inferred from `samples`.
+    """Return the mean of chances for groups of `size` answers as a signal, estimated from `samples` answers.
 
     For `selected` prompts the interval is wider, because only the fitted distribution of rates separates hard prompts
-    from unlucky ones. With prompts in proportion to the square of their answers, up to twice `size`, it covered
-    the truth in at least 92 % of simulations with 400 prompts of very different distributions.
+    from unlucky ones. Each prompt then counts in proportion to the square of its answers, up to twice `size`. This
+    interval covered the truth in at least 92 % of simulations with 400 prompts of very different distributions.
     """
     weight = min(1.0, (samples / (2 * size)) ** 2 if selected else samples / size)
     share = sum(chances) / len(chances)
@@ -115,7 +115,7 @@ def signal_chances(groups: Sequence[Sequence[float]], size: int) -> list[float]:
 
 @lru_cache(64)  # reports estimate the same prompts several times
 def _result_chances(prompts: Sequence[tuple[_Result, int]], size: int, two: bool) -> Mapping[_Result, float]:
-    """Return the chance for each result, from the number of prompts with each."""
+    """Return the chance that rewards differ for each result, given the number of prompts with each result."""
     rows = [_likelihoods(*result) for result, _ in prompts]
     weights = _fit_rates([count for _, count in prompts], rows)
     differ = [1 - rate**size - (1 - rate) ** size * two for rate in _RATES]
@@ -138,11 +138,11 @@ def _likelihoods(passed: int, samples: int) -> list[float]:
 
 
 def _fit_rates(prompts: Sequence[int], rows: Sequence[Sequence[float]]) -> list[float]:
-    """Return the most likely distribution over the rates for a number of prompts with each row of likelihoods."""
+    """Return the most likely distribution over the rates, given the number of prompts for each row of likelihoods."""
     weights = [1 / len(_RATES)] * len(_RATES)
     shares = [count / sum(prompts) for count in prompts]
     columns = list(zip(*rows, strict=True))
-    # Many different results are those of many answers, which need less of the distribution of the others.
+    # Many different results mean many answers to a prompt, so its chance depends less on this distribution.
     for _ in range(max(_FEWEST_ITERATIONS, min(_ITERATIONS, _FITTED_RESULTS // len(rows)))):
         scales = [share / sum(map(mul, weights, row)) for share, row in zip(shares, rows, strict=True)]
         weights = [weight * sum(map(mul, scales, column)) for weight, column in zip(weights, columns, strict=True)]

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 def lazy_names(
     package: str, modules: Mapping[str, Sequence[str]], renamed: Mapping[str, str] | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return `__getattr__` and `__dir__` of a package. Names are by their module; a renamed one raises what to use."""
+    """Return `__getattr__` and `__dir__` for a package, given the public names of each module.
+
+    A name in `renamed` raises an `ImportError` that says what to use instead.
+    """
     homes = {name: f"{package}.{module}" for module, names in modules.items() for name in names}
 
     def load(name: str) -> Any:

@@ -17,6 +17,6 @@ def _sanitize(record: logging.LogRecord) -> bool:
 
 
 log = logging.getLogger("bedrock_rft")
-"""Programs set level and handlers. The null handler keeps Python from printing to stderr without one."""
+"""The program sets level and handlers. The null handler keeps Python from printing to stderr without a handler."""
 log.addHandler(logging.NullHandler())
 log.addFilter(_sanitize)

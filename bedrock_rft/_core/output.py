@@ -20,17 +20,17 @@ _SUBSTITUTES = str.maketrans(
 
 
 def print_line(text: str = "") -> None:
-    """Print text to standard output. Never raises for its encoding or its state."""
+    """Print text to standard output. Never raises because of the stream's encoding or state."""
     write(sys.stdout, f"{text}\n")
 
 
 def print_error(text: str) -> None:
-    """Print text to standard error. Never raises for its encoding or its state."""
+    """Print text to standard error. Never raises because of the stream's encoding or state."""
     write(sys.stderr, f"{text}\n")
 
 
 def write(stream: TextIO | None, text: str) -> bool:
-    """Write text to a stream, and return whether that worked: the work matters more than its report."""
+    """Write text to a stream, and return whether it was written. Never raises, so that no work is lost to a report."""
     if stream is None:
         return False
     try:
@@ -65,8 +65,8 @@ codecs.register_error("bedrock_rft.similar", _similar)
 
 
 def discard(stream: TextIO) -> None:
-    """Send all further output of a stream whose reader has gone away to nowhere."""
-    # Python flushes the standard streams at exit, and would report the broken pipe once more.
+    """Discard all further output of a stream whose reader has closed the pipe."""
+    # Otherwise Python, which flushes the standard streams at exit, would report the broken pipe once more.
     with contextlib.suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())

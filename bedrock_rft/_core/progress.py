@@ -13,7 +13,7 @@ def in_notebook() -> bool:
 
 
 def tqdm_bar(label: str, total: int | None, done: int = 0) -> Any:
-    """Return a bar if a terminal or notebook shows it and tqdm is installed, else None. `total` may be unknown."""
+    """Return a bar if a terminal or notebook can show it and tqdm is installed, else None. `total` may be None."""
     notebook = in_notebook()
     # Notebooks show standard error in red, as if something had failed. pythonw has no standard error.
     stream: Any = sys.stdout if notebook else sys.stderr

@@ -1,4 +1,4 @@
-"""Keep secrets out of output: holders that do not print or pickle, and redaction of text."""
+"""Keep secrets out of output: objects that do not show their values, and redaction of text."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from bedrock_rft._core.errors import ConfigurationError
 
 T = TypeVar("T")
 
-_IS = r"""(?: ["'\s]* [:=] \s* b?["'\s]* | %3A | %3D)"""
+_EQUALS = r"""(?: ["'\s]* [:=] \s* b?["'\s]* | %3A | %3D)"""
 _NAMES = r"(?: secret_?access_?key | session_?token | access_?token | refresh_?token | id_?token | client_?secret)"
 
 # Matches values after the name of a header or field in any spelling, and values with a known form. The digit in the
 # rule for bearer tokens keeps ordinary sentences such as "bearer tokens" intact.
 _SECRETS = rf"""(?ix)
-    ( (?: x-amz-security-token | x-amz-sso_bearer_token ) {_IS} | \bbearer\s+ (?=\S*\d|\S{{20}}) )  [^\s"'&,;\\<]+
+    ( (?: x-amz-security-token | x-amz-sso_bearer_token ) {_EQUALS} | \bbearer\s+ (?=\S*\d|\S{{20}}) )  [^\s"'&,;\\<]+
     | ( {_NAMES} (?: (?:\\?["'])* \s* [:=] \s* (?:b?\\?["'])* | >) ) [^\s"'\\<>,}}]+
-    | ( \bsignature {_IS} ) [0-9a-f]{{64}}
+    | ( \bsignature {_EQUALS} ) [0-9a-f]{{64}}
     | \b (?:bedrock-api-key-|ABSK|IQoJ|FwoG) [A-Za-z0-9+/=_-]{{8,}}"""
 
 SECRET_PATTERNS: Mapping[str, str] = {
@@ -38,29 +38,29 @@ SECRET_PATTERNS: Mapping[str, str] = {
     "a JSON web token": r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",
     "a password in a URL": r"[a-z][a-z0-9+.-]{1,20}://[^\s/:@\"'{}<>]{1,80}:[^\s/:@\"'{}<>]{3,80}@[A-Za-z0-9]",
 }
-"""The known forms of secrets by kind. Matches need no name of a field before the secret, except an AWS secret key."""
-# All patterns are texts, which `re` compiles and keeps when they are first used: most processes redact nothing.
+"""The known forms of secrets by kind. Only an AWS secret key needs the name of a field before it."""
+# All patterns are strings, which `re` compiles at their first use, because most processes redact nothing.
 
-_TOKENS = [
+_TOKEN_PATTERNS = [
     pattern
     for kind, pattern in SECRET_PATTERNS.items()
     if kind not in ("an AWS access key", "an AWS secret key", "a password in a URL")
 ]
-"""The kinds of which the whole match is secret."""
+"""The patterns whose whole match is secret."""
 
 
 def redact(text: str) -> str:
     """Replace keys, tokens and signatures in a text of unknown origin by `****`."""
-    for pattern in _TOKENS:
+    for pattern in _TOKEN_PATTERNS:
         text = re.sub(pattern, "****", text)
     return re.sub(_SECRETS, lambda match: next((each for each in match.groups() if each), "") + "****", text)
 
 
-_NAMED = r"\barn:[\w-]+:[\w-]+:[\w-]*:\d{12}:[a-z-]+[:/]([\w+=,.@/:$-]+)"
+_ARN_NAME = r"\barn:[\w-]+:[\w-]+:[\w-]*:\d{12}:[a-z-]+[:/]([\w+=,.@/:$-]+)"
 _URL_HOST = r"\bhttps?://(?:[^\s/@]*@)?([\w.-]+)"
 _PUBLIC_HOST = r"localhost|127[.\d]+|(?:.+\.)?(?:amazonaws\.com(?:\.cn)?|amazon\.com|aws)"
 _ACCOUNT_DETAILS = {
-    # Twelve digits within a hexadecimal id are no account, and the id of a file to delete must stay usable.
+    # Twelve digits within a hexadecimal id stay, because the id of a file to delete must stay usable.
     "ACCOUNT": r"(?<!\d)(?<![0-9a-f]{8})\d{12}(?!\d)(?![0-9a-f]{8})",
     "KEY-ID": r"\b(?:AKIA|ASIA|AROA|AIDA|AGPA|ANPA|ANVA|AIPA|APKA|ABIA|ACCA)[A-Z0-9]{8,}\b",
     "NETWORK-ID": r"\b(?:vpce?|subnet|sg|eni)-[0-9a-f][\w-]{7,}",
@@ -72,9 +72,12 @@ _ACCOUNT_DETAILS = {
 
 
 def redact_account(texts: Sequence[str]) -> list[str]:
-    """Replace ids, names, hosts, networks, emails and the home folder alike, so that texts can be published."""
+    """Replace ids, names, hosts, networks, emails and the home folder, so that texts can be published.
+
+    Equal values get equal labels, such as `ACCOUNT-1`. A name is replaced if it is also part of an ARN.
+    """
     whole = "\n".join(texts)
-    names = [part for found in re.findall(_NAMED, whole) for part in re.split("[:/]", found)]
+    names = [part for found in re.findall(_ARN_NAME, whole) for part in re.split("[:/]", found)]
     patterns = dict(_ACCOUNT_DETAILS)
     named_hosts = set(re.findall(_URL_HOST, whole))
     if hosts := sorted((host for host in named_hosts if not re.fullmatch(_PUBLIC_HOST, host)), reverse=True):
@@ -93,7 +96,7 @@ def redact_account(texts: Sequence[str]) -> list[str]:
 
 
 class Secret(Generic[T]):
-    """Hold a value that must not be printed, logged or pickled, in a closure that debuggers do not inspect."""
+    """A value that must not be printed, logged or pickled, kept in a closure that debuggers do not inspect."""
 
     __slots__ = ("reveal",)
 
@@ -121,7 +124,7 @@ def as_secret(value: Any) -> Secret[Any] | None:
 
 
 class RedactedMapping(Mapping[str, str]):
-    """Mapping, such as the environment, whose `repr` shows no values. Some printers show the items of any dict."""
+    """Mapping whose `repr` shows no values. It is not a dict, because some printers show the items of any dict."""
 
     __slots__ = ("_inner",)
 

@@ -25,7 +25,7 @@ _Z = NormalDist().inv_cdf(1 - LEVEL / 2)
 _RULE_OF_THREE = 3.0
 _RESAMPLES, _FEWEST_RESAMPLES, _RESAMPLED_VALUES = 2000, 400, 4_000_000
 _FLIPS, _FEWEST_FLIPS, _FLIPPED_BYTES = 9999, 1999, 5_000_000
-_MAX_SUMS, _MAX_SUM_STEPS, _HOPELESS = 70_000, 1_000_000, 12
+_MAX_SUMS, _MAX_SUM_STEPS, _FIRST_CHECK = 70_000, 1_000_000, 12
 _TOLERANCE = 1e-9
 
 
@@ -58,13 +58,13 @@ class Difference(ShortRepr):
     """A paired difference of two models on the same prompts.
 
     Attributes:
-        interval: the mean difference with its interval.
+        interval: the mean difference with its confidence interval.
         p: two-sided p-value of a sign-flip permutation test over prompts.
-        adjusted_p: the same after Holm's correction for the number of models compared.
+        adjusted_p: the p-value after Holm's correction for the number of models compared.
         smallest_p: the smallest p-value that the test could have returned.
-        better: prompts with a higher mean score.
-        worse: prompts with a lower mean score.
-        equal: all other prompts.
+        better: number of prompts with a higher mean score.
+        worse: number of prompts with a lower mean score.
+        equal: number of all other prompts.
     """
 
     interval: Interval
@@ -92,7 +92,7 @@ def mean(values: Sequence[float]) -> float:
 
 
 def cluster_units(values: Sequence[float], clusters: Sequence[str]) -> list[float]:
-    """Return a value for each cluster, with the mean of `values`, for methods that need independent values."""
+    """Return one value for each cluster, with the same mean as `values`, for methods that need independent values."""
     grouped: dict[str, list[float]] = {}
     for value, cluster in zip(values, clusters, strict=True):
         grouped.setdefault(cluster, []).append(value)
@@ -105,7 +105,8 @@ def cluster_units(values: Sequence[float], clusters: Sequence[str]) -> list[floa
 def share_interval(units: Sequence[float], answers: int) -> Interval:
     """Return the Agresti-Coull interval for the mean of shares, one for each prompt; `answers` is the total number.
 
-    It covers more than Wilson's near 0 and 1. The effective sample size lies between the prompts and the answers.
+    Near 0 and 1 it covers the true share more often than Wilson's interval. The effective sample size lies between the
+    prompts and the answers.
 
     Source: Agresti and Coull 1998; Korn and Graubard 1998 for the effective sample size.
     """
@@ -130,8 +131,8 @@ def agresti_coull(share: float, size: float) -> tuple[float, float]:
 def mean_interval(units: Sequence[float], bounds: tuple[float, float], seed: int) -> Interval:
     """Return the mean of one value for each prompt with a studentised bootstrap interval.
 
-    The interval stays within the bounds, the lowest and highest possible value. If all values are equal, it follows the
-    rule of three: a different value has a share of at most 3 / n.
+    The interval stays within the bounds, the lowest and highest possible value. If all values are equal, the
+    interval follows the rule of three: a different value has a share of at most 3 / n.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 12.5.
     """
@@ -148,7 +149,7 @@ def mean_interval(units: Sequence[float], bounds: tuple[float, float], seed: int
 
 
 def sign_flip_test(gains: Sequence[float], seed: int) -> PairedTest:
-    """Test whether paired differences are symmetric around zero: exactly if few sums are distinct, else by drawing."""
+    """Test whether paired differences are symmetric around zero, by all sign patterns or many random ones."""
     changed = [abs(gain) for gain in gains if abs(gain) > _TOLERANCE]
     if not changed:
         return PairedTest(1.0, 1.0)
@@ -182,7 +183,7 @@ def pass_at_k(passed: int, samples: int, k: int) -> float:
 
 
 def passes(score: float, mark: float) -> bool:
-    """Return whether a score reaches the pass mark; sums such as 0.7 + 0.2 + 0.1 count as 1."""
+    """Return whether a score reaches the pass mark, despite rounding errors, as in 0.7 + 0.2 + 0.1 for 1."""
     return score >= mark or math.isclose(score, mark, rel_tol=1e-9, abs_tol=1e-9)
 
 
@@ -211,7 +212,7 @@ def _signed_sums(gains: Sequence[float]) -> Counter[float] | None:
     sums = Counter({0: 1})
     steps = 0
     for place, gain in enumerate(gains):
-        if place == _HOPELESS and len(sums) == 2**place and 2 ** len(gains) > _MAX_SUMS:
+        if place == _FIRST_CHECK and len(sums) == 2**place and 2 ** len(gains) > _MAX_SUMS:
             return None  # no two sums were equal so far, so there will be too many
         step = round(gain / _TOLERANCE)
         following: Counter[int] = Counter()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bedrock_rft._core.findings import WIDTH, escape_html, scrolling
+from bedrock_rft._core.findings import WIDTH, escape_html, scrollable_table
 from bedrock_rft._core.text import sanitize_line
 
 _FIRST_WIDTH, _WIDTH = 30, 20
@@ -40,12 +40,12 @@ def html_table(title: str, rows: Sequence[Sequence[str]]) -> str:
         cells = (cell if isinstance(cell, Markup) else escape_html(cell) for cell in row)
         lines.append("".join(f"<{tag}{' class=n' * (column > 0)}>{cell}</{tag}>" for column, cell in enumerate(cells)))
     head, *body = (f"<tr>{line}</tr>" for line in lines)
-    table = scrolling(f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>")
+    table = scrollable_table(f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>")
     return f"<h3>{title}</h3>{table}" if title else table
 
 
 class Markup(str):
-    """HTML of the package's own, which needs no escaping."""
+    """HTML that this package wrote, so that it needs no escaping."""
 
     __slots__ = ()
 

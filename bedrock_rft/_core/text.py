@@ -10,7 +10,7 @@ from typing import Any, cast
 
 _MAX_CHARS = 2000
 _REPR_CHARS, _REPR_VALUE_CHARS = 176, 60
-# Bidirectional controls among them, and surrogates, which no encoding has.
+# Control characters, including bidirectional ones, and surrogates, which no encoding has.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bedrock_rft._core.buckets import group_by_value, text_of
+from bedrock_rft._core.buckets import group_by_value, value_text
 from bedrock_rft._core.findings import Finding
 from bedrock_rft._core.statistics import (
     Interval,
@@ -183,8 +183,8 @@ def _example(base: ModelResult, other: ModelResult, answers: Mapping[str, _Answe
     )
     return Example(
         index=index,
-        prompt=text_of(before.prompt.messages[-1].get("content"))[:_MAX_CHARACTERS],
-        reference=text_of(before.prompt.reference)[:_MAX_CHARACTERS],
+        prompt=value_text(before.prompt.messages[-1].get("content"))[:_MAX_CHARACTERS],
+        reference=value_text(before.prompt.reference)[:_MAX_CHARACTERS],
         label=other.label,
         base=base.label,
         before=(before.answer.text[:_MAX_CHARACTERS], before.score.score),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TypeAlias
 
-from bedrock_rft._core.findings import Findings, clip, escape_html, scrolling
+from bedrock_rft._core.findings import Findings, clip, escape_html, scrollable_table
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import RewardError
 from bedrock_rft.rewards._checking.accuracy import Accuracy
@@ -96,7 +96,7 @@ class Report(Findings):
         style = "style='text-align:left;white-space:nowrap'"
         rows = [("kind of answer", "mistakes", "rate", "example"), *self.accuracy.rows()]
         cells = ("".join(f"<td {style}>{escape_html(cell)}</td>" for cell in row) for row in rows)
-        return super()._repr_html_() + scrolling(f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>")
+        return super()._repr_html_() + scrollable_table(f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>")
 
     def raise_for_errors(self) -> Report:
         """Return the report itself if it has no errors.
