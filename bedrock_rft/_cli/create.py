@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import click
 
+from bedrock_rft._cli.background import open_private
 from bedrock_rft._cli.command import PROGRAM, Command, gold_option, many, parse_pairs
 from bedrock_rft._cli.completion import file_ids
 from bedrock_rft._cli.failures import FOUND_ERRORS, finish, on_interrupt, warn
@@ -122,7 +123,7 @@ def _one_process(name: str) -> Generator[None]:
     """Wait until no other process of this user on this machine creates a job with this name."""
     try:
         cache_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
-        stream = (cache_folder() / "create.lock").open("wb")
+        stream = open_private(cache_folder() / "create.lock")
     except OSError:  # without a folder that can be written, there is no lock
         yield
         return

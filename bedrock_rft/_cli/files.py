@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from itertools import islice
 from typing import Any
 
 import click
 
 from bedrock_rft._cli.command import Group
 from bedrock_rft._cli.completion import file_ids
-from bedrock_rft._cli.output import Columns, date, note, show_list, show_one, shows_progress
+from bedrock_rft._cli.output import Columns, date, first, note, show_list, show_one, shows_progress
 from bedrock_rft._cli.settings import confirm, open_client
 
 _FILE = "bedrock_rft.types.File"
@@ -61,7 +60,7 @@ def list_files(purpose: str | None, limit: int | None) -> None:
     """List the files."""
     with open_client() as client:
         found = client.files.list(purpose=purpose, limit=min(limit, 100) if limit else None)
-        show_list(islice(found, limit), _COLUMNS, empty="There are no files.")
+        show_list(first(found, limit), _COLUMNS, empty="There are no files.")
 
 
 @files.command("get", shape=_FILE)

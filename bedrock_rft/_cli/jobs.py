@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any
 
 import click
@@ -16,6 +15,7 @@ from bedrock_rft._cli.output import (
     Columns,
     date,
     finish_report,
+    first,
     note,
     print_text,
     show,
@@ -99,7 +99,7 @@ def list_jobs(status: str | None, model: str | None, limit: int | None) -> None:
         found = (
             job for job in client.jobs.list(limit=page) if status in {None, job.status} and model in {None, job.model}
         )
-        show_list(islice(found, limit), _COLUMNS, empty="There are no jobs.")
+        show_list(first(found, limit), _COLUMNS, empty="There are no jobs.")
 
 
 @jobs.command("get", shape=JOB)
@@ -260,16 +260,16 @@ def events(
     with open_client() as client:
         if not follow:
             found = client.jobs.events(job, after=after, limit=min(limit, _LARGEST_PAGE) if limit else None)
-            show_list(islice(found, limit), _EVENT_COLUMNS, empty="There are no events.")
+            show_list(first(found, limit), _EVENT_COLUMNS, empty="There are no events.")
             return
         on_interrupt(lambda: print_error(f"Job {job} is still running. Resume with: bedrock-rft jobs events -f {job}"))
         followed = client.jobs.follow(job, after=after, timeout=timeout, poll_interval=poll_interval)
         if settings().output != "table":
             if settings().output == "json":
                 settings().output = "jsonl"  # an array would only end with the job
-            show_list(islice(followed, limit), _EVENT_COLUMNS)
+            show_list(first(followed, limit), _EVENT_COLUMNS)
             return
-        for event in islice(followed, limit):
+        for event in first(followed, limit):
             level = "" if event.level == "info" else f"{event.level}: "
             print_text(f"{date(event.created_at)}  {level}{sanitize_line(event.message)}")
 

@@ -9,34 +9,26 @@ import os
 import shlex
 import signal
 import stat
-import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from bedrock_rft._cli.background import open_private, start
 from bedrock_rft._cli.command import Group, gold_option, payload_option, wrap_text_option
 from bedrock_rft._cli.failures import ERROR, finish
 from bedrock_rft._cli.id_cache import cache_folder
 from bedrock_rft._cli.output import note, print_text, show
 from bedrock_rft._cli.reward_source import is_file, load_gold, resolve_file
 from bedrock_rft._cli.settings import settings
-from bedrock_rft._core.findings import write_text
 from bedrock_rft._core.output import print_error
 
 _FORMATS = ("sh", "fish", "powershell", "dotenv", "json")
 _SYNTAX = {"sh": "export {}={}", "fish": "set -gx {} {}", "powershell": "$env:{} = {}", "dotenv": "{}={}"}
 _STDIN = 0
-_POSIX = os.name == "posix"
-_DETACHED = 0x00000008  # DETACHED_PROCESS of Windows
-# `python -m` would import modules from the current folder, which may be anyone's, before those that are installed.
-_RUN = (
-    "import sys; sys.path[:] = [one for one in sys.path if one]; "
-    "import runpy; runpy.run_module('bedrock_rft', run_name='__main__', alter_sys=True)"
-)
 _STOP_SECONDS, _STEP = 10.0, 0.05
 
 local = Group("local", help="Run the service on this machine: no model is trained, and nothing is billed.")
@@ -138,7 +130,7 @@ def _detach() -> Mapping[str, str]:
     arguments = [one for one in sys.argv[1:] if one != "--detach"]
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        process = start([*arguments, "--state", str(state), "--format", "json"], log)
+        process = start("bedrock_rft", [*arguments, "--state", str(state), "--format", "json"], log=log)
     except OSError as error:
         raise click.UsageError(
             f"The log of the service cannot be written to {folder}: {error.strerror}. Set XDG_CACHE_HOME to a folder "
@@ -158,22 +150,9 @@ def _detach() -> Mapping[str, str]:
     raise AssertionError("unreachable")
 
 
-def start(arguments: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-    """Start this command as a process that outlives this one, with its standard output as a pipe."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    with os.fdopen(os.open(log, flags, 0o600), "wb") as errors:
-        return subprocess.Popen(  # noqa: S603 - this Python, with this package
-            [sys.executable, "-c", _RUN, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            start_new_session=_POSIX,
-            creationflags=0 if _POSIX else _DETACHED,
-        )
-
-
 def _write_state(path: Path, url: str) -> Callable[[], None]:
-    write_text(json.dumps({"pid": os.getpid(), "url": url}), path)
+    with open_private(path) as stream:
+        stream.write(json.dumps({"pid": os.getpid(), "url": url}).encode())
 
     def forget() -> None:
         for one in (path.with_suffix(".log"), path):  # `stop` waits until the state is gone
@@ -200,7 +179,7 @@ def _end(pid: int, url: str, state: Path) -> bool:
     deadline = time.monotonic() + _STOP_SECONDS
     while state.exists() and time.monotonic() < deadline:
         time.sleep(_STEP)
-    if not _POSIX:  # SIGTERM ends the process there before it can clean up
+    if os.name != "posix":  # SIGTERM ends the process there before it can clean up
         state.unlink(missing_ok=True)
     return True
 

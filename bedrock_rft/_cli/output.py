@@ -8,16 +8,19 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime, timezone
-from typing import Any, cast
+from itertools import islice
+from typing import Any, TypeVar, cast
 
 from bedrock_rft._cli.failures import FOUND_ERRORS, OutputClosedError, finish
 from bedrock_rft._cli.settings import settings
 from bedrock_rft._cli.wording import for_shell
 from bedrock_rft._core.output import encodable, print_error, write
 from bedrock_rft._core.text import sanitize_line
+
+T = TypeVar("T")
 
 Columns = Mapping[str, Callable[[Any], object]]
 """The title of each column, and the function that returns its value for an item."""
@@ -69,6 +72,11 @@ def to_json(value: Any) -> Any:
     from pydantic_core import to_json as dump  # slow to import
 
     return json.loads(dump(value, inf_nan_mode="null", fallback=str))
+
+
+def first(items: Iterable[T], limit: int | None) -> Iterator[T]:
+    """Return at most `limit` items; `islice` alone fails on numbers above `sys.maxsize`."""
+    return islice(items, None if limit is None else min(limit, sys.maxsize))
 
 
 def show_list(

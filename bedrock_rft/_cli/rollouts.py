@@ -6,14 +6,13 @@ import json
 import textwrap
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bedrock_rft._cli.command import Group, many, options
-from bedrock_rft._cli.output import Columns, finish_report, note, print_text, show_list, write_file
+from bedrock_rft._cli.output import Columns, finish_report, first, note, print_text, show_list, write_file
 from bedrock_rft._cli.output import show as print_result
 from bedrock_rft._cli.settings import open_client, settings
 from bedrock_rft._core.text import sanitize_text
@@ -71,10 +70,10 @@ def show(location: str, limit: int | None, *, follow: bool, full: bool, **option
 
 def _print(found: Iterator[Any], limit: int | None, *, full: bool) -> None:
     if settings().output != "table":
-        show_list(islice(found, limit), _COLUMNS, key="rollout_id")
+        show_list(first(found, limit), _COLUMNS, key="rollout_id")
         return
     record = None
-    for record in islice(found, limit):
+    for record in first(found, limit):
         print_text("\n".join(_lines(record, None if full else _LINES)))
     if record is None:
         note("There are no such rollouts.")

@@ -16,9 +16,9 @@ from support.command import ARN, command, records
 from support.fault_server import Faults, carried_out, slow, stall
 
 from bedrock_rft import Client
-from bedrock_rft._cli.id_cache import cached_ids
+from bedrock_rft._cli.background import start
+from bedrock_rft._cli.id_cache import renew
 from bedrock_rft._cli.job_file import JobSettings
-from bedrock_rft._cli.local import start
 from bedrock_rft.local import LocalService
 
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX")
@@ -78,6 +78,12 @@ def test_ctrl_c_before_the_response_names_the_job_that_may_exist(faults: Faults)
     assert len(command(*search.split(), name, "-o", "quiet").out) > 1, "the job is found by its name"
 
 
+@pytest.mark.usefixtures("service")
+@pytest.mark.parametrize("noun", ["jobs", "files"])
+def test_a_huge_limit_lists_everything(noun: str) -> None:
+    assert command(noun, "list", "--limit", "9" * 30).code == 0
+
+
 def test_equal_numbers_are_the_same_job() -> None:
     one, other = (JobSettings(hyperparameters={"learning_rate_multiplier": value}) for value in (1, 1.0))
     assert one.derived_name(ARN) == other.derived_name(ARN)
@@ -89,23 +95,25 @@ def test_a_process_in_the_background_imports_nothing_from_the_current_folder(
     monkeypatch.chdir(tmp_path)
     for name in ("click", "json", "pydantic", "runpy"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('from the current folder')")
-    with start(["--help"], tmp_path / "log") as process:
+    with start("bedrock_rft", ["--help"], log=tmp_path / "log") as process:
         assert process.stdout is not None
         assert process.stdout.read().startswith(b"Usage: bedrock-rft ")
     assert (process.returncode, (tmp_path / "log").read_text()) == (0, "")
 
 
 @posix
-@pytest.mark.usefixtures("service")
-def test_only_this_user_can_read_ids_states_and_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_this_user_can_read_ids_states_and_logs(
+    service: LocalService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = tmp_path / "ids.json"
     before = os.umask(0)
     try:
-        cached_ids("files", {})
+        renew("files", service.client_options(), ids)
         monkeypatch.setattr(sys, "argv", ["bedrock-rft", "local", "serve", "--detach"])
         assert command(*sys.argv[1:]).code == 0
     finally:
         os.umask(before)
-    files = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    files = [ids, *(tmp_path / "cache" / "bedrock_rft" / "local").iterdir()]
     modes = {file.suffix: stat.S_IMODE(file.stat().st_mode) for file in files}
     assert command("local", "stop").code == 0
     assert (len(files), set(modes.values())) == (3, {0o600}), modes

@@ -164,8 +164,12 @@ def test_a_shell_completes_commands_options_and_ids(
         child.send("chec\t")
         child.expect("points")
         child.send(finished_job[:-4])
-        child.send("\t")
-        child.expect(finished_job[-4:])
+        for _ in range(20):  # the first time, the ids are fetched in the background
+            child.send("\t")
+            if child.expect([finished_job[-4:], pexpect.TIMEOUT], timeout=1) == 0:
+                break
+        else:
+            pytest.fail(f"the id was not completed: {child.before}")
         child.send(" --outp\t")
         child.expect("ut")
         child.send(" cs\t")
@@ -184,13 +188,16 @@ def complete(line: str, environment: Mapping[str, str]) -> tuple[list[str], floa
     return [each.partition(",")[2] for each in done.out.splitlines() if each], time.monotonic() - began
 
 
-def test_ids_are_cached_and_a_silent_service_delays_a_shell_once_a_minute(
+def test_ids_are_cached_and_a_silent_service_delays_nobody(
     service: LocalService, finished_job: str, tmp_path: Path
 ) -> None:
     import socket
 
     environment = {"XDG_CACHE_HOME": str(tmp_path / "cache"), **service.environment("aws")}
-    assert finished_job in complete("bedrock-rft jobs get local", environment)[0]
+    deadline = time.monotonic() + 20
+    while finished_job not in complete("bedrock-rft jobs get local", environment)[0]:
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
     assert finished_job in complete(f"bedrock-rft jobs wait {finished_job[:12]}", environment)[0], "from the cache"
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
@@ -198,7 +205,8 @@ def test_ids_are_cached_and_a_silent_service_delays_a_shell_once_a_minute(
         pairs = [(complete("bedrock-rft jobs ge", environment), complete("bedrock-rft jobs get local", lost))
                  for _ in range(4)]  # fmt: skip
     assert all(offered == [] for _, (offered, _) in pairs)
-    assert min(seconds for _, (_, seconds) in pairs) - min(seconds for (_, seconds), _ in pairs) < 1.5
+    # The request would take ten seconds.
+    assert min(seconds for _, (_, seconds) in pairs) - min(seconds for (_, seconds), _ in pairs) < 5
 
 
 def test_without_the_extra_the_command_says_what_to_install(tmp_path: Path) -> None:
