@@ -1,4 +1,4 @@
-"""Bedrock API keys: their format, read offline, and functions that return a current key."""
+"""Read the properties of Bedrock API keys, and get the current key from a function."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from urllib.parse import parse_qs
 from bedrock_rft._core.redaction import Secret
 from bedrock_rft.errors import ConfigurationError
 
-_SHORT = "bedrock-api-key-"
-_LONG = "ABSK"
-_MAX_CHARS = 16_384  # a short-term key wraps a session token, and those reach several kilobytes
-_STAMP = "%Y%m%dT%H%M%SZ"
+_SHORT_TERM_PREFIX = "bedrock-api-key-"
+_LONG_TERM_PREFIX = "ABSK"
+_MAX_CHARS = 16_384  # a short-term key contains a session token, which may have several kilobytes
+_DATE_FORMAT = "%Y%m%dT%H%M%SZ"
 
 
 @dataclass(frozen=True)
 class ApiKey:
-    """Properties that the text of a key has: its kind, and if short-term its region, UTC expiry and access key id."""
+    """The properties of a key: its kind and, if it is a short-term key, its region, expiry in UTC and access key id."""
 
     kind: str
     region: str | None = None
@@ -32,15 +32,15 @@ class ApiKey:
 
 def has_bedrock_form(text: str) -> bool:
     """Check if a text has the form of a Bedrock API key."""
-    return text.startswith((_SHORT, _LONG))
+    return text.startswith((_SHORT_TERM_PREFIX, _LONG_TERM_PREFIX))
 
 
-def validate_key(given: Secret[Any], name: str) -> Secret[str]:
-    """Return a key that can be sent in a header. Raise `ConfigurationError`, without the key, if it cannot."""
-    problem = _key_problem(given.reveal(), name)
+def validate_key(key: Secret[Any], name: str) -> Secret[str]:
+    """Return a key for a header. Raise `ConfigurationError`, without the key, if a header cannot hold the key."""
+    problem = _key_problem(key.reveal(), name)
     if problem:
         raise ConfigurationError(problem)
-    return Secret(given.reveal().strip())
+    return Secret(key.reveal().strip())
 
 
 _KEY_PROBLEMS = (
@@ -57,7 +57,7 @@ _KEY_PROBLEMS = (
 
 
 def _key_problem(key: object, name: str) -> str:
-    """Return the problem of a key, or "". It does not raise, because a traceback may show its local variables."""
+    """Return the problem of a key, or "". Does not raise, because a traceback may show the key in a local variable."""
     if not isinstance(key, str):
         return f"{name} must be a string, not {type(key).__name__}."
     text = key.strip()
@@ -67,17 +67,17 @@ def _key_problem(key: object, name: str) -> str:
 
 
 def parse_key(key: str) -> ApiKey:
-    """Read the kind of a key, and the region and expiry of a short-term one."""
-    if key.startswith(_LONG):
+    """Return the properties of a key."""
+    if key.startswith(_LONG_TERM_PREFIX):
         return ApiKey("long-term")
-    if not key.startswith(_SHORT):
+    if not key.startswith(_SHORT_TERM_PREFIX):
         return ApiKey("opaque")
     try:
-        wrapped = key.removeprefix(_SHORT)
+        wrapped = key.removeprefix(_SHORT_TERM_PREFIX)
         text = base64.b64decode(wrapped + "=" * (-len(wrapped) % 4), validate=True).decode("ascii")
         fields = parse_qs(text.partition("?")[2])
         key_id, _, region, *_ = fields["X-Amz-Credential"][0].split("/")
-        made = datetime.strptime(fields["X-Amz-Date"][0], _STAMP).replace(tzinfo=timezone.utc)
+        made = datetime.strptime(fields["X-Amz-Date"][0], _DATE_FORMAT).replace(tzinfo=timezone.utc)
         ends = made + timedelta(seconds=int(fields["X-Amz-Expires"][0]))
     except (ValueError, KeyError, IndexError, OverflowError):
         # The format may change. The service validates the key anyway; only the early error is lost.
@@ -93,32 +93,32 @@ ApiKeyInput = str | Callable[[], str] | Callable[[], Awaitable[str]]
 class KeySource:
     """Source of a bearer token, with the region that a short-term key must match."""
 
-    ask: Secret[Any]  # an ApiKeyInput
+    value: Secret[Any]  # an ApiKeyInput
     name: str
     region: str = ""
 
-    def check(self, given: Secret[Any]) -> Secret[str]:
+    def check(self, key: Secret[Any]) -> Secret[str]:
         """Return the key, or raise `ConfigurationError` if it is malformed, for another region, or has expired."""
-        key = validate_key(given, self.name)
-        about = parse_key(key.reveal())
-        if about.expires_at is not None and about.expires_at <= datetime.now(timezone.utc):
+        key = validate_key(key, self.name)
+        properties = parse_key(key.reveal())
+        if properties.expires_at is not None and properties.expires_at <= datetime.now(timezone.utc):
             raise ConfigurationError(
-                f"The short-term key from {self.name} expired at {about.expires_at:%Y-%m-%d %H:%M} UTC. Make a new "
-                "one, or check this machine's clock."
+                f"The short-term key from {self.name} expired at {properties.expires_at:%Y-%m-%d %H:%M} UTC. Make a "
+                "new key, or check this machine's clock."
             )
-        if about.region and self.region and about.region != self.region:
+        if properties.region and self.region and properties.region != self.region:
             raise ConfigurationError(
-                f"The short-term key from {self.name} is valid in {about.region} only, but the client's region is "
-                f"{self.region}. Make a key for {self.region}, or use region='{about.region}'."
+                f"The short-term key from {self.name} is valid in {properties.region} only, but the client's region is "
+                f"{self.region}. Make a key for {self.region}, or use region='{properties.region}'."
             )
         return key
 
-    def ask_now(self) -> Secret[str]:
-        """Return the current key. Raise `ConfigurationError` as `check` does, and for an async function."""
-        ask = self.function()
-        if ask is None:
-            return self.check(self.ask)
-        result = Secret(ask())
+    def current_key(self) -> Secret[str]:
+        """Return the current key. Raises as `check` does, and `ConfigurationError` for an async function."""
+        function = self.function()
+        if function is None:
+            return self.check(self.value)
+        result = Secret(function())
         if inspect.isawaitable(result.reveal()):
             if inspect.iscoroutine(result.reveal()):
                 result.reveal().close()
@@ -127,24 +127,24 @@ class KeySource:
             )
         return self.check(result)
 
-    async def ask_soon(self) -> Secret[str]:
+    async def current_key_async(self) -> Secret[str]:
         """Return the current key. A regular function runs in a thread, so that it does not block the event loop."""
-        ask = self.function()
-        if ask is None:
-            return self.check(self.ask)
-        if inspect.iscoroutinefunction(ask):
-            return self.check(Secret(await ask()))
+        function = self.function()
+        if function is None:
+            return self.check(self.value)
+        if inspect.iscoroutinefunction(function):
+            return self.check(Secret(await function()))
         import asyncio
 
-        result: Secret[Any] = await asyncio.to_thread(lambda: Secret(ask()))
+        result: Secret[Any] = await asyncio.to_thread(lambda: Secret(function()))
         return self.check(Secret(await result.reveal()) if inspect.isawaitable(result.reveal()) else result)
 
     def function(self) -> Callable[[], Any] | None:
         """Return the function that returns the key, or None for a constant key."""
-        value = self.ask.reveal()
+        value = self.value.reveal()
         return value if callable(value) else None
 
-    def static(self) -> str | None:
+    def constant_key(self) -> str | None:
         """Return the key if it is constant."""
-        value = self.ask.reveal()
+        value = self.value.reveal()
         return value if isinstance(value, str) else None

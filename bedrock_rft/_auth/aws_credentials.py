@@ -19,13 +19,13 @@ _NONE_FOUND = (
     "No identity: there is no Bedrock API key and there are no AWS credentials. Set AWS_BEARER_TOKEN_BEDROCK, run "
     "'aws configure' or 'aws sso login', or pass api_key=…, profile=… or credentials=…."
 )
-_PARTS = {  # the name and the variable of each
+_PARTS = {  # the name and the variable of each part, by botocore's attribute
     "access_key": ("access key id", "AWS_ACCESS_KEY_ID"),
     "secret_key": ("secret access key", "AWS_SECRET_ACCESS_KEY"),
     "token": ("session token", "AWS_SESSION_TOKEN"),
 }
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
-# botocore's own order.
+# In the order in which botocore reads them.
 _VARIABLES = ("AWS_DEFAULT_PROFILE", "AWS_PROFILE")
 
 
@@ -47,13 +47,13 @@ def existing_profile() -> str | None:
 
 
 def new_session(profile: str | None = None) -> Any:
-    """Return a botocore session with a profile, or with the default one. The environment does not choose it."""
+    """Return a botocore session with a profile, or with the default profile, whatever `AWS_PROFILE` is."""
     from botocore.session import Session
 
     return Session(profile=profile, session_vars={"profile": (None, None, None, None)})
 
 
-class Frozen(NamedTuple):
+class FrozenCredentials(NamedTuple):
     """A consistent set of credentials. Its `repr` shows no secret."""
 
     access_key: str
@@ -61,14 +61,17 @@ class Frozen(NamedTuple):
     token: str | None
 
     def __repr__(self) -> str:
-        return f"Frozen(access_key={self.access_key[:4]}…, '****')"
+        return f"FrozenCredentials(access_key={self.access_key[:4]}…, '****')"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("Credentials cannot be pickled. Create a client in each process.")
 
 
 class AwsCredentials:
-    """Source of the credentials that sign requests, resolved when needed, with the session for other services."""
+    """The source of the credentials that sign requests, and a botocore session for other services.
+
+    The credentials are resolved when they are needed.
+    """
 
     def __init__(self, load: Callable[[], Any], origin: str, session: Callable[[], Any] = new_session) -> None:
         self._load = Secret(load)
@@ -92,11 +95,11 @@ class AwsCredentials:
         return f"{self._origin} ({method})" if method and method != "explicit" else self._origin
 
     def find(self) -> Any:
-        """Resolve the credentials object once. Raise `ConfigurationError` if there is none, or no such profile."""
+        """Resolve the credentials object once. Raise `ConfigurationError` if there are none, or no such profile."""
         with self._lock:
             if self._found is None:
                 redact_botocore_logs()
-                found = _call(self._load.reveal(), self._origin)
+                found = _call_botocore(self._load.reveal(), self._origin)
                 if found.reveal() is None:
                     raise ConfigurationError(self.none_found)
                 self._found = found
@@ -111,15 +114,15 @@ class AwsCredentials:
         if type(credentials).__module__ == "botocore.credentials":
             refresh_needed = getattr(credentials, "refresh_needed", None)
             return bool(refresh_needed()) if refresh_needed is not None else False
-        return not isinstance(credentials, _Environment)
+        return not isinstance(credentials, _EnvironmentCredentials)
 
     def forget(self) -> None:
-        """Resolve again at the next attempt, because the credentials were revoked or replaced."""
+        """Drop credentials that were revoked or replaced, so that the next attempt resolves them again."""
         with self._lock:
             self._found = None
 
     def close(self) -> None:
-        """Drop the credentials. The name of their source stays."""
+        """Drop the credentials, but keep the name of their source."""
         with self._lock:
             self._method = getattr(self._found.reveal(), "method", None) if self._found else self._method
             self._found = None
@@ -128,17 +131,17 @@ class AwsCredentials:
 
     @contextmanager
     def session(self) -> Generator[Any, None, None]:
-        """Lock and yield the botocore session that creates clients. Starting one takes longer than using it."""
+        """Lock and yield the botocore session that creates clients. It is shared, because it is slow to start."""
         with self._session_lock:
             if self._session is None:
                 self._session = self._new_session()
             yield self._session
 
-    def freeze(self) -> Frozen:
-        """Return the current credentials, refreshed by botocore, or raise if no header can hold them."""
+    def freeze(self) -> FrozenCredentials:
+        """Return the current credentials, refreshed by botocore, or raise if a header cannot hold them."""
         # No local variable holds a secret, because tracebacks may show them.
         found = Secret(self.find())
-        frozen = _call(lambda: found.reveal().get_frozen_credentials(), self._origin)
+        frozen = _call_botocore(lambda: found.reveal().get_frozen_credentials(), self._origin)
         key, secret, token = (Secret(getattr(frozen.reveal(), name)) for name in _PARTS)
         if not isinstance(key.reveal(), str) or not isinstance(secret.reveal(), str) or not key.reveal():
             raise ConfigurationError(
@@ -151,22 +154,22 @@ class AwsCredentials:
                     f"The {name}{from_variable} from {self.origin} contains a space, a line break or a "
                     "non-ASCII character, so no request can be signed with it. Copy it again."
                 )
-        return Frozen(key.reveal(), secret.reveal(), token.reveal() or None)
+        return FrozenCredentials(key.reveal(), secret.reveal(), token.reveal() or None)
 
 
-def _call(load: Callable[[], Any], origin: str) -> Secret[Any]:
-    """Call botocore. The `ConfigurationError` has no cause, because botocore's exception may hold secrets."""
+def _call_botocore(load: Callable[[], Any], origin: str) -> Secret[Any]:
+    """Call botocore, and map exceptions to `ConfigurationError` without a cause, because the cause may hold secrets."""
     problem: ConfigurationError
     try:
         return Secret(load())
     except ConfigurationError as error:
         problem = error
     except Exception as error:  # noqa: BLE001 - botocore, its plug-ins and processes raise anything
-        problem = _unresolved(error, origin)
+        problem = _resolution_error(error, origin)
     raise problem
 
 
-def _unresolved(error: Exception, origin: str) -> ConfigurationError:
+def _resolution_error(error: Exception, origin: str) -> ConfigurationError:
     functions = {frame.f_code.co_name for frame in _frames(error)}
     name = type(error).__name__
     if "_retrieve_credentials_using" in functions or getattr(error, "kwargs", {}).get("provider") == "custom-process":
@@ -205,7 +208,7 @@ def _frames(error: BaseException) -> Iterator[FrameType]:
         pending = pending.__cause__ or pending.__context__
 
 
-def given(value: Secret[Any]) -> AwsCredentials:
+def wrap_credentials(value: Secret[Any]) -> AwsCredentials:
     """Use a botocore `Credentials`, an object with `get_frozen_credentials()`, or a boto3 or botocore session."""
     if callable(getattr(value.reveal(), "get_frozen_credentials", None)):
         return AwsCredentials(value.reveal, "credentials=")
@@ -213,8 +216,8 @@ def given(value: Secret[Any]) -> AwsCredentials:
 
         def session() -> Any:
             profile = getattr(value.reveal(), "profile_name", None) or getattr(value.reveal(), "profile", None)
-            known = new_session().available_profiles
-            return new_session(profile if profile in known else None)
+            profiles = new_session().available_profiles
+            return new_session(profile if profile in profiles else None)
 
         return AwsCredentials(value.reveal().get_credentials, "the session in credentials=", session)
     raise ConfigurationError(
@@ -223,14 +226,15 @@ def given(value: Secret[Any]) -> AwsCredentials:
     )
 
 
-class _Environment(NamedTuple):
-    """Credentials from three variables, read without a quarter of botocore; other forms are left to botocore."""
+class _EnvironmentCredentials(NamedTuple):
+    """Credentials from three variables. Reading them here saves importing a quarter of botocore."""
 
-    frozen: Frozen
+    frozen: FrozenCredentials
     method: str = "env"
 
     @classmethod
-    def read(cls) -> _Environment | None:
+    def read(cls) -> _EnvironmentCredentials | None:
+        """Return the credentials, or None if botocore must read them: they expire or are somewhere else."""
         if "AWS_CREDENTIAL_EXPIRATION" in os.environ:
             return None
         environment = RedactedMapping(os.environ)
@@ -247,14 +251,17 @@ class _Environment(NamedTuple):
                     f"{name} contains a space, a line break or a non-ASCII character, perhaps at its end, so no "
                     "request can be signed with it. Copy it again."
                 )
-        return cls(Frozen(environment[names[0]], environment[names[1]], environment.get(names[2]) or None))
+        return cls(FrozenCredentials(environment[names[0]], environment[names[1]], environment.get(names[2]) or None))
 
-    def get_frozen_credentials(self) -> Frozen:
+    def get_frozen_credentials(self) -> FrozenCredentials:
         return self.frozen
 
 
 def chain(profile: str | None) -> AwsCredentials:
-    """Use botocore's chain: environment, profile, assumed role, SSO, web identity, process, container, instance."""
+    """Return the credentials of a profile or, for None, of botocore's chain.
+
+    The chain is: environment, profile, assumed role, SSO, web identity, process, container, instance.
+    """
     if profile is not None:
         return AwsCredentials(
             lambda: new_session(profile).get_credentials(), f"profile '{profile}'", lambda: new_session(profile)
@@ -262,7 +269,7 @@ def chain(profile: str | None) -> AwsCredentials:
 
     def load() -> Any:
         named = environment_profile()
-        return _Environment.read() or new_session(named[1] if named else None).get_credentials()
+        return _EnvironmentCredentials.read() or new_session(named[1] if named else None).get_credentials()
 
     named = environment_profile()
     origin = "the AWS credential chain"
@@ -274,9 +281,9 @@ def chain(profile: str | None) -> AwsCredentials:
 def profile_region(profile: str | None, value: Secret[Any] | None) -> str | None:
     """Return the region of a profile, of a session that was passed in, or of the profile in the environment."""
     session = value.reveal if value is not None else None
-    own = getattr(session(), "region_name", None) if session else None
-    if isinstance(own, str):
-        return own
+    region_name = getattr(session(), "region_name", None) if session else None
+    if isinstance(region_name, str):
+        return region_name
     variable = getattr(session(), "get_config_variable", None) if session else None
 
     def region() -> Any:
@@ -284,5 +291,5 @@ def profile_region(profile: str | None, value: Secret[Any] | None) -> str | None
             return variable("region")
         return new_session(profile or existing_profile()).get_config_variable("region")
 
-    found = _call(region, f"profile '{profile}'" if profile else "the AWS configuration").reveal()
+    found = _call_botocore(region, f"profile '{profile}'" if profile else "the AWS configuration").reveal()
     return found if isinstance(found, str) else None

@@ -1,4 +1,4 @@
-"""Describe failures of botocore in one form for every caller, and keep secrets out of them and of botocore's logs."""
+"""Describe failures of botocore in one form without secrets, and remove secrets from botocore's logs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from bedrock_rft._core.text import sanitize_line
 FailureKind = Literal[
     "denied", "not_found", "throttled", "credentials", "refused", "invalid", "timeout", "connection", "unreadable"
 ]
-"""`refused` is any other error response; `invalid` was refused by botocore before it was sent."""
+"""`refused` is any other error response; `invalid` is a request that botocore refused to send."""
 
 _MAX_CHARS = 600
 _PROXY_VARIABLES = {"http_proxy", "https_proxy", "all_proxy"}
 _MIN_PART = 3
-"""Shortest part of a password that is searched for: ordinary words contain shorter ones."""
+"""Characters of the shortest part of a password to search for, because ordinary words contain shorter parts."""
 _CODES: dict[FailureKind, str] = {
     "denied": "AccessDenied AccessDeniedException UnauthorizedOperation AuthorizationError NotAuthorized",
     "not_found": "ResourceNotFoundException NoSuchEntity NoSuchEntityException NotFoundException ResourceNotFound",
@@ -44,7 +44,11 @@ _LOGGERS_WITH_SECRETS = (
 
 @dataclass(frozen=True)
 class AwsFailure:
-    """Reason why a call to AWS failed: a code, text without secrets, HTTP status or 0, and if it may have arrived."""
+    """Reason why a call to AWS failed.
+
+    The message has no secrets, the status is 0 without a response, and `sent` is False if AWS cannot have got the
+    request.
+    """
 
     kind: FailureKind
     code: str
@@ -64,7 +68,7 @@ def failure_kind(code: str) -> FailureKind | None:
 
 def read_aws_failure(error: BaseException) -> AwsFailure:
     """Describe an exception that a botocore client raised."""
-    response = getattr(error, "response", None)  # botocore's connection errors have one too, and it is None
+    response = getattr(error, "response", None)  # None for connection errors of botocore
     if isinstance(response, dict) and "Error" in response:
         return _from_response(cast("dict[str, Any]", response))
     names = {base.__name__ for base in type(error).__mro__}
@@ -84,7 +88,7 @@ def read_aws_failure(error: BaseException) -> AwsFailure:
 
 
 def hide_proxy_password(message: str) -> str:
-    """Return the message, or an explanation in its place if it repeats a proxy's password or a part of one."""
+    """Return the message, or an explanation in its place if it contains a part of a proxy's password."""
     source = _proxy_with_password_in(message)
     if source is None:
         return message

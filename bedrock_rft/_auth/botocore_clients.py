@@ -26,17 +26,18 @@ def service_client(
     timeout: float = 60.0,
     retries: int = 3,
 ) -> Any:
-    """Return a botocore client with the credentials and the profile of a client; the timeout is for a response."""
-    # Endpoints are botocore's: settings of the profile and variables such as `AWS_ENDPOINT_URL_LAMBDA` apply.
+    """Return a botocore client of a service. `timeout` is in seconds and limits the wait for a response."""
+    # botocore finds the endpoint, so settings of the profile and variables such as `AWS_ENDPOINT_URL_LAMBDA` apply.
     from botocore.config import Config as Settings
     from botocore.exceptions import BotoCoreError
 
     redact_botocore_logs()
     found = credentials.find()
-    credentials.freeze()  # raises here, without the value, for one that no header can hold
+    credentials.freeze()  # raises, without their values, if a header cannot hold them
     try:
         with credentials.session() as session:
-            session._credentials = _refreshing(found)  # the public setter takes strings, which cannot be refreshed
+            # The public setter takes strings, which cannot be refreshed.
+            session._credentials = _with_botocore_interface(found)
             session.register_component("data_loader", _description_loader(session.get_config_variable("data_path")))
             client = session.create_client(
                 service,
@@ -55,12 +56,12 @@ def service_client(
         why = read_aws_failure(error).message
     else:
         return client
-    # Outside the handler, because botocore's exception may quote the URL of a proxy with its password.
+    # Raised outside the handler, because botocore's exception may quote the URL of a proxy with its password.
     raise ConfigurationError(f"Could not create a client for AWS {service} in {region}: {why}.")
 
 
-def client_like(owner: Any, service: str, *, region: str | None = None, timeout: float, retries: int = 3) -> Any:
-    """Return botocore's client of a service, with the AWS credentials and the region of a client if it has any."""
+def service_client_for(owner: Any, service: str, *, region: str | None = None, timeout: float, retries: int = 3) -> Any:
+    """Return a botocore client of a service, with the AWS credentials and the region of `owner` if it is a client."""
     config: Config | None = getattr(getattr(getattr(owner, "_async", owner), "_session", None), "config", None)
     if region is None:
         region = config.region if config is not None else os.environ.get("AWS_REGION") or profile_region(None, None)
@@ -76,13 +77,13 @@ def client_like(owner: Any, service: str, *, region: str | None = None, timeout:
 
 @cache
 def _description_loader(path: str | None) -> Any:
-    """Return a shared loader of service descriptions. Reading them takes most of the time to create a client."""
+    """Return a loader of service descriptions. It is shared, because reading them takes longer than all else."""
     from botocore import loaders
 
     return cast("Any", loaders).create_loader(path)
 
 
-def _refreshing(found: Any) -> Any:
+def _with_botocore_interface(found: Any) -> Any:
     """Return credentials with the interface that botocore expects."""
     if all(hasattr(found, name) for name in ("access_key", "secret_key", "token")):
         return found
@@ -103,7 +104,10 @@ def _refreshing(found: Any) -> Any:
 
 
 class AwsServices:
-    """Clients of AWS services, with `regions` that are not the client's own. With an API key, botocore signs."""
+    """Clients of AWS services, with the client's region or, for some services, a region in `regions`.
+
+    If the client has an API key, the credentials come from botocore's chain.
+    """
 
     def __init__(self, config: Config, regions: Mapping[str, str], *, timeout: float, retries: int) -> None:
         self._config, self._regions, self._timeout, self._retries = config, regions, timeout, retries

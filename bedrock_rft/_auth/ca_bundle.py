@@ -19,7 +19,7 @@ _CERTIFICATE = re.compile(
 
 def read_ca_folder(folder: Path) -> str:
     """Return all valid PEM certificates in the files of a folder, or raise `ConfigurationError` if there are none."""
-    # OpenSSL itself finds certificates in a folder only by the names that `openssl rehash` gives them.
+    # All files are read, because OpenSSL itself finds only those with the names that `openssl rehash` gives.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     certificates = dict[str, None]()
     for file in sorted(folder.iterdir()):
@@ -44,7 +44,7 @@ def _is_valid(context: ssl.SSLContext, certificate: str) -> bool:
 
 @functools.cache
 def ca_file(ca_bundle: str) -> str:
-    """Return the path of a PEM file with the authorities; for a folder, a temporary file until the process ends."""
+    """Return the path of a PEM file with the authorities. For a folder, the file is deleted when the process ends."""
     path = Path(ca_bundle)
     if not path.is_dir():
         return ca_bundle

@@ -17,8 +17,8 @@ from bedrock_rft._auth.aws_credentials import (
     chain,
     environment_profile,
     existing_profile,
-    given,
     profile_region,
+    wrap_credentials,
 )
 from bedrock_rft._auth.identity import Auth, Identity
 from bedrock_rft._core.redaction import RedactedMapping, Secret, as_secret
@@ -46,7 +46,7 @@ class Config:
     def forget(self) -> None:
         """Drop the key and the credentials."""
         if self.key is not None:
-            self.key.ask.forget()
+            self.key.value.forget()
         if self.aws is not None:
             self.aws.close()
 
@@ -82,38 +82,37 @@ def resolve(
     url, url_source, unused_urls = _base_url(base_url, env)
     found = _identity(api_key, profile, credentials, auth, env, url)
     plain_key = found.key is not None and found.key.function() is None
-    about = parse_key(found.key.ask.reveal()) if found.key is not None and plain_key else ApiKey("opaque")
-    where, where_source = _region(region, about, url, profile, credentials, env)
-    _refuse_other_region(region, where, where_source, url, url_source)
+    properties = parse_key(found.key.value.reveal()) if found.key is not None and plain_key else ApiKey("opaque")
+    resolved_region, region_source = _region(region, properties, url, profile, credentials, env)
+    _refuse_other_region(region, resolved_region, region_source, url, url_source)
     if url is None:
-        if where not in endpoint.KNOWN_REGIONS:
-            warn_once(f"The region '{where}' is not a known region with a bedrock-mantle endpoint. It is used anyway.")
-        url, url_source = f"https://{endpoint.SERVICE}.{where}.api.aws/v1", "the region"
-    key = replace(found.key, region=where) if found.key else None
+        if resolved_region not in endpoint.KNOWN_REGIONS:
+            warn_once(f"'{resolved_region}' is not a known region with a bedrock-mantle endpoint. It is used anyway.")
+        url, url_source = f"https://{endpoint.SERVICE}.{resolved_region}.api.aws/v1", "the region"
+    key = replace(found.key, region=resolved_region) if found.key else None
     if key is not None and plain_key:
-        key.check(key.ask)
-        if found.source == "OPENAI_API_KEY" and key.ask.reveal().startswith("sk-"):
+        key.check(key.value)
+        if found.source == "OPENAI_API_KEY" and key.value.reveal().startswith("sk-"):
             warn_once(
                 f"OPENAI_API_KEY looks like a key for OpenAI. It is sent to {url} because OPENAI_BASE_URL points there."
             )
-    common = _common(project, timeout, max_retries)
     return Config(
         base_url=url,
-        region=where,
+        region=resolved_region,
         auth=found.auth,
         key=key,
         aws=found.aws,
-        **common,
+        **_common_settings(project, timeout, max_retries),
         ca_bundle=_certificate_path(ca_bundle, env),
         identity=Identity(
             auth=found.auth,
             source=found.source,
             base_url=url,
             base_url_source=url_source,
-            region=where,
-            region_source=where_source,
-            key_kind=(about.kind if plain_key else "refreshed") if key else None,
-            expires_at=about.expires_at,
+            region=resolved_region,
+            region_source=region_source,
+            key_kind=(properties.kind if plain_key else "refreshed") if key else None,
+            expires_at=properties.expires_at,
             project=project,
             shadowed=(*unused_urls, *found.shadowed),
         ),
@@ -131,20 +130,22 @@ def config_for_transport(transport: object, **settings: Any) -> Config:
             f"no effect. Remove {it}, or remove transport=."
         )
     region = settings["region"] or getattr(transport, "region", None) or "us-west-2"
-    where = endpoint.check_region(region, "region")
+    resolved_region = endpoint.check_region(region, "region")
     url, name = f"local:{type(transport).__name__}", "transport="
     return Config(
         base_url=url,
-        region=where,
+        region=resolved_region,
         auth="aws",
-        **_common(settings["project"], settings["timeout"], settings["max_retries"]),
-        identity=Identity(auth=None, source=name, base_url=url, base_url_source=name, region=where, region_source=name),
+        **_common_settings(settings["project"], settings["timeout"], settings["max_retries"]),
+        identity=Identity(
+            auth=None, source=name, base_url=url, base_url_source=name, region=resolved_region, region_source=name
+        ),
     )
 
 
-def _base_url(given_url: Secret[Any] | None, env: Mapping[str, str]) -> tuple[str | None, str, list[str]]:
-    """Return the base URL if one is set, its source, and notes on the ones that are not used."""
-    found = [] if given_url is None else [("base_url=", given_url)]
+def _base_url(base_url: Secret[Any] | None, env: Mapping[str, str]) -> tuple[str | None, str, list[str]]:
+    """Return the base URL if one is set, its source, and notes on the variables that are not used."""
+    found = [] if base_url is None else [("base_url=", base_url)]
     notes: list[str] = []
     for name in ("OPENAI_BASE_URL", "AWS_ENDPOINT_URL_BEDROCK_MANTLE"):
         if name == "OPENAI_BASE_URL" and name in env and not endpoint.is_bedrock(env[name]):
@@ -166,8 +167,8 @@ def _identity(
     env: Mapping[str, str],
     url: str | None,
 ) -> _ResolvedIdentity:
-    given_settings = {"api_key": api_key, "profile": profile, "credentials": credentials}
-    explicit = [name for name, value in given_settings.items() if value is not None]
+    settings = {"api_key": api_key, "profile": profile, "credentials": credentials}
+    explicit = [name for name, value in settings.items() if value is not None]
     if len(explicit) > 1:
         raise ConfigurationError(f"{' and '.join(explicit)} contradict each other. Pass one identity.")
     if auth not in (None, "api_key", "aws"):
@@ -210,7 +211,7 @@ def _explicit_identity(
     if api_key is not None:
         source = KeySource(api_key if callable(api_key.reveal()) else validate_key(api_key, "api_key"), "api_key=")
         return _ResolvedIdentity("api_key", "api_key=", key=source, shadowed=shadowed)
-    aws = given(credentials) if credentials is not None else chain(_printable_text(profile, "profile"))
+    aws = wrap_credentials(credentials) if credentials is not None else chain(_printable_text(profile, "profile"))
     return _ResolvedIdentity("aws", aws.origin, aws=aws, shadowed=shadowed)
 
 
@@ -221,7 +222,7 @@ def _environment_keys(env: Mapping[str, str], url: str | None) -> tuple[list[tup
     openai_key = as_secret(env.get("OPENAI_API_KEY"))
     if openai_key is not None:
         openai_url = env.get("OPENAI_BASE_URL", "")
-        # A server on this machine may belong to another program. Its key is used only if requests go to it.
+        # A server on this machine may belong to another program, so its key is used only if requests go to that server.
         ours = endpoint.is_mantle(openai_url) or (
             endpoint.is_bedrock(openai_url) and endpoint.same_host(openai_url, url)
         )
@@ -238,7 +239,7 @@ def _environment_keys(env: Mapping[str, str], url: str | None) -> tuple[list[tup
 
 def _region(
     region: str | None,
-    about: ApiKey,
+    properties: ApiKey,
     url: str | None,
     profile: str | None,
     credentials: Secret[Any] | None,
@@ -246,17 +247,17 @@ def _region(
 ) -> tuple[str, str]:
     if region is not None:
         return endpoint.check_region(region, "region"), "region="
-    if about.region is not None:
-        return endpoint.check_region(about.region, "the short-term key's region"), "the short-term key"
-    # A host that contains its region accepts signatures for that region only.
+    if properties.region is not None:
+        return endpoint.check_region(properties.region, "the short-term key's region"), "the short-term key"
+    # A region in the host comes first, because such a host accepts signatures for that region only.
     if url is not None and (host := endpoint.host_region(url)) is not None:
         return host, "the endpoint's host"
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         if name in env:
             return endpoint.check_region(env[name], name), name
-    own = profile_region(profile, credentials)
-    if own is not None:
-        return endpoint.check_region(own, "the profile's region"), "the profile"
+    profile_setting = profile_region(profile, credentials)
+    if profile_setting is not None:
+        return endpoint.check_region(profile_setting, "the profile's region"), "the profile"
     named = environment_profile()
     stale = f" {named[0]} names a profile that does not exist." if named and existing_profile() is None else ""
     raise ConfigurationError(
@@ -264,10 +265,12 @@ def _region(
     )
 
 
-def _refuse_other_region(region: str | None, where: str, where_source: str, url: str | None, url_source: str) -> None:
+def _refuse_other_region(
+    region: str | None, resolved_region: str, region_source: str, url: str | None, url_source: str
+) -> None:
     host = endpoint.host_region(url) if url is not None else None
-    if host is not None and host != where:
-        setting = f"region='{region}'" if region else f"The region from {where_source} is {where}"
+    if host is not None and host != resolved_region:
+        setting = f"region='{region}'" if region else f"The region from {region_source} is {resolved_region}"
         raise ConfigurationError(
             f"{setting}, but {url_source.rstrip('=')} points to {host}. A signature or key for one region is rejected "
             "in another. Change one of them."
@@ -282,7 +285,7 @@ def _printable_text(value: object, name: str) -> str | None:
     return value
 
 
-def _common(project: object, timeout: Any, max_retries: Any) -> dict[str, Any]:
+def _common_settings(project: object, timeout: Any, max_retries: Any) -> dict[str, Any]:
     """Return the validated settings that every client has."""
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not (0 < timeout < math.inf):
         raise ConfigurationError("timeout must be a positive number of seconds.")

@@ -31,7 +31,7 @@ def check_region(region: object, name: str) -> str:
     text = region.strip()
     if _REGION.fullmatch(text) is None:
         zone = re.fullmatch(r".*-\d[a-f]", text)
-        why = "it is an availability zone" if zone else "it is not one" if text else "it is empty"
+        why = "it is an availability zone" if zone else "it has another form" if text else "it is empty"
         raise ConfigurationError(
             f"{name} should be a region such as 'us-west-2', but {why}: {sanitize_line(repr(text), 60)}."
         )
@@ -39,7 +39,7 @@ def check_region(region: object, name: str) -> str:
 
 
 def base_url(text: object, name: str) -> str:
-    """Return a base URL with a path, `/v1` by default, or raise, without secrets, if credentials are unsafe there."""
+    """Return a base URL with a path, by default `/v1`. Raise `ConfigurationError`, without secrets, for others."""
     try:
         return _parse_base_url(text, name)
     except ConfigurationError as error:
@@ -77,7 +77,7 @@ def _parse_base_url(text: object, name: str) -> str:
 
 def _refuse_parts(parts: SplitResult, url: str, host: str, name: str) -> None:
     if parts.query or parts.fragment or "?" in url or "#" in url:
-        raise ConfigurationError(f"{name} contains a query or a fragment. Give it up to the path. {_EXAMPLE}")
+        raise ConfigurationError(f"{name} contains a query or a fragment. Remove all that follows the path. {_EXAMPLE}")
     if parts.port == 0:
         raise ConfigurationError(f"{name} has port 0, which is not valid.")
     segments = parts.path.split("/")
@@ -111,7 +111,7 @@ def is_mantle(url: str) -> bool:
 
 
 def same_host(url: str, other: str | None) -> bool:
-    """Check if two base URLs have the same host and port. None, a base URL not yet resolved, equals any."""
+    """Check if two base URLs have the same host and port. A base URL that is not resolved yet (None) equals any."""
     return other is None or urlsplit(url.strip().lower()).netloc == urlsplit(other.lower()).netloc
 
 

@@ -19,9 +19,9 @@ class Identity(ShortRepr):
         auth: `api_key` or `aws`, or None if a transport was passed in.
         source: the source of the key or the credentials.
         base_url: the endpoint.
-        base_url_source: the setting it came from.
+        base_url_source: the setting that the endpoint came from.
         region: the region that requests are signed for.
-        region_source: the setting it came from.
+        region_source: the setting that the region came from.
         key_kind: for an API key, `short-term`, `long-term` or `opaque`.
         expires_at: when a short-term key expires.
         project: the Bedrock project, or None for the default one.

@@ -112,7 +112,7 @@ class _BearerAuth:
             strip_credentials(request)
 
     async def _ask(self) -> Secret[str]:
-        return self._source.ask_now() if self._blocking else await self._source.ask_soon()
+        return self._source.current_key() if self._blocking else await self._source.current_key_async()
 
     def _authorize(self, request: Any, key: Secret[str]) -> Secret[str]:
         if origin_of(request.url) != self._origin:

@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote_to_bytes
 from botocore.auth import SigV4Auth as _BotocoreSigner
 from botocore.awsrequest import AWSRequest
 
-from bedrock_rft._auth.aws_credentials import AwsCredentials, Frozen
+from bedrock_rft._auth.aws_credentials import AwsCredentials, FrozenCredentials
 from bedrock_rft._auth.config import Config
 from bedrock_rft._auth.endpoint import SERVICE
 from bedrock_rft._transport.http import (
@@ -110,7 +110,7 @@ class RequestSigner:
         if self._config is None:  # this package's own clients bound every response
             limit_error_body(response, drop_compressed=False)
 
-    def _sign(self, request: Any, digest: str, skew: timedelta) -> Frozen:
+    def _sign(self, request: Any, digest: str, skew: timedelta) -> FrozenCredentials:
         if origin_of(request.url) != self._origin:
             raise ConfigurationError(
                 f"Refusing to sign a request to {request.url.host}: this signature is for {self.base_url} only."
@@ -137,7 +137,7 @@ class RequestSigner:
         request.headers = type(found)(headers, encoding=found.encoding)
         return frozen
 
-    def _needs_new_signature(self, response: Any, used: Frozen, skew: timedelta) -> bool:
+    def _needs_new_signature(self, response: Any, used: FrozenCredentials, skew: timedelta) -> bool:
         """Return True if a new signature may be accepted. Correct the clock, and drop replaced credentials."""
         # They are compared with those of this very request, as another may have corrected them meanwhile.
         offset = _clock_offset(response)

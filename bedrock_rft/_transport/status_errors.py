@@ -147,7 +147,7 @@ def _request_note(response: Response) -> str:
 
 def _redacted(text: str, config: Config) -> str:
     """Return text of the service without credentials, which it echoes when it explains a rejected signature."""
-    key = config.key.static() if config.key else None
+    key = config.key.constant_key() if config.key else None
     if key:
         text = text.replace(key, "****")
     return redact(text)

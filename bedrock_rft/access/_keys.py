@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from bedrock_rft._auth.api_key import parse_key as read
-from bedrock_rft._auth.aws_credentials import AwsCredentials, Frozen
+from bedrock_rft._auth.aws_credentials import AwsCredentials, FrozenCredentials
 from bedrock_rft._auth.config import resolve
 from bedrock_rft._core.redaction import Secret, as_secret
 from bedrock_rft.errors import ConfigurationError, MissingExtraError
@@ -149,7 +149,9 @@ def _load_generator() -> Any:
     return generator
 
 
-def _mint(credentials: AwsCredentials, frozen: Secret[Frozen], region: str, lifetime: timedelta) -> MintedKey:
+def _mint(
+    credentials: AwsCredentials, frozen: Secret[FrozenCredentials], region: str, lifetime: timedelta
+) -> MintedKey:
     from botocore.credentials import Credentials
 
     known = getattr(credentials.find(), "_expiry_time", None)  # of botocore

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol, cast
 
 from bedrock_rft._auth.aws_failures import AwsFailure, read_aws_failure
-from bedrock_rft._auth.botocore_clients import client_like
+from bedrock_rft._auth.botocore_clients import service_client_for
 from bedrock_rft.errors import (
     APIConnectionError,
     APIStatusError,
@@ -117,7 +117,7 @@ class _Bucket:
         if not self._bucket:
             raise ConfigurationError(f"{location!r} names no bucket. Write s3://bucket/prefix.")
         self._prefix = key.rstrip("/")
-        self._client = client if hasattr(client, "list_objects_v2") else client_like(client, "s3", timeout=30.0)
+        self._client = client if hasattr(client, "list_objects_v2") else service_client_for(client, "s3", timeout=30.0)
 
     def children(self, path: str) -> tuple[list[str], list[File]]:
         full = "/".join(filter(None, (self._prefix, path)))

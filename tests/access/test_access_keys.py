@@ -284,7 +284,7 @@ def test_an_expired_key_names_the_clock_of_this_machine(monkeypatch: pytest.Monk
     key = minted().reveal()
     clock.time += timedelta(hours=13)
     monkeypatch.setattr(api_key, "datetime", SimpleNamespace(now=clock.now, strptime=datetime.strptime))
-    with pytest.raises(ConfigurationError, match=r"expired at .* Make a new one, or check this machine's clock"):
+    with pytest.raises(ConfigurationError, match=r"expired at .* Make a new key, or check this machine's clock"):
         Client(WEST, api_key=key)
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from bedrock_rft import ConfigurationError
-from bedrock_rft._auth.aws_credentials import chain, given
+from bedrock_rft._auth.aws_credentials import chain, wrap_credentials
 from bedrock_rft._auth.botocore_clients import service_client
 from bedrock_rft._core.redaction import Secret
 
@@ -59,7 +59,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, str]]]:
 
 
 def test_rotating_credentials_are_frozen_for_each_request(seen: list[dict[str, str]]) -> None:
-    client = service_client("lambda", region="us-west-2", credentials=given(Secret(Rotating())))
+    client = service_client("lambda", region="us-west-2", credentials=wrap_credentials(Secret(Rotating())))
     for _ in range(2):
         assert client.get_function_configuration(FunctionName="reward")["Timeout"] == 300
     keys = [headers["authorization"].partition("Credential=")[2].partition("/")[0] for headers in seen]
@@ -80,6 +80,6 @@ def test_missing_credentials_and_unknown_regions_raise_package_errors() -> None:
     with pytest.raises(ConfigurationError, match="No identity"):
         service_client("lambda", region="us-west-2", credentials=chain(None))
     with pytest.raises(ConfigurationError, match="Could not create a client for AWS lambda"):
-        service_client("lambda", region="not a region", credentials=given(Secret(Rotating())))
+        service_client("lambda", region="not a region", credentials=wrap_credentials(Secret(Rotating())))
     with pytest.raises(ConfigurationError, match="Could not create a client for AWS no-such-service"):
-        service_client("no-such-service", region="us-west-2", credentials=given(Secret(Rotating())))
+        service_client("no-such-service", region="us-west-2", credentials=wrap_credentials(Secret(Rotating())))

@@ -277,7 +277,7 @@ class TestKeys:
     def test_a_valid_key_is_accepted(self, key: str) -> None:
         config = resolve(region="us-west-2", api_key=key)
         assert config.key is not None
-        assert config.key.static() == key.strip()
+        assert config.key.constant_key() == key.strip()
 
     @pytest.mark.parametrize(
         "key",

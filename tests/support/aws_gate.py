@@ -14,7 +14,7 @@ import pytest
 from botocore.credentials import Credentials
 
 from bedrock_rft import Client
-from bedrock_rft._auth.aws_credentials import given
+from bedrock_rft._auth.aws_credentials import wrap_credentials
 from bedrock_rft._core.redaction import Secret
 from bedrock_rft.access._deployment import account as _retry
 from bedrock_rft.access._deployment import deploy as _deploy
@@ -176,7 +176,7 @@ class Here:
 
 
 def credentials() -> Any:
-    return given(Secret(Credentials(ACCESS_KEY, SECRET, TOKEN)))
+    return wrap_credentials(Secret(Credentials(ACCESS_KEY, SECRET, TOKEN)))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from botocore.credentials import Credentials
 
 from bedrock_rft import Client
-from bedrock_rft._auth.aws_credentials import given
+from bedrock_rft._auth.aws_credentials import wrap_credentials
 from bedrock_rft._core.findings import Finding
 from bedrock_rft._core.redaction import Secret
 from bedrock_rft.access import Report, doctor, execution_policy, trust_policy
@@ -117,6 +117,6 @@ def run_doctor(service: LocalService, credentials: Any, **settings: Any) -> Repo
     # The local service accepts its own key only, and moto accepts the given credentials only.
     with Client(**service.client_options("api_key")) as client:
         config = client._async._session.config
-        signing = replace(config, key=None, aws=given(Secret(credentials)), auth="aws")
+        signing = replace(config, key=None, aws=wrap_credentials(Secret(credentials)), auth="aws")
         object.__setattr__(client._async._session, "config", signing)
         return doctor(client, **settings)

@@ -116,7 +116,7 @@ def _cache_credentials(patch: pytest.MonkeyPatch) -> None:
         return cached
 
     patch.setattr(AwsCredentials, "freeze", cache_result(AwsCredentials.freeze))
-    patch.setattr(KeySource, "ask_now", cache_result(KeySource.ask_now))
+    patch.setattr(KeySource, "current_key", cache_result(KeySource.current_key))
 
 
 def _ignore_clock_offset(patch: pytest.MonkeyPatch) -> None:
@@ -146,7 +146,7 @@ def _attach_key_to_error(patch: pytest.MonkeyPatch) -> None:
 
     def with_its_key(error: Any, call: Any, config: Any, outside: Any) -> Any:
         mapped_error: Any = mapped(error, call, config, outside)
-        mapped_error.key = config.key.static() if config.key else config.aws.freeze().secret_key
+        mapped_error.key = config.key.constant_key() if config.key else config.aws.freeze().secret_key
         return mapped_error
 
     for carrier in (_openai, _sigv4):

@@ -199,7 +199,7 @@ class _Examination:
         if self.config.key is None:
             return []
         try:
-            key = await self.config.key.ask_soon() if wait else self.config.key.ask_now()
+            key = await self.config.key.current_key_async() if wait else self.config.key.current_key()
         except BedrockRFTError as error:
             return [Finding("error", "key", "The API key cannot be used", error.message)]
         remedy = self._policy_remedy("Give its user", self.reward.account if self.reward else "", api_key=True)
@@ -244,7 +244,7 @@ class _Examination:
     def _key_was_made_with(self, aws: Aws) -> bool:
         """Return whether the API key was made with the AWS credentials that the queries use."""
         key = self.config.key
-        access_key = api_keys.parse_key(key.static() or "").access_key_id if key is not None else None
+        access_key = api_keys.parse_key(key.constant_key() or "").access_key_id if key is not None else None
         return access_key is not None and access_key == aws.credentials.freeze().access_key
 
     def _check_function(self, aws: Aws, arn: LambdaArn) -> Iterator[Finding]:

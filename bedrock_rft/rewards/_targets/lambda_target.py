@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from bedrock_rft._auth.aws_failures import AwsFailure, read_aws_failure
-from bedrock_rft._auth.botocore_clients import client_like
+from bedrock_rft._auth.botocore_clients import service_client_for
 from bedrock_rft._core.json_types import is_object
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.errors import ConfigurationError, RewardError
@@ -104,7 +104,9 @@ class LambdaTarget:
         self.name, self.arn = arn, arn
         region = LambdaArn(arn).region
         given = client if hasattr(client, "invoke") else None
-        settings_client = given or client_like(client, "lambda", region=region, timeout=_SETTINGS_TIMEOUT, retries=0)
+        settings_client = given or service_client_for(
+            client, "lambda", region=region, timeout=_SETTINGS_TIMEOUT, retries=0
+        )
         try:
             self._settings = self._read_settings(settings_client)
         finally:
@@ -115,7 +117,7 @@ class LambdaTarget:
         self.own_timeout = float(own) if isinstance(own, (int, float)) and own > 0 else None
         self.timeout = timeout or self.own_timeout or _DEFAULT_TIMEOUT
         read_timeout = (self.own_timeout or _LONGEST_TIMEOUT) + _READ_MARGIN
-        self._client = given or client_like(client, "lambda", region=region, timeout=read_timeout, retries=0)
+        self._client = given or service_client_for(client, "lambda", region=region, timeout=read_timeout, retries=0)
 
     def _read_settings(self, client: Any) -> Mapping[str, Any]:
         try:
