@@ -19,7 +19,6 @@ _FEWEST = 8
 _HOLDS = 2.0  # a level that neither doubles nor halves holds
 _STEADY = 10.0  # the gradient norm of healthy runs varies more: it holds within a factor of ten
 _SHOWN = 3
-_LARGEST = 1e100  # larger values are cut, because their squares and sums would overflow
 
 Points = Sequence[tuple[float, float]]
 
@@ -30,10 +29,7 @@ def health(run: Run, thresholds: Thresholds, reward_range: Range | None) -> Find
         check_range(reward_range, ", or None if unknown")
     series = {name: run.series(name) for name in {**dict.fromkeys(run.names), **TITLES}}
     found = list(_not_finite(series))
-    known = {
-        name: [(step, max(-_LARGEST, min(_LARGEST, value))) for step, value in series[name] if math.isfinite(value)]
-        for name in TITLES
-    }
+    known = {name: [(step, value) for step, value in series[name] if math.isfinite(value)] for name in TITLES}
     counted = max(map(len, known.values()), default=0)
     if counted < thresholds.enough:
         found.append(
