@@ -208,7 +208,7 @@ class AsyncMonitoring(AsyncResource):
             async for poll in poll_until_done(self, job, interval=poll_interval, timeout=timeout, events=True):
                 seen = True
                 saved = await self._checkpoints_or_none(poll.job) if poll.events or poll.job.is_terminal else ()
-                state, change = state.after(poll.job, poll.events, saved, limits, reward_range)
+                state, change = state.with_poll(poll.job, poll.events, saved, limits, reward_range)
                 state, change = await self._check_limits(budget, state, change)
                 if latest is not None:
                     state = replace(state, rollouts=await work(latest), rollouts_problem=latest.problem)

@@ -9,16 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from bedrock_rft._core.findings import Finding, Findings
 from bedrock_rft.metrics import _windows as windows
 from bedrock_rft.metrics._reward_health import Range, check_range, reward_finding
-from bedrock_rft.metrics._series import NOTHING, TITLES, Run, is_validation
+from bedrock_rft.metrics._series import ROUNDING, TITLES, Run, is_validation
 from bedrock_rft.metrics._thresholds import Thresholds
 
 _REWARD, _ENTROPY, _GRADIENT = "critic_rewards_mean", "actor_entropy", "actor_grad_norm"
 _LENGTH, _ADVANTAGE, _LOSS = "response_length_mean", "critic_advantages_mean", "actor_pg_loss"
-_BASELINE = 50  # number of steps before a spike to compare with
-_FEWEST = 8
-_HOLDS = 2.0  # a level that neither doubles nor halves holds
-_STEADY = 10.0  # the gradient norm of healthy runs varies more: it holds within a factor of ten
-_SHOWN = 3
+_MAX_BEFORE_SPIKE = 50  # steps before a spike that it is compared with
+_MIN_BEFORE_SPIKE = 8
+_HOLD_RATIO = 2.0  # a level holds if it neither doubles nor halves
+_STEADY_RATIO = 10.0  # the gradient norm varies more in healthy runs, so it is steady within a factor of ten
+_MAX_SHOWN = 3
 
 Points = Sequence[tuple[float, float]]
 
@@ -28,7 +28,7 @@ def health(run: Run, thresholds: Thresholds, reward_range: Range | None) -> Find
     if reward_range is not None:
         check_range(reward_range, ", or None if unknown")
     series = {name: run.series(name) for name in {**dict.fromkeys(run.names), **TITLES}}
-    found = list(_not_finite(series))
+    found = list(_not_finite_findings(series))
     known = {name: [(step, value) for step, value in series[name] if math.isfinite(value)] for name in TITLES}
     counted = max(map(len, known.values()), default=0)
     if counted < thresholds.enough:
@@ -42,12 +42,12 @@ def health(run: Run, thresholds: Thresholds, reward_range: Range | None) -> Find
         )
         return Findings(f"Health of {run.name}", tuple(found))
     last = max(step for points in known.values() for step, _ in points)
-    found.append(_reward(known[_REWARD], _progress(run, last), reward_range, thresholds))
-    for name, check in ((_ENTROPY, _entropy), (_GRADIENT, _gradient), (_LENGTH, _length)):
+    found.append(_reward_trend_finding(known[_REWARD], _progress(run, last), reward_range, thresholds))
+    for name, check in ((_ENTROPY, _entropy_finding), (_GRADIENT, _gradient_finding), (_LENGTH, _length_finding)):
         if len(known[name]) >= thresholds.enough:
             found.append(check(known[name], thresholds))
     if len(known[_ADVANTAGE]) >= thresholds.enough:
-        found.append(_advantages(known, max(last, run.total_steps or 0), reward_range, thresholds))
+        found.append(_advantages_finding(known, max(last, run.total_steps or 0), reward_range, thresholds))
     return Findings(f"Health of {run.name}", tuple(found))
 
 
@@ -58,11 +58,11 @@ def _progress(run: Run, last: float) -> float | None:
     return 1.0 if run.job is None or run.job.is_terminal else None
 
 
-def _not_finite(series: Mapping[str, Points]) -> Iterator[Finding]:
+def _not_finite_findings(series: Mapping[str, Points]) -> Iterator[Finding]:
     for name, points in series.items():
         lost = [(step, value) for step, value in points if not math.isfinite(value)]
         if lost and not is_validation(name):
-            summary = f"{TITLES.get(name, name)} is not a finite number: {_at(lost)}"
+            summary = f"{TITLES.get(name, name)} is not a finite number: {_format_points(lost)}"
             reason = "a calculation overflowed or divided by 0, so later steps may be worthless"
             remedy = (
                 "Use an earlier checkpoint, lower learning_rate_multiplier, and return only finite numbers from the "
@@ -71,7 +71,9 @@ def _not_finite(series: Mapping[str, Points]) -> Iterator[Finding]:
             yield Finding("error", "not_finite", summary, reason, remedy)
 
 
-def _reward(points: Points, progress: float | None, reward_range: Range | None, thresholds: Thresholds) -> Finding:
+def _reward_trend_finding(
+    points: Points, progress: float | None, reward_range: Range | None, thresholds: Thresholds
+) -> Finding:
     if not points:
         return Finding("unknown", "reward_missing", "There are no rewards among the metrics")
     if len(points) < thresholds.enough:
@@ -80,8 +82,8 @@ def _reward(points: Points, progress: float | None, reward_range: Range | None, 
     return reward_finding(points, progress, reward_range, thresholds)
 
 
-def _entropy(points: Points, thresholds: Thresholds) -> Finding:
-    early, late, errors = _ends(points, thresholds)
+def _entropy_finding(points: Points, thresholds: Thresholds) -> Finding:
+    early, late, errors = _compare_ends(points, thresholds)
     evidence = f"{early:.3g} nats at first, {late:.3g} lately, over {len(points)} steps"
     if late < thresholds.entropy_least or (
         late < early * thresholds.entropy_share and errors >= thresholds.change_errors
@@ -89,20 +91,20 @@ def _entropy(points: Points, thresholds: Thresholds) -> Finding:
         reason = "the model repeats one answer, so it explores and learns little"
         remedy = "Use an earlier checkpoint, lower learning_rate_multiplier, or use more varied prompts or fewer epochs"
         return Finding("warning", "entropy_collapse", f"Entropy has collapsed: {evidence}", reason, remedy)
-    if early / _HOLDS <= late <= early * _HOLDS:
+    if early / _HOLD_RATIO <= late <= early * _HOLD_RATIO:
         return Finding("ok", "entropy", f"Entropy holds: {evidence}")
     return _change_finding("entropy", "Entropy", early, late, evidence)
 
 
-def _gradient(points: Points, thresholds: Thresholds) -> Finding:
+def _gradient_finding(points: Points, thresholds: Thresholds) -> Finding:
     # Steps without a training signal have no gradient, so they are ignored.
     logs = [(step, math.log(value)) for step, value in points if value > 0]
     size = max(1, min(thresholds.window, len(logs) // 3))
     if len(logs) < thresholds.enough or not any(value > 0 for _, value in points[-size:]):
-        where = (
+        size_text = (
             f"0 in the last {size} steps" if len(logs) >= thresholds.enough else f"above 0 in {len(logs)} steps only"
         )
-        return Finding("unknown", "gradient", f"The gradient norm is {where} of {len(points)}")
+        return Finding("unknown", "gradient", f"The gradient norm is {size_text} of {len(points)}")
     first = math.exp(statistics.median(value for _, value in logs[:size]))
     last = math.exp(statistics.median(value for _, value in logs[-size:]))
     counted = f"{len(logs)} steps{' with a gradient' if len(logs) < len(points) else ''}"
@@ -114,12 +116,12 @@ def _gradient(points: Points, thresholds: Thresholds) -> Finding:
         return Finding("warning", "gradient_grows", summary, reason, remedy)
     spikes = _spikes(logs, thresholds)
     if len(spikes) >= thresholds.spikes:
-        summary = f"The gradient norm spikes {len(spikes)} times, {_at(spikes)}; {evidence}"
+        summary = f"The gradient norm spikes {len(spikes)} times, {_format_points(spikes)}; {evidence}"
         reason = "training is unstable: single steps may undo progress"
         remedy = "Lower learning_rate_multiplier or raise batch_size, and check the prompts of those steps"
         return Finding("warning", "gradient_spikes", summary, reason, remedy)
-    if first / _STEADY <= last <= first * _STEADY:
-        apart = f", except for {_at(spikes)}" if spikes else ""
+    if first / _STEADY_RATIO <= last <= first * _STEADY_RATIO:
+        apart = f", except for {_format_points(spikes)}" if spikes else ""
         return Finding("ok", "gradient", f"The gradient norm is steady{apart}: {evidence}")
     return _change_finding("gradient", "The gradient norm", first, last, evidence)
 
@@ -130,8 +132,8 @@ def _spikes(logs: Points, thresholds: Thresholds) -> list[tuple[float, float]]:
     values = [value for _, value in logs]
     found: list[tuple[float, float]] = []
     for place, (step, value) in enumerate(logs):
-        before = values[max(0, place - _BASELINE) : place]
-        if len(before) < _FEWEST or value - min(before) < ratio:
+        before = values[max(0, place - _MAX_BEFORE_SPIKE) : place]
+        if len(before) < _MIN_BEFORE_SPIKE or value - min(before) < ratio:
             continue
         above = value - statistics.median(before)
         if above >= max(ratio, thresholds.spike_deviations * windows.deviation(before)):
@@ -139,8 +141,8 @@ def _spikes(logs: Points, thresholds: Thresholds) -> list[tuple[float, float]]:
     return found
 
 
-def _length(points: Points, thresholds: Thresholds) -> Finding:
-    early, late, errors = _ends(points, thresholds)
+def _length_finding(points: Points, thresholds: Thresholds) -> Finding:
+    early, late, errors = _compare_ends(points, thresholds)
     evidence = f"{early:,.0f} tokens at first, {late:,.0f} lately, over {len(points)} steps"
     if errors >= thresholds.change_errors and late >= early * thresholds.length_ratio:
         reason = "unless the task needs long answers, the reward pays for length, which costs time and tokens"
@@ -153,30 +155,30 @@ def _length(points: Points, thresholds: Thresholds) -> Finding:
         reason = "unless the task needs short answers only, the model no longer reasons or answers"
         remedy = "Read some answers, check that empty or cut answers earn no reward, and use an earlier checkpoint"
         return Finding("warning", "length_collapse", f"Responses have become very short: {evidence}", reason, remedy)
-    if early / _HOLDS <= late < early * _HOLDS:
+    if early / _HOLD_RATIO <= late < early * _HOLD_RATIO:
         return Finding("ok", "length", f"Response length holds: {evidence}")
     return _change_finding("length", "Response length", early, late, evidence)
 
 
 def _change_finding(code: str, title: str, early: float, late: float, evidence: str) -> Finding:
-    """Return a finding on a change that is too large to be ok and too small or uncertain for an alarm."""
+    """Return an `unknown` finding for a change that is too large to be ok and too small or uncertain for an alarm."""
     change = "falls" if late < early else "grows"
     return Finding(
         "unknown", code, f"{title} {change}: {evidence}", "this can be healthy, noise, or the start of a fault"
     )
 
 
-def _advantages(
+def _advantages_finding(
     known: dict[str, list[tuple[float, float]]], steps: float, reward_range: Range | None, thresholds: Thresholds
 ) -> Finding:
     points = known[_ADVANTAGE]
     others = [dict(known[name]) for name in (_LOSS, _GRADIENT)]
-    # A mean advantage of 0 alone shows nothing. Without a signal, loss and gradient are 0 as well.
+    # A mean advantage of 0 alone shows nothing, so check that loss and gradient are 0 too, as without a signal.
     zero = [
-        (step, abs(value) < NOTHING and all(abs(other.get(step, 0.0)) < NOTHING for other in others))
+        (step, abs(value) < ROUNDING and all(abs(other.get(step, 0.0)) < ROUNDING for other in others))
         for step, value in points
     ]
-    signals = sum(abs(value) >= NOTHING for _, value in points)
+    signals = sum(abs(value) >= ROUNDING for _, value in points)
     least = thresholds.zero_share * steps
     long = [
         (count, first, last)
@@ -185,8 +187,8 @@ def _advantages(
     ]
     for count, first, last in long:
         earned = [reward for step, reward in known[_REWARD] if first <= step <= last]
-        # If every answer earns the full reward, there is nothing left to learn, which is not a problem.
-        if not _at_top(earned, reward_range, thresholds):
+        # No warning if every answer earns the full reward, because then nothing is left to learn.
+        if not _is_at_top(earned, reward_range, thresholds):
             summary = f"All advantages are 0 in {count} steps in a row, {first:,.0f} to {last:,.0f}"
             reason = "all answers to a prompt got the same reward, so these steps taught nothing"
             remedy = "Use prompts that the model solves sometimes, or a reward with more than two values"
@@ -201,14 +203,14 @@ def _advantages(
     return Finding("unknown", "advantages", summary, reason)
 
 
-def _at_top(rewards: Sequence[float], reward_range: Range | None, thresholds: Thresholds) -> bool:
+def _is_at_top(rewards: Sequence[float], reward_range: Range | None, thresholds: Thresholds) -> bool:
     if not rewards or reward_range is None:
         return False
     low, high = reward_range
-    return low + thresholds.reward_high * (high - low) <= statistics.median(rewards) <= high + NOTHING
+    return low + thresholds.reward_high * (high - low) <= statistics.median(rewards) <= high + ROUNDING
 
 
-def _ends(points: Points, thresholds: Thresholds) -> tuple[float, float, float]:
+def _compare_ends(points: Points, thresholds: Thresholds) -> tuple[float, float, float]:
     """Return the mean of the first and of the last steps, and their difference in standard errors."""
     values = [value for _, value in points]
     size = max(1, min(thresholds.window, len(values) // 3))
@@ -217,6 +219,6 @@ def _ends(points: Points, thresholds: Thresholds) -> tuple[float, float, float]:
     return early, late, abs(late - early) / error if error > 0 else 0.0
 
 
-def _at(points: Points) -> str:
-    shown = ", ".join(f"{value:.3g} at step {step:,.0f}" for step, value in points[:_SHOWN])
-    return f"{shown} and {len(points) - _SHOWN} more" if len(points) > _SHOWN else shown
+def _format_points(points: Points) -> str:
+    shown = ", ".join(f"{value:.3g} at step {step:,.0f}" for step, value in points[:_MAX_SHOWN])
+    return f"{shown} and {len(points) - _MAX_SHOWN} more" if len(points) > _MAX_SHOWN else shown

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from bedrock_rft._core.findings import escape_html
 from bedrock_rft.metrics._series import COLOURS, Curve, Panel, Run, checkpoint_steps, extent, panels, smooth, thin
 
-_WIDE, _HIGH = 280, 170
+_WIDTH, _HEIGHT = 280, 170
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 10, 22
 _MANY_TICKS = 4
 
@@ -50,7 +50,7 @@ def charts(runs: Sequence[tuple[str, Run]]) -> str:
         ),
         *(["<span>○ validation</span>"] if any(curve.validation for curve in curves) else []),
         *(["<span>▲ checkpoint</span>"] if checkpoints else []),
-        *([_NOT_FINITE] if any(curve.not_finite for curve in curves) else []),
+        *([_NOT_FINITE] if any(curve.not_finite_steps for curve in curves) else []),
     ]
     key = f"<p class='k'>{''.join(legend)}</p>" if legend else ""
     return f"{key}<div class='p'>{''.join(_chart(panel, checkpoints) for panel in drawn)}</div>"
@@ -58,14 +58,14 @@ def charts(runs: Sequence[tuple[str, Run]]) -> str:
 
 def _chart(panel: Panel, checkpoints: Iterable[tuple[int, int]]) -> str:
     """Return one panel as SVG."""
-    scale = _Scale.around(panel.curves)
+    scale = _Scale.for_curves(panel.curves)
     several = len({curve.run for curve in panel.curves}) > 1
     drawn = [_grid(scale), *(_mark(scale, run, step, line=not several) for run, step in checkpoints)]
     drawn += [_curve(scale, curve, len(panel.curves)) for curve in panel.curves]
     title = escape_html(panel.title)
     return (
         f"<figure><figcaption>{title}</figcaption>"
-        f"<svg viewBox='0 0 {_WIDE} {_HIGH}' width='{_WIDE}' height='{_HIGH}' role='img' aria-label='{title}'>"
+        f"<svg viewBox='0 0 {_WIDTH} {_HEIGHT}' width='{_WIDTH}' height='{_HEIGHT}' role='img' aria-label='{title}'>"
         f"{''.join(drawn)}</svg></figure>"
     )
 
@@ -79,61 +79,61 @@ class _Scale:
         self.first, self.last = first, last if last > first else first + max(1.0, abs(first))
 
     @classmethod
-    def around(cls, curves: Sequence[Curve]) -> _Scale:
+    def for_curves(cls, curves: Sequence[Curve]) -> _Scale:
         steps = [step for curve in curves for step, _ in curve.points]
-        values = [value for curve in curves for _, value in curve.finite]
+        values = [value for curve in curves for _, value in curve.finite_points]
         return cls(min(steps), max(steps), *(extent(values) or (0.0, 1.0)))
 
     def x(self, step: float) -> float:
-        return _LEFT + (step - self.first) / (self.last - self.first) * (_WIDE - _LEFT - _RIGHT)
+        return _LEFT + (step - self.first) / (self.last - self.first) * (_WIDTH - _LEFT - _RIGHT)
 
     def y(self, value: float) -> float:
-        return _TOP + (self.high - value) / (self.high - self.low) * (_HIGH - _TOP - _BOTTOM)
+        return _TOP + (self.high - value) / (self.high - self.low) * (_HEIGHT - _TOP - _BOTTOM)
 
 
 def _grid(scale: _Scale) -> str:
     lines = [
-        f"<line x1='{_LEFT}' x2='{_WIDE - _RIGHT}' y1='{scale.y(at):.1f}' y2='{scale.y(at):.1f}' class='g'/>"
+        f"<line x1='{_LEFT}' x2='{_WIDTH - _RIGHT}' y1='{scale.y(at):.1f}' y2='{scale.y(at):.1f}' class='g'/>"
         f"<text x='{_LEFT - 5}' y='{scale.y(at) + 3.5:.1f}' text-anchor='end'>{at:.4g}</text>"
         for at in ticks(scale.low, scale.high)
     ]
-    floor = _HIGH - _BOTTOM
+    floor = _HEIGHT - _BOTTOM
     for at, anchor in ((scale.first, "start"), (scale.last, "end")):
         lines.append(f"<text x='{scale.x(at):.1f}' y='{floor + 15}' text-anchor='{anchor}'>{at:,.0f}</text>")
-    lines.append(f"<text x='{(_LEFT + _WIDE - _RIGHT) / 2}' y='{floor + 15}' text-anchor='middle'>step</text>")
+    lines.append(f"<text x='{(_LEFT + _WIDTH - _RIGHT) / 2}' y='{floor + 15}' text-anchor='middle'>step</text>")
     return "".join(lines)
 
 
 def _mark(scale: _Scale, run: int, step: int, *, line: bool) -> str:
     if not scale.first <= step <= scale.last:
         return ""
-    x, floor, colour = scale.x(step), _HIGH - _BOTTOM, COLOURS[run % len(COLOURS)]
-    upright = f"<line x1='{x:.1f}' x2='{x:.1f}' y1='{_TOP}' y2='{floor}' stroke='{colour}'/>" if line else ""
+    x, floor, colour = scale.x(step), _HEIGHT - _BOTTOM, COLOURS[run % len(COLOURS)]
+    line_svg = f"<line x1='{x:.1f}' x2='{x:.1f}' y1='{_TOP}' y2='{floor}' stroke='{colour}'/>" if line else ""
     return (
-        f"<g class='c'><title>checkpoint at step {step:,}</title>{upright}"
+        f"<g class='c'><title>checkpoint at step {step:,}</title>{line_svg}"
         f"<path d='M{x:.1f} {floor - 6}l4 6h-8z' fill='{colour}'/></g>"
     )
 
 
-def _curve(scale: _Scale, curve: Curve, among: int) -> str:
+def _curve(scale: _Scale, curve: Curve, curve_count: int) -> str:
     colour = COLOURS[curve.run % len(COLOURS)]
     label = escape_html(curve.label)
     marks = "".join(
         f"<path d='M{scale.x(step) - 3:.1f} {_TOP - 3}l6 6m0 -6l-6 6' stroke='#c62828' class='l'>"
         f"<title>{label}: not a finite number at step {step:,.0f}</title></path>"
-        for step in curve.not_finite
+        for step in curve.not_finite_steps
     )
-    points = thin(curve.finite)
+    points = thin(curve.finite_points)
     if curve.validation:
         dots = "".join(_dot(scale, step, value, colour, label) for step, value in points)
         return f"<g><polyline points='{_path(scale, points)}' stroke='{colour}' class='v'/>{dots}{marks}</g>"
-    even = thin(smooth(curve.finite))
+    smoothed = thin(smooth(curve.finite_points))
     if len(points) == 1:
         return f"<g>{_dot(scale, *points[0], colour, label)}{marks}</g>"
-    raw = f"<polyline points='{_path(scale, points)}' stroke='{colour}' class='{'r' if even else 'm'}'/>"
-    above = f"<polyline points='{_path(scale, even)}' stroke='{colour}' class='m'/>" if even else ""
-    title = f"<title>{label}</title>" if among > 1 else ""
-    return f"<g>{title}{raw}{above}{marks}</g>"
+    raw = f"<polyline points='{_path(scale, points)}' stroke='{colour}' class='{'r' if smoothed else 'm'}'/>"
+    smooth_line = f"<polyline points='{_path(scale, smoothed)}' stroke='{colour}' class='m'/>" if smoothed else ""
+    title = f"<title>{label}</title>" if curve_count > 1 else ""
+    return f"<g>{title}{raw}{smooth_line}{marks}</g>"
 
 
 def _dot(scale: _Scale, step: float, value: float, colour: str, label: str) -> str:

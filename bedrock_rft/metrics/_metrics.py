@@ -13,7 +13,7 @@ from bedrock_rft._core.findings import WIDTH, JsonReport, clip, wrap
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.costs._ranges import format_money
 from bedrock_rft.errors import ConfigurationError, MissingExtraError
-from bedrock_rft.metrics._series import KNOWN, NOTHING, checkpoint_steps, is_validation, number, sparkline
+from bedrock_rft.metrics._series import KNOWN, ROUNDING, checkpoint_steps, is_validation, number, sparkline
 from bedrock_rft.metrics._table import Table, columns, merge_steps, metric_value, step_times
 from bedrock_rft.types.checkpoints import Checkpoint
 from bedrock_rft.types.events import Event, TrainingMetrics
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from bedrock_rft.metrics._thresholds import Thresholds
 
 _REWARD = "critic_rewards_mean"
-_LABEL = 44  # the id of a job fits
-_LAST = 10
+_LABEL_WIDTH = 44  # the id of a job fits
+_LAST_STEPS = 10
 _POINT = 0.01
-_GAIN_LABEL = 40
-_NAME, _LONGEST_NAME = 24, 32
-"""Columns of a metric's name: at least and at most."""
-_NUMBER = 10
+_GAIN_LABEL_WIDTH = 40
+_NAME_WIDTH, _MAX_NAME_WIDTH = 24, 32
+"""Minimum and maximum width of the column with the names of metrics."""
+_NUMBER_WIDTH = 10
 _LARGEST = 1e100  # so that sums and squares do not overflow
 
 
@@ -45,8 +45,8 @@ class Metrics(Table, Sequence[TrainingMetrics]):
     A slice is again `Metrics`: `metrics[-10:]` are the last ten steps.
 
     Attributes:
-        steps: the metrics by step; those without a step come last.
-        job: the job when the metrics were read.
+        steps: the metrics by step; metrics without a step come last.
+        job: the job as it was when the metrics were read.
         checkpoints: the models saved during the job.
         times: the step and the Unix time in seconds of each event with metrics that has both.
     """
@@ -86,7 +86,7 @@ class Metrics(Table, Sequence[TrainingMetrics]):
 
     @property
     def validation_names(self) -> tuple[str, ...]:
-        """Return the names of validation metrics. They are not documented, so they are recognised by a prefix."""
+        """Return the names of validation metrics. The names are not documented, so a prefix identifies them."""
         return tuple(name for name in self.names if is_validation(name))
 
     @property
@@ -201,8 +201,8 @@ class Metrics(Table, Sequence[TrainingMetrics]):
             steps = ", ".join(f"{step:,}" for step in saved)
             lines.append(clip(f"  checkpoints at steps {steps}" if saved else f"  {len(self.checkpoints)} checkpoints"))
         if names := self.names:
-            head = "".join(f"{title:>{_NUMBER}}" for title in ("first", "last", "lowest", "highest"))
-            width = min(_LONGEST_NAME, max(_NAME, *(len(name) + 1 for name in names)))
+            head = "".join(f"{title:>{_NUMBER_WIDTH}}" for title in ("first", "last", "lowest", "highest"))
+            width = min(_MAX_NAME_WIDTH, max(_NAME_WIDTH, *(len(name) + 1 for name in names)))
             lines.append(f"  {'':<{width}}{head}")
             lines += [self._row(name, width) for name in names]
         return "\n".join(lines)
@@ -214,9 +214,9 @@ class Metrics(Table, Sequence[TrainingMetrics]):
             return title.rstrip()
         known = [value for value in values if not math.isnan(value)] or values
         shown = (values[0], values[-1], min(known), max(known))
-        figures = (0.0 if abs(each) < NOTHING else each for each in shown)  # rounding errors around 0
-        bars = sparkline(values, WIDTH - 4 - width - 4 * _NUMBER)
-        return f"{title}{''.join(f'{each:>{_NUMBER}.3g}' for each in figures)}  {bars}"
+        figures = (0.0 if abs(each) < ROUNDING else each for each in shown)  # rounding errors around 0
+        bars = sparkline(values, WIDTH - 4 - width - 4 * _NUMBER_WIDTH)
+        return f"{title}{''.join(f'{each:>{_NUMBER_WIDTH}.3g}' for each in figures)}  {bars}"
 
     def __repr__(self) -> str:
         job = f"job={sanitize_line(self.job.id, 80)!r}, " if self.job else ""
@@ -263,7 +263,7 @@ class Comparison(Table):
             )
         if not all(isinstance(run, Metrics) for run in runs):
             raise ConfigurationError("compare takes Metrics objects, as client.jobs.metrics returns them.")
-        return cls(tuple(zip(_labels(runs) if labels is None else labels, runs, strict=True)))
+        return cls(tuple(zip(_default_labels(runs) if labels is None else labels, runs, strict=True)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the label and the metrics of each job as JSON values. NaN and infinity become None."""
@@ -312,15 +312,15 @@ class Comparison(Table):
     def __str__(self) -> str:
         if len(self.runs) == 1:
             return str(self.runs[0][1])
-        width = max((min(len(sanitize_line(label)), _LABEL) for label, _ in self.runs), default=0)
-        lines = [f"{self.title}: first reward, mean of the last {_LAST} steps, and highest"]
+        width = max((min(len(sanitize_line(label)), _LABEL_WIDTH) for label, _ in self.runs), default=0)
+        lines = [f"{self.title}: first reward, mean of the last {_LAST_STEPS} steps, and highest"]
         for label, run in self.runs:
             values = [value for _, value in run.series(_REWARD)]
-            last = values[-_LAST:]
+            last = values[-_LAST_STEPS:]
             figures = (values[0], sum(last) / len(last), max(values)) if values else ()
             shown = "".join(f"{each:>8.3g}" for each in figures) or f"{'no rewards':>24}"
             bars = sparkline(values, WIDTH - width - 28)
-            lines.append(clip(f"  {sanitize_line(label, _LABEL):<{width}}{shown}  {bars}".rstrip()))
+            lines.append(clip(f"  {sanitize_line(label, _LABEL_WIDTH):<{width}}{shown}  {bars}".rstrip()))
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -352,7 +352,7 @@ class Gain(JsonReport):
         A run with fewer than 20 steps is split into two halves instead.
         """
         values = [value for _, value in run.series(_REWARD)]
-        size = min(_LAST, len(values) // 2)
+        size = min(_LAST_STEPS, len(values) // 2)
         return cls(label, cost, sum(values[-size:]) / size - sum(values[:size]) / size if size else None)
 
     @property
@@ -367,7 +367,7 @@ class Gains(JsonReport):
     """Cost and gain of several jobs. Print it, or write it with `to_json`.
 
     Attributes:
-        rows: one for each job.
+        rows: the cost and the gain of each job.
     """
 
     rows: tuple[Gain, ...]
@@ -378,7 +378,7 @@ class Gains(JsonReport):
         for row in self.rows:
             reward = "too few rewards" if row.reward is None else f"{row.reward:+.3f}"
             point = "none" if row.per_point is None else format_money(row.per_point, row.cost.currency)
-            lines.append(f"  {sanitize_line(row.label, _GAIN_LABEL)}")
+            lines.append(f"  {sanitize_line(row.label, _GAIN_LABEL_WIDTH)}")
             lines.append(f"    {row.cost.summary or 'cost unknown'}; {reward}; {point}")
         return "\n".join(lines)
 
@@ -388,7 +388,7 @@ def _to_json_values(item: BaseModel) -> dict[str, Any]:
     return values
 
 
-def _labels(runs: Sequence[Metrics]) -> list[str]:
+def _default_labels(runs: Sequence[Metrics]) -> list[str]:
     """Return the ids of the jobs, with the hyperparameters that differ."""
     settings = [hyperparameters_of(run.job) for run in runs]
     names = dict.fromkeys(name for each in settings for name in each)

@@ -10,25 +10,27 @@ from typing import cast
 from bedrock_rft._core.findings import Finding
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.metrics import _windows as windows
-from bedrock_rft.metrics._series import NOTHING
+from bedrock_rft.metrics._series import ROUNDING
 from bedrock_rft.metrics._thresholds import Thresholds
 
 Range = tuple[float, float]
 
-_MARGIN = 2.0  # standard errors of a bound: about one mean in 40 lies above its bound
-_BETWEEN_THIRDS = 2 / 3  # share of a steady rise that the means of the first and last third show
-_HIGH = 0.8  # a reward of at least this share is fine without a rise, because little room is left
-_DOUBTFUL = 3.0  # standard errors of a change that may be noise, but forbids to call the reward flat
-_QUICK = 1 / 40  # time constant of a quick learner as a share of the job: it reaches its plateau in the first tenth
-_PLATEAU = 0.5  # a reward below this share is flat even if it rose in the first steps and has stayed there since
-_KEPT = 2 / 3  # a reward that has lost more than a third of its gain is not called rising
+_MARGIN_ERRORS = 2.0  # standard errors of a bound: about one mean in 40 lies above its bound
+_THIRDS_SHARE = 2 / 3  # share of a steady rise that the means of the first and last third show
+_HIGH_SHARE = 0.8  # a reward of at least this share is fine without a rise, because little room is left
+_DOUBT_ERRORS = 3.0  # standard errors of a change that may be noise, but a reward with such a change is not called flat
+_QUICK_TIME = (
+    1 / 40
+)  # time constant of a quick learner as a share of the job: it reaches its plateau in the first tenth
+_PLATEAU_SHARE = 0.5  # a reward below this share is flat even if it rose in the first steps and has stayed there since
+_KEPT_SHARE = 2 / 3  # a reward that has lost more than a third of its gain is not called rising
 
 
 def check_range(value: object, alternative: str = "") -> None:
     """Raise `ConfigurationError` unless a reward range is a pair of finite numbers, the lower first."""
-    given = cast("Sequence[object]", value) if isinstance(value, (tuple, list)) else ()
-    edges = [edge for edge in given if isinstance(edge, (int, float)) and math.isfinite(edge)]
-    if not (len(given) == len(edges) == 2 and edges[0] < edges[1]):  # noqa: PLR2004 - low and high
+    pair = cast("Sequence[object]", value) if isinstance(value, (tuple, list)) else ()
+    edges = [edge for edge in pair if isinstance(edge, (int, float)) and math.isfinite(edge)]
+    if not (len(pair) == len(edges) == 2 and edges[0] < edges[1]):  # noqa: PLR2004 - low and high
         hint = f"Use the reward's lowest and highest score, such as (0, 1){alternative}."
         raise ConfigurationError(f"reward_range is {value!r}. {hint}")
 
@@ -48,38 +50,38 @@ class _Reward:
         self.fall = max(certain or falls, key=lambda fall: fall.plain)
         # Without a scale, a fall counts if it exceeds the noise of one step.
         self.least_fall = (thresholds.fall_least if scale else 1.0) * self.span
-        # The last third is compared with few others, so a smaller number of errors is as unlikely.
+        # The largest windows are few, so noise alone seldom reaches 3 standard errors among them. Others need 4.
         self.may_fall = any(
-            fall.errors >= (_DOUBTFUL if fall is falls[0] else _DOUBTFUL + 1)
+            fall.errors >= (_DOUBT_ERRORS if fall is falls[0] else _DOUBT_ERRORS + 1)
             and fall.best - fall.last >= self.least_fall
             for fall in falls
         )
-        # A collapse in the very last step hardly changes the mean of a window.
+        # The mean of a window hardly shows a collapse in the last step, so compare that step itself with the best mean.
         drop = self.best - values[-1]
         self.may_fall |= self.noise > 0 and drop >= max(self.least_fall, thresholds.fall_errors * self.noise)
-        self.least_rise = thresholds.flat_gain * self.span if scale else NOTHING * max(map(abs, values))
+        self.least_rise = thresholds.flat_gain * self.span if scale else ROUNDING * max(map(abs, values))
         self.rise = windows.largest_rise(values, self.least_rise)
         gain = self.last - self.first
         self.rises = (
             self.rise >= thresholds.rise_errors
-            and gain >= max(self.least_rise, _KEPT * (self.best - self.first))
+            and gain >= max(self.least_rise, _KEPT_SHARE * (self.best - self.first))
             and not self.may_fall
         )
 
     @property
     def span(self) -> float:
-        """Return the size of the scale; without one, the noise of one step."""
+        """Return the size of the scale or, without a scale, the noise of one step."""
         return self.scale[1] - self.scale[0] if self.scale else self.noise
 
     @property
     def evidence(self) -> str:
-        """Return the numbers that each summary ends with."""
+        """Return the end of each summary: the first, best and last mean, and the number of steps."""
         best = "" if self.best <= max(self.first, self.last) else f"{self.best:.2f} at best, "
         return f"{self.first:.2f} at first, {best}{self.last:.2f} lately, over {len(self.values)} steps"
 
     def upper(self, count: int) -> float:
         """Return an upper bound on the true mean of the last steps."""
-        return statistics.fmean(self.values[-count:]) + _MARGIN * self.noise / math.sqrt(count)
+        return statistics.fmean(self.values[-count:]) + _MARGIN_ERRORS * self.noise / math.sqrt(count)
 
 
 def reward_finding(
@@ -89,12 +91,12 @@ def reward_finding(
     values = [value for _, value in points]
     scale, note = _scale(values, reward_range)
     reward = _Reward(values, progress, scale, thresholds)
-    falls = _falls(points, reward, thresholds)
-    if falls or scale is None:
-        return falls or (
+    fall = _fall_finding(points, reward, thresholds)
+    if fall or scale is None:
+        return fall or (
             Finding("ok", "reward", f"The reward rises: {reward.evidence}", note)
             if reward.rises
-            else _unknown(reward, note)
+            else _unknown_finding(reward, note)
         )
     low, high = (scale[0] + share * reward.span for share in (thresholds.reward_low, thresholds.reward_high))
     late = progress is not None and progress >= thresholds.flat_share
@@ -106,8 +108,8 @@ def reward_finding(
             "prompts, or use supervised fine-tuning first"
         )
         return Finding("error", "reward_low", f"The reward stays below {low:g}: {reward.evidence}", reason, remedy)
-    # The lower bound of the mean of all steps, because a good model may score this high for a few steps by chance.
-    lower = statistics.fmean(values) - _MARGIN * reward.noise / math.sqrt(len(values))
+    # Use the lower bound of the mean of all steps, because a good model may score this high for a few steps by chance.
+    lower = statistics.fmean(values) - _MARGIN_ERRORS * reward.noise / math.sqrt(len(values))
     if min(reward.first, lower) >= high:
         summary = f"The reward is at its maximum from the start: {reward.evidence}"
         reason = "all answers earn the full reward, so there is nothing to learn"
@@ -115,20 +117,20 @@ def reward_finding(
         return Finding("warning", "reward_saturated", summary, reason, remedy)
     if reward.rises:
         return Finding("ok", "reward", f"The reward rises: {reward.evidence}")
-    if reward.last >= scale[0] + _HIGH * reward.span:
+    if reward.last >= scale[0] + _HIGH_SHARE * reward.span:
         return Finding("ok", "reward", f"The reward is high: {reward.evidence}")
     # A constant reward above the minimum comes from a reward function that does not look at the answer.
-    constant = reward.noise <= NOTHING and values[0] > scale[0] + NOTHING
-    return (_flat(reward, scale, thresholds) if late or constant else None) or _unknown(
-        reward, _doubt(reward, scale, thresholds, late=late)
+    constant = reward.noise <= ROUNDING and values[0] > scale[0] + ROUNDING
+    return (_flat_finding(reward, scale, thresholds) if late or constant else None) or _unknown_finding(
+        reward, _unknown_reason(reward, scale, thresholds, late=late)
     )
 
 
 def _scale(values: Sequence[float], reward_range: Range | None) -> tuple[Range | None, str]:
-    """Return the scale to judge by, or None and the reason. The data never define it, but may contradict it."""
+    """Return `reward_range`, or None and the reason if it is missing or does not contain all rewards."""
     if reward_range is None:
         return None, "without reward_range there is no scale to judge it by"
-    if min(values) < reward_range[0] - NOTHING or max(values) > reward_range[1] + NOTHING:
+    if min(values) < reward_range[0] - ROUNDING or max(values) > reward_range[1] + ROUNDING:
         low, high = reward_range
         return None, (
             f"rewards from {min(values):g} to {max(values):g} lie outside reward_range=({low:g}, {high:g}), so there "
@@ -137,7 +139,8 @@ def _scale(values: Sequence[float], reward_range: Range | None) -> tuple[Range |
     return reward_range, ""
 
 
-def _falls(points: Sequence[tuple[float, float]], reward: _Reward, thresholds: Thresholds) -> Finding | None:
+def _fall_finding(points: Sequence[tuple[float, float]], reward: _Reward, thresholds: Thresholds) -> Finding | None:
+    """Return a warning if the reward falls, else None."""
     fall = reward.fall
     if fall.errors < thresholds.fall_errors or fall.best - fall.last < reward.least_fall:
         return None
@@ -151,16 +154,17 @@ def _falls(points: Sequence[tuple[float, float]], reward: _Reward, thresholds: T
     return Finding("warning", "reward_falls", summary, reason, remedy)
 
 
-def _flat(reward: _Reward, scale: Range, thresholds: Thresholds) -> Finding | None:
-    """Return a finding if the reward did not rise, had room to, and a rise would have been visible above the noise."""
+def _flat_finding(reward: _Reward, scale: Range, thresholds: Thresholds) -> Finding | None:
+    """Return a warning if the reward did not rise, although it could and noise would not hide it, else None."""
     visible = thresholds.flat_visible * reward.span
     third = max(1, len(reward.values) // 3)
     gain = statistics.fmean(reward.values[-third:]) - statistics.fmean(reward.values[:third])
     if (
         reward.may_fall
         or reward.rise >= thresholds.rise_errors
-        or windows.early_rise(reward.values, reward.least_rise) >= _DOUBTFUL
-        or gain + _MARGIN * reward.noise * math.sqrt(2 / third) >= _BETWEEN_THIRDS * visible * (reward.progress or 1.0)
+        or windows.early_rise(reward.values, reward.least_rise) >= _DOUBT_ERRORS
+        or gain + _MARGIN_ERRORS * reward.noise * math.sqrt(2 / third)
+        >= _THIRDS_SHARE * visible * (reward.progress or 1.0)
         or reward.upper(len(reward.values)) >= scale[1] - visible
         or _may_hide_rise(reward, scale, visible)
     ):
@@ -176,17 +180,17 @@ def _flat(reward: _Reward, scale: Range, thresholds: Thresholds) -> Finding | No
 def _may_hide_rise(reward: _Reward, scale: Range, visible: float) -> bool:
     """Return whether noise may hide a rise in the first steps, fitted as an exponential approach to the later level."""
     planned = len(reward.values) / (reward.progress or 1.0)
-    start = min(int(planned * 4 * _QUICK), len(reward.values) * 2 // 3)
+    start = min(int(planned * 4 * _QUICK_TIME), len(reward.values) * 2 // 3)
     level = statistics.fmean(reward.values[start:])
-    if level < scale[0] + _PLATEAU * reward.span:
+    if level < scale[0] + _PLATEAU_SHARE * reward.span:
         return False
-    weights = [math.exp(-step / (_QUICK * planned)) for step in range(1, len(reward.values) + 1)]
+    weights = [math.exp(-step / (_QUICK_TIME * planned)) for step in range(1, len(reward.values) + 1)]
     size = math.fsum(weight * weight for weight in weights)
     gain = math.fsum(weight * (level - value) for weight, value in zip(weights, reward.values, strict=True)) / size
     return gain + reward.noise / math.sqrt(size) >= visible
 
 
-def _doubt(reward: _Reward, scale: Range, thresholds: Thresholds, *, late: bool) -> str:
+def _unknown_reason(reward: _Reward, scale: Range, thresholds: Thresholds, *, late: bool) -> str:
     """Return the reason why the trend is unknown."""
     if reward.may_fall:
         return "it may be falling, but noise could explain that"
@@ -201,5 +205,5 @@ def _doubt(reward: _Reward, scale: Range, thresholds: Thresholds, *, late: bool)
     return f"single steps vary by {reward.noise:.2g}, which hides changes smaller than {least:.2g}"
 
 
-def _unknown(reward: _Reward, reason: str) -> Finding:
+def _unknown_finding(reward: _Reward, reason: str) -> Finding:
     return Finding("unknown", "reward_trend", f"The trend of the reward is not known: {reward.evidence}", reason)

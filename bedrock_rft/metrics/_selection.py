@@ -28,7 +28,7 @@ class RankedCheckpoint(ShortRepr):
 
     Attributes:
         checkpoint: the checkpoint.
-        score: its score.
+        score: the score of the checkpoint.
         basis: how the score was obtained.
     """
 
@@ -38,17 +38,17 @@ class RankedCheckpoint(ShortRepr):
 
 
 def rank_checkpoints(metrics: Metrics, by: Criterion) -> tuple[RankedCheckpoint, ...]:
-    """Return the checkpoints that have a score, the best first; of equal ones, the earlier first.
+    """Return the checkpoints with a score, the best first, and the earlier first if scores are equal.
 
-    Raises `ConfigurationError` if none has one.
+    Raises `ConfigurationError` if no checkpoint has a score.
     """
     if not metrics.checkpoints:
         raise ConfigurationError(f"{metrics.name} has no checkpoints.")
     if by == "validation":
-        found = [_by_validation(metrics, one) for one in metrics.checkpoints]
+        found = [_rank_by_validation(metrics, one) for one in metrics.checkpoints]
         missing = "no validation reward. Create the job with validation_file=…, or use by='reward' or an evaluation"
     elif by == "reward":
-        found = [_by_reward(metrics, one) for one in metrics.checkpoints]
+        found = [_rank_by_reward(metrics, one) for one in metrics.checkpoints]
         missing = "no reward up to a checkpoint"
     else:
         found = [_rank_by_evaluation(by, one) for one in metrics.checkpoints]
@@ -59,8 +59,8 @@ def rank_checkpoints(metrics: Metrics, by: Criterion) -> tuple[RankedCheckpoint,
     return tuple(sorted(ranked, key=lambda one: (-one.score, one.checkpoint.step_number or 0)))
 
 
-def score_of(metrics: Metrics, by: Criterion) -> float | None:
-    """Return the score of a job's tuned model, or None if it has none; `Sweep.best` describes `by`."""
+def model_score(metrics: Metrics, by: Criterion) -> float | None:
+    """Return the score of a job's tuned model, or None if the model has no score; `Sweep.best` describes `by`."""
     if callable(by):
         return number(cast("Callable[[Metrics], object]", by)(metrics))
     if by == "validation":
@@ -78,7 +78,7 @@ def _validation_series(metrics: Metrics) -> Sequence[tuple[float, float]]:
     return metrics.series(name) if name is not None else ()
 
 
-def _by_validation(metrics: Metrics, one: Checkpoint) -> RankedCheckpoint | None:
+def _rank_by_validation(metrics: Metrics, one: Checkpoint) -> RankedCheckpoint | None:
     for name, value in (one.metrics.model_extra or {}).items() if one.metrics else ():
         if is_validation(name) and _VALIDATION_REWARD.search(name) and (found := number(value)) is not None:
             return RankedCheckpoint(one, found, f"{sanitize_line(name, 60)} of the checkpoint")
@@ -91,7 +91,7 @@ def _by_validation(metrics: Metrics, one: Checkpoint) -> RankedCheckpoint | None
     return RankedCheckpoint(one, value, f"validation reward at step {step:,.0f}")
 
 
-def _by_reward(metrics: Metrics, one: Checkpoint) -> RankedCheckpoint | None:
+def _rank_by_reward(metrics: Metrics, one: Checkpoint) -> RankedCheckpoint | None:
     if one.step_number is None:
         return None
     values = [value for step, value in metrics.series(_REWARD) if step <= one.step_number][-_WINDOW:]

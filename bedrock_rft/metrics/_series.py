@@ -17,7 +17,7 @@ from bedrock_rft.types.jobs import Job
 COLOURS = ("#2f7fc1", "#d9730d", "#2e9e5b", "#c2379b", "#8f6fd6", "#9a7b1f", "#1fa3a3", "#c94a4a")
 """Distinguishable with most colour-vision deficiencies, on light and dark pages."""
 
-NOTHING = 1e-9
+ROUNDING = 1e-9
 """Tolerances for rounding: absolute for means of 0, relative for other means."""
 
 TITLES = {
@@ -34,14 +34,14 @@ TITLES = {
 KNOWN = (*TITLES, *(name for name in TrainingMetrics.model_fields if name not in {*TITLES, "step", "total_steps"}))
 """Metrics that `TrainingMetrics` has a field for."""
 
-_OFTEN_ZERO = {"critic_advantages_mean", "actor_pg_loss"}
-"""Metrics that are 0 throughout with some trainers. Such a panel is left out; a reward of 0 is not."""
+_OPTIONAL_PANELS = {"critic_advantages_mean", "actor_pg_loss"}
+"""Metrics that are always 0 with some trainers. Their panels are left out if all values are 0."""
 
 _VALIDATION = re.compile(r"(?:full_)?(?:val|valid|validation|eval|test)(?:[_./-]|$)", re.IGNORECASE)
-_FEW = 20  # points up to which curves are not smoothed
-_SHARE = 12  # a moving average covers one twelfth of the points
+_MIN_SMOOTHED = 20  # curves with fewer points are not smoothed
+_SMOOTHED_SHARE = 12  # a moving average covers one twelfth of the points
 _KIND = re.compile(r"reward|entropy|length")
-_DRAWN = 400  # maximum number of points of a curve; a panel has fewer columns
+_MAX_DRAWN = 400  # maximum number of points of a curve; a panel has fewer columns
 _BARS = "▁▂▃▄▅▆▇█"
 _NOT_FINITE = "!"
 
@@ -69,7 +69,7 @@ class Run(Protocol):
 
 @dataclass(frozen=True)
 class Curve:
-    """One metric of one job, the `run`-th, as pairs of step and value, which may be NaN or infinite."""
+    """One metric of the `run`-th job, as pairs of step and value. Values may be NaN or infinite."""
 
     label: str
     points: tuple[tuple[float, float], ...]
@@ -77,12 +77,12 @@ class Curve:
     validation: bool = False
 
     @property
-    def finite(self) -> tuple[tuple[float, float], ...]:
+    def finite_points(self) -> tuple[tuple[float, float], ...]:
         """Return the points with finite values."""
         return tuple(point for point in self.points if math.isfinite(point[1]))
 
     @property
-    def not_finite(self) -> tuple[float, ...]:
+    def not_finite_steps(self) -> tuple[float, ...]:
         """Return the steps whose value is NaN or infinite."""
         return tuple(step for step, value in self.points if not math.isfinite(value))
 
@@ -96,7 +96,7 @@ class Panel:
 
 
 def is_validation(name: str) -> bool:
-    """Check by prefix if a metric belongs to the validation file; the names are not documented."""
+    """Check if a metric belongs to the validation file: by a prefix, because the names are not documented."""
     return _VALIDATION.match(name) is not None
 
 
@@ -112,9 +112,9 @@ def extent(values: Iterable[float]) -> tuple[float, float] | None:
         return None
     low, high = min(known), max(known)
     size = max(abs(low), abs(high))
-    if size <= NOTHING:
+    if size <= ROUNDING:
         return 0.0, 0.0
-    return (high, high) if high - low <= NOTHING * size else (low, high)
+    return (high, high) if high - low <= ROUNDING * size else (low, high)
 
 
 def panels(runs: Sequence[tuple[str, Run]]) -> tuple[Panel, ...]:
@@ -128,8 +128,8 @@ def panels(runs: Sequence[tuple[str, Run]]) -> tuple[Panel, ...]:
             if points := run.series(name):
                 panel = _panel_name(name, training) if validation else name
                 found.setdefault(panel, []).append(Curve(shown, points, index, validation))
-    for name in _OFTEN_ZERO & found.keys():
-        if all(abs(value) < NOTHING for curve in found[name] for _, value in curve.points):
+    for name in _OPTIONAL_PANELS & found.keys():
+        if all(abs(value) < ROUNDING for curve in found[name] for _, value in curve.points):
             del found[name]
     ordered = [*(name for name in TITLES if name in found), *(name for name in found if name not in TITLES)]
     return tuple(Panel(TITLES.get(name, name), tuple(found[name])) for name in ordered)
@@ -153,9 +153,9 @@ def _panel_name(name: str, training: Sequence[str]) -> str:
 
 def smooth(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
     """Return a centred moving average, or no points if there are too few to smooth."""
-    if len(points) < _FEW:
+    if len(points) < _MIN_SMOOTHED:
         return ()
-    half = max(1, len(points) // _SHARE // 2)
+    half = max(1, len(points) // _SMOOTHED_SHARE // 2)
     sums = list(itertools.accumulate((value for _, value in points), initial=0.0))
     drawn: list[tuple[float, float]] = []
     for place, (step, _) in enumerate(points):
@@ -166,9 +166,9 @@ def smooth(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], 
 
 def thin(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
     """Reduce points, keeping the minimum and maximum of each part, so that spikes stay."""
-    if len(points) <= _DRAWN:
+    if len(points) <= _MAX_DRAWN:
         return tuple(points)
-    size = -(-len(points) // (_DRAWN // 2))
+    size = -(-len(points) // (_MAX_DRAWN // 2))
     kept: list[tuple[float, float]] = []
     for start in range(0, len(points), size):
         stretch = points[start : start + size]

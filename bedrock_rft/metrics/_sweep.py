@@ -11,7 +11,7 @@ from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.costs import Cost
 from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.metrics._metrics import Comparison, Metrics
-from bedrock_rft.metrics._selection import Criterion, score_of
+from bedrock_rft.metrics._selection import Criterion, model_score
 from bedrock_rft.types.jobs import Job
 
 
@@ -22,7 +22,7 @@ class Trial(ShortRepr):
     Attributes:
         name: the name of its job, derived from the sweep and the hyperparameters.
         hyperparameters: the hyperparameters.
-        status: the status of its job, `pending` if there is none yet, or `unclear` if it may exist.
+        status: the status of its job, `pending` if there is none yet, or `unclear` if the job may exist.
         metrics: the metrics, with the job; None without a job.
         cost: time and cost of the job; None without a job.
     """
@@ -39,8 +39,8 @@ class Trial(ShortRepr):
         return self.metrics.job if self.metrics is not None else None
 
     def score(self, by: Criterion = "validation") -> float | None:
-        """Return the score of the tuned model, or None if it has none; see `Sweep.best`."""
-        return score_of(self.metrics, by) if self.metrics is not None else None
+        """Return the score of the tuned model, or None if the model has no score; see `Sweep.best`."""
+        return model_score(self.metrics, by) if self.metrics is not None else None
 
     @property
     def label(self) -> str:
@@ -53,7 +53,7 @@ class Sweep(JsonReport):
     """The state of a sweep when it was read. Print it for a table.
 
     Attributes:
-        name: its name.
+        name: the name of the sweep.
         trials: every configuration, in the given order.
         held: why no further job was started, if configurations are pending; empty otherwise.
         currency: the currency of all amounts, such as `USD`.
@@ -88,9 +88,10 @@ class Sweep(JsonReport):
         return Comparison.of(*[metrics for _, metrics in found], labels=[label for label, _ in found])
 
     def best(self, by: Criterion = "validation") -> Trial:
-        """Return the configuration whose tuned model has the highest score; of equal ones, the first.
+        """Return the configuration whose tuned model has the highest score, or the first of several.
 
-        The best of several noisy scores is biased upwards. Evaluate it on prompts that were not used to choose it.
+        The best of several noisy scores is biased upwards. Evaluate this model on prompts that were not used to choose
+        it.
 
         Args:
             by: `validation` for the last validation reward, `reward` for the mean training reward of the last ten
@@ -105,7 +106,7 @@ class Sweep(JsonReport):
         scored = [
             (score, trial)
             for trial in succeeded
-            if trial.metrics and (score := score_of(trial.metrics, by)) is not None
+            if trial.metrics and (score := model_score(trial.metrics, by)) is not None
         ]
         if not scored:
             advice = "Create the sweep with validation_file=…, or use by='reward' or an evaluation of the tuned models."

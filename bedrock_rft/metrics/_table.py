@@ -25,7 +25,7 @@ _LARGEST_INTEGER = 2**63 - 1
 
 
 class Table(JsonReport):
-    """Base class of metrics, which are a table of steps."""
+    """Base class of objects that can be exported as a table of training steps."""
 
     @abstractmethod
     def _columns(self) -> Mapping[str, Sequence[Any]]: ...
@@ -46,7 +46,7 @@ class Table(JsonReport):
             raise MissingExtraError("to_pandas()", "pandas") from None
         table = self._columns()
         # By default, pandas converts integer columns with missing values to floats.
-        integers = [name for name, values in table.items() if None in values and _all(values, int)]
+        integers = [name for name, values in table.items() if None in values and _all_of_type(values, int)]
         return pd.DataFrame(
             {name: pd.array(values, "Int64") if name in integers else values for name, values in table.items()}
         )
@@ -61,29 +61,29 @@ class Table(JsonReport):
 
 
 def columns(steps: Sequence[TrainingMetrics]) -> dict[str, list[Any]]:
-    """Return every field by name. Mixed columns, and values other than numbers, booleans and text, are JSON text."""
+    """Return the values of every field by name. Columns of mixed types or of objects hold JSON text."""
     names = dict.fromkeys(("step", "total_steps", *KNOWN))
     for step in steps:
         names.update(dict.fromkeys(step.model_extra or {}))
-    return {name: _column([metric_value(step, name) for step in steps]) for name in names}
+    return {name: _uniform_column([metric_value(step, name) for step in steps]) for name in names}
 
 
-def _column(values: list[Any]) -> list[Any]:
-    if _all(values, int) and all(abs(value) <= _LARGEST_INTEGER for value in values if value is not None):
+def _uniform_column(values: list[Any]) -> list[Any]:
+    if _all_of_type(values, int) and all(abs(value) <= _LARGEST_INTEGER for value in values if value is not None):
         return values
-    if _all(values, float, int):
+    if _all_of_type(values, float, int):
         return [number(value) for value in values]
-    if _all(values, bool) or _all(values, str):
+    if _all_of_type(values, bool) or _all_of_type(values, str):
         return values
     return [value if value is None else json.dumps(value, ensure_ascii=False, default=str) for value in values]
 
 
-def _all(values: Sequence[Any], *kinds: type) -> bool:
+def _all_of_type(values: Sequence[Any], *kinds: type) -> bool:
     return all(value is None or type(value) in kinds for value in values)
 
 
 def event_metrics(event: Event) -> TrainingMetrics | None:
-    """Return the metrics of an event, or None. A type such as `validation_metrics` gives them its prefix."""
+    """Return the metrics of an event, or None. An event type such as `validation_metrics` prefixes their names."""
     if event.type == _METRICS or event.data is None or not event.type.endswith(_METRICS):
         return event.metrics
     prefix = event.type.removesuffix(_METRICS).strip("_.-/ ")

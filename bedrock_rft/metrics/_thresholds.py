@@ -20,23 +20,23 @@ class Thresholds(ShortRepr):
         window: number of steps whose mean is the first, best or last value; a third of a shorter job.
         reward_low: a reward whose last third stays below this share points to a problem of the reward function or the
             dataset. Source: AWS user guide, Reinforcement fine-tuning for Amazon Nova models (15 %).
-        reward_high: a reward above this share from the start leaves little to learn. Source: the same (95 %).
+        reward_high: a reward above this share from the start leaves little to learn. Source: the same guide (95 %).
         flat_share: share of the steps that must be over before a reward is called low or flat, because a healthy run
             may begin to learn after half of the job.
         flat_visible: a reward is called flat only if a rise of this share through the job was possible and would have
-            been visible above the noise. Closer to the maximum, it may be a plateau of a few steps; above
+            been visible above the noise. Closer to the maximum, the reward may be on a plateau of a few steps; above
             half of the range, a rise in the first steps must have been visible too.
         rise_errors: a rise of this many standard errors is real; over all windows, fewer than one run without a trend
             in 100 exceeds it.
-        flat_gain: a smaller share does not count as a rise, however certain it is.
-        fall_errors: a fall of this many standard errors is real. It is larger than `rise_errors`, because the fall is
-            measured from the best of many windows, and is tested at each step while a run is watched.
-        fall_least: a smaller share does not count as a fall, because a healthy reward drifts a little.
+        flat_gain: a rise of less than this share does not count, however certain it is.
+        fall_errors: a fall of this many standard errors is real. The limit is higher than `rise_errors`, because the
+            fall is measured from the best of many windows, and is tested at each step while a run is watched.
+        fall_least: a fall of less than this share does not count, because a healthy reward drifts a little.
         entropy_share: entropy below this share of its first value has collapsed. Cui et al. (arXiv 2505.22617) and Yu
             et al. (DAPO, arXiv 2503.14476) observe that entropy falls early and that improvement ends with it.
-        entropy_least: the same as an absolute value, in nats per token.
+        entropy_least: entropy below this value, in nats per token, has collapsed too.
         spike_ratio: a gradient norm of this many times the preceding median is a spike.
-        spike_deviations: it must also be this many robust standard deviations above that median, on a log scale.
+        spike_deviations: a spike must also be this many robust standard deviations above that median, on a log scale.
             Iglewicz and Hoaglin (How to Detect and Handle Outliers, 1993) use 3.5 for outliers.
         spikes: this many spikes are a warning; one may be due to a single batch.
         gradient_ratio: a gradient norm of this many times its first value has blown up. A run whose first steps have

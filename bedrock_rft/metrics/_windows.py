@@ -9,20 +9,20 @@ from itertools import accumulate, groupby, pairwise
 from operator import itemgetter
 from typing import NamedTuple
 
-_NORMAL = 1.4826  # standard deviations of a normal distribution per median absolute deviation
-_SHORTEST = 5  # steps of the shortest window; the mean of fewer steps is hardly less noisy than one step
-_FIRST = 2  # steps of the shortest first window
-_CUT = 3.0  # upper quartiles of a difference, beyond which it is cut
-_CORRELATED = 40  # steps that show a correlation of the noise
-_DOUBT = 8.0  # steps; the correlation is estimated too high by about this number over the number of steps
-_MOST_CORRELATED = 0.9
+_NORMAL_RATIO = 1.4826  # standard deviations of a normal distribution per median absolute deviation
+_MIN_WINDOW = 5  # steps of the shortest window; the mean of fewer steps is hardly less noisy than one step
+_MIN_FIRST_WINDOW = 2  # steps of the shortest first window
+_CUT_QUARTILES = 3.0  # a difference is cut at this many upper quartiles
+_MIN_CORRELATED = 40  # fewer steps do not show a correlation of the noise
+_CORRELATION_BIAS = 8.0  # the estimate of the correlation is too high by about this number over the number of steps
+_MAX_CORRELATION = 0.9
 _ROUNDING = 1e-9  # relative rounding error, so that a constant series has no trend
 
 
 def deviation(values: Sequence[float]) -> float:
     """Return the median absolute deviation, scaled to a standard deviation."""
     middle = statistics.median(values)
-    return _NORMAL * statistics.median(abs(value - middle) for value in values)
+    return _NORMAL_RATIO * statistics.median(abs(value - middle) for value in values)
 
 
 def noise(values: Sequence[float]) -> float:
@@ -37,12 +37,12 @@ def correlated_noise(values: Sequence[float], *, ended: bool) -> tuple[float, fl
     """Return the standard deviation of one step, and the correlation of consecutive steps from 0 to 0.9.
 
     The correlation follows from the sizes of differences over two steps and over one, without the slope of the trend.
-    Large differences are cut, so that a collapse does not count as correlation. A few steps do not show it: then it is
-    0 if the job has ended, and estimated with caution if more steps will follow.
+    Large differences are cut, so that a collapse does not count as correlation. With few steps the estimate is unsure:
+    the correlation is then 0 if the job has ended, and otherwise the estimate without a correction of its bias.
     """
     changes = [later - earlier for earlier, later in pairwise(values)]
     slope = statistics.median(changes)
-    longest = _CUT * sorted(abs(change - slope) for change in changes)[len(changes) * 3 // 4] or math.inf
+    longest = _CUT_QUARTILES * sorted(abs(change - slope) for change in changes)[len(changes) * 3 // 4] or math.inf
     one, two = (
         statistics.fmean(
             min((later - earlier - lag * slope) ** 2, lag * longest**2) / 2
@@ -50,9 +50,9 @@ def correlated_noise(values: Sequence[float], *, ended: bool) -> tuple[float, fl
         )
         for lag in (1, 2)
     )
-    few = len(values) < _CORRELATED
-    found = 0.0 if one == 0 or (few and ended) else two / one - 1 - (0 if few else _DOUBT / len(values))
-    correlation = min(_MOST_CORRELATED, max(0.0, found))
+    few = len(values) < _MIN_CORRELATED
+    found = 0.0 if one == 0 or (few and ended) else two / one - 1 - (0 if few else _CORRELATION_BIAS / len(values))
+    correlation = min(_MAX_CORRELATION, max(0.0, found))
     return math.sqrt(one / (1 - correlation)), correlation
 
 
@@ -63,7 +63,7 @@ def mean_error(single: float, correlation: float, size: int) -> float:
     return single * math.sqrt(factor / size)
 
 
-def window_sizes(count: int, shortest: int = _SHORTEST) -> tuple[int, ...]:
+def window_sizes(count: int, shortest: int = _MIN_WINDOW) -> tuple[int, ...]:
     """Return the window sizes to compare: long ones show slow changes in noise, short ones late changes."""
     sizes = [max(1, count // 3)]
     while sizes[-1] // 2 >= shortest:
@@ -79,10 +79,10 @@ def rolling_means(values: Sequence[float], size: int) -> list[float]:
 
 def largest_rise(values: Sequence[float], least: float) -> float:
     """Return the largest rise of at least `least` from first to last steps, in standard errors, over all windows."""
-    single = _noise(values)
+    single = _noise_with_rounding(values)
     largest = 0.0
     late = [(size, statistics.fmean(values[-size:])) for size in window_sizes(len(values))]
-    for first in window_sizes(len(values), _FIRST):
+    for first in window_sizes(len(values), _MIN_FIRST_WINDOW):
         early = statistics.fmean(values[:first])
         for last, mean in late:
             if mean - early >= least:
@@ -92,9 +92,9 @@ def largest_rise(values: Sequence[float], least: float) -> float:
 
 def early_rise(values: Sequence[float], least: float) -> float:
     """Return the largest rise of at least `least` from the first steps to all others, in standard errors."""
-    single, total, count = _noise(values), math.fsum(values), len(values)
+    single, total, count = _noise_with_rounding(values), math.fsum(values), len(values)
     largest = 0.0
-    for first in window_sizes(count, _FIRST):
+    for first in window_sizes(count, _MIN_FIRST_WINDOW):
         early = math.fsum(values[:first])
         rise = (total - early) / (count - first) - early / first
         if rise >= least:
@@ -103,20 +103,20 @@ def early_rise(values: Sequence[float], least: float) -> float:
 
 
 class Fall(NamedTuple):
-    """Fall from the best window of `size` values, at index `place`, to the last one, in standard errors."""
+    """Fall from the best window of `size` values, which starts at index `place`, to the last window."""
 
-    errors: float
+    errors: float  # the fall in standard errors
     best: float
     last: float
     size: int
     place: int
-    plain: float  # errors for noise without correlation; the window with the most shows the fall best
+    plain: float  # `errors` for noise without correlation; the fall with the most is shown
 
 
 def falls(values: Sequence[float], *, ended: bool = True) -> list[Fall]:
-    """Return the fall from the running maximum to the last steps for each window size, largest window first."""
+    """Return the fall from the best steps to the last steps for each window size, largest window first."""
     found: list[Fall] = []
-    single, correlated = _noise(values), correlated_noise(values, ended=ended)
+    single, correlated = _noise_with_rounding(values), correlated_noise(values, ended=ended)
     for size in window_sizes(len(values)):
         means = rolling_means(values, size)
         earlier, last = means[:-size] or means[:1], means[-1]
@@ -137,7 +137,7 @@ def stretches(steps: Sequence[tuple[float, bool]]) -> list[tuple[int, float, flo
     return sorted(found, key=lambda stretch: (-stretch[0], stretch[1]))
 
 
-def _noise(values: Sequence[float]) -> float:
+def _noise_with_rounding(values: Sequence[float]) -> float:
     return max(noise(values), _ROUNDING * max(map(abs, values)))
 
 

@@ -201,7 +201,7 @@ def test_the_gain_of_a_short_run_compares_its_halves() -> None:
 
 
 def shown(view: Any, events: list[Event], which: Job, **settings: Any) -> str:
-    state, change = State(prices=Prices.load()).after(which, events, [], Thresholds())
+    state, change = State(prices=Prices.load()).with_poll(which, events, [], Thresholds())
     view.show(state, change, **settings)
     return str(view._stream.getvalue())
 
@@ -216,13 +216,13 @@ def test_every_view_shows_the_money_as_a_range() -> None:
     assert all(len(line) <= 80 for line in text.splitlines())
     rows = [json.loads(line) for line in shown(Json(io.StringIO()), events, which).splitlines()]
     assert [row["at_end"] for row in rows if row["kind"] == "cost"] == [{"low": pytest.approx(152.0), "high": 240.0}]
-    state, _ = State(prices=Prices.load()).after(which, events, [], Thresholds())
+    state, _ = State(prices=Prices.load()).with_poll(which, events, [], Thresholds())
     assert "USD 152 to 240" in panel(state, time.time())
 
 
 def test_a_further_hour_gets_a_line_and_other_polls_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     view = Plain(io.StringIO())
-    state, change = State(prices=Prices.load()).after(job(), steps((1, 0.1), (2, 0.2)), [], Thresholds())
+    state, change = State(prices=Prices.load()).with_poll(job(), steps((1, 0.1), (2, 0.2)), [], Thresholds())
     for hours in (0.3, 0.5, 1.2, 1.3):
         monkeypatch.setattr(time, "time", lambda hours=hours: BEGUN + hours * HOUR)
         view.show(state, change)

@@ -45,7 +45,7 @@ def state_after(*polls: list[Event], now: Job | None = None, saved: tuple[int, .
     state, changes = State(), list[Change]()
     kept = [Checkpoint(id=f"c{step}", step_number=step, created_at=NOW) for step in saved]
     for poll in polls:
-        state, change = state.after(now or job(created_at=NOW, status="running"), poll, kept, Thresholds())
+        state, change = state.with_poll(now or job(created_at=NOW, status="running"), poll, kept, Thresholds())
         changes.append(change)
     return state, changes
 
@@ -55,7 +55,7 @@ def hostile() -> tuple[State, Change]:
     who = job(HOSTILE, created_at=NOW, status=f"running{HOSTILE}", fine_tuned_model=HOSTILE)
     saved = [Checkpoint(id=HOSTILE, step_number=3, fine_tuned_model_checkpoint=HOSTILE)]
     log = [message(HOSTILE, level=HOSTILE), *events(steps)]
-    return State().after(who, log, saved, Thresholds())
+    return State().with_poll(who, log, saved, Thresholds())
 
 
 @pytest.fixture
@@ -109,14 +109,14 @@ def test_the_end_of_a_job_of_unknown_length_can_raise_an_alarm() -> None:
     rows = [{name: value for name, value in row.items() if name != "total_steps"} for row in ill("reward_flat")]
     state, _ = state_after(events(rows))
     assert state.alarms == ()  # the job is running, so a rise may still come
-    _, change = state.after(job(created_at=NOW, status="succeeded"), [], (), Thresholds())
+    _, change = state.with_poll(job(created_at=NOW, status="succeeded"), [], (), Thresholds())
     assert [alarm.code for alarm in change.alarms] == ["reward_flat"]
 
 
 def test_alarms_use_the_range_of_the_reward() -> None:
     who = job(created_at=NOW, status="succeeded")
     for reward_range, codes in (((0, 1), ["reward_flat"]), ((0, 10), ["reward_low"]), (None, [])):
-        _, change = State().after(who, events(ill("reward_flat")), (), Thresholds(), reward_range)
+        _, change = State().with_poll(who, events(ill("reward_flat")), (), Thresholds(), reward_range)
         assert [alarm.code for alarm in change.alarms] == codes
 
 
@@ -138,7 +138,7 @@ def test_plain_lines_show_everything_once_in_80_columns() -> None:
     state = State()
     for poll in polls:
         saved = [Checkpoint(id="c", step_number=4, fine_tuned_model_checkpoint="ft:4", created_at=NOW)]
-        state, change = state.after(job(created_at=NOW, status="running"), poll, saved, Thresholds())
+        state, change = state.with_poll(job(created_at=NOW, status="running"), poll, saved, Thresholds())
         shown.show(state, change)
     lines = stream.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
@@ -152,7 +152,7 @@ def test_plain_lines_show_everything_once_in_80_columns() -> None:
 def test_json_has_one_object_a_line_and_every_step() -> None:
     stream = io.StringIO()
     rows = ill("not_finite")
-    state, change = State().after(
+    state, change = State().with_poll(
         job(status="failed", error={"code": "e", "message": "why"}),
         [message("begun"), *events(rows)],
         [Checkpoint(id="c", step_number=4)],

@@ -74,7 +74,7 @@ def changes(*sizes: int, end: bool = True) -> Iterator[Change]:
         model = "ft:model" if last else None
         now = job(ID, status="succeeded" if last else "running", fine_tuned_model=model)
         saved = [Checkpoint(id="c", step_number=3, fine_tuned_model_checkpoint="ft:3")] if at + size >= 3 else []
-        state, change = state.after(now, events(ROWS[at : at + size]), saved, Thresholds())
+        state, change = state.with_poll(now, events(ROWS[at : at + size]), saved, Thresholds())
         at += size
         yield change
 

@@ -15,11 +15,11 @@ from bedrock_rft.costs import Cost
 from bedrock_rft.metrics._live import words
 from bedrock_rft.metrics._live.state import Change, State
 
-_CLOCK = 9  # columns of the time and a space
+_TIME_WIDTH = 9  # columns of the time and a space
 
 
 class View:
-    """View of a running job. This one shows nothing, except how to resume."""
+    """View of a running job. The base class shows nothing, except how to resume."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
@@ -37,7 +37,7 @@ class View:
         """End the view and keep its last output."""
 
     def _new_cost(self, state: State, change: Change) -> Cost | None:
-        """Return the cost if it is worth a line: the status is new, or a further hour may be billed."""
+        """Return the cost if the status is new or a further hour may be billed, else None."""
         cost = state.cost(time.time())
         if cost is None or cost.so_far is None or (change.status is None and cost.so_far.high == self._shown_money):
             return None
@@ -54,15 +54,15 @@ class Plain(View):
     def show(self, state: State, change: Change) -> None:
         """Write the changes."""
         for event in change.messages:
-            self._print_dated(words.format_event(event), event.created_at)
+            self._print_with_time(words.format_event(event), event.created_at)
         for one in change.checkpoints:
             step = f" at step {one.step_number:,}" if one.step_number is not None else ""
             model = sanitize_line(one.fine_tuned_model_checkpoint or one.id, 200)
-            self._print_dated(f"checkpoint{step}: {model}", one.created_at)
+            self._print_with_time(f"checkpoint{step}: {model}", one.created_at)
         if change.status is not None or change.steps:
-            self._print(clip(f"{_clock(None)} {_summary(state)}"))
+            self._print(clip(f"{_format_time(None)} {_summary(state)}"))
         if self._new_cost(state, change):
-            for line in wrap(words.money(state, time.time()), indent=" " * _CLOCK, further=" " * _CLOCK):
+            for line in wrap(words.money(state, time.time()), indent=" " * _TIME_WIDTH, further=" " * _TIME_WIDTH):
                 self._print(line)
         for alarm in change.alarms:
             for line in wrap(f"{alarm.level}: {alarm}"):
@@ -73,15 +73,15 @@ class Plain(View):
         for line in words.resume_hint(job, seen=seen):
             self._print(line)
 
-    def _print_dated(self, text: str, at: float | None) -> None:
-        lines = textwrap.wrap(text, WIDTH - _CLOCK, break_on_hyphens=False) or [""]
-        self._print(f"{_clock(at)} {lines[0]}")
+    def _print_with_time(self, text: str, at: float | None) -> None:
+        lines = textwrap.wrap(text, WIDTH - _TIME_WIDTH, break_on_hyphens=False) or [""]
+        self._print(f"{_format_time(at)} {lines[0]}")
         for line in lines[1:]:
-            self._print(f"{'':{_CLOCK}}{line}")
+            self._print(f"{'':{_TIME_WIDTH}}{line}")
 
 
 class Json(View):
-    """View with one JSON object a line, of the `kind` status, step, message, checkpoint, alarm or cost; NaN is null."""
+    """View with one JSON object a line. Its `kind` is status, step, message, checkpoint, alarm or cost. NaN is null."""
 
     def show(self, state: State, change: Change) -> None:
         """Write the changes."""
@@ -110,13 +110,13 @@ def _summary(state: State) -> str:
     summary = "  ".join([sanitize_line(state.job.status, 20), *words.progress(state, time.time())])
     for _, title, value in words.latest_values(state):  # as many as fit, the reward first
         more = f"{summary}  {title} {value}"
-        if len(more) > WIDTH - _CLOCK:
+        if len(more) > WIDTH - _TIME_WIDTH:
             break
         summary = more
     return summary
 
 
-def _clock(at: float | None) -> str:
+def _format_time(at: float | None) -> str:
     try:
         return time.strftime("%H:%M:%S", time.localtime(at))
     except (OverflowError, ValueError, OSError):  # a time outside the calendar

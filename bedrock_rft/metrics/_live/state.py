@@ -16,13 +16,13 @@ from bedrock_rft.types.checkpoints import Checkpoint
 from bedrock_rft.types.events import Event, TrainingMetrics
 from bedrock_rft.types.jobs import Job
 
-_MESSAGES = 5
-_PACE = 20  # steps whose times give the pace
+_MAX_MESSAGES = 5
+_PACE_STEPS = 20  # steps whose times give the pace
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Metrics of a step, and the Unix time of their event, or None if the service gives none."""
+class StepMetrics:
+    """The metrics of a step, and the Unix time of their event, or None if the service gives no time."""
 
     metrics: TrainingMetrics
     at: float | None = None
@@ -34,10 +34,10 @@ class Change:
 
     job: Job
     status: str | None = None  # if it has changed
-    steps: tuple[Measured, ...] = ()  # in the order of their events
+    steps: tuple[StepMetrics, ...] = ()  # in the order of their events
     messages: tuple[Event, ...] = ()  # events without metrics
     checkpoints: tuple[Checkpoint, ...] = ()
-    alarms: tuple[Finding, ...] = ()  # that were not reported before
+    alarms: tuple[Finding, ...] = ()  # alarms that were not reported before
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class State:
     metrics: Metrics = field(default_factory=Metrics)  # with the job and its checkpoints
     messages: tuple[Event, ...] = ()  # the last events without metrics
     alarms: tuple[Finding, ...] = ()  # current problems
-    limits: tuple[Finding, ...] = ()  # of time and cost, that are near or reached
+    limits: tuple[Finding, ...] = ()  # limits of time and cost that are near or reached
     prices: Prices | None = None  # None shows no money
-    rollouts: Sequence[Any] = ()  # some of the latest ones, each a `rollouts.Record`
-    rollouts_problem: str = ""  # the reason why they cannot be read
-    _reported: frozenset[str] = frozenset()
+    rollouts: Sequence[Any] = ()  # some of the latest rollouts, each a `rollouts.Record`
+    rollouts_problem: str = ""  # the reason why rollouts cannot be read
+    _reported_codes: frozenset[str] = frozenset()
 
-    def after(
+    def with_poll(
         self,
         job: Job,
         events: Sequence[Event],
@@ -61,17 +61,17 @@ class State:
         thresholds: Thresholds,
         reward_range: tuple[float, float] | None = (0.0, 1.0),
     ) -> tuple[State, Change]:
-        """Return the state after a poll with new events, oldest first, and all checkpoints; and the changes."""
+        """Return the state and the changes after a poll that found new events, oldest first, and all checkpoints."""
         known = {one.id for one in self.metrics.checkpoints}
         fresh = tuple(sorted((one for one in checkpoints if one.id not in known), key=lambda one: one.step_number or 0))
         saved = (*self.metrics.checkpoints, *fresh)
-        measured, messages = list[Measured](), list[Event]()
+        measured, messages = list[StepMetrics](), list[Event]()
         for event in events:
             found = event_metrics(event)
             if found is None:
                 messages.append(event)
             else:
-                measured.append(Measured(found, event.created_at))
+                measured.append(StepMetrics(found, event.created_at))
         metrics, alarms = replace(self.metrics, job=job, checkpoints=saved), self.alarms
         if measured:
             steps, seen = merge_steps(events, self.metrics), (*self.metrics.times, *step_times(events))
@@ -82,9 +82,9 @@ class State:
         state = replace(
             self,
             metrics=metrics,
-            messages=(*self.messages, *messages)[-_MESSAGES:],
+            messages=(*self.messages, *messages)[-_MAX_MESSAGES:],
             alarms=alarms,
-            _reported=self._reported | {alarm.code for alarm in alarms},
+            _reported_codes=self._reported_codes | {alarm.code for alarm in alarms},
         )
         before = self.metrics.job
         change = Change(
@@ -93,7 +93,7 @@ class State:
             tuple(measured),
             tuple(messages),
             fresh,
-            tuple(alarm for alarm in alarms if alarm.code not in self._reported),
+            tuple(alarm for alarm in alarms if alarm.code not in self._reported_codes),
         )
         return state, change
 
@@ -125,7 +125,7 @@ class State:
         total, step, times = (
             self.metrics.total_steps,
             self.step,
-            JobTimes.of(self.job, self.metrics.times).latest(_PACE),
+            JobTimes.of(self.job, self.metrics.times).latest(_PACE_STEPS),
         )
         pace = times.seconds_per_step
         if self.job.is_terminal or pace is None or total is None or step is None or total < step:

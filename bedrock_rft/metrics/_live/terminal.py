@@ -25,7 +25,7 @@ _STYLES = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "runnin
 
 
 class _SafeStream:
-    """Stream that never raises for its encoding, or because it is missing or closed."""
+    """Stream that never raises because of its encoding, or because it is missing or closed."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream

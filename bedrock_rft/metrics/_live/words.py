@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.metrics._live.state import State
-from bedrock_rft.metrics._series import NOTHING, TITLES
+from bedrock_rft.metrics._series import ROUNDING, TITLES
 from bedrock_rft.types.events import Event
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
@@ -33,7 +33,7 @@ def progress(state: State, now: float) -> list[str]:
 
 
 def money(state: State, now: float) -> str:
-    """Return the cost so far and at the end, and name the unknown part of it; empty if there is none to show."""
+    """Return the cost so far and at the end, with the part that is unknown, or "" if no cost is known."""
     cost = state.cost(now)
     if cost is None or not cost.summary:
         return ""
@@ -45,7 +45,7 @@ def latest_values(state: State) -> list[tuple[str, str, str]]:
     metrics = state.metrics
     latest = [(name, series[-1][1]) for name in metrics.names if (series := metrics.series(name))]
     titles = [sanitize_line(TITLES.get(name, name), 40).partition(" (")[0] for name, _ in latest]
-    values = [f"{0.0 if abs(value) < NOTHING else value:.4g}" for _, value in latest]
+    values = [f"{0.0 if abs(value) < ROUNDING else value:.4g}" for _, value in latest]
     return [(name, title, value) for (name, _), title, value in zip(latest, titles, values, strict=True)]
 
 
