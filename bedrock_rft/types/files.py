@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from bedrock_rft.types._payload import Id, Payload
 
+OPERATIONS = (
+    ("POST", r"/files", "CreateFile"),
+    ("GET", r"/files/.*", "GetFile"),
+    ("GET", r"/files", "ListFiles"),
+    ("DELETE", r"/files/.*", "DeleteFile"),
+)
+"""HTTP method, regular expression for the whole path, and IAM action of each operation."""
+
 
 class File(Payload):
     """A file on the service (`GET /files/{id}`)."""

@@ -10,6 +10,14 @@ from bedrock_rft.types._payload import Id, Payload, Request
 from bedrock_rft.types.arn import LambdaArn
 from bedrock_rft.types.method import LambdaGrader, Method
 
+OPERATIONS = (
+    ("POST", r"/fine_tuning/jobs", "CreateFineTuningJob"),
+    ("GET", r"/fine_tuning/jobs/.*", "GetFineTuningJob"),
+    ("GET", r"/fine_tuning/jobs", "ListFineTuningJobs"),
+    ("POST", r"/fine_tuning/jobs/[^/]*/cancel", "CancelFineTuningJob"),
+)
+"""HTTP method, regular expression for the whole path, and IAM action of each operation."""
+
 JobStatus = Literal["validating_files", "queued", "running", "succeeded", "failed", "cancelled"] | str
 """Known statuses. Unknown ones are passed on, and count as not final."""
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from bedrock_rft.types._payload import Id, Payload
 
+OPERATIONS = (("GET", r"/models/.*", "GetModel"), ("GET", r"/models", "ListModels"))
+"""HTTP method, regular expression for the whole path, and IAM action of each operation."""
+
 KNOWN_MODELS = frozenset({"openai.gpt-oss-20b", "qwen.qwen3-32b"})
 """Models documented for reinforcement fine-tuning. The list will grow, so other names only give a warning."""
 

@@ -60,7 +60,7 @@ def caller_policy(
         _statement("Files", FILES, resource, "Upload, read, list and delete datasets."),
         _statement("CreateJobs", JOBS[:1], resource, creation, condition),
         _statement("Jobs", JOBS[1:], resource, "Read, list and cancel jobs; read their events and checkpoints."),
-        _statement("Inference", (INFERENCE, *MODELS), resource, "List base and tuned models, and request completions."),
+        _statement("Inference", (INFERENCE, *MODELS[:2]), resource, "List models, and request completions of them."),
         *_key_statements(api_key),
         *(invoke_policy(reward).statement if reward is not None else ()),
     )
@@ -110,7 +110,7 @@ def watcher_policy(
     reason = "List files and models without reading the content of a file."
     return _policy(
         _statement("WatchJobs", JOBS[1:3], resource, "Read and list jobs; read their events and checkpoints."),
-        _statement("SeeNames", (FILES[2], *MODELS), resource, reason),
+        _statement("SeeNames", (FILES[2], *MODELS[:2]), resource, reason),
         *_key_statements(api_key),
     )
 
@@ -149,7 +149,7 @@ def doctor_policy(
     network = "Read the routes of the function's VPC; these actions accept only the resource '*'."
     routing = "Read the regions of the inference profiles of its judges."
     return _policy(
-        _statement("Models", MODELS[1:], (project_arn(region, number, project),), "List the models."),
+        _statement("Models", MODELS[1:2], (project_arn(region, number, project),), "List the models."),
         _statement("Simulate", ("iam:SimulatePrincipalPolicy",), (*roles, *users), simulate),
         _statement("ReadRoles", ("iam:GetRole", "iam:ListAttachedRolePolicies"), roles, "Read these roles."),
         _statement("ReadFunction", _actions("lambda", names), functions, "Read the function's settings."),
