@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from importlib import import_module
@@ -137,8 +138,26 @@ def parse_pairs(flag: str, given: Sequence[str]) -> dict[str, str]:
     return dict(one.split("=", 1) for one in given)
 
 
+def pop_hyperparameters(flags: dict[str, Any]) -> dict[str, Any]:
+    """Remove the values of `hyperparameter_options` from the flags, and return those that were given."""
+    flagged = {name: flags.pop(name) for name in ("n_epochs", "batch_size", "learning_rate_multiplier")}
+    given = {name: value for name, value in flagged.items() if value is not None}
+    for name, text in parse_pairs("--hyperparameter", flags.pop("hyperparameter")).items():
+        try:
+            given[name] = json.loads(text)
+        except (ValueError, RecursionError):
+            given[name] = text
+    return given
+
+
 gold_option = click.option("--gold", metavar="FILE:NAME", help="A function that returns the right answer to a record.")
 
+hyperparameter_options = options(
+    click.option("--n-epochs", type=int, metavar="N", help="Passes over the training data."),
+    click.option("--batch-size", type=int, metavar="N", help="Prompts per training step."),
+    click.option("--learning-rate-multiplier", type=float, metavar="NUMBER", help="Scales the learning rate."),
+    many("--hyperparameter", metavar="NAME=VALUE", help="Another hyperparameter."),
+)
 payload_option = click.option("--payload", type=click.Choice(["metadata", "top_level"]), default="metadata",
                               help="Position of the reference answer in a rollout. Default: metadata.")  # fmt: skip
 range_option = click.option("--reward-range", type=float, nargs=2, default=(0.0, 1.0), metavar="LOW HIGH",

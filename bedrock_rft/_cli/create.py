@@ -16,7 +16,15 @@ from uuid import uuid4
 import click
 
 from bedrock_rft._cli.background import open_private
-from bedrock_rft._cli.command import PROGRAM, Command, gold_option, many, parse_pairs
+from bedrock_rft._cli.command import (
+    PROGRAM,
+    Command,
+    gold_option,
+    hyperparameter_options,
+    many,
+    parse_pairs,
+    pop_hyperparameters,
+)
 from bedrock_rft._cli.completion import file_ids
 from bedrock_rft._cli.failures import FOUND_ERRORS, finish, on_interrupt, warn
 from bedrock_rft._cli.files import upload_file
@@ -37,7 +45,6 @@ _LOCK_STEP = 0.1
 """Seconds between attempts to lock."""
 _PLACES = 1 << 30
 """Bytes of the file that names are spread over, so that other names do not wait."""
-_HYPERPARAMETERS = ("n_epochs", "batch_size", "learning_rate_multiplier")
 
 
 _DRY_RUN = '{"request", "data", "reward", "doctor", "plan", "estimate", "ok"}'
@@ -56,10 +63,7 @@ _DRY_RUN = '{"request", "data", "reward", "doctor", "plan", "estimate", "ok"}'
 @click.option("--reward", metavar="REWARD", help="An ARN, a deployed name, or file.py:name, which is deployed.")
 @click.option("--reward-name", metavar="NAME", help="Name to deploy a reward file as. Default: derived from the file.")
 @gold_option
-@click.option("--n-epochs", type=int, metavar="N", help="Passes over the training data.")
-@click.option("--batch-size", type=int, metavar="N", help="Prompts per training step.")
-@click.option("--learning-rate-multiplier", type=float, metavar="NUMBER", help="Scales the learning rate.")
-@many("--hyperparameter", "further", metavar="NAME=VALUE", help="Another hyperparameter.")
+@hyperparameter_options
 @many("--metadata", metavar="KEY=VALUE", help="Text to store with the job.")
 @click.option("--name", metavar="NAME", help="A unique name. If a job has it, that job is used.")
 @click.option("--from", "card", metavar="FILE", help="Repeat a run from the JSON of 'jobs record'. Flags override it.")
@@ -270,17 +274,11 @@ def _request(client: Client, given: JobSettings, arn: str | None, name: str | No
     return body
 
 
-def _to_settings(flags: Mapping[str, Any]) -> Mapping[str, Any]:
+def _to_settings(flags: dict[str, Any]) -> Mapping[str, Any]:
     """Return the flags as settings of a job file, with hyperparameters and metadata as tables."""
-    hyperparameters = {name: flags[name] for name in _HYPERPARAMETERS if flags[name] is not None}
-    for name, text in parse_pairs("--hyperparameter", flags["further"]).items():
-        try:
-            hyperparameters[name] = json.loads(text)
-        except (ValueError, RecursionError):
-            hyperparameters[name] = text
     names = ("model", "training_file", "validation_file", "reward", "reward_name", "name")
     return {
         **{name: flags[name] for name in names},
-        "hyperparameters": hyperparameters,
+        "hyperparameters": pop_hyperparameters(flags),
         "metadata": parse_pairs("--metadata", flags["metadata"]),
     }

@@ -8,7 +8,17 @@ from typing import Any
 
 import click
 
-from bedrock_rft._cli.command import Command, Group, gold_option, many, payload_option, range_option, wrap_text_option
+from bedrock_rft._cli.command import (
+    Command,
+    Group,
+    gold_option,
+    hyperparameter_options,
+    many,
+    payload_option,
+    pop_hyperparameters,
+    range_option,
+    wrap_text_option,
+)
 from bedrock_rft._cli.completion import job_ids
 from bedrock_rft._cli.models import model_or_job
 from bedrock_rft._cli.output import finish_report, shows_progress, write_file
@@ -100,9 +110,7 @@ def show(report: str, html: str | None) -> None:
 @click.command(cls=Command, shape="bedrock_rft.rehearsal.Rehearsal")
 @click.argument("dataset", metavar="FILE", type=click.Path(exists=True, dir_okay=False))
 @_reward_option
-@click.option("--n-epochs", type=int, metavar="N", help="Passes over the records in the planned job.")
-@click.option("--batch-size", type=int, metavar="N", help="Prompts per step in the planned job.")
-@click.option("--learning-rate-multiplier", type=float, metavar="NUMBER", help="Scales the learning rate.")
+@hyperparameter_options
 @click.option(
     "--limit",
     type=click.IntRange(1),
@@ -131,9 +139,7 @@ def rehearse(dataset: str, reward: str, samples: int, html: str | None, gold: st
     """
     from bedrock_rft import rehearsal
 
-    names = ("n_epochs", "batch_size", "learning_rate_multiplier")
-    given = {name: options.pop(name) for name in names}
-    hyperparameters = {name: value for name, value in given.items() if value is not None}
+    hyperparameters = pop_hyperparameters(options)
     with open_client() if samples or not is_file(reward) else contextlib.nullcontext() as client:
         report = rehearsal.rehearse(
             dataset,

@@ -304,6 +304,10 @@ def test_the_command(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert " 15 steps: 1 epoch, 8 prompts a step; --n-epochs assumed" in capsys.readouterr().out
     assert main([*good, "-o", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["settings"] == {"batch_size": 8}
+    assert main([*good, "--hyperparameter", "n_epochs=2", "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["settings"] == {"batch_size": 8, "n_epochs": 2}
+    assert main([*good, "--hyperparameter", "n_epochs"]) == 2
+    capsys.readouterr()
     assert "<svg" in page.read_text(encoding="utf-8")
     assert main(["rehearse", str(data), "--reward", f"{file}:zero"]) == 3
     capsys.readouterr()
