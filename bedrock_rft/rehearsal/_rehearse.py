@@ -359,12 +359,11 @@ def _base_findings(
         reason = "it has two answers to none of them; prompts are matched by the role and content of their messages"
         summary = "The difficulty does not cover the prompts of this file"
         return [Finding("unknown", "other_prompts", summary, reason, "Measure the difficulty of this file")]
-    summary = "The base model was not sampled"
+    summary = "The check of the base model could not run: the base model was not sampled"
     if plan.samples:
         return [Finding("unknown", "not_asked", summary, "fix the errors of the data or the reward")]
     if local.job is None:
         return []
-    summary += ", so its reward is unknown"
     remedy = f"Pass samples=4 for {4 * min(plan.prompts, len(local.records))} answers, billed by the token"
     return [Finding("unknown", "not_asked", summary, "the answers of the rehearsal are the local policy's", remedy)]
 

@@ -102,18 +102,22 @@ class Rehearsal(Findings):
             load, epochs = self.load, self.load.n_epochs
             missing = [name for name in ("n_epochs", "batch_size") if name not in self.settings]
             steps = f"{load.steps:,} steps: {epochs} epoch{'s' * (epochs > 1)}, {load.batch_size} prompts a step"
-            rows.append(("run", f"{steps}; {' and '.join(missing)} assumed" if missing else steps))
+            defaults = f"; default{'s' * (len(missing) > 1)} for {' and '.join(missing)}" if missing else ""
+            rows.append(("run", steps + defaults))
         if self.curve is not None:
             part = f" (on {self.rehearsed:,} of the records)" if self.rehearsed < self.records else ""
             bars = sparkline(self.curve.rewards, _SPARKLINE_WIDTH)
-            rows.append(("rehearsal", f"{bars}  {self.curve.first:.2f} to {self.curve.last:.2f}{part}"))
+            means = f"mean reward {self.curve.first:.2f} at the start, {self.curve.last:.2f} at the end"
+            rows.append(("rehearsal", f"{means}{part}  {bars}"))
             share = f"{self.curve.signal_share:.0%} of the prompts had answers that differ in score"
             rows.append(("signal", f"local policy: {share}"))
         if self.load is not None:
             load = self.load
-            rows.append(("calls", f"{load.calls:,} of the reward, up to {load.calls_at_once:,} at once"))
+            at_once = f"up to {load.calls_at_once:,} at once"
+            rows.append(("calls", f"{load.calls:,} invocations of the reward function, {at_once}"))
             slowest, total = format_duration(load.call_seconds), format_duration(load.total_seconds)
-            rows.append(("time", f"slowest call about {slowest} of {load.timeout:g} s allowed; all calls {total}"))
+            slowest = f"slowest invocation about {slowest} of {load.timeout:g} s allowed"
+            rows.append(("time", f"{slowest}; {total} in all"))
         if self.estimate is not None:
             cost, hours = self.estimate, self.estimate.hours
             money = (

@@ -112,7 +112,7 @@ def test_the_report_fits_80_columns_and_is_json(good: Rehearsal, tmp_path: Path)
     assert "rehearsal: no model was trained" in " ".join(text.split())
     assert all(len(line) <= 80 for line in text.splitlines())
     assert "30 steps: 2 epochs, 8 prompts a step" in text
-    assert "assumed\n" not in text, "both were given"
+    assert "default" not in text, "both were given"
     written = json.loads(good.to_json(tmp_path / "report.json"))
     assert written == json.loads((tmp_path / "report.json").read_text())
     assert written["ok"] is True
@@ -136,8 +136,8 @@ def test_the_load_covers_all_records_even_with_a_limit(data: Path) -> None:
     assert report.load is not None
     assert report.load.steps == 30
     assert "few_steps" in codes(report)
-    assert "on 16 of the records" in str(report)
-    assert "n_epochs and batch_size assumed" in " ".join(str(report).split())
+    assert "on 16 of the records" in " ".join(str(report).split())
+    assert "; defaults for n_epochs and batch_size" in " ".join(str(report).split())
 
 
 @pytest.mark.parametrize("kind", ["handler", "function", "file", "zip", "deployed"])
@@ -301,7 +301,7 @@ def test_the_command(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     page = tmp_path / "report.html"
     good = ["rehearse", str(data), "--reward", f"{file}:lambda_handler", "--batch-size", "8", "--limit", "24"]
     assert main([*good, "--html", str(page)]) == 0
-    assert " 15 steps: 1 epoch, 8 prompts a step; --n-epochs assumed" in capsys.readouterr().out
+    assert " 15 steps: 1 epoch, 8 prompts a step; default for --n-epochs" in capsys.readouterr().out
     assert main([*good, "-o", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["settings"] == {"batch_size": 8}
     assert main([*good, "--hyperparameter", "n_epochs=2", "-o", "json"]) == 0
