@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from bedrock_rft._cli.settings import FORMATS
 from bedrock_rft._cli.wording import for_shell, remedy_of
 from bedrock_rft._core.output import print_error
 from bedrock_rft._core.text import sanitize_line
@@ -60,9 +61,7 @@ class Outcome:
     @property
     def as_json(self) -> bool:
         """Return whether errors are printed as JSON. An invalid command line is parsed in part only."""
-        if output := self.setting("output"):
-            return output in {"json", "jsonl"}
-        return any(one.removeprefix("--output=").removeprefix("-o") in {"json", "jsonl"} for one in self.arguments)
+        return (self.setting("output") or _requested_format(self.arguments)) in {"json", "jsonl"}
 
 
 def finish(code: int) -> None:
@@ -183,6 +182,16 @@ def _print_wrapped(text: str, further: str = "  ") -> None:
     for line in text.splitlines() or [""]:
         wrapped = textwrap.wrap(line, _WIDTH, subsequent_indent=further, break_long_words=False, break_on_hyphens=False)
         print_error("\n".join(wrapped))
+
+
+def _requested_format(arguments: Sequence[str]) -> str | None:
+    for place, argument in enumerate(arguments):
+        for start in ("--output=", "-o"):
+            if argument.startswith(start) and argument.removeprefix(start) in FORMATS:
+                return argument.removeprefix(start)
+        if argument in {"-o", "--output"} and arguments[place + 1 : place + 2]:
+            return arguments[place + 1]
+    return None
 
 
 class _LogHandler(logging.Handler):

@@ -81,26 +81,31 @@ def first(items: Iterable[T], limit: int | None) -> Iterator[T]:
 
 def show_list(
     items: Iterable[Any], columns: Columns, *, key: str = "id", empty: str = "none", actions: bool = False
-) -> None:
-    """Print items as rows of a table, or one by one as they arrive; `-o quiet` prints the `key`."""
+) -> list[Any]:
+    """Print items as rows of a table, or one by one as they arrive, and return them; `-o quiet` prints the `key`."""
     # Results of actions are shown even if a later one fails; `empty` goes to standard error.
     form, seen = settings().output, list[Any]()
-    if form == "csv":
-        print_text(_csv_line(columns))
     try:
-        for item in items:
-            seen.append(item)
-            if form == "jsonl":
-                print_text(_dump(to_json(item)))
-            elif form == "quiet":
-                print_text(sanitize_line(str(getattr(item, key))))
-            elif form == "csv":
-                print_text(_csv_line(_cell(value(item)) for value in columns.values()))
+        _show_as_they_arrive(items, columns, key, form, seen)
     except BaseException:
         if actions and seen:
             _show_all(seen, columns, form, empty)
         raise
     _show_all(seen, columns, form, empty)
+    return seen
+
+
+def _show_as_they_arrive(items: Iterable[Any], columns: Columns, key: str, form: str, seen: list[Any]) -> None:
+    if form == "csv":
+        print_text(_csv_line(columns))
+    for item in items:
+        seen.append(item)
+        if form == "jsonl":
+            print_text(_dump(to_json(item)))
+        elif form == "quiet":
+            print_text(sanitize_line(str(getattr(item, key))))
+        elif form == "csv":
+            print_text(_csv_line(_cell(value(item)) for value in columns.values()))
 
 
 def _show_all(seen: list[Any], columns: Columns, form: str, empty: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 _QUARTERS = 4
 _MAX_DISTINCT = 12
 _MAX_LABEL = 60
+_YEAR_2000, _YEAR_2100 = 946_684_800, 4_102_444_800  # Unix time
 
 T = TypeVar("T")
 _Bucket = tuple[int, float, str]
@@ -36,8 +37,12 @@ def value_text(value: Any) -> str:
 
 def _bucket_function(values: Sequence[Any]) -> Callable[[Any], _Bucket]:
     present = [value for value in values if value is not None]
-    dates = present and all(_parse_date(value) is not None for value in present)
-    to_number, to_text = (_parse_date, _format_date) if dates else (_as_number, _format_number)
+    to_number: Callable[[Any], float | None] = _as_number
+    to_text: Callable[[float], str] = _format_number
+    if present and all(_parse_date(value) is not None for value in present):
+        to_number, to_text = _parse_date, _format_date
+    elif scale := _epoch_scale([number for number in map(_as_number, present) if number is not None]):
+        to_text = lambda number: _format_date(number / scale)  # noqa: E731 - one of several
     numbers = sorted(number for number in map(to_number, present) if number is not None)
     if len(set(numbers)) <= _MAX_DISTINCT:
         cuts, edges = [], []
@@ -73,6 +78,14 @@ def _parse_date(value: Any) -> float | None:
     except ValueError:
         return None
     return (parsed if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def _epoch_scale(numbers: Sequence[float]) -> float | None:
+    """Return the units in a second if all numbers are Unix times of the years 2000 to 2099, else None."""
+    for scale in (1.0, 1e3, 1e6, 1e9):
+        if numbers and all(_YEAR_2000 <= number / scale < _YEAR_2100 for number in numbers):
+            return scale
+    return None
 
 
 def _format_date(seconds: float) -> str:

@@ -12,7 +12,7 @@ from typing import TextIO
 _SUBSTITUTES = str.maketrans(
     {"…": "...", "→": "->", "←": "<-", "·": "-", "≥": ">=", "≤": "<="}
     | dict.fromkeys("\u2013\u2014\u2212", "-")  # dashes and the minus sign
-    | {"\u00d7": "x", "\u2019": "'", "━": "=", "─": "-"}
+    | {"\u00d7": "x", "\u2019": "'"}
     | dict.fromkeys("▁▂", "_")
     | dict.fromkeys("▃▄▅", "-")
     | dict.fromkeys("▆▇█", "#")

@@ -25,7 +25,7 @@ _Z = NormalDist().inv_cdf(1 - LEVEL / 2)
 _RULE_OF_THREE = 3.0
 _RESAMPLES, _FEWEST_RESAMPLES, _RESAMPLED_VALUES = 2000, 400, 4_000_000
 _FLIPS, _FEWEST_FLIPS, _FLIPPED_BYTES = 9999, 1999, 5_000_000
-_MAX_SUMS, _MAX_SUM_STEPS = 70_000, 1_000_000
+_MAX_SUMS, _MAX_SUM_STEPS, _FIRST_CHECK = 70_000, 1_000_000, 12
 _TOLERANCE = 1e-9
 
 
@@ -211,7 +211,9 @@ def _signed_sums(gains: Sequence[float]) -> Counter[float] | None:
     """Count the sums over all sign patterns; None if there are too many distinct sums to enumerate."""
     sums = Counter({0: 1})
     steps = 0
-    for gain in gains:
+    for place, gain in enumerate(gains):
+        if place == _FIRST_CHECK and len(sums) == 2**place and 2 ** len(gains) > _MAX_SUMS:
+            return None  # no two sums were equal so far, so there will be too many
         step = round(gain / _TOLERANCE)
         following: Counter[int] = Counter()
         for total, ways in sums.items():

@@ -19,6 +19,7 @@ _MIN_BEFORE_SPIKE = 8
 _HOLD_RATIO = 2.0  # a level holds if it neither doubles nor halves
 _STEADY_RATIO = 10.0  # the gradient norm varies more in healthy runs, so it is steady within a factor of ten
 _MAX_SHOWN = 3
+_LARGEST = 1e100  # larger values are cut, because their squares and sums would overflow
 
 Points = Sequence[tuple[float, float]]
 
@@ -29,7 +30,10 @@ def health(run: Run, thresholds: Thresholds, reward_range: Range | None) -> Find
         check_range(reward_range, ", or None if unknown")
     series = {name: run.series(name) for name in {**dict.fromkeys(run.names), **TITLES}}
     found = list(_not_finite_findings(series))
-    known = {name: [(step, value) for step, value in series[name] if math.isfinite(value)] for name in TITLES}
+    known = {
+        name: [(step, max(-_LARGEST, min(_LARGEST, value))) for step, value in series[name] if math.isfinite(value)]
+        for name in TITLES
+    }
     counted = max(map(len, known.values()), default=0)
     if counted < thresholds.enough:
         found.append(

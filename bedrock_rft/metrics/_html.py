@@ -74,7 +74,7 @@ class _Scale:
     """Map steps and values to positions in a panel."""
 
     def __init__(self, first: float, last: float, low: float, high: float) -> None:
-        room = (high - low) / 20 or abs(high) / 10 or 1.0
+        room = (high / 20 - low / 20) or abs(high) / 10 or 1.0
         self.low, self.high = low - room, high + room
         self.first, self.last = first, last if last > first else first + max(1.0, abs(first))
 
@@ -88,7 +88,8 @@ class _Scale:
         return _LEFT + (step - self.first) / (self.last - self.first) * (_WIDTH - _LEFT - _RIGHT)
 
     def y(self, value: float) -> float:
-        return _TOP + (self.high - value) / (self.high - self.low) * (_HEIGHT - _TOP - _BOTTOM)
+        # Use halves, because the range of very large values overflows.
+        return _TOP + (self.high / 2 - value / 2) / (self.high / 2 - self.low / 2) * (_HEIGHT - _TOP - _BOTTOM)
 
 
 def _grid(scale: _Scale) -> str:
@@ -149,7 +150,7 @@ def _path(scale: _Scale, points: Iterable[tuple[float, float]]) -> str:
 
 def ticks(low: float, high: float) -> list[float]:
     """Return two to five round tick values between two bounds."""
-    span = (high - low) / _MANY_TICKS
+    span = high / _MANY_TICKS - low / _MANY_TICKS
     if not span > 0:
         return []
     power = 10.0 ** math.floor(math.log10(span))

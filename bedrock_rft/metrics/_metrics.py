@@ -35,7 +35,6 @@ _GAIN_LABEL_WIDTH = 40
 _NAME_WIDTH, _MAX_NAME_WIDTH = 24, 32
 """Minimum and maximum width of the column with the names of metrics."""
 _NUMBER_WIDTH = 10
-_LARGEST = 1e100  # so that sums and squares do not overflow
 
 
 @dataclass(frozen=True, repr=False)
@@ -95,18 +94,14 @@ class Metrics(Table, Sequence[TrainingMetrics]):
         return max((step.total_steps for step in self.steps if step.total_steps is not None), default=None)
 
     def series(self, name: str) -> tuple[tuple[float, float], ...]:
-        """Return a metric as pairs of step and value. Values may be NaN or infinite, and larger ones than 1e100 are.
+        """Return a metric as pairs of step and value. Values may be NaN or infinite.
 
         If no step has a number, steps are counted from 1.
         """
         counted = all(step.step is None for step in self.steps)
         places = enumerate(self.steps, 1) if counted else ((step.step, step) for step in self.steps)
         pairs = ((place, number(metric_value(step, name))) for place, step in places)
-        return tuple(
-            (float(place), math.copysign(math.inf, value) if abs(value) > _LARGEST else value)
-            for place, value in pairs
-            if place is not None and value is not None
-        )
+        return tuple((float(place), value) for place, value in pairs if place is not None and value is not None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return job, steps and checkpoints as JSON values. NaN and infinity become None."""
@@ -263,7 +258,8 @@ class Comparison(Table):
             )
         if not all(isinstance(run, Metrics) for run in runs):
             raise ConfigurationError("compare takes Metrics objects, as client.jobs.metrics returns them.")
-        return cls(tuple(zip(_default_labels(runs) if labels is None else labels, runs, strict=True)))
+        names = _distinct_labels(labels if labels is not None else _default_labels(runs))
+        return cls(tuple(zip(names, runs, strict=True)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the label and the metrics of each job as JSON values. NaN and infinity become None."""
@@ -271,7 +267,10 @@ class Comparison(Table):
 
     def _columns(self) -> Mapping[str, Sequence[Any]]:
         every = columns([step for _, run in self.runs for step in run])
-        return {"run": [label for label, run in self.runs for _ in run], **every}
+        name = "run"
+        while name in every:  # the service may have a metric with this name
+            name += "_"
+        return {name: [label for label, run in self.runs for _ in run], **every}
 
     def plot(self) -> Figure:
         """Return a `matplotlib` figure: one panel for each metric, one curve for each job, with checkpoints marked.
@@ -398,4 +397,15 @@ def _default_labels(runs: Sequence[Metrics]) -> list[str]:
         described = ", ".join(f"{name} {each[name]}" for name in differing if name in each)
         name = sanitize_line(run.job.id, 80) if run.job else f"run {place}"
         found.append(f"{described} ({name})" if described else name)
+    return found
+
+
+def _distinct_labels(labels: Iterable[str]) -> list[str]:
+    found: list[str] = []
+    for label in labels:
+        name, number = label, 1
+        while name in found:
+            number += 1
+            name = f"{label} #{number}"
+        found.append(name)
     return found

@@ -43,7 +43,9 @@ _SMOOTHED_SHARE = 12  # a moving average covers one twelfth of the points
 _KIND = re.compile(r"reward|entropy|length")
 _MAX_DRAWN = 400  # maximum number of points of a curve; a panel has fewer columns
 _BARS = "▁▂▃▄▅▆▇█"
+_PLAIN = "_.-~=+*#"
 _NOT_FINITE = "!"
+_LARGEST = 1e300  # larger values are treated as infinite, because their sums would overflow
 
 
 class Run(Protocol):
@@ -79,12 +81,12 @@ class Curve:
     @property
     def finite_points(self) -> tuple[tuple[float, float], ...]:
         """Return the points with finite values."""
-        return tuple(point for point in self.points if math.isfinite(point[1]))
+        return tuple(point for point in self.points if abs(point[1]) < _LARGEST)
 
     @property
     def not_finite_steps(self) -> tuple[float, ...]:
         """Return the steps whose value is NaN or infinite."""
-        return tuple(step for step, value in self.points if not math.isfinite(value))
+        return tuple(step for step, value in self.points if not abs(value) < _LARGEST)
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,12 @@ def is_validation(name: str) -> bool:
 
 def number(value: object) -> float | None:
     """Return a value as a float, or None if it is not a number."""
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def extent(values: Iterable[float]) -> tuple[float, float] | None:
@@ -114,7 +121,10 @@ def extent(values: Iterable[float]) -> tuple[float, float] | None:
     size = max(abs(low), abs(high))
     if size <= ROUNDING:
         return 0.0, 0.0
-    return (high, high) if high - low <= ROUNDING * size else (low, high)
+    # Use halves, because the range of very large values overflows.
+    if high / 2 - low / 2 <= ROUNDING * size / 2:
+        return high, high
+    return low, high
 
 
 def panels(runs: Sequence[tuple[str, Run]]) -> tuple[Panel, ...]:
@@ -177,10 +187,12 @@ def thin(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ..
     return tuple(kept)
 
 
-def sparkline(values: Sequence[float], width: int) -> str:
+def sparkline(values: Sequence[float], width: int, *, unicode: bool = True) -> str:
     """Return values as bars, each a mean if there are more values than columns. NaN and infinity are `!`."""
+    shades = _BARS if unicode else _PLAIN
     finite = [value for value in values if math.isfinite(value)]
     low, high = extent(finite) or (0.0, 0.0)
+    span = high / 2 - low / 2  # halves, because the range of very large values overflows
     count = min(len(values), width)
     edges = [len(values) * index // count for index in range(count + 1)] if count else []
     bars: list[str] = []
@@ -188,9 +200,9 @@ def sparkline(values: Sequence[float], width: int) -> str:
         mean = sum(value / (stop - start) for value in values[start:stop])
         if not math.isfinite(mean):
             bars.append(_NOT_FINITE)
-        elif low == high:
-            bars.append(_BARS[len(_BARS) // 2 - 1])
+        elif not span:
+            bars.append(shades[len(shades) // 2 - 1])
         else:
-            height = int((mean - low) / (high - low) * len(_BARS))
-            bars.append(_BARS[min(len(_BARS) - 1, max(0, height))])
+            height = int((mean / 2 - low / 2) / span * len(shades))
+            bars.append(shades[min(len(shades) - 1, max(0, height))])
     return "".join(bars)

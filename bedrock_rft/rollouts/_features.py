@@ -11,14 +11,17 @@ from zlib import crc32
 
 _TAGS = "think|thinking|thought|thoughts|reasoning|reflection|scratchpad|answer|final_answer|solution|output|result"
 _OPEN = re.compile(rf"<({_TAGS})>", re.IGNORECASE)
-_FENCE = re.compile(r"^[ \t]*```", re.MULTILINE)
+_FENCE = re.compile(r"^\s*```", re.MULTILINE)
 _END = re.compile(r"""[.!?。！？।؟…:;)\]}>"'”’»`*$|\d]\s*$""")  # noqa: RUF001 - marks of other scripts
 
 _PLACEHOLDER = r"(?:\.\.\.|…|(?:your\s|the\s)?(?:final\s)?answer(?:\shere)?|n/?a|-+|_+|\?+)?"
-_EMPTY = re.compile(
+_EMPTY_MARKERS = re.compile(
     rf"""<(answer|final_answer|solution|output|result)>\s*{_PLACEHOLDER}\s*</\1>
-    | \\boxed\{{\s*{_PLACEHOLDER}\s*\}} | ```\w*\s*```
-    | ^\#\#\#\#[ \t]*\Z | (?:the\ (?:final\ )?answer\ is|final\ answer|answer)\s*:?\s*\Z""",
+    | \\boxed\{{\s*{_PLACEHOLDER}\s*\}} | ```\w*\s*```""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_EMPTY_END = re.compile(
+    r"^\#\#\#\#[ \t]*\Z | (?:the\ (?:final\ )?answer\ is|final\ answer|answer)\s*:?\s*\Z",
     re.IGNORECASE | re.VERBOSE | re.MULTILINE,
 )
 
@@ -57,13 +60,14 @@ for _name, _words in _LATIN_LANGUAGES.items():
 _FEWEST_STOP_WORDS = 4
 _READ = 2000  # characters that are enough to recognise a language
 
+# Each with a text without which the expression, which takes longer, finds nothing.
 _FORMATS = (
-    ("<answer> tags", re.compile(r"<(?:final_)?answer>", re.IGNORECASE)),
-    (r"\boxed", re.compile(r"\\boxed\{")),
-    ("####", re.compile(r"^####\s", re.MULTILINE)),
-    ("JSON", re.compile(r"\A\s*(?:```(?:json)?\s*)?[{\[]")),
-    ("code block", _FENCE),
-    ("Markdown", re.compile(r"^(?:#{1,6} |[ \t]*[-*] |[ \t]*\d+\. |\|)|\*\*", re.MULTILINE)),
+    ("<answer> tags", "<", re.compile(r"<(?:final_)?answer>", re.IGNORECASE)),
+    (r"\boxed", "\\", re.compile(r"\\boxed\{")),
+    ("####", "####", re.compile(r"^####\s", re.MULTILINE)),
+    ("JSON", "", re.compile(r"\A\s*(?:```(?:json)?\s*)?[{\[]")),
+    ("code block", "```", _FENCE),
+    ("Markdown", "", re.compile(r"^(?:#{1,6} |\s*[-*] |\s*\d+\. |\|)|\*\*", re.MULTILINE)),
 )
 
 _SHINGLE, _SKETCH, _ALIKE = 4, 24, 0.8
@@ -95,23 +99,31 @@ def features(answer: str, prompt: str) -> Features:
     return Features(
         words=len(words),
         ends=_END.search(answer) is not None,
-        final=_FINAL.search(end) is not None,
+        final=("answer" in lowered or "boxed" in lowered or "####" in lowered) and _FINAL.search(end) is not None,
         unclosed=_unclosed(lowered),
-        empty_marker=found.group().strip()[:40] if (found := _EMPTY.search(end)) else "",
+        empty_marker=_empty_marker(lowered, end),
         language=language(answer),
         prompt_language=language(prompt),
-        format=next((name for name, form in _FORMATS if form.search(answer)), "plain text"),
+        format=next((name for name, part, form in _FORMATS if part in answer and form.search(answer)), "plain text"),
         exact=_hash(" ".join(words)),
         figures=_hash(" ".join([*_NUMBER.findall(answer), *words[-1:]])),
     )
 
 
+def _empty_marker(lowered: str, end: str) -> str:
+    """Return a marker of a final answer without content, or none; most texts can have none, and are not searched."""
+    found = _EMPTY_MARKERS.search(end) if "<" in end or "\\" in end or "```" in end else None
+    if not found and lowered.rstrip().removesuffix(":").rstrip().endswith(("answer", "answer is", "####")):
+        found = _EMPTY_END.search(end)
+    return found.group().strip()[:40] if found else ""
+
+
 def _unclosed(lowered: str) -> str:
     """Return the tag or the fence that is opened last and not closed; empty if there is none."""
-    for match in reversed(list(_OPEN.finditer(lowered))):
+    for match in reversed(list(_OPEN.finditer(lowered)) if "<" in lowered else ()):
         if f"</{match.group(1)}>" not in lowered[match.end() :]:
             return match.group()
-    return "```" if len(_FENCE.findall(lowered)) % 2 else ""
+    return "```" if "```" in lowered and len(_FENCE.findall(lowered)) % 2 else ""
 
 
 @lru_cache(4096)  # the answers to one prompt share it

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from bedrock_rft._core.findings import Findings
 from bedrock_rft._core.text import ShortRepr, sanitize_line
 from bedrock_rft.rollouts._record import Record
+from bedrock_rft.rollouts._tally import MOST_PROMPTS
 
 _LINES, _MOST_ROWS = 10, 12
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -134,14 +135,19 @@ class Figures(Findings):
         left_out = [("left out", f"{self.unreadable:,} lines or files that cannot be read")] if self.unreadable else []
         if not self.rollouts:
             return [("rollouts", "0"), *left_out]
+        about = "about " if self.prompts > MOST_PROMPTS else ""
         groups = f"; {self.groups:,} groups of {self.group_size} (recognised by time)" if self.groups else ""
         median, high, longest = self.duration
+        solved = f"{self.never:,} never pass, {self.always:,} always"
         facts = [
-            ("rollouts", f"{self.rollouts:,} of {self.prompts:,} prompts{groups}"),
+            ("rollouts", f"{self.rollouts:,} of {about}{self.prompts:,} prompts{groups}"),
             ("function", ", ".join(sanitize_line(name, 100) for name in self.origins.get("function", ()))),
             ("time", f"{format_time(self.first)} to {format_time(self.last)} UTC"),
             ("reward", f"mean {self.mean:.3f}; {self.pass_rate:.1%} pass (at least {self.pass_mark:g})"),
-            ("prompts", f"{self.never:,} never pass, {self.always:,} always"),
+            (
+                "prompts",
+                solved if self.prompts <= MOST_PROMPTS else f"of {MOST_PROMPTS:,} prompts drawn at random, {solved}",
+            ),
         ]
         if not math.isnan(median):
             times = f"median {median * 1000:.1f} ms, p95 {high * 1000:.1f} ms, at most {longest:.2f} s for one rollout"

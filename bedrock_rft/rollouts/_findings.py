@@ -71,9 +71,9 @@ class Found(NamedTuple):
 def judge(tally: Tally) -> list[Found]:
     """Return all findings, each with its examples."""
     found = [_errors_finding(tally)]
-    if tally.rollouts < ENOUGH or len(tally.prompts) < ENOUGH_PROMPTS:
+    if tally.rollouts < ENOUGH or tally.prompt_count < ENOUGH_PROMPTS:
         few = f"Fewer than {ENOUGH} rollouts or {ENOUGH_PROMPTS} prompts, so only errors were checked"
-        reason = f"there are {tally.rollouts:,} rollouts of {len(tally.prompts):,} prompts"
+        reason = f"there are {tally.rollouts:,} rollouts of {tally.prompt_count:,} prompts"
         return [*found, Found(Finding("unknown", "too_few", few, reason))]
     found += [_signal_finding(tally), *_part_findings(tally)]
     ordered = sorted(tally.sample, key=lambda one: one.at)

@@ -17,6 +17,7 @@ GAP = 60.0
 SAME = 1e-9
 """Rewards that differ by less are equal."""
 _HOUR = 3600
+_MOST_OPEN = 200_000  # rollouts in groups that may grow
 
 
 @dataclass(frozen=True)
@@ -88,12 +89,19 @@ def group(members: Iterable[Member[T]], gap: float = GAP) -> Iterator[list[Membe
     hour begins that it cannot reach.
     """
     open_groups: dict[str, list[_Open[T]]] = {}
-    hour = -1
+    hour, count = -1, 0
     for member in members:
         now = int(member.at // _HOUR)
-        if now != hour:
+        if now != hour or count >= _MOST_OPEN:
+            first, last = now * _HOUR - gap, (now + 1) * _HOUR + gap
+            if now == hour:  # very many rollouts in one hour: the older half of the groups is taken as complete
+                ends = sorted(one.end for found in open_groups.values() for one in found)
+                first = math.nextafter(ends[len(ends) // 2], math.inf)
             hour = now
-            yield from _close(open_groups, now * _HOUR - gap, (now + 1) * _HOUR + gap)
+            for ended in _close(open_groups, first, last):
+                count -= len(ended)
+                yield ended
+        count += 1
         same = open_groups.setdefault(member.prompt_hash, [])
         fitting = [one for one in same if _belongs(member, one, gap)]
         if not fitting:

@@ -20,6 +20,7 @@ from bedrock_rft.rollouts._source import File, Source
 _BLOCK = 1 << 20
 _WHOLE = 4 << 20
 """Bytes of the text of a file that is read at once. Larger files are read in blocks."""
+_LONGEST_LINE = 64 << 20
 _AHEAD = 10
 """Files of S3 that are loaded ahead: as many as botocore keeps connections."""
 _WINDOW, _WINDOW_BYTES = 48, 16 << 20
@@ -93,17 +94,20 @@ def _split(file: File, content: _FileContent, skip: _Skip) -> Iterator[tuple[byt
         if content:
             yield content, 0
         return
-    count, waiting = 0, list[bytes]()  # parts of a line, joined once: it may be very long
+    count, size, waiting = 0, 0, list[bytes]()  # parts of a line, joined once: it may be very long
     handle, stream = content
     with handle:
         try:
             while chunk := stream.read1(_BLOCK):
                 lines, newline, rest = chunk.rpartition(b"\n")
                 if newline:
-                    text, waiting = b"".join((*waiting, lines)), []
+                    text, size, waiting = b"".join((*waiting, lines)), 0, []
                     yield text, count
                     count += text.count(b"\n") + 1
                 waiting.append(rest)
+                if (size := size + len(rest)) > _LONGEST_LINE:
+                    skip(file, None, f"not read after line {count:,}: the next one is longer than 64 MiB")
+                    return
         except _DAMAGE as error:
             skip(file, None, f"damaged after line {count:,}: {error}")
         else:

@@ -134,7 +134,7 @@ class Rollouts(Iterable[Record]):
         scoring ended at most `gap` seconds apart, because the service takes minutes for a step. Rollouts of the local
         service and of rehearsals, whose steps take milliseconds, need the same invocation. A recording with `sample`
         below 1 has incomplete groups. A group is yielded when an hour begins that it cannot reach, so the rollouts of
-        about one hour are in memory.
+        about one hour are in memory, at most 200,000.
 
         Args:
             gap: seconds.
@@ -151,8 +151,8 @@ class Rollouts(Iterable[Record]):
     ) -> RolloutReport:
         """Read all rollouts once, and return a report: distributions, findings and examples.
 
-        Memory grows with the number of prompts, but not of rollouts. Texts are examined in a sample of 3,000 that is
-        drawn at random with a fixed seed.
+        Memory does not depend on the number of rollouts. Texts are examined in a sample of 3,000 that is drawn at
+        random with a fixed seed.
 
         ```python
         found = rollouts.read("s3://bucket/rollouts").report(client.jobs.events(job), fields=["topic"])

@@ -41,7 +41,7 @@ class RolloutReport(Figures):
 
     Attributes:
         rollouts: number of rollouts.
-        prompts: number of prompts.
+        prompts: number of prompts; an estimate above 20,000.
         groups: number of groups with at least two rollouts, recognised by time, so approximate.
         group_size: the most frequent number of rollouts in a group.
         first: time of the first rollout, in Unix seconds.
@@ -122,7 +122,7 @@ def rollout_report(
         title,
         tuple(finding for finding, _ in found),
         rollouts=tally.rollouts,
-        prompts=len(tally.prompts),
+        prompts=tally.prompt_count,
         groups=tally.groups,
         group_size=max(tally.group_sizes, key=lambda size: tally.group_sizes[size], default=0),
         first=tally.first,

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, Protocol, cast
 
 from bedrock_rft._auth.aws_failures import AwsFailure, read_aws_failure
 from bedrock_rft._auth.botocore_clients import service_client_for
@@ -40,6 +40,25 @@ class File(NamedTuple):
     size: int
 
 
+class Source(Protocol):
+    """A tree of folders and files, whose paths have `/` between names. The path of the root is empty."""
+
+    location: str
+    is_remote: bool
+
+    def children(self, path: str) -> tuple[list[str], list[File]]:
+        """Return the names of the folders of a folder, and its files."""
+        ...
+
+    def open(self, file: File) -> BinaryIO:
+        """Open a file. Raises `FileNotFoundError` if it is gone."""
+        ...
+
+    def url(self, file: File) -> str:
+        """Return the path or the URL of a file."""
+        ...
+
+
 def open_source(location: str | os.PathLike[str], client: Any) -> Source:
     """Return the source for a path or S3 location. Raises `ConfigurationError` if there is no such folder or file."""
     text = os.fspath(location)
@@ -55,15 +74,12 @@ def open_source(location: str | os.PathLike[str], client: Any) -> Source:
 
 
 class _Folder:
-    """A folder, or one file. Paths have `/` between names, and that of the root is empty."""
-
     is_remote = False
 
     def __init__(self, path: Path) -> None:
         self.location, self._root = str(path), path
 
     def children(self, path: str) -> tuple[list[str], list[File]]:
-        """Return the names of the folders of a folder, and its files."""
         folders, files = list[str](), list[File]()
         if self._root.is_file():
             return [], [self._file(self._root.stat(), "")]
@@ -82,7 +98,6 @@ class _Folder:
         return folders, files
 
     def open(self, file: File) -> BinaryIO:
-        """Open a file. Raises `FileNotFoundError` if it is gone."""
         return Path(self.url(file)).open("rb")
 
     def url(self, file: File) -> str:
@@ -174,6 +189,3 @@ class _Bucket:
         types: dict[str, type[APIStatusError]] = {"throttled": RateLimitError, "credentials": AuthenticationError}
         default = InternalServerError if failure.status >= 500 else BadRequestError  # noqa: PLR2004 - HTTP
         return types.get(failure.kind, default)(head, **about)
-
-
-Source = _Folder | _Bucket

@@ -10,6 +10,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from bedrock_rft._core.statistics import Interval, passes, t_quantile
 from bedrock_rft.rollouts._features import Features, features
@@ -20,6 +21,8 @@ SAMPLE = 3000
 """Rollouts whose texts are examined, drawn at random."""
 SHOWN = 1000
 """Rollouts in the table of the page, drawn at random from the sample."""
+MOST_PROMPTS = 20_000
+"""Prompts that are counted one by one: the service accepts no larger file. Of more, a random part is."""
 PAIRS = 40
 """Prompts whose first and last answers are kept, drawn at random."""
 _PERIODS, _SCORES = 128, 256
@@ -165,7 +168,8 @@ class Tally:
     def __post_init__(self) -> None:
         self._random = random.Random(0)  # noqa: S311 - a sample
         self._step_times = [at for _, at in self.steps]
-        self._pair_heap: list[tuple[int, str]] = []  # of the prompts in `ends`
+        self._prompt_heap: list[tuple[int, str]] = []
+        self._pair_heap: list[tuple[int, str]] = []
         self.by_field = {name: {} for name in self.fields}
 
     def read(self, records: Iterable[Record]) -> Tally:
@@ -178,6 +182,13 @@ class Tally:
                 one.features = features(one.record.answer, one.record.prompt or "")
             one.record = _cut(one.record)
         return self
+
+    @property
+    def prompt_count(self) -> int:
+        """Return the number of prompts. Above `MOST_PROMPTS`, it is estimated from the hashes that were kept."""
+        if len(self.prompts) < MOST_PROMPTS or not self._prompt_heap:
+            return len(self.prompts)
+        return round((len(self.prompts) - 1) / (-self._prompt_heap[0][0] / 16**16))
 
     def _member(self, record: Record) -> Member[_Scored]:
         """Add one rollout, and return it as a member of a group."""
@@ -250,31 +261,16 @@ class Tally:
             self.by_step.setdefault(self.steps[place][0], Sums()).add(score, passed)
 
     def _add_prompt(self, key: str, record: Record, at: float, score: float, passed: bool) -> None:
-        name = (record.prompt or "")[:_PREVIEW] or key[:12]
-        (self.prompts.get(key) or self.prompts.setdefault(key, Sums(name))).add(score, passed)
-        if self._keeps_ends(key):
+        if _keep(self.prompts, self._prompt_heap, key, MOST_PROMPTS):
+            name = (record.prompt or "")[:_PREVIEW] or key[:12]
+            (self.prompts.get(key) or self.prompts.setdefault(key, Sums(name))).add(score, passed)
+        if _keep(self.ends, self._pair_heap, key, PAIRS):
             first, last = self.ends.get(key, ((math.inf, record), (-math.inf, record)))
             if at < first[0]:
                 first = (at, _cut(record))
             if at >= last[0]:
                 last = (at, _cut(record))
             self.ends[key] = (first, last)
-
-    def _keeps_ends(self, key: str) -> bool:
-        """Return whether a prompt is one of the `PAIRS` prompts with the smallest hashes; drop the one that was before.
-
-        A prompt that is kept at the end was kept from its first rollout on.
-        """
-        if key in self.ends:
-            return True
-        rank = -int.from_bytes(hashlib.sha256(key.encode("utf-8", "replace")).digest()[:8], "big")
-        if len(self.ends) < PAIRS:
-            heapq.heappush(self._pair_heap, (rank, key))
-        elif rank > self._pair_heap[0][0]:
-            del self.ends[heapq.heapreplace(self._pair_heap, (rank, key))[1]]
-        else:
-            return False
-        return True
 
     def _add_examples(self, record: Record, at: float) -> None:
         if len(self.sample) < SAMPLE:
@@ -333,6 +329,23 @@ class Tally:
         spread = max(0.0, crosses - 2 * slope * mixed + slope * slope * squares) * groups / (groups - 1)
         half = t_quantile(int(groups) - 1) * math.sqrt(spread / square / other)
         return Interval(value, max(-1.0, value - half), min(1.0, value + half))
+
+
+def _keep(kept: dict[str, Any], heap: list[tuple[int, str]], key: str, most: int) -> bool:
+    """Return whether a prompt belongs to the `most` prompts with the smallest hashes; drop the one that no longer does.
+
+    A prompt that is kept at the end was kept from its first rollout on, so its sums are complete.
+    """
+    if key in kept:
+        return True
+    rank = -int.from_bytes(hashlib.sha256(key.encode("utf-8", "replace")).digest()[:8], "big")
+    if len(kept) >= most:
+        if rank <= heap[0][0]:
+            return False
+        del kept[heapq.heapreplace(heap, (rank, key))[1]]
+    else:
+        heapq.heappush(heap, (rank, key))
+    return True
 
 
 def _cut(record: Record, most: int = _TEXT) -> Record:

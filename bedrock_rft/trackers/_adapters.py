@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from bedrock_rft.errors import ConfigurationError
 from bedrock_rft.trackers._protocol import distinct_name, job_settings, load_library, scalars
 from bedrock_rft.types.checkpoints import Checkpoint
 from bedrock_rft.types.events import TrainingMetrics
@@ -50,7 +51,7 @@ class MLflow:
         client = self._client = mlflow.MlflowClient(tracking_uri=self._uri)
         existing = client.get_experiment_by_name(self._experiment)
         experiment = existing.experiment_id if existing is not None else client.create_experiment(self._experiment)
-        found = client.search_runs([experiment], filter_string=f"tags.`{_TAG}` = '{job.id}'", max_results=1)
+        found = client.search_runs([experiment], filter_string=f"tags.`{_TAG}` = {_quote(job.id)}", max_results=1)
         if found:
             run = found[0]
             self._known = {
@@ -93,6 +94,13 @@ class MLflow:
 
     def close(self) -> None:
         """Do nothing: MLflow keeps no connection open."""
+
+
+def _quote(text: str) -> str:
+    for quote in ("'", '"'):
+        if quote not in text:
+            return f"{quote}{text}{quote}"
+    raise ConfigurationError("MLflow cannot search for a job id that contains both kinds of quotes.")
 
 
 class TensorBoard:

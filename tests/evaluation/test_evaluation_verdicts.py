@@ -251,7 +251,10 @@ def test_examples_are_changes_of_the_means_and_the_tuned_model_comes_first() -> 
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
+        ([1_700_000_000 + 86_400 * n for n in range(40)], "2023-11-14 22:13 to 2023-11-24 22:13"),
+        ([(1_700_000_000 + 86_400 * n) * 1000 for n in range(40)], "2023-11-14 22:13 to 2023-11-24 22:13"),
         ([f"2024-01-{n % 28 + 1:02}T00:00:00Z" for n in range(56)], "2024-01-01 00:00 to 2024-01-08 00:00"),
+        ([(1_700_000_000 + 86_400 * n) * 10**9 for n in range(40)], "2023-11-14 22:13 to 2023-11-24 22:13"),
         ([1_000_000 * n for n in range(40)], "0 to 10000000"),
         ([123_456_789 + n for n in range(40)], "123456789 to 123456799"),
         ([n / 40 for n in range(40)], "0 to 0.25"),

@@ -178,7 +178,7 @@ def test_the_terminal_shows_status_steps_time_curves_and_messages() -> None:
     shown.close()
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
     assert re.search(r"ftjob-1  running  openai\.gpt-oss-20b", text)
-    assert re.search(r"━{13}─{17}  step 30 of 67  .* so far  \d+ min left", text)
+    assert re.search(r"━{30}  step 30 of 67  .* so far  \d+ min left", text)
     assert re.search(r"reward +0\.\d+  [▁▂▃▄▅▆▇█]{30}\n", text)
     assert "checkpoints  17" in text
     assert "  begun" in text
@@ -511,7 +511,7 @@ def test_tmux_shows_the_view(script: Path) -> None:
         screen = _until(lambda: tmux("capture-pane", "-p"), r"step [3-9] of 100")
         lines = screen.rstrip().splitlines()
         assert re.match(r"local-ftjob-\w{32}  running  openai", lines[0])
-        assert re.match(r"━*─+  step \d of 100  \d+ s so far", lines[1])
+        assert re.match(r"━{30}  step \d of 100  \d+ s so far", lines[1])
         assert [line.split("  ")[0] for line in lines[2:5]] == ["reward", "entropy", "gradient norm"]
         assert "Local service" in lines[-1]
         tmux("send-keys", "C-c")

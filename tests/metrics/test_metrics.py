@@ -238,12 +238,13 @@ def test_the_table_fits_a_terminal_and_has_no_control_characters() -> None:
 def test_a_sparkline_rises_with_its_values() -> None:
     assert sparkline([0, 1, 2, 3, 4, 5, 6, 7], 8) == "▁▂▃▄▅▆▇█"
     assert sparkline(range(800), 8) == "▁▂▃▄▅▆▇█"
+    assert sparkline([0, 7], 8, unicode=False) == "_#"
     assert sparkline([5, 5, 5], 8) == "▄▄▄"
     assert sparkline([1, math.nan, 2], 8) == "▁!█"
     assert sparkline([], 8) == ""
 
 
-@given(st.lists(st.floats(-1e100, 1e100), max_size=60), st.integers(1, 20))
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=60), st.integers(1, 20))
 def test_a_sparkline_has_its_width(values: list[float], width: int) -> None:
     assert len(sparkline(values, width)) == min(len(values), width)
 
@@ -346,7 +347,7 @@ def test_runs_are_labelled_with_differing_hyperparameters() -> None:
         "learning_rate_multiplier 0.3 (ftjob-1)",
         "learning_rate_multiplier 1.0 (ftjob-2)",
     ]
-    assert [label for label, _ in compare(run(name="a"), run(name="b")).runs] == ["a", "b"]
+    assert [label for label, _ in compare(run(), run()).runs] == ["ftjob-1", "ftjob-1 #2"]
     assert [label for label, _ in compare(run(), run(1), labels=("a", "b")).runs] == ["a", "b"]
     with pytest.raises(ConfigurationError, match="2 jobs and 1 labels"):
         compare(run(), run(), labels=["a"])
@@ -355,12 +356,13 @@ def test_runs_are_labelled_with_differing_hyperparameters() -> None:
 
 
 def test_a_comparison_converts_all_runs() -> None:
-    both = compare(run(), metrics([{"step": 1}], job("ftjob-2")))
+    both = compare(run(), metrics([{"step": 1, "run": "theirs"}], job("ftjob-2")))
     frame: Any = both.to_pandas()
-    assert list(frame["run"]) == ["ftjob-1"] * STEPS + ["ftjob-2"]
+    assert list(frame["run_"]) == ["ftjob-1"] * STEPS + ["ftjob-2"]
+    assert frame["run"].iloc[-1] == "theirs"
     assert both.to_polars().height == both.to_csv().count("\n") - 1 == STEPS + 1
     assert str(both).splitlines()[2].split() == ["ftjob-2", "no", "rewards"]
-    figure = compare(run(0), run(1, name="ftjob-2")).plot()
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ftjob-1", "ftjob-2", "checkpoint"]
+    figure = compare(run(0), run(1)).plot()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ftjob-1", "ftjob-1 #2", "checkpoint"]
     assert len([line for line in figure.axes[0].lines if line.get_marker() != "^"]) == 4  # as they are, and smoothed
-    assert "ftjob-2" in compare(run(0), run(1, name="ftjob-2"))._repr_html_()
+    assert "ftjob-1 #2" in compare(run(), run())._repr_html_()

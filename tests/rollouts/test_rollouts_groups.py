@@ -15,7 +15,7 @@ from support.rollout_files import write_rollouts
 
 from bedrock_rft import rollouts
 from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.rollouts import Record
+from bedrock_rft.rollouts import Record, _groups
 from bedrock_rft.rollouts._groups import group_records
 
 BEGAN = datetime(2026, 11, 28, 14, 59, 30, tzinfo=timezone.utc)
@@ -78,6 +78,16 @@ def rollout_ids(records: list[Record]) -> set[frozenset[str]]:
 @given(st.randoms(use_true_random=False))
 def test_the_order_within_an_hour_does_not_matter(random: Random) -> None:
     assert rollout_ids(random.sample(CHOICES, len(CHOICES))) == rollout_ids(CHOICES)
+
+
+def test_very_many_open_groups_are_closed_early_and_every_rollout_is_yielded_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_groups, "_MOST_OPEN", 20)
+    found = [record(place // 4, f"r{place // 4}", str(place // 4)) for place in range(400)]
+    groups = list(group_records(found, 0.5))
+    assert sorted(one.rollout_id for each in groups for one in each.records) == sorted(one.rollout_id for one in found)
+    assert [len(each.records) for each in groups] == [4] * 100
 
 
 def test_groups_of_recorded_files_have_the_prompts_of_each_step(tmp_path: Path) -> None:

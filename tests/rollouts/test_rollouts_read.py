@@ -318,6 +318,17 @@ def test_a_line_without_an_end_takes_linear_time(tmp_path: Path, monkeypatch: py
     assert process_time() - began < 2  # copying what came before in each block takes several seconds
 
 
+def test_the_memory_for_one_line_is_bounded(tmp_path: Path) -> None:
+    whole = line("2026-11-28T14:00:00.000000Z")
+    folder = write(tmp_path, "a", [whole, whole, "x" * (65 << 20)])
+    write(tmp_path, "b", [whole])
+    found = rollouts.read(tmp_path)
+    with pytest.warns(BedrockRFTWarning, match="1 lines or files"):
+        assert len([*found]) == 3
+    (problem,) = found.problems
+    assert str(problem) == f"{folder / 'a.jsonl.gz'}: not read after line 2: the next one is longer than 64 MiB"
+
+
 def test_nothing_is_read_before_the_iteration(tmp_path: Path) -> None:
     found = rollouts.read(tmp_path)
     write_rollouts(tmp_path, steps=1, groups=1, samples=3)

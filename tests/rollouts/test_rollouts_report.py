@@ -18,7 +18,7 @@ from support.rollout_files import Behaviour, write_rollouts
 
 from bedrock_rft import rollouts
 from bedrock_rft.errors import ConfigurationError
-from bedrock_rft.rollouts import Record, RolloutReport
+from bedrock_rft.rollouts import Record, RolloutReport, _tally
 from bedrock_rft.rollouts._features import features
 from bedrock_rft.rollouts._report import rollout_report
 from bedrock_rft.rollouts._tally import Tally, Timeline
@@ -168,6 +168,16 @@ def test_a_correlation_that_prompts_alone_cause_is_not_reported() -> None:
 
 
 # Bounds
+
+
+def test_prompts_beyond_the_limit_are_counted_by_their_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_tally, "MOST_PROMPTS", 32)
+    made = generate(HEALTHY["multiple choice"], steps=12)
+    tally = Tally(1.0).read(made)
+    assert len(tally.prompts) == 32
+    assert 0.6 < tally.prompt_count / len({record.prompt_hash for record in made}) < 1.6
+    for key, sums in tally.prompts.items():  # complete, although prompts came and went
+        assert sums.rollouts == sum(record.prompt_hash == key for record in made)
 
 
 @given(

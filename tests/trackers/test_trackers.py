@@ -33,7 +33,7 @@ ROWS = healthy(steps=9)
 for row in ROWS:
     row["odd $name.x"] = row["odd _name_x"] = math.nan if row["step"] == 4 else 1.5
 NAMES = {name for name in ROWS[0] if name not in {"step", "total_steps"}}
-ID = "ftjob-1:a/b"
+ID = "ftjob-1:a/'b"
 
 
 class Recorder:
@@ -205,7 +205,7 @@ def test_tensorboard_shows_each_step_once(tmp_path: Path) -> None:
         deliver(TensorBoard(tmp_path))
         deliver(TensorBoard(tmp_path), sizes=(9,))
         (home,) = tmp_path.iterdir()
-        assert home.name == "ftjob-1_a_b"
+        assert home.name == "ftjob-1_a__b"
         assert len(list(home.iterdir())) == 3
         found = module.EventAccumulator(str(home)).Reload()
         changed = f"odd__name.x_{hashlib.sha256(b'odd $name.x').hexdigest()[:8]}"
@@ -236,7 +236,7 @@ def test_wandb_resumes_the_run_of_the_job(tmp_path: Path, monkeypatch: pytest.Mo
         (file,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
         kept = list(transactions(file.read_bytes()))
     run, *_ = [one.run for one in kept if one.WhichOneof("record_type") == "run"]  # some are written again
-    assert (run.run_id, run.display_name, run.project) == ("ftjob-1-a-b", ID, "arithmetic")
+    assert (run.run_id, run.display_name, run.project) == ("ftjob-1-a--b", ID, "arithmetic")
     assert {item.key for item in run.config.update} >= {"learning_rate_multiplier", "reward", "model"}
     history = [
         {item.nested_key[0]: item.value_json for item in one.history.item} for one in kept if one.HasField("history")

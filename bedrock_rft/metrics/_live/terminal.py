@@ -11,13 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from bedrock_rft._core.findings import wrap
-from bedrock_rft._core.output import write
+from bedrock_rft._core.output import encodable, write
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.metrics._live import words
 from bedrock_rft.metrics._live.lines import View
 from bedrock_rft.metrics._live.state import Change, State
 from bedrock_rft.metrics._series import sparkline
 
+_BARS = "▁█━"
 _BAR = 30
 _SPARK = 40
 _METRICS = 8
@@ -49,6 +50,8 @@ class Terminal(View):
         self._state = State()
         self._table = Table.grid()
         self._console = Console(file=cast("IO[str]", _SafeStream(stream)), force_terminal=True, highlight=False)
+        # Streams in memory have no encoding, and take any text.
+        self._bars = encodable(_BARS, getattr(stream, "encoding", None) or "utf-8") == _BARS
         self._live = Live(console=self._console, get_renderable=self._render, refresh_per_second=1)
         self._open = False
 
@@ -103,8 +106,8 @@ class Terminal(View):
         line = _line()
         if step is not None and total:
             full = min(_BAR, _BAR * step // total)
-            line.append("━" * full, style="cyan")
-            line.append("─" * (_BAR - full) + "  ", style="dim")
+            line.append(("━" if self._bars else "=") * full, style="cyan")
+            line.append(("━" if self._bars else "-") * (_BAR - full) + "  ", style="dim")
         parts = words.progress(state, time.time())
         return line.append("  ".join(parts if step is not None else ["no steps yet", *parts]))
 
@@ -114,7 +117,7 @@ class Terminal(View):
         table.add_column(justify="right", no_wrap=True)
         table.add_column(no_wrap=True)
         for place, (name, title, value) in enumerate(words.latest_values(state)[:_METRICS]):
-            curve = sparkline([each for _, each in state.metrics.series(name)], _SPARK)
+            curve = sparkline([each for _, each in state.metrics.series(name)], _SPARK, unicode=self._bars)
             style = "cyan" if place == 0 else "dim"
             table.add_row(Text(title), Text(value), Text(curve, style=style))
         return table
