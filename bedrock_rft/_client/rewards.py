@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from bedrock_rft.rollouts._partitions import Time
     from bedrock_rft.types import Job, LambdaArn
 
-_ENDED = frozenset({"succeeded", "failed", "cancelled"})
-
 
 class AsyncRewards(AsyncResource):
     """`client.rewards`: reward functions in Lambda."""
@@ -323,7 +321,7 @@ class AsyncRewards(AsyncResource):
         try:
             async for job in AsyncJobs(self._session).list():
                 arn = job.reward
-                if job.status not in _ENDED and arn is not None and (arn.name, arn.region) == (name, region):
+                if not job.is_terminal and arn is not None and (arn.name, arn.region) == (name, region):
                     yield job
         except APIError as error:
             error.args = (f"{error} {advice}",)
