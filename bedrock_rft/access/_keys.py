@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
 
-from bedrock_rft._auth.api_key import parse_key as read
+from bedrock_rft._auth.api_key import parse_key
 from bedrock_rft._auth.aws_credentials import AwsCredentials, FrozenCredentials
 from bedrock_rft._auth.config import resolve
 from bedrock_rft._core.redaction import Secret, as_secret
@@ -21,9 +21,9 @@ class MintedKey(Secret[str]):
     """A short-term API key. Only `reveal()` shows it.
 
     Attributes:
-        region: the only AWS region in which it works.
-        expires_at: end of its validity in UTC. It also ends with the session of its credentials, if that is known to
-            end sooner.
+        region: the only AWS region in which the key works.
+        expires_at: end of the key's validity in UTC, or of the session of its credentials if that is known to end
+            sooner.
     """
 
     __slots__ = ("expires_at", "region")
@@ -59,7 +59,8 @@ class ApiKeyProvider:
             frozen = Secret(self._credentials.freeze())
             now = datetime.now(timezone.utc)
             key = self._key
-            # Replaced credentials may have been revoked, and all keys made from them.
+            # Make a new key for replaced credentials, because the old ones may have been revoked, and with them the
+            # key.
             if key is None or now >= self._renew_at or self._access_key != frozen.reveal().access_key:
                 key = _mint(self._credentials, frozen, self._region, self._expires_in)
                 self._renew_at = key.expires_at - min(_RENEWAL_MARGIN, (key.expires_at - now) / 4)
@@ -83,8 +84,8 @@ def mint_api_key(
     os.environ["AWS_BEARER_TOKEN_BEDROCK"] = mint_api_key("us-west-2", expires_in=3600).reveal()
     ```
 
-    It needs the extra 'keys'. The key has all permissions of the credentials until it expires, and cannot be revoked
-    without revoking them. `caller_policy(api_key="short-term")` includes the permission to use it.
+    Needs the extra 'keys'. The key has all permissions of the credentials until it expires, and cannot be revoked
+    without revoking the credentials. `caller_policy(api_key="short-term")` includes the permission to use it.
 
     Args:
         region: the AWS region in which the key will work. Default: as for `Client`.
@@ -110,8 +111,8 @@ def api_key_provider(
 ) -> ApiKeyProvider:
     """Return a callable that provides short-term API keys: `Client(api_key=api_key_provider(…))`.
 
-    It replaces each key before it expires. Arguments and errors are those of `mint_api_key`; credentials are resolved
-    when it is called.
+    The callable replaces each key before the key expires, and resolves the credentials at each call. Arguments and
+    errors are those of `mint_api_key`.
     """
     return _provider(region, profile, as_secret(credentials), expires_in)
 
@@ -154,8 +155,8 @@ def _mint(
 ) -> MintedKey:
     from botocore.credentials import Credentials
 
-    known = getattr(credentials.find(), "_expiry_time", None)  # of botocore
-    end = known if isinstance(known, datetime) and known.tzinfo is not None else None
+    expiry = getattr(credentials.find(), "_expiry_time", None)  # botocore's attribute
+    end = expiry if isinstance(expiry, datetime) and expiry.tzinfo is not None else None
     if end is not None and end <= datetime.now(timezone.utc):
         raise ConfigurationError(
             f"The session of the AWS credentials from {credentials.origin} ended at {end:%Y-%m-%d %H:%M} UTC, and a "
@@ -172,5 +173,5 @@ def _mint(
         raise ConfigurationError(
             f"aws-bedrock-token-generator could not make a key: {failure}. Check the AWS credentials."
         )
-    expires_at = read(key.reveal()).expires_at or datetime.now(timezone.utc) + lifetime
+    expires_at = parse_key(key.reveal()).expires_at or datetime.now(timezone.utc) + lifetime
     return MintedKey(key, region, min(expires_at, end or expires_at))

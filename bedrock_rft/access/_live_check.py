@@ -38,7 +38,7 @@ _ROW = re.compile(
 _RECORDS = 100
 _JOBS = "/fine_tuning/jobs"
 _CANCEL_SECONDS = 60.0
-_NOT_ABOUT_THE_FACT = {401, 403, 408, 429, *range(500, 600)}
+_UNRELATED_STATUSES = {401, 403, 408, 429, *range(500, 600)}
 """Statuses that show a missing permission or a busy service, not another behaviour."""
 _FILE = ({"id", "object", "bytes", "created_at", "filename", "purpose", "status"}, {"status_details", "expires_at"})
 _LIST = ({"object", "data", "has_more"}, {"first_id", "last_id"})
@@ -94,8 +94,8 @@ def live_check(
 ) -> LiveReport:
     """Compare the service with the facts of `docs/service-facts.md`; report each difference.
 
-    It lists models, files and jobs, uploads a file with 100 records, reads it, and deletes it. None of these requests
-    has a published price. The file is always deleted, or the report has an error that names it.
+    The check lists models, files and jobs, uploads a file with 100 records, reads it, and deletes it. None of these
+    requests has a published price. The file is always deleted, or the report has an error that names it.
 
     Args:
         client: a `Client`.
@@ -134,7 +134,7 @@ class _NotSeenError(Exception):
 
 @dataclass
 class _Sequence:
-    """The requests. Each response, or the reason why there is none, is kept under a name."""
+    """Sends the requests, and keeps each response, or the reason why there is none, under a name."""
 
     client: _Client
     file_id: str = ""
@@ -183,7 +183,7 @@ class _Sequence:
         try:
             transport = cast("Any", self.client)._async._session.transport
             response = run_sync(transport.send(Request("GET", path)))
-            is_busy = response.status in _NOT_ABOUT_THE_FACT - {403}
+            is_busy = response.status in _UNRELATED_STATUSES - {403}
             self.responses[name] = _NotSeenError(f"HTTP {response.status}") if is_busy else response
         except BedrockRFTError as error:
             self.responses[name] = error
@@ -232,7 +232,7 @@ class _Sequence:
                 _ = self["deleted"]  # raises the error of that request
                 self.send("gone", _path("/files", file))
                 if isinstance(gone := self.responses["gone"], Response) and gone.ok:
-                    raise BedrockRFTError("It can still be read after the request that deletes it.")
+                    raise BedrockRFTError("The file can still be read after the request that deletes it.")
         remedy = f"If `bedrock-rft files list` shows files named {self.name}, delete them."
         with self.step("the list of files could not be read", remedy):
             named = {each.id for each in self.client.files.list(purpose="fine-tune") if each.filename == self.name}
@@ -252,25 +252,25 @@ def _record(number: int) -> bytes:
 
 
 Observation = tuple[bool | None, str]
-"""Whether a fact holds, None if it was unknown; and what was seen."""
+"""Whether a fact holds, or None if the fact was unknown; and a description of what the service did."""
 
 
 def _compare(seen: _Sequence, *, with_job: bool) -> Iterator[Finding]:
     """Yield a finding for each fact that this run compares."""
-    for fact, known, marked, compared in _ROW.findall(_page()):
+    for fact, known, marked, compared in _ROW.findall(_facts_page()):
         if not compared or (compared == "job" and not with_job):
             continue
         sentence = marked.replace("`", "")
         try:
             holds, value = _CHECKS[fact](seen)
         except (BedrockRFTError, _NotSeenError) as error:
-            if not isinstance(error, APIStatusError) or error.status in _NOT_ABOUT_THE_FACT:
+            if not isinstance(error, APIStatusError) or error.status in _UNRELATED_STATUSES:
                 yield Finding("unknown", fact, f"Could not be compared: {sentence}", str(error))
                 continue
             holds, value = False, f"HTTP {error.status}, {error.message}"
         except Exception as error:  # noqa: BLE001 - a response of another form is a difference, not a fault
             detail = "" if isinstance(error, ValueError) else f" ({type(error).__name__}: {error})"
-            holds, value = False, f"{_body(seen[seen.last])}{detail}"
+            holds, value = False, f"{_describe_body(seen[seen.last])}{detail}"
         reason = f"Seen: {sanitize_line(value, 300)}"
         if known == "unknown" and holds is None:
             yield Finding("ok", fact, f"Not documented: {sentence}", reason)
@@ -280,13 +280,13 @@ def _compare(seen: _Sequence, *, with_job: bool) -> Iterator[Finding]:
             yield Finding("warning", fact, f"Differs ({known}): {sentence}", reason, f"Report it as {fact}.")
 
 
-def _page() -> str:
+def _facts_page() -> str:
     packaged = Path(__file__).with_name("service-facts.md")
     page = packaged if packaged.exists() else Path(__file__).parents[2] / "docs" / packaged.name
     return page.read_text(encoding="utf-8")
 
 
-def _fields(item: Any, known: tuple[set[str], set[str]]) -> Observation:
+def _expect_fields(item: Any, known: tuple[set[str], set[str]]) -> Observation:
     """Compare the fields of an object with those that it must have and those that it may have."""
     required, optional = known
     missing, further = sorted(required - set(item)), sorted(set(item) - required - optional)
@@ -294,8 +294,8 @@ def _fields(item: Any, known: tuple[set[str], set[str]]) -> Observation:
     return not missing and not further, "; ".join(filter(None, parts)) or "these fields"
 
 
-def _body(response: Response) -> str:
-    """Describe the form of a body without its values."""
+def _describe_body(response: Response) -> str:
+    """Describe the type and the fields of a body, without values."""
     try:
         body = response.json()
     except ValueError:
@@ -305,12 +305,12 @@ def _body(response: Response) -> str:
     return "an array" if isinstance(body, list) else f"the JSON value {json.dumps(body)}"
 
 
-def _form(value: object) -> str:
-    """Describe an id without it: each run with a digit or of six or more characters as its length."""
+def _id_form(value: object) -> str:
+    """Describe the form of an id: each part that has a digit, or six or more letters, is replaced by its length."""
     return re.sub(r"[A-Za-z]*\d\w*|[A-Za-z]{6,}", lambda run: f"<{len(run[0])} characters>", str(value))
 
 
-def _equal(value: object, expected: object) -> Observation:
+def _expect(value: object, expected: object) -> Observation:
     return value == expected, repr(value) if value == expected else f"{value!r}, not {expected!r}"
 
 
@@ -318,7 +318,7 @@ def _ids(response: Response) -> list[Any]:
     return [item["id"] for item in response.json()["data"]]
 
 
-def _first(response: Response) -> Any:
+def _first_item(response: Response) -> Any:
     items = response.json()["data"]
     if not items:
         raise _NotSeenError("the list is empty")
@@ -354,22 +354,22 @@ def _check_event_order(seen: _Sequence) -> Observation:
 
 _CHECKS: Mapping[str, Callable[[_Sequence], Observation]] = {
     "models-listed": _check_models,
-    "list-form": lambda seen: _fields(seen["files"].json(), _LIST),
+    "list-form": lambda seen: _expect_fields(seen["files"].json(), _LIST),
     "list-limit": lambda seen: (
         len(_ids(seen["one file"])) <= 1, f"{len(_ids(seen['one file']))} of at least {len(_ids(seen['files']))} items"
     ),
     "jobs-limit": lambda seen: (True, f"HTTP {seen['jobs'].status}"),
     "request-id": _check_request_ids,
-    "error-form": lambda seen: _fields(seen["missing"].json()["error"], _ERROR),
-    "missing-file": lambda seen: _equal(seen["missing"].status, 404),
-    "wrong-path": lambda seen: _equal(
+    "error-form": lambda seen: _expect_fields(seen["missing"].json()["error"], _ERROR),
+    "missing-file": lambda seen: _expect(seen["missing"].status, 404),
+    "wrong-path": lambda seen: _expect(
         f"HTTP {seen['wrong path'].status} with {len(seen['wrong path'].content)} bytes", "HTTP 404 with 0 bytes"
     ),
-    "file-fields": lambda seen: _fields(seen["file"].json(), _FILE),
-    "file-id": lambda seen: (None, _form(seen["file"].json()["id"])),
+    "file-fields": lambda seen: _expect_fields(seen["file"].json(), _FILE),
+    "file-id": lambda seen: (None, _id_form(seen["file"].json()["id"])),
     "file-status": lambda seen: (None, repr(seen["file"].json()["status"])),
-    "file-bytes": lambda seen: _equal(seen["file"].json()["bytes"], len(seen.content)),
-    "file-name": lambda seen: _equal(
+    "file-bytes": lambda seen: _expect(seen["file"].json()["bytes"], len(seen.content)),
+    "file-name": lambda seen: _expect(
         [seen["file"].json()[name] for name in ("filename", "purpose")], [seen.name, "fine-tune"]
     ),
     "file-retrieved": lambda seen: (seen["file"].json()["id"] == seen.file_id, f"HTTP {seen['file'].status}"),
@@ -381,23 +381,23 @@ _CHECKS: Mapping[str, Callable[[_Sequence], Observation]] = {
         f"{len(seen['content'].content)} bytes, {'the same' if same else f'not the {len(seen.content)} bytes sent'}",
     ),
     "file-expiry": lambda seen: (None, f"expires_at is {seen['file'].json().get('expires_at', 'missing')}"),
-    "file-deleted": lambda seen: _equal(
+    "file-deleted": lambda seen: _expect(
         {**seen["deleted"].json(), "id": "its id" if seen["deleted"].json().get("id") == seen.file_id else "another"},
         {"id": "its id", "object": "file", "deleted": True},
     ),
-    "file-gone": lambda seen: _equal(seen["gone"].status, 404),
+    "file-gone": lambda seen: _expect(seen["gone"].status, 404),
     "file-unlisted": lambda seen: (None, "listed" if seen["listed after"].json() else "not listed"),
-    "job-fields": lambda seen: _fields(seen["job"].json(), (_JOB_FIELDS, _OPENAI_JOB_FIELDS)),
-    "job-id": lambda seen: (None, _form(seen["job"].json()["id"])),
+    "job-fields": lambda seen: _expect_fields(seen["job"].json(), (_JOB_FIELDS, _OPENAI_JOB_FIELDS)),
+    "job-id": lambda seen: (None, _id_form(seen["job"].json()["id"])),
     "job-status": lambda seen: (
         seen["job"].json()["status"] in {"validating_files", "queued", "running"}, repr(seen["job"].json()["status"])
     ),
     "job-grader": _check_grader,
-    "job-metadata": lambda seen: _equal(seen["job"].json()["metadata"].get("purpose"), "live-check"),
+    "job-metadata": lambda seen: _expect(seen["job"].json()["metadata"].get("purpose"), "live-check"),
     "job-listed": lambda seen: (
         seen["job"].json()["id"] in _ids(seen["job list"]), f"{len(_ids(seen['job list']))} jobs"
     ),
-    "job-cancelled": lambda seen: _equal(seen["ended job"].json()["status"], "cancelled"),
-    "event-fields": lambda seen: _fields(_first(seen["events"]), _EVENT),
+    "job-cancelled": lambda seen: _expect(seen["ended job"].json()["status"], "cancelled"),
+    "event-fields": lambda seen: _expect_fields(_first_item(seen["events"]), _EVENT),
     "event-order": _check_event_order,
 }  # fmt: skip

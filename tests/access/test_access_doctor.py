@@ -541,6 +541,6 @@ def test_a_resource_policy_may_allow_the_invocation(aws: Aws, iam: Iam, look: Ca
     found = find_one(look(person, reward=REWARD), "may_invokereward")
     assert (found.level, found.reason) == (
         "unknown",
-        "no policy of the identity allows it; the function's resource policy may",
+        "no policy of the identity allows it; the function's resource policy may allow it",
     )
     assert iam.asked

@@ -195,7 +195,7 @@ def test_a_role_of_the_user_that_lambda_cannot_assume_is_explained_after_seconds
     here.gate.refuse("CreateFunction", 400, "InvalidParameterValueException", EARLY)
     with pytest.raises(APIStatusError, match=r"must let lambda\.amazonaws\.com assume it\. 'bedrock-rft") as caught:
         client.rewards.deploy(build_package(), name="sums", role_arn=role["Role"]["Arn"])
-    assert f"policy trust --reward {ARN}' prints one" in str(caught.value)
+    assert f"policy trust --reward {ARN}' prints such a policy" in str(caught.value)
     assert clock().now <= 10
 
 

@@ -1,4 +1,4 @@
-"""Calls to the services of an AWS account, and their failures as the package's exceptions, with advice."""
+"""Call the services of an AWS account, and map failures to exceptions with advice."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ _TYPES: Mapping[str | int, type[APIStatusError]] = {
     "credentials": AuthenticationError,
     409: ConflictError,
 }
-_ASK_FOR_MORE = "or ask for a higher quota at https://console.aws.amazon.com/servicequotas"
+_QUOTA_REQUEST = "or ask for a higher quota at https://console.aws.amazon.com/servicequotas"
 _QUOTAS = {
     ("CodeStorageExceededException", ""): (
         "The Lambda quota 'Function and layer storage' (75 GB by default) of this region is used up. Delete old "
         "versions: pass keep_versions=, or run 'aws lambda delete-function --function-name NAME --qualifier VERSION'; "
-        f"{_ASK_FOR_MORE}"
+        f"{_QUOTA_REQUEST}"
     ),
     ("LimitExceeded", "RolesPerAccount"): (
         "The IAM quota 'Roles per account' (1,000 by default) is used up. Delete rewards that are not used with "
-        f"client.rewards.destroy, pass role_arn= to use a role that exists, {_ASK_FOR_MORE}"
+        f"client.rewards.destroy, pass role_arn= to use a role that exists, {_QUOTA_REQUEST}"
     ),
     ("LimitExceeded", "policy size"): (
         "The IAM quota for the size of a role's inline policies (10,240 characters) does not leave room for all "
         "judges. Use fewer models, or pass role_arn= to use a role that exists"
     ),
-    ("LimitExceeded", ""): f"An IAM quota is used up. Delete what is not needed, {_ASK_FOR_MORE}",
+    ("LimitExceeded", ""): f"An IAM quota is used up. Delete what is not needed, {_QUOTA_REQUEST}",
     ("InvalidParameterValueException", "MemorySize"): (
         "The Lambda quota for the memory of a function is 3,008 MB in new accounts. Choose less memory=, or ask AWS "
         "Support for more"
@@ -74,7 +74,7 @@ _QUOTAS = {
 
 
 class Account:
-    """The services of an AWS account, with a client's region and its AWS credentials, or those that botocore finds."""
+    """The services of an AWS account, with the region and the AWS credentials of a client, or those botocore finds."""
 
     def __init__(self, config: Config) -> None:
         self.region = config.region
@@ -100,7 +100,7 @@ class Account:
         )
 
     def set_subject(self, function: str, role: str, boundary: str | None = None, bucket: str | None = None) -> None:
-        """Set what advice after a denial names; without a role, nothing is deployed, and it names no policy."""
+        """Set the function and the role that advice after a denial names. Without a role, advice names no policy."""
         self._function, self._policy_options = function, f" --reward {function} --role {role}" if role else ""
         self._policy_options += f" --permissions-boundary {boundary}" if boundary else ""
         self._policy_options += f" --bucket {bucket}" if bucket else ""
@@ -168,7 +168,7 @@ class Account:
 
         retry_until_accepted(lambda: self.get_or_none(service, operation, **parameters), is_retryable)
 
-    def planned(
+    def plan_step(
         self, action: Action, kind: str, name: str, details: Sequence[str], call: str, **parameters: Any
     ) -> PlannedStep:
         """Return the step that makes one call, such as `iam:TagRole`, which is also the IAM action that it needs."""
@@ -185,24 +185,26 @@ class Account:
     def _status_error(self, failure: AwsFailure, service: str, operation: str) -> APIStatusError:
         request = f" (request {failure.request_id})" if failure.request_id else ""
         head = f"{service} {operation}: {failure.code}: {failure.message or 'no explanation'}{request}."
-        about: dict[str, Any] = {"status": failure.status, "code": failure.code, "request_id": failure.request_id}
+        attributes: dict[str, Any] = {"status": failure.status, "code": failure.code, "request_id": failure.request_id}
         if failure.kind != "denied":
             default = InternalServerError if failure.status >= _SERVER_ERROR else BadRequestError
             error_type = _TYPES.get(failure.kind) or _TYPES.get(failure.status) or default
-            return error_type(f"{head}{self._advice(failure, error_type)}", **about)
+            return error_type(f"{head}{self._advice(failure, error_type)}", **attributes)
         named = _DENIAL.search(failure.message)
         action = named[1] if named else f"{service}:{'InvokeFunction' if operation == 'Invoke' else operation}"
         resource = named[2].rstrip(".,") if named and named[2] else None
-        on = f"{action} on {sanitize_line(resource, 300)}" if resource else action
+        permission = f"{action} on {sanitize_line(resource, 300)}" if resource else action
         if "explicit deny" in failure.message:
-            advice = f"A policy denies {on}, and no other policy can allow it. Ask the administrator of that policy."
+            advice = (
+                f"A policy denies {permission}, and no other policy can allow it. Ask the administrator of that policy."
+            )
         else:
-            advice = f"Allow {on} to the identity from {self.origin}."
+            advice = f"Allow {permission} to the identity from {self.origin}."
             if self._policy_options:
                 advice += f" 'bedrock-rft policy deployer{self._policy_options}' prints a policy that allows it."
         if action == "iam:CreateRole":
             advice += " If roles must have a permissions boundary, pass permissions_boundary=."
-        denied = PermissionDeniedError(f"{head} {advice}", **about)
+        denied = PermissionDeniedError(f"{head} {advice}", **attributes)
         denied.action, denied.resource = action, resource
         return denied
 
@@ -213,7 +215,7 @@ class Account:
             return f" The credentials came from {self.origin}. Renew them, or check this machine's clock."
         if failure.code == "InvalidParameterValueException" and "assume" in failure.message:
             trust = f"bedrock-rft policy trust --reward {self._function}"
-            return f" Its trust policy must let lambda.amazonaws.com assume it. '{trust}' prints one that does."
+            return f" The role's trust policy must let lambda.amazonaws.com assume it. '{trust}' prints such a policy."
         for (code, text), advice in _QUOTAS.items():
             if failure.code.startswith(code) and text.lower() in failure.message.lower():
                 return f" {advice}."
@@ -231,21 +233,21 @@ class Account:
                 )
 
 
-def _transport_error(failure: AwsFailure, doing: str, service: str) -> BedrockRFTError:
+def _transport_error(failure: AwsFailure, action: str, service: str) -> BedrockRFTError:
     if failure.kind == "credentials":
-        return ConfigurationError(f"{doing}: the AWS credentials could not be resolved: {failure.message}.")
+        return ConfigurationError(f"{action}: the AWS credentials could not be resolved: {failure.message}.")
     if failure.kind == "invalid":
-        return ConfigurationError(f"{doing} was not sent: {failure.message}.")
+        return ConfigurationError(f"{action} was not sent: {failure.message}.")
     if failure.kind == "timeout":
-        return APITimeoutError(f"{doing} timed out: {failure.message}.", reason="timeout", sent=failure.sent)
+        return APITimeoutError(f"{action} timed out: {failure.message}.", reason="timeout", sent=failure.sent)
     if failure.kind == "connection":
         text = failure.message
         reason = "certificate" if "CERTIFICATE_VERIFY_FAILED" in text else "closed" if "Closed" in text else "other"
         variable = {"logs": "CLOUDWATCH_LOGS"}.get(service, service.upper())
         return APIConnectionError(
-            f"{doing}: {text}. Check the network, any proxy, and AWS_ENDPOINT_URL_{variable}.", reason=reason
+            f"{action}: {text}. Check the network, any proxy, and AWS_ENDPOINT_URL_{variable}.", reason=reason
         )
-    return APIResponseError(f"{doing}: the response is not the service's: {failure}. A proxy may have sent it.")
+    return APIResponseError(f"{action}: the response is not the service's: {failure}. A proxy may have sent it.")
 
 
 T = TypeVar("T")
@@ -257,14 +259,14 @@ SHORT_SECONDS = 30.0
 """After this time, a resource that AWS does not find was deleted, and a role that Lambda cannot assume is not new."""
 
 ROLE_SECONDS = 10.0
-"""The time for a role of the user's, which exists already."""
+"""Seconds to retry with a role of the user, which is not new."""
 
 MAX_CONFLICTS = 8
 _BUSY = frozenset({"ResourceConflictException", "ConcurrentModification", "EntityTemporarilyUnmodifiable"})
 
 
 class NotReadyError(APIError):
-    """Lambda still changes a function."""
+    """Lambda is still changing a function."""
 
 
 def is_busy(error: APIStatusError) -> bool:
@@ -289,7 +291,7 @@ def retry_until_accepted(
     attempts: float = math.inf,
     kind: type[APIError] = APIStatusError,
 ) -> T:
-    """Call a function; retry while it fails with an error of a kind that passes by itself."""
+    """Call a function; retry while it raises an error of this kind that is retryable."""
     import tenacity
 
     def should_retry(error: BaseException) -> bool:

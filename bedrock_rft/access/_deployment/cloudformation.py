@@ -16,8 +16,9 @@ _DIGEST = 12
 
 
 def build_template(function: DesiredFunction, role: DesiredRole | None) -> dict[str, Any]:
-    """Return the template of a function, its log group, a version, and its role unless that is the user's own."""
-    # The logical name of the version has the hash of the code, so changed code publishes a new one; earlier ones stay.
+    """Return the template of a function, its log group, a version, and its role unless the role is the user's."""
+    # The logical name of the version has the hash of the code, so changed code publishes a new version; earlier ones
+    # stay.
     package, tags = function.package, [{"Key": key, "Value": value} for key, value in sorted(function.tags.items())]
     variables = merge_variables({}, package.record, package.code_sha256)
     digest = base64.b64decode(package.code_sha256).hex()

@@ -1,4 +1,7 @@
-"""Deploy a reward to Lambda, and destroy it: compare, plan, carry out; compare again if another deployer was faster."""
+"""Deploy a reward to Lambda, and destroy it.
+
+If another deployer changes the function at the same time, a deployment is compared and planned again.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ if TYPE_CHECKING:
     from bedrock_rft.rewards._checking.report import Report
 
 _PERMISSION_DELAY = 10.0
-"""Seconds after which a change of a role's permissions is effective as a rule."""
+"""Seconds after which a change of a role's permissions is usually effective."""
 
 _MAX_TIMEOUT = 900
 _MEMORY = (128, 10_240)
@@ -62,7 +65,7 @@ class DeployedReward(ShortRepr):
         arn: the ARN of the published version, which never changes.
         name: the name that it was deployed under.
         version: the number of the version.
-        role_arn: the ARN of its execution role.
+        role_arn: the ARN of the function's execution role.
         code_sha256: the SHA-256 digest of the zip in base64, as Lambda reports it.
         plan: the steps that were carried out.
         report: the report of the check; None if there was no check.
@@ -144,7 +147,7 @@ class Deployment:
 
     @classmethod
     def of(cls, reward: object, options: Mapping[str, Any], **settings: Any) -> Deployment:
-        """Package a reward unless it is a package already."""
+        """Return a deployment of a reward, which is packaged unless it is a package already."""
         check_name(settings["name"])
         if isinstance(reward, Package) and options.get("record") is not None:
             raise ConfigurationError("record= cannot change a package. Pass it to rewards.package.")
@@ -180,25 +183,27 @@ def deploy(
 ) -> DeployedReward:
     """Create or update the function and its role, publish a version, and check it with records.
 
-    It can be repeated at any time: finished steps are not repeated.
+    You can call it again at any time: finished steps are not repeated.
     """
-    made = _carry_out(Account(config), deployment)
+    deployed = _carry_out(Account(config), deployment)
     if dataset is None:
-        return made
+        return deployed
     from bedrock_rft.rewards._checking.check import check
 
-    permissions_changed = any(step.kind in {"role", "policy"} and step.action != "leave" for step in made.plan.steps)
+    permissions_changed = any(
+        step.kind in {"role", "policy"} and step.action != "leave" for step in deployed.plan.steps
+    )
     if (deployment.judges or deployment.package.record) and permissions_changed:
         time.sleep(_PERMISSION_DELAY)
-    report = check(made, dataset, timeout=deployment.seconds, client=client, gold=gold)
+    report = check(deployed, dataset, timeout=deployment.seconds, client=client, gold=gold)
     if not report.ok:
         raise RewardError(
-            f"{made.arn} is deployed, but its check found {report.verdict}: {report.errors[0]} Do not use it in a job. "
-            "The report is in .report; check=False deploys without a check.",
+            f"{deployed.arn} is deployed, but its check found {report.verdict}: {report.errors[0]} Do not use it in a "
+            "job. The report is in .report; check=False deploys without a check.",
             code=report.errors[0].code,
             report=report,
         )
-    return replace(made, report=report)
+    return replace(deployed, report=report)
 
 
 def _carry_out(account: Account, deployment: Deployment) -> DeployedReward:
@@ -227,7 +232,7 @@ def _carry_out(account: Account, deployment: Deployment) -> DeployedReward:
 
 
 def _compare(account: Account, deployment: Deployment, relaxed: list[Step]) -> tuple[Plan, list[PlannedStep], str]:
-    """Return the plan, its steps, and the ARN of the execution role. `relaxed` gets a step if a trust policy fails."""
+    """Return the plan, its steps, and the ARN of the execution role. Relaxing a trust policy adds to `relaxed`."""
     tags = check_tags(deployment.tags, deployment.name)
     boundary = deployment.permissions_boundary
     if boundary is not None and boundary.split(":")[4] not in (account.id, "aws"):
@@ -254,17 +259,17 @@ def _compare(account: Account, deployment: Deployment, relaxed: list[Step]) -> t
     found = find_function(account, deployment.name)
     variables = merge_variables(found.settings if found else {}, record, deployment.package.code_sha256)
     function = replace(function, variables=variables)
-    later = function_steps(account, found, function)
+    function_plan = function_steps(account, found, function)
     if (keep := deployment.keep_versions) is not None:
-        publishes = later[-1].step.action == "create"
-        later += prune_steps(account, found, deployment.name, keep, deployment.used, publishes=publishes)
+        publishes = function_plan[-1].step.action == "create"
+        function_plan += prune_steps(account, found, deployment.name, keep, deployment.used, publishes=publishes)
     policies: tuple[tuple[str, Policy], ...] = ()
     if deployment.role_arn is None:
-        for_role = role_steps(account, find_role(account, role.name), role)
+        role_plan = role_steps(account, find_role(account, role.name), role)
         policies = (("Permissions of the role", role.permissions), ("Trust policy of the role", role.trust))
     else:
-        for_role = [_own_role_step(account, deployment, deployment.role_arn, role, found)]
-    planned = [*bucket, *for_role, *later]
+        role_plan = [_own_role_step(account, deployment, deployment.role_arn, role, found)]
+    planned = [*bucket, *role_plan, *function_plan]
     facts = (*account.description, ("reward", deployment.package.reward), ("code", deployment.package.code_sha256))
     template = build_template(function, role if deployment.role_arn is None else None)
     plan = Plan(f"Deploy {deployment.name}", tuple(step.step for step in planned), policies, facts, template=template)
@@ -312,7 +317,7 @@ def deployment_name(reward: object, region: str) -> str:
 def destroy(account: Account, name: str, *, carry_out: bool) -> Plan:
     """Delete a function, its versions, its role and the role's policy, if they were created by deploying this name.
 
-    Missing parts are not an error, so it can be repeated at any time. If it is not carried out, nothing is changed.
+    Missing parts are not an error, so you can call it again at any time. Without `carry_out`, nothing is changed.
     """
     planned = _deletion_steps(account, name)
     for step in planned if carry_out else ():

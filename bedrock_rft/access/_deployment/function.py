@@ -1,4 +1,4 @@
-"""Compare the function of a deployed reward with the desired one, and plan the steps between."""
+"""Compare the function of a deployed reward with the desired function, and plan the steps between."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _PASS_ROLE = ("iam:PassRole",)
 _MAX_REQUEST = 70_167_211
 """Lambda's limit on a request, in bytes, with the zip in base64."""
 _MAX_SETTINGS = 64 * 1024
-"""More bytes than the other parameters of a request have."""
+"""Upper limit of the bytes of all other parameters of a request."""
 _MAX_MISSING = 10
-"""Answers in a row, in about 30 seconds, after which a function that is not found was deleted."""
+"""Number of responses, in about 30 seconds, that mean that a function which is not found was deleted."""
 _OTHER_NAME = "Choose another name=, or pass its ARN to jobs.create(reward=…)."
 _DESCRIPTION = "Reward function for reinforcement fine-tuning on Amazon Bedrock, deployed with bedrock_rft"
 _VARIABLES_CHANGE = f"environment variables of the recording: {', '.join(sorted(VARIABLES))}"
@@ -59,7 +59,7 @@ _UNMANAGED_SETTINGS = (
 
 @dataclass(frozen=True)
 class DesiredFunction:
-    """The function as it should be."""
+    """The function that a deployment should have."""
 
     name: str
     arn: str
@@ -99,7 +99,7 @@ class DesiredFunction:
         return f"{OBJECT_PREFIX}{self.name}/{digest}.zip"
 
     @property
-    def uploaded(self) -> dict[str, Any]:
+    def code_parameters(self) -> dict[str, Any]:
         """The parameters that give Lambda the zip."""
         key = self.object_key
         return {"ZipFile": self.package.content} if key is None else {"S3Bucket": self.bucket, "S3Key": key}
@@ -127,7 +127,7 @@ def find_function(account: Account, name: str, *, versions: bool = True) -> Func
         return None
     settings, tags = found["Configuration"], found.get("Tags")
     del found  # it holds a signed URL of the code
-    if not tags:  # GetFunction leaves them out if the caller may not see them; ListTags is denied with a reason
+    if not tags:  # GetFunction leaves out tags that the caller may not see; ListTags fails with a reason
         tags = account.call_when_ready("lambda", "ListTags", Resource=account.function_arn(name)).get("Tags", {})
     listed = account.list_all("lambda", "ListVersionsByFunction", "Versions", FunctionName=name) if versions else ()
     numbered = [version for version in listed if str(version.get("Version")).isdigit()]
@@ -147,7 +147,8 @@ def newest_version(account: Account, name: str) -> LambdaArn:
 
 def deployed_functions(account: Account, used: Collection[str]) -> list[tuple[str, Mapping[str, Any]]]:
     """Return the name and the settings of each function of a deployment; `used` are ARNs of functions that jobs use."""
-    # Only tags of these, and of roles with the path of deployments, are read: an account may have thousands of others.
+    # Read the tags only of these functions and of those with the role of a deployment: there may be thousands of
+    # others.
     names = {arn.split(":")[6] for arn in used if arn.count(":") >= 6}  # noqa: PLR2004 - the parts of an ARN
     found: list[tuple[str, Mapping[str, Any]]] = []
     for each in account.list_all("lambda", "ListFunctions", "Functions"):
@@ -169,9 +170,10 @@ def unmanaged_function_error(arn: str, owner: str, advice: str) -> Configuration
 
 
 def function_steps(account: Account, found: Function | None, desired: DesiredFunction) -> list[PlannedStep]:
-    """Return the steps from what exists to a published version. The last one returns the version's configuration.
+    """Return the steps that create or update the function and publish a version.
 
-    It also waits until Lambda has carried out the steps before it, and raises if Lambda could not.
+    The last step waits until Lambda has carried out the others, raises if Lambda could not, and returns the
+    configuration of the version.
     """
     if found is None:
         hidden = ("Role", "Environment")
@@ -215,7 +217,7 @@ def prune_steps(
             planned.append(PlannedStep(Step("leave", "version", arn, (reason,))))
             continue
         target = {"FunctionName": name, "Qualifier": version}
-        planned.append(account.planned("delete", "version", arn, (), "lambda:DeleteFunction", **target))
+        planned.append(account.plan_step("delete", "version", arn, (), "lambda:DeleteFunction", **target))
     return planned
 
 
@@ -238,7 +240,7 @@ def delete_function_steps(account: Account, name: str) -> list[PlannedStep]:
         f"aws logs delete-log-group --region {account.region} --log-group-name {group}",
     )
     whole = ("with all of its versions",)
-    deletion = account.planned("delete", "function", arn, whole, "lambda:DeleteFunction", FunctionName=name)
+    deletion = account.plan_step("delete", "function", arn, whole, "lambda:DeleteFunction", FunctionName=name)
     return [deletion, PlannedStep(Step("leave", "log", group, details))]
 
 
@@ -249,14 +251,18 @@ def is_conflict(error: APIStatusError) -> bool:
 
 
 def _outdated_settings(found: Function, published: Mapping[str, Any], desired: DesiredFunction) -> tuple[str, ...]:
-    """Describe how the newest version differs from the desired one, without values that may be secret."""
+    """Describe how the newest version differs from the desired function, without values that may be secret."""
     version = published["Version"]
     managed = _differences(published, {**desired.code, **desired.settings})
-    others = [name for name in _UNMANAGED_SETTINGS if _comparable(found.settings, name) != _comparable(published, name)]
+    others = [
+        name
+        for name in _UNMANAGED_SETTINGS
+        if _comparable_value(found.settings, name) != _comparable_value(published, name)
+    ]
     return (*managed, *(f"{name}: not as in version {version}" for name in others))
 
 
-def _comparable(settings: Mapping[str, Any], name: str) -> Any:
+def _comparable_value(settings: Mapping[str, Any], name: str) -> Any:
     value: Any = settings.get(name)
     if name == "Layers":
         return [layer.get("Arn") for layer in value or ()]
@@ -274,9 +280,9 @@ def _code_steps(account: Account, found: Function, desired: DesiredFunction) -> 
 
     def apply() -> object:
         _wait_until_settled(account, desired.name)
-        code = {**desired.uploaded, "Architectures": [desired.package.architecture]}
+        code = {**desired.code_parameters, "Architectures": [desired.package.architecture]}
         account.call_when_ready("lambda", "UpdateFunctionCode", FunctionName=desired.name, **code)
-        return _settled(account, desired.name)
+        return _settings_when_ready(account, desired.name)
 
     details = (_describe_size(desired), *differences)
     step = Step("change", "code", desired.arn, details, ("lambda:UpdateFunctionCode",))
@@ -302,7 +308,7 @@ def _create(account: Account, desired: DesiredFunction) -> None:
         "FunctionName": desired.name,
         **desired.settings,
         "Architectures": [desired.package.architecture],
-        "Code": desired.uploaded,
+        "Code": desired.code_parameters,
         "Description": _DESCRIPTION,
         "Tags": dict(desired.tags),
     }
@@ -325,11 +331,11 @@ def _call_with_role(desired: DesiredFunction, call: Callable[[], object]) -> Non
 def _publish_step(account: Account, desired: DesiredFunction, reasons: tuple[str, ...] = ()) -> PlannedStep:
     def apply() -> object:
         parameters: dict[str, Any] = {"FunctionName": desired.name, "CodeSha256": desired.package.code_sha256}
-        revision = _settled(account, desired.name).get("RevisionId")
+        revision = _settings_when_ready(account, desired.name).get("RevisionId")
         parameters.update({"RevisionId": revision} if revision else {})
         publish = partial(account.call, "lambda", "PublishVersion", expect=("Version",), **parameters)
         made = retry_until_accepted(publish, lambda error: isinstance(error, NotFoundError))
-        published = _settled(account, desired.name, str(made["Version"]))
+        published = _settings_when_ready(account, desired.name, str(made["Version"]))
         if published.get("CodeSha256") != desired.package.code_sha256:
             raise ConflictError(
                 f"Version {made['Version']} of {desired.name} has the code of another deployment that ran at the same "
@@ -364,8 +370,8 @@ def _wait_until_settled(account: Account, name: str, version: str | None = None)
     return retry_until_accepted(fetch, is_waiting, kind=APIError)
 
 
-def _settled(account: Account, name: str, version: str | None = None) -> dict[str, Any]:
-    """Return the settings in the same way. Raise `APIError` if Lambda could not create or update the function."""
+def _settings_when_ready(account: Account, name: str, version: str | None = None) -> dict[str, Any]:
+    """Return the settings as `_wait_until_settled` does, or raise `APIError` if Lambda could not make the change."""
     settings = _wait_until_settled(account, name, version)
     for status, reason in (("State", "StateReason"), ("LastUpdateStatus", "LastUpdateStatusReason")):
         if settings.get(status) == "Failed":

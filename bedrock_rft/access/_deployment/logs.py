@@ -31,11 +31,11 @@ _UNITS = (
 _FIELD = re.compile(rf"(?:^|\s){_UNITS}: ([\d.]+) (?:ms|MB)")
 _REQUEST = re.compile(r"(START|REPORT) RequestId:\s*(\S+)")
 _STATUS = re.compile(r"Status: (\w+)(?:\s+Error Type: (\S+))?")
-_TIMED_OUT = re.compile(r"(\S+) Task timed out after ([\d.]+) seconds")
-_EXITED = re.compile(r"RequestId: (\S+) Error: Runtime exited(?: with error: (.+))?")
-_RAISED = re.compile(r"^\[ERROR\] ([\w.]+)", re.MULTILINE)
+_TIMEOUT_LINE = re.compile(r"(\S+) Task timed out after ([\d.]+) seconds")
+_EXIT_LINE = re.compile(r"RequestId: (\S+) Error: Runtime exited(?: with error: (.+))?")
+_ERROR_LINE = re.compile(r"^\[ERROR\] ([\w.]+)", re.MULTILINE)
 _TRACEBACK = "Traceback (most recent call last):"
-_NAMES = {
+_REPORT_NAMES = {
     "durationMs": "Duration",
     "memorySizeMB": "Memory Size",
     "maxMemoryUsedMB": "Max Memory Used",
@@ -43,9 +43,9 @@ _NAMES = {
     "restoreDurationMs": "Restore Duration",
 }
 _OUT_OF_MEMORY = "Runtime.OutOfMemory"
-_NEARLY_FULL = 0.9
-_MAX_INIT = 10.0  # seconds; Lambda then starts the instance again, within the time of the invocation
-_MANY_MEGABYTES = 10_240
+_HIGH_MEMORY_SHARE = 0.9
+_MAX_START_SECONDS = 10.0  # seconds; Lambda then starts the instance again, within the time of the invocation
+_MAX_MEMORY = 10_240
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class LogSummary(Findings):
 
 @dataclass
 class _Tally:
-    """The invocations of a log so far; errors are by request id."""
+    """Counts of the invocations of a log. Errors are by request id."""
 
     reports: list[Mapping[str, float]] = field(default_factory=list[Mapping[str, float]])
     failed: dict[str, str] = field(default_factory=dict[str, str])
@@ -160,11 +160,11 @@ class _Tally:
             status = _STATUS.search(text)
             values = {name: float(value) for name, value in _FIELD.findall(text)}
             self._report(match[2], values, *(status.groups() if status else (None, None)))
-        elif match := _TIMED_OUT.search(text):
+        elif match := _TIMEOUT_LINE.search(text):
             self._time_out(match[1], float(match[2]))
-        elif match := _EXITED.match(text):
+        elif match := _EXIT_LINE.match(text):
             self.failed.setdefault(match[1], "Runtime.ExitError")
-        elif _TRACEBACK in text and (match := _RAISED.search(text)):
+        elif _TRACEBACK in text and (match := _ERROR_LINE.search(text)):
             self._fail(line.stream, match[1])
         elif text.startswith("INIT_REPORT") and "Status: timeout" in text:
             self.slow_start = True
@@ -178,14 +178,14 @@ class _Tally:
                 self.current[stream] = request
             elif found.get("type") == "platform.report":
                 metrics = cast("Mapping[str, float]", fields.get("metrics") or {})
-                values = {name: float(metrics[key]) for key, name in _NAMES.items() if key in metrics}
+                values = {name: float(metrics[key]) for key, name in _REPORT_NAMES.items() if key in metrics}
                 self._report(request, values, status, fields.get("errorType"))
             elif found.get("type") == "platform.initReport" and status == "timeout":
                 self.slow_start = True
-        # An error that the runtime wrote; older ones have `log_level`.
+        # An error that the runtime wrote; older runtimes write `log_level`.
         elif found.get("level", found.get("log_level")) == "ERROR" and "errorType" in found and "logger" not in found:
             self.failed[str(found.get("requestId") or self.current.get(stream, stream))] = str(found["errorType"])
-        elif match := _TIMED_OUT.search(str(found.get("message", ""))):
+        elif match := _TIMEOUT_LINE.search(str(found.get("message", ""))):
             self._time_out(match[1], float(match[2]))
 
     def _report(self, request: str, values: Mapping[str, float], status: str | None, error_type: str | None) -> None:
@@ -210,7 +210,7 @@ def summarize(function: str, lines: Iterable[LogLine]) -> LogSummary:
     tally, times = _Tally(), list[float]()
     for line in lines:
         times.append(line.at)
-        with suppress(TypeError, ValueError, AttributeError):  # of the function itself, which may print anything
+        with suppress(TypeError, ValueError, AttributeError):  # the function may print anything
             tally.add(line)
     failed = {request: kind for request, kind in tally.failed.items() if request not in tally.timed_out}
     reports = tally.reports
@@ -233,20 +233,24 @@ def summarize(function: str, lines: Iterable[LogLine]) -> LogSummary:
         "period": f"from {first} to {last} UTC" if times else "",
     }
     summary = LogSummary(title=f"Log of {function}", findings=(), **figures)
-    return LogSummary(summary.title, tuple(_findings(function, summary, ends, slow_start=tally.slow_start)), **figures)
+    return LogSummary(
+        summary.title, tuple(_summary_findings(function, summary, ends, slow_start=tally.slow_start)), **figures
+    )
 
 
-def _findings(function: str, found: LogSummary, ends: tuple[float, float], *, slow_start: bool) -> Iterator[Finding]:
+def _summary_findings(
+    function: str, found: LogSummary, ends: tuple[float, float], *, slow_start: bool
+) -> Iterator[Finding]:
     if not found.invocations:
         reason = "the log has no REPORT line in this period; it lags behind by seconds"
         remedy = "Wait, or read more of the log with since="
         yield Finding("unknown", "no_invocations", f"No invocation of {function} ended", reason, remedy)
         return
-    yield from _failures(found)
-    yield _memory(found)
+    yield from _failure_findings(found)
+    yield _memory_finding(found)
     longest = found.starts[-1] if found.starts else 0.0
-    if slow_start or longest > _MAX_INIT:
-        summary = f"An instance took more than {_MAX_INIT:.0f} s to start"
+    if slow_start or longest > _MAX_START_SECONDS:
+        summary = f"An instance took more than {_MAX_START_SECONDS:.0f} s to start"
         reason = "Lambda then starts it again, within the time of the invocation"
         yield Finding(
             "warning", "slow_start", summary, reason, "Package less, import less, or deploy with more memory="
@@ -260,7 +264,7 @@ def _findings(function: str, found: LogSummary, ends: tuple[float, float], *, sl
     yield Finding("unknown", "throttles", "The number of throttled invocations is unknown", reason, f"Run: {command}")
 
 
-def _failures(found: LogSummary) -> Iterator[Finding]:
+def _failure_findings(found: LogSummary) -> Iterator[Finding]:
     if found.timeouts:
         after = f" after {found.timeout:g} s" if found.timeout else ""
         summary = f"{found.timeouts:,} of {found.invocations:,} invocations timed out{after}"
@@ -275,20 +279,20 @@ def _failures(found: LogSummary) -> Iterator[Finding]:
         yield Finding("ok", "no_failures", f"All {found.invocations:,} invocations succeeded")
 
 
-def _memory(found: LogSummary) -> Finding:
-    used, given = found.memory_used or 0, found.memory or 0
-    summary = f"The function used up to {used:,} of {given:,} MB"
-    remedy = f"Deploy with memory={min(2 * given, _MANY_MEGABYTES)}, or hold less data in memory"
-    if _OUT_OF_MEMORY in found.error_types or used >= given:
+def _memory_finding(found: LogSummary) -> Finding:
+    used, limit = found.memory_used or 0, found.memory or 0
+    summary = f"The function used up to {used:,} of {limit:,} MB"
+    remedy = f"Deploy with memory={min(2 * limit, _MAX_MEMORY)}, or hold less data in memory"
+    if _OUT_OF_MEMORY in found.error_types or used >= limit:
         return Finding("error", "out_of_memory", summary, "Lambda ends an instance that needs more", remedy)
-    if used > _NEARLY_FULL * given:
+    if used > _HIGH_MEMORY_SHARE * limit:
         return Finding("warning", "little_memory", summary, "Lambda ends an instance that needs more", remedy)
     return Finding("ok", "memory", summary)
 
 
 POLL_SECONDS = 2.0
-_LATE = 60.0
-"""Seconds within which a line may arrive after newer ones."""
+_MAX_DELAY = 60.0
+"""Seconds by which a line may arrive later than newer lines."""
 
 
 class LogLines(list[LogLine]):
@@ -322,7 +326,7 @@ class LogReader:
         """Return the lines that were not returned yet, oldest first. A function that never ran has no log."""
         lines = [line for line in self._fetch() if line.id not in self._seen]
         self._seen |= {line.id: line.at for line in lines}
-        self._start = max([self._start, *(at - _LATE for at in self._seen.values())])
+        self._start = max([self._start, *(at - _MAX_DELAY for at in self._seen.values())])
         self._seen = {line_id: at for line_id, at in self._seen.items() if at >= self._start}
         return LogLines(self._name, sorted(lines, key=lambda line: line.at))
 

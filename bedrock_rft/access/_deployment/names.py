@@ -53,19 +53,19 @@ def role_name(name: str, region: str) -> str:
 
 def check_tags(tags: Mapping[str, str] | None, name: str) -> dict[str, str]:
     """Validate the user's tags, and return them with the tags of a deployment. Raises `ConfigurationError`."""
-    given = dict(tags or {})
-    if len(given) > _MAX_TAGS:
+    user_tags = dict(tags or {})
+    if len(user_tags) > _MAX_TAGS:
         raise ConfigurationError(
-            f"tags has {len(given)} entries; {_MAX_TAGS} are possible in addition to the package's own."
+            f"tags has {len(user_tags)} entries; {_MAX_TAGS} are possible in addition to the package's own."
         )
-    folded = [str(key).casefold() for key in given]
+    folded = [str(key).casefold() for key in user_tags]
     if len({*folded}) < len(folded):
-        alike = [key for key in given if folded.count(str(key).casefold()) > 1]
+        equal_keys = [key for key in user_tags if folded.count(str(key).casefold()) > 1]
         raise ConfigurationError(
-            f"tags: {sanitize_line(', '.join(map(str, alike)), 200)} differ in case only, and IAM takes them for one. "
-            "Keep one of them."
+            f"tags: {sanitize_line(', '.join(map(str, equal_keys)), 200)} differ in case only, and IAM takes them for "
+            "one. Keep one of them."
         )
-    for key, value in given.items():
+    for key, value in user_tags.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise ConfigurationError("tags must map text to text, such as {'team': 'research'}.")
         if not _KEY.fullmatch(key) or not _VALUE.fullmatch(value):
@@ -75,31 +75,31 @@ def check_tags(tags: Mapping[str, str] | None, name: str) -> dict[str, str]:
             )
         if key.lower().startswith(("aws:", "bedrock-rft:")):
             raise ConfigurationError(f"The tag {sanitize_line(key, 60)!r} begins with a reserved prefix.")
-    record = {GIVEN_TAGS: "".join(sorted(map(_hash_key, given)))} if given else {}
-    return {**given, **record, MANAGED: "reward", OWNER: name}
+    record = {GIVEN_TAGS: "".join(sorted(map(_hash_key, user_tags)))} if user_tags else {}
+    return {**user_tags, **record, MANAGED: "reward", OWNER: name}
 
 
 def tag_steps(
     account: Account, service: str, arn: str, present: Mapping[str, str], desired: Mapping[str, str]
 ) -> list[PlannedStep]:
-    """Return the steps that set the tags of a function or a role, and remove those of earlier deployments only."""
+    """Return the steps that set the tags of a function or a role, and that remove only tags of earlier deployments."""
     if service == "iam":
         kind, noun, resource = "role", "Role", {"RoleName": arn.rpartition("/")[2]}
     else:
         kind, noun, resource = "function", "Resource", {"Resource": arn}
     record = present.get(GIVEN_TAGS, "")
-    given = {record[start : start + _KEY_HASH] for start in range(0, len(record), _KEY_HASH)}
+    earlier = {record[start : start + _KEY_HASH] for start in range(0, len(record), _KEY_HASH)}
     missing = [key for key, value in desired.items() if present.get(key) != value]
-    outdated = [key for key in present if key not in desired and (key == GIVEN_TAGS or _hash_key(key) in given)]
+    outdated = [key for key in present if key not in desired and (key == GIVEN_TAGS or _hash_key(key) in earlier)]
     tags: Any = dict(desired) if service == "lambda" else [{"Key": key, "Value": desired[key]} for key in desired]
 
     steps: list[PlannedStep] = []
     if missing:
         detail, call = f"tags: {', '.join(missing)}", f"{service}:Tag{noun}"
-        steps.append(account.planned("change", kind, arn, [detail], call, **resource, Tags=tags))
+        steps.append(account.plan_step("change", kind, arn, [detail], call, **resource, Tags=tags))
     if outdated:
         detail, call = f"tags no longer given: {', '.join(outdated)}", f"{service}:Untag{noun}"
-        steps.append(account.planned("change", kind, arn, [detail], call, **resource, TagKeys=outdated))
+        steps.append(account.plan_step("change", kind, arn, [detail], call, **resource, TagKeys=outdated))
     return steps
 
 

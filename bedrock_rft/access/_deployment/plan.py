@@ -26,8 +26,8 @@ class Step(ShortRepr):
     Attributes:
         action: `create`, `change`, `delete`, or `leave` if it stays as it is.
         kind: the kind of resource, such as `role`, `function` or `version`.
-        name: its name or ARN.
-        details: the changes, or the reason why it stays, a line each.
+        name: the name or the ARN of the resource.
+        details: the changes, or the reason why the resource stays, a line each.
         needs: the IAM actions that the step needs.
     """
 
@@ -40,7 +40,7 @@ class Step(ShortRepr):
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """A step with the function that carries it out; by default there is nothing to do."""
+    """A step with the function that carries it out, which does nothing by default."""
 
     step: Step
     run: Callable[[], object] = lambda: None
@@ -101,11 +101,11 @@ class Plan(ShortRepr):
     def to_cloudformation(self, path: str | os.PathLike[str] | None = None) -> str:
         """Return a CloudFormation template in JSON with the function, the role and its permissions.
 
-        It is written to `path` if given.
+        The template is written to `path` if given.
 
-        Upload the zip of `rewards.package` to the bucket and key of its parameters first. A stack with a role needs
-        `CAPABILITY_NAMED_IAM`. The output `RewardArn` is the ARN for a job. The stack cannot take over a function or a
-        role that exists.
+        Upload the zip of `rewards.package` to the bucket and key that its parameters name first. A stack with a role
+        needs `CAPABILITY_NAMED_IAM`. The output `RewardArn` is the ARN for a job. The stack cannot take over a function
+        or a role that exists.
 
         Raises:
             ConfigurationError: this is the plan of a deletion.
@@ -133,8 +133,8 @@ class Plan(ShortRepr):
 
 def describe_difference(name: str, present: object, desired: object) -> str:
     """Return a line that shows the current and the planned value of a setting."""
-    return f"{name}: {_short(present)} → {_short(desired)}"
+    return f"{name}: {_format_value(present)} → {_format_value(desired)}"
 
 
-def _short(value: object) -> str:
+def _format_value(value: object) -> str:
     return "none" if value is None else value if isinstance(value, str) else json.dumps(value)

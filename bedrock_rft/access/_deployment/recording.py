@@ -1,4 +1,4 @@
-"""The bucket that a deployed reward records its rollouts in: checked before a deployment, and by the doctor."""
+"""Check the bucket that a deployed reward records its rollouts in, before a deployment and for the doctor."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Verdict = Literal["ok", "error", "unknown"]
 def inspect_bucket(
     head_bucket: Callable[..., Mapping[str, Any] | str], bucket: str, account: str, region: str
 ) -> tuple[Verdict, str]:
-    """Return whether a bucket exists here, and a reason; so does `head_bucket`, with a response if it exists."""
+    """Return whether a bucket exists in an account and region, and why; `head_bucket` returns a response or failure."""
     response = head_bucket(Bucket=bucket, ExpectedBucketOwner=account)
     if isinstance(response, Mapping):
         found = sanitize_line(str(response.get("BucketRegion") or ""), 40)
@@ -40,7 +40,7 @@ def inspect_bucket(
 
 
 def recording_steps(account: Account, record: RolloutLog | None, name: str) -> list[PlannedStep]:
-    """Return the step that leaves the bucket as it is, or raise if the function could not write there."""
+    """Return a step that describes the bucket, or raise `ConfigurationError` if the function cannot write to it."""
     if record is None or record.bucket is None:
         return []
 
@@ -77,8 +77,8 @@ def rollout_location(record: RolloutLog, name: str) -> str:
 
 
 def merge_variables(settings: Mapping[str, Any], record: RolloutLog | None, code_sha256: str) -> dict[str, str] | None:
-    """Return the function's environment variables with those of the recording; None if they can stay."""
-    # They stay too if Lambda does not show them, because an update replaces all of them.
+    """Return the function's environment variables with those of the recording; None if no variable changes."""
+    # None if Lambda does not show the variables, because an update would replace all of them.
     environment: Mapping[str, Any] = settings.get("Environment") or {}
     present: Mapping[str, str] = environment.get("Variables") or {}
     wanted = {name: value for name, value in present.items() if name not in VARIABLES}

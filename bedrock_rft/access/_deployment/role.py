@@ -1,4 +1,4 @@
-"""Compare the execution role of a deployed reward with the desired one, and plan the steps between."""
+"""Compare the execution role of a deployed reward with the desired role, and plan the steps between."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DESCRIPTION = "Execution role of a reward function for reinforcement fine-tunin
 
 @dataclass(frozen=True)
 class DesiredRole:
-    """The role as it should be."""
+    """The execution role that a deployment should have."""
 
     owner: str
     name: str
@@ -55,7 +55,7 @@ def desired_role(
 
 @dataclass(frozen=True)
 class Role:
-    """The existing role."""
+    """The existing execution role."""
 
     arn: str
     trust: dict[str, Any]
@@ -90,8 +90,8 @@ def find_role(account: Account, name: str) -> Role | None:
     )
 
 
-def foreign_role(arn: str, owner: str) -> ConfigurationError:
-    """Return the error for a role that has the name and was not created by deploying it."""
+def unmanaged_role_error(arn: str, owner: str) -> ConfigurationError:
+    """Return the error for a role of this name that `deploy` did not create."""
     return ConfigurationError(
         f"The role {sanitize_line(arn, 300)} was not created by deploying '{owner}': it has no tags {MANAGED}=reward "
         f"and {OWNER}={owner}. Nothing was changed. Deploy under another name, or pass role_arn= to use your own role."
@@ -99,11 +99,11 @@ def foreign_role(arn: str, owner: str) -> ConfigurationError:
 
 
 def role_steps(account: Account, found: Role | None, desired: DesiredRole) -> list[PlannedStep]:
-    """Return the steps from what exists to the desired role."""
+    """Return the steps that create the role, or change it to the desired role."""
     if found is None:
         return [_creation_step(account, desired), _policy_step(account, desired, "create")]
     if not is_ours(found.tags, desired.owner):
-        raise foreign_role(found.arn, desired.owner)
+        raise unmanaged_role_error(found.arn, desired.owner)
     planned = _role_change_steps(account, found, desired)
     if not planned:
         details = (
@@ -127,7 +127,7 @@ def role_steps(account: Account, found: Role | None, desired: DesiredRole) -> li
 def _role_change_steps(account: Account, found: Role, desired: DesiredRole) -> list[PlannedStep]:
     def change(detail: str, operation: str, **parameters: Any) -> PlannedStep:
         call = f"iam:{operation}"
-        return account.planned("change", "role", found.arn, [detail], call, RoleName=desired.name, **parameters)
+        return account.plan_step("change", "role", found.arn, [detail], call, RoleName=desired.name, **parameters)
 
     planned: list[PlannedStep] = []
     if found.trust not in (desired.trust.document(), desired.relaxed_trust.document()):
@@ -141,8 +141,8 @@ def _role_change_steps(account: Account, found: Role, desired: DesiredRole) -> l
 
 
 def relax_trust(account: Account, desired: DesiredRole) -> Step:
-    """Let Lambda assume the role for every function of the account, and return the step for the result."""
-    # AWS documents `aws:SourceArn` in a trust policy for other cases only.
+    """Let Lambda assume the role for every function of the account, and return the step that reports it."""
+    # Lambda may be unable to assume a role with `aws:SourceArn`, which AWS documents for other cases only.
     document = desired.relaxed_trust.json(indent=None)
     account.call_when_ready("iam", "UpdateAssumeRolePolicy", RoleName=desired.name, PolicyDocument=document)
     detail = "trust policy: without aws:SourceArn, because Lambda could not assume the role with it"
@@ -157,8 +157,8 @@ def delete_role_steps(account: Account, name: str, found: Role) -> list[PlannedS
             f"Remove them first: {'; '.join(sanitize_line(command, 300) for command in found.others)}."
         )
     role = {"RoleName": name}
-    policy = account.planned("delete", "policy", POLICY, (), "iam:DeleteRolePolicy", **role, PolicyName=POLICY)
-    deletion = account.planned("delete", "role", found.arn, (), "iam:DeleteRole", **role)
+    policy = account.plan_step("delete", "policy", POLICY, (), "iam:DeleteRolePolicy", **role, PolicyName=POLICY)
+    deletion = account.plan_step("delete", "role", found.arn, (), "iam:DeleteRole", **role)
     return [deletion] if found.permissions is None else [policy, deletion]
 
 
@@ -182,25 +182,27 @@ def _creation_step(account: Account, desired: DesiredRole) -> PlannedStep:
 
 def _policy_step(account: Account, desired: DesiredRole, action: Action, details: Sequence[str] = ()) -> PlannedStep:
     policy = {"PolicyName": POLICY, "PolicyDocument": desired.permissions.json(indent=None)}
-    return account.planned(action, "policy", POLICY, details, "iam:PutRolePolicy", RoleName=desired.name, **policy)
+    return account.plan_step(action, "policy", POLICY, details, "iam:PutRolePolicy", RoleName=desired.name, **policy)
 
 
 def _policy_changes(found: Role, desired: DesiredRole) -> tuple[str, ...]:
     """Describe the permissions that the policy gains and loses."""
     statements: Any = (found.permissions or {}).get("Statement", ())
-    present = _by_content([cast("dict[str, Any]", statements)] if isinstance(statements, dict) else list(statements))
-    wanted = _by_content(desired.permissions.document()["Statement"])
-    gained = [f"gains {_describe(statement)}" for key, statement in wanted.items() if key not in present]
-    lost = [f"loses {_describe(statement)}" for key, statement in present.items() if key not in wanted]
+    present = _index_by_content(
+        [cast("dict[str, Any]", statements)] if isinstance(statements, dict) else list(statements)
+    )
+    wanted = _index_by_content(desired.permissions.document()["Statement"])
+    gained = [f"gains {_describe_statement(statement)}" for key, statement in wanted.items() if key not in present]
+    lost = [f"loses {_describe_statement(statement)}" for key, statement in present.items() if key not in wanted]
     return (*gained, *lost)
 
 
-def _by_content(statements: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _index_by_content(statements: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {json.dumps(statement, sort_keys=True): statement for statement in statements}
 
 
-def _describe(statement: Mapping[str, Any]) -> str:
-    def listed(value: Any) -> str:
+def _describe_statement(statement: Mapping[str, Any]) -> str:
+    def join_values(value: Any) -> str:
         return value if isinstance(value, str) else ", ".join(map(str, value or ()))
 
-    return f"{listed(statement.get('Action'))} on {listed(statement.get('Resource'))}"
+    return f"{join_values(statement.get('Action'))} on {join_values(statement.get('Resource'))}"

@@ -40,16 +40,16 @@ class QueryFailure:
 
     @property
     def kind(self) -> FailureKind | None:
-        """The kind of failure, such as `denied` or `not_found`; None for another one."""
+        """The kind of failure, such as `denied` or `not_found`; None for any other failure."""
         return failure_kind(self.code)
 
     @property
-    def missing(self) -> bool:
+    def is_missing(self) -> bool:
         """True if the resource does not exist."""
         return self.kind == "not_found"
 
     @property
-    def not_sent(self) -> bool:
+    def was_not_sent(self) -> bool:
         """True if no request was sent: there are no credentials, or the client uses the local service."""
         return self.code in {"ConfigurationError", "LocalOnly"}
 
@@ -61,7 +61,7 @@ class QueryFailure:
         return Finding("unknown", code, summary, str(self), remedy)
 
     def __str__(self) -> str:
-        if self.not_sent:
+        if self.was_not_sent:
             return "no request to AWS was possible"  # the finding on the identity gives the reason
         return f"{self.code}: {self.text}" if self.text else self.code
 
@@ -171,7 +171,7 @@ _EXPLICIT = "explicitly denied"
 
 @dataclass(frozen=True)
 class Decision:
-    """Decision on one action."""
+    """IAM's decision on one action."""
 
     action: str
     resource: str
@@ -215,11 +215,11 @@ def simulate(
 
 def _decision(action: str, resource: str, result: Mapping[str, Any] | None) -> Decision:
     if result is None:
-        return Decision(action, resource, "unknown", "the simulation has no result for it")
+        return Decision(action, resource, "unknown", "the simulation has no result for this action")
     missing = [sanitize_line(str(key), 60) for key in result.get("MissingContextValues", ())]
     verdict = result.get("EvalDecision")
     if missing:
-        reason = f"it depends on {', '.join(missing)}, which has no value in the simulation"
+        reason = f"the decision depends on {', '.join(missing)}, which has no value in the simulation"
         return Decision(action, resource, "unknown", reason)
     if verdict == "allowed":
         return Decision(action, resource, "allowed", "according to IAM's policy simulation")

@@ -26,15 +26,15 @@ from bedrock_rft.types.iam_actions import BEARER, FILES, JOBS
 
 _INVOKE = "lambda:InvokeFunction"
 _MODEL = "bedrock-mantle:Model"
-# Without these there is no job; without the others a job cannot be read, listed or cancelled.
+# Without these actions, no job can be created. Without the others, jobs cannot be read, listed or cancelled.
 _REQUIRED = {*FILES[:2], *JOBS[:2], BEARER, _INVOKE}
 
 
 def check_caller(identity: CallerIdentity | QueryFailure, origin: str, *, signs: bool, region: str) -> Finding:
-    """Report whose credentials they are."""
+    """Report the identity that the credentials belong to."""
     if isinstance(identity, QueryFailure):
         unknown = "The caller's identity is not known"
-        if identity.not_sent:
+        if identity.was_not_sent:
             return Finding("unknown", "who", unknown, identity.text)
         if signs and identity.kind == "credentials":
             late = re.search("Signature|RequestExpired|Skewed", identity.code)
@@ -50,7 +50,7 @@ def check_caller(identity: CallerIdentity | QueryFailure, origin: str, *, signs:
     return Finding("ok", "who", f"{source} {identity.arn}", f"credentials from {origin}")
 
 
-def unknown_permissions(needed: Policy, reason: str, remedy: str = "") -> Finding:
+def unknown_permissions_finding(needed: Policy, reason: str, remedy: str = "") -> Finding:
     """Return the finding for permissions that could not be checked."""
     names = ", ".join(action.partition(":")[2] for action in needed.actions)
     return Finding("unknown", "permissions", f"Not known whether the identity is allowed to: {names}", reason, remedy)
@@ -58,7 +58,7 @@ def unknown_permissions(needed: Policy, reason: str, remedy: str = "") -> Findin
 
 @dataclass(frozen=True)
 class _Simulation:
-    """The decisions of IAM on the requests of a job."""
+    """Simulates the decisions of IAM on the requests of a job."""
 
     query: AwsQuery
     principal: str
@@ -91,12 +91,12 @@ def check_permissions(
 ) -> Iterator[Finding]:
     """Check that an identity has the permissions of a policy, on every resource that its requests use."""
     if identity.is_root:
-        yield unknown_permissions(needed, "IAM cannot simulate the root user of an account")
+        yield unknown_permissions_finding(needed, "IAM cannot simulate the root user of an account")
         return
     principal = resolve_principal(query, identity.arn, identity.role)
     if isinstance(principal, QueryFailure):
         remedy = f"Allow it: {allow_statement(('iam:GetRole',), ('*',))}"
-        yield unknown_permissions(needed, f"the ARN of the role is not known: {principal}", remedy)
+        yield unknown_permissions_finding(needed, f"the ARN of the role is not known: {principal}", remedy)
         return
     simulation = _Simulation(query, principal, context, models)
     targets = [_resources(statement, reward) for statement in needed.statement]
@@ -111,7 +111,7 @@ def check_permissions(
         result = simulation.decide(actions, resource)
         if isinstance(result, QueryFailure):
             failed = result.finding("permissions", "", "iam:SimulatePrincipalPolicy", principal)
-            yield unknown_permissions(needed, f"IAM's policy simulation failed: {result}", failed.remedy)
+            yield unknown_permissions_finding(needed, f"IAM's policy simulation failed: {result}", failed.remedy)
             return
         decisions += result
     for statement, resources in zip(needed.statement, targets, strict=True):
@@ -173,7 +173,7 @@ def _invoke_finding(
             reason += ": the policies allow versions only, and the job invokes the ARN without a qualifier"
             alternative = "create the job with the ARN of a published version"
     elif resource_policy and not is_final(decision.reason):
-        return Finding("unknown", code, unknown, f"{reason}; the function's resource policy may")
+        return Finding("unknown", code, unknown, f"{reason}; the function's resource policy may allow it")
     final = is_final(decision.reason)
     remedy = NO_POLICY_HELPS if final else f"Allow it: {allow_statement((_INVOKE,), statement.resource)}"
     remedy += f"; or {alternative}." if alternative else "." if final else ""

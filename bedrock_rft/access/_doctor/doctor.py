@@ -25,7 +25,7 @@ from bedrock_rft._core.text import sanitize_line
 from bedrock_rft._transport.transport import Transport, run_sync
 from bedrock_rft.access._doctor import client_checks, function_checks, role_checks
 from bedrock_rft.access._doctor.aws_queries import Aws, QueryFailure
-from bedrock_rft.access._doctor.caller_checks import check_caller, check_permissions, unknown_permissions
+from bedrock_rft.access._doctor.caller_checks import check_caller, check_permissions, unknown_permissions_finding
 from bedrock_rft.access._doctor.client_checks import check_endpoint
 from bedrock_rft.access._policies.arns import function_arns
 from bedrock_rft.access._policies.rft_policies import caller_policy, judge_policy
@@ -104,16 +104,16 @@ def doctor(
     print(access.doctor(client, reward=arn, models=["openai.gpt-oss-20b"]))
     ```
 
-    It changes nothing. It queries the endpoint through the client's own connection, and STS, IAM, Lambda, EC2, KMS and
-    S3 with the client's AWS credentials; a client with an API key uses the credentials that botocore finds. Checks that
-    cannot run are `unknown`, with the reason. Await the result for an `AsyncClient`.
+    The doctor changes nothing. It queries the endpoint through the client's own connection, and STS, IAM, Lambda, EC2,
+    KMS and S3 with the client's AWS credentials; a client with an API key uses the credentials that botocore finds.
+    Checks that cannot run are `unknown_findings`, with the reason. Await the result for an `AsyncClient`.
 
     Args:
         client: a `Client` or `AsyncClient`.
         reward: the reward function: its ARN as the job will use it, or the result of `client.rewards.deploy`.
         models: models to train.
         judges: models that the reward invokes.
-        seconds: time limit for all checks; unfinished checks are `unknown`.
+        seconds: time limit for all checks; unfinished checks are `unknown_findings`.
 
     Raises:
         ConfigurationError: an argument is invalid. All other problems are in the report.
@@ -141,6 +141,8 @@ _Step = Callable[[Coroutine[Any, Any, list[Finding]]], list[Finding]]
 
 @dataclass(frozen=True)
 class _Examination:
+    """The checks of one client."""
+
     identity: Identity
     config: Config
     reward: LambdaArn | None
@@ -149,7 +151,7 @@ class _Examination:
     seconds: float
 
     def run(self, transport: Transport, step: _Step, *, wait: bool) -> Report:
-        """Run all checks in threads, and their coroutines with `step`; `wait` lets an async provider of keys run."""
+        """Run all checks in threads, and their coroutines with `step`. `wait` allows a key from an async function."""
         regions: Mapping[str, str] = dict.fromkeys(
             ["lambda", "ec2", "kms", "bedrock", "s3"], self.reward.region if self.reward else self.config.region
         )
@@ -164,7 +166,7 @@ class _Examination:
         return self._report(run_checks(checks, self.seconds), aws)
 
     async def run_async(self, transport: Transport) -> Report:
-        """Do the same with the coroutines on this event loop, and without blocking it."""
+        """Run all checks, with their coroutines on this event loop, without blocking the loop."""
         import asyncio
 
         loop, started = asyncio.get_running_loop(), list[Future[list[Finding]]]()
@@ -176,8 +178,8 @@ class _Examination:
         try:
             return await transport.run(lambda: self.run(transport, step, wait=True))
         finally:
-            for late in started:
-                late.cancel()
+            for future in started:
+                future.cancel()
 
     def _report(self, findings: list[Finding], aws: Aws) -> Report:
         offline = [*client_checks.check_identity(self.identity), client_checks.check_region(self.config)]
@@ -217,22 +219,24 @@ class _Examination:
             region, account or _NO_ACCOUNT, reward=self.reward, project=self.config.project, api_key=not signs
         )
         if isinstance(identity, QueryFailure):
-            reason = str(identity) if identity.not_sent else f"the caller's identity is not known: {identity}"
-            yield unknown_permissions(needed, reason, self._policy_remedy("Compare with", account, api_key=not signs))
+            reason = str(identity) if identity.was_not_sent else f"the caller's identity is not known: {identity}"
+            yield unknown_permissions_finding(
+                needed, reason, self._policy_remedy("Compare with", account, api_key=not signs)
+            )
         elif not signs and not self._key_was_made_with(aws):
             reason = "an API key does not name its owner, and these AWS credentials may belong to someone else"
             remedy = "Run the doctor with the credentials that the key was made from: Client(auth='aws')."
-            yield unknown_permissions(needed, reason, remedy)
+            yield unknown_permissions_finding(needed, reason, remedy)
         else:
             context = {} if signs else {"bedrock-mantle:BearerTokenType": "SHORT_TERM"}
             policy = aws.resource_policy(self.reward) if self.reward else None
-            has_policy = policy is not None and not (isinstance(policy, QueryFailure) and policy.missing)
+            has_policy = policy is not None and not (isinstance(policy, QueryFailure) and policy.is_missing)
             yield from check_permissions(
                 aws, identity, needed, context, reward=self.reward, models=self.models, resource_policy=has_policy
             )
 
     def _policy_remedy(self, verb: str, account: str, *, api_key: bool) -> str:
-        """Return how to print the policy that the identity needs: a command if the account is known."""
+        """Return advice to use the policy that the identity needs, with a command if the account is known."""
         region = self.config.region
         if not account:
             return f"{verb} the policy of access.caller_policy('{region}', ACCOUNT{', api_key=True' * api_key})."
@@ -261,7 +265,7 @@ class _Examination:
         yield from function_checks.check_function_url(aws, arn)
         yield from function_checks.check_kms_key(aws, arn, configuration)
         yield from function_checks.check_network(aws, arn, configuration, self.judges)
-        record = function_checks.recorded_location(configuration)
+        record = function_checks.recording_location(configuration)
         if record is not None:
             yield function_checks.check_recording(aws, arn, record)
         identity = aws.identity
@@ -269,8 +273,8 @@ class _Examination:
             return
         yield from function_checks.check_account(arn, identity.account, policy)
         role = str(configuration.get("Role") or "")
-        if (foreign := role_checks.check_role_account(role, arn, identity.account)) is not None:
-            yield foreign
+        if (account_finding := role_checks.check_role_account(role, arn, identity.account)) is not None:
+            yield account_finding
             return
         name = role.rpartition("/")[2]
         yield role_checks.check_trust(role, arn, aws("iam", "get_role", RoleName=name))
@@ -281,21 +285,21 @@ class _Examination:
     def _check_unqualified_policy(
         self, aws: Aws, bare: LambdaArn, policy: Mapping[str, Any] | QueryFailure
     ) -> Iterator[Finding]:
-        """Report a policy of the unqualified function that allows everyone. It also covers the function URL."""
-        own = aws.resource_policy(bare)
-        if isinstance(own, QueryFailure) or (
-            not isinstance(policy, QueryFailure) and own["Policy"] == policy["Policy"]
+        """Report a policy of the unqualified function that allows everyone, because it also covers the function URL."""
+        bare_policy = aws.resource_policy(bare)
+        if isinstance(bare_policy, QueryFailure) or (
+            not isinstance(policy, QueryFailure) and bare_policy["Policy"] == policy["Policy"]
         ):
             return
-        finding = function_checks.check_resource_policy(bare, own)
+        finding = function_checks.check_resource_policy(bare, bare_policy)
         yield from [finding] if finding.level != "ok" else []
 
 
 def run_checks(checks: Mapping[str, Check], seconds: float) -> list[Finding]:
-    """Return the findings of all checks, each in a daemon thread; one that raises or is late is a finding."""
+    """Run each check in a daemon thread, and return all findings. A check that raises or is late becomes a finding."""
     findings: dict[str, list[Finding]] = {}
 
-    def unknown(name: str, event: str, reason: str = "", remedy: str = "") -> list[Finding]:
+    def unknown_findings(name: str, event: str, reason: str = "", remedy: str = "") -> list[Finding]:
         return [Finding("unknown", name.replace(" ", "_"), f"The check of the {name} {event}", reason, remedy)]
 
     def run(name: str, check: Check) -> None:
@@ -303,7 +307,7 @@ def run_checks(checks: Mapping[str, Check], seconds: float) -> list[Finding]:
             findings[name] = list(check())
         except Exception as error:  # noqa: BLE001 - one failed check must not prevent the report
             reason = sanitize_line(redact(f"{type(error).__name__}: {error}"), 300)
-            findings[name] = unknown(name, "failed", reason)
+            findings[name] = unknown_findings(name, "failed", reason)
 
     threads = [threading.Thread(target=run, args=item, daemon=True, name="doctor") for item in checks.items()]
     deadline = time.monotonic() + seconds
@@ -311,5 +315,5 @@ def run_checks(checks: Mapping[str, Check], seconds: float) -> list[Finding]:
         thread.start()
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
-    late = f"did not finish within {seconds:g} s", "", "Allow more time with seconds=."
-    return [finding for name in checks for finding in findings.get(name, unknown(name, *late))]
+    timeout_texts = f"did not finish within {seconds:g} s", "", "Allow more time with seconds=."
+    return [finding for name in checks for finding in findings.get(name, unknown_findings(name, *timeout_texts))]

@@ -41,7 +41,7 @@ def is_published(arn: LambdaArn) -> bool:
 
 
 def _setting_remedy(arn: LambdaArn, option: str, keyword: str) -> str:
-    """Return how to change a setting: of a published version only by a new version."""
+    """Return advice to change a setting. A published version can only be replaced by a new one."""
     if is_published(arn):
         return (
             f"A published version cannot be changed. Deploy again with client.rewards.deploy(…, name='{arn.name}', "
@@ -70,7 +70,7 @@ def check_account(arn: LambdaArn, caller: str, policy: Mapping[str, Any] | Query
         return
     summary = f"The function belongs to account {arn.account}, and the caller to {caller}"
     remedy = f"Deploy it in account {caller}."
-    if isinstance(policy, QueryFailure) and policy.missing:
+    if isinstance(policy, QueryFailure) and policy.is_missing:
         reason = "the function has no policy that could allow another account to invoke it"
         yield Finding("error", "reward_account", summary, reason, remedy)
     else:
@@ -83,9 +83,9 @@ def check_account(arn: LambdaArn, caller: str, policy: Mapping[str, Any] | Query
 def check_configuration(
     arn: LambdaArn, configuration: Mapping[str, Any] | QueryFailure, today: date
 ) -> Iterator[Finding]:
-    """Check that the function exists and is ready, its timeout, memory and runtime."""
+    """Check that the function exists and is ready, and check its timeout, memory and runtime."""
     if isinstance(configuration, QueryFailure):
-        if configuration.missing:
+        if configuration.is_missing:
             remedy = f"Deploy it, or list the functions: `aws lambda list-functions --region {arn.region}`"
             yield Finding("error", "reward", f"There is no function {arn}", configuration.text, remedy)
             return
@@ -169,7 +169,7 @@ def check_concurrency(arn: LambdaArn, response: Mapping[str, Any] | QueryFailure
     reserved = response.get("ReservedConcurrentExecutions")
     remove = f"`aws lambda delete-function-concurrency --function-name {arn.name} --region {arn.region}`"
     if reserved is None:
-        return Finding("ok", code, "The function has no reserved concurrency", "it uses the account's")
+        return Finding("ok", code, "The function has no reserved concurrency", "it uses the account's concurrency")
     summary = f"The reserved concurrency is {reserved}"
     if reserved == 0:
         return Finding("error", code, summary, "Lambda rejects every invocation", f"Remove it: {remove}")
@@ -183,7 +183,7 @@ def check_resource_policy(arn: LambdaArn, response: Mapping[str, Any] | QueryFai
     """Check that the function's resource policy does not allow everyone to invoke it."""
     code = "reward_policy"
     if isinstance(response, QueryFailure):
-        if response.missing:
+        if response.is_missing:
             return Finding("ok", code, "The function has no resource policy", "callers in its account need none")
         summary = "The function's resource policy cannot be read"
         return response.finding(code, summary, "lambda:GetPolicy", *function_arns(arn))
@@ -213,7 +213,7 @@ def _allows_everyone(statement: Mapping[str, Any]) -> bool:
 
 _DEFAULT_ROUTE = "0.0.0.0/0"
 _OUTBOUND = ("NatGatewayId", "TransitGatewayId", "NetworkInterfaceId", "InstanceId", "VpcPeeringConnectionId")
-"""Route targets through which a function reaches the internet. Functions have no public IP for an internet gateway."""
+"""Route targets through which a function reaches the internet; not an internet gateway, because it has no public IP."""
 
 
 def check_function_url(query: AwsQuery, arn: LambdaArn) -> Iterator[Finding]:
@@ -224,7 +224,7 @@ def check_function_url(query: AwsQuery, arn: LambdaArn) -> Iterator[Finding]:
         parameters = {"FunctionName": bare, **({"Qualifier": qualifier} if qualifier else {})}
         response = query("lambda", "get_function_url_config", **parameters)
         if isinstance(response, QueryFailure):
-            if not response.missing:
+            if not response.is_missing:
                 summary = "The function URL cannot be read"
                 yield response.finding("reward_url", summary, "lambda:GetFunctionUrlConfig", *function_arns(arn))
         elif response.get("AuthType") == "NONE":
@@ -244,7 +244,7 @@ def check_kms_key(query: AwsQuery, arn: LambdaArn, configuration: Mapping[str, A
     name = sanitize_line(str(key), 120)
     response = query("kms", "describe_key", KeyId=key)
     if isinstance(response, QueryFailure):
-        if response.missing:
+        if response.is_missing:
             function = f"--function-name {arn.name} --region {arn.region}"
             remedy = (
                 "Use AWS's own key, and add the environment variables to this command, because their values are lost: "
@@ -269,8 +269,8 @@ def check_kms_key(query: AwsQuery, arn: LambdaArn, configuration: Mapping[str, A
     yield Finding("error", "reward_key", summary, reason, f"Enable the key: `{commands}`")
 
 
-def recorded_location(configuration: Mapping[str, Any]) -> str | None:
-    """Return the location that a deployed function records its rollouts in, by its environment; None if it has none."""
+def recording_location(configuration: Mapping[str, Any]) -> str | None:
+    """Return the location in a function's environment that it records its rollouts in, or None."""
     environment: Mapping[str, Any] = configuration.get("Environment") or {}
     variables: Mapping[str, Any] = environment.get("Variables") or {}
     location = variables.get(LOCATION_VARIABLE)
@@ -343,12 +343,14 @@ def check_network(
 
 
 def _has_outbound_route(subnet: str, tables: Sequence[Mapping[str, Any]]) -> bool:
-    own = [table for table in tables if any(link.get("SubnetId") == subnet for link in table.get("Associations", ()))]
-    main = [table for table in tables if any(link.get("Main") for link in table.get("Associations", ()))]
+    subnet_tables = [
+        table for table in tables if any(link.get("SubnetId") == subnet for link in table.get("Associations", ()))
+    ]
+    main_tables = [table for table in tables if any(link.get("Main") for link in table.get("Associations", ()))]
     return any(
         route.get("DestinationCidrBlock") == _DEFAULT_ROUTE
         and route.get("State", "active") == "active"
         and any(route.get(target) for target in _OUTBOUND)
-        for table in own or main
+        for table in subnet_tables or main_tables
         for route in table.get("Routes", ())
     )

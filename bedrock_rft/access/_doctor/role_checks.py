@@ -1,4 +1,4 @@
-"""Checks of the reward function's execution role: trust policy, as STS evaluates it, log and judges."""
+"""Checks of the reward function's execution role: its trust policy, its log and its judges."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ _WIDE_POLICIES = {
 
 
 def check_role_account(role: str, arn: LambdaArn, caller: str) -> Finding | None:
-    """Return a finding if the role cannot be read: Lambda accepts roles of the function's own account only."""
+    """Return a finding if the role cannot be read, because it is in the function's account and the caller is not."""
     if arn.account == caller and role.startswith("arn:"):
         return None
-    reason = f"it belongs to account {arn.account}, and the caller to {caller}" if role else "it is not named"
+    reason = f"it belongs to account {arn.account}, and the caller to {caller}" if role else "Lambda did not name it"
     return Finding("unknown", "role", "The function's role cannot be read", reason)
 
 
 def check_trust(role: str, arn: LambdaArn, response: Mapping[str, Any] | QueryFailure) -> Finding:
     """Check that Lambda may assume the role for the function."""
     if isinstance(response, QueryFailure):
-        if response.missing:
+        if response.is_missing:
             summary = f"The function's role {role} does not exist"
             return Finding("error", "role", summary, response.text, "Deploy it again.")
         return response.finding("role", "The function's role cannot be read", "iam:GetRole", role)
@@ -58,7 +58,7 @@ def check_trust(role: str, arn: LambdaArn, response: Mapping[str, Any] | QueryFa
         return Finding("unknown", "role", f"Not known whether Lambda may assume {role}", decision.reason)
     remedy = (
         f"Replace its trust policy: `bedrock-rft policy trust --reward {arn} > trust.json && "
-        f"aws iam update-assume-role-policy --role-name {_name(role)} --policy-document file://trust.json`"
+        f"aws iam update-assume-role-policy --role-name {_role_name(role)} --policy-document file://trust.json`"
     )
     return Finding("error", "role", f"Lambda may not assume the function's role {role}", decision.reason, remedy)
 
@@ -68,7 +68,7 @@ def check_wide_policies(
 ) -> Iterator[Finding]:
     """Warn if the role has far more permissions than a reward needs."""
     if isinstance(response, QueryFailure):
-        if not response.missing:
+        if not response.is_missing:
             summary = "The managed policies of the function's role cannot be read"
             yield response.finding("role_powers", summary, "iam:ListAttachedRolePolicies", role)
         return
@@ -81,10 +81,10 @@ def check_wide_policies(
     if not wide:
         return
     models = "".join(f" --judge {shlex.quote(judge)}" for judge in judges)
-    printing = f"bedrock-rft policy function --reward {arn}{models} > execution.json"
-    to_role = f"--role-name {_name(role)}"
+    print_command = f"bedrock-rft policy function --reward {arn}{models} > execution.json"
+    to_role = f"--role-name {_role_name(role)}"
     commands = [
-        printing,
+        print_command,
         f"aws iam put-role-policy {to_role} --policy-name {POLICY} --policy-document file://execution.json",
         *(f"aws iam detach-role-policy {to_role} --policy-arn {policy}" for policy in wide.values()),
     ]
@@ -125,7 +125,8 @@ def _requests(
     query: AwsQuery, statement: Statement, region: str
 ) -> Iterator[tuple[str | QueryFailure, Mapping[str, str]]]:
     """Yield the resource and the context of each request that a statement allows."""
-    # A profile names its model in each region. If it cannot be read, the failure follows the model in this region.
+    # A profile names its model in each region. If a profile cannot be read, its failure follows the model in this
+    # region.
     if statement.sid == "OwnLog":
         yield f"{statement.resource[0]}:log-stream:doctor", {}
     elif statement.sid == "Rollouts":
@@ -147,13 +148,13 @@ def _requests(
             yield found, context
 
 
-_OTHER_TASKS = {"OwnLog": "write its log", "Rollouts": "record rollouts"}
+_OPTIONAL_TASKS = {"OwnLog": "write its log", "Rollouts": "record rollouts"}
 """Tasks that a reward does not need, by the `sid` of the statement."""
 
 
 def _statement_finding(statement: Statement, code: str, decisions: list[Decision]) -> Finding:
     models = ", ".join(resource.rpartition("/")[2] for resource in statement.resource)
-    task = _OTHER_TASKS.get(statement.sid or "")
+    task = _OPTIONAL_TASKS.get(statement.sid or "")
     level: Severity = "warning" if task else "error"
     task = task or f"invoke {models}"
     denied = [decision for decision in decisions if decision.verdict == "denied"]
@@ -170,7 +171,7 @@ def _statement_finding(statement: Statement, code: str, decisions: list[Decision
     return Finding("ok", code, f"The function can {task}")
 
 
-def _name(role: str) -> str:
+def _role_name(role: str) -> str:
     return role.rpartition("/")[2]
 
 
@@ -195,8 +196,8 @@ class TrustDecision(NamedTuple):
 
 
 def evaluate_trust(document: object, reward: LambdaArn) -> TrustDecision:
-    """Decide whether Lambda may assume a role for a function; it sends `aws:SourceAccount` and `aws:SourceArn`."""
-    # The source ARN has the qualifier or not; a policy that distinguishes the two is `unknown`.
+    """Decide whether Lambda may assume a role for a function; Lambda sends `aws:SourceAccount` and `aws:SourceArn`."""
+    # The source ARN may have the qualifier or not, so a policy that distinguishes the two is `unknown`.
     if not isinstance(document, Mapping):
         return TrustDecision("denied", "the role has no trust policy")
     statements: Any = cast("Mapping[str, Any]", document).get("Statement", [])
@@ -207,7 +208,7 @@ def evaluate_trust(document: object, reward: LambdaArn) -> TrustDecision:
     first, second = (_evaluate(listed, {**_CONTEXT, _ACCOUNT: reward.account, _SOURCE: arn}) for arn in sources)
     if first.verdict == second.verdict:
         return first
-    reason = "it distinguishes the function's versions, and not every form of aws:SourceArn passes"
+    reason = "the policy distinguishes the function's versions, and not every form of aws:SourceArn passes"
     return TrustDecision("unknown", reason)
 
 
@@ -220,7 +221,7 @@ def _evaluate(statements: Sequence[Any], context: Mapping[str, str]) -> TrustDec
             may_allow = may_deny = "a statement cannot be read"
             continue
         fields = cast("Mapping[str, Any]", statement)
-        if not _covers(fields):
+        if not _concerns_lambda(fields):
             continue
         holds, reason = _conditions_hold(fields.get("Condition"), context)
         if fields.get("Effect") == "Deny":
@@ -241,17 +242,17 @@ def _evaluate(statements: Sequence[Any], context: Mapping[str, str]) -> TrustDec
     return TrustDecision("unknown", may_allow) if may_allow else TrustDecision("denied", failed)
 
 
-def _covers(statement: Mapping[str, Any]) -> bool:
+def _concerns_lambda(statement: Mapping[str, Any]) -> bool:
     """Return whether a statement concerns sts:AssumeRole by Lambda."""
     principal = _names_lambda(statement.get("NotPrincipal", statement.get("Principal")))
-    patterns = _texts(statement.get("NotAction", statement.get("Action")))
+    patterns = _as_texts(statement.get("NotAction", statement.get("Action")))
     action = any(_matches_pattern(pattern.lower(), _ACTION.lower()) for pattern in patterns)
     return principal != ("NotPrincipal" in statement) and action != ("NotAction" in statement)
 
 
 def _names_lambda(principal: Any) -> bool:
     services = cast("Mapping[str, Any]", principal).get("Service") if isinstance(principal, Mapping) else None
-    return principal == "*" or any(name in (_LAMBDA, "*") for name in _texts(services))
+    return principal == "*" or any(name in (_LAMBDA, "*") for name in _as_texts(services))
 
 
 def _conditions_hold(conditions: Any, context: Mapping[str, str]) -> tuple[bool | None, str]:
@@ -259,11 +260,11 @@ def _conditions_hold(conditions: Any, context: Mapping[str, str]) -> tuple[bool 
     undecidable = ""
     for operator, keys in cast("Mapping[str, Mapping[str, Any]]", conditions or {}).items():
         for key, values in keys.items():
-            holds = _condition_holds(operator, key, _texts(values), context)
+            holds = _condition_holds(operator, key, _as_texts(values), context)
             if holds is None:
                 undecidable = f"its condition {sanitize_line(f'{operator} {key}', 80)} cannot be evaluated here"
             elif not holds:
-                expected = sanitize_line(", ".join(_texts(values)), 120)
+                expected = sanitize_line(", ".join(_as_texts(values)), 120)
                 return False, f"its condition {sanitize_line(f'{operator} {key}', 80)} requires {expected}"
     return (None, undecidable) if undecidable else (True, "")
 
@@ -300,7 +301,7 @@ _MATCHERS: Mapping[str, Callable[[str, str], bool]] = {
 }
 
 
-def _texts(value: Any) -> list[str]:
+def _as_texts(value: Any) -> list[str]:
     if value is None:
         return []
     values = cast("Sequence[Any]", value) if isinstance(value, (list, tuple)) else [value]

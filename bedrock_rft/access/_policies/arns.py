@@ -45,7 +45,7 @@ def check_account(account: object) -> str:
     return check_text("account", account, _ACCOUNT, ". Pass the 12 digits of an AWS account as text: '123456789012'.")
 
 
-def account_of(account: str | None, reward: str | None) -> str:
+def resolve_account(account: str | None, reward: str | None) -> str:
     """Return `account`, or else the account of the reward function. Raises `ConfigurationError` if both are None."""
     if account is None and reward is None:
         raise ConfigurationError(

@@ -18,7 +18,7 @@ class ManagedPolicy(ShortRepr):
         name: name in the console.
         path: path before the name in its ARN.
         allows: allowed actions that concern reinforcement fine-tuning, with IAM wildcards.
-        description: its purpose and its limits.
+        description: purpose and limits of the policy.
     """
 
     name: str
@@ -31,11 +31,11 @@ class ManagedPolicy(ShortRepr):
         return f"arn:{partition}:iam::aws:policy/{self.path}{self.name}"
 
     def does_allow(self, action: str) -> bool:
-        """Return whether it allows an action, such as `bedrock-mantle:CreateFile`, on any resource."""
+        """Return whether the policy allows an action, such as `bedrock-mantle:CreateFile`, on any resource."""
         return any(fnmatchcase(action.lower(), pattern.lower()) for pattern in self.allows)
 
     def missing(self, actions: Sequence[str] = (*FILES, *JOBS, INFERENCE, *MODELS)) -> tuple[str, ...]:
-        """Return the actions that it does not allow. Default: checks the actions of `caller_policy`."""
+        """Return the actions that the policy does not allow. Default: of the actions of `caller_policy`."""
         return tuple(action for action in actions if not self.does_allow(action))
 
     def __str__(self) -> str:

@@ -81,12 +81,12 @@ class Statement(Request):
         yield from _wrap(f"{self.sid}: {self.reason}" if self.sid and self.reason else self.sid or self.reason, 2)
         yield from _wrap(f"{self.effect} {', '.join(self.action)}", 4)
         for kind, names in self.principal.items():
-            yield from _wrap(f"to {kind} {_listed(names)}", 4)
+            yield from _wrap(f"to {kind} {_join_texts(names)}", 4)
         for resource in self.resource:
             yield from _wrap(f"on {resource}", 4)
         for operator, keys in self.condition.items():
             for key, value in keys.items():
-                yield from _wrap(f"if {key} {operator} {_listed(value)}", 4)
+                yield from _wrap(f"if {key} {operator} {_join_texts(value)}", 4)
 
 
 class Policy(Request):
@@ -121,7 +121,7 @@ class Policy(Request):
             raise ValueError("two statements have the same sid")
         limit = _TRUST_LIMIT if self.is_trust else max(LIMITS.values())
         if self.size > limit:
-            raise ValueError(f"it has {self.size} characters, and IAM accepts {limit}; name fewer resources")
+            raise ValueError(f"the policy has {self.size} characters, and IAM accepts {limit}; name fewer resources")
         return self
 
     @property
@@ -136,7 +136,7 @@ class Policy(Request):
 
     @property
     def fits(self) -> tuple[str, ...]:
-        """The places from `LIMITS` for which it is small enough, if they have no other inline policy."""
+        """The places from `LIMITS` that the policy fits into, if they have no other inline policy."""
         if self.is_trust:
             return ("a role's trust policy",)
         return tuple(place for place, limit in LIMITS.items() if self.size <= limit)
@@ -157,7 +157,7 @@ class Policy(Request):
         return json.dumps(self.document(), indent=indent, separators=separators)
 
     def __add__(self, other: Policy) -> Policy:
-        """Return one policy with the statements of both: equal ones once, other ones of the same sid numbered."""
+        """Return a policy with the statements of both. Equal statements appear once; other equal sids get a number."""
         statements = list(self.statement)
         for statement in other.statement:
             if statement in statements:
@@ -175,7 +175,7 @@ class Policy(Request):
         return "\n".join([*_wrap(head, 0), *map(str, self.statement)])
 
 
-def _listed(value: str | Texts) -> str:
+def _join_texts(value: str | Texts) -> str:
     return value if isinstance(value, str) else ", ".join(value)
 
 

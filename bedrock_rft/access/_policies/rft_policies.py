@@ -12,7 +12,6 @@ from typing import Literal
 from bedrock_rft._auth.endpoint import check_region
 from bedrock_rft._core.text import sanitize_line
 from bedrock_rft.access._policies.arns import (
-    account_of,
     check_account,
     check_boundary,
     function_arns,
@@ -21,6 +20,7 @@ from bedrock_rft.access._policies.arns import (
     partition,
     profile_arn,
     project_arn,
+    resolve_account,
     role_arn,
 )
 from bedrock_rft.access._policies.policy import Condition, Policy, Statement, Texts
@@ -53,7 +53,7 @@ def caller_policy(
     Raises:
         ConfigurationError: an argument is invalid.
     """
-    resource = (project_arn(region, account_of(account, reward), project),)
+    resource = (project_arn(region, resolve_account(account, reward), project),)
     condition = model_condition(models)
     creation = f"Start training jobs{', of these models only' if condition else ''}."
     return _policy(
@@ -81,7 +81,7 @@ def model_condition(models: Sequence[str] | str) -> Condition:
 def invoke_policy(reward: str) -> Policy:
     """Return the policy for an identity that invokes a reward function, through a job or a check.
 
-    It names the function with and without a qualifier, so that its next version needs no new policy.
+    The policy names the function with and without a qualifier, so that its next version needs no new policy.
 
     Raises:
         ConfigurationError: `reward` is not the ARN of a Lambda function.
@@ -95,7 +95,7 @@ def watcher_policy(
 ) -> Policy:
     """Return a read-only policy: jobs with their events and checkpoints, and names of files and models.
 
-    It leaves out `GetFile`, which also reads the content of files.
+    The policy leaves out `GetFile`, which also reads the content of files.
 
     Args:
         region: AWS region of the jobs.
@@ -125,7 +125,7 @@ def doctor_policy(
 ) -> Policy:
     """Return the read-only policy for an identity that runs the doctor. Without it, results are `unknown`.
 
-    It lets the identity read every role of the account, because the roles of the caller and of the function are not
+    The policy allows reading every role of the account, because the roles of the caller and of the function are not
     known beforehand.
 
     Args:
@@ -138,7 +138,7 @@ def doctor_policy(
     Raises:
         ConfigurationError: an argument is invalid.
     """
-    number = account_of(account, reward)
+    number = resolve_account(account, reward)
     place = f"arn:{partition(region)}"
     functions = function_arns(reward) if reward is not None else (f"{place}:lambda:{region}:{number}:function:*",)
     names = ("GetFunctionConfiguration", "GetFunctionConcurrency", "GetFunctionUrlConfig", "GetPolicy")
@@ -163,13 +163,13 @@ def doctor_policy(
 def execution_policy(
     reward: str, *, judges: Sequence[str] = (), record: str | None = None, kms_key: str | None = None
 ) -> Policy:
-    """Return the policy for the reward function's execution role: its own log, its rollouts, and its judges.
+    """Return the policy for the reward function's execution role: write its log and rollouts, and invoke its judges.
 
     Args:
         reward: ARN of the reward function.
         judges: ids or ARNs of models or inference profiles in the function's region.
         record: `s3://bucket/prefix` that the function records its rollouts in.
-        kms_key: ARN of the KMS key that encrypts them; by default the bucket's encryption does.
+        kms_key: ARN of the KMS key that encrypts the rollouts; by default the bucket's encryption does.
 
     Raises:
         ConfigurationError: an argument is invalid.
@@ -207,7 +207,7 @@ def trust_policy(account: str | None = None, *, reward: str | None = None) -> Po
     Raises:
         ConfigurationError: an argument is invalid.
     """
-    condition: Condition = {"StringEquals": {"aws:SourceAccount": account_of(account, reward)}}
+    condition: Condition = {"StringEquals": {"aws:SourceAccount": resolve_account(account, reward)}}
     if reward is not None:
         condition = {**condition, "ArnLike": {"aws:SourceArn": function_arns(reward)}}
     reason = f"Only Lambda assumes this role, and only for {'this function' if reward else 'this account'}."
@@ -233,12 +233,12 @@ def deployer_policy(
         ConfigurationError: an argument is invalid.
     """
     roles, functions = (role_arn(role, reward),), function_arns(reward)
-    bounded: Texts = ("iam:CreateRole", "iam:PutRolePolicy")  # these support iam:PermissionsBoundary
+    boundary_actions: Texts = ("iam:CreateRole", "iam:PutRolePolicy")  # these support iam:PermissionsBoundary
     boundary: Condition = {}
     if permissions_boundary is not None:
-        bounded = (*bounded, "iam:PutRolePermissionsBoundary")
+        boundary_actions = (*boundary_actions, "iam:PutRolePermissionsBoundary")
         boundary = {"StringEquals": {"iam:PermissionsBoundary": check_boundary(permissions_boundary)}}
-    role_actions = (*(() if boundary else bounded), *_actions("iam", _CHANGE_ROLE))
+    role_actions = (*(() if boundary else boundary_actions), *_actions("iam", _CHANGE_ROLE))
     changes = "Create, update and delete the function's own execution role."
     statements = [
         _statement("Deploy", _actions("lambda", _DEPLOY), functions, "Create, publish and delete the function."),
@@ -248,14 +248,14 @@ def deployer_policy(
     ]
     if boundary:
         reason = "Create the role and write its policy only with this permissions boundary."
-        statements.append(_statement("RoleWithin", bounded, roles, reason, boundary))
+        statements.append(_statement("RoleWithin", boundary_actions, roles, reason, boundary))
     if bucket is not None:
         objects = (f"arn:{LambdaArn(reward).aws_partition}:s3:::{bucket}/{OBJECT_PREFIX}{LambdaArn(reward).name}/*",)
         reason = "Upload packages that are too large for a request, for Lambda to read."
         statements.append(_statement("Packages", ("s3:PutObject", "s3:GetObject"), objects, reason))
-    passed: Condition = {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
+    pass_condition: Condition = {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
     reason = "Pass the role to Lambda and to no other service."
-    return _policy(*statements, _statement("PassRole", ("iam:PassRole",), roles, reason, passed))
+    return _policy(*statements, _statement("PassRole", ("iam:PassRole",), roles, reason, pass_condition))
 
 
 OBJECT_PREFIX = "bedrock-rft/"
@@ -275,8 +275,8 @@ _CHANGE_ROLE = (
 def documented_invoke_policy(function: str) -> Policy:
     """Return AWS's documented example: a function of this name in every account and region, without its versions.
 
-    It is wider than a job needs, and does not cover the ARN of a version; `invoke_policy` names one function with its
-    versions.
+    The example is wider than a job needs, and does not cover the ARN of a version; `invoke_policy` names one function
+    with its versions.
     """
     reason = "AWS's example: invoke a function of this name in every region and account."
     resource = (f"arn:aws:lambda:*:*:function:{function}",)
@@ -284,7 +284,7 @@ def documented_invoke_policy(function: str) -> Policy:
 
 
 def _key_statements(api_key: object) -> tuple[Statement, ...]:
-    """Return the permission that requests with an API key need in addition; it supports no resource."""
+    """Return the statement that requests with an API key need in addition. Its action supports no resource."""
     if api_key is not True and api_key is not False and api_key != "short-term":
         raise ConfigurationError(
             f"api_key is {sanitize_line(repr(api_key), 40)}. Pass True for any API key, 'short-term' for short-term "
@@ -342,7 +342,7 @@ def judge_policy(models: Sequence[str], region: str, account: str | None = None)
         raise ConfigurationError(
             "models is empty or a single text. Pass a list of model ids: ['amazon.nova-lite-v1:0']."
         )
-    direct: list[str] = []
+    model_arns: list[str] = []
     profiles: dict[str, str] = {}  # each with its model
     for model in models:
         arn = _PROFILE_ARN.fullmatch(model)
@@ -353,9 +353,9 @@ def judge_policy(models: Sequence[str], region: str, account: str | None = None)
             # An application profile does not name its model.
             profiles[full_arn] = model_arn(region, named["model"] if named else "*", anywhere=True)
         elif _OTHER.fullmatch(model):
-            direct.append(model)
+            model_arns.append(model)
         elif _JUDGE.fullmatch(model):
-            direct.append(model_arn(region, model))
+            model_arns.append(model_arn(region, model))
         else:
             raise ConfigurationError(
                 f"models: {sanitize_line(repr(model), 80)} is neither the id nor the ARN of a Bedrock model. Example: "
@@ -363,22 +363,22 @@ def judge_policy(models: Sequence[str], region: str, account: str | None = None)
             )
     action = (INVOKE,)
     statements: list[Statement] = []
-    if direct:
-        statements.append(_statement("Judges", action, tuple(direct), "Invoke these judge models."))
+    if model_arns:
+        statements.append(_statement("Judges", action, tuple(model_arns), "Invoke these judge models."))
     if profiles:
         reason = "Invoke judge models through these inference profiles."
         statements.append(_statement("JudgeProfiles", action, tuple(profiles), reason))
         reason = "A profile chooses the region, so its model is allowed everywhere, only through the profile."
         condition: Condition = {"ArnEquals": {"bedrock:InferenceProfileArn": tuple(profiles)}}
-        routed = tuple(dict.fromkeys(profiles.values()))
-        statements.append(_statement("ModelsOfProfiles", action, routed, reason, condition))
+        profile_models = tuple(dict.fromkeys(profiles.values()))
+        statements.append(_statement("ModelsOfProfiles", action, profile_models, reason, condition))
     return _policy(*statements)
 
 
 def documented_judge_policy() -> Policy:
     """Return AWS's documented example: every foundation model in every region.
 
-    It is wider than a judge needs; `judge_policy` names the models.
+    The example is wider than a judge needs; `judge_policy` names the models.
     """
     reason = "AWS's example: invoke every foundation model, in every region."
     resource = ("arn:aws:bedrock:*:*:foundation-model/*",)
