@@ -193,7 +193,11 @@ ROWS: dict[str, tuple[Any, str | None, str]] = {
     "json text": (of_all(json.dumps), "text", "without json.dumps"),
     "generator": (of_all(lambda results: (one for one in results)), "generator", "returned a generator"),
     "score missing": (each(lambda entry: {"id": entry["id"]}), "score_missing", "no aggregate_reward_score"),
-    "misnamed": (each(lambda entry: {"id": entry["id"], "reward": 1.0}), "score_missing", "rename it to"),
+    "misnamed": (
+        each(lambda entry: {"id": entry["id"], "reward": 1.0}),
+        "score_missing",
+        "rename 'reward' to 'aggregate_reward_score'",
+    ),
     "nan": (always(float("nan")), "score_not_finite", "the score nan"),
     "-inf": (always(float("-inf")), "score_not_finite", "the score -inf"),
     "bool": (scored(lambda entry: bool(score(entry))), "score_not_number", "a boolean"),
@@ -215,7 +219,7 @@ ROWS: dict[str, tuple[Any, str | None, str]] = {
     "metrics no list": (
         of_all(lambda results: [{**one, "metrics_list": {"a": 1}} for one in results]),
         "metrics_not_list",
-        "not a list",
+        "an object in metrics_list of rollout rollout-1; it must be a list",
     ),
     "nan metric": (
         of_all(
@@ -224,7 +228,7 @@ ROWS: dict[str, tuple[Any, str | None, str]] = {
             ]
         ),
         "metric_not_finite",
-        "the metric n the value nan",
+        "the value nan for the metric n",
     ),
     "7 MiB": (
         of_all(lambda results: [{**one, "why": "x" * ((7 << 20) // len(results) + 1)} for one in results]),
@@ -277,7 +281,7 @@ ROWS: dict[str, tuple[Any, str | None, str]] = {
     "a metric misshapen": (
         of_all(lambda results: [{**one, "metrics_list": [{"name": "n", "value": "1"}]} for one in results]),
         "metric_misshapen",
-        "a metric that is not",
+        "a malformed metric",
     ),
     "a number": (of_all(len), "not_a_list", "returned int, not a list"),
     "beyond all bounds": (always(1e30), "score_too_large", "beyond 1e+09"),
